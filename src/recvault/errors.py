@@ -1,0 +1,120 @@
+"""What can go wrong, grouped by what to do next.
+
+    RecvaultError
+    ├── ConfigError             mend the configuration                            exit 78
+    │   └── EndpointRefused     the provider has no such list: base_url, account  exit 78
+    ├── CredentialsRefused      mend the credentials or their rights              exit 77
+    ├── Unavailable             try again later: nothing is lost                  exit 75
+    │   ├── StoreUnavailable    the bucket does not answer
+    │   ├── LedgerLocked        another process holds the ledger
+    │   └── ProtocolError       an answer that cannot be used: the scan is repeated
+    ├── LedgerDamaged           rebuild the ledger from the bucket                exit 1
+    ├── Interrupted             asked to stop                                     exit 130, 143
+    └── about one recording: the pass goes on
+        ├── NotFound            the provider answers 404 or 410
+        ├── Refused             the provider answers 4xx: asking again alike is no use
+        ├── MediaExpired        a signed URL is refused: ask for a fresh one
+        ├── MediaRejected       what came is not the recording
+        ├── UnsafeAddress       a URL leads where no media may come from
+        └── KeyConflict         the key holds other bytes: nothing is overwritten
+
+Every one pickles: what `__init__` takes goes to `super().__init__`.
+"""
+
+from __future__ import annotations
+
+
+class RecvaultError(Exception):
+    """An error for the operator: what happened, to what, and what to do."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message, hint)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} ({self.hint})" if self.hint else self.message
+
+
+class ConfigError(RecvaultError):
+    """The configuration cannot be used; the message holds every problem, a line each."""
+
+    exit_code = 78
+
+
+class EndpointRefused(ConfigError):
+    """The provider answers that there is no such list (400, 404 or 410)."""
+
+
+class CredentialsRefused(RecvaultError):
+    """The provider (401, 403) or the bucket refuses the credentials."""
+
+    exit_code = 77
+
+
+class Unavailable(RecvaultError):
+    """A provider cannot be reached or asks for patience. `retry_after` is in seconds, where it was said."""
+
+    exit_code = 75
+
+    def __init__(self, message: str, hint: str = "", retry_after: float | None = None, status: int | None = None):
+        super().__init__(message, hint)
+        self.args = (message, hint, retry_after, status)
+        self.retry_after = retry_after
+        self.status = status
+
+
+class StoreUnavailable(Unavailable):
+    """The bucket cannot be reached or asks for patience."""
+
+
+class LedgerLocked(Unavailable):
+    """Another process holds the ledger."""
+
+
+class ProtocolError(Unavailable):
+    """A provider's answer cannot be used: not JSON or XML, a page seen before, a next link to another host."""
+
+
+class LedgerDamaged(RecvaultError):
+    """The ledger's file is not a sound SQLite database of ours."""
+
+
+class Interrupted(RecvaultError):
+    """A stop was asked for while waiting or streaming."""
+
+
+class NotFound(RecvaultError):
+    """The provider answers 404 or 410 for one recording or its media."""
+
+
+class Refused(RecvaultError):
+    """The provider answers a 4xx that asking again alike will not change."""
+
+    def __init__(self, message: str, hint: str = "", status: int | None = None) -> None:
+        super().__init__(message, hint)
+        self.args = (message, hint, status)
+        self.status = status
+
+
+class MediaExpired(RecvaultError):
+    """A media host refuses a signed URL: ask the provider for a fresh one."""
+
+
+class MediaRejected(RecvaultError):
+    """What came is not the recording. `reason` is a dotted constant, e.g. `media.truncated`."""
+
+    def __init__(self, message: str, hint: str = "", reason: str = "media.rejected") -> None:
+        super().__init__(message, hint)
+        self.args = (message, hint, reason)
+        self.reason = reason
+
+
+class UnsafeAddress(RecvaultError):
+    """A redirect or media URL leads to plain http or to a private address that is not listed in `media_hosts`."""
+
+
+class KeyConflict(RecvaultError):
+    """The key holds other bytes than the ones at hand; nothing was overwritten."""

@@ -1,0 +1,216 @@
+"""The plain values that cross floors: frozen, slotted, picklable, and free of secrets.
+
+Sizes are bytes, durations are seconds, times are aware UTC.
+"""
+
+from __future__ import annotations
+
+import enum
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime
+from typing import Any, ClassVar
+
+JSON = dict[str, Any]
+
+
+class Phase(enum.StrEnum):
+    """Where a recording stands at its provider, whatever the provider's own word for it."""
+
+    UNFINISHED = "unfinished"  # being recorded or processed; unknown statuses too: read again until final
+    COMPLETE = "complete"  # final, media can be fetched
+    GONE = "gone"  # final, and there are no media: absent, failed or deleted
+    EXTERNAL = "external"  # final, the media lie in the customer's own storage
+
+
+class Verdict(enum.StrEnum):
+    """What to do next with a recording whose transfer did not end in a receipt."""
+
+    RETRY = "retry"
+    NOT_READY = "not_ready"
+    GONE = "gone"
+    EXTERNAL = "external"
+    FATAL = "fatal"
+
+
+class State(enum.StrEnum):
+    """Where a recording stands in the ledger. `not_ready` is pending on the provider's side."""
+
+    PENDING = "pending"
+    NOT_READY = "not_ready"
+    ARCHIVED = "archived"
+    GONE = "gone"
+    EXTERNAL = "external"
+    DEAD = "dead"
+
+
+def stamp(moment: datetime) -> str:
+    """Write an aware time as fixed-width UTC text, so that text order is time order."""
+    if moment.tzinfo is None:
+        raise ValueError("a naive time has no place here: say which zone it is in")
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def unstamp(text: str) -> datetime:
+    """Read what `stamp` wrote."""
+    return datetime.fromisoformat(text)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recording:
+    """One recording as its provider lists it. Identity is (provider, account_id, recording_id)."""
+
+    provider: str  # identity's word: the three Twilio APIs share "twilio"
+    api: str  # which wire format listed it: "2010-04-01", "2008-08-01", "video-v1", "v2", "laml"
+    account_id: str
+    recording_id: str
+    created_at: datetime
+    status: str | None  # the provider's word, untouched; None where the API has none (2008)
+    phase: Phase
+    formats: tuple[str, ...]  # media formats that can be fetched, best first
+    call_id: str | None = None
+    conference_id: str | None = None
+    room_id: str | None = None
+    participant_id: str | None = None
+    leg_id: str | None = None
+    session_id: str | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    duration_seconds: float | None = None  # as the provider says
+    channels: int | None = None
+    recorded_by: str | None = None  # the provider's `source`
+    track: str | None = None
+    price: float | None = None
+    price_unit: str | None = None
+    size_bytes: int | None = None  # of the media, where the provider says (Video)
+    codec: str | None = None  # as the provider says (Video)
+    external_location: str | None = None
+    encryption: JSON | None = None  # what a holder of the private key needs
+    raw: JSON = field(default_factory=dict, compare=False)  # the provider's row; signatures are cut out of its URLs
+    media_urls: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
+    """Signed URLs by format, where the provider mints them. A credential: in memory only, never stored or logged."""
+
+    @property
+    def identity(self) -> tuple[str, str, str]:
+        return (self.provider, self.account_id, self.recording_id)
+
+    TIMES: ClassVar[frozenset[str]] = frozenset({"created_at", "started_at", "ended_at"})
+    UNSTORED: ClassVar[frozenset[str]] = frozenset({"media_urls"})
+
+    def to_json(self) -> str:
+        """Write all but the signed URLs as one JSON text; `from_json` reads it."""
+        document = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in self.UNSTORED}
+        for name in self.TIMES:
+            document[name] = stamp(document[name]) if document[name] else None
+        return json.dumps(document, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> Recording:
+        """Read what `to_json` wrote; unknown keys of a newer version are ignored."""
+        document = json.loads(text)
+        known = {f.name: document[f.name] for f in fields(cls) if f.name in document}
+        for name in cls.TIMES:
+            known[name] = unstamp(known[name]) if known.get(name) else None
+        return cls(**{**known, "phase": Phase(known["phase"]), "formats": tuple(known["formats"])})
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A half-open UTC interval `[since, until)` of `created_at`; None is unbounded."""
+
+    since: datetime | None = None
+    until: datetime | None = None
+
+    def __contains__(self, moment: datetime) -> bool:
+        return (self.since is None or self.since <= moment) and (self.until is None or moment < self.until)
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Which list of an account: the whole account, or one call's, conference's or room's."""
+
+    kind: str = "account"  # account | call | conference | room
+    id: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.id}" if self.id else self.kind
+
+
+ACCOUNT = Scope()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejected:
+    """A row that could not be read: kept whole in quarantine, while its page goes on."""
+
+    body: str
+    reason: str
+    recording_id: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One recording to transfer. Names its source and account, and carries no secret."""
+
+    source: str
+    recording: Recording
+    attempt: int  # this one included: counted before the work
+    maybe_archived: bool  # look in the bucket first: an earlier attempt or an earlier ledger may have committed it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """What the proof of a medium said. `suspect` is archived and flagged, never dropped."""
+
+    status: str  # ok | suspect | unchecked
+    method: str  # e.g. "wav sizes", "mp3 frames", "ebml", "ciphertext"
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MediaObject:
+    """One medium as it stands in the bucket."""
+
+    key: str
+    media_format: str
+    bytes: int
+    sha256: str  # hex
+    content_type: str
+    codec: str | None
+    sample_rate: int | None
+    channels: int | None
+    duration_seconds: float | None  # measured
+    check: Check
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """Proof that a recording is committed: its sidecar stands, and all media that it names."""
+
+    source: str
+    recording: Recording
+    sidecar_key: str
+    media: tuple[MediaObject, ...]
+    archived_at: datetime
+    already_archived: bool = False  # nothing was transferred: the commit was found in the bucket
+
+    @property
+    def bytes(self) -> int:
+        return sum(medium.bytes for medium in self.media)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why a transfer did not end in a receipt, and what to do next."""
+
+    source: str
+    recording: Recording  # as last read: a refreshed row replaces the listed one
+    verdict: Verdict
+    reason: str  # a dotted constant, e.g. "media.truncated"
+    message: str  # for the operator: what happened, and what to do
+    retry_after: float | None = None  # seconds, where the provider said
+    counted: bool = True  # False: not the recording's fault (store down, credentials refused, drained)
+
+
+Outcome = Receipt | Failure

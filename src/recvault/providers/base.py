@@ -1,0 +1,138 @@
+"""What a provider is: a frozen value of facts and pure functions about one wire format.
+
+A provider performs no I/O and holds no secret. It builds requests without credentials: the session adds the
+`Authorization` header, and only on the way to `base_url`'s own origin. See README.md beside this file for how to
+add one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, ClassVar, Protocol, Self
+
+import httpx
+
+from recvault.errors import ProtocolError
+from recvault.models import JSON, Recording, Rejected, Scope, Window
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A whole answer of the provider's API, body read and decoded from any Content-Encoding."""
+
+    request: httpx.Request
+    status: int
+    headers: httpx.Headers
+    body: bytes
+
+    def json(self) -> Any:
+        """The body as JSON; a `ProtocolError` where it is not."""
+        try:
+            return json.loads(self.body)
+        except ValueError as error:
+            raise ProtocolError(f"{self.request.url.host} answered {self.status} with a body that is not JSON") from error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """One page of a list. `next` is absolute and followed verbatim; `total` only where the provider says."""
+
+    recordings: tuple[Recording, ...]
+    rejected: tuple[Rejected, ...] = ()
+    next: httpx.URL | None = None
+    total: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One key of a `[[sources]]` entry that this provider takes besides the common ones."""
+
+    secret: bool = False
+    doc: str = ""
+
+
+class Provider(Protocol):
+    """Six verbs and a table of facts. Values are frozen dataclasses of `base_url` and `account_id`."""
+
+    name: ClassVar[str]  # the word in the configuration: "twilio-legacy"
+    provider: ClassVar[str]  # identity's word: "twilio"
+    api: ClassVar[str]  # "2008-08-01"
+    settings: ClassVar[Mapping[str, Setting]]
+    credentials: ClassVar[tuple[tuple[str, ...], ...]]  # the sets of settings of which one must be whole
+    formats: ClassVar[tuple[str, ...]]  # media formats it can serve
+    scopes: ClassVar[tuple[str, ...]]  # kinds of Scope it can list
+    page_size: ClassVar[int]
+    default_lookback: ClassVar[timedelta]  # how late a recording may first be listed
+    offset_pages: ClassVar[bool]  # pages shift under inserts and deletions: freeze the upper bound, rescan when total moves
+    newest_first: ClassVar[bool]  # documented order; lets a list whose date filter is ignored stop early
+    lists_unfinished: ClassVar[bool]
+    media_url_expires: ClassVar[bool]  # media_request needs Recording.media_urls, minted by refresh_request
+    has_subaccounts: ClassVar[bool]
+
+    base_url: str  # scheme and host, no path, no trailing slash
+    account_id: str
+
+    @classmethod
+    def from_settings(cls, name: str, values: Mapping[str, str]) -> Self:
+        """Build from a source's name and its plain settings (`base_url` among them where it is set)."""
+
+    @staticmethod
+    def authorization(values: Mapping[str, str]) -> str:
+        """The `Authorization` header for these settings, secrets resolved."""
+
+    def list_request(self, window: Window, scope: Scope) -> httpx.Request:
+        """Ask for the first page of the recordings created within the window, or of a little more, never less."""
+
+    def parse_page(self, reply: Reply) -> Page:
+        """Read a page; a row that cannot be read is rejected alone. ProtocolError where the page is no page."""
+
+    def media_requests(self, recording: Recording, media_format: str) -> tuple[httpx.Request, ...]:
+        """Requests for the media, best first: the next is tried where one is answered 400."""
+
+    def refresh_request(self, recording: Recording) -> httpx.Request:
+        """Ask for one recording by its id."""
+
+    def parse_recording(self, reply: Reply) -> Recording:
+        """Read the answer to `refresh_request`. ProtocolError where it is no recording."""
+
+    def delete_request(self, recording: Recording) -> httpx.Request:
+        """Ask the provider to delete one recording."""
+
+    def media_encryption(self, headers: httpx.Headers) -> JSON | None:
+        """Key material that travels in the media's response headers, None where there is none."""
+
+
+class SubaccountProvider(Provider, Protocol):
+    """A provider that can list the accounts below the configured one (`has_subaccounts`)."""
+
+    def accounts_request(self) -> httpx.Request:
+        """Ask for the first page of accounts."""
+
+    def parse_accounts(self, reply: Reply) -> tuple[tuple[str, ...], httpx.URL | None]:
+        """The ids of the active accounts on a page, and the next page. Rows hold auth tokens: read the id alone."""
+
+
+def read_rows(
+    rows: Iterable[Any], read: Callable[[Any], Recording], recording_id: Callable[[Any], str | None]
+) -> tuple[tuple[Recording, ...], tuple[Rejected, ...]]:
+    """Read each row by itself: what `read` cannot take (ValueError, KeyError, TypeError) is rejected with its body."""
+    recordings: list[Recording] = []
+    rejected: list[Rejected] = []
+    for row in rows:
+        try:
+            recordings.append(read(row))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            body = row if isinstance(row, str) else json.dumps(row, default=str)
+            reason = f"{type(error).__name__}: {error}"
+            rejected.append(Rejected(body=body, reason=reason, recording_id=_id_or_none(row, recording_id)))
+    return tuple(recordings), tuple(rejected)
+
+
+def _id_or_none(row: Any, recording_id: Callable[[Any], str | None]) -> str | None:
+    try:
+        return recording_id(row) or None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
