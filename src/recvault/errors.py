@@ -4,6 +4,7 @@
     ├── ConfigError             mend the configuration                            exit 78
     │   └── EndpointRefused     the provider has no such list: base_url, account  exit 78
     ├── CredentialsRefused      mend the credentials or their rights              exit 77
+    │   └── StoreRefused        … those of the bucket
     ├── Unavailable             try again later: nothing is lost                  exit 75
     │   ├── StoreUnavailable    the bucket does not answer
     │   ├── LedgerLocked        another process holds the ledger
@@ -49,9 +50,13 @@ class EndpointRefused(ConfigError):
 
 
 class CredentialsRefused(RecvaultError):
-    """The provider (401, 403) or the bucket refuses the credentials."""
+    """The provider (401, 403) refuses the credentials."""
 
     exit_code = 77
+
+
+class StoreRefused(CredentialsRefused):
+    """The bucket refuses the credentials, or a right is missing."""
 
 
 class Unavailable(RecvaultError):

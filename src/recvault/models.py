@@ -14,6 +14,8 @@ from typing import Any, ClassVar
 
 JSON = dict[str, Any]
 
+DRAINED = "drained"  # the reason of a transfer that a stop cut short: it is due again at once
+
 
 class Phase(enum.StrEnum):
     """Where a recording stands at its provider, whatever the provider's own word for it."""
@@ -35,9 +37,10 @@ class Verdict(enum.StrEnum):
 
 
 class State(enum.StrEnum):
-    """Where a recording stands in the ledger. `not_ready` is pending on the provider's side."""
+    """Where a recording stands in the ledger. Failing is pending after a failure, not_ready pending at the provider."""
 
     PENDING = "pending"
+    FAILING = "failing"
     NOT_READY = "not_ready"
     ARCHIVED = "archived"
     GONE = "gone"

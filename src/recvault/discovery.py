@@ -1,0 +1,160 @@
+"""List a window, register every page, then advance the watermark.
+
+Invariant: every recording that the provider lists with `created_at` before the watermark is in the ledger. The
+watermark moves only after every page of the scan is registered, never past the scan's start by the provider's clock
+less the lookback; an empty or failed scan leaves it alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import cast
+
+from recvault.errors import ConfigError, EndpointRefused, NotFound, ProtocolError, Refused
+from recvault.http import Session
+from recvault.ledger import Feed, Ledger
+from recvault.models import Recording, Scope, Window
+from recvault.providers.base import Page, Provider, Reply, SubaccountProvider
+
+_MOST_SCANS = 3  # of a list whose pages shift while it is read
+_IGNORED_FILTER = timedelta(days=3)  # rows so far below the bound say that the date filter was ignored
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a scan met, page by page."""
+
+    listed: int = 0
+    registered: int = 0
+    gone: int = 0
+    external: int = 0
+    rejected: int = 0
+
+    def __add__(self, other: Found) -> Found:
+        return Found(
+            self.listed + other.listed,
+            self.registered + other.registered,
+            self.gone + other.gone,
+            self.external + other.external,
+            self.rejected + other.rejected,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Discovery:
+    """One feed's scan: everything it needs."""
+
+    feed: Feed
+    provider: Provider
+    session: Session
+    ledger: Ledger
+    scope: Scope
+    start_from: datetime | None  # the operator's bound: what is older is not archived
+    lookback: timedelta
+    recheck_every: timedelta
+    clock: Callable[[], datetime]
+    on_page: Callable[[Found], None]
+
+    def run(self) -> None:
+        """Register everything listed between the watermark and now, then advance."""
+        try:
+            for _ in range(_MOST_SCANS):
+                scan = self._scan()
+                if not scan.moved:
+                    self.ledger.advance(self.feed, scan.watermark, self.clock())
+                    return
+        except (NotFound, Refused) as error:
+            raise EndpointRefused(error.message, "check the source's base_url and account") from error
+        raise ProtocolError(
+            f"the list of {self.feed.source} changed during each of {_MOST_SCANS} scans",
+            "all that was seen is registered, the watermark stays: the next poll lists again",
+        )
+
+    def _scan(self) -> _Scan:
+        started = self.clock()
+        since = self.ledger.watermark(self.feed) or self.start_from
+        # Numbered pages shift when a row is added: behind a frozen upper bound only deletions can move them.
+        window = Window(since, started if self.provider.offset_pages else None)
+        scan = _Scan(window=window, lookback=self.lookback)
+        for page, reply in self.session.pages(self.provider, self.provider.list_request(window, self.scope)):
+            scan.saw(page, reply, latency=self.clock() - started)
+            self._register(page)
+            if self.provider.newest_first and scan.passed_the_bound(page):
+                break
+        return scan
+
+    def _register(self, page: Page) -> None:
+        wanted = [r for r in page.recordings if self.start_from is None or r.created_at >= self.start_from]
+        new = self.ledger.register(self.feed, wanted, page.rejected, self.clock(), self.recheck_every)
+        self.on_page(Found(len(page.recordings), new.new, new.gone, new.external, len(page.rejected)))
+
+
+@dataclass(slots=True)
+class _Scan:
+    """What one reading of a list has shown so far."""
+
+    window: Window
+    lookback: timedelta
+    listed: int = 0
+    server_start: datetime | None = None  # the scan's start by the provider's clock
+    newest: datetime | None = None
+    first_total: int | None = None
+    last_total: int | None = None
+    oldest_so_far: datetime | None = None
+    in_order: bool = True
+
+    def saw(self, page: Page, reply: Reply, *, latency: timedelta) -> None:
+        if self.listed == 0 and self.first_total is None:
+            self.first_total = page.total
+            self.server_start = _date(reply, latency)
+        self.last_total = page.total
+        self.listed += len(page.recordings) + len(page.rejected)
+        for recording in page.recordings:
+            self._note(recording)
+
+    @property
+    def moved(self) -> bool:
+        """Rows came or went while the pages were read, so one may have been skipped."""
+        return None not in (self.first_total, self.last_total) and self.first_total != self.last_total
+
+    @property
+    def watermark(self) -> datetime | None:
+        """How far this whole scan has read; None where it met nothing."""
+        start = self.server_start or self.newest
+        if self.listed == 0 or start is None:
+            return None
+        return min(start, self.window.until or start) - self.lookback
+
+    def passed_the_bound(self, page: Page) -> bool:
+        """A list in order, newest first, has gone far below the bound: its filter is ignored, nothing due follows."""
+        if self.window.since is None or not self.in_order or not page.recordings:
+            return False
+        return max(r.created_at for r in page.recordings) < self.window.since - _IGNORED_FILTER
+
+    def _note(self, recording: Recording) -> None:
+        created = recording.created_at
+        self.newest = created if self.newest is None else max(self.newest, created)
+        if self.oldest_so_far is not None and created > self.oldest_so_far:
+            self.in_order = False
+        self.oldest_so_far = created if self.oldest_so_far is None else min(self.oldest_so_far, created)
+
+
+def subaccounts(provider: Provider, session: Session) -> Iterator[str]:
+    """The ids of the active accounts below (and including) the configured one. Rows hold tokens: only ids leave."""
+    if not provider.has_subaccounts:
+        raise ConfigError(f"{provider.name} has no sub-accounts")
+    lister = cast("SubaccountProvider", provider)
+    for accounts in session.follow(lister.accounts_request(), lister.parse_accounts):
+        yield from accounts
+
+
+def _date(reply: Reply, latency: timedelta) -> datetime | None:
+    """When the scan began, by the provider's clock: its first answer's Date, less the time that answer took."""
+    try:
+        said = parsedate_to_datetime(reply.headers["date"])
+        return said.replace(tzinfo=said.tzinfo or UTC) - max(latency, timedelta())
+    except (KeyError, ValueError, TypeError):
+        return None

@@ -1,0 +1,12 @@
+"""One session per account: send, classify, back off, pace, page and stream.
+
+Invariants: credentials travel to `base_url`'s own origin and nowhere else; no connection is made to an address that
+the source does not allow; a page already seen is an error, not a loop.
+"""
+
+from recvault.http.addresses import AddressRule
+from recvault.http.client import Clients
+from recvault.http.limits import Limits
+from recvault.http.session import MediaHead, Session, Timing
+
+__all__ = ["AddressRule", "Clients", "Limits", "MediaHead", "Session", "Timing"]

@@ -1,0 +1,110 @@
+"""One table that says what an answer's status means, and the reading of what providers add to it.
+
+Twilio answers `{code, message}` or XML `<RestException>`, Telnyx `{"errors": […]}`, SignalWire either, gateways HTML:
+the status decides, the body only helps the operator.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from email.utils import parsedate_to_datetime
+
+import httpx
+
+from recvault.errors import CredentialsRefused, MediaExpired, NotFound, RecvaultError, Refused, Unavailable
+
+_AT_HOME: dict[int, type[RecvaultError]] = {
+    400: Refused,
+    401: CredentialsRefused,
+    403: CredentialsRefused,
+    404: NotFound,
+    405: Refused,
+    410: NotFound,
+    416: Refused,
+    422: Refused,
+}
+_ELSEWHERE: dict[int, type[RecvaultError]] = {
+    400: MediaExpired,
+    401: MediaExpired,
+    403: MediaExpired,
+    404: NotFound,
+    410: NotFound,
+}
+
+_XML_FIELDS = re.compile(r"<(Code|Message)>([^<]{1,200})</\1>")
+_EPOCH_LEAST = 1_000_000  # Telnyx's x-ratelimit-reset is seconds or a Unix time: documents differ
+
+
+def error_for(status: int, *, at_home: bool, where: str, detail: str, retry_after: float | None) -> RecvaultError:
+    """The error for an answer that is no success. An unknown status means: try again, a bounded number of times."""
+    kind = (_AT_HOME if at_home else _ELSEWHERE).get(status, Unavailable)
+    message = f"{where} answered {status}{f': {detail}' if detail else ''}"
+    if kind is Unavailable:
+        return Unavailable(message, retry_after=retry_after, status=status)
+    if kind is Refused:
+        return Refused(message, status=status)
+    if kind is CredentialsRefused:
+        return CredentialsRefused(message, "check the source's credentials and their rights")
+    return kind(message)
+
+
+def describe(body: bytes) -> str:
+    """The provider's own words for an error, in one short line; empty where there are none."""
+    text = body.decode("utf-8", "replace")
+    try:
+        document = json.loads(text)
+    except ValueError:
+        found = dict(_XML_FIELDS.findall(text))
+        return _line(found.get("Code"), found.get("Message"))
+    if not isinstance(document, dict):
+        return ""
+    errors = document.get("errors")
+    if isinstance(errors, list) and errors:
+        first = errors[0]
+        return (
+            _line(first.get("code"), first.get("detail") or first.get("title"))
+            if isinstance(first, dict)
+            else _line(first)
+        )
+    return _line(document.get("code"), document.get("message") or document.get("detail") or document.get("title"))
+
+
+def retry_after(headers: httpx.Headers) -> float | None:
+    """Seconds that the provider asks us to wait: Retry-After in both forms, or a rate limit's reset; None if unsaid."""
+    if (milliseconds := _number(headers.get("retry-after-ms"))) is not None:
+        return milliseconds / 1000
+    said = headers.get("retry-after")
+    if said is not None:
+        return _number(said) if _number(said) is not None else _until(said, headers.get("date"))
+    reset = _number(headers.get("x-ratelimit-reset"))
+    if reset is None or headers.get("x-ratelimit-remaining") not in ("0", None):
+        return None
+    return _since_epoch(reset, headers.get("date")) if reset > _EPOCH_LEAST else reset
+
+
+def _line(*parts: object) -> str:
+    return " ".join(" ".join(str(part).split())[:200] for part in parts if part not in (None, ""))
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        number = float(text) if text is not None else None
+    except ValueError:
+        return None
+    return number if number is not None and 0 <= number < float("inf") else None
+
+
+def _until(moment: str, now: str | None) -> float | None:
+    """Measured against the answer's own Date header: our clock may be wrong."""
+    try:
+        return max(0.0, (parsedate_to_datetime(moment) - parsedate_to_datetime(now or "")).total_seconds())
+    except (ValueError, TypeError):
+        return None
+
+
+def _since_epoch(reset: float, now: str | None) -> float | None:
+    try:
+        return max(0.0, reset - parsedate_to_datetime(now or "").timestamp())
+    except (ValueError, TypeError):
+        return None

@@ -1,0 +1,75 @@
+"""The httpx clients: one a thread, because a shared pool costs more the more threads share it.
+
+All share one TLS context. Redirects are not followed here, proxies and netrc of the environment are not read: the
+session decides where a request goes.
+"""
+
+from __future__ import annotations
+
+import functools
+import ssl
+import threading
+
+import httpcore
+import httpx
+
+from recvault import __version__
+from recvault.http.addresses import AddressRule, GuardedBackend
+
+USER_AGENT = f"recvault/{__version__}"
+CONNECT_SECONDS = 15.0
+
+
+@functools.cache
+def _tls() -> ssl.SSLContext:
+    return httpx.create_ssl_context()
+
+
+class GuardedTransport(httpx.HTTPTransport):
+    """httpx's own transport over a pool whose connections are checked as they are made."""
+
+    def __init__(self, rule: AddressRule) -> None:
+        super().__init__(verify=_tls(), trust_env=False)
+        # httpx takes no network backend of ours, so the pool is laid anew (httpx is pinned; a test holds the guard).
+        self._pool = httpcore.ConnectionPool(
+            ssl_context=_tls(),
+            max_connections=8,
+            max_keepalive_connections=4,
+            keepalive_expiry=30.0,
+            network_backend=GuardedBackend(rule),
+        )
+
+
+class Clients:
+    """Hands each thread its own client, and closes them all."""
+
+    def __init__(self, rule: AddressRule, read_seconds: float) -> None:
+        self.rule = rule
+        self._timeout = httpx.Timeout(connect=CONNECT_SECONDS, read=read_seconds, write=read_seconds, pool=read_seconds)
+        self._local = threading.local()
+        self._lock = threading.Lock()
+        self._all: list[httpx.Client] = []
+
+    def get(self) -> httpx.Client:
+        """This thread's client."""
+        client: httpx.Client | None = getattr(self._local, "client", None)
+        if client is None:
+            client = httpx.Client(
+                transport=GuardedTransport(self.rule),
+                timeout=self._timeout,
+                headers={"User-Agent": USER_AGENT},
+                follow_redirects=False,
+                trust_env=False,
+            )
+            self._local.client = client
+            with self._lock:
+                self._all.append(client)
+        return client
+
+    def close(self) -> None:
+        """Close every thread's client; a client used again afterwards is made anew."""
+        with self._lock:
+            clients, self._all = self._all, []
+            self._local = threading.local()
+        for client in clients:
+            client.close()

@@ -1,0 +1,12 @@
+"""What is known of every recording, in SQLite through sqlite-utils: registered, due, leased, settled.
+
+Invariants, at any time: every registered recording is pending, archived, gone, external or dead, never forgotten; a
+recording that is not final at the provider is re-read by id until it is. A watermark never moves backward. The ledger
+may be lost: the cost is a re-listing, no byte is downloaded or written twice.
+"""
+
+from recvault.ledger.book import Ledger, Registered
+from recvault.ledger.questions import Feed, FeedStatus, Standing
+from recvault.ledger.steps import Policy
+
+__all__ = ["Feed", "FeedStatus", "Ledger", "Policy", "Registered", "Standing"]

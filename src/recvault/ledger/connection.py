@@ -1,0 +1,91 @@
+"""The ledger's file: opened, migrated, and written in short transactions by one connection a process.
+
+SQLite has one writer anyway; a lock in front of it keeps threads from waiting on its busy timeout.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from sqlite_utils import Database
+
+from recvault.errors import ConfigError, LedgerDamaged, LedgerLocked, RecvaultError
+from recvault.ledger.schema import migrations
+
+BUSY_SECONDS = 30.0
+
+
+class Connection:
+    """One SQLite connection, shared by a process's threads."""
+
+    def __init__(self, path: Path) -> None:
+        if not path.parent.is_dir():
+            raise ConfigError(
+                f"{path.parent}, the ledger's directory, does not exist", "create it, or mend ledger.path"
+            )
+        self.path = path
+        self._lock = threading.RLock()
+        with self._errors():
+            connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+            try:
+                self._db = _prepared(connection, path)
+            except BaseException:
+                connection.close()
+                raise
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            self._db.close()
+
+    @contextlib.contextmanager
+    def write(self) -> Iterator[Database]:
+        """One transaction, begun as a writer: a deferred one would fail on its first write under another writer."""
+        with self._lock, self._errors():
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._db
+            except BaseException:
+                if self._db.conn.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
+
+    @contextlib.contextmanager
+    def read(self) -> Iterator[Database]:
+        """The database, for queries."""
+        with self._lock, self._errors():
+            yield self._db
+
+    @contextlib.contextmanager
+    def _errors(self) -> Iterator[None]:
+        """SQLite's errors as ours, each with what to do."""
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            if "locked" in str(error) or "busy" in str(error):
+                raise LedgerLocked(
+                    f"the ledger {self.path} is locked by another process", "wait for it, or stop it"
+                ) from error
+            raise RecvaultError(
+                f"the ledger {self.path} cannot be used: {error}", "check its disk and its rights"
+            ) from error
+        except sqlite3.DatabaseError as error:
+            raise LedgerDamaged(
+                f"the ledger {self.path} is damaged: {error}",
+                "set the file aside and run `recvault rebuild`: the bucket holds what it knew",
+            ) from error
+
+
+def _prepared(connection: sqlite3.Connection, path: Path) -> Database:
+    path.chmod(0o600)
+    db = Database(connection)
+    connection.execute("PRAGMA journal_mode=WAL").fetchall()
+    connection.execute("PRAGMA synchronous=FULL")  # what is settled survives a power cut
+    if migrations.pending(db):
+        migrations.apply(db)
+    return db

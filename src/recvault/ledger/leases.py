@@ -1,0 +1,55 @@
+"""Who holds a lease, and whether they still live: no lease of a killed process needs a hand to free it.
+
+Each process that works on a ledger holds a lock on a file of its own beside it. The kernel drops the lock with the
+process, kill -9 included, so a file whose lock can be taken names a dead owner.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import secrets
+from pathlib import Path
+
+
+class Owner:
+    """This process's name on its leases, for as long as it lives."""
+
+    def __init__(self, ledger: Path) -> None:
+        self._directory = ledger.with_name(ledger.name + ".owners")
+        self._directory.mkdir(mode=0o700, exist_ok=True)
+        self.name = f"{os.getpid()}-{secrets.token_hex(4)}"
+        self._path = self._directory / self.name
+        self._lock = os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+
+    def dead(self) -> list[str]:
+        """The names of owners that no longer live; their files are removed."""
+        return [path.name for path in self._directory.iterdir() if path != self._path and _is_dead(path)]
+
+    def living(self) -> list[str]:
+        """The names of the other processes that hold this ledger now."""
+        return [path.name for path in self._directory.iterdir() if path != self._path and not _is_dead(path)]
+
+    def close(self) -> None:
+        """Let go: whoever looks next may take over what is still leased."""
+        self._path.unlink(missing_ok=True)
+        os.close(self._lock)
+
+
+def _is_dead(path: Path) -> bool:
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    else:
+        with contextlib.suppress(FileNotFoundError):
+            path.unlink()
+        return True
+    finally:
+        os.close(descriptor)

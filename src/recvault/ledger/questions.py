@@ -1,0 +1,137 @@
+"""What commands ask of the ledger: standing, feeds, failures, one recording. Reads only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlite_utils import Database
+
+from recvault.ledger.connection import Connection
+from recvault.models import unstamp
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """One list of one account at one source: what a watermark belongs to."""
+
+    source: str
+    provider: str
+    account_id: str
+    list: str = "account"
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        return (self.source, self.account_id, self.list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """How many recordings of an account stand where. `pending` includes the failing ones."""
+
+    pending: int = 0
+    failing: int = 0
+    not_ready: int = 0
+    archived: int = 0
+    gone: int = 0
+    external: int = 0
+    dead: int = 0
+    quarantined: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedStatus:
+    """A feed as `status` shows it."""
+
+    feed: Feed
+    watermark: datetime | None
+    last_success_at: datetime | None
+    error: str | None
+    standing: Standing
+    oldest_pending_at: datetime | None
+    next_attempt_at: datetime | None
+
+
+class Questions:
+    """Asked of an open ledger; each answer stays quick whatever the ledger's size."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def standing(self, source: str, account_id: str) -> Standing:
+        """How many of an account's recordings stand where; from tallies, whatever the ledger's size."""
+        with self._connection.read() as db:
+            rows = db.query("SELECT state, count FROM tallies WHERE source=? AND account_id=?", [source, account_id])
+            counts = {row["state"]: row["count"] for row in rows}
+            quarantined = db.query(
+                "SELECT count(*) AS n FROM quarantine WHERE source=? AND account_id=?", [source, account_id]
+            )
+            counts["quarantined"] = next(iter(quarantined))["n"]
+        counts["pending"] = counts.get("pending", 0) + counts.get("failing", 0)
+        return Standing(**counts)
+
+    def accounts(self, source: str) -> list[str]:
+        """The accounts that this source has met."""
+        with self._connection.read() as db:
+            rows = db.query(
+                "SELECT account_id FROM feeds WHERE source=:s UNION SELECT account_id FROM tallies WHERE source=:s",
+                {"s": source},
+            )
+            return [row["account_id"] for row in rows]
+
+    def feeds(self) -> list[FeedStatus]:
+        """Every feed with its watermark and standing."""
+        with self._connection.read() as db:
+            rows = list(db.query("SELECT * FROM feeds ORDER BY source, account_id, list"))
+            return [self._feed_status(db, row) for row in rows]
+
+    def failures(self, limit: int | None = None) -> list[Row]:
+        """What is dead or failing, longest first: why, since when, how often tried."""
+        with self._connection.read() as db:
+            return list(
+                db.query(
+                    """
+                    SELECT source, provider, account_id, recording_id, state, verdict, reason, message, attempts,
+                           failing_since, CASE WHEN lease IS NULL THEN next_attempt_at END AS next_attempt_at
+                    FROM recordings WHERE failing_since IS NOT NULL ORDER BY failing_since, id LIMIT ?
+                    """,
+                    [-1 if limit is None else limit],
+                )
+            )
+
+    def quarantined(self) -> list[Row]:
+        """Rows that could not be read, with their bodies."""
+        with self._connection.read() as db:
+            return list(db.query("SELECT * FROM quarantine ORDER BY first_seen_at, id"))
+
+    def find(self, recording_id: str, source: str | None = None) -> list[Row]:
+        """The rows of a recording's id; several where sources or accounts share one."""
+        with self._connection.read() as db:
+            return list(
+                db.query(
+                    "SELECT * FROM recordings WHERE recording_id = :id AND (:source IS NULL OR source = :source)",
+                    {"id": recording_id, "source": source},
+                )
+            )
+
+    def _feed_status(self, db: Database, row: Row) -> FeedStatus:
+        feed = Feed(row["source"], row["provider"], row["account_id"], row["list"])
+        waiting = "FROM recordings WHERE source=? AND account_id=? AND next_attempt_at IS NOT NULL"
+        oldest = next(db.query(f"SELECT min(created_at) AS t {waiting}", [feed.source, feed.account_id]))["t"]
+        soonest = next(db.query(f"SELECT min(next_attempt_at) AS t {waiting}", [feed.source, feed.account_id]))["t"]
+        return FeedStatus(
+            feed=feed,
+            watermark=_moment(row["watermark"]),
+            last_success_at=_moment(row["last_success_at"]),
+            error=row["error"],
+            standing=self.standing(feed.source, feed.account_id),
+            oldest_pending_at=_moment(oldest),
+            next_attempt_at=_moment(soonest),
+        )
+
+
+def _moment(text: str | None) -> datetime | None:
+    return unstamp(text) if text else None

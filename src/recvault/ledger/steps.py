@@ -1,0 +1,72 @@
+"""What comes after a failed attempt: decided here, purely; the ledger only writes it down.
+
+A failure that is the recording's own counts toward `max_attempts`; one of the store or of the credentials does not. A
+recording that is not final yet has until `give_up_after`. Dead means given up, listed and retriable: never forgotten.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from recvault.models import DRAINED, Failure, State, Verdict
+
+_AGEING = (
+    0.1  # a recording that is not final is read again after a tenth of its age, and never sooner than recheck_every
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """A source's patience."""
+
+    max_attempts: int = 12
+    retry_base: timedelta = timedelta(seconds=30)
+    retry_max: timedelta = timedelta(hours=6)
+    recheck_every: timedelta = timedelta(minutes=2)
+    give_up_after: timedelta = timedelta(days=3)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A recording's next state, when it is due again (None: never by itself), and its faults so far."""
+
+    state: State
+    next_attempt_at: datetime | None
+    faults: int
+
+
+def after(failure: Failure, *, faults: int, watched_since: datetime, now: datetime, policy: Policy) -> Step:
+    """The step after a failure. `faults` counts the earlier ones, `watched_since` is when the wait for it began."""
+    match failure.verdict:
+        case Verdict.GONE:
+            return Step(State.GONE, None, faults)
+        case Verdict.EXTERNAL:
+            return Step(State.EXTERNAL, None, faults)
+        case Verdict.FATAL:
+            return Step(State.DEAD, None, faults + 1)
+        case Verdict.NOT_READY:
+            age = now - watched_since
+            if age >= policy.give_up_after:
+                return Step(State.DEAD, None, faults)
+            return Step(State.NOT_READY, now + recheck_delay(age, policy), faults)
+        case Verdict.RETRY if failure.reason == DRAINED:
+            return Step(State.PENDING, now, faults)
+        case Verdict.RETRY:
+            faults += failure.counted
+            if faults >= policy.max_attempts:
+                return Step(State.DEAD, None, faults)
+            return Step(State.FAILING, now + retry_delay(max(1, faults), failure.retry_after, policy), faults)
+
+
+def retry_delay(faults: int, asked_seconds: float | None, policy: Policy) -> timedelta:
+    """Exponential with equal jitter: between half the doubling bound and the bound, never less than was asked for."""
+    bound: timedelta = min(policy.retry_max, policy.retry_base * 2 ** min(faults - 1, 30))
+    delay = bound * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, not a secret
+    return max(delay, timedelta(seconds=min(asked_seconds or 0.0, policy.retry_max.total_seconds())))
+
+
+def recheck_delay(age: timedelta, policy: Policy) -> timedelta:
+    """How long until a recording that is not final is read again by id: less often as it ages."""
+    return min(max(policy.recheck_every, age * _AGEING), max(policy.retry_max, policy.recheck_every))

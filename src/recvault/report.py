@@ -1,0 +1,101 @@
+"""What a pass did, counted per account: the report that people and their scripts read, and the exit code it means."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from recvault.models import JSON
+
+SCHEMA = "recvault/report/v1"
+PARTIAL = 3
+MOST_FAILURES = 100
+_WORST_FIRST = (1, 78, 77, 75, PARTIAL)
+
+
+@dataclass(slots=True, kw_only=True)
+class AccountReport:
+    """One account of one source. What was done counts this pass; what stands open counts the ledger's rows."""
+
+    source: str
+    provider: str
+    account_id: str
+    watermark: datetime | None = None
+    listed: int = 0
+    registered: int = 0
+    archived: int = 0
+    already_archived: int = 0
+    not_ready: int = 0  # stands open
+    gone: int = 0
+    external: int = 0
+    failed: int = 0  # stands open: failed and will be tried again
+    dead: int = 0  # stands open
+    quarantined: int = 0  # stands open
+    bytes: int = 0
+    requests: int = 0
+    error: str | None = None
+
+    @property
+    def stands_open(self) -> bool:
+        """Something failed that only a later pass or a hand can mend."""
+        return bool(self.failed or self.dead or self.quarantined)
+
+
+@dataclass(slots=True, kw_only=True)
+class Report:
+    """A whole pass."""
+
+    command: str
+    started_at: datetime
+    finished_at: datetime | None = None
+    interrupted: bool = False
+    accounts: dict[tuple[str, str], AccountReport] = field(default_factory=dict)
+    failures: list[dict[str, Any]] = field(default_factory=list)
+    failures_total: int = 0
+    codes: set[int] = field(default_factory=set)  # exit codes of the errors met
+
+    def account(self, source: str, provider: str, account_id: str) -> AccountReport:
+        """The row of an account, made where there is none."""
+        row = AccountReport(source=source, provider=provider, account_id=account_id)
+        return self.accounts.setdefault((source, account_id), row)
+
+    @property
+    def exit_code(self) -> int:
+        """The worst met; an interruption's own code is the signal's, and known to the command alone."""
+        met = self.codes | ({PARTIAL} if any(row.stands_open for row in self.accounts.values()) else set())
+        return next((code for code in _WORST_FIRST if code in met), 0)
+
+    @property
+    def outcome(self) -> str:
+        """ok, partial, failed or interrupted, in one word."""
+        if self.interrupted:
+            return "interrupted"
+        if self.exit_code == 0:
+            return "ok"
+        errors = [row for row in self.accounts.values() if row.error]
+        nothing_done = not any(row.archived or row.already_archived for row in self.accounts.values())
+        return "failed" if errors and len(errors) == len(self.accounts) and nothing_done else "partial"
+
+    def document(self) -> JSON:
+        """As `--json` prints it."""
+        return {
+            "schema": SCHEMA,
+            "command": self.command,
+            "started_at": iso(self.started_at),
+            "finished_at": iso(self.finished_at),
+            "outcome": self.outcome,
+            "sources": [_row(row) for row in self.accounts.values()],
+            "failures": self.failures[:MOST_FAILURES],
+            "failures_total": self.failures_total,
+        }
+
+
+def iso(moment: datetime | None) -> str | None:
+    """ISO 8601 UTC with Z, to the second."""
+    return None if moment is None else moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _row(row: AccountReport) -> JSON:
+    names = AccountReport.__dataclass_fields__
+    return {name: iso(value) if isinstance(value := getattr(row, name), datetime) else value for name in names}

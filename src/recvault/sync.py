@@ -1,0 +1,293 @@
+"""A pass: discover what each source lists, and meanwhile run the due jobs on an executor.
+
+Invariant: kill -9 at any instant loses nothing, duplicates nothing and leaves no orphan that the next pass does not
+clean. A source that fails does not hold back another; a recording that fails does not hold back another.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from recvault import transfer
+from recvault.discovery import Discovery, Found, subaccounts
+from recvault.errors import Interrupted, RecvaultError
+from recvault.ledger import Feed, Ledger, Policy
+from recvault.models import ACCOUNT, DRAINED, Failure, Job, Outcome, Receipt, State, Verdict
+from recvault.observe import get_logger
+from recvault.report import MOST_FAILURES, Report
+from recvault.stopping import Stop
+from recvault.transfer import Line
+
+log = get_logger("recvault.sync")
+
+_TICK = 0.2  # seconds between two looks at what is due and at a stop
+_STORE_PATIENCE = 8  # transfers in a row that the store did not take, after which the pass ends
+_AHEAD = 2  # jobs handed to the executor per worker, so that none waits for the ledger
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """A configured source, ready to be asked."""
+
+    name: str
+    line: Callable[[str], Line]  # of an account's id
+    account_id: str
+    subaccounts: bool
+    start_from: datetime | None
+    lookback: timedelta
+    policy: Policy
+
+
+@dataclass(slots=True, kw_only=True)
+class Pass:
+    """One pass over some sources. Made for one run."""
+
+    sources: Sequence[Source]
+    ledger: Ledger
+    executor: Executor
+    transfer: Callable[[Job], Outcome]
+    workers: int
+    stop: Stop
+    drain_timeout: timedelta
+    clock: Callable[[], datetime]
+    report: Report
+    on_change: Callable[[Report], None] = lambda report: None
+    _blocked: set[str] = field(default_factory=set)  # sources whose credentials were refused in this pass
+    _store_strikes: int = 0
+    _over: bool = False  # the store itself is in trouble: no more transfers in this pass
+
+    def run(self) -> Report:
+        """Discover and transfer all that is due; the report. Raises nothing that concerns a source or a recording."""
+        names = [source.name for source in self.sources]
+        with ThreadPoolExecutor(max(1, len(names)), thread_name_prefix="discover") as listers:
+            scans = [listers.submit(self._discover, source) for source in self.sources]
+            self._transfer_due(names, scans)
+        for scan in scans:
+            scan.result()  # a bug in discovery is not swallowed
+        self._finish()
+        return self.report
+
+    # -- discovery -----------------------------------------------------------------------------------------------------
+
+    def _discover(self, source: Source) -> None:
+        """Scan every account of a source; one that fails is reported, the others go on."""
+        with self._reported(source, source.account_id):
+            accounts = [source.account_id]
+            if source.subaccounts:
+                root = source.line(source.account_id)
+                accounts = list(dict.fromkeys([*accounts, *subaccounts(root.provider, root.session)]))
+            for account_id in accounts:
+                with self._reported(source, account_id):
+                    self._scan(source, account_id)
+
+    def _scan(self, source: Source, account_id: str) -> None:
+        line = source.line(account_id)
+        row = self.report.account(source.name, line.provider.provider, account_id)
+
+        def on_page(found: Found) -> None:
+            row.listed += found.listed + found.rejected
+            row.registered += found.registered
+            row.gone += found.gone
+            row.external += found.external
+            self.on_change(self.report)
+
+        Discovery(
+            feed=_feed(source, line, account_id),
+            provider=line.provider,
+            session=line.session,
+            ledger=self.ledger,
+            scope=ACCOUNT,
+            start_from=source.start_from,
+            lookback=source.lookback,
+            recheck_every=source.policy.recheck_every,
+            clock=self.clock,
+            on_page=on_page,
+        ).run()
+        log.info("discover.done", source=source.name, account_id=account_id, listed=row.listed, new=row.registered)
+
+    @contextlib.contextmanager
+    def _reported(self, source: Source, account_id: str) -> Iterator[None]:
+        """An error of one account stands in its row, in the log and in the exit code, and ends there."""
+        try:
+            yield
+        except Interrupted:
+            return
+        except RecvaultError as error:
+            line = source.line(account_id)
+            self.ledger.note_scan_error(_feed(source, line, account_id), str(error), self.clock())
+            self._source_error(source.name, line.provider.provider, account_id, error)
+
+    def _source_error(self, source: str, provider: str, account_id: str, error: RecvaultError) -> None:
+        row = self.report.account(source, provider, account_id)
+        if row.error is None:
+            log.error("discover.failed", source=source, account_id=account_id, error=str(error))
+        row.error = str(error)
+        self.report.codes.add(error.exit_code)
+
+    # -- transfer ------------------------------------------------------------------------------------------------------
+
+    def _transfer_due(self, names: Sequence[str], scans: Sequence[Future[None]]) -> None:
+        """Keep the executor fed until nothing is due and no scan runs; drain when a stop is asked for."""
+        running: dict[Future[Outcome], Job] = {}
+        while not (self.stop.asked.is_set() or self._over):
+            listing = not all(scan.done() for scan in scans)  # asked before the claim: what it registers is claimed
+            claimed = self._feed_executor(names, running)
+            if not running and not claimed:
+                if not listing:
+                    return
+                wait([scan for scan in scans if not scan.done()], timeout=_TICK, return_when=FIRST_COMPLETED)
+                continue
+            done, _ = wait(running, timeout=_TICK, return_when=FIRST_COMPLETED)
+            self._settle(done, running)
+        self._drain(running)
+
+    def _feed_executor(self, names: Sequence[str], running: dict[Future[Outcome], Job]) -> int:
+        """Claim what is due, each source its share, so that a slow one does not take every worker."""
+        busy = Counter(job.source for job in running.values())
+        open_names = [name for name in names if name not in self._blocked]
+        share = max(1, -(-self.workers * _AHEAD // max(1, len(open_names))))
+        claimed = 0
+        for name in open_names:
+            room = min(share - busy[name], self.workers * _AHEAD - len(running))
+            if room < share // 2 or room == 0:
+                continue  # claims are made in batches: each is a write to disk
+            for job in self.ledger.claim(name, self.clock(), room):
+                running[self.executor.submit(self.transfer, job)] = job
+                claimed += 1
+        return claimed
+
+    def _settle(self, done: set[Future[Outcome]], running: dict[Future[Outcome], Job]) -> None:
+        """Write down a batch of outcomes in one transaction, then say each in one line."""
+        if not done:
+            return
+        jobs = [running.pop(future) for future in done]
+        outcomes = [future.result() for future in done]
+        policies = {source.name: source.policy for source in self.sources}
+        states = self.ledger.settle(outcomes, self.clock(), policies)
+        for job, outcome, state in zip(jobs, outcomes, states, strict=True):
+            self._count(job, outcome, state)
+        self.on_change(self.report)
+
+    def _count(self, job: Job, outcome: Outcome, state: State) -> None:
+        recording = outcome.recording
+        row = self.report.account(job.source, recording.provider, recording.account_id)
+        if isinstance(outcome, Receipt):
+            self._store_strikes = 0
+            if outcome.already_archived:
+                row.already_archived += 1
+            else:
+                row.archived += 1
+                row.bytes += outcome.bytes
+        else:
+            row.gone += state is State.GONE
+            row.external += state is State.EXTERNAL
+            self._heed(job, outcome)
+        _say(job, outcome, state)
+
+    def _heed(self, job: Job, failure: Failure) -> None:
+        """Act on a failure that concerns more than its recording."""
+        if failure.reason == transfer.CREDENTIALS_REFUSED:
+            row = self.report.account(job.source, failure.recording.provider, failure.recording.account_id)
+            row.error = failure.message
+            self.report.codes.add(77)
+            if not any(source.subaccounts for source in self.sources if source.name == job.source):
+                self._blocked.add(job.source)
+        elif failure.reason in _STORE_CODES:
+            self._store_strikes += 1
+            patience = _STORE_PATIENCE if failure.reason == transfer.STORE_UNAVAILABLE else 1
+            if self._store_strikes >= patience and not self._over:
+                self._over = True
+                self.report.codes.add(_STORE_CODES[failure.reason])
+                log.error("store.failed", reason=failure.reason, error=failure.message)
+
+    def _drain(self, running: dict[Future[Outcome], Job]) -> None:
+        """Let running transfers finish within drain_timeout, give the others back: nothing is lost either way."""
+        for future in list(running):
+            if future.cancel():
+                self._give_back(running.pop(future))
+        done, late = wait(running, timeout=self.drain_timeout.total_seconds())
+        self._settle(done, running)
+        if late:
+            if self.stop.asked.is_set():
+                self.stop.enforced.set()
+            self._settle(wait(late)[0], running)
+
+    def _give_back(self, job: Job) -> None:
+        failure = Failure(
+            source=job.source,
+            recording=job.recording,
+            verdict=Verdict.RETRY,
+            reason=DRAINED,
+            message="a stop came before its transfer began",
+            counted=False,
+        )
+        self.ledger.settle([failure], self.clock(), {source.name: source.policy for source in self.sources})
+
+    # -- the end -------------------------------------------------------------------------------------------------------
+
+    def _finish(self) -> None:
+        """Complete the report from the ledger: what stands open counts, whichever pass left it."""
+        for source in self.sources:
+            line = source.line(source.account_id)
+            self.report.account(source.name, line.provider.provider, source.account_id)
+            for account_id in self.ledger.ask.accounts(source.name):
+                self._complete_row(source, account_id)
+        names = {source.name for source in self.sources}
+        failures = [row for row in self.ledger.ask.failures() if row["source"] in names]
+        self.report.failures_total = len(failures)
+        self.report.failures = [_failure_row(row) for row in failures[:MOST_FAILURES]]
+        self.report.interrupted = self.stop.asked.is_set()
+        self.report.finished_at = self.clock()
+        self.on_change(self.report)
+
+    def _complete_row(self, source: Source, account_id: str) -> None:
+        line = source.line(account_id)
+        row = self.report.account(source.name, line.provider.provider, account_id)
+        standing = self.ledger.ask.standing(source.name, account_id)
+        row.watermark = self.ledger.watermark(_feed(source, line, account_id))
+        row.not_ready, row.failed, row.dead = standing.not_ready, standing.failing, standing.dead
+        row.quarantined = standing.quarantined
+        row.requests = line.session.requests
+
+
+_STORE_CODES = {
+    transfer.STORE_UNAVAILABLE: 75,
+    transfer.STORE_REFUSED: 77,
+    transfer.CONFIG_WRONG: 78,
+}
+
+
+def _feed(source: Source, line: Line, account_id: str) -> Feed:
+    return Feed(source.name, line.provider.provider, account_id)
+
+
+def _say(job: Job, outcome: Outcome, state: State) -> None:
+    """The one canonical line of an attempt."""
+    recording = outcome.recording
+    names = {
+        "source": job.source,
+        "provider": recording.provider,
+        "account_id": recording.account_id,
+        "recording_id": recording.recording_id,
+        "attempt": job.attempt,
+    }
+    if isinstance(outcome, Receipt):
+        media = [f"{medium.media_format}:{medium.sha256[:12]}" for medium in outcome.media]
+        event = "transfer.already_archived" if outcome.already_archived else "transfer.archived"
+        log.info(event, **names, bytes=outcome.bytes, media=media, key=outcome.sidecar_key)
+        for medium in outcome.media:
+            if medium.check.status == "suspect":
+                log.warning("transfer.suspect", **names, key=medium.key, reason=medium.check.reason)
+        return
+    level = log.info if outcome.verdict not in (Verdict.RETRY, Verdict.FATAL) else log.warning
+    level(f"transfer.{state}", **names, reason=outcome.reason, message=outcome.message)
+
+
+def _failure_row(row: dict[str, object]) -> dict[str, object]:
+    names = ("source", "recording_id", "verdict", "reason", "attempts", "next_attempt_at")
+    return {name: row[name] for name in names}

@@ -1,0 +1,61 @@
+"""What the tests share: one S3 server a process, a bucket a test, and rigs."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from moto.server import ThreadedMotoServer
+from recvault.simulator import Simulator
+
+import boto3
+from rig import Rig
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No test reads this machine's credentials or configuration."""
+    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "RECVAULT_CONFIG", "CREDENTIALS_DIRECTORY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test-secret-key")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+
+
+@pytest.fixture(scope="session")
+def s3_url() -> Iterator[str]:
+    """A moto server on loopback."""
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def bucket(s3_url: str) -> str:
+    """An empty bucket."""
+    name = f"recordings-{next(_numbers)}"
+    boto3.client("s3", endpoint_url=s3_url, region_name="us-east-1").create_bucket(Bucket=name)
+    return name
+
+
+@pytest.fixture
+def simulator() -> Iterator[Simulator]:
+    """The five providers, empty and without faults."""
+    with Simulator(seed=7) as running:
+        yield running
+
+
+@pytest.fixture
+def rig(tmp_path: Path, simulator: Simulator, s3_url: str, bucket: str) -> Rig:
+    """A whole recvault without sources yet."""
+    return Rig(root=tmp_path, simulator=simulator, s3_url=s3_url, bucket=bucket)

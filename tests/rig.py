@@ -1,0 +1,120 @@
+"""A whole recvault in a test: a simulator, an S3 server, a configuration, and passes over them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import boto3
+from recvault import config
+from recvault.report import Report
+from recvault.runtime import Runtime
+from recvault.simulator import Simulator
+
+START = datetime(2026, 10, 1, 9, 0, tzinfo=UTC)
+SOURCES = {
+    "voice": ("twilio", "twilio"),
+    "legacy": ("twilio-legacy", "twilio"),
+    "video": ("twilio-video", "twilio"),
+    "telnyx": ("telnyx", "telnyx"),
+    "signalwire": ("signalwire", "signalwire"),
+}
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass
+class Rig:
+    """One bucket, one ledger, one simulator; `sync` is a pass in this process, with a fresh runtime each time."""
+
+    root: Path
+    simulator: Simulator
+    s3_url: str
+    bucket: str
+    sources: list[dict[str, Any]] = field(default_factory=list)
+    transfer: dict[str, Any] = field(default_factory=dict)
+    archive: dict[str, Any] = field(default_factory=dict)
+
+    def add_source(self, name: str, provider: str, account: Any, **options: Any) -> None:
+        """Configure a source for one of the simulator's accounts."""
+        plain = {"account_sid", "project_id", "space", "api_key_sid"}
+        entry: dict[str, Any] = {"name": name, "provider": provider, "base_url": self.simulator.base_url}
+        for key, value in account.credentials.items():
+            entry[key] = value if key in plain else {"file": str(self._secret(name, key, value))}
+        entry["media_hosts"] = [self.simulator.media_host]
+        entry["requests_per_second"] = 100_000
+        self.sources.append({**entry, **options})
+
+    def _secret(self, name: str, key: str, value: str) -> Path:
+        path = self.root / f"{name}.{key}.secret"
+        path.write_text(value)
+        path.chmod(0o600)
+        return path
+
+    @property
+    def config_path(self) -> Path:
+        path = self.root / "config.toml"
+        path.write_text(self._toml())
+        return path
+
+    def _toml(self) -> str:
+        archive = {"bucket": self.bucket, "endpoint_url": self.s3_url, "addressing_style": "path", **self.archive}
+        transfer = {
+            "spool_dir": str(self.root / "spool"),
+            "workers": 8,
+            "retry_base": "1s",
+            "retry_max": "1s",
+            "min_free_disk": "0",
+            "stall_timeout": "2s",
+            **self.transfer,
+        }
+        lines = [_table("archive", archive), _table("ledger", {"path": str(self.root / "ledger.db")})]
+        lines += [_table("transfer", transfer), *(_table("[sources]", source) for source in self.sources)]
+        return "\n".join(lines)
+
+    def runtime(self, clock: Any = now) -> Runtime:
+        return Runtime(config.load(self.config_path), clock=clock)
+
+    def sync(self, clock: Any = now) -> Report:
+        with self.runtime(clock) as runtime:
+            return runtime.sync("sync", [source["name"] for source in self.sources])
+
+    @property
+    def s3(self) -> Any:
+        return boto3.client("s3", endpoint_url=self.s3_url, region_name="us-east-1")
+
+    def objects(self) -> dict[str, bytes]:
+        """Every object of the bucket."""
+        client, found = self.s3, {}
+        for page in client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket):
+            for each in page.get("Contents", ()):
+                found[each["Key"]] = client.get_object(Bucket=self.bucket, Key=each["Key"])["Body"].read()
+        return found
+
+    def sidecars(self) -> dict[str, dict[str, Any]]:
+        """Sidecars by recording id."""
+        bodies = [body for key, body in self.objects().items() if key.endswith(".json") and "/provider=" in key]
+        documents = [json.loads(body) for body in bodies]
+        return {document["recording_id"]: document for document in documents}
+
+
+def _table(name: str, values: dict[str, Any]) -> str:
+    return "\n".join([f"[{name}]", *(f"{key} = {_toml_value(value)}" for key, value in values.items()), ""])
+
+
+def _toml_value(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{key} = {_toml_value(each)}" for key, each in value.items()) + " }"
+    if isinstance(value, timedelta):
+        return json.dumps(f"{value.total_seconds():.0f}s")
+    return json.dumps(value)
+
+
+def sha256(body: bytes) -> str:
+    return hashlib.sha256(body).hexdigest()
