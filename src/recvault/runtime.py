@@ -18,9 +18,9 @@ from typing import Any, Self
 
 from recvault import archive, config
 from recvault.archive import KeyTemplate
-from recvault.errors import ConfigError, StoreRefused
+from recvault.errors import ConfigError, RecvaultError, StoreRefused
 from recvault.http import AddressRule, Clients, Limits, Session, Timing
-from recvault.ledger import Ledger, Policy
+from recvault.ledger import Feed, FeedStatus, Ledger, Policy
 from recvault.observe import get_logger, hide
 from recvault.providers import provider_class
 from recvault.providers.base import Provider
@@ -119,6 +119,39 @@ class Runtime:
         known = ", ".join(source.name for source in self.settings.sources)
         raise ConfigError(f"no source is named {name}", f"the configuration has {known}")
 
+    def provider(self, name: str) -> Provider:
+        """A source's provider, from its plain settings: no secret is needed."""
+        source = self.source(name)
+        values = dict(source.settings)
+        if source.base_url:
+            values["base_url"] = source.base_url
+        return provider_class(source.provider).from_settings(name, values)
+
+    @property
+    def has_ledger(self) -> bool:
+        """Whether a ledger was ever made: questions alone do not make one."""
+        return self.settings.ledger.path.exists()
+
+    def feeds(self) -> list[FeedStatus]:
+        """Every feed of the ledger, and every configured source that has none yet."""
+        known = self.ledger.ask.feeds() if self.has_ledger else []
+        met = {status.feed.source for status in known}
+        for source in self.settings.sources:
+            if source.name not in met:
+                provider = self.provider(source.name)
+                known.append(FeedStatus(feed=Feed(source.name, provider.provider, provider.account_id)))
+        return known
+
+    def find(self, text: str) -> list[dict[str, Any]]:
+        """The ledger's rows for `ID` or `SOURCE:ID`. RecvaultError where there is none."""
+        source, colon, rest = text.partition(":")
+        named = bool(colon) and any(each.name == source for each in self.settings.sources)
+        recording_id, source_name = (rest, source) if named else (text, None)
+        rows = self.ledger.ask.find(recording_id, source_name) if self.has_ledger else []
+        if not rows:
+            raise RecvaultError(f"no recording {text} is in the ledger", "`recvault sync` registers what is listed")
+        return rows
+
     def prepare_store(self, *, ask_again: bool = False) -> StoreFacts:
         """Put the sidecar's schema in place and learn what the store enforces: asked once, remembered in the ledger."""
         body = archive.schema_bytes()
@@ -203,13 +236,9 @@ class Runtime:
         values = source.resolve_secrets()
         for key in source.secrets:
             hide(values[key])
-        made = provider_class(source.provider)
-        authorization = made.authorization(values)
+        provider = self.provider(source.name)
+        authorization = provider.authorization(values)
         hide(authorization)
-        plain = {key: value for key, value in values.items() if key not in source.secrets}
-        if source.base_url:
-            plain["base_url"] = source.base_url
-        provider = made.from_settings(source.name, plain)
         transfer = self.settings.transfer
         return Lines(
             provider=provider,

@@ -47,12 +47,12 @@ class FeedStatus:
     """A feed as `status` shows it."""
 
     feed: Feed
-    watermark: datetime | None
-    last_success_at: datetime | None
-    error: str | None
-    standing: Standing
-    oldest_pending_at: datetime | None
-    next_attempt_at: datetime | None
+    watermark: datetime | None = None
+    last_success_at: datetime | None = None
+    error: str | None = None
+    standing: Standing = Standing()
+    oldest_pending_at: datetime | None = None
+    next_attempt_at: datetime | None = None
 
 
 class Questions:

@@ -1,0 +1,76 @@
+"""The registry: the built-in providers by name, and those that plug-ins bring."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from recvault.errors import ConfigError
+from recvault.providers.base import Provider
+from recvault.providers.signalwire import SignalWire
+from recvault.providers.telnyx import Telnyx
+from recvault.providers.twilio import Twilio
+from recvault.providers.twilio_legacy import TwilioLegacy
+from recvault.providers.twilio_video import TwilioVideo
+
+GROUP = "recvault.providers"
+BUILT_IN: tuple[type[Provider], ...] = (Twilio, TwilioLegacy, TwilioVideo, Telnyx, SignalWire)
+VERBS = tuple(name for name in (*Provider.__annotations__, *vars(Provider)) if not name.startswith("_"))
+FIELDS = {"base_url", "account_id"}  # of a value, so a class need not have them
+
+
+class Registry(Mapping[str, type[Provider]]):
+    """Providers by name. A plug-in is imported when it is asked for; one that is broken is a ConfigError then."""
+
+    def __init__(self, plugins: tuple[EntryPoint, ...]) -> None:
+        self._built_in = {each.name: each for each in BUILT_IN}
+        self._plugins = plugins
+
+    def __getitem__(self, name: str) -> type[Provider]:
+        claims = {each.value: each for each in self._plugins if each.name == name}
+        if not claims:
+            return self._built_in[name]
+        if len(claims) > 1 or name in self._built_in:
+            owners = ", ".join(sorted(claims) + ["recvault itself"] * (name in self._built_in))
+            raise ConfigError(f"provider {name!r} is claimed more than once: {owners}", "uninstall or rename a plug-in")
+        return _load(*claims.values())
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(dict.fromkeys([*self._built_in, *(each.name for each in self._plugins)]))
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+
+def registry() -> Mapping[str, type[Provider]]:
+    """All providers: the built-in ones, and the plug-ins of the entry-point group `recvault.providers`."""
+    return Registry(tuple(entry_points(group=GROUP)))
+
+
+def provider_class(name: str) -> type[Provider]:
+    """The provider of that name; a ConfigError that lists the known ones where there is none."""
+    known = registry()
+    if name not in list(known):
+        near = get_close_matches(name, known, 1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise ConfigError(f"no provider is called {name!r}", f"{hint}known: {', '.join(known)}")
+    return known[name]
+
+
+def _load(plugin: EntryPoint) -> type[Provider]:
+    try:
+        found: Any = plugin.load()
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise ConfigError(
+            f"the plug-in of provider {plugin.name!r} ({plugin.value}) does not load: {reason}"
+        ) from error
+    lacking = [verb for verb in VERBS if verb not in FIELDS and not hasattr(found, verb)]
+    if lacking:
+        raise ConfigError(f"the plug-in of provider {plugin.name!r} ({plugin.value}) lacks {', '.join(lacking)}")
+    if found.name != plugin.name:
+        raise ConfigError(f"the plug-in of provider {plugin.name!r} ({plugin.value}) calls itself {found.name!r}")
+    provider: type[Provider] = found
+    return provider

@@ -8,6 +8,7 @@ add one.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -15,8 +16,11 @@ from typing import Any, ClassVar, Protocol, Self
 
 import httpx
 
-from recvault.errors import ProtocolError
+from recvault.errors import ConfigError, ProtocolError
 from recvault.models import JSON, Recording, Rejected, Scope, Window
+from recvault.providers.urls import unsigned
+
+UNREADABLE = (ValueError, KeyError, TypeError, AttributeError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +33,18 @@ class Reply:
     body: bytes
 
     def json(self) -> Any:
-        """The body as JSON; a `ProtocolError` where it is not."""
+        """The body as JSON; a `ProtocolError` where it is not. NaN and infinities, which JSON has not, stay text."""
         try:
-            return json.loads(self.body)
-        except ValueError as error:
-            raise ProtocolError(f"{self.request.url.host} answered {self.status} with a body that is not JSON") from error
+            return json.loads(self.body, parse_constant=str, parse_float=_finite)
+        except (ValueError, RecursionError) as error:
+            raise ProtocolError(
+                f"{self.request.url.host} answered {self.status} with a body that is not JSON"
+            ) from error
+
+
+def _finite(text: str) -> float | str:
+    number = float(text)
+    return number if math.isfinite(number) else text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,14 +77,21 @@ class Provider(Protocol):
     scopes: ClassVar[tuple[str, ...]]  # kinds of Scope it can list
     page_size: ClassVar[int]
     default_lookback: ClassVar[timedelta]  # how late a recording may first be listed
-    offset_pages: ClassVar[bool]  # pages shift under inserts and deletions: freeze the upper bound, rescan when total moves
+    offset_pages: ClassVar[
+        bool
+    ]  # pages shift under inserts and deletions: freeze the upper bound, rescan when total moves
     newest_first: ClassVar[bool]  # documented order; lets a list whose date filter is ignored stop early
     lists_unfinished: ClassVar[bool]
     media_url_expires: ClassVar[bool]  # media_request needs Recording.media_urls, minted by refresh_request
     has_subaccounts: ClassVar[bool]
 
-    base_url: str  # scheme and host, no path, no trailing slash
-    account_id: str
+    @property
+    def base_url(self) -> str:
+        """Scheme and host, no path, no trailing slash."""
+
+    @property
+    def account_id(self) -> str:
+        """The account whose recordings are listed."""
 
     @classmethod
     def from_settings(cls, name: str, values: Mapping[str, str]) -> Self:
@@ -115,24 +133,49 @@ class SubaccountProvider(Provider, Protocol):
         """The ids of the active accounts on a page, and the next page. Rows hold auth tokens: read the id alone."""
 
 
+def check_scope(provider: Provider, scope: Scope) -> None:
+    """Refuse a list that the provider does not have: asked anyway, it might answer with the whole account."""
+    if scope.kind not in provider.scopes:
+        raise ConfigError(f"{provider.name} lists recordings by {', '.join(provider.scopes)}, not by {scope.kind}")
+
+
+def read_list(reply: Reply, key: str) -> tuple[JSON, list[Any]]:
+    """The page as an object, and the rows under `key`; ProtocolError where the page is no page."""
+    page = reply.json()
+    rows = page.get(key) if isinstance(page, dict) else None
+    if not isinstance(rows, list):
+        raise ProtocolError(f"{reply.request.url.host} answered {reply.status} with no list of {key!r}")
+    return page, rows
+
+
 def read_rows(
     rows: Iterable[Any], read: Callable[[Any], Recording], recording_id: Callable[[Any], str | None]
 ) -> tuple[tuple[Recording, ...], tuple[Rejected, ...]]:
-    """Read each row by itself: what `read` cannot take (ValueError, KeyError, TypeError) is rejected with its body."""
+    """Read each row by itself: one that `read` cannot take (`UNREADABLE`) is rejected with its body, unsigned."""
     recordings: list[Recording] = []
     rejected: list[Rejected] = []
     for row in rows:
         try:
             recordings.append(read(row))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            body = row if isinstance(row, str) else json.dumps(row, default=str)
+        except UNREADABLE as error:
+            kept = unsigned(row)
+            body = kept if isinstance(kept, str) else json.dumps(kept, default=str)
             reason = f"{type(error).__name__}: {error}"
             rejected.append(Rejected(body=body, reason=reason, recording_id=_id_or_none(row, recording_id)))
     return tuple(recordings), tuple(rejected)
 
 
+def read_one(reply: Reply, row: Any, read: Callable[[Any], Recording]) -> Recording:
+    """Read the one recording of a reply; ProtocolError where it is no recording."""
+    try:
+        return read(row)
+    except UNREADABLE as error:
+        message = f"{reply.request.url.host} answered {reply.status} with what is no recording"
+        raise ProtocolError(message, f"{type(error).__name__}: {error}") from error
+
+
 def _id_or_none(row: Any, recording_id: Callable[[Any], str | None]) -> str | None:
     try:
         return recording_id(row) or None
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except UNREADABLE:
         return None

@@ -1,0 +1,126 @@
+"""What all verbs share: the configuration, the log, signals, and how errors end a command."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec
+
+import click
+
+from recvault.errors import RecvaultError
+from recvault.stopping import Stop
+
+if TYPE_CHECKING:
+    from recvault.config import Config
+    from recvault.runtime import Runtime
+
+P = ParamSpec("P")
+
+UNEXPECTED = 1
+
+
+def now() -> datetime:
+    """The wall clock: read here, passed down from here."""
+    return datetime.now(UTC)
+
+
+@dataclass(slots=True, kw_only=True)
+class App:
+    """The options before the verb, and what follows from them."""
+
+    config: Path | None
+    verbose: int
+    quiet: bool
+    log_format: Literal["json", "console"] | None
+    stop: Stop = field(default_factory=Stop)
+    signal: int | None = None  # that asked for a stop
+
+    def configure_log(self) -> None:
+        """Set up the log on stderr."""
+        from recvault import observe
+
+        observe.configure(format=self.log_format, verbosity=-1 if self.quiet else self.verbose)
+
+    def settings(self) -> Config:
+        """The configuration, checked."""
+        from recvault import config
+
+        return config.load(config.find(self.config))
+
+    @contextmanager
+    def runtime(self) -> Iterator[Runtime]:
+        """A runtime over the configuration."""
+        from recvault.runtime import Runtime
+
+        with Runtime(self.settings(), clock=now, stop=self.stop) as runtime:
+            yield runtime
+
+    @property
+    def shows_progress(self) -> bool:
+        return sys.stderr.isatty() and not self.quiet
+
+    @contextmanager
+    def signals(self) -> Iterator[None]:
+        """The first SIGINT or SIGTERM asks for a stop, the second exits at once."""
+
+        def asked(number: int, _: FrameType | None) -> None:
+            if self.signal is not None:
+                os._exit(128 + number)
+            self.signal = number
+            self.stop.asked.set()
+
+        before = {number: signal.signal(number, asked) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def exit_code(self, code: int) -> int:
+        """A signal's own code where one ended the command."""
+        return code if self.signal is None else 128 + self.signal
+
+
+def verb(function: Callable[Concatenate[App, P], int]) -> Callable[P, None]:
+    """A command's body: its return value is the exit code; an error of ours is told in words and has its own."""
+
+    @functools.wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        app = click.get_current_context().find_object(App)
+        assert app is not None  # noqa: S101 - the group makes it
+        app.configure_log()
+        try:
+            code = function(app, *args, **kwargs)
+        except RecvaultError as error:
+            say_error(error)
+            code = error.exit_code
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader left, e.g. `| head`
+            code = UNEXPECTED
+        sys.exit(code)
+
+    return run
+
+
+def say_error(error: RecvaultError) -> None:
+    """What happened and what to do, on stderr, without secrets or control characters."""
+    from recvault.observe import redact_text
+
+    click.echo(f"recvault: {redact_text(error.message)}", err=True)
+    if error.hint:
+        click.echo(f"  {redact_text(error.hint)}", err=True)
+
+
+def print_json(document: Any) -> None:
+    """One document on stdout, and nothing else there."""
+    click.echo(json.dumps(document, ensure_ascii=False, indent=2))

@@ -1,0 +1,68 @@
+"""`recvault show`: all that is known of one recording."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from recvault.cli.app import App, print_json, say_error, verb
+from recvault.errors import RecvaultError
+
+if TYPE_CHECKING:
+    from recvault.runtime import Runtime
+
+SCHEMA = "recvault/show/v1"
+
+
+@click.command("show")
+@click.argument("recording_id", metavar="ID")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+@verb
+def command(app: App, recording_id: str, as_json: bool) -> int:
+    """One recording: ledger row, attempts, keys, sidecar. An ID is the provider's own, or SOURCE:ID."""
+    with app.runtime() as runtime:
+        documents = [_document(runtime, row) for row in runtime.find(recording_id)]
+    if as_json:
+        print_json({"schema": SCHEMA, "recordings": documents})
+        return 0
+    for document in documents:
+        _print(document)
+    return 0
+
+
+def _document(runtime: Runtime, row: dict[str, Any]) -> dict[str, Any]:
+    names = [name for name in row if name not in ("id", "recording", "media", "lease")]
+    document = {name: row[name] for name in names}
+    document["media"] = json.loads(row["media"]) if row["media"] else []
+    document["listed"] = json.loads(row["recording"]) if row["recording"] else None
+    document["sidecar"] = _sidecar(runtime, row["sidecar_key"]) if row["sidecar_key"] else None
+    return document
+
+
+def _sidecar(runtime: Runtime, key: str) -> Any:
+    """The sidecar as it stands in the bucket; where the bucket does not answer, the rest is still shown."""
+    try:
+        body = runtime.store.get(key)
+    except RecvaultError as error:
+        say_error(error)
+        return None
+    return None if body is None else json.loads(body)
+
+
+def _print(document: dict[str, Any]) -> None:
+    from recvault.cli.tables import cell
+
+    for name, value in document.items():
+        if name in ("media", "listed", "sidecar") or value is None:
+            continue
+        click.echo(f"{name.replace('_', ' '):<18}{cell(value)}")
+    for medium in document["media"]:
+        click.echo(f"{'media':<18}{cell(medium['key'])}")
+        click.echo(f"{'':<18}{medium['bytes']:,} bytes, sha256 {medium['sha256']}, check {medium['check']['status']}")
+    for name in ("sidecar", "listed"):
+        if document[name] is not None:
+            click.echo(f"{name}:")
+            click.echo(json.dumps(document[name], ensure_ascii=True, indent=2))
+            return

@@ -1,0 +1,28 @@
+"""The configuration: TOML in, frozen models out, or all problems at once, each with its file and line.
+
+At any time no secret stands in a model, a message or a repr: only where it is to be found. `SecretRef.resolve` and
+`Source.resolve_secrets` read them, in the composition root alone.
+"""
+
+from recvault.config.load import find, load, read
+from recvault.config.models import Archive, Config, Daemon, Ledger, ObjectLock, Source, Transfer
+from recvault.config.secret import SecretRef
+from recvault.config.units import parse_duration, parse_rate, parse_size, parse_time
+
+__all__ = [
+    "Archive",
+    "Config",
+    "Daemon",
+    "Ledger",
+    "ObjectLock",
+    "SecretRef",
+    "Source",
+    "Transfer",
+    "find",
+    "load",
+    "parse_duration",
+    "parse_rate",
+    "parse_size",
+    "parse_time",
+    "read",
+]

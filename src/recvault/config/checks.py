@@ -1,0 +1,126 @@
+"""What a single value of the configuration must look like. ValueError, in words, where it does not.
+
+A message never repeats the value: who pastes a token into the wrong key finds it in no log.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Mapping, Sequence
+from urllib.parse import SplitResult, urlsplit
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_UNSEEMLY = re.compile(r"[\x00-\x20\x7f\\]")
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]", re.ASCII)
+_SOURCE = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}", re.ASCII)
+_HOST = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9])?|\[[0-9a-f:.]+\])(?::\d{1,5})?", re.ASCII)
+_MOST_TAGS = 10
+
+
+def bucket(name: str) -> str:
+    """A bucket's name, or the ARN of an access point."""
+    if not name.startswith("arn:") and (not _BUCKET.fullmatch(name) or ".." in name):
+        raise ValueError("is no bucket name: 3 to 63 letters, digits, dots and hyphens, without s3://")
+    return name
+
+
+def prefix(text: str) -> str:
+    """A prefix that joins with keys; ends without a slash."""
+    text = text.removesuffix("/") or text
+    if text and (_CONTROL.search(text) or {"", ".", ".."} & set(text.split("/"))):
+        raise ValueError("must be parts joined by single slashes: no leading slash, no . or .., no control characters")
+    return text
+
+
+def endpoint(url: str) -> str:
+    """An S3 endpoint."""
+    parts = _split(url)
+    if parts.query or parts.fragment:
+        raise ValueError("must hold no query")
+    return url.rstrip("/")
+
+
+def ping(url: str) -> str:
+    """A URL to tell of success and failure, or nothing."""
+    if url and _split(url).query:
+        raise ValueError("must hold no query: /start and /fail are put behind it")
+    return url.rstrip("/")
+
+
+def base_url(url: str) -> str:
+    """A provider's scheme and host; plain http only to this machine, since credentials travel there."""
+    parts = _split(url)
+    if parts.path not in ("", "/") or parts.query or parts.fragment or url.endswith(("?", "#")):
+        raise ValueError("must be scheme and host alone: the paths are the provider's")
+    if parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
+        raise ValueError("must be https: plain http goes to loopback only")
+    return url.rstrip("/")
+
+
+def listen(text: str) -> str:
+    """`host:port`, or nothing."""
+    host, _, port = text.rpartition(":")
+    if text and (not _HOST.fullmatch(host) or not port.isdecimal() or int(port) > 65535):
+        raise ValueError('must be host:port, such as "127.0.0.1:9464", or "" for none')
+    return text
+
+
+def source_name(name: str) -> str:
+    """A source's name: it stands in logs, metrics, reports and, for some providers, in keys."""
+    if not _SOURCE.fullmatch(name):
+        raise ValueError("must be 1 to 64 of a-z, 0-9, _, . and -, beginning with a letter or digit")
+    return name
+
+
+def distinct(values: tuple[str, ...]) -> tuple[str, ...]:
+    """At least one, and none twice."""
+    if not values:
+        raise ValueError("must name at least one")
+    if len(set(values)) < len(values):
+        raise ValueError("names one twice")
+    return values
+
+
+def hosts(values: tuple[str, ...]) -> tuple[str, ...]:
+    """Hosts, or hosts with ports; lower case."""
+    lowered = tuple(value.lower() for value in values)
+    if not all(_HOST.fullmatch(value) for value in lowered):
+        raise ValueError('each must be a host or host:port, such as "media.example.com": no scheme, no path')
+    return lowered
+
+
+def tags(values: Mapping[str, str]) -> Mapping[str, str]:
+    """S3's limits: ten tags, keys to 128 characters, values to 256."""
+    if len(values) > _MOST_TAGS:
+        raise ValueError(f"must be {_MOST_TAGS} at most")
+    if not all(
+        0 < len(key) <= 128 and len(value) <= 256 and not key.startswith("aws:") for key, value in values.items()
+    ):
+        raise ValueError("must have keys of 1 to 128 characters that do not begin with aws:, and values to 256")
+    return values
+
+
+def choice(names: Sequence[str]) -> str:
+    """Write alternatives as words."""
+    return ", ".join(names[:-1]) + " or " + names[-1] if len(names) > 1 else "".join(names)
+
+
+def _split(url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        sound = parts.scheme in ("http", "https") and parts.hostname and (parts.port or 1) and not _UNSEEMLY.search(url)
+    except ValueError:
+        sound = None
+    if not sound:
+        raise ValueError("is no URL: write it as https://host")
+    if "@" in parts.netloc:
+        raise ValueError("must hold no user name or password")
+    return parts
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,98 @@
+"""Find the line on which a key of a TOML text stands; tomllib does not tell.
+
+The text must have been read by tomllib already: this scan relies on it being sound, and only tells statements,
+strings and brackets apart. What stands inside an inline table or an array has the line of the key that holds it.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator
+
+Path = tuple[str | int, ...]
+
+_PART = r"""(?:"(?:[^"\\]|\\.)*"|'[^']*'|[A-Za-z0-9_-]+)"""
+_DOTTED = rf"{_PART}(?:[ \t]*\.[ \t]*{_PART})*"
+_BLANK = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")
+_HEADER = re.compile(rf"(\[\[?)[ \t]*({_DOTTED})[ \t]*\]\]?")
+_KEY = re.compile(rf"({_DOTTED})[ \t]*=")
+_TOKEN = re.compile(
+    r'''"""(?:[^"\\]|\\.|"(?!""))*"{3,5}|\'\'\'(?:[^']|'(?!''))*'{3,5}|"(?:[^"\\\n]|\\.)*"|'[^'\n]*'|#[^\n]*|[\[{]|[\]}]|\n|.''',
+    re.DOTALL,
+)
+
+
+class Lines:
+    """The lines of one TOML text by the paths of its keys."""
+
+    def __init__(self, text: str) -> None:
+        self._lines: dict[Path, int] = {}
+        self._counts: dict[Path, int] = {}  # of the tables in each array of tables
+        self._scan(text)
+
+    def __call__(self, path: Path) -> int:
+        """The line of that key, or of the nearest thing round it that has one; else 1."""
+        while path and path not in self._lines:
+            path = path[:-1]
+        return self._lines.get(path, 1)
+
+    def _scan(self, text: str) -> None:
+        table: Path = ()
+        line, seen, at = 1, 0, _end(_BLANK, text, 0)
+        while at < len(text):
+            line, seen = line + text.count("\n", seen, at), at
+            if header := _HEADER.match(text, at):
+                table = self._open(_parts(header[2]), array=header[1] == "[[")
+                self._mark(table, line)
+                at = header.end()
+            elif key := _KEY.match(text, at):
+                self._mark((*table, *_parts(key[1])), line)
+                at = _value_end(text, key.end())
+            else:
+                return  # tomllib knows more of TOML than this scan: what follows has the line of what stands before
+            at = _end(_BLANK, text, at)
+
+    def _open(self, parts: tuple[str, ...], *, array: bool) -> Path:
+        """The path that a header opens: `[[sources]]` begins a new table, `[sources.x]` goes on in the last."""
+        path: Path = ()
+        for depth, part in enumerate(parts, 1):
+            path = (*path, part)
+            if array and depth == len(parts):
+                self._counts[path] = self._counts.get(path, 0) + 1
+            if path in self._counts:
+                path = (*path, self._counts[path] - 1)
+        return path
+
+    def _mark(self, path: Path, line: int) -> None:
+        for depth in range(1, len(path) + 1):
+            self._lines.setdefault(path[:depth], line)
+
+
+def _parts(dotted: str) -> tuple[str, ...]:
+    return tuple(_plain(part) for part in re.findall(_PART, dotted))
+
+
+def _plain(part: str) -> str:
+    return str(tomllib.loads(f"key = {part}")["key"]) if part[0] in "\"'" else part
+
+
+def _tokens(text: str, at: int) -> Iterator[re.Match[str]]:
+    while match := _TOKEN.match(text, at):
+        yield match
+        at = match.end()
+
+
+def _value_end(text: str, at: int) -> int:
+    """Where the value that begins here ends: at the first line's end that stands in no bracket and no string."""
+    depth = 0
+    for token in _tokens(text, at):
+        depth += (token[0] in "[{") - (token[0] in "]}")
+        if token[0] == "\n" and depth == 0:
+            return token.start()
+    return len(text)
+
+
+def _end(pattern: re.Pattern[str], text: str, at: int) -> int:
+    match = pattern.match(text, at)
+    return match.end() if match else at

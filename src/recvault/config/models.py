@@ -1,0 +1,168 @@
+"""The models of the configuration, with their defaults: one a table, frozen, attributes named as the keys."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from recvault.archive import DEFAULT_TEMPLATE, KeyTemplate
+from recvault.config import checks
+from recvault.config.secret import SecretRef
+from recvault.config.units import parse_duration, parse_rate, parse_size, parse_time
+from recvault.errors import ConfigError
+
+
+def _longer_than_nothing(duration: timedelta) -> timedelta:
+    if duration <= timedelta():
+        raise ValueError("must be longer than 0s")
+    return duration
+
+
+def _template(text: str) -> str:
+    KeyTemplate(text)
+    return text
+
+
+def _listed(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _path(value: Any) -> Any:
+    if value == "":
+        raise ValueError("must not be empty")
+    return Path(value) if isinstance(value, str) else value
+
+
+Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
+Period = Annotated[timedelta, BeforeValidator(parse_duration), AfterValidator(_longer_than_nothing)]
+Size = Annotated[int, BeforeValidator(parse_size)]
+Rate = Annotated[int, BeforeValidator(parse_rate)]
+FilePath = Annotated[Path, BeforeValidator(_path)]
+Text = Annotated[str, Field(min_length=1)]
+Count = Annotated[int, Field(ge=1)]
+Start = Annotated[datetime | None, BeforeValidator(lambda value: None if value in ("", None) else parse_time(value))]
+Texts = Annotated[tuple[Text, ...], BeforeValidator(_listed)]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
+
+
+class ObjectLock(_Table):
+    """`archive.object_lock`: how long the store must refuse to delete what is archived."""
+
+    mode: Literal["none", "GOVERNANCE", "COMPLIANCE"] = "none"
+    days: Count | None = None
+    legal_hold: bool = False
+
+    @model_validator(mode="after")
+    def _days_go_with_a_mode(self) -> Self:
+        if (self.mode == "none") != (self.days is None):
+            raise ValueError("days and a mode other than none go together")
+        return self
+
+
+class Archive(_Table):
+    """`[archive]`: the bucket, and how things stand in it."""
+
+    bucket: Annotated[str, AfterValidator(checks.bucket)]
+    prefix: Annotated[str, AfterValidator(checks.prefix)] = ""
+    region: Text = "us-east-1"
+    endpoint_url: Annotated[str, AfterValidator(checks.endpoint)] | None = None
+    addressing_style: Literal["auto", "path", "virtual"] = "auto"
+    key_template: Annotated[str, AfterValidator(_template)] = DEFAULT_TEMPLATE
+    storage_class: Annotated[str, Field(pattern=r"^[A-Z0-9_]+$")] = "STANDARD"
+    sse: Literal["none", "AES256", "aws:kms"] = "none"
+    kms_key_id: Text | None = None
+    object_lock: ObjectLock = ObjectLock()
+    tags: Annotated[Mapping[str, str], AfterValidator(checks.tags)] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _key_goes_with_kms(self) -> Self:
+        if (self.sse == "aws:kms") != (self.kms_key_id is not None):
+            raise ValueError('sse = "aws:kms" and kms_key_id go together')
+        return self
+
+
+class Ledger(_Table):
+    """`[ledger]`: the local database."""
+
+    path: FilePath = Path("/var/lib/recvault/ledger.db")
+
+
+class Transfer(_Table):
+    """`[transfer]`: how recordings are carried."""
+
+    workers: Count = 16
+    processes: Count = 1
+    spool_dir: FilePath = Path("/var/lib/recvault/spool")
+    spool_memory: Size = 8 << 20
+    min_free_disk: Size = 1 << 30
+    max_attempts: Count = 12
+    retry_base: Period = timedelta(seconds=30)
+    retry_max: Period = timedelta(hours=6)
+    min_rate: Rate = 1 << 10
+    stall_timeout: Period = timedelta(seconds=60)
+
+    @model_validator(mode="after")
+    def _waits_grow(self) -> Self:
+        if self.retry_max < self.retry_base:
+            raise ValueError("retry_max must not be shorter than retry_base")
+        return self
+
+
+class Daemon(_Table):
+    """`[daemon]`: what `run` needs besides."""
+
+    metrics_listen: Annotated[str, AfterValidator(checks.listen)] = "127.0.0.1:9464"
+    drain_timeout: Duration = timedelta(seconds=60)
+    ping_url: Annotated[str, AfterValidator(checks.ping)] = ""
+    stale_after: Period = timedelta(hours=24)
+
+
+class Source(_Table):
+    """One `[[sources]]` entry. `settings` are its provider's plain keys, `base_url` among them where it is set."""
+
+    name: Annotated[str, AfterValidator(checks.source_name)]
+    provider: Text
+    base_url: Annotated[str, AfterValidator(checks.base_url)] | None = None
+    settings: Mapping[str, str] = Field(default_factory=dict)
+    secrets: Mapping[str, SecretRef] = Field(default_factory=dict)
+    subaccounts: bool = False
+    formats: Annotated[Texts, AfterValidator(checks.distinct)]
+    poll_every: Period = timedelta(minutes=5)
+    lookback: Duration
+    start_from: Start = None
+    reconcile_every: Period = timedelta(hours=24)
+    reconcile_window: Period = timedelta(days=7)
+    recheck_every: Period = timedelta(minutes=2)
+    give_up_after: Period = timedelta(days=3)
+    requests_per_second: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 20
+    max_concurrency: Count = 32
+    media_hosts: Annotated[Texts, AfterValidator(checks.hosts)] = ()
+
+    def resolve_secrets(self) -> dict[str, str]:
+        """The settings, and the secrets as they are now. ConfigError holds every secret that cannot be had."""
+        values, problems = dict(self.settings), []
+        for key, secret in self.secrets.items():
+            try:
+                values[key] = secret.resolve()
+            except ConfigError as error:
+                problems.append(str(error))
+        if problems:
+            raise ConfigError("\n".join(problems))
+        return values
+
+
+class Config(_Table):
+    """The whole configuration."""
+
+    archive: Archive
+    ledger: Ledger = Ledger()
+    transfer: Transfer = Transfer()
+    daemon: Daemon = Daemon()
+    sources: Annotated[tuple[Source, ...], BeforeValidator(_listed), Field(min_length=1)]

@@ -1,0 +1,121 @@
+"""Sort a `[[sources]]` table by its provider: common keys, plain settings, secrets; say what does not fit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from typing import Any
+
+from recvault.config.checks import choice
+from recvault.config.models import Source
+from recvault.config.problem import Problem
+from recvault.config.secret import SecretRef
+from recvault.errors import ConfigError
+from recvault.providers import provider_class
+from recvault.providers.base import Provider
+
+COMMON = frozenset(Source.model_fields) - {"settings", "secrets"}
+_VIDEO = {"mka", "mkv"}
+
+
+def sort_source(index: int, table: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
+    """Shape a table as the model `Source` takes it, its provider's defaults filled in; and tell its problems."""
+    at = ("sources", index)
+    shaped = {key: value for key, value in table.items() if key in COMMON}
+    provider, problems = _provider(at, table.get("provider"))
+    if provider is None:
+        return {"lookback": timedelta(), "formats": ("wav",), **shaped}, problems
+    shaped.setdefault("lookback", provider.default_lookback)
+    if set(provider.formats) <= _VIDEO:  # it stores what it gets
+        shaped["formats"] = provider.formats
+    else:
+        shaped.setdefault("formats", ("wav",) if "wav" in provider.formats else provider.formats)
+        problems += _formats(at, provider, shaped["formats"])
+    problems += _unknown(at, provider, table)
+    owner = table["name"] if isinstance(table.get("name"), str) else f"sources[{index}]"
+    shaped["secrets"], secret_problems = _secrets(at, provider, table, owner)
+    shaped["settings"], setting_problems = _settings(at, provider, table)
+    misfits = [*secret_problems, *setting_problems]
+    return shaped, [*problems, *misfits, *_credentials(at, provider, table, built=not misfits, owner=owner)]
+
+
+def _provider(at: tuple[str, int], name: Any) -> tuple[type[Provider] | None, list[Problem]]:
+    if not isinstance(name, str):
+        return None, []  # the model says so
+    try:
+        return provider_class(name), []
+    except ConfigError as error:
+        return None, [Problem((*at, "provider"), str(error))]
+
+
+def _formats(at: tuple[str, int], provider: type[Provider], formats: Any) -> Iterator[Problem]:
+    for place, name in enumerate(formats if isinstance(formats, list) else ()):
+        if isinstance(name, str) and name not in provider.formats:
+            yield Problem((*at, "formats", place), f"{provider.name} serves {choice(provider.formats)}")
+
+
+def _unknown(at: tuple[str, int], provider: type[Provider], table: Mapping[str, Any]) -> Iterator[Problem]:
+    known = [*provider.settings, *sorted(COMMON)]
+    for key in table:
+        if key not in known:
+            yield Problem.unknown((*at, key), known)
+
+
+def _secrets(
+    at: tuple[str, int], provider: type[Provider], table: Mapping[str, Any], owner: str
+) -> tuple[dict[str, SecretRef], list[Problem]]:
+    secrets, problems = {}, []
+    for key, setting in provider.settings.items():
+        if setting.secret and key in table and key not in COMMON:
+            try:
+                secrets[key] = SecretRef.from_toml(table[key], f"{owner}: {key}")
+            except ValueError as error:
+                problems.append(Problem((*at, key), str(error)))
+    return secrets, problems
+
+
+def _settings(
+    at: tuple[str, int], provider: type[Provider], table: Mapping[str, Any]
+) -> tuple[dict[str, str], list[Problem]]:
+    settings, problems = {}, []
+    for key, setting in provider.settings.items():
+        if not setting.secret and key in table and key not in COMMON:
+            value = table[key]
+            if isinstance(value, str) and value and value.isprintable() and value == value.strip():
+                settings[key] = value
+            else:
+                problems.append(Problem((*at, key), "must be text, not empty, without spaces around it"))
+    base_url = table.get("base_url")
+    if isinstance(base_url, str):
+        settings["base_url"] = base_url.rstrip("/")
+    return settings, problems
+
+
+def _credentials(
+    at: tuple[str, int], provider: type[Provider], table: Mapping[str, Any], *, built: bool, owner: str
+) -> Iterator[Problem]:
+    """Exactly one whole set; sub-accounts only where these credentials reach them; then the provider's own word."""
+    ways = "; or ".join(", ".join(keys) for keys in provider.credentials)
+    whole = [keys for keys in provider.credentials if all(key in table for key in keys)]
+    if len(whole) != 1:
+        stray = "needs the whole of one set of credentials" if not whole else "has more than one set of credentials"
+        yield Problem(at, f"{stray}: {ways}")
+        return
+    others = {key for keys in provider.credentials for key in keys} - set(whole[0])
+    for key in sorted(others & set(table)):
+        yield Problem((*at, key), f"belongs to another set of credentials; keep one of: {ways}")
+    if table.get("subaccounts") is True:
+        if not provider.has_subaccounts:
+            yield Problem((*at, "subaccounts"), f"{provider.name} lists no sub-accounts: make a source of each account")
+        elif "api_key_sid" in whole[0]:
+            yield Problem((*at, "subaccounts"), "an API key does not reach sub-accounts: use auth_token")
+    if built:
+        yield from _refused(at, provider, table, owner)
+
+
+def _refused(at: tuple[str, int], provider: type[Provider], table: Mapping[str, Any], owner: str) -> Iterator[Problem]:
+    settings, _ = _settings(at, provider, table)
+    try:
+        provider.from_settings(owner, settings)
+    except (ConfigError, ValueError) as error:
+        yield Problem(at, str(error))

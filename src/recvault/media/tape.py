@@ -1,0 +1,93 @@
+"""Run a walk over a container's bytes that arrive in chunks of any size.
+
+A walk is a generator: it asks for bytes with `take` or passes over them with `skip`, and returns its `Findings`. It
+is answered short only at the end of the stream, so what it finds cannot depend on how the stream was cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import NamedTuple, TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Findings:
+    """What a walk of the whole container saw. `faults` make it suspect, `unknown` unchecked."""
+
+    method: str
+    codec: str | None = None
+    sample_rate: int | None = None
+    channels: int | None = None
+    seconds: float | None = None
+    faults: tuple[str, ...] = ()
+    unknown: str | None = None
+    empty: bool = False  # headers only: nothing was recorded in it
+
+
+class Step(NamedTuple):
+    """What a walk asks for: so many bytes, kept or passed over."""
+
+    size: int
+    keep: bool
+
+
+class Answer(NamedTuple):
+    """What it gets: fewer than it asked for only at the end."""
+
+    kept: bytes
+    size: int
+
+
+Walk = Generator[Step, Answer, T]
+END = 1 << 62
+
+
+def take(size: int) -> Walk[bytes]:
+    """Read so many bytes; fewer mean the end of the stream."""
+    return (yield Step(size, keep=True)).kept if size > 0 else b""
+
+
+def skip(size: int) -> Walk[int]:
+    """Pass over so many bytes and tell how many there were; fewer mean the end of the stream."""
+    return (yield Step(size, keep=False)).size if size > 0 else 0
+
+
+class Tape:
+    """Feeds a walk; holds at most the bytes that one `take` asks for."""
+
+    def __init__(self, walk: Walk[Findings]) -> None:
+        self._walk = walk
+        self._kept = bytearray()
+        self._passed = 0
+        self._findings: Findings | None = None
+        self._step = next(walk)
+
+    def feed(self, chunk: bytes | memoryview) -> None:
+        """Walk on as far as this chunk reaches."""
+        at, end = 0, len(chunk)
+        while at < end and self._findings is None:
+            got = min(self._step.size - self._passed, end - at)
+            if self._step.keep:
+                self._kept += chunk[at : at + got]
+            self._passed += got
+            at += got
+            if self._passed == self._step.size:
+                self._answer()
+
+    def end(self) -> Findings:
+        """Answer what is still asked for with what there is, and return what the walk found."""
+        while self._findings is None:
+            self._answer()
+        return self._findings
+
+    def _answer(self) -> None:
+        answer = Answer(bytes(self._kept), self._passed)
+        self._kept.clear()
+        self._passed = 0
+        try:
+            self._step = self._walk.send(answer)
+        except StopIteration as stop:
+            self._findings = stop.value

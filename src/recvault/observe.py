@@ -1,0 +1,218 @@
+"""Logs: how they are set up, what events are called, and what must never stand in them.
+
+At any time no line that leaves through here holds a hidden secret, a URL's query, an Authorization header or a phone
+number, and none holds a control character: `redact` is the last step before a line is rendered, for our own events
+and for those of third-party libraries alike. Tracebacks are written without locals.
+"""
+
+from __future__ import annotations
+
+import enum
+import logging
+import math
+import os
+import re
+import sys
+import threading
+from collections.abc import Mapping
+from typing import Any, Literal, TextIO
+from urllib.parse import quote
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+QUIET = ("httpx", "httpcore", "botocore", "boto3", "s3transfer", "urllib3", "apscheduler")
+"""Libraries that speak from WARNING up only: at INFO httpx writes whole signed URLs."""
+HIDDEN = "[hidden]"
+_SHORTEST_SECRET = 6
+_DEEPEST = 8
+_FIRST = ("ts", "level", "event")
+_PARAGRAPHS = frozenset({"exception", "stack"})  # keep their line breaks, indented
+_CREDENTIALS = frozenset({"authorization", "proxy-authorization", "cookie", "set-cookie", "x-amz-security-token"})
+
+
+class Event(enum.StrEnum):
+    """What events are called. Keys go with them: `source`, `recording_id`, `reason`, `bytes` …"""
+
+    DAEMON_STARTED = "daemon.started"
+    DAEMON_DRAINING = "daemon.draining"
+    DAEMON_STOPPED = "daemon.stopped"
+    PASS_STARTED = "pass.started"  # noqa: S105 - a pass is no password
+    PASS_FINISHED = "pass.finished"  # noqa: S105 - a pass is no password
+    PASS_FAILED = "pass.failed"  # noqa: S105 - a pass is no password
+    PAGE_REGISTERED = "page.registered"
+    ROW_QUARANTINED = "row.quarantined"
+    WATERMARK_ADVANCED = "watermark.advanced"
+    TRANSFER_ARCHIVED = "transfer.archived"
+    TRANSFER_FAILED = "transfer.failed"
+    RECORDING_DEAD = "recording.dead"
+    REQUEST_RETRIED = "request.retried"
+    SOURCE_STALE = "source.stale"
+    RECONCILE_FOUND = "reconcile.found"
+    VERIFY_DIFFERENT = "verify.different"
+    LEDGER_REBUILT = "ledger.rebuilt"
+    SPOOL_CLEANED = "spool.cleaned"
+
+
+def configure(*, format: Literal["json", "console"] | None, verbosity: int, stream: TextIO | None = None) -> None:
+    """Write events to `stream` (stderr): JSON lines, or for people where it is a terminal or they ask for it.
+
+    `verbosity` is 0 for info, positive for debug, negative for warnings alone. May be called again.
+    """
+    target = stream or sys.stderr
+    on_terminal = target.isatty()
+    console = format == "console" or (format is None and on_terminal)
+    colours = console and on_terminal and not os.environ.get("NO_COLOR")
+    lines = _Lines(target)
+    lines.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[*_before(), structlog.stdlib.ExtraAdder()],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.format_exc_info,
+                redact,
+                _for_people(colours) if console else structlog.processors.JSONRenderer(),
+            ],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [each for each in root.handlers if not isinstance(each, _Lines)] + [lines]
+    root.setLevel(logging.DEBUG if verbosity > 0 else logging.WARNING if verbosity < 0 else logging.INFO)
+    for name in QUIET:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    _adopt(structlog.stdlib.ProcessorFormatter.wrap_for_formatter)
+
+
+def get_logger(name: str) -> structlog.stdlib.BoundLogger:
+    """The logger of that name. Before `configure`, warnings alone go to stderr, redacted."""
+    if not structlog.is_configured():
+        _adopt(redact, structlog.processors.KeyValueRenderer(key_order=["event"]))
+    return structlog.stdlib.get_logger(name)
+
+
+def hide(secret: str) -> None:
+    """Mask this value wherever it occurs from now on, as it is and as a URL writes it. Too short ones are ignored."""
+    _SECRETS.add(secret)
+
+
+def redact(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+    """Redact every text of an event, at any depth: structlog's last step before the renderer."""
+    ordered = {**{key: event[key] for key in _FIRST if key in event}, **event}
+    return {_line(str(key)): _redacted(value, name=str(key)) for key, value in ordered.items()}
+
+
+def redact_text(text: str) -> str:
+    """Mask secrets, URL queries, credentials and phone numbers, and show control characters; line breaks stay."""
+    return _shown(_masked(text), keep_breaks=True)
+
+
+class _Secrets:
+    """The values that must never be written. Readers take the pattern whole; writers replace it under a lock."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._values: set[str] = set()
+        self.pattern: re.Pattern[str] | None = None
+
+    def add(self, secret: str) -> None:
+        if len(secret) < _SHORTEST_SECRET:
+            return
+        with self._lock:
+            self._values |= {secret, quote(secret, safe=""), repr(secret)[1:-1]}
+            longest_first = sorted(self._values, key=len, reverse=True)
+            self.pattern = re.compile("|".join(re.escape(value) for value in longest_first))
+
+
+class _Lines(logging.StreamHandler[TextIO]):
+    """Writes finished lines; one that cannot be written is dropped, and never shown raw as logging would."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's own name
+        pass
+
+
+_SECRETS = _Secrets()
+_AUTHORIZATION = re.compile(
+    r"""(authorization["']?\s*[:=,]\s*(?:b?["'])?)[^\s"',}\])]+(?:\s+[^\s"',}\])]+)?""", re.IGNORECASE
+)
+_SCHEME = re.compile(r"\b(Basic|Bearer)\s+[A-Za-z0-9+/=._~-]{6,}", re.IGNORECASE)
+_USER = re.compile(r"(https?://)[^\s/?#\"'<>@]*@", re.IGNORECASE)
+_QUERY = re.compile(r"(https?://[^\s?\"'<>]*)\?[^\s\"'<>]*", re.IGNORECASE)
+_SIGNATURE = re.compile(r"(X-Amz-(?:Signature|Credential|Security-Token)=)[^\s&\"']+", re.IGNORECASE)
+_PHONE = re.compile(r"(?<![0-9])(?:\+|%2B)[0-9]{7,15}(?![0-9])", re.IGNORECASE)
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_NAMED = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
+
+def _masked(text: str) -> str:
+    pattern = _SECRETS.pattern
+    if pattern is not None:
+        text = pattern.sub(HIDDEN, text)
+    text = _USER.sub(rf"\1{HIDDEN}@", text)
+    text = _QUERY.sub(r"\1?[cut]", text)
+    text = _SIGNATURE.sub(rf"\1{HIDDEN}", text)
+    text = _AUTHORIZATION.sub(rf"\1{HIDDEN}", text)
+    text = _SCHEME.sub(rf"\1 {HIDDEN}", text)
+    return _PHONE.sub("+[number]", text)
+
+
+def _shown(text: str, *, keep_breaks: bool) -> str:
+    def visible(match: re.Match[str]) -> str:
+        character = match[0]
+        if keep_breaks and character in "\n\t":
+            return character
+        code = ord(character)
+        return _NAMED.get(character) or (f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}")
+
+    return _CONTROL.sub(visible, text)
+
+
+def _line(text: str) -> str:
+    return _shown(_masked(text), keep_breaks=False)
+
+
+def _paragraph(text: str) -> str:
+    """Indent what follows the first line, so that no text in it can pass for a line of the log."""
+    return redact_text(text).replace("\n", "\n    ")
+
+
+def _redacted(value: Any, *, name: str = "", depth: int = 0) -> Any:
+    if value is None or isinstance(value, bool | int) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    if name.lower() in _CREDENTIALS:
+        return HIDDEN
+    if depth < _DEEPEST and isinstance(value, Mapping):
+        return {_line(_text(key)): _redacted(each, name=_text(key), depth=depth + 1) for key, each in value.items()}
+    if depth < _DEEPEST and isinstance(value, list | tuple | set | frozenset):
+        return [_redacted(each, depth=depth + 1) for each in value]
+    return _paragraph(_text(value)) if depth == 0 and name in _PARAGRAPHS else _line(_text(value))
+
+
+def _text(value: Any) -> str:
+    try:
+        return str(value)
+    except Exception:  # noqa: BLE001 - a value that cannot be written must not cost the line
+        return f"<{type(value).__name__}>"
+
+
+def _before() -> list[Processor]:
+    return [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="ts"),
+        structlog.processors.StackInfoRenderer(),
+    ]
+
+
+def _for_people(colours: bool) -> Processor:
+    plain = structlog.dev.plain_traceback
+    return structlog.dev.ConsoleRenderer(colors=colours, exception_formatter=plain, timestamp_key="ts", pad_event_to=24)
+
+
+def _adopt(*last: Processor) -> None:
+    structlog.configure(
+        processors=[structlog.stdlib.filter_by_level, *_before(), *last],
+        wrapper_class=structlog.stdlib.BoundLogger,
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=False,
+    )

@@ -1,0 +1,145 @@
+"""Twilio's REST API of 2008-08-01: XML pages by offset, six fields a row, no status and no channels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import ClassVar, Self
+from xml.etree.ElementTree import Element, ParseError
+
+import httpx
+from defusedxml.common import DefusedXmlException
+from defusedxml.ElementTree import fromstring
+
+from recvault.errors import ProtocolError
+from recvault.models import JSON, Phase, Recording, Scope, Window
+from recvault.providers import twilio_account, values
+from recvault.providers.base import Page, Reply, Setting, check_scope, read_one, read_rows
+from recvault.providers.urls import address, follow, segment, unsigned, with_parameter
+
+
+@dataclass(frozen=True, slots=True)
+class TwilioLegacy:
+    """One account, as its 2008 list shows it; the same recordings as in the 2010 list, under the same ids."""
+
+    name: ClassVar[str] = "twilio-legacy"
+    provider: ClassVar[str] = "twilio"
+    api: ClassVar[str] = "2008-08-01"
+    settings: ClassVar[Mapping[str, Setting]] = twilio_account.SETTINGS
+    credentials: ClassVar[tuple[tuple[str, ...], ...]] = twilio_account.CREDENTIALS
+    formats: ClassVar[tuple[str, ...]] = ("wav", "mp3")  # 2008 docs
+    scopes: ClassVar[tuple[str, ...]] = ("account",)  # 2008 docs know no list of a call's recordings
+    page_size: ClassVar[int] = 1000  # 2008 docs: the most
+    default_lookback: ClassVar[timedelta] = timedelta(hours=26)  # TwiML docs: a recording may last 24 hours
+    offset_pages: ClassVar[bool] = True  # 2008 docs: pages "may contain duplicates"
+    newest_first: ClassVar[bool] = False
+    lists_unfinished: ClassVar[bool] = False  # it cannot tell: there is no status
+    media_url_expires: ClassVar[bool] = False
+    has_subaccounts: ClassVar[bool] = True
+
+    base_url: str
+    account_id: str
+
+    @classmethod
+    def from_settings(cls, name: str, values: Mapping[str, str]) -> Self:
+        return cls((values.get("base_url") or "https://api.twilio.com").rstrip("/"), values["account_sid"])
+
+    @staticmethod
+    def authorization(values: Mapping[str, str]) -> str:
+        return twilio_account.authorization(values)
+
+    def list_request(self, window: Window, scope: Scope) -> httpx.Request:
+        """Days of GMT only, each from its midnight; the page's size is `num` (2008 docs)."""
+        check_scope(self, scope)
+        pairs: list[tuple[str, str | int]] = []
+        if window.since:
+            pairs.append(("DateCreated>", values.day(window.since)))
+        if window.until:
+            pairs.append(("DateCreated<", values.day_after(window.until)))
+        path = f"{self._account(self.account_id)}/Recordings"
+        url = address(self.base_url, path, [*pairs, ("num", self.page_size)])
+        return httpx.Request("GET", url, headers={"Accept": "application/xml"})
+
+    def parse_page(self, reply: Reply) -> Page:
+        """Paging stands in attributes of `<Recordings>` (2008 docs)."""
+        listed = _document(reply).find("Recordings")
+        if listed is None:
+            raise ProtocolError(f"{reply.request.url.host} answered {reply.status} with no <Recordings>")
+        rows = [_row(element) for element in listed.findall("Recording")]
+        recordings, rejected = read_rows(rows, self._read, lambda row: values.identifier(row, "Sid"))
+        following = self._next(reply, listed)
+        return Page(recordings=recordings, rejected=rejected, next=following, total=values.whole(listed.get("total")))
+
+    def media_requests(self, recording: Recording, media_format: str) -> tuple[httpx.Request, ...]:
+        if media_format not in self.formats:
+            return ()
+        url = address(self.base_url, f"{self._instance(recording)}.{media_format}")
+        return (httpx.Request("GET", url, headers={"Accept-Encoding": "identity"}),)
+
+    def refresh_request(self, recording: Recording) -> httpx.Request:
+        """Without `.xml` the instance is WAV audio (2008 docs)."""
+        url = address(self.base_url, f"{self._instance(recording)}.xml")
+        return httpx.Request("GET", url, headers={"Accept": "application/xml"})
+
+    def parse_recording(self, reply: Reply) -> Recording:
+        found = _document(reply).find("Recording")
+        return read_one(reply, {} if found is None else _row(found), self._read)
+
+    def delete_request(self, recording: Recording) -> httpx.Request:
+        """Answered 204 (2008 docs)."""
+        return httpx.Request("DELETE", address(self.base_url, self._instance(recording)))
+
+    def media_encryption(self, headers: httpx.Headers) -> JSON | None:
+        return None
+
+    def accounts_request(self) -> httpx.Request:
+        return twilio_account.accounts_request(self.base_url)
+
+    def parse_accounts(self, reply: Reply) -> tuple[tuple[str, ...], httpx.URL | None]:
+        return twilio_account.parse_accounts(self.base_url, reply)
+
+    def _account(self, account_id: str) -> str:
+        return f"/2008-08-01/Accounts/{segment(account_id)}"
+
+    def _instance(self, recording: Recording) -> str:
+        return f"{self._account(recording.account_id)}/Recordings/{segment(recording.recording_id)}"
+
+    def _next(self, reply: Reply, listed: Element) -> httpx.URL | None:
+        """Follow `nextpageuri`; where it is missing, as in the docs' sample, count to `numpages` from page 0."""
+        if link := (listed.get("nextpageuri") or "").strip():
+            return follow(self.base_url, link)
+        url = reply.request.url
+        page = values.whole(listed.get("page"))
+        after = (page if page is not None else values.whole(url.params.get("page")) or 0) + 1
+        pages = values.whole(listed.get("numpages"))
+        more = after < pages if pages is not None else len(listed) >= self.page_size
+        return with_parameter(url, "page", after) if more else None
+
+    def _read(self, row: JSON) -> Recording:
+        return Recording(
+            provider=self.provider,
+            api=self.api,
+            account_id=values.text(row.get("AccountSid")) or self.account_id,
+            recording_id=values.identifier(row, "Sid"),
+            created_at=values.moment(row.get("DateCreated")),
+            status=None,
+            phase=Phase.COMPLETE,  # 2008 has no status: one that is not ready shows as a 404 of its media
+            formats=self.formats,
+            call_id=values.text(row.get("CallSid")),
+            duration_seconds=values.number(row.get("Duration")),
+            raw=unsigned(row),
+        )
+
+
+def _document(reply: Reply) -> Element:
+    try:
+        root: Element = fromstring(reply.body, forbid_dtd=True)
+    except (ParseError, DefusedXmlException, ValueError, LookupError) as error:
+        message = f"{reply.request.url.host} answered {reply.status} with a body that is not plain XML"
+        raise ProtocolError(message) from error
+    return root
+
+
+def _row(element: Element) -> JSON:
+    return {field.tag: "".join(field.itertext()).strip() or None for field in element}  # an empty element is a null

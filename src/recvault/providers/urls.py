@@ -1,0 +1,98 @@
+"""Build addresses from ids, follow a provider's links, and keep signatures out of what is stored."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Iterable
+from typing import Any
+from urllib.parse import quote, unquote_plus, urlencode, urlsplit, urlunsplit
+
+import httpx
+
+from recvault.errors import ProtocolError
+
+SIGNED = re.compile(r"(?:^|&)(?:sig|[^=&]*(?:signature|credential|token|accesskey|accessid|key-pair-id)[^=&]*)=", re.I)
+DEEPEST = 64  # levels of a row that are kept: no provider sends more than five
+
+
+def segment(text: str) -> str:
+    """Write an id as one segment of a path: nothing in it can lead elsewhere. An empty one is a ValueError."""
+    if not text:
+        raise ValueError("an empty id would address the list")
+    return text.replace(".", "%2E") if text in {".", ".."} else quote(text, safe="")
+
+
+def address(base_url: str, path: str, parameters: Iterable[tuple[str, str | int]] = ()) -> httpx.URL:
+    """Put together a URL; names and values are percent-encoded, so `DateCreated>` goes out as `DateCreated%3E`."""
+    query = urlencode(list(parameters), quote_via=quote)
+    return httpx.URL(f"{base_url}{path}?{query}" if query else f"{base_url}{path}")
+
+
+def follow(base_url: str, link: Any) -> httpx.URL | None:
+    """Resolve a next link against the host, verbatim; None where there is none.
+
+    A link to another host stays one: whoever sends the request refuses it.
+    """
+    if link is None or link == "":
+        return None
+    try:
+        return httpx.URL(base_url).join(link)
+    except (httpx.InvalidURL, ValueError, TypeError) as error:
+        raise ProtocolError(f"{httpx.URL(base_url).host} gave a next link that is no URL") from error
+
+
+def with_parameter(url: httpx.URL, name: str, value: int) -> httpx.URL:
+    """Set one parameter of a URL; all others keep their bytes."""
+    pairs = [pair for pair in url.query.decode("ascii").split("&") if pair and not _named(pair, name)]
+    return url.copy_with(query="&".join([*pairs, f"{quote(name, safe='')}={value}"]).encode("ascii"))
+
+
+def _named(pair: str, name: str) -> bool:
+    return unquote_plus(pair.partition("=")[0]) == name
+
+
+def host(url: str) -> str:
+    """The host of a URL in lower case, empty where there is none."""
+    try:
+        return (urlsplit(url).hostname or "").rstrip(".")
+    except ValueError:
+        return ""
+
+
+def fetchable(url: Any) -> bool:
+    """Is this an http address that a request can be built for?"""
+    try:
+        return httpx.URL(url).scheme in {"http", "https"} and bool(httpx.URL(url).host)
+    except (httpx.InvalidURL, ValueError, TypeError):
+        return False
+
+
+def bare(url: str) -> str:
+    """Cut a URL's query, fragment and user: what is left opens nothing."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return re.split(r"[?#]", url)[0]
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+def unsigned(value: Any, depth: int = 0) -> Any:
+    """Copy a row; each http URL in it that carries a signature or a user loses it."""
+    if isinstance(value, dict):
+        return {key: unsigned(below, depth + 1) for key, below in value.items()} if depth < DEEPEST else {}
+    if isinstance(value, list):
+        return [unsigned(below, depth + 1) for below in value] if depth < DEEPEST else []
+    return bare(value) if isinstance(value, str) and _opens(value) else value
+
+
+def _opens(text: str) -> bool:
+    if not text.lower().startswith(("http://", "https://")):
+        return False
+    start, _, query = text.partition("?")
+    return bool(SIGNED.search(query)) or "@" in start.split("/", 3)[2]
+
+
+def basic(user: str, password: str) -> str:
+    """Write HTTP Basic credentials."""
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode("ascii")

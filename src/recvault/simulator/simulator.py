@@ -1,0 +1,182 @@
+"""The simulator as its users see it: start it, fill it, move its clock, ask what is true."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Self, Unpack
+
+from recvault.simulator import population
+from recvault.simulator.dates import midnight
+from recvault.simulator.details import Details
+from recvault.simulator.faults import Faults
+from recvault.simulator.media import Media
+from recvault.simulator.recording import Api, SimRecording
+from recvault.simulator.service import Logged, Service
+from recvault.simulator.switches import Switches
+from recvault.simulator.wire import Server
+from recvault.simulator.world import Service as Kind
+from recvault.simulator.world import SimAccount, Status, World
+
+_KEPT = 500_000  # requests in the log, the latest ones
+
+
+class Simulator:
+    """The five services on one origin, and a host for signed URLs on another; real HTTP on 127.0.0.1."""
+
+    def __init__(self, seed: int = 0, switches: Switches | None = None, *, port: int = 0, media_port: int = 0) -> None:
+        self._world = World(seed, switches or Switches())
+        self._ports = (port, media_port)
+        self._log: deque[Logged] = deque(maxlen=_KEPT)
+        self._servers: tuple[Server, ...] = ()
+        self.faults = Faults(seed)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Listen. The ports are known from here on."""
+        services = [Service(host, self._world, self.faults, self._log) for host in ("api", "media")]
+        self._servers = tuple(Server(port, service.answer) for port, service in zip(self._ports, services, strict=True))
+        api, media = self._servers
+        self._world.base_url = f"http://127.0.0.1:{api.port}"
+        self._world.media_host = f"127.0.0.1:{media.port}"
+        for server in self._servers:
+            server.start()
+
+    def stop(self) -> None:
+        """Close every connection and join every thread."""
+        for server in self._servers:
+            server.stop()
+        self._servers = ()
+
+    @property
+    def base_url(self) -> str:
+        return self._world.base_url
+
+    @property
+    def media_host(self) -> str:
+        return self._world.media_host
+
+    @property
+    def seed(self) -> int:
+        return self._world.seed
+
+    @property
+    def switches(self) -> Switches:
+        return self._world.switches
+
+    @switches.setter
+    def switches(self, switches: Switches) -> None:
+        self._world.switches = switches
+
+    # The clock
+
+    @property
+    def now(self) -> datetime:
+        return self._world.clock.now
+
+    def advance(self, by: timedelta) -> None:
+        """Move the clock on."""
+        self._world.clock.advance(by)
+
+    def set_now(self, moment: datetime, *, running: bool = False) -> None:
+        """Set the clock; it stands still unless `running`."""
+        self._world.clock.set(moment, running=running)
+
+    # Accounts and recordings
+
+    def add_account(
+        self,
+        kind: Kind,
+        account_id: str | None = None,
+        secret: str | None = None,
+        *,
+        parent: SimAccount | None = None,
+        status: Status = "active",
+    ) -> SimAccount:
+        """Open an account. Ids and secrets that are not given depend on the seed and the order of opening."""
+        return self._world.add_account(kind, account_id, secret, parent, status)
+
+    def add(self, account: SimAccount, api: Api, **details: Unpack[Details]) -> SimRecording:
+        """Add one recording; what is not said is usual. Created now unless said otherwise."""
+        recording = population.make(self._world, account, api, len(account.shelves[api]), **details)
+        account.shelves[api].add([recording])
+        return recording
+
+    def populate(
+        self,
+        account: SimAccount,
+        api: Api,
+        count: int = 1000,
+        start: datetime | None = None,
+        every: timedelta = timedelta(minutes=1),
+        *,
+        durations: tuple[float, float] = (1.0, 4.0),
+        conference_share: float = 0.1,
+        encrypted_share: float = 0.0,
+        **overrides: Unpack[Details],
+    ) -> list[SimRecording]:
+        """Add many, one `every` so often from `start`: by default so that the last is a day old."""
+        if api not in account.shelves:
+            raise ValueError(f"a {account.kind} account has no {api} recordings")
+        recordings = list(
+            population.populate(
+                self._world,
+                account,
+                api,
+                count=count,
+                start=start or midnight(self.now - count * every - timedelta(days=1)),
+                every=every,
+                durations=durations,
+                conference_share=conference_share,
+                encrypted_share=encrypted_share,
+                details=overrides,
+            )
+        )
+        account.shelves[api].add(recordings)
+        return recordings
+
+    def recordings(self, account: SimAccount) -> list[SimRecording]:
+        """Every recording there is or was or will be, as it stands now."""
+        return [recording for shelf in account.shelves.values() for recording in shelf]
+
+    def truth(self, account: SimAccount) -> list[SimRecording]:
+        """What an archive of this account must hold: listed, final, fetchable, and with a row that can be read."""
+        now = self.now
+        found = (r for r in self.recordings(account) if r.visible_at <= now and r.fetchable(now) and not r.malformed)
+        return sorted(found, key=lambda recording: (recording.created_at, recording.recording_id))
+
+    def delete(self, recording: SimRecording) -> None:
+        """Delete it at the service, as its owner might."""
+        shelf = self._world.accounts[recording.account_id].shelves[recording.api]
+        shelf.delete(recording.recording_id, self.now)
+
+    def media(self, recording: SimRecording, media_format: str, channels: int | None = None) -> Media:
+        """What a client must get, byte for byte; all channels unless said otherwise. Ciphertext where encrypted.
+
+        A Twilio conference comes mono where no RequestedChannels is sent: `recording.default_channels`.
+        """
+        return self._world.media(recording, media_format, channels or recording.channels)
+
+    def signed_url(self, recording: SimRecording, media_format: str, seconds: int = 600) -> str:
+        """A URL on the media host, as the services mint them."""
+        return self._world.signed_url(recording, media_format, recording.channels, seconds)
+
+    # The log
+
+    @property
+    def requests(self) -> list[Logged]:
+        """Every answered request, in order."""
+        return list(self._log.copy())
+
+    def count(self, wanted: Callable[[Logged], bool]) -> int:
+        return sum(map(wanted, self._log.copy()))
+
+    def clear_requests(self) -> None:
+        self._log.clear()

@@ -1,0 +1,156 @@
+"""What all services share: accounts, their recordings, the clock, the switches, media and signatures."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Literal
+
+from recvault.simulator import media as bytes_of
+from recvault.simulator.clock import Clock
+from recvault.simulator.dates import iso
+from recvault.simulator.matroska import matroska
+from recvault.simulator.media import Media, Noise
+from recvault.simulator.recording import Api, SimRecording
+from recvault.simulator.shelf import Shelf
+from recvault.simulator.switches import Switches
+
+Service = Literal["twilio", "telnyx", "signalwire"]
+Status = Literal["active", "suspended", "closed"]
+
+# How long a deleted recording's row can still be read.
+_RETENTION = {"voice": 40, "video": 30, "telnyx": 0, "signalwire": 0}
+_APIS: dict[Service, tuple[Api, ...]] = {
+    "twilio": ("voice", "video"),
+    "telnyx": ("telnyx",),
+    "signalwire": ("signalwire",),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SimAccount:
+    """One login at a service. Hashable by identity."""
+
+    kind: Service
+    account_id: str
+    secret: str = field(repr=False)
+    parent: SimAccount | None = None
+    status: Status = "active"
+    created_at: datetime
+    shelves: dict[Api, Shelf] = field(repr=False)
+
+    @property
+    def credentials(self) -> dict[str, str]:
+        """The keys of a `[[sources]]` entry."""
+        if self.kind == "twilio":
+            return {"account_sid": self.account_id, "auth_token": self.secret}
+        if self.kind == "telnyx":
+            return {"api_key": self.secret}
+        return {"project_id": self.account_id, "api_token": self.secret}
+
+    @property
+    def authorization(self) -> str:
+        """The Authorization header that logs in."""
+        if self.kind == "telnyx":
+            return f"Bearer {self.secret}"
+        return _basic(self.account_id, self.secret)
+
+    @property
+    def api_key(self) -> tuple[str, str] | None:
+        """A Twilio API key, `SK…` and its secret, that opens this account alone."""
+        if self.kind != "twilio":
+            return None
+        digest = hashlib.blake2b(f"{self.account_id}/{self.secret}".encode(), digest_size=32).hexdigest()
+        return "SK" + digest[:32], digest[32:]
+
+
+def _basic(user: str, password: str) -> str:
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+
+
+class World:
+    """The state behind the servers."""
+
+    def __init__(self, seed: int, switches: Switches) -> None:
+        self.seed = seed
+        self.switches = switches
+        self.clock = Clock()
+        self.accounts: dict[str, SimAccount] = {}
+        self.logins: dict[str, SimAccount] = {}  # by Authorization header
+        self.keys: dict[str, SimAccount] = {}  # Twilio API keys, likewise
+        self.base_url = ""
+        self.media_host = ""
+
+    def hex(self, *parts: object) -> str:
+        """Thirty-two hex digits that depend on the seed and the parts alone."""
+        text = "/".join(map(str, (self.seed, *parts)))
+        return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+    def uuid(self, *parts: object) -> str:
+        return str(uuid.UUID(self.hex(*parts), version=4))
+
+    def add_account(
+        self, kind: Service, account_id: str | None, secret: str | None, parent: SimAccount | None, status: Status
+    ) -> SimAccount:
+        number = len(self.accounts)
+        if kind == "twilio":
+            account_id = account_id or "AC" + self.hex("account", number)
+            secret = secret or self.hex("secret", number)
+        else:
+            account_id = account_id or self.uuid("account", number)
+            secret = secret or {"telnyx": "KEY", "signalwire": "PT"}[kind] + self.hex("secret", number)
+        if account_id in self.accounts:
+            raise ValueError(f"account {account_id} is there already")
+        shelves = {api: Shelf(timedelta(days=_RETENTION[api])) for api in _APIS[kind]}
+        account = SimAccount(
+            kind=kind,
+            account_id=account_id,
+            secret=secret,
+            parent=parent,
+            status=status,
+            created_at=self.clock.now,
+            shelves=shelves,
+        )
+        self.accounts[account_id] = account
+        self.logins[account.authorization] = account
+        if account.api_key is not None:
+            self.keys[_basic(*account.api_key)] = account
+        return account
+
+    def recordings(self) -> Iterable[SimRecording]:
+        return (r for account in list(self.accounts.values()) for shelf in account.shelves.values() for r in shelf)
+
+    def media(self, recording: SimRecording, media_format: str, channels: int) -> Media:
+        """The bytes that the service serves for this recording, ciphertext where it is encrypted."""
+        if media_format not in {"wav", "mp3", "mka", "mkv"}:
+            raise ValueError(f"no such format: {media_format}")
+        noise = Noise(self.seed, f"{recording.account_id}/{recording.recording_id}/{media_format}/{channels}")
+        if media_format in {"mka", "mkv"}:
+            plain = matroska(noise, recording.duration_seconds, media_format)
+            # AES-CBC pads to the next multiple of sixteen, by a whole block where the length is one already.
+            return bytes_of.opaque(noise, plain.length // 16 * 16 + 16) if recording.encrypted else plain
+        plain = (bytes_of.wav if media_format == "wav" else bytes_of.mp3)(noise, recording.duration_seconds, channels)
+        # AES-GCM appends a tag of sixteen bytes.
+        return bytes_of.opaque(noise, plain.length + 16) if recording.encrypted else plain
+
+    def plain_length(self, recording: SimRecording) -> int:
+        """How long an encrypted Video recording is before encryption."""
+        noise = Noise(self.seed, recording.recording_id)
+        return matroska(noise, recording.duration_seconds, recording.formats[0]).length
+
+    def signed_url(self, recording: SimRecording, media_format: str, channels: int, seconds: int) -> str:
+        """A URL on the media host that serves these bytes for so many seconds."""
+        path = f"/recordings/{recording.account_id}/{recording.api}/{recording.recording_id}/{channels}.{media_format}"
+        date = iso(self.clock.now).replace("-", "").replace(":", "")
+        return (
+            f"http://{self.media_host}{path}?X-Amz-Algorithm=AWS4-HMAC-SHA256"
+            f"&X-Amz-Credential=AKIASIMULATOR%2F{date[:8]}%2Fus-east-1%2Fs3%2Faws4_request&X-Amz-Date={date}"
+            f"&X-Amz-Expires={seconds}&X-Amz-SignedHeaders=host&X-Amz-Signature={self.signature(path, date, seconds)}"
+        )
+
+    def signature(self, path: str, date: str, seconds: int | str) -> str:
+        return hashlib.sha256(f"{self.seed}\n{path}\n{date}\n{seconds}".encode()).hexdigest()

@@ -1,0 +1,269 @@
+"""What every built-in provider keeps, told once."""
+
+from __future__ import annotations
+
+import copy
+import json
+import pickle
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from providers.bodies import BAD_DATE, ID_KEY, NAMES, ROWS, SETTINGS, WINDOW, answer, make, page_of
+from recvault.errors import ConfigError, ProtocolError
+from recvault.models import ACCOUNT, Phase, Recording, Scope, Window
+from recvault.providers import registry
+from recvault.providers.base import Page, Provider
+
+SECRETS = ("secret-token", "c2VjcmV0", "X-Amz-Signature")
+every_provider = pytest.mark.parametrize("name", NAMES)
+PREFIX = {
+    "twilio": "/2010-04-01/Accounts/AC1/Recordings/",
+    "twilio-legacy": "/2008-08-01/Accounts/AC1/Recordings/",
+    "twilio-video": "/v1/Recordings/",
+    "telnyx": "/v2/recordings/",
+    "signalwire": "/api/laml/2010-04-01/Accounts/AC1/Recordings/",
+}
+
+
+def parse(name: str, rows: list[Any]) -> Page:
+    provider = make(name)
+    return provider.parse_page(answer(provider, page_of(name, rows)))
+
+
+def read(name: str, **changes: Any) -> Recording:
+    (recording,) = parse(name, [{**ROWS[name], **changes}]).recordings
+    return recording
+
+
+@cache
+def listed_by(name: str) -> tuple[Provider, Recording]:
+    return make(name), read(name)
+
+
+def requests(provider: Provider, recording: Recording) -> list[httpx.Request]:
+    lists = [provider.list_request(WINDOW, Scope(kind, "" if kind == "account" else "CA1")) for kind in provider.scopes]
+    media = [each for form in provider.formats for each in provider.media_requests(recording, form)]
+    return [*lists, *media, provider.refresh_request(recording), provider.delete_request(recording)]
+
+
+@every_provider
+def test_every_built_in_is_a_provider(name: str) -> None:
+    """A built-in has all facts and verbs, and its facts agree with each other."""
+    cls = registry()[name]
+    assert name == cls.name
+    assert all(secret in cls.settings for group in cls.credentials for secret in group)
+    assert cls.scopes[0] == "account"
+    assert cls.default_lookback >= timedelta(hours=24)
+
+
+@every_provider
+def test_a_row_is_read_and_kept(name: str) -> None:
+    """A row gives its id, its aware UTC date and its phase; unknown fields are kept, in their order."""
+    extra = {"new_field": "kept", "another": "too"}
+    recording = read(name, **extra)
+    assert ROWS[name][ID_KEY.get(name, "sid")] == recording.recording_id
+    assert recording.created_at.tzinfo is UTC
+    assert recording.phase is Phase.COMPLETE
+    assert recording.formats
+    assert list({**ROWS[name], **extra}) == list(recording.raw)
+    if name != "telnyx":
+        assert recording.raw == {**ROWS[name], **extra}
+
+
+@every_provider
+def test_one_bad_row_does_not_cost_the_page(name: str) -> None:
+    """A row without a date or without an id is rejected with its body; its neighbours are read."""
+    good, no_date, no_id = (copy.copy(ROWS[name]) for _ in range(3))
+    del no_date[BAD_DATE.get(name, "date_created")], no_id[ID_KEY.get(name, "sid")]
+    page = parse(name, [good, no_date, no_id])
+    assert len(page.recordings) == 1
+    assert [each.recording_id for each in page.rejected] == [page.recordings[0].recording_id, None]
+    assert list(no_date) == list(json.loads(page.rejected[0].body))
+    assert not any(secret in each.body for each in page.rejected for secret in SECRETS)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "twilio-legacy"])
+@pytest.mark.parametrize("row", [None, 7, "text", [], ["x"], {}, {"sid": "\ud800", "id": "\ud800"}])
+def test_rows_of_any_type_are_rejected_alone(name: str, row: Any) -> None:
+    """What is no object at all in a row's place is rejected, not raised."""
+    page = parse(name, [row, ROWS[name]])
+    assert (len(page.recordings), len(page.rejected)) == (1, 1)
+    page.rejected[0].body.encode()
+
+
+@every_provider
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html><body>Bad gateway</body></html>",
+        b"<html><br></html>",
+        b"[]",
+        b"null",
+        b"{}",
+        b'{"recordings": null}',
+        b'{"data": {}}',
+        b'{"recordings": {"a": 1}}',
+        b"\xff\xfe\x00",
+        b"[" * 100000,
+        b"<TwilioResponse/>",
+    ],
+)
+def test_a_page_that_is_no_page_is_a_protocol_error(name: str, body: bytes) -> None:
+    """An answer that is no page, even one with status 200, never reads as an empty list."""
+    provider = make(name)
+    with pytest.raises(ProtocolError):
+        provider.parse_page(answer(provider, body))
+    with pytest.raises(ProtocolError):
+        provider.parse_recording(answer(provider, body))
+
+
+@every_provider
+def test_an_account_that_is_not_told_is_the_configured_one(name: str) -> None:
+    """A row without an account, or with a null, belongs to the account that was asked."""
+    provider = make(name)
+    key = "AccountSid" if name == "twilio-legacy" else "account_sid"
+    assert provider.account_id == read(name, **{key: None}).account_id
+
+
+@pytest.mark.parametrize("name", ["twilio", "twilio-video", "telnyx", "signalwire"])
+@pytest.mark.parametrize("status", ["in-progress", "processing", "paused", "queued", "stopped", "brand-new", None, 7])
+def test_an_unknown_status_is_not_final(name: str, status: Any) -> None:
+    """A status that is not known to be final is read again later: it is neither done nor lost."""
+    assert read(name, status=status).phase is Phase.UNFINISHED
+
+
+@pytest.mark.parametrize("name", ["twilio", "twilio-video", "telnyx", "signalwire"])
+@pytest.mark.parametrize("status", ["failed", "deleted", "DELETED", "Failed"])
+def test_a_final_status_without_media_is_gone(name: str, status: str) -> None:
+    """Failed and deleted are final in any spelling, and there is nothing to fetch; the word is kept."""
+    recording = read(name, status=status)
+    assert (Phase.GONE, (), status) == (recording.phase, recording.formats, recording.status)
+
+
+@every_provider
+@pytest.mark.parametrize("junk", ["NaN", "-", [], {}, True, None, ""])
+def test_a_strange_detail_does_not_cost_a_recording(name: str, junk: Any) -> None:
+    """Price, duration, size or channels that cannot be read are left out; the recording is not."""
+    if name == "twilio-legacy":
+        assert read(name, Duration=None).duration_seconds is None
+        return
+    keys = ("price", "duration", "duration_millis", "size", "channels", "start_time", "recording_started_at")
+    recording = read(name, **dict.fromkeys(keys, junk))
+    assert recording.price is recording.duration_seconds is recording.size_bytes is recording.channels is None
+    assert recording.started_at is None
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "twilio-legacy"])
+def test_numbers_that_json_does_not_have_stay_storable(name: str) -> None:
+    """NaN or 1e999 in a row is kept as text, so that what is stored is JSON."""
+    provider = make(name)
+    body = json.dumps(page_of(name, [{**ROWS[name], "x": [float("nan"), "BIG"]}])).replace('"BIG"', "1e999")
+    (recording,) = provider.parse_page(answer(provider, body)).recordings
+    assert recording.raw["x"] == ["NaN", "1e999"]
+
+
+@every_provider
+def test_requests_carry_no_credentials(name: str) -> None:
+    """No request has an Authorization header or a secret in its URL; providers and recordings print none."""
+    provider, recording = make(name), read(name)
+    for request in requests(provider, recording):
+        assert "authorization" not in request.headers
+        if request.url.host != "s3.amazonaws.com":
+            assert not any(secret in str(request.url) for secret in SECRETS)
+    printed = repr(provider) + repr(recording) + recording.to_json()
+    assert not any(secret in printed for secret in SECRETS)
+
+
+@every_provider
+def test_media_are_asked_for_as_they_are(name: str) -> None:
+    """Media come uncompressed on the way, so that their length and hash are those of the recording."""
+    recording = read(name)
+    for request in make(name).media_requests(recording, recording.formats[0]):
+        assert request.headers["accept-encoding"] == "identity"
+
+
+@every_provider
+def test_values_travel_between_processes(name: str) -> None:
+    """Providers and recordings pickle, and a stored recording keeps its row."""
+    provider, recording = make(name), read(name)
+    assert provider == pickle.loads(pickle.dumps(provider))
+    assert recording == pickle.loads(pickle.dumps(recording))
+    assert recording.raw == Recording.from_json(recording.to_json()).raw
+
+
+@every_provider
+def test_the_base_url_is_the_operators(name: str) -> None:
+    """A configured base URL is used for every request, without its trailing slash."""
+    provider, recording = make(name, base_url="http://127.0.0.1:9999/"), read(name)
+    for request in requests(provider, replace(recording, media_urls={})):
+        assert (request.url.host, request.url.port) == ("127.0.0.1", 9999)
+        assert not request.url.path.startswith("//")
+
+
+@every_provider
+def test_a_scope_that_does_not_exist_is_refused(name: str) -> None:
+    """A list that the provider does not have is refused: answered with the whole account it would be a surprise."""
+    provider = make(name)
+    for kind in {"account", "call", "conference", "room"} - set(provider.scopes):
+        with pytest.raises(ConfigError, match=kind):
+            provider.list_request(Window(), Scope(kind, "X1"))
+
+
+@given(
+    text=st.text(min_size=1).filter(str.isprintable) | st.sampled_from([".", "..", "../..", "/", "%2e%2e", "?a=b", "#"])
+)
+@pytest.mark.parametrize("name", NAMES)
+def test_a_hostile_id_stays_under_its_account(name: str, text: str) -> None:
+    """Whatever an id holds, every request for it stays on the provider's host, one segment below the list."""
+    provider, listed = listed_by(name)
+    recording = replace(listed, account_id="AC1", recording_id=text, channels=2, media_urls={})
+    for request in requests(provider, recording)[len(provider.scopes) :]:
+        path = request.url.raw_path.decode().partition("?")[0]
+        assert httpx.URL(provider.base_url).host == request.url.host
+        assert path.startswith(PREFIX[name])
+        rest = path.removeprefix(PREFIX[name])
+        assert rest.removesuffix("/Media").count("/") == 0
+        assert rest not in {"", ".", ".."}
+
+
+@every_provider
+def test_an_id_of_a_list_is_one_segment_too(name: str) -> None:
+    """The call, conference or room asked for cannot lead to another path or add a parameter."""
+    provider = make(name)
+    for kind in provider.scopes[1:]:
+        url = provider.list_request(Window(), Scope(kind, "../x?a=b&c#d")).url
+        assert "/x" not in url.raw_path.decode()
+        assert "a" not in url.params
+
+
+@every_provider
+def test_an_unbounded_window_sends_no_filter(name: str) -> None:
+    """All history is asked for without a date."""
+    query = make(name).list_request(Window(), ACCOUNT).url.query.decode().lower()
+    assert "created" not in query
+
+
+@every_provider
+@pytest.mark.parametrize("zone", ["+05:00", "-08:00", "+00:00"])
+def test_bounds_are_told_in_utc(name: str, zone: str) -> None:
+    """The same instants give the same request, whatever zone they are told in."""
+    local = datetime.fromisoformat(f"2026-10-01T12:00:00{zone}")
+    provider = make(name)
+    expected = provider.list_request(Window(since=local.astimezone(UTC), until=local.astimezone(UTC)), ACCOUNT)
+    assert expected.url == provider.list_request(Window(since=local, until=local), ACCOUNT).url
+    assert "+" not in expected.url.query.decode()
+
+
+@every_provider
+def test_credentials_become_a_header(name: str) -> None:
+    """The header is Bearer for Telnyx, Basic elsewhere."""
+    header = make(name).authorization(SETTINGS)
+    assert header.startswith("Bearer KEY-" if name == "telnyx" else "Basic ")

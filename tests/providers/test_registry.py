@@ -1,0 +1,81 @@
+"""The registry of providers."""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import EntryPoint
+from types import ModuleType
+
+import pytest
+
+from providers.bodies import NAMES
+from recvault import providers
+from recvault.errors import ConfigError
+from recvault.providers import GROUP, provider_class, registry
+from recvault.providers.telnyx import Telnyx
+
+
+class Ours(Telnyx):
+    name = "ours"
+
+
+class Half:
+    name = "half"
+
+
+@pytest.fixture
+def plugins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plug-ins as installed packages would bring them: a sound one, broken ones, and one under a built-in's name."""
+    module = ModuleType("acme_plugin")
+    vars(module).update(Ours=Ours, Half=Half)
+    monkeypatch.setitem(sys.modules, "acme_plugin", module)
+    claims = {"ours": "Ours", "other": "Ours", "half": "Half", "missing": "Nothing", "telnyx": "Ours"}
+    entries = [EntryPoint(name, f"acme_plugin:{value}", GROUP) for name, value in claims.items()]
+    entries += [EntryPoint("absent", "no_such_module:X", GROUP), EntryPoint("ours", "acme_plugin:Ours", GROUP)]
+    monkeypatch.setattr(providers, "entry_points", lambda group: entries if group == GROUP else [])
+
+
+def test_built_ins_come_by_name() -> None:
+    """The five built-in providers are there under their configured names."""
+    assert set(NAMES) <= set(registry())
+    assert {name: registry()[name].name for name in NAMES} == {name: name for name in NAMES}
+
+
+def test_an_unknown_name_lists_the_known_ones() -> None:
+    """A slip of the pen is answered with the nearest name and with all of them."""
+    with pytest.raises(ConfigError, match="did you mean 'twilio-video'") as caught:
+        provider_class("twilio-vido")
+    assert all(name in str(caught.value) for name in NAMES)
+    with pytest.raises(KeyError):
+        registry()["twilio-vido"]
+
+
+@pytest.mark.usefixtures("plugins")
+def test_a_plug_in_is_found_by_its_name() -> None:
+    """A plug-in's provider stands beside the built-in ones."""
+    assert Ours is provider_class("ours")
+    assert len(registry()) == len(list(registry())) == len(NAMES) + 5
+
+
+@pytest.mark.usefixtures("plugins")
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("absent", "ModuleNotFoundError"),
+        ("missing", "AttributeError"),
+        ("half", "lacks .*list_request"),
+        ("other", "'ours'"),
+    ],
+)
+def test_a_broken_plug_in_is_told_when_it_is_asked_for(name: str, reason: str) -> None:
+    """A broken plug-in is no harm to the others, and a clear error to whoever configures it."""
+    assert provider_class("twilio").name == "twilio"
+    with pytest.raises(ConfigError, match=reason):
+        provider_class(name)
+
+
+@pytest.mark.usefixtures("plugins")
+def test_a_built_in_cannot_be_shadowed_in_silence() -> None:
+    """A plug-in under a built-in's name makes that name an error, not another provider."""
+    with pytest.raises(ConfigError, match="claimed more than once"):
+        provider_class("telnyx")

@@ -1,0 +1,275 @@
+"""Every fault of the menu really happens, on the wire, and a client that tries again gets through."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from datetime import timedelta
+
+import httpx
+import pytest
+
+from recvault.simulator import MENU, SimRecording, Simulator, Switches
+
+from .conftest import START, Client
+
+Connect = Callable[..., Client]
+
+
+class Target:
+    """One recording with its list, its media and what a sound answer to each is."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        self.simulator: Simulator = client.simulator
+        self.recording: SimRecording = self.simulator.populate(client.account, "voice", 5, START)[-1]
+        self.simulator.switches = Switches(stall_seconds=0.05, slow_seconds=0.2)
+        self.list = f"{client.voice}/Recordings.json?PageSize=2"
+        self.media = f"{client.voice}/Recordings/{self.recording.recording_id}.mp3"
+        self.content = self.simulator.media(self.recording, "mp3", self.recording.default_channels).read()
+
+    def fires(self, name: str, url: str, times: int = 1) -> list[httpx.Response | httpx.HTTPError]:
+        """Plan the fault, ask, and make sure that it fired; then that it is over."""
+        plan = self.simulator.faults.plan(name, times=times)
+        answers: list[httpx.Response | httpx.HTTPError] = []
+        for _ in range(times):
+            try:
+                answers.append(self.client.get(url))
+            except httpx.HTTPError as error:
+                answers.append(error)
+        assert (plan.fired, self.simulator.faults.unfired()) == (times, [])
+        assert self.simulator.count(lambda request: request.fault == name) == times
+        assert self.client.get(self.list).status_code == 200
+        return answers
+
+
+@pytest.fixture
+def target(connect: Connect) -> Target:
+    return Target(connect())
+
+
+@pytest.mark.parametrize("name", ["http_429", "http_500", "http_503"])
+def test_statuses(target: Target, name: str) -> None:
+    """The status is answered in the service's own words."""
+    (answer,) = target.fires(name, target.list)
+    assert isinstance(answer, httpx.Response)
+    assert answer.status_code == answer.json()["status"] == int(name.removeprefix("http_"))
+
+
+@pytest.mark.parametrize("name", ["http_429", "http_500", "http_503"])
+def test_unprocessed_deletions_delete_nothing(target: Target, name: str) -> None:
+    """What is answered by a fault's status was not done."""
+    target.simulator.faults.plan(name, method="DELETE")
+    url = f"{target.client.voice}/Recordings/{target.recording.recording_id}.json"
+    assert target.client.http.delete(url).is_error
+    assert target.client.get(url).status_code == 200
+
+
+def test_a_lost_answer_to_a_deletion(target: Target) -> None:
+    """A deletion whose answer is lost was done all the same."""
+    target.simulator.faults.plan("reset", kind="delete")
+    url = f"{target.client.voice}/Recordings/{target.recording.recording_id}.json"
+    with pytest.raises(httpx.TransportError):
+        target.client.http.delete(url)
+    assert target.client.get(url).status_code == 404
+
+
+def test_retry_after(target: Target) -> None:
+    """Retry-After is absent, seconds or a date, by switch; `mixed` takes turns."""
+    switches, seen = target.simulator.switches, []
+    for mode in ("absent", "seconds", "http_date"):
+        target.simulator.switches = replace(switches, retry_after=mode)  # type: ignore[arg-type]
+        target.simulator.faults.plan("http_429")
+        seen.append(target.client.get(target.list).headers.get("retry-after"))
+    assert seen == [None, "1", "Tue, 10 Mar 2026 12:00:01 GMT"]
+    target.simulator.switches = replace(switches, retry_after="mixed")
+    target.simulator.faults.plan("http_503", times=3)
+    mixed = {target.client.get(target.list).headers.get("retry-after") for _ in range(3)}
+    assert len(mixed) >= 2
+
+
+def test_reset(target: Target) -> None:
+    """The connection is reset, sometimes before any byte, sometimes within the body."""
+    errors = target.fires("reset", target.media, times=12)
+    assert {type(error) for error in errors} <= {httpx.ReadError, httpx.RemoteProtocolError}
+
+
+@pytest.mark.parametrize("name", ["truncate", "stall"])
+def test_short_of_content_length(target: Target, name: str) -> None:
+    """The body ends before its promised length, at once or after silence: a client is told so."""
+    errors = target.fires(name, target.media, times=6)
+    assert {type(error) for error in errors} == {httpx.RemoteProtocolError}
+
+
+@pytest.mark.parametrize("length", ["content_length", "chunked"])
+def test_truncated_list_and_chunks(target: Target, length: str) -> None:
+    """A list, and media in chunks, are cut as noticeably as media with a length."""
+    target.simulator.switches = replace(target.simulator.switches, voice_media_length=length)  # type: ignore[arg-type]
+    for url in (target.list, target.media):
+        (error,) = target.fires("truncate", url)
+        assert isinstance(error, httpx.RemoteProtocolError)
+        target.simulator.clear_requests()
+
+
+def test_truncate_silent(target: Target) -> None:
+    """The body ends early, and nothing in HTTP says so."""
+    for answer in target.fires("truncate_silent", target.media, times=6):
+        assert isinstance(answer, httpx.Response)
+        assert "content-length" not in answer.headers
+        assert len(answer.content) < len(target.content)
+        assert target.content.startswith(answer.content)
+
+
+def test_wrong_length(target: Target) -> None:
+    """Content-Length lies: more than comes, which breaks, or less, which is a short body."""
+    kinds = set()
+    for answer in target.fires("wrong_length", target.media, times=12):
+        kinds.add(type(answer))
+        if isinstance(answer, httpx.Response):
+            assert len(answer.content) < len(target.content)
+    assert kinds == {httpx.Response, httpx.RemoteProtocolError}
+
+
+def test_slow(target: Target) -> None:
+    """Everything arrives, in drips."""
+    began = time.monotonic()
+    (answer,) = target.fires("slow", target.media)
+    assert isinstance(answer, httpx.Response)
+    assert answer.content == target.content
+    assert time.monotonic() - began > 0.15
+
+
+@pytest.mark.parametrize("where", ["list", "media"])
+def test_html(target: Target, where: str) -> None:
+    """A gateway's page comes with 200 in place of what was asked for."""
+    (answer,) = target.fires("html_200", getattr(target, where))
+    assert isinstance(answer, httpx.Response)
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "text/html")
+
+
+def test_error_body(target: Target) -> None:
+    """An error document comes with 200 in place of media, as XML and as JSON."""
+    kinds = set()
+    for answer in target.fires("error_body_200", target.media, times=12):
+        assert isinstance(answer, httpx.Response)
+        assert answer.status_code == 200
+        kinds.add(answer.headers["content-type"])
+    assert kinds == {"application/xml", "application/json"}
+
+
+def test_malformed_page(target: Target) -> None:
+    """A page cannot be parsed."""
+    (answer,) = target.fires("malformed_page", target.list)
+    assert isinstance(answer, httpx.Response)
+    with pytest.raises(ValueError, match=r"control character|delimiter|Extra data|Expecting"):
+        answer.json()
+
+
+def test_gzip(target: Target) -> None:
+    """JSON comes compressed where the client takes it, and not where it asks for the bytes as they are."""
+    (answer,) = target.fires("gzip_json", target.list)
+    assert isinstance(answer, httpx.Response)
+    assert answer.headers["content-encoding"] == "gzip"
+    assert len(answer.json()["recordings"]) == 2
+    target.simulator.faults.plan("gzip_json")
+    plain = target.client.get(target.list, headers={"Accept-Encoding": "identity"})
+    assert "content-encoding" not in plain.headers
+    assert len(target.simulator.faults.unfired()) == 1
+
+
+@pytest.mark.parametrize(
+    "path", ["{0.voice}/Recordings.json?PageSize=2", "{0.legacy}?num=2", "/v1/Recordings?PageSize=2"]
+)
+def test_page_loop(target: Target, path: str) -> None:
+    """The next link leads back to the page that it stands on."""
+    target.simulator.populate(target.client.account, "video", 5, START)
+    url = path.format(target.client)
+    sound = target.client.get(url).text
+    (answer,) = target.fires("page_loop", url)
+    assert isinstance(answer, httpx.Response)
+    assert answer.text != sound
+    assert "PageToken" not in answer.text
+    assert "page=1" not in answer.text
+
+
+def test_expired_url(target: Target) -> None:
+    """A signed URL is refused before its time, once."""
+    url = target.simulator.signed_url(target.recording, "wav")
+    target.simulator.faults.plan("expired_url", match=target.recording.recording_id)
+    with httpx.Client() as stranger:
+        assert [stranger.get(url).status_code for _ in range(2)] == [403, 200]
+    assert target.simulator.faults.unfired() == []
+
+
+def test_every_fault_is_tested_here() -> None:
+    """No fault is on the menu that this file does not fire."""
+    with open(__file__) as source:  # noqa: PTH123 - itself
+        text = source.read()
+    assert [name for name in MENU if f'"{name}"' not in text] == []
+
+
+def test_plans_fire_where_they_match(target: Target) -> None:
+    """A plan waits for its match, lets the first ones pass if told so, and is missed if it never fires."""
+    faults = target.simulator.faults
+    waiting = faults.plan("http_500", match="/Calls/")
+    skipping = faults.plan("http_503", match="/Recordings.json", skip=1)
+    assert [target.client.get(target.list).status_code for _ in range(3)] == [200, 503, 200]
+    assert faults.unfired() == [waiting]
+    assert skipping.fired == faults.fired["http_503"] == 1
+    faults.plan("truncate", kind="media")
+    assert target.client.get(f"{target.client.voice}/Recordings/RE0.mp3").status_code == 404
+    assert [plan.name for plan in faults.unfired()] == ["http_500", "truncate"]
+    faults.clear_plans()
+    with pytest.raises(ValueError, match="no such fault: wrong_bytes"):
+        faults.plan("wrong_bytes")
+
+
+def test_shares_depend_on_the_seed_alone() -> None:
+    """The same seed spoils the same requests, whatever comes between; another seed others."""
+
+    def spoiled(seed: int, noise: bool) -> list[int]:
+        with Simulator(seed=seed) as simulator:
+            account = simulator.add_account("twilio", account_id="AC" + "0" * 32, secret="token")
+            simulator.faults.share("http_503", 0.3)
+            client = Client(simulator, account)
+            with client.http:
+                statuses = []
+                for number in range(40):
+                    if noise:
+                        client.get("/v1/Recordings")
+                    statuses.append(client.get(f"{client.voice}/Recordings.json?PageSize={number + 1}").status_code)
+                return statuses
+
+    assert spoiled(1, noise=False) == spoiled(1, noise=True) != spoiled(2, noise=False)
+    assert 4 <= spoiled(1, noise=False).count(503) <= 22
+
+
+def test_a_client_that_tries_again_gets_everything(target: Target) -> None:
+    """With every fault on, repeated requests read the whole list and all media; `off` ends it."""
+    simulator, client = target.simulator, target.client
+    simulator.switches = Switches(stall_seconds=0.01, slow_seconds=0.01)
+    simulator.populate(client.account, "voice", 120, START + timedelta(days=1))
+    simulator.faults.all_on(0.4)
+
+    def sound(url: str, expected: bytes | None) -> bytes:
+        for _ in range(60):
+            with suppress(httpx.HTTPError, ValueError):
+                answer = client.get(url)
+                if answer.status_code == 200 and expected in (None, answer.content):
+                    return answer.content if expected else answer.json() and answer.content
+        raise AssertionError(f"{url} was never answered")
+
+    for recording in simulator.truth(client.account):
+        content = simulator.media(recording, "mp3", recording.default_channels).read()
+        sound(f"{client.voice}/Recordings/{recording.recording_id}.mp3", content)
+        sound(f"{client.voice}/Recordings/{recording.recording_id}.json", None)
+    fired = simulator.faults.fired
+    assert set(fired) == set(MENU) - {"page_loop", "expired_url"}
+    requests = len(simulator.requests)
+    assert 0.3 < fired.total() / requests < 0.45
+    simulator.faults.off()
+    simulator.clear_requests()
+    assert client.get(target.list).status_code == 200
+    assert simulator.count(lambda request: request.fault is not None) == 0

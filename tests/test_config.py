@@ -1,0 +1,616 @@
+"""The configuration: defaults as documented, all problems at once with their lines, and never a secret."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel
+
+from recvault.config import (
+    Archive,
+    Config,
+    Daemon,
+    Ledger,
+    ObjectLock,
+    SecretRef,
+    Source,
+    Transfer,
+    find,
+    load,
+    parse_duration,
+    parse_rate,
+    parse_size,
+    parse_time,
+    read,
+)
+from recvault.config.locate import Lines
+from recvault.errors import ConfigError
+from recvault.providers import BUILT_IN, provider_class
+
+EXAMPLE = Path(__file__).parent.parent / "config.example.toml"
+ARCHIVE = '[archive]\nbucket = "acme-recordings"\n'
+TWILIO = '[[sources]]\nname = "main"\nprovider = "twilio"\naccount_sid = "AC1"\nauth_token = { env = "TOKEN" }\n'
+TELNYX = '[[sources]]\nname = "tx"\nprovider = "telnyx"\napi_key = { env = "TOKEN" }\n'
+SIGNALWIRE = '[[sources]]\nname = "sw"\nprovider = "signalwire"\nproject_id = "p"\napi_token = { env = "TOKEN" }\n'
+KEYED = TWILIO.replace("auth_token", 'api_key_sid = "SK1"\napi_key_secret')
+
+
+def problems(text: str) -> list[str]:
+    with pytest.raises(ConfigError) as refused:
+        read(text, "config.toml")
+    return str(refused.value).splitlines()
+
+
+def source(text: str) -> Source:
+    return read(ARCHIVE + text, "config.toml").sources[0]
+
+
+# The example
+
+
+def test_example_loads_with_the_documented_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The example is a whole configuration, and what it writes out are the models' own defaults."""
+    monkeypatch.setenv("TWILIO_AUTH_TOKEN", "token-of-main")
+    config = load(EXAMPLE)
+    assert config == read(
+        ARCHIVE
+        + '[[sources]]\nname = "main"\nprovider = "twilio"\nbase_url = "https://api.twilio.com"\n'
+        + 'account_sid = "AC00000000000000000000000000000000"\nauth_token = { env = "TWILIO_AUTH_TOKEN" }\n',
+        "defaults.toml",
+    )
+    assert config.sources[0].resolve_secrets()["auth_token"] == "token-of-main"
+
+
+def test_example_holds_every_option() -> None:
+    """Every field of every model, and every provider's every key, stands in the example."""
+    text = EXAMPLE.read_text()
+    models: list[type[BaseModel]] = [Config, Archive, ObjectLock, Ledger, Transfer, Daemon, Source]
+    fields = {name for model in models for name in model.model_fields} - {"settings", "secrets"}
+    fields |= {name for provider in BUILT_IN for name in provider.settings}
+    written = set(re.findall(r"\b([a-z_]+)(?= = |\])", text))
+    assert fields - written - {"days"} == set()
+    assert "days = " in text
+
+
+def test_example_s_other_sources_load_too() -> None:
+    """Each provider has an entry that loads once its comment marks are taken away."""
+    head, tail = EXAMPLE.read_text().split("media_hosts = []", 1)
+    bare = re.sub(r"^# (?=\[\[|[a-z_]+ = )", "", tail, flags=re.MULTILINE)
+    config = read(f"{head}media_hosts = []{bare}", "config.toml")
+    assert {each.provider for each in config.sources} == {each.name for each in BUILT_IN}
+
+
+def test_defaults_are_those_of_the_interface() -> None:
+    """The defaults that people rely on."""
+    config = read(ARCHIVE + TWILIO, "config.toml")
+    transfer, daemon = config.transfer, config.daemon
+    assert (transfer.workers, transfer.processes, transfer.max_attempts) == (16, 1, 12)
+    assert (transfer.spool_memory, transfer.min_free_disk, transfer.min_rate) == (8 << 20, 1 << 30, 1024)
+    assert (transfer.retry_base, transfer.retry_max) == (timedelta(seconds=30), timedelta(hours=6))
+    assert (daemon.metrics_listen, daemon.stale_after) == ("127.0.0.1:9464", timedelta(hours=24))
+    assert config.ledger.path == Path("/var/lib/recvault/ledger.db")
+    main = config.sources[0]
+    assert (main.formats, main.start_from, main.base_url, main.subaccounts) == (("wav",), None, None, False)
+    assert (main.requests_per_second, main.max_concurrency, main.media_hosts) == (20, 32, ())
+
+
+# Problems
+
+
+def test_all_problems_at_once_with_their_lines() -> None:
+    """One reading tells every problem, each with the line on which it stands, in the order of the file."""
+    text = """[archive]
+buckt = "x"
+prefix = "/abs"
+object_lock = { mode = "GOVERNANCE" }
+
+[transfer]
+workers = "16"
+spool_memory = "lots"
+
+[[sources]]
+name = "main"
+provider = "twilio"
+acount_sid = "AC1"
+auth_token = "0123456789abcdef"
+poll_every = 5
+
+[[sources]]
+name = "main"
+provider = "telnix"
+"""
+    assert problems(text) == [
+        "config.toml:1: archive.bucket: is missing",
+        "config.toml:2: archive.buckt: unknown key (did you mean bucket?)",
+        "config.toml:3: archive.prefix: must be parts joined by single slashes: "
+        "no leading slash, no . or .., no control characters",
+        "config.toml:4: archive.object_lock: days and a mode other than none go together",
+        "config.toml:7: transfer.workers: must be a whole number",
+        'config.toml:8: transfer.spool_memory: is no size: write it as "64KiB", "8MiB", "1GiB", "500MB" '
+        "or a number of bytes",
+        "config.toml:10: sources[0]: needs the whole of one set of credentials: account_sid, auth_token; "
+        "or account_sid, api_key_sid, api_key_secret",
+        "config.toml:13: sources[0].acount_sid: unknown key (did you mean account_sid?)",
+        "config.toml:14: sources[0].auth_token: a secret must not stand in the configuration: "
+        'write { env = "NAME" }, { file = "/path" } or { credential = "NAME" }',
+        'config.toml:15: sources[0].poll_every: is no duration: write it as "90s", "5m", "26h", "7d" or "1h30m"',
+        "config.toml:18: sources[1].name: is the name of sources[0] too",
+        "config.toml:19: sources[1].provider: no provider is called 'telnix' (did you mean 'telnyx'? "
+        "known: twilio, twilio-legacy, twilio-video, telnyx, signalwire)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", "config.toml:1: archive: is missing"),
+        ("", "config.toml:1: sources: at least one [[sources]] is needed"),
+        (ARCHIVE + "sources = []\n", "config.toml:3: archive.sources: unknown key"),
+        ("sources = []\n" + ARCHIVE, "config.toml:1: sources: at least one [[sources]] is needed"),
+        ("sources = 3\n" + ARCHIVE, "config.toml:1: sources: must be tables"),
+        ("sources = [3]\n" + ARCHIVE, "config.toml:1: sources[0]: must be a table"),
+        ("archive = 3\n" + TWILIO, "config.toml:1: archive: must be a table"),
+        ("[archve]\n" + ARCHIVE + TWILIO, "config.toml:1: archve: unknown key (did you mean archive?)"),
+        (ARCHIVE + 'sse = "kms"\n' + TWILIO, "config.toml:3: archive.sse: must be 'none', 'AES256' or 'aws:kms'"),
+        (
+            ARCHIVE + "object_lock = { mode = 'none', day = 3 }\n" + TWILIO,
+            "config.toml:3: archive.object_lock.day: unknown key (did you mean days?)",
+        ),
+        (ARCHIVE + "tags = { a = 1 }\n" + TWILIO, "config.toml:3: archive.tags.a: must be text"),
+        (
+            ARCHIVE + TWILIO + "formats = ['wav', 'ogg']\n",
+            "config.toml:8: sources[0].formats[1]: twilio serves wav or mp3",
+        ),
+        (ARCHIVE + TWILIO + "formats = []\n", "config.toml:8: sources[0].formats: must name at least one"),
+        (ARCHIVE + TWILIO + "formats = ['wav', 'wav']\n", "config.toml:8: sources[0].formats: names one twice"),
+        (ARCHIVE + TWILIO + "subaccounts = 1\n", "config.toml:8: sources[0].subaccounts: must be true or false"),
+        (ARCHIVE + TWILIO + "[daemon]\ndrain_timeout = true\n", "config.toml:9: daemon.drain_timeout: is no duration"),
+        (
+            ARCHIVE + TWILIO + '[transfer]\nretry_base = "1d"\n',
+            "config.toml:8: transfer: retry_max must not be shorter",
+        ),
+    ],
+)
+def test_a_problem_has_its_line(text: str, expected: str) -> None:
+    """Each problem names the line of its key, or of the table that lacks it."""
+    assert any(line.startswith(expected) for line in problems(text)), problems(text)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("bucket", "s3://acme"),
+        ("bucket", "ab"),
+        ("prefix", "a/../b"),
+        ("prefix", "a//b"),
+        ("prefix", "."),
+        ("prefix", "/"),
+        ("prefix", "a\\u0000b"),
+        ("endpoint_url", "ftp://host"),
+        ("endpoint_url", "https://user:pass@host"),
+        ("key_template", "{date}.{ext}"),
+        ("key_template", "{nothing}"),
+        ("storage_class", "standard class"),
+        ("region", ""),
+        ("kms_key_id", "alias/x"),
+    ],
+)
+def test_archive_values_that_cannot_be(key: str, value: str) -> None:
+    """What could not work, or could share a key between recordings, is refused at load."""
+    text = f'[archive]\n{key} = "{value}"\n' + ("" if key == "bucket" else 'bucket = "acme"\n') + TWILIO
+    assert len(problems(text)) == 1
+
+
+def test_archive_values_that_can_be() -> None:
+    """A prefix loses its last slash; the rest is taken as written."""
+    text = (
+        ARCHIVE + 'prefix = "a/b/"\nsse = "aws:kms"\nkms_key_id = "alias/x"\nendpoint_url = "http://10.0.0.1:9000/"\n'
+    )
+    text += 'object_lock = { mode = "COMPLIANCE", days = 365, legal_hold = true }\ntags = { team = "x" }\n'
+    archive = read(text + TWILIO, "config.toml").archive
+    assert (archive.prefix, archive.endpoint_url) == ("a/b", "http://10.0.0.1:9000")
+    assert (archive.object_lock.mode, archive.object_lock.days, archive.object_lock.legal_hold) == (
+        "COMPLIANCE",
+        365,
+        True,
+    )
+    assert archive.tags == {"team": "x"}
+
+
+def test_ten_tags_at_most() -> None:
+    """S3 takes ten tags."""
+    tags = ", ".join(f'k{number} = "v"' for number in range(11))
+    assert problems(ARCHIVE + f"tags = {{ {tags} }}\n" + TWILIO) == ["config.toml:3: archive.tags: must be 10 at most"]
+
+
+@pytest.mark.parametrize("text", ["a = ", "[archive\n", "x = 1\nx = 2\n", 'a = "\n"'])
+def test_a_syntax_error_has_its_line(text: str) -> None:
+    """What is no TOML at all is told with the reader's line."""
+    (line,) = problems("\n\n" + text)
+    assert re.match(r"config\.toml(:[345])?: is no TOML: ", line), line
+
+
+# Sources
+
+
+def test_provider_keys_become_settings_and_secrets() -> None:
+    """Plain keys are settings, `base_url` among them where it is set; secrets are references."""
+    main = source(TWILIO + 'base_url = "https://api.dublin.ie1.twilio.com/"\n')
+    assert main.base_url == "https://api.dublin.ie1.twilio.com"
+    assert main.settings == {"account_sid": "AC1", "base_url": "https://api.dublin.ie1.twilio.com"}
+    assert main.secrets["auth_token"].env == "TOKEN"
+    assert source(TWILIO).settings == {"account_sid": "AC1"}
+
+
+def test_lookback_and_formats_default_to_the_provider_s() -> None:
+    """Each provider knows how late it lists, and video is stored as it comes whatever is asked for."""
+    assert source(TELNYX).lookback == provider_class("telnyx").default_lookback
+    assert source(TELNYX + 'lookback = "0s"\n').lookback == timedelta()
+    video = TWILIO.replace('"twilio"', '"twilio-video"')
+    assert (
+        source(video + "formats = ['wav']\n").formats == source(video).formats == provider_class("twilio-video").formats
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        (TWILIO.replace("auth_token", "#"), "sources[0]: needs the whole of one set"),
+        (TWILIO + KEYED[KEYED.index("api_key_sid") :], "sources[0]: has more than one set"),
+        (TWILIO + 'api_key_sid = "SK1"\n', "sources[0].api_key_sid: belongs to another set"),
+        (KEYED + "subaccounts = true\n", "sources[0].subaccounts: an API key does not reach"),
+        (TELNYX + "subaccounts = true\n", "sources[0].subaccounts: telnyx lists no sub-accounts"),
+        (
+            TWILIO.replace('"twilio"', '"twilio-video"') + "subaccounts = true\n",
+            "sources[0].subaccounts: twilio-video lists",
+        ),
+        (SIGNALWIRE, "sources[0]: needs the whole of one set"),
+        (SIGNALWIRE + 'space = "a b"\n', "sources[0]"),
+        (TWILIO.replace('"AC1"', '""'), "sources[0].account_sid: must be text"),
+        (TWILIO.replace('"AC1"', "7"), "sources[0].account_sid: must be text"),
+        (TWILIO.replace('"main"', '"Main Office"'), "sources[0].name: must be 1 to 64"),
+        (TWILIO.replace('env = "TOKEN"', 'env = "T", file = "/x"'), "sources[0].auth_token: must be exactly one of"),
+        (TWILIO.replace('env = "TOKEN"', 'owner = "x"'), "sources[0].auth_token: must be exactly one of"),
+        (TWILIO.replace('env = "TOKEN"', "env = 3"), "sources[0].auth_token: env must name"),
+        (TWILIO.replace("env =", "credential =").replace("TOKEN", "../x"), "sources[0].auth_token: credential must be"),
+        (TWILIO + 'media_hosts = ["https://x"]\n', "sources[0].media_hosts: each must be a host"),
+        (TWILIO + 'start_from = "yesterday"\n', "sources[0].start_from: is no time"),
+        (TWILIO + "requests_per_second = 0\n", "sources[0].requests_per_second: must be greater than 0"),
+    ],
+)
+def test_sources_that_cannot_be(text: str, what: str) -> None:
+    """One whole set of credentials, sub-accounts only where they are reached, and values that make sense."""
+    found = problems(ARCHIVE + text)
+    assert len(found) == 1
+    assert what in found[0]
+
+
+def test_subaccounts_with_an_auth_token() -> None:
+    """The auth token reaches sub-accounts."""
+    assert source(TWILIO + "subaccounts = true\n").subaccounts
+
+
+@pytest.mark.parametrize(
+    "url", ["https://x.example", "http://127.0.0.1:8080", "http://localhost", "http://[::1]:1", "https://x.example/"]
+)
+def test_base_urls_that_can_be(url: str) -> None:
+    """https anywhere, plain http to this machine."""
+    assert source(TWILIO + f'base_url = "{url}"\n').base_url == url.rstrip("/")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://x.example",
+        "https://x.example/v1",
+        "https://x.example?a=1",
+        "https://x.example#f",
+        "https://u:hunter22@x.example",
+        "x.example",
+        "https://",
+        "https://x y",
+        "https://x:99999",
+        "file:///etc/passwd",
+        "http://127.0.0.1.evil.example",
+        "",
+    ],
+)
+def test_base_urls_that_cannot_be(url: str) -> None:
+    """A path, a query, a user or plain http beyond loopback is refused, and the URL is not repeated."""
+    (line,) = problems(ARCHIVE + TWILIO + f'base_url = "{url}"\n')
+    assert line.startswith("config.toml:8: sources[0].base_url: ")
+    assert "hunter22" not in line
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ('""', None),
+        ('"2026-01-02"', datetime(2026, 1, 2, tzinfo=UTC)),
+        ("2026-01-02", datetime(2026, 1, 2, tzinfo=UTC)),
+        ('"2026-01-02T03:04:05+02:00"', datetime(2026, 1, 2, 1, 4, 5, tzinfo=UTC)),
+        ("2026-01-02T03:04:05Z", datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)),
+    ],
+)
+def test_start_from(written: str, expected: datetime | None) -> None:
+    """A date or a time, as text or TOML's own, in UTC unless it says otherwise; empty is all history."""
+    assert source(TWILIO + f"start_from = {written}\n").start_from == expected
+
+
+def test_models_are_frozen() -> None:
+    """A configuration does not change under its readers."""
+    with pytest.raises(ValueError, match="frozen"):
+        read(ARCHIVE + TWILIO, "config.toml").archive.bucket = "other"  # type: ignore[misc]
+
+
+# Secrets
+
+SECRET = "hunter2-0123456789"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        ARCHIVE + TWILIO.replace('{ env = "TOKEN" }', f'"{SECRET}"'),
+        ARCHIVE + TWILIO + f'auth_tokn = "{SECRET}"\n',
+        ARCHIVE + TWILIO.replace('{ env = "TOKEN" }', f'{{ value = "{SECRET}" }}'),
+        ARCHIVE + TWILIO.replace('{ env = "TOKEN" }', f'["{SECRET}"]'),
+        ARCHIVE + TWILIO + f'base_url = "https://x:{SECRET}@y"\n',
+        ARCHIVE + TWILIO + f'poll_every = "{SECRET}"\n',
+        ARCHIVE + TWILIO + f'media_hosts = ["{SECRET}/x"]\n',
+        ARCHIVE + TWILIO.replace("auth_token", "api_key_secret").replace('{ env = "TOKEN" }', f'"{SECRET}"'),
+        f'[archive]\nbucket = "{SECRET}!"\n' + TWILIO,
+        ARCHIVE + TWILIO + f'x = "{SECRET}',
+    ],
+)
+def test_no_message_repeats_a_value(text: str) -> None:
+    """Whatever a secret was written into, no problem repeats it."""
+    assert SECRET not in "\n".join(problems(text))
+
+
+def test_secrets_are_resolved_from_their_places(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Environment, file and systemd's directory; one trailing newline goes; nothing shows in a repr."""
+    place = tmp_path / "token"
+    place.write_text(SECRET + "\n")
+    place.chmod(0o640)
+    monkeypatch.setenv("TOKEN", SECRET)
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    for way in ('env = "TOKEN"', f'file = "{place}"', 'credential = "token"'):
+        main = source(TWILIO.replace('env = "TOKEN"', way))
+        assert main.resolve_secrets() == {"account_sid": "AC1", "auth_token": SECRET}
+        assert SECRET not in repr(main)
+
+
+def test_credentials_directory_may_be_readable_by_all(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The rights of systemd's directory are systemd's matter; a file's own are ours."""
+    place = tmp_path / "token"
+    place.write_text(SECRET)
+    place.chmod(0o644)
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    assert SecretRef(credential="token").resolve() == SECRET
+    with pytest.raises(ConfigError, match=r"can be read by everyone on this machine \(chmod o-rwx"):
+        SecretRef(file=str(place), owner="main: auth_token").resolve()
+
+
+def test_secrets_that_cannot_be_had_are_told_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Every missing secret is told, with its source, its key and what to do."""
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    monkeypatch.delenv("TOKEN", raising=False)
+    secrets: Mapping[str, SecretRef] = {
+        "a": SecretRef(env="TOKEN", owner="main: a"),
+        "b": SecretRef(file=str(tmp_path / "none"), owner="main: b"),
+        "c": SecretRef(credential="token", owner="main: c"),
+    }
+    with pytest.raises(ConfigError) as refused:
+        source(TWILIO).model_copy(update={"secrets": secrets}).resolve_secrets()
+    assert str(refused.value).splitlines() == [
+        "main: a: the environment variable TOKEN is not set (set it, or name another)",
+        f"main: b: {tmp_path}/none cannot be read: No such file or directory (mend the path or its rights)",
+        "main: c: CREDENTIALS_DIRECTORY is not set (run under systemd with LoadCredential=token:PATH, or use env or file)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("body", "what"),
+    [(b"", "is empty"), (b"\n", "is empty"), (b"a\nb\n", "control characters"), (b"\xff\xfe", "is not UTF-8")],
+)
+def test_secret_files_that_cannot_be(body: bytes, what: str, tmp_path: Path) -> None:
+    """A file that cannot be a secret is refused before it reaches a header."""
+    place = tmp_path / "token"
+    place.write_bytes(body)
+    place.chmod(0o600)
+    with pytest.raises(ConfigError, match=what):
+        SecretRef(file=str(place)).resolve()
+
+
+# Finding the file
+
+
+def test_find_in_order(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The given path, else RECVAULT_CONFIG, else ./config.toml; a path that is named must be there."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("RECVAULT_CONFIG", raising=False)
+    given_path, named = tmp_path / "given.toml", tmp_path / "named.toml"
+    for place in (given_path, named, tmp_path / "config.toml"):
+        place.touch()
+    assert find(None) == Path("config.toml")
+    monkeypatch.setenv("RECVAULT_CONFIG", str(named))
+    assert find(None) == named
+    assert find(given_path) == given_path
+    named.unlink()
+    with pytest.raises(ConfigError, match=f"tried: {named}"):
+        find(None)
+
+
+def test_a_missing_file_names_the_places(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Who has no configuration is told where it was looked for."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("RECVAULT_CONFIG", raising=False)
+    monkeypatch.setattr("recvault.config.load.PLACES", (Path("config.toml"), tmp_path / "etc.toml"))
+    with pytest.raises(ConfigError, match=r"tried: config\.toml, .*etc\.toml \(give --config PATH"):
+        find(None)
+    with pytest.raises(ConfigError, match=r"tried: .*none\.toml"):
+        load(tmp_path / "none.toml")
+
+
+def test_a_file_that_is_no_text(tmp_path: Path) -> None:
+    """A directory or a binary file is a problem of the configuration, not a crash."""
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load(tmp_path)
+    place = tmp_path / "config.toml"
+    place.write_bytes(b"a = '\xff'")
+    with pytest.raises(ConfigError, match="is not UTF-8 text"):
+        load(place)
+
+
+# Units
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("90s", 90), ("5m", 300), ("26h", 93600), ("7d", 604800), ("1h30m", 5400), ("0s", 0), ("0.5s", 0.5)],
+)
+def test_durations(text: str, seconds: float) -> None:
+    """Durations as people write them."""
+    assert parse_duration(text) == timedelta(seconds=seconds)
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("8MiB", 8 << 20), ("1GiB", 1 << 30), ("64KiB", 65536), ("500MB", 500_000_000), (7, 7), ("7", 7), ("1.5kB", 1500)],
+)
+def test_sizes(text: str | int, size: int) -> None:
+    """Binary and decimal sizes are told apart."""
+    assert parse_size(text) == size
+    assert parse_rate(f"{text}/s") == size
+
+
+@pytest.mark.parametrize("text", ["", "5", "5 m", "-5m", "m", "1m1h", "5M", 5, None, True, "1e3s", "9" * 400 + "s"])
+def test_no_durations(text: Any) -> None:
+    """What is no duration is a ValueError."""
+    with pytest.raises(ValueError, match="is "):
+        parse_duration(text)
+
+
+@pytest.mark.parametrize("text", ["", "MiB", "8M", "-1", -1, "1.5", True, 1.5, None, "8MiB/s", "1iB"])
+def test_no_sizes(text: Any) -> None:
+    """What is no size is a ValueError."""
+    with pytest.raises(ValueError, match="is no"):
+        parse_size(text)
+
+
+def test_times() -> None:
+    """Dates and ISO times become aware UTC times; the rest is a ValueError."""
+    assert parse_time("2026-10-01") == parse_time(date(2026, 10, 1)) == datetime(2026, 10, 1, tzinfo=UTC)
+    assert parse_time("2026-10-01T02:00:00+02:00").tzinfo is UTC
+    for text in ("", "Tue", "1 Oct 2026", "0001-01-01T00:00:00+14:00", 5, None):
+        with pytest.raises(ValueError, match="is no time"):
+            parse_time(text)
+
+
+@given(st.text(max_size=20) | st.integers() | st.floats() | st.booleans() | st.none())
+def test_units_raise_nothing_but_value_errors(value: Any) -> None:
+    """Whatever TOML holds, the answer is a value or a ValueError."""
+    for parse in (parse_duration, parse_size, parse_rate, parse_time):
+        try:
+            parse(value)
+        except ValueError as error:
+            assert str(error).startswith("is ")
+
+
+@given(st.integers(0, 400), st.integers(0, 23), st.integers(0, 59), st.integers(0, 59))
+def test_durations_add_up(days: int, hours: int, minutes: int, seconds: int) -> None:
+    """All four units together are their sum."""
+    expected = timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
+    assert parse_duration(f"{days}d{hours}h{minutes}m{seconds}s") == expected
+
+
+# Lines
+
+
+def test_lines_of_every_shape() -> None:
+    """Dotted keys, inline tables, arrays and strings over many lines, tables in arrays, quoted keys, comments."""
+    text = """# a comment with = and [brackets]
+top = 1
+text = \"\"\"
+[not.a.table]
+key = 2
+\"\"\"
+raw = '''
+[[sources]]
+'''
+list = [ # comment ]
+  "a]",
+  { b = 1 },
+]
+dotted."quo.ted".x = { y = [1, 2] }
+
+[[sources]]
+name = "a"
+[sources.inner]
+z = 1
+[[sources]]
+name = "b"
+  [[sources.deep]]
+  k = 1
+  [[sources.deep]]
+  k = "#"
+"""
+    tomllib.loads(text)
+    line = Lines(text)
+    expected = {
+        ("top",): 2,
+        ("text",): 3,
+        ("raw",): 7,
+        ("list", 1, "b"): 10,
+        ("dotted",): 14,
+        ("dotted", "quo.ted", "x", "y", 0): 14,
+        ("sources", 0): 16,
+        ("sources", 0, "name"): 17,
+        ("sources", 0, "inner", "z"): 19,
+        ("sources", 1): 20,
+        ("sources", 1, "name"): 21,
+        ("sources", 1, "missing"): 20,
+        ("sources", 1, "deep", 0, "k"): 23,
+        ("sources", 1, "deep", 1, "k"): 25,
+        ("nowhere",): 1,
+    }
+    assert {path: line(path) for path in expected} == expected
+
+
+KEYS = st.text("abAB_-1", min_size=1, max_size=6)
+VALUES = st.sampled_from(
+    [
+        "1",
+        '"""\nk = 1\n"""',
+        "'''a''b\n[x]'''",
+        '[\n1, # ]\n"]"\n]',
+        "{ a = [\n1] }",
+        '"#\\"="',
+        "''",
+        '""',
+        '""""q""""',
+        "1979-05-27",
+    ]
+)
+
+
+@given(st.dictionaries(KEYS, VALUES, min_size=1, max_size=8), st.sampled_from(["", "\n", "# [c] = 'x\n", "  "]))
+def test_lines_of_any_table(table: dict[str, str], between: str) -> None:
+    """Whatever values stand before a key, its line is the one on which it stands."""
+    text, expected = "", {}
+    for key, value in table.items():
+        text += between
+        expected[(key,)] = text.count("\n") + 1
+        text += f"{key} = {value}\n"
+    assert set(tomllib.loads(text)) == set(table)
+    line = Lines(text)
+    assert {path: line(path) for path in expected} == expected
