@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -63,8 +64,7 @@ class Report:
     @property
     def exit_code(self) -> int:
         """The worst met; an interruption's own code is the signal's, and known to the command alone."""
-        met = self.codes | ({PARTIAL} if any(row.stands_open for row in self.accounts.values()) else set())
-        return next((code for code in _WORST_FIRST if code in met), 0)
+        return worst(self.codes | ({PARTIAL} if any(row.stands_open for row in self.accounts.values()) else set()))
 
     @property
     def outcome(self) -> str:
@@ -89,6 +89,12 @@ class Report:
             "failures": self.failures[:MOST_FAILURES],
             "failures_total": self.failures_total,
         }
+
+
+def worst(codes: Iterable[int]) -> int:
+    """The worst of some exit codes, 0 for none."""
+    met = set(codes)
+    return next((code for code in _WORST_FIRST if code in met), 0)
 
 
 def iso(moment: datetime | None) -> str | None:

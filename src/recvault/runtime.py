@@ -186,10 +186,14 @@ class Runtime:
         self.prepare_store()
         self._abort_stale_uploads()
         workers = self.settings.transfer.workers
-        with ThreadPoolExecutor(workers, thread_name_prefix="transfer") as executor:
+        with (
+            ThreadPoolExecutor(max(1, len(sources)), thread_name_prefix="discover") as listers,
+            ThreadPoolExecutor(workers, thread_name_prefix="transfer") as executor,
+        ):
             return Pass(
                 sources=sources,
                 ledger=self.ledger,
+                listers=listers,
                 executor=executor,
                 transfer=self.transfer(),
                 workers=workers,

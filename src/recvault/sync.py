@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -49,6 +49,7 @@ class Pass:
 
     sources: Sequence[Source]
     ledger: Ledger
+    listers: Executor  # a thread per source, so that a slow one delays no other
     executor: Executor
     transfer: Callable[[Job], Outcome]
     workers: int
@@ -64,9 +65,8 @@ class Pass:
     def run(self) -> Report:
         """Discover and transfer all that is due; the report. Raises nothing that concerns a source or a recording."""
         names = [source.name for source in self.sources]
-        with ThreadPoolExecutor(max(1, len(names)), thread_name_prefix="discover") as listers:
-            scans = [listers.submit(self._discover, source) for source in self.sources]
-            self._transfer_due(names, scans)
+        scans = [self.listers.submit(self._discover, source) for source in self.sources]
+        self._transfer_due(names, scans)
         for scan in scans:
             scan.result()  # a bug in discovery is not swallowed
         self._finish()

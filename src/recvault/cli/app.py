@@ -49,7 +49,9 @@ class App:
         """Set up the log on stderr."""
         from recvault import observe
 
-        observe.configure(format=self.log_format, verbosity=-1 if self.quiet else self.verbose)
+        # Where progress is shown, lines about what went well would only push it away.
+        calm = self.quiet or (self.shows_progress and not self.verbose)
+        observe.configure(format=self.log_format, verbosity=-1 if calm else self.verbose)
 
     def settings(self) -> Config:
         """The configuration, checked."""

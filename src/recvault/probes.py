@@ -1,0 +1,131 @@
+"""What `check` asks of the world: each answer is one line that says what is wrong and how to mend it.
+
+Nothing is changed anywhere but for one small object in the bucket, which is deleted again where the rights allow it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from email.utils import parsedate_to_datetime
+from io import BytesIO
+
+from recvault.discovery import subaccounts
+from recvault.errors import EndpointRefused, NotFound, RecvaultError, Refused, StoreRefused
+from recvault.models import ACCOUNT, Window
+from recvault.runtime import Runtime
+from recvault.store import Put
+
+_CLOCK_TOLERANCE = timedelta(minutes=1)
+_PROBE = b"recvault check\n"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """One thing that was checked."""
+
+    name: str
+    ok: bool
+    detail: str
+    hint: str = ""
+    exit_code: int = 0
+
+
+def offline(runtime: Runtime) -> Iterator[Probe]:
+    """The configuration is sound already; its secrets can be had."""
+    for source in runtime.settings.sources:
+        yield _probe(f"source {source.name}: settings", lambda name=source.name: _settings(runtime, name))  # type: ignore[misc]
+
+
+def online(runtime: Runtime) -> Iterator[Probe]:
+    """Every source and the bucket answer, with the rights that archiving needs."""
+    for source in runtime.settings.sources:
+        yield _probe(f"source {source.name}: list", lambda name=source.name: _list(runtime, name))  # type: ignore[misc]
+        if source.subaccounts:
+            yield _probe(f"source {source.name}: sub-accounts", lambda name=source.name: _accounts(runtime, name))  # type: ignore[misc]
+    yield _probe("bucket: put and conditional put", lambda: _put(runtime))
+    yield _probe("bucket: get", lambda: _get(runtime))
+    yield _probe("bucket: delete of the probe", lambda: _delete(runtime))
+
+
+def _probe(name: str, ask: Callable[[], str]) -> Probe:
+    try:
+        return Probe(name=name, ok=True, detail=ask())
+    except (NotFound, Refused) as error:
+        refused = EndpointRefused(error.message, "check the source's base_url and account")
+        return Probe(name=name, ok=False, detail=refused.message, hint=refused.hint, exit_code=refused.exit_code)
+    except RecvaultError as error:
+        return Probe(name=name, ok=False, detail=error.message, hint=error.hint, exit_code=error.exit_code)
+
+
+def _settings(runtime: Runtime, name: str) -> str:
+    lines = runtime.lines(name)
+    return f"{lines.provider.name}, account {lines.provider.account_id}, at {lines.provider.base_url}"
+
+
+def _list(runtime: Runtime, name: str) -> str:
+    """The newest page of a day's list, and the provider's clock beside ours."""
+    lines = runtime.lines(name)
+    line = lines(lines.provider.account_id)
+    before = runtime.clock()
+    request = line.provider.list_request(Window(since=before - timedelta(days=1)), ACCOUNT)
+    page, reply = next(line.session.pages(line.provider, request))
+    rows = f"the list answers: {len(page.recordings)} recordings of the last day on its first page"
+    if page.rejected:
+        raise RecvaultError(f"{len(page.rejected)} rows of the list cannot be read: {page.rejected[0].reason}")
+    with contextlib.suppress(KeyError, ValueError, TypeError):
+        _check_clock(parsedate_to_datetime(reply.headers["date"]), before, runtime.clock())
+    return rows
+
+
+def _check_clock(theirs: datetime, before: datetime, after: datetime) -> None:
+    off = theirs - after if theirs > after else before - theirs
+    if off > _CLOCK_TOLERANCE:
+        raise RecvaultError(
+            f"this machine's clock is {round(off.total_seconds())} s off the provider's", "set it by NTP"
+        )
+
+
+def _accounts(runtime: Runtime, name: str) -> str:
+    lines = runtime.lines(name)
+    line = lines(lines.provider.account_id)
+    return f"{len(list(subaccounts(line.provider, line.session)))} active accounts"
+
+
+def _put(runtime: Runtime) -> str:
+    facts = runtime.prepare_store(ask_again=True)
+    body = Put(
+        key=_key(runtime),
+        body=BytesIO(_PROBE),
+        bytes=len(_PROBE),
+        sha256=hashlib.sha256(_PROBE).hexdigest(),
+        content_type="text/plain",
+        metadata={"sha256": hashlib.sha256(_PROBE).hexdigest()},
+    )
+    runtime.store.put(body)
+    conditional = (
+        "conditional puts are honoured" if facts.conditional else "conditional puts are ignored: keys are compared"
+    )
+    return f"{facts.proof}; {conditional}"
+
+
+def _get(runtime: Runtime) -> str:
+    body = runtime.store.get(_key(runtime))
+    if body != _PROBE:
+        raise RecvaultError("the probe reads back otherwise than it was written", "this store cannot be trusted")
+    return "what was put reads back the same"
+
+
+def _delete(runtime: Runtime) -> str:
+    try:
+        runtime.store.delete(_key(runtime))
+    except StoreRefused:
+        return f"refused, which is well: archiving needs no such right ({_key(runtime)} stays, {len(_PROBE)} bytes)"
+    return "deleted (archiving itself never deletes, and needs no such right)"
+
+
+def _key(runtime: Runtime) -> str:
+    return runtime.keys.schema_key.replace("sidecar-v1.json", "check-probe.txt")
