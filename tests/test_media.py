@@ -7,7 +7,7 @@ import struct
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from recvault.errors import MediaRejected
@@ -134,6 +134,13 @@ def test_streamed_wav_is_unchecked(size: int) -> None:
     assert facts.check.reason == "the header was written before the length was known"
 
 
+def test_wav_that_lacks_a_later_chunk_is_suspect() -> None:
+    """Whole audio does not excuse bytes that RIFF tells and that did not come."""
+    body = wav(riff=len(wav()) - 8 + 100)
+    check = probe("wav", body).check
+    assert check.reason == f"truncated: {len(body)} of the {len(body) + 100} bytes that the RIFF header tells"
+
+
 def test_streamed_wav_against_the_provider() -> None:
     """A streamed header does not shield a short body: the provider's length tells."""
     assert probe("wav", wav(3, riff=0, told=0), told=30).check.status == "suspect"
@@ -229,6 +236,13 @@ def test_mp3_with_a_hole_is_suspect() -> None:
         assert 5.5 < (facts.duration_seconds or 0) < 7.2
 
 
+def test_mp3_regains_its_own_frames_alone() -> None:
+    """A header of another kind inside a gap is chance: it is not measured, and does not swallow what follows."""
+    facts = probe("mp3", mp3(50) + b"junk\xff\xfb\x90\x64junk" + mp3(50))
+    assert facts.duration_seconds == 7.2
+    assert facts.check.reason == "the next frame was missing 1 times (12 bytes passed over)"
+
+
 def test_mp3_with_a_document_behind_is_suspect() -> None:
     """An error page at the end of a broken download is no frame."""
     check = probe("mp3", mp3() + b"<html>Bad Gateway</html>").check
@@ -272,6 +286,18 @@ def test_mka_cut_short_is_suspect(lacking: int, told: float | None) -> None:
     check = probe("mka", mka(10, told=told)[:-lacking]).check
     assert check.status == "suspect"
     assert (check.reason or "").startswith("truncated: ")
+
+
+def test_mka_cut_inside_an_element_of_an_endless_segment_is_suspect() -> None:
+    """Where the Segment tells no size, the element that is cut does."""
+    check = probe("mka", mka(10, size=UNKNOWN)[:-7]).check
+    assert (check.status, (check.reason or "")[:30]) == ("suspect", "truncated: an element holds 17")
+
+
+def test_mka_cut_at_a_cluster_s_end_is_suspect() -> None:
+    """Where the Segment tells its size, a cut between two clusters is seen without any duration."""
+    check = probe("mka", mka(10)[: -len(cluster(0))]).check
+    assert (check.status, (check.reason or "")[-35:]) == ("suspect", "bytes that the Segment's size tells")
 
 
 def test_mka_cut_between_clusters_is_suspect() -> None:
@@ -420,6 +446,7 @@ def damaged(draw: st.DrawFn) -> tuple[str, bytes]:
     return media_format, body[: draw(st.integers(0, len(body)))] if draw(st.booleans()) else body
 
 
+@settings(deadline=None)
 @given(damaged(), st.sampled_from([None, 0.0, 1.0, 3600.0]), st.data())
 def test_any_bytes_in_any_chunks(case: tuple[str, bytes], told: float | None, draw: st.DataObject) -> None:
     """Whatever comes, the answer is facts or `MediaRejected`, and the same however the stream was cut."""
@@ -433,9 +460,11 @@ def test_any_bytes_in_any_chunks(case: tuple[str, bytes], told: float | None, dr
         assert whole.duration_seconds is None or whole.duration_seconds >= 0
 
 
+@settings(deadline=None)
 @given(st.sampled_from(sorted(BODIES)), st.integers(1, 3000))
 def test_no_cut_of_a_sound_body_is_ok(media_format: str, lacking: int) -> None:
-    """Of a body that tells its own length, nothing that was cut off goes unseen."""
+    """Of a body that tells its own length, nothing that was cut off goes unseen; but one MP3 frame may be."""
+    assume(media_format != "mp3" or lacking != 417)  # some encoders count the index frame, so one may lack
     bodies = {"wav": wav(1), "mp3": xing(30) + mp3(30, b"\xff\xfb\x90\xc4"), "mka": mka(10), "mkv": mka(10, told=10.0)}
     assert probe(media_format, bodies[media_format][:-lacking]).check.status == "suspect"
 

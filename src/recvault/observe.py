@@ -37,21 +37,16 @@ class Event(enum.StrEnum):
     DAEMON_STARTED = "daemon.started"
     DAEMON_DRAINING = "daemon.draining"
     DAEMON_STOPPED = "daemon.stopped"
-    PASS_STARTED = "pass.started"  # noqa: S105 - a pass is no password
-    PASS_FINISHED = "pass.finished"  # noqa: S105 - a pass is no password
-    PASS_FAILED = "pass.failed"  # noqa: S105 - a pass is no password
-    PAGE_REGISTERED = "page.registered"
-    ROW_QUARANTINED = "row.quarantined"
-    WATERMARK_ADVANCED = "watermark.advanced"
+    DISCOVER_DONE = "discover.done"
+    DISCOVER_FAILED = "discover.failed"
     TRANSFER_ARCHIVED = "transfer.archived"
     TRANSFER_FAILED = "transfer.failed"
-    RECORDING_DEAD = "recording.dead"
-    REQUEST_RETRIED = "request.retried"
+    TRANSFER_SUSPECT = "transfer.suspect"
+    STORE_FACTS = "store.facts"
+    STORE_FAILED = "store.failed"
+    STORE_UPLOADS_ABORTED = "store.uploads_aborted"
+    STORE_UPLOADS_NOT_LISTED = "store.uploads_not_listed"
     SOURCE_STALE = "source.stale"
-    RECONCILE_FOUND = "reconcile.found"
-    VERIFY_DIFFERENT = "verify.different"
-    LEDGER_REBUILT = "ledger.rebuilt"
-    SPOOL_CLEANED = "spool.cleaned"
 
 
 def configure(*, format: Literal["json", "console"] | None, verbosity: int, stream: TextIO | None = None) -> None:

@@ -138,13 +138,15 @@ def _judge(seen: _Seen) -> Findings:
         fault = f"truncated: {seen.at} of the {end} bytes that the Segment's size tells"
     elif fault is None and seen.clusters and seen.timed and seen.told is not None and seen.told > reach:
         fault = f"truncated: the clusters reach to {reach:.1f} s at most, the header tells {seen.told:.1f} s"
-    blocks = (seen.latest - seen.earliest) * unit if seen.earliest is not None else None
+    measured = (seen.latest - seen.earliest) * unit if seen.earliest is not None else None
+    if seen.told is not None and fault is None:
+        measured = seen.told  # of a file that was cut the header tells what it was
     return Findings(
         method=METHOD,
         codec=seen.codec,
         sample_rate=seen.sample_rate,
         channels=seen.channels,
-        seconds=seen.told if seen.told is not None else blocks if seen.clusters else 0.0,
+        seconds=measured if seen.clusters else 0.0,
         faults=(fault,) if fault else (),
         empty=seen.clusters == 0,
     )

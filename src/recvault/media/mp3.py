@@ -81,8 +81,7 @@ class Frames:
 
     def end(self) -> Findings:
         """Walk what is left, and tell what all of it was."""
-        if not self._skip:
-            self._walk(self._carry, final=True)
+        self._walk(self._carry, final=True)
         known = self._first != 0
         return Findings(
             method=METHOD,

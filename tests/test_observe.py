@@ -1,0 +1,281 @@
+"""Logs: one line an event, and nothing in it that must not leave."""
+
+from __future__ import annotations
+
+import enum
+import io
+import json
+import logging
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import structlog
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from recvault import observe
+from recvault.observe import Event, configure, get_logger, hide, redact, redact_text
+
+SIGNED = "https://media.example/a.wav?X-Amz-Signature=0123abcd&X-Amz-Expires=600"
+
+
+class Screen(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture(autouse=True)
+def restored(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Each test begins without secrets, and leaves logging as it was."""
+    monkeypatch.setattr(observe, "_SECRETS", observe._Secrets())
+    root = logging.getLogger()
+    lines, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = lines
+    root.setLevel(level)
+    structlog.reset_defaults()
+    structlog.contextvars.clear_contextvars()
+
+
+def logged(verbosity: int = 0, **event: Any) -> dict[str, Any]:
+    stream = io.StringIO()
+    configure(format="json", verbosity=verbosity, stream=stream)
+    get_logger("recvault.test").info(Event.TRANSFER_ARCHIVED, **event)
+    line: dict[str, Any] = json.loads(stream.getvalue())
+    return line
+
+
+def test_an_event_is_one_line_of_json() -> None:
+    """Time, level and event come first, in UTC; numbers stay numbers."""
+    line = logged(bytes=123456789012, ok=True, none=None, share=0.5)
+    assert list(line)[:3] == ["ts", "level", "event"]
+    assert (line["level"], line["event"], line["logger"]) == ("info", "transfer.archived", "recvault.test")
+    assert abs((datetime.now(UTC) - datetime.fromisoformat(line["ts"])).total_seconds()) < 60
+    assert (line["bytes"], line["ok"], line["none"], line["share"]) == (123456789012, True, None, 0.5)
+
+
+def test_json_unless_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A terminal gets lines for people, in colour unless NO_COLOR says no; all else gets JSON."""
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    shown: dict[str, str] = {}
+    for name, stream, no_color in (("pipe", io.StringIO(), ""), ("screen", Screen(), ""), ("plain", Screen(), "1")):
+        monkeypatch.setenv("NO_COLOR", no_color)
+        configure(format=None, verbosity=0, stream=stream)
+        get_logger("recvault").info(Event.DAEMON_STARTED)
+        shown[name] = stream.getvalue()
+    assert json.loads(shown["pipe"])["event"] == "daemon.started"
+    assert "\x1b[" in shown["screen"]
+    assert "\x1b[" not in shown["plain"]
+    assert "daemon.started" in shown["plain"]
+
+
+def test_console_in_a_pipe_has_no_colours() -> None:
+    """The format can be chosen; colours are for terminals."""
+    stream = io.StringIO()
+    configure(format="console", verbosity=0, stream=stream)
+    get_logger("recvault").info(Event.DAEMON_STARTED, to="+14155550100")
+    assert "\x1b" not in stream.getvalue()
+    assert "to=+[number]" in stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("verbosity", "levels"), [(1, ["debug", "info", "warning"]), (0, ["info", "warning"]), (-1, ["warning"])]
+)
+def test_verbosity(verbosity: int, levels: list[str]) -> None:
+    """-v tells more, -q less, for our lines and for others'."""
+    stream = io.StringIO()
+    configure(format="json", verbosity=verbosity, stream=stream)
+    for log in (get_logger("recvault"), logging.getLogger("other")):
+        for level in ("debug", "info", "warning"):
+            getattr(log, level)("x")
+    assert [json.loads(line)["level"] for line in stream.getvalue().splitlines()] == levels * 2
+
+
+@pytest.mark.parametrize(
+    "name", ["httpx", "httpcore.http11", "botocore", "boto3", "urllib3.connectionpool", "apscheduler"]
+)
+def test_libraries_are_quiet(name: str) -> None:
+    """Clients that log whole URLs speak from WARNING up, even at debug, and then redacted."""
+    stream = io.StringIO()
+    configure(format="json", verbosity=1, stream=stream)
+    logging.getLogger(name).info("GET %s", SIGNED)
+    assert stream.getvalue() == ""
+    logging.getLogger(name).warning("GET %s", SIGNED)
+    assert json.loads(stream.getvalue())["event"] == "GET https://media.example/a.wav?[cut]"
+
+
+def test_configuring_again_replaces_the_lines() -> None:
+    """A second set-up writes each event once, and to the new stream."""
+    first, second = io.StringIO(), io.StringIO()
+    configure(format="json", verbosity=0, stream=first)
+    configure(format="json", verbosity=0, stream=second)
+    get_logger("recvault").info("x")
+    assert (first.getvalue(), len(second.getvalue().splitlines())) == ("", 1)
+
+
+def test_a_stream_that_is_gone_costs_nothing() -> None:
+    """A line that cannot be written is dropped; the work goes on, and nothing is shown raw."""
+    stream = io.StringIO()
+    configure(format="json", verbosity=0, stream=stream)
+    stream.close()
+    get_logger("recvault").info("x")
+
+
+def test_before_configure_nothing_goes_to_stdout(capsys: pytest.CaptureFixture[str]) -> None:
+    """A worker that never set up its logs must not write into a report."""
+    get_logger("recvault").info("x", to="+14155550100")
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("format", ["json", "console"])
+def test_tracebacks_have_no_locals_and_are_redacted(format: Any) -> None:
+    """A traceback is written, but neither its variables nor what the message quotes."""
+    stream = io.StringIO()
+    configure(format=format, verbosity=0, stream=stream)
+
+    def failing() -> None:
+        local = "value-of-a-local"
+        raise ValueError(SIGNED + len(local) * "\nforged line")
+
+    for log in (get_logger("recvault"), logging.getLogger("other")):
+        try:
+            failing()
+        except ValueError:
+            log.exception("request.failed")
+    text = stream.getvalue()
+    assert text.count("Traceback (most recent call last)") == 2
+    assert "in failing" in text
+    assert "0123abcd" not in text
+    assert "Signature" not in text
+    assert text.count("value-of-a-local") == 2 * ('local = "value' in text)  # the line of code at most, never locals
+    assert not any(line.startswith("forged") for line in text.splitlines())
+
+
+class Colour(enum.StrEnum):
+    RED = "red"
+
+
+class Unwritable:
+    def __str__(self) -> str:
+        raise RuntimeError
+
+
+def test_values_of_any_kind_become_redacted_text() -> None:
+    """Exceptions, URLs, paths and unknown objects are masked as text is, at any depth."""
+    hide("s3cret-token")
+    line = logged(
+        error=ValueError("token s3cret-token"),
+        url=httpx.URL(SIGNED),
+        path=Path("/x/+14155550100.wav"),
+        body=b"Bearer abcdefgh",
+        deep={"a": [{"b": ("s3cret-token", 7)}], "s3cret-token": 1},
+        moment=datetime(2026, 1, 2, tzinfo=UTC),
+        colour=Colour.RED,
+        infinite=float("inf"),
+        unwritable=Unwritable(),
+    )
+    del line["ts"], line["level"], line["event"], line["logger"]
+    assert line == {
+        "error": "token [hidden]",
+        "url": "https://media.example/a.wav?[cut]",
+        "path": "/x/+[number].wav",
+        "body": "b'Bearer [hidden]'",
+        "deep": {"a": [{"b": ["[hidden]", 7]}], "[hidden]": 1},
+        "moment": "2026-01-02 00:00:00+00:00",
+        "colour": "red",
+        "infinite": "inf",
+        "unwritable": "<Unwritable>",
+    }
+
+
+def test_a_cycle_does_not_hang() -> None:
+    """A value that holds itself is cut off."""
+    cycle: list[Any] = ["+14155550100"]
+    cycle.append(cycle)
+    assert "14155550100" not in json.dumps(redact(None, "info", {"event": "x", "cycle": cycle}))
+
+
+def test_headers_are_masked_by_their_names() -> None:
+    """A credential's header is hidden whatever its scheme."""
+    headers = {"Authorization": "opaque-token", "Accept": "audio/wav"}
+    assert redact(None, "info", {"headers": headers})["headers"] == {"Authorization": "[hidden]", "Accept": "audio/wav"}
+
+
+def test_context_is_redacted_too() -> None:
+    """What was bound to the context goes the same way."""
+    structlog.contextvars.bind_contextvars(caller="+14155550100")
+    assert logged()["caller"] == "+[number]"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (f"GET {SIGNED} 403", "GET https://media.example/a.wav?[cut] 403"),
+        ("'HTTP://X.example/?a=b'", "'HTTP://X.example/?[cut]'"),
+        ("https://x.example/a?b (see it)", "https://x.example/a?[cut] (see it)"),
+        ("https://AC1:token@x.example/a", "https://[hidden]@x.example/a"),
+        ("url: /b/k?X-Amz-Signature=abc&x=1", "url: /b/k?X-Amz-Signature=[hidden]&x=1"),
+        ("Authorization: Basic QUM6dG9r", "Authorization: [hidden]"),
+        ("{'authorization': 'Bearer abc.def'}", "{'authorization': '[hidden]'}"),
+        ("(b'Authorization', b'Basic QUM6dG9r')", "(b'Authorization', b'[hidden]')"),
+        ("sent bearer KEY0123_456-7", "sent bearer [hidden]"),
+        ("from +14155550100 to %2B442071838750", "from +[number] to +[number]"),
+        ("\x1b[31mred\x07 a\r\nb\tc\u202ed", "\\x1b[31mred\\x07 a\\r\nb\tc\\u202ed"),
+    ],
+)
+def test_what_is_masked(text: str, expected: str) -> None:
+    """Queries, credentials and numbers are masked; control characters are made visible."""
+    assert redact_text(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "RE0123456789abcdef0123456789abcdef",
+        "14155550100",
+        "1380000000 bytes",
+        "2026-10-01T00:00:00+0000",
+        "2026-10-01T00:00:00.123456+02:00",
+        "+123456",
+        "123e4567-e89b-12d3-a456-426614174000",
+        "https://api.twilio.com/2010-04-01/Accounts/AC1/Recordings.json",
+        "what? nothing",
+        "é ✓ 日本",
+    ],
+)
+def test_what_is_not_masked(text: str) -> None:
+    """Ids, byte counts, times, bare digits and plain URLs stay readable."""
+    assert redact_text(text) == text
+
+
+def test_hidden_secrets() -> None:
+    """A secret is masked as it is, as a URL and as a repr write it; the longest first, and short ones not at all."""
+    for secret in ("abc+/123", "abc+/123456", "tiny", 'quo"te\\s'):
+        hide(secret)
+    assert redact_text("abc+/123456 abc%2B%2F123 abc+/123 tiny") == "[hidden] [hidden] [hidden] tiny"
+    assert redact_text(repr(['quo"te\\s'])) == "['[hidden]']"
+
+
+def test_a_line_stays_a_line() -> None:
+    """No value, key or event name can begin a new line or steer a terminal, in either format."""
+    for format in ("json", "console"):
+        stream = io.StringIO()
+        configure(format=format, verbosity=0, stream=stream)  # type: ignore[arg-type]
+        get_logger("recvault").info("a\nb", **{"k\ne": "v\r\nlevel=error \x1b[2J"})
+        logging.getLogger("other").warning("x\n%s", "y\x1b[2J")
+        assert len(stream.getvalue().splitlines()) == 2
+        assert "\x1b" not in stream.getvalue()
+
+
+@settings(deadline=None)
+@given(st.text(max_size=60), st.text("0123456789", min_size=7, max_size=15))
+def test_no_number_behind_a_plus_is_left(around: str, number: str) -> None:
+    """Wherever it stands, a number in E.164 is masked; and redacting twice changes nothing."""
+    once = redact_text(f"{around} +{number} {around}")
+    assert f"+{number}" not in once
+    assert redact_text(once) == once
+    assert not any(ord(character) < 32 and character not in "\n\t" for character in once)
