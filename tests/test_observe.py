@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recvault import observe
-from recvault.observe import Event, configure, get_logger, hide, redact, redact_text
+from recvault.observe import configure, get_logger, hide, redact, redact_text
 
 SIGNED = "https://media.example/a.wav?X-Amz-Signature=0123abcd&X-Amz-Expires=600"
 
@@ -44,7 +44,7 @@ def restored(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def logged(verbosity: int = 0, **event: Any) -> dict[str, Any]:
     stream = io.StringIO()
     configure(format="json", verbosity=verbosity, stream=stream)
-    get_logger("recvault.test").info(Event.TRANSFER_ARCHIVED, **event)
+    get_logger("recvault.test").info("transfer.archived", **event)
     line: dict[str, Any] = json.loads(stream.getvalue())
     return line
 
@@ -65,7 +65,7 @@ def test_json_unless_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, stream, no_color in (("pipe", io.StringIO(), ""), ("screen", Screen(), ""), ("plain", Screen(), "1")):
         monkeypatch.setenv("NO_COLOR", no_color)
         configure(format=None, verbosity=0, stream=stream)
-        get_logger("recvault").info(Event.DAEMON_STARTED)
+        get_logger("recvault").info("daemon.started")
         shown[name] = stream.getvalue()
     assert json.loads(shown["pipe"])["event"] == "daemon.started"
     assert "\x1b[" in shown["screen"]
@@ -77,7 +77,7 @@ def test_console_in_a_pipe_has_no_colours() -> None:
     """The format can be chosen; colours are for terminals."""
     stream = io.StringIO()
     configure(format="console", verbosity=0, stream=stream)
-    get_logger("recvault").info(Event.DAEMON_STARTED, to="+14155550100")
+    get_logger("recvault").info("daemon.started", to="+14155550100")
     assert "\x1b" not in stream.getvalue()
     assert "to=+[number]" in stream.getvalue()
 

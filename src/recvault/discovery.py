@@ -8,7 +8,7 @@ less the lookback; an empty or failed scan leaves it alone.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import cast
@@ -101,16 +101,15 @@ class _Scan:
     listed: int = 0
     server_start: datetime | None = None  # the scan's start by the provider's clock
     newest: datetime | None = None
-    first_total: int | None = None
-    last_total: int | None = None
+    totals: set[int] = field(default_factory=set)
     oldest_so_far: datetime | None = None
     in_order: bool = True
 
     def saw(self, page: Page, reply: Reply, *, latency: timedelta) -> None:
-        if self.listed == 0 and self.first_total is None:
-            self.first_total = page.total
+        if self.server_start is None:
             self.server_start = _date(reply, latency)
-        self.last_total = page.total
+        if page.total is not None:
+            self.totals.add(page.total)
         self.listed += len(page.recordings) + len(page.rejected)
         for recording in page.recordings:
             self._note(recording)
@@ -118,7 +117,7 @@ class _Scan:
     @property
     def moved(self) -> bool:
         """Rows came or went while the pages were read, so one may have been skipped."""
-        return None not in (self.first_total, self.last_total) and self.first_total != self.last_total
+        return len(self.totals) > 1
 
     @property
     def watermark(self) -> datetime | None:
@@ -152,9 +151,9 @@ def subaccounts(provider: Provider, session: Session) -> Iterator[str]:
 
 
 def _date(reply: Reply, latency: timedelta) -> datetime | None:
-    """When the scan began, by the provider's clock: its first answer's Date, less the time that answer took."""
+    """When the scan began, by the provider's clock: its answer's Date, less the time that answer took."""
     try:
         said = parsedate_to_datetime(reply.headers["date"])
         return said.replace(tzinfo=said.tzinfo or UTC) - max(latency, timedelta())
-    except (KeyError, ValueError, TypeError):
+    except (KeyError, ValueError, TypeError, IndexError, OverflowError):
         return None

@@ -1,4 +1,4 @@
-"""Logs: how they are set up, what events are called, and what must never stand in them.
+"""Logs: how they are set up, and what must never stand in them.
 
 At any time no line that leaves through here holds a hidden secret, a URL's query, an Authorization header or a phone
 number, and none holds a control character: `redact` is the last step before a line is rendered, for our own events
@@ -7,7 +7,6 @@ and for those of third-party libraries alike. Tracebacks are written without loc
 
 from __future__ import annotations
 
-import enum
 import logging
 import math
 import os
@@ -29,24 +28,6 @@ _DEEPEST = 8
 _FIRST = ("ts", "level", "event")
 _PARAGRAPHS = frozenset({"exception", "stack"})  # keep their line breaks, indented
 _CREDENTIALS = frozenset({"authorization", "proxy-authorization", "cookie", "set-cookie", "x-amz-security-token"})
-
-
-class Event(enum.StrEnum):
-    """What events are called. Keys go with them: `source`, `recording_id`, `reason`, `bytes` …"""
-
-    DAEMON_STARTED = "daemon.started"
-    DAEMON_DRAINING = "daemon.draining"
-    DAEMON_STOPPED = "daemon.stopped"
-    DISCOVER_DONE = "discover.done"
-    DISCOVER_FAILED = "discover.failed"
-    TRANSFER_ARCHIVED = "transfer.archived"
-    TRANSFER_FAILED = "transfer.failed"
-    TRANSFER_SUSPECT = "transfer.suspect"
-    STORE_FACTS = "store.facts"
-    STORE_FAILED = "store.failed"
-    STORE_UPLOADS_ABORTED = "store.uploads_aborted"
-    STORE_UPLOADS_NOT_LISTED = "store.uploads_not_listed"
-    SOURCE_STALE = "source.stale"
 
 
 def configure(*, format: Literal["json", "console"] | None, verbosity: int, stream: TextIO | None = None) -> None:

@@ -22,6 +22,7 @@ from recvault.errors import ConfigError, RecvaultError, StoreRefused
 from recvault.http import AddressRule, Clients, Limits, Session, Timing
 from recvault.ledger import Feed, FeedStatus, Ledger, Policy
 from recvault.observe import get_logger, hide
+from recvault.presence import Presence
 from recvault.providers import provider_class
 from recvault.providers.base import Provider
 from recvault.report import Report
@@ -215,6 +216,7 @@ class Runtime:
                 directory=settings.spool_dir, memory=settings.spool_memory, min_free_disk=settings.min_free_disk
             ),
             clock=self.clock,
+            presence=Presence(self.store),
         )
 
     def _pass_source(self, name: str) -> Source:

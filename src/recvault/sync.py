@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -59,12 +59,14 @@ class Pass:
     report: Report
     on_change: Callable[[Report], None] = lambda report: None
     _blocked: set[str] = field(default_factory=set)  # sources whose credentials were refused in this pass
+    _claimed: Counter[str] = field(default_factory=Counter)  # jobs by source
     _store_strikes: int = 0
     _over: bool = False  # the store itself is in trouble: no more transfers in this pass
 
     def run(self) -> Report:
         """Discover and transfer all that is due; the report. Raises nothing that concerns a source or a recording."""
         names = [source.name for source in self.sources]
+        self.ledger.free_dead_leases(self.clock())  # e.g. of a backfill beside the daemon that was killed
         scans = [self.listers.submit(self._discover, source) for source in self.sources]
         self._transfer_due(names, scans)
         for scan in scans:
@@ -152,12 +154,14 @@ class Pass:
         open_names = [name for name in names if name not in self._blocked]
         share = max(1, -(-self.workers * _AHEAD // max(1, len(open_names))))
         claimed = 0
-        for name in open_names:
+        # Shares are rounded up, so there may be fewer than sources: who has had the least is asked first.
+        for name in sorted(open_names, key=lambda each: (busy[each], self._claimed[each])):
             room = min(share - busy[name], self.workers * _AHEAD - len(running))
             if room < share // 2 or room == 0:
                 continue  # claims are made in batches: each is a write to disk
             for job in self.ledger.claim(name, self.clock(), room):
                 running[self.executor.submit(self.transfer, job)] = job
+                self._claimed[name] += 1
                 claimed += 1
         return claimed
 
@@ -166,12 +170,29 @@ class Pass:
         if not done:
             return
         jobs = [running.pop(future) for future in done]
-        outcomes = [future.result() for future in done]
+        outcomes = [self._outcome(job, future) for job, future in zip(jobs, done, strict=True)]
         policies = {source.name: source.policy for source in self.sources}
         states = self.ledger.settle(outcomes, self.clock(), policies)
         for job, outcome, state in zip(jobs, outcomes, states, strict=True):
             self._count(job, outcome, state)
         self.on_change(self.report)
+
+    def _outcome(self, job: Job, future: Future[Outcome]) -> Outcome:
+        """What a transfer came to. A bug that one recording brings out is told, and costs no other its turn."""
+        error = future.exception()
+        if error is None:
+            return future.result()
+        if isinstance(error, BrokenExecutor) or not isinstance(error, Exception):
+            raise error  # no recording's doing
+        self.report.codes.add(RecvaultError.exit_code)
+        log.error("transfer.bug", source=job.source, recording_id=job.recording.recording_id, exc_info=error)
+        return Failure(
+            source=job.source,
+            recording=job.recording,
+            verdict=Verdict.RETRY,
+            reason="unexpected",
+            message=f"a bug in recvault, {type(error).__name__}: the log has its traceback",
+        )
 
     def _count(self, job: Job, outcome: Outcome, state: State) -> None:
         recording = outcome.recording

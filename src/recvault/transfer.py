@@ -46,6 +46,7 @@ from recvault.models import (
     Recording,
     Verdict,
 )
+from recvault.presence import Presence
 from recvault.providers.base import Provider
 from recvault.spool import Spool, SpoolFull, SpoolPlace
 from recvault.store import ObjectStore, Put
@@ -95,6 +96,7 @@ class Transfer:
     line: Callable[[str, str], Line]  # of a source's name and an account's id
     place: SpoolPlace
     clock: Callable[[], datetime]
+    presence: Presence | None = None  # spares first attempts a question each; without it every one is asked
 
     def __call__(self, job: Job) -> Outcome:
         """Transfer one recording. Raises only what is no failure of a recording: a bug."""
@@ -106,7 +108,7 @@ class Transfer:
             return _failure_of(job, error)
 
     def _transfer(self, job: Job) -> Receipt:
-        if job.maybe_archived and (receipt := self._committed(job)) is not None:
+        if self._may_be_committed(job) and (receipt := self._committed(job)) is not None:
             return receipt
         line = self.line(job.source, job.recording.account_id)
         recording = job.recording
@@ -254,6 +256,12 @@ class Transfer:
                 raise
             return committed
         return receipt
+
+    def _may_be_committed(self, job: Job) -> bool:
+        """Worth a look: an earlier attempt may have come so far, or an earlier ledger's."""
+        if not job.maybe_archived:
+            return False
+        return job.attempt > 1 or self.presence is None or self.presence.may_stand(self.keys(job.recording, "json"))
 
     def _committed(self, job: Job) -> Receipt | None:
         """The receipt of an earlier commit: its sidecar stands, and all its media, of the size and sum it names."""

@@ -16,7 +16,7 @@ from .ebml import children, find
 def recording(seed: int = 7, api: str = "voice", **details: object) -> tuple[Simulator, SimRecording]:
     simulator = Simulator(seed=seed)
     account = simulator.add_account("twilio")
-    return simulator, simulator.add(account, api, **details)  # type: ignore[arg-type]
+    return simulator, simulator.add(account, api, **details)
 
 
 def mp3_frames(content: bytes) -> int:

@@ -11,7 +11,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from .conftest import START, Client
+from .client import START, Client
 
 SPECS = Path(__file__).parent.parent / "data" / "openapi"
 

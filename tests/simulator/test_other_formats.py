@@ -12,7 +12,7 @@ import pytest
 
 from recvault.simulator import Switches
 
-from .conftest import START, Client, sorted_ids
+from .client import START, Client, sorted_ids
 
 Connect = Callable[..., Client]
 
@@ -100,7 +100,7 @@ def test_video_filters_and_pages(connect: Connect) -> None:
 @pytest.mark.parametrize("order", ["newest", "oldest", "random"])
 def test_video_pages_are_stable_in_any_order(connect: Connect, order: str) -> None:
     """Whatever the order, pages lose and repeat nothing while rows are added."""
-    client = connect(switches=Switches(video_order=order))  # type: ignore[arg-type]
+    client = connect(switches=Switches(video_order=order))
     recordings = client.simulator.populate(client.account, "video", 30, START)
     seen = []
     for page in client.pages("/v1/Recordings?PageSize=4&DateCreatedBefore=2026-03-03T00:00:00Z"):
@@ -261,7 +261,7 @@ def test_signalwire_list(connect: Connect) -> None:
 @pytest.mark.parametrize("written", ["2026-03-02T10:{}:00Z", "Mon, 02 Mar 2026 10:{}:00 +0000"])
 def test_signalwire_date_filter(connect: Connect, mode: str, expected: str, written: str) -> None:
     """Bounds may be exclusive, inclusive or ignored, and are read as ISO or as RFC 2822."""
-    client = connect("signalwire", switches=Switches(signalwire_date_filter=mode))  # type: ignore[arg-type]
+    client = connect("signalwire", switches=Switches(signalwire_date_filter=mode))
     for minute, name in enumerate("0abcd"):
         moment = START + timedelta(minutes=minute)
         client.simulator.add(client.account, "signalwire", recording_id=name, created_at=moment)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-from .conftest import START, Client, sorted_ids
+from .client import START, Client, sorted_ids
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # what vendors import is theirs

@@ -10,7 +10,7 @@ import pytest
 
 from recvault.simulator import SimRecording, Switches
 
-from .conftest import START, Client, sorted_ids
+from .client import START, Client, sorted_ids
 
 Connect = Callable[..., Client]
 
@@ -109,7 +109,7 @@ def test_empty_list(connect: Connect) -> None:
 @pytest.mark.parametrize(("over", "status"), [("clamp", 200), ("refuse", 400)])
 def test_too_large_a_page(connect: Connect, over: str, status: int) -> None:
     """More than 1000 a page is cut to 1000 or refused, as the switch says."""
-    client = connect(switches=Switches(voice_page_size_over=over))  # type: ignore[arg-type]
+    client = connect(switches=Switches(voice_page_size_over=over))
     answer = client.get(f"{client.voice}/Recordings.json?PageSize=5000")
     assert answer.status_code == status
     assert answer.json().get("page_size", 1000) == 1000
@@ -189,7 +189,7 @@ def test_late_rows_and_late_media(connect: Connect) -> None:
 def test_media(connect: Connect, recording: dict[str, object], suffix: str, channels: int) -> None:
     """No extension is WAV; a conference comes mono unless two channels are asked for."""
     client = connect()
-    rec: SimRecording = client.simulator.add(client.account, "voice", created_at=START, **recording)  # type: ignore[arg-type]
+    rec: SimRecording = client.simulator.add(client.account, "voice", created_at=START, **recording)
     answer = client.get(f"{client.voice}/Recordings/{rec.recording_id}{suffix}")
     kind = "mp3" if "mp3" in suffix else "wav"
     assert answer.headers["content-type"] == {"wav": "audio/x-wav", "mp3": "audio/mpeg"}[kind]
@@ -261,9 +261,9 @@ def test_who_may_see_what(connect: Connect) -> None:
     assert main.get(f"/2010-04-01/Accounts/{rows[2]['sid']}/Recordings.json").status_code == 403
     assert main.account.api_key is not None
     key = {"auth": main.account.api_key}
-    assert main.http.get(f"{main.voice}/Recordings.json", **key).status_code == 200  # type: ignore[arg-type]
-    assert main.http.get(url, **key).status_code == 401  # type: ignore[arg-type]
-    assert main.http.get("/2010-04-01/Accounts.json", **key).status_code == 401  # type: ignore[arg-type]
+    assert main.http.get(f"{main.voice}/Recordings.json", **key).status_code == 200
+    assert main.http.get(url, **key).status_code == 401
+    assert main.http.get("/2010-04-01/Accounts.json", **key).status_code == 401
     assert main.get("/v1/Recordings").json()["recordings"] == []
 
 
@@ -277,8 +277,8 @@ def test_mixed_offsets_name_the_same_moment(connect: Connect) -> None:
     assert {str(moment.utcoffset()) for moment in read} == {"0:00:00", "1:00:00"}
 
 
-def test_a_hundred_thousand_rows_page_quickly(connect: Connect) -> None:
-    """A page in the middle of a large account costs about as much as one of a small account."""
+def test_a_page_of_a_large_account_is_quick(connect: Connect) -> None:
+    """A page in the middle of twenty thousand rows is answered within 50 ms."""
     client = connect()
     client.simulator.populate(client.account, "voice", 20_000, START, timedelta(seconds=10), channels=1)
     url = f"{client.voice}/Recordings.json?PageSize=5&DateCreated%3C=2026-03-03T00:00:00Z"

@@ -21,7 +21,7 @@ from recvault.ledger.connection import Connection
 from recvault.ledger.leases import Owner
 from recvault.ledger.questions import Feed, Questions, Row
 from recvault.ledger.steps import Policy
-from recvault.models import Failure, Job, Outcome, Phase, Receipt, Recording, Rejected, State, stamp, unstamp
+from recvault.models import DRAINED, Failure, Job, Outcome, Phase, Receipt, Recording, Rejected, State, stamp, unstamp
 
 LEASE = timedelta(hours=12)  # a backstop only: the leases of a process that ended are freed at once
 
@@ -48,10 +48,14 @@ class Ledger:
     def open(cls, path: Path, now: datetime) -> Self:
         """Open or create, migrate, and free what dead processes still leased."""
         ledger = cls(path)
-        with ledger._connection.write() as db:
-            db.execute("INSERT OR IGNORE INTO facts VALUES ('born_at', ?)", [stamp(now)])
-        ledger._born_at = ledger.fact("born_at") or ""
-        ledger.free_dead_leases(now)
+        try:
+            with ledger._connection.write() as db:
+                db.execute("INSERT OR IGNORE INTO facts VALUES ('born_at', ?)", [stamp(now)])
+            ledger._born_at = ledger.fact("born_at") or ""
+            ledger.free_dead_leases(now)
+        except BaseException:
+            ledger.close()
+            raise
         return ledger
 
     def close(self) -> None:
@@ -69,7 +73,11 @@ class Ledger:
         now: datetime,
         recheck: timedelta,
     ) -> Registered:
-        """Write down a page in one transaction. A known row is left as it is, but for one found again after all."""
+        """Write down a page in one transaction. A known row is left as it is, but where a list knows better.
+
+        That is: one that was gone is listed as complete again; one that is not archived yet, and that another API
+        showed without its key material, is listed with it.
+        """
         listed = list(recordings)
         with self._connection.write() as db:
             before = _states(db, feed.source)
@@ -77,7 +85,13 @@ class Ledger:
             new = _states(db, feed.source) - before
             if new.total() < len(listed):
                 complete = [recording for recording in listed if recording.phase is Phase.COMPLETE]
-                db.conn.executemany(_REVIVE, [(stamp(now), r.to_json(), *_identity(r)) for r in complete])
+                db.conn.executemany(
+                    _REVIVE, [(stamp(now), r.to_json(), *_identity(r), r.api, r.status) for r in complete]
+                )
+                keyed = [recording for recording in listed if recording.encryption]
+                db.conn.executemany(
+                    _ENRICH, [(feed.source, r.api, r.to_json(), stamp(now), r.api, *_identity(r)) for r in keyed]
+                )
             self._release_quarantine(db, feed, listed)
             for row in rejected:
                 self._quarantine(db, feed, row, now)
@@ -213,10 +227,12 @@ class Ledger:
 
     def _settle_failure(self, db: Database, failure: Failure, now: datetime, policy: Policy) -> State:
         found = db.query(
-            "SELECT faults, watched_since FROM recordings WHERE recording_id=? AND account_id=? AND provider=?",
+            "SELECT state, faults, watched_since FROM recordings WHERE recording_id=? AND account_id=? AND provider=?",
             _identity(failure.recording),
         )
         row = next(iter(found))
+        if row["state"] == State.ARCHIVED:
+            return State.ARCHIVED  # another attempt committed it: a late failure takes nothing back
         step = steps.after(
             failure, faults=row["faults"], watched_since=unstamp(row["watched_since"]), now=now, policy=policy
         )
@@ -224,9 +240,10 @@ class Ledger:
         db.execute(
             """
             UPDATE recordings SET state=:state, next_attempt_at=:next, lease=NULL, faults=:faults, verdict=:verdict,
-                reason=:reason, message=:message, settled_at=iif(:next IS NULL, :now, NULL), recording=:recording,
-                failing_since=iif(:failing, coalesce(failing_since, :now), NULL)
-            WHERE recording_id=:id AND account_id=:account AND provider=:provider AND state <> 'archived'
+                reason=:reason, message=:message, settled_at=iif(:next IS NULL, :now, NULL),
+                recording=iif(:keyed OR json_extract(recording, '$.encryption') IS NULL, :recording, recording),
+                failing_since=iif(:failing, coalesce(failing_since, :now), iif(:drained, failing_since, NULL))
+            WHERE recording_id=:id AND account_id=:account AND provider=:provider
             """,
             {
                 "state": step.state.value,
@@ -237,7 +254,9 @@ class Ledger:
                 "message": failure.message,
                 "now": stamp(now),
                 "recording": failure.recording.to_json(),
+                "keyed": failure.recording.encryption is not None,  # else key material found meanwhile stays
                 "failing": failing,
+                "drained": failure.reason == DRAINED,
                 "id": failure.recording.recording_id,
                 "account": failure.recording.account_id,
                 "provider": failure.recording.provider,
@@ -246,7 +265,13 @@ class Ledger:
         return step.state
 
     def _quarantine(self, db: Database, feed: Feed, row: Rejected, now: datetime) -> None:
+        """Keep a row's body; where other fields of the same recording's changed meanwhile, its latest."""
         digest = hashlib.sha256(row.body.encode("utf-8", "replace")).hexdigest()
+        if row.recording_id is not None:
+            db.execute(
+                "UPDATE OR REPLACE quarantine SET digest=?, body=? WHERE source=? AND account_id=? AND recording_id=?",
+                [digest, row.body, feed.source, feed.account_id, row.recording_id],
+            )
         db.execute(
             """
             INSERT INTO quarantine (source, account_id, recording_id, digest, body, reason, first_seen_at, last_seen_at)
@@ -258,18 +283,11 @@ class Ledger:
 
     def _release_quarantine(self, db: Database, feed: Feed, recordings: Iterable[Recording]) -> None:
         """A row that can be read by now is quarantined no longer."""
-        ids = {
-            row["recording_id"]: row["id"]
-            for row in db.query(
-                "SELECT id, recording_id FROM quarantine WHERE source=? AND account_id=? AND recording_id IS NOT NULL",
-                [feed.source, feed.account_id],
-            )
-        }
-        if ids:
-            db.conn.executemany(
-                "DELETE FROM quarantine WHERE id=?",
-                [(ids[r.recording_id],) for r in recordings if r.recording_id in ids],
-            )
+        here = [feed.source, feed.account_id]
+        kept = db.query("SELECT recording_id FROM quarantine WHERE source=? AND account_id=?", here)
+        ids = {row["recording_id"] for row in kept}
+        if readable := [(*here, r.recording_id) for r in recordings if r.recording_id in ids]:
+            db.conn.executemany("DELETE FROM quarantine WHERE source=? AND account_id=? AND recording_id=?", readable)
 
 
 _REGISTER = """
@@ -280,10 +298,19 @@ _REGISTER = """
     ON CONFLICT (recording_id, account_id, provider) DO NOTHING
 """
 
-# A recording that answered 404 once and is listed as complete again was never gone.
+# A recording that answered 404 once and is listed as complete again was never gone. A list that has no statuses shows
+# what is absent, too: it may contradict itself, not a list that knows.
 _REVIVE = """
     UPDATE recordings SET state='pending', next_attempt_at=?, settled_at=NULL, recording=?
-    WHERE recording_id=? AND account_id=? AND provider=? AND state='gone'
+    WHERE recording_id=? AND account_id=? AND provider=? AND state='gone' AND (api=? OR ? IS NOT NULL)
+"""
+
+# Twilio's 2008 rows name no keys: through them an encrypted recording looks like noise.
+_ENRICH = """
+    UPDATE recordings SET source=?, api=?, recording=?, next_attempt_at=iif(lease IS NULL, ?, next_attempt_at), faults=0,
+        state=iif(state='dead', 'pending', state)
+    WHERE api<>? AND recording_id=? AND account_id=? AND provider=? AND state IN ('pending', 'failing', 'dead')
+        AND json_extract(recording, '$.encryption') IS NULL
 """
 
 _FIRST_STATE: Mapping[Phase, State] = {

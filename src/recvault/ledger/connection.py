@@ -6,6 +6,8 @@ SQLite has one writer anyway; a lock in front of it keeps threads from waiting o
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -29,7 +31,7 @@ class Connection:
             )
         self.path = path
         self._lock = threading.RLock()
-        with self._errors():
+        with self._errors(), _alone(path.parent):
             connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
             try:
                 self._db = _prepared(connection, path)
@@ -79,6 +81,17 @@ class Connection:
                 f"the ledger {self.path} is damaged: {error}",
                 "set the file aside and run `recvault rebuild`: the bucket holds what it knew",
             ) from error
+
+
+@contextlib.contextmanager
+def _alone(directory: Path) -> Iterator[None]:
+    """One process at a time makes or migrates the schema: SQLite has no lock around both, nor a wait for WAL."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _prepared(connection: sqlite3.Connection, path: Path) -> Database:

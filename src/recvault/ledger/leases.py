@@ -21,8 +21,7 @@ class Owner:
         self._directory.mkdir(mode=0o700, exist_ok=True)
         self.name = f"{os.getpid()}-{secrets.token_hex(4)}"
         self._path = self._directory / self.name
-        self._lock = os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        self._lock: int | None = self._locked()
 
     def dead(self) -> list[str]:
         """The names of owners that no longer live; their files are removed."""
@@ -34,8 +33,19 @@ class Owner:
 
     def close(self) -> None:
         """Let go: whoever looks next may take over what is still leased."""
-        self._path.unlink(missing_ok=True)
-        os.close(self._lock)
+        if self._lock is not None:
+            self._path.unlink(missing_ok=True)
+            os.close(self._lock)
+            self._lock = None
+
+    def _locked(self) -> int:
+        """Make the file and hold its lock. Who looked in between took us for dead and removed it: then once more."""
+        while True:
+            lock = os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if os.fstat(lock).st_nlink:
+                return lock
+            os.close(lock)
 
 
 def _is_dead(path: Path) -> bool:

@@ -55,16 +55,17 @@ def after(failure: Failure, *, faults: int, watched_since: datetime, now: dateti
             return Step(State.PENDING, now, faults)
         case Verdict.RETRY:
             faults += failure.counted
-            if faults >= policy.max_attempts:
+            if failure.counted and faults >= policy.max_attempts:
                 return Step(State.DEAD, None, faults)
             return Step(State.FAILING, now + retry_delay(max(1, faults), failure.retry_after, policy), faults)
 
 
 def retry_delay(faults: int, asked_seconds: float | None, policy: Policy) -> timedelta:
     """Exponential with equal jitter: between half the doubling bound and the bound, never less than was asked for."""
-    bound: timedelta = min(policy.retry_max, policy.retry_base * 2 ** min(faults - 1, 30))
+    most = policy.retry_max.total_seconds()
+    bound = min(most, policy.retry_base.total_seconds() * 2.0 ** min(faults - 1, 100))
     delay = bound * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, not a secret
-    return max(delay, timedelta(seconds=min(asked_seconds or 0.0, policy.retry_max.total_seconds())))
+    return timedelta(seconds=max(delay, min(asked_seconds or 0.0, most)))
 
 
 def recheck_delay(age: timedelta, policy: Policy) -> timedelta:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import json
 import signal
-import threading
 from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, get_args
@@ -20,13 +19,13 @@ from recvault.simulator.world import Service as Kind
 from recvault.simulator.world import SimAccount
 
 _KINDS: dict[Api, Kind] = {"voice": "twilio", "video": "twilio", "telnyx": "telnyx", "signalwire": "signalwire"}
+_ENDS = (signal.SIGTERM, signal.SIGINT)
 
 
 def main() -> None:
     options = _parser().parse_args()
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    # Blocked in every thread and waited for in this one: a handler could run on a server's thread and wake nobody.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDS)
     simulator = Simulator(options.seed, _switches(options.switch), port=options.port, media_port=options.media_port)
     simulator.faults.all_on(options.fault_share)
     for fault in options.fault:
@@ -35,7 +34,7 @@ def main() -> None:
     with simulator:
         accounts = _fill(simulator, options)
         print(json.dumps(_greeting(simulator, accounts)), flush=True)
-        stop.wait()
+        signal.sigwait(_ENDS)
 
 
 def _parser() -> argparse.ArgumentParser:

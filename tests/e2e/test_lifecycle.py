@@ -1,0 +1,653 @@
+"""The lives of recordings, day by day: late, unfinished, deleted, external, encrypted, failing; and what a pass says."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import socket
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from recvault import runtime as runtime_module
+from recvault.errors import ConfigError
+from recvault.http import Timing
+from recvault.ledger import Ledger
+from recvault.report import AccountReport, Report
+from recvault.simulator import Logged, SimAccount, SimRecording, Simulator, Switches, twilio_voice
+from recvault.simulator.exchange import refuse
+from recvault.transfer import Transfer
+
+from rig import SOURCES, Rig, sha256
+from strict_s3 import Bucket, StrictS3
+
+T0 = datetime(2026, 10, 1, 12, 0, tzinfo=UTC)
+MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+APIS: dict[str, Any] = {name: "voice" if name == "legacy" else name for name in SOURCES}
+
+
+@pytest.fixture(autouse=True)
+def _quick_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request that fails is tried again at once."""
+    monkeypatch.setattr(runtime_module, "Timing", functools.partial(Timing, backoff_base=0.001))
+
+
+@pytest.fixture
+def store(strict_s3: StrictS3) -> Bucket:
+    """An empty bucket that refuses what S3 refuses."""
+    return strict_s3.bucket()
+
+
+@pytest.fixture
+def rig(tmp_path: Path, simulator: Simulator, strict_s3: StrictS3, store: Bucket) -> Rig:
+    """A whole recvault whose clock, and the providers', stand at T0."""
+    simulator.set_now(T0)
+    made = Rig(root=tmp_path, simulator=simulator, s3_url=strict_s3.url, bucket=store.name)
+    made.transfer = {"workers": 4}
+    return made
+
+
+def opened(rig: Rig, name: str = "voice", **options: Any) -> SimAccount:
+    """An account at a provider, and a source for it."""
+    provider, kind = SOURCES[name]
+    account = rig.simulator.add_account(kind)  # type: ignore[arg-type]
+    rig.add_source(name, provider, account, **options)
+    return account
+
+
+def add(rig: Rig, account: SimAccount, name: str = "voice", **details: Any) -> SimRecording:
+    """A recording of one second, created an hour before T0 unless said otherwise."""
+    return rig.simulator.add(account, APIS[name], **{"created_at": T0 - HOUR, **details})
+
+
+def media_requests(simulator: Simulator, recording: SimRecording | None = None) -> list[Logged]:
+    def is_media(each: Logged) -> bool:
+        return each.host == "media" or each.path.endswith((".wav", ".mp3", "/Media"))
+
+    return [each for each in simulator.requests if is_media(each) and (not recording or recording.recording_id in each.path)]
+
+
+def only(report: Report) -> AccountReport:
+    [row] = report.accounts.values()
+    return row
+
+
+def done(report: Report, **counts: int) -> None:
+    """The pass ended well, with these counts and no others."""
+    assert (report.exit_code, report.outcome) == (0, "ok"), report.document()
+    names = ("archived", "already_archived", "not_ready", "gone", "external", "failed", "dead", "quarantined")
+    assert {name: getattr(only(report), name) for name in names} == {**dict.fromkeys(names, 0), **counts}
+
+
+def failures(rig: Rig) -> list[dict[str, Any]]:
+    with rig.runtime() as runtime:
+        return runtime.ledger.ask.failures()
+
+
+def retry(rig: Rig, recording: SimRecording, moment: datetime) -> int:
+    with rig.runtime() as runtime:
+        return runtime.ledger.retry([row["id"] for row in runtime.find(recording.recording_id)], moment)
+
+
+def stands(rig: Rig, recording: SimRecording, media_format: str = "wav", channels: int | None = None) -> None:
+    """It is archived, byte for byte."""
+    sidecar = rig.sidecars()[recording.recording_id]
+    [medium] = [each for each in sidecar["media"] if each["media_format"] == media_format]
+    assert rig.objects()[medium["key"]] == rig.simulator.media(recording, media_format, channels).read()
+
+
+# -- not final yet ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["voice", "video", "signalwire"])
+def test_a_recording_that_takes_hours_is_archived_long_after_the_watermark_passed(rig: Rig, name: str) -> None:
+    """A recording that is not final at the provider is re-read by id until it is, with no further listing of its day."""
+    if name == "signalwire":
+        rig.simulator.switches = Switches(signalwire_created_at="start")
+    account = opened(rig, name, lookback="1h")
+    slow = add(rig, account, name, created_at=T0 - MINUTE, completed_at=T0 + 70 * HOUR, formats=None)
+    done(rig.sync_at(T0), not_ready=1)
+    for hours in (24, 60):
+        add(rig, account, name, created_at=T0 + hours * HOUR - 10 * MINUTE)
+        done(rig.sync_at(T0 + hours * HOUR), archived=1, not_ready=1)
+    rig.simulator.clear_requests()
+
+    report = rig.sync_at(T0 + 71 * HOUR)
+
+    done(report, archived=1)
+    assert only(report).watermark is not None and only(report).watermark > slow.created_at + DAY
+    assert only(report).listed < 3
+    assert [each.path for each in rig.simulator.requests if slow.recording_id in each.path][0].endswith(
+        slow.recording_id if name == "video" else f"{slow.recording_id}.json"
+    )
+    stands(rig, slow, slow.formats[0])
+    assert rig.sidecars()[slow.recording_id]["status"] == "completed"
+
+
+def test_what_never_becomes_final_is_dead_listed_and_retriable(rig: Rig) -> None:
+    """Not final until give_up_after: dead with a reason, exit 3; `retry` brings it back, and it is archived after all."""
+    account = opened(rig)
+    slow = add(rig, account, completed_at=T0 + 9 * DAY)
+    for days in range(3):
+        done(rig.sync_at(T0 + days * DAY), not_ready=1)
+
+    given_up = rig.sync_at(T0 + 3 * DAY + HOUR)
+
+    assert (given_up.exit_code, given_up.outcome, only(given_up).dead) == (3, "partial", 1)
+    [failure] = given_up.document()["failures"]
+    assert (failure["recording_id"], failure["reason"]) == (slow.recording_id, "recording.unfinished")
+    assert failure["next_attempt_at"] is None
+    assert [each["state"] for each in failures(rig)] == ["dead"]
+    rig.simulator.clear_requests()
+    assert rig.sync_at(T0 + 10 * DAY).exit_code == 3
+    assert media_requests(rig.simulator) == []
+
+    assert retry(rig, slow, T0 + 10 * DAY) == 1
+
+    done(rig.sync_at(T0 + 10 * DAY), archived=1)
+    stands(rig, slow)
+    assert failures(rig) == []
+
+
+@pytest.mark.parametrize("name", ["voice", "legacy", "signalwire", "video"])
+def test_media_that_are_not_there_yet_are_archived_later(rig: Rig, name: str) -> None:
+    """A 404 right after completed is no failure: looked for again, and archived once the media are there."""
+    account = opened(rig, name)
+    lagging = add(rig, account, name, media_ready_at=T0 + HOUR)
+    done(rig.sync_at(T0), not_ready=1)
+    done(rig.sync_at(T0 + 2 * HOUR), archived=1)
+    stands(rig, lagging, lagging.formats[0])
+
+
+# -- final without media ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "final"),
+    [("voice", "absent"), ("voice", "failed"), ("video", "failed"), ("signalwire", "absent")],
+)
+def test_what_has_no_media_is_gone_once(rig: Rig, name: str, final: Any) -> None:
+    """Absent and failed are lawful ends: counted once, exit 0, and nothing is asked for, then or later."""
+    account = opened(rig, name)
+    add(rig, account, name, status_final=final)
+    done(rig.sync_at(T0), gone=1)
+    for hours in (1, 30):
+        done(rig.sync_at(T0 + hours * HOUR))
+    assert media_requests(rig.simulator) == []
+
+
+def test_what_turns_out_absent_is_gone_once(rig: Rig) -> None:
+    """Registered while in progress, absent in the end."""
+    account = opened(rig)
+    add(rig, account, completed_at=T0 + HOUR, status_final="absent")
+    done(rig.sync_at(T0), not_ready=1)
+    done(rig.sync_at(T0 + 2 * HOUR), gone=1)
+    done(rig.sync_at(T0 + 4 * HOUR))
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_what_is_deleted_between_list_and_fetch_is_gone(rig: Rig, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its owner was quicker: gone, exit 0, and its neighbours are archived."""
+    account = opened(rig, name)
+    doomed, kept = add(rig, account, name), add(rig, account, name)
+    register = Ledger.register
+
+    def late(*arguments: Any) -> Any:
+        if not rig.simulator.recordings(account)[0].deleted_at:
+            rig.simulator.delete(doomed)
+        return register(*arguments)
+
+    monkeypatch.setattr(Ledger, "register", late)
+
+    done(rig.sync_at(T0), archived=1, gone=1)
+
+    assert set(rig.sidecars()) == {kept.recording_id}
+    done(rig.sync_at(T0 + HOUR))
+
+
+@pytest.mark.parametrize("name", ["voice", "legacy"])
+def test_both_twilio_lists_agree_that_an_absent_recording_is_gone(rig: Rig, name: str) -> None:
+    """The 2008 list shows it without a status: that revives nothing, pass after pass."""
+    account = opened(rig)
+    rig.add_source("legacy", "twilio-legacy", account)
+    add(rig, account, status_final="absent")
+    if name == "legacy":
+        rig.sources.reverse()
+    first = rig.sync_at(T0)
+    assert first.exit_code == 0
+    rig.simulator.clear_requests()
+    for hours in (1, 2):
+        again = rig.sync_at(T0 + hours * HOUR)
+        assert again.exit_code == 0
+    if [row["source"] for row in find(rig)] == ["voice"]:
+        assert media_requests(rig.simulator) == []
+
+
+def find(rig: Rig) -> list[dict[str, Any]]:
+    with sqlite3.connect(rig.root / "ledger.db") as plain:
+        plain.row_factory = sqlite3.Row
+        rows = [dict(row) for row in plain.execute("SELECT * FROM recordings")]
+    plain.close()
+    return rows
+
+
+# -- elsewhere and encrypted ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def places(monkeypatch: pytest.MonkeyPatch) -> Iterator[set[str]]:
+    """Every host that is looked up or connected to."""
+    seen: set[str] = set()
+    lookup, connect = socket.getaddrinfo, socket.socket.connect
+
+    def noted_lookup(host: Any, *arguments: Any, **options: Any) -> Any:
+        seen.add(str(host))
+        return lookup(host, *arguments, **options)
+
+    def noted_connect(self: socket.socket, address: Any) -> None:
+        seen.add(str(address[0]))
+        connect(self, address)
+
+    monkeypatch.setattr(socket, "getaddrinfo", noted_lookup)
+    monkeypatch.setattr(socket.socket, "connect", noted_connect)
+    yield seen
+
+
+@pytest.mark.parametrize(
+    ("name", "location"),
+    [
+        ("voice", "https://acme-calls.s3.amazonaws.com/AC1/RE1?X-Amz-Signature=0123"),
+        ("voice", "s3://acme-calls/RE1.wav"),
+        ("video", "https://acme-video.s3.amazonaws.com/RT1"),
+        ("telnyx", "s3://acme-telnyx/rec.wav"),
+        ("telnyx", "gs://acme-telnyx/rec.wav"),
+    ],
+)
+@pytest.mark.parametrize("late", [False, True], ids=["at once", "in the end"])
+def test_what_lies_in_the_customer_s_own_storage_is_external(
+    rig: Rig, places: set[str], name: str, location: str, late: bool
+) -> None:
+    """External storage is recognised and left alone: exit 0, and no request ever goes to that host."""
+    account = opened(rig, name)
+    visible = {"visible_at": T0 - HOUR} if name == "telnyx" else {}
+    add(rig, account, name, external_location=location, **({"completed_at": T0 + HOUR, **visible} if late else {}))
+    if late:
+        done(rig.sync_at(T0), not_ready=1)
+
+    done(rig.sync_at(T0 + 2 * HOUR), external=1)
+
+    done(rig.sync_at(T0 + 4 * HOUR))
+    assert places <= {"127.0.0.1"}
+    assert media_requests(rig.simulator) == []
+    assert rig.sidecars() == {}
+
+
+def test_an_encrypted_call_is_archived_as_wav_with_its_keys(rig: Rig) -> None:
+    """There is no encrypted MP3: WAV although mp3 is wanted, ciphertext as it is, the wrapped key in the sidecar."""
+    account = opened(rig, formats=["mp3"])
+    sealed, plain = add(rig, account, encrypted=True), add(rig, account)
+
+    done(rig.sync_at(T0), archived=2)
+
+    stands(rig, sealed, "wav")
+    stands(rig, plain, "mp3")
+    sidecar = rig.sidecars()[sealed.recording_id]
+    assert sidecar["encryption"] == twilio_voice.encryption_details(rig.simulator._world, sealed)
+    assert sidecar["archive"]["formats_wanted"] == ["mp3"]
+    assert [each["checked"]["method"] for each in sidecar["media"]] == ["ciphertext"]
+    assert not [each for each in media_requests(rig.simulator, sealed) if each.path.endswith(".mp3")]
+
+
+def test_an_encrypted_track_is_archived_with_the_keys_of_its_headers(rig: Rig) -> None:
+    """Video's keys stand in storage's headers and nowhere else: lost with the answer if not kept in the sidecar."""
+    account = opened(rig, "video")
+    sealed = add(rig, account, "video", encrypted=True)
+    done(rig.sync_at(T0), archived=1)
+    stands(rig, sealed, "mka")
+    encryption = rig.sidecars()[sealed.recording_id]["encryption"]
+    assert set(encryption) == {"x-amz-key", "x-amz-iv", "x-amz-unencrypted-content-length", "x-amz-matdesc"}
+    assert int(encryption["x-amz-unencrypted-content-length"]) == rig.simulator._world.plain_length(sealed)
+
+
+# -- channels and formats -------------------------------------------------------------------------------------------------
+
+
+def test_two_channels_are_asked_for(rig: Rig) -> None:
+    """A conference comes mono unless both channels are asked for: the archive keeps both."""
+    account = opened(rig)
+    meeting = add(rig, account, channels=2, conference_id="CF" + "0" * 32)
+    done(rig.sync_at(T0), archived=1)
+    stands(rig, meeting, "wav", 2)
+    assert rig.sidecars()[meeting.recording_id]["media"][0]["channels"] == 2
+
+
+def test_where_two_channels_are_refused_what_there_is_is_taken(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """RequestedChannels=2 answered 400: the plain request follows, and the sidecar tells what came."""
+    serve = twilio_voice.serve
+
+    def mono(world: Any, request: Any, *rest: Any) -> Any:
+        if request.param("RequestedChannels"):
+            raise refuse("xml", 400, 20001, "RequestedChannels=2 of a mono recording")
+        return serve(world, request, *rest)
+
+    monkeypatch.setattr(twilio_voice, "serve", mono)
+    account = opened(rig)
+    meeting = add(rig, account, channels=2, conference_id="CF" + "0" * 32)
+
+    done(rig.sync_at(T0), archived=1)
+
+    assert [each.status for each in media_requests(rig.simulator)] == [400, 200]
+    stands(rig, meeting, "wav", 1)
+    sidecar = rig.sidecars()[meeting.recording_id]
+    assert (sidecar["channels"], sidecar["media"][0]["channels"]) == (2, 1)
+
+
+@pytest.mark.parametrize("name", ["voice", "legacy", "telnyx", "signalwire"])
+def test_both_formats_wanted_are_two_media_and_one_sidecar(rig: Rig, store: Bucket, name: str) -> None:
+    """Two media stand beside one sidecar, which was written last."""
+    account = opened(rig, name, formats=["wav", "mp3"])
+    recording = add(rig, account, name)
+    done(rig.sync_at(T0), archived=1)
+    stands(rig, recording, "wav")
+    stands(rig, recording, "mp3")
+    [sidecar] = rig.sidecars().values()
+    keys = [each["key"] for each in sidecar["media"]]
+    written = [each.key for each in store.log if each.op == "PUT" and recording.recording_id in each.key]
+    assert written == [*keys, keys[0].replace(".wav", ".json")]
+
+
+def test_a_wanted_format_that_is_missing_is_replaced(rig: Rig) -> None:
+    """Nothing is skipped for its format: what there is is archived, and the sidecar says what was wanted."""
+    account = opened(rig, "telnyx", formats=["wav"])
+    recording = add(rig, account, "telnyx", formats=("mp3",))
+    done(rig.sync_at(T0), archived=1)
+    stands(rig, recording, "mp3")
+    sidecar = rig.sidecars()[recording.recording_id]
+    assert sidecar["archive"]["formats_wanted"] == ["wav"]
+    assert [each["media_format"] for each in sidecar["media"]] == ["mp3"]
+
+
+# -- odd media --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["voice", "telnyx", "signalwire", "legacy"])
+def test_a_recording_of_no_length_is_archived_with_a_flag(rig: Rig, name: str) -> None:
+    """Header-only media of completed, duration 0, are valid: archived once, flagged empty, no retry."""
+    account = opened(rig, name, formats=["wav", "mp3"])
+    silence = add(rig, account, name, duration_seconds=0.0)
+    done(rig.sync_at(T0), archived=1)
+    sidecar = rig.sidecars()[silence.recording_id]
+    assert [(each["bytes"], each["checked"]["status"], each["checked"]["reason"]) for each in sidecar["media"]] == [
+        (44, "ok", "empty"),
+        (0, "ok", "empty"),
+    ]
+    assert sidecar["duration_seconds"] == 0
+    done(rig.sync_at(T0 + HOUR))
+
+
+def test_media_whose_length_disagrees_are_archived_as_suspect(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The row says a minute, a second comes, twice the same: archived and flagged, never dropped, exit 0."""
+    row = twilio_voice.row
+
+    def boasting(*arguments: Any) -> Any:
+        return row(*arguments) | {"duration": "60"}
+
+    monkeypatch.setattr(twilio_voice, "row", boasting)
+    account = opened(rig)
+    recording = add(rig, account)
+
+    done(rig.sync_at(T0), archived=1)
+
+    assert len(media_requests(rig.simulator)) == 2
+    stands(rig, recording)
+    [medium] = rig.sidecars()[recording.recording_id]["media"]
+    assert (medium["checked"]["status"], medium["duration_seconds"]) == ("suspect", 1.0)
+    assert "the provider tells 60.00 s" in medium["checked"]["reason"]
+
+
+def test_a_cut_that_no_length_tells_is_fetched_again(rig: Rig) -> None:
+    """A silent cut looks suspect once and whole the second time: the whole one is archived, unflagged."""
+    account = opened(rig)
+    recording = add(rig, account)
+    rig.simulator.faults.plan("truncate_silent", kind="media")
+    done(rig.sync_at(T0), archived=1)
+    assert rig.simulator.faults.unfired() == []
+    stands(rig, recording)
+    assert rig.sidecars()[recording.recording_id]["media"][0]["checked"]["status"] == "ok"
+
+
+# -- once, whatever happens ---------------------------------------------------------------------------------------------------
+
+
+def test_a_recording_in_two_twilio_lists_is_one_recording(rig: Rig) -> None:
+    """Reached through 2010 and 2008 it has one row, one medium and one sidecar, and is fetched once."""
+    account = opened(rig)
+    rig.add_source("legacy", "twilio-legacy", account)
+    recordings = [add(rig, account) for _ in range(4)]
+
+    report = rig.sync_at(T0)
+
+    assert (report.exit_code, sum(row.archived for row in report.accounts.values())) == (0, 4)
+    assert sum(row.registered for row in report.accounts.values()) == 4
+    assert set(rig.sidecars()) == {recording.recording_id for recording in recordings}
+    assert len(media_requests(rig.simulator)) == 4
+    assert len(rig.objects()) == 2 * 4 + 1  # and the sidecar's schema
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_a_lost_ledger_costs_a_listing_and_nothing_else(rig: Rig, store: Bucket, name: str) -> None:
+    """The ledger may be lost: the cost is a re-listing, no byte is downloaded or written twice."""
+    account = opened(rig, name)
+    for number in range(1, 6):
+        add(rig, account, name, created_at=T0 - number * DAY)
+    done(rig.sync_at(T0), archived=5)
+    before = rig.objects()
+    for file in rig.root.glob("ledger.db*"):
+        if file.is_file():
+            file.unlink()
+    rig.simulator.clear_requests()
+    store.clear_counts()
+
+    done(rig.sync_at(T0 + MINUTE), already_archived=5)
+
+    assert media_requests(rig.simulator) == []
+    assert {key for key in store.writes if "provider=" in key} == set()
+    assert rig.objects() == before
+    assert {key: sha256(body) for key, body in before.items()} == {k: sha256(b) for k, b in rig.objects().items()}
+
+
+def test_one_recording_that_fails_for_days_holds_back_no_other(rig: Rig) -> None:
+    """Day after day the others are archived once, whatever ails one; when it recovers it needs no listing."""
+    account = opened(rig, lookback="1h")
+    stuck = add(rig, account)
+    rig.simulator.faults.plan("truncate", stuck.recording_id, times=1000, kind="media")
+    others: list[SimRecording] = []
+    for day in range(6):
+        now = T0 + day * DAY
+        others += [add(rig, account, created_at=now - HOUR + number * MINUTE) for number in range(3)]
+        report = rig.sync_at(now)
+        assert (report.exit_code, only(report).archived, only(report).failed) == (3, 3, 1)
+    assert all(len(media_requests(rig.simulator, other)) == 1 for other in others)
+    [failing] = failures(rig)
+    assert (failing["recording_id"], failing["attempts"]) == (stuck.recording_id, 6)
+
+    rig.simulator.faults.clear_plans()
+    report = rig.sync_at(T0 + 7 * DAY)
+
+    done(report, archived=1)
+    assert only(report).listed == 0
+    stands(rig, stuck)
+
+
+def test_a_bug_that_one_recording_brings_out_holds_back_no_other(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An unexpected error is told, counted against its recording and exit 1; all others are archived."""
+    account = opened(rig)
+    recordings = [add(rig, account) for _ in range(6)]
+    transfer = Transfer._transfer
+
+    def buggy(self: Transfer, job: Any) -> Any:
+        if job.recording.recording_id == recordings[2].recording_id:
+            raise ZeroDivisionError
+        return transfer(self, job)
+
+    monkeypatch.setattr(Transfer, "_transfer", buggy)
+    report = rig.sync_at(T0)
+
+    assert (report.exit_code, only(report).archived, only(report).failed) == (1, 5, 1)
+    [failing] = failures(rig)
+    assert (failing["reason"], failing["recording_id"]) == ("unexpected", recordings[2].recording_id)
+
+
+def test_every_source_gets_its_turn(rig: Rig) -> None:
+    """More sources than shares: while the first ones still have much to do, the last one's recordings are archived."""
+    rig.transfer = {"workers": 1}
+    accounts = []
+    for number in range(3):
+        account = rig.simulator.add_account("twilio")
+        rig.add_source(f"source-{number}", "twilio", account)
+        rig.simulator.populate(account, "voice", count=12, start=T0 - DAY, durations=(1, 1))
+        accounts.append(account)
+    rig.sync_at(T0)
+    order = [each.path.split("/")[3] for each in media_requests(rig.simulator)]
+    assert len(order) == 36
+    for account in accounts:
+        assert order.index(account.account_id) < 24
+
+
+# -- what a pass says -----------------------------------------------------------------------------------------------------------
+
+
+def test_refused_credentials_stop_no_other_source(rig: Rig) -> None:
+    """A 401 is told, exit 77, and asked once; the other sources are archived. Mended, all is made up for."""
+    refused, fine = opened(rig), opened(rig, "telnyx")
+    add(rig, refused)
+    add(rig, fine, "telnyx")
+    secret = rig.root / "voice.auth_token.secret"
+    right = secret.read_text()
+    secret.write_text("wrong")
+
+    report = rig.sync_at(T0)
+
+    assert (report.exit_code, report.outcome) == (77, "partial")
+    rows = {row.source: row for row in report.accounts.values()}
+    assert rows["telnyx"].archived == 1 and rows["telnyx"].error is None
+    assert "401" in str(rows["voice"].error) and rows["voice"].watermark is None
+    assert rows["voice"].requests == 1
+    secret.write_text(right)
+    healed = rig.sync_at(T0 + HOUR)
+    assert healed.exit_code == 0
+    assert len(rig.sidecars()) == 2
+
+
+def test_credentials_refused_after_the_listing_are_no_recording_s_fault(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key withdrawn over night, for weeks: exit 77 each time, no recording dies of it, all follow once it is mended."""
+    account = opened(rig)
+    slow = [add(rig, account, completed_at=T0 + MINUTE) for _ in range(3)]
+    rig.transfer = {"workers": 4, "max_attempts": 2}
+    done(rig.sync_at(T0), not_ready=3)
+    secret = rig.root / "voice.auth_token.secret"
+    right = secret.read_text()
+    secret.write_text("wrong")
+    for day in range(1, 6):
+        assert rig.sync_at(T0 + day * DAY).exit_code == 77
+    secret.write_text(right)
+
+    done(rig.sync_at(T0 + 7 * DAY), archived=3)
+
+    assert set(rig.sidecars()) == {recording.recording_id for recording in slow}
+
+
+def test_a_provider_that_is_down_is_temporary(rig: Rig) -> None:
+    """Nobody answers: exit 75, the watermark stays, the other source is archived."""
+    down, fine = opened(rig), opened(rig, "signalwire")
+    rig.sources[0]["base_url"] = "http://127.0.0.1:9"
+    add(rig, down)
+    add(rig, fine, "signalwire")
+    report = rig.sync_at(T0)
+    rows = {row.source: row for row in report.accounts.values()}
+    assert (report.exit_code, report.outcome) == (75, "partial")
+    assert (rows["voice"].watermark, rows["signalwire"].archived) == (None, 1)
+    rig.sources.pop()
+    assert (rig.sync_at(T0).exit_code, rig.sync_at(T0).outcome) == (75, "failed")
+
+
+def test_a_row_that_cannot_be_read_is_partial(rig: Rig) -> None:
+    """Quarantined, exit 3, until it can be read; its neighbours are archived."""
+    account = opened(rig)
+    add(rig, account)
+    bad = add(rig, account, malformed="bad_date", created_at=T0 - 10 * MINUTE)
+    report = rig.sync_at(T0)
+    assert (report.exit_code, only(report).archived, only(report).quarantined) == (3, 1, 1)
+
+    shelf = account.shelves["voice"]
+    shelf._recordings[bad.recording_id] = replace(shelf._recordings[bad.recording_id], malformed=None)
+
+    done(rig.sync_at(T0 + HOUR), archived=1)
+
+
+def test_a_missing_bucket_is_a_matter_of_configuration(rig: Rig, strict_s3: StrictS3, store: Bucket) -> None:
+    """Exit 78 and what to mend, before any provider is asked; likewise where the bucket vanishes later."""
+    account = opened(rig)
+    add(rig, account)
+    bucket = strict_s3.buckets.pop(store.name)
+    with pytest.raises(ConfigError, match="NoSuchBucket") as caught:
+        rig.sync_at(T0)
+    assert (caught.value.exit_code, "archive.bucket" in caught.value.hint) == (78, True)
+    assert rig.simulator.requests == []
+
+    strict_s3.buckets[store.name] = bucket
+    done(rig.sync_at(T0), archived=1)
+    strict_s3.buckets.pop(store.name)
+    add(rig, account)
+    with pytest.raises(ConfigError):
+        rig.sync_at(T0 + HOUR)
+    strict_s3.buckets[store.name] = bucket
+    done(rig.sync_at(T0 + HOUR), archived=1)
+
+
+def test_a_store_that_fails_ends_the_pass_and_costs_no_recording_an_attempt(rig: Rig, store: Bucket) -> None:
+    """The bucket refuses every put: exit 77, nothing is dead however often; all follow once the right is there."""
+    account = opened(rig)
+    rig.transfer = {"workers": 2, "max_attempts": 1}
+    recordings = [add(rig, account) for _ in range(4)]
+    with rig.runtime(lambda: T0) as runtime:
+        runtime.prepare_store()
+    store.denied.add("PUT")
+    for hours in range(3):
+        report = rig.sync_at(T0 + hours * HOUR)
+        assert (report.exit_code, only(report).dead, only(report).archived) == (77, 0, 0)
+    store.denied.clear()
+
+    report = rig.sync_at(T0 + DAY)
+
+    assert report.exit_code == 0
+    assert set(rig.sidecars()) == {recording.recording_id for recording in recordings}
+
+
+def test_several_troubles_at_once_are_told_by_the_worst(rig: Rig) -> None:
+    """Refused, down and partial in one pass: exit 77, each in its own row."""
+    refused, _, bad = opened(rig), opened(rig, "signalwire"), opened(rig, "telnyx")
+    (rig.root / "voice.auth_token.secret").write_text("wrong")
+    rig.sources[1]["base_url"] = "http://127.0.0.1:9"
+    add(rig, refused)
+    add(rig, bad, "telnyx", malformed="no_date")
+    report = rig.sync_at(T0)
+    assert report.codes == {77, 75}
+    assert (report.exit_code, report.outcome) == (77, "failed" if report.outcome == "failed" else "partial")
+    assert {row.source: row.quarantined for row in report.accounts.values()}["telnyx"] == 1
+
+
+@pytest.mark.parametrize("count", range(5))
+def test_the_worst_code_is_met_in_the_order_1_78_77_75_3(count: int) -> None:
+    """With several sources the exit code is the worst met."""
+    order = (1, 78, 77, 75, 3)
+    for met in itertools.combinations(order, count):
+        report = Report(command="sync", started_at=T0)
+        report.codes |= set(met) - {3}
+        row = report.account("main", "twilio", "AC1")
+        row.failed = int(3 in met)
+        assert report.exit_code == (met[0] if met else 0)

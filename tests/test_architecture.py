@@ -1,0 +1,140 @@
+"""The house holds: imports point down only, each library has one owner, files and functions stay of a size."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import recvault
+
+ROOT = Path(recvault.__file__).parent
+FLOORS: dict[str, int] = {
+    "__main__": 9,
+    "cli": 8,
+    "probes": 7,
+    "runtime": 6,
+    "sync": 5,
+    "report": 3,
+    "discovery": 4,
+    "transfer": 4,
+    "presence": 3,
+    "http": 2,
+    "ledger": 2,
+    "store": 2,
+    "media": 2,
+    "config": 2,
+    "observe": 2,
+    "spool": 2,
+    "stopping": 1,
+    "archive": 1,
+    "providers": 1,
+    "models": 0,
+    "errors": 0,
+}
+SHIPPED = {"simulator", "testing"}  # beside the house: nothing in it leans on them, but the demo
+FORBIDDEN = {
+    # who: whom it may not import, though the floors would allow it
+    "transfer": {"ledger", "discovery"},
+    "discovery": {"transfer", "store"},
+    "http": {"ledger", "store", "config", "media"},
+    "store": {"http", "ledger", "config"},
+    "ledger": {"http", "store", "config"},
+    "media": {"http", "store", "ledger", "config"},
+    "config": {"http", "store", "ledger", "media"},
+    "providers": {"http", "store", "ledger"},
+}
+OWNERS = {
+    "sqlite_utils": {"ledger"},
+    "sqlite3": {"ledger"},
+    "boto3": {"store"},
+    "botocore": {"store"},
+    "apscheduler": {"daemon"},
+    "httpcore": {"http"},
+    "httpx": {"http", "providers", "transfer", "discovery", "testing"},
+    "structlog": {"observe"},
+    "pydantic": {"config"},
+    "tenacity": {"http"},
+    "pyrate_limiter": {"http"},
+    "defusedxml": {"providers"},
+    "click": {"cli"},
+    "rich": {"cli"},
+    "moto": {"cli"},
+}
+REASONED: dict[str, str] = {}  # a file beyond the measure, and why
+LONGEST_FILE, LONGEST_FUNCTION = 400, 60
+
+
+def modules() -> list[Path]:
+    return sorted(ROOT.rglob("*.py"))
+
+
+def room(path: Path) -> str:
+    """The top-level module or package that a file belongs to."""
+    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+def imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (each.name for each in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            if node.module == "recvault":
+                yield from (f"recvault.{each.name}" for each in node.names)
+
+
+def inner(name: str) -> str | None:
+    """The room that a dotted name of ours leads to."""
+    parts = name.split(".")
+    return (
+        parts[1] if parts[0] == "recvault" and len(parts) > 1 and (parts[1] in FLOORS or parts[1] in SHIPPED) else None
+    )
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_point_down_only(path: Path) -> None:
+    """No module imports from its own floor or above, nor what the table forbids."""
+    here = room(path)
+    for name in imports(path):
+        there = inner(name)
+        if there is None or there == here:
+            continue
+        if here in SHIPPED:
+            assert there != "cli", f"{path} imports {name}"
+            continue
+        if there in SHIPPED:
+            assert here == "cli", f"{path} imports {name}"
+            continue
+        if here == "__init__":
+            raise AssertionError(f"the package itself imports {name}")
+        assert FLOORS[there] < FLOORS[here] or (FLOORS[there] == FLOORS[here] == 2), f"{path} imports {name}"
+        assert there not in FORBIDDEN.get(here, set()), f"{path} imports {name}"
+
+
+@pytest.mark.parametrize("library", OWNERS)
+def test_each_library_has_one_owner(library: str) -> None:
+    """A third-party library is imported where its charter is, and nowhere else."""
+    users = {room(path) for path in modules() if any(name.split(".")[0] == library for name in imports(path))}
+    assert users <= OWNERS[library]
+
+
+def test_every_module_states_its_charter() -> None:
+    """A file says in its first lines what it is for."""
+    silent = [str(path.relative_to(ROOT)) for path in modules() if not ast.get_docstring(ast.parse(path.read_text()))]
+    assert silent == []
+
+
+def test_files_and_functions_stay_of_a_size() -> None:
+    """Nothing outgrows its room without a reason given here."""
+    too_long = []
+    for path in modules():
+        text = path.read_text()
+        if text.count("\n") > LONGEST_FILE:
+            too_long.append(f"{path.relative_to(ROOT)}: {text.count(chr(10))} lines")
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef) and (node.end_lineno or 0) - node.lineno >= LONGEST_FUNCTION:
+                too_long.append(f"{path.relative_to(ROOT)}:{node.lineno} {node.name}")
+    assert [each for each in too_long if each.split(":")[0] not in REASONED] == []

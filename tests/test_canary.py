@@ -1,0 +1,65 @@
+"""The canary: what must never be written is planted everywhere it could come from, and looked for everywhere it could go."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from recvault.simulator import Simulator
+
+from rig import SOURCES, Rig
+
+APIS = {"twilio": ("voice", "video"), "telnyx": ("telnyx",), "signalwire": ("signalwire",)}
+
+
+def forbidden(rig: Rig, accounts: dict[str, object]) -> list[str]:
+    """Every secret, and the marks of signatures, credentials and phone numbers."""
+    plain = {"account_sid", "project_id"}
+    secrets = [
+        value for account in accounts.values() for key, value in account.credentials.items() if key not in plain  # type: ignore[attr-defined]
+    ]
+    return [*secrets, "test-secret-key", "X-Amz-Signature=", "X-Amz-Credential=", "Authorization", "Basic ", "Bearer ", "+1555"]
+
+
+def test_no_output_holds_a_secret_a_signature_or_a_phone_number(rig: Rig, tmp_path: Path) -> None:
+    """Debug output of every verb, through faults of every kind, is clean: stdout, stderr and the ledger's text."""
+    accounts: dict[str, object] = {}
+    for name, (provider, kind) in SOURCES.items():
+        if kind not in accounts:
+            accounts[kind] = rig.simulator.add_account(kind)
+            for api in APIS[kind]:
+                rig.simulator.populate(accounts[kind], api, count=12)
+        rig.add_source(name, provider, accounts[kind])
+    rig.simulator.faults.all_on(0.2)
+    written = ""
+    for verb in ("check", "sync", "sync --json", "status --json", "failures", "failures --json"):
+        written += run(rig, verb)
+    rig.simulator.faults.off()
+    written += run(rig, "sync") + run(rig, f"show {next(iter(rig.sidecars()))}")
+    assert "transfer.archived" in written
+    for word in forbidden(rig, accounts):
+        assert word not in written, f"{word!r} was written"
+
+
+def run(rig: Rig, verb: str) -> str:
+    command = [sys.executable, "-m", "recvault", "-vv", "--config", str(rig.config_path), *verb.split()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode in (0, 3, 75, 77, 78), done.stderr[-2000:]
+    ledger = rig.root / "ledger.db"
+    text = ledger.read_bytes().decode("latin-1") if ledger.exists() else ""
+    # The ledger holds rows as the provider wrote them, numbers included; signatures and secrets it does not hold.
+    assert "X-Amz-Signature" not in text
+    return done.stdout + done.stderr
+
+
+def test_the_simulator_plants_what_the_canary_looks_for(simulator: Simulator) -> None:
+    """The canary could sing: rows hold phone numbers and signed URLs."""
+    import httpx
+
+    account = simulator.add_account("telnyx")
+    simulator.populate(account, "telnyx", count=1)
+    headers = {"Authorization": f"Bearer {account.credentials['api_key']}"}
+    body = httpx.get(f"{simulator.base_url}/v2/recordings", headers=headers).text
+    assert "X-Amz-Signature=" in body
+    assert '"+1' in body
