@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Iterator
+import re
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import boto3
@@ -16,6 +17,22 @@ from rig import Rig
 from strict_s3 import Bucket, StrictS3
 
 _numbers = itertools.count(1)
+
+
+_NEVER_WRITTEN = re.compile(r"X-Amz-Signature=[0-9a-f]{8}|Authorization['\"]?[:=] ?['\"]?(Basic|Bearer) [A-Za-z0-9]")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """The canary of the whole suite: a test whose output holds a signature or a credential fails."""
+    report = yield
+    found = next((match for _, text in report.sections if (match := _NEVER_WRITTEN.search(text))), None)
+    if found and report.passed:
+        report.outcome = "failed"
+        report.longrepr = f"the output of {item.nodeid} holds {found[0][:24]!r}"
+    return report
 
 
 @pytest.fixture(autouse=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+
 from recvault import config
 from recvault.report import Report
 from recvault.runtime import Runtime
@@ -85,9 +87,14 @@ class Rig:
         with self.runtime(clock) as runtime:
             return runtime.sync("sync", [source["name"] for source in self.sources])
 
+    def sync_at(self, moment: datetime) -> Report:
+        """A pass at a given moment: the simulator's clock and ours stand still at it."""
+        self.simulator.set_now(moment)
+        return self.sync(lambda: moment)
+
     @property
     def s3(self) -> Any:
-        return boto3.client("s3", endpoint_url=self.s3_url, region_name="us-east-1")
+        return _client(self.s3_url)
 
     def objects(self) -> dict[str, bytes]:
         """Every object of the bucket."""
@@ -102,6 +109,11 @@ class Rig:
         bodies = [body for key, body in self.objects().items() if key.endswith(".json") and "/provider=" in key]
         documents = [json.loads(body) for body in bodies]
         return {document["recording_id"]: document for document in documents}
+
+
+@functools.cache
+def _client(url: str) -> Any:
+    return boto3.client("s3", endpoint_url=url, region_name="us-east-1")
 
 
 def _table(name: str, values: dict[str, Any]) -> str:

@@ -13,7 +13,8 @@ PART COMPLETE ABORT UPLOADS HEAD_BUCKET CREATE_BUCKET.
 
 Faults: `error` (500) and `slow_down` (503) before anything is done, `reset_before` and `reset_after` (before and after
 it is done: RST, no reply), `hang` (nothing done, no reply for so many seconds), `slow` (done, so many seconds late),
-`conflict` (409, of conditional writes alone), `flip` (a bit of the body turns behind the signature's check).
+`conflict` (409, of conditional writes alone), `flip` and `cut` (a bit of the body turns, or a byte is lost, behind the
+signature's check).
 """
 
 from __future__ import annotations
@@ -44,12 +45,19 @@ _PART = re.compile(r"<Part>(.*?)</Part>", re.DOTALL)
 _FIELD = re.compile(r"<(PartNumber|ETag|ChecksumSHA256)>([^<]*)</")
 _numbers = itertools.count(1)
 _KEPT_HEADERS = ("content-type", "content-encoding", "x-amz-")
+_TOLD_HEADERS = (
+    "content-",
+    "x-amz-meta-",
+    "x-amz-object-lock-",
+    "x-amz-server-side-encryption",
+    "x-amz-storage-class",
+)
 
 WRITES = frozenset({"PUT", "COMPLETE"})
 MENU: dict[str, frozenset[str]] = {
     **dict.fromkeys(("error", "slow_down", "reset_before", "reset_after", "hang", "slow"), frozenset()),  # any
     "conflict": WRITES,
-    "flip": frozenset({"PUT", "PART"}),
+    **dict.fromkeys(("flip", "cut"), frozenset({"PUT", "PART"})),
 }
 
 
@@ -237,20 +245,23 @@ class Refusal(Exception):
 class Body:
     """A request's body: its sums as it came and as it would be stored."""
 
-    def __init__(self, body: bytes = b"", *, flip: bool = False, md5: bool = False, keep_most: int | None = None):
+    def __init__(
+        self, body: bytes = b"", *, bend: str | None = None, md5: bool = False, keep_most: int | None = None
+    ) -> None:
         self.wire, self.sha256 = hashlib.sha256(), hashlib.sha256()
         self.md5 = hashlib.md5(usedforsecurity=False) if md5 else None
         self.size = 0
         self.chunks: list[bytes] | None = []
-        self._flip, self._keep_most = flip, keep_most
+        self._bend, self._bent, self._keep_most = bend, False, keep_most
         if body:
             self.add(body)
 
     def add(self, chunk: bytes) -> None:
-        if self._flip:
+        if self._bend:
             self.wire.update(chunk)
-            if not self.size:
-                chunk = bytes([chunk[0] ^ 1]) + chunk[1:]
+            if not self._bent:
+                chunk = chunk[1:] if self._bend == "cut" else bytes([chunk[0] ^ 1]) + chunk[1:]
+                self._bent = True
         self.sha256.update(chunk)
         if self.md5:
             self.md5.update(chunk)
@@ -262,7 +273,7 @@ class Body:
 
     @property
     def as_it_came(self) -> str:
-        return (self.wire if self._flip else self.sha256).hexdigest()
+        return (self.wire if self._bend else self.sha256).hexdigest()
 
     @property
     def text(self) -> str:
@@ -398,7 +409,7 @@ class StrictS3:
         if bucket and (chosen := bucket.faults.choose(op, request.key, conditional=request.conditional)):
             fault, seconds = chosen
         body = Body(
-            flip=fault == "flip",
+            bend=fault if fault in ("flip", "cut") else None,
             md5="content-md5" in request.headers,
             keep_most=bucket.keep_most if bucket and op in ("PUT", "PART") else None,
         )
@@ -497,7 +508,7 @@ def _found(bucket: Bucket, key: str) -> Kept:
 
 
 def _described(kept: Kept) -> dict[str, str]:
-    headers = {name: value for name, value in kept.headers.items() if name.startswith(("content-", "x-amz-meta-"))}
+    headers = {name: value for name, value in kept.headers.items() if name.startswith(_TOLD_HEADERS)}
     return {**headers, "ETag": kept.etag, "Last-Modified": format_datetime(kept.modified, usegmt=True)}
 
 

@@ -46,7 +46,9 @@ def online(runtime: Runtime) -> Iterator[Probe]:
         yield _probe(f"source {source.name}: list", lambda name=source.name: _list(runtime, name))  # type: ignore[misc]
         if source.subaccounts:
             yield _probe(f"source {source.name}: sub-accounts", lambda name=source.name: _accounts(runtime, name))  # type: ignore[misc]
-    yield _probe("bucket: put and conditional put", lambda: _put(runtime))
+    yield (put := _probe("bucket: put and conditional put", lambda: _put(runtime)))
+    if not put.ok:
+        return  # the rest would say the same again
     yield _probe("bucket: get", lambda: _get(runtime))
     yield _probe("bucket: delete of the probe", lambda: _delete(runtime))
 

@@ -18,7 +18,7 @@ from typing import Any, Self
 
 from recvault import archive, config
 from recvault.archive import KeyTemplate
-from recvault.errors import ConfigError, RecvaultError, StoreRefused
+from recvault.errors import ConfigError, CredentialsRefused, RecvaultError, StoreRefused, Unavailable
 from recvault.http import AddressRule, Clients, Limits, Session, Timing
 from recvault.ledger import Feed, FeedStatus, Ledger, Policy
 from recvault.observe import get_logger, hide
@@ -181,11 +181,10 @@ class Runtime:
     def sync(
         self, command: str, names: Iterable[str], on_change: Callable[[Report], None] = lambda report: None
     ) -> Report:
-        """One pass over these sources."""
+        """One pass over these sources. One that cannot even be set up is reported, the others go on."""
         report = Report(command=command, started_at=self.clock())
-        sources = [self._pass_source(name) for name in names]
-        self.prepare_store()
-        self._abort_stale_uploads()
+        sources = [source for name in names if (source := self._reported_source(name, report)) is not None]
+        store_error = self._store_error()
         workers = self.settings.transfer.workers
         with (
             ThreadPoolExecutor(max(1, len(sources)), thread_name_prefix="discover") as listers,
@@ -202,6 +201,7 @@ class Runtime:
                 drain_timeout=self.settings.daemon.drain_timeout,
                 clock=self.clock,
                 report=report,
+                store_error=store_error,
                 on_change=on_change,
             ).run()
 
@@ -218,6 +218,25 @@ class Runtime:
             clock=self.clock,
             presence=Presence(self.store),
         )
+
+    def _reported_source(self, name: str, report: Report) -> Source | None:
+        try:
+            return self._pass_source(name)
+        except ConfigError as error:
+            provider = self.provider(name)
+            report.account(name, provider.provider, provider.account_id).error = str(error)
+            report.codes.add(error.exit_code)
+            log.error("source.unusable", source=name, error=str(error))
+            return None
+
+    def _store_error(self) -> RecvaultError | None:
+        """Make the bucket ready; what stands in the way, so that sources are still listed and registered."""
+        try:
+            self.prepare_store()
+            self._abort_stale_uploads()
+        except (Unavailable, CredentialsRefused, ConfigError) as error:
+            return error
+        return None
 
     def _pass_source(self, name: str) -> Source:
         source, lines = self.source(name), self.lines(name)

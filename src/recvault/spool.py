@@ -1,22 +1,45 @@
 """Where media wait between download and upload: in memory while small, past that in a nameless file on disk.
 
+Invariant: all spools of a place together hold no more in memory than its `together`, however many workers there are.
 The file has no name on disk, so a kill leaves nothing behind. A disk that is nearly full is left alone.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import mmap
 import shutil
 import tempfile
-from dataclasses import dataclass
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, cast
 
 from recvault.errors import Unavailable
 
+_TOGETHER = 24 * 1024**2
+_LOOK_EVERY = 64 * 1024**2
+
 
 class SpoolFull(Unavailable):
     """The spool's disk has no room: a trouble of this machine, not of the recording."""
+
+
+class _Held:
+    """How many bytes of memory all spools of a place hold."""
+
+    def __init__(self) -> None:
+        self._bytes = 0
+        self._lock = threading.Lock()
+
+    def add(self, size: int, most: int) -> bool:
+        with self._lock:
+            if size > 0 and self._bytes + size > most:
+                return False
+            self._bytes += size
+            return True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +49,16 @@ class SpoolPlace:
     directory: Path
     memory: int  # bytes of one recording that stay in memory
     min_free_disk: int
+    together: int = _TOGETHER  # bytes of all recordings at once that stay in memory
+    _held: _Held = field(default_factory=_Held, repr=False, compare=False)
+
+    def hold(self, size: int) -> bool:
+        """Reserve memory for so many bytes, or say that there is none to spare."""
+        return self._held.add(size, self.together)
+
+    def free(self, size: int) -> None:
+        """Give back what was reserved."""
+        self._held.add(-size, self.together)
 
 
 class Spool:
@@ -33,14 +66,18 @@ class Spool:
 
     def __init__(self, place: SpoolPlace, expected: int | None) -> None:
         self._place = place
-        self._on_disk = expected is not None and expected > place.memory
-        if self._on_disk:
-            self._check_room(expected or 0)
-        self._file = tempfile.SpooledTemporaryFile(max_size=place.memory, dir=str(place.directory))  # noqa: SIM115
-        if self._on_disk:
-            self._file.rollover()
         self._digest = hashlib.sha256()
+        self._look_at = 0  # bytes after which the disk's room is looked at again
+        self._held = 0
         self.bytes = 0
+        reserved = place.memory if expected is None else expected
+        if 0 < reserved <= place.memory and place.hold(reserved):
+            self._held = reserved
+            # Given back to the system when it is closed, whole: what malloc is given back stays with the process.
+            self._file: IO[bytes] | mmap.mmap = mmap.mmap(-1, reserved)
+        else:
+            self._check_room(expected or 0)
+            self._file = self._on_disk()
 
     def __enter__(self) -> Spool:
         return self
@@ -50,15 +87,14 @@ class Spool:
 
     def write(self, chunk: bytes) -> None:
         """Append and hash."""
+        if self.bytes + len(chunk) > self._held > 0:
+            self._move_to_disk()
         self.bytes += len(chunk)
-        if not self._on_disk and self.bytes > self._place.memory:
-            self._on_disk = True
+        if self._held == 0 and self.bytes >= self._look_at:
             self._check_room(0)
         self._digest.update(chunk)
-        try:
+        with self._disk_errors():
             self._file.write(chunk)
-        except OSError as error:
-            raise SpoolFull(f"the spool {self._place.directory} cannot be written: {error.strerror}") from error
 
     @property
     def sha256(self) -> str:
@@ -67,22 +103,49 @@ class Spool:
 
     @property
     def file(self) -> IO[bytes]:
-        """The bytes, to be read from the start."""
+        """The bytes, to be read from the start, once all are written."""
+        if isinstance(self._file, mmap.mmap) and len(self._file) > self.bytes > 0:
+            self._file.resize(self.bytes)
         return cast("IO[bytes]", self._file)
 
     def close(self) -> None:
         """Free the memory or the file."""
         self._file.close()
+        self._place.free(self._held)
+        self._held = 0
+
+    def _on_disk(self) -> IO[bytes]:
+        with self._disk_errors():
+            return tempfile.TemporaryFile(dir=self._place.directory)
+
+    def _move_to_disk(self) -> None:
+        self._check_room(self.bytes)
+        memory, file = self._file, self._on_disk()
+        try:
+            with self._disk_errors():
+                file.write(memoryview(cast("mmap.mmap", memory))[: self.bytes])
+        except SpoolFull:
+            file.close()
+            raise
+        self.close()
+        self._file = file
 
     def _check_room(self, more: int) -> None:
+        """Raise SpoolFull where so many bytes more would not leave min_free_disk; looked at as the file grows."""
         place = self._place
-        try:
+        self._look_at = self.bytes + _LOOK_EVERY
+        with self._disk_errors():
             place.directory.mkdir(parents=True, exist_ok=True)
             free = shutil.disk_usage(place.directory).free
-        except OSError as error:
-            raise SpoolFull(f"the spool {place.directory} cannot be used: {error.strerror}") from error
         if free - more < place.min_free_disk:
             raise SpoolFull(
                 f"the spool {place.directory} has {free} bytes free and {more} more are due",
                 f"free some: {place.min_free_disk} are always left (transfer.min_free_disk)",
             )
+
+    @contextlib.contextmanager
+    def _disk_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise SpoolFull(f"the spool {self._place.directory} cannot be used: {error.strerror}") from error

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 
 from recvault import transfer
 from recvault.discovery import Discovery, Found, subaccounts
-from recvault.errors import Interrupted, RecvaultError
+from recvault.errors import ConfigError, Interrupted, RecvaultError, StoreRefused, StoreUnavailable
 from recvault.ledger import Feed, Ledger, Policy
 from recvault.models import ACCOUNT, DRAINED, Failure, Job, Outcome, Receipt, State, Verdict
 from recvault.observe import get_logger
@@ -57,16 +57,19 @@ class Pass:
     drain_timeout: timedelta
     clock: Callable[[], datetime]
     report: Report
+    store_error: RecvaultError | None = None  # the bucket is not there: list and register, transfer nothing
     on_change: Callable[[Report], None] = lambda report: None
     _blocked: set[str] = field(default_factory=set)  # sources whose credentials were refused in this pass
     _claimed: Counter[str] = field(default_factory=Counter)  # jobs by source
     _store_strikes: int = 0
-    _over: bool = False  # the store itself is in trouble: no more transfers in this pass
+    _trouble: str | None = None  # of the store itself: no more transfers in this pass
 
     def run(self) -> Report:
         """Discover and transfer all that is due; the report. Raises nothing that concerns a source or a recording."""
         names = [source.name for source in self.sources]
         self.ledger.free_dead_leases(self.clock())  # e.g. of a backfill beside the daemon that was killed
+        if self.store_error is not None:
+            self._end_transfers(str(self.store_error), self.store_error.exit_code)
         scans = [self.listers.submit(self._discover, source) for source in self.sources]
         self._transfer_due(names, scans)
         for scan in scans:
@@ -78,14 +81,14 @@ class Pass:
 
     def _discover(self, source: Source) -> None:
         """Scan every account of a source; one that fails is reported, the others go on."""
-        with self._reported(source, source.account_id):
-            accounts = [source.account_id]
-            if source.subaccounts:
+        accounts = dict.fromkeys([source.account_id])
+        if source.subaccounts:
+            with self._reported(source, source.account_id):
                 root = source.line(source.account_id)
-                accounts = list(dict.fromkeys([*accounts, *subaccounts(root.provider, root.session)]))
-            for account_id in accounts:
-                with self._reported(source, account_id):
-                    self._scan(source, account_id)
+                accounts |= dict.fromkeys(subaccounts(root.provider, root.session))
+        for account_id in accounts:
+            with self._reported(source, account_id):
+                self._scan(source, account_id)
 
     def _scan(self, source: Source, account_id: str) -> None:
         line = source.line(account_id)
@@ -136,7 +139,7 @@ class Pass:
     def _transfer_due(self, names: Sequence[str], scans: Sequence[Future[None]]) -> None:
         """Keep the executor fed until nothing is due and no scan runs; drain when a stop is asked for."""
         running: dict[Future[Outcome], Job] = {}
-        while not (self.stop.asked.is_set() or self._over):
+        while not (self.stop.asked.is_set() or self._trouble):
             listing = not all(scan.done() for scan in scans)  # asked before the claim: what it registers is claimed
             claimed = self._feed_executor(names, running)
             if not running and not claimed:
@@ -220,11 +223,16 @@ class Pass:
                 self._blocked.add(job.source)
         elif failure.reason in _STORE_CODES:
             self._store_strikes += 1
-            patience = _STORE_PATIENCE if failure.reason == transfer.STORE_UNAVAILABLE else 1
-            if self._store_strikes >= patience and not self._over:
-                self._over = True
-                self.report.codes.add(_STORE_CODES[failure.reason])
-                log.error("store.failed", reason=failure.reason, error=failure.message)
+            code = _STORE_CODES[failure.reason]
+            if self._store_strikes >= (_STORE_PATIENCE if code == StoreUnavailable.exit_code else 1):
+                self._end_transfers(failure.message, code)
+
+    def _end_transfers(self, trouble: str, code: int) -> None:
+        """The bucket takes nothing now: what is due stays due, listing and registering go on."""
+        if self._trouble is None:
+            self._trouble = trouble
+            self.report.codes.add(code)
+            log.error("store.failed", error=trouble)
 
     def _drain(self, running: dict[Future[Outcome], Job]) -> None:
         """Let running transfers finish within drain_timeout, give the others back: nothing is lost either way."""
@@ -274,12 +282,14 @@ class Pass:
         row.not_ready, row.failed, row.dead = standing.not_ready, standing.failing, standing.dead
         row.quarantined = standing.quarantined
         row.requests = line.session.requests
+        row.error = row.error or self._trouble
 
 
 _STORE_CODES = {
-    transfer.STORE_UNAVAILABLE: 75,
-    transfer.STORE_REFUSED: 77,
-    transfer.CONFIG_WRONG: 78,
+    transfer.STORE_UNAVAILABLE: StoreUnavailable.exit_code,
+    transfer.SPOOL_FULL: StoreUnavailable.exit_code,
+    transfer.STORE_REFUSED: StoreRefused.exit_code,
+    transfer.CONFIG_WRONG: ConfigError.exit_code,
 }
 
 

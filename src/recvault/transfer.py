@@ -56,6 +56,7 @@ CREDENTIALS_REFUSED = "credentials.refused"
 STORE_REFUSED = "store.refused"
 STORE_UNAVAILABLE = "store.unavailable"
 CONFIG_WRONG = "config.wrong"
+SPOOL_FULL = "spool.full"
 
 _SNIFF = 512  # bytes in which a document shows itself
 
@@ -162,12 +163,13 @@ class Transfer:
             spool = spools.enter_context(Spool(self.place, head.length))
             return _received(line, recording, media_format, head, chunks, spool)
 
+        signed = line.provider.media_url_expires
         for request in requests[:-1]:
             try:
-                return line.session.download(request, receive)
+                return line.session.download(request, receive, signed=signed)
             except Refused:
                 continue  # e.g. two channels asked of a mono recording: the plain request follows
-        return line.session.download(requests[-1], receive)
+        return line.session.download(requests[-1], receive, signed=signed)
 
     # -- the way out ---------------------------------------------------------------------------------------------------
 
@@ -286,9 +288,11 @@ def _received(
     """Spool, hash and prove a body as it arrives."""
     encryption = recording.encryption or line.provider.media_encryption(head.headers)
     prober = Prober(media_format, encrypted=encryption is not None)
+    beginning = b""
     for chunk in chunks:
-        if spool.bytes == 0:
-            refuse_document(head.headers.get("content-type"), chunk[:_SNIFF], media_format)
+        if len(beginning) < _SNIFF:  # the first chunk alone may be a byte
+            beginning += chunk[: _SNIFF - len(beginning)]
+            refuse_document(head.headers.get("content-type"), beginning, media_format)
         prober.feed(chunk)
         spool.write(chunk)
     if spool.bytes == 0:
@@ -337,7 +341,7 @@ _VERDICTS: Mapping[type[RecvaultError], tuple[Verdict, str, bool]] = {
     StoreRefused: (Verdict.RETRY, STORE_REFUSED, False),
     CredentialsRefused: (Verdict.RETRY, CREDENTIALS_REFUSED, False),
     StoreUnavailable: (Verdict.RETRY, STORE_UNAVAILABLE, False),
-    SpoolFull: (Verdict.RETRY, "spool.full", False),
+    SpoolFull: (Verdict.RETRY, SPOOL_FULL, False),
     ConfigError: (Verdict.RETRY, CONFIG_WRONG, False),
     KeyConflict: (Verdict.FATAL, "store.key_conflict", True),
     UnsafeAddress: (Verdict.RETRY, "media.unsafe_address", True),

@@ -206,9 +206,9 @@ def _watched_requests(effects: Effects) -> Iterator[None]:
         with effects.effect("request", lambda: Unavailable("planned")):
             return send(self, request)
 
-    def watched_download(self: Session, request: Any, receive: Any) -> Any:
+    def watched_download(self: Session, request: Any, receive: Any, signed: bool) -> Any:
         with effects.effect("download", lambda: Unavailable("planned")):
-            return download(self, request, receive)
+            return download(self, request, receive, signed)
 
     with (
         mock.patch.object(Session, "_send_once", watched_send),

@@ -84,7 +84,10 @@ def check_truth(rig: Rig, accounts: dict[str, object], objects: dict[str, bytes]
         assert key == document["media"][0]["key"].rpartition(".")[0] + ".json"
         for medium in document["media"]:
             body = objects[medium["key"]]
-            served = rig.simulator.media(recording, medium["media_format"], recording.channels)
+            # Through the legacy list, which tells no channels, a conference comes as it is served by default.
+            legacy = document["api"] == "2008-08-01"
+            channels = recording.default_channels if legacy else recording.channels
+            served = rig.simulator.media(recording, medium["media_format"], channels)
             assert (medium["sha256"], medium["bytes"]) == (sha256(body), len(body))
             assert sha256(body) == served.sha256, f"{medium['key']} differs from what was served"
     named = {medium["key"] for document in sidecars.values() for medium in document["media"]}

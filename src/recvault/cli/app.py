@@ -109,6 +109,8 @@ def verb(function: Callable[Concatenate[App, P], int]) -> Callable[P, None]:
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader left, e.g. `| head`
             code = UNEXPECTED
+        except KeyboardInterrupt:
+            code = 128 + signal.SIGINT
         sys.exit(code)
 
     return run
@@ -125,4 +127,5 @@ def say_error(error: RecvaultError) -> None:
 
 def print_json(document: Any) -> None:
     """One document on stdout, and nothing else there."""
-    click.echo(json.dumps(document, ensure_ascii=False, indent=2))
+    # ASCII alone: JSON leaves C1 controls and lone surrogates as they are, which a terminal obeys or a pipe refuses.
+    click.echo(json.dumps(document, indent=2))

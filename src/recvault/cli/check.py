@@ -38,7 +38,7 @@ def command(app: App, only_offline: bool, as_json: bool) -> int:
 
 
 def _print(probe: Probe) -> None:
-    from recvault.observe import redact_text
+    from recvault.cli.tables import cell
 
     mark = "ok  " if probe.ok else "FAIL"
-    click.echo(redact_text(f"{mark}  {probe.name}: {probe.detail}{f' ({probe.hint})' if probe.hint else ''}"))
+    click.echo(cell(f"{mark}  {probe.name}: {probe.detail}{f' ({probe.hint})' if probe.hint else ''}"))

@@ -87,7 +87,7 @@ def _say_second_pass(runtime: Runtime, simulator: Simulator) -> None:
 
 def _print_bucket(runtime: Runtime) -> None:
     """A table of what stands in the bucket, a partition a row, and one sidecar."""
-    from recvault.cli.tables import print_table, size
+    from recvault.cli.tables import Size, print_table
 
     partitions: dict[str, list[int]] = {}
     sidecar = ""
@@ -98,7 +98,7 @@ def _print_bucket(runtime: Runtime) -> None:
         row[2] += found.bytes
         sidecar = found.key if name.endswith(".json") else sidecar
     click.echo(f"What stands in the bucket {BUCKET}:")
-    rows = [(partition, sidecars, media, size(count)) for partition, (sidecars, media, count) in partitions.items()]
+    rows = [(partition, sidecars, media, Size(count)) for partition, (sidecars, media, count) in partitions.items()]
     print_table(("partition", "sidecars", "media", "size"), rows)
     body = runtime.store.get(sidecar) or b""
     click.echo(f"One sidecar, {sidecar}:\n{body.decode()[:600]} …\n")

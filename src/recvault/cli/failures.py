@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from recvault.cli.app import App, print_json, verb
 
 SCHEMA = "recvault/failures/v1"
+TIMES = ("failing_since", "next_attempt_at", "first_seen_at")
 
 
 @click.command("failures")
@@ -34,13 +37,25 @@ def command(app: App, as_json: bool) -> int:
             "next_attempt_at",
             "message",
         )
-        print_table([name.replace("_", " ") for name in columns], [[row[name] for name in columns] for row in failures])
+        print_table(
+            [name.replace("_", " ") for name in columns],
+            [[_shown(row, name) for name in columns] for row in failures],
+            prose=("message",),
+        )
     if quarantined:
         names = ("source", "account_id", "recording_id", "reason", "first_seen_at", "body")
         print_table(
             ["quarantined in", "account", "recording id", "reason", "first seen at", "body"],
-            [[row[name] for name in names] for row in quarantined],
+            [[_shown(row, name) for name in names] for row in quarantined],
+            prose=("reason", "body"),
         )
     if not failures and not quarantined:
         click.echo("nothing is failing, dead or in quarantine")
     return 0
+
+
+def _shown(row: dict[str, Any], name: str) -> Any:
+    """A value for people: times to the second."""
+    from recvault.models import unstamp
+
+    return unstamp(row[name]) if name in TIMES and row[name] else row[name]

@@ -2,57 +2,74 @@
 
 from __future__ import annotations
 
+import logging
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
-from recvault.cli.tables import print_table, size
+from recvault.cli.tables import Size, cell, console, print_table
 from recvault.report import AccountReport, Report
 
-COLUMNS = ("source", "account", "listed", "new", "archived", "there already", "not ready", "gone", "external", "failed")
+SELDOM = ("already archived", "not ready", "gone", "external", "failed", "dead", "quarantined")
+COLUMNS = ("source", "account", "listed", "registered", "archived", *SELDOM, "bytes")
 
 
 @contextmanager
 def progress(shown: bool) -> Iterator[Callable[[Report], None]]:
-    """Live lines on stderr, one per account, while a pass runs."""
+    """Live lines on stderr, one per account, while a pass runs; lines of the log scroll by above them."""
     if not shown:
         yield lambda report: None
         return
-    from rich.console import Console
     from rich.live import Live
 
-    with Live(console=Console(stderr=True), refresh_per_second=8, transient=True) as live:
-        yield lambda report: live.update(_lines(report))
+    plain = sys.stderr
+    with Live(console=console(stderr=True), refresh_per_second=8, transient=True, redirect_stdout=False) as live:
+        _move_log(plain, sys.stderr)
+        try:
+            yield lambda report: live.update(_lines(report))
+        finally:
+            _move_log(sys.stderr, plain)
+
+
+def _move_log(before: TextIO, after: TextIO) -> None:
+    """Let the log write elsewhere: what is written past the live lines is overwritten by them."""
+    for each in logging.getLogger().handlers:
+        if isinstance(each, logging.StreamHandler) and each.stream is before:
+            each.setStream(after)
 
 
 def print_report(report: Report) -> None:
     """The pass in a table, then what needs a hand."""
     rows = sorted(report.accounts.values(), key=lambda row: (row.source, row.account_id))
-    print_table((*COLUMNS, "dead", "quarantined", "bytes"), [_row(row) for row in rows])
+    print_table(COLUMNS, [_row(row) for row in rows], seldom=SELDOM)
     for row in rows:
         if row.error:
-            click.echo(f"{row.source} {row.account_id}: {row.error}", err=True)
+            click.echo(cell(f"{row.source} {row.account_id}: {row.error}"), err=True)
     waiting = report.failures_total
     if waiting:
-        click.echo(f"{waiting} recordings failed or are dead: `recvault failures` says why", err=True)
+        recordings = "recording" if waiting == 1 else "recordings"
+        click.echo(f"{waiting:,} {recordings} failing or dead: `recvault failures` says why", err=True)
     if any(row.quarantined for row in rows):
         click.echo("rows that could not be read are kept in quarantine: `recvault failures` shows them", err=True)
+    if report.interrupted:
+        click.echo("interrupted: the next `recvault sync` goes on from here", err=True)
 
 
 def _row(row: AccountReport) -> tuple[object, ...]:
-    counts = (row.listed, row.registered, row.archived, row.already_archived, row.not_ready, row.gone, row.external)
-    return (row.source, row.account_id, *counts, row.failed, row.dead, row.quarantined, size(row.bytes))
+    counts = (row.already_archived, row.not_ready, row.gone, row.external, row.failed, row.dead, row.quarantined)
+    return (row.source, row.account_id, row.listed, row.registered, row.archived, *counts, Size(row.bytes))
 
 
 def _lines(report: Report) -> Any:
     from rich.table import Table
+    from rich.text import Text
 
     table = Table.grid(padding=(0, 2))
     for row in list(report.accounts.values()):
         done = row.archived + row.already_archived
-        table.add_row(
-            row.source, f"{row.listed:,} listed", f"{done:,} archived", size(row.bytes), f"[red]{row.error or ''}[/red]"
-        )
+        texts = (row.source, row.account_id, f"{row.listed:,} listed", f"{done:,} archived", cell(Size(row.bytes)))
+        table.add_row(*(Text(cell(text)) for text in texts), Text(cell(row.error or ""), style="red"))
     return table

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+from contextlib import nullcontext
 from dataclasses import asdict
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 SCHEMA = "recvault/status/v1"
 COUNTS = ("pending", "not_ready", "archived", "gone", "external", "dead", "quarantined")
+SELDOM = ("not ready", "gone", "external", "dead", "quarantined", "oldest pending", "next attempt")
 WATCH_SECONDS = 2.0
 
 
@@ -26,20 +27,21 @@ WATCH_SECONDS = 2.0
 @verb
 def command(app: App, as_json: bool, watch: bool) -> int:
     """Per source: watermark, lag, last success, counts, oldest pending, next attempts."""
-    with app.runtime() as runtime:
+    if as_json and watch:
+        raise click.UsageError("--json prints one document: leave out --watch")
+    with app.signals() if watch else nullcontext(), app.runtime() as runtime:
         while True:
             feeds = runtime.feeds()
             if as_json:
                 print_json({"schema": SCHEMA, "sources": [_document(feed, now()) for feed in feeds]})
             else:
                 _print(runtime, feeds, clear=watch)
-            if not watch:
-                return 0
-            time.sleep(WATCH_SECONDS)
+            if not watch or app.stop.asked.wait(WATCH_SECONDS):
+                return app.exit_code(0)
 
 
 def _print(runtime: Runtime, feeds: list[FeedStatus], *, clear: bool) -> None:
-    from recvault.cli.tables import print_table, span
+    from recvault.cli.tables import Span, cell, print_table
 
     if clear:
         click.clear()
@@ -52,7 +54,7 @@ def _print(runtime: Runtime, feeds: list[FeedStatus], *, clear: bool) -> None:
                 each.feed.source,
                 each.feed.account_id,
                 each.watermark,
-                span(_lag(each, moment)),
+                None if (lag := _lag(each, moment)) is None else Span(lag),
                 each.last_success_at,
                 *(getattr(each.standing, name) for name in COUNTS),
                 each.oldest_pending_at,
@@ -60,10 +62,11 @@ def _print(runtime: Runtime, feeds: list[FeedStatus], *, clear: bool) -> None:
             )
             for each in feeds
         ],
+        seldom=SELDOM,
     )
     for each in feeds:
         if each.error:
-            click.echo(f"{each.feed.source} {each.feed.account_id}: {each.error}", err=True)
+            click.echo(cell(f"{each.feed.source} {each.feed.account_id}: {each.error}"), err=True)
 
 
 def _document(each: FeedStatus, moment: datetime) -> dict[str, Any]:

@@ -16,7 +16,7 @@ def command(app: App, names: tuple[str, ...], as_json: bool) -> int:
     from recvault.cli.reports import print_report, progress
 
     with app.signals(), app.runtime() as runtime:
-        chosen = names or tuple(source.name for source in runtime.settings.sources)
+        chosen = tuple(dict.fromkeys(names)) or tuple(source.name for source in runtime.settings.sources)
         for name in chosen:
             runtime.source(name)
         with progress(app.shows_progress) as on_change:

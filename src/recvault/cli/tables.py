@@ -1,52 +1,143 @@
-"""How rows look: a table on a terminal, tab-separated lines elsewhere. Text from outside is shown, never obeyed."""
+"""How rows look: a table or paragraphs on a terminal, tab-separated lines elsewhere. Text from outside is shown,
+never obeyed."""
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from recvault.observe import redact_text
 from recvault.report import iso
 
-NUMBERS = (int, float)
-
-
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Print rows on stdout."""
-    listed: list[list[Any]] = [list(row) for row in rows]
-    if not sys.stdout.isatty():
-        for row in [list(columns), *listed]:
-            click.echo("\t".join(cell(value) for value in row))
-        return
-    from rich import box
+if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for number, column in enumerate(columns):
-        right = bool(listed) and all(isinstance(row[number], NUMBERS) for row in listed)
-        table.add_column(column, justify="right" if right else "left", overflow="fold")
+_PROSE_LEAST = 30  # columns of a terminal that a text of any length needs to be read at all
+
+
+class Size(int):
+    """Bytes: `1.2 MiB` for people, a plain number for scripts."""
+
+
+class Span(int):
+    """Seconds: `1 d 2 h` for people, a plain number for scripts."""
+
+
+def print_table(
+    columns: Sequence[str], rows: Iterable[Sequence[Any]], *, seldom: Collection[str] = (), prose: Collection[str] = ()
+) -> None:
+    """Print rows on stdout, in the fullest form that its width allows.
+
+    Too wide a table leaves out those of `seldom` that hold nothing; if it still is, each row becomes a paragraph,
+    which begins with the first two columns. A column of `prose` may be folded.
+    """
+    listed: list[list[Any]] = [list(row) for row in rows]
+    if not sys.stdout.isatty():
+        for row in [list(columns), *listed]:
+            click.echo("\t".join(_plain(value) for value in row))
+        return
+    screen = console()
+    empty = {number for number, name in enumerate(columns) if name in seldom and not any(row[number] for row in listed)}
+    for left_out in (set(), empty):
+        kept = [number for number in range(len(columns)) if number not in left_out]
+        chosen, cells = [columns[number] for number in kept], [[row[number] for number in kept] for row in listed]
+        if _least_width(chosen, cells, prose) <= screen.width:
+            screen.print(_table(chosen, cells, prose))
+            return
     for row in listed:
+        for line in _paragraph(columns, row, screen.width):
+            screen.print(line, soft_wrap=False, overflow="fold")
+
+
+def console(*, stderr: bool = False) -> Console:
+    """The terminal, without any style where NO_COLOR is set."""
+    from rich.console import Console
+
+    return Console(stderr=stderr, highlight=False, color_system=None if os.environ.get("NO_COLOR") else "auto")
+
+
+def _least_width(columns: Sequence[str], rows: Sequence[Sequence[Any]], prose: Collection[str]) -> int:
+    """How wide a terminal must be for nothing but prose to be folded."""
+    from rich.cells import cell_len
+
+    total = 2 * (len(columns) - 1)
+    for number, column in enumerate(columns):
+        heads = column.split() if _is_count(rows, number) else [column]
+        width = max(map(cell_len, [*heads, *(cell(row[number]) for row in rows)]))
+        total += min(width, _PROSE_LEAST) if column in prose else width
+    return total
+
+
+def _is_count(rows: Sequence[Sequence[Any]], number: int) -> bool:
+    """A column of numbers stands to the right, its name a word a line."""
+    return bool(rows) and all(isinstance(row[number], int | None) for row in rows)
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[Any]], prose: Collection[str]) -> Table:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
+    for number, column in enumerate(columns):
+        right = _is_count(rows, number)
+        table.add_column(
+            Text(column.replace(" ", "\n") if right else column),
+            justify="right" if right else "left",
+            vertical="bottom",
+            overflow="fold",
+            no_wrap=column not in prose,
+        )
+    for row in rows:
         table.add_row(*(Text(cell(value)) for value in row))
-    Console().print(table)
+    return table
+
+
+def _paragraph(columns: Sequence[str], row: Sequence[Any], width: int) -> Iterator[Text]:
+    """A row as `name value` pairs, as many in a line as fit; what does not hold anything is left out."""
+    from rich.text import Text
+
+    yield Text("  ".join(cell(value) for value in row[:2]), style="bold")
+    line = Text("  ")
+    for name, value in zip(columns[2:], row[2:], strict=True):
+        if value is None:
+            continue
+        pair = Text.assemble((name, "dim"), " ", cell(value))
+        if line.plain.strip() and len(line) + len(pair) > width:
+            yield line
+            line = Text("  ")
+        line.append_text(pair).append("   ")
+    if line.plain.strip():
+        yield line
 
 
 def cell(value: object) -> str:
-    """One cell's text."""
+    """One cell's text, on one line, with nothing in it that a terminal would obey."""
     if value is None:
         return "-"
     if isinstance(value, datetime):
         return iso(value) or "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, Size):
+        return size(value)
+    if isinstance(value, Span):
+        return span(value)
     if isinstance(value, int):
         return f"{value:,}"
     return redact_text(str(value)).replace("\n", " ").replace("\t", " ")
+
+
+def _plain(value: object) -> str:
+    """A cell for scripts: numbers without separators and units."""
+    return f"{value:d}" if isinstance(value, int) and not isinstance(value, bool) else cell(value)
 
 
 def span(seconds: float | None) -> str:

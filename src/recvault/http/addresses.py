@@ -18,6 +18,11 @@ import httpx
 from recvault.errors import UnsafeAddress
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")  # IANA gives public IPv6 addresses out of this block alone
+_OF_CLOUDS = (  # public by their numbers, yet a cloud machine's own host answers there
+    ipaddress.ip_network("168.63.129.16/32"),  # Azure
+    ipaddress.ip_network("192.0.0.0/24"),  # Oracle, at .192
+)
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -107,4 +112,5 @@ def _is_public(address: str) -> bool:
             inner = ipaddress.IPv4Address(parsed.packed[-4:])
         if inner is not None:
             return _is_public(str(inner))
-    return parsed.is_global and not parsed.is_multicast
+        return parsed in _GLOBAL_UNICAST and parsed.is_global
+    return parsed.is_global and not parsed.is_multicast and not any(parsed in network for network in _OF_CLOUDS)

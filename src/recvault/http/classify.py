@@ -33,6 +33,8 @@ _ELSEWHERE: dict[int, type[RecvaultError]] = {
 }
 
 _XML_FIELDS = re.compile(r"<(Code|Message)>([^<]{1,200})</\1>")
+_QUERY = re.compile(r"\?\S*=\S*")  # of a URL that the answer repeats: it may be signed
+_NO_DATE = (ValueError, TypeError, IndexError, OverflowError)  # what email.utils raises for one that is none
 _EPOCH_LEAST = 1_000_000  # Telnyx's x-ratelimit-reset is seconds or a Unix time: documents differ
 
 
@@ -54,7 +56,7 @@ def describe(body: bytes) -> str:
     text = body.decode("utf-8", "replace")
     try:
         document = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         found = dict(_XML_FIELDS.findall(text))
         return _line(found.get("Code"), found.get("Message"))
     if not isinstance(document, dict):
@@ -84,7 +86,13 @@ def retry_after(headers: httpx.Headers) -> float | None:
 
 
 def _line(*parts: object) -> str:
-    return " ".join(" ".join(str(part).split())[:200] for part in parts if part not in (None, ""))
+    return " ".join(_clean(str(part))[:200] for part in parts if part not in (None, ""))
+
+
+def _clean(text: str) -> str:
+    """One line that a terminal may show, without the queries of URLs."""
+    printable = "".join(each if each.isprintable() else " " for each in text)
+    return " ".join(_QUERY.sub("", printable).split())
 
 
 def _number(text: str | None) -> float | None:
@@ -99,12 +107,12 @@ def _until(moment: str, now: str | None) -> float | None:
     """Measured against the answer's own Date header: our clock may be wrong."""
     try:
         return max(0.0, (parsedate_to_datetime(moment) - parsedate_to_datetime(now or "")).total_seconds())
-    except (ValueError, TypeError):
+    except _NO_DATE:
         return None
 
 
 def _since_epoch(reset: float, now: str | None) -> float | None:
     try:
         return max(0.0, reset - parsedate_to_datetime(now or "").timestamp())
-    except (ValueError, TypeError):
+    except _NO_DATE:
         return None

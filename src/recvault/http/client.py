@@ -48,7 +48,7 @@ class Clients:
         self._timeout = httpx.Timeout(connect=CONNECT_SECONDS, read=read_seconds, write=read_seconds, pool=read_seconds)
         self._local = threading.local()
         self._lock = threading.Lock()
-        self._all: list[httpx.Client] = []
+        self._all: list[tuple[threading.Thread, httpx.Client]] = []
 
     def get(self) -> httpx.Client:
         """This thread's client."""
@@ -57,19 +57,26 @@ class Clients:
             client = httpx.Client(
                 transport=GuardedTransport(self.rule),
                 timeout=self._timeout,
-                headers={"User-Agent": USER_AGENT},
                 follow_redirects=False,
                 trust_env=False,
             )
             self._local.client = client
-            with self._lock:
-                self._all.append(client)
+            self._keep(client)
         return client
+
+    def _keep(self, client: httpx.Client) -> None:
+        """Keep a new client, and close those whose threads have ended: each pass brings threads of its own."""
+        with self._lock:
+            ended = [each for thread, each in self._all if not thread.is_alive()]
+            self._all = [(thread, each) for thread, each in self._all if thread.is_alive()]
+            self._all.append((threading.current_thread(), client))
+        for each in ended:
+            each.close()
 
     def close(self) -> None:
         """Close every thread's client; a client used again afterwards is made anew."""
         with self._lock:
             clients, self._all = self._all, []
             self._local = threading.local()
-        for client in clients:
+        for _, client in clients:
             client.close()

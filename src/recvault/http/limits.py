@@ -70,5 +70,5 @@ class Limits:
 
 def _rate(per_second: float) -> Rate:
     if per_second >= 1:
-        return Rate(round(per_second), 1000)
+        return Rate(int(per_second), 1000)  # rounded down: never faster than was configured
     return Rate(1, round(1000 / per_second))

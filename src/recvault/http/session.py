@@ -19,33 +19,20 @@ import httpx
 import tenacity
 
 from recvault.errors import CredentialsRefused, MediaRejected, ProtocolError, Unavailable
-from recvault.http import classify
+from recvault.http import bodies, classify
 from recvault.http.addresses import origin
-from recvault.http.client import Clients
+from recvault.http.client import USER_AGENT, Clients
 from recvault.http.limits import Limits
+from recvault.http.timing import Timing
 from recvault.providers.base import Page, Provider, Reply
+from recvault.providers.urls import is_signed
 from recvault.stopping import Stop
 
 T = TypeVar("T")
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MOST_REDIRECTS = 5
-_MOST_REPLY = 64 * 1024 * 1024
 _MOST_PAGES = 100_000
-_ERROR_BODY = 4096
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Timing:
-    """When an exchange is slow, and how often it is tried."""
-
-    min_rate: int = 1024  # bytes a second
-    stall_timeout: float = 60.0  # seconds; a body slower than min_rate for so long is a stall
-    reply_deadline: float = 180.0  # seconds for a whole API answer
-    tries: int = 5  # of one request within one attempt
-    backoff_base: float = 0.5  # seconds, doubles
-    backoff_most: float = 30.0  # seconds; a provider that asks for more patience is asked again in a later pass
-    circuit: float = 300.0  # seconds for which refused credentials are not tried again
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +53,7 @@ class Session:
     clients: Clients
     limits: Limits
     stop: Stop
-    timing: Timing = Timing()
+    timing: Timing = field(default_factory=Timing)
     _sent: int = 0
     _refusal: tuple[float, str] | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
@@ -81,13 +68,22 @@ class Session:
         return self._retrying()(self._send_once, request)
 
     def pages(self, provider: Provider, first: httpx.Request) -> Iterator[tuple[Page, Reply]]:
-        """Follow a provider's list of recordings from its first page to its last."""
+        """Follow a provider's list of recordings from its first page to its last.
+
+        ProtocolError for the same rows twice: a service that does not turn the page would hide those that follow.
+        """
+        before: tuple[str, ...] = ()
 
         def parse(reply: Reply) -> tuple[tuple[Page, Reply], httpx.URL | None]:
             page = provider.parse_page(reply)
             return (page, reply), page.next
 
-        return self.follow(first, parse)
+        for page, reply in self.follow(first, parse):
+            rows = tuple(recording.recording_id for recording in page.recordings)
+            if rows and rows == before:
+                raise ProtocolError(f"{first.url.host} gave the same page twice")
+            before = rows
+            yield page, reply
 
     def follow(self, first: httpx.Request, parse: Callable[[Reply], tuple[T, httpx.URL | None]]) -> Iterator[T]:
         """Follow any list to its end. ProtocolError for a page seen before or a next page on another host."""
@@ -107,16 +103,23 @@ class Session:
             request = httpx.Request("GET", following, headers=_kept(first.headers))
         raise ProtocolError(f"{first.url.host} gave more than {_MOST_PAGES} pages")
 
-    def download(self, request: httpx.Request, receive: Callable[[MediaHead, Iterator[bytes]], T]) -> T:
-        """Stream media into `receive`, which is called anew for each try; what it returns is returned."""
-        result: T = self._retrying()(self._download_once, request, receive)
+    def download(
+        self, request: httpx.Request, receive: Callable[[MediaHead, Iterator[bytes]], T], *, signed: bool = False
+    ) -> T:
+        """Stream media into `receive`, which is called anew for each try; what it returns is returned.
+
+        `signed`: the provider minted this address, so it needs no credentials, wherever it leads.
+        """
+        result: T = self._retrying()(self._download_once, request, receive, signed)
         return result
 
     def _send_once(self, request: httpx.Request) -> Reply:
-        with self._exchange(request) as response:
+        with self._exchange(request, "gzip") as response:
             if origin(response.url) != origin(request.url):
                 raise ProtocolError(f"{request.url.host} sent its API's caller to another host, {response.url.host}")
-            return Reply(request, response.status_code, response.headers, self._whole(response))
+            return Reply(
+                request, response.status_code, response.headers, bodies.whole(response, self.timing, self.stop)
+            )
 
     def _page_once(
         self, request: httpx.Request, parse: Callable[[Reply], tuple[T, httpx.URL | None]]
@@ -124,8 +127,10 @@ class Session:
         """A page that cannot be read is asked for again: gateways answer 200 with HTML."""
         return parse(self._send_once(request))
 
-    def _download_once(self, request: httpx.Request, receive: Callable[[MediaHead, Iterator[bytes]], T]) -> T:
-        with self._exchange(request) as response:
+    def _download_once(
+        self, request: httpx.Request, receive: Callable[[MediaHead, Iterator[bytes]], T], signed: bool
+    ) -> T:
+        with self._exchange(request, "identity", signed=signed) as response:
             if response.status_code != 200:
                 raise Unavailable(f"{response.url.host} answered {response.status_code} where media were due")
             if response.headers.get("content-encoding", "identity") != "identity":
@@ -134,18 +139,21 @@ class Session:
                 )
             url = str(response.url.copy_with(query=None, fragment=None))
             head = MediaHead(url, response.headers, _length(response.headers))
-            return receive(head, self._chunks(response, head.length))
+            return receive(head, bodies.chunks(response, head.length, self.timing, self.stop))
 
     @contextmanager
-    def _exchange(self, request: httpx.Request) -> Iterator[httpx.Response]:
+    def _exchange(self, request: httpx.Request, encoding: str, *, signed: bool = False) -> Iterator[httpx.Response]:
         """Send, follow redirects by hand, and hold the answer open; raises what the status means."""
         for _ in range(_MOST_REDIRECTS):
-            with self._hop(request) as response:
+            at_home = self._at_home(request.url) and not signed
+            with self._hop(request, encoding, at_home=at_home) as response:
                 location = response.headers.get("location")
                 if response.status_code not in _REDIRECTS or not location:
-                    self._raise_for(response)
+                    self._raise_for(response, at_home=at_home)
                     yield response
                     return
+            if request.method != "GET":
+                raise ProtocolError(f"{request.url.host} redirected a {request.method}, which is not sent elsewhere")
             try:
                 request = httpx.Request("GET", request.url.join(location), headers=_kept(request.headers))
             except httpx.InvalidURL as error:
@@ -153,18 +161,20 @@ class Session:
         raise ProtocolError(f"{request.url.host} redirected more than {_MOST_REDIRECTS} times")
 
     @contextmanager
-    def _hop(self, request: httpx.Request) -> Iterator[httpx.Response]:
+    def _hop(self, request: httpx.Request, encoding: str, *, at_home: bool) -> Iterator[httpx.Response]:
         self._check_circuit()
-        self.clients.rule.check_url(request.url)
-        at_home = self._at_home(request.url)
+        url = request.url.copy_with(userinfo=b"")  # httpx would make an Authorization header of it
+        self.clients.rule.check_url(url)
         headers = _kept(request.headers)
+        headers["User-Agent"] = USER_AGENT
+        headers["Accept-Encoding"] = encoding
         if at_home:
             headers["Authorization"] = self.authorization
-        sent = httpx.Request(request.method, request.url, headers=headers)
+        sent = httpx.Request(request.method, url, headers=headers)
         with self.limits.turn(self.stop) if at_home else nullcontext():
             with self._lock:
                 self._sent += 1
-            with _httpx_errors(request.url.host):
+            with _httpx_errors(url.host):
                 response = self.clients.get().send(sent, stream=True)
                 try:
                     if at_home:
@@ -173,11 +183,10 @@ class Session:
                 finally:
                     response.close()
 
-    def _raise_for(self, response: httpx.Response) -> None:
+    def _raise_for(self, response: httpx.Response, *, at_home: bool) -> None:
         if response.is_success:
             return
-        at_home = self._at_home(response.url)
-        detail = classify.describe(self._beginning(response))
+        detail = classify.describe(bodies.beginning(response))
         error = classify.error_for(
             response.status_code,
             at_home=at_home,
@@ -198,38 +207,8 @@ class Session:
         self._refusal = None
 
     def _at_home(self, url: httpx.URL) -> bool:
-        return origin(url) == origin(httpx.URL(self.base_url))
-
-    def _whole(self, response: httpx.Response) -> bytes:
-        """A whole API answer, decoded; bounded in size and time, against bombs and drips."""
-        body = bytearray()
-        deadline = time.monotonic() + self.timing.reply_deadline
-        for chunk in response.iter_bytes():
-            body += chunk
-            if len(body) > _MOST_REPLY:
-                raise ProtocolError(f"{response.url.host} answered with more than {_MOST_REPLY} bytes")
-            if time.monotonic() > deadline:
-                raise Unavailable(f"{response.url.host} took more than {self.timing.reply_deadline:.0f} s to answer")
-            self.stop.check_enforced()
-        return bytes(body)
-
-    def _beginning(self, response: httpx.Response) -> bytes:
-        try:
-            return next(response.iter_bytes(_ERROR_BODY), b"")
-        except httpx.HTTPError:
-            return b""
-
-    def _chunks(self, response: httpx.Response, length: int | None) -> Iterator[bytes]:
-        """The media's wire bytes. Unavailable where they stall, break off or differ from their Content-Length."""
-        watch = _Watch(self.timing)
-        got = 0
-        for chunk in response.iter_raw():
-            got += len(chunk)
-            watch.saw(len(chunk), response.url.host)
-            self.stop.check_enforced()
-            yield chunk
-        if length is not None and got != length:
-            raise Unavailable(f"{response.url.host} sent {got} bytes of {length}")
+        """On base_url's own origin, by our credentials: an address that is signed has its own, and takes no others."""
+        return origin(url) == origin(httpx.URL(self.base_url)) and not is_signed(url)
 
     def _retrying(self) -> tenacity.Retrying:
         return tenacity.Retrying(
@@ -249,24 +228,6 @@ class Session:
         asked = getattr(error, "retry_after", None) or 0.0
         bound = min(self.timing.backoff_most, self.timing.backoff_base * 2 ** (state.attempt_number - 1))
         return float(asked) + random.uniform(0.0, bound)  # noqa: S311 - jitter, not a secret
-
-
-class _Watch:
-    """Notices a body that drips: httpx's timeouts are per read, so a byte a second would never end."""
-
-    def __init__(self, timing: Timing) -> None:
-        self._timing = timing
-        self._since = time.monotonic()
-        self._bytes = 0
-
-    def saw(self, count: int, host: str) -> None:
-        self._bytes += count
-        elapsed = time.monotonic() - self._since
-        if elapsed < self._timing.stall_timeout:
-            return
-        if self._bytes < self._timing.min_rate * elapsed:
-            raise Unavailable(f"{host} sent {self._bytes} bytes in {elapsed:.0f} s: a stall")
-        self._since, self._bytes = time.monotonic(), 0
 
 
 @contextmanager

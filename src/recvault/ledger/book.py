@@ -75,8 +75,8 @@ class Ledger:
     ) -> Registered:
         """Write down a page in one transaction. A known row is left as it is, but where a list knows better.
 
-        That is: one that was gone is listed as complete again; one that is not archived yet, and that another API
-        showed without its key material, is listed with it.
+        That is: one that was gone is listed as complete again; one that is not archived yet came from a list that
+        tells no status (nor keys, nor channels), and stands in one that does.
         """
         listed = list(recordings)
         with self._connection.write() as db:
@@ -90,7 +90,7 @@ class Ledger:
                 )
                 keyed = [recording for recording in listed if recording.encryption]
                 db.conn.executemany(
-                    _ENRICH, [(feed.source, r.api, r.to_json(), stamp(now), r.api, *_identity(r)) for r in keyed]
+                    _ENRICH, [(feed.source, r.api, r.to_json(), stamp(now), *_identity(r)) for r in keyed]
                 )
             self._release_quarantine(db, feed, listed)
             for row in rejected:
@@ -241,7 +241,7 @@ class Ledger:
             """
             UPDATE recordings SET state=:state, next_attempt_at=:next, lease=NULL, faults=:faults, verdict=:verdict,
                 reason=:reason, message=:message, settled_at=iif(:next IS NULL, :now, NULL),
-                recording=iif(:keyed OR json_extract(recording, '$.encryption') IS NULL, :recording, recording),
+                recording=iif(:telling OR json_extract(recording, '$.status') IS NULL, :recording, recording),
                 failing_since=iif(:failing, coalesce(failing_since, :now), iif(:drained, failing_since, NULL))
             WHERE recording_id=:id AND account_id=:account AND provider=:provider
             """,
@@ -254,7 +254,7 @@ class Ledger:
                 "message": failure.message,
                 "now": stamp(now),
                 "recording": failure.recording.to_json(),
-                "keyed": failure.recording.encryption is not None,  # else key material found meanwhile stays
+                "telling": failure.recording.status is not None,  # else a row that tells more stays
                 "failing": failing,
                 "drained": failure.reason == DRAINED,
                 "id": failure.recording.recording_id,
@@ -305,12 +305,12 @@ _REVIVE = """
     WHERE recording_id=? AND account_id=? AND provider=? AND state='gone' AND (api=? OR ? IS NOT NULL)
 """
 
-# Twilio's 2008 rows name no keys: through them an encrypted recording looks like noise.
+# Twilio's 2008 rows tell no status, no channels and no keys: through them an encrypted recording looks like noise.
 _ENRICH = """
-    UPDATE recordings SET source=?, api=?, recording=?, next_attempt_at=iif(lease IS NULL, ?, next_attempt_at), faults=0,
-        state=iif(state='dead', 'pending', state)
-    WHERE api<>? AND recording_id=? AND account_id=? AND provider=? AND state IN ('pending', 'failing', 'dead')
-        AND json_extract(recording, '$.encryption') IS NULL
+    UPDATE recordings SET source=?, api=?, recording=?, next_attempt_at=iif(lease IS NULL, ?, next_attempt_at),
+        faults=0, state=iif(state='dead', 'pending', state)
+    WHERE recording_id=? AND account_id=? AND provider=? AND state IN ('pending', 'failing', 'dead')
+        AND json_extract(recording, '$.status') IS NULL
 """
 
 _FIRST_STATE: Mapping[Phase, State] = {

@@ -13,6 +13,7 @@ import httpx
 from recvault.errors import ProtocolError
 
 SIGNED = re.compile(r"(?:^|&)(?:sig|[^=&]*(?:signature|credential|token|accesskey|accessid|key-pair-id)[^=&]*)=", re.I)
+SIGNATURE = re.compile(r"(?:^|&)(?:sig|X-Amz-Signature|X-Goog-Signature|Signature)=", re.I)  # Azure, S3, GCS, CloudFront
 DEEPEST = 64  # levels of a row that are kept: no provider sends more than five
 
 
@@ -75,6 +76,11 @@ def bare(url: str) -> str:
     except ValueError:
         return re.split(r"[?#]", url)[0]
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+def is_signed(url: httpx.URL) -> bool:
+    """Whether a URL carries a signature: a credential of its own, beside which S3 refuses any other."""
+    return bool(SIGNATURE.search(url.query.decode("ascii", "replace")))
 
 
 def unsigned(value: Any, depth: int = 0) -> Any:

@@ -7,6 +7,7 @@ bonus, used where the store honours it.
 
 from recvault.store.base import ObjectStore, Put, Stored
 from recvault.store.facts import StoreFacts
-from recvault.store.s3 import S3Store, WriteOptions
+from recvault.store.options import WriteOptions
+from recvault.store.s3 import S3Store
 
 __all__ = ["ObjectStore", "Put", "S3Store", "StoreFacts", "Stored", "WriteOptions"]

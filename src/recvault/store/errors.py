@@ -8,35 +8,71 @@ from collections.abc import Iterator
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
+    CredentialRetrievalError,
+    InvalidRegionError,
     NoCredentialsError,
     NoRegionError,
+    ParamValidationError,
     PartialCredentialsError,
+    ProfileNotFound,
+    SSOError,
+    TokenRetrievalError,
 )
 
 from recvault.errors import ConfigError, RecvaultError, StoreRefused, StoreUnavailable
 
 _CREDENTIALS = {
+    "401",
     "403",
     "AccessDenied",
     "AllAccessDisabled",
-    "AuthorizationHeaderMalformed",
     "ExpiredToken",
     "InvalidAccessKeyId",
     "InvalidToken",
     "SignatureDoesNotMatch",
 }
+_NO_CREDENTIALS = (
+    NoCredentialsError,
+    PartialCredentialsError,
+    CredentialRetrievalError,
+    ProfileNotFound,
+    SSOError,
+    TokenRetrievalError,
+)
+_OTHER_REGION = "the bucket is in another region: mend archive.region or endpoint_url"
+_REFUSED_AS_MADE = (
+    "the store refuses what archive asks for: compare storage_class, sse, object_lock and tags with what it can do"
+)
 _CONFIG = {
-    "NoSuchBucket": "the bucket does not exist: create it, or mend archive.bucket",
-    "PermanentRedirect": "the bucket is in another region: mend archive.region",
-    "301": "the bucket is in another region: mend archive.region",
-    "IllegalLocationConstraintException": "the bucket is in another region: mend archive.region",
+    "301": _OTHER_REGION,
+    "307": _OTHER_REGION,
+    "AuthorizationHeaderMalformed": _OTHER_REGION,
+    "IllegalLocationConstraintException": _OTHER_REGION,
+    "PermanentRedirect": _OTHER_REGION,
+    "InvalidArgument": _REFUSED_AS_MADE,
+    "InvalidRequest": _REFUSED_AS_MADE,
+    "NotImplemented": _REFUSED_AS_MADE,
+    "InvalidBucketName": "mend archive.bucket",
+    "InvalidObjectName": "mend archive.prefix and key_template: a key has 1,024 bytes at most",
     "InvalidStorageClass": "mend archive.storage_class",
-    "ObjectLockConfigurationNotFoundError": "the bucket has no Object Lock: mend archive.object_lock",
+    "InvalidTag": "mend archive.tags",
+    "KMS.DisabledException": "mend archive.kms_key_id",
     "KMS.NotFoundException": "mend archive.kms_key_id",
+    "KeyTooLongError": "mend archive.prefix and key_template: a key has 1,024 bytes at most",
+    "NoSuchBucket": "the bucket does not exist: create it, or mend archive.bucket",
+    "ObjectLockConfigurationNotFoundError": "the bucket has no Object Lock: mend archive.object_lock",
 }
-ABSENT = {"404", "NoSuchKey", "NotFound"}
-EXISTS = {"412", "PreconditionFailed"}
-RACED = {"409", "ConditionalRequestConflict"}
+_LATER = {
+    "InvalidObjectState": "the object is in an archive class: restore it first",
+    "RequestTimeTooSkewed": "set this machine's clock",
+}
+
+ABSENT = frozenset({"404", "NoSuchKey", "NotFound"})
+ENDED = frozenset({"404", "NoSuchUpload", "NoSuchKey"})  # of a multipart upload; which of them depends on the store
+EXISTS = frozenset({"412", "PreconditionFailed"})
+NOT_DONE = frozenset({"NotImplemented", "501", "MethodNotAllowed", "405", "InvalidArgument", "InvalidRequest"})
+RACED = frozenset({"409", "ConditionalRequestConflict"})
+WRONG_SUM = frozenset({"BadDigest", "InvalidDigest", "XAmzContentChecksumMismatch", "XAmzContentSHA256Mismatch"})
 
 
 def code_of(error: ClientError) -> str:
@@ -44,30 +80,37 @@ def code_of(error: ClientError) -> str:
     return str(error.response.get("Error", {}).get("Code", ""))
 
 
+def status_of(error: ClientError) -> int:
+    """The HTTP status."""
+    return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+
+
 @contextlib.contextmanager
-def botocore_errors(bucket: str, key: str) -> Iterator[None]:
+def botocore_errors(where: str) -> Iterator[None]:
     """Raise ours for botocore's. A key's absence and a failed condition are the caller's own to catch first."""
     try:
         yield
     except ClientError as error:
-        raise _client_error(error, bucket, key) from error
-    except (NoCredentialsError, PartialCredentialsError) as error:
+        raise _client_error(error, where) from error
+    except _NO_CREDENTIALS as error:
         raise StoreRefused(
-            f"no credentials for bucket {bucket}: {error}", "set AWS_ACCESS_KEY_ID or any other source boto3 reads"
+            f"no credentials for {where}: {error}", "set AWS_ACCESS_KEY_ID or any other source boto3 reads"
         ) from error
     except NoRegionError as error:
-        raise ConfigError(f"no region for bucket {bucket}", "set archive.region") from error
+        raise ConfigError(f"no region for {where}", "set archive.region") from error
+    except (ParamValidationError, InvalidRegionError) as error:
+        raise ConfigError(f"{where} cannot be asked for: {error}", "mend archive") from error
     except BotoCoreError as error:
-        raise StoreUnavailable(
-            f"bucket {bucket} cannot be reached: {error}", "check the network and endpoint_url"
-        ) from error
+        raise StoreUnavailable(f"{where} cannot be reached: {error}", "check the network and endpoint_url") from error
 
 
-def _client_error(error: ClientError, bucket: str, key: str) -> RecvaultError:
+def _client_error(error: ClientError, where: str) -> RecvaultError:
     code, said = code_of(error), error.response.get("Error", {}).get("Message", "")
-    text = f"bucket {bucket} answered {code} for {key}{f': {said}' if said else ''}"
-    if code in _CREDENTIALS:
-        return StoreRefused(text, "check the credentials and the bucket's policy: put, get and list are needed")
+    text = f"the store answered {code} for {where}{f': {said}' if said else ''}"
     if code in _CONFIG:
         return ConfigError(text, _CONFIG[code])
+    if code in _LATER:
+        return StoreUnavailable(text, _LATER[code])
+    if code in _CREDENTIALS or status_of(error) in (401, 403):
+        return StoreRefused(text, "check the credentials and the bucket's policy: put, get and list are needed")
     return StoreUnavailable(text)

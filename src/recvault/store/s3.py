@@ -7,61 +7,31 @@ to delete is needed or wanted.
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
-import io
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, BinaryIO, Literal
-from urllib.parse import urlencode
 
 import boto3
 from botocore.config import Config as BotoConfig
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
-from recvault.errors import KeyConflict, StoreUnavailable
+from recvault.errors import ConfigError, KeyConflict, StoreUnavailable
 from recvault.store.base import Put, Stored
-from recvault.store.errors import ABSENT, EXISTS, RACED, botocore_errors, code_of
+from recvault.store.errors import ABSENT, ENDED, EXISTS, NOT_DONE, RACED, WRONG_SUM, botocore_errors, code_of, status_of
 from recvault.store.facts import StoreFacts
+from recvault.store.options import WriteOptions
+from recvault.store.parts import Part
 
 SINGLE_PUT_MOST = 5 * 1024**3  # S3's own limit of one put
 PART_LEAST = 64 * 1024**2
 PARTS_MOST = 10_000
 _CHUNK = 1024**2
+_SMALL = 256 * 1024  # sent as bytes: a file is announced with Expect: 100-continue, which costs a round trip
 
 Addressing = Literal["auto", "path", "virtual"]
 _RACES = 3
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WriteOptions:
-    """What every object is written with, passed through to the store."""
-
-    storage_class: str = "STANDARD"
-    sse: str = "none"  # none | AES256 | aws:kms
-    kms_key_id: str | None = None
-    lock_mode: str = "none"  # none | GOVERNANCE | COMPLIANCE
-    lock_days: int = 0
-    legal_hold: bool = False
-    tags: Mapping[str, str] = field(default_factory=dict)
-
-    def arguments(self, now: datetime) -> dict[str, Any]:
-        """As put_object and create_multipart_upload take them."""
-        arguments: dict[str, Any] = {}
-        if self.storage_class != "STANDARD":
-            arguments["StorageClass"] = self.storage_class
-        if self.sse != "none":
-            arguments["ServerSideEncryption"] = self.sse
-        if self.kms_key_id:
-            arguments["SSEKMSKeyId"] = self.kms_key_id
-        if self.lock_mode != "none":
-            arguments["ObjectLockMode"] = self.lock_mode
-            arguments["ObjectLockRetainUntilDate"] = now + timedelta(days=self.lock_days)
-        if self.legal_hold:
-            arguments["ObjectLockLegalHoldStatus"] = "ON"
-        if self.tags:
-            arguments["Tagging"] = urlencode(self.tags)
-        return arguments
 
 
 def make_client(*, region: str | None, endpoint_url: str | None, addressing_style: Addressing, pool: int) -> Any:
@@ -77,8 +47,11 @@ def make_client(*, region: str | None, endpoint_url: str | None, addressing_styl
         response_checksum_validation="when_required",
         s3={"addressing_style": addressing_style},
     )
-    with botocore_errors("", ""):
-        return boto3.session.Session().client("s3", region_name=region, endpoint_url=endpoint_url, config=config)
+    with botocore_errors(endpoint_url or "S3"):
+        try:
+            return boto3.session.Session().client("s3", region_name=region, endpoint_url=endpoint_url, config=config)
+        except ValueError as error:
+            raise ConfigError(f"{error}", "mend archive.endpoint_url") from error
 
 
 class S3Store:
@@ -92,31 +65,41 @@ class S3Store:
         options: WriteOptions | None = None,
         facts: StoreFacts | None = None,
         single_put_most: int = SINGLE_PUT_MOST,
+        part_least: int = PART_LEAST,
     ) -> None:
         self._client = client
         self.bucket = bucket
         self.facts = facts or StoreFacts()
         self._options = options or WriteOptions()
         self._single_put_most = single_put_most
+        self._part_least = part_least
 
     def put(self, put: Put) -> bool:
         """See ObjectStore.put."""
-        if not self.facts.conditional and (found := self.head(put.key)) is not None:
+        in_parts = put.bytes > self._single_put_most
+        wrote = self._put(put, in_parts=in_parts)
+        if in_parts:
+            self._lock(put.key)
+        return wrote
+
+    def _put(self, put: Put, *, in_parts: bool) -> bool:
+        # Some stores honour the condition of a put and ignore that of a multipart upload: those look first, always.
+        if (in_parts or not self.facts.conditional) and (found := self.head(put.key)) is not None:
             return self._already(put, found)
-        with botocore_errors(self.bucket, put.key):
+        with botocore_errors(self._where(put.key)):
             try:
-                self._write(put)
+                self._write(put, in_parts=in_parts)
             except ClientError as error:
-                if code_of(error) not in EXISTS:
+                if code_of(error) not in (EXISTS | ENDED if in_parts else EXISTS):
                     raise
-                return self._already(put, self.head(put.key))
+                return self._already(put, self.head(put.key))  # another process was first, or our own lost reply
         if not (self.facts.sha256 or self.facts.md5):
             self._read_back(put)
         return True
 
     def head(self, key: str) -> Stored | None:
         """See ObjectStore.head."""
-        with botocore_errors(self.bucket, key):
+        with botocore_errors(self._where(key)):
             try:
                 found = self._client.head_object(Bucket=self.bucket, Key=key)
             except ClientError as error:
@@ -128,7 +111,7 @@ class S3Store:
 
     def get(self, key: str) -> bytes | None:
         """See ObjectStore.get."""
-        with botocore_errors(self.bucket, key):
+        with botocore_errors(self._where(key)):
             try:
                 return bytes(self._client.get_object(Bucket=self.bucket, Key=key)["Body"].read())
             except ClientError as error:
@@ -138,20 +121,20 @@ class S3Store:
 
     def stream(self, key: str) -> Iterator[bytes]:
         """See ObjectStore.stream."""
-        with botocore_errors(self.bucket, key):
+        with botocore_errors(self._where(key)):
             yield from self._client.get_object(Bucket=self.bucket, Key=key)["Body"].iter_chunks(_CHUNK)
 
     def list(self, prefix: str) -> Iterator[Stored]:
         """See ObjectStore.list."""
         pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix)
-        with botocore_errors(self.bucket, prefix):
+        with botocore_errors(self._where(prefix)):
             for page in pages:
                 for found in page.get("Contents", ()):
                     yield Stored(key=found["Key"], bytes=found["Size"], sha256=None, metadata={})
 
     def delete(self, key: str) -> None:
         """Delete an object: `check` removes its own probe with this, archiving never calls it."""
-        with botocore_errors(self.bucket, key):
+        with botocore_errors(self._where(key)):
             self._client.delete_object(Bucket=self.bucket, Key=key)
 
     def ask_facts(self, known: Put) -> StoreFacts:
@@ -162,69 +145,114 @@ class S3Store:
         wrong = hashlib.sha256(b"not the body").digest()
         sha256 = self._refuses(known, ChecksumAlgorithm="SHA256", ChecksumSHA256=base64.b64encode(wrong).decode())
         md5 = not sha256 and self._refuses(known, ContentMD5=base64.b64encode(wrong[:16]).decode())
-        with botocore_errors(self.bucket, known.key):
-            self._put_object(known, **self._sums(known, md5=False))
+        right = self._sums(known, md5=md5)
+        with botocore_errors(self._where(known.key)):
+            self._put_object(known, **right)  # the control: only the sum was wrong
             try:
-                self._put_object(known, IfNoneMatch="*", **self._sums(known, md5=False))
+                self._put_object(known, IfNoneMatch="*", **right)
+                conditional = False
             except ClientError as error:
-                if code_of(error) not in EXISTS and not _not_implemented(error):
+                if code_of(error) not in EXISTS | NOT_DONE:
                     raise
-                return StoreFacts(sha256=sha256, md5=md5, conditional=code_of(error) in EXISTS)
-        return StoreFacts(sha256=sha256, md5=md5, conditional=False)
+                conditional = code_of(error) in EXISTS
+        return StoreFacts(sha256=sha256, md5=md5, conditional=conditional)
 
     def abort_stale_uploads(self, prefix: str, older_than: datetime) -> int:
         """Abort multipart uploads under a prefix that were begun before a moment: what a kill left behind."""
         aborted = 0
-        with botocore_errors(self.bucket, prefix):
-            for page in self._client.get_paginator("list_multipart_uploads").paginate(
-                Bucket=self.bucket, Prefix=prefix
-            ):
-                for upload in page.get("Uploads", ()):
+        with botocore_errors(self._where(prefix)):
+            try:
+                for upload in self._uploads(prefix):
                     if upload["Initiated"] < older_than:
-                        self._client.abort_multipart_upload(
-                            Bucket=self.bucket, Key=upload["Key"], UploadId=upload["UploadId"]
-                        )
-                        aborted += 1
+                        aborted += self._abort({"Key": upload["Key"], "UploadId": upload["UploadId"]})
+            except ClientError as error:
+                # A store that cannot list uploads ends them in its own way; another says 404 where there are none.
+                if code_of(error) not in NOT_DONE | ENDED:
+                    raise
         return aborted
 
-    def _write(self, put: Put) -> None:
+    def _uploads(self, prefix: str) -> Iterator[dict[str, Any]]:
+        pages = self._client.get_paginator("list_multipart_uploads").paginate(Bucket=self.bucket, Prefix=prefix)
+        for page in pages:
+            yield from page.get("Uploads", ())
+
+    def _abort(self, upload: Mapping[str, str]) -> bool:
+        """Abort an upload; False where it ended meanwhile."""
+        try:
+            self._client.abort_multipart_upload(Bucket=self.bucket, **upload)
+        except ClientError as error:
+            if code_of(error) not in ENDED:
+                raise
+            return False
+        return True
+
+    def _write(self, put: Put, *, in_parts: bool) -> None:
         condition = {"IfNoneMatch": "*"} if self.facts.conditional else {}
-        if put.bytes > self._single_put_most:
-            self._write_parts(put, condition)
-            return
         for race in range(_RACES):
             try:
-                self._put_object(put, **condition, **self._sums(put, md5=self._needs_md5))
+                if in_parts:
+                    self._write_parts(put, condition)
+                else:
+                    self._put_object(put, **condition, **self._sums(put, md5=self._needs_md5))
                 return
             except ClientError as error:
                 if code_of(error) not in RACED or race == _RACES - 1:
                     raise
 
+    def _lock(self, key: str) -> None:
+        """Lock what was put in parts: some stores (Ceph 16) take the lock of such an upload, and forget it."""
+        wanted = self._options.lock_arguments(datetime.now(UTC))
+        if not wanted:
+            return
+        where = {"Bucket": self.bucket, "Key": key}
+        with botocore_errors(self._where(key)):
+            missing = wanted.keys() - self._client.head_object(**where).keys()
+            if "ObjectLockMode" in missing:
+                retention = {"Mode": wanted["ObjectLockMode"], "RetainUntilDate": wanted["ObjectLockRetainUntilDate"]}
+                self._client.put_object_retention(**where, Retention=retention)
+            if "ObjectLockLegalHoldStatus" in missing:
+                self._client.put_object_legal_hold(**where, LegalHold={"Status": "ON"})
+
     def _put_object(self, put: Put, **arguments: Any) -> None:
         put.body.seek(0)
         self._client.put_object(
-            Bucket=self.bucket, Key=put.key, Body=put.body, ContentLength=put.bytes, **self._described(put), **arguments
+            Bucket=self.bucket,
+            Key=put.key,
+            Body=put.body.read() if put.bytes <= _SMALL else put.body,
+            ContentLength=put.bytes,
+            **self._described(put),
+            **arguments,
         )
 
     def _write_parts(self, put: Put, condition: Mapping[str, str]) -> None:
         """Past S3's single put: parts, each with its own SHA-256; the whole file's stands in the metadata."""
-        where = {"Bucket": self.bucket, "Key": put.key}
-        upload = {
-            **where,
-            "UploadId": self._client.create_multipart_upload(
-                **where, ChecksumAlgorithm="SHA256", **self._described(put)
-            )["UploadId"],
-        }
+        begun = self._client.create_multipart_upload(
+            Bucket=self.bucket, Key=put.key, ChecksumAlgorithm="SHA256", **self._described(put)
+        )
+        upload = {"Key": put.key, "UploadId": begun["UploadId"]}
+        size = max(self._part_least, -(-put.bytes // PARTS_MOST))
         try:
-            parts = [self._write_part(upload, number, part) for number, part in enumerate(_parts(put), start=1)]
-            self._client.complete_multipart_upload(**upload, MultipartUpload={"Parts": parts}, **condition)
+            parts = [
+                self._write_part(upload, number, Part(put.body, start, min(size, put.bytes - start)))
+                for number, start in enumerate(range(0, put.bytes, size), start=1)
+            ]
+            self._client.complete_multipart_upload(
+                Bucket=self.bucket, **upload, MultipartUpload={"Parts": parts}, **condition
+            )
         except BaseException:
-            self._client.abort_multipart_upload(**upload)
+            with contextlib.suppress(ClientError, BotoCoreError):  # the first error tells more; the next pass aborts
+                self._abort(upload)
             raise
 
-    def _write_part(self, upload: Mapping[str, Any], number: int, part: bytes) -> dict[str, Any]:
-        sums = self._sums_of(part, hashlib.sha256(part).hexdigest(), md5=self._needs_md5)
-        written = self._client.upload_part(**upload, PartNumber=number, Body=part, **sums)
+    def _write_part(self, upload: Mapping[str, str], number: int, part: Part) -> dict[str, Any]:
+        digest = hashlib.sha256()
+        for chunk in iter(lambda: part.read(_CHUNK), b""):
+            digest.update(chunk)
+        sums = self._sums_of(part, digest.hexdigest(), md5=self._needs_md5)
+        part.seek(0)
+        written = self._client.upload_part(
+            Bucket=self.bucket, **upload, PartNumber=number, Body=part, ContentLength=part.bytes, **sums
+        )
         return {"PartNumber": number, "ETag": written["ETag"], "ChecksumSHA256": sums["ChecksumSHA256"]}
 
     def _described(self, put: Put) -> dict[str, Any]:
@@ -239,34 +267,37 @@ class S3Store:
         return not self.facts.sha256
 
     def _sums(self, put: Put, *, md5: bool) -> dict[str, str]:
-        put.body.seek(0)
         return self._sums_of(put.body, put.sha256, md5=md5)
 
     @staticmethod
-    def _sums_of(body: BinaryIO | bytes, sha256: str, *, md5: bool) -> dict[str, str]:
+    def _sums_of(body: BinaryIO | Part, sha256: str, *, md5: bool) -> dict[str, str]:
         sums = {"ChecksumAlgorithm": "SHA256", "ChecksumSHA256": base64.b64encode(bytes.fromhex(sha256)).decode()}
         if md5:
-            source = io.BytesIO(body) if isinstance(body, bytes) else body
             digest = hashlib.md5(usedforsecurity=False)
-            while chunk := source.read(_CHUNK):
+            body.seek(0)
+            while chunk := body.read(_CHUNK):
                 digest.update(chunk)
             sums["ContentMD5"] = base64.b64encode(digest.digest()).decode()
         return sums
 
     def _refuses(self, known: Put, **wrong: str) -> bool:
-        with botocore_errors(self.bucket, known.key):
+        """Whether a wrong sum is refused as such. Any other 400 proves nothing: the control that follows tells."""
+        with botocore_errors(self._where(known.key)):
             try:
                 self._put_object(known, **wrong)
             except ClientError as error:
-                if 400 <= error.response["ResponseMetadata"]["HTTPStatusCode"] < 403:
-                    return True
-                raise
+                if status_of(error) != 400:
+                    raise
+                return code_of(error) in WRONG_SUM
         return False
+
+    def _where(self, key: str) -> str:
+        return f"s3://{self.bucket}/{key}"
 
     def _already(self, put: Put, found: Stored | None) -> bool:
         """Compare where a key is met: False for the same bytes, KeyConflict for others."""
         if found is None:
-            raise StoreUnavailable(f"bucket {self.bucket} says that {put.key} exists, and then that it does not")
+            raise StoreUnavailable(f"{self._where(put.key)} was refused as one that exists, and is not there")
         if found.bytes == put.bytes and found.sha256 == put.sha256:
             return False
         raise KeyConflict(f"{put.key} holds other bytes: nothing was overwritten", "compare the two and decide")
@@ -275,14 +306,3 @@ class S3Store:
         found = self.head(put.key)
         if found is None or found.bytes != put.bytes:
             raise StoreUnavailable(f"{put.key} was written with {put.bytes} bytes and reads back otherwise")
-
-
-def _parts(put: Put) -> Iterator[bytes]:
-    size = max(PART_LEAST, -(-put.bytes // PARTS_MOST))
-    put.body.seek(0)
-    while part := put.body.read(size):
-        yield part
-
-
-def _not_implemented(error: ClientError) -> bool:
-    return code_of(error) in ("NotImplemented", "InvalidArgument", "InvalidRequest")

@@ -1,0 +1,126 @@
+"""One provider and one service on a bench: fronts that watch between them, and a bucket in memory behind."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
+
+from recvault.archive import KeyTemplate
+from recvault.http import AddressRule, Clients, Limits, Session, Timing
+from recvault.models import ACCOUNT, Job, Outcome, Recording, Window
+from recvault.providers.base import Page, Provider
+from recvault.simulator.exchange import Request
+from recvault.spool import SpoolPlace
+from recvault.stopping import Stop
+from recvault.testing.front import Answer, Front, Spoiling, forward, honest
+from recvault.testing.memory import MemoryStore
+from recvault.transfer import Line, Transfer
+
+TIMING = Timing(tries=1, stall_timeout=5.0)
+
+
+class Service(Protocol):
+    """A server that answers as the service does, with one account, empty at first. Its author writes this."""
+
+    origins: tuple[str, ...]  # "http://127.0.0.1:8001": the API's, then those of the media hosts
+    authorization: str  # the header that opens the account
+
+    def add(self, created_at: datetime, *, media_format: str = "", finished: bool = True, readable: bool = True) -> str:
+        """Add a recording and return its id. `media_format` is one that it must have; unreadable, its date is none."""
+
+    def finish(self, recording_id: str) -> None:
+        """Let a recording that was added unfinished become final."""
+
+    def media(self, recording_id: str, media_format: str) -> bytes:
+        """What a client must get, byte for byte."""
+
+    def close(self) -> None:
+        """Stop the server."""
+
+
+@dataclass(slots=True)
+class Bench:
+    """What a test of the contract works with."""
+
+    service: Service
+    provider: Provider
+    home: Front  # stands for the API
+    media_hosts: list[Front]  # stand for the service's media hosts
+    elsewhere: Front  # a host that the source allows, and that is nobody's
+    directory: Path
+    clients: Clients
+    limits: Limits
+    store: MemoryStore = field(default_factory=MemoryStore)
+    stop: Stop = field(default_factory=Stop)
+
+    def session(self) -> Session:
+        """A fresh one: no circuit is open."""
+        base_url, authorization = self.provider.base_url, self.service.authorization
+        return Session(base_url, authorization, self.clients, self.limits, self.stop, TIMING)
+
+    def pages(self, window: Window | None = None) -> list[Page]:
+        """Every page of the account's list."""
+        first = self.provider.list_request(window or Window(), ACCOUNT)
+        return [page for page, _ in self.session().pages(self.provider, first)]
+
+    def recordings(self, window: Window | None = None) -> list[Recording]:
+        """Every recording of the account's list."""
+        return [recording for page in self.pages(window) for recording in page.recordings]
+
+    def refreshed(self, recording: Recording) -> Recording:
+        """The recording read by its id."""
+        return self.provider.parse_recording(self.session().send(self.provider.refresh_request(recording)))
+
+    def transfer(self, recording: Recording, media_format: str = "") -> Outcome:
+        """Archive a recording into the store, as a pass would."""
+        line = Line(self.provider, self.session(), (media_format,) if media_format else self.provider.formats)
+        carry = Transfer(
+            store=self.store,
+            keys=KeyTemplate(),
+            line=lambda source, account_id: line,
+            place=SpoolPlace(directory=self.directory, memory=1 << 24, min_free_disk=0),
+            clock=lambda: datetime.now(UTC),
+        )
+        return carry(Job(source="contract", recording=recording, attempt=1, maybe_archived=False))
+
+    def spoil(self, spoil: Spoiling) -> None:
+        """Change answers of all of the service's hosts from now on."""
+        for front in (self.home, *self.media_hosts):
+            front.spoil = spoil
+
+    def spoil_media(self, recording_id: str, media_format: str, spoil: Callable[[Answer], Answer]) -> None:
+        """Change the answers that hold these media, wherever they come from."""
+        media = self.service.media(recording_id, media_format)
+        self.spoil(lambda request, answer: spoil(answer) if answer.body == media else answer)
+
+    def mend(self) -> None:
+        """Let all answers be honest again."""
+        self.spoil(honest)
+
+    @property
+    def seen_elsewhere(self) -> list[Request]:
+        """Requests to any host but the API's."""
+        return [request for front in (*self.media_hosts, self.elsewhere) for request in front.seen]
+
+
+def lay_out(service: Service, make: Callable[[str], Provider], opened: ExitStack) -> Bench:
+    """Put a front before each of the service's origins, and a provider before them all; `opened` closes everything."""
+    opened.callback(service.close)
+    names: dict[str, str] = {}
+    fronts = [Front(forward(origin, names)) for origin in service.origins]
+    names |= {origin: front.origin for origin, front in zip(service.origins, fronts, strict=True)}
+    elsewhere = Front(lambda request: Answer(status=404))
+    for front in (*fronts, elsewhere):
+        opened.enter_context(front)
+    home, *media_hosts = fronts
+    rule = AddressRule.of(home.origin, [front.host for front in (*media_hosts, elsewhere)])
+    clients, limits = Clients(rule, TIMING.stall_timeout), Limits(100_000, 32)
+    opened.callback(limits.close)
+    opened.callback(clients.close)
+    directory = Path(opened.enter_context(tempfile.TemporaryDirectory()))
+    return Bench(service, make(home.origin), home, media_hosts, elsewhere, directory, clients, limits)

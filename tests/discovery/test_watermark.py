@@ -1,0 +1,397 @@
+"""The watermark: everything that the provider lists as created before it is in the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from discovery.scans import APIS, DAY, LOOKBACK, NOW, PROVIDERS, Scans, fill, ids
+from recvault.discovery import Found
+from recvault.errors import EndpointRefused, ProtocolError, Unavailable
+from recvault.ledger import Ledger
+from recvault.simulator import Simulator, Switches
+from recvault.simulator import service as service_module
+from recvault.simulator import signalwire as signalwire_module
+
+every_provider = pytest.mark.parametrize("name", PROVIDERS)
+Make = Callable[..., Scans]
+HOUR = timedelta(hours=1)
+
+
+@every_provider
+def test_a_whole_scan_registers_all_history_and_moves_the_watermark(scans: Make, name: str) -> None:
+    """Every recording that the provider lists is in the ledger; the watermark is the scan's start less the lookback."""
+    scan = scans(name)
+    recordings = fill(scan, name, 8)
+
+    assert scan.scan() == Found(listed=8, registered=8)
+
+    assert scan.registered == ids(recordings)
+    assert scan.watermark == NOW - LOOKBACK
+    assert scan.listed >= 3
+
+
+@every_provider
+def test_a_scan_that_fails_on_its_second_page_leaves_the_watermark_alone(scans: Make, name: str) -> None:
+    """The watermark moves only after every page of the scan is registered; what was read is registered already."""
+    scan = scans(name)
+    recordings = fill(scan, name, 8)
+    broken = scan.simulator.faults.plan("http_500", kind="list", times=2, skip=1)
+
+    with pytest.raises(Unavailable):
+        scan.scan()
+
+    assert scan.simulator.faults.unfired() == [] and broken.spent
+    assert (scan.watermark, len(scan.registered)) == (None, 3)
+    assert scan.scan() == Found(listed=8, registered=5)
+    assert (scan.watermark, scan.registered) == (NOW - LOOKBACK, ids(recordings))
+
+
+@every_provider
+def test_a_failing_scan_never_takes_back_what_an_earlier_one_reached(scans: Make, name: str) -> None:
+    """An empty or failed scan leaves the watermark where it was."""
+    scan = scans(name)
+    fill(scan, name, 2)
+    scan.scan()
+    before = scan.watermark
+    scan.simulator.advance(DAY)
+
+    scan.simulator.faults.plan("malformed_page", kind="list", times=2)
+    with pytest.raises(ProtocolError):
+        scan.scan()
+
+    assert scan.watermark == before
+
+
+@every_provider
+def test_the_watermark_moves_only_after_the_last_page(scans: Make, name: str) -> None:
+    """While pages are being read the mark stays: a crash there costs a re-listing, never a recording."""
+    scan = scans(name)
+    fill(scan, name, 8)
+    seen: list[datetime | None] = []
+    scan.between = lambda _: seen.append(scan.watermark)
+
+    scan.scan()
+
+    assert len(seen) >= 3
+    assert set(seen) == {None}
+    assert scan.watermark is not None
+
+
+@every_provider
+def test_an_empty_scan_leaves_the_watermark_alone(scans: Make, name: str) -> None:
+    """A filter that a provider reads otherwise than we mean it shows as an empty list: nothing follows from one."""
+    scan = scans(name)
+    assert scan.scan() == Found()
+    assert scan.watermark is None
+
+    fill(scan, name, 2, end=NOW - 10 * DAY)
+    scan.scan()
+    mark = scan.watermark
+    scan.simulator.advance(90 * DAY)
+    assert scan.scan() == Found()
+    assert scan.watermark == mark
+
+
+@every_provider
+@pytest.mark.parametrize("wrong_by", [-DAY, DAY], ids=["a day behind", "a day ahead"])
+def test_a_wrong_local_clock_loses_nothing(scans: Make, name: str, wrong_by: timedelta) -> None:
+    """The mark is never past the scan's start by the provider's clock less the lookback, whatever our clock says."""
+    scan = scans(name)
+    scan.clock = lambda: scan.simulator.now + wrong_by
+    fill(scan, name, 4)
+    scan.scan()
+    assert scan.watermark is not None and scan.watermark <= NOW - LOOKBACK
+
+    late = [scan.simulator.add(scan.account, api_of(name), created_at=NOW - HOUR, visible_at=NOW + HOUR)]
+    for _ in range(3):
+        scan.simulator.advance(12 * HOUR)
+        scan.scan()
+
+    assert ids(late) < scan.registered
+    assert scan.watermark is not None and scan.watermark <= scan.simulator.now - LOOKBACK
+
+
+def api_of(name: str) -> Any:
+    return APIS[name]
+
+
+@every_provider
+def test_without_a_date_header_the_newest_row_is_the_mark(
+    scans: Make, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the provider does not tell its time, its newest row does, less the lookback."""
+    headers = service_module.Service._headers
+
+    def dateless(*arguments: object) -> list[tuple[str, str]]:
+        return [(key, value) for key, value in headers(*arguments) if key != "Date"]  # type: ignore[arg-type]
+
+    monkeypatch.setattr(service_module.Service, "_headers", dateless)
+    scan = scans(name)
+    newest = max(recording.created_at for recording in fill(scan, name, 5))
+    scan.clock = lambda: NOW + 99 * DAY
+
+    scan.scan()
+
+    assert scan.watermark == newest - LOOKBACK
+
+
+def test_a_slow_first_answer_is_taken_off(scans: Make) -> None:
+    """The Date of an answer that took a minute tells a time a minute after the scan's start."""
+    scan = scans("voice")
+    fill(scan, "voice", 2)
+    times = iter([NOW - timedelta(minutes=1)])
+    scan.clock = lambda: next(times, NOW)
+
+    scan.scan()
+
+    assert scan.watermark == NOW - timedelta(minutes=1) - LOOKBACK
+
+
+@every_provider
+def test_what_appears_late_within_the_lookback_is_registered_by_the_next_scan(scans: Make, name: str) -> None:
+    """A list is read again from the lookback on: what was hidden then is met now, what was met is not disturbed."""
+    scan = scans(name)
+    seen = fill(scan, name, 4, end=NOW - HOUR, every=timedelta(minutes=1))
+    late = scan.simulator.add(
+        scan.account, api_of(name), created_at=NOW - timedelta(hours=25), visible_at=NOW + timedelta(minutes=30)
+    )
+    assert scan.scan() == Found(listed=4, registered=4)
+
+    scan.simulator.advance(HOUR)
+
+    assert scan.scan() == Found(listed=5, registered=1)
+    assert scan.registered == ids([*seen, late])
+
+
+@every_provider
+def test_start_from_bounds_what_is_archived(scans: Make, name: str) -> None:
+    """What is older than the operator's bound is not registered, even where the filter knows days only."""
+    scan = scans(name)
+    recordings = fill(scan, name, 20, every=3 * HOUR)
+    scan.start_from = recordings[10].created_at
+
+    scan.scan()
+
+    assert scan.registered == ids(recordings[10:])
+    scan.simulator.advance(HOUR)
+    scan.scan()
+    assert scan.registered == ids(recordings[10:])
+
+
+# -- lists that shift --------------------------------------------------------------------------------------------------
+
+offset_pages = pytest.mark.parametrize("name", ["telnyx", "legacy"])
+
+
+@offset_pages
+@pytest.mark.parametrize("victim", [0, -1], ids=["oldest", "newest"])
+def test_a_deletion_while_offset_pages_are_read_loses_nothing(scans: Make, name: str, victim: int) -> None:
+    """A row deleted on a page that was read pulls the next page's first row onto it: the list is read again."""
+    scan = scans(name)
+    recordings = fill(scan, name, 9)
+    doomed = recordings[victim]
+    scan.between = lambda page: scan.simulator.delete(doomed) if page == 1 else None
+
+    scan.scan()
+
+    assert scan.registered >= ids(recordings) - {doomed.recording_id}
+    assert scan.watermark == NOW - LOOKBACK
+
+
+@offset_pages
+def test_a_deletion_that_an_insertion_covers_up_is_noticed(scans: Make, name: str) -> None:
+    """The total at the end is that at the beginning, and yet a row was skipped in between: the list is read again."""
+    scan = scans(name)
+    recordings = fill(scan, name, 9)
+
+    def between(page: int) -> None:
+        if page == 1:
+            scan.simulator.delete(recordings[-1])
+        if page == 2:
+            scan.simulator.add(scan.account, api_of(name), created_at=NOW - 2 * DAY)
+
+    scan.between = between
+    scan.scan()
+
+    assert scan.registered >= ids(recordings[:-1])
+
+
+@offset_pages
+def test_a_list_that_never_stands_still_is_an_error_and_the_watermark_stays(scans: Make, name: str) -> None:
+    """After three restless scans all that was seen is registered, and the next poll lists again."""
+    scan = scans(name)
+    recordings = fill(scan, name, 12)
+    doomed = iter(recordings)
+    scan.between = lambda page: scan.simulator.delete(next(doomed))
+
+    with pytest.raises(ProtocolError, match="changed during each of 3 scans") as caught:
+        scan.scan()
+
+    assert (scan.watermark, caught.value.exit_code) == (None, 75)
+    assert scan.registered
+
+
+@every_provider
+def test_rows_that_arrive_while_pages_are_read_do_not_disturb(scans: Make, name: str) -> None:
+    """A busy account: new recordings shift the pages, and none of the old ones is missed."""
+    scan = scans(name)
+    recordings = fill(scan, name, 9, end=NOW - HOUR)
+
+    def between(page: int) -> None:
+        if page == 1:
+            scan.simulator.advance(timedelta(minutes=1))
+            scan.simulator.add(scan.account, api_of(name))
+
+    scan.between = between
+    scan.scan()
+
+    assert scan.registered >= ids(recordings)
+    scan.between = lambda page: None
+    scan.simulator.advance(HOUR)
+    scan.scan()
+    assert scan.registered == ids(scan.simulator.recordings(scan.account))
+
+
+# -- a filter that is ignored ------------------------------------------------------------------------------------------
+
+
+def test_an_ignored_filter_ends_early_where_the_list_is_newest_first(scans: Make) -> None:
+    """SignalWire that ignores its date filter gives all history: reading stops three days below the bound."""
+    scan = scans("signalwire", page_size=10)
+    scan.simulator.switches = Switches(signalwire_date_filter="ignored")
+    fill(scan, "signalwire", 100, end=NOW - HOUR, every=6 * HOUR)
+    scan.scan()
+    scan.simulator.clear_requests()
+
+    again = scan.scan()
+
+    assert again.registered == 0
+    assert scan.listed == 3  # of ten: the bound lies 26 h and 3 days back, four rows a day
+    assert scan.watermark == NOW - LOOKBACK
+
+
+def test_rows_out_of_order_are_read_to_the_end(scans: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the list is not newest first after all, a low page tells nothing: no early stop."""
+    monkeypatch.setattr(signalwire_module, "_bounds", lambda *_: replace(signalwire_module.Query(), order="oldest"))
+    scan = scans("signalwire", page_size=10)
+    recordings = fill(scan, "signalwire", 60, end=NOW - HOUR, every=6 * HOUR)
+    scan.ledger.advance(scan.feed, NOW - 2 * DAY, NOW)
+
+    scan.scan()
+
+    assert scan.listed == 6
+    assert scan.registered == ids(recordings)
+
+
+# -- answers that cannot be used ---------------------------------------------------------------------------------------
+
+
+@every_provider
+def test_a_page_that_leads_to_itself_is_an_error(scans: Make, name: str) -> None:
+    """A page already seen is an error, not a loop: exit 75, watermark unmoved, what was read is registered."""
+    if name == "telnyx":
+        pytest.skip("Telnyx has no next links")
+    scan = scans(name)
+    fill(scan, name, 8)
+    scan.simulator.faults.plan("page_loop", kind="list")
+
+    with pytest.raises(ProtocolError, match=r"read before|same page") as caught:
+        scan.scan()
+
+    assert (scan.watermark, caught.value.exit_code, len(scan.registered)) == (None, 75, 3)
+    assert scan.listed <= 2
+
+
+def test_an_endless_list_is_an_error(scans: Make) -> None:
+    """SignalWire's second page that leads to the second page, for ever."""
+    scan = scans("signalwire")
+    scan.simulator.switches = Switches(signalwire_repeated_next=True)
+    fill(scan, "signalwire", 12)
+    with pytest.raises(ProtocolError):
+        scan.scan()
+    assert scan.watermark is None
+    assert scan.listed <= 3
+
+
+def test_a_next_link_to_another_host_is_not_followed(scans: Make) -> None:
+    """Credentials go to the configured host alone: exit 75, watermark unmoved."""
+    scan = scans("video")
+    scan.simulator.switches = Switches(video_hostile_next=True)
+    fill(scan, "video", 8)
+
+    with pytest.raises(ProtocolError, match=r"another host, video\.twilio\.com\.example\.net") as caught:
+        scan.scan()
+
+    assert (scan.watermark, caught.value.exit_code) == (None, 75)
+
+
+def test_an_empty_page_with_a_next_link_is_not_the_end(scans: Make) -> None:
+    """Only the absence of a next link ends SignalWire's list."""
+    scan = scans("signalwire")
+    scan.simulator.switches = Switches(signalwire_empty_page=True)
+    recordings = fill(scan, "signalwire", 8)
+    scan.scan()
+    assert scan.registered == ids(recordings)
+
+
+@every_provider
+@pytest.mark.parametrize("malformed", ["no_date", "bad_date"])
+def test_a_row_that_cannot_be_read_is_quarantined_while_its_page_goes_on(
+    scans: Make, name: str, malformed: str
+) -> None:
+    """One bad row costs one row: it is kept with its body, its neighbours are registered, and it counts as open."""
+    scan = scans(name)
+    recordings = fill(scan, name, 8)
+    bad = scan.simulator.add(
+        scan.account, api_of(name), created_at=recordings[4].created_at, malformed=malformed, duration_seconds=1
+    )
+
+    assert scan.scan() == Found(listed=8, registered=8, rejected=1)
+    scan.scan()
+
+    [kept] = scan.ledger.ask.quarantined()
+    assert kept["recording_id"] == bad.recording_id
+    assert bad.recording_id in kept["body"]
+    assert scan.ledger.ask.standing("main", scan.feed.account_id).quarantined == 1
+    assert scan.watermark == NOW - LOOKBACK
+
+
+def test_an_endpoint_that_is_gone_is_a_matter_of_configuration(scans: Make) -> None:
+    """410 of a retired API version: exit 78, and what to look at."""
+    scan = scans("legacy")
+    scan.simulator.switches = Switches(legacy_retired=True)
+    with pytest.raises(EndpointRefused) as caught:
+        scan.scan()
+    assert (caught.value.exit_code, "base_url" in caught.value.hint) == (78, True)
+    assert (scan.watermark, scan.listed) == (None, 1)
+
+
+def test_an_endpoint_that_is_not_there_is_a_matter_of_configuration(
+    scans: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """404 of a list: a wrong base_url, exit 78."""
+    scan = scans("voice")
+    monkeypatch.setattr(type(scan.provider), "_account", lambda self, account_id: "/2010-04-01/Nowhere")
+    with pytest.raises(EndpointRefused):
+        scan.scan()
+    assert scan.watermark is None
+
+
+def test_the_ledger_outlives_the_scans(scans: Make, simulator: Simulator, tmp_path: Path) -> None:
+    """A scan resumes from the watermark that an earlier process left: only the lookback is listed again."""
+    scan = scans("voice", page_size=10)
+    fill(scan, "voice", 50, end=NOW - HOUR, every=2 * HOUR)
+    scan.scan()
+    scan.ledger.close()
+    scan.ledger = Ledger.open(tmp_path / "ledger.db", NOW)
+    simulator.clear_requests()
+
+    again = scan.scan()
+
+    assert (again.listed, again.registered, scan.listed) == (13, 0, 2)

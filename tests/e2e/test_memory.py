@@ -1,0 +1,25 @@
+"""Memory stays flat: a recording is streamed, whatever its size and however many are under way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.memory import MIB, MOST, bench
+
+
+@pytest.mark.parametrize(
+    ("size", "count", "workers"),
+    [(256 * MIB, 1, 8), (40 * MIB, 8, 8), (79 * MIB // 10, 16, 16)],
+    ids=["one large", "eight at once", "as many as memory would hold"],
+)
+def test_peak_memory(tmp_path: Path, size: int, count: int, workers: int) -> None:
+    """A `recvault sync` stays under 150 MiB, and every byte stands in the bucket."""
+    with bench(tmp_path, workers=workers) as prepared:
+        prepared.add(size, count)
+        measured = prepared.sync()
+        assert measured.exit_code == 0, measured.log[-2000:]
+        assert prepared.wrong() == []
+        assert 20 * MIB < measured.peak < MOST
+        assert not list((tmp_path / "spool").iterdir())

@@ -1,0 +1,78 @@
+"""What the tests of `recvault.http` share: servers on loopback, and sessions that reach them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import Any
+
+import httpx
+import pytest
+
+from recvault.http import AddressRule, Clients, Limits, MediaHead, Session, Timing
+from recvault.simulator.exchange import Request
+from recvault.simulator.wire import Server, Wire
+from recvault.stopping import Stop
+from recvault.testing import Answer, Front
+
+QUICK = Timing(tries=1, backoff_base=0.001, stall_timeout=2.0)
+AUTHORIZATION = "Basic c2VjcmV0OnNlY3JldA=="
+
+
+class Wired:
+    """Opens what a test asks for, and closes it all at its end."""
+
+    authorization = AUTHORIZATION
+
+    def __init__(self, opened: ExitStack) -> None:
+        self._opened = opened
+
+    def front(self, answer: Answer | Callable[[Request], Answer] = Answer()) -> Front:  # noqa: B008 - frozen
+        """A server of honest HTTP."""
+        return self._opened.enter_context(Front(answer if callable(answer) else lambda request: answer))
+
+    def raw(self, answer: Callable[[Wire, Request], bool]) -> str:
+        """A server that writes what it likes; its origin."""
+        server = Server(0, answer)
+        server.start()
+        self._opened.callback(server.stop)
+        return f"http://127.0.0.1:{server.port}"
+
+    def limits(self, requests_per_second: float = 100_000, max_concurrency: int = 32) -> Limits:
+        limits = Limits(requests_per_second, max_concurrency)
+        self._opened.callback(limits.close)
+        return limits
+
+    def clients(self, base_url: str, media_hosts: tuple[str, ...] = (), read_seconds: float = 2.0) -> Clients:
+        clients = Clients(AddressRule.of(base_url, media_hosts), read_seconds)
+        self._opened.callback(clients.close)
+        return clients
+
+    def session(
+        self,
+        base_url: str,
+        *,
+        hosts: tuple[str, ...] = (),
+        stop: Any = None,
+        limits: Limits | None = None,
+        **timing: Any,
+    ) -> Session:
+        chosen = replace(QUICK, **timing)
+        clients = self.clients(base_url, hosts, chosen.stall_timeout)
+        return Session(base_url, AUTHORIZATION, clients, limits or self.limits(), stop or Stop(), chosen)
+
+
+def get(url: str) -> httpx.Request:
+    return httpx.Request("GET", url)
+
+
+def read(head: MediaHead, chunks: Iterator[bytes]) -> bytes:
+    """Receive media, as `Session.download` wants it."""
+    return b"".join(chunks)
+
+
+@pytest.fixture
+def wired() -> Iterator[Wired]:
+    with ExitStack() as opened:
+        yield Wired(opened)

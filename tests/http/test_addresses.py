@@ -1,0 +1,209 @@
+"""Where a request may go."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+import httpcore
+import httpx
+import pytest
+
+from recvault.errors import RecvaultError, Unavailable, UnsafeAddress
+from recvault.http import AddressRule
+from recvault.http.addresses import GuardedBackend
+from recvault.testing import Answer
+
+from .conftest import get, read
+
+PRIVATE = [
+    "10.0.0.1",
+    "172.16.0.1",
+    "192.168.1.1",
+    "127.0.0.1",
+    "127.9.9.9",
+    "0.0.0.0",
+    "169.254.169.254",
+    "100.100.100.200",
+    "168.63.129.16",
+    "192.0.0.192",
+    "198.18.0.1",
+    "224.0.0.1",
+    "255.255.255.255",
+    "::1",
+    "::",
+    "::7f00:1",
+    "fd00:ec2::254",
+    "fe80::1",
+    "fe80::1%eth0",
+    "fec0::1",
+    "ff02::1",
+    "2001:db8::1",
+    "::ffff:127.0.0.1",
+    "::ffff:a9fe:a9fe",
+    "64:ff9b::a9fe:a9fe",
+    "64:ff9b:1::a9fe:a9fe",
+    "2002:a9fe:a9fe::1",
+    "2002:7f00:1::1",
+    "2001:0:a9fe:a9fe::1",
+]
+PUBLIC = [
+    "93.184.216.34",
+    "2606:2800:220:1:248:1893:25c8:1946",
+    "::ffff:8.8.8.8",
+    "64:ff9b::808:808",
+    "2002:808:808::1",
+]
+
+
+class Network:
+    """A name service and a wire that only take notes."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *answers: list[str]) -> None:
+        self._answers = list(answers)
+        self.connected: list[str] = []
+        monkeypatch.setattr(socket, "getaddrinfo", self._resolve)
+        monkeypatch.setattr(httpcore.SyncBackend, "connect_tcp", self._connect)
+
+    def _resolve(self, host: str, port: int, **_: Any) -> list[Any]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (each, port)) for each in self._answers.pop(0)]
+
+    def _connect(self, address: str, *_: Any) -> Any:
+        self.connected.append(address)
+        raise httpcore.ConnectError("nobody is there")
+
+
+def backend(*media_hosts: str) -> GuardedBackend:
+    return GuardedBackend(AddressRule.of("https://api.example", media_hosts))
+
+
+@pytest.mark.parametrize("address", PRIVATE)
+def test_no_connection_to_a_private_address(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    """A name that leads to a private, local, metadata or disguised address is not connected to."""
+    network = Network(monkeypatch, [address])
+    with pytest.raises(UnsafeAddress, match="media_hosts"):
+        backend().connect_tcp("media.example", 443)
+    assert network.connected == []
+
+
+@pytest.mark.parametrize("address", PUBLIC)
+def test_public_addresses_are_connected_to(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    """The public internet is open, by either protocol and through translators."""
+    network = Network(monkeypatch, [address])
+    with pytest.raises(httpcore.ConnectError):
+        backend().connect_tcp("media.example", 443)
+    assert [address] == network.connected
+
+
+@pytest.mark.parametrize(
+    ("listed", "permitted"),
+    [
+        ("media.example", True),
+        ("MEDIA.example", True),
+        ("media.example:443", True),
+        ("media.example:444", False),
+        ("example", False),
+        ("other.example", False),
+    ],
+)
+def test_listed_hosts_are_the_operators_choice(monkeypatch: pytest.MonkeyPatch, listed: str, permitted: bool) -> None:
+    """A host in media_hosts may be private: by its name for every port, or with a port for that alone."""
+    network = Network(monkeypatch, ["10.0.0.1"])
+    with pytest.raises(httpcore.ConnectError if permitted else UnsafeAddress):
+        backend(listed).connect_tcp("media.example", 443)
+    assert network.connected == (["10.0.0.1"] if permitted else [])
+
+
+def test_a_name_is_resolved_once_a_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name that resolves publicly to be checked and privately to be used gets one resolution, for both."""
+    network = Network(monkeypatch, ["93.184.216.34"], ["127.0.0.1"])
+    with pytest.raises(httpcore.ConnectError):
+        backend().connect_tcp("media.example", 443)
+    with pytest.raises(UnsafeAddress):
+        backend().connect_tcp("media.example", 443)
+    assert network.connected == ["93.184.216.34"]
+
+
+def test_of_mixed_addresses_only_the_public_are_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name with private and public addresses is connected to the public ones, each in turn."""
+    network = Network(monkeypatch, ["10.0.0.1", "93.184.216.34", "::1", "93.184.216.35"])
+    with pytest.raises(httpcore.ConnectError):
+        backend().connect_tcp("media.example", 443)
+    assert network.connected == ["93.184.216.34", "93.184.216.35"]
+
+
+@pytest.mark.parametrize("error", [socket.gaierror("no such name"), UnicodeError("label too long")])
+def test_a_name_without_an_address_is_tried_again_later(
+    wired: Any, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """A name that does not resolve now is no fault of the recording: it is unavailable."""
+    home = wired.front()
+    session = wired.session(home.origin)
+
+    def fail(*_: Any, **__: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr(socket, "getaddrinfo", fail)
+    with pytest.raises(Unavailable):
+        session.send(get(home.origin))
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        "http://media.example/a.wav",
+        "http://93.184.216.34/a.wav",
+        "http://10.0.0.1/a.wav",
+        "http://localhost.example/a.wav",
+        "ftp://media.example/a.wav",
+        "file:///etc/passwd",
+        "https://127.0.0.1:1/a.wav",
+        "https://10.0.0.1/a.wav",
+        "https://169.254.169.254/latest/meta-data",
+        "https://[::1]:1/a.wav",
+        "https://[::ffff:169.254.169.254]/a.wav",
+        "https://[64:ff9b::a9fe:a9fe]/a.wav",
+        "https://[fd00:ec2::254]/a.wav",
+        "https://2130706433/a.wav",
+        "https://0x7f.1/a.wav",
+    ],
+)
+def test_a_redirect_leads_nowhere_unsafe(wired: Any, location: str) -> None:
+    """Plain http goes to loopback alone, and a redirect to a private address, however written, is not followed."""
+    home = wired.front(Answer(status=302, headers=(("Location", location),)))
+    with pytest.raises(UnsafeAddress):
+        wired.session(home.origin).download(get(home.origin), read)
+    assert len(home.seen) == 1
+
+
+def test_loopback_must_be_listed_too(wired: Any) -> None:
+    """Another daemon on this machine is reached by a redirect only where its host, or host and port, is listed."""
+    other = wired.front(Answer(body=b"media"))
+    home = wired.front(Answer(status=302, headers=(("Location", f"{other.origin}/a.wav"),)))
+    with pytest.raises(UnsafeAddress):
+        wired.session(home.origin).download(get(home.origin), read)
+    with pytest.raises(UnsafeAddress):
+        wired.session(home.origin, hosts=("127.0.0.1:1",)).download(get(home.origin), read)
+    assert other.seen == []
+    for listed in ("127.0.0.1", other.host):
+        assert wired.session(home.origin, hosts=(listed,)).download(get(home.origin), read) == b"media"
+
+
+def test_refused_addresses_use_up_no_connection(wired: Any) -> None:
+    """After many refused addresses the same client still connects: the pool has lost nothing."""
+    away = Answer(status=302, headers=(("Location", "https://127.0.0.1:1/a.wav"),))
+    home = wired.front(lambda request: away if request.path == "/away" else Answer(body=b"media"))
+    session = wired.session(home.origin)
+    for _ in range(12):
+        with pytest.raises(UnsafeAddress):
+            session.download(get(f"{home.origin}/away"), read)
+    assert session.download(get(home.origin), read) == b"media"
+
+
+def test_the_guard_is_in_every_client(wired: Any) -> None:
+    """The transport that the clients use checks each connection: whatever httpx lays out, ours is the pool."""
+    client = wired.clients("https://api.example").get()
+    with pytest.raises(UnsafeAddress):
+        client.get("https://127.0.0.1:1/")
+    with pytest.raises((RecvaultError, httpx.TransportError)):
+        client.get("https://[::1]:1/")

@@ -1,0 +1,187 @@
+"""Bodies that are whole, and those that are not: short, slow, encoded, endless."""
+
+from __future__ import annotations
+
+import gzip
+import time
+import zlib
+from collections.abc import Iterator
+from itertools import chain, repeat
+from typing import Any
+
+import httpx
+import pytest
+
+from recvault.errors import Interrupted, MediaRejected, ProtocolError, Refused, Unavailable
+from recvault.http import MediaHead, bodies
+from recvault.simulator.exchange import Request
+from recvault.simulator.wire import Wire
+from recvault.stopping import Stop
+from recvault.testing import Answer
+
+from .conftest import get, read
+
+MEDIA = bytes(range(256)) * 64
+
+
+def dripping(head: bytes, drops: list[bytes], seconds: float) -> Any:
+    """Write a head, then drop after drop with a pause before each."""
+
+    def answer(wire: Wire, request: Request) -> bool:
+        wire.send(b"HTTP/1.1 200 OK\r\n" + head + b"\r\n\r\n")
+        for drop in drops:
+            wire.pause(seconds)
+            wire.send(drop)
+        return False
+
+    return answer
+
+
+def encoded(body: bytes, *codings: str) -> Answer:
+    return Answer(headers=(("Content-Encoding", ", ".join(codings)),), body=body)
+
+
+def test_media_come_as_they_are(wired: Any) -> None:
+    """Media are asked for without encoding and come byte for byte, with their length and their address."""
+    home = wired.front(Answer(body=MEDIA))
+
+    def receive(head: MediaHead, chunks: Iterator[bytes]) -> tuple[str, int | None, bytes]:
+        return head.url, head.length, b"".join(chunks)
+
+    plain = httpx.Request("GET", f"{home.origin}/a.wav?Signature=s#f", headers={"Accept-Encoding": "br, gzip"})
+    assert wired.session(home.origin).download(plain, receive) == (f"{home.origin}/a.wav", len(MEDIA), MEDIA)
+    assert home.seen[0].headers["accept-encoding"] == "identity"
+
+
+@pytest.mark.parametrize("came", [0, 1, len(MEDIA) - 1])
+def test_a_short_body_is_no_body(wired: Any, came: int) -> None:
+    """Media that end before their Content-Length are an error, to the last byte."""
+    home = wired.front(Answer(body=MEDIA[:came], claimed=len(MEDIA)))
+    with pytest.raises(Unavailable):
+        wired.session(home.origin).download(get(home.origin), read)
+
+
+def test_chunked_media_that_break_off_are_an_error(wired: Any) -> None:
+    """Without the last chunk, a chunked body has not ended."""
+    base_url = wired.raw(dripping(b"Transfer-Encoding: chunked", [b"3\r\nabc\r\n"], 0))
+    with pytest.raises(Unavailable):
+        wired.session(base_url).download(get(base_url), read)
+
+
+def test_a_short_body_is_asked_for_again(wired: Any) -> None:
+    """The next try starts anew: the receiver never sees bytes of two tries as one."""
+    answers = [Answer(body=MEDIA[:9], claimed=len(MEDIA)), Answer(body=MEDIA)]
+    home = wired.front(lambda request: answers.pop(0))
+    assert wired.session(home.origin, tries=2).download(get(home.origin), read) == MEDIA
+
+
+@pytest.mark.parametrize("status", [201, 202, 204, 206])
+def test_only_200_is_media(wired: Any, status: int) -> None:
+    """Another success than 200 holds no whole media: nobody asked for a part."""
+    home = wired.front(Answer(status=status, body=b"" if status == 204 else MEDIA))
+    with pytest.raises(Unavailable, match=str(status)):
+        wired.session(home.origin).download(get(home.origin), read)
+
+
+def test_encoded_media_are_refused(wired: Any) -> None:
+    """A gzip body where media are due is not what was asked for, and its length proves nothing."""
+    home = wired.front(encoded(gzip.compress(MEDIA), "gzip"))
+    with pytest.raises(MediaRejected, match="encoded"):
+        wired.session(home.origin).download(get(home.origin), read)
+
+
+def test_a_stall_ends(wired: Any) -> None:
+    """Media that fall silent are given up after the time that is configured."""
+    base_url = wired.raw(dripping(b"Content-Length: 9", [b"a", b"b"], 0.4))
+    begun = time.monotonic()
+    with pytest.raises(Unavailable, match="in time"):
+        wired.session(base_url, stall_timeout=0.2).download(get(base_url), read)
+    assert time.monotonic() - begun < 0.7
+
+
+def test_a_drip_is_a_stall(wired: Any) -> None:
+    """A byte now and then resets httpx's clock and not ours: slower than min_rate is a stall."""
+    base_url = wired.raw(dripping(b"Content-Length: 999", list(repeat(b"a", 60)), 0.05))
+    with pytest.raises(Unavailable, match="stall"):
+        wired.session(base_url, stall_timeout=0.3, min_rate=100).download(get(base_url), read)
+
+
+def test_slow_is_not_a_stall(wired: Any) -> None:
+    """A body that is slow but faster than min_rate comes whole, however long it takes."""
+    base_url = wired.raw(dripping(b"Content-Length: 800", list(repeat(b"a" * 100, 8)), 0.05))
+    assert len(wired.session(base_url, stall_timeout=0.1, min_rate=100).download(get(base_url), read)) == 800
+
+
+def test_a_stop_that_is_enforced_ends_a_body(wired: Any) -> None:
+    """When the drain is over, a body under way is left where it is."""
+    stop = Stop()
+
+    def receive(head: MediaHead, chunks: Iterator[bytes]) -> bytes:
+        stop.enforced.set()
+        return b"".join(chunks)
+
+    home = wired.front(Answer(body=MEDIA))
+    with pytest.raises(Interrupted):
+        wired.session(home.origin, stop=stop).download(get(home.origin), receive)
+
+
+def test_an_api_answer_has_a_deadline(wired: Any) -> None:
+    """An API's answer that drips is given up, though each byte is in time."""
+    base_url = wired.raw(dripping(b"Content-Length: 999", list(repeat(b"a", 60)), 0.05))
+    begun = time.monotonic()
+    with pytest.raises(Unavailable, match="to answer"):
+        wired.session(base_url, reply_deadline=0.3).send(get(base_url))
+    assert time.monotonic() - begun < 1.5
+
+
+def test_an_errors_body_has_a_deadline_too(wired: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error whose text drips is told by its status and what came of it."""
+    monkeypatch.setattr(bodies, "_ERROR_SECONDS", 0.2)
+
+    def answer(wire: Wire, request: Request) -> bool:
+        wire.send(b"HTTP/1.1 400 No\r\nContent-Length: 9999\r\n\r\n")
+        for drop in chain([b'{"message": "'], repeat(b"a", 60)):
+            wire.pause(0.05)
+            wire.send(drop)
+        return False
+
+    base_url = wired.raw(answer)
+    begun = time.monotonic()
+    with pytest.raises(Refused, match="400"):
+        wired.session(base_url).send(get(base_url))
+    assert time.monotonic() - begun < 1.5
+
+
+@pytest.mark.parametrize("answer", [encoded(gzip.compress(b'{"a": 1}'), "gzip"), Answer(body=b'{"a": 1}')])
+def test_json_may_come_compressed(wired: Any, answer: Answer) -> None:
+    """gzip is offered to the API, and its answer reads the same with it and without."""
+    home = wired.front(answer)
+    assert wired.session(home.origin).send(get(home.origin)).json() == {"a": 1}
+    assert home.seen[0].headers["accept-encoding"] == "gzip"
+
+
+@pytest.mark.parametrize("body", [b"no gzip at all", gzip.compress(b"{}" * 99)[:20]])
+def test_a_broken_encoding_is_no_answer(wired: Any, body: bytes) -> None:
+    """What cannot be unpacked is an answer that cannot be used, never a crash nor half a page."""
+    home = wired.front(encoded(body, "gzip"))
+    with pytest.raises(Unavailable):
+        wired.session(home.origin).send(get(home.origin)).json()
+
+
+def test_a_bomb_is_refused(wired: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A small body that unfolds to a large one is refused at the limit; so is a large one as it is."""
+    monkeypatch.setattr(bodies, "_MOST_REPLY", 1 << 20)
+    for answer in (encoded(gzip.compress(bytes(2 << 20)), "gzip"), Answer(body=bytes(2 << 20))):
+        home = wired.front(answer)
+        with pytest.raises(ProtocolError, match="more than"):
+            wired.session(home.origin).send(get(home.origin))
+
+
+@pytest.mark.parametrize("codings", [("gzip", "gzip"), ("br",), ("zstd",), ("gzip", "deflate")])
+@pytest.mark.parametrize("status", [200, 400])
+def test_a_stack_of_encodings_is_not_unpacked(wired: Any, codings: tuple[str, ...], status: int) -> None:
+    """gzip within gzip unfolds a thousandfold twice: it is refused unread, in an error's body too."""
+    body = zlib.compress(gzip.compress(b"{}"))
+    home = wired.front(Answer(status=status, headers=encoded(body, *codings).headers, body=body))
+    with pytest.raises(ProtocolError if status == 200 else Refused):
+        wired.session(home.origin).send(get(home.origin))

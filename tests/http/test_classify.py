@@ -1,0 +1,122 @@
+"""What an answer's status, headers and body mean."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import httpx
+import pytest
+
+from recvault.errors import CredentialsRefused, MediaExpired, NotFound, RecvaultError, Refused, Unavailable
+from recvault.http.classify import describe, error_for, retry_after
+
+SAMPLES = Path(__file__).parent.parent / "data" / "samples"
+DATE = "Mon, 13 May 2024 09:00:00 GMT"
+NOON = 1715590800  # DATE as Unix time
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({"retry-after": "7"}, 7.0),
+        ({"retry-after": "0"}, 0.0),
+        ({"retry-after": "1.5"}, 1.5),
+        ({"retry-after": "Mon, 13 May 2024 09:00:30 GMT", "date": DATE}, 30.0),
+        ({"retry-after": "Mon, 13 May 2024 08:00:00 GMT", "date": DATE}, 0.0),
+        ({"retry-after": "Mon, 13 May 2024 09:00:30 GMT"}, None),
+        ({"retry-after-ms": "250", "retry-after": "9"}, 0.25),
+        ({"x-ratelimit-reset": "12", "x-ratelimit-remaining": "0"}, 12.0),
+        ({"x-ratelimit-reset": "12"}, 12.0),
+        ({"x-ratelimit-reset": "12", "x-ratelimit-remaining": "3"}, None),
+        ({"x-ratelimit-reset": str(NOON + 45), "x-ratelimit-remaining": "0", "date": DATE}, 45.0),
+        ({"x-ratelimit-reset": str(NOON + 45), "x-ratelimit-remaining": "0"}, None),
+        ({}, None),
+    ],
+)
+def test_what_a_provider_asks_us_to_wait(headers: dict[str, str], expected: float | None) -> None:
+    """Retry-After in both forms and a rate limit's reset in both, by the provider's clock and never by ours."""
+    assert expected == retry_after(httpx.Headers(headers))
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["", "soon", "-5", "nan", "inf", "1e999", "Mon, 01 Jan 99999999999999999999 00:00:00 GMT", "Mon, 99 Foo", "\xff"],
+)
+def test_a_strange_wait_is_none(said: str) -> None:
+    """What cannot be read as a time to wait is no time to wait, and no crash."""
+    for name in ("retry-after", "retry-after-ms", "x-ratelimit-reset"):
+        assert retry_after(httpx.Headers({name.encode(): said.encode(), b"date": DATE.encode()})) is None
+    assert retry_after(httpx.Headers({b"retry-after": DATE.encode(), b"date": said.encode()})) is None
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (b'{"code": 20404, "message": "not found", "more_info": "https://x", "status": 404}', "20404 not found"),
+        (b"<TwilioResponse><RestException><Code>20404</Code><Message>gone</Message></RestException></TwilioResponse>",
+         "20404 gone"),
+        (b"<Error><Code>AccessDenied</Code><Message>Request has expired</Message></Error>",
+         "AccessDenied Request has expired"),
+        (b'{"errors": [{"code": "10005", "title": "Resource not found", "detail": "no such"}]}', "10005 no such"),
+        (b'{"errors": [{"title": "Resource not found"}]}', "Resource not found"),
+        (b'{"errors": ["too many"]}', "too many"),
+        (b'{"type": "about:blank", "title": "Too Many Requests", "detail": "slow down", "status": 429}', "slow down"),
+        (b'{"errors": []}', ""),
+        (b"<html><body><h1>Bad Gateway</h1></body></html>", ""),
+        (b"", ""),
+        (b"[]", ""),
+        (b"\xff\xfe\x00", ""),
+        (b"[" * 4096, ""),
+    ],
+)  # fmt: skip
+def test_a_providers_own_words(body: bytes, expected: str) -> None:
+    """Every vendor's error format gives its code and its message; what is none gives nothing, and no crash."""
+    assert expected == describe(body)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "telnyx_error_401.json",
+        "telnyx_error_404.json",
+        "telnyx_error_429.json",
+        "twilio_2008_error_404.xml",
+        "twilio_2010_media_404_real.xml",
+        "twilio_error_401_20003.json",
+    ],
+)
+def test_captured_errors_are_told(name: str) -> None:
+    """The captured errors of the services give one line each."""
+    told = describe((SAMPLES / name).read_bytes())
+    assert told
+    assert told.isprintable()
+
+
+def test_an_error_is_one_line_without_secrets() -> None:
+    """Line ends, escapes of a terminal and the query of a URL that is repeated do not come out; nor a whole page."""
+    signed = "https://media.example/a.wav?X-Amz-Signature=s3cr3t&X-Amz-Date=1"
+    body = b'{"code": 1, "message": "no\\n\\u001b[31m ' + signed.encode() + b' /v1/a?token=s3cr3t here"}'
+    assert describe(body) == "1 no [31m https://media.example/a.wav /v1/a here"
+    assert len(describe(b'{"message": "' + b"long " * 500 + b'"}')) == 200
+
+
+@pytest.mark.parametrize(
+    "status", [400, 401, 403, 404, 405, 408, 409, 410, 416, 418, 422, 425, 429, 451, 500, 503, 599]
+)
+def test_one_table_for_every_status(status: int) -> None:
+    """At home 401 and 403 concern the credentials; elsewhere they concern the signature; what is unknown is retried."""
+    expected: dict[int, tuple[type[RecvaultError], type[RecvaultError]]] = {
+        400: (Refused, MediaExpired),
+        401: (CredentialsRefused, MediaExpired),
+        403: (CredentialsRefused, MediaExpired),
+        404: (NotFound, NotFound),
+        405: (Refused, Unavailable),
+        410: (NotFound, NotFound),
+        416: (Refused, Unavailable),
+        422: (Refused, Unavailable),
+    }
+    met = [
+        error_for(status, at_home=at_home, where="host", detail="why", retry_after=None) for at_home in (True, False)
+    ]
+    assert expected.get(status, (Unavailable, Unavailable)) == tuple(type(error) for error in met)
+    assert all(f"host answered {status}: why" in str(error) for error in met)

@@ -1,0 +1,384 @@
+"""Tries and waits, circuits and redirects, pages, and what an error may say."""
+
+from __future__ import annotations
+
+import threading
+import time
+import traceback
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import pytest
+
+from recvault import __version__
+from recvault.errors import (
+    CredentialsRefused,
+    Interrupted,
+    MediaExpired,
+    NotFound,
+    ProtocolError,
+    RecvaultError,
+    Refused,
+    Unavailable,
+)
+from recvault.models import ACCOUNT, Window
+from recvault.providers.base import Reply
+from recvault.providers.telnyx import Telnyx
+from recvault.simulator import Simulator
+from recvault.simulator.exchange import Request
+from recvault.simulator.wire import Wire
+from recvault.stopping import Stop
+from recvault.testing import Answer, Front
+
+from .conftest import AUTHORIZATION, get, read
+
+SIGNED = "/a.wav?X-Amz-Credential=AKIAKEY&X-Amz-Signature=s3cr3t"
+
+
+class Sleepless(Stop):
+    """A stop that takes notes of waits instead of waiting."""
+
+    __slots__ = ("slept",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        object.__setattr__(self, "slept", [])
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+
+
+def redirect(url: str, status: int = 302, *more: tuple[str, str]) -> Answer:
+    return Answer(status=status, headers=(("Location", url), *more))
+
+
+# -- tries and waits ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504, 599])
+def test_what_is_unavailable_is_tried_again(wired: Any, status: int) -> None:
+    """A passing trouble costs a try, not the request."""
+    answers = [Answer(status=status), Answer(status=status), Answer(body=b"{}")]
+    home = wired.front(lambda request: answers.pop(0))
+    session = wired.session(home.origin, stop=Sleepless(), tries=3)
+    assert session.send(get(home.origin)).body == b"{}"
+    assert session.requests == 3
+
+
+@pytest.mark.parametrize(("status", "kind"), [(400, Refused), (404, NotFound), (410, NotFound), (422, Refused)])
+def test_what_is_refused_is_asked_once(wired: Any, status: int, kind: type[RecvaultError]) -> None:
+    """Asking again alike would change nothing."""
+    home = wired.front(Answer(status=status))
+    with pytest.raises(kind):
+        wired.session(home.origin, stop=Sleepless(), tries=5).send(get(home.origin))
+    assert len(home.seen) == 1
+
+
+def test_waits_are_jittered_and_bounded(wired: Any) -> None:
+    """Full jitter: between nothing and a bound that doubles up to the most, and never the same twice."""
+    stop, home = Sleepless(), wired.front(Answer(status=503))
+    with pytest.raises(Unavailable):
+        wired.session(home.origin, stop=stop, tries=8, backoff_base=1.0, backoff_most=10.0).send(get(home.origin))
+    bounds = [1, 2, 4, 8, 10, 10, 10]
+    assert len(bounds) == len(stop.slept) == len(set(stop.slept))
+    assert all(0 <= slept <= bound for slept, bound in zip(stop.slept, bounds, strict=True))
+
+
+def test_a_provider_is_given_the_time_it_asks_for(wired: Any) -> None:
+    """Retry-After is the least wait, with jitter on top, so that a fleet does not return in one instant."""
+    stop, home = Sleepless(), wired.front(Answer(status=429, headers=(("Retry-After", "5"),)))
+    with pytest.raises(Unavailable) as caught:
+        wired.session(home.origin, stop=stop, tries=4, backoff_base=1.0, backoff_most=10.0).send(get(home.origin))
+    assert caught.value.retry_after == 5.0
+    assert len(stop.slept) == 3
+    assert all(5 <= slept <= 5 + bound for slept, bound in zip(stop.slept, (1, 2, 4), strict=True))
+
+
+def test_too_long_a_wait_is_left_to_a_later_pass(wired: Any) -> None:
+    """A provider that asks for more than we wait here is not asked again now; the wait is told."""
+    home = wired.front(Answer(status=503, headers=(("Retry-After", "3600"),)))
+    with pytest.raises(Unavailable) as caught:
+        wired.session(home.origin, stop=Sleepless(), tries=5, backoff_most=30.0).send(get(home.origin))
+    assert (caught.value.retry_after, len(home.seen)) == (3600.0, 1)
+
+
+def test_a_stop_cuts_a_wait_short(wired: Any) -> None:
+    """A stop that is asked for ends the wait between two tries at once."""
+    stop, home = Stop(), wired.front(Answer(status=503, headers=(("Retry-After", "20"),)))
+    timer = threading.Timer(0.1, stop.asked.set)
+    timer.start()
+    begun = time.monotonic()
+    with pytest.raises(Interrupted):
+        wired.session(home.origin, stop=stop, tries=5, backoff_most=30.0).send(get(home.origin))
+    timer.join()
+    assert time.monotonic() - begun < 1.0
+
+
+# -- circuits ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_refused_credentials_open_one_circuit(wired: Any, status: int) -> None:
+    """After a 401 or 403 this session asks no more, and only this one; after a while it asks again."""
+    answers = [Answer(status=status)]
+    home = wired.front(lambda request: answers.pop() if answers else Answer())
+    limits = wired.limits()
+    refused, other = (wired.session(home.origin, limits=limits, tries=5, circuit=0.2) for _ in range(2))
+    for _ in range(3):
+        with pytest.raises(CredentialsRefused):
+            refused.send(get(home.origin))
+    assert len(home.seen) == 1
+    assert other.send(get(home.origin)).status == 200
+    time.sleep(0.25)
+    assert refused.send(get(home.origin)).status == 200
+
+
+@pytest.mark.parametrize("status", [400, 401, 403])
+def test_a_media_hosts_refusal_is_no_refusal_of_credentials(wired: Any, status: int) -> None:
+    """A signed address that is refused has expired; the account is asked on."""
+    host = wired.front(Answer(status=status))
+    home = wired.front(lambda request: redirect(host.origin + SIGNED) if request.path == "/media" else Answer())
+    session = wired.session(home.origin, hosts=(host.host,))
+    with pytest.raises(MediaExpired):
+        session.download(get(f"{home.origin}/media"), read)
+    assert session.send(get(home.origin)).status == 200
+
+
+# -- where credentials go ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_credentials_stay_at_home(wired: Any, status: int) -> None:
+    """Another port is another origin: no Authorization and no cookie goes there, and back home it goes again."""
+    ways: dict[str, Answer] = {}
+    host = wired.front(lambda request: ways[request.path])
+    home = wired.front(lambda request: ways[request.path])
+    cookie = ("Set-Cookie", "session=s3cr3t; Path=/")
+    ways |= {
+        "/1": redirect(f"{host.origin}/2", status, cookie),
+        "/2": redirect(f"{home.origin}/3", status, cookie),
+        "/3": Answer(body=b"media"),
+    }
+    session = wired.session(home.origin, hosts=(host.host,))
+    assert session.download(get(f"{home.origin}/1"), read) == b"media"
+    assert [each.headers.get("authorization") for each in home.seen] == [AUTHORIZATION] * 2
+    assert [each.headers.get("authorization") for each in host.seen] == [None]
+    assert not any("cookie" in each.headers for each in (*home.seen, *host.seen))
+    assert [home.host, host.host] == [home.seen[0].headers["host"], host.seen[0].headers["host"]]
+
+
+def test_a_requests_own_credentials_are_dropped(wired: Any) -> None:
+    """What a provider's request, a redirect or an address claims to be credentials is not sent, home or away."""
+    host = wired.front(Answer(body=b"media"))
+    home = wired.front(redirect(f"http://eve:pw@{host.host}/a.wav"))
+    request = httpx.Request("GET", home.origin, headers={"Authorization": "Basic other", "Cookie": "a=b"})
+    heads: list[str] = []
+    wired.session(home.origin, hosts=(host.host,)).download(request, lambda head, chunks: heads.append(head.url))
+    assert home.seen[0].headers["authorization"] == AUTHORIZATION
+    assert not {"authorization", "cookie"} & host.seen[0].headers.keys()
+    assert "cookie" not in home.seen[0].headers
+    assert heads == [f"{host.origin}/a.wav"]
+
+
+def test_requests_say_who_asks(wired: Any) -> None:
+    """The User-Agent names us and our version, to the API and to media hosts."""
+    host = wired.front(Answer(body=b"media"))
+    home = wired.front(redirect(host.origin))
+    wired.session(home.origin, hosts=(host.host,)).download(get(home.origin), read)
+    agents = {each.headers.get("user-agent") for each in (*home.seen, *host.seen)}
+    assert {f"recvault/{__version__}"} == agents
+
+
+# -- redirects ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_redirect_loop_ends(wired: Any) -> None:
+    """A redirect to itself is followed a few times, and is an error then."""
+    home = wired.front(redirect("/again"))
+    with pytest.raises(ProtocolError, match="redirected more than"):
+        wired.session(home.origin).download(get(home.origin), read)
+    assert len(home.seen) == 5
+
+
+@pytest.mark.parametrize("location", ["http://[::1", "http://host:port/", "https://x:99999/", "http://a b/\x7f"])
+def test_a_redirect_to_no_url_is_an_error(wired: Any, location: str) -> None:
+    """A Location that is no URL is an answer that cannot be used, not a crash."""
+    home = wired.front(redirect(location))
+    with pytest.raises(RecvaultError):
+        wired.session(home.origin).download(get(home.origin), read)
+
+
+@pytest.mark.parametrize("status", [300, 304, 302])
+def test_a_redirect_without_a_location_is_no_success(wired: Any, status: int) -> None:
+    """A 3xx that leads nowhere is neither media nor a page."""
+    home = wired.front(Answer(status=status, body=b"" if status == 304 else b"{}"))
+    with pytest.raises(Unavailable, match=str(status)):
+        wired.session(home.origin).send(get(home.origin))
+
+
+def test_the_api_is_not_taken_from_another_host(wired: Any) -> None:
+    """A page that another host serves is no page: its rows could be anybody's."""
+    host = wired.front(Answer(body=b"{}"))
+    home = wired.front(redirect(host.origin))
+    with pytest.raises(ProtocolError, match="another host"):
+        wired.session(home.origin, hosts=(host.host,)).send(get(home.origin))
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_deletion_is_not_redirected(wired: Any, status: int) -> None:
+    """A DELETE that is answered with a redirect has deleted nothing: a GET of what it leads to would say 200."""
+    home = wired.front(lambda request: redirect("/b", status) if request.path == "/a" else Answer())
+    with pytest.raises(ProtocolError, match="DELETE"):
+        wired.session(home.origin).send(httpx.Request("DELETE", f"{home.origin}/a"))
+    assert [each.method for each in home.seen] == ["DELETE"]
+
+
+# -- pages -------------------------------------------------------------------------------------------------------------
+
+
+def counted(reply: Reply) -> tuple[int, httpx.URL | None]:
+    page = reply.json()
+    following = page.get("next")
+    return page["rows"], httpx.URL(following) if following else None
+
+
+def book(front: Front, **following: str) -> dict[str, Answer]:
+    rows = {f"/{name}": f'{{"rows": 1, "next": "{link and front.origin + link}"}}' for name, link in following.items()}
+    return {path: Answer(body=body.encode()) for path, body in rows.items()}
+
+
+@pytest.mark.parametrize("back", ["/a", "/b", "/c"])
+def test_a_page_seen_before_is_an_error(wired: Any, back: str) -> None:
+    """A next link to any page that was read, its own included, is no endless list."""
+    pages: dict[str, Answer] = {}
+    home = wired.front(lambda request: pages[request.path])
+    pages |= book(home, a="/b", b="/c", c=back)
+    with pytest.raises(ProtocolError, match="read before"):
+        list(wired.session(home.origin).follow(get(f"{home.origin}/a"), counted))
+    assert len(home.seen) == 3
+
+
+def test_a_list_that_does_not_turn_its_pages_is_an_error(wired: Any) -> None:
+    """A service that ignores the page's number gives the same rows for each: they are not taken for a list."""
+    with Simulator(seed=3) as simulator:
+        account = simulator.add_account("telnyx")
+        simulator.populate(account, "telnyx", count=600, every=timedelta(seconds=1))
+        session = wired.session(simulator.base_url)
+        session.authorization = account.authorization
+        provider = Telnyx(simulator.base_url, "main")
+        first = provider.list_request(Window(), ACCOUNT)
+        assert [len(page.recordings) for page, _ in session.pages(provider, first)] == [250, 250, 100]
+        body = session.send(first).body
+        home = wired.front(Answer(body=body))
+        stuck = Telnyx(home.origin, "main")
+        with pytest.raises(ProtocolError, match="same page twice"):
+            list(wired.session(home.origin).pages(stuck, stuck.list_request(Window(), ACCOUNT)))
+
+
+def test_a_page_that_cannot_be_read_is_asked_for_again(wired: Any) -> None:
+    """HTML of a gateway in a page's place costs a try; the pages before it are not read twice."""
+    pages: dict[str, Answer] = {}
+    troubles = [Answer(body=b"<html>"), Answer(status=502), Answer(body=b'{"rows":')]
+
+    def answer(request: Request) -> Answer:
+        return troubles.pop() if request.path == "/b" and troubles else pages[request.path]
+
+    home = wired.front(answer)
+    pages |= book(home, a="/b", b="")
+    session = wired.session(home.origin, stop=Sleepless(), tries=5)
+    assert list(session.follow(get(f"{home.origin}/a"), counted)) == [1, 1]
+    assert [each.path for each in home.seen] == ["/a", "/b", "/b", "/b", "/b"]
+
+
+@pytest.mark.parametrize(
+    "link", ["https://127.0.0.1/b", "http://localhost/b", "http://127.0.0.1:1/b", "https://e.example/b"]
+)
+def test_a_next_page_elsewhere_is_not_read(wired: Any, link: str) -> None:
+    """Another scheme, host or port in a next link is an error, before any request goes there."""
+    home = wired.front(Answer(body=f'{{"rows": 1, "next": "{link}"}}'.encode()))
+    with pytest.raises(ProtocolError, match="another host"):
+        list(wired.session(home.origin).follow(get(home.origin), counted))
+    assert len(home.seen) == 1
+
+
+# -- what an error may say ---------------------------------------------------------------------------------------------
+
+
+def broken_off(wire: Wire, request: Request) -> bool:
+    wire.reset()
+    return False
+
+
+def silent(wire: Wire, request: Request) -> bool:
+    wire.pause(0.4)
+    return False
+
+
+def nonsense(wire: Wire, request: Request) -> bool:
+    wire.send(b"NONSENSE\r\n\r\n")
+    return False
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer(status=403, body=f"<Error><Code>AccessDenied</Code><Message>{SIGNED}</Message></Error>".encode()),
+        Answer(status=404),
+        Answer(status=500, body=f'{{"message": "http://x{SIGNED}"}}'.encode()),
+        Answer(status=204),
+        Answer(body=b"a", claimed=9),
+        Answer(headers=(("Content-Encoding", "gzip"),)),
+        redirect(f"http://media.example{SIGNED}"),
+        redirect(f"https://10.0.0.1{SIGNED}"),
+        redirect(f"https://[::1{SIGNED}"),
+        redirect(f"https://host:port{SIGNED}"),
+        redirect(SIGNED),
+        broken_off,
+        silent,
+        nonsense,
+    ],
+)
+def test_no_error_tells_a_signed_address(wired: Any, answer: Any) -> None:
+    """Whatever goes wrong with a signed address, what is raised and all it was raised from keep it to themselves."""
+    host = wired.front(answer).origin if isinstance(answer, Answer) else wired.raw(answer)
+    home = wired.front(redirect(host + SIGNED))
+    session = wired.session(home.origin, hosts=(host.removeprefix("http://"),), stall_timeout=0.2)
+    with pytest.raises(RecvaultError) as caught:
+        session.download(get(f"{home.origin}/media"), read)
+    error = caught.value
+    told = "".join([*traceback.format_exception(error), repr(error), repr(session)])
+    assert "s3cr3t" not in told
+    assert "AKIAKEY" not in told
+    assert AUTHORIZATION not in told
+    assert "\n" not in str(error)
+
+
+# -- clients -----------------------------------------------------------------------------------------------------------
+
+
+def test_clients_are_closed(wired: Any) -> None:
+    """Each thread has its own client; those of ended threads close when a new one comes, and all in the end."""
+    clients = wired.clients("https://api.example")
+    barrier = threading.Barrier(3)
+
+    def take() -> httpx.Client:
+        barrier.wait(5)
+        return clients.get()
+
+    with ThreadPoolExecutor(3) as threads:
+        taken = [future.result() for future in [threads.submit(take) for _ in range(3)]]
+    assert len({id(client) for client in taken}) == 3
+    ours = clients.get()
+    assert ours is clients.get()
+    assert [client.is_closed for client in taken] == [True] * 3
+    assert not ours.is_closed
+    clients.close()
+    assert ours.is_closed
+    assert not clients.get().is_closed
+
+
+def test_a_session_shows_no_secret(wired: Any) -> None:
+    """A session in a log or a traceback does not print what it logs in with."""
+    assert AUTHORIZATION not in repr(wired.session("https://api.example"))

@@ -1,0 +1,187 @@
+"""Claims and leases: no recording is claimed twice, and no lease of a killed process needs a hand to free it."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from ledger.rows import NOW, POLICIES, failure, many, receipt, recording, register, row
+from recvault.ledger import Ledger
+from recvault.ledger import leases as leases_module
+from recvault.ledger.book import LEASE
+from recvault.ledger.leases import Owner
+from recvault.models import State
+
+TESTS = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def start(path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Start worker.py on the ledger; what still runs at the end is killed."""
+    started: list[subprocess.Popen[str]] = []
+
+    def run(*arguments: str) -> subprocess.Popen[str]:
+        command = [sys.executable, str(TESTS / "ledger" / "worker.py"), str(path), *arguments]
+        environment = {**os.environ, "PYTHONPATH": str(TESTS)}
+        started.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment))
+        return started[-1]
+
+    yield run
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def answer(process: subprocess.Popen[str]) -> list[str]:
+    assert process.stdout is not None
+    claimed: list[str] = json.loads(process.stdout.readline())
+    return claimed
+
+
+def test_the_attempt_is_counted_before_the_work(ledger: Ledger, path: Path) -> None:
+    """An attempt that ends with its process was an attempt: the next one knows to look in the bucket first."""
+    register(ledger, recording(1))
+    [job] = ledger.claim("main", NOW, 1)
+    assert (job.attempt, row(ledger)["attempts"]) == (1, 1)
+    ledger.close()
+
+    again = Ledger.open(path, NOW)
+    [job] = again.claim("main", NOW, 1)
+    assert (job.attempt, job.maybe_archived) == (2, True)
+    again.close()
+
+
+def test_what_is_older_than_the_ledger_may_stand_in_the_bucket(ledger: Ledger) -> None:
+    """The ledger may be lost: what was created before it is looked for in the bucket on its first attempt."""
+    old, young = recording(1, created_at=NOW - timedelta(days=1)), recording(2, created_at=NOW + timedelta(days=30))
+    register(ledger, old, young)
+    assert [job.maybe_archived for job in ledger.claim("main", NOW, 2)] == [True, False]
+
+
+def test_a_claim_takes_what_is_due_longest_first(ledger: Ledger) -> None:
+    """Oldest due first, of this source alone, at most the limit."""
+    for minutes, number in ((3, 1), (1, 2), (2, 3), (9, 4)):
+        register(ledger, recording(number), now=NOW + timedelta(minutes=minutes))
+    now = NOW + timedelta(minutes=5)
+
+    assert {job.recording.recording_id for job in ledger.claim("main", now, 2)} == {"RE2", "RE3"}
+    assert ledger.claim("other", now, 9) == []
+    assert [job.recording.recording_id for job in ledger.claim("main", now, 9)] == ["RE1"]
+
+
+def test_a_leased_recording_is_not_claimed_again_until_its_lease_ends(ledger: Ledger) -> None:
+    """A lease ends with its process; LEASE is a backstop for one that hangs for ever."""
+    register(ledger, recording(1))
+    assert len(ledger.claim("main", NOW, 1)) == 1
+    assert ledger.claim("main", NOW + LEASE - timedelta(seconds=1), 1) == []
+    assert len(ledger.claim("main", NOW + LEASE, 1)) == 1
+
+
+def test_two_ledgers_on_one_file_share_the_work(ledger: Ledger, path: Path) -> None:
+    """Daemon and backfill side by side: each recording is leased to one of them."""
+    register(ledger, *many(4))
+    other = Ledger.open(path, NOW)
+    mine, theirs = ledger.claim("main", NOW, 2), other.claim("main", NOW, 9)
+    assert len({job.recording.recording_id for job in [*mine, *theirs]}) == 4
+    other.settle([receipt(job) for job in theirs], NOW, POLICIES)
+    other.close()
+    assert ledger.ask.standing("main", "AC1").archived == 2
+    assert ledger.claim("main", NOW, 9) == []
+
+
+def test_threads_never_claim_the_same_recording(path: Path, ledger: Ledger) -> None:
+    """Eight threads over two connections, claiming and settling at once: each recording is claimed once."""
+    register(ledger, *many(200))
+    other = Ledger.open(path, NOW)
+    claimed: list[str] = []
+
+    def work(mine: Ledger) -> None:
+        while jobs := mine.claim("main", NOW, 3):
+            claimed.extend(job.recording.recording_id for job in jobs)
+            mine.settle([receipt(job) for job in jobs], NOW, POLICIES)
+
+    threads = [threading.Thread(target=work, args=(each,)) for each in (ledger, other) * 4]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    other.close()
+
+    assert Counter(claimed) == Counter(f"RE{number}" for number in range(200))
+    assert ledger.ask.standing("main", "AC1").archived == 200
+
+
+def test_processes_never_claim_the_same_recording(ledger: Ledger, start: Callable[..., subprocess.Popen[str]]) -> None:
+    """Three processes that come and go on one ledger: each recording is claimed once, none is left."""
+    register(ledger, *many(150))
+    claimed = [recording_id for process in [start("work") for _ in range(3)] for recording_id in answer(process)]
+    assert Counter(claimed) == Counter(f"RE{number}" for number in range(150))
+    assert ledger.ask.standing("main", "AC1").archived == 150
+
+
+def test_a_killed_process_s_leases_are_free_at_once_a_living_one_s_are_not(
+    ledger: Ledger, path: Path, start: Callable[..., subprocess.Popen[str]]
+) -> None:
+    """kill -9 loses nothing: whoever opens the ledger next takes over, without waiting and without a hand."""
+    register(ledger, *many(5))
+    living, killed = start("hold", "2"), start("hold", "2")
+    held, lost = answer(living), answer(killed)
+
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    opened = Ledger.open(path, NOW)
+
+    expected = {f"RE{number}" for number in range(5)} - set(held)
+    assert set(lost) < expected
+    assert {job.recording.recording_id for job in opened.claim("main", NOW, 9)} == expected
+    opened.close()
+    assert [
+        each.name for each in path.with_name("ledger.db.owners").iterdir() if each.name.startswith(str(killed.pid))
+    ] == []
+
+
+def test_a_freed_recording_keeps_its_state_and_its_count(ledger: Ledger, path: Path) -> None:
+    """What was failing when its process died is failing still, and is due."""
+    register(ledger, recording(1))
+    ledger.settle([failure(job) for job in ledger.claim("main", NOW, 1)], NOW, POLICIES)
+    later = NOW + timedelta(days=1)
+    ledger.claim("main", later, 1)
+    ledger.close()
+
+    opened = Ledger.open(path, later)
+    assert (row(opened)["state"], row(opened)["attempts"], row(opened)["lease"]) == (State.FAILING, 2, None)
+    assert len(opened.claim("main", later, 1)) == 1
+    opened.close()
+
+
+def test_an_owner_seen_before_it_holds_its_lock_is_not_taken_for_dead(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two processes that start at once: the one that looks first does not make the other's leases free."""
+    first = Owner(path)
+    real, looked = fcntl.flock, []
+
+    def flock(descriptor: int, operation: int) -> None:
+        if operation == fcntl.LOCK_EX and not looked:
+            looked.append(first.dead())
+        real(descriptor, operation)
+
+    monkeypatch.setattr(leases_module.fcntl, "flock", flock)
+    second = Owner(path)
+
+    assert len(looked) == 1
+    assert first.living() == [second.name]
+    second.close()
+    assert (first.living(), first.dead()) == ([], [])
+    first.close()

@@ -1,0 +1,300 @@
+"""Registering pages, the watermark, and quarantine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from ledger.rows import FEED, NOW, POLICIES, RECHECK, failure, many, receipt, recording, register, rejected, row
+from recvault.ledger import Feed, FeedStatus, Ledger, Policy, Registered, Standing
+from recvault.models import Phase, Recording, State, Verdict, stamp
+
+LATER = NOW + timedelta(hours=1)
+LATER_STILL = timedelta(days=9)
+
+
+@pytest.mark.parametrize(
+    ("phase", "state", "next_attempt_after"),
+    [
+        (Phase.COMPLETE, State.PENDING, timedelta()),
+        (Phase.UNFINISHED, State.NOT_READY, RECHECK),
+        (Phase.GONE, State.GONE, None),
+        (Phase.EXTERNAL, State.EXTERNAL, None),
+    ],
+)
+def test_a_phase_decides_where_a_new_recording_stands(
+    ledger: Ledger, phase: Phase, state: State, next_attempt_after: timedelta | None
+) -> None:
+    """What is complete is due at once, what is not final is due for a re-reading, the others never."""
+    register(ledger, recording(1, phase))
+
+    standing = row(ledger)
+    due_at = None if next_attempt_after is None else stamp(NOW + next_attempt_after)
+    assert (standing["state"], standing["next_attempt_at"]) == (state, due_at)
+    assert (standing["settled_at"] is None) == (due_at is not None)
+    assert [job.recording for job in ledger.claim("main", LATER, 10)] == ([recording(1, phase)] if due_at else [])
+
+
+def test_registering_again_changes_nothing(ledger: Ledger) -> None:
+    """A known row is left as it is, however often and whatever later its page is listed."""
+    register(ledger, *many(3))
+    before = [row(ledger, f"RE{number}") for number in range(3)]
+
+    again = register(ledger, *many(3), now=LATER)
+
+    assert again == Registered()
+    assert [row(ledger, f"RE{number}") for number in range(3)] == before
+
+
+@pytest.mark.parametrize("ending", ["archived", "dead", "failing", "not_ready", "external", "leased"])
+def test_a_known_row_is_never_disturbed(ledger: Ledger, ending: str) -> None:
+    """Listed again, even with another status, a recording keeps its state, its next attempt and its lease."""
+    register(ledger, recording(1))
+    [job] = ledger.claim("main", NOW, 1)
+    outcomes = {
+        "archived": receipt(job),
+        "dead": failure(job, Verdict.FATAL),
+        "failing": failure(job),
+        "not_ready": failure(job, Verdict.NOT_READY),
+        "external": failure(job, Verdict.EXTERNAL),
+    }
+    if ending in outcomes:
+        ledger.settle([outcomes[ending]], NOW, POLICIES)
+    before = row(ledger)
+
+    for phase in Phase:
+        assert register(ledger, recording(1, phase), now=LATER) == Registered()
+
+    assert row(ledger) == before
+
+
+def test_one_page_may_hold_a_recording_twice(ledger: Ledger) -> None:
+    """A page of the 2008 list "may contain duplicates": the recording is registered once."""
+    assert register(ledger, recording(1), recording(1)) == Registered(new=1)
+    assert ledger.ask.standing("main", "AC1") == Standing(pending=1)
+
+
+def test_identity_is_provider_account_and_id(ledger: Ledger) -> None:
+    """The same id in another account or at another provider is another recording; through another list it is not."""
+    register(ledger, recording(1))
+    assert register(ledger, recording(1, account_id="AC2")) == Registered(new=1)
+    assert register(ledger, recording(1, provider="signalwire")) == Registered(new=1)
+    legacy = Feed("old", "twilio", "AC1")
+    assert register(ledger, recording(1, api="2008-08-01", status=None), feed=legacy) == Registered()
+    assert {found["source"] for found in ledger.ask.find("RE1")} == {"main"}
+
+
+def test_registering_counts_what_is_new(ledger: Ledger) -> None:
+    """The report of a page counts new rows, and how many of them have nothing to archive."""
+    page = [recording(1), recording(2, Phase.GONE), recording(3, Phase.EXTERNAL), recording(4, Phase.UNFINISHED)]
+    assert register(ledger, *page) == Registered(new=4, gone=1, external=1)
+
+
+def test_a_crash_inside_a_page_leaves_nothing_of_it(ledger: Ledger, path: Path) -> None:
+    """One transaction a page: neither rows nor quarantine of a page that was not wholly registered remain."""
+    register(ledger, recording(1))
+
+    def broken() -> Iterator[Recording]:
+        yield recording(2)
+        raise KeyboardInterrupt
+
+    def broken_rejects() -> Iterator[object]:
+        yield rejected('{"sid": "RE9"}', "RE9")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ledger.register(FEED, broken(), [], NOW, RECHECK)
+    with pytest.raises(KeyboardInterrupt):
+        ledger.register(FEED, many(50), broken_rejects(), NOW, RECHECK)  # type: ignore[arg-type]
+
+    other = Ledger.open(path, NOW)
+    assert other.ask.standing("main", "AC1") == Standing(pending=1)
+    assert other.ask.quarantined() == []
+    other.close()
+    assert register(ledger, recording(2)) == Registered(new=1)  # the connection is usable afterwards
+
+
+def gone(ledger: Ledger) -> None:
+    register(ledger, recording(1))
+    ledger.settle([failure(job, Verdict.GONE) for job in ledger.claim("main", NOW, 1)], NOW, POLICIES)
+
+
+def test_a_gone_recording_listed_as_complete_was_never_gone(ledger: Ledger) -> None:
+    """A 404 answered once by mistake loses nothing: listed again as complete, the recording is due."""
+    gone(ledger)
+
+    register(ledger, recording(1), now=LATER)
+
+    assert (row(ledger)["state"], row(ledger)["settled_at"]) == (State.PENDING, None)
+    assert [job.recording.recording_id for job in ledger.claim("main", LATER, 1)] == ["RE1"]
+
+
+@pytest.mark.parametrize("phase", [Phase.GONE, Phase.UNFINISHED, Phase.EXTERNAL])
+def test_a_gone_recording_listed_otherwise_stays_gone(ledger: Ledger, phase: Phase) -> None:
+    """Gone once is gone, until a list says that there are media."""
+    gone(ledger)
+    register(ledger, recording(1, phase), now=LATER)
+    assert (row(ledger)["state"], row(ledger)["next_attempt_at"]) == (State.GONE, None)
+
+
+def test_a_list_without_statuses_does_not_revive_what_another_list_calls_gone(ledger: Ledger) -> None:
+    """The 2008 list cannot tell an absent recording from a complete one: the 2010 list's word stands."""
+    register(ledger, recording(1, Phase.GONE))
+    register(ledger, recording(1, api="2008-08-01", status=None), feed=Feed("old", "twilio", "AC1"), now=LATER)
+    assert row(ledger)["state"] == State.GONE
+
+
+def test_a_list_without_statuses_revives_its_own(ledger: Ledger) -> None:
+    """Where the 2008 list is all there is, a recording that it shows again was never gone."""
+    listed = recording(1, api="2008-08-01", status=None)
+    register(ledger, listed)
+    ledger.settle([failure(job, Verdict.GONE) for job in ledger.claim("main", NOW, 1)], NOW, POLICIES)
+    register(ledger, listed, now=LATER)
+    assert row(ledger)["state"] == State.PENDING
+
+
+OLD = Feed("old", "twilio", "AC1")
+KEYS = {"encryption_cek": "wrapped", "encryption_iv": "nonce"}
+
+
+def plain(number: int = 1) -> Recording:
+    """As the 2008 list shows it."""
+    return recording(number, api="2008-08-01", status=None)
+
+
+@pytest.mark.parametrize("ending", ["pending", "failing", "dead"])
+def test_a_list_that_knows_a_recording_s_keys_takes_it_over(ledger: Ledger, ending: str) -> None:
+    """The 2008 list shows an encrypted recording without its keys: once the 2010 list shows them it is due there."""
+    register(ledger, plain(), feed=OLD)
+    if ending != "pending":
+        verdict = Verdict.FATAL if ending == "dead" else Verdict.RETRY
+        ledger.settle(
+            [failure(job, verdict) for job in ledger.claim("old", NOW, 1)], NOW, {**POLICIES, "old": Policy()}
+        )
+
+    assert register(ledger, recording(1, encryption=KEYS), now=LATER) == Registered()
+
+    assert ledger.claim("old", LATER + LATER_STILL, 1) == []
+    [job] = ledger.claim("main", LATER, 1)
+    assert (job.source, job.recording.encryption) == ("main", KEYS)
+    standing = Standing(failing=1, pending=1) if ending == "failing" else Standing(pending=1)
+    assert (ledger.ask.standing("main", "AC1"), ledger.ask.standing("old", "AC1")) == (standing, Standing())
+
+
+def test_an_attempt_under_way_does_not_take_the_keys_away_again(ledger: Ledger) -> None:
+    """A transfer that began without the keys fails after they were listed: the next listing brings them back."""
+    register(ledger, plain(), feed=OLD)
+    [job] = ledger.claim("old", NOW, 1)
+    keyed = recording(1, encryption=KEYS)
+    register(ledger, keyed)
+    ledger.settle([failure(job)], NOW, {"old": Policy()})
+
+    register(ledger, keyed, now=LATER)
+
+    [job] = ledger.claim("main", LATER, 1)
+    assert job.recording.encryption == KEYS
+
+
+# -- the watermark -----------------------------------------------------------------------------------------------------
+
+
+def test_there_is_no_watermark_before_the_first_scan(ledger: Ledger) -> None:
+    """None means: nothing is known, list all history."""
+    assert ledger.watermark(FEED) is None
+
+
+def test_a_watermark_never_moves_backward(ledger: Ledger) -> None:
+    """An earlier mark, and a scan that met nothing, leave it where it is."""
+    ledger.advance(FEED, NOW, NOW)
+    for mark in (NOW - timedelta(days=1), None, NOW):
+        ledger.advance(FEED, mark, LATER)
+        assert ledger.watermark(FEED) == NOW
+    ledger.advance(FEED, NOW + timedelta(microseconds=1), LATER)
+    assert ledger.watermark(FEED) == NOW + timedelta(microseconds=1)
+
+
+def test_an_empty_first_scan_leaves_the_watermark_unset(ledger: Ledger) -> None:
+    """A feed may succeed without a watermark, and gain one later."""
+    ledger.advance(FEED, None, NOW)
+    assert ledger.watermark(FEED) is None
+    ledger.advance(FEED, NOW, LATER)
+    assert ledger.watermark(FEED) == NOW
+
+
+def test_a_failed_scan_is_noted_and_the_watermark_stays(ledger: Ledger) -> None:
+    """The error stands in `status` until a whole scan follows."""
+    ledger.note_scan_error(FEED, "the provider is down", NOW)
+    assert ledger.watermark(FEED) is None
+    ledger.advance(FEED, NOW, NOW)
+    assert statuses(ledger) == [(None, NOW)]
+    ledger.note_scan_error(FEED, "the provider is down", LATER)
+    assert statuses(ledger) == [("the provider is down", NOW)]
+    ledger.advance(FEED, None, LATER)
+    assert statuses(ledger) == [(None, NOW)]
+
+
+def statuses(ledger: Ledger) -> list[tuple[str | None, object]]:
+    return [(status.error, status.watermark) for status in ledger.ask.feeds()]
+
+
+def test_each_account_and_source_has_its_own_watermark(ledger: Ledger) -> None:
+    """One account far ahead tells nothing of another."""
+    ledger.advance(FEED, NOW, NOW)
+    for feed in (Feed("main", "twilio", "AC2"), Feed("old", "twilio", "AC1")):
+        assert ledger.watermark(feed) is None
+
+
+def test_a_feed_tells_how_it_stands(ledger: Ledger) -> None:
+    """`status` gets the oldest that waits, the next attempt, and the counts."""
+    register(ledger, recording(1), recording(2, Phase.UNFINISHED), recording(3, Phase.EXTERNAL))
+    ledger.advance(FEED, NOW, LATER)
+    expected = FeedStatus(
+        feed=FEED,
+        watermark=NOW,
+        last_success_at=LATER,
+        standing=Standing(pending=1, not_ready=1, external=1),
+        oldest_pending_at=NOW + timedelta(seconds=1),
+        next_attempt_at=NOW,
+    )
+    assert ledger.ask.feeds() == [expected]
+
+
+# -- quarantine --------------------------------------------------------------------------------------------------------
+
+
+def test_a_rejected_row_is_kept_with_its_body(ledger: Ledger) -> None:
+    """What could not be read stands in quarantine, whole, and counts as open; seen again it is one row still."""
+    body = '{"sid": "RE1", "date_created": "yesterday", "note": "\ufeff\\u0000"}'
+    register(ledger, recording(2), rejected=[rejected(body)])
+    register(ledger, recording(2), rejected=[rejected(body)], now=LATER)
+
+    [kept] = ledger.ask.quarantined()
+    assert (kept["body"], kept["reason"], kept["recording_id"]) == (body, "ValueError: no date", "RE1")
+    assert kept["first_seen_at"] < kept["last_seen_at"]
+    assert ledger.ask.standing("main", "AC1") == Standing(pending=1, quarantined=1)
+
+
+def test_a_row_that_can_be_read_by_now_is_released(ledger: Ledger) -> None:
+    """Once its row can be read, a recording is registered, and quarantined no longer."""
+    register(ledger, rejected=[rejected("a"), rejected("b", "RE2"), rejected("c", None)])
+    register(ledger, recording(1), now=LATER)
+    assert [(kept["body"], kept["recording_id"]) for kept in ledger.ask.quarantined()] == [("b", "RE2"), ("c", None)]
+
+
+def test_a_rejected_row_that_changes_stays_one_and_is_released_whole(ledger: Ledger) -> None:
+    """A bad row whose other fields change between scans is one recording in quarantine: its latest body."""
+    for body in ("a", "b", "a", "c"):
+        register(ledger, rejected=[rejected(body)])
+    assert [kept["body"] for kept in ledger.ask.quarantined()] == ["c"]
+    register(ledger, recording(1))
+    assert ledger.ask.quarantined() == []
+
+
+def test_another_account_releases_nothing(ledger: Ledger) -> None:
+    """Ids are unique within an account only."""
+    register(ledger, rejected=[rejected()])
+    register(ledger, recording(1, account_id="AC2"), feed=Feed("main", "twilio", "AC2"))
+    assert len(ledger.ask.quarantined()) == 1

@@ -1,0 +1,180 @@
+"""Settling outcomes, and `retry`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from ledger.rows import NOW, POLICIES, failure, many, receipt, recording, register, row
+from recvault.ledger import Ledger, Policy, Standing
+from recvault.models import DRAINED, Outcome, Phase, Recording, State, Verdict, unstamp
+
+LATER = NOW + timedelta(hours=1)
+
+
+def settle(ledger: Ledger, *outcomes: Outcome, now: object = NOW) -> list[State]:
+    return ledger.settle(outcomes, now, POLICIES)  # type: ignore[arg-type]
+
+
+def test_a_receipt_ends_the_work_and_keeps_what_was_written(ledger: Ledger) -> None:
+    """Archived: nothing is due, the keys, sizes and sums stand in the row, the sidecar holds the rest."""
+    register(ledger, recording(1))
+    [job] = ledger.claim("main", NOW, 1)
+
+    assert settle(ledger, receipt(job)) == [State.ARCHIVED]
+
+    standing = row(ledger)
+    assert (standing["state"], standing["bytes"], standing["sidecar_key"]) == ("archived", 44, "recordings/RE1.json")
+    assert json.loads(standing["media"])[0]["sha256"] == "00" * 32
+    assert (standing["next_attempt_at"], standing["lease"], standing["failing_since"]) == (None, None, None)
+    assert ledger.claim("main", NOW + timedelta(days=999), 1) == []
+
+
+def test_a_batch_is_settled_whole_or_not_at_all(ledger: Ledger, path: Path) -> None:
+    """One transaction: where one outcome cannot be written, none is, and all stay leased."""
+    register(ledger, *many(3))
+    jobs = ledger.claim("main", NOW, 3)
+    stranger = replace(failure(jobs[2]), source="nobody")
+
+    with pytest.raises(KeyError):
+        settle(ledger, receipt(jobs[0]), receipt(jobs[1]), stranger)
+
+    assert ledger.ask.standing("main", "AC1") == Standing(pending=3)
+    assert ledger.claim("main", NOW, 3) == []
+    assert settle(ledger, *map(receipt, jobs)) == [State.ARCHIVED] * 3
+
+
+@pytest.mark.parametrize("verdict", list(Verdict))
+def test_a_late_failure_never_un_archives(ledger: Ledger, verdict: Verdict) -> None:
+    """Whatever a slower second attempt says, what is archived stays archived, and is reported so."""
+    register(ledger, recording(1))
+    [job] = ledger.claim("main", NOW, 1)
+    settle(ledger, receipt(job))
+    before = row(ledger)
+
+    assert settle(ledger, failure(job, verdict), now=LATER) == [State.ARCHIVED]
+
+    assert row(ledger) == before
+
+
+def test_a_late_receipt_archives_even_the_dead(ledger: Ledger) -> None:
+    """The bucket holds it: whatever the ledger thought before, it is archived, and no failure any longer."""
+    register(ledger, recording(1))
+    [job] = ledger.claim("main", NOW, 1)
+    settle(ledger, failure(job, Verdict.FATAL))
+    assert [found["recording_id"] for found in ledger.ask.failures()] == ["RE1"]
+
+    assert settle(ledger, receipt(job)) == [State.ARCHIVED]
+
+    assert ledger.ask.failures() == []
+    assert ledger.ask.standing("main", "AC1") == Standing(archived=1)
+
+
+def test_a_failure_keeps_the_recording_as_it_was_last_read(ledger: Ledger) -> None:
+    """The next attempt works with the refreshed row, not with the one that was listed."""
+    register(ledger, recording(1, Phase.UNFINISHED))
+    [job] = ledger.claim("main", LATER, 1)
+    fresh = replace(job.recording, status="processing", duration_seconds=12.5)
+
+    settle(ledger, failure(job, Verdict.NOT_READY, recording=fresh), now=LATER)
+
+    [again] = ledger.claim("main", LATER + timedelta(days=1), 1)
+    assert (again.recording, again.attempt, again.maybe_archived) == (fresh, 2, True)
+
+
+def test_failures_tell_why_and_since_when(ledger: Ledger) -> None:
+    """Longest failing first; the first failure's time stays while it goes on; a success ends it."""
+    register(ledger, *many(2))
+    first, second = ledger.claim("main", NOW, 2)
+    settle(ledger, failure(first, message="no luck"))
+    settle(ledger, failure(second), now=NOW + timedelta(seconds=5))
+    settle(ledger, failure(first, reason="media.truncated", message="cut short"), now=LATER)
+
+    failures = ledger.ask.failures()
+    assert [(found["recording_id"], found["reason"], found["attempts"]) for found in failures] == [
+        ("RE0", "media.truncated", 1),
+        ("RE1", "provider.unavailable", 1),
+    ]
+    assert unstamp(failures[0]["failing_since"]) == NOW
+    assert ledger.ask.failures(limit=1) == failures[:1]
+
+
+def test_a_drained_recording_is_due_at_once_and_what_failed_before_is_not_forgotten(ledger: Ledger) -> None:
+    """A stop is no fault: due again now; one that was failing is still listed since its first failure."""
+    register(ledger, *many(2))
+    fresh, failing = ledger.claim("main", NOW, 2)
+    settle(ledger, failure(failing))
+    [failing] = ledger.claim("main", LATER, 1)
+
+    drained = {"reason": DRAINED, "counted": False}
+    settle(ledger, failure(fresh, **drained), failure(failing, **drained), now=LATER)
+
+    assert [job.recording.recording_id for job in ledger.claim("main", LATER, 9)] == ["RE0", "RE1"]
+    assert [(found["recording_id"], unstamp(found["failing_since"])) for found in ledger.ask.failures()] == [
+        ("RE1", NOW)
+    ]
+
+
+# -- retry -------------------------------------------------------------------------------------------------------------
+
+
+def dead(ledger: Ledger, count: int = 1) -> list[Recording]:
+    register(ledger, *many(count))
+    jobs = ledger.claim("main", NOW, count)
+    settle(ledger, *(failure(job, Verdict.FATAL) for job in jobs))
+    return [job.recording for job in jobs]
+
+
+def test_dead_is_listed_and_retriable(ledger: Ledger) -> None:
+    """Given up is never forgotten: `retry` makes it due now with all its attempts before it."""
+    dead(ledger)
+    assert ledger.claim("main", LATER, 1) == []
+
+    assert ledger.retry([row(ledger, "RE0")["id"]], LATER) == 1
+
+    [job] = ledger.claim("main", LATER, 1)
+    assert (job.attempt, job.maybe_archived) == (2, True)
+    for number in (1, 2):
+        now = LATER + number * timedelta(days=1)
+        assert settle(ledger, failure(job), now=now) == [State.FAILING]
+        [job] = ledger.claim("main", now + timedelta(days=1), 1)
+    assert settle(ledger, failure(job), now=LATER) == [State.DEAD]
+
+
+def test_a_retry_starts_the_wait_for_an_unfinished_recording_anew(ledger: Ledger) -> None:
+    """One that died of never being final gets another give_up_after."""
+    policy = {"main": Policy(give_up_after=timedelta(days=3))}
+    register(ledger, recording(1, Phase.UNFINISHED))
+    late = NOW + timedelta(days=3)
+    assert ledger.settle([failure(job, Verdict.NOT_READY) for job in ledger.claim("main", late, 1)], late, policy) == [
+        State.DEAD
+    ]
+
+    ledger.retry(None, late)
+
+    assert ledger.settle([failure(job, Verdict.NOT_READY) for job in ledger.claim("main", late, 1)], late, policy) == [
+        State.NOT_READY
+    ]
+
+
+def test_retry_all_takes_what_is_open_and_nothing_else(ledger: Ledger) -> None:
+    """Dead, failing and not ready are due now; archived, gone, external and leased stay as they are."""
+    register(ledger, *many(5), recording(5, Phase.UNFINISHED), recording(6, Phase.EXTERNAL))
+    jobs = ledger.claim("main", NOW, 5)
+    settle(
+        ledger,
+        receipt(jobs[0]),
+        failure(jobs[1], Verdict.GONE),
+        failure(jobs[2], Verdict.FATAL),
+        failure(jobs[3]),
+    )
+
+    assert ledger.retry(None, NOW) == 3
+
+    assert {job.recording.recording_id for job in ledger.claim("main", NOW, 9)} == {"RE2", "RE3", "RE5"}
+    ids = [row(ledger, f"RE{number}")["id"] for number in range(7)]
+    assert ledger.retry(ids, NOW) == 1  # RE1: one that is gone may be looked for again by name

@@ -1,0 +1,349 @@
+"""The bucket's contract: keys that no two recordings share, and sidecars that any reader can rely on."""
+
+from __future__ import annotations
+
+import json
+import string
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import jsonschema
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from recvault import archive
+from recvault.archive import DEFAULT_TEMPLATE, KeyTemplate, escape
+from recvault.models import Check, MediaObject, Phase, Receipt, Recording
+
+CREATED = datetime(2026, 10, 1, 23, 59, 59, tzinfo=UTC)
+SAFE = set(string.ascii_letters + string.digits + "_.-%~")
+
+HOSTILE = ["", ".", "..", "../x", "a/b", "a%2Fb", "%", "%~", "%2E", "\x00", "\n", " ", "é", "e\u0301", "\ud800", "𝄞"]
+ids = st.one_of(
+    st.sampled_from(HOSTILE),
+    st.text(max_size=40),
+    st.text(alphabet="./%~=a", max_size=12),  # what keys themselves are made of
+    st.text(alphabet="a/é", min_size=60, max_size=300),  # around the longest segment
+    st.integers(0, 9).map(lambda number: "x" * 5000 + str(number)),
+)
+
+
+def a_recording(**changes: Any) -> Recording:
+    values: dict[str, Any] = {
+        "provider": "twilio",
+        "api": "2010-04-01",
+        "account_id": "AC1",
+        "recording_id": "RE1",
+        "created_at": CREATED,
+        "status": "completed",
+        "phase": Phase.COMPLETE,
+        "formats": ("wav",),
+    }
+    return Recording(**{**values, **changes})
+
+
+def a_receipt(recording: Recording | None = None, **changes: Any) -> Receipt:
+    medium = MediaObject(
+        key="recordings/RE1.wav",
+        media_format="wav",
+        bytes=44,
+        sha256="ab" * 32,
+        content_type="audio/wav",
+        codec="pcm_s16le",
+        sample_rate=8000,
+        channels=1,
+        duration_seconds=1.5,
+        check=Check(status="ok", method="wav sizes"),
+    )
+    values: dict[str, Any] = {
+        "source": "main",
+        "recording": recording or a_recording(),
+        "sidecar_key": "recordings/RE1.json",
+        "media": (medium, replace(medium, media_format="mp3", check=Check(status="suspect", method="m", reason="r"))),
+        "archived_at": datetime(2026, 10, 2, 1, 2, 3, 456789, tzinfo=UTC),
+    }
+    return Receipt(**{**values, **changes})
+
+
+def written(receipt: Receipt) -> bytes:
+    return archive.sidecar(
+        receipt, attempts=2, fetched_from="https://api.example/RE1.wav", formats_wanted=("wav", "mp3")
+    )
+
+
+# Keys
+
+
+def test_a_key_as_documented() -> None:
+    """A key reads as the bucket's contract says."""
+    assert (
+        KeyTemplate(prefix="acme")(a_recording(), "wav")
+        == "acme/recordings/provider=twilio/account=AC1/date=2026-10-01/RE1.wav"
+    )
+
+
+def test_the_date_is_the_utc_day() -> None:
+    """`date=` is the UTC day of creation, whatever zone the time came in."""
+    late = datetime(2026, 10, 1, 20, 0, tzinfo=timezone(timedelta(hours=-7)))
+    assert "/date=2026-10-02/" in KeyTemplate()(a_recording(created_at=late), "wav")
+
+
+@settings(max_examples=400)
+@given(one=ids, other=ids)
+@example("a/b", "a%2Fb")
+@example("..", "%2E.")
+@example("", "%")
+@example("x" * 5000, "x" * 5001)
+@example("é", "e\u0301")
+def test_escape_is_injective(one: str, other: str) -> None:
+    """Two texts are never written alike, and the same text always is."""
+    assert (escape(one) == escape(other)) is (one == other)
+
+
+@settings(max_examples=400)
+@given(text=ids)
+def test_an_escaped_text_is_one_safe_segment(text: str) -> None:
+    """An escaped text is one short path segment of plain ASCII: never empty, `.` or `..`, and never a separator."""
+    segment = escape(text)
+    assert segment
+    assert set(segment) <= SAFE
+    assert not segment.startswith(".")
+    assert len(segment) <= 200
+    assert escape(segment) != segment or "%" not in segment  # a text that looks escaped is another text
+
+
+@settings(max_examples=400)
+@given(one=st.tuples(ids, ids, ids), other=st.tuples(ids, ids, ids))
+@example(("a", "b", "c"), ("a", "b/c", ""))
+@example(("twilio", "AC1/date=2026-10-01", "RE1"), ("twilio", "AC1", "date=2026-10-01/RE1"))
+@pytest.mark.parametrize(
+    "template",
+    [DEFAULT_TEMPLATE, "{provider}/{account}/{recording_id}.{ext}", "r/{account}={provider}+{recording_id}.{ext}"],
+)
+def test_two_recordings_never_share_a_key(
+    template: str, one: tuple[str, str, str], other: tuple[str, str, str]
+) -> None:
+    """Recordings that differ in provider, account or id have different keys, media and sidecar alike."""
+    keys = KeyTemplate(template)
+    made = [
+        {keys(a_recording(provider=provider, account_id=account, recording_id=name), ext) for ext in ("wav", "json")}
+        for provider, account, name in (one, other)
+    ]
+    assert bool(made[0] & made[1]) is (one == other)
+
+
+@settings(max_examples=300)
+@given(provider=ids, account=ids, name=ids)
+def test_a_key_never_leaves_its_partition(provider: str, account: str, name: str) -> None:
+    """A key stays under its prefix and partition, has the depth of its template, and fits S3's 1,024 bytes."""
+    keys = KeyTemplate(prefix="acme/calls")
+    key = keys(a_recording(provider=provider, account_id=account, recording_id=name), "json")
+    start = f"acme/calls/recordings/provider={escape(provider)}/account={escape(account)}/date=2026-10-01/"
+    assert key.startswith(start)
+    assert key.startswith(keys.root)
+    assert "/" not in key.removeprefix(start)
+    assert not {"", ".", ".."} & set(key.split("/"))
+    assert len(key.encode("ascii")) <= 1024
+
+
+def test_the_key_depends_on_the_recording_alone() -> None:
+    """What else a row says, and whatever changes in it later, does not move a recording."""
+    keys = KeyTemplate()
+    later = a_recording(status="deleted", phase=Phase.GONE, duration_seconds=9.0, raw={"x": 1}, price=1.0, track="a")
+    assert keys(later, "wav") == keys(a_recording(), "wav")
+
+
+def test_the_schema_stands_outside_the_recordings() -> None:
+    """The schema's key has the prefix, and no recording's."""
+    keys = KeyTemplate(prefix="acme")
+    assert (keys.schema_key, keys.root) == ("acme/schemas/sidecar-v1.json", "acme/recordings/provider=")
+    assert KeyTemplate().schema_key == "schemas/sidecar-v1.json"
+
+
+@pytest.mark.parametrize(
+    ("template", "why"),
+    [
+        ("{provider}/{account}/{ext}", "recording_id"),
+        ("{provider}/{recording_id}.{ext}", "account"),
+        ("{account}/{recording_id}.{ext}", "provider"),
+        ("{provider}/{account}/{recording_id}", "ext"),
+        ("{provider}/{account}/{recording_id}/{recording_id}.{ext}", "once"),
+        ("{provider}/{account}/{recording_id}.{ext}/x", "end in"),
+        ("{provider}/{account}/{recording_id}{ext}", "end in"),
+        ("{provider}{account}/{recording_id}.{ext}", "separator"),
+        ("{provider}-{account}/{recording_id}.{ext}", "separator"),
+        ("{provider}/{account}.{recording_id}.{ext}", "separator"),
+        ("{provider}/{account}/{date}{recording_id}.{ext}", "separator"),
+        ("/{provider}/{account}/{recording_id}.{ext}", "start"),
+        ("catalog/{provider}/{account}/{recording_id}.{ext}", "start"),
+        ("manifests/{provider}/{account}/{recording_id}.{ext}", "start"),
+        ("schemas/{provider}/{account}/{recording_id}.{ext}", "start"),
+        ("../{provider}/{account}/{recording_id}.{ext}", ".."),
+        ("r//{provider}/{account}/{recording_id}.{ext}", "//"),
+        ("{provider}/{account}/{call_id}/{recording_id}.{ext}", "call_id"),
+        ("{provider!r}/{account}/{recording_id}.{ext}", "provider"),
+        ("{provider:>9}/{account}/{recording_id}.{ext}", "provider"),
+        ("{provider.__class__}/{account}/{recording_id}.{ext}", "__class__"),
+        ("{}/{account}/{recording_id}.{ext}", "not one of"),
+        ("{provider/{account}/{recording_id}.{ext}", ""),
+        ("provider}/{account}/{recording_id}.{ext}", "not a template"),
+        ("", "provider"),
+    ],
+)
+def test_a_template_that_could_mix_recordings_up_is_refused(template: str, why: str) -> None:
+    """A template is refused, in words, unless it gives every recording a key of its own, away from what is derived."""
+    with pytest.raises(ValueError, match=".") as refused:
+        KeyTemplate(template)
+    assert why in str(refused.value)
+
+
+# Metadata and sidecar
+
+
+@given(name=ids, provider=ids)
+def test_metadata_are_ascii(name: str, provider: str) -> None:
+    """Object metadata are printable ASCII, whatever the ids hold, and small."""
+    metadata = archive.object_metadata(a_recording(recording_id=name, provider=provider), "ab" * 32)
+    assert set(metadata) == {"sha256", "recording-id", "provider", "schema"}
+    assert all(value.isascii() and value.isprintable() for value in metadata.values())
+    assert sum(len(key) + len(value) for key, value in metadata.items()) < 2048
+
+
+SCHEMA = jsonschema.Draft202012Validator(json.loads(archive.schema_bytes()))
+
+FULL = a_recording(
+    call_id="CA1",
+    conference_id="CF1",
+    room_id="RM1",
+    participant_id="PA1",
+    leg_id="L1",
+    session_id="S1",
+    started_at=CREATED,
+    ended_at=CREATED + timedelta(seconds=1.5),
+    duration_seconds=1.5,
+    channels=2,
+    recorded_by="DialVerb",
+    track="both",
+    price=-0.0025,
+    price_unit="USD",
+    encryption={"public_key_sid": "CR1", "iv": "AA=="},
+    raw={"sid": "RE1", "uri": "/x.json", "list": [1, None, {"a": "b"}]},
+)
+
+
+@pytest.mark.parametrize("recording", [a_recording(), FULL, a_recording(status=None)], ids=["bare", "full", "2008"])
+def test_a_sidecar_meets_its_schema(recording: Recording) -> None:
+    """Every sidecar meets the schema that stands in the bucket, and that schema is one."""
+    SCHEMA.check_schema(SCHEMA.schema)
+    SCHEMA.validate(json.loads(written(a_receipt(recording))))
+
+
+texts = st.text(max_size=30)
+rows = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False) | texts,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=200)
+@given(name=ids.filter(bool), call=st.none() | texts, raw=st.dictionaries(texts, rows, max_size=4))
+@example("RE1", "a\u2028b\u2029c\x85d\n", {"\r\n": "\x0b\x0c\x1c"})
+def test_a_sidecar_is_one_line(name: str, call: str | None, raw: dict[str, Any]) -> None:
+    """A sidecar is UTF-8 on one line with a newline at its end, so that query engines read it as it is."""
+    recording = a_recording(recording_id=name, call_id=call, raw=raw)
+    body = written(a_receipt(recording))
+    assert body.count(b"\n") == 1
+    assert body.endswith(b"}\n")
+    assert b"\r" not in body
+    document = json.loads(body.decode("utf-8"))
+    SCHEMA.validate(document)
+    if not any("\ud800" <= char <= "\udfff" for char in json.dumps(raw, ensure_ascii=False) + name + (call or "")):
+        assert (document["recording_id"], document["call_id"], document["raw"]) == (name, call, raw)
+
+
+def test_a_sidecar_holds_what_it_must() -> None:
+    """Times are UTC with Z, numbers are numbers, and what is not known is null, not left out."""
+    document = json.loads(written(a_receipt(FULL)))
+    assert document["created_at"] == "2026-10-01T23:59:59Z"
+    assert document["ended_at"] == "2026-10-02T00:00:00.500000Z"
+    assert document["price"] == -0.0025
+    assert document["media"][1]["checked"] == {"status": "suspect", "method": "m", "reason": "r"}
+    assert document["archive"]["attempts"] == 2
+    bare = json.loads(written(a_receipt()))
+    assert bare.keys() == document.keys()
+    assert bare["call_id"] is None
+
+
+@pytest.mark.parametrize("recording", [a_recording(), FULL], ids=["bare", "full"])
+def test_a_sidecar_reads_back(recording: Recording) -> None:
+    """A commit reads back as the receipt that wrote it."""
+    receipt = a_receipt(recording)
+    found = archive.read_sidecar(written(receipt), recording=recording, sidecar_key=receipt.sidecar_key)
+    assert found == replace(receipt, already_archived=True)
+
+
+@settings(max_examples=200)
+@given(name=ids, account=ids)
+@example("\ud800", "AC1")
+def test_every_sidecar_reads_back(name: str, account: str) -> None:
+    """Whatever its ids hold, a commit is known again: else its recording would never be settled."""
+    receipt = a_receipt(a_recording(recording_id=name, account_id=account))
+    found = archive.read_sidecar(written(receipt), recording=receipt.recording, sidecar_key=receipt.sidecar_key)
+    assert found == replace(receipt, already_archived=True)
+
+
+def test_later_additions_are_ignored() -> None:
+    """Within v1 changes only add: a reader passes over what it does not know."""
+    document = json.loads(written(a_receipt()))
+    document["added"] = 1
+    document["media"][0]["added"] = 2
+    receipt = a_receipt()
+    found = archive.read_sidecar(
+        json.dumps(document).encode(), recording=receipt.recording, sidecar_key=receipt.sidecar_key
+    )
+    assert found.media == receipt.media
+
+
+def changed(**changes: Any) -> bytes:
+    return json.dumps({**json.loads(written(a_receipt())), **changes}).encode()
+
+
+def without(name: str) -> bytes:
+    document = json.loads(written(a_receipt()))
+    del document[name]
+    return json.dumps(document).encode()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"not JSON",
+        b"\xff\xfe",
+        b"null",
+        b"[]",
+        b"{}",
+        changed(schema="recvault/sidecar/v2"),
+        changed(recording_id="RE2"),
+        changed(account_id="AC2"),
+        changed(provider="telnyx"),
+        changed(media=None),
+        changed(media=[{}]),
+        changed(media=["RE1.wav"]),
+        changed(archive={}),
+        changed(archive=None),
+        changed(archive={"archived_at": "yesterday"}),
+        changed(archive={"archived_at": 5}),
+        without("source"),
+        without("media"),
+        without("archive"),
+        written(a_receipt())[:-20],
+    ],
+)
+def test_what_is_no_sidecar_of_this_recording(body: bytes) -> None:
+    """What is not whole, not v1 or not of this very recording is ValueError: no receipt is made of it."""
+    with pytest.raises(ValueError, match="."):
+        archive.read_sidecar(body, recording=a_recording(), sidecar_key="recordings/RE1.json")

@@ -1,0 +1,195 @@
+"""The spool: memory while small, a nameless file past that, and a disk that is never filled."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import random
+from collections import namedtuple
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from recvault.errors import Unavailable
+from recvault.spool import Spool, SpoolFull, SpoolPlace
+
+MEMORY = 1000
+Usage = namedtuple("Usage", "total used free")
+
+
+def place_at(directory: Path, **changes: Any) -> SpoolPlace:
+    return SpoolPlace(**{"directory": directory, "memory": MEMORY, "min_free_disk": 0, **changes})
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> SpoolPlace:
+    return place_at(tmp_path / "spool")
+
+
+def files_open_in(directory: Path) -> list[str]:
+    """What this process holds open under a directory, names or not."""
+    found = []
+    for each in Path("/proc/self/fd").iterdir():
+        try:
+            target = str(each.readlink())
+        except OSError:
+            continue
+        if target.startswith(str(directory)):
+            found.append(target)
+    return found
+
+
+def free_is(monkeypatch: pytest.MonkeyPatch, *free: int) -> None:
+    """Let the disk say so many bytes free, one after the other; the last from then on."""
+    left = list(free)
+    monkeypatch.setattr(
+        "recvault.spool.shutil.disk_usage", lambda _: Usage(0, 0, left.pop(0) if len(left) > 1 else left[0])
+    )
+
+
+BODIES = {
+    "empty": [],
+    "in memory": [b"x" * 400, b"y" * 600],
+    "past memory": [b"x" * 400, b"y" * 601],
+    "past memory at once": [b"z" * 5000],
+}
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["length told", "length not told"])
+@pytest.mark.parametrize("chunks", BODIES.values(), ids=BODIES)
+def test_what_is_written_is_read(place: SpoolPlace, chunks: list[bytes], told: bool) -> None:
+    """What is written is read from the start, as often as wanted, with its size and SHA-256."""
+    whole = b"".join(chunks)
+    with Spool(place, len(whole) if told else None) as spool:
+        for chunk in chunks:
+            spool.write(chunk)
+        assert (spool.bytes, spool.sha256) == (len(whole), hashlib.sha256(whole).hexdigest())
+        for _ in range(2):
+            if whole:
+                spool.file.seek(0)
+                assert spool.file.read() == whole
+                assert spool.file.tell() == len(whole)
+
+
+@settings(deadline=None, max_examples=60)
+@given(sizes=st.lists(st.integers(1, 700), max_size=8), expected=st.none() | st.integers(0, 3000), seed=st.integers(0))
+def test_any_chunks(
+    tmp_path_factory: pytest.TempPathFactory, sizes: list[int], expected: int | None, seed: int
+) -> None:
+    """However the bytes come, and whatever length was announced, they come out as they went in, and memory is freed."""
+    place = place_at(tmp_path_factory.getbasetemp() / "any", together=2 * MEMORY)
+    body = random.Random(seed).randbytes(sum(sizes))
+    with Spool(place, expected) as spool:
+        at = 0
+        for size in sizes:
+            spool.write(body[at : at + size])
+            at += size
+        assert spool.sha256 == hashlib.sha256(body).hexdigest()
+        spool.file.seek(0)
+        assert not body or spool.file.read() == body
+    assert place.hold(2 * MEMORY)
+
+
+def test_small_touches_no_disk(place: SpoolPlace) -> None:
+    """Up to `memory` bytes no disk is touched: not even the directory is made."""
+    with Spool(place, None) as spool:
+        spool.write(b"x" * MEMORY)
+        assert not place.directory.exists()
+
+
+@pytest.mark.parametrize("expected", [None, 10 * MEMORY])
+def test_no_name_on_disk(place: SpoolPlace, expected: int | None) -> None:
+    """The file on disk has no name, so a kill leaves nothing behind, and closing frees it."""
+    with Spool(place, expected) as spool:
+        spool.write(b"x" * 10 * MEMORY)
+        assert list(place.directory.iterdir()) == []
+        assert len(files_open_in(place.directory)) == 1
+    assert files_open_in(place.directory) == []
+
+
+def test_all_spools_share_one_bound(tmp_path: Path) -> None:
+    """All spools together hold no more than `together` in memory; the next goes to disk, until one is closed."""
+    place = place_at(tmp_path / "spool", together=2 * MEMORY)
+    first, second = Spool(place, MEMORY), Spool(place, None)
+    with Spool(place, 1) as third:
+        assert len(files_open_in(place.directory)) == 1
+        third.write(b"x")
+        third.file.seek(0)
+        assert third.file.read() == b"x"
+    second.write(b"y" * (MEMORY + 1))  # moves to disk, and frees its share
+    with Spool(place, MEMORY) as fourth:
+        fourth.write(b"z")
+        assert len(files_open_in(place.directory)) == 1
+    first.close()
+    first.close()  # twice is once
+    second.close()
+    assert place.hold(2 * MEMORY)
+    assert not place.hold(1)
+
+
+def test_a_nearly_full_disk_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What would leave less than min_free_disk is SpoolFull before a byte is written: later, and nobody's fault."""
+    place = place_at(tmp_path / "spool", min_free_disk=5000)
+    free_is(monkeypatch, 5000 + 9999)
+    with pytest.raises(SpoolFull, match="min_free_disk") as raised:
+        Spool(place, 10_000)
+    assert isinstance(raised.value, Unavailable)
+    assert raised.value.exit_code == 75
+    assert files_open_in(place.directory) == []
+    with Spool(place, 9999):
+        pass
+
+
+def test_the_guard_holds_where_no_length_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A body of unknown length is stopped where it moves to disk, and where it grows there."""
+    place = place_at(tmp_path / "spool", min_free_disk=5000)
+    free_is(monkeypatch, 4999)
+    with Spool(place, None) as spool:
+        spool.write(b"x" * MEMORY)
+        with pytest.raises(SpoolFull):
+            spool.write(b"x")
+    monkeypatch.setattr("recvault.spool._LOOK_EVERY", 3000)
+    free_is(monkeypatch, 9000, 7000, 4000)
+    with Spool(place, None) as spool, pytest.raises(SpoolFull):
+        for _ in range(20):
+            spool.write(b"x" * 500)
+    assert spool.bytes < 9000
+
+
+def test_a_disk_without_room(place: SpoolPlace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that fills up while it is written to is SpoolFull, and says where."""
+    with Spool(place, 10 * MEMORY) as spool:
+
+        class Full:
+            def write(self, _: bytes) -> int:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        real = spool._file
+        monkeypatch.setattr(spool, "_file", Full())
+        with pytest.raises(SpoolFull, match=f"{place.directory}.*No space"):
+            spool.write(b"x")
+        monkeypatch.setattr(spool, "_file", real)
+
+
+def test_a_directory_that_cannot_be_made(tmp_path: Path) -> None:
+    """A spool directory that cannot be made is SpoolFull, not a traceback."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SpoolFull, match="cannot be used"):
+        Spool(place_at(tmp_path / "file" / "spool"), 10 * MEMORY)
+
+
+def test_a_directory_that_takes_no_file(place: SpoolPlace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A spool directory in which no file can be made is SpoolFull too."""
+
+    def refuse(**_: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr("recvault.spool.tempfile.TemporaryFile", refuse)
+    with pytest.raises(SpoolFull, match="Permission denied"):
+        Spool(place, 10 * MEMORY)
+    with Spool(place, None) as spool, pytest.raises(SpoolFull, match="Permission denied"):
+        spool.write(b"x" * (MEMORY + 1))
