@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from itertools import pairwise
 from typing import cast
 
 from recvault.errors import ConfigError, EndpointRefused, NotFound, ProtocolError, Refused
@@ -78,7 +79,7 @@ class Discovery:
         since = self.ledger.watermark(self.feed) or self.start_from
         # Numbered pages shift when a row is added: behind a frozen upper bound only deletions can move them.
         window = Window(since, started if self.provider.offset_pages else None)
-        scan = _Scan(window=window, lookback=self.lookback)
+        scan = _Scan(window=window, started=started, lookback=self.lookback)
         for page, reply in self.session.pages(self.provider, self.provider.list_request(window, self.scope)):
             scan.saw(page, reply, latency=self.clock() - started)
             self._register(page)
@@ -97,35 +98,44 @@ class _Scan:
     """What one reading of a list has shown so far."""
 
     window: Window
+    started: datetime  # by our clock
     lookback: timedelta
     listed: int = 0
     server_start: datetime | None = None  # the scan's start by the provider's clock
     newest: datetime | None = None
-    totals: set[int] = field(default_factory=set)
+    totals: list[int] = field(default_factory=list)
     oldest_so_far: datetime | None = None
-    in_order: bool = True
+    in_order: bool = True  # newest first, as far as it was read
+    page_before: frozenset[str] = frozenset()
 
     def saw(self, page: Page, reply: Reply, *, latency: timedelta) -> None:
         if self.server_start is None:
             self.server_start = _date(reply, latency)
         if page.total is not None:
-            self.totals.add(page.total)
+            self.totals.append(page.total)
         self.listed += len(page.recordings) + len(page.rejected)
         for recording in page.recordings:
-            self._note(recording)
+            if recording.recording_id not in self.page_before:  # pushed on by a new row, not out of order
+                self._note(recording)
+        self.page_before = frozenset(recording.recording_id for recording in page.recordings)
 
     @property
     def moved(self) -> bool:
-        """Rows came or went while the pages were read, so one may have been skipped."""
-        return len(self.totals) > 1
+        """Rows came or went while the pages were read, so that one may have been skipped.
+
+        Of a list in order, newest first, new rows only push others to a later page: those are met twice, not missed.
+        """
+        steps = [after - before for before, after in pairwise(self.totals)]
+        return any(step < 0 for step in steps) or (any(steps) and not self.in_order)
 
     @property
     def watermark(self) -> datetime | None:
-        """How far this whole scan has read; None where it met nothing."""
+        """How far this whole scan has read; None where it met nothing. A clock that runs ahead, theirs or ours, is
+        not believed: at worst the next scan reads a little more."""
         start = self.server_start or self.newest
         if self.listed == 0 or start is None:
             return None
-        return min(start, self.window.until or start) - self.lookback
+        return min(start, self.started) - self.lookback
 
     def passed_the_bound(self, page: Page) -> bool:
         """A list in order, newest first, has gone far below the bound: its filter is ignored, nothing due follows."""

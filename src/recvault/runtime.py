@@ -18,7 +18,8 @@ from typing import Any, Self
 
 from recvault import archive, config
 from recvault.archive import KeyTemplate
-from recvault.errors import ConfigError, CredentialsRefused, RecvaultError, StoreRefused, Unavailable
+from recvault.errors import ConfigError, RecvaultError, StoreRefused, StoreUnavailable
+from recvault.fetch import Line
 from recvault.http import AddressRule, Clients, Limits, Session, Timing
 from recvault.ledger import Feed, FeedStatus, Ledger, Policy
 from recvault.observe import get_logger, hide
@@ -31,7 +32,7 @@ from recvault.stopping import Stop
 from recvault.store import Put, S3Store, StoreFacts, WriteOptions
 from recvault.store.s3 import make_client
 from recvault.sync import Pass, Source
-from recvault.transfer import Line, Transfer
+from recvault.transfer import Transfer
 
 log = get_logger("recvault.runtime")
 
@@ -183,6 +184,7 @@ class Runtime:
     ) -> Report:
         """One pass over these sources. One that cannot even be set up is reported, the others go on."""
         report = Report(command=command, started_at=self.clock())
+        ledger = self.ledger
         sources = [source for name in names if (source := self._reported_source(name, report)) is not None]
         store_error = self._store_error()
         workers = self.settings.transfer.workers
@@ -192,7 +194,7 @@ class Runtime:
         ):
             return Pass(
                 sources=sources,
-                ledger=self.ledger,
+                ledger=ledger,
                 listers=listers,
                 executor=executor,
                 transfer=self.transfer(),
@@ -234,7 +236,7 @@ class Runtime:
         try:
             self.prepare_store()
             self._abort_stale_uploads()
-        except (Unavailable, CredentialsRefused, ConfigError) as error:
+        except (StoreUnavailable, StoreRefused, ConfigError) as error:
             return error
         return None
 

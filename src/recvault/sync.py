@@ -7,27 +7,27 @@ clean. A source that fails does not hold back another; a recording that fails do
 from __future__ import annotations
 
 import contextlib
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from recvault import transfer
+from recvault import verdicts
 from recvault.discovery import Discovery, Found, subaccounts
 from recvault.errors import ConfigError, Interrupted, RecvaultError, StoreRefused, StoreUnavailable
+from recvault.fetch import Line
 from recvault.ledger import Feed, Ledger, Policy
 from recvault.models import ACCOUNT, DRAINED, Failure, Job, Outcome, Receipt, State, Verdict
 from recvault.observe import get_logger
 from recvault.report import MOST_FAILURES, Report
 from recvault.stopping import Stop
-from recvault.transfer import Line
 
 log = get_logger("recvault.sync")
 
 _TICK = 0.2  # seconds between two looks at what is due and at a stop
 _STORE_PATIENCE = 8  # transfers in a row that the store did not take, after which the pass ends
-_AHEAD = 2  # jobs handed to the executor per worker, so that none waits for the ledger
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +59,7 @@ class Pass:
     report: Report
     store_error: RecvaultError | None = None  # the bucket is not there: list and register, transfer nothing
     on_change: Callable[[Report], None] = lambda report: None
+    _dry: dict[str, float] = field(default_factory=dict)  # sources with nothing due, not asked again before then
     _blocked: set[str] = field(default_factory=set)  # sources whose credentials were refused in this pass
     _claimed: Counter[str] = field(default_factory=Counter)  # jobs by source
     _store_strikes: int = 0
@@ -152,20 +153,27 @@ class Pass:
         self._drain(running)
 
     def _feed_executor(self, names: Sequence[str], running: dict[Future[Outcome], Job]) -> int:
-        """Claim what is due, each source its share, so that a slow one does not take every worker."""
+        """Claim what is due. Sources with work share the workers, so that a slow one does not take them all."""
         busy = Counter(job.source for job in running.values())
-        open_names = [name for name in names if name not in self._blocked]
-        share = max(1, -(-self.workers * _AHEAD // max(1, len(open_names))))
+        moment = time.monotonic()
+        if not running:
+            self._dry.clear()
+        hungry = [name for name in names if name not in self._blocked and self._dry.get(name, 0.0) <= moment]
+        share = -(-self.workers // max(1, len({*hungry, *busy})))
+        ahead = max(2, share // 2)  # handed over early, so that no worker waits for the ledger; claimed in batches
         claimed = 0
         # Shares are rounded up, so there may be fewer than sources: who has had the least is asked first.
-        for name in sorted(open_names, key=lambda each: (busy[each], self._claimed[each])):
-            room = min(share - busy[name], self.workers * _AHEAD - len(running))
-            if room < share // 2 or room == 0:
-                continue  # claims are made in batches: each is a write to disk
-            for job in self.ledger.claim(name, self.clock(), room):
+        for name in sorted(hungry, key=lambda each: (busy[each], self._claimed[each])):
+            room = min(share + ahead - busy[name], self.workers + ahead - len(running))
+            if room < ahead:
+                continue
+            jobs = self.ledger.claim(name, self.clock(), room)
+            if len(jobs) < room:
+                self._dry[name] = moment + _TICK
+            for job in jobs:
                 running[self.executor.submit(self.transfer, job)] = job
-                self._claimed[name] += 1
-                claimed += 1
+            self._claimed[name] += len(jobs)
+            claimed += len(jobs)
         return claimed
 
     def _settle(self, done: set[Future[Outcome]], running: dict[Future[Outcome], Job]) -> None:
@@ -215,7 +223,7 @@ class Pass:
 
     def _heed(self, job: Job, failure: Failure) -> None:
         """Act on a failure that concerns more than its recording."""
-        if failure.reason == transfer.CREDENTIALS_REFUSED:
+        if failure.reason == verdicts.CREDENTIALS_REFUSED:
             row = self.report.account(job.source, failure.recording.provider, failure.recording.account_id)
             row.error = failure.message
             self.report.codes.add(77)
@@ -286,10 +294,10 @@ class Pass:
 
 
 _STORE_CODES = {
-    transfer.STORE_UNAVAILABLE: StoreUnavailable.exit_code,
-    transfer.SPOOL_FULL: StoreUnavailable.exit_code,
-    transfer.STORE_REFUSED: StoreRefused.exit_code,
-    transfer.CONFIG_WRONG: ConfigError.exit_code,
+    verdicts.STORE_UNAVAILABLE: StoreUnavailable.exit_code,
+    verdicts.SPOOL_FULL: StoreUnavailable.exit_code,
+    verdicts.STORE_REFUSED: StoreRefused.exit_code,
+    verdicts.CONFIG_WRONG: ConfigError.exit_code,
 }
 
 

@@ -1,7 +1,7 @@
 """The effects of a pass, named and countable: requests, puts, ledger writes; and what happens when one of them fails.
 
-A pass runs here in one thread, so that each effect has one place in one order. A fault is planned for the moment before or
-after an effect. A crash drops all memory: the next pass opens the ledger anew and finds what was committed.
+A pass runs here in one thread, so that each effect has one place in one order. A fault is planned for the moment before
+or after an effect. A crash drops all memory: the next pass opens the ledger anew and finds what was committed.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from unittest import mock
 
 from recvault.archive import KeyTemplate
 from recvault.errors import LedgerLocked, StoreUnavailable, Unavailable
+from recvault.fetch import Line
 from recvault.http import AddressRule, Clients, Limits, Session, Timing
 from recvault.ledger import Ledger, Policy
 from recvault.ledger.connection import Connection
@@ -30,7 +31,7 @@ from recvault.stopping import Stop
 from recvault.store import Put, Stored
 from recvault.sync import Pass, Source
 from recvault.testing import MemoryStore
-from recvault.transfer import Line, Transfer
+from recvault.transfer import Transfer
 
 NAME = "main"
 NOW = datetime(2026, 11, 2, 12, 0, tzinfo=UTC)

@@ -7,9 +7,8 @@ import json
 import sqlite3
 from typing import Any
 
-from recvault.models import unstamp
-
 from crash.effects import World
+from recvault.models import unstamp
 
 SIDECAR = ".json"
 
@@ -37,10 +36,7 @@ def check_at_the_end(world: World, clean: dict[str, Any]) -> None:
 
 def comparable(world: World) -> dict[str, Any]:
     """The bucket's objects; of sidecars what does not differ from run to run."""
-    return {
-        key: _lasting(body, world) if key.endswith(SIDECAR) else body
-        for key, body in world.bucket.objects.items()
-    }
+    return {key: _lasting(body, world) if key.endswith(SIDECAR) else body for key, body in world.bucket.objects.items()}
 
 
 def _check_sidecar(world: World, sidecar: dict[str, Any]) -> None:

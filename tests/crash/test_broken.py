@@ -13,16 +13,16 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from recvault import transfer
+
+from crash import effects
+from crash.effects import NOW, Effects, Fault
+from crash.invariants import check_at_once, check_at_the_end
+from crash.test_crash import clean, world
+from recvault import fetch
 from recvault.discovery import Discovery
 from recvault.media import Prober
 from recvault.models import Check
 from recvault.transfer import Transfer
-
-from crash import effects
-from crash.effects import NOW, Effects, Fault, World
-from crash.invariants import check_at_once, check_at_the_end
-from crash.test_crash import clean, world
 
 Scenario = Callable[[Path], None]
 Break = Callable[[], Any]
@@ -100,11 +100,14 @@ def sidecar_first() -> Iterator[None]:
     def commit_then_put(self: Transfer, job: Any, line: Any, recording: Any, media: Any, fetched_from: Any) -> Any:
         receipt = commit(self, job, line, recording, media, fetched_from)
         with ExitStack() as spools:
-            fetched = self._fetch(line, recording, media[0].media_format, spools)
+            fetched = fetch.fetch(self.place, line, recording, media[0].media_format, spools)
             put_medium(self, recording, media[0].media_format, fetched)
         return receipt
 
-    with mock.patch.object(Transfer, "_put_medium", prove_only), mock.patch.object(Transfer, "_commit", commit_then_put):
+    with (
+        mock.patch.object(Transfer, "_put_medium", prove_only),
+        mock.patch.object(Transfer, "_commit", commit_then_put),
+    ):
         yield
 
 
@@ -133,13 +136,17 @@ def skip_committed_check() -> Any:
 def save_whatever_came() -> Iterator[None]:
     """No look at what kind of body it is."""
     with (
-        mock.patch.object(transfer, "refuse_document", lambda *args: None),
+        mock.patch.object(fetch, "refuse_document", lambda *args: None),
         mock.patch.object(Prober, "feed", lambda self, chunk: None),
         mock.patch.object(
             Prober,
             "finish",
-            lambda self, **expected: transfer.MediaFacts(
-                codec=None, sample_rate=None, channels=None, duration_seconds=None, check=Check(status="ok", method="none")
+            lambda self, **expected: fetch.MediaFacts(
+                codec=None,
+                sample_rate=None,
+                channels=None,
+                duration_seconds=None,
+                check=Check(status="ok", method="none"),
             ),
         ),
     ):

@@ -1,7 +1,7 @@
 """The enumerated crash test: every effect of a pass, before and after it, crash and transient error.
 
-A clean pass counts the effects. Then each is struck once: the invariants hold at once, and after further passes the bucket
-is that of a clean run. No sleeps, no randomness; the test's id names the step.
+A clean pass counts the effects. Then each is struck once: the invariants hold at once, and after further passes the
+bucket is that of a clean run. No sleeps, no randomness; the test's id names the step.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from recvault.providers import provider_class
-from recvault.simulator import Simulator
 
 from crash.effects import NOW, Effects, Fault, World
 from crash.invariants import check_at_once, check_at_the_end, comparable
+from recvault.providers import provider_class
+from recvault.simulator import Simulator
 
 SIDES, KINDS = ("before", "after"), ("crash", "error")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from recvault.simulator import SimRecording, Simulator
 
+from recvault.simulator import SimRecording, Simulator
 from rig import SOURCES, Rig, sha256
 
 APIS = {"voice": "voice", "legacy": "voice", "video": "video", "telnyx": "telnyx", "signalwire": "signalwire"}

@@ -180,8 +180,21 @@ def test_a_list_that_knows_a_recording_s_keys_takes_it_over(ledger: Ledger, endi
     assert ledger.claim("old", LATER + LATER_STILL, 1) == []
     [job] = ledger.claim("main", LATER, 1)
     assert (job.source, job.recording.encryption) == ("main", KEYS)
-    standing = Standing(failing=1, pending=1) if ending == "failing" else Standing(pending=1)
-    assert (ledger.ask.standing("main", "AC1"), ledger.ask.standing("old", "AC1")) == (standing, Standing())
+    assert (ledger.ask.standing("main", "AC1"), ledger.ask.standing("old", "AC1")) == (Standing(pending=1), Standing())
+
+
+@pytest.mark.parametrize(
+    ("phase", "state"),
+    [(Phase.GONE, State.GONE), (Phase.EXTERNAL, State.EXTERNAL), (Phase.UNFINISHED, State.NOT_READY)],
+)
+def test_a_list_that_knows_the_status_settles_what_another_could_not_tell(
+    ledger: Ledger, phase: Phase, state: State
+) -> None:
+    """What the 2008 list shows like any other, and the 2010 list as absent, external or unfinished, stands so."""
+    register(ledger, plain(), feed=OLD)
+    ledger.settle([failure(job) for job in ledger.claim("old", NOW, 1)], NOW, {"old": Policy()})
+    register(ledger, recording(1, phase), now=LATER)
+    assert (row(ledger)["state"], row(ledger)["source"], row(ledger)["failing_since"]) == (state, "main", None)
 
 
 def test_an_attempt_under_way_does_not_take_the_keys_away_again(ledger: Ledger) -> None:

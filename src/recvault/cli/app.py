@@ -85,8 +85,8 @@ class App:
         try:
             yield
         finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+            for number, earlier in before.items():
+                signal.signal(number, earlier)
 
     def exit_code(self, code: int) -> int:
         """A signal's own code where one ended the command."""

@@ -88,10 +88,8 @@ class Ledger:
                 db.conn.executemany(
                     _REVIVE, [(stamp(now), r.to_json(), *_identity(r), r.api, r.status) for r in complete]
                 )
-                keyed = [recording for recording in listed if recording.encryption]
-                db.conn.executemany(
-                    _ENRICH, [(feed.source, r.api, r.to_json(), stamp(now), *_identity(r)) for r in keyed]
-                )
+                telling = [recording for recording in listed if recording.status is not None]
+                db.conn.executemany(_ENRICH, [_new_row(feed, recording, now, recheck) for recording in telling])
             self._release_quarantine(db, feed, listed)
             for row in rejected:
                 self._quarantine(db, feed, row, now)
@@ -305,12 +303,15 @@ _REVIVE = """
     WHERE recording_id=? AND account_id=? AND provider=? AND state='gone' AND (api=? OR ? IS NOT NULL)
 """
 
-# Twilio's 2008 rows tell no status, no channels and no keys: through them an encrypted recording looks like noise.
+# Twilio's 2008 rows tell no status, no channels and no keys: through them an encrypted recording looks like noise, and
+# an absent one like one that is late. A transfer under way settles first; the row that tells more stays.
 _ENRICH = """
-    UPDATE recordings SET source=?, api=?, recording=?, next_attempt_at=iif(lease IS NULL, ?, next_attempt_at),
-        faults=0, state=iif(state='dead', 'pending', state)
-    WHERE recording_id=? AND account_id=? AND provider=? AND state IN ('pending', 'failing', 'dead')
-        AND json_extract(recording, '$.status') IS NULL
+    UPDATE recordings SET source=:source, api=:api, recording=:recording, faults=0, failing_since=NULL,
+        state=iif(lease IS NULL, :state, state),
+        next_attempt_at=iif(lease IS NULL, :next_attempt_at, next_attempt_at),
+        settled_at=iif(lease IS NULL, :settled_at, settled_at)
+    WHERE recording_id=:recording_id AND account_id=:account_id AND provider=:provider
+        AND state IN ('pending', 'failing', 'not_ready', 'dead') AND json_extract(recording, '$.status') IS NULL
 """
 
 _FIRST_STATE: Mapping[Phase, State] = {

@@ -13,7 +13,7 @@ import httpx
 from recvault.errors import ProtocolError
 
 SIGNED = re.compile(r"(?:^|&)(?:sig|[^=&]*(?:signature|credential|token|accesskey|accessid|key-pair-id)[^=&]*)=", re.I)
-SIGNATURE = re.compile(r"(?:^|&)(?:sig|X-Amz-Signature|X-Goog-Signature|Signature)=", re.I)  # Azure, S3, GCS, CloudFront
+SIGNATURE = re.compile(r"(?:^|&)(?:sig|X-Amz-Signature|X-Goog-Signature|Signature)=", re.I)  # Azure, S3, GCS …
 DEEPEST = 64  # levels of a row that are kept: no provider sends more than five
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from recvault.archive import KeyTemplate
+from recvault.fetch import Line
 from recvault.http import AddressRule, Clients, Limits, Session, Timing
 from recvault.models import ACCOUNT, Job, Outcome, Recording, Window
 from recvault.providers.base import Page, Provider
@@ -19,7 +20,7 @@ from recvault.spool import SpoolPlace
 from recvault.stopping import Stop
 from recvault.testing.front import Answer, Front, Spoiling, forward, honest
 from recvault.testing.memory import MemoryStore
-from recvault.transfer import Line, Transfer
+from recvault.transfer import Transfer
 
 TIMING = Timing(tries=1, stall_timeout=5.0)
 

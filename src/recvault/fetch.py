@@ -1,0 +1,142 @@
+"""The way in: a recording's media from its provider into the spool, hashed and proven as they arrive.
+
+What looks wrong is looked at again before it is believed: a 404 and a refused address are explained by the recording's
+own row, read anew by id, and a medium that disagrees with its row must come twice alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+
+from recvault.errors import MediaExpired, MediaRejected, NotFound, Refused
+from recvault.http import MediaHead, Session
+from recvault.media import MediaFacts, Prober, refuse_document
+from recvault.models import JSON, Phase, Recording, Verdict
+from recvault.providers.base import Provider
+from recvault.spool import Spool, SpoolPlace
+from recvault.verdicts import Settled
+
+_SNIFF = 512  # bytes in which a document shows itself
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """The way to one account: its provider's facts, a session, and what is wanted from it."""
+
+    provider: Provider
+    session: Session
+    formats: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A medium in the spool, hashed and proven."""
+
+    spool: Spool
+    facts: MediaFacts
+    encryption: JSON | None
+    fetched_from: str
+
+
+def formats(wanted: tuple[str, ...], available: tuple[str, ...]) -> tuple[str, ...]:
+    """What to fetch: the wanted formats that there are, else the best there is. Nothing is skipped for its format."""
+    chosen = tuple(name for name in wanted if name in available) or available[:1]
+    if not chosen:
+        raise MediaRejected("the provider names no media of this recording", reason="media.no_url")
+    return chosen
+
+
+def fetch(place: SpoolPlace, line: Line, recording: Recording, media_format: str, spools: ExitStack) -> Fetched:
+    """Fetch and prove; what looks wrong is fetched again, and kept, flagged, if the same bytes come twice."""
+    first = _fetch_fresh(place, line, recording, media_format, spools)
+    if first.facts.check.status != "suspect":
+        return first
+    first.spool.close()  # its sum is kept
+    second = _fetch_fresh(place, line, recording, media_format, spools)
+    if second.facts.check.status == "suspect" and second.spool.sha256 != first.spool.sha256:
+        raise MediaRejected(
+            f"{media_format} came twice, differently: {second.facts.check.reason}", reason="media.unstable"
+        )
+    return second
+
+
+def _fetch_fresh(place: SpoolPlace, line: Line, recording: Recording, media_format: str, spools: ExitStack) -> Fetched:
+    """Fetch; a refused signed URL is asked for anew once, and a 404 is explained by the recording's row."""
+    try:
+        return _fetch_once(place, line, recording, media_format, spools)
+    except MediaExpired:
+        return _fetch_once(place, line, refreshed(line, recording), media_format, spools)
+    except NotFound as error:
+        current = refreshed(line, recording)
+        raise Settled(
+            current,
+            Verdict.NOT_READY,
+            "media.not_there",
+            f"{error.message}, though its row says {current.status}: looked for again until give_up_after",
+        ) from error
+
+
+def _fetch_once(place: SpoolPlace, line: Line, recording: Recording, media_format: str, spools: ExitStack) -> Fetched:
+    requests = line.provider.media_requests(recording, media_format)
+    if not requests:
+        raise MediaRejected(f"the provider names no {media_format}", reason="media.no_url")
+
+    def receive(head: MediaHead, chunks: Iterator[bytes]) -> Fetched:
+        spool = spools.enter_context(Spool(place, head.length))
+        return _received(line, recording, media_format, head, chunks, spool)
+
+    signed = line.provider.media_url_expires
+    for request in requests[:-1]:
+        try:
+            return line.session.download(request, receive, signed=signed)
+        except Refused:
+            continue  # e.g. two channels asked of a mono recording: the plain request follows
+    return line.session.download(requests[-1], receive, signed=signed)
+
+
+def _received(
+    line: Line, recording: Recording, media_format: str, head: MediaHead, chunks: Iterator[bytes], spool: Spool
+) -> Fetched:
+    """Spool, hash and prove a body as it arrives."""
+    encryption = recording.encryption or line.provider.media_encryption(head.headers)
+    prober = Prober(media_format, encrypted=encryption is not None)
+    beginning = b""
+    for chunk in chunks:
+        if len(beginning) < _SNIFF:  # the first chunk alone may be a byte
+            beginning += chunk[: _SNIFF - len(beginning)]
+            refuse_document(head.headers.get("content-type"), beginning, media_format)
+        prober.feed(chunk)
+        spool.write(chunk)
+    if spool.bytes == 0:
+        refuse_document(head.headers.get("content-type"), b"", media_format)
+    facts = prober.finish(duration_seconds=recording.duration_seconds, size_bytes=recording.size_bytes)
+    return Fetched(spool, facts, encryption, head.url)
+
+
+def refreshed(line: Line, recording: Recording) -> Recording:
+    """Read the recording again by id. Raises Settled where the row says that there are no media now."""
+    try:
+        reply = line.session.send(line.provider.refresh_request(recording))
+    except NotFound as error:
+        raise Settled(recording, Verdict.GONE, "recording.gone", f"{error.message}: deleted at the provider") from error
+    fresh = line.provider.parse_recording(reply)
+    # What the key and the ledger know it by is settled at registration: an answer cannot move a recording.
+    fresh = replace(
+        fresh,
+        provider=recording.provider,
+        account_id=recording.account_id,
+        recording_id=recording.recording_id,
+        created_at=recording.created_at,
+    )
+    match fresh.phase:
+        case Phase.UNFINISHED:
+            raise Settled(fresh, Verdict.NOT_READY, "recording.unfinished", f"its status is {fresh.status}")
+        case Phase.GONE:
+            raise Settled(fresh, Verdict.GONE, "recording.gone", f"its status is {fresh.status}: there are no media")
+        case Phase.EXTERNAL:
+            where = fresh.external_location or "the customer's own storage"
+            raise Settled(fresh, Verdict.EXTERNAL, "recording.external", f"its media lie in {where}")
+        case Phase.COMPLETE:
+            return fresh

@@ -1,0 +1,93 @@
+"""What an error means for a recording: one table, from exception to verdict.
+
+A failure is data, so that it can travel and be settled; only bugs are raised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from recvault.errors import (
+    ConfigError,
+    CredentialsRefused,
+    Interrupted,
+    KeyConflict,
+    MediaExpired,
+    MediaRejected,
+    NotFound,
+    RecvaultError,
+    Refused,
+    StoreRefused,
+    StoreUnavailable,
+    Unavailable,
+    UnsafeAddress,
+)
+from recvault.models import DRAINED, Failure, Job, Recording, Verdict
+from recvault.spool import SpoolFull
+
+# Reasons that concern more than one recording: the pass acts on them.
+CREDENTIALS_REFUSED = "credentials.refused"
+STORE_REFUSED = "store.refused"
+STORE_UNAVAILABLE = "store.unavailable"
+CONFIG_WRONG = "config.wrong"
+SPOOL_FULL = "spool.full"
+
+
+class Settled(Exception):
+    """The recording has no media to archive now: its own row says so."""
+
+    def __init__(self, recording: Recording, verdict: Verdict, reason: str, message: str) -> None:
+        super().__init__(recording, verdict, reason, message)
+        self.recording, self.verdict, self.reason, self.message = recording, verdict, reason, message
+
+
+VERDICTS: Mapping[type[RecvaultError], tuple[Verdict, str, bool]] = {
+    # What was raised: the verdict, its reason, and whether it is the recording's own fault.
+    Interrupted: (Verdict.RETRY, DRAINED, False),
+    StoreRefused: (Verdict.RETRY, STORE_REFUSED, False),
+    CredentialsRefused: (Verdict.RETRY, CREDENTIALS_REFUSED, False),
+    StoreUnavailable: (Verdict.RETRY, STORE_UNAVAILABLE, False),
+    SpoolFull: (Verdict.RETRY, SPOOL_FULL, False),
+    ConfigError: (Verdict.RETRY, CONFIG_WRONG, False),
+    KeyConflict: (Verdict.FATAL, "store.key_conflict", True),
+    UnsafeAddress: (Verdict.RETRY, "media.unsafe_address", True),
+    MediaExpired: (Verdict.RETRY, "media.expired", True),
+    NotFound: (Verdict.RETRY, "media.not_found", True),
+    Refused: (Verdict.RETRY, "provider.refused", True),
+    Unavailable: (Verdict.RETRY, "provider.unavailable", True),
+}
+
+
+def failure_of(job: Job, error: RecvaultError | Settled) -> Failure:
+    """The failure that an error of a transfer comes to. What the table does not know is tried again, like the rest."""
+    if isinstance(error, Settled):
+        return failure(job, error.verdict, error.reason, error.message, recording=error.recording)
+    if isinstance(error, MediaRejected):
+        return failure(job, Verdict.RETRY, error.reason, str(error))
+    for kind, (verdict, reason, counted) in VERDICTS.items():
+        if isinstance(error, kind):
+            retry_after = error.retry_after if isinstance(error, Unavailable) else None
+            return failure(job, verdict, reason, str(error), retry_after=retry_after, counted=counted)
+    return failure(job, Verdict.RETRY, "unexpected", str(error))
+
+
+def failure(
+    job: Job,
+    verdict: Verdict,
+    reason: str,
+    message: str,
+    *,
+    recording: Recording | None = None,
+    retry_after: float | None = None,
+    counted: bool = True,
+) -> Failure:
+    """A failure of a job, of its recording as it was last read."""
+    return Failure(
+        source=job.source,
+        recording=recording or job.recording,
+        verdict=verdict,
+        reason=reason,
+        message=message,
+        retry_after=retry_after,
+        counted=counted,
+    )

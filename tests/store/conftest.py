@@ -1,0 +1,56 @@
+"""Places to store in, one a test."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable, Iterator
+
+import botocore.endpoint
+import pytest
+
+from store.places import PLACES, STRICTNESS, Place, close_clients, real_place
+from strict_s3 import StrictS3
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _closed_clients() -> Iterator[None]:
+    """Clients are shared by tests and closed after the last."""
+    yield
+    close_clients()
+
+
+@pytest.fixture
+def make_place(
+    strict_s3: StrictS3, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[str], Place]:
+    """Make a place by its name."""
+
+    def make(name: str) -> Place:
+        if name in STRICTNESS:
+            bucket = strict_s3.bucket(strictness=STRICTNESS[name])
+            return Place(name, strict_s3.url, bucket.name, bucket)
+        if name == "moto":
+            return Place(name, request.getfixturevalue("s3_url"), request.getfixturevalue("bucket"))
+        return real_place(name, monkeypatch)
+
+    return make
+
+
+@pytest.fixture(params=PLACES)
+def place(request: pytest.FixtureRequest, make_place: Callable[[str], Place]) -> Place:
+    """Each place in turn, with an empty bucket."""
+    return make_place(request.param)
+
+
+@pytest.fixture
+def aws(make_place: Callable[[str], Place]) -> Place:
+    """The strict server at its strictest."""
+    return make_place("aws")
+
+
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """botocore's waits before it tries again: noted, and not waited."""
+    noted: list[float] = []
+    monkeypatch.setattr(botocore.endpoint, "time", types.SimpleNamespace(sleep=noted.append))
+    return noted

@@ -1,0 +1,360 @@
+r"""The store's contract, at every kind of server: what stands is not overwritten, and what was put stands there.
+
+At a real server (path style, with the right to make buckets, which stay, named recvault-test-…):
+
+    RECVAULT_TEST_S3_ENDPOINT=http://127.0.0.1:7480 AWS_ACCESS_KEY_ID=… AWS_SECRET_ACCESS_KEY=… \
+        python -m pytest tests/store
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import random
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from recvault import archive
+from recvault.errors import ConfigError, KeyConflict, StoreUnavailable
+from recvault.models import Phase, Recording
+from recvault.store import S3Store, StoreFacts, WriteOptions
+from store.places import PART, STRICTNESS, Place, lose_replies, make_put
+
+BODY = b"RIFF" + bytes(range(256)) * 40
+LARGE = random.Random(5).randbytes(2 * PART + 4321)  # three parts
+KEY = "recordings/provider=twilio/account=AC1/date=2026-10-01/RE1.wav"
+
+
+def described(place: Place, key: str) -> dict[str, Any]:
+    found = place.client.head_object(Bucket=place.bucket, Key=key)
+    return {**found, "Metadata": {name.lower(): value for name, value in found["Metadata"].items()}}
+
+
+def test_put_once(place: Place) -> None:
+    """A put object stands there: bytes, type, metadata, and the SHA-256 that it was put with."""
+    store = place.store()
+    assert store.put(make_put(KEY, BODY)) is True
+    found = store.head(KEY)
+    assert found is not None
+    assert (found.bytes, found.sha256) == (len(BODY), hashlib.sha256(BODY).hexdigest())
+    assert found.metadata["recording-id"] == "%2E%2E"
+    assert store.get(KEY) == BODY == b"".join(store.stream(KEY))
+    assert described(place, KEY)["ContentType"] == "audio/wav"
+
+
+def test_absent(place: Place) -> None:
+    """What is not there is None, not an error."""
+    store = place.store(asked=False)
+    assert store.head(KEY) is None
+    assert store.get(KEY) is None
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_put_the_same_again(place: Place, asked: bool) -> None:
+    """The same bytes again are no write: False, and one object."""
+    store = place.store(asked=asked)
+    assert store.put(make_put(KEY, BODY)) is True
+    assert store.put(make_put(KEY, BODY)) is False
+    assert [each.key for each in store.list("recordings/")] == [KEY]
+    assert place.strict is None or place.strict.writes[KEY] == 1
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_other_bytes_are_a_conflict(place: Place, asked: bool) -> None:
+    """Other bytes under the key, even of the same size, are KeyConflict, and what stands there stays untouched."""
+    store = place.store(asked=asked)
+    store.put(make_put(KEY, BODY))
+    for other in (BODY + b"more", BODY[::-1]):
+        with pytest.raises(KeyConflict):
+            store.put(make_put(KEY, other))
+    assert place.body(KEY) == BODY
+
+
+def test_bytes_without_a_sum_are_a_conflict(place: Place) -> None:
+    """An object that does not say its SHA-256 was not put by us: the same size proves nothing."""
+    place.client.put_object(Bucket=place.bucket, Key=KEY, Body=BODY)
+    with pytest.raises(KeyConflict):
+        place.store().put(make_put(KEY, BODY))
+
+
+def test_a_lost_reply_is_resolved(place: Place, waits: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A put whose reply is lost is tried again, and ends as one object with the right bytes."""
+    store = place.store()
+    lost = lose_replies(monkeypatch, store, lambda request: request.method == "PUT")
+    store.put(make_put(KEY, BODY))
+    assert place.body(KEY) == BODY
+    assert [each.bytes for each in store.list("recordings/")] == [len(BODY)]
+    assert len(lost) == len(waits) == 1
+
+
+def test_every_reply_lost(place: Place, waits: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A put whose replies are all lost raises StoreUnavailable; the next attempt finds its bytes, and adds nothing."""
+    store = place.store()
+    lost = lose_replies(monkeypatch, store, lambda request: request.method == "PUT", times=4)
+    with pytest.raises(StoreUnavailable):
+        store.put(make_put(KEY, BODY))
+    assert store.put(make_put(KEY, BODY)) is False
+    assert place.body(KEY) == BODY
+    assert len(lost) == 4
+
+
+def test_two_writers_of_the_same_bytes(place: Place) -> None:
+    """Writers that race with the same bytes all succeed, and one object stands."""
+    stores = [place.store() for _ in range(4)]
+    gate = threading.Barrier(len(stores))
+
+    def write(store: S3Store) -> bool:
+        gate.wait()
+        try:
+            return store.put(make_put(KEY, BODY))
+        except KeyConflict:
+            if place.strict is None and not store.facts.conditional:
+                return False  # a real server may show an object that is not whole yet (rclone): told, not overwritten
+            raise
+
+    with ThreadPoolExecutor(len(stores)) as pool:
+        wrote = list(pool.map(write, stores))
+    assert any(wrote)
+    assert place.body(KEY) == BODY
+    if place.strict is not None and place.strict.strictness.conditional:
+        assert sum(wrote) == 1
+
+
+def test_facts_are_what_the_server_does(place: Place) -> None:
+    """`ask_facts` says what a bare client sees, and leaves the known object with its own bytes."""
+    known = make_put("schemas/known.json", b'{"known": true}')
+    facts = place.store(asked=False).ask_facts(known)
+    assert place.body(known.key) == b'{"known": true}'
+    sha256, md5, conditional = seen_by_a_bare_client(place)
+    assert facts == StoreFacts(sha256=sha256, md5=md5 and not sha256, conditional=conditional)
+    if place.strict is not None:
+        strictness = STRICTNESS[place.name]
+        assert (sha256, md5, conditional) == (strictness.sha256, strictness.md5, strictness.conditional)
+    assert StoreFacts.from_json(facts.to_json()) == facts
+
+
+def seen_by_a_bare_client(place: Place) -> tuple[bool, bool, bool]:
+    wrong = base64.b64encode(bytes(32)).decode()
+    client = place.client
+
+    def refused(**arguments: str) -> bool:
+        try:
+            client.put_object(Bucket=place.bucket, Key="bare", Body=b"bare", **arguments)
+        except ClientError as error:
+            return error.response["ResponseMetadata"]["HTTPStatusCode"] in (400, 412)
+        return False
+
+    return (
+        refused(ChecksumAlgorithm="SHA256", ChecksumSHA256=wrong),
+        refused(ContentMD5=base64.b64encode(bytes(16)).decode()),
+        not refused() and refused(IfNoneMatch="*"),
+    )
+
+
+def test_a_wrong_sum_is_not_stored(place: Place) -> None:
+    """Where the server verifies SHA-256, bytes that differ from their sum are refused, and nothing stands."""
+    store = place.store()
+    if not store.facts.sha256:
+        pytest.skip("this server does not verify SHA-256")
+    with pytest.raises(StoreUnavailable, match="BadDigest"):
+        store.put(make_put(KEY, BODY, sha256=hashlib.sha256(b"other").hexdigest()))
+    assert store.head(KEY) is None
+
+
+# Parts
+
+
+def test_past_the_limit_in_parts(place: Place) -> None:
+    """Past one put's limit an object is written in parts: whole, with the whole file's SHA-256 in its metadata."""
+    store = place.store(single_put_most=PART, part_least=PART)
+    assert store.put(make_put(KEY, LARGE)) is True
+    assert place.body(KEY) == LARGE
+    found = described(place, KEY)
+    assert found["Metadata"]["sha256"] == hashlib.sha256(LARGE).hexdigest()
+    assert found["ContentType"] == "audio/wav"
+    assert store.put(make_put(KEY, LARGE)) is False
+
+
+def test_parts_overwrite_nothing(place: Place) -> None:
+    """Other bytes under the key are KeyConflict in parts too, whatever the server makes of the condition."""
+    store = place.store(single_put_most=PART, part_least=PART)
+    store.put(make_put(KEY, BODY))
+    with pytest.raises(KeyConflict):
+        store.put(make_put(KEY, LARGE))
+    assert place.body(KEY) == BODY
+    assert uploads(place) == []
+
+
+def test_a_lost_completion(place: Place, waits: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A completion whose reply is lost is resolved: by asking again, or by looking where the upload is gone."""
+    store = place.store(single_put_most=PART, part_least=PART)
+    lost = lose_replies(monkeypatch, store, lambda request: request.method == "POST" and "uploadId=" in request.url)
+    store.put(make_put(KEY, LARGE))
+    assert place.body(KEY) == LARGE
+    assert len(lost) == len(waits) == 1
+
+
+class Breaks:
+    """A body that cannot be read past its first part."""
+
+    def __init__(self, body: Any) -> None:
+        self._body = body
+
+    def read(self, size: int = -1) -> bytes:
+        if self._body.tell() >= PART:
+            raise OSError(5, "Input/output error")
+        return bytes(self._body.read(size))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._body, name)
+
+
+def test_a_failure_aborts_the_upload(place: Place) -> None:
+    """An upload in parts that fails leaves neither an object nor parts."""
+    store = place.store(single_put_most=PART, part_least=PART)
+    whole = make_put(KEY, LARGE)
+    with pytest.raises(OSError, match="Input/output"):
+        store.put(replace(whole, body=Breaks(whole.body)))  # type: ignore[arg-type]
+    assert store.head(KEY) is None
+    assert uploads(place) == []
+
+
+def uploads(place: Place) -> list[str]:
+    try:
+        listed = place.client.list_multipart_uploads(Bucket=place.bucket, Prefix="recordings/")
+    except ClientError as error:
+        assert error.response["Error"]["Code"] in ("NotImplemented", "NoSuchUpload"), error  # rclone: there are none
+        return list(place.strict.uploads) if place.strict else []
+    return [upload["UploadId"] for upload in listed.get("Uploads", ())]
+
+
+def test_stale_uploads_are_aborted(place: Place) -> None:
+    """What a kill left is aborted by its age; a young upload and one outside the prefix are left alone."""
+    store, client = place.store(), place.client
+    begun = [
+        client.create_multipart_upload(Bucket=place.bucket, Key=key)["UploadId"] for key in (KEY, "elsewhere/RE2.wav")
+    ]
+    if place.name != "moto":  # which dates every upload alike, in the past
+        store.abort_stale_uploads("recordings/", datetime.now(UTC) - timedelta(days=1))
+        assert uploads(place)[:1] == begun[:1]
+    aborted = store.abort_stale_uploads("recordings/", datetime.now(UTC) + timedelta(days=1))
+    assert aborted == (place.name != "careless")  # which has no list of uploads: no error
+    assert place.name == "careless" or uploads(place) == []
+    client.abort_multipart_upload(Bucket=place.bucket, Key="elsewhere/RE2.wav", UploadId=begun[1])
+
+
+# Keys and lists
+
+
+def test_hostile_ids(place: Place) -> None:
+    """Whatever an id holds, its object is put, found, listed and read under its own key, with ASCII metadata."""
+    store, keys = place.store(), archive.KeyTemplate()
+    ids = ["..", ".", "", "a/b", "../../etc/passwd", "Ümläut 通話", "\x00\x1f\x7f", "a b+c%20", "\u202eRE", "x" * 5000]
+    made = {}
+    for number, recording_id in enumerate(ids):
+        recording = a_recording(recording_id)
+        body = f"{number}".encode()
+        put = make_put(keys(recording, "wav"), body)
+        put = make_put(put.key, body, metadata=archive.object_metadata(recording, put.sha256))
+        assert store.put(put) is True
+        made[put.key] = body
+        found = store.head(put.key)
+        assert found is not None
+        assert found.metadata["recording-id"] == archive.escape(recording_id)
+    assert len(made) == len(ids)
+    assert {each.key for each in store.list("recordings/")} == set(made)
+    assert {key: store.get(key) for key in made} == made
+
+
+def a_recording(recording_id: str) -> Recording:
+    return Recording(
+        provider="twilio",
+        api="2010-04-01",
+        account_id="AC1",
+        recording_id=recording_id,
+        created_at=datetime(2026, 10, 1, tzinfo=UTC),
+        status="completed",
+        phase=Phase.COMPLETE,
+        formats=("wav",),
+    )
+
+
+def test_list(place: Place) -> None:
+    """A list holds all under a prefix, over pages, in key order, with sizes, and nothing else."""
+    store = place.store(asked=False)
+    wanted = [f"recordings/date=2026-10-{number:02}/RE.wav" for number in range(1, 13)]
+    for number, key in enumerate([*reversed(wanted), "recordings-not/RE.wav", "catalog/x"]):
+        place.client.put_object(Bucket=place.bucket, Key=key, Body=b"x" * number)
+    events, short = place.client.meta.events, "before-parameter-build.s3.ListObjectsV2"
+    events.register(short, _five_a_page)
+    try:
+        listed = list(store.list("recordings/"))
+    finally:
+        events.unregister(short, _five_a_page)
+    assert [each.key for each in listed] == wanted
+    assert [each.bytes for each in listed] == list(reversed(range(12)))
+    assert list(store.list("nothing/")) == []
+
+
+def _five_a_page(params: dict[str, Any], **_: object) -> None:
+    params["MaxKeys"] = 5
+
+
+# What a put is written with
+
+
+def test_options_hold_or_are_refused(place: Place) -> None:
+    """Tags are written, or the store refuses them in words: an option is not dropped by us."""
+    store = place.store(asked=False, options=WriteOptions(tags={"team": "compliance & law"}))
+    try:
+        store.put(make_put(KEY, BODY))
+    except ConfigError as error:
+        assert "tags" in error.hint
+        return
+    if place.strict is not None:
+        assert place.strict.objects[KEY].headers["x-amz-tagging"] == "team=compliance%20%26%20law"
+        return
+    try:
+        found = place.client.get_object_tagging(Bucket=place.bucket, Key=KEY)
+    except ClientError:
+        pytest.skip("this server takes tags and does not tell them")
+    assert found["TagSet"] == [{"Key": "team", "Value": "compliance & law"}]
+
+
+@pytest.fixture
+def locked(place: Place) -> Iterator[Place]:
+    """A bucket with Object Lock, where the server has it."""
+    name = f"{place.bucket}-locked"
+    client = place.client
+    try:
+        client.create_bucket(Bucket=name, ObjectLockEnabledForBucket=True)
+        client.get_object_lock_configuration(Bucket=name)
+        client.list_object_versions(Bucket=name)
+    except ClientError as error:
+        pytest.skip(f"this server has no Object Lock: {error}")
+    yield replace(place, bucket=name)
+    for version in client.list_object_versions(Bucket=name).get("Versions", ()):
+        where = {"Bucket": name, "Key": version["Key"], "VersionId": version["VersionId"]}
+        client.put_object_legal_hold(**where, LegalHold={"Status": "OFF"})
+        client.delete_object(**where, BypassGovernanceRetention=True)
+
+
+def test_object_lock(locked: Place) -> None:
+    """In a bucket with Object Lock every object is locked and held as configured, whole or in parts."""
+    options = WriteOptions(lock_mode="GOVERNANCE", lock_days=2, legal_hold=True)
+    store = locked.store(options=options, single_put_most=PART, part_least=PART)
+    for key, body in ((KEY, BODY), (f"{KEY}.large", LARGE)):
+        assert store.put(make_put(key, body)) is True
+        assert store.put(make_put(key, body)) is False
+        found = described(locked, key)
+        assert (found["ObjectLockMode"], found["ObjectLockLegalHoldStatus"]) == ("GOVERNANCE", "ON")
+        assert found["ObjectLockRetainUntilDate"] > datetime.now(UTC) + timedelta(days=1)
+        versions = locked.client.list_object_versions(Bucket=locked.bucket, Prefix=key)["Versions"]
+        assert [version["Key"] for version in versions if version["Key"] == key] == [key]

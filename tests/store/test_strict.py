@@ -1,0 +1,387 @@
+"""What a put costs and how the store's refusals are told, at the strict server: requests counted, headers seen."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import random
+import socket
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from recvault.errors import ConfigError, KeyConflict, RecvaultError, StoreRefused, StoreUnavailable
+from recvault.store import S3Store, StoreFacts, WriteOptions
+from recvault.store.errors import botocore_errors
+from recvault.store.s3 import make_client
+from store.places import PART, Place, client_of, make_put
+from strict_s3 import StrictS3
+
+BODY = b"RIFF" + bytes(range(256)) * 40
+LARGE = random.Random(6).randbytes(2 * PART + 99)
+KEY = "recordings/RE1.wav"
+
+
+def ready(place: Place, **options: Any) -> S3Store:
+    """A store that knows its facts, and a bucket whose counts begin at nothing."""
+    store = place.store(**options)
+    assert place.strict is not None
+    place.strict.clear_counts()
+    return store
+
+
+def spent(place: Place) -> dict[str, int]:
+    assert place.strict is not None
+    return dict(place.strict.counts)
+
+
+# The cheapest proof
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        ("aws", {"PUT": 1}),
+        ("ceph", {"PUT": 1}),
+        ("ceph-versioned", {"HEAD": 1, "PUT": 1}),
+        ("rclone", {"HEAD": 1, "PUT": 1}),
+        ("careless", {"HEAD": 2, "PUT": 1}),
+    ],
+)
+def test_the_cheapest_proof(make_place: Callable[[str], Place], name: str, wanted: dict[str, int]) -> None:
+    """One put where the store proves it; a look before where it might overwrite, one after where it proves nothing."""
+    place = make_place(name)
+    store = ready(place)
+    store.put(make_put(KEY, BODY))
+    assert spent(place) == wanted
+
+
+def test_md5_only_where_it_is_needed(make_place: Callable[[str], Place]) -> None:
+    """SHA-256 goes with every put; MD5 only where the store does not verify SHA-256."""
+    for name, needs_md5 in (("aws", False), ("ceph", True), ("careless", True)):
+        place = make_place(name)
+        ready(place).put(make_put(KEY, BODY))
+        assert place.strict is not None
+        headers = place.strict.log[-1 if name != "careless" else -2].headers
+        assert headers["x-amz-checksum-sha256"] == base64.b64encode(hashlib.sha256(BODY).digest()).decode()
+        assert ("content-md5" in headers) is needs_md5
+        assert "x-amz-trailer" not in headers
+
+
+def test_what_stands_already_costs_no_second_body(aws: Place) -> None:
+    """The same again costs one refused put and one look, and writes nothing."""
+    store = ready(aws)
+    store.put(make_put(KEY, BODY))
+    store.put(make_put(KEY, BODY))
+    assert spent(aws) == {"PUT": 2, "HEAD": 1}
+    assert aws.strict is not None
+    assert aws.strict.writes == {KEY: 1}
+
+
+def test_a_store_that_loses_bytes_is_noticed(make_place: Callable[[str], Place]) -> None:
+    """Where the store verifies nothing, an object that reads back shorter than it was put is StoreUnavailable."""
+    place = make_place("careless")
+    store = ready(place)
+    assert place.strict is not None
+    place.strict.faults.plan("cut", "PUT", KEY)
+    with pytest.raises(StoreUnavailable, match="reads back"):
+        store.put(make_put(KEY, BODY))
+    assert not place.strict.faults.unfired
+
+
+# Trouble on the way
+
+
+@pytest.mark.parametrize("fault", ["error", "slow_down", "reset_before", "reset_after", "conflict", "slow"])
+def test_passing_trouble_is_not_seen(aws: Place, waits: list[float], fault: str) -> None:
+    """A put that meets trouble is tried again, and ends as one object, written once."""
+    store = ready(aws)
+    assert aws.strict is not None
+    aws.strict.faults.plan(fault, "PUT", KEY, seconds=0.1)
+    store.put(make_put(KEY, BODY))
+    assert aws.strict.body(KEY) == BODY
+    assert aws.strict.writes == {KEY: 1}
+    assert not aws.strict.faults.unfired
+
+
+@pytest.mark.parametrize("fault", ["error", "slow_down", "reset_before", "conflict"])
+def test_lasting_trouble_is_unavailable(aws: Place, waits: list[float], fault: str) -> None:
+    """Trouble that lasts is StoreUnavailable, exit 75, after a few tries with waits between them."""
+    store = ready(aws)
+    assert aws.strict is not None
+    aws.strict.faults.plan(fault, "PUT", KEY, times=100)
+    with pytest.raises(StoreUnavailable) as raised:
+        store.put(make_put(KEY, BODY))
+    assert raised.value.exit_code == 75
+    assert spent(aws)["PUT"] in (3, 4)
+    assert KEY not in aws.strict.objects
+
+
+def test_a_turned_bit_is_refused(make_place: Callable[[str], Place]) -> None:
+    """A bit that turns on the way into the store is refused by SHA-256 or by MD5, whichever the store verifies."""
+    for name in ("aws", "ceph"):
+        place = make_place(name)
+        store = ready(place)
+        assert place.strict is not None
+        place.strict.faults.plan("flip", "PUT", KEY)
+        with pytest.raises(StoreUnavailable, match="BadDigest"):
+            store.put(make_put(KEY, BODY))
+        assert KEY not in place.strict.objects
+        assert store.put(make_put(KEY, BODY)) is True
+
+
+def test_a_turned_bit_in_a_part_is_refused(aws: Place) -> None:
+    """A bit that turns in one part is refused, and the upload is aborted."""
+    store = ready(aws, single_put_most=PART, part_least=PART)
+    assert aws.strict is not None
+    aws.strict.faults.plan("flip", "PART", KEY, skip=1)
+    with pytest.raises(StoreUnavailable, match="BadDigest"):
+        store.put(make_put(KEY, LARGE))
+    assert (aws.strict.uploads, KEY in aws.strict.objects) == ({}, False)
+    assert not aws.strict.faults.unfired
+
+
+def test_an_abort_that_fails_hides_nothing(aws: Place, waits: list[float]) -> None:
+    """When an upload fails and so does its abort, the first error is told; the upload is left to the next pass."""
+    store = ready(aws, single_put_most=PART, part_least=PART)
+    assert aws.strict is not None
+    aws.strict.faults.plan("flip", "PART", KEY)
+    aws.strict.denied.add("ABORT")
+    with pytest.raises(StoreUnavailable, match="BadDigest"):
+        store.put(make_put(KEY, LARGE))
+    assert len(aws.strict.uploads) == 1
+    aws.strict.denied.clear()
+    assert store.abort_stale_uploads("recordings/", datetime.now(UTC) + timedelta(days=1)) == 1
+
+
+def test_parts_are_proven_each(aws: Place) -> None:
+    """Every part goes with its own SHA-256, and the object is completed on the condition that none stands."""
+    store = ready(aws, single_put_most=PART, part_least=PART)
+    store.put(make_put(KEY, LARGE))
+    assert spent(aws) == {"HEAD": 1, "CREATE": 1, "PART": 3, "COMPLETE": 1}
+    assert aws.strict is not None
+    seen = {entry.op: entry.headers for entry in aws.strict.log}
+    assert seen["COMPLETE"]["if-none-match"] == "*"
+    assert seen["CREATE"]["x-amz-checksum-algorithm"] == "SHA256"
+    sums = [entry.headers["x-amz-checksum-sha256"] for entry in aws.strict.log if entry.op == "PART"]
+    parts = [LARGE[start : start + PART] for start in range(0, len(LARGE), PART)]
+    assert sums == [base64.b64encode(hashlib.sha256(part).digest()).decode() for part in parts]
+
+
+def test_parts_met_by_another_writer(aws: Place) -> None:
+    """An object that another writer completed meanwhile is compared: the same is False, another is KeyConflict."""
+    for body, other in ((LARGE, LARGE), (LARGE, BODY)):
+        place_by = make_put(KEY, other)
+        store = ready(aws, single_put_most=PART, part_least=PART)
+        assert aws.strict is not None
+        aws.strict.objects.pop(KEY, None)
+        _on_create(aws, lambda put=place_by: aws.strict.place(KEY, put.body.read(), sha256=put.sha256))  # type: ignore[union-attr, misc]
+        if other is body:
+            assert store.put(make_put(KEY, body)) is False
+        else:
+            with pytest.raises(KeyConflict):
+                store.put(make_put(KEY, body))
+        assert aws.strict.body(KEY) == other
+        assert aws.strict.uploads == {}
+
+
+def _on_create(place: Place, act: Callable[[], None]) -> None:
+    """Let something happen once, right after the next upload in parts has begun."""
+    events, name = place.client.meta.events, "after-call.s3.CreateMultipartUpload"
+
+    def once(**_: object) -> None:
+        events.unregister(name, once)
+        act()
+
+    events.register(name, once)
+
+
+# What a put is written with
+
+EVERY_OPTION = WriteOptions(
+    storage_class="STANDARD_IA",
+    sse="aws:kms",
+    kms_key_id="alias/recordings",
+    lock_mode="COMPLIANCE",
+    lock_days=365,
+    legal_hold=True,
+    tags={"team": "compliance & law", "über": "ja"},
+)
+EVERY_HEADER = {
+    "x-amz-storage-class": "STANDARD_IA",
+    "x-amz-server-side-encryption": "aws:kms",
+    "x-amz-server-side-encryption-aws-kms-key-id": "alias/recordings",
+    "x-amz-object-lock-mode": "COMPLIANCE",
+    "x-amz-object-lock-legal-hold": "ON",
+    "x-amz-tagging": "team=compliance%20%26%20law&%C3%BCber=ja",
+}
+
+
+@pytest.mark.parametrize("body", [BODY, LARGE], ids=["whole", "in parts"])
+def test_every_option_is_passed_on(aws: Place, body: bytes) -> None:
+    """Class, encryption, lock, hold and tags go with every object, whole or in parts."""
+    store = ready(aws, options=EVERY_OPTION, single_put_most=PART, part_least=PART)
+    store.put(make_put(KEY, body))
+    assert aws.strict is not None
+    kept = aws.strict.objects[KEY]
+    assert {name: kept.headers.get(name) for name in EVERY_HEADER} == EVERY_HEADER
+    until = datetime.fromisoformat(kept.headers["x-amz-object-lock-retain-until-date"])
+    assert timedelta(days=364, hours=23) < until - datetime.now(UTC) < timedelta(days=365, hours=1)
+    assert kept.metadata == {"sha256": hashlib.sha256(body).hexdigest(), "recording-id": "%2E%2E"}
+
+
+def test_no_option_no_header(aws: Place) -> None:
+    """Without options none is sent: the bucket's own defaults hold."""
+    ready(aws).put(make_put(KEY, BODY))
+    assert aws.strict is not None
+    sent = aws.strict.objects[KEY].headers
+    assert not [name for name in EVERY_HEADER if name in sent]
+
+
+def test_path_style(aws: Place) -> None:
+    """Path style names the bucket in the path; only so do servers without wildcard DNS know it."""
+    ready(aws).put(make_put(KEY, BODY))
+    assert aws.strict is not None
+    assert aws.strict.log[-1].headers["host"] == aws.url.removeprefix("http://")
+
+
+# Refusals
+
+
+def raised_by(store: S3Store) -> RecvaultError:
+    with pytest.raises(RecvaultError) as raised:
+        store.put(make_put(KEY, BODY))
+    assert KEY in raised.value.message
+    return raised.value
+
+
+def test_refused_credentials(strict_s3: StrictS3, aws: Place) -> None:
+    """An access key that the store does not know is StoreRefused, exit 77."""
+    strict_s3.refused_keys.add("test")
+    try:
+        error = raised_by(aws.store(asked=False))
+    finally:
+        strict_s3.refused_keys.clear()
+    assert isinstance(error, StoreRefused)
+    assert error.exit_code == 77
+
+
+@pytest.mark.parametrize("op", ["PUT", "HEAD"])
+def test_a_missing_right(aws: Place, op: str) -> None:
+    """A right that the bucket's policy withholds is StoreRefused, with a hint at the policy."""
+    assert aws.strict is not None
+    aws.strict.denied.add(op)
+    error = raised_by(aws.store(asked=False))
+    assert isinstance(error, StoreRefused)
+    assert "policy" in error.hint
+
+
+def test_no_right_to_list_uploads(aws: Place) -> None:
+    """Without the right to list uploads their reaping is StoreRefused, for the caller to forgo."""
+    assert aws.strict is not None
+    aws.strict.denied.add("UPLOADS")
+    with pytest.raises(StoreRefused):
+        aws.store(asked=False).abort_stale_uploads("", datetime.now(UTC))
+
+
+def test_no_such_bucket(aws: Place) -> None:
+    """A bucket that does not exist is ConfigError, exit 78, whatever is asked of it."""
+    store = S3Store(aws.client, "no-such-bucket", facts=StoreFacts(sha256=True, conditional=True))
+    error = raised_by(store)
+    assert isinstance(error, ConfigError)
+    assert (error.exit_code, "archive.bucket" in error.hint) == (78, True)
+    for ask in (
+        lambda: store.get(KEY),
+        lambda: list(store.list("")),
+        lambda: list(store.stream(KEY)),
+        lambda: store.abort_stale_uploads("", datetime.now(UTC)),
+        lambda: store.ask_facts(make_put(KEY, BODY)),
+    ):
+        with pytest.raises(ConfigError):
+            ask()
+
+
+@pytest.mark.parametrize("conditional", [True, False])
+def test_another_region(strict_s3: StrictS3, conditional: bool) -> None:
+    """A bucket in another region is ConfigError with a hint at the region, or is found there; nothing is lost."""
+    bucket = strict_s3.bucket(region="eu-central-1")
+    store = S3Store(client_of(strict_s3.url), bucket.name, facts=StoreFacts(sha256=True, conditional=conditional))
+    try:
+        assert store.put(make_put(KEY, BODY)) is True
+    except ConfigError as error:
+        assert "archive.region" in error.hint
+    else:
+        assert bucket.body(KEY) == BODY
+    right = S3Store(client_of(strict_s3.url, region="eu-central-1"), bucket.name)
+    right.put(make_put(KEY, BODY))
+    assert bucket.body(KEY) == BODY
+
+
+def test_unreachable(waits: list[float]) -> None:
+    """A store that nobody answers for is StoreUnavailable, exit 75."""
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        url = f"http://127.0.0.1:{closed.getsockname()[1]}"
+    error = raised_by(S3Store(client_of(url), "bucket"))
+    assert isinstance(error, StoreUnavailable)
+    assert error.exit_code == 75
+
+
+def test_no_credentials(aws: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without any credentials the put is StoreRefused, and says where they may come from."""
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    error = raised_by(S3Store(client_of(aws.url), aws.bucket))
+    assert isinstance(error, StoreRefused)
+    assert "AWS_ACCESS_KEY_ID" in error.hint
+
+
+def test_an_unknown_profile(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A profile that is not configured is StoreRefused, not a traceback."""
+    monkeypatch.setenv("AWS_PROFILE", "nobody")
+    with pytest.raises(StoreRefused, match="nobody"):
+        make_client(region="us-east-1", endpoint_url=None, addressing_style="auto", pool=1)
+
+
+def test_an_endpoint_that_is_no_url() -> None:
+    """An endpoint that is no URL is ConfigError."""
+    with pytest.raises(ConfigError, match="Invalid endpoint"):
+        make_client(region="us-east-1", endpoint_url="not a url", addressing_style="auto", pool=1)
+
+
+def test_what_boto_refuses_itself(aws: Place) -> None:
+    """What boto3 refuses to send is ConfigError: trying again is no use."""
+    error = raised_by(S3Store(aws.client, "not/a/bucket"))
+    assert isinstance(error, ConfigError)
+    with pytest.raises(ConfigError, match="ascii"), botocore_errors("s3://b/k"):
+        aws.client.put_object(Bucket=aws.bucket, Key=KEY, Body=b"", Metadata={"sha256": "ü"})
+
+
+def test_an_overlong_key(aws: Place) -> None:
+    """A key past 1,024 bytes is ConfigError: a prefix or template is too long."""
+    with pytest.raises(ConfigError) as raised:
+        aws.store(asked=False).put(make_put("k" * 1025, BODY))
+    assert "prefix" in raised.value.hint
+
+
+def test_facts_do_not_rest_on_a_refusal_for_another_reason(make_place: Callable[[str], Place]) -> None:
+    """A 400 that is not about the sum proves nothing, and lasting trouble while asking is told, not remembered."""
+    place = make_place("careless")
+    assert place.strict is not None
+    events, seen = place.client.meta.events, []
+
+    def other_400(http_response: Any, parsed: dict[str, Any], **_: object) -> None:
+        if not seen:
+            seen.append(parsed)
+            http_response.status_code = 400
+            parsed["Error"] = {"Code": "RequestTimeout", "Message": "Your socket was idle"}
+            parsed["ResponseMetadata"]["HTTPStatusCode"] = 400
+
+    events.register("after-call.s3.PutObject", other_400)
+    try:
+        facts = place.store(asked=False).ask_facts(make_put("schemas/known.json", b"{}"))
+    finally:
+        events.unregister("after-call.s3.PutObject", other_400)
+    assert seen
+    assert facts == StoreFacts()
