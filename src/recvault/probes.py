@@ -7,17 +7,21 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from io import BytesIO
+from typing import ParamSpec
 
 from recvault.discovery import subaccounts
-from recvault.errors import EndpointRefused, NotFound, RecvaultError, Refused, StoreRefused
+from recvault.errors import ConfigError, EndpointRefused, NotFound, RecvaultError, Refused, StoreRefused
 from recvault.models import ACCOUNT, Window
 from recvault.runtime import Runtime
 from recvault.store import Put
+
+P = ParamSpec("P")
 
 _CLOCK_TOLERANCE = timedelta(minutes=1)
 _PROBE = b"recvault check\n"
@@ -35,32 +39,42 @@ class Probe:
 
 
 def offline(runtime: Runtime) -> Iterator[Probe]:
-    """The configuration is sound already; its secrets can be had."""
+    """The configuration is sound already; the ledger has a place, and secrets can be had."""
+    yield _probe("ledger", _ledger, runtime)
     for source in runtime.settings.sources:
-        yield _probe(f"source {source.name}: settings", lambda name=source.name: _settings(runtime, name))  # type: ignore[misc]
+        yield _probe(f"source {source.name}: settings", _settings, runtime, source.name)
 
 
 def online(runtime: Runtime) -> Iterator[Probe]:
     """Every source and the bucket answer, with the rights that archiving needs."""
     for source in runtime.settings.sources:
-        yield _probe(f"source {source.name}: list", lambda name=source.name: _list(runtime, name))  # type: ignore[misc]
+        yield _probe(f"source {source.name}: list", _list, runtime, source.name)
         if source.subaccounts:
-            yield _probe(f"source {source.name}: sub-accounts", lambda name=source.name: _accounts(runtime, name))  # type: ignore[misc]
-    yield (put := _probe("bucket: put and conditional put", lambda: _put(runtime)))
+            yield _probe(f"source {source.name}: sub-accounts", _accounts, runtime, source.name)
+    yield (put := _probe("bucket: put and conditional put", _put, runtime))
     if not put.ok:
         return  # the rest would say the same again
-    yield _probe("bucket: get", lambda: _get(runtime))
-    yield _probe("bucket: delete of the probe", lambda: _delete(runtime))
+    yield _probe("bucket: get", _get, runtime)
+    yield _probe("bucket: delete of the probe", _delete, runtime)
 
 
-def _probe(name: str, ask: Callable[[], str]) -> Probe:
+def _probe(name: str, ask: Callable[P, str], *args: P.args, **kwargs: P.kwargs) -> Probe:
     try:
-        return Probe(name=name, ok=True, detail=ask())
+        return Probe(name=name, ok=True, detail=ask(*args, **kwargs))
     except (NotFound, Refused) as error:
         refused = EndpointRefused(error.message, "check the source's base_url and account")
         return Probe(name=name, ok=False, detail=refused.message, hint=refused.hint, exit_code=refused.exit_code)
     except RecvaultError as error:
         return Probe(name=name, ok=False, detail=error.message, hint=error.hint, exit_code=error.exit_code)
+
+
+def _ledger(runtime: Runtime) -> str:
+    path = runtime.settings.ledger.path
+    if not path.parent.is_dir():
+        raise ConfigError(f"its directory {path.parent} does not exist", "create it, or mend ledger.path")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise ConfigError(f"{path} cannot be written by this user", "run as the service's user, or mend its rights")
+    return f"{path}{'' if path.exists() else ', made by the first sync'}"
 
 
 def _settings(runtime: Runtime, name: str) -> str:

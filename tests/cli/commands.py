@@ -1,0 +1,194 @@
+"""recvault as scripts and people start it: a process of its own, with pipes or with a terminal."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import pty
+import select
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rig import Rig
+
+_BETWEEN = "=== the next command ==="
+_EACH = f"""
+import contextlib, json, sys
+from recvault.cli import main
+for words in json.loads(sys.argv[1]):
+    print({_BETWEEN!r}, flush=True)
+    with contextlib.suppress(SystemExit):
+        main(words)
+"""
+_EACH_APART = """
+import contextlib, io, json, sys
+from recvault.cli import main
+ran = []
+for words in json.loads(sys.argv[1]):
+    out, err, code = io.StringIO(), io.StringIO(), None
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            main(words)
+        except SystemExit as left:
+            code = left.code
+    ran.append((code, out.getvalue(), err.getvalue()))
+print(json.dumps(ran))
+"""
+PATIENCE = 50.0  # seconds for any one command
+_KEPT = ("PATH", "HOME", "LANG", "TMPDIR", "PYTHONPATH", "COVERAGE_PROCESS_START")
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a finished command left."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The one JSON document that stdout holds, and nothing else."""
+        document: dict[str, Any] = json.loads(self.stdout)
+        return document
+
+    @property
+    def log(self) -> list[dict[str, Any]]:
+        """The log on stderr: every line an object with its time, level and event."""
+        lines = [json.loads(line) for line in self.stderr.splitlines()]
+        assert all({"ts", "level", "event"} <= set(line) for line in lines)
+        return lines
+
+
+def environment(root: Path, **more: str) -> dict[str, str]:
+    """What a command sees: nothing of this machine's credentials or configuration."""
+    return {
+        **{name: os.environ[name] for name in _KEPT if name in os.environ},
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test-secret-key",
+        "AWS_CONFIG_FILE": str(root / "none"),
+        "AWS_SHARED_CREDENTIALS_FILE": str(root / "none"),
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "PYTHONWARNINGS": "error::ResourceWarning",
+        **more,
+    }
+
+
+def arguments(rig: Rig | None, *words: str) -> list[str]:
+    configured = ["--config", str(rig.config_path)] if rig else []
+    return [sys.executable, "-m", "recvault", *configured, *words]
+
+
+def start(rig: Rig, *words: str, **more: str) -> subprocess.Popen[str]:
+    """Start a command and leave it running."""
+    return subprocess.Popen(
+        arguments(rig, *words),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(rig.root, **more),
+        cwd=rig.root,
+    )
+
+
+def finish(process: subprocess.Popen[str]) -> Ran:
+    """Wait for a command's end."""
+    try:
+        stdout, stderr = process.communicate(timeout=PATIENCE)
+    finally:
+        process.kill()
+    return Ran(process.returncode, stdout, stderr)
+
+
+def run(rig: Rig, *words: str, **more: str) -> Ran:
+    """Run a command to its end."""
+    return finish(start(rig, *words, **more))
+
+
+def run_each(rig: Rig, *commands: list[str]) -> list[Ran]:
+    """Run commands that only read one after another, in one process that starts up once."""
+    asked = json.dumps([["--config", str(rig.config_path), *words] for words in commands])
+    command = [sys.executable, "-c", _EACH_APART, asked]
+    done = subprocess.run(
+        command, capture_output=True, text=True, env=environment(rig.root), cwd=rig.root, timeout=PATIENCE, check=True
+    )
+    return [Ran(*each) for each in json.loads(done.stdout)]
+
+
+def bare(root: Path, *words: str, **more: str) -> Ran:
+    """Run a command that no configuration is named to."""
+    done = subprocess.run(
+        arguments(None, *words), capture_output=True, text=True, env=environment(root, **more), cwd=root, timeout=120
+    )
+    return Ran(done.returncode, done.stdout, done.stderr)
+
+
+def until(holds: Callable[[], bool], seconds: float = 20.0) -> None:
+    """Wait until it holds."""
+    limit = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < limit, "waited in vain"
+        time.sleep(0.01)
+
+
+def kill(process: subprocess.Popen[str]) -> None:
+    """kill -9, and nothing is left of it."""
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+
+
+def on_terminal(rig: Rig, *words: str, columns: int = 100, env: Mapping[str, str] | None = None) -> tuple[int, str]:
+    """Run a command with stdin, stdout and stderr on a terminal: its exit code and all that it showed."""
+    return _shown(rig, arguments(rig, *words), columns, env or {})
+
+
+def each_on_terminal(
+    rig: Rig, *commands: list[str], columns: int = 100, env: Mapping[str, str] | None = None
+) -> list[str]:
+    """Run commands one after another on a terminal, in one process that starts up once: what each showed."""
+    asked = json.dumps([["--config", str(rig.config_path), *words] for words in commands])
+    shown = _shown(rig, [sys.executable, "-c", _EACH, asked], columns, env or {})[1]
+    return shown.split(_BETWEEN)[1:]
+
+
+def _shown(rig: Rig, command: list[str], columns: int, env: Mapping[str, str]) -> tuple[int, str]:
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
+    process = subprocess.Popen(
+        command,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env=environment(rig.root, TERM="xterm-256color", **env),
+        cwd=rig.root,
+    )
+    os.close(theirs)
+    try:
+        return _read_to_the_end(process, ours)
+    finally:
+        process.kill()
+        os.close(ours)
+
+
+def _read_to_the_end(process: subprocess.Popen[bytes], terminal: int) -> tuple[int, str]:
+    shown, limit = b"", time.monotonic() + PATIENCE
+    while time.monotonic() < limit:
+        if not select.select([terminal], [], [], 0.1)[0]:
+            continue
+        try:
+            more = os.read(terminal, 65536)
+        except OSError:  # EIO: the other side is closed
+            more = b""
+        if not more:
+            break
+        shown += more
+    return process.wait(PATIENCE), shown.decode("utf-8", "replace")

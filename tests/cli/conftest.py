@@ -1,0 +1,68 @@
+"""One populated world for all tests that only read it: each process costs a second of start-up."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+
+import boto3
+import pytest
+
+from cli.commands import Ran, run, run_each
+from recvault.simulator import SimRecording, Simulator
+from rig import Rig
+
+ASKED = (
+    "status --json",
+    "failures --json",
+    "show voice:ARCHIVED --json",
+    "show ARCHIVED",
+    "show telnyx:ARCHIVED --json",
+    "check --json",
+    "schema",
+)
+_numbers = itertools.count(1)
+
+
+@dataclass(frozen=True)
+class World:
+    """A recvault after its first sync, with one recording of each fate."""
+
+    rig: Rig
+    archived: SimRecording
+    failing: SimRecording
+    synced: Ran
+    asked: dict[str, Ran]  # what verbs answer, by their words
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory, s3_url: str) -> Iterator[World]:
+    """Two sources, one of them with trouble; nothing is written to it after its sync."""
+    bucket = f"documents-{next(_numbers)}"
+    boto3.client(
+        "s3", endpoint_url=s3_url, region_name="us-east-1", aws_access_key_id="test", aws_secret_access_key="test"
+    ).create_bucket(Bucket=bucket)
+    with Simulator(seed=11) as simulator:
+        rig = Rig(root=tmp_path_factory.mktemp("world"), simulator=simulator, s3_url=s3_url, bucket=bucket)
+        rig.transfer = {"retry_base": "1h", "retry_max": "2h"}
+        voice, telnyx = simulator.add_account("twilio"), simulator.add_account("telnyx")
+        archived = simulator.populate(voice, "voice", count=6, conference_share=0)[0]
+        failing = simulator.add(voice, "voice", recording_id="RE" + "f" * 32, **_aged(simulator, 30))
+        simulator.add(voice, "voice", malformed="bad_date", **_aged(simulator, 31))
+        simulator.add(voice, "voice", status_final="absent", **_aged(simulator, 32))
+        simulator.add(voice, "voice", external_location="https://theirs.example.com/a.wav", **_aged(simulator, 33))
+        simulator.add(voice, "voice", completed_at=simulator.now + timedelta(hours=9), **_aged(simulator, 34))
+        simulator.populate(telnyx, "telnyx", count=5)
+        simulator.faults.plan("error_body_200", match=failing.recording_id, times=99, kind="media")
+        rig.add_source("voice", "twilio", voice)
+        rig.add_source("telnyx", "telnyx", telnyx)
+        synced = run(rig, "sync", "--json")
+        commands = [each.replace("ARCHIVED", archived.recording_id).split() for each in ASKED]
+        yield World(rig, archived, failing, synced, dict(zip(ASKED, run_each(rig, *commands), strict=True)))
+
+
+def _aged(simulator: Simulator, hours: int) -> dict[str, object]:
+    created = simulator.now - timedelta(hours=hours)
+    return {"created_at": created, "visible_at": created}

@@ -1,0 +1,216 @@
+"""Exit codes: what a script branches on."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from cli.commands import Ran, bare, environment, run
+from recvault.simulator import Simulator
+from rig import Rig
+
+# The ledger waits half a minute for a lock: here it loses patience at once.
+IMPATIENT = (
+    "import sys, recvault.ledger.connection as connection\n"
+    "connection.BUSY_SECONDS = 0.2\n"
+    "from recvault.cli import main\n"
+    "main(sys.argv[1:])\n"
+)
+NOTHING_LISTENS = "http://127.0.0.1:9"
+
+
+@pytest.fixture
+def small(rig: Rig, simulator: Simulator) -> Rig:
+    """A rig with one source and three recordings."""
+    account = simulator.add_account("twilio")
+    simulator.populate(account, "voice", count=3, conference_share=0)
+    rig.add_source("voice", "twilio", account)
+    return rig
+
+
+@contextlib.contextmanager
+def refusing_bucket() -> Iterator[str]:
+    """An S3 endpoint that refuses every request's credentials."""
+    body = b"<Error><Code>InvalidAccessKeyId</Code><Message>not in our records</Message></Error>"
+
+    class Refuse(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def _refuse(self) -> None:
+            self.rfile.read(int(self.headers.get("content-length", 0)))
+            self.send_response(403)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_GET = do_PUT = do_HEAD = _refuse  # noqa: N815
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Refuse)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def said(ran: Ran) -> str:
+    return " ".join(ran.stderr.split())
+
+
+def test_0_everything_due_is_archived(small: Rig) -> None:
+    """A sync that leaves nothing open exits 0, and so does one without anything to do; a source given twice is one."""
+    first = run(small, "sync", "--source", "voice", "--source", "voice", "--json")
+    assert (first.code, first.document["outcome"]) == (0, "ok")
+    assert [(row["source"], row["listed"], row["archived"]) for row in first.document["sources"]] == [("voice", 3, 3)]
+    again = run(small, "sync")
+    assert again.code == 0
+    assert again.stdout.splitlines()[0].split("\t")[:5] == ["source", "account", "listed", "registered", "archived"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["nosuchverb"],
+        ["sync", "--nosuch"],
+        ["show"],
+        ["retry"],
+        ["retry", "--all", "RE1"],
+        ["status", "--json", "--watch"],
+    ],
+    ids=" ".join,
+)
+def test_2_wrong_usage(tmp_path: Path, words: list[str]) -> None:
+    """Wrong usage exits 2, says so on stderr and prints nothing on stdout, whatever the configuration."""
+    ran = bare(tmp_path, *words)
+    assert (ran.code, ran.stdout) == (2, "")
+    assert "Usage: recvault" in ran.stderr and "Error: " in ran.stderr
+
+
+def test_75_a_provider_that_is_down(small: Rig) -> None:
+    """A provider that cannot be reached is temporary, and the other sources are archived all the same."""
+    small.sources.append({**small.sources[0], "name": "down", "base_url": NOTHING_LISTENS})
+    ran = run(small, "sync", "--json", "--source", "down", "--source", "voice")
+    rows = {row["source"]: row for row in ran.document["sources"]}
+    assert (ran.code, ran.document["outcome"]) == (75, "partial")
+    assert "cannot be reached" in rows["down"]["error"]
+    assert (rows["voice"]["archived"], rows["voice"]["error"]) == (3, None)
+
+
+def test_75_a_ledger_that_is_locked(small: Rig) -> None:
+    """A ledger that another process holds is temporary: the message names it."""
+    with small.runtime() as runtime:
+        assert runtime.ledger
+    with contextlib.closing(sqlite3.connect(small.root / "ledger.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        done = subprocess.run(
+            [sys.executable, "-c", IMPATIENT, "--config", str(small.config_path), "sync", "--json"],
+            capture_output=True,
+            text=True,
+            env=environment(small.root),
+            timeout=30,
+        )
+    assert (done.returncode, done.stdout) == (75, ""), done.stderr
+    assert "ledger.db is locked by another process" in done.stderr
+
+
+def test_75_a_bucket_that_is_down(small: Rig) -> None:
+    """A bucket that cannot be reached is temporary; what is listed is registered, and the report says both."""
+    small.s3_url = NOTHING_LISTENS
+    ran = run(small, "sync", "--json")
+    assert ran.code == 75
+    (row,) = ran.document["sources"]
+    assert (row["registered"], row["archived"]) == (3, 0)
+    assert small.bucket in row["error"] and "cannot be reached" in row["error"]
+
+
+def test_77_a_wrong_token(small: Rig) -> None:
+    """Refused credentials of a provider stand in its row, with the account that they were refused to."""
+    Path(small.sources[0]["auth_token"]["file"]).write_text("f" * 32)
+    ran = run(small, "sync", "--json")
+    assert (ran.code, ran.document["outcome"]) == (77, "failed")
+    (row,) = ran.document["sources"]
+    assert "401" in row["error"] and "credentials" in row["error"]
+    assert "f" * 32 not in ran.stdout + ran.stderr
+
+
+def test_77_a_bucket_that_refuses(small: Rig) -> None:
+    """Refused credentials of the bucket say which rights are needed."""
+    with refusing_bucket() as small.s3_url:
+        ran = run(small, "sync", "--json")
+    assert ran.code == 77
+    (row,) = ran.document["sources"]
+    assert (row["registered"], row["archived"]) == (3, 0)
+    assert "InvalidAccessKeyId" in row["error"] and "put, get and list" in row["error"]
+
+
+def test_78_all_problems_of_a_configuration_at_once(tmp_path: Path) -> None:
+    """Every problem of a configuration is told in one go, each as FILE:LINE: path: what, and no secret with it."""
+    path = tmp_path / "config.toml"
+    path.write_text(
+        '[archive]\nbucket = "b"\nregon = "eu"\n\n[transfer]\nworkers = "many"\n\n'
+        '[[sources]]\nname = "a"\nprovider = "twilo"\n\n'
+        '[[sources]]\nname = "b"\nprovider = "telnyx"\napi_key = "KEYplain-secret"\n'
+    )
+    ran = bare(tmp_path, "--config", str(path), "sync", "--json")
+    assert (ran.code, ran.stdout) == (78, "")
+    for line, what in ((3, "archive.regon"), (6, "transfer.workers"), (10, "sources[0].provider"), (15, "api_key")):
+        assert any(f"{path}:{line}: " in each and what in each for each in ran.stderr.splitlines()), (line, ran.stderr)
+    assert "did you mean region?" in ran.stderr
+    assert "KEYplain-secret" not in ran.stderr
+
+
+def test_78_no_configuration(tmp_path: Path) -> None:
+    """Without a configuration the message says where it was looked for."""
+    ran = bare(tmp_path, "status", RECVAULT_CONFIG=str(tmp_path / "nowhere.toml"))
+    assert (ran.code, ran.stdout) == (78, "")
+    assert "nowhere.toml" in ran.stderr and "--config" in ran.stderr
+
+
+def test_78_an_unknown_source(small: Rig) -> None:
+    """`--source` with an unknown name names those that there are, and does nothing."""
+    ran = run(small, "sync", "--source", "voice", "--source", "voise", "--json")
+    assert (ran.code, ran.stdout) == (78, "")
+    assert "voise" in ran.stderr and "the configuration has voice" in said(ran)
+    assert small.objects() == {}
+
+
+def test_check_names_each_thing_that_fails_and_goes_on(small: Rig, simulator: Simulator) -> None:
+    """A wrong token and a wrong bucket are a line each, with what to do; the good source is checked all the same."""
+    other = simulator.add_account("telnyx", secret="KEYwrong")
+    small.add_source("other", "telnyx", other)
+    Path(small.sources[1]["api_key"]["file"]).write_text("KEYof-somebody-else")
+    small.archive = {"bucket": "no-such-bucket"}
+    ran = run(small, "check")
+    assert ran.code == 78  # the bucket's; the token's is 77
+    lines = ran.stdout.splitlines()
+    failed = [line for line in lines if line.startswith("FAIL")]
+    assert len(failed) == 2, lines
+    assert "source other: list" in failed[0] and "credentials" in failed[0]
+    assert "bucket" in failed[1] and "NoSuchBucket" in failed[1] and "archive.bucket" in failed[1]
+    assert any(line.startswith("ok    source voice: list") for line in lines)
+    assert "KEYof-somebody-else" not in ran.stdout + ran.stderr
+
+
+def test_check_offline_needs_no_network(small: Rig) -> None:
+    """`check --offline` reads the configuration and its secrets, and asks nobody."""
+    small.sources[0]["base_url"] = small.s3_url = NOTHING_LISTENS
+    small.sources.append({**small.sources[0], "name": "other", "auth_token": {"file": str(small.root / "none")}})
+    ran = run(small, "check", "--offline")
+    assert ran.code == 78
+    good, bad = ran.stdout.splitlines()
+    assert good.startswith("ok    source voice: settings: ")
+    assert bad.startswith("FAIL  source other: settings: ") and str(small.root / "none") in bad
