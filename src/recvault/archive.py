@@ -154,7 +154,7 @@ def sidecar(receipt: Receipt, *, attempts: int, fetched_from: str | None, format
         },
         "raw": recording.raw,
     }
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace") + b"\n"
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace") + b"\n"
 
 
 def read_sidecar(body: bytes, *, recording: Recording, sidecar_key: str) -> Receipt:

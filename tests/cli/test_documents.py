@@ -178,7 +178,8 @@ def test_check_prints_one_document(world: World) -> None:
     assert (ran.code, document["ok"]) == (0, True)
     for check in document["checks"]:
         assert_shape(check, {"name": (str,), "ok": (bool,), "detail": (str,), "hint": (str,), "exit_code": (int,)})
-    assert {check["name"].split(":")[0] for check in document["checks"]} == {"source voice", "source telnyx", "bucket"}
+    asked = {check["name"].split(":")[0] for check in document["checks"]}
+    assert asked == {"ledger", "source voice", "source telnyx", "bucket"}
 
 
 def test_retry_makes_rows_due_now(rig: Rig, simulator: Simulator) -> None:

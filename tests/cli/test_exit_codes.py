@@ -211,6 +211,7 @@ def test_check_offline_needs_no_network(small: Rig) -> None:
     small.sources.append({**small.sources[0], "name": "other", "auth_token": {"file": str(small.root / "none")}})
     ran = run(small, "check", "--offline")
     assert ran.code == 78
-    good, bad = ran.stdout.splitlines()
+    ledger, good, bad = ran.stdout.splitlines()
+    assert ledger.startswith("ok    ledger: ")
     assert good.startswith("ok    source voice: settings: ")
     assert bad.startswith("FAIL  source other: settings: ") and str(small.root / "none") in bad
