@@ -19,6 +19,7 @@ FLOORS: dict[str, float] = {
     "sync": 5,
     "report": 3,
     "discovery": 4,
+    "dispatch": 4,
     "transfer": 4,
     "fetch": 3.5,
     "verdicts": 3,

@@ -7,26 +7,24 @@ clean. A source that fails does not hold back another; a recording that fails do
 from __future__ import annotations
 
 import contextlib
-import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from recvault import verdicts
 from recvault.discovery import Discovery, Found, subaccounts
+from recvault.dispatch import Dispatch
 from recvault.errors import ConfigError, Interrupted, RecvaultError, StoreRefused, StoreUnavailable
 from recvault.fetch import Line
 from recvault.ledger import Feed, Ledger, Policy
-from recvault.models import ACCOUNT, DRAINED, Failure, Job, Outcome, Receipt, State, Verdict
+from recvault.models import ACCOUNT, Failure, Job, Outcome, Receipt, State, Verdict
 from recvault.observe import get_logger
 from recvault.report import MOST_FAILURES, Report
 from recvault.stopping import Stop
 
 log = get_logger("recvault.sync")
 
-_TICK = 0.2  # seconds between two looks at what is due and at a stop
 _STORE_PATIENCE = 8  # transfers in a row that the store did not take, after which the pass ends
 
 
@@ -59,11 +57,22 @@ class Pass:
     report: Report
     store_error: RecvaultError | None = None  # the bucket is not there: list and register, transfer nothing
     on_change: Callable[[Report], None] = lambda report: None
-    _dry: dict[str, float] = field(default_factory=dict)  # sources with nothing due, not asked again before then
-    _blocked: set[str] = field(default_factory=set)  # sources whose credentials were refused in this pass
-    _claimed: Counter[str] = field(default_factory=Counter)  # jobs by source
+    _dispatch: Dispatch = field(init=False)
     _store_strikes: int = 0
     _trouble: str | None = None  # of the store itself: no more transfers in this pass
+
+    def __post_init__(self) -> None:
+        self._dispatch = Dispatch(
+            ledger=self.ledger,
+            executor=self.executor,
+            transfer=self.transfer,
+            workers=self.workers,
+            stop=self.stop,
+            drain_timeout=self.drain_timeout,
+            clock=self.clock,
+            policies={source.name: source.policy for source in self.sources},
+            on_settled=self._settled,
+        )
 
     def run(self) -> Report:
         """Discover and transfer all that is due; the report. Raises nothing that concerns a source or a recording."""
@@ -72,7 +81,7 @@ class Pass:
         if self.store_error is not None:
             self._end_transfers(str(self.store_error), self.store_error.exit_code)
         scans = [self.listers.submit(self._discover, source) for source in self.sources]
-        self._transfer_due(names, scans)
+        self._dispatch.run(names, scans)
         for scan in scans:
             scan.result()  # a bug in discovery is not swallowed
         self._finish()
@@ -135,77 +144,10 @@ class Pass:
         row.error = str(error)
         self.report.codes.add(error.exit_code)
 
-    # -- transfer ------------------------------------------------------------------------------------------------------
+    # -- outcomes ------------------------------------------------------------------------------------------------------
 
-    def _transfer_due(self, names: Sequence[str], scans: Sequence[Future[None]]) -> None:
-        """Keep the executor fed until nothing is due and no scan runs; drain when a stop is asked for."""
-        running: dict[Future[Outcome], Job] = {}
-        while not (self.stop.asked.is_set() or self._trouble):
-            listing = not all(scan.done() for scan in scans)  # asked before the claim: what it registers is claimed
-            claimed = self._feed_executor(names, running)
-            if not running and not claimed:
-                if not listing:
-                    return
-                wait([scan for scan in scans if not scan.done()], timeout=_TICK, return_when=FIRST_COMPLETED)
-                continue
-            done, _ = wait(running, timeout=_TICK, return_when=FIRST_COMPLETED)
-            self._settle(done, running)
-        self._drain(running)
-
-    def _feed_executor(self, names: Sequence[str], running: dict[Future[Outcome], Job]) -> int:
-        """Claim what is due. Sources with work share the workers, so that a slow one does not take them all."""
-        busy = Counter(job.source for job in running.values())
-        moment = time.monotonic()
-        if not running:
-            self._dry.clear()
-        hungry = [name for name in names if name not in self._blocked and self._dry.get(name, 0.0) <= moment]
-        share = -(-self.workers // max(1, len({*hungry, *busy})))
-        ahead = max(2, share // 2)  # handed over early, so that no worker waits for the ledger; claimed in batches
-        claimed = 0
-        # Shares are rounded up, so there may be fewer than sources: who has had the least is asked first.
-        for name in sorted(hungry, key=lambda each: (busy[each], self._claimed[each])):
-            room = min(share + ahead - busy[name], self.workers + ahead - len(running))
-            if room < ahead:
-                continue
-            jobs = self.ledger.claim(name, self.clock(), room)
-            if len(jobs) < room:
-                self._dry[name] = moment + _TICK
-            for job in jobs:
-                running[self.executor.submit(self.transfer, job)] = job
-            self._claimed[name] += len(jobs)
-            claimed += len(jobs)
-        return claimed
-
-    def _settle(self, done: set[Future[Outcome]], running: dict[Future[Outcome], Job]) -> None:
-        """Write down a batch of outcomes in one transaction, then say each in one line."""
-        if not done:
-            return
-        jobs = [running.pop(future) for future in done]
-        outcomes = [self._outcome(job, future) for job, future in zip(jobs, done, strict=True)]
-        policies = {source.name: source.policy for source in self.sources}
-        states = self.ledger.settle(outcomes, self.clock(), policies)
-        for job, outcome, state in zip(jobs, outcomes, states, strict=True):
-            self._count(job, outcome, state)
-        self.on_change(self.report)
-
-    def _outcome(self, job: Job, future: Future[Outcome]) -> Outcome:
-        """What a transfer came to. A bug that one recording brings out is told, and costs no other its turn."""
-        error = future.exception()
-        if error is None:
-            return future.result()
-        if isinstance(error, BrokenExecutor) or not isinstance(error, Exception):
-            raise error  # no recording's doing
-        self.report.codes.add(RecvaultError.exit_code)
-        log.error("transfer.bug", source=job.source, recording_id=job.recording.recording_id, exc_info=error)
-        return Failure(
-            source=job.source,
-            recording=job.recording,
-            verdict=Verdict.RETRY,
-            reason="unexpected",
-            message=f"a bug in recvault, {type(error).__name__}: the log has its traceback",
-        )
-
-    def _count(self, job: Job, outcome: Outcome, state: State) -> None:
+    def _settled(self, job: Job, outcome: Outcome, state: State) -> None:
+        """Count an outcome that is written down, say it in one line, and heed what it means for others."""
         recording = outcome.recording
         row = self.report.account(job.source, recording.provider, recording.account_id)
         if isinstance(outcome, Receipt):
@@ -220,15 +162,18 @@ class Pass:
             row.external += state is State.EXTERNAL
             self._heed(job, outcome)
         _say(job, outcome, state)
+        self.on_change(self.report)
 
     def _heed(self, job: Job, failure: Failure) -> None:
         """Act on a failure that concerns more than its recording."""
-        if failure.reason == verdicts.CREDENTIALS_REFUSED:
+        if failure.reason == verdicts.UNEXPECTED:
+            self.report.codes.add(RecvaultError.exit_code)
+        elif failure.reason == verdicts.CREDENTIALS_REFUSED:
             row = self.report.account(job.source, failure.recording.provider, failure.recording.account_id)
             row.error = failure.message
             self.report.codes.add(77)
             if not any(source.subaccounts for source in self.sources if source.name == job.source):
-                self._blocked.add(job.source)
+                self._dispatch.blocked.add(job.source)
         elif failure.reason in _STORE_CODES:
             self._store_strikes += 1
             code = _STORE_CODES[failure.reason]
@@ -239,31 +184,9 @@ class Pass:
         """The bucket takes nothing now: what is due stays due, listing and registering go on."""
         if self._trouble is None:
             self._trouble = trouble
+            self._dispatch.ended = True
             self.report.codes.add(code)
             log.error("store.failed", error=trouble)
-
-    def _drain(self, running: dict[Future[Outcome], Job]) -> None:
-        """Let running transfers finish within drain_timeout, give the others back: nothing is lost either way."""
-        for future in list(running):
-            if future.cancel():
-                self._give_back(running.pop(future))
-        done, late = wait(running, timeout=self.drain_timeout.total_seconds())
-        self._settle(done, running)
-        if late:
-            if self.stop.asked.is_set():
-                self.stop.enforced.set()
-            self._settle(wait(late)[0], running)
-
-    def _give_back(self, job: Job) -> None:
-        failure = Failure(
-            source=job.source,
-            recording=job.recording,
-            verdict=Verdict.RETRY,
-            reason=DRAINED,
-            message="a stop came before its transfer began",
-            counted=False,
-        )
-        self.ledger.settle([failure], self.clock(), {source.name: source.policy for source in self.sources})
 
     # -- the end -------------------------------------------------------------------------------------------------------
 

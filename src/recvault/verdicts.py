@@ -31,6 +31,7 @@ STORE_REFUSED = "store.refused"
 STORE_UNAVAILABLE = "store.unavailable"
 CONFIG_WRONG = "config.wrong"
 SPOOL_FULL = "spool.full"
+UNEXPECTED = "unexpected"  # a bug of ours
 
 
 class Settled(Exception):
@@ -68,7 +69,7 @@ def failure_of(job: Job, error: RecvaultError | Settled) -> Failure:
         if isinstance(error, kind):
             retry_after = error.retry_after if isinstance(error, Unavailable) else None
             return failure(job, verdict, reason, str(error), retry_after=retry_after, counted=counted)
-    return failure(job, Verdict.RETRY, "unexpected", str(error))
+    return failure(job, Verdict.RETRY, UNEXPECTED, str(error))
 
 
 def failure(
