@@ -17,6 +17,7 @@ import boto3
 from botocore.config import Config as BotoConfig
 from botocore.exceptions import BotoCoreError, ClientError
 
+from recvault import __version__
 from recvault.errors import ConfigError, KeyConflict, StoreUnavailable
 from recvault.store.base import Put, Stored
 from recvault.store.errors import ABSENT, ENDED, EXISTS, NOT_DONE, RACED, WRONG_SUM, botocore_errors, code_of, status_of
@@ -38,6 +39,7 @@ def make_client(*, region: str | None, endpoint_url: str | None, addressing_styl
     """A boto3 client, built once per process and shared by its threads. Credentials come by boto3's own chain."""
     config = BotoConfig(
         signature_version="s3v4",
+        user_agent=f"recvault/{__version__}",  # boto3's own is put together anew for every request
         retries={"mode": "standard", "total_max_attempts": 4},
         max_pool_connections=pool,
         connect_timeout=10,
