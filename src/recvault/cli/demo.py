@@ -60,7 +60,7 @@ def _run(app: App, config: Path, simulator: Simulator) -> int:
 
     click.echo("Five providers are simulated on this machine; one request in twenty is answered with a fault.\n")
     for name in FAULTS:
-        simulator.faults.share(name, FAULT_SHARE)
+        simulator.faults.share(name, FAULT_SHARE / len(FAULTS))
     with app.signals(), Runtime(configuration.load(config), clock=now, stop=app.stop) as runtime:
         report = Report(command="demo", started_at=now())
         for number in range(1, MOST_PASSES + 1):
@@ -71,6 +71,7 @@ def _run(app: App, config: Path, simulator: Simulator) -> int:
             if report.exit_code == 0 or report.interrupted:
                 break
             app.stop.asked.wait(1.5)
+        click.echo(f"{simulator.faults.fired.total()} requests were answered with a fault, and nothing is missing.")
         simulator.faults.off()
         _say_second_pass(runtime, simulator)
         _print_bucket(runtime)
