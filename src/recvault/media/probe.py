@@ -85,11 +85,11 @@ class Prober:
         )
 
     def _size_faults(self, size_bytes: int | None) -> list[str]:
-        padded = (
-            size_bytes or 0
-        ) // _CIPHER_BLOCK * _CIPHER_BLOCK + _CIPHER_BLOCK  # the provider may tell the plain size
-        if size_bytes is None or self._bytes == size_bytes or (self._encrypted and self._bytes == padded):
+        if size_bytes is None or self._bytes == size_bytes:
             return []
+        padded = size_bytes // _CIPHER_BLOCK * _CIPHER_BLOCK + _CIPHER_BLOCK
+        if self._encrypted and self._bytes == padded:
+            return []  # the provider tells the plain size
         short = "truncated: " if self._bytes < size_bytes else ""
         return [f"{short}{self._bytes} bytes came, the provider tells {size_bytes}"]
 
