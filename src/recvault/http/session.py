@@ -54,9 +54,13 @@ class Session:
     limits: Limits
     stop: Stop
     timing: Timing = field(default_factory=Timing)
+    _home: tuple[str, str, int] = field(init=False, repr=False)
     _sent: int = 0
     _refusal: tuple[float, str] | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def __post_init__(self) -> None:
+        self._home = origin(httpx.URL(self.base_url))
 
     @property
     def requests(self) -> int:
@@ -98,7 +102,7 @@ class Session:
             yield page
             if following is None:
                 return
-            if origin(following) != origin(httpx.URL(self.base_url)):
+            if origin(following) != self._home:
                 raise ProtocolError(f"{request.url.host} gave a next page on another host, {following.host}")
             request = httpx.Request("GET", following, headers=_kept(first.headers))
         raise ProtocolError(f"{first.url.host} gave more than {_MOST_PAGES} pages")
@@ -163,7 +167,9 @@ class Session:
     @contextmanager
     def _hop(self, request: httpx.Request, encoding: str, *, at_home: bool) -> Iterator[httpx.Response]:
         self._check_circuit()
-        url = request.url.copy_with(userinfo=b"")  # httpx would make an Authorization header of it
+        url = request.url
+        if url.userinfo:
+            url = url.copy_with(userinfo=b"")  # httpx would make an Authorization header of it
         self.clients.rule.check_url(url)
         headers = _kept(request.headers)
         headers["User-Agent"] = USER_AGENT
@@ -208,7 +214,7 @@ class Session:
 
     def _at_home(self, url: httpx.URL) -> bool:
         """On base_url's own origin, by our credentials: an address that is signed has its own, and takes no others."""
-        return origin(url) == origin(httpx.URL(self.base_url)) and not is_signed(url)
+        return origin(url) == self._home and not is_signed(url)
 
     def _retrying(self) -> tenacity.Retrying:
         return tenacity.Retrying(
