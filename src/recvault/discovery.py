@@ -34,15 +34,6 @@ class Found:
     external: int = 0
     rejected: int = 0
 
-    def __add__(self, other: Found) -> Found:
-        return Found(
-            self.listed + other.listed,
-            self.registered + other.registered,
-            self.gone + other.gone,
-            self.external + other.external,
-            self.rejected + other.rejected,
-        )
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Discovery:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ class Scans:
     clock: Callable[[], datetime]
     start_from: datetime | None = None
     found: list[Found] = field(default_factory=list)
+    stop: Stop = field(default_factory=Stop)
     between: Callable[[int], None] = lambda page: None  # called after each page, with its number
 
     def __post_init__(self) -> None:
@@ -47,7 +48,7 @@ class Scans:
     @property
     def session(self) -> Session:
         timing = Timing(tries=2, backoff_base=0.001)
-        return Session(self.simulator.base_url, self.authorization, self.clients, self.limits, Stop(), timing)
+        return Session(self.simulator.base_url, self.authorization, self.clients, self.limits, self.stop, timing)
 
     def scan(self) -> Found:
         """One discovery; what it met."""
@@ -64,7 +65,7 @@ class Scans:
             clock=self.clock,
             on_page=self._saw,
         ).run()
-        return sum(self.found, Found())
+        return Found(*map(sum, zip(*map(astuple, self.found), strict=True)))
 
     def _saw(self, found: Found) -> None:
         self.found.append(found)

@@ -12,7 +12,7 @@ import pytest
 
 from discovery.scans import APIS, DAY, LOOKBACK, NOW, PROVIDERS, Scans, fill, ids
 from recvault.discovery import Found
-from recvault.errors import EndpointRefused, ProtocolError, Unavailable
+from recvault.errors import EndpointRefused, Interrupted, ProtocolError, Unavailable
 from recvault.ledger import Ledger
 from recvault.simulator import Simulator, Switches
 from recvault.simulator import service as service_module
@@ -81,6 +81,23 @@ def test_the_watermark_moves_only_after_the_last_page(scans: Make, name: str) ->
     assert len(seen) >= 3
     assert set(seen) == {None}
     assert scan.watermark is not None
+
+
+@every_provider
+def test_a_stop_ends_a_scan_between_two_pages(scans: Make, name: str) -> None:
+    """A list of years does not hold up a stop: what was read is registered, the mark stays, the next scan goes on."""
+    scan = scans(name)
+    recordings = fill(scan, name, 8)
+    scan.between = lambda _: scan.stop.asked.set()
+
+    with pytest.raises(Interrupted):
+        scan.scan()
+
+    assert (scan.watermark, len(scan.registered)) == (None, 3)
+    scan.stop.asked.clear()
+    scan.between = lambda _: None
+    scan.scan()
+    assert scan.registered == ids(recordings)
 
 
 @every_provider

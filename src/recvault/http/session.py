@@ -90,10 +90,14 @@ class Session:
             yield page, reply
 
     def follow(self, first: httpx.Request, parse: Callable[[Reply], tuple[T, httpx.URL | None]]) -> Iterator[T]:
-        """Follow any list to its end. ProtocolError for a page seen before or a next page on another host."""
+        """Follow any list to its end. ProtocolError for a page seen before or a next page on another host.
+
+        Interrupted between two pages where a stop is asked for.
+        """
         seen: set[str] = set()
         request = first
         for _ in range(_MOST_PAGES):
+            self.stop.check()  # a long list does not hold up a stop: what is registered stays, the watermark too
             url = str(request.url)
             if url in seen:
                 raise ProtocolError(f"{request.url.host} gave a next page that was read before")
