@@ -9,6 +9,7 @@
     │   ├── StoreUnavailable    the bucket does not answer
     │   ├── LedgerLocked        another process holds the ledger
     │   └── ProtocolError       an answer that cannot be used: the scan is repeated
+    ├── UnknownName             ask for a source or recording that there is       exit 2
     ├── LedgerDamaged           rebuild the ledger from the bucket                exit 1
     ├── Interrupted             asked to stop                                     exit 130, 143
     └── about one recording: the pass goes on
@@ -81,6 +82,12 @@ class LedgerLocked(Unavailable):
 
 class ProtocolError(Unavailable):
     """A provider's answer cannot be used: not JSON or XML, a page seen before, a next link to another host."""
+
+
+class UnknownName(RecvaultError):
+    """A command was asked about a source or a recording that is not there."""
+
+    exit_code = 2
 
 
 class LedgerDamaged(RecvaultError):

@@ -18,7 +18,7 @@ from typing import Any, Self
 
 from recvault import archive, config
 from recvault.archive import KeyTemplate
-from recvault.errors import ConfigError, RecvaultError, StoreRefused, StoreUnavailable
+from recvault.errors import ConfigError, RecvaultError, StoreRefused, StoreUnavailable, UnknownName
 from recvault.fetch import Line
 from recvault.http import AddressRule, Clients, Limits, Session, Timing
 from recvault.ledger import Feed, FeedStatus, Ledger, Policy
@@ -114,12 +114,12 @@ class Runtime:
         return self._lines[name]
 
     def source(self, name: str) -> config.Source:
-        """A source of the configuration by its name."""
+        """A source of the configuration by its name. UnknownName where there is none."""
         for source in self.settings.sources:
             if source.name == name:
                 return source
         known = ", ".join(source.name for source in self.settings.sources)
-        raise ConfigError(f"no source is named {name}", f"the configuration has {known}")
+        raise UnknownName(f"no source is named {name}", f"the configuration has {known}")
 
     def provider(self, name: str) -> Provider:
         """A source's provider, from its plain settings: no secret is needed."""
@@ -145,13 +145,13 @@ class Runtime:
         return known
 
     def find(self, text: str) -> list[dict[str, Any]]:
-        """The ledger's rows for `ID` or `SOURCE:ID`. RecvaultError where there is none."""
+        """The ledger's rows for `ID` or `SOURCE:ID`. UnknownName where there is none."""
         source, colon, rest = text.partition(":")
         named = bool(colon) and any(each.name == source for each in self.settings.sources)
         recording_id, source_name = (rest, source) if named else (text, None)
         rows = self.ledger.ask.find(recording_id, source_name) if self.has_ledger else []
         if not rows:
-            raise RecvaultError(f"no recording {text} is in the ledger", "`recvault sync` registers what is listed")
+            raise UnknownName(f"no recording {text} is in the ledger", "`recvault sync` registers what is listed")
         return rows
 
     def prepare_store(self, *, ask_again: bool = False) -> StoreFacts:

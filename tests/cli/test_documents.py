@@ -160,7 +160,7 @@ def test_show_reads_as_lines(world: World) -> None:
 def test_show_of_an_unknown_id_says_what_to_do(world: World) -> None:
     """An id that the ledger does not know, or not at that source, is an error in words, with nothing on stdout."""
     ran = world.asked["show telnyx:ARCHIVED --json"]
-    assert (ran.code, ran.stdout) == (1, "")
+    assert (ran.code, ran.stdout) == (2, "")
     assert "is in the ledger" in ran.stderr and "recvault sync" in ran.stderr
 
 

@@ -180,10 +180,10 @@ def test_78_no_configuration(tmp_path: Path) -> None:
     assert "nowhere.toml" in ran.stderr and "--config" in ran.stderr
 
 
-def test_78_an_unknown_source(small: Rig) -> None:
+def test_2_an_unknown_source(small: Rig) -> None:
     """`--source` with an unknown name names those that there are, and does nothing."""
     ran = run(small, "sync", "--source", "voice", "--source", "voise", "--json")
-    assert (ran.code, ran.stdout) == (78, "")
+    assert (ran.code, ran.stdout) == (2, "")
     assert "voise" in ran.stderr and "the configuration has voice" in said(ran)
     assert small.objects() == {}
 

@@ -18,7 +18,7 @@ from sqlite_utils import Database
 from recvault.errors import ConfigError, LedgerDamaged, LedgerLocked, RecvaultError
 from recvault.ledger.schema import migrations
 
-BUSY_SECONDS = 30.0
+BUSY_SECONDS = 10.0
 
 
 class Connection:
