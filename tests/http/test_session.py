@@ -146,6 +146,18 @@ def test_a_media_hosts_refusal_is_no_refusal_of_credentials(wired: Any, status: 
     assert session.send(get(home.origin)).status == 200
 
 
+def test_an_address_that_is_signed_takes_no_other_credentials(wired: Any) -> None:
+    """Even on the provider's own host: S3 refuses two, and a refusal there says that the signature has expired."""
+    home = wired.front(lambda request: Answer(status=403 if "/expired" in request.path else 200, body=b"media"))
+    session = wired.session(home.origin)
+    assert session.download(get(home.origin + "/a.wav?X-Amz-Signature=abcd"), read) == b"media"
+    assert session.download(get(home.origin + "/b.wav?key=minted"), read, signed=True) == b"media"
+    with pytest.raises(MediaExpired):
+        session.download(get(home.origin + "/expired.wav?key=minted"), read, signed=True)
+    assert [each.headers.get("authorization") for each in home.seen] == [None] * 3
+    assert session.send(get(home.origin)).status == 200
+
+
 # -- where credentials go ----------------------------------------------------------------------------------------------
 
 

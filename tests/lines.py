@@ -1,0 +1,98 @@
+"""A line to nowhere: a provider and a session that answer from what a test puts there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any, cast
+
+import httpx
+
+from recvault.fetch import Line
+from recvault.http import MediaHead
+from recvault.models import Phase, Recording
+from recvault.providers.base import Page, Reply
+
+NOW = datetime(2026, 11, 2, 12, 0, tzinfo=UTC)
+URL = "https://provider.example/RE1.wav"
+
+
+def a_recording(number: int = 1, **values: Any) -> Recording:
+    """A complete recording of one second."""
+    standing = Recording(
+        provider="twilio",
+        api="2010-04-01",
+        account_id="AC1",
+        recording_id=f"RE{number}",
+        created_at=NOW,
+        status="completed",
+        phase=Phase.COMPLETE,
+        formats=("wav",),
+        duration_seconds=1.0,
+    )
+    return replace(standing, **values)
+
+
+def wav(seconds: float = 1.0, fill: bytes = b"\x01\x02", told: float | None = None) -> bytes:
+    """8 kHz, 16 bit, mono; `told` is what its header says where that is another length."""
+    body = fill * round(8000 * seconds)
+    size = len(body) if told is None else round(16000 * told)
+    header = b"RIFF" + (36 + size).to_bytes(4, "little") + b"WAVEfmt " + (16).to_bytes(4, "little")
+    form = b"\x01\x00\x01\x00" + (8000).to_bytes(4, "little") + (16000).to_bytes(4, "little") + b"\x02\x00\x10\x00"
+    return header + form + b"data" + size.to_bytes(4, "little") + body
+
+
+@dataclass
+class FakeProvider:
+    """One page of recordings; what a refresh answers is the test's to say."""
+
+    listed: list[Recording] = field(default_factory=list)
+    refreshed: Callable[[Recording], Recording] = lambda recording: recording
+    provider: str = "twilio"
+    account_id: str = "AC1"
+    media_url_expires: bool = False
+    offset_pages: bool = False
+    newest_first: bool = False
+    _asked: Recording | None = None
+
+    def list_request(self, window: Any, scope: Any) -> httpx.Request:
+        return httpx.Request("GET", URL)
+
+    def media_requests(self, recording: Recording, media_format: str) -> tuple[httpx.Request, ...]:
+        return (httpx.Request("GET", URL),)
+
+    def refresh_request(self, recording: Recording) -> httpx.Request:
+        self._asked = recording
+        return httpx.Request("GET", URL)
+
+    def parse_recording(self, reply: Reply) -> Recording:
+        assert self._asked is not None
+        return self.refreshed(self._asked)
+
+    def media_encryption(self, headers: httpx.Headers) -> None:
+        return None
+
+
+@dataclass
+class FakeSession:
+    """Serves the test's bodies, one after the other, the last one for ever."""
+
+    bodies: list[bytes] = field(default_factory=lambda: [wav()])
+    provider: FakeProvider | None = None
+    requests: int = 0
+
+    def send(self, request: httpx.Request) -> Reply:
+        return Reply(request, 200, httpx.Headers(), b"{}")
+
+    def pages(self, provider: Any, first: httpx.Request) -> Iterator[tuple[Page, Reply]]:
+        yield Page(recordings=tuple(provider.listed)), self.send(first)
+
+    def download(self, request: httpx.Request, receive: Any, *, signed: bool = False) -> Any:
+        body = self.bodies.pop(0) if len(self.bodies) > 1 else self.bodies[0]
+        head = MediaHead(URL, httpx.Headers({"content-type": "audio/x-wav"}), len(body))
+        return receive(head, iter([body]))
+
+
+def a_line(provider: FakeProvider | None = None, session: FakeSession | None = None) -> Line:
+    return Line(cast("Any", provider or FakeProvider()), cast("Any", session or FakeSession()), ("wav",))

@@ -1,0 +1,170 @@
+"""Dispatch: from claim to settlement, whatever happens in between."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, cast
+
+from lines import NOW, FakeProvider, FakeSession, a_line, a_recording
+from recvault import verdicts
+from recvault.dispatch import Dispatch
+from recvault.fetch import Line
+from recvault.ledger import Ledger, Policy
+from recvault.models import Failure, Job, Outcome, State, Verdict
+from recvault.report import Report
+from recvault.stopping import Stop
+from recvault.sync import Pass, Source
+
+
+@dataclass
+class Book:
+    """A ledger that hands out what a test puts there, and keeps what is settled."""
+
+    due: list[Job]
+    on_claim: Callable[[], None] = lambda: None
+    settled: list[Outcome] = field(default_factory=list)
+
+    def claim(self, source: str, now: Any, limit: int) -> list[Job]:
+        taken = [job for job in self.due if job.source == source][:limit]
+        self.due = [job for job in self.due if job not in taken]
+        self.on_claim()
+        return taken
+
+    def settle(self, outcomes: Iterable[Outcome], now: Any, policies: Any) -> list[State]:
+        settled = list(outcomes)
+        self.settled += settled
+        return [State.FAILING for _ in settled]
+
+
+def a_job(number: int, source: str = "main") -> Job:
+    return Job(source=source, recording=a_recording(number), attempt=1, maybe_archived=False)
+
+
+def failed(job: Job, reason: str = "media.magic") -> Failure:
+    return Failure(source=job.source, recording=job.recording, verdict=Verdict.RETRY, reason=reason, message="")
+
+
+def a_dispatch(book: Book, executor: Executor, transfer: Callable[[Job], Outcome], **options: Any) -> Dispatch:
+    standing = {
+        "workers": 4,
+        "stop": Stop(),
+        "drain_timeout": timedelta(seconds=5),
+        "clock": lambda: NOW,
+        "policies": {},
+        "on_settled": lambda job, outcome, state: None,
+    }
+    return Dispatch(ledger=cast("Ledger", book), executor=executor, transfer=transfer, **{**standing, **options})
+
+
+def test_what_a_scan_registers_at_its_very_end_is_still_claimed() -> None:
+    """A job that becomes due while the last claim is made, as the scan ends, is not left for the next pass."""
+    scan: Future[None] = Future()
+    book = Book([])
+
+    def end_the_scan() -> None:
+        if not scan.done():
+            book.due.append(a_job(1))
+            scan.set_result(None)
+
+    book.on_claim = end_the_scan
+    with ThreadPoolExecutor(1) as executor:
+        a_dispatch(book, executor, failed).run(["main"], [scan])
+    assert [outcome.recording.recording_id for outcome in book.settled] == ["RE1"]
+
+
+def test_a_slow_source_holds_back_no_other() -> None:
+    """While every transfer of one source stands still, the other source's all go through."""
+    book = Book([a_job(n, "slow") for n in range(40)] + [a_job(100 + n, "quick") for n in range(40)])
+    release, quick = threading.Event(), threading.Semaphore(0)
+
+    def transfer(job: Job) -> Outcome:
+        if job.source == "slow":
+            assert release.wait(10)
+        else:
+            quick.release()
+        return failed(job)
+
+    def settled(job: Job, outcome: Outcome, state: State) -> None:
+        if sum(each.source == "quick" for each in book.settled) == 40:
+            release.set()
+
+    with ThreadPoolExecutor(4) as executor:
+        a_dispatch(book, executor, transfer, on_settled=settled).run(["slow", "quick"], [])
+    assert release.is_set()
+    assert len(book.settled) == 80
+
+
+def test_a_bug_that_one_recording_brings_out_costs_no_other_its_turn() -> None:
+    """An exception that is none of ours is that recording's failure; the others are settled as they ended."""
+
+    def transfer(job: Job) -> Outcome:
+        if job.recording.recording_id == "RE2":
+            raise ZeroDivisionError
+        return failed(job)
+
+    book = Book([a_job(1), a_job(2), a_job(3)])
+    with ThreadPoolExecutor(1) as executor:
+        a_dispatch(book, executor, transfer).run(["main"], [])
+    reasons = {each.recording.recording_id: cast("Failure", each).reason for each in book.settled}
+    assert reasons == {"RE1": "media.magic", "RE2": verdicts.UNEXPECTED, "RE3": "media.magic"}
+
+
+def test_a_stop_gives_back_what_was_not_begun() -> None:
+    """Running transfers end, claimed ones that have not begun are due again at once: none stays leased."""
+    stop = Stop()
+
+    def transfer(job: Job) -> Outcome:
+        stop.asked.set()
+        return failed(job)
+
+    book = Book([a_job(n) for n in range(20)])
+    with ThreadPoolExecutor(1) as executor:
+        a_dispatch(book, executor, transfer, stop=stop, workers=8).run(["main"], [])
+    claimed = 20 - len(book.due)
+    drained = [each for each in book.settled if cast("Failure", each).reason == "drained"]
+    assert (len(book.settled), len(drained) > 0) == (claimed, True)
+
+
+def test_refused_credentials_end_a_source_s_claims_in_this_pass(tmp_path: Path) -> None:
+    """After a refusal nothing more of that source is claimed: a backlog is not churned through the ledger."""
+    provider = FakeProvider(listed=[a_recording(n) for n in range(200)])
+    line: Line = a_line(provider, FakeSession())
+    ledger = Ledger.open(tmp_path / "ledger.db", NOW)
+    transferred: list[Job] = []
+
+    def transfer(job: Job) -> Outcome:
+        transferred.append(job)
+        return failed(job, verdicts.CREDENTIALS_REFUSED)
+
+    with ThreadPoolExecutor(1) as listers, ThreadPoolExecutor(1) as executor:
+        source = Source(
+            name="main",
+            line=lambda account_id: line,
+            account_id="AC1",
+            subaccounts=False,
+            start_from=None,
+            lookback=timedelta(hours=26),
+            policy=Policy(),
+        )
+        report = Pass(
+            sources=[source],
+            ledger=ledger,
+            listers=listers,
+            executor=executor,
+            transfer=transfer,
+            workers=1,
+            stop=Stop(),
+            drain_timeout=timedelta(seconds=5),
+            clock=lambda: NOW,
+            report=Report(command="sync", started_at=NOW),
+        ).run()
+    standing = ledger.ask.standing("main", "AC1")
+    ledger.close()
+    assert report.exit_code == 77
+    assert len(transferred) < 10
+    assert standing.pending == 200

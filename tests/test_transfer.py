@@ -1,0 +1,117 @@
+"""Transfer and fetch where a provider or a bucket behaves strangely, in ways that no simulator shows by itself."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from lines import NOW, FakeProvider, FakeSession, a_line, a_recording, wav
+from recvault.archive import KeyTemplate
+from recvault.fetch import Line
+from recvault.models import Failure, Job, Phase, Receipt, Recording, Verdict
+from recvault.spool import SpoolPlace
+from recvault.testing import MemoryStore
+from recvault.transfer import Transfer
+
+
+def a_transfer(directory: Path, line: Line, store: MemoryStore | None = None) -> Transfer:
+    return Transfer(
+        store=store or MemoryStore(),
+        keys=KeyTemplate(),
+        line=lambda source, account_id: line,
+        place=SpoolPlace(directory=directory, memory=1 << 20, min_free_disk=0),
+        clock=lambda: NOW,
+    )
+
+
+def a_job(recording: Recording | None = None, attempt: int = 1) -> Job:
+    return Job(source="main", recording=recording or a_recording(), attempt=attempt, maybe_archived=attempt > 1)
+
+
+def test_an_answer_cannot_move_a_recording(tmp_path: Path) -> None:
+    """Whatever a refresh says of id, account and date: key and identity are those that were registered."""
+    strange = replace(a_recording(9), provider="other", account_id="AC9", created_at=NOW - timedelta(days=400))
+    line = a_line(FakeProvider(refreshed=lambda recording: strange))
+    job = a_job(a_recording(phase=Phase.UNFINISHED))
+    outcome = a_transfer(tmp_path, line)(job)
+    assert isinstance(outcome, Receipt)
+    assert outcome.recording.identity == job.recording.identity
+    assert outcome.sidecar_key == KeyTemplate()(job.recording, "json")
+
+
+def test_what_looks_wrong_must_come_twice_alike(tmp_path: Path) -> None:
+    """A medium that disagrees with its row, and comes differently the second time, is not archived."""
+    line = a_line(session=FakeSession([wav(0.5, b"\x01\x02", told=9), wav(0.5, b"\x03\x04", told=9)]))
+    store = MemoryStore()
+    outcome = a_transfer(tmp_path, line, store)(a_job())
+    assert isinstance(outcome, Failure)
+    assert (outcome.verdict, outcome.reason) == (Verdict.RETRY, "media.unstable")
+    assert store.objects == {}
+
+
+def test_what_looks_wrong_and_comes_right_is_archived_right(tmp_path: Path) -> None:
+    """A short answer is asked for again; the whole one is archived, without a flag."""
+    line = a_line(session=FakeSession([wav(0.5, told=1), wav()]))
+    outcome = a_transfer(tmp_path, line)(a_job())
+    assert isinstance(outcome, Receipt)
+    assert (outcome.media[0].bytes, outcome.media[0].check.status) == (len(wav()), "ok")
+
+
+def test_a_recording_that_names_no_media_is_no_empty_commit(tmp_path: Path) -> None:
+    """No sidecar without media, whatever a provider's row says."""
+    store = MemoryStore()
+    outcome = a_transfer(tmp_path, a_line(), store)(a_job(a_recording(formats=())))
+    assert isinstance(outcome, Failure)
+    assert (outcome.reason, store.objects) == ("media.no_url", {})
+
+
+@pytest.mark.parametrize("attempt", [1, 2])
+def test_media_that_differ_from_their_sidecar_are_no_commit(tmp_path: Path, attempt: int) -> None:
+    """A sidecar beside media of another size proves nothing: the recording is dead and listed, nothing overwritten."""
+    store = MemoryStore()
+    carry = a_transfer(tmp_path, a_line(), store)
+    receipt = carry(a_job())
+    assert isinstance(receipt, Receipt)
+    key = receipt.media[0].key
+    store.objects[key] = b"RIFF of somebody else"
+    store.stored[key] = replace(store.stored[key], bytes=21, sha256="0" * 64)
+
+    outcome = carry(a_job(attempt=attempt))
+
+    assert isinstance(outcome, Failure)
+    assert (outcome.verdict, outcome.reason) == (Verdict.FATAL, "store.key_conflict")
+    assert store.objects[key] == b"RIFF of somebody else"
+
+
+def test_bytes_that_an_earlier_attempt_stored_are_taken_over(tmp_path: Path) -> None:
+    """A provider encodes on demand; the media stand, proven, from before a crash: the sidecar names those."""
+    store = MemoryStore()
+    first = a_transfer(tmp_path, a_line(session=FakeSession([wav(fill=b"\x01\x02")])), store)(a_job())
+    assert isinstance(first, Receipt)
+    store.objects.pop(first.sidecar_key)
+    store.stored.pop(first.sidecar_key)
+
+    second = a_transfer(tmp_path, a_line(session=FakeSession([wav(fill=b"\x05\x06")])), store)(a_job(attempt=2))
+
+    assert isinstance(second, Receipt)
+    assert second.media == first.media
+
+
+def test_bytes_that_rotted_are_not_taken_over(tmp_path: Path) -> None:
+    """What stands under the key must be what its own metadata say: else it stays untouched, and the recording dead."""
+    store = MemoryStore()
+    first = a_transfer(tmp_path, a_line(), store)(a_job())
+    assert isinstance(first, Receipt)
+    store.objects.pop(first.sidecar_key)
+    store.stored.pop(first.sidecar_key)
+    rotten = wav(fill=b"\x07\x08")
+    store.objects[first.media[0].key] = rotten
+
+    outcome = a_transfer(tmp_path, a_line(), store)(a_job(attempt=2))
+
+    assert isinstance(outcome, Failure)
+    assert (outcome.verdict, outcome.reason) == (Verdict.FATAL, "store.key_conflict")
+    assert store.objects == {first.media[0].key: rotten}

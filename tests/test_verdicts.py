@@ -1,0 +1,42 @@
+"""The table from errors to verdicts, row by row."""
+
+from __future__ import annotations
+
+import pytest
+
+from lines import a_recording
+from recvault import errors
+from recvault.models import Job, Verdict
+from recvault.spool import SpoolFull
+from recvault.verdicts import failure_of
+
+JOB = Job(source="main", recording=a_recording(), attempt=1, maybe_archived=False)
+TABLE: dict[errors.RecvaultError, tuple[Verdict, str, bool]] = {
+    errors.Interrupted("x"): (Verdict.RETRY, "drained", False),
+    errors.CredentialsRefused("x"): (Verdict.RETRY, "credentials.refused", False),
+    errors.StoreRefused("x"): (Verdict.RETRY, "store.refused", False),
+    errors.StoreUnavailable("x"): (Verdict.RETRY, "store.unavailable", False),
+    SpoolFull("x"): (Verdict.RETRY, "spool.full", False),
+    errors.ConfigError("x"): (Verdict.RETRY, "config.wrong", False),
+    errors.KeyConflict("x"): (Verdict.FATAL, "store.key_conflict", True),
+    errors.UnsafeAddress("x"): (Verdict.RETRY, "media.unsafe_address", True),
+    errors.MediaExpired("x"): (Verdict.RETRY, "media.expired", True),
+    errors.MediaRejected("x", reason="media.magic"): (Verdict.RETRY, "media.magic", True),
+    errors.NotFound("x"): (Verdict.RETRY, "media.not_found", True),
+    errors.Refused("x"): (Verdict.RETRY, "provider.refused", True),
+    errors.Unavailable("x"): (Verdict.RETRY, "provider.unavailable", True),
+    errors.ProtocolError("x"): (Verdict.RETRY, "provider.unavailable", True),
+    errors.RecvaultError("x"): (Verdict.RETRY, "unexpected", True),
+}
+
+
+@pytest.mark.parametrize("error", TABLE, ids=lambda error: type(error).__name__)
+def test_each_error_has_its_verdict(error: errors.RecvaultError) -> None:
+    """What is the recording's own fault counts toward its death; what is the store's, the disk's or ours does not."""
+    failure = failure_of(JOB, error)
+    assert (failure.verdict, failure.reason, failure.counted) == TABLE[error]
+
+
+def test_the_patience_that_was_asked_for_is_kept() -> None:
+    """A provider's Retry-After reaches the ledger."""
+    assert failure_of(JOB, errors.Unavailable("x", retry_after=90.0)).retry_after == 90.0
