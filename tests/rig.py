@@ -42,6 +42,7 @@ class Rig:
     sources: list[dict[str, Any]] = field(default_factory=list)
     transfer: dict[str, Any] = field(default_factory=dict)
     archive: dict[str, Any] = field(default_factory=dict)
+    ledger: dict[str, Any] = field(default_factory=dict)
 
     def add_source(self, name: str, provider: str, account: Any, **options: Any) -> None:
         """Configure a source for one of the simulator's accounts."""
@@ -76,7 +77,7 @@ class Rig:
             "stall_timeout": "2s",
             **self.transfer,
         }
-        lines = [_table("archive", archive), _table("ledger", {"path": str(self.root / "ledger.db")})]
+        lines = [_table("archive", archive), _table("ledger", {"path": str(self.root / "ledger.db"), **self.ledger})]
         lines += [_table("transfer", transfer), *(_table("[sources]", source) for source in self.sources)]
         return "\n".join(lines)
 

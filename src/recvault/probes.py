@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -19,6 +20,7 @@ from recvault.discovery import subaccounts
 from recvault.errors import ConfigError, EndpointRefused, NotFound, RecvaultError, Refused, StoreRefused
 from recvault.models import ACCOUNT, Window
 from recvault.runtime import Runtime
+from recvault.spool import SpoolFull
 from recvault.store import Put
 
 P = ParamSpec("P")
@@ -39,8 +41,9 @@ class Probe:
 
 
 def offline(runtime: Runtime) -> Iterator[Probe]:
-    """The configuration is sound already; the ledger has a place, and secrets can be had."""
+    """The configuration is sound already; ledger and spool have a place, and secrets can be had."""
     yield _probe("ledger", _ledger, runtime)
+    yield _probe("spool", _spool, runtime)
     for source in runtime.settings.sources:
         yield _probe(f"source {source.name}: settings", _settings, runtime, source.name)
 
@@ -75,6 +78,17 @@ def _ledger(runtime: Runtime) -> str:
     if not os.access(path if path.exists() else path.parent, os.W_OK):
         raise ConfigError(f"{path} cannot be written by this user", "run as the service's user, or mend its rights")
     return f"{path}{'' if path.exists() else ', made by the first sync'}"
+
+
+def _spool(runtime: Runtime) -> str:
+    settings = runtime.settings.transfer
+    place = next(each for each in (settings.spool_dir, *settings.spool_dir.absolute().parents) if each.exists())
+    if not os.access(place, os.W_OK):
+        raise ConfigError(f"{settings.spool_dir} cannot be written by this user", "mend its rights, or spool_dir")
+    free = shutil.disk_usage(place).free
+    if free < settings.min_free_disk:
+        raise SpoolFull(f"{settings.spool_dir} has {free} bytes free, less than min_free_disk", "free some")
+    return f"{settings.spool_dir}, {free >> 30} GiB free"
 
 
 def _settings(runtime: Runtime, name: str) -> str:

@@ -205,13 +205,24 @@ def test_check_names_each_thing_that_fails_and_goes_on(small: Rig, simulator: Si
     assert "KEYof-somebody-else" not in ran.stdout + ran.stderr
 
 
+def test_check_names_a_ledger_and_a_spool_without_a_place(small: Rig) -> None:
+    """A directory that is not there, and a disk that is too full, are a line each, with the key to mend."""
+    small.ledger = {"path": str(small.root / "none" / "ledger.db")}
+    small.transfer["min_free_disk"] = "8000000GiB"
+    ran = run(small, "check", "--offline")
+    assert ran.code == 78
+    ledger, spool, *_ = ran.stdout.splitlines()
+    assert ledger.startswith("FAIL  ledger: ") and "ledger.path" in ledger
+    assert spool.startswith("FAIL  spool: ") and "min_free_disk" in spool
+
+
 def test_check_offline_needs_no_network(small: Rig) -> None:
     """`check --offline` reads the configuration and its secrets, and asks nobody."""
     small.sources[0]["base_url"] = small.s3_url = NOTHING_LISTENS
     small.sources.append({**small.sources[0], "name": "other", "auth_token": {"file": str(small.root / "none")}})
     ran = run(small, "check", "--offline")
     assert ran.code == 78
-    ledger, good, bad = ran.stdout.splitlines()
-    assert ledger.startswith("ok    ledger: ")
+    ledger, spool, good, bad = ran.stdout.splitlines()
+    assert ledger.startswith("ok    ledger: ") and spool.startswith("ok    spool: ")
     assert good.startswith("ok    source voice: settings: ")
     assert bad.startswith("FAIL  source other: settings: ") and str(small.root / "none") in bad
