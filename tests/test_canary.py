@@ -41,6 +41,18 @@ def test_no_output_holds_a_secret_a_signature_or_a_phone_number(rig: Rig, tmp_pa
         assert word not in written, f"{word!r} was written"
 
 
+def test_no_output_holds_a_token_of_an_account(rig: Rig) -> None:
+    """The list of accounts holds every account's auth token: debug output shows none of them."""
+    main = rig.simulator.add_account("twilio")
+    below = rig.simulator.add_account("twilio", parent=main)
+    rig.simulator.populate(below, "voice", count=2)
+    rig.add_source("voice", "twilio", main, subaccounts=True)
+    written = run(rig, "sync") + run(rig, "status --json")
+    assert below.account_id in written
+    for account in (main, below):
+        assert account.secret not in written
+
+
 def run(rig: Rig, verb: str) -> str:
     command = [sys.executable, "-m", "recvault", "-vv", "--config", str(rig.config_path), *verb.split()]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)

@@ -188,6 +188,8 @@ class Runtime:
         sources = [source for name in names if (source := self._reported_source(name, report)) is not None]
         store_error = self._store_error()
         workers = self.settings.transfer.workers
+        if self.settings.transfer.processes > 1:
+            log.warning("transfer.processes_unused", hint="this version transfers in one process, whatever is set")
         with (
             ThreadPoolExecutor(max(1, len(sources)), thread_name_prefix="discover") as listers,
             ThreadPoolExecutor(workers, thread_name_prefix="transfer") as executor,

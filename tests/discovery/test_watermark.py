@@ -14,6 +14,7 @@ from discovery.scans import APIS, DAY, LOOKBACK, NOW, PROVIDERS, Scans, fill, id
 from recvault.discovery import Found
 from recvault.errors import EndpointRefused, Interrupted, ProtocolError, Unavailable
 from recvault.ledger import Ledger
+from recvault.models import Window
 from recvault.simulator import Simulator, Switches
 from recvault.simulator import service as service_module
 from recvault.simulator import signalwire as signalwire_module
@@ -275,6 +276,24 @@ def test_rows_that_arrive_while_pages_are_read_do_not_disturb(scans: Make, name:
     assert scan.registered == ids(scan.simulator.recordings(scan.account))
 
 
+def test_a_busy_list_in_no_order_is_read_in_one_scan(scans: Make) -> None:
+    """Numbered pages are read behind a bound that stands still: rows that arrive meanwhile move none of them."""
+    scan = scans("telnyx")
+    scan.simulator.switches = Switches(telnyx_order="random")
+    recordings = fill(scan, "telnyx", 9, end=NOW - HOUR)
+
+    def between(page: int) -> None:
+        scan.simulator.advance(timedelta(minutes=1))
+        scan.simulator.add(scan.account, "telnyx")
+
+    scan.between = between
+
+    assert scan.scan() == Found(listed=9, registered=9)
+
+    assert scan.registered == ids(recordings)
+    assert scan.watermark == NOW - LOOKBACK
+
+
 # -- a filter that is ignored ------------------------------------------------------------------------------------------
 
 
@@ -304,6 +323,35 @@ def test_rows_out_of_order_are_read_to_the_end(scans: Make, monkeypatch: pytest.
 
     assert scan.listed == 6
     assert scan.registered == ids(recordings)
+
+
+@every_provider
+def test_a_later_scan_lists_the_lookback_alone(scans: Make, name: str) -> None:
+    """The filter is one that the provider knows: history is listed once, and then only what may be new."""
+    scan = scans(name)
+    recordings = fill(scan, name, 6, end=NOW - HOUR, every=4 * DAY)
+    assert scan.scan() == Found(listed=6, registered=6)
+    assert scan.scan() == Found(listed=1)
+    assert scan.registered == ids(recordings)
+
+
+@every_provider
+def test_a_filter_that_is_ignored_does_not_widen_start_from(
+    scans: Make, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A provider that answers with all history gets none of it archived from before the operator's bound."""
+    scan = scans(name)
+    recordings = fill(scan, name, 8, end=NOW - HOUR, every=3 * HOUR)
+    scan.start_from = recordings[5].created_at
+    asking = type(scan.provider).list_request
+    monkeypatch.setattr(
+        type(scan.provider), "list_request", lambda provider, window, scope: asking(provider, Window(), scope)
+    )
+
+    found = scan.scan()
+
+    assert (found.listed, found.registered) == (8, 3)
+    assert scan.registered == ids(recordings[5:])
 
 
 # -- answers that cannot be used ---------------------------------------------------------------------------------------
@@ -355,6 +403,28 @@ def test_an_empty_page_with_a_next_link_is_not_the_end(scans: Make) -> None:
     recordings = fill(scan, "signalwire", 8)
     scan.scan()
     assert scan.registered == ids(recordings)
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "more"),
+    [
+        ("voice", 1005, {}),
+        ("legacy", 1005, {}),
+        ("legacy", 1005, {"legacy_nextpageuri": False}),
+        ("video", 105, {"video_page_size_over": "clamp"}),
+        ("telnyx", 255, {"telnyx_page_size_over": "clamp"}),
+        ("signalwire", 1005, {}),
+    ],
+)
+def test_a_page_smaller_than_asked_for_is_not_the_last(
+    scans: Make, name: str, count: int, more: dict[str, Any]
+) -> None:
+    """A provider that cuts the page's size down to its own most tells what follows: no row is left behind."""
+    scan = scans(name, page_size=5000)
+    scan.simulator.switches = Switches(**more)
+    recordings = fill(scan, name, count, every=timedelta(seconds=1))
+    assert scan.scan() == Found(listed=count, registered=count)
+    assert (scan.registered, scan.listed) == (ids(recordings), 2)
 
 
 @every_provider

@@ -429,6 +429,39 @@ def test_a_cut_that_no_length_tells_is_fetched_again(rig: Rig) -> None:
     assert rig.sidecars()[recording.recording_id]["media"][0]["checked"]["status"] == "ok"
 
 
+# -- how a provider is asked -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_a_pass_only_ever_gets(rig: Rig, name: str) -> None:
+    """Nothing but GET goes out, and no GET for a part: signed addresses refuse HEAD, and nothing may be changed."""
+    account = opened(rig, name)
+    if name != "telnyx":
+        add(rig, account, name, completed_at=T0 + MINUTE)
+    add(rig, account, name)
+    rig.sync_at(T0)
+    assert rig.sync_at(T0 + HOUR).exit_code == 0
+    assert len(rig.sidecars()) == len(rig.simulator.recordings(account))
+    assert {each.method for each in rig.simulator.requests} == {"GET"}
+    assert {each.status for each in media_requests(rig.simulator)} <= {200, 302, 404}
+
+
+@pytest.mark.parametrize("name", ["telnyx", "video"])
+def test_media_are_fetched_at_an_address_that_is_fresh(rig: Rig, strict_s3: StrictS3, store: Bucket, name: str) -> None:
+    """What was listed long ago is asked for by id right before its download: no expired address is ever tried."""
+    account = opened(rig, name)
+    recording = add(rig, account, name)
+    bucket = strict_s3.buckets.pop(store.name)
+    assert only(rig.sync_at(T0)).registered == 1
+    strict_s3.buckets[store.name] = bucket
+    rig.simulator.clear_requests()
+
+    done(rig.sync_at(T0 + 20 * HOUR), archived=1)
+
+    stands(rig, recording, recording.formats[0])
+    assert [each.status for each in rig.simulator.requests if each.status >= 400] == []
+
+
 # -- once, whatever happens --------------------------------------------------------------------------------------------
 
 

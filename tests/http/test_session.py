@@ -23,7 +23,9 @@ from recvault.errors import (
     Refused,
     Unavailable,
 )
+from recvault.http import session as session_module
 from recvault.models import ACCOUNT, Window
+from recvault.providers import urls
 from recvault.providers.base import Reply
 from recvault.providers.telnyx import Telnyx
 from recvault.simulator import Simulator
@@ -313,6 +315,32 @@ def test_a_next_page_elsewhere_is_not_read(wired: Any, link: str) -> None:
     with pytest.raises(ProtocolError, match="another host"):
         list(wired.session(home.origin).follow(get(home.origin), counted))
     assert len(home.seen) == 1
+
+
+def test_a_next_link_goes_out_as_it_came(wired: Any) -> None:
+    """Token, filters and odd escapes of a next link reach the provider byte for byte: nothing is written anew."""
+    link = "/b?DateCreated%3E=2014-10-13T00%3A00%3A00Z&q=a+b%20c&x=%2f%2F&Page=7&PageToken=PARE1%2B"
+    home = wired.front(Answer(body=b"{}"))
+
+    def parse(reply: Reply) -> tuple[str, httpx.URL | None]:
+        path = reply.request.url.path
+        return path, urls.follow(home.origin, link) if path == "/a" else None
+
+    assert list(wired.session(home.origin).follow(get(f"{home.origin}/a"), parse)) == ["/a", "/b"]
+    assert [each.target for each in home.seen] == ["/a", link]
+
+
+def test_a_list_of_ever_new_pages_ends(wired: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A list whose every page leads to one never seen before is an error at last, not an endless pass."""
+    monkeypatch.setattr(session_module, "_MOST_PAGES", 9)
+    home = wired.front(Answer(body=b"{}"))
+
+    def parse(reply: Reply) -> tuple[None, httpx.URL]:
+        return None, urls.with_parameter(reply.request.url, "page", len(home.seen))
+
+    with pytest.raises(ProtocolError, match="more than 9 pages"):
+        list(wired.session(home.origin).follow(get(home.origin), parse))
+    assert len(home.seen) == 9
 
 
 # -- what an error may say ---------------------------------------------------------------------------------------------

@@ -166,6 +166,16 @@ def test_a_mono_recording_is_asked_for_once(channels: int | None) -> None:
     assert f"{AC}/Recordings/RE41331862605f3d662488fdafda2e175f.wav" == request.url.raw_path.decode()
 
 
+def test_addresses_are_built_from_the_sid() -> None:
+    """What a row says of its own address, even one at Twilio, is not asked: it may be plain http or another's."""
+    elsewhere = "http://api.twilio.com/2010-04-01/Accounts/AC2/Recordings/RE2"
+    recording = read(uri="/2010-04-01/Accounts/AC2/Recordings/RE2.json", media_url=elsewhere, channels=2)
+    requests = [*TWILIO.media_requests(recording, "wav"), TWILIO.refresh_request(recording)]
+    instance = f"{AC}/Recordings/RE41331862605f3d662488fdafda2e175f"
+    assert [f"{instance}.wav", f"{instance}.wav", f"{instance}.json"] == [each.url.path for each in requests]
+    assert {"https"} == {each.url.scheme for each in requests}
+
+
 def test_a_format_that_is_not_served_is_not_asked_for() -> None:
     """There is no request for a format that the provider does not know."""
     assert TWILIO.media_requests(read(), "../x") == ()
