@@ -42,6 +42,21 @@ def test_an_answer_cannot_move_a_recording(tmp_path: Path) -> None:
     assert outcome.sidecar_key == KeyTemplate()(job.recording, "json")
 
 
+@pytest.mark.parametrize(
+    ("attempt", "listed", "read_again"),
+    [(1, {"status": None}, False), (2, {"status": None}, True), (1, {"status": None, "duration_seconds": None}, True)],
+)
+def test_a_row_that_cannot_tell_is_read_again(
+    tmp_path: Path, attempt: int, listed: dict[str, None], read_again: bool
+) -> None:
+    """A list without statuses shows a running call like a finished one: its row is read anew before it is believed."""
+    fresh = a_recording(status=None, raw={"read": "again"})
+    line = a_line(FakeProvider(refreshed=lambda recording: fresh))
+    outcome = a_transfer(tmp_path, line)(a_job(a_recording(**listed), attempt))
+    assert isinstance(outcome, Receipt)
+    assert (outcome.recording.raw == fresh.raw) is read_again
+
+
 def test_what_looks_wrong_must_come_twice_alike(tmp_path: Path) -> None:
     """A medium that disagrees with its row, and comes differently the second time, is not archived."""
     line = a_line(session=FakeSession([wav(0.5, b"\x01\x02", told=9), wav(0.5, b"\x03\x04", told=9)]))

@@ -18,7 +18,10 @@ from recvault.errors import ConfigError, EndpointRefused, NotFound, ProtocolErro
 from recvault.http import Session
 from recvault.ledger import Feed, Ledger
 from recvault.models import Recording, Scope, Window
+from recvault.observe import get_logger
 from recvault.providers.base import Page, Provider, Reply, SubaccountProvider
+
+log = get_logger("recvault.discovery")
 
 _MOST_SCANS = 3  # of a list whose pages shift while it is read
 _IGNORED_FILTER = timedelta(days=3)  # rows so far below the bound say that the date filter was ignored
@@ -76,6 +79,8 @@ class Discovery:
             self._register(page)
             if self.provider.newest_first and scan.passed_the_bound(page):
                 break
+        if scan.ignored_the_filter:
+            log.warning("discover.filter_ignored", source=self.feed.source, since=since, oldest=scan.oldest_so_far)
         return scan
 
     def _register(self, page: Page) -> None:
@@ -127,6 +132,12 @@ class _Scan:
         if self.listed == 0 or start is None:
             return None
         return min(start, self.started) - self.lookback
+
+    @property
+    def ignored_the_filter(self) -> bool:
+        """Rows far below the bound were listed: each poll reads more than it asked for, and loses nothing."""
+        since, oldest = self.window.since, self.oldest_so_far
+        return since is not None and oldest is not None and oldest < since - _IGNORED_FILTER
 
     def passed_the_bound(self, page: Page) -> bool:
         """A list in order, newest first, has gone far below the bound: its filter is ignored, nothing due follows."""

@@ -50,7 +50,7 @@ class Transfer:
             return receipt
         line = self.line(job.source, job.recording.account_id)
         recording = job.recording
-        if recording.phase is not Phase.COMPLETE or (line.provider.media_url_expires and not recording.media_urls):
+        if _must_be_read_again(job, line):
             recording = refreshed(line, recording)
         media: list[MediaObject] = []
         fetched_from: str | None = None
@@ -169,3 +169,11 @@ class Transfer:
             if found is None or found.bytes != medium.bytes or (found.sha256 or medium.sha256) != medium.sha256:
                 return None
         return receipt
+
+
+def _must_be_read_again(job: Job, line: Line) -> bool:
+    """Whether the row at hand may be out of date: not final when it was read, or of a list that cannot tell."""
+    recording = job.recording
+    if recording.phase is not Phase.COMPLETE or (line.provider.media_url_expires and not recording.media_urls):
+        return True
+    return recording.status is None and (job.attempt > 1 or recording.duration_seconds is None)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from discovery.scans import APIS, DAY, LOOKBACK, NOW, PROVIDERS, Scans, fill, ids
+from recvault import discovery as discovery_module
 from recvault.discovery import Found
 from recvault.errors import EndpointRefused, Interrupted, ProtocolError, Unavailable
 from recvault.ledger import Ledger
@@ -297,17 +298,22 @@ def test_a_busy_list_in_no_order_is_read_in_one_scan(scans: Make) -> None:
 # -- a filter that is ignored ------------------------------------------------------------------------------------------
 
 
-def test_an_ignored_filter_ends_early_where_the_list_is_newest_first(scans: Make) -> None:
-    """SignalWire that ignores its date filter gives all history: reading stops three days below the bound."""
+def test_an_ignored_filter_ends_early_where_the_list_is_newest_first(
+    scans: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SignalWire that ignores its date filter gives all history: reading stops soon, and says so."""
     scan = scans("signalwire", page_size=10)
     scan.simulator.switches = Switches(signalwire_date_filter="ignored")
     fill(scan, "signalwire", 100, end=NOW - HOUR, every=6 * HOUR)
     scan.scan()
     scan.simulator.clear_requests()
+    told: list[str] = []
+    monkeypatch.setattr(discovery_module.log, "warning", lambda event, **_: told.append(event), raising=False)
 
     again = scan.scan()
 
     assert again.registered == 0
+    assert told == ["discover.filter_ignored"]
     assert scan.listed == 3  # of ten: the bound lies 26 h and 3 days back, four rows a day
     assert scan.watermark == NOW - LOOKBACK
 

@@ -161,6 +161,13 @@ def test_a_strange_detail_does_not_cost_a_recording(name: str, junk: Any) -> Non
     assert recording.started_at is None
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_a_negative_duration_is_not_known_yet(name: str) -> None:
+    """ "-1" is no length to hold the media against."""
+    keys = ("Duration",) if name == "twilio-legacy" else ("duration", "duration_millis")
+    assert read(name, **dict.fromkeys(keys, "-1")).duration_seconds is None
+
+
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "twilio-legacy"])
 def test_numbers_that_json_does_not_have_stay_storable(name: str) -> None:
     """NaN or 1e999 in a row is kept as text, so that what is stored is JSON."""

@@ -123,7 +123,7 @@ class SignalWire:
             conference_id=values.text(row.get("conference_sid")),
             started_at=values.moment_or_none(row.get("start_time")),
             ended_at=values.moment_or_none(row.get("end_time")),
-            duration_seconds=values.number(row.get("duration")),
+            duration_seconds=values.length(row.get("duration")),
             channels=values.whole(row.get("channels")) or values.whole(row.get("channel")),
             recorded_by=values.text(row.get("source")),
             track=values.text(row.get("track")),

@@ -105,7 +105,7 @@ class Telnyx:
         web = {key: urls[key] for key in self.formats if fetchable(urls.get(key))}
         external = None if web else _external_location(urls)
         phase = _phase(row, web, external)
-        millis = values.number(row.get("duration_millis"))
+        millis = values.length(row.get("duration_millis"))
         channels = row.get("channels")
         return Recording(
             provider=self.provider,

@@ -128,7 +128,7 @@ class Twilio:
             call_id=values.text(row.get("call_sid")),
             conference_id=values.text(row.get("conference_sid")),
             started_at=values.moment_or_none(row.get("start_time")),
-            duration_seconds=values.number(row.get("duration")),
+            duration_seconds=values.length(row.get("duration")),
             channels=values.whole(row.get("channels")),
             recorded_by=values.text(row.get("source")),
             track=values.text(row.get("track")),

@@ -113,7 +113,8 @@ class TwilioLegacy:
         page = values.whole(listed.get("page"))
         after = (page if page is not None else values.whole(url.params.get("page")) or 0) + 1
         pages = values.whole(listed.get("numpages"))
-        more = after < pages if pages is not None else len(listed) >= self.page_size
+        size = values.whole(listed.get("pagesize")) or self.page_size
+        more = after < pages if pages is not None else len(listed) >= size
         return with_parameter(url, "page", after) if more else None
 
     def _read(self, row: JSON) -> Recording:
@@ -127,7 +128,7 @@ class TwilioLegacy:
             phase=Phase.COMPLETE,  # 2008 has no status: one that is not ready shows as a 404 of its media
             formats=self.formats,
             call_id=values.text(row.get("CallSid")),
-            duration_seconds=values.number(row.get("Duration")),
+            duration_seconds=values.length(row.get("Duration")),
             raw=unsigned(row),
         )
 

@@ -111,7 +111,7 @@ class TwilioVideo:
             formats=() if phase in {Phase.GONE, Phase.EXTERNAL} else (_format(row),),
             room_id=values.text(grouping.get("room_sid")) or values.text(row.get("room_sid")),
             participant_id=values.text(grouping.get("participant_sid")),
-            duration_seconds=values.number(row.get("duration")),
+            duration_seconds=values.length(row.get("duration")),
             track=values.text(row.get("track_name")),
             size_bytes=values.whole(row.get("size")),
             codec=values.text(row.get("codec")),

@@ -74,6 +74,12 @@ def number(value: Any) -> float | None:
     return found if math.isfinite(found) else None
 
 
+def length(value: Any) -> float | None:
+    """Read a duration; None where `number` is None, or negative: "-1" says that it is not known yet."""
+    found = number(value)
+    return found if found is not None and found >= 0 else None
+
+
 def whole(value: Any) -> int | None:
     """Read a whole number, digit for digit; None where `number` is None or has a fraction."""
     found = number(value)
