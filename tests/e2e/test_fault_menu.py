@@ -2,7 +2,7 @@
 
 RECVAULT_TEST_RECORDINGS sets how many recordings each provider has; the full measure is 1,000:
 
-    RECVAULT_TEST_RECORDINGS=1000 pytest tests/e2e/test_fault_menu.py -s
+    RECVAULT_TEST_RECORDINGS=1000 pytest -n 0 -s tests/e2e/test_fault_menu.py
 """
 
 from __future__ import annotations
