@@ -85,7 +85,7 @@ def test_only_200_is_media(wired: Any, status: int) -> None:
 
 def test_encoded_media_are_refused(wired: Any) -> None:
     """A gzip body where media are due is not what was asked for, and its length proves nothing."""
-    home = wired.front(encoded(gzip.compress(MEDIA), "gzip"))
+    home = wired.front(encoded(gzip.compress(MEDIA, mtime=0), "gzip"))
     with pytest.raises(MediaRejected, match="encoded"):
         wired.session(home.origin).download(get(home.origin), read)
 
@@ -152,7 +152,7 @@ def test_an_errors_body_has_a_deadline_too(wired: Any, monkeypatch: pytest.Monke
     assert time.monotonic() - begun < 1.5
 
 
-@pytest.mark.parametrize("answer", [encoded(gzip.compress(b'{"a": 1}'), "gzip"), Answer(body=b'{"a": 1}')])
+@pytest.mark.parametrize("answer", [encoded(gzip.compress(b'{"a": 1}', mtime=0), "gzip"), Answer(body=b'{"a": 1}')])
 def test_json_may_come_compressed(wired: Any, answer: Answer) -> None:
     """gzip is offered to the API, and its answer reads the same with it and without."""
     home = wired.front(answer)
@@ -160,7 +160,7 @@ def test_json_may_come_compressed(wired: Any, answer: Answer) -> None:
     assert home.seen[0].headers["accept-encoding"] == "gzip"
 
 
-@pytest.mark.parametrize("body", [b"no gzip at all", gzip.compress(b"{}" * 99)[:20]])
+@pytest.mark.parametrize("body", [b"no gzip at all", gzip.compress(b"{}" * 99, mtime=0)[:20]])
 def test_a_broken_encoding_is_no_answer(wired: Any, body: bytes) -> None:
     """What cannot be unpacked is an answer that cannot be used, never a crash nor half a page."""
     home = wired.front(encoded(body, "gzip"))
@@ -181,7 +181,7 @@ def test_a_bomb_is_refused(wired: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("status", [200, 400])
 def test_a_stack_of_encodings_is_not_unpacked(wired: Any, codings: tuple[str, ...], status: int) -> None:
     """gzip within gzip unfolds a thousandfold twice: it is refused unread, in an error's body too."""
-    body = zlib.compress(gzip.compress(b"{}"))
+    body = zlib.compress(gzip.compress(b"{}", mtime=0))
     home = wired.front(Answer(status=status, headers=encoded(body, *codings).headers, body=body))
     with pytest.raises(ProtocolError if status == 200 else Refused):
         wired.session(home.origin).send(get(home.origin))
