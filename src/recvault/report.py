@@ -61,6 +61,11 @@ class Report:
         row = AccountReport(source=source, provider=provider, account_id=account_id)
         return self.accounts.setdefault((source, account_id), row)
 
+    def failed(self, source: str, provider: str, account_id: str, error: str, code: int) -> None:
+        """Put an account's error in its row and in the exit code."""
+        self.account(source, provider, account_id).error = error
+        self.codes.add(code)
+
     @property
     def exit_code(self) -> int:
         """The worst met; an interruption's own code is the signal's, and known to the command alone."""

@@ -124,10 +124,7 @@ class Runtime:
     def provider(self, name: str) -> Provider:
         """A source's provider, from its plain settings: no secret is needed."""
         source = self.source(name)
-        values = dict(source.settings)
-        if source.base_url:
-            values["base_url"] = source.base_url
-        return provider_class(source.provider).from_settings(name, values)
+        return provider_class(source.provider).from_settings(name, source.settings)
 
     @property
     def has_ledger(self) -> bool:
@@ -228,8 +225,7 @@ class Runtime:
             return self._pass_source(name)
         except ConfigError as error:
             provider = self.provider(name)
-            report.account(name, provider.provider, provider.account_id).error = str(error)
-            report.codes.add(error.exit_code)
+            report.failed(name, provider.provider, provider.account_id, str(error), error.exit_code)
             log.error("source.unusable", source=name, error=str(error))
             return None
 

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from recvault import verdicts
 from recvault.discovery import Discovery, Found, subaccounts
 from recvault.dispatch import Dispatch
-from recvault.errors import ConfigError, Interrupted, RecvaultError, StoreRefused, StoreUnavailable
+from recvault.errors import ConfigError, CredentialsRefused, Interrupted, RecvaultError, StoreRefused, StoreUnavailable
 from recvault.fetch import Line
 from recvault.ledger import Feed, Ledger, Policy
 from recvault.models import ACCOUNT, Failure, Job, Outcome, Receipt, State, Verdict
@@ -135,14 +135,9 @@ class Pass:
         except RecvaultError as error:
             line = source.line(account_id)
             self.ledger.note_scan_error(_feed(source, line, account_id), str(error), self.clock())
-            self._source_error(source.name, line.provider.provider, account_id, error)
-
-    def _source_error(self, source: str, provider: str, account_id: str, error: RecvaultError) -> None:
-        row = self.report.account(source, provider, account_id)
-        if row.error is None:
-            log.error("discover.failed", source=source, account_id=account_id, error=str(error))
-        row.error = str(error)
-        self.report.codes.add(error.exit_code)
+            if self.report.account(source.name, line.provider.provider, account_id).error is None:
+                log.error("discover.failed", source=source.name, account_id=account_id, error=str(error))
+            self.report.failed(source.name, line.provider.provider, account_id, str(error), error.exit_code)
 
     # -- outcomes ------------------------------------------------------------------------------------------------------
 
@@ -169,9 +164,8 @@ class Pass:
         if failure.reason == verdicts.UNEXPECTED:
             self.report.codes.add(RecvaultError.exit_code)
         elif failure.reason == verdicts.CREDENTIALS_REFUSED:
-            row = self.report.account(job.source, failure.recording.provider, failure.recording.account_id)
-            row.error = failure.message
-            self.report.codes.add(77)
+            recording, code = failure.recording, CredentialsRefused.exit_code
+            self.report.failed(job.source, recording.provider, recording.account_id, failure.message, code)
             if not any(source.subaccounts for source in self.sources if source.name == job.source):
                 self._dispatch.blocked.add(job.source)
         elif failure.reason in _STORE_CODES:
@@ -198,9 +192,8 @@ class Pass:
             for account_id in self.ledger.ask.accounts(source.name):
                 self._complete_row(source, account_id)
         names = {source.name for source in self.sources}
-        failures = [row for row in self.ledger.ask.failures() if row["source"] in names]
-        self.report.failures_total = len(failures)
-        self.report.failures = [_failure_row(row) for row in failures[:MOST_FAILURES]]
+        self.report.failures_total = self.ledger.ask.failures_total(names)
+        self.report.failures = [_failure_row(row) for row in self.ledger.ask.failures(MOST_FAILURES, names)]
         self.report.interrupted = self.stop.asked.is_set()
         self.report.finished_at = self.clock()
         self.on_change(self.report)

@@ -79,20 +79,17 @@ class Ledger:
         tells no status (nor keys, nor channels), and stands in one that does.
         """
         listed = list(recordings)
+        rows = [_new_row(feed, recording, now, recheck) for recording in listed]
         with self._connection.write() as db:
             before = _states(db, feed.source)
-            db.conn.executemany(_REGISTER, [_new_row(feed, recording, now, recheck) for recording in listed])
+            db.conn.executemany(_REGISTER, rows)
             new = _states(db, feed.source) - before
             if new.total() < len(listed):
-                complete = [recording for recording in listed if recording.phase is Phase.COMPLETE]
-                db.conn.executemany(
-                    _REVIVE, [(stamp(now), r.to_json(), *_identity(r), r.api, r.status) for r in complete]
-                )
-                telling = [recording for recording in listed if recording.status is not None]
-                db.conn.executemany(_ENRICH, [_new_row(feed, recording, now, recheck) for recording in telling])
+                db.conn.executemany(_REVIVE, [row for row in rows if row["state"] == State.PENDING])
+                db.conn.executemany(_ENRICH, [row for row in rows if row["status"] is not None])
             self._release_quarantine(db, feed, listed)
-            for row in rejected:
-                self._quarantine(db, feed, row, now)
+            for unreadable in rejected:
+                self._quarantine(db, feed, unreadable, now)
         return Registered(new=new.total(), gone=new[State.GONE], external=new[State.EXTERNAL])
 
     def watermark(self, feed: Feed) -> datetime | None:
@@ -299,8 +296,9 @@ _REGISTER = """
 # A recording that answered 404 once and is listed as complete again was never gone. A list that has no statuses shows
 # what is absent, too: it may contradict itself, not a list that knows.
 _REVIVE = """
-    UPDATE recordings SET state='pending', next_attempt_at=?, settled_at=NULL, recording=?
-    WHERE recording_id=? AND account_id=? AND provider=? AND state='gone' AND (api=? OR ? IS NOT NULL)
+    UPDATE recordings SET state='pending', next_attempt_at=:next_attempt_at, settled_at=NULL, recording=:recording
+    WHERE recording_id=:recording_id AND account_id=:account_id AND provider=:provider AND state='gone'
+        AND (api=:api OR :status IS NOT NULL)
 """
 
 # Twilio's 2008 rows tell no status, no channels and no keys: through them an encrypted recording looks like noise, and
@@ -330,6 +328,7 @@ def _new_row(feed: Feed, recording: Recording, now: datetime, recheck: timedelta
         "recording_id": recording.recording_id,
         "source": feed.source,
         "api": recording.api,
+        "status": recording.status,
         "created_at": stamp(recording.created_at),
         "registered_at": stamp(now),
         "state": _FIRST_STATE[recording.phase].value,

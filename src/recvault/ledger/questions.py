@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -12,6 +14,11 @@ from recvault.ledger.connection import Connection
 from recvault.models import unstamp
 
 Row = dict[str, Any]
+
+_FAILING = """
+    FROM recordings WHERE failing_since IS NOT NULL
+        AND (:sources IS NULL OR source IN (SELECT value FROM json_each(:sources)))
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,19 +95,24 @@ class Questions:
             rows = list(db.query("SELECT * FROM feeds ORDER BY source, account_id, list"))
             return [self._feed_status(db, row) for row in rows]
 
-    def failures(self, limit: int | None = None) -> list[Row]:
-        """What is dead or failing, longest first: why, since when, how often tried."""
+    def failures(self, limit: int | None = None, sources: Collection[str] | None = None) -> list[Row]:
+        """What is dead or failing, longest first: why, since when, how often tried; of these sources, or of all."""
         with self._connection.read() as db:
             return list(
                 db.query(
-                    """
+                    f"""
                     SELECT source, provider, account_id, recording_id, state, verdict, reason, message, attempts,
                            failing_since, CASE WHEN lease IS NULL THEN next_attempt_at END AS next_attempt_at
-                    FROM recordings WHERE failing_since IS NOT NULL ORDER BY failing_since, id LIMIT ?
+                    {_FAILING} ORDER BY failing_since, id LIMIT :limit
                     """,
-                    [-1 if limit is None else limit],
+                    {"limit": -1 if limit is None else limit, "sources": _names(sources)},
                 )
             )
+
+    def failures_total(self, sources: Collection[str]) -> int:
+        """How many recordings of these sources are dead or failing."""
+        with self._connection.read() as db:
+            return int(next(db.query(f"SELECT count(*) AS n {_FAILING}", {"sources": _names(sources)}))["n"])
 
     def quarantined(self) -> list[Row]:
         """Rows that could not be read, with their bodies."""
@@ -135,3 +147,7 @@ class Questions:
 
 def _moment(text: str | None) -> datetime | None:
     return unstamp(text) if text else None
+
+
+def _names(sources: Collection[str] | None) -> str | None:
+    return None if sources is None else json.dumps(list(sources))
