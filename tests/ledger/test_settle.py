@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ledger.rows import NOW, POLICIES, failure, many, receipt, recording, register, row
-from recvault.ledger import Ledger, Policy, Standing
+from recvault.ledger import Feed, Ledger, Policy, Standing
 from recvault.models import DRAINED, Outcome, Phase, Recording, State, Verdict, unstamp
 
 LATER = NOW + timedelta(hours=1)
@@ -178,3 +178,16 @@ def test_retry_all_takes_what_is_open_and_nothing_else(ledger: Ledger) -> None:
     assert {job.recording.recording_id for job in ledger.claim("main", NOW, 9)} == {"RE2", "RE3", "RE5"}
     ids = [row(ledger, f"RE{number}")["id"] for number in range(7)]
     assert ledger.retry(ids, NOW) == 1  # RE1: one that is gone may be looked for again by name
+
+
+def test_failures_are_told_of_the_sources_asked_about(ledger: Ledger) -> None:
+    """A report on some sources tells and counts their failures, and no other's."""
+    other = Feed("other", "twilio", "AC1")
+    register(ledger, recording(1))
+    register(ledger, recording(2), feed=other)
+    policies = {**POLICIES, "other": Policy()}
+    for source in ("main", "other"):
+        ledger.settle([failure(job) for job in ledger.claim(source, LATER, 5)], LATER, policies)
+    assert [row["recording_id"] for row in ledger.ask.failures(5, {"other"})] == ["RE2"]
+    assert (ledger.ask.failures_total({"other"}), ledger.ask.failures_total({"main", "other"})) == (1, 2)
+    assert len(ledger.ask.failures()) == 2
