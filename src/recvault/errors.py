@@ -8,6 +8,7 @@
     ├── Unavailable             try again later: nothing is lost                  exit 75
     │   ├── StoreUnavailable    the bucket does not answer
     │   ├── LedgerLocked        another process holds the ledger
+    │   ├── LedgerUnavailable   the ledger's disk is full
     │   └── ProtocolError       an answer that cannot be used: the scan is repeated
     ├── UnknownName             ask for a source or recording that there is       exit 2
     ├── LedgerDamaged           rebuild the ledger from the bucket                exit 1
@@ -78,6 +79,10 @@ class StoreUnavailable(Unavailable):
 
 class LedgerLocked(Unavailable):
     """Another process holds the ledger."""
+
+
+class LedgerUnavailable(Unavailable):
+    """The ledger cannot be written now: its disk is full."""
 
 
 class ProtocolError(Unavailable):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from ledger.processes import Start, start_worker
 from ledger.rows import NOW
 from recvault.ledger import Ledger
 
@@ -15,6 +17,21 @@ from recvault.ledger import Ledger
 def path(tmp_path: Path) -> Path:
     """Where the ledger's file stands."""
     return tmp_path / "ledger.db"
+
+
+@pytest.fixture
+def start(path: Path) -> Iterator[Start]:
+    """Start worker.py on the ledger; what still runs at the end is killed."""
+    started: list[subprocess.Popen[str]] = []
+
+    def run(*arguments: str, at: Path = path, uid: int | None = None) -> subprocess.Popen[str]:
+        started.append(start_worker(at, *arguments, uid=uid))
+        return started[-1]
+
+    yield run
+    for process in started:
+        process.kill()
+        process.communicate()
 
 
 @pytest.fixture

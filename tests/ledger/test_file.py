@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import resource
 import sqlite3
 import stat
 import threading
@@ -12,9 +15,10 @@ from pathlib import Path
 import pytest
 
 from ledger.rows import NOW, POLICIES, failure, many, receipt, recording, register, rejected, row
-from recvault.errors import ConfigError, LedgerDamaged, LedgerLocked, RecvaultError
+from recvault.errors import ConfigError, LedgerDamaged, LedgerLocked, LedgerUnavailable, RecvaultError
 from recvault.ledger import Feed, Ledger
 from recvault.ledger import connection as connection_module
+from recvault.ledger import leases as leases_module
 
 FEED_OTHER = Feed("main", "twilio", "AC2")
 
@@ -102,6 +106,9 @@ def plans_of(ledger: Ledger, ask: Callable[[Ledger], object]) -> list[str]:
         pytest.param(lambda ledger: ledger.ask.failures(), id="failures"),
         pytest.param(lambda ledger: ledger.ask.feeds(), id="feeds"),
         pytest.param(lambda ledger: ledger.ask.accounts("main"), id="accounts"),
+        pytest.param(lambda ledger: ledger.ask.next_due(["main", "other"]), id="next due"),
+        pytest.param(lambda ledger: ledger.ask.days(NOW.date()), id="days"),
+        pytest.param(lambda ledger: ledger.note_scan_error(FEED_OTHER, "down", NOW), id="scan error"),
         pytest.param(lambda ledger: ledger.free_dead_leases(NOW), id="free dead leases"),
         pytest.param(lambda ledger: register(ledger, *many(3)), id="register"),
         pytest.param(
@@ -136,6 +143,30 @@ def test_claims_and_failures_come_sorted_from_their_indexes(ledger: Ledger) -> N
         assert not [step for step in plans_of(ledger, ask) if "TEMP B-TREE" in step]
 
 
+def test_a_feed_s_oldest_and_its_latest_day_are_found_by_key(ledger: Ledger) -> None:
+    """However many wait for their provider, and however many days there are: nothing is walked, nothing is sorted."""
+    register(ledger, *many(5))
+    ledger.advance(Feed("main", "twilio", "AC1"), NOW, NOW)
+
+    plans = plans_of(ledger, lambda each: each.ask.feeds())
+
+    assert [step for step in plans if "TEMP B-TREE" in step] == []
+    by_key = {step for step in plans if "recordings" in step or "days" in step}
+    assert by_key == {
+        "SEARCH recordings USING INDEX recordings_waiting (source=? AND account_id=? AND state=?)",
+        "SEARCH recordings USING COVERING INDEX recordings_next (source=? AND account_id=? AND next_attempt_at>?)",
+        "SEARCH days USING PRIMARY KEY (source=? AND account_id=?)",
+    }
+
+
+def test_days_are_found_by_their_key(ledger: Ledger) -> None:
+    """Ten years of a hundred accounts: the last days are read, not all."""
+    plans = plans_of(ledger, lambda each: each.ask.days(NOW.date()))
+    assert [step for step in plans if "days" in step] == [
+        "SEARCH days USING PRIMARY KEY (source=? AND account_id=? AND day>?)"
+    ]
+
+
 # -- locks and damage --------------------------------------------------------------------------------------------------
 
 
@@ -155,6 +186,54 @@ def test_a_locked_ledger_is_temporary(path: Path, ledger: Ledger, monkeypatch: p
     other.close()
     assert register(second, recording(1)).new == 1
     second.close()
+
+
+def test_a_full_disk_is_temporary(ledger: Ledger) -> None:
+    """Nothing of the page is written, the error says to make room, exit 75; with room again all goes on."""
+    register(ledger, recording(1))
+    plain = ledger._connection._db.conn
+    [pages] = plain.execute("PRAGMA page_count").fetchone()
+    plain.execute(f"PRAGMA max_page_count={pages + 2}").fetchall()
+
+    with pytest.raises(LedgerUnavailable, match="disk is full") as caught:
+        register(ledger, *many(900))
+
+    assert (caught.value.exit_code, "make room" in caught.value.hint) == (75, True)
+    assert ledger.ask.standing("main", "AC1").pending == 1
+    plain.execute("PRAGMA max_page_count=100000").fetchall()
+    assert register(ledger, *many(900)).new == 899
+
+
+def test_no_room_for_a_file_beside_the_ledger_is_temporary(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that fills up as a process starts is told alike."""
+
+    def no_room(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    monkeypatch.setattr(leases_module, "open_lockable", no_room)
+    with pytest.raises(LedgerUnavailable, match="disk is full"):
+        Ledger.open(path, NOW)
+
+
+def test_a_ledger_that_may_only_be_read_says_whose_it_must_be(ledger: Ledger) -> None:
+    """The wrong user, or a disk that was mounted read-only: the error names the directory and what to look at."""
+    ledger._connection._db.conn.execute("PRAGMA query_only=ON")
+    with pytest.raises(RecvaultError, match="readonly") as caught:
+        register(ledger, recording(1))
+    assert (caught.value.exit_code, "mounted read-only" in caught.value.hint) == (1, True)
+
+
+def test_a_disk_that_fails_is_told(ledger: Ledger) -> None:
+    """An I/O error says where to look; what was being written is not there afterwards, and the ledger works again."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (64 << 10, limits[1]))  # each write beyond it fails
+    try:
+        with pytest.raises(RecvaultError, match="disk I/O error") as caught:
+            register(ledger, *many(900))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert (caught.value.exit_code, "kernel's log" in caught.value.hint) == (1, True)
+    assert register(ledger, *many(3)).new == 3
 
 
 def full(path: Path) -> None:
@@ -223,8 +302,9 @@ def test_another_program_s_database_is_not_touched(path: Path) -> None:
 def test_a_directory_in_the_ledger_s_place_is_told(tmp_path: Path) -> None:
     """Whatever SQLite says, the operator is told which ledger and what to look at."""
     (tmp_path / "ledger.db").mkdir()
-    with pytest.raises(RecvaultError, match=r"ledger\.db cannot be used"):
+    with pytest.raises(RecvaultError, match=r"ledger\.db cannot be used") as caught:
         Ledger.open(tmp_path / "ledger.db", NOW)
+    assert "run as the user that owns" in caught.value.hint
 
 
 def test_a_failed_opening_leaves_no_owner(path: Path) -> None:

@@ -3,50 +3,23 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import signal
-import subprocess
-import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from ledger.processes import Start, answer
 from ledger.rows import NOW, POLICIES, failure, many, receipt, recording, register, row
 from recvault.ledger import Ledger
 from recvault.ledger import leases as leases_module
+from recvault.ledger import ownership as ownership_module
 from recvault.ledger.book import LEASE
 from recvault.ledger.leases import Owner
 from recvault.models import State
-
-TESTS = Path(__file__).parent.parent
-
-
-@pytest.fixture
-def start(path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Start worker.py on the ledger; what still runs at the end is killed."""
-    started: list[subprocess.Popen[str]] = []
-
-    def run(*arguments: str) -> subprocess.Popen[str]:
-        command = [sys.executable, str(TESTS / "ledger" / "worker.py"), str(path), *arguments]
-        environment = {**os.environ, "PYTHONPATH": str(TESTS)}
-        started.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment))
-        return started[-1]
-
-    yield run
-    for process in started:
-        process.kill()
-        process.communicate()
-
-
-def answer(process: subprocess.Popen[str]) -> list[str]:
-    assert process.stdout is not None
-    claimed: list[str] = json.loads(process.stdout.readline())
-    return claimed
 
 
 def test_the_attempt_is_counted_before_the_work(ledger: Ledger, path: Path) -> None:
@@ -122,7 +95,7 @@ def test_threads_never_claim_the_same_recording(path: Path, ledger: Ledger) -> N
     assert ledger.ask.standing("main", "AC1").archived == 200
 
 
-def test_processes_never_claim_the_same_recording(ledger: Ledger, start: Callable[..., subprocess.Popen[str]]) -> None:
+def test_processes_never_claim_the_same_recording(ledger: Ledger, start: Start) -> None:
     """Three processes that come and go on one ledger: each recording is claimed once, none is left."""
     register(ledger, *many(150))
     claimed = [recording_id for process in [start("work") for _ in range(3)] for recording_id in answer(process)]
@@ -131,7 +104,7 @@ def test_processes_never_claim_the_same_recording(ledger: Ledger, start: Callabl
 
 
 def test_a_killed_process_s_leases_are_free_at_once_a_living_one_s_are_not(
-    ledger: Ledger, path: Path, start: Callable[..., subprocess.Popen[str]]
+    ledger: Ledger, path: Path, start: Start
 ) -> None:
     """kill -9 loses nothing: whoever opens the ledger next takes over, without waiting and without a hand."""
     register(ledger, *many(5))
@@ -163,6 +136,25 @@ def test_a_freed_recording_keeps_its_state_and_its_count(ledger: Ledger, path: P
     assert (row(opened)["state"], row(opened)["attempts"], row(opened)["lease"]) == (State.FAILING, 2, None)
     assert len(opened.claim("main", later, 1)) == 1
     opened.close()
+
+
+def test_an_owner_removed_before_it_holds_its_lock_begins_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Taken for dead while its file is being made: it makes another, and holds that one."""
+    first = Owner(path)
+    real, looked = os.fchmod, []
+
+    def fchmod(descriptor: int, mode: int) -> None:
+        real(descriptor, mode)
+        if not looked:
+            looked.append(first.dead())
+
+    monkeypatch.setattr(ownership_module.os, "fchmod", fchmod)
+    second = Owner(path)
+
+    assert looked == [[second.name]]
+    assert first.living() == [second.name]
+    second.close()
+    first.close()
 
 
 def test_an_owner_seen_before_it_holds_its_lock_is_not_taken_for_dead(

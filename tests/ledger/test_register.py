@@ -10,6 +10,7 @@ import pytest
 
 from ledger.rows import FEED, NOW, POLICIES, RECHECK, failure, many, receipt, recording, register, rejected, row
 from recvault.ledger import Feed, FeedStatus, Ledger, Policy, Registered, Standing
+from recvault.ledger.book import LEASE
 from recvault.models import Phase, Recording, State, Verdict, stamp
 
 LATER = NOW + timedelta(hours=1)
@@ -73,15 +74,15 @@ def test_a_known_row_is_never_disturbed(ledger: Ledger, ending: str) -> None:
 
 def test_one_page_may_hold_a_recording_twice(ledger: Ledger) -> None:
     """A page of the 2008 list "may contain duplicates": the recording is registered once."""
-    assert register(ledger, recording(1), recording(1)) == Registered(new=1)
+    assert register(ledger, recording(1), recording(1)) == Registered(ids=("RE1",))
     assert ledger.ask.standing("main", "AC1") == Standing(pending=1)
 
 
 def test_identity_is_provider_account_and_id(ledger: Ledger) -> None:
     """The same id in another account or at another provider is another recording; through another list it is not."""
     register(ledger, recording(1))
-    assert register(ledger, recording(1, account_id="AC2")) == Registered(new=1)
-    assert register(ledger, recording(1, provider="signalwire")) == Registered(new=1)
+    assert register(ledger, recording(1, account_id="AC2")) == Registered(ids=("RE1",))
+    assert register(ledger, recording(1, provider="signalwire")) == Registered(ids=("RE1",))
     legacy = Feed("old", "twilio", "AC1")
     assert register(ledger, recording(1, api="2008-08-01", status=None), feed=legacy) == Registered()
     assert {found["source"] for found in ledger.ask.find("RE1")} == {"main"}
@@ -90,7 +91,14 @@ def test_identity_is_provider_account_and_id(ledger: Ledger) -> None:
 def test_registering_counts_what_is_new(ledger: Ledger) -> None:
     """The report of a page counts new rows, and how many of them have nothing to archive."""
     page = [recording(1), recording(2, Phase.GONE), recording(3, Phase.EXTERNAL), recording(4, Phase.UNFINISHED)]
-    assert register(ledger, *page) == Registered(new=4, gone=1, external=1)
+    assert register(ledger, *page) == Registered(ids=("RE1", "RE2", "RE3", "RE4"), gone=1, external=1)
+
+
+def test_registering_names_what_is_new(ledger: Ledger) -> None:
+    """The ids that were not known before, in the list's order: their stories begin here."""
+    register(ledger, recording(2))
+    page = [recording(3), recording(2), recording(1), recording(3)]
+    assert register(ledger, *page) == Registered(ids=("RE3", "RE1"))
 
 
 def test_a_crash_inside_a_page_leaves_nothing_of_it(ledger: Ledger, path: Path) -> None:
@@ -114,7 +122,7 @@ def test_a_crash_inside_a_page_leaves_nothing_of_it(ledger: Ledger, path: Path) 
     assert other.ask.standing("main", "AC1") == Standing(pending=1)
     assert other.ask.quarantined() == []
     other.close()
-    assert register(ledger, recording(2)) == Registered(new=1)  # the connection is usable afterwards
+    assert register(ledger, recording(2)) == Registered(ids=("RE2",))  # the connection is usable afterwards
 
 
 def gone(ledger: Ledger) -> None:
@@ -270,9 +278,80 @@ def test_a_feed_tells_how_it_stands(ledger: Ledger) -> None:
         last_success_at=LATER,
         standing=Standing(pending=1, not_ready=1, external=1),
         oldest_pending_at=NOW + timedelta(seconds=1),
+        waiting_since=NOW,
         next_attempt_at=NOW,
     )
     assert ledger.ask.feeds() == [expected]
+
+
+def test_a_scan_s_time_is_kept_however_it_ends(ledger: Ledger) -> None:
+    """While it runs its start stands there; afterwards how long it took, and no start."""
+    ledger.note_scan_started(FEED, NOW)
+    assert scans(ledger) == [(NOW, None, None)]
+    ledger.advance(FEED, NOW, NOW + timedelta(seconds=90.25))
+    assert scans(ledger) == [(None, 90.25, None)]
+    ledger.note_scan_started(FEED, LATER)
+    assert scans(ledger) == [(LATER, 90.25, None)]
+    ledger.note_scan_error(FEED, "the provider is down", LATER + timedelta(seconds=7))
+    assert scans(ledger) == [(None, 7.0, LATER + timedelta(seconds=7))]
+
+
+def test_a_scan_that_was_broken_off_is_overwritten_by_the_next(ledger: Ledger) -> None:
+    """A stop inside a scan leaves its start; the next one's time counts from its own."""
+    ledger.note_scan_started(FEED, NOW)
+    ledger.note_scan_started(FEED, LATER)
+    ledger.advance(FEED, NOW, LATER + timedelta(seconds=2))
+    assert scans(ledger) == [(None, 2.0, None)]
+
+
+def test_a_scan_that_was_not_noted_has_no_time(ledger: Ledger) -> None:
+    """An error before the scan began leaves the last one's time; a clock that is set back gives none below nought."""
+    ledger.note_scan_error(FEED, "no list of accounts", NOW)
+    assert scans(ledger) == [(None, None, NOW)]
+    ledger.note_scan_started(FEED, LATER)
+    ledger.advance(FEED, NOW, NOW)
+    assert scans(ledger) == [(None, 0.0, None)]
+    ledger.note_scan_error(FEED, "no list of accounts", LATER)
+    assert scans(ledger) == [(None, 0.0, LATER)]
+
+
+def scans(ledger: Ledger) -> list[tuple[object, ...]]:
+    return [(status.scan_started_at, status.scan_seconds, status.error_at) for status in ledger.ask.feeds()]
+
+
+def waiting(ledger: Ledger) -> tuple[object, ...]:
+    [status] = ledger.ask.feeds()
+    return (status.oldest_pending_at, status.waiting_since)
+
+
+def test_waiting_since_is_when_the_oldest_that_could_be_archived_was_registered(ledger: Ledger) -> None:
+    """A recording that its provider has not finished yet waits for the provider, not for us."""
+    ledger.advance(FEED, NOW, NOW)
+    assert waiting(ledger) == (None, None)
+    register(ledger, recording(1, Phase.UNFINISHED), recording(5, Phase.EXTERNAL))
+    assert waiting(ledger) == (NOW + timedelta(seconds=1), None)
+    register(ledger, recording(3), now=NOW + timedelta(minutes=1))
+    register(ledger, recording(2), recording(0, account_id="AC2"), now=LATER)
+    assert waiting(ledger) == (NOW + timedelta(seconds=1), LATER)
+    jobs = ledger.claim("main", LATER, 9)  # leased still waits
+    assert waiting(ledger) == (NOW + timedelta(seconds=1), LATER)
+    ledger.settle(
+        [failure(job) if job.recording.recording_id == "RE3" else receipt(job) for job in jobs], LATER, POLICIES
+    )
+    assert waiting(ledger) == (NOW + timedelta(seconds=3), NOW + timedelta(minutes=1))
+
+
+def test_the_next_due_is_the_soonest_of_the_sources_asked_about(ledger: Ledger) -> None:
+    """Until then a daemon may sleep; the end of a lease counts, too."""
+    other = Feed("other", "twilio", "AC1")
+    assert ledger.ask.next_due(["main"]) is None
+    register(ledger, recording(1), now=LATER)
+    register(ledger, recording(2), feed=other)
+    assert ledger.ask.next_due(["main", "other", "none"]) == NOW
+    assert ledger.ask.next_due({"main"}) == LATER
+    assert ledger.ask.next_due([]) is None
+    ledger.claim("main", LATER, 1)
+    assert ledger.ask.next_due(["main"]) == LATER + LEASE
 
 
 # -- quarantine --------------------------------------------------------------------------------------------------------
@@ -311,3 +390,19 @@ def test_another_account_releases_nothing(ledger: Ledger) -> None:
     register(ledger, rejected=[rejected()])
     register(ledger, recording(1, account_id="AC2"), feed=Feed("main", "twilio", "AC2"))
     assert len(ledger.ask.quarantined()) == 1
+
+
+def test_an_account_that_is_no_more_is_closed_and_may_come_back(ledger: Ledger) -> None:
+    """Closed when it is first missing, open again when it is back; another source's is left alone."""
+    feeds = [Feed("main", "twilio", "AC1"), Feed("main", "twilio", "AC2"), Feed("other", "twilio", "AC2")]
+    for feed in feeds:
+        ledger.advance(feed, NOW, NOW)
+
+    def closed() -> list[object]:
+        return [status.closed_at for status in ledger.ask.feeds()]
+
+    ledger.note_accounts("main", ["AC1"], NOW)
+    ledger.note_accounts("main", ["AC1"], NOW + timedelta(days=1))
+    assert closed() == [None, NOW, None]
+    ledger.note_accounts("main", ["AC1", "AC2"], NOW + timedelta(days=2))
+    assert closed() == [None, None, None]

@@ -128,6 +128,18 @@ class AnyHistory(RuleBasedStateMachine):
         assert {tuple(row) for row in tallied} == {tuple(row) for row in counted}
 
     @invariant()
+    def days_equal_a_count(self) -> None:
+        """What a day shows is what a count over all rows would, for no row is archived twice."""
+        if not hasattr(self, "ledger"):
+            return
+        counted = self.plain.execute(
+            "SELECT source, substr(settled_at, 1, 10) AS day, count(*), sum(bytes), max(settled_at) FROM recordings "
+            "WHERE state = 'archived' GROUP BY source, day"
+        )
+        kept = self.plain.execute("SELECT source, day, recordings, bytes, last_at FROM days")
+        assert {tuple(row) for row in kept} == {tuple(row) for row in counted}
+
+    @invariant()
     def the_watermark_is_the_highest_ever(self) -> None:
         """A watermark never moves backward."""
         if hasattr(self, "ledger"):

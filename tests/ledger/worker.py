@@ -2,17 +2,25 @@
 
 worker.py LEDGER hold LIMIT     claim, say so, and hold the leases until killed
 worker.py LEDGER work           claim and settle until nothing is due, then print what was claimed
+worker.py LEDGER daemon         hold the daemon's lock, say so, until killed; where it is refused say why and exit 75
+worker.py LEDGER take LIMIT     claim what is due, those of the dead included, settle it, and print what was claimed
+
+WORKER_UID in the environment: as that user, to which a root process drops first.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from pathlib import Path
 
+from sqlite_utils import Database
+
 from ledger.rows import NOW, POLICIES, receipt
-from recvault.ledger import Ledger
+from recvault.errors import LedgerLocked
+from recvault.ledger import DaemonLock, Ledger
 
 
 def hold(ledger: Ledger, limit: int) -> None:
@@ -35,9 +43,42 @@ def work(path: Path) -> None:
     print(json.dumps(claimed), flush=True)
 
 
+def daemon(path: Path) -> None:
+    try:
+        lock = DaemonLock(path, NOW)
+    except LedgerLocked as error:
+        print(json.dumps([str(error)]), flush=True)
+        raise SystemExit(error.exit_code) from error
+    print(json.dumps([str(os.getpid())]), flush=True)
+    sys.stdin.readline()  # until it is closed
+    lock.close()
+
+
+def take(path: Path, limit: int) -> None:
+    ledger = Ledger.open(path, NOW)
+    jobs = ledger.claim("main", NOW, limit)
+    ledger.settle([receipt(job) for job in jobs], NOW, POLICIES)
+    print(json.dumps([job.recording.recording_id for job in jobs]), flush=True)
+    ledger.close()
+
+
+def become(uid: int) -> None:
+    """Drop to that user, for whom this Python may be out of reach: what is imported late is imported before."""
+    Database(memory=True).close()
+    os.setgroups([])
+    os.setgid(uid)
+    os.setuid(uid)
+
+
 if __name__ == "__main__":
     where = Path(sys.argv[1])
+    if "WORKER_UID" in os.environ:
+        become(int(os.environ["WORKER_UID"]))
     if sys.argv[2] == "hold":
         hold(Ledger.open(where, NOW), int(sys.argv[3]))
+    elif sys.argv[2] == "daemon":
+        daemon(where)
+    elif sys.argv[2] == "take":
+        take(where, int(sys.argv[3]))
     else:
         work(where)

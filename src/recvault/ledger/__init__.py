@@ -5,8 +5,21 @@ recording that is not final at the provider is re-read by id until it is. A wate
 may be lost: the cost is a re-listing, no byte is downloaded or written twice.
 """
 
-from recvault.ledger.book import Ledger, Registered
-from recvault.ledger.questions import Feed, FeedStatus, Standing
+from recvault.ledger.book import Ledger
+from recvault.ledger.daemon_lock import DaemonLock, RunningDaemon, running_daemon
+from recvault.ledger.page import Registered
+from recvault.ledger.questions import ArchivedDay, Feed, FeedStatus, Standing
 from recvault.ledger.steps import Policy
 
-__all__ = ["Feed", "FeedStatus", "Ledger", "Policy", "Registered", "Standing"]
+__all__ = [
+    "ArchivedDay",
+    "DaemonLock",
+    "Feed",
+    "FeedStatus",
+    "Ledger",
+    "Policy",
+    "Registered",
+    "RunningDaemon",
+    "Standing",
+    "running_daemon",
+]

@@ -5,34 +5,24 @@ One connection a process, guarded by a lock: SQLite has one writer anyway, and e
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Self
 
 from sqlite_utils import Database
 
-from recvault.ledger import steps
+from recvault.ledger import page, quarantine, steps
 from recvault.ledger.connection import Connection
 from recvault.ledger.leases import Owner
+from recvault.ledger.page import Registered
 from recvault.ledger.questions import Feed, Questions, Row
 from recvault.ledger.steps import Policy
-from recvault.models import DRAINED, Failure, Job, Outcome, Phase, Receipt, Recording, Rejected, State, stamp, unstamp
+from recvault.models import DRAINED, Failure, Job, Outcome, Receipt, Recording, Rejected, State, stamp, unstamp
 
 LEASE = timedelta(hours=12)  # a backstop only: the leases of a process that ended are freed at once
-
-
-@dataclass(frozen=True, slots=True)
-class Registered:
-    """What registering a page added, and how much of that has nothing to archive."""
-
-    new: int = 0
-    gone: int = 0
-    external: int = 0
 
 
 class Ledger:
@@ -40,7 +30,11 @@ class Ledger:
 
     def __init__(self, path: Path) -> None:
         self._connection = Connection(path)
-        self._owner = Owner(path)
+        try:
+            self._owner = Owner(path)
+        except BaseException:
+            self._connection.close()
+            raise
         self.ask = Questions(self._connection)
         self._born_at = ""
 
@@ -63,6 +57,11 @@ class Ledger:
         self._owner.close()
         self._connection.close()
 
+    @property
+    def born_at(self) -> datetime:
+        """When this ledger was made."""
+        return unstamp(self._born_at)
+
     # -- discovery -----------------------------------------------------------------------------------------------------
 
     def register(
@@ -79,18 +78,13 @@ class Ledger:
         tells no status (nor keys, nor channels), and stands in one that does.
         """
         listed = list(recordings)
-        rows = [_new_row(feed, recording, now, recheck) for recording in listed]
+        rows = page.rows_of(feed, listed, now, recheck)
         with self._connection.write() as db:
-            before = _states(db, feed.source)
-            db.conn.executemany(_REGISTER, rows)
-            new = _states(db, feed.source) - before
-            if new.total() < len(listed):
-                db.conn.executemany(_REVIVE, [row for row in rows if row["state"] == State.PENDING])
-                db.conn.executemany(_ENRICH, [row for row in rows if row["status"] is not None])
-            self._release_quarantine(db, feed, listed)
+            registered = page.write(db, rows)
+            quarantine.release(db, feed, listed)
             for unreadable in rejected:
-                self._quarantine(db, feed, unreadable, now)
-        return Registered(new=new.total(), gone=new[State.GONE], external=new[State.EXTERNAL])
+                quarantine.keep(db, feed, unreadable, now)
+        return registered
 
     def watermark(self, feed: Feed) -> datetime | None:
         """Everything that the provider lists as created before it is registered; None before the first scan."""
@@ -100,6 +94,18 @@ class Ledger:
             )
         return unstamp(row["watermark"]) if row and row["watermark"] else None
 
+    def note_scan_started(self, feed: Feed, now: datetime) -> None:
+        """Remember that a scan runs; `advance` or `note_scan_error` ends it. One that was broken off is overwritten."""
+        with self._connection.write() as db:
+            db.execute(
+                """
+                INSERT INTO feeds (source, account_id, list, provider, scan_started_at)
+                VALUES (:source, :account_id, :list, :provider, :now)
+                ON CONFLICT DO UPDATE SET scan_started_at=:now
+                """,
+                _named(feed, now),
+            )
+
     def advance(self, feed: Feed, watermark: datetime | None, now: datetime) -> None:
         """Note a whole scan, and move the watermark forward, never backward. None leaves it alone."""
         mark = stamp(watermark) if watermark else None
@@ -107,22 +113,37 @@ class Ledger:
             db.execute(
                 """
                 INSERT INTO feeds (source, account_id, list, provider, watermark, last_success_at)
-                VALUES (?, ?, ?, ?, ?, ?)
-                ON CONFLICT DO UPDATE SET last_success_at=excluded.last_success_at, error=NULL, error_at=NULL,
+                VALUES (:source, :account_id, :list, :provider, :watermark, :now)
+                ON CONFLICT DO UPDATE SET last_success_at=:now, error=NULL, error_at=NULL,
                     watermark=max(coalesce(excluded.watermark, watermark), coalesce(watermark, excluded.watermark))
                 """,
-                [*feed.key, feed.provider, mark, stamp(now)],
+                {**_named(feed, now), "watermark": mark},
             )
+            db.execute(_END_SCAN, _named(feed, now))
 
     def note_scan_error(self, feed: Feed, error: str, now: datetime) -> None:
         """Remember why a scan failed; the watermark stays."""
         with self._connection.write() as db:
             db.execute(
                 """
-                INSERT INTO feeds (source, account_id, list, provider, error, error_at) VALUES (?, ?, ?, ?, ?, ?)
-                ON CONFLICT DO UPDATE SET error=excluded.error, error_at=excluded.error_at
+                INSERT INTO feeds (source, account_id, list, provider, error, error_at)
+                VALUES (:source, :account_id, :list, :provider, :error, :now)
+                ON CONFLICT DO UPDATE SET error=:error, error_at=:now
                 """,
-                [*feed.key, feed.provider, error, stamp(now)],
+                {**_named(feed, now), "error": error},
+            )
+            db.execute(_END_SCAN, _named(feed, now))
+
+    def note_accounts(self, source: str, active: Collection[str], now: datetime) -> None:
+        """Remember which accounts of a source are active: the others' lists are closed, what they registered stays."""
+        with self._connection.write() as db:
+            db.execute(
+                """
+                UPDATE feeds SET closed_at =
+                    iif(account_id IN (SELECT value FROM json_each(:active)), NULL, coalesce(closed_at, :now))
+                WHERE source = :source
+                """,
+                {"source": source, "active": json.dumps(list(active)), "now": stamp(now)},
             )
 
     # -- transfer ------------------------------------------------------------------------------------------------------
@@ -259,90 +280,20 @@ class Ledger:
         )
         return step.state
 
-    def _quarantine(self, db: Database, feed: Feed, row: Rejected, now: datetime) -> None:
-        """Keep a row's body; where other fields of the same recording's changed meanwhile, its latest."""
-        digest = hashlib.sha256(row.body.encode("utf-8", "replace")).hexdigest()
-        if row.recording_id is not None:
-            db.execute(
-                "UPDATE OR REPLACE quarantine SET digest=?, body=? WHERE source=? AND account_id=? AND recording_id=?",
-                [digest, row.body, feed.source, feed.account_id, row.recording_id],
-            )
-        db.execute(
-            """
-            INSERT INTO quarantine (source, account_id, recording_id, digest, body, reason, first_seen_at, last_seen_at)
-            VALUES (?, ?, ?, ?, ?, ?, ?, ?)
-            ON CONFLICT DO UPDATE SET last_seen_at=excluded.last_seen_at, reason=excluded.reason
-            """,
-            [feed.source, feed.account_id, row.recording_id, digest, row.body, row.reason, stamp(now), stamp(now)],
-        )
-
-    def _release_quarantine(self, db: Database, feed: Feed, recordings: Iterable[Recording]) -> None:
-        """A row that can be read by now is quarantined no longer."""
-        here = [feed.source, feed.account_id]
-        kept = db.query("SELECT recording_id FROM quarantine WHERE source=? AND account_id=?", here)
-        ids = {row["recording_id"] for row in kept}
-        if readable := [(*here, r.recording_id) for r in recordings if r.recording_id in ids]:
-            db.conn.executemany("DELETE FROM quarantine WHERE source=? AND account_id=? AND recording_id=?", readable)
-
-
-_REGISTER = """
-    INSERT INTO recordings (provider, account_id, recording_id, source, api, created_at, registered_at, watched_since,
-                            state, next_attempt_at, settled_at, recording)
-    VALUES (:provider, :account_id, :recording_id, :source, :api, :created_at, :registered_at, :registered_at,
-            :state, :next_attempt_at, :settled_at, :recording)
-    ON CONFLICT (recording_id, account_id, provider) DO NOTHING
-"""
-
-# A recording that answered 404 once and is listed as complete again was never gone. A list that has no statuses shows
-# what is absent, too: it may contradict itself, not a list that knows.
-_REVIVE = """
-    UPDATE recordings SET state='pending', next_attempt_at=:next_attempt_at, settled_at=NULL, recording=:recording
-    WHERE recording_id=:recording_id AND account_id=:account_id AND provider=:provider AND state='gone'
-        AND (api=:api OR :status IS NOT NULL)
-"""
-
-# Twilio's 2008 rows tell no status, no channels and no keys: through them an encrypted recording looks like noise, and
-# an absent one like one that is late. A transfer under way settles first; the row that tells more stays.
-_ENRICH = """
-    UPDATE recordings SET source=:source, api=:api, recording=:recording, faults=0, failing_since=NULL,
-        state=iif(lease IS NULL, :state, state),
-        next_attempt_at=iif(lease IS NULL, :next_attempt_at, next_attempt_at),
-        settled_at=iif(lease IS NULL, :settled_at, settled_at)
-    WHERE recording_id=:recording_id AND account_id=:account_id AND provider=:provider
-        AND state IN ('pending', 'failing', 'not_ready', 'dead') AND json_extract(recording, '$.status') IS NULL
-"""
-
-_FIRST_STATE: Mapping[Phase, State] = {
-    Phase.COMPLETE: State.PENDING,
-    Phase.UNFINISHED: State.NOT_READY,
-    Phase.GONE: State.GONE,
-    Phase.EXTERNAL: State.EXTERNAL,
-}
-
-
-def _new_row(feed: Feed, recording: Recording, now: datetime, recheck: timedelta) -> Row:
-    due = {Phase.COMPLETE: stamp(now), Phase.UNFINISHED: stamp(now + recheck)}.get(recording.phase)
-    return {
-        "provider": recording.provider,
-        "account_id": recording.account_id,
-        "recording_id": recording.recording_id,
-        "source": feed.source,
-        "api": recording.api,
-        "status": recording.status,
-        "created_at": stamp(recording.created_at),
-        "registered_at": stamp(now),
-        "state": _FIRST_STATE[recording.phase].value,
-        "next_attempt_at": due,
-        "settled_at": None if due else stamp(now),
-        "recording": recording.to_json(),
-    }
-
 
 def _identity(recording: Recording) -> tuple[str, str, str]:
     """In the order of the identity index."""
     return (recording.recording_id, recording.account_id, recording.provider)
 
 
-def _states(db: Database, source: str) -> Counter[str]:
-    rows = db.query("SELECT state, sum(count) AS n FROM tallies WHERE source=? GROUP BY state", [source])
-    return Counter({row["state"]: row["n"] for row in rows})
+# A clock that was set back meanwhile makes a scan short, never negative.
+_END_SCAN = """
+    UPDATE feeds SET scan_started_at=NULL,
+        scan_seconds=max(0.0, round((julianday(:now) - julianday(scan_started_at)) * 86400, 3))
+    WHERE source=:source AND account_id=:account_id AND list=:list AND scan_started_at IS NOT NULL
+"""
+
+
+def _named(feed: Feed, now: datetime) -> dict[str, str]:
+    source, account_id, list_ = feed.key
+    return {"source": source, "account_id": account_id, "list": list_, "provider": feed.provider, "now": stamp(now)}

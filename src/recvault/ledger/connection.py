@@ -15,8 +15,9 @@ from pathlib import Path
 
 from sqlite_utils import Database
 
-from recvault.errors import ConfigError, LedgerDamaged, LedgerLocked, RecvaultError
+from recvault.ledger.ownership import create
 from recvault.ledger.schema import migrations
+from recvault.ledger.trouble import file_errors, sqlite_errors
 
 BUSY_SECONDS = 10.0
 
@@ -25,13 +26,10 @@ class Connection:
     """One SQLite connection, shared by a process's threads."""
 
     def __init__(self, path: Path) -> None:
-        if not path.parent.is_dir():
-            raise ConfigError(
-                f"{path.parent}, the ledger's directory, does not exist", "create it, or mend ledger.path"
-            )
         self.path = path
         self._lock = threading.RLock()
-        with self._errors(), _alone(path.parent):
+        with sqlite_errors(path), file_errors(path), _alone(path.parent):
+            create(path, 0o600)
             connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
             try:
                 self._db = _prepared(connection, path)
@@ -47,40 +45,21 @@ class Connection:
     @contextlib.contextmanager
     def write(self) -> Iterator[Database]:
         """One transaction, begun as a writer: a deferred one would fail on its first write under another writer."""
-        with self._lock, self._errors():
+        with self._lock, sqlite_errors(self.path):
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield self._db
+                self._db.execute("COMMIT")
             except BaseException:
                 if self._db.conn.in_transaction:
                     self._db.execute("ROLLBACK")
                 raise
-            self._db.execute("COMMIT")
 
     @contextlib.contextmanager
     def read(self) -> Iterator[Database]:
         """The database, for queries."""
-        with self._lock, self._errors():
+        with self._lock, sqlite_errors(self.path):
             yield self._db
-
-    @contextlib.contextmanager
-    def _errors(self) -> Iterator[None]:
-        """SQLite's errors as ours, each with what to do."""
-        try:
-            yield
-        except sqlite3.OperationalError as error:
-            if "locked" in str(error) or "busy" in str(error):
-                raise LedgerLocked(
-                    f"the ledger {self.path} is locked by another process", "wait for it, or stop it"
-                ) from error
-            raise RecvaultError(
-                f"the ledger {self.path} cannot be used: {error}", "check its disk and its rights"
-            ) from error
-        except sqlite3.DatabaseError as error:
-            raise LedgerDamaged(
-                f"the ledger {self.path} is damaged: {error}",
-                "set the file aside and run `recvault rebuild`: the bucket holds what it knew",
-            ) from error
 
 
 @contextlib.contextmanager

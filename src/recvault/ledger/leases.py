@@ -12,24 +12,32 @@ import os
 import secrets
 from pathlib import Path
 
+from recvault.ledger.ownership import give, open_lockable
+from recvault.ledger.trouble import file_errors
+
 
 class Owner:
     """This process's name on its leases, for as long as it lives."""
 
     def __init__(self, ledger: Path) -> None:
+        self._ledger = ledger
         self._directory = ledger.with_name(ledger.name + ".owners")
-        self._directory.mkdir(mode=0o700, exist_ok=True)
         self.name = f"{os.getpid()}-{secrets.token_hex(4)}"
         self._path = self._directory / self.name
-        self._lock: int | None = self._locked()
+        with file_errors(ledger):
+            self._directory.mkdir(mode=0o700, exist_ok=True)
+            give(self._directory)
+            self._lock: int | None = self._locked()
 
     def dead(self) -> list[str]:
         """The names of owners that no longer live; their files are removed."""
-        return [path.name for path in self._directory.iterdir() if path != self._path and _is_dead(path)]
+        with file_errors(self._ledger):
+            return [path.name for path in self._directory.iterdir() if path != self._path and _is_dead(path)]
 
     def living(self) -> list[str]:
         """The names of the other processes that hold this ledger now."""
-        return [path.name for path in self._directory.iterdir() if path != self._path and not _is_dead(path)]
+        with file_errors(self._ledger):
+            return [path.name for path in self._directory.iterdir() if path != self._path and not _is_dead(path)]
 
     def close(self) -> None:
         """Let go: whoever looks next may take over what is still leased."""
@@ -41,7 +49,7 @@ class Owner:
     def _locked(self) -> int:
         """Make the file and hold its lock. Who looked in between took us for dead and removed it: then once more."""
         while True:
-            lock = os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+            lock = open_lockable(self._path, write=False)
             fcntl.flock(lock, fcntl.LOCK_EX)
             if os.fstat(lock).st_nlink:
                 return lock
@@ -50,9 +58,11 @@ class Owner:
 
 def _is_dead(path: Path) -> bool:
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return True
+    except PermissionError:
+        return False  # root is making it this instant; where it cannot be asked, its leases end with time
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -5,19 +5,40 @@ from __future__ import annotations
 import json
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from sqlite_utils import Database
 
 from recvault.ledger.connection import Connection
-from recvault.models import unstamp
+from recvault.models import State, unstamp
 
 Row = dict[str, Any]
 
 _FAILING = """
     FROM recordings WHERE failing_since IS NOT NULL
         AND (:sources IS NULL OR source IN (SELECT value FROM json_each(:sources)))
+"""
+
+_OPEN = (State.PENDING, State.FAILING, State.NOT_READY)
+_OLDEST = """
+    SELECT created_at, registered_at, state FROM recordings
+    WHERE source=? AND account_id=? AND state=? AND next_attempt_at IS NOT NULL
+    ORDER BY created_at LIMIT 1
+"""
+_SOONEST = "SELECT min(next_attempt_at) FROM recordings WHERE source=? AND account_id=? AND next_attempt_at IS NOT NULL"
+_LAST_ARCHIVED = "SELECT last_at FROM days WHERE source=? AND account_id=? ORDER BY day DESC LIMIT 1"
+
+_NEXT_DUE = """
+    SELECT min((SELECT min(next_attempt_at) FROM recordings WHERE source = names.value AND next_attempt_at IS NOT NULL))
+    FROM json_each(?) AS names
+"""
+
+# An account that has days has a tally of what is archived: by way of it each account's days are found by their key.
+_DAYS = """
+    SELECT days.source, days.account_id, days.day, days.recordings, days.bytes
+    FROM tallies CROSS JOIN days USING (source, account_id)
+    WHERE tallies.state = 'archived' AND days.day >= ?
 """
 
 
@@ -55,11 +76,28 @@ class FeedStatus:
 
     feed: Feed
     watermark: datetime | None = None
-    last_success_at: datetime | None = None
-    error: str | None = None
+    last_success_at: datetime | None = None  # of a whole scan
+    error: str | None = None  # of the last scan, where it failed, with what to do
+    error_at: datetime | None = None
+    scan_started_at: datetime | None = None  # of a scan that has not ended
+    scan_seconds: float | None = None  # how long the last one took, however it ended
+    closed_at: datetime | None = None  # when a sub-account was first missing from the list of active ones
     standing: Standing = Standing()
     oldest_pending_at: datetime | None = None
+    waiting_since: datetime | None = None  # when the oldest recording that could be archived now was registered
+    last_archived_at: datetime | None = None
     next_attempt_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArchivedDay:
+    """What was archived of an account on one day, in UTC."""
+
+    source: str
+    account_id: str
+    day: date
+    recordings: int
+    bytes: int
 
 
 class Questions:
@@ -94,6 +132,31 @@ class Questions:
         with self._connection.read() as db:
             rows = list(db.query("SELECT * FROM feeds ORDER BY source, account_id, list"))
             return [self._feed_status(db, row) for row in rows]
+
+    def next_due(self, sources: Collection[str]) -> datetime | None:
+        """When the next recording of these sources is due, or the first lease ends; None where nothing waits."""
+        with self._connection.read() as db:
+            [soonest] = db.execute(_NEXT_DUE, [_names(sources)]).fetchone()
+        return _moment(soonest)
+
+    def days(self, since: date) -> list[ArchivedDay]:
+        """What was archived of each account on each day from `since` on, by source, account and day."""
+        with self._connection.read() as db:
+            rows = db.execute(_DAYS, [since.isoformat()]).fetchall()
+        return [
+            ArchivedDay(
+                source=source, account_id=account_id, day=date.fromisoformat(day), recordings=recordings, bytes=size
+            )
+            for source, account_id, day, recordings, size in rows
+        ]
+
+    def last_success(self, feed: Feed) -> datetime | None:
+        """When a feed was last listed whole."""
+        with self._connection.read() as db:
+            found = db.query(
+                "SELECT last_success_at AS t FROM feeds WHERE source=? AND account_id=? AND list=?", feed.key
+            )
+            return _moment(next(found, {"t": None})["t"])
 
     def failures(self, limit: int | None = None, sources: Collection[str] | None = None) -> list[Row]:
         """What is dead or failing, longest first: why, since when, how often tried; of these sources, or of all."""
@@ -131,18 +194,30 @@ class Questions:
 
     def _feed_status(self, db: Database, row: Row) -> FeedStatus:
         feed = Feed(row["source"], row["provider"], row["account_id"], row["list"])
-        waiting = "FROM recordings WHERE source=? AND account_id=? AND next_attempt_at IS NOT NULL"
-        oldest = next(db.query(f"SELECT min(created_at) AS t {waiting}", [feed.source, feed.account_id]))["t"]
-        soonest = next(db.query(f"SELECT min(next_attempt_at) AS t {waiting}", [feed.source, feed.account_id]))["t"]
+        here = [feed.source, feed.account_id]
+        found = (db.execute(_OLDEST, [*here, state]).fetchone() for state in _OPEN)
+        oldest = sorted(row for row in found if row)
+        registered = (registered_at for _, registered_at, state in oldest if state != State.NOT_READY)
         return FeedStatus(
             feed=feed,
             watermark=_moment(row["watermark"]),
             last_success_at=_moment(row["last_success_at"]),
             error=row["error"],
+            error_at=_moment(row["error_at"]),
+            scan_started_at=_moment(row["scan_started_at"]),
+            scan_seconds=row["scan_seconds"],
+            closed_at=_moment(row["closed_at"]),
             standing=self.standing(feed.source, feed.account_id),
-            oldest_pending_at=_moment(oldest),
-            next_attempt_at=_moment(soonest),
+            oldest_pending_at=_moment(oldest[0][0] if oldest else None),
+            waiting_since=_moment(next(registered, None)),
+            last_archived_at=_moment(_value(db, _LAST_ARCHIVED, here)),
+            next_attempt_at=_moment(_value(db, _SOONEST, here)),
         )
+
+
+def _value(db: Database, query: str, parameters: list[str]) -> str | None:
+    row = db.execute(query, parameters).fetchone()
+    return row[0] if row else None
 
 
 def _moment(text: str | None) -> datetime | None:

@@ -83,8 +83,58 @@ _FIRST = (
 )
 
 
+_SECOND = (
+    # By state, so that a feed's oldest is found at once, however many wait for their provider.
+    "DROP INDEX recordings_waiting",
+    """
+    CREATE INDEX recordings_waiting ON recordings (source, account_id, state, created_at)
+        WHERE next_attempt_at IS NOT NULL
+    """,
+    # An account with little to do beside one with a backlog: its next is found without walking the other's.
+    """
+    CREATE INDEX recordings_next ON recordings (source, account_id, next_attempt_at)
+        WHERE next_attempt_at IS NOT NULL
+    """,
+    "ALTER TABLE feeds ADD COLUMN scan_started_at TEXT",  # of a scan that has not ended
+    "ALTER TABLE feeds ADD COLUMN closed_at TEXT",  # of a sub-account that is no more: it is not polled
+    "ALTER TABLE feeds ADD COLUMN scan_seconds REAL",  # how long the last one took, however it ended
+    """
+    CREATE TABLE days (
+        source TEXT, account_id TEXT,
+        day TEXT,                           -- in UTC, on which these were archived
+        recordings INTEGER NOT NULL, bytes INTEGER NOT NULL,
+        last_at TEXT NOT NULL,
+        PRIMARY KEY (source, account_id, day)
+    ) WITHOUT ROWID
+    """,
+    """
+    INSERT INTO days
+    SELECT source, account_id, substr(settled_at, 1, 10) AS day, count(*), sum(coalesce(bytes, 0)), max(settled_at)
+    FROM recordings WHERE state = 'archived' GROUP BY source, account_id, day
+    """,
+    """
+    CREATE TRIGGER day_update AFTER UPDATE OF state ON recordings
+    WHEN new.state = 'archived' AND old.state <> 'archived'
+    BEGIN
+        INSERT INTO days VALUES (
+            new.source, new.account_id, substr(new.settled_at, 1, 10), 1, coalesce(new.bytes, 0), new.settled_at
+        )
+        ON CONFLICT (source, account_id, day) DO UPDATE SET
+            recordings = recordings + 1, bytes = bytes + excluded.bytes, last_at = max(last_at, excluded.last_at);
+    END
+    """,
+)
+
+
 @migrations()
 def first(db: Database) -> None:
     """Recordings, their tallies, feeds with their watermarks, quarantine, and facts that are remembered."""
     for statement in _FIRST:
+        db.execute(statement)
+
+
+@migrations()
+def second(db: Database) -> None:
+    """How long scans take, and what was archived on each day."""
+    for statement in _SECOND:
         db.execute(statement)

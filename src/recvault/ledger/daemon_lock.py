@@ -1,0 +1,119 @@
+"""One daemon a ledger: a lock beside it that the kernel drops with its process, kill -9 included.
+
+The file names who holds it. It stays when the daemon ends: what says that a daemon runs is the lock, never the file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from recvault.errors import LedgerLocked
+from recvault.ledger.ownership import open_lockable
+from recvault.ledger.trouble import file_errors
+from recvault.models import stamp, unstamp
+
+PATIENCE_SECONDS = 1.0  # who only asks whether a daemon runs holds the lock for an instant
+_PAUSE_SECONDS = 0.02
+_LONGEST_NAME = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class RunningDaemon:
+    """The process that holds a ledger's daemon lock."""
+
+    pid: int
+    started_at: datetime
+
+
+class DaemonLock:
+    """Held from here to `close`, or to the end of the process. Raises LedgerLocked where another daemon holds it."""
+
+    def __init__(self, path: Path, now: datetime) -> None:
+        with file_errors(path):
+            self._lock: int | None = open_lockable(_beside(path), write=True)
+            try:
+                if not _taken(self._lock):
+                    raise _refusal(path, _name(self._lock))
+                _write(self._lock, json.dumps({"pid": os.getpid(), "started_at": stamp(now)}) + "\n")
+            except BaseException:
+                os.close(self._lock)
+                raise
+
+    def close(self) -> None:
+        """Give the lock back; the file stays, without a name in it. To unlink it could take another's lock away."""
+        if self._lock is not None:
+            os.ftruncate(self._lock, 0)
+            os.close(self._lock)
+            self._lock = None
+
+
+def running_daemon(path: Path) -> RunningDaemon | None:
+    """The daemon that works on this ledger now; None where none does. Disturbs nobody."""
+    with file_errors(path):
+        try:
+            descriptor = os.open(_beside(path), os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        try:
+            for _ in _pauses():
+                if _try(descriptor, fcntl.LOCK_SH):
+                    return None
+                if (found := _name(descriptor)) is not None:
+                    return found
+            return None  # locked for long by somebody who writes no name: no daemon of ours
+        finally:
+            os.close(descriptor)
+
+
+def _beside(ledger: Path) -> Path:
+    return ledger.with_name(ledger.name + ".daemon")
+
+
+def _taken(descriptor: int) -> bool:
+    return any(_try(descriptor, fcntl.LOCK_EX) for _ in _pauses())
+
+
+def _try(descriptor: int, kind: int) -> bool:
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _pauses() -> Iterator[None]:
+    """At once, and again and again until the patience ends."""
+    end = time.monotonic() + PATIENCE_SECONDS
+    yield
+    while time.monotonic() < end:
+        time.sleep(_PAUSE_SECONDS)
+        yield
+
+
+def _write(descriptor: int, line: str) -> None:
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, line.encode(), 0)
+
+
+def _name(descriptor: int) -> RunningDaemon | None:
+    """Who wrote its name there; None in the instant before it does."""
+    with contextlib.suppress(ValueError, KeyError, TypeError):
+        written = json.loads(os.pread(descriptor, _LONGEST_NAME, 0))
+        return RunningDaemon(pid=int(written["pid"]), started_at=unstamp(written["started_at"]))
+    return None
+
+
+def _refusal(path: Path, holder: RunningDaemon | None) -> LedgerLocked:
+    who = f"process {holder.pid}, since {holder.started_at:%Y-%m-%d %H:%M:%S} UTC" if holder else "another process"
+    return LedgerLocked(
+        f"a daemon works on the ledger {path} already: {who}",
+        "stop that one first, or let it work: `recvault sync` may run beside it",
+    )

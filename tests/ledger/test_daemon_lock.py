@@ -1,0 +1,133 @@
+"""One daemon a ledger, in real processes."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import stat
+import threading
+from pathlib import Path
+
+import pytest
+
+from ledger.processes import Start, answer
+from ledger.rows import NOW
+from recvault.errors import ConfigError, LedgerLocked
+from recvault.ledger import DaemonLock, RunningDaemon, running_daemon
+from recvault.ledger import daemon_lock as daemon_lock_module
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lock that nobody gives back is not waited for."""
+    monkeypatch.setattr(daemon_lock_module, "PATIENCE_SECONDS", 0.05)
+
+
+def test_a_second_daemon_is_told_of_the_first(path: Path, start: Start) -> None:
+    """Exit 75, with the first one's process and start, and what to do; the first is not disturbed."""
+    first = start("daemon")
+    [pid] = answer(first)
+
+    second = start("daemon")
+    [said] = answer(second)
+
+    assert second.wait() == 75
+    assert f"process {pid}, since 2026-10-01 09:00:00 UTC" in said
+    assert "ledger.db already" in said and "stop that one first" in said
+    assert first.poll() is None
+    assert running_daemon(path) == RunningDaemon(pid=int(pid), started_at=NOW)
+
+
+def test_a_killed_daemon_s_lock_needs_no_hand(path: Path, start: Start) -> None:
+    """kill -9: the kernel drops the lock; the file that stays names nobody who runs."""
+    first = start("daemon")
+    answer(first)
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+
+    assert path.with_name("ledger.db.daemon").exists()
+    assert running_daemon(path) is None
+    second = start("daemon")
+    assert answer(second) == [str(second.pid)]
+    assert running_daemon(path) == RunningDaemon(pid=second.pid, started_at=NOW)
+
+
+def test_a_daemon_that_ends_gives_its_lock_back(path: Path, start: Start) -> None:
+    """A clean end: the next daemon starts at once."""
+    first = start("daemon")
+    answer(first)
+    first.communicate("")
+    assert first.returncode == 0
+    lock = DaemonLock(path, NOW)
+    assert running_daemon(path) == RunningDaemon(pid=os.getpid(), started_at=NOW)
+    lock.close()
+    lock.close()
+    assert running_daemon(path) is None
+
+
+def test_two_locks_of_one_process_exclude_each_other(path: Path) -> None:
+    """The lock is the descriptor's, not the process's."""
+    lock = DaemonLock(path, NOW)
+    with pytest.raises(LedgerLocked, match=f"process {os.getpid()}") as caught:
+        DaemonLock(path, NOW)
+    assert caught.value.exit_code == 75
+    assert running_daemon(path) == RunningDaemon(pid=os.getpid(), started_at=NOW)
+    lock.close()
+    DaemonLock(path, NOW).close()
+
+
+def test_who_only_asks_refuses_nobody(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A daemon that starts in the instant in which somebody asks tries again, and gets its lock."""
+    monkeypatch.setattr(daemon_lock_module, "PATIENCE_SECONDS", 30.0)
+    DaemonLock(path, NOW).close()
+    asking = path.with_name("ledger.db.daemon").open()
+    fcntl.flock(asking, fcntl.LOCK_SH)
+    real, refused = daemon_lock_module._try, threading.Event()
+
+    def met(descriptor: int, kind: int) -> bool:
+        taken = real(descriptor, kind)
+        if not taken and not refused.is_set():
+            refused.set()
+            asking.close()
+        return taken
+
+    monkeypatch.setattr(daemon_lock_module, "_try", met)
+    lock = DaemonLock(path, NOW)
+    assert refused.is_set()
+    lock.close()
+
+
+def test_a_lock_without_a_name_is_no_daemon_s_answer(path: Path) -> None:
+    """Somebody else's lock on the file: nobody is named who is not there, and a daemon does not start all the same."""
+    beside = path.with_name("ledger.db.daemon")
+    for text in ("", "[]", '{"pid": "x"}', '{"pid": 1}', "nothing"):
+        beside.write_text(text)
+        with beside.open() as foreign:
+            fcntl.flock(foreign, fcntl.LOCK_EX)
+            assert running_daemon(path) is None
+            with pytest.raises(LedgerLocked, match="another process"):
+                DaemonLock(path, NOW)
+
+
+def test_where_no_daemon_ever_ran_none_runs(path: Path) -> None:
+    """To ask makes nothing."""
+    assert running_daemon(path) is None
+    assert list(path.parent.iterdir()) == []
+
+
+def test_the_lock_may_be_asked_by_whoever_may_enter(path: Path) -> None:
+    """Mode 0644 whatever the umask: the directory keeps strangers out."""
+    before = os.umask(0o077)
+    try:
+        lock = DaemonLock(path, NOW)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(path.with_name("ledger.db.daemon").stat().st_mode) == 0o644
+    lock.close()
+
+
+def test_a_missing_directory_is_a_matter_of_configuration(tmp_path: Path) -> None:
+    """A daemon whose ledger has no place says so, like every command."""
+    with pytest.raises(ConfigError, match="does not exist"):
+        DaemonLock(tmp_path / "none" / "ledger.db", NOW)
