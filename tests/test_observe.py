@@ -6,10 +6,14 @@ import enum
 import io
 import json
 import logging
+import os
+import subprocess
+import sys
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import httpx
 import pytest
@@ -279,3 +283,100 @@ def test_no_number_behind_a_plus_is_left(around: str, number: str) -> None:
     assert f"+{number}" not in once
     assert redact_text(once) == once
     assert not any(ord(character) < 32 and character not in "\n\t" for character in once)
+
+
+SPEAKS = """
+import sys
+from recvault import observe
+observe.configure(format=sys.argv[1], verbosity=1)
+log = observe.get_logger("recvault")
+for level in ("debug", "info", "warning", "error", "critical"):
+    getattr(log, level)(level)
+"""
+CRASHES = """
+import sys, threading
+from recvault import observe
+observe.configure(format=sys.argv[1], verbosity=0)
+observe.log_uncaught()
+observe.hide("s3cret-token")
+def thread():
+    raise ValueError("+14155550100")
+def leaves():
+    sys.exit(3)
+for each in (thread, leaves):
+    worker = threading.Thread(target=each, name="worker-1")
+    worker.start()
+    worker.join()
+try:
+    raise KeyError("https://media.example/a.wav?X-Amz-Signature=0123abcd")
+except KeyError as error:
+    hidden_local = "value-" + "of-a-local"
+    raise RuntimeError("sent s3cret" + "-token") from error
+"""
+
+
+def spoken(script: str, format: str, stream: IO[bytes], **env: str) -> int:
+    """Run a script of its own process whose stderr is this file; its exit code."""
+    command = [sys.executable, "-c", script, format]
+    environment = {name: value for name, value in os.environ.items() if name != "JOURNAL_STREAM"}
+    return subprocess.run(command, stderr=stream, env=environment | env, check=False, timeout=60).returncode
+
+
+def test_the_journal_learns_of_priorities(tmp_path: Path) -> None:
+    """Where the journal reads stderr itself each line of JSON says how grave it is; nobody else is told."""
+    with (tmp_path / "journal").open("w+b") as journal, (tmp_path / "other").open("w+b") as other:
+        status = os.fstat(journal.fileno())
+        named = f"{status.st_dev}:{status.st_ino}"
+        assert spoken(SPEAKS, "json", journal, JOURNAL_STREAM=named) == 0
+        assert spoken(SPEAKS, "json", other, JOURNAL_STREAM=named) == 0
+        assert spoken(SPEAKS, "json", other, JOURNAL_STREAM="nonsense") == 0
+        journal.seek(0)
+        lines = journal.read().decode().splitlines()
+        assert spoken(SPEAKS, "console", journal, JOURNAL_STREAM=named) == 0
+        for_people = (tmp_path / "journal").read_text().splitlines()[5:]
+        others = (tmp_path / "other").read_text().splitlines()
+    assert [line[:4] for line in lines] == ["<7>{", "<6>{", "<4>{", "<3>{", "<2>{"]
+    assert [json.loads(line[3:])["event"] for line in lines] == ["debug", "info", "warning", "error", "critical"]
+    assert [line[0] for line in others] == ["{"] * 10
+    assert [line[0] for line in for_people] == ["2"] * 5
+
+
+def test_a_stream_without_a_file_is_no_journal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What has no file descriptor, or none any more, is written to as ever."""
+    monkeypatch.setenv("JOURNAL_STREAM", "1:2")
+    stream = io.StringIO()
+    configure(format="json", verbosity=0, stream=stream)
+    get_logger("recvault").info("x")
+    assert json.loads(stream.getvalue())["event"] == "x"
+
+
+@pytest.mark.parametrize("format", ["json", "console"])
+def test_a_crash_is_logged_and_redacted(tmp_path: Path, format: str) -> None:
+    """What nobody caught, in any thread, is an event with its traceback: no secret, no locals; the exit code is 1."""
+    with (tmp_path / "log").open("w+b") as log:
+        assert spoken(CRASHES, format, log) == 1
+        log.seek(0)
+        text = log.read().decode()
+    assert not any(each in text for each in ("s3cret-token", "0123abcd", "14155550100", "value-of-a-local"))
+    assert all(each in text for each in ("ValueError: +[number]", "RuntimeError: sent [hidden]", "a.wav?[cut]"))
+    if format == "json":
+        events = [json.loads(line) for line in text.splitlines()]
+        assert [(each["level"], each["event"], each.get("thread")) for each in events] == [
+            ("critical", "crash", "worker-1"),
+            ("critical", "crash", None),
+        ]
+    else:
+        assert text.count("\n    RuntimeError: sent [hidden]\n") == 1
+
+
+def test_a_crash_that_cannot_be_logged_is_not_shown_raw(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Where even the log fails, the kind of the crash is told, and nothing of what it says."""
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    monkeypatch.setattr(threading, "excepthook", threading.excepthook)
+    monkeypatch.setattr(observe, "get_logger", lambda name: 1 / 0)
+    observe.log_uncaught()
+    error = RuntimeError("s3cret")
+    sys.excepthook(RuntimeError, error, None)
+    assert capfd.readouterr().err == "recvault: crashed by RuntimeError, which cannot be logged\n"

@@ -14,6 +14,7 @@ import re
 import sys
 import threading
 from collections.abc import Mapping
+from types import TracebackType
 from typing import Any, Literal, TextIO
 from urllib.parse import quote
 
@@ -25,6 +26,7 @@ QUIET = ("httpx", "httpcore", "botocore", "boto3", "s3transfer", "urllib3", "aps
 HIDDEN = "[hidden]"
 _SHORTEST_SECRET = 6
 _DEEPEST = 8
+_PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}  # syslog's
 _FIRST = ("ts", "level", "event")
 _PARAGRAPHS = frozenset({"exception", "stack"})  # keep their line breaks, indented
 _CREDENTIALS = frozenset({"authorization", "proxy-authorization", "cookie", "set-cookie", "x-amz-security-token"})
@@ -33,7 +35,8 @@ _CREDENTIALS = frozenset({"authorization", "proxy-authorization", "cookie", "set
 def configure(*, format: Literal["json", "console"] | None, verbosity: int, stream: TextIO | None = None) -> None:
     """Write events to `stream` (stderr): JSON lines, or for people where it is a terminal or they ask for it.
 
-    `verbosity` is 0 for info, positive for debug, negative for warnings alone. May be called again.
+    `verbosity` is 0 for info, positive for debug, negative for warnings alone. May be called again. JSON that goes to
+    the journal bears its priority, as sd-daemon(3) says.
     """
     target = stream or sys.stderr
     on_terminal = target.isatty()
@@ -47,7 +50,7 @@ def configure(*, format: Literal["json", "console"] | None, verbosity: int, stre
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.format_exc_info,
                 redact,
-                _for_people(colours) if console else structlog.processors.JSONRenderer(),
+                _for_people(colours) if console else _for_machines(journal=_is_journal(target)),
             ],
         )
     )
@@ -64,6 +67,12 @@ def get_logger(name: str) -> structlog.stdlib.BoundLogger:
     if not structlog.is_configured():
         _adopt(redact, structlog.processors.KeyValueRenderer(key_order=["event"]))
     return structlog.stdlib.get_logger(name)
+
+
+def log_uncaught() -> None:
+    """From now on, log an exception that nobody caught as the event `crash`: Python would show it raw, secrets too."""
+    sys.excepthook = _log_crash
+    threading.excepthook = _log_thread_crash
 
 
 def hide(secret: str) -> None:
@@ -183,6 +192,45 @@ def _before() -> list[Processor]:
 def _for_people(colours: bool) -> Processor:
     plain = structlog.dev.plain_traceback
     return structlog.dev.ConsoleRenderer(colors=colours, exception_formatter=plain, timestamp_key="ts", pad_event_to=24)
+
+
+def _for_machines(*, journal: bool) -> Processor:
+    plain = structlog.processors.JSONRenderer()
+    if not journal:
+        return plain
+
+    def render(logger: WrappedLogger, method: str, event: EventDict) -> str:
+        priority = _PRIORITIES.get(str(event.get("level")), _PRIORITIES["info"])
+        return f"<{priority}>{plain(logger, method, event)!s}"
+
+    return render
+
+
+def _is_journal(stream: TextIO) -> bool:
+    """Whether the journal reads this stream: systemd names its device and inode, which a redirection would change."""
+    said = os.environ.get("JOURNAL_STREAM")
+    if not said:
+        return False
+    try:
+        found = os.fstat(stream.fileno())
+    except (OSError, ValueError):
+        return False
+    return said == f"{found.st_dev}:{found.st_ino}"
+
+
+def _log_crash(kind: type[BaseException], error: BaseException, trace: TracebackType | None, **keys: Any) -> None:
+    try:
+        get_logger("recvault").critical("crash", exc_info=(kind, error, trace), **keys)
+    except Exception:  # noqa: BLE001 - whatever it is: Python would answer it by showing the first error raw
+        os.write(2, f"recvault: crashed by {kind.__name__}, which cannot be logged\n".encode())
+
+
+def _log_thread_crash(crash: threading.ExceptHookArgs) -> None:
+    if crash.exc_type is SystemExit:
+        return  # a thread's own way to end
+    error = BaseException() if crash.exc_value is None else crash.exc_value
+    thread = crash.thread.name if crash.thread else None
+    _log_crash(crash.exc_type, error, crash.exc_traceback, thread=thread)
 
 
 def _adopt(*last: Processor) -> None:

@@ -1,35 +1,87 @@
-"""How a stop travels: asked for first, enforced later.
+"""How a stop travels: asked for first, enforced later; each look at it is a sign of life.
 
 A signal handler only sets a flag here. `asked` cuts waits short and lets running transfers finish; `enforced`, set when
 the drain has taken too long, ends them in mid-stream. Either is safe: nothing is committed before its bytes are proven.
+Whatever may be stopped looks here often, so who has not looked for long hangs: that is what a watchdog asks.
 """
 
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from recvault.errors import Interrupted
 
+_SLICE = 30.0  # seconds; a long wait shows this often that it goes on
+
+
+class Pulse:
+    """When each thread at work last showed that it goes on: what a watchdog asks."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()  # for those that come, go and count; a beat only writes over its own
+        self._last: dict[int, float] = {}
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """Mark this thread as at work. May be nested: the outermost counts."""
+        me = threading.get_ident()
+        outermost = me not in self._last
+        with self._lock:
+            self._last[me] = self._clock()
+        try:
+            yield
+        finally:
+            self.beat()
+            if outermost:
+                with self._lock:
+                    del self._last[me]
+
+    def beat(self) -> None:
+        """Show that this thread goes on, if it is at work."""
+        me = threading.get_ident()
+        if me in self._last:
+            self._last[me] = self._clock()
+
+    def quiet_seconds(self) -> float:
+        """For how long the thread at work that was silent longest has been so; 0.0 where none is at work."""
+        with self._lock:
+            first = min(self._last.values(), default=None)
+        return 0.0 if first is None else max(0.0, self._clock() - first)
+
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """The two flags of a stop, shared by all threads of a process."""
+    """The two flags of a stop, shared by all threads of a process, and the pulse of those that look at them."""
 
     asked: threading.Event = field(default_factory=threading.Event)
     enforced: threading.Event = field(default_factory=threading.Event)
+    pulse: Pulse = field(default_factory=Pulse, repr=False, compare=False)
 
     def sleep(self, seconds: float) -> None:
         """Wait, or raise Interrupted as soon as a stop is asked for."""
-        if self.asked.wait(max(0.0, seconds)):
-            raise Interrupted("a stop was asked for")
+        left = max(0.0, seconds)
+        while True:
+            self.pulse.beat()
+            if self.asked.wait(min(left, _SLICE)):
+                raise Interrupted("a stop was asked for")
+            left -= _SLICE
+            if left <= 0:
+                break
+        self.pulse.beat()
 
     def check(self) -> None:
         """Raise Interrupted once a stop is asked for."""
+        self.pulse.beat()
         if self.asked.is_set():
             raise Interrupted("a stop was asked for")
 
     def check_enforced(self) -> None:
         """Raise Interrupted once the drain is over."""
+        self.pulse.beat()
         if self.enforced.is_set():
             raise Interrupted("the drain took too long")

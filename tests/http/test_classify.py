@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from recvault.errors import CredentialsRefused, MediaExpired, NotFound, RecvaultError, Refused, Unavailable
-from recvault.http.classify import describe, error_for, retry_after
+from recvault.http.classify import describe, error_for, request_id, retry_after
 
 SAMPLES = Path(__file__).parent.parent / "data" / "samples"
 DATE = "Mon, 13 May 2024 09:00:00 GMT"
@@ -120,3 +120,31 @@ def test_one_table_for_every_status(status: int) -> None:
     ]
     assert expected.get(status, (Unavailable, Unavailable)) == tuple(type(error) for error in met)
     assert all(f"host answered {status}: why" in str(error) for error in met)
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({"Twilio-Request-Id": "RQ" + "a" * 32, "x-request-id": "other"}, "RQ" + "a" * 32),
+        ({"X-Request-Id": "720796a0-8ee9-4350-83bd-2d07a3121f1e"}, "720796a0-8ee9-4350-83bd-2d07a3121f1e"),
+        ({"x-amz-request-id": "tx000_1.ab-default"}, "tx000_1.ab-default"),
+        ({"twilio-request-id": "", "x-amz-request-id": "4442587FB7D0A2F9"}, "4442587FB7D0A2F9"),
+        ({"x-request-id": "a b]\x1b[31m\u00e9<c>?d=e"}, "ab31mcde"),
+        ({"x-request-id": "long" * 100}, "long" * 16),
+        ({}, ""),
+    ],
+)
+def test_a_services_name_for_a_request(headers: dict[str, str], expected: str) -> None:
+    """Each service's own name for a request is kept, plain and short, whatever it sends."""
+    met = request_id(httpx.Headers([(name.encode(), said.encode("latin-1")) for name, said in headers.items()]))
+    assert expected == met
+
+
+@pytest.mark.parametrize("status", [400, 401, 404, 500])
+def test_an_error_names_the_request(status: int) -> None:
+    """What a service's support asks for stands at the end of an error's message, whatever kind it is."""
+    for at_home in (True, False):
+        error = error_for(status, at_home=at_home, where="host", detail="why", retry_after=None, request_id="RQ1")
+        assert error.message == f"host answered {status}: why [request RQ1]"
+        plain = error_for(status, at_home=at_home, where="host", detail="", retry_after=None)
+        assert plain.message == f"host answered {status}"

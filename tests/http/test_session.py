@@ -395,6 +395,59 @@ def test_no_error_tells_a_signed_address(wired: Any, answer: Any) -> None:
     assert "\n" not in str(error)
 
 
+# -- what is counted ---------------------------------------------------------------------------------------------------
+
+
+def test_every_request_is_counted_by_its_answer(wired: Any) -> None:
+    """Statuses of redirects and tries, bodies that break off, and requests that nobody answered."""
+    answers = [redirect("/b"), Answer(status=503), Answer(status=429), Answer(body=b"a", claimed=9), Answer(body=b"{}")]
+    home = wired.front(lambda request: answers.pop(0))
+    session = wired.session(home.origin, stop=Sleepless(), tries=4)
+    assert session.answers == {}
+    assert session.send(get(home.origin)).body == b"{}"
+    assert session.answers == {"302": 1, "503": 1, "429": 1, "200": 2}
+    unanswered = wired.session(wired.raw(broken_off), stop=Sleepless(), tries=3)
+    with pytest.raises(Unavailable):
+        unanswered.send(get(unanswered.base_url))
+    assert unanswered.answers == {"error": 3}
+    assert (session.requests, unanswered.requests) == (5, 3)
+
+
+def test_what_is_not_sent_is_not_counted(wired: Any) -> None:
+    """An address that we refuse, before or while connecting, and an open circuit are no requests."""
+    for location in ("http://media.example/a.wav", "https://10.0.0.1/a.wav"):
+        home = wired.front(redirect(location))
+        session = wired.session(home.origin)
+        with pytest.raises(RecvaultError):
+            session.download(get(home.origin), read)
+        assert session.answers == {"302": 1}
+    refused = wired.session(wired.front(Answer(status=401)).origin)
+    for _ in range(3):
+        with pytest.raises(CredentialsRefused):
+            refused.send(get(refused.base_url))
+    assert refused.answers == {"401": 1}
+
+
+def test_threads_count_together(wired: Any) -> None:
+    """No request of any thread is lost, and a count that was taken changes no more."""
+    home = wired.front(Answer(body=b"{}"))
+    session = wired.session(home.origin)
+    before = session.answers
+    with ThreadPoolExecutor(8) as threads:
+        for future in [threads.submit(session.send, get(home.origin)) for _ in range(64)]:
+            future.result()
+    assert (session.answers, session.requests, before) == ({"200": 64}, 64, {})
+
+
+@pytest.mark.parametrize("status", [204, 404, 503])
+def test_an_error_names_the_request(wired: Any, status: int) -> None:
+    """The service's own name for a request reaches the error's message."""
+    home = wired.front(Answer(status=status, headers=(("Twilio-Request-Id", "RQ123"),)))
+    with pytest.raises(RecvaultError) as caught:
+        wired.session(home.origin).download(get(home.origin), read)
+    assert caught.value.message.endswith(" [request RQ123]")
+
+
 # -- clients -----------------------------------------------------------------------------------------------------------
 
 

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from recvault.errors import ConfigError, KeyConflict, RecvaultError, StoreRefused, StoreUnavailable
 from recvault.store import S3Store, StoreFacts, WriteOptions
@@ -385,3 +386,25 @@ def test_facts_do_not_rest_on_a_refusal_for_another_reason(make_place: Callable[
         events.unregister("after-call.s3.PutObject", other_400)
     assert seen
     assert facts == StoreFacts()
+
+
+@pytest.mark.parametrize(
+    ("code", "status"), [("SlowDown", 503), ("AccessDenied", 403), ("InvalidTag", 400), ("InvalidObjectState", 403)]
+)
+def test_a_refusal_names_the_request(code: str, status: int) -> None:
+    """The store's own name for a request, plain and short, stands at the end of every kind of refusal."""
+    for said, told in (("4442587FB7D0A2F9", "4442587FB7D0A2F9"), ("a b]\n<" + "c" * 99, "ab" + "c" * 62)):
+        response: Any = {
+            "Error": {"Code": code, "Message": "why"},
+            "ResponseMetadata": {"HTTPStatusCode": status, "RequestId": said},
+        }
+        with pytest.raises(RecvaultError) as raised, botocore_errors("s3://b/k"):
+            raise ClientError(response, "PutObject")
+        assert raised.value.message == f"the store answered {code} for s3://b/k: why [request {told}]"
+
+
+def test_a_refusal_without_a_name() -> None:
+    """A store that gives its requests no name is quoted as it is."""
+    with pytest.raises(StoreUnavailable) as raised, botocore_errors("s3://b/k"):
+        raise ClientError({"Error": {"Code": "SlowDown"}, "ResponseMetadata": {"RequestId": ""}}, "PutObject")  # type: ignore[typeddict-item]
+    assert raised.value.message == "the store answered SlowDown for s3://b/k"

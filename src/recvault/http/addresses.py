@@ -67,7 +67,7 @@ class GuardedBackend(httpcore.SyncBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.NetworkStream:
-        addresses = _resolve(host, port)
+        addresses = resolve(host, port)
         permitted = [address for address in addresses if self._rule.permits(host, port, address)]
         if not permitted:
             raise UnsafeAddress(
@@ -87,7 +87,8 @@ def origin(url: httpx.URL) -> tuple[str, str, int]:
     return (url.scheme, url.host.lower(), url.port or _PORTS.get(url.scheme, 0))
 
 
-def _resolve(host: str, port: int) -> list[str]:
+def resolve(host: str, port: int) -> list[str]:
+    """A name's addresses, each once, in the resolver's order."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:

@@ -35,13 +35,18 @@ _ELSEWHERE: dict[int, type[RecvaultError]] = {
 _XML_FIELDS = re.compile(r"<(Code|Message)>([^<]{1,200})</\1>")
 _QUERY = re.compile(r"\?\S*=\S*")  # of a URL that the answer repeats: it may be signed
 _NO_DATE = (ValueError, TypeError, IndexError, OverflowError)  # what email.utils raises for one that is none
+_REQUEST_IDS = ("twilio-request-id", "x-request-id", "x-amz-request-id")  # Twilio; Telnyx, SignalWire; hosts like S3
+_NOT_OF_AN_ID = re.compile(r"[^A-Za-z0-9._-]")
+_LONGEST_ID = 64
 _EPOCH_LEAST = 1_000_000  # Telnyx's x-ratelimit-reset is seconds or a Unix time: documents differ
 
 
-def error_for(status: int, *, at_home: bool, where: str, detail: str, retry_after: float | None) -> RecvaultError:
+def error_for(
+    status: int, *, at_home: bool, where: str, detail: str, retry_after: float | None, request_id: str = ""
+) -> RecvaultError:
     """The error for an answer that is no success. An unknown status means: try again, a bounded number of times."""
     kind = (_AT_HOME if at_home else _ELSEWHERE).get(status, Unavailable)
-    message = f"{where} answered {status}{f': {detail}' if detail else ''}"
+    message = f"{where} answered {status}{f': {detail}' if detail else ''}{request_mark(request_id)}"
     if kind is Unavailable:
         return Unavailable(message, retry_after=retry_after, status=status)
     if kind is Refused:
@@ -70,6 +75,17 @@ def describe(body: bytes) -> str:
             else _line(first)
         )
     return _line(document.get("code"), document.get("message") or document.get("detail") or document.get("title"))
+
+
+def request_id(headers: httpx.Headers) -> str:
+    """The service's own name for the request, which its support asks for; empty where it gave none."""
+    said = next((headers[name] for name in _REQUEST_IDS if headers.get(name)), "")
+    return _NOT_OF_AN_ID.sub("", said)[:_LONGEST_ID]
+
+
+def request_mark(request_id: str) -> str:
+    """How a message ends, so that the request can be asked after; nothing where it has no name."""
+    return f" [request {request_id}]" if request_id else ""
 
 
 def retry_after(headers: httpx.Headers) -> float | None:

@@ -25,10 +25,10 @@ def _tls() -> ssl.SSLContext:
     return httpx.create_ssl_context()
 
 
-class GuardedTransport(httpx.HTTPTransport):
-    """httpx's own transport over a pool whose connections are checked as they are made."""
+class BackedTransport(httpx.HTTPTransport):
+    """httpx's own transport over a pool whose connections a backend of ours makes."""
 
-    def __init__(self, rule: AddressRule) -> None:
+    def __init__(self, backend: httpcore.NetworkBackend) -> None:
         super().__init__(verify=_tls(), trust_env=False)
         # httpx takes no network backend of ours, so the pool is laid anew (httpx is pinned; a test holds the guard).
         self._pool = httpcore.ConnectionPool(
@@ -36,7 +36,7 @@ class GuardedTransport(httpx.HTTPTransport):
             max_connections=8,
             max_keepalive_connections=4,
             keepalive_expiry=30.0,
-            network_backend=GuardedBackend(rule),
+            network_backend=backend,
         )
 
 
@@ -55,7 +55,7 @@ class Clients:
         client: httpx.Client | None = getattr(self._local, "client", None)
         if client is None:
             client = httpx.Client(
-                transport=GuardedTransport(self.rule),
+                transport=BackedTransport(GuardedBackend(self.rule)),
                 timeout=self._timeout,
                 follow_redirects=False,
                 trust_env=False,

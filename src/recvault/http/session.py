@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -33,6 +34,7 @@ T = TypeVar("T")
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MOST_REDIRECTS = 5
 _MOST_PAGES = 100_000
+_NO_ANSWER = "error"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,7 @@ class Session:
     stop: Stop
     timing: Timing = field(default_factory=Timing)
     _home: tuple[str, str, int] = field(init=False, repr=False)
-    _sent: int = 0
+    _answers: Counter[str] = field(default_factory=Counter, init=False, repr=False)
     _refusal: tuple[float, str] | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
@@ -63,9 +65,18 @@ class Session:
         self._home = origin(httpx.URL(self.base_url))
 
     @property
+    def answers(self) -> Counter[str]:
+        """Requests so far by what came of them: a status, or "error" for none. Redirects and tries are included.
+
+        What was refused here, for its address or by an open circuit, is no request.
+        """
+        with self._lock:
+            return self._answers.copy()
+
+    @property
     def requests(self) -> int:
-        """How many requests were sent so far, redirects and tries included."""
-        return self._sent
+        """How many requests were made so far, redirects and tries included."""
+        return self.answers.total()
 
     def send(self, request: httpx.Request) -> Reply:
         """Ask the provider's API, trying again while it is unavailable; the whole answer, read and decoded."""
@@ -140,7 +151,8 @@ class Session:
     ) -> T:
         with self._exchange(request, "identity", signed=signed) as response:
             if response.status_code != 200:
-                raise Unavailable(f"{response.url.host} answered {response.status_code} where media were due")
+                mark = classify.request_mark(classify.request_id(response.headers))
+                raise Unavailable(f"{response.url.host} answered {response.status_code} where media were due{mark}")
             if response.headers.get("content-encoding", "identity") != "identity":
                 raise MediaRejected(
                     f"{response.url.host} encoded the media, which nobody asked for", reason="media.encoded"
@@ -181,17 +193,28 @@ class Session:
         if at_home:
             headers["Authorization"] = self.authorization
         sent = httpx.Request(request.method, url, headers=headers)
-        with self.limits.turn(self.stop) if at_home else nullcontext():
-            with self._lock:
-                self._sent += 1
-            with _httpx_errors(url.host):
-                response = self.clients.get().send(sent, stream=True)
-                try:
-                    if at_home:
-                        self.limits.note(response.status_code)
-                    yield response
-                finally:
-                    response.close()
+        with self.limits.turn(self.stop) if at_home else nullcontext(), _httpx_errors(url.host):
+            response = self._answer(sent)
+            try:
+                if at_home:
+                    self.limits.note(response.status_code)
+                yield response
+            finally:
+                response.close()
+
+    def _answer(self, request: httpx.Request) -> httpx.Response:
+        """Send, and count what comes: before its body is read, which may break off."""
+        try:
+            response = self.clients.get().send(request, stream=True)
+        except httpx.TransportError:
+            self._count(_NO_ANSWER)
+            raise
+        self._count(str(response.status_code))
+        return response
+
+    def _count(self, outcome: str) -> None:
+        with self._lock:
+            self._answers[outcome] += 1
 
     def _raise_for(self, response: httpx.Response, *, at_home: bool) -> None:
         if response.is_success:
@@ -203,6 +226,7 @@ class Session:
             where=response.url.host,
             detail=detail,
             retry_after=classify.retry_after(response.headers),
+            request_id=classify.request_id(response.headers),
         )
         if isinstance(error, CredentialsRefused):
             self._refusal = (time.monotonic(), error.message)

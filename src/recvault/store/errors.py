@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
 
 from botocore.exceptions import (
@@ -67,6 +68,9 @@ _LATER = {
     "RequestTimeTooSkewed": "set this machine's clock",
 }
 
+_NOT_OF_AN_ID = re.compile(r"[^A-Za-z0-9._-]")
+_LONGEST_ID = 64
+
 ABSENT = frozenset({"404", "NoSuchKey", "NotFound"})
 ENDED = frozenset({"404", "NoSuchUpload", "NoSuchKey"})  # of a multipart upload; which of them depends on the store
 EXISTS = frozenset({"412", "PreconditionFailed"})
@@ -104,9 +108,16 @@ def botocore_errors(where: str) -> Iterator[None]:
         raise StoreUnavailable(f"{where} cannot be reached: {error}", "check the network and endpoint_url") from error
 
 
+def _request_mark(error: ClientError) -> str:
+    """The store's own name for the request, which its support asks for; nothing where it gave none."""
+    said = str(error.response.get("ResponseMetadata", {}).get("RequestId") or "")
+    kept = _NOT_OF_AN_ID.sub("", said)[:_LONGEST_ID]
+    return f" [request {kept}]" if kept else ""
+
+
 def _client_error(error: ClientError, where: str) -> RecvaultError:
     code, said = code_of(error), error.response.get("Error", {}).get("Message", "")
-    text = f"the store answered {code} for {where}{f': {said}' if said else ''}"
+    text = f"the store answered {code} for {where}{f': {said}' if said else ''}{_request_mark(error)}"
     if code in _CONFIG:
         return ConfigError(text, _CONFIG[code])
     if code in _LATER:

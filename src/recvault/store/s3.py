@@ -10,8 +10,9 @@ import base64
 import contextlib
 import hashlib
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO, Literal, cast
 
 import boto3
 from botocore.config import Config as BotoConfig
@@ -19,7 +20,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from recvault import __version__
 from recvault.errors import ConfigError, KeyConflict, StoreUnavailable
+from recvault.stopping import Stop
 from recvault.store.base import Put, Stored
+from recvault.store.body import DrainedBody, interrupted
 from recvault.store.errors import ABSENT, ENDED, EXISTS, NOT_DONE, RACED, WRONG_SUM, botocore_errors, code_of, status_of
 from recvault.store.facts import StoreFacts
 from recvault.store.options import WriteOptions
@@ -57,7 +60,7 @@ def make_client(*, region: str | None, endpoint_url: str | None, addressing_styl
 
 
 class S3Store:
-    """A bucket. Thread-safe as boto3's client is."""
+    """A bucket. Thread-safe as boto3's client is. A `stop` counts for all that its client sends: one store a client."""
 
     def __init__(
         self,
@@ -68,6 +71,7 @@ class S3Store:
         facts: StoreFacts | None = None,
         single_put_most: int = SINGLE_PUT_MOST,
         part_least: int = PART_LEAST,
+        stop: Stop | None = None,
     ) -> None:
         self._client = client
         self.bucket = bucket
@@ -75,11 +79,25 @@ class S3Store:
         self._options = options or WriteOptions()
         self._single_put_most = single_put_most
         self._part_least = part_least
+        self._stop = stop
+        if stop is not None:
+            client.meta.events.register("before-send.s3", self._before_try)
+
+    def _before_try(self, request: Any, **_: Any) -> None:
+        """Each try of each request is a sign of life. Once a drain is over nothing is tried again: not even aborts."""
+        assert self._stop is not None  # noqa: S101 - registered for it alone
+        self._stop.pulse.beat()
+        context = getattr(request, "context", {})  # older botocore has none there
+        if context.get("retries", {}).get("attempt", 1) > 1:
+            self._stop.check_enforced()
 
     def put(self, put: Put) -> bool:
-        """See ObjectStore.put."""
+        """See ObjectStore.put. Interrupted in mid-stream once a drain is over, unless the body is small."""
         in_parts = put.bytes > self._single_put_most
-        wrote = self._put(put, in_parts=in_parts)
+        if self._stop is not None and put.bytes > _SMALL:
+            put = replace(put, body=cast("BinaryIO", DrainedBody(put.body, self._stop)))
+        with interrupted(self._where(put.key)):
+            wrote = self._put(put, in_parts=in_parts)
         if in_parts:
             self._lock(put.key)
         return wrote

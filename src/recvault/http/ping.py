@@ -1,0 +1,99 @@
+"""Tell a monitor that a run began, went well or failed, as healthchecks.io and those like it take it.
+
+Invariants: no trouble with the monitor is ever raised, and none holds up the work for longer than `seconds` a ping. The
+address is a key of sorts, for who knows it can ping: no log holds more of it than its host.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import httpx
+
+from recvault.http.client import USER_AGENT, BackedTransport
+from recvault.http.deadline import Deadline, DeadlineBackend
+from recvault.observe import get_logger, redact_text
+
+log = get_logger("recvault.http.ping")
+
+_MOST_TEXT = 10_000  # bytes
+_TOLD_AGAIN = 3600.0  # seconds between two warnings of one row of failures
+
+
+@dataclass(slots=True)
+class Ping:
+    """One monitor's address, as configured: no query, no slash at its end. Empty: nobody is told. Thread-safe."""
+
+    url: str = field(repr=False)
+    seconds: float = 10.0  # for a whole ping, from the name's resolution to the answer's status
+    clock: Callable[[], float] = time.monotonic
+    _failures: int = field(default=0, init=False)  # in a row
+    _told_at: float = field(default=0.0, init=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
+
+    def start(self) -> bool:
+        """A run has begun. Whether the monitor took it."""
+        return self._ping("/start", "")
+
+    def success(self, text: str = "") -> bool:
+        """It went well. Whether the monitor took it."""
+        return self._ping("", text)
+
+    def fail(self, text: str) -> bool:
+        """It failed, and why. Whether the monitor took it."""
+        return self._ping("/fail", text)
+
+    def _ping(self, what: str, text: str) -> bool:
+        if not self.url:
+            return True
+        trouble = self._post(self.url + what, text)
+        if trouble:
+            self._note_failure(trouble)
+        else:
+            self._note_success()
+        return not trouble
+
+    def _post(self, url: str, text: str) -> str:
+        """What went wrong, in a word that holds nothing of the address; empty if nothing did."""
+        headers = {"User-Agent": USER_AGENT, "Content-Type": "text/plain; charset=utf-8"}
+        transport = BackedTransport(DeadlineBackend(Deadline(self.seconds)))
+        try:
+            # A connection of its own, for pings are rare; a redirect is not followed, for it would tell the key on.
+            with (
+                httpx.Client(transport=transport, timeout=self.seconds, follow_redirects=False, trust_env=False) as it,
+                it.stream("POST", url, headers=headers, content=_body(text)) as response,
+            ):
+                return "" if response.is_success else f"status {response.status_code}"
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            return type(error).__name__
+
+    def _note_failure(self, trouble: str) -> None:
+        with self._lock:
+            self._failures += 1
+            failures, moment = self._failures, self.clock()
+            told = failures == 1 or moment - self._told_at >= _TOLD_AGAIN
+            if told:
+                self._told_at = moment
+        if told:
+            log.warning("ping.failed", host=_host(self.url), trouble=trouble, failures=failures)
+
+    def _note_success(self) -> None:
+        with self._lock:
+            failures, self._failures = self._failures, 0
+        if failures:
+            log.info("ping.recovered", host=_host(self.url), failures=failures)
+
+
+def _body(text: str) -> bytes:
+    """Redacted before it is cut: half a secret would not be known for one."""
+    return redact_text(text).encode("utf-8", "replace")[:_MOST_TEXT].decode("utf-8", "ignore").encode()
+
+
+def _host(url: str) -> str:
+    try:
+        return httpx.URL(url).host
+    except httpx.InvalidURL:
+        return ""

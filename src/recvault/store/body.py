@@ -1,0 +1,57 @@
+"""A body that is sent on only until a drain is over.
+
+botocore takes any Exception of a body for trouble of the network, and sends again; so what ends a body here is none. It
+passes through botocore and urllib3, which closes the connection as it goes by, and the store makes Interrupted of it.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import BinaryIO
+
+from recvault.errors import Interrupted
+from recvault.stopping import Stop
+
+
+class DrainOver(BaseException):
+    """Ends a put in mid-stream. Never leaves the store."""
+
+
+class DrainedBody:
+    """A seekable file that raises DrainOver, once the drain is over, instead of reading or seeking."""
+
+    def __init__(self, body: BinaryIO, stop: Stop) -> None:
+        self._body = body
+        self._stop = stop
+
+    def read(self, size: int | None = -1) -> bytes:
+        """As a file does."""
+        self._check()
+        return self._body.read(-1 if size is None else size)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """As a file does. Each new try begins with it."""
+        self._check()
+        self._body.seek(offset, whence)
+        return self._body.tell()
+
+    def tell(self) -> int:
+        """As a file does."""
+        return self._body.tell()
+
+    def _check(self) -> None:
+        try:
+            self._stop.check_enforced()
+        except Interrupted as error:
+            raise DrainOver(error.message) from None
+
+
+@contextmanager
+def interrupted(where: str) -> Iterator[None]:
+    """Raise Interrupted for a body that ended itself."""
+    try:
+        yield
+    except DrainOver as error:
+        raise Interrupted(f"{where} was not written: {error}") from None

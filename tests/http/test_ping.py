@@ -1,0 +1,178 @@
+"""A monitor is told how it goes, and no trouble with it is ours."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import structlog
+
+from recvault import __version__
+from recvault.http import Ping, deadline
+from recvault.observe import configure, hide
+from recvault.simulator.exchange import Request
+from recvault.simulator.wire import Wire
+from recvault.testing import Answer
+
+KEY = "/6b7c1b9e-0000-4000-8000-000000000000"
+
+
+@pytest.fixture
+def lines() -> Iterator[io.StringIO]:
+    """What is logged, as JSON."""
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+    stream = io.StringIO()
+    configure(format="json", verbosity=1, stream=stream)
+    yield stream
+    root.handlers[:] = before
+    root.setLevel(level)
+    structlog.reset_defaults()
+
+
+def events(lines: io.StringIO) -> list[tuple[str, str, int]]:
+    """Level, event and failures in a row of each line."""
+    told = [json.loads(line) for line in lines.getvalue().splitlines()]
+    return [(each["level"], each["event"], each["failures"]) for each in told]
+
+
+def test_what_a_monitor_is_told(wired: Any) -> None:
+    """A start, a success and a failure go to the address and what is put behind it, in words of ours."""
+    home = wired.front()
+    ping = Ping(home.origin + KEY)
+    assert [ping.start(), ping.success(), ping.success("3 archived"), ping.fail("é: no")] == [True] * 4
+    assert [(each.method, each.path, each.body.decode()) for each in home.seen] == [
+        ("POST", f"{KEY}/start", ""),
+        ("POST", KEY, ""),
+        ("POST", KEY, "3 archived"),
+        ("POST", f"{KEY}/fail", "é: no"),
+    ]
+    assert {each.headers["user-agent"] for each in home.seen} == {f"recvault/{__version__}"}
+    assert {each.headers["content-type"] for each in home.seen} == {"text/plain; charset=utf-8"}
+
+
+def test_what_is_told_is_short_and_redacted(wired: Any) -> None:
+    """No secret and no phone number reaches the monitor, and no more than 10 kB."""
+    hide("s3cret-of-a-ping")
+    home = wired.front()
+    ping = Ping(home.origin + KEY)
+    assert ping.fail("s3cret-of-a-ping and +14155550100 \ud800")
+    assert ping.fail("a" + "é" * 9000)
+    assert home.seen[0].body == b"[hidden] and +[number] \\ud800"
+    assert home.seen[1].body == ("a" + "é" * 4999).encode()
+
+
+def test_nobody_to_tell() -> None:
+    """Without an address there is nothing to do, and nothing to complain of."""
+    assert [Ping("").start(), Ping("").success("a"), Ping("").fail("b")] == [True] * 3
+
+
+@pytest.mark.parametrize("status", [301, 307, 400, 404, 429, 500])
+def test_a_monitor_that_refuses(wired: Any, lines: io.StringIO, status: int) -> None:
+    """Any status but a success is a failed ping; a redirect is not followed, so the key goes nowhere else."""
+    other = wired.front()
+    home = wired.front(Answer(status=status, headers=(("Location", other.origin + KEY),)))
+    assert Ping(home.origin + KEY).success() is False
+    assert other.seen == []
+    assert events(lines) == [("warning", "ping.failed", 1)]
+    assert f"status {status}" in lines.getvalue()
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1", "http://[::1", "ftp://127.0.0.1", "https://a b", "nonsense"])
+def test_a_monitor_that_is_not_there(lines: io.StringIO, url: str) -> None:
+    """No address is so wrong that it raises."""
+    assert Ping(url + KEY, seconds=2.0).start() is False
+    assert events(lines) == [("warning", "ping.failed", 1)]
+
+
+def test_a_row_of_failures_is_told_once_an_hour(wired: Any, lines: io.StringIO) -> None:
+    """The first of a row is told, then one an hour; the end of a row is told; the next row begins anew."""
+    now, answers = [0.0], [Answer(status=500)]
+    ping = Ping(wired.front(lambda request: answers[0]).origin + KEY, clock=lambda: now[0])
+    for moment in (0.0, 10.0, 3599.0, 3600.0, 3700.0):
+        now[0] = moment
+        assert ping.start() is False
+    answers[0] = Answer()
+    assert [ping.success(), ping.success()] == [True, True]
+    answers[0] = Answer(status=500)
+    assert ping.fail("no") is False
+    assert events(lines) == [
+        ("warning", "ping.failed", 1),
+        ("warning", "ping.failed", 4),
+        ("info", "ping.recovered", 5),
+        ("warning", "ping.failed", 1),
+    ]
+
+
+def test_the_address_is_no_ones_to_know(wired: Any, lines: io.StringIO) -> None:
+    """Neither a log nor the ping's own repr holds more of the address than its host."""
+    ping = Ping(f"http://user:password@{wired.front(Answer(status=500)).host}{KEY}")
+    ping.fail("no")
+    ping.clock = lambda: float("inf")
+    ping.url = f"http://user:password@127.0.0.1:1{KEY}"
+    ping.fail("no")
+    told = lines.getvalue() + repr(ping)
+    assert len(events(lines)) == 2
+    assert '"host": "127.0.0.1"' in told
+    assert not any(each in told for each in (KEY, "password", "/fail"))
+
+
+def drips(wire: Wire, request: Request) -> bool:
+    """An answer's head, a byte at a time, without end."""
+    wire.send(b"HTTP/1.1 200 OK\r\nX: ")
+    while not wire.stopping.wait(0.02):
+        wire.send(b"a")
+    return False
+
+
+def silent(wire: Wire, request: Request) -> bool:
+    wire.stopping.wait(30)
+    return False
+
+
+@pytest.mark.parametrize("answer", [drips, silent])
+def test_a_monitor_that_hangs_holds_up_nothing(wired: Any, answer: Any) -> None:
+    """A whole ping has its time, however the monitor spends it."""
+    begun = time.monotonic()
+    assert Ping(wired.raw(answer) + KEY, seconds=0.3).success() is False
+    assert time.monotonic() - begun < 10
+
+
+def test_an_endless_answer_is_not_read(wired: Any) -> None:
+    """The status is all that counts; a body that never ends is left where it is."""
+
+    def endless(wire: Wire, request: Request) -> bool:
+        wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n")
+        wire.stopping.wait(30)
+        return False
+
+    assert Ping(wired.raw(endless) + KEY, seconds=20.0).success() is True
+
+
+def test_a_name_that_resolves_slowly_holds_up_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The resolver knows no timeout; a ping does."""
+    answered = threading.Event()
+
+    def slow(host: str, port: int) -> list[str]:
+        answered.wait(30)
+        return []
+
+    monkeypatch.setattr(deadline, "resolve", slow)
+    begun = time.monotonic()
+    assert Ping("http://monitor.example" + KEY, seconds=0.2).start() is False
+    assert time.monotonic() - begun < 10
+    answered.set()
+
+
+def test_each_address_of_a_name_is_tried(wired: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A monitor of which one address is down is still told."""
+    home = wired.front()
+    monkeypatch.setattr(deadline, "resolve", lambda host, port: ["127.0.0.2", "127.0.0.1"])
+    assert Ping(home.origin + KEY).start() is True
+    assert len(home.seen) == 1

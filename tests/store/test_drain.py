@@ -1,0 +1,227 @@
+"""A put of a large body ends in mid-stream once a drain is over, and nothing is left behind."""
+
+from __future__ import annotations
+
+import io
+import random
+import socket
+import threading
+import types
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import botocore.endpoint
+import pytest
+
+from recvault.errors import Interrupted
+from recvault.stopping import Pulse, Stop
+from recvault.store import S3Store, StoreFacts
+from recvault.store.body import DrainedBody, DrainOver
+from recvault.store.parts import Part
+from recvault.store.s3 import make_client
+from store.places import PART, Place, make_put
+
+BODY = random.Random(3).randbytes(2 * PART + 99)
+HUGE = 64 * 1024**2  # more than the sockets' buffers hold
+KEY = "recordings/RE1.wav"
+FACTS = StoreFacts(sha256=True, conditional=True)
+
+
+@pytest.fixture
+def store_of() -> Iterator[Callable[..., S3Store]]:
+    """Makes stores with a client of their own, as in a process: a stop is the client's, too."""
+    clients = []
+
+    def make(url: str, bucket: str, **options: Any) -> S3Store:
+        clients.append(make_client(region="us-east-1", endpoint_url=url, addressing_style="path", pool=8))
+        return S3Store(clients[-1], bucket, facts=FACTS, **options)
+
+    yield make
+    for each in clients:
+        each.close()
+
+
+@dataclass
+class SlowStore:
+    """Takes one put: slowly until a drain is over, all at once from then on. What it says would come after the body."""
+
+    stop: Stop
+    port: int = 0
+    began: threading.Event = field(default_factory=threading.Event)
+    puts: int = 0
+    taken: int = 0
+
+    def serve(self, listener: socket.socket) -> None:
+        while True:
+            try:
+                taken, _ = listener.accept()
+            except OSError:
+                return
+            with taken:
+                self._take(taken)
+
+    def _take(self, taken: socket.socket) -> None:
+        head = taken.recv(1 << 16)
+        self.puts += head.startswith(b"PUT")
+        taken.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+        while self.taken < HUGE:
+            chunk = taken.recv(1 << 16)
+            if not chunk:
+                return
+            self.taken += len(chunk)
+            self.began.set()
+            self.stop.enforced.wait(0.02)
+        taken.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+
+
+@contextmanager
+def slow_store(stop: Stop) -> Iterator[SlowStore]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = SlowStore(stop, listener.getsockname()[1])
+        thread = threading.Thread(target=server.serve, args=(listener,))
+        thread.start()
+        try:
+            yield server
+        finally:
+            stop.enforced.set()
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join(10)
+    assert not thread.is_alive()
+
+
+def test_a_large_put_ends_with_the_drain(store_of: Callable[..., S3Store]) -> None:
+    """Once the drain is over the body is sent no further, and not sent again; the connection is closed."""
+    stop = Stop()
+    with slow_store(stop) as server:
+        store = store_of(f"http://127.0.0.1:{server.port}", "bucket", stop=stop)
+        ended = threading.Thread(target=lambda: server.began.wait(20) and stop.enforced.set())
+        ended.start()
+        with pytest.raises(Interrupted, match=r"s3://bucket/recordings/RE1\.wav was not written: the drain took too"):
+            store.put(make_put(KEY, bytes(HUGE)))
+        ended.join()
+    assert server.puts == 1
+    assert 0 < server.taken < HUGE
+
+
+class Trip(io.BytesIO):
+    """A file that ends the drain as soon as a condition holds while it is read."""
+
+    def __init__(self, body: bytes, stop: Stop, when: Callable[[int], bool]) -> None:
+        super().__init__(body)
+        self._stop, self._when = stop, when
+
+    def read(self, size: int | None = -1) -> bytes:
+        if self._when(self.tell()):
+            self._stop.enforced.set()
+        return super().read(size)
+
+
+def test_an_upload_in_parts_is_aborted(aws: Place, store_of: Callable[..., S3Store]) -> None:
+    """Parts that were sent before the drain was over do not stay; the client works on, and a later pass writes all."""
+    bucket, stop = aws.strict, Stop()
+    assert bucket is not None
+    store = store_of(aws.url, aws.bucket, single_put_most=PART, part_least=PART, stop=stop)
+    bucket.clear_counts()
+    body = Trip(BODY, stop, lambda at: bucket.counts["PART"] == 1 and at > PART)
+    with pytest.raises(Interrupted):
+        store.put(replace(make_put(KEY, BODY), body=body))
+    assert (bucket.counts["PART"], bucket.counts["ABORT"], bucket.counts["COMPLETE"]) == (1, 1, 0)
+    assert (bucket.uploads, KEY in bucket.objects) == ({}, False)
+    stop.enforced.clear()
+    assert store.put(make_put(KEY, BODY)) is True
+    assert bucket.body(KEY) == BODY
+
+
+@pytest.mark.parametrize("in_parts", [False, True])
+def test_a_try_that_fails_is_made_again_whole(
+    aws: Place, store_of: Callable[..., S3Store], waits: list[float], in_parts: bool
+) -> None:
+    """With a stop that nobody asked for, a put is what it was: a broken try is rewound and sent again."""
+    bucket = aws.strict
+    assert bucket is not None
+    store = store_of(aws.url, aws.bucket, single_put_most=PART if in_parts else 4 * PART, part_least=PART, stop=Stop())
+    plan = bucket.faults.plan("reset_before", "PART" if in_parts else "PUT", KEY)
+    assert store.put(make_put(KEY, BODY)) is True
+    assert (bucket.body(KEY) == BODY, plan.fired, len(waits)) == (True, 1, 1)
+    assert store.put(make_put(KEY, BODY)) is False
+
+
+@pytest.mark.parametrize("op", ["large", "small", "head"])
+def test_no_try_is_made_after_the_drain(
+    aws: Place, store_of: Callable[..., S3Store], monkeypatch: pytest.MonkeyPatch, op: str
+) -> None:
+    """A drain that is over while botocore waits to try again ends the request there, whatever it is."""
+    bucket, stop = aws.strict, Stop()
+    assert bucket is not None
+    store = store_of(aws.url, aws.bucket, stop=stop)
+    bucket.clear_counts()
+    bucket.faults.plan("error", match=KEY, times=9)
+    monkeypatch.setattr(botocore.endpoint, "time", types.SimpleNamespace(sleep=lambda _: stop.enforced.set()))
+    with pytest.raises(Interrupted):
+        store.head(KEY) if op == "head" else store.put(make_put(KEY, BODY if op == "large" else b"{}"))
+    assert dict(bucket.counts) == {"HEAD" if op == "head" else "PUT": 1}
+
+
+def test_an_abort_is_tried_once(aws: Place, store_of: Callable[..., S3Store], waits: list[float]) -> None:
+    """A store that cannot abort either does not hold up the end; a later pass aborts what is left."""
+    bucket, stop = aws.strict, Stop()
+    assert bucket is not None
+    store = store_of(aws.url, aws.bucket, single_put_most=PART, part_least=PART, stop=stop)
+    bucket.clear_counts()
+    bucket.faults.plan("error", "ABORT", KEY, times=9)
+    body = Trip(BODY, stop, lambda at: bucket.counts["PART"] == 1 and at > PART)
+    with pytest.raises(Interrupted):
+        store.put(replace(make_put(KEY, BODY), body=body))
+    assert (bucket.counts["ABORT"], len(bucket.uploads)) == (1, 1)
+
+
+def test_what_is_small_is_written_still(aws: Place, store_of: Callable[..., S3Store]) -> None:
+    """A sidecar whose media are there is written, drain or not: it takes a moment, and the work was not in vain."""
+    stop = Stop()
+    store = store_of(aws.url, aws.bucket, stop=stop)
+    stop.enforced.set()
+    assert store.put(make_put("recordings/RE1.json", b"{}")) is True
+
+
+def test_a_store_at_work_shows_signs_of_life(aws: Place, store_of: Callable[..., S3Store]) -> None:
+    """Each request is one, and each piece of a large body."""
+    now = [0.0]
+    stop = Stop(pulse=Pulse(lambda: now[0]))
+    store = store_of(aws.url, aws.bucket, stop=stop)
+    asks: tuple[Callable[[], Any], ...] = (
+        lambda: store.head(KEY),
+        lambda: store.get(KEY),
+        lambda: list(store.list("")),
+        lambda: DrainedBody(io.BytesIO(b"a"), stop).read(1),
+    )
+    with stop.pulse.working():
+        for ask in asks:
+            now[0] += 60
+            assert stop.pulse.quiet_seconds() == 60
+            ask()
+            assert stop.pulse.quiet_seconds() == 0
+
+
+def test_a_drained_body_is_a_file() -> None:
+    """Read, seek and tell agree with the file's own, over a part of a file too."""
+    plain = io.BytesIO(b"0123456789")
+    body = DrainedBody(io.BytesIO(b"0123456789"), Stop())
+    for each in (plain, body):
+        assert [each.seek(0, io.SEEK_END), each.seek(4), each.read(3), each.tell()] == [10, 4, b"456", 7]
+        assert [each.read(None), each.read(), each.tell(), each.seek(-2, io.SEEK_CUR)] == [b"789", b"", 10, 8]
+    part = Part(body, 2, 5)  # type: ignore[arg-type]
+    assert [part.read(2), part.seek(0), part.read(), part.read()] == [b"23", 0, b"23456", b""]
+
+
+def test_a_drained_body_ends() -> None:
+    """Neither a read nor the rewinding of a new try goes on, and no except Exception stands in the way."""
+    stop = Stop()
+    body = DrainedBody(io.BytesIO(b"0123456789"), stop)
+    stop.enforced.set()
+    for go_on in (body.read, lambda: body.seek(0)):
+        with pytest.raises(DrainOver):
+            go_on()
+    assert not issubclass(DrainOver, Exception)
+    assert body.tell() == 0
