@@ -1,0 +1,104 @@
+"""Is a feed well? One pure judgement, shared by `status`, /healthz, metrics and alarms.
+
+A watermark's lag plays no part in it: an empty scan leaves the watermark, so a quiet account lags although all is well.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+
+from recvault.ledger import FeedStatus
+from recvault.words import span, when
+
+
+class Condition(enum.StrEnum):
+    """How a feed does, best first. Stale is an alarm; failing and slow want a look."""
+
+    OK = "ok"  # with words only for an account that was closed
+    NEW = "new"  # nothing was listed yet
+    SLOW = "slow"  # a scan takes longer than the time between two polls
+    FAILING = "failing"  # the last scan failed
+    STALE = "stale"  # too long without a whole scan, or without an archived recording although some wait
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """A feed's condition, and for all but ok what an operator should know of it."""
+
+    condition: Condition
+    words: str = ""
+
+
+def judge(
+    feed: FeedStatus, *, now: datetime, watched_since: datetime | None, poll_every: timedelta, stale_after: timedelta
+) -> Health:
+    """The worst that can be said of a feed. `watched_since` is when the daemon began to watch; None: not known."""
+    unscanned = None if feed.closed_at else _unscanned(feed, now, watched_since, stale_after)
+    stale = [unscanned, _unarchived(feed, now, watched_since, stale_after)]
+    if any(stale):
+        said = [*stale, feed.error and f"the last scan failed: {feed.error}"]
+        return Health(Condition.STALE, "; ".join(words for words in said if words))
+    if feed.closed_at:
+        return Health(
+            Condition.OK, f"no active account since {when(feed.closed_at)}: polled no more, its archive stays"
+        )
+    if feed.error:
+        return Health(Condition.FAILING, _failing(feed))
+    if slow := _slow(feed, now, poll_every):
+        return Health(Condition.SLOW, slow)
+    if feed.watermark is None and not any(asdict(feed.standing).values()):
+        scanned = feed.last_success_at is not None
+        return Health(Condition.NEW, "scanned, but nothing was listed yet" if scanned else "not scanned yet")
+    return Health(Condition.OK)
+
+
+def _unscanned(feed: FeedStatus, now: datetime, watched_since: datetime | None, stale_after: timedelta) -> str | None:
+    """What is stale about its scans."""
+    since = feed.last_success_at or watched_since
+    if since is None or now - since < stale_after:
+        return None
+    last = f"the last one ended {when(since)}" if feed.last_success_at else f"none since the watch began {when(since)}"
+    words = f"no whole scan for {_length(now - since)}: {last}"
+    if feed.scan_started_at is None:
+        return words
+    return f"{words}; one has been running for {_length(now - feed.scan_started_at)}"
+
+
+def _unarchived(feed: FeedStatus, now: datetime, watched_since: datetime | None, stale_after: timedelta) -> str | None:
+    """What is stale about its transfers: recordings could be archived, and none is."""
+    if feed.waiting_since is None or now - feed.waiting_since < stale_after:
+        return None
+    since = feed.last_archived_at or watched_since or feed.waiting_since
+    if now - since < stale_after:
+        return None
+    last = f"the last one was {when(since)}" if feed.last_archived_at else f"none since {when(since)}"
+    return (
+        f"nothing was archived for {_length(now - since)}: {last}, although recordings wait since "
+        f"{when(feed.waiting_since)}; `recvault failures` says why"
+    )
+
+
+def _failing(feed: FeedStatus) -> str:
+    at = f" at {when(feed.error_at)}" if feed.error_at else ""
+    whole = f"since {when(feed.last_success_at)}" if feed.last_success_at else "so far"
+    return f"the last scan failed{at}, no whole one {whole}: {feed.error}"
+
+
+def _slow(feed: FeedStatus, now: datetime, poll_every: timedelta) -> str | None:
+    running = now - feed.scan_started_at if feed.scan_started_at else timedelta()
+    if running > poll_every:
+        words = f"a scan has been running for {_length(running)}"
+    elif feed.scan_seconds is not None and feed.scan_seconds > poll_every.total_seconds():
+        words = f"the last scan took {span(feed.scan_seconds)}"
+    else:
+        return None
+    words += f", longer than poll_every, {_length(poll_every)}"
+    if feed.last_success_at is None:
+        return f"{words}: a first scan lists all history, later ones what is new"
+    return f"{words}: set a longer poll_every, raise requests_per_second, or ask the provider for a higher limit"
+
+
+def _length(time: timedelta) -> str:
+    return span(time.total_seconds())

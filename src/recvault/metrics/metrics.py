@@ -1,0 +1,168 @@
+"""What is counted as it happens, and what a scrape shows."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from pathlib import Path
+
+import prometheus_client
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from recvault import __version__
+from recvault.errors import ConfigError
+from recvault.health import Health
+from recvault.ledger import FeedStatus
+from recvault.meter import LineFacts
+from recvault.metrics.catalogue import FEED, HELP
+from recvault.metrics.standing import StandingCollector, feed_families, line_families
+from recvault.models import State
+
+SUCCESS, OTHER = "success", "other"
+_MOST_VALUES = 100  # of one label, whatever plug-ins think of
+_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14400)
+
+
+class Metrics:
+    """Make one a process. Thread-safe."""
+
+    def __init__(self) -> None:
+        # Else each counter has a second series, which only OpenMetrics knows what to do with.
+        prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
+        self._registry, self._process = CollectorRegistry(), CollectorRegistry()
+        for collector in (
+            prometheus_client.ProcessCollector,
+            prometheus_client.PlatformCollector,
+            prometheus_client.GCCollector,
+        ):
+            collector(registry=self._process)
+        self._standing = StandingCollector()
+        self._registry.register(self._standing)
+        self._bounds = _Bounds()
+        self._lateness: dict[str, float] = {}
+        self._lock = threading.Lock()
+        self._polls = self._counter("recvault_polls_total", *FEED, "result")
+        self._poll_seconds = self._histogram("recvault_poll_duration_seconds")
+        self._skipped = self._counter("recvault_polls_skipped_total", "source")
+        self._attempts = self._counter("recvault_attempts_total", "source", "state")
+        self._failures = self._counter("recvault_failures_total", "source", "reason")
+        self._archived = self._counter("recvault_archived_recordings_total", "source")
+        self._bytes = self._counter("recvault_archived_bytes_total", "source")
+        self._transfer_seconds = self._histogram("recvault_transfer_duration_seconds")
+        self._job_errors = self._counter("recvault_job_errors_total", "job")
+        self._pings_failed = self._counter("recvault_pings_failed_total")
+        self._missed = self._counter("recvault_reconcile_missed_recordings_total", "source")
+        self._latest = self._gauge("recvault_reconcile_lateness_max_seconds", "source")
+        self._gauge("recvault_build_info", "version").labels(__version__).set(1)
+
+    # -- pushed --------------------------------------------------------------------------------------------------------
+
+    def expect(self, sources: Iterable[str]) -> None:
+        """Show these sources' counters at 0: Prometheus sees no first step of a series that begins at 1."""
+        for source in sources:
+            for counter in (self._skipped, self._archived, self._bytes, self._missed):
+                counter.labels(source)
+
+    def polled(self, source: str, account_id: str, seconds: float, error: str | None) -> None:
+        """A scan of an account's list ended; `error` is the kind of what ended it, None for success."""
+        self._polls.labels(source, account_id, self._bounds("result", error or SUCCESS)).inc()
+        self._poll_seconds.labels(source).observe(seconds)
+
+    def poll_skipped(self, source: str) -> None:
+        """A poll was due while the one before still ran."""
+        self._skipped.labels(source).inc()
+
+    def settled(self, source: str, state: str, reason: str | None, bytes: int) -> None:
+        """An attempt's outcome is written down."""
+        self._attempts.labels(source, state).inc()
+        if state == State.ARCHIVED:
+            self._archived.labels(source).inc()
+            self._bytes.labels(source).inc(bytes)
+        elif state in (State.FAILING, State.DEAD):
+            self._failures.labels(source, self._bounds("reason", reason or OTHER)).inc()
+
+    def transferred(self, source: str, seconds: float) -> None:
+        """An attempt ended after so long."""
+        self._transfer_seconds.labels(source).observe(seconds)
+
+    def job_failed(self, job: str) -> None:
+        """A scheduled job raised what nobody expects."""
+        self._job_errors.labels(self._bounds("job", job)).inc()
+
+    def missed(self, source: str, recordings: int, lateness_seconds: float) -> None:
+        """A reconcile found so many recordings that polls had missed, the latest of them so late."""
+        self._missed.labels(source).inc(recordings)
+        with self._lock:
+            self._lateness[source] = max(self._lateness.get(source, 0.0), lateness_seconds)
+            self._latest.labels(source).set(self._lateness[source])
+
+    def ping_failed(self) -> None:
+        """ping_url could not be told."""
+        self._pings_failed.inc()
+
+    def reloaded(self, ok: bool, now: datetime) -> None:
+        """The configuration was read, at the start or anew."""
+        self._standing.reload_ok = ok
+        if ok:
+            self._standing.read_at = now
+
+    # -- asked at each scrape ------------------------------------------------------------------------------------------
+
+    def observe_feeds(
+        self, judged: Callable[[], Iterable[tuple[FeedStatus, Health]]], clock: Callable[[], datetime]
+    ) -> None:
+        """Ask for feeds here from now on."""
+        self._standing.feeds = lambda: feed_families(judged(), clock())
+
+    def observe_lines(self, lines: Callable[[], Iterable[LineFacts]]) -> None:
+        """Ask for the providers' answers here from now on."""
+        self._standing.lines = lambda: line_families(lines())
+
+    # -- shown ---------------------------------------------------------------------------------------------------------
+
+    def text(self) -> bytes:
+        """A scrape, of CONTENT_TYPE; the process's own metrics too."""
+        return prometheus_client.generate_latest(self._registry) + prometheus_client.generate_latest(self._process)
+
+    def write_textfile(self, path: Path) -> None:
+        """Replace a file of node_exporter's textfile collector. ConfigError where that cannot be.
+
+        The process's own metrics stay out: node_exporter has its own by those names, and would refuse the file.
+        """
+        if path.suffix != ".prom":
+            raise ConfigError(
+                f"the metrics' file {path} does not end in .prom", "name it so: node_exporter reads no other"
+            )
+        try:
+            prometheus_client.write_to_textfile(str(path), self._registry)
+        except OSError as error:
+            raise ConfigError(
+                f"the metrics cannot be written to {path}: {error.strerror}",
+                "make its directory, with room and the right to create files there, or name another file",
+            ) from error
+
+    def _counter(self, name: str, *labels: str) -> Counter:
+        return Counter(name, HELP[name], labels, registry=self._registry)
+
+    def _gauge(self, name: str, *labels: str) -> Gauge:
+        return Gauge(name, HELP[name], labels, registry=self._registry)
+
+    def _histogram(self, name: str) -> Histogram:
+        return Histogram(name, HELP[name], ["source"], registry=self._registry, buckets=_BUCKETS)
+
+
+class _Bounds:
+    """Keeps each label's values few: each one is a series for ever."""
+
+    def __init__(self) -> None:
+        self._met: dict[str, set[str]] = {}
+        self._lock = threading.Lock()
+
+    def __call__(self, label: str, value: str) -> str:
+        """The value, or `other` where the label has too many already."""
+        with self._lock:
+            met = self._met.setdefault(label, set())
+            if len(met) < _MOST_VALUES:
+                met.add(value)
+            return value if value in met else OTHER

@@ -1,0 +1,113 @@
+"""How feeds and providers stand, asked for anew at each scrape."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from recvault.health import Condition, Health
+from recvault.ledger import FeedStatus, Standing
+from recvault.meter import LineFacts
+from recvault.metrics.catalogue import FEED_GAUGES, HELP
+from recvault.models import ACCOUNT
+from recvault.observe import get_logger
+
+log = get_logger("recvault.metrics")
+
+_NEVER = datetime.min.replace(tzinfo=UTC)
+_WORST_LAST = tuple(Condition)
+_REQUESTS = "recvault_api_requests_total"
+_CONCURRENCY, _CONCURRENCY_MAX = "recvault_api_concurrency", "recvault_api_concurrency_max"
+
+
+class StandingCollector(Collector):
+    """How things stand, asked for anew at each scrape."""
+
+    def __init__(self) -> None:
+        self.feeds: Callable[[], Iterable[GaugeMetricFamily]] = lambda: feed_families((), _NEVER)
+        self.lines: Callable[[], Iterable[CounterMetricFamily | GaugeMetricFamily]] = lambda: line_families(())
+        self.reload_ok: bool | None = None
+        self.read_at: datetime | None = None
+
+    def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
+        """Every family that can be had; and whether any could not."""
+        broken = 0
+        for part, ask in (("feeds", self.feeds), ("lines", self.lines)):
+            try:
+                yield from ask()
+            except Exception as error:  # noqa: BLE001 - whatever fails here must not cost the rest of the scrape
+                broken = 1
+                log.warning("metrics.scrape_failed", part=part, error=str(error), kind=type(error).__name__)
+        yield _gauge("recvault_scrape_error", broken)
+        yield _gauge("recvault_config_last_reload_successful", self.reload_ok)
+        read_at = self.read_at.timestamp() if self.read_at else None
+        yield _gauge("recvault_config_last_reload_success_timestamp_seconds", read_at)
+
+
+def _gauge(name: str, value: float | None) -> GaugeMetricFamily:
+    """A gauge without labels; without a value, too, where there is none yet."""
+    return GaugeMetricFamily(name, HELP[name], value=None if value is None else float(value))
+
+
+def feed_families(judged: Iterable[tuple[FeedStatus, Health]], now: datetime) -> Iterable[GaugeMetricFamily]:
+    """The gauges of every account, from its own list; its condition is the worst of all its lists.
+
+    One sample an account: a series shown twice would cost Prometheus the whole scrape.
+    """
+    families = {name: GaugeMetricFamily(name, HELP[name], labels=labels) for name, labels in FEED_GAUGES.items()}
+    accounts: dict[tuple[str, str], tuple[FeedStatus, Condition]] = {}
+    for feed, health in judged:
+        key = (feed.feed.source, feed.feed.account_id)
+        shown, condition = accounts.get(key, (feed, health.condition))
+        own = feed if feed.feed.list == str(ACCOUNT) else shown
+        accounts[key] = own, max(condition, health.condition, key=_WORST_LAST.index)
+    for key, (feed, condition) in accounts.items():
+        for name, labels, value in _measures(feed, condition, now):
+            families[name].add_metric([*key, *labels], value)
+    return families.values()
+
+
+def _measures(feed: FeedStatus, condition: Condition, now: datetime) -> Iterator[tuple[str, Sequence[str], float]]:
+    """A feed's gauges; a moment that has not been is left out."""
+    moments = {
+        "recvault_last_success_timestamp_seconds": feed.last_success_at,
+        "recvault_watermark_timestamp_seconds": feed.watermark,
+        "recvault_last_archived_timestamp_seconds": feed.last_archived_at,
+        "recvault_next_attempt_timestamp_seconds": feed.next_attempt_at,
+    }
+    yield from ((name, (), moment.timestamp()) for name, moment in moments.items() if moment)
+    if feed.watermark:
+        yield "recvault_watermark_lag_seconds", (), _age(feed.watermark, now)
+    yield "recvault_oldest_pending_age_seconds", (), _age(feed.oldest_pending_at, now)
+    yield "recvault_oldest_waiting_age_seconds", (), _age(feed.waiting_since, now)
+    for state, count in _counts(feed.standing).items():
+        yield "recvault_recordings", (state,), count
+    for each in Condition:
+        yield "recvault_source_condition", (each.value,), each is condition
+    yield "recvault_source_stale", (), condition is Condition.STALE
+
+
+def _counts(standing: Standing) -> dict[str, int]:
+    """Each recording counted once: the ledger's pending includes the failing ones."""
+    counts = {name: int(getattr(standing, name)) for name in Standing.__dataclass_fields__}
+    return counts | {"pending": standing.pending - standing.failing}
+
+
+def _age(moment: datetime | None, now: datetime) -> float:
+    return max(0.0, (now - moment).total_seconds()) if moment else 0.0
+
+
+def line_families(lines: Iterable[LineFacts]) -> Iterable[CounterMetricFamily | GaugeMetricFamily]:
+    """How each source's provider is asked."""
+    requests = CounterMetricFamily(_REQUESTS, HELP[_REQUESTS], labels=["source", "status"])
+    now = GaugeMetricFamily(_CONCURRENCY, HELP[_CONCURRENCY], labels=["source"])
+    most = GaugeMetricFamily(_CONCURRENCY_MAX, HELP[_CONCURRENCY_MAX], labels=["source"])
+    for line in {line.source: line for line in lines}.values():
+        for status, count in line.answers.items():
+            requests.add_metric([line.source, status], count)
+        now.add_metric([line.source], line.concurrency)
+        most.add_metric([line.source], line.max_concurrency)
+    return (requests, now, most)

@@ -1,0 +1,212 @@
+"""One judgement of a feed: the worst that can be said, in words that an operator can act on."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from recvault.health import Condition, Health, judge
+from recvault.ledger import Feed, FeedStatus, Standing
+from recvault.words import span, when
+
+NOW = datetime(2026, 11, 2, 12, 0, tzinfo=UTC)
+MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+
+
+def a_feed(**values: Any) -> FeedStatus:
+    """A feed that is well: scanned a minute ago, with recordings archived."""
+    well = {
+        "watermark": NOW - 26 * HOUR,
+        "last_success_at": NOW - MINUTE,
+        "scan_seconds": 2.0,
+        "standing": Standing(archived=7),
+        "last_archived_at": NOW - MINUTE,
+    }
+    return FeedStatus(feed=Feed("main", "twilio", "AC1"), **(well | values))
+
+
+def judged(watched_since: datetime | None = None, **values: Any) -> Health:
+    return judge(a_feed(**values), now=NOW, watched_since=watched_since, poll_every=5 * MINUTE, stale_after=24 * HOUR)
+
+
+def test_ok_says_nothing() -> None:
+    """A feed that is well needs no words."""
+    assert judged() == Health(Condition.OK, "")
+
+
+def test_lag_is_no_trouble() -> None:
+    """An account that was quiet for a year lags by a year, and is well."""
+    assert judged(watermark=NOW - 365 * DAY, last_archived_at=NOW - 365 * DAY) == Health(Condition.OK)
+
+
+@pytest.mark.parametrize(
+    ("last_success", "watched", "expected"),
+    [
+        pytest.param(24 * HOUR, HOUR, "stale", id="the last success counts, not the watch"),
+        pytest.param(24 * HOUR - MINUTE, 99 * DAY, "ok", id="just in time"),
+        pytest.param(None, 24 * HOUR, "stale", id="never a success since the watch began"),
+        pytest.param(None, 23 * HOUR, "ok", id="watched for less"),
+        pytest.param(None, None, "ok", id="nobody knows since when"),
+    ],
+)
+def test_stale_without_a_whole_scan(last_success: timedelta | None, watched: timedelta | None, expected: str) -> None:
+    """Stale from stale_after on, counted from the last whole scan, else from when the watch began."""
+    health = judged(
+        watched_since=None if watched is None else NOW - watched,
+        last_success_at=None if last_success is None else NOW - last_success,
+    )
+    assert health.condition == expected
+
+
+@pytest.mark.parametrize(
+    ("waiting", "archived", "watched", "expected"),
+    [
+        pytest.param(24 * HOUR, 24 * HOUR, HOUR, "stale", id="recordings wait and none is archived"),
+        pytest.param(None, 24 * HOUR, DAY, "ok", id="nothing waits"),
+        pytest.param(23 * HOUR, 9 * DAY, 9 * DAY, "ok", id="what waits came today"),
+        pytest.param(9 * DAY, HOUR, 9 * DAY, "ok", id="others are archived meanwhile"),
+        pytest.param(9 * DAY, None, 24 * HOUR, "stale", id="never one since the watch began"),
+        pytest.param(9 * DAY, None, 23 * HOUR, "ok", id="watched for less"),
+        pytest.param(24 * HOUR, None, None, "stale", id="counted from the waiting itself"),
+    ],
+)
+def test_stale_without_an_archived_recording(
+    waiting: timedelta | None, archived: timedelta | None, watched: timedelta | None, expected: str
+) -> None:
+    """Stale, too, where scans go well but what could be archived is not."""
+    waiting_since, last_archived_at, watched_since = (
+        None if age is None else NOW - age for age in (waiting, archived, watched)
+    )
+    health = judged(watched_since=watched_since, waiting_since=waiting_since, last_archived_at=last_archived_at)
+    assert health.condition == expected
+
+
+def test_stale_says_which_since_when_and_why() -> None:
+    """The words name both ways of being stale, a scan that runs, and the error of the last one."""
+    health = judged(
+        last_success_at=NOW - 26 * HOUR,
+        scan_started_at=NOW - 3 * HOUR,
+        waiting_since=NOW - 3 * DAY,
+        last_archived_at=NOW - 2 * DAY,
+        error="api.twilio.com refuses the credentials (check the source's credentials)",
+        error_at=NOW - HOUR,
+    )
+    assert health.words == (
+        "no whole scan for 1 d 2 h: the last one ended 2026-11-01 10:00 UTC; one has been running for 3 h; "
+        "nothing was archived for 2 d: the last one was 2026-10-31 12:00 UTC, although recordings wait since "
+        "2026-10-30 12:00 UTC; `recvault failures` says why; "
+        "the last scan failed: api.twilio.com refuses the credentials (check the source's credentials)"
+    )
+
+
+def test_stale_that_never_was_well() -> None:
+    """Where there never was a success, the words say since when one was waited for."""
+    health = judged(
+        watched_since=NOW - 25 * HOUR, last_success_at=None, waiting_since=NOW - 25 * HOUR, last_archived_at=None
+    )
+    assert health.words == (
+        "no whole scan for 1 d 1 h: none since the watch began 2026-11-01 11:00 UTC; nothing was archived for 1 d 1 h: "
+        "none since 2026-11-01 11:00 UTC, although recordings wait since 2026-11-01 11:00 UTC; "
+        "`recvault failures` says why"
+    )
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        pytest.param(
+            {"error_at": NOW - MINUTE, "last_success_at": NOW - HOUR},
+            "the last scan failed at 2026-11-02 11:59 UTC, no whole one since 2026-11-02 11:00 UTC: no answer (wait)",
+            id="after a success",
+        ),
+        pytest.param(
+            {"last_success_at": None},
+            "the last scan failed, no whole one so far: no answer (wait)",
+            id="never a success",
+        ),
+        pytest.param(
+            {"error_at": NOW, "scan_started_at": NOW - HOUR, "scan_seconds": 3600.0},
+            "the last scan failed at 2026-11-02 12:00 UTC, no whole one since 2026-11-02 11:59 UTC: no answer (wait)",
+            id="worse than slow",
+        ),
+    ],
+)
+def test_failing(values: dict[str, Any], words: str) -> None:
+    """A failed scan is told with its error, which says what to do, and since when there is no whole one."""
+    assert judged(error="no answer (wait)", **values) == Health(Condition.FAILING, words)
+
+
+ADVICE = "set a longer poll_every, raise requests_per_second, or ask the provider for a higher limit"
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        pytest.param(
+            {"scan_started_at": NOW - 9 * MINUTE},
+            f"a scan has been running for 9 min, longer than poll_every, 5 min: {ADVICE}",
+            id="running",
+        ),
+        pytest.param(
+            {"scan_seconds": 425.0},
+            f"the last scan took 7 min 5 s, longer than poll_every, 5 min: {ADVICE}",
+            id="the last one",
+        ),
+        pytest.param(
+            {"scan_started_at": NOW - 2 * HOUR, "last_success_at": None, "watermark": None, "standing": Standing()},
+            "a scan has been running for 2 h, longer than poll_every, 5 min: a first scan lists all history, "
+            "later ones what is new",
+            id="the first",
+        ),
+    ],
+)
+def test_slow(values: dict[str, Any], words: str) -> None:
+    """A scan that takes longer than the time between polls is told with both lengths and what to do."""
+    assert judged(**values) == Health(Condition.SLOW, words)
+
+
+@pytest.mark.parametrize("values", [{"scan_seconds": 300.0}, {"scan_started_at": NOW - 5 * MINUTE}], ids=str)
+def test_as_long_as_the_interval_is_not_slow(values: dict[str, Any]) -> None:
+    """A scan that just fits between two polls is well."""
+    assert judged(**values) == Health(Condition.OK)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        pytest.param({"last_success_at": None}, Health(Condition.NEW, "not scanned yet"), id="never scanned"),
+        pytest.param({}, Health(Condition.NEW, "scanned, but nothing was listed yet"), id="an empty account"),
+        pytest.param({"standing": Standing(quarantined=1)}, Health(Condition.OK), id="a row was listed"),
+        pytest.param({"watermark": NOW}, Health(Condition.OK), id="a scan met rows before start_from"),
+        pytest.param({"error": "x", "last_success_at": None}, None, id="failing is worse"),
+    ],
+)
+def test_new(values: dict[str, Any], expected: Health | None) -> None:
+    """A feed is new until its list has shown anything."""
+    health = judged(**({"watermark": None, "standing": Standing(), "scan_seconds": None} | values))
+    assert health == (expected or Health(Condition.FAILING, "the last scan failed, no whole one so far: x"))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [(None, "-"), (0.4, "0 s"), (-5, "0 s"), (185, "3 min 5 s"), (93600, "1 d 2 h"), (86400 + 300, "1 d 5 min")],
+)
+def test_lengths_of_time(seconds: float | None, expected: str) -> None:
+    """Two units at most."""
+    assert span(seconds) == expected
+
+
+def test_moments_are_utc() -> None:
+    """A moment of another zone is written as UTC."""
+    assert when(datetime.fromisoformat("2026-11-02T01:30:00+02:00")) == "2026-11-01 23:30 UTC"
+
+
+def test_a_closed_account_is_not_stale() -> None:
+    """Nobody polls it, on purpose: no alarm for that, and words that say so; what waits of it is still an alarm."""
+    closed = {"closed_at": NOW - timedelta(days=9), "last_success_at": NOW - timedelta(days=9)}
+    assert judged(**closed).condition is Condition.OK
+    assert "no active account since" in judged(**closed).words
+    waiting = {"waiting_since": NOW - timedelta(days=9), "last_archived_at": NOW - timedelta(days=9)}
+    assert judged(**closed, **waiting).condition is Condition.STALE

@@ -1,0 +1,310 @@
+"""A scrape shows what an operator alarms on, and goes on where something cannot be asked."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from recvault import __version__
+from recvault.errors import ConfigError, LedgerLocked
+from recvault.health import Condition, Health
+from recvault.ledger import Feed, FeedStatus, Standing
+from recvault.meter import LineFacts
+from recvault.metrics import CONTENT_TYPE, NAMES, Metrics
+
+NOW = datetime(2026, 11, 2, 12, 0, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+FEED = FeedStatus(
+    feed=Feed("main", "twilio", "AC1"),
+    watermark=NOW - 26 * HOUR,
+    last_success_at=NOW - HOUR,
+    standing=Standing(pending=5, failing=2, not_ready=1, archived=7, gone=3, external=4, dead=6, quarantined=8),
+    oldest_pending_at=NOW - 3 * HOUR,
+    waiting_since=NOW - 2 * HOUR,
+    last_archived_at=NOW - 4 * HOUR,
+    next_attempt_at=NOW + HOUR,
+)
+AC1 = {"source": "main", "account_id": "AC1"}
+LINE = LineFacts(source="main", answers={"200": 41, "error": 1}, concurrency=16, max_concurrency=32)
+
+
+def a_metrics(*judged: tuple[FeedStatus, Health], lines: Iterable[LineFacts] = ()) -> Metrics:
+    metrics = Metrics()
+    metrics.observe_feeds(lambda: judged, lambda: NOW)
+    metrics.observe_lines(lambda: lines)
+    return metrics
+
+
+def value(metrics: Metrics, name: str, **labels: str) -> float | None:
+    """A sample's value, read as Prometheus reads it."""
+    found = [
+        sample.value
+        for family in text_string_to_metric_families(metrics.text().decode())
+        for sample in family.samples
+        if sample.name == name and sample.labels == labels
+    ]
+    assert len(found) < 2, f"{name} stands twice: Prometheus refuses such a scrape"
+    return found[0] if found else None
+
+
+def families(metrics: Metrics) -> dict[str, str]:
+    """Every family of a scrape and its HELP text."""
+    return dict(re.findall(r"^# HELP (\S+) ?(.*)$", metrics.text().decode(), re.MULTILINE))
+
+
+def busy() -> Metrics:
+    """A Metrics to which everything has happened."""
+    metrics = a_metrics((FEED, Health(Condition.OK)), lines=[LINE])
+    metrics.expect(["main"])
+    metrics.polled("main", "AC1", 0.3, None)
+    metrics.poll_skipped("main")
+    metrics.settled("main", "archived", None, 100)
+    metrics.settled("main", "failing", "media.truncated", 0)
+    metrics.transferred("main", 3.0)
+    metrics.job_failed("poll")
+    metrics.missed("main", 2, 90.0)
+    metrics.ping_failed()
+    metrics.reloaded(True, NOW)
+    return metrics
+
+
+@pytest.mark.parametrize("metrics", [Metrics, busy], ids=["nothing happened", "everything happened"])
+def test_names_are_those_of_a_scrape(metrics: type[Metrics]) -> None:
+    """Alert rules may be checked against NAMES: a scrape shows each of them, and none besides but the process's own."""
+    shown = families(metrics())
+    assert {name for name in shown if not name.startswith(("process_", "python_"))} == NAMES
+    assert all(name.startswith("recvault_") for name in NAMES)
+    assert [name for name, text in shown.items() if not text.strip()] == []
+
+
+def test_names_keep_to_prometheus_conventions() -> None:
+    """Counters end in _total and nothing else does; there are no _created series."""
+    text = busy().text().decode()
+    types = dict(re.findall(r"^# TYPE (recvault_\S+) (\w+)$", text, re.MULTILINE))
+    assert {n for n in types if n.endswith("_total")} == {n for n, kind in types.items() if kind == "counter"}
+    assert "_created" not in text
+
+
+def test_the_process_is_shown() -> None:
+    """Memory, open files and collections of the process itself stand beside ours."""
+    shown = families(Metrics())
+    assert {"process_resident_memory_bytes", "process_open_fds", "python_info", "python_gc_collections_total"} <= set(
+        shown
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("recvault_last_success_timestamp_seconds", (NOW - HOUR).timestamp()),
+        ("recvault_watermark_timestamp_seconds", (NOW - 26 * HOUR).timestamp()),
+        ("recvault_watermark_lag_seconds", 26 * 3600),
+        ("recvault_last_archived_timestamp_seconds", (NOW - 4 * HOUR).timestamp()),
+        ("recvault_oldest_pending_age_seconds", 3 * 3600),
+        ("recvault_oldest_waiting_age_seconds", 2 * 3600),
+        ("recvault_next_attempt_timestamp_seconds", (NOW + HOUR).timestamp()),
+        ("recvault_source_stale", 0),
+    ],
+)
+def test_an_account_as_it_stands(name: str, expected: float) -> None:
+    """Moments and ages of an account, in seconds."""
+    assert value(a_metrics((FEED, Health(Condition.OK))), name, **AC1) == expected
+
+
+def test_what_has_not_been_is_left_out() -> None:
+    """A moment that never was is no 1970; an age of nothing is 0; a clock that runs behind gives no negative age."""
+    metrics = a_metrics((FeedStatus(feed=FEED.feed, oldest_pending_at=NOW + HOUR), Health(Condition.NEW)))
+    for name in ("last_success_timestamp", "watermark_timestamp", "watermark_lag", "next_attempt_timestamp"):
+        assert value(metrics, f"recvault_{name}_seconds", **AC1) is None
+    assert value(metrics, "recvault_oldest_pending_age_seconds", **AC1) == 0
+    assert value(metrics, "recvault_oldest_waiting_age_seconds", **AC1) == 0
+
+
+def test_each_recording_is_counted_once() -> None:
+    """The states add up: pending leaves out the failing ones, which the ledger's own count includes."""
+    metrics = a_metrics((FEED, Health(Condition.OK)))
+    states = ("pending", "failing", "not_ready", "archived", "gone", "external", "dead", "quarantined")
+    counts = {state: value(metrics, "recvault_recordings", state=state, **AC1) for state in states}
+    assert list(counts.values()) == [3, 2, 1, 7, 3, 4, 6, 8]
+
+
+@pytest.mark.parametrize("condition", list(Condition))
+def test_a_condition_is_one_of_a_set(condition: Condition) -> None:
+    """Of all conditions one is 1, and stale has a gauge of its own."""
+    metrics = a_metrics((FEED, Health(condition, "words")))
+    shown = {each: value(metrics, "recvault_source_condition", condition=each, **AC1) for each in Condition}
+    assert shown == {each: float(each is condition) for each in Condition}
+    assert value(metrics, "recvault_source_stale", **AC1) == float(condition is Condition.STALE)
+
+
+@pytest.mark.parametrize("order", [1, -1], ids=["own list first", "own list last"])
+def test_several_lists_of_an_account_are_one_series(order: int) -> None:
+    """Gauges tell of the account's own list, its condition is the worst of all; nothing stands twice."""
+    other = replace(FEED, feed=replace(FEED.feed, list="reconcile"), last_success_at=NOW - 9 * HOUR)
+    metrics = a_metrics(*[(FEED, Health(Condition.SLOW)), (other, Health(Condition.STALE))][::order])
+    own = value(metrics, "recvault_last_success_timestamp_seconds", **AC1)
+    assert own == (NOW - HOUR).timestamp()
+    assert value(metrics, "recvault_source_condition", condition="stale", **AC1) == 1
+    assert value(metrics, "recvault_source_condition", condition="slow", **AC1) == 0
+
+
+def test_a_provider_as_it_is_asked() -> None:
+    """Requests by status, and how many may run at once."""
+    metrics = a_metrics(lines=[LINE])
+    assert value(metrics, "recvault_api_requests_total", source="main", status="200") == 41
+    assert value(metrics, "recvault_api_requests_total", source="main", status="error") == 1
+    assert value(metrics, "recvault_api_concurrency", source="main") == 16
+    assert value(metrics, "recvault_api_concurrency_max", source="main") == 32
+
+
+def test_observing_anew_replaces() -> None:
+    """After a reload a source that is gone is shown no longer, and none is shown twice."""
+    metrics = a_metrics((FEED, Health(Condition.OK)), lines=[LINE])
+    metrics.observe_feeds(list, lambda: NOW)
+    metrics.observe_lines(lambda: [replace(LINE, source="new")])
+    assert value(metrics, "recvault_source_stale", **AC1) is None
+    assert value(metrics, "recvault_api_concurrency", source="main") is None
+    assert value(metrics, "recvault_api_concurrency", source="new") == 16
+
+
+def locked() -> Iterable[tuple[FeedStatus, Health]]:
+    yield FEED, Health(Condition.OK)
+    raise LedgerLocked("the ledger is locked by another process", "wait")
+
+
+def test_a_locked_ledger_costs_its_own_metrics_only(caplog: pytest.LogCaptureFixture) -> None:
+    """What cannot be asked is missing as a whole, is told and logged; the rest of the scrape is there."""
+    metrics = a_metrics(lines=[LINE])
+    assert value(metrics, "recvault_scrape_error") == 0
+    metrics.observe_feeds(locked, lambda: NOW)
+    metrics.ping_failed()
+    assert value(metrics, "recvault_scrape_error") == 1
+    assert value(metrics, "recvault_source_stale", **AC1) is None
+    assert value(metrics, "recvault_api_concurrency", source="main") == 16
+    assert value(metrics, "recvault_pings_failed_total") == 1
+    assert "metrics.scrape_failed" in caplog.text
+    metrics.observe_feeds(lambda: [(FEED, Health(Condition.OK))], lambda: NOW)
+    assert value(metrics, "recvault_scrape_error") == 0
+
+
+def test_polls_by_result() -> None:
+    """Each poll counts once, by success or by the error's name, and its length goes into one histogram."""
+    metrics = Metrics()
+    for error in (None, None, "CredentialsRefused"):
+        metrics.polled("main", "AC1", 90.0, error)
+    assert value(metrics, "recvault_polls_total", result="success", **AC1) == 2
+    assert value(metrics, "recvault_polls_total", result="CredentialsRefused", **AC1) == 1
+    assert value(metrics, "recvault_poll_duration_seconds_sum", source="main") == 270
+    assert value(metrics, "recvault_poll_duration_seconds_bucket", source="main", le="60.0") == 0
+    assert value(metrics, "recvault_poll_duration_seconds_bucket", source="main", le="120.0") == 3
+
+
+def test_outcomes_of_transfers() -> None:
+    """Archived counts recordings and bytes; only what failed is a failure: what is not ready or drained is none."""
+    metrics = Metrics()
+    for state, reason, count in (
+        ("archived", None, 100),
+        ("archived", None, 20),
+        ("failing", "media.truncated", 0),
+        ("dead", "media.truncated", 0),
+        ("dead", None, 0),
+        ("not_ready", "provider.unfinished", 0),
+        ("pending", "drained", 0),
+    ):
+        metrics.settled("main", state, reason, count)
+    assert value(metrics, "recvault_archived_recordings_total", source="main") == 2
+    assert value(metrics, "recvault_archived_bytes_total", source="main") == 120
+    assert value(metrics, "recvault_failures_total", source="main", reason="media.truncated") == 2
+    assert value(metrics, "recvault_failures_total", source="main", reason="other") == 1
+    assert value(metrics, "recvault_failures_total", source="main", reason="drained") is None
+    assert value(metrics, "recvault_attempts_total", source="main", state="dead") == 2
+    assert value(metrics, "recvault_attempts_total", source="main", state="not_ready") == 1
+
+
+def test_what_polls_missed() -> None:
+    """Missed recordings add up; of their lateness the greatest stays."""
+    metrics = Metrics()
+    for recordings, lateness in ((2, 90.0), (0, 0.0), (1, 30.0)):
+        metrics.missed("main", recordings, lateness)
+    assert value(metrics, "recvault_reconcile_missed_recordings_total", source="main") == 3
+    assert value(metrics, "recvault_reconcile_lateness_max_seconds", source="main") == 90
+
+
+def test_reloads() -> None:
+    """Nothing is claimed before the first; one that fails leaves the time of the configuration in use."""
+    metrics = Metrics()
+    ok, at = "recvault_config_last_reload_successful", "recvault_config_last_reload_success_timestamp_seconds"
+    seen = [(value(metrics, ok), value(metrics, at))]
+    for worked, now in ((True, NOW), (False, NOW + HOUR)):
+        metrics.reloaded(worked, now)
+        seen.append((value(metrics, ok), value(metrics, at)))
+    assert seen == [(None, None), (1, NOW.timestamp()), (0, NOW.timestamp())]
+
+
+def test_expected_sources_begin_at_zero() -> None:
+    """A counter is there before its first event: increase() sees no step of a series that begins at 1."""
+    metrics = Metrics()
+    metrics.expect(["main"])
+    metrics.poll_skipped("main")
+    metrics.expect(["main"])  # a reload takes nothing back
+    assert value(metrics, "recvault_reconcile_missed_recordings_total", source="main") == 0
+    assert value(metrics, "recvault_polls_skipped_total", source="main") == 1
+    assert value(metrics, "recvault_pings_failed_total") == 0
+
+
+def test_a_label_has_few_values() -> None:
+    """A plug-in that puts an id into its reasons makes a hundred series, not one a recording."""
+    metrics = Metrics()
+    for number in range(150):
+        metrics.settled("main", "failing", f"plugin.{number}", 0)
+    metrics.settled("main", "failing", "plugin.7", 0)
+    assert value(metrics, "recvault_failures_total", source="main", reason="plugin.7") == 2
+    assert value(metrics, "recvault_failures_total", source="main", reason="other") == 50
+
+
+def test_the_version_is_shown() -> None:
+    """Build info names what runs."""
+    assert value(Metrics(), "recvault_build_info", version=__version__) == 1
+
+
+def test_a_text_file_for_node_exporter(tmp_path: Path) -> None:
+    """It holds our metrics, replaces the file before, leaves no other, and keeps node_exporter's own names out."""
+    path = tmp_path / "recvault.prom"
+    path.write_text("old")
+    busy().write_textfile(path)
+    shown = {family.name for family in text_string_to_metric_families(path.read_text())}
+    assert shown == {name.removesuffix("_total") for name in NAMES}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("none/recvault.prom", "No such file or directory (make its directory"),
+        ("recvault.txt", "end in .prom (name it so"),
+    ],
+)
+def test_a_text_file_that_cannot_be(tmp_path: Path, name: str, words: str) -> None:
+    """The error names the file and says what to do."""
+    with pytest.raises(ConfigError) as caught:
+        Metrics().write_textfile(tmp_path / name)
+    assert str(tmp_path / name) in str(caught.value)
+    assert words in str(caught.value)
+
+
+def test_each_is_alone() -> None:
+    """Two in one process share nothing: no global registry is touched."""
+    first, second = Metrics(), Metrics()
+    first.ping_failed()
+    assert value(second, "recvault_pings_failed_total") == 0
+
+
+def test_the_content_type_is_prometheus_text() -> None:
+    """The classic text format, which every scraper reads."""
+    assert CONTENT_TYPE == "text/plain; version=0.0.4; charset=utf-8"
