@@ -15,10 +15,11 @@ from recvault import verdicts
 from recvault.dispatch import Dispatch
 from recvault.fetch import Line
 from recvault.ledger import Ledger, Policy
+from recvault.listing import Source
 from recvault.models import Failure, Job, Outcome, State, Verdict
 from recvault.report import Report
 from recvault.stopping import Stop
-from recvault.sync import Pass, Source
+from recvault.sync import Pass, Work
 
 
 @dataclass
@@ -51,6 +52,7 @@ def failed(job: Job, reason: str = "media.magic") -> Failure:
 
 def a_dispatch(book: Book, executor: Executor, transfer: Callable[[Job], Outcome], **options: Any) -> Dispatch:
     standing = {
+        "names": ["main"],
         "workers": 4,
         "stop": Stop(),
         "drain_timeout": timedelta(seconds=5),
@@ -73,7 +75,7 @@ def test_what_a_scan_registers_at_its_very_end_is_still_claimed() -> None:
 
     book.on_claim = end_the_scan
     with ThreadPoolExecutor(1) as executor:
-        a_dispatch(book, executor, failed).run(["main"], [scan])
+        a_dispatch(book, executor, failed).run([scan])
     assert [outcome.recording.recording_id for outcome in book.settled] == ["RE1"]
 
 
@@ -94,7 +96,7 @@ def test_a_slow_source_holds_back_no_other() -> None:
             release.set()
 
     with ThreadPoolExecutor(4) as executor:
-        a_dispatch(book, executor, transfer, on_settled=settled).run(["slow", "quick"], [])
+        a_dispatch(book, executor, transfer, names=["slow", "quick"], on_settled=settled).run([])
     assert release.is_set()
     assert len(book.settled) == 80
 
@@ -109,7 +111,7 @@ def test_a_bug_that_one_recording_brings_out_costs_no_other_its_turn() -> None:
 
     book = Book([a_job(1), a_job(2), a_job(3)])
     with ThreadPoolExecutor(1) as executor:
-        a_dispatch(book, executor, transfer).run(["main"], [])
+        a_dispatch(book, executor, transfer).run([])
     reasons = {each.recording.recording_id: cast("Failure", each).reason for each in book.settled}
     assert reasons == {"RE1": "media.magic", "RE2": verdicts.UNEXPECTED, "RE3": "media.magic"}
 
@@ -124,7 +126,7 @@ def test_a_stop_gives_back_what_was_not_begun() -> None:
 
     book = Book([a_job(n) for n in range(20)])
     with ThreadPoolExecutor(1) as executor:
-        a_dispatch(book, executor, transfer, stop=stop, workers=8).run(["main"], [])
+        a_dispatch(book, executor, transfer, stop=stop, workers=8).run([])
     claimed = 20 - len(book.due)
     drained = [each for each in book.settled if cast("Failure", each).reason == "drained"]
     assert (len(book.settled), len(drained) > 0) == (claimed, True)
@@ -151,10 +153,9 @@ def test_refused_credentials_end_a_source_s_claims_in_this_pass(tmp_path: Path) 
             lookback=timedelta(hours=26),
             policy=Policy(),
         )
-        report = Pass(
-            sources=[source],
+        work = Work.of(
+            [source],
             ledger=ledger,
-            listers=listers,
             executor=executor,
             transfer=transfer,
             workers=1,
@@ -162,7 +163,8 @@ def test_refused_credentials_end_a_source_s_claims_in_this_pass(tmp_path: Path) 
             drain_timeout=timedelta(seconds=5),
             clock=lambda: NOW,
             report=Report(command="sync", started_at=NOW),
-        ).run()
+        )
+        report = Pass(work=work, listers=listers).run()
     standing = ledger.ask.standing("main", "AC1")
     ledger.close()
     assert report.exit_code == 77

@@ -7,7 +7,7 @@ less the lookback; an empty or failed scan leaves it alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -24,6 +24,7 @@ from recvault.providers.base import Page, Provider, Reply, SubaccountProvider
 log = get_logger("recvault.discovery")
 
 _MOST_SCANS = 3  # of a list whose pages shift while it is read
+_MOST_IDS = 100  # named in one line of the log
 _IGNORED_FILTER = timedelta(days=3)  # rows so far below the bound say that the date filter was ignored
 
 
@@ -47,19 +48,22 @@ class Discovery:
     session: Session
     ledger: Ledger
     scope: Scope
+    window: Window | None = None  # to be listed again; None: what is new, which moves the watermark
     start_from: datetime | None  # the operator's bound: what is older is not archived
     lookback: timedelta
     recheck_every: timedelta
     clock: Callable[[], datetime]
     on_page: Callable[[Found], None]
+    missed: list[timedelta] = field(default_factory=list)  # how late they were found: new ones below the watermark
 
     def run(self) -> None:
-        """Register everything listed between the watermark and now, then advance."""
+        """Register everything listed between the watermark and now, then advance; or a given window."""
+        self.ledger.note_scan_started(self.feed, self.clock())
         try:
             for _ in range(_MOST_SCANS):
                 scan = self._scan()
                 if not scan.moved:
-                    self.ledger.advance(self.feed, scan.watermark, self.clock())
+                    self.ledger.advance(self.feed, None if self.window else scan.watermark, self.clock())
                     return
         except (NotFound, Refused) as error:
             raise EndpointRefused(error.message, "check the source's base_url and account") from error
@@ -70,9 +74,9 @@ class Discovery:
 
     def _scan(self) -> _Scan:
         started = self.clock()
-        since = self.ledger.watermark(self.feed) or self.start_from
+        since, until = (self.window.since, self.window.until) if self.window else (self._since(), None)
         # Numbered pages shift when a row is added: behind a frozen upper bound only deletions can move them.
-        window = Window(since, started if self.provider.offset_pages else None)
+        window = Window(since, until or (started if self.provider.offset_pages else None))
         scan = _Scan(window=window, started=started, lookback=self.lookback)
         for page, reply in self.session.pages(self.provider, self.provider.list_request(window, self.scope)):
             scan.saw(page, reply, latency=self.clock() - started)
@@ -83,10 +87,29 @@ class Discovery:
             log.warning("discover.filter_ignored", source=self.feed.source, since=since, oldest=scan.oldest_so_far)
         return scan
 
+    def _since(self) -> datetime | None:
+        return self.ledger.watermark(self.feed) or self.start_from
+
     def _register(self, page: Page) -> None:
         wanted = [r for r in page.recordings if self.start_from is None or r.created_at >= self.start_from]
         new = self.ledger.register(self.feed, wanted, page.rejected, self.clock(), self.recheck_every)
+        self._tell(new.ids)
         self.on_page(Found(len(page.recordings), new.new, new.gone, new.external, len(page.rejected)))
+        if self.window is not None:
+            ids = frozenset(new.ids)
+            self._note_missed([recording for recording in wanted if recording.recording_id in ids])
+
+    def _tell(self, ids: Sequence[str]) -> None:
+        """Where the story of each recording begins in the log."""
+        for first in range(0, len(ids), _MOST_IDS):
+            names = [*ids[first : first + _MOST_IDS]]
+            log.info("discover.registered", source=self.feed.source, account_id=self.feed.account_id, recordings=names)
+
+    def _note_missed(self, new: list[Recording]) -> None:
+        """What polls should have registered: a list of what is new passed it before it appeared there."""
+        mark = self.ledger.watermark(Feed(self.feed.source, self.feed.provider, self.feed.account_id))
+        now = self.clock()
+        self.missed.extend(now - recording.created_at for recording in new if mark and recording.created_at < mark)
 
 
 @dataclass(slots=True)

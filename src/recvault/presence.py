@@ -15,6 +15,7 @@ from recvault.store import ObjectStore
 
 MOST_PARTITIONS = 512  # remembered at once
 MOST_KEYS = 20_000  # of a partition: a larger one is asked recording by recording
+MOST_TOGETHER = 100_000  # of all partitions: what was looked at longest ago is forgotten first
 
 
 @dataclass(slots=True)
@@ -48,4 +49,10 @@ class Presence:
                 found = frozenset(islice((each.key for each in self.store.list(prefix)), MOST_KEYS + 1))
                 partition.whole = len(found) <= MOST_KEYS
                 partition.keys = found if partition.whole else frozenset()
+                self._forget_oldest()
         return partition
+
+    def _forget_oldest(self) -> None:
+        with self._lock:
+            while len(self._known) > 1 and sum(len(each.keys or ()) for each in self._known.values()) > MOST_TOGETHER:
+                self._known.popitem(last=False)

@@ -6,22 +6,25 @@ Secrets are resolved here and nowhere else: into a session's `Authorization` hea
 from __future__ import annotations
 
 import hashlib
-import threading
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from io import BytesIO
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypedDict, Unpack
 
 from recvault import archive, config
 from recvault.archive import KeyTemplate
 from recvault.errors import ConfigError, RecvaultError, StoreRefused, StoreUnavailable, UnknownName
-from recvault.fetch import Line
-from recvault.http import AddressRule, Clients, Limits, Session, Timing
+from recvault.health import Health, judge
+from recvault.http import AddressRule, Clients, Limits, Timing
 from recvault.ledger import Feed, FeedStatus, Ledger, Policy
+from recvault.lines import Lines
+from recvault.listing import ACCOUNTS, RECONCILE, Source
+from recvault.meter import LineFacts, Meter
+from recvault.models import ACCOUNT
 from recvault.observe import get_logger, hide
 from recvault.presence import Presence
 from recvault.providers import provider_class
@@ -31,43 +34,22 @@ from recvault.spool import SpoolPlace
 from recvault.stopping import Stop
 from recvault.store import Put, S3Store, StoreFacts, WriteOptions
 from recvault.store.s3 import make_client
-from recvault.sync import Pass, Source
+from recvault.sync import Pass, Work
 from recvault.transfer import Transfer
 
 log = get_logger("recvault.runtime")
 
 _STALE_UPLOAD = timedelta(days=1)
+_BESIDE = {ACCOUNTS: "the list of sub-accounts", RECONCILE: "the last reconcile"}
 
 
-@dataclass(slots=True)
-class Lines:
-    """One source's ways to its accounts: sessions of their own, limits and clients shared."""
+class Told(TypedDict, total=False):
+    """Who is told what while sources are at work, and how long one that refuses is left alone."""
 
-    provider: Provider
-    authorization: str = field(repr=False)
-    clients: Clients
-    limits: Limits
-    timing: Timing
-    formats: tuple[str, ...]
-    stop: Stop
-    _made: dict[str, Line] = field(default_factory=dict, repr=False)
-    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
-
-    def __call__(self, account_id: str) -> Line:
-        """The line to an account, made on first use."""
-        with self._lock:
-            if account_id not in self._made:
-                self._made[account_id] = self._make(account_id)
-            return self._made[account_id]
-
-    def _make(self, account_id: str) -> Line:
-        session = Session(self.provider.base_url, self.authorization, self.clients, self.limits, self.stop, self.timing)
-        return Line(replace(self.provider, account_id=account_id), session, self.formats)  # type: ignore[type-var]
-
-    def close(self) -> None:
-        """Close every connection."""
-        self.clients.close()
-        self.limits.close()
+    meter: Meter | None
+    on_change: Callable[[Report], None]
+    on_found: Callable[[], None]
+    rest_seconds: float
 
 
 class Runtime:
@@ -103,7 +85,12 @@ class Runtime:
     def store(self) -> S3Store:
         """The bucket, not yet asked what it enforces: `prepare_store` does."""
         if self._store is None:
-            self._store = S3Store(self._client(), self.settings.archive.bucket, options=_write_options(self.settings))
+            self._store = S3Store(
+                self._client(),
+                self.settings.archive.bucket,
+                options=_write_options(self.settings),
+                stop=self.stop,
+            )
         return self._store
 
     def lines(self, name: str) -> Lines:
@@ -132,14 +119,54 @@ class Runtime:
         return self.settings.ledger.path.exists()
 
     def feeds(self) -> list[FeedStatus]:
-        """Every feed of the ledger, and every configured source that has none yet."""
+        """Every account's list as the ledger knows it, and every configured source that has none yet.
+
+        Where the list itself is well, an error of what belongs to it is told in its place.
+        """
         known = self.ledger.ask.feeds() if self.has_ledger else []
-        met = {status.feed.source for status in known}
+        beside = {each.feed.key[:2]: each for each in known if each.feed.list in _BESIDE and each.error}
+        feeds = [_with_error(each, beside.get(each.feed.key[:2])) for each in known if each.feed.list == ACCOUNT.kind]
+        met = {status.feed.source for status in feeds}
         for source in self.settings.sources:
             if source.name not in met:
                 provider = self.provider(source.name)
-                known.append(FeedStatus(feed=Feed(source.name, provider.provider, provider.account_id)))
-        return known
+                feeds.append(FeedStatus(feed=Feed(source.name, provider.provider, provider.account_id)))
+        return feeds
+
+    def judged(self, watched_since: datetime | None) -> list[tuple[FeedStatus, Health]]:
+        """Every account's list of the configured sources, and how it does."""
+        intervals = {source.name: source.poll_every for source in self.settings.sources}
+        now, stale_after = self.clock(), self.settings.daemon.stale_after
+        return [
+            (
+                feed,
+                judge(
+                    feed,
+                    now=now,
+                    watched_since=watched_since,
+                    poll_every=intervals[feed.feed.source],
+                    stale_after=stale_after,
+                ),
+            )
+            for feed in self.feeds()
+            if feed.feed.source in intervals and self._is_polled(feed.feed)
+        ]
+
+    def _is_polled(self, feed: Feed) -> bool:
+        """Not a list of an earlier configuration: another account, or sub-accounts that are asked for no more."""
+        return self.source(feed.source).subaccounts or feed.account_id == self.provider(feed.source).account_id
+
+    def line_facts(self) -> list[LineFacts]:
+        """How each source that was asked so far was asked, and is."""
+        return [
+            LineFacts(
+                source=name,
+                answers=lines.answers,
+                concurrency=lines.limits.concurrency,
+                max_concurrency=self.source(name).max_concurrency,
+            )
+            for name, lines in list(self._lines.items())
+        ]
 
     def find(self, text: str) -> list[dict[str, Any]]:
         """The ledger's rows for `ID` or `SOURCE:ID`. UnknownName where there is none."""
@@ -177,34 +204,42 @@ class Runtime:
         return facts
 
     def sync(
-        self, command: str, names: Iterable[str], on_change: Callable[[Report], None] = lambda report: None
+        self,
+        command: str,
+        names: Iterable[str],
+        on_change: Callable[[Report], None] = lambda report: None,
+        meter: Meter | None = None,
     ) -> Report:
         """One pass over these sources. One that cannot even be set up is reported, the others go on."""
         report = Report(command=command, started_at=self.clock())
-        ledger = self.ledger
-        sources = [source for name in names if (source := self._reported_source(name, report)) is not None]
-        store_error = self._store_error()
-        workers = self.settings.transfer.workers
+        self.ledger  # noqa: B018 - opened before anything else: without it nothing is begun
+        sources = self.usable(names, report)
+        store_error = self.store_error()
         if self.settings.transfer.processes > 1:
             log.warning("transfer.processes_unused", hint="this version transfers in one process, whatever is set")
         with (
             ThreadPoolExecutor(max(1, len(sources)), thread_name_prefix="discover") as listers,
-            ThreadPoolExecutor(workers, thread_name_prefix="transfer") as executor,
+            ThreadPoolExecutor(self.settings.transfer.workers, thread_name_prefix="transfer") as executor,
         ):
-            return Pass(
-                sources=sources,
-                ledger=ledger,
-                listers=listers,
-                executor=executor,
-                transfer=self.transfer(),
-                workers=workers,
-                stop=self.stop,
-                drain_timeout=self.settings.daemon.drain_timeout,
-                clock=self.clock,
-                report=report,
-                store_error=store_error,
-                on_change=on_change,
-            ).run()
+            work = self.work(
+                sources, executor, report, meter=meter, on_change=on_change, on_found=lambda: on_change(report)
+            )
+            return Pass(work=work, listers=listers, store_error=store_error, on_change=on_change).run()
+
+    def work(self, sources: Sequence[Source], executor: Executor, report: Report, **told: Unpack[Told]) -> Work:
+        """What lists and carries these sources' recordings in this process."""
+        return Work.of(
+            sources,
+            ledger=self.ledger,
+            executor=executor,
+            transfer=self.transfer(),
+            workers=self.settings.transfer.workers,
+            stop=self.stop,
+            drain_timeout=self.settings.daemon.drain_timeout,
+            clock=self.clock,
+            report=report,
+            **told,
+        )
 
     def transfer(self) -> Transfer:
         """What carries out a job in this process."""
@@ -220,19 +255,24 @@ class Runtime:
             presence=Presence(self.store),
         )
 
-    def _reported_source(self, name: str, report: Report) -> Source | None:
-        try:
-            return self._pass_source(name)
-        except ConfigError as error:
-            provider = self.provider(name)
-            report.failed(name, provider.provider, provider.account_id, str(error), error.exit_code)
-            log.error("source.unusable", source=name, error=str(error))
-            return None
+    def usable(self, names: Iterable[str], report: Report) -> list[Source]:
+        """The sources that can be set up; of the others the report, the ledger and the log tell why not."""
+        sources = []
+        for name in names:
+            try:
+                sources.append(self._pass_source(name))
+            except ConfigError as error:
+                provider = self.provider(name)
+                feed = Feed(name, provider.provider, provider.account_id)
+                report.failed(name, feed.provider, feed.account_id, str(error), error.exit_code)
+                self.ledger.note_scan_error(feed, str(error), self.clock())
+                log.error("source.unusable", source=name, error=str(error))
+        return sources
 
-    def _store_error(self) -> RecvaultError | None:
+    def store_error(self, *, ask_again: bool = False) -> RecvaultError | None:
         """Make the bucket ready; what stands in the way, so that sources are still listed and registered."""
         try:
-            self.prepare_store()
+            self.prepare_store(ask_again=ask_again)
             self._abort_stale_uploads()
         except (StoreUnavailable, StoreRefused, ConfigError) as error:
             return error
@@ -297,6 +337,12 @@ class Runtime:
             return
         if aborted:
             log.info("store.uploads_aborted", count=aborted)
+
+
+def _with_error(feed: FeedStatus, beside: FeedStatus | None) -> FeedStatus:
+    if feed.error is not None or beside is None:
+        return feed
+    return replace(feed, error=f"{_BESIDE[beside.feed.list]}: {beside.error}", error_at=beside.error_at)
 
 
 def _write_options(settings: config.Config) -> WriteOptions:

@@ -22,6 +22,7 @@ from recvault.fetch import Line
 from recvault.http import AddressRule, Clients, Limits, Session, Timing
 from recvault.ledger import Ledger, Policy
 from recvault.ledger.connection import Connection
+from recvault.listing import Source
 from recvault.providers import provider_class
 from recvault.providers.base import Provider
 from recvault.report import Report
@@ -29,7 +30,7 @@ from recvault.simulator import SimAccount, Simulator
 from recvault.spool import SpoolPlace
 from recvault.stopping import Stop
 from recvault.store import Put, Stored
-from recvault.sync import Pass, Source
+from recvault.sync import Pass, Work
 from recvault.testing import MemoryStore
 from recvault.transfer import Transfer
 
@@ -167,10 +168,9 @@ class World:
             place=SpoolPlace(directory=self.directory, memory=1 << 20, min_free_disk=0),
             clock=lambda: NOW,
         )
-        return Pass(
-            sources=[source],
+        work = Work.of(
+            [source],
             ledger=ledger,
-            listers=Inline(),
             executor=Inline(),
             transfer=transfer,
             workers=2,
@@ -179,6 +179,7 @@ class World:
             clock=lambda: self.now,
             report=Report(command="sync", started_at=self.now),
         )
+        return Pass(work=work, listers=Inline())
 
     def settle(self) -> None:
         """Passes without faults until nothing stands open."""

@@ -164,7 +164,7 @@ def test_a_slow_first_answer_is_taken_off(scans: Make) -> None:
     """The Date of an answer that took a minute tells a time a minute after the scan's start."""
     scan = scans("voice")
     fill(scan, "voice", 2)
-    times = iter([NOW - timedelta(minutes=1)])
+    times = iter([NOW - timedelta(minutes=1)] * 2)  # as the scan is noted, and as it asks
     scan.clock = lambda: next(times, NOW)
 
     scan.scan()
@@ -488,3 +488,42 @@ def test_the_ledger_outlives_the_scans(scans: Make, simulator: Simulator, tmp_pa
     again = scan.scan()
 
     assert (again.listed, again.registered, scan.listed) == (13, 0, 2)
+
+
+# -- what is told ------------------------------------------------------------------------------------------------------
+
+
+def test_each_new_recording_is_named_once_in_the_log(scans: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A recording's story begins where it is registered: its id greps there, at most a hundred a line."""
+    scan = scans("voice", page_size=250)
+    recordings = fill(scan, "voice", 260)
+    told: list[dict[str, Any]] = []
+    monkeypatch.setattr(
+        discovery_module.log, "info", lambda event, **keys: told.append({"event": event, **keys}), raising=False
+    )
+
+    scan.scan()
+    scan.scan()
+
+    assert {line["event"] for line in told} == {"discover.registered"}
+    assert {(line["source"], line["account_id"]) for line in told} == {("main", scan.feed.account_id)}
+    assert [len(line["recordings"]) for line in told] == [100, 100, 50, 10]
+    assert sorted(name for line in told for name in line["recordings"]) == sorted(ids(recordings))
+
+
+def test_a_scan_is_noted_while_it_runs(scans: Make) -> None:
+    """`status` sees that a scan runs, and how long the last one took; one that is broken off leaves its start."""
+    scan = scans("voice")
+    fill(scan, "voice", 7)
+    seen: list[object] = []
+    scan.between = lambda page: seen.append(scan.ledger.ask.feeds()[0].scan_started_at)
+    scan.scan()
+    assert seen == [NOW] * 3
+    [status] = scan.ledger.ask.feeds()
+    assert (status.scan_started_at, status.scan_seconds) == (None, 0.0)
+
+    scan.stop.asked.set()
+    with pytest.raises(Interrupted):
+        scan.scan()
+    [status] = scan.ledger.ask.feeds()
+    assert (status.scan_started_at, status.scan_seconds) == (NOW, 0.0)

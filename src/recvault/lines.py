@@ -1,0 +1,49 @@
+"""A source's ways to its accounts: a session for each, which share the source's connections and limits."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from dataclasses import dataclass, field, replace
+
+from recvault.fetch import Line
+from recvault.http import Clients, Limits, Session, Timing
+from recvault.providers.base import Provider
+from recvault.stopping import Stop
+
+
+@dataclass(slots=True)
+class Lines:
+    """One source's lines, each made on first use. Thread-safe."""
+
+    provider: Provider
+    authorization: str = field(repr=False)
+    clients: Clients
+    limits: Limits
+    timing: Timing
+    formats: tuple[str, ...]
+    stop: Stop
+    _made: dict[str, Line] = field(default_factory=dict, repr=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def __call__(self, account_id: str) -> Line:
+        """The line to an account, made on first use."""
+        with self._lock:
+            if account_id not in self._made:
+                self._made[account_id] = self._make(account_id)
+            return self._made[account_id]
+
+    def _make(self, account_id: str) -> Line:
+        session = Session(self.provider.base_url, self.authorization, self.clients, self.limits, self.stop, self.timing)
+        return Line(replace(self.provider, account_id=account_id), session, self.formats)  # type: ignore[type-var]
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.clients.close()
+        self.limits.close()
+
+    @property
+    def answers(self) -> Counter[str]:
+        """How often each status was answered so far, over all accounts."""
+        with self._lock:
+            return sum((line.session.answers for line in self._made.values()), Counter())

@@ -1,0 +1,115 @@
+"""What outcomes mean beyond their recording: counted, said in one line each, and heeded where they concern others."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from recvault import verdicts
+from recvault.dispatch import Dispatch
+from recvault.errors import ConfigError, CredentialsRefused, RecvaultError, StoreRefused, StoreUnavailable
+from recvault.listing import Source
+from recvault.meter import Meter
+from recvault.models import Failure, Job, Outcome, Receipt, State, Verdict
+from recvault.observe import get_logger
+from recvault.report import Report
+
+log = get_logger("recvault.outcomes")
+
+_STORE_PATIENCE = 8  # transfers in a row that the store did not take, after which no more are begun
+_STORE_CODES = {
+    verdicts.STORE_UNAVAILABLE: StoreUnavailable.exit_code,
+    verdicts.SPOOL_FULL: StoreUnavailable.exit_code,
+    verdicts.STORE_REFUSED: StoreRefused.exit_code,
+    verdicts.CONFIG_WRONG: ConfigError.exit_code,
+}
+
+
+@dataclass(slots=True, kw_only=True)
+class Outcomes:
+    """Told of each outcome that is written down. `dispatch` is what it rests and pauses."""
+
+    sources: Sequence[Source]
+    report: Report
+    meter: Meter | None
+    on_change: Callable[[Report], None]
+    rest_seconds: float = math.inf  # for which a source that refused its credentials is not asked for media
+    trouble: str | None = None  # of the store itself: no more transfers for now
+    dispatch: Dispatch = field(init=False)
+    _strikes: int = 0
+
+    def settled(self, job: Job, outcome: Outcome, state: State) -> None:
+        """Count an outcome that is written down, say it in one line, and heed what it means for others."""
+        recording = outcome.recording
+        row = self.report.account(job.source, recording.provider, recording.account_id)
+        if isinstance(outcome, Receipt):
+            self._strikes = 0
+            if outcome.already_archived:
+                row.already_archived += 1
+            else:
+                row.archived += 1
+                row.bytes += outcome.bytes
+        else:
+            row.gone += state is State.GONE
+            row.external += state is State.EXTERNAL
+            self._heed(job, outcome)
+        if self.meter is not None:
+            reason, size = (None, outcome.bytes) if isinstance(outcome, Receipt) else (outcome.reason, 0)
+            self.meter.settled(job.source, state.value, reason, size)
+        _say(job, outcome, state)
+        self.on_change(self.report)
+
+    def store_failed(self, error: RecvaultError) -> None:
+        """The bucket takes nothing now: what is due stays due, listing and registering go on."""
+        self._pause(str(error), error.exit_code)
+
+    def store_works(self) -> None:
+        """The bucket takes objects again."""
+        self.trouble, self._strikes = None, 0
+        self.dispatch.paused = False
+        log.info("store.recovered")
+
+    def _heed(self, job: Job, failure: Failure) -> None:
+        """Act on a failure that concerns more than its recording."""
+        if failure.reason == verdicts.UNEXPECTED:
+            self.report.codes.add(RecvaultError.exit_code)
+        elif failure.reason == verdicts.CREDENTIALS_REFUSED:
+            recording, code = failure.recording, CredentialsRefused.exit_code
+            self.report.failed(job.source, recording.provider, recording.account_id, failure.message, code)
+            if not any(source.subaccounts for source in self.sources if source.name == job.source):
+                self.dispatch.rest(job.source, self.rest_seconds)
+        elif failure.reason in _STORE_CODES:
+            self._strikes += 1
+            code = _STORE_CODES[failure.reason]
+            if self._strikes >= (_STORE_PATIENCE if code == StoreUnavailable.exit_code else 1):
+                self._pause(failure.message, code)
+
+    def _pause(self, trouble: str, code: int) -> None:
+        if self.trouble is None:
+            self.trouble = trouble
+            self.dispatch.paused = True
+            self.report.codes.add(code)
+            log.error("store.failed", error=trouble)
+
+
+def _say(job: Job, outcome: Outcome, state: State) -> None:
+    """The one canonical line of an attempt."""
+    recording = outcome.recording
+    names = {
+        "source": job.source,
+        "provider": recording.provider,
+        "account_id": recording.account_id,
+        "recording_id": recording.recording_id,
+        "attempt": job.attempt,
+    }
+    if isinstance(outcome, Receipt):
+        media = [f"{medium.media_format}:{medium.sha256[:12]}" for medium in outcome.media]
+        event = "transfer.already_archived" if outcome.already_archived else "transfer.archived"
+        log.info(event, **names, bytes=outcome.bytes, media=media, key=outcome.sidecar_key)
+        for medium in outcome.media:
+            if medium.check.status == "suspect":
+                log.warning("transfer.suspect", **names, key=medium.key, reason=medium.check.reason)
+        return
+    level = log.info if outcome.verdict not in (Verdict.RETRY, Verdict.FATAL) else log.warning
+    level(f"transfer.{state}", **names, reason=outcome.reason, message=outcome.message)
