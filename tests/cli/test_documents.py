@@ -44,8 +44,14 @@ STATUS_ROW: Shape = {
     "last_success_at": (str, NoneType),
     "counts": (dict,),
     "oldest_pending_at": (str, NoneType),
+    "condition": (str,),
+    "words": (str,),
+    "last_archived_at": (str, NoneType),
+    "next_attempt_at": (str, NoneType),
+    "error": (str, NoneType),
+    "archived_per_day": (list,),
 }
-COUNTS = {"pending", "not_ready", "archived", "gone", "external", "dead", "quarantined"}
+COUNTS = {"pending", "failing", "not_ready", "archived", "gone", "external", "dead", "quarantined"}
 
 
 def assert_shape(found: dict[str, Any], shape: Shape) -> None:
@@ -113,6 +119,7 @@ def test_status_has_every_key_of_the_interface(world: World) -> None:
         assert set(row["counts"]) == COUNTS
     assert rows["voice"]["counts"] == {
         "pending": 1,
+        "failing": 1,
         "not_ready": 1,
         "archived": 6,
         "gone": 1,
@@ -179,7 +186,7 @@ def test_check_prints_one_document(world: World) -> None:
     for check in document["checks"]:
         assert_shape(check, {"name": (str,), "ok": (bool,), "detail": (str,), "hint": (str,), "exit_code": (int,)})
     asked = {check["name"].split(":")[0] for check in document["checks"]}
-    assert asked == {"ledger", "spool", "source voice", "source telnyx", "bucket"}
+    assert asked == {"ledger", "spool", "source voice", "source telnyx", "bucket", "daemon"}
 
 
 def test_retry_makes_rows_due_now(rig: Rig, simulator: Simulator) -> None:

@@ -19,6 +19,7 @@ VERBS = {
     "demo": "Show the main job on built-in simulated providers and an embedded S3.",
     "failures": "List what is dead or failing: why, since when, how often tried.",
     "retry": "Make failed recordings due now.",
+    "run": "The daemon: poll on schedule, transfer, reconcile.",
     "schema": "Print the sidecar's JSON Schema.",
     "show": "Show one recording: ledger row, attempts, keys, sidecar.",
     "status": "Show each source: watermark, lag, counts, oldest pending.",

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -52,6 +53,7 @@ class App:
         # Where progress is shown, lines about what went well would only push it away.
         calm = self.quiet or (self.shows_progress and not self.verbose)
         observe.configure(format=self.log_format, verbosity=-1 if calm else self.verbose)
+        observe.log_uncaught()
 
     def settings(self) -> Config:
         """The configuration, checked."""
@@ -72,8 +74,8 @@ class App:
         return sys.stderr.isatty() and not self.quiet
 
     @contextmanager
-    def signals(self) -> Iterator[None]:
-        """The first SIGINT or SIGTERM asks for a stop, the second exits at once."""
+    def signals(self, reload: threading.Event | None = None) -> Iterator[None]:
+        """The first SIGINT or SIGTERM asks for a stop, the second exits at once. SIGHUP sets `reload`, where given."""
 
         def asked(number: int, _: FrameType | None) -> None:
             if self.signal is not None:
@@ -82,6 +84,8 @@ class App:
             self.stop.asked.set()
 
         before = {number: signal.signal(number, asked) for number in (signal.SIGINT, signal.SIGTERM)}
+        if reload is not None:
+            before[signal.SIGHUP] = signal.signal(signal.SIGHUP, lambda number, frame: reload.set())
         try:
             yield
         finally:

@@ -40,5 +40,5 @@ def command(app: App, only_offline: bool, as_json: bool) -> int:
 def _print(probe: Probe) -> None:
     from recvault.cli.tables import cell
 
-    mark = "ok  " if probe.ok else "FAIL"
+    mark = "FAIL" if not probe.ok else "note" if probe.hint else "ok  "
     click.echo(cell(f"{mark}  {probe.name}: {probe.detail}{f' ({probe.hint})' if probe.hint else ''}"))

@@ -1,24 +1,38 @@
-"""`recvault status`: how each source stands."""
+"""`recvault status`: how each source stands, what was archived lately, and what needs a hand."""
 
 from __future__ import annotations
 
+import sys
 from contextlib import nullcontext
 from dataclasses import asdict
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from recvault.cli.app import App, now, print_json, verb
+from recvault.errors import LedgerLocked
 
 if TYPE_CHECKING:
-    from recvault.ledger import FeedStatus
+    from rich.console import Console
+
+    from recvault.cli.overview import Overview, Standing
     from recvault.runtime import Runtime
 
 SCHEMA = "recvault/status/v1"
-COUNTS = ("pending", "not_ready", "archived", "gone", "external", "dead", "quarantined")
-SELDOM = ("not ready", "gone", "external", "dead", "quarantined", "oldest pending", "next attempt")
+COUNTS = ("pending", "failing", "not_ready", "archived", "gone", "external", "dead", "quarantined")
+SELDOM = ("failing", "not ready", "gone", "external", "dead", "quarantined", "oldest pending", "next attempt")
+STYLES = {  # worst first
+    "stale": "bold red",
+    "failing": "red",
+    "slow": "yellow",
+    "unconfigured": "yellow",
+    "new": "dim",
+    "ok": "green",
+}
 WATCH_SECONDS = 2.0
+NO_LEDGER = "no ledger yet: `recvault sync` or `recvault run` makes one"
 
 
 @click.command("status")
@@ -26,66 +40,221 @@ WATCH_SECONDS = 2.0
 @click.option("--watch", is_flag=True, help="Refresh until interrupted.")
 @verb
 def command(app: App, as_json: bool, watch: bool) -> int:
-    """Per source: watermark, lag, last success, counts, oldest pending, next attempts."""
+    """Per source: condition, watermark, lag, last success, counts, next attempts; what needs a hand."""
+    from recvault.cli.overview import look
+
     if as_json and watch:
         raise click.UsageError("--json prints one document: leave out --watch")
     with app.signals() if watch else nullcontext(), app.runtime() as runtime:
-        while True:
-            feeds = runtime.feeds()
-            if as_json:
-                print_json({"schema": SCHEMA, "sources": [_document(feed, now()) for feed in feeds]})
-            else:
-                _print(runtime, feeds, clear=watch)
-            if not watch or app.stop.asked.wait(WATCH_SECONDS):
-                return app.exit_code(0)
+        if watch:
+            _watch(app, runtime)
+        elif as_json:
+            print_json(_document(look(runtime, now())))
+        else:
+            _print(look(runtime, now()))
+    return app.exit_code(0)
 
 
-def _print(runtime: Runtime, feeds: list[FeedStatus], *, clear: bool) -> None:
-    from recvault.cli.tables import Span, cell, print_table
+def _watch(app: App, runtime: Runtime) -> None:
+    """Show it anew until a signal comes. A busy ledger is told, and asked again."""
+    from recvault.cli.overview import look
+    from recvault.cli.screen import Screen
 
-    if clear:
-        click.clear()
-    moment = now()
-    columns = ("source", "account", "watermark", "lag", "last success", *COUNTS, "oldest pending", "next attempt")
-    print_table(
-        [column.replace("_", " ") for column in columns],
-        [
-            (
-                each.feed.source,
-                each.feed.account_id,
-                each.watermark,
-                None if (lag := _lag(each, moment)) is None else Span(lag),
-                each.last_success_at,
-                *(getattr(each.standing, name) for name in COUNTS),
-                each.oldest_pending_at,
-                each.next_attempt_at,
-            )
-            for each in feeds
-        ],
-        seldom=SELDOM,
-    )
-    for each in feeds:
-        if each.error:
-            click.echo(cell(f"{each.feed.source} {each.feed.account_id}: {each.error}"), err=True)
+    screen = Screen() if sys.stdout.isatty() else None
+    while True:
+        try:
+            overview = look(runtime, now())
+        except LedgerLocked as error:
+            words = f"{error.message}; asked again in {WATCH_SECONDS:.0f} s"
+            click.echo(words, err=True) if screen is None else screen.show(partial(_say, words))
+        else:
+            _print(overview) if screen is None else screen.show(partial(_show, overview, daemon=True))
+        if app.stop.asked.wait(WATCH_SECONDS):
+            return
 
 
-def _document(each: FeedStatus, moment: datetime) -> dict[str, Any]:
-    from recvault.report import iso
+def _say(words: str, console: Console) -> None:
+    from rich.text import Text
 
-    counts = asdict(each.standing)
+    console.print(Text(words))
+
+
+def _print(overview: Overview) -> None:
+    """The daemon on stderr, the table on stdout; on a terminal all else below it, without one the trouble on stderr."""
+    from recvault.cli.tables import console, print_table
+
+    click.echo(_daemon(overview), err=True)
+    if sys.stdout.isatty():
+        _show(overview, console())
+        return
+    names = ("source", "account", "watermark", "lag", "last success")
+    old = tuple(each for each in COUNTS if each != "failing")
+    columns = [*names, *map(_words, old), "oldest pending", "next attempt", "failing", "last archived", "condition"]
+    rows = [_cells(each, overview.now) for each in overview.sources]
+    print_table(columns, [[row[column] for column in columns] for row in rows])
+    for line in [*map(_trouble, _troubled(overview)), *_hand(overview)]:
+        click.echo(line, err=True)
+
+
+def _show(overview: Overview, console: Console, *, daemon: bool = False) -> None:
+    """All of it, for people."""
+    from rich.text import Text
+
+    from recvault.cli import bars
+    from recvault.cli.tables import show_table
+
+    if daemon:
+        console.print(Text(f"{_daemon(overview)}    {overview.now:%H:%M:%S} UTC"))
+    columns = ["source", "account", "condition", "watermark", "lag", "last success", *map(_words, COUNTS)]
+    columns += ["oldest pending", "next attempt", "last archived"]
+    rows = [_cells(each, overview.now) for each in overview.sources]
+    show_table(console, columns, [[row[name] for name in columns] for row in rows], seldom=SELDOM, heads=3)
+    console.print()
+    for each in _troubled(overview):
+        line = Text(_trouble(each))
+        line.highlight_words([f" {each.condition}: "], STYLES[each.condition])
+        console.print(line)
+    for text in _hand(overview):
+        console.print(Text(text))
+    if overview.days:
+        console.print(Text("\narchived per day", "dim"))
+        for text in bars.lines(_series(overview), encoding=console.encoding, width=console.width):
+            console.print(Text(text))
+
+
+def _daemon(overview: Overview) -> str:
+    from recvault.cli.tables import Beside, cell
+    from recvault.words import when
+
+    lines = []
+    if overview.daemon is None:
+        lines.append("no daemon runs on this ledger: nothing is polled by itself")
+    else:
+        since = overview.daemon.started_at
+        ago = cell(Beside(since, overview.now))
+        lines.append(f"the daemon runs since {when(since)} ({ago}), pid {overview.daemon.pid}")
+    if not overview.has_ledger:
+        lines.append(NO_LEDGER)
+    return "\n".join(lines)
+
+
+def _troubled(overview: Overview) -> list[Standing]:
+    """What is not well, worst first."""
+    order = list(STYLES)
+    return sorted((each for each in overview.sources if not each.is_well), key=lambda each: order.index(each.condition))
+
+
+def _trouble(each: Standing) -> str:
+    from recvault.cli.tables import cell
+
+    return cell(f"{each.feed.feed.source} {each.feed.feed.account_id} {each.condition}: {each.words}")
+
+
+def _hand(overview: Overview) -> list[str]:
+    """What needs a hand, in a line or two."""
+    from recvault.cli.tables import cell
+
+    hand = overview.hand
+    if not hand:
+        return []
+    counts = [(hand.dead, "dead"), (hand.failing, "failing"), (hand.quarantined, "in quarantine")]
+    said = ", ".join(f"{count:,} {word}" for count, word in counts if count)
+    ways = "`recvault failures` lists them" + (", `recvault retry` makes them due now" if hand.dead else "")
+    lines = [f"{said}: {ways}"]
+    if hand.reasons:
+        lines.append(cell("most often: " + ", ".join(f"{reason} {count:,}" for reason, count in hand.reasons)))
+    return lines
+
+
+def _series(overview: Overview) -> list[Any]:
+    """One for each source, over all its accounts; of those that are configured no more, where there is anything."""
+    from recvault.cli.bars import Series
+
+    met = {day.source for day in overview.days}
+    shown = [each for each in overview.sources if each.condition != "unconfigured" or each.feed.feed.source in met]
+    names = list(dict.fromkeys(each.feed.feed.source for each in shown))
+    first, last = overview.first_day.date(), overview.now.date()
+    return [
+        Series.of(
+            name,
+            first,
+            last,
+            [(each.day, each.recordings, each.bytes) for each in overview.days if each.source == name],
+        )
+        for name in names
+    ]
+
+
+def _cells(each: Standing, moment: datetime) -> dict[str, Any]:
+    """A row by its columns' names."""
+    from recvault.cli.tables import Beside, Span, Styled
+
+    feed = each.feed
+    lag = _lag(each, moment)
+
+    def beside(at: datetime | None, *, awaited: bool = False) -> Beside | None:
+        return None if at is None else Beside(at, moment, awaited)
+
     return {
-        "source": each.feed.source,
-        "provider": each.feed.provider,
-        "account_id": each.feed.account_id,
-        "watermark": iso(each.watermark),
-        "lag_seconds": _lag(each, moment),
-        "last_success_at": iso(each.last_success_at),
-        "counts": {name: counts[name] for name in COUNTS},
-        "oldest_pending_at": iso(each.oldest_pending_at),
-        "next_attempt_at": iso(each.next_attempt_at),
-        "error": each.error,
+        "source": feed.feed.source,
+        "account": feed.feed.account_id,
+        "condition": Styled(each.condition, STYLES[each.condition]),
+        "watermark": feed.watermark,
+        "lag": None if lag is None else Span(lag),
+        "last success": beside(feed.last_success_at),
+        **{_words(name): getattr(feed.standing, name) for name in COUNTS},
+        "oldest pending": beside(feed.oldest_pending_at),
+        "next attempt": beside(feed.next_attempt_at, awaited=True),
+        "last archived": beside(feed.last_archived_at),
     }
 
 
-def _lag(each: FeedStatus, moment: datetime) -> int | None:
-    return None if each.watermark is None else max(0, round((moment - each.watermark).total_seconds()))
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _document(overview: Overview) -> dict[str, Any]:
+    from recvault.report import iso
+
+    daemon, hand = overview.daemon, overview.hand
+    return {
+        "schema": SCHEMA,
+        "daemon": None if daemon is None else {"pid": daemon.pid, "started_at": iso(daemon.started_at)},
+        "sources": [_source(each, overview) for each in overview.sources],
+        "needs_hand": {
+            "dead": hand.dead,
+            "failing": hand.failing,
+            "quarantined": hand.quarantined,
+            "reasons": [{"reason": reason, "count": count} for reason, count in hand.reasons],
+        },
+    }
+
+
+def _source(each: Standing, overview: Overview) -> dict[str, Any]:
+    from recvault.report import iso
+
+    feed, counts = each.feed.feed, asdict(each.feed.standing)
+    days = [day for day in overview.days if (day.source, day.account_id) == (feed.source, feed.account_id)]
+    return {
+        "source": feed.source,
+        "provider": feed.provider,
+        "account_id": feed.account_id,
+        "condition": each.condition,
+        "words": each.words,
+        "watermark": iso(each.feed.watermark),
+        "lag_seconds": _lag(each, overview.now),
+        "last_success_at": iso(each.feed.last_success_at),
+        "last_archived_at": iso(each.feed.last_archived_at),
+        "counts": {name: counts[name] for name in COUNTS},
+        "oldest_pending_at": iso(each.feed.oldest_pending_at),
+        "next_attempt_at": iso(each.feed.next_attempt_at),
+        "error": each.feed.error,
+        "archived_per_day": [
+            {"day": day.day.isoformat(), "recordings": day.recordings, "bytes": day.bytes} for day in days
+        ],
+    }
+
+
+def _lag(each: Standing, moment: datetime) -> int | None:
+    watermark = each.feed.watermark
+    return None if watermark is None else max(0, round((moment - watermark).total_seconds()))

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import click
 
 from recvault.cli.app import App, print_json, verb
+
+if TYPE_CHECKING:
+    from recvault.report import Report
+    from recvault.runtime import Runtime
 
 
 @click.command("sync")
 @click.option("--source", "names", multiple=True, metavar="NAME", help="Only this source; may be given again.")
 @click.option("--json", "as_json", is_flag=True, help="The report as one JSON document on stdout.")
+@click.option(
+    "--metrics-file", type=click.Path(path_type=Path), help="Metrics for node_exporter's textfile collector, NAME.prom."
+)
 @verb
-def command(app: App, names: tuple[str, ...], as_json: bool) -> int:
+def command(app: App, names: tuple[str, ...], as_json: bool, metrics_file: Path | None) -> int:
     """One pass now: discover from each watermark, transfer all that is due, exit."""
     from recvault.cli.reports import print_report, progress
 
@@ -20,9 +31,27 @@ def command(app: App, names: tuple[str, ...], as_json: bool) -> int:
         for name in chosen:
             runtime.source(name)
         with progress(app.shows_progress) as on_change:
-            report = runtime.sync("sync", chosen, on_change)
+            if metrics_file is None:
+                report = runtime.sync("sync", chosen, on_change)
+            else:
+                report = _metered(runtime, chosen, on_change, metrics_file)
     if as_json:
         print_json(report.document())
     else:
         print_report(report)
     return app.exit_code(report.exit_code)
+
+
+def _metered(
+    runtime: Runtime, names: tuple[str, ...], on_change: Callable[[Report], None], metrics_file: Path
+) -> Report:
+    """A pass that is counted, and its counts written down, whatever came of it."""
+    from recvault.metrics import Metrics
+
+    metrics = Metrics()
+    metrics.observe_feeds(lambda: runtime.judged(None), runtime.clock)
+    metrics.observe_lines(runtime.line_facts)
+    try:
+        return runtime.sync("sync", names, on_change, metrics)
+    finally:
+        metrics.write_textfile(metrics_file)

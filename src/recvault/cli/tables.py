@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ import click
 
 from recvault.observe import redact_text
 from recvault.report import iso
+from recvault.words import span
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -30,29 +32,59 @@ class Span(int):
     """Seconds: `1 d 2 h` for people, a plain number for scripts."""
 
 
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """A moment as seen from now: `3 min ago` or `in 2 h` for people, in full for scripts. What was `awaited` is due."""
+
+    moment: datetime
+    now: datetime
+    awaited: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Styled:
+    """A word that a terminal shows in a style of rich's."""
+
+    text: str
+    style: str
+
+
 def print_table(
     columns: Sequence[str], rows: Iterable[Sequence[Any]], *, seldom: Collection[str] = (), prose: Collection[str] = ()
 ) -> None:
-    """Print rows on stdout, in the fullest form that its width allows.
+    """Print rows on stdout: for people on a terminal, see `show_table`; else as tab-separated lines."""
+    listed: list[list[Any]] = [list(row) for row in rows]
+    if sys.stdout.isatty():
+        show_table(console(), columns, listed, seldom=seldom, prose=prose)
+        return
+    for row in [list(columns), *listed]:
+        click.echo("\t".join(_plain(value) for value in row))
+
+
+def show_table(
+    screen: Console,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+    *,
+    seldom: Collection[str] = (),
+    prose: Collection[str] = (),
+    heads: int = 2,
+) -> None:
+    """Show rows in the fullest form that a terminal's width allows.
 
     Too wide a table leaves out those of `seldom` that hold nothing; if it still is, each row becomes a paragraph,
-    which begins with the first two columns. A column of `prose` may be folded.
+    which begins with the first `heads` columns. A column of `prose` may be folded.
     """
-    listed: list[list[Any]] = [list(row) for row in rows]
-    if not sys.stdout.isatty():
-        for row in [list(columns), *listed]:
-            click.echo("\t".join(_plain(value) for value in row))
-        return
-    screen = console()
-    empty = {number for number, name in enumerate(columns) if name in seldom and not any(row[number] for row in listed)}
+    empty = {number for number, name in enumerate(columns) if name in seldom and not any(row[number] for row in rows)}
     for left_out in (set(), empty):
         kept = [number for number in range(len(columns)) if number not in left_out]
-        chosen, cells = [columns[number] for number in kept], [[row[number] for number in kept] for row in listed]
+        chosen, cells = [columns[number] for number in kept], [[row[number] for number in kept] for row in rows]
         if _least_width(chosen, cells, prose) <= screen.width:
             screen.print(_table(chosen, cells, prose))
             return
-    for row in listed:
-        for line in _paragraph(columns, row, screen.width):
+    for row in rows:
+        pairs = [(name, value) for name, value in zip(columns, row, strict=True) if value or name not in seldom]
+        for line in _paragraph(pairs, heads, screen.width):
             screen.print(line, soft_wrap=False, overflow="fold")
 
 
@@ -69,15 +101,15 @@ def _least_width(columns: Sequence[str], rows: Sequence[Sequence[Any]], prose: C
 
     total = 2 * (len(columns) - 1)
     for number, column in enumerate(columns):
-        heads = column.split() if _is_count(rows, number) else [column]
+        heads = column.split() if _is_measure(rows, number) else [column]
         width = max(map(cell_len, [*heads, *(cell(row[number]) for row in rows)]))
         total += min(width, _PROSE_LEAST) if column in prose else width
     return total
 
 
-def _is_count(rows: Sequence[Sequence[Any]], number: int) -> bool:
-    """A column of numbers stands to the right, its name a word a line."""
-    return bool(rows) and all(isinstance(row[number], int | None) for row in rows)
+def _is_measure(rows: Sequence[Sequence[Any]], number: int) -> bool:
+    """A column of numbers or ages stands to the right, its name a word a line."""
+    return bool(rows) and all(isinstance(row[number], int | Beside | None) for row in rows)
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[Any]], prose: Collection[str]) -> Table:
@@ -87,7 +119,7 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[Any]], prose: Collect
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
     for number, column in enumerate(columns):
-        right = _is_count(rows, number)
+        right = _is_measure(rows, number)
         table.add_column(
             Text(column.replace(" ", "\n") if right else column),
             justify="right" if right else "left",
@@ -96,20 +128,20 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[Any]], prose: Collect
             no_wrap=column not in prose,
         )
     for row in rows:
-        table.add_row(*(Text(cell(value)) for value in row))
+        table.add_row(*(_text(value) for value in row))
     return table
 
 
-def _paragraph(columns: Sequence[str], row: Sequence[Any], width: int) -> Iterator[Text]:
+def _paragraph(pairs: Sequence[tuple[str, Any]], heads: int, width: int) -> Iterator[Text]:
     """A row as `name value` pairs, as many in a line as fit; what does not hold anything is left out."""
     from rich.text import Text
 
-    yield Text("  ".join(cell(value) for value in row[:2]), style="bold")
+    yield Text("  ").join(_text(value, "bold") for _, value in pairs[:heads])
     line = Text("  ")
-    for name, value in zip(columns[2:], row[2:], strict=True):
+    for name, value in pairs[heads:]:
         if value is None:
             continue
-        pair = Text.assemble((name, "dim"), " ", cell(value))
+        pair = Text.assemble((name, "dim"), " ", _text(value))
         if line.plain.strip() and len(line) + len(pair) > width:
             yield line
             line = Text("  ")
@@ -118,12 +150,25 @@ def _paragraph(columns: Sequence[str], row: Sequence[Any], width: int) -> Iterat
         yield line
 
 
+def _text(value: object, style: str = "") -> Text:
+    from rich.text import Text
+
+    return Text(cell(value), value.style if isinstance(value, Styled) else style)
+
+
 def cell(value: object) -> str:
     """One cell's text, on one line, with nothing in it that a terminal would obey."""
     if value is None:
         return "-"
     if isinstance(value, datetime):
         return iso(value) or "-"
+    if isinstance(value, Beside):
+        seconds = (value.moment - value.now).total_seconds()
+        if seconds > 0:
+            return f"in {_roughly(seconds)}"
+        return "due" if value.awaited else f"{_roughly(-seconds)} ago"
+    if isinstance(value, Styled):
+        return cell(value.text)
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, Size):
@@ -135,21 +180,17 @@ def cell(value: object) -> str:
     return redact_text(str(value)).replace("\n", " ").replace("\t", " ")
 
 
+def _roughly(seconds: float) -> str:
+    """To the hour after a day, to the minute after an hour."""
+    step = 3600 if seconds >= 86400 else 60 if seconds >= 3600 else 1
+    return span(seconds // step * step)
+
+
 def _plain(value: object) -> str:
-    """A cell for scripts: numbers without separators and units."""
+    """A cell for scripts: numbers without separators and units, moments in full."""
+    if isinstance(value, Beside):
+        return cell(value.moment)
     return f"{value:d}" if isinstance(value, int) and not isinstance(value, bool) else cell(value)
-
-
-def span(seconds: float | None) -> str:
-    """A length of time in two units at most: `26 h`, `3 min 5 s`."""
-    if seconds is None:
-        return "-"
-    left, parts = max(0, round(seconds)), []
-    for length, unit in ((86400, "d"), (3600, "h"), (60, "min"), (1, "s")):
-        count, left = divmod(left, length)
-        if count:
-            parts.append(f"{count} {unit}")
-    return " ".join(parts[:2]) or "0 s"
 
 
 def size(count: float) -> str:

@@ -1,0 +1,65 @@
+"""A bar per day: what was archived of a source in the last days, on one line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+from recvault.cli.tables import size
+
+BLOCKS = "·▁▂▃▄▅▆▇█"  # nothing, then an eighth of the busiest day each
+PLAIN = ".12345678"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Series:
+    """A source's recordings and bytes by day."""
+
+    name: str
+    first: date
+    recordings: Sequence[int]
+    bytes: int
+
+    @classmethod
+    def of(cls, name: str, first: date, last: date, days: Iterable[tuple[date, int, int]]) -> Series:
+        """Sum `(day, recordings, bytes)` by day; what is before `first` or after `last` is left out."""
+        counts, total = [0] * ((last - first).days + 1), 0
+        for day, recordings, size_ in days:
+            if first <= day <= last:
+                counts[(day - first).days] += recordings
+                total += size_
+        return cls(name=name, first=first, recordings=counts, bytes=total)
+
+    @property
+    def last(self) -> date:
+        return self.first + timedelta(days=len(self.recordings) - 1)
+
+
+def lines(series: Sequence[Series], *, encoding: str | None, width: int) -> list[str]:
+    """A line each, alike in form; dates without their year where the terminal is narrow."""
+    levels = BLOCKS if _can_show(BLOCKS, encoding) else PLAIN
+    name = max((len(each.name) for each in series), default=0)
+    long = [_line(each, levels, name, "%Y-%m-%d") for each in series]
+    if max(map(len, long), default=0) <= width:
+        return long
+    return [_line(each, levels, name, "%m-%d") for each in series]
+
+
+def bar(counts: Sequence[int], levels: str) -> str:
+    """One character a day: the busiest reaches the top, and any recording at all is more than none."""
+    most, top = max(counts, default=0), len(levels) - 1
+    return "".join(levels[-(-count * top // most) if count else 0] for count in counts)
+
+
+def _line(series: Series, levels: str, name: int, dates: str) -> str:
+    ends = f"{series.first:{dates}} {bar(series.recordings, levels)} {series.last:{dates}}"
+    return f"{series.name:<{name}}  {ends}  {sum(series.recordings):,} recordings, {size(series.bytes)}"
+
+
+def _can_show(text: str, encoding: str | None) -> bool:
+    try:
+        text.encode(encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True

@@ -1,0 +1,106 @@
+"""What `status` knows at one moment: the daemon, every feed with its health, what was archived, what needs a hand."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from recvault.health import Health, judge
+from recvault.ledger import running_daemon
+
+if TYPE_CHECKING:
+    from recvault.ledger import ArchivedDay, FeedStatus, RunningDaemon
+    from recvault.runtime import Runtime
+
+DAYS = 30
+UNCONFIGURED = "unconfigured"
+_REASONS = 3
+_COUNTED_MOST = 1000  # failures looked at for their reasons: a ledger may hold a million of them
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """A feed and how it does."""
+
+    feed: FeedStatus
+    condition: str
+    words: str
+
+    @property
+    def is_well(self) -> bool:
+        return self.condition == "ok"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hand:
+    """What needs a hand, or may soon: totals over all sources, and the reasons met most often."""
+
+    dead: int = 0
+    failing: int = 0
+    quarantined: int = 0
+    reasons: list[tuple[str, int]] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.dead or self.failing or self.quarantined)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overview:
+    """All of it."""
+
+    now: datetime
+    has_ledger: bool
+    daemon: RunningDaemon | None
+    sources: list[Standing]
+    days: list[ArchivedDay]
+    hand: Hand
+
+    @property
+    def first_day(self) -> datetime:
+        """The first of the days that are shown, today being the last."""
+        return self.now - timedelta(days=DAYS - 1)
+
+
+def look(runtime: Runtime, now: datetime) -> Overview:
+    """Ask the ledger and who works on it. LedgerLocked where it is busy."""
+    daemon = running_daemon(runtime.settings.ledger.path)
+    feeds = runtime.feeds()
+    known = runtime.has_ledger
+    return Overview(
+        now=now,
+        has_ledger=known,
+        daemon=daemon,
+        sources=[_standing(runtime, feed, daemon, now) for feed in feeds],
+        days=runtime.ledger.ask.days((now - timedelta(days=DAYS - 1)).date()) if known else [],
+        hand=_hand(runtime, feeds) if known else Hand(),
+    )
+
+
+def _standing(runtime: Runtime, feed: FeedStatus, daemon: RunningDaemon | None, now: datetime) -> Standing:
+    source = next((each for each in runtime.settings.sources if each.name == feed.feed.source), None)
+    if source is None:
+        words = "not in the configuration any more: nothing is discovered or archived for it"
+        return Standing(feed=feed, condition=UNCONFIGURED, words=words)
+    health: Health = judge(
+        feed,
+        now=now,
+        watched_since=daemon.started_at if daemon else None,
+        poll_every=source.poll_every,
+        stale_after=runtime.settings.daemon.stale_after,
+    )
+    return Standing(feed=feed, condition=str(health.condition), words=health.words)
+
+
+def _hand(runtime: Runtime, feeds: list[FeedStatus]) -> Hand:
+    accounts = {(each.feed.source, each.feed.account_id): each.standing for each in feeds}
+    dead = sum(each.dead for each in accounts.values())
+    failing = sum(each.failing for each in accounts.values())
+    rows = runtime.ledger.ask.failures(limit=_COUNTED_MOST) if dead or failing else []
+    return Hand(
+        dead=dead,
+        failing=failing,
+        quarantined=sum(each.quarantined for each in accounts.values()),
+        reasons=Counter(str(row["reason"]) for row in rows).most_common(_REASONS),
+    )

@@ -1,0 +1,38 @@
+"""`recvault run`: the daemon."""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import sys
+import threading
+
+import click
+
+from recvault.cli.app import App, now, print_json, verb
+
+
+@click.command("run")
+@click.option("--json", "as_json", is_flag=True, help="At the end, the report as one JSON document on stdout.")
+@verb
+def command(app: App, as_json: bool) -> int:
+    """The daemon: poll on schedule, transfer what is due, reconcile; until SIGTERM or SIGINT. SIGHUP re-reads the
+    configuration."""
+    from recvault.cli.reports import print_report
+    from recvault.daemon import Daemon
+
+    faulthandler.enable()  # the watchdog's SIGABRT leaves every thread's stack in the journal
+    reload = threading.Event()
+    with app.signals(reload):
+        daemon = Daemon(app.settings, clock=now, stop=app.stop, reload=reload, environment=os.environ)
+        report = daemon.run()
+        if as_json:
+            print_json(report.document())
+        elif sys.stdout.isatty():
+            print_report(report)
+        code = app.exit_code(report.exit_code)
+        if daemon.lingers:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)  # all is committed: a listing that waits for an answer need not hold up the end
+    return code

@@ -1,0 +1,27 @@
+"""What `check` asks of the world: each answer is one line that says what is wrong and how to mend it.
+
+Nothing is changed anywhere but for one small object in the bucket, which is deleted again where the rights allow it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from recvault.probes import bucket, machine, sources
+from recvault.probes.probe import Probe
+from recvault.runtime import Runtime
+
+__all__ = ["Probe", "offline", "online"]
+
+
+def offline(runtime: Runtime) -> Iterator[Probe]:
+    """The configuration is sound already; ledger and spool have a place, and secrets can be had."""
+    yield from machine.places(runtime)
+    yield from sources.settings(runtime)
+
+
+def online(runtime: Runtime) -> Iterator[Probe]:
+    """Every source and the bucket answer, with the rights that archiving needs; what the daemon needs is free."""
+    yield from sources.answers(runtime)
+    yield from bucket.answers(runtime)
+    yield from machine.daemon(runtime)

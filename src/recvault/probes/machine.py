@@ -1,0 +1,104 @@
+"""What this machine must give: a place for the ledger and the spool; for the daemon a free port, and names."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import socket
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+from recvault.errors import ConfigError, Unavailable
+from recvault.ledger import running_daemon
+from recvault.probes.probe import Probe, probe
+from recvault.runtime import Runtime
+from recvault.spool import SpoolFull
+
+LEDGER_FREE_LEAST = 64 << 20  # bytes: some 50,000 recordings more, and room for SQLite to write its log
+
+
+def places(runtime: Runtime) -> Iterator[Probe]:
+    """Ledger and spool have a place that can be written and is not full."""
+    yield probe("ledger", ledger, runtime)
+    yield probe("spool", _spool, runtime)
+
+
+def daemon(runtime: Runtime) -> Iterator[Probe]:
+    """What `run` needs besides: its port, and the host that it tells of success and failure."""
+    wanted = runtime.settings.daemon
+    if wanted.metrics_listen:
+        yield probe("daemon: metrics_listen", _port, runtime)
+    if wanted.ping_url:
+        yield probe("daemon: ping_url", _resolved, wanted.ping_url)
+
+
+def ledger(runtime: Runtime, least: int = LEDGER_FREE_LEAST) -> str:
+    """The ledger's file can be written, and its disk holds `least` bytes more."""
+    path = runtime.settings.ledger.path
+    if not path.parent.is_dir():
+        raise ConfigError(f"its directory {path.parent} does not exist", "create it, or mend ledger.path")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise ConfigError(f"{path} cannot be written by this user", "run as the service's user, or mend its rights")
+    free = shutil.disk_usage(path.parent).free
+    if free < least:
+        raise Unavailable(
+            f"the disk of {path} has {free >> 20} MiB free: a full one stops every pass",
+            "free some, or move ledger.path",
+        )
+    return f"{path}{'' if path.exists() else ', made by the first sync'}, {_gib(free)} free"
+
+
+def _spool(runtime: Runtime) -> str:
+    settings = runtime.settings.transfer
+    place = next(each for each in (settings.spool_dir, *settings.spool_dir.absolute().parents) if each.exists())
+    if not os.access(place, os.W_OK):
+        raise ConfigError(f"{settings.spool_dir} cannot be written by this user", "mend its rights, or spool_dir")
+    free = shutil.disk_usage(place).free
+    if free < settings.min_free_disk:
+        raise SpoolFull(f"{settings.spool_dir} has {free} bytes free, less than min_free_disk", "free some")
+    return f"{settings.spool_dir}, {_gib(free)} free"
+
+
+def _port(runtime: Runtime) -> str:
+    """The port is free, or it is our own running daemon that holds it."""
+    listen = runtime.settings.daemon.metrics_listen
+    host, _, port = listen.rpartition(":")
+    hint = "mend daemon.metrics_listen"
+    try:
+        _bind(host.strip("[]"), int(port))
+    except socket.gaierror as error:
+        raise ConfigError(f"{listen} cannot be listened on: {error.strerror}", hint) from error
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise ConfigError(f"{listen} cannot be listened on: {error.strerror}", hint) from error
+        holder = running_daemon(runtime.settings.ledger.path)
+        if holder is None:
+            raise ConfigError(
+                f"another process holds {listen}, and no daemon of this ledger runs",
+                "set another daemon.metrics_listen, or stop that process",
+            ) from error
+        return f"{listen} is held, as it should be: the daemon runs, pid {holder.pid}"
+    return f"{listen} is free for the daemon"
+
+
+def _bind(host: str, port: int) -> None:
+    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    with socket.socket(family, kind, protocol) as trial:
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as a server that is started anew
+        trial.bind(address)
+
+
+def _resolved(url: str) -> str:
+    host = urlsplit(url).hostname or ""
+    try:
+        socket.getaddrinfo(host, None)
+    except OSError as error:
+        raise Unavailable(
+            f"{host} does not resolve: {error.strerror}", "mend daemon.ping_url, or this machine's DNS"
+        ) from error
+    return f"{host} resolves"
+
+
+def _gib(count: int) -> str:
+    return f"{count / (1 << 30):.1f} GiB"

@@ -1,0 +1,44 @@
+"""One thing that was checked, and how an answer or an error becomes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ParamSpec
+
+from recvault.errors import EndpointRefused, NotFound, RecvaultError, Refused
+
+P = ParamSpec("P")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """One thing that was checked. What is `ok` and has a hint all the same is a notice."""
+
+    name: str
+    ok: bool
+    detail: str
+    hint: str = ""
+    exit_code: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """An answer that is no error, with something to do about it."""
+
+    detail: str
+    hint: str
+
+
+def probe(name: str, ask: Callable[P, str | Notice], *args: P.args, **kwargs: P.kwargs) -> Probe:
+    """Ask, and make one line of the answer or of the error."""
+    try:
+        answer = ask(*args, **kwargs)
+    except (NotFound, Refused) as error:
+        refused = EndpointRefused(error.message, "check the source's base_url and account")
+        return Probe(name=name, ok=False, detail=refused.message, hint=refused.hint, exit_code=refused.exit_code)
+    except RecvaultError as error:
+        return Probe(name=name, ok=False, detail=error.message, hint=error.hint, exit_code=error.exit_code)
+    if isinstance(answer, Notice):
+        return Probe(name=name, ok=True, detail=answer.detail, hint=answer.hint)
+    return Probe(name=name, ok=True, detail=answer)

@@ -1,0 +1,93 @@
+"""What a source must give: its secrets, a page of its list, a clock that agrees with ours, its sub-accounts."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from email.utils import parsedate_to_datetime
+
+from recvault.config import Source
+from recvault.discovery import subaccounts
+from recvault.errors import CredentialsRefused, RecvaultError
+from recvault.models import ACCOUNT, Window
+from recvault.probes.probe import Probe, probe
+from recvault.runtime import Runtime
+
+_CLOCK_TOLERANCE = timedelta(minutes=1)
+
+
+def settings(runtime: Runtime) -> Iterator[Probe]:
+    """Every source's settings are whole and its secrets can be read."""
+    for source in runtime.settings.sources:
+        yield probe(f"source {source.name}: settings", _settings, runtime, source.name)
+
+
+def answers(runtime: Runtime) -> Iterator[Probe]:
+    """Every source's list answers."""
+    for source in runtime.settings.sources:
+        yield probe(f"source {source.name}: list", _list, runtime, source)
+        if source.subaccounts:
+            yield probe(f"source {source.name}: sub-accounts", _accounts, runtime, source)
+
+
+def _settings(runtime: Runtime, name: str) -> str:
+    lines = runtime.lines(name)
+    return f"{lines.provider.name}, account {lines.provider.account_id}, at {lines.provider.base_url}"
+
+
+def _list(runtime: Runtime, source: Source) -> str:
+    """The newest page of a day's list, and the provider's clock beside ours."""
+    lines = runtime.lines(source.name)
+    line = lines(lines.provider.account_id)
+    before = runtime.clock()
+    request = line.provider.list_request(Window(since=before - timedelta(days=1)), ACCOUNT)
+    with _refusals_told(source):
+        page, reply = next(line.session.pages(line.provider, request))
+    if page.rejected:
+        raise RecvaultError(
+            f"{len(page.rejected)} rows of the list cannot be read: {page.rejected[0].reason}",
+            "they go to quarantine: `recvault failures` shows them; is base_url this provider's?",
+        )
+    with contextlib.suppress(KeyError, ValueError, TypeError):
+        _check_clock(parsedate_to_datetime(reply.headers["date"]), before, runtime.clock())
+    return f"the list answers: {len(page.recordings)} recordings of the last day on its first page"
+
+
+def _check_clock(theirs: datetime, before: datetime, after: datetime) -> None:
+    off = theirs - after if theirs > after else before - theirs
+    if off > _CLOCK_TOLERANCE:
+        raise RecvaultError(
+            f"this machine's clock is {round(off.total_seconds())} s off the provider's", "set it by NTP"
+        )
+
+
+def _accounts(runtime: Runtime, source: Source) -> str:
+    lines = runtime.lines(source.name)
+    line = lines(lines.provider.account_id)
+    with _refusals_told(source):
+        return f"{len(list(subaccounts(line.provider, line.session)))} active accounts"
+
+
+@contextlib.contextmanager
+def _refusals_told(source: Source) -> Iterator[None]:
+    """401 is a wrong secret, 403 a right that is missing: each with the place to mend."""
+    try:
+        yield
+    except CredentialsRefused as error:
+        answered = re.search(r"answered (\d+)", error.message)
+        places = " and ".join(f"{key} ({_place(source, key)})" for key in source.secrets)
+        if answered is not None and answered[1] == "403":
+            hint = f"the credentials lack a right: let {places} list and read recordings of this account"
+        else:
+            hint = f"the credentials are wrong: mend {places}, or the account beside it"
+        raise CredentialsRefused(error.message, hint) from error
+
+
+def _place(source: Source, key: str) -> str:
+    """Where a secret stands, never what it is."""
+    secret = source.secrets[key]
+    if secret.env is not None:
+        return f"environment variable {secret.env}"
+    return secret.file if secret.file is not None else f"credential {secret.credential}"

@@ -1,0 +1,211 @@
+"""`status`: what an operator opens first, on a terminal, in a pipe and as a document."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import pty
+import re
+import select
+import signal
+import sqlite3
+import struct
+import subprocess
+import sys
+import termios
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from cli.commands import PATIENCE, arguments, each_on_terminal, environment, run_each, until
+from cli.conftest import World
+from recvault.cli import bars
+from recvault.cli.bars import BLOCKS, PLAIN, Series, bar
+from recvault.cli.tables import Beside, cell
+from recvault.ledger.daemon_lock import DaemonLock
+from recvault.simulator import Simulator
+from rig import Rig, now
+
+STYLE = re.compile(r"\x1b\[[0-9;]*m")
+FIRST, LAST = date(2026, 10, 1), date(2026, 10, 30)
+
+
+@pytest.fixture
+def troubled(rig: Rig, simulator: Simulator) -> Rig:
+    """Three sources after a pass: one that failed since, one that is configured no more, one that is new."""
+    for name in ("good", "left"):
+        account = simulator.add_account("twilio")
+        simulator.populate(account, "voice", count=2, conference_share=0)
+        rig.add_source(name, "twilio", account)
+    rig.sync()
+    rig.sources = [source for source in rig.sources if source["name"] == "good"]
+    token = Path(rig.sources[0]["auth_token"]["file"])
+    right = token.read_text()
+    token.write_text("f" * 32)
+    rig.sync()
+    token.write_text(right)
+    rig.add_source("fresh", "twilio", simulator.add_account("twilio"))
+    return rig
+
+
+def test_the_document_tells_every_sources_condition(troubled: Rig) -> None:
+    """Condition and words for each, worst or not; one that is configured no more is there; what was archived by day."""
+    (ran,) = run_each(troubled, ["status", "--json"])
+    rows = {row["source"]: row for row in ran.document["sources"]}
+    conditions = {name: row["condition"] for name, row in rows.items()}
+    assert conditions == {"good": "failing", "left": "unconfigured", "fresh": "new"}
+    assert "401" in rows["good"]["words"] and "401" in rows["good"]["error"]
+    assert "not in the configuration" in rows["left"]["words"]
+    assert [sum(day["recordings"] for day in rows[name]["archived_per_day"]) for name in rows] == [2, 2, 0]
+    assert sum(day["bytes"] for day in rows["left"]["archived_per_day"]) > 0
+    assert rows["good"]["last_archived_at"] is not None and rows["fresh"]["last_archived_at"] is None
+
+
+def test_a_pipe_gets_the_table_alone_and_the_trouble_beside_it(troubled: Rig) -> None:
+    """Tab-separated lines on stdout; on stderr the daemon, then a line for each that is not well, worst first."""
+    (ran,) = run_each(troubled, ["status"])
+    head, *rows = [line.split("\t") for line in ran.stdout.splitlines()]
+    assert {len(row) for row in rows} == {len(head)} and head[-1] == "condition"
+    assert [row[-1] for row in rows] == ["failing", "unconfigured", "new"]
+    daemon, *trouble = ran.stderr.splitlines()
+    assert daemon.startswith("no daemon runs on this ledger")
+    accounts = {row[0]: row[1] for row in rows}
+    expected = [f"good {accounts['good']} failing: ", f"left {accounts['left']} unconfigured: "]
+    assert [line[: len(start)] for line, start in zip(trouble, expected, strict=False)] == expected
+    assert trouble[2] == f"fresh {accounts['fresh']} new: not scanned yet"
+
+
+def test_the_running_daemon_is_told_first(world: World) -> None:
+    """Whether a daemon works on this ledger, and since when, with its pid."""
+    started = now().replace(microsecond=0) - timedelta(hours=3)
+    lock = DaemonLock(world.rig.root / "ledger.db", started)
+    document, plain = run_each(world.rig, ["status", "--json"], ["status"])
+    lock.close()
+    expected = {"pid": os.getpid(), "started_at": started.strftime("%Y-%m-%dT%H:%M:%SZ")}
+    assert document.document["daemon"] == expected
+    assert f"{started:%Y-%m-%d %H:%M} UTC (3 h ago), pid {os.getpid()}" in plain.stderr.splitlines()[0]
+    assert run_each(world.rig, ["status", "--json"])[0].document["daemon"] is None
+
+
+def test_what_needs_a_hand_is_counted_with_its_reasons(world: World) -> None:
+    """Totals of what failed, the command that lists it, and the reasons met most often."""
+    document, plain = run_each(world.rig, ["status", "--json"], ["status"])
+    reasons = [{"reason": "media.document", "count": 1}]
+    assert document.document["needs_hand"] == {"dead": 0, "failing": 1, "quarantined": 1, "reasons": reasons}
+    assert plain.stderr.splitlines()[-2:] == [
+        "1 failing, 1 in quarantine: `recvault failures` lists them",
+        "most often: media.document 1",
+    ]
+
+
+def test_no_ledger_yet_is_told_in_words(rig: Rig, simulator: Simulator) -> None:
+    """Before the first pass the sources stand there as new, and a line says what makes a ledger; none is made."""
+    rig.add_source("voice", "twilio", simulator.add_account("twilio"))
+    plain, document = run_each(rig, ["status"], ["status", "--json"])
+    assert (plain.code, document.code) == (0, 0)
+    assert "no ledger yet: `recvault sync` or `recvault run` makes one" in plain.stderr
+    assert [row["condition"] for row in document.document["sources"]] == ["new"]
+    assert not (rig.root / "ledger.db").exists()
+
+
+def test_a_busy_ledger_is_told_in_words(world: World) -> None:
+    """A ledger that another process holds is no crash: the message names it, and the exit code says try again."""
+    impatient = (
+        "import sys, recvault.ledger.connection as connection\n"
+        "connection.BUSY_SECONDS = 0.2\n"
+        "from recvault.cli import main\n"
+        "main(sys.argv[1:])\n"
+    )
+    command = [sys.executable, "-c", impatient, "--config", str(world.rig.config_path), "status", "--json"]
+    with contextlib.closing(sqlite3.connect(world.rig.root / "ledger.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        done = subprocess.run(command, capture_output=True, text=True, env=environment(world.rig.root), timeout=30)
+        other.execute("ROLLBACK")
+    assert (done.returncode, done.stdout) == (75, ""), done.stderr
+    assert "ledger.db is locked by another process" in done.stderr
+
+
+def test_ages_read_as_people_say_them() -> None:
+    """Coarser with length, and what was awaited is due; a script gets the moment."""
+    moment = datetime(2026, 10, 1, 9, 0, tzinfo=UTC)
+    ages = [timedelta(seconds=65), timedelta(hours=3, seconds=4), timedelta(days=2, minutes=5)]
+    assert [cell(Beside(moment - age, moment)) for age in ages] == ["1 min 5 s ago", "3 h ago", "2 d ago"]
+    assert cell(Beside(moment + timedelta(minutes=4), moment, awaited=True)) == "in 4 min"
+    assert cell(Beside(moment - timedelta(minutes=4), moment, awaited=True)) == "due"
+
+
+@pytest.mark.parametrize("columns", [80, 120, 200])
+def test_a_terminal_shows_all_of_it_within_its_width(world: World, columns: int) -> None:
+    """Bars by day with both dates and the totals, the conditions, what needs a hand; no line wider than the window."""
+    (shown,) = each_on_terminal(world.rig, ["status"], columns=columns)
+    plain = STYLE.sub("", shown)
+    assert max(map(len, plain.splitlines())) <= columns
+    (line,) = [line for line in plain.splitlines() if line.startswith("voice ") and "recordings," in line]
+    days = "%m-%d" if columns == 80 else "%Y-%m-%d"
+    today = now().date()
+    name, first, shown_bar, last, *totals = line.split()
+    assert (name, totals[:2]) == ("voice", ["6", "recordings,"])
+    assert len(shown_bar) == 30 and set(shown_bar) == {"·", "█"}
+    assert (first, last) == (f"{today - timedelta(days=29):{days}}", f"{today:{days}}")
+    assert "1 failing, 1 in quarantine" in plain and "most often: media.document 1" in plain
+
+
+def test_a_terminal_that_cannot_show_blocks_gets_digits(world: World) -> None:
+    """Where stdout's encoding has no blocks, all is plain ASCII."""
+    (shown,) = each_on_terminal(world.rig, ["status"], columns=100, env={"PYTHONIOENCODING": "ascii"})
+    assert shown.isascii()
+    assert re.search(r"voice +\S+ \.+8\.* \S+  6 recordings,", shown)
+
+
+@pytest.mark.parametrize(
+    ("counts", "expected"),
+    [([0, 1, 1000], "·▁█"), ([0, 0], "··"), ([4, 8, 6, 1], "▄█▆▁"), ([], ""), ([7], "█")],
+    ids=["least", "none", "eighths", "empty", "one"],
+)
+def test_a_bar_shows_any_recording_at_all(counts: list[int], expected: str) -> None:
+    """The busiest day reaches the top; one recording among thousands is more than none."""
+    assert bar(counts, BLOCKS) == expected
+    assert bar(counts, PLAIN) == "".join(PLAIN[BLOCKS.index(each)] for each in expected)
+
+
+def test_days_of_several_accounts_are_summed_by_source() -> None:
+    """A source's line holds all its accounts; days outside the line are left out of its totals."""
+    days = [(FIRST, 2, 10), (FIRST, 3, 20), (LAST, 1, 5), (FIRST - timedelta(days=1), 9, 9)]
+    series = Series.of("voice", FIRST, LAST, days)
+    assert (series.recordings[0], series.recordings[-1], sum(series.recordings), series.bytes) == (5, 1, 6, 35)
+    (line,) = bars.lines([series], encoding="utf-8", width=120)
+    assert line == f"voice  2026-10-01 █{'·' * 28}▂ 2026-10-30  6 recordings, 35 B"
+
+
+def test_watch_writes_over_the_page_and_ends_by_a_signal(world: World) -> None:
+    """Each page is written over the last from the top, cleared once; Ctrl-C ends it with 130."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 12, 90, 0, 0))
+    environ = environment(world.rig.root, TERM="xterm-256color")
+    command = arguments(world.rig, "status", "--watch")
+    process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environ, cwd=world.rig.root)
+    os.close(theirs)
+    shown = bytearray()
+
+    def pages(wanted: int) -> bool:
+        if select.select([ours], [], [], 0.1)[0]:
+            shown.extend(os.read(ours, 65536))
+        return shown.count(b"\x1b[J") >= wanted
+
+    try:
+        until(lambda: pages(1), PATIENCE)
+        lock = DaemonLock(world.rig.root / "ledger.db", now())
+        until(lambda: pages(3), PATIENCE)
+        lock.close()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(PATIENCE) == 130
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
+    first, *_, last, _ = shown.decode().split("\x1b[J")
+    assert shown.count(b"\x1b[2J") == 1 and "no daemon runs" in first
+    assert "the daemon runs since" in last and last.count("\x1b[H") == 1
+    assert last.count("\n") == 11 and "lines more" in last  # within a window of 12 lines

@@ -1,0 +1,387 @@
+"""What `check` finds wrong, made to happen: each is one line that says what is wrong and how to mend it."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import strict_s3 as strict
+from recvault import probes
+from recvault.errors import Unavailable
+from recvault.ledger.daemon_lock import DaemonLock
+from recvault.probes import Probe, machine
+from recvault.simulator import Simulator
+from rig import Rig, now, sha256
+from strict_s3 import StrictS3
+
+_numbers = itertools.count(1)
+LOCKED = {"object_lock": {"mode": "GOVERNANCE", "days": 2}}
+
+
+@pytest.fixture
+def small(tmp_path: Path, simulator: Simulator, strict_s3: StrictS3) -> Rig:
+    """One source, one strict bucket."""
+    rig = Rig(root=tmp_path, simulator=simulator, s3_url=strict_s3.url, bucket=strict_s3.bucket().name)
+    rig.add_source("voice", "twilio", simulator.add_account("twilio"))
+    return rig
+
+
+@pytest.fixture
+def locked(small: Rig, s3_url: str) -> Rig:
+    """The same over a bucket with Object Lock, which moto keeps."""
+    small.s3_url, small.bucket = s3_url, f"locked-{next(_numbers)}"
+    small.s3.create_bucket(Bucket=small.bucket, ObjectLockEnabledForBucket=True)
+    return small
+
+
+def asked(rig: Rig, clock: Callable[[], Any] = now) -> dict[str, Probe]:
+    """Every line about sources and bucket, by its name."""
+    with rig.runtime(clock) as runtime:
+        found = [*probes.sources.answers(runtime), *probes.bucket.answers(runtime)]
+    return {probe.name: probe for probe in found}
+
+
+def wrong(found: dict[str, Probe]) -> list[str]:
+    return [name for name, probe in found.items() if not probe.ok]
+
+
+@contextmanager
+def s3_that_says(*answers: tuple[str, str, int, dict[str, str], str]) -> Iterator[str]:
+    """An S3 over HTTP: the first answer whose method and pattern of the path suit; else 200 and nothing."""
+
+    class Answer(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def _say(self) -> None:
+            self.rfile.read(int(self.headers.get("content-length", 0)))
+            suits = (each for each in answers if each[0] == self.command and re.search(each[1], self.path))
+            _, _, status, headers, body = next(suits, ("", "", 200, {}, ""))
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(body.encode())
+
+        do_GET = do_PUT = do_HEAD = do_DELETE = _say  # noqa: N815
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def refusal(code: str, more: str = "") -> str:
+    return f"<Error><Code>{code}</Code><Message>told by a test</Message>{more}</Error>"
+
+
+# -- sources -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_wrong_token_names_the_place_of_the_secret(small: Rig) -> None:
+    """401 says whose secret is wrong and where it stands, never what it is; the bucket is asked all the same."""
+    place = Path(small.sources[0]["auth_token"]["file"])
+    place.write_text("wrong-token-of-a-test")
+    found = asked(small)
+    assert wrong(found) == ["source voice: list"]
+    line = found["source voice: list"]
+    assert (line.exit_code, "401" in line.detail) == (77, True)
+    assert f"mend auth_token ({place})" in line.hint
+    assert "wrong-token-of-a-test" not in line.detail + line.hint
+
+
+def test_a_missing_scope_is_told_in_the_providers_words(small: Rig) -> None:
+    """403 says what the provider said, and that a right is missing rather than the secret wrong."""
+    words = '{"code": 70051, "message": "this key may not read recordings"}'
+    with s3_that_says(("GET", "Recordings", 403, {"content-type": "application/json"}, words)) as url:
+        small.sources[0]["base_url"] = url
+        found = asked(small)
+    line = found["source voice: list"]
+    assert (line.ok, line.exit_code) == (False, 77)
+    assert "70051 this key may not read recordings" in line.detail
+    assert "lack a right: let auth_token" in line.hint
+
+
+def test_a_clock_that_is_off_is_told(small: Rig) -> None:
+    """A clock more than a minute beside the provider's is named with its seconds."""
+    found = asked(small, lambda: now() + timedelta(hours=1))
+    line = found["source voice: list"]
+    assert not line.ok and line.hint == "set it by NTP"
+    off = re.search(r"clock is (\d+) s off", line.detail)
+    assert off is not None and int(off[1]) > 3000
+
+
+def test_a_wrong_source_does_not_hide_the_next(small: Rig, simulator: Simulator) -> None:
+    """Each source of the configuration has its line, whatever became of the one before."""
+    small.add_source("later", "telnyx", simulator.add_account("telnyx"))
+    small.sources[0]["auth_token"] = {"file": str(small.root / "none")}
+    with small.runtime() as runtime:
+        lines = {probe.name: probe.ok for probe in (*probes.offline(runtime), *probes.online(runtime))}
+    said = [(name, ok) for name, ok in lines.items() if name.startswith("source")]
+    assert said == [
+        ("source voice: settings", False),
+        ("source later: settings", True),
+        ("source voice: list", False),
+        ("source later: list", True),
+    ]
+
+
+# -- the bucket --------------------------------------------------------------------------------------------------------
+
+
+def test_a_sound_bucket_has_only_good_lines(small: Rig) -> None:
+    """Nothing is wrong, nothing needs a notice but what the store does not tell, and the probe is gone."""
+    found = asked(small)
+    assert wrong(found) == []
+    assert "does not tell" in found["bucket: Object Lock"].detail
+    assert "recordings/provider=twilio/" in found["bucket: keys"].detail
+    assert list(small.objects()) == ["schemas/sidecar-v1.json"]
+
+
+def test_a_bucket_in_another_region_is_told_where_boto3_follows_it(small: Rig, strict_s3: StrictS3) -> None:
+    """301: boto3 finds its way, each process anew; the line holds what to write into the configuration."""
+    small.bucket = strict_s3.bucket(region="eu-central-1").name
+    found = asked(small)
+    assert wrong(found) == ["bucket: region"]
+    line = found["bucket: region"]
+    assert (line.exit_code, line.hint) == (78, 'set archive.region = "eu-central-1"')
+    small.archive = {"region": "eu-central-1"}
+    assert wrong(asked(small)) == []
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "body"),
+    [
+        (301, {"x-amz-bucket-region": "eu-central-1"}, refusal("PermanentRedirect")),
+        (400, {}, refusal("AuthorizationHeaderMalformed", "<Region>eu-central-1</Region>")),
+    ],
+    ids=["301", "400"],
+)
+def test_a_refusal_that_names_the_region_is_told(small: Rig, status: int, headers: dict[str, str], body: str) -> None:
+    """Where the bucket's own region is refused too, the one line about it holds the region, and ends the asking."""
+    with s3_that_says(("GET", "", status, headers, body), ("HEAD", "", status, headers, "")) as small.s3_url:
+        found = asked(small)
+    line = found["bucket: list"]
+    assert (line.ok, line.exit_code, line.hint) == (False, 78, 'set archive.region = "eu-central-1"')
+    assert "bucket: put and conditional put" not in found
+
+
+@pytest.mark.parametrize(
+    ("operation", "name", "right"),
+    [
+        ("LIST", "bucket: list", "s3:ListBucket"),
+        ("PUT", "bucket: put and conditional put", "s3:PutObject, s3:PutObjectTagging"),
+        ("GET", "bucket: get", "s3:GetObject"),
+    ],
+    ids=["list", "put", "get"],
+)
+def test_a_missing_right_is_named(small: Rig, strict_s3: StrictS3, operation: str, name: str, right: str) -> None:
+    """A refusal names the right that would mend it, and does not hide what else can be asked."""
+    bucket = strict_s3.bucket()
+    bucket.denied = {operation}
+    small.bucket, small.archive = bucket.name, {"tags": {"team": "voice"}}
+    found = asked(small)
+    assert name in wrong(found)
+    assert (found[name].exit_code, found[name].hint) == (77, f"grant {right} to these credentials")
+    assert "bucket: put and conditional put" in found
+
+
+def test_a_refused_delete_is_well(small: Rig, strict_s3: StrictS3) -> None:
+    """Archiving needs no right to delete: its want is no error."""
+    bucket = strict_s3.bucket()
+    bucket.denied, small.bucket = {"DELETE"}, bucket.name
+    found = asked(small)
+    assert wrong(found) == []
+    assert "refused, which is well" in found["bucket: delete of the probe"].detail
+
+
+def test_conditional_puts_that_are_ignored_are_a_notice(small: Rig, strict_s3: StrictS3) -> None:
+    """A store without conditional writes works, and the line says what follows from it."""
+    small.bucket = strict_s3.bucket(strictness=strict.RCLONE).name
+    line = asked(small)["bucket: put and conditional put"]
+    assert line.ok and "conditional puts are ignored" in line.detail and "one machine alone" in line.hint
+
+
+def test_a_bucket_that_is_not_there_is_one_line(small: Rig) -> None:
+    """What no bucket is, is told once."""
+    small.bucket = "no-such-bucket"
+    found = asked(small)
+    assert wrong(found) == ["bucket: list"]
+    assert "NoSuchBucket" in found["bucket: list"].detail and "archive.bucket" in found["bucket: list"].hint
+
+
+# -- Object Lock and what else is asked of a put -----------------------------------------------------------------------
+
+
+def test_a_lock_on_a_bucket_without_object_lock_is_wrong(small: Rig, s3_url: str, bucket: str) -> None:
+    """What the configuration asks for, the bucket cannot do: the line says both ways out."""
+    small.s3_url, small.bucket, small.archive = s3_url, bucket, LOCKED
+    line = asked(small)["bucket: Object Lock"]
+    assert (line.ok, line.exit_code) == (False, 78)
+    assert "asks for GOVERNANCE for 2 days, and the bucket has no Object Lock" in line.detail
+    assert 'archive.object_lock = { mode = "none" }' in line.hint
+
+
+def test_a_locked_bucket_that_locks_nothing_is_a_notice(locked: Rig) -> None:
+    """Object Lock without retention anywhere protects nothing: ok, with a hint."""
+    found = asked(locked)
+    assert wrong(found) == []
+    line = found["bucket: Object Lock"]
+    assert line.detail.startswith("nothing that is archived is locked") and "days = " in line.hint
+    assert found["bucket: versions"].detail == "kept"
+
+
+def test_a_default_retention_needs_no_notice(locked: Rig) -> None:
+    """The bucket's own default locks each object, and the line says for how long."""
+    rule = {"DefaultRetention": {"Mode": "GOVERNANCE", "Days": 30}}
+    locked.s3.put_object_lock_configuration(
+        Bucket=locked.bucket, ObjectLockConfiguration={"ObjectLockEnabled": "Enabled", "Rule": rule}
+    )
+    line = asked(locked)["bucket: Object Lock"]
+    assert (line.ok, line.hint) == (True, "")
+    assert "by the bucket's default: GOVERNANCE for 30 days" in line.detail
+
+
+def test_what_is_asked_and_kept_is_listed(locked: Rig) -> None:
+    """Lock, hold, encryption, class and tags are compared with what stands there."""
+    locked.archive = {
+        "object_lock": {"mode": "GOVERNANCE", "days": 2, "legal_hold": True},
+        "sse": "AES256",
+        "storage_class": "STANDARD_IA",
+        "tags": {"team": "voice"},
+    }
+    found = asked(locked)
+    assert wrong(found) == []
+    kept = "kept: storage class STANDARD_IA, sse AES256, GOVERNANCE for 2 days, legal hold, tags"
+    assert found["bucket: as asked for"].detail == kept
+
+
+HEADS = {
+    "storage_class": ({"storage_class": "STANDARD_IA"}, "storage_class STANDARD_IA, shown is STANDARD"),
+    "sse": ({"sse": "AES256"}, "sse AES256, shown is none"),
+    "tags": ({"tags": {"team": "voice"}}, "tags team"),
+    "lock": (LOCKED, "object_lock GOVERNANCE, shown is none"),
+    "hold": ({"object_lock": {"mode": "none", "legal_hold": True}}, "legal_hold"),
+}
+NO_TAGS = ("GET", r"\?tagging", 200, {}, "<Tagging><TagSet></TagSet></Tagging>")
+LOCK_ON = "<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled></ObjectLockConfiguration>"
+LISTED = ("GET", "list-type", 200, {}, "<ListBucketResult></ListBucketResult>")
+NOT_DONE = ("GET", r"\?(retention|legal-hold)", 501, {}, refusal("NotImplemented"))
+WROTE = ("PUT", "", 200, {"ETag": '"e"'}, "")
+_PROBE = b"recvault check\n"
+STANDS = ("HEAD", "check-probe", 200, {"x-amz-meta-sha256": sha256(_PROBE)}, _PROBE.decode())
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_what_a_store_drops_without_a_word_is_wrong(small: Rig, name: str) -> None:
+    """A store that takes an option and shows none of it afterwards is told, with the option's name."""
+    small.archive, said = HEADS[name]
+    with s3_that_says(
+        NO_TAGS, ("GET", r"\?object-lock", 200, {}, LOCK_ON), NOT_DONE, LISTED, WROTE, STANDS
+    ) as small.s3_url:
+        line = asked_apart(small, "bucket: as asked for")
+    assert (line.ok, line.exit_code) == (False, 78)
+    assert line.detail == f"the store drops what is asked for: {said}"
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "why"),
+    [
+        (501, "NotImplemented", "this store does not tell"),
+        (405, "MethodNotAllowed", "this store does not tell"),
+        (400, "InvalidRequest", "this store does not tell"),
+        (200, None, "this store does not tell"),
+        (403, "AccessDenied", "may not ask (s3:GetBucketObjectLockConfiguration)"),
+    ],
+    ids=["501", "405", "400", "200-and-no-answer", "403"],
+)
+def test_a_question_without_an_answer_is_no_error(small: Rig, status: int, code: str | None, why: str) -> None:
+    """A store that does not know a question, or may not be asked, is told so in words, and the rest goes on."""
+    body = refusal(code) if code else "<ListBucketResult><Name>b</Name></ListBucketResult>"
+    with s3_that_says(("GET", r"\?object-lock", status, {}, body), LISTED, WROTE, STANDS) as small.s3_url:
+        line = asked_apart(small, "bucket: Object Lock")
+        small.archive = LOCKED
+        wanting = asked_apart(small, "bucket: Object Lock")
+    assert (line.ok, line.hint) == (True, "")
+    assert why in line.detail
+    assert wanting.ok and "whether the bucket has it is not known" in wanting.detail and wanting.hint
+
+
+def test_a_lock_that_may_not_be_read_is_a_notice(small: Rig) -> None:
+    """Without s3:GetObjectRetention a HEAD hides the lock: that is not a lock that was dropped."""
+    small.archive = LOCKED
+    hidden = ("GET", r"\?retention", 403, {}, refusal("AccessDenied"))
+    with s3_that_says(hidden, ("GET", r"\?object-lock", 200, {}, LOCK_ON), LISTED, WROTE, STANDS) as small.s3_url:
+        line = asked_apart(small, "bucket: as asked for")
+    assert line.ok and "s3:GetObjectRetention" in line.detail
+
+
+def asked_apart(rig: Rig, name: str) -> Probe:
+    """One line of the bucket's, and no further."""
+    with rig.runtime() as runtime:
+        return next(probe for probe in probes.bucket.answers(runtime) if probe.name == name)
+
+
+# -- this machine ------------------------------------------------------------------------------------------------------
+
+
+def test_a_full_disk_under_the_ledger_is_told(small: Rig) -> None:
+    """Too little room for the ledger is temporary, and says what to move."""
+    with small.runtime() as runtime:
+        with pytest.raises(Unavailable, match="MiB free") as caught:
+            machine.ledger(runtime, least=1 << 62)
+        assert "ledger.path" in caught.value.hint
+        assert "free" in machine.ledger(runtime)
+
+
+def test_the_metrics_port_is_free_or_held_by_our_daemon(small: Rig) -> None:
+    """A port that another process holds is wrong; held while our daemon runs, it is as it should be."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        listen = f"127.0.0.1:{other.getsockname()[1]}"
+        taken = port_line(small, listen)
+        lock = DaemonLock(small.root / "ledger.db", now())
+        ours = port_line(small, listen)
+        lock.close()
+    assert (taken.ok, taken.exit_code, "another process holds" in taken.detail) == (False, 78, True)
+    assert ours.ok and "the daemon runs, pid " in ours.detail
+    assert port_line(small, listen).detail == f"{listen} is free for the daemon"
+    assert not port_line(small, "192.0.2.1:9464").ok  # no address of this machine
+
+
+def test_a_ping_url_whose_host_does_not_resolve_is_told(small: Rig) -> None:
+    """A name that no one knows is named with the key that holds it."""
+    line = daemon_lines(small, metrics_listen="", ping_url="https://no-such-host.invalid/x")["daemon: ping_url"]
+    assert (line.ok, line.exit_code) == (False, 75)
+    assert "no-such-host.invalid does not resolve" in line.detail and "daemon.ping_url" in line.hint
+    assert daemon_lines(small, metrics_listen="", ping_url="https://127.0.0.1/x")["daemon: ping_url"].ok
+
+
+def port_line(rig: Rig, listen: str) -> Probe:
+    return daemon_lines(rig, metrics_listen=listen)["daemon: metrics_listen"]
+
+
+def daemon_lines(rig: Rig, **wanted: str) -> dict[str, Probe]:
+    """What `check` says of `[daemon]`, so configured."""
+    with rig.runtime() as runtime:
+        table = runtime.settings.daemon.model_copy(update=wanted)
+        runtime.settings = runtime.settings.model_copy(update={"daemon": table})
+        return {probe.name: probe for probe in machine.daemon(runtime)}
