@@ -1,0 +1,250 @@
+"""The unit under a real systemd: sandbox, secrets, watchdog, drain, restarts, reload, commands by hand beside it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from cli.commands import until
+from recvault.simulator import SimAccount, Simulator
+from rig import Rig
+from strict_s3 import StrictS3
+from systemd.lab import PATIENCE, UNITS, Lab, missing
+
+pytestmark = pytest.mark.skipif(bool(missing()), reason=missing() or "-")
+
+UNIT = "recvault.service"
+STATE = "/var/lib/recvault"
+QUICK = """[Service]
+WatchdogSec=4
+TimeoutAbortSec=1
+RestartSec=100ms
+ExecStopPost=/bin/sh -c 'echo "ended: $SERVICE_RESULT $EXIT_CODE $EXIT_STATUS"'
+"""  # no test waits for minutes, and how it ended outlives systemd's memory of an inactive unit
+BUCKETS_KEYS = "[default]\naws_access_key_id = test\naws_secret_access_key = test-secret-key\n"
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """One boot for all of these tests."""
+    with Lab(tmp_path_factory.mktemp("systemd")) as lab:
+        lab.write(f"/etc/systemd/system/{UNIT}.d/quick.conf", QUICK)
+        lab.write("/etc/credstore/recvault.aws", BUCKETS_KEYS, mode=0o600)
+        lab.run("systemctl", "daemon-reload")
+        yield lab
+
+
+@dataclass
+class Served:
+    """The service in the lab, and the world around it."""
+
+    lab: Lab
+    rig: Rig
+    simulator: Simulator
+    account: SimAccount
+
+    def configure(self) -> None:
+        """Write the configuration down, as it is now."""
+        text = self.rig.config_path.read_text()
+        self.lab.write("/etc/recvault/config.toml", f'{text}\n[daemon]\nmetrics_listen = ""\n')
+
+    def start(self) -> None:
+        started = self.lab.ran("systemctl", "start", UNIT)
+        assert started.returncode == 0, "\n".join([*self.lab.journal(UNIT)][-20:])
+
+    def show(self, name: str) -> str:
+        return self.lab.property(UNIT, name)
+
+    def events(self, event: str) -> list[dict[str, object]]:
+        """What the journal holds of an event."""
+        lines = [line for line in self.lab.journal(UNIT) if line.startswith("{")]
+        return [entry for entry in map(json.loads, lines) if entry["event"] == event]
+
+    def ends(self) -> list[str]:
+        """How its processes ended, as systemd sees it: result, code, status."""
+        said = (line.partition("ended: ") for line in self.lab.journal(UNIT))
+        return [words for _, found, words in said if found]
+
+    def archived(self) -> int:
+        return len([key for key in self.rig.objects() if key.endswith(".wav")])
+
+    def add_one(self) -> None:
+        """One more recording that is final, listed late."""
+        created = self.simulator.now - timedelta(hours=1)
+        self.simulator.add(self.account, "voice", created_at=created, visible_at=self.simulator.now)
+
+    def slow(self, seconds: float) -> None:
+        self.simulator.switches = replace(self.simulator.switches, latency_seconds=seconds)
+
+    def restarted(self, pid: str) -> bool:
+        return self.show("MainPID") not in ("0", pid) and self.show("ActiveState") == "active"
+
+    def bucket_is_truth(self) -> bool:
+        """Whether every recording stands in the bucket, byte for byte, and nothing else does."""
+        truth = self.simulator.truth(self.account)
+        sidecars, objects = self.rig.sidecars(), self.rig.objects()
+        keys = {name: sidecar["media"][0]["key"] for name, sidecar in sidecars.items()}
+        return (
+            set(keys) == {recording.recording_id for recording in truth}
+            and {key for key in objects if key.endswith(".wav")} == set(keys.values())
+            and all(objects[keys[each.recording_id]] == self.simulator.media(each, "wav").read() for each in truth)
+        )
+
+
+@pytest.fixture
+def served(lab: Lab, tmp_path: Path, simulator: Simulator, strict_s3: StrictS3) -> Iterator[Served]:
+    """A source of forty recordings, its secret in the credential store; nothing runs yet."""
+    rig = Rig(root=tmp_path, simulator=simulator, s3_url=strict_s3.url, bucket=strict_s3.bucket().name)
+    rig.ledger = {"path": f"{STATE}/ledger.db"}
+    rig.transfer = {"spool_dir": f"{STATE}/spool", "workers": 4, "stall_timeout": "30s"}
+    account = simulator.add_account("twilio")
+    simulator.populate(account, "voice", count=40, conference_share=0)
+    rig.add_source("voice", "twilio", account, auth_token={"credential": "twilio-auth-token"}, poll_every="1s")
+    lab.write("/etc/credstore/recvault.twilio-auth-token", account.credentials["auth_token"], mode=0o600)
+    lab.run("journalctl", "--rotate")
+    lab.run("journalctl", "--vacuum-time=1s", check=False)
+    served = Served(lab, rig, simulator, account)
+    served.configure()
+    yield served
+    print("\n".join([*lab.journal(UNIT)][-40:]))  # shown where the test failed
+    lab.ran("systemctl", "kill", "--signal=KILL", UNIT)
+    lab.ran("systemctl", "stop", UNIT)
+    lab.ran("systemctl", "reset-failed", UNIT)
+    lab.run("rm", "-rf", "/var/lib/private/recvault", STATE)
+
+
+def test_it_becomes_ready_and_archives_in_its_sandbox(served: Served) -> None:
+    """A user of its own, a read-only system, a private state, secrets that only it and root can read; and it works."""
+    served.start()
+    assert (served.show("ActiveState"), served.show("SubState")) == ("active", "running")
+    until(served.bucket_is_truth, PATIENCE)
+    pid = served.show("MainPID")
+    status = served.lab.run("cat", f"/proc/{pid}/status")
+    (uid,) = re.findall(r"Uid:\t(\d+)", status)
+    assert 61184 <= int(uid) <= 65519, "a dynamic user's"
+    assert re.findall(r"(CapBnd|NoNewPrivs|Seccomp):\t(\w+)", status) == [
+        ("CapBnd", "0" * 16),
+        ("NoNewPrivs", "1"),
+        ("Seccomp", "2"),
+    ]
+    mode, owner = served.lab.run("stat", "-c", "%a %u", "/var/lib/private/recvault").split()
+    assert mode == "700"
+    assert owner in (uid, "65534"), (
+        "its own; where systemd maps ids, from 257 on, it is nobody's when seen from outside"
+    )
+    assert served.lab.run("stat", "-c", "%a %u", f"{STATE}/ledger.db").split() == ["600", owner]
+    assert served.lab.run("ls", "/run/credentials/recvault.service").split() == ["aws", "twilio-auth-token"]
+    assert "archived since the start" in served.lab.run("systemctl", "status", UNIT)
+    secret = served.account.credentials["auth_token"]
+    assert not [line for line in served.lab.journal(UNIT) if secret in line or "test-secret-key" in line]
+
+
+def test_what_hangs_is_restarted_by_the_watchdog(served: Served) -> None:
+    """A daemon that gives no sign of life is ended and begun anew, and goes on archiving."""
+    served.slow(0.3)
+    served.start()
+    pid = served.show("MainPID")
+    served.lab.run("systemctl", "kill", "--kill-whom=main", "--signal=STOP", UNIT)
+    until(lambda: served.restarted(pid), PATIENCE)
+    assert [end.split()[0] for end in served.ends()] == ["watchdog"]
+    served.slow(0)
+    until(served.bucket_is_truth, PATIENCE)
+
+
+def test_a_stop_drains_and_counts_as_success(served: Served) -> None:
+    """SIGTERM lets transfers end, the exit code is 143, systemd calls that success, and nothing is half done."""
+    served.slow(0.4)
+    served.start()
+    until(lambda: served.archived() > 0, PATIENCE)
+    served.lab.run("systemctl", "stop", UNIT)
+    assert served.show("ActiveState") == "inactive"
+    assert served.ends() == ["success exited 143"]
+    assert served.archived() == len(served.rig.sidecars()) < 40
+    assert len(served.events("daemon.stopped")) == 1
+    served.slow(0)
+    served.start()
+    until(served.bucket_is_truth, PATIENCE)
+
+
+def test_kill_9_is_restarted_and_loses_nothing(served: Served) -> None:
+    """A daemon that is killed in the middle comes back by itself, and brings the bucket to the truth."""
+    served.slow(0.2)
+    served.start()
+    for least in (3, 10):
+        until(lambda least=least: served.archived() >= least, PATIENCE)  # type: ignore[misc]
+        pid = served.show("MainPID")
+        served.lab.run("systemctl", "kill", "--kill-whom=main", "--signal=KILL", UNIT)
+        until(lambda pid=pid: served.restarted(pid), PATIENCE)  # type: ignore[misc]
+    served.slow(0)
+    until(served.bucket_is_truth, PATIENCE)
+    assert served.ends() == ["signal killed KILL"] * 2
+
+
+def test_a_reload_takes_a_good_configuration_and_refuses_a_bad_one(served: Served) -> None:
+    """A bad configuration leaves the old one at work, in the same process; a good one is taken without a restart."""
+    served.start()
+    until(served.bucket_is_truth, PATIENCE)
+    pid = served.show("MainPID")
+    served.lab.write("/etc/recvault/config.toml", '[archive]\nbucket = "x"\nbukket = 1\n')
+    served.lab.run("systemctl", "reload", UNIT)
+    until(lambda: len(served.events("config.refused")) == 1, PATIENCE)
+    served.add_one()
+    until(served.bucket_is_truth, PATIENCE)
+
+    secret = served.account.credentials["auth_token"]  # credentials are loaded at the start: the same one must do
+    other = served.simulator.add_account("telnyx", secret=secret)
+    served.simulator.populate(other, "telnyx", count=2)
+    served.rig.add_source("second", "telnyx", other, api_key={"credential": "twilio-auth-token"})
+    served.configure()
+    served.lab.run("systemctl", "reload", UNIT)
+    until(lambda: len(served.events("config.reloaded")) == 1, PATIENCE)
+    until(lambda: len(served.rig.sidecars()) == 43, PATIENCE)
+    assert (served.show("MainPID"), served.show("ActiveState")) == (pid, "active")
+    assert served.ends() == []
+
+
+def test_commands_by_hand_leave_the_service_able_to_go_on(served: Served) -> None:
+    """Root's `status`, `sync` and `check` work beside the service, and what they make is the service's to use."""
+    served.start()
+    until(served.bucket_is_truth, PATIENCE)
+    recvault = "/opt/recvault/bin/recvault"
+    status = json.loads(served.lab.run(recvault, "status", "--json"))
+    assert [source["counts"]["archived"] for source in status["sources"]] == [40]
+    served.lab.run("systemctl", "stop", UNIT)
+    served.lab.run(recvault, "status", "--json")
+    owners = served.lab.run("find", "/var/lib/private/recvault", "-user", "root")
+    assert owners == ""
+    served.add_one()
+    served.start()
+    until(served.bucket_is_truth, PATIENCE)
+
+
+def test_a_wrong_configuration_is_not_tried_again(served: Served) -> None:
+    """Exit code 78 ends the service until somebody mends it."""
+    served.lab.write("/etc/recvault/config.toml", '[archive]\nbucket = "x"\n')
+    assert served.lab.ran("systemctl", "start", UNIT).returncode != 0
+    assert served.show("ActiveState") == "failed"
+    assert served.ends() == ["exit-code exited 78"]
+
+
+def _commands(heading: str) -> list[str]:
+    """The shell commands of a part of the operations guide, with their continuation lines joined."""
+    guide = (UNITS / "README.md").read_text()
+    part = guide.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    blocks = re.findall(r"```sh\n(.*?)```", part, re.DOTALL)
+    return [line for line in "".join(blocks).replace("\\\n", " ").splitlines() if line and not line.startswith("#")]
+
+
+def test_the_guides_checks_work(served: Served) -> None:
+    """`recvault check` with the service's secrets, before its first start and beside it, as the guide writes it."""
+    beside, apart = (line for line in _commands("By hand") if line.endswith(" check"))
+    assert "ok    source voice: list" in served.lab.run("sh", "-c", apart)
+    served.start()
+    assert "ok    source voice: list" in served.lab.run("sh", "-c", beside)
+    until(served.bucket_is_truth, PATIENCE)

@@ -1,0 +1,120 @@
+"""Alarms and dashboard speak of metrics that there are, with labels that they have."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+import yaml
+from prometheus_client.parser import text_string_to_metric_families
+
+from recvault.health import Condition, Health
+from recvault.ledger import Feed, FeedStatus
+from recvault.meter import LineFacts
+from recvault.metrics import Metrics
+from systemd.lab import UNITS
+
+NOW = datetime(2026, 10, 1, tzinfo=UTC)
+RULES: list[dict[str, Any]] = yaml.safe_load((UNITS / "recvault.rules.yml").read_text())["groups"][0]["rules"]
+DASHBOARD: dict[str, Any] = json.loads((UNITS / "dashboard.json").read_text())
+TARGETS = [target["expr"] for panel in DASHBOARD["panels"] for target in panel["targets"]]
+EXPRESSIONS = [*(rule["expr"] for rule in RULES), *TARGETS]
+_SERIES = re.compile(r"\b(recvault_\w+)(\{[^}]*\})?")
+_LABEL = re.compile(r'(\w+)\s*(?:=~|!~|!=|=)\s*"([^"]*)"')
+
+
+@pytest.fixture(scope="module")
+def scraped() -> dict[str, list[dict[str, str]]]:
+    """The labels of every sample of a scrape in which everything has happened once."""
+    metrics = Metrics()
+    metrics.expect(["main"])
+    metrics.polled("main", "AC1", 1.0, None)
+    metrics.settled("main", "archived", None, 10)
+    metrics.settled("main", "dead", "media.truncated", 0)
+    metrics.transferred("main", 1.0)
+    metrics.job_failed("poll:main")
+    metrics.missed("main", 1, 60.0)
+    metrics.ping_failed()
+    metrics.reloaded(True, NOW)
+    feed = FeedStatus(feed=Feed("main", "twilio", "AC1"), watermark=NOW, last_success_at=NOW)
+    metrics.observe_feeds(lambda: [(feed, Health(Condition.OK))], lambda: NOW)
+    metrics.observe_lines(
+        lambda: [LineFacts(source="main", answers={"200": 1, "error": 1}, concurrency=1, max_concurrency=2)]
+    )
+    families = text_string_to_metric_families(metrics.text().decode())
+    samples: dict[str, list[dict[str, str]]] = {}
+    for sample in (sample for family in families for sample in family.samples):
+        samples.setdefault(sample.name, []).append(dict(sample.labels))
+    return samples
+
+
+def named(expression: str) -> list[tuple[str, dict[str, str]]]:
+    """The series that an expression names, each with the values that it wants of its labels."""
+    return [(name, dict(_LABEL.findall(labels or ""))) for name, labels in _SERIES.findall(expression)]
+
+
+@pytest.mark.parametrize("number", range(len(EXPRESSIONS)))
+def test_every_series_named_is_scraped(scraped: dict[str, list[dict[str, str]]], number: int) -> None:
+    """An alarm on a metric that there is not would be silent for ever."""
+    for name, wanted in named(EXPRESSIONS[number]):
+        assert name in scraped
+        for label, value in wanted.items():
+            there = {labels.get(label) for labels in scraped[name]}
+            assert None not in there, f"{name} has no label {label}"
+            assert value.startswith("$") or set(value.split("|")) <= there, f"{name} is never of {label} {value}"
+
+
+@pytest.mark.parametrize("number", range(len(EXPRESSIONS)))
+def test_what_is_summed_by_is_a_label(scraped: dict[str, list[dict[str, str]]], number: int) -> None:
+    """A sum by a label that there is not is one sum."""
+    expression = EXPRESSIONS[number]
+    for labels in re.findall(r"\b(?:by|on) \(([^)]*)\)", expression):
+        for label in labels.split(", "):
+            assert all(label in scraped[name][0] for name, _ in named(expression)), (label, expression)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: str(rule["alert"]))
+def test_every_alarm_says_what_to_do(rule: dict[str, Any], scraped: dict[str, list[dict[str, str]]]) -> None:
+    """A severity, a summary of one line with labels that the alarm has, and a description."""
+    assert rule["labels"]["severity"] in ("warning", "critical")
+    assert len(rule["annotations"]["description"]) > 60
+    labels = set(re.findall(r"\$labels\.(\w+)", rule["annotations"]["summary"]))
+    kept = re.findall(r"by \(([^)]*)\)", rule["expr"])
+    had = set(kept[0].split(", ")) if kept else {label for name, _ in named(rule["expr"]) for label in scraped[name][0]}
+    assert labels <= had
+
+
+def test_what_must_wake_somebody_does() -> None:
+    """Every way to lose recordings unseen has its alarm."""
+    watched = {name for rule in RULES for name, _ in named(rule["expr"])}
+    assert {
+        "recvault_source_stale",
+        "recvault_source_condition",
+        "recvault_recordings",
+        "recvault_oldest_waiting_age_seconds",
+        "recvault_archived_recordings_total",
+        "recvault_reconcile_missed_recordings_total",
+        "recvault_config_last_reload_successful",
+        "recvault_pings_failed_total",
+        "recvault_scrape_error",
+        "recvault_api_concurrency",
+        "recvault_job_errors_total",
+    } <= watched
+    assert 'absent(up{job="recvault"} == 1)' in {rule["expr"] for rule in RULES}
+
+
+def test_the_dashboard_lays_nothing_over_another() -> None:
+    """Every panel has a place of its own, a title and a series."""
+    cells = [
+        (x, y)
+        for place in (panel["gridPos"] for panel in DASHBOARD["panels"])
+        for x in range(place["x"], place["x"] + place["w"])
+        for y in range(place["y"], place["y"] + place["h"])
+    ]
+    assert len(cells) == len(set(cells))
+    assert max(x for x, _ in cells) < 24
+    assert len({panel["id"] for panel in DASHBOARD["panels"]}) == len(DASHBOARD["panels"])
+    assert all(panel["title"] and panel["targets"] for panel in DASHBOARD["panels"])
