@@ -43,6 +43,7 @@ class Rig:
     transfer: dict[str, Any] = field(default_factory=dict)
     archive: dict[str, Any] = field(default_factory=dict)
     ledger: dict[str, Any] = field(default_factory=dict)
+    daemon: dict[str, Any] = field(default_factory=dict)
 
     def add_source(self, name: str, provider: str, account: Any, **options: Any) -> None:
         """Configure a source for one of the simulator's accounts."""
@@ -78,6 +79,7 @@ class Rig:
             **self.transfer,
         }
         lines = [_table("archive", archive), _table("ledger", {"path": str(self.root / "ledger.db"), **self.ledger})]
+        lines += [_table("daemon", self.daemon)] if self.daemon else []
         lines += [_table("transfer", transfer), *(_table("[sources]", source) for source in self.sources)]
         return "\n".join(lines)
 

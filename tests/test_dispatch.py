@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -10,9 +11,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
 
+import pytest
+
 from lines import NOW, FakeProvider, FakeSession, a_line, a_recording
 from recvault import verdicts
 from recvault.dispatch import Dispatch
+from recvault.errors import LedgerLocked
 from recvault.fetch import Line
 from recvault.ledger import Ledger, Policy
 from recvault.listing import Source
@@ -95,7 +99,7 @@ def test_a_slow_source_holds_back_no_other() -> None:
         if sum(each.source == "quick" for each in book.settled) == 40:
             release.set()
 
-    with ThreadPoolExecutor(4) as executor:
+    with ThreadPoolExecutor(6) as executor:
         a_dispatch(book, executor, transfer, names=["slow", "quick"], on_settled=settled).run([])
     assert release.is_set()
     assert len(book.settled) == 80
@@ -122,6 +126,7 @@ def test_a_stop_gives_back_what_was_not_begun() -> None:
 
     def transfer(job: Job) -> Outcome:
         stop.asked.set()
+        time.sleep(0.05)  # longer than outcomes are gathered for
         return failed(job)
 
     book = Book([a_job(n) for n in range(20)])
@@ -170,3 +175,74 @@ def test_refused_credentials_end_a_source_s_claims_in_this_pass(tmp_path: Path) 
     assert report.exit_code == 77
     assert len(transferred) < 10
     assert standing.pending == 200
+
+
+def test_a_source_that_has_all_workers_leaves_the_others_a_place() -> None:
+    """A backlog that stands still occupies every worker; what another source registers later begins all the same."""
+    book = Book([a_job(n, "slow") for n in range(40)])
+    release, began = threading.Event(), threading.Semaphore(0)
+
+    def transfer(job: Job) -> Outcome:
+        began.release()
+        if job.source == "slow":
+            assert release.wait(10)
+        return failed(job)
+
+    def settled(job: Job, outcome: Outcome, state: State) -> None:
+        if job.source == "quick":
+            release.set()
+
+    with ThreadPoolExecutor(4) as executor:
+        dispatch = a_dispatch(
+            book, executor, transfer, names=["slow", "quick"], workers=2, stop=Stop(), on_settled=settled
+        )
+        dispatch.turn()
+        for _ in range(2):
+            assert began.acquire(timeout=10)
+        assert dispatch.running == 2
+        book.due.append(a_job(100, "quick"))
+        dispatch.run([])
+    assert book.settled[0].source == "quick"
+    assert len(book.settled) == 41
+
+
+def test_outcomes_that_cannot_be_written_down_are_kept() -> None:
+    """The ledger is locked when a transfer ends: the next turn writes it down, and nothing is transferred twice."""
+    book = Book([a_job(1)])
+    settle, locked = book.settle, [True, True]
+
+    def sometimes(outcomes: Iterable[Outcome], now: Any, policies: Any) -> list[State]:
+        if locked and locked.pop():
+            raise LedgerLocked("busy")
+        return settle(outcomes, now, policies)
+
+    book.settle = sometimes  # type: ignore[method-assign]
+    transferred: list[Job] = []
+
+    def transfer(job: Job) -> Outcome:
+        transferred.append(job)
+        return failed(job)
+
+    with ThreadPoolExecutor(2) as executor:
+        dispatch = a_dispatch(book, executor, transfer)
+        for _ in range(2):
+            with pytest.raises(LedgerLocked):
+                dispatch.turn()
+        dispatch.run([])
+    assert (len(transferred), len(book.settled)) == (1, 1)
+
+
+def test_a_pause_begins_nothing_more_and_a_drain_gives_back_what_waits() -> None:
+    """What was claimed ahead is due again at once: no lease outlives the pass."""
+    book = Book([a_job(n) for n in range(20)])
+
+    def transfer(job: Job) -> Outcome:
+        dispatch.paused = True
+        return failed(job)
+
+    with ThreadPoolExecutor(2) as executor:
+        dispatch = a_dispatch(book, executor, transfer, workers=1)
+        dispatch.run([])
+    reasons = [cast("Failure", each).reason for each in book.settled]
+    assert (reasons.count("media.magic"), len(reasons)) == (1, 20 - len(book.due))
+    assert (dispatch.running, dispatch.waiting) == (0, 0)

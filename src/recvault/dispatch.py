@@ -1,15 +1,18 @@
 """Keep an executor fed with what is due, and write down what comes back.
 
-Invariant: a job that was claimed is settled or given back, whatever becomes of it; sources with work share the workers,
-so that one that is slow holds back no other.
+Invariant: a job that was claimed is settled or given back, whatever becomes of it. Sources share the workers, and each
+has a place that no other can take: one that is slow, with however much to do, holds back no other.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
+import queue
+import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -23,11 +26,16 @@ from recvault.verdicts import UNEXPECTED
 log = get_logger("recvault.dispatch")
 
 TICK = 0.2  # seconds between two looks at what is due and at a stop
+_CROWD = 8  # transfers at once, past which outcomes are gathered for
+_LINGER = 0.005  # seconds, before they are written down together
 
 
 @dataclass(slots=True, kw_only=True)
 class Dispatch:
-    """From claim to settlement. All but `running` is for one thread; who owns it calls `turn` again and again."""
+    """From claim to settlement. Who owns it calls `turn` again and again, from one thread.
+
+    The executor must run `workers` and one more a source at once: what is given to it is meant to begin.
+    """
 
     names: Sequence[str]  # sources, as claimed from
     ledger: Ledger
@@ -39,18 +47,28 @@ class Dispatch:
     clock: Callable[[], datetime]
     policies: Mapping[str, Policy]
     on_settled: Callable[[Job, Outcome, State], None]
-    paused: bool = False  # nothing more is claimed, from any source
+    paused: bool = False  # nothing more is begun, of any source
+    _ready: dict[str, deque[Job]] = field(default_factory=dict)  # claimed, not begun
     _running: dict[Future[Outcome], Job] = field(default_factory=dict)
-    _resting: dict[str, float] = field(default_factory=dict)  # sources from which nothing is claimed before then
-    _claimed: Counter[str] = field(default_factory=Counter)  # jobs by source
+    _busy: Counter[str] = field(default_factory=Counter)  # at work, by source
+    _resting: dict[str, float] = field(default_factory=dict)  # sources of which nothing is begun before then
+    _dry: dict[str, float] = field(default_factory=dict)  # sources with nothing due, not asked again before then
+    _done: queue.SimpleQueue[Future[Outcome]] = field(default_factory=queue.SimpleQueue)
+    _unsettled: list[Future[Outcome]] = field(default_factory=list)  # could not be written down when they ended
+    _lock: threading.RLock = field(default_factory=threading.RLock)
 
     @property
     def running(self) -> int:
-        """How many jobs are with the executor."""
+        """How many jobs are begun and not written down."""
         return len(self._running)
 
+    @property
+    def waiting(self) -> int:
+        """How many jobs are claimed and not begun."""
+        return sum(map(len, self._ready.values()))
+
     def rest(self, name: str, seconds: float = math.inf) -> None:
-        """Claim nothing more from a source for so long."""
+        """Begin nothing more of a source for so long."""
         self._resting[name] = time.monotonic() + seconds
 
     def run(self, scans: Sequence[Future[None]]) -> None:
@@ -65,65 +83,118 @@ class Dispatch:
         self.drain()
 
     def turn(self) -> bool:
-        """Claim what is due, wait a tick for what ends, write it down. False where there was nothing to do."""
-        claimed = 0 if self.paused or self.stop.asked.is_set() else self._feed()
-        if not self._running and not claimed:
+        """Claim what is due, begin it, write down what ends within a tick. False where there was nothing to do."""
+        if self._may_begin():
+            self._claim()
+            self._begin()
+        if not self._running:
             return False
-        done, _ = wait(self._running, timeout=TICK, return_when=FIRST_COMPLETED)
-        self._settle(done)
+        self._settle(self._ended(TICK))
         return True
 
     def drain(self) -> None:
         """Let running transfers finish within drain_timeout, give the others back: nothing is lost either way."""
-        self._settle([future for future in self._running if future.cancel()])
-        self._settle(wait(self._running, timeout=self.drain_timeout.total_seconds()).done)
-        if self._running:
-            if self.stop.asked.is_set():
+        self._give_back()
+        for future in list(self._running):
+            future.cancel()
+        end = time.monotonic() + self.drain_timeout.total_seconds()
+        while self._running:
+            if time.monotonic() > end and self.stop.asked.is_set():
                 self.stop.enforced.set()
-            self._settle(wait(self._running).done)
+            self._settle(self._ended(TICK))
 
-    def _feed(self) -> int:
-        """Claim what is due. Sources with work share the workers, so that a slow one does not take them all."""
-        busy = Counter(job.source for job in self._running.values())
+    # -- from the ledger to the executor -------------------------------------------------------------------------------
+
+    def _may_begin(self) -> bool:
+        return not (self.paused or self.stop.asked.is_set())
+
+    def _claim(self) -> None:
+        """Have some jobs of each source at hand, so that no worker waits for the ledger; claimed in batches."""
+        ahead = max(2, self.workers // 2)
         moment = time.monotonic()
         if not self._running:
-            self._resting = {name: until for name, until in self._resting.items() if until > moment + TICK}
-        hungry = [name for name in self.names if self._resting.get(name, 0.0) <= moment]
-        share = -(-self.workers // max(1, len({*hungry, *busy})))
-        ahead = max(2, share // 2)  # handed over early, so that no worker waits for the ledger; claimed in batches
-        claimed = 0
-        # Shares are rounded up, so there may be fewer than sources: who has had the least is asked first.
-        for name in sorted(hungry, key=lambda each: (busy[each], self._claimed[each])):
-            room = min(share + ahead - busy[name], self.workers + ahead - len(self._running))
-            if room < ahead:
+            self._dry.clear()
+        for name in self.names:
+            ready = self._ready.setdefault(name, deque())
+            if len(ready) > ahead // 2 or self._is_resting(name) or self._dry.get(name, 0.0) > moment:
                 continue
+            room = ahead - len(ready) + self._places(name)
             jobs = self.ledger.claim(name, self.clock(), room)
             if len(jobs) < room:
-                self.rest(name, TICK)  # dry: not worth a question before then
-            for job in jobs:
-                self._running[self.executor.submit(self.transfer, job)] = job
-            self._claimed[name] += len(jobs)
-            claimed += len(jobs)
-        return claimed
+                self._dry[name] = moment + TICK
+            ready.extend(jobs)
 
-    def _settle(self, done: Collection[Future[Outcome]]) -> None:
+    def _begin(self) -> None:
+        """Hand jobs to the executor while there are places; also when one ends, in whatever thread that is."""
+        with self._lock:
+            while self._may_begin() and (job := self._next()) is not None:
+                future = self.executor.submit(self.transfer, job)
+                self._running[future] = job
+                self._busy[job.source] += 1
+                future.add_done_callback(self._over)
+
+    def _next(self) -> Job | None:
+        """The next job of the source that has the fewest at work, if it has a place."""
+        waiting = [name for name, ready in self._ready.items() if ready and not self._is_resting(name)]
+        for name in sorted(waiting, key=self._busy.__getitem__):
+            if self._places(name):
+                return self._ready[name].popleft()
+        return None
+
+    def _places(self, name: str) -> int:
+        """How many jobs of a source can begin now: as there are workers, and one at least that is its own."""
+        free = self.workers - self._busy.total()
+        return max(free, 1 if self._busy[name] == 0 else 0)
+
+    def _is_resting(self, name: str) -> bool:
+        return self._resting.get(name, 0.0) > time.monotonic()
+
+    def _over(self, future: Future[Outcome]) -> None:
+        with self._lock:
+            self._busy[self._running[future].source] -= 1
+            self._done.put(future)
+            self._begin()
+
+    # -- from the executor to the ledger -------------------------------------------------------------------------------
+
+    def _ended(self, seconds: float) -> list[Future[Outcome]]:
+        """Wait for a transfer to end, and a moment for others: what is written down together costs one transaction."""
+        ended: list[Future[Outcome]] = []
+        with contextlib.suppress(queue.Empty):
+            ended.append(self._done.get(timeout=seconds))
+            if len(self._running) > _CROWD and not self.stop.asked.is_set():
+                time.sleep(_LINGER)
+            while True:
+                ended.append(self._done.get_nowait())
+        return ended
+
+    def _settle(self, ended: Sequence[Future[Outcome]]) -> None:
         """Write down a batch of outcomes in one transaction, then tell each. Where that fails they are kept."""
+        self._unsettled = done = [*self._unsettled, *ended]
         if not done:
             return
         jobs = [self._running[future] for future in done]
         outcomes = [self._outcome(job, future) for job, future in zip(jobs, done, strict=True)]
         states = self.ledger.settle(outcomes, self.clock(), self.policies)
-        for future in done:
-            del self._running[future]
+        self._unsettled = []
+        with self._lock:
+            for future in done:
+                del self._running[future]
         for future, job, outcome, state in zip(done, jobs, outcomes, states, strict=True):
             if not future.cancelled():
                 self.on_settled(job, outcome, state)
 
+    def _give_back(self) -> None:
+        with self._lock:
+            jobs = [job for ready in self._ready.values() for job in ready]
+            self._ready.clear()
+        if jobs:
+            self.ledger.settle([_drained(job) for job in jobs], self.clock(), self.policies)
+
     def _outcome(self, job: Job, future: Future[Outcome]) -> Outcome:
         """What a transfer came to. A bug that one recording brings out is told, and costs no other its turn."""
         if future.cancelled():
-            message = "a stop came before its transfer began"
-            return _retry(job, DRAINED, message, counted=False)
+            return _drained(job)
         error = future.exception()
         if error is None:
             return future.result()
@@ -131,6 +202,10 @@ class Dispatch:
             raise error  # no recording's doing
         log.error("transfer.bug", source=job.source, recording_id=job.recording.recording_id, exc_info=error)
         return _retry(job, UNEXPECTED, f"a bug in recvault, {type(error).__name__}: the log has its traceback")
+
+
+def _drained(job: Job) -> Failure:
+    return _retry(job, DRAINED, "a stop came before its transfer began", counted=False)
 
 
 def _retry(job: Job, reason: str, message: str, *, counted: bool = True) -> Failure:

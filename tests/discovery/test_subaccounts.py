@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from discovery.scans import DAY, LOOKBACK, NOW
-from recvault import runtime as runtime_module
+from recvault import wiring
 from recvault.http import Timing
 from recvault.report import AccountReport, Report
 from recvault.simulator import SimAccount, Simulator, twilio_common
@@ -24,7 +24,7 @@ HOUR = timedelta(hours=1)
 @pytest.fixture
 def rig(tmp_path: Path, simulator: Simulator, strict_s3: StrictS3, monkeypatch: pytest.MonkeyPatch) -> Rig:
     """A whole recvault; a request that fails is tried again at once."""
-    monkeypatch.setattr(runtime_module, "Timing", functools.partial(Timing, backoff_base=0.001))
+    monkeypatch.setattr(wiring, "Timing", functools.partial(Timing, backoff_base=0.001))
     return Rig(root=tmp_path, simulator=simulator, s3_url=strict_s3.url, bucket=strict_s3.bucket().name)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from recvault import runtime as runtime_module
+from recvault import wiring
 from recvault.http import Timing
 from recvault.ledger import Ledger
 from recvault.report import AccountReport, Report
@@ -39,8 +39,8 @@ def _client(**arguments: Any) -> Any:
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """A request that fails is tried again at once; passes share their S3 client."""
-    monkeypatch.setattr(runtime_module, "Timing", functools.partial(Timing, backoff_base=0.001))
-    monkeypatch.setattr(runtime_module, "make_client", _client)
+    monkeypatch.setattr(wiring, "Timing", functools.partial(Timing, backoff_base=0.001))
+    monkeypatch.setattr(wiring, "make_client", _client)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import resource
@@ -331,3 +332,14 @@ def test_a_closed_ledger_leaves_no_owner(ledger: Ledger, path: Path) -> None:
     assert row(ledger)["state"] == "pending"
     ledger.close()
     assert list(path.with_name("ledger.db.owners").iterdir()) == []
+
+
+def test_a_ledger_of_a_newer_version_is_refused(path: Path) -> None:
+    """An older recvault writes nothing into it, and says which one is to be run: exit 78."""
+    Ledger.open(path, NOW).close()
+    with contextlib.closing(sqlite3.connect(path)) as db, db:
+        db.execute("INSERT INTO _sqlite_migrations (migration_set, name) VALUES ('recvault', 'ninetyninth')")
+    before = path.read_bytes()
+    with pytest.raises(ConfigError, match=r"newer recvault \(ninetyninth\)"):
+        Ledger.open(path, NOW)
+    assert path.read_bytes() == before

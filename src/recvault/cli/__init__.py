@@ -15,6 +15,7 @@ from recvault import __version__
 from recvault.cli.app import App
 
 VERBS = {
+    "backfill": "Bring home a window of a source's history, or only what is named of it.",
     "check": "Check the configuration, the credentials and the bucket.",
     "demo": "Show the main job on built-in simulated providers and an embedded S3.",
     "failures": "List what is dead or failing: why, since when, how often tried.",

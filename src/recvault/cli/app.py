@@ -62,11 +62,16 @@ class App:
         return config.load(config.find(self.config))
 
     @contextmanager
-    def runtime(self) -> Iterator[Runtime]:
-        """A runtime over the configuration."""
+    def runtime(self, *, workers: int | None = None) -> Iterator[Runtime]:
+        """A runtime over the configuration, with so many workers where they are given."""
         from recvault.runtime import Runtime
 
-        with Runtime(self.settings(), clock=now, stop=self.stop) as runtime:
+        settings = self.settings()
+        if workers is not None:
+            settings = settings.model_copy(
+                update={"transfer": settings.transfer.model_copy(update={"workers": workers})}
+            )
+        with Runtime(settings, clock=now, stop=self.stop) as runtime:
             yield runtime
 
     @property

@@ -14,13 +14,13 @@ from typing import Self
 
 from sqlite_utils import Database
 
-from recvault.ledger import page, quarantine, steps
+from recvault.ledger import page, quarantine, slices, steps
 from recvault.ledger.connection import Connection
 from recvault.ledger.leases import Owner
 from recvault.ledger.page import Registered
 from recvault.ledger.questions import Feed, Questions, Row
 from recvault.ledger.steps import Policy
-from recvault.models import DRAINED, Failure, Job, Outcome, Receipt, Recording, Rejected, State, stamp, unstamp
+from recvault.models import DRAINED, Failure, Job, Outcome, Receipt, Recording, Rejected, State, Window, stamp, unstamp
 
 LEASE = timedelta(hours=12)  # a backstop only: the leases of a process that ended are freed at once
 
@@ -78,9 +78,8 @@ class Ledger:
         tells no status (nor keys, nor channels), and stands in one that does.
         """
         listed = list(recordings)
-        rows = page.rows_of(feed, listed, now, recheck)
         with self._connection.write() as db:
-            registered = page.write(db, rows)
+            registered = page.write(db, feed, listed, now, recheck)
             quarantine.release(db, feed, listed)
             for unreadable in rejected:
                 quarantine.keep(db, feed, unreadable, now)
@@ -133,6 +132,21 @@ class Ledger:
                 {**_named(feed, now), "error": error},
             )
             db.execute(_END_SCAN, _named(feed, now))
+
+    def slices(self, feed: Feed) -> list[Window]:
+        """What a backfill that did not come to its end has read whole."""
+        with self._connection.read() as db:
+            return slices.read(db, feed)
+
+    def add_slice(self, feed: Feed, done: Window) -> None:
+        """Remember that a slice was read whole."""
+        with self._connection.write() as db:
+            slices.add(db, feed, done)
+
+    def forget_slices(self, feed: Feed) -> None:
+        """The backfill came to its end: the next one begins anew."""
+        with self._connection.write() as db:
+            slices.forget(db, feed)
 
     def note_accounts(self, source: str, active: Collection[str], now: datetime) -> None:
         """Remember which accounts of a source are active: the others' lists are closed, what they registered stays."""

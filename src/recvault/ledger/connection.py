@@ -15,8 +15,9 @@ from pathlib import Path
 
 from sqlite_utils import Database
 
+from recvault.errors import ConfigError
 from recvault.ledger.ownership import create
-from recvault.ledger.schema import migrations
+from recvault.ledger.schema import KNOWN, migrations
 from recvault.ledger.trouble import file_errors, sqlite_errors
 
 BUSY_SECONDS = 10.0
@@ -78,6 +79,16 @@ def _prepared(connection: sqlite3.Connection, path: Path) -> Database:
     db = Database(connection)
     connection.execute("PRAGMA journal_mode=WAL").fetchall()
     connection.execute("PRAGMA synchronous=FULL")  # what is settled survives a power cut
+    _refuse_newer(db, path)
     if migrations.pending(db):
         migrations.apply(db)
     return db
+
+
+def _refuse_newer(db: Database, path: Path) -> None:
+    """An older version would write rows that a newer one's tables and triggers do not expect."""
+    if unknown := [each.name for each in migrations.applied(db) if each.name not in KNOWN]:
+        raise ConfigError(
+            f"the ledger {path} was written by a newer recvault ({', '.join(unknown)})",
+            "run that version, or set the file aside: it can be made anew from the providers and the bucket",
+        )

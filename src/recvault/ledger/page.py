@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -25,13 +26,12 @@ class Registered:
         return len(self.ids)
 
 
-def rows_of(feed: Feed, listed: Sequence[Recording], now: datetime, recheck: timedelta) -> list[Row]:
-    """The rows of a page, as they stand where they are new."""
-    return [_new_row(feed, recording, now, recheck) for recording in listed]
-
-
-def write(db: Database, rows: Sequence[Row]) -> Registered:
+def write(db: Database, feed: Feed, listed: Sequence[Recording], now: datetime, recheck: timedelta) -> Registered:
     """Write a page's rows; inside a transaction."""
+    settled = _settled(db, listed)
+    rows = [_new_row(feed, recording, now, recheck) for recording in listed if recording.identity not in settled]
+    if not rows:
+        return Registered()
     [last] = db.execute("SELECT max(id) FROM recordings").fetchone()
     db.conn.executemany(_REGISTER, rows)
     # No row is ever deleted: what this transaction added, and nothing else, has a higher id.
@@ -42,6 +42,17 @@ def write(db: Database, rows: Sequence[Row]) -> Registered:
     states = [state for _, state in new]
     return Registered(tuple(name for name, _ in new), states.count(State.GONE), states.count(State.EXTERNAL))
 
+
+def _settled(db: Database, listed: Sequence[Recording]) -> set[tuple[str, str, str]]:
+    """Those of which no list can tell anything more: most of what a poll meets, and not worth a row."""
+    ids = json.dumps([recording.recording_id for recording in listed])
+    return set(db.execute(_SETTLED, [ids]).fetchall())
+
+
+_SETTLED = """
+    SELECT provider, account_id, recording_id FROM recordings
+    WHERE recording_id IN (SELECT value FROM json_each(?)) AND state IN ('archived', 'external')
+"""
 
 _REGISTER = """
     INSERT INTO recordings (provider, account_id, recording_id, source, api, created_at, registered_at, watched_since,

@@ -138,3 +138,19 @@ def second(db: Database) -> None:
     """How long scans take, and what was archived on each day."""
     for statement in _SECOND:
         db.execute(statement)
+
+
+@migrations()
+def third(db: Database) -> None:
+    """What a backfill has read whole."""
+    db.execute(
+        """
+        CREATE TABLE slices (
+            source TEXT, account_id TEXT, list TEXT, since TEXT, until TEXT NOT NULL,
+            PRIMARY KEY (source, account_id, list, since)
+        ) WITHOUT ROWID
+        """
+    )
+
+
+KNOWN = frozenset(each.__name__ for each in (first, second, third))

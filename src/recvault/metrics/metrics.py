@@ -50,7 +50,7 @@ class Metrics:
         self._archived = self._counter("recvault_archived_recordings_total", "source")
         self._bytes = self._counter("recvault_archived_bytes_total", "source")
         self._transfer_seconds = self._histogram("recvault_transfer_duration_seconds")
-        self._job_errors = self._counter("recvault_job_errors_total", "job")
+        self._job_errors = self._counter("recvault_job_errors_total", "task")
         self._pings_failed = self._counter("recvault_pings_failed_total")
         self._missed = self._counter("recvault_reconcile_missed_recordings_total", "source")
         self._latest = self._gauge("recvault_reconcile_lateness_max_seconds", "source")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import re
 from collections.abc import Iterable
 from typing import Any
@@ -53,6 +54,7 @@ def _named(pair: str, name: str) -> bool:
     return unquote_plus(pair.partition("=")[0]) == name
 
 
+@functools.lru_cache(maxsize=1024)
 def host(url: str) -> str:
     """The host of a URL in lower case, empty where there is none."""
     try:
@@ -93,7 +95,7 @@ def unsigned(value: Any, depth: int = 0) -> Any:
 
 
 def _opens(text: str) -> bool:
-    if not text.lower().startswith(("http://", "https://")):
+    if ("?" not in text and "@" not in text) or not text.lower().startswith(("http://", "https://")):
         return False
     start, _, query = text.partition("?")
     return bool(SIGNED.search(query)) or "@" in start.split("/", 3)[2]

@@ -6,6 +6,7 @@ A date that a recording cannot do without must be read, or the row is rejected. 
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from collections.abc import Mapping
@@ -21,6 +22,11 @@ def moment(value: Any) -> datetime:
     """Read an ISO 8601 or RFC 2822 time as aware UTC; without an offset it is UTC. Anything else is a ValueError."""
     if not isinstance(value, str):
         raise ValueError(f"not a date: {str(value)[:40]!r}")
+    return _moment(value)
+
+
+@functools.lru_cache(maxsize=4096)  # each poll reads the rows of the last lookback again
+def _moment(value: str) -> datetime:
     try:
         read = _parse(value.strip())
         read = read.replace(tzinfo=UTC) if read.tzinfo is None else read.astimezone(UTC)

@@ -1,0 +1,269 @@
+"""The daemon's life: one lock, one endpoint, and one service after another as the configuration is read anew.
+
+The main thread does nothing that can block: it looks at the flags that signals set, tells systemd how things are, and
+stays silent when they are not, so that a daemon that hangs is killed and started again. kill -9 is always safe.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from datetime import datetime, timedelta
+
+from recvault.config import Config
+from recvault.daemon.changes import changes, secret_prints
+from recvault.daemon.endpoint import Answer, Endpoint
+from recvault.daemon.healthz import healthz
+from recvault.daemon.notify import Notify
+from recvault.daemon.service import Service
+from recvault.daemon.vigil import Vigil
+from recvault.errors import ConfigError, Interrupted, RecvaultError
+from recvault.health import Condition
+from recvault.http import Ping
+from recvault.ledger import DaemonLock
+from recvault.metrics import CONTENT_TYPE, Metrics
+from recvault.observe import get_logger
+from recvault.report import Report
+from recvault.stopping import Stop
+
+log = get_logger("recvault.daemon")
+
+_LOOK_SECONDS = 0.5  # between two looks at the flags: a signal that another thread took wakes nobody
+_STATUS_EVERY = timedelta(seconds=5)
+_VIGIL_EVERY = timedelta(seconds=60)
+_PATIENCE_SECONDS = 60.0  # for which a part may stand still, where systemd does not say how long
+_CLOCK_JUMP_SECONDS = 30.0
+_RELOAD_SECONDS = 5.0  # that a stop waits for a reload under way
+_UNWELL = (Condition.SLOW, Condition.FAILING, Condition.STALE)
+
+
+class Daemon:
+    """`run` returns when a stop is asked for, with a report of all that was done since its start."""
+
+    def __init__(
+        self,
+        load: Callable[[], Config],
+        *,
+        clock: Callable[[], datetime],
+        stop: Stop,
+        reload: threading.Event,
+        environment: Mapping[str, str],
+    ) -> None:
+        self._load = load
+        self._clock = clock
+        self._stop = stop
+        self._reload_asked = reload
+        self._notify = Notify(environment)
+        self._metrics = Metrics()
+        self._vigil = Vigil(self._metrics)
+        self._report = Report(command="run", started_at=clock())
+        self._open = ExitStack()
+        self._lock: DaemonLock
+        self._endpoint: Endpoint | None = None
+        self._ping = Ping("")
+        self._prints: dict[str, str] = {}
+        self._reloader = threading.Thread()
+        self._retired: list[threading.Thread] = []
+        self._silence: str | None = None
+        self.lingers = False  # a thread waits for an answer and cannot be joined: end the process without it
+
+    def run(self) -> Report:
+        """Work until a stop is asked for. Raises what keeps it from starting, and what ends it."""
+        settings = self._load()
+        self._notify.status("opening the ledger and the bucket")
+        self._lock = DaemonLock(settings.ledger.path, self._clock())
+        self._open.callback(lambda: self._lock.close())
+        with self._open:
+            self._service = self._opened(settings)
+            self._open.callback(lambda: self._service.close())
+            self._endpoint = self._listening(settings)
+            self._take(settings)
+            self._metrics.reloaded(True, self._clock())
+            self._notify.ready()
+            log.info("daemon.ready", sources=[source.name for source in settings.sources], ledger=settings.ledger.path)
+            try:
+                self._keep()
+            finally:
+                self._end()
+        if self._service.fatal is not None:
+            raise self._service.fatal
+        return self._report
+
+    # -- while it runs -------------------------------------------------------------------------------------------------
+
+    def _keep(self) -> None:
+        """Look, again and again, until a stop."""
+        alive_at = 0.0
+        drift = self._drift()
+        while not self._stop.asked.wait(_LOOK_SECONDS) and self._service.fatal is None:
+            moment = time.monotonic()
+            if self._reload_asked.is_set() and not self._reloader.is_alive():
+                self._reload_asked.clear()
+                self._reloader = threading.Thread(target=self._reload, name="reload")
+                self._reloader.start()
+            if abs(self._drift() - drift) > _CLOCK_JUMP_SECONDS:
+                log.warning("clock.jumped", seconds=round(self._drift() - drift))
+                drift = self._drift()
+                self._service.clock_was_set()
+            if moment - alive_at >= self._notify.watchdog_seconds / 4 and self._goes_on():
+                alive_at = moment
+                self._notify.alive()
+
+    def _drift(self) -> float:
+        """How far the wall clock is from the one that nobody sets; a suspended machine moves it too."""
+        return self._clock().timestamp() - time.monotonic()
+
+    def _goes_on(self) -> bool:
+        silence = self._service.silent(self._notify.watchdog_seconds / 2 or _PATIENCE_SECONDS)
+        if silence is not None and self._silence is None:
+            log.error("watchdog.silent", reason=silence)
+        self._silence = silence
+        return silence is None
+
+    def _words(self) -> str:
+        """The line of `systemctl status`."""
+        if troubles := self._troubles():
+            return troubles[0]
+        work, judged = self._service.work, self._service.judged()
+        unwell = [f"{status.feed.source} {how.condition}" for status, how in judged if how.condition in _UNWELL]
+        waiting = sum(status.standing.pending for status, _ in judged)
+        archived = sum(row.archived for row in self._report.accounts.values())
+        names = f" ({', '.join(unwell[:3])}{' …' if len(unwell) > 3 else ''})" if unwell else ""
+        return (
+            f"{len(work.sources)} sources, {len(unwell)} not well{names}; {work.dispatch.running} transfers running, "
+            f"{waiting} recordings waiting, {archived} archived since the start"
+        )
+
+    def _troubles(self) -> list[str]:
+        return [*([self._silence] if self._silence else []), *self._service.troubles()]
+
+    # -- what is asked of it -------------------------------------------------------------------------------------------
+
+    def _metrics_page(self) -> Answer:
+        return Answer(200, CONTENT_TYPE, self._metrics.text())
+
+    def _healthz(self) -> Answer:
+        return healthz(self._service.judged(), self._troubles())
+
+    def _look(self) -> None:
+        self._vigil.look(self._service.judged(), self._troubles(), self._ping)
+
+    # -- configurations ------------------------------------------------------------------------------------------------
+
+    def _opened(self, settings: Config, before: Service | None = None, *, with_bucket: bool = True) -> Service:
+        service = Service(
+            settings,
+            clock=self._clock,
+            report=self._report,
+            metrics=self._metrics,
+            watched_since=before.watched_since if before else None,
+        )
+        try:
+            service.open(with_bucket=with_bucket)
+        except BaseException:
+            service.close()
+            raise
+        return service
+
+    def _take(self, settings: Config) -> None:
+        """Serve, ping and count for the service that is at hand, and start it."""
+        self._ping = Ping(settings.daemon.ping_url)
+        self._prints = secret_prints(settings)
+        self._metrics.observe_feeds(lambda: self._service.judged(), self._clock)
+        self._metrics.expect([source.name for source in settings.sources])
+        self._metrics.observe_lines(lambda: self._service.runtime.line_facts())
+        self._service.look_in("vigil", _VIGIL_EVERY, self._look)
+        if self._notify.is_heard:
+            self._service.look_in("status", _STATUS_EVERY, lambda: self._notify.status(self._words()))
+        self._service.start()
+
+    def _listening(self, settings: Config) -> Endpoint | None:
+        """The endpoint that a configuration asks for. ConfigError where nothing can listen there."""
+        routes = {"/metrics": self._metrics_page, "/healthz": self._healthz}
+        listen = settings.daemon.metrics_listen
+        return Endpoint(listen, routes) if listen else None
+
+    def _reload(self) -> None:
+        """Read the configuration anew. A bad one is refused, and the old one stays."""
+        self._notify.reloading()
+        try:
+            self._exchange(self._load())
+        except Interrupted:
+            return
+        except RecvaultError as error:
+            log.error("config.refused", error=str(error), hint="the old configuration stays")
+            self._metrics.reloaded(False, self._clock())
+        else:
+            self._metrics.reloaded(True, self._clock())
+        finally:
+            self._notify.ready()
+
+    def _exchange(self, settings: Config) -> None:
+        """Put a new service in the place of the old one, which drains beside it."""
+        old = self._service
+        told = changes(old.settings, settings, self._prints, secret_prints(settings))
+        with ExitStack() as undo:
+            lock, endpoint = self._lock, self._endpoint
+            if settings.ledger.path != old.settings.ledger.path:
+                lock = DaemonLock(settings.ledger.path, self._clock())
+                undo.callback(lock.close)
+            # A bucket that is down now is no reason to refuse a token that was mended.
+            new = self._opened(settings, old, with_bucket=settings.archive != old.settings.archive)
+            undo.callback(new.close)
+            if lost := sorted(_usable(old) & {source.name for source in settings.sources} - _usable(new)):
+                raise ConfigError(f"{', '.join(lost)} could not be used any more: the log says why")
+            if settings.daemon.metrics_listen != old.settings.daemon.metrics_listen:
+                endpoint = self._listening(settings)
+            self._stop.check()
+            undo.pop_all()
+        old.ask_stop()
+        self._retire(old, self._lock if lock is not self._lock else None)
+        if self._endpoint is not None and endpoint is not self._endpoint:
+            self._endpoint.close()
+        self._service, self._lock, self._endpoint = new, lock, endpoint
+        self._take(settings)
+        log.info("config.reloaded", changes=told or ["nothing"])
+
+    def _retire(self, old: Service, lock: DaemonLock | None) -> None:
+        def end() -> None:
+            old.join()
+            old.work.complete()
+            old.close()
+            if lock is not None:
+                lock.close()
+
+        self._retired = [thread for thread in self._retired if thread.is_alive()]
+        self._retired.append(threading.Thread(target=end, name="retire"))
+        self._retired[-1].start()
+
+    # -- the end -------------------------------------------------------------------------------------------------------
+
+    def _end(self) -> None:
+        """Drain, commit, and tell what was done."""
+        self._notify.stopping("draining: transfers at work may end")
+        if self._reloader.is_alive():
+            self._reloader.join(_RELOAD_SECONDS)
+        log.info("daemon.stopping", running=self._service.work.dispatch.running)
+        self._service.ask_stop()
+        ended = self._service.join() and not self._reloader.is_alive()
+        for thread in self._retired:
+            thread.join()
+        self._service.work.complete()
+        self._report.interrupted = self._stop.asked.is_set()
+        self._say_end()
+        if self._service.fatal is not None:
+            self._ping.fail(str(self._service.fatal))
+        if self._endpoint is not None:
+            self._endpoint.close()
+        self.lingers = not ended
+
+    def _say_end(self) -> None:
+        rows = self._report.accounts.values()
+        counted = ("listed", "registered", "archived", "bytes", "failed", "dead", "quarantined", "requests")
+        log.info("daemon.stopped", **{name: sum(getattr(row, name) for row in rows) for name in counted})
+
+
+def _usable(service: Service) -> set[str]:
+    return {source.name for source in service.work.sources}

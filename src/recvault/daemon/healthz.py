@@ -1,0 +1,40 @@
+"""The /healthz document: is all well, and if not, what is not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+
+from recvault.daemon.endpoint import Answer
+from recvault.health import Condition, Health
+from recvault.ledger import FeedStatus
+from recvault.models import JSON
+from recvault.observe import redact_text
+from recvault.report import iso
+
+_DEGRADED = frozenset({Condition.FAILING, Condition.SLOW})
+
+
+def healthz(judged: Iterable[tuple[FeedStatus, Health]], troubles: Sequence[str]) -> Answer:
+    """503 where a source is stale or the daemon itself is in trouble, else 200; each source with its words."""
+    feeds = list(judged)
+    conditions = {health.condition for _, health in feeds}
+    failing = bool(troubles) or Condition.STALE in conditions
+    document = {
+        "status": "failing" if failing else "degraded" if conditions & _DEGRADED else "ok",
+        "troubles": [redact_text(trouble) for trouble in troubles],
+        "sources": [_source(feed, health) for feed, health in feeds],
+    }
+    body = json.dumps(document, indent=2).encode() + b"\n"
+    return Answer(503 if failing else 200, "application/json", body)
+
+
+def _source(feed: FeedStatus, health: Health) -> JSON:
+    return {
+        "source": feed.feed.source,
+        "account_id": feed.feed.account_id,
+        "list": feed.feed.list,
+        "condition": health.condition.value,
+        "words": redact_text(health.words),
+        "last_success_at": iso(feed.last_success_at),
+    }

@@ -1,0 +1,64 @@
+"""What systemd is told: READY, WATCHDOG, STATUS, RELOADING, STOPPING. Without systemd, nobody.
+
+The protocol is sd_notify(3): datagrams of NAME=value lines to the socket that NOTIFY_SOCKET names.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import time
+from collections.abc import Mapping
+
+
+class Notify:
+    """A daemon's word to the service manager. Never fails: to be heard is not what the daemon lives for."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        address = environment.get("NOTIFY_SOCKET", "")
+        self._address = "\0" + address[1:] if address.startswith("@") else address
+        self._status = ""
+        self._ended = False
+        mine = environment.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
+        microseconds = environment.get("WATCHDOG_USEC", "")
+        self.watchdog_seconds = int(microseconds) / 1e6 if mine and microseconds.isdecimal() else 0.0
+        """How long systemd waits between two signs of life; 0 where it does not."""
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether anybody listens."""
+        return bool(self._address)
+
+    def ready(self) -> None:
+        """Started, or reloaded."""
+        self._send("READY=1")
+
+    def reloading(self) -> None:
+        """A new configuration is being read."""
+        self._send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+
+    def stopping(self, words: str) -> None:
+        """A stop was asked for. These are the last words."""
+        self._ended = True
+        self._send(f"STOPPING=1\nSTATUS={words}")
+
+    def alive(self) -> None:
+        """All that must go on goes on."""
+        self._send("WATCHDOG=1")
+
+    def status(self, words: str) -> None:
+        """What `systemctl status` shows; sent where it changed."""
+        if words != self._status and not self._ended:
+            self._status = words
+            self._send("STATUS=" + words.replace("\n", " "))
+
+    def _send(self, message: str) -> None:
+        if not self._address:
+            return
+        with (
+            contextlib.suppress(OSError),
+            socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as end,
+        ):
+            end.settimeout(1.0)
+            end.sendto(message.encode(), self._address)

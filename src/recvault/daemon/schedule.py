@@ -1,0 +1,124 @@
+"""When things are done: named jobs on APScheduler, in lanes of threads that do not wait for each other.
+
+At any time a job of a name runs once at most: a turn that comes while the last one runs is left out, and told. Nothing
+is ever dropped for being late: what a suspended machine missed is done once. Jobs are made from the configuration, so
+none is stored.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+from apscheduler.events import EVENT_JOB_MAX_INSTANCES, JobSubmissionEvent
+from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.jobstores.base import JobLookupError
+from apscheduler.schedulers.background import BackgroundScheduler
+
+from recvault.observe import get_logger
+from recvault.stopping import Stop
+
+log = get_logger("recvault.daemon.schedule")
+
+_BEAT_SECONDS = 2.0
+_JITTER = 0.05  # of an interval: sources that were started together do not stay together
+_OWN = "schedule"  # the lane of the beat
+
+
+class Schedule:
+    """Add lanes and jobs, then start. `on_bug` and `on_skip` are told a job's name."""
+
+    def __init__(self, stop: Stop, *, on_bug: Callable[[str], None], on_skip: Callable[[str], None]) -> None:
+        # It would say that a poll is skipped because the one before still runs: `on_skip` counts that instead.
+        logging.getLogger("apscheduler.scheduler").setLevel(logging.ERROR)
+        self._stop = stop
+        self._on_bug = on_bug
+        self._scheduler = BackgroundScheduler(
+            timezone=UTC, job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
+        )
+        self._scheduler.add_listener(self._skipped(on_skip), EVENT_JOB_MAX_INSTANCES)
+        self._running: Counter[str] = Counter()
+        self._idle = threading.Condition()
+        self.beat_at = time.monotonic()  # when the scheduler last ran a job of its own
+        self.lane(_OWN, 1)
+        self.every("beat", _OWN, timedelta(seconds=_BEAT_SECONDS), self._beat)
+
+    def lane(self, name: str, threads: int) -> None:
+        """Give some jobs threads of their own."""
+        self._scheduler.add_executor(ThreadPoolExecutor(threads), alias=name)
+
+    def every(self, name: str, lane: str, interval: timedelta, work: Callable[[], None]) -> None:
+        """Do the work at once, and then at every interval. A name that is known already stays as it is."""
+        if self._scheduler.get_job(name) is None:
+            self._scheduler.add_job(
+                self._turn,
+                "interval",
+                id=name,
+                executor=lane,
+                args=[name, work],
+                seconds=interval.total_seconds(),
+                jitter=interval.total_seconds() * _JITTER,
+                next_run_time=datetime.now(UTC),
+            )
+
+    def drop(self, name: str) -> None:
+        """Do it no more."""
+        with contextlib.suppress(JobLookupError):
+            self._scheduler.remove_job(name)
+
+    def names(self) -> list[str]:
+        """Of all jobs."""
+        return [job.id for job in self._scheduler.get_jobs()]
+
+    def start(self) -> None:
+        """Begin."""
+        self._scheduler.start()
+
+    def again(self) -> None:
+        """Make every job due now: times that were planned by a clock that has been set mean nothing."""
+        for job in self._scheduler.get_jobs():
+            with contextlib.suppress(JobLookupError):
+                job.modify(next_run_time=datetime.now(UTC))
+
+    def end(self) -> None:
+        """Begin nothing more. What runs goes on: `wait` for it."""
+        if self._scheduler.running:
+            self._scheduler.shutdown(wait=False)
+
+    def wait(self, seconds: float) -> bool:
+        """Wait for what runs; whether all of it has ended."""
+        with self._idle:
+            return self._idle.wait_for(lambda: not self._running, timeout=max(0.0, seconds))
+
+    def _turn(self, name: str, work: Callable[[], None]) -> None:
+        """One job's turn. What it raises is told and counted, and ends nothing but this turn."""
+        with self._idle:
+            self._running[name] += 1
+        try:
+            with self._stop.pulse.working():
+                work()
+        except Exception as error:  # noqa: BLE001 - the daemon's turn: the next one comes whatever this one met
+            self._told(name, error)
+        finally:
+            with self._idle:
+                self._running -= Counter([name])
+                self._idle.notify_all()
+
+    def _told(self, name: str, error: Exception) -> None:
+        if self._stop.asked.is_set():
+            log.debug("job.cut_short", job=name, error=type(error).__name__)  # what it used is being closed
+            return
+        log.error("job.failed", job=name, exc_info=error)
+        self._on_bug(name)
+
+    def _beat(self) -> None:
+        self.beat_at = time.monotonic()
+
+    @staticmethod
+    def _skipped(on_skip: Callable[[str], None]) -> Callable[[JobSubmissionEvent], None]:
+        return lambda event: on_skip(event.job_id)

@@ -1,0 +1,282 @@
+"""One configuration at work: polls on schedule, and beside them the transfer of whatever is due.
+
+Listing and carrying never wait for each other: each source has threads of its own to be listed in, and one loop claims
+what is due, whoever registered it and whenever. Opened, started, asked to stop, joined, closed: in that order, once.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from recvault import config
+from recvault.daemon.schedule import Schedule
+from recvault.errors import ConfigError, LedgerDamaged, LedgerLocked, LedgerUnavailable, RecvaultError
+from recvault.health import Health
+from recvault.ledger import FeedStatus
+from recvault.listing import RECONCILE, Source
+from recvault.metrics import Metrics
+from recvault.models import Window
+from recvault.observe import get_logger
+from recvault.report import Report
+from recvault.runtime import Runtime
+from recvault.sync import Work
+
+log = get_logger("recvault.daemon.service")
+
+_LISTERS = 4  # threads a source: its own list, its sub-accounts' and a reconcile
+_IDLE_SECONDS = 1.0  # between two looks at what has become due, where nothing is known to be
+_REST_SECONDS = 60.0  # for which refused credentials, or a bucket that takes nothing, are not tried again
+_GRACE_SECONDS = 10.0  # past drain_timeout, for what was cut short to be written down
+_LEASES_EVERY = timedelta(minutes=1)
+_RECONCILE_LOOK = timedelta(hours=1)  # at most, between two looks whether a reconcile is due
+_SILENT_SECONDS = 900.0  # what a thread may take without a sign of life: each of its waits is far shorter
+
+
+class Service:
+    """What a daemon does with one configuration, from `open` to `close`."""
+
+    def __init__(
+        self,
+        settings: config.Config,
+        *,
+        clock: Callable[[], datetime],
+        report: Report,
+        metrics: Metrics,
+        watched_since: Mapping[str, datetime] | None = None,
+    ) -> None:
+        self.settings = settings
+        self.runtime = Runtime(settings, clock=clock)
+        self.fatal: RecvaultError | None = None  # what ended it by itself
+        self._clock = clock
+        self._report = report
+        self._metrics = metrics
+        now, earlier = clock(), watched_since or {}
+        self.watched_since = {source.name: earlier.get(source.name, now) for source in settings.sources}
+        places = settings.transfer.workers + len(settings.sources)
+        self._executor = ThreadPoolExecutor(places, thread_name_prefix="transfer")
+        self._schedule = Schedule(
+            self.runtime.stop, on_bug=metrics.job_failed, on_skip=lambda name: metrics.poll_skipped(_source_of(name))
+        )
+        self._carrier = threading.Thread(target=self._carry, name="dispatch")
+        self._wake = threading.Event()
+        self._turned_at = time.monotonic()
+        self._ledger_trouble: str | None = None
+        self._work: Work | None = None
+
+    # -- its life ------------------------------------------------------------------------------------------------------
+
+    def open(self, *, with_bucket: bool = True) -> None:
+        """Open the ledger, the sources and the bucket. ConfigError where no source can be used.
+
+        What keeps the bucket from being used is raised, or else only what transfers wait for: `with_bucket`.
+        """
+        report, runtime = self._report, self.runtime
+        names = [source.name for source in self.settings.sources]
+        sources = runtime.usable(names, report)
+        if not sources:
+            raise ConfigError("no source can be used: the log says of each why not", "`recvault check` says more")
+        error = runtime.store_error()
+        if error is not None and with_bucket:
+            raise error
+        self._work = runtime.work(
+            sources, self._executor, report, meter=self._metrics, on_found=self._wake.set, rest_seconds=_REST_SECONDS
+        )
+        if error is not None:
+            self._work.outcomes.store_failed(error)
+
+    def start(self) -> None:
+        """Poll every source at once, and then at its interval; carry what is due."""
+        self._schedule.lane("leases", 1)
+        self._schedule.every("leases", "leases", _LEASES_EVERY, self._free_dead_leases)
+        self._schedule.lane("bucket", 1)
+        self._schedule.every("bucket", "bucket", timedelta(seconds=_REST_SECONDS), self._try_store)
+        for source in self.work.sources:
+            self._schedule.lane(source.name, _LISTERS)
+            self._schedule.every(f"poll:{source.name}", source.name, self._poll_every(source.name), self._poll(source))
+            self._keep_reconciling(source, source.account_id)
+        self._schedule.start()
+        self._carrier.start()
+
+    def look_in(self, name: str, interval: timedelta, look: Callable[[], None]) -> None:
+        """Do something else of the daemon's at an interval, in a thread of its own."""
+        self._schedule.lane(name, 1)
+        self._schedule.every(name, name, interval, look)
+
+    def ask_stop(self) -> None:
+        """Begin nothing more; let transfers end within drain_timeout."""
+        self.runtime.stop.asked.set()
+        self._wake.set()
+        self._schedule.end()
+
+    def join(self) -> bool:
+        """Wait for the drain, a little longer than it may take; whether everything has ended.
+
+        A thread that waits for an answer is left alone: it holds nothing that is not in the ledger.
+        """
+        if self._carrier.ident is not None:
+            self._carrier.join(self.settings.daemon.drain_timeout.total_seconds() + _GRACE_SECONDS)
+        return self._schedule.wait(1.0) and not self._carrier.is_alive()
+
+    def close(self) -> None:
+        """Close what was opened."""
+        self._executor.shutdown(wait=False, cancel_futures=True)
+        self.runtime.__exit__(None, None, None)
+
+    @property
+    def work(self) -> Work:
+        """What was opened."""
+        assert self._work is not None, "opened before it is used"  # noqa: S101
+        return self._work
+
+    # -- how it does ---------------------------------------------------------------------------------------------------
+
+    def silent(self, patience_seconds: float) -> str | None:
+        """Which part stands still, where one does: no watchdog must be told that all goes on."""
+        moment = time.monotonic()
+        if moment - self._schedule.beat_at > patience_seconds:
+            return f"the scheduler stands still for {moment - self._schedule.beat_at:.0f} s"
+        if moment - self._turned_at > patience_seconds:
+            return f"the dispatch of transfers stands still for {moment - self._turned_at:.0f} s"
+        quiet = self.runtime.stop.pulse.quiet_seconds()
+        return f"a thread shows no sign of life for {quiet:.0f} s" if quiet > _SILENT_SECONDS else None
+
+    def troubles(self) -> list[str]:
+        """What ails the daemon itself, in words."""
+        bucket = self.work.outcomes.trouble
+        return [words for words in (bucket and f"bucket: {bucket}", self._ledger_trouble) if words]
+
+    def judged(self) -> list[tuple[FeedStatus, Health]]:
+        """Every list of a configured source, and how it does."""
+        return self.runtime.judged(self.watched_since)
+
+    def clock_was_set(self) -> None:
+        """Whatever was planned by the old time is due now."""
+        self._schedule.again()
+        self._wake.set()
+
+    # -- listing -------------------------------------------------------------------------------------------------------
+
+    def _poll(self, source: Source) -> Callable[[], None]:
+        """A source's poll: which accounts there are, then its own list. Each sub-account has a job of its own."""
+
+        def poll() -> None:
+            accounts = self.work.listing.accounts(source)
+            self._keep_accounts(source, accounts)
+            self._poll_account(source, source.account_id)()
+
+        return poll
+
+    def _keep_accounts(self, source: Source, accounts: list[str]) -> None:
+        wanted = {f"poll:{source.name}:{account_id}": account_id for account_id in accounts[1:]}
+        for name, account_id in wanted.items():
+            work = self._poll_account(source, account_id)
+            self._schedule.every(name, source.name, self._poll_every(source.name), work)
+            self._keep_reconciling(source, account_id)
+        for name in self._schedule.names():
+            if name.startswith(f"poll:{source.name}:") and name not in wanted:
+                self._schedule.drop(name)
+                self._schedule.drop(name.replace("poll:", "reconcile:", 1))
+
+    def _poll_account(self, source: Source, account_id: str) -> Callable[[], None]:
+        def poll() -> None:
+            error = self.work.listing.poll(source, account_id)
+            if error is None or isinstance(error, LedgerLocked | LedgerUnavailable):
+                self._note_ledger(str(error) if error else None)
+
+        return poll
+
+    def _keep_reconciling(self, source: Source, account_id: str) -> None:
+        """Look often whether a reconcile is due: neither restarts nor a failed one put it off by a whole turn."""
+        settings = self.runtime.source(source.name)
+        every, window = settings.reconcile_every, settings.reconcile_window
+        feed = replace(source.feed(account_id), list=RECONCILE)
+
+        def reconcile() -> None:
+            now, ledger = self._clock(), self.runtime.ledger
+            last = ledger.ask.last_success(feed)
+            if last is None and ledger.ask.last_success(source.feed(account_id)) is None:
+                return  # the first scan reads it all
+            since = last or ledger.born_at
+            if not timedelta() <= now - since < every * 0.95:  # the look itself is not on the second
+                self.work.listing.reconcile(source, account_id, Window(since=now - window))
+
+        name = f"reconcile:{source.name}:{account_id}"
+        self._schedule.every(name, source.name, min(every, _RECONCILE_LOOK), reconcile)
+
+    def _poll_every(self, name: str) -> timedelta:
+        return self.runtime.source(name).poll_every
+
+    # -- carrying ------------------------------------------------------------------------------------------------------
+
+    def _carry(self) -> None:
+        """Until a stop: claim what is due, write down what ended. Then drain."""
+        while not self.runtime.stop.asked.is_set() and self.fatal is None:
+            if not self._turn():
+                self._wake.wait(_IDLE_SECONDS)
+                self._wake.clear()
+        try:
+            self.work.dispatch.drain()
+        except RecvaultError as error:  # leases end with the ledger: nothing is lost
+            log.warning("daemon.drain_failed", error=str(error))
+
+    def _turn(self) -> bool:
+        """One look at what is due; False where nothing was to be done. What it meets ends only this turn."""
+        try:
+            busy = self._dispatch()
+        except LedgerDamaged as error:
+            self.fatal = error
+            return False
+        except RecvaultError as error:
+            self._note_ledger(str(error))
+            busy = False
+        except Exception as error:  # the daemon's turn: one that fails for good ends by the watchdog
+            log.error("job.failed", job="dispatch", exc_info=error)
+            self._metrics.job_failed("dispatch")
+            return False
+        else:
+            if busy:
+                self._note_ledger(None)
+        self._turned_at = time.monotonic()
+        return busy
+
+    def _dispatch(self) -> bool:
+        work, ledger = self.work, self.runtime.ledger
+        if not (work.dispatch.running or work.dispatch.waiting):
+            due = ledger.ask.next_due(work.dispatch.names)
+            if due is None or due > self._clock():
+                return False
+        return work.dispatch.turn()
+
+    def _try_store(self) -> None:
+        """A bucket that took nothing is asked again from time to time, by the schema's own object."""
+        if self.work.dispatch.paused and self.runtime.store_error(ask_again=True) is None:
+            self.work.outcomes.store_works()
+            self._wake.set()
+
+    def _free_dead_leases(self) -> None:
+        """What a one-shot beside the daemon had leased when it was killed."""
+        try:
+            if self.runtime.ledger.free_dead_leases(self._clock()):
+                self._wake.set()
+        except RecvaultError as error:
+            self._note_ledger(str(error))
+        else:
+            self._note_ledger(None)
+
+    def _note_ledger(self, trouble: str | None) -> None:
+        """Why the ledger could not be written when it was last tried; None where it could."""
+        if trouble and self._ledger_trouble is None:
+            log.error("ledger.failed", error=trouble)
+        elif trouble is None and self._ledger_trouble is not None:
+            log.info("ledger.recovered")
+        self._ledger_trouble = trouble
+
+
+def _source_of(job: str) -> str:
+    """The source that a job's name holds: kind:source:account."""
+    return job.split(":")[1] if ":" in job else job

@@ -1,0 +1,74 @@
+"""Parts made from the configuration: lines to a source's accounts, a client and write options for the bucket.
+
+Secrets are resolved here and nowhere else: into a session's `Authorization` header and the set that the logs hide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from recvault import config
+from recvault.config.models import Archive, Transfer
+from recvault.http import AddressRule, Clients, Limits, Timing
+from recvault.lines import Lines
+from recvault.observe import hide
+from recvault.providers import provider_class
+from recvault.providers.base import Provider
+from recvault.stopping import Stop
+from recvault.store import WriteOptions
+from recvault.store.s3 import make_client
+from recvault.store.sender import make_sender
+
+
+def provider(source: config.Source) -> Provider:
+    """A source's provider, from its plain settings: no secret is needed."""
+    return provider_class(source.provider).from_settings(source.name, source.settings)
+
+
+def lines(source: config.Source, transfer: Transfer, stop: Stop) -> Lines:
+    """The ways to a source's accounts. ConfigError where a secret cannot be had."""
+    values = source.resolve_secrets()
+    for key in source.secrets:
+        hide(values[key])
+    asked = provider(source)
+    authorization = asked.authorization(values)
+    hide(authorization)
+    stall_seconds = transfer.stall_timeout.total_seconds()
+    return Lines(
+        provider=asked,
+        authorization=authorization,
+        clients=Clients(AddressRule.of(asked.base_url, source.media_hosts), stall_seconds),
+        limits=Limits(source.requests_per_second, source.max_concurrency),
+        timing=Timing(min_rate=transfer.min_rate, stall_timeout=stall_seconds),
+        formats=source.formats,
+        stop=stop,
+    )
+
+
+def client(where: Archive, workers: int) -> Any:
+    """A client for the bucket, with a connection for each worker and some to spare."""
+    return make_client(
+        region=where.region,
+        endpoint_url=where.endpoint_url,
+        addressing_style=where.addressing_style,
+        pool=workers + 4,
+    )
+
+
+def sender(client: Any, where: Archive, stop: Stop) -> Callable[..., Any] | None:
+    """What puts objects; None where that is the client itself."""
+    return make_sender(client, stop) if where.sender == "fast" else None
+
+
+def write_options(where: Archive) -> WriteOptions:
+    """What each put asks of the store."""
+    return WriteOptions(
+        storage_class=where.storage_class,
+        sse=where.sse,
+        kms_key_id=where.kms_key_id,
+        lock_mode=where.object_lock.mode,
+        lock_days=where.object_lock.days or 0,
+        legal_hold=where.object_lock.legal_hold,
+        tags=where.tags,
+    )

@@ -1,0 +1,144 @@
+"""The bucket, the ledger or the clock fails while the daemon runs: it says so, goes on, and makes up for it."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from cli.commands import until
+from daemon.conftest import Start
+from daemon.started import archived, assert_truth, ids, lists
+from recvault.simulator import SimAccount, Simulator
+from rig import Rig
+from strict_s3 import Bucket, StrictS3
+
+SOON = "import recvault.daemon.service as service; service._REST_SECONDS = 1.0"
+IMPATIENT = "import recvault.ledger.connection as connection; connection.BUSY_SECONDS = 0.3"
+
+CLOCK = """
+import pathlib
+from datetime import timedelta
+from recvault.cli import run
+read = run.now
+run.now = lambda: read() + timedelta(hours=2 if pathlib.Path("jump").exists() else 0)
+"""
+
+
+@pytest.fixture
+def account(rig: Rig, simulator: Simulator) -> SimAccount:
+    account = simulator.add_account("twilio")
+    simulator.populate(account, "voice", count=4, conference_share=0)
+    rig.add_source("voice", "twilio", account, poll_every="0.4s")
+    return account
+
+
+def add(simulator: Simulator, account: SimAccount, count: int) -> None:
+    """So many more recordings, which are listed from now on."""
+    now = simulator.now
+    for _ in range(count):
+        simulator.add(account, "voice", created_at=now - timedelta(minutes=5), visible_at=now, channels=1)
+
+
+@pytest.mark.parametrize("how", ["refuses", "vanishes"])
+def test_the_bucket_fails(
+    rig: Rig,
+    simulator: Simulator,
+    account: SimAccount,
+    strict_s3: StrictS3,
+    strict_bucket: Bucket,
+    start: Start,
+    how: str,
+) -> None:
+    """Transfers pause and lists go on; /healthz names the bucket; when it takes objects again all are archived."""
+    daemon = start(prelude=SOON).ready()
+    until(lambda: archived(strict_bucket) == ids(simulator, account))
+    assert daemon.healthz()[0] == 200
+
+    if how == "refuses":
+        strict_bucket.denied |= {"PUT"}
+    else:
+        del strict_s3.buckets[strict_bucket.name]
+    add(simulator, account, 12)
+    failed = daemon.tells("store.failed")
+    assert failed["level"] == "error" and strict_bucket.name in failed["error"]
+    code, document = daemon.healthz()
+    assert (code, document["status"]) == (503, "failing")
+    (trouble,) = document["troubles"]
+    assert trouble.startswith("bucket: ") and ("AccessDenied" if how == "refuses" else "NoSuchBucket") in trouble
+    seen, objects = lists(simulator, account.account_id), len(strict_bucket.objects)
+    until(lambda: lists(simulator, account.account_id) >= seen + 3)
+    waiting = sum(daemon.metric("recvault_recordings", state=state) for state in ("pending", "failing"))
+    assert (waiting, len(strict_bucket.objects)) == (12, objects)
+
+    strict_bucket.denied.clear()
+    strict_s3.buckets[strict_bucket.name] = strict_bucket
+    daemon.tells("store.recovered")
+    until(lambda: archived(strict_bucket) == ids(simulator, account))
+    until(lambda: daemon.healthz()[0] == 200)
+    ran = daemon.stopped()
+    assert (ran.code, ran.document["failures"], ran.document["sources"][0]["error"]) == (143, [], None)
+    assert_truth(rig, strict_bucket, (simulator, account, "wav"))
+
+
+def test_the_ledger_is_locked_for_a_while(
+    rig: Rig, simulator: Simulator, account: SimAccount, strict_bucket: Bucket, start: Start
+) -> None:
+    """Another process holds the ledger: it is told and named in /healthz, and afterwards nothing is lost or doubled."""
+    simulator.populate(account, "voice", count=40, conference_share=0)
+    rig.transfer = {"workers": 4}
+    rig.sources[0]["poll_every"] = "1h"
+    simulator.switches = replace(simulator.switches, latency_seconds=0.1)
+    daemon = start(prelude=IMPATIENT).ready()
+    until(lambda: len(archived(strict_bucket)) >= 4)
+    with contextlib.closing(sqlite3.connect(rig.root / "ledger.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        failed = daemon.tells("ledger.failed")
+        assert "locked by another process" in failed["error"]
+        code, document = daemon.healthz()
+        assert code == 503 and "locked by another process" in document["troubles"][0]
+        assert daemon.metric("recvault_scrape_error") == 0
+        assert len(archived(strict_bucket)) < 44
+        other.execute("ROLLBACK")
+    daemon.tells("ledger.recovered")
+    until(lambda: archived(strict_bucket) == ids(simulator, account))
+    until(lambda: daemon.healthz()[0] == 200)
+    ran = daemon.stopped()
+    assert (ran.code, ran.document["failures"], ran.document["sources"][0]["archived"]) == (143, [], 44)
+    assert_truth(rig, strict_bucket, (simulator, account, "wav"))
+
+
+def test_a_poll_under_a_locked_ledger_is_no_bug(
+    rig: Rig, simulator: Simulator, account: SimAccount, strict_bucket: Bucket, start: Start
+) -> None:
+    """A scan that cannot be written down is told in words, is no bug, and is made up for by the next."""
+    daemon = start(prelude=IMPATIENT).ready()
+    until(lambda: archived(strict_bucket) == ids(simulator, account))
+    with contextlib.closing(sqlite3.connect(rig.root / "ledger.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        add(simulator, account, 2)
+        until(lambda: len(daemon.events("discover.failed")) >= 2 or bool(daemon.events("job.failed")))
+        assert daemon.healthz()[0] == 503 and daemon.events("ledger.failed") != []
+        other.execute("ROLLBACK")
+    until(lambda: archived(strict_bucket) == ids(simulator, account))
+    assert daemon.events("job.failed") == []
+    assert daemon.stopped().code == 143
+    assert_truth(rig, strict_bucket, (simulator, account, "wav"))
+
+
+def test_the_clock_jumps(
+    rig: Rig, simulator: Simulator, account: SimAccount, strict_bucket: Bucket, start: Start
+) -> None:
+    """A machine that slept, or whose clock was set: it is told by how much, and whatever was planned is done now."""
+    rig.sources[0]["poll_every"] = "1h"
+    daemon = start(prelude=CLOCK).ready()
+    until(lambda: archived(strict_bucket) == ids(simulator, account))
+    assert (lists(simulator, account.account_id), daemon.events("clock.jumped")) == (1, [])
+    (rig.root / "jump").touch()
+    assert abs(daemon.tells("clock.jumped")["seconds"] - 7200) <= 1
+    until(lambda: lists(simulator, account.account_id) >= 2)
+    assert daemon.stopped().code == 143
+    assert len(daemon.events("clock.jumped")) == 1

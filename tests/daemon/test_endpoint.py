@@ -1,0 +1,252 @@
+"""Monitoring's HTTP server: over real sockets, with clients that are slow, many or hostile."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from datetime import UTC, datetime
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from recvault.daemon import endpoint as module
+from recvault.daemon.endpoint import MOST_CONNECTIONS, Answer, Endpoint
+from recvault.errors import ConfigError
+from recvault.metrics import CONTENT_TYPE, NAMES, Metrics
+
+PATIENCE = 20.0  # of a test for what must come; nothing waits so long where all is well
+
+
+def fails() -> Answer:
+    raise ValueError("the secret reason")
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[Endpoint]:
+    metrics = Metrics()
+    metrics.reloaded(True, datetime(2026, 11, 2, tzinfo=UTC))
+    routes: dict[str, Callable[[], Answer]] = {
+        "/metrics": lambda: Answer(200, CONTENT_TYPE, metrics.text()),
+        "/healthz": lambda: Answer(503, "application/json", b"{}"),
+        "/broken": fails,
+    }
+    with closing(Endpoint("127.0.0.1:0", routes)) as running:
+        yield running
+
+
+def ask(port: int, path: str, method: str = "GET", host: str = "127.0.0.1") -> tuple[http.client.HTTPResponse, bytes]:
+    with closing(http.client.HTTPConnection(host, port, timeout=PATIENCE)) as connection:
+        connection.request(method, path)
+        response = connection.getresponse()
+        return response, response.read()
+
+
+def connected(port: int, sent: bytes = b"") -> socket.socket:
+    client = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
+    client.sendall(sent)
+    return client
+
+
+def everything(client: socket.socket) -> bytes:
+    """What the server sends until it closes, or breaks off with our own bytes unread."""
+    received = bytearray()
+    try:
+        while some := client.recv(65536):
+            received += some
+    except ConnectionResetError:
+        pass
+    return bytes(received)
+
+
+def test_a_scrape(endpoint: Endpoint) -> None:
+    """What Prometheus gets over the wire parses, is told as what it is, and holds every family."""
+    response, body = ask(endpoint.port, "/metrics")
+    assert (response.status, response.headers["Content-Type"]) == (200, CONTENT_TYPE)
+    shown = {family.name: family for family in text_string_to_metric_families(body.decode())}
+    assert {name.removesuffix("_total") for name in NAMES} <= set(shown)
+    assert [name for name, family in shown.items() if not family.documentation] == []
+
+
+def test_head_is_get_without_a_body(endpoint: Endpoint) -> None:
+    """HEAD tells status, type and length alone."""
+    with connected(endpoint.port, b"HEAD /healthz?verbose=1 HTTP/1.1\r\n\r\n") as client:
+        head, _, body = everything(client).partition(b"\r\n\r\n")
+    assert head.split()[1] == b"503"
+    assert {b"Content-Type: application/json", b"Content-Length: 2"} <= set(head.split(b"\r\n"))
+    assert body == b""
+
+
+def test_an_unknown_path_names_the_routes(endpoint: Endpoint) -> None:
+    """404 says what there is."""
+    response, body = ask(endpoint.port, "/")
+    assert (response.status, body) == (404, b"nothing is served here; there are /metrics, /healthz, /broken\n")
+
+
+@pytest.mark.parametrize("method", ["POST", "DELETE", "OPTIONS", "TRACE"])
+def test_nothing_but_asking(endpoint: Endpoint, method: str) -> None:
+    """Other methods are refused, and no other site's page is let in."""
+    response, body = ask(endpoint.port, "/metrics", method)
+    assert (response.status, response.headers["Allow"]) == (405, "GET, HEAD")
+    assert body == b"only GET and HEAD are served here\n"
+    assert "Access-Control-Allow-Origin" not in response.headers
+
+
+def test_a_route_that_raises(
+    endpoint: Endpoint, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The client learns that it failed, the log learns why, and the next request is served."""
+    response, body = ask(endpoint.port, "/broken")
+    assert (response.status, body) == (500, b"this could not be answered; the log says why\n")
+    assert "endpoint.failed" in caplog.text
+    assert "the secret reason" in caplog.text
+    assert ask(endpoint.port, "/metrics")[0].status == 200
+    assert "127.0.0.1" not in capfd.readouterr().err  # http.server's own request log
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        pytest.param(b"GET /" + 70_000 * b"a" + b" HTTP/1.1\r\n\r\n", b"414", id="a long line"),
+        pytest.param(b"GET / HTTP/1.1\r\n" + 200 * b"X-A: b\r\n" + b"\r\n", b"431", id="many headers"),
+        pytest.param(b"\x16\x03\x01 hello there you\r\n\r\n", b"400", id="no HTTP"),
+    ],
+)
+def test_what_is_no_request(endpoint: Endpoint, sent: bytes, status: bytes) -> None:
+    """Too long or strange a request is refused in plain text, without Python's name and version."""
+    with connected(endpoint.port, sent) as client:
+        client.shutdown(socket.SHUT_WR)
+        answer = everything(client)
+    assert answer.split()[1:2] == [status]
+    assert b"<html" not in answer.lower()
+    assert b"Python" not in answer
+
+
+def test_slow_clients_block_nobody(endpoint: Endpoint) -> None:
+    """While others dawdle over their requests, a scrape is answered."""
+    with ExitStack() as stack:
+        for _ in range(MOST_CONNECTIONS - 1):
+            stack.enter_context(connected(endpoint.port, b"GET /metrics HT"))
+        assert ask(endpoint.port, "/metrics")[0].status == 200
+
+
+def test_too_many_connections_are_turned_away() -> None:
+    """Past the bound a client is told so at once; when one leaves, there is a place again."""
+    entered, leave = threading.Semaphore(0), threading.Event()
+
+    def slow() -> Answer:
+        entered.release()
+        leave.wait(PATIENCE)
+        return Answer(200, "text/plain", b"late")
+
+    with closing(Endpoint("127.0.0.1:0", {"/": slow})) as running, ExitStack() as stack:
+        clients = [
+            stack.enter_context(connected(running.port, b"GET / HTTP/1.0\r\n\r\n")) for _ in range(MOST_CONNECTIONS)
+        ]
+        assert all(entered.acquire(timeout=PATIENCE) for _ in clients)
+        with connected(running.port) as refused:
+            assert refused.recv(65536).startswith(b"HTTP/1.0 503 ")
+        leave.set()
+        for client in clients:
+            assert everything(client).endswith(b"late")
+        while ask(running.port, "/nothing")[0].status == 503:  # a place is freed just after its answer
+            threading.Event().wait(0.01)
+        assert ask(running.port, "/")[1] == b"late"
+
+
+@pytest.mark.parametrize(("silent_for", "longest"), [(0.05, 3600.0), (None, 0.05)], ids=["silent", "never ends"])
+def test_a_client_cannot_stay(monkeypatch: pytest.MonkeyPatch, silent_for: float | None, longest: float) -> None:
+    """One that is silent, and one that just never ends, is cut off."""
+    assert (module._Request.timeout, module._LONGEST_SECONDS) == (10.0, 30.0)
+    monkeypatch.setattr(module._Request, "timeout", silent_for)
+    monkeypatch.setattr(module, "_LONGEST_SECONDS", longest)
+    with closing(Endpoint("127.0.0.1:0", {})) as running, connected(running.port) as client:
+        assert client.recv(65536) == b""
+
+
+def serving() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "recvault-endpoint"]
+
+
+def test_closing_frees_the_port_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its thread ends, silent clients are let go, and the port can be taken anew."""
+    monkeypatch.setattr(module._Request, "timeout", None)
+    before = serving()
+    running = Endpoint("127.0.0.1:0", {"/": lambda: Answer(200, "text/plain", b"first")})
+    port = running.port
+    with connected(port) as silent:
+        assert ask(port, "/")[1] == b"first"
+        running.close()
+        assert silent.recv(65536) == b""
+    assert serving() == before
+    with closing(Endpoint(f"127.0.0.1:{port}", {"/": lambda: Answer(200, "text/plain", b"second")})) as again:
+        assert ask(again.port, "/")[1] == b"second"
+
+
+def test_closing_lets_an_answer_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It waits a moment for an answer at work, which still reaches its client."""
+    monkeypatch.setattr(module, "_CLOSING_SECONDS", PATIENCE)
+    entered, leave = threading.Event(), threading.Event()
+
+    def slow() -> Answer:
+        entered.set()
+        leave.wait(PATIENCE)
+        return Answer(200, "text/plain", b"late")
+
+    running = Endpoint("127.0.0.1:0", {"/": slow})
+    with connected(running.port, b"GET / HTTP/1.0\r\n\r\n") as client:
+        assert entered.wait(PATIENCE)
+        closes = threading.Thread(target=running.close)
+        closes.start()
+        closes.join(0.5)
+        assert closes.is_alive()
+        leave.set()
+        closes.join(PATIENCE)
+        assert everything(client).endswith(b"late")
+
+
+@pytest.mark.parametrize("listen", ["[::1]:0", "localhost:0"])
+def test_other_hosts(listen: str) -> None:
+    """IPv6 in brackets is listened on, and a name by IPv4 where it has both."""
+    host = "::1" if "[" in listen else "127.0.0.1"
+    try:
+        running = Endpoint(listen, {"/": lambda: Answer(200, "text/plain", b"here")})
+    except ConfigError:
+        if host != "::1" or can_bind(host):
+            raise
+        pytest.skip("this machine has no IPv6")
+    with closing(running):
+        assert ask(running.port, "/", host=host)[1] == b"here"
+
+
+def can_bind(host: str) -> bool:
+    with socket.socket(socket.AF_INET6) as probe:
+        try:
+            probe.bind((host, 0))
+        except OSError:
+            return False
+    return True
+
+
+@pytest.mark.parametrize(
+    ("listen", "words"),
+    [
+        ("203.0.113.7:0", "this machine has no such address"),
+        ("no-such-host.invalid:9464", "set a host and port of this machine"),
+    ],
+)
+def test_where_nothing_can_listen(listen: str, words: str) -> None:
+    """The error names the setting, the address and what to do."""
+    with pytest.raises(ConfigError) as caught:
+        Endpoint(listen, {})
+    assert str(caught.value).startswith(f"daemon.metrics_listen: nothing can listen on {listen}: ")
+    assert words in str(caught.value)
+
+
+def test_a_port_that_is_taken(endpoint: Endpoint) -> None:
+    """A second daemon does not silently share the first one's port."""
+    with pytest.raises(ConfigError) as caught:
+        Endpoint(f"127.0.0.1:{endpoint.port}", {})
+    assert "another program listens there" in str(caught.value)

@@ -1,0 +1,77 @@
+"""The /healthz document: its status code pages somebody, so it says why."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from recvault.daemon.healthz import healthz
+from recvault.health import Condition, Health
+from recvault.ledger import Feed, FeedStatus
+
+SUCCESS = datetime(2026, 11, 2, 12, 0, tzinfo=UTC)
+
+
+def judged(*conditions: Condition, words: str = "") -> list[tuple[FeedStatus, Health]]:
+    return [
+        (FeedStatus(feed=Feed(f"source-{number}", "twilio", "AC1"), last_success_at=SUCCESS), Health(each, words))
+        for number, each in enumerate(conditions)
+    ]
+
+
+OK, NEW, SLOW, FAILING, STALE = Condition
+
+
+@pytest.mark.parametrize(
+    ("conditions", "troubles", "code", "status"),
+    [
+        ([], [], 200, "ok"),
+        ([OK, NEW], [], 200, "ok"),
+        ([OK, SLOW], [], 200, "degraded"),
+        ([OK, FAILING], [], 200, "degraded"),
+        ([FAILING, STALE], [], 503, "failing"),
+        ([OK], ["the scheduler stands still"], 503, "failing"),
+    ],
+    ids=["no source", "ok and new", "slow", "failing", "stale", "trouble"],
+)
+def test_what_pages_somebody(conditions: list[Condition], troubles: list[str], code: int, status: str) -> None:
+    """503 exactly where a source is stale or the daemon is in trouble; failing and slow degrade."""
+    answer = healthz(judged(*conditions), troubles)
+    assert (answer.status, answer.content_type) == (code, "application/json")
+    document: dict[str, Any] = json.loads(answer.body)
+    assert (document["status"], document["troubles"]) == (status, troubles)
+
+
+def test_each_source_is_named() -> None:
+    """With its account, list, condition, words and last success."""
+    feed = FeedStatus(feed=Feed("never", "twilio", "AC2"))
+    sources = json.loads(healthz([*judged(SLOW, words="too slow"), (feed, Health(NEW, "new"))], []).body)["sources"]
+    assert sources == [
+        {
+            "source": "source-0",
+            "account_id": "AC1",
+            "list": "account",
+            "condition": "slow",
+            "words": "too slow",
+            "last_success_at": "2026-11-02T12:00:00Z",
+        },
+        {
+            "source": "never",
+            "account_id": "AC2",
+            "list": "account",
+            "condition": "new",
+            "words": "new",
+            "last_success_at": None,
+        },
+    ]
+
+
+def test_nothing_secret_is_told() -> None:
+    """Words and troubles are redacted, whatever an error quoted."""
+    quoted = "https://x.example/a?X-Amz-Signature=0123 from +14155550100"
+    body = healthz(judged(STALE, words=quoted), [quoted]).body.decode()
+    assert body.count("https://x.example/a?[cut] from +[number]") == 2
+    assert "0123" not in body
