@@ -20,7 +20,7 @@ from recvault.archive import KeyTemplate
 from recvault.errors import KeyConflict, RecvaultError
 from recvault.fetch import Fetched, Line, fetch, formats, refreshed
 from recvault.media import CONTENT_TYPES, Prober
-from recvault.models import Job, MediaObject, Outcome, Phase, Receipt, Recording
+from recvault.models import Check, Job, MediaObject, Outcome, Phase, Receipt, Recording, Verdict
 from recvault.presence import Presence
 from recvault.spool import SpoolPlace
 from recvault.store import ObjectStore, Put
@@ -41,8 +41,12 @@ class Transfer:
     def __call__(self, job: Job) -> Outcome:
         """Transfer one recording. Raises only what is no failure of a recording: a bug."""
         try:
-            return self._transfer(job)
-        except (RecvaultError, Settled) as error:
+            try:
+                return self._transfer(job)
+            except Settled as settled:
+                rescued = self._rescued(job, settled)
+                return rescued or failure_of(job, settled)
+        except RecvaultError as error:
             return failure_of(job, error)
 
     def _transfer(self, job: Job) -> Receipt:
@@ -62,14 +66,38 @@ class Transfer:
                 fetched_from = fetched_from or fetched.fetched_from
         return self._commit(job, line, recording, tuple(media), fetched_from)
 
-    def _put_medium(self, recording: Recording, media_format: str, fetched: Fetched) -> MediaObject:
-        key = self.keys(recording, media_format)
-        medium = MediaObject(
-            key=key,
+    def _rescued(self, job: Job, settled: Settled) -> Receipt | None:
+        """What an earlier attempt had stored of a recording that its provider deleted before the commit.
+
+        The proven bytes stand under its keys: they are committed now, and are no orphans.
+        """
+        if settled.verdict is not Verdict.GONE or job.attempt == 1:
+            return None
+        recording, line = job.recording, self.line(job.source, job.recording.account_id)
+        found = [self._described(recording, name) for name in formats(line.formats, recording.formats)]
+        media = tuple(self._adopted(recording, medium) for medium in found if self.store.head(medium.key) is not None)
+        return self._commit(job, line, recording, media, None) if media else None
+
+    def _described(self, recording: Recording, media_format: str) -> MediaObject:
+        """A medium of which only the name is known so far."""
+        return MediaObject(
+            key=self.keys(recording, media_format),
             media_format=media_format,
+            bytes=0,
+            sha256="",
+            content_type=CONTENT_TYPES.get(media_format, "application/octet-stream"),
+            codec=None,
+            sample_rate=None,
+            channels=None,
+            duration_seconds=None,
+            check=Check(status="unchecked", method=""),
+        )
+
+    def _put_medium(self, recording: Recording, media_format: str, fetched: Fetched) -> MediaObject:
+        medium = replace(
+            self._described(recording, media_format),
             bytes=fetched.spool.bytes,
             sha256=fetched.spool.sha256,
-            content_type=CONTENT_TYPES.get(media_format, "application/octet-stream"),
             codec=fetched.facts.codec or recording.codec,
             sample_rate=fetched.facts.sample_rate,
             channels=fetched.facts.channels,
@@ -77,7 +105,7 @@ class Transfer:
             check=fetched.facts.check,
         )
         put = Put(
-            key=key,
+            key=medium.key,
             body=cast("BytesIO", fetched.spool.file),
             bytes=medium.bytes,
             sha256=medium.sha256,

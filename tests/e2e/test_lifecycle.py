@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from recvault import wiring
+from recvault.errors import StoreUnavailable
 from recvault.http import Timing
 from recvault.ledger import Ledger
 from recvault.report import AccountReport, Report
@@ -460,6 +461,46 @@ def test_media_are_fetched_at_an_address_that_is_fresh(rig: Rig, strict_s3: Stri
 
     stands(rig, recording, recording.formats[0])
     assert [each.status for each in rig.simulator.requests if each.status >= 400] == []
+
+
+@pytest.mark.parametrize("wanted", [["wav"], ["wav", "mp3"]], ids=["one format", "two formats"])
+def test_what_was_stored_before_its_deletion_is_committed(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, wanted: list[str]
+) -> None:
+    """Killed after the medium and before the sidecar, then deleted at the provider: archived with what was proven."""
+    account = opened(rig, formats=wanted)
+    recording = add(rig, account)
+    with monkeypatch.context() as struck:
+
+        def strike(*_: Any) -> None:
+            raise StoreUnavailable("struck")
+
+        struck.setattr(Transfer, "_commit", strike)
+        rig.sync_at(T0)
+    orphans = {key: body for key, body in rig.objects().items() if "/provider=" in key}
+    assert len(orphans) == len(wanted) and rig.sidecars() == {}
+    rig.simulator.delete(recording)
+
+    done(rig.sync_at(T0 + HOUR), archived=1)
+
+    for media_format in wanted:
+        stands(rig, recording, media_format)
+    assert orphans.items() <= rig.objects().items()
+    assert rig.sidecars()[recording.recording_id]["duration_seconds"] == 1.0
+
+
+def test_what_was_deleted_before_anything_was_stored_is_gone(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An attempt that stored nothing leaves nothing to commit: gone, and no sidecar claims otherwise."""
+    account = opened(rig)
+    recording = add(rig, account)
+    rig.simulator.faults.plan("http_500", recording.recording_id, times=99, kind="media")
+    rig.sync_at(T0)
+    rig.simulator.delete(recording)
+    rig.simulator.faults.clear_plans()
+
+    done(rig.sync_at(T0 + HOUR), gone=1)
+
+    assert rig.sidecars() == {}
 
 
 # -- once, whatever happens --------------------------------------------------------------------------------------------
