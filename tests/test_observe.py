@@ -285,6 +285,53 @@ def test_no_number_behind_a_plus_is_left(around: str, number: str) -> None:
     assert not any(ord(character) < 32 and character not in "\n\t" for character in once)
 
 
+PIECES = [
+    "Authorization",
+    "authoriZation",
+    ":",
+    "=",
+    "token-1",
+    "X-Amz-Signature",
+    "x-amz-credential",
+    "https://",
+    "a.b",
+]
+PIECES += [
+    "/",
+    "?",
+    "@",
+    " ",
+    "Basic",
+    "bearer",
+    "ba\u017fic",
+    "abcdef123",
+    "+",
+    "%2B",
+    "14155550100",
+    "\n",
+    "\x1b",
+    "\u202e",
+]
+
+
+@settings(deadline=None, max_examples=500)
+@given(st.lists(st.sampled_from(PIECES), max_size=8).map("".join))
+def test_what_is_passed_at_a_glance_holds_nothing(text: str) -> None:
+    """A text that is taken for plain is one that no mask would have changed."""
+    thorough = observe._shown(observe._masked(text), keep_breaks=False)
+    assert observe._line(text) == thorough
+
+
+def test_a_plain_text_may_be_a_secret() -> None:
+    """Letters and digits alone are looked at for hidden secrets, in values and in keys."""
+    hide("abcdef123")
+    assert redact(None, "info", {"event": "x", "a": "abcdef123", "abcdef123": 1}) == {
+        "event": "x",
+        "a": "[hidden]",
+        "[hidden]": 1,
+    }
+
+
 SPEAKS = """
 import sys
 from recvault import observe

@@ -88,7 +88,7 @@ def redact(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
 
 def redact_text(text: str) -> str:
     """Mask secrets, URL queries, credentials and phone numbers, and show control characters; line breaks stay."""
-    return _shown(_masked(text), keep_breaks=True)
+    return _redacted_text(text, keep_breaks=True)
 
 
 class _Secrets:
@@ -124,14 +124,27 @@ _USER = re.compile(r"(https?://)[^\s/?#\"'<>@]*@", re.IGNORECASE)
 _QUERY = re.compile(r"(https?://[^\s?\"'<>]*)\?[^\s\"'<>]*", re.IGNORECASE)
 _SIGNATURE = re.compile(r"(X-Amz-(?:Signature|Credential|Security-Token)=)[^\s&\"']+", re.IGNORECASE)
 _PHONE = re.compile(r"(?<![0-9])(?:\+|%2B)[0-9]{7,15}(?![0-9])", re.IGNORECASE)
+_PLAIN = re.compile(r"[A-Za-z0-9_./:=-]*")  # of such letters only two names below begin what is masked
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _NAMED = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
-def _masked(text: str) -> str:
+def _redacted_text(text: str, *, keep_breaks: bool) -> str:
     pattern = _SECRETS.pattern
     if pattern is not None:
         text = pattern.sub(HIDDEN, text)
+    return text if _is_plain(text) else _shown(_masked(text), keep_breaks=keep_breaks)
+
+
+def _is_plain(text: str) -> bool:
+    """Told at a glance: nothing in it to mask or to show. So are most values of most lines."""
+    if _PLAIN.fullmatch(text) is None:
+        return False
+    folded = text.lower()
+    return "authorization" not in folded and "x-amz-" not in folded
+
+
+def _masked(text: str) -> str:
     text = _USER.sub(rf"\1{HIDDEN}@", text)
     text = _QUERY.sub(r"\1?[cut]", text)
     text = _SIGNATURE.sub(rf"\1{HIDDEN}", text)
@@ -152,7 +165,7 @@ def _shown(text: str, *, keep_breaks: bool) -> str:
 
 
 def _line(text: str) -> str:
-    return _shown(_masked(text), keep_breaks=False)
+    return _redacted_text(text, keep_breaks=False)
 
 
 def _paragraph(text: str) -> str:

@@ -21,6 +21,8 @@ from recvault.errors import Unavailable
 
 _TOGETHER = 24 * 1024**2
 _LOOK_EVERY = 64 * 1024**2
+_OWN = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+_FILLED = _OWN | getattr(mmap, "MAP_POPULATE", 0)  # all pages at once: one by one, as they are met, each costs a fault
 
 
 class SpoolFull(Unavailable):
@@ -74,7 +76,7 @@ class Spool:
         if 0 < reserved <= place.memory and place.hold(reserved):
             self._held = reserved
             # Given back to the system when it is closed, whole: what malloc is given back stays with the process.
-            self._file: IO[bytes] | mmap.mmap = mmap.mmap(-1, reserved)
+            self._file: IO[bytes] | mmap.mmap = mmap.mmap(-1, reserved, flags=_OWN if expected is None else _FILLED)
         else:
             self._check_room(expected or 0)
             self._file = self._on_disk()

@@ -1,7 +1,7 @@
 """The httpx clients: one a thread, because a shared pool costs more the more threads share it.
 
-All share one TLS context. Redirects are not followed here, proxies and netrc of the environment are not read: the
-session decides where a request goes.
+All share one TLS context. Redirects are not followed here, cookies are not kept, proxies and netrc of the environment
+are not read: the session decides where a request goes, and what it says.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import httpx
 
 from recvault import __version__
 from recvault.http.addresses import AddressRule, GuardedBackend
+from recvault.http.transport import GuardedTransport
 
 USER_AGENT = f"recvault/{__version__}"
 CONNECT_SECONDS = 15.0
@@ -22,7 +23,9 @@ CONNECT_SECONDS = 15.0
 
 @functools.cache
 def _tls() -> ssl.SSLContext:
-    return httpx.create_ssl_context()
+    context = httpx.create_ssl_context()
+    context.set_alpn_protocols(["http/1.1"])
+    return context
 
 
 class BackedTransport(httpx.HTTPTransport):
@@ -30,7 +33,7 @@ class BackedTransport(httpx.HTTPTransport):
 
     def __init__(self, backend: httpcore.NetworkBackend) -> None:
         super().__init__(verify=_tls(), trust_env=False)
-        # httpx takes no network backend of ours, so the pool is laid anew (httpx is pinned; a test holds the guard).
+        # httpx takes no network backend of ours, so the pool is laid anew (httpx is pinned).
         self._pool = httpcore.ConnectionPool(
             ssl_context=_tls(),
             max_connections=8,
@@ -38,6 +41,27 @@ class BackedTransport(httpx.HTTPTransport):
             keepalive_expiry=30.0,
             network_backend=backend,
         )
+
+
+class _NoCookies(httpx.Cookies):
+    """A jar that stays empty: nothing is told on, and nobody pays for reading what answers set."""
+
+    def extract_cookies(self, response: httpx.Response) -> None:
+        pass
+
+
+class _Client(httpx.Client):
+    """An httpx client without a memory."""
+
+    _jar = _NoCookies()
+
+    @property
+    def cookies(self) -> httpx.Cookies:
+        return self._jar
+
+    @cookies.setter
+    def cookies(self, cookies: object) -> None:
+        raise TypeError("no cookies are kept")
 
 
 class Clients:
@@ -54,8 +78,8 @@ class Clients:
         """This thread's client."""
         client: httpx.Client | None = getattr(self._local, "client", None)
         if client is None:
-            client = httpx.Client(
-                transport=BackedTransport(GuardedBackend(self.rule)),
+            client = _Client(
+                transport=GuardedTransport(GuardedBackend(self.rule), _tls()),
                 timeout=self._timeout,
                 follow_redirects=False,
                 trust_env=False,

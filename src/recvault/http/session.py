@@ -35,6 +35,7 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MOST_REDIRECTS = 5
 _MOST_PAGES = 100_000
 _NO_ANSWER = "error"
+_NOT_KEPT = frozenset({b"authorization", b"cookie", b"host", b"user-agent", b"accept-encoding"})  # set here, if at all
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +58,14 @@ class Session:
     stop: Stop
     timing: Timing = field(default_factory=Timing)
     _home: tuple[str, str, int] = field(init=False, repr=False)
+    _retrying: tenacity.Retrying = field(init=False, repr=False)  # made once; what it counts is each thread's own
     _answers: Counter[str] = field(default_factory=Counter, init=False, repr=False)
     _refusal: tuple[float, str] | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def __post_init__(self) -> None:
         self._home = origin(httpx.URL(self.base_url))
+        self._retrying = self._make_retrying()
 
     @property
     def answers(self) -> Counter[str]:
@@ -80,7 +83,7 @@ class Session:
 
     def send(self, request: httpx.Request) -> Reply:
         """Ask the provider's API, trying again while it is unavailable; the whole answer, read and decoded."""
-        return self._retrying()(self._send_once, request)
+        return self._retrying(self._send_once, request)
 
     def pages(self, provider: Provider, first: httpx.Request) -> Iterator[tuple[Page, Reply]]:
         """Follow a provider's list of recordings from its first page to its last.
@@ -113,7 +116,7 @@ class Session:
             if url in seen:
                 raise ProtocolError(f"{request.url.host} gave a next page that was read before")
             seen.add(url)
-            page, following = self._retrying()(self._page_once, request, parse)
+            page, following = self._retrying(self._page_once, request, parse)
             yield page
             if following is None:
                 return
@@ -129,11 +132,11 @@ class Session:
 
         `signed`: the provider minted this address, so it needs no credentials, wherever it leads.
         """
-        result: T = self._retrying()(self._download_once, request, receive, signed)
+        result: T = self._retrying(self._download_once, request, receive, signed)
         return result
 
     def _send_once(self, request: httpx.Request) -> Reply:
-        with self._exchange(request, "gzip") as response:
+        with self._exchange(request, b"gzip") as response:
             if origin(response.url) != origin(request.url):
                 raise ProtocolError(f"{request.url.host} sent its API's caller to another host, {response.url.host}")
             return Reply(
@@ -149,7 +152,7 @@ class Session:
     def _download_once(
         self, request: httpx.Request, receive: Callable[[MediaHead, Iterator[bytes]], T], signed: bool
     ) -> T:
-        with self._exchange(request, "identity", signed=signed) as response:
+        with self._exchange(request, b"identity", signed=signed) as response:
             if response.status_code != 200:
                 mark = classify.request_mark(classify.request_id(response.headers))
                 raise Unavailable(f"{response.url.host} answered {response.status_code} where media were due{mark}")
@@ -157,12 +160,11 @@ class Session:
                 raise MediaRejected(
                     f"{response.url.host} encoded the media, which nobody asked for", reason="media.encoded"
                 )
-            url = str(response.url.copy_with(query=None, fragment=None))
-            head = MediaHead(url, response.headers, _length(response.headers))
+            head = MediaHead(_bare(response.url), response.headers, _length(response.headers))
             return receive(head, bodies.chunks(response, head.length, self.timing, self.stop))
 
     @contextmanager
-    def _exchange(self, request: httpx.Request, encoding: str, *, signed: bool = False) -> Iterator[httpx.Response]:
+    def _exchange(self, request: httpx.Request, encoding: bytes, *, signed: bool = False) -> Iterator[httpx.Response]:
         """Send, follow redirects by hand, and hold the answer open; raises what the status means."""
         for _ in range(_MOST_REDIRECTS):
             at_home = self._at_home(request.url) and not signed
@@ -181,17 +183,15 @@ class Session:
         raise ProtocolError(f"{request.url.host} redirected more than {_MOST_REDIRECTS} times")
 
     @contextmanager
-    def _hop(self, request: httpx.Request, encoding: str, *, at_home: bool) -> Iterator[httpx.Response]:
+    def _hop(self, request: httpx.Request, encoding: bytes, *, at_home: bool) -> Iterator[httpx.Response]:
         self._check_circuit()
         url = request.url
         if url.userinfo:
             url = url.copy_with(userinfo=b"")  # httpx would make an Authorization header of it
         self.clients.rule.check_url(url)
-        headers = _kept(request.headers)
-        headers["User-Agent"] = USER_AGENT
-        headers["Accept-Encoding"] = encoding
+        headers = [*_kept(request.headers), (b"User-Agent", USER_AGENT.encode()), (b"Accept-Encoding", encoding)]
         if at_home:
-            headers["Authorization"] = self.authorization
+            headers.append((b"Authorization", self.authorization.encode()))
         sent = httpx.Request(request.method, url, headers=headers)
         with self.limits.turn(self.stop) if at_home else nullcontext(), _httpx_errors(url.host):
             response = self._answer(sent)
@@ -244,7 +244,7 @@ class Session:
         """On base_url's own origin, by our credentials: an address that is signed has its own, and takes no others."""
         return origin(url) == self._home and not is_signed(url)
 
-    def _retrying(self) -> tenacity.Retrying:
+    def _make_retrying(self) -> tenacity.Retrying:
         return tenacity.Retrying(
             retry=tenacity.retry_if_exception(self._worth_another_try),
             stop=tenacity.stop_after_attempt(self.timing.tries),
@@ -277,9 +277,13 @@ def _httpx_errors(host: str) -> Iterator[None]:
         raise Unavailable(f"{host} cannot be reached or broke off ({type(error).__name__})") from error
 
 
-def _kept(headers: httpx.Headers) -> httpx.Headers:
+def _kept(headers: httpx.Headers) -> list[tuple[bytes, bytes]]:
     """The headers that may travel on: never credentials, and the host is the next URL's own."""
-    return httpx.Headers([(k, v) for k, v in headers.raw if k.lower() not in (b"authorization", b"host", b"cookie")])
+    return [(name, value) for name, value in headers.raw if name.lower() not in _NOT_KEPT]
+
+
+def _bare(url: httpx.URL) -> str:
+    return str(url).partition("#")[0].partition("?")[0]
 
 
 def _length(headers: httpx.Headers) -> int | None:
