@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import types
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import botocore.endpoint
 import pytest
 
-from store.places import PLACES, STRICTNESS, Place, close_clients, real_place
+from recvault.store import sender
+from store.places import PLACES, SENDERS, STRICTNESS, Place, close_clients, real_place
 from strict_s3 import StrictS3
 
 
@@ -36,21 +38,23 @@ def make_place(
     return make
 
 
-@pytest.fixture(params=PLACES)
+@pytest.fixture(params=PLACES, ids="-".join)
 def place(request: pytest.FixtureRequest, make_place: Callable[[str], Place]) -> Place:
     """Each place in turn, with an empty bucket."""
-    return make_place(request.param)
+    name, sent_by = request.param
+    return replace(make_place(name), sender=sent_by)
 
 
-@pytest.fixture
-def aws(make_place: Callable[[str], Place]) -> Place:
-    """The strict server at its strictest."""
-    return make_place("aws")
+@pytest.fixture(params=SENDERS)
+def aws(request: pytest.FixtureRequest, make_place: Callable[[str], Place]) -> Place:
+    """The strict server at its strictest, by each way to send."""
+    return replace(make_place("aws"), sender=request.param)
 
 
 @pytest.fixture
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """botocore's waits before it tries again: noted, and not waited."""
+    """The waits before another try, botocore's and the sender's own: noted, and not waited."""
     noted: list[float] = []
     monkeypatch.setattr(botocore.endpoint, "time", types.SimpleNamespace(sleep=noted.append))
+    monkeypatch.setattr(sender, "_pause", lambda stop, seconds: noted.append(seconds))
     return noted

@@ -20,8 +20,10 @@ import pytest
 from botocore.exceptions import ClientError, ConnectionClosedError
 
 import strict_s3 as strict
+from recvault.stopping import Stop
 from recvault.store import Put, S3Store
 from recvault.store.s3 import make_client
+from recvault.store.sender import Sender
 
 REAL_ENDPOINT = os.environ.get("RECVAULT_TEST_S3_ENDPOINT")
 _REAL_KEYS = {name: os.environ.get(name) for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_CA_BUNDLE")}
@@ -34,7 +36,12 @@ STRICTNESS = {
     "rclone": strict.RCLONE,
     "careless": strict.CARELESS,
 }
-PLACES = ("moto", *STRICTNESS, *(("real", "real-versioned") if REAL_ENDPOINT else ()))
+SENDERS = ("fast", "boto3")
+_REAL = ("real", "real-versioned") if REAL_ENDPOINT else ()
+PLACES = [
+    *((name, "fast") for name in ("moto", *STRICTNESS, *_REAL)),
+    *((name, "boto3") for name in ("moto", "aws", *_REAL)),
+]
 PART = 5 * 1024**2  # the smallest part that S3 takes
 
 
@@ -78,6 +85,7 @@ class Place:
     url: str
     bucket: str
     strict: strict.Bucket | None = None
+    sender: str = "fast"
 
     @property
     def client(self) -> Any:
@@ -85,13 +93,19 @@ class Place:
 
     def store(self, *, asked: bool = True, **options: Any) -> S3Store:
         """A store over this bucket; `asked`: it knows what the server enforces."""
-        store = S3Store(self.client, self.bucket, **options)
+        store = store_with(self.sender, self.client, self.bucket, **options)
         if asked:
             store.facts = store.ask_facts(make_put("schemas/known.json", b"{}"))
         return store
 
     def body(self, key: str) -> bytes:
         return bytes(self.client.get_object(Bucket=self.bucket, Key=key)["Body"].read())
+
+
+def store_with(sender: str, client: Any, bucket: str, **options: Any) -> S3Store:
+    """A store that sends its puts so."""
+    send = Sender(client, options.get("stop") or Stop()) if sender == "fast" else None
+    return S3Store(client, bucket, send=send, **options)
 
 
 def real_place(name: str, monkeypatch: pytest.MonkeyPatch) -> Place:

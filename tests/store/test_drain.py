@@ -17,11 +17,11 @@ import pytest
 
 from recvault.errors import Interrupted
 from recvault.stopping import Pulse, Stop
-from recvault.store import S3Store, StoreFacts
+from recvault.store import S3Store, StoreFacts, sender
 from recvault.store.body import DrainedBody, DrainOver
 from recvault.store.parts import Part
 from recvault.store.s3 import make_client
-from store.places import PART, Place, make_put
+from store.places import PART, SENDERS, Place, make_put, store_with
 
 BODY = random.Random(3).randbytes(2 * PART + 99)
 HUGE = 64 * 1024**2  # more than the sockets' buffers hold
@@ -30,13 +30,19 @@ FACTS = StoreFacts(sha256=True, conditional=True)
 
 
 @pytest.fixture
-def store_of() -> Iterator[Callable[..., S3Store]]:
-    """Makes stores with a client of their own, as in a process: a stop is the client's, too."""
+def aws(make_place: Callable[[str], Place]) -> Place:
+    """The strict server; the ways to send are `store_of`'s."""
+    return make_place("aws")
+
+
+@pytest.fixture(params=SENDERS)
+def store_of(request: pytest.FixtureRequest) -> Iterator[Callable[..., S3Store]]:
+    """Makes stores with a client of their own, as in a process: a stop is the client's, too. By each way to send."""
     clients = []
 
     def make(url: str, bucket: str, **options: Any) -> S3Store:
         clients.append(make_client(region="us-east-1", endpoint_url=url, addressing_style="path", pool=8))
-        return S3Store(clients[-1], bucket, facts=FACTS, **options)
+        return store_with(request.param, clients[-1], bucket, facts=FACTS, **options)
 
     yield make
     for each in clients:
@@ -152,13 +158,14 @@ def test_a_try_that_fails_is_made_again_whole(
 def test_no_try_is_made_after_the_drain(
     aws: Place, store_of: Callable[..., S3Store], monkeypatch: pytest.MonkeyPatch, op: str
 ) -> None:
-    """A drain that is over while botocore waits to try again ends the request there, whatever it is."""
+    """A drain that is over during the wait before another try ends the request there, whatever it is."""
     bucket, stop = aws.strict, Stop()
     assert bucket is not None
     store = store_of(aws.url, aws.bucket, stop=stop)
     bucket.clear_counts()
     bucket.faults.plan("error", match=KEY, times=9)
     monkeypatch.setattr(botocore.endpoint, "time", types.SimpleNamespace(sleep=lambda _: stop.enforced.set()))
+    monkeypatch.setattr(sender, "_pause", lambda stop, _: stop.enforced.set())
     with pytest.raises(Interrupted):
         store.head(KEY) if op == "head" else store.put(make_put(KEY, BODY if op == "large" else b"{}"))
     assert dict(bucket.counts) == {"HEAD" if op == "head" else "PUT": 1}

@@ -74,6 +74,7 @@ class Archive(_Table):
     region: Text = "us-east-1"
     endpoint_url: Annotated[str, AfterValidator(checks.endpoint)] | None = None
     addressing_style: Literal["auto", "path", "virtual"] = "auto"
+    sender: Literal["fast", "boto3"] = "fast"
     key_template: Annotated[str, AfterValidator(_template)] = DEFAULT_TEMPLATE
     storage_class: Annotated[str, Field(pattern=r"^[A-Z0-9_]+$")] = "STANDARD"
     sse: Literal["none", "AES256", "aws:kms"] = "none"

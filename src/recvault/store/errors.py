@@ -73,9 +73,24 @@ _LONGEST_ID = 64
 
 ABSENT = frozenset({"404", "NoSuchKey", "NotFound"})
 ENDED = frozenset({"404", "NoSuchUpload", "NoSuchKey"})  # of a multipart upload; which of them depends on the store
+ELSEWHERE = frozenset({"AuthorizationHeaderMalformed", "IllegalLocationConstraintException"})
 EXISTS = frozenset({"412", "PreconditionFailed"})
 NOT_DONE = frozenset({"NotImplemented", "501", "MethodNotAllowed", "405", "InvalidArgument", "InvalidRequest"})
 RACED = frozenset({"409", "ConditionalRequestConflict"})
+STALE = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired", "RequestTimeTooSkewed"})
+THROTTLED = frozenset(
+    {
+        "BandwidthLimitExceeded",
+        "RequestLimitExceeded",
+        "RequestThrottled",
+        "SlowDown",
+        "Throttling",
+        "ThrottlingException",
+        "TooManyRequests",
+        "TooManyRequestsException",
+    }
+)
+TRANSIENT = frozenset({"PriorRequestNotComplete", "RequestTimeout", "RequestTimeoutException"})
 WRONG_SUM = frozenset({"BadDigest", "InvalidDigest", "XAmzContentChecksumMismatch", "XAmzContentSHA256Mismatch"})
 
 

@@ -193,6 +193,4 @@ def _lock(found: Mapping[str, Any]) -> BucketLock:
     default = found.get("Rule", {}).get("DefaultRetention", {})
     days, years = default.get("Days"), default.get("Years")
     length = f"{days} days" if days else f"{years} years" if years else ""
-    return BucketLock(
-        enabled=found["ObjectLockEnabled"] == "Enabled", mode=default.get("Mode") or None, length=length
-    )
+    return BucketLock(enabled=found["ObjectLockEnabled"] == "Enabled", mode=default.get("Mode") or None, length=length)

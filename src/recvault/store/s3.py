@@ -9,12 +9,11 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, BinaryIO, Literal, cast
 
-import boto3
 from botocore.config import Config as BotoConfig
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -32,7 +31,7 @@ SINGLE_PUT_MOST = 5 * 1024**3  # S3's own limit of one put
 PART_LEAST = 64 * 1024**2
 PARTS_MOST = 10_000
 _CHUNK = 1024**2
-_SMALL = 256 * 1024  # sent as bytes: a file is announced with Expect: 100-continue, which costs a round trip
+_SMALL = 1024**2  # sent in one piece, and unannounced by the sender: Expect: 100-continue costs a round trip
 
 Addressing = Literal["auto", "path", "virtual"]
 _RACES = 3
@@ -40,6 +39,8 @@ _RACES = 3
 
 def make_client(*, region: str | None, endpoint_url: str | None, addressing_style: Addressing, pool: int) -> Any:
     """A boto3 client, built once per process and shared by its threads. Credentials come by boto3's own chain."""
+    import boto3  # takes a quarter of a second, which commands that ask the ledger alone do not wait for
+
     config = BotoConfig(
         signature_version="s3v4",
         user_agent=f"recvault/{__version__}",  # boto3's own is put together anew for every request
@@ -60,7 +61,10 @@ def make_client(*, region: str | None, endpoint_url: str | None, addressing_styl
 
 
 class S3Store:
-    """A bucket. Thread-safe as boto3's client is. A `stop` counts for all that its client sends: one store a client."""
+    """A bucket. Thread-safe as boto3's client is. A `stop` counts for all that its client sends: one store a client.
+
+    `send` is called in place of the client's put_object for what is archived by a single put.
+    """
 
     def __init__(
         self,
@@ -72,8 +76,10 @@ class S3Store:
         single_put_most: int = SINGLE_PUT_MOST,
         part_least: int = PART_LEAST,
         stop: Stop | None = None,
+        send: Callable[..., Any] | None = None,
     ) -> None:
         self._client = client
+        self._send = send or client.put_object
         self.bucket = bucket
         self.facts = facts or StoreFacts()
         self._options = options or WriteOptions()
@@ -166,10 +172,11 @@ class S3Store:
         sha256 = self._refuses(known, ChecksumAlgorithm="SHA256", ChecksumSHA256=base64.b64encode(wrong).decode())
         md5 = not sha256 and self._refuses(known, ContentMD5=base64.b64encode(wrong[:16]).decode())
         right = self._sums(known, md5=md5)
+        ask = self._client.put_object  # which signs what it sends: only the sum itself is ever wrong
         with botocore_errors(self._where(known.key)):
-            self._put_object(known, **right)  # the control: only the sum was wrong
+            self._put_object(known, ask, **right)  # the control: only the sum was wrong
             try:
-                self._put_object(known, IfNoneMatch="*", **right)
+                self._put_object(known, ask, IfNoneMatch="*", **right)
                 conditional = False
             except ClientError as error:
                 if code_of(error) not in EXISTS | NOT_DONE:
@@ -213,7 +220,7 @@ class S3Store:
                 if in_parts:
                     self._write_parts(put, condition)
                 else:
-                    self._put_object(put, **condition, **self._sums(put, md5=self._needs_md5))
+                    self._put_object(put, self._send, **condition, **self._sums(put, md5=self._needs_md5))
                 return
             except ClientError as error:
                 if code_of(error) not in RACED or race == _RACES - 1:
@@ -233,9 +240,9 @@ class S3Store:
             if "ObjectLockLegalHoldStatus" in missing:
                 self._client.put_object_legal_hold(**where, LegalHold={"Status": "ON"})
 
-    def _put_object(self, put: Put, **arguments: Any) -> None:
+    def _put_object(self, put: Put, send: Callable[..., Any], **arguments: Any) -> None:
         put.body.seek(0)
-        self._client.put_object(
+        send(
             Bucket=self.bucket,
             Key=put.key,
             Body=put.body.read() if put.bytes <= _SMALL else put.body,
@@ -304,7 +311,7 @@ class S3Store:
         """Whether a wrong sum is refused as such. Any other 400 proves nothing: the control that follows tells."""
         with botocore_errors(self._where(known.key)):
             try:
-                self._put_object(known, **wrong)
+                self._put_object(known, self._client.put_object, **wrong)
             except ClientError as error:
                 if status_of(error) != 400:
                     raise

@@ -1,0 +1,380 @@
+"""The fast sender sends what boto3 sends, to where boto3 sends it, and leaves to boto3 what is not plain."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import random
+import types
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.awsrequest import AWSResponse
+from botocore.exceptions import ReadTimeoutError
+
+from recvault.errors import ConfigError, RecvaultError, StoreRefused, StoreUnavailable
+from recvault.simulator import Simulator
+from recvault.stopping import Pulse, Stop
+from recvault.store import S3Store, StoreFacts, WriteOptions, sender
+from recvault.store.s3 import make_client
+from recvault.store.sender import Sender, make_sender
+from rig import START, Rig
+from store.places import SENDERS, Place, client_of, make_put, store_with
+from strict_s3 import StrictS3
+
+BODY = b"RIFF" + bytes(range(256)) * 40
+LARGE = random.Random(8).randbytes(3 * 1024**2 + 17)
+KEY = "recordings/RE1.wav"
+FACTS = StoreFacts(sha256=True, conditional=True)
+NOT_ALIKE = {"authorization", "x-amz-date", "amz-sdk-invocation-id", "amz-sdk-request"}
+XML = "<Error><Code>{code}</Code><Message>why</Message></Error>"
+
+
+@pytest.fixture
+def own_client() -> Iterator[Callable[..., Any]]:
+    """Makes clients that no other test has: what one learns of a bucket it keeps."""
+    clients = []
+
+    def make(**options: Any) -> Any:
+        values = {"region": "us-east-1", "endpoint_url": None, "addressing_style": "auto", "pool": 4, **options}
+        clients.append(make_client(**values))
+        return clients[-1]
+
+    yield make
+    for each in clients:
+        each.close()
+
+
+class Sent:
+    """Where requests end that go nowhere, and what they hold. `answers` are given in turn, then 200."""
+
+    def __init__(self, client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.requests: list[tuple[str, dict[str, str], bytes]] = []
+        self.answers: list[Exception | tuple[int, str]] = []
+        monkeypatch.setattr(client._endpoint.http_session, "send", self._send)
+
+    def _send(self, request: Any) -> AWSResponse:
+        body = request.body
+        if not isinstance(body, bytes):
+            body = b"".join(body)
+        texts = {name.lower(): v.decode() if isinstance(v, bytes) else v for name, v in request.headers.items()}
+        self.requests.append((request.url, texts, body))
+        answer = self.answers.pop(0) if self.answers else (200, "")
+        if isinstance(answer, Exception):
+            raise answer
+        status, code = answer
+        raw = io.BytesIO(XML.format(code=code).encode() if code else b"")
+        headers = {"content-type": "application/xml", "x-amz-request-id": "4442587FB7D0A2F9"}
+        return AWSResponse(request.url, status, headers, types.SimpleNamespace(stream=lambda: iter([raw.read()])))
+
+    def signed_for(self) -> list[list[str]]:
+        """Region and service of each signature."""
+        return [headers["authorization"].split("Credential=")[1].split("/")[2:4] for _, headers, _ in self.requests]
+
+
+@pytest.fixture
+def sent(own_client: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> Sent:
+    """A client's requests."""
+    client = own_client()
+    found = Sent(client, monkeypatch)
+    found.client = client  # type: ignore[attr-defined]
+    return found
+
+
+def fast(found: Sent, **options: Any) -> S3Store:
+    return store_with("fast", found.client, "bucket", facts=FACTS, **options)  # type: ignore[attr-defined]
+
+
+# As boto3
+
+
+def raw_requests(place: Place, put: Callable[[S3Store], object], **options: Any) -> list[tuple[str, dict[str, str]]]:
+    """A put's request by each sender, as it came to a server."""
+    assert place.strict is not None
+    seen = []
+    for name in SENDERS:
+        place.strict.clear_counts()
+        place.strict.objects.clear()
+        put(store_with(name, place.client, place.bucket, **options))
+        entry = next(each for each in place.strict.log if each.op == "PUT")
+        seen.append((entry.key, {n: v for n, v in entry.headers.items() if n not in NOT_ALIKE}))
+    return seen
+
+
+LOCK = {"lock_mode": "COMPLIANCE", "lock_days": 365}
+OPTIONS = {
+    "none": WriteOptions(),
+    "class": WriteOptions(storage_class="STANDARD_IA"),
+    "sse": WriteOptions(sse="AES256"),
+    "kms": WriteOptions(sse="aws:kms", kms_key_id="arn:aws:kms:eu-central-1:1:key/ab"),
+    "lock": WriteOptions(**LOCK),
+    "hold": WriteOptions(legal_hold=True),
+    "tags": WriteOptions(tags={"team": "compliance & law", "über": "a+b = c/d"}),
+    "all": WriteOptions(
+        storage_class="GLACIER_IR", sse="aws:kms", kms_key_id="k", legal_hold=True, tags={"a": "b"}, **LOCK
+    ),
+}
+
+
+@pytest.fixture
+def now(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The store's clock stands still, so that two puts are locked until the same moment."""
+
+    class Still(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> datetime:
+            return datetime(2026, 10, 1, 9, 0, 0, 123400, tzinfo=tz)
+
+    monkeypatch.setattr("recvault.store.s3.datetime", Still)
+
+
+@pytest.mark.usefixtures("now")
+@pytest.mark.parametrize("size", ["small", "large"])
+@pytest.mark.parametrize("facts", [FACTS, StoreFacts(md5=True)], ids=["conditional", "md5"])
+@pytest.mark.parametrize("name", OPTIONS)
+def test_the_same_headers(make_place: Callable[[str], Place], name: str, facts: StoreFacts, size: str) -> None:
+    """Header by header a put is what boto3 makes of it, whatever it is written with: only the signature is another."""
+    body = BODY if size == "small" else LARGE
+    by_us, by_boto3 = raw_requests(
+        make_place("aws"), lambda store: store.put(make_put(KEY, body)), facts=facts, options=OPTIONS[name]
+    )
+    assert by_boto3[1].pop("expect") == "100-continue"  # a small body is not worth asking first
+    assert by_us[1].pop("expect", None) == {"small": None, "large": "100-continue"}[size]
+    assert by_us == by_boto3
+    assert by_us[1]["x-amz-content-sha256"] == hashlib.sha256(body).hexdigest()
+
+
+KEYS = ["a b+c%20/ü通話.wav", "a//b/../c/./d", "/leading", "~-._!*'();:@&=$,[]?#", "key", "k" * 900, "\U0001f4de"]
+
+
+@pytest.mark.parametrize("key", KEYS, ids=map(str, range(len(KEYS))))
+def test_the_same_urls(sent: Sent, key: str) -> None:
+    """Whatever a key holds, it is written into the URL as boto3 writes it."""
+    fast(sent).put(make_put(key, BODY))
+    store_with("boto3", sent.client, "bucket", facts=FACTS).put(make_put(key, BODY))  # type: ignore[attr-defined]
+    by_us, by_boto3 = sent.requests
+    assert by_us[0] == by_boto3[0]
+
+
+FIPS, DUAL = {"AWS_USE_FIPS_ENDPOINT": "true"}, {"AWS_USE_DUALSTACK_ENDPOINT": "true"}
+WHERE: dict[str, tuple[dict[str, str], dict[str, str]]] = {  # how a client is made, and in what environment
+    "us": ({}, {}),
+    "path": ({"addressing_style": "path"}, {}),
+    "region": ({"region": "eu-central-1"}, {}),
+    "china": ({"region": "cn-north-1"}, {}),
+    "fips": ({"region": "us-west-2"}, FIPS),
+    "dual": ({"region": "eu-central-1"}, DUAL),
+    "fips-dual": ({"region": "us-west-2"}, FIPS | DUAL),
+    "compatible": ({"endpoint_url": "https://s3.example.com:9000"}, {}),
+    "virtual": ({"endpoint_url": "http://s3.example.com", "addressing_style": "virtual"}, {}),
+    "below": ({"endpoint_url": "http://example.com/s3/", "addressing_style": "path"}, {}),
+}
+BUCKETS = ("bucket", "with.dots", "arn:aws:s3:us-west-2:123456789012:accesspoint/mine")
+
+
+@pytest.mark.parametrize("where", WHERE)
+def test_the_same_address(own_client: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+    """Style, endpoint, region, dots, ARNs, FIPS and dual stack: the URL and what signs for it are boto3's choice."""
+    options, environment = WHERE[where]
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    client = own_client(**options)
+    found = Sent(client, monkeypatch)
+    for bucket in BUCKETS:
+        ours, theirs = (_outcome(store_with(name, client, bucket, facts=FACTS)) for name in SENDERS)
+        assert ours == theirs
+    urls = [url for url, _, _ in found.requests]
+    assert urls[::2] == urls[1::2]
+    assert found.signed_for()[::2] == found.signed_for()[1::2]
+    assert by_boto3(found) == [False, True] * (len(urls) // 2)
+    assert len(urls) >= 4
+
+
+def _outcome(store: S3Store) -> bool | str:
+    try:
+        return store.put(make_put(KEY, BODY))
+    except RecvaultError as error:  # boto3 takes no ARN there
+        return str(error)
+
+
+def test_the_body_is_signed_over_https_too(sent: Sent) -> None:
+    """The payload's hash is the recording's own: a store that knows no other sum still refuses another body."""
+    fast(sent).put(make_put(KEY, BODY))
+    url, headers, body = sent.requests[0]
+    assert url.startswith("https://")
+    assert (headers["x-amz-content-sha256"], body) == (hashlib.sha256(BODY).hexdigest(), BODY)
+
+
+def test_a_wrong_body_is_refused_by_the_careless(make_place: Callable[[str], Place]) -> None:
+    """A store that looks at no checksum refuses bytes that are not those of the put's SHA-256."""
+    place = make_place("careless")
+    with pytest.raises(StoreUnavailable, match="XAmzContentSHA256Mismatch"):
+        place.store(asked=False).put(make_put(KEY, BODY, sha256=hashlib.sha256(b"other").hexdigest()))
+    assert place.strict is not None
+    assert KEY not in place.strict.objects
+
+
+ROTATES = """
+echo asked >> $1/times
+echo "$(cat $1/answer), \\"AccessKeyId\\": \\"KEY$(grep -c asked $1/times)\\"}"
+"""
+
+
+def test_credentials_that_rotate(
+    make_place: Callable[[str], Place], own_client: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Each put is signed by the credentials of its moment, the session's token with them."""
+    place = make_place("aws")
+    answer = {"Version": 1, "SecretAccessKey": "s", "SessionToken": "token"}
+    answer["Expiration"] = (datetime.now(UTC) + timedelta(minutes=1)).isoformat()  # so near that it is asked for anew
+    (tmp_path / "answer").write_text(json.dumps(answer)[:-1])
+    (tmp_path / "script").write_text(ROTATES)
+    (tmp_path / "config").write_text(f"[default]\ncredential_process = sh {tmp_path}/script {tmp_path}\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    client = own_client(endpoint_url=place.url, addressing_style="path")
+    store = store_with("fast", client, place.bucket, facts=FACTS)
+    for number in range(2):
+        store.put(make_put(f"{KEY}{number}", BODY))
+    assert place.strict is not None
+    keys = [each.headers["authorization"].split("Credential=")[1].split("/")[0] for each in place.strict.log]
+    assert len(set(keys)) == 2
+    assert {each.headers["x-amz-security-token"] for each in place.strict.log} == {"token"}
+
+
+# Trouble
+
+
+def a_timeout() -> Exception:
+    return ReadTimeoutError(endpoint_url="https://bucket.example.com", error=TimeoutError())
+
+
+@pytest.mark.parametrize("body", [BODY, LARGE], ids=["small", "large"])
+def test_tried_again_whole(sent: Sent, waits: list[float], body: bytes) -> None:
+    """After trouble that passes the same bytes are sent again from their start, with ever longer waits."""
+    sent.answers = [a_timeout(), (503, "SlowDown"), (400, "RequestTimeout")]
+    assert fast(sent).put(make_put(KEY, body)) is True
+    assert [each[2] for each in sent.requests] == [body] * 4
+    assert [wait <= most for wait, most in zip(waits, (0.05, 2.0, 0.2), strict=True)] == [True] * 3
+
+
+def test_tried_four_times(sent: Sent, waits: list[float]) -> None:
+    """Trouble that stays is told after four tries, with the store's own words and its name for the request."""
+    sent.answers = [(500, "InternalError")] * 9
+    with pytest.raises(StoreUnavailable, match=r"InternalError.*why \[request 4442587FB7D0A2F9\]"):
+        fast(sent).put(make_put(KEY, BODY))
+    assert (len(sent.requests), len(waits)) == (4, 3)
+
+
+@pytest.mark.parametrize(("status", "code"), [(403, "AccessDenied"), (400, "InvalidTag"), (404, "NoSuchBucket")])
+def test_a_refusal_is_not_tried_again(sent: Sent, status: int, code: str) -> None:
+    """What the store refuses for good is sent once."""
+    sent.answers = [(status, code)]
+    with pytest.raises((StoreRefused, ConfigError), match=code):
+        fast(sent).put(make_put(KEY, BODY))
+    assert len(sent.requests) == 1
+
+
+@pytest.mark.parametrize("seconds", [0.0, 60.0])
+def test_a_pause_ends_with_the_drain(seconds: float) -> None:
+    """The wait before another try is cut short once a drain is over."""
+    stop = Stop()
+    stop.enforced.set()
+    assert sender._pause(stop, seconds) is None
+
+
+def test_each_try_is_a_sign_of_life(sent: Sent, waits: list[float]) -> None:
+    """A put that is tried again and again does not look like one that hangs."""
+    now = [0.0]
+    stop, quiet = Stop(pulse=Pulse(lambda: now[0])), []
+    store = fast(sent, stop=stop)
+    send = sent.client._endpoint.http_session.send  # type: ignore[attr-defined]
+
+    def slowly(request: Any) -> AWSResponse:
+        quiet.append(stop.pulse.quiet_seconds())
+        now[0] += 60
+        return send(request)
+
+    sent.client._endpoint.http_session.send = slowly  # type: ignore[attr-defined]
+    sent.answers = [(503, "SlowDown")] * 2
+    with stop.pulse.working():
+        now[0] += 60
+        store.put(make_put(KEY, BODY))
+    assert quiet == [0.0] * 3
+
+
+# What is left to boto3
+
+
+def by_boto3(found: Sent) -> list[bool]:
+    return ["amz-sdk-request" in headers for _, headers, _ in found.requests]
+
+
+@pytest.mark.parametrize("body", [BODY, LARGE], ids=["small", "large"])
+@pytest.mark.parametrize("code", ["ExpiredToken", "RequestTimeTooSkewed"])
+def test_stale_credentials_are_left_to_boto3(sent: Sent, code: str, body: bytes) -> None:
+    """A put that comes too late for its signature is boto3's, whole; the next is sent fast again."""
+    store = fast(sent)
+    sent.answers = [(400, code)]
+    for number in range(2):
+        store.put(make_put(f"{KEY}{number}", body))
+    assert by_boto3(sent) == [False, True, False]
+    assert [each[2] for each in sent.requests] == [body] * 3
+
+
+def test_a_bucket_elsewhere_is_left_to_boto3(strict_s3: StrictS3, own_client: Callable[..., Any]) -> None:
+    """A bucket in another region is found by boto3, and all further puts are its own: none goes astray twice."""
+    bucket = strict_s3.bucket(region="eu-central-1")
+    client = own_client(endpoint_url=strict_s3.url, addressing_style="path")
+    store = store_with("fast", client, bucket.name, facts=FACTS)
+    for number in range(2):
+        assert store.put(make_put(f"{KEY}{number}", BODY)) is True
+    assert [each.status for each in bucket.log if each.op == "PUT"] == [301, 301, 200, 200]  # ours, boto3's, …
+
+
+@pytest.mark.parametrize(
+    ("key", "metadata", "words"), [("", {}, "Key"), (KEY, {"sha256": "ü"}, "ascii"), (KEY, {"a": "b\r\nc"}, None)]
+)
+def test_what_needs_boto3s_judgement(sent: Sent, key: str, metadata: dict[str, str], words: str | None) -> None:
+    """An argument that does not go into a header as it is meets boto3's own checks."""
+    put = make_put(key, BODY, metadata=metadata)
+    if words:
+        with pytest.raises(ConfigError, match=words):
+            fast(sent).put(put)
+    else:
+        fast(sent).put(put)
+        assert by_boto3(sent) == [True]
+
+
+def test_no_credentials(sent: Sent, monkeypatch: pytest.MonkeyPatch, own_client: Callable[..., Any]) -> None:
+    """Without any credentials the put is StoreRefused, and nothing is sent."""
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    client = own_client()
+    with pytest.raises(StoreRefused, match="no credentials"):
+        store_with("fast", client, "bucket", facts=FACTS).put(make_put(KEY, BODY))
+
+
+def test_a_botocore_that_keeps_things_elsewhere() -> None:
+    """With the botocore at hand puts are fast; with one that is built otherwise they are boto3's."""
+    assert isinstance(make_sender(client_of("http://127.0.0.1:9"), Stop()), Sender)
+    other = types.SimpleNamespace(put_object=print)
+    assert make_sender(other, Stop()) is print
+
+
+@pytest.mark.parametrize("name", SENDERS)
+def test_the_configuration_chooses(rig: Rig, simulator: Simulator, strict_s3: StrictS3, name: str) -> None:
+    """`archive.sender` says who sends media and sidecars."""
+    bucket = strict_s3.bucket()
+    rig.s3_url, rig.bucket, rig.archive = strict_s3.url, bucket.name, {"sender": name}
+    account = simulator.add_account("twilio")
+    rig.add_source("main", "twilio", account)
+    simulator.add(account, "voice", created_at=START)
+    rig.sync_at(START + timedelta(hours=1))
+    sent = [each for each in bucket.log if each.op == "PUT" and each.key.startswith("recordings/")]
+    assert ["amz-sdk-request" in each.headers for each in sent] == [name == "boto3"] * 2
