@@ -18,6 +18,7 @@ FLOORS: dict[str, float] = {
     "probes": 7,
     "runtime": 6,
     "plan": 5.8,
+    "processes": 6.5,
     "backfill": 5.7,
     "sync": 5.5,
     "outcomes": 5,

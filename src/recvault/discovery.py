@@ -7,17 +7,17 @@ less the lookback; an empty or failed scan leaves it alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from itertools import pairwise
-from typing import cast
+from typing import Protocol, cast
 
 from recvault.errors import ConfigError, EndpointRefused, NotFound, ProtocolError, Refused
 from recvault.http import Session
-from recvault.ledger import Feed, Ledger
-from recvault.models import Recording, Scope, Window
+from recvault.ledger import Feed, Registered
+from recvault.models import Phase, Recording, Rejected, Scope, Window
 from recvault.observe import get_logger
 from recvault.providers.base import Page, Provider, Reply, SubaccountProvider
 
@@ -40,13 +40,43 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Scanned:
+    """What a scan came to, and how far a watermark may go by it; None where it met nothing."""
+
+    rows: int  # listed
+    within: int  # of them, in the window
+    watermark: datetime | None
+    broken_off: bool = False  # after `most_pages`: the list goes on
+    unfiltered: bool = False  # the list holds what its date filter should have kept out
+
+
+class Books(Protocol):
+    """Where a scan writes down what it meets: the ledger, or what only counts."""
+
+    def note_scan_started(self, feed: Feed, now: datetime) -> None: ...
+
+    def register(
+        self,
+        feed: Feed,
+        recordings: Iterable[Recording],
+        rejected: Iterable[Rejected],
+        now: datetime,
+        recheck: timedelta,
+    ) -> Registered: ...
+
+    def advance(self, feed: Feed, watermark: datetime | None, now: datetime) -> None: ...
+
+    def watermark(self, feed: Feed) -> datetime | None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Discovery:
     """One feed's scan: everything it needs."""
 
     feed: Feed
     provider: Provider
     session: Session
-    ledger: Ledger
+    ledger: Books
     scope: Scope
     window: Window | None = None  # to be listed again; None: what is new, which moves the watermark
     start_from: datetime | None  # the operator's bound: what is older is not archived
@@ -54,17 +84,19 @@ class Discovery:
     recheck_every: timedelta
     clock: Callable[[], datetime]
     on_page: Callable[[Found], None]
+    on_wanted: Callable[[Sequence[Recording]], None] = lambda recordings: None  # known or new, in the window
+    most_pages: int | None = None  # after which a long list is broken off: what was read of it is registered
     missed: list[timedelta] = field(default_factory=list)  # how late they were found: new ones below the watermark
 
-    def run(self) -> None:
+    def run(self) -> Scanned:
         """Register everything listed between the watermark and now, then advance; or a given window."""
         self.ledger.note_scan_started(self.feed, self.clock())
         try:
             for _ in range(_MOST_SCANS):
                 scan = self._scan()
-                if not scan.moved:
+                if scan.broken_off or not scan.moved:
                     self.ledger.advance(self.feed, None if self.window else scan.watermark, self.clock())
-                    return
+                    return scan.scanned
         except (NotFound, Refused) as error:
             raise EndpointRefused(error.message, "check the source's base_url and account") from error
         raise ProtocolError(
@@ -78,10 +110,14 @@ class Discovery:
         # Numbered pages shift when a row is added: behind a frozen upper bound only deletions can move them.
         window = Window(since, until or (started if self.provider.offset_pages else None))
         scan = _Scan(window=window, started=started, lookback=self.lookback)
-        for page, reply in self.session.pages(self.provider, self.provider.list_request(window, self.scope)):
+        pages = self.session.pages(self.provider, self.provider.list_request(window, self.scope))
+        for number, (page, reply) in enumerate(pages, 1):
             scan.saw(page, reply, latency=self.clock() - started)
             self._register(page)
             if self.provider.newest_first and scan.passed_the_bound(page):
+                break
+            if number == self.most_pages and page.next is not None and not scan.ignored_the_filter:
+                scan.broken_off = True
                 break
         if scan.ignored_the_filter:
             log.warning("discover.filter_ignored", source=self.feed.source, since=since, oldest=scan.oldest_so_far)
@@ -91,10 +127,16 @@ class Discovery:
         return self.ledger.watermark(self.feed) or self.start_from
 
     def _register(self, page: Page) -> None:
-        wanted = [r for r in page.recordings if self.start_from is None or r.created_at >= self.start_from]
+        window = self.window or Window()
+        wanted = [
+            recording
+            for recording in page.recordings
+            if recording.created_at in window and (self.start_from is None or recording.created_at >= self.start_from)
+        ]
         new = self.ledger.register(self.feed, wanted, page.rejected, self.clock(), self.recheck_every)
         self._tell(new.ids)
         self.on_page(Found(len(page.recordings), new.new, new.gone, new.external, len(page.rejected)))
+        self.on_wanted(wanted)
         if self.window is not None:
             ids = frozenset(new.ids)
             self._note_missed([recording for recording in wanted if recording.recording_id in ids])
@@ -120,6 +162,8 @@ class _Scan:
     started: datetime  # by our clock
     lookback: timedelta
     listed: int = 0
+    within: int = 0
+    broken_off: bool = False
     server_start: datetime | None = None  # the scan's start by the provider's clock
     newest: datetime | None = None
     totals: list[int] = field(default_factory=list)
@@ -133,6 +177,7 @@ class _Scan:
         if page.total is not None:
             self.totals.append(page.total)
         self.listed += len(page.recordings) + len(page.rejected)
+        self.within += sum(recording.created_at in self.window for recording in page.recordings)
         for recording in page.recordings:
             if recording.recording_id not in self.page_before:  # pushed on by a new row, not out of order
                 self._note(recording)
@@ -158,9 +203,20 @@ class _Scan:
 
     @property
     def ignored_the_filter(self) -> bool:
-        """Rows far below the bound were listed: each poll reads more than it asked for, and loses nothing."""
-        since, oldest = self.window.since, self.oldest_so_far
-        return since is not None and oldest is not None and oldest < since - _IGNORED_FILTER
+        """Rows far beyond a bound were listed: each scan reads more than it asked for, and loses nothing."""
+        since, oldest, until, newest = self.window.since, self.oldest_so_far, self.window.until, self.newest
+        below = since is not None and oldest is not None and oldest < since - _IGNORED_FILTER
+        return below or (until is not None and newest is not None and newest > until + _IGNORED_FILTER)
+
+    @property
+    def scanned(self) -> Scanned:
+        return Scanned(
+            rows=self.listed,
+            within=self.within,
+            watermark=self.watermark,
+            broken_off=self.broken_off,
+            unfiltered=self.ignored_the_filter,
+        )
 
     def passed_the_bound(self, page: Page) -> bool:
         """A list in order, newest first, has gone far below the bound: its filter is ignored, nothing due follows."""
@@ -183,6 +239,21 @@ def subaccounts(provider: Provider, session: Session) -> Iterator[str]:
     lister = cast("SubaccountProvider", provider)
     for accounts in session.follow(lister.accounts_request(), lister.parse_accounts):
         yield from accounts
+
+
+def by_id(provider: Provider, session: Session, recording_id: str) -> Recording:
+    """Read one recording that no list has shown yet."""
+    unread = Recording(
+        provider=provider.provider,
+        api=provider.api,
+        account_id=provider.account_id,
+        recording_id=recording_id,
+        created_at=datetime.fromtimestamp(0, UTC),
+        status=None,
+        phase=Phase.UNFINISHED,
+        formats=(),
+    )
+    return provider.parse_recording(session.send(provider.refresh_request(unread)))
 
 
 def _date(reply: Reply, latency: timedelta) -> datetime | None:

@@ -43,7 +43,7 @@ class Lines:
         self.limits.close()
 
     @property
-    def answers(self) -> Counter[str]:
-        """How often each status was answered so far, over all accounts."""
+    def answers(self) -> dict[str, Counter[str]]:
+        """How often each status was answered so far, by account."""
         with self._lock:
-            return sum((line.session.answers for line in self._made.values()), Counter())
+            return {account_id: line.session.answers for account_id, line in self._made.items()}

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import Any, Protocol
 
-from recvault.discovery import Discovery, Found, subaccounts
-from recvault.errors import Interrupted, RecvaultError
+from recvault.discovery import Books, Discovery, Found, Scanned, by_id, subaccounts
+from recvault.errors import (
+    EndpointRefused,
+    Interrupted,
+    LedgerLocked,
+    LedgerUnavailable,
+    NotFound,
+    RecvaultError,
+    Refused,
+    UnknownName,
+)
 from recvault.fetch import Line
-from recvault.ledger import Feed, Ledger, Policy
+from recvault.ledger import Feed, Policy
 from recvault.meter import Meter
-from recvault.models import ACCOUNT, Window
+from recvault.models import ACCOUNT, Phase, Recording, Scope, State, Window
 from recvault.observe import get_logger
 from recvault.report import AccountReport, Report
 
@@ -21,6 +32,11 @@ log = get_logger("recvault.listing")
 # Feeds beside the list itself: their own errors and times, no watermark.
 ACCOUNTS = "accounts"
 RECONCILE = "reconcile"
+BACKFILL = "backfill"
+
+_WAITING = (State.FAILING, State.DEAD, State.NOT_READY)
+
+Row = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,15 +61,37 @@ class Source:
         return Feed(self.name, self.provider, account_id)
 
 
+class ListingQuestions(Protocol):
+    """The questions that listing has of its books."""
+
+    def accounts(self, source: str) -> list[str]: ...
+
+    def find(self, recording_id: str, source: str | None = None) -> list[Row]: ...
+
+
+class ListingBooks(Books, Protocol):
+    """Where listing writes down what it meets: the ledger, or what only counts."""
+
+    @property
+    def ask(self) -> ListingQuestions: ...
+
+    def note_scan_error(self, feed: Feed, error: str, now: datetime) -> None: ...
+
+    def note_accounts(self, source: str, active: Collection[str], now: datetime) -> None: ...
+
+    def retry(self, row_ids: Iterable[int] | None, now: datetime) -> int: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listing:
-    """Scans, and what they are told to. Thread-safe, as long as an account is scanned by one thread at a time."""
+    """Scans, and what they are told to. Thread-safe."""
 
-    ledger: Ledger
+    ledger: ListingBooks
     clock: Callable[[], datetime]
     report: Report
     meter: Meter | None
     on_found: Callable[[], None]
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def accounts(self, source: Source) -> list[str]:
         """The accounts of a source: its own, and below it the active ones, where it is to have them. Begins a round."""
@@ -72,8 +110,8 @@ class Listing:
                 found += self.ledger.ask.accounts(source.name)  # those that were met before: none is skipped
         return list(dict.fromkeys(found))
 
-    def poll(self, source: Source, account_id: str) -> None:
-        """Register what an account lists between its watermark and now."""
+    def poll(self, source: Source, account_id: str) -> RecvaultError | None:
+        """Register what an account lists between its watermark and now; what kept it from that, told already."""
         row, begun = self._row(source, account_id), time.monotonic()
         listed, registered = row.listed, row.registered
         if account_id != source.account_id:
@@ -86,6 +124,7 @@ class Listing:
         if self.meter is not None and not isinstance(error, Interrupted):
             seconds = time.monotonic() - begun
             self.meter.polled(source.name, account_id, seconds, type(error).__name__ if error else None)
+        return error
 
     def reconcile(self, source: Source, account_id: str, window: Window) -> None:
         """List a whole window again, register what polls have missed, and count it: it should be nothing."""
@@ -103,7 +142,76 @@ class Listing:
         else:
             log.info("reconcile.done", **names)
 
-    def _met(self, source: Source, account_id: str, feed: Feed, work: Callable[[], None]) -> RecvaultError | None:
+    def window(self, source: Source, account_id: str, window: Window, most_pages: int | None = None) -> Scanned | None:
+        """Register what a list holds of a window, leaving the watermark alone; None where that failed, and is told."""
+        feed = replace(source.feed(account_id), list=BACKFILL)
+        discovery = replace(self._discovery(source, account_id, feed, window), most_pages=most_pages)
+        scanned: list[Scanned] = []
+        self._met(source, account_id, feed, lambda: scanned.append(discovery.run()))
+        return scanned[0] if scanned else None
+
+    def named(self, source: Source, accounts: Sequence[str], scope: Scope) -> bool:
+        """Register what a call's, a conference's or a room's list holds, and make due now what of it waits or is dead.
+
+        It is the list of the first of these accounts that knows it. False where that failed, and is told.
+        """
+
+        def ask() -> None:
+            refused: list[EndpointRefused] = []
+            for account_id in accounts:
+                feed = replace(source.feed(account_id), list=BACKFILL)
+                discovery = self._discovery(source, account_id, feed, Window(), scope)
+                try:
+                    scanned = replace(discovery, on_wanted=self._make_due).run()
+                except EndpointRefused as error:
+                    refused.append(error)
+                    continue
+                if scanned.rows:
+                    return
+            if len(refused) == len(accounts):
+                raise UnknownName(f"{source.name} has no {scope.kind} {scope.id}: {refused[0].message}")
+            log.warning("backfill.nothing_listed", source=source.name, scope=str(scope))
+
+        return self._met(source, source.account_id, _named_feed(source), ask) is None
+
+    def recording(self, source: Source, accounts: Sequence[str], recording_id: str) -> bool:
+        """Register one recording by its id, from the first of these accounts that knows it, and make it due now.
+
+        False where that failed, and is told.
+        """
+
+        def ask() -> None:
+            refused: list[RecvaultError] = []
+            for account_id in accounts:
+                line = source.line(account_id)
+                try:
+                    found = by_id(line.provider, line.session, recording_id)
+                except (NotFound, Refused) as error:
+                    refused.append(error)
+                    continue
+                feed = replace(source.feed(account_id), list=BACKFILL)
+                new = self.ledger.register(feed, [found], [], self.clock(), source.policy.recheck_every)
+                self._make_due([found])
+                self._count(source, account_id, Found(1, new.new, new.gone, new.external))
+                return
+            raise UnknownName(f"{source.name} has no recording {recording_id}: {refused[0]}")
+
+        return self._met(source, source.account_id, _named_feed(source), ask) is None
+
+    def _make_due(self, recordings: Sequence[Recording]) -> None:
+        """What of these failed, died or waits for its provider has its turn now."""
+        live = [each for each in recordings if each.phase in (Phase.COMPLETE, Phase.UNFINISHED)]
+        ids = [
+            row["id"]
+            for recording in live
+            for row in self.ledger.ask.find(recording.recording_id)
+            if (row["provider"], row["account_id"], row["recording_id"]) == recording.identity
+            and row["state"] in _WAITING
+        ]
+        if ids:
+            self.ledger.retry(ids, self.clock())
+
+    def _met(self, source: Source, account_id: str, feed: Feed, work: Callable[[], object]) -> RecvaultError | None:
         """Do the work; its error, told. What is no error of ours is a bug, and goes on up."""
         try:
             work()
@@ -112,34 +220,41 @@ class Listing:
         except RecvaultError as error:
             log.error("discover.failed", source=source.name, account_id=account_id, list=feed.list, error=str(error))
             self.report.failed(source.name, source.provider, account_id, str(error), error.exit_code)
-            self.ledger.note_scan_error(feed, str(error), self.clock())
+            if not isinstance(error, LedgerLocked | LedgerUnavailable):  # which cannot take a note now
+                self.ledger.note_scan_error(feed, str(error), self.clock())
             return error
         return None
 
-    def _discovery(self, source: Source, account_id: str, feed: Feed, window: Window | None = None) -> Discovery:
-        line = source.line(account_id)
+    def _count(self, source: Source, account_id: str, found: Found) -> None:
         row = self._row(source, account_id)
-
-        def on_page(found: Found) -> None:
+        with self._lock:  # slices of one account are listed side by side
             row.listed += found.listed + found.rejected
             row.registered += found.registered
             row.gone += found.gone
             row.external += found.external
-            self.on_found()
+        self.on_found()
 
+    def _discovery(
+        self, source: Source, account_id: str, feed: Feed, window: Window | None = None, scope: Scope = ACCOUNT
+    ) -> Discovery:
+        line = source.line(account_id)
         return Discovery(
             feed=feed,
             provider=line.provider,
             session=line.session,
             ledger=self.ledger,
-            scope=ACCOUNT,
+            scope=scope,
             window=window,
             start_from=source.start_from,
             lookback=source.lookback,
             recheck_every=source.policy.recheck_every,
             clock=self.clock,
-            on_page=on_page,
+            on_page=lambda found: self._count(source, account_id, found),
         )
 
     def _row(self, source: Source, account_id: str) -> AccountReport:
         return self.report.account(source.name, source.provider, account_id)
+
+
+def _named_feed(source: Source) -> Feed:
+    return replace(source.feed(source.account_id), list=BACKFILL)

@@ -12,7 +12,7 @@ from recvault.models import JSON
 SCHEMA = "recvault/report/v1"
 PARTIAL = 3
 MOST_FAILURES = 100
-_WORST_FIRST = (1, 78, 77, 75, PARTIAL)
+_WORST_FIRST = (1, 78, 77, 75, 2, PARTIAL)
 
 
 @dataclass(slots=True, kw_only=True)

@@ -1,45 +1,44 @@
-"""The composition root: a configuration becomes clients, once per process.
-
-Secrets are resolved here and nowhere else: into a session's `Authorization` header and the set that the logs hide.
-"""
+"""The composition root: a configuration becomes clients, once per process, and sources that are put to work."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from io import BytesIO
 from types import TracebackType
 from typing import Any, Self, TypedDict, Unpack
 
-from recvault import archive, config
+from recvault import archive, config, wiring
 from recvault.archive import KeyTemplate
+from recvault.backfill import Asked, Backfill
 from recvault.errors import ConfigError, RecvaultError, StoreRefused, StoreUnavailable, UnknownName
 from recvault.health import Health, judge
-from recvault.http import AddressRule, Clients, Limits, Timing
 from recvault.ledger import Feed, FeedStatus, Ledger, Policy
 from recvault.lines import Lines
 from recvault.listing import ACCOUNTS, RECONCILE, Source
 from recvault.meter import LineFacts, Meter
 from recvault.models import ACCOUNT
-from recvault.observe import get_logger, hide
+from recvault.observe import get_logger
 from recvault.presence import Presence
-from recvault.providers import provider_class
+from recvault.progress import Progress
 from recvault.providers.base import Provider
 from recvault.report import Report
 from recvault.spool import SpoolPlace
 from recvault.stopping import Stop
-from recvault.store import Put, S3Store, StoreFacts, WriteOptions
-from recvault.store.s3 import make_client
+from recvault.store import Put, S3Store, StoreFacts
 from recvault.sync import Pass, Work
 from recvault.transfer import Transfer
 
 log = get_logger("recvault.runtime")
 
 _STALE_UPLOAD = timedelta(days=1)
+_LISTS = 4  # slices of a backfill that are listed side by side
 _BESIDE = {ACCOUNTS: "the list of sub-accounts", RECONCILE: "the last reconcile"}
 
 
@@ -55,8 +54,16 @@ class Told(TypedDict, total=False):
 class Runtime:
     """What the commands work with. A context that closes all it opened."""
 
-    def __init__(self, settings: config.Config, *, clock: Callable[[], datetime], stop: Stop | None = None) -> None:
+    def __init__(
+        self,
+        settings: config.Config,
+        *,
+        clock: Callable[[], datetime],
+        stop: Stop | None = None,
+        executor: Callable[[Runtime], Executor] | None = None,
+    ) -> None:
         self.settings = settings
+        self._executor = executor or threads
         self.clock = clock
         self.stop = stop or Stop()
         self.keys = KeyTemplate(settings.archive.key_template, settings.archive.prefix)
@@ -64,6 +71,8 @@ class Runtime:
         self._ledger: Ledger | None = None
         self._store: S3Store | None = None
         self._lines: dict[str, Lines] = {}
+        self._providers: dict[str, Provider] = {}
+        self._making = threading.Lock()
 
     def __enter__(self) -> Self:
         return self
@@ -85,18 +94,24 @@ class Runtime:
     def store(self) -> S3Store:
         """The bucket, not yet asked what it enforces: `prepare_store` does."""
         if self._store is None:
+            where = self.settings.archive
+            client = wiring.client(where, self.settings.transfer.workers)
+            self._open.callback(client.close)
             self._store = S3Store(
-                self._client(),
-                self.settings.archive.bucket,
-                options=_write_options(self.settings),
+                client,
+                where.bucket,
+                options=wiring.write_options(where),
                 stop=self.stop,
+                send=wiring.sender(client, where, self.stop),
             )
         return self._store
 
     def lines(self, name: str) -> Lines:
         """The ways to a source's accounts, its secrets resolved on first use. ConfigError where one cannot be had."""
-        if name not in self._lines:
-            self._lines[name] = self._make_lines(self.source(name))
+        with self._making:  # workers ask for it, each as it begins
+            if name in self._lines:
+                return self._lines[name]
+            self._lines[name] = wiring.lines(self.source(name), self.settings.transfer, self.stop)
             self._open.callback(self._lines[name].close)
         return self._lines[name]
 
@@ -110,8 +125,9 @@ class Runtime:
 
     def provider(self, name: str) -> Provider:
         """A source's provider, from its plain settings: no secret is needed."""
-        source = self.source(name)
-        return provider_class(source.provider).from_settings(name, source.settings)
+        if name not in self._providers:
+            self._providers[name] = wiring.provider(self.source(name))
+        return self._providers[name]
 
     @property
     def has_ledger(self) -> bool:
@@ -133,8 +149,8 @@ class Runtime:
                 feeds.append(FeedStatus(feed=Feed(source.name, provider.provider, provider.account_id)))
         return feeds
 
-    def judged(self, watched_since: datetime | None) -> list[tuple[FeedStatus, Health]]:
-        """Every account's list of the configured sources, and how it does."""
+    def judged(self, watched_since: Mapping[str, datetime]) -> list[tuple[FeedStatus, Health]]:
+        """Every account's list of the configured sources, and how it does; by source, since when it is watched."""
         intervals = {source.name: source.poll_every for source in self.settings.sources}
         now, stale_after = self.clock(), self.settings.daemon.stale_after
         return [
@@ -143,7 +159,7 @@ class Runtime:
                 judge(
                     feed,
                     now=now,
-                    watched_since=watched_since,
+                    watched_since=watched_since.get(feed.feed.source),
                     poll_every=intervals[feed.feed.source],
                     stale_after=stale_after,
                 ),
@@ -161,12 +177,17 @@ class Runtime:
         return [
             LineFacts(
                 source=name,
-                answers=lines.answers,
+                answers=sum(lines.answers.values(), Counter()),
                 concurrency=lines.limits.concurrency,
                 max_concurrency=self.source(name).max_concurrency,
             )
             for name, lines in list(self._lines.items())
         ]
+
+    def answers(self) -> dict[tuple[str, str], Counter[str]]:
+        """How often each status was answered so far, by source and account."""
+        made = list(self._lines.items())
+        return {(name, account_id): each for name, lines in made for account_id, each in lines.answers.items()}
 
     def find(self, text: str) -> list[dict[str, Any]]:
         """The ledger's rows for `ID` or `SOURCE:ID`. UnknownName where there is none."""
@@ -211,29 +232,60 @@ class Runtime:
         meter: Meter | None = None,
     ) -> Report:
         """One pass over these sources. One that cannot even be set up is reported, the others go on."""
+        with self._at_work(command, list(names), on_change, meter) as (work, listers, store_error):
+            return Pass(work=work, listers=listers, store_error=store_error, on_change=on_change).run()
+
+    def backfill(self, name: str, asked: Asked, progress: Progress | None = None) -> Report:
+        """Bring home a window of a source, or what is named of it. Beside a daemon each works on what it leased."""
+        told = progress or Progress()
+        with self._at_work("backfill", [name], told.changed, None, lists_at_once=_LISTS) as (
+            work,
+            listers,
+            store_error,
+        ):
+            if not work.sources:
+                return work.complete()
+            return Backfill(
+                work=work,
+                asked=asked,
+                listers=listers,
+                threads=_LISTS,
+                store_error=store_error,
+                on_change=told.changed,
+                progress=told,
+            ).run()
+
+    @contextmanager
+    def _at_work(
+        self,
+        command: str,
+        names: Sequence[str],
+        on_change: Callable[[Report], None],
+        meter: Meter | None,
+        *,
+        lists_at_once: int = 0,
+    ) -> Iterator[tuple[Work, Executor, RecvaultError | None]]:
+        """Sources at work, threads to list in, and what keeps the bucket from being used, if anything does."""
         report = Report(command=command, started_at=self.clock())
         self.ledger  # noqa: B018 - opened before anything else: without it nothing is begun
         sources = self.usable(names, report)
         store_error = self.store_error()
-        if self.settings.transfer.processes > 1:
-            log.warning("transfer.processes_unused", hint="this version transfers in one process, whatever is set")
         with (
-            ThreadPoolExecutor(max(1, len(sources)), thread_name_prefix="discover") as listers,
-            ThreadPoolExecutor(self.settings.transfer.workers, thread_name_prefix="transfer") as executor,
+            ThreadPoolExecutor(lists_at_once or max(1, len(sources)), thread_name_prefix="discover") as listers,
+            self._executor(self) as executor,
         ):
-            work = self.work(
-                sources, executor, report, meter=meter, on_change=on_change, on_found=lambda: on_change(report)
-            )
-            return Pass(work=work, listers=listers, store_error=store_error, on_change=on_change).run()
+            told = Told(meter=meter, on_change=on_change, on_found=lambda: on_change(report))
+            yield self.work(sources, executor, report, **told), listers, store_error
 
     def work(self, sources: Sequence[Source], executor: Executor, report: Report, **told: Unpack[Told]) -> Work:
-        """What lists and carries these sources' recordings in this process."""
+        """What lists and carries these sources' recordings."""
+        processes = 1 if self._executor is threads else self.settings.transfer.processes
         return Work.of(
             sources,
             ledger=self.ledger,
             executor=executor,
             transfer=self.transfer(),
-            workers=self.settings.transfer.workers,
+            workers=self.settings.transfer.workers * processes,
             stop=self.stop,
             drain_timeout=self.settings.daemon.drain_timeout,
             clock=self.clock,
@@ -260,7 +312,7 @@ class Runtime:
         sources = []
         for name in names:
             try:
-                sources.append(self._pass_source(name))
+                sources.append(self.listed(name))
             except ConfigError as error:
                 provider = self.provider(name)
                 feed = Feed(name, provider.provider, provider.account_id)
@@ -278,7 +330,8 @@ class Runtime:
             return error
         return None
 
-    def _pass_source(self, name: str) -> Source:
+    def listed(self, name: str) -> Source:
+        """A source ready to be asked. ConfigError where it cannot be set up."""
         source, lines = self.source(name), self.lines(name)
         transfer = self.settings.transfer
         return Source(
@@ -297,37 +350,6 @@ class Runtime:
             ),
         )
 
-    def _make_lines(self, source: config.Source) -> Lines:
-        values = source.resolve_secrets()
-        for key in source.secrets:
-            hide(values[key])
-        provider = self.provider(source.name)
-        authorization = provider.authorization(values)
-        hide(authorization)
-        transfer = self.settings.transfer
-        return Lines(
-            provider=provider,
-            authorization=authorization,
-            clients=Clients(
-                AddressRule.of(provider.base_url, source.media_hosts), transfer.stall_timeout.total_seconds()
-            ),
-            limits=Limits(source.requests_per_second, source.max_concurrency),
-            timing=Timing(min_rate=transfer.min_rate, stall_timeout=transfer.stall_timeout.total_seconds()),
-            formats=source.formats,
-            stop=self.stop,
-        )
-
-    def _client(self) -> Any:
-        where = self.settings.archive
-        client = make_client(
-            region=where.region,
-            endpoint_url=where.endpoint_url,
-            addressing_style=where.addressing_style,
-            pool=self.settings.transfer.workers + 4,
-        )
-        self._open.callback(client.close)
-        return client
-
     def _abort_stale_uploads(self) -> None:
         """What a kill left of multipart uploads costs money unseen. Without the right to list them, a rule must do."""
         try:
@@ -339,20 +361,13 @@ class Runtime:
             log.info("store.uploads_aborted", count=aborted)
 
 
+def threads(runtime: Runtime) -> Executor:
+    """Carry out jobs in threads of this process: as many as there are workers, and one more a source."""
+    settings = runtime.settings
+    return ThreadPoolExecutor(settings.transfer.workers + len(settings.sources), thread_name_prefix="transfer")
+
+
 def _with_error(feed: FeedStatus, beside: FeedStatus | None) -> FeedStatus:
     if feed.error is not None or beside is None:
         return feed
     return replace(feed, error=f"{_BESIDE[beside.feed.list]}: {beside.error}", error_at=beside.error_at)
-
-
-def _write_options(settings: config.Config) -> WriteOptions:
-    where = settings.archive
-    return WriteOptions(
-        storage_class=where.storage_class,
-        sse=where.sse,
-        kms_key_id=where.kms_key_id,
-        lock_mode=where.object_lock.mode,
-        lock_days=where.object_lock.days or 0,
-        legal_hold=where.object_lock.legal_hold,
-        tags=where.tags,
-    )

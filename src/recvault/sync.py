@@ -74,7 +74,7 @@ class Work:
 
     def complete(self) -> Report:
         """The report so far, completed from the ledger: what stands open counts, whichever pass left it."""
-        report, ledger = self.listing.report, self.listing.ledger
+        report, ledger = self.listing.report, self.dispatch.ledger
         for source in self.sources:
             report.account(source.name, source.provider, source.account_id)
             for account_id in ledger.ask.accounts(source.name):
@@ -86,7 +86,7 @@ class Work:
         return report
 
     def _complete_row(self, row: AccountReport, source: Source) -> None:
-        ledger = self.listing.ledger
+        ledger = self.dispatch.ledger
         standing = ledger.ask.standing(row.source, row.account_id)
         row.watermark = ledger.watermark(source.feed(row.account_id))
         row.not_ready, row.failed, row.dead = standing.not_ready, standing.failing, standing.dead

@@ -22,6 +22,8 @@ from recvault.errors import RecvaultError
 from recvault.stopping import Stop
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
     from recvault.config import Config
     from recvault.runtime import Runtime
 
@@ -62,16 +64,14 @@ class App:
         return config.load(config.find(self.config))
 
     @contextmanager
-    def runtime(self, *, workers: int | None = None) -> Iterator[Runtime]:
-        """A runtime over the configuration, with so many workers where they are given."""
+    def runtime(self, **transfer: int | None) -> Iterator[Runtime]:
+        """A runtime over the configuration, but for these values of [transfer] where they are given."""
         from recvault.runtime import Runtime
 
         settings = self.settings()
-        if workers is not None:
-            settings = settings.model_copy(
-                update={"transfer": settings.transfer.model_copy(update={"workers": workers})}
-            )
-        with Runtime(settings, clock=now, stop=self.stop) as runtime:
+        if given := {key: value for key, value in transfer.items() if value is not None}:
+            settings = settings.model_copy(update={"transfer": settings.transfer.model_copy(update=given)})
+        with Runtime(settings, clock=now, stop=self.stop, executor=_executor(settings)) as runtime:
             yield runtime
 
     @property
@@ -100,6 +100,15 @@ class App:
     def exit_code(self, code: int) -> int:
         """A signal's own code where one ended the command."""
         return code if self.signal is None else 128 + self.signal
+
+
+def _executor(settings: Config) -> Callable[[Runtime], Executor] | None:
+    """Worker processes, where more than one is asked for."""
+    if settings.transfer.processes == 1:
+        return None
+    from recvault.processes import Processes
+
+    return Processes
 
 
 def verb(function: Callable[Concatenate[App, P], int]) -> Callable[P, None]:

@@ -19,17 +19,24 @@ COLUMNS = ("source", "account", "listed", "registered", "archived", *SELDOM, "by
 
 @contextmanager
 def progress(shown: bool) -> Iterator[Callable[[Report], None]]:
-    """Live lines on stderr, one per account, while a pass runs; lines of the log scroll by above them."""
+    """Live lines on stderr, one per account, while a pass runs."""
+    with live(shown) as update:
+        yield lambda report: update(_lines(report)) if shown else None
+
+
+@contextmanager
+def live(shown: bool) -> Iterator[Callable[[Any], None]]:
+    """Live lines on stderr, whatever they are updated to; lines of the log scroll by above them."""
     if not shown:
-        yield lambda report: None
+        yield lambda lines: None
         return
     from rich.live import Live
 
     plain = sys.stderr
-    with Live(console=console(stderr=True), refresh_per_second=8, transient=True, redirect_stdout=False) as live:
+    with Live(console=console(stderr=True), refresh_per_second=8, transient=True, redirect_stdout=False) as shows:
         _move_log(plain, sys.stderr)
         try:
-            yield lambda report: live.update(_lines(report))
+            yield shows.update
         finally:
             _move_log(sys.stderr, plain)
 
@@ -41,7 +48,7 @@ def _move_log(before: TextIO, after: TextIO) -> None:
             each.setStream(after)
 
 
-def print_report(report: Report) -> None:
+def print_report(report: Report, resume: str = "the next `recvault sync` goes on from here") -> None:
     """The pass in a table, then what needs a hand."""
     rows = sorted(report.accounts.values(), key=lambda row: (row.source, row.account_id))
     print_table(COLUMNS, [_row(row) for row in rows], seldom=SELDOM)
@@ -55,7 +62,7 @@ def print_report(report: Report) -> None:
     if any(row.quarantined for row in rows):
         click.echo("rows that could not be read are kept in quarantine: `recvault failures` shows them", err=True)
     if report.interrupted:
-        click.echo("interrupted: the next `recvault sync` goes on from here", err=True)
+        click.echo(cell(f"interrupted: {resume}"), err=True)
 
 
 def _row(row: AccountReport) -> tuple[object, ...]:

@@ -49,7 +49,7 @@ def _metered(
     from recvault.metrics import Metrics
 
     metrics = Metrics()
-    metrics.observe_feeds(lambda: runtime.judged(None), runtime.clock)
+    metrics.observe_feeds(lambda: runtime.judged({}), runtime.clock)
     metrics.observe_lines(runtime.line_facts)
     try:
         return runtime.sync("sync", names, on_change, metrics)

@@ -169,6 +169,8 @@ class Daemon:
 
     def _take(self, settings: Config) -> None:
         """Serve, ping and count for the service that is at hand, and start it."""
+        if settings.transfer.processes > 1:
+            log.warning("transfer.processes_unused", hint="the daemon transfers in threads of one process")
         self._ping = Ping(settings.daemon.ping_url)
         self._prints = secret_prints(settings)
         self._metrics.observe_feeds(lambda: self._service.judged(), self._clock)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -23,7 +22,7 @@ from recvault.metrics import Metrics
 from recvault.models import Window
 from recvault.observe import get_logger
 from recvault.report import Report
-from recvault.runtime import Runtime
+from recvault.runtime import Runtime, threads
 from recvault.sync import Work
 
 log = get_logger("recvault.daemon.service")
@@ -57,8 +56,7 @@ class Service:
         self._metrics = metrics
         now, earlier = clock(), watched_since or {}
         self.watched_since = {source.name: earlier.get(source.name, now) for source in settings.sources}
-        places = settings.transfer.workers + len(settings.sources)
-        self._executor = ThreadPoolExecutor(places, thread_name_prefix="transfer")
+        self._executor = threads(self.runtime)
         self._schedule = Schedule(
             self.runtime.stop, on_bug=metrics.job_failed, on_skip=lambda name: metrics.poll_skipped(_source_of(name))
         )

@@ -81,6 +81,11 @@ class Session:
         """How many requests were made so far, redirects and tries included."""
         return self.answers.total()
 
+    def count(self, answers: Counter[str]) -> None:
+        """Add what another process asked of this account."""
+        with self._lock:
+            self._answers.update(answers)
+
     def send(self, request: httpx.Request) -> Reply:
         """Ask the provider's API, trying again while it is unavailable; the whole answer, read and decoded."""
         return self._retrying(self._send_once, request)

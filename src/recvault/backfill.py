@@ -1,0 +1,177 @@
+"""A backfill: a window of a source's history, cut into slices, or named lists and recordings; and all that is due.
+
+Invariant: it never moves a watermark backward, and forward only where everything before it was read whole. Slices that
+were read stay read: what a kill cuts short goes on where it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from recvault.discovery import Scanned
+from recvault.errors import RecvaultError
+from recvault.ledger import Feed, Ledger, Standing
+from recvault.listing import BACKFILL, Source
+from recvault.models import Scope, Window
+from recvault.observe import get_logger
+from recvault.progress import Progress
+from recvault.providers.base import Provider, check_scope
+from recvault.report import Report
+from recvault.slices import EPOCH, bounded, without
+from recvault.sync import Work
+from recvault.walk import History, Walk, unbounded
+
+log = get_logger("recvault.backfill")
+
+_UNSURE = timedelta(days=1)  # an empty list tells nothing of the provider's clock: so far ours may be off
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What is to be brought home. Where lists or recordings are named, the window is not read."""
+
+    window: Window = field(default_factory=Window)
+    scopes: tuple[Scope, ...] = ()
+    recordings: tuple[str, ...] = ()
+    oldest_first: bool = False
+
+    @property
+    def is_named(self) -> bool:
+        return bool(self.scopes or self.recordings)
+
+    def check(self, provider: Provider) -> None:
+        """ConfigError for a list that the provider does not have: told before anything is begun."""
+        for scope in self.scopes:
+            check_scope(provider, scope)
+
+    def of(self, source: Source) -> Window:
+        """The window to read: the operator's `start_from` is where all history begins, unless another day is named."""
+        return replace(self.window, since=self.window.since or source.start_from)
+
+
+@dataclass(slots=True, kw_only=True)
+class Backfill:
+    """Made for one run. `work` holds one source."""
+
+    work: Work
+    asked: Asked
+    listers: Executor
+    threads: int  # that list side by side
+    store_error: RecvaultError | None = None
+    on_change: Callable[[Report], None] = lambda report: None
+    progress: Progress = field(default_factory=Progress)
+    _histories: list[History] = field(default_factory=list)
+
+    def run(self) -> Report:
+        """List, and meanwhile transfer all of the source that is due; the report."""
+        work, dispatch = self.work, self.work.dispatch
+        dispatch.ledger.free_dead_leases(dispatch.clock())
+        if self.store_error is not None:
+            work.outcomes.store_failed(self.store_error)
+        dispatch.on_settled = self.progress.watching(dispatch.on_settled)
+        scans = self._begin()
+        self.progress.begin(scans, self._left, lambda: work.outcomes.trouble)
+        dispatch.run(scans)
+        for scan in scans:
+            scan.result()  # a bug in discovery is not swallowed
+        self._finish()
+        report = work.complete()
+        report.interrupted = dispatch.stop.asked.is_set()
+        self.on_change(report)
+        return report
+
+    def _begin(self) -> Sequence[Future[None]]:
+        if self.asked.is_named:
+            return [self.listers.submit(self._read_named)]
+        source, started = self._source, self.work.dispatch.clock()
+        for account_id in self.work.listing.accounts(source):
+            history = History.of(
+                account_id,
+                self.asked.of(source),
+                started,
+                self._ledger.slices(self._feed(account_id)),
+                page_size=source.line(account_id).provider.page_size,
+                newest_first=not self.asked.oldest_first,
+            )
+            self._histories.append(history)
+        log.info("backfill.begun", source=source.name, accounts=len(self._histories), **_words(self.asked.of(source)))
+        walk = Walk(
+            listing=self.work.listing,
+            source=unbounded(source),
+            histories=[*self._histories],
+            stop=self.work.dispatch.stop,
+            on_read=self._note_read,
+        )
+        return [self.listers.submit(walk.read) for _ in range(self.threads)]
+
+    def _read_named(self) -> None:
+        source, listing = unbounded(self._source), self.work.listing
+        accounts = listing.accounts(source)
+        for scope in self.asked.scopes:
+            listing.named(source, accounts, scope)
+        for recording_id in self.asked.recordings:
+            listing.recording(source, accounts, recording_id)
+
+    def _note_read(self, history: History, slice_: Window, scanned: Scanned, begun: datetime) -> None:
+        """What lies after `settled` may still be listed late, and is read again by the next run."""
+        settled = scanned.watermark or begun - self._source.lookback - _UNSURE
+        since, until = bounded(slice_)
+        if (until := min(until, settled)) > since:
+            self._ledger.add_slice(self._feed(history.account_id), Window(since, until))
+        names = {"source": self._source.name, "account_id": history.account_id, "listed": scanned.rows}
+        log.debug("backfill.slice_read", **names, **_words(slice_))
+
+    def _finish(self) -> None:
+        """Where an account was read whole, polls go on from here; where all were, the next backfill begins anew."""
+        whole = [history for history in self._histories if history.is_read]
+        for history in whole:
+            self._hand_over(history)
+        if len(whole) == len(self._histories):
+            for history in whole:
+                self._forget(history)
+
+    def _hand_over(self, history: History) -> None:
+        """Move the watermark to where what was read ends, if nothing is missing before it. An empty list moves none."""
+        source, feed = self._source, self._source.feed(history.account_id)
+        since, mark = self.asked.window.since, self._ledger.watermark(feed)
+        known = max((moment for moment in (mark, source.start_from) if moment), default=None)
+        is_empty = not history.seen and self._ledger.ask.standing(feed.source, feed.account_id) == Standing()
+        if is_empty or not (since is None or (known and since <= known)):
+            return
+        begins = history.whole.since or EPOCH
+        ends = [bounded(done)[1] for done in self._ledger.slices(self._feed(history.account_id)) if begins in done]
+        if ends and (mark is None or ends[0] > mark):
+            self._ledger.advance(feed, ends[0], self.work.dispatch.clock())
+
+    def _forget(self, history: History) -> None:
+        """What this backfill read; what another one read of other years stays read."""
+        feed = self._feed(history.account_id)
+        others = [part for done in self._ledger.slices(feed) for part in without(done, [history.whole])]
+        self._ledger.forget_slices(feed)
+        for part in others:
+            self._ledger.add_slice(feed, part)
+
+    def _left(self) -> int:
+        """How many recordings wait for their transfer."""
+        ask, name = self._ledger.ask, self._source.name
+        standings = [ask.standing(name, account_id) for account_id in ask.accounts(name)]
+        return sum(standing.pending - standing.failing for standing in standings)
+
+    def _feed(self, account_id: str) -> Feed:
+        return replace(self._source.feed(account_id), list=BACKFILL)
+
+    @property
+    def _source(self) -> Source:
+        return self.work.sources[0]
+
+    @property
+    def _ledger(self) -> Ledger:
+        return self.work.dispatch.ledger
+
+
+def _words(window: Window) -> dict[str, str]:
+    ends = {"since": window.since, "until": window.until}
+    return {name: moment.isoformat() for name, moment in ends.items() if moment}

@@ -1,0 +1,108 @@
+"""A backfill under way as people see it: two live lines on a terminal, elsewhere a line of the log each minute."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from recvault.cli.reports import live
+from recvault.cli.tables import Size, cell, size
+from recvault.errors import RecvaultError
+from recvault.observe import get_logger
+from recvault.progress import CPU, LIMITED, PACE, PROVIDER, STORE, STORE_DOWN, Progress, Reading
+from recvault.words import span
+
+log = get_logger("recvault.backfill")
+
+EVERY_SECONDS = 60.0  # a line of the log
+_LOOK_SECONDS = 0.5
+_WORDS = {
+    STORE_DOWN: "the bucket takes nothing now",
+    LIMITED: "the provider asks for fewer requests at once: {concurrency} of {max_concurrency} now",
+    PACE: "the pace: requests_per_second = {pace:g}",
+    CPU: "this machine's CPU",
+    STORE: "the bucket's answers: more --workers may help",
+    PROVIDER: "the provider's answers: more --workers may help",
+}
+
+
+@contextmanager
+def advance(progress: Progress, source: str, *, shown: bool, every_seconds: float = EVERY_SECONDS) -> Iterator[None]:
+    """Show it while a backfill runs."""
+    over = threading.Event()
+    with live(shown) as update:
+
+        def look() -> None:
+            while not over.wait(_LOOK_SECONDS if shown else every_seconds):
+                try:
+                    reading = progress.read()
+                except RecvaultError:
+                    continue  # the ledger: who runs into trouble there tells
+                if shown:
+                    update(_lines(progress, source, reading))
+                else:
+                    tell(source, reading)
+
+        looking = threading.Thread(target=look, name="progress", daemon=True)
+        looking.start()
+        try:
+            yield
+        finally:
+            over.set()
+            looking.join()
+
+
+def tell(source: str, reading: Reading) -> None:
+    """One line of the log."""
+    eta = reading.eta_seconds
+    log.info(
+        "backfill.progress",
+        source=source,
+        listing=reading.listing,
+        listed=reading.listed,
+        recordings=reading.recordings,
+        bytes=reading.bytes,
+        audio_hours=round(reading.audio_seconds / 3600, 2),
+        per_second=round(reading.per_second, 2),
+        bytes_per_second=round(reading.bytes_per_second),
+        left=reading.left,
+        eta_seconds=None if eta is None else round(eta),
+        failures=reading.failures,
+        held_back_by=reading.held_back_by,
+    )
+
+
+def _lines(progress: Progress, source: str, reading: Reading) -> Any:
+    from rich.text import Text
+
+    eta = reading.eta_seconds
+    if reading.listing:
+        ahead = f"listing, {reading.listed:,} so far"
+    else:
+        ahead = f"{reading.left:,} left" + (f", about {span(eta)}" if eta else "")
+    first = [
+        source,
+        f"{reading.recordings:,} archived",
+        cell(Size(reading.bytes)),
+        f"{reading.audio_seconds / 3600:,.1f} h of audio",
+        f"{reading.per_second:,.1f}/s, {size(reading.bytes_per_second)}/s",
+        ahead,
+    ]
+    if reading.failures:
+        first.append(f"{reading.failures:,} failed")
+    lines = Text(cell("  ".join(first)))
+    if reading.held_back_by:
+        lines.append(f"\n  held back by {_why(progress, reading.held_back_by)}", style="dim")
+    return lines
+
+
+def _why(progress: Progress, reason: str) -> str:
+    line = progress.line()
+    facts = {
+        "concurrency": line.concurrency if line else 0,
+        "max_concurrency": line.max_concurrency if line else 0,
+        "pace": progress.requests_per_second,
+    }
+    return _WORDS[reason].format(**facts)

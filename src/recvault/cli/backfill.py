@@ -1,0 +1,131 @@
+"""`recvault backfill`: a window of a source's history, or named lists and recordings."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from recvault.cli.app import App, now, print_json, verb
+
+if TYPE_CHECKING:
+    from recvault.backfill import Asked
+    from recvault.runtime import Runtime
+
+
+class Moment(click.ParamType[datetime]):
+    """A date or an ISO time; without a zone it is UTC."""
+
+    name = "time"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        if isinstance(value, datetime):
+            return value
+        try:
+            moment = datetime.fromisoformat(str(value))
+            return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+        except (ValueError, OverflowError):
+            self.fail(f"{value} is no date or ISO time: write 2026-10-01 or 2026-10-01T09:30:00Z", param, ctx)
+
+
+@click.command("backfill")
+@click.option("--source", "name", required=True, metavar="NAME", help="Of which source.")
+@click.option("--since", type=Moment(), help="From this day or time on; default: all history, or start_from.")
+@click.option("--until", type=Moment(), help="Up to this day or time; default: now.")
+@click.option("--call", "calls", multiple=True, metavar="ID", help="Only this call's recordings; may be given again.")
+@click.option("--conference", "conferences", multiple=True, metavar="ID", help="Only this conference's.")
+@click.option("--room", "rooms", multiple=True, metavar="ID", help="Only this video room's.")
+@click.option("--recording", "recordings", multiple=True, metavar="ID", help="Only this recording.")
+@click.option("--oldest-first", is_flag=True, help="Begin with the oldest; default: with the newest.")
+@click.option("--dry-run", is_flag=True, help="Count what would be archived, by account, month and format.")
+@click.option("--workers", type=click.IntRange(1), help="Threads a process; default: transfer.workers.")
+@click.option("--processes", type=click.IntRange(1), help="Worker processes; default: transfer.processes.")
+@click.option("--json", "as_json", is_flag=True, help="The report as one JSON document on stdout.")
+@verb
+def command(
+    app: App, /, name: str, dry_run: bool, workers: int | None, processes: int | None, as_json: bool, **given: Any
+) -> int:
+    """A window of a source's history, or only what is named of it. Goes on where it was cut short, and runs beside the
+    daemon."""
+    asked = _asked(**given)
+    with app.signals(), app.runtime(workers=workers, processes=processes) as runtime:
+        runtime.source(name)
+        asked.check(runtime.provider(name))
+        code = _plan(app, runtime, name, asked, as_json) if dry_run else _run(app, runtime, name, asked, as_json)
+    return app.exit_code(code)
+
+
+def _asked(
+    since: datetime | None,
+    until: datetime | None,
+    calls: tuple[str, ...],
+    conferences: tuple[str, ...],
+    rooms: tuple[str, ...],
+    recordings: tuple[str, ...],
+    oldest_first: bool,
+) -> Asked:
+    """The options as one value. UsageError where they contradict each other."""
+    from recvault.backfill import Asked
+    from recvault.models import Scope, Window
+
+    kinds = (("call", calls), ("conference", conferences), ("room", rooms))
+    asked = Asked(
+        window=Window(since, until),
+        scopes=tuple(Scope(kind, each) for kind, ids in kinds for each in dict.fromkeys(ids)),
+        recordings=tuple(dict.fromkeys(recordings)),
+        oldest_first=oldest_first,
+    )
+    if not all([*(scope.id for scope in asked.scopes), *recordings]):
+        raise click.UsageError("an ID is empty")
+    if asked.is_named and (since or until):
+        raise click.UsageError("--since and --until go without names: what is named is brought home whenever it was")
+    if since and since >= (until or now()):
+        raise click.UsageError("--since must be before --until, and in the past")
+    return asked
+
+
+def _run(app: App, runtime: Runtime, name: str, asked: Asked, as_json: bool) -> int:
+    from recvault.cli.advance import advance
+    from recvault.cli.reports import print_report
+    from recvault.progress import Progress
+
+    progress = Progress(
+        line=lambda: next((each for each in runtime.line_facts() if each.source == name), None),
+        requests_per_second=runtime.source(name).requests_per_second,
+    )
+    with advance(progress, name, shown=app.shows_progress):
+        report = runtime.backfill(name, asked, progress)
+    if as_json:
+        print_json(report.document())
+    else:
+        print_report(report, resume=f"the same command goes on from here: {_same_command()}")
+    return report.exit_code
+
+
+def _plan(app: App, runtime: Runtime, name: str, asked: Asked, as_json: bool) -> int:
+    from recvault import plan
+    from recvault.cli.plans import print_plan
+    from recvault.cli.reports import progress
+    from recvault.ledger.archived import Archived
+
+    with progress(app.shows_progress) as on_change:
+        made = plan.make(
+            runtime.listed(name),
+            asked,
+            ledger=Archived(runtime.settings.ledger.path),
+            stop=app.stop,
+            clock=runtime.clock,
+            on_change=on_change,
+        )
+    if as_json:
+        print_json(made.document())
+    else:
+        print_plan(made)
+    return made.report.exit_code
+
+
+def _same_command() -> str:
+    return shlex.join(["recvault", *sys.argv[1:]])

@@ -1,0 +1,219 @@
+"""Worker processes: an executor whose jobs run in threads of several processes, one interpreter and one core each.
+
+Nothing travels but jobs and outcomes: each process builds its own clients and resolves its own secrets. A process that
+dies costs its jobs one try, and the others go on. What a provider may be asked is divided among them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import multiprocessing
+import os
+import queue
+import signal
+import threading
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+from recvault import observe
+from recvault.config import Config
+from recvault.models import Job, Outcome
+from recvault.runtime import Runtime
+from recvault.stopping import Stop
+from recvault.store import StoreFacts
+
+_LOOK_SECONDS = 0.2
+_END_SECONDS = 10.0  # that a process may take to end when it is told to
+_ASKED, _ENFORCED = "asked", "enforced"
+
+Answers = dict[tuple[str, str], Counter[str]]  # by source and account, since the last time
+
+
+class ProcessDied(Exception):
+    """A worker process ended in the midst of its jobs, e.g. killed for want of memory."""
+
+
+@dataclass(slots=True, eq=False)
+class _Child:
+    """One worker process as its parent sees it."""
+
+    process: BaseProcess
+    pipe: Connection
+    reader: threading.Thread | None = None
+    waiting: dict[int, Future[Outcome]] = field(default_factory=dict)
+    alive: bool = True
+
+
+class Processes(Executor):
+    """`submit(anything, job)`: the job is carried out by the transfer that each process builds; no function travels."""
+
+    def __init__(self, parent: Runtime) -> None:
+        settings, facts = parent.settings, parent.store.facts
+        self._parent = parent
+        self._stop = parent.stop
+        self._numbers = itertools.count()
+        self._lock = threading.Lock()
+        self._ended = threading.Event()
+        spawn = multiprocessing.get_context("spawn")  # a fork would inherit the ledger's locks
+        cores = sorted(os.sched_getaffinity(0))
+        share = _share(settings)
+        self._children = []
+        for number in range(settings.transfer.processes):
+            ours, theirs = spawn.Pipe()
+            core = cores[number % len(cores)]
+            process = spawn.Process(target=_serve, args=(share, facts, theirs, core), daemon=True)
+            process.start()
+            theirs.close()
+            self._children.append(_Child(process, ours))
+        for child in self._children:
+            child.reader = threading.Thread(target=self._read, args=[child], name="outcomes", daemon=True)
+            child.reader.start()
+        threading.Thread(target=self._pass_on_stop, name="stop", daemon=True).start()
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Give a job to the process that has the fewest."""
+        [job] = args
+        future: Future[Outcome] = Future()
+        with self._lock:
+            living = [child for child in self._children if child.alive]
+            if not living:
+                raise BrokenExecutor("every worker process has died")
+            child = min(living, key=lambda each: len(each.waiting))
+            number = next(self._numbers)
+            child.waiting[number] = future
+            future.set_running_or_notify_cancel()  # it is with the process: a stop reaches it there
+            with contextlib.suppress(OSError):  # it died just now: its reader tells
+                child.pipe.send((number, job))
+        return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Tell the processes to end, and wait for them."""
+        self._ended.set()
+        for child in self._children:
+            with contextlib.suppress(OSError):
+                child.pipe.send(None)
+        if wait:
+            for child in self._children:
+                child.process.join(_END_SECONDS)
+                if child.process.is_alive():
+                    child.process.kill()  # nothing of it is lost: what it leased is freed
+                    child.process.join()
+
+    def _read(self, child: _Child) -> None:
+        """Take in what one process has done, until it ends."""
+        while True:
+            try:
+                outcomes, answers = child.pipe.recv()
+            except (EOFError, OSError):
+                break
+            for (source, account_id), counted in answers.items():
+                self._parent.lines(source)(account_id).session.count(counted)
+            for number, outcome in outcomes:
+                with self._lock:
+                    future = child.waiting.pop(number)
+                if isinstance(outcome, Exception):
+                    future.set_exception(outcome)
+                else:
+                    future.set_result(outcome)
+        with self._lock:
+            child.alive = False
+            left, child.waiting = child.waiting, {}
+        for future in left.values():
+            future.set_exception(ProcessDied(f"worker process {child.process.pid} ended in the midst of its jobs"))
+
+    def _pass_on_stop(self) -> None:
+        for name, event in ((_ASKED, self._stop.asked), (_ENFORCED, self._stop.enforced)):
+            while not event.wait(_LOOK_SECONDS):
+                if self._ended.is_set():
+                    return
+            for child in self._children:
+                with self._lock, contextlib.suppress(OSError):
+                    child.pipe.send(name)
+
+
+def _share(settings: Config) -> Config:
+    """One process's part of what a provider may be asked; the parent, which lists, keeps one part too."""
+    parts = settings.transfer.processes + 1
+    sources = tuple(
+        source.model_copy(
+            update={
+                "requests_per_second": source.requests_per_second / parts,
+                "max_concurrency": max(1, source.max_concurrency // parts),
+            }
+        )
+        for source in settings.sources
+    )
+    return settings.model_copy(update={"sources": sources})
+
+
+# -- in a worker process -----------------------------------------------------------------------------------------------
+
+
+def _serve(settings: Config, facts: StoreFacts, pipe: Connection, core: int) -> None:
+    """Carry out what comes through the pipe, until it closes: with the parent, at the latest."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # a terminal sends them to all: what is to be done the parent says
+    with contextlib.suppress(OSError):
+        os.sched_setaffinity(
+            0, {core}
+        )  # threads of one interpreter take turns anyway: on one core they meet its caches
+    observe.configure(format=None, verbosity=-1)
+    stop = Stop()
+    with Runtime(settings, clock=lambda: datetime.now(UTC), stop=stop) as runtime:
+        runtime.store.facts = facts
+        transfer = runtime.transfer()
+        done: queue.SimpleQueue[tuple[int, Outcome | Exception] | None] = queue.SimpleQueue()
+        teller = threading.Thread(target=_tell, args=[runtime, pipe, done])
+        teller.start()
+
+        def carry(number: int, job: Job) -> None:
+            try:
+                done.put((number, transfer(job)))
+            except Exception as error:  # noqa: BLE001 - a bug: the parent tells it, as it does of its own threads
+                done.put((number, error))
+
+        places = settings.transfer.workers + len(settings.sources)
+        with ThreadPoolExecutor(places, thread_name_prefix="transfer") as threads:
+            _listen(pipe, stop, lambda number, job: threads.submit(carry, number, job))
+        done.put(None)
+        teller.join()
+
+
+def _listen(pipe: Connection, stop: Stop, begin: Callable[[int, Job], object]) -> None:
+    """Take in jobs and the parent's stops. Where the parent is no more, nothing needs to be finished."""
+    while True:
+        try:
+            message = pipe.recv()
+        except (EOFError, OSError):
+            stop.asked.set()
+            stop.enforced.set()
+            return
+        if message is None:
+            return
+        if message == _ASKED:
+            stop.asked.set()
+        elif message == _ENFORCED:
+            stop.enforced.set()
+        else:
+            begin(*message)
+
+
+def _tell(runtime: Runtime, pipe: Connection, done: queue.SimpleQueue[tuple[int, Outcome | Exception] | None]) -> None:
+    """Send outcomes, as many at once as there are, and how often providers were asked meanwhile."""
+    told: Answers = {}
+    while (first := done.get()) is not None:
+        batch = [first]
+        with contextlib.suppress(queue.Empty):
+            while (further := done.get_nowait()) is not None:
+                batch.append(further)
+            done.put(None)
+        before, told = told, runtime.answers()
+        with contextlib.suppress(OSError):  # the parent is no more
+            pipe.send((batch, {key: counted - before.get(key, Counter()) for key, counted in told.items()}))

@@ -1,0 +1,113 @@
+"""Cut a window into slices that can be listed in parallel: wide where little is listed, narrow where much is.
+
+Pure: it is told what came back. Invariant: whatever it is told, in whatever order, each moment of its windows is in
+exactly one of the slices that were taken and not put back, or is left.
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+
+from recvault.models import Window
+
+EPOCH = datetime(2008, 1, 1, tzinfo=UTC)  # before any provider recorded a call: where "all history" begins
+DAY = timedelta(days=1)  # the narrowest slice: some providers' filters are by the day
+WIDEST = timedelta(days=5 * 366)
+_PIECES = 8  # into which a slice that was too much is cut
+
+
+class Slices:
+    """The slices of some windows, newest first or oldest first. Not thread-safe: its owner holds a lock."""
+
+    def __init__(
+        self, windows: Iterable[Window], *, page_size: int, newest_first: bool, width: timedelta = DAY
+    ) -> None:
+        parts = sorted(bounded(window) for window in windows)
+        self._left = [part for part in parts if part[0] < part[1]]
+        self._page_size = page_size
+        self._newest_first = newest_first
+        self._width: timedelta | None = min(WIDEST, max(DAY, width))  # None: nothing is cut any more
+
+    @property
+    def left(self) -> list[Window]:
+        """What was not taken yet, or was put back, in order."""
+        return [Window(*part) for part in self._left]
+
+    def next(self) -> Window | None:
+        """The next slice to list; None where none is left. Cuts are at midnights, as the filters of providers are."""
+        if not self._left:
+            return None
+        since, until = self._left.pop(-1 if self._newest_first else 0)
+        if self._width is None or until - since <= self._width:
+            return Window(since, until)
+        if self._newest_first:
+            cut = _midnight(until - self._width + DAY - timedelta.resolution)
+            insort(self._left, (since, cut))
+            return Window(cut, until)
+        cut = _midnight(since + self._width)
+        insort(self._left, (cut, until))
+        return Window(since, cut)
+
+    def saw(self, slice_: Window, *, rows: int, within: int) -> None:
+        """Learn from a slice that was listed whole: how many rows came, and how many of them lie within it.
+
+        Aims at one to two pages a slice; wider where a filter by the day lists mostly what lies beside it.
+        """
+        if self._width is None:
+            return
+        since, until = bounded(slice_)
+        factor = 2 if rows > self._page_size / 8 else 4
+        wider = min(WIDEST, max(self._width, factor * (until - since)))
+        if rows < self._page_size / 2 or rows > max(1.5 * within, self._page_size):
+            self._width = wider
+        elif within > 2 * self._page_size:
+            self._width = max(DAY, min(self._width, (until - since) / 2))
+
+    def may_break_off(self, slice_: Window) -> bool:
+        """Whether a slice that turns out to be long can be cut finer."""
+        since, until = bounded(slice_)
+        return self._width is not None and until - since > 2 * DAY
+
+    def put_back(self, slice_: Window) -> None:
+        """A slice was too much to list at once: it is left, in pieces."""
+        since, until = bounded(slice_)
+        piece = max(DAY, (until - since) / _PIECES)
+        while since < until:
+            cut = min(until, max(_midnight(since + piece), since + DAY / 2))
+            insort(self._left, (since, cut))
+            since = cut
+        if self._width is not None:
+            self._width = max(DAY, min(self._width, piece))
+
+    def cut_no_more(self) -> None:
+        """The date filter is ignored: each list holds all there is, so that one is enough."""
+        self._width = None
+
+
+def without(window: Window, done: Sequence[Window]) -> list[Window]:
+    """What of a window is not in any of the intervals that are done, in order."""
+    since, end = bounded(window)
+    left = []
+    for start, stop in sorted(bounded(each) for each in done):
+        if start > since:
+            left.append((since, min(start, end)))
+        since = max(since, stop)
+        if since >= end:
+            break
+    if since < end:
+        left.append((since, end))
+    return [Window(*part) for part in left if part[0] < part[1]]
+
+
+def bounded(window: Window) -> tuple[datetime, datetime]:
+    """Its two ends; what has no beginning begins with the first recording there can be."""
+    if window.until is None:
+        raise ValueError("a window that is to be cut has an end")
+    return window.since or EPOCH, window.until
+
+
+def _midnight(moment: datetime) -> datetime:
+    """The start of its day, in UTC."""
+    return moment.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)

@@ -1,0 +1,130 @@
+"""Read the history of some accounts in slices, in several threads, each account in its turn.
+
+Invariant: a slice is told as read only after every page of it was registered. An account whose lists fail again and
+again is left, and holds back no other.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from recvault.discovery import Scanned
+from recvault.listing import Listing, Source
+from recvault.models import Window
+from recvault.slices import DAY, EPOCH, Slices, bounded, without
+from recvault.stopping import Stop
+
+_MOST_FAILED = 3  # slices of an account that fail, after which the rest of it is left for the next run
+_MOST_PAGES = 8  # of a slice that can be cut finer
+_LOOK_SECONDS = 0.2
+_RESUMED = 16  # a rerun begins with slices of this part of what was read: it need not feel its way by the day again
+
+
+@dataclass(slots=True, kw_only=True)
+class History:
+    """One account's history: what is left of it to list."""
+
+    account_id: str
+    whole: Window  # with an end, and with a beginning unless it is all there is
+    slices: Slices
+    open_end: bool = False  # up to now: the newest slice is listed without an upper bound
+    failed: int = 0  # slices that could not be read
+    seen: int = 0  # rows
+
+    @classmethod
+    def of(
+        cls,
+        account_id: str,
+        asked: Window,
+        now: datetime,
+        done: Sequence[Window],
+        *,
+        page_size: int,
+        newest_first: bool,
+    ) -> History:
+        """What of a window is not done, up to now."""
+        until = min(asked.until or now, now)
+        whole = Window(asked.since, until)
+        left = without(whole, done) if (asked.since or EPOCH) < until else []
+        longest = max((stop - start for start, stop in map(bounded, done)), default=DAY)
+        slices = Slices(left, width=longest / _RESUMED, page_size=page_size, newest_first=newest_first)
+        return cls(account_id=account_id, whole=whole, slices=slices, open_end=until == now)
+
+    @property
+    def is_read(self) -> bool:
+        """Nothing is left, and nothing failed."""
+        return not self.failed and not self.slices.left
+
+    def asked(self, slice_: Window) -> Window:
+        """The window to ask the provider for: open where history is, so that no odd date falls out of it."""
+        since = None if self.whole.since is None and slice_.since == EPOCH else slice_.since
+        return Window(since, None if self.open_end and slice_.until == self.whole.until else slice_.until)
+
+
+@dataclass(slots=True, kw_only=True)
+class Walk:
+    """Made for one run. `read` is called in as many threads as are to list side by side."""
+
+    listing: Listing
+    source: Source
+    histories: list[History]
+    stop: Stop
+    on_read: Callable[[History, Window, Scanned, datetime], None]  # with the moment at which it was begun
+    _at_work: int = 0
+    _changed: threading.Condition = field(default_factory=threading.Condition)
+
+    def read(self) -> None:
+        """List one slice after the other, of whichever account has any left, until there is none or a stop comes."""
+        while (taken := self._take()) is not None:
+            history, slice_ = taken
+            begun = self.listing.clock()
+            try:
+                scanned = self._list(history, slice_)
+                if scanned is not None and not scanned.broken_off:
+                    self.on_read(history, slice_, scanned, begun)
+            except BaseException:
+                history.failed += 1
+                raise
+            finally:
+                with self._changed:
+                    self._at_work -= 1
+                    self._changed.notify_all()
+
+    def _list(self, history: History, slice_: Window) -> Scanned | None:
+        """One slice, and what it teaches about those to come."""
+        most = _MOST_PAGES if history.slices.may_break_off(slice_) else None
+        scanned = self.listing.window(self.source, history.account_id, history.asked(slice_), most)
+        with self._changed:
+            if scanned is None:
+                history.failed += 1
+                return None
+            history.seen += scanned.rows
+            if scanned.broken_off:
+                history.slices.put_back(slice_)
+            elif scanned.unfiltered:
+                history.slices.cut_no_more()
+            else:
+                history.slices.saw(slice_, rows=scanned.rows, within=scanned.within)
+        return scanned
+
+    def _take(self) -> tuple[History, Window] | None:
+        """The next slice, the accounts in turn. One that is being listed may come back in pieces: that is awaited."""
+        with self._changed:
+            while not self.stop.asked.is_set():
+                for _ in range(len(self.histories)):
+                    self.histories.append(history := self.histories.pop(0))
+                    if history.failed < _MOST_FAILED and (slice_ := history.slices.next()) is not None:
+                        self._at_work += 1
+                        return history, slice_
+                if not self._at_work:
+                    break
+                self._changed.wait(_LOOK_SECONDS)
+        return None
+
+
+def unbounded(source: Source) -> Source:
+    """The source without the operator's bound: what is asked for by window or by name has its own."""
+    return replace(source, start_from=None)

@@ -1,0 +1,276 @@
+"""`recvault backfill` as scripts and operators see it: killed, interrupted, beside a daemon, on a terminal, dry."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+from collections import Counter
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs
+
+import pytest
+from structlog.testing import capture_logs
+
+from cli.commands import finish, kill, on_terminal, run, run_each, start, until
+from recvault.cli.advance import advance
+from recvault.ledger import Feed
+from recvault.listing import BACKFILL
+from recvault.meter import LineFacts
+from recvault.models import Window
+from recvault.progress import CPU, LIMITED, PACE, STORE_DOWN, Progress, Reading
+from recvault.report import Report
+from recvault.simulator import SimAccount, Simulator
+from recvault.slices import bounded
+from rig import Rig
+from strict_s3 import Bucket
+
+DAY = timedelta(days=1)
+
+
+@pytest.fixture
+def rig(tmp_path: Path, simulator: Simulator, strict_bucket: Bucket) -> Rig:
+    """A whole recvault without sources yet, over the strict S3 server."""
+    rig = Rig(root=tmp_path, simulator=simulator, s3_url=strict_bucket.url, bucket=strict_bucket.name)
+    rig.daemon = {"metrics_listen": "", "drain_timeout": "20s"}
+    return rig
+
+
+def years(rig: Rig, count: int = 60, latency: float = 0.0) -> SimAccount:
+    """A source with so many recordings over as many weeks, behind a provider that takes its time."""
+    account = rig.simulator.add_account("twilio")
+    begin = rig.simulator.now - (count * 7 + 2) * DAY
+    rig.simulator.populate(account, "voice", count, begin, 7 * DAY, durations=(1.0, 1.0), conference_share=0)
+    rig.add_source("voice", "twilio", account)
+    slow(rig, latency)
+    return account
+
+
+def slow(rig: Rig, latency: float) -> None:
+    rig.simulator.switches = replace(rig.simulator.switches, latency_seconds=latency)
+
+
+def lists(rig: Rig) -> int:
+    return rig.simulator.count(lambda each: each.path.endswith("/Recordings.json"))
+
+
+def downloads(rig: Rig) -> Counter[str]:
+    return Counter(each.path for each in rig.simulator.requests if each.path.endswith(".wav"))
+
+
+def assert_bucket_is_truth(rig: Rig, account: SimAccount) -> None:
+    truth, sidecars, objects = rig.simulator.truth(account), rig.sidecars(), rig.objects()
+    assert set(sidecars) == {recording.recording_id for recording in truth}
+    assert len(objects) == 2 * len(truth) + 1  # and the schema
+    for recording in truth:
+        (medium,) = sidecars[recording.recording_id]["media"]
+        assert objects[medium["key"]] == rig.simulator.media(recording, "wav").read()
+
+
+def windows(rig: Rig) -> list[Window]:
+    """What was asked of the list so far."""
+    asked = (parse_qs(each.query) for each in rig.simulator.requests if each.path.endswith("/Recordings.json"))
+    ends = ((each.get("DateCreated>"), each.get("DateCreated<")) for each in asked)
+    return [Window(*(datetime.fromisoformat(end[0]) if end else None for end in both)) for both in ends]
+
+
+def slices_read(rig: Rig, account: SimAccount) -> list[Window]:
+    with rig.runtime() as runtime:
+        return runtime.ledger.slices(Feed("voice", "twilio", account.account_id, BACKFILL))
+
+
+def test_kill_9_in_the_middle_and_a_rerun_reads_only_the_rest(rig: Rig) -> None:
+    """The rerun asks for nothing that was read whole, and the bucket is the truth, each recording once."""
+    account = years(rig)
+    told = run(rig, "backfill", "--source", "voice", "--dry-run", "--json").document
+    assert (told["total"]["recordings"], rig.objects(), (rig.root / "ledger.db").exists()) == (60, {}, False)
+
+    slow(rig, 0.1)
+    rig.simulator.clear_requests()
+    process = start(rig, "backfill", "--source", "voice", "--json")
+    until(lambda: lists(rig) >= 10 and len(rig.sidecars()) >= 4)
+    kill(process)
+    archived, done = set(rig.sidecars()), slices_read(rig, account)
+    assert done and 0 < len(archived) < 60
+
+    slow(rig, 0)
+    rig.simulator.clear_requests()
+    again = run(rig, "backfill", "--source", "voice", "--json")
+    assert (again.code, again.document["outcome"]) == (0, "ok")
+    asked = [bounded(Window(each.since, each.until or rig.simulator.now)) for each in windows(rig)]
+    second = timedelta(seconds=1)  # to which the provider's filter is rounded, outward
+    both = [(a, b) for a in asked for b in map(bounded, done) if a[0] + second < b[1] and b[0] < a[1] - second]
+    assert (len(asked) > 0, both) == (True, [])
+    assert again.document["sources"][0]["archived"] == 60 - len(archived)
+    assert_bucket_is_truth(rig, account)
+    assert again.document["sources"][0]["watermark"] is not None
+    assert slices_read(rig, account) == []
+
+
+def test_an_interrupt_drains_and_tells_how_to_go_on(rig: Rig) -> None:
+    """SIGINT: what runs may end, exit 130, and the same command is named."""
+    account = years(rig, latency=0.1)
+    words = ("backfill", "--source", "voice", "--oldest-first", "--workers", "4")
+    process = start(rig, *words)
+    until(lambda: sum(downloads(rig).values()) >= 4)
+    process.send_signal(signal.SIGINT)
+    ended = finish(process)
+    assert ended.code == 130
+    told = ended.stderr.splitlines()[-1]
+    assert told.startswith("interrupted: the same command goes on from here: recvault --config ")
+    assert told.endswith(" ".join(words))
+    assert 4 <= len(rig.sidecars()) < 60
+    slow(rig, 0)
+    assert run(rig, *words).code == 0
+    assert set(downloads(rig).values()) == {1}
+    assert_bucket_is_truth(rig, account)
+
+
+def test_beside_a_running_daemon_nothing_is_transferred_twice(rig: Rig) -> None:
+    """Both read the same history at the same time; each recording is downloaded once."""
+    account = years(rig, latency=0.03)
+    daemon = start(rig, "run", "--json")
+    try:
+        until(lambda: sum(downloads(rig).values()) >= 2)
+        ran = run(rig, "backfill", "--source", "voice", "--json")
+        assert (ran.code, ran.document["outcome"]) == (0, "ok"), ran.stderr
+        until(lambda: len(rig.sidecars()) == 60)
+    finally:
+        daemon.send_signal(signal.SIGTERM)
+        ended = finish(daemon)
+    assert ended.code == 143
+    assert set(downloads(rig).values()) == {1}
+    assert_bucket_is_truth(rig, account)
+
+
+WRONG = {
+    "--source other": (2, "no source is named other"),
+    "--source voice --room RM1": (78, "not by room"),
+    "--source voice --dry-run --room RM1": (78, "not by room"),
+    "--source voice --since yesterday": (2, "is no date"),
+    "--source voice --since 2026-02-01 --until 2026-01-01": (2, "before --until"),
+    "--source voice --since 2999-01-01": (2, "in the past"),
+    "--source voice --since 2026-01-01 --call CA1": (2, "go without names"),
+    "--source voice --recording=": (2, "an ID is empty"),
+}
+
+
+def test_what_cannot_be_done_is_told_before_anything_begins(rig: Rig) -> None:
+    """The exit code and the words of each; no request, no ledger, nothing in the bucket."""
+    years(rig, count=1)
+    for words, ran in zip(WRONG, run_each(rig, *(["backfill", *words.split()] for words in WRONG)), strict=True):
+        code, said = WRONG[words]
+        assert (ran.code, said in ran.stderr, ran.stdout) == (code, True, ""), (words, ran)
+    assert (rig.simulator.requests, (rig.root / "ledger.db").exists(), rig.objects()) == ([], False, {})
+
+
+def test_a_terminal_shows_how_far_it_is_and_the_dry_run_as_a_table(rig: Rig) -> None:
+    """Live: recordings, bytes, hours, rate, what is left; then the report. The dry run tells by month."""
+    years(rig, count=20, latency=0.12)
+    code, shown = on_terminal(rig, "backfill", "--source", "voice", "--workers", "1")
+    assert code == 0
+    for word in ("archived", "KiB", "h of audio", "/s", "listing", " left", "held back by"):
+        assert word in shown, word
+    slow(rig, 0)
+    code, shown = on_terminal(rig, "backfill", "--source", "voice", "--dry-run")
+    assert code == 0
+    for word in ("month", "wav", "0 recordings to archive", "20 archived already"):
+        assert word in shown, word
+
+
+# -- progress --------------------------------------------------------------------------------------------------------
+
+
+def report(**counts: int) -> Report:
+    made = Report(command="backfill", started_at=None)  # type: ignore[arg-type]
+    row = made.account("voice", "twilio", "AC1")
+    for name, count in counts.items():
+        setattr(row, name, count)
+    return made
+
+
+class Seconds:
+    """A clock that is moved by hand."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def line(concurrency: int = 8, requests: int = 0) -> LineFacts:
+    return LineFacts(source="voice", answers={"200": requests}, concurrency=concurrency, max_concurrency=8)
+
+
+def two_readings(progress: Progress, clock: Seconds) -> Reading:
+    progress.changed(report())
+    progress.read()
+    clock.now += 10
+    progress.changed(report(archived=30, already_archived=10, bytes=1000, listed=90))
+    return progress.read()
+
+
+def test_a_reading_tells_the_rate_and_when_it_will_end() -> None:
+    """Once listing is done: what is left by the rate of the last minute."""
+    clock = Seconds()
+    progress = Progress(clock=clock)
+    reading = two_readings(progress, clock)
+    assert (reading.listing, reading.eta_seconds, reading.listed) == (True, None, 90)
+    assert (reading.recordings, reading.per_second, reading.bytes_per_second) == (40, 4.0, 100.0)
+    assert replace(reading, listing=False, left=20).eta_seconds == 5.0
+    assert replace(reading, listing=False, left=20, per_second=0.0).eta_seconds is None
+    assert replace(reading, listing=False, left=0, per_second=0.0).eta_seconds == 0.0
+
+
+HELD: dict[str | None, dict[str, Any]] = {
+    STORE_DOWN: {"trouble": "no bucket"},
+    LIMITED: {"concurrency": 4},
+    PACE: {"requests": 195},
+    None: {"requests": 20},
+}
+
+
+@pytest.mark.parametrize("reason", HELD, ids=str)
+def test_a_reading_tells_what_holds_it_back(reason: str | None) -> None:
+    """The bucket, the provider's 429, the configured pace; or nothing that can be named."""
+    clock, facts = Seconds(), HELD[reason]
+    lines = iter([line(), line(), *[line(facts.get("concurrency", 8), facts.get("requests", 0))] * 3])
+    progress = Progress(clock=clock, line=lambda: next(lines), requests_per_second=20)
+    progress.begin([], lambda: 0, lambda: facts.get("trouble"))
+    assert two_readings(progress, clock).held_back_by == reason
+
+
+def test_a_core_that_is_busy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As much of the processor's time as went by is this machine's limit."""
+    clock = Seconds()
+    monkeypatch.setattr("recvault.progress.time.process_time", lambda: clock.now * 0.95)
+    assert two_readings(Progress(clock=clock, requests_per_second=20), clock).held_back_by == CPU
+
+
+def test_off_a_terminal_progress_is_a_line_of_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At each interval, with numbers that a machine can read, until the backfill ends."""
+    progress, twice, told = Progress(), threading.Event(), []
+
+    def read() -> Reading:
+        told.append(reading := Progress.read(progress))
+        if len(told) >= 3:
+            twice.set()
+        return reading
+
+    class Watched(Progress):
+        def read(self) -> Reading:
+            return read()
+
+    progress.changed(report(archived=3, bytes=70))
+    with capture_logs() as logs, advance(Watched(), "voice", shown=False, every_seconds=0.01):
+        assert twice.wait(20)
+    events = [each for each in logs if each["event"] == "backfill.progress"]
+    assert len(events) >= 2
+    assert (events[0]["source"], events[0]["recordings"], events[0]["bytes"]) == ("voice", 3, 70)
+    assert {"audio_hours", "per_second", "left", "eta_seconds", "failures", "held_back_by", "listing"} <= set(events[0])
+    json.dumps(events[0])
+    assert not [each for each in threading.enumerate() if each.name == "progress"]

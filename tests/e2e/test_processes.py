@@ -1,0 +1,102 @@
+"""Worker processes: the same pass, carried out by several interpreters."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from cli.commands import finish, kill, run, start, until
+from recvault.simulator import SimAccount, Simulator, Switches
+from rig import Rig
+from strict_s3 import StrictS3
+
+
+@pytest.fixture
+def rig(tmp_path: Path, simulator: Simulator, strict_s3: StrictS3) -> Rig:
+    """A whole recvault over a bucket that refuses what S3 refuses."""
+    bucket = strict_s3.bucket()
+    return Rig(root=tmp_path, simulator=simulator, s3_url=strict_s3.url, bucket=bucket.name)
+
+
+def opened(rig: Rig, simulator: Simulator, count: int = 40) -> SimAccount:
+    """A source of so many recordings, for two worker processes."""
+    account = simulator.add_account("twilio")
+    simulator.populate(account, "voice", count=count, conference_share=0)
+    rig.add_source("voice", "twilio", account)
+    rig.transfer = {"processes": 2, "workers": 3}
+    return account
+
+
+def assert_truth(rig: Rig, account: SimAccount) -> None:
+    """Every recording stands in the bucket, byte for byte."""
+    objects, sidecars = rig.objects(), rig.sidecars()
+    for recording in rig.simulator.truth(account):
+        [medium] = sidecars[recording.recording_id]["media"]
+        assert objects[medium["key"]] == rig.simulator.media(recording, "wav").read()
+
+
+def workers_of(pid: int) -> list[int]:
+    """The worker processes of a command."""
+    children = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return [child for child in children if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
+
+
+def test_two_processes_archive_all_once(rig: Rig, simulator: Simulator) -> None:
+    """Each recording once, byte for byte, and every request that a worker sent is in the report."""
+    account = opened(rig, simulator)
+    ran = run(rig, "sync", "--json")
+    assert ran.code == 0, ran.stderr
+    [row] = ran.document["sources"]
+    assert (row["archived"], row["requests"]) == (40, len(simulator.requests))
+    assert_truth(rig, account)
+    assert run(rig, "sync", "--json").document["sources"][0]["archived"] == 0
+
+
+def test_a_stop_reaches_every_process(rig: Rig, simulator: Simulator) -> None:
+    """SIGTERM: what runs may end, the rest is due again, the workers are gone, and the next pass makes it up."""
+    account = opened(rig, simulator, 200)
+    simulator.switches = Switches(latency_seconds=0.05)
+    process = start(rig, "sync", "--json")
+    until(lambda: len(simulator.requests) > 20)
+    children = workers_of(process.pid)
+    assert len(children) == 2
+    process.send_signal(signal.SIGTERM)
+    ran = finish(process)
+    assert (ran.code, ran.document["outcome"]) == (143, "interrupted")
+    assert [child for child in children if Path(f"/proc/{child}").exists()] == []
+    simulator.switches = Switches()
+    assert run(rig, "sync", "--json").code == 0
+    assert_truth(rig, account)
+
+
+def test_a_worker_that_is_killed_costs_its_jobs_one_try(rig: Rig, simulator: Simulator) -> None:
+    """The other process goes on, the pass comes to its end and says what happened, and the next one makes it up."""
+    account = opened(rig, simulator, 100)
+    simulator.switches = Switches(latency_seconds=0.05)
+    process = start(rig, "sync", "--json")
+    until(lambda: len(simulator.requests) > 20)
+    os.kill(workers_of(process.pid)[0], signal.SIGKILL)
+    ran = finish(process)
+    assert ran.code in (0, 1), ran.stderr  # 0 where it held no job just then
+    simulator.switches = Switches()
+    time.sleep(1.1)  # retry_max
+    assert run(rig, "sync", "--json").code == 0
+    assert_truth(rig, account)
+
+
+def test_a_parent_that_is_killed_leaves_no_worker(rig: Rig, simulator: Simulator) -> None:
+    """kill -9: the workers end by themselves, and the next pass needs no hand."""
+    account = opened(rig, simulator, 100)
+    simulator.switches = Switches(latency_seconds=0.05)
+    process = start(rig, "sync", "--json")
+    until(lambda: len(simulator.requests) > 20)
+    children = workers_of(process.pid)
+    kill(process)
+    until(lambda: not any(Path(f"/proc/{child}").exists() for child in children))
+    simulator.switches = Switches()
+    assert run(rig, "sync", "--json").code == 0
+    assert_truth(rig, account)
