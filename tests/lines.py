@@ -51,6 +51,7 @@ class FakeProvider:
     refreshed: Callable[[Recording], Recording] = lambda recording: recording
     provider: str = "twilio"
     account_id: str = "AC1"
+    formats: tuple[str, ...] = ("wav", "mp3")
     media_url_expires: bool = False
     offset_pages: bool = False
     newest_first: bool = False

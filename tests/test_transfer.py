@@ -115,6 +115,25 @@ def test_bytes_that_an_earlier_attempt_stored_are_taken_over(tmp_path: Path) -> 
     assert second.media == first.media
 
 
+@pytest.mark.parametrize("stored", [True, False], ids=["stored before", "nothing stored"])
+def test_a_row_that_names_no_format_any_more_is_gone_or_archived(tmp_path: Path, stored: bool) -> None:
+    """Another list told since that it is gone: what stands is committed, and where nothing does it is no failure."""
+    store, line = MemoryStore(), a_line()
+    if stored:
+        first = a_transfer(tmp_path, line, store)(a_job())
+        assert isinstance(first, Receipt)
+        store.objects.pop(first.sidecar_key)
+        store.stored.pop(first.sidecar_key)
+    gone = a_recording(status="absent", phase=Phase.GONE, formats=())
+
+    outcome = a_transfer(tmp_path, line, store)(a_job(gone, attempt=2))
+
+    if stored:
+        assert isinstance(outcome, Receipt) and outcome.media == first.media
+    else:
+        assert isinstance(outcome, Failure) and outcome.verdict is Verdict.GONE
+
+
 def test_bytes_that_rotted_are_not_taken_over(tmp_path: Path) -> None:
     """What stands under the key must be what its own metadata say: else it stays untouched, and the recording dead."""
     store = MemoryStore()

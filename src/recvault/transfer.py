@@ -74,7 +74,9 @@ class Transfer:
         if settled.verdict is not Verdict.GONE or job.attempt == 1:
             return None
         recording, line = job.recording, self.line(job.source, job.recording.account_id)
-        found = [self._described(recording, name) for name in formats(line.formats, recording.formats)]
+        # Its row may name no format any more; what was stored bears one that is wanted, or the provider's best.
+        names = dict.fromkeys((*line.formats, *recording.formats, *line.provider.formats))
+        found = [self._described(recording, name) for name in names]
         media = tuple(self._adopted(recording, medium) for medium in found if self.store.head(medium.key) is not None)
         return self._commit(job, line, recording, media, None) if media else None
 
