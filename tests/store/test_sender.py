@@ -20,6 +20,7 @@ from recvault.errors import ConfigError, RecvaultError, StoreRefused, StoreUnava
 from recvault.simulator import Simulator
 from recvault.stopping import Pulse, Stop
 from recvault.store import S3Store, StoreFacts, WriteOptions, sender
+from recvault.store.connections import Connections
 from recvault.store.s3 import make_client
 from recvault.store.sender import Sender, make_sender
 from rig import START, Rig
@@ -55,7 +56,7 @@ class Sent:
     def __init__(self, client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         self.requests: list[tuple[str, dict[str, str], bytes]] = []
         self.answers: list[Exception | tuple[int, str]] = []
-        monkeypatch.setattr(client._endpoint.http_session, "send", self._send)
+        monkeypatch.setattr(Connections.of(client), "send", self._send)
 
     def _send(self, request: Any) -> AWSResponse:
         body = request.body

@@ -13,16 +13,16 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, BinaryIO
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 from uuid import uuid4
 
-from botocore.auth import S3SigV4Auth
-from botocore.awsrequest import AWSPreparedRequest, AWSRequest
+from botocore.auth import SIGNED_HEADERS_BLACKLIST, S3SigV4Auth
 from botocore.endpoint import convert_to_response_dict
 from botocore.exceptions import ClientError, ConnectionError, HTTPClientError
 from botocore.parsers import create_parser
 
 from recvault.stopping import Stop
+from recvault.store.connections import Connections, PreparedPut
 from recvault.store.errors import ELSEWHERE, STALE, THROTTLED, TRANSIENT, code_of, status_of
 
 _HEADERS = {
@@ -52,6 +52,7 @@ class _Address:
     """Where a bucket's objects are put, and what signs for it."""
 
     url: str  # all that comes before a key
+    host: str  # without a port that goes without saying: a signature holds it
     region: str
     service: str
 
@@ -67,11 +68,32 @@ class _Request:
     body: bytes | BinaryIO = field(repr=False)
 
 
-class _Signature(S3SigV4Auth):
-    """botocore's own, with a payload's hash that is known: not hashed again, and signed over https too."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Signing:
+    """What botocore's signature looks at, and where it writes."""
 
-    def payload(self, request: AWSRequest) -> str:
+    url: str
+    headers: dict[str, Any]
+    context: dict[str, Any]
+    method: str = "PUT"
+    params: None = None
+
+
+class _Signature(S3SigV4Auth):
+    """botocore's own, with a payload's hash that is known: not hashed again, and signed over https too.
+
+    Headers are a plain dictionary here, each but once: what botocore keeps as an e-mail's costs half a signature.
+    """
+
+    def payload(self, request: Any) -> str:
         return str(request.context["sha256"])
+
+    def headers_to_sign(self, request: Any) -> Any:
+        lower = {name.lower(): value for name, value in request.headers.items()}
+        return {name: value for name, value in lower.items() if name not in SIGNED_HEADERS_BLACKLIST}
+
+    def canonical_headers(self, headers_to_sign: Any) -> str:
+        return "\n".join(f"{name}:{' '.join(headers_to_sign[name].split())}" for name in sorted(headers_to_sign))
 
 
 class _Held(Exception):
@@ -101,7 +123,7 @@ class Sender:
         # Not promised by botocore, so looked up once, here: its credentials, and its connections with all that the
         # environment says of proxies and certificates.
         self._credentials = client._request_signer.get_auth_instance
-        self._connections = client._endpoint.http_session
+        self._connections = Connections.of(client)
         self._operation = client.meta.service_model.operation_model("PutObject")
         self._addresses: dict[str, _Address | None] = {}
         self._sample = uuid4().hex  # a key that nothing has
@@ -134,7 +156,7 @@ class Sender:
         return _Request(
             address=address,
             url=address.url + quote(key, safe="/~"),
-            headers={**headers, "User-Agent": self._client.meta.config.user_agent},
+            headers={"Host": address.host, **headers, "User-Agent": self._client.meta.config.user_agent},
             sha256=base64.b64decode(arguments["ChecksumSHA256"]).hex(),
             body=arguments["Body"],
         )
@@ -148,7 +170,7 @@ class Sender:
             if signed_by != _SIGV4 or "x-amz-s3session-token" in held.headers:
                 return None
             region, service = rest.partition(",")[0].rsplit("/", 4)[2:4]
-            return _Address(held.url.removesuffix(self._sample), region, service)
+            return _Address(held.url.removesuffix(self._sample), _host(held.url), region, service)
         return None
 
     def _hold(self, request: Any, **_: Any) -> None:
@@ -179,7 +201,7 @@ class Sender:
             body = _chunks(request.body)
             headers["Expect"] = b"100-continue"  # what is refused is not sent; botocore looks for bytes
         try:
-            answer = self._connections.send(AWSPreparedRequest("PUT", request.url, headers, body, False))
+            answer = self._connections.send(PreparedPut(request.url, headers, body))
         except (ConnectionError, HTTPClientError) as error:
             return error
         if answer.status_code < 300:
@@ -191,11 +213,17 @@ class Sender:
     def _signed(self, request: _Request) -> dict[str, Any]:
         """The headers, signed by the credentials of this moment: they may rotate, and a signature ages."""
         address = request.address
-        signed = AWSRequest("PUT", request.url, headers=request.headers)
-        signed.context["sha256"] = request.sha256
+        signed: Any = _Signing(url=request.url, headers=dict(request.headers), context={"sha256": request.sha256})
         credentials = self._credentials(address.service, address.region).credentials
         _Signature(credentials, address.service, address.region).add_auth(signed)
-        return dict(signed.headers.items())
+        headers: dict[str, Any] = signed.headers
+        return headers
+
+
+def _host(url: str) -> str:
+    parts = urlsplit(url)
+    plain = {"http": ":80", "https": ":443"}[parts.scheme]
+    return parts.netloc.rpartition("@")[2].removesuffix(plain)
 
 
 def _headers(arguments: Mapping[str, Any]) -> dict[str, str] | None:

@@ -1,0 +1,214 @@
+"""Connections to a store for puts that are signed already: straight, and kept, where nothing stands in between.
+
+What the environment says of the way there is asked of botocore: its certificates and timeouts are used here too, and
+where it would go through a proxy or show a certificate of its own, it goes itself.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+from botocore.awsrequest import HeadersDict
+from botocore.exceptions import (
+    ConnectionClosedError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    ReadTimeoutError,
+    SSLError,
+)
+from botocore.httpsession import get_cert_path
+
+from recvault.wire import Answer, Wire, WireError
+
+_IDLE_SECONDS = 30.0
+_MOST_IDLE = 256
+_PORTS = {"http": 80, "https": 443}
+_CONTINUE_SECONDS = 1.0  # that a store may take to say whether it wants a body, as long as botocore waits
+_LAST_WORDS_SECONDS = 1.0  # that its refusal may take, once it has closed in mid-body
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedPut:
+    """A signed PUT, with the names that botocore's session looks for.
+
+    Its body is bytes, or pieces that are sent once the store has agreed to take them.
+    """
+
+    url: str
+    headers: Mapping[str, str | bytes]
+    body: bytes | Iterable[bytes | memoryview]
+    method: str = "PUT"
+    stream_output: bool = False
+    context: None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer, read whole, as botocore's parsers take it."""
+
+    status_code: int
+    headers: HeadersDict
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A server that is spoken to straight."""
+
+    host: str
+    port: int
+    tls: ssl.SSLContext | None
+
+
+class Connections:
+    """botocore's HTTP session, but for a PreparedPut that needs nothing of it. Thread-safe."""
+
+    @classmethod
+    def of(cls, client: Any) -> Self:
+        """A client's connections. AttributeError where its botocore keeps elsewhere what is asked for here."""
+        endpoint = client._endpoint
+        if not isinstance(endpoint.http_session, cls):
+            endpoint.http_session = cls(endpoint.http_session, client.meta.config)
+        found: Self = endpoint.http_session
+        return found
+
+    def __init__(self, session: Any, config: Any) -> None:
+        self._session = session
+        self._verify, self._own_certificate = session._verify, session._cert_file
+        self._proxy_for = session._proxy_config.proxy_url_for
+        self._connect_seconds, self._read_seconds = config.connect_timeout, config.read_timeout
+        self._places: dict[str, _Place | None] = {}
+        self._idle: deque[tuple[_Place, Wire]] = deque()
+
+    def send(self, request: Any) -> Any:
+        """Send and read the answer. Raises as botocore's own session does."""
+        if not isinstance(request, PreparedPut):
+            return self._session.send(request)
+        scheme, _, rest = request.url.partition("://")
+        authority, _, path = rest.partition("/")
+        place = self._place(f"{scheme}://{authority}", request.url)
+        return self._session.send(request) if place is None else self._exchange(place, f"/{path}", request)
+
+    def close(self) -> None:
+        """Close what is idle, and botocore's own."""
+        while self._idle:
+            self._idle.pop()[1].close()
+        self._session.close()
+
+    def _place(self, base: str, url: str) -> _Place | None:
+        """Where requests below `base` go; None where they do not go straight."""
+        if base not in self._places:
+            straight = not (self._proxy_for(url) or self._own_certificate or self._verify is False)
+            self._places[base] = self._straight(base) if straight else None
+        return self._places[base]
+
+    def _straight(self, base: str) -> _Place:
+        parts = urlsplit(base)
+        tls = _trusting(str(get_cert_path(self._verify))) if parts.scheme == "https" else None
+        return _Place(str(parts.hostname), parts.port or _PORTS[parts.scheme], tls)
+
+    def _exchange(self, place: _Place, path: str, request: PreparedPut) -> Reply:
+        headers = [*_as_bytes(request.headers), (b"Accept-Encoding", b"identity")]
+        with _errors(request):
+            wire = self._idle_wire(place) or self._connected(place, request.url)
+            try:
+                answer = _sent(wire, path.encode("ascii"), headers, request.body)
+                content = b"".join(answer.chunks())
+            except BaseException:
+                wire.close()
+                raise
+        self._keep(place, wire, answer)
+        named = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in answer.headers]
+        return Reply(answer.status, HeadersDict(named if answer.status >= 300 else ()), content)
+
+    def _idle_wire(self, place: _Place) -> Wire | None:
+        """The connection that was used last, if it is usable still."""
+        for _ in range(len(self._idle)):
+            try:
+                to, wire = self._idle.pop()
+            except IndexError:  # another thread was faster
+                return None
+            if to != place:
+                self._idle.appendleft((to, wire))
+            elif wire.is_usable(_IDLE_SECONDS):
+                return wire
+            else:
+                wire.close()
+        return None
+
+    def _connected(self, place: _Place, url: str) -> Wire:
+        try:
+            sock = socket.create_connection((place.host, place.port), self._connect_seconds)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if place.tls is not None:
+                sock = place.tls.wrap_socket(sock, server_hostname=place.host)
+        except TimeoutError as error:
+            raise ConnectTimeoutError(endpoint_url=url, error=error) from error
+        except ssl.SSLError as error:
+            raise SSLError(endpoint_url=url, error=error) from error
+        except OSError as error:
+            raise EndpointConnectionError(endpoint_url=url, error=error) from error
+        sock.settimeout(self._read_seconds)
+        return Wire(sock)
+
+    def _keep(self, place: _Place, wire: Wire, answer: Answer) -> None:
+        if answer.leaves_usable and len(self._idle) < _MOST_IDLE:
+            wire.idle_since = time.monotonic()
+            self._idle.append((place, wire))
+        else:
+            wire.close()
+
+
+def _sent(
+    wire: Wire, target: bytes, headers: list[tuple[bytes, bytes]], body: bytes | Iterable[bytes | memoryview]
+) -> Answer:
+    """Send a request and read its answer's head. A body in pieces is sent when the store asks for it."""
+    if isinstance(body, bytes):
+        wire.send(b"PUT", target, headers, body)
+        return wire.answer(b"PUT")
+    wire.send(b"PUT", target, headers)
+    if wire.answers_within(_CONTINUE_SECONDS) and not wire.is_told_to_go_on():
+        answer = wire.answer(b"PUT")
+        answer.is_last = True  # the body that was announced never comes
+        return answer
+    try:
+        wire.send_rest(body)
+    except (BrokenPipeError, ConnectionResetError):
+        if not wire.answers_within(_LAST_WORDS_SECONDS):
+            raise
+        answer = wire.answer(b"PUT")
+        answer.is_last = True
+        return answer
+    return wire.answer(b"PUT")
+
+
+def _as_bytes(headers: Mapping[str, str | bytes]) -> Iterator[tuple[bytes, bytes]]:
+    for name, value in headers.items():
+        yield name.encode("ascii"), value if isinstance(value, bytes) else value.encode("ascii")
+
+
+def _trusting(certificates: str) -> ssl.SSLContext:
+    """A context that trusts a file of certificates, or a folder of them."""
+    if Path(certificates).is_dir():
+        return ssl.create_default_context(capath=certificates)
+    return ssl.create_default_context(cafile=certificates)
+
+
+@contextmanager
+def _errors(request: PreparedPut) -> Iterator[None]:
+    """The wire's errors as botocore's."""
+    try:
+        yield
+    except TimeoutError as error:
+        raise ReadTimeoutError(endpoint_url=request.url, error=error) from error
+    except (WireError, OSError) as error:
+        raise ConnectionClosedError(endpoint_url=request.url, request=request, error=error) from error

@@ -1,0 +1,223 @@
+"""HTTP/1.1 on a socket that somebody else connected: one request after the other, each with its answer.
+
+Invariant: where an answer ends is told by its own framing, in one way, or it is an error: nothing is guessed, and what
+is framed in two ways, or in one that is not known, is not read. The standard library's client and urllib3 cost three to
+five times as much, most of it for heads that they parse as e-mail.
+"""
+
+from __future__ import annotations
+
+import re
+import select
+import socket
+import time
+from collections.abc import Iterable, Iterator
+
+Headers = list[tuple[bytes, bytes]]
+
+_CHUNK = 256 * 1024
+_FIRST = 64 * 1024  # as much as is read at once where a head is due
+_JOINED = 128 * 1024  # a head and a body that are together no larger go in one piece
+_MOST_HEAD = 64 * 1024
+_MOST_LINES = 100
+_MOST_INFORMATION = 8  # answers of 1xx before the one that counts
+_STATUS = re.compile(rb"HTTP/1\.([01]) (\d{3})(?: [^\r\n]*)?")
+_NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_NO_VALUE = re.compile(rb"[\0\r\n]")
+_CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?")
+
+
+class WireError(Exception):
+    """What came is no HTTP, or ended before its end. Holds nothing of it."""
+
+
+class Wire:
+    """A connection. One thread at a time; the socket's own timeouts bound each of its waits.
+
+    Raises WireError, TimeoutError and other OSErrors; after any of them it is of no more use.
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self.idle_since = time.monotonic()
+        self._rest = b""  # read, and not used yet
+
+    def close(self) -> None:
+        """Close it; more than once does no harm."""
+        self.sock.close()
+
+    def is_usable(self, idle_seconds: float) -> bool:
+        """Whether it may carry another request: one that has something to read was closed, or is out of step."""
+        if self._rest or time.monotonic() - self.idle_since > idle_seconds:
+            return False
+        poll = select.poll()
+        poll.register(self.sock, select.POLLIN)
+        return not poll.poll(0)
+
+    def send(self, method: bytes, target: bytes, headers: Iterable[tuple[bytes, bytes]], body: bytes = b"") -> None:
+        """Send a request, whole. ValueError for what would be read as another request than it is."""
+        head = _written(method, target, headers)
+        if len(head) + len(body) <= _JOINED:
+            self.sock.sendall(head + body)
+        else:
+            self.sock.sendall(head)
+            self.sock.sendall(body)
+
+    def send_rest(self, pieces: Iterable[bytes | memoryview]) -> None:
+        """Send a body after its head."""
+        for piece in pieces:
+            self.sock.sendall(piece)
+
+    def answers_within(self, seconds: float) -> bool:
+        """Whether something of an answer is here, or comes so soon."""
+        poll = select.poll()
+        poll.register(self.sock, select.POLLIN)
+        return bool(self._rest) or bool(poll.poll(seconds * 1000))
+
+    def is_told_to_go_on(self) -> bool:
+        """Whether the next head is 100 Continue, which is taken; any other is left for `answer`."""
+        status, _, used = self._read_head()
+        if status == 100:
+            self._rest = self._rest[used:]
+        return status == 100
+
+    def answer(self, method: bytes = b"GET") -> Answer:
+        """Read an answer's head."""
+        for _ in range(_MOST_INFORMATION):
+            status, lines, used = self._read_head()
+            self._rest = self._rest[used:]
+            if status >= 200:
+                return Answer(self, method, status, lines)
+            if status != 100:
+                break  # nobody asked for it: what follows is another protocol, or belongs to another request
+        raise WireError("an answer that nobody asked for")
+
+    def read(self, most: int) -> bytes:
+        """Some bytes, as they come; none where it was closed."""
+        if self._rest:
+            taken, self._rest = self._rest[:most], self._rest[most:]
+            return taken
+        return self.sock.recv(min(most, _CHUNK))
+
+    def line(self) -> bytes:
+        """One line, without its end."""
+        while (end := self._rest.find(b"\r\n")) < 0:
+            if len(self._rest) > _MOST_HEAD:
+                raise WireError("a line without an end")
+            self._more()
+        found, self._rest = self._rest[:end], self._rest[end + 2 :]
+        return found
+
+    def _read_head(self) -> tuple[int, list[bytes], int]:
+        """The next head's status and lines, and how many bytes it is; they are left where they are."""
+        while (end := self._rest.find(b"\r\n\r\n")) < 0:
+            if len(self._rest) > _MOST_HEAD or b"\n\n" in self._rest:
+                raise WireError("a head without an end")
+            self._more()
+        first, *lines = self._rest[:end].split(b"\r\n")
+        found = _STATUS.fullmatch(first)
+        if found is None or end > _MOST_HEAD or len(lines) > _MOST_LINES:
+            raise WireError("no head of HTTP/1.1")
+        if found[1] == b"0":
+            lines.append(b"Connection: close")  # 1.0 may ask to stay: it is not asked to, here
+        return int(found[2]), lines, end + 4
+
+    def _more(self) -> None:
+        more = self.sock.recv(_FIRST)
+        if not more:
+            raise WireError("closed where more was due")
+        self._rest += more
+
+
+class Answer:
+    """An answer's head, and its body as it comes: each of `chunks` is one read of the socket."""
+
+    def __init__(self, wire: Wire, method: bytes, status: int, lines: list[bytes]) -> None:
+        self.status = status
+        self.headers = _parsed(lines)
+        self._wire = wire
+        named: dict[bytes, set[bytes]] = {}
+        for name, value in self.headers:
+            if name.lower() in _FRAMES:
+                named.setdefault(name.lower(), set()).add(value.lower())
+        lengths, codings = named.get(b"content-length", set()), named.get(b"transfer-encoding", set())
+        if lengths and (codings or len(lengths) > 1 or not next(iter(lengths)).isdigit()):
+            raise WireError("a body that is framed in two ways")
+        if codings and codings != {b"chunked"}:
+            raise WireError("a body that is framed in an unknown way")
+        self.is_chunked = bool(codings)
+        self.left: int | None = int(lengths.pop()) if lengths else None  # None: until it is closed, or chunked
+        if method == b"HEAD" or status in (204, 304):
+            self.is_chunked, self.left = False, 0
+        said = b",".join(named.get(b"connection", ()))
+        self.is_last = b"close" in {each.strip() for each in said.split(b",")}
+        self.is_whole = self.left == 0
+
+    @property
+    def leaves_usable(self) -> bool:
+        """Whether the connection may carry another request."""
+        return self.is_whole and not self.is_last
+
+    def chunks(self) -> Iterator[bytes]:
+        """The body, to its end. WireError where it ends too soon."""
+        if self.is_chunked:
+            yield from self._chunked()
+        elif self.left is None:
+            while chunk := self._wire.read(_CHUNK):
+                yield chunk
+            self.is_last = True
+        else:
+            yield from self._counted(self.left)
+        self.is_whole = True
+
+    def _counted(self, left: int) -> Iterator[bytes]:
+        while left:
+            chunk = self._wire.read(left)
+            if not chunk:
+                raise WireError("a body that ended before its length")
+            left -= len(chunk)
+            self.left = left if self.left is not None else None
+            if not left and not self.is_chunked:
+                self.is_whole = True  # told before it is taken: who has the last byte may stop
+            yield chunk
+
+    def _chunked(self) -> Iterator[bytes]:
+        while True:
+            found = _CHUNK_SIZE.fullmatch(self._wire.line())
+            if found is None:
+                raise WireError("a chunk without a size")
+            size = int(found[1], 16)
+            if size == 0:
+                break
+            yield from self._counted(size)
+            if self._wire.line():
+                raise WireError("a chunk that is longer than it says")
+        for _ in range(_MOST_LINES):
+            if not self._wire.line():
+                return
+        raise WireError("a trailer without an end")
+
+
+_FRAMES = frozenset({b"content-length", b"transfer-encoding", b"connection"})
+
+
+def _written(method: bytes, target: bytes, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    lines = [b"%b %b HTTP/1.1" % (method, target)]
+    lines += [b"%b: %b" % header for header in headers]
+    if any(_NO_VALUE.search(line) for line in lines) or b" " in target:
+        raise ValueError("the request cannot be written as HTTP")
+    return b"\r\n".join(lines) + b"\r\n\r\n"
+
+
+def _parsed(lines: list[bytes]) -> Headers:
+    headers: Headers = []
+    for line in lines:
+        if line[:1] in (b" ", b"\t") and headers:  # a fold, from long ago
+            name, value = headers.pop()
+            headers.append((name, b" ".join((value + line).split())))
+            continue
+        name, colon, value = line.partition(b":")
+        if not colon or not _NAME.fullmatch(name) or _NO_VALUE.search(value):
+            raise WireError("a header that is none")
+        headers.append((name, value.strip(b" \t")))
+    return headers
