@@ -7,6 +7,7 @@ five times as much, most of it for heads that they parse as e-mail.
 
 from __future__ import annotations
 
+import math
 import re
 import select
 import socket
@@ -24,6 +25,7 @@ _MOST_INFORMATION = 8  # answers of 1xx before the one that counts
 _STATUS = re.compile(rb"HTTP/1\.([01]) (\d{3})(?: [^\r\n]*)?")
 _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _NO_VALUE = re.compile(rb"[\0\r\n]")
+_LENGTH = re.compile(rb"\d{1,18}")
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?")
 
 
@@ -54,7 +56,7 @@ class Wire:
         poll.register(self.sock, select.POLLIN)
         return not poll.poll(0)
 
-    def send(self, method: bytes, target: bytes, headers: Iterable[tuple[bytes, bytes]], body: bytes = b"") -> None:
+    def send(self, method: bytes, target: bytes, headers: Headers, body: bytes | memoryview = b"") -> None:
         """Send a request, whole. ValueError for what would be read as another request than it is."""
         head = _written(method, target, headers)
         if len(head) + len(body) <= _JOINED:
@@ -99,21 +101,27 @@ class Wire:
             return taken
         return self.sock.recv(min(most, _CHUNK))
 
-    def line(self) -> bytes:
-        """One line, without its end."""
+    def line(self, until: float | None = None) -> bytes:
+        """One line, without its end, which must come before that moment."""
+        until = self.patience() if until is None else until
         while (end := self._rest.find(b"\r\n")) < 0:
             if len(self._rest) > _MOST_HEAD:
                 raise WireError("a line without an end")
-            self._more()
+            self._more(until)
         found, self._rest = self._rest[:end], self._rest[end + 2 :]
         return found
 
+    def patience(self) -> float:
+        """Until when a head or a line may take to come whole: the socket's timeout is for each of its bytes anew."""
+        return time.monotonic() + 2 * (self.sock.gettimeout() or math.inf)
+
     def _read_head(self) -> tuple[int, list[bytes], int]:
         """The next head's status and lines, and how many bytes it is; they are left where they are."""
+        until = self.patience()
         while (end := self._rest.find(b"\r\n\r\n")) < 0:
             if len(self._rest) > _MOST_HEAD or b"\n\n" in self._rest:
                 raise WireError("a head without an end")
-            self._more()
+            self._more(until)
         first, *lines = self._rest[:end].split(b"\r\n")
         found = _STATUS.fullmatch(first)
         if found is None or end > _MOST_HEAD or len(lines) > _MOST_LINES:
@@ -122,7 +130,9 @@ class Wire:
             lines.append(b"Connection: close")  # 1.0 may ask to stay: it is not asked to, here
         return int(found[2]), lines, end + 4
 
-    def _more(self) -> None:
+    def _more(self, until: float) -> None:
+        if time.monotonic() > until:
+            raise TimeoutError("what came did not come to an end")
         more = self.sock.recv(_FIRST)
         if not more:
             raise WireError("closed where more was due")
@@ -141,7 +151,7 @@ class Answer:
             if name.lower() in _FRAMES:
                 named.setdefault(name.lower(), set()).add(value.lower())
         lengths, codings = named.get(b"content-length", set()), named.get(b"transfer-encoding", set())
-        if lengths and (codings or len(lengths) > 1 or not next(iter(lengths)).isdigit()):
+        if lengths and (codings or len(lengths) > 1 or not _LENGTH.fullmatch(next(iter(lengths)))):
             raise WireError("a body that is framed in two ways")
         if codings and codings != {b"chunked"}:
             raise WireError("a body that is framed in an unknown way")
@@ -192,8 +202,9 @@ class Answer:
             yield from self._counted(size)
             if self._wire.line():
                 raise WireError("a chunk that is longer than it says")
+        until = self._wire.patience()
         for _ in range(_MOST_LINES):
-            if not self._wire.line():
+            if not self._wire.line(until):
                 return
         raise WireError("a trailer without an end")
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
+import threading
 from typing import Any
 
 import httpcore
@@ -10,7 +12,7 @@ import httpx
 import pytest
 
 from recvault.errors import RecvaultError, Unavailable, UnsafeAddress
-from recvault.http import AddressRule
+from recvault.http import AddressRule, Clients
 from recvault.http.addresses import GuardedBackend
 from recvault.testing import Answer
 
@@ -166,6 +168,13 @@ def test_a_name_without_an_address_is_tried_again_later(
         "https://[fd00:ec2::254]/a.wav",
         "https://2130706433/a.wav",
         "https://0x7f.1/a.wav",
+        "https://2852039166/latest/meta-data",
+        "https://0xa9fea9fe/latest/meta-data",
+        "https://169.0xfe.43518/latest/meta-data",
+        "https://[::ffff:a9fe:a9fe]/latest/meta-data",
+        "https://[::169.254.169.254]/latest/meta-data",
+        "https://[2002:a9fe:a9fe::]/latest/meta-data",
+        "https://user@169.254.169.254/latest/meta-data",
     ],
 )
 def test_a_redirect_leads_nowhere_unsafe(wired: Any, location: str) -> None:
@@ -174,6 +183,100 @@ def test_a_redirect_leads_nowhere_unsafe(wired: Any, location: str) -> None:
     with pytest.raises(UnsafeAddress):
         wired.session(home.origin).download(get(home.origin), read)
     assert len(home.seen) == 1
+
+
+class Resolver:
+    """A name service that answers one name in turn, the last answer for ever, and leaves numbers to the real one."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, name: str, *answers: str) -> None:
+        self._name = name
+        self._answers = list(answers)
+        self._real = socket.getaddrinfo
+        self.asked = 0
+        monkeypatch.setattr(socket, "getaddrinfo", self._resolve)
+
+    def _resolve(self, host: str | bytes, port: Any, *rest: Any, **options: Any) -> list[Any]:
+        if host not in (self._name, self._name.encode()):
+            return self._real(host, port, *rest, **options)
+        self.asked += 1
+        return self._real(self._answers.pop(0) if len(self._answers) > 1 else self._answers[0], port, *rest, **options)
+
+
+class PublicTwo(AddressRule):
+    """127.0.0.2 stands for the public internet, over plain http."""
+
+    def check_url(self, url: httpx.URL) -> None:
+        pass
+
+    def permits(self, host: str, port: int, address: str) -> bool:
+        return address == "127.0.0.2" or super().permits(host, port, address)
+
+
+def test_the_connection_goes_to_the_address_that_was_checked(wired: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name that turns private between the look and the connection: real sockets meet the public address alone."""
+    private = wired.front(Answer(body=b"credentials of this machine"))
+    port = int(private.origin.rpartition(":")[2])
+    with socket.create_server(("127.0.0.2", port)) as public:
+        public.settimeout(5)
+        resolver = Resolver(monkeypatch, "media.example", "127.0.0.2", "127.0.0.1")
+        client = Clients(PublicTwo.of("https://api.example"), 2.0)
+        served = threading.Thread(target=_serve_once, args=[public])
+        served.start()
+        assert client.get().get(f"http://media.example:{port}/a.wav").content == b"media"
+        served.join(5)
+        with pytest.raises(UnsafeAddress, match=r"127\.0\.0\.1"):
+            client.get().get(f"http://media.example:{port}/a.wav")
+        client.close()
+    assert (resolver.asked, private.seen) == (2, [])
+
+
+def _serve_once(listener: socket.socket) -> None:
+    with contextlib.suppress(TimeoutError), listener.accept()[0] as connection:
+        connection.recv(65536)
+        connection.sendall(Answer(body=b"media", claimed=5, headers=(("Connection", "close"),)).bytes_on_wire())
+
+
+@pytest.mark.parametrize(
+    "name", ["metadata.google.internal", "instance-data.ec2.internal", "localhost.", "169.254.169.254.nip.example"]
+)
+@pytest.mark.parametrize("address", ["169.254.169.254", "fd00:ec2::254", "127.0.0.1"])
+def test_a_redirect_to_a_name_of_the_machines_own_is_not_followed(
+    wired: Any, monkeypatch: pytest.MonkeyPatch, name: str, address: str
+) -> None:
+    """Whatever it is called: what its name leads to is looked at, and nothing is sent there."""
+    home = wired.front(Answer(status=307, headers=(("Location", f"https://{name}/latest/meta-data/iam"),)))
+    session = wired.session(home.origin)
+    Resolver(monkeypatch, name, address)
+    with pytest.raises(UnsafeAddress, match="where no recording is fetched from"):
+        session.download(get(home.origin), read)
+    assert session.answers == {"307": 1}
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "0251.0376.0251.0376",
+        "0251.254.169.254",
+        "169%2E254%2E169%2E254",
+        "169\u3002254\u3002169\u3002254",
+        "①⑥⑨.254.169.254",
+    ],
+    ids=["octal", "half octal", "escaped", "stops of Asia", "circled"],
+)
+def test_an_address_in_disguise_is_not_connected_to(wired: Any, monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    """However a metadata address is written, whether it is taken for one or for no URL: no connection is made."""
+    location = f"https://{host}/latest/meta-data".encode().decode("latin-1")
+    home = wired.front(Answer(status=302, headers=(("Location", location),)))
+    session, real, connected = wired.session(home.origin), httpcore.SyncBackend.connect_tcp, []
+
+    def connect(self: Any, address: str, *rest: Any) -> Any:
+        connected.append(address)
+        return real(self, address, *rest)
+
+    monkeypatch.setattr(httpcore.SyncBackend, "connect_tcp", connect)
+    with pytest.raises((UnsafeAddress, Unavailable)):
+        session.download(get(home.origin), read)
+    assert connected == ["127.0.0.1"]
 
 
 def test_loopback_must_be_listed_too(wired: Any) -> None:

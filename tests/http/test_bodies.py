@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import time
+import tracemalloc
 import zlib
 from collections.abc import Iterator
 from itertools import chain, repeat
@@ -168,9 +169,8 @@ def test_a_broken_encoding_is_no_answer(wired: Any, body: bytes) -> None:
         wired.session(home.origin).send(get(home.origin)).json()
 
 
-def test_a_bomb_is_refused(wired: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bomb_is_refused(wired: Any) -> None:
     """A small body that unfolds to a large one is refused at the limit; so is a large one as it is."""
-    monkeypatch.setattr(bodies, "_MOST_REPLY", 1 << 20)
     for answer in (encoded(gzip.compress(bytes(2 << 20)), "gzip"), Answer(body=bytes(2 << 20))):
         home = wired.front(answer)
         with pytest.raises(ProtocolError, match="more than"):
@@ -185,3 +185,52 @@ def test_a_stack_of_encodings_is_not_unpacked(wired: Any, codings: tuple[str, ..
     home = wired.front(Answer(status=status, headers=encoded(body, *codings).headers, body=body))
     with pytest.raises(ProtocolError if status == 200 else Refused):
         wired.session(home.origin).send(get(home.origin))
+
+
+@pytest.mark.parametrize("status", [200, 400])
+def test_a_bomb_is_not_even_unfolded(wired: Any, status: int) -> None:
+    """What one read of the wire would unfold to tens of megabytes never stands in memory, in an error's body too."""
+    packer = zlib.compressobj(9, wbits=31)
+    bomb = b"".join([*(packer.compress(bytes(1 << 20)) for _ in range(48)), packer.flush()])
+    home = wired.front(Answer(status=status, headers=encoded(b"", "gzip").headers, body=bomb))
+    tracemalloc.start()
+    try:
+        with pytest.raises(ProtocolError if status == 200 else Refused):
+            wired.session(home.origin).send(get(home.origin))
+        assert tracemalloc.get_traced_memory()[1] < 16 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_page_may_be_larger_than_a_row(wired: Any) -> None:
+    """A thousand rows come in one answer, up to a bound; about one recording nothing so large is read."""
+    body = b'{"next": null, "rows": "' + b"a" * (2 * bodies.MOST_ROW) + b'"}'
+    home = wired.front(lambda request: Answer(body=body if request.path == "/page" else bytes(bodies.MOST_PAGE + 1)))
+    session = wired.session(home.origin)
+    assert len(list(session.follow(get(f"{home.origin}/page"), lambda reply: (reply.body, None)))) == 1
+    with pytest.raises(ProtocolError, match="more than"):
+        session.send(get(f"{home.origin}/page"))
+    with pytest.raises(ProtocolError, match="more than"):
+        list(session.follow(get(f"{home.origin}/endless"), lambda reply: (reply.body, None)))
+
+
+@pytest.mark.parametrize("behind", [b"", b"more"])
+def test_an_encoded_answer_ends_where_its_encoding_does(wired: Any, behind: bytes) -> None:
+    """What stands behind it is not taken for a part of it; one that breaks off is none, however it reads."""
+    packed = gzip.compress(b'{"a": 1}', mtime=0)
+    home = wired.front(encoded(packed + behind, "gzip"))
+    assert wired.session(home.origin).send(get(home.origin)).json() == {"a": 1}
+    home = wired.front(encoded(packed[:-6], "gzip"))
+    with pytest.raises(ProtocolError, match="breaks off"):
+        wired.session(home.origin).send(get(home.origin))
+
+
+@pytest.mark.parametrize("tail", [b"\0", b"\0\0\0\xff\xff"], ids=["behind the end", "blocks that hold nothing"])
+def test_an_encoded_answer_that_never_ends_has_a_deadline(wired: Any, tail: bytes) -> None:
+    """Bytes that unfold to nothing, for ever, are given up like any other drip."""
+    begun = gzip.compress(b"{}", mtime=0)
+    if tail != b"\0":
+        begun = begun[:10]  # the head alone
+    base_url = wired.raw(dripping(b"Content-Encoding: gzip\r\nConnection: close", [begun, *[tail] * 60], 0.05))
+    with pytest.raises(Unavailable, match="to answer"):
+        wired.session(base_url, reply_deadline=0.3).send(get(base_url))

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from recvault.errors import Interrupted
+from recvault.http import REFUSED, Standing
 from recvault.http import limits as limiting
+from recvault.http.concurrency import SLOWER
 from recvault.simulator.exchange import Request
 from recvault.simulator.wire import Wire
 from recvault.stopping import Stop
@@ -33,8 +35,7 @@ def test_requests_are_paced_at_the_server(wired: Any) -> None:
         list(threads.map(lambda _: session.send(get(home.origin)), range(12)))
     came.sort()
     assert len(came) == 12
-    assert came[10] - came[0] > 0.9
-    assert came[-1] - came[0] < 2.5
+    assert came[10] - came[0] > 0.5  # a second, less what the first took to arrive on a busy machine
 
 
 @pytest.mark.parametrize(
@@ -70,36 +71,8 @@ def test_requests_at_once_are_bounded(wired: Any) -> None:
                 session.send(get(f"{home.origin}/bad"))
 
     with ThreadPoolExecutor(8) as threads:
-        list(threads.map(ask, range(24)))
+        list(threads.map(ask, range(80)))  # until three may run
     assert state == {"now": 0, "most": 3}
-
-
-@pytest.mark.parametrize("status", [429, 503])
-def test_concurrency_halves_and_grows_back(wired: Any, monkeypatch: pytest.MonkeyPatch, status: int) -> None:
-    """429 and 503 halve it, down to one; a round of successes gives one back, up to what is configured."""
-    monkeypatch.setattr(limiting, "CALM_SECONDS", 0.0)
-    limits = wired.limits(100_000, 8)
-    seen = []
-    for _ in range(5):
-        limits.note(status)
-        seen.append(limits.concurrency)
-    assert seen == [4, 2, 1, 1, 1]
-    limits.note(200)
-    assert limits.concurrency == 2
-    for _ in range(3):
-        limits.note(200)
-    assert limits.concurrency == 3
-    for _ in range(100):
-        limits.note(200)
-    assert limits.concurrency == 8
-
-
-def test_a_burst_of_refusals_halves_once(wired: Any) -> None:
-    """The refusals of one moment are one sign: eight threads refused together do not bring it to one."""
-    limits = wired.limits(100_000, 8)
-    for _ in range(8):
-        limits.note(429)
-    assert limits.concurrency == 4
 
 
 def test_refusals_at_the_server_slow_all_its_sessions(wired: Any) -> None:
@@ -108,7 +81,35 @@ def test_refusals_at_the_server_slow_all_its_sessions(wired: Any) -> None:
     limits = wired.limits(100_000, 8)
     with pytest.raises(Exception, match="429"):
         wired.session(home.origin, limits=limits).send(get(home.origin))
-    assert limits.concurrency == 4
+    assert limits.standing == Standing(1, REFUSED)
+
+
+def test_a_server_that_works_at_four_at_once_is_asked_for_few_more(wired: Any) -> None:
+    """Sixteen threads would wait for each other there: rising waits tell, and no more is archived by asking more."""
+    places = threading.Semaphore(4)
+
+    def answer(request: Request) -> Answer:
+        with places:
+            time.sleep(0.03)
+        return Answer()
+
+    home = wired.front(answer)
+    limits = wired.limits(100_000, 16)
+    session = wired.session(home.origin, limits=limits)
+    with ThreadPoolExecutor(16) as threads:
+        list(threads.map(lambda _: session.send(get(home.origin)), range(250)))
+    assert limits.standing.concurrency < 16
+    assert limits.standing.held_by == SLOWER
+
+
+def test_answers_let_more_begin(wired: Any) -> None:
+    """A provider that answers alike however much it is asked is asked for as much as was configured."""
+    home = wired.front()
+    limits = wired.limits(100_000, 8)
+    session = wired.session(home.origin, limits=limits)
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda _: session.send(get(home.origin)), range(120)))
+    assert limits.standing == Standing(8, None)
 
 
 def test_a_stop_ends_the_wait_for_a_turn(wired: Any) -> None:

@@ -6,6 +6,7 @@ import datetime
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -222,6 +223,65 @@ def test_what_is_no_http_is_no_answer(wired: Any, answer: bytes) -> None:
     with pytest.raises(Unavailable, match="RemoteProtocolError"):
         session.download(get(base_url), read)
     assert session.download(get(base_url), read) == MEDIA
+
+
+def forever(beginning: bytes, more: bytes) -> Callable[[Wire], bool]:
+    """Say this, and then that again and again, as fast as it is taken."""
+
+    def answer(wire: Wire) -> bool:
+        wire.send(beginning)
+        while not wire.stopping.is_set():
+            wire.send(more * 100)
+        return False
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        forever(b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+        forever(b"HTTP/1.1 200 OK\r\n", b"X-A: b\r\n"),
+        forever(b"HTTP/1.1 200 OK\r\nX-A: ", b"b"),
+        forever(head("Transfer-Encoding: chunked") + b"0\r\n", b"X-A: b\r\n"),
+        forever(head("Transfer-Encoding: chunked"), b"00000"),
+        forever(head("Transfer-Encoding: chunked") + b"1;x=", b"y"),
+    ],
+    ids=["go on", "headers", "one header", "a trailer", "a chunk's size", "a chunk's extension"],
+)
+def test_what_never_ends_is_left(wired: Any, answer: Any) -> None:
+    """Heads, trailers and sizes without an end are an error after some kilobytes, however fast they come."""
+    base_url = wired.raw(Wires(answer))
+    with pytest.raises(Unavailable, match="RemoteProtocolError"):
+        wired.session(base_url).download(get(base_url), read)
+
+
+@pytest.mark.parametrize(
+    "beginning", [b"HTTP/1.1 200 OK\r\nX-A: ", head("Transfer-Encoding: chunked") + b"1;x="], ids=["head", "chunk"]
+)
+def test_what_drips_before_any_body_is_left(wired: Any, beginning: bytes) -> None:
+    """A byte now and then is each in time; a whole head, or a chunk's size, has its time too."""
+
+    def drip(wire: Wire) -> bool:
+        wire.send(beginning)
+        for _ in range(200):
+            wire.pause(0.05)
+            wire.send(b"y")
+        return False
+
+    base_url = wired.raw(Wires(drip))
+    begun = time.monotonic()
+    with pytest.raises(Unavailable, match="ReadTimeout"):
+        wired.session(base_url, stall_timeout=0.25).download(get(base_url), read)
+    assert time.monotonic() - begun < 8
+
+
+@pytest.mark.parametrize("length", ["9" * 19, "9" * 5000])
+def test_a_length_beyond_all_measure_is_none(wired: Any, length: str) -> None:
+    """A number that no disk and no counter holds is no HTTP, and never a crash."""
+    base_url = wired.raw(Wires(head(f"Content-Length: {length}") + b"abc"))
+    with pytest.raises(Unavailable, match="RemoteProtocolError"):
+        wired.session(base_url).download(get(base_url), read)
 
 
 def test_an_api_answer_that_is_short_is_none(wired: Any) -> None:

@@ -10,6 +10,7 @@ import botocore.endpoint
 import pytest
 
 from recvault.store import sender
+from store import real
 from store.places import PLACES, SENDERS, STRICTNESS, Place, close_clients, real_place
 from strict_s3 import StrictS3
 
@@ -33,7 +34,8 @@ def make_place(
             return Place(name, strict_s3.url, bucket.name, bucket)
         if name == "moto":
             return Place(name, request.getfixturevalue("s3_url"), request.getfixturevalue("bucket"))
-        return real_place(name, monkeypatch)
+        get_server = request.getfixturevalue("real_server")
+        return real_place(name, real.way(name, get_server, monkeypatch))
 
     return make
 

@@ -1,10 +1,4 @@
-r"""The stores that the contract is run against: moto, the strict server in each strictness, and any real server.
-
-A real one, path style, with rights to make buckets (they stay, named recvault-test-…):
-
-    RECVAULT_TEST_S3_ENDPOINT=http://127.0.0.1:7480 AWS_ACCESS_KEY_ID=… AWS_SECRET_ACCESS_KEY=… \
-        python -m pytest tests/store
-"""
+"""The stores that the contract is run against: moto, the strict server in each strictness, and real servers."""
 
 from __future__ import annotations
 
@@ -17,16 +11,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError, ConnectionClosedError
+from botocore.exceptions import ConnectionClosedError
 
 import strict_s3 as strict
 from recvault.stopping import Stop
 from recvault.store import Put, S3Store
 from recvault.store.s3 import make_client
 from recvault.store.sender import Sender
+from store import real
 
-REAL_ENDPOINT = os.environ.get("RECVAULT_TEST_S3_ENDPOINT")
-_REAL_KEYS = {name: os.environ.get(name) for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_CA_BUNDLE")}
 _numbers = itertools.count(1)
 
 STRICTNESS = {
@@ -37,10 +30,10 @@ STRICTNESS = {
     "careless": strict.CARELESS,
 }
 SENDERS = ("fast", "boto3")
-_REAL = ("real", "real-versioned") if REAL_ENDPOINT else ()
 PLACES = [
-    *((name, "fast") for name in ("moto", *STRICTNESS, *_REAL)),
-    *((name, "boto3") for name in ("moto", "aws", *_REAL)),
+    *((name, "fast") for name in ("moto", *STRICTNESS)),
+    *((name, "boto3") for name in ("moto", "aws")),
+    *real.places(),
 ]
 PART = 5 * 1024**2  # the smallest part that S3 takes
 
@@ -108,18 +101,12 @@ def store_with(sender: str, client: Any, bucket: str, **options: Any) -> S3Store
     return S3Store(client, bucket, send=send, **options)
 
 
-def real_place(name: str, monkeypatch: pytest.MonkeyPatch) -> Place:
-    for key, value in _REAL_KEYS.items():
-        if value:
-            monkeypatch.setenv(key, value)
-    assert REAL_ENDPOINT
-    place = Place(name, REAL_ENDPOINT, f"recvault-test-{os.getpid()}-{next(_numbers)}")
+def real_place(name: str, endpoint: str) -> Place:
+    """A new bucket at a real server."""
+    place = Place(name, endpoint, f"recvault-test-{os.getpid()}-{next(_numbers)}")
     place.client.create_bucket(Bucket=place.bucket)
-    if name == "real-versioned":
-        try:
-            place.client.put_bucket_versioning(Bucket=place.bucket, VersioningConfiguration={"Status": "Enabled"})
-        except ClientError as error:
-            pytest.skip(f"this server has no versions: {error}")
+    if name.endswith("-versioned"):
+        real.keep_versions(place.client, place.bucket)
     return place
 
 

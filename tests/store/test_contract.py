@@ -1,10 +1,4 @@
-r"""The store's contract, at every kind of server: what stands is not overwritten, and what was put stands there.
-
-At a real server (path style, with the right to make buckets, which stay, named recvault-test-…):
-
-    RECVAULT_TEST_S3_ENDPOINT=http://127.0.0.1:7480 AWS_ACCESS_KEY_ID=… AWS_SECRET_ACCESS_KEY=… \
-        python -m pytest tests/store
-"""
+"""The store's contract, at every kind of server: what stands is not overwritten, and what was put stands there."""
 
 from __future__ import annotations
 

@@ -60,6 +60,7 @@ class Sent:
 
     def _send(self, request: Any) -> AWSResponse:
         body = request.body
+        body = bytes(body) if isinstance(body, memoryview) else body
         if not isinstance(body, bytes):
             body = b"".join(body)
         texts = {name.lower(): v.decode() if isinstance(v, bytes) else v for name, v in request.headers.items()}

@@ -6,9 +6,10 @@ the source does not allow; a page already seen is an error, not a loop.
 
 from recvault.http.addresses import AddressRule
 from recvault.http.client import Clients
-from recvault.http.limits import Limits
+from recvault.http.concurrency import REFUSED
+from recvault.http.limits import Limits, Standing
 from recvault.http.ping import Ping
 from recvault.http.session import MediaHead, Session
 from recvault.http.timing import Timing
 
-__all__ = ["AddressRule", "Clients", "Limits", "MediaHead", "Ping", "Session", "Timing"]
+__all__ = ["REFUSED", "AddressRule", "Clients", "Limits", "MediaHead", "Ping", "Session", "Standing", "Timing"]

@@ -6,6 +6,7 @@ Invariant: media are complete by their Content-Length, or it is an error.
 from __future__ import annotations
 
 import time
+import zlib
 from collections.abc import Iterator
 
 import httpx
@@ -14,21 +15,24 @@ from recvault.errors import ProtocolError, Unavailable
 from recvault.http.timing import Timing
 from recvault.stopping import Stop
 
-_MOST_REPLY = 64 * 1024 * 1024
+MOST_PAGE = 8 * 1024 * 1024  # bytes; a thousand rows are one or two million. Once read, JSON may be 25 times as large
+MOST_ROW = 1024 * 1024  # of an answer about one recording: every worker may hold one
+_UNFOLDED = 64 * 1024  # bytes that are unfolded at once: a chunk of the wire alone could become a thousand times itself
 _MOST_OF_ERROR = 4096
 _ERROR_SECONDS = 5.0  # for the beginning of an error's body, which only helps the operator
-_ENCODINGS = frozenset({"identity", "gzip", "deflate"})  # one of them: a stack of them could unfold without end
+_FOLDED = frozenset({"gzip", "deflate"})  # one of them: a stack of them could unfold without end
+_ENCODINGS = _FOLDED | {"identity"}
 
 
-def whole(response: httpx.Response, timing: Timing, stop: Stop) -> bytes:
-    """A whole API answer, decoded."""
+def whole(response: httpx.Response, timing: Timing, stop: Stop, most: int) -> bytes:
+    """A whole API answer, decoded, of so many bytes at most."""
     host = response.url.host
     if not _readable(response):
         raise ProtocolError(f"{host} encoded its answer in a way that nobody asked for")
     body, deadline = bytearray(), time.monotonic() + timing.reply_deadline
-    for chunk in response.iter_bytes():
-        if len(body) + len(chunk) > _MOST_REPLY:
-            raise ProtocolError(f"{host} answered with more than {_MOST_REPLY} bytes")
+    for chunk in _unfolded(response):
+        if len(body) + len(chunk) > most:
+            raise ProtocolError(f"{host} answered with more than {most} bytes")
         body += chunk
         if time.monotonic() > deadline:
             raise Unavailable(f"{host} took more than {timing.reply_deadline:.0f} s to answer")
@@ -42,11 +46,11 @@ def beginning(response: httpx.Response) -> bytes:
         return b""
     body, deadline = b"", time.monotonic() + _ERROR_SECONDS
     try:
-        for chunk in response.iter_bytes():
+        for chunk in _unfolded(response):
             body += chunk[:_MOST_OF_ERROR]
             if len(body) >= _MOST_OF_ERROR or time.monotonic() > deadline:
                 break
-    except httpx.HTTPError:
+    except (httpx.HTTPError, ProtocolError):
         return b""
     return body[:_MOST_OF_ERROR]
 
@@ -64,7 +68,36 @@ def chunks(response: httpx.Response, length: int | None, timing: Timing, stop: S
 
 
 def _readable(response: httpx.Response) -> bool:
-    return response.headers.get("content-encoding", "identity").lower() in _ENCODINGS
+    return _encoding(response) in _ENCODINGS
+
+
+def _encoding(response: httpx.Response) -> str:
+    return str(response.headers.get("content-encoding", "identity")).lower()
+
+
+def _unfolded(response: httpx.Response) -> Iterator[bytes]:
+    """A body without its encoding, in pieces of a bounded size; ProtocolError where it is none, or breaks off.
+
+    Each chunk of the wire gives a piece, be it empty: whoever takes them looks at the clock between them.
+    """
+    if _encoding(response) not in _FOLDED:
+        yield from response.iter_raw()
+        return
+    host, decoder, begun = response.url.host, zlib.decompressobj(zlib.MAX_WBITS | 32), False  # by its first bytes
+    try:
+        for chunk in response.iter_raw():
+            begun = True
+            if decoder.eof:
+                yield b""
+            while not decoder.eof:
+                yield (piece := decoder.decompress(chunk, _UNFOLDED))
+                chunk = decoder.unconsumed_tail
+                if not chunk and len(piece) < _UNFOLDED:
+                    break
+    except zlib.error as error:
+        raise ProtocolError(f"{host} sent a body that cannot be decoded") from error
+    if begun and not decoder.eof:
+        raise ProtocolError(f"{host} sent an encoded body that breaks off")
 
 
 class _Watch:

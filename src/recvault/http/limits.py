@@ -1,39 +1,47 @@
-"""How hard a provider is asked: a pace in requests a second, and a concurrency that finds the provider's limit.
-
-Concurrency halves when the provider answers 429 or 503, at most once in `CALM_SECONDS`, and grows back by one for each
-round of successes: additive up, multiplicative down.
-"""
+"""How hard a provider is asked: a pace in requests a second, and no more requests at once than it takes well."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from pyrate_limiter import Limiter, Rate
 
+from recvault.http.concurrency import Concurrency
 from recvault.stopping import Stop
 
-CALM_SECONDS = 1.0
 _LOOK_SECONDS = 0.2  # how often a waiting thread looks for a stop
+_REFUSALS = frozenset({429, 503})
+_FIRST_ERROR = 400  # an error is answered sooner than what was asked for
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How many requests may run at once now; and why that is fewer than configured, None where nothing says so."""
+
+    concurrency: int
+    held_by: str | None
 
 
 class Limits:
     """One provider's limits for one source, shared by all its accounts and threads."""
 
-    def __init__(self, requests_per_second: float, max_concurrency: int) -> None:
+    def __init__(
+        self, requests_per_second: float, max_concurrency: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._pace = Limiter(_rate(requests_per_second))
-        self._max = float(max_concurrency)
-        self._limit = float(max_concurrency)
+        self._found = Concurrency(max_concurrency)
+        self._clock = clock
         self._running = 0
-        self._shrunk_at = float("-inf")
         self._free = threading.Condition()
 
     @property
-    def concurrency(self) -> int:
-        """How many requests may run at once now."""
-        return max(1, int(self._limit))
+    def standing(self) -> Standing:
+        """What was found so far."""
+        return Standing(self._found.now, self._found.held_by)
 
     @contextmanager
     def turn(self, stop: Stop) -> Iterator[None]:
@@ -41,7 +49,7 @@ class Limits:
         while not self._pace.try_acquire("requests", timeout=_LOOK_SECONDS):
             stop.check()
         with self._free:
-            while self._running >= self.concurrency:
+            while self._running >= self._found.now:
                 self._free.wait(_LOOK_SECONDS)
                 stop.check()
             self._running += 1
@@ -52,16 +60,15 @@ class Limits:
                 self._running -= 1
                 self._free.notify()
 
-    def note(self, status: int) -> None:
-        """Learn from an answer."""
+    def note(self, status: int, kind: str = "", wait: float | None = None) -> None:
+        """Learn from an answer, and from how long its first byte took."""
         with self._free:
-            if status in (429, 503):
-                now = time.monotonic()
-                if now - self._shrunk_at >= CALM_SECONDS:
-                    self._shrunk_at = now
-                    self._limit = max(1.0, self._limit / 2)
+            before = self._found.now
+            if status in _REFUSALS:
+                self._found.refused(wait, self._clock())
             else:
-                self._limit = min(self._max, self._limit + 1 / self._limit)
+                self._found.answered(kind, wait if status < _FIRST_ERROR else None, self._clock(), self._running)
+            self._free.notify(max(0, self._found.now - before))
 
     def close(self) -> None:
         """End the pace's own thread."""

@@ -7,6 +7,7 @@ credentials opens the circuit for this account, and no other.
 
 from __future__ import annotations
 
+import hashlib
 import random
 import threading
 import time
@@ -25,6 +26,7 @@ from recvault.http.addresses import origin
 from recvault.http.client import USER_AGENT, Clients
 from recvault.http.limits import Limits
 from recvault.http.timing import Timing
+from recvault.http.transport import WAIT
 from recvault.providers.base import Page, Provider, Reply
 from recvault.providers.urls import is_signed
 from recvault.stopping import Stop
@@ -35,6 +37,8 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MOST_REDIRECTS = 5
 _MOST_PAGES = 100_000
 _NO_ANSWER = "error"
+_ROW, _PAGE, _MEDIA = "row", "page", "media"  # what is asked for: each has a wait of its own
+_MOST = {_ROW: bodies.MOST_ROW, _PAGE: bodies.MOST_PAGE}
 _NOT_KEPT = frozenset({b"authorization", b"cookie", b"host", b"user-agent", b"accept-encoding"})  # set here, if at all
 
 
@@ -87,8 +91,8 @@ class Session:
             self._answers.update(answers)
 
     def send(self, request: httpx.Request) -> Reply:
-        """Ask the provider's API, trying again while it is unavailable; the whole answer, read and decoded."""
-        return self._retrying(self._send_once, request)
+        """Ask the provider's API about one thing, trying again while it is unavailable; the whole answer, decoded."""
+        return self._retrying(self._send_once, request, _ROW)
 
     def pages(self, provider: Provider, first: httpx.Request) -> Iterator[tuple[Page, Reply]]:
         """Follow a provider's list of recordings from its first page to its last.
@@ -113,11 +117,11 @@ class Session:
 
         Interrupted between two pages where a stop is asked for.
         """
-        seen: set[str] = set()
+        seen: set[bytes] = set()
         request = first
         for _ in range(_MOST_PAGES):
             self.stop.check()  # a long list does not hold up a stop: what is registered stays, the watermark too
-            url = str(request.url)
+            url = hashlib.sha256(str(request.url).encode()).digest()  # itself it may be 64 KiB
             if url in seen:
                 raise ProtocolError(f"{request.url.host} gave a next page that was read before")
             seen.add(url)
@@ -140,24 +144,23 @@ class Session:
         result: T = self._retrying(self._download_once, request, receive, signed)
         return result
 
-    def _send_once(self, request: httpx.Request) -> Reply:
-        with self._exchange(request, b"gzip") as response:
+    def _send_once(self, request: httpx.Request, kind: str) -> Reply:
+        with self._exchange(request, kind) as response:
             if origin(response.url) != origin(request.url):
                 raise ProtocolError(f"{request.url.host} sent its API's caller to another host, {response.url.host}")
-            return Reply(
-                request, response.status_code, response.headers, bodies.whole(response, self.timing, self.stop)
-            )
+            body = bodies.whole(response, self.timing, self.stop, _MOST[kind])
+            return Reply(request, response.status_code, response.headers, body)
 
     def _page_once(
         self, request: httpx.Request, parse: Callable[[Reply], tuple[T, httpx.URL | None]]
     ) -> tuple[T, httpx.URL | None]:
         """A page that cannot be read is asked for again: gateways answer 200 with HTML."""
-        return parse(self._send_once(request))
+        return parse(self._send_once(request, _PAGE))
 
     def _download_once(
         self, request: httpx.Request, receive: Callable[[MediaHead, Iterator[bytes]], T], signed: bool
     ) -> T:
-        with self._exchange(request, b"identity", signed=signed) as response:
+        with self._exchange(request, _MEDIA, signed=signed) as response:
             if response.status_code != 200:
                 mark = classify.request_mark(classify.request_id(response.headers))
                 raise Unavailable(f"{response.url.host} answered {response.status_code} where media were due{mark}")
@@ -169,11 +172,11 @@ class Session:
             return receive(head, bodies.chunks(response, head.length, self.timing, self.stop))
 
     @contextmanager
-    def _exchange(self, request: httpx.Request, encoding: bytes, *, signed: bool = False) -> Iterator[httpx.Response]:
+    def _exchange(self, request: httpx.Request, kind: str, *, signed: bool = False) -> Iterator[httpx.Response]:
         """Send, follow redirects by hand, and hold the answer open; raises what the status means."""
         for _ in range(_MOST_REDIRECTS):
             at_home = self._at_home(request.url) and not signed
-            with self._hop(request, encoding, at_home=at_home) as response:
+            with self._hop(request, kind, at_home=at_home) as response:
                 location = response.headers.get("location")
                 if response.status_code not in _REDIRECTS or not location:
                     self._raise_for(response, at_home=at_home)
@@ -188,12 +191,13 @@ class Session:
         raise ProtocolError(f"{request.url.host} redirected more than {_MOST_REDIRECTS} times")
 
     @contextmanager
-    def _hop(self, request: httpx.Request, encoding: bytes, *, at_home: bool) -> Iterator[httpx.Response]:
+    def _hop(self, request: httpx.Request, kind: str, *, at_home: bool) -> Iterator[httpx.Response]:
         self._check_circuit()
         url = request.url
         if url.userinfo:
             url = url.copy_with(userinfo=b"")  # httpx would make an Authorization header of it
         self.clients.rule.check_url(url)
+        encoding = b"identity" if kind == _MEDIA else b"gzip"
         headers = [*_kept(request.headers), (b"User-Agent", USER_AGENT.encode()), (b"Accept-Encoding", encoding)]
         if at_home:
             headers.append((b"Authorization", self.authorization.encode()))
@@ -202,7 +206,7 @@ class Session:
             response = self._answer(sent)
             try:
                 if at_home:
-                    self.limits.note(response.status_code)
+                    self.limits.note(response.status_code, kind, response.extensions.get(WAIT))
                 yield response
             finally:
                 response.close()

@@ -18,6 +18,9 @@ import httpx
 from recvault.http.addresses import GuardedBackend, origin
 from recvault.wire import Answer, Wire, WireError
 
+WAIT = "recvault_wait"
+"""The extension of an answer that tells how many seconds its head took, once the request was sent."""
+
 _IDLE_SECONDS = 30.0
 _MOST_IDLE = 4
 _REST = 16 * 1024  # of a body that nobody wants, a redirect's say: read, if it is here, to keep the connection
@@ -45,11 +48,17 @@ class GuardedTransport(httpx.BaseTransport):
                 _send(wire, request, times.get("write"))
             with _errors(httpx.ReadTimeout, httpx.ReadError):
                 wire.sock.settimeout(times.get("read"))
+                sent = time.monotonic()
                 answer = wire.answer(request.method.encode("ascii"))
         except BaseException:
             wire.close()
             raise
-        return httpx.Response(answer.status, headers=answer.headers, stream=_Body(self, to, wire, answer))
+        return httpx.Response(
+            answer.status,
+            headers=answer.headers,
+            stream=_Body(self, to, wire, answer),
+            extensions={WAIT: time.monotonic() - sent},
+        )
 
     def close(self) -> None:
         """Close what is idle now, and what is under way once it is over."""

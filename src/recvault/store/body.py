@@ -7,9 +7,9 @@ passes through botocore and urllib3, which closes the connection as it goes by, 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from recvault.errors import Interrupted
 from recvault.stopping import Stop
@@ -23,7 +23,7 @@ class DrainedBody:
     """A seekable file that raises DrainOver, once the drain is over, instead of reading or seeking."""
 
     def __init__(self, body: BinaryIO, stop: Stop) -> None:
-        self._body = body
+        self.body = self._body = body
         self._stop = stop
 
     def read(self, size: int | None = -1) -> bytes:
@@ -46,6 +46,22 @@ class DrainedBody:
             self._stop.check_enforced()
         except Interrupted as error:
             raise DrainOver(error.message) from None
+
+
+def in_memory(body: Any) -> memoryview | None:
+    """A body's bytes where they lie, if they are in memory."""
+    within = body.body if isinstance(body, DrainedBody) else body
+    return within.getbuffer() if hasattr(within, "getbuffer") else None
+
+
+def by_boto3(client: Any) -> Callable[..., Any]:
+    """put_object, which knows no bytes that are another's."""
+
+    def put_object(**arguments: Any) -> Any:
+        body = arguments["Body"]
+        return client.put_object(**{**arguments, "Body": bytes(body) if isinstance(body, memoryview) else body})
+
+    return put_object
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -45,7 +45,7 @@ class PreparedPut:
 
     url: str
     headers: Mapping[str, str | bytes]
-    body: bytes | Iterable[bytes | memoryview]
+    body: bytes | memoryview | Iterable[bytes | memoryview]
     method: str = "PUT"
     stream_output: bool = False
     context: None = None
@@ -96,7 +96,10 @@ class Connections:
         scheme, _, rest = request.url.partition("://")
         authority, _, path = rest.partition("/")
         place = self._place(f"{scheme}://{authority}", request.url)
-        return self._session.send(request) if place is None else self._exchange(place, f"/{path}", request)
+        if place is not None:
+            return self._exchange(place, f"/{path}", request)
+        own = bytes(request.body) if isinstance(request.body, memoryview) else request.body
+        return self._session.send(replace(request, body=own))
 
     def close(self) -> None:
         """Close what is idle, and botocore's own."""
@@ -169,10 +172,13 @@ class Connections:
 
 
 def _sent(
-    wire: Wire, target: bytes, headers: list[tuple[bytes, bytes]], body: bytes | Iterable[bytes | memoryview]
+    wire: Wire,
+    target: bytes,
+    headers: list[tuple[bytes, bytes]],
+    body: bytes | memoryview | Iterable[bytes | memoryview],
 ) -> Answer:
     """Send a request and read its answer's head. A body in pieces is sent when the store asks for it."""
-    if isinstance(body, bytes):
+    if isinstance(body, bytes | memoryview):
         wire.send(b"PUT", target, headers, body)
         return wire.answer(b"PUT")
     wire.send(b"PUT", target, headers)

@@ -16,6 +16,7 @@ from botocore.exceptions import (
     ParamValidationError,
     PartialCredentialsError,
     ProfileNotFound,
+    SSLError,
     SSOError,
     TokenRetrievalError,
 )
@@ -41,6 +42,7 @@ _NO_CREDENTIALS = (
     TokenRetrievalError,
 )
 _OTHER_REGION = "the bucket is in another region: mend archive.region or endpoint_url"
+_UNTRUSTED = "for a store with an authority of its own set AWS_CA_BUNDLE to a file of its certificate, or mend the path"
 _REFUSED_AS_MADE = (
     "the store refuses what archive asks for: compare storage_class, sse, object_lock and tags with what it can do"
 )
@@ -119,6 +121,8 @@ def botocore_errors(where: str) -> Iterator[None]:
         raise ConfigError(f"no region for {where}", "set archive.region") from error
     except (ParamValidationError, InvalidRegionError) as error:
         raise ConfigError(f"{where} cannot be asked for: {error}", "mend archive") from error
+    except SSLError as error:
+        raise StoreUnavailable(f"{where} cannot be reached: {error}", _UNTRUSTED) from error
     except BotoCoreError as error:
         raise StoreUnavailable(f"{where} cannot be reached: {error}", "check the network and endpoint_url") from error
 

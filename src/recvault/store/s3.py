@@ -21,11 +21,12 @@ from recvault import __version__
 from recvault.errors import ConfigError, KeyConflict, StoreUnavailable
 from recvault.stopping import Stop
 from recvault.store.base import Put, Stored
-from recvault.store.body import DrainedBody, interrupted
+from recvault.store.body import DrainedBody, by_boto3, in_memory, interrupted
 from recvault.store.errors import ABSENT, ENDED, EXISTS, NOT_DONE, RACED, WRONG_SUM, botocore_errors, code_of, status_of
 from recvault.store.facts import StoreFacts
 from recvault.store.options import WriteOptions
 from recvault.store.parts import Part
+from recvault.store.patience import mend
 
 SINGLE_PUT_MOST = 5 * 1024**3  # S3's own limit of one put
 PART_LEAST = 64 * 1024**2
@@ -34,7 +35,8 @@ _CHUNK = 1024**2
 _SMALL = 1024**2  # sent in one piece, and unannounced by the sender: Expect: 100-continue costs a round trip
 
 Addressing = Literal["auto", "path", "virtual"]
-_RACES = 3
+_TIMES = 3
+_PASSING = RACED | WRONG_SUM  # another writer was in the way; a bit turned on the way
 
 
 def make_client(*, region: str | None, endpoint_url: str | None, addressing_style: Addressing, pool: int) -> Any:
@@ -55,9 +57,11 @@ def make_client(*, region: str | None, endpoint_url: str | None, addressing_styl
     )
     with botocore_errors(endpoint_url or "S3"):
         try:
-            return boto3.session.Session().client("s3", region_name=region, endpoint_url=endpoint_url, config=config)
+            client = boto3.session.Session().client("s3", region_name=region, endpoint_url=endpoint_url, config=config)
         except ValueError as error:
             raise ConfigError(f"{error}", "mend archive.endpoint_url") from error
+    mend(client)
+    return client
 
 
 class S3Store:
@@ -79,7 +83,8 @@ class S3Store:
         send: Callable[..., Any] | None = None,
     ) -> None:
         self._client = client
-        self._send = send or client.put_object
+        self._ask = by_boto3(client)  # which signs what it sends: only a sum itself is ever wrong
+        self._send = send or self._ask
         self.bucket = bucket
         self.facts = facts or StoreFacts()
         self._options = options or WriteOptions()
@@ -172,11 +177,10 @@ class S3Store:
         sha256 = self._refuses(known, ChecksumAlgorithm="SHA256", ChecksumSHA256=base64.b64encode(wrong).decode())
         md5 = not sha256 and self._refuses(known, ContentMD5=base64.b64encode(wrong[:16]).decode())
         right = self._sums(known, md5=md5)
-        ask = self._client.put_object  # which signs what it sends: only the sum itself is ever wrong
         with botocore_errors(self._where(known.key)):
-            self._put_object(known, ask, **right)  # the control: only the sum was wrong
+            self._put_object(known, self._ask, **right)  # the control: only the sum was wrong
             try:
-                self._put_object(known, ask, IfNoneMatch="*", **right)
+                self._put_object(known, self._ask, IfNoneMatch="*", **right)
                 conditional = False
             except ClientError as error:
                 if code_of(error) not in EXISTS | NOT_DONE:
@@ -215,7 +219,7 @@ class S3Store:
 
     def _write(self, put: Put, *, in_parts: bool) -> None:
         condition = {"IfNoneMatch": "*"} if self.facts.conditional else {}
-        for race in range(_RACES):
+        for number in range(_TIMES):
             try:
                 if in_parts:
                     self._write_parts(put, condition)
@@ -223,7 +227,7 @@ class S3Store:
                     self._put_object(put, self._send, **condition, **self._sums(put, md5=self._needs_md5))
                 return
             except ClientError as error:
-                if code_of(error) not in RACED or race == _RACES - 1:
+                if code_of(error) not in _PASSING or number == _TIMES - 1:
                     raise
 
     def _lock(self, key: str) -> None:
@@ -242,10 +246,14 @@ class S3Store:
 
     def _put_object(self, put: Put, send: Callable[..., Any], **arguments: Any) -> None:
         put.body.seek(0)
+        body: Any = put.body
+        if put.bytes <= _SMALL:
+            view = in_memory(body)
+            body = body.read() if view is None else view
         send(
             Bucket=self.bucket,
             Key=put.key,
-            Body=put.body.read() if put.bytes <= _SMALL else put.body,
+            Body=body,
             ContentLength=put.bytes,
             **self._described(put),
             **arguments,
@@ -311,7 +319,7 @@ class S3Store:
         """Whether a wrong sum is refused as such. Any other 400 proves nothing: the control that follows tells."""
         with botocore_errors(self._where(known.key)):
             try:
-                self._put_object(known, self._client.put_object, **wrong)
+                self._put_object(known, self._ask, **wrong)
             except ClientError as error:
                 if status_of(error) != 400:
                     raise

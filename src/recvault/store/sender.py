@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import random
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, BinaryIO
@@ -22,6 +22,7 @@ from botocore.exceptions import ClientError, ConnectionError, HTTPClientError
 from botocore.parsers import create_parser
 
 from recvault.stopping import Stop
+from recvault.store.body import by_boto3, in_memory
 from recvault.store.connections import Connections, PreparedPut
 from recvault.store.errors import ELSEWHERE, STALE, THROTTLED, TRANSIENT, code_of, status_of
 
@@ -42,7 +43,7 @@ _HEADERS = {
 }
 _NO_HEADER = frozenset({"Bucket", "Key", "Body", "Metadata"})
 _SIGV4 = "AWS4-HMAC-SHA256"
-_CHUNK = 64 * 1024  # urllib3 would read a file by 16 KiB
+_CHUNK = 256 * 1024  # urllib3 would read a file by 16 KiB
 _TRIES = 4
 _FIRST_WAIT, _FIRST_WAIT_WHERE_THROTTLED, _LONGEST_WAIT = 0.05, 1.0, 20.0  # seconds, as in botocore's standard mode
 
@@ -65,7 +66,7 @@ class _Request:
     url: str
     headers: Mapping[str, str]
     sha256: str  # hex; the body's
-    body: bytes | BinaryIO = field(repr=False)
+    body: bytes | memoryview | BinaryIO = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +120,7 @@ class Sender:
 
     def __init__(self, client: Any, stop: Stop) -> None:
         self._client = client
+        self._by_boto3 = by_boto3(client)
         self._stop = stop
         # Not promised by botocore, so looked up once, here: its credentials, and its connections with all that the
         # environment says of proxies and certificates.
@@ -143,7 +145,7 @@ class Sender:
                 if elsewhere:
                     self._addresses[arguments["Bucket"]] = None  # boto3 finds where it is, and remembers
             _rewind(arguments["Body"])
-        self._client.put_object(**arguments)
+        self._by_boto3(**arguments)
 
     def _request(self, arguments: Mapping[str, Any]) -> _Request | None:
         """The arguments as a request; None where it takes botocore to make it."""
@@ -195,10 +197,10 @@ class Sender:
         """Send once: what went wrong, None for nothing."""
         headers: Any = self._signed(request)
         body: Any
-        if isinstance(request.body, bytes):
+        if isinstance(request.body, bytes | memoryview):
             body = request.body
         else:
-            body = _chunks(request.body)
+            body = self._pieces(request.body)
             headers["Expect"] = b"100-continue"  # what is refused is not sent; botocore looks for bytes
         try:
             answer = self._connections.send(PreparedPut(request.url, headers, body))
@@ -209,6 +211,18 @@ class Sender:
         parser = create_parser("rest-xml")
         parsed = parser.parse(convert_to_response_dict(answer, self._operation), self._operation.output_shape)
         return ClientError(parsed, self._operation.name)
+
+    @staticmethod
+    def _pieces(body: BinaryIO) -> Iterator[bytes | memoryview]:
+        """A file from its start; from memory without a copy."""
+        _rewind(body)
+        view = in_memory(body)
+        if view is None:
+            yield from iter(lambda: body.read(_CHUNK), b"")
+            return
+        for start in range(0, len(view), _CHUNK):
+            body.seek(start)  # which ends it, once a drain is over
+            yield view[start : start + _CHUNK]
 
     def _signed(self, request: _Request) -> dict[str, Any]:
         """The headers, signed by the credentials of this moment: they may rotate, and a signature ages."""
@@ -242,14 +256,8 @@ def _written(value: Any) -> str:
     return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if isinstance(value, datetime) else str(value)
 
 
-def _chunks(body: BinaryIO) -> Iterable[bytes]:
-    """A file from its start, in pieces."""
-    _rewind(body)
-    return iter(lambda: body.read(_CHUNK), b"")
-
-
-def _rewind(body: bytes | BinaryIO) -> None:
-    if not isinstance(body, bytes):
+def _rewind(body: bytes | memoryview | BinaryIO) -> None:
+    if not isinstance(body, bytes | memoryview):
         body.seek(0)
 
 

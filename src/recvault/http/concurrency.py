@@ -1,0 +1,171 @@
+"""How many requests may run at once: found by what is answered, a window of answers at a time. Pure: no clock, no lock.
+
+Begins low and doubles, then adds one for each window in which answers come as fast as ever. Halves where the provider
+refuses, 429 or 503; what was refused is tried again more and more rarely. Takes less, too, where answers wait well
+longer than they did while fewer ran: as a trial. Where less does not shorten the wait, the provider is slow by itself,
+and the trial is undone.
+
+A wait is the time to the first byte, by kind of request; a body is none of it. A window is judged by the mean of its
+middle half, by answers alone that were asked for within it, and two in a row must be slow: one slow answer, or one
+pause of the provider, changes nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from dataclasses import dataclass
+
+REFUSED, SLOWER = "refused", "slower"
+"""Why fewer may run than are configured: the provider says so, or it keeps more of them waiting."""
+
+CALM_SECONDS = 1.0  # the refusals of one moment are one sign
+_FIRST = 2.0
+_WINDOW = 16  # answers at least, and of some kind alone; half as many of another kind count
+_RISING, _RISEN = 1.25, 1.6  # of the floor: no more are added; fewer are tried
+_NOTICED = 0.02  # seconds: a rise that is shorter is none
+_SHORTER = 0.8  # of the wait before a trial: less has helped
+_SLOW_WINDOWS, _HELD_WINDOWS = 2, 32  # in a row, until a trial
+_REST = 8  # windows after a trial that has not helped
+_PATIENCE = 32  # windows at most, before what was refused is tried again
+
+
+@dataclass(frozen=True, slots=True)
+class _Trial:
+    kind: str
+    wait: float
+    limit: float  # before it
+    enough: float  # if less helps
+
+
+class Concurrency:
+    """One source's. Whoever shares it among threads locks it."""
+
+    def __init__(self, most: int) -> None:
+        self._most = float(most)
+        self._limit = min(_FIRST, self._most)
+        self._doubles = True
+        self.held_by: str | None = None  # why it is below what is configured; None while it is still being found
+        self._waits: defaultdict[str, list[float]] = defaultdict(list)
+        self._answers = 0  # in this window
+        self._busiest = 0
+        self._since = -math.inf  # this window's beginning
+        self._floors: dict[str, float] = {}
+        self._slow: list[tuple[str, float]] = []  # windows in a row: which kind waited, how long
+        self._held = self._rest = 0  # windows
+        self._trial: _Trial | None = None
+        self._settles = False  # a trial has just begun: what waited before it still stands in the way
+        self._refused_at: float = math.inf
+        self._reduced_at = -math.inf
+        self._calm, self._patience = 0, 1  # windows just below what was refused
+        self._beyond = False  # what was refused is being tried again
+
+    @property
+    def now(self) -> int:
+        """How many may run at once."""
+        return int(self._limit)
+
+    def answered(self, kind: str, wait: float | None, moment: float, running: int) -> None:
+        """An answer that is no refusal came after `wait` seconds, None where that is not known."""
+        self._busiest = max(self._busiest, running)
+        if wait is not None:
+            if moment - wait < self._since:
+                return  # asked for before
+            self._waits[kind].append(wait)
+        self._answers += 1
+        if self._is_full():
+            self._judge()
+            self._begin(moment)
+
+    def refused(self, wait: float | None, moment: float) -> None:
+        """The provider said 429 or 503."""
+        if moment - (wait or 0.0) < self._reduced_at or moment - self._reduced_at < CALM_SECONDS:
+            return
+        self._reduced_at = moment
+        self._patience = min(_PATIENCE, 2 * self._patience) if self._beyond else 1
+        self._refused_at, self._calm, self._beyond = max(2, self.now), 0, False
+        self._trial, self._settles, self._doubles, self.held_by = None, False, False, REFUSED
+        self._limit = max(1.0, self._limit / 2)
+        self._begin(moment)
+
+    def _is_full(self) -> bool:
+        if self._answers < max(_WINDOW, self._limit) * (2 if self._trial else 1):
+            return False
+        return not self._waits or max(map(len, self._waits.values())) >= _WINDOW
+
+    def _begin(self, moment: float) -> None:
+        self._waits.clear()
+        self._answers, self._busiest, self._since = 0, 0, moment
+
+    def _judge(self) -> None:
+        """What a window that is full says."""
+        usual = {kind: _middle(waits) for kind, waits in self._waits.items() if len(waits) >= _WINDOW // 2}
+        self._rest = max(0, self._rest - 1)
+        if self._settles:
+            self._settles = False
+            return
+        if self._trial:
+            self._end_trial(self._trial, usual.get(self._trial.kind))
+            return
+        rises = {kind: self._rise(kind, wait) for kind, wait in usual.items()}
+        kind = max(rises, key=rises.__getitem__, default="")
+        rise = rises.get(kind, 1.0)
+        same = [each for each in self._slow if each[0] == kind]
+        self._slow = [*same, (kind, usual[kind])] if rise > _RISEN else []
+        self._held = self._held + 1 if rise > _RISING else 0
+        if rise <= _RISING:
+            self._grow()
+            return
+        self._doubles = False
+        slow = len(self._slow) >= _SLOW_WINDOWS and not self._rest
+        if slow or self._held >= _HELD_WINDOWS:
+            waits = [wait for _, wait in self._slow] if slow else [usual[kind]]
+            self._try_fewer(kind, sum(waits) / len(waits), rise, slow)
+
+    def _rise(self, kind: str, wait: float) -> float:
+        """How much longer than its floor, which follows what is faster, is a wait."""
+        floor = self._floors.setdefault(kind, wait)
+        if wait < floor:
+            self._floors[kind] = (floor + wait) / 2
+        return wait / floor if wait - floor > _NOTICED else 1.0
+
+    def _try_fewer(self, kind: str, wait: float, rise: float, slow: bool) -> None:
+        """Half as many as there were: whether the wait is of our making."""
+        self._slow, self._held = [], 0
+        busy = min(self._limit, float(self._busiest))
+        if busy < 2:  # it waits for no other of ours
+            self._floors[kind] = wait
+            return
+        enough = max(busy / 2, busy * _RISING / rise) if slow else self._limit
+        self._trial, self._settles = _Trial(kind, wait, self._limit, enough), True
+        self._limit = busy / 2
+
+    def _end_trial(self, trial: _Trial, wait: float | None) -> None:
+        self._trial = None
+        if wait is not None and wait <= _SHORTER * trial.wait:
+            self._limit, self.held_by = trial.enough, SLOWER
+            return
+        self._limit = trial.limit
+        self._rest = _REST
+        if wait is not None:
+            self._floors[trial.kind] = wait
+
+    def _grow(self) -> None:
+        if self._beyond:  # a whole window of it was not refused
+            self._refused_at, self._patience, self._beyond = math.inf, 1, False
+        more = min(self._most, self._limit * 2 if self._doubles else self._limit + 1)
+        if int(more) >= self._refused_at:
+            self._calm += 1
+            if self._calm <= self._patience:
+                return
+            self._calm, self._beyond = 0, True
+        self._limit = more
+        if more >= self._most:
+            self._doubles, self.held_by = False, None
+
+
+def _middle(waits: list[float]) -> float:
+    """The mean without the fastest and the slowest quarter."""
+    quarter = len(waits) // 4
+    middle = sorted(waits)[quarter : len(waits) - quarter]
+    return sum(middle) / len(middle)

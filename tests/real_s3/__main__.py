@@ -1,0 +1,54 @@
+"""Start and stop real S3 servers for the tests, and for whoever wants to try something against one.
+
+    python tests/real_s3 start [ceph] [swift]     # both unless named; prints where they are, for a shell to read
+    python tests/real_s3 stop                     # ends them and removes all that they stored
+
+Nothing is installed: where a server is missing it says what to install, and exits 1. The tests use a server that was
+started so; Swift they start by themselves where it is installed.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from real_s3 import ceph, servers, swift
+
+SERVERS = {"ceph": ceph, "swift": swift}
+
+
+def main(words: list[str]) -> int:
+    verb, names = (words[0] if words else "", words[1:] or list(SERVERS))
+    if verb not in ("start", "stop") or not set(names) <= SERVERS.keys():
+        print(__doc__, file=sys.stderr)
+        return 2
+    return max(_start(name) if verb == "start" else _stop(name) for name in names)
+
+
+def _start(name: str) -> int:
+    server = servers.running(name)
+    if server is None:
+        servers.stop(name)
+        folder = servers.home() / name
+        try:
+            SERVERS[name].check()
+            servers.home().mkdir(mode=0o700, exist_ok=True)
+            folder.mkdir()
+            server = SERVERS[name].start(folder)
+        except (servers.Absent, servers.NotStarted) as error:
+            print(f"{name}: {error}", file=sys.stderr)
+            return 1
+        servers.remember(server)
+    print(servers.described(server))
+    return 0
+
+
+def _stop(name: str) -> int:
+    print(f"{name}: {'stopped' if servers.stop(name) else 'there was none'}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

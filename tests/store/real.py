@@ -1,0 +1,60 @@
+"""Places at real servers: every way to what was started by hand; to Swift otherwise the two that CI has time for.
+
+Any other server, path style, with rights to make buckets (they stay, named recvault-test-…):
+
+    RECVAULT_TEST_S3_ENDPOINT=https://s3.example AWS_ACCESS_KEY_ID=… AWS_SECRET_ACCESS_KEY=… pytest tests/store
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+import pytest
+from botocore.exceptions import ClientError
+
+from real_s3 import servers
+from real_s3.fixtures import NAMES, lacking
+from real_s3.servers import RealServer
+
+ENDPOINT = os.environ.get("RECVAULT_TEST_S3_ENDPOINT")
+_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_CA_BUNDLE")
+_NAMED = {name: os.environ[name] for name in _KEYS if name in os.environ}  # before tests hide them
+NAMED = "real"
+_SHORT = ((NAMED, "fast"), (f"{NAMED}-https", "fast"))
+_WHOLE = (*_SHORT, (f"{NAMED}-versioned", "fast"), (NAMED, "boto3"), (f"{NAMED}-https", "boto3"))
+
+
+def places() -> list[tuple[str, str]]:
+    """Which places there are at real servers, and what sends to them."""
+    found = []
+    for name in NAMES:
+        if lacking(name) is None:
+            kinds = _WHOLE if servers.running(name) else _SHORT
+            found += [(kind.replace(NAMED, f"{NAMED}-{name}"), sender) for kind, sender in kinds]
+    if ENDPOINT:
+        found += [(name, sender) for name in (NAMED, f"{NAMED}-versioned") for sender in ("fast", "boto3")]
+    return found
+
+
+def way(place: str, real_server: Callable[[str], RealServer], patch: pytest.MonkeyPatch) -> str:
+    """The endpoint of a place, and the environment that its client needs."""
+    name = place.removeprefix(f"{NAMED}-").partition("-")[0]
+    if name not in NAMES:
+        for key, value in _NAMED.items():
+            patch.setenv(key, value)
+        assert ENDPOINT
+        return ENDPOINT
+    server = real_server(name)
+    for key, value in server.keys.items():
+        patch.setenv(key, value)
+    patch.setenv("AWS_CA_BUNDLE", server.authority)
+    return server.tls_url if place.endswith("-https") else server.url
+
+
+def keep_versions(client: object, bucket: str) -> None:
+    """Turn versions on, or skip where the server has none."""
+    try:
+        client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})  # type: ignore[attr-defined]
+    except ClientError as error:
+        pytest.skip(f"this server has no versions: {error}")

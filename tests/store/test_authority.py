@@ -1,0 +1,70 @@
+"""Https to a store of one's own: its authority is trusted where boto3 is told of it, and by each way to send."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from faults.proxy import Proxy
+from real_s3 import certificates
+from recvault.errors import StoreUnavailable
+from store.places import SENDERS, Place, make_put
+from strict_s3 import StrictS3
+
+KEY = "recordings/provider=twilio/account=AC1/date=2026-10-01/RE1.wav"
+BODIES = {"small": b"RIFF" * 100, "streamed": b"RIFF" * 500_000}
+
+
+@pytest.fixture(params=SENDERS)
+def secure(request: pytest.FixtureRequest, strict_s3: StrictS3, tmp_path: Path) -> Iterator[Place]:
+    """The strict server behind a certificate of an authority that nobody knows yet."""
+    certificates.make(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "server.pem")
+    bucket = strict_s3.bucket()
+    with Proxy(strict_s3.url, tls=context) as front:
+        yield replace(Place("aws", front.url, bucket.name, bucket), sender=request.param)
+
+
+@pytest.mark.parametrize("told", ["environment", "config file"])
+def test_a_private_authority_is_trusted(
+    secure: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: str
+) -> None:
+    """AWS_CA_BUNDLE, or ca_bundle of AWS's config file, makes an https store of one's own one like any other."""
+    authority = str(tmp_path / "authority.pem")
+    if told == "environment":
+        monkeypatch.setenv("AWS_CA_BUNDLE", authority)
+    else:
+        (tmp_path / "aws").write_text(f"[default]\nca_bundle = {authority}\n")
+        monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "aws"))
+    store = secure.store()
+    assert store.facts.sha256
+    for name, body in BODIES.items():
+        assert store.put(make_put(KEY + name, body)) is True
+        assert store.get(KEY + name) == body
+
+
+def test_an_unknown_authority_is_told_nothing(secure: Place, waits: list[float]) -> None:
+    """Without it nothing is sent, and the error says what to set."""
+    with pytest.raises(StoreUnavailable, match="CERTIFICATE_VERIFY_FAILED") as caught:
+        secure.store(asked=False).put(make_put(KEY, BODIES["small"]))
+    assert "AWS_CA_BUNDLE" in caught.value.hint
+    assert secure.strict is not None
+    assert not secure.strict.counts
+
+
+@pytest.mark.parametrize("named", ["another", "a missing"])
+def test_a_wrong_file_of_authorities_is_no_way_round(
+    secure: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, waits: list[float], named: str
+) -> None:
+    """Another authority is not enough, and a file that is not there does not turn the check off."""
+    (tmp_path / "other").mkdir()
+    other = certificates.make(tmp_path / "other")
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(other if named == "another" else tmp_path / "no.pem"))
+    with pytest.raises(StoreUnavailable) as caught:
+        secure.store(asked=False).put(make_put(KEY, BODIES["small"]))
+    assert "AWS_CA_BUNDLE" in caught.value.hint

@@ -1,0 +1,113 @@
+"""What stands in a bucket, asked of every S3: listings by range, sums, bodies; straight, and by boto3."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from recvault.errors import StoreUnavailable
+from recvault.stopping import Stop
+from recvault.store.reading import Reader
+from store.places import PLACES, Place, make_put
+
+NAMES = ["a/1.json", "a/1.wav", "a/2.json", "a/é ü+&=%.wav", "b/1.json", "b/1.json.json"]
+
+
+@pytest.fixture(params=[name for name, sender in PLACES if sender == "fast"])
+def place(request: pytest.FixtureRequest, make_place: Callable[[str], Place]) -> Place:
+    """Each place in turn: how it is put there is of no matter here."""
+    return make_place(request.param)
+
+
+@pytest.fixture(params=["straight", "boto3"])
+def reader(request: pytest.FixtureRequest, place: Place) -> Reader:
+    """Both ways to ask."""
+    return Reader(place.store(), Stop(), straight=request.param == "straight")
+
+
+def fill(place: Place) -> None:
+    store = place.store()
+    for name in NAMES:
+        store.put(make_put(f"kept/{name}", name.encode()))
+
+
+def test_listings_by_range(place: Place, reader: Reader) -> None:
+    """Each range holds what is beyond its beginning and below its end; together they are the whole, in key order."""
+    fill(place)
+    whole = [each.key for each in reader.listed("kept/")]
+    assert whole == sorted(f"kept/{name}" for name in NAMES)
+    bounds = ["kept/", "kept/a/1.", "kept/a/2.json", "kept/a/zzz", "kept/b/1.json", "kept/\U0010ffff"]
+    ranges = [
+        [each.key for each in reader.listed("kept/", after, until)] for after, until in itertools.pairwise(bounds)
+    ]
+    left_out = {"kept/a/2.json", "kept/b/1.json"}  # bounds are no part of any range
+    assert [key for found in ranges for key in found] == [key for key in whole if key not in left_out]
+    assert [each.bytes for each in reader.listed("kept/a/1.json")] == [len("a/1.json")]
+    now = datetime.now(UTC)
+    assert all(abs(now - each.modified) < timedelta(hours=1) for each in reader.listed("kept/"))
+
+
+def test_pages_of_a_listing(place: Place, reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A range of many pages is whole, and begins where it was told to."""
+    fill(place)
+    ask = place.client.list_objects_v2
+    monkeypatch.setattr(place.client, "list_objects_v2", lambda **asked: ask(**{**asked, "MaxKeys": 2}))
+    found = [each.key for each in reader.listed("kept/", "kept/a/1.json")]
+    assert found == sorted(f"kept/{name}" for name in NAMES)[1:]
+    assert reader.requests["LIST"] == 3
+
+
+@pytest.mark.parametrize("name", NAMES[:4])
+def test_an_object(place: Place, reader: Reader, name: str) -> None:
+    """Its size, its sums, its bytes: as they were put."""
+    fill(place)
+    body, key = name.encode(), f"kept/{name}"
+    sha256 = hashlib.sha256(body).hexdigest()
+    described, got = reader.describe(key), reader.get(key)
+    assert described and got
+    assert (described.bytes, described.noted) == (len(body), sha256)
+    assert described.kept in (None, sha256)
+    assert (got.content, got.noted, reader.digest(key)) == (body, sha256, (len(body), sha256))
+
+
+def test_what_is_not_there(reader: Reader) -> None:
+    """Absence is an answer."""
+    assert [reader.describe("kept/none"), reader.get("kept/none"), reader.digest("kept/none")] == [None, None, None]
+    assert list(reader.listed("kept/")) == []
+
+
+def test_questions_are_counted(place: Place, reader: Reader) -> None:
+    """Each by its kind."""
+    fill(place)
+    reader.describe("kept/a/1.json")
+    reader.get("kept/a/1.json")
+    reader.digest("kept/a/1.wav")
+    list(reader.listed("kept/"))
+    assert dict(reader.requests) == {"HEAD": 1, "GET": 2, "LIST": 1}
+
+
+def test_a_body_that_breaks_off(aws: Place, waits: list[float]) -> None:
+    """It is read again from its beginning, a few times; then the store is the trouble."""
+    reader, store = Reader(aws.store(), Stop()), aws.store()
+    store.put(make_put("kept/a", b"x" * 100_000))
+    assert aws.strict
+    plan = aws.strict.faults.plan("reset_after", "GET", "kept/a", times=2)
+    assert reader.digest("kept/a") == (100_000, hashlib.sha256(b"x" * 100_000).hexdigest())
+    assert plan.fired == 2
+    aws.strict.faults.plan("reset_after", "GET", "kept/a", times=99)
+    with pytest.raises(StoreUnavailable):
+        reader.digest("kept/a")
+
+
+def test_the_stores_own_sum(make_place: Callable[[str], Place]) -> None:
+    """A store that keeps the SHA-256 of a put tells it, whatever the metadata say."""
+    place = make_place("moto")
+    body = b"whole"
+    place.store().put(make_put("kept/a", body))
+    described = Reader(place.store(), Stop()).describe("kept/a")
+    assert described
+    assert described.kept == hashlib.sha256(body).hexdigest()
