@@ -54,6 +54,7 @@ def test_what_root_makes_is_the_service_s(path: Path) -> None:
         "ledger.db": (*mine, 0o600),
         "ledger.db-wal": (*mine, 0o600),
         "ledger.db-shm": (*mine, 0o600),
+        "ledger.db.commits": (*mine, 0o600),
         "ledger.db.owners": (*mine, 0o700),
         "owner": (*mine, 0o644),
         "ledger.db.daemon": (*mine, 0o644),

@@ -114,9 +114,10 @@ class AnyHistory(RuleBasedStateMachine):
         assert set(rows) == self.seen
         for row in rows.values():
             assert (row["next_attempt_at"] is None) == (State(row["state"]) in FINAL and row["lease"] is None)
-            assert row["state"] == "archived" or row["recording"] is not None
             assert row["state"] != "dead" or row["failing_since"] is not None
         assert {name for name, row in rows.items() if row["state"] == "archived"} == self.archived
+        listed = self.plain.execute("SELECT recording_id FROM listed JOIN recordings USING (id)")
+        assert {name for (name,) in listed} == self.seen - self.archived
 
     @invariant()
     def tallies_equal_a_count(self) -> None:

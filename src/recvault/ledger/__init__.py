@@ -7,19 +7,29 @@ may be lost: the cost is a re-listing, no byte is downloaded or written twice.
 
 from recvault.ledger.book import Ledger
 from recvault.ledger.daemon_lock import DaemonLock, RunningDaemon, running_daemon
+from recvault.ledger.expected import Expectations, Expected, ExpectedMedium
+from recvault.ledger.keyset import KeySet
 from recvault.ledger.page import Registered
 from recvault.ledger.questions import ArchivedDay, Feed, FeedStatus, Standing
 from recvault.ledger.steps import Policy
+from recvault.ledger.unlisted import EVER, Chain, UnlistedRow
 
 __all__ = [
+    "EVER",
     "ArchivedDay",
+    "Chain",
     "DaemonLock",
+    "Expectations",
+    "Expected",
+    "ExpectedMedium",
     "Feed",
     "FeedStatus",
+    "KeySet",
     "Ledger",
     "Policy",
     "Registered",
     "RunningDaemon",
     "Standing",
+    "UnlistedRow",
     "running_daemon",
 ]

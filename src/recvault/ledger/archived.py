@@ -35,12 +35,14 @@ class Archived:
         if not self.is_known:
             return frozenset()
         asked = [json.dumps(list(recording_ids)), account_id, provider]
-        with self._lock, sqlite_errors(self._path), closing(self._open()) as connection:
+        with self._lock, sqlite_errors(self._path), closing(open_to_read(self._path)) as connection:
             return frozenset(name for (name,) in connection.execute(_ARCHIVED, asked))
 
-    def _open(self) -> sqlite3.Connection:
-        # A reader of a WAL file makes files beside it; where no writer has made them already, none is at work, and
-        # the file is taken as it is.
-        lone = not self._path.with_name(f"{self._path.name}-wal").exists()
-        address = f"file:{quote(str(self._path.absolute()))}?mode=ro{'&immutable=1' if lone else ''}"
-        return sqlite3.connect(address, uri=True)
+
+def open_to_read(path: Path) -> sqlite3.Connection:
+    """A connection to a ledger that can change nothing."""
+    # A reader of a WAL file makes files beside it; where no writer has made them already, none is at work, and
+    # the file is taken as it is.
+    lone = not path.with_name(f"{path.name}-wal").exists()
+    address = f"file:{quote(str(path.absolute()))}?mode=ro{'&immutable=1' if lone else ''}"
+    return sqlite3.connect(address, uri=True)

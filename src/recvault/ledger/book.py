@@ -7,20 +7,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import asdict
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Self
 
 from sqlite_utils import Database
 
-from recvault.ledger import page, quarantine, slices, steps
+from recvault.ledger import listed, page, quarantine, reopening, slices, steps
+from recvault.ledger.brief import shorten
 from recvault.ledger.connection import Connection
 from recvault.ledger.leases import Owner
 from recvault.ledger.page import Registered
 from recvault.ledger.questions import Feed, Questions, Row
 from recvault.ledger.steps import Policy
-from recvault.models import DRAINED, Failure, Job, Outcome, Receipt, Recording, Rejected, State, Window, stamp, unstamp
+from recvault.ledger.trouble import sound_values, sqlite_errors, stored_time
+from recvault.ledger.unlisted import Unlisted
+from recvault.models import DRAINED, Failure, Job, Outcome, Receipt, Recording, Rejected, State, Window, stamp
 
 LEASE = timedelta(hours=12)  # a backstop only: the leases of a process that ended are freed at once
 
@@ -36,6 +38,7 @@ class Ledger:
             self._connection.close()
             raise
         self.ask = Questions(self._connection)
+        self.unlisted = Unlisted(self._connection)
         self._born_at = ""
 
     @classmethod
@@ -60,7 +63,8 @@ class Ledger:
     @property
     def born_at(self) -> datetime:
         """When this ledger was made."""
-        return unstamp(self._born_at)
+        with sqlite_errors(self._connection.path):
+            return stored_time(self._born_at)
 
     # -- discovery -----------------------------------------------------------------------------------------------------
 
@@ -91,7 +95,7 @@ class Ledger:
             row = next(
                 db.query("SELECT watermark FROM feeds WHERE source=? AND account_id=? AND list=?", feed.key), None
             )
-        return unstamp(row["watermark"]) if row and row["watermark"] else None
+            return stored_time(row["watermark"]) if row and row["watermark"] else None
 
     def note_scan_started(self, feed: Feed, now: datetime) -> None:
         """Remember that a scan runs; `advance` or `note_scan_error` ends it. One that was broken off is overwritten."""
@@ -173,7 +177,8 @@ class Ledger:
                         SELECT id FROM recordings WHERE source = :source AND next_attempt_at <= :now
                         ORDER BY next_attempt_at LIMIT :limit
                     )
-                    RETURNING source, attempts, recording, created_at
+                    RETURNING source, attempts, created_at,
+                        (SELECT recording FROM told WHERE told.id = recordings.id) AS recording
                     """,
                     {
                         "owner": self._owner.name,
@@ -184,7 +189,8 @@ class Ledger:
                     },
                 )
             )
-        return [self._job(row) for row in rows]
+            with sound_values("what a list told of a recording"):  # a claim that cannot be read is none
+                return [self._job(row) for row in rows]
 
     def settle(self, outcomes: Iterable[Outcome], now: datetime, policies: Mapping[str, Policy]) -> list[State]:
         """Write down how attempts ended, all in one transaction; the new states, in order."""
@@ -220,9 +226,14 @@ class Ledger:
             WHERE lease IS NULL AND """
         with self._connection.write() as db:
             if row_ids is None:
-                return int(db.execute(due + "state IN ('failing', 'dead', 'not_ready')", {"now": stamp(now)}).rowcount)
+                return int(db.execute(f"{due} id IN ({_RETRIABLE})", {"now": stamp(now)}).rowcount)
             live = "id=:id AND state IN ('pending', 'failing', 'dead', 'not_ready', 'gone')"
             return sum(db.execute(due + live, {"now": stamp(now), "id": row_id}).rowcount for row_id in row_ids)
+
+    def reopen(self, row_ids: Iterable[int], now: datetime) -> int:
+        """Make archived recordings due again, whose objects are missing; how many of these are archived."""
+        with self._connection.write() as db:
+            return reopening.reopen(db, row_ids, now)
 
     def fact(self, name: str) -> str | None:
         """A fact that was remembered, such as what a store enforces."""
@@ -244,38 +255,34 @@ class Ledger:
         return Job(source=row["source"], recording=recording, attempt=row["attempts"], maybe_archived=maybe_archived)
 
     def _settle_receipt(self, db: Database, receipt: Receipt, now: datetime) -> State:
-        media = json.dumps([asdict(medium) for medium in receipt.media])
         db.execute(
             """
             UPDATE recordings SET state='archived', next_attempt_at=NULL, lease=NULL, failing_since=NULL, verdict=NULL,
                 reason=NULL, message=NULL, settled_at=?, sidecar_key=?, bytes=?, media=?, recording=NULL
             WHERE recording_id=? AND account_id=? AND provider=?
             """,
-            [stamp(now), receipt.sidecar_key, receipt.bytes, media, *_identity(receipt.recording)],
+            [stamp(now), receipt.sidecar_key, receipt.bytes, shorten(receipt), *_identity(receipt.recording)],
         )
         return State.ARCHIVED
 
     def _settle_failure(self, db: Database, failure: Failure, now: datetime, policy: Policy) -> State:
-        found = db.query(
-            "SELECT state, faults, watched_since FROM recordings WHERE recording_id=? AND account_id=? AND provider=?",
-            _identity(failure.recording),
-        )
-        row = next(iter(found))
+        with sound_values("the row of a recording under way"):
+            row = next(db.query(_STANDING, _identity(failure.recording)))
         if row["state"] == State.ARCHIVED:
             return State.ARCHIVED  # another attempt committed it: a late failure takes nothing back
         step = steps.after(
-            failure, faults=row["faults"], watched_since=unstamp(row["watched_since"]), now=now, policy=policy
+            failure, faults=row["faults"], watched_since=stored_time(row["watched_since"]), now=now, policy=policy
         )
         failing = step.state in (State.FAILING, State.DEAD)
         db.execute(
             """
             UPDATE recordings SET state=:state, next_attempt_at=:next, lease=NULL, faults=:faults, verdict=:verdict,
                 reason=:reason, message=:message, settled_at=iif(:next IS NULL, :now, NULL),
-                recording=iif(:telling OR json_extract(recording, '$.status') IS NULL, :recording, recording),
                 failing_since=iif(:failing, coalesce(failing_since, :now), iif(:drained, failing_since, NULL))
-            WHERE recording_id=:id AND account_id=:account AND provider=:provider
+            WHERE id=:id
             """,
             {
+                "id": row["id"],
                 "state": step.state.value,
                 "next": stamp(step.next_attempt_at) if step.next_attempt_at else None,
                 "faults": step.faults,
@@ -283,15 +290,12 @@ class Ledger:
                 "reason": failure.reason,
                 "message": failure.message,
                 "now": stamp(now),
-                "recording": failure.recording.to_json(),
-                "telling": failure.recording.status is not None,  # else a row that tells more stays
                 "failing": failing,
                 "drained": failure.reason == DRAINED,
-                "id": failure.recording.recording_id,
-                "account": failure.recording.account_id,
-                "provider": failure.recording.provider,
             },
         )
+        if failure.recording.status is not None or row["told_status"] is None:  # else a row that tells more stays
+            listed.keep(db, [(row["id"], failure.recording.to_json())])
         return step.state
 
 
@@ -299,6 +303,19 @@ def _identity(recording: Recording) -> tuple[str, str, str]:
     """In the order of the identity index."""
     return (recording.recording_id, recording.account_id, recording.provider)
 
+
+_STANDING = """
+    SELECT id, state, faults, watched_since, json_extract(told.recording, '$.status') AS told_status
+    FROM recordings JOIN told USING (id) WHERE recording_id=? AND account_id=? AND provider=?
+"""
+
+# Each found by an index of what is open: a scan of what is archived would take minutes.
+_RETRIABLE = """
+    SELECT id FROM recordings WHERE failing_since IS NOT NULL AND state = 'dead'
+    UNION ALL
+    SELECT recordings.id FROM tallies CROSS JOIN recordings USING (source, account_id, state)
+    WHERE tallies.state IN ('failing', 'not_ready') AND next_attempt_at IS NOT NULL
+"""
 
 # A clock that was set back meanwhile makes a scan short, never negative.
 _END_SCAN = """

@@ -15,9 +15,12 @@ from pathlib import Path
 
 from sqlite_utils import Database
 
-from recvault.errors import ConfigError
+from recvault.ledger import commits
+from recvault.ledger.commits import Commits
 from recvault.ledger.ownership import create
-from recvault.ledger.schema import KNOWN, migrations
+from recvault.ledger.refusals import refuse_unsound
+from recvault.ledger.schema import migrations
+from recvault.ledger.soundness import SECONDS, walk
 from recvault.ledger.trouble import file_errors, sqlite_errors
 
 BUSY_SECONDS = 10.0
@@ -29,11 +32,15 @@ class Connection:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = threading.RLock()
-        with sqlite_errors(path), file_errors(path), _alone(path.parent):
+        with sqlite_errors(path), file_errors(path), alone(path.parent):
+            if not path.exists():
+                commits.beside(path).unlink(missing_ok=True)  # of one that was set aside
             create(path, 0o600)
             connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
             try:
+                refuse_unsound(connection, path)
                 self._db = _prepared(connection, path)
+                self._commits = Commits(path)
             except BaseException:
                 connection.close()
                 raise
@@ -42,18 +49,26 @@ class Connection:
         """Close the file."""
         with self._lock:
             self._db.close()
+            self._commits.close()
 
     @contextlib.contextmanager
     def write(self) -> Iterator[Database]:
         """One transaction, begun as a writer: a deferred one would fail on its first write under another writer."""
         with self._lock, sqlite_errors(self.path):
             self._db.execute("BEGIN IMMEDIATE")
+            before = self._db.conn.total_changes
             try:
                 yield self._db
+                if wrote := self._db.conn.total_changes > before:  # else it costs no commit, and counts for none
+                    self._commits.count(self._db.conn)
                 self._db.execute("COMMIT")
-            except BaseException:
+                if wrote:
+                    self._commits.committed()
+            except BaseException as error:
                 if self._db.conn.in_transaction:
                     self._db.execute("ROLLBACK")
+                if isinstance(error, sqlite3.IntegrityError):  # a bug, or an index that has lost a row
+                    walk(self._db.conn, self.path, "integrity_check", SECONDS)
                 raise
 
     @contextlib.contextmanager
@@ -64,7 +79,7 @@ class Connection:
 
 
 @contextlib.contextmanager
-def _alone(directory: Path) -> Iterator[None]:
+def alone(directory: Path) -> Iterator[None]:
     """One process at a time makes or migrates the schema: SQLite has no lock around both, nor a wait for WAL."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
     try:
@@ -79,16 +94,6 @@ def _prepared(connection: sqlite3.Connection, path: Path) -> Database:
     db = Database(connection)
     connection.execute("PRAGMA journal_mode=WAL").fetchall()
     connection.execute("PRAGMA synchronous=FULL")  # what is settled survives a power cut
-    _refuse_newer(db, path)
     if migrations.pending(db):
         migrations.apply(db)
     return db
-
-
-def _refuse_newer(db: Database, path: Path) -> None:
-    """An older version would write rows that a newer one's tables and triggers do not expect."""
-    if unknown := [each.name for each in migrations.applied(db) if each.name not in KNOWN]:
-        raise ConfigError(
-            f"the ledger {path} was written by a newer recvault ({', '.join(unknown)})",
-            "run that version, or set the file aside: it can be made anew from the providers and the bucket",
-        )

@@ -56,6 +56,13 @@ class Owner:
             os.close(lock)
 
 
+def at_work(ledger: Path) -> list[str]:
+    """The names of all that hold a ledger now, seen from outside."""
+    directory = ledger.with_name(ledger.name + ".owners")
+    with file_errors(ledger):
+        return [path.name for path in directory.iterdir() if not _is_dead(path)] if directory.is_dir() else []
+
+
 def _is_dead(path: Path) -> bool:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)

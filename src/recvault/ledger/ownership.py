@@ -8,17 +8,33 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 from pathlib import Path
+
+from recvault.errors import ConfigError
 
 LOCKABLE = 0o644  # whoever may enter the directory, which is 0700, may read it, and so ask for its lock
 
 
 def create(path: Path, mode: int) -> None:
-    """Make the file where there is none yet, at once with the owner it is to have."""
+    """Make the file where there is none yet, at once with the owner it is to have. ConfigError for a stranger's."""
     # One that stands is not opened: to close a second descriptor would drop the locks that SQLite holds on the first.
     with contextlib.suppress(FileExistsError):
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, mode))
+    _refuse_strange(path)
     give(path)
+
+
+def _refuse_strange(path: Path) -> None:
+    """In a directory that others may write, another user may have been there first, with a link or a file."""
+    found = path.lstat()
+    if stat.S_ISLNK(found.st_mode):
+        raise ConfigError(f"the ledger {path} is a link", "name the file itself in ledger.path")
+    if found.st_uid not in {os.geteuid(), 0, path.parent.stat().st_uid}:
+        raise ConfigError(
+            f"the ledger {path} belongs to another user, {found.st_uid}",
+            f"run as that user, or keep the ledger in a directory that others cannot write, as {path.parent} may be",
+        )
 
 
 def give(path: Path) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlite_utils import Database
 
+from recvault.ledger.listed import keep
 from recvault.ledger.questions import Feed, Row
 from recvault.models import Phase, Recording, State, stamp
 
@@ -35,12 +36,27 @@ def write(db: Database, feed: Feed, listed: Sequence[Recording], now: datetime, 
     [last] = db.execute("SELECT max(id) FROM recordings").fetchone()
     db.conn.executemany(_REGISTER, rows)
     # No row is ever deleted: what this transaction added, and nothing else, has a higher id.
-    new = db.execute("SELECT recording_id, state FROM recordings WHERE id > ?", [last or 0]).fetchall()
+    new = db.execute(_ADDED, [last or 0]).fetchall()
+    texts = {_identity(row): row["recording"] for row in reversed(rows)}  # of two of one identity the first was added
+    keep(db, [(row_id, texts[tuple(identity)]) for row_id, _, *identity in new])
     if len(new) < len(rows):
-        db.conn.executemany(_REVIVE, [row for row in rows if row["state"] == State.PENDING])
-        db.conn.executemany(_ENRICH, [row for row in rows if row["status"] is not None])
-    states = [state for _, state in new]
-    return Registered(tuple(name for name, _ in new), states.count(State.GONE), states.count(State.EXTERNAL))
+        _contradict(db, _REVIVE, (row for row in rows if row["state"] == State.PENDING))
+        _contradict(db, _ENRICH, (row for row in rows if row["status"] is not None))
+    states = [state for _, state, *_ in new]
+    return Registered(
+        tuple(identity[-1] for _, _, *identity in new), states.count(State.GONE), states.count(State.EXTERNAL)
+    )
+
+
+def _contradict(db: Database, change: str, rows: Iterable[Row]) -> None:
+    """Change those rows of which a list knows better, and keep what it tells of them."""
+    for row in rows:
+        for (row_id,) in db.execute(change, row).fetchall():
+            keep(db, [(row_id, row["recording"])])
+
+
+def _identity(row: Row) -> tuple[str, str, str]:
+    return (row["provider"], row["account_id"], row["recording_id"])
 
 
 def _settled(db: Database, listed: Sequence[Recording]) -> set[tuple[str, str, str]]:
@@ -54,31 +70,36 @@ _SETTLED = """
     WHERE recording_id IN (SELECT value FROM json_each(?)) AND state IN ('archived', 'external')
 """
 
+_ADDED = "SELECT id, state, provider, account_id, recording_id FROM recordings WHERE id > ?"
+
 _REGISTER = """
     INSERT INTO recordings (provider, account_id, recording_id, source, api, created_at, registered_at, watched_since,
-                            state, next_attempt_at, settled_at, recording)
+                            state, next_attempt_at, settled_at)
     VALUES (:provider, :account_id, :recording_id, :source, :api, :created_at, :registered_at, :registered_at,
-            :state, :next_attempt_at, :settled_at, :recording)
+            :state, :next_attempt_at, :settled_at)
     ON CONFLICT (recording_id, account_id, provider) DO NOTHING
 """
 
 # A recording that answered 404 once and is listed as complete again was never gone. A list that has no statuses shows
 # what is absent, too: it may contradict itself, not a list that knows.
 _REVIVE = """
-    UPDATE recordings SET state='pending', next_attempt_at=:next_attempt_at, settled_at=NULL, recording=:recording
+    UPDATE recordings SET state='pending', next_attempt_at=:next_attempt_at, settled_at=NULL
     WHERE recording_id=:recording_id AND account_id=:account_id AND provider=:provider AND state='gone'
         AND (api=:api OR :status IS NOT NULL)
+    RETURNING id
 """
 
 # Twilio's 2008 rows tell no status, no channels and no keys: through them an encrypted recording looks like noise, and
 # an absent one like one that is late. A transfer under way settles first; the row that tells more stays.
 _ENRICH = """
-    UPDATE recordings SET source=:source, api=:api, recording=:recording, faults=0, failing_since=NULL,
+    UPDATE recordings SET source=:source, api=:api, faults=0, failing_since=NULL,
         state=iif(lease IS NULL, :state, state),
         next_attempt_at=iif(lease IS NULL, :next_attempt_at, next_attempt_at),
         settled_at=iif(lease IS NULL, :settled_at, settled_at)
     WHERE recording_id=:recording_id AND account_id=:account_id AND provider=:provider
-        AND state IN ('pending', 'failing', 'not_ready', 'dead') AND json_extract(recording, '$.status') IS NULL
+        AND state IN ('pending', 'failing', 'not_ready', 'dead')
+        AND (SELECT json_extract(recording, '$.status') FROM told WHERE told.id = recordings.id) IS NULL
+    RETURNING id
 """
 
 _FIRST_STATE: Mapping[Phase, State] = {

@@ -10,8 +10,10 @@ from typing import Any
 
 from sqlite_utils import Database
 
+from recvault.ledger.brief import whole
 from recvault.ledger.connection import Connection
-from recvault.models import State, unstamp
+from recvault.ledger.trouble import stored_day, stored_time
+from recvault.models import State
 
 Row = dict[str, Any]
 
@@ -28,6 +30,16 @@ _OLDEST = """
 """
 _SOONEST = "SELECT min(next_attempt_at) FROM recordings WHERE source=? AND account_id=? AND next_attempt_at IS NOT NULL"
 _LAST_ARCHIVED = "SELECT last_at FROM days WHERE source=? AND account_id=? ORDER BY day DESC LIMIT 1"
+
+_FIND = """
+    SELECT recordings.*, told.recording AS told FROM recordings JOIN told USING (id)
+    WHERE recording_id = :id AND (:source IS NULL OR source = :source)
+"""
+
+_BEGINNING = """
+    SELECT recordings.*, told.recording AS told FROM recordings JOIN told USING (id)
+    WHERE recording_id >= ? AND recording_id < ?
+"""
 
 _NEXT_DUE = """
     SELECT min((SELECT min(next_attempt_at) FROM recordings WHERE source = names.value AND next_attempt_at IS NOT NULL))
@@ -137,18 +149,18 @@ class Questions:
         """When the next recording of these sources is due, or the first lease ends; None where nothing waits."""
         with self._connection.read() as db:
             [soonest] = db.execute(_NEXT_DUE, [_names(sources)]).fetchone()
-        return _moment(soonest)
+            return _moment(soonest)
 
     def days(self, since: date) -> list[ArchivedDay]:
         """What was archived of each account on each day from `since` on, by source, account and day."""
         with self._connection.read() as db:
             rows = db.execute(_DAYS, [since.isoformat()]).fetchall()
-        return [
-            ArchivedDay(
-                source=source, account_id=account_id, day=date.fromisoformat(day), recordings=recordings, bytes=size
-            )
-            for source, account_id, day, recordings, size in rows
-        ]
+            return [
+                ArchivedDay(
+                    source=source, account_id=account_id, day=stored_day(day), recordings=recordings, bytes=size
+                )
+                for source, account_id, day, recordings, size in rows
+            ]
 
     def last_success(self, feed: Feed) -> datetime | None:
         """When a feed was last listed whole."""
@@ -185,12 +197,14 @@ class Questions:
     def find(self, recording_id: str, source: str | None = None) -> list[Row]:
         """The rows of a recording's id; several where sources or accounts share one."""
         with self._connection.read() as db:
-            return list(
-                db.query(
-                    "SELECT * FROM recordings WHERE recording_id = :id AND (:source IS NULL OR source = :source)",
-                    {"id": recording_id, "source": source},
-                )
-            )
+            rows = list(db.query(_FIND, {"id": recording_id, "source": source}))
+        return [_whole(row) for row in rows]
+
+    def beginning(self, text: str) -> list[Row]:
+        """The rows of recordings whose ids begin so."""
+        with self._connection.read() as db:
+            bounds = [text, f"{text}\U0010ffff"]
+            return [_whole(row) for row in db.query(_BEGINNING, bounds)]
 
     def _feed_status(self, db: Database, row: Row) -> FeedStatus:
         feed = Feed(row["source"], row["provider"], row["account_id"], row["list"])
@@ -215,13 +229,21 @@ class Questions:
         )
 
 
+def _whole(row: Row) -> Row:
+    """The same with what was told of it, wherever that stands, and its media at their full length."""
+    row["recording"] = row.pop("told")
+    if row["media"]:
+        row["media"] = json.dumps(whole(row["media"], row["sidecar_key"]))
+    return row
+
+
 def _value(db: Database, query: str, parameters: list[str]) -> str | None:
     row = db.execute(query, parameters).fetchone()
     return row[0] if row else None
 
 
 def _moment(text: str | None) -> datetime | None:
-    return unstamp(text) if text else None
+    return stored_time(text) if text else None
 
 
 def _names(sources: Collection[str] | None) -> str | None:

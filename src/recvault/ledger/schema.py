@@ -153,4 +153,53 @@ def third(db: Database) -> None:
     )
 
 
-KNOWN = frozenset(each.__name__ for each in (first, second, third))
+_FOURTH = (
+    # What was written down before stays where it is, and is read there: to move it would take minutes.
+    "CREATE TABLE listed (id INTEGER PRIMARY KEY, recording TEXT NOT NULL)",  # by the id of its row in recordings
+    """
+    CREATE TRIGGER listed_update AFTER UPDATE OF state ON recordings WHEN new.state = 'archived'
+    BEGIN DELETE FROM listed WHERE id = new.id; END
+    """,
+    """
+    CREATE VIEW told AS
+    SELECT id, coalesce(listed.recording, recordings.recording) AS recording FROM recordings LEFT JOIN listed USING (id)
+    """,
+)
+
+
+@migrations()
+def fourth(db: Database) -> None:
+    """What a list told of a recording stands apart from its row; an archived row's media are written shorter."""
+    for statement in _FOURTH:
+        db.execute(statement)
+
+
+_FIFTH = (
+    "CREATE TABLE unlisted (id INTEGER PRIMARY KEY)",  # of an archived row that no manifest lists yet
+    "INSERT INTO unlisted SELECT id FROM recordings WHERE state = 'archived'",
+    """
+    CREATE TRIGGER unlisted_update AFTER UPDATE OF state ON recordings
+    WHEN new.state = 'archived' AND old.state <> 'archived'
+    BEGIN INSERT OR IGNORE INTO unlisted VALUES (new.id); END
+    """,
+    """
+    CREATE TRIGGER unlisted_insert AFTER INSERT ON recordings WHEN new.state = 'archived'
+    BEGIN INSERT OR IGNORE INTO unlisted VALUES (new.id); END
+    """,
+    """
+    CREATE TABLE chains (               -- the newest manifest of an account that this ledger wrote or took over
+        provider TEXT, account_id TEXT, number INTEGER NOT NULL, sha256 TEXT NOT NULL, through TEXT NOT NULL,
+        PRIMARY KEY (provider, account_id)
+    ) WITHOUT ROWID
+    """,
+)
+
+
+@migrations()
+def fifth(db: Database) -> None:
+    """What no manifest lists yet, and how far each account's chain of manifests has come."""
+    for statement in _FIFTH:
+        db.execute(statement)
+
+
+KNOWN = frozenset(each.__name__ for each in (first, second, third, fourth, fifth))

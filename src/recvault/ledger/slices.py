@@ -8,7 +8,8 @@ from __future__ import annotations
 from sqlite_utils import Database
 
 from recvault.ledger.questions import Feed
-from recvault.models import Window, stamp, unstamp
+from recvault.ledger.trouble import stored_time
+from recvault.models import Window, stamp
 
 
 def add(db: Database, feed: Feed, done: Window) -> None:
@@ -29,7 +30,7 @@ def read(db: Database, feed: Feed) -> list[Window]:
     rows = db.query(
         "SELECT since, until FROM slices WHERE source=? AND account_id=? AND list=? ORDER BY since", feed.key
     )
-    return [Window(unstamp(row["since"]), unstamp(row["until"])) for row in rows]
+    return [Window(stored_time(row["since"]), stored_time(row["until"])) for row in rows]
 
 
 def forget(db: Database, feed: Feed) -> None:

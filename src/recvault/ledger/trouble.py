@@ -6,26 +6,53 @@ import contextlib
 import errno
 import sqlite3
 from collections.abc import Iterator
+from datetime import date, datetime
 from pathlib import Path
 
 from recvault.errors import ConfigError, LedgerDamaged, LedgerLocked, LedgerUnavailable, RecvaultError
+from recvault.models import unstamp
 
+REBUILD = (
+    "stop what works on it, then `recvault rebuild --set-aside` keeps this file under another name and makes a new "
+    "ledger from the bucket, which holds what it knew"
+)
+
+_TURNED = ("malformed", "no such table", "no such column", "has no column named")
+_IN_PROGRESS = "statements in progress"  # sqlite-utils' savepoint around one whose rows cannot be decoded
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 _NO_PLACE = frozenset({errno.ENOENT, errno.ENOTDIR})
 
 
 @contextlib.contextmanager
 def sqlite_errors(path: Path) -> Iterator[None]:
-    """SQLite's errors as ours."""
+    """SQLite's errors as ours. What it says of our own statements is a bug, and stays as it is."""
     try:
         yield
-    except sqlite3.OperationalError as error:
-        raise _refused(path, error) from error
+    except UnicodeDecodeError as error:  # in what SQLite itself says, quoting the file
+        raise damaged(path, f"it holds text that is none: {error.reason}") from error
     except sqlite3.DatabaseError as error:
-        raise LedgerDamaged(
-            f"the ledger {path} is damaged: {error}",
-            "set the file aside and run `recvault rebuild`: the bucket holds what it knew",
-        ) from error
+        if _is_damage(error):
+            raise damaged(path, "a text in it cannot be read" if _IN_PROGRESS in str(error) else str(error)) from error
+        if isinstance(error, sqlite3.OperationalError):
+            raise _refused(path, error) from error
+        raise
+
+
+def damaged(path: Path, why: str, hint: str = REBUILD) -> LedgerDamaged:
+    """The ledger cannot be trusted, and why."""
+    return LedgerDamaged(f"the ledger {path} is damaged: {why}", hint)
+
+
+@contextlib.contextmanager
+def sound_values(where: str) -> Iterator[None]:
+    """Rows and values that were written whole are read: where they cannot be, bytes of the file have turned.
+
+    Raises sqlite3.DatabaseError, as SQLite does where it notices by itself: inside `sqlite_errors`.
+    """
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, StopIteration) as error:
+        raise sqlite3.DatabaseError(f"{where} cannot be read: {error!r}") from error
 
 
 @contextlib.contextmanager
@@ -43,6 +70,30 @@ def file_errors(path: Path) -> Iterator[None]:
         raise RecvaultError(message, _rights(path)) from error
 
 
+def stored_time(text: str) -> datetime:
+    """A time as a row holds it."""
+    with sound_values("a time"):
+        return unstamp(text)
+
+
+def stored_day(text: str) -> date:
+    """A day as a row holds it."""
+    with sound_values("a day"):
+        return date.fromisoformat(text)
+
+
+def _is_damage(error: sqlite3.DatabaseError) -> bool:
+    """By SQLite's own code; ours, and Python's of a text that is no UTF-8, have none."""
+    name: str = getattr(error, "sqlite_errorname", "")
+    if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_FORMAT")):
+        return True
+    if name == "SQLITE_ERROR":  # our statements suit the schema that was made with them, and our JSON was whole
+        return any(words in str(error) for words in _TURNED)
+    if _IN_PROGRESS in str(error):
+        return True
+    return not name and (type(error) is sqlite3.DatabaseError or "Could not decode" in str(error))
+
+
 def _refused(path: Path, error: sqlite3.OperationalError) -> RecvaultError:
     """By SQLite's own code: what it says in words varies."""
     name: str = getattr(error, "sqlite_errorname", "")
@@ -54,6 +105,8 @@ def _refused(path: Path, error: sqlite3.OperationalError) -> RecvaultError:
     message = f"the ledger {path} cannot be used: {error}"
     if name.startswith("SQLITE_IOERR"):
         return RecvaultError(message, f"its disk fails: look at the kernel's log, and at the mount of {path.parent}")
+    if path.is_dir():
+        return ConfigError(f"the ledger {path} cannot be used: it is a directory", "mend ledger.path: it names a file")
     if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")):
         return RecvaultError(message, _rights(path))
     return RecvaultError(message, "check its disk and its rights")

@@ -1,0 +1,212 @@
+"""A ledger that is being made anew: under a name of its own until it is whole, and then in place in one step.
+
+At any time there is either no ledger in its place or a whole one. What was made of it stays when it is cut short: the
+same work goes on from there, by what it remembers in the half-made file itself.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Self
+
+from sqlite_utils import Database
+
+from recvault.errors import LedgerDamaged, LedgerLocked, LedgerStands
+from recvault.ledger import commits
+from recvault.ledger.brief import shorten
+from recvault.ledger.connection import Connection, alone
+from recvault.ledger.leases import at_work
+from recvault.ledger.trouble import file_errors
+from recvault.models import JSON, Receipt, State, stamp
+
+_ORIGIN, _STATE = "rebuilt_from", "rebuilt_so_far"
+_BESIDE = ("-wal", "-shm", ".commits")  # what belongs to a database file, by the endings of their names
+
+_INSERT = """
+    INSERT INTO recordings (provider, account_id, recording_id, source, api, created_at, registered_at, watched_since,
+                            state, attempts, settled_at, sidecar_key, bytes, media)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (recording_id, account_id, provider) DO NOTHING
+"""
+
+_KNOWN = "SELECT sidecar_key FROM recordings WHERE recording_id=? AND account_id=? AND provider=?"
+
+# Days are counted as rows become archived; these are so from the start.
+_DAYS = """
+    INSERT INTO days
+    SELECT source, account_id, substr(settled_at, 1, 10) AS day, count(*), sum(bytes), max(settled_at)
+    FROM recordings GROUP BY source, account_id, day
+"""
+
+# No watermark: the next scan lists all history, and meets what is archived as known.
+_FEEDS = """
+    INSERT OR IGNORE INTO feeds (source, account_id, list, provider)
+    SELECT DISTINCT source, account_id, 'account', provider FROM recordings
+"""
+
+_ACCOUNTS = """
+    SELECT recordings.source, provider, recordings.account_id, count(*), sum(bytes), max(settled_at)
+    FROM recordings GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """A recording that stands in the bucket, as its sidecar says, and at which attempt it came there."""
+
+    receipt: Receipt
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RebuiltAccount:
+    """What was found of one account."""
+
+    source: str
+    provider: str
+    account_id: str
+    recordings: int
+    bytes: int
+    last_archived_at: str
+
+
+class NewLedger:
+    """Open with `NewLedger.open`; add, and finish or close. One at a time: its owner holds the daemon's lock."""
+
+    def __init__(self, path: Path, half: Path) -> None:
+        self._path, self._half = path, half
+        self._connection = Connection(half)
+
+    @classmethod
+    def open(cls, path: Path, origin: str, now: datetime) -> Self:
+        """Go on with what was begun of the same origin, or begin."""
+        half = path.with_name(f"{path.name}.rebuilding")
+        if half.exists():
+            try:
+                begun = cls(path, half)
+            except LedgerDamaged:
+                pass  # it is worth nothing
+            else:
+                if begun._fact(_ORIGIN) == origin:
+                    return begun
+                begun.close()
+            with file_errors(path):
+                for each in _family(half):
+                    each.unlink(missing_ok=True)
+        new = cls(path, half)
+        with new._connection.write() as db:
+            _remember(db, "born_at", stamp(now))
+            _remember(db, _ORIGIN, origin)
+        return new
+
+    def so_far(self) -> JSON:
+        """What `add` was told to remember last; empty where it was told nothing yet."""
+        found: JSON = json.loads(self._fact(_STATE) or "{}")
+        return found
+
+    def add(self, batch: Sequence[Committed], so_far: JSON) -> list[tuple[str, str]]:
+        """Write down a batch and how far it came, in one transaction.
+
+        Returns those that an earlier one of the same identity stands for, each with that one's sidecar.
+        """
+        with self._connection.write() as db:
+            seconds = [(each, key) for each in batch if (key := _written(db, each)) is not None]
+            found = [(each.receipt.sidecar_key, key) for each, key in seconds]
+            _remember(db, _STATE, json.dumps({**so_far, "seconds": so_far.get("seconds", 0) + len(found)}))
+        return found
+
+    def finish(self) -> list[RebuiltAccount]:
+        """Complete it, make it durable and close it; what it holds, by account. It is not in its place yet."""
+        with self._connection.write() as db:
+            db.execute("DELETE FROM days")
+            db.execute(_DAYS)
+            db.execute(_FEEDS)
+            accounts = [
+                RebuiltAccount(
+                    source=source,
+                    provider=provider,
+                    account_id=account_id,
+                    recordings=count,
+                    bytes=size,
+                    last_archived_at=last,
+                )
+                for source, provider, account_id, count, size, last in db.execute(_ACCOUNTS).fetchall()
+            ]
+        with self._connection.read() as db:
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        self.close()
+        with file_errors(self._path):
+            _sync(self._half)
+        return accounts
+
+    def take_place(self, *, aside: Path, replaces: bool) -> Path | None:
+        """Stand in the ledger's place from now on; whatever of an earlier one is there goes to `aside`, together.
+
+        LedgerStands where a whole file stands there and none is to be replaced. Returns where that went, if one did.
+        """
+        with file_errors(self._path), alone(self._path.parent):
+            stands = self._path.exists()
+            if stands and not replaces:
+                raise LedgerStands(
+                    f"a ledger was made at {self._path} meanwhile: the new one was not put in its place",
+                    "move that one away with all its files, then run this again",
+                )
+            for mine, theirs in zip(_family(self._path), _family(aside), strict=True):
+                if mine.exists():  # a WAL left alone there would be taken for the new one's
+                    mine.rename(theirs)
+            commits.beside(self._half).unlink(missing_ok=True)
+            self._half.rename(self._path)
+            _sync(self._path.parent)
+        return aside if stands else None
+
+    def close(self) -> None:
+        """Close the file; what was added stays in it."""
+        self._connection.close()
+
+    def _fact(self, name: str) -> str | None:
+        with self._connection.read() as db:
+            row = db.execute("SELECT value FROM facts WHERE name=?", [name]).fetchone()
+        return str(row[0]) if row else None
+
+
+def refuse_company(path: Path) -> None:
+    """LedgerLocked where a process works on this ledger: what it has open must not be taken from under it."""
+    if names := at_work(path):
+        pids = ", ".join(name.partition("-")[0] for name in names)
+        raise LedgerLocked(f"another recvault works on the ledger {path}: process {pids}", "wait for it, or stop it")
+
+
+def _family(path: Path) -> list[Path]:
+    """A database's file, and all that belongs to it."""
+    return [path, *(path.with_name(path.name + ending) for ending in _BESIDE)]
+
+
+def _written(db: Database, each: Committed) -> str | None:
+    """Write a row; the sidecar of the one that stands for the same recording already, if one does."""
+    receipt, recording = each.receipt, each.receipt.recording
+    archived_at = stamp(receipt.archived_at)
+    identity = (recording.provider, recording.account_id, recording.recording_id)
+    about = (receipt.source, recording.api, stamp(recording.created_at), archived_at, archived_at)
+    end = (State.ARCHIVED.value, each.attempts, archived_at, receipt.sidecar_key, receipt.bytes, shorten(receipt))
+    if db.execute(_INSERT, (*identity, *about, *end)).rowcount:
+        return None
+    [key] = db.execute(_KNOWN, identity[::-1]).fetchone()
+    return str(key)
+
+
+def _remember(db: Database, name: str, value: str) -> None:
+    db.execute("INSERT INTO facts VALUES (?, ?) ON CONFLICT DO UPDATE SET value=excluded.value", [name, value])
+
+
+def _sync(path: Path) -> None:
+    """Have the disk hold it."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,104 @@
+"""Which archived recordings no manifest lists yet, and how far each account's chain of manifests has come.
+
+A trigger writes down each recording as it is archived, in the same transaction: whatever clocks do, none is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+
+from recvault.ledger.brief import whole
+from recvault.ledger.connection import Connection
+from recvault.models import stamp
+
+EVER = datetime(9999, 12, 31, tzinfo=UTC)  # after whatever any clock has said
+
+_PAGE = """
+    SELECT id, provider, account_id, sidecar_key, media, settled_at FROM unlisted JOIN recordings USING (id)
+    WHERE id > ? AND state = 'archived' AND settled_at < ? ORDER BY id LIMIT ?
+"""
+# One that was archived again meanwhile has another sidecar, which no manifest lists yet.
+_LISTED = "DELETE FROM unlisted WHERE id = ?1 AND (SELECT settled_at FROM recordings WHERE recordings.id = ?1) IS ?2"
+_REACHED = """
+    INSERT INTO chains VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE
+    SET number=excluded.number, sha256=excluded.sha256, through=excluded.through WHERE excluded.number > number
+"""
+_SURVEYED = "manifests:surveyed"
+_SURVEY = {True: "INSERT OR IGNORE INTO facts VALUES (?, '1')", False: "DELETE FROM facts WHERE name=?"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnlistedRow:
+    """An archived recording as the ledger knows it."""
+
+    id: int
+    provider: str
+    account_id: str
+    sidecar_key: str
+    media: Mapping[str, str]  # SHA-256 by key
+    settled_at: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chain:
+    """The newest manifest of an account that this ledger wrote, or found and took over."""
+
+    provider: str
+    account_id: str
+    number: int
+    sha256: str
+    through: date
+
+
+class Unlisted:
+    """The queue and the chains of an open ledger. Each question is short, whatever the ledger's size."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def page(self, after: int, settled_before: datetime, limit: int) -> list[UnlistedRow]:
+        """What was settled before a moment and is not listed, by the ledger's own numbers, from the next on."""
+        with self._connection.read() as db:
+            rows = db.execute(_PAGE, [after, stamp(settled_before), limit]).fetchall()
+        return [
+            UnlistedRow(
+                id=row_id,
+                provider=provider,
+                account_id=account_id,
+                sidecar_key=key,
+                media={medium["key"]: medium["sha256"] for medium in whole(media, key)},
+                settled_at=settled_at,
+            )
+            for row_id, provider, account_id, key, media, settled_at in rows
+        ]
+
+    def note(self, listed: Iterable[UnlistedRow], chains: Iterable[Chain]) -> None:
+        """These rows stand in manifests now, and the chains have come so far: in one transaction."""
+        with self._connection.write() as db:
+            db.conn.executemany(_LISTED, [(row.id, row.settled_at) for row in listed])
+            db.conn.executemany(
+                _REACHED,
+                [(each.provider, each.account_id, each.number, each.sha256, str(each.through)) for each in chains],
+            )
+
+    def chains(self) -> list[Chain]:
+        """Of all accounts that have one."""
+        with self._connection.read() as db:
+            rows = db.execute("SELECT * FROM chains ORDER BY provider, account_id").fetchall()
+        return [
+            Chain(provider=provider, account_id=account, number=number, sha256=sha256, through=date.fromisoformat(day))
+            for provider, account, number, sha256, day in rows
+        ]
+
+    @property
+    def is_surveyed(self) -> bool:
+        """Whether the bucket was searched for what an earlier ledger had archived."""
+        with self._connection.read() as db:
+            return db.execute("SELECT 1 FROM facts WHERE name=?", [_SURVEYED]).fetchone() is not None
+
+    def note_surveyed(self, surveyed: bool) -> None:
+        """Remember that it was, or is to be again."""
+        with self._connection.write() as db:
+            db.execute(_SURVEY[surveyed], [_SURVEYED])

@@ -1,0 +1,188 @@
+"""How much room a recording takes: what a list told of it goes once it is archived, and its room is used again."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from contextlib import closing
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+from sqlite_utils import Database
+
+from ledger.rows import FEED, NOW, POLICIES, RECHECK, failure, many, receipt, recording, register, row
+from recvault.ledger import Ledger
+from recvault.ledger.brief import shorten, whole
+from recvault.ledger.schema import migrations
+from recvault.models import Job, Phase, Receipt, Recording, State, Verdict, stamp
+
+_LONG = {"sid": "RE1", "note": "x" * 1500}  # as much as a provider's row
+
+
+def settle_all(ledger: Ledger) -> None:
+    while jobs := ledger.claim("main", NOW, 50):
+        ledger.settle([receipt(job) for job in jobs], NOW, POLICIES)
+
+
+def pages(ledger: Ledger) -> tuple[int, int]:
+    """The file's pages, and how many of them are free."""
+    asked = [ledger._connection._db.execute(f"PRAGMA {name}").fetchone() for name in ("page_count", "freelist_count")]
+    return asked[0][0], asked[1][0]
+
+
+def test_the_room_of_what_was_listed_is_used_again(ledger: Ledger) -> None:
+    """A third of a backfill's file is in use once it is archived, and the next backfill needs hardly more than that."""
+    register(ledger, *(replace(each, raw=_LONG) for each in many(600)))
+    waiting, _ = pages(ledger)
+    settle_all(ledger)
+    total, free = pages(ledger)
+    assert total - free < 0.45 * waiting
+    register(ledger, *(replace(each, raw=_LONG) for each in many(600, 1000)))
+    assert pages(ledger)[0] < 1.45 * waiting
+    assert pages(ledger)[1] < 0.1 * waiting
+
+
+def test_what_was_listed_is_kept_until_it_is_archived(ledger: Ledger) -> None:
+    """Through failures, waits and death, as it was listed or last read; a receipt ends it, and no other row's."""
+    register(ledger, *many(4), recording(4, Phase.GONE), recording(5, Phase.EXTERNAL))
+    jobs = ledger.claim("main", NOW, 4)
+    verdicts = (Verdict.RETRY, Verdict.NOT_READY, Verdict.FATAL)
+    outcomes = [failure(job, verdict) for job, verdict in zip(jobs, verdicts, strict=False)]
+    ledger.settle([*outcomes, receipt(jobs[3])], NOW, POLICIES)
+    kept = {name: row(ledger, name)["recording"] for name in (f"RE{number}" for number in range(6))}
+    assert kept.pop("RE3") is None
+    assert {name: Recording.from_json(text).recording_id for name, text in kept.items()} == {
+        name: name for name in kept
+    }
+
+
+def test_what_a_later_list_tells_takes_its_place(ledger: Ledger) -> None:
+    """A 2008 row is replaced by one that tells more, and by no other; a claim hands on the newer."""
+    register(ledger, recording(1, api="2008-08-01", status=None, raw={"told": "little"}))
+    register(ledger, recording(1, raw={"told": "much"}))
+    register(ledger, recording(1, api="2008-08-01", status=None, raw={"told": "little again"}))
+    [job] = ledger.claim("main", NOW, 1)
+    assert job.recording.raw == {"told": "much"}
+
+
+def test_two_of_one_identity_on_a_page_are_the_first(ledger: Ledger) -> None:
+    """As a page is read: what comes first was added, with what it told."""
+    assert register(ledger, recording(1, raw={"n": 1}), recording(1, raw={"n": 2}), recording(2)).ids == ("RE1", "RE2")
+    assert [job.recording.raw for job in ledger.claim("main", NOW, 2)] == [{"n": 1}, {"sid": "RE2"}]
+
+
+# -- media -------------------------------------------------------------------------------------------------------------
+
+
+def receipts() -> list[Receipt]:
+    job = Job(source="main", recording=recording(1), attempt=1, maybe_archived=False)
+    one = receipt(job)
+    [wav] = one.media
+    mp3 = replace(wav, key="recordings/RE1.mp3", media_format="mp3", codec=None, duration_seconds=None)
+    elsewhere = replace(wav, key="other/place.wav")
+    suspect = replace(wav, check=replace(wav.check, status="suspect", reason="shorter than was said"))
+    return [one, replace(one, media=(wav, mp3)), replace(one, media=(elsewhere,)), replace(one, media=(suspect,))]
+
+
+@pytest.mark.parametrize("each", range(4))
+def test_nothing_of_a_medium_is_lost(each: int) -> None:
+    """What is written down of a receipt's media gives all of their fields back, keys of another form included."""
+    settled = receipts()[each]
+    assert whole(shorten(settled), settled.sidecar_key) == [asdict(medium) for medium in settled.media]
+
+
+def test_a_medium_takes_half_the_room() -> None:
+    """There are millions of them."""
+    settled = receipts()[0]
+    assert len(shorten(settled)) < 0.55 * len(json.dumps([asdict(medium) for medium in settled.media]))
+
+
+def test_media_are_found_at_their_full_length(ledger: Ledger) -> None:
+    """Who asks for a row sees names, not places."""
+    register(ledger, recording(1))
+    settle_all(ledger)
+    [medium] = json.loads(row(ledger)["media"])
+    assert (medium["key"], medium["check"]) == (
+        "recordings/RE1.wav",
+        {"status": "ok", "method": "wav sizes", "reason": None},
+    )
+
+
+# -- a ledger of the third schema --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def older(path: Path) -> Path:
+    """A ledger whose rows hold all that was told of them, and their media at full length."""
+    rows = [
+        (f"RE{number}", state, due, recording(number, api=api, status=status, raw={"n": number}).to_json())
+        for number, state, due, api, status in [
+            (1, "pending", stamp(NOW), "2010-04-01", "completed"),
+            (2, "pending", stamp(NOW), "2008-08-01", None),
+            (3, "gone", None, "2010-04-01", "absent"),
+            (4, "dead", None, "2010-04-01", "completed"),
+        ]
+    ]
+    with closing(sqlite3.connect(path, isolation_level=None)) as plain:
+        migrations.apply(Database(plain), stop_before="fourth")
+        plain.executemany(
+            """
+            INSERT INTO recordings (recording_id, state, next_attempt_at, recording, account_id, provider, source, api,
+                created_at, registered_at, watched_since, failing_since)
+            VALUES (?1, ?2, ?3, ?4, 'AC1', 'twilio', 'main', json_extract(?4, '$.api'), ?5, ?5, ?5,
+                iif(?2 = 'dead', ?5, NULL))
+            """,
+            [(*each, stamp(NOW)) for each in rows],
+        )
+        media = json.dumps([asdict(medium) for medium in receipts()[0].media])
+        plain.execute(
+            """
+            INSERT INTO recordings (recording_id, state, sidecar_key, media, bytes, settled_at, account_id, provider,
+                source, api, created_at, registered_at, watched_since)
+            VALUES ('RE9', 'archived', 'recordings/RE1.json', ?1, 44, ?2, 'AC1', 'twilio', 'main', '2010-04-01', ?2,
+                ?2, ?2)
+            """,
+            [media, stamp(NOW)],
+        )
+    return path
+
+
+def test_an_older_ledger_goes_on(older: Path) -> None:
+    """What its rows hold is claimed, replaced, revived and retried as if it had always stood apart."""
+    ledger = Ledger.open(older, NOW)
+    told = [recording(2, raw={"told": "more"}), recording(3, raw={"back": True})]
+    assert ledger.register(FEED, told, [], NOW, RECHECK).new == 0
+    assert ledger.retry(None, NOW) == 1  # the dead one
+
+    jobs = {job.recording.recording_id: job for job in ledger.claim("main", NOW, 9)}
+    assert {name: job.recording.raw for name, job in jobs.items()} == {
+        "RE1": {"n": 1},
+        "RE2": {"told": "more"},
+        "RE3": {"back": True},
+        "RE4": {"n": 4},
+    }
+    less = failure(recording(1, api="2008-08-01", status=None, raw={"told": "less"}))
+    states = ledger.settle([less, failure(jobs["RE4"]), receipt(jobs["RE3"])], NOW, POLICIES)
+    assert states == [State.FAILING, State.FAILING, State.ARCHIVED]
+    kept = {name: row(ledger, name)["recording"] for name in ("RE1", "RE3", "RE4")}
+    assert kept["RE3"] is None
+    assert Recording.from_json(kept["RE1"]).raw == {"n": 1}  # the row that tells more stays
+    assert Recording.from_json(kept["RE4"]).raw == {"n": 4}
+    ledger.close()
+
+
+def test_an_older_ledger_s_media_are_found(older: Path) -> None:
+    """At full length, as they were written."""
+    ledger = Ledger.open(older, NOW)
+    assert json.loads(row(ledger, "RE9")["media"]) == [asdict(medium) for medium in receipts()[0].media]
+    ledger.close()
+
+
+def test_an_older_ledger_is_migrated_without_reading_its_rows(older: Path) -> None:
+    """Ten million of them would take minutes: what they hold stays where it is."""
+    with closing(sqlite3.connect(older, isolation_level=None)) as plain:
+        before = plain.execute("SELECT * FROM recordings").fetchall()
+        migrations.apply(Database(plain), stop_before="fifth")
+        assert plain.execute("SELECT * FROM recordings").fetchall() == before
+        assert plain.execute("SELECT count(*) FROM listed").fetchone() == (0,)
