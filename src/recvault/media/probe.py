@@ -17,6 +17,7 @@ CONTENT_TYPES = MappingProxyType(
     {"wav": "audio/wav", "mp3": "audio/mpeg", "mka": "audio/matroska", "mkv": "video/matroska"}
 )
 _CIPHER_BLOCK = 16
+_WAV_LEAST = 16_000  # bytes a second: a WAV comes encrypted from Twilio alone, in 16 bits at 8 kHz, never less
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +29,7 @@ class MediaFacts:
     channels: int | None
     duration_seconds: float | None
     check: Check
+    worth_again: bool = True  # of what is suspect: another download may tell more
 
 
 class _Walker(Protocol):
@@ -73,7 +75,8 @@ class Prober:
         if self._bytes == 0 and not silent:
             raise MediaRejected(f"wanted {self._format}, but the body is empty", reason="media.empty")
         found = self._walker.end() if self._bytes else Findings(method="size", seconds=0.0, empty=True)
-        faults = [*found.faults, *self._size_faults(size_bytes), *_length_faults(found.seconds, duration_seconds)]
+        faults = [*found.faults, *self._size_faults(size_bytes), *length_faults(found.seconds, duration_seconds)]
+        faults += self._rate_faults(duration_seconds)
         if found.empty and not silent and not faults:
             faults.append("there is no audio in it, only headers")
         return MediaFacts(
@@ -93,9 +96,22 @@ class Prober:
         short = "truncated: " if self._bytes < size_bytes else ""
         return [f"{short}{self._bytes} bytes came, the provider tells {size_bytes}"]
 
+    def _rate_faults(self, told: float | None) -> list[str]:
+        """Ciphertext shows nothing, but it is as long as what was encrypted."""
+        most = self._bytes / _WAV_LEAST
+        if not self._encrypted or self._format != "wav" or told is None or most >= told - tolerance(told):
+            return []
+        return [f"truncated: {self._bytes} bytes hold {most:.2f} s at most, the provider tells {told:.2f} s"]
 
-def _length_faults(measured: float | None, told: float | None) -> list[str]:
-    if measured is None or told is None or abs(measured - told) <= max(2.0, 0.02 * told):
+
+def tolerance(seconds: float) -> float:
+    """By how much two lengths of one recording may differ: providers round."""
+    return max(2.0, 0.02 * seconds)
+
+
+def length_faults(measured: float | None, told: float | None) -> list[str]:
+    """What a measured length has against the provider's."""
+    if measured is None or told is None or abs(measured - told) <= tolerance(told):
         return []
     short = "truncated: " if measured < told else ""
     return [f"{short}{measured:.2f} s measured, the provider tells {told:.2f} s"]

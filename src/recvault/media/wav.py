@@ -110,6 +110,8 @@ def _judge(seen: _Seen) -> Findings:
             faults.append(f"{seen.at - promised} bytes past the end that the RIFF header tells")
     if seen.codec is None and seen.audio_bytes is not None:
         faults.append("there is no fmt chunk")
+    elif seen.audio_bytes and not seen.bytes_per_second:
+        faults.append("its fmt chunk tells no byte rate, so that its length cannot be measured")
     measurable = seen.audio_bytes is not None and seen.bytes_per_second
     return Findings(
         method=METHOD,

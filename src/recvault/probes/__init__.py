@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from recvault.probes import bucket, machine, sources
+from recvault.probes import bucket, machine, proof, sources
 from recvault.probes.probe import Probe
 from recvault.runtime import Runtime
 
@@ -18,6 +18,7 @@ def offline(runtime: Runtime) -> Iterator[Probe]:
     """The configuration is sound already; ledger and spool have a place, and secrets can be had."""
     yield from machine.places(runtime)
     yield from sources.settings(runtime)
+    yield from proof.proof(runtime)
 
 
 def online(runtime: Runtime) -> Iterator[Probe]:

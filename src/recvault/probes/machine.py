@@ -6,12 +6,14 @@ import errno
 import os
 import shutil
 import socket
+import stat
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from recvault.errors import ConfigError, Unavailable
 from recvault.ledger import running_daemon
-from recvault.probes.probe import Probe, probe
+from recvault.ledger.soundness import look
+from recvault.probes.probe import Notice, Probe, probe
 from recvault.runtime import Runtime
 from recvault.spool import SpoolFull
 
@@ -21,6 +23,8 @@ LEDGER_FREE_LEAST = 64 << 20  # bytes: some 50,000 recordings more, and room for
 def places(runtime: Runtime) -> Iterator[Probe]:
     """Ledger and spool have a place that can be written and is not full."""
     yield probe("ledger", ledger, runtime)
+    if runtime.has_ledger:
+        yield probe("ledger: sound", sound, runtime)
     yield probe("spool", _spool, runtime)
 
 
@@ -33,7 +37,7 @@ def daemon(runtime: Runtime) -> Iterator[Probe]:
         yield probe("daemon: ping_url", _resolved, wanted.ping_url)
 
 
-def ledger(runtime: Runtime, least: int = LEDGER_FREE_LEAST) -> str:
+def ledger(runtime: Runtime, least: int = LEDGER_FREE_LEAST) -> str | Notice:
     """The ledger's file can be written, and its disk holds `least` bytes more."""
     path = runtime.settings.ledger.path
     if not path.parent.is_dir():
@@ -46,7 +50,20 @@ def ledger(runtime: Runtime, least: int = LEDGER_FREE_LEAST) -> str:
             f"the disk of {path} has {free >> 20} MiB free: a full one stops every pass",
             "free some, or move ledger.path",
         )
-    return f"{path}{'' if path.exists() else ', made by the first sync'}, {_gib(free)} free"
+    said = f"{path}{'' if path.exists() else ', made by the first sync'}, {_gib(free)} free"
+    if path.parent.stat().st_mode & stat.S_IWOTH:
+        return Notice(f"{said}; everyone may write {path.parent}", f"chmod o-w {path.parent}: others can replace files")
+    return said
+
+
+def sound(runtime: Runtime) -> str:
+    """What is in the file is a ledger of ours, as far as a look of some seconds can tell."""
+    path = runtime.settings.ledger.path
+    seen = look(path)
+    rows = f"{seen.rows:,} rows read, each found by its index"
+    if seen.whole:
+        return f"its structure is whole; {rows}"
+    return f"too large to be walked whole here; {rows} (`sqlite3 {path} 'PRAGMA integrity_check'` takes its time)"
 
 
 def _spool(runtime: Runtime) -> str:

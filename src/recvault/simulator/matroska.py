@@ -19,6 +19,7 @@ class _Codec:
     frame_bytes: int
 
 
+_OPUS_20_MS = b"\xf8"  # how every packet begins: CELT, full band, one frame of 20 ms, mono
 _CODECS = {"mka": _Codec(b"A_OPUS", 2, 50, 80), "mkv": _Codec(b"V_VP8", 1, 25, 1000)}
 
 
@@ -43,12 +44,13 @@ def matroska(noise: Noise, seconds: float, media_format: str) -> Media:
 
 @cache
 def _columns(codec: _Codec, count: int) -> tuple[bytes, ...]:
-    """The seven bytes before a frame: a column each, a value for each frame of a cluster."""
+    """The seven bytes before a frame, and Opus's first: a column each, a value for each frame of a cluster."""
     size = struct.pack(">H", 0x4000 | (codec.frame_bytes + 4))
     times = [struct.pack(">h", number * 1000 // codec.frames_a_second) for number in range(count)]
     fixed = [bytes([byte]) * count for byte in (0xA3, size[0], size[1], 0x81)]
     moving = [bytes(time[place] for time in times) for place in (0, 1)]
-    return (*fixed, *moving, b"\x80" * count)
+    first = (_OPUS_20_MS * count,) if codec.track_type == 2 else ()
+    return (*fixed, *moving, b"\x80" * count, *first)
 
 
 def _cluster_head(number: int, body_bytes: int) -> bytes:

@@ -164,6 +164,20 @@ class Simulator:
         """
         return self._world.media(recording, media_format, channels or recording.channels)
 
+    def plain(self, recording: SimRecording, media_format: str, channels: int | None = None) -> Media:
+        """What it was before encryption."""
+        return self._world.plain(recording, media_format, channels or recording.channels)
+
+    def seal_for(self, public_pem: bytes) -> str:
+        """Encrypt in earnest for this RSA key from now on, and return its id: one more call is a rotation of keys."""
+        from recvault.simulator.sealing import Sealer
+
+        if self._world.sealer is None:
+            self._world.sealer = Sealer(self.seed, public_pem)
+        else:
+            self._world.sealer.rotate(public_pem)
+        return self._world.sealer.public_key_sid
+
     def signed_url(self, recording: SimRecording, media_format: str, seconds: int = 600) -> str:
         """A URL on the media host, as the services mint them."""
         return self._world.signed_url(recording, media_format, recording.channels, seconds)

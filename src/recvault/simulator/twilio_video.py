@@ -90,6 +90,9 @@ def stored(world: World, request: Request, recording: SimRecording, media_format
     if recording.encrypted and recording.api == "video":
         wrapped = b"".join(bytes.fromhex(world.hex("cek", recording.recording_id, n)) for n in range(16))
         vector = bytes.fromhex(world.hex("iv", recording.recording_id))
+        if world.sealer is not None:
+            seal = world.sealer.seal(recording)
+            wrapped, vector = seal.wrapped, seal.vector
         reply.headers += [
             ("x-amz-meta-x-amz-key", base64.b64encode(wrapped).decode()),
             ("x-amz-meta-x-amz-iv", base64.b64encode(vector).decode()),

@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from recvault.simulator import media as bytes_of
 from recvault.simulator.clock import Clock
@@ -18,6 +18,9 @@ from recvault.simulator.media import Media, Noise
 from recvault.simulator.recording import Api, SimRecording
 from recvault.simulator.shelf import Shelf
 from recvault.simulator.switches import Switches
+
+if TYPE_CHECKING:
+    from recvault.simulator.sealing import Sealer
 
 Service = Literal["twilio", "telnyx", "signalwire"]
 Status = Literal["active", "suspended", "closed"]
@@ -84,6 +87,7 @@ class World:
         self.keys: dict[str, SimAccount] = {}  # Twilio API keys, likewise
         self.base_url = ""
         self.media_host = ""
+        self.sealer: Sealer | None = None  # what encrypts in earnest; without it noise stands for ciphertext
 
     def hex(self, *parts: object) -> str:
         """Thirty-two hex digits that depend on the seed and the parts alone."""
@@ -126,16 +130,29 @@ class World:
 
     def media(self, recording: SimRecording, media_format: str, channels: int) -> Media:
         """The bytes that the service serves for this recording, ciphertext where it is encrypted."""
+        plain = self.plain(recording, media_format, channels)
+        if not recording.encrypted:
+            return plain
+        if self.sealer is not None:
+            return self.sealer.sealed(recording, plain)
+        # AES-CBC pads to the next multiple of sixteen, by a whole block where the length is one already; AES-GCM
+        # appends a tag of sixteen bytes.
+        video = media_format in {"mka", "mkv"}
+        return bytes_of.opaque(
+            self._noise(recording, media_format, channels), plain.length // 16 * 16 + 16 if video else plain.length + 16
+        )
+
+    def plain(self, recording: SimRecording, media_format: str, channels: int) -> Media:
+        """The same before any encryption."""
         if media_format not in {"wav", "mp3", "mka", "mkv"}:
             raise ValueError(f"no such format: {media_format}")
-        noise = Noise(self.seed, f"{recording.account_id}/{recording.recording_id}/{media_format}/{channels}")
+        noise = self._noise(recording, media_format, channels)
         if media_format in {"mka", "mkv"}:
-            plain = matroska(noise, recording.duration_seconds, media_format)
-            # AES-CBC pads to the next multiple of sixteen, by a whole block where the length is one already.
-            return bytes_of.opaque(noise, plain.length // 16 * 16 + 16) if recording.encrypted else plain
-        plain = (bytes_of.wav if media_format == "wav" else bytes_of.mp3)(noise, recording.duration_seconds, channels)
-        # AES-GCM appends a tag of sixteen bytes.
-        return bytes_of.opaque(noise, plain.length + 16) if recording.encrypted else plain
+            return matroska(noise, recording.duration_seconds, media_format)
+        return (bytes_of.wav if media_format == "wav" else bytes_of.mp3)(noise, recording.duration_seconds, channels)
+
+    def _noise(self, recording: SimRecording, media_format: str, channels: int) -> Noise:
+        return Noise(self.seed, f"{recording.account_id}/{recording.recording_id}/{media_format}/{channels}")
 
     def plain_length(self, recording: SimRecording) -> int:
         """How long an encrypted Video recording is before encryption."""

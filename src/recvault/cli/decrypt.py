@@ -1,0 +1,126 @@
+"""`recvault decrypt`: an encrypted recording's plaintext, once it is proven."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+import click
+
+from recvault.cli.app import App, verb
+from recvault.errors import ConfigError, Interrupted, UnknownName
+
+if TYPE_CHECKING:
+    from recvault.crypto import PrivateKeys
+    from recvault.decryption import Encrypted
+    from recvault.runtime import Runtime
+
+_PIECE = 1 << 20
+
+
+@click.command("decrypt")
+@click.argument("recording_id", metavar="ID")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write there, mode 0600; else to stdout.")
+@click.option("--key", type=click.Path(), help="A private key in PEM, in place of the configured ones.")
+@verb
+def command(app: App, recording_id: str, output: Path | None, key: str | None) -> int:
+    """An encrypted recording's plaintext, from the bucket, once it is proven right.
+
+    An ID is the provider's own, or SOURCE:ID, or the key of its sidecar in the bucket (then no ledger is needed).
+    Nothing stands under the output's name before all of it is proven.
+    """
+    if output is None and sys.stdout.isatty():
+        raise click.UsageError("a recording is no text for a terminal: give --output PATH, or a pipe")
+    with app.runtime() as runtime, app.signals():
+        try:
+            return _decrypt(app, runtime, recording_id, output, key)
+        except Interrupted:
+            return app.exit_code(Interrupted.exit_code)
+
+
+def _decrypt(app: App, runtime: Runtime, recording_id: str, output: Path | None, key: str | None) -> int:
+    from recvault.decryption import decrypt, encrypted
+
+    sealed = encrypted(runtime.store, _sidecar_key(runtime, recording_id))
+    keys = _keys(runtime, sealed, key)
+    with _to_file(output) if output is not None else _to_stdout(runtime) as file:
+        done = decrypt(runtime.store, sealed, keys, file.write, app.stop)
+    if not app.quiet:
+        where = output or "stdout"
+        click.echo(f"{sealed.recording_id}: {done.bytes:,} bytes to {where}, sha256 {done.sha256}", err=True)
+    return 0
+
+
+def _sidecar_key(runtime: Runtime, text: str) -> str:
+    if text.endswith(".json"):
+        return text
+    rows = runtime.find(text)
+    if len(rows) > 1:
+        sources = ", ".join(sorted({str(row["source"]) for row in rows}))
+        raise UnknownName(f"{text} is in several sources: {sources}", "say which: SOURCE:ID")
+    sidecar_key = rows[0]["sidecar_key"]
+    if not sidecar_key:
+        raise UnknownName(f"{text} is not archived: it is {rows[0]['state']}", f"`recvault show {text}` says why")
+    return str(sidecar_key)
+
+
+def _keys(runtime: Runtime, sealed: Encrypted, key: str | None) -> PrivateKeys:
+    """The key that was given, else those of the recording's source."""
+    from recvault import wiring
+    from recvault.config import PrivateKeyRef, SecretRef
+
+    written = (
+        (PrivateKeyRef(secret=SecretRef(file=key, owner="--key")),)
+        if key is not None
+        else runtime.source(sealed.source).private_keys
+    )
+    keys = wiring.private_keys(written)
+    if keys is None:
+        raise ConfigError(f"source {sealed.source} has no private_keys", "add them to it, or give --key PATH")
+    return keys
+
+
+@contextlib.contextmanager
+def _to_file(path: Path) -> Iterator[IO[bytes]]:
+    """A file that appears under its name when all went well, whole, for its owner alone; else it is gone."""
+    if path.exists() and not path.is_file():
+        raise click.UsageError(f"{path} is no plain file")
+    try:
+        number, name = tempfile.mkstemp(prefix=f".{path.name[:100]}.", suffix=".part", dir=path.parent)  # mode 0600
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    made = Path(name)
+    try:
+        with os.fdopen(number, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(number)
+        made.replace(path)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    finally:
+        made.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _to_stdout(runtime: Runtime) -> Iterator[tempfile.SpooledTemporaryFile[bytes]]:
+    """A nameless file, which is poured out when all went well: a pipe takes nothing back."""
+    settings = runtime.settings.transfer
+    with tempfile.SpooledTemporaryFile(max_size=settings.spool_memory, dir=str(settings.spool_dir)) as file:
+        try:
+            yield file
+            file.seek(0)
+        except OSError as error:
+            raise _unwritable(settings.spool_dir, error) from error
+        shutil.copyfileobj(file, sys.stdout.buffer, _PIECE)
+        sys.stdout.buffer.flush()
+
+
+def _unwritable(path: Path, error: OSError) -> ConfigError:
+    return ConfigError(f"{path} cannot be written: {error.strerror}", "mend the path or its rights, or name another")

@@ -1,0 +1,200 @@
+"""Opens what a provider encrypted for its customer's public key. The one owner of cryptography (extra `crypto`).
+
+Two ways are known, both Twilio's. A call: the row names the key, wraps the recording's own key by RSA-OAEP with
+SHA-256, and the body is AES-256-GCM with its tag behind it. A Video track: storage's headers wrap it by PKCS#1 v1.5,
+and the body is AES-256-CBC, padded. A call's tag proves it; of a track only padding and length can be compared.
+
+Plaintext comes out as ciphertext goes in: at any time before `end` it is not proven, and must not be believed.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from cryptography.exceptions import InvalidTag, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.padding import MGF1, OAEP, AsymmetricPadding, PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext
+from cryptography.hazmat.primitives.ciphers.algorithms import AES256
+from cryptography.hazmat.primitives.ciphers.modes import CBC, GCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.padding import PKCS7
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from recvault.errors import ConfigError, NotOpened
+from recvault.models import JSON
+
+_KEY, _TAG, _BLOCK = 32, 16, 16  # bytes
+_MATROSKA = b"\x1a\x45\xdf\xa3"  # what every track begins with
+_BROKEN = "its bytes are not those that were encrypted, or its key fields are not its own"
+
+
+class Opening(Protocol):
+    """Decrypts one medium as its chunks come."""
+
+    plain_bytes: int | None  # its length, where the provider tells it
+    tagged: bool  # a tag proves it to the last bit
+
+    def feed(self, chunk: bytes | memoryview) -> bytes:
+        """Take ciphertext, give what plaintext there is."""
+
+    def end(self) -> bytes:
+        """The rest, once all of it is proven. NotOpened where it is not: what was given before is worthless."""
+
+
+@dataclass(frozen=True, slots=True)
+class PrivateKey:
+    """One RSA key. `name` says where it stands, `public_key_id` which public key is its other half, where known."""
+
+    name: str
+    rsa: RSAPrivateKey = field(repr=False)
+    public_key_id: str | None = None
+
+
+def private_key(pem: str, name: str, public_key_id: str | None = None) -> PrivateKey:
+    """Read a private key. ConfigError, which never holds any of it, where it is none that can be used."""
+    try:
+        key = load_pem_private_key(pem.encode(), password=None)
+    except TypeError:
+        hint = "write it without one into a file of its own: `openssl pkey -in KEY.pem -out OPEN.pem`, chmod 600"
+        raise ConfigError(f"{name}: the key has a passphrase", hint) from None
+    except (ValueError, UnsupportedAlgorithm):
+        raise ConfigError(f"{name}: is no private key in PEM", "give the RSA key that you made for Twilio") from None
+    if not isinstance(key, RSAPrivateKey):
+        raise ConfigError(f"{name}: is no RSA key", "Twilio encrypts for RSA keys alone: give that one")
+    return PrivateKey(name, key, public_key_id)
+
+
+@dataclass(frozen=True, slots=True)
+class PrivateKeys:
+    """A source's private keys: those in use, and those of before, since recordings outlive their keys."""
+
+    keys: tuple[PrivateKey, ...]
+
+    def opening(self, encryption: JSON) -> Opening:
+        """What opens a medium with these fields. NotOpened where no key here does."""
+        if "encryption_cek" in encryption:
+            return self._call(encryption)
+        if "x-amz-key" in encryption:
+            return self._track(encryption)
+        shown = ", ".join(sorted(map(ascii, encryption)))[:200]
+        raise NotOpened(f"there is no way known to open what is encrypted so: its fields are {shown}")
+
+    def _call(self, fields: JSON) -> Opening:
+        named = str(fields.get("encryption_public_key_sid") or "")[:64]
+        ordered = sorted(self.keys, key=lambda each: each.public_key_id != named)  # the named one first
+        found = self._unwrapped(fields["encryption_cek"], _OAEP, ordered, f"for public key {named!a}")
+        return _guarded(lambda vector: Sealed(found[0], vector), fields.get("encryption_iv"))
+
+    def _track(self, fields: JSON) -> Opening:
+        found = self._unwrapped(fields["x-amz-key"], PKCS1v15(), self.keys, "for a public key that is not named")
+        told = str(fields.get("x-amz-unencrypted-content-length") or "")
+        length = int(told) if told.isascii() and told.isdecimal() and len(told) < 19 else None
+        return _guarded(lambda vector: Padded(found, vector, length), fields.get("x-amz-iv"))
+
+    def _unwrapped(
+        self, wrapped: object, padding: AsymmetricPadding, keys: Iterable[PrivateKey], whom: str
+    ) -> list[bytes]:
+        """The recording's own key, by each private key that unwraps one."""
+        body, found = _decoded(wrapped), []
+        for key in keys:
+            try:
+                opened = key.rsa.decrypt(body, padding)
+            except ValueError:
+                continue
+            # PKCS#1 v1.5 tells no error of a wrong key, by design: it yields noise, of any length.
+            found += [opened] if len(opened) == _KEY else []
+        if not found:
+            names = ", ".join(key.name for key in self.keys)
+            raise NotOpened(f"no private key opens it: it is encrypted {whom}, tried were {names}")
+        return found
+
+
+class Sealed:
+    """AES-256-GCM, the tag behind the ciphertext."""
+
+    plain_bytes: int | None = None
+    tagged = True
+
+    def __init__(self, key: bytes, vector: bytes) -> None:
+        self._cipher = Cipher(AES256(key), GCM(vector)).decryptor()
+        self._held = b""  # what may be the tag
+
+    def feed(self, chunk: bytes | memoryview) -> bytes:
+        """See Opening.feed."""
+        together = self._held + chunk
+        self._held = together[-_TAG:]
+        return self._cipher.update(memoryview(together)[: max(0, len(together) - _TAG)])
+
+    def end(self) -> bytes:
+        """See Opening.end."""
+        if len(self._held) < _TAG:
+            raise NotOpened("it is too short to hold its tag", worth_again=True)
+        try:
+            return self._cipher.finalize_with_tag(self._held)
+        except InvalidTag:
+            raise NotOpened(f"its tag does not fit: {_BROKEN}", worth_again=True) from None
+
+
+class Padded:
+    """AES-256-CBC with PKCS#7 padding; of several keys that may be its own, the one whose first block is a track's."""
+
+    tagged = False
+
+    def __init__(self, keys: Sequence[bytes], vector: bytes, plain_bytes: int | None) -> None:
+        self.plain_bytes = plain_bytes
+        self._vector = vector
+        self._keys = keys
+        self._begun: CipherContext | None = None
+        self._head = b""
+        self._padding = PKCS7(8 * _BLOCK).unpadder()
+        self._decryptor(keys[0])  # a vector that is none is told at once
+
+    def feed(self, chunk: bytes | memoryview) -> bytes:
+        """See Opening.feed."""
+        if self._begun is None:
+            chunk = self._head = self._head + chunk
+            if len(self._head) < _BLOCK:
+                return b""
+            self._begun = self._decryptor(self._own())
+        return self._padding.update(self._begun.update(chunk))
+
+    def end(self) -> bytes:
+        """See Opening.end."""
+        try:
+            if self._begun is None:
+                raise ValueError("less than a block")
+            return self._padding.update(self._begun.finalize()) + self._padding.finalize()
+        except ValueError:
+            raise NotOpened(f"its padding does not fit: {_BROKEN}", worth_again=True) from None
+
+    def _own(self) -> bytes:
+        for key in self._keys:
+            if self._decryptor(key).update(self._head[:_BLOCK]).startswith(_MATROSKA):
+                return key
+        return self._keys[0]
+
+    def _decryptor(self, key: bytes) -> CipherContext:
+        return Cipher(AES256(key), CBC(self._vector)).decryptor()
+
+
+_OAEP = OAEP(mgf=MGF1(SHA256()), algorithm=SHA256(), label=None)
+
+
+def _guarded(make: Callable[[bytes], Opening], vector: object) -> Opening:
+    body = _decoded(vector)
+    try:
+        return make(body)
+    except ValueError:
+        raise NotOpened(f"its vector cannot be one: {len(body)} bytes") from None
+
+
+def _decoded(text: object) -> bytes:
+    try:
+        return base64.b64decode(str(text or ""), validate=True)
+    except (binascii.Error, ValueError):
+        raise NotOpened("its key fields cannot be read: they are no base64") from None

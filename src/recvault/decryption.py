@@ -1,0 +1,122 @@
+"""From the bucket's ciphertext to plaintext: the way back of an encrypted recording.
+
+Invariant: what `decrypt` returns from was proven whole. The ciphertext is what its sidecar names, by size and
+SHA-256; then a call's tag fits; a track has no tag, so that its padding, its length and its first bytes must fit. What
+was written before that is worth nothing, and its writer throws it away.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from recvault.archive import SCHEMA
+from recvault.errors import MediaRejected, NotOpened, UnknownName
+from recvault.media import Prober
+from recvault.models import JSON
+from recvault.stopping import Stop
+from recvault.store import ObjectStore
+
+if TYPE_CHECKING:
+    from recvault.crypto import PrivateKeys
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Encrypted:
+    """What a sidecar tells of an encrypted recording."""
+
+    source: str
+    recording_id: str
+    key: str  # of the ciphertext, in the bucket
+    media_format: str
+    bytes: int
+    sha256: str
+    encryption: JSON
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plaintext:
+    """What was written."""
+
+    bytes: int
+    sha256: str
+
+
+def encrypted(store: ObjectStore, sidecar_key: str) -> Encrypted:
+    """Read a sidecar. UnknownName where it names nothing that is encrypted."""
+    body = store.get(sidecar_key)
+    if body is None:
+        raise UnknownName(f"there is no sidecar {sidecar_key} in the bucket", "`recvault show ID` tells its key")
+    try:
+        document: Any = json.loads(body)
+        if document["schema"] != SCHEMA:
+            raise ValueError("another schema")
+        medium, encryption = document["media"][0], document["encryption"]
+        if encryption is None:
+            keys = ", ".join(each["key"] for each in document["media"])
+            raise UnknownName(f"{document['recording_id']} is not encrypted", f"read it as it is: {keys}")
+        return Encrypted(
+            source=document["source"],
+            recording_id=document["recording_id"],
+            key=medium["key"],
+            media_format=medium["media_format"],
+            bytes=medium["bytes"],
+            sha256=medium["sha256"],
+            encryption=dict(encryption),
+        )
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        raise UnknownName(f"{sidecar_key} is no sidecar of recvault's", "`recvault verify` says more") from error
+
+
+def decrypt(
+    store: ObjectStore, sealed: Encrypted, keys: PrivateKeys, write: Callable[[bytes], object], stop: Stop
+) -> Plaintext:
+    """Write the plaintext, in pieces. NotOpened where it does not prove right, once all of it is written."""
+    opening = keys.opening(sealed.encryption)
+    cipher, plain, size = hashlib.sha256(), hashlib.sha256(), [0, 0]
+    look = _Look(sealed.media_format)
+
+    def give(piece: bytes) -> None:
+        if piece:
+            look.feed(piece)
+            plain.update(piece)
+            size[1] += len(piece)
+            write(piece)
+
+    if store.head(sealed.key) is None:
+        raise NotOpened(f"there is no {sealed.key} in the bucket, though its sidecar names it", _VERIFY)
+    for chunk in store.stream(sealed.key):
+        stop.check()
+        cipher.update(chunk)
+        size[0] += len(chunk)
+        give(opening.feed(chunk))
+    if (size[0], cipher.hexdigest()) != (sealed.bytes, sealed.sha256):
+        raise NotOpened(f"{sealed.key} is not what its sidecar names: size or SHA-256 differ", _VERIFY)
+    give(opening.end())
+    if opening.plain_bytes not in (None, size[1]):
+        raise NotOpened(f"{size[1]} bytes came out, {opening.plain_bytes} were encrypted", _OTHER_KEY)
+    if look.refused and not opening.tagged:
+        raise NotOpened(f"what came out is no {sealed.media_format}: {look.refused}", _OTHER_KEY)
+    return Plaintext(bytes=size[1], sha256=plain.hexdigest())
+
+
+_VERIFY = "`recvault verify` says what else does not stand as it should"
+_OTHER_KEY = "it may be another key's: give that one"
+
+
+class _Look:
+    """Whether plaintext begins as its format does: all that tells a wrong key where there is no tag."""
+
+    def __init__(self, media_format: str) -> None:
+        self._prober = Prober(media_format)
+        self.refused: str | None = None
+
+    def feed(self, piece: bytes) -> None:
+        if self.refused is None:
+            try:
+                self._prober.feed(piece)
+            except MediaRejected as error:
+                self.refused = error.message

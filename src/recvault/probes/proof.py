@@ -1,0 +1,34 @@
+"""How media will be proven: by our own walk alone or with FFmpeg, and whose encrypted recordings are opened."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from recvault import wiring
+from recvault.config import Source
+from recvault.probes.probe import Probe, probe
+from recvault.runtime import Runtime
+
+_OF = {
+    "basic": "basic: each container is walked by its own sizes and frames",
+    "full": "full: each container is walked by its own sizes and frames, then by FFmpeg packet by packet",
+}
+
+
+def proof(runtime: Runtime) -> Iterator[Probe]:
+    """What `transfer.media_proof` asks for is installed, and every private key can be read."""
+    yield probe("media proof", _media, runtime)
+    for source in runtime.settings.sources:
+        if source.private_keys:
+            yield probe(f"source {source.name}: private keys", _keys, source)
+
+
+def _media(runtime: Runtime) -> str:
+    wiring.check_media_proof(runtime.settings.transfer)
+    return _OF[runtime.settings.transfer.media_proof]
+
+
+def _keys(source: Source) -> str:
+    keys = wiring.private_keys(source.private_keys)
+    count = len(keys.keys) if keys else 0
+    return f"{count} to open encrypted recordings with, so that they are proven by their plaintext"

@@ -1,0 +1,183 @@
+"""How a source's media are proven: by our own walk, of the plaintext where a key opens it, and by FFmpeg where wanted.
+
+Invariant: what is stored is what the provider served. A medium that no key opens, whose seal is broken or on which
+the two walks disagree is `suspect`: archived and flagged, never lost.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol
+
+from recvault.errors import MediaRejected, NotOpened
+from recvault.media import MediaFacts, Prober, length_faults, tolerance
+from recvault.models import JSON, Check
+
+if TYPE_CHECKING:  # both come with an extra, and neither is paid for where it is not asked for
+    from recvault.crypto import Opening, PrivateKeys
+    from recvault.media.packets import Packets
+
+DECRYPTED = "decrypted"
+_PIECE = 1 << 16
+
+
+class Probe(Protocol):
+    """What takes in a medium as it arrives."""
+
+    def feed(self, chunk: bytes | memoryview) -> None: ...
+
+    def finish(self, *, duration_seconds: float | None, size_bytes: int | None) -> MediaFacts: ...
+
+
+class Bytes(Protocol):
+    """A medium that is here whole."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+    def seek(self, place: int, /) -> object: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What a source's media are proven with beside our own walk: its private keys, and FFmpeg."""
+
+    keys: PrivateKeys | None = None
+    packets: bool = False
+
+    def probe(self, media_format: str, encryption: JSON | None) -> Probe:
+        """What proves one medium."""
+        if encryption is None or self.keys is None:
+            return Prober(media_format, encrypted=encryption is not None)
+        return OpenedProbe(media_format, self.keys, encryption)
+
+    def deepened(
+        self,
+        facts: MediaFacts,
+        media_format: str,
+        body: Bytes,
+        size: int,
+        *,
+        encryption: JSON | None,
+        duration_seconds: float | None,
+    ) -> MediaFacts:
+        """The facts with what FFmpeg adds, who reads `body` from its start; what no key opened is not walked."""
+        from recvault.media import packets
+
+        readable = encryption is None or facts.check.method == DECRYPTED
+        if media_format not in packets.CONTAINERS or size == 0 or facts.check.reason == "empty" or not readable:
+            return facts
+        body.seek(0)
+        source: packets.Source = body
+        if encryption is not None and self.keys is not None:
+            source = _Plain(body, self.keys.opening(encryption))
+        seen = packets.walk_packets(media_format, source, size)
+        return compared(facts, seen, duration_seconds)
+
+
+PLAIN = Proof()
+
+
+class OpenedProbe:
+    """Proves what is encrypted by its plaintext, which is seen here and kept nowhere."""
+
+    def __init__(self, media_format: str, keys: PrivateKeys, encryption: JSON) -> None:
+        self._closed = Prober(media_format, encrypted=True)
+        self._inner = Prober(media_format)
+        self._error: NotOpened | MediaRejected | None = None
+        self._opening: Opening | None = None
+        try:
+            self._opening = keys.opening(encryption)
+        except NotOpened as error:
+            self._error = error
+
+    def feed(self, chunk: bytes | memoryview) -> None:
+        """Open and walk this chunk. Never refuses: what a key opens wrongly is none the less what was served."""
+        self._closed.feed(chunk)
+        if self._opening is not None:
+            self._walk(self._opening.feed(chunk))
+
+    def finish(self, *, duration_seconds: float | None, size_bytes: int | None) -> MediaFacts:
+        """Judge the plaintext where the seal holds, else the ciphertext, with what is wrong."""
+        closed = self._closed.finish(duration_seconds=duration_seconds, size_bytes=size_bytes)
+        if self._opening is None:
+            return _against(closed, self._error)
+        try:
+            self._walk(self._opening.end())
+        except NotOpened as broken:
+            return _against(closed, broken)
+        try:
+            if self._error is not None:
+                raise self._error
+            facts = self._inner.finish(duration_seconds=duration_seconds, size_bytes=self._opening.plain_bytes)
+        except MediaRejected as error:
+            return _against(replace(closed, check=replace(closed.check, method=DECRYPTED)), error)
+        check = facts.check if facts.check.status == "suspect" or closed.check.status != "suspect" else closed.check
+        return replace(facts, check=replace(check, method=DECRYPTED))
+
+    def _walk(self, plain: bytes) -> None:
+        if self._error is None and plain:
+            try:
+                self._inner.feed(plain)
+            except MediaRejected as error:
+                self._error = error  # to be told once the seal has been looked at, which explains it
+
+
+def _against(facts: MediaFacts, error: NotOpened | MediaRejected | None) -> MediaFacts:
+    """These facts, suspect for this error and whatever they had against the medium before."""
+    before = facts.check.reason if facts.check.status == "suspect" else None
+    reasons = [each for each in (error and error.message, before) if each]
+    check = Check(status="suspect", method=facts.check.method, reason="; ".join(reasons))
+    again = facts.check.status == "suspect" or not isinstance(error, NotOpened) or error.worth_again
+    return replace(facts, check=check, worth_again=again)
+
+
+def compared(facts: MediaFacts, seen: Packets, told: float | None) -> MediaFacts:
+    """Our walk's facts beside FFmpeg's: it measures and names what it can, and is held against us and the provider."""
+    seconds = _length(seen, told if told is not None else facts.duration_seconds)
+    faults = [seen.fault] if seen.fault else []
+    ours = facts.duration_seconds
+    if not faults and seconds is not None:
+        if ours is not None and abs(ours - seconds) > tolerance(ours):
+            faults.append(f"FFmpeg measures {seconds:.2f} s, the walk of its container {ours:.2f} s")
+        if not length_faults(ours, told) or ours is None:
+            faults += [f"FFmpeg: {fault}" for fault in length_faults(seconds, told)]
+    return replace(
+        facts,
+        codec=seen.codec or facts.codec,
+        sample_rate=seen.sample_rate or facts.sample_rate,
+        channels=seen.channels or facts.channels,
+        duration_seconds=ours if seen.fault or seconds is None else round(seconds, 6),
+        check=_judged(facts.check, faults),
+    )
+
+
+def _judged(check: Check, faults: list[str]) -> Check:
+    method = f"{check.method}, packets"
+    if faults:
+        known = [check.reason] if check.status == "suspect" and check.reason else []
+        return Check(status="suspect", method=method, reason="; ".join([*known, *faults]))
+    return replace(check, method=method)
+
+
+def _length(seen: Packets, told: float | None) -> float | None:
+    """From the first packet to the last; or from zero, where that is what is told: a track may begin late."""
+    if told is not None and seen.reach is not None and abs(seen.reach - told) <= tolerance(told):
+        return seen.reach
+    return seen.seconds
+
+
+class _Plain:
+    """The plaintext of a body, to be read once; it was proven before."""
+
+    def __init__(self, body: Bytes, opening: Opening) -> None:
+        self._body, self._opening = body, opening
+        self._held = b""
+        self._ended = False
+
+    def read(self, size: int, /) -> bytes:
+        while not self._held and not self._ended:
+            chunk = self._body.read(max(size, _PIECE))
+            self._ended = not chunk
+            self._held = self._opening.feed(chunk) if chunk else self._opening.end()
+        given, self._held = self._held[:size], self._held[size:]
+        return given

@@ -1,0 +1,189 @@
+"""`recvault decrypt` as people run it: plaintext for its owner alone, once it is proven, or nothing at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from cli.commands import PATIENCE, Ran, arguments, environment, on_terminal, run, run_each
+from crypto.conftest import T0, SealedRig
+from crypto.keypairs import key_file, public_pem
+from recvault.simulator import SimRecording, Simulator
+from strict_s3 import StrictS3
+
+
+@dataclass
+class Archive:
+    """Encrypted recordings of a call and of a room, in a bucket."""
+
+    rig: SealedRig
+    recordings: dict[str, SimRecording] = field(default_factory=dict)
+
+    def plain(self, name: str) -> bytes:
+        return self.rig.plain(self.recordings[name])
+
+    def key(self, name: str, media_format: str = "wav") -> str:
+        [found] = [
+            key for key in self.rig.objects() if key.endswith(f"{self.recordings[name].recording_id}.{media_format}")
+        ]
+        return found
+
+    def decrypt_each(self, *asked: tuple[str, ...]) -> list[Ran]:
+        """Decrypt by our names of the recordings, with these options each."""
+        return run_each(self.rig, *(["decrypt", self.recordings[name].recording_id, *words] for name, *words in asked))
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory, strict_s3: StrictS3) -> Iterator[Archive]:
+    """Calls under three keys, of which two are configured; a track; a call that is not encrypted, and one not there."""
+    with pytest.MonkeyPatch.context() as environ, Simulator(seed=17) as simulator:
+        environ.setenv("AWS_ACCESS_KEY_ID", "test")
+        environ.setenv("AWS_SECRET_ACCESS_KEY", "test-secret-key")
+        root, bucket = tmp_path_factory.mktemp("sealed"), strict_s3.bucket().name
+        rig = SealedRig(root=root, simulator=simulator, s3_url=strict_s3.url, bucket=bucket)
+        simulator.set_now(T0)
+        made = Archive(rig)
+        rig.opened("voice", 0, 1)
+        for name, number in (("strange", 2), ("old", 1), ("call", 0), ("rotten", 0)):
+            simulator.seal_for(public_pem(number))
+            made.recordings[name] = rig.encrypted()
+            simulator.media(made.recordings[name], "wav")  # its key is settled
+        made.recordings["open"] = rig.encrypted(encrypted=False)
+        made.recordings["pending"] = rig.encrypted(completed_at=T0.replace(year=2027))
+        rig.opened("video", 0)
+        made.recordings["track"] = rig.encrypted()
+        rig.sync_at(T0)
+        rotten = bytearray(rig.objects()[made.key("rotten")])
+        rotten[5000] ^= 1
+        rig.s3.put_object(Bucket=bucket, Key=made.key("rotten"), Body=bytes(rotten))
+        yield made
+
+
+def left(directory: Path) -> list[str]:
+    return sorted(path.name for path in directory.iterdir())
+
+
+def test_to_a_file(archive: Archive, tmp_path: Path) -> None:
+    """The plaintext, whole, for its owner alone, whatever the umask; nothing else is left, and stdout is silent."""
+    names = ["call", "old", "track"]
+    ran = archive.decrypt_each(*((name, "--output", str(tmp_path / name)) for name in names))
+    assert [(each.code, each.stdout) for each in ran] == [(0, "")] * 3, ran
+    for name, each in zip(names, ran, strict=True):
+        output = tmp_path / name
+        assert output.read_bytes() == archive.plain(name)
+        assert stat.S_IMODE(output.stat().st_mode) == 0o600
+        assert f"{len(archive.plain(name)):,} bytes to {output}" in each.stderr
+    assert left(tmp_path) == names
+
+
+def test_to_a_pipe(archive: Archive) -> None:
+    """Without --output it goes into a pipe, byte for byte; what is said goes to stderr."""
+    words = arguments(archive.rig, "decrypt", f"video:{archive.recordings['track'].recording_id}")
+    done = subprocess.run(
+        words, capture_output=True, env=environment(archive.rig.root), cwd=archive.rig.root, timeout=PATIENCE
+    )
+    assert (done.returncode, done.stdout) == (0, archive.plain("track"))
+
+
+def test_a_terminal_gets_no_recording(archive: Archive) -> None:
+    """A terminal is told to name a file: it would obey what it is shown."""
+    code, shown = on_terminal(archive.rig, "decrypt", archive.recordings["call"].recording_id)
+    assert code == 2
+    assert "--output" in shown
+
+
+def test_what_does_not_prove_right_is_not_written(archive: Archive, tmp_path: Path) -> None:
+    """A rotten ciphertext, a key that is not there: exit 3, what stood under the name stands, nothing is left."""
+    output = tmp_path / "recording"
+    output.write_text("what stood here")
+    rotten, strange, piped = archive.decrypt_each(
+        ("rotten", "-o", str(output)), ("strange", "-o", str(output)), ("rotten",)
+    )
+    assert [(ran.code, ran.stdout) for ran in (rotten, strange, piped)] == [(3, "")] * 3
+    assert "is not what its sidecar names" in rotten.stderr
+    assert "no private key opens it" in strange.stderr
+    assert (left(tmp_path), output.read_text()) == (["recording"], "what stood here")
+
+
+def test_a_given_key_and_a_sidecar_are_enough(archive: Archive, tmp_path: Path) -> None:
+    """With --key and the sidecar's own key, neither ledger nor configured keys are needed."""
+    bare = SealedRig(
+        root=tmp_path, simulator=archive.rig.simulator, s3_url=archive.rig.s3_url, bucket=archive.rig.bucket
+    )
+    bare.sources = [{name: value for name, value in archive.rig.sources[0].items() if name != "private_keys"}]
+    sidecar, key, output = archive.key("strange", "json"), key_file(tmp_path, 2), tmp_path / "out.wav"
+    loose = tmp_path / "loose.pem"
+    loose.write_bytes(key.read_bytes())
+    loose.chmod(0o644)
+    opened, keyless, refused = run_each(
+        bare,
+        ["decrypt", sidecar, "--key", str(key), "-o", str(output)],
+        ["decrypt", sidecar, "-o", str(tmp_path / "other.wav")],
+        ["decrypt", sidecar, "--key", str(loose), "-o", str(tmp_path / "other.wav")],
+    )
+    assert (opened.code, keyless.code, refused.code) == (0, 78, 78), opened.stderr
+    assert output.read_bytes() == archive.plain("strange")
+    assert "source voice has no private_keys" in keyless.stderr
+    assert f"--key: {loose} can be read by everyone" in refused.stderr
+    assert not (tmp_path / "ledger.db").exists()
+    assert not (tmp_path / "other.wav").exists()
+
+
+def test_what_cannot_be_decrypted_is_told(archive: Archive, tmp_path: Path) -> None:
+    """Not encrypted, not archived, not known, no place to write: each in words, none with a file."""
+    output = str(tmp_path / "out")
+    expected = (
+        (("open", "-o", output), 2, f"read it as it is: {archive.key('open')}"),
+        (("pending", "-o", output), 2, "is not archived"),
+        (("call", "-o", str(tmp_path / "none" / "out")), 78, "cannot be written: No such file"),
+        (("call", "-o", str(tmp_path)), 2, "is no plain file"),
+    )
+    for (_, code, said), ran in zip(expected, archive.decrypt_each(*(words for words, _, _ in expected)), strict=True):
+        assert ran.code == code, ran.stderr
+        assert said in ran.stderr
+    assert left(tmp_path) == []
+
+
+def without(root: Path, *libraries: str) -> str:
+    """A PYTHONPATH on which these libraries cannot be imported."""
+    for library in libraries:
+        (root / library).mkdir(parents=True)
+        (root / library / "__init__.py").write_text(f'raise ImportError("No module named {library!r}")\n')
+    return os.pathsep.join([str(root), *filter(None, [os.environ.get("PYTHONPATH")])])
+
+
+def test_what_is_not_installed_is_told_with_what_to_type(archive: Archive, tmp_path: Path) -> None:
+    """Private keys and the full proof need an extra each: `check` names it, and nothing else needs either."""
+    path = without(tmp_path / "without", "av", "cryptography")
+    archive.rig.transfer["media_proof"] = "full"
+    try:
+        ran = run(archive.rig, "check", "--offline", "--json", PYTHONPATH=path)
+    finally:
+        del archive.rig.transfer["media_proof"]
+    hints = {each["name"]: each["hint"] for each in ran.document["checks"] if not each["ok"]}
+    assert ran.code == 78
+    assert hints["media proof"] == "pip install 'recvault[verify]'"
+    assert hints["source voice: private keys"] == "pip install 'recvault[crypto]'"
+    keys = {name: source.pop("private_keys") for source in archive.rig.sources for name in [source["name"]]}
+    try:
+        ran = run(archive.rig, "check", "--offline", "--json", PYTHONPATH=path)
+    finally:
+        for source in archive.rig.sources:
+            source["private_keys"] = keys[source["name"]]
+    assert ran.code == 0, json.dumps(ran.document)
+
+
+def test_check_says_which_proof_is_in_use(archive: Archive) -> None:
+    """How media are proven, and whose encrypted recordings are opened by how many keys."""
+    checks = {
+        each["name"]: each["detail"] for each in run(archive.rig, "check", "--offline", "--json").document["checks"]
+    }
+    assert checks["media proof"].startswith("basic: ")
+    assert checks["source voice: private keys"].startswith("2 to open ")

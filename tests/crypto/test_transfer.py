@@ -1,0 +1,193 @@
+"""Encrypted recordings on their way in: ciphertext is stored always, and where a key is at hand it is proven by it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from crypto.conftest import T0, SealedRig
+from crypto.keypairs import public_pem
+from recvault.metrics import Metrics
+from recvault.models import JSON
+from recvault.simulator import SimRecording
+from recvault.simulator.media import Media
+from recvault.simulator.sealing import Sealer
+
+NAMES = ("voice", "video")
+
+
+def archived(rig: SealedRig, recording: SimRecording, at: timedelta = timedelta()) -> JSON:
+    """The one medium of the recording's sidecar, after a pass; its ciphertext stands as it was served."""
+    assert rig.sync_at(T0 + at).exit_code == 0
+    [medium] = rig.sidecars()[recording.recording_id]["media"]
+    served = rig.simulator.media(recording, medium["media_format"]).read()
+    assert rig.objects()[medium["key"]] == served
+    return dict(medium)
+
+
+def downloads(rig: SealedRig) -> int:
+    return rig.simulator.count(lambda each: each.host == "media" or each.path.endswith(".wav"))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_a_key_opens_is_proven_by_its_plaintext(sealed: SealedRig, name: str) -> None:
+    """Length, codec and the rest are the plaintext's, the bytes and their hash the ciphertext's."""
+    sealed.opened(name, 0)
+    recording = sealed.encrypted()
+    medium = archived(sealed, recording)
+    assert medium["checked"] == {"status": "ok", "method": "decrypted", "reason": None}
+    assert medium["duration_seconds"] == 9.0
+    assert medium["codec"] == ("pcm_s16le" if name == "voice" else "opus")
+    assert medium["bytes"] != len(sealed.plain(recording))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_without_a_key_ciphertext_is_archived_unchecked(sealed: SealedRig, name: str) -> None:
+    """No key is no fault: nothing is flagged, and nothing is claimed."""
+    sealed.opened(name)
+    medium = archived(sealed, sealed.encrypted())
+    assert medium["checked"] == {"status": "unchecked", "method": "ciphertext", "reason": None}
+    assert medium["duration_seconds"] is None
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_key_that_does_not_open_is_flagged_and_counted(sealed: SealedRig, name: str) -> None:
+    """With another key it is archived all the same, suspect with the reason, and counted."""
+    sealed.opened(name, 1)
+    recording, metrics = sealed.encrypted(), Metrics()
+    with sealed.runtime(lambda: T0) as runtime:
+        assert runtime.sync("sync", [name], meter=metrics).exit_code == 0
+    [medium] = sealed.sidecars()[recording.recording_id]["media"]
+    assert sealed.objects()[medium["key"]] == sealed.simulator.media(recording, medium["media_format"]).read()
+    assert medium["checked"]["status"] == "suspect"
+    counted = {
+        sample.name: sample.value
+        for family in text_string_to_metric_families(metrics.text().decode())
+        for sample in family.samples
+    }
+    assert counted["recvault_suspect_media_total"] == 1
+
+
+def test_a_key_that_is_not_there_costs_no_second_download(sealed: SealedRig) -> None:
+    """Other bytes would not help: what no key opens is fetched once, and its reason names the key it was meant for."""
+    sealed.opened("voice", 1, 2)
+    recording = sealed.encrypted()
+    sid = sealed.simulator.seal_for(public_pem(0))
+    check = archived(sealed, recording)["checked"]
+    assert check["reason"] == (
+        f"no private key opens it: it is encrypted for public key '{sid}', "
+        "tried were voice: private_keys[0], voice: private_keys[1]"
+    )
+    assert downloads(sealed) == 1
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_keys_rotate(sealed: SealedRig, name: str) -> None:
+    """Recordings outlive their keys: with the old and the new one configured, both kinds are proven."""
+    sealed.opened(name, 0, 1)
+    old = sealed.encrypted()
+    assert archived(sealed, old)["checked"]["status"] == "ok"
+    sealed.simulator.seal_for(public_pem(1))
+    new = sealed.encrypted(created_at=T0)
+    assert archived(sealed, new, timedelta(hours=1))["checked"]["status"] == "ok"
+
+
+@pytest.fixture
+def spoil(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Flip a bit of the ciphertext that is served, so many times."""
+
+    def after(times: int, place: int = -1) -> None:
+        seal, served = Sealer.sealed, [0]
+
+        def spoilt(self: Sealer, recording: SimRecording, plain: Media) -> Media:
+            media, body = seal(self, recording, plain), bytearray(seal(self, recording, plain).read())
+            served[0] += 1
+            body[place] ^= served[0] <= times
+            return Media(media.length, media.content_type, bytes(body), media.block_size, media.block)
+
+        monkeypatch.setattr(Sealer, "sealed", spoilt)
+
+    return after
+
+
+def test_a_flipped_bit_is_fetched_again(sealed: SealedRig, spoil: Any) -> None:
+    """The tag shows what no length shows: the body is fetched again, and archived sound."""
+    sealed.opened("voice", 0)
+    recording = sealed.encrypted()
+    spoil(1, 5000)
+    assert sealed.sync_at(T0).exit_code == 0
+    [medium] = sealed.sidecars()[recording.recording_id]["media"]
+    assert medium["checked"]["status"] == "ok"
+    assert downloads(sealed) == 2
+
+
+def test_a_bit_that_is_flipped_twice_alike_is_kept_and_flagged(sealed: SealedRig, spoil: Any) -> None:
+    """What the provider serves so each time is what there is: archived, suspect, with the reason."""
+    sealed.opened("voice", 0)
+    recording = sealed.encrypted()
+    spoil(99, 5000)
+    assert sealed.sync_at(T0).exit_code == 0
+    [medium] = sealed.sidecars()[recording.recording_id]["media"]
+    assert medium["checked"]["status"] == "suspect"
+    assert medium["checked"]["reason"].startswith("its tag does not fit")
+
+
+def test_a_track_whose_first_bytes_break_is_kept_and_flagged(sealed: SealedRig, spoil: Any) -> None:
+    """A plaintext that is no track is no reason to lose the ciphertext."""
+    sealed.opened("video", 0)
+    recording = sealed.encrypted()
+    spoil(99, 0)
+    assert sealed.sync_at(T0).exit_code == 0
+    [medium] = sealed.sidecars()[recording.recording_id]["media"]
+    assert medium["checked"]["status"] == "suspect"
+    assert "Matroska" in medium["checked"]["reason"]
+
+
+@pytest.fixture
+def halved(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half of each recording alone is encrypted."""
+    seal = Sealer.sealed
+
+    def short(self: Sealer, recording: SimRecording, plain: Media) -> Media:
+        cut = plain.read()[: plain.length // 2]
+        return seal(self, recording, Media(len(cut), plain.content_type, cut, plain.block_size, plain.block))
+
+    monkeypatch.setattr(Sealer, "sealed", short)
+
+
+@pytest.mark.usefixtures("halved")
+@pytest.mark.parametrize("name", NAMES)
+def test_a_plaintext_that_is_short_is_flagged(sealed: SealedRig, name: str) -> None:
+    """The seal holds and the length does not: the plaintext's own walk tells."""
+    sealed.opened(name, 0)
+    medium = archived(sealed, sealed.encrypted())
+    assert (medium["checked"]["status"], medium["checked"]["method"]) == ("suspect", "decrypted")
+    assert "truncated" in medium["checked"]["reason"]
+
+
+@pytest.mark.usefixtures("halved")
+def test_ciphertext_that_is_too_short_for_its_length_is_flagged(sealed: SealedRig) -> None:
+    """Without any key its size is held against the least that a call of that length has."""
+    sealed.opened("voice")
+    check = archived(sealed, sealed.encrypted())["checked"]
+    assert (check["status"], check["method"]) == ("suspect", "ciphertext")
+    assert check["reason"] == "truncated: 72038 bytes hold 4.50 s at most, the provider tells 9.00 s"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_ffmpeg_walks_the_plaintext(sealed: SealedRig, name: str) -> None:
+    """With the full proof the packets of the plaintext are walked, and none of what stays closed."""
+    sealed.transfer["media_proof"] = "full"
+    sealed.opened(name, 0)
+    sealed.simulator.seal_for(public_pem(1))
+    closed = sealed.encrypted()
+    sealed.simulator.media(closed, closed.formats[0])  # its key is settled
+    sealed.simulator.seal_for(public_pem(0))
+    check = archived(sealed, sealed.encrypted())["checked"]
+    assert check == {"status": "ok", "method": "decrypted, packets", "reason": None}
+    check = sealed.sidecars()[closed.recording_id]["media"][0]["checked"]
+    assert check["status"] == "suspect"
+    assert "FFmpeg" not in check["reason"]
