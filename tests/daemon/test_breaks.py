@@ -129,6 +129,26 @@ def test_a_poll_under_a_locked_ledger_is_no_bug(
     assert_truth(rig, strict_bucket, (simulator, account, "wav"))
 
 
+@pytest.mark.parametrize("where", ["a poll", "a turn of transfers"])
+def test_the_ledger_is_damaged_while_it_runs(
+    rig: Rig, simulator: Simulator, account: SimAccount, strict_bucket: Bucket, start: Start, where: str
+) -> None:
+    """Whoever meets it first: the daemon ends with what to do, exit 78, and does not go round in vain."""
+    rig.sources[0]["poll_every"] = "0.4s" if where == "a poll" else "1h"
+    daemon = start().ready()
+    until(lambda: archived(strict_bucket) == ids(simulator, account))
+    with contextlib.closing(sqlite3.connect(rig.root / "ledger.db")) as other, other:
+        if where == "a poll":
+            other.execute("UPDATE feeds SET watermark = 'long ago'")
+        else:
+            other.execute("UPDATE recordings SET state = 'pending', next_attempt_at = registered_at")
+            other.execute("INSERT OR REPLACE INTO listed SELECT id, '{}' FROM recordings")
+    assert "recvault rebuild" in daemon.tells("ledger.damaged")["error"]
+    ran = daemon.ended()
+    assert (ran.code, daemon.events("job.failed")) == (78, [])
+    assert "is damaged" in ran.stderr and "recvault rebuild" in ran.stderr
+
+
 def test_the_clock_jumps(
     rig: Rig, simulator: Simulator, account: SimAccount, strict_bucket: Bucket, start: Start
 ) -> None:

@@ -18,9 +18,11 @@ def secret_prints(settings: Config) -> dict[str, str]:
     """A fingerprint of each secret as it is now, by its path; none of those that cannot be had."""
     prints = {}
     for source in settings.sources:
-        for key, secret in source.secrets.items():
+        keys = {f"private_keys[{place}]": key.secret for place, key in enumerate(source.private_keys)}
+        for key, secret in {**source.secrets, **keys}.items():
             try:
-                prints[f"sources.{source.name}.{key}"] = hashlib.sha256(secret.resolve().encode()).hexdigest()
+                value = secret.resolve(lines=key in keys)
+                prints[f"sources.{source.name}.{key}"] = hashlib.sha256(value.encode()).hexdigest()
             except ConfigError:
                 continue
     return prints

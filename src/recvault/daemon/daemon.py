@@ -19,7 +19,7 @@ from recvault.daemon.healthz import healthz
 from recvault.daemon.notify import Notify
 from recvault.daemon.service import Service
 from recvault.daemon.vigil import Vigil
-from recvault.errors import ConfigError, Interrupted, RecvaultError
+from recvault.errors import ConfigError, Interrupted, LedgerDamaged, RecvaultError
 from recvault.health import Condition
 from recvault.http import Ping
 from recvault.ledger import DaemonLock
@@ -252,7 +252,10 @@ class Daemon:
         ended = self._service.join() and not self._reloader.is_alive()
         for thread in self._retired:
             thread.join()
-        self._service.work.complete()
+        try:
+            self._service.work.complete()
+        except LedgerDamaged as error:
+            self._service.fatal = self._service.fatal or error
         self._report.interrupted = self._stop.asked.is_set()
         self._say_end()
         if self._service.fatal is not None:

@@ -13,6 +13,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from recvault import config
+from recvault.daemon.evidence import LOOK_EVERY, Evidence
 from recvault.daemon.schedule import Schedule
 from recvault.errors import ConfigError, LedgerDamaged, LedgerLocked, LedgerUnavailable, RecvaultError
 from recvault.health import Health
@@ -90,12 +91,14 @@ class Service:
     def start(self) -> None:
         """Poll every source at once, and then at its interval; carry what is due."""
         self._schedule.lane("leases", 1)
-        self._schedule.every("leases", "leases", _LEASES_EVERY, self._free_dead_leases)
+        self._every("leases", "leases", _LEASES_EVERY, self._free_dead_leases)
         self._schedule.lane("bucket", 1)
-        self._schedule.every("bucket", "bucket", timedelta(seconds=_REST_SECONDS), self._try_store)
+        self._every("bucket", "bucket", timedelta(seconds=_REST_SECONDS), self._try_store)
+        self._schedule.lane("manifests", 1)
+        self._every("manifests", "manifests", LOOK_EVERY, Evidence(self.runtime, self._metrics).look)
         for source in self.work.sources:
             self._schedule.lane(source.name, _LISTERS)
-            self._schedule.every(f"poll:{source.name}", source.name, self._poll_every(source.name), self._poll(source))
+            self._every(f"poll:{source.name}", source.name, self._poll_every(source.name), self._poll(source))
             self._keep_reconciling(source, source.account_id)
         self._schedule.start()
         self._carrier.start()
@@ -103,7 +106,7 @@ class Service:
     def look_in(self, name: str, interval: timedelta, look: Callable[[], None]) -> None:
         """Do something else of the daemon's at an interval, in a thread of its own."""
         self._schedule.lane(name, 1)
-        self._schedule.every(name, name, interval, look)
+        self._every(name, name, interval, look)
 
     def ask_stop(self) -> None:
         """Begin nothing more; let transfers end within drain_timeout."""
@@ -157,6 +160,23 @@ class Service:
         self._schedule.again()
         self._wake.set()
 
+    def _every(self, name: str, lane: str, interval: timedelta, work: Callable[[], None]) -> None:
+        """Do it at an interval. A ledger that turns out to be damaged ends the daemon: no later turn mends it."""
+
+        def turn() -> None:
+            try:
+                work()
+            except LedgerDamaged as error:
+                self._end_by(error)
+
+        self._schedule.every(name, lane, interval, turn)
+
+    def _end_by(self, error: LedgerDamaged) -> None:
+        if self.fatal is None:
+            log.critical("ledger.damaged", error=str(error))
+            self.fatal = error
+        self._wake.set()
+
     # -- listing -------------------------------------------------------------------------------------------------------
 
     def _poll(self, source: Source) -> Callable[[], None]:
@@ -173,7 +193,7 @@ class Service:
         wanted = {f"poll:{source.name}:{account_id}": account_id for account_id in accounts[1:]}
         for name, account_id in wanted.items():
             work = self._poll_account(source, account_id)
-            self._schedule.every(name, source.name, self._poll_every(source.name), work)
+            self._every(name, source.name, self._poll_every(source.name), work)
             self._keep_reconciling(source, account_id)
         for name in self._schedule.names():
             if name.startswith(f"poll:{source.name}:") and name not in wanted:
@@ -204,7 +224,7 @@ class Service:
                 self.work.listing.reconcile(source, account_id, Window(since=now - window))
 
         name = f"reconcile:{source.name}:{account_id}"
-        self._schedule.every(name, source.name, min(every, _RECONCILE_LOOK), reconcile)
+        self._every(name, source.name, min(every, _RECONCILE_LOOK), reconcile)
 
     def _poll_every(self, name: str) -> timedelta:
         return self.runtime.source(name).poll_every
@@ -227,7 +247,7 @@ class Service:
         try:
             busy = self._dispatch()
         except LedgerDamaged as error:
-            self.fatal = error
+            self._end_by(error)
             return False
         except RecvaultError as error:
             self._note_ledger(str(error))
@@ -261,6 +281,8 @@ class Service:
         try:
             if self.runtime.ledger.free_dead_leases(self._clock()):
                 self._wake.set()
+        except LedgerDamaged:
+            raise
         except RecvaultError as error:
             self._note_ledger(str(error))
         else:

@@ -1,0 +1,128 @@
+"""A verification as people see it: a live line while it runs, a sentence when all is well, a table when not."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+from recvault.cli.reports import live
+from recvault.cli.tables import cell, print_table, size
+from recvault.words import span
+
+if TYPE_CHECKING:
+    from recvault.verify import Result, Verify
+
+SHOWN = 100  # differences in a table; `--json` has more
+HINTS = 12
+COLUMNS = ("kind", "source", "recording id", "key", "what")
+_LOOK_SECONDS = 0.5
+
+
+@contextmanager
+def advance(verification: Verify, *, shown: bool) -> Iterator[None]:
+    """A live line while it runs."""
+    over, began = threading.Event(), time.monotonic()
+    with live(shown) as update:
+
+        def look() -> None:
+            from rich.text import Text
+
+            while not over.wait(_LOOK_SECONDS):
+                update(Text(_line(verification.result, time.monotonic() - began)))
+
+        def begin(_: Result) -> None:
+            if shown:
+                looking.start()
+
+        looking = threading.Thread(target=look, name="progress", daemon=True)
+        verification.on_begin = begin
+        try:
+            yield
+        finally:
+            over.set()
+            if looking.ident is not None:
+                looking.join()
+
+
+def _line(result: Result, seconds: float) -> str:
+    rate = result.checked / seconds if seconds else 0.0
+    parts = [f"{result.checked:,} of {result.expected:,} recordings checked", f"{rate:,.0f}/s"]
+    if result.read_bytes:
+        parts.append(f"{size(result.read_bytes)} read, {size(result.read_bytes / seconds)}/s")
+    if result.checked and result.expected > result.checked:
+        parts.append(f"about {span((result.expected - result.checked) / rate)} left")
+    parts.append(f"{result.total:,} differences" if result.total else "all well so far")
+    return "  ".join(parts)
+
+
+def print_result(result: Result) -> None:
+    """What is wrong on stdout, what to do on stderr; where all is well, one sentence."""
+    shown = result.differences[:SHOWN]
+    if shown:
+        rows = [(each.kind, each.source, each.recording_id, each.key, each.message) for each in shown]
+        print_table(COLUMNS, rows, seldom=("source", "recording id"), prose=("what",))
+        if result.total > len(shown):
+            click.echo(f"and {result.total - len(shown):,} more: --json lists up to 1,000, and counts all", err=True)
+    click.echo(cell(_sentence(result)), err=bool(result.total))
+    for text in _besides(result):
+        click.echo(cell(text), err=True)
+    _print_hints(result)
+
+
+def _print_hints(result: Result) -> None:
+    """What to do, each once."""
+    hints: dict[str, dict[str, None]] = {}
+    for each in result.differences:
+        hints.setdefault(each.hint, {})[each.reason] = None
+    for hint, reasons in list(hints.items())[:HINTS]:
+        click.echo(cell(f"  {', '.join(reasons)}: {hint}"), err=True)
+    if len(hints) > HINTS:
+        click.echo("  what to do about each of the others: --json says it", err=True)
+
+
+def _sentence(result: Result) -> str:
+    """What was checked, and whether it is well."""
+    if not result.total:
+        proof = f"{result.media:,} media there with the size and hash that their sidecars name"
+        well = "all well so far" if result.interrupted or result.unanswered_total else "all well"
+        return f"{_many(result.checked, 'recording')} checked, {well}: {proof}{_read(result)}"
+    counts = result.counts
+    kinds = ("ok", "missing", "different", "orphan_media", "unknown")
+    said = ", ".join(f"{counts[name]:,} {name.replace('_', ' ')}" for name in kinds if counts[name] or name == "ok")
+    return f"{_many(result.checked, 'recording')} checked: {said}{_read(result)}"
+
+
+def _read(result: Result) -> str:
+    sample = result.sample
+    if not sample.percent:
+        return ""
+    read = f"; every byte of {_many(result.read_recordings, 'recording')} was read, {size(result.read_bytes)}"
+    return read if sample.percent >= 100 else f"{read}, a sample of {sample.percent:g} % by --seed {sample.seed}"
+
+
+def _besides(result: Result) -> Iterator[str]:
+    """What else is to be known."""
+    if result.interrupted:
+        all_ = _many(result.expected, "recording")
+        yield f"interrupted after {result.checked:,} of {all_}: the rest was not looked at"
+    for error in result.unanswered[:3]:
+        yield f"not checked: {error}"
+    if result.unanswered_total:
+        yield f"{_many(result.unanswered_total, 'question')} had no answer: verify again later"
+    if result.made_due:
+        yield f"{_many(result.made_due, 'recording')} made due: the next `recvault sync` brings back what is missing"
+    if result.unproven:
+        yield f"of {result.unproven:,} media the store keeps no SHA-256: their size is right, --deep reads them"
+    if result.cold:
+        yield f"{_many(result.cold, 'object')} in an archive class: there, and not read"
+    if result.under_way:
+        yield f"{_many(result.under_way, 'medium', 'media')} without a sidecar yet may be under way: not counted"
+
+
+def _many(count: int, one: str, more: str = "") -> str:
+    return f"{count:,} {one if count == 1 else more or f'{one}s'}"

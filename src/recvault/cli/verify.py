@@ -1,0 +1,140 @@
+"""`recvault verify`: the bucket against the ledger."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from recvault.cli.app import App, print_json, verb
+from recvault.cli.backfill import Moment
+from recvault.cli.evidence import check_copy
+
+if TYPE_CHECKING:
+    from recvault.models import Window
+    from recvault.runtime import Runtime
+    from recvault.verify import Result, Sample, Verify
+
+_SEEDS = 1_000_000
+
+
+class Percent(click.ParamType[float]):
+    """A share: `1`, `1%` or `0.5 %`."""
+
+    name = "percent"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            percent = float(str(value).strip().removesuffix("%"))
+        except ValueError:
+            self.fail(f"{value} is no share: write 1 or 1%", param, ctx)
+        if not 0 < percent <= 100:
+            self.fail(f"{value} is not more than 0 % and at most 100 %", param, ctx)
+        return percent
+
+
+@click.command("verify")
+@click.option("--source", "names", multiple=True, metavar="NAME", help="Only this source's; may be given again.")
+@click.option("--since", type=Moment(), help="Only recordings created on this day or time, or later.")
+@click.option("--until", type=Moment(), help="Only recordings created before this day or time.")
+@click.option("--sample", type=Percent(), help="Read every byte of so many percent of the recordings.")
+@click.option("--seed", type=click.IntRange(0), help="Choose the sample that this number chose before.")
+@click.option("--deep", is_flag=True, help="Read every byte of all of them.")
+@click.option("--repair", is_flag=True, help="Make due again what is missing; nothing else is changed.")
+@click.option(
+    "--manifests",
+    "copy",
+    type=click.Path(path_type=Path),
+    help="Check a copy of the bucket, in this directory, against its manifests instead: offline.",
+)
+@click.option("--head", "heads", multiple=True, metavar="HASH", help="A manifest that the copy must hold.")
+@click.option("--json", "as_json", is_flag=True, help="The result as one JSON document on stdout.")
+@verb
+def command(
+    app: App,
+    /,
+    names: tuple[str, ...],
+    since: datetime | None,
+    until: datetime | None,
+    sample: float | None,
+    seed: int | None,
+    deep: bool,
+    repair: bool,
+    copy: Path | None,
+    heads: tuple[str, ...],
+    as_json: bool,
+) -> int:
+    """The bucket against the ledger: every sidecar is read, every medium asked for its size and hash.
+
+    Nothing in the bucket is changed. A difference is exit code 3.
+    """
+    from recvault.cli.verified import advance, print_result
+    from recvault.models import Window
+
+    if copy is not None or heads:
+        if copy is None or any((names, since, until, sample, seed is not None, deep, repair)):
+            raise click.UsageError("--manifests PATH goes with --head and --json alone, --head with it")
+        return check_copy(app, copy, heads, as_json)
+    if since and until and since >= until:
+        raise click.UsageError("--since must be before --until")
+    chosen = _sample(sample, seed, deep)
+    with app.signals(), app.runtime() as runtime:
+        verification = _made(runtime, names, Window(since, until), chosen, repair)
+        with verification.expectations, advance(verification, shown=app.shows_progress):
+            result = verification.run()
+    if as_json:
+        print_json(result.document())
+    else:
+        print_result(result)
+    return _exit_code(app, result)
+
+
+def _sample(percent: float | None, seed: int | None, deep: bool) -> Sample:
+    from recvault.verify import Sample
+
+    if deep and percent is not None:
+        raise click.UsageError("--deep reads all, --sample a share of it: give one of them")
+    if percent is None:
+        if seed is not None:
+            raise click.UsageError("--seed goes with --sample")
+        return Sample(100.0 if deep else 0.0)
+    return Sample(percent, secrets.randbelow(_SEEDS) if seed is None else seed)
+
+
+def _made(runtime: Runtime, names: tuple[str, ...], window: Window, sample: Sample, repair: bool) -> Verify:
+    """A verification of what was asked for."""
+    from recvault.errors import ConfigError
+    from recvault.ledger import Expectations
+    from recvault.store.reading import Reader
+    from recvault.verify import Scope, Verify
+
+    for name in names:
+        runtime.source(name)
+    if not runtime.has_ledger:
+        raise ConfigError(
+            f"there is no ledger {runtime.settings.ledger.path} to compare the bucket with",
+            "mend ledger.path; where the ledger is lost, `recvault rebuild` makes a new one from the bucket",
+        )
+    ledger, settings = runtime.ledger, runtime.settings
+    sources = tuple(dict.fromkeys(names)) or None
+    asked = names or ([source.name for source in settings.sources] if window.since or window.until else ())
+    accounts = {(runtime.provider(name).provider, each) for name in asked for each in ledger.ask.accounts(name)}
+    return Verify(
+        reader=Reader(runtime.store, runtime.stop, straight=settings.archive.sender == "fast"),
+        ledger=ledger,
+        expectations=Expectations(settings.ledger.path, sources, window),
+        scope=Scope(keys=runtime.keys, window=window, accounts=frozenset(accounts) if asked else None),
+        sample=sample,
+        workers=settings.transfer.workers,
+        stop=runtime.stop,
+        clock=runtime.clock,
+        repair=repair,
+    )
+
+
+def _exit_code(app: App, result: Result) -> int:
+    """The signal's own only where it cut something short."""
+    return app.exit_code(result.exit_code) if result.interrupted else result.exit_code

@@ -1,0 +1,50 @@
+"""Once a day: the manifests of what was archived on days that have ended.
+
+It disturbs nothing else: a bucket that is away, or a ledger that is locked, is tried again at the next look.
+"""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+
+from recvault.errors import Interrupted, RecvaultError
+from recvault.manifests import SETTLING, last_ended
+from recvault.metrics import Metrics
+from recvault.observe import get_logger
+from recvault.runtime import Runtime
+
+log = get_logger("recvault.daemon.evidence")
+
+LOOK_EVERY = timedelta(minutes=10)
+_THREADS = 2  # that sidecars are read in: transfers come first
+
+
+class Evidence:
+    """Looks whether manifests are due. For one thread at a time."""
+
+    def __init__(self, runtime: Runtime, metrics: Metrics) -> None:
+        self._runtime = runtime
+        self._metrics = metrics
+        self._since = runtime.clock()
+        self._through: date | None = None  # the day up to which all is listed
+
+    def look(self) -> None:
+        """Write what is due. Nothing right after a start: what a kill left half done is settled first."""
+        now = self._runtime.clock()
+        through = last_ended(now)
+        if through == self._through or timedelta() <= now - self._since < SETTLING:
+            return
+        try:
+            troubles = self._write()
+        except Interrupted:
+            return
+        except RecvaultError as error:
+            log.warning("manifest.failed", error=str(error))
+            return
+        self._through = through
+        self._metrics.manifests_complete(now, troubles)
+
+    def _write(self) -> int:
+        """Write what is due; how much was not as it should be. Where nothing is due, nobody is asked anything."""
+        manifests = self._runtime.manifests(threads=_THREADS)
+        return sum(manifests.write().counts.values()) if manifests.are_due else 0

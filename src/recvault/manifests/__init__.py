@@ -1,0 +1,24 @@
+"""Evidence: what was archived, a manifest a day and account, each of which names the hash of the one before.
+
+    manifests/provider=twilio/account=AC…/number=00000042/manifest-sha256.txt
+
+Invariants. A manifest is never overwritten. Number n names the SHA-256 of number n - 1, and the key of a manifest
+follows from its account and number alone: two writers meet at one key, the store takes one of them, the other goes on
+from there. So a chain has no forks, whoever is killed when. Every sidecar that this ledger's recvault wrote is listed
+once at least, with the media that it names: never left out, whatever the clocks do; twice only after a ledger was lost.
+
+A manifest lists what was archived by the end of a UTC day, its `through`, and stands in none before it; it is written a
+quarter of an hour after that day. `date=` in the paths is another thing: the day of the recording itself, which a late
+one does not share. A day on which nothing was archived has no manifest; one of more than 10,000 recordings has several.
+
+The text is for `sha256sum -c` at the root of a copy, where `manifests/` stands: comment lines, the line of the manifest
+before, then each sidecar followed by its media. Paths are keys without `archive.prefix`. The hash of a sidecar is taken
+of what stands in the bucket when the manifest is written; that of a medium is the one that the ledger had when it was
+archived, and the sidecar's where no ledger knows.
+"""
+
+from recvault.manifests.checking import Checked, check
+from recvault.manifests.summary import Summary, Written
+from recvault.manifests.writing import SETTLING, Manifests, last_ended
+
+__all__ = ["SETTLING", "Checked", "Manifests", "Summary", "Written", "check", "last_ended"]

@@ -1,0 +1,124 @@
+"""Where each account's chain of manifests ends, and how what stands beyond what is known is taken over."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Container, Iterable, Iterator
+
+from recvault.ledger import EVER, Chain, KeySet, Ledger, UnlistedRow
+from recvault.manifests import text
+from recvault.manifests.summary import Summary
+from recvault.manifests.text import Entry, Partition
+from recvault.store import ObjectStore
+
+_PAGE = 5_000
+
+
+class Chains:
+    """The chains of one run. What this ledger remembers of a chain is believed before what stands in the bucket."""
+
+    def __init__(self, ledger: Ledger, store: ObjectStore, prefix: str, summary: Summary) -> None:
+        self._ledger = ledger
+        self._store = store
+        self._prefix = prefix
+        self._summary = summary
+        self._ends = {Partition(each.provider, each.account_id): each for each in ledger.unlisted.chains()}
+        self._looked: set[Partition] = set()
+        self.taken_over: set[str] = set()  # marks of what another's manifests list, which this run came upon
+
+    def end(self, partition: Partition) -> Chain | None:
+        """The end of a chain; None where it has not begun. The first look takes over what another wrote."""
+        if partition not in self._looked:
+            self._looked.add(partition)
+            self._compare(partition)
+            self.take_over(partition)
+        return self._ends.get(partition)
+
+    def reached(self, partition: Partition, chain: Chain, rows: Iterable[UnlistedRow]) -> None:
+        """A manifest of these rows stands at the end now."""
+        self._ledger.unlisted.note(rows, [chain])
+        self._ends[partition] = chain
+
+    def take_over(self, partition: Partition) -> None:
+        """Go on from what stands beyond the end that is known; what it lists is not due any more."""
+        listed: set[str] = set()
+        end = self._ends.get(partition)
+        while True:
+            number = end.number + 1 if end else 1
+            body = self._store.get(self._prefix + partition.path(number))
+            if body is None:
+                break
+            end, marks = self._taken(partition, number, body, end)
+            listed.update(marks)
+        if end is not None and end is not self._ends.get(partition):
+            self.drop_listed(listed)
+            self.reached(partition, end, ())
+            self.taken_over |= listed
+
+    def take_over_all(self, listed: KeySet) -> None:
+        """Read every chain from its beginning; `listed` is told the marks of what they list."""
+        ends: dict[Partition, Chain] = {}
+        for stored in self._store.list(self._prefix + text.ROOT):
+            place = text.place_of(stored.key.removeprefix(self._prefix))
+            body = self._store.get(stored.key) if place else None
+            if place and body is not None:
+                partition, number = place
+                ends[partition], marks = self._taken(partition, number, body, ends.get(partition))
+                listed.add(marks)
+        for partition, known in self._ends.items():
+            if partition not in ends or ends[partition].number < known.number:
+                self._summary.trouble("manifest_missing", partition.path(known.number))
+                ends[partition] = known
+        self._ends = ends
+        self._looked |= ends.keys()
+
+    def drop_listed(self, listed: Container[str]) -> None:
+        """Forget, of what is due, what stands in manifests already, with the hashes that the ledger has."""
+        unlisted, after = self._ledger.unlisted, 0
+        while rows := unlisted.page(after, EVER, _PAGE):
+            after = rows[-1].id
+            unlisted.note([row for row in rows if all(mark in listed for mark in self._marks(row))], ())
+
+    def _marks(self, row: UnlistedRow) -> Iterator[str]:
+        files = {row.sidecar_key: "", **row.media}
+        return text.marks(Entry(key.removeprefix(self._prefix), sha256) for key, sha256 in files.items())
+
+    def remember(self) -> None:
+        """Write down how far all chains have come."""
+        self._ledger.unlisted.note((), self._ends.values())
+
+    def _compare(self, partition: Partition) -> None:
+        """Whether the manifest that the next one is to name still stands there."""
+        known = self._ends.get(partition)
+        if known is None:
+            return
+        path = partition.path(known.number)
+        stored = self._store.head(self._prefix + path)
+        if stored is None:
+            self._summary.trouble("manifest_missing", path)
+        elif stored.sha256 != known.sha256:
+            self._summary.trouble("manifest_changed", path)
+
+    def _taken(
+        self, partition: Partition, number: int, body: bytes, before: Chain | None
+    ) -> tuple[Chain, tuple[str, ...]]:
+        """A manifest that stands in the bucket as a part of its chain, and the marks of what it lists."""
+        path, sha256, known = partition.path(number), hashlib.sha256(body).hexdigest(), self._ends.get(partition)
+        through, marks = self._summary.through, tuple[str, ...]()
+        try:
+            manifest = text.read(body)
+        except ValueError:
+            self._summary.trouble("manifest_changed", path)
+        else:
+            through, marks = manifest.through, tuple(text.marks(manifest.entries))
+            if manifest.before != (Entry(partition.path(before.number), before.sha256) if before else None) or (
+                number != (before.number if before else 0) + 1
+            ):
+                self._summary.trouble("chain_broken", path)
+        if known and known.number == number and known.sha256 != sha256:
+            self._summary.trouble("manifest_changed", path)
+            return known, marks
+        chain = Chain(
+            provider=partition.provider, account_id=partition.account_id, number=number, sha256=sha256, through=through
+        )
+        return chain, marks

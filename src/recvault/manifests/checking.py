@@ -1,0 +1,277 @@
+"""Check the chains of manifests, and all that they list, on a copy of the bucket: no configuration, no network.
+
+At any time what is told is what stands in the copy. Removing or changing a file that is listed shows, and so does
+removing, changing or reordering manifests that another one follows. That the newest were cut off, with all that they
+list, or that the newest was forged, shows only by the hash of a head that was kept elsewhere.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from recvault.archive import SCHEMA as SIDECAR_SCHEMA
+from recvault.errors import UnknownName
+from recvault.ledger import KeySet
+from recvault.manifests import text
+from recvault.manifests.text import Entry, Manifest, Partition
+from recvault.models import JSON, unstamp
+from recvault.report import PARTIAL
+from recvault.stopping import Stop
+
+SCHEMA = "recvault/evidence/v1"
+MOST_TOLD = 1000
+_LARGEST = 64 * 1024**2  # of a manifest or a sidecar: a larger file is neither
+_TOGETHER = 1000
+_CHUNK = 1024**2
+_DEFAULT_ROOT = "recordings"
+
+DIFFERENCES = ("missing", "different", "broken", "unknown")
+"""What makes a copy other than what the manifests say. `orphan_media` and `not_covered` are told, and are no fault."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One thing that is not as the manifests say."""
+
+    kind: str
+    path: str
+    words: str
+
+
+@dataclass(slots=True)
+class Checked:
+    """What a check found."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    differences: list[Difference] = field(default_factory=list)  # at most MOST_TOLD
+    chains: list[JSON] = field(default_factory=list)
+
+    @property
+    def exit_code(self) -> int:
+        return PARTIAL if self.differences else 0
+
+    @property
+    def differences_total(self) -> int:
+        return sum(self.counts[kind] for kind in DIFFERENCES)
+
+    def found(self, kind: str, path: str, words: str) -> None:
+        """Count it, and tell it, if it is one of the first."""
+        self.counts[kind] += 1
+        if len(self.differences) < MOST_TOLD:
+            self.differences.append(Difference(kind, path, words))
+
+    def document(self) -> JSON:
+        """As `recvault verify --manifests PATH --json` prints it."""
+        names = ("manifests", "checked", "ok", *DIFFERENCES, "orphan_media", "not_covered")
+        return {
+            "schema": SCHEMA,
+            "command": "verify",
+            "outcome": "partial" if self.differences else "ok",
+            "counts": {name: self.counts[name] for name in names},
+            "chains": self.chains,
+            "differences": [{"kind": each.kind, "path": each.path, "words": each.words} for each in self.differences],
+            "differences_total": self.differences_total,
+        }
+
+
+def check(root: Path, *, heads: Collection[str] = (), threads: int = 4, stop: Stop | None = None) -> Checked:
+    """Check the copy whose root holds `manifests/`. `heads` are hashes of manifests that must be in it.
+
+    Raises UnknownName where there is no such directory, Interrupted when asked to stop.
+    """
+    if not (root / text.ROOT).is_dir():
+        raise UnknownName(
+            f"{root} holds no {text.ROOT}",
+            "name the root of a copy of the bucket, or of what stands under archive.prefix in it",
+        )
+    with KeySet() as listed, ThreadPoolExecutor(threads, thread_name_prefix="check") as readers:
+        return _Check(root, set(heads), listed, readers, stop or Stop()).run()
+
+
+class _Check:
+    def __init__(self, root: Path, heads: set[str], listed: KeySet, readers: Executor, stop: Stop) -> None:
+        self._root = root
+        self._heads = heads  # not met yet
+        self._listed = listed
+        self._readers = readers
+        self._stop = stop
+        self._roots: set[str] = set()
+        self._through: dict[Partition, date] = {}
+        self._checked = Checked()
+
+    def run(self) -> Checked:
+        for partition, numbers in sorted(self._places().items(), key=lambda pair: pair[0].path(1)):
+            self._check_chain(partition, sorted(numbers))
+        for head in sorted(self._heads):
+            self._checked.found("missing", head, "no manifest has this hash: manifests were cut off or changed")
+        with KeySet() as named:
+            self._walk(".json", lambda path: self._sidecar(path, named))
+            self._walk("", lambda path: self._medium(path, named))
+        return self._checked
+
+    # -- chains --------------------------------------------------------------------------------------------------------
+
+    def _places(self) -> dict[Partition, list[int]]:
+        places: defaultdict[Partition, list[int]] = defaultdict(list)
+        for path in self._files(text.ROOT.rstrip("/")):
+            place = text.place_of(path)
+            if place is None:
+                self._checked.found("unknown", path, "no manifest has such a name")
+            else:
+                places[place[0]].append(place[1])
+        return places
+
+    def _check_chain(self, partition: Partition, numbers: Sequence[int]) -> None:
+        before: tuple[int, str] | None = None
+        for number in numbers:
+            if number != (before[0] if before else 0) + 1:
+                self._checked.found(
+                    "missing", partition.path(number - 1), f"the manifest before number {number} is not there"
+                )
+            before = (number, self._check_manifest(partition, number, before))
+        number, sha256 = before or (0, "")
+        through = self._through.get(partition)
+        self._checked.chains.append(
+            {
+                "provider": partition.provider,
+                "account_id": partition.account_id,
+                "manifests": len(numbers),
+                "number": number,
+                "sha256": sha256,
+                "through": str(through) if through else None,
+            }
+        )
+
+    def _check_manifest(self, partition: Partition, number: int, before: tuple[int, str] | None) -> str:
+        """Check a manifest, its link and all that it lists; its own hash."""
+        path = partition.path(number)
+        body = self._read(path) or b""
+        sha256 = hashlib.sha256(body).hexdigest()
+        self._heads.discard(sha256)
+        self._checked.counts["manifests"] += 1
+        try:
+            manifest = text.read(body)
+        except ValueError as error:
+            self._checked.found("broken", path, f"it is not as it was written: {error}")
+            return sha256
+        expected = Entry(partition.path(before[0]), before[1]) if before else None
+        # Where the one before is missing, that is told; this one's link leads nowhere.
+        if (before[0] if before else 0) == number - 1 and manifest.before != expected:
+            self._checked.found("broken", path, _broken(manifest, expected))
+        self._through[partition] = manifest.through
+        self._check_entries(path, manifest.entries)
+        return sha256
+
+    def _check_entries(self, manifest: str, entries: Sequence[Entry]) -> None:
+        for start in range(0, len(entries), _TOGETHER):
+            self._stop.check()
+            some = entries[start : start + _TOGETHER]
+            for entry, sha256 in zip(some, self._readers.map(self._sha256, some), strict=True):
+                self._checked.counts["checked"] += 1
+                if sha256 is None:
+                    self._checked.found("missing", entry.path, f"listed in {manifest}")
+                elif sha256 != entry.sha256:
+                    self._checked.found("different", entry.path, f"its SHA-256 is not the one listed in {manifest}")
+                else:
+                    self._checked.counts["ok"] += 1
+            self._listed.add(entry.path for entry in some)
+            self._roots |= {entry.path.partition("/")[0] for entry in some}
+
+    # -- what no manifest lists ----------------------------------------------------------------------------------------
+
+    def _walk(self, suffix: str, judge: Callable[[str], None]) -> None:
+        for root in sorted(self._roots or {_DEFAULT_ROOT}):
+            for path in self._files(root):
+                if path.endswith(suffix) and path not in self._listed:
+                    judge(path)
+
+    def _sidecar(self, path: str, named: KeySet) -> None:
+        """A sidecar is not covered yet where it was archived after the last day that its account's manifests reach."""
+        said = _said(self._read(path))
+        if said is None:
+            self._checked.found("unknown", path, "no manifest lists it, and it is no sidecar")
+            named.add([path])
+            return
+        partition, archived_on, media = said
+        folder, _, _ = path.rpartition("/")
+        named.add([path, *(f"{folder}/{medium.rpartition('/')[2]}" for medium in media)])
+        through = self._through.get(partition, max(self._through.values(), default=None))
+        if through is not None and archived_on > through:
+            self._checked.counts["not_covered"] += 1
+        else:
+            self._checked.found("unknown", path, "no manifest lists it, though it is dated before the last one's day")
+
+    def _medium(self, path: str, named: KeySet) -> None:
+        if path not in named:
+            self._checked.counts["orphan_media"] += 1
+
+    # -- files ---------------------------------------------------------------------------------------------------------
+
+    def _files(self, folder: str) -> Iterator[str]:
+        """The files below a folder, in order; links are not followed."""
+        for directory, folders, names in os.walk(self._root / folder):
+            self._stop.check()
+            folders.sort()
+            for name in sorted(names):
+                yield Path(directory, name).relative_to(self._root).as_posix()
+
+    def _open(self, path: str) -> BinaryIO | None:
+        """A file of the copy; None where there is none. A link that leads out of it is none."""
+        file = self._root / path
+        try:
+            if file.is_file() and file.resolve().is_relative_to(self._root.resolve()):
+                return cast("BinaryIO", file.open("rb", buffering=0))
+        except OSError:
+            pass
+        return None
+
+    def _read(self, path: str) -> bytes | None:
+        file = self._open(path)
+        if file is None:
+            return None
+        with file:
+            return file.read(_LARGEST)
+
+    def _sha256(self, entry: Entry) -> str | None:
+        """A file's hash; None where it cannot be read."""
+        file, digest = self._open(entry.path), hashlib.sha256()
+        if file is None:
+            return None
+        with file:
+            while chunk := file.read(_CHUNK):
+                self._stop.check()
+                digest.update(chunk)
+        return digest.hexdigest()
+
+
+def _broken(manifest: Manifest, expected: Entry | None) -> str:
+    if expected is None:
+        return "the first manifest names one before it"
+    if manifest.before is None or manifest.before.path != expected.path:
+        return f"it does not name {expected.path} as the one before it"
+    return f"{expected.path} is not the one that it names: the SHA-256 differs"
+
+
+def _said(body: bytes | None) -> tuple[Partition, date, list[str]] | None:
+    """Whose recording a sidecar is, the day on which it was archived, and its media; None where it is no sidecar."""
+    try:
+        document = json.loads(body or b"")
+        if document["schema"] != SIDECAR_SCHEMA:
+            return None
+        partition = Partition.of(document["provider"], document["account_id"])
+        return (
+            partition,
+            unstamp(document["archive"]["archived_at"]).date(),
+            [medium["key"] for medium in document["media"]],
+        )
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None

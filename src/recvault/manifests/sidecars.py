@@ -1,0 +1,109 @@
+"""What a manifest lists of a recording: its sidecar as it stands, and its media as they were archived."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from recvault.archive import SCHEMA
+from recvault.ledger import UnlistedRow
+from recvault.manifests.text import Entry, Partition
+from recvault.models import JSON, unstamp
+from recvault.store import ObjectStore
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listed:
+    """A recording as a manifest lists it."""
+
+    partition: Partition
+    entries: tuple[Entry, ...]  # the sidecar first
+    archived_at: datetime
+    row: UnlistedRow | None  # None: the ledger does not know it
+    odd: bool = False  # its sidecar is not what the ledger knows
+
+
+@dataclass(frozen=True, slots=True)
+class Unlistable:
+    """A key of which nothing can be listed, and why: a word of TROUBLES."""
+
+    key: str
+    kind: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SidecarReader:
+    """Reads the sidecars of a bucket. Thread-safe."""
+
+    store: ObjectStore
+    prefix: str
+    by_metadata: bool = False  # the storage class lets nothing be read: the hash is the one that it was put with
+
+    def known(self, row: UnlistedRow) -> Listed | Unlistable:
+        """Of a recording that the ledger knows: its media are those of the ledger, whatever the sidecar says."""
+        if self.by_metadata:
+            stored = self.store.head(row.sidecar_key)
+            sha256, document = stored.sha256 if stored else None, None
+        else:
+            sha256, document = _read(self.store.get(row.sidecar_key))
+        if sha256 is None:
+            return Unlistable(row.sidecar_key, "missing")
+        partition = Partition.of(row.provider, row.account_id)
+        said = _said(document) if document else None
+        return Listed(
+            partition=partition,
+            entries=self._entries(row.sidecar_key, sha256, row.media),
+            archived_at=said.archived_at if said else unstamp(row.settled_at),
+            row=row,
+            odd=not self.by_metadata and (said is None or (said.partition, said.media) != (partition, row.media)),
+        )
+
+    def stranger(self, key: str) -> Listed | Unlistable:
+        """Of a sidecar that the ledger does not know."""
+        sha256, document = _read(None if self.by_metadata else self.store.get(key))
+        said = _said(document) if document else None
+        if sha256 is None or said is None:
+            return Unlistable(key, "unreadable")
+        return Listed(
+            partition=said.partition,
+            entries=self._entries(key, sha256, said.media),
+            archived_at=said.archived_at,
+            row=None,
+        )
+
+    def _entries(self, key: str, sha256: str, media: Mapping[str, str]) -> tuple[Entry, ...]:
+        return tuple(Entry(each.removeprefix(self.prefix), sum_) for each, sum_ in ((key, sha256), *media.items()))
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    partition: Partition
+    archived_at: datetime
+    media: dict[str, str]
+
+
+def _read(body: bytes | None) -> tuple[str | None, JSON | None]:
+    """The hash of what stands there, and the document that it is."""
+    if body is None:
+        return None, None
+    try:
+        document = json.loads(body)
+    except ValueError:
+        document = None
+    ours = isinstance(document, dict) and document.get("schema") == SCHEMA
+    return hashlib.sha256(body).hexdigest(), document if ours else None
+
+
+def _said(document: JSON) -> _Said | None:
+    """What a sidecar says of itself; None where it lacks that."""
+    try:
+        return _Said(
+            Partition.of(document["provider"], document["account_id"]),
+            unstamp(document["archive"]["archived_at"]),
+            {medium["key"]: medium["sha256"] for medium in document["media"]},
+        )
+    except (KeyError, TypeError, ValueError):
+        return None

@@ -1,0 +1,99 @@
+"""What writing manifests came to: written ones, heads of chains, and what is not as it should be."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import date, datetime
+
+from recvault.ledger import Chain
+from recvault.models import JSON
+from recvault.observe import get_logger
+from recvault.report import PARTIAL, iso
+
+SCHEMA = "recvault/manifests/v1"
+MOST_TOLD = 100
+
+log = get_logger("recvault.manifests")
+
+TROUBLES = {
+    "missing": "its sidecar is not in the bucket: `recvault verify` says more",
+    "different": "its sidecar is not what was archived: `recvault verify` says more",
+    "unreadable": "no recvault wrote it, or it was changed: no manifest lists it",
+    "manifest_missing": "the newest manifest that this ledger knows is not in the bucket any more",
+    "manifest_changed": "the manifest is not what this ledger knows: compare it with an earlier version",
+    "chain_broken": "the manifest does not name the one before it: `recvault verify --manifests` on a copy says more",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """A manifest that was written."""
+
+    chain: Chain  # of which it is the end
+    key: str
+    recordings: int
+    files: int
+
+
+@dataclass(slots=True, kw_only=True)
+class Summary:
+    """One run."""
+
+    started_at: datetime
+    through: date
+    finished_at: datetime | None = None
+    written: list[Written] = field(default_factory=list)
+    chains: list[Chain] = field(default_factory=list)
+    troubles: list[tuple[str, str]] = field(default_factory=list)  # kind and key, at most MOST_TOLD
+    counts: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def exit_code(self) -> int:
+        return PARTIAL if self.counts else 0
+
+    def wrote(self, written: Written) -> None:
+        """A manifest stands."""
+        self.written.append(written)
+        log.info(
+            "manifest.written",
+            key=written.key,
+            sha256=written.chain.sha256,
+            recordings=written.recordings,
+            through=str(written.chain.through),
+        )
+
+    def trouble(self, kind: str, key: str) -> None:
+        """Something is not as it should be; of many, the first are told."""
+        self.counts[kind] += 1
+        if len(self.troubles) < MOST_TOLD:
+            self.troubles.append((kind, key))
+            log.error("manifest.trouble", kind=kind, key=key, words=TROUBLES[kind])
+
+    def document(self) -> JSON:
+        """As `recvault manifest --json` prints it."""
+        return {
+            "schema": SCHEMA,
+            "command": "manifest",
+            "started_at": iso(self.started_at),
+            "finished_at": iso(self.finished_at),
+            "outcome": "partial" if self.counts else "ok",
+            "through": str(self.through),
+            "written": [
+                {**_told(each.chain), "key": each.key, "recordings": each.recordings, "files": each.files}
+                for each in self.written
+            ],
+            "heads": [_told(each) for each in self.chains],
+            "troubles": [{"kind": kind, "key": key, "words": TROUBLES[kind]} for kind, key in self.troubles],
+            "troubles_total": sum(self.counts.values()),
+        }
+
+
+def _told(chain: Chain) -> JSON:
+    return {
+        "provider": chain.provider,
+        "account_id": chain.account_id,
+        "number": chain.number,
+        "sha256": chain.sha256,
+        "through": str(chain.through),
+    }

@@ -1,0 +1,119 @@
+"""A manifest's text and its key: written, and read back. No I/O."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import date
+
+from recvault.archive import escape
+
+ROOT = "manifests/"
+SCHEMA = "recvault/manifest/v1"
+CONTENT_TYPE = "text/plain; charset=utf-8"
+SIDECAR_SUFFIX = ".json"
+
+_KEY = re.compile(r"manifests/provider=([^/]+)/account=([^/]+)/number=([0-9]{8})/manifest-sha256\.txt")
+_LINE = re.compile(r"(\\?)([0-9a-f]{64}) [ *](.+)", re.DOTALL)
+_THROUGH = re.compile(r"# .*\bthrough=(\d{4}-\d\d-\d\d)")
+_ESCAPES = {"\\\\": "\\", "\\n": "\n", "\\r": "\r"}  # as sha256sum has them
+_ESCAPED = re.compile(r"\\[\\nr]")
+_UNESCAPED = re.compile(r"[\\\n\r]")
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """The recordings of an account, by the names that its keys have."""
+
+    provider: str
+    account_id: str
+
+    @classmethod
+    def of(cls, provider: str, account_id: str) -> Partition:
+        """Any names, as keys have them."""
+        return cls(escape(provider), escape(account_id))
+
+    def path(self, number: int) -> str:
+        """Where a manifest stands, from the root of a copy."""
+        return f"{ROOT}provider={self.provider}/account={self.account_id}/number={number:08}/manifest-sha256.txt"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A file and its SHA-256, in hex."""
+
+    path: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """What a manifest says."""
+
+    through: date
+    before: Entry | None  # the manifest before it; None for the first
+    entries: tuple[Entry, ...]
+
+
+def marks(entries: Iterable[Entry]) -> Iterator[str]:
+    """By what a recording's files are found again: a sidecar by its path, a medium by its hash, too."""
+    return (entry.path if entry.path.endswith(SIDECAR_SUFFIX) else f"{entry.sha256} {entry.path}" for entry in entries)
+
+
+def place_of(path: str) -> tuple[Partition, int] | None:
+    """Whose manifest stands at a path, and its number; None where none can."""
+    found = _KEY.fullmatch(path)
+    if not found or int(found[3]) < 1:
+        return None
+    return Partition(found[1], found[2]), int(found[3])
+
+
+def write(partition: Partition, number: int, manifest: Manifest) -> bytes:
+    """The text of a manifest: the same for the same facts, whoever writes it."""
+    head = (
+        "# recvault manifest v1: sha256sum -c this file at the root of a copy",
+        f"# provider={partition.provider} account={partition.account_id} number={number:08} through={manifest.through}",
+    )
+    before = [manifest.before] if manifest.before else []
+    lines = (*head, *(_line(entry) for entry in (*before, *manifest.entries)))
+    return "".join(f"{line}\n" for line in lines).encode()
+
+
+def read(body: bytes) -> Manifest:
+    """Read what `write` wrote. ValueError, in words, for anything else."""
+    *lines, rest = body.decode().split("\n")
+    if rest:
+        raise ValueError("its last line is cut short")
+    through = next((found[1] for line in lines[:2] if (found := _THROUGH.match(line))), None)
+    if through is None:
+        raise ValueError("it does not say which day it reaches")
+    entries = [_entry(line) for line in lines if not line.startswith("#")]
+    links = [entry for entry in entries if entry.path.startswith(ROOT)]
+    if links not in ([], entries[:1]):
+        raise ValueError("it names manifests in other places than its first line")
+    return Manifest(
+        through=date.fromisoformat(through),
+        before=links[0] if links else None,
+        entries=tuple(entries[len(links) :]),
+    )
+
+
+def sidecar_first(groups: Iterable[tuple[Entry, ...]]) -> tuple[Entry, ...]:
+    """Each sidecar followed by its media, in the order of the sidecars' paths."""
+    return tuple(entry for group in sorted(groups, key=lambda group: group[0].path) for entry in group)
+
+
+def _line(entry: Entry) -> str:
+    escaped = _UNESCAPED.sub(lambda found: {"\\": "\\\\", "\n": "\\n", "\r": "\\r"}[found[0]], entry.path)
+    return f"{'' if escaped == entry.path else chr(92)}{entry.sha256}  {escaped}"
+
+
+def _entry(line: str) -> Entry:
+    found = _LINE.fullmatch(line)
+    if not found:
+        raise ValueError(f"it holds a line that is none of sha256sum's: {line[:80]!r}")
+    path = _ESCAPED.sub(lambda escape: _ESCAPES[escape[0]], found[3]) if found[1] else found[3]
+    if path.startswith("/") or ".." in path.split("/") or "\0" in path:
+        raise ValueError(f"it names a file outside: {path[:80]!r}")
+    return Entry(path, found[2])

@@ -1,0 +1,208 @@
+"""Write the manifests that are due, each one once, each at the end of its account's chain.
+
+What is due stands in the ledger. A manifest is put before the ledger forgets what it lists: killed in between, the next
+run finds it at the end of the chain, takes it over, and goes on. So does who finds that another was first.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time, timedelta
+from io import BytesIO
+from itertools import islice
+from typing import TypeVar
+
+from recvault.archive import RESERVED, KeyTemplate
+from recvault.errors import KeyConflict, StoreUnavailable
+from recvault.ledger import EVER, Chain, KeySet, Ledger
+from recvault.manifests import text
+from recvault.manifests.chains import Chains
+from recvault.manifests.sidecars import Listed, SidecarReader, Unlistable
+from recvault.manifests.summary import Summary, Written
+from recvault.manifests.text import Entry, Manifest, Partition
+from recvault.stopping import Stop
+from recvault.store import ObjectStore, Put
+
+MOST = 10_000  # recordings of a manifest: some MiB of text, which fit in memory
+SETTLING = timedelta(minutes=15)  # after a day's end: what was archived before it is written down by then
+_TOGETHER = 500  # sidecars that are asked for between two looks whether to stop
+_RACES = 20
+
+T = TypeVar("T")
+
+
+def last_ended(now: datetime) -> date:
+    """The last UTC day that has ended, and has had time to settle."""
+    return (now.astimezone(UTC) - SETTLING).date() - timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifests:
+    """Writes what is due."""
+
+    ledger: Ledger
+    store: ObjectStore
+    keys: KeyTemplate
+    clock: Callable[[], datetime]
+    stop: Stop = field(default_factory=Stop)
+    threads: int = 4  # that sidecars are read in
+    by_metadata: bool = False  # see SidecarReader
+    most: int = MOST
+
+    @property
+    def are_due(self) -> bool:
+        """Whether something was archived on a day that has ended, and is not listed. The bucket is not asked."""
+        return bool(self.ledger.unlisted.page(0, _settled_before(last_ended(self.clock())), 1))
+
+    def write(self, *, survey: bool = False) -> Summary:
+        """Write every manifest that is due. A survey looks for what stands in the bucket and no ledger knows.
+
+        Raises Interrupted, or what the store or the ledger raise: nothing is lost, the next run goes on.
+        """
+        now = self.clock()
+        summary = Summary(started_at=now, through=last_ended(now))
+        if survey:
+            self.ledger.unlisted.note_surveyed(False)
+        with ThreadPoolExecutor(self.threads, thread_name_prefix="manifests") as readers:
+            _Run(self, summary, readers).run()
+        summary.chains = self.ledger.unlisted.chains()
+        summary.finished_at = self.clock()
+        return summary
+
+
+class _Run:
+    """One run over all accounts."""
+
+    def __init__(self, parts: Manifests, summary: Summary, readers: Executor) -> None:
+        self._parts = parts
+        self._summary = summary
+        self._readers = readers
+        self._prefix = parts.keys.prefix
+        self._chains = Chains(parts.ledger, parts.store, self._prefix, summary)
+        self._sidecars = SidecarReader(store=parts.store, prefix=self._prefix, by_metadata=parts.by_metadata)
+        self._day_end = _end_of(summary.through)
+
+    def run(self) -> None:
+        """What an earlier ledger left first, then what this one knows."""
+        if not self._parts.ledger.unlisted.is_surveyed:
+            self._survey()
+        unlisted, after = self._parts.ledger.unlisted, 0
+        while rows := unlisted.page(after, _settled_before(self._summary.through), self._parts.most):
+            after = rows[-1].id
+            self._list(self._sidecars.known, rows)
+
+    # -- what no ledger knows ------------------------------------------------------------------------------------------
+
+    def _survey(self) -> None:
+        """List what stands in the bucket, and neither in a manifest nor in this ledger: of one that was lost."""
+        with KeySet() as known:
+            self._chains.take_over_all(known)
+            if known:
+                self._chains.drop_listed(known)
+            self._chains.remember()
+            self._add_unlisted(known)
+            strangers = (key for key in self._sidecar_keys() if key.removeprefix(self._prefix) not in known)
+            late = [self._list(self._sidecars.stranger, keys) for keys in _pages(strangers, self._parts.most)]
+        if not any(late):
+            self._parts.ledger.unlisted.note_surveyed(True)
+
+    def _add_unlisted(self, known: KeySet) -> None:
+        unlisted, after = self._parts.ledger.unlisted, 0
+        while rows := unlisted.page(after, EVER, self._parts.most):
+            after = rows[-1].id
+            known.add(row.sidecar_key.removeprefix(self._prefix) for row in rows)
+
+    def _sidecar_keys(self) -> Iterator[str]:
+        for stored in self._parts.store.list(self._parts.keys.root):
+            path = stored.key.removeprefix(self._prefix)
+            if path.endswith(text.SIDECAR_SUFFIX) and not path.startswith(RESERVED):
+                yield stored.key
+
+    # -- manifests -----------------------------------------------------------------------------------------------------
+
+    def _list(self, read: Callable[[T], Listed | Unlistable], asked: Sequence[T]) -> bool:
+        """List what was archived by the day's end; whether something of an earlier ledger was archived after it."""
+        found: defaultdict[Partition, list[Listed]] = defaultdict(list)
+        postponed = False
+        for each in self._read(read, asked):
+            if isinstance(each, Unlistable):
+                self._summary.trouble(each.kind, each.key.removeprefix(self._prefix))
+            elif each.archived_at < self._day_end:
+                found[each.partition].append(each)
+                if each.odd:
+                    self._summary.trouble("different", each.entries[0].path)
+            else:
+                postponed |= each.archived_at < self._parts.ledger.born_at
+        for partition, recordings in sorted(found.items(), key=lambda pair: pair[0].path(1)):
+            self._append(partition, recordings)
+        return postponed
+
+    def _read(self, read: Callable[[T], Listed | Unlistable], asked: Sequence[T]) -> Iterator[Listed | Unlistable]:
+        for start in range(0, len(asked), _TOGETHER):
+            self._parts.stop.check()
+            yield from self._readers.map(read, asked[start : start + _TOGETHER])
+
+    def _append(self, partition: Partition, recordings: Sequence[Listed]) -> None:
+        """Put a manifest at the end of a chain. Who was first there is never overwritten: what it lists is left out."""
+        for _ in range(_RACES):
+            before = self._chains.end(partition)
+            taken_over = self._chains.taken_over
+            left = [each for each in recordings if not taken_over.issuperset(text.marks(each.entries))]
+            if not left or self._put(partition, before, left):
+                return
+            self._chains.take_over(partition)
+        raise StoreUnavailable(f"the manifests of {partition.provider} {partition.account_id} are written by others")
+
+    def _put(self, partition: Partition, before: Chain | None, recordings: Sequence[Listed]) -> bool:
+        """Whether this manifest stands there; False where another does."""
+        number = before.number + 1 if before else 1
+        entries = text.sidecar_first(each.entries for each in recordings)
+        link = Entry(partition.path(before.number), before.sha256) if before else None
+        manifest = Manifest(through=self._summary.through, before=link, entries=entries)
+        body = text.write(partition, number, manifest)
+        put = _put_of(self._prefix + partition.path(number), body)
+        try:
+            self._parts.store.put(put)
+        except KeyConflict:
+            return False
+        chain = Chain(
+            provider=partition.provider,
+            account_id=partition.account_id,
+            number=number,
+            sha256=put.sha256,
+            through=self._summary.through,
+        )
+        self._chains.reached(partition, chain, [each.row for each in recordings if each.row])
+        self._summary.wrote(Written(chain=chain, key=put.key, recordings=len(recordings), files=len(entries)))
+        return True
+
+
+def _end_of(day: date) -> datetime:
+    return datetime.combine(day + timedelta(days=1), time(), UTC)
+
+
+def _settled_before(through: date) -> datetime:
+    """What was archived by the end of a day is written down by then; of the rest the sidecars tell."""
+    return _end_of(through) + SETTLING
+
+
+def _put_of(key: str, body: bytes) -> Put:
+    sha256 = hashlib.sha256(body).hexdigest()
+    return Put(
+        key=key,
+        body=BytesIO(body),
+        bytes=len(body),
+        sha256=sha256,
+        content_type=text.CONTENT_TYPE,
+        metadata={"sha256": sha256, "schema": text.SCHEMA},
+    )
+
+
+def _pages(keys: Iterable[T], size: int) -> Iterator[list[T]]:
+    each = iter(keys)
+    while page := list(islice(each, size)):
+        yield page

@@ -1,0 +1,15 @@
+"""The bucket against the ledger: what is missing, what is different, and what stands there that nothing names.
+
+Invariants. Nothing in the bucket is changed, whatever is found. A recording is told as well only after its sidecar was
+read and each of its media was asked for by its own key: a listing alone proves nothing. Memory does not grow with the
+bucket: the listing and the ledger's rows are walked side by side, in key order, and what is found is counted, and kept
+up to a bound.
+"""
+
+from recvault.verify.differences import MOST, SCHEMA, Difference, Kind
+from recvault.verify.result import Result
+from recvault.verify.sampling import Sample
+from recvault.verify.scope import Scope
+from recvault.verify.verify import Verify
+
+__all__ = ["MOST", "SCHEMA", "Difference", "Kind", "Result", "Sample", "Scope", "Verify"]

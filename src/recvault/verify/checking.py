@@ -1,0 +1,188 @@
+"""Check one recording: its sidecar is read and each of its media asked for, whatever a listing said."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from recvault import archive
+from recvault.ledger import Expected, ExpectedMedium
+from recvault.models import JSON, State
+from recvault.store.reading import Cold, Described, Reader
+from recvault.verify.differences import Difference, Kind, about
+from recvault.verify.sampling import Sample
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """What was found of one recording."""
+
+    row: Expected
+    differences: tuple[Difference, ...] = ()
+    media: tuple[ExpectedMedium, ...] = ()  # as the sidecar names them; the ledger's, where it cannot be read
+    read_bytes: int | None = None  # None: not read
+    unproven: int = 0
+    cold: int = 0
+
+    @property
+    def is_ok(self) -> bool:
+        return not self.differences
+
+    @property
+    def is_missing(self) -> bool:
+        """Something is missing, and nothing is there that is wrong: what is missing can be put back."""
+        return bool(self.differences) and all(each.kind is Kind.MISSING for each in self.differences)
+
+
+class _Wrong(Exception):
+    """A sidecar that is not the one that was archived."""
+
+    def __init__(self, reason: str, words: str) -> None:
+        super().__init__(reason, words)
+        self.reason, self.words = reason, words
+
+
+@dataclass(slots=True)
+class _Tally:
+    read_bytes: int = 0
+    unproven: int = 0
+    cold: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Checker:
+    """Checks recordings by questions to the bucket. Thread-safe."""
+
+    reader: Reader
+    sample: Sample
+
+    def __call__(self, row: Expected) -> Checked:
+        """Everything that is to be said of one recording."""
+        tally = _Tally()
+        deep = row.identity in self.sample
+        found, media = self._sidecar(row, tally)
+        for medium in media:
+            found += self._medium(row, medium, tally, deep=deep)
+        return Checked(
+            row=row,
+            differences=tuple(_with_outlook(row, found)),
+            media=media,
+            read_bytes=tally.read_bytes if deep else None,
+            unproven=tally.unproven,
+            cold=tally.cold,
+        )
+
+    def _sidecar(self, row: Expected, tally: _Tally) -> tuple[list[Difference], tuple[ExpectedMedium, ...]]:
+        """What is wrong with it, and the media that are to be there."""
+        try:
+            body = self.reader.get(row.sidecar_key)
+            if body is None:
+                message = "its sidecar is not there"
+                return [about(row, Kind.MISSING, row.sidecar_key, "sidecar.missing", message)], row.media
+            document = read(body.content, body.noted)
+            return [], _compared(row, document)
+        except Cold:
+            tally.cold += 1
+            return [], row.media
+        except _Wrong as wrong:
+            return [about(row, Kind.DIFFERENT, row.sidecar_key, wrong.reason, wrong.words)], row.media
+
+    def _medium(self, row: Expected, medium: ExpectedMedium, tally: _Tally, *, deep: bool) -> list[Difference]:
+        found = self.reader.describe(medium.key)
+        if found is None:
+            return [about(row, Kind.MISSING, medium.key, "media.missing", "it is not there")]
+        wrong = list(_wrong(medium, found))
+        if deep and not wrong:
+            wrong += self._read(medium, tally)
+        elif not (found.kept or found.noted):
+            tally.unproven += 1
+        return [about(row, Kind.DIFFERENT, medium.key, reason, words) for reason, words in wrong[:1]]
+
+    def _read(self, medium: ExpectedMedium, tally: _Tally) -> Iterator[tuple[str, str]]:
+        """Every byte."""
+        try:
+            found = self.reader.digest(medium.key)
+        except Cold:
+            tally.cold += 1
+            return
+        size, sha256 = found or (0, "")
+        tally.read_bytes += size
+        if size != medium.bytes:
+            yield "media.size", f"{size:,} bytes were read, and its sidecar names {medium.bytes:,}"
+        elif sha256 != medium.sha256:
+            yield "media.hash", f"its bytes have the SHA-256 {sha256}, and its sidecar names {medium.sha256}"
+
+
+def read(content: bytes, noted: str | None) -> JSON:
+    """A sidecar's document. Raises _Wrong where it is none, or is not what was written."""
+    try:
+        document = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise _Wrong("sidecar.content", f"it is not JSON: {error}") from error
+    if (fault := archive.sidecar_fault(document)) is not None:
+        raise _Wrong("sidecar.schema", f"it does not meet its schema: {fault}")
+    if noted is not None and hashlib.sha256(content).hexdigest() != noted:
+        raise _Wrong("sidecar.hash", f"its bytes are not those of the SHA-256 that stands beside it, {noted}")
+    return dict(document)
+
+
+def named(document: JSON) -> tuple[ExpectedMedium, ...]:
+    """The media that a sidecar names."""
+    return tuple(
+        ExpectedMedium(key=each["key"], bytes=each["bytes"], sha256=each["sha256"]) for each in document["media"]
+    )
+
+
+def identity_of(document: JSON) -> tuple[str, str, str]:
+    """Whose sidecar it is."""
+    return (document["provider"], document["account_id"], document["recording_id"])
+
+
+def _compared(row: Expected, document: JSON) -> tuple[ExpectedMedium, ...]:
+    """The media of a sidecar that is the ledger's. Raises _Wrong for any other."""
+    identity, media = identity_of(document), named(document)
+    if identity != row.identity:
+        raise _Wrong("sidecar.identity", f"it is of another recording: {' '.join(identity)}")
+    if row.media and set(media) != set(row.media):
+        raise _Wrong("sidecar.not_the_ledgers", _unlike(media, row.media))
+    return media
+
+
+def _unlike(sidecars: tuple[ExpectedMedium, ...], ledgers: tuple[ExpectedMedium, ...]) -> str:
+    """The first thing in which two lists of media differ."""
+    known = {each.key: each for each in ledgers}
+    for each in sidecars:
+        if each.key not in known:
+            return f"it names {each.key}, and the ledger does not"
+        if each != known[each.key]:
+            theirs = known[each.key]
+            return (
+                f"it names {each.key} with {each.bytes:,} bytes and SHA-256 {each.sha256}, "
+                f"the ledger with {theirs.bytes:,} and {theirs.sha256}"
+            )
+    return f"it does not name {min(known.keys() - {each.key for each in sidecars})}, and the ledger does"
+
+
+def _wrong(medium: ExpectedMedium, found: Described) -> Iterator[tuple[str, str]]:
+    if found.bytes != medium.bytes:
+        yield "media.size", f"it has {found.bytes:,} bytes, and its sidecar names {medium.bytes:,}"
+    for where, sha256 in (("the store has its SHA-256 as", found.kept), ("its metadata say SHA-256", found.noted)):
+        if sha256 not in (None, medium.sha256):
+            yield "media.hash", f"{where} {sha256}, and its sidecar names {medium.sha256}"
+
+
+def _with_outlook(row: Expected, found: list[Difference]) -> Iterator[Difference]:
+    """What becomes of what is missing: that depends on the ledger, and on what else is wrong."""
+    beside = any(each.kind is not Kind.MISSING for each in found)
+    for each in found:
+        yield replace(each, outlook=_outlook(row, beside)) if each.kind is Kind.MISSING else each
+
+
+def _outlook(row: Expected, beside: bool) -> str | None:
+    if beside:
+        return "missing.beside"
+    if row.is_due:
+        return "missing.due"
+    return {State.GONE: "missing.lost", State.EXTERNAL: "missing.lost", State.DEAD: "missing.dead"}.get(row.state)

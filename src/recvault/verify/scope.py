@@ -1,0 +1,117 @@
+"""Where in the bucket to look: ranges of keys that cover what is asked for, and hold about as much work each.
+
+The ranges cover every key there can be, once. Only those where recordings of this configuration may stand are listed;
+in the others stands what an earlier key template put there, which is asked for key by key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from recvault.archive import KeyParts, KeyTemplate, escape
+from recvault.models import Window, stamp
+
+HIGHEST = "\U0010ffff"  # follows whatever may follow a prefix
+_RESERVED = ("catalog/", "manifests/", "schemas/")
+
+
+_ALL_TIME = Window()
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Keys beyond `after` and below `until`."""
+
+    after: str
+    until: str
+    is_listed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """What was asked for. `accounts`, as (provider, account id), is None for all there are."""
+
+    keys: KeyTemplate
+    window: Window = _ALL_TIME
+    accounts: frozenset[tuple[str, str]] | None = None
+
+    def __contains__(self, parts: KeyParts) -> bool:
+        """Whether an object of a recording is in it, as far as its key tells."""
+        if self.accounts is not None and (parts.provider, parts.account) not in self._escaped:
+            return False
+        first, last = self._days
+        return parts.date is None or first <= parts.date <= last
+
+    @property
+    def root(self) -> str:
+        """The directory that all recordings stand in."""
+        begun, _ = self.keys.beginning()
+        return begun[: begun.rfind("/") + 1] or begun
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether everything was asked for."""
+        return self.accounts is None and self.window == _ALL_TIME
+
+    def is_ours(self, key: str) -> bool:
+        """Whether a key is one of recvault's that belongs to no recording."""
+        return key.removeprefix(self.keys.prefix).startswith(_RESERVED)
+
+    def ranges(self, cuts: Iterable[str]) -> list[Range]:
+        """All keys there can be, cut where a recording's begin."""
+        listed = list(_joined(sorted(self._listed())))
+        stems = sorted({f"{cut.rpartition('.')[0]}." for cut in cuts})
+        found: list[Range] = []
+        reached = ""
+        for after, until in listed:
+            if reached < after:
+                found.append(Range(reached, after, False))
+            found += [Range(*each, True) for each in _divided(after, until, stems)]
+            reached = until
+        return [*found, Range(reached, HIGHEST, False)]
+
+    @property
+    def _escaped(self) -> set[tuple[str, str]]:
+        return {(escape(provider), escape(account)) for provider, account in self.accounts or ()}
+
+    @property
+    def _days(self) -> tuple[str, str]:
+        since, until = self.window.since, self.window.until
+        last = stamp(until - timedelta(microseconds=1))[:10] if until else HIGHEST
+        return (stamp(since)[:10] if since else ""), last
+
+    def _listed(self) -> Iterator[tuple[str, str]]:
+        """The prefixes of what is asked for, narrowed to days where the template puts them next."""
+        if self.accounts is None:
+            yield self.root, self.root + HIGHEST
+            return
+        for provider, account in self._escaped:
+            begun, follows = self.keys.beginning(provider=provider, account=account)
+            if follows == "date":
+                first, last = self._days
+                yield begun + first, begun + last + HIGHEST
+            else:
+                yield begun, begun + HIGHEST
+
+
+def _joined(ranges: Sequence[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    """Those that overlap, as one."""
+    if not ranges:
+        return
+    after, until = ranges[0]
+    for first, last in ranges[1:]:
+        if first > until:
+            yield after, until
+            after, until = first, last
+        until = max(until, last)
+    yield after, until
+
+
+def _divided(after: str, until: str, cuts: Sequence[str]) -> Iterator[tuple[str, str]]:
+    for cut in cuts:
+        if after < cut < until:
+            yield after, cut
+            after = cut
+    yield after, until

@@ -1,0 +1,115 @@
+"""Judge what stands in the bucket and no row of the ledger names: ours and not known, an orphan, or nobody's.
+
+What may be under way is no stray: a transfer puts its media first and its sidecar last, and its row is settled after.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from recvault.archive import KeyParts, escape, unescape
+from recvault.ledger import Ledger
+from recvault.models import State
+from recvault.store.reading import Cold, Listed, Reader
+from recvault.verify.checking import _Wrong, identity_of, named, read
+from recvault.verify.differences import Difference, Kind
+from recvault.verify.result import Result
+
+YOUNG = timedelta(hours=1)  # media so young may be waiting for their sidecar
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Strays:
+    """Asks the ledger as it is now, not as it was when the keys were taken from it. Thread-safe."""
+
+    reader: Reader
+    ledger: Ledger
+    clock: Callable[[], datetime]
+    result: Result
+
+    def foreign(self, found: Listed) -> None:
+        """An object whose key is not of our making."""
+        self._tell(Kind.UNKNOWN, found.key, "object.foreign", "its key is none of recvault's")
+
+    def sidecar(self, found: Listed, parts: KeyParts, media: Iterable[Listed]) -> None:
+        """A sidecar that the ledger did not name, and the media beside it."""
+        try:
+            body = self.reader.get(found.key)
+            if body is None:
+                return  # it was moved away just now
+            document = read(body.content, body.noted)
+        except (Cold, _Wrong) as wrong:
+            words = wrong.words if isinstance(wrong, _Wrong) else "it is in an archive class"
+            self._tell(Kind.UNKNOWN, found.key, "sidecar.unreadable", words)
+            return
+        provider, account_id, recording_id = identity = identity_of(document)
+        rows = [row for row in self.ledger.ask.find(recording_id) if _identity(row) == identity]
+        reason, words = _standing(found.key, rows)
+        if reason:
+            row = rows[0] if rows else {"provider": provider, "account_id": account_id, "recording_id": recording_id}
+            self._tell(Kind.UNKNOWN, found.key, reason, words, row)
+        keys = {each.key for each in named(document)}
+        self.media([each for each in media if each.key not in keys], parts, rows)
+
+    def media(self, found: Iterable[Listed], parts: KeyParts, rows: list[Row] | None = None) -> None:
+        """Media that no sidecar names, of a recording whose rows may be known already."""
+        for each in found:
+            if rows is None:
+                rows = self._rows(parts)
+            if self.clock() - each.modified < YOUNG or any(row["next_attempt_at"] for row in rows):
+                self.result.count(under_way=1)
+                continue
+            row = rows[0] if rows else None
+            if row is None:
+                reason, words = "media.no_recording", "no sidecar names it, and no row of the ledger"
+            elif row["state"] == State.ARCHIVED:
+                reason, words = "media.not_named", "the sidecar of its recording does not name it"
+            else:
+                reason, words = "media.not_committed", f"no sidecar names it; its recording is {row['state']}"
+            self._tell(Kind.ORPHAN_MEDIA, each.key, reason, words, row)
+
+    def _rows(self, parts: KeyParts) -> list[Row]:
+        """The ledger's rows of the recording that a key is of."""
+        recording_id = unescape(parts.recording_id)
+        if recording_id is None:  # shortened in the key
+            known = self.ledger.ask.beginning(unescape(parts.recording_id.partition("%")[0]) or "")
+        else:
+            known = self.ledger.ask.find(recording_id)
+        wanted = (parts.provider, parts.account, parts.recording_id)
+        return [row for row in known if tuple(map(escape, _identity(row))) == wanted]
+
+    def _tell(self, kind: Kind, key: str, reason: str, message: str, row: Row | None = None) -> None:
+        known = row or {}
+        self.result.stray(
+            Difference(
+                kind=kind,
+                key=key,
+                reason=reason,
+                message=message,
+                source=known.get("source"),
+                provider=known.get("provider"),
+                account_id=known.get("account_id"),
+                recording_id=known.get("recording_id"),
+            )
+        )
+
+
+def _identity(row: Row) -> tuple[str, str, str]:
+    return (row["provider"], row["account_id"], row["recording_id"])
+
+
+def _standing(key: str, rows: list[Row]) -> tuple[str, str]:
+    """Why a sidecar is unknown; empty where it is not: it was archived since, or is about to be."""
+    if not rows:
+        return "sidecar.not_in_ledger", "the ledger does not know its recording"
+    [row] = rows
+    if row["sidecar_key"] not in (None, key):
+        return "sidecar.second", f"the ledger has the sidecar of its recording as {row['sidecar_key']}"
+    if row["state"] == State.ARCHIVED or row["next_attempt_at"]:
+        return "", ""
+    return "sidecar.not_settled", f"the ledger has its recording as {row['state']}"

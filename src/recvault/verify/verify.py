@@ -1,0 +1,214 @@
+"""Walk the ranges side by side, check what must be there, judge what else is, and make due what is missing."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from itertools import islice
+
+from recvault.errors import Interrupted, StoreRefused, StoreUnavailable
+from recvault.ledger import Expectations, Expected, Ledger
+from recvault.models import State
+from recvault.stopping import Stop
+from recvault.store.reading import Listed, Reader
+from recvault.verify.checking import Checked, Checker
+from recvault.verify.result import Result
+from recvault.verify.sampling import Sample
+from recvault.verify.scope import Range, Scope
+from recvault.verify.strays import Strays
+from recvault.verify.walking import Group, walk
+
+LISTERS = 4
+_RANGE_LEAST = 1_000  # recordings of a range: the size of a listing's page
+_RANGES_EACH = 4  # for each lister: so that none is left with a long one at the end
+_AHEAD = 4  # batches that wait for each worker
+_TOGETHER = 16  # groups of a batch
+_LOOK_SECONDS = 0.2
+
+
+@dataclass(slots=True, kw_only=True)
+class Verify:
+    """One verification. `run` it once."""
+
+    reader: Reader
+    ledger: Ledger
+    expectations: Expectations
+    scope: Scope
+    sample: Sample
+    workers: int
+    stop: Stop
+    clock: Callable[[], datetime]
+    repair: bool = False
+    range_least: int = _RANGE_LEAST
+    on_begin: Callable[[Result], None] = lambda result: None
+    result: Result = field(init=False)
+    _over: threading.Event = field(default_factory=threading.Event, init=False)
+    _room: threading.Semaphore = field(init=False)
+
+    def run(self) -> Result:
+        """Check it all. Raises where the bucket or the ledger as a whole is the trouble."""
+        self.result = Result(started_at=self.clock(), sample=self.sample, expected=self.expectations.count)
+        self.result.requests = self.reader.requests
+        self._room = threading.Semaphore(self.workers * _AHEAD)
+        self.on_begin(self.result)
+        try:
+            next(iter(self.reader.listed(self.scope.root)), None)  # what is wrong with the bucket as a whole shows here
+            self._walk_all(self._ranges())
+        except Interrupted:
+            self.result.interrupted = True
+        self.result.finish(self.clock())
+        return self.result
+
+    def _ranges(self) -> list[Range]:
+        every = max(self.range_least, self.expectations.count // (self._listers * _RANGES_EACH) + 1)
+        return self.scope.ranges(self.expectations.cuts(every))
+
+    @property
+    def _listers(self) -> int:
+        return min(self.workers, LISTERS)
+
+    def _walk_all(self, ranges: Sequence[Range]) -> None:
+        """Every range, so many at once. The first error ends them all."""
+        with (
+            ThreadPoolExecutor(self.workers, thread_name_prefix="check") as checkers,
+            ThreadPoolExecutor(self._listers, thread_name_prefix="list") as listers,
+        ):
+            walks = [listers.submit(self._walk_or_end, each, checkers) for each in ranges]
+            wait(walks)
+        errors = [error for each in walks if (error := each.exception()) is not None]
+        for error in sorted(errors, key=lambda error: isinstance(error, Interrupted)):
+            raise error
+
+    def _walk_or_end(self, range_: Range, checkers: ThreadPoolExecutor) -> None:
+        """One range; where it comes to grief, the others end too."""
+        try:
+            self._look()
+            self._walk(range_, checkers)
+        except BaseException:
+            self._over.set()
+            raise
+
+    def _walk(self, range_: Range, checkers: ThreadPoolExecutor) -> None:
+        """One range: its checks are done when this returns."""
+        listing: Iterable[Listed] = ()
+        if range_.is_listed:
+            listing = self._counted(self.reader.listed(_shared(range_), range_.after, range_.until))
+        rows = self.expectations.between(range_.after, range_.until)
+        groups = (group for group in walk(self.scope.keys, listing, rows) if not self._is_nothing(group))
+        strays = Strays(reader=self.reader, ledger=self.ledger, clock=self.clock, result=self.result)
+        checks: list[Future[None]] = []
+        failed: list[BaseException] = []
+        while not failed and (batch := tuple(islice(groups, self._batch))):
+            while not self._room.acquire(timeout=_LOOK_SECONDS):
+                self._look()
+            checks.append(checkers.submit(self._judge_all, batch, strays, failed))
+            if len(checks) > 2 * self.workers * _AHEAD:
+                checks = [each for each in checks if not each.done()]
+            self._look()
+        wait(checks)
+        if failed:
+            raise failed[0]
+
+    @property
+    def _batch(self) -> int:
+        """How many groups go to a worker at once: a thread's turn costs as much as a question."""
+        many = self.expectations.count >= _TOGETHER * self.workers * _AHEAD
+        return _TOGETHER if many and not self.sample.percent else 1
+
+    def _judge_all(self, groups: Iterable[Group | Listed], strays: Strays, failed: list[BaseException]) -> None:
+        """In a worker. What ends the verification is left for its range to raise."""
+        try:
+            for group in groups:
+                self._look()
+                self._judge(group, strays)
+        except BaseException as error:  # noqa: BLE001 - raised again by the walk
+            failed.append(error)
+        finally:
+            self._room.release()
+
+    def _look(self) -> None:
+        """Go on, unless a stop is asked for or another range came to grief."""
+        if self._over.is_set():
+            raise Interrupted("another range cannot be read")
+        self.stop.check()
+
+    def _counted(self, listing: Iterable[Listed]) -> Iterable[Listed]:
+        number = 0
+        for each in listing:
+            number += 1
+            if number == _RANGE_LEAST:
+                self.result.count(objects=number)
+                number = 0
+            yield each
+        self.result.count(objects=number)
+
+    def _is_nothing(self, group: Group | Listed) -> bool:
+        """What was not asked for, or is recvault's own and no recording's."""
+        if isinstance(group, Listed):
+            return self.scope.is_ours(group.key) or not self.scope.is_whole
+        if group.row is not None:
+            return not group.row.asked
+        return group.parts is None or group.parts not in self.scope
+
+    def _judge(self, group: Group | Listed, strays: Strays) -> None:
+        try:
+            if isinstance(group, Listed):
+                strays.foreign(group)
+            elif group.row is not None:
+                self._check(group, group.row, strays)
+            elif group.parts is not None and group.sidecar is not None:
+                strays.sidecar(group.sidecar, group.parts, group.media)
+            elif group.parts is not None:
+                self._judge_media(group, strays)
+            self.result.answered()
+        except (StoreUnavailable, StoreRefused) as error:
+            self.result.note_unanswered(error)
+
+    def _judge_media(self, group: Group, strays: Strays) -> None:
+        """Media alone: their sidecar may have been written since, or stand beyond this range."""
+        assert group.parts is not None  # noqa: S101 - they were listed
+        key = group.parts.sidecar_key
+        if self.reader.describe(key) is not None:
+            strays.sidecar(replace(group.media[0], key=key), group.parts, group.media)
+        else:
+            strays.media(group.media, group.parts)
+
+    def _check(self, group: Group, row: Expected, strays: Strays) -> None:
+        checked = Checker(self.reader, self.sample)(row)
+        found = list(checked.differences)
+        if self.repair and checked.is_missing and row.state is State.ARCHIVED and self._reopened(row):
+            found = [replace(each, made_due=True) for each in found]
+        self._count(checked)
+        self.result.take(found)
+        known = {each.key for each in (*checked.media, *row.media)}
+        extra = [each for each in group.media if each.key not in known]
+        if extra and group.parts is not None:
+            strays.media(extra, group.parts)
+
+    def _reopened(self, row: Expected) -> bool:
+        made_due = self.ledger.reopen([row.id], self.clock())
+        self.result.count(made_due=made_due)
+        return bool(made_due)
+
+    def _count(self, checked: Checked) -> None:
+        self.result.count(
+            checked=1,
+            ok=int(checked.is_ok),
+            missing=int(checked.is_missing),
+            different=int(not (checked.is_ok or checked.is_missing)),
+            media=len(checked.media),
+            unproven=checked.unproven,
+            cold=checked.cold,
+            read_recordings=int(checked.read_bytes is not None),
+            read_bytes=checked.read_bytes or 0,
+        )
+
+
+def _shared(range_: Range) -> str:
+    """What all keys of a range begin with, as far as its bounds tell."""
+    pairs = zip(range_.after, range_.until, strict=False)
+    number = next((number for number, (one, other) in enumerate(pairs) if one != other), len(range_.after))
+    return range_.after[:number]

@@ -1,0 +1,283 @@
+"""`recvault manifest`, `recvault verify --manifests` and the daemon's own turn, on whole buckets over HTTP."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+
+import strict_s3 as strict
+from cli.commands import bare, on_terminal, run, run_each
+from daemon.conftest import start, told  # noqa: F401 - fixtures
+from daemon.started import free_port
+from manifests.shelf import copied, sha256sum
+from recvault.daemon.evidence import Evidence
+from recvault.manifests import SETTLING
+from recvault.metrics import Metrics
+from recvault.runtime import Runtime
+from recvault.simulator import SimAccount, Simulator
+from rig import START, Rig
+from strict_s3 import Bucket, StrictS3
+
+Opened = Callable[..., Rig]
+
+
+def archived(rig: Rig, simulator: Simulator, count: int = 3, account: SimAccount | None = None) -> Rig:
+    """The rig after a pass on a day that is long over."""
+    simulator.set_now(START)
+    account = account or simulator.add_account("twilio")
+    simulator.populate(account, "voice", count=count, conference_share=0)
+    rig.add_source("voice", "twilio", account)
+    assert rig.sync_at(START + timedelta(hours=2)).exit_code == 0
+    return rig
+
+
+@pytest.fixture
+def strict_rig(tmp_path: Path, simulator: Simulator, strict_s3: StrictS3) -> Opened:
+    """A rig over a strict bucket of some strictness."""
+
+    def make(strictness: strict.Strictness = strict.AWS) -> Rig:
+        bucket = strict_s3.bucket(strictness=strictness)
+        return Rig(root=tmp_path, simulator=simulator, s3_url=bucket.url, bucket=bucket.name)
+
+    return make
+
+
+def manifests(rig: Rig) -> dict[str, bytes]:
+    return {key: body for key, body in rig.objects().items() if "manifest-sha256" in key}
+
+
+def test_from_a_bucket_to_a_copy_that_checks(strict_rig: Opened, simulator: Simulator, tmp_path: Path) -> None:
+    """Written and told; and the copy is accepted by sha256sum and by us, until it is changed."""
+    rig = archived(strict_rig(), simulator)
+    ran = run(rig, "manifest", "--json")
+    document = ran.document
+    assert (ran.code, document["outcome"], document["troubles"]) == (0, "ok", [])
+    [written], [head] = document["written"], document["heads"]
+    assert (written["number"], written["recordings"], written["files"]) == (1, 3, 6)
+    assert head["sha256"] == written["sha256"] == hashlib.sha256(manifests(rig)[written["key"]]).hexdigest()
+    assert [line["event"] for line in ran.log if line["event"].startswith("manifest")] == ["manifest.written"]
+
+    root = copied(rig.objects(), tmp_path / "copy")
+    assert sha256sum(root).returncode == 0
+    medium = next(root.rglob("*.wav"))
+    [accepted] = run_each(rig, ["verify", "--manifests", str(root), "--head", head["sha256"].upper(), "--json"])
+    assert (accepted.code, accepted.document["counts"]["ok"], accepted.document["differences"]) == (0, 6, [])
+    medium.write_bytes(medium.read_bytes() + b"\0")
+    refused = bare(tmp_path, "verify", "--manifests", str(root))  # no configuration is needed
+    assert (refused.code, refused.stdout.splitlines()[1].split("\t")[:2]) == (
+        3,
+        ["different", medium.relative_to(root).as_posix()],
+    )
+
+
+def test_wrong_usage_is_told(rig: Rig, tmp_path: Path) -> None:
+    """No copy there, a head without a copy, options that go with the bucket, half a hash."""
+    rig.add_source("voice", "twilio", rig.simulator.add_account("twilio"))
+    words = (
+        f"--manifests {tmp_path}/nowhere",
+        f"--head {'0' * 64}",
+        f"--manifests {tmp_path} --deep",
+        f"--manifests {tmp_path} --head abc",
+    )
+    asked = run_each(rig, *(["verify", *each.split()] for each in words))
+    assert [(each.code, each.stdout) for each in asked] == [(2, "")] * 4
+
+
+def test_people_see_the_heads(strict_rig: Opened, simulator: Simulator) -> None:
+    """In a table on a terminal, whole: a hash is there to be copied."""
+    rig = archived(strict_rig(), simulator, count=1)
+    code, shown = on_terminal(rig, "manifest", columns=200)
+    [body] = manifests(rig).values()
+    assert (code, hashlib.sha256(body).hexdigest() in shown, "written now: 1 manifest, of 1 recording\r" in shown) == (
+        0,
+        True,
+        True,
+    )
+
+
+def test_what_is_missing_is_told_with_its_exit_code(
+    strict_rig: Opened, simulator: Simulator, strict_s3: StrictS3
+) -> None:
+    """The others are listed; 3 says that something needs a hand."""
+    rig = archived(strict_rig(), simulator)
+    objects = strict_s3.buckets[rig.bucket].objects
+    gone = next(key for key in objects if key.startswith("recordings/") and key.endswith(".json"))
+    del objects[gone]
+    ran = run(rig, "manifest", "--json")
+    assert (ran.code, [each["key"] for each in ran.document["troubles"]]) == (3, [gone])
+    assert [each["recordings"] for each in ran.document["written"]] == [2]
+
+
+def test_a_rebuilt_ledger_goes_on_with_the_chain(strict_rig: Opened, simulator: Simulator, tmp_path: Path) -> None:
+    """What `recvault rebuild` makes of the sidecars: nothing is listed twice, and the next day has the next number."""
+    account = simulator.add_account("twilio")
+    rig = archived(strict_rig(), simulator, account=account)
+    with rig.runtime() as runtime:
+        runtime.prepare_store()
+        runtime.manifests(threads=2).write()
+    for file in rig.root.glob("ledger.db*"):
+        shutil.rmtree(file) if file.is_dir() else file.unlink()
+    assert run(rig, "rebuild").code == 0
+    simulator.add(account, "voice", created_at=START + timedelta(hours=5))
+    rig.sync_at(START + timedelta(hours=9))
+    with rig.runtime() as runtime:
+        runtime.prepare_store()
+        summary = runtime.manifests(threads=2).write()
+    assert ([each.chain.number for each in summary.written], summary.troubles) == ([2], [])
+    assert [each.recordings for each in summary.written] == [1]
+    assert sha256sum(copied(rig.objects(), tmp_path / "copy")).returncode == 0
+
+
+@pytest.mark.parametrize("strictness", [strict.AWS, strict.CEPH_VERSIONED, strict.CARELESS], ids=["aws", "ceph", "old"])
+@pytest.mark.parametrize("fault", ["reset_after", "reset_before", "error"])
+def test_a_put_whose_answer_is_lost_makes_one_manifest(
+    strict_rig: Opened, simulator: Simulator, strict_s3: StrictS3, strictness: strict.Strictness, fault: str
+) -> None:
+    """Whatever the store enforces: what stands there is found again, and the chain goes on."""
+    rig = archived(strict_rig(strictness), simulator)
+    bucket = strict_s3.buckets[rig.bucket]
+    plan = bucket.faults.plan(fault, "PUT", "manifest-sha256.txt")
+    with rig.runtime() as runtime:
+        runtime.prepare_store()
+        assert [each.chain.number for each in runtime.manifests(threads=2).write().written] == [1]
+    assert (plan in bucket.faults.unfired, len(manifests(rig))) == (False, 1)
+    if strictness.conditional:
+        assert [bucket.writes[key] for key in manifests(rig)] == [1]
+
+
+def test_manifests_are_locked_as_recordings_are(rig: Rig, simulator: Simulator, s3_url: str) -> None:
+    """Under Object Lock nobody removes the evidence before its time."""
+    client = boto3.client("s3", endpoint_url=s3_url, region_name="us-east-1")
+    rig.bucket = f"locked-{rig.bucket}"
+    client.create_bucket(Bucket=rig.bucket, ObjectLockEnabledForBucket=True)
+    rig.archive = {"object_lock": {"mode": "COMPLIANCE", "days": 30}}
+    archived(rig, simulator, count=1)
+    with rig.runtime() as runtime:
+        runtime.prepare_store()
+        runtime.manifests(threads=2).write()
+    [key] = manifests(rig)
+    assert client.head_object(Bucket=rig.bucket, Key=key)["ObjectLockMode"] == "COMPLIANCE"
+
+
+# -- the daemon --------------------------------------------------------------------------------------------------------
+
+
+class Turns:
+    """The daemon's look, at moments of our own."""
+
+    def __init__(self, rig: Rig, now: datetime) -> None:
+        self.now = now
+        self.metrics = Metrics()
+        self.runtime: Runtime = rig.runtime(lambda: self.now)
+        self.evidence = Evidence(self.runtime, self.metrics)
+
+    def look(self, later: timedelta) -> None:
+        self.now += later
+        self.evidence.look()
+
+    def metric(self, name: str) -> float:
+        lines = self.metrics.text().decode().splitlines()
+        return next(float(line.split()[1]) for line in lines if line.startswith(name + " "))
+
+
+@pytest.fixture
+def turns() -> Iterator[Callable[[Rig, datetime], Turns]]:
+    """Make turns whose runtime is closed in the end."""
+    made: list[Turns] = []
+
+    def make(rig: Rig, now: datetime) -> Turns:
+        made.append(Turns(rig, now))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.runtime.__exit__(None, None, None)
+
+
+def test_an_empty_ledger_asks_the_bucket_nothing(
+    rig: Rig, simulator: Simulator, strict_rig: Opened, strict_s3: StrictS3, turns: Callable[..., Turns]
+) -> None:
+    """Days may pass."""
+    rig = strict_rig()
+    rig.add_source("voice", "twilio", simulator.add_account("twilio"))
+    made = turns(rig, START)
+    for _ in range(3):
+        made.look(timedelta(days=1))
+    assert strict_s3.buckets[rig.bucket].counts == {}
+    assert made.metric("recvault_manifests_complete_timestamp_seconds") == made.now.timestamp()
+
+
+def test_once_a_day_a_quarter_of_an_hour_after_midnight(
+    strict_rig: Opened, simulator: Simulator, strict_s3: StrictS3, turns: Callable[..., Turns]
+) -> None:
+    """Not right after a start, when a kill's remains are not settled yet; and between two days no question is asked."""
+    rig = archived(strict_rig(), simulator)
+    made = turns(rig, datetime(2026, 10, 1, 23, 50, tzinfo=UTC))
+    bucket = strict_s3.buckets[rig.bucket]
+    bucket.clear_counts()
+    for minutes in (10, 10, 4):
+        made.look(timedelta(minutes=minutes))
+    assert dict(bucket.counts) == {}
+    made.look(timedelta(minutes=1))
+    assert len(manifests(rig)) == 1
+    bucket.clear_counts()
+    for _ in range(100):
+        made.look(timedelta(minutes=10))
+    assert dict(bucket.counts) == {}
+
+
+def test_a_bucket_that_is_away_is_tried_again(
+    strict_rig: Opened,
+    simulator: Simulator,
+    strict_s3: StrictS3,
+    turns: Callable[..., Turns],
+    told: Any,  # noqa: F811
+) -> None:
+    """The day's manifest comes when it is back; polls and transfers have never noticed."""
+    rig = archived(strict_rig(), simulator)
+    made = turns(rig, START)
+    bucket = strict_s3.buckets[rig.bucket]
+    bucket.denied.add("LIST")
+    made.look(timedelta(days=1))
+    assert (len(told("manifest.failed")), manifests_of(bucket)) == (1, [])
+    assert made.metric("recvault_manifests_complete_timestamp_seconds") == 0
+    bucket.denied.clear()
+    made.look(timedelta(minutes=10))
+    assert (len(told("manifest.failed")), len(manifests_of(bucket))) == (1, 1)
+
+
+def manifests_of(bucket: Bucket) -> list[str]:
+    return [key for key in bucket.objects if "manifest-sha256" in key]
+
+
+def test_troubles_are_counted(
+    strict_rig: Opened, simulator: Simulator, strict_s3: StrictS3, turns: Callable[..., Turns]
+) -> None:
+    """For an alarm."""
+    rig = archived(strict_rig(), simulator)
+    objects = strict_s3.buckets[rig.bucket].objects
+    del objects[next(key for key in objects if key.startswith("recordings/") and key.endswith(".json"))]
+    made = turns(rig, START)
+    made.look(timedelta(days=1))
+    assert made.metric("recvault_manifest_troubles_total") == 1
+
+
+def test_a_daemon_writes_what_is_due(rig: Rig, simulator: Simulator, start: Any) -> None:  # noqa: F811
+    """A whole process, as it is started: the manifest of a day that ended while it was down."""
+    archived(rig, simulator)
+    rig.daemon = {"metrics_listen": f"127.0.0.1:{free_port()}"}
+    daemon = start(
+        prelude="import datetime\nfrom recvault.daemon import evidence\nevidence.SETTLING = datetime.timedelta()"
+    )
+    line = daemon.tells("manifest.written")
+    [(key, body)] = manifests(rig).items()
+    assert (line["key"], line["sha256"], line["recordings"]) == (key, hashlib.sha256(body).hexdigest(), 3)
+    assert daemon.stopped().code == 143
+    assert timedelta(minutes=10) < SETTLING

@@ -1,0 +1,432 @@
+"""Manifests are written once a day and account, chained, of all that was archived, whatever happens meanwhile."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from ledger.rows import recording
+from manifests.conftest import Open
+from manifests.shelf import (
+    DAY,
+    MORNING,
+    Counted,
+    Killed,
+    Overtaken,
+    Shelf,
+    commit,
+    covered,
+    files,
+    found,
+    listed_in,
+    manifest_key,
+    place,
+    remove,
+    sha256sum,
+    struck,
+    undo_migration,
+)
+from recvault.archive import KeyTemplate
+from recvault.errors import Interrupted
+from recvault.ledger import EVER, Ledger
+from recvault.manifests import last_ended
+from recvault.stopping import Stop
+from recvault.testing.memory import MemoryStore
+
+
+def test_a_day_that_has_not_ended_has_no_manifest(shelf: Shelf) -> None:
+    """Nothing is asked of the bucket, and nothing written, until the day is over and has settled."""
+    shelf.archive(1, 2)
+    assert (shelf.write().written, shelf.manifests) == ([], [])
+    shelf.now = datetime(2026, 10, 2, 0, 14, tzinfo=UTC)
+    assert (shelf.write().written, last_ended(shelf.now).day) == ([], 30)
+    shelf.now += timedelta(minutes=1)
+    assert (len(shelf.write().written), last_ended(shelf.now).day) == (1, 1)
+
+
+def test_a_manifest_is_text_that_sha256sum_reads(shelf: Shelf) -> None:
+    """Comments, then the sidecar and its media, then the next; the second day begins with the first day's manifest."""
+    shelf.archive(1, 2)
+    shelf.next_day()
+    shelf.write()
+    shelf.archive(3)
+    shelf.next_day()
+    shelf.write()
+    first, second = (shelf.objects[key] for key in shelf.manifests)
+    place = "recordings/provider=twilio/account=AC1/date=2026-10-01"
+    lines = first.decode().splitlines()
+    assert lines[:2] == [
+        "# recvault manifest v1: sha256sum -c this file at the root of a copy",
+        "# provider=twilio account=AC1 number=00000001 through=2026-10-01",
+    ]
+    assert listed_in(first) == [f"{place}/RE1.json", f"{place}/RE1.wav", f"{place}/RE2.json", f"{place}/RE2.wav"]
+    assert second.decode().splitlines()[2] == f"{hashlib.sha256(first).hexdigest()}  {manifest_key(1)}"
+    assert listed_in(second)[1:] == [f"{place}/RE3.json", f"{place}/RE3.wav"]
+    done = sha256sum(shelf.copy())
+    assert (done.returncode, done.stderr, done.stdout.count(": OK\n")) == (0, "", 7)
+
+
+def test_a_second_run_writes_and_asks_nothing(shelf: Shelf) -> None:
+    """What is listed is not due any more."""
+    shelf.archive(1)
+    shelf.next_day()
+    shelf.write()
+    shelf.store = Counted(shelf.store)
+    assert (shelf.write().written, shelf.store.asked) == ([], Counter())
+
+
+def test_the_cost_is_a_request_a_recording_and_three_an_account(shelf: Shelf) -> None:
+    """Each sidecar is read once; the last manifest and the next one's place are looked at; the manifest is put."""
+    shelf.archive(1)
+    shelf.next_day()
+    shelf.write()
+    shelf.archive(*range(2, 12))
+    shelf.next_day()
+    shelf.store = counted = Counted(shelf.store)
+    shelf.write()
+    assert counted.asked == {"get": 10 + 1, "head": 1, "put": 1}
+
+
+def test_a_late_recording_stands_in_the_manifest_of_the_day_it_was_archived_on(shelf: Shelf) -> None:
+    """Its own date is weeks before, and the manifests of then stay as they are."""
+    shelf.archive(1)
+    shelf.next_day()
+    shelf.write()
+    first = shelf.objects[manifest_key(1)]
+    late = recording(2, created_at=MORNING - 21 * DAY)
+    receipt = commit(shelf.store, shelf.keys, late, shelf.now)
+    shelf.claimed([2])
+    shelf.settle([receipt])
+    shelf.next_day()
+    shelf.write()
+    assert shelf.objects[manifest_key(1)] == first
+    assert [path for path in listed_in(shelf.objects[manifest_key(2)]) if "date=2026-09-10" in path] == [
+        "recordings/provider=twilio/account=AC1/date=2026-09-10/RE2.json",
+        "recordings/provider=twilio/account=AC1/date=2026-09-10/RE2.wav",
+    ]
+
+
+def test_each_account_has_a_chain_of_its_own(shelf: Shelf) -> None:
+    """A quiet account's chain waits; the other goes on. The heads of both are told."""
+    shelf.archive(1, account="AC1")
+    shelf.archive(2, account="AC2")
+    shelf.next_day()
+    shelf.write()
+    shelf.archive(3, account="AC2")
+    shelf.next_day()
+    summary = shelf.write()
+    other = "manifests/provider=twilio/account=AC2"
+    assert shelf.manifests == [manifest_key(1), manifest_key(1, other), manifest_key(2, other)]
+    heads = {(each.account_id, each.number, each.sha256) for each in summary.chains}
+    bodies = {"AC1": shelf.objects[manifest_key(1)], "AC2": shelf.objects[manifest_key(2, other)]}
+    assert heads == {
+        ("AC1", 1, hashlib.sha256(bodies["AC1"]).hexdigest()),
+        ("AC2", 2, hashlib.sha256(bodies["AC2"]).hexdigest()),
+    }
+
+
+def test_many_recordings_stand_in_several_manifests(shelf: Shelf) -> None:
+    """So that one run holds a bounded number at once, and a kill costs only one manifest's work."""
+    shelf.archive(*range(1, 8))
+    shelf.next_day()
+    summary = shelf.write(most=3)
+    assert [each.recordings for each in summary.written] == [3, 3, 1]
+    assert covered(shelf) == Counter(files(shelf))
+    assert sha256sum(shelf.copy()).returncode == 0
+
+
+def test_a_prefix_is_no_part_of_the_paths(open_shelf: Open) -> None:
+    """A copy of what stands under archive.prefix checks at its own root."""
+    shelf = open_shelf(keys=KeyTemplate(prefix="calls/2026"))
+    shelf.archive(1)
+    shelf.next_day()
+    shelf.write()
+    assert shelf.manifests == [f"calls/2026/{manifest_key(1)}"]
+    assert sha256sum(shelf.copy() / "calls/2026").returncode == 0
+
+
+def test_odd_names_are_written_as_sha256sum_writes_them(open_shelf: Open) -> None:
+    """A backslash or a line break in a template's own words."""
+    shelf = open_shelf(keys=KeyTemplate("re\\cord\nings/{provider}/{account}/{recording_id}.{ext}"))
+    shelf.archive(1)
+    shelf.next_day()
+    shelf.write()
+    done = sha256sum(shelf.copy())
+    assert (done.returncode, done.stdout.count(": OK\n")) == (0, 2)
+
+
+@pytest.mark.parametrize("hours", [-30, -3, 3, 30])
+def test_a_clock_that_jumps_leaves_nothing_out(shelf: Shelf, hours: int) -> None:
+    """Forward or back, over midnight or not: in the end each object is listed, and the chain holds."""
+    shelf.archive(1, 2)
+    shelf.now += timedelta(hours=hours)
+    shelf.archive(3)
+    shelf.write()
+    shelf.now += timedelta(hours=-hours)
+    shelf.archive(4)
+    for _ in range(4):
+        shelf.next_day()
+        shelf.write()
+    assert covered(shelf) == Counter(files(shelf))
+    assert sha256sum(shelf.copy()).returncode == 0
+
+
+def test_what_was_archived_after_midnight_waits_a_day(shelf: Shelf) -> None:
+    """In the quarter of an hour before the manifest is written it is the sidecar's own time that counts."""
+    shelf.now = datetime(2026, 10, 2, 0, 1, tzinfo=UTC)
+    shelf.archive(1, at=datetime(2026, 10, 1, 23, 59, tzinfo=UTC))
+    shelf.archive(2)
+    shelf.now = datetime(2026, 10, 2, 0, 20, tzinfo=UTC)
+    shelf.write()
+    assert [path.rpartition("/")[2] for path in covered(shelf)] == ["RE1.json", "RE1.wav"]
+    shelf.next_day()
+    shelf.write()
+    assert covered(shelf) == Counter(files(shelf))
+
+
+# -- what is not as it should be ---------------------------------------------------------------------------------------
+
+
+def test_a_sidecar_that_is_gone_is_told_each_day_until_it_is_back(shelf: Shelf) -> None:
+    """The others are listed; it stays due."""
+    shelf.archive(1, 2)
+    key = files(shelf)[0]
+    body = shelf.objects.pop(key)
+    shelf.next_day()
+    for _ in range(2):
+        summary = shelf.write()
+        assert (summary.troubles, summary.exit_code) == ([("missing", key)], 3)
+        shelf.next_day()
+    shelf.objects[key] = body
+    assert (shelf.write().troubles, covered(shelf)) == ([], Counter(files(shelf)))
+
+
+def test_what_is_archived_again_is_listed_again(shelf: Shelf) -> None:
+    """Whenever that was, even while its manifest was being written: its new sidecar stands in none yet."""
+    [job] = shelf.claimed([1])
+    receipt = commit(shelf.store, shelf.keys, job.recording, shelf.now)
+    shelf.settle([receipt])
+    [before] = shelf.ledger.unlisted.page(0, EVER, 10)
+    with sqlite3.connect(shelf.root / "ledger.db") as plain:
+        plain.execute("UPDATE recordings SET state = 'pending'")
+    plain.close()
+    shelf.now += timedelta(minutes=1)
+    shelf.settle([receipt])
+    shelf.ledger.unlisted.note([before], ())
+    [after] = shelf.ledger.unlisted.page(0, EVER, 10)
+    shelf.ledger.unlisted.note([after], ())
+    assert (after.id, shelf.ledger.unlisted.page(0, EVER, 10)) == (before.id, [])
+
+
+@pytest.mark.parametrize("body", [None, b'{"schema": "recvault/sidecar/v1"}', b"not even JSON", b"[]", b"\xff"])
+def test_media_are_listed_by_the_hashes_that_the_ledger_has(shelf: Shelf, body: bytes | None) -> None:
+    """A sidecar that was changed before its manifest, to match or not, cannot cover for media that were changed too."""
+    shelf.archive(1)
+    sidecar, medium = files(shelf)
+    true, other = (hashlib.sha256(each).hexdigest().encode() for each in (shelf.objects[medium], b"another sound"))
+    shelf.objects[sidecar] = body or shelf.objects[sidecar].replace(true, other)
+    shelf.objects[medium] = b"another sound"
+    shelf.next_day()
+    assert shelf.write().troubles == [("different", sidecar)]
+    done = sha256sum(shelf.copy())
+    failed = [line for line in done.stdout.splitlines() if "FAILED" in line]
+    assert (done.returncode, failed) == (1, [f"{medium}: FAILED"])
+
+
+@pytest.mark.parametrize(("instead", "kind"), [(None, "manifest_missing"), (b"forged", "manifest_changed")])
+def test_a_head_that_was_changed_or_removed_is_told_and_the_chain_names_what_it_was(
+    shelf: Shelf, instead: bytes | None, kind: str
+) -> None:
+    """The ledger is a witness: the next manifest does not vouch for what stands there now."""
+    shelf.archive(1)
+    shelf.next_day()
+    shelf.write()
+    genuine = remove(shelf, manifest_key(1))
+    if instead is not None:
+        place(shelf, manifest_key(1), instead)
+    shelf.archive(2)
+    shelf.next_day()
+    assert shelf.write().troubles == [(kind, manifest_key(1))]
+    link = shelf.objects[manifest_key(2)].decode().splitlines()[2]
+    assert link == f"{hashlib.sha256(genuine).hexdigest()}  {manifest_key(1)}"
+
+
+# -- kills, races, losses ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("effect", range(1, 12))
+def test_killed_at_any_put_or_note_the_next_run_goes_on(open_shelf: Open, effect: int, when: str) -> None:
+    """Nothing is left out, nothing listed twice, nothing overwritten, and the chains hold."""
+    shelf = open_shelf()
+    shelf.archive(*range(1, 6), account="AC1")
+    shelf.archive(6, 7, account="AC2")
+    shelf.next_day()
+    with pytest.raises(Killed):
+        struck(shelf, effect, when).write(most=2)
+    shelf.ledger.close()
+    again = open_shelf(store=shelf.store, now=shelf.now)
+    assert again.write(most=2).troubles == []
+    assert covered(again) == Counter(files(again))
+    assert sha256sum(again.copy()).returncode == 0
+    again.archive(8)
+    again.next_day()
+    assert [each.recordings for each in again.write().written] == [1]
+
+
+def test_two_machines_make_one_chain(open_shelf: Open) -> None:
+    """Each archives some and finds the other's: whoever writes first, every object is listed, and no chain forks."""
+    one = open_shelf(name="one.db")
+    two = open_shelf(name="two.db", store=one.store)
+    for day in range(3):
+        mine, theirs = one.claimed([day * 4, day * 4 + 1, day * 4 + 2]), two.claimed([day * 4 + 2, day * 4 + 3])
+        receipts = [commit(one.store, one.keys, job.recording, one.now) for job in mine]
+        one.settle(receipts)
+        two.settle([*map(found, receipts[2:]), commit(two.store, two.keys, theirs[1].recording, two.now)])
+        for shelf in (one, two):
+            shelf.next_day()
+        for shelf in (one, two) if day % 2 else (two, one):
+            assert shelf.write().troubles == []
+    assert covered(one) == Counter(files(one))
+    assert sha256sum(one.copy()).returncode == 0
+
+
+def test_who_is_second_by_a_moment_takes_over_and_goes_on(open_shelf: Open) -> None:
+    """Another machine puts the next manifest between our look and our put."""
+    one = open_shelf(name="one.db")
+    two = open_shelf(name="two.db", store=one.store)
+    shared = one.claimed([1, 2])
+    two.claimed([1])
+    receipts = [commit(one.store, one.keys, job.recording, one.now) for job in shared]
+    one.settle(receipts)
+    two.settle([found(receipts[0])])
+    one.next_day()
+    two.next_day()
+    two.ledger.unlisted.note_surveyed(True)
+    one.ledger.unlisted.note_surveyed(True)
+    one.store = Overtaken(one.store, two.write)
+    summary = one.write()
+    assert ([each.chain.number for each in summary.written], summary.troubles) == ([2], [])
+    assert covered(two) == Counter(files(two))
+    assert sha256sum(two.copy()).returncode == 0
+
+
+def test_a_lost_ledger_costs_a_survey(open_shelf: Open) -> None:
+    """The new one finds the chains in the bucket, and lists what neither a manifest nor it knows, even of today."""
+    shelf = open_shelf()
+    shelf.archive(1, 2)
+    shelf.next_day()
+    shelf.write()
+    shelf.archive(3)
+    shelf.next_day()
+    shelf.archive(4)
+    new = open_shelf(name="new.db", store=shelf.store, now=shelf.now + timedelta(hours=1))
+    new.archive(5)
+    summary = new.write()
+    assert ([each.chain.number for each in summary.written], summary.troubles) == ([2], [])
+    assert [path.rpartition("/")[2] for path in listed_in(new.objects[manifest_key(2)])[1:]] == ["RE3.json", "RE3.wav"]
+    new.next_day()
+    new.write()
+    new.archive(6)
+    new.next_day()
+    new.store = counted = Counted(new.store)
+    new.write()
+    assert counted.asked["list"] == 0
+    new.store = shelf.store
+    assert covered(new) == Counter(files(new))
+    assert sha256sum(new.copy()).returncode == 0
+
+
+def test_a_ledger_that_was_rebuilt_lists_nothing_again(open_shelf: Open) -> None:
+    """Its rows are all due at first; what the chain lists is forgotten without a request a recording."""
+    shelf = open_shelf()
+    shelf.archive(*range(1, 6))
+    shelf.next_day()
+    shelf.write()
+    new = open_shelf(name="new.db", store=shelf.store, now=shelf.now)
+    jobs = new.claimed(range(1, 6))
+    new.settle([found(commit(MemoryStore(), new.keys, job.recording, MORNING)) for job in jobs])
+    new.next_day()
+    new.store = counted = Counted(new.store)
+    assert new.write().written == []
+    assert counted.asked == {"list": 2, "get": 1}
+    assert new.ledger.unlisted.page(0, EVER, 1) == []
+
+
+def test_a_forged_manifest_covers_nothing_that_the_ledger_knows_better(open_shelf: Open) -> None:
+    """Where another's manifest has other hashes, ours lists the true ones after it."""
+    shelf = open_shelf()
+    shelf.archive(1)
+    shelf.next_day()
+    sidecar, medium = files(shelf)
+    forged = f"# through=2026-10-01\n{'0' * 64}  {sidecar}\n{'1' * 64}  {medium}\n"
+    place(shelf, manifest_key(1), forged.encode())
+    summary = shelf.write()
+    assert [each.chain.number for each in summary.written] == [2]
+    true = hashlib.sha256(shelf.objects[medium]).hexdigest()
+    assert f"{true}  {medium}" in shelf.objects[manifest_key(2)].decode().splitlines()
+
+
+def test_a_survey_that_is_asked_for_finds_what_was_never_written_down(shelf: Shelf) -> None:
+    """As after a ledger was restored from an old copy."""
+    shelf.archive(1)
+    shelf.next_day()
+    shelf.write()
+    commit(shelf.store, shelf.keys, recording(2), shelf.now)
+    shelf.next_day()
+    assert shelf.write().written == []
+    assert [each.recordings for each in shelf.write(survey=True).written] == [1]
+    assert covered(shelf) == Counter(files(shelf))
+
+
+def test_a_survey_tells_what_is_no_sidecar(shelf: Shelf) -> None:
+    """Something else that lies among the recordings is not listed, and holds nothing up."""
+    place(shelf, "recordings/provider=twilio/notes.json", b"{}")
+    place(shelf, "schemas/sidecar-v1.json", b"{}")
+    shelf.archive(1)
+    shelf.next_day()
+    summary = shelf.write()
+    assert summary.troubles == [("unreadable", "recordings/provider=twilio/notes.json")]
+    assert [each.recordings for each in summary.written] == [1]
+    assert shelf.ledger.unlisted.is_surveyed
+
+
+def test_a_storage_class_that_cannot_be_read_is_asked_for_its_metadata(shelf: Shelf) -> None:
+    """No sidecar is fetched; its hash is the one that it was put with."""
+    shelf.archive(1, 2)
+    shelf.next_day()
+    shelf.write()
+    shelf.archive(3)
+    shelf.next_day()
+    shelf.store = counted = Counted(shelf.store)
+    assert shelf.write(by_metadata=True).troubles == []
+    assert counted.asked == {"get": 1, "head": 2, "put": 1}
+    shelf.store = counted.store
+    assert sha256sum(shelf.copy()).returncode == 0
+
+
+def test_a_stop_ends_it_between_two_looks(shelf: Shelf) -> None:
+    """Nothing is written, nothing lost."""
+    shelf.archive(1)
+    shelf.next_day()
+    stop = Stop()
+    stop.asked.set()
+    with pytest.raises(Interrupted):
+        shelf.write(stop=stop)
+    assert shelf.manifests == []
+    assert len(shelf.write().written) == 1
+
+
+def test_recordings_that_were_archived_before_manifests_were_kept_are_listed(shelf: Shelf) -> None:
+    """A ledger of an earlier version: its migration makes all of it due."""
+    shelf.archive(1, 2)
+    path = shelf.root / "ledger.db"
+    shelf.ledger.close()
+    undo_migration(path)
+    shelf.ledger = Ledger.open(path, shelf.now)
+    shelf.next_day()
+    assert [each.recordings for each in shelf.write().written] == [2]

@@ -1,0 +1,190 @@
+"""A repair makes due what is missing, and the next pass puts back just that. Nothing is overwritten."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ledger.rows import POLICIES, failure
+from recvault.ledger import Expectations
+from recvault.models import State, Verdict
+from recvault.simulator import SimAccount, SimRecording, Simulator
+from recvault.stopping import Stop
+from recvault.store.reading import Reader
+from recvault.verify import Result, Sample, Scope, Verify
+from rig import Rig, now
+from strict_s3 import Bucket, StrictS3
+from verify.stage import Stage, a_recording, counted, told
+
+PROVIDERS = ("twilio", "twilio-legacy", "twilio-video", "telnyx", "signalwire")
+LISTS = {"twilio": "voice", "twilio-legacy": "voice", "twilio-video": "video"}
+
+
+def verify(rig: Rig, **options: Any) -> Result:
+    """Verify a rig's bucket as the command does."""
+    with rig.runtime() as runtime, Expectations(runtime.settings.ledger.path) as expectations:
+        stop = Stop()
+        return Verify(
+            reader=Reader(runtime.store, stop),
+            ledger=runtime.ledger,
+            expectations=expectations,
+            scope=Scope(keys=runtime.keys),
+            sample=Sample(100.0),
+            workers=4,
+            stop=stop,
+            clock=now,
+            **options,
+        ).run()
+
+
+@pytest.fixture
+def world(tmp_path: Path, simulator: Simulator, strict_s3: StrictS3, strict_bucket: Bucket) -> Rig:
+    """A rig on the strict server, whose objects can be lost and changed without a request."""
+    return Rig(root=tmp_path, simulator=simulator, s3_url=strict_s3.url, bucket=strict_bucket.name)
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_a_pass_puts_back_what_is_missing(world: Rig, strict_bucket: Bucket, provider: str) -> None:
+    """Sidecars, media, and both: after a repair and a pass the media are byte for byte what they were."""
+    simulator = world.simulator
+    account = simulator.add_account(LISTS.get(provider, provider).replace("voice", "twilio").replace("video", "twilio"))
+    simulator.populate(account, LISTS.get(provider, provider), count=4)
+    formats = {} if provider == "twilio-video" else {"formats": ["wav", "mp3"]}
+    world.add_source("main", provider, account, **formats)
+    assert world.sync().exit_code == 0
+    before = dict(strict_bucket.objects)
+    sidecars = sorted(key for key in before if key.endswith(".json") and key.startswith("recordings/"))
+    media = sorted(key for key in before if key.startswith("recordings/") and key not in sidecars)
+    stem = sidecars[2].removesuffix("json")
+    lost = {sidecars[0], media[-1], sidecars[2], *(key for key in media if key.startswith(stem))}
+    for key in lost:
+        del strict_bucket.objects[key]
+    assert verify(world).made_due == 0
+    repaired = verify(world, repair=True)
+    assert {key for _, key, _ in told(repaired)} == lost
+    assert all(each.made_due for each in repaired.differences)
+    strict_bucket.clear_counts()
+    assert world.sync().exit_code == 0
+    assert set(strict_bucket.writes) == lost
+    after = strict_bucket.objects
+    assert {key: after[key].sha256 for key in media} == {key: before[key].sha256 for key in media}
+    assert (set(after), verify(world).outcome) == (set(before), "ok")
+
+
+def _one(world: Rig, **options: Any) -> tuple[SimAccount, SimRecording]:
+    account = world.simulator.add_account("twilio")
+    [recording] = world.simulator.populate(account, "voice", count=1, conference_share=0)
+    world.add_source("voice", "twilio", account, **options)
+    assert world.sync().exit_code == 0
+    return account, recording
+
+
+def _key(bucket: Bucket, ext: str) -> str:
+    [key] = [key for key in bucket.objects if key.startswith("recordings/") and key.endswith(ext)]
+    return key
+
+
+def test_what_its_provider_has_no_more_stays_told(world: Rig, strict_bucket: Bucket) -> None:
+    """Lost on both sides: the recording is gone, nothing is written, and every verification tells of it."""
+    _, recording = _one(world)
+    lost = _key(strict_bucket, ".wav")
+    del strict_bucket.objects[lost]
+    world.simulator.delete(recording)
+    assert verify(world, repair=True).made_due == 1
+    strict_bucket.clear_counts()
+    world.sync()
+    assert dict(strict_bucket.writes) == {}
+    again = verify(world, repair=True)
+    assert (told(again), again.made_due, again.exit_code) == ([("missing", lost, "media.missing")], 0, 3)
+    assert "its provider had it no more" in again.differences[0].hint
+
+
+def test_media_are_put_back_under_their_own_sum_or_not_at_all(world: Rig, strict_bucket: Bucket) -> None:
+    """A provider that serves other bytes now: nothing is written under a sidecar that names the old ones."""
+    _one(world)
+    lost = _key(strict_bucket, ".wav")
+    sidecar = _key(strict_bucket, ".json")
+    body = strict_bucket.body(sidecar)
+    other = body.replace(strict_bucket.objects[lost].sha256.encode(), b"ab" * 32)
+    assert other != body
+    strict_bucket.place(sidecar, other)  # as if other bytes had been archived
+    del strict_bucket.objects[lost]
+    with world.runtime() as runtime:
+        [row] = runtime.ledger.ask.find(verify(world).differences[0].recording_id or "")
+        assert runtime.ledger.reopen([row["id"]], now()) == 1
+    strict_bucket.clear_counts()
+    assert world.sync().exit_code == 3
+    assert (dict(strict_bucket.writes), strict_bucket.body(sidecar)) == ({}, other)
+    with world.runtime() as runtime:
+        [failed] = runtime.ledger.ask.failures()
+        assert (failed["state"], failed["reason"]) == ("dead", "store.key_conflict")
+        assert "serves other bytes now" in failed["message"] and f"move {sidecar}" in failed["message"]
+
+
+def test_only_the_formats_that_are_missing_are_fetched(world: Rig, strict_bucket: Bucket) -> None:
+    """A medium of a format that is wanted no more is put back all the same; the other is not fetched again."""
+    _one(world, formats=["wav", "mp3"])
+    lost = _key(strict_bucket, ".mp3")
+    del strict_bucket.objects[lost]
+    world.sources[0]["formats"] = ["wav"]
+    assert verify(world, repair=True).made_due == 1
+    strict_bucket.clear_counts()
+    assert world.sync().exit_code == 0
+    assert (dict(strict_bucket.writes), verify(world).outcome) == ({lost: 1}, "ok")
+
+
+# -- the ledger's side -------------------------------------------------------------------------------------------------
+
+
+def test_a_repair_touches_what_is_missing_alone(stage: Stage) -> None:
+    """Recordings that are well, or that hold something different, stay as they are."""
+    stage.archive(*map(a_recording, ("RE1", "RE2", "RE3")), formats=("wav", "mp3"))
+    stage.lose(stage.key("RE1"), stage.key("RE2", "wav"))
+    stage.put(stage.key("RE2", "mp3"), b"other")
+    result = stage.verify(repair=True)
+    assert (result.made_due, counted(result)) == (1, {"checked": 3, "ok": 1, "missing": 1, "different": 1})
+    states = [stage.row(name)["state"] for name in ("RE1", "RE2", "RE3")]
+    assert states == [State.PENDING, State.ARCHIVED, State.ARCHIVED]
+    [beside] = [each for each in result.differences if each.key == stage.key("RE2", "wav")]
+    assert (beside.made_due, beside.hint) == (False, "mend first what is different of this recording")
+
+
+def test_a_reopened_recording_keeps_what_it_was_archived_as(stage: Stage) -> None:
+    """It is due, its attempts go on, its faults are forgiven, its key and sums stay; a second time is none."""
+    stage.archive(a_recording("RE1"))
+    before = stage.row("RE1")
+    stage.lose(stage.key("RE1"))
+    assert stage.verify(repair=True).made_due == 1
+    row = stage.row("RE1")
+    assert [row[name] for name in ("sidecar_key", "media", "attempts")] == [
+        before[name] for name in ("sidecar_key", "media", "attempts")
+    ]
+    assert (row["state"], row["faults"], row["reason"]) == ("pending", 0, "verify.missing")
+    again = stage.verify(repair=True)
+    assert (again.made_due, told(again)) == (0, [("missing", stage.key("RE1"), "sidecar.missing")])
+    assert "due already" in again.differences[0].hint
+    assert stage.ledger.ask.standing("main", "AC1").pending == 1
+    [job] = stage.ledger.claim("main", stage.now, 10)
+    assert (job.recording.identity, job.attempt, job.maybe_archived) == (a_recording("RE1").identity, 2, True)
+
+
+def test_only_what_is_archived_is_reopened(stage: Stage) -> None:
+    """A row in any other state is left alone."""
+    stage.register(a_recording("RE1"))
+    before = stage.row("RE1")
+    assert stage.ledger.reopen([before["id"], 999], stage.now) == 0
+    assert stage.row("RE1") == before
+
+
+def test_what_was_given_up_since_its_repair(stage: Stage) -> None:
+    """A recording that did not come back is told as such, with the way to ask again."""
+    stage.archive(a_recording("RE1"))
+    stage.lose(stage.key("RE1", "wav"))
+    stage.verify(repair=True)
+    stage.ledger.claim("main", stage.now, 10)
+    stage.ledger.settle([failure(a_recording("RE1"), Verdict.FATAL)], stage.now, POLICIES)
+    result = stage.verify(repair=True)
+    assert (told(result), result.made_due) == ([("missing", stage.key("RE1", "wav"), "media.missing")], 0)
+    assert "recvault retry main:RE1" in result.differences[0].hint

@@ -1,0 +1,79 @@
+"""The form of a sidecar as it is checked without a library, held against the library."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import jsonschema
+import pytest
+
+from recvault import archive
+from recvault.shape import Shape
+from verify.stage import Stage, a_recording, sidecar_of
+
+JUNK: list[Any] = [None, True, False, 0, -1, 1.0, 1.5, "", "x", "ab" * 32, "2026-10-01T09:00:00Z", [], [{}], {}, "ok"]
+
+
+def ways(value: Any, way: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Every place in a document, but for the provider's own row."""
+    yield way
+    if way[:1] == ("raw",):
+        return
+    inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for name, each in inside:
+        yield from ways(each, (*way, name))
+
+
+def changed(document: Any, way: tuple[Any, ...], value: Any) -> Any:
+    """The document with another value there; it is taken out where the value is `...`."""
+    if not way:
+        return value
+    copied = copy.deepcopy(document)
+    there = copied
+    for name in way[:-1]:
+        there = there[name]
+    if value is ...:
+        del there[way[-1]]
+    else:
+        there[way[-1]] = value
+    return copied
+
+
+def test_it_judges_as_the_library_does(stage: Stage) -> None:
+    """Each value of a sidecar replaced by junk, or left out: both call the same documents wrong."""
+    document = json.loads(sidecar_of(stage.receipt(a_recording("RE1"), formats=("wav", "mp3"))))
+    library = jsonschema.Draft202012Validator(json.loads(archive.schema_bytes()))
+    wrong = 0
+    for way in ways(document):
+        for junk in [*JUNK, *([...] if way else [])]:
+            spoiled = changed(document, way, junk)
+            assert (archive.sidecar_fault(spoiled) is None) == library.is_valid(spoiled), (way, junk)
+            wrong += not library.is_valid(spoiled)
+    assert wrong > 300
+    assert archive.sidecar_fault(document) is None
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ((("media", 0, "bytes"), "many"), "media.0.bytes is not integer"),
+        ((("schema",), "recvault/sidecar/v2"), "schema is not recvault/sidecar/v1"),
+        ((("archive", "attempts"), ...), "archive lacks attempts"),
+        (((), []), "it is not object"),
+        ((("created_at",), "yesterday"), "created_at has another form than "),
+    ],
+    ids=["type", "const", "required", "root", "pattern"],
+)
+def test_it_says_what_is_wrong_and_where(stage: Stage, change: tuple[Any, Any], words: str) -> None:
+    """The way to it, and what is wrong, in words."""
+    document = json.loads(sidecar_of(stage.receipt(a_recording("RE1"))))
+    assert str(archive.sidecar_fault(changed(document, *change))).startswith(words)
+
+
+def test_a_word_that_is_not_known_is_an_error() -> None:
+    """A schema that grows a word is not half checked without a sound."""
+    with pytest.raises(ValueError, match="maximum"):
+        Shape({"properties": {"a": {"maximum": 3}}})
