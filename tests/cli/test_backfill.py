@@ -17,11 +17,12 @@ from structlog.testing import capture_logs
 
 from cli.commands import finish, kill, on_terminal, run, run_each, start, until
 from recvault.cli.advance import advance
+from recvault.http import REFUSED
 from recvault.ledger import Feed
 from recvault.listing import BACKFILL
 from recvault.meter import LineFacts
 from recvault.models import Window
-from recvault.progress import CPU, LIMITED, PACE, STORE_DOWN, Progress, Reading
+from recvault.progress import CPU, LIMITED, PACE, SLOWER, STORE_DOWN, Progress, Reading
 from recvault.report import Report
 from recvault.simulator import SimAccount, Simulator
 from recvault.slices import bounded
@@ -202,8 +203,10 @@ class Seconds:
         return self.now
 
 
-def line(concurrency: int = 8, requests: int = 0) -> LineFacts:
-    return LineFacts(source="voice", answers={"200": requests}, concurrency=concurrency, max_concurrency=8)
+def line(held_by: str | None = None, requests: int = 0) -> LineFacts:
+    return LineFacts(
+        source="voice", answers={"200": requests}, concurrency=4 if held_by else 8, max_concurrency=8, held_by=held_by
+    )
 
 
 def two_readings(progress: Progress, clock: Seconds) -> Reading:
@@ -228,7 +231,8 @@ def test_a_reading_tells_the_rate_and_when_it_will_end() -> None:
 
 HELD: dict[str | None, dict[str, Any]] = {
     STORE_DOWN: {"trouble": "no bucket"},
-    LIMITED: {"concurrency": 4},
+    LIMITED: {"held_by": REFUSED},
+    SLOWER: {"held_by": SLOWER, "requests": 20},
     PACE: {"requests": 195},
     None: {"requests": 20},
 }
@@ -236,9 +240,9 @@ HELD: dict[str | None, dict[str, Any]] = {
 
 @pytest.mark.parametrize("reason", HELD, ids=str)
 def test_a_reading_tells_what_holds_it_back(reason: str | None) -> None:
-    """The bucket, the provider's 429, the configured pace; or nothing that can be named."""
+    """The bucket, the provider's 429, the configured pace, a provider that slows down; or nothing that can be named."""
     clock, facts = Seconds(), HELD[reason]
-    lines = iter([line(), line(), *[line(facts.get("concurrency", 8), facts.get("requests", 0))] * 3])
+    lines = iter([line(), line(), *[line(facts.get("held_by"), facts.get("requests", 0))] * 3])
     progress = Progress(clock=clock, line=lambda: next(lines), requests_per_second=20)
     progress.begin([], lambda: 0, lambda: facts.get("trouble"))
     assert two_readings(progress, clock).held_back_by == reason

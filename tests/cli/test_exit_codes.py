@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.commands import Ran, bare, environment, run
+from cli.commands import Ran, bare, environment, run, run_each
 from recvault.simulator import Simulator
 from rig import Rig
 
@@ -108,6 +108,24 @@ def test_75_a_provider_that_is_down(small: Rig) -> None:
     assert (ran.code, ran.document["outcome"]) == (75, "partial")
     assert "cannot be reached" in rows["down"]["error"]
     assert (rows["voice"]["archived"], rows["voice"]["error"]) == (3, None)
+
+
+def test_78_a_ledger_that_is_damaged(small: Rig) -> None:
+    """Whatever is asked: one line that says so, one that names `rebuild`, nothing on stdout; `check` has it too."""
+    small.sync()
+    path = small.root / "ledger.db"
+    path.write_bytes(path.read_bytes()[:5000])
+    ran = run_each(small, *(words.split() for words in ("status", "sync --json", "reconcile", "failures", "rebuild")))
+    for each in ran:
+        told = [line for line in each.stderr.splitlines() if not line.startswith("{")]
+        assert (each.code, each.stdout, len(told)) == (78, "", 2)
+        assert told[0].startswith(f"recvault: the ledger {path} is damaged: ") and "recvault rebuild" in told[1]
+    checked, mended, shown = run_each(small, ["check", "--offline"], ["rebuild", "--set-aside"], ["status"])
+    [line] = [line for line in checked.stdout.splitlines() if line.startswith("FAIL")]
+    assert (checked.code, "ledger: sound" in line, "recvault rebuild" in line) == (78, True, True)
+    assert (mended.code, mended.stdout.splitlines()[1].split("\t")[2]) == (0, "3")
+    assert "the damaged ledger is kept as" in mended.stderr and "`recvault sync` lists the rest" in mended.stderr
+    assert (shown.code, shown.stdout.splitlines()[1].split("\t")[7]) == (0, "3")
 
 
 def test_75_a_ledger_that_is_locked(small: Rig) -> None:
@@ -222,7 +240,8 @@ def test_check_offline_needs_no_network(small: Rig) -> None:
     small.sources.append({**small.sources[0], "name": "other", "auth_token": {"file": str(small.root / "none")}})
     ran = run(small, "check", "--offline")
     assert ran.code == 78
-    ledger, spool, good, bad = ran.stdout.splitlines()
+    ledger, spool, good, bad, proof = ran.stdout.splitlines()
     assert ledger.startswith("ok    ledger: ") and spool.startswith("ok    spool: ")
+    assert proof.startswith("ok    media proof: ")
     assert good.startswith("ok    source voice: settings: ")
     assert bad.startswith("FAIL  source other: settings: ") and str(small.root / "none") in bad

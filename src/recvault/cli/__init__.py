@@ -17,14 +17,19 @@ from recvault.cli.app import App
 VERBS = {
     "backfill": "Bring home a window of a source's history, or only what is named of it.",
     "check": "Check the configuration, the credentials and the bucket.",
+    "decrypt": "Write an encrypted recording's plaintext, once it is proven.",
     "demo": "Show the main job on built-in simulated providers and an embedded S3.",
     "failures": "List what is dead or failing: why, since when, how often tried.",
+    "manifest": "Write the manifests of what was archived on days that have ended.",
+    "rebuild": "A new ledger from the bucket's sidecars.",
+    "reconcile": "List a window again, and register what polls have missed.",
     "retry": "Make failed recordings due now.",
     "run": "The daemon: poll on schedule, transfer, reconcile.",
     "schema": "Print the sidecar's JSON Schema.",
     "show": "Show one recording: ledger row, attempts, keys, sidecar.",
     "status": "Show each source: watermark, lag, counts, oldest pending.",
     "sync": "One pass now: discover from each watermark, transfer all that is due, exit.",
+    "verify": "The bucket against the ledger: what is missing, different, or nobody's.",
 }
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from recvault.health import Health, judge
+from recvault.lateness import Late, late_fact
 from recvault.ledger import running_daemon
 
 if TYPE_CHECKING:
@@ -47,6 +49,20 @@ class Hand:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Missed:
+    """What polls of an account have missed, as long as its lookback is too short for it."""
+
+    source: str
+    account_id: str
+    late: Late
+    lookback: timedelta
+
+    @property
+    def words(self) -> str:
+        return f"{self.source} {self.account_id}: {self.late.words(self.lookback)}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Overview:
     """All of it."""
 
@@ -56,6 +72,7 @@ class Overview:
     sources: list[Standing]
     days: list[ArchivedDay]
     hand: Hand
+    missed: list[Missed] = field(default_factory=list)
 
     @property
     def first_day(self) -> datetime:
@@ -75,7 +92,16 @@ def look(runtime: Runtime, now: datetime) -> Overview:
         sources=[_standing(runtime, feed, daemon, now) for feed in feeds],
         days=runtime.ledger.ask.days((now - timedelta(days=DAYS - 1)).date()) if known else [],
         hand=_hand(runtime, feeds) if known else Hand(),
+        missed=list(_missed(runtime, feeds)) if known else [],
     )
+
+
+def _missed(runtime: Runtime, feeds: list[FeedStatus]) -> Iterator[Missed]:
+    lookbacks = {source.name: source.lookback for source in runtime.settings.sources}
+    for name, account_id in dict.fromkeys((each.feed.source, each.feed.account_id) for each in feeds):
+        remembered = runtime.ledger.fact(late_fact(name, account_id)) if name in lookbacks else None
+        if remembered and (late := Late.from_json(remembered)).needed > lookbacks[name]:
+            yield Missed(source=name, account_id=account_id, late=late, lookback=lookbacks[name])
 
 
 def _standing(runtime: Runtime, feed: FeedStatus, daemon: RunningDaemon | None, now: datetime) -> Standing:

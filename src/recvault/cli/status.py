@@ -154,16 +154,16 @@ def _hand(overview: Overview) -> list[str]:
     """What needs a hand, in a line or two."""
     from recvault.cli.tables import cell
 
-    hand = overview.hand
+    hand, missed = overview.hand, [cell(each.words) for each in overview.missed]
     if not hand:
-        return []
+        return missed
     counts = [(hand.dead, "dead"), (hand.failing, "failing"), (hand.quarantined, "in quarantine")]
     said = ", ".join(f"{count:,} {word}" for count, word in counts if count)
     ways = "`recvault failures` lists them" + (", `recvault retry` makes them due now" if hand.dead else "")
     lines = [f"{said}: {ways}"]
     if hand.reasons:
         lines.append(cell("most often: " + ", ".join(f"{reason} {count:,}" for reason, count in hand.reasons)))
-    return lines
+    return [*lines, *missed]
 
 
 def _series(overview: Overview) -> list[Any]:
@@ -227,6 +227,18 @@ def _document(overview: Overview) -> dict[str, Any]:
             "quarantined": hand.quarantined,
             "reasons": [{"reason": reason, "count": count} for reason, count in hand.reasons],
         },
+        "missed_by_polls": [
+            {
+                "source": each.source,
+                "account_id": each.account_id,
+                "recordings": each.late.recordings,
+                "lateness_seconds": round(each.late.lateness.total_seconds()),
+                "lookback_seconds": round(each.lookback.total_seconds()),
+                "lookback_needed_seconds": round(each.late.needed.total_seconds()),
+                "found_at": iso(each.late.found_at),
+            }
+            for each in overview.missed
+        ],
     }
 
 

@@ -1,0 +1,91 @@
+"""`recvault rebuild`: a new ledger from the bucket's sidecars."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+from recvault.cli.app import App, print_json, verb
+
+if TYPE_CHECKING:
+    from recvault.rebuild import Rebuild, Rebuilt
+    from recvault.runtime import Runtime
+
+_SHOWN = 10  # problems, where people read
+
+
+@click.command("rebuild")
+@click.option("--set-aside", is_flag=True, help="Where a damaged ledger stands: keep it as ledger.db.damaged-DATE.")
+@click.option("--json", "as_json", is_flag=True, help="The result as one JSON document on stdout.")
+@verb
+def command(app: App, set_aside: bool, as_json: bool) -> int:
+    """A new ledger from the bucket's sidecars alone, after which `sync` downloads nothing that is archived.
+
+    A sound ledger is never replaced. Cut short, the same command goes on where it was.
+    """
+    with app.signals(), app.runtime() as runtime, _progress(app) as on_read:
+        rebuilt = _made(runtime, on_read).run(set_aside=set_aside)
+    if as_json:
+        print_json(rebuilt.document())
+    else:
+        _print(rebuilt)
+    return app.exit_code(rebuilt.exit_code) if rebuilt.interrupted else rebuilt.exit_code
+
+
+def _made(runtime: Runtime, on_read: Callable[[Rebuilt], None]) -> Rebuild:
+    from recvault.rebuild import Rebuild
+    from recvault.store.reading import Reader
+
+    settings = runtime.settings
+    where = settings.archive
+    return Rebuild(
+        path=settings.ledger.path,
+        reader=Reader(runtime.store, runtime.stop, straight=where.sender == "fast"),
+        keys=runtime.keys,
+        bucket=f"{where.bucket} at {where.endpoint_url}" if where.endpoint_url else where.bucket,
+        sources=frozenset(source.name for source in settings.sources),
+        threads=settings.transfer.workers,
+        stop=runtime.stop,
+        clock=runtime.clock,
+        on_read=on_read,
+    )
+
+
+@contextmanager
+def _progress(app: App) -> Iterator[Callable[[Rebuilt], None]]:
+    from recvault.cli.reports import live
+
+    with live(app.shows_progress) as update:
+        yield lambda rebuilt: update(f"{rebuilt.sidecars:,} sidecars read") if app.shows_progress else None
+
+
+def _print(rebuilt: Rebuilt) -> None:
+    """What the new ledger holds on stdout; what is to be told of it on stderr."""
+    from recvault.cli.tables import Size, cell, print_table
+
+    rows = [(each.source, each.account_id, each.recordings, Size(each.bytes)) for each in rebuilt.accounts]
+    if rows:
+        print_table(("source", "account", "archived", "bytes"), rows)
+    for name in dict.fromkeys(each.source for each in rebuilt.accounts if each.source not in rebuilt.configured):
+        click.echo(
+            cell(f"{name} is not in the configuration any more: what it archived is known all the same"), err=True
+        )
+    for problem in rebuilt.problems[:_SHOWN]:
+        click.echo(cell(f"{problem.key}: {problem.reason}"), err=True)
+    not_taken = rebuilt.unreadable + rebuilt.seconds
+    if not_taken:
+        more = ": --json names more" if not_taken > _SHOWN else ""
+        words = (
+            f"{rebuilt.unreadable:,} sidecars could not be read, {rebuilt.seconds:,} are of a recording that has one"
+        )
+        click.echo(f"{words}{more}", err=True)
+    if rebuilt.interrupted:
+        click.echo(f"interrupted after {rebuilt.sidecars:,} sidecars: the same command goes on from here", err=True)
+        return
+    if rebuilt.set_aside:
+        click.echo(cell(f"the damaged ledger is kept as {rebuilt.set_aside}"), err=True)
+    words = f"{rebuilt.archived:,} recordings are in the new ledger {rebuilt.ledger}"
+    click.echo(cell(f"{words}: `recvault sync` lists the rest"), err=True)

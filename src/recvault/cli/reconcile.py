@@ -1,0 +1,63 @@
+"""`recvault reconcile`: a full re-listing against the ledger."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from recvault.cli.app import App, now, print_json, verb
+from recvault.cli.backfill import Moment
+
+if TYPE_CHECKING:
+    from recvault.report import Report
+    from recvault.runtime import Runtime
+
+
+@click.command("reconcile")
+@click.option("--source", "names", multiple=True, metavar="NAME", help="Only this source; may be given again.")
+@click.option("--since", type=Moment(), help="From this day or time on; default: reconcile_window before now.")
+@click.option("--until", type=Moment(), help="Up to this day or time; default: now.")
+@click.option("--json", "as_json", is_flag=True, help="The report as one JSON document on stdout.")
+@verb
+def command(app: App, names: tuple[str, ...], since: datetime | None, until: datetime | None, as_json: bool) -> int:
+    """List a window again, whole, and register what polls have missed: it should be nothing.
+
+    Nothing is transferred: `sync` or the daemon brings home what was found.
+    """
+    from recvault.cli.reports import progress
+    from recvault.models import Window
+    from recvault.reconcile import reconcile
+
+    if since and since >= (until or now()):
+        raise click.UsageError("--since must be before --until, and in the past")
+    with app.signals(), app.runtime() as runtime:
+        chosen = tuple(dict.fromkeys(names)) or tuple(source.name for source in runtime.settings.sources)
+        for name in chosen:
+            begins = now() - runtime.source(name).reconcile_window
+            if until and until <= (since or begins):
+                raise click.UsageError(
+                    f"--until is before what {name} would be listed from, {begins:%Y-%m-%d}: give --since"
+                )
+        with progress(app.shows_progress) as on_change:
+            report = reconcile(runtime, chosen, Window(since, until), on_change)
+        if as_json:
+            print_json(report.document())
+        else:
+            _print(runtime, report)
+    return app.exit_code(report.exit_code)
+
+
+def _print(runtime: Runtime, report: Report) -> None:
+    """The table of any pass, and what was missed in words."""
+    from recvault.cli.reports import print_report
+    from recvault.cli.tables import cell
+
+    print_report(report, resume="the same command lists again")
+    for row in report.accounts.values():
+        if row.missed:
+            words = row.late(report.finished_at or now()).words(runtime.source(row.source).lookback)
+            click.echo(cell(f"{row.source} {row.account_id}: {words}"), err=True)
+    if any(row.registered for row in report.accounts.values()):
+        click.echo("what was found is registered: `recvault sync` or the daemon brings it home", err=True)

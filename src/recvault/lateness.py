@@ -1,0 +1,65 @@
+"""How late a provider lists: what polls have missed, and which lookback would have caught it."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Self
+
+from recvault.models import stamp, unstamp
+from recvault.words import setting
+
+_HOUR = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Late:
+    """So many recordings appeared in a list after polls had passed their date; `lateness` is the most that can be.
+
+    A recording appeared at the latest when it was found: from its date to then is the bound of its lateness.
+    """
+
+    recordings: int
+    lateness: timedelta
+    found_at: datetime
+
+    @classmethod
+    def of(cls, missed: Sequence[timedelta], now: datetime) -> Self:
+        """Of those that a listing found now."""
+        return cls(len(missed), max(missed, default=timedelta()), now)
+
+    def __add__(self, other: Late) -> Late:
+        lateness, found_at = max(self.lateness, other.lateness), max(self.found_at, other.found_at)
+        return Late(self.recordings + other.recordings, lateness, found_at)
+
+    @property
+    def needed(self) -> timedelta:
+        """The lookback, in whole hours, with which polls would have met them all."""
+        return math.ceil(self.lateness / _HOUR) * _HOUR
+
+    def words(self, lookback: timedelta) -> str:
+        """What it means, and what to do."""
+        recordings = "1 recording was" if self.recordings == 1 else f"{self.recordings:,} recordings were"
+        said, needed = f"{recordings} missed by polls", setting(self.needed.total_seconds())
+        if lookback >= self.needed:
+            return f"{said}: lookback {setting(lookback.total_seconds())}, as it is now, would have caught them"
+        return f"{said}: lookback {setting(lookback.total_seconds())} is too short, at least {needed} is needed"
+
+    def to_json(self) -> str:
+        """As the ledger remembers it."""
+        seconds = self.lateness.total_seconds()
+        return json.dumps({"recordings": self.recordings, "seconds": seconds, "found_at": stamp(self.found_at)})
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read what `to_json` wrote."""
+        known = json.loads(text)
+        return cls(known["recordings"], timedelta(seconds=known["seconds"]), unstamp(known["found_at"]))
+
+
+def late_fact(source: str, account_id: str) -> str:
+    """The name by which the ledger remembers it."""
+    return f"missed:{json.dumps([source, account_id])}"

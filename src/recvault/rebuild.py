@@ -1,0 +1,300 @@
+"""A new ledger from the bucket's sidecars alone: no provider is asked, and nothing in the bucket is changed.
+
+Invariants. A sound ledger is never replaced, and a damaged one is kept. The new one stands in its place only when it is
+whole; killed before that, the same command goes on where it was. It holds no watermark: the next scan lists all
+history, and knows what is archived without a question to the bucket. Memory does not grow with the bucket.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from recvault import archive
+from recvault.archive import RESERVED, KeyTemplate, escape
+from recvault.errors import ConfigError, Interrupted, LedgerDamaged, LedgerStands
+from recvault.ledger import DaemonLock
+from recvault.ledger.rebuilt import Committed, NewLedger, RebuiltAccount, refuse_company
+from recvault.ledger.soundness import look_hard
+from recvault.models import JSON, Phase, Recording, unstamp
+from recvault.observe import get_logger
+from recvault.report import PARTIAL, iso
+from recvault.stopping import Stop
+from recvault.store.reading import Cold, Listed, Reader
+
+log = get_logger("recvault.rebuild")
+
+SCHEMA = "recvault/rebuild/v1"
+MOST_PROBLEMS = 100
+_BATCH = 1000  # rows a transaction
+_AHEAD = 8  # sidecars a thread that are asked for before they are needed
+_LARGEST = 16 << 20  # bytes of a sidecar: none of ours comes near it
+_LARGEST_NUMBER = (1 << 63) - 1  # that the ledger can hold
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A sidecar that is not in the new ledger, and why."""
+
+    key: str
+    reason: str
+
+
+@dataclass(slots=True, kw_only=True)
+class Rebuilt:
+    """What came of it; what an earlier run of the same work had done is counted too."""
+
+    ledger: Path
+    started_at: datetime
+    finished_at: datetime | None = None
+    set_aside: Path | None = None
+    resumed: bool = False
+    interrupted: bool = False
+    sidecars: int = 0
+    unreadable: int = 0
+    seconds: int = 0  # second sidecars of a recording
+    problems: list[Problem] = field(default_factory=list)
+    accounts: list[RebuiltAccount] = field(default_factory=list)
+    configured: frozenset[str] = frozenset()  # sources
+
+    @property
+    def archived(self) -> int:
+        return self.sidecars - self.unreadable - self.seconds
+
+    @property
+    def exit_code(self) -> int:
+        """3 where a sidecar could not be read: what it says is not in the ledger."""
+        return PARTIAL if self.unreadable else 0
+
+    @property
+    def outcome(self) -> str:
+        """ok, partial or interrupted, in one word."""
+        return "interrupted" if self.interrupted else "partial" if self.unreadable else "ok"
+
+    def document(self) -> JSON:
+        """As `--json` prints it."""
+        return {
+            "schema": SCHEMA,
+            "started_at": iso(self.started_at),
+            "finished_at": iso(self.finished_at),
+            "outcome": self.outcome,
+            "ledger": str(self.ledger),
+            "set_aside": str(self.set_aside) if self.set_aside else None,
+            "resumed": self.resumed,
+            "sidecars": self.sidecars,
+            "archived": self.archived,
+            "unreadable": self.unreadable,
+            "second_sidecars": self.seconds,
+            "sources": [
+                {
+                    "source": each.source,
+                    "provider": each.provider,
+                    "account_id": each.account_id,
+                    "configured": each.source in self.configured,
+                    "archived": each.recordings,
+                    "bytes": each.bytes,
+                    "last_archived_at": iso(unstamp(each.last_archived_at)),
+                }
+                for each in self.accounts
+            ],
+            "problems": [{"key": each.key, "reason": each.reason} for each in self.problems],
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rebuild:
+    """Made for one run."""
+
+    path: Path  # of the ledger
+    reader: Reader
+    keys: KeyTemplate
+    bucket: str  # in words
+    sources: frozenset[str]  # that are configured
+    threads: int
+    stop: Stop
+    clock: Callable[[], datetime]
+    on_read: Callable[[Rebuilt], None] = lambda rebuilt: None
+
+    def run(self, *, set_aside: bool) -> Rebuilt:
+        """Build it and put it in its place. Raises what keeps it from that; what was read stays, for the next run."""
+        started = self.clock()
+        lock = DaemonLock(self.path, started)
+        try:
+            refuse_company(self.path)
+            replaces = self._must_be_replaced(set_aside)
+            new = NewLedger.open(self.path, f"{self.bucket} {self.keys.root}", started)
+            try:
+                return self._build(new, started, replaces)
+            finally:
+                new.close()
+        finally:
+            lock.close()
+
+    def _must_be_replaced(self, set_aside: bool) -> bool:
+        """Whether a damaged ledger stands there that may be set aside. LedgerStands for a sound one."""
+        if not self.path.exists():
+            return False
+        try:
+            if not look_hard(self.path):
+                return True  # an opening was cut short, and left a file with nothing in it
+        except LedgerDamaged as error:
+            if set_aside:
+                return True
+            hint = "`recvault rebuild --set-aside` keeps it under another name, and makes a new one from the bucket"
+            raise LedgerDamaged(error.message, hint) from error
+        raise LedgerStands(
+            f"the ledger {self.path} stands and is sound: nothing was done",
+            "where it is to be made anew all the same, stop what works on it, move it away with all its files, and "
+            "run this again",
+        )
+
+    def _build(self, new: NewLedger, started: datetime, replaces: bool) -> Rebuilt:
+        so_far = new.so_far()
+        rebuilt = _begun(self.path, started, so_far, self.sources)
+        log.info("rebuild.begun", ledger=self.path, bucket=self.bucket, resumed=rebuilt.resumed)
+        try:
+            self._fill(new, rebuilt, str(so_far.get("after", "")))
+        except Interrupted:
+            rebuilt.interrupted = True
+            return rebuilt
+        if not rebuilt.sidecars:
+            raise ConfigError(
+                f"no sidecar stands in {self.bucket} under {self.keys.root}: there is nothing to make a ledger from",
+                "mend archive's bucket, prefix or key_template; where nothing was archived yet, `recvault sync` makes "
+                "a ledger",
+            )
+        rebuilt.accounts = new.finish()
+        aside = self.path.with_name(f"{self.path.name}.damaged-{started:%Y%m%dT%H%M%SZ}")
+        rebuilt.set_aside = new.take_place(aside=aside, replaces=replaces)
+        rebuilt.finished_at = self.clock()
+        log.info("rebuild.done", ledger=self.path, archived=rebuilt.archived, unreadable=rebuilt.unreadable)
+        return rebuilt
+
+    def _fill(self, new: NewLedger, rebuilt: Rebuilt, after: str) -> None:
+        """Read every sidecar that follows `after`, and write down what they say, batch by batch, in key order."""
+        batch: list[Committed] = []
+        pool = ThreadPoolExecutor(self.threads, thread_name_prefix="sidecars")
+        try:
+            for key, found in self._found(pool, after):
+                after = key
+                if found is None:
+                    continue  # deleted since it was listed
+                rebuilt.sidecars += 1
+                if isinstance(found, Problem):
+                    rebuilt.unreadable += 1
+                    self._tell(rebuilt, found)
+                else:
+                    batch.append(found)
+                if rebuilt.sidecars % _BATCH == 0:
+                    self._write(new, rebuilt, batch, after)
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+            self._write(new, rebuilt, batch, after)
+
+    def _write(self, new: NewLedger, rebuilt: Rebuilt, batch: list[Committed], after: str) -> None:
+        seconds = new.add(batch, _so_far(rebuilt, after))
+        batch.clear()
+        for key, first in seconds:
+            rebuilt.seconds += 1
+            self._tell(rebuilt, Problem(key, f"a second sidecar of the recording of {first}: the ledger has that one"))
+        self.on_read(rebuilt)
+
+    def _tell(self, rebuilt: Rebuilt, problem: Problem) -> None:
+        log.warning("rebuild.not_taken", key=problem.key, reason=problem.reason)
+        if len(rebuilt.problems) < MOST_PROBLEMS:
+            rebuilt.problems.append(problem)
+
+    def _found(self, pool: ThreadPoolExecutor, after: str) -> Iterator[tuple[str, Committed | Problem | None]]:
+        """What each sidecar says, in key order; some are asked for ahead."""
+        ahead: deque[tuple[str, Future[Committed | Problem | None]]] = deque()
+        for listed in self.reader.listed(self.keys.root, after):
+            if not listed.key.endswith(".json") or listed.key.startswith(self._reserved):
+                continue
+            ahead.append((listed.key, pool.submit(self._read, listed)))
+            if len(ahead) > self.threads * _AHEAD:
+                key, future = ahead.popleft()
+                yield key, future.result()
+        for key, future in ahead:
+            yield key, future.result()
+
+    @property
+    def _reserved(self) -> tuple[str, ...]:
+        return tuple(self.keys.prefix + name for name in RESERVED)
+
+    def _read(self, listed: Listed) -> Committed | Problem | None:
+        """What a sidecar says; None where there is none any more."""
+        self.stop.check()
+        if listed.bytes > _LARGEST:
+            return Problem(listed.key, f"{listed.bytes:,} bytes are more than any sidecar of recvault's has")
+        try:
+            body = self.reader.get(listed.key)
+            return None if body is None else self._committed(body.content, body.noted, listed.key)
+        except Cold:
+            return Problem(listed.key, "it is in an archive class and cannot be read: restore it, then rebuild anew")
+        except (ValueError, RecursionError, OverflowError) as error:
+            return Problem(listed.key, str(error))
+
+    def _committed(self, content: bytes, noted: str | None, key: str) -> Committed:
+        """ValueError, in words, for what is no sidecar of the recording that its key names."""
+        if noted is not None and hashlib.sha256(content).hexdigest() != noted:
+            raise ValueError(f"its bytes are not those of the SHA-256 that stands beside it, {noted}")
+        document = json.loads(content)
+        if (fault := archive.sidecar_fault(document)) is not None:
+            raise ValueError(f"it does not meet its schema: {fault}")
+        recording = _recording(document)
+        self._check_key(recording, key)
+        receipt = archive.read_sidecar(content, recording=recording, sidecar_key=key)
+        attempts = int(document["archive"]["attempts"])
+        if max(receipt.bytes, attempts) > _LARGEST_NUMBER:
+            raise ValueError("it holds a number that is too large to be one of recvault's")
+        "".join((*recording.identity, recording.api, receipt.source)).encode()  # UnicodeEncodeError is a ValueError
+        return Committed(receipt, attempts)
+
+    def _check_key(self, recording: Recording, key: str) -> None:
+        """A key of an earlier template says nothing; one of ours must be of this recording."""
+        parts = self.keys.read(key)
+        if parts is None:
+            return
+        theirs = (parts.provider, parts.account, parts.recording_id)
+        if theirs != tuple(escape(each) for each in recording.identity):
+            raise ValueError(f"it names another recording than its key does: {' '.join(recording.identity)}")
+
+
+def _recording(document: JSON) -> Recording:
+    """As much of a recording as an archived row holds."""
+    return Recording(
+        provider=document["provider"],
+        api=document["api"],
+        account_id=document["account_id"],
+        recording_id=document["recording_id"],
+        created_at=unstamp(document["created_at"]),
+        status=document["status"],
+        phase=Phase.COMPLETE,
+        formats=tuple(each["media_format"] for each in document["media"]),
+    )
+
+
+def _so_far(rebuilt: Rebuilt, after: str) -> JSON:
+    problems = [[each.key, each.reason] for each in rebuilt.problems]
+    counts = {"sidecars": rebuilt.sidecars, "unreadable": rebuilt.unreadable, "seconds": rebuilt.seconds}
+    return {"after": after, **counts, "problems": problems}
+
+
+def _begun(path: Path, started: datetime, so_far: JSON, sources: frozenset[str]) -> Rebuilt:
+    """Where an earlier run left off, or nothing yet."""
+    return Rebuilt(
+        ledger=path,
+        started_at=started,
+        resumed=bool(so_far),
+        sidecars=so_far.get("sidecars", 0),
+        unreadable=so_far.get("unreadable", 0),
+        seconds=so_far.get("seconds", 0),
+        problems=[Problem(*each) for each in so_far.get("problems", ())],
+        configured=sources,
+    )

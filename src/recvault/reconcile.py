@@ -1,0 +1,43 @@
+"""List a window of some sources again, beside whatever else is at work: what polls have missed is registered.
+
+Nothing is transferred, and the bucket is not asked for anything: what is found is due, and `sync` or the daemon brings
+it home with the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+from recvault.listing import Source
+from recvault.models import Window
+from recvault.report import Report
+from recvault.runtime import Runtime
+
+
+def reconcile(
+    runtime: Runtime,
+    names: Iterable[str],
+    window: Window,
+    on_change: Callable[[Report], None] = lambda report: None,
+) -> Report:
+    """A window of these sources; without a beginning, each from its own `reconcile_window` on."""
+    report = Report(command="reconcile", started_at=runtime.clock())
+    runtime.ledger  # noqa: B018 - opened before anything else: without it nothing is begun
+    sources = runtime.usable(names, report)
+    with ThreadPoolExecutor(max(1, len(sources)), thread_name_prefix="reconcile") as listers:
+        work = runtime.work(sources, listers, report, on_found=lambda: on_change(report))
+
+        def look(source: Source) -> None:
+            begins = report.started_at - runtime.source(source.name).reconcile_window
+            asked = replace(window, since=window.since or begins)
+            whole = asked.until is None and asked.since is not None and asked.since <= begins
+            for account_id in work.listing.accounts(source):
+                work.listing.reconcile(source, account_id, asked, whole=whole)
+
+        for scan in [listers.submit(look, source) for source in sources]:
+            scan.result()
+        work.complete()
+    report.interrupted = runtime.stop.asked.is_set()
+    return report

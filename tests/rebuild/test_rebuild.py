@@ -1,0 +1,480 @@
+"""A new ledger from the sidecars alone: as good as the one that was lost, whatever stands in the way of making it."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cli.commands import environment, kill, run_each, until
+from lines import NOW, a_recording
+from recvault import rebuild as rebuild_module
+from recvault.archive import DEFAULT_TEMPLATE, KeyTemplate
+from recvault.archive import sidecar as sidecar_bytes
+from recvault.cli.rebuild import _made
+from recvault.errors import ConfigError, LedgerDamaged, LedgerLocked, LedgerStands, StoreUnavailable
+from recvault.ledger import DaemonLock, Feed, Ledger, running_daemon
+from recvault.models import Check, MediaObject, Receipt
+from recvault.rebuild import Rebuilt
+from recvault.simulator import Simulator
+from rig import Rig, now, sha256
+from strict_s3 import Bucket
+
+KILLED_HERE = (
+    "import sys, recvault.rebuild as rebuild\nrebuild._BATCH = 4\nfrom recvault.cli import main\nmain(sys.argv[1:])\n"
+)
+ROWS = """
+    SELECT provider, account_id, recording_id, source, api, created_at, state, next_attempt_at, lease, sidecar_key,
+           bytes, media FROM recordings ORDER BY recording_id, account_id
+"""
+
+
+@pytest.fixture
+def archived(rig: Rig, simulator: Simulator, strict_bucket: Bucket) -> Rig:
+    """Three accounts of two sources, all archived: sub-accounts, two formats, recordings that stay outside."""
+    rig.s3_url, rig.bucket = strict_bucket.url, strict_bucket.name
+    voice, telnyx = simulator.add_account("twilio"), simulator.add_account("telnyx")
+    for account, count in ((voice, 12), (simulator.add_account("twilio", parent=voice), 3)):
+        simulator.populate(account, "voice", count=count, conference_share=0)
+    simulator.populate(telnyx, "telnyx", count=5)
+    simulator.add(voice, "voice", status_final="absent", created_at=simulator.now - timedelta(days=2))
+    rig.add_source("voice", "twilio", voice, subaccounts=True, formats=["wav", "mp3"])
+    rig.add_source("telnyx", "telnyx", telnyx)
+    rig.sync()
+    strict_bucket.clear_counts()
+    return rig
+
+
+@pytest.fixture
+def placed(rig: Rig, simulator: Simulator, strict_bucket: Bucket) -> Rig:
+    """Twenty sidecars in the bucket, and a ledger of before; no pass was made, and no provider is there to ask."""
+    rig.s3_url, rig.bucket = strict_bucket.url, strict_bucket.name
+    rig.add_source("voice", "twilio", simulator.add_account("twilio"))
+    place(strict_bucket, DEFAULT_TEMPLATE)
+    with closing(Ledger.open(rig.root / "ledger.db", now())) as ledger:
+        ledger.register(Feed("voice", "twilio", "AC1"), [a_recording(n) for n in range(200)], [], now(), timedelta())
+    return rig
+
+
+def place(bucket: Bucket, template: str) -> None:
+    """What twenty passes had left, without media."""
+    keys = KeyTemplate(template)
+    for number in range(20):
+        recording = a_recording(number)
+        media = (medium(keys(recording, "wav")),)
+        receipt = Receipt(
+            source="voice",
+            recording=recording,
+            sidecar_key=keys(recording, "json"),
+            media=media,
+            archived_at=NOW + timedelta(hours=number),
+        )
+        body = sidecar_bytes(receipt, attempts=1, fetched_from=None, formats_wanted=["wav"])
+        bucket.place(receipt.sidecar_key, body, sha256=sha256(body))
+
+
+def medium(key: str) -> MediaObject:
+    return MediaObject(
+        key=key,
+        media_format="wav",
+        bytes=44,
+        sha256="00" * 32,
+        content_type="audio/wav",
+        codec="pcm_s16le",
+        sample_rate=8000,
+        channels=1,
+        duration_seconds=1.0,
+        check=Check(status="ok", method="wav sizes"),
+    )
+
+
+def path_of(rig: Rig) -> Path:
+    return rig.root / "ledger.db"
+
+
+def lose(rig: Rig) -> None:
+    """The ledger is gone, all its files."""
+    for each in rig.root.glob("ledger.db*"):
+        if each.is_file():
+            each.rename(rig.root / f"lost-{each.name}")
+
+
+def damage(rig: Rig) -> bytes:
+    """Half of the ledger is left; these bytes."""
+    half = path_of(rig).read_bytes()[: path_of(rig).stat().st_size // 2]
+    path_of(rig).write_bytes(half)
+    return half
+
+
+def rebuilt(rig: Rig, *, set_aside: bool = False, on_read: Callable[[Rebuilt], None] = lambda _: None) -> Rebuilt:
+    with rig.runtime() as runtime:
+        return _made(runtime, on_read).run(set_aside=set_aside)
+
+
+def rows(path: Path, query: str = ROWS) -> list[Any]:
+    with closing(sqlite3.connect(path)) as plain:
+        return plain.execute(query).fetchall()
+
+
+def counts(rig: Rig) -> dict[str, Any]:
+    """What `status` says is archived, of each account."""
+    (ran,) = run_each(rig, ["status", "--json"])
+    sources = ran.document["sources"]
+    return {
+        f"{row['source']} {row['account_id']}": (row["counts"]["archived"], row["archived_per_day"]) for row in sources
+    }
+
+
+def sidecar(bucket: Bucket, number: int = 0) -> str:
+    return sorted(key for key in bucket.objects if key.endswith(".json") and not key.startswith("schemas/"))[number]
+
+
+def change(bucket: Bucket, key: str, **values: Any) -> None:
+    """A sidecar that says otherwise, its sum with it."""
+    bucket.place(key, json.dumps({**json.loads(bucket.body(key)), **values}).encode())
+
+
+# -- what it makes -----------------------------------------------------------------------------------------------------
+
+
+def test_the_new_ledger_is_as_good_as_the_old_one(archived: Rig, strict_bucket: Bucket) -> None:
+    """Every archived row as it was, the same counts and days in `status`; each sidecar is read once, nothing else."""
+    before, shown = rows(path_of(archived)), counts(archived)
+    lose(archived)
+
+    made = rebuilt(archived)
+
+    assert (made.outcome, made.exit_code, made.sidecars, made.archived) == ("ok", 0, 20, 20)
+    assert dict(strict_bucket.counts) == {"LIST": 1, "GET": 20}
+    kept = [row for row in before if row[6] == "archived"]
+    assert (len(before), len(kept)) == (21, 20)
+    assert rows(path_of(archived)) == kept
+    assert counts(archived) == shown
+    settled = rows(path_of(archived), "SELECT recording_id, settled_at, attempts FROM recordings")
+    sidecars = archived.sidecars()
+    whole = {name: each["archive"]["archived_at"] for name, each in sidecars.items()}
+    assert {name: at.replace(".000000Z", "Z") for name, at, _ in settled} == whole
+    assert {attempts for _, _, attempts in settled} == {1}
+    assert rows(path_of(archived), "SELECT watermark, last_success_at FROM feeds") == [(None, None)] * 3
+
+
+def test_a_sync_afterwards_downloads_and_writes_nothing(
+    archived: Rig, simulator: Simulator, strict_bucket: Bucket
+) -> None:
+    """All history is listed once, and what is archived is known without a question to provider or bucket."""
+    lose(archived)
+    rebuilt(archived)
+    objects = dict(strict_bucket.objects)
+    strict_bucket.clear_counts()
+
+    report = archived.sync()
+
+    listed = {row.account_id: (row.listed, row.archived, row.already_archived) for row in report.accounts.values()}
+    assert sorted(listed.values()) == [(3, 0, 0), (5, 0, 0), (13, 0, 0)]
+    assert (report.exit_code, strict_bucket.counts["GET"], strict_bucket.counts["HEAD"]) == (0, 0, 0)
+    assert set(strict_bucket.writes) == {"schemas/sidecar-v1.json"}  # asked once what the store enforces
+    assert {key: kept.sha256 for key, kept in strict_bucket.objects.items()} == {
+        key: kept.sha256 for key, kept in objects.items()
+    }
+
+
+def test_what_the_lost_ledger_had_not_archived_comes_home(
+    archived: Rig, simulator: Simulator, strict_bucket: Bucket
+) -> None:
+    """Recordings that had failed or were not listed yet are registered by the next pass, and archived."""
+    account = list(simulator._world.accounts.values())[1]
+    late = simulator.add(account, "telnyx", created_at=simulator.now - timedelta(days=1))
+    lose(archived)
+    rebuilt(archived)
+    archived.sync()
+    assert late.recording_id in archived.sidecars()
+    assert len(rows(path_of(archived))) == 22
+
+
+def test_a_source_of_an_earlier_configuration_is_known_all_the_same(archived: Rig) -> None:
+    """Its sidecars are in the ledger under its name, and `status` shows them as no more configured."""
+    del archived.sources[0]
+    lose(archived)
+    made = rebuilt(archived)
+    assert {(each.source, each.recordings) for each in made.accounts} == {("voice", 12), ("voice", 3), ("telnyx", 5)}
+    assert {each["source"]: each["configured"] for each in made.document()["sources"]} == {
+        "voice": False,
+        "telnyx": True,
+    }
+    (ran,) = run_each(archived, ["status", "--json"])
+    assert {row["condition"] for row in ran.document["sources"] if row["source"] == "voice"} == {"unconfigured"}
+
+
+# -- sidecars that are none --------------------------------------------------------------------------------------------
+
+BROKEN: dict[str, tuple[Callable[[Bucket, str], None], str]] = {
+    "not JSON": (lambda bucket, key: bucket.place(key, b'{"schema": "recv'), "Unterminated"),
+    "empty": (lambda bucket, key: bucket.place(key, b""), "Expecting value"),
+    "nested": (lambda bucket, key: bucket.place(key, b"[" * 100_000), "recursion"),
+    "another schema": (lambda bucket, key: change(bucket, key, schema="recvault/sidecar/v9"), "schema"),
+    "no media": (lambda bucket, key: change(bucket, key, media=[]), "media"),
+    "a day that is none": (lambda bucket, key: change(bucket, key, created_at="2026-13-45T00:00:00Z"), "month"),
+    "another recording": (lambda bucket, key: change(bucket, key, recording_id="REother"), "another recording"),
+    "text that is none": (lambda bucket, key: change(bucket, key, source="\udc80"), "surrogates"),
+    "changed since": (lambda bucket, key: bucket.place(key, bucket.body(key) + b" ", sha256="0" * 64), "SHA-256"),
+    "too large": (lambda bucket, key: bucket.place(key, b" " * ((16 << 20) + 1)), "more than any sidecar"),
+}
+
+
+def test_sidecars_that_cannot_be_read_are_told_and_hold_back_no_other(placed: Rig, strict_bucket: Bucket) -> None:
+    """Each is named with the reason, counted, exit 3; all others are in the new ledger."""
+    spoiled = {sidecar(strict_bucket, number): each for number, each in enumerate(BROKEN)}
+    for key, name in spoiled.items():
+        BROKEN[name][0](strict_bucket, key)
+    lose(placed)
+
+    made = rebuilt(placed)
+
+    counted = (made.outcome, made.exit_code, made.archived, made.unreadable)
+    assert counted == ("partial", 3, 20 - len(BROKEN), len(BROKEN))
+    reasons = {spoiled[problem.key]: problem.reason for problem in made.problems}
+    assert [name for name, (_, words) in BROKEN.items() if words not in reasons[name]] == []
+    assert len(rows(path_of(placed))) == made.archived
+
+
+def test_numbers_beyond_the_ledger_s_are_told(placed: Rig, strict_bucket: Bucket) -> None:
+    """SQLite holds 64 bits; a sidecar may say anything."""
+    key = sidecar(strict_bucket)
+    media = [{**each, "bytes": 1 << 70} for each in json.loads(strict_bucket.body(key))["media"]]
+    change(strict_bucket, key, media=media)
+    lose(placed)
+    assert "too large" in rebuilt(placed).problems[0].reason
+
+
+def test_a_second_sidecar_of_a_recording_is_told(placed: Rig, strict_bucket: Bucket) -> None:
+    """As an earlier key template may have left one: the first stands, and the recording counts once."""
+    key = sidecar(strict_bucket)
+    second = key.replace("/date=", "/moved/date=")
+    strict_bucket.place(second, strict_bucket.body(key))
+    lose(placed)
+    made = rebuilt(placed)
+    assert (made.exit_code, made.sidecars, made.archived, made.seconds) == (0, 21, 20, 1)
+    assert (made.problems[0].key, key in made.problems[0].reason) == (second, True)
+
+
+def test_other_json_of_the_bucket_is_no_sidecar(placed: Rig, strict_bucket: Bucket) -> None:
+    """Catalog, manifests and schemas stand beside the recordings, even where the template begins at the prefix."""
+    placed.archive = {"key_template": "{provider}/{account}/{recording_id}.{ext}"}
+    strict_bucket.objects.clear()
+    place(strict_bucket, "{provider}/{account}/{recording_id}.{ext}")
+    for name in ("catalog/a.json", "manifests/b.json"):
+        strict_bucket.place(name, b"{}")
+    lose(placed)
+    made = rebuilt(placed)
+    assert (made.exit_code, made.sidecars, made.unreadable) == (0, 20, 0)
+
+
+def test_a_bucket_without_sidecars_makes_no_ledger(placed: Rig, strict_bucket: Bucket) -> None:
+    """Most likely the wrong bucket or prefix: exit 78, and what stood there stays."""
+    placed.archive = {"prefix": "elsewhere"}
+    half = damage(placed)
+    with pytest.raises(ConfigError, match=r"no sidecar stands in .* under elsewhere/recordings/"):
+        rebuilt(placed, set_aside=True)
+    assert path_of(placed).read_bytes() == half
+
+
+# -- what stands in its place ------------------------------------------------------------------------------------------
+
+
+def test_a_sound_ledger_is_never_replaced(placed: Rig, strict_bucket: Bucket) -> None:
+    """Whatever is asked for: exit 2, the ledger as it was, and nothing asked of the bucket."""
+    before = path_of(placed).read_bytes()
+    for set_aside in (False, True):
+        with pytest.raises(LedgerStands, match="is sound: nothing was done") as caught:
+            rebuilt(placed, set_aside=set_aside)
+        assert caught.value.exit_code == 2
+    assert path_of(placed).read_bytes() == before
+    assert strict_bucket.counts.total() == 0
+
+
+def test_a_damaged_ledger_is_kept_under_another_name(placed: Rig) -> None:
+    """Only when it is asked for, with all its files; the new one has no part of it."""
+    half = damage(placed)
+    path_of(placed).with_name("ledger.db-wal").write_bytes(b"what is left of a WAL")
+    with pytest.raises(LedgerDamaged, match="damaged") as caught:
+        rebuilt(placed)
+    assert "--set-aside" in caught.value.hint
+    assert path_of(placed).read_bytes() == half
+
+    made = rebuilt(placed, set_aside=True)
+
+    assert made.set_aside is not None
+    assert made.set_aside.name.startswith("ledger.db.damaged-20")
+    assert made.set_aside.read_bytes() == half
+    assert made.set_aside.with_name(f"{made.set_aside.name}-wal").read_bytes() == b"what is left of a WAL"
+    assert len(rows(path_of(placed))) == 20
+    left = {each.name for each in placed.root.glob("ledger.db*")} - {
+        "ledger.db",
+        "ledger.db.daemon",
+        "ledger.db.owners",
+    }
+    assert all(name.startswith("ledger.db.damaged-") for name in left)
+    assert path_of(placed).stat().st_mode & 0o777 == 0o600
+
+
+def test_a_wal_that_was_left_alone_is_not_taken_for_the_new_ledger_s(placed: Rig) -> None:
+    """The file was moved away without its WAL: that is kept aside, and spoils nothing."""
+    ledger = Ledger.open(path_of(placed), now())
+    ledger.remember("old", "fact")
+    (placed.root / "copy").write_bytes(path_of(placed).with_name("ledger.db-wal").read_bytes())
+    ledger.close()
+    lose(placed)
+    (placed.root / "copy").rename(path_of(placed).with_name("ledger.db-wal"))
+
+    rebuilt(placed)
+
+    with closing(Ledger.open(path_of(placed), now())) as opened:
+        assert opened.fact("old") is None
+        assert opened.ask.accounts("voice") == ["AC1"]
+    assert [each.name for each in placed.root.glob("ledger.db.damaged-*-wal")] != []
+
+
+def test_an_empty_file_that_a_first_start_left_is_no_ledger(placed: Rig) -> None:
+    """Nothing is lost by taking its place."""
+    lose(placed)
+    path_of(placed).touch()
+    assert rebuilt(placed).archived == 20
+
+
+def test_a_ledger_that_is_made_meanwhile_stays(placed: Rig) -> None:
+    """A pass that began while sidecars were read has made one: it is not replaced, and the work is not lost."""
+    lose(placed)
+
+    def meanwhile(_: Rebuilt) -> None:
+        Ledger.open(path_of(placed), now()).close()
+
+    with pytest.raises(LedgerStands, match="meanwhile"):
+        rebuilt(placed, on_read=meanwhile)
+    assert rows(path_of(placed)) == []
+    path_of(placed).unlink()
+    made = rebuilt(placed)
+    assert (made.resumed, made.archived) == (True, 20)
+
+
+def test_whoever_works_on_the_ledger_is_not_disturbed(placed: Rig) -> None:
+    """A daemon or a pass that has the lost file open still: exit 75, and it is named."""
+    ledger = Ledger.open(path_of(placed), now())
+    lose(placed)
+    with pytest.raises(LedgerLocked, match="another recvault works on the ledger"):
+        rebuilt(placed)
+    ledger.close()
+    lock = DaemonLock(path_of(placed), now())
+    with pytest.raises(LedgerLocked, match="a daemon works on the ledger"):
+        rebuilt(placed)
+    lock.close()
+    assert rebuilt(placed).archived == 20
+    assert running_daemon(path_of(placed)) is None
+
+
+# -- cut short ---------------------------------------------------------------------------------------------------------
+
+
+class Killed(BaseException):
+    """As kill -9, in this process."""
+
+
+def test_cut_short_it_goes_on(placed: Rig, strict_bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed after each batch in turn: there is no ledger until it is whole, and nothing is read twice over."""
+    monkeypatch.setattr(rebuild_module, "_BATCH", 6)
+    placed.transfer = {"workers": 1}
+    strict_bucket.place(sidecar(strict_bucket, 1), b"broken")
+    lose(placed)
+
+    for batch in itertools.count(1):
+
+        def strike(_: Rebuilt, left: list[int] = [batch]) -> None:  # noqa: B006 - counted down anew each time
+            left[0] -= 1
+            if left[0] == 0:
+                raise Killed
+
+        try:
+            made = rebuilt(placed, on_read=strike)
+        except Killed:
+            assert not path_of(placed).exists()
+        else:
+            break
+
+    assert (made.resumed, made.sidecars, made.archived, made.unreadable) == (True, 20, 19, 1)
+    assert made.problems[0].key == sidecar(strict_bucket, 1)
+    assert len(rows(path_of(placed))) == 19
+    days = rows(path_of(placed), "SELECT sum(recordings) FROM days")
+    tallies = rows(path_of(placed), "SELECT sum(count) FROM tallies WHERE state = 'archived'")
+    assert (days, tallies) == ([(19,)], [(19,)])
+
+
+def test_kill_9_leaves_no_half_ledger(placed: Rig, strict_bucket: Bucket) -> None:
+    """A real process, killed while it reads: no ledger stands there, and the rerun makes a whole one."""
+    lose(placed)
+    strict_bucket.faults.plan("slow", "GET", times=1000, seconds=0.05)
+    placed.transfer = {"workers": 2}
+    words = [sys.executable, "-c", KILLED_HERE, "--config", str(placed.config_path), "rebuild"]
+    process = subprocess.Popen(
+        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(placed.root)
+    )
+    until(lambda: strict_bucket.counts["GET"] >= 8)
+    kill(process)
+    assert not path_of(placed).exists()
+    strict_bucket.faults.off()
+    assert rebuilt(placed).archived == 20
+    assert len(rows(path_of(placed))) == 20
+
+
+def test_what_was_begun_of_another_bucket_is_thrown_away(placed: Rig, strict_bucket: Bucket) -> None:
+    """And so is what a power cut spoiled of it."""
+    lose(placed)
+    half = path_of(placed).with_name("ledger.db.rebuilding")
+    for left in (b"half of a ledger", b""):
+        half.write_bytes(left)
+        assert (rebuilt(placed).resumed, len(rows(path_of(placed)))) == (False, 20)
+        lose(placed)
+
+
+def test_a_bucket_that_goes_away_is_temporary(
+    placed: Rig, strict_bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exit 75; what was read stays, and the rerun reads the rest alone."""
+    monkeypatch.setattr("recvault.store.straight._TRIES", 1)
+    placed.transfer = {"workers": 1}
+    lose(placed)
+    plan = strict_bucket.faults.plan("error", "GET", times=1000, skip=10)
+    with pytest.raises(StoreUnavailable) as caught:
+        rebuilt(placed)
+    assert (caught.value.exit_code, path_of(placed).exists(), plan.fired > 0) == (75, False, True)
+    strict_bucket.faults.off()
+    strict_bucket.clear_counts()
+    made = rebuilt(placed)
+    assert (made.resumed, made.archived, strict_bucket.counts["GET"]) == (True, 20, 10)
+
+
+def test_a_stop_ends_it_soon(placed: Rig, strict_bucket: Bucket) -> None:
+    """Ctrl-C: what was read is kept, the outcome says interrupted, no ledger stands there."""
+    lose(placed)
+    placed.transfer = {"workers": 1}
+    with placed.runtime() as runtime:
+        work = _made(runtime, lambda _: None)
+        strict_bucket.faults.plan("slow", "GET", times=1000, seconds=0.01)
+        read = work.reader.get
+
+        def get(key: str) -> Any:
+            if strict_bucket.counts["GET"] >= 5:
+                runtime.stop.asked.set()
+            return read(key)
+
+        work.reader.get = get  # type: ignore[method-assign]
+        made = work.run(set_aside=False)
+    assert (made.outcome, path_of(placed).exists()) == ("interrupted", False)
+    assert 0 < made.sidecars < 20
