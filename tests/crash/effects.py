@@ -204,9 +204,9 @@ def _die(ledger: Ledger, *, tidily: bool) -> None:
 def _watched_requests(effects: Effects) -> Iterator[None]:
     send, download = Session._send_once, Session._download_once
 
-    def watched_send(self: Session, request: Any) -> Any:
+    def watched_send(self: Session, request: Any, kind: str) -> Any:
         with effects.effect("request", lambda: Unavailable("planned")):
-            return send(self, request)
+            return send(self, request, kind)
 
     def watched_download(self: Session, request: Any, receive: Any, signed: bool) -> Any:
         with effects.effect("download", lambda: Unavailable("planned")):

@@ -1,0 +1,127 @@
+"""The simulator within the process: a client's requests are answered byte for byte as on the wire, without a socket.
+
+Everything above the transport is ours as it stands: sessions, retries, redirects, providers. A request is an effect
+that may be struck before the service sees it or after it has answered; a service's own faults cut its answer as usual.
+"""
+
+from __future__ import annotations
+
+import http.client
+import io
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, cast
+
+import httpx
+
+from recvault.http import AddressRule
+from recvault.simulator import Simulator
+from recvault.simulator.exchange import Request
+from recvault.simulator.service import Logged, Service
+
+API, MEDIA = "127.0.0.1:1", "127.0.0.1:2"
+Effect = Callable[[str, Callable[[], Exception]], AbstractContextManager[None]]
+
+
+class NearSimulator(Simulator):
+    """A simulator that listens nowhere."""
+
+    def start(self) -> None:
+        self._world.base_url, self._world.media_host = f"http://{API}", MEDIA
+
+
+class NearClients:
+    """Stands for `Clients`: one client, for one thread."""
+
+    def __init__(self, simulator: Simulator, effect: Effect) -> None:
+        self.rule = AddressRule.of(f"http://{API}", [MEDIA])
+        self._client = httpx.Client(transport=_Near(simulator, effect), trust_env=False)
+
+    def get(self) -> httpx.Client:
+        return self._client
+
+    def close(self) -> None:
+        self._client.close()
+
+
+class NoLimits:
+    """Stands for `Limits`: nothing is paced."""
+
+    def turn(self, stop: Any) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def note(self, status: int, kind: str, wait: float | None) -> None:
+        pass
+
+
+class _Near(httpx.BaseTransport):
+    def __init__(self, simulator: Simulator, effect: Effect) -> None:
+        log: deque[Logged] = deque(maxlen=1)
+        world, faults = simulator._world, simulator.faults
+        self._services = {
+            API: Service("api", world, faults, log),
+            MEDIA: Service("media", world, faults, log),
+        }
+        self._effect = effect
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        path, _, query = request.url.raw_path.decode("ascii").partition("?")
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        kind = "download" if headers.get("accept-encoding") == "identity" else "request"
+        wire = _Wire()
+        with self._effect(kind, lambda: httpx.ReadError("planned")):
+            asked = Request(request.method, path, query, headers)
+            self._services[request.url.netloc.decode()].answer(cast("Any", wire), asked)
+        return wire.response()
+
+
+class _Wire:
+    """Takes what a service sends, and reads it back as a client would."""
+
+    def __init__(self) -> None:
+        self._sent = bytearray()
+        self._broken = False
+
+    def send(self, octets: bytes) -> None:
+        self._sent += octets
+
+    def pause(self, seconds: float) -> None:
+        """Time does not pass here."""
+
+    def reset(self) -> None:
+        self._broken = True
+
+    def makefile(self, mode: str) -> io.BytesIO:
+        return io.BytesIO(self._sent)
+
+    def response(self) -> httpx.Response:
+        answer = http.client.HTTPResponse(cast("Any", self))
+        with _as_on_the_wire():
+            answer.begin()
+        return httpx.Response(answer.status, headers=answer.getheaders(), stream=_Body(answer, self._broken))
+
+
+class _Body(httpx.SyncByteStream):
+    def __init__(self, answer: http.client.HTTPResponse, broken: bool) -> None:
+        self._answer, self._broken = answer, broken
+
+    def __iter__(self) -> Iterator[bytes]:
+        with _as_on_the_wire():
+            while chunk := self._answer.read1(65536):
+                yield chunk
+        if self._broken:
+            raise httpx.ReadError("reset")
+        if self._answer.length:
+            raise httpx.RemoteProtocolError("the body ended before its length")
+
+    def close(self) -> None:
+        self._answer.close()
+
+
+@contextmanager
+def _as_on_the_wire() -> Iterator[None]:
+    try:
+        yield
+    except http.client.HTTPException as error:
+        raise httpx.RemoteProtocolError(type(error).__name__) from error

@@ -1,0 +1,187 @@
+"""What must hold after every step of a history, and at its end: checked against what the provider knows.
+
+At any time: everything listed below a watermark is registered, every recording is in one state and never forgotten, no
+object stands with other bytes than were served, a sidecar stands only beside its media. At the end, when the faults are
+over and time has passed, the bucket is the truth: nothing lost, nothing twice, nothing left over.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import sqlite3
+import tempfile
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from faults.stage import Stage
+from faults.steps import History, LoseLedger, Reconcile, Sync
+from faults.struck import struck_ledger
+from recvault.archive import KeyTemplate
+from recvault.models import Phase, Recording, State, unstamp
+from recvault.simulator import SimRecording
+
+MEMORY = Path("/dev/shm")  # a crash of these histories loses what is in memory, never what is on a disk
+MOST_PASSES = 3  # after the last fault, until nothing stands open
+STATES = {state.value for state in State}
+OPEN = {State.PENDING, State.FAILING, State.NOT_READY}
+
+
+def fault(history: History) -> str | None:
+    """What a history breaks, in words; None where all promises hold."""
+    logging.disable()
+    try:
+        with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as directory:
+            stage = Stage(Path(directory), history.scene)
+            with struck_ledger(stage.effect):
+                _play(stage, history)
+    except AssertionError as broken:
+        return str(broken)
+    finally:
+        logging.disable(logging.NOTSET)
+    return None
+
+
+def _play(stage: Stage, history: History) -> None:
+    promises = Promises(stage)
+    for step in history.steps:
+        stage.play(step)
+        if isinstance(step, LoseLedger):
+            promises.known = {}
+        promises.check()
+    stage.simulator.faults.clear_plans()
+    stage.skew = timedelta()
+    stage.turn_to_pages_of(50)
+    stage.wait(timedelta(hours=45))  # whatever is to appear or to be finished is there by now
+    stage.passes(Reconcile(days=60))
+    for _ in range(MOST_PASSES):
+        promises.check()
+        if not promises.stands_open:
+            break
+        stage.wait(timedelta(hours=8))
+        stage.passes(Sync())
+    stage.passes(Sync())
+    assert not {"put", "download"} & set(stage.ways), "a pass with nothing to do fetched or wrote"
+    promises.check_the_end()
+    stage.clients.close()
+
+
+class Promises:
+    """Checks a stage again and again; remembers what it saw, for nothing of it may change."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+        self.known: dict[str, str] = {}  # states by recording id
+        self._seen: dict[str, bytes] = {}
+        self._keys = KeyTemplate()
+
+    def check(self) -> None:
+        """What holds at any time."""
+        self._check_objects()
+        if self.stage.path.exists():
+            self._check_ledger()
+
+    @property
+    def stands_open(self) -> bool:
+        return bool(OPEN & set(self.known.values()))
+
+    def _check_objects(self) -> None:
+        objects = self.stage.bucket.objects
+        assert all(objects.get(key) == body for key, body in self._seen.items()), "an object was changed or removed"
+        truth = self._by_media_key()
+        for key in objects.keys() - self._seen.keys():
+            if key.endswith(".json"):
+                for medium in json.loads(objects[key])["media"]:
+                    body = objects.get(medium["key"], b"")
+                    found = (len(body), hashlib.sha256(body).hexdigest())
+                    assert found == (medium["bytes"], medium["sha256"]), f"{key} names what does not stand"
+            else:
+                recording = truth[key.rpartition(".")[0]]
+                served = {
+                    self.stage.simulator.media(recording, key.rpartition(".")[2], channels).sha256
+                    for channels in (1, recording.channels)
+                }
+                assert hashlib.sha256(objects[key]).hexdigest() in served, f"{key} holds other bytes than were served"
+        self._seen = dict(objects)
+
+    def _check_ledger(self) -> None:
+        db = sqlite3.connect(self.stage.path)
+        try:
+            tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master")}
+            if "quarantine" not in tables:
+                return
+            rows = db.execute("SELECT recording_id, state, next_attempt_at, lease, sidecar_key FROM recordings")
+            found = {row[0]: row[1:] for row in rows}
+            marks = db.execute("SELECT watermark FROM feeds WHERE watermark IS NOT NULL AND list='account'").fetchall()
+            kept = {name for (name,) in db.execute("SELECT recording_id FROM quarantine")}
+        finally:
+            db.close()
+        assert self.known.keys() <= found.keys(), f"forgotten: {self.known.keys() - found.keys()}"
+        self.known = {name: row[0] for name, row in found.items()}
+        for name, (state, due, lease, sidecar) in found.items():
+            assert state in STATES, state
+            assert (due is not None) == (state in OPEN or lease is not None), f"{name} is {state}, due {due}"
+            assert state != State.DEAD, f"{name} was given up"
+            assert state != State.ARCHIVED or sidecar in self.stage.bucket.objects, f"{name} is archived nowhere"
+        for (mark,) in marks:
+            missing = {r.recording_id for r in self._below(unstamp(mark))} - found.keys() - kept
+            assert not missing, f"listed below the watermark {mark}, and not in the ledger: {missing}"
+
+    def _below(self, mark: Any) -> list[SimRecording]:
+        stage = self.stage
+        return [
+            each
+            for each in stage.simulator.recordings(stage.account)
+            if each.created_at < mark
+            and each.listed(stage.now)
+            and each.recording_id not in stage.tardy
+            and (stage.start_from is None or each.created_at >= stage.start_from)
+        ]
+
+    def check_the_end(self) -> None:
+        """The bucket is the truth."""
+        stage, objects = self.stage, set(self.stage.bucket.objects)
+        for recording in stage.simulator.recordings(stage.account):
+            name, base = recording.recording_id, self._base(recording)
+            there = {key for key in objects if key.rpartition(".")[0] == base}
+            objects -= there
+            endings = sorted(key.rpartition(".")[2] for key in there)
+            whole = len(endings) == 2 and endings[0] == "json"
+            if recording.fetchable(stage.now) and not recording.malformed:
+                is_due = stage.start_from is None or recording.created_at >= stage.start_from
+                assert whole or (not is_due and not there), f"lost: {name} has {endings}"
+            elif recording.deleted(stage.now) and not recording.malformed:
+                was_forgotten = stage.lost_ledger and name not in self.known  # with the ledger, and never listed again
+                assert whole or not there or was_forgotten, f"orphan: {name} is deleted, and has {endings}"
+            else:
+                assert not there, f"orphan: {name} has {endings}"
+            self._check_final(recording, whole)
+        assert not objects, f"objects of no recording: {objects}"
+
+    def _check_final(self, recording: SimRecording, whole: bool) -> None:
+        state = self.known.get(recording.recording_id)
+        if state is None:
+            assert not whole or self.stage.lost_ledger, f"{recording.recording_id} is archived and not registered"
+        elif whole:
+            assert state == State.ARCHIVED, f"{recording.recording_id} is archived, and {state} in the ledger"
+        else:
+            assert state in (State.GONE, State.EXTERNAL), f"{recording.recording_id} ended {state}"
+
+    def _by_media_key(self) -> dict[str, SimRecording]:
+        return {self._base(each): each for each in self.stage.simulator.recordings(self.stage.account)}
+
+    def _base(self, recording: SimRecording) -> str:
+        account = "telnyx" if recording.api == "telnyx" else recording.account_id
+        listed = Recording(
+            provider="twilio" if recording.api in ("voice", "video") else recording.api,
+            api="",
+            account_id=account,
+            recording_id=recording.recording_id,
+            created_at=recording.created_at,
+            status=None,
+            phase=Phase.COMPLETE,
+            formats=(),
+        )
+        return self._keys(listed, "x").removesuffix(".x")

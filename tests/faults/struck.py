@@ -1,0 +1,56 @@
+"""What a history strikes: a bucket's puts and questions, and a ledger's transactions, each an effect."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+from unittest import mock
+
+from faults.near import Effect
+from recvault.errors import LedgerLocked, StoreUnavailable
+from recvault.ledger.connection import Connection
+from recvault.store import Put, Stored
+from recvault.testing import MemoryStore
+
+
+@dataclass
+class StruckStore:
+    """A bucket whose every question and put is an effect."""
+
+    bucket: MemoryStore
+    effect: Effect
+
+    def put(self, put: Put) -> bool:
+        with self.effect("put", lambda: StoreUnavailable("planned")):
+            return self.bucket.put(put)
+
+    def head(self, key: str) -> Stored | None:
+        with self.effect("look", lambda: StoreUnavailable("planned")):
+            return self.bucket.head(key)
+
+    def get(self, key: str) -> bytes | None:
+        with self.effect("look", lambda: StoreUnavailable("planned")):
+            return self.bucket.get(key)
+
+    def stream(self, key: str) -> Iterator[bytes]:
+        with self.effect("look", lambda: StoreUnavailable("planned")):
+            return self.bucket.stream(key)
+
+    def list(self, prefix: str) -> Iterator[Stored]:
+        return self.bucket.list(prefix)
+
+
+@contextlib.contextmanager
+def struck_ledger(effect: Effect) -> Iterator[None]:
+    """Every transaction of a ledger is an effect, too."""
+    write = Connection.write
+
+    @contextlib.contextmanager
+    def struck(self: Connection) -> Iterator[Any]:
+        with effect("ledger", lambda: LedgerLocked("planned")), write(self) as db:
+            yield db
+
+    with mock.patch.object(Connection, "write", struck):
+        yield

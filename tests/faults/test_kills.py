@@ -1,0 +1,217 @@
+"""Whatever is at work, daemon, pass or backfill, is killed at random instants while everything around it fails.
+
+    RECVAULT_TEST_STRIKES=500 RECVAULT_TEST_RECORDINGS=50000 pytest -n 0 -s tests/faults/test_kills.py
+
+Recordings of all five providers appear all the while, some late, some unfinished. One request in ten to a provider
+meets a fault, one in ten to the bucket an error, a throttle, a reset before or after its bytes were stored, or silence.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import random
+import sqlite3
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from cli.commands import arguments, environment
+from recvault import archive
+from recvault.simulator import SimAccount, Simulator
+from recvault.simulator.recording import Api, SimRecording
+from rig import SOURCES, Rig, now, sha256
+from strict_s3 import Bucket
+
+STRIKES = int(os.environ.get("RECVAULT_TEST_STRIKES", "6"))
+RECORDINGS = int(os.environ.get("RECVAULT_TEST_RECORDINGS", "240"))
+SHARE = 0.1
+LOOKBACK = timedelta(seconds=60)
+_LATEST = 20.0  # seconds after its date by which a list shows a recording
+_PASSES = 60  # by which all must be archived, once nothing fails any more
+_APIS: tuple[tuple[str, Api], ...] = (
+    ("voice", "voice"),
+    ("video", "video"),
+    ("telnyx", "telnyx"),
+    ("signalwire", "signalwire"),
+)
+_WORK = (
+    ("run", "--json"),
+    ("run", "--json"),
+    ("sync", "--json"),
+    ("sync", "--json"),
+    ("backfill", "--source", "voice", "--json"),
+    ("backfill", "--source", "telnyx", "--json"),
+    ("backfill", "--source", "video", "--processes", "2", "--json"),
+)
+
+
+@dataclass(slots=True, kw_only=True)
+class Siege:
+    """A rig under fire."""
+
+    rig: Rig
+    simulator: Simulator
+    bucket: Bucket
+    accounts: dict[str, SimAccount]
+    draw: random.Random = field(default_factory=lambda: random.Random(500))
+    struck: Counter[str] = field(default_factory=Counter)  # kills, by what was killed
+    busy: int = 0  # kills that struck transfers at work
+    _apis: Iterator[tuple[str, Api]] = field(default_factory=lambda: itertools.cycle(_APIS))
+
+    @property
+    def count(self) -> int:
+        """The recordings so far."""
+        return sum(len(self.simulator.recordings(each)) for each in self.accounts.values())
+
+    def begin(self) -> None:
+        """Everything around it begins to fail."""
+        self.simulator.faults.all_on(SHARE)
+        for name, seconds in (("error", 0.0), ("slow_down", 0.0), ("reset_before", 0.0), ("reset_after", 0.0)):
+            self.bucket.faults.share(name, SHARE / 5, seconds=seconds)
+        self.bucket.faults.share("hang", SHARE / 25, seconds=0.5)
+
+    def appear(self, count: int) -> None:
+        """So many recordings more."""
+        for _ in range(count):
+            source, api = next(self._apis)
+            created = now() - timedelta(seconds=self.draw.uniform(0, 5))
+            late = self.draw.uniform(0, _LATEST) if self.draw.random() < 0.1 else 0.0
+            unfinished = self.draw.uniform(0, 5) if self.draw.random() < 0.1 else 0.0
+            self.simulator.add(
+                self.accounts[SOURCES[source][1]],
+                api,
+                created_at=created,
+                visible_at=created + timedelta(seconds=late),
+                completed_at=created + timedelta(seconds=unfinished),
+                duration_seconds=self.draw.uniform(0.1, 0.6),
+            )
+
+    def strike(self, work: tuple[str, ...]) -> None:
+        """Start it, and kill it while it starts or, more often, at work, unless it has ended by itself."""
+        asked, process = len(self.simulator.requests), self._started(work)
+        waits = self.draw.random() < 0.8
+        while waits and process.poll() is None and len(self.simulator.requests) == asked:
+            time.sleep(0.02)
+        try:
+            process.wait(self.draw.uniform(0, 1.5))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            self.struck[work[0]] += 1
+            ledger = self.rig.root / "ledger.db"
+            self.busy += ledger.exists() and _has_leases(ledger)
+        finally:
+            process.wait()
+
+    def finish(self) -> int:
+        """Nothing fails any more: passes until nothing is left to do. How many it took."""
+        self.simulator.faults.off()
+        self.bucket.faults.off()
+        for number in range(1, _PASSES):
+            process = self._started(("sync", "--json"))
+            if process.wait() == 0 and not _open(json.loads((self.rig.root / "out").read_text())):
+                return number
+            time.sleep(1)
+        raise AssertionError(f"after {_PASSES} passes something is left: {(self.rig.root / 'out').read_text()[-3000:]}")
+
+    def _started(self, work: tuple[str, ...]) -> subprocess.Popen[bytes]:
+        with (self.rig.root / "out").open("wb") as out, (self.rig.root / "err").open("wb") as err:
+            return subprocess.Popen(
+                arguments(self.rig, "-q", *work),
+                stdout=out,
+                stderr=err,
+                env=environment(self.rig.root),
+                cwd=self.rig.root,
+            )
+
+
+def _has_leases(ledger: Path) -> bool:
+    with closing(sqlite3.connect(f"file:{ledger}?mode=ro", uri=True)) as db, suppress(sqlite3.OperationalError):
+        return db.execute("SELECT 1 FROM recordings WHERE lease IS NOT NULL LIMIT 1").fetchone() is not None
+    return False  # killed before it was made
+
+
+def _open(report: dict[str, list[dict[str, int]]]) -> int:
+    return sum(row["not_ready"] + row["failed"] + row["dead"] + row["quarantined"] for row in report["sources"])
+
+
+@pytest.fixture
+def siege(tmp_path: Path, simulator: Simulator, strict_bucket: Bucket) -> Siege:
+    """Five sources over three accounts, one of which two lists show."""
+    rig = Rig(root=tmp_path, simulator=simulator, s3_url=strict_bucket.url, bucket=strict_bucket.name)
+    rig.daemon = {"metrics_listen": "", "drain_timeout": "20s"}
+    rig.transfer = {"workers": 8, "max_attempts": 1000}
+    accounts = {kind: simulator.add_account(kind) for kind in ("twilio", "telnyx", "signalwire")}
+    for name, (provider, kind) in SOURCES.items():
+        rig.add_source(
+            name, provider, accounts[kind], poll_every="1s", recheck_every="1s", lookback=f"{LOOKBACK.seconds}s"
+        )
+    return Siege(rig=rig, simulator=simulator, bucket=strict_bucket, accounts=accounts)
+
+
+def test_killed_again_and_again_it_ends_in_the_truth(siege: Siege) -> None:
+    """Lost 0, corrupt 0, duplicated 0, orphans 0, however often it is killed and whatever fails meanwhile."""
+    began = time.monotonic()
+    siege.begin()
+    while siege.struck.total() < STRIKES:
+        siege.appear(min(RECORDINGS // STRIKES, RECORDINGS - siege.count))  # none where one ended by itself
+        siege.strike(siege.draw.choice(_WORK))
+    siege.appear(RECORDINGS - siege.count)
+    time.sleep(_LATEST / 4)
+    passes = siege.finish()
+    _wait_for_the_late(siege)
+    siege.finish()
+
+    truth = {r.recording_id: r for account in siege.accounts.values() for r in siege.simulator.truth(account)}
+    assert len(truth) == RECORDINGS
+    assert_bucket(siege, truth)
+    before = dict(siege.bucket.writes), len(_media_asked(siege.simulator))
+    siege.finish()
+    assert (dict(siege.bucket.writes), len(_media_asked(siege.simulator))) == before
+    providers, bucket = siege.simulator.faults.fired.total(), siege.bucket.faults.fired.total()
+    print(
+        f"\n{siege.struck.total()} kills ({dict(siege.struck)}), {siege.busy} of them amid transfers; {len(truth)} "
+        f"recordings; {providers} faults of the providers, {bucket} of the bucket; done in {passes} more; "
+        f"{time.monotonic() - began:.0f} s"
+    )
+
+
+def _wait_for_the_late(siege: Siege) -> None:
+    latest = max(r.visible_at for account in siege.accounts.values() for r in siege.simulator.recordings(account))
+    time.sleep(max(0.0, (latest - now()).total_seconds()) + 1)
+
+
+def assert_bucket(siege: Siege, truth: dict[str, SimRecording]) -> None:
+    """Each recording stands there once, byte for byte as it is served, with its sidecar; and nothing else does."""
+    validator = jsonschema.Draft202012Validator(json.loads(archive.schema_bytes()))
+    objects = siege.bucket.objects
+    sidecars = {key: siege.bucket.body(key) for key in objects if key.endswith(".json") and key != archive.SCHEMA_KEY}
+    named = set()
+    for body in sidecars.values():
+        sidecar = json.loads(body)
+        validator.validate(sidecar)
+        recording = truth[sidecar["recording_id"]]
+        [medium] = sidecar["media"]
+        channels = recording.default_channels if sidecar["api"] == "2008-08-01" else recording.channels
+        served = siege.simulator.media(recording, medium["media_format"], channels)
+        assert (medium["sha256"], medium["bytes"]) == (served.sha256, served.length)
+        assert sha256(siege.bucket.body(medium["key"])) == served.sha256
+        named.add(medium["key"])
+    assert sorted(json.loads(body)["recording_id"] for body in sidecars.values()) == sorted(truth), "lost or duplicated"
+    assert objects.keys() == named | sidecars.keys() | {archive.SCHEMA_KEY}, "an orphan"
+    assert {key: times for key, times in siege.bucket.writes.items() if times > 1 and key != archive.SCHEMA_KEY} == {}
+    assert siege.bucket.uploads == {}
+
+
+def _media_asked(simulator: Simulator) -> list[str]:
+    return [each.path for each in simulator.requests if each.path.endswith((".wav", ".mp3", ".mka", ".mkv"))]

@@ -1,0 +1,107 @@
+"""Names that do not resolve: the provider's, the bucket's, for a while or now and then."""
+
+from __future__ import annotations
+
+import itertools
+import socket
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cli.commands import run
+from daemon.started import assert_truth
+from recvault.simulator import SimAccount, Simulator
+from rig import Rig, now
+from strict_s3 import Bucket
+
+NOWHERE = "https://nowhere.invalid"  # by RFC 2606 there is none
+_resolve = socket.getaddrinfo
+
+
+@pytest.fixture
+def rig(tmp_path: Path, simulator: Simulator, strict_bucket: Bucket) -> Rig:
+    return Rig(root=tmp_path, simulator=simulator, s3_url=strict_bucket.url, bucket=strict_bucket.name)
+
+
+@pytest.fixture
+def account(rig: Rig, simulator: Simulator) -> SimAccount:
+    account = simulator.add_account("twilio")
+    simulator.populate(account, "voice", count=12, conference_share=0)
+    rig.add_source("voice", "twilio", account)
+    return account
+
+
+def resolver(patch: pytest.MonkeyPatch, fails: Callable[[int], bool]) -> None:
+    """Let this process's resolver fail, as one does whose server cannot be reached, at the ports for which it fails."""
+
+    def resolve(host: Any, port: Any, *arguments: Any, **named: Any) -> Any:
+        if fails(int(port or 0)):
+            raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+        return _resolve(host, port, *arguments, **named)
+
+    patch.setattr(socket, "getaddrinfo", resolve)
+
+
+def test_names_that_are_not_there(rig: Rig, simulator: Simulator, account: SimAccount, strict_bucket: Bucket) -> None:
+    """It exits 75 and names both hosts; with the right names the next pass archives everything, each object once."""
+    rig.sources[0]["base_url"] = rig.s3_url = NOWHERE
+    ran = run(rig, "sync", "--json")
+    assert ran.code == 75
+    assert "nowhere.invalid" in ran.document["sources"][0]["error"]
+    assert f'Could not connect to the endpoint URL: \\"{NOWHERE}' in ran.stderr
+    rig.sources[0]["base_url"], rig.s3_url = simulator.base_url, strict_bucket.url
+    again = run(rig, "sync", "--json")
+    assert (again.code, again.document["sources"][0]["archived"]) == (0, 12)
+    assert_truth(rig, strict_bucket, (simulator, account, "wav"))
+
+
+@pytest.mark.parametrize("whose", ["provider", "bucket", "both"])
+def test_a_resolver_that_fails_now_and_then(
+    rig: Rig,
+    simulator: Simulator,
+    account: SimAccount,
+    strict_bucket: Bucket,
+    monkeypatch: pytest.MonkeyPatch,
+    whose: str,
+) -> None:
+    """Every third look-up fails, in the middle of a pass: what was hit is tried again, and nothing is lost."""
+    ports = {"provider": simulator.base_url, "bucket": strict_bucket.url}
+    hit = {int(url.rpartition(":")[2]) for name, url in ports.items() if whose in (name, "both")}
+    asked = itertools.count()
+    failed: list[int] = []
+
+    def fails(port: int) -> bool:
+        if port in hit and next(asked) % 3 == 0:
+            failed.append(port)
+            return True
+        return False
+
+    resolver(monkeypatch, fails)
+    for hour in range(6):
+        report = rig.sync(lambda hour=hour: now() + timedelta(hours=hour))  # whatever was put off is due
+        if report.outcome == "ok":
+            break
+    assert failed
+    assert (report.outcome, report.exit_code) == ("ok", 0)
+    assert_truth(rig, strict_bucket, (simulator, account, "wav"))
+
+
+@pytest.mark.parametrize("whose", ["provider", "bucket"])
+def test_a_resolver_that_is_down(
+    rig: Rig,
+    simulator: Simulator,
+    account: SimAccount,
+    strict_bucket: Bucket,
+    monkeypatch: pytest.MonkeyPatch,
+    whose: str,
+) -> None:
+    """While one of the names cannot be resolved a pass ends with 75; the first after that makes up for it."""
+    down = simulator.base_url if whose == "provider" else strict_bucket.url
+    with monkeypatch.context() as patch:
+        resolver(patch, lambda port: port == int(down.rpartition(":")[2]))
+        assert rig.sync().exit_code == 75
+    assert rig.sync().exit_code == 0
+    assert_truth(rig, strict_bucket, (simulator, account, "wav"))
