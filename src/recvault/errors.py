@@ -11,13 +11,15 @@
     │   ├── LedgerUnavailable   the ledger's disk is full
     │   └── ProtocolError       an answer that cannot be used: the scan is repeated
     ├── UnknownName             ask for a source or recording that there is       exit 2
-    ├── LedgerDamaged           rebuild the ledger from the bucket                exit 1
+    ├── LedgerDamaged           rebuild the ledger from the bucket                exit 78
+    ├── LedgerStands            a rebuild would take the place of a sound ledger  exit 2
     ├── Interrupted             asked to stop                                     exit 130, 143
     └── about one recording: the pass goes on
         ├── NotFound            the provider answers 404 or 410
         ├── Refused             the provider answers 4xx: asking again alike is no use
         ├── MediaExpired        a signed URL is refused: ask for a fresh one
         ├── MediaRejected       what came is not the recording
+        ├── NotOpened           no private key opens what is encrypted, or its seal is broken   exit 3
         ├── UnsafeAddress       a URL leads where no media may come from
         └── KeyConflict         the key holds other bytes: nothing is overwritten
 
@@ -96,7 +98,15 @@ class UnknownName(RecvaultError):
 
 
 class LedgerDamaged(RecvaultError):
-    """The ledger's file is not a sound SQLite database of ours."""
+    """The ledger's file is not a sound SQLite database of ours. To start again mends nothing: a hand is needed."""
+
+    exit_code = 78
+
+
+class LedgerStands(RecvaultError):
+    """A new ledger was asked for where one stands that is not known to be damaged: nothing takes its place."""
+
+    exit_code = 2
 
 
 class Interrupted(RecvaultError):
@@ -127,6 +137,17 @@ class MediaRejected(RecvaultError):
         super().__init__(message, hint)
         self.args = (message, hint, reason)
         self.reason = reason
+
+
+class NotOpened(RecvaultError):
+    """No private key opens what is encrypted, or its seal is broken. `worth_again`: other bytes might open."""
+
+    exit_code = 3
+
+    def __init__(self, message: str, hint: str = "", worth_again: bool = False) -> None:
+        super().__init__(message, hint)
+        self.args = (message, hint, worth_again)
+        self.worth_again = worth_again
 
 
 class UnsafeAddress(RecvaultError):

@@ -5,11 +5,16 @@ from __future__ import annotations
 import os
 import signal
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from cli.commands import finish, kill, run, start, until
+from recvault import config, wiring
+from recvault.http import Limits
+from recvault.processes import Processes
+from recvault.runtime import Runtime
 from recvault.simulator import SimAccount, Simulator, Switches
 from rig import Rig
 from strict_s3 import StrictS3
@@ -54,6 +59,31 @@ def test_two_processes_archive_all_once(rig: Rig, simulator: Simulator) -> None:
     assert (row["archived"], row["requests"]) == (40, len(simulator.requests))
     assert_truth(rig, account)
     assert run(rig, "sync", "--json").document["sources"][0]["archived"] == 0
+
+
+def test_processes_share_what_a_provider_may_be_asked(
+    rig: Rig, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of them together ask for no more than is configured, the one that lists included, and tell how they fare."""
+    opened(rig, simulator)
+    rig.sources[0].update(max_concurrency=8, requests_per_second=30)
+    parts: list[tuple[float, int]] = []
+
+    def limits(requests_per_second: float, max_concurrency: int) -> Limits:
+        parts.append((requests_per_second, max_concurrency))
+        return Limits(requests_per_second, max_concurrency)
+
+    monkeypatch.setattr(wiring, "Limits", limits)
+    settings = config.load(rig.config_path)
+    with Runtime(settings, clock=lambda: datetime.now(UTC), executor=Processes) as runtime:
+        assert runtime.sync("sync", ["voice"]).exit_code == 0
+        lines = runtime.lines("voice")
+        [facts] = runtime.line_facts()
+    every = [lines.limits.standing, *lines.beside.values()]
+    assert len(every) == 3
+    assert [1 <= each.concurrency <= 2 for each in every] == [True] * 3
+    assert facts.concurrency == sum(each.concurrency for each in every)
+    assert parts == [(10.0, 2)]
 
 
 def test_a_stop_reaches_every_process(rig: Rig, simulator: Simulator) -> None:

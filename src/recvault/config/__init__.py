@@ -4,7 +4,7 @@ At any time no secret stands in a model, a message or a repr: only where it is t
 `Source.resolve_secrets` read them, in the composition root alone.
 """
 
-from recvault.config.models import Archive, Config, Daemon, Ledger, ObjectLock, Source, Transfer
+from recvault.config.models import Archive, Config, Daemon, Ledger, ObjectLock, PrivateKeyRef, Source, Transfer
 from recvault.config.reading import find, load, read
 from recvault.config.secret import SecretRef
 from recvault.config.units import parse_duration, parse_rate, parse_size, parse_time
@@ -15,6 +15,7 @@ __all__ = [
     "Daemon",
     "Ledger",
     "ObjectLock",
+    "PrivateKeyRef",
     "SecretRef",
     "Source",
     "Transfer",

@@ -108,6 +108,7 @@ class Transfer(_Table):
     retry_max: Period = timedelta(hours=6)
     min_rate: Rate = 1 << 10
     stall_timeout: Period = timedelta(seconds=60)
+    media_proof: Literal["basic", "full"] = "basic"
 
     @model_validator(mode="after")
     def _waits_grow(self) -> Self:
@@ -123,6 +124,13 @@ class Daemon(_Table):
     drain_timeout: Duration = timedelta(seconds=60)
     ping_url: Annotated[str, AfterValidator(checks.ping)] = ""
     stale_after: Period = timedelta(hours=24)
+
+
+class PrivateKeyRef(_Table):
+    """One of `private_keys`: where the key stands, and which public key is its other half, where that is said."""
+
+    secret: SecretRef
+    public_key_sid: Text | None = None
 
 
 class Source(_Table):
@@ -145,6 +153,7 @@ class Source(_Table):
     requests_per_second: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 20
     max_concurrency: Count = 32
     media_hosts: Annotated[Texts, AfterValidator(checks.hosts)] = ()
+    private_keys: Annotated[tuple[PrivateKeyRef, ...], BeforeValidator(_listed)] = ()
 
     def resolve_secrets(self) -> dict[str, str]:
         """The settings, and the secrets as they are now. ConfigError holds every secret that cannot be had."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 import tomllib
 import types
 from collections.abc import Iterator
@@ -42,6 +43,8 @@ def find(path: Path | None) -> Path:
     tried = (named,) if named else PLACES
     for place in tried:
         if place.is_file() or (named and place.exists() and not place.is_dir()):
+            if named is None:
+                _refuse_strangers(place)
             return place
     raise _missing(tried)
 
@@ -49,7 +52,9 @@ def find(path: Path | None) -> Path:
 def load(path: Path) -> Config:
     """Read and check that file. ConfigError holds every problem, a line each: `FILE:LINE: path: what`."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        with path.open(encoding="utf-8-sig") as file:
+            _refuse_open(path, os.fstat(file.fileno()).st_mode)
+            text = file.read()
     except FileNotFoundError:
         raise _missing((path,)) from None
     except OSError as error:
@@ -57,6 +62,18 @@ def load(path: Path) -> Config:
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}:1: is not UTF-8 text from byte {error.start} on") from None
     return read(text, str(path))
+
+
+def _refuse_strangers(place: Path) -> None:
+    """Whoever may write where we happen to stand must not choose to whom our secrets are sent."""
+    trusted = {0, os.geteuid(), int(os.environ.get("SUDO_UID", "0"))}
+    if not place.is_absolute() and place.stat().st_uid not in trusted:
+        raise ConfigError(f"{place} in this directory belongs to another user", f"if you trust it: --config {place}")
+
+
+def _refuse_open(path: Path, mode: int) -> None:
+    if stat.S_ISREG(mode) and mode & stat.S_IWOTH:
+        raise ConfigError(f"{path} can be changed by everyone on this machine", f"chmod o-w {path}")
 
 
 def read(text: str, origin: str) -> Config:

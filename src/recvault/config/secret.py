@@ -41,38 +41,49 @@ class SecretRef(BaseModel):
             raise ValueError("credential must be a name in $CREDENTIALS_DIRECTORY, without a slash")
         return cls(owner=owner, **{way: name})
 
-    def resolve(self) -> str:
-        """Read the secret, less one trailing newline. ConfigError says whose it is and what to do, never the value."""
+    def resolve(self, *, lines: bool = False) -> str:
+        """Read the secret, less one trailing newline; `lines`: it may have several, as a key in PEM has.
+
+        ConfigError says whose it is and what to do, never the value.
+        """
         if self.env is not None:
             value = os.environ.get(self.env)
             if value is None:
                 raise self._problem(f"the environment variable {self.env} is not set", "set it, or name another")
-            return self._checked(value, f"the environment variable {self.env}")
+            return self._checked(value, f"the environment variable {self.env}", lines)
         if self.file is not None:
-            return self._read(Path(self.file), private=True)
+            return self._read(Path(self.file), private=True, lines=lines)
         directory = os.environ.get("CREDENTIALS_DIRECTORY")
         if not directory:
             hint = f"run under systemd with LoadCredential={self.credential}:PATH, or use env or file"
             raise self._problem("CREDENTIALS_DIRECTORY is not set", hint)
-        return self._read(Path(directory, self.credential or ""), private=False)
+        return self._read(Path(directory, self.credential or ""), private=False, lines=lines)
 
-    def _read(self, path: Path, *, private: bool) -> str:
+    def _read(self, path: Path, *, private: bool, lines: bool) -> str:
         try:
             with path.open(encoding="utf-8", newline="") as file:
-                if private and os.fstat(file.fileno()).st_mode & stat.S_IROTH:
-                    raise self._problem(f"{path} can be read by everyone on this machine", f"chmod o-rwx {path}")
-                return self._checked(file.read(1 << 16), str(path))
+                if private:
+                    self._refuse_open(path, os.fstat(file.fileno()).st_mode)
+                return self._checked(file.read(1 << 16), str(path), lines)
         except OSError as error:
             raise self._problem(f"{path} cannot be read: {error.strerror}", "mend the path or its rights") from error
         except UnicodeDecodeError:
             raise self._problem(f"{path} is not UTF-8 text", "write the secret alone into it") from None
 
-    def _checked(self, value: str, place: str) -> str:
+    def _refuse_open(self, path: Path, mode: int) -> None:
+        """What everyone may read is no secret. A group may: 0640 root:recvault is how a service is given one."""
+        if mode & (stat.S_IROTH | stat.S_IWOTH):
+            can = "read" if mode & stat.S_IROTH else "changed"
+            mounted = "; of a mounted secret: its defaultMode, or credential" if path.is_symlink() else ""
+            raise self._problem(f"{path} can be {can} by everyone on this machine", f"chmod o-rwx {path}{mounted}")
+
+    def _checked(self, value: str, place: str, lines: bool) -> str:
         value = value.removesuffix("\n").removesuffix("\r")
         if not value:
             raise self._problem(f"{place} is empty", "put the secret there")
-        if _CONTROL.search(value):
-            raise self._problem(f"{place} holds control characters", "put the secret alone there, on one line")
+        if _CONTROL.search(re.sub(r"\r?\n", "", value) if lines else value):
+            hint = "put the key in PEM alone there" if lines else "put the secret alone there, on one line"
+            raise self._problem(f"{place} holds control characters", hint)
         return value
 
     def _problem(self, message: str, hint: str) -> ConfigError:

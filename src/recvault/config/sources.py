@@ -7,9 +7,9 @@ from datetime import timedelta
 from typing import Any
 
 from recvault.config.checks import choice
-from recvault.config.models import Source
+from recvault.config.models import PrivateKeyRef, Source
 from recvault.config.problem import Problem
-from recvault.config.secret import SecretRef
+from recvault.config.secret import WAYS, SecretRef
 from recvault.errors import ConfigError
 from recvault.providers import provider_class
 from recvault.providers.base import Provider
@@ -35,6 +35,8 @@ def sort_source(index: int, table: Mapping[str, Any]) -> tuple[dict[str, Any], l
     owner = table["name"] if isinstance(table.get("name"), str) else f"sources[{index}]"
     shaped["secrets"], secret_problems = _secrets(at, provider, table, owner)
     shaped["settings"], setting_problems = _settings(at, provider, table)
+    shaped["private_keys"], key_problems = _private_keys(at, table.get("private_keys", []), owner)
+    problems += key_problems
     misfits = [*secret_problems, *setting_problems]
     return shaped, [*problems, *misfits, *_credentials(at, provider, table, built=not misfits, owner=owner)]
 
@@ -72,6 +74,24 @@ def _secrets(
             except ValueError as error:
                 problems.append(Problem((*at, key), str(error)))
     return secrets, problems
+
+
+def _private_keys(at: tuple[str, int], written: Any, owner: str) -> tuple[Any, list[Problem]]:
+    """Each a secret's table that may say besides which public key it belongs to."""
+    if not isinstance(written, list):
+        return (), [Problem((*at, "private_keys"), f"must be a list of {WAYS}")]
+    keys, problems = [], []
+    for place, each in enumerate(written):
+        where = dict(each) if isinstance(each, dict) else each
+        sid = where.pop("public_key_sid", None) if isinstance(where, dict) else None
+        try:
+            if sid is not None and not (isinstance(sid, str) and sid.isascii() and sid.isalnum()):
+                raise ValueError("public_key_sid must be text such as CR0123, letters and digits alone")
+            secret = SecretRef.from_toml(where, f"{owner}: private_keys[{place}]")
+            keys.append(PrivateKeyRef(secret=secret, public_key_sid=sid))
+        except ValueError as error:
+            problems.append(Problem((*at, "private_keys", place), str(error)))
+    return tuple(keys), problems
 
 
 def _settings(

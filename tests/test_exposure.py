@@ -1,0 +1,116 @@
+"""What others get to see: who steals the ledger or the spool, who lists processes, who reads the bucket."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import threading
+from pathlib import Path
+
+import pytest
+
+from cli.commands import PATIENCE, finish, start
+from recvault.simulator import SimAccount, Simulator, Switches
+from rig import SOURCES, Rig
+
+MARKS = ("X-Amz-Signature=", "X-Amz-Credential=", "Bearer ", "Basic ", "test-secret-key")
+KINDS = {"twilio": ("voice", "video"), "telnyx": ("telnyx",), "signalwire": ("signalwire",)}
+
+
+@pytest.fixture
+def whole(rig: Rig, simulator: Simulator) -> list[str]:
+    """All five providers with a few recordings each; every secret and every mark of a credential."""
+    accounts: dict[str, SimAccount] = {}
+    for name, (provider, kind) in SOURCES.items():
+        if kind not in accounts:
+            accounts[kind] = simulator.add_account(kind)
+            for api in KINDS[kind]:
+                simulator.populate(accounts[kind], api, count=3)
+        rig.add_source(name, provider, accounts[kind])
+    plain = {"account_sid", "project_id"}
+    pairs = [pair for account in accounts.values() for pair in account.credentials.items()]
+    return [*MARKS, *(value for key, value in pairs if key not in plain)]
+
+
+def kept(rig: Rig) -> dict[str, bytes]:
+    """Every file of recvault's own: all but the configuration and the secrets, which are the operator's."""
+    theirs = {rig.config_path, *rig.root.glob("*.secret")}
+    return {str(each): each.read_bytes() for each in rig.root.rglob("*") if each.is_file() and each not in theirs}
+
+
+def test_a_stolen_ledger_opens_nothing(rig: Rig, simulator: Simulator, whole: list[str]) -> None:
+    """No credential and no signature stands in any file that a pass leaves, the journals of a killed one included."""
+    simulator.faults.all_on(0.2)
+    rig.sync()
+    simulator.faults.off()
+    with rig.runtime() as runtime:  # open, so that its journals are there
+        runtime.sync("sync", [source["name"] for source in rig.sources])
+        files = kept(rig)
+    assert {"ledger.db", "ledger.db-wal"} <= {Path(name).name for name in files}
+    assert [(name, word) for name, body in files.items() for word in whole if word.encode() in body] == []
+
+
+def test_a_reader_of_the_bucket_gets_no_key_to_a_provider(rig: Rig, whole: list[str]) -> None:
+    """Sidecars hold the provider's rows, and nothing in them, in keys, tags or metadata opens an account."""
+    rig.sync()
+    objects = rig.objects()
+    texts = [key.encode() + body for key, body in objects.items() if key.endswith(".json")]
+    for key in objects:
+        head = rig.s3.head_object(Bucket=rig.bucket, Key=key)
+        tags = rig.s3.get_object_tagging(Bucket=rig.bucket, Key=key)["TagSet"]
+        texts.append(repr([key, head["Metadata"], tags]).encode())
+        assert "+1" not in repr([key, head["Metadata"], tags])  # no phone number
+    assert len(texts) > len(objects)
+    assert [word for text in texts for word in whole if word.encode() in text] == []
+
+
+def test_what_a_pass_leaves_is_its_owners(rig: Rig, whole: list[str]) -> None:
+    """With the widest umask no file of recvault's own can be read by others, but for the locks, which hold a pid."""
+    assert rig.config_path.exists()  # the operator's, made with a umask of theirs
+    before = os.umask(0)
+    try:
+        with rig.runtime() as runtime:
+            runtime.sync("sync", [source["name"] for source in rig.sources])
+            modes = {Path(name).name: stat.S_IMODE(Path(name).stat().st_mode) for name in kept(rig)}
+    finally:
+        os.umask(before)
+    assert {name: oct(mode) for name, mode in modes.items() if mode & 0o077 and mode != 0o644} == {}
+    assert {mode for name, mode in modes.items() if name.startswith("ledger.db")} >= {0o600}
+    assert modes["ledger.db"] == modes["ledger.db-wal"] == 0o600
+
+
+def test_ps_shows_no_secret(rig: Rig, simulator: Simulator) -> None:
+    """A secret that came from a file stands in no process's arguments or environment, worker processes included."""
+    account = simulator.add_account("twilio")
+    simulator.populate(account, "voice", count=8)
+    simulator.switches = Switches(latency_seconds=0.05)
+    rig.add_source("voice", "twilio", account)
+    rig.transfer = {"processes": 2, "workers": 2}
+    process = start(rig, "sync", "--json")
+    seen: dict[int, bytes] = {}
+    ended = threading.Event()
+    watcher = threading.Thread(target=_watch, args=[process, seen, ended])
+    watcher.start()
+    ran = finish(process)
+    ended.set()
+    watcher.join(PATIENCE)
+    assert ran.code == 0
+    assert len(seen) >= 3  # the command and two workers
+    assert all(account.secret.encode() not in shown for shown in seen.values())
+
+
+def _watch(process: subprocess.Popen[str], seen: dict[int, bytes], ended: threading.Event) -> None:
+    while not ended.wait(0.02):
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        try:
+            found = [process.pid, *map(int, children.read_text().split())]
+        except OSError:
+            return
+        for pid in found:
+            for name in ("cmdline", "environ"):
+                try:
+                    shown = Path(f"/proc/{pid}/{name}").read_bytes()
+                except OSError:
+                    continue
+                seen[pid] = seen.get(pid, b"") + shown

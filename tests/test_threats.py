@@ -1,0 +1,59 @@
+"""The threat model is tested, not pasted: each line names what shows it, and all of it exists."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+import recvault
+
+ROOT = Path(__file__).parent.parent
+TEXT = (Path(recvault.__file__).parent / "threats.md").read_text()
+ACTORS = (
+    "A provider",
+    "A media host",
+    "Who has stolen",
+    "A reader of the bucket",
+    "Another user",
+    "A reader of the logs",
+)
+LINES = [line for line in TEXT.splitlines() if line.startswith("| ") and not line.startswith("| could try")]
+SHOWN = re.compile(r"`((?:tests|src)/[\w/]+\.py)::(\w+)`")
+
+
+def functions(path: Path) -> set[str]:
+    return {node.name for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.FunctionDef)}
+
+
+@pytest.mark.parametrize("line", LINES, ids=range(len(LINES)))
+def test_every_line_names_tests_that_exist(line: str) -> None:
+    """What could be tried, what holds it, and at least one test that is there by its very name."""
+    tried, held, shown = (cell.strip() for cell in line.strip("|").split(" | "))
+    named = SHOWN.findall(shown)
+    assert tried and held and named
+    assert ", ".join(f"`{path}::{name}`" for path, name in named) == shown
+    missing = [
+        (path, name) for path, name in named if not (ROOT / path).is_file() or name not in functions(ROOT / path)
+    ]
+    assert missing == []
+
+
+def test_every_actor_has_lines() -> None:
+    """Nobody is named without saying what holds against them."""
+    sections = re.split(r"^## ", TEXT, flags=re.MULTILINE)[1:]
+    for actor in ACTORS:
+        [section] = [each for each in sections if each.startswith(actor)]
+        assert SHOWN.search(section), actor
+
+
+def test_bounds_are_those_of_the_code() -> None:
+    """The sizes that it tells are those that hold."""
+    from recvault import observe, wire
+    from recvault.http import bodies, session
+
+    assert (bodies.MOST_PAGE, bodies.MOST_ROW, bodies._UNFOLDED) == (8 << 20, 1 << 20, 64 << 10)
+    assert (wire._MOST_HEAD, wire._MOST_LINES, wire._MOST_INFORMATION) == (64 << 10, 100, 8)
+    assert (session._MOST_PAGES, observe._LONGEST) == (100_000, 8 << 10)
