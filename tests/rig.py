@@ -126,6 +126,8 @@ def _table(name: str, values: dict[str, Any]) -> str:
 def _toml_value(value: Any) -> str:
     if isinstance(value, dict):
         return "{ " + ", ".join(f"{key} = {_toml_value(each)}" for key, each in value.items()) + " }"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_toml_value, value))}]"
     if isinstance(value, timedelta):
         return json.dumps(f"{value.total_seconds():.0f}s")
     return json.dumps(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from collections.abc import Mapping
@@ -399,6 +400,40 @@ def test_credentials_directory_may_be_readable_by_all(monkeypatch: pytest.Monkey
         SecretRef(file=str(place), owner="main: auth_token").resolve()
 
 
+@pytest.mark.parametrize(
+    ("mode", "words"),
+    [
+        (0o400, ""),
+        (0o600, ""),
+        (0o640, ""),  # root:recvault
+        (0o440, ""),  # Kubernetes, with fsGroup and defaultMode: 0400
+        (0o644, "can be read by everyone"),
+        (0o604, "can be read by everyone"),
+        (0o666, "can be read by everyone"),
+        (0o602, "can be changed by everyone"),
+    ],
+)
+@pytest.mark.parametrize("mounted", [False, True], ids=["a file", "a mounted link"])
+def test_a_secret_s_file_is_nobody_elses(mode: int, words: str, mounted: bool, tmp_path: Path) -> None:
+    """Owner and group alone may read it; the refusal names the file, the chmod, and what sets a mount's mode."""
+    place = tmp_path / "..data" / "token"
+    place.parent.mkdir()
+    place.write_text(SECRET)
+    place.chmod(mode)
+    if mounted:
+        place = tmp_path / "token"
+        place.symlink_to(Path("..data") / "token")
+    secret = SecretRef(file=str(place), owner="main: auth_token")
+    if not words:
+        assert secret.resolve() == SECRET
+        return
+    with pytest.raises(ConfigError, match=f"main: auth_token: {place} {words}") as refused:
+        secret.resolve()
+    assert f"chmod o-rwx {place}" in str(refused.value)
+    assert ("defaultMode" in str(refused.value)) is mounted
+    assert SECRET not in str(refused.value)
+
+
 def test_secrets_that_cannot_be_had_are_told_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Every missing secret is told, with its source, its key and what to do."""
     monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
@@ -459,6 +494,35 @@ def test_a_missing_file_names_the_places(monkeypatch: pytest.MonkeyPatch, tmp_pa
         find(None)
     with pytest.raises(ConfigError, match=r"tried: .*none\.toml"):
         load(tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize(("mode", "refused"), [(0o600, False), (0o644, False), (0o664, False), (0o666, True)])
+def test_a_configuration_is_nobody_elses_to_change(mode: int, refused: bool, tmp_path: Path) -> None:
+    """Who may change it chooses to whom secrets are sent. Everybody may read it, for it holds none."""
+    place = tmp_path / "config.toml"
+    place.write_text(ARCHIVE + TWILIO)
+    place.chmod(mode)
+    if not refused:
+        assert load(place).sources[0].name == "main"
+        return
+    with pytest.raises(ConfigError, match=r"config\.toml can be changed by everyone .*\(chmod o-w"):
+        load(place)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes files for another user")
+def test_a_configuration_that_a_stranger_left_here_is_not_taken(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """In a directory of another user's ./config.toml could send our secrets anywhere: it must be named, or be ours."""
+    monkeypatch.chdir(tmp_path)
+    place = Path("config.toml")
+    place.write_text(ARCHIVE + TWILIO)
+    os.chown(place, 54321, 54321)
+    with pytest.raises(ConfigError, match=r"belongs to another user .*--config config\.toml"):
+        find(None)
+    assert find(place) == place
+    monkeypatch.setenv("SUDO_UID", "54321")  # who called sudo trusts what is theirs
+    assert find(None) == place
 
 
 def test_a_file_that_is_no_text(tmp_path: Path) -> None:

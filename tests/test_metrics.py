@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import stat
+import threading
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -69,6 +72,7 @@ def busy() -> Metrics:
     metrics.transferred("main", 3.0)
     metrics.job_failed("poll")
     metrics.missed("main", 2, 90.0)
+    metrics.suspect("main", 1)
     metrics.ping_failed()
     metrics.reloaded(True, NOW)
     return metrics
@@ -281,6 +285,35 @@ def test_a_text_file_for_node_exporter(tmp_path: Path) -> None:
     shown = {family.name for family in text_string_to_metric_families(path.read_text())}
     assert shown == {name.removesuffix("_total") for name in NAMES}
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_text_file_goes_through_no_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a directory that others write to, a link under its name is replaced, and one under a foretold name refused."""
+    secret, path = tmp_path / "secret", tmp_path / "recvault.prom"
+    secret.write_text("ours")
+    path.symlink_to(secret)
+    for foretold in (os.getpid(), threading.get_ident()):
+        (tmp_path / f"recvault.prom.{foretold}").symlink_to(secret)
+    (tmp_path / f"recvault.prom.{os.getpid()}.{threading.get_ident()}").symlink_to(secret)
+    Metrics().write_textfile(path)
+    assert (secret.read_text(), path.is_symlink()) == ("ours", False)
+    assert "recvault_build_info" in path.read_text()
+    monkeypatch.setattr("recvault.metrics.metrics.secrets.token_hex", lambda length: "guessed")
+    (tmp_path / ".recvault.prom.guessed").symlink_to(secret)
+    with pytest.raises(ConfigError, match="File exists"):
+        Metrics().write_textfile(path)
+    assert secret.read_text() == "ours"
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o077], ids=oct)
+def test_a_text_file_has_the_rights_that_the_umask_leaves(tmp_path: Path, umask: int) -> None:
+    """node_exporter is to read it as another user, unless the operator says otherwise: account ids stand in it."""
+    before = os.umask(umask)
+    try:
+        Metrics().write_textfile(tmp_path / "recvault.prom")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "recvault.prom").stat().st_mode) == 0o666 & ~umask
 
 
 @pytest.mark.parametrize(

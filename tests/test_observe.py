@@ -229,6 +229,9 @@ def test_context_is_redacted_too() -> None:
         ("sent bearer KEY0123_456-7", "sent bearer [hidden]"),
         ("from +14155550100 to %2B442071838750", "from +[number] to +[number]"),
         ("\x1b[31mred\x07 a\r\nb\tc\u202ed", "\\x1b[31mred\\x07 a\\r\nb\tc\\u202ed"),
+        ("RE1\u200b \u061cRE\u2066a\u2069 \ufeffb\xad", "RE1\\u200b \\u061cRE\\u2066a\\u2069 \\ufeffb\\xad"),
+        ("RE1\U000e0041", "RE1\\U000e0041"),
+        ("http://a?b=http://c?d https://e http://f?", "http://a?[cut] https://e http://f?[cut]"),
     ],
 )
 def test_what_is_masked(text: str, expected: str) -> None:
@@ -273,6 +276,25 @@ def test_a_line_stays_a_line() -> None:
         logging.getLogger("other").warning("x\n%s", "y\x1b[2J")
         assert len(stream.getvalue().splitlines()) == 2
         assert "\x1b" not in stream.getvalue()
+
+
+def test_a_value_of_megabytes_is_cut() -> None:
+    """An id or a traceback as long as a page does not flood the log; it is redacted first, so that no half is left."""
+    secret = "s3cr3t-of-ours"
+    hide(secret)
+    stream = io.StringIO()
+    configure(format="json", verbosity=0, stream=stream)
+    log = get_logger("recvault")
+    log.info("a", recordings=["RE" * 10**6, "RE1"], body="x" * 8185 + secret)
+    try:
+        raise ValueError("y" * 10**6)
+    except ValueError:
+        log.info("b", exc_info=True)
+    first, second = (json.loads(line) for line in stream.getvalue().splitlines())
+    assert first["recordings"][0].endswith("RERE [cut: 2000000 characters]")
+    assert first["recordings"][1] == "RE1"
+    assert "s3cr" not in first["body"]
+    assert "[cut: " in second["exception"] and len(stream.getvalue()) < 200_000
 
 
 @settings(deadline=None)

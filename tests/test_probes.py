@@ -350,7 +350,17 @@ def test_a_full_disk_under_the_ledger_is_told(small: Rig) -> None:
         with pytest.raises(Unavailable, match="MiB free") as caught:
             machine.ledger(runtime, least=1 << 62)
         assert "ledger.path" in caught.value.hint
-        assert "free" in machine.ledger(runtime)
+        assert "free" in str(machine.ledger(runtime))
+
+
+def test_a_ledger_where_everyone_may_write_is_a_notice(small: Rig) -> None:
+    """Whoever may write the directory can put another file in the ledger's place: ok, with the chmod that mends it."""
+    small.root.chmod(0o777)
+    with small.runtime() as runtime:
+        line = next(each for each in machine.places(runtime) if each.name == "ledger")
+        assert line.ok and line.hint.startswith(f"chmod o-w {small.root}")
+        small.root.chmod(0o770)
+        assert next(each for each in machine.places(runtime) if each.name == "ledger").hint == ""
 
 
 def test_the_metrics_port_is_free_or_held_by_our_daemon(small: Rig) -> None:

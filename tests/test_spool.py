@@ -6,6 +6,7 @@ import errno
 import hashlib
 import os
 import random
+import stat
 from collections import namedtuple
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recvault.errors import Unavailable
-from recvault.spool import Spool, SpoolFull, SpoolPlace
+from recvault.spool import Spool, SpoolFull, SpoolPlace, SpoolTooSmall
 
 MEMORY = 1000
 Usage = namedtuple("Usage", "total used free")
@@ -142,6 +143,32 @@ def test_a_nearly_full_disk_is_left_alone(tmp_path: Path, monkeypatch: pytest.Mo
     assert files_open_in(place.directory) == []
     with Spool(place, 9999):
         pass
+
+
+def test_a_length_that_no_disk_holds_is_its_hosts_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is announced and would not fit on an empty disk is one recording's matter, not the disk's: SpoolTooSmall."""
+    place = place_at(tmp_path / "spool", min_free_disk=5000)
+    monkeypatch.setattr("recvault.spool.shutil.disk_usage", lambda _: Usage(10**12, 0, 10**9))
+    for claimed, kind in ((10**9, SpoolFull), (10**12 - 5000, SpoolFull), (10**12 - 4999, SpoolTooSmall)):
+        with pytest.raises(SpoolFull) as raised:
+            Spool(place, claimed)
+        assert type(raised.value) is kind
+
+
+@pytest.mark.parametrize("named", [False, True], ids=["nameless", "where no file can be nameless"])
+def test_nobody_else_reads_the_spool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: bool) -> None:
+    """What waits on disk is the owner's alone, whatever the umask and the file system."""
+    if named:
+        monkeypatch.setattr("tempfile._O_TMPFILE_WORKS", False)
+    place, before = place_at(tmp_path / "spool"), os.umask(0)
+    try:
+        with Spool(place, 10 * MEMORY) as spool:
+            spool.write(b"x" * 10 * MEMORY)
+            mode = os.fstat(spool.file.fileno()).st_mode
+            assert (stat.S_IMODE(mode), list(place.directory.iterdir())) == (0o600, [])
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(place.directory.stat().st_mode) == 0o700
 
 
 def test_the_guard_holds_where_no_length_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ import pytest
 from lines import a_recording
 from recvault import errors
 from recvault.models import Job, Verdict
-from recvault.spool import SpoolFull
+from recvault.spool import SpoolFull, SpoolTooSmall
 from recvault.verdicts import failure_of
 
 JOB = Job(source="main", recording=a_recording(), attempt=1, maybe_archived=False)
@@ -16,6 +16,7 @@ TABLE: dict[errors.RecvaultError, tuple[Verdict, str, bool]] = {
     errors.CredentialsRefused("x"): (Verdict.RETRY, "credentials.refused", False),
     errors.StoreRefused("x"): (Verdict.RETRY, "store.refused", False),
     errors.StoreUnavailable("x"): (Verdict.RETRY, "store.unavailable", False),
+    SpoolTooSmall("x"): (Verdict.RETRY, "spool.too_small", True),
     SpoolFull("x"): (Verdict.RETRY, "spool.full", False),
     errors.ConfigError("x"): (Verdict.RETRY, "config.wrong", False),
     errors.KeyConflict("x"): (Verdict.FATAL, "store.key_conflict", True),

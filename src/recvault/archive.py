@@ -12,16 +12,21 @@ Within v1 changes only add. Readers read the sidecar first and the media second.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
 from importlib import resources
 from string import Formatter
+from typing import Any
+from urllib.parse import unquote
 
 from recvault import __version__
 from recvault.models import JSON, Check, MediaObject, Receipt, Recording, stamp, unstamp
+from recvault.shape import Fault, Shape
 
 SCHEMA = "recvault/sidecar/v1"
 SCHEMA_KEY = "schemas/sidecar-v1.json"
@@ -29,9 +34,11 @@ SIDECAR_TYPE = "application/json"
 DEFAULT_TEMPLATE = "recordings/provider={provider}/account={account}/date={date}/{recording_id}.{ext}"
 
 _FIELDS = frozenset({"provider", "account", "date", "recording_id", "ext"})
-_RESERVED = ("catalog/", "manifests/", "schemas/")
+RESERVED = ("catalog/", "manifests/", "schemas/")  # where no recording stands
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.-]|^\.")
 _SEPARATOR = re.compile(r"[^A-Za-z0-9_.%~-]")  # a character that no escaped value holds
+_ESCAPED = r"[A-Za-z0-9_.%~-]+"
+_FORMS = {"date": r"\d{4}-\d{2}-\d{2}", "ext": r"[a-z0-9]+"}
 _LONGEST = 200  # of an escaped value; three of them stay well within S3's 1,024 bytes a key
 
 
@@ -50,6 +57,33 @@ def escape(text: str) -> str:
     return escaped
 
 
+def unescape(segment: str) -> str | None:
+    """What `escape` wrote; None for a value that was too long to stand in a key whole."""
+    if "%~" in segment:
+        return None
+    return "" if segment == "%" else unquote(segment, errors="surrogatepass")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyParts:
+    """What a key says of its object: as escaped in it. `stem` is the key without the ending, one for a recording."""
+
+    provider: str
+    account: str
+    date: str | None  # None: the template names none
+    recording_id: str
+    ext: str
+    stem: str
+
+    @property
+    def is_sidecar(self) -> bool:
+        return self.ext == "json"
+
+    @property
+    def sidecar_key(self) -> str:
+        return f"{self.stem}.json"
+
+
 class KeyTemplate:
     """A key template that is proven injective over (provider, account, recording id) when it is made.
 
@@ -60,6 +94,7 @@ class KeyTemplate:
         self.template = template
         self._prefix = f"{prefix}/" if prefix else ""
         self._check()
+        self._form = self._written_as()
 
     def __repr__(self) -> str:
         return f"KeyTemplate({self.template!r})"
@@ -75,6 +110,11 @@ class KeyTemplate:
         )
 
     @property
+    def prefix(self) -> str:
+        """What everything in the bucket stands under: empty, or ending in a slash."""
+        return self._prefix
+
+    @property
     def schema_key(self) -> str:
         """Where the sidecar's schema stands."""
         return self._prefix + SCHEMA_KEY
@@ -83,6 +123,33 @@ class KeyTemplate:
     def root(self) -> str:
         """What every key of a recording begins with."""
         return self._prefix + self.template.partition("{")[0]
+
+    def read(self, key: str) -> KeyParts | None:
+        """What a key of a recording says; None for any other key."""
+        found = self._form.fullmatch(key)
+        if found is None:
+            return None
+        parts: dict[str, Any] = {"date": None, **found.groupdict()}
+        return KeyParts(**parts, stem=key.rpartition(".")[0])
+
+    def beginning(self, **known: str) -> tuple[str, str | None]:
+        """What every key begins with whose escaped `known` fields are these, and the field that follows it."""
+        begun = self._prefix
+        for literal, name, _, _ in Formatter().parse(self.template):
+            begun += literal
+            if name is None or name not in known:
+                return begun, name
+            begun += known[name]
+        return begun, None
+
+    def _written_as(self) -> re.Pattern[str]:
+        """The form of its keys. Each field is told from the next, or the template would not be injective."""
+        form = re.escape(self._prefix)
+        for literal, name, _, _ in Formatter().parse(self.template):
+            form += re.escape(literal)
+            if name is not None:
+                form += f"(?P<{name}>{_FORMS.get(name, _ESCAPED)})"
+        return re.compile(form)
 
     def _check(self) -> None:
         try:
@@ -103,8 +170,8 @@ class KeyTemplate:
                 raise ValueError(
                     f"needs a separator such as / or = before {{{name}}}, or two recordings could share a key"
                 )
-        if self.template.startswith(("/", *_RESERVED)) or ".." in self.template or "//" in self.template:
-            raise ValueError(f"must not start with / or {', '.join(_RESERVED)}, nor hold .. or //")
+        if self.template.startswith(("/", *RESERVED)) or ".." in self.template or "//" in self.template:
+            raise ValueError(f"must not start with / or {', '.join(RESERVED)}, nor hold .. or //")
 
 
 def object_metadata(recording: Recording, sha256: str) -> dict[str, str]:
@@ -176,6 +243,16 @@ def read_sidecar(body: bytes, *, recording: Recording, sidecar_key: str) -> Rece
         )
     except (KeyError, TypeError) as error:
         raise ValueError(f"{sidecar_key} lacks what a sidecar holds: {error}") from error
+
+
+def sidecar_fault(document: Any) -> Fault | None:
+    """What in a document does not meet sidecar v1's schema; None where all does."""
+    return _shape().fault(document)
+
+
+@functools.cache
+def _shape() -> Shape:
+    return Shape(json.loads(schema_bytes()))
 
 
 def schema_bytes() -> bytes:

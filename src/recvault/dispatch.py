@@ -27,7 +27,7 @@ log = get_logger("recvault.dispatch")
 
 TICK = 0.2  # seconds between two looks at what is due and at a stop
 _CROWD = 8  # transfers at once, past which outcomes are gathered for
-_LINGER = 0.005  # seconds, before they are written down together
+_LINGER = 0.02  # seconds, before they are written down together
 
 
 @dataclass(slots=True, kw_only=True)
@@ -73,6 +73,15 @@ class Dispatch:
 
     def run(self, scans: Sequence[Future[None]]) -> None:
         """Take turns until nothing is due and no scan runs, or until a stop or a pause; then drain."""
+        try:
+            self._run(scans)
+        except BaseException:
+            with self._lock:
+                self.paused = True  # the executor is about to be closed: what ends there now begins nothing
+            raise
+        self.drain()
+
+    def _run(self, scans: Sequence[Future[None]]) -> None:
         while not (self.stop.asked.is_set() or self.paused):
             listing = not all(scan.done() for scan in scans)  # asked before the claim: what it registers is claimed
             if self.turn():
@@ -80,7 +89,6 @@ class Dispatch:
             if not listing:
                 break
             wait([scan for scan in scans if not scan.done()], timeout=TICK, return_when=FIRST_COMPLETED)
-        self.drain()
 
     def turn(self) -> bool:
         """Claim what is due, begin it, write down what ends within a tick. False where there was nothing to do."""
@@ -110,7 +118,7 @@ class Dispatch:
 
     def _claim(self) -> None:
         """Have some jobs of each source at hand, so that no worker waits for the ledger; claimed in batches."""
-        ahead = max(2, self.workers // 2)
+        ahead = max(2, 2 * self.workers)  # as much as they may do while outcomes are gathered and written down
         moment = time.monotonic()
         if not self._running:
             self._dry.clear()

@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 
 from recvault.errors import MediaExpired, MediaRejected, NotFound, Refused
 from recvault.http import MediaHead, Session
-from recvault.media import MediaFacts, Prober, refuse_document
+from recvault.media import MediaFacts, refuse_document
 from recvault.models import JSON, Phase, Recording, Verdict
+from recvault.proof import PLAIN, Proof
 from recvault.providers.base import Provider
 from recvault.spool import Spool, SpoolPlace
 from recvault.verdicts import Settled
@@ -23,11 +24,12 @@ _SNIFF = 512  # bytes in which a document shows itself
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """The way to one account: its provider's facts, a session, and what is wanted from it."""
+    """The way to one account: its provider's facts, a session, what is wanted from it, and how that is proven."""
 
     provider: Provider
     session: Session
     formats: tuple[str, ...]
+    proof: Proof = PLAIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,7 @@ def formats(wanted: tuple[str, ...], available: tuple[str, ...]) -> tuple[str, .
 def fetch(place: SpoolPlace, line: Line, recording: Recording, media_format: str, spools: ExitStack) -> Fetched:
     """Fetch and prove; what looks wrong is fetched again, and kept, flagged, if the same bytes come twice."""
     first = _fetch_fresh(place, line, recording, media_format, spools)
-    if first.facts.check.status != "suspect":
+    if first.facts.check.status != "suspect" or not first.facts.worth_again:
         return first
     first.spool.close()  # its sum is kept
     second = _fetch_fresh(place, line, recording, media_format, spools)
@@ -101,7 +103,7 @@ def _received(
 ) -> Fetched:
     """Spool, hash and prove a body as it arrives."""
     encryption = recording.encryption or line.provider.media_encryption(head.headers)
-    prober = Prober(media_format, encrypted=encryption is not None)
+    prober = line.proof.probe(media_format, encryption)
     beginning = b""
     for chunk in chunks:
         if len(beginning) < _SNIFF:  # the first chunk alone may be a byte
@@ -112,6 +114,11 @@ def _received(
     if spool.bytes == 0:
         refuse_document(head.headers.get("content-type"), b"", media_format)
     facts = prober.finish(duration_seconds=recording.duration_seconds, size_bytes=recording.size_bytes)
+    if line.proof.packets:
+        told = recording.duration_seconds
+        facts = line.proof.deepened(
+            facts, media_format, spool.file, spool.bytes, encryption=encryption, duration_seconds=told
+        )
     return Fetched(spool, facts, encryption, head.url)
 
 

@@ -7,7 +7,8 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 
 from recvault.fetch import Line
-from recvault.http import Clients, Limits, Session, Timing
+from recvault.http import Clients, Limits, Session, Standing, Timing
+from recvault.proof import Proof
 from recvault.providers.base import Provider
 from recvault.stopping import Stop
 
@@ -23,6 +24,8 @@ class Lines:
     timing: Timing
     formats: tuple[str, ...]
     stop: Stop
+    proof: Proof = field(default_factory=Proof)
+    beside: dict[int, Standing] = field(default_factory=dict)  # in other processes, as each told last
     _made: dict[str, Line] = field(default_factory=dict, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
@@ -35,12 +38,18 @@ class Lines:
 
     def _make(self, account_id: str) -> Line:
         session = Session(self.provider.base_url, self.authorization, self.clients, self.limits, self.stop, self.timing)
-        return Line(replace(self.provider, account_id=account_id), session, self.formats)  # type: ignore[type-var]
+        return Line(replace(self.provider, account_id=account_id), session, self.formats, self.proof)  # type: ignore[type-var]
 
     def close(self) -> None:
         """Close every connection."""
         self.clients.close()
         self.limits.close()
+
+    @property
+    def standing(self) -> Standing:
+        """How many requests may run at once in all processes, and what holds that down in any."""
+        every = [self.limits.standing, *list(self.beside.values())]
+        return Standing(sum(each.concurrency for each in every), next(filter(None, (e.held_by for e in every)), None))
 
     @property
     def answers(self) -> dict[str, Counter[str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -13,6 +14,7 @@ from recvault.discovery import Books, Discovery, Found, Scanned, by_id, subaccou
 from recvault.errors import (
     EndpointRefused,
     Interrupted,
+    LedgerDamaged,
     LedgerLocked,
     LedgerUnavailable,
     NotFound,
@@ -21,6 +23,7 @@ from recvault.errors import (
     UnknownName,
 )
 from recvault.fetch import Line
+from recvault.lateness import Late, late_fact
 from recvault.ledger import Feed, Policy
 from recvault.meter import Meter
 from recvault.models import ACCOUNT, Phase, Recording, Scope, State, Window
@@ -32,6 +35,7 @@ log = get_logger("recvault.listing")
 # Feeds beside the list itself: their own errors and times, no watermark.
 ACCOUNTS = "accounts"
 RECONCILE = "reconcile"
+RECONCILE_PART = "reconcile-part"  # of the window that is to be listed again: no reconcile is done by it
 BACKFILL = "backfill"
 
 _WAITING = (State.FAILING, State.DEAD, State.NOT_READY)
@@ -81,6 +85,10 @@ class ListingBooks(Books, Protocol):
 
     def retry(self, row_ids: Iterable[int] | None, now: datetime) -> int: ...
 
+    def fact(self, name: str) -> str | None: ...
+
+    def remember(self, name: str, value: str) -> None: ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listing:
@@ -126,21 +134,35 @@ class Listing:
             self.meter.polled(source.name, account_id, seconds, type(error).__name__ if error else None)
         return error
 
-    def reconcile(self, source: Source, account_id: str, window: Window) -> None:
-        """List a whole window again, register what polls have missed, and count it: it should be nothing."""
-        feed = replace(source.feed(account_id), list=RECONCILE)
+    def reconcile(self, source: Source, account_id: str, window: Window, *, whole: bool = True) -> None:
+        """List a window again, register what polls have missed, and count it: it should be nothing.
+
+        `whole` where that is all that was to be listed: the next one is due a full interval from now.
+        """
+        feed = replace(source.feed(account_id), list=RECONCILE if whole else RECONCILE_PART)
         discovery = self._discovery(source, account_id, feed, window)
-        if self._met(source, account_id, feed, discovery.run) is not None:
-            return
-        late = sorted(discovery.missed)
+        error = self._met(source, account_id, feed, discovery.run)
+        late = Late.of(discovery.missed, self.clock())  # what it met before it failed is registered, too
         names = {"source": source.name, "account_id": account_id, "since": str(window.since)}
-        if self.meter is not None:
-            self.meter.missed(source.name, len(late), late[-1].total_seconds() if late else 0.0)
-        if late:
-            hint = "the source's lookback is too short for how late this provider lists"
-            log.warning("reconcile.missed", **names, new=len(late), latest=str(late[-1]), hint=hint)
-        else:
+        if self.meter is not None and (late.recordings or error is None):
+            self.meter.missed(source.name, late.recordings, late.lateness.total_seconds())
+        if late.recordings:
+            self._note_late(source, account_id, late)
+            said = {"latest": str(late.lateness), "hint": late.words(source.lookback)}
+            log.warning("reconcile.missed", **names, new=late.recordings, **said)
+        elif error is None:
             log.info("reconcile.done", **names)
+
+    def _note_late(self, source: Source, account_id: str, late: Late) -> None:
+        """Tell the report, and remember it until lookback is long enough."""
+        row, name = self._row(source, account_id), late_fact(source.name, account_id)
+        with self._lock:
+            row.missed += late.recordings
+            row.lateness_seconds = max(row.lateness_seconds or 0, round(late.lateness.total_seconds()))
+            row.lookback_needed_seconds = max(row.lookback_needed_seconds or 0, round(late.needed.total_seconds()))
+            with contextlib.suppress(LedgerLocked, LedgerUnavailable):  # report, log and metrics tell it now
+                known = self.ledger.fact(name)
+                self.ledger.remember(name, (Late.from_json(known) + late if known else late).to_json())
 
     def window(self, source: Source, account_id: str, window: Window, most_pages: int | None = None) -> Scanned | None:
         """Register what a list holds of a window, leaving the watermark alone; None where that failed, and is told."""
@@ -217,6 +239,8 @@ class Listing:
             work()
         except Interrupted as error:
             return error
+        except LedgerDamaged:
+            raise  # no source's doing: nothing more can be written down, for any
         except RecvaultError as error:
             log.error("discover.failed", source=source.name, account_id=account_id, list=feed.list, error=str(error))
             self.report.failed(source.name, source.provider, account_id, str(error), error.exit_code)

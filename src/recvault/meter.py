@@ -15,6 +15,7 @@ class LineFacts:
     answers: Mapping[str, int]
     concurrency: int
     max_concurrency: int
+    held_by: str | None = None  # why fewer: it refuses more, or answers more slowly; None while that is being found
 
 
 class Meter(Protocol):
@@ -25,5 +26,7 @@ class Meter(Protocol):
     def transferred(self, source: str, seconds: float) -> None: ...
 
     def settled(self, source: str, state: str, reason: str | None, bytes: int) -> None: ...
+
+    def suspect(self, source: str, media: int) -> None: ...
 
     def missed(self, source: str, recordings: int, lateness_seconds: float) -> None: ...

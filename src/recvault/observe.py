@@ -26,6 +26,7 @@ QUIET = ("httpx", "httpcore", "botocore", "boto3", "s3transfer", "urllib3", "aps
 HIDDEN = "[hidden]"
 _SHORTEST_SECRET = 6
 _DEEPEST = 8
+_LONGEST = 8192  # characters of one value, 64 KiB of a traceback: a provider may send an id of megabytes
 _PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}  # syslog's
 _FIRST = ("ts", "level", "event")
 _PARAGRAPHS = frozenset({"exception", "stack"})  # keep their line breaks, indented
@@ -121,11 +122,14 @@ _AUTHORIZATION = re.compile(
 )
 _SCHEME = re.compile(r"\b(Basic|Bearer)\s+[A-Za-z0-9+/=._~-]{6,}", re.IGNORECASE)
 _USER = re.compile(r"(https?://)[^\s/?#\"'<>@]*@", re.IGNORECASE)
-_QUERY = re.compile(r"(https?://[^\s?\"'<>]*)\?[^\s\"'<>]*", re.IGNORECASE)
+_URL = re.compile(r"https?://[^\s\"'<>]*", re.IGNORECASE)  # taken whole: to look for its query in it costs squared time
 _SIGNATURE = re.compile(r"(X-Amz-(?:Signature|Credential|Security-Token)=)[^\s&\"']+", re.IGNORECASE)
 _PHONE = re.compile(r"(?<![0-9])(?:\+|%2B)[0-9]{7,15}(?![0-9])", re.IGNORECASE)
 _PLAIN = re.compile(r"[A-Za-z0-9_./:=-]*")  # of such letters only two names below begin what is masked
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_CONTROL = re.compile(  # and what is not seen, or turns what follows: two ids must not look alike
+    "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb"
+    "\U000e0000-\U000e007f]"
+)
 _NAMED = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
@@ -146,11 +150,16 @@ def _is_plain(text: str) -> bool:
 
 def _masked(text: str) -> str:
     text = _USER.sub(rf"\1{HIDDEN}@", text)
-    text = _QUERY.sub(r"\1?[cut]", text)
+    text = _URL.sub(_without_query, text)
     text = _SIGNATURE.sub(rf"\1{HIDDEN}", text)
     text = _AUTHORIZATION.sub(rf"\1{HIDDEN}", text)
     text = _SCHEME.sub(rf"\1 {HIDDEN}", text)
     return _PHONE.sub("+[number]", text)
+
+
+def _without_query(url: re.Match[str]) -> str:
+    address, mark, _ = url[0].partition("?")
+    return f"{address}?[cut]" if mark else address
 
 
 def _shown(text: str, *, keep_breaks: bool) -> str:
@@ -159,18 +168,25 @@ def _shown(text: str, *, keep_breaks: bool) -> str:
         if keep_breaks and character in "\n\t":
             return character
         code = ord(character)
-        return _NAMED.get(character) or (f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}")
+        if code < 0x100:
+            return _NAMED.get(character) or f"\\x{code:02x}"
+        return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
     return _CONTROL.sub(visible, text)
 
 
 def _line(text: str) -> str:
-    return _redacted_text(text, keep_breaks=False)
+    return _cut(_redacted_text(text, keep_breaks=False), _LONGEST)
 
 
 def _paragraph(text: str) -> str:
     """Indent what follows the first line, so that no text in it can pass for a line of the log."""
-    return redact_text(text).replace("\n", "\n    ")
+    return _cut(redact_text(text), 8 * _LONGEST).replace("\n", "\n    ")
+
+
+def _cut(text: str, most: int) -> str:
+    """Cut after it was redacted: half a secret would not be known for one."""
+    return text if len(text) <= most else f"{text[:most]} [cut: {len(text)} characters]"
 
 
 def _redacted(value: Any, *, name: str = "", depth: int = 0) -> Any:

@@ -50,6 +50,7 @@ class Outcomes:
             else:
                 row.archived += 1
                 row.bytes += outcome.bytes
+                self._count_suspect(job.source, outcome)
         else:
             row.gone += state is State.GONE
             row.external += state is State.EXTERNAL
@@ -59,6 +60,11 @@ class Outcomes:
             self.meter.settled(job.source, state.value, reason, size)
         _say(job, outcome, state)
         self.on_change(self.report)
+
+    def _count_suspect(self, source: str, receipt: Receipt) -> None:
+        suspect = sum(medium.check.status == "suspect" for medium in receipt.media)
+        if suspect and self.meter is not None:
+            self.meter.suspect(source, suspect)
 
     def store_failed(self, error: RecvaultError) -> None:
         """The bucket takes nothing now: what is due stays due, listing and registering go on."""

@@ -123,6 +123,11 @@ class Notebook:
 
     def note_accounts(self, source: str, active: Collection[str], now: datetime) -> None: ...
 
+    def fact(self, name: str) -> str | None:
+        return None
+
+    def remember(self, name: str, value: str) -> None: ...
+
     def retry(self, row_ids: Iterable[int] | None, now: datetime) -> int:
         return 0
 

@@ -14,9 +14,10 @@ import queue
 import signal
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -24,7 +25,7 @@ from typing import Any
 
 from recvault import observe
 from recvault.config import Config
-from recvault.models import Job, Outcome
+from recvault.models import Job, Outcome, Phase, Recording
 from recvault.runtime import Runtime
 from recvault.stopping import Stop
 from recvault.store import StoreFacts
@@ -34,6 +35,19 @@ _END_SECONDS = 10.0  # that a process may take to end when it is told to
 _ASKED, _ENFORCED = "asked", "enforced"
 
 Answers = dict[tuple[str, str], Counter[str]]  # by source and account, since the last time
+
+
+Done = tuple[int, Outcome | Exception, bool]  # a job's number, what came of it, whether its recording is the job's own
+_THE_JOBS = Recording(
+    provider="",
+    api="",
+    account_id="",
+    recording_id="",
+    created_at=datetime.min.replace(tzinfo=UTC),
+    status=None,
+    phase=Phase.COMPLETE,
+    formats=(),
+)
 
 
 class ProcessDied(Exception):
@@ -47,7 +61,8 @@ class _Child:
     process: BaseProcess
     pipe: Connection
     reader: threading.Thread | None = None
-    waiting: dict[int, Future[Outcome]] = field(default_factory=dict)
+    waiting: dict[int, tuple[Future[Outcome], Job]] = field(default_factory=dict)
+    outbox: list[tuple[int, Job]] = field(default_factory=list)  # given to it, not sent yet
     alive: bool = True
 
 
@@ -60,15 +75,15 @@ class Processes(Executor):
         self._stop = parent.stop
         self._numbers = itertools.count()
         self._lock = threading.Lock()
+        self._gathering = 0  # readers that are at a batch: what follows from it goes out together
         self._ended = threading.Event()
         spawn = multiprocessing.get_context("spawn")  # a fork would inherit the ledger's locks
         cores = sorted(os.sched_getaffinity(0))
-        share = _share(settings)
         self._children = []
         for number in range(settings.transfer.processes):
             ours, theirs = spawn.Pipe()
             core = cores[number % len(cores)]
-            process = spawn.Process(target=_serve, args=(share, facts, theirs, core), daemon=True)
+            process = spawn.Process(target=_serve, args=(settings, parent.parts, facts, theirs, core), daemon=True)
             process.start()
             theirs.close()
             self._children.append(_Child(process, ours))
@@ -87,10 +102,11 @@ class Processes(Executor):
                 raise BrokenExecutor("every worker process has died")
             child = min(living, key=lambda each: len(each.waiting))
             number = next(self._numbers)
-            child.waiting[number] = future
+            child.waiting[number] = (future, job)
+            child.outbox.append((number, job))
             future.set_running_or_notify_cancel()  # it is with the process: a stop reaches it there
-            with contextlib.suppress(OSError):  # it died just now: its reader tells
-                child.pipe.send((number, job))
+            if not self._gathering:
+                self._send_out()
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
@@ -110,23 +126,45 @@ class Processes(Executor):
         """Take in what one process has done, until it ends."""
         while True:
             try:
-                outcomes, answers = child.pipe.recv()
+                outcomes, answers, standings = child.pipe.recv()
             except (EOFError, OSError):
                 break
             for (source, account_id), counted in answers.items():
                 self._parent.lines(source)(account_id).session.count(counted)
-            for number, outcome in outcomes:
-                with self._lock:
-                    future = child.waiting.pop(number)
-                if isinstance(outcome, Exception):
-                    future.set_exception(outcome)
-                else:
-                    future.set_result(outcome)
+            for source, standing in standings.items():
+                self._parent.lines(source).beside[child.process.pid or 0] = standing
+            with self._gathered():
+                for number, outcome, is_unchanged in outcomes:
+                    with self._lock:
+                        future, job = child.waiting.pop(number)
+                    if isinstance(outcome, Exception):
+                        future.set_exception(outcome)
+                    else:
+                        future.set_result(replace(outcome, recording=job.recording) if is_unchanged else outcome)
         with self._lock:
             child.alive = False
             left, child.waiting = child.waiting, {}
-        for future in left.values():
+        for future, _ in left.values():
             future.set_exception(ProcessDied(f"worker process {child.process.pid} ended in the midst of its jobs"))
+
+    @contextmanager
+    def _gathered(self) -> Iterator[None]:
+        """Keep back jobs that are submitted meanwhile: a message costs as much as several jobs in it."""
+        with self._lock:
+            self._gathering += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._gathering -= 1
+                self._send_out()
+
+    def _send_out(self) -> None:
+        for child in self._children:
+            jobs, child.outbox = child.outbox, []
+            if jobs:
+                with contextlib.suppress(OSError):  # it died just now: its reader tells
+                    child.pipe.send(jobs)
 
     def _pass_on_stop(self) -> None:
         for name, event in ((_ASKED, self._stop.asked), (_ENFORCED, self._stop.enforced)):
@@ -138,25 +176,10 @@ class Processes(Executor):
                     child.pipe.send(name)
 
 
-def _share(settings: Config) -> Config:
-    """One process's part of what a provider may be asked; the parent, which lists, keeps one part too."""
-    parts = settings.transfer.processes + 1
-    sources = tuple(
-        source.model_copy(
-            update={
-                "requests_per_second": source.requests_per_second / parts,
-                "max_concurrency": max(1, source.max_concurrency // parts),
-            }
-        )
-        for source in settings.sources
-    )
-    return settings.model_copy(update={"sources": sources})
-
-
 # -- in a worker process -----------------------------------------------------------------------------------------------
 
 
-def _serve(settings: Config, facts: StoreFacts, pipe: Connection, core: int) -> None:
+def _serve(settings: Config, parts: int, facts: StoreFacts, pipe: Connection, core: int) -> None:
     """Carry out what comes through the pipe, until it closes: with the parent, at the latest."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # a terminal sends them to all: what is to be done the parent says
@@ -166,18 +189,18 @@ def _serve(settings: Config, facts: StoreFacts, pipe: Connection, core: int) -> 
         )  # threads of one interpreter take turns anyway: on one core they meet its caches
     observe.configure(format=None, verbosity=-1)
     stop = Stop()
-    with Runtime(settings, clock=lambda: datetime.now(UTC), stop=stop) as runtime:
+    with Runtime(settings, clock=lambda: datetime.now(UTC), stop=stop, parts=parts) as runtime:
         runtime.store.facts = facts
         transfer = runtime.transfer()
-        done: queue.SimpleQueue[tuple[int, Outcome | Exception] | None] = queue.SimpleQueue()
+        done: queue.SimpleQueue[Done | None] = queue.SimpleQueue()
         teller = threading.Thread(target=_tell, args=[runtime, pipe, done])
         teller.start()
 
         def carry(number: int, job: Job) -> None:
             try:
-                done.put((number, transfer(job)))
+                done.put(_slim(number, job, transfer(job)))
             except Exception as error:  # noqa: BLE001 - a bug: the parent tells it, as it does of its own threads
-                done.put((number, error))
+                done.put((number, error, False))
 
         places = settings.transfer.workers + len(settings.sources)
         with ThreadPoolExecutor(places, thread_name_prefix="transfer") as threads:
@@ -202,11 +225,19 @@ def _listen(pipe: Connection, stop: Stop, begin: Callable[[int, Job], object]) -
         elif message == _ENFORCED:
             stop.enforced.set()
         else:
-            begin(*message)
+            for number, job in message:
+                begin(number, job)
 
 
-def _tell(runtime: Runtime, pipe: Connection, done: queue.SimpleQueue[tuple[int, Outcome | Exception] | None]) -> None:
-    """Send outcomes, as many at once as there are, and how often providers were asked meanwhile."""
+def _slim(number: int, job: Job, outcome: Outcome) -> Done:
+    """An outcome, without its recording where that is the job's own, which the parent has."""
+    if outcome.recording is not job.recording:
+        return number, outcome, False
+    return number, replace(outcome, recording=_THE_JOBS), True
+
+
+def _tell(runtime: Runtime, pipe: Connection, done: queue.SimpleQueue[Done | None]) -> None:
+    """Send outcomes, as many at once as there are, and how providers were asked meanwhile."""
     told: Answers = {}
     while (first := done.get()) is not None:
         batch = [first]
@@ -216,4 +247,5 @@ def _tell(runtime: Runtime, pipe: Connection, done: queue.SimpleQueue[tuple[int,
             done.put(None)
         before, told = told, runtime.answers()
         with contextlib.suppress(OSError):  # the parent is no more
-            pipe.send((batch, {key: counted - before.get(key, Counter()) for key, counted in told.items()}))
+            asked = {key: counted - before.get(key, Counter()) for key, counted in told.items()}
+            pipe.send((batch, asked, runtime.standings()))

@@ -10,15 +10,18 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
+from recvault.http import REFUSED
 from recvault.meter import LineFacts
 from recvault.models import Job, Outcome, Receipt, State
 from recvault.report import Report
 
 Settled = Callable[[Job, Outcome, State], None]
 
-STORE_DOWN, LIMITED, PACE, CPU, STORE, PROVIDER = "store_down", "limited", "pace", "cpu", "store", "provider"
+STORE_DOWN, LIMITED, PACE, CPU, SLOWER = "store_down", "limited", "pace", "cpu", "slower"
+STORE, PROVIDER = "store", "provider"
 """What may hold a backfill back: the bucket takes nothing, the provider asks for fewer requests at once, the pace that
-is configured, this machine, the bucket's answers, the provider's answers."""
+is configured, this machine, a provider that answers more slowly the more it is asked, the bucket's answers, the
+provider's answers."""
 
 _RECENT_SECONDS = 60.0
 _BUSY = 0.9  # of a pace or a core: as good as all
@@ -134,13 +137,15 @@ class Progress:
         if self._trouble():
             return STORE_DOWN
         line, seconds = self.line(), now.at - before.at
-        if line is not None and line.concurrency < line.max_concurrency:
+        if line is not None and line.held_by == REFUSED:
             return LIMITED
         if seconds and self.requests_per_second:
             if (now.requests - before.requests) / seconds >= _BUSY * self.requests_per_second:
                 return PACE
             if (now.cpu - before.cpu) / seconds >= _BUSY:
                 return CPU
+        if line is not None and line.held_by is not None:
+            return SLOWER
         rooms = sum(self._rooms, Counter[str]())
         return rooms.most_common(1)[0][0] if rooms else None
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
+from recvault.lateness import Late
 from recvault.models import JSON
 
 SCHEMA = "recvault/report/v1"
@@ -35,7 +36,14 @@ class AccountReport:
     quarantined: int = 0  # stands open
     bytes: int = 0
     requests: int = 0
+    missed: int = 0  # by polls, of what is registered here: found by listing a window again
+    lateness_seconds: int | None = None  # at most, that one of those appeared in the list after its date
+    lookback_needed_seconds: int | None = None  # which would have caught them all
     error: str | None = None
+
+    def late(self, now: datetime) -> Late:
+        """What of it polls have missed."""
+        return Late(self.missed, timedelta(seconds=self.lateness_seconds or 0), now)
 
     @property
     def stands_open(self) -> bool:

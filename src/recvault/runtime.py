@@ -19,9 +19,11 @@ from recvault.archive import KeyTemplate
 from recvault.backfill import Asked, Backfill
 from recvault.errors import ConfigError, RecvaultError, StoreRefused, StoreUnavailable, UnknownName
 from recvault.health import Health, judge
+from recvault.http import Standing
 from recvault.ledger import Feed, FeedStatus, Ledger, Policy
 from recvault.lines import Lines
 from recvault.listing import ACCOUNTS, RECONCILE, Source
+from recvault.manifests import Manifests
 from recvault.meter import LineFacts, Meter
 from recvault.models import ACCOUNT
 from recvault.observe import get_logger
@@ -38,6 +40,7 @@ from recvault.transfer import Transfer
 log = get_logger("recvault.runtime")
 
 _STALE_UPLOAD = timedelta(days=1)
+_UNREADABLE = ("GLACIER", "DEEP_ARCHIVE")  # storage classes from which nothing can be read at once
 _LISTS = 4  # slices of a backfill that are listed side by side
 _BESIDE = {ACCOUNTS: "the list of sub-accounts", RECONCILE: "the last reconcile"}
 
@@ -61,9 +64,12 @@ class Runtime:
         clock: Callable[[], datetime],
         stop: Stop | None = None,
         executor: Callable[[Runtime], Executor] | None = None,
+        parts: int | None = None,
     ) -> None:
         self.settings = settings
         self._executor = executor or threads
+        self.parts = parts or (settings.transfer.processes + 1 if executor else 1)
+        """Among how many processes what a provider may be asked is divided: this one, which lists, has a part too."""
         self.clock = clock
         self.stop = stop or Stop()
         self.keys = KeyTemplate(settings.archive.key_template, settings.archive.prefix)
@@ -111,7 +117,7 @@ class Runtime:
         with self._making:  # workers ask for it, each as it begins
             if name in self._lines:
                 return self._lines[name]
-            self._lines[name] = wiring.lines(self.source(name), self.settings.transfer, self.stop)
+            self._lines[name] = wiring.lines(self.source(name), self.settings.transfer, self.stop, self.parts)
             self._open.callback(self._lines[name].close)
         return self._lines[name]
 
@@ -178,11 +184,16 @@ class Runtime:
             LineFacts(
                 source=name,
                 answers=sum(lines.answers.values(), Counter()),
-                concurrency=lines.limits.concurrency,
+                concurrency=(standing := lines.standing).concurrency,
                 max_concurrency=self.source(name).max_concurrency,
+                held_by=standing.held_by,
             )
             for name, lines in list(self._lines.items())
         ]
+
+    def standings(self) -> dict[str, Standing]:
+        """How many requests each source takes at once, as this process has found."""
+        return {name: lines.standing for name, lines in list(self._lines.items())}
 
     def answers(self) -> dict[tuple[str, str], Counter[str]]:
         """How often each status was answered so far, by source and account."""
@@ -305,6 +316,18 @@ class Runtime:
             ),
             clock=self.clock,
             presence=Presence(self.store),
+        )
+
+    def manifests(self, *, threads: int) -> Manifests:
+        """What writes the manifests that are due, with so many threads to read sidecars in."""
+        return Manifests(
+            ledger=self.ledger,
+            store=self.store,
+            keys=self.keys,
+            clock=self.clock,
+            stop=self.stop,
+            threads=threads,
+            by_metadata=self.settings.archive.storage_class in _UNREADABLE,
         )
 
     def usable(self, names: Iterable[str], report: Report) -> list[Source]:

@@ -27,6 +27,14 @@ from recvault.store import ObjectStore, Put
 from recvault.verdicts import Settled, failure_of
 
 
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """A sidecar that stands, and those of its media that do not."""
+
+    receipt: Receipt
+    lost: tuple[MediaObject, ...] = ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transfer:
     """Carries out jobs. Thread-safe; built once per process; called with a Job, returns an Outcome."""
@@ -50,18 +58,22 @@ class Transfer:
             return failure_of(job, error)
 
     def _transfer(self, job: Job) -> Receipt:
-        if self._may_be_committed(job) and (receipt := self._committed(job)) is not None:
-            return receipt
+        commit = self._committed(job) if self._may_be_committed(job) else None
+        if commit is not None and not commit.lost:
+            return commit.receipt
         line = self.line(job.source, job.recording.account_id)
         recording = job.recording
         if _must_be_read_again(job, line):
             recording = refreshed(line, recording)
+        if commit is not None:
+            return self._restored(line, recording, commit)
         media: list[MediaObject] = []
         fetched_from: str | None = None
         for media_format in formats(line.formats, recording.formats):
             with ExitStack() as spools:
                 fetched = fetch(self.place, line, recording, media_format, spools)
-                recording = replace(recording, encryption=fetched.encryption)
+                if fetched.encryption != recording.encryption:
+                    recording = replace(recording, encryption=fetched.encryption)
                 media.append(self._put_medium(recording, media_format, fetched))
                 fetched_from = fetched_from or fetched.fetched_from
         return self._commit(job, line, recording, tuple(media), fetched_from)
@@ -69,16 +81,35 @@ class Transfer:
     def _rescued(self, job: Job, settled: Settled) -> Receipt | None:
         """What an earlier attempt had stored of a recording that its provider deleted before the commit.
 
-        The proven bytes stand under its keys: they are committed now, and are no orphans.
+        The proven bytes stand under its keys: they are committed now, and are no orphans. Asked on a first attempt too,
+        which may be an earlier ledger's second.
         """
-        if settled.verdict is not Verdict.GONE or job.attempt == 1:
+        if settled.verdict is not Verdict.GONE:
             return None
         recording, line = job.recording, self.line(job.source, job.recording.account_id)
         # Its row may name no format any more; what was stored bears one that is wanted, or the provider's best.
         names = dict.fromkeys((*line.formats, *recording.formats, *line.provider.formats))
         found = [self._described(recording, name) for name in names]
         media = tuple(self._adopted(recording, medium) for medium in found if self.store.head(medium.key) is not None)
-        return self._commit(job, line, recording, media, None) if media else None
+        if not media:
+            return None
+        if (commit := self._committed(job)) is not None:
+            return None if commit.lost else commit.receipt  # what is lost of a commit, no other can replace
+        return self._commit(job, line, recording, media, None)
+
+    def _restored(self, line: Line, recording: Recording, commit: Commit) -> Receipt:
+        """Put back the media that a sidecar names and that are gone: those very bytes, or none."""
+        for medium in commit.lost:
+            with ExitStack() as spools:
+                fetched = fetch(self.place, line, recording, medium.media_format, spools)
+                if fetched.spool.sha256 != medium.sha256:
+                    raise KeyConflict(
+                        f"{medium.key} is lost, and the provider serves other bytes now than its sidecar names",
+                        f"nothing was written; to archive what it serves now, move {commit.receipt.sidecar_key}, "
+                        "then retry",
+                    )
+                self.store.put(_put_of(recording, medium, cast("BytesIO", fetched.spool.file)))
+        return replace(commit.receipt, already_archived=False)
 
     def _described(self, recording: Recording, media_format: str) -> MediaObject:
         """A medium of which only the name is known so far."""
@@ -106,16 +137,8 @@ class Transfer:
             duration_seconds=fetched.facts.duration_seconds,
             check=fetched.facts.check,
         )
-        put = Put(
-            key=medium.key,
-            body=cast("BytesIO", fetched.spool.file),
-            bytes=medium.bytes,
-            sha256=medium.sha256,
-            content_type=medium.content_type,
-            metadata=archive.object_metadata(recording, medium.sha256),
-        )
         try:
-            self.store.put(put)
+            self.store.put(_put_of(recording, medium, cast("BytesIO", fetched.spool.file)))
         except KeyConflict:
             return self._adopted(recording, medium)
         return medium
@@ -173,9 +196,9 @@ class Transfer:
             self.store.put(put)
         except KeyConflict:
             committed = self._committed(job)  # by another process, or by a put whose answer was lost
-            if committed is None:
+            if committed is None or committed.lost:
                 raise
-            return committed
+            return committed.receipt
         return receipt
 
     def _may_be_committed(self, job: Job) -> bool:
@@ -184,8 +207,8 @@ class Transfer:
             return False
         return job.attempt > 1 or self.presence is None or self.presence.may_stand(self.keys(job.recording, "json"))
 
-    def _committed(self, job: Job) -> Receipt | None:
-        """The receipt of an earlier commit: its sidecar stands, and all its media, of the size and sum it names."""
+    def _committed(self, job: Job) -> Commit | None:
+        """An earlier commit: its sidecar stands, and of its media each has the size and sum it names, or is lost."""
         key = self.keys(job.recording, "json")
         body = self.store.get(key)
         if body is None:
@@ -194,11 +217,25 @@ class Transfer:
             receipt = archive.read_sidecar(body, recording=job.recording, sidecar_key=key)
         except ValueError as error:
             raise KeyConflict(str(error), "the key holds something else: move it, then retry") from error
+        lost = []
         for medium in receipt.media:
             found = self.store.head(medium.key)
-            if found is None or found.bytes != medium.bytes or (found.sha256 or medium.sha256) != medium.sha256:
-                return None
-        return receipt
+            if found is None:
+                lost.append(medium)
+            elif found.bytes != medium.bytes or (found.sha256 or medium.sha256) != medium.sha256:
+                raise KeyConflict(f"{medium.key} holds other bytes than its sidecar names", "move it, then retry")
+        return Commit(receipt, tuple(lost))
+
+
+def _put_of(recording: Recording, medium: MediaObject, body: BytesIO) -> Put:
+    return Put(
+        key=medium.key,
+        body=body,
+        bytes=medium.bytes,
+        sha256=medium.sha256,
+        content_type=medium.content_type,
+        metadata=archive.object_metadata(recording, medium.sha256),
+    )
 
 
 def _must_be_read_again(job: Job, line: Line) -> bool:

@@ -23,7 +23,7 @@ from recvault.errors import (
     UnsafeAddress,
 )
 from recvault.models import DRAINED, Failure, Job, Recording, Verdict
-from recvault.spool import SpoolFull
+from recvault.spool import SpoolFull, SpoolTooSmall
 
 # Reasons that concern more than one recording: the pass acts on them.
 CREDENTIALS_REFUSED = "credentials.refused"
@@ -48,6 +48,7 @@ VERDICTS: Mapping[type[RecvaultError], tuple[Verdict, str, bool]] = {
     StoreRefused: (Verdict.RETRY, STORE_REFUSED, False),
     CredentialsRefused: (Verdict.RETRY, CREDENTIALS_REFUSED, False),
     StoreUnavailable: (Verdict.RETRY, STORE_UNAVAILABLE, False),
+    SpoolTooSmall: (Verdict.RETRY, "spool.too_small", True),
     SpoolFull: (Verdict.RETRY, SPOOL_FULL, False),
     ConfigError: (Verdict.RETRY, CONFIG_WRONG, False),
     KeyConflict: (Verdict.FATAL, "store.key_conflict", True),

@@ -5,14 +5,17 @@ Secrets are resolved here and nowhere else: into a session's `Authorization` hea
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+import importlib
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from recvault import config
-from recvault.config.models import Archive, Transfer
+from recvault.config.models import Archive, PrivateKeyRef, Transfer
+from recvault.errors import ConfigError
 from recvault.http import AddressRule, Clients, Limits, Timing
 from recvault.lines import Lines
 from recvault.observe import hide
+from recvault.proof import Proof
 from recvault.providers import provider_class
 from recvault.providers.base import Provider
 from recvault.stopping import Stop
@@ -20,14 +23,17 @@ from recvault.store import WriteOptions
 from recvault.store.s3 import make_client
 from recvault.store.sender import make_sender
 
+if TYPE_CHECKING:
+    from recvault.crypto import PrivateKeys
+
 
 def provider(source: config.Source) -> Provider:
     """A source's provider, from its plain settings: no secret is needed."""
     return provider_class(source.provider).from_settings(source.name, source.settings)
 
 
-def lines(source: config.Source, transfer: Transfer, stop: Stop) -> Lines:
-    """The ways to a source's accounts. ConfigError where a secret cannot be had."""
+def lines(source: config.Source, transfer: Transfer, stop: Stop, parts: int = 1) -> Lines:
+    """The ways to a source's accounts, its limits divided by `parts`. ConfigError where a secret cannot be had."""
     values = source.resolve_secrets()
     for key in source.secrets:
         hide(values[key])
@@ -39,11 +45,50 @@ def lines(source: config.Source, transfer: Transfer, stop: Stop) -> Lines:
         provider=asked,
         authorization=authorization,
         clients=Clients(AddressRule.of(asked.base_url, source.media_hosts), stall_seconds),
-        limits=Limits(source.requests_per_second, source.max_concurrency),
+        limits=Limits(source.requests_per_second / parts, max(1, source.max_concurrency // parts)),
         timing=Timing(min_rate=transfer.min_rate, stall_timeout=stall_seconds),
         formats=source.formats,
         stop=stop,
+        proof=proof(source, transfer),
     )
+
+
+def proof(source: config.Source, transfer: Transfer) -> Proof:
+    """What a source's media are proven with. ConfigError where its extra is not there, or a key cannot be had."""
+    check_media_proof(transfer)
+    return Proof(keys=private_keys(source.private_keys), packets=transfer.media_proof == "full")
+
+
+def check_media_proof(transfer: Transfer) -> None:
+    """ConfigError where the proof that is asked for is not installed."""
+    if transfer.media_proof == "full":
+        _needs("av", "verify", 'transfer.media_proof = "full"')
+
+
+def private_keys(written: Sequence[PrivateKeyRef]) -> PrivateKeys | None:
+    """What opens what is encrypted; None where no key is named. ConfigError holds every one that cannot be had."""
+    if not written:
+        return None
+    _needs("cryptography", "crypto", "a private key")
+    from recvault.crypto import PrivateKeys, private_key
+
+    keys, problems = [], []
+    for each in written:
+        try:
+            keys.append(private_key(each.secret.resolve(lines=True), each.secret.owner, each.public_key_sid))
+        except ConfigError as error:
+            problems.append(str(error))
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return PrivateKeys(tuple(keys))
+
+
+def _needs(library: str, extra: str, wanted_by: str) -> None:
+    try:
+        importlib.import_module(library)
+    except ImportError as error:
+        message = f"{wanted_by} needs {library}, which cannot be imported: {error}"
+        raise ConfigError(message, f"pip install 'recvault[{extra}]'") from error
 
 
 def client(where: Archive, workers: int) -> Any:

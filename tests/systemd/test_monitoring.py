@@ -37,6 +37,7 @@ def scraped() -> dict[str, list[dict[str, str]]]:
     metrics.transferred("main", 1.0)
     metrics.job_failed("poll:main")
     metrics.missed("main", 1, 60.0)
+    metrics.suspect("main", 1)
     metrics.ping_failed()
     metrics.reloaded(True, NOW)
     feed = FeedStatus(feed=Feed("main", "twilio", "AC1"), watermark=NOW, last_success_at=NOW)

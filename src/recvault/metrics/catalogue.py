@@ -30,7 +30,7 @@ HELP: Mapping[str, str] = {
         "1 where an account had no whole scan, or no archived recording although some wait, for stale_after."
     ),
     "recvault_api_requests_total": "Requests sent to a provider's API, by the status it answered; error: no answer.",
-    "recvault_api_concurrency": "Requests that may run at once now: halves when the provider says 429, grows back.",
+    "recvault_api_concurrency": "Requests that may run at once now, as the provider's refusals and waits have shown.",
     "recvault_api_concurrency_max": "Requests that may run at once at most, as configured by max_concurrency.",
     "recvault_config_last_reload_successful": "1 where the configuration was last read without a problem, else 0.",
     "recvault_config_last_reload_success_timestamp_seconds": "When the configuration in use was read.",
@@ -43,7 +43,14 @@ HELP: Mapping[str, str] = {
     "recvault_failures_total": "Attempts to archive a recording that failed, by reason; `recvault failures` has each.",
     "recvault_archived_recordings_total": "Recordings archived.",
     "recvault_archived_bytes_total": "Bytes of the media of recordings archived.",
+    "recvault_suspect_media_total": (
+        "Media archived although they do not prove right: short, broken, or opened by no private key."
+    ),
     "recvault_transfer_duration_seconds": "How long attempts to archive a recording took, however they ended.",
+    "recvault_manifests_complete_timestamp_seconds": (
+        "When manifests listed all that was archived on days that had ended; 0 before the first time since the start."
+    ),
+    "recvault_manifest_troubles_total": "Files or manifests that were not as they should be as manifests were written.",
     "recvault_job_errors_total": "Scheduled jobs that ended in an error nobody expects; the log holds it.",
     "recvault_pings_failed_total": "Pings to ping_url that did not arrive.",
     "recvault_reconcile_missed_recordings_total": "Recordings that polls missed and a reconcile found: should be 0.",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import secrets
 import threading
 from collections.abc import Callable, Iterable
 from datetime import datetime
@@ -49,9 +51,12 @@ class Metrics:
         self._failures = self._counter("recvault_failures_total", "source", "reason")
         self._archived = self._counter("recvault_archived_recordings_total", "source")
         self._bytes = self._counter("recvault_archived_bytes_total", "source")
+        self._suspect = self._counter("recvault_suspect_media_total", "source")
         self._transfer_seconds = self._histogram("recvault_transfer_duration_seconds")
         self._job_errors = self._counter("recvault_job_errors_total", "task")
         self._pings_failed = self._counter("recvault_pings_failed_total")
+        self._manifests_at = self._gauge("recvault_manifests_complete_timestamp_seconds")
+        self._manifest_troubles = self._counter("recvault_manifest_troubles_total")
         self._missed = self._counter("recvault_reconcile_missed_recordings_total", "source")
         self._latest = self._gauge("recvault_reconcile_lateness_max_seconds", "source")
         self._gauge("recvault_build_info", "version").labels(__version__).set(1)
@@ -61,7 +66,7 @@ class Metrics:
     def expect(self, sources: Iterable[str]) -> None:
         """Show these sources' counters at 0: Prometheus sees no first step of a series that begins at 1."""
         for source in sources:
-            for counter in (self._skipped, self._archived, self._bytes, self._missed):
+            for counter in (self._skipped, self._archived, self._bytes, self._suspect, self._missed):
                 counter.labels(source)
 
     def polled(self, source: str, account_id: str, seconds: float, error: str | None) -> None:
@@ -82,6 +87,10 @@ class Metrics:
         elif state in (State.FAILING, State.DEAD):
             self._failures.labels(source, self._bounds("reason", reason or OTHER)).inc()
 
+    def suspect(self, source: str, media: int) -> None:
+        """So many media of a recording were archived although they do not prove right."""
+        self._suspect.labels(source).inc(media)
+
     def transferred(self, source: str, seconds: float) -> None:
         """An attempt ended after so long."""
         self._transfer_seconds.labels(source).observe(seconds)
@@ -96,6 +105,11 @@ class Metrics:
         with self._lock:
             self._lateness[source] = max(self._lateness.get(source, 0.0), lateness_seconds)
             self._latest.labels(source).set(self._lateness[source])
+
+    def manifests_complete(self, now: datetime, troubles: int) -> None:
+        """Manifests list all that is due; in so many places something was not as it should be."""
+        self._manifests_at.set(now.timestamp())
+        self._manifest_troubles.inc(troubles)
 
     def ping_failed(self) -> None:
         """ping_url could not be told."""
@@ -135,7 +149,7 @@ class Metrics:
                 f"the metrics' file {path} does not end in .prom", "name it so: node_exporter reads no other"
             )
         try:
-            prometheus_client.write_to_textfile(str(path), self._registry)
+            _replace(path, prometheus_client.generate_latest(self._registry))
         except OSError as error:
             raise ConfigError(
                 f"the metrics cannot be written to {path}: {error.strerror}",
@@ -150,6 +164,20 @@ class Metrics:
 
     def _histogram(self, name: str) -> Histogram:
         return Histogram(name, HELP[name], ["source"], registry=self._registry, buckets=_BUCKETS)
+
+
+def _replace(path: Path, body: bytes) -> None:
+    """Replace a file whole, through one beside it whose name cannot be foretold: others could lay a link there."""
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    new = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    with os.fdopen(os.open(beside, new, 0o666), "wb") as file:  # less the umask: node_exporter is to read it
+        try:
+            file.write(body)
+            file.flush()
+            beside.replace(path)
+        except BaseException:
+            beside.unlink(missing_ok=True)
+            raise
 
 
 class _Bounds:

@@ -21,6 +21,7 @@ from recvault.models import JSON, Recording, Rejected, Scope, Window
 from recvault.providers.urls import unsigned
 
 UNREADABLE = (ValueError, KeyError, TypeError, AttributeError)
+LONGEST_ID = 2048  # characters: written in a path, a longer one is more than a URL takes
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +157,7 @@ def read_rows(
     rejected: list[Rejected] = []
     for row in rows:
         try:
-            recordings.append(read(row))
+            recordings.append(_addressable(read(row)))
         except UNREADABLE as error:
             kept = unsigned(row)
             body = kept if isinstance(kept, str) else json.dumps(kept, default=str)
@@ -168,10 +169,17 @@ def read_rows(
 def read_one(reply: Reply, row: Any, read: Callable[[Any], Recording]) -> Recording:
     """Read the one recording of a reply; ProtocolError where it is no recording."""
     try:
-        return read(row)
+        return _addressable(read(row))
     except UNREADABLE as error:
         message = f"{reply.request.url.host} answered {reply.status} with what is no recording"
         raise ProtocolError(message, f"{type(error).__name__}: {error}") from error
+
+
+def _addressable(recording: Recording) -> Recording:
+    """A recording that can be asked for; ValueError for an id that fits no address."""
+    if max(len(recording.recording_id), len(recording.account_id)) > LONGEST_ID:
+        raise ValueError(f"an id of more than {LONGEST_ID} characters")
+    return recording
 
 
 def _id_or_none(row: Any, recording_id: Callable[[Any], str | None]) -> str | None:

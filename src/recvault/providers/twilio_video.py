@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -17,6 +18,7 @@ from recvault.providers.urls import address, bare, follow, segment, unsigned
 PHASES = {"completed": Phase.COMPLETE, "deleted": Phase.GONE, "failed": Phase.GONE}
 """The final statuses (OpenAPI). Any other is read again until it is final."""
 KEY_HEADERS = "x-amz-meta-x-amz-"
+ENDING = re.compile(r"[a-z0-9]{1,8}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +123,11 @@ class TwilioVideo:
 
 
 def _format(row: JSON) -> str:
-    """The container, which names the file; where it is missing or no plain word, what the kind of track suggests."""
+    """The container, which ends the file's name; where it is missing or no ending, what the kind of track suggests.
+
+    A file that ends in `.json` is a sidecar.
+    """
     container = str(row.get("container_format") or "").lower()
-    if container.isascii() and container.isalnum():
+    if ENDING.fullmatch(container) and container != "json":
         return container
     return "mka" if row.get("type") == "audio" else "mkv"

@@ -15,12 +15,13 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 EARLIEST = 1970  # a year before this is a null in disguise: "0001-01-01T00:00:00Z" is Go's zero time
+LONGEST = 64  # characters of a date: what is read is remembered, and a row may hold megabytes
 LONG_MONTH = re.compile(r"(\d\s+[A-Za-z]{3})[A-Za-z]+")  # "25 Sept 2018" in SignalWire's docs; email.utils refuses it
 
 
 def moment(value: Any) -> datetime:
     """Read an ISO 8601 or RFC 2822 time as aware UTC; without an offset it is UTC. Anything else is a ValueError."""
-    if not isinstance(value, str):
+    if not isinstance(value, str) or len(value) > LONGEST:
         raise ValueError(f"not a date: {str(value)[:40]!r}")
     return _moment(value)
 
