@@ -42,6 +42,7 @@ _FORMS = {"date": r"\d{4}-\d{2}-\d{2}", "ext": r"[a-z0-9]+"}
 _LONGEST = 200  # of an escaped value; three of them stay well within S3's 1,024 bytes a key
 
 
+@functools.lru_cache(maxsize=1024)  # each name is written four times for a recording, an account for all of its own
 def escape(text: str) -> str:
     """Write any text as one safe path segment, injectively: `%XX` per unsafe byte, as Hive partitions do.
 

@@ -13,6 +13,7 @@ import os
 import queue
 import signal
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
@@ -31,6 +32,7 @@ from recvault.stopping import Stop
 from recvault.store import StoreFacts
 
 _LOOK_SECONDS = 0.2
+_LINGER = 0.003  # seconds that an outcome waits for others: a message costs as much as several outcomes in it
 _END_SECONDS = 10.0  # that a process may take to end when it is told to
 _ASKED, _ENFORCED = "asked", "enforced"
 
@@ -183,10 +185,8 @@ def _serve(settings: Config, parts: int, facts: StoreFacts, pipe: Connection, co
     """Carry out what comes through the pipe, until it closes: with the parent, at the latest."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # a terminal sends them to all: what is to be done the parent says
-    with contextlib.suppress(OSError):
-        os.sched_setaffinity(
-            0, {core}
-        )  # threads of one interpreter take turns anyway: on one core they meet its caches
+    with contextlib.suppress(OSError):  # threads of one interpreter take turns anyway: on one core they meet its caches
+        os.sched_setaffinity(0, {core})
     observe.configure(format=None, verbosity=-1)
     stop = Stop()
     with Runtime(settings, clock=lambda: datetime.now(UTC), stop=stop, parts=parts) as runtime:
@@ -240,6 +240,7 @@ def _tell(runtime: Runtime, pipe: Connection, done: queue.SimpleQueue[Done | Non
     """Send outcomes, as many at once as there are, and how providers were asked meanwhile."""
     told: Answers = {}
     while (first := done.get()) is not None:
+        time.sleep(_LINGER)
         batch = [first]
         with contextlib.suppress(queue.Empty):
             while (further := done.get_nowait()) is not None:

@@ -19,7 +19,7 @@ from recvault import archive
 from recvault.archive import KeyTemplate
 from recvault.errors import KeyConflict, RecvaultError
 from recvault.fetch import Fetched, Line, fetch, formats, refreshed
-from recvault.media import CONTENT_TYPES, Prober
+from recvault.media import CONTENT_TYPES
 from recvault.models import Check, Job, MediaObject, Outcome, Phase, Receipt, Recording, Verdict
 from recvault.presence import Presence
 from recvault.spool import SpoolPlace
@@ -74,7 +74,7 @@ class Transfer:
                 fetched = fetch(self.place, line, recording, media_format, spools)
                 if fetched.encryption != recording.encryption:
                     recording = replace(recording, encryption=fetched.encryption)
-                media.append(self._put_medium(recording, media_format, fetched))
+                media.append(self._put_medium(line, recording, media_format, fetched))
                 fetched_from = fetched_from or fetched.fetched_from
         return self._commit(job, line, recording, tuple(media), fetched_from)
 
@@ -90,7 +90,9 @@ class Transfer:
         # Its row may name no format any more; what was stored bears one that is wanted, or the provider's best.
         names = dict.fromkeys((*line.formats, *recording.formats, *line.provider.formats))
         found = [self._described(recording, name) for name in names]
-        media = tuple(self._adopted(recording, medium) for medium in found if self.store.head(medium.key) is not None)
+        media = tuple(
+            self._adopted(line, recording, medium) for medium in found if self.store.head(medium.key) is not None
+        )
         if not media:
             return None
         if (commit := self._committed(job)) is not None:
@@ -126,7 +128,7 @@ class Transfer:
             check=Check(status="unchecked", method=""),
         )
 
-    def _put_medium(self, recording: Recording, media_format: str, fetched: Fetched) -> MediaObject:
+    def _put_medium(self, line: Line, recording: Recording, media_format: str, fetched: Fetched) -> MediaObject:
         medium = replace(
             self._described(recording, media_format),
             bytes=fetched.spool.bytes,
@@ -140,10 +142,10 @@ class Transfer:
         try:
             self.store.put(_put_of(recording, medium, cast("BytesIO", fetched.spool.file)))
         except KeyConflict:
-            return self._adopted(recording, medium)
+            return self._adopted(line, recording, medium)
         return medium
 
-    def _adopted(self, recording: Recording, medium: MediaObject) -> MediaObject:
+    def _adopted(self, line: Line, recording: Recording, medium: MediaObject) -> MediaObject:
         """Other bytes stand under the key: an earlier attempt's, if they prove to be what its metadata say.
 
         Some providers encode on demand, so a second download may differ. Bytes that were proven and stored before a
@@ -153,7 +155,7 @@ class Transfer:
         ours = archive.object_metadata(recording, found.sha256 or "") if found else {}
         if found is None or any(found.metadata.get(name) != value for name, value in ours.items()):
             raise KeyConflict(f"{medium.key} holds other bytes, not written by recvault", "move them, then retry")
-        prober, digest = Prober(medium.media_format, encrypted=recording.encryption is not None), hashlib.sha256()
+        prober, digest = line.proof.probe(medium.media_format, recording.encryption), hashlib.sha256()
         for chunk in self.store.stream(medium.key):
             prober.feed(chunk)
             digest.update(chunk)

@@ -215,9 +215,10 @@ _FRAMES = frozenset({b"content-length", b"transfer-encoding", b"connection"})
 def _written(method: bytes, target: bytes, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
     lines = [b"%b %b HTTP/1.1" % (method, target)]
     lines += [b"%b: %b" % header for header in headers]
-    if any(_NO_VALUE.search(line) for line in lines) or b" " in target:
+    head = b"\r\n".join(lines)
+    if b"\0" in head or not head.count(b"\r") == head.count(b"\n") == len(lines) - 1 or b" " in target:
         raise ValueError("the request cannot be written as HTTP")
-    return b"\r\n".join(lines) + b"\r\n\r\n"
+    return head + b"\r\n\r\n"
 
 
 def _parsed(lines: list[bytes]) -> Headers:

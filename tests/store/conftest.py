@@ -9,7 +9,7 @@ from dataclasses import replace
 import botocore.endpoint
 import pytest
 
-from recvault.store import sender
+from recvault.store import tries
 from store import real
 from store.places import PLACES, SENDERS, STRICTNESS, Place, close_clients, real_place
 from strict_s3 import StrictS3
@@ -58,5 +58,5 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The waits before another try, botocore's and the sender's own: noted, and not waited."""
     noted: list[float] = []
     monkeypatch.setattr(botocore.endpoint, "time", types.SimpleNamespace(sleep=noted.append))
-    monkeypatch.setattr(sender, "_pause", lambda stop, seconds: noted.append(seconds))
+    monkeypatch.setattr(tries, "pause", lambda stop, seconds: noted.append(seconds))
     return noted

@@ -17,7 +17,7 @@ import pytest
 
 from recvault.errors import Interrupted
 from recvault.stopping import Pulse, Stop
-from recvault.store import S3Store, StoreFacts, sender
+from recvault.store import S3Store, StoreFacts, tries
 from recvault.store.body import DrainedBody, DrainOver
 from recvault.store.parts import Part
 from recvault.store.s3 import make_client
@@ -165,7 +165,7 @@ def test_no_try_is_made_after_the_drain(
     bucket.clear_counts()
     bucket.faults.plan("error", match=KEY, times=9)
     monkeypatch.setattr(botocore.endpoint, "time", types.SimpleNamespace(sleep=lambda _: stop.enforced.set()))
-    monkeypatch.setattr(sender, "_pause", lambda stop, _: stop.enforced.set())
+    monkeypatch.setattr(tries, "pause", lambda stop, _: stop.enforced.set())
     with pytest.raises(Interrupted):
         store.head(KEY) if op == "head" else store.put(make_put(KEY, BODY if op == "large" else b"{}"))
     assert dict(bucket.counts) == {"HEAD" if op == "head" else "PUT": 1}

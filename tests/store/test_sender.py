@@ -19,7 +19,7 @@ from botocore.exceptions import ReadTimeoutError
 from recvault.errors import ConfigError, RecvaultError, StoreRefused, StoreUnavailable
 from recvault.simulator import Simulator
 from recvault.stopping import Pulse, Stop
-from recvault.store import S3Store, StoreFacts, WriteOptions, sender
+from recvault.store import S3Store, StoreFacts, WriteOptions, tries
 from recvault.store.connections import Connections
 from recvault.store.s3 import make_client
 from recvault.store.sender import Sender, make_sender
@@ -287,7 +287,7 @@ def test_a_pause_ends_with_the_drain(seconds: float) -> None:
     """The wait before another try is cut short once a drain is over."""
     stop = Stop()
     stop.enforced.set()
-    assert sender._pause(stop, seconds) is None
+    assert tries.pause(stop, seconds) is None
 
 
 def test_each_try_is_a_sign_of_life(sent: Sent, waits: list[float]) -> None:

@@ -7,14 +7,14 @@ import itertools
 import pytest
 
 from recvault.errors import ConfigError, StoreRefused, StoreUnavailable
-from recvault.store import straight
+from recvault.store import tries
 from verify.stage import Stage, a_recording, counted, told
 
 
 @pytest.fixture(autouse=True)
 def _no_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tries follow each other at once."""
-    monkeypatch.setattr(straight, "_pause", lambda stop, seconds: None)
+    monkeypatch.setattr(tries, "pause", lambda stop, seconds: None)
 
 
 def test_one_question_without_an_answer(stage: Stage) -> None:

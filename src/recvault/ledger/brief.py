@@ -7,7 +7,6 @@ earlier version hold whole JSON objects: both are read.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 
 from recvault.models import JSON, MediaObject, Receipt
 
@@ -27,8 +26,11 @@ def whole(text: str, sidecar_key: str) -> list[JSON]:
 
 def _short(medium: MediaObject, sidecar_key: str) -> list[object]:
     key = None if medium.key == _beside(sidecar_key, medium.media_format) else medium.key
-    values = asdict(medium)
-    return [key, *(values[name] for name in _FIELDS), *(values["check"][name] for name in _CHECK)]
+    return [
+        key,
+        *(getattr(medium, name) for name in _FIELDS),
+        *(getattr(medium.check, name) for name in _CHECK),
+    ]
 
 
 def _long(short: list[object], sidecar_key: str) -> JSON:

@@ -61,7 +61,7 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class Place:
     """A server that is spoken to straight."""
 
     host: str
@@ -86,8 +86,8 @@ class Connections:
         self._verify, self._own_certificate = session._verify, session._cert_file
         self._proxy_for = session._proxy_config.proxy_url_for
         self._connect_seconds, self._read_seconds = config.connect_timeout, config.read_timeout
-        self._places: dict[str, _Place | None] = {}
-        self._idle: deque[tuple[_Place, Wire]] = deque()
+        self._places: dict[str, Place | None] = {}
+        self._idle: deque[tuple[Place, Wire]] = deque()
 
     def send(self, request: Any) -> Any:
         """Send and read the answer. Raises as botocore's own session does."""
@@ -95,7 +95,7 @@ class Connections:
             return self._session.send(request)
         scheme, _, rest = request.url.partition("://")
         authority, _, path = rest.partition("/")
-        place = self._place(f"{scheme}://{authority}", request.url)
+        place = self.place(f"{scheme}://{authority}", request.url)
         if place is not None:
             return self._exchange(place, f"/{path}", request)
         own = bytes(request.body) if isinstance(request.body, memoryview) else request.body
@@ -107,33 +107,37 @@ class Connections:
             self._idle.pop()[1].close()
         self._session.close()
 
-    def _place(self, base: str, url: str) -> _Place | None:
+    def place(self, base: str, url: str) -> Place | None:
         """Where requests below `base` go; None where they do not go straight."""
         if base not in self._places:
             straight = not (self._proxy_for(url) or self._own_certificate or self._verify is False)
             self._places[base] = self._straight(base) if straight else None
         return self._places[base]
 
-    def _straight(self, base: str) -> _Place:
+    def _straight(self, base: str) -> Place:
         parts = urlsplit(base)
         tls = _trusting(str(get_cert_path(self._verify))) if parts.scheme == "https" else None
-        return _Place(str(parts.hostname), parts.port or _PORTS[parts.scheme], tls)
+        return Place(str(parts.hostname), parts.port or _PORTS[parts.scheme], tls)
 
-    def _exchange(self, place: _Place, path: str, request: PreparedPut) -> Reply:
+    def _exchange(self, place: Place, path: str, request: PreparedPut) -> Reply:
         headers = [*_as_bytes(request.headers), (b"Accept-Encoding", b"identity")]
         with _errors(request):
-            wire = self._idle_wire(place) or self._connected(place, request.url)
+            wire = self.take(place, request.url)
             try:
                 answer = _sent(wire, path.encode("ascii"), headers, request.body)
                 content = b"".join(answer.chunks())
             except BaseException:
                 wire.close()
                 raise
-        self._keep(place, wire, answer)
+        self.keep(place, wire, answer)
         named = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in answer.headers]
         return Reply(answer.status, HeadersDict(named if answer.status >= 300 else ()), content)
 
-    def _idle_wire(self, place: _Place) -> Wire | None:
+    def take(self, place: Place, url: str) -> Wire:
+        """A connection for one exchange: one that is kept, or a new one."""
+        return self._idle_wire(place) or self._connected(place, url)
+
+    def _idle_wire(self, place: Place) -> Wire | None:
         """The connection that was used last, if it is usable still."""
         for _ in range(len(self._idle)):
             try:
@@ -148,7 +152,7 @@ class Connections:
                 wire.close()
         return None
 
-    def _connected(self, place: _Place, url: str) -> Wire:
+    def _connected(self, place: Place, url: str) -> Wire:
         try:
             sock = socket.create_connection((place.host, place.port), self._connect_seconds)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -163,7 +167,8 @@ class Connections:
         sock.settimeout(self._read_seconds)
         return Wire(sock)
 
-    def _keep(self, place: _Place, wire: Wire, answer: Answer) -> None:
+    def keep(self, place: Place, wire: Wire, answer: Answer) -> None:
+        """Take back a connection whose exchange is over."""
         if answer.leaves_usable and len(self._idle) < _MOST_IDLE:
             wire.idle_since = time.monotonic()
             self._idle.append((place, wire))

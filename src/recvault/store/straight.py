@@ -2,33 +2,18 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
-import hmac
-import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import quote, urlsplit
 
-from botocore.exceptions import ClientError, ConnectionClosedError, ConnectionError, HTTPClientError, ReadTimeoutError
+from botocore.exceptions import ClientError, ConnectionClosedError, ReadTimeoutError
 from botocore.parsers import create_parser
 
 from recvault.stopping import Stop
 from recvault.store.connections import Connections
-from recvault.store.sender import (
-    _FIRST_WAIT,
-    _FIRST_WAIT_WHERE_THROTTLED,
-    _LONGEST_WAIT,
-    _TRIES,
-    Sender,
-    _Address,
-    _is_throttled,
-    _is_transient,
-    _pause,
-    _Signature,
-    _Signing,
-)
+from recvault.store.signing import Address, Signer
+from recvault.store.tries import persist
 from recvault.wire import Answer, WireError
 
 _NOTHING = hashlib.sha256(b"").hexdigest()
@@ -38,31 +23,12 @@ _MORE: Mapping[str, dict[str, str]] = {"HEAD": {"x-amz-checksum-mode": "ENABLED"
 Found = tuple[Mapping[str, str], bytes]
 
 
-class _Asking(_Signature):
-    """A signature whose key is not worked out anew for each question: it holds for a day."""
-
-    _region_name: str  # as botocore keeps them
-    _service_name: str
-
-    def signature(self, string_to_sign: str, request: Any) -> str:
-        day = str(request.context["timestamp"])[:8]
-        key = _signing_key(self.credentials.secret_key, day, self._region_name, self._service_name)
-        return hmac.new(key, string_to_sign.encode("utf-8"), hashlib.sha256).hexdigest()
-
-
-@functools.lru_cache(maxsize=16)
-def _signing_key(secret: str, day: str, region: str, service: str) -> bytes:
-    key = f"AWS4{secret}".encode()
-    for part in (day, region, service, "aws4_request"):
-        key = hmac.new(key, part.encode("utf-8"), hashlib.sha256).digest()
-    return key
-
-
 def make_straight(client: Any, bucket: str, stop: Stop) -> Straight | None:
     """None where requests to this bucket do not go straight, or are signed in a way that is not known here."""
     try:
-        address = Sender(client, stop)._ask_address(bucket)
-        return None if address is None else Straight(client, address, stop)
+        signer = Signer(client)
+        address = signer.address(bucket)
+        return None if address is None else Straight(client, signer, address, stop)
     except AttributeError:  # a later botocore keeps elsewhere what is used here
         return None
 
@@ -70,14 +36,10 @@ def make_straight(client: Any, bucket: str, stop: Stop) -> Straight | None:
 class Straight:
     """HEAD and GET of one bucket's objects. Thread-safe. Raises what botocore raises."""
 
-    def __init__(self, client: Any, address: _Address, stop: Stop) -> None:
-        self._client, self._address, self._stop = client, address, stop
-        self._credentials = client._request_signer.get_auth_instance
+    def __init__(self, client: Any, signer: Signer, address: Address, stop: Stop) -> None:
+        self._client, self._signer, self._address, self._stop = client, signer, address, stop
         self._connections = Connections.of(client)
-        base = urlsplit(address.url)
-        origin = f"{base.scheme}://{base.netloc}"
-        self._base = len(origin)
-        self._place = self._connections._place(origin, address.url)
+        self._place = self._connections.place(address.base, address.base + address.root)
         if self._place is None:
             raise AttributeError("a proxy or a certificate of its own: botocore knows the way")
 
@@ -89,7 +51,7 @@ class Straight:
                 content = b"".join(answer.chunks())
             return self._checked(method, answer, content)
 
-        return self._persist(once)
+        return persist(once, self._stop, self._stop.check)
 
     def stream(self, key: str) -> Iterator[bytes]:
         """A body as it comes."""
@@ -98,29 +60,17 @@ class Straight:
                 self._checked("GET", answer, b"".join(answer.chunks()))
             yield from answer.chunks()
 
-    def _persist(self, once: Callable[[], Found]) -> Found:
-        """Ask until there is an answer, as often as botocore does and with its waits."""
-        for number in range(_TRIES):
-            self._stop.pulse.beat()
-            try:
-                return once()
-            except (ClientError, ConnectionError, HTTPClientError) as error:
-                if number == _TRIES - 1 or not _is_transient(error):
-                    raise
-                first = _FIRST_WAIT_WHERE_THROTTLED if _is_throttled(error) else _FIRST_WAIT
-            _pause(self._stop, random.random() * min(first * 2**number, _LONGEST_WAIT))  # noqa: S311 - only a wait
-            self._stop.check()
-        raise AssertionError("the last try returns or raises")
-
     @contextmanager
     def _answer(self, method: str, key: str) -> Iterator[Answer]:
         """An answer whose body is to be read; then its connection is kept."""
-        place, url = self._place, self._address.url + quote(key, safe="/~")
+        address, place, path = self._address, self._place, self._address.path(key)
         assert place is not None  # noqa: S101 - or this would not have been made
-        target = url.encode("ascii")[self._base :]
-        wire = self._connections._idle_wire(place) or self._connections._connected(place, url)
+        url = address.base + path
+        signed = self._signer.signed(address, method, path, _MORE[method], _NOTHING)
+        headers = [(each.encode(), said.encode()) for each, said in signed.items()]
+        wire = self._connections.take(place, url)
         try:
-            wire.send(method.encode(), target, self._signed(method, url))
+            wire.send(method.encode(), path.encode(), [*headers, (b"Accept-Encoding", b"identity")])
             answer = wire.answer(method.encode())
             yield answer
         except TimeoutError as error:
@@ -132,16 +82,7 @@ class Straight:
         except BaseException:
             wire.close()
             raise
-        self._connections._keep(place, wire, answer)
-
-    def _signed(self, method: str, url: str) -> list[tuple[bytes, bytes]]:
-        address = self._address
-        named = {"Host": address.host, "User-Agent": self._client.meta.config.user_agent, **_MORE[method]}
-        signing: Any = _Signing(url=url, headers=named, context={"sha256": _NOTHING}, method=method)
-        credentials = self._credentials(address.service, address.region).credentials
-        _Asking(credentials, address.service, address.region).add_auth(signing)
-        signing.headers["Accept-Encoding"] = "identity"
-        return [(name.encode("ascii"), str(value).encode("ascii")) for name, value in signing.headers.items()]
+        self._connections.keep(place, wire, answer)
 
     def _checked(self, method: str, answer: Answer, content: bytes) -> Found:
         """What was answered. ClientError for a refusal."""
