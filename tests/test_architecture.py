@@ -52,6 +52,7 @@ FLOORS: dict[str, float] = {
     "spool": 2,
     "stopping": 1,
     "meter": 1,
+    "minted": 1,
     "wire": 1,
     "verify": 4,
     "shape": 0.5,

@@ -47,6 +47,7 @@ class Dispatch:
     clock: Callable[[], datetime]
     policies: Mapping[str, Policy]
     on_settled: Callable[[Job, Outcome, State], None]
+    prepared: Callable[[Job], Job] = lambda job: job  # right before it begins
     paused: bool = False  # nothing more is begun, of any source
     _ready: dict[str, deque[Job]] = field(default_factory=dict)  # claimed, not begun
     _running: dict[Future[Outcome], Job] = field(default_factory=dict)
@@ -136,7 +137,7 @@ class Dispatch:
         """Hand jobs to the executor while there are places; also when one ends, in whatever thread that is."""
         with self._lock:
             while self._may_begin() and (job := self._next()) is not None:
-                future = self.executor.submit(self.transfer, job)
+                future = self.executor.submit(self.transfer, self.prepared(job))
                 self._running[future] = job
                 self._busy[job.source] += 1
                 future.add_done_callback(self._over)

@@ -99,6 +99,7 @@ class Listing:
     report: Report
     meter: Meter | None
     on_found: Callable[[], None]
+    on_listed: Callable[[Sequence[Recording]], None] = lambda recordings: None
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def accounts(self, source: Source) -> list[str]:
@@ -212,6 +213,7 @@ class Listing:
                     refused.append(error)
                     continue
                 feed = replace(source.feed(account_id), list=BACKFILL)
+                self.on_listed([found])
                 new = self.ledger.register(feed, [found], [], self.clock(), source.policy.recheck_every)
                 self._make_due([found])
                 self._count(source, account_id, Found(1, new.new, new.gone, new.external))
@@ -274,6 +276,7 @@ class Listing:
             recheck_every=source.policy.recheck_every,
             clock=self.clock,
             on_page=lambda found: self._count(source, account_id, found),
+            on_listed=self.on_listed,
         )
 
     def _row(self, source: Source, account_id: str) -> AccountReport:

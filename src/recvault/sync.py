@@ -19,6 +19,7 @@ from recvault.errors import RecvaultError
 from recvault.ledger import Ledger
 from recvault.listing import Listing, Source
 from recvault.meter import Meter
+from recvault.minted import Minted
 from recvault.models import Job, Outcome
 from recvault.outcomes import Outcomes
 from recvault.report import MOST_FAILURES, AccountReport, Report
@@ -55,6 +56,7 @@ class Work:
         rest_seconds: float = math.inf,
     ) -> Self:
         """Tie them together. What is done is told to a report, and to a meter where there is one."""
+        minted = Minted(clock)
         outcomes = Outcomes(sources=sources, report=report, meter=meter, on_change=on_change, rest_seconds=rest_seconds)
         dispatch = Dispatch(
             names=[source.name for source in sources],
@@ -67,9 +69,12 @@ class Work:
             clock=clock,
             policies={source.name: source.policy for source in sources},
             on_settled=outcomes.settled,
+            prepared=minted.lend,
         )
         outcomes.dispatch = dispatch
-        listing = Listing(ledger=ledger, clock=clock, report=report, meter=meter, on_found=on_found)
+        listing = Listing(
+            ledger=ledger, clock=clock, report=report, meter=meter, on_found=on_found, on_listed=minted.note
+        )
         return cls(sources=sources, listing=listing, dispatch=dispatch, outcomes=outcomes)
 
     def complete(self) -> Report:

@@ -22,14 +22,13 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
-import jsonschema
 import pytest
 
 from cli.commands import arguments, environment
-from recvault import archive
+from faults.truth import assert_the_truth
 from recvault.simulator import SimAccount, Simulator
-from recvault.simulator.recording import Api, SimRecording
-from rig import SOURCES, Rig, now, sha256
+from recvault.simulator.recording import Api
+from rig import SOURCES, Rig, now
 from strict_s3 import Bucket
 
 STRIKES = int(os.environ.get("RECVAULT_TEST_STRIKES", "6"))
@@ -172,15 +171,13 @@ def test_killed_again_and_again_it_ends_in_the_truth(siege: Siege) -> None:
     _wait_for_the_late(siege)
     siege.finish()
 
-    truth = {r.recording_id: r for account in siege.accounts.values() for r in siege.simulator.truth(account)}
-    assert len(truth) == RECORDINGS
-    assert_bucket(siege, truth)
+    assert assert_the_truth(siege.simulator, siege.bucket, siege.accounts.values()) == RECORDINGS
     before = dict(siege.bucket.writes), len(_media_asked(siege.simulator))
     siege.finish()
     assert (dict(siege.bucket.writes), len(_media_asked(siege.simulator))) == before
     providers, bucket = siege.simulator.faults.fired.total(), siege.bucket.faults.fired.total()
     print(
-        f"\n{siege.struck.total()} kills ({dict(siege.struck)}), {siege.busy} of them amid transfers; {len(truth)} "
+        f"\n{siege.struck.total()} kills ({dict(siege.struck)}), {siege.busy} of them amid transfers; {RECORDINGS} "
         f"recordings; {providers} faults of the providers, {bucket} of the bucket; done in {passes} more; "
         f"{time.monotonic() - began:.0f} s"
     )
@@ -189,28 +186,6 @@ def test_killed_again_and_again_it_ends_in_the_truth(siege: Siege) -> None:
 def _wait_for_the_late(siege: Siege) -> None:
     latest = max(r.visible_at for account in siege.accounts.values() for r in siege.simulator.recordings(account))
     time.sleep(max(0.0, (latest - now()).total_seconds()) + 1)
-
-
-def assert_bucket(siege: Siege, truth: dict[str, SimRecording]) -> None:
-    """Each recording stands there once, byte for byte as it is served, with its sidecar; and nothing else does."""
-    validator = jsonschema.Draft202012Validator(json.loads(archive.schema_bytes()))
-    objects = siege.bucket.objects
-    sidecars = {key: siege.bucket.body(key) for key in objects if key.endswith(".json") and key != archive.SCHEMA_KEY}
-    named = set()
-    for body in sidecars.values():
-        sidecar = json.loads(body)
-        validator.validate(sidecar)
-        recording = truth[sidecar["recording_id"]]
-        [medium] = sidecar["media"]
-        channels = recording.default_channels if sidecar["api"] == "2008-08-01" else recording.channels
-        served = siege.simulator.media(recording, medium["media_format"], channels)
-        assert (medium["sha256"], medium["bytes"]) == (served.sha256, served.length)
-        assert sha256(siege.bucket.body(medium["key"])) == served.sha256
-        named.add(medium["key"])
-    assert sorted(json.loads(body)["recording_id"] for body in sidecars.values()) == sorted(truth), "lost or duplicated"
-    assert objects.keys() == named | sidecars.keys() | {archive.SCHEMA_KEY}, "an orphan"
-    assert {key: times for key, times in siege.bucket.writes.items() if times > 1 and key != archive.SCHEMA_KEY} == {}
-    assert siege.bucket.uploads == {}
 
 
 def _media_asked(simulator: Simulator) -> list[str]:

@@ -1,0 +1,45 @@
+"""Signed media addresses that a list has just minted, kept for the jobs that they are of: a question less for each.
+
+Invariant: such an address is a credential. It is held in memory alone, for less than it is good for, and used once; a
+job that has none asks its provider for a new one.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from recvault.models import Job, Recording
+
+_FRESH = timedelta(minutes=5)  # Telnyx: good for ten from the listing on (its knowledge base)
+_MOST = 10_000
+
+
+class Minted:
+    """Thread-safe."""
+
+    def __init__(self, clock: Callable[[], datetime]) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._urls: dict[tuple[str, str, str], tuple[datetime, Mapping[str, str]]] = {}  # the oldest first
+
+    def note(self, recordings: Iterable[Recording]) -> None:
+        """Keep the addresses of what was just listed."""
+        now = self._clock()
+        with self._lock:
+            for recording in recordings:
+                if recording.media_urls:
+                    self._urls.pop(recording.identity, None)
+                    self._urls[recording.identity] = (now, recording.media_urls)
+            while len(self._urls) > _MOST:
+                del self._urls[next(iter(self._urls))]
+
+    def lend(self, job: Job) -> Job:
+        """The job with its recording's addresses, if there are fresh ones."""
+        with self._lock:
+            minted, urls = self._urls.pop(job.recording.identity, (None, {}))
+        if minted is None or not timedelta() <= self._clock() - minted < _FRESH:
+            return job
+        return replace(job, recording=replace(job.recording, media_urls=urls))

@@ -1,0 +1,79 @@
+"""Addresses that a list minted are lent to the jobs they are of: once, while they are fresh, and from memory alone."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from recvault import minted
+from recvault.minted import Minted
+from recvault.models import Job, Phase, Recording
+from recvault.simulator import Simulator
+from rig import Rig
+from strict_s3 import Bucket
+
+NOW = datetime(2026, 10, 1, 9, tzinfo=UTC)
+URLS = {"wav": "https://media.example/1.wav?X-Amz-Signature=5"}
+
+
+def a_recording(name: str = "1", urls: dict[str, str] | None = None) -> Recording:
+    return Recording(
+        provider="telnyx",
+        api="v2",
+        account_id="a",
+        recording_id=name,
+        created_at=NOW,
+        status="completed",
+        phase=Phase.COMPLETE,
+        formats=("wav",),
+        media_urls=URLS if urls is None else urls,
+    )
+
+
+def a_job(name: str = "1") -> Job:
+    return Job(source="telnyx", recording=a_recording(name, {}), attempt=1, maybe_archived=False)
+
+
+def test_a_job_gets_what_was_minted_for_it_once() -> None:
+    """The second try asks the provider anew: the first may have failed for the address."""
+    kept = Minted(lambda: NOW)
+    kept.note([a_recording()])
+    assert kept.lend(a_job("2")).recording.media_urls == {}
+    assert kept.lend(a_job()).recording.media_urls == URLS
+    assert kept.lend(a_job()).recording.media_urls == {}
+
+
+@pytest.mark.parametrize(("later", "lent"), [(299, URLS), (300, {}), (-1, {})])
+def test_what_may_have_expired_is_not_lent(later: int, lent: dict[str, str]) -> None:
+    """Five minutes, and not where the clock went back: half of what the provider promises."""
+    moments = iter([NOW, NOW + timedelta(seconds=later)])
+    kept = Minted(lambda: next(moments))
+    kept.note([a_recording()])
+    assert kept.lend(a_job()).recording.media_urls == lent
+
+
+def test_it_does_not_grow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The oldest go first."""
+    monkeypatch.setattr(minted, "_MOST", 2)
+    kept = Minted(lambda: NOW)
+    kept.note([a_recording("1"), a_recording("2"), a_recording("none", {})])
+    kept.note([a_recording("3")])
+    assert [kept.lend(a_job(name)).recording.media_urls for name in "123"] == [{}, URLS, URLS]
+
+
+def test_what_is_fetched_right_after_its_listing_costs_no_further_question(
+    tmp_path: Path, simulator: Simulator, strict_bucket: Bucket
+) -> None:
+    """Telnyx: a list, then one GET a recording, as for providers whose addresses last."""
+    rig = Rig(root=tmp_path, simulator=simulator, s3_url=strict_bucket.url, bucket=strict_bucket.name)
+    account = simulator.add_account("telnyx")
+    simulator.populate(account, "telnyx", 5)
+    rig.add_source("telnyx", "telnyx", account)
+    report = rig.sync()
+    assert (report.exit_code, [row.archived for row in report.accounts.values()]) == (0, [5])
+    assert [each.path for each in simulator.requests if each.path.startswith("/v2/recordings/")] == []
+    assert "Signature" not in "".join(
+        each.read_text("latin-1") for each in tmp_path.glob("ledger.db*") if each.is_file()
+    )
