@@ -26,13 +26,15 @@ from typing import Any
 
 from recvault import observe
 from recvault.config import Config
+from recvault.errors import Interrupted
 from recvault.models import Job, Outcome, Phase, Recording
 from recvault.runtime import Runtime
 from recvault.stopping import Stop
 from recvault.store import StoreFacts
+from recvault.verdicts import failure_of
 
 _LOOK_SECONDS = 0.2
-_LINGER = 0.003  # seconds that an outcome waits for others: a message costs as much as several outcomes in it
+_LINGER = 0.01  # seconds that an outcome waits for others: a message costs as much as several outcomes in it
 _END_SECONDS = 10.0  # that a process may take to end when it is told to
 _ASKED, _ENFORCED = "asked", "enforced"
 
@@ -198,7 +200,10 @@ def _serve(settings: Config, parts: int, facts: StoreFacts, pipe: Connection, co
 
         def carry(number: int, job: Job) -> None:
             try:
+                stop.check()  # it waited for a thread here
                 done.put(_slim(number, job, transfer(job)))
+            except Interrupted as error:
+                done.put(_slim(number, job, failure_of(job, error)))
             except Exception as error:  # noqa: BLE001 - a bug: the parent tells it, as it does of its own threads
                 done.put((number, error, False))
 
