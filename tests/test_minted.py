@@ -55,12 +55,15 @@ def test_what_may_have_expired_is_not_lent(later: int, lent: dict[str, str]) -> 
 
 
 def test_it_does_not_grow(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The oldest go first."""
+    """What is listed first is fetched first, and keeps its place; what is too old makes room."""
     monkeypatch.setattr(minted, "_MOST", 2)
-    kept = Minted(lambda: NOW)
-    kept.note([a_recording("1"), a_recording("2"), a_recording("none", {})])
-    kept.note([a_recording("3")])
-    assert [kept.lend(a_job(name)).recording.media_urls for name in "123"] == [{}, URLS, URLS]
+    now = [NOW]
+    kept = Minted(lambda: now[0])
+    kept.note([a_recording("1"), a_recording("none", {}), a_recording("2"), a_recording("3")])
+    assert [kept.lend(a_job(name)).recording.media_urls for name in "13"] == [URLS, {}]
+    now[0] += timedelta(minutes=5)
+    kept.note([a_recording("4"), a_recording("5")])
+    assert [kept.lend(a_job(name)).recording.media_urls for name in "245"] == [{}, URLS, URLS]
 
 
 def test_what_is_fetched_right_after_its_listing_costs_no_further_question(
