@@ -2,6 +2,8 @@
 
     RECVAULT_TEST_STRIKES=500 RECVAULT_TEST_RECORDINGS=50000 pytest -n 0 -s tests/faults/test_kills.py
 
+By RECVAULT_TEST_LIFE=8 and fewer recordings most of them are archived amid faults, not after them.
+
 Recordings of all five providers appear all the while, some late, some unfinished. One request in ten to a provider
 meets a fault, one in ten to the bucket an error, a throttle, a reset before or after its bytes were stored, or silence.
 """
@@ -33,6 +35,7 @@ from strict_s3 import Bucket
 
 STRIKES = int(os.environ.get("RECVAULT_TEST_STRIKES", "6"))
 RECORDINGS = int(os.environ.get("RECVAULT_TEST_RECORDINGS", "240"))
+LIFE = float(os.environ.get("RECVAULT_TEST_LIFE", "1.5"))  # seconds that one lives at most, once it is at work
 SHARE = 0.1
 LOOKBACK = timedelta(seconds=60)
 _LATEST = 20.0  # seconds after its date by which a list shows a recording
@@ -72,6 +75,11 @@ class Siege:
         """The recordings so far."""
         return sum(len(self.simulator.recordings(each)) for each in self.accounts.values())
 
+    @property
+    def archived(self) -> int:
+        """The sidecars so far."""
+        return sum(key.endswith(".json") for key in self.bucket.objects)
+
     def begin(self) -> None:
         """Everything around it begins to fail."""
         self.simulator.faults.all_on(SHARE)
@@ -102,7 +110,7 @@ class Siege:
         while waits and process.poll() is None and len(self.simulator.requests) == asked:
             time.sleep(0.02)
         try:
-            process.wait(self.draw.uniform(0, 1.5))
+            process.wait(self.draw.uniform(0, LIFE))
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
@@ -165,6 +173,7 @@ def test_killed_again_and_again_it_ends_in_the_truth(siege: Siege) -> None:
     while siege.struck.total() < STRIKES:
         siege.appear(min(RECORDINGS // STRIKES, RECORDINGS - siege.count))  # none where one ended by itself
         siege.strike(siege.draw.choice(_WORK))
+    archived = siege.archived
     siege.appear(RECORDINGS - siege.count)
     time.sleep(_LATEST / 4)
     passes = siege.finish()
@@ -177,9 +186,9 @@ def test_killed_again_and_again_it_ends_in_the_truth(siege: Siege) -> None:
     assert (dict(siege.bucket.writes), len(_media_asked(siege.simulator))) == before
     providers, bucket = siege.simulator.faults.fired.total(), siege.bucket.faults.fired.total()
     print(
-        f"\n{siege.struck.total()} kills ({dict(siege.struck)}), {siege.busy} of them amid transfers; {RECORDINGS} "
-        f"recordings; {providers} faults of the providers, {bucket} of the bucket; done in {passes} more; "
-        f"{time.monotonic() - began:.0f} s"
+        f"\n{siege.struck.total()} kills ({dict(siege.struck)}), {siege.busy} of them amid transfers; {archived} of "
+        f"{RECORDINGS} recordings archived by then, {providers} faults of the providers, {bucket} of the bucket; "
+        f"the rest in {passes} more; {time.monotonic() - began:.0f} s"
     )
 
 
