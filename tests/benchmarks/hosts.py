@@ -130,15 +130,14 @@ class Fast:
         if nginx is None:
             raise SystemExit("nginx is not installed: no other host is fast enough (Debian: apt-get install nginx)")
         self._root, port = root, free_port()
-        for name, contents in (("bodies", wavs(size)), ("pages", pages(count, size))):
-            (root / "files" / name).mkdir(parents=True)
-            for number, each in enumerate(contents):
-                (root / "files" / name / f"{number:x}.{'wav' if name == 'bodies' else 'json'}").write_bytes(each)
+        (root / "files/bodies").mkdir(parents=True)
+        (root / "files/pages").mkdir()
+        for number, each in enumerate(wavs(size)):  # by the last digit of a recording's id, which is hex
+            (root / f"files/bodies/{number:x}.wav").write_bytes(each)
         for number in range(DISTINCT, 16):
             os.link(root / f"files/bodies/{number - DISTINCT:x}.wav", root / f"files/bodies/{number:x}.wav")
-        for number, _ in enumerate(pages(count, 0)):
-            with contextlib.suppress(FileExistsError):
-                os.link(root / f"files/pages/{number:x}.json", root / f"files/pages/{number}.json")
+        for number, each in enumerate(pages(count, size)):
+            (root / f"files/pages/{number}.json").write_bytes(each)
         user = pwd.getpwuid(os.getuid()).pw_name
         text = _NGINX.format(user=user, root=root, port=port, media=MEDIA, empty=_EMPTY)
         (root / "nginx.conf").write_text(text)
