@@ -8,6 +8,7 @@ import os
 import random
 import stat
 from collections import namedtuple
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from recvault import spool as spools
 from recvault.errors import Unavailable
 from recvault.spool import Spool, SpoolFull, SpoolPlace, SpoolTooSmall
 
@@ -24,6 +26,25 @@ Usage = namedtuple("Usage", "total used free")
 
 def place_at(directory: Path, **changes: Any) -> SpoolPlace:
     return SpoolPlace(**{"directory": directory, "memory": MEMORY, "min_free_disk": 0, **changes})
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _small_steps() -> Iterator[None]:
+    """Memory by the byte, so that few bytes are many."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(spools, "_STEP", 1)
+        patch.setattr(spools, "_KEPT", 2 * MEMORY)
+        yield
+
+
+def takes(place: SpoolPlace, *sizes: int) -> list[int | None]:
+    """How much memory it gives for each of these, all at once."""
+    taken = [place.take(size, is_told=True) for size in sizes]
+    lengths = [None if each is None else len(each) for each in taken]
+    for each in taken:
+        if each is not None:
+            place.give(each)
+    return lengths
 
 
 @pytest.fixture
@@ -92,7 +113,7 @@ def test_any_chunks(
         assert spool.sha256 == hashlib.sha256(body).hexdigest()
         spool.file.seek(0)
         assert not body or spool.file.read() == body
-    assert place.hold(2 * MEMORY)
+    assert takes(place, MEMORY, MEMORY, 1) == [MEMORY, MEMORY, None]
 
 
 def test_small_touches_no_disk(place: SpoolPlace) -> None:
@@ -128,8 +149,26 @@ def test_all_spools_share_one_bound(tmp_path: Path) -> None:
     first.close()
     first.close()  # twice is once
     second.close()
-    assert place.hold(2 * MEMORY)
-    assert not place.hold(1)
+    assert takes(place, MEMORY, MEMORY, 1) == [MEMORY, MEMORY, None]
+
+
+def test_memory_is_used_again(tmp_path: Path) -> None:
+    """What was given back serves what is no smaller than half of it, and makes room for what it does not fit."""
+    place = place_at(tmp_path / "spool", together=2 * MEMORY)
+    assert takes(place, 600, 900) == [600, 900]
+    assert takes(place, 500, 901) == [600, 901]  # the 900 were in its way
+    assert takes(place, 200, MEMORY) == [200, MEMORY]
+    assert takes(place, 0, MEMORY + 1) == [None, None]
+
+
+def test_memory_that_is_looked_at_still_harms_nobody(place: SpoolPlace) -> None:
+    """A view of a spool that outlives it, as an error's traceback may hold one, keeps the next from nothing."""
+    with Spool(place, MEMORY) as spool:
+        spool.write(b"x" * MEMORY)
+        view = spool.file.getbuffer()  # type: ignore[attr-defined]
+    assert takes(place, 100, 200, 300) == [100, 200, 300]
+    assert takes(place, *[400] * 5) == [400] * 5
+    assert len(view) == MEMORY
 
 
 def test_a_nearly_full_disk_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,7 +23,7 @@ from recvault.errors import Unavailable
 _TOGETHER = 24 * 1024**2
 _LOOK_EVERY = 64 * 1024**2
 _STEP = 64 * 1024
-_KEPT, _KEPT_LARGEST = 8 * 1024**2, 1024**2  # bytes of mappings that wait for another use, and of the largest of them
+_KEPT = 12 * 1024**2  # bytes that wait for another use
 _OWN = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
 _FILLED = _OWN | getattr(mmap, "MAP_POPULATE", 0)  # all pages at once: one by one, as they are met, each costs a fault
 
@@ -36,50 +36,45 @@ class SpoolTooSmall(SpoolFull):
     """No room would be enough for what is announced: one recording's matter, as its host may claim any length."""
 
 
-class _Held:
-    """How many bytes of memory all spools of a place hold."""
-
-    def __init__(self) -> None:
-        self._bytes = 0
-        self._lock = threading.Lock()
-
-    def add(self, size: int, most: int) -> bool:
-        with self._lock:
-            if size > 0 and self._bytes + size > most:
-                return False
-            self._bytes += size
-            return True
-
-
-class _Mappings:
-    """Memory for spools, kept for the next ones: a new page costs a fault, which is most of what a small spool costs.
+class _Memory:
+    """Memory for spools, kept for the next ones: new pages cost more than a small spool costs otherwise.
 
     Mapped, because what malloc is given back stays with the process.
     """
 
     def __init__(self) -> None:
-        self._kept: list[mmap.mmap] = []
+        self._used = 0  # bytes
+        self._kept: list[mmap.mmap] = []  # the one given back last comes last
         self._lock = threading.Lock()
 
-    def take(self, size: int, *, is_told: bool) -> mmap.mmap:
-        """Memory for so many bytes. Where they are announced all pages come at once, else each as it is met."""
+    def take(self, size: int, most: int, *, is_told: bool) -> mmap.mmap | None:
+        """Room for so many bytes or more; None where all together would hold more than `most`.
+
+        Where the size is announced all pages come at once, else each as it is met.
+        """
         steps = -(-size // _STEP) * _STEP
         with self._lock:
-            for mapping in self._kept:
-                if len(mapping) == steps:
-                    self._kept.remove(mapping)
-                    mapping.seek(0)
-                    return mapping
+            fitting = [each for each in self._kept if steps <= len(each) <= 2 * steps]
+            found = min(fitting, key=len, default=None)
+            if self._used + (len(found) if found is not None else steps) > most:
+                return None
+            if found is not None:
+                self._kept.remove(found)
+                self._used += len(found)
+                found.seek(0)
+                return found
+            while self._kept and self._used + sum(map(len, self._kept)) + steps > most:
+                _unmap(self._kept.pop(0))
+            self._used += steps
         return mmap.mmap(-1, steps, flags=_FILLED if is_told else _OWN)
 
     def give(self, mapping: mmap.mmap) -> None:
         """Keep it, or give it back to the system."""
         with self._lock:
-            if len(mapping) <= _KEPT_LARGEST and sum(map(len, self._kept)) + len(mapping) <= _KEPT:
-                self._kept.append(mapping)
-                return
-        with contextlib.suppress(BufferError):  # looked at still, by an error's traceback: it goes with that
-            mapping.close()
+            self._used -= len(mapping)
+            self._kept.append(mapping)
+            while sum(map(len, self._kept)) > _KEPT:
+                _unmap(self._kept.pop(0))
 
 
 class _InMemory(io.RawIOBase):
@@ -120,16 +115,15 @@ class SpoolPlace:
     memory: int  # bytes of one recording that stay in memory
     min_free_disk: int
     together: int = _TOGETHER  # bytes of all recordings at once that stay in memory
-    mappings: _Mappings = field(default_factory=_Mappings, repr=False, compare=False)
-    _held: _Held = field(default_factory=_Held, repr=False, compare=False)
+    _memory: _Memory = field(default_factory=_Memory, repr=False, compare=False)
 
-    def hold(self, size: int) -> bool:
-        """Reserve memory for so many bytes, or say that there is none to spare."""
-        return self._held.add(size, self.together)
+    def take(self, size: int, *, is_told: bool) -> mmap.mmap | None:
+        """Memory for so many bytes; None where that is too much for one, or where there is none to spare."""
+        return self._memory.take(size, self.together, is_told=is_told) if 0 < size <= self.memory else None
 
-    def free(self, size: int) -> None:
-        """Give back what was reserved."""
-        self._held.add(-size, self.together)
+    def give(self, mapping: mmap.mmap) -> None:
+        """Give back what was taken."""
+        self._memory.give(mapping)
 
 
 class Spool:
@@ -139,16 +133,15 @@ class Spool:
         self._place = place
         self._digest = hashlib.sha256()
         self._look_at = 0  # bytes after which the disk's room is looked at again
-        self._held = 0
         self._reader: _InMemory | None = None
+        self._closed = False
         self.bytes = 0
-        reserved = place.memory if expected is None else expected
-        if 0 < reserved <= place.memory and place.hold(reserved):
-            self._held = reserved
-            self._file: IO[bytes] | mmap.mmap = place.mappings.take(reserved, is_told=expected is not None)
-        else:
+        wanted = place.memory if expected is None else expected
+        taken = place.take(wanted, is_told=expected is not None)
+        if taken is None:
             self._check_room(expected or 0)
-            self._file = self._on_disk()
+        self._room = wanted if taken is not None else 0  # bytes in memory
+        self._file: IO[bytes] | mmap.mmap = taken if taken is not None else self._on_disk()
 
     def __enter__(self) -> Spool:
         return self
@@ -158,10 +151,10 @@ class Spool:
 
     def write(self, chunk: bytes) -> None:
         """Append and hash."""
-        if self.bytes + len(chunk) > self._held > 0:
+        if self.bytes + len(chunk) > self._room > 0:
             self._move_to_disk()
         self.bytes += len(chunk)
-        if self._held == 0 and self.bytes >= self._look_at:
+        if self._room == 0 and self.bytes >= self._look_at:
             self._check_room(0)
         self._digest.update(chunk)
         with self._disk_errors():
@@ -184,13 +177,16 @@ class Spool:
 
     def close(self) -> None:
         """Free the memory or the file."""
+        if self._closed:  # memory that was given back is another's by now
+            return
+        self._closed = True
+        self._release()
+
+    def _release(self) -> None:
         if isinstance(self._file, mmap.mmap):
-            if self._held:  # once
-                self._place.mappings.give(self._file)
+            self._place.give(self._file)
         else:
             _close(self._file)
-        self._place.free(self._held)
-        self._held = 0
 
     def _on_disk(self) -> IO[bytes]:
         with self._disk_errors():
@@ -205,8 +201,8 @@ class Spool:
         except SpoolFull:
             _close(file)
             raise
-        self.close()
-        self._file = file
+        self._release()
+        self._file, self._room = file, 0
 
     def _check_room(self, more: int) -> None:
         """Raise SpoolFull where so many bytes more would not leave min_free_disk; looked at as the file grows."""
@@ -234,3 +230,8 @@ def _close(file: IO[bytes]) -> None:
     """Close it. What a full disk did not take is tried once more then, in vain, and nobody wants it."""
     with contextlib.suppress(OSError):
         file.close()
+
+
+def _unmap(mapping: mmap.mmap) -> None:
+    with contextlib.suppress(BufferError):  # looked at still, by an error's traceback: it goes with that
+        mapping.close()
