@@ -296,7 +296,7 @@ class Runtime:
             ledger=self.ledger,
             executor=executor,
             transfer=self.transfer(),
-            workers=_places(self.settings.transfer.workers, processes),
+            workers=wiring.places(self.settings.transfer.workers, processes),
             stop=self.stop,
             drain_timeout=self.settings.daemon.drain_timeout,
             clock=self.clock,
@@ -382,11 +382,6 @@ class Runtime:
             return
         if aborted:
             log.info("store.uploads_aborted", count=aborted)
-
-
-def _places(workers: int, processes: int) -> int:
-    """How many jobs may be begun: worker processes have some at hand, so that outcomes can travel together."""
-    return workers * processes + (workers * processes // 2 if processes > 1 else 0)
 
 
 def threads(runtime: Runtime) -> Executor:

@@ -91,6 +91,11 @@ def _needs(library: str, extra: str, wanted_by: str) -> None:
         raise ConfigError(message, f"pip install 'recvault[{extra}]'") from error
 
 
+def places(workers: int, processes: int) -> int:
+    """How many jobs may be begun: worker processes have some at hand, so that outcomes can travel together."""
+    return workers * processes + (workers * processes // 2 if processes > 1 else 0)
+
+
 def client(where: Archive, workers: int) -> Any:
     """A client for the bucket, with a connection for each worker and some to spare."""
     return make_client(

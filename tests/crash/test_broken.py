@@ -93,15 +93,15 @@ def sidecar_first() -> Iterator[None]:
     """The reference is written before what it refers to."""
     put_medium, commit = Transfer._put_medium, Transfer._commit
 
-    def prove_only(self: Transfer, recording: Any, media_format: str, fetched: Any) -> Any:
+    def prove_only(self: Transfer, line: Any, recording: Any, media_format: str, fetched: Any) -> Any:
         with mock.patch.object(type(self.store), "put", lambda store, put: True):
-            return put_medium(self, recording, media_format, fetched)
+            return put_medium(self, line, recording, media_format, fetched)
 
     def commit_then_put(self: Transfer, job: Any, line: Any, recording: Any, media: Any, fetched_from: Any) -> Any:
         receipt = commit(self, job, line, recording, media, fetched_from)
         with ExitStack() as spools:
             fetched = fetch.fetch(self.place, line, recording, media[0].media_format, spools)
-            put_medium(self, recording, media[0].media_format, fetched)
+            put_medium(self, line, recording, media[0].media_format, fetched)
         return receipt
 
     with (
