@@ -120,22 +120,28 @@ class Connections:
         return Place(str(parts.hostname), parts.port or _PORTS[parts.scheme], tls)
 
     def _exchange(self, place: Place, path: str, request: PreparedPut) -> Reply:
-        headers = [*_as_bytes(request.headers), (b"Accept-Encoding", b"identity")]
-        with _errors(request):
-            wire = self.take(place, request.url)
-            try:
-                answer = _sent(wire, path.encode("ascii"), headers, request.body)
-                content = b"".join(answer.chunks())
-            except BaseException:
-                wire.close()
-                raise
+        with self.wire(place, request.url) as wire:
+            answer = _sent(wire, path.encode("ascii"), as_bytes(request.headers), request.body)
+            content = b"".join(answer.chunks())
         self.keep(place, wire, answer)
         named = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in answer.headers]
         return Reply(answer.status, HeadersDict(named if answer.status >= 300 else ()), content)
 
-    def take(self, place: Place, url: str) -> Wire:
-        """A connection for one exchange: one that is kept, or a new one."""
-        return self._idle_wire(place) or self._connected(place, url)
+    @contextmanager
+    def wire(self, place: Place, url: str) -> Iterator[Wire]:
+        """A connection for one exchange, kept or new; what goes wrong on it is botocore's error, and its end."""
+        wire = self._idle_wire(place) or self._connected(place, url)
+        try:
+            yield wire
+        except TimeoutError as error:
+            wire.close()
+            raise ReadTimeoutError(endpoint_url=url, error=error) from error
+        except (WireError, OSError) as error:
+            wire.close()
+            raise ConnectionClosedError(endpoint_url=url, error=error) from error
+        except BaseException:
+            wire.close()
+            raise
 
     def _idle_wire(self, place: Place) -> Wire | None:
         """The connection that was used last, if it is usable still."""
@@ -202,9 +208,13 @@ def _sent(
     return wire.answer(b"PUT")
 
 
-def _as_bytes(headers: Mapping[str, str | bytes]) -> Iterator[tuple[bytes, bytes]]:
-    for name, value in headers.items():
-        yield name.encode("ascii"), value if isinstance(value, bytes) else value.encode("ascii")
+def as_bytes(headers: Mapping[str, str | bytes]) -> list[tuple[bytes, bytes]]:
+    """Headers as they are sent; what comes back is wanted as it is."""
+    written = [
+        (name.encode("ascii"), value if isinstance(value, bytes) else value.encode("ascii"))
+        for name, value in headers.items()
+    ]
+    return [*written, (b"Accept-Encoding", b"identity")]
 
 
 def _trusting(certificates: str) -> ssl.SSLContext:
@@ -212,14 +222,3 @@ def _trusting(certificates: str) -> ssl.SSLContext:
     if Path(certificates).is_dir():
         return ssl.create_default_context(capath=certificates)
     return ssl.create_default_context(cafile=certificates)
-
-
-@contextmanager
-def _errors(request: PreparedPut) -> Iterator[None]:
-    """The wire's errors as botocore's."""
-    try:
-        yield
-    except TimeoutError as error:
-        raise ReadTimeoutError(endpoint_url=request.url, error=error) from error
-    except (WireError, OSError) as error:
-        raise ConnectionClosedError(endpoint_url=request.url, request=request, error=error) from error

@@ -7,14 +7,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from botocore.exceptions import ClientError, ConnectionClosedError, ReadTimeoutError
+from botocore.exceptions import ClientError
 from botocore.parsers import create_parser
 
 from recvault.stopping import Stop
-from recvault.store.connections import Connections
+from recvault.store.connections import Connections, as_bytes
 from recvault.store.signing import Address, Signer
 from recvault.store.tries import persist
-from recvault.wire import Answer, WireError
+from recvault.wire import Answer
 
 _NOTHING = hashlib.sha256(b"").hexdigest()
 _OPERATIONS = {"HEAD": "HeadObject", "GET": "GetObject"}
@@ -65,23 +65,11 @@ class Straight:
         """An answer whose body is to be read; then its connection is kept."""
         address, place, path = self._address, self._place, self._address.path(key)
         assert place is not None  # noqa: S101 - or this would not have been made
-        url = address.base + path
         signed = self._signer.signed(address, method, path, _MORE[method], _NOTHING)
-        headers = [(each.encode(), said.encode()) for each, said in signed.items()]
-        wire = self._connections.take(place, url)
-        try:
-            wire.send(method.encode(), path.encode(), [*headers, (b"Accept-Encoding", b"identity")])
+        with self._connections.wire(place, address.base + path) as wire:
+            wire.send(method.encode(), path.encode(), as_bytes(signed))
             answer = wire.answer(method.encode())
             yield answer
-        except TimeoutError as error:
-            wire.close()
-            raise ReadTimeoutError(endpoint_url=url, error=error) from error
-        except (WireError, OSError) as error:
-            wire.close()
-            raise ConnectionClosedError(endpoint_url=url, error=error) from error
-        except BaseException:
-            wire.close()
-            raise
         self._connections.keep(place, wire, answer)
 
     def _checked(self, method: str, answer: Answer, content: bytes) -> Found:
