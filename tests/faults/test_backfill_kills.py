@@ -6,7 +6,6 @@ RECVAULT_TEST_RECORDINGS=100000 pytest -n 0 -s tests/faults/test_backfill_kills.
 from __future__ import annotations
 
 import os
-import subprocess
 import time
 from collections import Counter
 from datetime import timedelta
@@ -15,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from cli.commands import arguments, environment
 from faults.truth import assert_the_truth
+from faults.victims import begun
 from recvault.simulator import SimAccount, Simulator
 from rig import SOURCES, Rig
 from strict_s3 import Bucket
@@ -58,7 +57,7 @@ def test_all_history_comes_home_once(
     for name in SOURCES:
         if name in KILLS:
             _kill(rig, name, strict_bucket, int(each * KILLS[name]))
-        assert _started(rig, name).wait() == 0, (rig.root / "err").read_text()[-3000:]
+        assert begun(rig, "backfill", "--source", name, "--json").wait() == 0, (rig.root / "err").read_text()[-3000:]
     seconds = time.monotonic() - began
 
     assert assert_the_truth(simulator, strict_bucket, accounts) == RECORDINGS
@@ -77,18 +76,12 @@ def test_all_history_comes_home_once(
 
 def _kill(rig: Rig, name: str, bucket: Bucket, archived: int) -> None:
     """Begin it, and kill it when it has written so much of its own."""
-    before, process = len(bucket.writes), _started(rig, name)
+    before, process = len(bucket.writes), begun(rig, "backfill", "--source", name, "--json")
     while len(bucket.writes) - before < 2 * archived:
         assert process.poll() is None, (rig.root / "err").read_text()[-3000:]
         time.sleep(0.01)
     process.kill()
     process.wait()
-
-
-def _started(rig: Rig, name: str) -> subprocess.Popen[bytes]:
-    command = arguments(rig, "-q", "backfill", "--source", name, "--json")
-    with (rig.root / "out").open("wb") as out, (rig.root / "err").open("wb") as err:
-        return subprocess.Popen(command, stdout=out, stderr=err, env=environment(rig.root), cwd=rig.root)
 
 
 def _kind(path: str) -> str:

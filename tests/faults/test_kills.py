@@ -26,8 +26,8 @@ from pathlib import Path
 
 import pytest
 
-from cli.commands import arguments, environment
 from faults.truth import assert_the_truth
+from faults.victims import begun
 from recvault.simulator import SimAccount, Simulator
 from recvault.simulator.recording import Api
 from rig import SOURCES, Rig, now
@@ -105,7 +105,7 @@ class Siege:
 
     def strike(self, work: tuple[str, ...]) -> None:
         """Start it, and kill it while it starts or, more often, at work, unless it has ended by itself."""
-        asked, process = len(self.simulator.requests), self._started(work)
+        asked, process = len(self.simulator.requests), begun(self.rig, *work)
         waits = self.draw.random() < 0.8
         while waits and process.poll() is None and len(self.simulator.requests) == asked:
             time.sleep(0.02)
@@ -125,21 +125,11 @@ class Siege:
         self.simulator.faults.off()
         self.bucket.faults.off()
         for number in range(1, _PASSES):
-            process = self._started(("sync", "--json"))
+            process = begun(self.rig, "sync", "--json")
             if process.wait() == 0 and not _open(json.loads((self.rig.root / "out").read_text())):
                 return number
             time.sleep(1)
         raise AssertionError(f"after {_PASSES} passes something is left: {(self.rig.root / 'out').read_text()[-3000:]}")
-
-    def _started(self, work: tuple[str, ...]) -> subprocess.Popen[bytes]:
-        with (self.rig.root / "out").open("wb") as out, (self.rig.root / "err").open("wb") as err:
-            return subprocess.Popen(
-                arguments(self.rig, "-q", *work),
-                stdout=out,
-                stderr=err,
-                env=environment(self.rig.root),
-                cwd=self.rig.root,
-            )
 
 
 def _has_leases(ledger: Path) -> bool:
