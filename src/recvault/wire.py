@@ -14,7 +14,7 @@ import socket
 import time
 from collections.abc import Iterable, Iterator
 
-Headers = list[tuple[bytes, bytes]]
+Headers = list[tuple[str, str]]
 
 _CHUNK = 256 * 1024
 _FIRST = 64 * 1024  # as much as is read at once where a head is due
@@ -22,10 +22,12 @@ _JOINED = 128 * 1024  # a head and a body that are together no larger go in one 
 _MOST_HEAD = 64 * 1024
 _MOST_LINES = 100
 _MOST_INFORMATION = 8  # answers of 1xx before the one that counts
-_STATUS = re.compile(rb"HTTP/1\.([01]) (\d{3})(?: [^\r\n]*)?")
-_NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_NO_VALUE = re.compile(rb"[\0\r\n]")
-_LENGTH = re.compile(rb"\d{1,18}")
+_STATUS = re.compile(r"HTTP/1\.([01]) (\d{3})(?: [^\r\n]*)?\r\n")
+_NAME, _VALUE = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+", r"[^\0\r\n]*"
+_HEADERS = re.compile(f"(?:{_NAME}:{_VALUE}\r\n)*")
+_HEADER = re.compile(f"({_NAME}):({_VALUE})\r\n")
+_FOLD = re.compile(r"\r\n[ \t]+")  # within a value, from long ago
+_LENGTH = re.compile(r"[0-9]{1,18}")
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?")
 
 
@@ -56,7 +58,9 @@ class Wire:
         poll.register(self.sock, select.POLLIN)
         return not poll.poll(0)
 
-    def send(self, method: bytes, target: bytes, headers: Headers, body: bytes | memoryview = b"") -> None:
+    def send(
+        self, method: str, target: str, headers: Iterable[tuple[str, str]], body: bytes | memoryview = b""
+    ) -> None:
         """Send a request, whole. ValueError for what would be read as another request than it is."""
         head = _written(method, target, headers)
         if len(head) + len(body) <= _JOINED:
@@ -83,13 +87,13 @@ class Wire:
             self._rest = self._rest[used:]
         return status == 100
 
-    def answer(self, method: bytes = b"GET") -> Answer:
+    def answer(self, method: str = "GET") -> Answer:
         """Read an answer's head."""
         for _ in range(_MOST_INFORMATION):
-            status, lines, used = self._read_head()
+            status, headers, used = self._read_head()
             self._rest = self._rest[used:]
             if status >= 200:
-                return Answer(self, method, status, lines)
+                return Answer(self, method, status, headers)
             if status != 100:
                 break  # nobody asked for it: what follows is another protocol, or belongs to another request
         raise WireError("an answer that nobody asked for")
@@ -115,20 +119,21 @@ class Wire:
         """Until when a head or a line may take to come whole: the socket's timeout is for each of its bytes anew."""
         return time.monotonic() + 2 * (self.sock.gettimeout() or math.inf)
 
-    def _read_head(self) -> tuple[int, list[bytes], int]:
-        """The next head's status and lines, and how many bytes it is; they are left where they are."""
+    def _read_head(self) -> tuple[int, Headers, int]:
+        """The next head's status and headers, and how many bytes it is; they are left where they are."""
         until = self.patience()
         while (end := self._rest.find(b"\r\n\r\n")) < 0:
             if len(self._rest) > _MOST_HEAD or b"\n\n" in self._rest:
                 raise WireError("a head without an end")
             self._more(until)
-        first, *lines = self._rest[:end].split(b"\r\n")
-        found = _STATUS.fullmatch(first)
-        if found is None or end > _MOST_HEAD or len(lines) > _MOST_LINES:
+        head = self._rest[: end + 2].decode("latin-1")
+        found = _STATUS.match(head)
+        if found is None or end > _MOST_HEAD:
             raise WireError("no head of HTTP/1.1")
-        if found[1] == b"0":
-            lines.append(b"Connection: close")  # 1.0 may ask to stay: it is not asked to, here
-        return int(found[2]), lines, end + 4
+        headers = _parsed(head[found.end() :])
+        if found[1] == "0":
+            headers.append(("Connection", "close"))  # 1.0 may ask to stay: it is not asked to, here
+        return int(found[2]), headers, end + 4
 
     def _more(self, until: float) -> None:
         if time.monotonic() > until:
@@ -142,25 +147,25 @@ class Wire:
 class Answer:
     """An answer's head, and its body as it comes: each of `chunks` is one read of the socket."""
 
-    def __init__(self, wire: Wire, method: bytes, status: int, lines: list[bytes]) -> None:
+    def __init__(self, wire: Wire, method: str, status: int, headers: Headers) -> None:
         self.status = status
-        self.headers = _parsed(lines)
+        self.headers = headers
         self._wire = wire
-        named: dict[bytes, set[bytes]] = {}
-        for name, value in self.headers:
-            if name.lower() in _FRAMES:
-                named.setdefault(name.lower(), set()).add(value.lower())
-        lengths, codings = named.get(b"content-length", set()), named.get(b"transfer-encoding", set())
+        named: dict[str, set[str]] = {}
+        for name, value in headers:
+            if (lower := name.lower()) in _FRAMES:
+                named.setdefault(lower, set()).add(value.lower())
+        lengths, codings = named.get("content-length", set()), named.get("transfer-encoding", set())
         if lengths and (codings or len(lengths) > 1 or not _LENGTH.fullmatch(next(iter(lengths)))):
             raise WireError("a body that is framed in two ways")
-        if codings and codings != {b"chunked"}:
+        if codings and codings != {"chunked"}:
             raise WireError("a body that is framed in an unknown way")
         self.is_chunked = bool(codings)
         self.left: int | None = int(lengths.pop()) if lengths else None  # None: until it is closed, or chunked
-        if method == b"HEAD" or status in (204, 304):
+        if method == "HEAD" or status in (204, 304):
             self.is_chunked, self.left = False, 0
-        said = b",".join(named.get(b"connection", ()))
-        self.is_last = b"close" in {each.strip() for each in said.split(b",")}
+        said = ",".join(named.get("connection", ()))
+        self.is_last = "close" in {each.strip() for each in said.split(",")}
         self.is_whole = self.left == 0
 
     @property
@@ -209,27 +214,24 @@ class Answer:
         raise WireError("a trailer without an end")
 
 
-_FRAMES = frozenset({b"content-length", b"transfer-encoding", b"connection"})
+_FRAMES = frozenset({"content-length", "transfer-encoding", "connection"})
 
 
-def _written(method: bytes, target: bytes, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
-    lines = [b"%b %b HTTP/1.1" % (method, target)]
-    lines += [b"%b: %b" % header for header in headers]
-    head = b"\r\n".join(lines)
-    if b"\0" in head or not head.count(b"\r") == head.count(b"\n") == len(lines) - 1 or b" " in target:
+def _written(method: str, target: str, headers: Iterable[tuple[str, str]]) -> bytes:
+    lines = [f"{method} {target} HTTP/1.1", *[f"{name}: {value}" for name, value in headers]]
+    head = "\r\n".join(lines)
+    if "\0" in head or not head.count("\r") == head.count("\n") == len(lines) - 1 or " " in target:
         raise ValueError("the request cannot be written as HTTP")
-    return head + b"\r\n\r\n"
+    return f"{head}\r\n\r\n".encode("latin-1")  # or it raises a ValueError too
 
 
-def _parsed(lines: list[bytes]) -> Headers:
-    headers: Headers = []
-    for line in lines:
-        if line[:1] in (b" ", b"\t") and headers:  # a fold, from long ago
-            name, value = headers.pop()
-            headers.append((name, b" ".join((value + line).split())))
-            continue
-        name, colon, value = line.partition(b":")
-        if not colon or not _NAME.fullmatch(name) or _NO_VALUE.search(value):
-            raise WireError("a header that is none")
-        headers.append((name, value.strip(b" \t")))
+def _parsed(lines: str) -> Headers:
+    """A head's lines below its first, each with its end."""
+    if "\r\n " in lines or "\r\n\t" in lines:
+        lines = _FOLD.sub(" ", lines)
+    if not _HEADERS.fullmatch(lines):
+        raise WireError("a header that is none")
+    headers = [(name, value.strip(" \t")) for name, value in _HEADER.findall(lines)]
+    if len(headers) > _MOST_LINES:
+        raise WireError("a head of too many lines")
     return headers

@@ -41,6 +41,9 @@ class NearClients:
     def get(self) -> httpx.Client:
         return self._client
 
+    def stream(self, url: httpx.URL, headers: list[tuple[str, str]]) -> httpx.Response:
+        return self._client.send(httpx.Request("GET", url, headers=headers), stream=True)
+
     def close(self) -> None:
         self._client.close()
 

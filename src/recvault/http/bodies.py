@@ -13,6 +13,7 @@ import httpx
 
 from recvault.errors import ProtocolError, Unavailable
 from recvault.http.timing import Timing
+from recvault.http.transport import Response
 from recvault.stopping import Stop
 
 MOST_PAGE = 8 * 1024 * 1024  # bytes; a thousand rows are one or two million. Once read, JSON may be 25 times as large
@@ -24,7 +25,7 @@ _FOLDED = frozenset({"gzip", "deflate"})  # one of them: a stack of them could u
 _ENCODINGS = _FOLDED | {"identity"}
 
 
-def whole(response: httpx.Response, timing: Timing, stop: Stop, most: int) -> bytes:
+def whole(response: Response, timing: Timing, stop: Stop, most: int) -> bytes:
     """A whole API answer, decoded, of so many bytes at most."""
     host = response.url.host
     if not _readable(response):
@@ -40,7 +41,7 @@ def whole(response: httpx.Response, timing: Timing, stop: Stop, most: int) -> by
     return bytes(body)
 
 
-def beginning(response: httpx.Response) -> bytes:
+def beginning(response: Response) -> bytes:
     """What comes of an error's body in a moment; nothing where it cannot be read."""
     if not _readable(response):
         return b""
@@ -55,7 +56,7 @@ def beginning(response: httpx.Response) -> bytes:
     return body[:_MOST_OF_ERROR]
 
 
-def chunks(response: httpx.Response, length: int | None, timing: Timing, stop: Stop) -> Iterator[bytes]:
+def chunks(response: Response, length: int | None, timing: Timing, stop: Stop) -> Iterator[bytes]:
     """The media's wire bytes. Unavailable where they stall, break off or differ from their Content-Length."""
     host, watch, got = response.url.host, _Watch(timing), 0
     for chunk in response.iter_raw():
@@ -67,15 +68,15 @@ def chunks(response: httpx.Response, length: int | None, timing: Timing, stop: S
         raise Unavailable(f"{host} sent {got} bytes of {length}")
 
 
-def _readable(response: httpx.Response) -> bool:
+def _readable(response: Response) -> bool:
     return _encoding(response) in _ENCODINGS
 
 
-def _encoding(response: httpx.Response) -> str:
+def _encoding(response: Response) -> str:
     return str(response.headers.get("content-encoding", "identity")).lower()
 
 
-def _unfolded(response: httpx.Response) -> Iterator[bytes]:
+def _unfolded(response: Response) -> Iterator[bytes]:
     """A body without its encoding, in pieces of a bounded size; ProtocolError where it is none, or breaks off.
 
     Each chunk of the wire gives a piece, be it empty: whoever takes them looks at the clock between them.

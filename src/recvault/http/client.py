@@ -15,7 +15,8 @@ import httpx
 
 from recvault import __version__
 from recvault.http.addresses import AddressRule, GuardedBackend
-from recvault.http.transport import GuardedTransport
+from recvault.http.transport import GuardedTransport, Streamed
+from recvault.wire import Headers
 
 USER_AGENT = f"recvault/{__version__}"
 CONNECT_SECONDS = 15.0
@@ -76,17 +77,20 @@ class Clients:
 
     def get(self) -> httpx.Client:
         """This thread's client."""
-        client: httpx.Client | None = getattr(self._local, "client", None)
-        if client is None:
-            client = _Client(
-                transport=GuardedTransport(GuardedBackend(self.rule), _tls()),
-                timeout=self._timeout,
-                follow_redirects=False,
-                trust_env=False,
-            )
-            self._local.client = client
+        return self._own()[0]
+
+    def stream(self, url: httpx.URL, headers: Headers) -> Streamed:
+        """GET by this thread's transport: for media, of which there is nothing that a client would look after."""
+        return self._own()[1].stream(url, headers, self._timeout)
+
+    def _own(self) -> tuple[httpx.Client, GuardedTransport]:
+        own: tuple[httpx.Client, GuardedTransport] | None = getattr(self._local, "own", None)
+        if own is None:
+            transport = GuardedTransport(GuardedBackend(self.rule), _tls())
+            client = _Client(transport=transport, timeout=self._timeout, follow_redirects=False, trust_env=False)
+            self._local.own = own = (client, transport)
             self._keep(client)
-        return client
+        return own
 
     def _keep(self, client: httpx.Client) -> None:
         """Keep a new client, and close those whose threads have ended: each pass brings threads of its own."""

@@ -26,10 +26,11 @@ from recvault.http.addresses import origin
 from recvault.http.client import USER_AGENT, Clients
 from recvault.http.limits import Limits
 from recvault.http.timing import Timing
-from recvault.http.transport import WAIT
+from recvault.http.transport import WAIT, Response
 from recvault.providers.base import Page, Provider, Reply
 from recvault.providers.urls import is_signed
 from recvault.stopping import Stop
+from recvault.wire import Headers
 
 T = TypeVar("T")
 
@@ -39,7 +40,7 @@ _MOST_PAGES = 100_000
 _NO_ANSWER = "error"
 _ROW, _PAGE, _MEDIA = "row", "page", "media"  # what is asked for: each has a wait of its own
 _MOST = {_ROW: bodies.MOST_ROW, _PAGE: bodies.MOST_PAGE}
-_NOT_KEPT = frozenset({b"authorization", b"cookie", b"host", b"user-agent", b"accept-encoding"})  # set here, if at all
+_NOT_KEPT = frozenset({"authorization", "cookie", "host", "user-agent", "accept-encoding"})  # set here, if at all
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +173,7 @@ class Session:
             return receive(head, bodies.chunks(response, head.length, self.timing, self.stop))
 
     @contextmanager
-    def _exchange(self, request: httpx.Request, kind: str, *, signed: bool = False) -> Iterator[httpx.Response]:
+    def _exchange(self, request: httpx.Request, kind: str, *, signed: bool = False) -> Iterator[Response]:
         """Send, follow redirects by hand, and hold the answer open; raises what the status means."""
         for _ in range(_MOST_REDIRECTS):
             at_home = self._at_home(request.url) and not signed
@@ -191,19 +192,18 @@ class Session:
         raise ProtocolError(f"{request.url.host} redirected more than {_MOST_REDIRECTS} times")
 
     @contextmanager
-    def _hop(self, request: httpx.Request, kind: str, *, at_home: bool) -> Iterator[httpx.Response]:
+    def _hop(self, request: httpx.Request, kind: str, *, at_home: bool) -> Iterator[Response]:
         self._check_circuit()
         url = request.url
         if url.userinfo:
             url = url.copy_with(userinfo=b"")  # httpx would make an Authorization header of it
         self.clients.rule.check_url(url)
-        encoding = b"identity" if kind == _MEDIA else b"gzip"
-        headers = [*_kept(request.headers), (b"User-Agent", USER_AGENT.encode()), (b"Accept-Encoding", encoding)]
+        encoding = "identity" if kind == _MEDIA else "gzip"
+        headers = [*_kept(request.headers), ("User-Agent", USER_AGENT), ("Accept-Encoding", encoding)]
         if at_home:
-            headers.append((b"Authorization", self.authorization.encode()))
-        sent = httpx.Request(request.method, url, headers=headers)
+            headers.append(("Authorization", self.authorization))
         with self.limits.turn(self.stop) if at_home else nullcontext(), _httpx_errors(url.host):
-            response = self._answer(sent)
+            response = self._answer(request.method, url, headers, kind)
             try:
                 if at_home:
                     self.limits.note(response.status_code, kind, response.extensions.get(WAIT))
@@ -211,10 +211,14 @@ class Session:
             finally:
                 response.close()
 
-    def _answer(self, request: httpx.Request) -> httpx.Response:
+    def _answer(self, method: str, url: httpx.URL, headers: Headers, kind: str) -> Response:
         """Send, and count what comes: before its body is read, which may break off."""
         try:
-            response = self.clients.get().send(request, stream=True)
+            if kind == _MEDIA:
+                response: Response = self.clients.stream(url, headers)
+            else:
+                request = httpx.Request(method, url, headers=httpx.Headers(headers, encoding="latin-1"))
+                response = self.clients.get().send(request, stream=True)
         except httpx.TransportError:
             self._count(_NO_ANSWER)
             raise
@@ -225,8 +229,8 @@ class Session:
         with self._lock:
             self._answers[outcome] += 1
 
-    def _raise_for(self, response: httpx.Response, *, at_home: bool) -> None:
-        if response.is_success:
+    def _raise_for(self, response: Response, *, at_home: bool) -> None:
+        if 200 <= response.status_code < 300:
             return
         detail = classify.describe(bodies.beginning(response))
         error = classify.error_for(
@@ -286,9 +290,10 @@ def _httpx_errors(host: str) -> Iterator[None]:
         raise Unavailable(f"{host} cannot be reached or broke off ({type(error).__name__})") from error
 
 
-def _kept(headers: httpx.Headers) -> list[tuple[bytes, bytes]]:
+def _kept(headers: httpx.Headers) -> Headers:
     """The headers that may travel on: never credentials, and the host is the next URL's own."""
-    return [(name, value) for name, value in headers.raw if name.lower() not in _NOT_KEPT]
+    raw = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers.raw]
+    return [(name, value) for name, value in raw if name.lower() not in _NOT_KEPT]
 
 
 def _bare(url: httpx.URL) -> str:

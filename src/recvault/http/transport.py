@@ -16,7 +16,7 @@ import httpcore
 import httpx
 
 from recvault.http.addresses import GuardedBackend, origin
-from recvault.wire import Answer, Wire, WireError
+from recvault.wire import Answer, Headers, Wire, WireError
 
 WAIT = "recvault_wait"
 """The extension of an answer that tells how many seconds its head took, once the request was sent."""
@@ -40,25 +40,30 @@ class GuardedTransport(httpx.BaseTransport):
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send, and read the answer's head."""
-        times = request.extensions.get("timeout", {})
-        to = origin(request.url)
-        wire = self._idle_wire(to) or self._connected(to, request.url, times.get("connect"))
+        headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.raw]
+        times = httpx.Timeout(**request.extensions["timeout"])
+        found = self._exchange(request.method, request.url, headers, request.read(), times)
+        return httpx.Response(found.status_code, headers=found.headers.raw, stream=found, extensions=found.extensions)
+
+    def stream(self, url: httpx.URL, headers: Headers, times: httpx.Timeout) -> Streamed:
+        """GET, and read the answer's head: what httpx's client would add costs as much, and media want none of it."""
+        return self._exchange("GET", url, [("Host", url.netloc.decode("ascii")), *headers], b"", times)
+
+    def _exchange(self, method: str, url: httpx.URL, headers: Headers, body: bytes, times: httpx.Timeout) -> Streamed:
+        to = origin(url)
+        wire = self._idle_wire(to) or self._connected(to, url, times.connect)
         try:
             with _errors(httpx.WriteTimeout, httpx.WriteError):
-                _send(wire, request, times.get("write"))
+                wire.sock.settimeout(times.write)
+                _send(wire, method, url, headers, body)
             with _errors(httpx.ReadTimeout, httpx.ReadError):
-                wire.sock.settimeout(times.get("read"))
+                wire.sock.settimeout(times.read)
                 sent = time.monotonic()
-                answer = wire.answer(request.method.encode("ascii"))
+                answer = wire.answer(method)
         except BaseException:
             wire.close()
             raise
-        return httpx.Response(
-            answer.status,
-            headers=answer.headers,
-            stream=_Body(self, to, wire, answer),
-            extensions={WAIT: time.monotonic() - sent},
-        )
+        return Streamed(self, url, to, wire, answer, time.monotonic() - sent)
 
     def close(self) -> None:
         """Close what is idle now, and what is under way once it is over."""
@@ -95,10 +100,19 @@ class GuardedTransport(httpx.BaseTransport):
         return Wire(cast("ssl.SSLSocket", stream.get_extra_info("socket")))
 
 
-class _Body(httpx.SyncByteStream):
-    """An answer's body as it comes, one read of the socket at a time, so that who watches it sees it drip."""
+class Streamed(httpx.SyncByteStream):
+    """An answer, with the names that httpx's has; its body as it comes, one read of the socket at a time.
 
-    def __init__(self, transport: GuardedTransport, to: _Origin, wire: Wire, answer: Answer) -> None:
+    So who watches it sees it drip.
+    """
+
+    def __init__(
+        self, transport: GuardedTransport, url: httpx.URL, to: _Origin, wire: Wire, answer: Answer, wait_seconds: float
+    ) -> None:
+        self.url = url
+        self.status_code = answer.status
+        self.headers = httpx.Headers([(n.encode("latin-1"), v.encode("latin-1")) for n, v in answer.headers])
+        self.extensions = {WAIT: wait_seconds}
         self._transport = transport
         self._to = to
         self._wire = wire
@@ -108,6 +122,8 @@ class _Body(httpx.SyncByteStream):
     def __iter__(self) -> Iterator[bytes]:
         with _errors(httpx.ReadTimeout, httpx.ReadError):
             yield from self._answer.chunks()
+
+    iter_raw = __iter__
 
     def close(self) -> None:
         """Keep the connection where nothing is left to read on it. Once: kept twice, two would write on it."""
@@ -131,12 +147,15 @@ class _Body(httpx.SyncByteStream):
             return
 
 
-def _send(wire: Wire, request: httpx.Request, timeout: float | None) -> None:
-    wire.sock.settimeout(timeout)
+def _send(wire: Wire, method: str, url: httpx.URL, headers: Headers, body: bytes) -> None:
     try:
-        wire.send(request.method.encode("ascii"), request.url.raw_path, request.headers.raw, request.read())
+        wire.send(method, url.raw_path.decode("ascii"), headers, body)
     except ValueError:  # its text might hold the URL or the header
         raise httpx.LocalProtocolError("the request cannot be written as HTTP") from None
+
+
+Response = httpx.Response | Streamed
+"""An answer: of an API, by httpx's client; or of a host of media."""
 
 
 @contextmanager

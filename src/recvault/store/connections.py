@@ -44,7 +44,7 @@ class PreparedPut:
     """
 
     url: str
-    headers: Mapping[str, str | bytes]
+    headers: Mapping[str, Any]  # text; bytes where botocore sends it
     body: bytes | memoryview | Iterable[bytes | memoryview]
     method: str = "PUT"
     stream_output: bool = False
@@ -55,9 +55,16 @@ class PreparedPut:
 class Reply:
     """An answer, read whole, as botocore's parsers take it."""
 
-    status_code: int
-    headers: HeadersDict
+    answer: Answer
     content: bytes
+
+    @property
+    def status_code(self) -> int:
+        return self.answer.status
+
+    @property
+    def headers(self) -> HeadersDict:
+        return HeadersDict(self.answer.headers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +106,8 @@ class Connections:
         if place is not None:
             return self._exchange(place, f"/{path}", request)
         own = bytes(request.body) if isinstance(request.body, memoryview) else request.body
-        return self._session.send(replace(request, body=own))
+        headers = {name: value.encode("ascii") for name, value in request.headers.items()}  # as botocore keeps them
+        return self._session.send(replace(request, body=own, headers=headers))
 
     def close(self) -> None:
         """Close what is idle, and botocore's own."""
@@ -121,11 +129,10 @@ class Connections:
 
     def _exchange(self, place: Place, path: str, request: PreparedPut) -> Reply:
         with self.wire(place, request.url) as wire:
-            answer = _sent(wire, path.encode("ascii"), as_bytes(request.headers), request.body)
+            answer = _sent(wire, path, request.headers.items(), request.body)
             content = b"".join(answer.chunks())
         self.keep(place, wire, answer)
-        named = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in answer.headers]
-        return Reply(answer.status, HeadersDict(named if answer.status >= 300 else ()), content)
+        return Reply(answer, content)
 
     @contextmanager
     def wire(self, place: Place, url: str) -> Iterator[Wire]:
@@ -184,17 +191,17 @@ class Connections:
 
 def _sent(
     wire: Wire,
-    target: bytes,
-    headers: list[tuple[bytes, bytes]],
+    target: str,
+    headers: Iterable[tuple[str, str]],
     body: bytes | memoryview | Iterable[bytes | memoryview],
 ) -> Answer:
     """Send a request and read its answer's head. A body in pieces is sent when the store asks for it."""
     if isinstance(body, bytes | memoryview):
-        wire.send(b"PUT", target, headers, body)
-        return wire.answer(b"PUT")
-    wire.send(b"PUT", target, headers)
+        wire.send("PUT", target, headers, body)
+        return wire.answer("PUT")
+    wire.send("PUT", target, headers)
     if wire.answers_within(_CONTINUE_SECONDS) and not wire.is_told_to_go_on():
-        answer = wire.answer(b"PUT")
+        answer = wire.answer("PUT")
         answer.is_last = True  # the body that was announced never comes
         return answer
     try:
@@ -202,19 +209,10 @@ def _sent(
     except (BrokenPipeError, ConnectionResetError):
         if not wire.answers_within(_LAST_WORDS_SECONDS):
             raise
-        answer = wire.answer(b"PUT")
+        answer = wire.answer("PUT")
         answer.is_last = True
         return answer
-    return wire.answer(b"PUT")
-
-
-def as_bytes(headers: Mapping[str, str | bytes]) -> list[tuple[bytes, bytes]]:
-    """Headers as they are sent; what comes back is wanted as it is."""
-    written = [
-        (name.encode("ascii"), value if isinstance(value, bytes) else value.encode("ascii"))
-        for name, value in headers.items()
-    ]
-    return [*written, (b"Accept-Encoding", b"identity")]
+    return wire.answer("PUT")
 
 
 def _trusting(certificates: str) -> ssl.SSLContext:

@@ -26,10 +26,10 @@ from recvault.store.tries import persist
 _HEADERS = {
     "ChecksumAlgorithm": "x-amz-sdk-checksum-algorithm",
     "ChecksumSHA256": "x-amz-checksum-sha256",
-    "ContentLength": "Content-Length",
-    "ContentMD5": "Content-MD5",
-    "ContentType": "Content-Type",
-    "IfNoneMatch": "If-None-Match",
+    "ContentLength": "content-length",
+    "ContentMD5": "content-md5",
+    "ContentType": "content-type",
+    "IfNoneMatch": "if-none-match",
     "ObjectLockLegalHoldStatus": "x-amz-object-lock-legal-hold",
     "ObjectLockMode": "x-amz-object-lock-mode",
     "ObjectLockRetainUntilDate": "x-amz-object-lock-retain-until-date",
@@ -109,12 +109,11 @@ class Sender:
     def _send(self, request: _Request) -> None:
         """Send once."""
         address = request.address
-        signed = self._signer.signed(address, "PUT", request.path, request.headers, request.sha256)
-        headers: dict[str, str | bytes] = {**signed}
+        headers = self._signer.signed(address, "PUT", request.path, request.headers, request.sha256)
         body: Any = request.body
         if not isinstance(body, bytes | memoryview):
             body = self._pieces(body)
-            headers["Expect"] = b"100-continue"  # what is refused is not sent; botocore looks for bytes
+            headers["expect"] = "100-continue"  # what is refused is not sent
         answer = self._connections.send(PreparedPut(address.base + request.path, headers, body))
         if answer.status_code >= 300:
             parser = create_parser("rest-xml")

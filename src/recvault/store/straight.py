@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 from botocore.parsers import create_parser
 
 from recvault.stopping import Stop
-from recvault.store.connections import Connections, as_bytes
+from recvault.store.connections import Connections
 from recvault.store.signing import Address, Signer
 from recvault.store.tries import persist
 from recvault.wire import Answer
@@ -67,14 +67,14 @@ class Straight:
         assert place is not None  # noqa: S101 - or this would not have been made
         signed = self._signer.signed(address, method, path, _MORE[method], _NOTHING)
         with self._connections.wire(place, address.base + path) as wire:
-            wire.send(method.encode(), path.encode(), as_bytes(signed))
-            answer = wire.answer(method.encode())
+            wire.send(method, path, signed.items())
+            answer = wire.answer(method)
             yield answer
         self._connections.keep(place, wire, answer)
 
     def _checked(self, method: str, answer: Answer, content: bytes) -> Found:
         """What was answered. ClientError for a refusal."""
-        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in answer.headers}
+        headers = {name.lower(): value for name, value in answer.headers}
         if answer.status < 300:
             return headers, content
         operation = self._client.meta.service_model.operation_model(_OPERATIONS[method])
