@@ -6,10 +6,12 @@ Sizes are bytes, durations are seconds, times are aware UTC.
 from __future__ import annotations
 
 import enum
+import functools
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
+from operator import attrgetter
 from typing import Any, ClassVar
 
 JSON = dict[str, Any]
@@ -60,8 +62,31 @@ def unstamp(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
+class Travels:
+    """What goes to a worker process and back: pickled as its fields in order, a fifth of a dataclass's own way."""
+
+    __slots__ = ()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        kind: Any = type(self)
+        return _made, (kind, _values(kind)(self))
+
+
+@functools.cache
+def _values(kind: Any) -> Callable[[Any], tuple[Any, ...]]:
+    return attrgetter(*(each.name for each in fields(kind)))
+
+
+def _made(kind: type[Any], values: Iterable[Any]) -> Any:
+    """One with these values of its fields, in order; nothing is checked in these classes, and nothing left out."""
+    made = object.__new__(kind)
+    for name, value in zip(kind.__slots__, values, strict=True):
+        object.__setattr__(made, name, value)
+    return made
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Recording:
+class Recording(Travels):
     """One recording as its provider lists it. Identity is (provider, account_id, recording_id)."""
 
     provider: str  # identity's word: the three Twilio APIs share "twilio"
@@ -101,10 +126,6 @@ class Recording:
     TIMES: ClassVar[frozenset[str]] = frozenset({"created_at", "started_at", "ended_at"})
     UNSTORED: ClassVar[frozenset[str]] = frozenset({"media_urls"})
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        """For worker processes: as a dataclass is pickled by itself it takes three times as long."""
-        return _recording, tuple(getattr(self, name) for name in _FIELDS)
-
     def to_json(self) -> str:
         """Write all but the signed URLs as one JSON text; `from_json` reads it."""
         document = {name: getattr(self, name) for name in _FIELDS if name not in self.UNSTORED}
@@ -116,17 +137,15 @@ class Recording:
     def from_json(cls, text: str) -> Recording:
         """Read what `to_json` wrote; unknown keys of a newer version are ignored."""
         document = json.loads(text)
-        known = {name: document[name] for name in _FIELDS if name in document}
+        for name in document.keys() - _FIELDS.keys():
+            del document[name]
         for name in cls.TIMES:
-            known[name] = unstamp(known[name]) if known.get(name) else None
-        return cls(**{**known, "phase": Phase(known["phase"]), "formats": tuple(known["formats"])})
+            document[name] = unstamp(document[name]) if document.get(name) else None
+        document["phase"], document["formats"] = Phase(document["phase"]), tuple(document["formats"])
+        return cls(**document)
 
 
-_FIELDS = tuple(each.name for each in fields(Recording))
-
-
-def _recording(*values: Any) -> Recording:
-    return Recording(**dict(zip(_FIELDS, values, strict=True)))
+_FIELDS = dict.fromkeys(each.name for each in fields(Recording))
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +183,7 @@ class Rejected:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
+class Job(Travels):
     """One recording to transfer. Names its source and account, and carries no secret."""
 
     source: str
@@ -174,7 +193,7 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
+class Check(Travels):
     """What the proof of a medium said. `suspect` is archived and flagged, never dropped."""
 
     status: str  # ok | suspect | unchecked
@@ -183,7 +202,7 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MediaObject:
+class MediaObject(Travels):
     """One medium as it stands in the bucket."""
 
     key: str
@@ -199,7 +218,7 @@ class MediaObject:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Receipt:
+class Receipt(Travels):
     """Proof that a recording is committed: its sidecar stands, and all media that it names."""
 
     source: str
@@ -215,7 +234,7 @@ class Receipt:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Failure:
+class Failure(Travels):
     """Why a transfer did not end in a receipt, and what to do next."""
 
     source: str

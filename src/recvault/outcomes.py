@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from recvault.observe import get_logger
 from recvault.report import Report
 
 log = get_logger("recvault.outcomes")
+_written = logging.getLogger("recvault.outcomes")
 
 _STORE_PATIENCE = 8  # transfers in a row that the store did not take, after which no more are begun
 _STORE_CODES = {
@@ -110,9 +112,12 @@ def _say(job: Job, outcome: Outcome, state: State) -> None:
         "attempt": job.attempt,
     }
     if isinstance(outcome, Receipt):
-        media = [f"{medium.media_format}:{medium.sha256[:12]}" for medium in outcome.media]
-        event = "transfer.already_archived" if outcome.already_archived else "transfer.archived"
-        log.info(event, **names, bytes=outcome.bytes, media=media, key=outcome.sidecar_key)
+        if _written.isEnabledFor(
+            logging.INFO
+        ):  # asked first: structlog makes of what is dropped as much as of what is written
+            media = [f"{medium.media_format}:{medium.sha256[:12]}" for medium in outcome.media]
+            event = "transfer.already_archived" if outcome.already_archived else "transfer.archived"
+            log.info(event, **names, bytes=outcome.bytes, media=media, key=outcome.sidecar_key)
         for medium in outcome.media:
             if medium.check.status == "suspect":
                 log.warning("transfer.suspect", **names, key=medium.key, reason=medium.check.reason)

@@ -34,7 +34,7 @@ from recvault.store import StoreFacts
 from recvault.verdicts import failure_of
 
 _LOOK_SECONDS = 0.2
-_LINGER = 0.01  # seconds that an outcome waits for others: a message costs as much as several outcomes in it
+_LINGER = 0.03  # seconds that an outcome waits for others: a message costs as much as several outcomes in it
 _END_SECONDS = 10.0  # that a process may take to end when it is told to
 _ASKED, _ENFORCED = "asked", "enforced"
 

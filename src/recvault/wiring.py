@@ -93,7 +93,7 @@ def _needs(library: str, extra: str, wanted_by: str) -> None:
 
 def places(workers: int, processes: int) -> int:
     """How many jobs may be begun: worker processes have some at hand, so that outcomes can travel together."""
-    return workers * processes + (workers * processes // 2 if processes > 1 else 0)
+    return workers * processes + (workers * processes if processes > 1 else 0)
 
 
 def client(where: Archive, workers: int) -> Any:

@@ -6,7 +6,7 @@ One connection a process, guarded by a lock: SQLite has one writer anyway, and e
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Self
@@ -194,9 +194,11 @@ class Ledger:
 
     def settle(self, outcomes: Iterable[Outcome], now: datetime, policies: Mapping[str, Policy]) -> list[State]:
         """Write down how attempts ended, all in one transaction; the new states, in order."""
+        outcomes = list(outcomes)
         with self._connection.write() as db:
+            _settle_receipts(db, [outcome for outcome in outcomes if isinstance(outcome, Receipt)], now)
             return [
-                self._settle_receipt(db, outcome, now)
+                State.ARCHIVED
                 if isinstance(outcome, Receipt)
                 else self._settle_failure(db, outcome, now, policies[outcome.source])
                 for outcome in outcomes
@@ -254,17 +256,6 @@ class Ledger:
         maybe_archived = row["attempts"] > 1 or row["created_at"] < self._born_at
         return Job(source=row["source"], recording=recording, attempt=row["attempts"], maybe_archived=maybe_archived)
 
-    def _settle_receipt(self, db: Database, receipt: Receipt, now: datetime) -> State:
-        db.execute(
-            """
-            UPDATE recordings SET state='archived', next_attempt_at=NULL, lease=NULL, failing_since=NULL, verdict=NULL,
-                reason=NULL, message=NULL, settled_at=?, sidecar_key=?, bytes=?, media=?, recording=NULL
-            WHERE recording_id=? AND account_id=? AND provider=?
-            """,
-            [stamp(now), receipt.sidecar_key, receipt.bytes, shorten(receipt), *_identity(receipt.recording)],
-        )
-        return State.ARCHIVED
-
     def _settle_failure(self, db: Database, failure: Failure, now: datetime, policy: Policy) -> State:
         with sound_values("the row of a recording under way"):
             row = next(db.query(_STANDING, _identity(failure.recording)))
@@ -297,6 +288,18 @@ class Ledger:
         if failure.recording.status is not None or row["told_status"] is None:  # else a row that tells more stays
             listed.keep(db, [(row["id"], failure.recording.to_json())])
         return step.state
+
+
+def _settle_receipts(db: Database, receipts: Sequence[Receipt], now: datetime) -> None:
+    at = stamp(now)
+    db.conn.executemany(
+        """
+        UPDATE recordings SET state='archived', next_attempt_at=NULL, lease=NULL, failing_since=NULL, verdict=NULL,
+            reason=NULL, message=NULL, settled_at=?, sidecar_key=?, bytes=?, media=?, recording=NULL
+        WHERE recording_id=? AND account_id=? AND provider=?
+        """,
+        [(at, each.sidecar_key, each.bytes, shorten(each), *_identity(each.recording)) for each in receipts],
+    )
 
 
 def _identity(recording: Recording) -> tuple[str, str, str]:
