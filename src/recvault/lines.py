@@ -43,7 +43,6 @@ class Lines:
     def close(self) -> None:
         """Close every connection."""
         self.clients.close()
-        self.limits.close()
 
     @property
     def standing(self) -> Standing:

@@ -13,12 +13,11 @@ import mmap
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, cast
 
-from recvault.errors import Unavailable
+from recvault.errors import Translation, Unavailable
 
 _TOGETHER = 24 * 1024**2
 _LOOK_EVERY = 64 * 1024**2
@@ -131,6 +130,7 @@ class Spool:
 
     def __init__(self, place: SpoolPlace, expected: int | None) -> None:
         self._place = place
+        self._disk_errors = _DiskErrors(place.directory)
         self._digest = hashlib.sha256()
         self._look_at = 0  # bytes after which the disk's room is looked at again
         self._reader: _InMemory | None = None
@@ -157,7 +157,7 @@ class Spool:
         if self._room == 0 and self.bytes >= self._look_at:
             self._check_room(0)
         self._digest.update(chunk)
-        with self._disk_errors():
+        with self._disk_errors:
             self._file.write(chunk)
 
     @property
@@ -171,7 +171,7 @@ class Spool:
         if isinstance(self._file, mmap.mmap) and self._reader is None:
             self._reader = _InMemory(self._file, self.bytes)
         elif not isinstance(self._file, mmap.mmap):
-            with self._disk_errors():
+            with self._disk_errors:
                 self._file.flush()  # here, where a full disk is told as one: whoever seeks next would do it too
         return cast("IO[bytes]", self._reader or self._file)
 
@@ -189,14 +189,14 @@ class Spool:
             _close(self._file)
 
     def _on_disk(self) -> IO[bytes]:
-        with self._disk_errors():
+        with self._disk_errors:
             return tempfile.TemporaryFile(dir=self._place.directory)
 
     def _move_to_disk(self) -> None:
         self._check_room(self.bytes)
         memory, file = self._file, self._on_disk()
         try:
-            with self._disk_errors():
+            with self._disk_errors:
                 file.write(memoryview(cast("mmap.mmap", memory))[: self.bytes])
         except SpoolFull:
             _close(file)
@@ -208,7 +208,7 @@ class Spool:
         """Raise SpoolFull where so many bytes more would not leave min_free_disk; looked at as the file grows."""
         place = self._place
         self._look_at = self.bytes + _LOOK_EVERY
-        with self._disk_errors():
+        with self._disk_errors:
             place.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             disk = shutil.disk_usage(place.directory)
         if disk.free - more < place.min_free_disk:
@@ -218,12 +218,17 @@ class Spool:
                 f"free some: {place.min_free_disk} are always left (transfer.min_free_disk)",
             )
 
-    @contextlib.contextmanager
-    def _disk_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise SpoolFull(f"the spool {self._place.directory} cannot be used: {error.strerror}") from error
+
+class _DiskErrors(Translation):
+    __slots__ = ("_directory",)
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def translated(self, error: BaseException) -> SpoolFull | None:
+        if not isinstance(error, OSError):
+            return None
+        return SpoolFull(f"the spool {self._directory} cannot be used: {error.strerror}")
 
 
 def _close(file: IO[bytes]) -> None:

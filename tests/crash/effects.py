@@ -148,7 +148,6 @@ class World:
                 return None
             finally:
                 clients.close()
-                limits.close()
 
     def _pass(self, ledger: Ledger, line: Line, stop: Stop, effects: Effects) -> Pass:
         store = WatchedStore(self.bucket, effects)

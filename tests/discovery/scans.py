@@ -88,7 +88,6 @@ class Scans:
 
     def close(self) -> None:
         self.clients.close()
-        self.limits.close()
 
 
 PROVIDERS = {

@@ -40,9 +40,7 @@ class Wired:
         return f"http://127.0.0.1:{server.port}"
 
     def limits(self, requests_per_second: float = 100_000, max_concurrency: int = 32) -> Limits:
-        limits = Limits(requests_per_second, max_concurrency)
-        self._opened.callback(limits.close)
-        return limits
+        return Limits(requests_per_second, max_concurrency)
 
     def clients(self, base_url: str, media_hosts: tuple[str, ...] = (), read_seconds: float = 2.0) -> Clients:
         clients = Clients(AddressRule.of(base_url, media_hosts), read_seconds)

@@ -7,6 +7,7 @@ resolves differently the second time.
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import socket
 from collections.abc import Iterable
@@ -96,6 +97,7 @@ def resolve(host: str, port: int) -> list[str]:
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
+@functools.lru_cache(maxsize=64)
 def _is_loopback_name(host: str) -> bool:
     if host.lower() == "localhost":
         return True

@@ -7,8 +7,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import cast
 
-from pyrate_limiter import Limiter, Rate
+from pyrate_limiter import InMemoryBucket, Rate, RateItem
 
 from recvault.http.concurrency import Concurrency
 from recvault.stopping import Stop
@@ -32,7 +33,7 @@ class Limits:
     def __init__(
         self, requests_per_second: float, max_concurrency: int, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._pace = Limiter(_rate(requests_per_second))
+        self._pace = InMemoryBucket([_rate(requests_per_second)])
         self._found = Concurrency(max_concurrency)
         self._clock = clock
         self._running = 0
@@ -46,8 +47,8 @@ class Limits:
     @contextmanager
     def turn(self, stop: Stop) -> Iterator[None]:
         """Wait for the pace and for a free place, and hold the place. Interrupted where a stop comes first."""
-        while not self._pace.try_acquire("requests", timeout=_LOOK_SECONDS):
-            stop.check()
+        while wait_seconds := self._wait_seconds():
+            stop.sleep(wait_seconds)
         with self._free:
             while self._running >= self._found.now:
                 self._free.wait(_LOOK_SECONDS)
@@ -70,9 +71,12 @@ class Limits:
                 self._found.answered(kind, wait if status < _FIRST_ERROR else None, self._clock(), self._running)
             self._free.notify(max(0, self._found.now - before))
 
-    def close(self) -> None:
-        """End the pace's own thread."""
-        self._pace.close()
+    def _wait_seconds(self) -> float:
+        """Take the next place in the pace: 0.0, or how long there is none."""
+        with self._free:
+            asked = RateItem("request", time.monotonic_ns() // 1_000_000)
+            self._pace.leak(asked.timestamp)
+            return 0.0 if self._pace.put(asked) else max(1, cast("int", self._pace.waiting(asked))) / 1000
 
 
 def _rate(per_second: float) -> Rate:

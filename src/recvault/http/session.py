@@ -15,12 +15,12 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
 import httpx
 import tenacity
 
-from recvault.errors import CredentialsRefused, MediaRejected, ProtocolError, Unavailable
+from recvault.errors import CredentialsRefused, MediaRejected, ProtocolError, RecvaultError, Translation, Unavailable
 from recvault.http import bodies, classify
 from recvault.http.addresses import origin
 from recvault.http.client import USER_AGENT, Clients
@@ -33,6 +33,7 @@ from recvault.stopping import Stop
 from recvault.wire import Headers
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MOST_REDIRECTS = 5
@@ -93,7 +94,7 @@ class Session:
 
     def send(self, request: httpx.Request) -> Reply:
         """Ask the provider's API about one thing, trying again while it is unavailable; the whole answer, decoded."""
-        return self._retrying(self._send_once, request, _ROW)
+        return self._persist(self._send_once, request, _ROW)
 
     def pages(self, provider: Provider, first: httpx.Request) -> Iterator[tuple[Page, Reply]]:
         """Follow a provider's list of recordings from its first page to its last.
@@ -126,7 +127,7 @@ class Session:
             if url in seen:
                 raise ProtocolError(f"{request.url.host} gave a next page that was read before")
             seen.add(url)
-            page, following = self._retrying(self._page_once, request, parse)
+            page, following = self._persist(self._page_once, request, parse)
             yield page
             if following is None:
                 return
@@ -142,8 +143,7 @@ class Session:
 
         `signed`: the provider minted this address, so it needs no credentials, wherever it leads.
         """
-        result: T = self._retrying(self._download_once, request, receive, signed)
-        return result
+        return self._persist(self._download_once, request, receive, signed)
 
     def _send_once(self, request: httpx.Request, kind: str) -> Reply:
         with self._exchange(request, kind) as response:
@@ -202,7 +202,7 @@ class Session:
         headers = [*_kept(request.headers), ("User-Agent", USER_AGENT), ("Accept-Encoding", encoding)]
         if at_home:
             headers.append(("Authorization", self.authorization))
-        with self.limits.turn(self.stop) if at_home else nullcontext(), _httpx_errors(url.host):
+        with self.limits.turn(self.stop) if at_home else nullcontext(), _HttpxErrors(url.host):
             response = self._answer(request.method, url, headers, kind)
             try:
                 if at_home:
@@ -257,6 +257,21 @@ class Session:
         """On base_url's own origin, by our credentials: an address that is signed has its own, and takes no others."""
         return origin(url) == self._home and not is_signed(url)
 
+    def _persist(self, once: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """What `once` answers. tenacity is asked where it fails: what goes well at once is not worth its price."""
+        try:
+            return once(*args, **kwargs)
+        except Unavailable as error:
+            failed = [error]
+
+        def again() -> T:
+            if failed:
+                raise failed.pop()
+            return once(*args, **kwargs)
+
+        result: T = self._retrying(again)
+        return result
+
     def _make_retrying(self) -> tenacity.Retrying:
         return tenacity.Retrying(
             retry=tenacity.retry_if_exception(self._worth_another_try),
@@ -277,17 +292,23 @@ class Session:
         return float(asked) + random.uniform(0.0, bound)  # noqa: S311 - jitter, not a secret
 
 
-@contextmanager
-def _httpx_errors(host: str) -> Iterator[None]:
+class _HttpxErrors(Translation):
     """httpx's transport errors as ours; their text may hold a signed URL, so only their kind is told."""
-    try:
-        yield
-    except httpx.DecodingError as error:
-        raise ProtocolError(f"{host} sent a body that cannot be decoded") from error
-    except httpx.TimeoutException as error:
-        raise Unavailable(f"{host} did not answer in time ({type(error).__name__})") from error
-    except httpx.TransportError as error:
-        raise Unavailable(f"{host} cannot be reached or broke off ({type(error).__name__})") from error
+
+    __slots__ = ("_host",)
+
+    def __init__(self, host: str) -> None:
+        self._host = host
+
+    def translated(self, error: BaseException) -> RecvaultError | None:
+        host, kind = self._host, type(error).__name__
+        if isinstance(error, httpx.DecodingError):
+            return ProtocolError(f"{host} sent a body that cannot be decoded")
+        if isinstance(error, httpx.TimeoutException):
+            return Unavailable(f"{host} did not answer in time ({kind})")
+        if isinstance(error, httpx.TransportError):
+            return Unavailable(f"{host} cannot be reached or broke off ({kind})")
+        return None
 
 
 def _kept(headers: httpx.Headers) -> Headers:

@@ -9,12 +9,12 @@ from __future__ import annotations
 import ssl
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import cast
 
 import httpcore
 import httpx
 
+from recvault.errors import Translation
 from recvault.http.addresses import GuardedBackend, origin
 from recvault.wire import Answer, Headers, Wire, WireError
 
@@ -53,10 +53,10 @@ class GuardedTransport(httpx.BaseTransport):
         to = origin(url)
         wire = self._idle_wire(to) or self._connected(to, url, times.connect)
         try:
-            with _errors(httpx.WriteTimeout, httpx.WriteError):
+            with _WRITING:
                 wire.sock.settimeout(times.write)
                 _send(wire, method, url, headers, body)
-            with _errors(httpx.ReadTimeout, httpx.ReadError):
+            with _READING:
                 wire.sock.settimeout(times.read)
                 sent = time.monotonic()
                 answer = wire.answer(method)
@@ -120,7 +120,7 @@ class Streamed(httpx.SyncByteStream):
         self._closed = False
 
     def __iter__(self) -> Iterator[bytes]:
-        with _errors(httpx.ReadTimeout, httpx.ReadError):
+        with _READING:
             yield from self._answer.chunks()
 
     iter_raw = __iter__
@@ -158,14 +158,21 @@ Response = httpx.Response | Streamed
 """An answer: of an API, by httpx's client; or of a host of media."""
 
 
-@contextmanager
-def _errors(timeout: type[httpx.TimeoutException], broken: type[httpx.NetworkError]) -> Iterator[None]:
+class _Errors(Translation):
     """The wire's errors as httpx's."""
-    try:
-        yield
-    except TimeoutError as error:
-        raise timeout(str(error)) from error
-    except WireError as error:
-        raise httpx.RemoteProtocolError(str(error)) from error
-    except OSError as error:
-        raise broken(type(error).__name__) from error
+
+    __slots__ = ("_broken", "_timeout")
+
+    def __init__(self, timeout: type[httpx.TimeoutException], broken: type[httpx.NetworkError]) -> None:
+        self._timeout, self._broken = timeout, broken
+
+    def translated(self, error: BaseException) -> httpx.TransportError | None:
+        if isinstance(error, TimeoutError):
+            return self._timeout(str(error))
+        if isinstance(error, WireError):
+            return httpx.RemoteProtocolError(str(error))
+        return self._broken(type(error).__name__) if isinstance(error, OSError) else None
+
+
+_WRITING = _Errors(httpx.WriteTimeout, httpx.WriteError)
+_READING = _Errors(httpx.ReadTimeout, httpx.ReadError)

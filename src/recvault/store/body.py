@@ -7,8 +7,7 @@ passes through botocore and urllib3, which closes the connection as it goes by, 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, BinaryIO
 
 from recvault.errors import Interrupted
@@ -62,12 +61,3 @@ def by_boto3(client: Any) -> Callable[..., Any]:
         return client.put_object(**{**arguments, "Body": bytes(body) if isinstance(body, memoryview) else body})
 
     return put_object
-
-
-@contextmanager
-def interrupted(where: str) -> Iterator[None]:
-    """Raise Interrupted for a body that ended itself."""
-    try:
-        yield
-    except DrainOver as error:
-        raise Interrupted(f"{where} was not written: {error}") from None

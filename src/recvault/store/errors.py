@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
-from collections.abc import Iterator
 
 from botocore.exceptions import (
     BotoCoreError,
@@ -21,7 +19,7 @@ from botocore.exceptions import (
     TokenRetrievalError,
 )
 
-from recvault.errors import ConfigError, RecvaultError, StoreRefused, StoreUnavailable
+from recvault.errors import ConfigError, RecvaultError, StoreRefused, StoreUnavailable, Translation
 
 _CREDENTIALS = {
     "401",
@@ -106,25 +104,34 @@ def status_of(error: ClientError) -> int:
     return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
 
 
-@contextlib.contextmanager
-def botocore_errors(where: str) -> Iterator[None]:
+def botocore_errors(where: str) -> Translation:
     """Raise ours for botocore's. A key's absence and a failed condition are the caller's own to catch first."""
-    try:
-        yield
-    except ClientError as error:
-        raise _client_error(error, where) from error
-    except _NO_CREDENTIALS as error:
-        raise StoreRefused(
-            f"no credentials for {where}: {error}", "set AWS_ACCESS_KEY_ID or any other source boto3 reads"
-        ) from error
-    except NoRegionError as error:
-        raise ConfigError(f"no region for {where}", "set archive.region") from error
-    except (ParamValidationError, InvalidRegionError) as error:
-        raise ConfigError(f"{where} cannot be asked for: {error}", "mend archive") from error
-    except SSLError as error:
-        raise StoreUnavailable(f"{where} cannot be reached: {error}", _UNTRUSTED) from error
-    except BotoCoreError as error:
-        raise StoreUnavailable(f"{where} cannot be reached: {error}", "check the network and endpoint_url") from error
+    return _BotocoreErrors(where)
+
+
+class _BotocoreErrors(Translation):
+    __slots__ = ("_where",)
+
+    def __init__(self, where: str) -> None:
+        self._where = where
+
+    def translated(self, error: BaseException) -> RecvaultError | None:
+        where = self._where
+        if isinstance(error, ClientError):
+            return _client_error(error, where)
+        if isinstance(error, _NO_CREDENTIALS):
+            return StoreRefused(
+                f"no credentials for {where}: {error}", "set AWS_ACCESS_KEY_ID or any other source boto3 reads"
+            )
+        if isinstance(error, NoRegionError):
+            return ConfigError(f"no region for {where}", "set archive.region")
+        if isinstance(error, ParamValidationError | InvalidRegionError):
+            return ConfigError(f"{where} cannot be asked for: {error}", "mend archive")
+        if isinstance(error, SSLError):
+            return StoreUnavailable(f"{where} cannot be reached: {error}", _UNTRUSTED)
+        if isinstance(error, BotoCoreError):
+            return StoreUnavailable(f"{where} cannot be reached: {error}", "check the network and endpoint_url")
+        return None
 
 
 def _request_mark(error: ClientError) -> str:

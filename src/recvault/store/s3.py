@@ -18,10 +18,10 @@ from botocore.config import Config as BotoConfig
 from botocore.exceptions import BotoCoreError, ClientError
 
 from recvault import __version__
-from recvault.errors import ConfigError, KeyConflict, StoreUnavailable
+from recvault.errors import ConfigError, Interrupted, KeyConflict, StoreUnavailable
 from recvault.stopping import Stop
 from recvault.store.base import Put, Stored
-from recvault.store.body import DrainedBody, by_boto3, in_memory, interrupted
+from recvault.store.body import DrainedBody, DrainOver, by_boto3, in_memory
 from recvault.store.errors import ABSENT, ENDED, EXISTS, NOT_DONE, RACED, WRONG_SUM, botocore_errors, code_of, status_of
 from recvault.store.facts import StoreFacts
 from recvault.store.options import WriteOptions
@@ -107,8 +107,10 @@ class S3Store:
         in_parts = put.bytes > self._single_put_most
         if self._stop is not None and put.bytes > _SMALL:
             put = replace(put, body=cast("BinaryIO", DrainedBody(put.body, self._stop)))
-        with interrupted(self._where(put.key)):
+        try:
             wrote = self._put(put, in_parts=in_parts)
+        except DrainOver as over:
+            raise Interrupted(f"{self._where(put.key)} was not written: {over}") from None
         if in_parts:
             self._lock(put.key)
         return wrote

@@ -121,7 +121,6 @@ def lay_out(service: Service, make: Callable[[str], Provider], opened: ExitStack
     home, *media_hosts = fronts
     rule = AddressRule.of(home.origin, [front.host for front in (*media_hosts, elsewhere)])
     clients, limits = Clients(rule, TIMING.stall_timeout), Limits(100_000, 32)
-    opened.callback(limits.close)
     opened.callback(clients.close)
     directory = Path(opened.enter_context(tempfile.TemporaryDirectory()))
     return Bench(service, make(home.origin), home, media_hosts, elsewhere, directory, clients, limits)
