@@ -42,6 +42,7 @@ FLOORS: dict[str, float] = {
     "health": 3,
     "verdicts": 3,
     "presence": 3,
+    "places": 1,
     "http": 2,
     "ledger": 2,
     "store": 2,

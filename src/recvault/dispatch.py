@@ -11,7 +11,6 @@ import math
 import queue
 import threading
 import time
-from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from datetime import datetime, timedelta
 from recvault.ledger import Ledger, Policy
 from recvault.models import DRAINED, Failure, Job, Outcome, State, Verdict
 from recvault.observe import get_logger
+from recvault.places import Places
 from recvault.stopping import Stop
 from recvault.verdicts import UNEXPECTED
 
@@ -49,14 +49,16 @@ class Dispatch:
     on_settled: Callable[[Job, Outcome, State], None]
     prepared: Callable[[Job], Job] = lambda job: job  # right before it begins
     paused: bool = False  # nothing more is begun, of any source
-    _ready: dict[str, deque[Job]] = field(default_factory=dict)  # claimed, not begun
     _running: dict[Future[Outcome], Job] = field(default_factory=dict)
-    _busy: Counter[str] = field(default_factory=Counter)  # at work, by source
     _resting: dict[str, float] = field(default_factory=dict)  # sources of which nothing is begun before then
     _dry: dict[str, float] = field(default_factory=dict)  # sources with nothing due, not asked again before then
     _done: queue.SimpleQueue[Future[Outcome]] = field(default_factory=queue.SimpleQueue)
     _unsettled: list[Future[Outcome]] = field(default_factory=list)  # could not be written down when they ended
     _lock: threading.RLock = field(default_factory=threading.RLock)
+    _places: Places[Job] = field(init=False)  # what is claimed and not begun, and how many are at work
+
+    def __post_init__(self) -> None:
+        self._places = Places(self.workers)
 
     @property
     def running(self) -> int:
@@ -66,7 +68,7 @@ class Dispatch:
     @property
     def waiting(self) -> int:
         """How many jobs are claimed and not begun."""
-        return sum(map(len, self._ready.values()))
+        return self._places.waiting
 
     def rest(self, name: str, seconds: float = math.inf) -> None:
         """Begin nothing more of a source for so long."""
@@ -124,10 +126,10 @@ class Dispatch:
         if not self._running:
             self._dry.clear()
         for name in self.names:
-            ready = self._ready.setdefault(name, deque())
+            ready = self._places.ready[name]
             if len(ready) > ahead // 2 or self._is_resting(name) or self._dry.get(name, 0.0) > moment:
                 continue
-            room = ahead - len(ready) + self._places(name)
+            room = ahead - len(ready) + self._places.free(name)
             jobs = self.ledger.claim(name, self.clock(), room)
             if len(jobs) < room:
                 self._dry[name] = moment + TICK
@@ -136,31 +138,17 @@ class Dispatch:
     def _begin(self) -> None:
         """Hand jobs to the executor while there are places; also when one ends, in whatever thread that is."""
         with self._lock:
-            while self._may_begin() and (job := self._next()) is not None:
+            while self._may_begin() and (job := self._places.next(self._is_resting)) is not None:
                 future = self.executor.submit(self.transfer, self.prepared(job))
                 self._running[future] = job
-                self._busy[job.source] += 1
                 future.add_done_callback(self._over)
-
-    def _next(self) -> Job | None:
-        """The next job of the source that has the fewest at work, if it has a place."""
-        waiting = [name for name, ready in self._ready.items() if ready and not self._is_resting(name)]
-        for name in sorted(waiting, key=self._busy.__getitem__):
-            if self._places(name):
-                return self._ready[name].popleft()
-        return None
-
-    def _places(self, name: str) -> int:
-        """How many jobs of a source can begin now: as there are workers, and one at least that is its own."""
-        free = self.workers - self._busy.total()
-        return max(free, 1 if self._busy[name] == 0 else 0)
 
     def _is_resting(self, name: str) -> bool:
         return self._resting.get(name, 0.0) > time.monotonic()
 
     def _over(self, future: Future[Outcome]) -> None:
         with self._lock:
-            self._busy[self._running[future].source] -= 1
+            self._places.over(self._running[future].source)
             self._done.put(future)
             self._begin()
 
@@ -195,8 +183,8 @@ class Dispatch:
 
     def _give_back(self) -> None:
         with self._lock:
-            jobs = [job for ready in self._ready.values() for job in ready]
-            self._ready.clear()
+            jobs = [job for ready in self._places.ready.values() for job in ready]
+            self._places.ready.clear()
         if jobs:
             self.ledger.settle([_drained(job) for job in jobs], self.clock(), self.policies)
 

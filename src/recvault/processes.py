@@ -28,13 +28,14 @@ from recvault import observe
 from recvault.config import Config
 from recvault.errors import Interrupted
 from recvault.models import Job, Outcome, Phase, Recording
+from recvault.places import Places
 from recvault.runtime import Runtime
 from recvault.stopping import Stop
 from recvault.store import StoreFacts
 from recvault.verdicts import failure_of
 
 _LOOK_SECONDS = 0.2
-_LINGER = 0.03  # seconds that an outcome waits for others: a message costs as much as several outcomes in it
+_LINGER = 0.02  # seconds that an outcome waits for others: a message costs as much as several outcomes in it
 _END_SECONDS = 10.0  # that a process may take to end when it is told to
 _ASKED, _ENFORCED = "asked", "enforced"
 
@@ -207,11 +208,44 @@ def _serve(settings: Config, parts: int, facts: StoreFacts, pipe: Connection, co
             except Exception as error:  # noqa: BLE001 - a bug: the parent tells it, as it does of its own threads
                 done.put((number, error, False))
 
-        places = settings.transfer.workers + len(settings.sources)
-        with ThreadPoolExecutor(places, thread_name_prefix="transfer") as threads:
-            _listen(pipe, stop, lambda number, job: threads.submit(carry, number, job))
+        workers = settings.transfer.workers
+        with ThreadPoolExecutor(workers + len(settings.sources), thread_name_prefix="transfer") as threads:
+            turns = _Turns(threads, Places(workers), carry)
+            _listen(pipe, stop, turns.add)
+            turns.end()
         done.put(None)
         teller.join()
+
+
+class _Turns:
+    """Jobs that are here and not begun: more than there are threads, so that none of those waits for the parent."""
+
+    def __init__(
+        self, threads: ThreadPoolExecutor, places: Places[tuple[int, Job]], carry: Callable[[int, Job], None]
+    ) -> None:
+        self._threads, self._places, self._carry = threads, places, carry
+        self._lock = threading.Lock()
+
+    def add(self, number: int, job: Job) -> None:
+        """Begin it when it may."""
+        with self._lock:
+            self._places.ready[job.source].append((number, job))
+            self._begin()
+
+    def end(self) -> None:
+        """Begin no more: nobody waits for what is left."""
+        with self._lock:
+            self._places.ready.clear()
+
+    def _begin(self) -> None:
+        while (found := self._places.next()) is not None:
+            self._threads.submit(self._run, *found)
+
+    def _run(self, number: int, job: Job) -> None:
+        self._carry(number, job)
+        with self._lock:
+            self._places.over(job.source)
+            self._begin()
 
 
 def _listen(pipe: Connection, stop: Stop, begin: Callable[[int, Job], object]) -> None:

@@ -26,6 +26,8 @@ from recvault.store.sender import make_sender
 if TYPE_CHECKING:
     from recvault.crypto import PrivateKeys
 
+_AHEAD = 3  # jobs of each thread of a worker process, the one that it is at included
+
 
 def provider(source: config.Source) -> Provider:
     """A source's provider, from its plain settings: no secret is needed."""
@@ -93,7 +95,7 @@ def _needs(library: str, extra: str, wanted_by: str) -> None:
 
 def places(workers: int, processes: int) -> int:
     """How many jobs may be begun: worker processes have some at hand, so that outcomes can travel together."""
-    return workers * processes + (workers * processes if processes > 1 else 0)
+    return workers * processes * (_AHEAD if processes > 1 else 1)
 
 
 def client(where: Archive, workers: int) -> Any:

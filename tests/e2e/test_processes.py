@@ -130,3 +130,28 @@ def test_a_parent_that_is_killed_leaves_no_worker(rig: Rig, simulator: Simulator
     simulator.switches = Switches()
     assert run(rig, "sync", "--json").code == 0
     assert_truth(rig, account)
+
+
+def test_a_slow_source_holds_back_no_other(rig: Rig, simulator: Simulator) -> None:
+    """Jobs wait in the worker processes too: there as well each source has a place that no other can take."""
+    slow = opened(rig, simulator, 60)
+    quick = simulator.add_account("twilio")
+    simulator.populate(quick, "voice", count=8, conference_share=0)
+    rig.add_source("quick", "twilio", quick)
+    rig.transfer = {"processes": 2, "workers": 2}
+    simulator.switches = Switches(slow_seconds=8.0)
+    simulator.faults.plan("slow", slow.account_id, times=1000, kind="media")
+    late = simulator.faults.plan("http_503", quick.account_id, kind="list")  # by then the other has all it can take
+    process = start(rig, "sync", "--json")
+    done = [0, 0]
+    while done[1] < 8 and process.poll() is None:
+        time.sleep(0.05)
+        done = [archived(rig, account) for account in (slow, quick)]
+    kill(process)
+    assert late.spent
+    assert done == [0, 8]
+
+
+def archived(rig: Rig, account: SimAccount) -> int:
+    """How many of an account's recordings stand in the bucket."""
+    return sum(f"account={account.account_id}/" in key and key.endswith(".json") for key in rig.objects())
