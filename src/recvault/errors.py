@@ -29,6 +29,7 @@ Every one pickles: what `__init__` takes goes to `super().__init__`.
 from __future__ import annotations
 
 from types import TracebackType
+from typing import Any
 
 
 class Translation:
@@ -39,8 +40,8 @@ class Translation:
 
     __slots__ = ()
 
-    def __enter__(self) -> None:
-        pass
+    def __enter__(self) -> Any:
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

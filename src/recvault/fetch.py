@@ -7,7 +7,6 @@ own row, read anew by id, and a medium that disagrees with its row must come twi
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 from recvault.errors import MediaExpired, MediaRejected, NotFound, Refused
@@ -34,12 +33,18 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """A medium in the spool, hashed and proven."""
+    """A medium in the spool, hashed and proven. A context that frees the spool."""
 
     spool: Spool
     facts: MediaFacts
     encryption: JSON | None
     fetched_from: str
+
+    def __enter__(self) -> Fetched:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.spool.close()
 
 
 def formats(wanted: tuple[str, ...], available: tuple[str, ...]) -> tuple[str, ...]:
@@ -50,26 +55,27 @@ def formats(wanted: tuple[str, ...], available: tuple[str, ...]) -> tuple[str, .
     return chosen
 
 
-def fetch(place: SpoolPlace, line: Line, recording: Recording, media_format: str, spools: ExitStack) -> Fetched:
+def fetch(place: SpoolPlace, line: Line, recording: Recording, media_format: str) -> Fetched:
     """Fetch and prove; what looks wrong is fetched again, and kept, flagged, if the same bytes come twice."""
-    first = _fetch_fresh(place, line, recording, media_format, spools)
+    first = _fetch_fresh(place, line, recording, media_format)
     if first.facts.check.status != "suspect" or not first.facts.worth_again:
         return first
     first.spool.close()  # its sum is kept
-    second = _fetch_fresh(place, line, recording, media_format, spools)
+    second = _fetch_fresh(place, line, recording, media_format)
     if second.facts.check.status == "suspect" and second.spool.sha256 != first.spool.sha256:
+        second.spool.close()
         raise MediaRejected(
             f"{media_format} came twice, differently: {second.facts.check.reason}", reason="media.unstable"
         )
     return second
 
 
-def _fetch_fresh(place: SpoolPlace, line: Line, recording: Recording, media_format: str, spools: ExitStack) -> Fetched:
+def _fetch_fresh(place: SpoolPlace, line: Line, recording: Recording, media_format: str) -> Fetched:
     """Fetch; a refused signed URL is asked for anew once, and a 404 is explained by the recording's row."""
     try:
-        return _fetch_once(place, line, recording, media_format, spools)
+        return _fetch_once(place, line, recording, media_format)
     except MediaExpired:
-        return _fetch_once(place, line, refreshed(line, recording), media_format, spools)
+        return _fetch_once(place, line, refreshed(line, recording), media_format)
     except NotFound as error:
         current = refreshed(line, recording)
         raise Settled(
@@ -80,14 +86,18 @@ def _fetch_fresh(place: SpoolPlace, line: Line, recording: Recording, media_form
         ) from error
 
 
-def _fetch_once(place: SpoolPlace, line: Line, recording: Recording, media_format: str, spools: ExitStack) -> Fetched:
+def _fetch_once(place: SpoolPlace, line: Line, recording: Recording, media_format: str) -> Fetched:
     requests = line.provider.media_requests(recording, media_format)
     if not requests:
         raise MediaRejected(f"the provider names no {media_format}", reason="media.no_url")
 
     def receive(head: MediaHead, chunks: Iterator[bytes]) -> Fetched:
-        spool = spools.enter_context(Spool(place, head.length))
-        return _received(line, recording, media_format, head, chunks, spool)
+        spool = Spool(place, head.length)
+        try:
+            return _received(line, recording, media_format, head, chunks, spool)
+        except BaseException:
+            spool.close()
+            raise
 
     signed = line.provider.media_url_expires
     for request in requests[:-1]:

@@ -16,7 +16,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor, Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -209,43 +209,53 @@ def _serve(settings: Config, parts: int, facts: StoreFacts, pipe: Connection, co
                 done.put((number, error, False))
 
         workers = settings.transfer.workers
-        with ThreadPoolExecutor(workers + len(settings.sources), thread_name_prefix="transfer") as threads:
-            turns = _Turns(threads, Places(workers), carry)
+        with _Turns(workers + len(settings.sources), Places(workers), carry) as turns:
             _listen(pipe, stop, turns.add)
-            turns.end()
         done.put(None)
         teller.join()
 
 
 class _Turns:
-    """Jobs that are here and not begun: more than there are threads, so that none of those waits for the parent."""
+    """The threads that carry jobs out, and the jobs that wait here for one: none of them waits for the parent.
 
-    def __init__(
-        self, threads: ThreadPoolExecutor, places: Places[tuple[int, Job]], carry: Callable[[int, Job], None]
-    ) -> None:
-        self._threads, self._places, self._carry = threads, places, carry
+    A context, at whose end what is begun is finished, and nothing more begins.
+    """
+
+    def __init__(self, threads: int, places: Places[tuple[int, Job]], carry: Callable[[int, Job], None]) -> None:
+        self._places, self._carry = places, carry
         self._lock = threading.Lock()
+        self._begun: queue.SimpleQueue[tuple[int, Job] | None] = queue.SimpleQueue()
+        self._threads = [threading.Thread(target=self._work, name=f"transfer-{number}") for number in range(threads)]
+
+    def __enter__(self) -> _Turns:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._places.ready.clear()  # nobody waits for what is left
+        for _thread in self._threads:
+            self._begun.put(None)
+        for thread in self._threads:
+            thread.join()
 
     def add(self, number: int, job: Job) -> None:
-        """Begin it when it may."""
+        """Carry it out when its turn comes."""
         with self._lock:
             self._places.ready[job.source].append((number, job))
             self._begin()
 
-    def end(self) -> None:
-        """Begin no more: nobody waits for what is left."""
-        with self._lock:
-            self._places.ready.clear()
-
     def _begin(self) -> None:
         while (found := self._places.next()) is not None:
-            self._threads.submit(self._run, *found)
+            self._begun.put(found)
 
-    def _run(self, number: int, job: Job) -> None:
-        self._carry(number, job)
-        with self._lock:
-            self._places.over(job.source)
-            self._begin()
+    def _work(self) -> None:
+        while (found := self._begun.get()) is not None:
+            self._carry(*found)
+            with self._lock:
+                self._places.over(found[1].source)
+                self._begin()
 
 
 def _listen(pipe: Connection, stop: Stop, begin: Callable[[int, Job], object]) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime
 from io import BytesIO
@@ -19,8 +18,8 @@ from recvault import archive
 from recvault.archive import KeyTemplate
 from recvault.errors import KeyConflict, RecvaultError
 from recvault.fetch import Fetched, Line, fetch, formats, refreshed
-from recvault.media import CONTENT_TYPES
-from recvault.models import Check, Job, MediaObject, Outcome, Phase, Receipt, Recording, Verdict
+from recvault.media import CONTENT_TYPES, MediaFacts
+from recvault.models import Job, MediaObject, Outcome, Phase, Receipt, Recording, Verdict
 from recvault.presence import Presence
 from recvault.spool import SpoolPlace
 from recvault.store import ObjectStore, Put
@@ -70,8 +69,7 @@ class Transfer:
         media: list[MediaObject] = []
         fetched_from: str | None = None
         for media_format in formats(line.formats, recording.formats):
-            with ExitStack() as spools:
-                fetched = fetch(self.place, line, recording, media_format, spools)
+            with fetch(self.place, line, recording, media_format) as fetched:
                 if fetched.encryption != recording.encryption:
                     recording = replace(recording, encryption=fetched.encryption)
                 media.append(self._put_medium(line, recording, media_format, fetched))
@@ -89,10 +87,8 @@ class Transfer:
         recording, line = job.recording, self.line(job.source, job.recording.account_id)
         # Its row may name no format any more; what was stored bears one that is wanted, or the provider's best.
         names = dict.fromkeys((*line.formats, *recording.formats, *line.provider.formats))
-        found = [self._described(recording, name) for name in names]
-        media = tuple(
-            self._adopted(line, recording, medium) for medium in found if self.store.head(medium.key) is not None
-        )
+        stored = [name for name in names if self.store.head(self.keys(recording, name)) is not None]
+        media = tuple(self._adopted(line, recording, name) for name in stored)
         if not media:
             return None
         if (commit := self._committed(job)) is not None:
@@ -102,8 +98,7 @@ class Transfer:
     def _restored(self, line: Line, recording: Recording, commit: Commit) -> Receipt:
         """Put back the media that a sidecar names and that are gone: those very bytes, or none."""
         for medium in commit.lost:
-            with ExitStack() as spools:
-                fetched = fetch(self.place, line, recording, medium.media_format, spools)
+            with fetch(self.place, line, recording, medium.media_format) as fetched:
                 if fetched.spool.sha256 != medium.sha256:
                     raise KeyConflict(
                         f"{medium.key} is lost, and the provider serves other bytes now than its sidecar names",
@@ -113,65 +108,51 @@ class Transfer:
                 self.store.put(_put_of(recording, medium, cast("BytesIO", fetched.spool.file)))
         return replace(commit.receipt, already_archived=False)
 
-    def _described(self, recording: Recording, media_format: str) -> MediaObject:
-        """A medium of which only the name is known so far."""
+    def _described(
+        self, recording: Recording, media_format: str, *, size: int, sha256: str, facts: MediaFacts
+    ) -> MediaObject:
+        """A medium as it stands in the bucket, or is about to."""
         return MediaObject(
             key=self.keys(recording, media_format),
             media_format=media_format,
-            bytes=0,
-            sha256="",
+            bytes=size,
+            sha256=sha256,
             content_type=CONTENT_TYPES.get(media_format, "application/octet-stream"),
-            codec=None,
-            sample_rate=None,
-            channels=None,
-            duration_seconds=None,
-            check=Check(status="unchecked", method=""),
-        )
-
-    def _put_medium(self, line: Line, recording: Recording, media_format: str, fetched: Fetched) -> MediaObject:
-        medium = replace(
-            self._described(recording, media_format),
-            bytes=fetched.spool.bytes,
-            sha256=fetched.spool.sha256,
-            codec=fetched.facts.codec or recording.codec,
-            sample_rate=fetched.facts.sample_rate,
-            channels=fetched.facts.channels,
-            duration_seconds=fetched.facts.duration_seconds,
-            check=fetched.facts.check,
-        )
-        try:
-            self.store.put(_put_of(recording, medium, cast("BytesIO", fetched.spool.file)))
-        except KeyConflict:
-            return self._adopted(line, recording, medium)
-        return medium
-
-    def _adopted(self, line: Line, recording: Recording, medium: MediaObject) -> MediaObject:
-        """Other bytes stand under the key: an earlier attempt's, if they prove to be what its metadata say.
-
-        Some providers encode on demand, so a second download may differ. Bytes that were proven and stored before a
-        crash are as good as the new ones; anything else under our key is somebody else's, and stays untouched.
-        """
-        found = self.store.head(medium.key)
-        ours = archive.object_metadata(recording, found.sha256 or "") if found else {}
-        if found is None or any(found.metadata.get(name) != value for name, value in ours.items()):
-            raise KeyConflict(f"{medium.key} holds other bytes, not written by recvault", "move them, then retry")
-        prober, digest = line.proof.probe(medium.media_format, recording.encryption), hashlib.sha256()
-        for chunk in self.store.stream(medium.key):
-            prober.feed(chunk)
-            digest.update(chunk)
-        if digest.hexdigest() != found.sha256:
-            raise KeyConflict(f"{medium.key} holds bytes that differ from their own SHA-256", "move them, then retry")
-        facts = prober.finish(duration_seconds=recording.duration_seconds, size_bytes=recording.size_bytes)
-        return replace(
-            medium,
-            bytes=found.bytes,
-            sha256=digest.hexdigest(),
             codec=facts.codec or recording.codec,
             sample_rate=facts.sample_rate,
             channels=facts.channels,
             duration_seconds=facts.duration_seconds,
             check=facts.check,
         )
+
+    def _put_medium(self, line: Line, recording: Recording, media_format: str, fetched: Fetched) -> MediaObject:
+        spool, facts = fetched.spool, fetched.facts
+        medium = self._described(recording, media_format, size=spool.bytes, sha256=spool.sha256, facts=facts)
+        try:
+            self.store.put(_put_of(recording, medium, cast("BytesIO", fetched.spool.file)))
+        except KeyConflict:
+            return self._adopted(line, recording, media_format)
+        return medium
+
+    def _adopted(self, line: Line, recording: Recording, media_format: str) -> MediaObject:
+        """Other bytes stand under the key: an earlier attempt's, if they prove to be what their own metadata say.
+
+        Some providers encode on demand, so a second download may differ. Bytes that were proven and stored before a
+        crash are as good as the new ones; anything else under our key is somebody else's, and stays untouched.
+        """
+        key = self.keys(recording, media_format)
+        found = self.store.head(key)
+        ours = archive.object_metadata(recording, found.sha256 or "") if found else {}
+        if found is None or any(found.metadata.get(name) != value for name, value in ours.items()):
+            raise KeyConflict(f"{key} holds other bytes, not written by recvault", "move them, then retry")
+        prober, digest = line.proof.probe(media_format, recording.encryption), hashlib.sha256()
+        for chunk in self.store.stream(key):
+            prober.feed(chunk)
+            digest.update(chunk)
+        if digest.hexdigest() != found.sha256:
+            raise KeyConflict(f"{key} holds bytes that differ from their own SHA-256", "move them, then retry")
+        facts = prober.finish(duration_seconds=recording.duration_seconds, size_bytes=recording.size_bytes)
+        return self._described(recording, media_format, size=found.bytes, sha256=digest.hexdigest(), facts=facts)
 
     def _commit(
         self, job: Job, line: Line, recording: Recording, media: tuple[MediaObject, ...], fetched_from: str | None

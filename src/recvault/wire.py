@@ -176,14 +176,13 @@ class Answer:
     def chunks(self) -> Iterator[bytes]:
         """The body, to its end. WireError where it ends too soon."""
         if self.is_chunked:
-            yield from self._chunked()
-        elif self.left is None:
-            while chunk := self._wire.read(_CHUNK):
-                yield chunk
-            self.is_last = True
-        else:
-            yield from self._counted(self.left)
-        self.is_whole = True
+            return self._chunked()
+        return self._until_closed() if self.left is None else self._counted(self.left)
+
+    def _until_closed(self) -> Iterator[bytes]:
+        while chunk := self._wire.read(_CHUNK):
+            yield chunk
+        self.is_last = self.is_whole = True
 
     def _counted(self, left: int) -> Iterator[bytes]:
         while left:
@@ -210,6 +209,7 @@ class Answer:
         until = self._wire.patience()
         for _ in range(_MOST_LINES):
             if not self._wire.line(until):
+                self.is_whole = True
                 return
         raise WireError("a trailer without an end")
 

@@ -6,7 +6,7 @@ Each break is one line of the architecture undone. The scenarios that catch them
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -99,8 +99,7 @@ def sidecar_first() -> Iterator[None]:
 
     def commit_then_put(self: Transfer, job: Any, line: Any, recording: Any, media: Any, fetched_from: Any) -> Any:
         receipt = commit(self, job, line, recording, media, fetched_from)
-        with ExitStack() as spools:
-            fetched = fetch.fetch(self.place, line, recording, media[0].media_format, spools)
+        with fetch.fetch(self.place, line, recording, media[0].media_format) as fetched:
             put_medium(self, line, recording, media[0].media_format, fetched)
         return receipt
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
 
@@ -44,9 +43,12 @@ class Limits:
         """What was found so far."""
         return Standing(self._found.now, self._found.held_by)
 
-    @contextmanager
-    def turn(self, stop: Stop) -> Iterator[None]:
-        """Wait for the pace and for a free place, and hold the place. Interrupted where a stop comes first."""
+    def turn(self, stop: Stop) -> _Turn:
+        """A context: waits for the pace and for a place, and holds the place. Interrupted where a stop comes first."""
+        return _Turn(self, stop)
+
+    def begin(self, stop: Stop) -> None:
+        """Wait for the pace and for a place, and take it."""
         while wait_seconds := self._wait_seconds():
             stop.sleep(wait_seconds)
         with self._free:
@@ -54,12 +56,12 @@ class Limits:
                 self._free.wait(_LOOK_SECONDS)
                 stop.check()
             self._running += 1
-        try:
-            yield
-        finally:
-            with self._free:
-                self._running -= 1
-                self._free.notify()
+
+    def end(self) -> None:
+        """Give the place back."""
+        with self._free:
+            self._running -= 1
+            self._free.notify()
 
     def note(self, status: int, kind: str = "", wait: float | None = None) -> None:
         """Learn from an answer, and from how long its first byte took."""
@@ -77,6 +79,19 @@ class Limits:
             asked = RateItem("request", time.monotonic_ns() // 1_000_000)
             self._pace.leak(asked.timestamp)
             return 0.0 if self._pace.put(asked) else max(1, cast("int", self._pace.waiting(asked))) / 1000
+
+
+class _Turn:
+    __slots__ = ("_limits", "_stop")
+
+    def __init__(self, limits: Limits, stop: Stop) -> None:
+        self._limits, self._stop = limits, stop
+
+    def __enter__(self) -> None:
+        self._limits.begin(self._stop)
+
+    def __exit__(self, *_: object) -> None:
+        self._limits.end()
 
 
 def _rate(per_second: float) -> Rate:

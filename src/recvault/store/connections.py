@@ -10,8 +10,7 @@ import socket
 import ssl
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -27,6 +26,7 @@ from botocore.exceptions import (
 )
 from botocore.httpsession import get_cert_path
 
+from recvault.errors import Translation
 from recvault.wire import Answer, Wire, WireError
 
 _IDLE_SECONDS = 30.0
@@ -134,21 +134,9 @@ class Connections:
         self.keep(place, wire, answer)
         return Reply(answer, content)
 
-    @contextmanager
-    def wire(self, place: Place, url: str) -> Iterator[Wire]:
+    def wire(self, place: Place, url: str) -> _Lent:
         """A connection for one exchange, kept or new; what goes wrong on it is botocore's error, and its end."""
-        wire = self._idle_wire(place) or self._connected(place, url)
-        try:
-            yield wire
-        except TimeoutError as error:
-            wire.close()
-            raise ReadTimeoutError(endpoint_url=url, error=error) from error
-        except (WireError, OSError) as error:
-            wire.close()
-            raise ConnectionClosedError(endpoint_url=url, error=error) from error
-        except BaseException:
-            wire.close()
-            raise
+        return _Lent(self._idle_wire(place) or self._connected(place, url), url)
 
     def _idle_wire(self, place: Place) -> Wire | None:
         """The connection that was used last, if it is usable still."""
@@ -187,6 +175,24 @@ class Connections:
             self._idle.append((place, wire))
         else:
             wire.close()
+
+
+class _Lent(Translation):
+    __slots__ = ("_url", "_wire")
+
+    def __init__(self, wire: Wire, url: str) -> None:
+        self._wire, self._url = wire, url
+
+    def __enter__(self) -> Wire:
+        return self._wire
+
+    def translated(self, error: BaseException) -> Exception | None:
+        self._wire.close()
+        if isinstance(error, TimeoutError):
+            return ReadTimeoutError(endpoint_url=self._url, error=error)
+        if isinstance(error, WireError | OSError):
+            return ConnectionClosedError(endpoint_url=self._url, error=error)
+        return None
 
 
 def _sent(
