@@ -16,6 +16,8 @@ from typing import Any, ClassVar
 
 JSON = dict[str, Any]
 
+_COMPACT = json.JSONEncoder(separators=(",", ":"))  # made once: it takes longer than to write
+
 DRAINED = "drained"  # the reason of a transfer that a stop cut short: it is due again at once
 
 
@@ -127,11 +129,15 @@ class Recording(Travels):
     UNSTORED: ClassVar[frozenset[str]] = frozenset({"media_urls"})
 
     def to_json(self) -> str:
-        """Write all but the signed URLs as one JSON text; `from_json` reads it."""
-        document = {name: getattr(self, name) for name in _FIELDS if name not in self.UNSTORED}
-        for name in self.TIMES:
-            document[name] = stamp(document[name]) if document[name] else None
-        return json.dumps(document, separators=(",", ":"))
+        """Write all but the signed URLs, and what is not known, as one JSON text; `from_json` reads it."""
+        document = {
+            name: value for name, value in zip(_FIELDS, _values(Recording)(self), strict=True) if value is not None
+        }
+        for name in self.UNSTORED:
+            del document[name]
+        for name in self.TIMES & document.keys():
+            document[name] = stamp(document[name])
+        return _COMPACT.encode(document)
 
     @classmethod
     def from_json(cls, text: str) -> Recording:
@@ -142,7 +148,7 @@ class Recording(Travels):
         for name in cls.TIMES:
             document[name] = unstamp(document[name]) if document.get(name) else None
         document["phase"], document["formats"] = Phase(document["phase"]), tuple(document["formats"])
-        return cls(**document)
+        return cls(**{"status": None, **document})
 
 
 _FIELDS = dict.fromkeys(each.name for each in fields(Recording))

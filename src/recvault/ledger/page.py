@@ -30,7 +30,8 @@ class Registered:
 def write(db: Database, feed: Feed, listed: Sequence[Recording], now: datetime, recheck: timedelta) -> Registered:
     """Write a page's rows; inside a transaction."""
     settled = _settled(db, listed)
-    rows = [_new_row(feed, recording, now, recheck) for recording in listed if recording.identity not in settled]
+    at, due = stamp(now), {Phase.COMPLETE: stamp(now), Phase.UNFINISHED: stamp(now + recheck)}
+    rows = [_new_row(feed, recording, at, due) for recording in listed if recording.identity not in settled]
     if not rows:
         return Registered()
     [last] = db.execute("SELECT max(id) FROM recordings").fetchone()
@@ -110,8 +111,8 @@ _FIRST_STATE: Mapping[Phase, State] = {
 }
 
 
-def _new_row(feed: Feed, recording: Recording, now: datetime, recheck: timedelta) -> Row:
-    due = {Phase.COMPLETE: stamp(now), Phase.UNFINISHED: stamp(now + recheck)}.get(recording.phase)
+def _new_row(feed: Feed, recording: Recording, now: str, due: Mapping[Phase, str]) -> Row:
+    next_attempt_at = due.get(recording.phase)
     return {
         "provider": recording.provider,
         "account_id": recording.account_id,
@@ -120,9 +121,9 @@ def _new_row(feed: Feed, recording: Recording, now: datetime, recheck: timedelta
         "api": recording.api,
         "status": recording.status,
         "created_at": stamp(recording.created_at),
-        "registered_at": stamp(now),
+        "registered_at": now,
         "state": _FIRST_STATE[recording.phase].value,
-        "next_attempt_at": due,
-        "settled_at": None if due else stamp(now),
+        "next_attempt_at": next_attempt_at,
+        "settled_at": None if next_attempt_at else now,
         "recording": recording.to_json(),
     }
