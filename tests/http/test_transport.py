@@ -189,6 +189,9 @@ def test_closing_comes_while_a_body_is_read(wired: Any) -> None:
         head("Content-Length: 9") + b"abc",
         head(*[f"X-{number}: y" for number in range(200)], "Content-Length: 3") + b"abc",
         head("X-Long: " + "y" * 70_000, "Content-Length: 3") + b"abc",
+        head("X-A: b\nX-B: c", "Content-Length: 3") + b"abc",
+        head("X-A : b", "Content-Length: 3") + b"abc",
+        head("X-A: b\0c", "Content-Length: 3") + b"abc",
     ],
     ids=[
         "two lengths",
@@ -208,6 +211,9 @@ def test_closing_comes_while_a_body_is_read(wired: Any) -> None:
         "short",
         "too many headers",
         "too long a header",
+        "a bare line feed",
+        "a space before the colon",
+        "a null",
     ],
 )
 def test_what_is_no_http_is_no_answer(wired: Any, answer: bytes) -> None:

@@ -55,7 +55,11 @@ class Signer:
         client.meta.events.register("before-send.s3.PutObject", self._hold)
 
     def address(self, bucket: str) -> Address | None:
-        """Have boto3 make and sign a put that is never sent. None where its signature is not the one known here."""
+        """Where a bucket is, and what signs for it. None where boto3's signature is not the one known here."""
+        return self._met(bucket) or self._met(bucket)  # its credentials may have rotated just in between
+
+    def _met(self, bucket: str) -> Address | None:
+        """Have boto3 make and sign a put that is never sent, and compare."""
         try:
             self._client.put_object(Bucket=bucket, Key=self._sample)
         except _Held as held:
