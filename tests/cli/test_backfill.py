@@ -173,7 +173,7 @@ def test_a_terminal_shows_how_far_it_is_and_the_dry_run_as_a_table(rig: Rig) -> 
     years(rig, count=20, latency=0.12)
     code, shown = on_terminal(rig, "backfill", "--source", "voice", "--workers", "1")
     assert code == 0
-    for word in ("archived", "KiB", "h of audio", "/s", "listing", " left", "held back by"):
+    for word in ("archived", "KiB", "h of audio", "/s", "listing", " left", "held back by the provider"):
         assert word in shown, word
     slow(rig, 0)
     code, shown = on_terminal(rig, "backfill", "--source", "voice", "--dry-run")
