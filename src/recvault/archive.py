@@ -39,7 +39,7 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9_.-]|^\.")
 _SEPARATOR = re.compile(r"[^A-Za-z0-9_.%~-]")  # a character that no escaped value holds
 _ESCAPED = r"[A-Za-z0-9_.%~-]+"
 _FORMS = {"date": r"\d{4}-\d{2}-\d{2}", "ext": r"[a-z0-9]+"}
-_COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))  # made once: it takes longer than to write
+_COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))  # json.dumps makes one each time
 _LONGEST = 200  # of an escaped value; three of them stay well within S3's 1,024 bytes a key
 
 

@@ -183,8 +183,7 @@ class Dispatch:
 
     def _give_back(self) -> None:
         with self._lock:
-            jobs = [job for ready in self._places.ready.values() for job in ready]
-            self._places.ready.clear()
+            jobs = self._places.take_back()
         if jobs:
             self.ledger.settle([_drained(job) for job in jobs], self.clock(), self.policies)
 

@@ -33,9 +33,9 @@ from typing import Any
 
 
 class Translation:
-    """A context in which the errors of a library become ours. Holds no state, so one may be entered again and again.
+    """A context in which the errors of a library become ours.
 
-    A class, because contexts that generators make cost five times as much, and a small recording goes through twenty.
+    A class, because a context that a generator makes costs four times as much, and a small recording goes through many.
     """
 
     __slots__ = ()

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 JSON = dict[str, Any]
 
-_COMPACT = json.JSONEncoder(separators=(",", ":"))  # made once: it takes longer than to write
+_COMPACT = json.JSONEncoder(separators=(",", ":"))  # json.dumps makes one each time
 
 DRAINED = "drained"  # the reason of a transfer that a stop cut short: it is due again at once
 
@@ -65,7 +65,7 @@ def unstamp(text: str) -> datetime:
 
 
 class Travels:
-    """What goes to a worker process and back: pickled as its fields in order, a fifth of a dataclass's own way."""
+    """What goes to a worker process and back: pickled as its fields, for half of what a dataclass takes."""
 
     __slots__ = ()
 
@@ -148,7 +148,7 @@ class Recording(Travels):
         for name in cls.TIMES:
             document[name] = unstamp(document[name]) if document.get(name) else None
         document["phase"], document["formats"] = Phase(document["phase"]), tuple(document["formats"])
-        return cls(**{"status": None, **document})
+        return cls(**{"status": None, **document})  # the one that must be said, be it that it is not known
 
 
 _FIELDS = dict.fromkeys(each.name for each in fields(Recording))

@@ -43,6 +43,12 @@ class Places(Generic[T]):
                 return self.ready[source].popleft()
         return None
 
+    def take_back(self) -> list[T]:
+        """What waits, which begins no more."""
+        waiting = [each for ready in self.ready.values() for each in ready]
+        self.ready.clear()
+        return waiting
+
     def over(self, source: str) -> None:
         """One of a source is at work no more."""
         self._busy[source] -= 1

@@ -95,7 +95,7 @@ class _Turns:
 
     def __exit__(self, *_: object) -> None:
         with self._lock:
-            self._places.ready.clear()  # nobody waits for what is left
+            self._places.take_back()  # nobody waits for it
         for _thread in self._threads:
             self._begun.put(None)
         for thread in self._threads:

@@ -26,7 +26,7 @@ from recvault.http.addresses import origin
 from recvault.http.client import USER_AGENT, Clients
 from recvault.http.limits import Limits
 from recvault.http.timing import Timing
-from recvault.http.transport import WAIT, Response
+from recvault.http.transport import WAIT, Response, as_sent
 from recvault.providers.base import Page, Provider, Reply
 from recvault.providers.urls import is_signed
 from recvault.stopping import Stop
@@ -313,8 +313,7 @@ class _HttpxErrors(Translation):
 
 def _kept(headers: httpx.Headers) -> Headers:
     """The headers that may travel on: never credentials, and the host is the next URL's own."""
-    raw = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers.raw]
-    return [(name, value) for name, value in raw if name.lower() not in _NOT_KEPT]
+    return [(name, value) for name, value in as_sent(headers) if name.lower() not in _NOT_KEPT]
 
 
 def _bare(url: httpx.URL) -> str:

@@ -40,13 +40,12 @@ class GuardedTransport(httpx.BaseTransport):
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send, and read the answer's head."""
-        headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.raw]
         times = httpx.Timeout(**request.extensions["timeout"])
-        found = self._exchange(request.method, request.url, headers, request.read(), times)
+        found = self._exchange(request.method, request.url, as_sent(request.headers), request.read(), times)
         return httpx.Response(found.status_code, headers=found.headers.raw, stream=found, extensions=found.extensions)
 
     def stream(self, url: httpx.URL, headers: Headers, times: httpx.Timeout) -> Streamed:
-        """GET, and read the answer's head: what httpx's client would add costs as much, and media want none of it."""
+        """GET, and read the answer's head. What httpx's client would add media want nothing of."""
         return self._exchange("GET", url, [("Host", url.netloc.decode("ascii")), *headers], b"", times)
 
     def _exchange(self, method: str, url: httpx.URL, headers: Headers, body: bytes, times: httpx.Timeout) -> Streamed:
@@ -145,6 +144,11 @@ class Streamed(httpx.SyncByteStream):
             next(answer.chunks(), b"")  # one read: what is not here with it is not waited for
         except (OSError, WireError):
             return
+
+
+def as_sent(headers: httpx.Headers) -> Headers:
+    """httpx's headers as the wire takes them, byte for byte."""
+    return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers.raw]
 
 
 def _send(wire: Wire, method: str, url: httpx.URL, headers: Headers, body: bytes) -> None:

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
 
@@ -186,8 +187,14 @@ class _Lent(Translation):
     def __enter__(self) -> Wire:
         return self._wire
 
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            self._wire.close()
+        super().__exit__(kind, error, trace)
+
     def translated(self, error: BaseException) -> Exception | None:
-        self._wire.close()
         if isinstance(error, TimeoutError):
             return ReadTimeoutError(endpoint_url=self._url, error=error)
         if isinstance(error, WireError | OSError):
