@@ -8,17 +8,15 @@ credentials opens the circuit for this account, and no other.
 from __future__ import annotations
 
 import hashlib
-import random
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
-from typing import ParamSpec, TypeVar
+from typing import TypeVar
 
 import httpx
-import tenacity
 
 from recvault.errors import CredentialsRefused, MediaRejected, ProtocolError, RecvaultError, Translation, Unavailable
 from recvault.http import bodies, classify
@@ -27,13 +25,13 @@ from recvault.http.client import USER_AGENT, Clients
 from recvault.http.limits import Limits
 from recvault.http.timing import Timing
 from recvault.http.transport import WAIT, Response, as_sent
+from recvault.http.tries import Tries
 from recvault.providers.base import Page, Provider, Reply
 from recvault.providers.urls import is_signed
 from recvault.stopping import Stop
 from recvault.wire import Headers
 
 T = TypeVar("T")
-P = ParamSpec("P")
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MOST_REDIRECTS = 5
@@ -64,14 +62,14 @@ class Session:
     stop: Stop
     timing: Timing = field(default_factory=Timing)
     _home: tuple[str, str, int] = field(init=False, repr=False)
-    _retrying: tenacity.Retrying = field(init=False, repr=False)  # made once; what it counts is each thread's own
+    _tries: Tries = field(init=False, repr=False)
     _answers: Counter[str] = field(default_factory=Counter, init=False, repr=False)
     _refusal: tuple[float, str] | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def __post_init__(self) -> None:
         self._home = origin(httpx.URL(self.base_url))
-        self._retrying = self._make_retrying()
+        self._tries = Tries(self.timing, self.stop)
 
     @property
     def answers(self) -> Counter[str]:
@@ -94,7 +92,7 @@ class Session:
 
     def send(self, request: httpx.Request) -> Reply:
         """Ask the provider's API about one thing, trying again while it is unavailable; the whole answer, decoded."""
-        return self._persist(self._send_once, request, _ROW)
+        return self._tries.persist(self._send_once, request, _ROW)
 
     def pages(self, provider: Provider, first: httpx.Request) -> Iterator[tuple[Page, Reply]]:
         """Follow a provider's list of recordings from its first page to its last.
@@ -127,7 +125,7 @@ class Session:
             if url in seen:
                 raise ProtocolError(f"{request.url.host} gave a next page that was read before")
             seen.add(url)
-            page, following = self._persist(self._page_once, request, parse)
+            page, following = self._tries.persist(self._page_once, request, parse)
             yield page
             if following is None:
                 return
@@ -143,7 +141,7 @@ class Session:
 
         `signed`: the provider minted this address, so it needs no credentials, wherever it leads.
         """
-        return self._persist(self._download_once, request, receive, signed)
+        return self._tries.persist(self._download_once, request, receive, signed)
 
     def _send_once(self, request: httpx.Request, kind: str) -> Reply:
         with self._exchange(request, kind) as response:
@@ -256,40 +254,6 @@ class Session:
     def _at_home(self, url: httpx.URL) -> bool:
         """On base_url's own origin, by our credentials: an address that is signed has its own, and takes no others."""
         return origin(url) == self._home and not is_signed(url)
-
-    def _persist(self, once: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """What `once` answers. tenacity is asked where it fails: what goes well at once is not worth its price."""
-        try:
-            return once(*args, **kwargs)
-        except Unavailable as error:
-            failed = [error]
-
-        def again() -> T:
-            if failed:
-                raise failed.pop()
-            return once(*args, **kwargs)
-
-        result: T = self._retrying(again)
-        return result
-
-    def _make_retrying(self) -> tenacity.Retrying:
-        return tenacity.Retrying(
-            retry=tenacity.retry_if_exception(self._worth_another_try),
-            stop=tenacity.stop_after_attempt(self.timing.tries),
-            wait=self._wait,
-            sleep=self.stop.sleep,
-            reraise=True,
-        )
-
-    def _worth_another_try(self, error: BaseException) -> bool:
-        return isinstance(error, Unavailable) and (error.retry_after or 0.0) <= self.timing.backoff_most
-
-    def _wait(self, state: tenacity.RetryCallState) -> float:
-        """Full jitter: uniform up to a doubling bound, and never less than the provider asked for."""
-        error = state.outcome.exception() if state.outcome else None
-        asked = getattr(error, "retry_after", None) or 0.0
-        bound = min(self.timing.backoff_most, self.timing.backoff_base * 2 ** (state.attempt_number - 1))
-        return float(asked) + random.uniform(0.0, bound)  # noqa: S311 - jitter, not a secret
 
 
 class _HttpxErrors(Translation):
