@@ -6,15 +6,12 @@ One connection a process, guarded by a lock: SQLite has one writer anyway, and e
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Self
 
-from sqlite_utils import Database
-
-from recvault.ledger import listed, page, quarantine, reopening, slices, steps
-from recvault.ledger.brief import shorten
+from recvault.ledger import page, quarantine, reopening, settling, slices
 from recvault.ledger.connection import Connection
 from recvault.ledger.leases import Owner
 from recvault.ledger.page import Registered
@@ -22,7 +19,7 @@ from recvault.ledger.questions import Feed, Questions, Row
 from recvault.ledger.steps import Policy
 from recvault.ledger.trouble import sound_values, sqlite_errors, stored_time
 from recvault.ledger.unlisted import Unlisted
-from recvault.models import DRAINED, Failure, Job, Outcome, Receipt, Recording, Rejected, State, Window, stamp
+from recvault.models import Job, Outcome, Recording, Rejected, State, Window, stamp
 
 LEASE = timedelta(hours=12)  # a backstop only: the leases of a process that ended are freed at once
 
@@ -194,15 +191,8 @@ class Ledger:
 
     def settle(self, outcomes: Iterable[Outcome], now: datetime, policies: Mapping[str, Policy]) -> list[State]:
         """Write down how attempts ended, all in one transaction; the new states, in order."""
-        outcomes = list(outcomes)
         with self._connection.write() as db:
-            _settle_receipts(db, [outcome for outcome in outcomes if isinstance(outcome, Receipt)], now)
-            return [
-                State.ARCHIVED
-                if isinstance(outcome, Receipt)
-                else self._settle_failure(db, outcome, now, policies[outcome.source])
-                for outcome in outcomes
-            ]
+            return settling.settle(db, list(outcomes), now, policies)
 
     def free_dead_leases(self, now: datetime) -> int:
         """Make due what processes that no longer live had leased."""
@@ -256,61 +246,6 @@ class Ledger:
         maybe_archived = row["attempts"] > 1 or row["created_at"] < self._born_at
         return Job(source=row["source"], recording=recording, attempt=row["attempts"], maybe_archived=maybe_archived)
 
-    def _settle_failure(self, db: Database, failure: Failure, now: datetime, policy: Policy) -> State:
-        with sound_values("the row of a recording under way"):
-            row = next(db.query(_STANDING, _identity(failure.recording)))
-        if row["state"] == State.ARCHIVED:
-            return State.ARCHIVED  # another attempt committed it: a late failure takes nothing back
-        step = steps.after(
-            failure, faults=row["faults"], watched_since=stored_time(row["watched_since"]), now=now, policy=policy
-        )
-        failing = step.state in (State.FAILING, State.DEAD)
-        db.execute(
-            """
-            UPDATE recordings SET state=:state, next_attempt_at=:next, lease=NULL, faults=:faults, verdict=:verdict,
-                reason=:reason, message=:message, settled_at=iif(:next IS NULL, :now, NULL),
-                failing_since=iif(:failing, coalesce(failing_since, :now), iif(:drained, failing_since, NULL))
-            WHERE id=:id
-            """,
-            {
-                "id": row["id"],
-                "state": step.state.value,
-                "next": stamp(step.next_attempt_at) if step.next_attempt_at else None,
-                "faults": step.faults,
-                "verdict": failure.verdict.value,
-                "reason": failure.reason,
-                "message": failure.message,
-                "now": stamp(now),
-                "failing": failing,
-                "drained": failure.reason == DRAINED,
-            },
-        )
-        if failure.recording.status is not None or row["told_status"] is None:  # else a row that tells more stays
-            listed.keep(db, [(row["id"], failure.recording.to_json())])
-        return step.state
-
-
-def _settle_receipts(db: Database, receipts: Sequence[Receipt], now: datetime) -> None:
-    at = stamp(now)
-    db.conn.executemany(
-        """
-        UPDATE recordings SET state='archived', next_attempt_at=NULL, lease=NULL, failing_since=NULL, verdict=NULL,
-            reason=NULL, message=NULL, settled_at=?, sidecar_key=?, bytes=?, media=?, recording=NULL
-        WHERE recording_id=? AND account_id=? AND provider=?
-        """,
-        [(at, each.sidecar_key, each.bytes, shorten(each), *_identity(each.recording)) for each in receipts],
-    )
-
-
-def _identity(recording: Recording) -> tuple[str, str, str]:
-    """In the order of the identity index."""
-    return (recording.recording_id, recording.account_id, recording.provider)
-
-
-_STANDING = """
-    SELECT id, state, faults, watched_since, json_extract(told.recording, '$.status') AS told_status
-    FROM recordings JOIN told USING (id) WHERE recording_id=? AND account_id=? AND provider=?
-"""
 
 # Each found by an index of what is open: a scan of what is archived would take minutes.
 _RETRIABLE = """

@@ -1,0 +1,82 @@
+"""How an attempt ended, written down: a receipt for good, a failure with what follows from it.
+
+Invariant: what is archived stays so: a late failure takes nothing back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from sqlite_utils import Database
+
+from recvault.ledger import listed, steps
+from recvault.ledger.brief import shorten
+from recvault.ledger.steps import Policy
+from recvault.ledger.trouble import sound_values, stored_time
+from recvault.models import DRAINED, Failure, Outcome, Receipt, Recording, State, stamp
+
+_STANDING = """
+    SELECT id, state, faults, watched_since, json_extract(told.recording, '$.status') AS told_status
+    FROM recordings JOIN told USING (id) WHERE recording_id=? AND account_id=? AND provider=?
+"""
+
+
+def settle(db: Database, outcomes: Sequence[Outcome], now: datetime, policies: Mapping[str, Policy]) -> list[State]:
+    """Write them down; inside a transaction. The new states, in order."""
+    _archive(db, [outcome for outcome in outcomes if isinstance(outcome, Receipt)], now)
+    return [
+        State.ARCHIVED if isinstance(outcome, Receipt) else _fail(db, outcome, now, policies[outcome.source])
+        for outcome in outcomes
+    ]
+
+
+def _archive(db: Database, receipts: Sequence[Receipt], now: datetime) -> None:
+    at = stamp(now)
+    db.conn.executemany(
+        """
+        UPDATE recordings SET state='archived', next_attempt_at=NULL, lease=NULL, failing_since=NULL, verdict=NULL,
+            reason=NULL, message=NULL, settled_at=?, sidecar_key=?, bytes=?, media=?, recording=NULL
+        WHERE recording_id=? AND account_id=? AND provider=?
+        """,
+        [(at, each.sidecar_key, each.bytes, shorten(each), *_identity(each.recording)) for each in receipts],
+    )
+
+
+def _fail(db: Database, failure: Failure, now: datetime, policy: Policy) -> State:
+    with sound_values("the row of a recording under way"):
+        row = next(db.query(_STANDING, _identity(failure.recording)))
+    if row["state"] == State.ARCHIVED:
+        return State.ARCHIVED  # another attempt committed it: a late failure takes nothing back
+    step = steps.after(
+        failure, faults=row["faults"], watched_since=stored_time(row["watched_since"]), now=now, policy=policy
+    )
+    failing = step.state in (State.FAILING, State.DEAD)
+    db.execute(
+        """
+        UPDATE recordings SET state=:state, next_attempt_at=:next, lease=NULL, faults=:faults, verdict=:verdict,
+            reason=:reason, message=:message, settled_at=iif(:next IS NULL, :now, NULL),
+            failing_since=iif(:failing, coalesce(failing_since, :now), iif(:drained, failing_since, NULL))
+        WHERE id=:id
+        """,
+        {
+            "id": row["id"],
+            "state": step.state.value,
+            "next": stamp(step.next_attempt_at) if step.next_attempt_at else None,
+            "faults": step.faults,
+            "verdict": failure.verdict.value,
+            "reason": failure.reason,
+            "message": failure.message,
+            "now": stamp(now),
+            "failing": failing,
+            "drained": failure.reason == DRAINED,
+        },
+    )
+    if failure.recording.status is not None or row["told_status"] is None:  # else a row that tells more stays
+        listed.keep(db, [(row["id"], failure.recording.to_json())])
+    return step.state
+
+
+def _identity(recording: Recording) -> tuple[str, str, str]:
+    """In the order of the identity index."""
+    return (recording.recording_id, recording.account_id, recording.provider)
