@@ -191,13 +191,13 @@ class Dispatch:
         """What a transfer came to. A bug that one recording brings out is told, and costs no other its turn."""
         if future.cancelled():
             return _drained(job)
-        error = future.exception()
-        if error is None:
+        try:
             return future.result()
-        if isinstance(error, BrokenExecutor) or not isinstance(error, Exception):
-            raise error  # no recording's doing
-        log.error("transfer.bug", source=job.source, recording_id=job.recording.recording_id, exc_info=error)
-        return _retry(job, UNEXPECTED, f"a bug in recvault, {type(error).__name__}: the log has its traceback")
+        except BrokenExecutor:
+            raise  # no recording's doing
+        except Exception as error:
+            log.error("transfer.bug", source=job.source, recording_id=job.recording.recording_id, exc_info=error)
+            return _retry(job, UNEXPECTED, f"a bug in recvault, {type(error).__name__}: the log has its traceback")
 
 
 def _drained(job: Job) -> Failure:

@@ -66,8 +66,10 @@ class Report:
 
     def account(self, source: str, provider: str, account_id: str) -> AccountReport:
         """The row of an account, made where there is none."""
-        row = AccountReport(source=source, provider=provider, account_id=account_id)
-        return self.accounts.setdefault((source, account_id), row)
+        key = (source, account_id)
+        if key not in self.accounts:  # told of each recording: a row made in vain costs more than all else here
+            self.accounts.setdefault(key, AccountReport(source=source, provider=provider, account_id=account_id))
+        return self.accounts[key]
 
     def failed(self, source: str, provider: str, account_id: str, error: str, code: int) -> None:
         """Put an account's error in its row and in the exit code."""

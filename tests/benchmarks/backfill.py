@@ -95,7 +95,19 @@ def script(kind: str) -> object:
 
 
 def rclone(asked: argparse.Namespace, url: str, bucket: str, root: Path) -> list[list[str]]:
-    """From HTTP to S3, then the sidecars, made beforehand, from a folder. It hashes by MD5, not SHA-256."""
+    """From HTTP to S3, then the sidecars, made beforehand, from a folder; all is hashed as it is read.
+
+    By the hasher around its source, which stores no sums here: rclone alone hashes nothing that comes by HTTP.
+    """
+    return _rclone(asked, url, bucket, root, ":hasher,hashes=sha256,max_age=0,remote='{}':")
+
+
+def unhashed(asked: argparse.Namespace, url: str, bucket: str, root: Path) -> list[list[str]]:
+    """rclone as it is told by most: what it copies it does not look at."""
+    return _rclone(asked, url, bucket, root, "{}")
+
+
+def _rclone(asked: argparse.Namespace, url: str, bucket: str, root: Path, reading: str) -> list[list[str]]:
     folder = root / f"{bucket}-sidecars"
     folder.mkdir()
     names = ids(asked.recordings)
@@ -109,7 +121,7 @@ def rclone(asked: argparse.Namespace, url: str, bucket: str, root: Path) -> list
     sink = f':s3,endpoint="{url}",{told}:{bucket}/recordings'
     common = ["--no-check-dest", "--no-traverse", "--config", "/dev/null", "--log-level", "ERROR", "--retries", "1"]
     common += ["--transfers", str(asked.workers), "--checkers", str(asked.workers)]
-    sources = {"wav": f':http,url="{url}{MEDIA}/":', "json": str(folder)}
+    sources = {"wav": reading.format(f':http,url="{url}{MEDIA}/":'), "json": reading.format(folder)}
     return [
         [asked.rclone, "copy", source, sink, "--files-from", str(root / f"{bucket}.{ending}-names"), *common]
         for ending, source in sources.items()
@@ -119,6 +131,7 @@ def rclone(asked: argparse.Namespace, url: str, bucket: str, root: Path) -> list
 CONTESTANTS = {
     "recvault": recvault,
     "rclone": rclone,
+    "unhashed": unhashed,
     **{name: script(name) for name in ("sequential", "pool", "asyncio")},
 }
 

@@ -33,7 +33,7 @@ DISTINCT = 8  # bodies, served under all names in turn, as no contestant looks a
 
 _EMPTY = '<?xml version="1.0"?><ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>'
 _NGINX = """
-user {user}; daemon off; worker_processes 1; pid {root}/nginx.pid; error_log {root}/error.log;
+user {user}; daemon off; worker_processes auto; pid {root}/nginx.pid; error_log {root}/error.log;
 events {{ worker_connections 2048; }}
 http {{
   access_log off; sendfile on; tcp_nopush on; keepalive_requests 1000000; client_max_body_size 0;

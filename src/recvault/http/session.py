@@ -12,7 +12,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -144,11 +144,13 @@ class Session:
         return self._tries.persist(self._download_once, request, receive, signed)
 
     def _send_once(self, request: httpx.Request, kind: str) -> Reply:
-        with self._exchange(request, kind) as response:
+        def read(response: Response) -> Reply:
             if origin(response.url) != origin(request.url):
                 raise ProtocolError(f"{request.url.host} sent its API's caller to another host, {response.url.host}")
             body = bodies.whole(response, self.timing, self.stop, _MOST[kind])
             return Reply(request, response.status_code, response.headers, body)
+
+        return self._exchange(request, kind, read)
 
     def _page_once(
         self, request: httpx.Request, parse: Callable[[Reply], tuple[T, httpx.URL | None]]
@@ -159,7 +161,7 @@ class Session:
     def _download_once(
         self, request: httpx.Request, receive: Callable[[MediaHead, Iterator[bytes]], T], signed: bool
     ) -> T:
-        with self._exchange(request, _MEDIA, signed=signed) as response:
+        def read(response: Response) -> T:
             if response.status_code != 200:
                 mark = classify.request_mark(classify.request_id(response.headers))
                 raise Unavailable(f"{response.url.host} answered {response.status_code} where media were due{mark}")
@@ -170,28 +172,30 @@ class Session:
             head = MediaHead(_bare(response.url), response.headers, _length(response.headers))
             return receive(head, bodies.chunks(response, head.length, self.timing, self.stop))
 
-    @contextmanager
-    def _exchange(self, request: httpx.Request, kind: str, *, signed: bool = False) -> Iterator[Response]:
-        """Send, follow redirects by hand, and hold the answer open; raises what the status means."""
+        return self._exchange(request, _MEDIA, read, signed=signed)
+
+    def _exchange(self, request: httpx.Request, kind: str, read: Callable[[Response], T], *, signed: bool = False) -> T:
+        """Send, follow redirects by hand, and read the answer while it is open; raises what the status means."""
         for _ in range(_MOST_REDIRECTS):
             at_home = self._at_home(request.url) and not signed
-            with self._hop(request, kind, at_home=at_home) as response:
-                location = response.headers.get("location")
-                if response.status_code not in _REDIRECTS or not location:
+            turn = self.limits.turn(self.stop) if at_home else nullcontext()
+            self._check_circuit()
+            with (
+                turn,
+                _HttpxErrors(request.url.host),
+                closing(self._answer(request, kind, at_home=at_home)) as response,
+            ):
+                if at_home:
+                    self.limits.note(response.status_code, kind, response.extensions.get(WAIT))
+                location = response.headers.get("location") if response.status_code in _REDIRECTS else None
+                if not location:
                     self._raise_for(response, at_home=at_home)
-                    yield response
-                    return
-            if request.method != "GET":
-                raise ProtocolError(f"{request.url.host} redirected a {request.method}, which is not sent elsewhere")
-            try:
-                request = httpx.Request("GET", request.url.join(location), headers=_kept(request.headers))
-            except httpx.InvalidURL as error:
-                raise ProtocolError(f"{request.url.host} redirected to what is no URL") from error
+                    return read(response)
+            request = _redirected(request, location)
         raise ProtocolError(f"{request.url.host} redirected more than {_MOST_REDIRECTS} times")
 
-    @contextmanager
-    def _hop(self, request: httpx.Request, kind: str, *, at_home: bool) -> Iterator[Response]:
-        self._check_circuit()
+    def _answer(self, request: httpx.Request, kind: str, *, at_home: bool) -> Response:
+        """Send, to where it may go and with what may go there."""
         url = request.url
         if url.userinfo:
             url = url.copy_with(userinfo=b"")  # httpx would make an Authorization header of it
@@ -200,16 +204,9 @@ class Session:
         headers = [*_kept(request.headers), ("User-Agent", USER_AGENT), ("Accept-Encoding", encoding)]
         if at_home:
             headers.append(("Authorization", self.authorization))
-        with self.limits.turn(self.stop) if at_home else nullcontext(), _HttpxErrors(url.host):
-            response = self._answer(request.method, url, headers, kind)
-            try:
-                if at_home:
-                    self.limits.note(response.status_code, kind, response.extensions.get(WAIT))
-                yield response
-            finally:
-                response.close()
+        return self._counted(request.method, url, headers, kind)
 
-    def _answer(self, method: str, url: httpx.URL, headers: Headers, kind: str) -> Response:
+    def _counted(self, method: str, url: httpx.URL, headers: Headers, kind: str) -> Response:
         """Send, and count what comes: before its body is read, which may break off."""
         try:
             if kind == _MEDIA:
@@ -273,6 +270,15 @@ class _HttpxErrors(Translation):
         if isinstance(error, httpx.TransportError):
             return Unavailable(f"{host} cannot be reached or broke off ({kind})")
         return None
+
+
+def _redirected(request: httpx.Request, location: str) -> httpx.Request:
+    if request.method != "GET":
+        raise ProtocolError(f"{request.url.host} redirected a {request.method}, which is not sent elsewhere")
+    try:
+        return httpx.Request("GET", request.url.join(location), headers=_kept(request.headers))
+    except httpx.InvalidURL as error:
+        raise ProtocolError(f"{request.url.host} redirected to what is no URL") from error
 
 
 def _kept(headers: httpx.Headers) -> Headers:

@@ -7,16 +7,19 @@ earlier version hold whole JSON objects: both are read.
 from __future__ import annotations
 
 import json
+from operator import attrgetter
 
 from recvault.models import JSON, MediaObject, Receipt
 
 _CHECK = ("status", "method", "reason")
 _FIELDS = ("media_format", "bytes", "sha256", "content_type", "codec", "sample_rate", "channels", "duration_seconds")
+_VALUES = attrgetter(*_FIELDS, *(f"check.{name}" for name in _CHECK))
+_COMPACT = json.JSONEncoder(separators=(",", ":"))  # json.dumps makes one each time
 
 
 def shorten(receipt: Receipt) -> str:
     """What is written down of a receipt's media."""
-    return json.dumps([_short(medium, receipt.sidecar_key) for medium in receipt.media], separators=(",", ":"))
+    return _COMPACT.encode([_short(medium, receipt.sidecar_key) for medium in receipt.media])
 
 
 def whole(text: str, sidecar_key: str) -> list[JSON]:
@@ -26,11 +29,7 @@ def whole(text: str, sidecar_key: str) -> list[JSON]:
 
 def _short(medium: MediaObject, sidecar_key: str) -> list[object]:
     key = None if medium.key == _beside(sidecar_key, medium.media_format) else medium.key
-    return [
-        key,
-        *(getattr(medium, name) for name in _FIELDS),
-        *(getattr(medium.check, name) for name in _CHECK),
-    ]
+    return [key, *_VALUES(medium)]
 
 
 def _long(short: list[object], sidecar_key: str) -> JSON:

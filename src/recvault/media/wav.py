@@ -33,13 +33,12 @@ class _Seen:
 
 def walk_wav() -> Walk[Findings]:
     """Walk from the magic bytes to the end; `media.magic` where they are wrong."""
-    magic = yield from take(4)
-    if magic not in (b"RIFF", b"RF64", b"BW64"):
+    head = yield from take(12)
+    if head[:4] not in (b"RIFF", b"RF64", b"BW64"):
         raise MediaRejected("wanted wav, but the body does not begin as RIFF", reason="media.magic")
-    rest = yield from take(8)
-    if len(rest) < 8 or rest[4:] != b"WAVE":
+    if head[8:] != b"WAVE":
         raise MediaRejected("wanted wav, but the RIFF body holds no WAVE", reason="media.magic")
-    seen = _Seen(riff_size=int.from_bytes(rest[:4], "little"), large=magic != b"RIFF")
+    seen = _Seen(riff_size=int.from_bytes(head[4:8], "little"), large=head[:4] != b"RIFF")
     while True:
         if seen.audio_bytes is not None and seen.riff_size not in _STREAMED and seen.at >= seen.riff_size + 8:
             seen.at += yield from skip(END)  # no chunk of this file

@@ -92,11 +92,13 @@ def is_signed(url: httpx.URL) -> bool:
 
 def unsigned(value: Any, depth: int = 0) -> Any:
     """Copy a row; each http URL in it that carries a signature or a user loses it."""
+    if isinstance(value, str):
+        return bare(value) if _opens(value) else value
     if isinstance(value, dict):
         return {key: unsigned(below, depth + 1) for key, below in value.items()} if depth < DEEPEST else {}
     if isinstance(value, list):
         return [unsigned(below, depth + 1) for below in value] if depth < DEEPEST else []
-    return bare(value) if isinstance(value, str) and _opens(value) else value
+    return value
 
 
 def _opens(text: str) -> bool:

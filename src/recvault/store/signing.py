@@ -12,9 +12,9 @@ import functools
 import hashlib
 import hmac
 import re
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote, urlsplit
 from uuid import uuid4
@@ -82,7 +82,7 @@ class Signer:
             **headers,
             "host": address.host,
             "x-amz-content-sha256": sha256,
-            "x-amz-date": datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ"),
+            "x-amz-date": time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()),
         }
         authorization = self._authorization(address, method, path, named)
         return {**named, "authorization": authorization, "user-agent": self._user_agent, "accept-encoding": "identity"}
