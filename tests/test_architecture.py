@@ -43,6 +43,7 @@ FLOORS: dict[str, float] = {
     "health": 3,
     "verdicts": 3,
     "presence": 3,
+    "groundwork": 3,
     "places": 1,
     "http": 2,
     "ledger": 2,

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from datetime import datetime, timedelta
-from io import BytesIO
+from datetime import datetime
 from types import TracebackType
 from typing import Any, Self, TypedDict, Unpack
 
-from recvault import archive, config, wiring
+from recvault import config, groundwork, wiring
 from recvault.archive import KeyTemplate
 from recvault.backfill import Asked, Backfill
 from recvault.errors import ConfigError, RecvaultError, StoreRefused, StoreUnavailable, UnknownName
@@ -33,13 +31,12 @@ from recvault.providers.base import Provider
 from recvault.report import Report
 from recvault.spool import SpoolPlace
 from recvault.stopping import Stop
-from recvault.store import Put, S3Store, StoreFacts
+from recvault.store import S3Store, StoreFacts
 from recvault.sync import Pass, Work
 from recvault.transfer import Transfer
 
 log = get_logger("recvault.runtime")
 
-_STALE_UPLOAD = timedelta(days=1)
 _UNREADABLE = ("GLACIER", "DEEP_ARCHIVE")  # storage classes from which nothing can be read at once
 _LISTS = 4  # slices of a backfill that are listed side by side
 _BESIDE = {ACCOUNTS: "the list of sub-accounts", RECONCILE: "the last reconcile"}
@@ -212,26 +209,8 @@ class Runtime:
 
     def prepare_store(self, *, ask_again: bool = False) -> StoreFacts:
         """Put the sidecar's schema in place and learn what the store enforces: asked once, remembered in the ledger."""
-        body = archive.schema_bytes()
-        sha256 = hashlib.sha256(body).hexdigest()
         where = self.settings.archive
-        name = f"store:{where.endpoint_url}|{where.bucket}|{where.prefix}|{sha256[:16]}"
-        remembered = None if ask_again else self.ledger.fact(name)
-        if remembered:
-            facts = StoreFacts.from_json(remembered)
-        else:
-            facts = self.store.ask_facts(
-                Put(
-                    key=self.keys.schema_key,
-                    body=BytesIO(body),
-                    bytes=len(body),
-                    sha256=sha256,
-                    content_type="application/schema+json",
-                    metadata={"sha256": sha256, "schema": archive.SCHEMA},
-                )
-            )
-            self.ledger.remember(name, facts.to_json())
-            log.info("store.facts", proof=facts.proof, conditional_put=facts.conditional)
+        facts = groundwork.facts(self.store, self.keys, self.ledger, where, ask_again=ask_again)
         self.store.facts = facts
         return facts
 
@@ -348,7 +327,7 @@ class Runtime:
         """Make the bucket ready; what stands in the way, so that sources are still listed and registered."""
         try:
             self.prepare_store(ask_again=ask_again)
-            self._abort_stale_uploads()
+            groundwork.abort_stale_uploads(self.store, self.keys, self.clock())
         except (StoreUnavailable, StoreRefused, ConfigError) as error:
             return error
         return None
@@ -372,16 +351,6 @@ class Runtime:
                 give_up_after=source.give_up_after,
             ),
         )
-
-    def _abort_stale_uploads(self) -> None:
-        """What a kill left of multipart uploads costs money unseen. Without the right to list them, a rule must do."""
-        try:
-            aborted = self.store.abort_stale_uploads(self.keys.root, self.clock() - _STALE_UPLOAD)
-        except StoreRefused:
-            log.debug("store.uploads_not_listed", hint="a lifecycle rule can abort unfinished uploads")
-            return
-        if aborted:
-            log.info("store.uploads_aborted", count=aborted)
 
 
 def threads(runtime: Runtime) -> Executor:
