@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -118,6 +118,18 @@ def test_a_bug_that_one_recording_brings_out_costs_no_other_its_turn() -> None:
         a_dispatch(book, executor, transfer).run([])
     reasons = {each.recording.recording_id: cast("Failure", each).reason for each in book.settled}
     assert reasons == {"RE1": "media.magic", "RE2": verdicts.UNEXPECTED, "RE3": "media.magic"}
+
+
+def test_an_executor_that_broke_is_no_recording_s_failure() -> None:
+    """It would fail all that is due, one after the other: it ends the pass, and what was begun stays leased."""
+
+    def transfer(job: Job) -> Outcome:
+        raise BrokenExecutor("no thread begins any more")
+
+    book = Book([a_job(1)])
+    with ThreadPoolExecutor(1) as executor, pytest.raises(BrokenExecutor):
+        a_dispatch(book, executor, transfer).run([])
+    assert book.settled == []
 
 
 def test_a_stop_gives_back_what_was_not_begun() -> None:

@@ -347,6 +347,16 @@ def test_another_format_is_refused_at_its_first_bytes(media_format: str) -> None
         assert refused.value.reason == "media.magic"
 
 
+@pytest.mark.parametrize("size", [4, 8, 11])
+def test_a_riff_that_ends_before_it_says_wave_is_no_wav(size: int) -> None:
+    """Wherever so short a body ends."""
+    prober = Prober("wav")
+    with pytest.raises(MediaRejected) as refused:
+        prober.feed(BODIES["wav"][:size])
+        prober.finish(duration_seconds=4.0, size_bytes=None)
+    assert refused.value.reason == "media.magic"
+
+
 def test_aac_is_no_mp3() -> None:
     """ADTS's sync word looks like MPEG audio's, but its layer is none."""
     with pytest.raises(MediaRejected):

@@ -221,6 +221,15 @@ def test_conditional_puts_that_are_ignored_are_a_notice(small: Rig, strict_s3: S
     assert line.ok and "conditional puts are ignored" in line.detail and "one machine alone" in line.hint
 
 
+def test_what_a_store_enforces_is_asked_anew(small: Rig, strict_s3: StrictS3) -> None:
+    """What the ledger remembers of a store may be out of date: `check` tells how it is now."""
+    bucket = strict_s3.bucket()
+    small.bucket = bucket.name
+    assert "ignored" not in asked(small)["bucket: put and conditional put"].detail
+    bucket.strictness = strict.RCLONE
+    assert "conditional puts are ignored" in asked(small)["bucket: put and conditional put"].detail
+
+
 def test_a_bucket_that_is_not_there_is_one_line(small: Rig) -> None:
     """What no bucket is, is told once."""
     small.bucket = "no-such-bucket"
