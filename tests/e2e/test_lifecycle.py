@@ -727,6 +727,13 @@ def test_a_store_that_fails_ends_the_pass_and_costs_no_recording_an_attempt(rig:
     assert set(rig.sidecars()) == {recording.recording_id for recording in recordings}
 
 
+def test_a_pass_needs_no_right_to_list_uploads(rig: Rig, store: Bucket) -> None:
+    """What kills left of multipart uploads a lifecycle rule may abort as well: all else is archived."""
+    add(rig, opened(rig))
+    store.denied.add("UPLOADS")
+    done(rig.sync_at(T0), archived=1)
+
+
 def test_several_troubles_at_once_are_told_by_the_worst(rig: Rig) -> None:
     """Refused, down and partial in one pass: exit 77, each in its own row."""
     refused, _, bad = opened(rig), opened(rig, "signalwire"), opened(rig, "telnyx")

@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import random
+import time
 import types
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -250,6 +251,22 @@ def test_the_signature_is_botocores(
     monkeypatch.setattr(S3SigV4Auth, "payload", lambda self, request: sha256)
     S3SigV4Auth(client._request_signer._credentials.get_frozen_credentials(), "s3", "eu-central-1").add_auth(request)
     assert ours["authorization"] == request.headers["Authorization"]
+
+
+def test_a_signature_is_of_this_moment_wherever_the_machine_is(
+    own_client: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In UTC: a store refuses what is a quarter of an hour off."""
+    signer = Signer(own_client())
+    address = signer.address("bucket")
+    assert address is not None
+    with monkeypatch.context() as there:
+        there.setenv("TZ", "Asia/Kolkata")
+        time.tzset()
+        signed = signer.signed(address, "PUT", address.path(KEY), {}, hashlib.sha256(BODY).hexdigest())
+    time.tzset()
+    moment = datetime.strptime(signed["x-amz-date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    assert abs(datetime.now(UTC) - moment) < timedelta(minutes=1)
 
 
 def test_a_signature_that_is_not_boto3s_is_left_to_boto3(sent: Sent, monkeypatch: pytest.MonkeyPatch) -> None:
