@@ -138,18 +138,21 @@ class Runtime:
         return self.settings.ledger.path.exists()
 
     def feeds(self) -> list[FeedStatus]:
-        """Every account's list as the ledger knows it, and every configured source that has none yet.
+        """Every account's list as the ledger knows it, and every configured source's accounts that have none yet.
 
         Where the list itself is well, an error of what belongs to it is told in its place.
         """
         known = self.ledger.ask.feeds() if self.has_ledger else []
         beside = {each.feed.key[:2]: each for each in known if each.feed.list in _BESIDE and each.error}
         feeds = [_with_error(each, beside.get(each.feed.key[:2])) for each in known if each.feed.list == ACCOUNT.kind]
-        met = {status.feed.source for status in feeds}
+        met = {status.feed.key[:2] for status in feeds}
         for source in self.settings.sources:
-            if source.name not in met:
-                provider = self.provider(source.name)
-                feeds.append(FeedStatus(feed=Feed(source.name, provider.provider, provider.account_id)))
+            provider = self.provider(source.name)
+            accounts = self.ledger.ask.accounts(source.name) if self.has_ledger else []
+            for account_id in accounts or [provider.account_id]:
+                if (source.name, account_id) not in met:
+                    feed = Feed(source.name, provider.provider, account_id)
+                    feeds.append(self.ledger.ask.unread(feed) if accounts else FeedStatus(feed=feed))
         return feeds
 
     def judged(self, watched_since: Mapping[str, datetime]) -> list[tuple[FeedStatus, Health]]:

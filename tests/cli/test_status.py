@@ -21,6 +21,7 @@ import pytest
 
 from cli.commands import PATIENCE, arguments, each_on_terminal, environment, run_each, until
 from cli.conftest import World
+from recvault.backfill import Asked
 from recvault.cli import bars
 from recvault.cli.bars import BLOCKS, PLAIN, Series, bar
 from recvault.cli.tables import Beside, cell
@@ -48,6 +49,19 @@ def troubled(rig: Rig, simulator: Simulator) -> Rig:
     token.write_text(right)
     rig.add_source("fresh", "twilio", simulator.add_account("twilio"))
     return rig
+
+
+def test_what_was_brought_home_before_any_scan_is_counted(rig: Rig, simulator: Simulator) -> None:
+    """A backfill of what is named reads no whole list, but what it archived stands there: its account is not new."""
+    account = simulator.add_account("twilio")
+    recordings = simulator.populate(account, "voice", count=3, conference_share=0)
+    rig.add_source("voice", "twilio", account)
+    with rig.runtime(now) as runtime:
+        named = Asked(recordings=tuple(each.recording_id for each in recordings[:2]))
+        assert runtime.backfill("voice", named).exit_code == 0
+    (ran,) = run_each(rig, ["status", "--json"])
+    (row,) = ran.document["sources"]
+    assert (row["condition"], row["counts"]["archived"], row["counts"]["pending"]) == ("ok", 2, 0)
 
 
 def test_the_document_tells_every_sources_condition(troubled: Rig) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any
 
@@ -145,6 +145,11 @@ class Questions:
             rows = list(db.query("SELECT * FROM feeds ORDER BY source, account_id, list"))
             return [self._feed_status(db, row) for row in rows]
 
+    def unread(self, feed: Feed) -> FeedStatus:
+        """An account whose list was never read whole: what of it stands here came by name, or from a window."""
+        with self._connection.read() as db:
+            return self._of_recordings(db, feed)
+
     def next_due(self, sources: Collection[str]) -> datetime | None:
         """When the next recording of these sources is due, or the first lease ends; None where nothing waits."""
         with self._connection.read() as db:
@@ -207,13 +212,8 @@ class Questions:
             return [_whole(row) for row in db.query(_BEGINNING, bounds)]
 
     def _feed_status(self, db: Database, row: Row) -> FeedStatus:
-        feed = Feed(row["source"], row["provider"], row["account_id"], row["list"])
-        here = [feed.source, feed.account_id]
-        found = (db.execute(_OLDEST, [*here, state]).fetchone() for state in _OPEN)
-        oldest = sorted(row for row in found if row)
-        registered = (registered_at for _, registered_at, state in oldest if state != State.NOT_READY)
-        return FeedStatus(
-            feed=feed,
+        return replace(
+            self._of_recordings(db, Feed(row["source"], row["provider"], row["account_id"], row["list"])),
             watermark=_moment(row["watermark"]),
             last_success_at=_moment(row["last_success_at"]),
             error=row["error"],
@@ -221,6 +221,15 @@ class Questions:
             scan_started_at=_moment(row["scan_started_at"]),
             scan_seconds=row["scan_seconds"],
             closed_at=_moment(row["closed_at"]),
+        )
+
+    def _of_recordings(self, db: Database, feed: Feed) -> FeedStatus:
+        here = [feed.source, feed.account_id]
+        found = (db.execute(_OLDEST, [*here, state]).fetchone() for state in _OPEN)
+        oldest = sorted(row for row in found if row)
+        registered = (registered_at for _, registered_at, state in oldest if state != State.NOT_READY)
+        return FeedStatus(
+            feed=feed,
             standing=self.standing(feed.source, feed.account_id),
             oldest_pending_at=_moment(oldest[0][0] if oldest else None),
             waiting_since=_moment(next(registered, None)),
