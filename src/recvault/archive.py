@@ -242,6 +242,7 @@ def read_sidecar(body: bytes, *, recording: Recording, sidecar_key: str) -> Rece
             media=tuple(_read_medium(medium) for medium in document["media"]),
             archived_at=unstamp(document["archive"]["archived_at"]),
             already_archived=True,
+            sidecar_sha256=hashlib.sha256(body).hexdigest(),
         )
     except (KeyError, TypeError) as error:
         raise ValueError(f"{sidecar_key} lacks what a sidecar holds: {error}") from error

@@ -196,6 +196,7 @@ class Job(Travels):
     recording: Recording
     attempt: int  # this one included: counted before the work
     maybe_archived: bool  # look in the bucket first: an earlier attempt or an earlier ledger may have committed it
+    sidecar_sha256: str | None = None  # of the sidecar that it was archived with once, where the ledger knows it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,6 +234,7 @@ class Receipt(Travels):
     media: tuple[MediaObject, ...]
     archived_at: datetime
     already_archived: bool = False  # nothing was transferred: the commit was found in the bucket
+    sidecar_sha256: str | None = None  # hex; of the sidecar's bytes as they were put or read
 
     @property
     def bytes(self) -> int:

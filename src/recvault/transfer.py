@@ -182,7 +182,7 @@ class Transfer:
             if committed is None or committed.lost:
                 raise
             return committed.receipt
-        return receipt
+        return replace(receipt, sidecar_sha256=sha256)
 
     def _may_be_committed(self, job: Job) -> bool:
         """Worth a look: an earlier attempt may have come so far, or an earlier ledger's."""
@@ -196,6 +196,8 @@ class Transfer:
         body = self.store.get(key)
         if body is None:
             return None
+        if job.sidecar_sha256 not in (None, hashlib.sha256(body).hexdigest()):
+            raise KeyConflict(f"{key} is not the sidecar that this recording was archived with", "move it, then retry")
         try:
             receipt = archive.read_sidecar(body, recording=job.recording, sidecar_key=key)
         except ValueError as error:

@@ -188,3 +188,6 @@ def test_an_older_ledger_is_migrated_without_reading_its_rows(older: Path) -> No
         migrations.apply(Database(plain), stop_before="fifth")
         assert plain.execute("SELECT * FROM recordings").fetchall() == before
         assert plain.execute("SELECT count(*) FROM listed").fetchone() == (0,)
+        migrations.apply(Database(plain))
+        sums = plain.execute("SELECT count(*), count(sidecar_sha256) FROM recordings").fetchone()
+        assert sums == (len(before), 0)

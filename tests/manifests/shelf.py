@@ -108,8 +108,7 @@ def commit(store: ObjectStore, keys: KeyTemplate, listed: Recording, at: datetim
     )
     receipt = Receipt(source="main", recording=listed, sidecar_key=keys(listed, "json"), media=(media,), archived_at=at)
     sidecar = archive.sidecar(receipt, attempts=1, fetched_from=None, formats_wanted=("wav",))
-    _put(store, listed, receipt.sidecar_key, sidecar)
-    return receipt
+    return replace(receipt, sidecar_sha256=_put(store, listed, receipt.sidecar_key, sidecar).sha256)
 
 
 def found(receipt: Receipt) -> Receipt:

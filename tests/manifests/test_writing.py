@@ -223,7 +223,7 @@ def test_what_is_archived_again_is_listed_again(shelf: Shelf) -> None:
 
 
 @pytest.mark.parametrize("body", [None, b'{"schema": "recvault/sidecar/v1"}', b"not even JSON", b"[]", b"\xff"])
-def test_media_are_listed_by_the_hashes_that_the_ledger_has(shelf: Shelf, body: bytes | None) -> None:
+def test_files_are_listed_by_the_hashes_that_the_ledger_has(shelf: Shelf, body: bytes | None) -> None:
     """A sidecar that was changed before its manifest, to match or not, cannot cover for media that were changed too."""
     shelf.archive(1)
     sidecar, medium = files(shelf)
@@ -234,7 +234,7 @@ def test_media_are_listed_by_the_hashes_that_the_ledger_has(shelf: Shelf, body: 
     assert shelf.write().troubles == [("different", sidecar)]
     done = sha256sum(shelf.copy())
     failed = [line for line in done.stdout.splitlines() if "FAILED" in line]
-    assert (done.returncode, failed) == (1, [f"{medium}: FAILED"])
+    assert (done.returncode, failed) == (1, [f"{sidecar}: FAILED", f"{medium}: FAILED"])
 
 
 @pytest.mark.parametrize(("instead", "kind"), [(None, "manifest_missing"), (b"forged", "manifest_changed")])

@@ -34,7 +34,7 @@ KILLED_HERE = (
 )
 ROWS = """
     SELECT provider, account_id, recording_id, source, api, created_at, state, next_attempt_at, lease, sidecar_key,
-           bytes, media FROM recordings ORDER BY recording_id, account_id
+           sidecar_sha256, bytes, media FROM recordings ORDER BY recording_id, account_id
 """
 
 

@@ -6,11 +6,13 @@ import dataclasses
 import json
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from ledger.rows import POLICIES, failure
 from recvault.models import Verdict
+from recvault.store.reading import Body, Cold, Reader
 from recvault.verify import Sample
 from verify.stage import Stage, a_recording, body_of, counted, sidecar_of, told
 
@@ -96,6 +98,55 @@ def test_what_is_missing_or_different(stage: Stage, spoiled: str) -> None:
     assert (result.exit_code, result.outcome) == (3, "different")
     assert {(each.source, each.recording_id) for each in result.differences} == {("main", "RE1")}
     assert all(each.hint for each in result.differences)
+
+
+REWRITTEN: dict[str, Callable[[dict[str, Any]], None]] = {
+    "call": lambda document: document.update(call_id="CA-of-another"),
+    "numbers": lambda document: document["raw"].update({"from": "+15005550006"}),
+    "duration": lambda document: document.update(duration_seconds=1.0),
+    "check": lambda document: document["media"][0]["checked"].update(status="ok", reason="looks fine"),
+    "nothing but a space": lambda document: document.update(source=document["source"]),
+}
+
+
+@pytest.mark.parametrize("deep", [False, True], ids=["normal", "deep"])
+@pytest.mark.parametrize("rewritten", REWRITTEN)
+def test_a_rewritten_sidecar_is_seen(stage: Stage, rewritten: str, deep: bool) -> None:
+    """Whatever it says now, and though its metadata were renewed with it: it is not what was archived."""
+    stage.archive(a_recording("RE1"), a_recording("RE2"))
+    change_sidecar(stage, "RE1", REWRITTEN[rewritten])
+    result = stage.verify(sample=Sample(100.0 if deep else 0.0))
+    assert told(result) == [("different", stage.key("RE1"), "sidecar.changed")]
+    assert (counted(result), result.exit_code) == ({"checked": 2, "ok": 1, "different": 1}, 3)
+
+
+@pytest.mark.parametrize("noted", ["its own", "none", "another"])
+def test_a_rewritten_sidecar_in_an_archive_class_is_seen_by_its_sum(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, noted: str
+) -> None:
+    """It cannot be read: the sum that the store tells of it is held against the ledger's; no sum is told as such."""
+    stage.archive(a_recording("RE1"))
+    body = stage.bucket.body(stage.key("RE1"))
+    stage.put(stage.key("RE1"), body, noted={"its own": None, "none": "", "another": OTHER}[noted])
+
+    def cold(self: Reader, key: str) -> Body | None:
+        raise Cold(key)
+
+    monkeypatch.setattr(Reader, "get", cold)
+    result = stage.verify()
+    different = [("different", stage.key("RE1"), "sidecar.changed")] if noted == "another" else []
+    assert (told(result), result.cold, result.unproven_sidecars) == (different, 1, int(noted == "none"))
+
+
+def test_sidecars_of_an_older_ledger_are_told_as_unproven(stage: Stage) -> None:
+    """A ledger without their sums cannot see a rewritten one: that is counted, and is no difference."""
+    stage.archive(a_recording("RE1"), a_recording("RE2"))
+    assert stage.verify().unproven_sidecars == 0
+    stage.forget_sums("RE1")
+    change_sidecar(stage, "RE1", REWRITTEN["call"])
+    result = stage.verify()
+    assert (told(result), result.unproven_sidecars, result.exit_code) == ([], 1, 0)
+    assert result.document()["unproven_sidecars"] == 1
 
 
 def test_a_flipped_byte_is_seen_by_who_reads_it(stage: Stage) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from recvault.simulator import SimAccount, SimRecording, Simulator
 from recvault.stopping import Stop
 from recvault.store.reading import Reader
 from recvault.verify import Result, Sample, Scope, Verify
-from rig import Rig, now
+from rig import Rig, now, sha256
 from strict_s3 import Bucket, StrictS3
 from verify.stage import Stage, a_recording, counted, told
 
@@ -113,6 +115,8 @@ def test_media_are_put_back_under_their_own_sum_or_not_at_all(world: Rig, strict
     del strict_bucket.objects[lost]
     with world.runtime() as runtime:
         [row] = runtime.ledger.ask.find(verify(world).differences[0].recording_id or "")
+        with closing(sqlite3.connect(world.root / "ledger.db")) as plain, plain:
+            plain.execute("UPDATE recordings SET sidecar_sha256 = ?", [sha256(other)])
         assert runtime.ledger.reopen([row["id"]], now()) == 1
     strict_bucket.clear_counts()
     assert world.sync().exit_code == 3
@@ -121,6 +125,25 @@ def test_media_are_put_back_under_their_own_sum_or_not_at_all(world: Rig, strict
         [failed] = runtime.ledger.ask.failures()
         assert (failed["state"], failed["reason"]) == ("dead", "store.key_conflict")
         assert "serves other bytes now" in failed["message"] and f"move {sidecar}" in failed["message"]
+
+
+def test_a_sidecar_that_is_not_the_archived_one_is_not_taken_for_it(world: Rig, strict_bucket: Bucket) -> None:
+    """A medium is lost and its sidecar was rewritten: nothing is put beside it, and the ledger keeps its sum."""
+    _one(world)
+    lost, sidecar = _key(strict_bucket, ".wav"), _key(strict_bucket, ".json")
+    archived = sha256(strict_bucket.body(sidecar))
+    other = strict_bucket.body(sidecar).replace(b'"call_id":"', b'"call_id":"X')
+    strict_bucket.place(sidecar, other, sha256=sha256(other))
+    del strict_bucket.objects[lost]
+    with world.runtime() as runtime:
+        [row] = runtime.ledger.ask.find(verify(world).differences[0].recording_id or "")
+        assert runtime.ledger.reopen([row["id"]], now()) == 1
+    assert world.sync().exit_code == 3
+    assert lost not in strict_bucket.objects
+    with world.runtime() as runtime:
+        [failed] = runtime.ledger.ask.failures()
+        [row] = runtime.ledger.ask.find(failed["recording_id"])
+        assert (failed["reason"], row["sidecar_sha256"]) == ("store.key_conflict", archived)
 
 
 def test_only_the_formats_that_are_missing_are_fetched(world: Rig, strict_bucket: Bucket) -> None:

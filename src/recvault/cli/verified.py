@@ -118,6 +118,12 @@ def _besides(result: Result) -> Iterator[str]:
         yield f"{_many(result.made_due, 'recording')} made due: the next `recvault sync` brings back what is missing"
     if result.unproven:
         yield f"of {result.unproven:,} media the store keeps no SHA-256: their size is right, --deep reads them"
+    if result.unproven_sidecars:
+        sidecars = _many(result.unproven_sidecars, "sidecar")
+        yield (
+            f"an earlier version archived {sidecars} and kept no SHA-256 of them: a change of what they say of a call "
+            "is not noticed. `recvault manifest` keeps their sums from now on"
+        )
     if result.cold:
         yield f"{_many(result.cold, 'object')} in an archive class: there, and not read"
     if result.under_way:

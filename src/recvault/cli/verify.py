@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from datetime import datetime
 from pathlib import Path
@@ -12,6 +13,7 @@ import click
 from recvault.cli.app import App, print_json, verb
 from recvault.cli.backfill import Moment
 from recvault.cli.evidence import check_copy
+from recvault.errors import Interrupted, StoreRefused, StoreUnavailable
 
 if TYPE_CHECKING:
     from recvault.models import Window
@@ -83,6 +85,8 @@ def command(
     chosen = _sample(sample, seed, deep)
     with app.signals(), app.runtime() as runtime:
         verification = _made(runtime, names, Window(since, until), chosen, repair)
+        if verification.expectations.has_unknown_sums:
+            _learn_sums(runtime)
         with verification.expectations, advance(verification, shown=app.shows_progress):
             result = verification.run()
     if as_json:
@@ -133,6 +137,14 @@ def _made(runtime: Runtime, names: tuple[str, ...], window: Window, sample: Samp
         clock=runtime.clock,
         repair=repair,
     )
+
+
+def _learn_sums(runtime: Runtime) -> None:
+    """Know the sums of sidecars that an earlier version archived, as far as manifests prove them."""
+    from recvault.manifests import learn_sums
+
+    with contextlib.suppress(Interrupted, StoreRefused, StoreUnavailable):  # the verification that follows says it
+        learn_sums(runtime.ledger, runtime.store, runtime.keys.prefix, runtime.stop)
 
 
 def _exit_code(app: App, result: Result) -> int:

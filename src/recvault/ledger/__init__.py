@@ -12,6 +12,7 @@ from recvault.ledger.keyset import KeySet
 from recvault.ledger.page import Registered
 from recvault.ledger.questions import ArchivedDay, Feed, FeedStatus, Standing
 from recvault.ledger.steps import Policy
+from recvault.ledger.sums import SidecarSums
 from recvault.ledger.unlisted import EVER, Chain, UnlistedRow
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "Policy",
     "Registered",
     "RunningDaemon",
+    "SidecarSums",
     "Standing",
     "UnlistedRow",
     "running_daemon",

@@ -17,6 +17,7 @@ from recvault.ledger.leases import Owner
 from recvault.ledger.page import Registered
 from recvault.ledger.questions import Feed, Questions, Row
 from recvault.ledger.steps import Policy
+from recvault.ledger.sums import SidecarSums, learn
 from recvault.ledger.trouble import sound_values, sqlite_errors, stored_time
 from recvault.ledger.unlisted import Unlisted
 from recvault.models import Job, Outcome, Recording, Rejected, State, Window, stamp
@@ -174,7 +175,7 @@ class Ledger:
                         SELECT id FROM recordings WHERE source = :source AND next_attempt_at <= :now
                         ORDER BY next_attempt_at LIMIT :limit
                     )
-                    RETURNING source, attempts, created_at,
+                    RETURNING source, attempts, created_at, sidecar_sha256,
                         (SELECT recording FROM told WHERE told.id = recordings.id) AS recording
                     """,
                     {
@@ -227,6 +228,10 @@ class Ledger:
         with self._connection.write() as db:
             return reopening.reopen(db, row_ids, now)
 
+    def learn_sums(self, sums: SidecarSums) -> int:
+        """Keep the sums of sidecars that an earlier version archived; how many were learnt."""
+        return learn(self._connection, sums)
+
     def fact(self, name: str) -> str | None:
         """A fact that was remembered, such as what a store enforces."""
         with self._connection.read() as db:
@@ -244,7 +249,13 @@ class Ledger:
         recording = Recording.from_json(row["recording"])
         # What was created before this ledger was may stand in the bucket already: an earlier ledger could be lost.
         maybe_archived = row["attempts"] > 1 or row["created_at"] < self._born_at
-        return Job(source=row["source"], recording=recording, attempt=row["attempts"], maybe_archived=maybe_archived)
+        return Job(
+            source=row["source"],
+            recording=recording,
+            attempt=row["attempts"],
+            maybe_archived=maybe_archived,
+            sidecar_sha256=row["sidecar_sha256"],
+        )
 
 
 # Each found by an index of what is open: a scan of what is archived would take minutes.

@@ -32,8 +32,10 @@ _TAKE = """
         AND (:since IS NULL OR created_at >= :since) AND (:until IS NULL OR created_at < :until)
     FROM main.recordings WHERE sidecar_key IS NOT NULL ORDER BY sidecar_key
 """
+_NO_SUM = "SELECT 1 FROM main.recordings WHERE sidecar_key IS NOT NULL AND sidecar_sha256 IS NULL LIMIT 1"
 _BETWEEN = """
-    SELECT asked, id, source, provider, account_id, recording_id, state, next_attempt_at IS NOT NULL, key, media
+    SELECT asked, id, source, provider, account_id, recording_id, state, next_attempt_at IS NOT NULL, key, media,
+           sidecar_sha256
     FROM temp.expected CROSS JOIN main.recordings USING (id)
     WHERE key > ? AND key < ? ORDER BY key LIMIT ?
 """
@@ -66,6 +68,7 @@ class Expected:
     is_due: bool  # it was made due again, and waits for its turn
     sidecar_key: str
     media: tuple[ExpectedMedium, ...]
+    sidecar_sha256: str | None = None  # None: an earlier version archived it, and it was not learnt since
     asked: bool = True  # of a source and time that was asked for
 
     @property
@@ -102,6 +105,7 @@ class Expectations:
         }
         self._db.execute(_TAKE, chosen)
         [self.count] = self._db.execute("SELECT count(*) FROM temp.expected WHERE asked").fetchone()
+        self.has_unknown_sums = self._db.execute(_NO_SUM).fetchone() is not None
 
     def __enter__(self) -> Self:
         return self
@@ -142,7 +146,7 @@ def _room() -> Iterator[None]:
 
 
 def _expected(row: tuple[object, ...]) -> Expected:
-    asked, row_id, source, provider, account_id, recording_id, state, is_due, key, media = row
+    asked, row_id, source, provider, account_id, recording_id, state, is_due, key, media, sum_ = row
     assert isinstance(row_id, int)  # noqa: S101 - a primary key
     return Expected(
         id=row_id,
@@ -157,5 +161,6 @@ def _expected(row: tuple[object, ...]) -> Expected:
             ExpectedMedium(key=each["key"], bytes=each["bytes"], sha256=each["sha256"])
             for each in (whole(str(media), str(key)) if media else ())
         ),
+        sidecar_sha256=str(sum_) if sum_ else None,
         asked=bool(asked),
     )

@@ -29,8 +29,8 @@ _BESIDE = ("-wal", "-shm", ".commits")  # what belongs to a database file, by th
 
 _INSERT = """
     INSERT INTO recordings (provider, account_id, recording_id, source, api, created_at, registered_at, watched_since,
-                            state, attempts, settled_at, sidecar_key, bytes, media)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                            state, attempts, settled_at, sidecar_key, sidecar_sha256, bytes, media)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (recording_id, account_id, provider) DO NOTHING
 """
 
@@ -192,8 +192,8 @@ def _written(db: Database, each: Committed) -> str | None:
     archived_at = stamp(receipt.archived_at)
     identity = (recording.provider, recording.account_id, recording.recording_id)
     about = (receipt.source, recording.api, stamp(recording.created_at), archived_at, archived_at)
-    end = (State.ARCHIVED.value, each.attempts, archived_at, receipt.sidecar_key, receipt.bytes, shorten(receipt))
-    if db.execute(_INSERT, (*identity, *about, *end)).rowcount:
+    end = (State.ARCHIVED.value, each.attempts, archived_at, receipt.sidecar_key, receipt.sidecar_sha256)
+    if db.execute(_INSERT, (*identity, *about, *end, receipt.bytes, shorten(receipt))).rowcount:
         return None
     [key] = db.execute(_KNOWN, identity[::-1]).fetchone()
     return str(key)

@@ -202,4 +202,10 @@ def fifth(db: Database) -> None:
         db.execute(statement)
 
 
-KNOWN = frozenset(each.__name__ for each in (first, second, third, fourth, fifth))
+@migrations()
+def sidecar_sums(db: Database) -> None:
+    """The SHA-256 of each archived recording's sidecar, so that one that was rewritten shows."""
+    db.execute("ALTER TABLE recordings ADD COLUMN sidecar_sha256 TEXT")  # hex; null where an earlier version archived
+
+
+KNOWN = frozenset(each.__name__ for each in (first, second, third, fourth, fifth, sidecar_sums))

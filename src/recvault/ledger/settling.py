@@ -36,10 +36,14 @@ def _archive(db: Database, receipts: Sequence[Receipt], now: datetime) -> None:
     db.conn.executemany(
         """
         UPDATE recordings SET state='archived', next_attempt_at=NULL, lease=NULL, failing_since=NULL, verdict=NULL,
-            reason=NULL, message=NULL, settled_at=?, sidecar_key=?, bytes=?, media=?, recording=NULL
+            reason=NULL, message=NULL, settled_at=?, sidecar_key=?, sidecar_sha256=?, bytes=?, media=?,
+            recording=NULL
         WHERE recording_id=? AND account_id=? AND provider=?
         """,
-        [(at, each.sidecar_key, each.bytes, shorten(each), *_identity(each.recording)) for each in receipts],
+        [
+            (at, each.sidecar_key, each.sidecar_sha256, each.bytes, shorten(each), *_identity(each.recording))
+            for each in receipts
+        ],
     )
 
 

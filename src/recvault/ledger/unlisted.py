@@ -11,12 +11,14 @@ from datetime import UTC, date, datetime
 
 from recvault.ledger.brief import whole
 from recvault.ledger.connection import Connection
+from recvault.ledger.sums import LEARN
 from recvault.models import stamp
 
 EVER = datetime(9999, 12, 31, tzinfo=UTC)  # after whatever any clock has said
 
 _PAGE = """
-    SELECT id, provider, account_id, sidecar_key, media, settled_at FROM unlisted JOIN recordings USING (id)
+    SELECT id, provider, account_id, sidecar_key, sidecar_sha256, media, settled_at
+    FROM unlisted JOIN recordings USING (id)
     WHERE id > ? AND state = 'archived' AND settled_at < ? ORDER BY id LIMIT ?
 """
 # One that was archived again meanwhile has another sidecar, which no manifest lists yet.
@@ -39,6 +41,7 @@ class UnlistedRow:
     sidecar_key: str
     media: Mapping[str, str]  # SHA-256 by key
     settled_at: str
+    sidecar_sha256: str | None  # None: an earlier version archived it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,14 +73,20 @@ class Unlisted:
                 sidecar_key=key,
                 media={medium["key"]: medium["sha256"] for medium in whole(media, key)},
                 settled_at=settled_at,
+                sidecar_sha256=sidecar_sha256,
             )
-            for row_id, provider, account_id, key, media, settled_at in rows
+            for row_id, provider, account_id, key, sidecar_sha256, media, settled_at in rows
         ]
 
     def note(self, listed: Iterable[UnlistedRow], chains: Iterable[Chain]) -> None:
-        """These rows stand in manifests now, and the chains have come so far: in one transaction."""
+        """These rows stand in manifests now, and the chains have come so far: in one transaction.
+
+        A sidecar's sum that the ledger did not have is known from the line that lists it.
+        """
+        rows = list(listed)
         with self._connection.write() as db:
-            db.conn.executemany(_LISTED, [(row.id, row.settled_at) for row in listed])
+            db.conn.executemany(_LISTED, [(row.id, row.settled_at) for row in rows])
+            db.conn.executemany(LEARN, [(row.sidecar_sha256, row.id, row.sidecar_key) for row in rows])
             db.conn.executemany(
                 _REACHED,
                 [(each.provider, each.account_id, each.number, each.sha256, str(each.through)) for each in chains],

@@ -13,12 +13,13 @@ one does not share. A day on which nothing was archived has no manifest; one of 
 
 The text is for `sha256sum -c` at the root of a copy, where `manifests/` stands: comment lines, the line of the manifest
 before, then each sidecar followed by its media. Paths are keys without `archive.prefix`. The hash of a sidecar is taken
-of what stands in the bucket when the manifest is written; that of a medium is the one that the ledger had when it was
-archived, and the sidecar's where no ledger knows.
+or a medium is the one that the ledger had when it was archived. Where no ledger knows a sidecar's, it is taken of what
+stands in the bucket when the manifest is written, and those of its media are the sidecar's.
 """
 
 from recvault.manifests.checking import Checked, check
+from recvault.manifests.learning import learn_sums
 from recvault.manifests.summary import Summary, Written
 from recvault.manifests.writing import SETTLING, Manifests, last_ended
 
-__all__ = ["SETTLING", "Checked", "Manifests", "Summary", "Written", "check", "last_ended"]
+__all__ = ["SETTLING", "Checked", "Manifests", "Summary", "Written", "check", "last_ended", "learn_sums"]

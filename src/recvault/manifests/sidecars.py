@@ -1,11 +1,14 @@
-"""What a manifest lists of a recording: its sidecar as it stands, and its media as they were archived."""
+"""What a manifest lists of a recording: its sidecar and its media as they were archived.
+
+Of a sidecar whose sum the ledger does not have, it is the sum of what stands in the bucket.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from recvault.archive import SCHEMA
@@ -43,22 +46,24 @@ class SidecarReader:
     by_metadata: bool = False  # the storage class lets nothing be read: the hash is the one that it was put with
 
     def known(self, row: UnlistedRow) -> Listed | Unlistable:
-        """Of a recording that the ledger knows: its media are those of the ledger, whatever the sidecar says."""
+        """Of a recording that the ledger knows: its files are those of the ledger, whatever stands in the bucket."""
         if self.by_metadata:
             stored = self.store.head(row.sidecar_key)
-            sha256, document = stored.sha256 if stored else None, None
+            found, document = stored.sha256 if stored else None, None
         else:
-            sha256, document = _read(self.store.get(row.sidecar_key))
-        if sha256 is None:
+            found, document = _read(self.store.get(row.sidecar_key))
+        if found is None:
             return Unlistable(row.sidecar_key, "missing")
+        sha256 = row.sidecar_sha256 or found
         partition = Partition.of(row.provider, row.account_id)
         said = _said(document) if document else None
         return Listed(
             partition=partition,
             entries=self._entries(row.sidecar_key, sha256, row.media),
             archived_at=said.archived_at if said else unstamp(row.settled_at),
-            row=row,
-            odd=not self.by_metadata and (said is None or (said.partition, said.media) != (partition, row.media)),
+            row=row if self.by_metadata else replace(row, sidecar_sha256=sha256),
+            odd=found != sha256
+            or (not self.by_metadata and (said is None or (said.partition, said.media) != (partition, row.media))),
         )
 
     def stranger(self, key: str) -> Listed | Unlistable:

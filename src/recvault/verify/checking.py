@@ -24,6 +24,7 @@ class Checked:
     media: tuple[ExpectedMedium, ...] = ()  # as the sidecar names them; the ledger's, where it cannot be read
     read_bytes: int | None = None  # None: not read
     unproven: int = 0
+    unproven_sidecar: bool = False  # the ledger has no sum to hold it against
     cold: int = 0
 
     @property
@@ -48,6 +49,7 @@ class _Wrong(Exception):
 class _Tally:
     read_bytes: int = 0
     unproven: int = 0
+    unproven_sidecar: bool = False
     cold: int = 0
 
 
@@ -71,6 +73,7 @@ class Checker:
             media=media,
             read_bytes=tally.read_bytes if deep else None,
             unproven=tally.unproven,
+            unproven_sidecar=tally.unproven_sidecar,
             cold=tally.cold,
         )
 
@@ -82,12 +85,27 @@ class Checker:
                 message = "its sidecar is not there"
                 return [about(row, Kind.MISSING, row.sidecar_key, "sidecar.missing", message)], row.media
             document = read(body.content, body.noted)
-            return [], _compared(row, document)
+            media = _compared(row, document)
+            _hold(row, hashlib.sha256(body.content).hexdigest())
+            tally.unproven_sidecar = row.sidecar_sha256 is None
+            return [], media
         except Cold:
             tally.cold += 1
-            return [], row.media
+            return self._cold_sidecar(row, tally), row.media
         except _Wrong as wrong:
             return [about(row, Kind.DIFFERENT, row.sidecar_key, wrong.reason, wrong.words)], row.media
+
+    def _cold_sidecar(self, row: Expected, tally: _Tally) -> list[Difference]:
+        """It cannot be read: the store's own sum of it, or the one that it was put with, is what there is."""
+        found = self.reader.describe(row.sidecar_key)
+        told = found and (found.kept or found.noted)
+        tally.unproven_sidecar = row.sidecar_sha256 is None or not told
+        if found is not None and row.sidecar_sha256 is not None:
+            for sha256 in (found.kept, found.noted):
+                if sha256 not in (None, row.sidecar_sha256):
+                    words = _not_archived(row.sidecar_sha256, sha256)
+                    return [about(row, Kind.DIFFERENT, row.sidecar_key, "sidecar.changed", words)]
+        return []
 
     def _medium(self, row: Expected, medium: ExpectedMedium, tally: _Tally, *, deep: bool) -> list[Difference]:
         found = self.reader.describe(medium.key)
@@ -148,6 +166,16 @@ def _compared(row: Expected, document: JSON) -> tuple[ExpectedMedium, ...]:
     if row.media and set(media) != set(row.media):
         raise _Wrong("sidecar.not_the_ledgers", _unlike(media, row.media))
     return media
+
+
+def _hold(row: Expected, sha256: str) -> None:
+    """Raises _Wrong for a sidecar that says what it should in all that is compared, and is another all the same."""
+    if row.sidecar_sha256 not in (None, sha256):
+        raise _Wrong("sidecar.changed", _not_archived(row.sidecar_sha256, sha256))
+
+
+def _not_archived(archived: str | None, found: str) -> str:
+    return f"it has the SHA-256 {found}, and was archived with {archived}"
 
 
 def _unlike(sidecars: tuple[ExpectedMedium, ...], ledgers: tuple[ExpectedMedium, ...]) -> str:

@@ -76,6 +76,8 @@ HINTS: Mapping[str, str] = {
     "sidecar.schema": f"an earlier version in the bucket may be whole. {_MOVE}",
     "sidecar.identity": _MOVE,
     "sidecar.hash": f"it was changed: an earlier version in the bucket may be whole. {_MOVE}",
+    "sidecar.changed": "it was rewritten after it was archived: an earlier version in the bucket may be the right one. "
+    f"{_MOVE}",
     "sidecar.not_the_ledgers": "one of them was changed: `recvault show {id}` prints both. An earlier version in the "
     f"bucket may be whole. {_MOVE}",
     "media.size": f"an earlier version in the bucket may be whole. {_MOVE}",

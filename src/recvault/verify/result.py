@@ -38,6 +38,7 @@ class Result:
     read_recordings: int = 0  # whose every byte was read
     read_bytes: int = 0
     unproven: int = 0  # media of which the store keeps no sum: of the right size, and not read
+    unproven_sidecars: int = 0  # of which the ledger has no sum: an earlier version archived them
     cold: int = 0  # objects in an archive class: not read
     under_way: int = 0  # objects that a transfer at work will name
     made_due: int = 0
@@ -123,6 +124,7 @@ class Result:
             "objects_listed": self.objects,
             "under_way": self.under_way,
             "unproven": self.unproven,
+            "unproven_sidecars": self.unproven_sidecars,
             "cold": self.cold,
             "read": {
                 "percent": self.sample.percent,

@@ -201,6 +201,7 @@ class Verify:
             different=int(not (checked.is_ok or checked.is_missing)),
             media=len(checked.media),
             unproven=checked.unproven,
+            unproven_sidecars=int(checked.unproven_sidecar),
             cold=checked.cold,
             read_recordings=int(checked.read_bytes is not None),
             read_bytes=checked.read_bytes or 0,

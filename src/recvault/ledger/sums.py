@@ -1,0 +1,63 @@
+"""The SHA-256 of sidecars that an earlier version archived, and wrote down without: learnt where something proves them.
+
+Invariant: a sum that the ledger has is never replaced by one that is learnt.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+from typing import Self
+
+from recvault.ledger.connection import Connection
+
+LEARN = "UPDATE recordings SET sidecar_sha256=? WHERE id=? AND sidecar_key=? AND sidecar_sha256 IS NULL"
+
+_PAGE = 1000
+_ADD = """
+    INSERT INTO sums VALUES (?, ?) ON CONFLICT DO UPDATE SET sha256 = iif(sha256 = excluded.sha256, sha256, '')
+"""
+_WITHOUT = """
+    SELECT id, sidecar_key FROM recordings
+    WHERE id > ? AND sidecar_key IS NOT NULL AND sidecar_sha256 IS NULL ORDER BY id LIMIT ?
+"""
+
+
+class SidecarSums:
+    """Sums by key, too many for memory: in a nameless database on disk. A context that frees them; for one thread."""
+
+    def __init__(self) -> None:
+        self._db = sqlite3.connect("", isolation_level=None)  # a temporary file, once it outgrows SQLite's cache
+        self._db.execute("PRAGMA journal_mode=OFF")
+        self._db.execute("CREATE TABLE sums (key TEXT PRIMARY KEY, sha256 TEXT NOT NULL) WITHOUT ROWID")
+        self._db.execute("BEGIN")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._db.close()
+
+    def add(self, sums: Iterable[tuple[str, str]]) -> None:
+        """Add keys with their sums; one that is added with two different sums has none."""
+        self._db.executemany(_ADD, sums)
+
+    def of(self, key: str) -> str | None:
+        """The sum of a key; None where it was not added."""
+        row = self._db.execute("SELECT sha256 FROM sums WHERE key=?", [key]).fetchone()
+        return str(row[0]) if row and row[0] else None
+
+
+def learn(connection: Connection, sums: SidecarSums) -> int:
+    """Write them down, page by page in short transactions; how many rows had none and have one now."""
+    learnt, after = 0, 0
+    while True:
+        with connection.read() as db:
+            rows = db.execute(_WITHOUT, [after, _PAGE]).fetchall()
+        found = [(sha256, row_id, key) for row_id, key in rows if (sha256 := sums.of(key)) is not None]
+        if found:
+            with connection.write() as db:
+                learnt += sum(db.execute(LEARN, each).rowcount for each in found)
+        if len(rows) < _PAGE:
+            return learnt
+        after = rows[-1][0]
