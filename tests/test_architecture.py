@@ -64,6 +64,7 @@ FLOORS: dict[str, float] = {
     "archive": 1,
     "providers": 1,
     "models": 0,
+    "moments": 0,
     "errors": 0,
     "words": 0,
 }

@@ -575,7 +575,7 @@ def test_times() -> None:
     """Dates and ISO times become aware UTC times; the rest is a ValueError."""
     assert parse_time("2026-10-01") == parse_time(date(2026, 10, 1)) == datetime(2026, 10, 1, tzinfo=UTC)
     assert parse_time("2026-10-01T02:00:00+02:00").tzinfo is UTC
-    for text in ("", "Tue", "1 Oct 2026", "0001-01-01T00:00:00+14:00", 5, None):
+    for text in ("", "Tue", "1 Oct 2026", "2026-02-30", 5, None):
         with pytest.raises(ValueError, match="is no time"):
             parse_time(text)
 

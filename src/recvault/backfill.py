@@ -16,6 +16,7 @@ from recvault.errors import RecvaultError
 from recvault.ledger import Feed, Ledger, Standing
 from recvault.listing import BACKFILL, Source
 from recvault.models import Scope, Window
+from recvault.moments import moment_before
 from recvault.observe import get_logger
 from recvault.progress import Progress
 from recvault.providers.base import Provider, check_scope
@@ -117,7 +118,7 @@ class Backfill:
 
     def _note_read(self, history: History, slice_: Window, scanned: Scanned, begun: datetime) -> None:
         """What lies after `settled` may still be listed late, and is read again by the next run."""
-        settled = scanned.watermark or begun - self._source.lookback - _UNSURE
+        settled = scanned.watermark or moment_before(begun, self._source.lookback + _UNSURE)
         since, until = bounded(slice_)
         if (until := min(until, settled)) > since:
             self._ledger.add_slice(self._feed(history.account_id), Window(since, until))

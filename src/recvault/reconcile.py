@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from recvault.listing import Source
 from recvault.models import Window
+from recvault.moments import moment_before
 from recvault.report import Report
 from recvault.runtime import Runtime
 
@@ -30,7 +31,7 @@ def reconcile(
         work = runtime.work(sources, listers, report, on_found=lambda: on_change(report))
 
         def look(source: Source) -> None:
-            begins = report.started_at - runtime.source(source.name).reconcile_window
+            begins = moment_before(report.started_at, runtime.source(source.name).reconcile_window)
             asked = replace(window, since=window.since or begins)
             whole = asked.until is None and asked.since is not None and asked.since <= begins
             for account_id in work.listing.accounts(source):

@@ -119,6 +119,20 @@ def test_an_id_must_be_there(absent: object) -> None:
         values.identifier({"sid": absent}, "sid")
 
 
+@pytest.mark.parametrize("null", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999Z", "9999-12-31T23:59:59-14:00"])
+def test_a_null_in_disguise_is_no_date(null: str) -> None:
+    """The zero and the last moment of a language's calendar stand for "none"."""
+    with pytest.raises(ValueError, match="not a date"):
+        values.moment(null)
+
+
+def test_bounds_at_the_end_of_the_calendar_are_written() -> None:
+    """There is no second after the last one, and no day: none is needed."""
+    last = datetime.max.replace(tzinfo=UTC)
+    written = (values.second_after(last), values.day_after(last), values.day(last, 1))
+    assert written == ("9999-12-31T23:59:59Z", "9999-12-31", "9999-12-31")
+
+
 @given(MOMENTS)
 def test_bounds_widen_and_never_narrow(when: datetime) -> None:
     """What goes out as a lower bound is never later than asked, and as an upper bound never earlier."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import shlex
 import sys
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from recvault.cli.app import App, now, print_json, verb
+from recvault.moments import EARLIEST, LATEST, clamped
+from recvault.slices import EPOCH
 
 if TYPE_CHECKING:
     from recvault.backfill import Asked
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Moment(click.ParamType[datetime]):
-    """A date or an ISO time; without a zone it is UTC."""
+    """A date or an ISO time; without a zone it is UTC. One outside the calendar of recordings is moved to its end."""
 
     name = "time"
 
@@ -25,10 +27,22 @@ class Moment(click.ParamType[datetime]):
         if isinstance(value, datetime):
             return value
         try:
-            moment = datetime.fromisoformat(str(value))
-            return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
-        except (ValueError, OverflowError):
-            self.fail(f"{value} is no date or ISO time: write 2026-10-01 or 2026-10-01T09:30:00Z", param, ctx)
+            given = datetime.fromisoformat(str(value).strip())
+        except ValueError:
+            self.fail(f"{value} is not a date or an ISO time: write 2026-10-01 or 2026-10-01T09:30:00Z", param, ctx)
+        moment = clamped(given)
+        if moment in (EARLIEST, LATEST) and given.replace(tzinfo=None) != moment.replace(tzinfo=None):
+            option = param.opts[0] if param else "time"
+            click.echo(f"{option} {value} is taken as {moment:%Y-%m-%d}: there are no recordings beyond it", err=True)
+        return moment
+
+
+def check_window(since: datetime | None, until: datetime | None) -> None:
+    """UsageError for a window in which there can be nothing: empty, or ahead of us."""
+    if since and since >= (until or now()):
+        raise click.UsageError("--since must be before --until, and in the past")
+    if until and until <= EPOCH:
+        raise click.UsageError(f"--until is before {EPOCH:%Y}: no provider has recordings as old")
 
 
 @click.command("backfill")
@@ -52,8 +66,10 @@ def command(
     daemon."""
     asked = _asked(**given)
     with app.signals(), app.runtime(workers=workers, processes=processes) as runtime:
-        runtime.source(name)
+        start_from = runtime.source(name).start_from
         asked.check(runtime.provider(name))
+        if asked.window.until and start_from and not asked.window.since and asked.window.until <= start_from:
+            raise click.UsageError(f"--until is before start_from of {name}, {start_from:%Y-%m-%d}: give --since")
         code = _plan(app, runtime, name, asked, as_json) if dry_run else _run(app, runtime, name, asked, as_json)
     return app.exit_code(code)
 
@@ -82,8 +98,7 @@ def _asked(
         raise click.UsageError("an ID is empty")
     if asked.is_named and (since or until):
         raise click.UsageError("--since and --until go without names: what is named is brought home whenever it was")
-    if since and since >= (until or now()):
-        raise click.UsageError("--since must be before --until, and in the past")
+    check_window(since, until)
     return asked
 
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from recvault.cli.app import App, now, print_json, verb
-from recvault.cli.backfill import Moment
+from recvault.cli.backfill import Moment, check_window
+from recvault.moments import moment_before
 
 if TYPE_CHECKING:
     from recvault.report import Report
@@ -30,12 +31,11 @@ def command(app: App, names: tuple[str, ...], since: datetime | None, until: dat
     from recvault.models import Window
     from recvault.reconcile import reconcile
 
-    if since and since >= (until or now()):
-        raise click.UsageError("--since must be before --until, and in the past")
+    check_window(since, until)
     with app.signals(), app.runtime() as runtime:
         chosen = tuple(dict.fromkeys(names)) or tuple(source.name for source in runtime.settings.sources)
         for name in chosen:
-            begins = now() - runtime.source(name).reconcile_window
+            begins = moment_before(now(), runtime.source(name).reconcile_window)
             if until and until <= (since or begins):
                 raise click.UsageError(
                     f"--until is before what {name} would be listed from, {begins:%Y-%m-%d}: give --since"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from recvault.cli.app import App, print_json, verb
-from recvault.cli.backfill import Moment
+from recvault.cli.backfill import Moment, check_window
 from recvault.cli.evidence import check_copy
 from recvault.errors import Interrupted, StoreRefused, StoreUnavailable
 
@@ -80,8 +80,7 @@ def command(
         if copy is None or any((names, since, until, sample, seed is not None, deep, repair)):
             raise click.UsageError("--manifests PATH goes with --head and --json alone, --head with it")
         return check_copy(app, copy, heads, as_json)
-    if since and until and since >= until:
-        raise click.UsageError("--since must be before --until")
+    check_window(since, until)
     chosen = _sample(sample, seed, deep)
     with app.signals(), app.runtime() as runtime:
         verification = _made(runtime, names, Window(since, until), chosen, repair)

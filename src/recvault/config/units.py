@@ -7,6 +7,8 @@ from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 
+from recvault.moments import clamped
+
 _DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?", re.ASCII)
 _SIZE = re.compile(r"(\d+(?:\.\d+)?) ?(?:([kmgt])(i?)b|b)?", re.ASCII | re.IGNORECASE)
 _DURATION_SHAPE = 'is no duration: write it as "90s", "5m", "26h", "7d" or "1h30m"'
@@ -63,7 +65,7 @@ def parse_time(text: Any) -> datetime:
         elif isinstance(text, date) and not isinstance(text, datetime):
             text = datetime.combine(text, time(), UTC)
         if isinstance(text, datetime):
-            return (text if text.tzinfo else text.replace(tzinfo=UTC)).astimezone(UTC)
-    except (ValueError, OverflowError):
+            return clamped(text)
+    except ValueError:
         pass
     raise ValueError(_TIME_SHAPE)

@@ -21,6 +21,7 @@ from recvault.ledger import FeedStatus
 from recvault.listing import RECONCILE, Source
 from recvault.metrics import Metrics
 from recvault.models import Window
+from recvault.moments import moment_before
 from recvault.observe import get_logger
 from recvault.report import Report
 from recvault.runtime import Runtime, threads
@@ -221,7 +222,7 @@ class Service:
                 return  # the first scan reads it all
             since = last or ledger.born_at
             if not timedelta() <= now - since < every * 0.95:  # the look itself is not on the second
-                self.work.listing.reconcile(source, account_id, Window(since=now - window))
+                self.work.listing.reconcile(source, account_id, Window(since=moment_before(now, window)))
 
         name = f"reconcile:{source.name}:{account_id}"
         self._every(name, source.name, min(every, _RECONCILE_LOOK), reconcile)

@@ -14,7 +14,9 @@ from datetime import UTC, date, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-EARLIEST = 1970  # a year before this is a null in disguise: "0001-01-01T00:00:00Z" is Go's zero time
+from recvault.moments import EARLIEST
+
+NEVER = 9999  # a year
 LONGEST = 64  # characters of a date: what is read is remembered, and a row may hold megabytes
 LONG_MONTH = re.compile(r"(\d\s+[A-Za-z]{3})[A-Za-z]+")  # "25 Sept 2018" in SignalWire's docs; email.utils refuses it
 
@@ -33,7 +35,8 @@ def _moment(value: str) -> datetime:
         read = read.replace(tzinfo=UTC) if read.tzinfo is None else read.astimezone(UTC)
     except (ValueError, TypeError, IndexError, OverflowError) as error:
         raise ValueError(f"not a date: {value[:40]!r}") from error
-    if read.year < EARLIEST:
+    # A null in disguise: "0001-01-01T00:00:00Z" is Go's zero time, "9999-12-31T23:59:59Z" the end of .NET's.
+    if read < EARLIEST or read.year == NEVER:
         raise ValueError(f"not a date of a recording: {value[:40]!r}")
     return read
 
@@ -127,7 +130,10 @@ def second(when: datetime) -> str:
 
 def second_after(when: datetime) -> str:
     """Write the first whole second at the time or later."""
-    return second(when if when.microsecond == 0 else when + timedelta(seconds=1))
+    try:
+        return second(when if when.microsecond == 0 else when + timedelta(seconds=1))
+    except OverflowError:  # the last second of the calendar: there is no recording beyond it
+        return second(when)
 
 
 def _moved(start: date, shift: int) -> date:
