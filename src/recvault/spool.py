@@ -103,7 +103,7 @@ class _InMemory(io.RawIOBase):
         return self._at
 
     def getbuffer(self) -> memoryview:
-        return self._view
+        return self._view[:]  # whoever takes it releases it, which leaves ours alone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from recvault.errors import NotOpened
 from recvault.media import MediaFacts, Prober
-from recvault.media.packets import CONTAINERS, Packets, walk_packets
+from recvault.media.packets import CONTAINERS, Packets, _any_tags, walk_packets
 from recvault.models import Check
 from recvault.proof import Proof, compared
 from recvault.simulator.matroska import matroska
@@ -295,3 +295,41 @@ def test_who_does_not_ask_does_not_pay() -> None:
     code = "import sys, recvault.runtime, recvault.cli; print(sorted({'av', 'cryptography'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+# Whatever PyAV is installed
+
+
+def tagged(title: bytes) -> bytes:
+    """A call with its title before its samples."""
+    info = b"INFOINAM" + len(title).to_bytes(4, "little") + title
+    whole = body_of("wav", 1.0)
+    whole = whole[:36] + b"LIST" + len(info).to_bytes(4, "little") + info + whole[36:]
+    return whole[:4] + (len(whole) - 8).to_bytes(4, "little") + whole[8:]
+
+
+def test_a_tag_in_another_encoding_is_no_fault() -> None:
+    """A title in Latin-1 keeps FFmpeg's walk from nothing, by each PyAV that pyproject.toml admits."""
+    seen = theirs("wav", tagged(b"Gespr\xe4ch"))
+    assert (seen.fault, seen.seconds) == (None, pytest.approx(1.0))
+
+
+@pytest.mark.parametrize("knows_the_option", [True, False])
+def test_an_option_of_earlier_releases_is_given_to_those_alone(
+    monkeypatch: pytest.MonkeyPatch, knows_the_option: bool
+) -> None:
+    """PyAV took metadata_errors before 19 and takes it no more: it is given where it is known."""
+    given: list[dict[str, object]] = []
+
+    class Opened:
+        close = staticmethod(lambda: None)
+
+    def opening(file: object, *, mode: str, format: str, **options: object) -> Opened:
+        if "metadata_errors" in options and not knows_the_option:
+            raise TypeError("open() got an unexpected keyword argument 'metadata_errors'")
+        given.append(options)
+        return Opened()
+
+    monkeypatch.setattr("recvault.media.packets.av.open", opening)
+    assert _any_tags.__wrapped__() == ({"metadata_errors": "ignore"} if knows_the_option else {})
+    assert len(given) == knows_the_option

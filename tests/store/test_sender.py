@@ -65,7 +65,7 @@ class Sent:
         body = request.body
         body = bytes(body) if isinstance(body, memoryview) else body
         if not isinstance(body, bytes):
-            body = b"".join(body)
+            body = b"".join(map(bytes, body))  # each is released once the next is asked for
         texts = {name.lower(): v.decode() if isinstance(v, bytes) else v for name, v in request.headers.items()}
         self.requests.append((request.url, texts, body))
         answer = self.answers.pop(0) if self.answers else (200, "")

@@ -7,6 +7,8 @@ time. What remains is that a bug of its own could end the process: who asks for 
 
 from __future__ import annotations
 
+import functools
+import io
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -71,8 +73,21 @@ def walk_packets(
 def _opened(media_format: str, reader: _Reader) -> Iterator[InputContainer]:
     name = CONTAINERS[media_format]
     options = {**_OPTIONS, **_OPTIONS_OF.get(name, {})}
-    with av.open(reader, mode="r", format=name, buffer_size=_READ, metadata_errors="ignore", options=options) as opened:
+    with av.open(reader, mode="r", format=name, buffer_size=_READ, options=options, **_any_tags()) as opened:
         yield opened
+
+
+@functools.cache
+def _any_tags() -> dict[str, Any]:
+    """What has a tag that is not UTF-8 read all the same: PyAV 19 always does, and no longer takes the option."""
+    option: dict[str, Any] = {"metadata_errors": "ignore"}
+    try:
+        av.open(io.BytesIO(), mode="r", format="wav", **option).close()
+    except TypeError:
+        return {}
+    except (FFmpegError, ValueError):  # there is nothing to read, but the option was taken
+        pass
+    return option
 
 
 class _Reader:

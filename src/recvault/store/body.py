@@ -7,7 +7,8 @@ passes through botocore and urllib3, which closes the connection as it goes by, 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, BinaryIO
 
 from recvault.errors import Interrupted
@@ -47,10 +48,19 @@ class DrainedBody:
             raise DrainOver(error.message) from None
 
 
-def in_memory(body: Any) -> memoryview | None:
-    """A body's bytes where they lie, if they are in memory."""
+@contextmanager
+def in_memory(body: Any) -> Iterator[memoryview | None]:
+    """A body's bytes where they are, if they are in memory.
+
+    Invariant: the view is released with the block, whoever still refers to it then: a traceback keeps the locals of its
+    frames, and a BytesIO that is collected while a view of it is open cannot close.
+    """
     within = body.body if isinstance(body, DrainedBody) else body
-    return within.getbuffer() if hasattr(within, "getbuffer") else None
+    if not hasattr(within, "getbuffer"):
+        yield None
+        return
+    with within.getbuffer() as view:
+        yield view
 
 
 def by_boto3(client: Any) -> Callable[..., Any]:

@@ -248,18 +248,15 @@ class S3Store:
 
     def _put_object(self, put: Put, send: Callable[..., Any], **arguments: Any) -> None:
         put.body.seek(0)
-        body: Any = put.body
-        if put.bytes <= _SMALL:
-            view = in_memory(body)
-            body = body.read() if view is None else view
-        send(
-            Bucket=self.bucket,
-            Key=put.key,
-            Body=body,
-            ContentLength=put.bytes,
-            **self._described(put),
-            **arguments,
-        )
+        with in_memory(put.body) if put.bytes <= _SMALL else contextlib.nullcontext(put.body) as found:
+            send(
+                Bucket=self.bucket,
+                Key=put.key,
+                Body=put.body.read() if found is None else found,
+                ContentLength=put.bytes,
+                **self._described(put),
+                **arguments,
+            )
 
     def _write_parts(self, put: Put, condition: Mapping[str, str]) -> None:
         """Past S3's single put: parts, each with its own SHA-256; the whole file's stands in the metadata."""

@@ -7,10 +7,11 @@ put_object.
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 from botocore.endpoint import convert_to_response_dict
 from botocore.exceptions import ClientError
@@ -110,27 +111,28 @@ class Sender:
         """Send once."""
         address = request.address
         headers = self._signer.signed(address, "PUT", request.path, request.headers, request.sha256)
-        body: Any = request.body
-        if not isinstance(body, bytes | memoryview):
-            body = self._pieces(body)
+        whole = isinstance(request.body, bytes | memoryview)
+        if not whole:
             headers["expect"] = "100-continue"  # what is refused is not sent
-        answer = self._connections.send(PreparedPut(address.base + request.path, headers, body))
+        with nullcontext(request.body) if whole else closing(self._pieces(cast("BinaryIO", request.body))) as body:
+            answer = self._connections.send(PreparedPut(address.base + request.path, headers, body))
         if answer.status_code >= 300:
             parser = create_parser("rest-xml")
             parsed = parser.parse(convert_to_response_dict(answer, self._operation), self._operation.output_shape)
             raise ClientError(parsed, self._operation.name)
 
     @staticmethod
-    def _pieces(body: BinaryIO) -> Iterator[bytes | memoryview]:
-        """A file from its start; from memory without a copy."""
+    def _pieces(body: BinaryIO) -> Generator[bytes | memoryview]:
+        """A file from its start; from memory without a copy, each piece released once the next is asked for."""
         _rewind(body)
-        view = in_memory(body)
-        if view is None:
-            yield from iter(lambda: body.read(_CHUNK), b"")
-            return
-        for start in range(0, len(view), _CHUNK):
-            body.seek(start)  # which ends it, once a drain is over
-            yield view[start : start + _CHUNK]
+        with in_memory(body) as view:
+            if view is None:
+                yield from iter(lambda: body.read(_CHUNK), b"")
+                return
+            for start in range(0, len(view), _CHUNK):
+                body.seek(start)  # which ends it, once a drain is over
+                with view[start : start + _CHUNK] as piece:
+                    yield piece
 
 
 def _headers(arguments: Mapping[str, Any]) -> dict[str, str] | None:

@@ -1,0 +1,59 @@
+"""A body's view is released by whoever took it: a file in memory can be closed however a put ends."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+
+from recvault.errors import StoreUnavailable
+from recvault.spool import Spool, SpoolPlace
+from recvault.store.body import in_memory
+from store.places import Place, make_put
+
+KEY = "recordings/RE1.wav"
+BODIES = {"small": b"RIFF" * 100, "streamed": b"RIFF" * 500_000}
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_a_put_that_went_well_keeps_nothing_open(aws: Place, name: str) -> None:
+    """Once a put is over its body can be closed, by each way to send."""
+    put = make_put(KEY, BODIES[name])
+    assert aws.store().put(put) is True
+    put.body.close()
+    assert put.body.closed
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_a_put_that_failed_keeps_nothing_open(aws: Place, name: str, waits: list[float]) -> None:
+    """Nor while its error is held, whose traceback refers to the locals of all that was under way."""
+    assert aws.strict is not None
+    store = aws.store()
+    aws.strict.faults.plan("reset_before", "PUT", KEY, times=99)
+    put = make_put(KEY, BODIES[name])
+    with pytest.raises(StoreUnavailable) as caught:
+        store.put(put)
+    assert caught.value.__traceback__ is not None
+    put.body.close()
+    assert put.body.closed
+
+
+def test_a_view_that_is_held_on_to_keeps_nothing_open() -> None:
+    """Released with the block, not with the last reference."""
+    body = io.BytesIO(b"RIFF")
+    with in_memory(body) as view:
+        assert view == b"RIFF"
+    body.close()
+    with pytest.raises(ValueError, match="released"):
+        bytes(view)
+
+
+def test_a_spool_can_be_put_again(tmp_path: object) -> None:
+    """Whoever releases a view of a spool leaves the spool's own alone."""
+    place = SpoolPlace(directory=tmp_path, memory=1024, min_free_disk=0)  # type: ignore[arg-type]
+    with Spool(place, 4) as spool:
+        spool.write(b"RIFF")
+        for _ in range(2):
+            with in_memory(spool.file) as view:
+                assert view == b"RIFF"
+        assert spool.file.read() == b"RIFF"
