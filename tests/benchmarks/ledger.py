@@ -210,12 +210,17 @@ class Asking:
         page = [recording(recording_id=name, account_id=_ACCOUNTS[7]) for name in self.known]
         return lambda: self.ledger.register(feed(7), page, [], NOW, RECHECK)
 
+    def register_unreadable(self) -> Callable[[], object]:
+        page = [Rejected(body=f'{{"sid": "XX{n}"}}', reason="no date", recording_id=f"XX{n}") for n in range(_PAGE)]
+        return lambda: self.ledger.register(feed(8), [], page, NOW, RECHECK)
+
 
 CASES: dict[str, Callable[[Asking], Callable[[], object]]] = {
     "claim 50": Asking.claim,
     "settle 50": Asking.settle,
     "register 1,000 new": Asking.register_new,
     "register 1,000 archived": Asking.register_known,
+    "register 1,000 unreadable": Asking.register_unreadable,
     "feeds, as `status` asks": lambda at: at.ledger.ask.feeds,
     "next due": lambda at: lambda: at.ledger.ask.next_due(list(_POLICIES)),
     "failures, all 3,000": lambda at: at.ledger.ask.failures,

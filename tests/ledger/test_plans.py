@@ -102,6 +102,17 @@ def test_register_asks_once_for_a_page_that_is_known(filled: Ledger) -> None:
     ]
 
 
+@pytest.mark.parametrize("body", ["{}", "another"], ids=["unchanged", "changed"])
+def test_rows_in_quarantine_are_found_by_their_key(filled: Ledger, body: str) -> None:
+    """Thousands of unreadable rows at each poll: each is looked up by its own key, never among all of its account."""
+    page = [rejected(body), rejected("new", "RE2"), rejected("no id", None)]
+    plans = plans_of(filled, lambda ledger: register(ledger, *many(20), rejected=page))
+    steps = {step for step in plans if "quarantine" in step}
+    assert steps and all(step.startswith("SEARCH quarantine USING") for step in steps)
+    by_account = {step for step in steps if step.endswith("(source=? AND account_id=?)")}
+    assert by_account == {"SEARCH quarantine USING COVERING INDEX quarantine_recording (source=? AND account_id=?)"}
+
+
 def test_a_feed_s_oldest_and_its_latest_day_are_found_by_key(filled: Ledger) -> None:
     """However many wait for their provider, and however many days there are: nothing is walked, nothing is sorted."""
     plans = plans_of(filled, lambda ledger: ledger.ask.feeds())

@@ -385,6 +385,15 @@ def test_a_rejected_row_that_changes_stays_one_and_is_released_whole(ledger: Led
     assert ledger.ask.quarantined() == []
 
 
+def test_a_page_of_rejected_rows_keeps_each_once(ledger: Ledger) -> None:
+    """Rows that stay, change, or are met twice on a page are one row each in quarantine; without an id, one a body."""
+    page = [rejected("a", "RE1"), rejected("b", "RE2"), rejected("b", "RE2"), rejected("c", None), rejected("d", None)]
+    register(ledger, rejected=page)
+    register(ledger, rejected=[rejected("a", "RE1"), rejected("b2", "RE2"), rejected("c", None)], now=LATER)
+    kept = [(row["recording_id"], row["body"], row["last_seen_at"] == stamp(LATER)) for row in ledger.ask.quarantined()]
+    assert kept == [("RE1", "a", True), ("RE2", "b2", True), (None, "c", True), (None, "d", False)]
+
+
 def test_another_account_releases_nothing(ledger: Ledger) -> None:
     """Ids are unique within an account only."""
     register(ledger, rejected=[rejected()])

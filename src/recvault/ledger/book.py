@@ -83,8 +83,7 @@ class Ledger:
         with self._connection.write() as db:
             registered = page.write(db, feed, listed, now, recheck)
             quarantine.release(db, feed, listed)
-            for unreadable in rejected:
-                quarantine.keep(db, feed, unreadable, now)
+            quarantine.keep(db, feed, rejected, now)
         return registered
 
     def watermark(self, feed: Feed) -> datetime | None:

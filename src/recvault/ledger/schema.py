@@ -208,4 +208,12 @@ def sidecar_sums(db: Database) -> None:
     db.execute("ALTER TABLE recordings ADD COLUMN sidecar_sha256 TEXT")  # hex; null where an earlier version archived
 
 
-KNOWN = frozenset(each.__name__ for each in (first, second, third, fourth, fifth, sidecar_sums))
+@migrations()
+def quarantine_by_recording(db: Database) -> None:
+    """A row in quarantine is found by its recording: thousands are looked for at each poll."""
+    db.execute("CREATE INDEX quarantine_recording ON quarantine (source, account_id, recording_id)")
+
+
+KNOWN = frozenset(
+    each.__name__ for each in (first, second, third, fourth, fifth, sidecar_sums, quarantine_by_recording)
+)
