@@ -93,7 +93,6 @@ OWNERS = {
     "structlog": {"observe"},
     "pydantic": {"config"},
     "tenacity": {"http"},
-    "pyrate_limiter": {"http"},
     "defusedxml": {"providers"},
     "click": {"cli"},
     "rich": {"cli"},

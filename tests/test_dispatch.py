@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
@@ -149,8 +149,11 @@ def test_a_stop_gives_back_what_was_not_begun() -> None:
     assert (len(book.settled), len(drained) > 0) == (claimed, True)
 
 
-def test_refused_credentials_end_a_source_s_claims_in_this_pass(tmp_path: Path) -> None:
-    """After a refusal nothing more of that source is claimed: a backlog is not churned through the ledger."""
+@pytest.mark.parametrize(("reason", "code"), [(verdicts.CREDENTIALS_REFUSED, 77), (verdicts.RESTING, 75)])
+def test_refused_credentials_and_long_rests_end_a_source_s_claims_in_this_pass(
+    tmp_path: Path, reason: str, code: int
+) -> None:
+    """Nothing more of that source is claimed: a backlog is not churned through the ledger."""
     provider = FakeProvider(listed=[a_recording(n) for n in range(200)])
     line: Line = a_line(provider, FakeSession())
     ledger = Ledger.open(tmp_path / "ledger.db", NOW)
@@ -158,7 +161,7 @@ def test_refused_credentials_end_a_source_s_claims_in_this_pass(tmp_path: Path) 
 
     def transfer(job: Job) -> Outcome:
         transferred.append(job)
-        return failed(job, verdicts.CREDENTIALS_REFUSED)
+        return replace(failed(job, reason), retry_after=300.0)
 
     with ThreadPoolExecutor(1) as listers, ThreadPoolExecutor(1) as executor:
         source = Source(
@@ -184,7 +187,7 @@ def test_refused_credentials_end_a_source_s_claims_in_this_pass(tmp_path: Path) 
         report = Pass(work=work, listers=listers).run()
     standing = ledger.ask.standing("main", "AC1")
     ledger.close()
-    assert report.exit_code == 77
+    assert report.exit_code == code
     assert len(transferred) < 10
     assert standing.pending == 200
 

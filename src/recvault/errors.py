@@ -6,6 +6,7 @@
     ├── CredentialsRefused      mend the credentials or their rights              exit 77
     │   └── StoreRefused        … those of the bucket
     ├── Unavailable             try again later: nothing is lost                  exit 75
+    │   ├── Resting             the provider's Retry-After is not over: nothing was sent
     │   ├── StoreUnavailable    the bucket does not answer
     │   ├── LedgerLocked        another process holds the ledger
     │   ├── LedgerUnavailable   the ledger's disk is full
@@ -98,6 +99,10 @@ class Unavailable(RecvaultError):
         self.args = (message, hint, retry_after, status)
         self.retry_after = retry_after
         self.status = status
+
+
+class Resting(Unavailable):
+    """The provider asked to be left alone for longer than a request waits; nothing was sent."""
 
 
 class StoreUnavailable(Unavailable):

@@ -21,7 +21,7 @@ from urllib.parse import quote
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-QUIET = ("httpx", "httpcore", "botocore", "boto3", "s3transfer", "urllib3", "apscheduler", "pyrate_limiter")
+QUIET = ("httpx", "httpcore", "botocore", "boto3", "s3transfer", "urllib3", "apscheduler")
 """Libraries that speak from WARNING up only: at INFO httpx writes whole signed URLs."""
 HIDDEN = "[hidden]"
 _SHORTEST_SECRET = 6

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from recvault import verdicts
 from recvault.dispatch import Dispatch
-from recvault.errors import ConfigError, CredentialsRefused, RecvaultError, StoreRefused, StoreUnavailable
+from recvault.errors import ConfigError, CredentialsRefused, RecvaultError, StoreRefused, StoreUnavailable, Unavailable
 from recvault.listing import Source
 from recvault.meter import Meter
 from recvault.models import Failure, Job, Outcome, Receipt, State, Verdict
@@ -87,6 +87,12 @@ class Outcomes:
             self.report.failed(job.source, recording.provider, recording.account_id, failure.message, code)
             if not any(source.subaccounts for source in self.sources if source.name == job.source):
                 self.dispatch.rest(job.source, self.rest_seconds)
+        elif failure.reason == verdicts.RESTING:
+            recording = failure.recording
+            self.report.failed(
+                job.source, recording.provider, recording.account_id, failure.message, Unavailable.exit_code
+            )
+            self.dispatch.rest(job.source, failure.retry_after or 0.0)
         elif failure.reason in _STORE_CODES:
             self._strikes += 1
             code = _STORE_CODES[failure.reason]

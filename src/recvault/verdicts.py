@@ -17,6 +17,7 @@ from recvault.errors import (
     NotFound,
     RecvaultError,
     Refused,
+    Resting,
     StoreRefused,
     StoreUnavailable,
     Unavailable,
@@ -31,6 +32,7 @@ STORE_REFUSED = "store.refused"
 STORE_UNAVAILABLE = "store.unavailable"
 CONFIG_WRONG = "config.wrong"
 SPOOL_FULL = "spool.full"
+RESTING = "provider.resting"
 UNEXPECTED = "unexpected"  # a bug of ours
 
 
@@ -56,6 +58,7 @@ VERDICTS: Mapping[type[RecvaultError], tuple[Verdict, str, bool]] = {
     MediaExpired: (Verdict.RETRY, "media.expired", True),
     NotFound: (Verdict.RETRY, "media.not_found", True),
     Refused: (Verdict.RETRY, "provider.refused", True),
+    Resting: (Verdict.RETRY, RESTING, False),
     Unavailable: (Verdict.RETRY, "provider.unavailable", True),
 }
 

@@ -1,19 +1,31 @@
-"""How hard a provider is asked: a pace in requests a second, and no more requests at once than it takes well."""
+"""One budget for what a provider's account may be asked: a pace, so many requests at once, and rests it asks for.
+
+Invariants, whoever asks, in however many threads and processes: requests are sent `1 / requests_per_second` apart; no
+more than `max_concurrency` are under way; none is sent before the provider's Retry-After is over. A list waits for no
+medium's body: one place is never given to media, and lists and media take turns in the pace.
+"""
 
 from __future__ import annotations
 
+import math
 import threading
 import time
+from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import cast
+from dataclasses import dataclass, field
 
-from pyrate_limiter import InMemoryBucket, Rate, RateItem
-
+from recvault.errors import Resting
 from recvault.http.concurrency import Concurrency
 from recvault.stopping import Stop
 
+LIST, MEDIA = "list", "media"
+"""Who asks: discovery for a page, or a transfer for a recording's row or its media."""
+
 _LOOK_SECONDS = 0.2  # how often a waiting thread looks for a stop
+_AHEAD_SECONDS = 0.1  # how long before its moment a request is granted: a permit has to reach its process
+_CATCH_UP_SECONDS = 0.02  # of the pace that is not lost where a thread comes late
+_LEAST_SECONDS = 0.001
+_MOST_REST = 300.0  # seconds; a provider that asks for a longer rest is asked again after these
 _REFUSALS = frozenset({429, 503})
 _FIRST_ERROR = 400  # an error is answered sooner than what was asked for
 
@@ -26,75 +38,213 @@ class Standing:
     held_by: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """An answer of the provider, as its budget learns from it."""
+
+    status: int
+    kind: str = ""
+    wait: float | None = None  # seconds to its first byte
+    rest: float | None = None  # Retry-After, in seconds
+    at: float | None = None  # by the monotonic clock, which all processes share; None: now
+
+    @property
+    def is_refusal(self) -> bool:
+        return self.status in _REFUSALS
+
+
+@dataclass(slots=True, eq=False)
+class Want:
+    """A request that waits to be sent. `told` is called, with the budget locked, where there is something to see."""
+
+    who: str
+    told: Callable[[Want], None]
+    at: float | None = None  # when it may be sent, once it is granted: then it holds a place
+
+
+@dataclass(slots=True)
+class Rest:
+    """The time for which a provider wants to be left alone."""
+
+    until: float = -math.inf
+    status: int = 0
+
+    def left(self, now: float) -> float:
+        """Seconds; 0.0 where there is none."""
+        return max(0.0, self.until - now)
+
+    def check(self, now: float, patience: float) -> None:
+        """Resting where it lasts longer than that."""
+        if (left := self.left(now)) > patience:
+            message = f"the provider answered {self.status} and asked to be left alone for {left:.0f} s more"
+            raise Resting(message, retry_after=left, status=self.status)
+
+
+@dataclass(slots=True, eq=False)
+class _Budget:
+    """What is given out, and what waits. Whoever shares it locks it."""
+
+    gap: float  # seconds between two requests
+    most: int
+    found: Concurrency
+    rest: Rest = field(default_factory=Rest)
+    next_at: float = -math.inf
+    waiting: dict[str, deque[Want]] = field(default_factory=lambda: {LIST: deque(), MEDIA: deque()})
+    running: Counter[str] = field(default_factory=Counter)
+    last: str = MEDIA  # who was granted one last
+
+    def grant(self, now: float) -> None:
+        """Give what may be given now; whoever comes next is told to look at the time."""
+        while not self.rest.left(now) and self.moment(now) - now <= _AHEAD_SECONDS and (who := self._next()):
+            want = self.waiting[who].popleft()
+            want.at, self.last = self.moment(now), who
+            self.next_at = want.at + self.gap
+            self.running[who] += 1
+            want.told(want)
+            if self.waiting[who]:
+                self.waiting[who][0].told(self.waiting[who][0])
+
+    def moment(self, now: float) -> float:
+        """When the next request may be sent."""
+        return max(now - _CATCH_UP_SECONDS, self.next_at)
+
+    @property
+    def is_plenty(self) -> bool:
+        """Neither the pace nor places are short."""
+        few = self.running.total() * 2 < min(self.most, self.found.now)
+        return few and self.gap < _LEAST_SECONDS and not any(self.waiting.values())
+
+    def _next(self) -> str | None:
+        """Who may have a place: by turns, where both wait."""
+        found, lists, media = self.found.now, self.running[LIST], self.running[MEDIA]
+        may = {
+            LIST: lists < max(1, found - media),
+            MEDIA: media < max(1, min(found - lists, self.most - 1)),  # one is left for a list
+        }
+        turns = (LIST, MEDIA) if self.last == MEDIA else (MEDIA, LIST)
+        if lists + media >= self.most:
+            return None
+        return next((who for who in turns if self.waiting[who] and may[who]), None)
+
+
 class Limits:
-    """One provider's limits for one source, shared by all its accounts and threads."""
+    """A budget, for the threads of this process; others come by `ask` and `end`. Thread-safe."""
 
     def __init__(
         self, requests_per_second: float, max_concurrency: int, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._pace = InMemoryBucket([_rate(requests_per_second)])
-        self._found = Concurrency(max_concurrency)
+        self._budget = _Budget(1 / requests_per_second, max_concurrency, Concurrency(max_concurrency))
         self._clock = clock
-        self._running = 0
-        self._free = threading.Condition()
+        self._lock = threading.Lock()
+        self.on_rest: list[Callable[[float, int], None]] = []  # told until when, and by which status
+        """Whoever spends of it elsewhere."""
 
     @property
     def standing(self) -> Standing:
         """What was found so far."""
-        return Standing(self._found.now, self._found.held_by)
+        return Standing(self._budget.found.now, self._budget.found.held_by)
 
-    def turn(self, stop: Stop) -> _Turn:
-        """A context: waits for the pace and for a place, and holds the place. Interrupted where a stop comes first."""
-        return _Turn(self, stop)
+    def turn(self, stop: Stop, who: str = MEDIA, patience: float = math.inf) -> Turn:
+        """A context: waits for the pace and for a place, and holds the place.
 
-    def begin(self, stop: Stop) -> None:
-        """Wait for the pace and for a place, and take it."""
-        while wait_seconds := self._wait_seconds():
-            stop.sleep(wait_seconds)
-        with self._free:
-            while self._running >= self._found.now:
-                self._free.wait(_LOOK_SECONDS)
-                stop.check()
-            self._running += 1
+        Interrupted where a stop comes first; Resting where the provider wants to be left alone longer than `patience`.
+        """
+        return Turn(self, stop, who, patience)
 
-    def end(self) -> None:
-        """Give the place back."""
-        with self._free:
-            self._running -= 1
-            self._free.notify()
+    def begin(self, stop: Stop, who: str, patience: float) -> None:
+        """Wait for the moment of a request and for a place, and take it."""
+        while True:
+            at = self._granted(stop, who, patience)
+            try:
+                if (left := at - self._clock()) > 0:
+                    stop.sleep(left)
+            except BaseException:
+                self.end(who)
+                raise
+            if not self._budget.rest.left(self._clock()):
+                return
+            self.end(who)  # a refusal came meanwhile
 
-    def note(self, status: int, kind: str = "", wait: float | None = None) -> None:
+    def end(self, who: str = MEDIA, count: int = 1) -> None:
+        """Give places back."""
+        with self._lock:
+            self._budget.running[who] -= count
+            self._budget.grant(self._clock())
+
+    def ask(self, want: Want) -> None:
+        """Have it granted when its turn comes."""
+        with self._lock:
+            self._budget.waiting[want.who].append(want)
+            self._budget.grant(self._clock())
+
+    def withdraw(self, want: Want) -> bool:
+        """It is wanted no more. False where it is granted already: its place is the caller's to give back."""
+        with self._lock:
+            if want.at is None:
+                self._budget.waiting[want.who].remove(want)
+            return want.at is None
+
+    def look(self) -> float:
+        """Grant what may be granted by now; how many seconds until the next look is worth while."""
+        with self._lock:
+            budget, now = self._budget, self._clock()
+            budget.grant(now)
+            first = max(budget.rest.until, budget.moment(now) - _AHEAD_SECONDS)
+            return min(_LOOK_SECONDS, max(_LEAST_SECONDS, first - now)) if first > now else _LOOK_SECONDS
+
+    @property
+    def is_plenty(self) -> bool:
+        """Whether a permit may be had before it is needed."""
+        return self._budget.is_plenty
+
+    def note(self, noted: Noted) -> None:
         """Learn from an answer, and from how long its first byte took."""
-        with self._free:
-            before = self._found.now
-            if status in _REFUSALS:
-                self._found.refused(wait, self._clock())
+        with self._lock:
+            budget, moment = self._budget, self._clock() if noted.at is None else noted.at
+            if noted.is_refusal:
+                budget.found.refused(noted.wait, moment)
+                self._rest(noted, moment)
             else:
-                self._found.answered(kind, wait if status < _FIRST_ERROR else None, self._clock(), self._running)
-            self._free.notify(max(0, self._found.now - before))
+                wait = noted.wait if noted.status < _FIRST_ERROR else None
+                budget.found.answered(noted.kind, wait, moment, budget.running.total())
+            budget.grant(self._clock())
 
-    def _wait_seconds(self) -> float:
-        """Take the next place in the pace: 0.0, or how long there is none."""
-        with self._free:
-            asked = RateItem("request", time.monotonic_ns() // 1_000_000)
-            self._pace.leak(asked.timestamp)
-            return 0.0 if self._pace.put(asked) else max(1, cast("int", self._pace.waiting(asked))) / 1000
+    def _rest(self, noted: Noted, moment: float) -> None:
+        until = moment + min(noted.rest or 0.0, _MOST_REST)
+        if noted.rest and until > self._budget.rest.until:
+            self._budget.rest = Rest(until, noted.status)
+            for told in self.on_rest:
+                told(until, noted.status)
+
+    def _granted(self, stop: Stop, who: str, patience: float) -> float:
+        """Wait for a grant; its moment."""
+        seen = threading.Event()
+        want = Want(who, lambda _: seen.set())
+        self.ask(want)
+        try:
+            while want.at is None:
+                self._budget.rest.check(self._clock(), patience)
+                stop.check()
+                is_next = next(iter(self._budget.waiting[who]), None) is want
+                seen.wait(self.look() if is_next else _LOOK_SECONDS)
+                seen.clear()
+        except BaseException:
+            if not self.withdraw(want):
+                self.end(who)
+            raise
+        return want.at
 
 
-class _Turn:
-    __slots__ = ("_limits", "_stop")
+class Turn:
+    """What a request holds of a budget."""
 
-    def __init__(self, limits: Limits, stop: Stop) -> None:
-        self._limits, self._stop = limits, stop
+    __slots__ = ("_limits", "_patience", "_stop", "_who")
+
+    def __init__(self, limits: Limits, stop: Stop, who: str, patience: float) -> None:
+        self._limits, self._stop, self._who, self._patience = limits, stop, who, patience
 
     def __enter__(self) -> None:
-        self._limits.begin(self._stop)
+        self._limits.begin(self._stop, self._who, self._patience)
 
     def __exit__(self, *_: object) -> None:
-        self._limits.end()
-
-
-def _rate(per_second: float) -> Rate:
-    if per_second >= 1:
-        return Rate(int(per_second), 1000)  # rounded down: never faster than was configured
-    return Rate(1, round(1000 / per_second))
+        self._limits.end(self._who)

@@ -22,7 +22,7 @@ from recvault.errors import CredentialsRefused, MediaRejected, ProtocolError, Re
 from recvault.http import bodies, classify
 from recvault.http.addresses import origin
 from recvault.http.client import USER_AGENT, Clients
-from recvault.http.limits import Limits
+from recvault.http.limits import LIST, MEDIA, Limits, Noted, Turn
 from recvault.http.timing import Timing
 from recvault.http.transport import WAIT, Response, as_sent
 from recvault.http.tries import Tries
@@ -178,7 +178,7 @@ class Session:
         """Send, follow redirects by hand, and read the answer while it is open; raises what the status means."""
         for _ in range(_MOST_REDIRECTS):
             at_home = self._at_home(request.url) and not signed
-            turn = self.limits.turn(self.stop) if at_home else nullcontext()
+            turn = self._turn(kind) if at_home else nullcontext()
             self._check_circuit()
             with (
                 turn,
@@ -186,13 +186,17 @@ class Session:
                 closing(self._answer(request, kind, at_home=at_home)) as response,
             ):
                 if at_home:
-                    self.limits.note(response.status_code, kind, response.extensions.get(WAIT))
+                    self.limits.note(_noted(response, kind))
                 location = response.headers.get("location") if response.status_code in _REDIRECTS else None
                 if not location:
                     self._raise_for(response, at_home=at_home)
                     return read(response)
             request = _redirected(request, location)
         raise ProtocolError(f"{request.url.host} redirected more than {_MOST_REDIRECTS} times")
+
+    def _turn(self, kind: str) -> Turn:
+        """A request's part of what the account may be asked."""
+        return self.limits.turn(self.stop, LIST if kind == _PAGE else MEDIA, self.timing.backoff_most)
 
     def _answer(self, request: httpx.Request, kind: str, *, at_home: bool) -> Response:
         """Send, to where it may go and with what may go there."""
@@ -270,6 +274,11 @@ class _HttpxErrors(Translation):
         if isinstance(error, httpx.TransportError):
             return Unavailable(f"{host} cannot be reached or broke off ({kind})")
         return None
+
+
+def _noted(response: Response, kind: str) -> Noted:
+    rest = classify.retry_after(response.headers) if response.status_code >= 400 else None
+    return Noted(response.status_code, kind, response.extensions.get(WAIT), rest)
 
 
 def _redirected(request: httpx.Request, location: str) -> httpx.Request:
