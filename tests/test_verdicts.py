@@ -14,6 +14,7 @@ JOB = Job(source="main", recording=a_recording(), attempt=1, maybe_archived=Fals
 TABLE: dict[errors.RecvaultError, tuple[Verdict, str, bool]] = {
     errors.Interrupted("x"): (Verdict.RETRY, "drained", False),
     errors.CredentialsRefused("x"): (Verdict.RETRY, "credentials.refused", False),
+    errors.Denied("x"): (Verdict.RETRY, "provider.denied", True),
     errors.StoreRefused("x"): (Verdict.RETRY, "store.refused", False),
     errors.StoreUnavailable("x"): (Verdict.RETRY, "store.unavailable", False),
     SpoolTooSmall("x"): (Verdict.RETRY, "spool.too_small", True),

@@ -17,6 +17,7 @@
     ├── Interrupted             asked to stop                                     exit 130, 143
     └── about one recording: the pass goes on
         ├── NotFound            the provider answers 404 or 410
+        ├── Denied              the provider answers 401 or 403 for it alone: the account's list is open  exit 3
         ├── Refused             the provider answers 4xx: asking again alike is no use
         ├── MediaExpired        a signed URL is refused: ask for a fresh one
         ├── MediaRejected       what came is not the recording
@@ -145,6 +146,12 @@ class Interrupted(RecvaultError):
 
 class NotFound(RecvaultError):
     """The provider answers 404 or 410 for one recording or its media."""
+
+
+class Denied(RecvaultError):
+    """The provider answers 401 or 403 for one recording, its media or a list by name; the account's list is open."""
+
+    exit_code = 3
 
 
 class Refused(RecvaultError):

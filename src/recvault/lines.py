@@ -5,12 +5,16 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 
 from recvault.fetch import Line
 from recvault.http import Clients, Limits, Session, Standing, Timing
+from recvault.models import ACCOUNT, Window
 from recvault.proof import Proof
 from recvault.providers.base import Provider
 from recvault.stopping import Stop
+
+_SHORT = timedelta(hours=1)  # of a list that is asked only whether it answers
 
 
 @dataclass(slots=True)
@@ -37,8 +41,17 @@ class Lines:
             return self._made[account_id]
 
     def _make(self, account_id: str) -> Line:
-        session = Session(self.provider.base_url, self.authorization, self.clients, self.limits, self.stop, self.timing)
-        return Line(replace(self.provider, account_id=account_id), session, self.formats, self.proof)  # type: ignore[type-var]
+        provider: Provider = replace(self.provider, account_id=account_id)  # type: ignore[type-var]
+        session = Session(
+            self.provider.base_url,
+            self.authorization,
+            self.clients,
+            self.limits,
+            self.stop,
+            self.timing,
+            own_list=lambda: provider.list_request(Window(since=datetime.now(UTC) - _SHORT), ACCOUNT),
+        )
+        return Line(provider, session, self.formats, self.proof)
 
     def close(self) -> None:
         """Close every connection."""

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from recvault.discovery import Books, Discovery, Found, Scanned, by_id, subaccounts
 from recvault.errors import (
+    Denied,
     EndpointRefused,
     Interrupted,
     LedgerDamaged,
@@ -180,17 +181,18 @@ class Listing:
         """
 
         def ask() -> None:
-            refused: list[EndpointRefused] = []
+            refused: list[RecvaultError] = []
             for account_id in accounts:
                 feed = replace(source.feed(account_id), list=BACKFILL)
                 discovery = self._discovery(source, account_id, feed, Window(), scope)
                 try:
                     scanned = replace(discovery, on_wanted=self._make_due).run()
-                except EndpointRefused as error:
+                except (EndpointRefused, Denied) as error:
                     refused.append(error)
                     continue
                 if scanned.rows:
                     return
+            _raise_denied(refused)
             if len(refused) == len(accounts):
                 raise UnknownName(f"{source.name} has no {scope.kind} {scope.id}: {refused[0].message}")
             log.warning("backfill.nothing_listed", source=source.name, scope=str(scope))
@@ -209,7 +211,7 @@ class Listing:
                 line = source.line(account_id)
                 try:
                     found = by_id(line.provider, line.session, recording_id)
-                except (NotFound, Refused) as error:
+                except (NotFound, Refused, Denied) as error:
                     refused.append(error)
                     continue
                 feed = replace(source.feed(account_id), list=BACKFILL)
@@ -218,6 +220,7 @@ class Listing:
                 self._make_due([found])
                 self._count(source, account_id, Found(1, new.new, new.gone, new.external))
                 return
+            _raise_denied(refused)
             raise UnknownName(f"{source.name} has no recording {recording_id}: {refused[0]}")
 
         return self._met(source, source.account_id, _named_feed(source), ask) is None
@@ -281,6 +284,13 @@ class Listing:
 
     def _row(self, source: Source, account_id: str) -> AccountReport:
         return self.report.account(source.name, source.provider, account_id)
+
+
+def _raise_denied(refused: Sequence[RecvaultError]) -> None:
+    """Who may not see it cannot say that it is not there."""
+    for error in refused:
+        if isinstance(error, Denied):
+            raise error
 
 
 def _named_feed(source: Source) -> Feed:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from recvault.errors import (
     ConfigError,
     CredentialsRefused,
+    Denied,
     Interrupted,
     KeyConflict,
     MediaExpired,
@@ -49,6 +50,7 @@ VERDICTS: Mapping[type[RecvaultError], tuple[Verdict, str, bool]] = {
     Interrupted: (Verdict.RETRY, DRAINED, False),
     StoreRefused: (Verdict.RETRY, STORE_REFUSED, False),
     CredentialsRefused: (Verdict.RETRY, CREDENTIALS_REFUSED, False),
+    Denied: (Verdict.RETRY, "provider.denied", True),
     StoreUnavailable: (Verdict.RETRY, STORE_UNAVAILABLE, False),
     SpoolTooSmall: (Verdict.RETRY, "spool.too_small", True),
     SpoolFull: (Verdict.RETRY, SPOOL_FULL, False),

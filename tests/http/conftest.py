@@ -54,11 +54,12 @@ class Wired:
         hosts: tuple[str, ...] = (),
         stop: Any = None,
         limits: Limits | None = None,
+        own_list: Any = None,
         **timing: Any,
     ) -> Session:
         chosen = replace(QUICK, **timing)
         clients = self.clients(base_url, hosts, chosen.stall_timeout)
-        return Session(base_url, AUTHORIZATION, clients, limits or self.limits(), stop or Stop(), chosen)
+        return Session(base_url, AUTHORIZATION, clients, limits or self.limits(), stop or Stop(), chosen, own_list)
 
 
 def get(url: str) -> httpx.Request:

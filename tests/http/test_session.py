@@ -15,6 +15,7 @@ import pytest
 from recvault import __version__
 from recvault.errors import (
     CredentialsRefused,
+    Denied,
     Interrupted,
     MediaExpired,
     NotFound,
@@ -131,11 +132,13 @@ def test_a_stop_cuts_a_wait_short(wired: Any) -> None:
 
 @pytest.mark.parametrize("status", [401, 403])
 def test_refused_credentials_open_one_circuit(wired: Any, status: int) -> None:
-    """After a 401 or 403 this session asks no more, and only this one; after a while it asks again."""
+    """After its list's 401 or 403 this session asks no more, and only this one; after a while it asks again."""
     answers = [Answer(status=status)]
     home = wired.front(lambda request: answers.pop() if answers else Answer())
     limits = wired.limits()
     refused, other = (wired.session(home.origin, limits=limits, tries=5, circuit=0.2) for _ in range(2))
+    with pytest.raises(CredentialsRefused):
+        next(refused.follow(get(home.origin), lambda reply: (reply.body, None)))
     for _ in range(3):
         with pytest.raises(CredentialsRefused):
             refused.send(get(home.origin))
@@ -143,6 +146,44 @@ def test_refused_credentials_open_one_circuit(wired: Any, status: int) -> None:
     assert other.send(get(home.origin)).status == 200
     time.sleep(0.25)
     assert refused.send(get(home.origin)).status == 200
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_one_recordings_refusal_is_its_own(wired: Any, status: int) -> None:
+    """A row, media or a call's list is refused, the account's list is not: the others are asked on, and it is."""
+    home = wired.front(lambda request: Answer(status=status if request.path.startswith("/poison") else 200))
+    session = wired.session(home.origin, own_list=lambda: get(f"{home.origin}/list"))
+    for _ in range(3):
+        with pytest.raises(Denied):
+            session.send(get(f"{home.origin}/poison.json"))
+        with pytest.raises(Denied):
+            session.download(get(f"{home.origin}/poison.wav"), read)
+        with pytest.raises(Denied):
+            list(session.pages(Telnyx(home.origin, "main"), get(f"{home.origin}/poison/list")))
+    assert session.send(get(f"{home.origin}/other.json")).status == 200
+    assert len(list(session.follow(get(f"{home.origin}/list"), lambda reply: (reply.body, None)))) == 1
+    asked = [seen.path for seen in home.seen]
+    assert asked.count("/list") == 2  # once for all nine refusals, and once by us
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_refusal_that_the_list_shares_is_the_accounts(wired: Any, status: int) -> None:
+    """The first refusal has the list asked, which is refused too: nothing is asked after it."""
+    home = wired.front(Answer(status=status))
+    session = wired.session(home.origin, own_list=lambda: get(f"{home.origin}/list"))
+    for _ in range(3):
+        with pytest.raises(CredentialsRefused):
+            session.download(get(f"{home.origin}/a.wav"), read)
+    assert [seen.path for seen in home.seen] == ["/a.wav", "/list"]
+
+
+@pytest.mark.parametrize("status", [404, 500])
+def test_a_refusal_is_nobodys_while_the_list_cannot_be_asked(wired: Any, status: int) -> None:
+    """A list that does not answer says nothing of the credentials, nor that the recording is not there."""
+    home = wired.front(lambda request: Answer(status=status if request.path == "/list" else 403))
+    session = wired.session(home.origin, own_list=lambda: get(f"{home.origin}/list"))
+    with pytest.raises(Unavailable):
+        session.send(get(f"{home.origin}/a.json"))
 
 
 @pytest.mark.parametrize("status", [400, 401, 403])
@@ -430,6 +471,8 @@ def test_what_is_not_sent_is_not_counted(wired: Any) -> None:
             session.download(get(home.origin), read)
         assert session.answers == {"302": 1}
     refused = wired.session(wired.front(Answer(status=401)).origin)
+    with pytest.raises(CredentialsRefused):
+        next(refused.follow(get(refused.base_url), lambda reply: (reply.body, None)))
     for _ in range(3):
         with pytest.raises(CredentialsRefused):
             refused.send(get(refused.base_url))

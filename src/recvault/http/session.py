@@ -1,26 +1,34 @@
 """Send a request and read its answer, or stream its media: the one way to a provider.
 
 Invariants: the `Authorization` header is set here and only toward `base_url`'s own origin; a redirect is followed by
-hand, checked like any other URL; a media body is complete by its Content-Length or it is an error; a refusal of the
-credentials opens the circuit for this account, and no other.
+hand, checked like any other URL; a media body is complete by its Content-Length or it is an error; the circuit opens
+for this account, and no other, where its own list refuses the credentials: one recording's refusal is its own.
 """
 
 from __future__ import annotations
 
 import hashlib
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
 import httpx
 
-from recvault.errors import CredentialsRefused, MediaRejected, ProtocolError, RecvaultError, Translation, Unavailable
+from recvault.errors import (
+    CredentialsRefused,
+    Denied,
+    MediaRejected,
+    ProtocolError,
+    RecvaultError,
+    Translation,
+    Unavailable,
+)
 from recvault.http import bodies, classify
 from recvault.http.addresses import origin
+from recvault.http.circuit import Circuit
 from recvault.http.client import USER_AGENT, Clients
 from recvault.http.limits import LIST, MEDIA, Limits, Noted, Turn
 from recvault.http.timing import Timing
@@ -32,6 +40,7 @@ from recvault.stopping import Stop
 from recvault.wire import Headers
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MOST_REDIRECTS = 5
@@ -61,15 +70,19 @@ class Session:
     limits: Limits
     stop: Stop
     timing: Timing = field(default_factory=Timing)
+    own_list: Callable[[], httpx.Request] | None = None  # a short page of the account's own list, which tells refusals
     _home: tuple[str, str, int] = field(init=False, repr=False)
     _tries: Tries = field(init=False, repr=False)
     _answers: Counter[str] = field(default_factory=Counter, init=False, repr=False)
-    _refusal: tuple[float, str] | None = None
+    _circuit: Circuit = field(init=False, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def __post_init__(self) -> None:
         self._home = origin(httpx.URL(self.base_url))
         self._tries = Tries(self.timing, self.stop)
+        own_list = self.own_list
+        ask = (lambda: self._send_once(own_list(), _PAGE)) if own_list else None
+        self._circuit = Circuit(self.timing.circuit, self.stop, ask)
 
     @property
     def answers(self) -> Counter[str]:
@@ -92,7 +105,7 @@ class Session:
 
     def send(self, request: httpx.Request) -> Reply:
         """Ask the provider's API about one thing, trying again while it is unavailable; the whole answer, decoded."""
-        return self._tries.persist(self._send_once, request, _ROW)
+        return self._judged(self._send_once, request, _ROW)
 
     def pages(self, provider: Provider, first: httpx.Request) -> Iterator[tuple[Page, Reply]]:
         """Follow a provider's list of recordings from its first page to its last.
@@ -105,7 +118,9 @@ class Session:
             page = provider.parse_page(reply)
             return (page, reply), page.next
 
-        for page, reply in self.follow(first, parse):
+        pages = self.follow(first, parse)
+        while (turned := self._judged_list(first, pages)) is not None:
+            page, reply = turned
             rows = tuple(recording.recording_id for recording in page.recordings)
             if rows and rows == before:
                 raise ProtocolError(f"{first.url.host} gave the same page twice")
@@ -141,7 +156,36 @@ class Session:
 
         `signed`: the provider minted this address, so it needs no credentials, wherever it leads.
         """
-        return self._tries.persist(self._download_once, request, receive, signed)
+        return self._judged(self._download_once, request, receive, signed)
+
+    # -- refusals ------------------------------------------------------------------------------------------------------
+
+    def _judged(self, once: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Ask, trying again while it is unavailable. A refusal is the recording's own unless the account's list agrees.
+
+        Denied where the list answers; CredentialsRefused where it is refused too, or where there is none to ask.
+        """
+        try:
+            return self._tries.persist(once, *args, **kwargs)
+        except CredentialsRefused as error:
+            if self._circuit.is_listed():
+                raise Denied(error.message, "the account's list is not refused: this alone is") from error
+            raise
+
+    def _judged_list(self, first: httpx.Request, pages: Iterator[T]) -> T | None:
+        """The next page; Denied where a list is refused that is not the account's own, and that one is not."""
+        try:
+            return next(pages, None)
+        except CredentialsRefused as error:
+            if not self._is_own_list(first.url) and self._circuit.is_listed():
+                raise Denied(error.message, "the account's own list is not refused: this one is") from error
+            raise
+
+    def _is_own_list(self, url: httpx.URL) -> bool:
+        """Whether this is a page of the account's own list: of what else there is, only its path is another."""
+        return self.own_list is None or url.path == self.own_list().url.path
+
+    # -- exchanges -----------------------------------------------------------------------------------------------------
 
     def _send_once(self, request: httpx.Request, kind: str) -> Reply:
         def read(response: Response) -> Reply:
@@ -179,7 +223,7 @@ class Session:
         for _ in range(_MOST_REDIRECTS):
             at_home = self._at_home(request.url) and not signed
             turn = self._turn(kind) if at_home else nullcontext()
-            self._check_circuit()
+            self._circuit.check()
             with (
                 turn,
                 _HttpxErrors(request.url.host),
@@ -189,7 +233,7 @@ class Session:
                     self.limits.note(_noted(response, kind))
                 location = response.headers.get("location") if response.status_code in _REDIRECTS else None
                 if not location:
-                    self._raise_for(response, at_home=at_home)
+                    self._raise_for(response, kind, at_home=at_home)
                     return read(response)
             request = _redirected(request, location)
         raise ProtocolError(f"{request.url.host} redirected more than {_MOST_REDIRECTS} times")
@@ -228,8 +272,11 @@ class Session:
         with self._lock:
             self._answers[outcome] += 1
 
-    def _raise_for(self, response: Response, *, at_home: bool) -> None:
+    def _raise_for(self, response: Response, kind: str, *, at_home: bool) -> None:
+        is_list = kind == _PAGE and self._is_own_list(response.url)
         if 200 <= response.status_code < 300:
+            if is_list:
+                self._circuit.list_answered()
             return
         detail = classify.describe(bodies.beginning(response))
         error = classify.error_for(
@@ -240,17 +287,9 @@ class Session:
             retry_after=classify.retry_after(response.headers),
             request_id=classify.request_id(response.headers),
         )
-        if isinstance(error, CredentialsRefused):
-            self._refusal = (time.monotonic(), error.message)
+        if isinstance(error, CredentialsRefused) and is_list:
+            self._circuit.list_refused(error.message)
         raise error
-
-    def _check_circuit(self) -> None:
-        if self._refusal is None:
-            return
-        since, message = self._refusal
-        if time.monotonic() - since < self.timing.circuit:
-            raise CredentialsRefused(message, "check the source's credentials and their rights")
-        self._refusal = None
 
     def _at_home(self, url: httpx.URL) -> bool:
         """On base_url's own origin, by our credentials: an address that is signed has its own, and takes no others."""

@@ -1,0 +1,69 @@
+"""Whether an account is refused: its own list alone says so.
+
+Invariant: the circuit opens where the account's own list refuses the credentials, and nowhere else. What is refused of
+one recording is held against the list: where that answers, the refusal is the recording's own.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable
+
+from recvault.errors import CredentialsRefused, Interrupted, RecvaultError, Unavailable
+from recvault.stopping import Stop
+
+_VOUCHED_SECONDS = 5.0  # for which a list that answered speaks for the credentials
+_LOOK_SECONDS = 0.2  # how often a waiting thread looks for a stop
+
+
+class Circuit:
+    """One account's. Thread-safe. Open for `seconds` after a refusal."""
+
+    def __init__(self, seconds: float, stop: Stop, ask_list: Callable[[], object] | None) -> None:
+        self._seconds = seconds
+        self._stop = stop
+        self._ask_list = ask_list  # None: there is no list to ask
+        self._refusal: tuple[float, str] | None = None
+        self._vouched_at = -math.inf  # when the list last answered
+        self._asking = threading.Lock()  # the list: one thread for all
+
+    def check(self) -> None:
+        """Raise CredentialsRefused while the circuit is open."""
+        if self._refusal is None:
+            return
+        since, message = self._refusal
+        if time.monotonic() - since < self._seconds:
+            raise CredentialsRefused(message, "check the source's credentials and their rights")
+        self._refusal = None
+
+    def list_refused(self, message: str) -> None:
+        """The account's own list refuses the credentials: ask nothing more for a while."""
+        self._refusal = (time.monotonic(), message)
+
+    def list_answered(self) -> None:
+        """The account's own list takes the credentials."""
+        self._vouched_at = time.monotonic()
+
+    def is_listed(self) -> bool:
+        """Whether the account's own list is not refused: asked by one thread for all, and believed for a moment.
+
+        Unavailable where it cannot be asked now: then nobody knows whose the refusal is.
+        """
+        if self._ask_list is None:
+            return False
+        while not self._asking.acquire(timeout=_LOOK_SECONDS):
+            self._stop.check()
+        try:
+            if time.monotonic() - self._vouched_at > _VOUCHED_SECONDS:
+                self._ask_list()
+        except (Interrupted, Unavailable):
+            raise
+        except CredentialsRefused:
+            return False
+        except RecvaultError as error:
+            raise Unavailable(f"a recording is refused, and the account's list cannot be asked: {error}") from error
+        finally:
+            self._asking.release()
+        return True
