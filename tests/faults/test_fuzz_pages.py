@@ -63,7 +63,7 @@ def test_a_spoilt_page_is_read_row_by_row_or_refused(name: str, seed: int) -> No
     except ProtocolError:
         return
     if name != "twilio-legacy":
-        document = json.loads(body, parse_constant=str)
+        document = answer(provider, body).json()
         rows = document["data" if name == "telnyx" else "recordings"]
         assert len(page.recordings) + len(page.rejected) == len(rows)
     for recording in page.recordings:
@@ -152,7 +152,7 @@ def test_any_date_is_an_aware_moment_or_none_at_all(text: str) -> None:
     except ValueError:
         return
     assert moment.tzinfo is UTC
-    assert moment.year >= values.EARLIEST
+    assert moment >= values.EARLIEST
     kept = Recording.from_json(a_recording(created_at=moment).to_json())
     assert kept.created_at == moment
 

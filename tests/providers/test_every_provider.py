@@ -15,9 +15,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from providers.bodies import BAD_DATE, ID_KEY, NAMES, ROWS, SETTINGS, WINDOW, answer, make, page_of
+from providers.bodies import BAD_DATE, ID_KEY, NAMES, ROWS, SETTINGS, WINDOW, answer, make, page_of, xml_page
+from recvault.archive import sidecar
 from recvault.errors import ConfigError, ProtocolError
-from recvault.models import ACCOUNT, Phase, Recording, Scope, Window
+from recvault.models import ACCOUNT, Phase, Receipt, Recording, Scope, Window
 from recvault.providers import registry
 from recvault.providers.base import Page, Provider
 
@@ -96,6 +97,78 @@ def test_rows_of_any_type_are_rejected_alone(name: str, row: Any) -> None:
     page = parse(name, [row, ROWS[name]])
     assert (len(page.recordings), len(page.rejected)) == (1, 1)
     page.rejected[0].body.encode()
+
+
+_DEEP = '{"a":' * 900 + "1" + "}" * 900
+SPOILT_VALUES = {  # as they stand in a page of JSON, and of XML
+    "nested 900 deep": (_DEEP.encode(), None),
+    "nested 90,000 deep": (b"[" * 90_000 + b"]" * 90_000, None),
+    "a number of 5,000 digits": (b"9" * 5000, None),
+    "a megabyte of text": (b'"' + b"x" * 1_000_000 + b'"', b"x" * 1_000_000),
+    "a megabyte of keys": (json.dumps({f"{n:0999}": 1 for n in range(1000)}).encode(), None),
+    "bytes that are no text, in the status": (b'"\xe9t\xe9"', b"\xff"),
+    "a control character": (None, b"&#1;"),
+}
+
+
+def spoilt_page(name: str, value: bytes, key: str) -> bytes:
+    """Three rows, of which the second holds that value."""
+    rows = [{**ROWS[name], ID_KEY.get(name, "sid"): f"ID{number}"} for number in range(3)]
+    rows[1][key] = "@@"
+    body = answer(make(name), page_of(name, rows)).body
+    return body.replace(b"@@" if name == "twilio-legacy" else b'"@@"', value)
+
+
+@every_provider
+@pytest.mark.parametrize("spoilt", SPOILT_VALUES)
+@pytest.mark.parametrize("key", ["encryption_details", "new_field", "status", "call_sid", "download_urls"])
+def test_a_value_that_cannot_travel_costs_its_row_alone(name: str, spoilt: str, key: str) -> None:
+    """A row that no ledger, worker or sidecar could hold goes to quarantine by its id; its page goes on."""
+    value = SPOILT_VALUES[spoilt][name == "twilio-legacy"]
+    if value is None or ("status" in spoilt and key != "status"):
+        return  # not of this kind of page, or in a field that is merely kept
+    provider = make(name)
+    page = provider.parse_page(answer(provider, spoilt_page(name, value, key)))
+    assert [each.recording_id for each in page.recordings] == ["ID0", "ID2"]
+    assert [each.recording_id for each in page.rejected] == ["ID1"]
+    page.rejected[0].body.encode()
+
+
+@every_provider
+@pytest.mark.parametrize("spoilt", SPOILT_VALUES)
+def test_a_recording_by_id_that_cannot_travel_is_refused(name: str, spoilt: str) -> None:
+    """Read by its id, it is an error of that one recording."""
+    value = SPOILT_VALUES[spoilt][name == "twilio-legacy"]
+    if value is None:
+        return  # not of this kind of document
+    row = {**ROWS[name], "status": "@@"}
+    if name == "twilio-legacy":
+        body = xml_page([row]).replace("<Recordings>", "").replace("</Recordings>", "").encode().replace(b"@@", value)
+    else:
+        body = json.dumps(row).encode().replace(b'"@@"', value)
+    provider = make(name)
+    with pytest.raises(ProtocolError):
+        provider.parse_recording(answer(provider, body))
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "twilio-legacy"])
+@pytest.mark.parametrize(
+    "value",
+    ["NaN", "-Infinity", "1e999", "9" * 4000, r'"\ud83d"', '{"a": 1, "a": 2}', '"\t"', "[" * 60 + "]" * 60, '"\xe9"'],
+    ids=["NaN", "infinity", "1e999", "4,000 digits", "half a pair", "a key twice", "a tab", "60 deep", "Latin-1"],
+)
+def test_what_goes_on_can_travel(name: str, value: str) -> None:
+    """An odd value in a field of no importance costs nothing: the row goes through ledger, pickle and sidecar."""
+    provider = make(name)
+    body = spoilt_page(name, value.encode("latin-1"), "new_field")
+    page = provider.parse_page(answer(provider, body))
+    assert page.rejected == ()
+    odd = page.recordings[1]
+    assert Recording.from_json(odd.to_json()) == odd
+    assert pickle.loads(pickle.dumps(odd)).raw == odd.raw
+    receipt = Receipt(source="main", recording=odd, sidecar_key="k.json", media=(), archived_at=odd.created_at)
+    written = sidecar(receipt, attempts=1, fetched_from=None, formats_wanted=("wav",))
+    assert json.loads(written)["recording_id"] == odd.recording_id
 
 
 @every_provider

@@ -8,7 +8,6 @@ add one.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -18,9 +17,10 @@ import httpx
 
 from recvault.errors import ConfigError, ProtocolError
 from recvault.models import JSON, Recording, Rejected, Scope, Window
+from recvault.providers.lenient import check_row, parse
 from recvault.providers.urls import unsigned
 
-UNREADABLE = (ValueError, KeyError, TypeError, AttributeError)
+UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError)
 LONGEST_ID = 2048  # characters: written in a path, a longer one is more than a URL takes
 
 
@@ -34,18 +34,13 @@ class Reply:
     body: bytes
 
     def json(self) -> Any:
-        """The body as JSON; a `ProtocolError` where it is not. NaN and infinities, which JSON has not, stay text."""
+        """The body as JSON; a `ProtocolError` where it is not. What of it cannot be read is marked as such."""
         try:
-            return json.loads(self.body, parse_constant=str, parse_float=_finite)
+            return parse(self.body)
         except (ValueError, RecursionError) as error:
             raise ProtocolError(
                 f"{self.request.url.host} answered {self.status} with a body that is not JSON"
             ) from error
-
-
-def _finite(text: str) -> float | str:
-    number = float(text)
-    return number if math.isfinite(number) else text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,22 +152,29 @@ def read_rows(
     rejected: list[Rejected] = []
     for row in rows:
         try:
+            check_row(row)
             recordings.append(_addressable(read(row)))
         except UNREADABLE as error:
-            kept = unsigned(row)
-            body = kept if isinstance(kept, str) else json.dumps(kept, default=str)
             reason = f"{type(error).__name__}: {error}"
-            rejected.append(Rejected(body=body, reason=reason, recording_id=_id_or_none(row, recording_id)))
+            rejected.append(Rejected(body=_body(row), reason=reason, recording_id=_id_or_none(row, recording_id)))
     return tuple(recordings), tuple(rejected)
 
 
 def read_one(reply: Reply, row: Any, read: Callable[[Any], Recording]) -> Recording:
     """Read the one recording of a reply; ProtocolError where it is no recording."""
     try:
+        check_row(row)
         return _addressable(read(row))
     except UNREADABLE as error:
         message = f"{reply.request.url.host} answered {reply.status} with what is no recording"
         raise ProtocolError(message, f"{type(error).__name__}: {error}") from error
+
+
+def _body(row: Any) -> str:
+    """A row as quarantine keeps it: text that can be stored, whatever it holds."""
+    kept = unsigned(row)
+    body = kept if isinstance(kept, str) else json.dumps(kept, default=str)
+    return body.encode("utf-8", "backslashreplace").decode()
 
 
 def _addressable(recording: Recording) -> Recording:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -16,7 +17,13 @@ from recvault.errors import ProtocolError
 from recvault.models import JSON, Phase, Recording, Scope, Window
 from recvault.providers import twilio_account, values
 from recvault.providers.base import Page, Reply, Setting, check_scope, read_one, read_rows
+from recvault.providers.lenient import Unreadable
 from recvault.providers.urls import address, follow, segment, unsigned, with_parameter
+
+SPOILT = "\ufffd"
+ILLEGAL = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]|&#(?:x0*(?:[0-8bcef]|1[0-9a-f])|0*(?:[0-8]|1[1-9]|2[0-9]|3[01]));", re.I
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,12 +142,26 @@ class TwilioLegacy:
 
 def _document(reply: Reply) -> Element:
     try:
-        root: Element = fromstring(reply.body, forbid_dtd=True)
+        root = _parsed(reply.body)
     except (ParseError, DefusedXmlException, ValueError, LookupError) as error:
         message = f"{reply.request.url.host} answered {reply.status} with a body that is not plain XML"
         raise ProtocolError(message) from error
     return root
 
 
+def _parsed(body: bytes) -> Element:
+    """What XML does not allow is marked: it spoils the row that holds it, not the page."""
+    try:
+        root: Element = fromstring(body, forbid_dtd=True)
+    except (ParseError, ValueError):
+        root = fromstring(ILLEGAL.sub(SPOILT, body.decode("utf-8", "replace")), forbid_dtd=True)
+    return root
+
+
 def _row(element: Element) -> JSON:
-    return {field.tag: "".join(field.itertext()).strip() or None for field in element}  # an empty element is a null
+    return {field.tag: _text(field) for field in element}
+
+
+def _text(field: Element) -> str | None:
+    text = "".join(field.itertext()).strip()
+    return Unreadable("a character that XML does not allow") if SPOILT in text else text or None  # empty: a null
