@@ -88,6 +88,7 @@ OWNERS = {
     "botocore": {"store"},
     "apscheduler": {"daemon"},
     "prometheus_client": {"metrics"},
+    "waitress": {"daemon"},
     "httpcore": {"http"},
     "httpx": {"http", "providers", "testing"},
     "structlog": {"observe"},
