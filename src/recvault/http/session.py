@@ -145,7 +145,10 @@ class Session:
             if following is None:
                 return
             if origin(following) != self._home:
-                raise ProtocolError(f"{request.url.host} gave a next page on another host, {following.host}")
+                raise ProtocolError(
+                    f"{request.url.host} gave a next page on another host, {following.host}",
+                    "credentials go to base_url alone: if that host is the service's own, make it base_url",
+                )
             request = httpx.Request("GET", following, headers=_kept(first.headers))
         raise ProtocolError(f"{first.url.host} gave more than {_MOST_PAGES} pages")
 

@@ -45,12 +45,13 @@ class Reply:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """One page of a list. `next` is absolute and followed verbatim; `total` only where the provider says."""
+    """One page of a list. `next` is absolute and followed verbatim; `total` rows and `pages` only where it is told."""
 
     recordings: tuple[Recording, ...]
     rejected: tuple[Rejected, ...] = ()
     next: httpx.URL | None = None
     total: int | None = None
+    pages: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,13 +136,18 @@ def check_scope(provider: Provider, scope: Scope) -> None:
         raise ConfigError(f"{provider.name} lists recordings by {', '.join(provider.scopes)}, not by {scope.kind}")
 
 
-def read_list(reply: Reply, key: str) -> tuple[JSON, list[Any]]:
-    """The page as an object, and the rows under `key`; ProtocolError where the page is no page."""
+def read_list(reply: Reply, key: str, *marks: str) -> tuple[JSON, list[Any]]:
+    """The page as an object, and the rows under `key`; ProtocolError where the page is no page.
+
+    No rows are written as an empty list, as null, as an empty object, or not at all: that is a page only where one of
+    `marks`, which no other document has, stands beside it.
+    """
     page = reply.json()
-    rows = page.get(key) if isinstance(page, dict) else None
-    if not isinstance(rows, list):
-        raise ProtocolError(f"{reply.request.url.host} answered {reply.status} with no list of {key!r}")
-    return page, rows
+    if isinstance(page, dict):
+        rows = page.get(key, None if any(name in page for name in marks) else False)
+        if isinstance(rows, list) or rows is None or rows in ({}, ""):
+            return page, rows or []
+    raise ProtocolError(f"{reply.request.url.host} answered {reply.status} with no list of {key!r}")
 
 
 def read_rows(

@@ -14,10 +14,12 @@ from recvault.errors import ConfigError
 from recvault.models import JSON, Phase, Recording, Scope, Window
 from recvault.providers import values
 from recvault.providers.base import Page, Reply, Setting, check_scope, read_list, read_one, read_rows
+from recvault.providers.stated import Stated, check_echo
 from recvault.providers.urls import address, basic, follow, segment, unsigned
 
 PHASES = {"completed": Phase.COMPLETE, "absent": Phase.GONE, "deleted": Phase.GONE, "failed": Phase.GONE}
 """The final statuses (docs: completed, absent; the others in case). Any other is read again until it is final."""
+PUBLIC = "signalwire.com"
 SPACE = re.compile(r"([a-z0-9][a-z0-9-]*)(\.signalwire\.com)?", re.IGNORECASE)
 
 
@@ -75,10 +77,14 @@ class SignalWire:
 
     def parse_page(self, reply: Reply) -> Page:
         """An empty page may have a next link (SDK): only its absence is the end."""
-        page, rows = read_list(reply, "recordings")
+        page, rows = read_list(reply, "recordings", "page_size")
         recordings, rejected = read_rows(rows, self._read, lambda row: values.identifier(row, "sid"))
-        following = follow(self.base_url, _prefixed(page.get("next_page_uri")))
-        return Page(recordings=recordings, rejected=rejected, next=following, total=values.whole(page.get("total")))
+        link, said = page.get("next_page_uri"), Stated.of(page, page.get("last_page_uri"))
+        check_echo(reply, page.get("uri"))
+        check_echo(reply, link)
+        said.check(reply, len(rows), is_last=not link, is_told="next_page_uri" in page, size=self.page_size)
+        following = follow(self.base_url, _prefixed(link), PUBLIC)
+        return Page(recordings=recordings, rejected=rejected, next=following, total=said.total, pages=said.pages)
 
     def media_requests(self, recording: Recording, media_format: str) -> tuple[httpx.Request, ...]:
         if media_format not in self.formats:

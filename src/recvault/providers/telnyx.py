@@ -10,9 +10,11 @@ from typing import Any, ClassVar, Self
 
 import httpx
 
+from recvault.errors import ProtocolError
 from recvault.models import JSON, Phase, Recording, Scope, Window
 from recvault.providers import values
 from recvault.providers.base import Page, Reply, Setting, check_scope, read_list, read_one, read_rows
+from recvault.providers.stated import Stated
 from recvault.providers.urls import address, bare, fetchable, segment, unsigned, with_parameter
 
 CONTROL = re.compile(r"v\d+:")  # how a call_control_id begins in the OpenAPI's samples; the other ids are UUIDs
@@ -69,13 +71,16 @@ class Telnyx:
         )
 
     def parse_page(self, reply: Reply) -> Page:
-        page, rows = read_list(reply, "data")
+        page, rows = read_list(reply, "data", "meta")
         recordings, rejected = read_rows(map(_unwrap, rows), self._read, lambda row: values.identifier(row, "id"))
         meta = values.mapping(page.get("meta")) or {}
-        if not rows and (leg := _as_leg(reply.request.url)):
+        said = Stated.of(meta)
+        if not rows and not said.total and (leg := _as_leg(reply.request.url)):
             return Page(recordings=(), next=leg)
-        following, total = _next(reply, meta, bool(rows)), values.whole(meta.get("total_results"))
-        return Page(recordings=recordings, rejected=rejected, next=following, total=total)
+        _check_number(reply, meta)
+        following = _next(reply, meta, bool(rows))
+        said.check(reply, len(rows), is_last=following is None, is_told=True, size=self.page_size)
+        return Page(recordings=recordings, rejected=rejected, next=following, total=said.total, pages=said.pages)
 
     def media_requests(self, recording: Recording, media_format: str) -> tuple[httpx.Request, ...]:
         """The signed address that the last list or refresh minted; none where the recording came from storage."""
@@ -152,6 +157,14 @@ def _next(reply: Reply, meta: JSON, filled: bool) -> httpx.URL | None:
     pages = values.whole(meta.get("total_pages"))
     more = page < pages if pages else filled
     return with_parameter(url, "page[number]", page + 1) if more else None
+
+
+def _check_number(reply: Reply, meta: JSON) -> None:
+    """ProtocolError for another page than the one that was asked for: its rows would stand for those."""
+    url = reply.request.url
+    asked, told = values.whole(url.params.get("page[number]")), values.whole(meta.get("page_number"))
+    if asked is not None and told is not None and asked != told:
+        raise ProtocolError(f"{url.host} was asked for page {asked} of a list, and answered with page {told}")
 
 
 def _unwrap(row: Any) -> Any:

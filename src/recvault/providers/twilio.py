@@ -12,7 +12,7 @@ import httpx
 from recvault.models import JSON, Phase, Recording, Scope, Window
 from recvault.providers import twilio_account, values
 from recvault.providers.base import Page, Reply, Setting, check_scope, read_list, read_one, read_rows
-from recvault.providers.urls import address, bare, follow, host, segment, unsigned
+from recvault.providers.urls import address, bare, host, segment, unsigned
 
 PHASES = {"completed": Phase.COMPLETE, "absent": Phase.GONE, "deleted": Phase.GONE, "failed": Phase.GONE}
 """The final statuses (OpenAPI, recordings docs; failed: callbacks only). Any other is read again until it is final."""
@@ -68,10 +68,10 @@ class Twilio:
 
     def parse_page(self, reply: Reply) -> Page:
         """`next_page_uri` is relative to the host and holds the filters, percent-encoded (OpenAPI, SDK fixtures)."""
-        page, rows = read_list(reply, "recordings")
+        page, rows = read_list(reply, "recordings", "page_size")
         recordings, rejected = read_rows(rows, self._read, lambda row: values.identifier(row, "sid"))
-        following = follow(self.base_url, page.get("next_page_uri"))
-        return Page(recordings=recordings, rejected=rejected, next=following, total=values.whole(page.get("total")))
+        following, said = twilio_account.following(self, reply, page, len(rows))
+        return Page(recordings=recordings, rejected=rejected, next=following, total=said.total, pages=said.pages)
 
     def media_requests(self, recording: Recording, media_format: str) -> tuple[httpx.Request, ...]:
         """Conference media are mono unless two channels are asked for; of a mono one that is a 400 (media docs)."""

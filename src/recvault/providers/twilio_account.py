@@ -7,10 +7,13 @@ from collections.abc import Mapping
 import httpx
 
 from recvault.errors import ProtocolError
-from recvault.providers.base import Reply, Setting, read_list
+from recvault.models import JSON
+from recvault.providers.base import Provider, Reply, Setting, read_list
+from recvault.providers.stated import Stated, check_echo
 from recvault.providers.urls import address, basic, follow
 from recvault.providers.values import identifier, text
 
+PUBLIC = "twilio.com"  # regions and edges are below it: links may name any of them
 SETTINGS: Mapping[str, Setting] = {
     "account_sid": Setting(doc="the account's SID, AC…"),
     "auth_token": Setting(secret=True, doc="the account's auth token; reaches sub-accounts too"),
@@ -39,4 +42,14 @@ def parse_accounts(base_url: str, reply: Reply) -> tuple[tuple[str, ...], httpx.
     if not all(isinstance(row, dict) and text(row.get("sid")) for row in rows):
         raise ProtocolError(f"{reply.request.url.host} answered with an account that has no sid")
     active = [row for row in rows if str(row.get("status") or "active").lower() == "active"]
-    return tuple(identifier(row, "sid") for row in active), follow(base_url, page.get("next_page_uri"))
+    return tuple(identifier(row, "sid") for row in active), follow(base_url, page.get("next_page_uri"), PUBLIC)
+
+
+def following(provider: Provider, reply: Reply, page: JSON, rows: int) -> tuple[httpx.URL | None, Stated]:
+    """The next page of a list as Twilio writes it, and what it says of itself, which is held against its rows."""
+    link = page.get("next_page_uri")
+    check_echo(reply, page.get("uri"))
+    check_echo(reply, link)
+    said = Stated.of(page, page.get("last_page_uri"))
+    said.check(reply, rows, is_last=not link, is_told="next_page_uri" in page, size=provider.page_size)
+    return follow(provider.base_url, link, PUBLIC), said

@@ -18,6 +18,7 @@ from recvault.models import JSON, Phase, Recording, Scope, Window
 from recvault.providers import twilio_account, values
 from recvault.providers.base import Page, Reply, Setting, check_scope, read_one, read_rows
 from recvault.providers.lenient import Unreadable
+from recvault.providers.stated import Stated, check_echo
 from recvault.providers.urls import address, follow, segment, unsigned, with_parameter
 
 SPOILT = "\ufffd"
@@ -75,8 +76,11 @@ class TwilioLegacy:
             raise ProtocolError(f"{reply.request.url.host} answered {reply.status} with no <Recordings>")
         rows = [_row(element) for element in listed.findall("Recording")]
         recordings, rejected = read_rows(rows, self._read, lambda row: values.identifier(row, "Sid"))
-        following = self._next(reply, listed)
-        return Page(recordings=recordings, rejected=rejected, next=following, total=values.whole(listed.get("total")))
+        following, said = self._next(reply, listed), Stated.of(listed.attrib, listed.get("lastpageuri"))
+        check_echo(reply, listed.get("uri"))
+        check_echo(reply, listed.get("nextpageuri"))
+        said.check(reply, len(rows), is_last=following is None, is_told=True, size=self.page_size)
+        return Page(recordings=recordings, rejected=rejected, next=following, total=said.total, pages=said.pages)
 
     def media_requests(self, recording: Recording, media_format: str) -> tuple[httpx.Request, ...]:
         if media_format not in self.formats:
@@ -115,7 +119,7 @@ class TwilioLegacy:
     def _next(self, reply: Reply, listed: Element) -> httpx.URL | None:
         """Follow `nextpageuri`; where it is missing, as in the docs' sample, count to `numpages` from page 0."""
         if link := (listed.get("nextpageuri") or "").strip():
-            return follow(self.base_url, link)
+            return follow(self.base_url, link, twilio_account.PUBLIC)
         url = reply.request.url
         page = values.whole(listed.get("page"))
         after = (page if page is not None else values.whole(url.params.get("page")) or 0) + 1

@@ -13,6 +13,7 @@ import httpx
 from recvault.models import JSON, Phase, Recording, Scope, Window
 from recvault.providers import twilio_account, values
 from recvault.providers.base import Page, Reply, Setting, check_scope, read_list, read_one, read_rows
+from recvault.providers.stated import Stated, check_echo
 from recvault.providers.urls import address, bare, follow, segment, unsigned
 
 PHASES = {"completed": Phase.COMPLETE, "deleted": Phase.GONE, "failed": Phase.GONE}
@@ -64,11 +65,16 @@ class TwilioVideo:
         return httpx.Request("GET", url, headers={"Accept": "application/json"})
 
     def parse_page(self, reply: Reply) -> Page:
-        """`meta.next_page_url` is absolute (OpenAPI): it is for the sender to see that its host is ours."""
-        page, rows = read_list(reply, "recordings")
+        """`meta.next_page_url` is absolute (OpenAPI), and names the public host whichever was asked."""
+        page, rows = read_list(reply, "recordings", "meta")
         recordings, rejected = read_rows(rows, self._read, lambda row: values.identifier(row, "sid"))
         meta = values.mapping(page.get("meta")) or {}
-        return Page(recordings=recordings, rejected=rejected, next=follow(self.base_url, meta.get("next_page_url")))
+        link, said = meta.get("next_page_url"), Stated.of(meta)
+        check_echo(reply, meta.get("url"))
+        check_echo(reply, link)
+        said.check(reply, len(rows), is_last=not link, is_told="next_page_url" in meta, size=self.page_size)
+        following = follow(self.base_url, link, twilio_account.PUBLIC)
+        return Page(recordings=recordings, rejected=rejected, next=following, total=said.total, pages=said.pages)
 
     def media_requests(self, recording: Recording, media_format: str) -> tuple[httpx.Request, ...]:
         """Answered with a redirect to signed storage (recordings docs); there is one medium, whatever its format."""

@@ -32,17 +32,22 @@ def address(base_url: str, path: str, parameters: Iterable[tuple[str, str | int]
     return httpx.URL(f"{base_url}{path}?{query}" if query else f"{base_url}{path}")
 
 
-def follow(base_url: str, link: Any) -> httpx.URL | None:
+def follow(base_url: str, link: Any, public: str = "") -> httpx.URL | None:
     """Resolve a next link against the host, verbatim; None where there is none.
 
-    A link to another host stays one: whoever sends the request refuses it.
+    A service that is reached through an edge or a proxy gives links to its `public` domain: they are asked of base_url,
+    path for path. A link to any other host stays one: whoever sends the request refuses it.
     """
     if link is None or link == "":
         return None
+    home = httpx.URL(base_url)
     try:
-        return httpx.URL(base_url).join(link)
+        url = home.join(link)
     except (httpx.InvalidURL, ValueError, TypeError) as error:
-        raise ProtocolError(f"{httpx.URL(base_url).host} gave a next link that is no URL") from error
+        raise ProtocolError(f"{home.host} gave a next link that is not a URL") from error
+    if public and f".{url.host}".endswith(f".{public}") and not url.userinfo:
+        return url.copy_with(scheme=home.scheme, host=home.host, port=home.port)
+    return url
 
 
 def with_parameter(url: httpx.URL, name: str, value: int) -> httpx.URL:

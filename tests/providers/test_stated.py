@@ -1,0 +1,168 @@
+"""What a page says of itself is held against what came; no rows may be written in many ways."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from providers.bodies import NAMES, ROWS, WINDOW, answer, make, page_of
+from recvault.errors import ProtocolError
+from recvault.models import ACCOUNT, Scope, Window
+from recvault.providers.base import Page
+from recvault.providers.stated import Stated
+
+KEYS = {"telnyx": "data"}
+JSON_NAMES = [name for name in NAMES if name != "twilio-legacy"]
+LINKED = ["twilio", "signalwire"]
+json_provider = pytest.mark.parametrize("name", JSON_NAMES)
+
+
+def parse(name: str, body: Any, window: Window | None = None) -> Page:
+    provider = make(name)
+    return provider.parse_page(answer(provider, body, provider.list_request(window or Window(), ACCOUNT).url))
+
+
+def rows(name: str, count: int) -> list[Any]:
+    return [{**ROWS[name], "sid": f"RE{number}"} for number in range(count)]
+
+
+@json_provider
+@pytest.mark.parametrize("none", [None, [], {}, ""])
+def test_no_rows_are_an_empty_page_however_they_are_written(name: str, none: Any) -> None:
+    """null, {} and "" are what some serialisers make of an empty list."""
+    body = {**page_of(name, []), KEYS.get(name, "recordings"): none}
+    page = parse(name, body)
+    assert (page.recordings, page.rejected, page.next) == ((), (), None)
+
+
+@json_provider
+def test_rows_that_are_left_out_are_none_where_the_page_is_plainly_one(name: str) -> None:
+    """An empty list that a serialiser omits: its paging stands there all the same. Without it, it is no page."""
+    body = {**page_of(name, []), "page_size": 50}
+    del body[KEYS.get(name, "recordings")]
+    assert parse(name, body).recordings == ()
+    with pytest.raises(ProtocolError, match="no list"):
+        parse(name, {"code": 20500, "message": "An internal error has occurred", "status": 200})
+
+
+@pytest.mark.parametrize(
+    ("name", "public"), [("twilio-video", "video.twilio.com"), ("signalwire", "acme.signalwire.com")]
+)
+def test_a_next_link_to_the_public_host_is_asked_of_base_url(name: str, public: str) -> None:
+    """Behind an edge or a proxy the service still names its public host: same path and query, base_url's origin."""
+    provider = make(name, base_url="https://edge.example:8443")
+    link = f"https://{public}/v1/Recordings?PageSize=2&Page=1&PageToken=x1"
+    field = {"next_page_url": link} if name == "twilio-video" else {"next_page_uri": link}
+    page = provider.parse_page(answer(provider, page_of(name, rows(name, 2), **field)))
+    assert str(page.next) == "https://edge.example:8443/v1/Recordings?PageSize=2&Page=1&PageToken=x1"
+
+
+@pytest.mark.parametrize(
+    "host", ["video.twilio.com.example.net", "eviltwilio.com", "127.0.0.1", "u:p@video.twilio.com"]
+)
+def test_a_next_link_to_any_other_host_stays_one(host: str) -> None:
+    """It is for the sender to refuse."""
+    page = parse(
+        "twilio-video", page_of("twilio-video", rows("twilio-video", 2), next_page_url=f"https://{host}/x?y=1")
+    )
+    assert str(page.next) == f"https://{host}/x?y=1"
+
+
+@pytest.mark.parametrize("name", [*LINKED, "twilio-legacy"])
+def test_fewer_rows_than_a_page_says_it_holds_are_an_error(name: str) -> None:
+    """`start` and `end` count them."""
+    assert len(parse(name, page_of(name, rows_of(name, 3), start="0", end="2")).recordings) == 3
+    with pytest.raises(ProtocolError, match="sent 2 rows on a page that says it holds 3"):
+        parse(name, page_of(name, rows_of(name, 2), start="0", end="2"))
+
+
+def rows_of(name: str, count: int) -> list[Any]:
+    key = "Sid" if name == "twilio-legacy" else "sid"
+    return [{**ROWS[name], key: f"RE{number}"} for number in range(count)]
+
+
+@pytest.mark.parametrize(("start", "end"), [(0, 0), (None, None), ("", "9"), (5, 4), (0, -1), ("x", 3), (0, 2.5)])
+def test_counts_that_tell_nothing_prove_nothing(start: Any, end: Any) -> None:
+    """0 and 0 are one row or none; what is missing or no number is not told."""
+    assert parse("twilio", page_of("twilio", [], start=start, end=end)).recordings == ()
+
+
+@json_provider
+def test_more_that_is_promised_without_a_link_is_an_error(name: str) -> None:
+    """A page that says that more follows is not the last."""
+    with pytest.raises(ProtocolError, match="more rows follow"):
+        parse(name, page_of(name, [ROWS[name]], has_more=True))
+
+
+@pytest.mark.parametrize(("name", "key"), [("twilio", "next_page_uri"), ("signalwire", "next_page_uri")])
+def test_a_full_page_without_a_word_of_what_follows_is_an_error(name: str, key: str) -> None:
+    """A link that is null is the end, as is a page that is not full; none at all behind a full page says nothing."""
+    full = page_of(name, rows(name, 4), page_size=4)
+    assert parse(name, full).next is None
+    del full[key]
+    with pytest.raises(ProtocolError, match="does not say whether another follows"):
+        parse(name, full)
+    assert parse(name, {**full, "page_size": 50}).next is None
+
+
+def test_a_full_page_of_video_without_its_paging_is_an_error() -> None:
+    """Its link stands in `meta`."""
+    with pytest.raises(ProtocolError, match="does not say whether another follows"):
+        parse("twilio-video", {"recordings": rows("twilio-video", 100)})
+    assert len(parse("twilio-video", {"recordings": rows("twilio-video", 9)}).recordings) == 9
+
+
+def test_totals_and_pages_are_read_in_every_spelling() -> None:
+    """Of the whole list; the link to its last page counts too."""
+    stated = Stated.of({"total": "7", "num_pages": 2}, "/x?Page=4&PageSize=2")
+    assert (stated.total, stated.pages) == (7, 5)
+    assert (Stated.of({"total_results": 3, "total_pages": None}).total, Stated.of({}).pages) == (3, None)
+    assert (parse("twilio", page_of("twilio", [ROWS["twilio"]], total=9, num_pages=3)).pages) == 3
+
+
+@pytest.mark.parametrize("name", LINKED)
+@pytest.mark.parametrize(
+    ("name_of", "value"),
+    [
+        ("DateCreated%3E", "2026-10-01T05:00:01Z"),
+        ("DateCreated%3C", "2026-10-01T05:00:00Z"),
+        ("DateCreated%3E", "Fri, 02 Oct 2026 05:00:00 +0000"),
+    ],
+)
+def test_a_filter_that_comes_back_narrower_is_an_error(name: str, name_of: str, value: str) -> None:
+    """The page answers another question: what lies between would be missed. A wider one costs nothing."""
+    wide = "2026-09-01" if name_of.endswith("E") else "2026-11-01"
+    for link in ("uri", "next_page_uri"):
+        parse(name, page_of(name, [ROWS[name]], **{link: f"/2010-04-01/Recordings?{name_of}={wide}&Page=0"}), WINDOW)
+        with pytest.raises(ProtocolError, match="another list than was asked for"):
+            parse(name, page_of(name, [ROWS[name]], **{link: f"/2010-04-01/Recordings?{name_of}={value}"}), WINDOW)
+
+
+def test_video_and_its_filters_are_held_too() -> None:
+    """Its bounds have other names, and its own address stands in `meta.url`."""
+    said = "https://video.twilio.com/v1/Recordings?DateCreatedAfter=2026-10-09T00:00:00Z"
+    with pytest.raises(ProtocolError, match="DateCreatedAfter"):
+        parse("twilio-video", page_of("twilio-video", [], url=said), WINDOW)
+
+
+def test_another_calls_list_is_an_error() -> None:
+    """A call that SignalWire filters by comes back as another: those rows are not its recordings."""
+    provider = make("signalwire")
+    asked = provider.list_request(Window(), Scope("call", "CA1")).url
+    with pytest.raises(ProtocolError, match="CallSid"):
+        provider.parse_page(answer(provider, page_of("signalwire", [], uri="/x?CallSid=CA2"), asked))
+
+
+def test_another_page_than_asked_for_is_an_error() -> None:
+    """Telnyx numbers its pages: page 1 in place of page 2 would hide the second."""
+    with pytest.raises(ProtocolError, match="asked for page 1 of a list, and answered with page 2"):
+        parse("telnyx", page_of("telnyx", [ROWS["telnyx"]], page_number=2))
+
+
+def test_a_session_that_is_told_to_have_rows_is_not_asked_for_as_a_leg() -> None:
+    """Telnyx: an empty page that tells of rows is a list that was not read, not an id of another kind."""
+    provider = make("telnyx")
+    asked = provider.list_request(Window(), Scope("call", "84a97d76-e40f-11ed-9074-02420a0daa69")).url
+    page = provider.parse_page(answer(provider, page_of("telnyx", [], total_results=3, total_pages=1), asked))
+    assert (page.next, page.total) == (None, 3)
