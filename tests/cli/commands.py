@@ -18,6 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from real_s3.fixtures import LACKS
 from rig import Rig
 
 _BETWEEN = "=== the next command ==="
@@ -160,9 +163,18 @@ def each_on_terminal(
     return shown.split(_BETWEEN)[1:]
 
 
+def open_terminal(rows: int, columns: int) -> tuple[int, int]:
+    """Both ends of a terminal of that size: ours, and the command's. A skip where the machine gives none."""
+    try:
+        ours, theirs = pty.openpty()
+    except OSError as error:
+        pytest.skip(f"{LACKS}a terminal: {error.strerror or error}; mount -t devpts devpts /dev/pts")
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+    return ours, theirs
+
+
 def _shown(rig: Rig, command: list[str], columns: int, env: Mapping[str, str]) -> tuple[int, str]:
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
+    ours, theirs = open_terminal(50, columns)
     process = subprocess.Popen(
         command,
         stdin=theirs,

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
-import pty
 import re
 import select
 import signal
 import sqlite3
-import struct
 import subprocess
 import sys
-import termios
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from cli.commands import PATIENCE, arguments, each_on_terminal, environment, run_each, until
+from cli.commands import PATIENCE, arguments, each_on_terminal, environment, open_terminal, run_each, until
 from cli.conftest import World
 from recvault.backfill import Asked
 from recvault.cli import bars
@@ -195,8 +191,7 @@ def test_days_of_several_accounts_are_summed_by_source() -> None:
 
 def test_watch_writes_over_the_page_and_ends_by_a_signal(world: World) -> None:
     """Each page is written over the last from the top, cleared once; Ctrl-C ends it with 130."""
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 12, 90, 0, 0))
+    ours, theirs = open_terminal(12, 90)
     environ = environment(world.rig.root, TERM="xterm-256color")
     command = arguments(world.rig, "status", "--watch")
     process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environ, cwd=world.rig.root)

@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from cli.commands import each_on_terminal, on_terminal, run
+from cli.commands import each_on_terminal, on_terminal, open_terminal, run
 from cli.conftest import World
+from real_s3.fixtures import LACKS
 from recvault.simulator import Simulator
 from rig import Rig
 
@@ -174,3 +175,14 @@ def screen(shown: str) -> list[str]:
         elif not part.startswith((ESCAPE, "\r")):
             lines[at] += part
     return lines
+
+
+def test_a_machine_that_gives_no_terminal_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without /dev/pts, as in a bare chroot, what needs a terminal is skipped, and the run's last lines say so."""
+
+    def none_left() -> tuple[int, int]:
+        raise OSError("out of pty devices")
+
+    monkeypatch.setattr("cli.commands.pty.openpty", none_left)
+    with pytest.raises(pytest.skip.Exception, match=f"{LACKS}a terminal: out of pty devices; mount"):
+        open_terminal(24, 80)
