@@ -31,7 +31,7 @@ Every one pickles: what `__init__` takes goes to `super().__init__`.
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 
 class Translation:
@@ -57,14 +57,26 @@ class Translation:
 
 
 class RecvaultError(Exception):
-    """An error for the operator: what happened, to what, and what to do."""
+    """An error for the operator: what happened, to what, and what to do.
+
+    Code asks `status` and `code` where it has to know what was answered, never the words.
+    """
 
     exit_code = 1
+    status: int | None = None
+    """HTTP's status of the answer that is the cause, where there was one."""
+    code: str = ""
+    """The store's own name for the cause, such as `AccessDenied`, where it gave one."""
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message, hint)
         self.message = message
         self.hint = hint
+
+    def answered(self, status: int | None, code: str = "") -> Self:
+        """Itself, with what was answered; both are pickled with it."""
+        self.status, self.code = status, code
+        return self
 
     def __str__(self) -> str:
         return f"{self.message} ({self.hint})" if self.hint else self.message

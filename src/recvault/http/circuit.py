@@ -25,7 +25,7 @@ class Circuit:
         self._seconds = seconds
         self._stop = stop
         self._ask_list = ask_list  # None: there is no list to ask
-        self._refusal: tuple[float, str] | None = None
+        self._refusal: tuple[float, CredentialsRefused] | None = None
         self._vouched_at = -math.inf  # when the list last answered
         self._asking = threading.Lock()  # the list: one thread for all
 
@@ -33,14 +33,14 @@ class Circuit:
         """Raise CredentialsRefused while the circuit is open."""
         if self._refusal is None:
             return
-        since, message = self._refusal
+        since, refusal = self._refusal
         if time.monotonic() - since < self._seconds:
-            raise CredentialsRefused(message, "check the source's credentials and their rights")
+            raise CredentialsRefused(refusal.message, refusal.hint).answered(refusal.status)
         self._refusal = None
 
-    def list_refused(self, message: str) -> None:
+    def list_refused(self, refusal: CredentialsRefused) -> None:
         """The account's own list refuses the credentials: ask nothing more for a while."""
-        self._refusal = (time.monotonic(), message)
+        self._refusal = (time.monotonic(), refusal)
 
     def list_answered(self) -> None:
         """The account's own list takes the credentials."""

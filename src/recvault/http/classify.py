@@ -52,8 +52,8 @@ def error_for(
     if kind is Refused:
         return Refused(message, status=status)
     if kind is CredentialsRefused:
-        return CredentialsRefused(message, "check the source's credentials and their rights")
-    return kind(message)
+        return CredentialsRefused(message, "check the source's credentials and their rights").answered(status)
+    return kind(message).answered(status)
 
 
 def describe(body: bytes) -> str:

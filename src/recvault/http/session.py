@@ -291,7 +291,7 @@ class Session:
             request_id=classify.request_id(response.headers),
         )
         if isinstance(error, CredentialsRefused) and is_list:
-            self._circuit.list_refused(error.message)
+            self._circuit.list_refused(error)
         raise error
 
     def _at_home(self, url: httpx.URL) -> bool:

@@ -14,6 +14,7 @@ from recvault.probes.asked import as_asked_for
 from recvault.probes.probe import Notice, Probe, probe
 from recvault.runtime import Runtime
 from recvault.store import Put, StoreFacts
+from recvault.store.errors import LACKS_A_RIGHT
 from recvault.store.questions import BucketLock, BucketQuestions, NotTold, Reached
 
 _PROBE = b"recvault check\n"
@@ -24,7 +25,7 @@ def answers(runtime: Runtime) -> Iterator[Probe]:
     yield probe("bucket: keys", _keys, runtime)
     reached: list[Reached] = []
     yield (listed := probe("bucket: list", _list, runtime, reached))
-    if not listed.ok and "AccessDenied" not in listed.detail:
+    if not listed.ok and listed.code not in LACKS_A_RIGHT:
         return
     questions = BucketQuestions(runtime.store)
     for each in reached:
@@ -163,9 +164,10 @@ def _needs(*rights: str) -> Iterator[None]:
     try:
         yield
     except StoreRefused as error:
-        if "AccessDenied" not in error.message:
+        if error.code not in LACKS_A_RIGHT:
             raise
-        raise StoreRefused(error.message, f"grant {', '.join(rights)} to these credentials") from error
+        granted = StoreRefused(error.message, f"grant {', '.join(rights)} to these credentials")
+        raise granted.answered(error.status, error.code) from error
 
 
 def _key(runtime: Runtime) -> str:

@@ -20,6 +20,8 @@ class Probe:
     detail: str
     hint: str = ""
     exit_code: int = 0
+    status: int | None = None  # HTTP's, where an answer is the cause
+    code: str = ""  # the store's own name for the cause
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +38,21 @@ def probe(name: str, ask: Callable[P, str | Notice], *args: P.args, **kwargs: P.
         answer = ask(*args, **kwargs)
     except (NotFound, Refused) as error:
         refused = EndpointRefused(error.message, "check the source's base_url and account")
-        return Probe(name=name, ok=False, detail=refused.message, hint=refused.hint, exit_code=refused.exit_code)
+        return _failed(name, refused.answered(error.status))
     except RecvaultError as error:
-        return Probe(name=name, ok=False, detail=error.message, hint=error.hint, exit_code=error.exit_code)
+        return _failed(name, error)
     if isinstance(answer, Notice):
         return Probe(name=name, ok=True, detail=answer.detail, hint=answer.hint)
     return Probe(name=name, ok=True, detail=answer)
+
+
+def _failed(name: str, error: RecvaultError) -> Probe:
+    return Probe(
+        name=name,
+        ok=False,
+        detail=error.message,
+        hint=error.hint,
+        exit_code=error.exit_code,
+        status=error.status,
+        code=error.code,
+    )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -76,13 +75,12 @@ def _refusals_told(source: Source) -> Iterator[None]:
     try:
         yield
     except CredentialsRefused as error:
-        answered = re.search(r"answered (\d+)", error.message)
         places = " and ".join(f"{key} ({_place(source, key)})" for key in source.secrets)
-        if answered is not None and answered[1] == "403":
+        if error.status == 403:
             hint = f"the credentials lack a right: let {places} list and read recordings of this account"
         else:
             hint = f"the credentials are wrong: mend {places}, or the account beside it"
-        raise CredentialsRefused(error.message, hint) from error
+        raise CredentialsRefused(error.message, hint).answered(error.status) from error
 
 
 def _place(source: Source, key: str) -> str:

@@ -74,6 +74,7 @@ _LONGEST_ID = 64
 ABSENT = frozenset({"404", "NoSuchKey", "NotFound"})
 ENDED = frozenset({"404", "NoSuchUpload", "NoSuchKey"})  # of a multipart upload; which of them depends on the store
 ELSEWHERE = frozenset({"AuthorizationHeaderMalformed", "IllegalLocationConstraintException"})
+LACKS_A_RIGHT = frozenset({"AccessDenied"})  # the credentials are known, and not allowed to do this
 EXISTS = frozenset({"412", "PreconditionFailed"})
 NOT_DONE = frozenset({"NotImplemented", "501", "MethodNotAllowed", "405", "InvalidArgument", "InvalidRequest"})
 RACED = frozenset({"409", "ConditionalRequestConflict"})
@@ -144,10 +145,14 @@ def _request_mark(error: ClientError) -> str:
 def _client_error(error: ClientError, where: str) -> RecvaultError:
     code, said = code_of(error), error.response.get("Error", {}).get("Message", "")
     text = f"the store answered {code} for {where}{f': {said}' if said else ''}{_request_mark(error)}"
+    return _kind(text, code, status_of(error)).answered(status_of(error) or None, code)
+
+
+def _kind(text: str, code: str, status: int) -> RecvaultError:
     if code in _CONFIG:
         return ConfigError(text, _CONFIG[code])
     if code in _LATER:
         return StoreUnavailable(text, _LATER[code])
-    if code in _CREDENTIALS or status_of(error) in (401, 403):
+    if code in _CREDENTIALS or status in (401, 403):
         return StoreRefused(text, "check the credentials and the bucket's policy: put, get and list are needed")
     return StoreUnavailable(text)
