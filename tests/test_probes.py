@@ -17,9 +17,9 @@ import pytest
 
 import strict_s3 as strict
 from recvault import probes
-from recvault.errors import Unavailable
+from recvault.errors import CredentialsRefused, Unavailable
 from recvault.ledger.daemon_lock import DaemonLock
-from recvault.probes import Probe, machine
+from recvault.probes import Probe, machine, sources
 from recvault.simulator import Simulator
 from rig import Rig, now, sha256
 from strict_s3 import StrictS3
@@ -121,6 +121,19 @@ def test_a_missing_scope_is_told_in_the_providers_words(small: Rig) -> None:
     assert "lack a right: let auth_token" in line.hint
 
 
+@pytest.mark.parametrize(("status", "hint"), [(401, "credentials are wrong"), (403, "lack a right"), (None, "wrong")])
+def test_the_status_tells_a_missing_right_not_the_words(small: Rig, status: int | None, hint: str) -> None:
+    """Which of the two it is follows from the answer's status, however the message is worded."""
+    with (
+        small.runtime() as runtime,
+        pytest.raises(CredentialsRefused) as caught,
+        sources._refusals_told(runtime.source("voice")),
+    ):
+        raise CredentialsRefused("the provider answered 403 and said no").answered(status)
+    assert hint in caught.value.hint
+    assert caught.value.status == status
+
+
 def test_a_clock_that_is_off_is_told(small: Rig) -> None:
     """A clock more than a minute beside the provider's is named with its seconds."""
     found = asked(small, lambda: now() + timedelta(hours=1))
@@ -203,6 +216,17 @@ def test_a_missing_right_is_named(small: Rig, strict_s3: StrictS3, operation: st
     assert name in wrong(found)
     assert (found[name].exit_code, found[name].hint) == (77, f"grant {right} to these credentials")
     assert "bucket: put and conditional put" in found
+
+
+def test_the_code_tells_a_missing_right_not_the_words(small: Rig) -> None:
+    """Credentials that nobody knows are told as such, whatever words the store finds for it; nothing more is asked."""
+    body = "<Error><Code>InvalidAccessKeyId</Code><Message>AccessDenied: no such key</Message></Error>"
+    with s3_that_says(("GET", "", 403, {}, body), ("HEAD", "", 403, {}, "")) as small.s3_url:
+        found = asked(small)
+    line = found["bucket: list"]
+    assert (line.exit_code, line.status, line.code) == (77, 403, "InvalidAccessKeyId")
+    assert "grant" not in line.hint
+    assert "bucket: put and conditional put" not in found
 
 
 def test_a_refused_delete_is_well(small: Rig, strict_s3: StrictS3) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import pytest
 
 from lines import a_recording
@@ -42,3 +45,10 @@ def test_each_error_has_its_verdict(error: errors.RecvaultError) -> None:
 def test_the_patience_that_was_asked_for_is_kept() -> None:
     """A provider's Retry-After reaches the ledger."""
     assert failure_of(JOB, errors.Unavailable("x", retry_after=90.0)).retry_after == 90.0
+
+
+@pytest.mark.parametrize("error", TABLE, ids=lambda error: type(error).__name__)
+def test_what_was_answered_travels_with_the_error(error: errors.RecvaultError) -> None:
+    """Status and code reach another process, so that none has to read them from the words."""
+    there = pickle.loads(pickle.dumps(copy.copy(error).answered(403, "AccessDenied")))
+    assert (type(there), str(there), there.status, there.code) == (type(error), str(error), 403, "AccessDenied")
