@@ -56,6 +56,7 @@ ASKED: dict[str, Callable[[Ledger], object]] = {
     "retry one": lambda ledger: ledger.retry([3], NOW),
     "retry all": lambda ledger: ledger.retry(None, NOW),
     "free dead leases": lambda ledger: ledger.free_dead_leases(NOW),
+    "bring forward": lambda ledger: ledger.bring_forward("main", NOW, RECHECK),
     "watermark": lambda ledger: (ledger.watermark(FEED), ledger.advance(FEED, NOW, NOW)),
     "scan error": lambda ledger: ledger.note_scan_error(FEED_OTHER, "down", NOW),
     "accounts closed": lambda ledger: ledger.note_accounts("main", ["AC1"], NOW),

@@ -177,7 +177,47 @@ def test_retry_all_takes_what_is_open_and_nothing_else(ledger: Ledger) -> None:
 
     assert {job.recording.recording_id for job in ledger.claim("main", NOW, 9)} == {"RE2", "RE3", "RE5"}
     ids = [row(ledger, f"RE{number}")["id"] for number in range(7)]
-    assert ledger.retry(ids, NOW) == 1  # RE1: one that is gone may be looked for again by name
+    assert ledger.retry(ids, NOW) == 2  # RE1 and RE6: what is gone or elsewhere may be looked for again by name
+    assert {job.recording.recording_id for job in ledger.claim("main", NOW, 9)} == {"RE1", "RE6"}
+
+
+def test_what_a_clock_that_ran_ahead_put_off_is_due_by_the_right_one(ledger: Ledger) -> None:
+    """Registered, retried and leased a month ahead: due now, or when the longest lease ends; what is near stays."""
+    ahead, longest = NOW + timedelta(days=30), timedelta(hours=6)
+    register(ledger, *many(3), now=ahead)
+    ledger.claim("main", ahead, 1)
+    register(ledger, recording(7, Phase.UNFINISHED))
+    assert ledger.claim("main", NOW, 9) == []
+
+    assert ledger.bring_forward("main", NOW, longest) == 2
+
+    assert [job.recording.recording_id for job in ledger.claim("main", NOW, 9)] == ["RE1", "RE2"]
+    assert unstamp(row(ledger, "RE0")["next_attempt_at"]) == NOW + timedelta(hours=12)
+    assert ledger.bring_forward("main", NOW, longest) == 0
+
+
+def test_retry_frees_what_only_waits(ledger: Ledger) -> None:
+    """One that never failed and waits for a far day is made due, by name and by `--all`; what is due is not counted."""
+    ahead = NOW + timedelta(days=30)
+    register(ledger, *many(2), now=ahead)
+    register(ledger, recording(5))
+    assert ledger.retry([row(ledger, "RE0")["id"]], NOW) == 1
+    assert ledger.retry(None, NOW) == 1
+    assert len(ledger.claim("main", NOW, 9)) == 3
+
+
+@pytest.mark.parametrize("wrong", [timedelta(days=300), timedelta(days=-20000)], ids=["ahead", "behind"])
+def test_a_wrong_clock_changes_nothing_of_how_long_a_recording_is_waited_for(ledger: Ledger, wrong: timedelta) -> None:
+    """Registered by a clock that was wrong: give_up_after counts from the first look by the right one, or its birth."""
+    policy = {"main": Policy(give_up_after=timedelta(days=3))}
+    register(ledger, recording(1, Phase.UNFINISHED), now=NOW + wrong)
+    ledger.bring_forward("main", NOW, timedelta(hours=6))
+    states = []
+    for days in range(4):
+        now = NOW + timedelta(days=days)
+        jobs = ledger.claim("main", now, 1)
+        states += ledger.settle([failure(job, Verdict.NOT_READY) for job in jobs], now, policy)
+    assert states == [State.NOT_READY] * 3 + [State.DEAD]
 
 
 def test_failures_are_told_of_the_sources_asked_about(ledger: Ledger) -> None:

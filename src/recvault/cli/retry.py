@@ -11,13 +11,14 @@ SCHEMA = "recvault/retry/v1"
 
 @click.command("retry")
 @click.argument("ids", nargs=-1, metavar="[ID]...")
-@click.option("--all", "everything", is_flag=True, help="All that are failing, dead or not ready.")
+@click.option("--all", "everything", is_flag=True, help="All that are failing, dead, not ready or put off.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 @verb
 def command(app: App, ids: tuple[str, ...], everything: bool, as_json: bool) -> int:
     """Make recordings due now, their earlier failures forgiven; the next pass takes them.
 
-    An ID is the provider's own; where two sources share one, SOURCE:ID.
+    An ID is the provider's own; where two sources share one, SOURCE:ID. By its ID a recording that is gone, or kept in
+    a bucket of yours, is asked for again, too.
     """
     if bool(ids) == everything:
         raise click.UsageError("give recordings' ids, or --all")

@@ -210,16 +210,26 @@ class Ledger:
                 freed += cursor.rowcount
         return freed
 
+    def bring_forward(self, source: str, now: datetime, longest: timedelta) -> int:
+        """Make due what waits for a time that no clock that is right would name: further ahead than `longest`.
+
+        A lease so far ahead ends with the longest lease there is.
+        """
+        times = {"source": source, "now": stamp(now), "last": stamp(now + longest), "lease": stamp(now + LEASE)}
+        with self._connection.write() as db:
+            db.execute(_SHORTEN_LEASES, times)
+            return int(db.execute(_BRING_FORWARD, times).rowcount)
+
     def retry(self, row_ids: Iterable[int] | None, now: datetime) -> int:
-        """Make dead or waiting recordings due now, their faults forgiven; None: all that are failing or dead."""
+        """Make recordings due now, their faults forgiven; None: all that failed, died or wait, but for what is gone."""
         due = """
             UPDATE recordings SET next_attempt_at=:now, watched_since=:now, faults=0,
-                state=iif(state IN ('dead', 'gone'), 'pending', state)
+                state=iif(state IN ('dead', 'gone', 'external'), 'pending', state), settled_at=NULL
             WHERE lease IS NULL AND """
         with self._connection.write() as db:
             if row_ids is None:
                 return int(db.execute(f"{due} id IN ({_RETRIABLE})", {"now": stamp(now)}).rowcount)
-            live = "id=:id AND state IN ('pending', 'failing', 'dead', 'not_ready', 'gone')"
+            live = "id=:id AND state IN ('pending', 'failing', 'dead', 'not_ready', 'gone', 'external')"
             return sum(db.execute(due + live, {"now": stamp(now), "id": row_id}).rowcount for row_id in row_ids)
 
     def reopen(self, row_ids: Iterable[int], now: datetime) -> int:
@@ -263,6 +273,19 @@ _RETRIABLE = """
     UNION ALL
     SELECT recordings.id FROM tallies CROSS JOIN recordings USING (source, account_id, state)
     WHERE tallies.state IN ('failing', 'not_ready') AND next_attempt_at IS NOT NULL
+    UNION ALL
+    SELECT recordings.id FROM tallies CROSS JOIN recordings USING (source, account_id, state)
+    WHERE tallies.state = 'pending' AND next_attempt_at > :now
+"""
+
+# Both by the index of what is due.
+_BRING_FORWARD = """
+    UPDATE recordings SET next_attempt_at = :now
+    WHERE source = :source AND next_attempt_at > :last AND lease IS NULL
+"""
+_SHORTEN_LEASES = """
+    UPDATE recordings SET next_attempt_at = :lease
+    WHERE source = :source AND next_attempt_at > :lease AND lease IS NOT NULL
 """
 
 # A clock that was set back meanwhile makes a scan short, never negative.

@@ -6,7 +6,7 @@ Invariant: what is archived stays so: a late failure takes nothing back.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlite_utils import Database
 
@@ -16,8 +16,10 @@ from recvault.ledger.steps import Policy
 from recvault.ledger.trouble import sound_values, stored_time
 from recvault.models import DRAINED, Failure, Outcome, Receipt, Recording, State, stamp
 
+_CLOCKS_DIFFER = timedelta(days=1)  # from the provider's, by which a recording is created, at most
+
 _STANDING = """
-    SELECT id, state, faults, watched_since, json_extract(told.recording, '$.status') AS told_status
+    SELECT id, state, faults, watched_since, created_at, json_extract(told.recording, '$.status') AS told_status
     FROM recordings JOIN told USING (id) WHERE recording_id=? AND account_id=? AND provider=?
 """
 
@@ -52,20 +54,20 @@ def _fail(db: Database, failure: Failure, now: datetime, policy: Policy) -> Stat
         row = next(db.query(_STANDING, _identity(failure.recording)))
     if row["state"] == State.ARCHIVED:
         return State.ARCHIVED  # another attempt committed it: a late failure takes nothing back
-    step = steps.after(
-        failure, faults=row["faults"], watched_since=stored_time(row["watched_since"]), now=now, policy=policy
-    )
+    watched_since = _watched_since(row, now)
+    step = steps.after(failure, faults=row["faults"], watched_since=watched_since, now=now, policy=policy)
     failing = step.state in (State.FAILING, State.DEAD)
     db.execute(
         """
         UPDATE recordings SET state=:state, next_attempt_at=:next, lease=NULL, faults=:faults, verdict=:verdict,
-            reason=:reason, message=:message, settled_at=iif(:next IS NULL, :now, NULL),
+            watched_since=:watched, reason=:reason, message=:message, settled_at=iif(:next IS NULL, :now, NULL),
             failing_since=iif(:failing, coalesce(failing_since, :now), iif(:drained, failing_since, NULL))
         WHERE id=:id
         """,
         {
             "id": row["id"],
             "state": step.state.value,
+            "watched": stamp(watched_since),
             "next": stamp(step.next_attempt_at) if step.next_attempt_at else None,
             "faults": step.faults,
             "verdict": failure.verdict.value,
@@ -79,6 +81,12 @@ def _fail(db: Database, failure: Failure, now: datetime, policy: Policy) -> Stat
     if failure.recording.status is not None or row["told_status"] is None:  # else a row that tells more stays
         listed.keep(db, [(row["id"], failure.recording.to_json())])
     return step.state
+
+
+def _watched_since(row: dict[str, str], now: datetime) -> datetime:
+    """When the wait for a recording began: by a clock that ran ahead, now; by one that was behind, at its creation."""
+    watched_since, created_at = stored_time(row["watched_since"]), stored_time(row["created_at"])
+    return min(now, created_at if created_at - watched_since > _CLOCKS_DIFFER else watched_since)
 
 
 def _identity(recording: Recording) -> tuple[str, str, str]:

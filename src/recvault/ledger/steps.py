@@ -27,6 +27,11 @@ class Policy:
     recheck_every: timedelta = timedelta(minutes=2)
     give_up_after: timedelta = timedelta(days=3)
 
+    @property
+    def longest(self) -> timedelta:
+        """How far ahead a recording may be due at most, by a clock that is right."""
+        return max(self.retry_max, self.recheck_every)
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -70,4 +75,4 @@ def retry_delay(faults: int, asked_seconds: float | None, policy: Policy) -> tim
 
 def recheck_delay(age: timedelta, policy: Policy) -> timedelta:
     """How long until a recording that is not final is read again by id: less often as it ages."""
-    return min(max(policy.recheck_every, age * _AGEING), max(policy.retry_max, policy.recheck_every))
+    return min(max(policy.recheck_every, age * _AGEING), policy.longest)
