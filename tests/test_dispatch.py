@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,7 +19,7 @@ from recvault import verdicts
 from recvault.dispatch import Dispatch
 from recvault.errors import LedgerLocked
 from recvault.fetch import Line
-from recvault.ledger import Ledger, Policy
+from recvault.ledger import Feed, Ledger, Policy
 from recvault.listing import Source
 from recvault.models import Failure, Job, Outcome, State, Verdict
 from recvault.report import Report
@@ -190,6 +191,62 @@ def test_refused_credentials_and_long_rests_end_a_source_s_claims_in_this_pass(
     assert report.exit_code == code
     assert len(transferred) < 10
     assert standing.pending == 200
+
+
+class Ticking:
+    """A clock that goes on by a tenth of a second at each look."""
+
+    def __init__(self) -> None:
+        self.moment = NOW
+
+    def __call__(self) -> datetime:
+        self.moment += timedelta(seconds=0.1)
+        return self.moment
+
+
+@pytest.mark.parametrize("verdict", [Verdict.RETRY, Verdict.NOT_READY])
+def test_a_run_is_not_kept_alive_by_what_it_has_tried(tmp_path: Path, verdict: Verdict) -> None:
+    """All that is left fails, and is due again at once: each is tried, and the run ends."""
+    second = timedelta(milliseconds=1)
+    policy = Policy(max_attempts=10_000, retry_base=second, retry_max=second, recheck_every=second)
+    ledger = Ledger.open(tmp_path / "ledger.db", NOW)
+    ledger.register(Feed("main", "twilio", "AC1"), [a_recording(n) for n in range(4)], [], NOW, second)
+    tried: list[str] = []
+
+    def transfer(job: Job) -> Outcome:
+        tried.append(job.recording.recording_id)
+        return replace(failed(job), verdict=verdict)
+
+    with ThreadPoolExecutor(2) as executor:
+        run = a_dispatch(cast("Book", ledger), executor, transfer, policies={"main": policy}, clock=Ticking())
+        run.run([])
+    standing = ledger.ask.standing("main", "AC1")
+    ledger.close()
+    assert set(tried) == {"RE0", "RE1", "RE2", "RE3"}
+    assert len(tried) < 40
+    assert standing.failing + standing.not_ready == 4
+
+
+def test_what_failed_is_tried_again_while_there_is_more_to_do(tmp_path: Path) -> None:
+    """A long run takes up again what failed in it, as long as anything of it was not tried yet."""
+    second = timedelta(milliseconds=1)
+    policy = Policy(retry_base=second, retry_max=second)
+    ledger = Ledger.open(tmp_path / "ledger.db", NOW)
+    ledger.register(Feed("main", "twilio", "AC1"), [a_recording(n) for n in range(40)], [], NOW, second)
+    tried: Counter[str] = Counter()
+
+    def transfer(job: Job) -> Outcome:
+        tried[job.recording.recording_id] += 1
+        return failed(job) if tried["RE0"] < 2 else replace(failed(job), verdict=Verdict.GONE)
+
+    with ThreadPoolExecutor(1) as executor:
+        run = a_dispatch(
+            cast("Book", ledger), executor, transfer, workers=1, policies={"main": policy}, clock=Ticking()
+        )
+        run.run([])
+    ledger.close()
+    assert len(tried) == 40
+    assert tried["RE0"] >= 2
 
 
 def test_a_source_that_has_all_workers_leaves_the_others_a_place() -> None:

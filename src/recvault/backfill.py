@@ -69,7 +69,7 @@ class Backfill:
     def run(self) -> Report:
         """List, and meanwhile transfer all of the source that is due; the report."""
         work, dispatch = self.work, self.work.dispatch
-        dispatch.ledger.free_dead_leases(dispatch.clock())
+        dispatch.tidy()
         if self.store_error is not None:
             work.outcomes.store_failed(self.store_error)
         dispatch.on_settled = self.progress.watching(dispatch.on_settled)

@@ -1,7 +1,8 @@
 """Keep an executor fed with what is due, and write down what comes back.
 
 Invariant: a job that was claimed is settled or given back, whatever becomes of it. Sources share the workers, and each
-has a place that no other can take: one that is slow, with however much to do, holds back no other.
+has a place that no other can take: one that is slow, with however much to do, holds back no other. A run ends once all
+that is left has been tried in it: what failed is tried again meanwhile, and keeps no run alive.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ log = get_logger("recvault.dispatch")
 TICK = 0.2  # seconds between two looks at what is due and at a stop
 _CROWD = 8  # transfers at once, past which outcomes are gathered for
 _LINGER = 0.02  # seconds, before they are written down together
+_DUE_AGAIN = frozenset({State.FAILING, State.NOT_READY})
 
 
 @dataclass(slots=True, kw_only=True)
@@ -54,6 +56,8 @@ class Dispatch:
     _dry: dict[str, float] = field(default_factory=dict)  # sources with nothing due, not asked again before then
     _done: queue.SimpleQueue[Future[Outcome]] = field(default_factory=queue.SimpleQueue)
     _unsettled: list[Future[Outcome]] = field(default_factory=list)  # could not be written down when they ended
+    _tried: set[tuple[str, str, str]] = field(default_factory=set)  # in this run, and due again
+    _due_by: datetime | None = None  # what a run claims: until when there was anything that it had not tried
     _lock: threading.RLock = field(default_factory=threading.RLock)
     _places: Places[Job] = field(init=False)  # what is claimed and not begun, and how many are at work
 
@@ -85,8 +89,12 @@ class Dispatch:
         self.drain()
 
     def _run(self, scans: Sequence[Future[None]]) -> None:
+        listed = False
         while not (self.stop.asked.is_set() or self.paused):
             listing = not all(scan.done() for scan in scans)  # asked before the claim: what it registers is claimed
+            if not listed or self._has_untried():
+                self._due_by = self.clock()
+            listed = not listing
             if self.turn():
                 continue
             if not listing:
@@ -114,6 +122,12 @@ class Dispatch:
                 self.stop.enforced.set()
             self._settle(self._ended(TICK))
 
+    def tidy(self) -> int:
+        """Make due what processes that ended had leased, and what a clock that ran ahead has put off."""
+        now = self.clock()
+        freed = self.ledger.free_dead_leases(now)
+        return freed + sum(self.ledger.bring_forward(name, now, self.policies[name].longest) for name in self.names)
+
     # -- from the ledger to the executor -------------------------------------------------------------------------------
 
     def _may_begin(self) -> bool:
@@ -130,7 +144,7 @@ class Dispatch:
             if len(ready) > ahead // 2 or self._is_resting(name) or self._dry.get(name, 0.0) > moment:
                 continue
             room = ahead - len(ready) + self._places.free(name)
-            jobs = self.ledger.claim(name, self.clock(), room)
+            jobs = self.ledger.claim(name, self._due_by or self.clock(), room)
             if len(jobs) < room:
                 self._dry[name] = moment + TICK
             ready.extend(jobs)
@@ -142,6 +156,12 @@ class Dispatch:
                 future = self.executor.submit(self.transfer, self.prepared(job))
                 self._running[future] = job
                 future.add_done_callback(self._over)
+
+    def _has_untried(self) -> bool:
+        """Whether anything at hand was not tried in this run."""
+        with self._lock:
+            waiting = [job for ready in self._places.ready.values() for job in ready]
+            return any(job.recording.identity not in self._tried for job in [*self._running.values(), *waiting])
 
     def _is_resting(self, name: str) -> bool:
         return self._resting.get(name, 0.0) > time.monotonic()
@@ -177,6 +197,9 @@ class Dispatch:
         with self._lock:
             for future in done:
                 del self._running[future]
+        if self._due_by is not None:
+            again = (each for each, state in zip(jobs, states, strict=True) if state in _DUE_AGAIN)
+            self._tried.update(job.recording.identity for job in again)
         for future, job, outcome, state in zip(done, jobs, outcomes, states, strict=True):
             if not future.cancelled():
                 self.on_settled(job, outcome, state)

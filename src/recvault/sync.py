@@ -115,7 +115,7 @@ class Pass:
         """Discover and transfer all that is due; the report. Raises nothing that concerns a source or a recording."""
         work = self.work
         dispatch = work.dispatch
-        dispatch.ledger.free_dead_leases(dispatch.clock())  # e.g. of a backfill beside the daemon that was killed
+        dispatch.tidy()  # e.g. after a backfill beside the daemon that was killed
         if self.store_error is not None:
             work.outcomes.store_failed(self.store_error)
         scans = [self.listers.submit(self._discover, source) for source in work.sources]

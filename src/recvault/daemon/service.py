@@ -278,9 +278,9 @@ class Service:
             self._wake.set()
 
     def _free_dead_leases(self) -> None:
-        """What a one-shot beside the daemon had leased when it was killed."""
+        """What a one-shot beside the daemon had leased when it was killed, and what a wrong clock has put off."""
         try:
-            if self.runtime.ledger.free_dead_leases(self._clock()):
+            if self.work.dispatch.tidy():
                 self._wake.set()
         except LedgerDamaged:
             raise
