@@ -64,7 +64,7 @@ def families(metrics: Metrics) -> dict[str, str]:
 def busy() -> Metrics:
     """A Metrics to which everything has happened."""
     metrics = a_metrics((FEED, Health(Condition.OK)), lines=[LINE])
-    metrics.expect(["main"])
+    metrics.expect(["main"], timedelta(days=1))
     metrics.polled("main", "AC1", 0.3, None)
     metrics.poll_skipped("main")
     metrics.settled("main", "archived", None, 100)
@@ -254,9 +254,9 @@ def test_reloads() -> None:
 def test_expected_sources_begin_at_zero() -> None:
     """A counter is there before its first event: increase() sees no step of a series that begins at 1."""
     metrics = Metrics()
-    metrics.expect(["main"])
+    metrics.expect(["main"], timedelta(days=1))
     metrics.poll_skipped("main")
-    metrics.expect(["main"])  # a reload takes nothing back
+    metrics.expect(["main"], timedelta(days=1))  # a reload takes nothing back
     assert value(metrics, "recvault_reconcile_missed_recordings_total", source="main") == 0
     assert value(metrics, "recvault_polls_skipped_total", source="main") == 1
     assert value(metrics, "recvault_pings_failed_total") == 0
@@ -285,6 +285,27 @@ def test_a_text_file_for_node_exporter(tmp_path: Path) -> None:
     shown = {family.name for family in text_string_to_metric_families(path.read_text())}
     assert shown == {name.removesuffix("_total") for name in NAMES}
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_that_no_pass_wrote_costs_no_pass(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A file that cannot be read is said in the log, and counting begins at 0."""
+    path = tmp_path / "recvault.prom"
+    path.write_text("recvault_archived_recordings_total{source=main 3")
+    metrics = Metrics()
+    metrics.continue_from(path)
+    metrics.expect(["main"], timedelta(days=1))
+    assert value(metrics, "recvault_archived_recordings_total", source="main") == 0
+
+
+def test_what_an_alarm_counts_begins_at_zero() -> None:
+    """Prometheus sees no first step of a series that begins at 1."""
+    metrics = Metrics()
+    metrics.expect(["main"], timedelta(days=1))
+    metrics.expect_job("poll:main")
+    assert value(metrics, "recvault_job_errors_total", task="poll:main") == 0
+    assert [value(metrics, "recvault_trouble", part=part) for part in ("bucket", "ledger")] == [0, 0]
+    metrics.trouble("bucket", True)
+    assert value(metrics, "recvault_trouble", part="bucket") == 1
 
 
 def test_a_text_file_goes_through_no_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

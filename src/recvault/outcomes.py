@@ -76,6 +76,7 @@ class Outcomes:
         """The bucket takes objects again."""
         self.trouble, self._strikes = None, 0
         self.dispatch.paused = False
+        self._note_trouble()
         log.info("store.recovered")
 
     def _heed(self, job: Job, failure: Failure) -> None:
@@ -104,7 +105,12 @@ class Outcomes:
             self.trouble = trouble
             self.dispatch.paused = True
             self.report.codes.add(code)
+            self._note_trouble()
             log.error("store.failed", error=trouble)
+
+    def _note_trouble(self) -> None:
+        if self.meter is not None:
+            self.meter.trouble("bucket", self.trouble is not None)
 
 
 def _say(job: Job, outcome: Outcome, state: State) -> None:

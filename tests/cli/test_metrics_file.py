@@ -1,12 +1,46 @@
-"""`sync --metrics-file`: what a one-shot leaves for node_exporter's textfile collector."""
+"""`sync` under a timer: what it leaves for node_exporter's textfile collector, and what it tells ping_url."""
 
 from __future__ import annotations
 
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Self
+
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from cli.commands import run
+from recvault.ledger import DaemonLock
 from recvault.simulator import Simulator
-from rig import Rig
+from rig import Rig, now
+
+
+class Monitor:
+    """A dead man's switch: the paths that were posted to it, and what was said."""
+
+    def __init__(self) -> None:
+        heard: list[tuple[str, str]] = []
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                heard.append((self.path, self.rfile.read(int(self.headers["Content-Length"])).decode()))
+                self.send_response(200)
+                self.end_headers()
+
+            def log_message(self, format: str, *args: object) -> None:
+                pass
+
+        self.heard = heard
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._server.serve_forever, args=[0.05], daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
 
 
 def samples(text: str) -> dict[tuple[str, str], float]:
@@ -35,6 +69,20 @@ def test_a_pass_leaves_its_metrics_in_a_file(rig: Rig, simulator: Simulator) -> 
     assert found[("recvault_source_stale", "")] == 0
 
 
+def test_counters_go_on_from_the_file_of_the_pass_before(rig: Rig, simulator: Simulator) -> None:
+    """A timer's passes count as one daemon would: a pass that archives nothing takes nothing back."""
+    account = simulator.add_account("twilio")
+    simulator.populate(account, "voice", count=3)
+    rig.add_source("voice", "twilio", account)
+    path = rig.root / "recvault.prom"
+    found = [
+        samples(path.read_text())[("recvault_archived_recordings_total", "")]
+        for _ in range(2)
+        if run(rig, "sync", "--metrics-file", str(path)).code == 0
+    ]
+    assert found == [3, 3]
+
+
 def test_a_pass_that_fails_leaves_its_metrics_too(rig: Rig, simulator: Simulator) -> None:
     """A provider that is down: exit 75, and the file says that the poll failed."""
     rig.add_source("voice", "twilio", simulator.add_account("twilio"))
@@ -43,3 +91,32 @@ def test_a_pass_that_fails_leaves_its_metrics_too(rig: Rig, simulator: Simulator
     assert run(rig, "sync", "--json", "--metrics-file", str(path)).code == 75
     polls = [line for line in path.read_text().splitlines() if line.startswith("recvault_polls_total{")]
     assert len(polls) == 1 and 'result="Unavailable"' in polls[0] and polls[0].endswith(" 1.0")
+
+
+@pytest.mark.parametrize(
+    ("goes_well", "told"), [(True, ["/key/start", "/key"]), (False, ["/key/start", "/key/fail"])], ids=["well", "fails"]
+)
+def test_a_pass_pings(rig: Rig, simulator: Simulator, goes_well: bool, told: list[str]) -> None:
+    """A dead man's switch hears of a timer's passes as it hears of the daemon: begun, went well, failed and why."""
+    rig.add_source("voice", "twilio", simulator.add_account("twilio"))
+    if not goes_well:
+        rig.sources[0]["base_url"] = "http://127.0.0.1:9"
+    with Monitor() as monitor:
+        rig.daemon = {"ping_url": f"{monitor.url}/key"}
+        run(rig, "sync")
+    assert [path for path, _ in monitor.heard] == told
+    assert goes_well or "127.0.0.1" in monitor.heard[-1][1]
+
+
+def test_a_pass_beside_the_daemon_leaves_pings_to_it(rig: Rig, simulator: Simulator) -> None:
+    """A pass by hand that fails does not turn the monitor of a daemon that works."""
+    rig.add_source("voice", "twilio", simulator.add_account("twilio"))
+    with Monitor() as monitor:
+        rig.daemon = {"ping_url": f"{monitor.url}/key"}
+        rig.sync()  # makes the ledger
+        lock = DaemonLock(rig.root / "ledger.db", now())
+        try:
+            run(rig, "sync")
+        finally:
+            lock.close()
+    assert monitor.heard == []

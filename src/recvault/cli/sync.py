@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from recvault.cli.app import App, print_json, verb
+from recvault.errors import RecvaultError
 
 if TYPE_CHECKING:
     from recvault.report import Report
     from recvault.runtime import Runtime
+
+_SOME_FAILED = 3  # the exit code that tells of recordings, not of the pass
 
 
 @click.command("sync")
@@ -30,11 +34,12 @@ def command(app: App, names: tuple[str, ...], as_json: bool, metrics_file: Path 
         chosen = tuple(dict.fromkeys(names)) or tuple(source.name for source in runtime.settings.sources)
         for name in chosen:
             runtime.source(name)
-        with progress(app.shows_progress) as on_change:
+        with progress(app.shows_progress) as on_change, _pinged(runtime) as told:
             if metrics_file is None:
                 report = runtime.sync("sync", chosen, on_change)
             else:
                 report = _metered(runtime, chosen, on_change, metrics_file)
+            told.append(report)
     if as_json:
         print_json(report.document())
     else:
@@ -46,12 +51,42 @@ def _metered(
     runtime: Runtime, names: tuple[str, ...], on_change: Callable[[Report], None], metrics_file: Path
 ) -> Report:
     """A pass that is counted, and its counts written down, whatever came of it."""
+    from recvault.manifests import complete_at
     from recvault.metrics import Metrics
 
     metrics = Metrics()
+    metrics.continue_from(metrics_file)
+    metrics.expect(names, runtime.settings.daemon.stale_after)
+    if written := complete_at(runtime.ledger):
+        metrics.manifests_since(written)
     metrics.observe_feeds(lambda: runtime.judged({}), runtime.clock)
     metrics.observe_lines(runtime.line_facts)
     try:
         return runtime.sync("sync", names, on_change, metrics)
     finally:
         metrics.write_textfile(metrics_file)
+
+
+@contextmanager
+def _pinged(runtime: Runtime) -> Iterator[list[Report]]:
+    """Tell ping_url how a pass goes, where no daemon does: it is given the report. A pass that raises has failed."""
+    from recvault.health import Condition
+    from recvault.http import Ping
+    from recvault.ledger import running_daemon
+
+    url = runtime.settings.daemon.ping_url
+    ping = Ping("" if running_daemon(runtime.settings.ledger.path) else url)
+    ping.start()
+    told: list[Report] = []
+    try:
+        yield told
+    except RecvaultError as error:
+        ping.fail(str(error))
+        raise
+    [report] = told
+    stale = [health.words for _, health in runtime.judged({}) if health.condition is Condition.STALE]
+    errors = [row.error for row in report.accounts.values() if row.error]
+    if stale or report.exit_code not in (0, _SOME_FAILED):
+        ping.fail("\n".join([*errors, *stale]) or f"exit code {report.exit_code}")
+    else:
+        ping.success()

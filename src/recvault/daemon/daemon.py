@@ -174,7 +174,7 @@ class Daemon:
         self._ping = Ping(settings.daemon.ping_url)
         self._prints = secret_prints(settings)
         self._metrics.observe_feeds(lambda: self._service.judged(), self._clock)
-        self._metrics.expect([source.name for source in settings.sources])
+        self._metrics.expect([source.name for source in settings.sources], settings.daemon.stale_after)
         self._metrics.observe_lines(lambda: self._service.runtime.line_facts())
         self._service.look_in("vigil", _VIGIL_EVERY, self._look)
         if self._notify.is_heard:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import date, timedelta
 
 from recvault.errors import Interrupted, RecvaultError
-from recvault.manifests import SETTLING, last_ended
+from recvault.manifests import SETTLING, complete_at, last_ended, note_complete
 from recvault.metrics import Metrics
 from recvault.observe import get_logger
 from recvault.runtime import Runtime
@@ -27,6 +27,7 @@ class Evidence:
         self._metrics = metrics
         self._since = runtime.clock()
         self._through: date | None = None  # the day up to which all is listed
+        metrics.manifests_since(complete_at(runtime.ledger) or runtime.ledger.born_at)
 
     def look(self) -> None:
         """Write what is due. Nothing right after a start: what a kill left half done is settled first."""
@@ -42,6 +43,7 @@ class Evidence:
             log.warning("manifest.failed", error=str(error))
             return
         self._through = through
+        note_complete(self._runtime.ledger, now)
         self._metrics.manifests_complete(now, troubles)
 
     def _write(self) -> int:

@@ -91,6 +91,7 @@ class Service:
 
     def start(self) -> None:
         """Poll every source at once, and then at its interval; carry what is due."""
+        self._metrics.expect_job("dispatch")
         self._schedule.lane("leases", 1)
         self._every("leases", "leases", _LEASES_EVERY, self._free_dead_leases)
         self._schedule.lane("bucket", 1)
@@ -170,6 +171,7 @@ class Service:
             except LedgerDamaged as error:
                 self._end_by(error)
 
+        self._metrics.expect_job(name)
         self._schedule.every(name, lane, interval, turn)
 
     def _end_by(self, error: LedgerDamaged) -> None:
@@ -296,6 +298,7 @@ class Service:
         elif trouble is None and self._ledger_trouble is not None:
             log.info("ledger.recovered")
         self._ledger_trouble = trouble
+        self._metrics.trouble("ledger", trouble is not None)
 
 
 def _source_of(job: str) -> str:

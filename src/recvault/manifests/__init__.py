@@ -20,6 +20,17 @@ stands in the bucket when the manifest is written, and those of its media are th
 from recvault.manifests.checking import Checked, check
 from recvault.manifests.learning import learn_sums
 from recvault.manifests.summary import Summary, Written
-from recvault.manifests.writing import SETTLING, Manifests, last_ended
+from recvault.manifests.writing import SETTLING, Manifests, complete_at, last_ended, note_complete
 
-__all__ = ["SETTLING", "Checked", "Manifests", "Summary", "Written", "check", "last_ended", "learn_sums"]
+__all__ = [
+    "SETTLING",
+    "Checked",
+    "Manifests",
+    "Summary",
+    "Written",
+    "check",
+    "complete_at",
+    "last_ended",
+    "learn_sums",
+    "note_complete",
+]

@@ -24,6 +24,7 @@ from recvault.manifests.chains import Chains
 from recvault.manifests.sidecars import Listed, SidecarReader, Unlistable
 from recvault.manifests.summary import Summary, Written
 from recvault.manifests.text import Entry, Manifest, Partition
+from recvault.models import stamp, unstamp
 from recvault.stopping import Stop
 from recvault.store import ObjectStore, Put
 
@@ -33,11 +34,23 @@ _TOGETHER = 500  # sidecars that are asked for between two looks whether to stop
 _RACES = 20
 
 T = TypeVar("T")
+_COMPLETE = "manifests.complete_at"
 
 
 def last_ended(now: datetime) -> date:
     """The last UTC day that has ended, and has had time to settle."""
     return (now.astimezone(UTC) - SETTLING).date() - timedelta(days=1)
+
+
+def complete_at(ledger: Ledger) -> datetime | None:
+    """When manifests last listed everything that was due; None where they never did."""
+    noted = ledger.fact(_COMPLETE)
+    return unstamp(noted) if noted else None
+
+
+def note_complete(ledger: Ledger, now: datetime) -> None:
+    """Remember that manifests list everything that is due now."""
+    ledger.remember(_COMPLETE, stamp(now))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +82,7 @@ class Manifests:
             self.ledger.unlisted.note_surveyed(False)
         with ThreadPoolExecutor(self.threads, thread_name_prefix="manifests") as readers:
             _Run(self, summary, readers).run()
+        note_complete(self.ledger, now)
         summary.chains = self.ledger.unlisted.chains()
         summary.finished_at = self.clock()
         return summary

@@ -32,6 +32,11 @@ HELP: Mapping[str, str] = {
     "recvault_api_requests_total": "Requests sent to a provider's API, by the status it answered; error: no answer.",
     "recvault_api_concurrency": "Requests that may run at once now, as the provider's refusals and waits have shown.",
     "recvault_api_concurrency_max": "Requests that may run at once at most, as configured by max_concurrency.",
+    "recvault_trouble": (
+        "1 while the bucket or the ledger cannot be used, by part; the log and /healthz say why. Meanwhile recordings "
+        "wait."
+    ),
+    "recvault_stale_after_seconds": "How long an account may have no success before it is stale, as configured.",
     "recvault_config_last_reload_successful": "1 where the configuration was last read without a problem, else 0.",
     "recvault_config_last_reload_success_timestamp_seconds": "When the configuration in use was read.",
     "recvault_scrape_error": "1 where something could not be asked for this scrape and is missing from it.",
@@ -48,7 +53,8 @@ HELP: Mapping[str, str] = {
     ),
     "recvault_transfer_duration_seconds": "How long attempts to archive a recording took, however they ended.",
     "recvault_manifests_complete_timestamp_seconds": (
-        "When manifests listed all that was archived on days that had ended; 0 before the first time since the start."
+        "When manifests last listed everything archived on days that had ended. Before the first time it is when the "
+        "ledger was created; 0 where manifests are not written by this process."
     ),
     "recvault_manifest_troubles_total": "Files or manifests that were not as they should be as manifests were written.",
     "recvault_job_errors_total": "Scheduled jobs that ended in an error nobody expects; the log holds it.",

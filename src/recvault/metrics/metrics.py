@@ -6,11 +6,12 @@ import os
 import secrets
 import threading
 from collections.abc import Callable, Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.parser import text_string_to_metric_families
 
 from recvault import __version__
 from recvault.errors import ConfigError
@@ -20,6 +21,9 @@ from recvault.meter import LineFacts
 from recvault.metrics.catalogue import FEED, HELP
 from recvault.metrics.standing import StandingCollector, feed_families, line_families
 from recvault.models import State
+from recvault.observe import get_logger
+
+log = get_logger("recvault.metrics")
 
 SUCCESS, OTHER = "success", "other"
 _MOST_VALUES = 100  # of one label, whatever plug-ins think of
@@ -44,6 +48,7 @@ class Metrics:
         self._bounds = _Bounds()
         self._lateness: dict[str, float] = {}
         self._lock = threading.Lock()
+        self._counters: dict[str, Counter] = {}
         self._polls = self._counter("recvault_polls_total", *FEED, "result")
         self._poll_seconds = self._histogram("recvault_poll_duration_seconds")
         self._skipped = self._counter("recvault_polls_skipped_total", "source")
@@ -59,15 +64,32 @@ class Metrics:
         self._manifest_troubles = self._counter("recvault_manifest_troubles_total")
         self._missed = self._counter("recvault_reconcile_missed_recordings_total", "source")
         self._latest = self._gauge("recvault_reconcile_lateness_max_seconds", "source")
+        self._trouble = self._gauge("recvault_trouble", "part")
+        self._stale_after = self._gauge("recvault_stale_after_seconds")
         self._gauge("recvault_build_info", "version").labels(__version__).set(1)
 
     # -- pushed --------------------------------------------------------------------------------------------------------
 
-    def expect(self, sources: Iterable[str]) -> None:
+    def expect(self, sources: Iterable[str], stale_after: timedelta) -> None:
         """Show these sources' counters at 0: Prometheus sees no first step of a series that begins at 1."""
         for source in sources:
             for counter in (self._skipped, self._archived, self._bytes, self._suspect, self._missed):
                 counter.labels(source)
+        for part in ("bucket", "ledger"):
+            self._trouble.labels(part)
+        self._stale_after.set(stale_after.total_seconds())
+
+    def expect_job(self, job: str) -> None:
+        """Show the errors of a scheduled job at 0, for the same reason."""
+        self._job_errors.labels(self._bounds("job", job))
+
+    def trouble(self, part: str, is_on: bool) -> None:
+        """The bucket or the ledger can be used no more, or again."""
+        self._trouble.labels(part).set(is_on)
+
+    def manifests_since(self, moment: datetime) -> None:
+        """When manifests were complete before this process began, or when their ledger was created."""
+        self._manifests_at.set(moment.timestamp())
 
     def polled(self, source: str, account_id: str, seconds: float, error: str | None) -> None:
         """A scan of an account's list ended; `error` is the kind of what ended it, None for success."""
@@ -139,6 +161,19 @@ class Metrics:
         """A scrape, of CONTENT_TYPE; the process's own metrics too."""
         return prometheus_client.generate_latest(self._registry) + prometheus_client.generate_latest(self._process)
 
+    def continue_from(self, path: Path) -> None:
+        """Begin each counter where the file of an earlier pass left it, so that it counts over all passes."""
+        try:
+            families = list(text_string_to_metric_families(path.read_text()))
+        except FileNotFoundError:
+            return
+        except (OSError, ValueError) as error:
+            log.warning("metrics.file_unreadable", path=path, error=str(error), hint="counters begin at 0")
+            return
+        for sample in (sample for family in families for sample in family.samples):
+            if (counter := self._counters.get(sample.name)) is not None:
+                (counter.labels(**sample.labels) if sample.labels else counter).inc(sample.value)
+
     def write_textfile(self, path: Path) -> None:
         """Replace a file of node_exporter's textfile collector. ConfigError where that cannot be.
 
@@ -157,7 +192,8 @@ class Metrics:
             ) from error
 
     def _counter(self, name: str, *labels: str) -> Counter:
-        return Counter(name, HELP[name], labels, registry=self._registry)
+        self._counters[name] = Counter(name, HELP[name], labels, registry=self._registry)
+        return self._counters[name]
 
     def _gauge(self, name: str, *labels: str) -> Gauge:
         return Gauge(name, HELP[name], labels, registry=self._registry)
