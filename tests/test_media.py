@@ -326,25 +326,32 @@ def test_webm_is_matroska_and_others_are_not() -> None:
 BODIES = {"wav": wav(), "mp3": id3() + mp3(), "mka": mka(), "mkv": mka(told=10.0)}
 
 
+NO_AUDIO = (
+    b"hello, world",
+    b"\0" * 99,
+    b"PK\3\4" * 9,
+    b"%PDF-1.7" * 9,
+    b"\x89PNG\r\n" * 9,
+    b"RIFF\0\0\0\0AVI LIST" * 9,
+)
+
+
 @pytest.mark.parametrize("media_format", BODIES)
-def test_another_format_is_refused_at_its_first_bytes(media_format: str) -> None:
-    """Wrong magic bytes are refused while the body still streams."""
-    others = [
-        BODIES["wav"],
-        BODIES["mp3"],
-        BODIES["mka"],
-        b"<html><body>",
-        b'{"code":20404}',
-        b"\0" * 99,
-        b"PK\3\4" * 9,
-    ]
-    kin = {"mka", "mkv"} if media_format in ("mka", "mkv") else {media_format}
-    for other in others:
-        if any(other is BODIES[each] for each in kin):
-            continue
-        with pytest.raises(MediaRejected) as refused:
-            Prober(media_format).feed(other)
-        assert refused.value.reason == "media.magic"
+@pytest.mark.parametrize("body", NO_AUDIO)
+def test_what_is_no_audio_is_refused(media_format: str, body: bytes) -> None:
+    """Whatever it was asked for as, what begins as no audio and holds no frames is not archived."""
+    with pytest.raises(MediaRejected) as refused:
+        probe(media_format, body)
+    assert refused.value.reason == "media.magic"
+
+
+def test_a_large_body_that_is_no_audio_is_refused_before_its_end() -> None:
+    """A mebibyte without a frame is enough: the rest is not waited for."""
+    prober, noise = Prober("wav"), random.Random(3).randbytes(1 << 16).replace(b"\xff", b"\xfe")
+    with pytest.raises(MediaRejected) as refused:
+        for _ in range(20):
+            prober.feed(noise)
+    assert refused.value.reason == "media.magic"
 
 
 @pytest.mark.parametrize("size", [4, 8, 11])
@@ -359,8 +366,8 @@ def test_a_riff_that_ends_before_it_says_wave_is_no_wav(size: int) -> None:
 
 def test_aac_is_no_mp3() -> None:
     """ADTS's sync word looks like MPEG audio's, but its layer is none."""
-    with pytest.raises(MediaRejected):
-        Prober("mp3").feed(b"\xff\xf1\x50\x80")
+    facts = probe("mp3", b"\xff\xf1\x50\x80" + bytes(96))
+    assert (facts.media_format, facts.check.status) == ("aac", "unchecked")
 
 
 @pytest.mark.parametrize("media_format", [*BODIES, "flac"])
@@ -422,9 +429,13 @@ def test_ciphertext_is_unchecked() -> None:
 
 
 def test_formats_have_content_types() -> None:
-    """The four formats have the content types of the bucket's contract."""
-    assert set(CONTENT_TYPES) == {"wav", "mp3", "mka", "mkv"}
-    assert CONTENT_TYPES["mp3"] == "audio/mpeg"
+    """The four formats of the built-in providers have the content types of the bucket's contract."""
+    assert {name: CONTENT_TYPES[name] for name in BODIES} == {
+        "wav": "audio/wav",
+        "mp3": "audio/mpeg",
+        "mka": "audio/matroska",
+        "mkv": "video/matroska",
+    }
 
 
 def outcome(media_format: str, body: bytes, cuts: list[int], told: float | None) -> MediaFacts | tuple[str, str]:
@@ -494,9 +505,33 @@ def test_no_cut_of_a_sound_body_is_ok(media_format: str, lacking: int) -> None:
     ],
 )
 def test_document_types_are_refused(content_type: str) -> None:
-    """What calls itself a document is no medium, whatever its bytes."""
+    """Text that calls itself a document is no medium, however short it is."""
+    for body in (b"", b"Not found", b"Service Unavailable", "Erreur: indisponible, r\u00e9essayez".encode("latin-1")):
+        with pytest.raises(MediaRejected) as refused:
+            refuse_document(content_type, body, "wav")
+        assert refused.value.reason == "media.document"
+
+
+@pytest.mark.parametrize("content_type", ["text/plain; charset=UTF-8", "text/html", "application/json"])
+def test_audio_is_audio_under_any_type(content_type: str) -> None:
+    """What calls itself a document and begins as audio is archived: the bytes decide, of ciphertext too."""
+    for body in (*BODIES.values(), mp3(), mp3()[100:], b"\0" * 1044 + mp3(), random.Random(2).randbytes(512)):
+        refuse_document(content_type, body[:2048], "wav")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-8-sig"])
+def test_documents_in_other_encodings_are_refused(encoding: str) -> None:
+    """A byte order mark is no frame's header, and what follows it tells."""
+    body = ("\ufeff" if encoding == "utf-16-be" else "") + '{"code": 20404, "message": "not found"}'
     with pytest.raises(MediaRejected) as refused:
-        refuse_document(content_type, wav()[:512], "wav")
+        refuse_document("audio/mpeg", body.encode(encoding), "mp3")
+    assert refused.value.reason == "media.document"
+
+
+def test_plain_text_is_refused_under_any_type() -> None:
+    """A sentence where audio was wanted is none, even where all that is wanted is octets."""
+    with pytest.raises(MediaRejected) as refused:
+        refuse_document("application/octet-stream", b"upstream connect error or disconnect/reset", "wav")
     assert refused.value.reason == "media.document"
 
 

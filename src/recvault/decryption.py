@@ -98,6 +98,7 @@ def decrypt(
     give(opening.end())
     if opening.plain_bytes not in (None, size[1]):
         raise NotOpened(f"{size[1]} bytes came out, {opening.plain_bytes} were encrypted", _OTHER_KEY)
+    look.end()
     if look.refused and not opening.tagged:
         raise NotOpened(f"what came out is no {sealed.media_format}: {look.refused}", _OTHER_KEY)
     return Plaintext(bytes=size[1], sha256=plain.hexdigest())
@@ -108,7 +109,7 @@ _OTHER_KEY = "it may be another key's: give that one"
 
 
 class _Look:
-    """Whether plaintext begins as its format does: all that tells a wrong key where there is no tag."""
+    """Whether plaintext is audio: all that tells a wrong key where there is no tag."""
 
     def __init__(self, media_format: str) -> None:
         self._prober = Prober(media_format)
@@ -118,5 +119,13 @@ class _Look:
         if self.refused is None:
             try:
                 self._prober.feed(piece)
+            except MediaRejected as error:
+                self.refused = error.message
+
+    def end(self) -> None:
+        """No more comes."""
+        if self.refused is None:
+            try:
+                self._prober.finish(duration_seconds=0.0, size_bytes=None)
             except MediaRejected as error:
                 self.refused = error.message

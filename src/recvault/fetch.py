@@ -11,14 +11,12 @@ from dataclasses import dataclass, replace
 
 from recvault.errors import MediaExpired, MediaRejected, NotFound, Refused
 from recvault.http import MediaHead, Session
-from recvault.media import MediaFacts, refuse_document
+from recvault.media import ENOUGH_TEXT, MediaFacts, refuse_document
 from recvault.models import JSON, Phase, Recording, Verdict
 from recvault.proof import PLAIN, Proof
 from recvault.providers.base import Provider
 from recvault.spool import Spool, SpoolPlace
 from recvault.verdicts import Settled
-
-_SNIFF = 512  # bytes in which a document shows itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,14 +114,17 @@ def _received(
     prober = line.proof.probe(media_format, encryption)
     beginning = b""
     for chunk in chunks:
-        if len(beginning) < _SNIFF:  # the first chunk alone may be a byte
-            beginning += chunk[: _SNIFF - len(beginning)]
-            refuse_document(head.headers.get("content-type"), beginning, media_format)
+        if len(beginning) < ENOUGH_TEXT:  # the first chunk alone may be a byte
+            beginning += chunk[: ENOUGH_TEXT - len(beginning)]
+            if len(beginning) == ENOUGH_TEXT:
+                refuse_document(head.headers.get("content-type"), beginning, media_format)
         prober.feed(chunk)
         spool.write(chunk)
-    if spool.bytes == 0:
-        refuse_document(head.headers.get("content-type"), b"", media_format)
-    facts = prober.finish(duration_seconds=recording.duration_seconds, size_bytes=recording.size_bytes)
+    if len(beginning) < ENOUGH_TEXT:
+        refuse_document(head.headers.get("content-type"), beginning, media_format)
+    facts = prober.finish(
+        duration_seconds=recording.duration_seconds, size_bytes=recording.size_bytes, channels=recording.channels
+    )
     if line.proof.packets:
         told = recording.duration_seconds
         facts = line.proof.deepened(

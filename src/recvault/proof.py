@@ -26,7 +26,9 @@ class Probe(Protocol):
 
     def feed(self, chunk: bytes | memoryview) -> None: ...
 
-    def finish(self, *, duration_seconds: float | None, size_bytes: int | None) -> MediaFacts: ...
+    def finish(
+        self, *, duration_seconds: float | None, size_bytes: int | None, channels: int | None = None
+    ) -> MediaFacts: ...
 
 
 class Bytes(Protocol):
@@ -64,7 +66,8 @@ class Proof:
         from recvault.media import packets
 
         readable = encryption is None or facts.check.method == DECRYPTED
-        if media_format not in packets.CONTAINERS or size == 0 or facts.check.reason == "empty" or not readable:
+        media_format = facts.media_format or media_format
+        if media_format not in packets.CONTAINERS or size == 0 or facts.empty or not readable:
             return facts
         body.seek(0)
         source: packets.Source = body
@@ -96,7 +99,9 @@ class OpenedProbe:
         if self._opening is not None:
             self._walk(self._opening.feed(chunk))
 
-    def finish(self, *, duration_seconds: float | None, size_bytes: int | None) -> MediaFacts:
+    def finish(
+        self, *, duration_seconds: float | None, size_bytes: int | None, channels: int | None = None
+    ) -> MediaFacts:
         """Judge the plaintext where the seal holds, else the ciphertext, with what is wrong."""
         closed = self._closed.finish(duration_seconds=duration_seconds, size_bytes=size_bytes)
         if self._opening is None:
@@ -108,11 +113,14 @@ class OpenedProbe:
         try:
             if self._error is not None:
                 raise self._error
-            facts = self._inner.finish(duration_seconds=duration_seconds, size_bytes=self._opening.plain_bytes)
+            facts = self._inner.finish(
+                duration_seconds=duration_seconds, size_bytes=self._opening.plain_bytes, channels=channels
+            )
         except MediaRejected as error:
             return _against(replace(closed, check=replace(closed.check, method=DECRYPTED)), error)
         check = facts.check if facts.check.status == "suspect" or closed.check.status != "suspect" else closed.check
-        return replace(facts, check=replace(check, method=DECRYPTED))
+        # What is stored is ciphertext, which is called what it was asked for as, whoever holds a key.
+        return replace(facts, media_format=closed.media_format, check=replace(check, method=DECRYPTED))
 
     def _walk(self, plain: bytes) -> None:
         if self._error is None and plain:
@@ -137,7 +145,7 @@ def compared(facts: MediaFacts, seen: Packets, told: float | None) -> MediaFacts
     faults = [seen.fault] if seen.fault else []
     ours = facts.duration_seconds
     if not faults and seconds is not None:
-        if ours is not None and abs(ours - seconds) > tolerance(ours):
+        if ours is not None and min(abs(ours - each) for each in (seconds, seen.seconds or seconds)) > tolerance(ours):
             faults.append(f"FFmpeg measures {seconds:.2f} s, the walk of its container {ours:.2f} s")
         if not length_faults(ours, told) or ours is None:
             faults += [f"FFmpeg: {fault}" for fault in length_faults(seconds, told)]

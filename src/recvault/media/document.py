@@ -5,36 +5,60 @@ from __future__ import annotations
 import re
 
 from recvault.errors import MediaRejected
+from recvault.media.kinds import kind_of
 
+ENOUGH = 2048  # bytes in which a document shows itself, and audio that begins as text does
 _DOCUMENT_TYPES = frozenset({"json", "xml", "html", "xhtml"})
 _OPENINGS = re.compile(
-    rb"""<\?xml|<!doctype|<html|<head|<body|<twilioresponse|<error\b|\{\s*"|\{\s*\}|\[\s*[\[{"]""", re.I
+    r"""<\?xml|<!doctype|<html|<head|<body|<twilioresponse|<error\b|\{\s*"|\{\s*\}|\[\s*[\[{"]""", re.I
 )
-_CONTROL = re.compile(rb"[\x00-\x08\x0b\x0e-\x1f\x7f]")
-_BOM = b"\xef\xbb\xbf"
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f]")
+_BINARY = re.compile(rb"[\x00-\x08\x0b\x0e-\x1f\x7f\xff]")  # encoders pad with letters, but not a frame's header
+_BOMS = ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"))
+_SURELY = 20  # characters of text, in a row and from the start: ciphertext has as many once in a billion
 _ENOUGH_TEXT = 64
 _LOOK_AT = 256
 
 
 def refuse_document(content_type: str | None, first: bytes, media_format: str) -> None:
-    """Raise `MediaRejected` (`media.document`) for a document, by its content type or by its first bytes.
+    """Raise `MediaRejected` (`media.document`) for a document, by what `ENOUGH` bytes or a whole short body hold.
 
-    A missing, generic or odd content type passes: the magic bytes decide. Safe for ciphertext, which may begin with
-    any byte: an opening counts only where no control byte is near it.
+    The bytes decide: audio is audio under any content type, and a document one under none. Safe for ciphertext, which
+    may begin with any byte: no control byte is near the beginning of a document.
     """
+    if kind_of(first) is not None and not _has_bom(first):
+        return
+    text = _text(first)
+    if text is None:
+        return
+    if _OPENINGS.match(text) or (text[:1] in ("<", "{", "[") and len(text) >= _ENOUGH_TEXT):
+        raise MediaRejected(
+            f"wanted {media_format}, but the body is an XML, HTML or JSON document", reason="media.document"
+        )
+    if _BINARY.search(first) and not _has_bom(first):
+        return
     kind = (content_type or "").partition(";")[0].strip().lower()
     main, _, sub = kind.partition("/")
     if main == "text" or _DOCUMENT_TYPES & set(re.split(r"[+.-]", sub)):
         shown = re.sub(r"[^a-z0-9/+.-]", "?", kind)[:60]
         raise MediaRejected(f"wanted {media_format}, but {shown} came", reason="media.document")
-    if _opens_as_document(first):
-        raise MediaRejected(
-            f"wanted {media_format}, but the body is an XML, HTML or JSON document", reason="media.document"
-        )
+    if len(text) >= _SURELY and text.isascii():
+        raise MediaRejected(f"wanted {media_format}, but the body is text", reason="media.document")
 
 
-def _opens_as_document(first: bytes) -> bool:
-    text = bytes(first[: 2 * _LOOK_AT]).removeprefix(_BOM).lstrip()[:_LOOK_AT]
-    if _CONTROL.search(text):
-        return False
-    return bool(_OPENINGS.match(text)) or (text[:1] in (b"<", b"{", b"[") and len(text) >= _ENOUGH_TEXT)
+def _has_bom(first: bytes) -> bool:
+    return any(first.startswith(bom) for bom, _ in _BOMS)
+
+
+def _text(first: bytes) -> str | None:
+    """What they say, where they are text; None for what no document begins with."""
+    for bom, encoding in _BOMS:
+        if first.startswith(bom):
+            text = first[len(bom) : 4 * _LOOK_AT].decode(encoding, "ignore")
+            if encoding != "utf-8" and not text[:_LOOK_AT].isascii():
+                continue  # it may be an MPEG frame's header
+            break
+    else:
+        text = first[: 2 * _LOOK_AT].decode("latin-1")
+    text = text.lstrip()[:_LOOK_AT]
+    return None if _CONTROL.search(text) else text

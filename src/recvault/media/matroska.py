@@ -2,7 +2,10 @@
 
 The walk is flat: masters whose children matter (Segment, Cluster, BlockGroup) are entered, all else is passed over by
 its size. So a master of unknown size costs nothing special. Where Info tells a duration, clusters of known size are
-passed over whole; where it tells none, the blocks' times are the measure.
+passed over whole, but for the first; where it tells none, the blocks' times are the measure.
+
+Info's duration is where the last block ends, counted from zero. A track of a room may begin long after the room did,
+so its own length is counted from its first block.
 """
 
 from __future__ import annotations
@@ -33,6 +36,7 @@ class _Seen:
     scale: int = 1_000_000  # nanoseconds a unit of time
     told: float | None = None  # seconds, by Info
     codec: str | None = None
+    is_video: bool = False
     sample_rate: int | None = None
     channels: int | None = None
     cluster: int = 0  # time of the last cluster, in units
@@ -77,7 +81,8 @@ def _element(seen: _Seen, name: int, size: int) -> Walk[None]:
         seen.ends.append(seen.at + size)
     if name == _CLUSTER:
         seen.clusters += 1
-    if size == _UNKNOWN or name in (_SEGMENT, _BLOCK_GROUP) or (name == _CLUSTER and seen.told is None):
+    entered = name == _CLUSTER and (seen.told is None or seen.clusters == 1)
+    if size == _UNKNOWN or name in (_SEGMENT, _BLOCK_GROUP) or entered:
         return  # its children come next
     wanted = {
         _INFO: _READ_AT_MOST,
@@ -121,7 +126,9 @@ def _read_times(seen: _Seen, body: bytes) -> None:
 
 
 def _read_tracks(seen: _Seen, body: bytes) -> None:
-    first = dict(_children(next((value for name, value in _children(body) if name == _TRACK), b"")))
+    tracks = [dict(_children(value)) for name, value in _children(body) if name == _TRACK]
+    first = tracks[0] if tracks else {}
+    seen.is_video = any(each.get(_CODEC, b"").startswith(b"V_") for each in tracks)
     audio = dict(_children(first.get(_AUDIO, b"")))
     codec = first.get(_CODEC, b"").rstrip(b"\0").decode("ascii", "replace")[:40]
     seen.codec = (_CODECS.get(codec) or codec.partition("_")[2].lower() or None) if codec.isprintable() else None
@@ -139,17 +146,26 @@ def _judge(seen: _Seen) -> Findings:
     elif fault is None and seen.clusters and seen.timed and seen.told is not None and seen.told > reach:
         fault = f"truncated: the clusters reach to {reach:.1f} s at most, the header tells {seen.told:.1f} s"
     measured = (seen.latest - seen.earliest) * unit if seen.earliest is not None else None
-    if seen.told is not None and fault is None:
-        measured = seen.told  # of a file that was cut the header tells what it was
+    if seen.told is not None and fault is None:  # of a file that was cut the header tells what it was
+        measured = _length(seen, seen.told, unit)
     return Findings(
         method=METHOD,
         codec=seen.codec,
         sample_rate=seen.sample_rate,
         channels=seen.channels,
+        is_video=seen.is_video,
         seconds=measured if seen.clusters else 0.0,
+        reach=seen.told if fault is None else None,
         faults=(fault,) if fault else (),
         empty=seen.clusters == 0,
     )
+
+
+def _length(seen: _Seen, told: float, unit: float) -> float:
+    """From the first block to the end that Info tells; some writers tell the length there."""
+    start = max(0, seen.earliest or 0) * unit
+    last = max(seen.cluster, seen.latest) * unit
+    return told - start if told >= last else max(told, last - start)
 
 
 def _size() -> Walk[tuple[int | None, int]]:

@@ -2,6 +2,9 @@
 
 Nothing but the walk tells a short MP3: it has no length, and encoders write Xing's frame count or none. One lookup
 in a table of all 1,512 frame headers yields a frame's length, so an hour is walked in some tens of milliseconds.
+
+A stream that was cut into begins amid a frame, and some encoders write zeros first: the walk begins where frames of
+one kind follow each other, as any 1 in 5,000 random words is some frame's header.
 """
 
 from __future__ import annotations
@@ -29,7 +32,11 @@ _KIND = 0xFFFE0C00  # sync, version, layer, sample rate: what frames of one stre
 _WORD = Struct(">I").unpack_from
 _PLACE = re.compile(rb"\xff[\xe2-\xff]|TAG|ID3|APETAGEX")  # where a frame or a tag can begin
 _TAG_BYTES = 32  # as much as any tag's header needs
-_FIRST_BYTES = 64  # as much of the first frame as Xing's header needs
+_XING_BYTES = 64  # as much of the first frame as Xing's header needs
+_IN_A_ROW = 3  # frames of one kind, which is no chance
+_FIRST_BYTES = 6 << 10  # as much as so many frames take, the longest there are
+_REACH = 1 << 20  # bytes that are no zeros in which the first frame is looked for
+_PADDING = 4096  # bytes at either end that are no loss worth a flag: half a second at the least rate
 
 
 def _length(layer: int, samples: int, bits_per_second: int, rate: int, padding: int) -> int:
@@ -56,11 +63,25 @@ def _table() -> dict[int, tuple[int, int]]:
 FRAMES = _table()
 
 
-class Frames:
-    """Walks the frames of one MP3; holds at most 64 bytes between chunks."""
+def is_frame(first: bytes) -> bool:
+    """Does it begin with a frame's header? One of a free bit rate too, whose frames cannot be walked."""
+    if len(first) < 4:
+        return False
+    free = first[2] & 0xF0 == 0
+    return (int.from_bytes(first[:4]) | (0x1000 if free else 0)) >> 9 in FRAMES
 
-    def __init__(self) -> None:
-        self._begun = False  # the magic bytes are right
+
+class Frames:
+    """Walks the frames of one MP3; holds at most 6 KiB between chunks.
+
+    `media.magic` at the end, or after a mebibyte that holds none, where there are no frames and no tag.
+    """
+
+    def __init__(self, wanted: str = "mp3") -> None:
+        self._wanted = wanted
+        self._tagged = False  # it begins with a tag, or with a frame that cannot be walked: it is an MP3
+        self._passed = 0  # bytes before the first frame that are no zeros
+        self._lead = 0  # bytes before the first frame that belong to nothing
         self._synced = False  # what comes next should be a frame
         self._first = 0  # header of the first frame
         self._carry = b""
@@ -78,11 +99,15 @@ class Frames:
             self._skip -= len(chunk)
         else:
             self._walk(self._carry + bytes(chunk) if self._carry else chunk, final=False)
+        if self._passed > _REACH and not self._first and not self._tagged:
+            raise self._none()
 
     def end(self) -> Findings:
         """Walk what is left, and tell what all of it was."""
         self._walk(self._carry, final=True)
         known = self._first != 0
+        if not known and not self._tagged:
+            raise self._none()
         return Findings(
             method=METHOD,
             codec=f"mp{4 - (self._first >> 17 & 3)}" if known else None,
@@ -90,15 +115,13 @@ class Frames:
             channels=(1 if self._first >> 6 & 3 == 3 else 2) if known else None,
             seconds=self._ticks / TICKS,
             faults=tuple(self._faults()),
+            notes=(f"{self._lead} bytes before its first frame are none",) if 0 < self._lead <= _PADDING else (),
             empty=self._count == 0,
         )
 
     def _walk(self, buffer: bytes | memoryview, *, final: bool) -> None:
         at, end = self._skip, len(buffer)
-        if not self._begun and (end >= 4 or final):
-            _check_magic(bytes(buffer[:4]))
-            self._begun = True
-        while self._begun:
+        while True:
             if not self._synced:
                 at = self._seek(buffer, at, final=final)
                 if not self._synced:
@@ -130,28 +153,52 @@ class Frames:
         end = len(buffer)
         needed = _TAG_BYTES if self._first else _FIRST_BYTES
         while at < end and (final or end - at >= needed):
-            here = bytes(buffer[at : at + needed])
+            here = bytes(buffer[at : at + _XING_BYTES])
             tag = _tag_length(here)
             if tag:
                 at += tag
-            elif self._continues(here):
+                self._tagged = self._tagged or self._gap == 0
+            elif self._continues(here) if self._first else self._begins(buffer, at):
                 self._close_gap()
                 self._synced = True
                 return at + self._index_length(here)
             else:
+                self._tagged = self._tagged or (self._gap == 0 and _is_free(here))
                 place = _PLACE.search(buffer, at + 1)
                 beyond = place.start() if place else max(at + 1, end if final else end - needed + 1)
-                self._gap += beyond - at
-                self._blank = self._blank and not bytes(buffer[at:beyond]).strip(b"\0")
+                self._pass_over(bytes(buffer[at : min(beyond, end)]), beyond - at)
                 at = beyond
         return at
 
+    def _pass_over(self, gap: bytes, size: int) -> None:
+        self._gap += size
+        filled = len(gap.strip(b"\0"))
+        self._blank = self._blank and not filled
+        self._passed += filled
+
     def _continues(self, here: bytes) -> bool:
-        """After a gap only a frame like the first one counts: any 1 in 5,000 random words is some frame's header."""
+        """After a gap only a frame like the first one counts."""
         if len(here) < 4:
             return False
         word = int.from_bytes(here[:4])
-        return word >> 9 in FRAMES and (not self._first or (word ^ self._first) & _KIND == 0)
+        return word >> 9 in FRAMES and (word ^ self._first) & _KIND == 0
+
+    def _begins(self, buffer: bytes | memoryview, at: int) -> bool:
+        """Are there some frames of one kind in a row, or fewer up to the end of a short body?"""
+        place, first, count, last = at, 0, 0, len(buffer) - 4
+        while place <= last and count < _IN_A_ROW:
+            word = int(_WORD(buffer, place)[0])
+            found = FRAMES.get(word >> 9)
+            if found is None or (first and (word ^ first) & _KIND):
+                is_tag = _tag_length(bytes(buffer[place : place + _TAG_BYTES])) > 0
+                return count > (0 if is_tag else 1) and self._gap == 0
+            first = first or word
+            place += found[0]
+            count += 1
+        return count == _IN_A_ROW or count > (0 if self._gap == 0 else 1)
+
+    def _none(self) -> MediaRejected:
+        return MediaRejected(f"wanted {self._wanted}, but what came is no audio that is known", reason="media.magic")
 
     def _index_length(self, here: bytes) -> int:
         """Tell how long Xing's index frame is, 0 where the frame holds audio. The first frame alone can be one."""
@@ -171,8 +218,10 @@ class Frames:
         return 0
 
     def _close_gap(self) -> None:
-        if self._gap and (self._first or not self._blank) and len(self._losses) < 100:
+        if self._first and self._gap and len(self._losses) < 100:
             self._losses.append(self._gap)
+        elif not self._first:
+            self._lead = 0 if self._tagged and self._blank and self._gap <= _PADDING else self._gap
         self._gap, self._blank = 0, True
 
     def _faults(self) -> Iterator[str]:
@@ -182,19 +231,18 @@ class Frames:
             yield "truncated: the last frame's header is cut short"
         elif self._carry.strip(b"\0") or (self._gap and not self._blank):
             yield f"{self._gap + len(self._carry)} bytes at the end belong to no frame"
+        elif self._gap + len(self._carry) > _PADDING:
+            yield f"{self._gap + len(self._carry)} bytes at the end are zeros"
+        if self._lead > _PADDING:
+            yield f"{self._lead} bytes before its first frame are none"
         if self._losses:
             yield f"the next frame was missing {len(self._losses)} times ({sum(self._losses)} bytes passed over)"
         if self._promised > self._count + 1:
             yield f"truncated: {self._count} of the {self._promised} frames that its index tells"
 
 
-def _check_magic(first: bytes) -> None:
-    sync = len(first) >= 3 and first[0] == 0xFF and first[1] & 0xE0 == 0xE0
-    frame = (
-        sync and first[1] >> 3 & 3 != 1 and first[1] >> 1 & 3 != 0 and first[2] >> 4 != 15 and first[2] >> 2 & 3 != 3
-    )
-    if first[:3] != b"ID3" and not frame:
-        raise MediaRejected("wanted mp3, but the body begins neither as ID3 nor as an MPEG frame", reason="media.magic")
+def _is_free(here: bytes) -> bool:
+    return is_frame(here) and int.from_bytes(here[:4]) >> 9 not in FRAMES
 
 
 def _tag_length(here: bytes) -> int:

@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Protocol
 
 from recvault.errors import MediaRejected
+from recvault.media.kinds import CONTENT_TYPES, ENOUGH, MATROSKA, MP3, WAV, WEBM, Kind, kind_of
 from recvault.media.matroska import walk_matroska
+from recvault.media.mp3 import METHOD as MP3_METHOD
 from recvault.media.mp3 import Frames
 from recvault.media.tape import Findings, Tape
 from recvault.media.wav import walk_wav
 from recvault.models import Check
 
-CONTENT_TYPES = MappingProxyType(
-    {"wav": "audio/wav", "mp3": "audio/mpeg", "mka": "audio/matroska", "mkv": "video/matroska"}
-)
 _CIPHER_BLOCK = 16
+_NOT_AUDIO = (b"PK\3\4", b"%PDF", b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"\x1f\x8b\x08", b"\x7fELF", b"7z\xbc\xaf")
 _WAV_LEAST = 16_000  # bytes a second: a WAV comes encrypted from Twilio alone, in 16 bits at 8 kHz, never less
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MediaFacts:
-    """What the bytes of a medium tell of it. `duration_seconds` is measured, None where it cannot be."""
+    """What the bytes of a medium tell of it. `duration_seconds` is measured, None where it cannot be.
 
+    `media_format` is what it is, whatever it was asked for as; "" where it was not looked at.
+    """
+
+    media_format: str = ""
+    empty: bool = False  # and said to be: nothing was recorded
     codec: str | None
     sample_rate: int | None
     channels: int | None
@@ -52,40 +56,83 @@ class _Opaque:
 
 
 class Prober:
-    """Takes every chunk of one medium as it arrives, in constant memory, then tells what the medium is."""
+    """Takes every chunk of one medium as it arrives, in constant memory, then tells what the medium is.
+
+    It is walked as what its first bytes show, not as what it was asked for: both formats of a recording may come under
+    either's address.
+    """
 
     def __init__(self, media_format: str, *, encrypted: bool = False) -> None:
-        self._format = media_format
+        self._wanted = media_format
         self._encrypted = encrypted
         self._bytes = 0
-        self._walker = _walker(media_format, encrypted)
+        self._kind: Kind | None = None
+        self._head = b""  # until it tells the kind
+        self._walker: _Walker | None = _Opaque(Findings(method="ciphertext")) if encrypted else None
 
     def feed(self, chunk: bytes | memoryview) -> None:
-        """Walk this chunk. `MediaRejected` (`media.magic`) as soon as the first bytes are another format's."""
+        """Walk this chunk. `MediaRejected` (`media.magic`) as soon as it is seen that it is no audio."""
         self._bytes += len(chunk)
-        self._walker.feed(chunk)
+        if self._walker is not None:
+            self._walker.feed(chunk)
+            return
+        self._head += bytes(chunk)
+        if len(self._head) >= ENOUGH:
+            self._begin()
 
-    def finish(self, *, duration_seconds: float | None, size_bytes: int | None) -> MediaFacts:
-        """Judge the whole against the provider's length and size (None: it tells none).
+    def finish(
+        self, *, duration_seconds: float | None, size_bytes: int | None, channels: int | None = None
+    ) -> MediaFacts:
+        """Judge the whole against the provider's length, size and channels (None: it tells none).
 
-        `MediaRejected` where nothing came though something was recorded (`media.empty`), or too little to tell what
-        it is (`media.magic`).
+        `MediaRejected` where nothing came though something was recorded (`media.empty`), or what is no audio that is
+        known (`media.magic`).
         """
         silent = duration_seconds == 0 and not (self._bytes == 0 and size_bytes)
         if self._bytes == 0 and not silent:
-            raise MediaRejected(f"wanted {self._format}, but the body is empty", reason="media.empty")
-        found = self._walker.end() if self._bytes else Findings(method="size", seconds=0.0, empty=True)
-        faults = [*found.faults, *self._size_faults(size_bytes), *length_faults(found.seconds, duration_seconds)]
-        faults += self._rate_faults(duration_seconds)
+            raise MediaRejected(f"wanted {self._wanted}, but the body is empty", reason="media.empty")
+        found = self._found()
+        faults = [*found.faults, *self._size_faults(size_bytes)]
+        if found.reach is None or length_faults(found.reach, duration_seconds):
+            faults += length_faults(found.seconds, duration_seconds)
+        faults += [*self._rate_faults(duration_seconds), *channel_faults(found.channels, channels)]
         if found.empty and not silent and not faults:
             faults.append("there is no audio in it, only headers")
         return MediaFacts(
+            media_format=self._named(found),
             codec=found.codec,
             sample_rate=found.sample_rate,
             channels=found.channels,
             duration_seconds=None if found.seconds is None else round(found.seconds, 6),
-            check=_check(found, faults),
+            empty=found.empty and not faults,
+            check=_check(found, faults, [*self._name_notes(found), *found.notes]),
         )
+
+    def _begin(self) -> _Walker:
+        head, self._head = self._head, b""
+        self._kind = kind_of(head)
+        if self._kind is None and self._wanted in CONTENT_TYPES and head.startswith(_NOT_AUDIO):
+            raise MediaRejected(f"wanted {self._wanted}, but what came is no audio", reason="media.magic")
+        self._walker = walker = _walker(self._wanted, self._kind)
+        walker.feed(head)
+        return walker
+
+    def _found(self) -> Findings:
+        if self._bytes == 0:
+            return Findings(method="size", seconds=0.0, empty=True)
+        return (self._walker or self._begin()).end()
+
+    def _named(self, found: Findings) -> str:
+        kind = self._kind
+        if kind is None:  # nothing shows in ciphertext; and frames may begin behind what is none
+            return "mp3" if found.method == MP3_METHOD and self._wanted not in MP3.names else self._wanted
+        if kind is MATROSKA and found.is_video and self._wanted not in kind.names:
+            return "mkv"
+        return kind.named(self._wanted)
+
+    def _name_notes(self, found: Findings) -> list[str]:
+        name = self._named(found)
+        return [] if name == self._wanted else [f"{self._wanted} was asked for, {name} came"]
 
     def _size_faults(self, size_bytes: int | None) -> list[str]:
         if size_bytes is None or self._bytes == size_bytes:
@@ -99,7 +146,7 @@ class Prober:
     def _rate_faults(self, told: float | None) -> list[str]:
         """Ciphertext shows nothing, but it is as long as what was encrypted."""
         most = self._bytes / _WAV_LEAST
-        if not self._encrypted or self._format != "wav" or told is None or most >= told - tolerance(told):
+        if not self._encrypted or self._wanted != "wav" or told is None or most >= told - tolerance(told):
             return []
         return [f"truncated: {self._bytes} bytes hold {most:.2f} s at most, the provider tells {told:.2f} s"]
 
@@ -117,23 +164,31 @@ def length_faults(measured: float | None, told: float | None) -> list[str]:
     return [f"{short}{measured:.2f} s measured, the provider tells {told:.2f} s"]
 
 
-def _check(found: Findings, faults: list[str]) -> Check:
+def channel_faults(measured: int | None, told: int | None) -> list[str]:
+    """What a count of channels has against the provider's: fewer are lost ones."""
+    if measured is None or told is None or measured >= told:
+        return []
+    return [f"{measured} of the {told} channels came that the provider tells"]
+
+
+def _check(found: Findings, faults: list[str], notes: list[str]) -> Check:
     if faults:
-        return Check(status="suspect", method=found.method, reason="; ".join(faults))
-    if found.empty:
-        return Check(status="ok", method=found.method, reason="empty")
-    if found.unknown is not None or found.method in ("ciphertext", "none"):
-        return Check(status="unchecked", method=found.method, reason=found.unknown)
-    return Check(status="ok", method=found.method)
+        status, reasons = "suspect", faults
+    elif found.empty:
+        status, reasons = "ok", ["empty"]
+    elif found.unknown is not None or found.method in ("ciphertext", "none"):
+        status, reasons = "unchecked", [found.unknown] if found.unknown else []
+    else:
+        status, reasons = "ok", []
+    return Check(status=status, method=found.method, reason="; ".join([*reasons, *notes]) or None)
 
 
-def _walker(media_format: str, encrypted: bool) -> _Walker:
-    if encrypted:
-        return _Opaque(Findings(method="ciphertext"))
-    if media_format == "wav":
+def _walker(wanted: str, kind: Kind | None) -> _Walker:
+    if kind is WAV:
         return Tape(walk_wav())
-    if media_format == "mp3":
-        return Frames()
-    if media_format in ("mka", "mkv"):
+    if kind in (MATROSKA, WEBM):
         return Tape(walk_matroska())
-    return _Opaque(Findings(method="none", unknown=f"there is no walk for {media_format}"))
+    if kind is MP3 or (kind is None and wanted in CONTENT_TYPES):
+        return Frames(wanted)
+    name = wanted if kind is None else kind.named(wanted)
+    return _Opaque(Findings(method="none", unknown=f"there is no walk for {name}"))

@@ -15,15 +15,18 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Findings:
-    """What a walk of the whole container saw. `faults` make it suspect, `unknown` unchecked."""
+    """What a walk of the whole container saw. `faults` make it suspect, `unknown` unchecked; `notes` are harmless."""
 
     method: str
     codec: str | None = None
     sample_rate: int | None = None
     channels: int | None = None
     seconds: float | None = None
+    reach: float | None = None  # where it ends, counted from zero: what some providers tell as its length
     faults: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     unknown: str | None = None
+    is_video: bool = False
     empty: bool = False  # headers only: nothing was recorded in it
 
 

@@ -1,0 +1,84 @@
+"""Which kind of medium some bytes are, by how they begin. The name under which they were asked for plays no part."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from recvault.media.mp3 import is_frame
+
+ENOUGH = 64  # bytes that tell every kind but an MP3 that begins amid itself
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A container: what its files are called, the usual name first, and their content type."""
+
+    names: tuple[str, ...]
+    content_type: str
+
+    def named(self, wanted: str) -> str:
+        """What a file of this kind is called that was asked for under a name: that name, where it is one of its own."""
+        return wanted if wanted in self.names else self.names[0]
+
+
+WAV = Kind(("wav", "wave"), "audio/wav")
+MP3 = Kind(("mp3", "mp2", "mpga"), "audio/mpeg")
+MATROSKA = Kind(("mka", "mkv"), "audio/matroska")
+WEBM = Kind(("webm", "mka", "mkv"), "audio/webm")
+OGG = Kind(("ogg", "oga", "opus", "spx"), "audio/ogg")
+FLAC = Kind(("flac",), "audio/flac")
+MP4 = Kind(("mp4", "m4a", "m4b", "mov", "3gp"), "video/mp4")
+M4A = Kind(("m4a", "mp4"), "audio/mp4")
+THREE_GP = Kind(("3gp", "mp4", "m4a"), "audio/3gpp")
+AAC = Kind(("aac",), "audio/aac")
+AMR = Kind(("amr",), "audio/amr")
+AMR_WB = Kind(("awb", "amr"), "audio/amr-wb")
+AU = Kind(("au", "snd"), "audio/basic")
+AIFF = Kind(("aiff", "aif", "aifc"), "audio/aiff")
+CAF = Kind(("caf",), "audio/x-caf")
+W64 = Kind(("w64",), "audio/x-w64")
+ASF = Kind(("wma", "asf", "wmv"), "audio/x-ms-wma")
+KINDS = (WAV, MP3, MATROSKA, WEBM, OGG, FLAC, MP4, M4A, THREE_GP, AAC, AMR, AMR_WB, AU, AIFF, CAF, W64, ASF)
+
+_TYPES_OF_NAMES = {"mkv": "video/matroska", "mka": "audio/matroska", "mp4": "video/mp4", "m4a": "audio/mp4"}
+CONTENT_TYPES: Mapping[str, str] = MappingProxyType(
+    {name: kind.content_type for kind in reversed(KINDS) for name in reversed(kind.names)} | _TYPES_OF_NAMES
+)
+"""By the name of a format."""
+
+_BEGINNINGS: tuple[tuple[bytes, Kind], ...] = (
+    (b"OggS", OGG),
+    (b"fLaC", FLAC),
+    (b"#!AMR-WB", AMR_WB),
+    (b"#!AMR", AMR),
+    (b".snd", AU),
+    (b"caff", CAF),
+    (b"riff\x2e\x91\xcf\x11", W64),
+    (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", ASF),
+)
+_EBML = b"\x1a\x45\xdf\xa3"
+
+
+def kind_of(first: bytes) -> Kind | None:
+    """The kind of what begins so; None where this does not tell. `ENOUGH` bytes are, or the whole of a shorter body."""
+    if first[:4] in (b"RIFF", b"RIFX", b"RF64", b"BW64"):
+        return WAV if first[8:12] == b"WAVE" else None
+    if first[:4] == _EBML:
+        return WEBM if b"\x42\x82\x84webm" in first or b"webm" in first[4:ENOUGH] else MATROSKA
+    if first[4:8] == b"ftyp":
+        return M4A if first[8:11] in (b"M4A", b"M4B") else THREE_GP if first[8:10] == b"3g" else MP4
+    if first[:4] == b"FORM" and first[8:12] in (b"AIFF", b"AIFC"):
+        return AIFF
+    for beginning, kind in _BEGINNINGS:
+        if first.startswith(beginning):
+            return kind
+    if first[:3] == b"ID3" or is_frame(first):
+        return MP3
+    return AAC if len(first) >= 4 and first[0] == 0xFF and first[1] & 0xF6 == 0xF0 else None
+
+
+def known(name: str) -> bool:
+    """Is a format of this name told by how it begins?"""
+    return name in CONTENT_TYPES
