@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from recvault.discovery import Scanned
 from recvault.models import Window
 from recvault.slices import DAY, bounded
 from recvault.stopping import Stop
+from recvault.tally import Scanned
 from recvault.walk import History, Walk
 
 NOW = datetime(2026, 10, 1, 9, 30, tzinfo=UTC)

@@ -11,7 +11,6 @@ from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from recvault.discovery import Scanned
 from recvault.errors import RecvaultError
 from recvault.ledger import Feed, Ledger, Standing
 from recvault.listing import BACKFILL, Source
@@ -23,6 +22,7 @@ from recvault.providers.base import Provider, check_scope
 from recvault.report import Report
 from recvault.slices import EPOCH, bounded, without
 from recvault.sync import Work
+from recvault.tally import Scanned
 from recvault.walk import History, Walk, unbounded
 
 log = get_logger("recvault.backfill")

@@ -2,7 +2,8 @@
 
 Invariant: every recording that the provider lists with `created_at` before the watermark is in the ledger. The
 watermark moves only after every page of the scan is registered, never past the scan's start by the provider's clock
-less the lookback; an empty or failed scan leaves it alone.
+less the lookback; an empty or failed scan leaves it alone. A list that is read in parts is read oldest first, and the
+watermark moves with each part that was read whole.
 """
 
 from __future__ import annotations
@@ -10,22 +11,23 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
-from itertools import pairwise
 from typing import Protocol, cast
 
-from recvault.errors import ConfigError, EndpointRefused, NotFound, ProtocolError, Refused
+from recvault.errors import ConfigError, EndpointRefused, NotFound, NotWhole, RecvaultError, Refused
 from recvault.http import Session
 from recvault.ledger import Feed, Registered
-from recvault.models import Phase, Recording, Rejected, Scope, Window
+from recvault.models import ACCOUNT, Phase, Recording, Rejected, Scope, Window
+from recvault.narrower import Asking, Narrower, may_help
 from recvault.observe import get_logger
-from recvault.providers.base import Page, Provider, Reply, SubaccountProvider
+from recvault.parts import MOST_PAGES, InParts
+from recvault.providers.base import Page, Provider, SubaccountProvider
+from recvault.slices import EPOCH
+from recvault.tally import Scanned, Tally
 
 log = get_logger("recvault.discovery")
 
 _MOST_SCANS = 3  # of a list whose pages shift while it is read
 _MOST_IDS = 100  # named in one line of the log
-_IGNORED_FILTER = timedelta(days=3)  # rows so far below the bound say that the date filter was ignored
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,17 +39,6 @@ class Found:
     gone: int = 0
     external: int = 0
     rejected: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scanned:
-    """What a scan came to, and how far a watermark may go by it; None where it met nothing."""
-
-    rows: int  # listed
-    within: int  # of them, in the window
-    watermark: datetime | None
-    broken_off: bool = False  # after `most_pages`: the list goes on
-    unfiltered: bool = False  # the list holds what its date filter should have kept out
 
 
 class Books(Protocol):
@@ -65,6 +56,8 @@ class Books(Protocol):
     ) -> Registered: ...
 
     def advance(self, feed: Feed, watermark: datetime | None, now: datetime) -> None: ...
+
+    def reach(self, feed: Feed, watermark: datetime) -> None: ...
 
     def watermark(self, feed: Feed) -> datetime | None: ...
 
@@ -93,36 +86,87 @@ class Discovery:
         """Register everything listed between the watermark and now, then advance; or a given window."""
         self.ledger.note_scan_started(self.feed, self.clock())
         try:
-            for _ in range(_MOST_SCANS):
-                scan = self._scan()
-                if scan.broken_off or not scan.moved:
-                    self.ledger.advance(self.feed, None if self.window else scan.watermark, self.clock())
-                    return scan.scanned
+            scanned = self._read()
         except (NotFound, Refused) as error:
             raise EndpointRefused(error.message, "check the source's base_url and account") from error
-        raise ProtocolError(
-            f"the list of {self.feed.source} changed during each of {_MOST_SCANS} scans",
-            "all that was seen is registered, the watermark stays: the next poll lists again",
-        )
+        self.ledger.advance(self.feed, None if self.window else scanned.watermark, self.clock())
+        return scanned
 
-    def _scan(self) -> _Scan:
+    def _read(self) -> Scanned:
+        """The whole window in one list; where that cannot be had, or goes on and on, in parts."""
         started = self.clock()
         since, until = (self.window.since, self.window.until) if self.window else (self._since(), None)
         # Numbered pages shift when a row is added: behind a frozen upper bound only deletions can move them.
         window = Window(since, until or (started if self.provider.offset_pages else None))
-        scan = _Scan(window=window, started=started, lookback=self.lookback)
-        pages = self.session.pages(self.provider, self.provider.list_request(window, self.scope))
+        narrower, failed = Narrower(), False
+        try:
+            tally = self._settled(window, narrower, self.most_pages or self._most_pages(window, started))
+            if self.most_pages or not tally.broken_off:
+                return Scanned.of(tally)
+        except RecvaultError as error:
+            if self.scope != ACCOUNT or not may_help(error):
+                raise  # a call's or a room's list is short, and goes by no date
+            narrower, failed = self._asking.narrower(window, error, started), True
+            log.warning("discover.narrowed", source=self.feed.source, account_id=self.feed.account_id, error=str(error))
+        return InParts(
+            asking=self._asking,
+            settled=self._settled,
+            reach=self._reach,
+            clock=self.clock,
+            window=window,
+            narrower=narrower,
+            total=Tally(window=window, started=started, lookback=self.lookback),
+        ).read(whole_failed=failed)
+
+    def _reach(self, moment: datetime) -> None:
+        """A poll's parts are read oldest first: what was read is not listed again if the rest fails."""
+        if self.window is None:
+            self.ledger.reach(self.feed, moment)
+
+    @property
+    def _asking(self) -> Asking:
+        return Asking(provider=self.provider, session=self.session, scope=self.scope)
+
+    def _most_pages(self, window: Window, now: datetime) -> int | None:
+        """After how many pages a poll's list is read in parts: so each part that was read stays read."""
+        if self.scope != ACCOUNT or self.window is not None:
+            return None
+        is_long = (window.until or now) - (window.since or EPOCH) > 2 * self._asking.finest
+        return MOST_PAGES if is_long else None
+
+    def _settled(self, window: Window, narrower: Narrower, most_pages: int | None = None) -> Tally:
+        """Read a list until it stood still and showed all that it tells of. NotWhole where it does not."""
+        lacking = ""
+        for _ in range(_MOST_SCANS):
+            tally = self._scan(window, narrower, most_pages)
+            lacking = tally.lacking
+            if tally.broken_off or not (tally.moved or lacking):
+                return tally
+        raise NotWhole(
+            f"the list of {self.feed.source} is not whole: {lacking}"
+            if lacking
+            else f"the list of {self.feed.source} changed during each of {_MOST_SCANS} scans",
+            "all that was seen is registered, the watermark stays: the next poll lists again",
+        )
+
+    def _scan(self, window: Window, narrower: Narrower, most_pages: int | None) -> Tally:
+        started = self.clock()
+        tally = Tally(window=window, started=started, lookback=self.lookback)
+        pages = self.session.pages(self.provider, self._asking.request(window, narrower.page_size))
         for number, (page, reply) in enumerate(pages, 1):
-            scan.saw(page, reply, latency=self.clock() - started)
+            tally.saw(page, reply, latency=self.clock() - started)
             self._register(page)
-            if self.provider.newest_first and scan.passed_the_bound(page):
+            if self.provider.newest_first and tally.passed_the_bound(page):
+                tally.passed = True
                 break
-            if number == self.most_pages and page.next is not None and not scan.ignored_the_filter:
-                scan.broken_off = True
+            if number == most_pages and page.next is not None and not tally.ignored_the_filter:
+                tally.broken_off = True
                 break
-        if scan.ignored_the_filter:
-            log.warning("discover.filter_ignored", source=self.feed.source, since=since, oldest=scan.oldest_so_far)
-        return scan
+        if tally.ignored_the_filter:
+            log.warning(
+                "discover.filter_ignored", source=self.feed.source, since=window.since, oldest=tally.oldest_so_far
+            )
+        return tally
 
     def _since(self) -> datetime | None:
         return self.ledger.watermark(self.feed) or self.start_from
@@ -156,84 +200,6 @@ class Discovery:
         self.missed.extend(now - recording.created_at for recording in new if mark and recording.created_at < mark)
 
 
-@dataclass(slots=True)
-class _Scan:
-    """What one reading of a list has shown so far."""
-
-    window: Window
-    started: datetime  # by our clock
-    lookback: timedelta
-    listed: int = 0
-    within: int = 0
-    broken_off: bool = False
-    server_start: datetime | None = None  # the scan's start by the provider's clock
-    newest: datetime | None = None
-    totals: list[int] = field(default_factory=list)
-    oldest_so_far: datetime | None = None
-    in_order: bool = True  # newest first, as far as it was read
-    page_before: frozenset[str] = frozenset()
-
-    def saw(self, page: Page, reply: Reply, *, latency: timedelta) -> None:
-        if self.server_start is None:
-            self.server_start = _date(reply, latency)
-        if page.total is not None:
-            self.totals.append(page.total)
-        self.listed += len(page.recordings) + len(page.rejected)
-        self.within += sum(recording.created_at in self.window for recording in page.recordings)
-        for recording in page.recordings:
-            if recording.recording_id not in self.page_before:  # pushed on by a new row, not out of order
-                self._note(recording)
-        self.page_before = frozenset(recording.recording_id for recording in page.recordings)
-
-    @property
-    def moved(self) -> bool:
-        """Rows came or went while the pages were read, so that one may have been skipped.
-
-        Of a list in order, newest first, new rows only push others to a later page: those are met twice, not missed.
-        """
-        steps = [after - before for before, after in pairwise(self.totals)]
-        return any(step < 0 for step in steps) or (any(steps) and not self.in_order)
-
-    @property
-    def watermark(self) -> datetime | None:
-        """How far this whole scan has read; None where it met nothing. A clock that runs ahead, theirs or ours, is
-        not believed: at worst the next scan reads a little more."""
-        start = self.server_start or self.newest
-        if self.listed == 0 or start is None:
-            return None
-        return min(start, self.started) - self.lookback
-
-    @property
-    def ignored_the_filter(self) -> bool:
-        """Rows far beyond a bound were listed: each scan reads more than it asked for, and loses nothing."""
-        since, oldest, until, newest = self.window.since, self.oldest_so_far, self.window.until, self.newest
-        below = since is not None and oldest is not None and oldest < since - _IGNORED_FILTER
-        return below or (until is not None and newest is not None and newest > until + _IGNORED_FILTER)
-
-    @property
-    def scanned(self) -> Scanned:
-        return Scanned(
-            rows=self.listed,
-            within=self.within,
-            watermark=self.watermark,
-            broken_off=self.broken_off,
-            unfiltered=self.ignored_the_filter,
-        )
-
-    def passed_the_bound(self, page: Page) -> bool:
-        """A list in order, newest first, has gone far below the bound: its filter is ignored, nothing due follows."""
-        if self.window.since is None or not self.in_order or not page.recordings:
-            return False
-        return max(r.created_at for r in page.recordings) < self.window.since - _IGNORED_FILTER
-
-    def _note(self, recording: Recording) -> None:
-        created = recording.created_at
-        self.newest = created if self.newest is None else max(self.newest, created)
-        if self.oldest_so_far is not None and created > self.oldest_so_far:
-            self.in_order = False
-        self.oldest_so_far = created if self.oldest_so_far is None else min(self.oldest_so_far, created)
-
-
 def subaccounts(provider: Provider, session: Session) -> Iterator[str]:
     """The ids of the active accounts below (and including) the configured one. Rows hold tokens: only ids leave."""
     if not provider.has_subaccounts:
@@ -256,12 +222,3 @@ def by_id(provider: Provider, session: Session, recording_id: str) -> Recording:
         formats=(),
     )
     return provider.parse_recording(session.send(provider.refresh_request(unread)))
-
-
-def _date(reply: Reply, latency: timedelta) -> datetime | None:
-    """When the scan began, by the provider's clock: its answer's Date, less the time that answer took."""
-    try:
-        said = parsedate_to_datetime(reply.headers["date"])
-        return said.replace(tzinfo=said.tzinfo or UTC) - max(latency, timedelta())
-    except (KeyError, ValueError, TypeError, IndexError, OverflowError):
-        return None

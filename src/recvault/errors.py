@@ -11,6 +11,7 @@
     │   ├── LedgerLocked        another process holds the ledger
     │   ├── LedgerUnavailable   the ledger's disk is full
     │   └── ProtocolError       an answer that cannot be used: the scan is repeated
+    │       └── NotWhole        a list that cannot be read to its end: less of it at once may be
     ├── UnknownName             ask for a source or recording that there is       exit 2
     ├── LedgerDamaged           rebuild the ledger from the bucket                exit 78
     ├── LedgerStands            a rebuild would take the place of a sound ledger  exit 2
@@ -132,6 +133,10 @@ class LedgerUnavailable(Unavailable):
 
 class ProtocolError(Unavailable):
     """A provider's answer cannot be used: not JSON or XML, a page seen before, a next link to another host."""
+
+
+class NotWhole(ProtocolError):
+    """A list cannot be read to its end, or shows less than it tells of: shorter ones may be whole."""
 
 
 class UnknownName(RecvaultError):

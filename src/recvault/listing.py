@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
-from recvault.discovery import Books, Discovery, Found, Scanned, by_id, subaccounts
+from recvault.discovery import Books, Discovery, Found, by_id, subaccounts
 from recvault.errors import (
     Denied,
     EndpointRefused,
@@ -30,6 +30,7 @@ from recvault.meter import Meter
 from recvault.models import ACCOUNT, Phase, Recording, Scope, State, Window
 from recvault.observe import get_logger
 from recvault.report import AccountReport, Report
+from recvault.tally import Scanned
 
 log = get_logger("recvault.listing")
 

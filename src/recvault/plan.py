@@ -116,6 +116,8 @@ class Notebook:
 
     def advance(self, feed: Feed, watermark: datetime | None, now: datetime) -> None: ...
 
+    def reach(self, feed: Feed, watermark: datetime) -> None: ...
+
     def watermark(self, feed: Feed) -> datetime | None:
         return None
 

@@ -22,13 +22,21 @@ class Slices:
     """The slices of some windows, newest first or oldest first. Not thread-safe: its owner holds a lock."""
 
     def __init__(
-        self, windows: Iterable[Window], *, page_size: int, newest_first: bool, width: timedelta = DAY
+        self,
+        windows: Iterable[Window],
+        *,
+        page_size: int,
+        newest_first: bool,
+        width: timedelta = DAY,
+        finest: timedelta = DAY,
     ) -> None:
         parts = sorted(bounded(window) for window in windows)
         self._left = [part for part in parts if part[0] < part[1]]
         self._page_size = page_size
         self._newest_first = newest_first
-        self._width: timedelta | None = min(WIDEST, max(DAY, width))  # None: nothing is cut any more
+        self._finest = finest
+        self.widest = WIDEST  # that the provider lists, as far as is known
+        self._width: timedelta | None = min(WIDEST, max(finest, width))  # None: nothing is cut any more
 
     @property
     def left(self) -> list[Window]:
@@ -36,17 +44,20 @@ class Slices:
         return [Window(*part) for part in self._left]
 
     def next(self) -> Window | None:
-        """The next slice to list; None where none is left. Cuts are at midnights, as the filters of providers are."""
+        """The next slice to list; None where none is left. Cuts are at midnights, as the filters of providers are.
+
+        Or at full hours, where slices as fine as that are asked for.
+        """
         if not self._left:
             return None
         since, until = self._left.pop(-1 if self._newest_first else 0)
         if self._width is None or until - since <= self._width:
             return Window(since, until)
         if self._newest_first:
-            cut = _midnight(until - self._width + DAY - timedelta.resolution)
+            cut = self._floor(until - self._width + self._finest - timedelta.resolution)
             insort(self._left, (since, cut))
             return Window(cut, until)
-        cut = _midnight(since + self._width)
+        cut = self._floor(since + self._width)
         insort(self._left, (cut, until))
         return Window(since, cut)
 
@@ -59,31 +70,57 @@ class Slices:
             return
         since, until = bounded(slice_)
         factor = 2 if rows > self._page_size / 8 else 4
-        wider = min(WIDEST, max(self._width, factor * (until - since)))
+        wider = min(self.widest, max(self._width, factor * (until - since)))
         if rows < self._page_size / 2 or rows > max(1.5 * within, self._page_size):
             self._width = wider
         elif within > 2 * self._page_size:
-            self._width = max(DAY, min(self._width, (until - since) / 2))
+            self._width = max(self._finest, min(self._width, (until - since) / 2))
 
     def may_break_off(self, slice_: Window) -> bool:
         """Whether a slice that turns out to be long can be cut finer."""
         since, until = bounded(slice_)
-        return self._width is not None and until - since > 2 * DAY
+        return self._width is not None and until - since > 2 * self._finest
 
-    def put_back(self, slice_: Window) -> None:
+    def put_back(self, slice_: Window, pieces: int = _PIECES) -> None:
         """A slice was too much to list at once: it is left, in pieces."""
         since, until = bounded(slice_)
-        piece = max(DAY, (until - since) / _PIECES)
+        piece = max(self._finest, (until - since) / pieces)
         while since < until:
-            cut = min(until, max(_midnight(since + piece), since + DAY / 2))
+            cut = min(until, max(self._floor(since + piece), since + self._finest / 2))
             insort(self._left, (since, cut))
             since = cut
         if self._width is not None:
-            self._width = max(DAY, min(self._width, piece))
+            self._width = max(self._finest, min(self._width, piece))
+
+    def halve(self, slice_: Window) -> bool:
+        """A slice could not be listed: its halves are left, and none as wide is cut any more. False: it has none."""
+        since, until = bounded(slice_)
+        if until - since <= self._finest:
+            return False
+        self.put_back(slice_, 2)
+        self.no_wider((until - since) / 2)
+        return True
+
+    def no_wider(self, width: timedelta) -> None:
+        """The provider does not list wider slices."""
+        self.widest = max(self._finest, min(self.widest, width))
+        if self._width is not None:
+            self._width = min(self._width, self.widest)
+
+    def drop_before(self, moment: datetime) -> list[Window]:
+        """Leave out what is older, and return it: the provider does not list it."""
+        dropped = [(since, min(until, moment)) for since, until in self._left if since < moment]
+        self._left = [(max(since, moment), until) for since, until in self._left if until > moment]
+        return [Window(*part) for part in dropped]
 
     def cut_no_more(self) -> None:
         """The date filter is ignored: each list holds all there is, so that one is enough."""
         self._width = None
+
+    def _floor(self, moment: datetime) -> datetime:
+        """The start of its day, in UTC, or of its hour."""
+        utc = moment.astimezone(UTC)
+        return utc.replace(hour=0 if self._finest >= DAY else utc.hour, minute=0, second=0, microsecond=0)
 
 
 def without(window: Window, done: Sequence[Window]) -> list[Window]:
@@ -106,8 +143,3 @@ def bounded(window: Window) -> tuple[datetime, datetime]:
     if window.until is None:
         raise ValueError("a window that is to be cut has an end")
     return window.since or EPOCH, window.until
-
-
-def _midnight(moment: datetime) -> datetime:
-    """The start of its day, in UTC."""
-    return moment.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)

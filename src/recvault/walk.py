@@ -11,11 +11,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from recvault.discovery import Scanned
 from recvault.listing import Listing, Source
 from recvault.models import Window
 from recvault.slices import DAY, EPOCH, Slices, bounded, without
 from recvault.stopping import Stop
+from recvault.tally import Scanned
 
 _MOST_FAILED = 3  # slices of an account that fail, after which the rest of it is left for the next run
 _MOST_PAGES = 8  # of a slice that can be cut finer
@@ -84,7 +84,8 @@ class Walk:
             try:
                 scanned = self._list(history, slice_)
                 if scanned is not None and not scanned.broken_off:
-                    self.on_read(history, slice_, scanned, begun)
+                    for part in (slice_, *self._not_offered(history, scanned)):
+                        self.on_read(history, part, scanned, begun)
             except BaseException:
                 history.failed += 1
                 raise
@@ -107,8 +108,17 @@ class Walk:
             elif scanned.unfiltered:
                 history.slices.cut_no_more()
             else:
+                if scanned.widest is not None:
+                    history.slices.no_wider(scanned.widest)
                 history.slices.saw(slice_, rows=scanned.rows, within=scanned.within)
         return scanned
+
+    def _not_offered(self, history: History, scanned: Scanned) -> list[Window]:
+        """What is older than anything that the provider offers: there is nothing of it to read."""
+        if scanned.offered_since is None:
+            return []
+        with self._changed:
+            return history.slices.drop_before(scanned.offered_since)
 
     def _take(self) -> tuple[History, Window] | None:
         """The next slice, the accounts in turn. One that is being listed may come back in pieces: that is awaited."""

@@ -16,6 +16,7 @@ from recvault.providers import provider_class
 from recvault.providers.base import Provider
 from recvault.simulator import SimAccount, SimRecording, Simulator
 from recvault.stopping import Stop
+from recvault.tally import Scanned
 
 NOW = datetime(2026, 10, 1, 12, 0, tzinfo=UTC)
 LOOKBACK = timedelta(hours=26)
@@ -34,6 +35,7 @@ class Scans:
     clock: Callable[[], datetime]
     start_from: datetime | None = None
     found: list[Found] = field(default_factory=list)
+    scanned: Scanned | None = None  # what the last one came to
     stop: Stop = field(default_factory=Stop)
     between: Callable[[int], None] = lambda page: None  # called after each page, with its number
 
@@ -53,7 +55,7 @@ class Scans:
     def scan(self) -> Found:
         """One discovery; what it met."""
         self.found = []
-        Discovery(
+        self.scanned = Discovery(
             feed=self.feed,
             provider=self.provider,
             session=self.session,

@@ -14,11 +14,12 @@ from crash.test_broken import advance_per_page, save_whatever_came, sidecar_firs
 from faults import stage
 from faults.promises import fault
 from faults.steps import drawn
-from recvault.discovery import Discovery, _Scan
+from recvault.discovery import Discovery
 from recvault.errors import Unavailable
 from recvault.http import Session
 from recvault.ledger import Ledger, page
 from recvault.models import Phase, Verdict
+from recvault.tally import Tally
 from recvault.transfer import Transfer
 
 MOST = 120  # histories, until one of them must have found it
@@ -42,7 +43,7 @@ def a_page_is_lost() -> Any:
 
 def drift_is_ignored() -> Any:
     """Nobody looks whether the list moved while it was read."""
-    return mock.patch.object(_Scan, "moved", False)
+    return mock.patch.object(Tally, "moved", False)
 
 
 def not_ready_is_forgotten() -> Any:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import httpx
 
-from recvault.errors import ProtocolError, Unavailable
+from recvault.errors import NotWhole, ProtocolError, Unavailable
 from recvault.http.timing import Timing
 from recvault.http.transport import Response
 from recvault.stopping import Stop
@@ -33,7 +33,7 @@ def whole(response: Response, timing: Timing, stop: Stop, most: int) -> bytes:
     body, deadline = bytearray(), time.monotonic() + timing.reply_deadline
     for chunk in _unfolded(response):
         if len(body) + len(chunk) > most:
-            raise ProtocolError(f"{host} answered with more than {most} bytes")
+            raise NotWhole(f"{host} answered with more than {most} bytes")
         body += chunk
         if time.monotonic() > deadline:
             raise Unavailable(f"{host} took more than {timing.reply_deadline:.0f} s to answer")

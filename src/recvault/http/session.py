@@ -21,8 +21,11 @@ from recvault.errors import (
     CredentialsRefused,
     Denied,
     MediaRejected,
+    NotFound,
+    NotWhole,
     ProtocolError,
     RecvaultError,
+    Refused,
     Translation,
     Unavailable,
 )
@@ -45,6 +48,7 @@ P = ParamSpec("P")
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MOST_REDIRECTS = 5
 _MOST_PAGES = 100_000
+_MOST_EMPTY = 100  # pages without a row, one after the other
 _NO_ANSWER = "error"
 _ROW, _PAGE, _MEDIA = "row", "page", "media"  # what is asked for: each has a wait of its own
 _MOST = {_ROW: bodies.MOST_ROW, _PAGE: bodies.MOST_PAGE}
@@ -111,8 +115,10 @@ class Session:
         """Follow a provider's list of recordings from its first page to its last.
 
         ProtocolError for the same rows twice: a service that does not turn the page would hide those that follow.
+        Likewise for one that turns pages without end, and none with a row.
         """
         before: tuple[str, ...] = ()
+        empty = 0
 
         def parse(reply: Reply) -> tuple[tuple[Page, Reply], httpx.URL | None]:
             page = provider.parse_page(reply)
@@ -124,7 +130,9 @@ class Session:
             rows = tuple(recording.recording_id for recording in page.recordings)
             if rows and rows == before:
                 raise ProtocolError(f"{first.url.host} gave the same page twice")
-            before = rows
+            before, empty = rows, 0 if rows or page.rejected else empty + 1
+            if empty > _MOST_EMPTY:
+                raise ProtocolError(f"{first.url.host} gave {empty} empty pages of a list, one after the other")
             yield page, reply
 
     def follow(self, first: httpx.Request, parse: Callable[[Reply], tuple[T, httpx.URL | None]]) -> Iterator[T]:
@@ -134,13 +142,13 @@ class Session:
         """
         seen: set[bytes] = set()
         request = first
-        for _ in range(_MOST_PAGES):
+        for number in range(1, _MOST_PAGES + 1):
             self.stop.check()  # a long list does not hold up a stop: what is registered stays, the watermark too
             url = hashlib.sha256(str(request.url).encode()).digest()  # itself it may be 64 KiB
             if url in seen:
                 raise ProtocolError(f"{request.url.host} gave a next page that was read before")
             seen.add(url)
-            page, following = self._tries.persist(self._page_once, request, parse)
+            page, following = self._turned(number, request, parse)
             yield page
             if following is None:
                 return
@@ -151,6 +159,26 @@ class Session:
                 )
             request = httpx.Request("GET", following, headers=_kept(first.headers))
         raise ProtocolError(f"{first.url.host} gave more than {_MOST_PAGES} pages")
+
+    def once(self, request: httpx.Request) -> Reply:
+        """Ask for one page, and not again where that fails: to see whether it is answered at all."""
+        return self._send_once(request, _PAGE)
+
+    def _turned(
+        self, number: int, request: httpx.Request, parse: Callable[[Reply], tuple[T, httpx.URL | None]]
+    ) -> tuple[T, httpx.URL | None]:
+        """A page. One that follows the first belongs to a list that exists: a refusal is not a matter of its address.
+
+        Its link or token may have expired, or be of a kind that the service does not take itself.
+        """
+        try:
+            return self._tries.persist(self._page_once, request, parse)
+        except (NotFound, Refused) as error:
+            if number == 1:
+                raise
+            raise NotWhole(
+                f"page {number} of a list was refused: {error.message}", "the list is read again, in shorter parts"
+            ) from error
 
     def download(
         self, request: httpx.Request, receive: Callable[[MediaHead, Iterator[bytes]], T], *, signed: bool = False

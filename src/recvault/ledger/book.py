@@ -121,6 +121,12 @@ class Ledger:
             )
             db.execute(_END_SCAN, _named(feed, now))
 
+    def reach(self, feed: Feed, watermark: datetime) -> None:
+        """Move the watermark forward, never backward, while a scan goes on."""
+        move = "UPDATE feeds SET watermark=max(coalesce(watermark, ''), ?) WHERE source=? AND account_id=? AND list=?"
+        with self._connection.write() as db:
+            db.execute(move, [stamp(watermark), *feed.key])
+
     def note_scan_error(self, feed: Feed, error: str, now: datetime) -> None:
         """Remember why a scan failed; the watermark stays."""
         with self._connection.write() as db:

@@ -12,14 +12,16 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, ClassVar, Protocol, Self
+from urllib.parse import parse_qsl
 
 import httpx
 
 from recvault.errors import ConfigError, ProtocolError
 from recvault.models import JSON, Recording, Rejected, Scope, Window
 from recvault.providers.lenient import check_row, parse
-from recvault.providers.urls import unsigned
+from recvault.providers.urls import unsigned, with_parameter
 
+Request = httpx.Request
 UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError)
 LONGEST_ID = 2048  # characters: written in a path, a longer one is more than a URL takes
 
@@ -134,6 +136,14 @@ def check_scope(provider: Provider, scope: Scope) -> None:
     """Refuse a list that the provider does not have: asked anyway, it might answer with the whole account."""
     if scope.kind not in provider.scopes:
         raise ConfigError(f"{provider.name} lists recordings by {', '.join(provider.scopes)}, not by {scope.kind}")
+
+
+def with_fewer_rows(request: Request, page_size: int, fewer: int) -> Request:
+    """The first page of a list, of fewer rows than the provider asks for; the same where its size is not in its URL."""
+    pairs = parse_qsl(request.url.query.decode("ascii"))
+    names = [name for name, value in pairs if value == str(page_size)]
+    url = with_parameter(request.url, names[-1], fewer) if names else request.url
+    return httpx.Request(request.method, url, headers=request.headers)
 
 
 def read_list(reply: Reply, key: str, *marks: str) -> tuple[JSON, list[Any]]:

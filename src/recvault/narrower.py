@@ -1,0 +1,109 @@
+"""What to ask where a list cannot be had as it was asked for: less of it at once, or what of it there is.
+
+A service may answer a long list with errors, cut it short, or refuse bounds that are too far apart or too old. Whether
+that is so, and not an outage or a wrong address, is asked of it: by a short list, which it must answer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from recvault.errors import NotFound, NotWhole, ProtocolError, RecvaultError, Refused, Unavailable
+from recvault.http import Session
+from recvault.models import Scope, Window
+from recvault.providers.base import Provider, Request, with_fewer_rows
+from recvault.slices import DAY, EPOCH
+
+HOUR = timedelta(hours=1)
+FEW = 50  # rows a page, where full pages are not answered: what services give by default
+_CLOSE = timedelta(minutes=1)  # how exactly the oldest bound that is taken is found
+_BOUNDS = frozenset({400, 416, 422})  # with which a service refuses what a request asks for
+_TOO_MANY = 429
+
+
+def may_help(error: RecvaultError) -> bool:
+    """Whether less of a list might be answered where the whole was not. Nobody is asked more after a 429."""
+    if isinstance(error, Refused):
+        return error.status in _BOUNDS
+    if isinstance(error, NotWhole):
+        return True
+    return type(error) is Unavailable and error.status != _TOO_MANY and not error.retry_after
+
+
+@dataclass(frozen=True, slots=True)
+class Narrower:
+    """How less is to be asked."""
+
+    page_size: int | None = None  # in place of the provider's own
+    offered_since: datetime | None = None  # the service refuses any bound before it
+
+    def differs(self, before: Narrower) -> bool:
+        """Whether it asks for less than before."""
+        return self.joined(before) != before
+
+    def joined(self, other: Narrower) -> Narrower:
+        """The less of both."""
+        sizes = [size for size in (self.page_size, other.page_size) if size]
+        bounds = [moment for moment in (self.offered_since, other.offered_since) if moment]
+        return Narrower(min(sizes, default=None), max(bounds, default=None))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asking:
+    """One list of one account, asked for in parts."""
+
+    provider: Provider
+    session: Session
+    scope: Scope
+
+    def request(self, window: Window, page_size: int | None = None) -> Request:
+        """The first page of a window, with fewer rows a page where that is asked for."""
+        request = self.provider.list_request(window, self.scope)
+        return request if page_size is None else with_fewer_rows(request, self.provider.page_size, page_size)
+
+    @property
+    def finest(self) -> timedelta:
+        """The narrowest window that its filter tells apart: an hour, or a day."""
+        noon = EPOCH + 12 * HOUR
+        first, later = (self.request(Window(noon + step)).url for step in (timedelta(), HOUR))
+        return DAY if first == later else HOUR
+
+    def narrower(self, window: Window, error: RecvaultError, now: datetime) -> Narrower:
+        """How to ask for less than this window; the error again where even a short list is not answered."""
+        until = window.until or now
+        tip = Window(max(window.since or EPOCH, until - self.finest), window.until)
+        recent = Window(now - self.finest)
+        for size in (None, FEW) if self.provider.page_size > FEW else (None,):
+            if isinstance(error, Refused):
+                if self._answers(tip, size) or (until < now and self._answers(recent, size)):
+                    return Narrower(size, self._oldest(window.since or EPOCH, now, size))
+            elif self._answers(tip, size):
+                return Narrower(size)
+        raise error
+
+    def _oldest(self, since: datetime, now: datetime, page_size: int | None) -> datetime | None:
+        """The oldest lower bound that is taken, found by halving; None where the one at hand is."""
+
+        def taken(moment: datetime) -> bool:
+            return self._answers(Window(moment, min(moment + self.finest, now)), page_size)
+
+        if taken(since):
+            return None  # it is the window's length that was refused
+        refused, oldest = since, now - self.finest
+        while oldest - refused > (DAY if self.finest == DAY else _CLOSE):
+            middle = refused + (oldest - refused) / 2
+            if taken(middle):
+                oldest = middle
+            else:
+                refused = middle
+        return oldest
+
+    def _answers(self, window: Window, page_size: int | None) -> bool:
+        """Whether a short list is answered, asked for once."""
+        self.session.stop.check()
+        try:
+            self.provider.parse_page(self.session.once(self.request(window, page_size)))
+        except (NotFound, Refused, Unavailable, ProtocolError):
+            return False
+        return True

@@ -1,0 +1,118 @@
+"""Read a list part by part, oldest first, where it cannot be had as a whole or is long.
+
+Invariant: each moment of the window is in a part that was read whole, or older than anything the provider offers, when
+`read` returns; and at any time everything below what `reach` was told is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from recvault.errors import RecvaultError
+from recvault.models import Window
+from recvault.narrower import FEW, Asking, Narrower, may_help
+from recvault.slices import DAY, EPOCH, Slices
+from recvault.tally import Scanned, Tally
+
+MOST_PAGES = 8  # of a part that can be cut finer
+
+
+@dataclass(slots=True, kw_only=True)
+class InParts:
+    """One reading of one window. Made for one run."""
+
+    asking: Asking
+    settled: Callable[[Window, Narrower, int | None], Tally]  # one list, read until it stood still
+    reach: Callable[[datetime], None]  # everything before it was read
+    clock: Callable[[], datetime]
+    window: Window
+    narrower: Narrower
+    total: Tally  # of all parts
+    _slices: Slices = field(init=False)
+    _open: bool = field(init=False)  # the oldest part is asked for without a lower bound
+    _halved: bool = False
+    _unfiltered: bool = False
+
+    def read(self, *, whole_failed: bool) -> Scanned:
+        """All of it. `whole_failed`: it was not answered in one; else it was only long."""
+        self._begin(whole_failed)
+        while (slice_ := self._slices.next()) is not None:
+            self.asking.session.stop.check()
+            asked = self._asked(slice_)
+            try:
+                most = MOST_PAGES if self._slices.may_break_off(slice_) else None
+                tally = self.settled(asked, self.narrower, most)
+            except RecvaultError as error:
+                self._failed(slice_, asked, error)
+                continue
+            if tally.broken_off:
+                self._slices.put_back(slice_)
+                continue
+            self._saw(slice_, tally)
+        return replace(
+            Scanned.of(self.total),
+            unfiltered=self._unfiltered,
+            widest=self._slices.widest if self._halved else None,
+            offered_since=self.narrower.offered_since,
+        )
+
+    def _begin(self, whole_failed: bool) -> None:
+        since, until = self.window.since or EPOCH, self.window.until or self.total.started
+        self._open = self.window.since is None
+        length = until - since
+        finest = self.asking.finest
+        self._slices = Slices(
+            [Window(since, until)],
+            page_size=self.narrower.page_size or self.asking.provider.page_size,
+            newest_first=False,
+            width=min(DAY, length / 2),
+            finest=finest,
+        )
+        if whole_failed and self.narrower == Narrower():
+            self._slices.no_wider(length / 2)
+            self._halved = True
+        self._drop()
+
+    def _asked(self, slice_: Window) -> Window:
+        """The window to ask for: open where the whole is, so that no odd date falls out of it."""
+        is_first, is_last = slice_.since == EPOCH, slice_.until == self.total.started
+        since = None if self._open and is_first else slice_.since
+        return Window(since, None if self.window.until is None and is_last else slice_.until)
+
+    def _failed(self, slice_: Window, asked: Window, error: RecvaultError) -> None:
+        """Ask for less in its place; raises the error where there is no less, or where nothing is answered at all."""
+        if not may_help(error):
+            raise error
+        found = self.asking.narrower(asked, error, self.clock())
+        if asked.since is None:
+            self._open = False  # an end that is open may be what was too much
+            self._slices.put_back(slice_, 1)
+        elif found.differs(self.narrower):
+            self.narrower = self.narrower.joined(found)
+            self._slices.put_back(slice_, 1)
+            self._drop()
+        elif self._slices.halve(slice_):
+            self._halved = True
+        elif self.narrower.page_size is None and self.asking.provider.page_size > FEW:
+            self.narrower = replace(self.narrower, page_size=FEW)
+            self._slices.put_back(slice_, 1)
+        else:
+            raise error
+
+    def _drop(self) -> None:
+        """What is older than anything that the provider offers is not asked for."""
+        if self.narrower.offered_since is not None:
+            self._open = False
+            self._slices.drop_before(self.narrower.offered_since)
+
+    def _saw(self, slice_: Window, tally: Tally) -> None:
+        if tally.ignored_the_filter:
+            self._unfiltered = True
+            self._slices.cut_no_more()
+        else:
+            self._slices.saw(slice_, rows=tally.listed, within=tally.within)
+        self.total.add(tally)
+        if (mark := self.total.watermark) is not None and slice_.until is not None:
+            self.reach(min(mark, slice_.until))
