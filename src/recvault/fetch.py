@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from recvault.errors import MediaExpired, MediaRejected, NotFound, Refused
 from recvault.http import MediaHead, Session
 from recvault.media import ENOUGH_TEXT, MediaFacts, refuse_document
-from recvault.models import JSON, Phase, Recording, Verdict
+from recvault.models import ELSEWHERE, JSON, MISSING, Phase, Recording, Verdict
 from recvault.proof import PLAIN, Proof
 from recvault.providers.base import Provider
 from recvault.spool import Spool, SpoolPlace
@@ -76,6 +76,9 @@ def _fetch_fresh(place: SpoolPlace, line: Line, recording: Recording, media_form
         return _fetch_once(place, line, refreshed(line, recording), media_format)
     except NotFound as error:
         current = refreshed(line, recording)
+        if current.external_location:
+            message = f"{error.message}, and its row names {current.external_location}"
+            raise Settled(current, Verdict.EXTERNAL, ELSEWHERE, message) from error
         raise Settled(
             current,
             Verdict.NOT_READY,
@@ -138,7 +141,7 @@ def refreshed(line: Line, recording: Recording) -> Recording:
     try:
         reply = line.session.send(line.provider.refresh_request(recording))
     except NotFound as error:
-        raise Settled(recording, Verdict.GONE, "recording.gone", f"{error.message}: deleted at the provider") from error
+        raise Settled(recording, Verdict.NOT_READY, MISSING, f"{error.message} for what it had listed") from error
     fresh = line.provider.parse_recording(reply)
     # What the key and the ledger know it by is settled at registration: an answer cannot move a recording.
     fresh = replace(

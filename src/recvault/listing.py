@@ -40,7 +40,7 @@ RECONCILE = "reconcile"
 RECONCILE_PART = "reconcile-part"  # of the window that is to be listed again: no reconcile is done by it
 BACKFILL = "backfill"
 
-_WAITING = (State.FAILING, State.DEAD, State.NOT_READY)
+_WAITING = (State.FAILING, State.DEAD, State.NOT_READY, State.GONE, State.EXTERNAL)
 
 Row = dict[str, Any]
 

@@ -19,6 +19,8 @@ JSON = dict[str, Any]
 _COMPACT = json.JSONEncoder(separators=(",", ":"))  # json.dumps makes one each time
 
 DRAINED = "drained"  # the reason of a transfer that a stop cut short: it is due again at once
+MISSING = "recording.missing"  # the provider answers 404 for what a list named: gone only if it does so hours later
+ELSEWHERE = "media.elsewhere"  # it answers 404 for media whose row names another host: looked for again, once
 
 
 class Phase(enum.StrEnum):
@@ -196,6 +198,7 @@ class Job(Travels):
     recording: Recording
     attempt: int  # this one included: counted before the work
     maybe_archived: bool  # look in the bucket first: an earlier attempt or an earlier ledger may have committed it
+    confirms: bool = False  # it was looked for in vain hours ago: what is not there now, either, is gone
     sidecar_sha256: str | None = None  # of the sidecar that it was archived with once, where the ledger knows it
 
 

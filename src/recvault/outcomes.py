@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -12,14 +13,19 @@ from recvault.dispatch import Dispatch
 from recvault.errors import ConfigError, CredentialsRefused, RecvaultError, StoreRefused, StoreUnavailable, Unavailable
 from recvault.listing import Source
 from recvault.meter import Meter
-from recvault.models import Failure, Job, Outcome, Receipt, State, Verdict
+from recvault.models import MISSING, Failure, Job, Outcome, Receipt, State, Verdict
 from recvault.observe import get_logger
-from recvault.report import Report
+from recvault.report import PARTIAL, AccountReport, Report
 
 log = get_logger("recvault.outcomes")
 _written = logging.getLogger("recvault.outcomes")
 
+_MOSTLY = 3  # recordings that are not found, from which on more of them than are found is a trouble of its own
 _STORE_PATIENCE = 8  # transfers in a row that the store did not take, after which no more are begun
+_MISSING_HINT = (
+    "check base_url and what the account may read, and look at one in the provider's console; each is looked for again "
+    "before it counts as gone, and `recvault retry ID` looks for one that does"
+)
 _STORE_CODES = {
     verdicts.STORE_UNAVAILABLE: StoreUnavailable.exit_code,
     verdicts.SPOOL_FULL: StoreUnavailable.exit_code,
@@ -40,6 +46,8 @@ class Outcomes:
     trouble: str | None = None  # of the store itself: no more transfers for now
     dispatch: Dispatch = field(init=False)
     _strikes: int = 0
+    _vanished: Counter[tuple[str, str]] = field(default_factory=Counter)  # a list named them, and they are not found
+    _found: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def settled(self, job: Job, outcome: Outcome, state: State) -> None:
         """Count an outcome that is written down, say it in one line, and heed what it means for others."""
@@ -47,6 +55,7 @@ class Outcomes:
         row = self.report.account(job.source, recording.provider, recording.account_id)
         if isinstance(outcome, Receipt):
             self._strikes = 0
+            self._found[job.source, recording.account_id] += 1
             if outcome.already_archived:
                 row.already_archived += 1
             else:
@@ -55,7 +64,10 @@ class Outcomes:
                 self._count_suspect(job.source, outcome)
         else:
             row.gone += state is State.GONE
-            row.external += state is State.EXTERNAL
+            row.external += state is State.EXTERNAL and not job.confirms
+            row.missing += outcome.reason == MISSING
+            if state is State.GONE or outcome.reason == MISSING:
+                self._count_vanished(row)
             self._heed(job, outcome)
         if self.meter is not None:
             reason, size = (None, outcome.bytes) if isinstance(outcome, Receipt) else (outcome.reason, 0)
@@ -67,6 +79,25 @@ class Outcomes:
         suspect = sum(medium.check.status == "suspect" for medium in receipt.media)
         if suspect and self.meter is not None:
             self.meter.suspect(source, suspect)
+
+    def _count_vanished(self, row: AccountReport) -> None:
+        """Warn once where more recordings of an account are not found than are."""
+        key = (row.source, row.account_id)
+        self._vanished[key] += 1
+        if self._vanished[key] == _MOSTLY and self._is_mostly_gone(row):
+            log.warning("transfer.mostly_missing", source=row.source, account_id=row.account_id, hint=_MISSING_HINT)
+
+    def _is_mostly_gone(self, row: AccountReport) -> bool:
+        key = (row.source, row.account_id)
+        return self._vanished[key] >= _MOSTLY and self._vanished[key] > self._found[key]
+
+    def tell_missing(self, row: AccountReport) -> None:
+        """A pass that finds less than it misses is not well, whatever each recording may be: told, and exit 3."""
+        if row.error is None and self._is_mostly_gone(row):
+            key = (row.source, row.account_id)
+            vanished, tried = self._vanished[key], self._vanished[key] + self._found[key]
+            words = f"{vanished:,} of {tried:,} recordings that were listed are not found ({_MISSING_HINT})"
+            self.report.failed(row.source, row.provider, row.account_id, words, PARTIAL)
 
     def store_failed(self, error: RecvaultError) -> None:
         """The bucket takes nothing now: what is due stays due, listing and registering go on."""

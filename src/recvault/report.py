@@ -30,6 +30,7 @@ class AccountReport:
     already_archived: int = 0
     not_ready: int = 0  # stands open
     gone: int = 0
+    missing: int = 0  # a list named them, and they were not found: looked for again before they count as gone
     external: int = 0
     failed: int = 0  # stands open: failed and will be tried again
     dead: int = 0  # stands open

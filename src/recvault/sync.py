@@ -99,6 +99,7 @@ class Work:
         key, requests = (row.source, row.account_id), source.line(row.account_id).session.requests
         row.requests += requests - self._requests[key]
         self._requests[key] = requests
+        self.outcomes.tell_missing(row)
         row.error = row.error or self.outcomes.trouble
 
 

@@ -19,7 +19,7 @@ from recvault.archive import KeyTemplate
 from recvault.errors import KeyConflict, RecvaultError
 from recvault.fetch import Fetched, Line, fetch, formats, refreshed
 from recvault.media import CONTENT_TYPES, MediaFacts
-from recvault.models import Job, MediaObject, Outcome, Phase, Receipt, Recording, Verdict
+from recvault.models import MISSING, Job, MediaObject, Outcome, Phase, Receipt, Recording, Verdict
 from recvault.presence import Presence
 from recvault.spool import SpoolPlace
 from recvault.store import ObjectStore, Put
@@ -82,12 +82,15 @@ class Transfer:
         The proven bytes stand under its keys: they are committed now, and are no orphans. Asked on a first attempt too,
         which may be an earlier ledger's second.
         """
-        if settled.verdict is not Verdict.GONE:
+        if settled.verdict is not Verdict.GONE and settled.reason != MISSING:
             return None
         recording, line = job.recording, self.line(job.source, job.recording.account_id)
         # Its row may name no format any more; what was stored bears one that is wanted, or the provider's best.
         names = dict.fromkeys((*line.formats, *recording.formats, *line.provider.formats))
         stored = [name for name in names if self.store.head(self.keys(recording, name)) is not None]
+        wanted = [name for name in line.formats if name in recording.formats] or recording.formats[:1]
+        if settled.reason == MISSING and not job.confirms and not set(wanted) <= set(stored):
+            return None  # the rest may be there in an hour
         media = tuple(self._adopted(line, recording, name) for name in stored)
         if not media:
             return None

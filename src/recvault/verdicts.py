@@ -24,7 +24,7 @@ from recvault.errors import (
     Unavailable,
     UnsafeAddress,
 )
-from recvault.models import DRAINED, Failure, Job, Recording, Verdict
+from recvault.models import DRAINED, MISSING, Failure, Job, Recording, Verdict
 from recvault.spool import SpoolFull, SpoolTooSmall
 
 # Reasons that concern more than one recording: the pass acts on them.
@@ -68,6 +68,9 @@ VERDICTS: Mapping[type[RecvaultError], tuple[Verdict, str, bool]] = {
 def failure_of(job: Job, error: RecvaultError | Settled) -> Failure:
     """The failure that an error of a transfer comes to. What the table does not know is tried again, like the rest."""
     if isinstance(error, Settled):
+        if error.reason == MISSING and job.confirms:
+            message = f"{error.message}, as it did hours ago: deleted at the provider"
+            return failure(job, Verdict.GONE, "recording.gone", message, recording=error.recording)
         return failure(job, error.verdict, error.reason, error.message, recording=error.recording)
     if isinstance(error, MediaRejected):
         return failure(job, Verdict.RETRY, error.reason, str(error))

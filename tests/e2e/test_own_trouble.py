@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from e2e.troubled import DAY, HOUR, T0, Troubled, quick, troubled
 from recvault.backfill import Asked
-from recvault.models import Scope
+from recvault.models import Scope, Window
 from recvault.simulator import Simulator
+from recvault.simulator.exchange import Request
+from recvault.testing import Answer
 from strict_s3 import StrictS3
 
 
@@ -63,3 +66,72 @@ def test_a_call_whose_list_is_refused_stops_nothing_else(account: Troubled) -> N
     assert report.exit_code == 3
     assert "403" in str(next(iter(report.accounts.values())).error)
     assert account.report(T0).exit_code == 0
+
+
+def test_what_is_not_found_once_is_not_gone(account: Troubled) -> None:
+    """Row and media of an old recording answer 404 at one look: not ready, and archived by the next one."""
+    recordings = account.add(5, created_at=T0 - 60 * DAY)
+    account.answer(**{recordings[2].recording_id: 404})
+    report = account.report(T0)
+    [row] = report.accounts.values()
+    assert (report.exit_code, row.archived, row.not_ready, row.missing, row.gone) == (0, 4, 1, 1, 0)
+    account.answer()
+    assert account.sync(T0 + HOUR).archived == 1
+    assert len(account.rig.sidecars()) == 5
+
+
+def test_what_is_not_found_hours_later_either_is_gone_until_it_is_asked_for(account: Troubled) -> None:
+    """Gone by the second look; then `retry` finds it, or a list of any window that names it as complete."""
+    old, older = account.add(1, created_at=T0 - 60 * DAY)[0], account.add(1, created_at=T0 - 90 * DAY)[0]
+    account.answer(RE=404)
+    assert account.sync(T0).missing == 2
+    assert account.sync(T0 + 7 * HOUR).gone == 2
+    assert account.row(old)["state"] == account.row(older)["state"] == "gone"
+    account.answer()
+    assert account.retry(T0 + 8 * HOUR, old) == 1
+    assert account.sync(T0 + 8 * HOUR).archived == 1
+    now = T0 + 9 * HOUR
+    with account.rig.runtime(lambda: now) as runtime:
+        runtime.backfill("voice", Asked(window=Window(since=T0 - 100 * DAY, until=T0 - 80 * DAY)))
+    assert account.row(older)["state"] == "archived"
+
+
+def test_a_pass_that_finds_next_to_nothing_says_so(account: Troubled, caplog: pytest.LogCaptureFixture) -> None:
+    """Nine of nine are not found: a warning, an error in the report and exit 3, at the first look and at the last."""
+    account.add(9)
+    account.answer(RE=404)
+    for now in (T0, T0 + 7 * HOUR):
+        caplog.clear()
+        report = account.report(now)
+        [row] = report.accounts.values()
+        assert report.exit_code == 3
+        assert str(row.error).startswith("9 of 9 recordings that were listed are not found")
+        assert caplog.text.count("transfer.mostly_missing") == 1
+    assert row.gone == 9
+
+
+def test_media_behind_a_gateways_name_are_fetched(account: Troubled) -> None:
+    """Rows whose media_url names another host than base_url: the API's own address is asked, and serves them."""
+    account.add(12)
+    shown = account.front.spoil
+
+    def renamed(request: Request, answer: Answer) -> Answer:
+        body = answer.body.replace(account.rig.simulator.base_url.encode(), b"https://recordings.example")
+        return shown(request, replace(answer, body=body) if request.path.endswith(".json") else answer)
+
+    account.front.spoil = renamed
+    report = account.report(T0)
+    assert (report.exit_code, len(account.rig.sidecars())) == (0, 12)
+
+
+def test_media_kept_elsewhere_are_looked_for_once_more_and_on_demand(account: Troubled) -> None:
+    """A 404 and a foreign host are external, exit 0; asked for again hours later, then by `retry` alone."""
+    [mine] = account.add(1, external_location="https://acme.s3.amazonaws.com/RE1")
+    for hours, external, looks in ((0, 1, 1), (1, 0, 1), (7, 0, 2), (20, 0, 2)):
+        report = account.report(T0 + hours * HOUR)
+        [row] = report.accounts.values()
+        assert (report.exit_code, row.external, account.asked(".wav")) == (0, external, looks)
+    assert account.row(mine)["state"] == "external"
+    assert account.retry(T0 + DAY, mine) == 1
+    account.sync(T0 + DAY)
+    assert account.asked(".wav") == 3

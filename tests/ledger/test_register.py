@@ -50,7 +50,7 @@ def test_registering_again_changes_nothing(ledger: Ledger) -> None:
     assert [row(ledger, f"RE{number}") for number in range(3)] == before
 
 
-@pytest.mark.parametrize("ending", ["archived", "dead", "failing", "not_ready", "external", "leased"])
+@pytest.mark.parametrize("ending", ["archived", "dead", "failing", "not_ready", "leased"])
 def test_a_known_row_is_never_disturbed(ledger: Ledger, ending: str) -> None:
     """Listed again, even with another status, a recording keeps its state, its next attempt and its lease."""
     register(ledger, recording(1))
@@ -60,7 +60,6 @@ def test_a_known_row_is_never_disturbed(ledger: Ledger, ending: str) -> None:
         "dead": failure(job, Verdict.FATAL),
         "failing": failure(job),
         "not_ready": failure(job, Verdict.NOT_READY),
-        "external": failure(job, Verdict.EXTERNAL),
     }
     if ending in outcomes:
         ledger.settle([outcomes[ending]], NOW, POLICIES)
@@ -70,6 +69,15 @@ def test_a_known_row_is_never_disturbed(ledger: Ledger, ending: str) -> None:
         assert register(ledger, recording(1, phase), now=LATER) == Registered()
 
     assert row(ledger) == before
+
+
+@pytest.mark.parametrize("location", [None, "https://acme.example/RE1"])
+def test_what_is_listed_as_kept_elsewhere_no_more_is_due(ledger: Ledger, location: str | None) -> None:
+    """A list that names no other place any more has it fetched; one that still does leaves it alone."""
+    register(ledger, recording(1))
+    ledger.settle([failure(job, Verdict.EXTERNAL) for job in ledger.claim("main", NOW, 1)], NOW, POLICIES)
+    register(ledger, recording(1, external_location=location), now=LATER)
+    assert len(ledger.claim("main", LATER, 1)) == (location is None)
 
 
 def test_one_page_may_hold_a_recording_twice(ledger: Ledger) -> None:

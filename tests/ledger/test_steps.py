@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from ledger.rows import NOW, failure, recording
 from recvault.ledger import Policy
 from recvault.ledger.steps import Step, after, recheck_delay, retry_delay
-from recvault.models import DRAINED, State, Verdict
+from recvault.models import DRAINED, ELSEWHERE, MISSING, State, Verdict
 
 POLICY = Policy(max_attempts=4, give_up_after=timedelta(days=3))
-SECOND = timedelta(seconds=1)
+SECOND, HOUR = timedelta(seconds=1), timedelta(hours=1)
+MISSED = {"reason": MISSING}
 JITTER = object()
 
 durations = st.timedeltas(timedelta(milliseconds=1), timedelta(days=400))
@@ -49,6 +50,8 @@ asked = st.none() | st.floats(0, 1e12)
         (Verdict.NOT_READY, {}, 9, timedelta(hours=10), Step(State.NOT_READY, NOW + timedelta(hours=1), 9)),
         (Verdict.NOT_READY, {}, 0, timedelta(days=3) - SECOND, Step(State.NOT_READY, JITTER, 0)),
         (Verdict.NOT_READY, {}, 0, timedelta(days=3), Step(State.DEAD, None, 0)),
+        (Verdict.NOT_READY, MISSED, 1, timedelta(days=9), Step(State.NOT_READY, NOW + timedelta(minutes=2), 1, NOW)),
+        (Verdict.EXTERNAL, {"reason": ELSEWHERE}, 1, timedelta(), Step(State.EXTERNAL, NOW + 6 * HOUR, 1, NOW)),
     ],
 )
 def test_the_step_after_a_failure(
@@ -63,6 +66,29 @@ def test_the_step_after_a_failure(
         assert (step.state, step.faults) == (expected.state, expected.faults)
     else:
         assert step == expected
+
+
+@pytest.mark.parametrize(
+    ("verdict", "reason", "state"),
+    [(Verdict.NOT_READY, MISSING, State.NOT_READY), (Verdict.EXTERNAL, ELSEWHERE, State.EXTERNAL)],
+)
+def test_what_is_not_found_is_looked_for_rarely_and_once_to_know(verdict: Verdict, reason: str, state: State) -> None:
+    """A few looks, further and further apart, and one six hours after the first."""
+    looks, since, now = 0, None, NOW
+    while now - NOW < 6 * HOUR:
+        step = after(
+            failure(recording(), verdict, reason=reason),
+            faults=0,
+            watched_since=NOW - timedelta(days=60),
+            now=now,
+            policy=POLICY,
+            missing_since=since,
+        )
+        assert (step.state, step.missing_since) == (state, NOW)
+        assert step.next_attempt_at is not None and step.next_attempt_at > now
+        looks, since, now = looks + 1, step.missing_since, step.next_attempt_at
+    assert now == NOW + 6 * HOUR
+    assert looks <= 10
 
 
 @given(policies, st.integers(1, 2000), asked)

@@ -195,18 +195,18 @@ def test_a_format_that_is_not_served_is_not_asked_for() -> None:
         (None, None),
     ],
 )
-def test_media_in_the_customers_own_storage_are_external(media_url: str | None, expected: str | None) -> None:
-    """A media_url off Twilio's hosts says that Twilio has no copy: the place is kept, without a signature."""
+def test_another_place_of_the_media_is_kept(media_url: str | None, expected: str | None) -> None:
+    """A media_url off Twilio's hosts is a customer's storage or a gateway: kept unsigned, and Twilio is asked first."""
     recording = read(media_url=media_url)
     assert expected == recording.external_location
-    assert (Phase.EXTERNAL if expected else Phase.COMPLETE) is recording.phase
+    assert (recording.phase, recording.formats) == (Phase.COMPLETE, ("wav", "mp3"))
 
 
 def test_the_configured_host_is_not_external() -> None:
     """Where base_url is another host, media there are the provider's own."""
     provider = make("twilio", base_url="http://127.0.0.1:9000")
     row = {**ROW, "media_url": "http://127.0.0.1:9000/RE1"}
-    assert provider.parse_page(answer(provider, page_of("twilio", [row]))).recordings[0].phase is Phase.COMPLETE
+    assert provider.parse_page(answer(provider, page_of("twilio", [row]))).recordings[0].external_location is None
 
 
 def test_an_external_row_that_is_not_done_is_not_final() -> None:

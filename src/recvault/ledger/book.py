@@ -16,7 +16,7 @@ from recvault.ledger.connection import Connection
 from recvault.ledger.leases import Owner
 from recvault.ledger.page import Registered
 from recvault.ledger.questions import Feed, Questions, Row
-from recvault.ledger.steps import Policy
+from recvault.ledger.steps import CONFIRM_AFTER, Policy
 from recvault.ledger.sums import SidecarSums, learn
 from recvault.ledger.trouble import sound_values, sqlite_errors, stored_time
 from recvault.ledger.unlisted import Unlisted
@@ -180,7 +180,7 @@ class Ledger:
                         SELECT id FROM recordings WHERE source = :source AND next_attempt_at <= :now
                         ORDER BY next_attempt_at LIMIT :limit
                     )
-                    RETURNING source, attempts, created_at, sidecar_sha256,
+                    RETURNING source, attempts, created_at, sidecar_sha256, missing_since,
                         (SELECT recording FROM told WHERE told.id = recordings.id) AS recording
                     """,
                     {
@@ -193,7 +193,7 @@ class Ledger:
                 )
             )
             with sound_values("what a list told of a recording"):  # a claim that cannot be read is none
-                return [self._job(row) for row in rows]
+                return [self._job(row, now) for row in rows]
 
     def settle(self, outcomes: Iterable[Outcome], now: datetime, policies: Mapping[str, Policy]) -> list[State]:
         """Write down how attempts ended, all in one transaction; the new states, in order."""
@@ -229,7 +229,7 @@ class Ledger:
     def retry(self, row_ids: Iterable[int] | None, now: datetime) -> int:
         """Make recordings due now, their faults forgiven; None: all that failed, died or wait, but for what is gone."""
         due = """
-            UPDATE recordings SET next_attempt_at=:now, watched_since=:now, faults=0,
+            UPDATE recordings SET next_attempt_at=:now, watched_since=:now, faults=0, missing_since=NULL,
                 state=iif(state IN ('dead', 'gone', 'external'), 'pending', state), settled_at=NULL
             WHERE lease IS NULL AND """
         with self._connection.write() as db:
@@ -260,16 +260,18 @@ class Ledger:
 
     # -- rows ----------------------------------------------------------------------------------------------------------
 
-    def _job(self, row: Row) -> Job:
+    def _job(self, row: Row, now: datetime) -> Job:
         recording = Recording.from_json(row["recording"])
         # What was created before this ledger was may stand in the bucket already: an earlier ledger could be lost.
         maybe_archived = row["attempts"] > 1 or row["created_at"] < self._born_at
+        missing_since = stored_time(row["missing_since"]) if row["missing_since"] else None
         return Job(
             source=row["source"],
             recording=recording,
             attempt=row["attempts"],
             maybe_archived=maybe_archived,
             sidecar_sha256=row["sidecar_sha256"],
+            confirms=missing_since is not None and now - missing_since >= CONFIRM_AFTER,
         )
 
 
@@ -284,10 +286,10 @@ _RETRIABLE = """
     WHERE tallies.state = 'pending' AND next_attempt_at > :now
 """
 
-# Both by the index of what is due.
+# Both by the index of what is due. What is kept elsewhere waits for nothing: it is only looked for once more.
 _BRING_FORWARD = """
     UPDATE recordings SET next_attempt_at = :now
-    WHERE source = :source AND next_attempt_at > :last AND lease IS NULL
+    WHERE source = :source AND next_attempt_at > :last AND lease IS NULL AND state <> 'external'
 """
 _SHORTEN_LEASES = """
     UPDATE recordings SET next_attempt_at = :lease

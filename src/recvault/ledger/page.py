@@ -68,7 +68,7 @@ def _settled(db: Database, listed: Sequence[Recording]) -> set[tuple[str, str, s
 
 _SETTLED = """
     SELECT provider, account_id, recording_id FROM recordings
-    WHERE recording_id IN (SELECT value FROM json_each(?)) AND state IN ('archived', 'external')
+    WHERE recording_id IN (SELECT value FROM json_each(?)) AND state='archived'
 """
 
 _ADDED = "SELECT id, state, provider, account_id, recording_id FROM recordings WHERE id > ?"
@@ -81,11 +81,13 @@ _REGISTER = """
     ON CONFLICT (recording_id, account_id, provider) DO NOTHING
 """
 
-# A recording that answered 404 once and is listed as complete again was never gone. A list that has no statuses shows
-# what is absent, too: it may contradict itself, not a list that knows.
+# A recording that answered 404 and is listed as complete again was never gone; nor is one kept elsewhere whose row
+# names no place any more. A list that has no statuses shows what is absent, too: it may contradict itself, not one that
+# knows.
 _REVIVE = """
-    UPDATE recordings SET state='pending', next_attempt_at=:next_attempt_at, settled_at=NULL
-    WHERE recording_id=:recording_id AND account_id=:account_id AND provider=:provider AND state='gone'
+    UPDATE recordings SET state='pending', next_attempt_at=:next_attempt_at, settled_at=NULL, missing_since=NULL
+    WHERE recording_id=:recording_id AND account_id=:account_id AND provider=:provider AND lease IS NULL
+        AND (state='gone' OR (state='external' AND :external_location IS NULL))
         AND (api=:api OR :status IS NOT NULL)
     RETURNING id
 """
@@ -125,5 +127,6 @@ def _new_row(feed: Feed, recording: Recording, now: str, due: Mapping[Phase, str
         "state": _FIRST_STATE[recording.phase].value,
         "next_attempt_at": next_attempt_at,
         "settled_at": None if next_attempt_at else now,
+        "external_location": recording.external_location,
         "recording": recording.to_json(),
     }

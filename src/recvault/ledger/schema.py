@@ -214,6 +214,13 @@ def quarantine_by_recording(db: Database) -> None:
     db.execute("CREATE INDEX quarantine_recording ON quarantine (source, account_id, recording_id)")
 
 
+@migrations()
+def looked_for_in_vain(db: Database) -> None:
+    """Since when a recording that was listed is not found: it is gone only if it is not found hours later either."""
+    db.execute("ALTER TABLE recordings ADD COLUMN missing_since TEXT")
+
+
 KNOWN = frozenset(
-    each.__name__ for each in (first, second, third, fourth, fifth, sidecar_sums, quarantine_by_recording)
+    each.__name__
+    for each in (first, second, third, fourth, fifth, sidecar_sums, quarantine_by_recording, looked_for_in_vain)
 )

@@ -19,7 +19,8 @@ from recvault.models import DRAINED, Failure, Outcome, Receipt, Recording, State
 _CLOCKS_DIFFER = timedelta(days=1)  # from the provider's, by which a recording is created, at most
 
 _STANDING = """
-    SELECT id, state, faults, watched_since, created_at, json_extract(told.recording, '$.status') AS told_status
+    SELECT id, state, faults, watched_since, created_at, missing_since,
+        json_extract(told.recording, '$.status') AS told_status
     FROM recordings JOIN told USING (id) WHERE recording_id=? AND account_id=? AND provider=?
 """
 
@@ -55,12 +56,20 @@ def _fail(db: Database, failure: Failure, now: datetime, policy: Policy) -> Stat
     if row["state"] == State.ARCHIVED:
         return State.ARCHIVED  # another attempt committed it: a late failure takes nothing back
     watched_since = _watched_since(row, now)
-    step = steps.after(failure, faults=row["faults"], watched_since=watched_since, now=now, policy=policy)
+    step = steps.after(
+        failure,
+        faults=row["faults"],
+        watched_since=watched_since,
+        now=now,
+        policy=policy,
+        missing_since=_moment(row["missing_since"]),
+    )
     failing = step.state in (State.FAILING, State.DEAD)
     db.execute(
         """
         UPDATE recordings SET state=:state, next_attempt_at=:next, lease=NULL, faults=:faults, verdict=:verdict,
-            watched_since=:watched, reason=:reason, message=:message, settled_at=iif(:next IS NULL, :now, NULL),
+            watched_since=:watched, missing_since=:missing, reason=:reason, message=:message,
+            settled_at=iif(:next IS NULL, :now, NULL),
             failing_since=iif(:failing, coalesce(failing_since, :now), iif(:drained, failing_since, NULL))
         WHERE id=:id
         """,
@@ -68,6 +77,7 @@ def _fail(db: Database, failure: Failure, now: datetime, policy: Policy) -> Stat
             "id": row["id"],
             "state": step.state.value,
             "watched": stamp(watched_since),
+            "missing": stamp(step.missing_since) if step.missing_since else None,
             "next": stamp(step.next_attempt_at) if step.next_attempt_at else None,
             "faults": step.faults,
             "verdict": failure.verdict.value,
@@ -87,6 +97,10 @@ def _watched_since(row: dict[str, str], now: datetime) -> datetime:
     """When the wait for a recording began: by a clock that ran ahead, now; by one that was behind, at its creation."""
     watched_since, created_at = stored_time(row["watched_since"]), stored_time(row["created_at"])
     return min(now, created_at if created_at - watched_since > _CLOCKS_DIFFER else watched_since)
+
+
+def _moment(text: str | None) -> datetime | None:
+    return stored_time(text) if text else None
 
 
 def _identity(recording: Recording) -> tuple[str, str, str]:

@@ -1,7 +1,8 @@
 """What comes after a failed attempt: decided here, purely; the ledger only writes it down.
 
 A failure that is the recording's own counts toward `max_attempts`; one of the store or of the credentials does not. A
-recording that is not final yet has until `give_up_after`. Dead means given up, listed and retriable: never forgotten.
+recording that is not final yet has until `give_up_after`. One that a list named and that is not found is gone only if
+it is not found hours later either. Dead means given up, listed and retriable: never forgotten.
 """
 
 from __future__ import annotations
@@ -10,11 +11,14 @@ import random
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from recvault.models import DRAINED, Failure, State, Verdict
+from recvault.models import DRAINED, ELSEWHERE, MISSING, Failure, State, Verdict
 
 _AGEING = (
     0.1  # a recording that is not final is read again after a tenth of its age, and never sooner than recheck_every
 )
+
+
+CONFIRM_AFTER = timedelta(hours=6)  # between the first look that finds nothing, and the one that is believed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,15 +44,30 @@ class Step:
     state: State
     next_attempt_at: datetime | None
     faults: int
+    missing_since: datetime | None = None  # where it was not found
 
 
-def after(failure: Failure, *, faults: int, watched_since: datetime, now: datetime, policy: Policy) -> Step:
+def after(
+    failure: Failure,
+    *,
+    faults: int,
+    watched_since: datetime,
+    now: datetime,
+    policy: Policy,
+    missing_since: datetime | None = None,
+) -> Step:
     """The step after a failure. `faults` counts the earlier ones, `watched_since` is when the wait for it began."""
     match failure.verdict:
         case Verdict.GONE:
             return Step(State.GONE, None, faults)
         case Verdict.EXTERNAL:
-            return Step(State.EXTERNAL, None, faults)
+            since = min(now, missing_since or now)
+            if failure.reason != ELSEWHERE or now - since >= CONFIRM_AFTER:
+                return Step(State.EXTERNAL, None, faults)
+            return Step(State.EXTERNAL, since + CONFIRM_AFTER, faults, since)
+        case Verdict.NOT_READY if failure.reason == MISSING:
+            since = min(now, missing_since or now)
+            return Step(State.NOT_READY, now + look_delay(now - since, policy), faults, since)
         case Verdict.FATAL:
             return Step(State.DEAD, None, faults + 1)
         case Verdict.NOT_READY:
@@ -57,12 +76,13 @@ def after(failure: Failure, *, faults: int, watched_since: datetime, now: dateti
                 return Step(State.DEAD, None, faults)
             return Step(State.NOT_READY, now + recheck_delay(age, policy), faults)
         case Verdict.RETRY if failure.reason == DRAINED:
-            return Step(State.PENDING, now, faults)
+            return Step(State.PENDING, now, faults, missing_since)
         case Verdict.RETRY:
             faults += failure.counted
             if failure.counted and faults >= policy.max_attempts:
                 return Step(State.DEAD, None, faults)
-            return Step(State.FAILING, now + retry_delay(max(1, faults), failure.retry_after, policy), faults)
+            delay = retry_delay(max(1, faults), failure.retry_after, policy)
+            return Step(State.FAILING, now + delay, faults, missing_since)
 
 
 def retry_delay(faults: int, asked_seconds: float | None, policy: Policy) -> timedelta:
@@ -71,6 +91,12 @@ def retry_delay(faults: int, asked_seconds: float | None, policy: Policy) -> tim
     bound = min(most, policy.retry_base.total_seconds() * 2.0 ** min(faults - 1, 100))
     delay = bound * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, not a secret
     return timedelta(seconds=max(delay, min(asked_seconds or 0.0, most)))
+
+
+def look_delay(age: timedelta, policy: Policy) -> timedelta:
+    """How long until one that was not found is looked for again: soon, then rarely, and once to know."""
+    left = CONFIRM_AFTER - age
+    return min(max(policy.recheck_every, age), left, policy.longest) if left > timedelta() else policy.recheck_every
 
 
 def recheck_delay(age: timedelta, policy: Policy) -> timedelta:

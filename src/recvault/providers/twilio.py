@@ -113,8 +113,6 @@ class Twilio:
     def _read(self, row: JSON) -> Recording:
         external = self._external_location(row)
         phase = _phase(row)
-        if phase is Phase.COMPLETE and external:
-            phase = Phase.EXTERNAL
         encryption = values.mapping(row.get("encryption_details"))
         return Recording(
             provider=self.provider,
@@ -140,7 +138,10 @@ class Twilio:
         )
 
     def _external_location(self, row: JSON) -> str | None:
-        """media_url is the whole address where the customer's own storage is used (recordings docs)."""
+        """media_url is the whole address where the customer's own storage is used (recordings docs).
+
+        Or where a gateway writes its own name there: the media are asked for all the same, and a 404 tells.
+        """
         url = values.text(row.get("media_url")) or ""
         where = host(url)
         ours = not where or where == host(self.base_url) or f".{where}".endswith(".twilio.com")
@@ -154,6 +155,6 @@ def _phase(row: JSON) -> Phase:
 
 
 def _formats(phase: Phase, encryption: JSON | None) -> tuple[str, ...]:
-    if phase in {Phase.GONE, Phase.EXTERNAL}:
+    if phase is Phase.GONE:
         return ()
     return ("wav",) if encryption else Twilio.formats  # an encrypted MP3 is error 16109 (Twilio error docs)
