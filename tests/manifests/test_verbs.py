@@ -240,17 +240,19 @@ def test_a_bucket_that_is_away_is_tried_again(
     turns: Callable[..., Turns],
     told: Any,  # noqa: F811
 ) -> None:
-    """The day's manifest comes when it is back; polls and transfers have never noticed."""
+    """The day's manifest comes when it is back; the metric says since when none is complete, whatever restarts."""
     rig = archived(strict_rig(), simulator)
     made = turns(rig, START)
     bucket = strict_s3.buckets[rig.bucket]
     bucket.denied.add("LIST")
     made.look(timedelta(days=1))
     assert (len(told("manifest.failed")), manifests_of(bucket)) == (1, [])
-    assert made.metric("recvault_manifests_complete_timestamp_seconds") == 0
+    assert made.metric("recvault_manifests_complete_timestamp_seconds") == made.runtime.ledger.born_at.timestamp()
     bucket.denied.clear()
     made.look(timedelta(minutes=10))
     assert (len(told("manifest.failed")), len(manifests_of(bucket))) == (1, 1)
+    again = turns(rig, made.now)
+    assert again.metric("recvault_manifests_complete_timestamp_seconds") == made.now.timestamp()
 
 
 def manifests_of(bucket: Bucket) -> list[str]:
