@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
+import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -13,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from cli.commands import each_on_terminal, on_terminal, open_terminal, run
+from cli.commands import PATIENCE, arguments, each_on_terminal, environment, on_terminal, open_terminal, run
 from cli.conftest import World
 from real_s3.fixtures import LACKS
 from recvault.simulator import Simulator
@@ -130,13 +133,46 @@ def test_a_sync_shows_progress_and_then_a_table(rig: Rig, simulator: Simulator) 
 
 
 def test_quiet_shows_no_progress(rig: Rig, simulator: Simulator) -> None:
-    """`-q` leaves the table alone."""
+    """`-q` leaves neither progress nor a table: nothing needs attention."""
     account = simulator.add_account("twilio")
     simulator.populate(account, "voice", count=3, conference_share=0)
     rig.add_source("voice", "twilio", account)
     code, shown = on_terminal(rig, "-q", "sync", env={"NO_COLOR": "1"})
-    assert code == 0
-    assert ESCAPE not in shown and "listed" in shown and "3 listed" not in shown
+    assert (code, shown) == (0, "")
+
+
+def test_the_daemon_on_a_terminal_says_what_it_does(rig: Rig, simulator: Simulator) -> None:
+    """That it is ready, what it archives, and at its end what follows in its own words."""
+    account = simulator.add_account("twilio")
+    simulator.populate(account, "voice", count=3, conference_share=0)
+    rig.add_source("voice", "twilio", account)
+    rig.daemon = {"metrics_listen": ""}
+    ours, theirs = open_terminal(50, 200)
+    daemon = subprocess.Popen(
+        arguments(rig, "run"), stdin=theirs, stdout=theirs, stderr=theirs, env=environment(rig.root, NO_COLOR="1")
+    )
+    os.close(theirs)
+    shown = _read(ours, lambda so_far: so_far.count("transfer.archived") == 3)
+    daemon.send_signal(signal.SIGINT)
+    shown += _read(ours, lambda so_far: False)
+    assert daemon.wait(PATIENCE) == 130
+    assert "daemon.ready" in shown
+    assert "interrupted: what was not finished is due again at the next start" in shown
+    assert "recvault sync" not in shown
+
+
+def _read(terminal: int, enough: Callable[[str], bool]) -> str:
+    """What is shown until it is enough, or until the command has left the terminal."""
+    shown = b""
+    while not enough(shown.decode(errors="replace")):
+        try:
+            part = os.read(terminal, 65536)
+        except OSError:  # EIO: nobody holds its other end any more
+            break
+        if not part:
+            break
+        shown += part
+    return shown.decode(errors="replace")
 
 
 def test_hostile_text_never_reaches_a_terminal_raw(rig: Rig, simulator: Simulator) -> None:

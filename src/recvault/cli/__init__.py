@@ -5,6 +5,7 @@ A verb's module is imported when it is run, so that `--help` and a typo answer a
 
 from __future__ import annotations
 
+import difflib
 import importlib
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from recvault import __version__
 from recvault.cli.app import App
 
 VERBS = {
+    "backup": "Write a copy of the ledger, for a restore or a downgrade.",
     "backfill": "Bring home a window of a source's history, or only what is named of it.",
     "check": "Check the configuration, the credentials and the bucket.",
     "decrypt": "Write an encrypted recording's plaintext, once it is proven.",
@@ -43,18 +45,53 @@ class _Verbs(click.Group):
         if cmd_name not in VERBS:
             return None
         command: click.Command = importlib.import_module(f"recvault.cli.{cmd_name}").command
+        if not any(param.name == _EVERYWHERE for param in command.params):
+            command.params += [_after_the_verb(option) for option in _shared_options()]
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Suggest the verb that was meant, where one is near."""
+        if args and args[0] not in VERBS and (near := difflib.get_close_matches(args[0], VERBS, n=1)):
+            ctx.fail(f"No such command '{args[0]}'. Did you mean {near[0]}?")
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(sorted(VERBS.items()))
 
 
-@click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--config", type=click.Path(path_type=Path), help="The configuration; also from RECVAULT_CONFIG.")
-@click.option("-v", "--verbose", count=True, help="Say more: debug lines in the log.")
-@click.option("-q", "--quiet", is_flag=True, help="Say less: warnings and errors alone, no progress.")
-@click.option("--log-format", type=click.Choice(["json", "console"]), help="JSON unless on a terminal.")
+_EVERYWHERE = "verbose"  # one of the options that may stand before the verb or after it
+
+
+def _shared_options() -> list[click.Option]:
+    return [
+        # Whether it can be read is told by the configuration itself, in its own words and with its own exit code.
+        click.Option(
+            ["--config"],
+            type=click.Path(path_type=Path, readable=False),
+            help="The configuration; also from RECVAULT_CONFIG.",
+        ),
+        click.Option(["-v", "--verbose"], count=True, help="Say more: debug lines in the log."),
+        click.Option(["-q", "--quiet"], is_flag=True, help="Say less: warnings and errors alone, no progress."),
+        click.Option(["--log-format"], type=click.Choice(["json", "console"]), help="JSON unless on a terminal."),
+    ]
+
+
+def _after_the_verb(option: click.Option) -> click.Option:
+    """The same option of a verb: what it says there comes on top of what stands before the verb."""
+
+    def take(ctx: click.Context, param: click.Parameter, value: Any) -> None:
+        app = ctx.find_object(App)
+        if value and app is not None and param.name:
+            setattr(app, param.name, value)
+
+    option.callback, option.expose_value, option.hidden = take, False, True
+    return option
+
+
+@click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]}, params=[*_shared_options()])
 @click.version_option(__version__)
 @click.pass_context
 def main(ctx: click.Context, /, **options: Any) -> None:

@@ -48,12 +48,11 @@ class App:
     stop: Stop = field(default_factory=Stop)
     signal: int | None = None  # that asked for a stop
 
-    def configure_log(self) -> None:
-        """Set up the log on stderr."""
+    def configure_log(self, *, calm: bool) -> None:
+        """Set up the log on stderr. Calm: what went well is not logged unless -v asks for it."""
         from recvault import observe
 
-        # Where progress is shown, lines about what went well would only push it away.
-        calm = self.quiet or (self.shows_progress and not self.verbose)
+        calm = self.quiet or (calm and not self.verbose)
         observe.configure(format=self.log_format, verbosity=-1 if calm else self.verbose)
         observe.log_uncaught()
 
@@ -113,12 +112,26 @@ def _executor(settings: Config) -> Callable[[Runtime], Executor] | None:
 
 def verb(function: Callable[Concatenate[App, P], int]) -> Callable[P, None]:
     """A command's body: its return value is the exit code; an error of ours is told in words and has its own."""
+    # Where progress is shown, lines about what went well would only push it away.
+    return _verb(function, calm=lambda app: app.shows_progress)
 
+
+def service(function: Callable[Concatenate[App, P], int]) -> Callable[P, None]:
+    """A verb that works on until it is stopped: its log is what it shows, on a terminal too."""
+    return _verb(function, calm=lambda app: False)
+
+
+def question(function: Callable[Concatenate[App, P], int]) -> Callable[P, None]:
+    """A verb that prints an answer: lines about what went well would stand between its own."""
+    return _verb(function, calm=lambda app: True)
+
+
+def _verb(function: Callable[Concatenate[App, P], int], calm: Callable[[App], bool]) -> Callable[P, None]:
     @functools.wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
         app = click.get_current_context().find_object(App)
         assert app is not None  # noqa: S101 - the group makes it
-        app.configure_log()
+        app.configure_log(calm=calm(app))
         try:
             code = function(app, *args, **kwargs)
         except RecvaultError as error:

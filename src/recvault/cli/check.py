@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from recvault.cli.app import App, print_json, verb
+from recvault.cli.app import App, print_json, question
 
 if TYPE_CHECKING:
     from recvault.probes import Probe
@@ -18,7 +18,7 @@ SCHEMA = "recvault/check/v1"
 @click.command("check")
 @click.option("--offline", "only_offline", is_flag=True, help="The configuration and its secrets alone.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
-@verb
+@question
 def command(app: App, only_offline: bool, as_json: bool) -> int:
     """Configuration; credentials, by one page per source; bucket: put, conditional put, get, delete of a probe."""
     from recvault import probes

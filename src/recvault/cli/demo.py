@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from recvault.cli.app import App, now, verb
+from recvault.cli.app import App, now, question
 from recvault.errors import RecvaultError
 
 if TYPE_CHECKING:
@@ -31,25 +32,38 @@ SOURCES = (
 FAULTS = ("http_429", "http_503", "reset", "truncate", "html_200")
 FAULT_SHARE = 0.05
 MOST_PASSES = 12
+_CALL_EVERY_SECONDS = 5.0
 
 
 @click.command("demo")
 @click.option("--keep", type=click.Path(path_type=Path, file_okay=False), help="Keep bucket, ledger and config here.")
-@verb
-def command(app: App, keep: Path | None) -> int:
+@click.option("--serve", is_flag=True, help="Keep providers and bucket up until Ctrl-C, to try every verb on them.")
+@question
+def command(app: App, keep: Path | None, serve: bool) -> int:
     """The main job on built-in simulated providers and an embedded S3: no account needed, nothing goes out."""
     from recvault.simulator import Simulator
 
-    with tempfile.TemporaryDirectory(prefix="recvault-demo-") as scratch, Simulator(seed=1) as simulator:
-        root = keep or Path(scratch)
+    if keep and keep.exists() and any(keep.iterdir()):
+        raise click.UsageError(f"{keep} is not empty: name a new directory")
+    if not app.verbose:
+        logging.getLogger().setLevel(logging.ERROR)  # one request in twenty fails here on purpose
+    with (
+        tempfile.TemporaryDirectory(prefix="recvault-demo-") as scratch,
+        Simulator(seed=1) as simulator,
+        app.signals(),
+    ):
+        root = (keep or Path(scratch)).absolute()
         root.mkdir(parents=True, exist_ok=True)
         with _embedded_s3() as endpoint:
             config = _write_config(root, simulator, endpoint)
             code = _run(app, config, simulator)
             if keep:
                 _copy_bucket(endpoint, keep / "bucket")
+            if serve and not app.stop.asked.is_set():
+                _serve(app, config, simulator)
+                return 0  # Ctrl-C is how it ends
         _say_how_to_look(keep)
-    return code
+    return app.exit_code(code)
 
 
 def _run(app: App, config: Path, simulator: Simulator) -> int:
@@ -61,7 +75,7 @@ def _run(app: App, config: Path, simulator: Simulator) -> int:
     click.echo("Five providers are simulated on this machine; one request in twenty is answered with a fault.\n")
     for name in FAULTS:
         simulator.faults.share(name, FAULT_SHARE / len(FAULTS))
-    with app.signals(), Runtime(configuration.load(config), clock=now, stop=app.stop) as runtime:
+    with Runtime(configuration.load(config), clock=now, stop=app.stop) as runtime:
         report = Report(command="demo", started_at=now())
         for number in range(1, MOST_PASSES + 1):
             with progress(app.shows_progress) as on_change:
@@ -75,7 +89,24 @@ def _run(app: App, config: Path, simulator: Simulator) -> int:
         simulator.faults.off()
         _say_second_pass(runtime, simulator)
         _print_bucket(runtime)
-    return app.exit_code(report.exit_code)
+    return report.exit_code
+
+
+def _serve(app: App, config: Path, simulator: Simulator) -> None:
+    """Stay up, with a new call now and then, until a stop."""
+    environment = {"RECVAULT_CONFIG": str(config), **KEYS}
+    click.echo(
+        "Providers and bucket stay up, and a call is recorded every few seconds. In another terminal:\n"
+        f"  export {' '.join(f'{name}={shlex.quote(value)}' for name, value in environment.items())}\n"
+        "  recvault sync\n"
+        "  recvault status\n"
+        "  recvault verify --deep\n"
+        "  recvault run\n"
+        "Ctrl-C ends it."
+    )
+    [voice, *_] = simulator.accounts
+    while not app.stop.asked.wait(_CALL_EVERY_SECONDS):
+        simulator.add(voice, "voice", duration_seconds=3.0)
 
 
 def _say_second_pass(runtime: Runtime, simulator: Simulator) -> None:
@@ -113,7 +144,8 @@ def _say_how_to_look(keep: Path | None) -> None:
         f"Kept in {keep}. To look at it:\n"
         f"  find {keep}/bucket -type f | head\n"
         f"  recvault --config {keep}/config.toml status\n"
-        f"  recvault --config {keep}/config.toml failures"
+        f"  recvault --config {keep}/config.toml failures\n"
+        "The simulated providers are gone: to try sync, verify and the other verbs, use `recvault demo --serve`."
     )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from recvault.cli.app import App, print_json, verb
+from recvault.cli.app import App, print_json, question
 
 SCHEMA = "recvault/failures/v1"
 TIMES = ("failing_since", "next_attempt_at", "first_seen_at")
@@ -14,7 +14,7 @@ TIMES = ("failing_since", "next_attempt_at", "first_seen_at")
 
 @click.command("failures")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
-@verb
+@question
 def command(app: App, as_json: bool) -> int:
     """What is dead or failing, why, since when, how often tried; and rows in quarantine, with their bodies."""
     from recvault.cli.tables import print_table

@@ -48,10 +48,13 @@ def _move_log(before: TextIO, after: TextIO) -> None:
             each.setStream(after)
 
 
-def print_report(report: Report, resume: str = "the next `recvault sync` goes on from here") -> None:
-    """The pass in a table, then what needs a hand."""
+def print_report(
+    report: Report, resume: str = "the next `recvault sync` goes on from here", *, quiet: bool = False
+) -> None:
+    """The pass in a table, unless quiet; then what needs attention."""
     rows = sorted(report.accounts.values(), key=lambda row: (row.source, row.account_id))
-    print_table(COLUMNS, [_row(row) for row in rows], seldom=SELDOM)
+    if not quiet:
+        print_table(COLUMNS, [_row(row) for row in rows], seldom=SELDOM)
     for row in rows:
         if row.error:
             click.echo(cell(f"{row.source} {row.account_id}: {row.error}"), err=True)

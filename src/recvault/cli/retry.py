@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from recvault.cli.app import App, now, print_json, verb
+from recvault.cli.app import App, now, print_json, question
 
 SCHEMA = "recvault/retry/v1"
 
@@ -13,7 +13,7 @@ SCHEMA = "recvault/retry/v1"
 @click.argument("ids", nargs=-1, metavar="[ID]...")
 @click.option("--all", "everything", is_flag=True, help="All that are failing, dead, not ready or put off.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
-@verb
+@question
 def command(app: App, ids: tuple[str, ...], everything: bool, as_json: bool) -> int:
     """Make recordings due now, their earlier failures forgiven; the next pass takes them.
 

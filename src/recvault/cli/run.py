@@ -9,12 +9,12 @@ import threading
 
 import click
 
-from recvault.cli.app import App, now, print_json, verb
+from recvault.cli.app import App, now, print_json, service
 
 
 @click.command("run")
 @click.option("--json", "as_json", is_flag=True, help="At the end, the report as one JSON document on stdout.")
-@verb
+@service
 def command(app: App, as_json: bool) -> int:
     """The daemon: poll on schedule, transfer what is due, reconcile; until SIGTERM or SIGINT. SIGHUP re-reads the
     configuration."""
@@ -29,7 +29,7 @@ def command(app: App, as_json: bool) -> int:
         if as_json:
             print_json(report.document())
         elif sys.stdout.isatty():
-            print_report(report)
+            print_report(report, resume="what was not finished is due again at the next start")
         code = app.exit_code(report.exit_code)
         if daemon.lingers:
             sys.stdout.flush()

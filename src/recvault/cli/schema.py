@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import click
 
-from recvault.cli.app import App, verb
+from recvault.cli.app import App, question
 
 
 @click.command("schema")
-@verb
+@question
 def command(app: App) -> int:
     """Print the sidecar's JSON Schema, as it stands at schemas/sidecar-v1.json in the bucket."""
     from recvault.archive import schema_bytes

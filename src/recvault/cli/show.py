@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from recvault.cli.app import App, print_json, say_error, verb
+from recvault.cli.app import App, print_json, question, say_error
 from recvault.errors import RecvaultError
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ SCHEMA = "recvault/show/v1"
 @click.command("show")
 @click.argument("recording_id", metavar="ID")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
-@verb
+@question
 def command(app: App, recording_id: str, as_json: bool) -> int:
     """One recording: ledger row, attempts, keys, sidecar. An ID is the provider's own, or SOURCE:ID."""
     with app.runtime() as runtime:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from recvault.cli.app import App, now, print_json, verb
+from recvault.cli.app import App, now, print_json, question
 from recvault.errors import LedgerLocked
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ NO_LEDGER = "no ledger yet: `recvault sync` or `recvault run` makes one"
 @click.command("status")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 @click.option("--watch", is_flag=True, help="Refresh until interrupted.")
-@verb
+@question
 def command(app: App, as_json: bool, watch: bool) -> int:
     """Per source: condition, watermark, lag, last success, counts, next attempts; what needs a hand."""
     from recvault.cli.overview import look

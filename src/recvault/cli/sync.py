@@ -43,7 +43,7 @@ def command(app: App, names: tuple[str, ...], as_json: bool, metrics_file: Path 
     if as_json:
         print_json(report.document())
     else:
-        print_report(report)
+        print_report(report, quiet=app.quiet)
     return app.exit_code(report.exit_code)
 
 

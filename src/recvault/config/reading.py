@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import re
 import stat
 import tomllib
@@ -42,11 +43,19 @@ def find(path: Path | None) -> Path:
     named = path or (Path(os.environ[VARIABLE]) if os.environ.get(VARIABLE) else None)
     tried = (named,) if named else PLACES
     for place in tried:
-        if place.is_file() or (named and place.exists() and not place.is_dir()):
+        if _stands(place, whatever=named is not None):
             if named is None:
                 _refuse_strangers(place)
             return place
     raise _missing(tried)
+
+
+def _stands(place: Path, *, whatever: bool) -> bool:
+    """Whether a file stands there; a pipe or a device only where it was named."""
+    try:
+        return place.is_file() or (whatever and place.exists() and not place.is_dir())
+    except OSError as error:  # e.g. a directory on the way that this user may not enter
+        raise _unreadable(place, error) from error
 
 
 def load(path: Path) -> Config:
@@ -58,10 +67,25 @@ def load(path: Path) -> Config:
     except FileNotFoundError:
         raise _missing((path,)) from None
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+        raise _unreadable(path, error) from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}:1: is not UTF-8 text from byte {error.start} on") from None
     return read(text, str(path))
+
+
+def _unreadable(path: Path, error: OSError) -> ConfigError:
+    return ConfigError(
+        f"{path}: cannot be read by user {_user()}: {error.strerror}",
+        f"run as its owner, or give that user the right to read it and to enter {path.parent}",
+    )
+
+
+def _user() -> str:
+    uid = os.geteuid()
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:  # a user of a container, or one that systemd made for the service
+        return str(uid)
 
 
 def _refuse_strangers(place: Path) -> None:

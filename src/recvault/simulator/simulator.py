@@ -91,6 +91,11 @@ class Simulator:
 
     # Accounts and recordings
 
+    @property
+    def accounts(self) -> list[SimAccount]:
+        """Every account, in the order in which they were opened."""
+        return list(self._world.accounts.values())
+
     def add_account(
         self,
         kind: Kind,
