@@ -89,6 +89,9 @@ def _fetch_fresh(place: SpoolPlace, line: Line, recording: Recording, media_form
 
 def _fetch_once(place: SpoolPlace, line: Line, recording: Recording, media_format: str) -> Fetched:
     requests = line.provider.media_requests(recording, media_format)
+    if not requests and not recording.media_urls:  # they may stand in the row, which the ledger keeps without them
+        recording = refreshed(line, recording)
+        requests = line.provider.media_requests(recording, media_format)
     if not requests:
         raise MediaRejected(f"the provider names no {media_format}", reason="media.no_url")
 

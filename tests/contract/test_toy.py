@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from importlib import resources
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any, ClassVar
 
+import httpx
 import pytest
 
-from contract.toy_box import SHELF, TOKEN, ToyBox
 from recvault.errors import ConfigError
+from recvault.models import Recording
 from recvault.providers import GROUP, provider_class, registry
 from recvault.providers.base import Provider
-from recvault.testing import ProviderContract, Service
+from recvault.testing import Answer, ProviderContract, Request, Service
+from recvault.testing.toy import Toy
+from recvault.testing.toy_service import SHELF, TOKEN, ToyBox
 from rig import Rig
 
 
 @pytest.fixture
-def installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The plug-in's directory on the path, its dist-info beside its module, as pip would put them."""
+def installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The plug-in's dist-info on the path, as pip would put it: it names the toy that recvault ships."""
     monkeypatch.syspath_prepend(str(Path(__file__).parent / "toy"))
-    yield
-    sys.modules.pop("recvault_toy", None)
 
 
 @pytest.mark.usefixtures("installed")
@@ -38,10 +40,62 @@ class TestToy(ProviderContract):
         return provider_class("toy").from_settings("toy", {"shelf": SHELF, "base_url": base_url})
 
 
+SOUNDS = Path(__file__).parent.parent / "data" / "media"
+
+
+class OtherBox(ToyBox):
+    """Another service: its sounds are Opus and FLAC, at addresses that stand in its rows for good."""
+
+    def add(self, created_at: datetime, *, media_format: str = "", finished: bool = True, readable: bool = True) -> str:
+        added = super().add(created_at, media_format=media_format, finished=finished, readable=readable)
+        self._row(added)["urls"] = {name: f"{self.origins[0]}/v1/bears/{added}/{name}" for name in OtherToy.formats}
+        self._row(added)["seconds"] = 1.0
+        return added
+
+    def media(self, recording_id: str, media_format: str = "opus") -> bytes:
+        return (SOUNDS / {"opus": "opus.ogg", "flac": "tone.flac"}[media_format]).read_bytes()
+
+    def _answer(self, request: Request) -> Answer:
+        match request.path.split("/")[1:]:
+            case ["v1", "bears", sound, ("opus" | "flac") as name] if self._row(sound)["state"] == "ready":
+                return Answer(headers=(("Content-Type", "audio/ogg"),), body=self.media(sound, name))
+        return super()._answer(request)
+
+
+@dataclass(frozen=True, slots=True)
+class OtherToy(Toy):
+    """Reads the addresses from the row, which do not expire; a row that waited in the ledger has none."""
+
+    formats: ClassVar[tuple[str, ...]] = ("opus", "flac")
+
+    def media_requests(self, recording: Recording, media_format: str) -> tuple[httpx.Request, ...]:
+        url = recording.media_urls.get(media_format)
+        return (httpx.Request("GET", url),) if url else ()
+
+    def _read(self, row: Any) -> Recording:
+        return replace(Toy._read(self, row), media_urls=row.get("urls") or {})
+
+
+class TestOtherToy(ProviderContract):
+    """Formats that recvault has no walk for, at addresses in the row with `media_url_expires = False`."""
+
+    def service(self) -> Service:
+        return OtherBox()
+
+    def provider(self, base_url: str) -> Provider:
+        return OtherToy(base_url, SHELF)
+
+
+def test_the_toy_is_shipped() -> None:
+    """What is installed holds the toy and its service as files, to be copied."""
+    shipped = resources.files("recvault.testing")
+    assert all(shipped.joinpath(name).is_file() for name in ("toy.py", "toy_service.py"))
+
+
 @pytest.mark.usefixtures("installed")
 def test_a_plug_in_is_an_entry_point() -> None:
     """Installed, it is known by its name; nothing of recvault names it."""
-    assert [each.value for each in entry_points(group=GROUP) if each.name == "toy"] == ["recvault_toy:Toy"]
+    assert [each.value for each in entry_points(group=GROUP) if each.name == "toy"] == ["recvault.testing.toy:Toy"]
     assert registry()["toy"].name == "toy"
 
 

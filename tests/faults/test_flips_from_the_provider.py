@@ -25,11 +25,11 @@ SECONDS = 20.0
 _FLIPS = 1000
 SHARES = {"wav": (0.0, 0.001), "mp3": (0.002, 0.02), "mka": (0.0, 0.01), "mkv": (0.0, 0.005)}  # seen: at least, at most
 _WAV_UNSEEN = {  # bytes of a WAV's head of which some bit can turn unseen: what is sound, but not how much of it
-    4: "a size that means: not known yet",
+    **dict.fromkeys(range(4, 7), "how much there is beside the audio: noted, as the audio is whole by its own size"),
     **dict.fromkeys(range(20, 24), "format and channels"),
     **dict.fromkeys(range(24, 26), "a sample rate a little off"),
     **dict.fromkeys(range(28, 32), "bytes a second"),
-    32: "bytes a frame",
+    **dict.fromkeys(range(32, 34), "bytes a frame"),
     **dict.fromkeys(range(34, 36), "bits a sample"),
 }
 

@@ -14,6 +14,15 @@ archived unchecked. `packets` asks FFmpeg besides, where that is wanted.
 from recvault.media.document import ENOUGH as ENOUGH_TEXT
 from recvault.media.document import refuse_document
 from recvault.media.kinds import CONTENT_TYPES
-from recvault.media.probe import MediaFacts, Prober, length_faults, tolerance
+from recvault.media.probe import WALKED, MediaFacts, Prober, length_faults, tolerance
 
-__all__ = ["CONTENT_TYPES", "ENOUGH_TEXT", "MediaFacts", "Prober", "length_faults", "refuse_document", "tolerance"]
+__all__ = [
+    "CONTENT_TYPES",
+    "ENOUGH_TEXT",
+    "WALKED",
+    "MediaFacts",
+    "Prober",
+    "length_faults",
+    "refuse_document",
+    "tolerance",
+]

@@ -14,6 +14,8 @@ from recvault.media.tape import Findings, Tape
 from recvault.media.wav import walk_wav
 from recvault.models import Check
 
+WALKED = frozenset(name for kind in (WAV, MP3, MATROSKA, WEBM) for name in kind.names)
+"""Formats that are proven to their end; of all others the first bytes alone are looked at."""
 _CIPHER_BLOCK = 16
 _NOT_AUDIO = (b"PK\3\4", b"%PDF", b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"\x1f\x8b\x08", b"\x7fELF", b"7z\xbc\xaf")
 _WAV_LEAST = 16_000  # bytes a second: a WAV comes encrypted from Twilio alone, in 16 bits at 8 kHz, never less

@@ -1,4 +1,8 @@
-"""Toy: a sixth provider, as a plug-in brings it. Its service tells the time in milliseconds and has WAV alone."""
+"""Toy: a whole provider, as a plug-in brings it, to be copied and changed. `toy_service` is the server to test it with.
+
+Its service tells the time in milliseconds and has WAV alone. A plug-in's own pyproject.toml names such a class in the
+entry-point group `recvault.providers`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The toy's service: a shelf of sounds, oldest first, a page at a time."""
+"""The toy's service: a shelf of sounds, oldest first, a page at a time. What a plug-in's author writes to test with."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from datetime import datetime
 from email.utils import formatdate
 from typing import Any
 
-from recvault.simulator.exchange import Request
-from recvault.testing import Answer, Front
+from recvault.testing import Answer, Front, Request
 
 SHELF, TOKEN = "bears", "s3cret-of-the-bears"
 
