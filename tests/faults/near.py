@@ -54,7 +54,7 @@ class NoLimits:
     def turn(self, stop: Any, *kind: Any, **more: Any) -> AbstractContextManager[None]:
         return nullcontext()
 
-    def note(self, status: int, kind: str, wait: float | None) -> None:
+    def note(self, *noted: Any) -> None:
         pass
 
 
