@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from recvault import archive
 from recvault.archive import DEFAULT_TEMPLATE, KeyTemplate, escape
-from recvault.models import Check, MediaObject, Phase, Receipt, Recording
+from recvault.models import Check, MediaObject, Phase, Receipt, Recording, Requested
 
 CREATED = datetime(2026, 10, 1, 23, 59, 59, tzinfo=UTC)
 SAFE = set(string.ascii_letters + string.digits + "_.-%~")
@@ -247,6 +247,44 @@ rows = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
     max_leaves=8,
 )
+
+
+def check_fields(document: Any, schema: dict[str, Any], where: str = "sidecar") -> None:
+    defs = json.loads(archive.schema_bytes())["$defs"]
+    schema = defs[schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
+    if isinstance(document, list) and "items" in schema:
+        for each in document:
+            check_fields(each, schema["items"], f"{where}[]")
+    elif isinstance(document, dict) and "properties" in schema:
+        known = schema["properties"]
+        assert set(document) <= set(known), f"{where} has fields that its schema lacks"
+        assert set(schema["required"]) <= set(document), f"{where} lacks fields that its schema requires"
+        for name, value in document.items():
+            check_fields(value, known[name], f"{where}.{name}")
+
+
+@pytest.mark.parametrize("recording", [a_recording(), FULL], ids=["bare", "full"])
+def test_the_schema_names_every_field_of_a_sidecar(recording: Recording) -> None:
+    """What is written and what the schema names are the same fields, down to a medium's: readers rely on it."""
+    receipt = a_receipt(recording)
+    asked = Requested(media_format="wav", channels=2, refused="2 channels: answered 400")
+    media = tuple(replace(each, requested=asked) for each in receipt.media)
+    for each in (receipt, replace(receipt, media=media)):
+        check_fields(json.loads(written(each)), SCHEMA.schema)
+
+
+def test_what_was_asked_for_reads_back() -> None:
+    """A medium's request is kept; a sidecar of an earlier version has none."""
+    asked = Requested(media_format="wav", channels=2, refused="2 channels: answered 400")
+    receipt = a_receipt()
+    document = json.loads(written(replace(receipt, media=(replace(receipt.media[0], requested=asked),))))
+    assert read(document).media[0].requested == asked
+    del document["media"][0]["requested"]
+    assert read(document).media[0].requested is None
+
+
+def read(document: dict[str, Any]) -> Receipt:
+    return archive.read_sidecar(json.dumps(document).encode(), recording=a_recording(), sidecar_key="k")
 
 
 @settings(max_examples=200)

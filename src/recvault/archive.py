@@ -25,7 +25,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from recvault import __version__
-from recvault.models import JSON, Check, MediaObject, Receipt, Recording, stamp, unstamp
+from recvault.models import JSON, Check, MediaObject, Receipt, Recording, Requested, stamp, unstamp
 from recvault.shape import Fault, Shape
 
 SCHEMA = "recvault/sidecar/v1"
@@ -276,7 +276,23 @@ def _medium(medium: MediaObject) -> JSON:
         "channels": medium.channels,
         "duration_seconds": medium.duration_seconds,
         "checked": check,
+        "requested": _requested(medium.requested),
     }
+
+
+def _requested(requested: Requested | None) -> JSON | None:
+    if requested is None:
+        return None
+    names = ("media_format", "channels", "refused")
+    return {name: getattr(requested, name) for name in names}
+
+
+def _read_requested(document: JSON | None) -> Requested | None:
+    if document is None:
+        return None
+    return Requested(
+        media_format=document["media_format"], channels=document.get("channels"), refused=document.get("refused")
+    )
 
 
 def _read_medium(document: JSON) -> MediaObject:
@@ -292,6 +308,7 @@ def _read_medium(document: JSON) -> MediaObject:
         channels=document.get("channels"),
         duration_seconds=document.get("duration_seconds"),
         check=Check(status=check["status"], method=check["method"], reason=check.get("reason")),
+        requested=_read_requested(document.get("requested")),
     )
 
 

@@ -6,15 +6,15 @@ own row, read anew by id, and a medium that disagrees with its row must come twi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from recvault.errors import MediaExpired, MediaRejected, NotFound, Refused
 from recvault.http import MediaHead, Session
 from recvault.media import ENOUGH_TEXT, MediaFacts, refuse_document
-from recvault.models import ELSEWHERE, JSON, MISSING, Phase, Recording, Verdict
+from recvault.models import ELSEWHERE, JSON, MISSING, Phase, Recording, Requested, Verdict
 from recvault.proof import PLAIN, Proof
-from recvault.providers.base import Provider
+from recvault.providers.base import CHANNELS, Provider
 from recvault.spool import Spool, SpoolPlace
 from recvault.verdicts import Settled
 
@@ -37,6 +37,7 @@ class Fetched:
     facts: MediaFacts
     encryption: JSON | None
     fetched_from: str
+    requested: Requested
 
     def __enter__(self) -> Fetched:
         return self
@@ -95,27 +96,38 @@ def _fetch_once(place: SpoolPlace, line: Line, recording: Recording, media_forma
     if not requests:
         raise MediaRejected(f"the provider names no {media_format}", reason="media.no_url")
 
+    signed, refused = line.provider.media_url_expires, None
+    for request in requests:
+        asked = Requested(media_format=media_format, channels=request.extensions.get(CHANNELS), refused=refused)
+        try:
+            return line.session.download(request, _receiver(place, line, recording, asked), signed=signed)
+        except Refused as error:
+            if request is requests[-1]:
+                raise
+            # Two channels asked of a mono recording, or a request that is refused but once: the plain one follows.
+            refused = f"{asked.channels or 'more'} channels: answered {error.status or 'no'}"
+    raise AssertionError("the last request was answered, or raised")
+
+
+def _receiver(
+    place: SpoolPlace, line: Line, recording: Recording, asked: Requested
+) -> Callable[[MediaHead, Iterator[bytes]], Fetched]:
     def receive(head: MediaHead, chunks: Iterator[bytes]) -> Fetched:
         spool = Spool(place, head.length)
         try:
-            return _received(line, recording, media_format, head, chunks, spool)
+            return _received(line, recording, asked, head, chunks, spool)
         except BaseException:
             spool.close()
             raise
 
-    signed = line.provider.media_url_expires
-    for request in requests[:-1]:
-        try:
-            return line.session.download(request, receive, signed=signed)
-        except Refused:
-            continue  # e.g. two channels asked of a mono recording: the plain request follows
-    return line.session.download(requests[-1], receive, signed=signed)
+    return receive
 
 
 def _received(
-    line: Line, recording: Recording, media_format: str, head: MediaHead, chunks: Iterator[bytes], spool: Spool
+    line: Line, recording: Recording, asked: Requested, head: MediaHead, chunks: Iterator[bytes], spool: Spool
 ) -> Fetched:
     """Spool, hash and prove a body as it arrives."""
+    media_format = asked.media_format
     encryption = recording.encryption or line.provider.media_encryption(head.headers)
     prober = line.proof.probe(media_format, encryption)
     beginning = b""
@@ -136,7 +148,16 @@ def _received(
         facts = line.proof.deepened(
             facts, media_format, spool.file, spool.bytes, encryption=encryption, duration_seconds=told
         )
-    return Fetched(spool, facts, encryption, head.url)
+    return Fetched(spool, _with_refusal(facts, recording, asked), encryption, head.url, asked)
+
+
+def _with_refusal(facts: MediaFacts, recording: Recording, asked: Requested) -> MediaFacts:
+    """Suspect where channels were refused and none can be counted: of ciphertext the refusal is all that tells."""
+    if asked.refused is None or facts.channels is not None or (recording.channels or 0) < 2:
+        return facts
+    known = [facts.check.reason] if facts.check.reason else []
+    reason = "; ".join([*known, f"the provider tells {recording.channels} channels and refused them"])
+    return replace(facts, check=replace(facts.check, status="suspect", reason=reason))
 
 
 def refreshed(line: Line, recording: Recording) -> Recording:

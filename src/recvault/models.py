@@ -212,6 +212,15 @@ class Check(Travels):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Requested(Travels):
+    """What a medium was asked for as: the provider may serve another format, or fewer channels."""
+
+    media_format: str
+    channels: int | None = None  # None: as many as the provider gives by itself
+    refused: str | None = None  # a better request that was refused before, in words
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MediaObject(Travels):
     """One medium as it stands in the bucket."""
 
@@ -225,6 +234,7 @@ class MediaObject(Travels):
     channels: int | None
     duration_seconds: float | None  # measured
     check: Check
+    requested: Requested | None = field(default=None, compare=False)  # None: it was found in the bucket
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -131,6 +131,7 @@ class Transfer:
     def _put_medium(self, line: Line, recording: Recording, media_format: str, fetched: Fetched) -> MediaObject:
         spool, facts = fetched.spool, fetched.facts
         medium = self._described(recording, media_format, size=spool.bytes, sha256=spool.sha256, facts=facts)
+        medium = replace(medium, requested=fetched.requested)
         try:
             self.store.put(_put_of(recording, medium, cast("BytesIO", fetched.spool.file)))
         except KeyConflict:

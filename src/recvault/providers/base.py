@@ -23,6 +23,8 @@ from recvault.providers.urls import unsigned, with_parameter
 
 Request = httpx.Request
 UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError)
+CHANNELS = "recvault.channels"
+"""A media request's extension: how many channels it asks for, where the service lets a client choose."""
 LONGEST_ID = 2048  # characters: written in a path, a longer one is more than a URL takes
 
 

@@ -11,7 +11,7 @@ import httpx
 
 from recvault.models import JSON, Phase, Recording, Scope, Window
 from recvault.providers import twilio_account, values
-from recvault.providers.base import Page, Reply, Setting, check_scope, read_list, read_one, read_rows
+from recvault.providers.base import CHANNELS, Page, Reply, Setting, check_scope, read_list, read_one, read_rows
 from recvault.providers.urls import address, bare, host, segment, unsigned
 
 PHASES = {"completed": Phase.COMPLETE, "absent": Phase.GONE, "deleted": Phase.GONE, "failed": Phase.GONE}
@@ -78,8 +78,11 @@ class Twilio:
         if media_format not in self.formats:
             return ()
         url = address(self.base_url, f"{self._instance(recording)}.{media_format}")
-        both = [url.copy_with(query=b"RequestedChannels=2")] if recording.channels == 2 else []
-        return tuple(httpx.Request("GET", each, headers={"Accept-Encoding": "identity"}) for each in [*both, url])
+        plain = httpx.Request("GET", url, headers={"Accept-Encoding": "identity"})
+        if recording.channels != 2:
+            return (plain,)
+        both = url.copy_with(query=b"RequestedChannels=2")
+        return (httpx.Request("GET", both, headers=plain.headers, extensions={CHANNELS: 2}), plain)
 
     def refresh_request(self, recording: Recording) -> httpx.Request:
         """Without `.json` the instance is WAV audio (recordings docs)."""
