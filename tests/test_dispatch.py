@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import threading
 import time
 from collections import Counter
@@ -17,11 +18,11 @@ import pytest
 from lines import NOW, FakeProvider, FakeSession, a_line, a_recording
 from recvault import verdicts
 from recvault.dispatch import Dispatch
-from recvault.errors import LedgerLocked
+from recvault.errors import LedgerLocked, WorkerLost
 from recvault.fetch import Line
 from recvault.ledger import Feed, Ledger, Policy
 from recvault.listing import Source
-from recvault.models import Failure, Job, Outcome, State, Verdict
+from recvault.models import WORKER_CRASHED, WORKER_LOST, Failure, Job, Outcome, State, Verdict
 from recvault.report import Report
 from recvault.stopping import Stop
 from recvault.sync import Pass, Work
@@ -34,11 +35,16 @@ class Book:
     due: list[Job]
     on_claim: Callable[[], None] = lambda: None
     settled: list[Outcome] = field(default_factory=list)
+    alone: list[Job] = field(default_factory=list)  # of any source, due and to be carried out alone
 
     def claim(self, source: str, now: Any, limit: int) -> list[Job]:
         taken = [job for job in self.due if job.source == source][:limit]
         self.due = [job for job in self.due if job not in taken]
         self.on_claim()
+        return taken
+
+    def claim_alone(self, source: str, now: Any, limit: int, policy: Policy) -> list[Job]:
+        taken, self.alone = self.alone[:limit], self.alone[limit:]
         return taken
 
     def settle(self, outcomes: Iterable[Outcome], now: Any, policies: Any) -> list[State]:
@@ -317,4 +323,105 @@ def test_a_pause_begins_nothing_more_and_a_drain_gives_back_what_waits() -> None
         dispatch.run([])
     reasons = [cast("Failure", each).reason for each in book.settled]
     assert (reasons.count("media.magic"), len(reasons)) == (1, 20 - len(book.due))
+    assert (dispatch.running, dispatch.waiting) == (0, 0)
+
+
+class Starved(ThreadPoolExecutor):
+    """An executor for whose jobs the machine gives no thread at first."""
+
+    def __init__(self, refusals: int) -> None:
+        super().__init__(2)
+        self.refusals = refusals
+
+    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+        if self.refusals:
+            self.refusals -= 1
+            raise RuntimeError("can't start new thread")
+        return super().submit(fn, *args, **kwargs)
+
+
+def test_what_cannot_be_begun_is_settled_and_frees_its_place() -> None:
+    """No thread for two of five jobs: those are tried again later, uncounted, and the others go through."""
+    book = Book([a_job(n) for n in range(5)])
+    with Starved(2) as executor:
+        dispatch = a_dispatch(book, executor, failed, workers=1)
+        dispatch.run([])
+    failures = [cast("Failure", each) for each in book.settled]
+    assert Counter(each.reason for each in failures) == {verdicts.WORKER_UNSTARTED: 2, "media.magic": 3}
+    assert [each.counted for each in failures if each.reason == verdicts.WORKER_UNSTARTED] == [False] * 2
+    assert (dispatch.running, dispatch.waiting) == (0, 0)
+
+
+def test_a_bug_before_a_transfer_begins_is_that_job_s_end() -> None:
+    """What makes a job ready fails for one: it is told like a bug of its transfer, and holds no place."""
+
+    def prepared(job: Job) -> Job:
+        if job.recording.recording_id == "RE1":
+            raise ZeroDivisionError
+        return job
+
+    book = Book([a_job(n) for n in range(300)])  # far more than what could be begun one within the other
+    with ThreadPoolExecutor(1) as executor:
+        a_dispatch(book, executor, failed, workers=1, prepared=prepared).run([])
+    reasons = {each.recording.recording_id: cast("Failure", each).reason for each in book.settled}
+    assert (len(reasons), reasons.pop("RE1"), set(reasons.values())) == (300, verdicts.UNEXPECTED, {"media.magic"})
+
+
+def test_many_jobs_that_are_over_at_once_go_through() -> None:
+    """Each ends as it is begun: none is begun within another's end, however many they are."""
+
+    class Instant(Executor):
+        def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+            future: Future[Any] = Future()
+            future.set_exception(WorkerLost("was killed by signal 9", begun=False))
+            return future
+
+    book = Book([a_job(n) for n in range(900)])
+    dispatch = a_dispatch(book, Instant(), failed, workers=300)
+    dispatch.run([])
+    assert len(book.settled) == 900
+
+
+@pytest.mark.parametrize(
+    ("error", "reason", "counted"),
+    [
+        (WorkerLost("was killed by signal 9"), WORKER_LOST, False),
+        (WorkerLost("was killed by signal 9", alone=True), WORKER_CRASHED, True),
+        (WorkerLost("was killed by signal 9", begun=False), verdicts.WORKER_UNSTARTED, False),
+    ],
+)
+def test_the_death_of_a_process_is_a_fault_only_of_what_was_alone_in_it(
+    error: WorkerLost, reason: str, counted: bool
+) -> None:
+    """It travels, and is told with a reason of its own, never as a bug."""
+
+    def transfer(job: Job) -> Outcome:
+        raise pickle.loads(pickle.dumps(error))
+
+    book = Book([a_job(1)])
+    with ThreadPoolExecutor(1) as executor:
+        a_dispatch(book, executor, transfer).run([])
+    [settled] = [cast("Failure", each) for each in book.settled]
+    assert (settled.reason, settled.counted) == (reason, counted)
+
+
+def test_what_may_end_its_process_is_carried_out_beside_the_others() -> None:
+    """Two at once at most, in no place of theirs; a stop gives back what has not begun."""
+    stop, release = Stop(), threading.Event()
+    lone = [replace(a_job(100 + n), alone=True) for n in range(5)]
+    seen: list[bool] = []
+
+    def transfer(job: Job) -> Outcome:
+        seen.append(job.alone)
+        assert release.wait(10)
+        return failed(job)
+
+    book = Book([a_job(n) for n in range(2)], alone=lone)
+    with ThreadPoolExecutor(8) as executor:
+        dispatch = a_dispatch(book, executor, transfer, workers=2, stop=stop)
+        dispatch.turn()
+        assert (dispatch.running, sorted(seen)) == (4, [False, False, True, True])
+        stop.asked.set()
+        release.set()
+        dispatch.drain()
     assert (dispatch.running, dispatch.waiting) == (0, 0)

@@ -12,21 +12,24 @@ import math
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from recvault.errors import WorkerBug, WorkerLost
 from recvault.ledger import Ledger, Policy
-from recvault.models import DRAINED, Failure, Job, Outcome, State, Verdict
+from recvault.models import DRAINED, WORKER_CRASHED, WORKER_LOST, Failure, Job, Outcome, State, Verdict
 from recvault.observe import get_logger
 from recvault.places import Places
 from recvault.stopping import Stop
-from recvault.verdicts import UNEXPECTED
+from recvault.verdicts import UNEXPECTED, WORKER_UNSTARTED
 
 log = get_logger("recvault.dispatch")
 
 TICK = 0.2  # seconds between two looks at what is due and at a stop
+ALONE_AT_ONCE = 2  # jobs that may end their process, each in one of its own
 _CROWD = 8  # transfers at once, past which outcomes are gathered for
 _LINGER = 0.02  # seconds, before they are written down together
 _DUE_AGAIN = frozenset({State.FAILING, State.NOT_READY})
@@ -59,6 +62,9 @@ class Dispatch:
     _tried: set[tuple[str, str, str]] = field(default_factory=set)  # in this run, and due again
     _due_by: datetime | None = None  # what a run claims: until when there was anything that it had not tried
     _lock: threading.RLock = field(default_factory=threading.RLock)
+    _alone: deque[Job] = field(default_factory=deque)  # claimed and not begun, each to be carried out by itself
+    _lone: set[Future[Outcome]] = field(default_factory=set)
+    _is_beginning: bool = False
     _places: Places[Job] = field(init=False)  # what is claimed and not begun, and how many are at work
 
     def __post_init__(self) -> None:
@@ -72,7 +78,7 @@ class Dispatch:
     @property
     def waiting(self) -> int:
         """How many jobs are claimed and not begun."""
-        return self._places.waiting
+        return self._places.waiting + len(self._alone)
 
     def rest(self, name: str, seconds: float = math.inf) -> None:
         """Begin nothing more of a source for so long."""
@@ -148,14 +154,44 @@ class Dispatch:
             if len(jobs) < room:
                 self._dry[name] = moment + TICK
             ready.extend(jobs)
+        for name in self.names:
+            if (room := ALONE_AT_ONCE - len(self._lone) - len(self._alone)) > 0 and not self._is_resting(name):
+                policy = self.policies.get(name, Policy())
+                self._alone.extend(self.ledger.claim_alone(name, self.clock(), room, policy))
 
     def _begin(self) -> None:
         """Hand jobs to the executor while there are places; also when one ends, in whatever thread that is."""
         with self._lock:
-            while self._may_begin() and (job := self._places.next(self._is_resting)) is not None:
-                future = self.executor.submit(self.transfer, self.prepared(job))
-                self._running[future] = job
-                future.add_done_callback(self._over)
+            if self._is_beginning:
+                return  # a job was over as it began: whoever began it goes on
+            self._is_beginning = True
+            try:
+                while self._may_begin() and (job := self._places.next(self._is_resting)) is not None:
+                    self._start(job)
+                while self._may_begin() and self._alone and len(self._lone) < ALONE_AT_ONCE:
+                    self._start(self._alone.popleft())
+            finally:
+                self._is_beginning = False
+
+    def _start(self, job: Job) -> None:
+        """Hand a job to the executor. Whatever comes in between is what becomes of the job."""
+        try:
+            future = self._submitted(self.prepared(job))
+        except Exception as error:  # noqa: BLE001 - a bug, told like those of a transfer
+            future = Future()
+            future.set_exception(error)
+        self._running[future] = job
+        if job.alone:
+            self._lone.add(future)
+        future.add_done_callback(self._over)
+
+    def _submitted(self, job: Job) -> Future[Outcome]:
+        try:
+            return self.executor.submit(self.transfer, job)
+        except (OSError, RuntimeError) as error:
+            if isinstance(error, BrokenExecutor):
+                raise
+            raise WorkerLost(f"cannot be begun: {error}", begun=False) from error
 
     def _has_untried(self) -> bool:
         """Whether anything at hand was not tried in this run."""
@@ -168,7 +204,10 @@ class Dispatch:
 
     def _over(self, future: Future[Outcome]) -> None:
         with self._lock:
-            self._places.over(self._running[future].source)
+            if future in self._lone:
+                self._lone.remove(future)
+            else:
+                self._places.over(self._running[future].source)
             self._done.put(future)
             self._begin()
 
@@ -206,7 +245,8 @@ class Dispatch:
 
     def _give_back(self) -> None:
         with self._lock:
-            jobs = self._places.take_back()
+            jobs = [*self._places.take_back(), *self._alone]
+            self._alone.clear()
         if jobs:
             self.ledger.settle([_drained(job) for job in jobs], self.clock(), self.policies)
 
@@ -218,9 +258,22 @@ class Dispatch:
             return future.result()
         except BrokenExecutor:
             raise  # no recording's doing
+        except WorkerLost as error:
+            return _lost(job, error)
         except Exception as error:
             log.error("transfer.bug", source=job.source, recording_id=job.recording.recording_id, exc_info=error)
-            return _retry(job, UNEXPECTED, f"a bug in recvault, {type(error).__name__}: the log has its traceback")
+            kind = error.kind if isinstance(error, WorkerBug) else type(error).__name__
+            return _retry(job, UNEXPECTED, f"a bug in recvault, {kind}: the log has its traceback")
+
+
+def _lost(job: Job, error: WorkerLost) -> Failure:
+    """What its process's death means for a job: nothing, where it had not begun; a suspicion; or a fault of its own."""
+    process = f"the process that carried it out {error.message}"
+    if not error.begun:
+        return _retry(job, WORKER_UNSTARTED, f"not begun: {error.message}", counted=False)
+    if not error.alone:
+        return _retry(job, WORKER_LOST, f"{process}; it may not be why: it is tried again, alone", counted=False)
+    return _retry(job, WORKER_CRASHED, f"{process}, and nothing else was in it: memory, or its media crash a library")
 
 
 def _drained(job: Job) -> Failure:

@@ -16,6 +16,7 @@
     ├── LedgerDamaged           rebuild the ledger from the bucket                exit 78
     ├── LedgerStands            a rebuild would take the place of a sound ledger  exit 2
     ├── Interrupted             asked to stop                                     exit 130, 143
+    ├── WorkerLost              a worker process died: its jobs are done again
     └── about one recording: the pass goes on
         ├── NotFound            the provider answers 404 or 410
         ├── Denied              the provider answers 401 or 403 for it alone: the account's list is open  exit 3
@@ -31,6 +32,7 @@ Every one pickles: what `__init__` takes goes to `super().__init__`.
 
 from __future__ import annotations
 
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -159,6 +161,28 @@ class LedgerStands(RecvaultError):
 
 class Interrupted(RecvaultError):
     """A stop was asked for while waiting or streaming."""
+
+
+class WorkerLost(RecvaultError):
+    """The worker process that had a job is no more. `begun`: the job may have; `alone`: no other was with it."""
+
+    def __init__(self, message: str, hint: str = "", *, begun: bool = True, alone: bool = False) -> None:
+        super().__init__(message, hint)
+        self.begun, self.alone = begun, alone
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return partial(type(self), begun=self.begun, alone=self.alone), (self.message, self.hint)
+
+
+class WorkerBug(Exception):
+    """A bug that a worker process met: its class, and its traceback as text, because it may not travel itself."""
+
+    def __init__(self, kind: str, trace: str) -> None:
+        super().__init__(kind, trace)
+        self.kind, self.trace = kind, trace
+
+    def __str__(self) -> str:
+        return f"{self.kind} in a worker process:\n{self.trace}"
 
 
 class NotFound(RecvaultError):

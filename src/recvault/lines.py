@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from recvault.fetch import Line
-from recvault.http import Clients, Limits, Session, Standing, Timing
+from recvault.http import Budget, Clients, Session, Timing
+from recvault.meter import Waits
 from recvault.models import ACCOUNT, Window
 from recvault.proof import Proof
 from recvault.providers.base import Provider
@@ -24,12 +25,12 @@ class Lines:
     provider: Provider
     authorization: str = field(repr=False)
     clients: Clients
-    limits: Limits
+    limits: Budget
     timing: Timing
     formats: tuple[str, ...]
     stop: Stop
     proof: Proof = field(default_factory=Proof)
-    beside: dict[int, Standing] = field(default_factory=dict)  # in other processes, as each told last
+    waits: Waits = field(default_factory=Waits, repr=False)
     _made: dict[str, Line] = field(default_factory=dict, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
@@ -49,6 +50,7 @@ class Lines:
             self.limits,
             self.stop,
             self.timing,
+            waits=self.waits,
             own_list=lambda: provider.list_request(Window(since=datetime.now(UTC) - _SHORT), ACCOUNT),
         )
         return Line(provider, session, self.formats, self.proof)
@@ -56,12 +58,6 @@ class Lines:
     def close(self) -> None:
         """Close every connection."""
         self.clients.close()
-
-    @property
-    def standing(self) -> Standing:
-        """How many requests may run at once in all processes, and what holds that down in any."""
-        every = [self.limits.standing, *list(self.beside.values())]
-        return Standing(sum(each.concurrency for each in every), next(filter(None, (e.held_by for e in every)), None))
 
     @property
     def answers(self) -> dict[str, Counter[str]]:

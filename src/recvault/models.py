@@ -18,6 +18,8 @@ JSON = dict[str, Any]
 
 _COMPACT = json.JSONEncoder(separators=(",", ":"))  # json.dumps makes one each time
 
+WORKER_LOST = "worker.lost"  # the reason where its process died with others in it: it is due again at once, alone
+WORKER_CRASHED = "worker.crashed"  # the reason where its process died with nothing else in it
 DRAINED = "drained"  # the reason of a transfer that a stop cut short: it is due again at once
 MISSING = "recording.missing"  # the provider answers 404 for what a list named: gone only if it does so hours later
 ELSEWHERE = "media.elsewhere"  # it answers 404 for media whose row names another host: looked for again, once
@@ -199,6 +201,7 @@ class Job(Travels):
     attempt: int  # this one included: counted before the work
     maybe_archived: bool  # look in the bucket first: an earlier attempt or an earlier ledger may have committed it
     confirms: bool = False  # it was looked for in vain hours ago: what is not there now, either, is gone
+    alone: bool = False  # in a process where nothing else runs: it was under way when one died
     sidecar_sha256: str | None = None  # of the sidecar that it was archived with once, where the ledger knows it
 
 

@@ -1,155 +1,176 @@
 """Worker processes: an executor whose jobs run in threads of several processes, one interpreter and one core each.
 
-Nothing travels but jobs and outcomes: each process builds its own clients and resolves its own secrets. A process that
-dies costs its jobs one try, and the others go on. What a provider may be asked is divided among them.
+Invariants: nothing travels but jobs, outcomes and permits. A process that dies or hangs costs no job its end: what it
+had is told as lost, and another process takes its place. A job that may be why one died is carried out alone.
 """
 
 from __future__ import annotations
 
-import contextlib
-import itertools
-import multiprocessing
 import os
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, Executor, Future
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
 from typing import Any
 
 from recvault import worker
+from recvault.child import Child
 from recvault.models import Job, Outcome
-from recvault.runtime import Runtime
+from recvault.observe import get_logger
+from recvault.runtime import Runtime, threads
+
+log = get_logger("recvault.processes")
 
 _LOOK_SECONDS = 0.2
+_HUNG_SECONDS = 20.0  # without a word: a process that lives says something each second
+_BORN_SECONDS = 120.0  # until its first word
+_STUCK_SECONDS = 900.0  # for which a thread of it shows no sign of life: each of its waits is far shorter
+_CUT_SECONDS = 1.5  # after the drain, until what still runs is ended
 _END_SECONDS = 10.0  # that a process may take to end when it is told to
-
-
-class ProcessDied(Exception):
-    """A worker process ended in the midst of its jobs, e.g. killed for want of memory."""
-
-
-@dataclass(slots=True, eq=False)
-class _Child:
-    """One worker process as its parent sees it."""
-
-    process: BaseProcess
-    pipe: Connection
-    reader: threading.Thread | None = None
-    waiting: dict[int, tuple[Future[Outcome], Job]] = field(default_factory=dict)
-    outbox: list[tuple[int, Job]] = field(default_factory=list)  # given to it, not sent yet
-    alive: bool = True
+_STILLBORN = 3  # processes in a row that end before their first word: no further one is tried
+_IDLE_SECONDS = 60.0  # after which a process for jobs that are carried out alone is ended
 
 
 class Processes(Executor):
     """`submit(anything, job)`: the job is carried out by the transfer that each process builds; no function travels."""
 
-    def __init__(self, parent: Runtime) -> None:
-        settings, facts = parent.settings, parent.store.facts
+    def __init__(self, parent: Runtime, *, count: int | None = None) -> None:
         self._parent = parent
-        self._stop = parent.stop
-        self._numbers = itertools.count()
-        self._lock = threading.Lock()
-        self._gathering = 0  # readers that are at a batch: what follows from it goes out together
+        self.processes = parent.settings.transfer.processes if count is None else count
+        self._lock = threading.RLock()
         self._ended = threading.Event()
-        spawn = multiprocessing.get_context("spawn")  # a fork would inherit the ledger's locks
+        self._wanted = threading.Event()
+        self._children: list[Child] = []
+        self._stillborn = 0
         cores = sorted(os.sched_getaffinity(0))
-        self._children = []
-        for number in range(settings.transfer.processes):
-            ours, theirs = spawn.Pipe()
-            core = cores[number % len(cores)]
-            process = spawn.Process(
-                target=worker.serve, args=(settings, parent.parts, facts, theirs, core), daemon=True
-            )
-            process.start()
-            theirs.close()
-            self._children.append(_Child(process, ours))
-        for child in self._children:
-            child.reader = threading.Thread(target=self._read, args=[child], name="outcomes", daemon=True)
-            child.reader.start()
-        threading.Thread(target=self._pass_on_stop, name="stop", daemon=True).start()
+        for number in range(self.processes):
+            self._add(core=cores[number % len(cores)])
+        for target, name in ((self._watch, "watch"), (self._grant, "permits")):
+            threading.Thread(target=target, name=name, daemon=True).start()
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """Give a job to the process that has the fewest."""
-        [job] = args
+        """Give a job to the process that has the fewest; or to one where it is alone."""
+        job: Job = args[0]
         future: Future[Outcome] = Future()
+        future.set_running_or_notify_cancel()  # it is with the process: a stop reaches it there
         with self._lock:
-            living = [child for child in self._children if child.alive]
-            if not living:
-                raise BrokenExecutor("every worker process has died")
-            child = min(living, key=lambda each: len(each.waiting))
-            number = next(self._numbers)
-            child.waiting[number] = (future, job)
-            child.outbox.append((number, job))
-            future.set_running_or_notify_cancel()  # it is with the process: a stop reaches it there
-            if not self._gathering:
-                self._send_out()
+            child = self._alone() if job.alone else self._least_busy()
+        child.give(job, future)
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Tell the processes to end, and wait for them."""
-        self._ended.set()
-        for child in self._children:
-            with contextlib.suppress(OSError):
-                child.pipe.send(None)
-        if wait:
-            for child in self._children:
-                child.process.join(_END_SECONDS)
-                if child.process.is_alive():
-                    child.process.kill()  # nothing of it is lost: what it leased is freed
-                    child.process.join()
-
-    def _read(self, child: _Child) -> None:
-        """Take in what one process has done, until it ends."""
-        while True:
-            try:
-                outcomes, answers, standings = child.pipe.recv()
-            except (EOFError, OSError):
-                break
-            for (source, account_id), counted in answers.items():
-                self._parent.lines(source)(account_id).session.count(counted)
-            for source, standing in standings.items():
-                self._parent.lines(source).beside[child.process.pid or 0] = standing
-            with self._gathered():
-                for number, outcome, is_unchanged in outcomes:
-                    with self._lock:
-                        future, job = child.waiting.pop(number)
-                    if isinstance(outcome, Exception):
-                        future.set_exception(outcome)
-                    else:
-                        future.set_result(replace(outcome, recording=job.recording) if is_unchanged else outcome)
         with self._lock:
-            child.alive = False
-            left, child.waiting = child.waiting, {}
-        for future, _ in left.values():
-            future.set_exception(ProcessDied(f"worker process {child.process.pid} ended in the midst of its jobs"))
+            self._ended.set()
+            children = list(self._children)
+        self._wanted.set()
+        for child in children:
+            child.say(worker.END)
+        until = time.monotonic() + (_CUT_SECONDS if self._parent.stop.asked.is_set() else _END_SECONDS)
+        for child in children if wait else ():
+            child.process.join(max(0.0, until - time.monotonic()))
+            if child.process.is_alive():
+                child.kill()  # nothing of it is lost: what it leased is freed
+                child.process.join()
 
-    @contextmanager
-    def _gathered(self) -> Iterator[None]:
-        """Keep back jobs that are submitted meanwhile: a message costs as much as several jobs in it."""
+    # -- who carries what ----------------------------------------------------------------------------------------------
+
+    def _add(self, *, core: int | None = None, is_lone: bool = False) -> Child:
+        child = Child(
+            parent=self._parent,
+            workers=1 if is_lone else self._parent.settings.transfer.workers,
+            core=core,
+            is_lone=is_lone,
+            on_end=self._replace,
+            on_wants=self._wanted.set,
+        )
+        self._children.append(child)
+        return child
+
+    def _least_busy(self) -> Child:
+        living = [child for child in self._children if child.alive and not child.is_lone]
+        if not living:
+            raise BrokenExecutor(f"{_STILLBORN} worker processes in a row ended as they began")
+        return min(living, key=lambda each: each.load)
+
+    def _alone(self) -> Child:
+        idle = [child for child in self._children if child.alive and child.is_lone and not child.load]
+        return idle[0] if idle else self._add(is_lone=True)
+
+    def _replace(self, child: Child) -> None:
+        """One has ended: another takes its place, before its jobs are told as lost."""
         with self._lock:
-            self._gathering += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._gathering -= 1
-                self._send_out()
+            self._children.remove(child)
+            if self._ended.is_set():
+                return
+            if not (child.is_lone and not child.load and child.process.exitcode == 0):
+                log.warning("worker.lost", pid=child.process.pid, exit_code=child.process.exitcode, alone=child.is_lone)
+            self._stillborn = 0 if child.has_begun else self._stillborn + 1
+            if not (child.is_lone or self._parent.stop.asked.is_set() or self._stillborn >= _STILLBORN):
+                self._add(core=child.core)
 
-    def _send_out(self) -> None:
-        for child in self._children:
-            jobs, child.outbox = child.outbox, []
-            if jobs:
-                with contextlib.suppress(OSError):  # it died just now: its reader tells
-                    child.pipe.send(jobs)
+    # -- in threads of their own ---------------------------------------------------------------------------------------
 
-    def _pass_on_stop(self) -> None:
-        for name, event in ((worker.ASKED, self._stop.asked), (worker.ENFORCED, self._stop.enforced)):
-            while not event.wait(_LOOK_SECONDS):
-                if self._ended.is_set():
-                    return
-            for child in self._children:
-                with self._lock, contextlib.suppress(OSError):
-                    child.pipe.send(name)
+    def _grant(self) -> None:
+        """Permits are granted when their moment comes, whoever waits for them."""
+        while not self._ended.is_set():
+            seconds = min((limits.look() for limits in self._parent.lender.made), default=_LOOK_SECONDS)
+            self._wanted.wait(seconds)
+            self._wanted.clear()
+
+    def _watch(self) -> None:
+        """Pass a stop on, and end what hangs; what nothing is left to do for, too."""
+        cut_at, looked_at = float("inf"), time.monotonic()
+        said: set[str] = set()
+        stop = self._parent.stop
+        while not self._ended.wait(_LOOK_SECONDS):
+            moment = time.monotonic()
+            for name, event in ((worker.ASKED, stop.asked), (worker.ENFORCED, stop.enforced)):
+                if event.is_set() and name not in said:
+                    said.add(name)
+                    self._say(name)
+                    cut_at = moment + _CUT_SECONDS if name == worker.ENFORCED else cut_at
+            for child in list(self._children):
+                if moment - looked_at > _HUNG_SECONDS / 4:  # it was ourselves who stood still
+                    child.heard_at = moment
+                elif why := self._hangs(child, moment, cut_at):
+                    log.error("worker.hangs", pid=child.process.pid, reason=why)
+                    child.kill()
+                elif child.is_lone and not child.load and moment - child.busy_at > _IDLE_SECONDS:
+                    child.say(worker.END)
+            looked_at = moment
+
+    def _say(self, order: str) -> None:
+        for child in list(self._children):
+            child.say(order)
+
+    def _hangs(self, child: Child, moment: float, cut_at: float) -> str | None:
+        if moment > cut_at and child.load:
+            return "the drain is over"
+        if moment - child.heard_at > (_HUNG_SECONDS if child.has_begun else _BORN_SECONDS):
+            return f"silent for {moment - child.heard_at:.0f} s"
+        return "a thread shows no sign of life" if child.quiet_seconds > _STUCK_SECONDS else None
+
+
+class Sheltered(Executor):
+    """Threads of this process; jobs that may end a process are carried out in another one."""
+
+    def __init__(self, parent: Runtime) -> None:
+        self._parent = parent
+        self._threads = threads(parent)
+        self._shelter: Processes | None = None
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Carry a job out, here or there."""
+        job: Job = args[0]
+        if not job.alone:
+            return self._threads.submit(fn, *args, **kwargs)
+        if self._shelter is None:
+            self._shelter = Processes(self._parent, count=0)
+        return self._shelter.submit(fn, job)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """As both do."""
+        if self._shelter is not None:
+            self._shelter.shutdown(wait, cancel_futures=cancel_futures)
+        self._threads.shutdown(wait, cancel_futures=cancel_futures)

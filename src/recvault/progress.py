@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from recvault.http import REFUSED
-from recvault.meter import LineFacts
+from recvault.meter import TURN, LineFacts, Spending
 from recvault.models import Job, Outcome, Receipt, State
 from recvault.report import Report
 
 Settled = Callable[[Job, Outcome, State], None]
 
 STORE_DOWN, LIMITED, PACE, CPU, SLOWER = "store_down", "limited", "pace", "cpu", "slower"
-STORE, PROVIDER = "store", "provider"
-"""What may hold a backfill back: the bucket takes nothing, the provider asks for fewer requests at once, the pace that
-is configured, this machine, a provider that answers more slowly the more it is asked, the bucket's answers, the
-provider's answers."""
+CONCURRENCY = "concurrency"
+"""What may hold a backfill back: the bucket takes nothing, the provider asks for fewer requests or for a rest, the pace
+that is configured, this machine, a provider that answers more slowly the more it is asked, max_concurrency; or, of what
+threads wait for, the bucket's answers (`STORE`) or the provider's (`PROVIDER`)."""
 
 _RECENT_SECONDS = 60.0
 _BUSY = 0.9  # of a pace or a core: as good as all
-_ROOMS = {"store": STORE, "http": PROVIDER}
+_WAITED = 0.1  # of a thread, on average: what is less holds nothing back
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +53,7 @@ class Reading:
 @dataclass(frozen=True, slots=True)
 class _Sample:
     at: float
-    cpu: float
+    spent: Spending
     requests: int
     recordings: int
     bytes: int
@@ -66,6 +65,8 @@ class Progress:
 
     line: Callable[[], LineFacts | None] = lambda: None
     requests_per_second: float = 0.0  # the pace that is configured
+    spending: Callable[[], Spending] = lambda: Spending(time.process_time())  # of all processes
+    cores: int = 1  # that they can keep busy
     clock: Callable[[], float] = time.monotonic
     report: Report | None = None
     _scans: Sequence[Future[None]] = ()
@@ -74,7 +75,6 @@ class Progress:
     _audio_seconds: float = 0.0
     _failures: int = 0
     _samples: deque[_Sample] = field(default_factory=deque)
-    _rooms: deque[Counter[str]] = field(default_factory=lambda: deque(maxlen=20))
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def begin(self, scans: Sequence[Future[None]], left: Callable[[], int], trouble: Callable[[], str | None]) -> None:
@@ -121,12 +121,11 @@ class Progress:
             )
 
     def _sample(self) -> _Sample:
-        self._rooms.append(_where_transfers_are())
         line = self.line()
         rows = list(self.report.accounts.values()) if self.report else []
         return _Sample(
             at=self.clock(),
-            cpu=time.process_time(),
+            spent=self.spending(),
             requests=sum(line.answers.values()) if line else 0,
             recordings=sum(row.archived + row.already_archived for row in rows),
             bytes=sum(row.bytes for row in rows),
@@ -136,34 +135,18 @@ class Progress:
         """The first that is so; None where nothing is under way that could be held back."""
         if self._trouble():
             return STORE_DOWN
-        line, seconds = self.line(), now.at - before.at
-        if line is not None and line.held_by == REFUSED:
+        line, seconds, spent = self.line(), now.at - before.at, now.spent - before.spent
+        held_by = line.held_by if line is not None else None
+        if held_by == REFUSED:
             return LIMITED
         if seconds and self.requests_per_second:
             if (now.requests - before.requests) / seconds >= _BUSY * self.requests_per_second:
                 return PACE
-            if (now.cpu - before.cpu) / seconds >= _BUSY:
+            if spent.cpu / seconds >= _BUSY * self.cores:
                 return CPU
-        if line is not None and line.held_by is not None:
+        if held_by is not None:
             return SLOWER
-        rooms = sum(self._rooms, Counter[str]())
-        return rooms.most_common(1)[0][0] if rooms else None
-
-
-def _where_transfers_are() -> Counter[str]:
-    """How many transfers are with the bucket now, and how many with the provider, by what their threads run."""
-    names = {thread.ident: thread.name for thread in threading.enumerate()}
-    found: Counter[str] = Counter()
-    for ident, frame in sys._current_frames().items():
-        if not names.get(ident, "").startswith("transfer"):
-            continue
-        at = frame
-        while at is not None:
-            package, _, rest = at.f_globals.get("__name__", "").partition(".")
-            room = rest.partition(".")[0]
-            if package == "recvault" and room != "wire":  # which both go by
-                if room in _ROOMS:
-                    found[_ROOMS[room]] += 1
-                break
-            at = at.f_back  # type: ignore[assignment]
-    return found
+        what = max(spent.waits, key=spent.waits.__getitem__, default=None)
+        if what is None or spent.waits[what] < _WAITED * seconds:
+            return None
+        return CONCURRENCY if what == TURN else what

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -15,14 +15,15 @@ from typing import Any, Self, TypedDict, Unpack
 from recvault import config, groundwork, wiring
 from recvault.archive import KeyTemplate
 from recvault.backfill import Asked, Backfill
+from recvault.budgets import Budgets
 from recvault.errors import ConfigError, RecvaultError, StoreRefused, StoreUnavailable, UnknownName
 from recvault.health import Health, judge
-from recvault.http import Standing
+from recvault.http import Budget, Limits
 from recvault.ledger import Feed, FeedStatus, Ledger, Policy
 from recvault.lines import Lines
 from recvault.listing import ACCOUNTS, RECONCILE, Source
 from recvault.manifests import Manifests
-from recvault.meter import LineFacts, Meter
+from recvault.meter import LineFacts, Meter, Spending, Waits
 from recvault.models import ACCOUNT
 from recvault.observe import get_logger
 from recvault.presence import Presence
@@ -33,7 +34,9 @@ from recvault.spool import SpoolPlace
 from recvault.stopping import Stop
 from recvault.store import S3Store, StoreFacts
 from recvault.sync import Pass, Work
+from recvault.threads import Threads
 from recvault.transfer import Transfer
+from recvault.watched import WatchedStore
 
 log = get_logger("recvault.runtime")
 
@@ -61,12 +64,15 @@ class Runtime:
         clock: Callable[[], datetime],
         stop: Stop | None = None,
         executor: Callable[[Runtime], Executor] | None = None,
-        parts: int | None = None,
+        budget: Callable[[str, float, int], Budget] | None = None,
     ) -> None:
         self.settings = settings
         self._executor = executor or threads
-        self.parts = parts or (settings.transfer.processes + 1 if executor else 1)
-        """Among how many processes what a provider may be asked is divided: this one, which lists, has a part too."""
+        self.lender = Budgets(settings.sources, self.provider, lambda key, rate, most: Limits(rate, most))
+        """What each account may be asked, held here for worker processes too."""
+        self._budgets: Budgets[Any] = Budgets(settings.sources, self.provider, budget) if budget else self.lender
+        self.waits = Waits()
+        self.beside: dict[int, Spending] = {}  # of other processes, as each told last
         self.clock = clock
         self.stop = stop or Stop()
         self.keys = KeyTemplate(settings.archive.key_template, settings.archive.prefix)
@@ -114,7 +120,8 @@ class Runtime:
         with self._making:  # workers ask for it, each as it begins
             if name in self._lines:
                 return self._lines[name]
-            self._lines[name] = wiring.lines(self.source(name), self.settings.transfer, self.stop, self.parts)
+            budget = self._budgets.of(name)
+            self._lines[name] = wiring.lines(self.source(name), self.settings.transfer, self.stop, budget, self.waits)
             self._open.callback(self._lines[name].close)
         return self._lines[name]
 
@@ -184,16 +191,16 @@ class Runtime:
             LineFacts(
                 source=name,
                 answers=sum(lines.answers.values(), Counter()),
-                concurrency=(standing := lines.standing).concurrency,
+                concurrency=(standing := lines.limits.standing).concurrency,
                 max_concurrency=self.source(name).max_concurrency,
                 held_by=standing.held_by,
             )
             for name, lines in list(self._lines.items())
         ]
 
-    def standings(self) -> dict[str, Standing]:
-        """How many requests each source takes at once, as this process has found."""
-        return {name: lines.standing for name, lines in list(self._lines.items())}
+    def spending(self) -> Spending:
+        """What all processes spent so far."""
+        return sum(list(self.beside.values()), self.waits.spending)
 
     def answers(self) -> dict[tuple[str, str], Counter[str]]:
         """How often each status was answered so far, by source and account."""
@@ -264,7 +271,7 @@ class Runtime:
         sources = self.usable(names, report)
         store_error = self.store_error()
         with (
-            ThreadPoolExecutor(lists_at_once or max(1, len(sources)), thread_name_prefix="discover") as listers,
+            Threads(lists_at_once or max(1, len(sources)), "discover") as listers,
             self._executor(self) as executor,
         ):
             told = Told(meter=meter, on_change=on_change, on_found=lambda: on_change(report))
@@ -272,7 +279,7 @@ class Runtime:
 
     def work(self, sources: Sequence[Source], executor: Executor, report: Report, **told: Unpack[Told]) -> Work:
         """What lists and carries these sources' recordings."""
-        processes = 1 if self._executor is threads else self.settings.transfer.processes
+        processes = getattr(executor, "processes", 1)  # which worker processes say
         return Work.of(
             sources,
             ledger=self.ledger,
@@ -289,15 +296,16 @@ class Runtime:
     def transfer(self) -> Transfer:
         """What carries out a job in this process."""
         settings = self.settings.transfer
+        store = WatchedStore(self.store, self.waits)
         return Transfer(
-            store=self.store,
+            store=store,
             keys=self.keys,
             line=lambda source, account_id: self.lines(source)(account_id),
             place=SpoolPlace(
                 directory=settings.spool_dir, memory=settings.spool_memory, min_free_disk=settings.min_free_disk
             ),
             clock=self.clock,
-            presence=Presence(self.store),
+            presence=Presence(store),
         )
 
     def manifests(self, *, threads: int) -> Manifests:
@@ -359,7 +367,7 @@ class Runtime:
 def threads(runtime: Runtime) -> Executor:
     """Carry out jobs in threads of this process: as many as there are workers, and one more a source."""
     settings = runtime.settings
-    return ThreadPoolExecutor(settings.transfer.workers + len(settings.sources), thread_name_prefix="transfer")
+    return Threads(settings.transfer.workers + len(settings.sources), "transfer")
 
 
 def _with_error(feed: FeedStatus, beside: FeedStatus | None) -> FeedStatus:

@@ -34,6 +34,7 @@ STORE_UNAVAILABLE = "store.unavailable"
 CONFIG_WRONG = "config.wrong"
 SPOOL_FULL = "spool.full"
 RESTING = "provider.resting"
+WORKER_UNSTARTED = "worker.unstarted"  # there was no thread or process for it
 UNEXPECTED = "unexpected"  # a bug of ours
 
 

@@ -1,14 +1,18 @@
-"""A transfer under watch: that it goes on, and how long it took."""
+"""A transfer under watch: that it goes on, how long it took, and how long it waited for the bucket."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
-from recvault.meter import Meter
+from recvault.meter import STORE, Meter, Waits
 from recvault.models import Job, Outcome
 from recvault.stopping import Pulse
+from recvault.store import ObjectStore, Put, Stored
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,3 +30,37 @@ class Watched:
         if self.meter is not None:
             self.meter.transferred(job.source, time.monotonic() - begun)
         return outcome
+
+
+@dataclass(frozen=True, slots=True)
+class WatchedStore:
+    """The bucket, the waits for which are told."""
+
+    store: ObjectStore
+    waits: Waits
+
+    def put(self, put: Put) -> bool:
+        with self.waits.on(STORE):
+            return self.store.put(put)
+
+    def head(self, key: str) -> Stored | None:
+        with self.waits.on(STORE):
+            return self.store.head(key)
+
+    def get(self, key: str) -> bytes | None:
+        with self.waits.on(STORE):
+            return self.store.get(key)
+
+    def stream(self, key: str) -> Iterator[bytes]:
+        return self._awaited(self.store.stream(key))
+
+    def list(self, prefix: str) -> Iterator[Stored]:
+        return self._awaited(self.store.list(prefix))
+
+    def _awaited(self, found: Iterator[T]) -> Iterator[T]:
+        while True:
+            with self.waits.on(STORE):
+                each = next(found, None)
+            if each is None:
+                return
+            yield each

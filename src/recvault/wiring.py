@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from recvault import config
 from recvault.config.models import Archive, PrivateKeyRef, Transfer
 from recvault.errors import ConfigError
-from recvault.http import AddressRule, Clients, Limits, Timing
+from recvault.http import AddressRule, Budget, Clients, Timing
 from recvault.lines import Lines
+from recvault.meter import Waits
 from recvault.observe import hide
 from recvault.proof import Proof
 from recvault.providers import provider_class
@@ -34,8 +35,8 @@ def provider(source: config.Source) -> Provider:
     return provider_class(source.provider).from_settings(source.name, source.settings)
 
 
-def lines(source: config.Source, transfer: Transfer, stop: Stop, parts: int = 1) -> Lines:
-    """The ways to a source's accounts, its limits divided by `parts`. ConfigError where a secret cannot be had."""
+def lines(source: config.Source, transfer: Transfer, stop: Stop, budget: Budget, waits: Waits) -> Lines:
+    """The ways to a source's accounts. ConfigError where a secret cannot be had."""
     values = source.resolve_secrets()
     for key in source.secrets:
         hide(values[key])
@@ -47,11 +48,12 @@ def lines(source: config.Source, transfer: Transfer, stop: Stop, parts: int = 1)
         provider=asked,
         authorization=authorization,
         clients=Clients(AddressRule.of(asked.base_url, source.media_hosts), stall_seconds),
-        limits=Limits(source.requests_per_second / parts, max(1, source.max_concurrency // parts)),
+        limits=budget,
         timing=Timing(min_rate=transfer.min_rate, stall_timeout=stall_seconds),
         formats=source.formats,
         stop=stop,
         proof=proof(source, transfer),
+        waits=waits,
     )
 
 

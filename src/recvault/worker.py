@@ -1,26 +1,31 @@
 """A worker process: carries out jobs that come through a pipe, in threads, and tells what came of them.
 
 Invariant: it ends with its parent, at the latest. It builds its own clients and resolves its own secrets; what it is
-sent and what it sends are jobs and outcomes.
+sent and what it sends are jobs and outcomes, each packed by itself: one that cannot be packed is one recording's
+failure. What it may ask of a provider it has from its parent, permit by permit.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import pickle
 import queue
 import signal
 import threading
 import time
+import traceback
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection
 
 from recvault import observe
 from recvault.config import Config
-from recvault.errors import Interrupted
+from recvault.errors import Interrupted, WorkerBug
+from recvault.http import STALE_SECONDS, Borrowed, Permits, Rest, Spent
+from recvault.meter import Spending
 from recvault.models import Job, Outcome, Phase, Recording
 from recvault.places import Places
 from recvault.runtime import Runtime
@@ -28,11 +33,12 @@ from recvault.stopping import Stop
 from recvault.store import StoreFacts
 from recvault.verdicts import failure_of
 
+BEAT_SECONDS = 1.0  # at most, between two messages: who says nothing for long hangs
+ASKED, ENFORCED, END = "asked", "enforced", "end"  # what the parent says of a stop, and that nothing more will come
 _LINGER = 0.02  # seconds that an outcome waits for others: a message costs as much as several outcomes in it
-ASKED, ENFORCED = "asked", "enforced"  # what the parent says of a stop; None ends the process
+_ORPHANED_SECONDS = 2.0  # that what runs may take to end, where there is no parent any more
 
-Answers = dict[tuple[str, str], Counter[str]]  # by source and account, since the last time
-Done = tuple[int, Outcome | Exception, bool]  # a job's number, what came of it, whether its recording is the job's own
+Answers = Mapping[tuple[str, str], Counter[str]]  # by source and account, since the last time
 _THE_JOBS = Recording(
     provider="",
     api="",
@@ -45,35 +51,117 @@ _THE_JOBS = Recording(
 )
 
 
-def serve(settings: Config, parts: int, facts: StoreFacts, pipe: Connection, core: int) -> None:
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """A job to carry out."""
+
+    number: int
+    source: str
+    job: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """Permits of an account's budget."""
+
+    budget: str
+    permits: Permits
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """An account wants to be left alone."""
+
+    budget: str
+    rest: Rest
+
+
+Order = Begin | Grant | Hold | str
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What came of a job: an outcome or an exception, packed; and whether its recording is the job's own."""
+
+    number: int
+    packed: bytes
+    is_unchanged: bool = False
+
+    def outcome(self, job: Job) -> Outcome | BaseException:
+        """Unpacked: by whoever has the job."""
+        try:
+            found: Outcome | BaseException = pickle.loads(self.packed)  # noqa: S301 - of a process of our own
+        except Exception as error:  # noqa: BLE001 - of whatever class it is
+            return WorkerBug(type(error).__name__, "what came of it cannot be read again")
+        return found if isinstance(found, BaseException) or not self.is_unchanged else _with(found, job.recording)
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a worker process tells at a time."""
+
+    done: tuple[Done, ...]
+    answers: Answers
+    spent: Mapping[str, Spent]  # by budget
+    spending: Spending
+    quiet_seconds: float  # since the thread that was silent longest has shown that it goes on
+
+
+def serve(settings: Config, facts: StoreFacts, pipe: Connection, core: int | None, workers: int) -> None:
     """Carry out what comes through the pipe, until it closes: with the parent, at the latest."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # a terminal sends them to all: what is to be done the parent says
-    with contextlib.suppress(OSError):  # threads of one interpreter take turns anyway: on one core they meet its caches
-        os.sched_setaffinity(0, {core})
+    if core is not None:
+        with contextlib.suppress(
+            OSError
+        ):  # threads of one interpreter take turns anyway: on one core they meet its caches
+            os.sched_setaffinity(0, {core})
     observe.configure(format=None, verbosity=-1)
-    stop = Stop()
-    with Runtime(settings, clock=lambda: datetime.now(UTC), stop=stop, parts=parts) as runtime:
+    stop, teller = Stop(), _Teller(pipe)
+    budgets: dict[str, Borrowed] = {}
+
+    def borrow(key: str, rate: float, most: int) -> Borrowed:
+        budgets[key] = Borrowed(teller.ask)
+        return budgets[key]
+
+    with Runtime(settings, clock=lambda: datetime.now(UTC), stop=stop, budget=borrow) as runtime:
         runtime.store.facts = facts
         transfer = runtime.transfer()
-        done: queue.SimpleQueue[Done | None] = queue.SimpleQueue()
-        teller = threading.Thread(target=_tell, args=[runtime, pipe, done])
-        teller.start()
-
-        def carry(number: int, job: Job) -> None:
-            try:
-                stop.check()  # it waited for a thread here
-                done.put(_slim(number, job, transfer(job)))
-            except Interrupted as error:
-                done.put(_slim(number, job, failure_of(job, error)))
-            except Exception as error:  # noqa: BLE001 - a bug: the parent tells it, as it does of its own threads
-                done.put((number, error, False))
-
-        workers = settings.transfer.workers
+        telling = threading.Thread(target=teller.run, args=[runtime, budgets])
+        telling.start()
+        carry = _Carry(transfer, stop, teller.put)
         with _Turns(workers + len(settings.sources), Places(workers), carry) as turns:
-            _listen(pipe, stop, turns.add)
-        done.put(None)
-        teller.join()
+            _listen(pipe, stop, turns.add, budgets)
+        teller.end()
+        telling.join()
+
+
+@dataclass(frozen=True, slots=True)
+class _Carry:
+    """Carries a job out, and packs what comes of it. Raises nothing: whatever goes wrong is that job's end."""
+
+    transfer: Callable[[Job], Outcome]
+    stop: Stop
+    put: Callable[[Done], None]
+
+    def __call__(self, begin: Begin) -> None:
+        try:
+            done = self._done(begin)
+        except BaseException as error:  # noqa: BLE001 - a bug: the parent tells it, as it does of its own threads
+            done = Done(begin.number, pickle.dumps(WorkerBug(type(error).__name__, traceback.format_exc())))
+        self.put(done)
+
+    def _done(self, begin: Begin) -> Done:
+        job: Job = pickle.loads(begin.job)  # noqa: S301 - of our parent
+        try:
+            self.stop.check()  # it waited for a thread here
+            with self.stop.pulse.working():
+                outcome = self.transfer(job)
+        except Interrupted as error:
+            outcome = failure_of(job, error)
+        is_unchanged = outcome.recording is job.recording
+        packed = pickle.dumps(_with(outcome, _THE_JOBS) if is_unchanged else outcome)
+        return Done(begin.number, packed, is_unchanged)
 
 
 class _Turns:
@@ -82,10 +170,10 @@ class _Turns:
     A context, at whose end what is begun is finished, and nothing more begins.
     """
 
-    def __init__(self, threads: int, places: Places[tuple[int, Job]], carry: Callable[[int, Job], None]) -> None:
+    def __init__(self, threads: int, places: Places[Begin], carry: Callable[[Begin], None]) -> None:
         self._places, self._carry = places, carry
         self._lock = threading.Lock()
-        self._begun: queue.SimpleQueue[tuple[int, Job] | None] = queue.SimpleQueue()
+        self._begun: queue.SimpleQueue[Begin | None] = queue.SimpleQueue()
         self._threads = [threading.Thread(target=self._work, name=f"transfer-{number}") for number in range(threads)]
 
     def __enter__(self) -> _Turns:
@@ -101,10 +189,10 @@ class _Turns:
         for thread in self._threads:
             thread.join()
 
-    def add(self, number: int, job: Job) -> None:
+    def add(self, begin: Begin) -> None:
         """Carry it out when its turn comes."""
         with self._lock:
-            self._places.ready[job.source].append((number, job))
+            self._places.ready[begin.source].append(begin)
             self._begin()
 
     def _begin(self) -> None:
@@ -113,50 +201,93 @@ class _Turns:
 
     def _work(self) -> None:
         while (found := self._begun.get()) is not None:
-            self._carry(*found)
+            self._carry(found)
             with self._lock:
-                self._places.over(found[1].source)
+                self._places.over(found.source)
                 self._begin()
 
 
-def _listen(pipe: Connection, stop: Stop, begin: Callable[[int, Job], object]) -> None:
-    """Take in jobs and the parent's stops. Where the parent is no more, nothing needs to be finished."""
+def _listen(pipe: Connection, stop: Stop, begin: Callable[[Begin], object], budgets: Mapping[str, Borrowed]) -> None:
+    """Take in what the parent says. Where the parent is no more, nothing needs to be finished."""
     while True:
         try:
-            message = pipe.recv()
+            orders: list[Order] = pipe.recv()
         except (EOFError, OSError):
             stop.asked.set()
             stop.enforced.set()
+            leave = threading.Timer(_ORPHANED_SECONDS, os._exit, [1])
+            leave.daemon = True
+            leave.start()
             return
-        if message is None:
-            return
-        if message == ASKED:
-            stop.asked.set()
-        elif message == ENFORCED:
-            stop.enforced.set()
-        else:
-            for number, job in message:
-                begin(number, job)
+        for order in orders:
+            if isinstance(order, Begin):
+                begin(order)
+            elif isinstance(order, Grant):
+                budgets[order.budget].take(order.permits)
+            elif isinstance(order, Hold):
+                if order.budget in budgets:
+                    budgets[order.budget].hold(order.rest)
+            elif order == END:
+                return
+            else:
+                (stop.asked if order == ASKED else stop.enforced).set()
 
 
-def _slim(number: int, job: Job, outcome: Outcome) -> Done:
-    """An outcome, without its recording where that is the job's own, which the parent has."""
-    if outcome.recording is not job.recording:
-        return number, outcome, False
-    return number, replace(outcome, recording=_THE_JOBS), True
+class _Teller:
+    """Sends outcomes, as many at once as there are; what is wanted of a budget; and how providers were asked."""
 
+    def __init__(self, pipe: Connection) -> None:
+        self._pipe = pipe
+        self._done: queue.SimpleQueue[Done] = queue.SimpleQueue()
+        self._some = threading.Event()
+        self._urgent = threading.Event()
+        self._over = False
 
-def _tell(runtime: Runtime, pipe: Connection, done: queue.SimpleQueue[Done | None]) -> None:
-    """Send outcomes, as many at once as there are, and how providers were asked meanwhile."""
-    told: Answers = {}
-    while (first := done.get()) is not None:
-        time.sleep(_LINGER)
-        batch = [first]
-        with contextlib.suppress(queue.Empty):
-            while (further := done.get_nowait()) is not None:
-                batch.append(further)
-            done.put(None)
-        before, told = told, runtime.answers()
-        with contextlib.suppress(OSError):  # the parent is no more
+    def put(self, done: Done) -> None:
+        """A job has ended."""
+        self._done.put(done)
+        self._some.set()
+
+    def ask(self, is_urgent: bool) -> None:
+        """A budget has something to tell."""
+        if is_urgent:
+            self._urgent.set()
+        self._some.set()
+
+    def end(self) -> None:
+        """Tell what is left, and no more."""
+        self._over = True
+        self.ask(True)
+
+    def run(self, runtime: Runtime, budgets: Mapping[str, Borrowed]) -> None:
+        """Tell, until the end."""
+        told: Mapping[tuple[str, str], Counter[str]] = {}
+        last = 0.0
+        while not self._over:
+            stocked = any(budget.has_stock for budget in list(budgets.values()))
+            if self._some.wait(STALE_SECONDS if stocked else BEAT_SECONDS):
+                self._urgent.wait(_LINGER)
+            self._some.clear()
+            self._urgent.clear()
+            done = self._taken()
+            spent = {key: each for key, budget in list(budgets.items()) if (each := budget.collect()) is not None}
+            if not (done or spent or self._over or time.monotonic() - last >= BEAT_SECONDS):
+                continue
+            before, told = told, runtime.answers()
             asked = {key: counted - before.get(key, Counter()) for key, counted in told.items()}
-            pipe.send((batch, asked, runtime.standings()))
+            last = time.monotonic()
+            quiet = runtime.stop.pulse.quiet_seconds()
+            with contextlib.suppress(OSError):  # the parent is no more
+                self._pipe.send(Told(done, asked, spent, runtime.spending(), quiet))
+
+    def _taken(self) -> tuple[Done, ...]:
+        batch = []
+        with contextlib.suppress(queue.Empty):
+            while True:
+                batch.append(self._done.get_nowait())
+        return tuple(batch)
+
+
+def _with(outcome: Outcome, recording: Recording) -> Outcome:
+    """An outcome without its recording, which the parent has, or with it again."""
+    return replace(outcome, recording=recording)

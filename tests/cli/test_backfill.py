@@ -20,9 +20,9 @@ from recvault.cli.advance import advance
 from recvault.http import REFUSED
 from recvault.ledger import Feed
 from recvault.listing import BACKFILL
-from recvault.meter import LineFacts
+from recvault.meter import PROVIDER, STORE, LineFacts, Spending
 from recvault.models import Window
-from recvault.progress import CPU, LIMITED, PACE, SLOWER, STORE_DOWN, Progress, Reading
+from recvault.progress import CONCURRENCY, CPU, LIMITED, PACE, SLOWER, STORE_DOWN, Progress, Reading
 from recvault.report import Report
 from recvault.simulator import SimAccount, Simulator
 from recvault.slices import bounded
@@ -248,11 +248,31 @@ def test_a_reading_tells_what_holds_it_back(reason: str | None) -> None:
     assert two_readings(progress, clock).held_back_by == reason
 
 
-def test_a_core_that_is_busy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As much of the processor's time as went by is this machine's limit."""
+def test_cores_that_are_busy_are_named() -> None:
+    """As much of the processors' time as went by, of all processes, is this machine's limit."""
     clock = Seconds()
-    monkeypatch.setattr("recvault.progress.time.process_time", lambda: clock.now * 0.95)
-    assert two_readings(Progress(clock=clock, requests_per_second=20), clock).held_back_by == CPU
+    progress = Progress(clock=clock, requests_per_second=20, cores=2, spending=lambda: Spending(clock.now * 1.9))
+    assert two_readings(progress, clock).held_back_by == CPU
+
+
+WAITED: dict[str | None, dict[str, float]] = {
+    STORE: {"store": 8.0, "provider": 4.0},
+    PROVIDER: {"store": 2.0, "provider": 40.0, "turn": 1.0},
+    CONCURRENCY: {"provider": 20.0, "turn": 70.0},
+    None: {"store": 0.05},
+}
+
+
+@pytest.mark.parametrize("reason", WAITED, ids=str)
+def test_what_threads_wait_for_most_is_named(reason: str | None) -> None:
+    """The bucket, the provider, or a turn in what it may be asked at once: by the seconds of all processes."""
+    clock = Seconds()
+
+    def spending() -> Spending:
+        return Spending(0.0, {what: seconds * clock.now / 10 for what, seconds in WAITED[reason].items()})
+
+    progress = Progress(clock=clock, requests_per_second=20, spending=spending)
+    assert two_readings(progress, clock).held_back_by == reason
 
 
 def test_off_a_terminal_progress_is_a_line_of_the_log(monkeypatch: pytest.MonkeyPatch) -> None:

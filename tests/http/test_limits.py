@@ -13,7 +13,7 @@ import pytest
 from recvault.errors import Interrupted, Resting
 from recvault.http import REFUSED, Limits, Standing
 from recvault.http.concurrency import SLOWER
-from recvault.http.limits import LIST, MEDIA, Noted, Want
+from recvault.http.limits import LIST, MEDIA, Noted, Rest, Want
 from recvault.simulator.exchange import Request
 from recvault.simulator.wire import Wire
 from recvault.stopping import Stop
@@ -112,12 +112,12 @@ def test_a_refusal_rests_the_account() -> None:
     """Nothing is sent before Retry-After is over, no list either; who spends elsewhere is told."""
     clock, told = Seconds(), []
     limits = Limits(100_000, 32, clock)
-    limits.on_rest.append(lambda until, status: told.append((until, status)))
+    limits.on_rest.append(told.append)
     limits.note(Noted(429, rest=20.0))
     wants = [*asked(limits, MEDIA), *asked(limits, LIST)]
     clock.now += 19.9
     limits.look()
-    assert (granted(wants), told) == (0, [(120.0, 429)])
+    assert (granted(wants), told) == (0, [Rest(120.0, 429)])
     clock.now += 0.1
     limits.look()
     assert granted(wants) == 2
@@ -129,10 +129,11 @@ def test_a_rest_has_bounds() -> None:
     limits = Limits(100_000, 32, clock)
     limits.note(Noted(503, rest=86_400.0))
     with pytest.raises(Resting) as caught:
-        limits.begin(Stop(), LIST, 30.0)
+        limits.turn(Stop(), LIST, 30.0).__enter__()
     assert (caught.value.retry_after, caught.value.status) == (300.0, 503)
     clock.now += 300.0
-    limits.begin(Stop(), LIST, 30.0)
+    with limits.turn(Stop(), LIST, 30.0):
+        pass
 
 
 def test_what_is_withdrawn_takes_no_place() -> None:

@@ -10,8 +10,9 @@ from typing import Any
 from recvault.cli.reports import live
 from recvault.cli.tables import Size, cell, size
 from recvault.errors import RecvaultError
+from recvault.meter import PROVIDER, STORE
 from recvault.observe import get_logger
-from recvault.progress import CPU, LIMITED, PACE, PROVIDER, SLOWER, STORE, STORE_DOWN, Progress, Reading
+from recvault.progress import CONCURRENCY, CPU, LIMITED, PACE, SLOWER, STORE_DOWN, Progress, Reading
 from recvault.words import span
 
 log = get_logger("recvault.backfill")
@@ -23,6 +24,7 @@ _WORDS = {
     LIMITED: "the provider asks for fewer requests at once: {concurrency} of {max_concurrency} now",
     PACE: "the pace: requests_per_second = {pace:g}",
     CPU: "this machine's CPU",
+    CONCURRENCY: "the requests at once: max_concurrency = {max_concurrency}",
     SLOWER: "the provider, slower the more it is asked: {concurrency} of {max_concurrency} at once now",
     STORE: "the bucket's answers: more --workers may help",
     PROVIDER: "the provider's answers: more --workers may help",

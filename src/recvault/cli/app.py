@@ -70,7 +70,7 @@ class App:
         settings = self.settings()
         if given := {key: value for key, value in transfer.items() if value is not None}:
             settings = settings.model_copy(update={"transfer": settings.transfer.model_copy(update=given)})
-        with Runtime(settings, clock=now, stop=self.stop, executor=_executor(settings)) as runtime:
+        with Runtime(settings, clock=now, stop=self.stop, executor=_executor) as runtime:
             yield runtime
 
     @property
@@ -101,13 +101,11 @@ class App:
         return code if self.signal is None else 128 + self.signal
 
 
-def _executor(settings: Config) -> Callable[[Runtime], Executor] | None:
-    """Worker processes, where more than one is asked for."""
-    if settings.transfer.processes == 1:
-        return None
-    from recvault.processes import Processes
+def _executor(runtime: Runtime) -> Executor:
+    """Worker processes where more than one is asked for, else threads."""
+    from recvault.processes import Processes, Sheltered
 
-    return Processes
+    return Processes(runtime) if runtime.settings.transfer.processes > 1 else Sheltered(runtime)
 
 
 def verb(function: Callable[Concatenate[App, P], int]) -> Callable[P, None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from datetime import datetime
@@ -110,6 +111,8 @@ def _run(app: App, runtime: Runtime, name: str, asked: Asked, as_json: bool) -> 
     progress = Progress(
         line=lambda: next((each for each in runtime.line_facts() if each.source == name), None),
         requests_per_second=runtime.source(name).requests_per_second,
+        spending=runtime.spending,
+        cores=min(len(os.sched_getaffinity(0)), runtime.settings.transfer.processes),
     )
     with advance(progress, name, shown=app.shows_progress):
         report = runtime.backfill(name, asked, progress)

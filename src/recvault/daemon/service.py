@@ -23,8 +23,9 @@ from recvault.metrics import Metrics
 from recvault.models import Window
 from recvault.moments import moment_before
 from recvault.observe import get_logger
+from recvault.processes import Sheltered
 from recvault.report import Report
-from recvault.runtime import Runtime, threads
+from recvault.runtime import Runtime
 from recvault.sync import Work
 
 log = get_logger("recvault.daemon.service")
@@ -58,7 +59,7 @@ class Service:
         self._metrics = metrics
         now, earlier = clock(), watched_since or {}
         self.watched_since = {source.name: earlier.get(source.name, now) for source in settings.sources}
-        self._executor = threads(self.runtime)
+        self._executor = Sheltered(self.runtime)
         self._schedule = Schedule(
             self.runtime.stop, on_bug=metrics.job_failed, on_skip=lambda name: metrics.poll_skipped(_source_of(name))
         )

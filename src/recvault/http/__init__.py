@@ -7,9 +7,27 @@ the source does not allow; a page already seen is an error, not a loop.
 from recvault.http.addresses import AddressRule
 from recvault.http.client import Clients
 from recvault.http.concurrency import REFUSED
-from recvault.http.limits import Limits, Standing
+from recvault.http.limits import Budget, Limits, Rest, Standing
+from recvault.http.permits import STALE_SECONDS, Borrowed, Loan, Permits, Spent
 from recvault.http.ping import Ping
 from recvault.http.session import MediaHead, Session
 from recvault.http.timing import Timing
 
-__all__ = ["REFUSED", "AddressRule", "Clients", "Limits", "MediaHead", "Ping", "Session", "Standing", "Timing"]
+__all__ = [
+    "REFUSED",
+    "STALE_SECONDS",
+    "AddressRule",
+    "Borrowed",
+    "Budget",
+    "Clients",
+    "Limits",
+    "Loan",
+    "MediaHead",
+    "Permits",
+    "Ping",
+    "Rest",
+    "Session",
+    "Spent",
+    "Standing",
+    "Timing",
+]

@@ -13,6 +13,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from recvault.errors import Resting
 from recvault.http.concurrency import Concurrency
@@ -20,10 +21,12 @@ from recvault.stopping import Stop
 
 LIST, MEDIA = "list", "media"
 """Who asks: discovery for a page, or a transfer for a recording's row or its media."""
+LOOK_SECONDS = 0.2  # how often a waiting thread looks for a stop
 
-_LOOK_SECONDS = 0.2  # how often a waiting thread looks for a stop
 _AHEAD_SECONDS = 0.1  # how long before its moment a request is granted: a permit has to reach its process
 _CATCH_UP_SECONDS = 0.02  # of the pace that is not lost where a thread comes late
+_ABUNDANT_SECONDS = 0.005  # between two requests: so fast a pace loses nothing by a permit that is not used
+_LATE_SECONDS = 0.1  # past its moment, after which a request asks for another one
 _LEAST_SECONDS = 0.001
 _MOST_REST = 300.0  # seconds; a provider that asks for a longer rest is asked again after these
 _REFUSALS = frozenset({429, 503})
@@ -62,7 +65,7 @@ class Want:
     at: float | None = None  # when it may be sent, once it is granted: then it holds a place
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Rest:
     """The time for which a provider wants to be left alone."""
 
@@ -112,7 +115,7 @@ class _Budget:
     def is_plenty(self) -> bool:
         """Neither the pace nor places are short."""
         few = self.running.total() * 2 < min(self.most, self.found.now)
-        return few and self.gap < _LEAST_SECONDS and not any(self.waiting.values())
+        return few and self.gap < _ABUNDANT_SECONDS and not any(self.waiting.values())
 
     def _next(self) -> str | None:
         """Who may have a place: by turns, where both wait."""
@@ -136,8 +139,8 @@ class Limits:
         self._budget = _Budget(1 / requests_per_second, max_concurrency, Concurrency(max_concurrency))
         self._clock = clock
         self._lock = threading.Lock()
-        self.on_rest: list[Callable[[float, int], None]] = []  # told until when, and by which status
-        """Whoever spends of it elsewhere."""
+        self.on_rest: list[Callable[[Rest], None]] = []
+        """Whoever spends of it elsewhere: called with it locked."""
 
     @property
     def standing(self) -> Standing:
@@ -149,21 +152,12 @@ class Limits:
 
         Interrupted where a stop comes first; Resting where the provider wants to be left alone longer than `patience`.
         """
-        return Turn(self, stop, who, patience)
+        return Turn(self, stop, who, patience, self._clock)
 
-    def begin(self, stop: Stop, who: str, patience: float) -> None:
-        """Wait for the moment of a request and for a place, and take it."""
-        while True:
-            at = self._granted(stop, who, patience)
-            try:
-                if (left := at - self._clock()) > 0:
-                    stop.sleep(left)
-            except BaseException:
-                self.end(who)
-                raise
-            if not self._budget.rest.left(self._clock()):
-                return
-            self.end(who)  # a refusal came meanwhile
+    @property
+    def rest(self) -> Rest:
+        """For which the provider wants to be left alone."""
+        return self._budget.rest
 
     def end(self, who: str = MEDIA, count: int = 1) -> None:
         """Give places back."""
@@ -184,13 +178,18 @@ class Limits:
                 self._budget.waiting[want.who].remove(want)
             return want.at is None
 
+    def patience(self, want: Want) -> float:
+        """How many seconds whoever waits may do so before another look: at the time, who is next; else for a stop."""
+        is_next = next(iter(self._budget.waiting[want.who]), None) is want
+        return self.look() if is_next else LOOK_SECONDS
+
     def look(self) -> float:
         """Grant what may be granted by now; how many seconds until the next look is worth while."""
         with self._lock:
             budget, now = self._budget, self._clock()
             budget.grant(now)
             first = max(budget.rest.until, budget.moment(now) - _AHEAD_SECONDS)
-            return min(_LOOK_SECONDS, max(_LEAST_SECONDS, first - now)) if first > now else _LOOK_SECONDS
+            return min(LOOK_SECONDS, max(_LEAST_SECONDS, first - now)) if first > now else LOOK_SECONDS
 
     @property
     def is_plenty(self) -> bool:
@@ -214,37 +213,71 @@ class Limits:
         if noted.rest and until > self._budget.rest.until:
             self._budget.rest = Rest(until, noted.status)
             for told in self.on_rest:
-                told(until, noted.status)
+                told(self._budget.rest)
 
-    def _granted(self, stop: Stop, who: str, patience: float) -> float:
-        """Wait for a grant; its moment."""
-        seen = threading.Event()
-        want = Want(who, lambda _: seen.set())
-        self.ask(want)
-        try:
-            while want.at is None:
-                self._budget.rest.check(self._clock(), patience)
-                stop.check()
-                is_next = next(iter(self._budget.waiting[who]), None) is want
-                seen.wait(self.look() if is_next else _LOOK_SECONDS)
-                seen.clear()
-        except BaseException:
-            if not self.withdraw(want):
-                self.end(who)
-            raise
-        return want.at
+
+class Budget(Protocol):
+    """What turns are taken of, whichever process holds it."""
+
+    @property
+    def standing(self) -> Standing: ...
+
+    @property
+    def rest(self) -> Rest: ...
+
+    def turn(self, stop: Stop, who: str = MEDIA, patience: float = math.inf) -> Turn: ...
+
+    def ask(self, want: Want) -> None: ...
+
+    def withdraw(self, want: Want) -> bool: ...
+
+    def patience(self, want: Want) -> float: ...
+
+    def end(self, who: str = MEDIA, count: int = 1) -> None: ...
+
+    def note(self, noted: Noted) -> None: ...
 
 
 class Turn:
-    """What a request holds of a budget."""
+    """A request's place in a budget: entered at its moment, left when it is over."""
 
-    __slots__ = ("_limits", "_patience", "_stop", "_who")
+    __slots__ = ("_budget", "_clock", "_patience", "_stop", "_who")
 
-    def __init__(self, limits: Limits, stop: Stop, who: str, patience: float) -> None:
-        self._limits, self._stop, self._who, self._patience = limits, stop, who, patience
+    def __init__(self, budget: Budget, stop: Stop, who: str, patience: float, clock: Callable[[], float]) -> None:
+        self._budget, self._stop, self._who, self._patience, self._clock = budget, stop, who, patience, clock
 
     def __enter__(self) -> None:
-        self._limits.begin(self._stop, self._who, self._patience)
+        may_be_late = False
+        while True:
+            at = self._granted()
+            try:
+                if (left := at - self._clock()) > 0:
+                    self._stop.sleep(left)
+            except BaseException:
+                self._budget.end(self._who)
+                raise
+            is_late = self._clock() - at > _LATE_SECONDS and not may_be_late
+            if not (is_late or self._budget.rest.left(self._clock())):
+                return
+            self._budget.end(self._who)  # a refusal came meanwhile; or many would be sent at once, as if paced
+            may_be_late = True  # where the machine is that slow, another moment would be missed too
 
     def __exit__(self, *_: object) -> None:
-        self._limits.end(self._who)
+        self._budget.end(self._who)
+
+    def _granted(self) -> float:
+        """Wait for a place in the pace and among those under way; its moment."""
+        seen = threading.Event()
+        want = Want(self._who, lambda _: seen.set())
+        self._budget.ask(want)
+        try:
+            while want.at is None:
+                self._budget.rest.check(self._clock(), self._patience)
+                self._stop.check()
+                seen.wait(self._budget.patience(want))
+                seen.clear()
+        except BaseException:
+            if not self._budget.withdraw(want):
+                self._budget.end(self._who)
+            raise
+        return want.at

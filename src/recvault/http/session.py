@@ -33,10 +33,11 @@ from recvault.http import bodies, classify
 from recvault.http.addresses import origin
 from recvault.http.circuit import Circuit
 from recvault.http.client import USER_AGENT, Clients
-from recvault.http.limits import LIST, MEDIA, Limits, Noted, Turn
+from recvault.http.limits import LIST, MEDIA, Budget, Noted, Turn
 from recvault.http.timing import Timing
 from recvault.http.transport import WAIT, Response, as_sent
 from recvault.http.tries import Tries
+from recvault.meter import PROVIDER, TURN, Waits
 from recvault.providers.base import Page, Provider, Reply
 from recvault.providers.urls import is_signed
 from recvault.stopping import Stop
@@ -71,10 +72,11 @@ class Session:
     base_url: str
     authorization: str = field(repr=False)
     clients: Clients
-    limits: Limits
+    limits: Budget
     stop: Stop
     timing: Timing = field(default_factory=Timing)
     own_list: Callable[[], httpx.Request] | None = None  # a short page of the account's own list, which tells refusals
+    waits: Waits = field(default_factory=Waits, repr=False)
     _home: tuple[str, str, int] = field(init=False, repr=False)
     _tries: Tries = field(init=False, repr=False)
     _answers: Counter[str] = field(default_factory=Counter, init=False, repr=False)
@@ -148,7 +150,8 @@ class Session:
             if url in seen:
                 raise ProtocolError(f"{request.url.host} gave a next page that was read before")
             seen.add(url)
-            page, following = self._turned(number, request, parse)
+            with self.waits.on(PROVIDER):
+                page, following = self._turned(number, request, parse)
             yield page
             if following is None:
                 return
@@ -197,7 +200,8 @@ class Session:
         Denied where the list answers; CredentialsRefused where it is refused too, or where there is none to ask.
         """
         try:
-            return self._tries.persist(once, *args, **kwargs)
+            with self.waits.on(PROVIDER):
+                return self._tries.persist(once, *args, **kwargs)
         except CredentialsRefused as error:
             if self._circuit.is_listed():
                 raise Denied(error.message, "the account's list is not refused: this alone is") from error
@@ -269,9 +273,10 @@ class Session:
             request = _redirected(request, location)
         raise ProtocolError(f"{request.url.host} redirected more than {_MOST_REDIRECTS} times")
 
-    def _turn(self, kind: str) -> Turn:
+    def _turn(self, kind: str) -> _Awaited:
         """A request's part of what the account may be asked."""
-        return self.limits.turn(self.stop, LIST if kind == _PAGE else MEDIA, self.timing.backoff_most)
+        turn = self.limits.turn(self.stop, LIST if kind == _PAGE else MEDIA, self.timing.backoff_most)
+        return _Awaited(turn, self.waits)
 
     def _answer(self, request: httpx.Request, kind: str, *, at_home: bool) -> Response:
         """Send, to where it may go and with what may go there."""
@@ -325,6 +330,22 @@ class Session:
     def _at_home(self, url: httpx.URL) -> bool:
         """On base_url's own origin, by our credentials: an address that is signed has its own, and takes no others."""
         return origin(url) == self._home and not is_signed(url)
+
+
+class _Awaited:
+    """A turn, the wait for which is told."""
+
+    __slots__ = ("_turn", "_waits")
+
+    def __init__(self, turn: Turn, waits: Waits) -> None:
+        self._turn, self._waits = turn, waits
+
+    def __enter__(self) -> None:
+        with self._waits.on(TURN):
+            self._turn.__enter__()
+
+    def __exit__(self, *_: object) -> None:
+        self._turn.__exit__()
 
 
 class _HttpxErrors(Translation):

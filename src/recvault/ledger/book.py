@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Self
 
-from recvault.ledger import page, quarantine, reopening, settling, slices
+from sqlite_utils import Database
+
+from recvault.ledger import page, quarantine, reopening, settling, slices, suspects
 from recvault.ledger.connection import Connection
 from recvault.ledger.leases import Owner
 from recvault.ledger.page import Registered
@@ -172,28 +175,37 @@ class Ledger:
     def claim(self, source: str, now: datetime, limit: int) -> list[Job]:
         """Lease what is due, oldest due first. The attempt is counted here, before the work."""
         with self._connection.write() as db:
-            rows = list(
-                db.query(
-                    """
-                    UPDATE recordings SET attempts = attempts + 1, lease = :owner, next_attempt_at = :until
-                    WHERE id IN (
-                        SELECT id FROM recordings WHERE source = :source AND next_attempt_at <= :now
-                        ORDER BY next_attempt_at LIMIT :limit
-                    )
-                    RETURNING source, attempts, created_at, sidecar_sha256, missing_since,
-                        (SELECT recording FROM told WHERE told.id = recordings.id) AS recording
-                    """,
-                    {
-                        "owner": self._owner.name,
-                        "until": stamp(now + LEASE),
-                        "source": source,
-                        "now": stamp(now),
-                        "limit": limit,
-                    },
-                )
+            return self._claimed(db, suspects.CROWD, source, now, limit)
+
+    def claim_alone(self, source: str, now: datetime, limit: int, policy: Policy) -> list[Job]:
+        """Lease what is due and to be carried out alone, each in a process with nothing else in it."""
+        with self._connection.read() as db:
+            if not suspects.are_there(db):
+                return []
+        with self._connection.write() as db:
+            suspects.give_up(db, source, now, policy)
+            return [replace(job, alone=True) for job in self._claimed(db, suspects.LONE, source, now, limit)]
+
+    def _claimed(self, db: Database, due: str, source: str, now: datetime, limit: int) -> list[Job]:
+        rows = list(
+            db.query(
+                f"""
+                UPDATE recordings SET attempts = attempts + 1, lease = :owner, next_attempt_at = :until
+                WHERE id IN ({due})
+                RETURNING source, attempts, created_at, sidecar_sha256, missing_since,
+                    (SELECT recording FROM told WHERE told.id = recordings.id) AS recording
+                """,  # noqa: S608 - of our own text
+                {
+                    "owner": self._owner.name,
+                    "until": stamp(now + LEASE),
+                    "source": source,
+                    "now": stamp(now),
+                    "limit": limit,
+                },
             )
-            with sound_values("what a list told of a recording"):  # a claim that cannot be read is none
-                return [self._job(row, now) for row in rows]
+        )
+        with sound_values("what a list told of a recording"):  # a claim that cannot be read is none
+            return [self._job(row, now) for row in rows]
 
     def settle(self, outcomes: Iterable[Outcome], now: datetime, policies: Mapping[str, Policy]) -> list[State]:
         """Write down how attempts ended, all in one transaction; the new states, in order."""
@@ -210,10 +222,7 @@ class Ledger:
             }
             freed = 0
             for name in (holders - living) | set(dead):
-                cursor = db.execute(
-                    "UPDATE recordings SET lease=NULL, next_attempt_at=? WHERE lease=?", [stamp(now), name]
-                )
-                freed += cursor.rowcount
+                freed += suspects.free(db, name, now)
         return freed
 
     def bring_forward(self, source: str, now: datetime, longest: timedelta) -> int:

@@ -220,7 +220,35 @@ def looked_for_in_vain(db: Database) -> None:
     db.execute("ALTER TABLE recordings ADD COLUMN missing_since TEXT")
 
 
+_SUSPECTS = (
+    # Of a recording that was under way when its process died: how often in a row.
+    "CREATE TABLE suspects (id INTEGER PRIMARY KEY, deaths INTEGER NOT NULL)",
+    "CREATE VIEW lone AS SELECT id FROM suspects WHERE deaths >= 2",  # to be carried out alone
+    """
+    CREATE TRIGGER suspects_update AFTER UPDATE OF state ON recordings WHEN new.state = 'archived'
+    BEGIN DELETE FROM suspects WHERE id = new.id; END
+    """,
+)
+
+
+@migrations()
+def process_deaths(db: Database) -> None:
+    """Which recordings were under way when their process died: one of them may be why."""
+    for statement in _SUSPECTS:
+        db.execute(statement)
+
+
 KNOWN = frozenset(
     each.__name__
-    for each in (first, second, third, fourth, fifth, sidecar_sums, quarantine_by_recording, looked_for_in_vain)
+    for each in (
+        first,
+        second,
+        third,
+        fourth,
+        fifth,
+        sidecar_sums,
+        quarantine_by_recording,
+        looked_for_in_vain,
+        process_deaths,
+    )
 )

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from sqlite_utils import Database
 
-from recvault.ledger import listed, steps
+from recvault.ledger import listed, steps, suspects
 from recvault.ledger.brief import shorten
 from recvault.ledger.steps import Policy
 from recvault.ledger.trouble import sound_values, stored_time
@@ -88,6 +88,7 @@ def _fail(db: Database, failure: Failure, now: datetime, policy: Policy) -> Stat
             "drained": failure.reason == DRAINED,
         },
     )
+    suspects.judge(db, row["id"], failure.reason)
     if failure.recording.status is not None or row["told_status"] is None:  # else a row that tells more stays
         listed.keep(db, [(row["id"], failure.recording.to_json())])
     return step.state

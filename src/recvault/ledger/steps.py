@@ -11,7 +11,7 @@ import random
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from recvault.models import DRAINED, ELSEWHERE, MISSING, Failure, State, Verdict
+from recvault.models import DRAINED, ELSEWHERE, MISSING, WORKER_LOST, Failure, State, Verdict
 
 _AGEING = (
     0.1  # a recording that is not final is read again after a tenth of its age, and never sooner than recheck_every
@@ -75,7 +75,7 @@ def after(
             if age >= policy.give_up_after:
                 return Step(State.DEAD, None, faults)
             return Step(State.NOT_READY, now + recheck_delay(age, policy), faults)
-        case Verdict.RETRY if failure.reason == DRAINED:
+        case Verdict.RETRY if failure.reason in (DRAINED, WORKER_LOST):
             return Step(State.PENDING, now, faults, missing_since)
         case Verdict.RETRY:
             faults += failure.counted

@@ -1,0 +1,175 @@
+"""One worker process as its parent sees it: started, given jobs and permits, listened to, known to live or dead.
+
+Invariant: each job that is given to it ends: by what it tells, or by its death. Nobody waits for it: a thread of its
+own writes to it, so that one that hangs holds up nothing.
+"""
+
+from __future__ import annotations
+
+import itertools
+import multiprocessing
+import pickle
+import queue
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+from recvault import worker
+from recvault.errors import WorkerLost
+from recvault.http import Loan, Permits, Rest
+from recvault.models import Job, Outcome
+from recvault.observe import get_logger
+from recvault.runtime import Runtime
+from recvault.worker import Begin, Grant, Hold, Order, Told
+
+log = get_logger("recvault.child")
+
+_SPAWN = multiprocessing.get_context("spawn")  # a fork would inherit the ledger's locks
+
+
+@dataclass(slots=True, eq=False)
+class Child:
+    """Made, it runs. `on_end` is called once, when it is dead and before its jobs are given up."""
+
+    parent: Runtime
+    workers: int
+    core: int | None
+    is_lone: bool  # for jobs that are carried out alone
+    on_end: Callable[[Child], None]
+    on_wants: Callable[[], None]
+    heard_at: float = field(default_factory=time.monotonic)
+    busy_at: float = field(default_factory=time.monotonic)  # when it last was given a job, or had one
+    quiet_seconds: float = 0.0
+    has_begun: bool = False  # it has told something
+    alive: bool = True
+    _waiting: dict[int, tuple[Future[Outcome], Job]] = field(default_factory=dict)
+    _loans: dict[str, tuple[Loan, Callable[[Rest], None]]] = field(default_factory=dict)
+    _orders: queue.SimpleQueue[Order | None] = field(default_factory=queue.SimpleQueue)
+    _numbers: itertools.count[int] = field(default_factory=itertools.count)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _pipe: multiprocessing.connection.Connection = field(init=False)
+    process: multiprocessing.context.SpawnProcess = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._pipe, theirs = _SPAWN.Pipe()
+        what = (self.parent.settings, self.parent.store.facts, theirs, self.core, self.workers)
+        self.process = _SPAWN.Process(target=worker.serve, args=what, daemon=True)
+        self.process.start()
+        theirs.close()
+        for target, name in ((self._read, "outcomes"), (self._write, "orders")):
+            threading.Thread(target=target, name=name, daemon=True).start()
+
+    @property
+    def load(self) -> int:
+        """How many jobs it has."""
+        return len(self._waiting)
+
+    def give(self, job: Job, future: Future[Outcome]) -> None:
+        """Have a job carried out."""
+        try:
+            packed = pickle.dumps(job)
+        except Exception as error:  # noqa: BLE001 - e.g. a row nested too deep: that one cannot travel
+            future.set_exception(error)
+            return
+        with self._lock:
+            number = next(self._numbers)
+            if self.alive:
+                self._waiting[number], self.busy_at = (future, job), time.monotonic()
+                self._orders.put(Begin(number, job.source, packed))
+                return
+        future.set_exception(self._lost(begun=False))
+
+    def say(self, order: str) -> None:
+        """Of a stop, or of the end."""
+        self._orders.put(order)
+
+    def kill(self) -> None:
+        """End it, whatever it is at. SIGKILL ends one that is stopped, too."""
+        self.process.kill()
+
+    def _write(self) -> None:
+        """Send what there is, all at once: a message costs as much as several jobs in it."""
+        while self.alive:
+            orders = [self._orders.get()]
+            while not self._orders.empty():
+                orders.append(self._orders.get())
+            try:
+                self._pipe.send([order for order in orders if order is not None])
+            except OSError:  # it died just now: its reader tells
+                return
+
+    def _read(self) -> None:
+        """Take in what it tells, until it ends."""
+        while True:
+            try:
+                self._take_in(self._pipe.recv())
+            except (EOFError, OSError):
+                break
+            except Exception as error:
+                log.error("worker.unreadable", pid=self.process.pid, exc_info=error)
+                break
+        self.kill()
+        self.process.join()
+        self._bury()
+
+    def _take_in(self, told: Told) -> None:
+        self.heard_at, self.quiet_seconds, self.has_begun = time.monotonic(), told.quiet_seconds, True
+        for (source, account_id), counted in told.answers.items():
+            self.parent.lines(source)(account_id).session.count(counted)
+        for budget, spent in told.spent.items():
+            self._loan(budget).take(spent)
+        if told.spent:
+            self.on_wants()
+        self.parent.beside[self.process.pid or 0] = told.spending
+        if told.done:
+            self.busy_at = self.heard_at
+        for done in told.done:
+            with self._lock:
+                future, job = self._waiting.pop(done.number)
+            outcome = done.outcome(job)
+            if isinstance(outcome, BaseException):
+                future.set_exception(outcome)
+            else:
+                future.set_result(outcome)
+
+    def _loan(self, budget: str) -> Loan:
+        if budget not in self._loans:
+            limits = self.parent.lender.at(budget)
+
+            def grant(permits: Permits) -> None:
+                self._orders.put(Grant(budget, permits))
+
+            def hold(rest: Rest) -> None:
+                self._orders.put(Hold(budget, rest))
+
+            limits.on_rest.append(hold)
+            self._loans[budget] = (Loan(limits, grant), hold)
+        return self._loans[budget][0]
+
+    def _bury(self) -> None:
+        with self._lock:
+            self.alive = False
+            left, self._waiting = list(self._waiting.values()), {}
+        self._orders.put(None)
+        for budget, (loan, hold) in self._loans.items():
+            self.parent.lender.at(budget).on_rest.remove(hold)
+            loan.close()
+        self.on_end(self)
+        met: Counter[str] = Counter()
+        for future, job in left:
+            met[job.source] += 1
+            future.set_exception(self._lost(begun=met[job.source] <= self.workers + 1))
+
+    def _lost(self, *, begun: bool) -> WorkerLost:
+        """Each source's first jobs may have begun, as many as there are threads; the others have not."""
+        return WorkerLost(_end_of(self.process.exitcode), begun=begun, alone=self.is_lone)
+
+
+def _end_of(exit_code: int | None) -> str:
+    """How a process ended, in words."""
+    if exit_code is not None and exit_code < 0:
+        return f"was killed by signal {-exit_code}"
+    return f"ended with exit code {exit_code}"

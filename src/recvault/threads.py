@@ -1,0 +1,70 @@
+"""An executor whose threads are all there before the first job: to give it one can fail no more.
+
+A job that was given to a pool of the standard library is queued before its thread is begun: where the machine gives no
+more threads, its caller is told that it failed, and it runs all the same. These threads do not hold up the end of the
+process: what hangs in one of them, a library's call say, is left behind.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from typing import Any
+
+_Work = tuple[Future[Any], Callable[[], Any]]
+
+
+class Threads(Executor):
+    """So many threads, or as many as there can be; RuntimeError where there can be none."""
+
+    def __init__(self, count: int, name: str) -> None:
+        self._work: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
+        self._threads: list[threading.Thread] = []
+        self._lock = threading.Lock()
+        self._closed = False
+        for number in range(count):
+            thread = threading.Thread(target=self._run, name=f"{name}-{number}", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:
+                if not self._threads:
+                    raise
+                break
+            self._threads.append(thread)
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Have it called in one of the threads."""
+        future: Future[Any] = Future()
+        with self._lock:
+            if self._closed:
+                raise RuntimeError("nothing more is begun: the threads are being ended")
+            self._work.put((future, lambda: fn(*args, **kwargs)))
+        return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Begin nothing more after what was given; wait for its end, where that is wanted."""
+        with self._lock:
+            self._closed = True
+        if cancel_futures:
+            self._cancel()
+        for _ in self._threads:
+            self._work.put(None)
+        for thread in self._threads if wait else ():
+            thread.join()
+
+    def _cancel(self) -> None:
+        while not self._work.empty():
+            if (work := self._work.get()) is not None:
+                work[0].cancel()
+
+    def _run(self) -> None:
+        while (work := self._work.get()) is not None:
+            future, call = work
+            if future.set_running_or_notify_cancel():
+                try:
+                    future.set_result(call())
+                except BaseException as error:  # noqa: BLE001 - the caller's to see
+                    future.set_exception(error)
+            del work, future, call  # nothing is kept alive by a thread that waits

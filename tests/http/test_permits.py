@@ -1,0 +1,145 @@
+"""One budget, spent in several processes: permits travel there and come back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+
+import pytest
+
+from recvault.errors import Interrupted, Resting
+from recvault.http import Borrowed, Limits, Loan, Permits
+from recvault.http.limits import LIST, MEDIA, Noted, Rest, Want
+from recvault.stopping import Stop
+
+
+class Seconds:
+    """A clock that is moved by hand."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Link:
+    """A worker process's budget and what it has of the one that is held."""
+
+    def __init__(self, limits: Limits, clock: Callable[[], float]) -> None:
+        self.given: list[Permits] = []
+        self.budget = Borrowed(lambda urgent: None, clock)
+        self.loan = Loan(limits, self.given.append)
+        limits.on_rest.append(self.budget.hold)
+        self.wants: list[Want] = []
+
+    def want(self, count: int = 1) -> None:
+        """So many threads ask for a permit each."""
+        for _ in range(count):
+            self.wants.append(Want(MEDIA, lambda _: None))
+            self.budget.ask(self.wants[-1])
+        self.travel()
+
+    def travel(self) -> None:
+        """Messages reach their ends, both ways."""
+        if (spent := self.budget.collect()) is not None:
+            self.loan.take(spent)
+        while self.given:
+            self.budget.take(self.given.pop(0))
+
+    @property
+    def held(self) -> list[float]:
+        """The moments of those that were granted."""
+        return [want.at for want in self.wants if want.at is not None]
+
+
+@pytest.fixture
+def clock() -> Seconds:
+    return Seconds()
+
+
+def known(limits: Limits, most: int) -> Limits:
+    """Limits that were found to be what is configured."""
+    limits._budget.found._limit = float(most)
+    return limits
+
+
+def test_processes_together_have_no_more_than_one_budget(clock: Seconds) -> None:
+    """Four places, one of them for lists: of what two processes want, three run at once; an end lets another begin."""
+    limits = known(Limits(100_000, 4, clock), 4)
+    one, two = Link(limits, clock), Link(limits, clock)
+    for link in (one, two):
+        link.want(3)
+    assert limits._budget.running[MEDIA] == 3
+    assert (len(one.held), len(two.held)) == (3, 0)
+    one.budget.end(MEDIA)
+    one.travel()
+    two.travel()
+    assert (limits._budget.running[MEDIA], len(two.held)) == (3, 1)
+
+
+def test_processes_together_keep_one_pace(clock: Seconds) -> None:
+    """Ten a second, whoever of three processes asks: the moments of all are a tenth of a second apart."""
+    limits = known(Limits(10, 100, clock), 100)
+    links = [Link(limits, clock) for _ in range(3)]
+    for link in links:
+        link.want(3)
+    for _ in range(40):
+        clock.now += 0.025
+        limits.look()
+    for link in links:
+        link.travel()
+    moments = sorted(moment for link in links for moment in link.held)
+    assert [round(after - before, 6) for before, after in pairwise(moments)] == [0.1] * 8
+
+
+def test_where_there_is_plenty_permits_come_before_they_are_needed(clock: Seconds) -> None:
+    """No thread waits for a message then; what nobody uses at its moment goes back, and its place with it."""
+    limits = known(Limits(100_000, 100, clock), 100)
+    link = Link(limits, clock)
+    link.want()
+    link.budget.end(MEDIA)
+    link.want()  # now that it knows of the plenty
+    assert link.budget.has_stock
+    clock.now += 1.0
+    link.travel()
+    assert (limits._budget.running[MEDIA], link.budget.has_stock) == (1, False)
+
+
+def test_what_a_dead_process_held_is_free(clock: Seconds) -> None:
+    """What it was granted and what it waited for: the others go on as if it had never been."""
+    limits = known(Limits(100_000, 3, clock), 3)
+    dead, living = Link(limits, clock), Link(limits, clock)
+    for link in (dead, living):
+        link.want(4)
+    dead.loan.close()
+    living.travel()
+    assert (limits._budget.running[MEDIA], len(living.held)) == (2, 2)
+
+
+def test_a_refusal_in_one_process_rests_all(clock: Seconds) -> None:
+    """Whoever got it: no process sends anything before Retry-After is over, nor the one that lists."""
+    limits = known(Limits(100_000, 10, clock), 10)
+    one, two = Link(limits, clock), Link(limits, clock)
+    one.budget.note(Noted(429, rest=20.0))
+    one.travel()
+    two.want()
+    limits.ask(listed := Want(LIST, lambda _: None))
+    assert (two.budget.rest, limits.rest, two.held, listed.at) == (Rest(120.0, 429), Rest(120.0, 429), [], None)
+    clock.now += 20.0
+    limits.look()
+    two.travel()
+    assert len(two.held) == 1
+
+
+def test_a_long_rest_and_a_stop_end_the_wait_for_a_permit(clock: Seconds) -> None:
+    """Nothing is left behind by who gives up waiting."""
+    limits = Limits(100_000, 10, clock)
+    link, stop = Link(limits, clock), Stop()
+    stop.asked.set()
+    with pytest.raises(Interrupted):
+        link.budget.turn(stop, MEDIA, 30.0).__enter__()
+    limits.note(Noted(503, rest=200.0))
+    with pytest.raises(Resting):
+        link.budget.turn(Stop(), MEDIA, 30.0).__enter__()
+    assert not link.budget._waiting

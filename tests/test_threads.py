@@ -1,0 +1,53 @@
+"""Threads that are all there before the first job."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import wait
+
+import pytest
+
+from recvault.threads import Threads
+
+
+def test_jobs_are_carried_out_by_as_many_threads() -> None:
+    """At once; what one raises is its caller's, and the thread goes on."""
+    both = threading.Barrier(2)
+    with Threads(2, "test") as threads:
+        met = [threads.submit(both.wait, 5) for _ in range(2)]
+        broken = threads.submit(lambda: 1 // 0)
+        last = threads.submit(str, 7)
+        wait([*met, broken, last], 5)
+        assert isinstance(broken.exception(), ZeroDivisionError)
+        assert last.result() == "7"
+
+
+def test_a_machine_that_gives_no_more_threads_gives_fewer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One is enough for every job to come to its end; none at all is told at once."""
+    begin, left = threading.Thread.start, [1, 0]
+
+    def start(thread: threading.Thread) -> None:
+        if not left[0]:
+            raise RuntimeError("can't start new thread")
+        left[0] -= 1
+        begin(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with Threads(4, "test") as threads:
+        assert [each.result(5) for each in [threads.submit(str, number) for number in range(9)]] == list("012345678")
+    with pytest.raises(RuntimeError, match="new thread"):
+        Threads(4, "test")
+
+
+def test_an_end_that_cancels_begins_nothing_more() -> None:
+    """What runs may end, what waits is cancelled, and nothing more is taken."""
+    begun, release = threading.Event(), threading.Event()
+    threads = Threads(1, "test")
+    running = threads.submit(lambda: (begun.set(), release.wait(5)))
+    waiting = threads.submit(str, 1)
+    assert begun.wait(5)
+    threads.shutdown(wait=False, cancel_futures=True)
+    release.set()
+    assert (running.result(5)[1], waiting.cancelled()) == (True, True)
+    with pytest.raises(RuntimeError):
+        threads.submit(str, 2)
