@@ -36,6 +36,7 @@ FLOORS: dict[str, float] = {
     "listing": 4.7,
     "watched": 4,
     "report": 3,
+    "closing": 4,
     "discovery": 4,
     "parts": 3.8,
     "narrower": 3.6,

@@ -20,7 +20,7 @@ from recvault.models import ACCOUNT, Phase, Recording, Rejected, Scope, Window
 from recvault.narrower import Asking, Narrower, may_help
 from recvault.observe import get_logger
 from recvault.parts import MOST_PAGES, InParts
-from recvault.providers.base import Page, Provider, SubaccountProvider
+from recvault.providers.base import Page, Provider, Subaccount, SubaccountProvider
 from recvault.slices import EPOCH
 from recvault.tally import Scanned, Tally
 
@@ -200,13 +200,16 @@ class Discovery:
         self.missed.extend(now - recording.created_at for recording in new if mark and recording.created_at < mark)
 
 
-def subaccounts(provider: Provider, session: Session) -> Iterator[str]:
-    """The ids of the active accounts below (and including) the configured one. Rows hold tokens: only ids leave."""
+def subaccounts(provider: Provider, session: Session) -> Iterator[Subaccount]:
+    """The accounts below (and including) the configured one. Rows hold tokens: only ids and statuses leave."""
     if not provider.has_subaccounts:
         raise ConfigError(f"{provider.name} has no sub-accounts")
     lister = cast("SubaccountProvider", provider)
-    for accounts in session.follow(lister.accounts_request(), lister.parse_accounts):
-        yield from accounts
+    try:
+        for accounts in session.follow(lister.accounts_request(), lister.parse_accounts):
+            yield from accounts
+    except (NotFound, Refused) as error:
+        raise EndpointRefused(error.message, "check the source's base_url, or set subaccounts = false") from error
 
 
 def by_id(provider: Provider, session: Session, recording_id: str) -> Recording:

@@ -40,10 +40,9 @@ def judge(
     if any(stale):
         said = [*stale, feed.error and f"the last scan failed: {feed.error}"]
         return Health(Condition.STALE, "; ".join(words for words in said if words))
-    if feed.closed_at:
-        return Health(
-            Condition.OK, f"no active account since {when(feed.closed_at)}: polled no more, its archive stays"
-        )
+    if feed.closed_at and not feed.error:
+        words = f"no active account since {when(feed.closed_at)}: read until its list is closed, its archive stays"
+        return Health(Condition.OK, words)
     if feed.error:
         return Health(Condition.FAILING, _failing(feed))
     if slow := _slow(feed, now, poll_every):

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
+from recvault.closing import Closings
 from recvault.discovery import Books, Discovery, Found, by_id, subaccounts
 from recvault.errors import (
     Denied,
@@ -19,6 +20,7 @@ from recvault.errors import (
     LedgerLocked,
     LedgerUnavailable,
     NotFound,
+    NotWhole,
     RecvaultError,
     Refused,
     UnknownName,
@@ -29,6 +31,7 @@ from recvault.ledger import Feed, Policy
 from recvault.meter import Meter
 from recvault.models import ACCOUNT, Phase, Recording, Scope, State, Window
 from recvault.observe import get_logger
+from recvault.providers.base import Subaccount
 from recvault.report import AccountReport, Report
 from recvault.tally import Scanned
 
@@ -103,23 +106,37 @@ class Listing:
     on_found: Callable[[], None]
     on_listed: Callable[[Sequence[Recording]], None] = lambda recordings: None
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    _closings: Closings = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_closings", Closings(self.ledger))
 
     def accounts(self, source: Source) -> list[str]:
-        """The accounts of a source: its own, and below it the active ones, where it is to have them. Begins a round."""
+        """The accounts of a source: its own, and below it those that can be read, where it is to have them.
+
+        Begins a round.
+        """
         self._row(source, source.account_id).error = None
-        found = [source.account_id]
-        if source.subaccounts:
-            feed = replace(source.feed(source.account_id), list=ACCOUNTS)
-            root = source.line(source.account_id)
+        if not source.subaccounts:
+            return [source.account_id]
+        feed, met = replace(source.feed(source.account_id), list=ACCOUNTS), list[Subaccount]()
+        to_read: list[str] = []
 
-            def ask() -> None:
-                found.extend(subaccounts(root.provider, root.session))
-                self.ledger.advance(feed, None, self.clock())
-                self.ledger.note_accounts(source.name, found, self.clock())
+        def ask() -> None:
+            known = self.ledger.ask.accounts(source.name)
+            _listed_twice(source, met)
+            active = [source.account_id, *(each.account_id for each in met if each.is_active)]
+            self.ledger.advance(feed, None, self.clock())
+            self.ledger.note_accounts(source.name, active, self.clock())
+            others = [each for each in met if each.account_id != source.account_id]
+            before = [name for name in known if name != source.account_id]
+            to_read.extend(self._closings.note(source.name, others, before, self.clock()))
 
-            if self._met(source, source.account_id, feed, ask) is not None:
-                found += self.ledger.ask.accounts(source.name)  # those that were met before: none is skipped
-        return list(dict.fromkeys(found))
+        if self._met(source, source.account_id, feed, ask) is not None:
+            # Those of the pages that came, and those that were met before: none is skipped.
+            names = [*(each.account_id for each in met), *self.ledger.ask.accounts(source.name)]
+            to_read = [name for name in names if not self._closings.is_over(source.name, name)]
+        return list(dict.fromkeys([source.account_id, *to_read]))
 
     def poll(self, source: Source, account_id: str) -> RecvaultError | None:
         """Register what an account lists between its watermark and now; what kept it from that, told already."""
@@ -128,7 +145,12 @@ class Listing:
         if account_id != source.account_id:
             row.error = None
         feed = source.feed(account_id)
-        error = self._met(source, account_id, feed, self._discovery(source, account_id, feed).run)
+
+        def ask() -> None:
+            self._discovery(source, account_id, feed).run()
+            self._closings.read(source.name, account_id, self.clock())
+
+        error = self._met(source, account_id, feed, ask)
         if error is None:
             seen = {"listed": row.listed - listed, "new": row.registered - registered}
             log.info("discover.done", source=source.name, account_id=account_id, **seen)
@@ -248,11 +270,16 @@ class Listing:
         except LedgerDamaged:
             raise  # no source's doing: nothing more can be written down, for any
         except RecvaultError as error:
-            log.error("discover.failed", source=source.name, account_id=account_id, list=feed.list, error=str(error))
-            self.report.failed(source.name, source.provider, account_id, str(error), error.exit_code)
-            if not isinstance(error, LedgerLocked | LedgerUnavailable):  # which cannot take a note now
-                self.ledger.note_scan_error(feed, str(error), self.clock())
-            return error
+            told = self._closings.met(source.name, account_id, error, self.clock())
+            if told is None:
+                log.info("discover.account_over", source=source.name, account_id=account_id, error=str(error))
+                self.ledger.advance(feed, None, self.clock())
+                return None
+            log.error("discover.failed", source=source.name, account_id=account_id, list=feed.list, error=str(told))
+            self.report.failed(source.name, source.provider, account_id, str(told), told.exit_code)
+            if not isinstance(told, LedgerLocked | LedgerUnavailable):  # which cannot take a note now
+                self.ledger.note_scan_error(feed, str(told), self.clock())
+            return told
         return None
 
     def _count(self, source: Source, account_id: str, found: Found) -> None:
@@ -285,6 +312,16 @@ class Listing:
 
     def _row(self, source: Source, account_id: str) -> AccountReport:
         return self.report.account(source.name, source.provider, account_id)
+
+
+def _listed_twice(source: Source, met: list[Subaccount]) -> None:
+    """List the accounts; once more from the first page where a later one is refused, as its token may have expired."""
+    root = source.line(source.account_id)
+    try:
+        met.extend(subaccounts(root.provider, root.session))
+    except NotWhole:
+        met.clear()
+        met.extend(subaccounts(root.provider, root.session))
 
 
 def _raise_denied(refused: Sequence[RecvaultError]) -> None:

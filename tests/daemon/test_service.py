@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -66,7 +67,7 @@ def jobs(service: Service) -> dict[str, set[str]]:
 def test_each_sub_account_has_jobs_of_its_own(
     simulator: Simulator, root: SimAccount, strict_bucket: Bucket, opened: Open
 ) -> None:
-    """A sub-account that is opened is polled from then on; one that is closed is left alone, with all it registered."""
+    """One that is opened is polled from then on; one that is closed until it was read and refuses its list."""
     first, second = [each for each in simulator._world.accounts.values() if each.parent is root]
     service = opened()
     service.start()
@@ -77,6 +78,10 @@ def test_each_sub_account_has_jobs_of_its_own(
     third = simulator.add_account("twilio", parent=root)
     simulator.populate(third, "voice", count=2, conference_share=0)
     object.__setattr__(first, "status", "closed")
+    until(lambda: "closed" in (service.runtime.ledger.fact("closing:voice") or ""))
+    asked = lists(simulator, first.account_id)
+    until(lambda: lists(simulator, first.account_id) >= asked + 2)
+    simulator.switches = replace(simulator.switches, inactive_accounts="refused")
     until(lambda: jobs(service)["poll"] == {second.account_id, third.account_id})
     assert jobs(service)["reconcile"] == {root.account_id, second.account_id, third.account_id}
     until(lambda: ids(simulator, third) <= archived(strict_bucket))

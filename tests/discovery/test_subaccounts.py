@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import json
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from discovery.scans import DAY, LOOKBACK, NOW
 from recvault import wiring
 from recvault.http import Timing
 from recvault.report import AccountReport, Report
-from recvault.simulator import SimAccount, Simulator, twilio_common
+from recvault.simulator import SimAccount, Simulator, Switches, twilio_common, twilio_voice
 from recvault.simulator.exchange import refuse
 from rig import Rig
 from strict_s3 import StrictS3
@@ -38,6 +40,11 @@ def root(rig: Rig) -> SimAccount:
 
 def below(rig: Rig, root: SimAccount, **options: Any) -> SimAccount:
     return rig.simulator.add_account("twilio", parent=root, **options)
+
+
+def turn(account: SimAccount, status: str) -> None:
+    """Its owner closes it, suspends it or takes it up again."""
+    object.__setattr__(account, "status", status)
 
 
 def fill(rig: Rig, account: SimAccount, count: int = 2, days: float = 2) -> None:
@@ -145,15 +152,163 @@ def test_an_account_refused_after_its_listing_costs_no_other_a_transfer(
     assert archived(rig.sync_at(NOW + DAY))[refused.account_id] == 3
 
 
-@pytest.mark.parametrize("status", ["suspended", "closed"])
-def test_an_account_that_is_not_active_is_not_asked(rig: Rig, root: SimAccount, status: Any) -> None:
-    """Suspended and closed accounts are known from the list of accounts: exit 0, no request to them."""
-    resting = below(rig, root, status=status)
-    fill(rig, resting)
-    fill(rig, root)
+@pytest.fixture
+def refusing(rig: Rig) -> None:
+    """Accounts that are not active are refused, as some services do at once and others after 30 days."""
+    rig.simulator.switches = Switches(inactive_accounts="refused")
+
+
+inactive = pytest.mark.parametrize("status", ["suspended", "closed"])
+
+
+@inactive
+def test_an_account_that_is_not_active_is_read_until_it_refuses(rig: Rig, root: SimAccount, status: Any) -> None:
+    """A closed account's history can be read for 30 days: what it recorded since the last poll is brought home."""
+    closing = below(rig, root)
+    fill(rig, closing, 2)
+    rig.sync_at(NOW)
+    fill(rig, closing, 3, days=0.01)
+    turn(closing, status)
+
+    report = rig.sync_at(NOW + HOUR)
+
+    assert (report.exit_code, archived(report)[closing.account_id]) == (0, 3)
+    rig.simulator.switches = Switches(inactive_accounts="refused")
+    for hours in (2, 3):  # it was read whole since it closed: that it refuses now is its end
+        later = rig.sync_at(NOW + hours * HOUR)
+        assert (later.exit_code, rows(later)[closing.account_id].error) == (0, None)
+    rig.simulator.clear_requests()
+    rig.sync_at(NOW + 4 * HOUR)
+    assert rig.simulator.count(lambda each: closing.account_id in each.path) == 0
+
+
+@inactive
+@pytest.mark.usefixtures("refusing")
+def test_what_could_not_be_read_of_a_closed_account_is_told(rig: Rig, root: SimAccount, status: Any) -> None:
+    """It refuses before it was read: the exit code, the report and `status` say so, at each pass, and how to help."""
+    closing = below(rig, root)
+    fill(rig, closing, 1)
+    fill(rig, root, 1)
+    rig.sync_at(NOW)
+    turn(closing, status)
+    for hours in (1, 2):
+        report = rig.sync_at(NOW + hours * HOUR)
+        error = str(rows(report)[closing.account_id].error)
+        assert (report.exit_code, f"not active ({status})" in error, "may be unread" in error) == (77, True, True)
+        assert rows(report)[root.account_id].error is None
+    with rig.runtime(lambda: NOW + 2 * HOUR) as runtime:
+        words = {feed.feed.account_id: (how.condition, how.words) for feed, how in runtime.judged({})}
+    assert words[closing.account_id][0] == "failing"
+    assert "may be unread" in words[closing.account_id][1]
+
+    turn(closing, "active")
+    fill(rig, closing, 2, days=0.01)
+    healed = rig.sync_at(NOW + 3 * HOUR)
+    assert (healed.exit_code, archived(healed)[closing.account_id]) == (0, 2)
+
+
+def test_an_account_that_was_closed_before_it_was_met_is_read(rig: Rig, root: SimAccount) -> None:
+    """A first sync takes what closed accounts still show."""
+    closed = below(rig, root, status="closed")
+    fill(rig, closed, 3)
     report = rig.sync_at(NOW)
-    assert (report.exit_code, archived(report)) == (0, {root.account_id: 2})
-    assert rig.simulator.count(lambda each: resting.account_id in each.path) == 0
+    assert (report.exit_code, archived(report)[closed.account_id]) == (0, 3)
+
+
+def test_an_account_that_left_the_list_is_read_once_more(
+    rig: Rig, root: SimAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its recordings since the last poll may still be listed: then it is asked no more."""
+    gone = below(rig, root)
+    fill(rig, gone, 1)
+    rig.sync_at(NOW)
+    fill(rig, gone, 2, days=0.01)
+    leave(monkeypatch, gone)
+
+    report = rig.sync_at(NOW + HOUR)
+
+    assert (report.exit_code, archived(report)[gone.account_id]) == (0, 2)
+    rig.simulator.clear_requests()
+    assert rig.sync_at(NOW + 2 * HOUR).exit_code == 0
+    assert rig.simulator.count(lambda each: f"{gone.account_id}/Recordings.json" in each.path) == 0
+
+
+def test_an_account_that_left_the_list_and_refuses_is_told_once(
+    rig: Rig, root: SimAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pass that asked it says what may be missing; `status` keeps it."""
+    gone = below(rig, root)
+    fill(rig, gone, 1)
+    rig.sync_at(NOW)
+    leave(monkeypatch, gone)
+    refuse_account(monkeypatch, gone, 401)
+    report = rig.sync_at(NOW + HOUR)
+    assert (report.exit_code, "no longer in the list" in str(rows(report)[gone.account_id].error)) == (77, True)
+    assert rig.sync_at(NOW + 2 * HOUR).exit_code == 0
+    with rig.runtime(lambda: NOW + 2 * HOUR) as runtime:
+        words = {feed.feed.account_id: how.words for feed, how in runtime.judged({})}
+    assert "no longer in the list" in words[gone.account_id]
+
+
+def leave(monkeypatch: pytest.MonkeyPatch, account: SimAccount) -> None:
+    """It is closed for so long that the list of accounts shows it no more."""
+
+    def without(page: Any) -> Any:
+        kept = [row for row in page["accounts"] if row["sid"] != account.account_id]
+        return {**page, "accounts": kept, "end": len(kept) - 1}
+
+    edit_accounts(monkeypatch, without)
+
+
+def edit_accounts(monkeypatch: pytest.MonkeyPatch, edit: Callable[[Any], Any]) -> None:
+    accounts = twilio_voice._accounts
+
+    def edited(*arguments: Any) -> Any:
+        reply = accounts(*arguments)
+        reply.body = json.dumps(edit(json.loads(reply.body))).encode()
+        return reply
+
+    monkeypatch.setattr(twilio_voice, "_accounts", edited)
+
+
+def test_a_page_of_accounts_that_is_refused_is_a_temporary_failure(
+    rig: Rig, root: SimAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Page 2 answers 400: exit 75, and the accounts of page 1 are read; nobody is taken for closed."""
+    one, two = below(rig, root), below(rig, root)
+    for account in (root, one, two):
+        fill(rig, account, 1)
+    rig.sync_at(NOW)
+    fill(rig, two, 1, days=0.01)
+    new = below(rig, root)
+    fill(rig, new, 1)
+    edit_accounts(monkeypatch, lambda page: {**page, "next_page_uri": "/2010-04-01/Accounts/x.json?Page=1"})
+
+    report = rig.sync_at(NOW + HOUR)
+
+    assert report.exit_code == 75
+    assert "page 2 of a list was refused" in str(rows(report)[root.account_id].error)
+    assert (archived(report)[two.account_id], archived(report)[new.account_id]) == (1, 1)
+
+
+def test_a_list_of_no_account_is_an_error(rig: Rig, root: SimAccount, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It holds at least the account that asked: none at all would close them all."""
+    edit_accounts(monkeypatch, lambda page: {**page, "accounts": None})
+    assert rig.sync_at(NOW).exit_code == 75
+
+
+@pytest.mark.parametrize("status", [400, 404])
+def test_a_list_of_accounts_that_is_refused_is_a_matter_of_configuration(
+    rig: Rig, root: SimAccount, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    """There is no such list at base_url: exit 78, and what to change."""
+
+    def refused(*arguments: Any) -> Any:
+        raise refuse("json", status, 20404, "Not found")
+
+    monkeypatch.setattr(twilio_voice, "_accounts", refused)
+    report = rig.sync_at(NOW)
+    assert (report.exit_code, "base_url" in str(rows(report)[root.account_id].error)) == (78, True)
 
 
 def test_accounts_that_cannot_be_listed_are_told(rig: Rig, root: SimAccount) -> None:

@@ -232,16 +232,19 @@ def test_deletion_is_of_the_metadatas_address() -> None:
 
 
 def test_sub_accounts_are_listed_by_sid_alone() -> None:
-    """Active accounts are named, suspended and closed ones left out, and auth tokens never read."""
+    """With their status, whatever it is: closed ones can be read for a while. Auth tokens are never read."""
     rows = [{"sid": "AC1", "status": "active", "auth_token": "t"}, {"sid": "AC2", "status": "suspended"}]
     rows += [{"sid": "AC3", "status": "closed"}, {"sid": "AC4", "status": "Active"}]
     body = {"accounts": rows, "next_page_uri": "/2010-04-01/Accounts.json?Page=1&PageToken=PAAC4"}
-    sids, following = TWILIO.parse_accounts(answer(TWILIO, body))
+    listed, following = TWILIO.parse_accounts(answer(TWILIO, body))
     assert (
-        sids,
+        [(each.account_id, each.is_active) for each in listed],
         str(following),
-    ) == (("AC1", "AC4"), "https://api.twilio.com/2010-04-01/Accounts.json?Page=1&PageToken=PAAC4")
-    assert TWILIO.accounts_request().url.raw_path == b"/2010-04-01/Accounts.json?Status=active&PageSize=1000"
+    ) == (
+        [("AC1", True), ("AC2", False), ("AC3", False), ("AC4", True)],
+        "https://api.twilio.com/2010-04-01/Accounts.json?Page=1&PageToken=PAAC4",
+    )
+    assert TWILIO.accounts_request().url.raw_path == b"/2010-04-01/Accounts.json?PageSize=1000"
 
 
 def test_an_account_that_cannot_be_read_is_told_without_its_row() -> None:

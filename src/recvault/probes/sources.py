@@ -66,7 +66,9 @@ def _accounts(runtime: Runtime, source: Source) -> str:
     lines = runtime.lines(source.name)
     line = lines(lines.provider.account_id)
     with _refusals_told(source):
-        return f"{len(list(subaccounts(line.provider, line.session)))} active accounts"
+        found = [*subaccounts(line.provider, line.session)]
+    closed = sum(not each.is_active for each in found)
+    return f"{len(found) - closed} active accounts" + (f", {closed} closed or suspended" if closed else "")
 
 
 @contextlib.contextmanager

@@ -124,14 +124,26 @@ class Provider(Protocol):
         """Key material that travels in the media's response headers, None where there is none."""
 
 
+@dataclass(frozen=True, slots=True)
+class Subaccount:
+    """An account below the configured one, or that one itself, and its status in the provider's word."""
+
+    account_id: str
+    status: str = "active"
+
+    @property
+    def is_active(self) -> bool:
+        return self.status.lower() == "active"
+
+
 class SubaccountProvider(Provider, Protocol):
     """A provider that can list the accounts below the configured one (`has_subaccounts`)."""
 
     def accounts_request(self) -> httpx.Request:
         """Ask for the first page of accounts."""
 
-    def parse_accounts(self, reply: Reply) -> tuple[tuple[str, ...], httpx.URL | None]:
-        """The ids of the active accounts on a page, and the next page. Rows hold auth tokens: read the id alone."""
+    def parse_accounts(self, reply: Reply) -> tuple[tuple[Subaccount, ...], httpx.URL | None]:
+        """The accounts on a page, of any status, and the next page. Rows hold auth tokens: read id and status alone."""
 
 
 def check_scope(provider: Provider, scope: Scope) -> None:

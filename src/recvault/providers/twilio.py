@@ -11,7 +11,17 @@ import httpx
 
 from recvault.models import JSON, Phase, Recording, Scope, Window
 from recvault.providers import twilio_account, values
-from recvault.providers.base import CHANNELS, Page, Reply, Setting, check_scope, read_list, read_one, read_rows
+from recvault.providers.base import (
+    CHANNELS,
+    Page,
+    Reply,
+    Setting,
+    Subaccount,
+    check_scope,
+    read_list,
+    read_one,
+    read_rows,
+)
 from recvault.providers.urls import address, bare, host, segment, unsigned
 
 PHASES = {"completed": Phase.COMPLETE, "absent": Phase.GONE, "deleted": Phase.GONE, "failed": Phase.GONE}
@@ -70,7 +80,7 @@ class Twilio:
         """`next_page_uri` is relative to the host and holds the filters, percent-encoded (OpenAPI, SDK fixtures)."""
         page, rows = read_list(reply, "recordings", "page_size")
         recordings, rejected = read_rows(rows, self._read, lambda row: values.identifier(row, "sid"))
-        following, said = twilio_account.following(self, reply, page, len(rows))
+        following, said = twilio_account.following(self.base_url, reply, page, len(rows), self.page_size)
         return Page(recordings=recordings, rejected=rejected, next=following, total=said.total, pages=said.pages)
 
     def media_requests(self, recording: Recording, media_format: str) -> tuple[httpx.Request, ...]:
@@ -103,7 +113,7 @@ class Twilio:
     def accounts_request(self) -> httpx.Request:
         return twilio_account.accounts_request(self.base_url)
 
-    def parse_accounts(self, reply: Reply) -> tuple[tuple[str, ...], httpx.URL | None]:
+    def parse_accounts(self, reply: Reply) -> tuple[tuple[Subaccount, ...], httpx.URL | None]:
         return twilio_account.parse_accounts(self.base_url, reply)
 
     def _account(self, account_id: str) -> str:

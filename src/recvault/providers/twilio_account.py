@@ -8,12 +8,13 @@ import httpx
 
 from recvault.errors import ProtocolError
 from recvault.models import JSON
-from recvault.providers.base import Provider, Reply, Setting, read_list
+from recvault.providers.base import Reply, Setting, Subaccount, read_list
 from recvault.providers.stated import Stated, check_echo
 from recvault.providers.urls import address, basic, follow
 from recvault.providers.values import identifier, text
 
 PUBLIC = "twilio.com"  # regions and edges are below it: links may name any of them
+PAGE_SIZE = 1000  # of accounts
 SETTINGS: Mapping[str, Setting] = {
     "account_sid": Setting(doc="the account's SID, AC…"),
     "auth_token": Setting(secret=True, doc="the account's auth token; reaches sub-accounts too"),
@@ -31,25 +32,30 @@ def authorization(values: Mapping[str, str]) -> str:
 
 
 def accounts_request(base_url: str) -> httpx.Request:
-    """The main account and those below it (OpenAPI: Accounts.json, at most 1000 a page)."""
-    url = address(base_url, "/2010-04-01/Accounts.json", [("Status", "active"), ("PageSize", 1000)])
+    """The main account and those below it, whatever their status (OpenAPI: Accounts.json, at most 1000 a page).
+
+    A closed one's recordings can be read for 30 days (Twilio's help).
+    """
+    url = address(base_url, "/2010-04-01/Accounts.json", [("PageSize", PAGE_SIZE)])
     return httpx.Request("GET", url, headers={"Accept": "application/json"})
 
 
-def parse_accounts(base_url: str, reply: Reply) -> tuple[tuple[str, ...], httpx.URL | None]:
-    """Read the sid and the status alone: each row holds an auth token (OpenAPI). Suspended and closed are left out."""
-    page, rows = read_list(reply, "accounts")
+def parse_accounts(base_url: str, reply: Reply) -> tuple[tuple[Subaccount, ...], httpx.URL | None]:
+    """Read the sid and the status alone: each row holds an auth token (OpenAPI)."""
+    page, rows = read_list(reply, "accounts", "page_size")
     if not all(isinstance(row, dict) and text(row.get("sid")) for row in rows):
         raise ProtocolError(f"{reply.request.url.host} answered with an account that has no sid")
-    active = [row for row in rows if str(row.get("status") or "active").lower() == "active"]
-    return tuple(identifier(row, "sid") for row in active), follow(base_url, page.get("next_page_uri"), PUBLIC)
+    if not rows and not page.get("page"):
+        raise ProtocolError(f"{reply.request.url.host} answered with no account, not even the one that asked")
+    found = tuple(Subaccount(identifier(row, "sid"), text(row.get("status")) or "active") for row in rows)
+    return found, following(base_url, reply, page, len(rows), PAGE_SIZE)[0]
 
 
-def following(provider: Provider, reply: Reply, page: JSON, rows: int) -> tuple[httpx.URL | None, Stated]:
+def following(base_url: str, reply: Reply, page: JSON, rows: int, page_size: int) -> tuple[httpx.URL | None, Stated]:
     """The next page of a list as Twilio writes it, and what it says of itself, which is held against its rows."""
     link = page.get("next_page_uri")
     check_echo(reply, page.get("uri"))
     check_echo(reply, link)
     said = Stated.of(page, page.get("last_page_uri"))
-    said.check(reply, rows, is_last=not link, is_told="next_page_uri" in page, size=provider.page_size)
-    return follow(provider.base_url, link, PUBLIC), said
+    said.check(reply, rows, is_last=not link, is_told="next_page_uri" in page, size=page_size)
+    return follow(base_url, link, PUBLIC), said

@@ -16,7 +16,7 @@ from defusedxml.ElementTree import fromstring
 from recvault.errors import ProtocolError
 from recvault.models import JSON, Phase, Recording, Scope, Window
 from recvault.providers import twilio_account, values
-from recvault.providers.base import Page, Reply, Setting, check_scope, read_one, read_rows
+from recvault.providers.base import Page, Reply, Setting, Subaccount, check_scope, read_one, read_rows
 from recvault.providers.lenient import Unreadable
 from recvault.providers.stated import Stated, check_echo
 from recvault.providers.urls import address, follow, segment, unsigned, with_parameter
@@ -107,7 +107,7 @@ class TwilioLegacy:
     def accounts_request(self) -> httpx.Request:
         return twilio_account.accounts_request(self.base_url)
 
-    def parse_accounts(self, reply: Reply) -> tuple[tuple[str, ...], httpx.URL | None]:
+    def parse_accounts(self, reply: Reply) -> tuple[tuple[Subaccount, ...], httpx.URL | None]:
         return twilio_account.parse_accounts(self.base_url, reply)
 
     def _account(self, account_id: str) -> str:

@@ -26,6 +26,7 @@ class Switches:
     malformed_share: float = 0.0  # share of populated rows that can never be read: no date, or a bad one
 
     # Twilio Voice, 2010-04-01 and 2008-08-01
+    inactive_accounts: Literal["readable", "refused"] = "readable"  # closed and suspended ones, by their parent's token
     voice_created_at: Literal["start", "end"] = "start"  # what date_created means
     voice_list_delay_seconds: float = 0.0  # from creation until a list shows the row
     voice_processing_seconds: float = 2.0  # from the recording's end to completed

@@ -27,7 +27,8 @@ def account_of_path(world: World, request: Request, account_id: str, dialect: Di
     account = world.accounts.get(account_id)
     if account is None or not (account is caller or (account.parent is caller and _token_came(world, request))):
         raise refuse(dialect, 401, 20003, "Authentication Error - invalid username/password")
-    check_active(account, dialect)
+    if account.status == "active" or world.switches.inactive_accounts == "refused":
+        check_active(account, dialect)
     return account
 
 

@@ -1,0 +1,121 @@
+"""Sub-accounts that are active no more: read until their lists refuse, and what was not read is told.
+
+A provider keeps a closed account's history readable for a while (Twilio: 30 days). One that left the list of accounts
+is asked once more. Nothing is missing of one whose list was read whole after it was first seen so: that it refuses then
+is its end, and no error.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
+from typing import Protocol
+
+from recvault.errors import CredentialsRefused, Denied, EndpointRefused, LedgerLocked, LedgerUnavailable, RecvaultError
+from recvault.models import stamp
+from recvault.providers.base import Subaccount
+
+LEFT = "no longer in the list of accounts"
+_REFUSALS = (CredentialsRefused, Denied, EndpointRefused)
+
+
+class Facts(Protocol):
+    """Where it is remembered."""
+
+    def fact(self, name: str) -> str | None: ...
+
+    def remember(self, name: str, value: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Closing:
+    status: str  # in the provider's word, or LEFT
+    since: str  # when it was first seen so
+    read_at: str | None = None  # its list, whole, since then
+    refused_at: str | None = None  # its list
+
+    @property
+    def is_over(self) -> bool:
+        """Nothing more can be read of it: it is not asked again."""
+        if self.status == LEFT:
+            return bool(self.read_at or self.refused_at)
+        return bool(self.read_at and self.refused_at)
+
+
+@dataclass(frozen=True, slots=True)
+class Closings:
+    """Of all sources of a ledger. Thread-safe."""
+
+    facts: Facts
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def note(self, source: str, listed: Sequence[Subaccount], known: Iterable[str], now: datetime) -> list[str]:
+        """Take over a whole list of accounts; which of them, and of those that were known before, are to be read."""
+        active = [each.account_id for each in listed if each.is_active]
+        statuses = dict.fromkeys(known, LEFT) | {each.account_id: each.status for each in listed}
+        for account_id in active:
+            del statuses[account_id]
+        with self._lock:
+            before = self._all(source)
+            noted = {account_id: _next(before.get(account_id), status, now) for account_id, status in statuses.items()}
+            self._keep(source, before, noted)
+        return [*active, *(account_id for account_id, each in noted.items() if not each.is_over)]
+
+    def is_over(self, source: str, account_id: str) -> bool:
+        """Whether there is nothing more to be read of an account."""
+        found = self._all(source).get(account_id)
+        return found is not None and found.is_over
+
+    def read(self, source: str, account_id: str, now: datetime) -> None:
+        """Its list was read whole."""
+        self._change(source, account_id, read_at=stamp(now))
+
+    def met(self, source: str, account_id: str, error: RecvaultError, now: datetime) -> RecvaultError | None:
+        """What to tell of an error of its list; None where a refusal is no more than its end."""
+        found = self._all(source).get(account_id)
+        if found is None or not isinstance(error, _REFUSALS):
+            return error
+        self._change(source, account_id, refused_at=stamp(now))
+        if found.read_at:
+            return None
+        status = found.status if found.status == LEFT else f"not active ({found.status})"
+        return type(error)(
+            f"the sub-account is {status} and its list is refused, so that what it recorded since the last poll may be "
+            f"unread: {error.message}",
+            "reactivate it, or ask the provider's support, soon: what a closed account holds is deleted after a while",
+        )
+
+    def _change(self, source: str, account_id: str, **changes: str) -> None:
+        with self._lock:
+            before = self._all(source)
+            if account_id in before:
+                changed = {**before, account_id: replace(before[account_id], **changes)}
+                with contextlib.suppress(LedgerLocked, LedgerUnavailable):  # the next poll finds it again
+                    self._keep(source, before, changed)
+
+    def _all(self, source: str) -> Mapping[str, _Closing]:
+        kept = self.facts.fact(_name(source))
+        return {account_id: _Closing(**each) for account_id, each in json.loads(kept or "{}").items()}
+
+    def _keep(self, source: str, before: Mapping[str, _Closing], now: Mapping[str, _Closing]) -> None:
+        if now != before:
+            self.facts.remember(
+                _name(source), json.dumps({account_id: asdict(each) for account_id, each in now.items()})
+            )
+
+
+def _next(before: _Closing | None, status: str, now: datetime) -> _Closing:
+    """What is known of it; another status begins anew, as it may have been active in between."""
+    if before is not None and before.status == status:
+        return before
+    if before is not None and before.is_over:
+        return replace(before, status=status)
+    return _Closing(status=status, since=stamp(now))
+
+
+def _name(source: str) -> str:
+    return f"closing:{source}"
