@@ -54,6 +54,7 @@ class State(enum.StrEnum):
     GONE = "gone"
     EXTERNAL = "external"
     DEAD = "dead"
+    ACCEPTED = "accepted"  # the operator accepts that it can never be archived
 
 
 def stamp(moment: datetime) -> str:

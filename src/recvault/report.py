@@ -34,6 +34,7 @@ class AccountReport:
     external: int = 0
     failed: int = 0  # stands open: failed and will be tried again
     dead: int = 0  # stands open
+    accepted: int = 0  # by the operator, as lost
     quarantined: int = 0  # stands open
     bytes: int = 0
     requests: int = 0

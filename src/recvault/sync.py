@@ -95,7 +95,7 @@ class Work:
         standing = ledger.ask.standing(row.source, row.account_id)
         row.watermark = ledger.watermark(source.feed(row.account_id))
         row.not_ready, row.failed, row.dead = standing.not_ready, standing.failing, standing.dead
-        row.quarantined = standing.quarantined
+        row.quarantined, row.accepted = standing.quarantined, standing.accepted
         key, requests = (row.source, row.account_id), source.line(row.account_id).session.requests
         row.requests += requests - self._requests[key]
         self._requests[key] = requests

@@ -1,61 +1,190 @@
-"""`recvault failures`: what is dead or failing, and what could not be read."""
+"""`recvault failures`: what is dead or failing, what could not be read, and what is accepted as lost."""
 
 from __future__ import annotations
 
-from typing import Any
+import getpass
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from recvault.cli.app import App, print_json, question
+from recvault.cli.app import App, now, print_json, question
+
+if TYPE_CHECKING:
+    from recvault.runtime import Runtime
 
 SCHEMA = "recvault/failures/v1"
-TIMES = ("failing_since", "next_attempt_at", "first_seen_at")
+ACCEPTED_SCHEMA = "recvault/failures-accepted/v1"
+TIMES = ("failing_since", "next_attempt_at", "first_seen_at", "accepted_at")
+SHOWN = 20  # recordings, where people read and no --limit says otherwise
+_RECORDINGS = (
+    "source",
+    "recording_id",
+    "state",
+    "reason",
+    "attempts",
+    "failing_since",
+    "next_attempt_at",
+    "message",
+)
+_QUARANTINED = ("source", "account_id", "recording_id", "reason", "first_seen_at", "body")
+_ACCEPTED = ("source", "account_id", "recording_id", "accepted_at", "message")
+
+Row = dict[str, Any]
 
 
-@click.command("failures")
+@dataclass(slots=True, kw_only=True)
+class _Found:
+    """What was asked for."""
+
+    reasons: list[Row] = field(default_factory=list)
+    failures: list[Row] = field(default_factory=list)
+    quarantined: list[Row] = field(default_factory=list)
+    accepted: list[Row] = field(default_factory=list)
+
+    @property
+    def total(self) -> int:
+        """Of recordings that are dead or failing, whether they are listed or not."""
+        return sum(row["count"] for row in self.reasons)
+
+
+@click.group("failures", invoke_without_command=True)
+@click.option("--source", "sources", multiple=True, metavar="NAME", help="Only of this source; may be given again.")
+@click.option("--reason", "reasons", multiple=True, metavar="REASON", help="Only for this reason; may be given again.")
+@click.option("--limit", type=click.IntRange(0), help=f"List so many recordings; default: {SHOWN}, with --json all.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
-@question
-def command(app: App, as_json: bool) -> int:
-    """What is dead or failing, why, since when, how often tried; and rows in quarantine, with their bodies."""
-    from recvault.cli.tables import print_table
+@click.pass_context
+def command(ctx: click.Context, /, **options: Any) -> None:
+    """What is dead or failing: by reason, with what to do; then recordings, since when and how often tried.
 
+    Rows in quarantine follow, with their bodies. `failures accept` ends what can never be archived.
+    """
+    if ctx.invoked_subcommand is None:
+        _list(**options)
+
+
+@question
+def _list(app: App, sources: tuple[str, ...], reasons: tuple[str, ...], limit: int | None, as_json: bool) -> int:
     with app.runtime() as runtime:
-        known = runtime.has_ledger
-        failures = runtime.ledger.ask.failures() if known else []
-        quarantined = runtime.ledger.ask.quarantined() if known else []
+        for name in sources:
+            runtime.source(name)
+        found = _find(runtime, sources, reasons, limit if limit is not None or as_json else SHOWN)
     if as_json:
-        print_json({"schema": SCHEMA, "failures": failures, "quarantined": quarantined})
-        return 0
-    if failures:
-        columns = (
-            "source",
-            "recording_id",
-            "state",
-            "reason",
-            "attempts",
-            "failing_since",
-            "next_attempt_at",
-            "message",
+        print_json(
+            {
+                "schema": SCHEMA,
+                "reasons": found.reasons,
+                "failures": found.failures,
+                "failures_total": found.total,
+                "quarantined": found.quarantined,
+                "accepted": found.accepted,
+            }
         )
-        print_table(
-            [name.replace("_", " ") for name in columns],
-            [[_shown(row, name) for name in columns] for row in failures],
-            prose=("message",),
-        )
-    if quarantined:
-        names = ("source", "account_id", "recording_id", "reason", "first_seen_at", "body")
-        print_table(
-            ["quarantined in", "account", "recording id", "reason", "first seen at", "body"],
-            [[_shown(row, name) for name in names] for row in quarantined],
-            prose=("reason", "body"),
-        )
-    if not failures and not quarantined:
-        click.echo("nothing is failing, dead or in quarantine")
+    else:
+        _show(found)
     return 0
 
 
-def _shown(row: dict[str, Any], name: str) -> Any:
+def _find(runtime: Runtime, sources: tuple[str, ...], reasons: tuple[str, ...], limit: int | None) -> _Found:
+    """Ask the ledger. A reason is one of recordings: with it, rows in quarantine are left out."""
+    if not runtime.has_ledger:
+        return _Found()
+    ask, of, why = runtime.ledger.ask, sources or None, reasons or None
+    return _Found(
+        reasons=ask.failure_reasons(of, why),
+        failures=ask.failures(limit, of, why),
+        quarantined=[] if why else [row for row in ask.quarantined() if of is None or row["source"] in of],
+        accepted=[] if why else ask.accepted(of),
+    )
+
+
+def _show(found: _Found) -> None:
+    from recvault.cli.hints import hint
+    from recvault.cli.tables import print_table
+
+    if found.reasons:
+        columns = ("source", "reason", "state", "count", "failing since", "what to do")
+        rows = [
+            [*(_shown(row, name.replace(" ", "_")) for name in columns[:-1]), hint(str(row["reason"]))]
+            for row in found.reasons
+        ]
+        print_table(columns, rows, prose=("what to do",))
+    for names, listed, prose in (
+        (_RECORDINGS, found.failures, ("message",)),
+        (_QUARANTINED, found.quarantined, ("reason", "body")),
+        (_ACCEPTED, found.accepted, ("message",)),
+    ):
+        if listed:
+            heads = [_HEADS.get((names, name), name.replace("_", " ")) for name in names]
+            print_table(heads, [[_shown(row, name) for name in names] for row in listed], prose=prose)
+    if found.total > len(found.failures):
+        click.echo(f"{len(found.failures):,} of {found.total:,} recordings are listed: --limit N lists more", err=True)
+    if not (found.reasons or found.quarantined or found.accepted):
+        click.echo("nothing is failing, dead or in quarantine")
+
+
+_HEADS = {
+    (_QUARANTINED, "source"): "quarantined in",
+    (_QUARANTINED, "account_id"): "account",
+    (_ACCEPTED, "source"): "accepted in",
+    (_ACCEPTED, "account_id"): "account",
+}
+
+
+def _shown(row: Row, name: str) -> Any:
     """A value for people: times to the second."""
     from recvault.models import unstamp
 
     return unstamp(row[name]) if name in TIMES and row[name] else row[name]
+
+
+@command.command("accept")
+@click.argument("ids", nargs=-1, required=True, metavar="ID...")
+@click.option("--reason", required=True, metavar="TEXT", help="Why: kept with the recording, and shown.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+@question
+def accept(app: App, ids: tuple[str, ...], reason: str, as_json: bool) -> int:
+    """Accept that these recordings can never be archived: no longer exit code 3, no longer an alarm.
+
+    They stay listed and counted as accepted, with reason, user and time. `recvault retry ID` takes one back.
+    """
+    from recvault.observe import get_logger
+
+    if not reason.strip():
+        raise click.UsageError("--reason is empty: say why these recordings are accepted as lost")
+    log = get_logger("recvault.failures")
+    with app.runtime() as runtime:
+        rows = {row["id"]: row for text in ids for row in runtime.find(text)}
+        taken = runtime.ledger.accept(rows, f"{reason.strip()} (by {_user()})", now())
+    for row_id in taken:
+        row = rows[row_id]
+        log.warning("failure.accepted", source=row["source"], recording_id=row["recording_id"], reason=reason.strip())
+    left = [row for row_id, row in rows.items() if row_id not in taken]
+    if as_json:
+        names = ("source", "account_id", "recording_id", "state")
+        print_json(
+            {
+                "schema": ACCEPTED_SCHEMA,
+                "accepted": [{name: rows[row_id][name] for name in names[:-1]} for row_id in taken],
+                "unchanged": [{name: row[name] for name in names} for row in left],
+            }
+        )
+    else:
+        _tell(len(taken), left)
+    return 0
+
+
+def _tell(taken: int, left: list[Row]) -> None:
+    from recvault.cli.tables import cell
+
+    click.echo(f"{taken:,} {'recording' if taken == 1 else 'recordings'} accepted as lost")
+    for row in left:
+        why = "a transfer is running" if row["lease"] else f"it is {row['state']} already"
+        click.echo(cell(f"{row['recording_id']} of {row['source']} is unchanged: {why}"), err=True)
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a user without a name, as in a container
+        return "an unnamed user"

@@ -13,7 +13,7 @@ import click
 from recvault.cli.tables import Size, cell, console, print_table
 from recvault.report import AccountReport, Report
 
-SELDOM = ("already archived", "not ready", "gone", "external", "failed", "dead", "quarantined")
+SELDOM = ("already archived", "not ready", "gone", "external", "failed", "dead", "accepted", "quarantined")
 COLUMNS = ("source", "account", "listed", "registered", "archived", *SELDOM, "bytes")
 
 
@@ -69,7 +69,16 @@ def print_report(
 
 
 def _row(row: AccountReport) -> tuple[object, ...]:
-    counts = (row.already_archived, row.not_ready, row.gone, row.external, row.failed, row.dead, row.quarantined)
+    counts = (
+        row.already_archived,
+        row.not_ready,
+        row.gone,
+        row.external,
+        row.failed,
+        row.dead,
+        row.accepted,
+        row.quarantined,
+    )
     return (row.source, row.account_id, row.listed, row.registered, row.archived, *counts, Size(row.bytes))
 
 

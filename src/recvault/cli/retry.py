@@ -11,19 +11,29 @@ SCHEMA = "recvault/retry/v1"
 
 @click.command("retry")
 @click.argument("ids", nargs=-1, metavar="[ID]...")
+@click.option("--source", "sources", multiple=True, metavar="NAME", help="What failed or died of this source.")
+@click.option("--reason", "reasons", multiple=True, metavar="REASON", help="What failed or died for this reason.")
 @click.option("--all", "everything", is_flag=True, help="All that are failing, dead, not ready or put off.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 @question
-def command(app: App, ids: tuple[str, ...], everything: bool, as_json: bool) -> int:
+def command(
+    app: App, ids: tuple[str, ...], sources: tuple[str, ...], reasons: tuple[str, ...], everything: bool, as_json: bool
+) -> int:
     """Make recordings due now, their earlier failures forgiven; the next pass takes them.
 
     An ID is the provider's own; where two sources share one, SOURCE:ID. By its ID a recording that is gone, or kept in
     a bucket of yours, is asked for again, too.
     """
-    if bool(ids) == everything:
-        raise click.UsageError("give recordings' ids, or --all")
+    if bool(ids) + bool(sources or reasons) + everything != 1:
+        raise click.UsageError("give recordings' ids, or --source and --reason, or --all")
     with app.runtime() as runtime:
-        rows = None if everything else [row["id"] for text in ids for row in runtime.find(text)]
+        for name in sources:
+            runtime.source(name)
+        rows: list[int] | None
+        if sources or reasons:
+            rows = runtime.ledger.ask.failing_ids(sources or None, reasons or None)
+        else:
+            rows = None if everything else [row["id"] for text in ids for row in runtime.find(text)]
         count = runtime.ledger.retry(rows, now())
     if as_json:
         print_json({"schema": SCHEMA, "made_due": count})

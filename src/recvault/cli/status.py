@@ -21,8 +21,18 @@ if TYPE_CHECKING:
     from recvault.runtime import Runtime
 
 SCHEMA = "recvault/status/v1"
-COUNTS = ("pending", "failing", "not_ready", "archived", "gone", "external", "dead", "quarantined")
-SELDOM = ("failing", "not ready", "gone", "external", "dead", "quarantined", "oldest pending", "next attempt")
+COUNTS = ("pending", "failing", "not_ready", "archived", "gone", "external", "dead", "accepted", "quarantined")
+SELDOM = (
+    "failing",
+    "not ready",
+    "gone",
+    "external",
+    "dead",
+    "accepted",
+    "quarantined",
+    "oldest pending",
+    "next attempt",
+)
 STYLES = {  # worst first
     "stale": "bold red",
     "failing": "red",
@@ -159,7 +169,7 @@ def _hand(overview: Overview) -> list[str]:
         return missed
     counts = [(hand.dead, "dead"), (hand.failing, "failing"), (hand.quarantined, "in quarantine")]
     said = ", ".join(f"{count:,} {word}" for count, word in counts if count)
-    ways = "`recvault failures` lists them" + (", `recvault retry` makes them due now" if hand.dead else "")
+    ways = "`recvault failures` lists them" + (", `recvault retry --all` makes them due now" if hand.dead else "")
     lines = [f"{said}: {ways}"]
     if hand.reasons:
         lines.append(cell("most often: " + ", ".join(f"{reason} {count:,}" for reason, count in hand.reasons)))

@@ -239,13 +239,22 @@ class Ledger:
         """Make recordings due now, their faults forgiven; None: all that failed, died or wait, but for what is gone."""
         due = """
             UPDATE recordings SET next_attempt_at=:now, watched_since=:now, faults=0, missing_since=NULL,
-                state=iif(state IN ('dead', 'gone', 'external'), 'pending', state), settled_at=NULL
+                state=iif(state IN ('dead', 'gone', 'external', 'accepted'), 'pending', state), settled_at=NULL
             WHERE lease IS NULL AND """
         with self._connection.write() as db:
             if row_ids is None:
                 return int(db.execute(f"{due} id IN ({_RETRIABLE})", {"now": stamp(now)}).rowcount)
-            live = "id=:id AND state IN ('pending', 'failing', 'dead', 'not_ready', 'gone', 'external')"
+            live = "id=:id AND state IN ('pending', 'failing', 'dead', 'not_ready', 'gone', 'external', 'accepted')"
             return sum(db.execute(due + live, {"now": stamp(now), "id": row_id}).rowcount for row_id in row_ids)
+
+    def accept(self, row_ids: Iterable[int], reason: str, now: datetime) -> list[int]:
+        """Accept that these recordings can never be archived; those of them that were open or dead, and are not leased.
+
+        They are counted and listed for good, with the operator's reason; `retry` takes one back.
+        """
+        given = {"reason": reason, "now": stamp(now)}
+        with self._connection.write() as db:
+            return [row_id for row_id in row_ids if db.execute(_ACCEPT, {**given, "id": row_id}).rowcount]
 
     def reopen(self, row_ids: Iterable[int], now: datetime) -> int:
         """Make archived recordings due again, whose objects are missing; how many of these are archived."""
@@ -283,6 +292,13 @@ class Ledger:
             confirms=missing_since is not None and now - missing_since >= CONFIRM_AFTER,
         )
 
+
+_ACCEPT = """
+    UPDATE recordings SET state='accepted', next_attempt_at=NULL, failing_since=NULL, settled_at=:now,
+        verdict=NULL, message=:reason || ' (before: ' || coalesce(reason || ': ' || message, state) || ')',
+        reason='operator.accepted'
+    WHERE id=:id AND lease IS NULL AND state IN ('pending', 'failing', 'not_ready', 'dead')
+"""
 
 # Each found by an index of what is open: a scan of what is archived would take minutes.
 _RETRIABLE = """

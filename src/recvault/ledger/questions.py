@@ -20,6 +20,16 @@ Row = dict[str, Any]
 _FAILING = """
     FROM recordings WHERE failing_since IS NOT NULL
         AND (:sources IS NULL OR source IN (SELECT value FROM json_each(:sources)))
+        AND (:reasons IS NULL OR reason IN (SELECT value FROM json_each(:reasons)))
+"""
+
+# By the accounts that have any: a scan of all that is archived would take minutes.
+_ACCEPTED = """
+    SELECT recordings.source, provider, recordings.account_id, recording_id, message, settled_at AS accepted_at
+    FROM tallies CROSS JOIN recordings USING (source, account_id, state)
+    WHERE tallies.state = 'accepted' AND count > 0
+        AND (:sources IS NULL OR recordings.source IN (SELECT value FROM json_each(:sources)))
+    ORDER BY accepted_at, recordings.id
 """
 
 _OPEN = (State.PENDING, State.FAILING, State.NOT_READY)
@@ -79,6 +89,7 @@ class Standing:
     gone: int = 0
     external: int = 0
     dead: int = 0
+    accepted: int = 0
     quarantined: int = 0
 
 
@@ -153,7 +164,7 @@ class Questions:
     def next_due(self, sources: Collection[str]) -> datetime | None:
         """When the next recording of these sources is due, or the first lease ends; None where nothing waits."""
         with self._connection.read() as db:
-            [soonest] = db.execute(_NEXT_DUE, [_names(sources)]).fetchone()
+            [soonest] = db.execute(_NEXT_DUE, [json.dumps(list(sources))]).fetchone()
             return _moment(soonest)
 
     def days(self, since: date) -> list[ArchivedDay]:
@@ -175,7 +186,12 @@ class Questions:
             )
             return _moment(next(found, {"t": None})["t"])
 
-    def failures(self, limit: int | None = None, sources: Collection[str] | None = None) -> list[Row]:
+    def failures(
+        self,
+        limit: int | None = None,
+        sources: Collection[str] | None = None,
+        reasons: Collection[str] | None = None,
+    ) -> list[Row]:
         """What is dead or failing, longest first: why, since when, how often tried; of these sources, or of all."""
         with self._connection.read() as db:
             return list(
@@ -185,14 +201,35 @@ class Questions:
                            failing_since, CASE WHEN lease IS NULL THEN next_attempt_at END AS next_attempt_at
                     {_FAILING} ORDER BY failing_since, id LIMIT :limit
                     """,
-                    {"limit": -1 if limit is None else limit, "sources": _names(sources)},
+                    {"limit": -1 if limit is None else limit, **_chosen(sources, reasons)},
                 )
             )
+
+    def failure_reasons(
+        self, sources: Collection[str] | None = None, reasons: Collection[str] | None = None
+    ) -> list[Row]:
+        """What is dead or failing, by source, reason and state, the most first; each with one message."""
+        counted = f"""
+            SELECT source, reason, state, count(*) AS count, min(failing_since) AS failing_since, message
+            {_FAILING} GROUP BY source, reason, state ORDER BY count DESC, source, reason, state
+        """
+        with self._connection.read() as db:
+            return list(db.query(counted, _chosen(sources, reasons)))
+
+    def failing_ids(self, sources: Collection[str] | None, reasons: Collection[str] | None) -> list[int]:
+        """The rows of what is dead or failing, of these sources and for these reasons; None: of all, for any."""
+        with self._connection.read() as db:
+            return [row["id"] for row in db.query(f"SELECT id {_FAILING}", _chosen(sources, reasons))]
+
+    def accepted(self, sources: Collection[str] | None = None) -> list[Row]:
+        """What the operator accepted as lost: when, and why."""
+        with self._connection.read() as db:
+            return list(db.query(_ACCEPTED, _chosen(sources, None)))
 
     def failures_total(self, sources: Collection[str]) -> int:
         """How many recordings of these sources are dead or failing."""
         with self._connection.read() as db:
-            return int(next(db.query(f"SELECT count(*) AS n {_FAILING}", {"sources": _names(sources)}))["n"])
+            return int(next(db.query(f"SELECT count(*) AS n {_FAILING}", _chosen(sources, None)))["n"])
 
     def quarantined(self) -> list[Row]:
         """Rows that could not be read, with their bodies."""
@@ -255,5 +292,7 @@ def _moment(text: str | None) -> datetime | None:
     return stored_time(text) if text else None
 
 
-def _names(sources: Collection[str] | None) -> str | None:
-    return None if sources is None else json.dumps(list(sources))
+def _chosen(sources: Collection[str] | None, reasons: Collection[str] | None) -> dict[str, str | None]:
+    """The parameters of `_FAILING`."""
+    chosen = {"sources": sources, "reasons": reasons}
+    return {name: None if names is None else json.dumps(list(names)) for name, names in chosen.items()}

@@ -15,7 +15,8 @@ HELP: Mapping[str, str] = {
     "recvault_last_archived_timestamp_seconds": "When a recording of the account was last archived.",
     "recvault_recordings": (
         "Recordings by where they stand now, each counted once: pending has not failed so far, failing will be tried "
-        "again, not_ready is unfinished at the provider, dead is given up, quarantined is a row that cannot be read."
+        "again, not_ready is unfinished at the provider, dead is given up, accepted is accepted as lost by the "
+        "operator, quarantined is a row that cannot be read."
     ),
     "recvault_oldest_pending_age_seconds": "Age of the oldest recording not archived yet; 0 where none waits.",
     "recvault_oldest_waiting_age_seconds": (

@@ -1,0 +1,89 @@
+"""`failures` and `retry` by reason and source, and losses that are accepted."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from cli.commands import run
+from recvault.cli.hints import hint
+from recvault.simulator import SimRecording, Simulator
+from recvault.verdicts import VERDICTS
+from rig import Rig
+
+
+@pytest.fixture
+def troubled(rig: Rig, simulator: Simulator) -> list[SimRecording]:
+    """Two sources; of the first, two recordings fail for one reason and are dead, of the second, one."""
+    rig.transfer = {"max_attempts": 1, "retry_base": "1s", "retry_max": "1s"}
+    voice, telnyx = simulator.add_account("twilio"), simulator.add_account("telnyx")
+    when = simulator.now - timedelta(days=2)
+    made = [
+        *(simulator.add(voice, "voice", created_at=when + timedelta(minutes=number)) for number in range(3)),
+        *(simulator.add(telnyx, "telnyx", created_at=when + timedelta(minutes=number)) for number in range(2)),
+    ]
+    for recording in (*made[:2], made[3]):
+        simulator.faults.plan("error_body_200", match=recording.recording_id, times=99, kind="media")
+    rig.add_source("voice", "twilio", voice)
+    rig.add_source("telnyx", "telnyx", telnyx)
+    assert rig.sync().exit_code == 3
+    return made
+
+
+def test_failures_are_grouped_by_reason_and_chosen(rig: Rig, troubled: list[SimRecording]) -> None:
+    """The reasons come first, counted, each with what to do; recordings follow, by source, by reason, and limited."""
+    document = run(rig, "failures", "--json").document
+    counted = [(row["source"], row["state"], row["count"]) for row in document["reasons"]]
+    assert counted == [("voice", "dead", 2), ("telnyx", "dead", 1)]
+    assert (len(document["failures"]), document["failures_total"]) == (3, 3)
+    of_one = run(rig, "failures", "--source", "telnyx", "--json").document
+    assert [row["recording_id"] for row in of_one["failures"]] == [troubled[3].recording_id]
+    assert run(rig, "failures", "--reason", "no.such", "--json").document["failures"] == []
+    shown = run(rig, "failures", "--limit", "1")
+    assert "1 of 3 recordings are listed: --limit N lists more" in shown.stderr
+    assert hint(document["reasons"][0]["reason"]) in shown.stdout
+    assert run(rig, "failures", "--source", "nobody").code == 2
+
+
+def test_retry_takes_what_failed_for_a_reason_or_at_a_source(rig: Rig, troubled: list[SimRecording]) -> None:
+    """And nothing else; the commands that are hinted at work as they are typed."""
+    reason = run(rig, "failures", "--json").document["reasons"][0]["reason"]
+    assert run(rig, "retry", "--source", "telnyx", "--json").document["made_due"] == 1
+    assert run(rig, "retry", "--reason", reason, "--source", "voice", "--json").document["made_due"] == 2
+    assert run(rig, "retry", "--reason", "no.such", "--json").document["made_due"] == 0
+    assert run(rig, "retry").code == 2
+    assert run(rig, "retry", "--all", "--source", "voice").code == 2
+
+
+def test_an_accepted_loss_is_no_failure_any_more(rig: Rig, simulator: Simulator, troubled: list[SimRecording]) -> None:
+    """Counted, listed with its reason, and without exit code 3; `retry` takes it back, and archives it if it can."""
+    ids = [troubled[number].recording_id for number in (0, 1, 3)]
+    ran = run(rig, "failures", "accept", *ids, "--reason", "the provider lost it", "--json")
+    assert (ran.code, {row["recording_id"] for row in ran.document["accepted"]}) == (0, set(ids))
+    assert rig.sync().exit_code == 0
+    document = run(rig, "failures", "--json").document
+    assert (document["failures"], len(document["accepted"])) == ([], 3)
+    assert document["accepted"][0]["message"].startswith("the provider lost it (by ")
+    assert "media." in document["accepted"][0]["message"]  # what it was before
+    counts = {row["source"]: row["counts"] for row in run(rig, "status", "--json").document["sources"]}
+    assert [(counts[name]["accepted"], counts[name]["dead"]) for name in ("voice", "telnyx")] == [(2, 0), (1, 0)]
+    simulator.faults.clear_plans()
+    assert run(rig, "retry", ids[0]).code == 0
+    assert rig.sync().exit_code == 0
+    assert run(rig, "status", "--json").document["sources"][0]["counts"]["accepted"] == 1
+
+
+def test_what_is_archived_cannot_be_accepted_as_lost(rig: Rig, troubled: list[SimRecording]) -> None:
+    """It stays as it is, and that is told; a reason is needed."""
+    ran = run(rig, "failures", "accept", troubled[2].recording_id, "--reason", "why not")
+    assert (ran.code, ran.stdout) == (0, "0 recordings accepted as lost\n")
+    assert "is unchanged: it is archived already" in ran.stderr
+    assert run(rig, "failures", "accept", troubled[0].recording_id).code == 2
+    assert run(rig, "failures", "accept", troubled[0].recording_id, "--reason", " ").code == 2
+
+
+@pytest.mark.parametrize("reason", sorted({reason for _, reason, _ in VERDICTS.values()} - {"drained"}))
+def test_every_reason_has_a_hint(reason: str) -> None:
+    """An operator is told what to do."""
+    assert hint(reason)
