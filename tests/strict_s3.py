@@ -70,14 +70,29 @@ class Strictness:
     conditional: bool = True  # If-None-Match: * of a put is honoured
     conditional_complete: bool = True  # … and of CompleteMultipartUpload
     uploads_listed: bool = True  # ListMultipartUploads is implemented
+    refuses_sums: bool = False  # x-amz-checksum-… and x-amz-sdk-checksum-algorithm are unsupported headers
+    refuses_md5: bool = False  # Content-MD5 is an unsupported header
+    tells_sum: bool = True  # a put is answered with the SHA-256 that it was sent
+    etag_md5: bool = True  # the ETag is the body's MD5, as without encryption
     part_least: int = 5 * 1024**2
 
 
 AWS = Strictness()
-CEPH = Strictness(sha256=False, conditional_complete=False)
-CEPH_VERSIONED = Strictness(sha256=False, conditional=False, conditional_complete=False)
-RCLONE = Strictness(sha256=False, conditional=False, conditional_complete=False)
-CARELESS = Strictness(sha256=False, md5=False, conditional=False, conditional_complete=False, uploads_listed=False)
+CEPH = Strictness(sha256=False, conditional_complete=False, tells_sum=False)
+CEPH_VERSIONED = Strictness(sha256=False, conditional=False, conditional_complete=False, tells_sum=False)
+RCLONE = Strictness(sha256=False, conditional=False, conditional_complete=False, tells_sum=False)
+BACKBLAZE = Strictness(sha256=False, conditional=False, conditional_complete=False, refuses_sums=True)
+SUMLESS = Strictness(sha256=False, md5=False, refuses_sums=True, refuses_md5=True)
+SEALED = Strictness(sha256=False, md5=False, refuses_sums=True, refuses_md5=True, etag_md5=False)
+CARELESS = Strictness(
+    sha256=False,
+    md5=False,
+    conditional=False,
+    conditional_complete=False,
+    uploads_listed=False,
+    tells_sum=False,
+    etag_md5=False,
+)
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -214,6 +229,8 @@ class Bucket:
     writes: Counter[str] = field(default_factory=Counter)  # objects written, by key
     log: deque[Seen] = field(default_factory=lambda: deque(maxlen=10_000))
     denied: set[str] = field(default_factory=set)  # operations that answer 403 AccessDenied
+    denied_keys: set[tuple[str, str]] = field(default_factory=set)  # … for keys that end so alone
+    cold: set[str] = field(default_factory=set)  # keys of objects in an archive class: GET is 403 InvalidObjectState
     lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def body(self, key: str) -> bytes:
@@ -279,12 +296,11 @@ class Body:
     def text(self) -> str:
         return b"".join(self.chunks or ()).decode()
 
-    def kept(self, headers: dict[str, str]) -> Kept:
+    def kept(self, headers: dict[str, str], *, etag_md5: bool = True) -> Kept:
         sha256 = self.sha256.hexdigest()
         body = None if self.chunks is None else b"".join(self.chunks)
-        return Kept(
-            bytes=self.size, sha256=sha256, etag=f'"{sha256[:32]}"', headers=headers, modified=_now(), body=body
-        )
+        etag = f'"{self.md5.hexdigest() if self.md5 and etag_md5 else sha256[:32]}"'
+        return Kept(bytes=self.size, sha256=sha256, etag=etag, headers=headers, modified=_now(), body=body)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -410,7 +426,7 @@ class StrictS3:
             fault, seconds = chosen
         body = Body(
             bend=fault if fault in ("flip", "cut") else None,
-            md5="content-md5" in request.headers,
+            md5="content-md5" in request.headers or bool(bucket and bucket.strictness.etag_md5),
             keep_most=bucket.keep_most if bucket and op in ("PUT", "PART") else None,
         )
         if not _read_body(sock, buffer, request, body):
@@ -458,10 +474,22 @@ class StrictS3:
         if region != bucket.region:
             headers = {"x-amz-bucket-region": bucket.region}
             raise Refusal(301, "PermanentRedirect", "The bucket must be addressed by its own endpoint.", headers)
-        if op in bucket.denied:
+        if refused := _unsupported(bucket.strictness, request):
+            raise Refusal(400, "InvalidArgument", f"Unsupported header '{refused}' received for this API call.")
+        if op in bucket.denied or any(op == denied and request.key.endswith(end) for denied, end in bucket.denied_keys):
             raise Refusal(403, "AccessDenied", "Access Denied")
         if op not in _OPERATIONS or (op == "UPLOADS" and not bucket.strictness.uploads_listed):
             raise Refusal(501, "NotImplemented", "A header you provided implies functionality not implemented.")
+
+
+def _unsupported(strictness: Strictness, request: Request) -> str | None:
+    """A header that a server of this kind does not know, and refuses."""
+    for name in request.headers:
+        if strictness.refuses_sums and name.startswith(("x-amz-checksum-", "x-amz-sdk-checksum-")):
+            return name
+        if strictness.refuses_md5 and name == "content-md5":
+            return name
+    return None
 
 
 _UNDONE: dict[str | None, tuple[int, str, str]] = {
@@ -490,14 +518,22 @@ def _store(bucket: Bucket, key: str, kept: Kept, *, unless_there: bool) -> Reply
             raise Refusal(412, "PreconditionFailed", "At least one of the pre-conditions you specified did not hold")
         bucket.objects[key] = kept
         bucket.writes[key] += 1
-    return 200, {"ETag": kept.etag}, b""
+    return 200, _stored(bucket, kept), b""
+
+
+def _stored(bucket: Bucket, kept: Kept) -> dict[str, str]:
+    """What the answer to a put says of it."""
+    told = bucket.strictness.tells_sum and "x-amz-checksum-sha256" in kept.headers
+    sha256 = base64.b64encode(bytes.fromhex(kept.sha256)).decode()
+    return {"ETag": kept.etag, **({"x-amz-checksum-sha256": sha256} if told else {})}
 
 
 def _put(bucket: Bucket, request: Request, body: Body) -> Reply:
     _check_key(request.key)
     _check_sums(bucket, request, body)
     unless_there = request.conditional and bucket.strictness.conditional
-    return _store(bucket, request.key, body.kept(request.kept_headers), unless_there=unless_there)
+    kept = body.kept(request.kept_headers, etag_md5=bucket.strictness.etag_md5)
+    return _store(bucket, request.key, kept, unless_there=unless_there)
 
 
 def _found(bucket: Bucket, key: str) -> Kept:
@@ -514,6 +550,8 @@ def _described(kept: Kept) -> dict[str, str]:
 
 def _get(bucket: Bucket, request: Request, _: Body) -> Reply:
     kept = _found(bucket, request.key)
+    if request.key in bucket.cold:
+        raise Refusal(403, "InvalidObjectState", "The operation is not valid for the object's storage class")
     if kept.body is None:
         raise Refusal(500, "InternalError", "This body was not kept.")
     return 200, _described(kept), kept.body
@@ -594,8 +632,9 @@ def _upload(bucket: Bucket, request: Request) -> Upload:
 def _part(bucket: Bucket, request: Request, body: Body) -> Reply:
     upload = _upload(bucket, request)
     _check_sums(bucket, request, body)
-    upload.parts[int(request.query["partNumber"])] = kept = body.kept(request.kept_headers)
-    return 200, {"ETag": kept.etag}, b""
+    kept = body.kept(request.kept_headers, etag_md5=bucket.strictness.etag_md5)
+    upload.parts[int(request.query["partNumber"])] = kept
+    return 200, _stored(bucket, kept), b""
 
 
 def _complete(bucket: Bucket, request: Request, body: Body) -> Reply:

@@ -50,6 +50,7 @@ FLOORS: dict[str, float] = {
     "health": 3,
     "verdicts": 3,
     "presence": 3,
+    "cold": 3,
     "groundwork": 3,
     "places": 1,
     "http": 2,

@@ -317,11 +317,11 @@ HEADS = {
 }
 NO_TAGS = ("GET", r"\?tagging", 200, {}, "<Tagging><TagSet></TagSet></Tagging>")
 LOCK_ON = "<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled></ObjectLockConfiguration>"
-LISTED = ("GET", "list-type", 200, {}, "<ListBucketResult></ListBucketResult>")
+LISTED = ("GET", "list-type", 200, {}, "<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>")
 NOT_DONE = ("GET", r"\?(retention|legal-hold)", 501, {}, refusal("NotImplemented"))
 WROTE = ("PUT", "", 200, {"ETag": '"e"'}, "")
 _PROBE = b"recvault check\n"
-STANDS = ("HEAD", "check-probe", 200, {"x-amz-meta-sha256": sha256(_PROBE)}, _PROBE.decode())
+STANDS = ("HEAD", "check-probe", 200, {"ETag": '"e"', "x-amz-meta-sha256": sha256(_PROBE)}, _PROBE.decode())
 
 
 @pytest.mark.parametrize("name", HEADS)

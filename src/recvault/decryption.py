@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from recvault.archive import SCHEMA
-from recvault.errors import MediaRejected, NotOpened, UnknownName
+from recvault.errors import MediaRejected, NotOpened, TooLarge, UnknownName
 from recvault.media import Prober
 from recvault.models import JSON
 from recvault.stopping import Stop
@@ -47,7 +47,10 @@ class Plaintext:
 
 def encrypted(store: ObjectStore, sidecar_key: str) -> Encrypted:
     """Read a sidecar. UnknownName where it names nothing that is encrypted."""
-    body = store.get(sidecar_key)
+    try:
+        body = store.get(sidecar_key)
+    except TooLarge as error:
+        raise UnknownName(error.message, "`recvault verify` says more") from error
     if body is None:
         raise UnknownName(f"there is no sidecar {sidecar_key} in the bucket", "`recvault show ID` tells its key")
     try:

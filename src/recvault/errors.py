@@ -25,7 +25,10 @@
         ├── MediaRejected       what came is not the recording
         ├── NotOpened           no private key opens what is encrypted, or its seal is broken   exit 3
         ├── UnsafeAddress       a URL leads where no media may come from
-        └── KeyConflict         the key holds other bytes: nothing is overwritten
+        ├── KeyConflict         the key holds other bytes: nothing is overwritten
+        │   └── TooLarge        … so many of them that they are none of ours, and are not read
+        └── KeyRefused          the bucket refuses this key, and takes others                       exit 3
+            └── Cold            … until it is restored from an archive class
 
 Every one pickles: what `__init__` takes goes to `super().__init__`.
 """
@@ -234,3 +237,17 @@ class UnsafeAddress(RecvaultError):
 
 class KeyConflict(RecvaultError):
     """The key holds other bytes than the ones at hand; nothing was overwritten."""
+
+
+class TooLarge(KeyConflict):
+    """The key holds an object that is larger than any that recvault writes under such a key; it was not read."""
+
+
+class KeyRefused(RecvaultError):
+    """The bucket refuses a request for this key, and takes others: no trouble of the bucket."""
+
+    exit_code = 3
+
+
+class Cold(KeyRefused):
+    """The object is in an archive class: only what a HEAD says of it can be had."""

@@ -19,30 +19,35 @@ from recvault.store import Put, S3Store, StoreFacts
 
 log = get_logger("recvault.groundwork")
 
+_ASKED = 2  # grows when more is asked: what was remembered of a store before is asked anew
 _STALE_UPLOAD = timedelta(days=1)
 
 
 def facts(store: S3Store, keys: KeyTemplate, ledger: Ledger, where: Archive, *, ask_again: bool) -> StoreFacts:
     """What the store enforces, its schema put in place where that is not known yet, or is asked anew."""
-    body = archive.schema_bytes()
-    sha256 = hashlib.sha256(body).hexdigest()
-    name = f"store:{where.endpoint_url}|{where.bucket}|{where.prefix}|{sha256[:16]}"
+    known = schema(keys)
+    name = f"store:{where.endpoint_url}|{where.bucket}|{where.prefix}|{known.sha256[:16]}|{where.checksums}|{_ASKED}"
     remembered = None if ask_again else ledger.fact(name)
     if remembered:
         return StoreFacts.from_json(remembered)
-    found = store.ask_facts(
-        Put(
-            key=keys.schema_key,
-            body=BytesIO(body),
-            bytes=len(body),
-            sha256=sha256,
-            content_type="application/schema+json",
-            metadata={"sha256": sha256, "schema": archive.SCHEMA},
-        )
-    )
+    found = store.ask_facts(known, where.checksums)
     ledger.remember(name, found.to_json())
     log.info("store.facts", proof=found.proof, conditional_put=found.conditional)
     return found
+
+
+def schema(keys: KeyTemplate) -> Put:
+    """The sidecar's schema: the one object that every bucket of recvault's holds."""
+    body = archive.schema_bytes()
+    sha256 = hashlib.sha256(body).hexdigest()
+    return Put(
+        key=keys.schema_key,
+        body=BytesIO(body),
+        bytes=len(body),
+        sha256=sha256,
+        content_type="application/schema+json",
+        metadata={"sha256": sha256, "schema": archive.SCHEMA},
+    )
 
 
 def abort_stale_uploads(store: S3Store, keys: KeyTemplate, now: datetime) -> None:

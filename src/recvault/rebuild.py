@@ -18,7 +18,7 @@ from pathlib import Path
 
 from recvault import archive
 from recvault.archive import RESERVED, KeyTemplate, escape
-from recvault.errors import ConfigError, Interrupted, LedgerDamaged, LedgerStands
+from recvault.errors import ConfigError, Interrupted, KeyRefused, LedgerDamaged, LedgerStands, TooLarge
 from recvault.ledger import DaemonLock
 from recvault.ledger.rebuilt import Committed, NewLedger, RebuiltAccount, refuse_company
 from recvault.ledger.soundness import look_hard
@@ -26,6 +26,7 @@ from recvault.models import JSON, Phase, Recording, unstamp
 from recvault.observe import get_logger
 from recvault.report import PARTIAL, iso
 from recvault.stopping import Stop
+from recvault.store import SMALL_MOST
 from recvault.store.reading import Cold, Listed, Reader
 
 log = get_logger("recvault.rebuild")
@@ -34,7 +35,6 @@ SCHEMA = "recvault/rebuild/v1"
 MOST_PROBLEMS = 100
 _BATCH = 1000  # rows a transaction
 _AHEAD = 8  # sidecars a thread that are asked for before they are needed
-_LARGEST = 16 << 20  # bytes of a sidecar: none of ours comes near it
 _LARGEST_NUMBER = (1 << 63) - 1  # that the ledger can hold
 
 
@@ -230,13 +230,15 @@ class Rebuild:
     def _read(self, listed: Listed) -> Committed | Problem | None:
         """What a sidecar says; None where there is none any more."""
         self.stop.check()
-        if listed.bytes > _LARGEST:
-            return Problem(listed.key, f"{listed.bytes:,} bytes are more than any sidecar of recvault's has")
+        if listed.bytes > SMALL_MOST:
+            return Problem(listed.key, f"{listed.bytes:,} bytes: it is too large to be a sidecar")
         try:
             body = self.reader.get(listed.key)
             return None if body is None else self._committed(body.content, body.noted, listed.key)
         except Cold:
             return Problem(listed.key, "it is in an archive class and cannot be read: restore it, then rebuild anew")
+        except (TooLarge, KeyRefused) as error:
+            return Problem(listed.key, str(error))
         except (ValueError, RecursionError, OverflowError) as error:
             return Problem(listed.key, str(error))
 

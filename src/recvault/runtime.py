@@ -112,6 +112,7 @@ class Runtime:
                 options=wiring.write_options(where),
                 stop=self.stop,
                 send=wiring.sender(client, where, self.stop),
+                known=lambda: groundwork.schema(self.keys),
             )
         return self._store
 

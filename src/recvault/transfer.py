@@ -16,7 +16,8 @@ from typing import cast
 
 from recvault import archive
 from recvault.archive import KeyTemplate
-from recvault.errors import KeyConflict, RecvaultError
+from recvault.cold import cold_commit
+from recvault.errors import Cold, KeyConflict, RecvaultError
 from recvault.fetch import Fetched, Line, fetch, formats, refreshed
 from recvault.media import CONTENT_TYPES, MediaFacts
 from recvault.models import MISSING, Job, MediaObject, Outcome, Phase, Receipt, Recording, Verdict
@@ -197,7 +198,10 @@ class Transfer:
     def _committed(self, job: Job) -> Commit | None:
         """An earlier commit: its sidecar stands, and of its media each has the size and sum it names, or is lost."""
         key = self.keys(job.recording, "json")
-        body = self.store.get(key)
+        try:
+            body = self.store.get(key)
+        except Cold as cold:
+            return Commit(cold_commit(self.store, self.keys, job, cold))
         if body is None:
             return None
         if job.sidecar_sha256 not in (None, hashlib.sha256(body).hexdigest()):

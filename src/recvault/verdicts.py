@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from recvault.errors import (
+    Cold,
     ConfigError,
     CredentialsRefused,
     Denied,
     Interrupted,
     KeyConflict,
+    KeyRefused,
     MediaExpired,
     MediaRejected,
     NotFound,
@@ -56,6 +58,8 @@ VERDICTS: Mapping[type[RecvaultError], tuple[Verdict, str, bool]] = {
     SpoolTooSmall: (Verdict.RETRY, "spool.too_small", True),
     SpoolFull: (Verdict.RETRY, SPOOL_FULL, False),
     ConfigError: (Verdict.RETRY, CONFIG_WRONG, False),
+    Cold: (Verdict.RETRY, "store.cold", False),
+    KeyRefused: (Verdict.RETRY, "store.key_refused", True),
     KeyConflict: (Verdict.FATAL, "store.key_conflict", True),
     UnsafeAddress: (Verdict.RETRY, "media.unsafe_address", True),
     MediaExpired: (Verdict.RETRY, "media.expired", True),

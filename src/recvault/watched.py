@@ -10,7 +10,7 @@ from typing import TypeVar
 from recvault.meter import STORE, Meter, Waits
 from recvault.models import Job, Outcome
 from recvault.stopping import Pulse
-from recvault.store import ObjectStore, Put, Stored
+from recvault.store import SMALL_MOST, ObjectStore, Put, Stored
 
 T = TypeVar("T")
 
@@ -47,9 +47,9 @@ class WatchedStore:
         with self.waits.on(STORE):
             return self.store.head(key)
 
-    def get(self, key: str) -> bytes | None:
+    def get(self, key: str, most: int = SMALL_MOST) -> bytes | None:
         with self.waits.on(STORE):
-            return self.store.get(key)
+            return self.store.get(key, most)
 
     def stream(self, key: str) -> Iterator[bytes]:
         return self._awaited(self.store.stream(key))

@@ -125,4 +125,6 @@ def write_options(where: Archive) -> WriteOptions:
         lock_days=where.object_lock.days or 0,
         legal_hold=where.object_lock.legal_hold,
         tags=where.tags,
+        acl=where.acl,
+        request_payer=where.request_payer,
     )

@@ -29,7 +29,7 @@ from recvault.report import Report
 from recvault.simulator import SimAccount, Simulator
 from recvault.spool import SpoolPlace
 from recvault.stopping import Stop
-from recvault.store import Put, Stored
+from recvault.store import SMALL_MOST, Put, Stored
 from recvault.sync import Pass, Work
 from recvault.testing import MemoryStore
 from recvault.transfer import Transfer
@@ -90,8 +90,8 @@ class WatchedStore:
     def head(self, key: str) -> Stored | None:
         return self.bucket.head(key)
 
-    def get(self, key: str) -> bytes | None:
-        return self.bucket.get(key)
+    def get(self, key: str, most: int = SMALL_MOST) -> bytes | None:
+        return self.bucket.get(key, most)
 
     def stream(self, key: str) -> Iterator[bytes]:
         return self.bucket.stream(key)

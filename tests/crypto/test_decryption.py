@@ -35,7 +35,7 @@ class Shelf:
         body = self.objects.get(key)
         return None if body is None else Stored(key=key, bytes=len(body), sha256=None, metadata={})
 
-    def get(self, key: str) -> bytes | None:
+    def get(self, key: str, most: int = 0) -> bytes | None:
         return self.objects.get(key)
 
     def stream(self, key: str) -> Iterator[bytes]:

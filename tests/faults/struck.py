@@ -11,7 +11,7 @@ from unittest import mock
 from faults.near import Effect
 from recvault.errors import LedgerLocked, StoreUnavailable
 from recvault.ledger.connection import Connection
-from recvault.store import Put, Stored
+from recvault.store import SMALL_MOST, Put, Stored
 from recvault.testing import MemoryStore
 
 
@@ -30,9 +30,9 @@ class StruckStore:
         with self.effect("look", lambda: StoreUnavailable("planned")):
             return self.bucket.head(key)
 
-    def get(self, key: str) -> bytes | None:
+    def get(self, key: str, most: int = SMALL_MOST) -> bytes | None:
         with self.effect("look", lambda: StoreUnavailable("planned")):
-            return self.bucket.get(key)
+            return self.bucket.get(key, most)
 
     def stream(self, key: str) -> Iterator[bytes]:
         with self.effect("look", lambda: StoreUnavailable("planned")):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 from collections import Counter
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -33,8 +34,9 @@ from manifests.shelf import (
 from recvault.archive import KeyTemplate
 from recvault.errors import Interrupted
 from recvault.ledger import EVER, Ledger
-from recvault.manifests import last_ended
+from recvault.manifests import last_ended, text
 from recvault.stopping import Stop
+from recvault.store import SMALL_MOST
 from recvault.testing.memory import MemoryStore
 
 
@@ -407,6 +409,40 @@ def test_a_storage_class_that_cannot_be_read_is_asked_for_its_metadata(shelf: Sh
     assert counted.asked == {"get": 1, "head": 2, "put": 1}
     shelf.store = counted.store
     assert sha256sum(shelf.copy()).returncode == 0
+
+
+HUGE = b" " * (SMALL_MOST + 1)
+
+
+def test_what_is_too_large_to_be_a_sidecar_is_told_and_not_vouched_for(open_shelf: Open) -> None:
+    """Of a recording that the ledger knows its own sum is listed; of another's, or one without a sum, nothing."""
+    shelf = open_shelf()
+    shelf.archive(1, 2)
+    [one, two] = [key for key in files(shelf) if key.endswith(".json")]
+    for key in (one, two):
+        shelf.objects[key] = HUGE
+    with closing(sqlite3.connect(shelf.root / "ledger.db")) as plain, plain:
+        plain.execute("UPDATE recordings SET sidecar_sha256=NULL WHERE sidecar_key=?", [two])
+    stranger = one.replace("RE1", "RE9")
+    place(shelf, stranger, HUGE)
+    shelf.next_day()
+    assert sorted(shelf.write(survey=True).troubles) == [
+        ("different", one),
+        ("unreadable", two),
+        ("unreadable", stranger),
+    ]
+    assert covered(shelf) == {one: 1, one.replace(".json", ".wav"): 1}
+
+
+def test_what_is_too_large_to_be_a_manifest_is_told_as_changed(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not kept in memory, and the chain goes on behind it by its own sum."""
+    monkeypatch.setattr(text, "LARGEST", 1000)
+    place(shelf, manifest_key(1), b" " * 1001)
+    shelf.archive(1)
+    shelf.next_day()
+    summary = shelf.write()
+    assert summary.troubles == [("manifest_changed", manifest_key(1))]
+    assert hashlib.sha256(b" " * 1001).hexdigest().encode() in shelf.objects[manifest_key(2)]
 
 
 def test_a_stop_ends_it_between_two_looks(shelf: Shelf) -> None:

@@ -226,7 +226,7 @@ BROKEN: dict[str, tuple[Callable[[Bucket, str], None], str]] = {
     "another recording": (lambda bucket, key: change(bucket, key, recording_id="REother"), "another recording"),
     "text that is none": (lambda bucket, key: change(bucket, key, source="\udc80"), "surrogates"),
     "changed since": (lambda bucket, key: bucket.place(key, bucket.body(key) + b" ", sha256="0" * 64), "SHA-256"),
-    "too large": (lambda bucket, key: bucket.place(key, b" " * ((16 << 20) + 1)), "more than any sidecar"),
+    "too large": (lambda bucket, key: bucket.place(key, b" " * ((16 << 20) + 1)), "too large to be a sidecar"),
 }
 
 

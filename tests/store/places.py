@@ -28,6 +28,9 @@ STRICTNESS = {
     "ceph-versioned": strict.CEPH_VERSIONED,
     "rclone": strict.RCLONE,
     "careless": strict.CARELESS,
+    "backblaze": strict.BACKBLAZE,
+    "sumless": strict.SUMLESS,
+    "sealed": strict.SEALED,
 }
 SENDERS = ("fast", "boto3")
 PLACES = [

@@ -49,6 +49,9 @@ def spent(place: Place) -> dict[str, int]:
         ("ceph-versioned", {"HEAD": 1, "PUT": 1}),
         ("rclone", {"HEAD": 1, "PUT": 1}),
         ("careless", {"HEAD": 2, "PUT": 1}),
+        ("backblaze", {"HEAD": 1, "PUT": 1}),
+        ("sumless", {"PUT": 1}),
+        ("sealed", {"HEAD": 1, "PUT": 1}),
     ],
 )
 def test_the_cheapest_proof(make_place: Callable[[str], Place], name: str, wanted: dict[str, int]) -> None:
@@ -59,14 +62,68 @@ def test_the_cheapest_proof(make_place: Callable[[str], Place], name: str, wante
     assert spent(place) == wanted
 
 
+@pytest.mark.parametrize("name", ["backblaze", "sumless", "sealed"])
+def test_parts_without_sums(make_place: Callable[[str], Place], name: str) -> None:
+    """Where SHA-256 is refused, parts go without it from beginning to end, and the whole is read back by its size."""
+    place = make_place(name)
+    store = ready(place, single_put_most=PART, part_least=PART)
+    assert store.put(make_put(KEY, LARGE)) is True
+    assert place.strict is not None
+    assert place.strict.body(KEY) == LARGE
+    assert not [name for each in place.strict.log for name in each.headers if "checksum" in name]
+
+
+@pytest.mark.parametrize(
+    ("checksums", "sums"), [("auto", "md5"), ("md5", "md5"), ("none", "none"), ("sha256", ConfigError)]
+)
+def test_which_sums_are_sent_may_be_said(make_place: Callable[[str], Place], checksums: str, sums: Any) -> None:
+    """The configuration's word counts, also where the store refuses what it says: then that is told."""
+    place = make_place("backblaze")
+    known, store = make_put("schemas/known.json", b"{}"), place.store(asked=False)
+    if isinstance(sums, str):
+        assert store.ask_facts(known, checksums).sums == sums
+        return
+    with pytest.raises(ConfigError, match="Unsupported header") as raised:
+        store.ask_facts(known, checksums)
+    assert "checksums" in raised.value.hint
+
+
+def test_what_is_refused_with_any_sums_is_not_laid_to_them(make_place: Callable[[str], Place]) -> None:
+    """A store that refuses every put answers with the first refusal, not with that of the last kind of sums."""
+    place = make_place("aws")
+    store = S3Store(place.client, place.bucket)
+    with pytest.raises(ConfigError, match="KeyTooLong"):
+        store.ask_facts(make_put("k" * 1025, b"{}"))
+
+
+def test_bytes_that_turn_are_seen_by_the_etag(make_place: Callable[[str], Place]) -> None:
+    """A store that is sent no sums: its ETag tells that it stored other bytes, whole or in a part."""
+    for limit, op in ((PART * 9, "PUT"), (PART, "PART")):
+        place = make_place("sumless")
+        store = ready(place, single_put_most=limit, part_least=PART)
+        assert place.strict is not None
+        place.strict.faults.plan("flip", op, KEY)
+        with pytest.raises(StoreUnavailable, match="says that it stored"):
+            store.put(make_put(KEY, LARGE))
+        assert not place.strict.faults.unfired
+
+
 def test_md5_only_where_it_is_needed(make_place: Callable[[str], Place]) -> None:
     """SHA-256 goes with every put; MD5 only where the store does not verify SHA-256."""
-    for name, needs_md5 in (("aws", False), ("ceph", True), ("careless", True)):
+    sha256 = base64.b64encode(hashlib.sha256(BODY).digest()).decode()
+    for name, needs_md5, needs_sha256 in (
+        ("aws", False, True),
+        ("ceph", True, True),
+        ("careless", True, True),
+        ("backblaze", True, False),
+        ("sumless", False, False),
+    ):
         place = make_place(name)
         ready(place).put(make_put(KEY, BODY))
         assert place.strict is not None
-        headers = place.strict.log[-1 if name != "careless" else -2].headers
-        assert headers["x-amz-checksum-sha256"] == base64.b64encode(hashlib.sha256(BODY).digest()).decode()
+        headers = next(each.headers for each in place.strict.log if each.op == "PUT")
+        assert headers.get("x-amz-checksum-sha256") == (sha256 if needs_sha256 else None)
+        assert ("x-amz-sdk-checksum-algorithm" in headers) is needs_sha256
         assert ("content-md5" in headers) is needs_md5
         assert "x-amz-trailer" not in headers
 
@@ -162,7 +219,7 @@ def test_parts_are_proven_each(aws: Place) -> None:
     """Every part goes with its own SHA-256, and the object is completed on the condition that none stands."""
     store = ready(aws, single_put_most=PART, part_least=PART)
     store.put(make_put(KEY, LARGE))
-    assert spent(aws) == {"HEAD": 1, "CREATE": 1, "PART": 3, "COMPLETE": 1}
+    assert spent(aws) == {"HEAD": 2, "CREATE": 1, "PART": 3, "COMPLETE": 1}  # the last HEAD tells what was completed
     assert aws.strict is not None
     seen = {entry.op: entry.headers for entry in aws.strict.log}
     assert seen["COMPLETE"]["if-none-match"] == "*"
@@ -210,6 +267,7 @@ EVERY_OPTION = WriteOptions(
     lock_days=365,
     legal_hold=True,
     tags={"team": "compliance & law", "über": "ja"},
+    acl="bucket-owner-full-control",
 )
 EVERY_HEADER = {
     "x-amz-storage-class": "STANDARD_IA",
@@ -218,6 +276,7 @@ EVERY_HEADER = {
     "x-amz-object-lock-mode": "COMPLIANCE",
     "x-amz-object-lock-legal-hold": "ON",
     "x-amz-tagging": "team=compliance%20%26%20law&%C3%BCber=ja",
+    "x-amz-acl": "bucket-owner-full-control",
 }
 
 

@@ -48,7 +48,11 @@ def _sidecar(runtime: Runtime, key: str) -> Any:
     except RecvaultError as error:
         say_error(error)
         return None
-    return None if body is None else json.loads(body)
+    try:
+        return None if body is None else json.loads(body)
+    except (ValueError, RecursionError) as error:
+        click.echo(f"{key} is not JSON: {error} (`recvault verify` says more)", err=True)
+        return None
 
 
 def _print(document: dict[str, Any]) -> None:

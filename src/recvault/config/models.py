@@ -80,6 +80,20 @@ class Archive(_Table):
     sse: Literal["none", "AES256", "aws:kms"] = "none"
     kms_key_id: Text | None = None
     object_lock: ObjectLock = ObjectLock()
+    acl: (
+        Literal[
+            "private",
+            "public-read",
+            "public-read-write",
+            "authenticated-read",
+            "aws-exec-read",
+            "bucket-owner-read",
+            "bucket-owner-full-control",
+        ]
+        | None
+    ) = None
+    request_payer: bool = False
+    checksums: Literal["auto", "sha256", "md5", "none"] = "auto"
     tags: Annotated[Mapping[str, str], AfterValidator(checks.tags)] = Field(default_factory=dict)
 
     @model_validator(mode="after")

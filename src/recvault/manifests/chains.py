@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Container, Iterable, Iterator
 
+from recvault.errors import TooLarge
 from recvault.ledger import EVER, Chain, KeySet, Ledger, UnlistedRow
 from recvault.manifests import text
 from recvault.manifests.summary import Summary
@@ -45,10 +46,10 @@ class Chains:
         end = self._ends.get(partition)
         while True:
             number = end.number + 1 if end else 1
-            body = self._store.get(self._prefix + partition.path(number))
-            if body is None:
+            found = self._read(self._prefix + partition.path(number))
+            if found is None:
                 break
-            end, marks = self._taken(partition, number, body, end)
+            end, marks = self._taken(partition, number, found, end)
             listed.update(marks)
         if end is not None and end is not self._ends.get(partition):
             self.drop_listed(listed)
@@ -60,10 +61,10 @@ class Chains:
         ends: dict[Partition, Chain] = {}
         for stored in self._store.list(self._prefix + text.ROOT):
             place = text.place_of(stored.key.removeprefix(self._prefix))
-            body = self._store.get(stored.key) if place else None
-            if place and body is not None:
+            found = self._read(stored.key) if place else None
+            if place and found is not None:
                 partition, number = place
-                ends[partition], marks = self._taken(partition, number, body, ends.get(partition))
+                ends[partition], marks = self._taken(partition, number, found, ends.get(partition))
                 listed.add(marks)
         for partition, known in self._ends.items():
             if partition not in ends or ends[partition].number < known.number:
@@ -71,6 +72,17 @@ class Chains:
                 ends[partition] = known
         self._ends = ends
         self._looked |= ends.keys()
+
+    def _read(self, key: str) -> tuple[bytes, str] | None:
+        """A manifest's text, and its SHA-256. One that is too large is told as changed."""
+        try:
+            body = self._store.get(key, text.LARGEST)
+        except TooLarge:
+            digest = hashlib.sha256()
+            for chunk in self._store.stream(key):
+                digest.update(chunk)
+            return b"", digest.hexdigest()
+        return None if body is None else (body, hashlib.sha256(body).hexdigest())
 
     def drop_listed(self, listed: Container[str]) -> None:
         """Forget, of what is due, what stands in manifests already, with the hashes that the ledger has."""
@@ -100,10 +112,10 @@ class Chains:
             self._summary.trouble("manifest_changed", path)
 
     def _taken(
-        self, partition: Partition, number: int, body: bytes, before: Chain | None
+        self, partition: Partition, number: int, found: tuple[bytes, str], before: Chain | None
     ) -> tuple[Chain, tuple[str, ...]]:
         """A manifest that stands in the bucket as a part of its chain, and the marks of what it lists."""
-        path, sha256, known = partition.path(number), hashlib.sha256(body).hexdigest(), self._ends.get(partition)
+        path, known, (body, sha256) = partition.path(number), self._ends.get(partition), found
         through, marks = self._summary.through, tuple[str, ...]()
         try:
             manifest = text.read(body)

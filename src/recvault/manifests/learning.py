@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 
+from recvault.errors import KeyRefused, TooLarge
 from recvault.ledger import Ledger, SidecarSums
 from recvault.manifests import text
 from recvault.manifests.text import Partition
@@ -28,7 +29,10 @@ def learn_sums(ledger: Ledger, store: ObjectStore, prefix: str, stop: Stop) -> i
 
 def _read(store: ObjectStore, prefix: str, path: str, sha256: str, sums: SidecarSums) -> tuple[str, str]:
     """The path and sum of the manifest before this one; empty where there is none, or this is not what was named."""
-    body = store.get(prefix + path)
+    try:
+        body = store.get(prefix + path, text.LARGEST)
+    except (KeyRefused, TooLarge):
+        body = None
     if body is None or hashlib.sha256(body).hexdigest() != sha256:
         return "", ""
     try:

@@ -12,10 +12,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from recvault.archive import SCHEMA
+from recvault.errors import Cold, KeyRefused, TooLarge
 from recvault.ledger import UnlistedRow
 from recvault.manifests.text import Entry, Partition
 from recvault.models import JSON, unstamp
 from recvault.store import ObjectStore
+
+_NONE_OF_OURS = "too large"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,10 +54,19 @@ class SidecarReader:
             stored = self.store.head(row.sidecar_key)
             found, document = stored.sha256 if stored else None, None
         else:
-            found, document = _read(self.store.get(row.sidecar_key))
+            try:
+                found, document = _read(self.store.get(row.sidecar_key))
+            except Cold:
+                return replace(self, by_metadata=True).known(row)
+            except TooLarge:
+                found, document = _NONE_OF_OURS, None
+            except KeyRefused:
+                return Unlistable(row.sidecar_key, "refused")
         if found is None:
             return Unlistable(row.sidecar_key, "missing")
         sha256 = row.sidecar_sha256 or found
+        if sha256 == _NONE_OF_OURS:
+            return Unlistable(row.sidecar_key, "unreadable")
         partition = Partition.of(row.provider, row.account_id)
         said = _said(document) if document else None
         return Listed(
@@ -68,7 +80,10 @@ class SidecarReader:
 
     def stranger(self, key: str) -> Listed | Unlistable:
         """Of a sidecar that the ledger does not know."""
-        sha256, document = _read(None if self.by_metadata else self.store.get(key))
+        try:
+            sha256, document = _read(None if self.by_metadata else self.store.get(key))
+        except (KeyRefused, TooLarge):
+            return Unlistable(key, "unreadable")
         said = _said(document) if document else None
         if sha256 is None or said is None:
             return Unlistable(key, "unreadable")

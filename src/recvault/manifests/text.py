@@ -13,6 +13,7 @@ ROOT = "manifests/"
 SCHEMA = "recvault/manifest/v1"
 CONTENT_TYPE = "text/plain; charset=utf-8"
 SIDECAR_SUFFIX = ".json"
+LARGEST = 64 << 20  # bytes: 10,000 recordings whose keys are as long as keys can be
 
 _KEY = re.compile(r"manifests/provider=([^/]+)/account=([^/]+)/number=([0-9]{8})/manifest-sha256\.txt")
 _LINE = re.compile(r"(\\?)([0-9a-f]{64}) [ *](.+)", re.DOTALL)

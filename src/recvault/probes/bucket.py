@@ -126,6 +126,7 @@ def _put(runtime: Runtime) -> str | Notice:
 def _put_rights(archive: Archive) -> list[str]:
     """The rights that a put needs as it is configured."""
     rights = ["s3:PutObject"]
+    rights += ["s3:PutObjectAcl"] * bool(archive.acl)
     rights += ["s3:PutObjectTagging"] * bool(archive.tags)
     rights += ["s3:PutObjectRetention"] * (archive.object_lock.mode != "none")
     rights += ["s3:PutObjectLegalHold"] * archive.object_lock.legal_hold

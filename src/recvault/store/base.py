@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import BinaryIO, Protocol
 
+SMALL_MOST = 4 << 20  # bytes of a small object: a sidecar, whose row a provider told in a page, comes nowhere near it
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Put:
@@ -30,7 +32,10 @@ class Stored:
 
 
 class ObjectStore(Protocol):
-    """Raises StoreUnavailable, CredentialsRefused or ConfigError where the store as a whole is the trouble."""
+    """Raises StoreUnavailable, StoreRefused or ConfigError where the store as a whole is the trouble.
+
+    KeyRefused, or Cold, where it is one key's: the store refuses that one, and takes others.
+    """
 
     def put(self, put: Put) -> bool:
         """Write unless it stands there: False where the same bytes did. KeyConflict where others do."""
@@ -38,8 +43,8 @@ class ObjectStore(Protocol):
     def head(self, key: str) -> Stored | None:
         """Describe an object; None where there is none."""
 
-    def get(self, key: str) -> bytes | None:
-        """A small object's bytes; None where there is none."""
+    def get(self, key: str, most: int = SMALL_MOST) -> bytes | None:
+        """A small object's bytes; None where there is none. TooLarge, and not read, where it has more than `most`."""
 
     def stream(self, key: str) -> Iterator[bytes]:
         """An object's bytes, in chunks."""

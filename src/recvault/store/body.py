@@ -14,6 +14,8 @@ from typing import Any, BinaryIO
 from recvault.errors import Interrupted
 from recvault.stopping import Stop
 
+BODY_SHA256 = "BodySHA256"  # among a put's arguments: what its body is signed by, whatever sums are sent
+
 
 class DrainOver(BaseException):
     """Ends a put in mid-stream. Never leaves the store."""
@@ -64,10 +66,11 @@ def in_memory(body: Any) -> Iterator[memoryview | None]:
 
 
 def by_boto3(client: Any) -> Callable[..., Any]:
-    """put_object, which knows no bytes that are another's."""
+    """put_object, which knows no bytes that are another's, and works out for itself what it signs."""
 
     def put_object(**arguments: Any) -> Any:
         body = arguments["Body"]
-        return client.put_object(**{**arguments, "Body": bytes(body) if isinstance(body, memoryview) else body})
+        known = {name: value for name, value in arguments.items() if name != BODY_SHA256}
+        return client.put_object(**{**known, "Body": bytes(body) if isinstance(body, memoryview) else body})
 
     return put_object

@@ -28,6 +28,7 @@ from botocore.exceptions import (
 from botocore.httpsession import get_cert_path
 
 from recvault.errors import Translation
+from recvault.store.bounds import MOST_ERROR, limited
 from recvault.wire import Answer, Wire, WireError
 
 _IDLE_SECONDS = 30.0
@@ -131,7 +132,7 @@ class Connections:
     def _exchange(self, place: Place, path: str, request: PreparedPut) -> Reply:
         with self.wire(place, request.url) as wire:
             answer = _sent(wire, path, request.headers.items(), request.body)
-            content = b"".join(answer.chunks())
+            content = limited(answer.chunks(), MOST_ERROR)
         self.keep(place, wire, answer)
         return Reply(answer, content)
 

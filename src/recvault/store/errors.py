@@ -18,8 +18,10 @@ from botocore.exceptions import (
     SSOError,
     TokenRetrievalError,
 )
+from botocore.parsers import ResponseParserError
 
 from recvault.errors import ConfigError, RecvaultError, StoreRefused, StoreUnavailable, Translation
+from recvault.store.answers import not_the_stores
 
 _CREDENTIALS = {
     "401",
@@ -42,11 +44,13 @@ _NO_CREDENTIALS = (
 _OTHER_REGION = "the bucket is in another region: mend archive.region or endpoint_url"
 _UNTRUSTED = "for a store with an authority of its own set AWS_CA_BUNDLE to a file of its certificate, or mend the path"
 _REFUSED_AS_MADE = (
-    "the store refuses what archive asks for: compare storage_class, sse, object_lock and tags with what it can do"
+    "the store refuses what archive asks for: compare storage_class, sse, object_lock, tags, acl and checksums with "
+    "what it can do"
 )
 _CONFIG = {
     "301": _OTHER_REGION,
     "307": _OTHER_REGION,
+    "AccessControlListNotSupported": "the bucket takes no ACLs: remove archive.acl",
     "AuthorizationHeaderMalformed": _OTHER_REGION,
     "IllegalLocationConstraintException": _OTHER_REGION,
     "PermanentRedirect": _OTHER_REGION,
@@ -70,7 +74,35 @@ _LATER = {
 
 _NOT_OF_AN_ID = re.compile(r"[^A-Za-z0-9._-]")
 _LONGEST_ID = 64
+_LONGEST_SAID = 500
 
+OF_THE_BUCKET = frozenset(
+    {
+        "301",
+        "307",
+        "401",
+        "AccessControlListNotSupported",
+        "AccountProblem",
+        "AllAccessDisabled",
+        "AuthorizationHeaderMalformed",
+        "ExpiredToken",
+        "ExpiredTokenException",
+        "IllegalLocationConstraintException",
+        "InvalidAccessKeyId",
+        "InvalidBucketName",
+        "InvalidStorageClass",
+        "InvalidTag",
+        "InvalidToken",
+        "KMS.DisabledException",
+        "KMS.NotFoundException",
+        "NoSuchBucket",
+        "ObjectLockConfigurationNotFoundError",
+        "PermanentRedirect",
+        "RequestTimeTooSkewed",
+        "SignatureDoesNotMatch",
+    }
+)  # about the bucket, the account or how all is written, whichever key it was answered for
+COLD = frozenset({"InvalidObjectState"})
 ABSENT = frozenset({"404", "NoSuchKey", "NotFound"})
 ENDED = frozenset({"404", "NoSuchUpload", "NoSuchKey"})  # of a multipart upload; which of them depends on the store
 ELSEWHERE = frozenset({"AuthorizationHeaderMalformed", "IllegalLocationConstraintException"})
@@ -78,7 +110,10 @@ LACKS_A_RIGHT = frozenset({"AccessDenied"})  # the credentials are known, and no
 EXISTS = frozenset({"412", "PreconditionFailed"})
 NOT_DONE = frozenset({"NotImplemented", "501", "MethodNotAllowed", "405", "InvalidArgument", "InvalidRequest"})
 RACED = frozenset({"409", "ConditionalRequestConflict"})
-STALE = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired", "RequestTimeTooSkewed"})
+REPLACED = frozenset(
+    {"ExpiredToken", "ExpiredTokenException", "InvalidAccessKeyId", "InvalidToken", "SignatureDoesNotMatch"}
+)  # of credentials that may have been rotated since they were read
+STALE = REPLACED | {"RequestExpired", "RequestTimeTooSkewed"}
 THROTTLED = frozenset(
     {
         "BandwidthLimitExceeded",
@@ -107,10 +142,12 @@ def status_of(error: ClientError) -> int:
 
 def botocore_errors(where: str) -> Translation:
     """Raise ours for botocore's. A key's absence and a failed condition are the caller's own to catch first."""
-    return _BotocoreErrors(where)
+    return BotocoreErrors(where)
 
 
-class _BotocoreErrors(Translation):
+class BotocoreErrors(Translation):
+    """See botocore_errors."""
+
     __slots__ = ("_where",)
 
     def __init__(self, where: str) -> None:
@@ -130,6 +167,8 @@ class _BotocoreErrors(Translation):
             return ConfigError(f"{where} cannot be asked for: {error}", "mend archive")
         if isinstance(error, SSLError):
             return StoreUnavailable(f"{where} cannot be reached: {error}", _UNTRUSTED)
+        if isinstance(error, ResponseParserError):
+            return not_the_stores(where, "cannot be read")
         if isinstance(error, BotoCoreError):
             return StoreUnavailable(f"{where} cannot be reached: {error}", "check the network and endpoint_url")
         return None
@@ -142,10 +181,15 @@ def _request_mark(error: ClientError) -> str:
     return f" [request {kept}]" if kept else ""
 
 
+def refusal(error: ClientError, where: str) -> str:
+    """What the store answered, in words."""
+    said = str(error.response.get("Error", {}).get("Message") or "")[:_LONGEST_SAID]
+    return f"the store answered {code_of(error)} for {where}{f': {said}' if said else ''}{_request_mark(error)}"
+
+
 def _client_error(error: ClientError, where: str) -> RecvaultError:
-    code, said = code_of(error), error.response.get("Error", {}).get("Message", "")
-    text = f"the store answered {code} for {where}{f': {said}' if said else ''}{_request_mark(error)}"
-    return _kind(text, code, status_of(error)).answered(status_of(error) or None, code)
+    code = code_of(error)
+    return _kind(refusal(error, where), code, status_of(error)).answered(status_of(error) or None, code)
 
 
 def _kind(text: str, code: str, status: int) -> RecvaultError:

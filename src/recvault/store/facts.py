@@ -1,35 +1,51 @@
-"""What a store really enforces: asked once, remembered, and the cheapest sufficient proof chosen from it.
+"""What a store really does with a put: asked once, remembered, and the cheapest sufficient proof chosen from it.
 
-Older and compatible servers ignore the SHA-256 header, the conditional write, or both, without a word. A put whose
-sum is wrong on purpose must be refused, and a conditional put on an object that exists must answer 412.
+Older and compatible servers ignore the SHA-256 header, the conditional write, or both, without a word; others refuse
+the header. A put whose sum is wrong on purpose must be refused, a conditional put on an object that exists must answer
+412, and the answer to a right one must say what was stored.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
+
+SHA256, MD5, ETAG, NONE = "sha256", "md5", "etag", "none"
+CHECKSUMS = (SHA256, MD5, NONE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreFacts:
-    """Which checks of a put the store makes itself."""
+    """Which checks of a put the store makes itself, what it takes, and what it tells."""
 
     sha256: bool = False  # refuses a wrong x-amz-checksum-sha256
     md5: bool = False  # refuses a wrong Content-MD5
     conditional: bool = False  # honours If-None-Match: *
+    sums: str = SHA256  # what it is sent with each put: sha256, md5 or none
+    tells: str = NONE  # how it says what it stored: its SHA-256, an ETag that is its MD5, or not at all
+
+    @property
+    def needs_md5(self) -> bool:
+        """Whether Content-MD5 is sent: where that is asked for, or SHA-256 is not verified."""
+        return self.sums == MD5 or (self.sums == SHA256 and not self.sha256)
 
     @property
     def proof(self) -> str:
         """How a put is proven, in words."""
+        sent = {SHA256: "", MD5: " (sums are sent as MD5)", NONE: " (no sums are sent)"}[self.sums]
         if self.sha256:
-            return "the store verifies SHA-256"
+            return f"the store verifies SHA-256{sent}"
         if self.md5:
-            return "the store verifies MD5"
-        return "the store verifies nothing: each object's size is read back"
+            return f"the store verifies MD5{sent}"
+        if self.tells == ETAG:
+            return f"the store verifies nothing: each object's ETag is compared with its MD5{sent}"
+        return f"the store verifies nothing: each object's size is read back{sent}"
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> StoreFacts:
-        return cls(**json.loads(text))
+        """Read what `to_json` wrote; what a newer version added is ignored."""
+        known = {each.name for each in fields(cls)}
+        return cls(**{name: value for name, value in json.loads(text).items() if name in known})

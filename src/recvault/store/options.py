@@ -1,4 +1,4 @@
-"""What every object is written with: class, encryption, lock, tags; passed through to the store."""
+"""What every object is written with: class, encryption, lock, tags, rights; passed through to the store."""
 
 from __future__ import annotations
 
@@ -20,10 +20,14 @@ class WriteOptions:
     lock_days: int = 0
     legal_hold: bool = False
     tags: Mapping[str, str] = field(default_factory=dict)
+    acl: str | None = None  # a canned one
+    request_payer: bool = False  # goes with reads, too
 
     def arguments(self, now: datetime) -> dict[str, Any]:
         """As put_object and create_multipart_upload take them."""
-        arguments: dict[str, Any] = {}
+        arguments: dict[str, Any] = {**self.payer}
+        if self.acl:
+            arguments["ACL"] = self.acl
         if self.storage_class != "STANDARD":
             arguments["StorageClass"] = self.storage_class
         if self.sse != "none":
@@ -33,6 +37,11 @@ class WriteOptions:
         if self.tags:
             arguments["Tagging"] = urlencode(self.tags, quote_via=quote)  # + is a plus to some stores
         return {**arguments, **self.lock_arguments(now)}
+
+    @property
+    def payer(self) -> dict[str, str]:
+        """What every request needs where its sender pays for it."""
+        return {"RequestPayer": "requester"} if self.request_payer else {}
 
     def lock_arguments(self, now: datetime) -> dict[str, Any]:
         """Those of them that are about Object Lock."""

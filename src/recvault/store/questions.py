@@ -16,6 +16,7 @@ from botocore.exceptions import ClientError
 from botocore.parsers import ResponseParserError
 
 from recvault.errors import ConfigError
+from recvault.store.answers import listed
 from recvault.store.errors import botocore_errors, code_of, status_of
 from recvault.store.s3 import S3Store
 
@@ -80,7 +81,8 @@ class BucketQuestions:
         answers: list[Reached] = []
         with self._noting(answers), botocore_errors(f"s3://{self._bucket}"):
             try:
-                self._client.list_objects_v2(Bucket=self._bucket, Prefix=prefix, MaxKeys=1)
+                page = self._client.list_objects_v2(Bucket=self._bucket, Prefix=prefix, MaxKeys=1)
+                listed(page, prefix, f"s3://{self._bucket}")
             except ClientError:
                 if answers and answers[-1].elsewhere and answers[-1].region:
                     raise self.other_region(answers[-1].region) from None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import hashlib
 import threading
 from collections import Counter
@@ -21,20 +22,24 @@ from typing import Any
 from botocore.exceptions import ClientError, ConnectionError, HTTPClientError, ResponseStreamingError
 from botocore.parsers import DEFAULT_TIMESTAMP_PARSER
 
+from recvault.errors import Cold
 from recvault.stopping import Stop
+from recvault.store import answers
+from recvault.store.base import SMALL_MOST
+from recvault.store.bounds import small
 from recvault.store.errors import ABSENT, ELSEWHERE, STALE, botocore_errors, code_of, status_of
+from recvault.store.facts import SHA256
 from recvault.store.s3 import S3Store
 from recvault.store.straight import Straight, make_straight
 
-_COLD = frozenset({"InvalidObjectState"})
+__all__ = ["Body", "Cold", "Described", "Listed", "Reader"]
+
 _CHUNK = 1024**2
 _TRIES = 3  # of a body that breaks off
 _BROKEN_OFF = (HTTPClientError, ConnectionError, ResponseStreamingError)
 _CHECKSUM = "x-amz-checksum-sha256"
-
-
-class Cold(Exception):
-    """The object is in an archive class: only what a HEAD says of it can be had."""
+_TELL_SUM = {"x-amz-checksum-mode": "ENABLED"}
+_NOT_TAKEN = frozenset({400, 405, 501})  # of a header that a store does not know
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +76,9 @@ class Reader:
         _read_times_quickly(self._client)
         self._straight: Straight | None = make_straight(self._client, self._bucket, stop) if straight else None
         self._lock = threading.Lock()
+        self._store = store
+        payer = {"x-amz-request-payer": "requester"} if store.options.request_payer else {}
+        self._more = {"GET": payer, "HEAD": {**payer, **(_TELL_SUM if store.facts.sums == SHA256 else {})}}
         self.requests: Counter[str] = Counter()
 
     def listed(self, prefix: str, after: str = "", until: str | None = None) -> Iterator[Listed]:
@@ -81,7 +89,7 @@ class Reader:
             for page in pages:
                 self._count("LIST")
                 self._stop.check()
-                for each in page.get("Contents", ()):
+                for each in answers.contents(answers.listed(page, prefix, self._where(prefix))):
                     if until is not None and each["Key"] >= until:
                         return
                     if each["Key"] > after:  # a store that does not know StartAfter lists them all
@@ -90,15 +98,15 @@ class Reader:
     def describe(self, key: str) -> Described | None:
         """An object's size and sums; None where there is none."""
         with self._absence(key):
-            headers = self._ask("HEAD", key)[0]
+            headers = self._ask("HEAD", key, 0)[0]
             noted, kept = headers.get("x-amz-meta-sha256"), _hex(headers.get(_CHECKSUM))
             return Described(bytes=int(headers["content-length"]), kept=kept, noted=noted)
         return None
 
-    def get(self, key: str) -> Body | None:
-        """A small object; None where there is none. Raises Cold."""
+    def get(self, key: str, most: int = SMALL_MOST) -> Body | None:
+        """A small object; None where there is none. Raises Cold, and TooLarge where it has more than `most` bytes."""
         with self._absence(key):
-            headers, content = self._ask("GET", key)
+            headers, content = self._ask("GET", key, most)
             return Body(content, headers.get("x-amz-meta-sha256"))
         return None
 
@@ -125,25 +133,38 @@ class Reader:
     def _chunks(self, key: str) -> Iterator[bytes]:
         if self._straight is not None:
             try:
-                yield from self._straight.stream(key)
+                yield from self._straight.stream(key, self._more["GET"])
                 return
             except ClientError as error:
                 self._leave_to_boto3(error)
         yield from self._client.get_object(Bucket=self._bucket, Key=key)["Body"].iter_chunks(_CHUNK)
 
-    def _ask(self, method: str, key: str) -> tuple[Mapping[str, str], bytes]:
+    def _ask(self, method: str, key: str, most: int) -> tuple[Mapping[str, str], bytes]:
         """Headers by lower name, and the body."""
         self._count(method)
+        try:
+            headers, content = self._asked(method, key, most)
+        except ClientError as error:
+            if status_of(error) not in _NOT_TAKEN or not _TELL_SUM.items() <= self._more[method].items():
+                raise
+            self._more[method] = {name: v for name, v in self._more[method].items() if name not in _TELL_SUM}
+            headers, content = self._asked(method, key, most)  # it may be that header alone
+        told = {"ETag": headers.get("etag"), "ContentLength": headers.get("content-length")}
+        answers.found(told, self._where(key), has_body=method == "GET")
+        return headers, content
+
+    def _asked(self, method: str, key: str, most: int) -> tuple[Mapping[str, str], bytes]:
         if self._straight is not None:
             try:
-                return self._straight.ask(method, key)
+                return self._straight.ask(method, key, most, self._more[method])
             except ClientError as error:
                 self._leave_to_boto3(error)
         if method == "HEAD":
-            answer, content = self._client.head_object(Bucket=self._bucket, Key=key, ChecksumMode="ENABLED"), b""
-        else:
-            answer = self._client.get_object(Bucket=self._bucket, Key=key)
-            content = bytes(answer["Body"].read())
+            mode = {"ChecksumMode": "ENABLED"} if _TELL_SUM.items() <= self._more[method].items() else {}
+            return _headers(self._client.head_object(Bucket=self._bucket, Key=key, **mode)), b""
+        answer = self._client.get_object(Bucket=self._bucket, Key=key)
+        with contextlib.closing(answer["Body"]) as body:
+            content = small(body.iter_chunks(_CHUNK), answer.get("ContentLength"), most, self._where(key))
         return _headers(answer), content
 
     def _leave_to_boto3(self, error: ClientError) -> None:
@@ -156,12 +177,10 @@ class Reader:
     @contextmanager
     def _absence(self, key: str) -> Iterator[None]:
         """Go on behind the block where the object is not there."""
-        with botocore_errors(self._where(key)):
+        with self._store.key_errors(key):
             try:
                 yield
             except ClientError as error:
-                if code_of(error) in _COLD:
-                    raise Cold(key) from error
                 if code_of(error) not in ABSENT:
                     raise
 

@@ -6,33 +6,28 @@ to delete is needed or wanted.
 
 from __future__ import annotations
 
-import base64
-import contextlib
-import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, BinaryIO, Literal, cast
 
 from botocore.config import Config as BotoConfig
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
 from recvault import __version__
 from recvault.errors import ConfigError, Interrupted, KeyConflict, StoreUnavailable
 from recvault.stopping import Stop
-from recvault.store.base import Put, Stored
-from recvault.store.body import DrainedBody, DrainOver, by_boto3, in_memory
-from recvault.store.errors import ABSENT, ENDED, EXISTS, NOT_DONE, RACED, WRONG_SUM, botocore_errors, code_of, status_of
+from recvault.store import answers
+from recvault.store.asking import Asking
+from recvault.store.base import SMALL_MOST, Put, Stored
+from recvault.store.body import DrainedBody, DrainOver, by_boto3
+from recvault.store.bounds import bound, small
+from recvault.store.errors import ABSENT, ENDED, EXISTS, NOT_DONE, RACED, WRONG_SUM, botocore_errors, code_of
+from recvault.store.evidence import Evidence, KeyErrors
 from recvault.store.facts import StoreFacts
 from recvault.store.options import WriteOptions
-from recvault.store.parts import Part
 from recvault.store.patience import mend
-
-SINGLE_PUT_MOST = 5 * 1024**3  # S3's own limit of one put
-PART_LEAST = 64 * 1024**2
-PARTS_MOST = 10_000
-_CHUNK = 1024**2
-_SMALL = 1024**2  # sent in one piece, and unannounced by the sender: Expect: 100-continue costs a round trip
+from recvault.store.writing import CHUNK, PART_LEAST, SINGLE_PUT_MOST, SMALL, Writer
 
 Addressing = Literal["auto", "path", "virtual"]
 _TIMES = 3
@@ -61,13 +56,15 @@ def make_client(*, region: str | None, endpoint_url: str | None, addressing_styl
         except ValueError as error:
             raise ConfigError(f"{error}", "mend archive.endpoint_url") from error
     mend(client)
+    bound(client)
     return client
 
 
 class S3Store:
     """A bucket. Thread-safe as boto3's client is. A `stop` counts for all that its client sends: one store a client.
 
-    `send` is called in place of the client's put_object for what is archived by a single put.
+    `send` is called in place of the client's put_object for what is archived by a single put. By `known`, an object
+    that is kept there, a refusal of one key is told from one of the bucket; without it each is the bucket's.
     """
 
     def __init__(
@@ -81,18 +78,32 @@ class S3Store:
         part_least: int = PART_LEAST,
         stop: Stop | None = None,
         send: Callable[..., Any] | None = None,
+        known: Callable[[], Put] | None = None,
     ) -> None:
         self._client = client
         self._ask = by_boto3(client)  # which signs what it sends: only a sum itself is ever wrong
         self._send = send or self._ask
         self.bucket = bucket
-        self.facts = facts or StoreFacts()
-        self._options = options or WriteOptions()
+        self.options = options or WriteOptions()
+        self._writer = Writer(client, bucket, self.options, self._head, part_least)
+        self._writer.facts = facts or StoreFacts()
+        self._evidence = Evidence(client, bucket, lambda put: self._writer.write(put, self._ask, self._condition))
+        self._evidence.known = known
         self._single_put_most = single_put_most
-        self._part_least = part_least
         self._stop = stop
         if stop is not None:
             client.meta.events.register("before-send.s3", self._before_try)
+        if self.options.request_payer:
+            client.meta.events.register("before-parameter-build.s3", self._pay)
+
+    @property
+    def facts(self) -> StoreFacts:
+        """What is known of what the store does."""
+        return self._writer.facts
+
+    @facts.setter
+    def facts(self, facts: StoreFacts) -> None:
+        self._writer.facts = facts
 
     def _before_try(self, request: Any, **_: Any) -> None:
         """Each try of each request is a sign of life. Once a drain is over nothing is tried again: not even aborts."""
@@ -102,10 +113,19 @@ class S3Store:
         if context.get("retries", {}).get("attempt", 1) > 1:
             self._stop.check_enforced()
 
+    def _pay(self, params: dict[str, Any], model: Any, **_: Any) -> None:
+        """Say with each request that knows of it that its sender pays."""
+        if "RequestPayer" in model.input_shape.members:
+            params.update(self.options.payer)
+
+    def key_errors(self, key: str, *, writing: bool = False) -> KeyErrors:
+        """Raise ours for botocore's, in a request about one key."""
+        return KeyErrors(self._where(key), self._evidence, writing=writing)
+
     def put(self, put: Put) -> bool:
         """See ObjectStore.put. Interrupted in mid-stream once a drain is over, unless the body is small."""
         in_parts = put.bytes > self._single_put_most
-        if self._stop is not None and put.bytes > _SMALL:
+        if self._stop is not None and put.bytes > SMALL:
             put = replace(put, body=cast("BinaryIO", DrainedBody(put.body, self._stop)))
         try:
             wrote = self._put(put, in_parts=in_parts)
@@ -119,50 +139,60 @@ class S3Store:
         # Some stores honour the condition of a put and ignore that of a multipart upload: those look first, always.
         if (in_parts or not self.facts.conditional) and (found := self.head(put.key)) is not None:
             return self._already(put, found)
-        with botocore_errors(self._where(put.key)):
+        with self.key_errors(put.key, writing=True):
             try:
                 self._write(put, in_parts=in_parts)
             except ClientError as error:
                 if code_of(error) not in (EXISTS | ENDED if in_parts else EXISTS):
                     raise
                 return self._already(put, self.head(put.key))  # another process was first, or our own lost reply
-        if not (self.facts.sha256 or self.facts.md5):
-            self._read_back(put)
         return True
 
     def head(self, key: str) -> Stored | None:
         """See ObjectStore.head."""
-        with botocore_errors(self._where(key)):
-            try:
-                found = self._client.head_object(Bucket=self.bucket, Key=key)
-            except ClientError as error:
-                if code_of(error) in ABSENT:
-                    return None
-                raise
+        with self.key_errors(key):
+            return self._head(key)
+
+    def _head(self, key: str) -> Stored | None:
+        try:
+            found = answers.found(self._client.head_object(Bucket=self.bucket, Key=key), self._where(key))
+        except ClientError as error:
+            if code_of(error) in ABSENT:
+                return None
+            raise
         metadata = {name.lower(): value for name, value in found.get("Metadata", {}).items()}
         return Stored(key=key, bytes=found["ContentLength"], sha256=metadata.get("sha256"), metadata=metadata)
 
-    def get(self, key: str) -> bytes | None:
+    def get(self, key: str, most: int = SMALL_MOST) -> bytes | None:
         """See ObjectStore.get."""
-        with botocore_errors(self._where(key)):
+        with self.key_errors(key):
             try:
-                return bytes(self._client.get_object(Bucket=self.bucket, Key=key)["Body"].read())
+                answer = self._client.get_object(Bucket=self.bucket, Key=key)
             except ClientError as error:
                 if code_of(error) in ABSENT:
                     return None
                 raise
+            body = answer["Body"]
+            try:
+                answers.found(answer, self._where(key), has_body=True)
+                return small(body.iter_chunks(CHUNK), answer.get("ContentLength"), most, self._where(key))
+            finally:
+                body.close()
 
     def stream(self, key: str) -> Iterator[bytes]:
         """See ObjectStore.stream."""
-        with botocore_errors(self._where(key)):
-            yield from self._client.get_object(Bucket=self.bucket, Key=key)["Body"].iter_chunks(_CHUNK)
+        with self.key_errors(key):
+            answer = self._client.get_object(Bucket=self.bucket, Key=key)
+            answers.found(answer, self._where(key), has_body=True)
+            yield from answer["Body"].iter_chunks(CHUNK)
 
     def list(self, prefix: str) -> Iterator[Stored]:
         """See ObjectStore.list."""
         pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix)
-        with botocore_errors(self._where(prefix)):
+        where = self._where(prefix)
+        with botocore_errors(where):
             for page in pages:
-                for found in page.get("Contents", ()):
+                for found in answers.contents(answers.listed(page, prefix, where)):
                     yield Stored(key=found["Key"], bytes=found["Size"], sha256=None, metadata={})
 
     def delete(self, key: str) -> None:
@@ -170,25 +200,10 @@ class S3Store:
         with botocore_errors(self._where(key)):
             self._client.delete_object(Bucket=self.bucket, Key=key)
 
-    def ask_facts(self, known: Put) -> StoreFacts:
-        """Find out what the store enforces, by writing one known object, wrongly on purpose first.
-
-        Whatever the store accepts, the object ends with its own bytes: only the sums are wrong, never the body.
-        """
-        wrong = hashlib.sha256(b"not the body").digest()
-        sha256 = self._refuses(known, ChecksumAlgorithm="SHA256", ChecksumSHA256=base64.b64encode(wrong).decode())
-        md5 = not sha256 and self._refuses(known, ContentMD5=base64.b64encode(wrong[:16]).decode())
-        right = self._sums(known, md5=md5)
+    def ask_facts(self, known: Put, checksums: str = "auto") -> StoreFacts:
+        """Find out what the store does with a put, by one known object; see asking.py."""
         with botocore_errors(self._where(known.key)):
-            self._put_object(known, self._ask, **right)  # the control: only the sum was wrong
-            try:
-                self._put_object(known, self._ask, IfNoneMatch="*", **right)
-                conditional = False
-            except ClientError as error:
-                if code_of(error) not in EXISTS | NOT_DONE:
-                    raise
-                conditional = code_of(error) in EXISTS
-        return StoreFacts(sha256=sha256, md5=md5, conditional=conditional)
+            return Asking(self._writer, self._ask, known, self._where(known.key)).facts(checksums)
 
     def abort_stale_uploads(self, prefix: str, older_than: datetime) -> int:
         """Abort multipart uploads under a prefix that were begun before a moment: what a kill left behind."""
@@ -219,14 +234,17 @@ class S3Store:
             return False
         return True
 
+    @property
+    def _condition(self) -> dict[str, str]:
+        return {"IfNoneMatch": "*"} if self.facts.conditional else {}
+
     def _write(self, put: Put, *, in_parts: bool) -> None:
-        condition = {"IfNoneMatch": "*"} if self.facts.conditional else {}
         for number in range(_TIMES):
             try:
                 if in_parts:
-                    self._write_parts(put, condition)
+                    self._writer.write_parts(put, self._condition)
                 else:
-                    self._put_object(put, self._send, **condition, **self._sums(put, md5=self._needs_md5))
+                    self._writer.write(put, self._send, self._condition)
                 return
             except ClientError as error:
                 if code_of(error) not in _PASSING or number == _TIMES - 1:
@@ -234,7 +252,7 @@ class S3Store:
 
     def _lock(self, key: str) -> None:
         """Lock what was put in parts: some stores (Ceph 16) take the lock of such an upload, and forget it."""
-        wanted = self._options.lock_arguments(datetime.now(UTC))
+        wanted = self.options.lock_arguments(datetime.now(UTC))
         if not wanted:
             return
         where = {"Bucket": self.bucket, "Key": key}
@@ -246,85 +264,6 @@ class S3Store:
             if "ObjectLockLegalHoldStatus" in missing:
                 self._client.put_object_legal_hold(**where, LegalHold={"Status": "ON"})
 
-    def _put_object(self, put: Put, send: Callable[..., Any], **arguments: Any) -> None:
-        put.body.seek(0)
-        with in_memory(put.body) if put.bytes <= _SMALL else contextlib.nullcontext(put.body) as found:
-            send(
-                Bucket=self.bucket,
-                Key=put.key,
-                Body=put.body.read() if found is None else found,
-                ContentLength=put.bytes,
-                **self._described(put),
-                **arguments,
-            )
-
-    def _write_parts(self, put: Put, condition: Mapping[str, str]) -> None:
-        """Past S3's single put: parts, each with its own SHA-256; the whole file's stands in the metadata."""
-        begun = self._client.create_multipart_upload(
-            Bucket=self.bucket, Key=put.key, ChecksumAlgorithm="SHA256", **self._described(put)
-        )
-        upload = {"Key": put.key, "UploadId": begun["UploadId"]}
-        size = max(self._part_least, -(-put.bytes // PARTS_MOST))
-        try:
-            parts = [
-                self._write_part(upload, number, Part(put.body, start, min(size, put.bytes - start)))
-                for number, start in enumerate(range(0, put.bytes, size), start=1)
-            ]
-            self._client.complete_multipart_upload(
-                Bucket=self.bucket, **upload, MultipartUpload={"Parts": parts}, **condition
-            )
-        except BaseException:
-            with contextlib.suppress(ClientError, BotoCoreError):  # the first error tells more; the next pass aborts
-                self._abort(upload)
-            raise
-
-    def _write_part(self, upload: Mapping[str, str], number: int, part: Part) -> dict[str, Any]:
-        digest = hashlib.sha256()
-        for chunk in iter(lambda: part.read(_CHUNK), b""):
-            digest.update(chunk)
-        sums = self._sums_of(part, digest.hexdigest(), md5=self._needs_md5)
-        part.seek(0)
-        written = self._client.upload_part(
-            Bucket=self.bucket, **upload, PartNumber=number, Body=part, ContentLength=part.bytes, **sums
-        )
-        return {"PartNumber": number, "ETag": written["ETag"], "ChecksumSHA256": sums["ChecksumSHA256"]}
-
-    def _described(self, put: Put) -> dict[str, Any]:
-        return {
-            "ContentType": put.content_type,
-            "Metadata": dict(put.metadata),
-            **self._options.arguments(datetime.now(UTC)),
-        }
-
-    @property
-    def _needs_md5(self) -> bool:
-        return not self.facts.sha256
-
-    def _sums(self, put: Put, *, md5: bool) -> dict[str, str]:
-        return self._sums_of(put.body, put.sha256, md5=md5)
-
-    @staticmethod
-    def _sums_of(body: BinaryIO | Part, sha256: str, *, md5: bool) -> dict[str, str]:
-        sums = {"ChecksumAlgorithm": "SHA256", "ChecksumSHA256": base64.b64encode(bytes.fromhex(sha256)).decode()}
-        if md5:
-            digest = hashlib.md5(usedforsecurity=False)
-            body.seek(0)
-            while chunk := body.read(_CHUNK):
-                digest.update(chunk)
-            sums["ContentMD5"] = base64.b64encode(digest.digest()).decode()
-        return sums
-
-    def _refuses(self, known: Put, **wrong: str) -> bool:
-        """Whether a wrong sum is refused as such. Any other 400 proves nothing: the control that follows tells."""
-        with botocore_errors(self._where(known.key)):
-            try:
-                self._put_object(known, self._ask, **wrong)
-            except ClientError as error:
-                if status_of(error) != 400:
-                    raise
-                return code_of(error) in WRONG_SUM
-        return False
-
     def _where(self, key: str) -> str:
         return f"s3://{self.bucket}/{key}"
 
@@ -335,8 +274,3 @@ class S3Store:
         if found.bytes == put.bytes and found.sha256 == put.sha256:
             return False
         raise KeyConflict(f"{put.key} holds other bytes: nothing was overwritten", "compare the two and decide")
-
-    def _read_back(self, put: Put) -> None:
-        found = self.head(put.key)
-        if found is None or found.bytes != put.bytes:
-            raise StoreUnavailable(f"{put.key} was written with {put.bytes} bytes and reads back otherwise")

@@ -6,7 +6,6 @@ put_object.
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable, Generator, Mapping
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
@@ -18,13 +17,14 @@ from botocore.exceptions import ClientError
 from botocore.parsers import create_parser
 
 from recvault.stopping import Stop
-from recvault.store.body import by_boto3, in_memory
+from recvault.store.body import BODY_SHA256, by_boto3, in_memory
 from recvault.store.connections import Connections, PreparedPut
 from recvault.store.errors import ELSEWHERE, STALE, code_of, status_of
 from recvault.store.signing import Address, Signer
 from recvault.store.tries import persist
 
 _HEADERS = {
+    "ACL": "x-amz-acl",
     "ChecksumAlgorithm": "x-amz-sdk-checksum-algorithm",
     "ChecksumSHA256": "x-amz-checksum-sha256",
     "ContentLength": "content-length",
@@ -34,12 +34,14 @@ _HEADERS = {
     "ObjectLockLegalHoldStatus": "x-amz-object-lock-legal-hold",
     "ObjectLockMode": "x-amz-object-lock-mode",
     "ObjectLockRetainUntilDate": "x-amz-object-lock-retain-until-date",
+    "RequestPayer": "x-amz-request-payer",
     "SSEKMSKeyId": "x-amz-server-side-encryption-aws-kms-key-id",
     "ServerSideEncryption": "x-amz-server-side-encryption",
     "StorageClass": "x-amz-storage-class",
     "Tagging": "x-amz-tagging",
 }
-_NO_HEADER = frozenset({"Bucket", "Key", "Body", "Metadata"})
+_NO_HEADER = frozenset({"Bucket", "Key", "Body", BODY_SHA256, "Metadata"})
+_TOLD = {"ETag": "etag", "ChecksumSHA256": "x-amz-checksum-sha256"}
 _CHUNK = 256 * 1024  # urllib3 would read a file by 16 KiB
 
 
@@ -59,8 +61,7 @@ def make_sender(client: Any, stop: Stop) -> Callable[..., Any]:
     try:
         return Sender(client, stop)
     except AttributeError:
-        put_object: Callable[..., Any] = client.put_object
-        return put_object
+        return by_boto3(client)
 
 
 class Sender:
@@ -75,13 +76,12 @@ class Sender:
         self._operation = client.meta.service_model.operation_model("PutObject")
         self._addresses: dict[str, Address | None] = {}
 
-    def __call__(self, **arguments: Any) -> None:
-        """See put_object, whose errors these are."""
+    def __call__(self, **arguments: Any) -> Mapping[str, Any]:
+        """See put_object, whose errors these are; of its answer only what says what was stored."""
         request = self._request(arguments)
         if request is not None:
             try:
-                persist(lambda: self._send(request), self._stop, self._stop.check_enforced)
-                return
+                return persist(lambda: self._send(request), self._stop, self._stop.check_enforced)
             except ClientError as error:
                 elsewhere = code_of(error) in ELSEWHERE or 300 <= status_of(error) < 400
                 if not elsewhere and code_of(error) not in STALE:
@@ -89,7 +89,8 @@ class Sender:
                 if elsewhere:
                     self._addresses[arguments["Bucket"]] = None  # boto3 finds where it is, and remembers
             _rewind(arguments["Body"])
-        self._by_boto3(**arguments)
+        answer: Mapping[str, Any] = self._by_boto3(**arguments)
+        return answer
 
     def _request(self, arguments: Mapping[str, Any]) -> _Request | None:
         """The arguments as a request; None where it takes botocore to make it."""
@@ -97,17 +98,17 @@ class Sender:
         if bucket not in self._addresses:
             self._addresses[bucket] = self._signer.address(bucket)
         address, headers = self._addresses[bucket], _headers(arguments)
-        if address is None or headers is None or not key or "ChecksumSHA256" not in arguments:
+        if address is None or headers is None or not key or BODY_SHA256 not in arguments:
             return None
         return _Request(
             address=address,
             path=address.path(key),
             headers=headers,
-            sha256=base64.b64decode(arguments["ChecksumSHA256"]).hex(),
+            sha256=arguments[BODY_SHA256],
             body=arguments["Body"],
         )
 
-    def _send(self, request: _Request) -> None:
+    def _send(self, request: _Request) -> Mapping[str, Any]:
         """Send once."""
         address = request.address
         headers = self._signer.signed(address, "PUT", request.path, request.headers, request.sha256)
@@ -120,6 +121,7 @@ class Sender:
             parser = create_parser("rest-xml")
             parsed = parser.parse(convert_to_response_dict(answer, self._operation), self._operation.output_shape)
             raise ClientError(parsed, self._operation.name)
+        return {name: answer.headers.get(header) for name, header in _TOLD.items()}
 
     @staticmethod
     def _pieces(body: BinaryIO) -> Generator[bytes | memoryview]:

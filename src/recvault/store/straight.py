@@ -11,6 +11,7 @@ from botocore.exceptions import ClientError
 from botocore.parsers import create_parser
 
 from recvault.stopping import Stop
+from recvault.store.bounds import MOST_ERROR, limited, small
 from recvault.store.connections import Connections
 from recvault.store.signing import Address, Signer
 from recvault.store.tries import persist
@@ -18,7 +19,6 @@ from recvault.wire import Answer
 
 _NOTHING = hashlib.sha256(b"").hexdigest()
 _OPERATIONS = {"HEAD": "HeadObject", "GET": "GetObject"}
-_MORE: Mapping[str, dict[str, str]] = {"HEAD": {"x-amz-checksum-mode": "ENABLED"}, "GET": {}}
 
 Found = tuple[Mapping[str, str], bytes]
 
@@ -43,29 +43,32 @@ class Straight:
         if self._place is None:
             raise AttributeError("a proxy or a certificate of its own: botocore knows the way")
 
-    def ask(self, method: str, key: str) -> Found:
-        """The headers by lower name, and the body, whole."""
+    def ask(self, method: str, key: str, most: int, more: Mapping[str, str]) -> Found:
+        """The headers by lower name, and the body, whole; `more` headers are sent. TooLarge where it has more bytes."""
 
         def once() -> Found:
-            with self._answer(method, key) as answer:
-                content = b"".join(answer.chunks())
+            with self._answer(method, key, more) as answer:
+                if answer.status >= 300:
+                    content = limited(answer.chunks(), MOST_ERROR)
+                else:
+                    content = small(answer.chunks(), answer.left, most, key)
             return self._checked(method, answer, content)
 
         return persist(once, self._stop, self._stop.check)
 
-    def stream(self, key: str) -> Iterator[bytes]:
+    def stream(self, key: str, more: Mapping[str, str]) -> Iterator[bytes]:
         """A body as it comes."""
-        with self._answer("GET", key) as answer:
+        with self._answer("GET", key, more) as answer:
             if answer.status >= 300:
-                self._checked("GET", answer, b"".join(answer.chunks()))
+                self._checked("GET", answer, limited(answer.chunks(), MOST_ERROR))
             yield from answer.chunks()
 
     @contextmanager
-    def _answer(self, method: str, key: str) -> Iterator[Answer]:
+    def _answer(self, method: str, key: str, more: Mapping[str, str]) -> Iterator[Answer]:
         """An answer whose body is to be read; then its connection is kept."""
         address, place, path = self._address, self._place, self._address.path(key)
         assert place is not None  # noqa: S101 - or this would not have been made
-        signed = self._signer.signed(address, method, path, _MORE[method], _NOTHING)
+        signed = self._signer.signed(address, method, path, more, _NOTHING)
         with self._connections.wire(place, address.base + path) as wire:
             wire.send(method, path, signed.items())
             answer = wire.answer(method)

@@ -7,8 +7,8 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from recvault.errors import KeyConflict, StoreUnavailable
-from recvault.store.base import Put, Stored
+from recvault.errors import KeyConflict, StoreUnavailable, TooLarge
+from recvault.store.base import SMALL_MOST, Put, Stored
 
 _CHUNK = 65536
 
@@ -39,9 +39,12 @@ class MemoryStore:
         """See ObjectStore.head."""
         return self.stored.get(key)
 
-    def get(self, key: str) -> bytes | None:
+    def get(self, key: str, most: int = SMALL_MOST) -> bytes | None:
         """See ObjectStore.get."""
-        return self.objects.get(key)
+        body = self.objects.get(key)
+        if body is not None and len(body) > most:
+            raise TooLarge(f"{key} is too large: {len(body):,} bytes")
+        return body
 
     def stream(self, key: str) -> Iterator[bytes]:
         """See ObjectStore.stream."""

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from recvault import archive
+from recvault.errors import TooLarge
 from recvault.ledger import Expected, ExpectedMedium
 from recvault.models import JSON, State
 from recvault.store.reading import Cold, Described, Reader
@@ -89,6 +90,8 @@ class Checker:
             _hold(row, hashlib.sha256(body.content).hexdigest())
             tally.unproven_sidecar = row.sidecar_sha256 is None
             return [], media
+        except TooLarge as error:
+            return [about(row, Kind.DIFFERENT, row.sidecar_key, "sidecar.too_large", error.message)], row.media
         except Cold:
             tally.cold += 1
             return self._cold_sidecar(row, tally), row.media

@@ -76,6 +76,7 @@ HINTS: Mapping[str, str] = {
     "sidecar.schema": f"an earlier version in the bucket may be whole. {_MOVE}",
     "sidecar.identity": _MOVE,
     "sidecar.hash": f"it was changed: an earlier version in the bucket may be whole. {_MOVE}",
+    "sidecar.too_large": f"it is not the one that was archived: an earlier version in the bucket may be whole. {_MOVE}",
     "sidecar.changed": "it was rewritten after it was archived: an earlier version in the bucket may be the right one. "
     f"{_MOVE}",
     "sidecar.not_the_ledgers": "one of them was changed: `recvault show {id}` prints both. An earlier version in the "

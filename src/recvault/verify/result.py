@@ -69,14 +69,22 @@ class Result:
         """The bucket answers."""
         self._in_a_row = 0
 
+    def note_refused(self, error: RecvaultError) -> None:
+        """One key's question has no answer, and the bucket gives others."""
+        with self._lock:
+            self._note(error)
+
+    def _note(self, error: RecvaultError) -> None:
+        self.unanswered_total += 1
+        self.codes.add(error.exit_code)
+        if len(self.unanswered) < _UNANSWERED_KEPT:
+            self.unanswered.append(str(error))
+
     def note_unanswered(self, error: RecvaultError) -> None:
         """One question has no answer. Raised again where none before it had one either."""
         with self._lock:
             self._in_a_row += 1
-            self.unanswered_total += 1
-            self.codes.add(error.exit_code)
-            if len(self.unanswered) < _UNANSWERED_KEPT:
-                self.unanswered.append(str(error))
+            self._note(error)
             if self._in_a_row >= _GIVE_UP_AFTER:
                 raise error
 

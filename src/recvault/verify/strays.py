@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from recvault.archive import KeyParts, escape, unescape
+from recvault.errors import TooLarge
 from recvault.ledger import Ledger
 from recvault.models import State
 from recvault.store.reading import Cold, Listed, Reader
@@ -43,8 +44,8 @@ class Strays:
             if body is None:
                 return  # it was moved away just now
             document = read(body.content, body.noted)
-        except (Cold, _Wrong) as wrong:
-            words = wrong.words if isinstance(wrong, _Wrong) else "it is in an archive class"
+        except (Cold, TooLarge, _Wrong) as wrong:
+            words = wrong.words if isinstance(wrong, _Wrong) else wrong.message
             self._tell(Kind.UNKNOWN, found.key, "sidecar.unreadable", words)
             return
         provider, account_id, recording_id = identity = identity_of(document)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import islice
 
-from recvault.errors import Interrupted, StoreRefused, StoreUnavailable
+from recvault.errors import Interrupted, KeyRefused, StoreRefused, StoreUnavailable
 from recvault.ledger import Expectations, Expected, Ledger
 from recvault.models import State
 from recvault.stopping import Stop
@@ -166,6 +166,8 @@ class Verify:
             self.result.answered()
         except (StoreUnavailable, StoreRefused) as error:
             self.result.note_unanswered(error)
+        except KeyRefused as error:
+            self.result.note_refused(error)
 
     def _judge_media(self, group: Group, strays: Strays) -> None:
         """Media alone: their sidecar may have been written since, or stand beyond this range."""

@@ -1,0 +1,62 @@
+"""A commit whose sidecar is in an archive class: what a HEAD of it and of its media tells is enough to know it by.
+
+As after a lost ledger and a lifecycle rule. Nothing is restored, and nothing is downloaded or written again. What the
+sidecar says is not known then: its media are told as unchecked.
+"""
+
+from __future__ import annotations
+
+from recvault import archive
+from recvault.archive import KeyTemplate
+from recvault.errors import Cold, KeyConflict
+from recvault.media import CONTENT_TYPES
+from recvault.models import Check, Job, MediaObject, Receipt, Recording
+from recvault.store import ObjectStore, Stored
+
+_CHECK = Check(status="unchecked", method="metadata", reason="its sidecar is in an archive class, and was not read")
+
+
+def cold_commit(store: ObjectStore, keys: KeyTemplate, job: Job, cold: Cold) -> Receipt:
+    """The receipt of a sidecar that cannot be read. Raises `cold` where no medium stands beside it."""
+    recording = job.recording
+    key = keys(recording, "json")
+    sidecar = store.head(key)
+    if sidecar is None or not _is_of(recording, sidecar) or job.sidecar_sha256 not in (None, sidecar.sha256):
+        raise KeyConflict(f"{key} is not the sidecar of this recording", "move it, then retry")
+    media = tuple(
+        _medium(media_format, found)
+        for media_format in dict.fromkeys((*recording.formats, *CONTENT_TYPES))
+        if (found := store.head(keys(recording, media_format))) is not None and _is_of(recording, found)
+    )
+    if not media:
+        raise cold
+    return Receipt(
+        source=job.source,
+        recording=recording,
+        sidecar_key=key,
+        media=media,
+        archived_at=recording.created_at,
+        already_archived=True,
+        sidecar_sha256=job.sidecar_sha256,
+    )
+
+
+def _is_of(recording: Recording, found: Stored) -> bool:
+    """Whether its metadata are those that recvault puts an object of this recording with."""
+    ours = archive.object_metadata(recording, found.sha256 or "")
+    return bool(found.sha256) and all(found.metadata.get(name) == value for name, value in ours.items())
+
+
+def _medium(media_format: str, found: Stored) -> MediaObject:
+    return MediaObject(
+        key=found.key,
+        media_format=media_format,
+        bytes=found.bytes,
+        sha256=found.sha256 or "",
+        content_type=CONTENT_TYPES.get(media_format, "application/octet-stream"),
+        codec=None,
+        sample_rate=None,
+        channels=None,
+        duration_seconds=None,
+        check=_CHECK,
+    )

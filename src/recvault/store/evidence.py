@@ -1,0 +1,101 @@
+"""Whether a refusal is one key's or the bucket's: asked of the bucket itself, by an object that recvault keeps there.
+
+A key may be refused alone, by a policy, a lock or an owner of its own, or because it is in an archive class. That is no
+trouble of the bucket, which goes on taking and giving others.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
+
+from recvault.errors import Cold, KeyRefused, RecvaultError
+from recvault.store import answers
+from recvault.store.base import Put
+from recvault.store.errors import (
+    ABSENT,
+    COLD,
+    EXISTS,
+    OF_THE_BUCKET,
+    RACED,
+    THROTTLED,
+    TRANSIENT,
+    WRONG_SUM,
+    BotocoreErrors,
+    code_of,
+    refusal,
+    status_of,
+)
+
+_REMEMBERED_SECONDS = 30.0
+_NEVER_A_KEYS = OF_THE_BUCKET | THROTTLED | TRANSIENT | WRONG_SUM | RACED
+_OTHERS_ARE_TAKEN = "the bucket takes other keys: look at this one's policy, owner, lock and length"
+_RESTORE = "restore it from its archive class, then try again"
+
+
+class Evidence:
+    """Asks at most twice a minute, reading and writing apart. Thread-safe. Without a known object it knows nothing."""
+
+    def __init__(self, client: Any, bucket: str, write: Callable[[Put], None]) -> None:
+        self._client, self._bucket, self._write = client, bucket, write
+        self._locks = {True: threading.Lock(), False: threading.Lock()}
+        self._last: dict[bool, tuple[float, bool]] = {}
+        self.known: Callable[[], Put] | None = None
+
+    def is_well(self, *, writing: bool) -> bool:
+        """Whether the bucket takes, or gives, what is known to be right."""
+        if self.known is None:
+            return False
+        with self._locks[writing]:
+            at, well = self._last.get(writing, (-_REMEMBERED_SECONDS, False))
+            if time.monotonic() - at > _REMEMBERED_SECONDS:
+                try:
+                    well = self._may_write(self.known()) if writing else self._may_read(self.known().key)
+                except (BotoCoreError, ClientError, RecvaultError, ResponseParserError):
+                    well = False
+                self._last[writing] = (time.monotonic(), well)
+            return well
+
+    def _may_write(self, known: Put) -> bool:
+        try:
+            self._write(known)
+        except ClientError as error:
+            return code_of(error) in EXISTS
+        return True
+
+    def _may_read(self, key: str) -> bool:
+        page = self._client.list_objects_v2(Bucket=self._bucket, Prefix=key, MaxKeys=1)
+        answers.listed(page, key, self._bucket)
+        try:
+            self._client.get_object(Bucket=self._bucket, Key=key)["Body"].close()
+        except ClientError as error:
+            return code_of(error) in ABSENT
+        return True
+
+
+class KeyErrors(BotocoreErrors):
+    """As botocore_errors, for a request about one key: KeyRefused or Cold where the trouble is that key's alone."""
+
+    __slots__ = ("_evidence", "_writing")
+
+    def __init__(self, where: str, evidence: Evidence, *, writing: bool) -> None:
+        super().__init__(where)
+        self._evidence, self._writing = evidence, writing
+
+    def translated(self, error: BaseException) -> RecvaultError | None:
+        if isinstance(error, ClientError):
+            if code_of(error) in COLD:
+                return Cold(refusal(error, self._where), _RESTORE).answered(status_of(error), code_of(error))
+            if _may_be_a_keys(error) and self._evidence.is_well(writing=self._writing):
+                ours = KeyRefused(refusal(error, self._where), _OTHERS_ARE_TAKEN)
+                return ours.answered(status_of(error), code_of(error))
+        return super().translated(error)
+
+
+def _may_be_a_keys(error: ClientError) -> bool:
+    return 400 <= status_of(error) < 500 and status_of(error) != 401 and code_of(error) not in _NEVER_A_KEYS

@@ -1,0 +1,171 @@
+"""Write one object, whole or in parts, with its sums, and prove by what the store answers that it was stored.
+
+Invariant: what is said to be written was named by the store itself: by the sum that it tells, by an ETag that is the
+body's MD5, or by a HEAD that tells its size and the sum it was put with.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any, BinaryIO
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from recvault.errors import StoreUnavailable
+from recvault.store import answers
+from recvault.store.base import Put, Stored
+from recvault.store.body import BODY_SHA256, in_memory
+from recvault.store.facts import ETAG, SHA256, StoreFacts
+from recvault.store.options import WriteOptions
+from recvault.store.parts import Part
+
+SINGLE_PUT_MOST = 5 * 1024**3  # S3's own limit of one put
+PART_LEAST = 64 * 1024**2
+PARTS_MOST = 10_000
+CHUNK = 1024**2
+SMALL = 1024**2  # sent in one piece, and unannounced by the sender: Expect: 100-continue costs a round trip
+
+Sums = dict[str, str]
+
+
+class Writer:
+    """Writes to one bucket. Thread-safe as its client is; raises what botocore raises."""
+
+    def __init__(
+        self, client: Any, bucket: str, options: WriteOptions, head: Callable[[str], Stored | None], part_least: int
+    ) -> None:
+        self._client, self._bucket, self._options, self._head = client, bucket, options, head
+        self._part_least = part_least
+        self.facts = StoreFacts()
+
+    def write(self, put: Put, send: Callable[..., Any], condition: Mapping[str, str]) -> None:
+        """One PUT. StoreUnavailable where its answer does not say that these bytes were stored."""
+        sums = self.sums(put.body, put.sha256, self.facts)
+        md5 = sums.get("ContentMD5") or (b64_md5(put.body) if self.facts.tells == ETAG else None)
+        answer = self.send(put, send, **condition, **sums)
+        etag, told = answers.stored(answer, self._where(put.key)), answer.get("ChecksumSHA256")
+        sent = sums.get("ChecksumSHA256")
+        if sent and told and _is_whole(told):
+            self._hold(put.key, "SHA-256", sent, told)
+        elif self.facts.tells == ETAG and md5:
+            self._hold(put.key, "MD5", hex_of(md5), etag)
+        else:
+            self.read_back(put)
+
+    def send(self, put: Put, send: Callable[..., Any], **arguments: Any) -> Mapping[str, Any]:
+        """One PUT; what was answered."""
+        put.body.seek(0)
+        with in_memory(put.body) if put.bytes <= SMALL else contextlib.nullcontext(put.body) as found:
+            answer: Mapping[str, Any] = send(
+                Bucket=self._bucket,
+                Key=put.key,
+                Body=put.body.read() if found is None else found,
+                ContentLength=put.bytes,
+                **{BODY_SHA256: put.sha256},
+                **self._described(put),
+                **arguments,
+            )
+        return answer
+
+    def read_back(self, put: Put) -> None:
+        """StoreUnavailable unless the object stands there with its size, and the sum that it was put with."""
+        found = self._head(put.key)
+        if found is None or (found.bytes, found.sha256) != (put.bytes, put.metadata.get("sha256", found.sha256)):
+            raise StoreUnavailable(f"{put.key} was written with {put.bytes} bytes and reads back otherwise")
+
+    def write_parts(self, put: Put, condition: Mapping[str, str]) -> None:
+        """Past S3's single put: parts, each with its own SHA-256; the whole file's stands in the metadata."""
+        algorithm = {"ChecksumAlgorithm": "SHA256"} if self.facts.sums == SHA256 else {}
+        begun = self._client.create_multipart_upload(
+            Bucket=self._bucket, Key=put.key, **algorithm, **self._described(put)
+        )
+        if not begun.get("UploadId"):
+            raise answers.not_the_stores(self._where(put.key), "begins no upload (it names none)")
+        upload = {"Key": put.key, "UploadId": begun["UploadId"], **self._options.payer}
+        size = max(self._part_least, -(-put.bytes // PARTS_MOST))
+        try:
+            parts = [
+                self._write_part(upload, number, Part(put.body, start, min(size, put.bytes - start)))
+                for number, start in enumerate(range(0, put.bytes, size), start=1)
+            ]
+            answer = self._client.complete_multipart_upload(
+                Bucket=self._bucket, **upload, MultipartUpload={"Parts": parts}, **condition
+            )
+            answers.stored(answer, self._where(put.key))
+        except BaseException:
+            with contextlib.suppress(ClientError, BotoCoreError):  # the first error tells more; the next pass aborts
+                self._client.abort_multipart_upload(Bucket=self._bucket, **upload)
+            raise
+        self.read_back(put)
+
+    def _write_part(self, upload: Mapping[str, str], number: int, part: Part) -> dict[str, Any]:
+        digest = hashlib.sha256()
+        for chunk in iter(lambda: part.read(CHUNK), b""):
+            digest.update(chunk)
+        sums = self.sums(part, digest.hexdigest(), self.facts)
+        part.seek(0)
+        written = self._client.upload_part(
+            Bucket=self._bucket, **upload, PartNumber=number, Body=part, ContentLength=part.bytes, **sums
+        )
+        where = f"{self._where(upload['Key'])}, part {number}"
+        etag, told, sent = answers.stored(written, where), written.get("ChecksumSHA256"), sums.get("ChecksumSHA256")
+        if sent and told and _is_whole(told):
+            self._hold(upload["Key"], "SHA-256", sent, told)
+        elif self.facts.tells == ETAG and (md5 := sums.get("ContentMD5") or b64_md5(part)):
+            self._hold(upload["Key"], "MD5", hex_of(md5), etag)
+        return {"PartNumber": number, "ETag": written["ETag"], **({"ChecksumSHA256": sent} if sent else {})}
+
+    @staticmethod
+    def sums(body: BinaryIO | Part, sha256: str, facts: StoreFacts) -> Sums:
+        """The sums that go with a body, as the store takes them."""
+        sums: Sums = {}
+        if facts.sums == SHA256:
+            sums = {"ChecksumAlgorithm": "SHA256", "ChecksumSHA256": b64(bytes.fromhex(sha256))}
+        if facts.needs_md5:
+            sums["ContentMD5"] = b64_md5(body)
+        return sums
+
+    def _described(self, put: Put) -> dict[str, Any]:
+        return {
+            "ContentType": put.content_type,
+            "Metadata": dict(put.metadata),
+            **self._options.arguments(datetime.now(UTC)),
+        }
+
+    def _hold(self, key: str, name: str, sent: str, told: str) -> None:
+        if sent != told:
+            raise StoreUnavailable(
+                f"{self._where(key)} was sent with the {name} {sent}, and the store says that it stored {told}",
+                "it is sent again later; if this lasts, `recvault check` asks anew what the store does",
+            )
+
+    def _where(self, key: str) -> str:
+        return f"s3://{self._bucket}/{key}"
+
+
+def b64(digest: bytes) -> str:
+    """As sums are written in headers."""
+    return base64.b64encode(digest).decode()
+
+
+def b64_md5(body: BinaryIO | Part) -> str:
+    """A body's MD5, as it is written in headers."""
+    digest = hashlib.md5(usedforsecurity=False)
+    body.seek(0)
+    while chunk := body.read(CHUNK):
+        digest.update(chunk)
+    return b64(digest.digest())
+
+
+def hex_of(encoded: str) -> str:
+    """A sum of a header as an ETag writes it."""
+    return base64.b64decode(encoded).hex()
+
+
+def _is_whole(told: str) -> bool:
+    """Whether a sum is that of an object's bytes: not of its parts' sums."""
+    return "-" not in told

@@ -1,0 +1,168 @@
+"""A success is an answer that says what was stored; what is not the store's is never taken for it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from recvault.errors import RecvaultError, StoreUnavailable, TooLarge
+from recvault.stopping import Stop
+from recvault.store import S3Store, StoreFacts
+from recvault.store.reading import Reader
+from store.impostor import PAGES, Impostor
+from store.places import PART, SENDERS, Place, client_of, make_put, store_with
+
+KEY = "recordings/RE1.json"
+LARGE = random.Random(2).randbytes(PART + 9)
+KNOWS = [
+    StoreFacts(sha256=True, conditional=True, tells="sha256"),
+    StoreFacts(md5=True, conditional=True, tells="etag"),
+    StoreFacts(sums="md5", conditional=True),
+    StoreFacts(sums="none", conditional=True, tells="etag"),
+]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Impostor]:
+    """One for all these tests, which say what it answers."""
+    with Impostor() as running:
+        yield running
+
+
+@pytest.fixture
+def client(server: Impostor) -> Any:
+    """Its client."""
+    return client_of(server.url)
+
+
+WRITES: dict[str, Callable[[S3Store], object]] = {
+    "whole": lambda store: store.put(make_put(KEY, b"{}")),
+    "announced": lambda store: store.put(make_put(KEY, LARGE[: 3 << 20])),
+    "in parts": lambda store: store.put(make_put(KEY, LARGE)),
+    "asked": lambda store: store.ask_facts(make_put("schemas/known.json", b"{}")),
+}
+READS: dict[str, Callable[[S3Store], object]] = {
+    "head": lambda store: store.head(KEY),
+    "get": lambda store: store.get(KEY),
+    "stream": lambda store: list(store.stream(KEY)),
+    "list": lambda store: list(store.list("recordings/")),
+    "describe": lambda store: Reader(store, Stop()).describe(KEY),
+    "read": lambda store: Reader(store, Stop()).get(KEY),
+    "read by boto3": lambda store: Reader(store, Stop(), straight=False).get(KEY),
+    "described by boto3": lambda store: Reader(store, Stop(), straight=False).describe(KEY),
+    "listed": lambda store: list(Reader(store, Stop()).listed("recordings/")),
+}
+
+
+@pytest.mark.parametrize("facts", KNOWS, ids=["sha256", "md5", "md5 alone", "none"])
+@pytest.mark.parametrize("write", WRITES)
+@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("sender", SENDERS)
+def test_a_page_with_200_stores_nothing(
+    server: Impostor, client: Any, waits: list[float], page: str, write: str, sender: str, facts: StoreFacts
+) -> None:
+    """Whatever the page is, and however it is put, it is no success: the store is unavailable, exit 75."""
+    server.says(PAGES[page])
+    store = store_with(sender, client, "bucket", facts=facts, single_put_most=PART, part_least=PART)
+    with pytest.raises(StoreUnavailable):
+        WRITES[write](store)
+
+
+@pytest.mark.parametrize("read", READS)
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_with_200_is_no_object_and_no_listing(
+    server: Impostor, client: Any, waits: list[float], page: str, read: str
+) -> None:
+    """It neither stands for an object nor says that there is none."""
+    server.says(PAGES[page])
+    with pytest.raises(StoreUnavailable):
+        READS[read](store_with("fast", client, "bucket"))
+
+
+@pytest.mark.parametrize("sender", SENDERS)
+def test_a_page_with_an_etag_of_its_own_stores_nothing(server: Impostor, client: Any, sender: str) -> None:
+    """A web server's page has an ETag too: where no sum is told, the object is looked at, by size and sum."""
+    for facts in KNOWS:
+        server.says(b"OK", 'ETag: "5f3-abc"')
+        store = store_with(sender, client, "bucket", facts=facts)
+        with pytest.raises(StoreUnavailable):
+            store.put(make_put(KEY, b"{}"))
+
+
+def test_a_head_without_a_length_is_no_object(server: Impostor, client: Any) -> None:
+    """An ETag alone describes nothing."""
+    server.says(b"", 'ETag: "5f3-abc"', length=False)
+    for read in ("head", "describe", "described by boto3"):
+        with pytest.raises(StoreUnavailable, match="no length"):
+            READS[read](store_with("fast", client, "bucket"))
+
+
+@pytest.mark.parametrize(
+    ("inside", "words"),
+    [
+        ("<IsTruncated>false</IsTruncated><Prefix>elsewhere/</Prefix>", "another prefix"),
+        ("<IsTruncated>true</IsTruncated><Prefix>recordings/</Prefix>", "not from where"),
+        ("<Prefix>recordings/</Prefix>", "not a listing"),
+        (
+            "<IsTruncated>false</IsTruncated><Contents><Key>other/RE1.json</Key><Size>2</Size>"
+            "<LastModified>2026-10-01T00:00:00.000Z</LastModified></Contents>",
+            "another prefix",
+        ),
+    ],
+)
+def test_a_listing_of_something_else_is_none(server: Impostor, client: Any, inside: str, words: str) -> None:
+    """A cached answer to another question, or one that breaks off, is not "no more keys"."""
+    server.says(f"<ListBucketResult>{inside}</ListBucketResult>".encode())
+    for read in ("list", "listed"):
+        with pytest.raises(StoreUnavailable, match=words):
+            READS[read](store_with("fast", client, "bucket"))
+
+
+def test_a_sum_that_is_told_is_the_one_that_was_sent(make_place: Callable[[str], Place]) -> None:
+    """A store that stored other bytes, and says so, has not stored what it was sent."""
+    for sender in SENDERS:
+        place = make_place("aws")
+        store = store_with(sender, place.client, place.bucket, facts=KNOWS[0])
+        assert place.strict is not None
+        place.strict.strictness = replace(place.strict.strictness, sha256=False)
+        place.strict.faults.plan("flip", "PUT", KEY)
+        with pytest.raises(StoreUnavailable, match="says that it stored"):
+            store.put(make_put(KEY, b'{"a": 1}'))
+        assert not place.strict.faults.unfired
+
+
+# Nothing is read without a bound
+
+HUGE = 300 << 20
+ETAGGED = ('ETag: "5f3-abc"',)
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["its length told", "not told"])
+@pytest.mark.parametrize("read", ["get", "read", "read by boto3"])
+def test_a_huge_object_is_not_read(server: Impostor, client: Any, read: str, told: bool) -> None:
+    """Under a sidecar's key it is refused as too large, after a few MiB at most."""
+    server.says(b"", *ETAGGED, length=told, endless=HUGE)
+    with pytest.raises(TooLarge, match="too large to be a sidecar"):
+        READS[read](store_with("fast", client, "bucket"))
+    assert server.sent < 32 << 20
+
+
+@pytest.mark.parametrize("status", ["200 OK", "403 Forbidden"])
+@pytest.mark.parametrize("ask", [*READS, *WRITES, "uploads"])
+def test_no_answer_is_read_without_end(
+    server: Impostor, client: Any, waits: list[float], ask: str, status: str
+) -> None:
+    """A listing, an error, the answer to a put: what is larger than any of a store's is an error, and is not kept."""
+    if ask in ("stream", "head", "describe", "described by boto3") and status.startswith("200"):
+        pytest.skip("a stream has any length, a HEAD none")
+    asks = {**READS, **WRITES, "uploads": lambda store: store.abort_stale_uploads("", datetime.now(UTC))}
+    server.says(b"", *ETAGGED, status=status, length=False, endless=HUGE)
+    store = store_with("fast", client, "bucket", facts=KNOWS[0], single_put_most=PART)
+    with pytest.raises(RecvaultError):
+        asks[ask](store)
+    assert server.sent < 64 << 20

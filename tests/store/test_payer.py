@@ -1,0 +1,50 @@
+"""A bucket whose requester pays: every request says so, whoever sends it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from recvault.stopping import Stop
+from recvault.store import WriteOptions
+from recvault.store.questions import BucketQuestions
+from recvault.store.reading import Reader
+from recvault.store.s3 import make_client
+from store.places import PART, SENDERS, Place, make_put, store_with
+
+PAYS = "x-amz-request-payer"
+LARGE = random.Random(3).randbytes(PART + 9)
+
+
+@pytest.mark.parametrize("pays", [True, False])
+@pytest.mark.parametrize("sender", SENDERS)
+def test_every_request_says_who_pays(make_place: Callable[[str], Place], sender: str, pays: bool) -> None:
+    """Puts whole and in parts, looks, reads, lists, uploads and `check`'s questions; without the option none does."""
+    place = make_place("rclone")
+    client = make_client(region="us-east-1", endpoint_url=place.url, addressing_style="path", pool=2)
+    options = WriteOptions(request_payer=pays)
+    store = store_with(sender, client, place.bucket, options=options, single_put_most=PART, part_least=PART)
+    store.facts = store.ask_facts(make_put("schemas/known.json", b"{}"))
+    store.put(make_put("recordings/RE1.wav", b"RIFF"))
+    store.put(make_put("recordings/RE2.wav", LARGE))
+    assert store.get("recordings/RE1.wav") == b"RIFF"
+    assert b"".join(store.stream("recordings/RE1.wav")) == b"RIFF"
+    list(store.list("recordings/"))
+    client.create_multipart_upload(Bucket=place.bucket, Key="recordings/RE3.wav")
+    store.abort_stale_uploads("recordings/", datetime.now(UTC) + timedelta(days=1))
+    for straight in (True, False):
+        reader = Reader(store, Stop(), straight=straight)
+        reader.describe("recordings/RE1.wav")
+        reader.get("recordings/RE1.wav")
+        reader.digest("recordings/RE1.wav")
+        list(reader.listed("recordings/"))
+    BucketQuestions(store).reach("recordings/")
+    store.delete("recordings/RE1.wav")
+    client.close()
+    assert place.strict is not None
+    seen = {(each.op, each.headers.get(PAYS)) for each in place.strict.log}
+    operations = ("PUT", "HEAD", "GET", "LIST", "CREATE", "PART", "COMPLETE", "UPLOADS", "ABORT", "DELETE")
+    assert seen == {(op, "requester" if pays else None) for op in operations}
