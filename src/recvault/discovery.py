@@ -79,6 +79,7 @@ class Discovery:
     on_page: Callable[[Found], None]
     on_listed: Callable[[Sequence[Recording]], None] = lambda recordings: None  # before they are registered
     on_wanted: Callable[[Sequence[Recording]], None] = lambda recordings: None  # known or new, in the window
+    on_not_offered: Callable[[datetime], None] = lambda oldest: None  # nothing before it is listed: bounds are refused
     most_pages: int | None = None  # after which a long list is broken off: what was read of it is registered
     missed: list[timedelta] = field(default_factory=list)  # how late they were found: new ones below the watermark
 
@@ -89,6 +90,8 @@ class Discovery:
             scanned = self._read()
         except (NotFound, Refused) as error:
             raise EndpointRefused(error.message, "check the source's base_url and account") from error
+        if scanned.offered_since is not None:
+            self.on_not_offered(scanned.offered_since)
         self.ledger.advance(self.feed, None if self.window else scanned.watermark, self.clock())
         return scanned
 

@@ -1,4 +1,4 @@
-"""How late a provider lists: what polls have missed, and which lookback would have caught it."""
+"""How late a provider lists, and how far back: what polls have missed, and what it does not offer any more."""
 
 from __future__ import annotations
 
@@ -63,3 +63,13 @@ class Late:
 def late_fact(source: str, account_id: str) -> str:
     """The name by which the ledger remembers it."""
     return f"missed:{json.dumps([source, account_id])}"
+
+
+def offered_fact(source: str, account_id: str) -> str:
+    """The name by which the ledger remembers since when a list is offered."""
+    return f"offered:{json.dumps([source, account_id])}"
+
+
+def offered_words(oldest: datetime) -> str:
+    """What it means that older bounds are refused."""
+    return f"the provider lists nothing before {oldest:%Y-%m-%d %H:%M} UTC: what is older could not be looked for"

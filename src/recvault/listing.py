@@ -26,10 +26,10 @@ from recvault.errors import (
     UnknownName,
 )
 from recvault.fetch import Line
-from recvault.lateness import Late, late_fact
+from recvault.lateness import Late, late_fact, offered_fact
 from recvault.ledger import Feed, Policy
 from recvault.meter import Meter
-from recvault.models import ACCOUNT, Phase, Recording, Scope, State, Window
+from recvault.models import ACCOUNT, Phase, Recording, Scope, State, Window, stamp
 from recvault.observe import get_logger
 from recvault.providers.base import Subaccount
 from recvault.report import AccountReport, Report
@@ -189,6 +189,15 @@ class Listing:
                 known = self.ledger.fact(name)
                 self.ledger.remember(name, (Late.from_json(known) + late if known else late).to_json())
 
+    def _note_not_offered(self, source: Source, account_id: str, oldest: datetime) -> None:
+        """Tell that older bounds are refused, so that what lies before them was not listed; and remember it."""
+        row = self._row(source, account_id)
+        with self._lock:
+            row.offered_since = max(row.offered_since or oldest, oldest)
+            with contextlib.suppress(LedgerLocked, LedgerUnavailable):  # report and log tell it now
+                self.ledger.remember(offered_fact(source.name, account_id), stamp(row.offered_since))
+        log.warning("discover.not_offered", source=source.name, account_id=account_id, before=str(oldest))
+
     def window(self, source: Source, account_id: str, window: Window, most_pages: int | None = None) -> Scanned | None:
         """Register what a list holds of a window, leaving the watermark alone; None where that failed, and is told."""
         feed = replace(source.feed(account_id), list=BACKFILL)
@@ -308,6 +317,7 @@ class Listing:
             clock=self.clock,
             on_page=lambda found: self._count(source, account_id, found),
             on_listed=self.on_listed,
+            on_not_offered=lambda oldest: self._note_not_offered(source, account_id, oldest),
         )
 
     def _row(self, source: Source, account_id: str) -> AccountReport:

@@ -41,6 +41,7 @@ class AccountReport:
     missed: int = 0  # by polls, of what is registered here: found by listing a window again
     lateness_seconds: int | None = None  # at most, that one of those appeared in the list after its date
     lookback_needed_seconds: int | None = None  # which would have caught them all
+    offered_since: datetime | None = None  # the provider refuses older bounds: nothing before it was looked for
     error: str | None = None
 
     def late(self, now: datetime) -> Late:

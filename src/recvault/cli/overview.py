@@ -9,8 +9,9 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from recvault.health import Health, judge
-from recvault.lateness import Late, late_fact
+from recvault.lateness import Late, late_fact, offered_fact
 from recvault.ledger import running_daemon
+from recvault.models import unstamp
 
 if TYPE_CHECKING:
     from recvault.ledger import ArchivedDay, FeedStatus, RunningDaemon
@@ -73,6 +74,7 @@ class Overview:
     days: list[ArchivedDay]
     hand: Hand
     missed: list[Missed] = field(default_factory=list)
+    offered_since: dict[tuple[str, str], datetime] = field(default_factory=dict)  # by source and account
 
     @property
     def first_day(self) -> datetime:
@@ -93,7 +95,15 @@ def look(runtime: Runtime, now: datetime) -> Overview:
         days=runtime.ledger.ask.days((now - timedelta(days=DAYS - 1)).date()) if known else [],
         hand=_hand(runtime, feeds) if known else Hand(),
         missed=list(_missed(runtime, feeds)) if known else [],
+        offered_since=dict(_offered(runtime, feeds)) if known else {},
     )
+
+
+def _offered(runtime: Runtime, feeds: list[FeedStatus]) -> Iterator[tuple[tuple[str, str], datetime]]:
+    """Since when each account's list is offered, where the provider refused to be asked for more."""
+    for name, account_id in dict.fromkeys((each.feed.source, each.feed.account_id) for each in feeds):
+        if remembered := runtime.ledger.fact(offered_fact(name, account_id)):
+            yield (name, account_id), unstamp(remembered)
 
 
 def _missed(runtime: Runtime, feeds: list[FeedStatus]) -> Iterator[Missed]:

@@ -11,6 +11,7 @@ from typing import Any, TextIO
 import click
 
 from recvault.cli.tables import Size, cell, console, print_table
+from recvault.lateness import offered_words
 from recvault.report import AccountReport, Report
 
 SELDOM = ("already archived", "not ready", "gone", "external", "failed", "dead", "accepted", "quarantined")
@@ -58,6 +59,8 @@ def print_report(
     for row in rows:
         if row.error:
             click.echo(cell(f"{row.source} {row.account_id}: {row.error}"), err=True)
+        if row.offered_since:
+            click.echo(cell(f"{row.source} {row.account_id}: {offered_words(row.offered_since)}"), err=True)
     waiting = report.failures_total
     if waiting:
         recordings = "recording" if waiting == 1 else "recordings"

@@ -163,8 +163,11 @@ def _trouble(each: Standing) -> str:
 def _hand(overview: Overview) -> list[str]:
     """What needs a hand, in a line or two."""
     from recvault.cli.tables import cell
+    from recvault.lateness import offered_words
 
     hand, missed = overview.hand, [cell(each.words) for each in overview.missed]
+    found = overview.offered_since.items()
+    missed += [cell(f"{name} {account_id}: {offered_words(oldest)}") for (name, account_id), oldest in found]
     if not hand:
         return missed
     counts = [(hand.dead, "dead"), (hand.failing, "failing"), (hand.quarantined, "in quarantine")]
@@ -270,6 +273,7 @@ def _source(each: Standing, overview: Overview) -> dict[str, Any]:
         "counts": {name: counts[name] for name in COUNTS},
         "oldest_pending_at": iso(each.feed.oldest_pending_at),
         "next_attempt_at": iso(each.feed.next_attempt_at),
+        "offered_since": iso(overview.offered_since.get((feed.source, feed.account_id))),
         "error": each.feed.error,
         "archived_per_day": [
             {"day": day.day.isoformat(), "recordings": day.recordings, "bytes": day.bytes} for day in days
