@@ -21,7 +21,7 @@ FLOORS: dict[str, float] = {
     "processes": 6.7,
     "child": 6.6,
     "budgets": 3,
-    "threads": 1,
+    "threads": 1.5,
     "worker": 6.5,
     "backfill": 5.7,
     "sync": 5.5,

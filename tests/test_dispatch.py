@@ -16,6 +16,7 @@ from typing import Any, cast
 import pytest
 
 from lines import NOW, FakeProvider, FakeSession, a_line, a_recording
+from recvault import dispatch as dispatch_module
 from recvault import verdicts
 from recvault.dispatch import Dispatch
 from recvault.errors import LedgerLocked, WorkerLost
@@ -425,3 +426,22 @@ def test_what_may_end_its_process_is_carried_out_beside_the_others() -> None:
         release.set()
         dispatch.drain()
     assert (dispatch.running, dispatch.waiting) == (0, 0)
+
+
+def test_a_drain_ends_whatever_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What heeds nothing is left behind after drain_timeout and a moment; its lease ends with the process."""
+    monkeypatch.setattr(dispatch_module, "_CUT_SECONDS", 0.05)
+    stop, begun, hangs = Stop(), threading.Event(), threading.Event()
+
+    def transfer(job: Job) -> Outcome:
+        begun.set()
+        hangs.wait(30)
+        return failed(job)
+
+    book = Book([a_job(1)])
+    with ThreadPoolExecutor(1) as executor:
+        dispatch = a_dispatch(book, executor, transfer, stop=stop, drain_timeout=timedelta())
+        threading.Thread(target=lambda: (begun.wait(10), stop.asked.set())).start()
+        dispatch.run([])
+        assert (dispatch.running, stop.enforced.is_set(), book.settled) == (1, True, [])
+        hangs.set()

@@ -157,3 +157,15 @@ def test_what_each_look_heeds() -> None:
 def test_stops_are_told_apart() -> None:
     """Each stop has a pulse of its own."""
     assert Stop().pulse is not Stop().pulse
+
+
+def test_a_call_that_cannot_be_cut_is_left_behind() -> None:
+    """What it comes to is handed on, its error too; once a stop is asked for nobody waits for it."""
+    stop, hangs = Stop(), threading.Event()
+    assert stop.attend(lambda: 7) == 7
+    with pytest.raises(ZeroDivisionError):
+        stop.attend(lambda: 1 // 0)
+    threading.Timer(0.05, stop.asked.set).start()
+    with pytest.raises(Interrupted):
+        stop.attend(lambda: hangs.wait(30))
+    hangs.set()

@@ -7,7 +7,9 @@ from concurrent.futures import wait
 
 import pytest
 
-from recvault.threads import Threads
+from recvault import threads as module
+from recvault.stopping import Stop
+from recvault.threads import Threads, finish
 
 
 def test_jobs_are_carried_out_by_as_many_threads() -> None:
@@ -51,3 +53,18 @@ def test_an_end_that_cancels_begins_nothing_more() -> None:
     assert (running.result(5)[1], waiting.cancelled()) == (True, True)
     with pytest.raises(RuntimeError):
         threads.submit(str, 2)
+
+
+def test_a_stop_leaves_behind_what_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither who waits for results nor the end of the threads waits for it; what was done is still looked at."""
+    monkeypatch.setattr(module, "_LEAVE_SECONDS", 0.0)
+    stop, hangs = Stop(), threading.Event()
+    with Threads(2, "test", stop) as threads:
+        hanging = threads.submit(hangs.wait, 30)
+        broken = threads.submit(lambda: 1 // 0)
+        wait([broken], 5)
+        stop.asked.set()
+        with pytest.raises(ZeroDivisionError):
+            finish([hanging, broken], stop)
+    assert not hanging.done()
+    hangs.set()

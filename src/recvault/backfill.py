@@ -23,6 +23,7 @@ from recvault.report import Report
 from recvault.slices import EPOCH, bounded, without
 from recvault.sync import Work
 from recvault.tally import Scanned
+from recvault.threads import finish
 from recvault.walk import History, Walk, unbounded
 
 log = get_logger("recvault.backfill")
@@ -76,8 +77,7 @@ class Backfill:
         scans = self._begin()
         self.progress.begin(scans, self._left, lambda: work.outcomes.trouble)
         dispatch.run(scans)
-        for scan in scans:
-            scan.result()  # a bug in discovery is not swallowed
+        finish(scans, dispatch.stop)  # a bug in discovery is not swallowed
         self._finish()
         report = work.complete()
         report.interrupted = dispatch.stop.asked.is_set()

@@ -30,6 +30,7 @@ log = get_logger("recvault.dispatch")
 
 TICK = 0.2  # seconds between two looks at what is due and at a stop
 ALONE_AT_ONCE = 2  # jobs that may end their process, each in one of its own
+_CUT_SECONDS = 3.0  # after the drain, until what still goes on is left behind
 _CROWD = 8  # transfers at once, past which outcomes are gathered for
 _LINGER = 0.02  # seconds, before they are written down together
 _DUE_AGAIN = frozenset({State.FAILING, State.NOT_READY})
@@ -118,14 +119,25 @@ class Dispatch:
         return True
 
     def drain(self) -> None:
-        """Let running transfers finish within drain_timeout, give the others back: nothing is lost either way."""
+        """Let running transfers finish, give the others back: nothing is lost either way.
+
+        After a stop they have drain_timeout, and then a moment to notice that it is over. What even then goes on is
+        left behind: its lease ends with the process.
+        """
         self._give_back()
         for future in list(self._running):
             future.cancel()
-        end = time.monotonic() + self.drain_timeout.total_seconds()
+        end = math.inf
         while self._running:
-            if time.monotonic() > end and self.stop.asked.is_set():
+            moment = time.monotonic()
+            if self.stop.asked.is_set() and end == math.inf:
+                end = moment + self.drain_timeout.total_seconds()
+                self.stop.allowance.extend(self.drain_timeout.total_seconds() + 2 * _CUT_SECONDS)
+            if moment > end:
                 self.stop.enforced.set()
+            if moment > end + _CUT_SECONDS:
+                log.error("drain.abandoned", transfers=len(self._running))
+                break
             self._settle(self._ended(TICK))
 
     def tidy(self) -> int:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -22,6 +21,7 @@ from recvault.listing import Listing, Source
 from recvault.models import JSON, Phase, Recording, Rejected
 from recvault.report import Report, iso
 from recvault.stopping import Stop
+from recvault.threads import Threads, finish
 from recvault.walk import History, Walk, unbounded
 
 SCHEMA = "recvault/backfill-plan/v1"
@@ -287,6 +287,5 @@ def _walk(listing: Listing, source: Source, accounts: list[str], asked: Asked, s
         stop=stop,
         on_read=lambda history, slice_, scanned, begun: None,
     )
-    with ThreadPoolExecutor(_LISTS, thread_name_prefix="discover") as threads:
-        for done in [threads.submit(walk.read) for _ in range(_LISTS)]:
-            done.result()
+    with Threads(_LISTS, "discover", stop) as threads:
+        finish([threads.submit(walk.read) for _ in range(_LISTS)], stop)

@@ -7,7 +7,6 @@ it home with the rest.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from recvault.listing import Source
@@ -15,6 +14,7 @@ from recvault.models import Window
 from recvault.moments import moment_before
 from recvault.report import Report
 from recvault.runtime import Runtime
+from recvault.threads import Threads, finish
 
 
 def reconcile(
@@ -27,7 +27,7 @@ def reconcile(
     report = Report(command="reconcile", started_at=runtime.clock())
     runtime.ledger  # noqa: B018 - opened before anything else: without it nothing is begun
     sources = runtime.usable(names, report)
-    with ThreadPoolExecutor(max(1, len(sources)), thread_name_prefix="reconcile") as listers:
+    with Threads(max(1, len(sources)), "reconcile", runtime.stop) as listers:
         work = runtime.work(sources, listers, report, on_found=lambda: on_change(report))
 
         def look(source: Source) -> None:
@@ -37,8 +37,7 @@ def reconcile(
             for account_id in work.listing.accounts(source):
                 work.listing.reconcile(source, account_id, asked, whole=whole)
 
-        for scan in [listers.submit(look, source) for source in sources]:
-            scan.result()
+        finish([listers.submit(look, source) for source in sources], runtime.stop)
         work.complete()
     report.interrupted = runtime.stop.asked.is_set()
     return report

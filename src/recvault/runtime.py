@@ -16,7 +16,7 @@ from recvault import config, groundwork, wiring
 from recvault.archive import KeyTemplate
 from recvault.backfill import Asked, Backfill
 from recvault.budgets import Budgets
-from recvault.errors import ConfigError, RecvaultError, StoreRefused, StoreUnavailable, UnknownName
+from recvault.errors import ConfigError, Interrupted, RecvaultError, StoreRefused, StoreUnavailable, UnknownName
 from recvault.health import Health, judge
 from recvault.http import Budget, Limits
 from recvault.ledger import Feed, FeedStatus, Ledger, Policy
@@ -95,7 +95,7 @@ class Runtime:
     def ledger(self) -> Ledger:
         """The ledger, opened on first use."""
         if self._ledger is None:
-            self._ledger = Ledger.open(self.settings.ledger.path, self.clock())
+            self._ledger = self.stop.attend(lambda: Ledger.open(self.settings.ledger.path, self.clock()))
             self._open.callback(self._ledger.close)
         return self._ledger
 
@@ -221,7 +221,8 @@ class Runtime:
     def prepare_store(self, *, ask_again: bool = False) -> StoreFacts:
         """Put the sidecar's schema in place and learn what the store enforces: asked once, remembered in the ledger."""
         where = self.settings.archive
-        facts = groundwork.facts(self.store, self.keys, self.ledger, where, ask_again=ask_again)
+        ledger, store = self.ledger, self.store
+        facts = self.stop.attend(lambda: groundwork.facts(store, self.keys, ledger, where, ask_again=ask_again))
         self.store.facts = facts
         return facts
 
@@ -272,7 +273,7 @@ class Runtime:
         sources = self.usable(names, report)
         store_error = self.store_error()
         with (
-            Threads(lists_at_once or max(1, len(sources)), "discover") as listers,
+            Threads(lists_at_once or max(1, len(sources)), "discover", self.stop) as listers,
             self._executor(self) as executor,
         ):
             told = Told(meter=meter, on_change=on_change, on_found=lambda: on_change(report))
@@ -339,7 +340,9 @@ class Runtime:
         """Make the bucket ready; what stands in the way, so that sources are still listed and registered."""
         try:
             self.prepare_store(ask_again=ask_again)
-            groundwork.abort_stale_uploads(self.store, self.keys, self.clock())
+            self.stop.attend(lambda: groundwork.abort_stale_uploads(self.store, self.keys, self.clock()))
+        except Interrupted:
+            return None  # nothing is begun any more
         except (StoreUnavailable, StoreRefused, ConfigError) as error:
             return error
         return None
@@ -368,7 +371,7 @@ class Runtime:
 def threads(runtime: Runtime) -> Executor:
     """Carry out jobs in threads of this process: as many as there are workers, and one more a source."""
     settings = runtime.settings
-    return Threads(settings.transfer.workers + len(settings.sources), "transfer")
+    return Threads(settings.transfer.workers + len(settings.sources), "transfer", runtime.stop)
 
 
 def _with_error(feed: FeedStatus, beside: FeedStatus | None) -> FeedStatus:

@@ -7,14 +7,20 @@ Whatever may be stopped looks here often, so who has not looked for long hangs: 
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from recvault.errors import Interrupted
 
+T = TypeVar("T")
+
+_ATTEND_SECONDS = 0.1  # between two looks at a stop
 _SLICE = 30.0  # seconds; a long wait shows this often that it goes on
 
 
@@ -54,6 +60,17 @@ class Pulse:
         return 0.0 if first is None else max(0.0, self._clock() - first)
 
 
+class Allowance:
+    """Until when what a stop leaves running may last, by the monotonic clock."""
+
+    def __init__(self) -> None:
+        self.until = -math.inf
+
+    def extend(self, seconds: float) -> None:
+        """Let it last so long from now on, at least."""
+        self.until = max(self.until, time.monotonic() + seconds)
+
+
 @dataclass(frozen=True, slots=True)
 class Stop:
     """The two flags of a stop, shared by all threads of a process, and the pulse of those that look at them."""
@@ -61,6 +78,7 @@ class Stop:
     asked: threading.Event = field(default_factory=threading.Event)
     enforced: threading.Event = field(default_factory=threading.Event)
     pulse: Pulse = field(default_factory=Pulse, repr=False, compare=False)
+    allowance: Allowance = field(default_factory=Allowance, repr=False, compare=False)
 
     def sleep(self, seconds: float) -> None:
         """Wait, or raise Interrupted as soon as a stop is asked for."""
@@ -85,3 +103,22 @@ class Stop:
         self.pulse.beat()
         if self.enforced.is_set():
             raise Interrupted("the drain took too long")
+
+    def attend(self, call: Callable[[], T]) -> T:
+        """What a call comes to that cannot be cut short. Interrupted once a stop is asked for: the call is left behind.
+
+        For what waits for others inside a library, or for a lock: in a thread that does not hold up the process's end.
+        """
+        done: Future[T] = Future()
+
+        def run() -> None:
+            try:
+                done.set_result(call())
+            except BaseException as error:  # noqa: BLE001 - the caller's to see
+                done.set_exception(error)
+
+        self.check()
+        threading.Thread(target=run, name="attended", daemon=True).start()
+        while not wait([done], _ATTEND_SECONDS).done:
+            self.check()
+        return done.result()

@@ -24,6 +24,7 @@ from recvault.models import Job, Outcome
 from recvault.outcomes import Outcomes
 from recvault.report import MOST_FAILURES, AccountReport, Report
 from recvault.stopping import Stop
+from recvault.threads import finish
 from recvault.watched import Watched
 
 
@@ -121,8 +122,7 @@ class Pass:
             work.outcomes.store_failed(self.store_error)
         scans = [self.listers.submit(self._discover, source) for source in work.sources]
         dispatch.run(scans)
-        for scan in scans:
-            scan.result()  # a bug in discovery is not swallowed
+        finish(scans, dispatch.stop)  # a bug in discovery is not swallowed
         report = work.complete()
         report.interrupted = dispatch.stop.asked.is_set()
         self.on_change(report)

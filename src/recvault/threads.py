@@ -9,17 +9,49 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable
-from concurrent.futures import Executor, Future
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, Future, wait
 from typing import Any
 
+from recvault.stopping import Stop
+
+_LEAVE_SECONDS = 1.0  # after a stop, that what cannot be cut short may take to end
+_LOOK_SECONDS = 0.1
+
 _Work = tuple[Future[Any], Callable[[], Any]]
+
+
+class _Leave:
+    """Whether what hangs is left behind by now: a moment after a stop was first seen."""
+
+    def __init__(self, stop: Stop | None) -> None:
+        self._stop = stop
+        self._seen: float | None = None
+
+    @property
+    def now(self) -> bool:
+        if self._stop is None or not self._stop.asked.is_set():
+            return False
+        self._seen = self._seen or time.monotonic()
+        return time.monotonic() - self._seen > _LEAVE_SECONDS
+
+
+def finish(futures: Sequence[Future[Any]], stop: Stop) -> None:
+    """Wait until they are done, and raise what any of them raised. In a stop those that hang are left behind."""
+    leave, left = _Leave(stop), set(futures)
+    while left and not leave.now:
+        left = wait(left, _LOOK_SECONDS).not_done
+    for future in futures:
+        if future.done():
+            future.result()
 
 
 class Threads(Executor):
     """So many threads, or as many as there can be; RuntimeError where there can be none."""
 
-    def __init__(self, count: int, name: str) -> None:
+    def __init__(self, count: int, name: str, stop: Stop | None = None) -> None:
+        self._stop = stop
         self._work: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._lock = threading.Lock()
@@ -44,15 +76,17 @@ class Threads(Executor):
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Begin nothing more after what was given; wait for its end, where that is wanted."""
+        """Begin nothing more after what was given. Wait for its end where that is wanted; in a stop, a moment."""
         with self._lock:
             self._closed = True
         if cancel_futures:
             self._cancel()
         for _ in self._threads:
             self._work.put(None)
+        leave = _Leave(self._stop)
         for thread in self._threads if wait else ():
-            thread.join()
+            while thread.is_alive() and not leave.now:
+                thread.join(_LOOK_SECONDS)
 
     def _cancel(self) -> None:
         while not self._work.empty():

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec
 
 import click
 
-from recvault.errors import RecvaultError
+from recvault.errors import Interrupted, RecvaultError
 from recvault.stopping import Stop
 
 if TYPE_CHECKING:
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 
 UNEXPECTED = 1
+_HEED_SECONDS = 1.5  # after a signal, that a command may take to end by itself where nothing has to be finished
+_MOST_SECONDS = 10.0  # where it is at work, not waiting
+_LOOK_SECONDS = 0.25
+_BUSY = 0.1  # of a core
 
 
 def now() -> datetime:
@@ -81,12 +86,16 @@ class App:
     def signals(self, reload: threading.Event | None = None) -> Iterator[None]:
         """The first SIGINT or SIGTERM asks for a stop, the second exits at once. SIGHUP sets `reload`, where given."""
 
+        told, tell = os.pipe()
+        over = threading.Event()
+
         def asked(number: int, _: FrameType | None) -> None:
             if self.signal is not None:
                 os._exit(128 + number)
             self.signal = number
-            self.stop.asked.set()
+            os.write(tell, b".")  # whatever was interrupted here may hold the flag's own lock
 
+        threading.Thread(target=self._heed, args=[told, over], name="signals", daemon=True).start()
         before = {number: signal.signal(number, asked) for number in (signal.SIGINT, signal.SIGTERM)}
         if reload is not None:
             before[signal.SIGHUP] = signal.signal(signal.SIGHUP, lambda number, frame: reload.set())
@@ -95,6 +104,25 @@ class App:
         finally:
             for number, earlier in before.items():
                 signal.signal(number, earlier)
+            over.set()
+            os.close(tell)
+
+    def _heed(self, told: int, over: threading.Event) -> None:
+        """Ask for the stop that a signal asked for. What waits where nothing can wake it is ended: that is always safe.
+
+        It has a moment, or as long as a drain may last; and longer, within bounds, while it is at work.
+        """
+        with os.fdopen(told, "rb", 0) as signs:
+            if not signs.read(1):
+                return
+        self.stop.asked.set()
+        asked, spent = time.monotonic(), time.process_time()
+        while not over.wait(_LOOK_SECONDS):
+            late = time.monotonic() - max(asked + _HEED_SECONDS, self.stop.allowance.until)
+            busy, spent = time.process_time() - spent > _BUSY * _LOOK_SECONDS, time.process_time()
+            if late > (_MOST_SECONDS if busy else 0.0):
+                os.write(sys.stderr.fileno(), b"recvault: interrupted while it waited for an answer; nothing is lost\n")
+                os._exit(128 + (self.signal or 0))
 
     def exit_code(self, code: int) -> int:
         """A signal's own code where one ended the command."""
@@ -132,6 +160,9 @@ def _verb(function: Callable[Concatenate[App, P], int], calm: Callable[[App], bo
         app.configure_log(calm=calm(app))
         try:
             code = function(app, *args, **kwargs)
+        except Interrupted as error:
+            say_error(error)
+            code = app.exit_code(error.exit_code)
         except RecvaultError as error:
             say_error(error)
             code = error.exit_code

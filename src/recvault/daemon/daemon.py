@@ -35,7 +35,8 @@ _STATUS_EVERY = timedelta(seconds=5)
 _VIGIL_EVERY = timedelta(seconds=60)
 _PATIENCE_SECONDS = 60.0  # for which a part may stand still, where systemd does not say how long
 _CLOCK_JUMP_SECONDS = 30.0
-_RELOAD_SECONDS = 5.0  # that a stop waits for a reload under way
+_END_SECONDS = 15.0  # past drain_timeout, for all that the end takes
+_RELOAD_SECONDS = 1.0  # that a stop waits for a reload under way
 _UNWELL = (Condition.SLOW, Condition.FAILING, Condition.STALE)
 
 
@@ -161,7 +162,7 @@ class Daemon:
             watched_since=before.watched_since if before else None,
         )
         try:
-            service.open(with_bucket=with_bucket)
+            self._stop.attend(lambda: service.open(with_bucket=with_bucket))
         except BaseException:
             service.close()
             raise
@@ -244,6 +245,7 @@ class Daemon:
 
     def _end(self) -> None:
         """Drain, commit, and tell what was done."""
+        self._stop.allowance.extend(self._service.settings.daemon.drain_timeout.total_seconds() + _END_SECONDS)
         self._notify.stopping("draining: transfers at work may end")
         if self._reloader.is_alive():
             self._reloader.join(_RELOAD_SECONDS)
