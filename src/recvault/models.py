@@ -22,7 +22,7 @@ WORKER_LOST = "worker.lost"  # the reason where its process died with others in 
 WORKER_CRASHED = "worker.crashed"  # the reason where its process died with nothing else in it
 DRAINED = "drained"  # the reason of a transfer that a stop cut short: it is due again at once
 MISSING = "recording.missing"  # the provider answers 404 for what a list named: gone only if it does so hours later
-ELSEWHERE = "media.elsewhere"  # it answers 404 for media whose row names another host: looked for again, once
+ELSEWHERE = "media.elsewhere"  # it answers 404 for media whose row names another host: external, unless it is young
 
 
 class Phase(enum.StrEnum):

@@ -64,7 +64,7 @@ class Outcomes:
                 self._count_suspect(job.source, outcome)
         else:
             row.gone += state is State.GONE
-            row.external += state is State.EXTERNAL and not job.confirms
+            row.external += state is State.EXTERNAL
             row.missing += outcome.reason == MISSING
             if state is State.GONE or outcome.reason == MISSING:
                 self._count_vanished(row)

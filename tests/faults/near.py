@@ -51,7 +51,7 @@ class NearClients:
 class NoLimits:
     """Stands for `Limits`: nothing is paced."""
 
-    def turn(self, stop: Any, *kind: Any, **more: Any) -> AbstractContextManager[None]:
+    def turn(self, *_: Any) -> AbstractContextManager[None]:
         return nullcontext()
 
     def note(self, *noted: Any) -> None:

@@ -51,7 +51,7 @@ asked = st.none() | st.floats(0, 1e12)
         (Verdict.NOT_READY, {}, 0, timedelta(days=3) - SECOND, Step(State.NOT_READY, JITTER, 0)),
         (Verdict.NOT_READY, {}, 0, timedelta(days=3), Step(State.DEAD, None, 0)),
         (Verdict.NOT_READY, MISSED, 1, timedelta(days=9), Step(State.NOT_READY, NOW + timedelta(minutes=2), 1, NOW)),
-        (Verdict.EXTERNAL, {"reason": ELSEWHERE}, 1, timedelta(), Step(State.EXTERNAL, NOW + 6 * HOUR, 1, NOW)),
+        (Verdict.EXTERNAL, {"reason": ELSEWHERE}, 1, timedelta(), Step(State.NOT_READY, JITTER, 1)),
     ],
 )
 def test_the_step_after_a_failure(
@@ -68,23 +68,27 @@ def test_the_step_after_a_failure(
         assert step == expected
 
 
-@pytest.mark.parametrize(
-    ("verdict", "reason", "state"),
-    [(Verdict.NOT_READY, MISSING, State.NOT_READY), (Verdict.EXTERNAL, ELSEWHERE, State.EXTERNAL)],
-)
-def test_what_is_not_found_is_looked_for_rarely_and_once_to_know(verdict: Verdict, reason: str, state: State) -> None:
+def test_what_lies_elsewhere_by_a_404_alone_is_external_once_it_is_not_young() -> None:
+    """Media of a recording that ended within half an hour may still be on their way."""
+    for minutes, state in ((29, State.NOT_READY), (31, State.EXTERNAL)):
+        ended = recording(created_at=NOW - timedelta(minutes=minutes + 30), duration_seconds=1800.0)
+        elsewhere = failure(ended, Verdict.EXTERNAL, reason=ELSEWHERE)
+        assert after(elsewhere, faults=0, watched_since=NOW, now=NOW, policy=POLICY).state is state
+
+
+def test_what_is_not_found_is_looked_for_rarely_and_once_to_know() -> None:
     """A few looks, further and further apart, and one six hours after the first."""
     looks, since, now = 0, None, NOW
     while now - NOW < 6 * HOUR:
         step = after(
-            failure(recording(), verdict, reason=reason),
+            failure(recording(), Verdict.NOT_READY, reason=MISSING),
             faults=0,
             watched_since=NOW - timedelta(days=60),
             now=now,
             policy=POLICY,
             missing_since=since,
         )
-        assert (step.state, step.missing_since) == (state, NOW)
+        assert (step.state, step.missing_since) == (State.NOT_READY, NOW)
         assert step.next_attempt_at is not None and step.next_attempt_at > now
         looks, since, now = looks + 1, step.missing_since, step.next_attempt_at
     assert now == NOW + 6 * HOUR

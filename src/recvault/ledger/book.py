@@ -311,10 +311,10 @@ _RETRIABLE = """
     WHERE tallies.state = 'pending' AND next_attempt_at > :now
 """
 
-# Both by the index of what is due. What is kept elsewhere waits for nothing: it is only looked for once more.
+# Both by the index of what is due.
 _BRING_FORWARD = """
     UPDATE recordings SET next_attempt_at = :now
-    WHERE source = :source AND next_attempt_at > :last AND lease IS NULL AND state <> 'external'
+    WHERE source = :source AND next_attempt_at > :last AND lease IS NULL
 """
 _SHORTEN_LEASES = """
     UPDATE recordings SET next_attempt_at = :lease

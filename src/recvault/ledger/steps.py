@@ -11,7 +11,7 @@ import random
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from recvault.models import DRAINED, ELSEWHERE, MISSING, WORKER_LOST, Failure, State, Verdict
+from recvault.models import DRAINED, ELSEWHERE, MISSING, WORKER_LOST, Failure, Recording, State, Verdict
 
 _AGEING = (
     0.1  # a recording that is not final is read again after a tenth of its age, and never sooner than recheck_every
@@ -19,6 +19,7 @@ _AGEING = (
 
 
 CONFIRM_AFTER = timedelta(hours=6)  # between the first look that finds nothing, and the one that is believed
+_YOUNG = timedelta(minutes=30)  # a recording whose media may still be on their way
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,10 +62,9 @@ def after(
         case Verdict.GONE:
             return Step(State.GONE, None, faults)
         case Verdict.EXTERNAL:
-            since = min(now, missing_since or now)
-            if failure.reason != ELSEWHERE or now - since >= CONFIRM_AFTER:
-                return Step(State.EXTERNAL, None, faults)
-            return Step(State.EXTERNAL, since + CONFIRM_AFTER, faults, since)
+            if failure.reason == ELSEWHERE and now - _ended(failure.recording) < _YOUNG:
+                return Step(State.NOT_READY, now + policy.recheck_every, faults)
+            return Step(State.EXTERNAL, None, faults)
         case Verdict.NOT_READY if failure.reason == MISSING:
             since = min(now, missing_since or now)
             return Step(State.NOT_READY, now + look_delay(now - since, policy), faults, since)
@@ -83,6 +83,11 @@ def after(
                 return Step(State.DEAD, None, faults)
             delay = retry_delay(max(1, faults), failure.retry_after, policy)
             return Step(State.FAILING, now + delay, faults, missing_since)
+
+
+def _ended(recording: Recording) -> datetime:
+    """When it was over, as far as its row tells."""
+    return recording.ended_at or recording.created_at + timedelta(seconds=recording.duration_seconds or 0.0)
 
 
 def retry_delay(faults: int, asked_seconds: float | None, policy: Policy) -> timedelta:
