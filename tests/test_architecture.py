@@ -42,6 +42,7 @@ FLOORS: dict[str, float] = {
     "narrower": 3.6,
     "tally": 3.6,
     "dispatch": 4,
+    "doubts": 4,
     "transfer": 4,
     "decryption": 4,
     "metrics": 3.5,

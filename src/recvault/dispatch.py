@@ -53,6 +53,7 @@ class Dispatch:
     clock: Callable[[], datetime]
     policies: Mapping[str, Policy]
     on_settled: Callable[[Job, Outcome, State], None]
+    on_quiet: Callable[[], None] = lambda: None  # all that was begun is written down, and nothing waits
     prepared: Callable[[Job], Job] = lambda job: job  # right before it begins
     paused: bool = False  # nothing more is begun, of any source
     _running: dict[Future[Outcome], Job] = field(default_factory=dict)
@@ -116,6 +117,8 @@ class Dispatch:
         if not self._running:
             return False
         self._settle(self._ended(TICK))
+        if not (self._running or self._places.waiting):
+            self.on_quiet()
         return True
 
     def drain(self) -> None:
@@ -139,6 +142,7 @@ class Dispatch:
                 log.error("drain.abandoned", transfers=len(self._running))
                 break
             self._settle(self._ended(TICK))
+        self.on_quiet()
 
     def tidy(self) -> int:
         """Make due what processes that ended had leased, and what a clock that ran ahead has put off."""

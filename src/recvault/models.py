@@ -44,6 +44,13 @@ class Verdict(enum.StrEnum):
     FATAL = "fatal"
 
 
+class Doubt(enum.StrEnum):
+    """Why a failure may be the service's, and not the recording's own."""
+
+    ANSWERED = "answered"  # it answered so for this one
+    AWAY = "away"  # it gave no answer of its own: not reached, too slow, overloaded
+
+
 class State(enum.StrEnum):
     """Where a recording stands in the ledger. Failing is pending after a failure, not_ready pending at the provider."""
 
@@ -269,6 +276,7 @@ class Failure(Travels):
     message: str  # for the operator: what happened, and what to do
     retry_after: float | None = None  # seconds, where the provider said
     counted: bool = True  # False: not the recording's fault (store down, credentials refused, drained)
+    doubt: Doubt | None = None  # where it is counted only if it is the recording's own: that shows by the others
 
 
 Outcome = Receipt | Failure

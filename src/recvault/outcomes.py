@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from recvault import verdicts
 from recvault.dispatch import Dispatch
+from recvault.doubts import Doubts
 from recvault.errors import ConfigError, CredentialsRefused, RecvaultError, StoreRefused, StoreUnavailable, Unavailable
 from recvault.listing import Source
 from recvault.meter import Meter
@@ -44,6 +45,7 @@ class Outcomes:
     on_change: Callable[[Report], None]
     rest_seconds: float = math.inf  # for which a source that refused its credentials is not asked for media
     trouble: str | None = None  # of the store itself: no more transfers for now
+    doubts: Doubts | None = None
     dispatch: Dispatch = field(init=False)
     _strikes: int = 0
     _vanished: Counter[tuple[str, str]] = field(default_factory=Counter)  # a list named them, and they are not found
@@ -51,6 +53,8 @@ class Outcomes:
 
     def settled(self, job: Job, outcome: Outcome, state: State) -> None:
         """Count an outcome that is written down, say it in one line, and heed what it means for others."""
+        if self.doubts is not None:
+            self.doubts.ended(job, outcome)
         recording = outcome.recording
         row = self.report.account(job.source, recording.provider, recording.account_id)
         if isinstance(outcome, Receipt):

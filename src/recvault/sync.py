@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from typing import Self
 
 from recvault.dispatch import Dispatch
+from recvault.doubts import Doubts
 from recvault.errors import RecvaultError
 from recvault.ledger import Ledger
 from recvault.listing import Listing, Source
@@ -58,7 +59,16 @@ class Work:
     ) -> Self:
         """Tie them together. What is done is told to a report, and to a meter where there is one."""
         minted = Minted(clock)
-        outcomes = Outcomes(sources=sources, report=report, meter=meter, on_change=on_change, rest_seconds=rest_seconds)
+        policies = {source.name: source.policy for source in sources}
+        doubts = Doubts(ledger=ledger, clock=clock, policies=policies)
+        outcomes = Outcomes(
+            sources=sources,
+            report=report,
+            meter=meter,
+            on_change=on_change,
+            rest_seconds=rest_seconds,
+            doubts=doubts,
+        )
         dispatch = Dispatch(
             names=[source.name for source in sources],
             ledger=ledger,
@@ -68,9 +78,10 @@ class Work:
             stop=stop,
             drain_timeout=drain_timeout,
             clock=clock,
-            policies={source.name: source.policy for source in sources},
+            policies=policies,
             on_settled=outcomes.settled,
-            prepared=minted.lend,
+            on_quiet=doubts.judge,
+            prepared=lambda job: minted.lend(doubts.begun(job)),
         )
         outcomes.dispatch = dispatch
         listing = Listing(

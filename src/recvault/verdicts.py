@@ -26,7 +26,7 @@ from recvault.errors import (
     Unavailable,
     UnsafeAddress,
 )
-from recvault.models import DRAINED, MISSING, Failure, Job, Recording, Verdict
+from recvault.models import DRAINED, MISSING, Doubt, Failure, Job, Recording, Verdict
 from recvault.spool import SpoolFull, SpoolTooSmall
 
 # Reasons that concern more than one recording: the pass acts on them.
@@ -70,6 +70,21 @@ VERDICTS: Mapping[type[RecvaultError], tuple[Verdict, str, bool]] = {
 }
 
 
+# What other recordings of the source may share; all else that is counted is a recording's own by its nature.
+_ANSWERED = (Denied, MediaExpired, Refused, UnsafeAddress)
+_DOCUMENT = "media.document"  # of a gateway, in place of media
+_AWAY = frozenset({None, 429, 502, 503, 504})  # statuses; None: there was no answer
+
+
+def _doubt(error: RecvaultError) -> Doubt | None:
+    """Why it may be the service's doing; None where it cannot be."""
+    if isinstance(error, Unavailable):
+        return Doubt.AWAY if error.status in _AWAY else Doubt.ANSWERED
+    if isinstance(error, MediaRejected):
+        return Doubt.ANSWERED if error.reason == _DOCUMENT else None
+    return Doubt.ANSWERED if isinstance(error, _ANSWERED) else None
+
+
 def failure_of(job: Job, error: RecvaultError | Settled) -> Failure:
     """The failure that an error of a transfer comes to. What the table does not know is tried again, like the rest."""
     if isinstance(error, Settled):
@@ -78,11 +93,12 @@ def failure_of(job: Job, error: RecvaultError | Settled) -> Failure:
             return failure(job, Verdict.GONE, "recording.gone", message, recording=error.recording)
         return failure(job, error.verdict, error.reason, error.message, recording=error.recording)
     if isinstance(error, MediaRejected):
-        return failure(job, Verdict.RETRY, error.reason, str(error))
+        return failure(job, Verdict.RETRY, error.reason, str(error), doubt=_doubt(error))
     for kind, (verdict, reason, counted) in VERDICTS.items():
         if isinstance(error, kind):
             retry_after = error.retry_after if isinstance(error, Unavailable) else None
-            return failure(job, verdict, reason, str(error), retry_after=retry_after, counted=counted)
+            doubt = _doubt(error) if counted else None
+            return failure(job, verdict, reason, str(error), retry_after=retry_after, counted=counted, doubt=doubt)
     return failure(job, Verdict.RETRY, UNEXPECTED, str(error))
 
 
@@ -95,6 +111,7 @@ def failure(
     recording: Recording | None = None,
     retry_after: float | None = None,
     counted: bool = True,
+    doubt: Doubt | None = None,
 ) -> Failure:
     """A failure of a job, of its recording as it was last read."""
     return Failure(
@@ -105,4 +122,5 @@ def failure(
         message=message,
         retry_after=retry_after,
         counted=counted,
+        doubt=doubt,
     )

@@ -135,3 +135,33 @@ def test_media_kept_elsewhere_are_looked_for_on_demand(account: Troubled) -> Non
     assert account.retry(T0 + DAY, mine) == 1
     account.sync(T0 + DAY)
     assert account.asked(".wav") == 2
+
+
+@pytest.mark.parametrize("answers", [{"wav": 503}, {"wav": 500}, {"wav": 403}, {"Accounts": 503}, {"Accounts": 500}])
+def test_an_outage_costs_no_attempt(account: Troubled, answers: dict[str, int]) -> None:
+    """Media, or all of the provider, are away for fourteen hours: nothing is dead, and all is archived after it."""
+    account.rig.transfer = {**account.rig.transfer, "retry_base": "30s", "retry_max": "6h", "max_attempts": 1}
+    slow = account.add(3, completed_at=T0 + HOUR)
+    assert account.report(T0).exit_code == 0
+    recordings = [*slow, *account.add(9)]
+    account.answer(**answers)
+    for hours in range(1, 15):
+        assert account.sync(T0 + hours * HOUR).dead == 0
+    account.answer()
+    for hours in range(15, 23):
+        account.sync(T0 + hours * HOUR)
+    assert set(account.rig.sidecars()) == {each.recording_id for each in recordings}
+    assert account.asked(".wav") < 12 * 2 * 15  # more and more rarely, with two tries each
+
+
+@pytest.mark.parametrize("status", [500, 400])
+def test_one_that_alone_fails_for_ever_is_dead_in_the_end(account: Troubled, status: int) -> None:
+    """The others are archived: after max_attempts it is given up, and no more is asked of it."""
+    stuck, *others = account.add(8)
+    account.answer(**{f"{stuck.recording_id}__wav": status})
+    for hours, dead in ((0, 0), (1, 1), (2, 1)):
+        report = account.report(T0 + hours * HOUR)
+        [row] = report.accounts.values()
+        assert (report.exit_code, row.dead) == (3, dead)
+    assert account.row(stuck)["attempts"] == 2
+    assert len(account.rig.sidecars()) == len(others)

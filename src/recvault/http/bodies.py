@@ -65,7 +65,7 @@ def chunks(response: Response, length: int | None, timing: Timing, stop: Stop) -
         stop.check_enforced()
         yield chunk
     if length is not None and got != length:
-        raise Unavailable(f"{host} sent {got} bytes of {length}")
+        raise Unavailable(f"{host} sent {got} bytes of {length}", status=response.status_code)
 
 
 def _readable(response: Response) -> bool:

@@ -15,6 +15,7 @@ from typing import Self
 from sqlite_utils import Database
 
 from recvault.ledger import page, quarantine, reopening, settling, slices, suspects
+from recvault.ledger.blame import Blame
 from recvault.ledger.connection import Connection
 from recvault.ledger.leases import Owner
 from recvault.ledger.page import Registered
@@ -40,6 +41,7 @@ class Ledger:
             raise
         self.ask = Questions(self._connection)
         self.unlisted = Unlisted(self._connection)
+        self.blame = Blame(self._connection)
         self._born_at = ""
 
     @classmethod
@@ -238,8 +240,9 @@ class Ledger:
     def retry(self, row_ids: Iterable[int] | None, now: datetime) -> int:
         """Make recordings due now, their faults forgiven; None: all that failed, died or wait, but for what is gone."""
         due = """
-            UPDATE recordings SET next_attempt_at=:now, watched_since=:now, faults=0, missing_since=NULL,
-                state=iif(state IN ('dead', 'gone', 'external', 'accepted'), 'pending', state), settled_at=NULL
+            UPDATE recordings SET next_attempt_at=:now, watched_since=:now, faults=0, missing_since=NULL, is_proven=0,
+                in_doubt=0, settled_at=NULL,
+                state=iif(state IN ('dead', 'gone', 'external', 'accepted'), 'pending', state)
             WHERE lease IS NULL AND """
         with self._connection.write() as db:
             if row_ids is None:

@@ -238,17 +238,18 @@ def process_deaths(db: Database) -> None:
         db.execute(statement)
 
 
-KNOWN = frozenset(
-    each.__name__
-    for each in (
-        first,
-        second,
-        third,
-        fourth,
-        fifth,
-        sidecar_sums,
-        quarantine_by_recording,
-        looked_for_in_vain,
-        process_deaths,
+@migrations()
+def whose_failure(db: Database) -> None:
+    """Whether a failure may be its service's, and whether it was seen to be the recording's own."""
+    db.execute("ALTER TABLE recordings ADD COLUMN in_doubt INTEGER NOT NULL DEFAULT 0")
+    db.execute("ALTER TABLE recordings ADD COLUMN is_proven INTEGER NOT NULL DEFAULT 0")
+    db.execute(
+        """
+        CREATE INDEX recordings_in_doubt ON recordings (source, reason) WHERE in_doubt AND NOT is_proven
+            AND state = 'failing'
+        """
     )
-)
+
+
+_LATER = (sidecar_sums, quarantine_by_recording, looked_for_in_vain, process_deaths, whose_failure)
+KNOWN = frozenset(each.__name__ for each in (first, second, third, fourth, fifth, *_LATER))

@@ -19,7 +19,7 @@ from recvault.models import DRAINED, Failure, Outcome, Receipt, Recording, State
 _CLOCKS_DIFFER = timedelta(days=1)  # from the provider's, by which a recording is created, at most
 
 _STANDING = """
-    SELECT id, state, faults, watched_since, created_at, missing_since,
+    SELECT id, state, faults, watched_since, created_at, missing_since, failing_since,
         json_extract(told.recording, '$.status') AS told_status
     FROM recordings JOIN told USING (id) WHERE recording_id=? AND account_id=? AND provider=?
 """
@@ -63,12 +63,14 @@ def _fail(db: Database, failure: Failure, now: datetime, policy: Policy) -> Stat
         now=now,
         policy=policy,
         missing_since=_moment(row["missing_since"]),
+        failing_since=_moment(row["failing_since"]),
     )
     failing = step.state in (State.FAILING, State.DEAD)
     db.execute(
         """
         UPDATE recordings SET state=:state, next_attempt_at=:next, lease=NULL, faults=:faults, verdict=:verdict,
             watched_since=:watched, missing_since=:missing, reason=:reason, message=:message,
+            is_proven=iif(reason IS :reason, is_proven, 0), in_doubt=:in_doubt,
             settled_at=iif(:next IS NULL, :now, NULL),
             failing_since=iif(:failing, coalesce(failing_since, :now), iif(:drained, failing_since, NULL))
         WHERE id=:id
@@ -85,6 +87,7 @@ def _fail(db: Database, failure: Failure, now: datetime, policy: Policy) -> Stat
             "message": failure.message,
             "now": stamp(now),
             "failing": failing,
+            "in_doubt": failure.doubt is not None and failure.counted,
             "drained": failure.reason == DRAINED,
         },
     )

@@ -56,8 +56,12 @@ def after(
     now: datetime,
     policy: Policy,
     missing_since: datetime | None = None,
+    failing_since: datetime | None = None,
 ) -> Step:
-    """The step after a failure. `faults` counts the earlier ones, `watched_since` is when the wait for it began."""
+    """The step after a failure. `faults` counts the earlier ones, `watched_since` is when the wait for it began.
+
+    One in doubt is not counted here: `blame` does, once it shows whose it is. It waits the longer the longer it fails.
+    """
     match failure.verdict:
         case Verdict.GONE:
             return Step(State.GONE, None, faults)
@@ -78,10 +82,12 @@ def after(
         case Verdict.RETRY if failure.reason in (DRAINED, WORKER_LOST):
             return Step(State.PENDING, now, faults, missing_since)
         case Verdict.RETRY:
-            faults += failure.counted
-            if failure.counted and faults >= policy.max_attempts:
+            is_counted = failure.counted and failure.doubt is None
+            faults += is_counted
+            if is_counted and faults >= policy.max_attempts:
                 return Step(State.DEAD, None, faults)
-            delay = retry_delay(max(1, faults), failure.retry_after, policy)
+            failing = now - (failing_since or now) if failure.doubt else timedelta()
+            delay = retry_delay(max(1, faults), failure.retry_after, policy, failing)
             return Step(State.FAILING, now + delay, faults, missing_since)
 
 
@@ -90,10 +96,16 @@ def _ended(recording: Recording) -> datetime:
     return recording.ended_at or recording.created_at + timedelta(seconds=recording.duration_seconds or 0.0)
 
 
-def retry_delay(faults: int, asked_seconds: float | None, policy: Policy) -> timedelta:
-    """Exponential with equal jitter: between half the doubling bound and the bound, never less than was asked for."""
+def retry_delay(
+    faults: int, asked_seconds: float | None, policy: Policy, failing: timedelta = timedelta()
+) -> timedelta:
+    """Exponential with equal jitter: between half the doubling bound and the bound, never less than was asked for.
+
+    `failing` is for how long it has failed already, where that is not told by its faults: that doubles, too.
+    """
     most = policy.retry_max.total_seconds()
-    bound = min(most, policy.retry_base.total_seconds() * 2.0 ** min(faults - 1, 100))
+    doubled = policy.retry_base.total_seconds() * 2.0 ** min(faults - 1, 100)
+    bound = min(most, max(doubled, failing.total_seconds()))
     delay = bound * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, not a secret
     return timedelta(seconds=max(delay, min(asked_seconds or 0.0, most)))
 

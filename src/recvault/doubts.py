@@ -1,0 +1,125 @@
+"""Whose a failure is: the recording's own, or one that it shares with others of its source. Only its own is counted.
+
+Invariant: an outage costs no recording an attempt. Of a failure that may be the service's nothing is counted when it is
+written down. It is counted afterwards where others are archived that began later, or where no other recording of the
+source fails like it: not while the account's list fails, too.
+"""
+
+from __future__ import annotations
+
+import bisect
+import itertools
+import math
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from recvault.ledger import Ledger, Policy
+from recvault.models import Doubt, Failure, Job, Outcome, State
+from recvault.observe import get_logger
+
+log = get_logger("recvault.doubts")
+
+_CALM_SECONDS = 300.0  # between two times that all which waits for a source is made due sooner
+
+Identity = tuple[str, str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Open:
+    """A failure of which it is not known whose it is."""
+
+    number: int  # in the order in which transfers began
+    job: Job
+    failure: Failure
+
+
+@dataclass(slots=True, kw_only=True)
+class Doubts:
+    """Told of what begins and how it ends, from the thread that settles, but for `begun`."""
+
+    ledger: Ledger
+    clock: Callable[[], datetime]
+    policies: Mapping[str, Policy]
+    _numbers: Iterator[int] = field(default_factory=itertools.count)
+    _begun: dict[Identity, int] = field(default_factory=dict)
+    _open: defaultdict[str, dict[Identity, _Open]] = field(default_factory=lambda: defaultdict(dict))  # by source
+    _archived: defaultdict[str, list[int]] = field(default_factory=lambda: defaultdict(list))  # by number, sorted
+    _hastened_at: dict[str, float] = field(default_factory=dict)
+
+    def begun(self, job: Job) -> Job:
+        """A transfer begins; the job as it is. From any thread."""
+        self._begun[job.recording.identity] = next(self._numbers)
+        return job
+
+    def ended(self, job: Job, outcome: Outcome) -> None:
+        """A transfer ended, and its outcome is written down."""
+        if isinstance(outcome, Failure):
+            self._failed(job, outcome)
+        elif outcome.already_archived:  # of which the service was asked nothing
+            self._ended(job)
+        else:
+            self._archived_now(job)
+
+    def _archived_now(self, job: Job) -> None:
+        """Its service works, and what waited for it need not wait much longer."""
+        number = self._ended(job)
+        bisect.insort(self._archived[job.source], number)
+        moment = time.monotonic()
+        if moment - self._hastened_at.get(job.source, -math.inf) > _CALM_SECONDS:
+            self._hastened_at[job.source] = moment
+            if hastened := self.ledger.blame.hasten(job.source, self.clock(), self.policies[job.source]):
+                log.info("source.works", source=job.source, due_soon=hastened)
+
+    def _failed(self, job: Job, failure: Failure) -> None:
+        """Where it may be the service's doing, that is found out later."""
+        identity = job.recording.identity
+        if identity in self._open[job.source]:
+            self._judge(job.source, [identity])  # by all that was archived since
+        number = self._ended(job)
+        if failure.doubt is not None and failure.counted:
+            self._open[job.source][identity] = _Open(number, job, failure)
+
+    def judge(self) -> None:
+        """Count those that are a recording's own, as far as that shows now: where nothing is at work any more."""
+        for source, doubts in self._open.items():
+            self._judge(source, list(doubts))
+            if not doubts:
+                self._archived[source].clear()
+
+    def _ended(self, job: Job) -> int:
+        self._open[job.source].pop(job.recording.identity, None)
+        return self._begun.pop(job.recording.identity, next(self._numbers))
+
+    def _judge(self, source: str, identities: list[Identity]) -> None:
+        doubts = self._open[source]
+        unproven: dict[str, int] = {}
+        lists: dict[str, bool] = {}
+        for identity in identities:
+            doubt = doubts[identity]
+            account_id, reason = doubt.job.recording.account_id, doubt.failure.reason
+            if reason not in unproven:
+                unproven[reason] = self.ledger.blame.unproven(source, reason)
+            if account_id not in lists:
+                lists[account_id] = self.ledger.blame.list_fails(source, account_id, self.clock())
+            if lists[account_id] or self._is_its_own(doubt, unproven[reason]):
+                del doubts[identity]  # it is the account's, or it was counted
+
+    def _is_its_own(self, doubt: _Open, unproven: int) -> bool:
+        """Whether it is; then it is counted. `unproven` is how many fail like it, of which nothing more is known."""
+        source, recording = doubt.job.source, doubt.job.recording
+        archived = self._archived[source]
+        later = len(archived) - bisect.bisect_right(archived, doubt.number)
+        was_proven = self.ledger.blame.is_proven(recording)
+        others = unproven if was_proven else unproven - 1
+        is_proven = later >= max(1, others)
+        is_alone = others <= 0 and (was_proven or doubt.failure.doubt is Doubt.ANSWERED)
+        if not (is_proven or is_alone):
+            return False
+        state = self.ledger.blame.count(recording, self.clock(), self.policies[source], proven=is_proven)
+        if state is State.DEAD:
+            names = {"source": source, "account_id": recording.account_id, "recording_id": recording.recording_id}
+            log.warning("transfer.dead", **names, reason=doubt.failure.reason, message=doubt.failure.message)
+        return True

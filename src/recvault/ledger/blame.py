@@ -1,0 +1,94 @@
+"""Failures of which it is found out later whose they are: what fails like them, and the count once that shows.
+
+Invariant: what is counted afterwards is counted once, and only against a recording that is still failing.
+"""
+
+from __future__ import annotations
+
+import random
+from datetime import datetime, timedelta
+
+from sqlite_utils import Database
+
+from recvault.ledger.connection import Connection
+from recvault.ledger.steps import Policy
+from recvault.models import Recording, State, stamp
+
+_MANY = 1000  # recordings, past which they are not counted
+_FRESH = timedelta(days=1)  # an older error of a list, which nobody asks any more, tells nothing of today
+_A_SECOND = 10.0  # recordings that become due again once a service works
+
+_UNPROVEN = """
+    SELECT count(*) FROM (
+        SELECT 1 FROM recordings INDEXED BY recordings_in_doubt
+        WHERE source = ? AND reason = ? AND in_doubt AND NOT is_proven AND state = 'failing' LIMIT ?
+    )
+"""
+_IS_PROVEN = "SELECT is_proven FROM recordings WHERE recording_id=? AND account_id=? AND provider=?"
+_LIST_FAILS = """
+    SELECT 1 FROM feeds WHERE source=? AND account_id=? AND list='account' AND error IS NOT NULL AND error_at > ?
+"""
+_COUNT = """
+    UPDATE recordings SET faults = faults + 1, is_proven = max(is_proven, :proven)
+    WHERE recording_id=:recording_id AND account_id=:account_id AND provider=:provider AND state='failing'
+"""
+_BURY = """
+    UPDATE recordings SET state='dead', next_attempt_at=NULL, settled_at=:now
+    WHERE recording_id=:recording_id AND account_id=:account_id AND provider=:provider AND state='failing'
+        AND lease IS NULL AND faults >= :most
+"""
+_WAITING = """
+    SELECT id FROM recordings INDEXED BY recordings_in_doubt
+    WHERE source = ? AND in_doubt AND NOT is_proven AND state = 'failing' AND lease IS NULL AND next_attempt_at > ?
+"""
+
+
+class Blame:
+    """Asked and told of an open ledger."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def unproven(self, source: str, reason: str) -> int:
+        """How many recordings of a source fail for a reason, of which none was seen to be the recording's own."""
+        with self._connection.read() as db:
+            [count] = db.execute(_UNPROVEN, [source, reason, _MANY]).fetchone()
+            return int(count)
+
+    def is_proven(self, recording: Recording) -> bool:
+        """Whether it was seen to fail by itself."""
+        with self._connection.read() as db:
+            row = db.execute(_IS_PROVEN, _identity(recording)).fetchone()
+            return bool(row and row[0])
+
+    def list_fails(self, source: str, account_id: str, now: datetime) -> bool:
+        """Whether the account's own list could not be read when it was last asked for."""
+        with self._connection.read() as db:
+            return db.execute(_LIST_FAILS, [source, account_id, stamp(now - _FRESH)]).fetchone() is not None
+
+    def count(self, recording: Recording, now: datetime, policy: Policy, *, proven: bool) -> State:
+        """Count its last failure against it: dead where it was one too many, and nobody tries it just now."""
+        recording_id, account_id, provider = _identity(recording)
+        names = {"recording_id": recording_id, "account_id": account_id, "provider": provider}
+        with self._connection.write() as db:
+            db.execute(_COUNT, {**names, "proven": proven})
+            buried = db.execute(_BURY, {**names, "now": stamp(now), "most": policy.max_attempts}).rowcount
+        return State.DEAD if buried else State.FAILING
+
+    def hasten(self, source: str, now: datetime, policy: Policy) -> int:
+        """A source's service works again: make due soon what failed with it, spread over time. How many they are."""
+        with self._connection.write() as db:
+            return _hasten(db, source, now, policy)
+
+
+def _hasten(db: Database, source: str, now: datetime, policy: Policy) -> int:
+    rows = db.execute(_WAITING, [source, stamp(now + policy.retry_base)]).fetchall()
+    spread = min(policy.longest, max(policy.retry_base, timedelta(seconds=len(rows) / _A_SECOND)))
+    sooner = [(stamp(now + spread * random.random()), row_id) for (row_id,) in rows]  # noqa: S311 - jitter, no secret
+    db.conn.executemany("UPDATE recordings SET next_attempt_at = min(next_attempt_at, ?) WHERE id = ?", sooner)
+    return len(rows)
+
+
+def _identity(recording: Recording) -> tuple[str, str, str]:
+    """In the order of the identity index."""
+    return (recording.recording_id, recording.account_id, recording.provider)
