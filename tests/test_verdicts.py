@@ -9,7 +9,7 @@ import pytest
 
 from lines import a_recording
 from recvault import errors
-from recvault.models import Job, Verdict
+from recvault.models import Doubt, Job, Verdict
 from recvault.spool import SpoolFull, SpoolTooSmall
 from recvault.verdicts import failure_of
 
@@ -52,3 +52,26 @@ def test_what_was_answered_travels_with_the_error(error: errors.RecvaultError) -
     """Status and code reach another process, so that none has to read them from the words."""
     there = pickle.loads(pickle.dumps(copy.copy(error).answered(403, "AccessDenied")))
     assert (type(there), str(there), there.status, there.code) == (type(error), str(error), 403, "AccessDenied")
+
+
+@pytest.mark.parametrize(
+    ("error", "doubt"),
+    [
+        (errors.Unavailable("no answer"), Doubt.AWAY),
+        (errors.Unavailable("overloaded", status=503), Doubt.AWAY),
+        (errors.Unavailable("broken", status=500), Doubt.ANSWERED),
+        (errors.ProtocolError("no row"), Doubt.ANSWERED),
+        (errors.Denied("403"), Doubt.ANSWERED),
+        (errors.MediaExpired("403 elsewhere"), Doubt.ANSWERED),
+        (errors.Refused("400"), Doubt.ANSWERED),
+        (errors.UnsafeAddress("plain http"), Doubt.ANSWERED),
+        (errors.MediaRejected("a page", reason="media.document"), Doubt.ANSWERED),
+        (errors.MediaRejected("noise", reason="media.magic"), None),
+        (SpoolTooSmall("x"), None),
+        (errors.CredentialsRefused("x"), None),
+        (errors.StoreUnavailable("x"), None),
+    ],
+)
+def test_what_others_may_share_is_in_doubt(error: errors.RecvaultError, doubt: Doubt | None) -> None:
+    """What the service says may be said to all; what is wrong with the bytes, or with the bucket, is in no doubt."""
+    assert failure_of(JOB, error).doubt is doubt

@@ -18,6 +18,7 @@ from recvault.errors import (
     MediaExpired,
     MediaRejected,
     NotFound,
+    ProtocolError,
     RecvaultError,
     Refused,
     Resting,
@@ -71,14 +72,16 @@ VERDICTS: Mapping[type[RecvaultError], tuple[Verdict, str, bool]] = {
 
 
 # What other recordings of the source may share; all else that is counted is a recording's own by its nature.
-_ANSWERED = (Denied, MediaExpired, Refused, UnsafeAddress)
+_ANSWERED = (Denied, MediaExpired, ProtocolError, Refused, UnsafeAddress)
 _DOCUMENT = "media.document"  # of a gateway, in place of media
 _AWAY = frozenset({None, 429, 502, 503, 504})  # statuses; None: there was no answer
 
 
 def _doubt(error: RecvaultError) -> Doubt | None:
     """Why it may be the service's doing; None where it cannot be."""
-    if isinstance(error, Unavailable):
+    if isinstance(error, SpoolTooSmall):
+        return None
+    if isinstance(error, Unavailable) and not isinstance(error, ProtocolError):
         return Doubt.AWAY if error.status in _AWAY else Doubt.ANSWERED
     if isinstance(error, MediaRejected):
         return Doubt.ANSWERED if error.reason == _DOCUMENT else None
