@@ -134,6 +134,11 @@ class KeyTemplate:
         parts: dict[str, Any] = {"date": None, **found.groupdict()}
         return KeyParts(**parts, stem=key.rpartition(".")[0])
 
+    def is_of(self, recording: Recording, key: str) -> bool:
+        """Whether a key is one of this recording's."""
+        parts = self.read(key)
+        return parts is not None and self(recording, parts.ext) == key
+
     def beginning(self, **known: str) -> tuple[str, str | None]:
         """What every key begins with whose escaped `known` fields are these, and the field that follows it."""
         begun = self._prefix

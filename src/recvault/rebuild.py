@@ -17,12 +17,12 @@ from datetime import datetime
 from pathlib import Path
 
 from recvault import archive
-from recvault.archive import RESERVED, KeyTemplate, escape
+from recvault.archive import RESERVED, KeyTemplate
 from recvault.errors import ConfigError, Interrupted, KeyRefused, LedgerDamaged, LedgerStands, TooLarge
 from recvault.ledger import DaemonLock
 from recvault.ledger.rebuilt import Committed, NewLedger, RebuiltAccount, refuse_company
 from recvault.ledger.soundness import look_hard
-from recvault.models import JSON, Phase, Recording, unstamp
+from recvault.models import JSON, Phase, Receipt, Recording, unstamp
 from recvault.observe import get_logger
 from recvault.report import PARTIAL, iso
 from recvault.stopping import Stop
@@ -44,6 +44,7 @@ class Problem:
 
     key: str
     reason: str
+    is_foreign: bool = False  # not under a key of its recording
 
 
 @dataclass(slots=True, kw_only=True)
@@ -57,7 +58,8 @@ class Rebuilt:
     resumed: bool = False
     interrupted: bool = False
     sidecars: int = 0
-    unreadable: int = 0
+    unreadable: int = 0  # or not to be believed
+    foreign: int = 0  # of these: under keys, or with media, that are not their recording's
     seconds: int = 0  # second sidecars of a recording
     problems: list[Problem] = field(default_factory=list)
     accounts: list[RebuiltAccount] = field(default_factory=list)
@@ -90,6 +92,7 @@ class Rebuilt:
             "sidecars": self.sidecars,
             "archived": self.archived,
             "unreadable": self.unreadable,
+            "foreign": self.foreign,
             "second_sidecars": self.seconds,
             "sources": [
                 {
@@ -119,6 +122,7 @@ class Rebuild:
     threads: int
     stop: Stop
     clock: Callable[[], datetime]
+    earlier: tuple[KeyTemplate, ...] = ()  # by which an earlier configuration archived
     on_read: Callable[[Rebuilt], None] = lambda rebuilt: None
 
     def run(self, *, set_aside: bool) -> Rebuilt:
@@ -188,6 +192,7 @@ class Rebuild:
                 rebuilt.sidecars += 1
                 if isinstance(found, Problem):
                     rebuilt.unreadable += 1
+                    rebuilt.foreign += found.is_foreign
                     self._tell(rebuilt, found)
                 else:
                     batch.append(found)
@@ -240,7 +245,7 @@ class Rebuild:
         except (TooLarge, KeyRefused) as error:
             return Problem(listed.key, str(error))
         except (ValueError, RecursionError, OverflowError) as error:
-            return Problem(listed.key, str(error))
+            return Problem(listed.key, str(error), is_foreign=isinstance(error, _Foreign))
 
     def _committed(self, content: bytes, noted: str | None, key: str) -> Committed:
         """ValueError, in words, for what is no sidecar of the recording that its key names."""
@@ -250,22 +255,35 @@ class Rebuild:
         if (fault := archive.sidecar_fault(document)) is not None:
             raise ValueError(f"it does not meet its schema: {fault}")
         recording = _recording(document)
-        self._check_key(recording, key)
         receipt = archive.read_sidecar(content, recording=recording, sidecar_key=key)
+        self._check_keys(receipt)
         attempts = int(document["archive"]["attempts"])
         if max(receipt.bytes, attempts) > _LARGEST_NUMBER:
             raise ValueError("it holds a number that is too large to be one of recvault's")
         "".join((*recording.identity, recording.api, receipt.source)).encode()  # UnicodeEncodeError is a ValueError
         return Committed(receipt, attempts)
 
-    def _check_key(self, recording: Recording, key: str) -> None:
-        """A key of an earlier template says nothing; one of ours must be of this recording."""
-        parts = self.keys.read(key)
-        if parts is None:
-            return
-        theirs = (parts.provider, parts.account, parts.recording_id)
-        if theirs != tuple(escape(each) for each in recording.identity):
-            raise ValueError(f"it names another recording than its key does: {' '.join(recording.identity)}")
+    def _check_keys(self, receipt: Receipt) -> None:
+        """Raises _Foreign unless it, and all media that it names, stand under keys that are this recording's own.
+
+        Whoever may write to the bucket can put a sidecar there that says anything; but not under another's name.
+        """
+        recording, key = receipt.recording, receipt.sidecar_key
+        if not self._is_of(recording, key):
+            raise _Foreign(
+                f"it stands under a key that is not its recording's, {' '.join(recording.identity)}: recvault did not "
+                "write it there, or by an earlier key_template, which --earlier-template names"
+            )
+        for medium in receipt.media:
+            if medium.key == key or not self._is_of(recording, medium.key):
+                raise _Foreign(f"it names media under a key that is not its recording's: {medium.key}")
+
+    def _is_of(self, recording: Recording, key: str) -> bool:
+        return any(each.is_of(recording, key) for each in (self.keys, *self.earlier))
+
+
+class _Foreign(ValueError):
+    """A sidecar that is not where recvault would have put it, or names what recvault would not."""
 
 
 def _recording(document: JSON) -> Recording:
@@ -284,7 +302,12 @@ def _recording(document: JSON) -> Recording:
 
 def _so_far(rebuilt: Rebuilt, after: str) -> JSON:
     problems = [[each.key, each.reason] for each in rebuilt.problems]
-    counts = {"sidecars": rebuilt.sidecars, "unreadable": rebuilt.unreadable, "seconds": rebuilt.seconds}
+    counts = {
+        "sidecars": rebuilt.sidecars,
+        "unreadable": rebuilt.unreadable,
+        "foreign": rebuilt.foreign,
+        "seconds": rebuilt.seconds,
+    }
     return {"after": after, **counts, "problems": problems}
 
 
@@ -296,6 +319,7 @@ def _begun(path: Path, started: datetime, so_far: JSON, sources: frozenset[str])
         resumed=bool(so_far),
         sidecars=so_far.get("sidecars", 0),
         unreadable=so_far.get("unreadable", 0),
+        foreign=so_far.get("foreign", 0),
         seconds=so_far.get("seconds", 0),
         problems=[Problem(*each) for each in so_far.get("problems", ())],
         configured=sources,

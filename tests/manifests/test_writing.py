@@ -397,6 +397,25 @@ def test_a_survey_tells_what_is_no_sidecar(shelf: Shelf) -> None:
     assert shelf.ledger.unlisted.is_surveyed
 
 
+def test_a_survey_lists_nothing_that_is_not_in_its_own_place(open_shelf: Open) -> None:
+    """A stranger's sidecar, or one that names another's media, is told, and no manifest vouches for it."""
+    writer = open_shelf()
+    writer.archive(1, 2)
+    (writer.root / "lost").mkdir()
+    shelf = Shelf.opened(writer.root / "lost", store=writer.store, now=writer.now)
+    first, second = [key for key in files(writer) if key.endswith(".json")]
+    elsewhere = first.replace("RE1", "RE7")
+    body = remove(writer, first)
+    place(writer, elsewhere, body)
+    place(writer, second, remove(writer, second).replace(b"RE2.wav", b"RE1.wav"))
+    shelf.next_day()
+    try:
+        assert sorted(shelf.write().troubles) == [("foreign", second), ("foreign", elsewhere)]
+        assert covered(shelf) == {}
+    finally:
+        shelf.ledger.close()
+
+
 def test_a_storage_class_that_cannot_be_read_is_asked_for_its_metadata(shelf: Shelf) -> None:
     """No sidecar is fetched; its hash is the one that it was put with."""
     shelf.archive(1, 2)

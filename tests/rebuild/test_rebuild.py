@@ -7,7 +7,7 @@ import json
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
@@ -115,9 +115,15 @@ def damage(rig: Rig) -> bytes:
     return half
 
 
-def rebuilt(rig: Rig, *, set_aside: bool = False, on_read: Callable[[Rebuilt], None] = lambda _: None) -> Rebuilt:
+def rebuilt(
+    rig: Rig,
+    *,
+    set_aside: bool = False,
+    on_read: Callable[[Rebuilt], None] = lambda _: None,
+    earlier: Sequence[str] = (),
+) -> Rebuilt:
     with rig.runtime() as runtime:
-        return _made(runtime, on_read).run(set_aside=set_aside)
+        return _made(runtime, on_read, earlier).run(set_aside=set_aside)
 
 
 def rows(path: Path, query: str = ROWS) -> list[Any]:
@@ -223,7 +229,7 @@ BROKEN: dict[str, tuple[Callable[[Bucket, str], None], str]] = {
     "another schema": (lambda bucket, key: change(bucket, key, schema="recvault/sidecar/v9"), "schema"),
     "no media": (lambda bucket, key: change(bucket, key, media=[]), "media"),
     "a day that is none": (lambda bucket, key: change(bucket, key, created_at="2026-13-45T00:00:00Z"), "month"),
-    "another recording": (lambda bucket, key: change(bucket, key, recording_id="REother"), "another recording"),
+    "another recording": (lambda bucket, key: change(bucket, key, recording_id="REother"), "not its recording's"),
     "text that is none": (lambda bucket, key: change(bucket, key, source="\udc80"), "surrogates"),
     "changed since": (lambda bucket, key: bucket.place(key, bucket.body(key) + b" ", sha256="0" * 64), "SHA-256"),
     "too large": (lambda bucket, key: bucket.place(key, b" " * ((16 << 20) + 1)), "too large to be a sidecar"),
@@ -256,14 +262,71 @@ def test_numbers_beyond_the_ledger_s_are_told(placed: Rig, strict_bucket: Bucket
 
 
 def test_a_second_sidecar_of_a_recording_is_told(placed: Rig, strict_bucket: Bucket) -> None:
-    """As an earlier key template may have left one: the first stands, and the recording counts once."""
+    """As an earlier key template, which is named, may have left one: the first stands, the recording counts once."""
     key = sidecar(strict_bucket)
     second = key.replace("/date=", "/moved/date=")
     strict_bucket.place(second, strict_bucket.body(key))
     lose(placed)
-    made = rebuilt(placed)
+    made = rebuilt(placed, earlier=[DEFAULT_TEMPLATE.replace("/date=", "/moved/date=")])
     assert (made.exit_code, made.sidecars, made.archived, made.seconds) == (0, 21, 20, 1)
     assert (made.problems[0].key, key in made.problems[0].reason) == (second, True)
+
+
+STRANGE: dict[str, Callable[[Bucket, str], str]] = {
+    "of another account": lambda bucket, key: moved(bucket, key, key.replace("account=AC", "account=XX")),
+    "of another provider": lambda bucket, key: moved(bucket, key, key.replace("provider=twilio", "provider=telnyx")),
+    "on another day": lambda bucket, key: moved(bucket, key, key.replace("/date=2", "/date=3")),
+    "below its folder": lambda bucket, key: moved(bucket, key, key.replace("/date=", "/x/date=")),
+    "with another ending": lambda bucket, key: moved(bucket, key, key.replace(".json", ".json.json")),
+    "elsewhere": lambda bucket, key: moved(bucket, key, "recordings/provider=notes/sidecar.json"),
+    "of another's media": lambda bucket, key: with_medium(bucket, key, "recordings/provider=twilio/other.wav"),
+    "of another recording's media": lambda bucket, key: with_medium(
+        bucket, key, sidecar(bucket, 19).replace(".json", ".wav")
+    ),
+    "of media outside": lambda bucket, key: with_medium(bucket, key, "../../etc/passwd"),
+    "of itself as a medium": lambda bucket, key: with_medium(bucket, key, key),
+}
+
+
+def moved(bucket: Bucket, key: str, to: str) -> str:
+    """A copy of a sidecar, word for word, under another key; the first is gone."""
+    bucket.objects[to] = bucket.objects.pop(key)
+    return to
+
+
+def with_medium(bucket: Bucket, key: str, medium: str) -> str:
+    """A sidecar that names another medium."""
+    media = json.loads(bucket.body(key))["media"]
+    change(bucket, key, media=[{**media[0], "key": medium}])
+    return key
+
+
+@pytest.mark.parametrize("strange", STRANGE)
+def test_a_sidecar_that_is_not_in_its_own_place_is_refused(placed: Rig, strict_bucket: Bucket, strange: str) -> None:
+    """Who may write to the bucket makes no recording archived, nor another's media its own: counted, named, exit 3."""
+    key = STRANGE[strange](strict_bucket, sidecar(strict_bucket))
+    lose(placed)
+    made = rebuilt(placed)
+    assert (made.exit_code, made.sidecars, made.archived, made.foreign, made.unreadable) == (3, 20, 19, 1, 1)
+    assert [problem.key for problem in made.problems] == [key]
+    assert "not its recording's" in made.problems[0].reason
+    assert made.document()["foreign"] == 1
+    assert rows(path_of(placed), "SELECT count(*) FROM recordings WHERE sidecar_key = '" + key + "'") == [(0,)]
+
+
+def test_an_earlier_template_is_named(placed: Rig, strict_bucket: Bucket) -> None:
+    """What was archived by it is refused until it is named: then all of it is taken."""
+    placed.archive = {"key_template": "recordings/{provider}/{account}/{recording_id}.{ext}"}
+    lose(placed)
+    assert (rebuilt(placed).foreign, rows(path_of(placed), "SELECT count(*) FROM recordings")) == (20, [(0,)])
+    lose(placed)
+    (wrong, ran) = run_each(
+        placed,
+        ["rebuild", "--earlier-template", "{provider}.{ext}"],
+        ["rebuild", "--json", "--earlier-template", DEFAULT_TEMPLATE],
+    )
+    assert (wrong.code, "must hold {account} once" in wrong.stderr) == (2, True)
+    assert (ran.code, ran.document["archived"], ran.document["foreign"]) == (0, 20, 0)
 
 
 def test_other_json_of_the_bucket_is_no_sidecar(placed: Rig, strict_bucket: Bucket) -> None:

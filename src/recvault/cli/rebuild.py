@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -19,15 +19,22 @@ _SHOWN = 10  # problems, where people read
 
 @click.command("rebuild")
 @click.option("--set-aside", is_flag=True, help="Where a damaged ledger stands: keep it as ledger.db.damaged-DATE.")
+@click.option(
+    "--earlier-template",
+    "earlier",
+    multiple=True,
+    metavar="TEMPLATE",
+    help="An archive.key_template of before, by which some of it was archived.",
+)
 @click.option("--json", "as_json", is_flag=True, help="The result as one JSON document on stdout.")
 @verb
-def command(app: App, set_aside: bool, as_json: bool) -> int:
+def command(app: App, /, set_aside: bool, earlier: tuple[str, ...], as_json: bool) -> int:
     """A new ledger from the bucket's sidecars alone, after which `sync` downloads nothing that is archived.
 
     A sound ledger is never replaced. Cut short, the same command goes on where it was.
     """
     with app.signals(), app.runtime() as runtime, _progress(app) as on_read:
-        rebuilt = _made(runtime, on_read).run(set_aside=set_aside)
+        rebuilt = _made(runtime, on_read, earlier).run(set_aside=set_aside)
     if as_json:
         print_json(rebuilt.document())
     else:
@@ -35,12 +42,17 @@ def command(app: App, set_aside: bool, as_json: bool) -> int:
     return app.exit_code(rebuilt.exit_code) if rebuilt.interrupted else rebuilt.exit_code
 
 
-def _made(runtime: Runtime, on_read: Callable[[Rebuilt], None]) -> Rebuild:
+def _made(runtime: Runtime, on_read: Callable[[Rebuilt], None], earlier: Sequence[str] = ()) -> Rebuild:
+    from recvault.archive import KeyTemplate
     from recvault.rebuild import Rebuild
     from recvault.store.reading import Reader
 
     settings = runtime.settings
     where = settings.archive
+    try:
+        templates = tuple(KeyTemplate(each, where.prefix) for each in earlier)
+    except ValueError as error:
+        raise click.UsageError(f"--earlier-template {error}") from error
     return Rebuild(
         path=settings.ledger.path,
         reader=Reader(runtime.store, runtime.stop, straight=where.sender == "fast"),
@@ -50,6 +62,7 @@ def _made(runtime: Runtime, on_read: Callable[[Rebuilt], None]) -> Rebuild:
         threads=settings.transfer.workers,
         stop=runtime.stop,
         clock=runtime.clock,
+        earlier=templates,
         on_read=on_read,
     )
 
@@ -78,9 +91,7 @@ def _print(rebuilt: Rebuilt) -> None:
     not_taken = rebuilt.unreadable + rebuilt.seconds
     if not_taken:
         more = ": --json names more" if not_taken > _SHOWN else ""
-        words = (
-            f"{rebuilt.unreadable:,} sidecars could not be read, {rebuilt.seconds:,} are of a recording that has one"
-        )
+        words = f"{rebuilt.unreadable:,} sidecars were not taken, {rebuilt.seconds:,} are of a recording that has one"
         click.echo(f"{words}{more}", err=True)
     if rebuilt.interrupted:
         click.echo(f"interrupted after {rebuilt.sidecars:,} sidecars: the same command goes on from here", err=True)

@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from recvault.archive import SCHEMA
+from recvault.archive import SCHEMA, KeyTemplate
 from recvault.errors import Cold, KeyRefused, TooLarge
 from recvault.ledger import UnlistedRow
 from recvault.manifests.text import Entry, Partition
-from recvault.models import JSON, unstamp
+from recvault.models import JSON, Phase, Recording, unstamp
 from recvault.store import ObjectStore
 
 _NONE_OF_OURS = "too large"
@@ -45,7 +45,7 @@ class SidecarReader:
     """Reads the sidecars of a bucket. Thread-safe."""
 
     store: ObjectStore
-    prefix: str
+    keys: KeyTemplate
     by_metadata: bool = False  # the storage class lets nothing be read: the hash is the one that it was put with
 
     def known(self, row: UnlistedRow) -> Listed | Unlistable:
@@ -85,8 +85,10 @@ class SidecarReader:
         except (KeyRefused, TooLarge):
             return Unlistable(key, "unreadable")
         said = _said(document) if document else None
-        if sha256 is None or said is None:
+        if sha256 is None or document is None or said is None:
             return Unlistable(key, "unreadable")
+        if not self._is_ours(key, document, said):
+            return Unlistable(key, "foreign")
         return Listed(
             partition=said.partition,
             entries=self._entries(key, sha256, said.media),
@@ -94,8 +96,25 @@ class SidecarReader:
             row=None,
         )
 
+    def _is_ours(self, key: str, document: JSON, said: _Said) -> bool:
+        """Whether it stands, with its media, under keys of the recording that it is of."""
+        try:
+            recording = Recording(
+                provider=document["provider"],
+                api=document["api"],
+                account_id=document["account_id"],
+                recording_id=document["recording_id"],
+                created_at=unstamp(document["created_at"]),
+                status=None,
+                phase=Phase.COMPLETE,
+                formats=(),
+            )
+            return all(self.keys.is_of(recording, each) for each in (key, *said.media))
+        except (KeyError, TypeError, ValueError, AttributeError):
+            return False
+
     def _entries(self, key: str, sha256: str, media: Mapping[str, str]) -> tuple[Entry, ...]:
-        return tuple(Entry(each.removeprefix(self.prefix), sum_) for each, sum_ in ((key, sha256), *media.items()))
+        return tuple(Entry(each.removeprefix(self.keys.prefix), sum_) for each, sum_ in ((key, sha256), *media.items()))
 
 
 @dataclass(frozen=True, slots=True)

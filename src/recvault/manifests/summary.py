@@ -20,6 +20,7 @@ TROUBLES = {
     "missing": "its sidecar is not in the bucket: `recvault verify` says more",
     "different": "its sidecar is not what was archived: `recvault verify` says more",
     "refused": "the bucket refuses to give its sidecar: look at this key's policy and owner",
+    "foreign": "it, or a medium that it names, stands under a key that is not its recording's: no manifest lists it",
     "unreadable": "no recvault wrote it, or it was changed: no manifest lists it",
     "manifest_missing": "the newest manifest that this ledger knows is not in the bucket any more",
     "manifest_changed": "the manifest is not what this ledger knows: compare it with an earlier version",

@@ -97,7 +97,7 @@ class _Run:
         self._readers = readers
         self._prefix = parts.keys.prefix
         self._chains = Chains(parts.ledger, parts.store, self._prefix, summary)
-        self._sidecars = SidecarReader(store=parts.store, prefix=self._prefix, by_metadata=parts.by_metadata)
+        self._sidecars = SidecarReader(store=parts.store, keys=parts.keys, by_metadata=parts.by_metadata)
         self._day_end = _end_of(summary.through)
 
     def run(self) -> None:
