@@ -455,15 +455,61 @@ def test_secrets_that_cannot_be_had_are_told_at_once(monkeypatch: pytest.MonkeyP
 
 @pytest.mark.parametrize(
     ("body", "what"),
-    [(b"", "is empty"), (b"\n", "is empty"), (b"a\nb\n", "control characters"), (b"\xff\xfe", "is not UTF-8")],
+    [
+        (b"", "is empty"),
+        (b"\n", "is empty"),
+        (b" \r\n", "is empty"),
+        (b"\xef\xbb\xbf", "is empty"),
+        (b"t0ken-a\nt0ken-b\n", "control characters"),
+        (b"t0ken\0", "control characters"),
+        ("t0ken".encode("utf-16"), "is not UTF-8"),
+        ("t0ken".encode("utf-16-le"), "control characters"),
+        (b"t0ken\xe9", "is not UTF-8"),
+        ("\u201ct0ken\u201d".encode(), "a typographic quote"),
+        ("t0ken\u2013a".encode(), "a typographic dash"),
+        ("t0ken\xa0".encode(), "a no-break space"),
+        ("t0k\u200ben".encode(), "an invisible character"),
+        ("t0ken\ufeff".encode(), "a byte order mark"),
+        ("t0ken\xe9".encode(), "a character that is not ASCII"),
+        (b" t0ken", "begins or ends with a space"),
+        (b"t0ken \n", "begins or ends with a space"),
+        (b"t0ken" * 20_000, "longer than 64 KiB"),
+    ],
 )
 def test_secret_files_that_cannot_be(body: bytes, what: str, tmp_path: Path) -> None:
-    """A file that cannot be a secret is refused before it reaches a header."""
+    """A file that cannot be a secret is refused before it reaches a header, by its name and not by what it holds."""
     place = tmp_path / "token"
     place.write_bytes(body)
     place.chmod(0o600)
-    with pytest.raises(ConfigError, match=what):
-        SecretRef(file=str(place)).resolve()
+    with pytest.raises(ConfigError, match=what) as caught:
+        SecretRef(file=str(place), owner="main: auth_token").resolve()
+    assert caught.value.message.startswith(f"main: auth_token: {place} ")
+    assert "t0k" not in str(caught.value)
+
+
+@pytest.mark.parametrize("written", ["\ufeff{}", "{}\n", "{}\r\n", "{}\n\n", "\ufeff{}\r\n"])
+def test_what_editors_put_around_a_secret_is_no_part_of_it(written: str, tmp_path: Path) -> None:
+    """A byte order mark before it and line ends behind it are taken off."""
+    place = tmp_path / "token"
+    place.write_bytes(written.format(SECRET).encode())
+    place.chmod(0o600)
+    assert SecretRef(file=str(place)).resolve() == SECRET
+
+
+@pytest.mark.parametrize("value", ["\u201ct0ken\u201d", "t0ken\udcff", "t0ken\n\nt0ken", " t0ken"])
+def test_secrets_of_the_environment_that_cannot_be(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    """The same of a variable, whatever bytes it holds: the error names it."""
+    monkeypatch.setenv("TOKEN", value)
+    with pytest.raises(ConfigError) as caught:
+        SecretRef(env="TOKEN", owner="main: auth_token").resolve()
+    assert caught.value.message.startswith("main: auth_token: the environment variable TOKEN ")
+    assert "t0ken" not in str(caught.value)
+
+
+def test_a_folder_is_no_secret(tmp_path: Path) -> None:
+    """What cannot be read as a file is told by its path."""
+    with pytest.raises(ConfigError, match=f"{tmp_path} cannot be read: Is a directory"):
+        SecretRef(file=str(tmp_path)).resolve()
 
 
 # Finding the file

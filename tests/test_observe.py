@@ -21,8 +21,9 @@ import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recvault import observe
-from recvault.observe import configure, get_logger, hide, redact, redact_text
+from recvault import hidden, observe
+from recvault.hidden import hide
+from recvault.observe import configure, get_logger, redact, redact_text
 
 SIGNED = "https://media.example/a.wav?X-Amz-Signature=0123abcd&X-Amz-Expires=600"
 
@@ -35,7 +36,7 @@ class Screen(io.StringIO):
 @pytest.fixture(autouse=True)
 def restored(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Each test begins without secrets, and leaves logging as it was."""
-    monkeypatch.setattr(observe, "_SECRETS", observe._Secrets())
+    monkeypatch.setattr(hidden, "_SECRETS", hidden.Hidden())
     root = logging.getLogger()
     lines, level = root.handlers[:], root.level
     yield
@@ -356,7 +357,7 @@ def test_a_plain_text_may_be_a_secret() -> None:
 
 SPEAKS = """
 import sys
-from recvault import observe
+from recvault import hidden, observe
 observe.configure(format=sys.argv[1], verbosity=1)
 log = observe.get_logger("recvault")
 for level in ("debug", "info", "warning", "error", "critical"):
@@ -364,10 +365,11 @@ for level in ("debug", "info", "warning", "error", "critical"):
 """
 CRASHES = """
 import sys, threading
-from recvault import observe
+from recvault import hidden, observe
+from recvault.hidden import hide
 observe.configure(format=sys.argv[1], verbosity=0)
 observe.log_uncaught()
-observe.hide("s3cret-token")
+hidden.hide("s3cret-token")
 def thread():
     raise ValueError("+14155550100")
 def leaves():

@@ -39,6 +39,8 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
+from recvault.hidden import mask
+
 
 class Translation:
     """A context in which the errors of a library become ours.
@@ -75,6 +77,7 @@ class RecvaultError(Exception):
     """The store's own name for the cause, such as `AccessDenied`, where it gave one."""
 
     def __init__(self, message: str, hint: str = "") -> None:
+        message, hint = mask(message), mask(hint)  # here, for it is printed, logged, kept and sent in many places
         super().__init__(message, hint)
         self.message = message
         self.hint = hint
@@ -115,7 +118,7 @@ class Unavailable(RecvaultError):
 
     def __init__(self, message: str, hint: str = "", retry_after: float | None = None, status: int | None = None):
         super().__init__(message, hint)
-        self.args = (message, hint, retry_after, status)
+        self.args = (*self.args, retry_after, status)
         self.retry_after = retry_after
         self.status = status
 
@@ -203,7 +206,7 @@ class Refused(RecvaultError):
 
     def __init__(self, message: str, hint: str = "", status: int | None = None) -> None:
         super().__init__(message, hint)
-        self.args = (message, hint, status)
+        self.args = (*self.args, status)
         self.status = status
 
 
@@ -216,7 +219,7 @@ class MediaRejected(RecvaultError):
 
     def __init__(self, message: str, hint: str = "", reason: str = "media.rejected") -> None:
         super().__init__(message, hint)
-        self.args = (message, hint, reason)
+        self.args = (*self.args, reason)
         self.reason = reason
 
 
@@ -227,7 +230,7 @@ class NotOpened(RecvaultError):
 
     def __init__(self, message: str, hint: str = "", worth_again: bool = False) -> None:
         super().__init__(message, hint)
-        self.args = (message, hint, worth_again)
+        self.args = (*self.args, worth_again)
         self.worth_again = worth_again
 
 

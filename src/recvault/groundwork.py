@@ -54,7 +54,9 @@ def abort_stale_uploads(store: S3Store, keys: KeyTemplate, now: datetime) -> Non
     """What a kill left of multipart uploads costs money unseen. Without the right to list them, a rule must do."""
     try:
         aborted = store.abort_stale_uploads(keys.root, now - _STALE_UPLOAD)
-    except StoreRefused:
+    except StoreRefused as refusal:
+        if refusal.status is None:
+            raise  # nothing was asked: there are no credentials, or none that can be sent
         log.debug("store.uploads_not_listed", hint="a lifecycle rule can abort unfinished uploads")
         return
     if aborted:

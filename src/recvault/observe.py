@@ -16,15 +16,15 @@ import threading
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Literal, TextIO
-from urllib.parse import quote
+from urllib.parse import unquote
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from recvault.hidden import HIDDEN, hide, mask
+
 QUIET = ("httpx", "httpcore", "botocore", "boto3", "s3transfer", "urllib3", "apscheduler")
 """Libraries that speak from WARNING up only: at INFO httpx writes whole signed URLs."""
-HIDDEN = "[hidden]"
-_SHORTEST_SECRET = 6
 _DEEPEST = 8
 _LONGEST = 8192  # characters of one value, 64 KiB of a traceback: a provider may send an id of megabytes
 _PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}  # syslog's
@@ -39,6 +39,9 @@ def configure(*, format: Literal["json", "console"] | None, verbosity: int, stre
     `verbosity` is 0 for info, positive for debug, negative for warnings alone. May be called again. JSON that goes to
     the journal bears its priority, as sd-daemon(3) says.
     """
+    for name, value in os.environ.items():
+        if name.lower().endswith("_proxy"):
+            _hide_user(value)
     target = stream or sys.stderr
     on_terminal = target.isatty()
     console = format == "console" or (format is None and on_terminal)
@@ -63,6 +66,14 @@ def configure(*, format: Literal["json", "console"] | None, verbosity: int, stre
     _adopt(structlog.stdlib.ProcessorFormatter.wrap_for_formatter)
 
 
+def _hide_user(url: str) -> None:
+    """Hide who a URL logs in as: to a proxy, say, whose address some library may show in its own way."""
+    user, at, _ = url.rpartition("://")[2].rpartition("@")
+    for each in (user, user.partition(":")[2]) if at else ():
+        hide(each)
+        hide(unquote(each))
+
+
 def get_logger(name: str) -> structlog.stdlib.BoundLogger:
     """The logger of that name. Before `configure`, warnings alone go to stderr, redacted."""
     if not structlog.is_configured():
@@ -76,11 +87,6 @@ def log_uncaught() -> None:
     threading.excepthook = _log_thread_crash
 
 
-def hide(secret: str) -> None:
-    """Mask this value wherever it occurs from now on, as it is and as a URL writes it. Too short ones are ignored."""
-    _SECRETS.add(secret)
-
-
 def redact(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
     """Redact every text of an event, at any depth: structlog's last step before the renderer."""
     ordered = {**{key: event[key] for key in _FIRST if key in event}, **event}
@@ -92,23 +98,6 @@ def redact_text(text: str) -> str:
     return _redacted_text(text, keep_breaks=True)
 
 
-class _Secrets:
-    """The values that must never be written. Readers take the pattern whole; writers replace it under a lock."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._values: set[str] = set()
-        self.pattern: re.Pattern[str] | None = None
-
-    def add(self, secret: str) -> None:
-        if len(secret) < _SHORTEST_SECRET:
-            return
-        with self._lock:
-            self._values |= {secret, quote(secret, safe=""), repr(secret)[1:-1]}
-            longest_first = sorted(self._values, key=len, reverse=True)
-            self.pattern = re.compile("|".join(re.escape(value) for value in longest_first))
-
-
 class _Lines(logging.StreamHandler[TextIO]):
     """Writes finished lines; one that cannot be written is dropped, and never shown raw as logging would."""
 
@@ -116,14 +105,16 @@ class _Lines(logging.StreamHandler[TextIO]):
         pass
 
 
-_SECRETS = _Secrets()
 _AUTHORIZATION = re.compile(
     r"""(authorization["']?\s*[:=,]\s*(?:b?["'])?)[^\s"',}\])]+(?:\s+[^\s"',}\])]+)?""", re.IGNORECASE
 )
 _SCHEME = re.compile(r"\b(Basic|Bearer)\s+[A-Za-z0-9+/=._~-]{6,}", re.IGNORECASE)
-_USER = re.compile(r"(https?://)[^\s/?#\"'<>@]*@", re.IGNORECASE)
+_USER = re.compile(r"([a-z][a-z0-9+.-]{1,20}://)[^\s/?#\"'<>@]*@", re.IGNORECASE)
 _URL = re.compile(r"https?://[^\s\"'<>]*", re.IGNORECASE)  # taken whole: to look for its query in it costs squared time
-_SIGNATURE = re.compile(r"(X-Amz-(?:Signature|Credential|Security-Token)=)[^\s&\"']+", re.IGNORECASE)
+_SIGNATURE = re.compile(  # in a URL, or a header as a library may quote it
+    r"(X-Amz-(?:Signature|Credential|Security-Token)[\"']?(?:=|\s?[:,]\s?)(?:b?[\"'])?)[^\s&\"']+", re.IGNORECASE
+)
+_SIGNED = re.compile(r"\b(AWS4-[A-Z0-9-]{1,40}\s+)Credential=(?:.{0,600}?Signature=[0-9a-f]*|[^\s\"']*)", re.DOTALL)
 _PHONE = re.compile(r"(?<![0-9])(?:\+|%2B)[0-9]{7,15}(?![0-9])", re.IGNORECASE)
 _PLAIN = re.compile(r"[A-Za-z0-9_./:=-]*")  # of such letters only two names below begin what is masked
 _CONTROL = re.compile(  # and what is not seen, or turns what follows: two ids must not look alike
@@ -134,9 +125,7 @@ _NAMED = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
 def _redacted_text(text: str, *, keep_breaks: bool) -> str:
-    pattern = _SECRETS.pattern
-    if pattern is not None:
-        text = pattern.sub(HIDDEN, text)
+    text = mask(text)
     return text if _is_plain(text) else _shown(_masked(text), keep_breaks=keep_breaks)
 
 
@@ -151,6 +140,7 @@ def _is_plain(text: str) -> bool:
 def _masked(text: str) -> str:
     text = _USER.sub(rf"\1{HIDDEN}@", text)
     text = _URL.sub(_without_query, text)
+    text = _SIGNED.sub(rf"\1{HIDDEN}", text)
     text = _SIGNATURE.sub(rf"\1{HIDDEN}", text)
     text = _AUTHORIZATION.sub(rf"\1{HIDDEN}", text)
     text = _SCHEME.sub(rf"\1 {HIDDEN}", text)

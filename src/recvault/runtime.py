@@ -66,6 +66,7 @@ class Runtime:
         executor: Callable[[Runtime], Executor] | None = None,
         budget: Callable[[str, float, int], Budget] | None = None,
     ) -> None:
+        wiring.hide_keys(settings)
         self.settings = settings
         self._executor = executor or threads
         self.lender = Budgets(settings.sources, self.provider, lambda key, rate, most: Limits(rate, most))

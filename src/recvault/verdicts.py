@@ -27,6 +27,7 @@ from recvault.errors import (
     Unavailable,
     UnsafeAddress,
 )
+from recvault.hidden import mask
 from recvault.models import DRAINED, MISSING, Doubt, Failure, Job, Recording, Verdict
 from recvault.spool import SpoolFull, SpoolTooSmall
 
@@ -122,7 +123,7 @@ def failure(
         recording=recording or job.recording,
         verdict=verdict,
         reason=reason,
-        message=message,
+        message=mask(message),
         retry_after=retry_after,
         counted=counted,
         doubt=doubt,

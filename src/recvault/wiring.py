@@ -8,14 +8,15 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from recvault import config
 from recvault.config.models import Archive, PrivateKeyRef, Transfer
 from recvault.errors import ConfigError
+from recvault.hidden import hide
 from recvault.http import AddressRule, Budget, Clients, Timing
 from recvault.lines import Lines
 from recvault.meter import Waits
-from recvault.observe import hide
 from recvault.proof import Proof
 from recvault.providers import provider_class
 from recvault.providers.base import Provider
@@ -28,6 +29,11 @@ if TYPE_CHECKING:
     from recvault.crypto import PrivateKeys
 
 _AHEAD = 3  # jobs of each thread of a worker process, the one that it is at included
+
+
+def hide_keys(settings: config.Config) -> None:
+    """Hide what of the configuration itself is a key of sorts: a monitor's address, for who knows it can ping."""
+    hide(urlsplit(settings.daemon.ping_url).path)
 
 
 def provider(source: config.Source) -> Provider:
@@ -43,6 +49,8 @@ def lines(source: config.Source, transfer: Transfer, stop: Stop, budget: Budget,
     asked = provider(source)
     authorization = asked.authorization(values)
     hide(authorization)
+    if not (authorization.isascii() and authorization.isprintable()):
+        raise ConfigError(f"{source.name}: its credentials make no header that HTTP can carry", "check each of them")
     stall_seconds = transfer.stall_timeout.total_seconds()
     return Lines(
         provider=asked,

@@ -14,8 +14,9 @@ import pytest
 import structlog
 
 from recvault import __version__
+from recvault.hidden import hide
 from recvault.http import Ping, deadline
-from recvault.observe import configure, hide
+from recvault.observe import configure
 from recvault.simulator.exchange import Request
 from recvault.simulator.wire import Wire
 from recvault.testing import Answer

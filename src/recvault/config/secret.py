@@ -14,6 +14,14 @@ from recvault.errors import ConfigError
 
 WAYS = '{ env = "NAME" }, { file = "/path" } or { credential = "NAME" }'
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_MOST = 1 << 16  # characters
+_TELLING = {  # of what is not ASCII: what an editor or a web page puts there by itself
+    "a byte order mark": "\ufeff",
+    "a typographic quote": "\u2018\u2019\u201a\u201b\u201c\u201d\u201e\u201f\u2039\u203a\xab\xbb",
+    "a no-break space": "\xa0\u202f",
+    "an invisible character": "\xad\u200b\u200c\u200d\u2060",
+    "a typographic dash": "\u2010\u2011\u2012\u2013\u2014\u2212",
+}
 
 
 class SecretRef(BaseModel):
@@ -42,7 +50,7 @@ class SecretRef(BaseModel):
         return cls(owner=owner, **{way: name})
 
     def resolve(self, *, lines: bool = False) -> str:
-        """Read the secret, less one trailing newline; `lines`: it may have several, as a key in PEM has.
+        """Read the secret, less the line ends behind it; `lines`: it may have several, as a key in PEM has.
 
         ConfigError says whose it is and what to do, never the value.
         """
@@ -61,14 +69,17 @@ class SecretRef(BaseModel):
 
     def _read(self, path: Path, *, private: bool, lines: bool) -> str:
         try:
-            with path.open(encoding="utf-8", newline="") as file:
+            with path.open(encoding="utf-8-sig", newline="") as file:
                 if private:
                     self._refuse_open(path, os.fstat(file.fileno()).st_mode)
-                return self._checked(file.read(1 << 16), str(path), lines)
+                value = file.read(_MOST + 1)
         except OSError as error:
             raise self._problem(f"{path} cannot be read: {error.strerror}", "mend the path or its rights") from error
         except UnicodeDecodeError:
             raise self._problem(f"{path} is not UTF-8 text", "write the secret alone into it") from None
+        if len(value) > _MOST:
+            raise self._problem(f"{path} is longer than {_MOST >> 10} KiB", "write the secret alone into it")
+        return self._checked(value, str(path), lines)
 
     def _refuse_open(self, path: Path, mode: int) -> None:
         """What everyone may read is no secret. A group may: 0640 root:recvault is how a service is given one."""
@@ -78,16 +89,28 @@ class SecretRef(BaseModel):
             raise self._problem(f"{path} can be {can} by everyone on this machine", f"chmod o-rwx {path}{mounted}")
 
     def _checked(self, value: str, place: str, lines: bool) -> str:
-        value = value.removesuffix("\n").removesuffix("\r")
-        if not value:
+        value = value.rstrip("\r\n")
+        if not value.strip():
             raise self._problem(f"{place} is empty", "put the secret there")
+        hint = "put the key in PEM alone there" if lines else "put the secret alone there, on one line, in plain ASCII"
         if _CONTROL.search(re.sub(r"\r?\n", "", value) if lines else value):
-            hint = "put the key in PEM alone there" if lines else "put the secret alone there, on one line"
             raise self._problem(f"{place} holds control characters", hint)
+        if lines:
+            return value
+        if not value.isascii():
+            raise self._problem(f"{place} holds {_told(value)}", hint)
+        if value != value.strip():
+            raise self._problem(f"{place} begins or ends with a space", hint)
         return value
 
     def _problem(self, message: str, hint: str) -> ConfigError:
         return ConfigError(f"{self.owner}: {message}", hint)
+
+
+def _told(value: str) -> str:
+    """What of a text is not ASCII, by its kind: never the character, which is a part of the secret."""
+    kinds = (kind for kind, letters in _TELLING.items() if any(letter in value for letter in letters))
+    return next(kinds, "a character that is not ASCII")
 
 
 WAY_NAMES = frozenset({"env", "file", "credential"})

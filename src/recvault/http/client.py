@@ -7,13 +7,14 @@ are not read: the session decides where a request goes, and what it says.
 from __future__ import annotations
 
 import functools
+import os
 import ssl
 import threading
 
 import httpcore
 import httpx
 
-from recvault import __version__
+from recvault import __version__, trust
 from recvault.http.addresses import AddressRule, GuardedBackend
 from recvault.http.transport import GuardedTransport, Streamed
 from recvault.wire import Headers
@@ -24,6 +25,11 @@ CONNECT_SECONDS = 15.0
 
 @functools.cache
 def _tls() -> ssl.SSLContext:
+    # As httpx reads them: the folder counts only where there is no file.
+    if path := os.environ.get("SSL_CERT_FILE"):
+        trust.check_file("SSL_CERT_FILE", path)
+    elif path := os.environ.get("SSL_CERT_DIR"):
+        trust.check_folders("SSL_CERT_DIR", path)
     context = httpx.create_ssl_context()
     context.set_alpn_protocols(["http/1.1"])
     return context
@@ -69,6 +75,7 @@ class Clients:
     """Hands each thread its own client, and closes them all."""
 
     def __init__(self, rule: AddressRule, read_seconds: float) -> None:
+        _tls()  # here, where a ConfigError is told of the source, and not in the middle of a pass
         self.rule = rule
         self._timeout = httpx.Timeout(connect=CONNECT_SECONDS, read=read_seconds, write=read_seconds, pool=read_seconds)
         self._local = threading.local()

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 import httpx
 
+from recvault.errors import ConfigError
 from recvault.http.client import USER_AGENT, BackedTransport
 from recvault.http.deadline import Deadline, DeadlineBackend
 from recvault.observe import get_logger, redact_text
@@ -59,8 +60,8 @@ class Ping:
     def _post(self, url: str, text: str) -> str:
         """What went wrong, in a word that holds nothing of the address; empty if nothing did."""
         headers = {"User-Agent": USER_AGENT, "Content-Type": "text/plain; charset=utf-8"}
-        transport = BackedTransport(DeadlineBackend(Deadline(self.seconds)))
         try:
+            transport = BackedTransport(DeadlineBackend(Deadline(self.seconds)))
             # A connection of its own, for pings are rare; a redirect is not followed, for it would tell the key on.
             with (
                 httpx.Client(transport=transport, timeout=self.seconds, follow_redirects=False, trust_env=False) as it,
@@ -69,6 +70,8 @@ class Ping:
                 return "" if response.is_success else f"status {response.status_code}"
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             return type(error).__name__
+        except ConfigError as error:
+            return error.message  # of this machine's certificates
 
     def _note_failure(self, trouble: str) -> None:
         with self._lock:

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import ParamSpec
 
 from recvault.errors import EndpointRefused, NotFound, RecvaultError, Refused
+from recvault.observe import get_logger
 
 P = ParamSpec("P")
+log = get_logger("recvault.probes")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +43,10 @@ def probe(name: str, ask: Callable[P, str | Notice], *args: P.args, **kwargs: P.
         return _failed(name, refused.answered(error.status))
     except RecvaultError as error:
         return _failed(name, error)
+    except Exception as error:  # a bug in one check keeps none of the others from being made
+        log.error("check.bug", check=name, exc_info=True)
+        unexpected = RecvaultError(f"this could not be checked: {type(error).__name__}", "the log holds its traceback")
+        return _failed(name, unexpected)
     if isinstance(answer, Notice):
         return Probe(name=name, ok=True, detail=answer.detail, hint=answer.hint)
     return Probe(name=name, ok=True, detail=answer)

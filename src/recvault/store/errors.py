@@ -4,20 +4,7 @@ from __future__ import annotations
 
 import re
 
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    CredentialRetrievalError,
-    InvalidRegionError,
-    NoCredentialsError,
-    NoRegionError,
-    ParamValidationError,
-    PartialCredentialsError,
-    ProfileNotFound,
-    SSLError,
-    SSOError,
-    TokenRetrievalError,
-)
+from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
 from recvault.errors import ConfigError, RecvaultError, StoreRefused, StoreUnavailable, Translation
@@ -33,14 +20,50 @@ _CREDENTIALS = {
     "InvalidToken",
     "SignatureDoesNotMatch",
 }
-_NO_CREDENTIALS = (
-    NoCredentialsError,
-    PartialCredentialsError,
-    CredentialRetrievalError,
-    ProfileNotFound,
-    SSOError,
-    TokenRetrievalError,
+# By name, for a class that only a later botocore has cannot be imported; each counts for those that inherit from it.
+_NO_CREDENTIALS = frozenset(
+    {
+        "CredentialRetrievalError",
+        "LoginError",
+        "MetadataRetrievalError",
+        "NoAuthTokenError",
+        "NoCredentialsError",
+        "PartialCredentialsError",
+        "ProfileNotFound",
+        "RefreshWithMFAUnsupportedError",
+        "SSOError",
+        "TokenRetrievalError",
+        "UnknownCredentialError",
+    }
 )
+_NO_ANSWER = frozenset(
+    {
+        "AwsChunkedWrapperError",
+        "CapacityNotAvailableError",
+        "ChecksumError",
+        "ConnectionError",
+        "FlexibleChecksumError",
+        "HTTPClientError",
+        "IncompleteReadError",
+        "PaginationError",
+        "UnseekableStreamError",
+    }
+)
+# Their text is another's: of a library that quotes a header, a program that prints a secret, a service that repeats it.
+_QUOTING = frozenset(
+    {
+        "ConnectionError",
+        "CredentialRetrievalError",
+        "HTTPClientError",
+        "LoginAuthorizationCodeError",
+        "LoginTokenLoadError",
+        "MetadataRetrievalError",
+        "ResponseStreamingError",
+        "SSOTokenLoadError",
+        "TokenRetrievalError",
+    }
+)
+_NO_KEYS = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or any other source that boto3 reads"
 _OTHER_REGION = "the bucket is in another region: mend archive.region or endpoint_url"
 _UNTRUSTED = "for a store with an authority of its own set AWS_CA_BUNDLE to a file of its certificate, or mend the path"
 _REFUSED_AS_MADE = (
@@ -157,21 +180,35 @@ class BotocoreErrors(Translation):
         where = self._where
         if isinstance(error, ClientError):
             return _client_error(error, where)
-        if isinstance(error, _NO_CREDENTIALS):
-            return StoreRefused(
-                f"no credentials for {where}: {error}", "set AWS_ACCESS_KEY_ID or any other source boto3 reads"
-            )
-        if isinstance(error, NoRegionError):
-            return ConfigError(f"no region for {where}", "set archive.region")
-        if isinstance(error, ParamValidationError | InvalidRegionError):
-            return ConfigError(f"{where} cannot be asked for: {error}", "mend archive")
-        if isinstance(error, SSLError):
-            return StoreUnavailable(f"{where} cannot be reached: {error}", _UNTRUSTED)
         if isinstance(error, ResponseParserError):
             return not_the_stores(where, "cannot be read")
-        if isinstance(error, BotoCoreError):
-            return StoreUnavailable(f"{where} cannot be reached: {error}", "check the network and endpoint_url")
-        return None
+        return _botocore_error(error, where) if isinstance(error, BotoCoreError) else None
+
+
+def _botocore_error(error: BotoCoreError, where: str) -> RecvaultError:
+    kinds, said = {kind.__name__ for kind in type(error).__mro__}, _said(error)
+    if kinds & _NO_CREDENTIALS:
+        return StoreRefused(f"no credentials for {where}: {said}", _NO_KEYS)
+    if "SSLError" in kinds:
+        return StoreUnavailable(f"{where} cannot be reached: {said}", _UNTRUSTED)
+    if kinds & _NO_ANSWER:
+        return StoreUnavailable(f"{where} cannot be reached: {said}", "check the network and endpoint_url")
+    if "NoRegionError" in kinds:
+        return ConfigError(f"no region for {where}", "set archive.region")
+    return ConfigError(
+        f"{where} cannot be asked: {said}", "check [archive] in the configuration, and AWS's own (AWS_…, ~/.aws/config)"
+    )
+
+
+def _said(error: BotoCoreError) -> str:
+    """What botocore says, but for what it only repeats."""
+    kind = type(error).__name__
+    if kind not in _QUOTING:
+        return str(error)
+    cause, provider = error.kwargs.get("error"), error.kwargs.get("provider")
+    if cause is not None:
+        return f"{kind}: {type(cause).__name__}"
+    return f"{kind}: {provider}" if provider else kind
 
 
 def _request_mark(error: ClientError) -> str:

@@ -74,7 +74,8 @@ class Reader:
     def __init__(self, store: S3Store, stop: Stop, *, straight: bool = True) -> None:
         self._client, self._bucket, self._stop = store._client, store.bucket, stop
         _read_times_quickly(self._client)
-        self._straight: Straight | None = make_straight(self._client, self._bucket, stop) if straight else None
+        with botocore_errors(f"s3://{self._bucket}"):  # what is made here is signed once, for trial
+            self._straight: Straight | None = make_straight(self._client, self._bucket, stop) if straight else None
         self._lock = threading.Lock()
         self._store = store
         payer = {"x-amz-request-payer": "requester"} if store.options.request_payer else {}

@@ -6,6 +6,7 @@ to delete is needed or wanted.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -14,10 +15,10 @@ from typing import Any, BinaryIO, Literal, cast
 from botocore.config import Config as BotoConfig
 from botocore.exceptions import ClientError
 
-from recvault import __version__
+from recvault import __version__, trust
 from recvault.errors import ConfigError, Interrupted, KeyConflict, StoreUnavailable
 from recvault.stopping import Stop
-from recvault.store import answers
+from recvault.store import answers, credentials
 from recvault.store.asking import Asking
 from recvault.store.base import SMALL_MOST, Put, Stored
 from recvault.store.body import DrainedBody, DrainOver, by_boto3
@@ -37,6 +38,7 @@ _PASSING = RACED | WRONG_SUM  # another writer was in the way; a bit turned on t
 def make_client(*, region: str | None, endpoint_url: str | None, addressing_style: Addressing, pool: int) -> Any:
     """A boto3 client, built once per process and shared by its threads. Credentials come by boto3's own chain."""
     import boto3  # takes a quarter of a second, which commands that ask the ledger alone do not wait for
+    import botocore.session
 
     config = BotoConfig(
         signature_version="s3v4",
@@ -52,12 +54,29 @@ def make_client(*, region: str | None, endpoint_url: str | None, addressing_styl
     )
     with botocore_errors(endpoint_url or "S3"):
         try:
-            client = boto3.session.Session().client("s3", region_name=region, endpoint_url=endpoint_url, config=config)
+            core = botocore.session.get_session()
+            credentials.guard(core)
+            session = boto3.session.Session(botocore_session=core)
+            with credentials.readable():
+                session.get_credentials()  # as the client does next: here it is known of what an error tells
+            client = session.client("s3", region_name=region, endpoint_url=endpoint_url, config=config)
         except ValueError as error:
-            raise ConfigError(f"{error}", "mend archive.endpoint_url") from error
+            hint = "check archive.endpoint_url, archive.region and, if set, AWS_ENDPOINT_URL and AWS_DEFAULT_REGION"
+            raise ConfigError(f"{error}", hint) from error
+        if client.meta.endpoint_url.startswith("https:"):
+            _check_trust(core)
     mend(client)
     bound(client)
     return client
+
+
+def _check_trust(core: Any) -> None:
+    """ConfigError where the authorities that boto3 is told to trust cannot be read; asked as boto3 asks."""
+    told = core.get_config_variable("ca_bundle")
+    if told is not None:
+        trust.check("AWS_CA_BUNDLE" if os.environ.get("AWS_CA_BUNDLE") else "ca_bundle in AWS's configuration", told)
+    elif bundle := os.environ.get("REQUESTS_CA_BUNDLE"):
+        trust.check("REQUESTS_CA_BUNDLE", bundle)
 
 
 class S3Store:

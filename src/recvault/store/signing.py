@@ -21,6 +21,8 @@ from uuid import uuid4
 
 from botocore.exceptions import NoCredentialsError
 
+from recvault.store.credentials import checked
+
 _ALGORITHM = "AWS4-HMAC-SHA256"
 _AUTHORIZATION = re.compile(
     rf"{_ALGORITHM} Credential=[^,]+/\d{{8}}/(?P<region>[^/,]+)/(?P<service>[^/,]+)/aws4_request, "
@@ -91,7 +93,7 @@ class Signer:
         """AWS's Signature Version 4 of a request without a query. Adds the token of credentials that rotate."""
         if self._credentials is None:
             raise NoCredentialsError
-        access_key, secret_key, token = self._credentials.get_frozen_credentials()[:3]
+        access_key, secret_key, token = checked(self._credentials)
         if token:
             named["x-amz-security-token"] = token
         names = sorted(named)

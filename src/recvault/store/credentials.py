@@ -1,0 +1,73 @@
+"""The bucket's credentials, as boto3 finds them: looked at before anything is signed with them.
+
+Invariant: what no request can carry is refused here, in words that hold nothing of it; and whatever is signed with, its
+secrets are hidden from every text from then on. A library that meets a line end in a header quotes the whole header.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from recvault.errors import StoreRefused
+from recvault.hidden import hide
+
+_LINE_END = re.compile(r"[\r\n]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_SOURCE = "check the source that boto3 reads: AWS_… in the environment, ~/.aws, credential_process, a role"
+_HINT = "set them anew, without spaces and line ends: AWS_… in the environment, or the source that boto3 reads"
+
+
+def guard(session: Any) -> None:
+    """Have every client of a botocore session look at its credentials before each signature: STS's for a role, too."""
+
+    def look(request_signer: Any = None, **_: Any) -> None:
+        found = getattr(request_signer, "_credentials", None) or session.get_credentials()
+        if found is not None:
+            checked(found)
+
+    session.register("before-sign", look)
+
+
+@contextmanager
+def readable() -> Iterator[None]:
+    """StoreRefused for what botocore lets pass where a source of credentials is not there or answers nonsense.
+
+    A program or a file that does not exist, text in place of JSON, JSON without the fields.
+    """
+    try:
+        yield
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        named = f": {error.filename}" if isinstance(error, OSError) and error.filename else ""
+        raise StoreRefused(f"the credentials cannot be read ({type(error).__name__}{named})", _SOURCE) from error
+
+
+def checked(found: Any) -> tuple[str, str, str | None]:
+    """Access key, secret key and token of this moment. StoreRefused where they cannot be read, or not be sent."""
+    with readable():
+        access_key, secret_key, token = found.get_frozen_credentials()[:3]
+    hide(secret_key)
+    hide(token or "")
+    parts = {"access key": access_key, "secret key": secret_key, "session token": token or ""}
+    for name, value in parts.items():
+        if fault := _fault(value, inner_spaces=name == "secret key"):
+            hide(value)  # a sound access key is no secret, and may be an everyday word
+            raise StoreRefused(f"the credentials hold {fault} in the {name}: nothing is sent with them", _HINT)
+    return access_key, secret_key, token
+
+
+@functools.lru_cache(maxsize=16)  # each request asks again
+def _fault(value: str, *, inner_spaces: bool) -> str:
+    """What no header can carry, or no store ever gave out; empty for what is sound."""
+    if _LINE_END.search(value):
+        return "a line end"
+    if _CONTROL.search(value):
+        return "a control character"
+    if not value.isascii():
+        return "a character that is not ASCII"
+    if value != value.strip() or (" " in value and not inner_spaces):
+        return "a space"
+    return ""

@@ -1,0 +1,189 @@
+"""Credentials that no request can carry: refused in words, by each way to send, and nothing of them is written."""
+
+from __future__ import annotations
+
+import io
+import logging
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from recvault.errors import ConfigError, RecvaultError, StoreRefused, StoreUnavailable
+from recvault.hidden import mask
+from recvault.observe import configure
+from recvault.stopping import Stop
+from recvault.store.errors import botocore_errors
+from recvault.store.reading import Reader
+from recvault.store.s3 import make_client
+from store.places import SENDERS, make_put, store_with
+from strict_s3 import Bucket, StrictS3
+
+TOKEN = "FwoGZXIvYXdzEJr-token-of-a-test"
+KEY = "recordings/RE1.wav"
+FAULTS = {
+    "a line end": ("\n", "\r", "\r\n", "\nmore"),
+    "a control character": ("\x01", "\x7f"),
+    "a character that is not ASCII": ("\u201d", "\xe9", "\ufeff", "\udcff"),
+    "a space": (" ",),
+}
+NAMES = {
+    "access key": "AWS_ACCESS_KEY_ID",
+    "secret key": "AWS_SECRET_ACCESS_KEY",
+    "session token": "AWS_SESSION_TOKEN",
+}
+
+
+@pytest.fixture
+def make_store(strict_s3: StrictS3, strict_bucket: Bucket) -> Iterator[Any]:
+    """Makes stores over clients of their own: each finds its credentials anew."""
+    clients = []
+
+    def make(sender: str) -> Any:
+        made = make_client(region="us-east-1", endpoint_url=strict_s3.url, addressing_style="path", pool=2)
+        clients.append(made)
+        return store_with(sender, made, strict_bucket.name)
+
+    yield make
+    for each in clients:
+        each.close()
+
+
+@pytest.fixture
+def written() -> Iterator[io.StringIO]:
+    """The log at its most talkative, libraries included."""
+    stream, root = io.StringIO(), logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    configure(format="json", verbosity=2, stream=stream)
+    yield stream
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+@pytest.mark.parametrize(("fault", "ending"), [(fault, each) for fault in FAULTS for each in FAULTS[fault]])
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("sender", SENDERS)
+def test_what_no_header_can_carry(
+    make_store: Any,
+    strict_bucket: Bucket,
+    monkeypatch: pytest.MonkeyPatch,
+    written: io.StringIO,
+    sender: str,
+    name: str,
+    fault: str,
+    ending: str,
+) -> None:
+    """A line end in a key or token is told as such: nothing is sent, and no text holds any of it."""
+    monkeypatch.setenv(NAMES[name], TOKEN + ending)
+    with pytest.raises(StoreRefused) as caught:
+        make_store(sender).put(make_put(KEY, b"RIFF"))
+    error = caught.value
+    assert error.message == f"the credentials hold {fault} in the {name}: nothing is sent with them"
+    assert (error.exit_code, error.status, sum(strict_bucket.counts.values())) == (77, None, 0)
+    logging.getLogger("a library").error("it failed: %r", TOKEN + ending, exc_info=error)
+    assert "it failed" in written.getvalue()
+    assert TOKEN not in written.getvalue() + mask("".join(traceback.format_exception(error)))
+
+
+@pytest.mark.parametrize("ask", ["head", "get", "list", "reader"])
+def test_every_question_is_guarded(make_store: Any, monkeypatch: pytest.MonkeyPatch, ask: str) -> None:
+    """Not puts alone: whatever is asked of a bucket is signed."""
+    monkeypatch.setenv("AWS_SESSION_TOKEN", f"{TOKEN}\n")
+    store = make_store("fast")
+    with pytest.raises(StoreRefused, match="the credentials hold a line end"):
+        if ask == "reader":
+            Reader(store, Stop())
+        else:
+            list({"head": store.head, "get": store.get, "list": store.list}[ask]("a") or ())
+
+
+def test_credentials_that_rotate_are_looked_at_again(make_store: Any) -> None:
+    """The fast sender signs with the credentials of the moment, which are not those of its first signature."""
+    store = make_store("fast")
+    assert store.put(make_put(KEY, b"RIFF")) is True
+    store._client._request_signer._credentials.token = f"{TOKEN}\nmore"
+    with pytest.raises(StoreRefused, match="the credentials hold a line end in the session token"):
+        store.put(make_put(f"{KEY}.2", b"RIFF"))
+    assert mask(TOKEN) != TOKEN
+
+
+def test_a_roles_source_is_guarded(make_store: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """STS is asked for a role with other credentials, and a value in AWS's own files may have several lines."""
+    for name in NAMES.values():
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "aws").write_text(
+        f"[profile role]\nrole_arn = arn:aws:iam::123456789012:role/a\nsource_profile = base\n"
+        f"[profile base]\naws_access_key_id = AKIA1234\naws_secret_access_key = abcdefgh\n"
+        f"aws_session_token = {TOKEN}\n  more\n"
+    )
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "aws"))
+    monkeypatch.setenv("AWS_PROFILE", "role")
+    with pytest.raises(StoreRefused, match="the credentials hold a line end in the session token"):
+        make_store("fast").head("a")
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ("credential_process = /bin/echo not-json-but-secret", "JSONDecodeError"),
+        ("credential_process = /no/such/program", "FileNotFoundError: /no/such/program"),
+        ("credential_process = /bin/echo '{\"Version\": 1}'", "custom-process"),
+        ("web_identity_token_file = /no/such/token\nrole_arn = arn:aws:iam::123456789012:role/a", "/no/such/token"),
+    ],
+)
+def test_a_source_that_answers_nonsense(
+    make_store: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, config: str, words: str
+) -> None:
+    """A program or file that is not there, or says something else, is told as that, and not repeated."""
+    for name in NAMES.values():
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "aws").write_text(f"[default]\n{config}\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "aws"))
+    with pytest.raises(StoreRefused) as caught:
+        make_store("fast").head("a")
+    assert words in caught.value.message and "not-json-but-secret" not in str(caught.value)
+
+
+def test_sound_credentials_are_hidden_too(make_store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is signed with is masked from then on; the access key's id is none of the secrets."""
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a secret with a space")
+    monkeypatch.setenv("AWS_SESSION_TOKEN", TOKEN)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "recvault")
+    make_store("boto3").put(make_put(KEY, b"RIFF"))
+    assert mask(f"{TOKEN}, a secret with a space, recvault") == "[hidden], [hidden], recvault"
+
+
+def test_what_a_library_quotes_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The text of an error that is another's may hold a header or what a program printed: its kind alone is told."""
+    from botocore import exceptions
+
+    header = f"Invalid header value b'AWS4-HMAC-SHA256 Credential=AKIA/{TOKEN}'"
+    quoting: list[tuple[Exception, type[RecvaultError], str]] = [
+        (exceptions.HTTPClientError(error=ValueError(header)), StoreUnavailable, "HTTPClientError: ValueError"),
+        (exceptions.ConnectionError(error=ValueError(header)), StoreUnavailable, "ConnectionError: ValueError"),
+        (
+            exceptions.CredentialRetrievalError(provider="custom-process", error_msg=header),
+            StoreRefused,
+            "CredentialRetrievalError: custom-process",
+        ),
+        (exceptions.MetadataRetrievalError(error_msg=header), StoreRefused, "MetadataRetrievalError"),
+    ]
+    for error, kind, words in quoting:
+        with pytest.raises(kind) as caught, botocore_errors("s3://b"):
+            raise error
+        assert words in caught.value.message and TOKEN not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "error",
+    ["ConfigParseError(path='~/.aws/config')", "InvalidS3AddressingStyleError(s3_addressing_style='weird')"],
+)
+def test_awss_own_configuration_is_configuration(error: str) -> None:
+    """What is wrong in AWS's files or environment is 78 and names them: no network is to blame."""
+    from botocore import exceptions
+
+    with pytest.raises(ConfigError) as caught, botocore_errors("s3://b"):
+        raise eval(f"exceptions.{error}", {"exceptions": exceptions})
+    assert "AWS's own" in caught.value.hint

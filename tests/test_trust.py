@@ -1,0 +1,108 @@
+"""Certificates that the environment names: what cannot be used is told before anything is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import certifi
+import httpx
+import pytest
+
+from real_s3 import certificates
+from recvault import trust
+from recvault.errors import ConfigError
+from recvault.http import AddressRule, Clients, client
+from recvault.http.ping import Ping
+from recvault.store.s3 import make_client
+
+
+@pytest.fixture(autouse=True)
+def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Each test makes its context anew, and leaves none behind."""
+    for name in ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "AWS_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+    client._tls.cache_clear()
+    yield
+    client._tls.cache_clear()
+
+
+@pytest.fixture
+def unusable(tmp_path: Path) -> dict[str, str]:
+    """What stands where certificates are due, by what is wrong with it."""
+    (tmp_path / "empty.pem").write_text("")
+    (tmp_path / "text.pem").write_text("no certificate")
+    (tmp_path / "none").mkdir()
+    return {
+        "missing": str(tmp_path / "missing.pem"),
+        "empty": str(tmp_path / "empty.pem"),
+        "text": str(tmp_path / "text.pem"),
+        "folder": str(tmp_path / "none"),
+    }
+
+
+KINDS = ("missing", "empty", "text", "folder")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", ["SSL_CERT_FILE", "SSL_CERT_DIR"])
+def test_certificates_for_providers(
+    unusable: dict[str, str], monkeypatch: pytest.MonkeyPatch, name: str, kind: str
+) -> None:
+    """A file or folder that holds none is an error of the configuration, which names the variable and the path."""
+    monkeypatch.setenv(name, unusable[kind])
+    with pytest.raises(ConfigError) as caught:
+        Clients(AddressRule.of("https://api.example", ()), 1.0)
+    assert name in caught.value.message and unusable[kind] in caught.value.message
+    assert f"set {name}" in caught.value.hint
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", ["AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "ca_bundle in AWS's configuration"])
+def test_certificates_for_the_bucket(
+    unusable: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, kind: str
+) -> None:
+    """As boto3 finds them, and only where it goes by https."""
+    if name.isupper():
+        monkeypatch.setenv(name, unusable[kind])
+    else:
+        (tmp_path / "aws").write_text(f"[default]\nca_bundle = {unusable[kind]}\n")
+        monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "aws"))
+    made: dict[str, Any] = {"region": "us-east-1", "addressing_style": "path", "pool": 1}
+    with pytest.raises(ConfigError) as caught:
+        make_client(endpoint_url="https://127.0.0.1:1", **made)
+    assert name in caught.value.message and unusable[kind] in caught.value.message
+    make_client(endpoint_url="http://127.0.0.1:1", **made).close()
+
+
+def test_what_can_be_used_is_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A file in PEM; a folder in which OpenSSL finds one by its hash, first or later of several."""
+    authority = certificates.make(tmp_path)
+    trust.check_file("SSL_CERT_FILE", str(authority))
+    trust.check("AWS_CA_BUNDLE", certifi.where())
+    hashed = tmp_path / "hashed"
+    hashed.mkdir()
+    (hashed / "0a1b2c3d.0").write_bytes(authority.read_bytes())
+    for paths in (str(hashed), f"{tmp_path / 'missing'}:{hashed}"):
+        trust.check_folders("SSL_CERT_DIR", paths)
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority))
+    monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path / "missing"))  # which httpx does not look at then
+    Clients(AddressRule.of("https://api.example", ()), 1.0).close()
+
+
+def test_a_ping_fails_in_words(unusable: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The monitor cannot be told without certificates; that is noted like any other trouble with it, never raised."""
+    monkeypatch.setenv("SSL_CERT_FILE", unusable["missing"])
+    noted: list[str] = []
+    ping = Ping("https://monitor.example/key")
+    monkeypatch.setattr(Ping, "_note_failure", lambda self, trouble: noted.append(trouble))
+    assert ping.start() is False
+    assert len(noted) == 1 and "SSL_CERT_FILE cannot be used" in noted[0]
+
+
+def test_httpx_reads_the_names_that_are_checked(monkeypatch: pytest.MonkeyPatch, unusable: dict[str, str]) -> None:
+    """What is checked here is what httpx itself would read: without the check it fails on the same."""
+    monkeypatch.setenv("SSL_CERT_FILE", unusable["missing"])
+    with pytest.raises(FileNotFoundError):
+        httpx.create_ssl_context()
