@@ -31,6 +31,7 @@ FLOORS: dict[str, float] = {
     "outcomes": 5,
     "wiring": 5.5,
     "lines": 5,
+    "identity": 5.2,
     "walk": 4.8,
     "progress": 4.7,
     "listing": 4.7,

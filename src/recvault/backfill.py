@@ -111,6 +111,8 @@ class Backfill:
     def _read_named(self) -> None:
         source, listing = unbounded(self._source), self.work.listing
         accounts = listing.accounts(source)
+        if not accounts:
+            return
         for scope in self.asked.scopes:
             listing.named(source, accounts, scope)
         for recording_id in self.asked.recordings:

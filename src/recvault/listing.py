@@ -59,6 +59,7 @@ class Source:
     start_from: datetime | None
     lookback: timedelta
     policy: Policy
+    names_account: bool = False  # its provider has no id for the account
 
     @property
     def provider(self) -> str:
@@ -67,7 +68,7 @@ class Source:
 
     def feed(self, account_id: str) -> Feed:
         """The list of one of its accounts."""
-        return Feed(self.name, self.provider, account_id)
+        return Feed(self.name, self.provider, account_id, is_named=self.names_account)
 
 
 class ListingQuestions(Protocol):
@@ -105,6 +106,7 @@ class Listing:
     meter: Meter | None
     on_found: Callable[[], None]
     on_listed: Callable[[Sequence[Recording]], None] = lambda recordings: None
+    on_accounts: Callable[[Source, Sequence[str]], None] = lambda source, accounts: None  # before any is listed
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
     _closings: Closings = field(init=False, repr=False)
 
@@ -115,8 +117,15 @@ class Listing:
         """The accounts of a source: its own, and below it those that can be read, where it is to have them.
 
         Begins a round.
+
+        None of them where they must not be listed, which is told.
         """
         self._row(source, source.account_id).error = None
+        accounts, own = self._accounts(source), source.feed(source.account_id)
+        refused = self._met(source, source.account_id, own, lambda: self.on_accounts(source, accounts))
+        return [] if refused is not None else accounts
+
+    def _accounts(self, source: Source) -> list[str]:
         if not source.subaccounts:
             return [source.account_id]
         feed, met = replace(source.feed(source.account_id), list=ACCOUNTS), list[Subaccount]()

@@ -9,6 +9,7 @@ from concurrent.futures import Executor
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import datetime
+from functools import cached_property
 from types import TracebackType
 from typing import Any, Self, TypedDict, Unpack
 
@@ -19,7 +20,8 @@ from recvault.budgets import Budgets
 from recvault.errors import ConfigError, Interrupted, RecvaultError, StoreRefused, StoreUnavailable, UnknownName
 from recvault.health import Health, judge
 from recvault.http import Budget, Limits
-from recvault.ledger import Feed, FeedStatus, Ledger, Policy
+from recvault.identity import Identity, judged_stranded, tell_stranded
+from recvault.ledger import Carrier, Feed, FeedStatus, Ledger, Policy, Stranded
 from recvault.lines import Lines
 from recvault.listing import ACCOUNTS, RECONCILE, Source
 from recvault.manifests import Manifests
@@ -165,27 +167,37 @@ class Runtime:
         return feeds
 
     def judged(self, watched_since: Mapping[str, datetime]) -> list[tuple[FeedStatus, Health]]:
-        """Every account's list of the configured sources, and how it does; by source, since when it is watched."""
+        """Every account's list of the configured sources, and how it does; by source, since when it is watched.
+
+        Before them, accounts of which recordings wait although no source lists them any more.
+        """
         intervals = {source.name: source.poll_every for source in self.settings.sources}
         now, stale_after = self.clock(), self.settings.daemon.stale_after
-        return [
-            (
-                feed,
-                judge(
+        found = judged_stranded(self.ledger, self.stranded(), now, stale_after) if self.has_ledger else []
+        for feed in self.feeds():
+            if feed.feed.source in intervals and self._is_polled(feed.feed):
+                health = judge(
                     feed,
                     now=now,
                     watched_since=watched_since.get(feed.feed.source),
                     poll_every=intervals[feed.feed.source],
                     stale_after=stale_after,
-                ),
-            )
-            for feed in self.feeds()
-            if feed.feed.source in intervals and self._is_polled(feed.feed)
-        ]
+                )
+                found.append((feed, health))
+        return found
 
     def _is_polled(self, feed: Feed) -> bool:
         """Not a list of an earlier configuration: another account, or sub-accounts that are asked for no more."""
         return self.source(feed.source).subaccounts or feed.account_id == self.provider(feed.source).account_id
+
+    @cached_property
+    def carriers(self) -> list[Carrier]:
+        """The configured sources, as far as they decide which recordings are their own."""
+        return wiring.carriers(self.settings.sources)
+
+    def stranded(self, *, dead: bool = False) -> list[Stranded]:
+        """What waits in the ledger, or is dead, and nothing that is configured will ever archive."""
+        return self.ledger.succession.stranded(self.carriers, dead=dead) if self.has_ledger else []
 
     def line_facts(self) -> list[LineFacts]:
         """How each source that was asked so far was asked, and is."""
@@ -235,8 +247,12 @@ class Runtime:
         meter: Meter | None = None,
     ) -> Report:
         """One pass over these sources. One that cannot even be set up is reported, the others go on."""
-        with self._at_work(command, list(names), on_change, meter) as (work, listers, store_error):
-            return Pass(work=work, listers=listers, store_error=store_error, on_change=on_change).run()
+        names = list(names)
+        with self._at_work(command, names, on_change, meter) as (work, listers, store_error):
+            report = Pass(work=work, listers=listers, store_error=store_error, on_change=on_change).run()
+            if {source.name for source in self.settings.sources} <= set(names):
+                tell_stranded(report, self.stranded())
+            return report
 
     def backfill(self, name: str, asked: Asked, progress: Progress | None = None) -> Report:
         """Bring home a window of a source, or what is named of it. Beside a daemon each works on what it leased."""
@@ -293,6 +309,7 @@ class Runtime:
             drain_timeout=self.settings.daemon.drain_timeout,
             clock=self.clock,
             report=report,
+            on_accounts=Identity(ledger=self.ledger, carriers=self.carriers, stop=self.stop),
             **told,
         )
 
@@ -325,6 +342,7 @@ class Runtime:
 
     def usable(self, names: Iterable[str], report: Report) -> list[Source]:
         """The sources that can be set up; of the others the report, the ledger and the log tell why not."""
+        self.ledger.succession.begin(self.carriers, self.stop.asked.wait)
         sources = []
         for name in names:
             try:
@@ -358,6 +376,7 @@ class Runtime:
             account_id=lines.provider.account_id,
             subaccounts=source.subaccounts,
             start_from=source.start_from,
+            names_account=wiring.names_account(source),
             lookback=source.lookback,
             policy=Policy(
                 max_attempts=transfer.max_attempts,

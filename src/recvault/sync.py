@@ -55,6 +55,7 @@ class Work:
         meter: Meter | None = None,
         on_change: Callable[[Report], None] = lambda report: None,
         on_found: Callable[[], None] = lambda: None,
+        on_accounts: Callable[[Source, Sequence[str]], None] = lambda source, accounts: None,
         rest_seconds: float = math.inf,
     ) -> Self:
         """Tie them together. What is done is told to a report, and to a meter where there is one."""
@@ -85,7 +86,13 @@ class Work:
         )
         outcomes.dispatch = dispatch
         listing = Listing(
-            ledger=ledger, clock=clock, report=report, meter=meter, on_found=on_found, on_listed=minted.note
+            ledger=ledger,
+            clock=clock,
+            report=report,
+            meter=meter,
+            on_found=on_found,
+            on_listed=minted.note,
+            on_accounts=on_accounts,
         )
         return cls(sources=sources, listing=listing, dispatch=dispatch, outcomes=outcomes)
 

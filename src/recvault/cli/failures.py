@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import getpass
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from recvault.cli.app import App, now, print_json, question
+from recvault.cli.app import App, now, print_json, question, say_error
 
 if TYPE_CHECKING:
     from recvault.runtime import Runtime
@@ -69,6 +69,7 @@ def _list(app: App, sources: tuple[str, ...], reasons: tuple[str, ...], limit: i
         for name in sources:
             runtime.source(name)
         found = _find(runtime, sources, reasons, limit if limit is not None or as_json else SHOWN)
+        stranded = [each for each in runtime.stranded() if not (sources or reasons)]
     if as_json:
         print_json(
             {
@@ -78,9 +79,12 @@ def _list(app: App, sources: tuple[str, ...], reasons: tuple[str, ...], limit: i
                 "failures_total": found.total,
                 "quarantined": found.quarantined,
                 "accepted": found.accepted,
+                "stranded": [asdict(each) for each in stranded],
             }
         )
     else:
+        for each in stranded:
+            say_error(each.error)
         _show(found)
     return 0
 

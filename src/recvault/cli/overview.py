@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from recvault.health import Health, judge
 from recvault.lateness import Late, late_fact, offered_fact
-from recvault.ledger import running_daemon
+from recvault.ledger import Feed, running_daemon
 from recvault.models import unstamp
 
 if TYPE_CHECKING:
-    from recvault.ledger import ArchivedDay, FeedStatus, RunningDaemon
+    from recvault.ledger import ArchivedDay, FeedStatus, RunningDaemon, Stranded
     from recvault.runtime import Runtime
 
 DAYS = 30
@@ -85,13 +85,20 @@ class Overview:
 def look(runtime: Runtime, now: datetime) -> Overview:
     """Ask the ledger and who works on it. LedgerLocked where it is busy."""
     daemon = running_daemon(runtime.settings.ledger.path)
-    feeds = runtime.feeds()
     known = runtime.has_ledger
+    stranded = {(each.source, each.account_id): each for each in runtime.stranded()}
+    feeds = runtime.feeds()
+    met = {(each.feed.source, each.feed.account_id) for each in feeds}
+    feeds += [
+        runtime.ledger.ask.unread(Feed(each.source, each.provider, each.account_id))
+        for key, each in stranded.items()
+        if key not in met
+    ]
     return Overview(
         now=now,
         has_ledger=known,
         daemon=daemon,
-        sources=[_standing(runtime, feed, daemon, now) for feed in feeds],
+        sources=[_standing(runtime, feed, daemon, now, stranded) for feed in feeds],
         days=runtime.ledger.ask.days((now - timedelta(days=DAYS - 1)).date()) if known else [],
         hand=_hand(runtime, feeds) if known else Hand(),
         missed=list(_missed(runtime, feeds)) if known else [],
@@ -114,10 +121,20 @@ def _missed(runtime: Runtime, feeds: list[FeedStatus]) -> Iterator[Missed]:
             yield Missed(source=name, account_id=account_id, late=late, lookback=lookbacks[name])
 
 
-def _standing(runtime: Runtime, feed: FeedStatus, daemon: RunningDaemon | None, now: datetime) -> Standing:
+def _standing(
+    runtime: Runtime,
+    feed: FeedStatus,
+    daemon: RunningDaemon | None,
+    now: datetime,
+    stranded: Mapping[tuple[str, str], Stranded],
+) -> Standing:
     source = next((each for each in runtime.settings.sources if each.name == feed.feed.source), None)
     if source is None:
         words = "not in the configuration any more: nothing is discovered or archived for it"
+        if waits := stranded.get((feed.feed.source, feed.feed.account_id)):
+            words = str(waits.error)
+        elif feed.standing.pending or feed.standing.not_ready:
+            words = "not in the configuration any more: the source that lists its account now takes over what waits"
         return Standing(feed=feed, condition=UNCONFIGURED, words=words)
     health: Health = judge(
         feed,

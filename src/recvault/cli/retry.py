@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from recvault.cli.app import App, now, print_json, question
+from recvault.cli.app import App, now, print_json, question, say_error
 
 SCHEMA = "recvault/retry/v1"
 
@@ -34,9 +34,13 @@ def command(
             rows = runtime.ledger.ask.failing_ids(sources or None, reasons or None)
         else:
             rows = None if everything else [row["id"] for text in ids for row in runtime.find(text)]
-        count = runtime.ledger.retry(rows, now())
+        stranded = runtime.stranded(dead=True)
+        count = runtime.ledger.retry(rows, now(), [(each.source, each.account_id) for each in stranded])
     if as_json:
-        print_json({"schema": SCHEMA, "made_due": count})
+        left = {"stranded": sum(each.waiting for each in stranded)} if stranded else {}
+        print_json({"schema": SCHEMA, "made_due": count, **left})
     else:
         click.echo(f"{count} due now: the next `recvault sync` takes them")
+    for each in stranded:
+        say_error(each.error)
     return 0

@@ -14,6 +14,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _UNSEEMLY = re.compile(r"[\x00-\x20\x7f\\]")
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]", re.ASCII)
 _SOURCE = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}", re.ASCII)
+_ACCOUNT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}", re.ASCII)
 _HOST = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9])?|\[[0-9a-f:.]+\])(?::\d{1,5})?", re.ASCII)
 _MOST_TAGS = 10
 
@@ -70,6 +71,13 @@ def source_name(name: str) -> str:
     """A source's name: it stands in logs, metrics, reports and, for some providers, in keys."""
     if not _SOURCE.fullmatch(name):
         raise ValueError("must be 1 to 64 of a-z, 0-9, _, . and -, beginning with a letter or digit")
+    return name
+
+
+def account(name: str) -> str:
+    """What an account is called where its provider has no id for it: it stands in keys."""
+    if not _ACCOUNT.fullmatch(name):
+        raise ValueError("must be 1 to 128 of a-z, A-Z, 0-9, _, . and -, beginning with a letter or digit")
     return name
 
 

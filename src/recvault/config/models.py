@@ -153,6 +153,7 @@ class Source(_Table):
     name: Annotated[str, AfterValidator(checks.source_name)]
     provider: Text
     base_url: Annotated[str, AfterValidator(checks.base_url)] | None = None
+    account: Annotated[str, AfterValidator(checks.account)] | None = None  # where the provider has no id for it
     settings: Mapping[str, str] = Field(default_factory=dict)
     secrets: Mapping[str, SecretRef] = Field(default_factory=dict)
     subaccounts: bool = False
@@ -168,6 +169,11 @@ class Source(_Table):
     max_concurrency: Count = 32
     media_hosts: Annotated[Texts, AfterValidator(checks.hosts)] = ()
     private_keys: Annotated[tuple[PrivateKeyRef, ...], BeforeValidator(_listed)] = ()
+
+    @property
+    def identity(self) -> str:
+        """What stands for the account where the provider has no id for it."""
+        return self.account or self.name
 
     def resolve_secrets(self) -> dict[str, str]:
         """The settings, and the secrets as they are now. ConfigError holds every secret that cannot be had."""

@@ -15,6 +15,7 @@ from recvault.providers import provider_class
 from recvault.providers.base import Provider
 
 COMMON = frozenset(Source.model_fields) - {"settings", "secrets"}
+_NOBODY = "a-name-that-is-no-account"
 _VIDEO = {"mka", "mkv"}
 
 
@@ -25,6 +26,7 @@ def sort_source(index: int, table: Mapping[str, Any]) -> tuple[dict[str, Any], l
     provider, problems = _provider(at, table.get("provider"))
     if provider is None:
         return {"lookback": timedelta(), "formats": ("wav",), **shaped}, problems
+    shaped = {key: value for key, value in shaped.items() if key in _common(provider)}
     shaped.setdefault("lookback", provider.default_lookback)
     if set(provider.formats) <= _VIDEO:  # it stores what it gets
         shaped["formats"] = provider.formats
@@ -39,6 +41,11 @@ def sort_source(index: int, table: Mapping[str, Any]) -> tuple[dict[str, Any], l
     problems += key_problems
     misfits = [*secret_problems, *setting_problems]
     return shaped, [*problems, *misfits, *_credentials(at, provider, table, built=not misfits, owner=owner)]
+
+
+def _common(provider: type[Provider]) -> frozenset[str]:
+    """The keys that are not the provider's own: one that has an `account` of its own keeps it."""
+    return COMMON - ({"account"} & set(provider.settings))
 
 
 def _provider(at: tuple[str, int], name: Any) -> tuple[type[Provider] | None, list[Problem]]:
@@ -68,7 +75,7 @@ def _secrets(
 ) -> tuple[dict[str, SecretRef], list[Problem]]:
     secrets, problems = {}, []
     for key, setting in provider.settings.items():
-        if setting.secret and key in table and key not in COMMON:
+        if setting.secret and key in table and key not in _common(provider):
             try:
                 secrets[key] = SecretRef.from_toml(table[key], f"{owner}: {key}")
             except ValueError as error:
@@ -99,7 +106,7 @@ def _settings(
 ) -> tuple[dict[str, str], list[Problem]]:
     settings, problems = {}, []
     for key, setting in provider.settings.items():
-        if not setting.secret and key in table and key not in COMMON:
+        if not setting.secret and key in table and key not in _common(provider):
             value = table[key]
             if isinstance(value, str) and value and value.isprintable() and value == value.strip():
                 settings[key] = value
@@ -137,5 +144,14 @@ def _refused(at: tuple[str, int], provider: type[Provider], table: Mapping[str, 
     settings, _ = _settings(at, provider, table)
     try:
         provider.from_settings(owner, settings)
+        named = names_its_account(provider, settings)
     except (ConfigError, ValueError) as error:
         yield Problem(at, str(error))
+    else:
+        if not named and "account" in table and "account" not in provider.settings:
+            yield Problem((*at, "account"), f"{provider.name} has an id for its account: leave this key out")
+
+
+def names_its_account(provider: type[Provider], settings: Mapping[str, str]) -> bool:
+    """Whether the account's id is what the configuration calls it: the provider has none."""
+    return provider.from_settings(_NOBODY, settings).account_id == _NOBODY

@@ -6,6 +6,7 @@ what is due, whoever registered it and whenever. Opened, started, asked to stop,
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -114,6 +115,9 @@ class Service:
     def ask_stop(self) -> None:
         """Begin nothing more; let transfers end within drain_timeout."""
         self.runtime.stop.asked.set()
+        if self._work is not None:
+            with contextlib.suppress(RecvaultError):  # the file goes with the process
+                self.runtime.ledger.succession.end()
         self._wake.set()
         self._schedule.end()
 
@@ -188,6 +192,8 @@ class Service:
 
         def poll() -> None:
             accounts = self.work.listing.accounts(source)
+            if not accounts:
+                return
             self._keep_accounts(source, accounts)
             self._poll_account(source, source.account_id)()
 

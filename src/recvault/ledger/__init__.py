@@ -9,15 +9,18 @@ from recvault.ledger.book import Ledger
 from recvault.ledger.daemon_lock import DaemonLock, RunningDaemon, running_daemon
 from recvault.ledger.expected import Expectations, Expected, ExpectedMedium
 from recvault.ledger.keyset import KeySet
+from recvault.ledger.namesakes import Namesake, is_same, renamed
 from recvault.ledger.page import Registered
 from recvault.ledger.questions import ArchivedDay, Feed, FeedStatus, Standing
 from recvault.ledger.steps import Policy
+from recvault.ledger.succession import Carrier, Stranded
 from recvault.ledger.sums import SidecarSums
 from recvault.ledger.unlisted import EVER, Chain, UnlistedRow
 
 __all__ = [
     "EVER",
     "ArchivedDay",
+    "Carrier",
     "Chain",
     "DaemonLock",
     "Expectations",
@@ -27,11 +30,15 @@ __all__ = [
     "FeedStatus",
     "KeySet",
     "Ledger",
+    "Namesake",
     "Policy",
     "Registered",
     "RunningDaemon",
     "SidecarSums",
     "Standing",
+    "Stranded",
     "UnlistedRow",
+    "is_same",
+    "renamed",
     "running_daemon",
 ]

@@ -14,13 +14,15 @@ from typing import Self
 
 from sqlite_utils import Database
 
-from recvault.ledger import page, quarantine, reopening, settling, slices, suspects
+from recvault.ledger import namesakes, page, quarantine, reopening, settling, slices, suspects
 from recvault.ledger.blame import Blame
 from recvault.ledger.connection import Connection
 from recvault.ledger.leases import Owner
+from recvault.ledger.namesakes import Namesake
 from recvault.ledger.page import Registered
 from recvault.ledger.questions import Feed, Questions, Row
 from recvault.ledger.steps import CONFIRM_AFTER, Policy
+from recvault.ledger.succession import Succession
 from recvault.ledger.sums import SidecarSums, learn
 from recvault.ledger.trouble import sound_values, sqlite_errors, stored_time
 from recvault.ledger.unlisted import Unlisted
@@ -42,6 +44,7 @@ class Ledger:
         self.ask = Questions(self._connection)
         self.unlisted = Unlisted(self._connection)
         self.blame = Blame(self._connection)
+        self.succession = Succession(self._connection, self._owner)
         self._born_at = ""
 
     @classmethod
@@ -86,10 +89,17 @@ class Ledger:
         """
         listed = list(recordings)
         with self._connection.write() as db:
+            if feed.is_named:
+                namesakes.refuse(db, feed, listed)
             registered = page.write(db, feed, listed, now, recheck)
             quarantine.release(db, feed, listed)
             quarantine.keep(db, feed, rejected, now)
         return registered
+
+    def namesakes(self, feed: Feed) -> list[Namesake]:
+        """Recordings of the provider's other accounts, where nothing is known of this one yet."""
+        with self._connection.read() as db:
+            return namesakes.samples(db, feed)
 
     def watermark(self, feed: Feed) -> datetime | None:
         """Everything that the provider lists as created before it is registered; None before the first scan."""
@@ -237,18 +247,24 @@ class Ledger:
             db.execute(_SHORTEN_LEASES, times)
             return int(db.execute(_BRING_FORWARD, times).rowcount)
 
-    def retry(self, row_ids: Iterable[int] | None, now: datetime) -> int:
-        """Make recordings due now, their faults forgiven; None: all that failed, died or wait, but for what is gone."""
+    def retry(self, row_ids: Iterable[int] | None, now: datetime, but: Iterable[tuple[str, str]] = ()) -> int:
+        """Make recordings due now, their faults forgiven; None: all that failed, died or wait, but for what is gone.
+
+        Left alone is what stands under the given sources and accounts: nobody carries it.
+        """
+        values = {"now": stamp(now), "but": json.dumps(list(but))}
         due = """
             UPDATE recordings SET next_attempt_at=:now, watched_since=:now, faults=0, missing_since=NULL, is_proven=0,
                 in_doubt=0, settled_at=NULL,
                 state=iif(state IN ('dead', 'gone', 'external', 'accepted'), 'pending', state)
-            WHERE lease IS NULL AND """
+            WHERE lease IS NULL AND (source, account_id) NOT IN (
+                SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(:but)
+            ) AND """
         with self._connection.write() as db:
             if row_ids is None:
-                return int(db.execute(f"{due} id IN ({_RETRIABLE})", {"now": stamp(now)}).rowcount)
+                return int(db.execute(f"{due} id IN ({_RETRIABLE})", values).rowcount)
             live = "id=:id AND state IN ('pending', 'failing', 'dead', 'not_ready', 'gone', 'external', 'accepted')"
-            return sum(db.execute(due + live, {"now": stamp(now), "id": row_id}).rowcount for row_id in row_ids)
+            return sum(db.execute(due + live, {**values, "id": row_id}).rowcount for row_id in row_ids)
 
     def accept(self, row_ids: Iterable[int], reason: str, now: datetime) -> list[int]:
         """Accept that these recordings can never be archived; those of them that were open or dead, and are not leased.

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 import secrets
+from collections.abc import Sequence
 from pathlib import Path
 
 from recvault.ledger.ownership import give, open_lockable
@@ -38,6 +40,19 @@ class Owner:
         """The names of the other processes that hold this ledger now."""
         with file_errors(self._ledger):
             return [path.name for path in self._directory.iterdir() if path != self._path and not _is_dead(path)]
+
+    def declare(self, sources: Sequence[str]) -> None:
+        """Tell other processes which sources this one works for."""
+        with file_errors(self._ledger):
+            self._path.write_text(json.dumps(list(sources)))
+
+    def declared(self) -> frozenset[str]:
+        """The sources that other living processes work for."""
+        names: set[str] = set()
+        for owner in self.living():
+            with contextlib.suppress(OSError, ValueError, TypeError):  # it ended meanwhile, or has told nothing
+                names.update(map(str, json.loads((self._directory / owner).read_text())))
+        return frozenset(names)
 
     def close(self) -> None:
         """Let go: whoever looks next may take over what is still leased."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from typing import Any
 
@@ -72,6 +72,7 @@ class Feed:
     provider: str
     account_id: str
     list: str = "account"
+    is_named: bool = field(default=False, compare=False)  # the configuration says what the account is called
 
     @property
     def key(self) -> tuple[str, str, str]:

@@ -251,5 +251,12 @@ def whose_failure(db: Database) -> None:
     )
 
 
-_LATER = (sidecar_sums, quarantine_by_recording, looked_for_in_vain, process_deaths, whose_failure)
+@migrations()
+def accounts_by_id(db: Database) -> None:
+    """Under which names an account is known is found by its id, however many accounts there are."""
+    db.execute("CREATE INDEX tallies_account ON tallies (account_id)")
+    db.execute("CREATE INDEX feeds_account ON feeds (account_id)")
+
+
+_LATER = (sidecar_sums, quarantine_by_recording, looked_for_in_vain, process_deaths, whose_failure, accounts_by_id)
 KNOWN = frozenset(each.__name__ for each in (first, second, third, fourth, fifth, *_LATER))

@@ -10,8 +10,9 @@ from email.utils import parsedate_to_datetime
 from recvault.config import Source
 from recvault.discovery import subaccounts
 from recvault.errors import CredentialsRefused, RecvaultError
+from recvault.identity import refuse_renamed
 from recvault.models import ACCOUNT, Window
-from recvault.probes.probe import Probe, probe
+from recvault.probes.probe import Notice, Probe, probe
 from recvault.runtime import Runtime
 
 _CLOCK_TOLERANCE = timedelta(minutes=1)
@@ -31,9 +32,20 @@ def answers(runtime: Runtime) -> Iterator[Probe]:
             yield probe(f"source {source.name}: sub-accounts", _accounts, runtime, source)
 
 
-def _settings(runtime: Runtime, name: str) -> str:
+def _settings(runtime: Runtime, name: str) -> str | Notice:
     lines = runtime.lines(name)
-    return f"{lines.provider.name}, account {lines.provider.account_id}, at {lines.provider.base_url}"
+    source = runtime.listed(name)
+    detail = f"{lines.provider.name}, account {lines.provider.account_id}, at {lines.provider.base_url}"
+    if not (source.names_account and runtime.has_ledger):
+        return detail
+    known = {each.account_id for each in runtime.ledger.namesakes(source.feed(source.account_id))}
+    if others := sorted(known - {each.account_id for each in runtime.carriers if each.provider == source.provider}):
+        return Notice(
+            f"{detail}; the ledger knows no such account, but {', '.join(others)}, which no source names any more",
+            f'if the source was renamed, write account = "{others[0]}" in its [[sources]] entry, or all history is '
+            "archived a second time",
+        )
+    return detail
 
 
 def _list(runtime: Runtime, source: Source) -> str:
@@ -41,6 +53,9 @@ def _list(runtime: Runtime, source: Source) -> str:
     lines = runtime.lines(source.name)
     line = lines(lines.provider.account_id)
     before = runtime.clock()
+    feed = (listed := runtime.listed(source.name)).feed(listed.account_id)
+    if feed.is_named and runtime.has_ledger:
+        refuse_renamed(runtime.ledger, feed, line)
     request = line.provider.list_request(Window(since=before - timedelta(days=1)), ACCOUNT)
     with _refusals_told(source):
         page, reply = next(line.session.pages(line.provider, request))

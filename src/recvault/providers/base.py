@@ -146,6 +146,11 @@ class SubaccountProvider(Provider, Protocol):
         """The accounts on a page, of any status, and the next page. Rows hold auth tokens: read id and status alone."""
 
 
+def readable_apis(provider: Provider) -> frozenset[str]:
+    """The APIs whose recordings this one can read by their ids, too: its class may name others in `reads`."""
+    return frozenset({provider.api, *getattr(provider, "reads", ())})
+
+
 def check_scope(provider: Provider, scope: Scope) -> None:
     """Refuse a list that the provider does not have: asked anyway, it might answer with the whole account."""
     if scope.kind not in provider.scopes:

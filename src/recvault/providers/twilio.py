@@ -47,6 +47,7 @@ class Twilio:
     lists_unfinished: ClassVar[bool] = True
     media_url_expires: ClassVar[bool] = False
     has_subaccounts: ClassVar[bool] = True
+    reads: ClassVar[tuple[str, ...]] = ("2010-04-01", "2008-08-01")  # the same recordings, under the same ids
 
     base_url: str
     account_id: str

@@ -45,6 +45,7 @@ class TwilioLegacy:
     lists_unfinished: ClassVar[bool] = False  # it cannot tell: there is no status
     media_url_expires: ClassVar[bool] = False
     has_subaccounts: ClassVar[bool] = True
+    reads: ClassVar[tuple[str, ...]] = ("2010-04-01", "2008-08-01")  # the same recordings, under the same ids
 
     base_url: str
     account_id: str
