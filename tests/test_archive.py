@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import string
 from dataclasses import replace
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 from recvault import archive
 from recvault.archive import DEFAULT_TEMPLATE, KeyTemplate, escape
-from recvault.models import Check, MediaObject, Phase, Receipt, Recording, Requested
+from recvault.models import Check, Earlier, MediaObject, MissingFormat, Phase, Receipt, Recording, Requested
 
 CREATED = datetime(2026, 10, 1, 23, 59, 59, tzinfo=UTC)
 SAFE = set(string.ascii_letters + string.digits + "_.-%~")
@@ -77,6 +78,11 @@ def written(receipt: Receipt) -> bytes:
     return archive.sidecar(receipt, attempts=2, fetched_from=url, formats_wanted=("wav", "mp3"))
 
 
+def read_back(receipt: Receipt) -> Receipt:
+    """A receipt as its sidecar tells it."""
+    return replace(receipt, already_archived=True, sidecar_sha256=hashlib.sha256(written(receipt)).hexdigest())
+
+
 # Keys
 
 
@@ -92,6 +98,35 @@ def test_the_date_is_the_utc_day() -> None:
     """`date=` is the UTC day of creation, whatever zone the time came in."""
     late = datetime(2026, 10, 1, 20, 0, tzinfo=timezone(timedelta(hours=-7)))
     assert "/date=2026-10-02/" in KeyTemplate()(a_recording(created_at=late), "wav")
+
+
+def test_a_further_edition_as_documented() -> None:
+    """What finds its key taken stands beside it, and reads as of the same recording."""
+    keys = KeyTemplate(prefix="acme")
+    key = keys(a_recording(), "wav", 2)
+    assert key == "acme/recordings/provider=twilio/account=AC1/date=2026-10-01/RE1~2.wav"
+    parts = keys.read(key)
+    assert parts is not None
+    assert (parts.recording_id, parts.edition, parts.sidecar_key) == ("RE1", 2, key.replace(".wav", ".json"))
+    assert keys.is_of(a_recording(), key)
+    assert not keys.is_of(a_recording(recording_id="RE2"), key)
+
+
+@pytest.mark.parametrize("template", [*TEMPLATES, "r/{recording_id}/{provider}/x={account}/m~2.{ext}"])
+@settings(max_examples=200)
+@given(one=ids, other=ids, first=st.integers(1, 99), second=st.integers(1, 99))
+@example("RE1.2", "RE1", 1, 2)
+@example("RE1~2", "RE1", 1, 2)
+@example("", "%", 2, 1)
+@example("x" * 5000, "x", 1, 2)
+def test_editions_share_no_key(template: str, one: str, other: str, first: int, second: int) -> None:
+    """No edition of one recording stands under a key of another's, and each key reads back as what it was made of."""
+    keys = KeyTemplate(template)
+    mine, theirs = a_recording(recording_id=one), a_recording(recording_id=other)
+    assert (keys(mine, "wav", first) == keys(theirs, "wav", second)) is ((one, first) == (other, second))
+    parts = keys.read(keys(mine, "wav", first))
+    assert parts is not None
+    assert (parts.recording_id, parts.edition, parts.ext) == (escape(one), first, "wav")
 
 
 @settings(max_examples=400)
@@ -316,12 +351,21 @@ def test_a_sidecar_holds_what_it_must() -> None:
     assert bare["call_id"] is None
 
 
+BESIDE: dict[str, Any] = {
+    "missing": (MissingFormat(media_format="mp3", reason="provider.unavailable"),),
+    "taken": ("recordings/RE1.wav",),
+    "earlier": Earlier(sidecar_key="recordings/RE1.json", sidecar_sha256="ab" * 32, replaced=True),
+}
+
+
 @pytest.mark.parametrize("recording", [a_recording(), FULL], ids=["bare", "full"])
-def test_a_sidecar_reads_back(recording: Recording) -> None:
+@pytest.mark.parametrize("beside", [{}, BESIDE], ids=["first", "a later edition"])
+def test_a_sidecar_reads_back(recording: Recording, beside: dict[str, Any]) -> None:
     """A commit reads back as the receipt that wrote it."""
-    receipt = a_receipt(recording)
+    receipt = a_receipt(recording, **beside)
+    assert archive.sidecar_fault(json.loads(written(receipt))) is None
     found = archive.read_sidecar(written(receipt), recording=recording, sidecar_key=receipt.sidecar_key)
-    assert found == replace(receipt, already_archived=True)
+    assert found == read_back(receipt)
 
 
 whole_characters = ids.filter(lambda text: text != "\ud800")
@@ -333,14 +377,14 @@ def test_every_sidecar_reads_back(name: str, account: str) -> None:
     """Whatever its ids hold, a commit is known again: else its recording would never be settled."""
     receipt = a_receipt(a_recording(recording_id=name, account_id=account))
     found = archive.read_sidecar(written(receipt), recording=receipt.recording, sidecar_key=receipt.sidecar_key)
-    assert found == replace(receipt, already_archived=True)
+    assert found == read_back(receipt)
 
 
 def test_half_a_character_reads_back() -> None:
     """An id that holds half of a UTF-16 pair, as JSON may, is known again too."""
     receipt = a_receipt(a_recording(recording_id="RE\ud800"))
     found = archive.read_sidecar(written(receipt), recording=receipt.recording, sidecar_key=receipt.sidecar_key)
-    assert found == replace(receipt, already_archived=True)
+    assert found == read_back(receipt)
 
 
 def test_later_additions_are_ignored() -> None:

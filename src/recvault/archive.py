@@ -3,7 +3,9 @@
 Invariant: keys depend on the recording alone; two recordings never share a key, whatever their ids contain.
 
     recordings/provider=twilio/account=AC…/date=2026-10-01/RE….wav     media, write-once
-    recordings/provider=twilio/account=AC…/date=2026-10-01/RE….json    sidecar, one per recording, written last
+    recordings/provider=twilio/account=AC…/date=2026-10-01/RE….json    sidecar, written last
+    recordings/provider=twilio/account=AC…/date=2026-10-01/RE…~2.wav   a second edition, where its first key is taken
+    recordings/provider=twilio/account=AC…/date=2026-10-01/RE…~2.json  its sidecar, which names what it stands beside
     schemas/sidecar-v1.json                                            what every sidecar meets
 
 The sidecar is the commit: where it stands, all media that it names are durable, with the size and SHA-256 it names.
@@ -25,7 +27,18 @@ from typing import Any
 from urllib.parse import unquote
 
 from recvault import __version__
-from recvault.models import JSON, Check, MediaObject, Receipt, Recording, Requested, stamp, unstamp
+from recvault.models import (
+    JSON,
+    Check,
+    Earlier,
+    MediaObject,
+    MissingFormat,
+    Receipt,
+    Recording,
+    Requested,
+    stamp,
+    unstamp,
+)
 from recvault.shape import Fault, Shape
 
 SCHEMA = "recvault/sidecar/v1"
@@ -37,9 +50,12 @@ _FIELDS = frozenset({"provider", "account", "date", "recording_id", "ext"})
 RESERVED = ("catalog/", "manifests/", "schemas/")  # where no recording stands
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.-]|^\.")
 _SEPARATOR = re.compile(r"[^A-Za-z0-9_.%~-]")  # a character that no escaped value holds
-_ESCAPED = r"[A-Za-z0-9_.%~-]+"
+# What `escape` writes: a ~ stands in it behind a % alone, so that an edition's own ~ is never a part of it.
+_ESCAPED = r"(?:[A-Za-z0-9_.-]|%(?:~[0-9a-f]{64})?)+"
+_EDITION = r"(?:~(?P<edition>[2-9]|[1-9][0-9]))?"
 _FORMS = {"date": r"\d{4}-\d{2}-\d{2}", "ext": r"[a-z0-9]+"}
 _COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))  # json.dumps makes one each time
+EDITIONS = range(1, 100)
 _LONGEST = 200  # of an escaped value; three of them stay well within S3's 1,024 bytes a key
 
 
@@ -68,7 +84,7 @@ def unescape(segment: str) -> str | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyParts:
-    """What a key says of its object: as escaped in it. `stem` is the key without the ending, one for a recording."""
+    """What a key says of its object: as escaped in it. `stem` is the key without the ending, one for an edition."""
 
     provider: str
     account: str
@@ -76,6 +92,7 @@ class KeyParts:
     recording_id: str
     ext: str
     stem: str
+    edition: int = 1
 
     @property
     def is_sidecar(self) -> bool:
@@ -101,15 +118,18 @@ class KeyTemplate:
     def __repr__(self) -> str:
         return f"KeyTemplate({self.template!r})"
 
-    def __call__(self, recording: Recording, ext: str) -> str:
-        """The whole key of a recording's medium (`wav`, `mp3`, `mka`, `mkv`) or sidecar (`json`)."""
-        return self._prefix + self.template.format(
+    def __call__(self, recording: Recording, ext: str, edition: int = 1) -> str:
+        """The whole key of a recording's medium (`wav`, `mp3`, `mka`, `mkv`) or sidecar (`json`).
+
+        What stands under a key is never replaced: what comes later, or finds its key taken, is a further edition.
+        """
+        stem = self.template.removesuffix(".{ext}").format(
             provider=escape(recording.provider),
             account=escape(recording.account_id),
             date=stamp(recording.created_at)[:10],
             recording_id=escape(recording.recording_id),
-            ext=ext,
         )
+        return f"{self._prefix}{stem}{f'~{edition}' if edition > 1 else ''}.{ext}"
 
     @property
     def prefix(self) -> str:
@@ -132,12 +152,13 @@ class KeyTemplate:
         if found is None:
             return None
         parts: dict[str, Any] = {"date": None, **found.groupdict()}
-        return KeyParts(**parts, stem=key.rpartition(".")[0])
+        edition = int(parts.pop("edition") or 1)
+        return KeyParts(**parts, edition=edition, stem=key.rpartition(".")[0])
 
     def is_of(self, recording: Recording, key: str) -> bool:
-        """Whether a key is one of this recording's."""
+        """Whether a key is one of this recording's, in any edition."""
         parts = self.read(key)
-        return parts is not None and self(recording, parts.ext) == key
+        return parts is not None and self(recording, parts.ext, parts.edition) == key
 
     def beginning(self, **known: str) -> tuple[str, str | None]:
         """What every key begins with whose escaped `known` fields are these, and the field that follows it."""
@@ -153,7 +174,9 @@ class KeyTemplate:
         """The form of its keys. Each field is told from the next, or the template would not be injective."""
         form = re.escape(self._prefix)
         for literal, name, _, _ in Formatter().parse(self.template):
-            form += re.escape(literal)
+            form += re.escape(literal.removesuffix(".") if name == "ext" else literal)
+            if name == "ext":
+                form += rf"{_EDITION}\."
             if name is not None:
                 form += f"(?P<{name}>{_FORMS.get(name, _ESCAPED)})"
         return re.compile(form)
@@ -225,6 +248,7 @@ def sidecar(receipt: Receipt, *, attempts: int, fetched_from: str | None, format
             "fetched_from": fetched_from,
             "attempts": attempts,
             "formats_wanted": list(formats_wanted),
+            **_beside(receipt),
         },
         "raw": recording.raw,
     }
@@ -248,9 +272,47 @@ def read_sidecar(body: bytes, *, recording: Recording, sidecar_key: str) -> Rece
             archived_at=unstamp(document["archive"]["archived_at"]),
             already_archived=True,
             sidecar_sha256=hashlib.sha256(body).hexdigest(),
+            **_read_beside(document["archive"]),
         )
     except (KeyError, TypeError) as error:
         raise ValueError(f"{sidecar_key} lacks what a sidecar holds: {error}") from error
+
+
+def _beside(receipt: Receipt) -> JSON:
+    """What stands in few sidecars alone."""
+    said: JSON = {}
+    if receipt.missing:
+        said["formats_missing"] = [
+            {"media_format": each.media_format, "reason": each.reason} for each in receipt.missing
+        ]
+    if receipt.taken:
+        said["keys_taken"] = list(receipt.taken)
+    if (earlier := receipt.earlier) is not None:
+        said["earlier"] = {
+            "sidecar_key": earlier.sidecar_key,
+            "sidecar_sha256": earlier.sidecar_sha256,
+            "media_lost": earlier.replaced,
+        }
+    return said
+
+
+def _read_beside(said: JSON) -> JSON:
+    """The same as fields of a receipt."""
+    earlier = said.get("earlier")
+    return {
+        "missing": tuple(
+            MissingFormat(media_format=each["media_format"], reason=each["reason"])
+            for each in said.get("formats_missing", ())
+        ),
+        "taken": tuple(said.get("keys_taken", ())),
+        "earlier": Earlier(
+            sidecar_key=earlier["sidecar_key"],
+            sidecar_sha256=earlier["sidecar_sha256"],
+            replaced=earlier.get("media_lost", False),
+        )
+        if earlier
+        else None,
+    }
 
 
 def sidecar_fault(document: Any) -> Fault | None:

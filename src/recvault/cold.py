@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from recvault import archive
 from recvault.archive import KeyTemplate
-from recvault.errors import Cold, KeyConflict
+from recvault.errors import Cold
 from recvault.media import CONTENT_TYPES
 from recvault.models import Check, Job, MediaObject, Receipt, Recording
 from recvault.store import ObjectStore, Stored
@@ -16,13 +16,17 @@ from recvault.store import ObjectStore, Stored
 _CHECK = Check(status="unchecked", method="metadata", reason="its sidecar is in an archive class, and was not read")
 
 
-def cold_commit(store: ObjectStore, keys: KeyTemplate, job: Job, cold: Cold) -> Receipt:
-    """The receipt of a sidecar that cannot be read. Raises `cold` where no medium stands beside it."""
-    recording = job.recording
-    key = keys(recording, "json")
+def cold_commit(store: ObjectStore, keys: KeyTemplate, job: Job, cold: Cold, key: str) -> Receipt | None:
+    """The receipt of a sidecar that cannot be read; None for one that is not as recvault puts it.
+
+    Raises `cold` where no medium stands beside it.
+    """
+    recording, standing = job.recording, job.standing
     sidecar = store.head(key)
-    if sidecar is None or not _is_of(recording, sidecar) or job.sidecar_sha256 not in (None, sidecar.sha256):
-        raise KeyConflict(f"{key} is not the sidecar of this recording", "move it, then retry")
+    if sidecar is None or not _is_of(recording, sidecar):
+        return None
+    if standing is not None and standing.sidecar_key == key:
+        return standing if standing.sidecar_sha256 in (None, sidecar.sha256) else None
     media = tuple(
         _medium(media_format, found)
         for media_format in dict.fromkeys((*recording.formats, *CONTENT_TYPES))
@@ -37,7 +41,6 @@ def cold_commit(store: ObjectStore, keys: KeyTemplate, job: Job, cold: Cold) -> 
         media=media,
         archived_at=recording.created_at,
         already_archived=True,
-        sidecar_sha256=job.sidecar_sha256,
     )
 
 

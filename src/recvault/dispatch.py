@@ -15,7 +15,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from recvault.errors import WorkerBug, WorkerLost
@@ -293,7 +293,7 @@ def _lost(job: Job, error: WorkerLost) -> Failure:
 
 
 def _drained(job: Job) -> Failure:
-    return _retry(job, DRAINED, "a stop came before its transfer began", counted=False)
+    return replace(_retry(job, DRAINED, "a stop came before its transfer began", counted=False), may_have_put=False)
 
 
 def _retry(job: Job, reason: str, message: str, *, counted: bool = True) -> Failure:

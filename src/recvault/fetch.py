@@ -1,22 +1,27 @@
 """The way in: a recording's media from its provider into the spool, hashed and proven as they arrive.
 
 What looks wrong is looked at again before it is believed: a 404 and a refused address are explained by the recording's
-own row, read anew by id, and a medium that disagrees with its row must come twice alike.
+own row, read anew by id, and a medium that is short, empty or damaged must still be so hours later.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 
 from recvault.errors import MediaExpired, MediaRejected, NotFound, Refused
 from recvault.http import MediaHead, Session
 from recvault.media import ENOUGH_TEXT, MediaFacts, refuse_document
-from recvault.models import ELSEWHERE, JSON, MISSING, Phase, Recording, Requested, Verdict
+from recvault.models import ELSEWHERE, JSON, MISSING, Look, Phase, Recording, Requested, Verdict
 from recvault.proof import PLAIN, Proof
 from recvault.providers.base import CHANNELS, Provider
 from recvault.spool import Spool, SpoolPlace
 from recvault.verdicts import Settled
+
+SECOND_LOOK = timedelta(hours=3)  # after which what is still not whole is taken for all that there is
+YOUNG = timedelta(hours=6)  # a recording that may become whole at any minute: it is looked at often
+_EMPTY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +32,8 @@ class Line:
     session: Session
     formats: tuple[str, ...]
     proof: Proof = PLAIN
+    max_attempts: int = 12  # after so many faults of its own a recording is given up
+    give_up_after: timedelta = timedelta(days=3)  # and one that is not ready after so long
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +45,24 @@ class Fetched:
     encryption: JSON | None
     fetched_from: str
     requested: Requested
+
+    @property
+    def media_format(self) -> str:
+        """What it is, whatever it was asked for as."""
+        return self.facts.media_format or self.requested.media_format
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether more may come later: it is short or damaged, or nothing is in it, whatever length is told."""
+        check = self.facts.check
+        return (
+            (check.status == "suspect" and self.facts.worth_again) or self.spool.bytes == 0 or check.reason == "empty"
+        )
+
+    @property
+    def reason(self) -> str:
+        """Why."""
+        return self.facts.check.reason or "empty"
 
     def __enter__(self) -> Fetched:
         return self
@@ -54,19 +79,88 @@ def formats(wanted: tuple[str, ...], available: tuple[str, ...]) -> tuple[str, .
     return chosen
 
 
-def fetch(place: SpoolPlace, line: Line, recording: Recording, media_format: str) -> Fetched:
-    """Fetch and prove; what looks wrong is fetched again, and kept, flagged, if the same bytes come twice."""
-    first = _fetch_fresh(place, line, recording, media_format)
-    if first.facts.check.status != "suspect" or not first.facts.worth_again:
+@dataclass(slots=True)
+class Looking:
+    """What earlier attempts saw of a recording's media that were not whole, and what this one does."""
+
+    earlier: tuple[Look, ...]
+    now: datetime
+    seen: tuple[Look, ...] = field(default=())
+
+    def confirms(self, media_format: str, size: int, sha256: str) -> bool:
+        """Whether it has been just so for hours; notes what was seen."""
+        look = Look(media_format=media_format, bytes=size, sha256=sha256, seen_at=self.now)
+        for each in self.earlier:
+            # Some providers encode on demand: another sum of the same size is no sign that more comes.
+            if each.media_format == media_format and (each.sha256 == sha256 or each.bytes == size):
+                look = replace(look, seen_at=min(each.seen_at, self.now))
+        others = (each for each in (*self.earlier, *self.seen) if each.media_format != media_format)
+        self.seen = (*{each.media_format: each for each in others}.values(), look)
+        return self.now - look.seen_at >= SECOND_LOOK
+
+    def was_so(self, media_format: str) -> bool:
+        """Whether an earlier attempt saw the same: no passing trouble, that a download more would heal."""
+        return any(each.media_format == media_format and each.seen_at < self.now for each in self.seen)
+
+    def next_look(self, media_format: str, recording: Recording) -> timedelta:
+        """How long to wait at least: a young recording is looked at often at first, an old one once more."""
+        [look] = [each for each in self.seen if each.media_format == media_format]
+        since = self.now - look.seen_at
+        left = SECOND_LOOK - since
+        is_young = self.now - (recording.ended_at or recording.created_at) < YOUNG
+        return min(since, left) if is_young else left
+
+
+def fetch(place: SpoolPlace, line: Line, recording: Recording, media_format: str, looking: Looking) -> Fetched:
+    """Fetch and prove. What is not whole is fetched once more; if it stays so for hours it is kept, flagged."""
+    first = _whole(place, line, recording, media_format)
+    if isinstance(first, Fetched) and not first.is_doubtful:
         return first
-    first.spool.close()  # its sum is kept
-    second = _fetch_fresh(place, line, recording, media_format)
-    if second.facts.check.status == "suspect" and second.spool.sha256 != first.spool.sha256:
-        second.spool.close()
-        raise MediaRejected(
-            f"{media_format} came twice, differently: {second.facts.check.reason}", reason="media.unstable"
-        )
-    return second
+    if looking.confirms(media_format, *_sum_of(first)):
+        return _kept(first)
+    _close(first)
+    found = first
+    if not looking.was_so(media_format):
+        found = _whole(place, line, recording, media_format)
+        if isinstance(found, Fetched) and not found.is_doubtful:
+            return found
+        if looking.confirms(media_format, *_sum_of(found)):
+            return _kept(found)
+        _close(found)
+    why = found.reason if isinstance(found, Fetched) else found.message
+    raise Settled(
+        recording,
+        Verdict.NOT_READY,
+        "media.not_whole",
+        f"{media_format}: {why}; looked at again, and archived as it is if it is still so after {SECOND_LOOK}",
+        retry_after=looking.next_look(media_format, recording).total_seconds(),
+    )
+
+
+def _whole(place: SpoolPlace, line: Line, recording: Recording, media_format: str) -> Fetched | MediaRejected:
+    """A fetch; that there was nothing in it is an answer, too."""
+    try:
+        return _fetch_fresh(place, line, recording, media_format)
+    except MediaRejected as error:
+        if error.reason != "media.empty":
+            raise
+        return error
+
+
+def _close(found: Fetched | MediaRejected) -> None:
+    """Free the spool; its sum is kept."""
+    if isinstance(found, Fetched):
+        found.spool.close()
+
+
+def _sum_of(found: Fetched | MediaRejected) -> tuple[int, str]:
+    return (found.spool.bytes, found.spool.sha256) if isinstance(found, Fetched) else (0, _EMPTY)
+
+
+def _kept(found: Fetched | MediaRejected) -> Fetched:
+    if isinstance(found, MediaRejected):
+        raise found
+    return found
 
 
 def _fetch_fresh(place: SpoolPlace, line: Line, recording: Recording, media_format: str) -> Fetched:

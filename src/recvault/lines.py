@@ -31,6 +31,8 @@ class Lines:
     stop: Stop
     proof: Proof = field(default_factory=Proof)
     waits: Waits = field(default_factory=Waits, repr=False)
+    max_attempts: int = 12
+    give_up_after: timedelta = timedelta(days=3)
     _made: dict[str, Line] = field(default_factory=dict, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
@@ -53,7 +55,7 @@ class Lines:
             waits=self.waits,
             own_list=lambda: provider.list_request(Window(since=datetime.now(UTC) - _SHORT), ACCOUNT),
         )
-        return Line(provider, session, self.formats, self.proof)
+        return Line(provider, session, self.formats, self.proof, self.max_attempts, self.give_up_after)
 
     def close(self) -> None:
         """Close every connection."""

@@ -20,6 +20,9 @@ _COMPACT = json.JSONEncoder(separators=(",", ":"))  # json.dumps makes one each 
 
 WORKER_LOST = "worker.lost"  # the reason where its process died with others in it: it is due again at once, alone
 WORKER_CRASHED = "worker.crashed"  # the reason where its process died with nothing else in it
+KEY_TAKEN = "store.key_taken"  # reasons that stay with an archived recording: something is to be known of it
+FORMATS_MISSING = "media.formats_missing"
+SUSPECT = "media.suspect"
 DRAINED = "drained"  # the reason of a transfer that a stop cut short: it is due again at once
 MISSING = "recording.missing"  # the provider answers 404 for what a list named: gone only if it does so hours later
 ELSEWHERE = "media.elsewhere"  # it answers 404 for media whose row names another host: external, unless it is young
@@ -201,16 +204,13 @@ class Rejected:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Job(Travels):
-    """One recording to transfer. Names its source and account, and carries no secret."""
+class Look(Travels):
+    """A medium that was not whole when it was looked at: it counts as it is only if it is still so hours later."""
 
-    source: str
-    recording: Recording
-    attempt: int  # this one included: counted before the work
-    maybe_archived: bool  # look in the bucket first: an earlier attempt or an earlier ledger may have committed it
-    confirms: bool = False  # it was looked for in vain hours ago: what is not there now, either, is gone
-    alone: bool = False  # in a process where nothing else runs: it was under way when one died
-    sidecar_sha256: str | None = None  # of the sidecar that it was archived with once, where the ledger knows it
+    media_format: str
+    bytes: int
+    sha256: str  # hex
+    seen_at: datetime  # for the first time like this
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -249,6 +249,23 @@ class MediaObject(Travels):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MissingFormat(Travels):
+    """A format that was asked for and given up, and why: a dotted constant."""
+
+    media_format: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Earlier(Travels):
+    """The edition that stands before this one, as its sidecar."""
+
+    sidecar_key: str
+    sidecar_sha256: str | None
+    replaced: bool = False  # its media were lost, and this edition is in their place
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt(Travels):
     """Proof that a recording is committed: its sidecar stands, and all media that it names."""
 
@@ -259,10 +276,45 @@ class Receipt(Travels):
     archived_at: datetime
     already_archived: bool = False  # nothing was transferred: the commit was found in the bucket
     sidecar_sha256: str | None = None  # hex; of the sidecar's bytes as they were put or read
+    missing: tuple[MissingFormat, ...] = ()
+    taken: tuple[str, ...] = ()  # keys of this recording under which something stands that is not ours
+    earlier: Earlier | None = None  # an edition that was archived before, and that this one stands beside
 
     @property
     def bytes(self) -> int:
         return sum(medium.bytes for medium in self.media)
+
+    @property
+    def note(self) -> tuple[str, str] | None:
+        """What an operator is to know of it: a dotted constant, and words."""
+        known: list[tuple[str, str]] = []
+        suspect = [each for each in self.media if each.check.status == "suspect"]
+        if suspect:
+            reasons = "; ".join(f"{each.media_format}: {each.check.reason}" for each in suspect)
+            known.append((SUSPECT, f"archived as the provider served it, and flagged: {reasons}"))
+        if self.missing:
+            lacking = ", ".join(f"{each.media_format} ({each.reason})" for each in self.missing)
+            known.append((FORMATS_MISSING, f"the provider did not serve every wanted format: {lacking}"))
+        if self.taken:
+            known.append((KEY_TAKEN, f"its keys hold other objects, left as they are: {', '.join(self.taken)}"))
+        return (known[0][0], "; ".join(words for _, words in known)) if known else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job(Travels):
+    """One recording to transfer. Names its source and account, and carries no secret."""
+
+    source: str
+    recording: Recording
+    attempt: int  # this one included: counted before the work
+    maybe_archived: bool  # an earlier attempt of this ledger may have put something of it
+    confirms: bool = False  # it was looked for in vain hours ago: what is not there now, either, is gone
+    alone: bool = False  # in a process where nothing else runs: it was under way when one died
+    faults: int = 0  # earlier attempts that failed by its own fault
+    watched_since: datetime | None = None  # how long its finishing is waited for
+    looks: tuple[Look, ...] = ()
+    standing: Receipt | None = None  # as what it was archived before
+    again: bool = False  # it stands so in the bucket: is there more by now?
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -277,6 +329,8 @@ class Failure(Travels):
     retry_after: float | None = None  # seconds, where the provider said
     counted: bool = True  # False: not the recording's fault (store down, credentials refused, drained)
     doubt: Doubt | None = None  # where it is counted only if it is the recording's own: that shows by the others
+    may_have_put: bool = True  # False: nothing was put in the bucket, nor begun to be
+    looks: tuple[Look, ...] = ()  # what was not whole; empty: as before
 
 
 Outcome = Receipt | Failure

@@ -66,6 +66,8 @@ class Outcomes:
                 row.archived += 1
                 row.bytes += outcome.bytes
                 self._count_suspect(job.source, outcome)
+            if outcome.taken:  # somebody else writes under our keys: whoever runs the pass is to know
+                self.report.codes.add(PARTIAL)
         else:
             row.gone += state is State.GONE
             row.external += state is State.EXTERNAL
@@ -168,6 +170,13 @@ def _say(job: Job, outcome: Outcome, state: State) -> None:
         for medium in outcome.media:
             if medium.check.status == "suspect":
                 log.warning("transfer.suspect", **names, key=medium.key, reason=medium.check.reason)
+        for missing in outcome.missing:
+            log.warning("transfer.format_missing", **names, media_format=missing.media_format, reason=missing.reason)
+        if outcome.taken:
+            log.warning("transfer.key_taken", **names, keys=list(outcome.taken), key=outcome.sidecar_key)
+        return
+    if state is State.ARCHIVED:
+        log.info("transfer.nothing_more", **names, reason=outcome.reason, message=outcome.message)
         return
     level = log.info if outcome.verdict not in (Verdict.RETRY, Verdict.FATAL) else log.warning
     level(f"transfer.{state}", **names, reason=outcome.reason, message=outcome.message)

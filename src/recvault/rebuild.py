@@ -61,13 +61,14 @@ class Rebuilt:
     unreadable: int = 0  # or not to be believed
     foreign: int = 0  # of these: under keys, or with media, that are not their recording's
     seconds: int = 0  # second sidecars of a recording
+    later: int = 0  # editions that name the one before them: of one recording, too
     problems: list[Problem] = field(default_factory=list)
     accounts: list[RebuiltAccount] = field(default_factory=list)
     configured: frozenset[str] = frozenset()  # sources
 
     @property
     def archived(self) -> int:
-        return self.sidecars - self.unreadable - self.seconds
+        return self.sidecars - self.unreadable - self.seconds - self.later
 
     @property
     def exit_code(self) -> int:
@@ -94,6 +95,7 @@ class Rebuilt:
             "unreadable": self.unreadable,
             "foreign": self.foreign,
             "second_sidecars": self.seconds,
+            "later_editions": self.later,
             "sources": [
                 {
                     "source": each.source,
@@ -203,8 +205,9 @@ class Rebuild:
             self._write(new, rebuilt, batch, after)
 
     def _write(self, new: NewLedger, rebuilt: Rebuilt, batch: list[Committed], after: str) -> None:
-        seconds = new.add(batch, _so_far(rebuilt, after))
+        seconds, later = new.add(batch, _so_far(rebuilt, after))
         batch.clear()
+        rebuilt.later += later
         for key, first in seconds:
             rebuilt.seconds += 1
             self._tell(rebuilt, Problem(key, f"a second sidecar of the recording of {first}: the ledger has that one"))
@@ -307,6 +310,7 @@ def _so_far(rebuilt: Rebuilt, after: str) -> JSON:
         "unreadable": rebuilt.unreadable,
         "foreign": rebuilt.foreign,
         "seconds": rebuilt.seconds,
+        "later": rebuilt.later,
     }
     return {"after": after, **counts, "problems": problems}
 
@@ -321,6 +325,7 @@ def _begun(path: Path, started: datetime, so_far: JSON, sources: frozenset[str])
         unreadable=so_far.get("unreadable", 0),
         foreign=so_far.get("foreign", 0),
         seconds=so_far.get("seconds", 0),
+        later=so_far.get("later", 0),
         problems=[Problem(*each) for each in so_far.get("problems", ())],
         configured=sources,
     )

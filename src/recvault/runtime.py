@@ -28,7 +28,6 @@ from recvault.manifests import Manifests
 from recvault.meter import LineFacts, Meter, Spending, Waits
 from recvault.models import ACCOUNT
 from recvault.observe import get_logger
-from recvault.presence import Presence
 from recvault.progress import Progress
 from recvault.providers.base import Provider
 from recvault.report import Report
@@ -325,7 +324,6 @@ class Runtime:
                 directory=settings.spool_dir, memory=settings.spool_memory, min_free_disk=settings.min_free_disk
             ),
             clock=self.clock,
-            presence=Presence(store),
         )
 
     def manifests(self, *, threads: int) -> Manifests:

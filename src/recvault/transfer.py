@@ -16,14 +16,26 @@ from typing import cast
 
 from recvault import archive
 from recvault.archive import KeyTemplate
-from recvault.cold import cold_commit
-from recvault.errors import Cold, KeyConflict, RecvaultError
-from recvault.fetch import Fetched, Line, fetch, formats, refreshed
+from recvault.errors import RecvaultError
+from recvault.fetch import Fetched, Line, Looking, fetch, formats, refreshed
 from recvault.media import CONTENT_TYPES, MediaFacts
-from recvault.models import MISSING, Job, MediaObject, Outcome, Phase, Receipt, Recording, Verdict
-from recvault.presence import Presence
+from recvault.models import (
+    MISSING,
+    Doubt,
+    Earlier,
+    Failure,
+    Job,
+    MediaObject,
+    MissingFormat,
+    Outcome,
+    Phase,
+    Receipt,
+    Recording,
+    Verdict,
+)
+from recvault.placing import Placing
 from recvault.spool import SpoolPlace
-from recvault.store import ObjectStore, Put
+from recvault.store import ObjectStore
 from recvault.verdicts import Settled, failure_of
 
 
@@ -44,80 +56,172 @@ class Transfer:
     line: Callable[[str, str], Line]  # of a source's name and an account's id
     place: SpoolPlace
     clock: Callable[[], datetime]
-    presence: Presence | None = None  # spares first attempts a question each; without it every one is asked
 
     def __call__(self, job: Job) -> Outcome:
         """Transfer one recording. Raises only what is no failure of a recording: a bug."""
+        attempt = _Attempt(self, job)
         try:
             try:
-                return self._transfer(job)
+                return attempt.run()
             except Settled as settled:
-                rescued = self._rescued(job, settled)
-                return rescued or failure_of(job, settled)
+                return attempt.rescued(settled) or attempt.failure(settled)
         except RecvaultError as error:
-            return failure_of(job, error)
+            return attempt.failure(error)
 
-    def _transfer(self, job: Job) -> Receipt:
-        commit = self._committed(job) if self._may_be_committed(job) else None
-        if commit is not None and not commit.lost:
+
+class _Attempt:
+    """One job, once."""
+
+    def __init__(self, parts: Transfer, job: Job) -> None:
+        self._parts, self._job = parts, job
+        self._store = parts.store
+        self._placing = Placing(store=parts.store, keys=parts.keys, job=job)
+        self._looking = Looking(job.looks, parts.clock())
+        self._is_served = False  # some format came
+
+    def run(self) -> Receipt:
+        """The recording as it stands at the end. Raises Settled, or what failed."""
+        job, commit = self._job, self._committed()
+        if commit is not None and not commit.lost and not job.again:
             return commit.receipt
-        line = self.line(job.source, job.recording.account_id)
+        line = self._parts.line(job.source, job.recording.account_id)
         recording = job.recording
         if _must_be_read_again(job, line):
             recording = refreshed(line, recording)
-        if commit is not None:
+        if commit is not None and commit.lost:
             return self._restored(line, recording, commit)
-        media: list[MediaObject] = []
-        fetched_from: str | None = None
-        for media_format in formats(line.formats, recording.formats):
-            with fetch(self.place, line, recording, media_format) as fetched:
-                if fetched.encryption != recording.encryption:
-                    recording = replace(recording, encryption=fetched.encryption)
-                media.append(self._put_medium(line, recording, media_format, fetched))
-                fetched_from = fetched_from or fetched.fetched_from
-        return self._commit(job, line, recording, tuple(media), fetched_from)
+        media, missing, fetched_from, recording = self._media(line, recording)
+        if commit is not None and {each.key for each in media} <= {each.key for each in commit.receipt.media}:
+            return commit.receipt  # nothing more came
+        return self._commit(line, recording, media, fetched_from, missing)
 
-    def _rescued(self, job: Job, settled: Settled) -> Receipt | None:
+    def failure(self, error: RecvaultError | Settled) -> Failure:
+        """What an error comes to, and what this attempt leaves behind."""
+        failed = failure_of(self._job, error)
+        doubt = failed.doubt
+        if doubt is Doubt.ANSWERED and self._is_served:
+            doubt = None  # the service works: it served another format just now
+        return replace(failed, may_have_put=self._placing.begun, looks=self._looking.seen, doubt=doubt)
+
+    def rescued(self, settled: Settled) -> Receipt | None:
         """What an earlier attempt had stored of a recording that its provider deleted before the commit.
 
-        The proven bytes stand under its keys: they are committed now, and are no orphans. Asked on a first attempt too,
-        which may be an earlier ledger's second.
+        The proven bytes stand under its keys: they are committed now, and are no orphans. What no attempt of this
+        ledger can have put is not: nothing proves it any more.
         """
-        if settled.verdict is not Verdict.GONE and settled.reason != MISSING:
+        job, is_missing = self._job, settled.reason == MISSING
+        if not (settled.verdict is Verdict.GONE or is_missing) or not job.maybe_archived or job.again:
             return None
-        recording, line = job.recording, self.line(job.source, job.recording.account_id)
+        recording, line = job.recording, self._parts.line(job.source, job.recording.account_id)
         # Its row may name no format any more; what was stored bears one that is wanted, or the provider's best.
         names = dict.fromkeys((*line.formats, *recording.formats, *line.provider.formats))
-        stored = [name for name in names if self.store.head(self.keys(recording, name)) is not None]
         wanted = [name for name in line.formats if name in recording.formats] or recording.formats[:1]
-        if settled.reason == MISSING and not job.confirms and not set(wanted) <= set(stored):
+        found = [self._adopted(line, recording, name) for name in names]
+        media = tuple(each for each in found if each is not None)
+        if is_missing and not job.confirms and not set(wanted) <= {each.media_format for each in media}:
             return None  # the rest may be there in an hour
-        media = tuple(self._adopted(line, recording, name) for name in stored)
         if not media:
             return None
-        if (commit := self._committed(job)) is not None:
+        if (commit := self._committed()) is not None:
             return None if commit.lost else commit.receipt  # what is lost of a commit, no other can replace
-        return self._commit(job, line, recording, media, None)
+        return self._commit(line, recording, media, None)
+
+    def _media(
+        self, line: Line, recording: Recording
+    ) -> tuple[tuple[MediaObject, ...], tuple[MissingFormat, ...], str | None, Recording]:
+        """Fetch and put every wanted format. One that is given up is missing, where another is there."""
+        media: list[MediaObject] = []
+        missing: list[MissingFormat] = []
+        given_up: RecvaultError | Settled | None = None
+        fetched_from: str | None = None
+        wanted = formats(line.formats, recording.formats)
+        for media_format in wanted:
+            try:
+                with fetch(self._parts.place, line, recording, media_format, self._looking) as fetched:
+                    if fetched.encryption != recording.encryption:
+                        recording = replace(recording, encryption=fetched.encryption)
+                    self._is_served = True
+                    kept = self._kept(fetched.media_format, fetched)
+                    medium = kept or self._put(line, recording, fetched.media_format, fetched)
+                    if medium.key not in {each.key for each in media}:  # both formats may come as one
+                        media.append(medium)
+                    fetched_from = fetched_from or fetched.fetched_from
+            except (RecvaultError, Settled) as error:
+                failed = failure_of(self._job, error)
+                if len(wanted) == 1 or not self._is_given_up(line, failed):
+                    raise
+                given_up = given_up or error
+                missing.append(MissingFormat(media_format=media_format, reason=failed.reason))
+        if given_up is not None and not media:
+            raise given_up
+        return tuple(media), tuple(missing), fetched_from, recording
+
+    def _is_given_up(self, line: Line, failed: Failure) -> bool:
+        """Whether the ledger will try this no more: the recording would be dead, and its other formats uncommitted."""
+        job = self._job
+        if failed.verdict is Verdict.RETRY:
+            return failed.counted and job.faults + 1 >= line.max_attempts
+        if failed.verdict is Verdict.NOT_READY and job.watched_since is not None:
+            return self._parts.clock() - job.watched_since >= line.give_up_after
+        return False
+
+    def _kept(self, media_format: str, fetched: Fetched) -> MediaObject | None:
+        """The medium that it is archived as already, where what came now is no more than that."""
+        if not self._job.again or self._job.standing is None:
+            return None
+        for known in self._job.standing.media:
+            if known.media_format == media_format:
+                better = known.check.status == "suspect" and fetched.facts.check.status != "suspect"
+                more = better or fetched.spool.bytes > known.bytes
+                return None if more and fetched.spool.sha256 != known.sha256 else known
+        return None
+
+    def _put(self, line: Line, recording: Recording, media_format: str, fetched: Fetched) -> MediaObject:
+        spool, facts = fetched.spool, fetched.facts
+        medium = self._described(recording, media_format, size=spool.bytes, sha256=spool.sha256, facts=facts)
+        medium = replace(medium, requested=fetched.requested)
+        return self._placing.medium(
+            recording,
+            medium,
+            cast("BytesIO", spool.file),
+            lambda key: self._adoptable(line, recording, media_format, key),
+        )
 
     def _restored(self, line: Line, recording: Recording, commit: Commit) -> Receipt:
-        """Put back the media that a sidecar names and that are gone: those very bytes, or none."""
+        """Put back the media that a sidecar names and that are gone; other bytes than those stand beside it."""
+        media = {each.key: each for each in commit.receipt.media}
+        fetched_from: str | None = None
         for medium in commit.lost:
-            with fetch(self.place, line, recording, medium.media_format) as fetched:
-                if fetched.spool.sha256 != medium.sha256:
-                    raise KeyConflict(
-                        f"{medium.key} is lost, and the provider serves other bytes now than its sidecar names",
-                        f"nothing was written; to archive what it serves now, move {commit.receipt.sidecar_key}, "
-                        "then retry",
-                    )
-                self.store.put(_put_of(recording, medium, cast("BytesIO", fetched.spool.file)))
-        return replace(commit.receipt, already_archived=False)
+            with fetch(self._parts.place, line, recording, medium.media_format, self._looking) as fetched:
+                same = fetched.spool.sha256 == medium.sha256
+                if not same or not self._placing.put(recording, medium, cast("BytesIO", fetched.spool.file)):
+                    media[medium.key] = self._put_beside(line, recording, medium, fetched)
+                    fetched_from = fetched.fetched_from
+        if tuple(media.values()) == commit.receipt.media:
+            return replace(commit.receipt, already_archived=False)
+        return self._commit(line, recording, tuple(media.values()), fetched_from, earlier=commit.receipt)
+
+    def _put_beside(self, line: Line, recording: Recording, lost: MediaObject, fetched: Fetched) -> MediaObject:
+        """Never under the lost one's key: its sidecar names other bytes there."""
+        parts = self._parts.keys.read(lost.key)
+        spool = fetched.spool
+        medium = self._described(
+            recording, fetched.media_format, size=spool.bytes, sha256=spool.sha256, facts=fetched.facts
+        )
+        return self._placing.medium(
+            recording,
+            medium,
+            cast("BytesIO", spool.file),
+            lambda key: None,
+            after=parts.edition if parts is not None else 0,
+        )
 
     def _described(
-        self, recording: Recording, media_format: str, *, size: int, sha256: str, facts: MediaFacts
+        self, recording: Recording, media_format: str, *, size: int, sha256: str, facts: MediaFacts, key: str = ""
     ) -> MediaObject:
         """A medium as it stands in the bucket, or is about to."""
         return MediaObject(
-            key=self.keys(recording, media_format),
+            key=key,
             media_format=media_format,
             bytes=size,
             sha256=sha256,
@@ -129,106 +233,99 @@ class Transfer:
             check=facts.check,
         )
 
-    def _put_medium(self, line: Line, recording: Recording, media_format: str, fetched: Fetched) -> MediaObject:
-        spool, facts = fetched.spool, fetched.facts
-        medium = self._described(recording, media_format, size=spool.bytes, sha256=spool.sha256, facts=facts)
-        medium = replace(medium, requested=fetched.requested)
-        try:
-            self.store.put(_put_of(recording, medium, cast("BytesIO", fetched.spool.file)))
-        except KeyConflict:
-            return self._adopted(line, recording, media_format)
-        return medium
+    def _adopted(self, line: Line, recording: Recording, media_format: str) -> MediaObject | None:
+        """What an earlier attempt put of a format: the last that stands."""
+        for key in self._placing.standing_editions(recording, media_format):
+            return self._adoptable(line, recording, media_format, key)
+        return None
 
-    def _adopted(self, line: Line, recording: Recording, media_format: str) -> MediaObject:
-        """Other bytes stand under the key: an earlier attempt's, if they prove to be what their own metadata say.
+    def _adoptable(self, line: Line, recording: Recording, media_format: str, key: str) -> MediaObject | None:
+        """Other bytes stand under the key, which an earlier attempt may have put: they must prove to be what it put.
 
         Some providers encode on demand, so a second download may differ. Bytes that were proven and stored before a
-        crash are as good as the new ones; anything else under our key is somebody else's, and stays untouched.
+        crash are as good as the new ones.
         """
-        key = self.keys(recording, media_format)
-        found = self.store.head(key)
+        standing = self._job.standing
+        known = {each.key: each.sha256 for each in standing.media} if standing else {}
+        if self._job.again and key in known:
+            return None
+        found = self._store.head(key)
         ours = archive.object_metadata(recording, found.sha256 or "") if found else {}
         if found is None or any(found.metadata.get(name) != value for name, value in ours.items()):
-            raise KeyConflict(f"{key} holds other bytes, not written by recvault", "move them, then retry")
+            return None
         prober, digest = line.proof.probe(media_format, recording.encryption), hashlib.sha256()
-        for chunk in self.store.stream(key):
+        for chunk in self._store.stream(key):
             prober.feed(chunk)
             digest.update(chunk)
-        if digest.hexdigest() != found.sha256:
-            raise KeyConflict(f"{key} holds bytes that differ from their own SHA-256", "move them, then retry")
+        if digest.hexdigest() != found.sha256 or known.get(key, found.sha256) != found.sha256:
+            return None
         facts = prober.finish(duration_seconds=recording.duration_seconds, size_bytes=recording.size_bytes)
-        return self._described(recording, media_format, size=found.bytes, sha256=digest.hexdigest(), facts=facts)
+        return self._described(
+            recording, media_format, size=found.bytes, sha256=digest.hexdigest(), facts=facts, key=key
+        )
 
     def _commit(
-        self, job: Job, line: Line, recording: Recording, media: tuple[MediaObject, ...], fetched_from: str | None
+        self,
+        line: Line,
+        recording: Recording,
+        media: tuple[MediaObject, ...],
+        fetched_from: str | None,
+        missing: tuple[MissingFormat, ...] = (),
+        earlier: Receipt | None = None,
     ) -> Receipt:
         """Write the sidecar: from here on the recording is archived, whatever happens to us."""
         receipt = Receipt(
-            source=job.source,
+            source=self._job.source,
             recording=recording,
-            sidecar_key=self.keys(recording, "json"),
+            sidecar_key="",
             media=media,
-            archived_at=self.clock(),
+            archived_at=self._parts.clock(),
+            missing=missing,
         )
-        body = archive.sidecar(receipt, attempts=job.attempt, fetched_from=fetched_from, formats_wanted=line.formats)
-        sha256 = hashlib.sha256(body).hexdigest()
-        put = Put(
-            key=receipt.sidecar_key,
-            body=BytesIO(body),
-            bytes=len(body),
-            sha256=sha256,
-            content_type=archive.SIDECAR_TYPE,
-            metadata=archive.object_metadata(recording, sha256),
-        )
-        try:
-            self.store.put(put)
-        except KeyConflict:
-            committed = self._committed(job)  # by another process, or by a put whose answer was lost
-            if committed is None or committed.lost:
-                raise
-            return committed.receipt
-        return replace(receipt, sidecar_sha256=sha256)
+        standing = earlier or self._job.standing
 
-    def _may_be_committed(self, job: Job) -> bool:
-        """Worth a look: an earlier attempt may have come so far, or an earlier ledger's."""
+        def write(placed: Receipt) -> bytes:
+            return archive.sidecar(
+                _after(standing, placed, again=self._job.again),
+                attempts=self._job.attempt,
+                fetched_from=fetched_from,
+                formats_wanted=line.formats,
+            )
+
+        return _after(standing, self._placing.sidecar(receipt, write), again=self._job.again)
+
+    def _committed(self) -> Commit | None:
+        """An earlier commit of this ledger: its sidecar stands, and of its media each as it names it, or is lost."""
+        job, recording = self._job, self._job.recording
         if not job.maybe_archived:
-            return False
-        return job.attempt > 1 or self.presence is None or self.presence.may_stand(self.keys(job.recording, "json"))
-
-    def _committed(self, job: Job) -> Commit | None:
-        """An earlier commit: its sidecar stands, and of its media each has the size and sum it names, or is lost."""
-        key = self.keys(job.recording, "json")
-        try:
-            body = self.store.get(key)
-        except Cold as cold:
-            return Commit(cold_commit(self.store, self.keys, job, cold))
-        if body is None:
             return None
-        if job.sidecar_sha256 not in (None, hashlib.sha256(body).hexdigest()):
-            raise KeyConflict(f"{key} is not the sidecar that this recording was archived with", "move it, then retry")
-        try:
-            receipt = archive.read_sidecar(body, recording=job.recording, sidecar_key=key)
-        except ValueError as error:
-            raise KeyConflict(str(error), "the key holds something else: move it, then retry") from error
+        key = job.standing.sidecar_key if job.standing else self._parts.keys(recording, "json")
+        receipt = self._placing.commit_at(recording, key)
+        if receipt is None or not self._is_known(receipt):
+            return None
         lost = []
         for medium in receipt.media:
-            found = self.store.head(medium.key)
+            found = self._store.head(medium.key)
             if found is None:
                 lost.append(medium)
             elif found.bytes != medium.bytes or (found.sha256 or medium.sha256) != medium.sha256:
-                raise KeyConflict(f"{medium.key} holds other bytes than its sidecar names", "move it, then retry")
+                return None
         return Commit(receipt, tuple(lost))
 
+    def _is_known(self, receipt: Receipt) -> bool:
+        """Whether it is the one that an earlier attempt wrote. Of several, only the provider's bytes can tell."""
+        if self._job.standing is not None:
+            return self._job.standing.sidecar_sha256 in (None, receipt.sidecar_sha256)
+        second = self._parts.keys(self._job.recording, "json", 2)
+        return self._store.head(second) is None
 
-def _put_of(recording: Recording, medium: MediaObject, body: BytesIO) -> Put:
-    return Put(
-        key=medium.key,
-        body=body,
-        bytes=medium.bytes,
-        sha256=medium.sha256,
-        content_type=medium.content_type,
-        metadata=archive.object_metadata(recording, medium.sha256),
-    )
+
+def _after(standing: Receipt | None, receipt: Receipt, *, again: bool) -> Receipt:
+    """Say before which edition this one stood; its own sidecar written anew is none."""
+    if standing is None or standing.sidecar_key == receipt.sidecar_key:
+        return receipt
+    earlier = Earlier(sidecar_key=standing.sidecar_key, sidecar_sha256=standing.sidecar_sha256, replaced=not again)
+    return replace(receipt, earlier=earlier)
 
 
 def _must_be_read_again(job: Job, line: Line) -> bool:

@@ -45,9 +45,12 @@ UNEXPECTED = "unexpected"  # a bug of ours
 class Settled(Exception):
     """The recording has no media to archive now: its own row says so."""
 
-    def __init__(self, recording: Recording, verdict: Verdict, reason: str, message: str) -> None:
+    def __init__(
+        self, recording: Recording, verdict: Verdict, reason: str, message: str, *, retry_after: float | None = None
+    ) -> None:
         super().__init__(recording, verdict, reason, message)
         self.recording, self.verdict, self.reason, self.message = recording, verdict, reason, message
+        self.retry_after = retry_after  # seconds, at least
 
 
 VERDICTS: Mapping[type[RecvaultError], tuple[Verdict, str, bool]] = {
@@ -95,7 +98,14 @@ def failure_of(job: Job, error: RecvaultError | Settled) -> Failure:
         if error.reason == MISSING and job.confirms:
             message = f"{error.message}, as it did hours ago: deleted at the provider"
             return failure(job, Verdict.GONE, "recording.gone", message, recording=error.recording)
-        return failure(job, error.verdict, error.reason, error.message, recording=error.recording)
+        return failure(
+            job,
+            error.verdict,
+            error.reason,
+            error.message,
+            recording=error.recording,
+            retry_after=error.retry_after,
+        )
     if isinstance(error, MediaRejected):
         return failure(job, Verdict.RETRY, error.reason, str(error), doubt=_doubt(error))
     for kind, (verdict, reason, counted) in VERDICTS.items():

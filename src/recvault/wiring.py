@@ -85,6 +85,8 @@ def lines(source: config.Source, transfer: Transfer, stop: Stop, budget: Budget,
         stop=stop,
         proof=proof(source, transfer),
         waits=waits,
+        max_attempts=transfer.max_attempts,
+        give_up_after=source.give_up_after,
     )
 
 

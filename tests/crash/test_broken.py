@@ -22,7 +22,8 @@ from recvault import fetch
 from recvault.discovery import Discovery
 from recvault.media import Prober
 from recvault.models import Check
-from recvault.transfer import Transfer
+from recvault.placing import Placing
+from recvault.transfer import _Attempt
 
 Scenario = Callable[[Path], None]
 Break = Callable[[], Any]
@@ -91,21 +92,24 @@ def advance_per_page() -> Any:
 @contextmanager
 def sidecar_first() -> Iterator[None]:
     """The reference is written before what it refers to."""
-    put_medium, commit = Transfer._put_medium, Transfer._commit
+    put_medium, commit = _Attempt._put, _Attempt._commit
 
-    def prove_only(self: Transfer, line: Any, recording: Any, media_format: str, fetched: Any) -> Any:
-        with mock.patch.object(type(self.store), "put", lambda store, put: True):
+    def prove_only(self: _Attempt, line: Any, recording: Any, media_format: str, fetched: Any) -> Any:
+        with mock.patch.object(type(self._store), "put", lambda store, put: True):
             return put_medium(self, line, recording, media_format, fetched)
 
-    def commit_then_put(self: Transfer, job: Any, line: Any, recording: Any, media: Any, fetched_from: Any) -> Any:
-        receipt = commit(self, job, line, recording, media, fetched_from)
-        with fetch.fetch(self.place, line, recording, media[0].media_format) as fetched:
-            put_medium(self, line, recording, media[0].media_format, fetched)
+    def commit_then_put(
+        self: _Attempt, line: Any, recording: Any, media: Any, fetched_from: Any, missing: Any = ()
+    ) -> Any:
+        receipt = commit(self, line, recording, media, fetched_from, missing)
+        place, name = self._parts.place, media[0].media_format
+        with fetch.fetch(place, line, recording, name, self._looking) as fetched:
+            put_medium(self, line, recording, name, fetched)
         return receipt
 
     with (
-        mock.patch.object(Transfer, "_put_medium", prove_only),
-        mock.patch.object(Transfer, "_commit", commit_then_put),
+        mock.patch.object(_Attempt, "_put", prove_only),
+        mock.patch.object(_Attempt, "_commit", commit_then_put),
     ):
         yield
 
@@ -128,7 +132,7 @@ def no_length_check() -> Any:
 
 def skip_committed_check() -> Any:
     """Nobody looks whether the recording stands in the bucket already."""
-    return mock.patch.object(Transfer, "_committed", lambda self, job: None)
+    return mock.patch.object(Placing, "commit_at", lambda self, recording, key: None)
 
 
 @contextmanager

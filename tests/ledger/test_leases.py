@@ -35,11 +35,16 @@ def test_the_attempt_is_counted_before_the_work(ledger: Ledger, path: Path) -> N
     again.close()
 
 
-def test_what_is_older_than_the_ledger_may_stand_in_the_bucket(ledger: Ledger) -> None:
-    """The ledger may be lost: what was created before it is looked for in the bucket on its first attempt."""
-    old, young = recording(1, created_at=NOW - timedelta(days=1)), recording(2, created_at=NOW + timedelta(days=30))
-    register(ledger, old, young)
-    assert [job.maybe_archived for job in ledger.claim("main", NOW, 2)] == [True, False]
+def test_what_an_attempt_may_have_put_is_looked_for(ledger: Ledger) -> None:
+    """Only after an attempt of this ledger that may have put something: not on the first, nor where none began to."""
+    register(ledger, recording(1), recording(2), recording(3))
+    first = ledger.claim("main", NOW, 9)
+    assert [job.maybe_archived for job in first] == [False, False, False]
+    began, before, _ = first
+    ledger.settle([failure(began), failure(before, may_have_put=False)], NOW, POLICIES)
+    # The third one's lease ran out: whatever became of its attempt was never written down.
+    again = {job.recording.recording_id: job.maybe_archived for job in ledger.claim("main", NOW + 2 * LEASE, 9)}
+    assert again == {"RE1": True, "RE2": False, "RE3": True}
 
 
 def test_a_claim_takes_what_is_due_longest_first(ledger: Ledger) -> None:

@@ -217,7 +217,7 @@ def test_what_a_dead_recording_left(stage: Stage) -> None:
     stage.place(stage.receipt(dead[1]))
     result = stage.verify()
     assert told(result) == [
-        ("orphan_media", stage.key("RE1", "wav"), "media.not_committed"),
+        ("uncommitted", stage.key("RE1", "wav"), "media.not_committed"),
         ("unknown", stage.key("RE2"), "sidecar.not_settled"),
     ]
     assert [each.hint.split("`")[1] for each in result.differences] == [

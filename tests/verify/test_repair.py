@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -103,32 +104,40 @@ def test_what_its_provider_has_no_more_stays_told(world: Rig, strict_bucket: Buc
     assert "its provider had it no more" in again.differences[0].hint
 
 
-def test_media_are_put_back_under_their_own_sum_or_not_at_all(world: Rig, strict_bucket: Bucket) -> None:
-    """A provider that serves other bytes now: nothing is written under a sidecar that names the old ones."""
+def test_other_bytes_than_those_that_were_lost_stand_beside_their_sidecar(world: Rig, strict_bucket: Bucket) -> None:
+    """A provider that serves other bytes now: they are a second edition, and no bytes stand under the lost key."""
     _one(world)
     lost = _key(strict_bucket, ".wav")
     sidecar = _key(strict_bucket, ".json")
     body = strict_bucket.body(sidecar)
+    served = strict_bucket.body(lost)
     other = body.replace(strict_bucket.objects[lost].sha256.encode(), b"ab" * 32)
     assert other != body
-    strict_bucket.place(sidecar, other)  # as if other bytes had been archived
+    strict_bucket.place(sidecar, other, sha256=sha256(other))  # as if other bytes had been archived
     del strict_bucket.objects[lost]
-    with world.runtime() as runtime:
-        [row] = runtime.ledger.ask.find(verify(world).differences[0].recording_id or "")
-        with closing(sqlite3.connect(world.root / "ledger.db")) as plain, plain:
-            plain.execute("UPDATE recordings SET sidecar_sha256 = ?", [sha256(other)])
-        assert runtime.ledger.reopen([row["id"]], now()) == 1
+    with closing(sqlite3.connect(world.root / "ledger.db")) as plain, plain:
+        plain.execute(
+            "UPDATE recordings SET sidecar_sha256=?, media=replace(media, ?, ?)",
+            [
+                sha256(other),
+                sha256(served),
+                "ab" * 32,
+            ],
+        )
+    assert verify(world, repair=True).made_due == 1
     strict_bucket.clear_counts()
-    assert world.sync().exit_code == 3
-    assert (dict(strict_bucket.writes), strict_bucket.body(sidecar)) == ({}, other)
-    with world.runtime() as runtime:
-        [failed] = runtime.ledger.ask.failures()
-        assert (failed["state"], failed["reason"]) == ("dead", "store.key_conflict")
-        assert "serves other bytes now" in failed["message"] and f"move {sidecar}" in failed["message"]
+    assert world.sync().exit_code == 0
+    beside, second = lost.replace(".wav", "~2.wav"), sidecar.replace(".json", "~2.json")
+    assert set(strict_bucket.writes) == {beside, second}
+    assert (strict_bucket.body(beside), strict_bucket.body(sidecar)) == (served, other)
+    earlier = json.loads(strict_bucket.body(second))["archive"]["earlier"]
+    assert earlier == {"sidecar_key": sidecar, "sidecar_sha256": sha256(other), "media_lost": True}
+    again = verify(world)
+    assert (told(again), again.checked, again.exit_code) == ([], 2, 0)
 
 
 def test_a_sidecar_that_is_not_the_archived_one_is_not_taken_for_it(world: Rig, strict_bucket: Bucket) -> None:
-    """A medium is lost and its sidecar was rewritten: nothing is put beside it, and the ledger keeps its sum."""
+    """A medium is lost and its sidecar was rewritten: what is brought back has a sidecar of its own, and it is told."""
     _one(world)
     lost, sidecar = _key(strict_bucket, ".wav"), _key(strict_bucket, ".json")
     archived = sha256(strict_bucket.body(sidecar))
@@ -138,12 +147,14 @@ def test_a_sidecar_that_is_not_the_archived_one_is_not_taken_for_it(world: Rig, 
     with world.runtime() as runtime:
         [row] = runtime.ledger.ask.find(verify(world).differences[0].recording_id or "")
         assert runtime.ledger.reopen([row["id"]], now()) == 1
-    assert world.sync().exit_code == 3
-    assert lost not in strict_bucket.objects
-    with world.runtime() as runtime:
-        [failed] = runtime.ledger.ask.failures()
-        [row] = runtime.ledger.ask.find(failed["recording_id"])
-        assert (failed["reason"], row["sidecar_sha256"]) == ("store.key_conflict", archived)
+    assert world.sync().exit_code == 0
+    second = sidecar.replace(".json", "~2.json")
+    assert strict_bucket.body(sidecar) == other
+    document = json.loads(strict_bucket.body(second))
+    assert [each["key"] for each in document["media"]] == [lost]
+    assert document["archive"]["earlier"]["sidecar_sha256"] == archived
+    again = verify(world)
+    assert (told(again), again.exit_code) == ([("different", sidecar, "sidecar.changed")], 3)
 
 
 def test_only_the_formats_that_are_missing_are_fetched(world: Rig, strict_bucket: Bucket) -> None:

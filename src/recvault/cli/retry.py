@@ -14,28 +14,38 @@ SCHEMA = "recvault/retry/v1"
 @click.option("--source", "sources", multiple=True, metavar="NAME", help="What failed or died of this source.")
 @click.option("--reason", "reasons", multiple=True, metavar="REASON", help="What failed or died for this reason.")
 @click.option("--all", "everything", is_flag=True, help="All that are failing, dead, not ready or put off.")
+@click.option("--suspect", is_flag=True, help="All that are archived flagged, or without a format: look for more.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 @question
 def command(
-    app: App, ids: tuple[str, ...], sources: tuple[str, ...], reasons: tuple[str, ...], everything: bool, as_json: bool
+    app: App,
+    /,
+    ids: tuple[str, ...],
+    sources: tuple[str, ...],
+    reasons: tuple[str, ...],
+    everything: bool,
+    suspect: bool,
+    as_json: bool,
 ) -> int:
     """Make recordings due now, their earlier failures forgiven; the next pass takes them.
 
     An ID is the provider's own; where two sources share one, SOURCE:ID. By its ID a recording that is gone, or kept in
     a bucket of yours, is asked for again, too.
+    What is archived as suspect, or lacks a format, is fetched again: what more comes is archived beside it.
     """
-    if bool(ids) + bool(sources or reasons) + everything != 1:
-        raise click.UsageError("give recordings' ids, or --source and --reason, or --all")
+    if bool(ids) + bool(sources or reasons) + everything + suspect != 1:
+        raise click.UsageError("give recordings' ids, or --source and --reason, or --all, or --suspect")
     with app.runtime() as runtime:
         for name in sources:
             runtime.source(name)
-        rows: list[int] | None
+        rows: list[int] | None = [row["id"] for text in ids for row in runtime.find(text)] or None
         if sources or reasons:
             rows = runtime.ledger.ask.failing_ids(sources or None, reasons or None)
-        else:
-            rows = None if everything else [row["id"] for text in ids for row in runtime.find(text)]
         stranded = runtime.stranded(dead=True)
-        count = runtime.ledger.retry(rows, now(), [(each.source, each.account_id) for each in stranded])
+        apart = [(each.source, each.account_id) for each in stranded]
+        count = 0 if suspect else runtime.ledger.retry(rows, now(), apart)
+        if ids or suspect:
+            count += runtime.ledger.ask_again(rows, now())
     if as_json:
         left = {"stranded": sum(each.waiting for each in stranded)} if stranded else {}
         print_json({"schema": SCHEMA, "made_due": count, **left})

@@ -33,9 +33,10 @@ def command(app: App, recording_id: str, as_json: bool) -> int:
 
 
 def _document(runtime: Runtime, row: dict[str, Any]) -> dict[str, Any]:
-    names = [name for name in row if name not in ("id", "recording", "media", "lease")]
+    names = [name for name in row if name not in ("id", "recording", "media", "lease", "may_have_put", "looks")]
     document = {name: row[name] for name in names}
     document["media"] = json.loads(row["media"]) if row["media"] else []
+    document["earlier_editions"] = runtime.ledger.ask.editions(row["id"])
     document["listed"] = json.loads(row["recording"]) if row["recording"] else None
     document["sidecar"] = _sidecar(runtime, row["sidecar_key"]) if row["sidecar_key"] else None
     return document
@@ -59,12 +60,16 @@ def _print(document: dict[str, Any]) -> None:
     from recvault.cli.tables import cell
 
     for name, value in document.items():
-        if name in ("media", "listed", "sidecar") or value is None:
+        if name in ("media", "listed", "sidecar", "earlier_editions") or value is None:
             continue
         click.echo(f"{name.replace('_', ' '):<18}{cell(value)}")
     for medium in document["media"]:
         click.echo(f"{'media':<18}{cell(medium['key'])}")
         click.echo(f"{'':<18}{medium['bytes']:,} bytes, sha256 {medium['sha256']}, check {medium['check']['status']}")
+    for edition in document["earlier_editions"]:
+        click.echo(f"{'earlier edition':<18}{cell(edition['sidecar_key'])}")
+        for medium in edition["media"]:
+            click.echo(f"{'':<18}{cell(medium['key'])}  {medium['bytes']:,} bytes, check {medium['check']['status']}")
     for name in ("sidecar", "listed"):
         if document[name] is not None:
             click.echo(f"{name}:")

@@ -92,7 +92,7 @@ def _sentence(result: Result) -> str:
         well = "all well so far" if result.interrupted or result.unanswered_total else "all well"
         return f"{_many(result.checked, 'recording')} checked, {well}: {proof}{_read(result)}"
     counts = result.counts
-    kinds = ("ok", "missing", "different", "orphan_media", "unknown")
+    kinds = ("ok", "missing", "different", "orphan_media", "uncommitted", "unknown")
     said = ", ".join(f"{counts[name]:,} {name.replace('_', ' ')}" for name in kinds if counts[name] or name == "ok")
     return f"{_many(result.checked, 'recording')} checked: {said}{_read(result)}"
 

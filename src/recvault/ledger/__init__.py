@@ -2,7 +2,8 @@
 
 Invariants, at any time: every registered recording is pending, archived, gone, external or dead, never forgotten; a
 recording that is not final at the provider is re-read by id until it is. A watermark never moves backward. The ledger
-may be lost: the cost is a re-listing, no byte is downloaded or written twice.
+may be lost: `rebuild` makes it anew from the bucket, and without it the cost is to list and fetch anew, to prove what
+stands there. No byte is written twice.
 """
 
 from recvault.ledger.book import Ledger

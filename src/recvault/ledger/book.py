@@ -6,7 +6,7 @@ One connection a process, guarded by a lock: SQLite has one writer anyway, and e
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -14,14 +14,15 @@ from typing import Self
 
 from sqlite_utils import Database
 
-from recvault.ledger import namesakes, page, quarantine, reopening, settling, slices, suspects
+from recvault.ledger import editions, namesakes, page, quarantine, reopening, settling, slices, suspects
 from recvault.ledger.blame import Blame
 from recvault.ledger.connection import Connection
+from recvault.ledger.jobs import claim, job_of
 from recvault.ledger.leases import Owner
 from recvault.ledger.namesakes import Namesake
 from recvault.ledger.page import Registered
-from recvault.ledger.questions import Feed, Questions, Row
-from recvault.ledger.steps import CONFIRM_AFTER, Policy
+from recvault.ledger.questions import Feed, Questions
+from recvault.ledger.steps import Policy
 from recvault.ledger.succession import Succession
 from recvault.ledger.sums import SidecarSums, learn
 from recvault.ledger.trouble import sound_values, sqlite_errors, stored_time
@@ -199,25 +200,10 @@ class Ledger:
             return [replace(job, alone=True) for job in self._claimed(db, suspects.LONE, source, now, limit)]
 
     def _claimed(self, db: Database, due: str, source: str, now: datetime, limit: int) -> list[Job]:
-        rows = list(
-            db.query(
-                f"""
-                UPDATE recordings SET attempts = attempts + 1, lease = :owner, next_attempt_at = :until
-                WHERE id IN ({due})
-                RETURNING source, attempts, created_at, sidecar_sha256, missing_since,
-                    (SELECT recording FROM told WHERE told.id = recordings.id) AS recording
-                """,  # noqa: S608 - of our own text
-                {
-                    "owner": self._owner.name,
-                    "until": stamp(now + LEASE),
-                    "source": source,
-                    "now": stamp(now),
-                    "limit": limit,
-                },
-            )
-        )
+        values = {"source": source, "now": stamp(now), "limit": limit}
+        rows = list(db.query(claim(due), {"owner": self._owner.name, "until": stamp(now + LEASE), **values}))
         with sound_values("what a list told of a recording"):  # a claim that cannot be read is none
-            return [self._job(row, now) for row in rows]
+            return [job_of(row, now) for row in rows]
 
     def settle(self, outcomes: Iterable[Outcome], now: datetime, policies: Mapping[str, Policy]) -> list[State]:
         """Write down how attempts ended, all in one transaction; the new states, in order."""
@@ -275,6 +261,11 @@ class Ledger:
         with self._connection.write() as db:
             return [row_id for row_id in row_ids if db.execute(_ACCEPT, {**given, "id": row_id}).rowcount]
 
+    def ask_again(self, row_ids: Sequence[int] | None, now: datetime) -> int:
+        """Make archived recordings due for another look: suspects, and those that lack a format; None: all of them."""
+        with self._connection.write() as db:
+            return editions.ask_again(db, row_ids, now)
+
     def reopen(self, row_ids: Iterable[int], now: datetime) -> int:
         """Make archived recordings due again, whose objects are missing; how many of these are archived."""
         with self._connection.write() as db:
@@ -294,22 +285,6 @@ class Ledger:
         """Remember a fact."""
         with self._connection.write() as db:
             db.execute("INSERT INTO facts VALUES (?, ?) ON CONFLICT DO UPDATE SET value=excluded.value", [name, value])
-
-    # -- rows ----------------------------------------------------------------------------------------------------------
-
-    def _job(self, row: Row, now: datetime) -> Job:
-        recording = Recording.from_json(row["recording"])
-        # What was created before this ledger was may stand in the bucket already: an earlier ledger could be lost.
-        maybe_archived = row["attempts"] > 1 or row["created_at"] < self._born_at
-        missing_since = stored_time(row["missing_since"]) if row["missing_since"] else None
-        return Job(
-            source=row["source"],
-            recording=recording,
-            attempt=row["attempts"],
-            maybe_archived=maybe_archived,
-            sidecar_sha256=row["sidecar_sha256"],
-            confirms=missing_since is not None and now - missing_since >= CONFIRM_AFTER,
-        )
 
 
 _ACCEPT = """

@@ -30,13 +30,20 @@ _TAKE = """
     SELECT sidecar_key, id,
         (:sources IS NULL OR source IN (SELECT value FROM json_each(:sources)))
         AND (:since IS NULL OR created_at >= :since) AND (:until IS NULL OR created_at < :until)
-    FROM main.recordings WHERE sidecar_key IS NOT NULL ORDER BY sidecar_key
+    FROM (
+        SELECT sidecar_key, id, source, created_at FROM main.recordings WHERE sidecar_key IS NOT NULL
+        UNION ALL
+        SELECT editions.sidecar_key, id, source, created_at FROM main.editions JOIN main.recordings USING (id)
+    ) ORDER BY sidecar_key
 """
 _NO_SUM = "SELECT 1 FROM main.recordings WHERE sidecar_key IS NOT NULL AND sidecar_sha256 IS NULL LIMIT 1"
 _BETWEEN = """
-    SELECT asked, id, source, provider, account_id, recording_id, state, next_attempt_at IS NOT NULL, key, media,
-           sidecar_sha256
+    SELECT asked, recordings.id, source, provider, account_id, recording_id, state, next_attempt_at IS NOT NULL, key,
+           iif(editions.id IS NULL, recordings.media, editions.media),
+           iif(editions.id IS NULL, recordings.sidecar_sha256, editions.sidecar_sha256),
+           editions.replaced
     FROM temp.expected CROSS JOIN main.recordings USING (id)
+        LEFT JOIN main.editions ON editions.id = recordings.id AND editions.sidecar_key = key
     WHERE key > ? AND key < ? ORDER BY key LIMIT ?
 """
 _CUTS = """
@@ -68,6 +75,8 @@ class Expected:
     is_due: bool  # it was made due again, and waits for its turn
     sidecar_key: str
     media: tuple[ExpectedMedium, ...]
+    is_earlier: bool = False  # another edition stands beside it: this one cannot come back from its provider
+    is_replaced: bool = False  # its media were lost, and stand under that other one
     sidecar_sha256: str | None = None  # None: an earlier version archived it, and it was not learnt since
     asked: bool = True  # of a source and time that was asked for
 
@@ -146,7 +155,7 @@ def _room() -> Iterator[None]:
 
 
 def _expected(row: tuple[object, ...]) -> Expected:
-    asked, row_id, source, provider, account_id, recording_id, state, is_due, key, media, sum_ = row
+    asked, row_id, source, provider, account_id, recording_id, state, is_due, key, media, sum_, replaced = row
     assert isinstance(row_id, int)  # noqa: S101 - a primary key
     return Expected(
         id=row_id,
@@ -161,6 +170,8 @@ def _expected(row: tuple[object, ...]) -> Expected:
             ExpectedMedium(key=each["key"], bytes=each["bytes"], sha256=each["sha256"])
             for each in (whole(str(media), str(key)) if media else ())
         ),
+        is_earlier=replaced is not None,
+        is_replaced=bool(replaced),
         sidecar_sha256=str(sum_) if sum_ else None,
         asked=bool(asked),
     )

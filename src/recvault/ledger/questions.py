@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlite_utils import Database
 
+from recvault.ledger import editions
 from recvault.ledger.brief import whole
 from recvault.ledger.connection import Connection
 from recvault.ledger.trouble import stored_day, stored_time
@@ -242,6 +243,11 @@ class Questions:
         with self._connection.read() as db:
             rows = list(db.query(_FIND, {"id": recording_id, "source": source}))
         return [_whole(row) for row in rows]
+
+    def editions(self, row_id: int) -> list[Row]:
+        """The editions of a row that were archived before the one that it tells of."""
+        with self._connection.read() as db:
+            return editions.of(db, row_id)
 
     def beginning(self, text: str) -> list[Row]:
         """The rows of recordings whose ids begin so."""

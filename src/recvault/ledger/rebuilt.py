@@ -17,7 +17,7 @@ from typing import Self
 from sqlite_utils import Database
 
 from recvault.errors import LedgerDamaged, LedgerLocked, LedgerStands
-from recvault.ledger import commits
+from recvault.ledger import commits, editions
 from recvault.ledger.brief import shorten
 from recvault.ledger.connection import Connection, alone
 from recvault.ledger.leases import at_work
@@ -29,9 +29,15 @@ _BESIDE = ("-wal", "-shm", ".commits")  # what belongs to a database file, by th
 
 _INSERT = """
     INSERT INTO recordings (provider, account_id, recording_id, source, api, created_at, registered_at, watched_since,
-                            state, attempts, settled_at, sidecar_key, sidecar_sha256, bytes, media)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                            state, attempts, settled_at, sidecar_key, sidecar_sha256, bytes, media, reason, message)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (recording_id, account_id, provider) DO NOTHING
+"""
+
+# A later edition names the one that it stands beside, whose keys come first in the order in which they are read.
+_SUPERSEDE = """
+    UPDATE recordings SET settled_at=?, sidecar_key=?, sidecar_sha256=?, bytes=?, media=?, reason=?, message=?
+    WHERE recording_id=? AND account_id=? AND provider=?
 """
 
 _KNOWN = "SELECT sidecar_key FROM recordings WHERE recording_id=? AND account_id=? AND provider=?"
@@ -109,16 +115,19 @@ class NewLedger:
         found: JSON = json.loads(self._fact(_STATE) or "{}")
         return found
 
-    def add(self, batch: Sequence[Committed], so_far: JSON) -> list[tuple[str, str]]:
+    def add(self, batch: Sequence[Committed], so_far: JSON) -> tuple[list[tuple[str, str]], int]:
         """Write down a batch and how far it came, in one transaction.
 
-        Returns those that an earlier one of the same identity stands for, each with that one's sidecar.
+        Returns the sidecars that are not taken, each with the one that stands for its recording; and how many are later
+        editions of recordings that were written down before.
         """
         with self._connection.write() as db:
-            seconds = [(each, key) for each in batch if (key := _written(db, each)) is not None]
-            found = [(each.receipt.sidecar_key, key) for each, key in seconds]
-            _remember(db, _STATE, json.dumps({**so_far, "seconds": so_far.get("seconds", 0) + len(found)}))
-        return found
+            written = [_written(db, each) for each in batch]
+            found = [each for each in written if isinstance(each, tuple)]
+            later = written.count(True)
+            counts = {"seconds": so_far.get("seconds", 0) + len(found), "later": so_far.get("later", 0) + later}
+            _remember(db, _STATE, json.dumps({**so_far, **counts}))
+        return found, later
 
     def finish(self) -> list[RebuiltAccount]:
         """Complete it, make it durable and close it; what it holds, by account. It is not in its place yet."""
@@ -186,17 +195,23 @@ def _family(path: Path) -> list[Path]:
     return [path, *(path.with_name(path.name + ending) for ending in _BESIDE)]
 
 
-def _written(db: Database, each: Committed) -> str | None:
-    """Write a row; the sidecar of the one that stands for the same recording already, if one does."""
+def _written(db: Database, each: Committed) -> tuple[str, str] | bool:
+    """Write a row; whether it is a later edition; or the sidecar that is not taken, and the one that stands for it."""
     receipt, recording = each.receipt, each.receipt.recording
     archived_at = stamp(receipt.archived_at)
     identity = (recording.provider, recording.account_id, recording.recording_id)
     about = (receipt.source, recording.api, stamp(recording.created_at), archived_at, archived_at)
     end = (State.ARCHIVED.value, each.attempts, archived_at, receipt.sidecar_key, receipt.sidecar_sha256)
-    if db.execute(_INSERT, (*identity, *about, *end, receipt.bytes, shorten(receipt))).rowcount:
-        return None
+    media = (receipt.bytes, shorten(receipt), *(receipt.note or (None, None)))
+    if db.execute(_INSERT, (*identity, *about, *end, *media)).rowcount:
+        return False
     [key] = db.execute(_KNOWN, identity[::-1]).fetchone()
-    return str(key)
+    is_later = receipt.earlier is not None and receipt.earlier.sidecar_key == key
+    if not is_later and key not in receipt.taken:
+        return receipt.sidecar_key, str(key)
+    editions.keep(db, [receipt], receipt.archived_at)
+    db.execute(_SUPERSEDE, (archived_at, *end[3:], *media, *identity[::-1]))
+    return True if is_later else (str(key), receipt.sidecar_key)
 
 
 def _remember(db: Database, name: str, value: str) -> None:

@@ -22,7 +22,8 @@ _ARCHIVED = """
 # An attempt has been: the next one looks for what of it still stands.
 _REOPEN = """
     UPDATE recordings SET state='pending', next_attempt_at=:now, watched_since=:now, settled_at=NULL, lease=NULL,
-        attempts=max(attempts, 1), faults=0, verdict=NULL, reason=:reason, message='its objects were missing'
+        attempts=max(attempts, 1), may_have_put=1, faults=0, verdict=NULL, reason=:reason,
+        message='its objects were missing'
     WHERE id=:id
 """
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from sqlite_utils import Database, Migrations
 
+from recvault.ledger.editions import SCHEMA as _EDITIONS
+
 migrations = Migrations("recvault")
 
 _TALLY = """
@@ -258,5 +260,15 @@ def accounts_by_id(db: Database) -> None:
     db.execute("CREATE INDEX feeds_account ON feeds (account_id)")
 
 
-_LATER = (sidecar_sums, quarantine_by_recording, looked_for_in_vain, process_deaths, whose_failure, accounts_by_id)
+@migrations()
+def editions(db: Database) -> None:
+    """Editions beside which a later one stands; whether an attempt may have put something; what was seen of media."""
+    for statement in _EDITIONS:
+        db.execute(statement)
+
+
+_LATER = (
+    *(sidecar_sums, quarantine_by_recording, looked_for_in_vain, process_deaths, whose_failure, accounts_by_id),
+    editions,
+)
 KNOWN = frozenset(each.__name__ for each in (first, second, third, fourth, fifth, *_LATER))

@@ -10,8 +10,9 @@ from datetime import datetime, timedelta
 
 from sqlite_utils import Database
 
-from recvault.ledger import listed, steps, suspects
+from recvault.ledger import editions, listed, steps, suspects
 from recvault.ledger.brief import shorten
+from recvault.ledger.jobs import write_looks
 from recvault.ledger.steps import Policy
 from recvault.ledger.trouble import sound_values, stored_time
 from recvault.models import DRAINED, Failure, Outcome, Receipt, Recording, State, stamp
@@ -19,10 +20,15 @@ from recvault.models import DRAINED, Failure, Outcome, Receipt, Recording, State
 _CLOCKS_DIFFER = timedelta(days=1)  # from the provider's, by which a recording is created, at most
 
 _STANDING = """
-    SELECT id, state, faults, watched_since, created_at, missing_since, failing_since,
+    SELECT id, state, lease, faults, watched_since, created_at, missing_since, failing_since,
         json_extract(told.recording, '$.status') AS told_status
     FROM recordings JOIN told USING (id) WHERE recording_id=? AND account_id=? AND provider=?
 """
+
+# Another look at what is archived: it stays so, and is looked at again while more may come. Setting its state, to what
+# it is, has a trigger forget what its provider told.
+_LOOK_AGAIN = "UPDATE recordings SET next_attempt_at=?, lease=NULL, faults=? WHERE id=?"
+_LOOKED = "UPDATE recordings SET next_attempt_at=NULL, lease=NULL, state=state WHERE id=?"
 
 
 def settle(db: Database, outcomes: Sequence[Outcome], now: datetime, policies: Mapping[str, Policy]) -> list[State]:
@@ -36,15 +42,20 @@ def settle(db: Database, outcomes: Sequence[Outcome], now: datetime, policies: M
 
 def _archive(db: Database, receipts: Sequence[Receipt], now: datetime) -> None:
     at = stamp(now)
+    editions.keep(db, receipts, now)
     db.conn.executemany(
         """
         UPDATE recordings SET state='archived', next_attempt_at=NULL, lease=NULL, failing_since=NULL, verdict=NULL,
-            reason=NULL, message=NULL, settled_at=?, sidecar_key=?, sidecar_sha256=?, bytes=?, media=?,
-            recording=NULL
-        WHERE recording_id=? AND account_id=? AND provider=?
+            looks=NULL, reason=?3, message=?4, sidecar_sha256=?5, bytes=?6, media=?7, recording=NULL,
+            settled_at=iif(state='archived' AND sidecar_key=?1, settled_at, ?2), sidecar_key=?1
+        WHERE recording_id=?8 AND account_id=?9 AND provider=?10
         """,
         [
-            (at, each.sidecar_key, each.sidecar_sha256, each.bytes, shorten(each), *_identity(each.recording))
+            (
+                *(each.sidecar_key, at, *(each.note or (None, None))),
+                *(each.sidecar_sha256, each.bytes, shorten(each)),
+                *_identity(each.recording),
+            )
             for each in receipts
         ],
     )
@@ -53,7 +64,7 @@ def _archive(db: Database, receipts: Sequence[Receipt], now: datetime) -> None:
 def _fail(db: Database, failure: Failure, now: datetime, policy: Policy) -> State:
     with sound_values("the row of a recording under way"):
         row = next(db.query(_STANDING, _identity(failure.recording)))
-    if row["state"] == State.ARCHIVED:
+    if row["state"] == State.ARCHIVED and row["lease"] is None:
         return State.ARCHIVED  # another attempt committed it: a late failure takes nothing back
     watched_since = _watched_since(row, now)
     step = steps.after(
@@ -65,6 +76,13 @@ def _fail(db: Database, failure: Failure, now: datetime, policy: Policy) -> Stat
         missing_since=_moment(row["missing_since"]),
         failing_since=_moment(row["failing_since"]),
     )
+    _note_attempt(db, row["id"], failure)
+    if row["state"] == State.ARCHIVED:
+        if step.next_attempt_at is None:
+            db.execute(_LOOKED, [row["id"]])
+        else:
+            db.execute(_LOOK_AGAIN, [stamp(step.next_attempt_at), step.faults, row["id"]])
+        return State.ARCHIVED
     failing = step.state in (State.FAILING, State.DEAD)
     db.execute(
         """
@@ -105,6 +123,14 @@ def _watched_since(row: dict[str, str], now: datetime) -> datetime:
 
 def _moment(text: str | None) -> datetime | None:
     return stored_time(text) if text else None
+
+
+def _note_attempt(db: Database, row_id: int, failure: Failure) -> None:
+    """What it may have left in the bucket, and what it saw of media that are not whole."""
+    if failure.may_have_put:
+        db.execute("UPDATE recordings SET may_have_put=1 WHERE id=? AND NOT may_have_put", [row_id])
+    if failure.looks:
+        db.execute("UPDATE recordings SET looks=? WHERE id=?", [write_looks(failure.looks), row_id])
 
 
 def _identity(recording: Recording) -> tuple[str, str, str]:

@@ -40,10 +40,11 @@ _NOTE_ALL = """
 """
 _LONE_OF = "SELECT id, faults FROM recordings WHERE lease = ? AND id IN (SELECT id FROM lone)"
 _BLAME = """
-    UPDATE recordings SET lease = NULL, state = :state, faults = faults + 1, verdict = 'retry', reason = :reason,
-        message = :message, failing_since = coalesce(failing_since, :now), next_attempt_at = :next
+    UPDATE recordings SET lease = NULL, may_have_put = 1, state = :state, faults = faults + 1, verdict = 'retry',
+        reason = :reason, message = :message, failing_since = coalesce(failing_since, :now), next_attempt_at = :next
     WHERE id = :id
 """
+_FREE = "UPDATE recordings SET lease = NULL, may_have_put = 1, next_attempt_at = ? WHERE lease = ?"
 
 
 def are_there(db: Database) -> bool:
@@ -73,5 +74,5 @@ def free(db: Database, owner: str, now: datetime) -> int:
         values = {"state": State.FAILING.value, "reason": WORKER_CRASHED, "message": _MESSAGE}
         db.execute(_BLAME, {**values, "id": row["id"], "now": stamp(now), "next": stamp(now + wait)})
     db.execute(_NOTE_ALL, {"owner": owner})
-    freed = db.execute("UPDATE recordings SET lease=NULL, next_attempt_at=? WHERE lease=?", [stamp(now), owner])
+    freed = db.execute(_FREE, [stamp(now), owner])
     return len(lone) + int(freed.rowcount)

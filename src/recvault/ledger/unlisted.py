@@ -15,14 +15,24 @@ from recvault.ledger.sums import LEARN
 from recvault.models import stamp
 
 EVER = datetime(9999, 12, 31, tzinfo=UTC)  # after whatever any clock has said
+_LAST = (1 << 63) - 1
 
 _PAGE = """
     SELECT id, provider, account_id, sidecar_key, sidecar_sha256, media, settled_at
     FROM unlisted JOIN recordings USING (id)
     WHERE id > ? AND state = 'archived' AND settled_at < ? ORDER BY id LIMIT ?
 """
+_EARLIER = """
+    SELECT id, provider, account_id, editions.sidecar_key, editions.sidecar_sha256, editions.media, editions.settled_at
+    FROM editions CROSS JOIN recordings USING (id)
+    WHERE id > ? AND id <= ? AND editions.unlisted AND editions.settled_at < ? ORDER BY id
+"""
+_LISTED_EARLIER = "UPDATE editions SET unlisted = 0 WHERE id = ? AND sidecar_key = ?"
 # One that was archived again meanwhile has another sidecar, which no manifest lists yet.
-_LISTED = "DELETE FROM unlisted WHERE id = ?1 AND (SELECT settled_at FROM recordings WHERE recordings.id = ?1) IS ?2"
+_LISTED = """
+    DELETE FROM unlisted WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM editions WHERE id = ?1 AND editions.unlisted)
+        AND (SELECT settled_at FROM recordings WHERE recordings.id = ?1) IS ?2
+"""
 _REACHED = """
     INSERT INTO chains VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE
     SET number=excluded.number, sha256=excluded.sha256, through=excluded.through WHERE excluded.number > number
@@ -65,6 +75,8 @@ class Unlisted:
         """What was settled before a moment and is not listed, by the ledger's own numbers, from the next on."""
         with self._connection.read() as db:
             rows = db.execute(_PAGE, [after, stamp(settled_before), limit]).fetchall()
+            last = rows[-1][0] if len(rows) == limit else _LAST
+            rows += db.execute(_EARLIER, [after, last, stamp(settled_before)]).fetchall()
         return [
             UnlistedRow(
                 id=row_id,
@@ -75,7 +87,7 @@ class Unlisted:
                 settled_at=settled_at,
                 sidecar_sha256=sidecar_sha256,
             )
-            for row_id, provider, account_id, key, sidecar_sha256, media, settled_at in rows
+            for row_id, provider, account_id, key, sidecar_sha256, media, settled_at in sorted(rows)
         ]
 
     def note(self, listed: Iterable[UnlistedRow], chains: Iterable[Chain]) -> None:
@@ -85,6 +97,7 @@ class Unlisted:
         """
         rows = list(listed)
         with self._connection.write() as db:
+            db.conn.executemany(_LISTED_EARLIER, [(row.id, row.sidecar_key) for row in rows])
             db.conn.executemany(_LISTED, [(row.id, row.settled_at) for row in rows])
             db.conn.executemany(LEARN, [(row.sidecar_sha256, row.id, row.sidecar_key) for row in rows])
             db.conn.executemany(

@@ -66,7 +66,7 @@ class Checker:
         tally = _Tally()
         deep = row.identity in self.sample
         found, media = self._sidecar(row, tally)
-        for medium in media:
+        for medium in () if row.is_replaced else media:
             found += self._medium(row, medium, tally, deep=deep)
         return Checked(
             row=row,
@@ -214,6 +214,8 @@ def _with_outlook(row: Expected, found: list[Difference]) -> Iterator[Difference
 def _outlook(row: Expected, beside: bool) -> str | None:
     if beside:
         return "missing.beside"
+    if row.is_earlier:
+        return "missing.earlier"
     if row.is_due:
         return "missing.due"
     return {State.GONE: "missing.lost", State.EXTERNAL: "missing.lost", State.DEAD: "missing.dead"}.get(row.state)

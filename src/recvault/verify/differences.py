@@ -19,6 +19,7 @@ class Kind(enum.StrEnum):
     MISSING = "missing"  # the ledger's recording was archived, and the object is not there
     DIFFERENT = "different"  # it is there, and not as it was archived
     ORPHAN_MEDIA = "orphan_media"  # media under a key of ours that no sidecar names
+    UNCOMMITTED = "uncommitted"  # media that wait for the sidecar that is to name them
     UNKNOWN = "unknown"  # not ours, or a sidecar that the ledger does not know
 
 
@@ -70,6 +71,8 @@ HINTS: Mapping[str, str] = {
     "missing.due": "it is due already: the next pass brings back what is missing while the provider still has it",
     "missing.lost": "its provider had it no more; `recvault retry {id}` asks once more. Else look for an earlier "
     "version in the bucket, or a copy",
+    "missing.earlier": "its provider serves something else now, which stands beside it: look for an earlier version in "
+    "the bucket, or a copy",
     "missing.dead": "`recvault failures` says why it did not come back; then `recvault retry {id}`",
     "missing.beside": "mend first what is different of this recording",
     "sidecar.content": f"an earlier version in the bucket may be whole. {_MOVE}",
@@ -86,6 +89,7 @@ HINTS: Mapping[str, str] = {
     "media.no_recording": "nothing names it and the ledger does not know its recording: `recvault backfill --source "
     "NAME --recording ID` archives it if a provider still lists it; else it may be moved away",
     "media.not_committed": "`recvault retry {id}` lets the next pass commit it",
+    "media.waits": "its recording is tried again, and in the end what it lacks is given up: `recvault show {id}` tells",
     "media.not_named": "the sidecar of its recording does not name it: compare, and move it away",
     "object.foreign": "recvault did not write it: move it out of the archive's prefix",
     "sidecar.not_in_ledger": "the ledger does not know it, as after a loss: `recvault rebuild` makes one that does",

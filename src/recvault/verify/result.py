@@ -32,6 +32,7 @@ class Result:
     missing: int = 0
     different: int = 0
     orphan_media: int = 0
+    uncommitted: int = 0
     unknown: int = 0
     media: int = 0
     objects: int = 0  # that were listed
@@ -114,8 +115,8 @@ class Result:
 
     @property
     def counts(self) -> dict[str, int]:
-        """The six that scripts look at. missing and different count recordings, the last two objects."""
-        names = ("checked", "ok", "missing", "different", "orphan_media", "unknown")
+        """Those that scripts look at. missing and different count recordings, the last three objects."""
+        names = ("checked", "ok", "missing", "different", "orphan_media", "unknown", "uncommitted")
         return {name: getattr(self, name) for name in names}
 
     def document(self) -> JSON:

@@ -5,6 +5,7 @@ What may be under way is no stray: a transfer puts its media first and its sidec
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -50,7 +51,7 @@ class Strays:
             return
         provider, account_id, recording_id = identity = identity_of(document)
         rows = [row for row in self.ledger.ask.find(recording_id) if _identity(row) == identity]
-        reason, words = _standing(found.key, rows)
+        reason, words = _standing(found.key, rows, self._editions(rows))
         if reason:
             row = rows[0] if rows else {"provider": provider, "account_id": account_id, "recording_id": recording_id}
             self._tell(Kind.UNKNOWN, found.key, reason, words, row)
@@ -58,21 +59,34 @@ class Strays:
         self.media([each for each in media if each.key not in keys], parts, rows)
 
     def media(self, found: Iterable[Listed], parts: KeyParts, rows: list[Row] | None = None) -> None:
-        """Media that no sidecar names, of a recording whose rows may be known already."""
+        """Media that no sidecar beside them names, of a recording whose rows may be known already."""
         for each in found:
             if rows is None:
                 rows = self._rows(parts)
-            if self.clock() - each.modified < YOUNG or any(row["next_attempt_at"] for row in rows):
-                self.result.count(under_way=1)
+            if each.key in self._named(rows):
                 continue
             row = rows[0] if rows else None
-            if row is None:
-                reason, words = "media.no_recording", "no sidecar names it, and no row of the ledger"
+            if _is_under_way(row, is_young=self.clock() - each.modified < YOUNG):
+                self.result.count(under_way=1)
+            elif row is None:
+                words = "no sidecar names it, and no row of the ledger"
+                self._tell(Kind.ORPHAN_MEDIA, each.key, "media.no_recording", words)
             elif row["state"] == State.ARCHIVED:
-                reason, words = "media.not_named", "the sidecar of its recording does not name it"
+                words = "the sidecar of its recording does not name it"
+                self._tell(Kind.ORPHAN_MEDIA, each.key, "media.not_named", words, row)
             else:
-                reason, words = "media.not_committed", f"no sidecar names it; its recording is {row['state']}"
-            self._tell(Kind.ORPHAN_MEDIA, each.key, reason, words, row)
+                reason = "media.waits" if row["next_attempt_at"] else "media.not_committed"
+                words = f"no sidecar names it; its recording is {row['state']}"
+                self._tell(Kind.UNCOMMITTED, each.key, reason, words, row)
+
+    def _named(self, rows: list[Row]) -> set[str]:
+        """The media that the ledger knows of a recording: a sidecar may name one of another edition's key."""
+        media = [each for row in rows for each in json.loads(row["media"] or "[]")]
+        media += [each for edition in self._editions(rows) for each in edition["media"]]
+        return {each["key"] for each in media}
+
+    def _editions(self, rows: list[Row]) -> list[Row]:
+        return [edition for row in rows for edition in self.ledger.ask.editions(row["id"])]
 
     def _rows(self, parts: KeyParts) -> list[Row]:
         """The ledger's rows of the recording that a key is of."""
@@ -104,11 +118,22 @@ def _identity(row: Row) -> tuple[str, str, str]:
     return (row["provider"], row["account_id"], row["recording_id"])
 
 
-def _standing(key: str, rows: list[Row]) -> tuple[str, str]:
+def _is_under_way(row: Row | None, *, is_young: bool) -> bool:
+    """Whether a transfer is at it, or will be in its turn; of what failed before, the operator is to know."""
+    if row is None:
+        return is_young
+    if row["lease"] or (row["state"] == State.PENDING and row["next_attempt_at"]):
+        return True
+    return is_young and row["state"] == State.ARCHIVED
+
+
+def _standing(key: str, rows: list[Row], editions: list[Row]) -> tuple[str, str]:
     """Why a sidecar is unknown; empty where it is not: it was archived since, or is about to be."""
     if not rows:
         return "sidecar.not_in_ledger", "the ledger does not know its recording"
     [row] = rows
+    if any(each["sidecar_key"] == key for each in editions):
+        return "", ""
     if row["sidecar_key"] not in (None, key):
         return "sidecar.second", f"the ledger has the sidecar of its recording as {row['sidecar_key']}"
     if row["state"] == State.ARCHIVED or row["next_attempt_at"]:

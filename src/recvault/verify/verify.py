@@ -181,7 +181,8 @@ class Verify:
     def _check(self, group: Group, row: Expected, strays: Strays) -> None:
         checked = Checker(self.reader, self.sample)(row)
         found = list(checked.differences)
-        if self.repair and checked.is_missing and row.state is State.ARCHIVED and self._reopened(row):
+        mendable = checked.is_missing and row.state is State.ARCHIVED and not row.is_earlier
+        if self.repair and mendable and self._reopened(row):
             found = [replace(each, made_due=True) for each in found]
         self._count(checked)
         self.result.take(found)

@@ -1,0 +1,109 @@
+"""Editions of a recording that were archived before the one that its row tells: they stand in the bucket as they are.
+
+Invariant: what was archived once is expected there for good, whatever was archived beside it since.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlite_utils import Database
+
+from recvault.ledger import listed
+from recvault.ledger.brief import whole
+from recvault.models import FORMATS_MISSING, SUSPECT, Phase, Receipt, Recording, stamp, unstamp
+
+SCHEMA = (
+    """
+    CREATE TABLE editions (
+        id INTEGER NOT NULL,                -- of the recording's row
+        sidecar_key TEXT NOT NULL,
+        sidecar_sha256 TEXT,
+        bytes INTEGER,
+        media TEXT,
+        settled_at TEXT,
+        replaced INTEGER NOT NULL,          -- its media were lost, and the next edition stands in their place
+        unlisted INTEGER NOT NULL,          -- no manifest lists it yet
+        PRIMARY KEY (id, sidecar_key)
+    ) WITHOUT ROWID
+    """,
+    "ALTER TABLE recordings ADD COLUMN may_have_put INTEGER NOT NULL DEFAULT 0",  # an attempt of this ledger
+    "ALTER TABLE recordings ADD COLUMN looks TEXT",  # JSON of what was seen of media that were not whole
+    "UPDATE recordings SET may_have_put = 1 WHERE attempts > 0 AND state <> 'archived'",
+    """UPDATE recordings SET reason = 'media.suspect' WHERE state = 'archived' AND media LIKE '%"suspect"%'""",
+    "CREATE INDEX recordings_noted ON recordings (reason) WHERE state = 'archived' AND reason IS NOT NULL",
+)
+
+_KEEP = """
+    INSERT OR IGNORE INTO editions
+    SELECT id, sidecar_key, sidecar_sha256, bytes, media, coalesce(settled_at, :now), :replaced,
+           id IN (SELECT id FROM unlisted)
+    FROM recordings
+    WHERE recording_id=:recording_id AND account_id=:account_id AND provider=:provider AND sidecar_key=:earlier
+"""
+_UNLISTED = """
+    INSERT OR IGNORE INTO unlisted SELECT id FROM recordings
+    WHERE recording_id=:recording_id AND account_id=:account_id AND provider=:provider
+"""
+_OF = "SELECT sidecar_key, sidecar_sha256, media, settled_at, replaced FROM editions WHERE id=? ORDER BY settled_at"
+
+_MORE_MAY_COME = """
+    SELECT id, provider, api, account_id, recording_id, created_at FROM recordings
+    WHERE state = 'archived' AND reason IN (?, ?) AND lease IS NULL
+"""
+_DUE = """
+    UPDATE recordings SET next_attempt_at=:now, watched_since=:now, faults=0, looks=NULL, may_have_put=0 WHERE id=:id
+"""
+
+
+def keep(db: Database, receipts: Iterable[Receipt], now: datetime) -> None:
+    """Keep what rows tell that are about to tell of a later edition; inside a transaction."""
+    for each in receipts:
+        if each.earlier is None:
+            continue
+        recording = each.recording
+        identity = {
+            "recording_id": recording.recording_id,
+            "account_id": recording.account_id,
+            "provider": recording.provider,
+        }
+        asked = {"earlier": each.earlier.sidecar_key, "replaced": each.earlier.replaced, "now": stamp(now)}
+        db.execute(_KEEP, {**identity, **asked})
+        db.execute(_UNLISTED, identity)
+
+
+def of(db: Database, row_id: int) -> list[dict[str, Any]]:
+    """The earlier editions of a row, the oldest first, their media at full length."""
+    return [
+        {
+            "sidecar_key": key,
+            "sidecar_sha256": sha256,
+            "media": whole(media, key) if media else [],
+            "archived_at": settled_at,
+            "replaced": bool(replaced),
+        }
+        for key, sha256, media, settled_at, replaced in db.execute(_OF, [row_id]).fetchall()
+    ]
+
+
+def ask_again(db: Database, row_ids: Sequence[int] | None, now: datetime) -> int:
+    """Make archived recordings due for another look, of which more may have come; inside a transaction.
+
+    None: all that are suspect or lack a format. They stay archived, whatever comes of it.
+    """
+    reasons = [SUSPECT, FORMATS_MISSING]
+    if row_ids is None:
+        found = list(db.query(_MORE_MAY_COME, reasons))
+    else:
+        found = [row for row_id in row_ids for row in db.query(f"{_MORE_MAY_COME} AND id = ?", [*reasons, row_id])]
+    for row in found:
+        db.execute(_DUE, {"now": stamp(now), "id": row["id"]})
+        row_id = row.pop("id")
+        # Its provider's row went into the sidecar; all else is read anew by its id, as of any that is not final.
+        known = Recording(
+            **{**row, "created_at": unstamp(row["created_at"])}, status=None, phase=Phase.UNFINISHED, formats=()
+        )
+        listed.keep(db, [(row_id, known.to_json())])
+    return len(found)

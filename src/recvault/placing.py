@@ -1,0 +1,194 @@
+"""Where a recording's objects go: under their first keys, or beside what stands there.
+
+Invariants: nothing that stands under a key is replaced. What is found under a key counts as ours only where its bytes
+are those at hand, or where an earlier attempt of this ledger may have put it; an object's own metadata prove nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from io import BytesIO
+from typing import Any, BinaryIO
+
+from recvault import archive
+from recvault.archive import EDITIONS, KeyTemplate
+from recvault.cold import cold_commit
+from recvault.errors import Cold, KeyConflict, TooLarge
+from recvault.models import Job, MediaObject, Receipt, Recording, unstamp
+from recvault.store import ObjectStore, Put
+
+_FACTS = (
+    *("call_id", "conference_id", "room_id", "participant_id", "leg_id", "session_id"),
+    *("duration_seconds", "channels", "track", "encryption"),
+)
+"""What two readings of one recording cannot tell differently, where both tell it."""
+
+Adopt = Callable[[str], MediaObject | None]
+
+
+@dataclass(slots=True, kw_only=True)
+class Placing:
+    """Puts the objects of one job."""
+
+    store: ObjectStore
+    keys: KeyTemplate
+    job: Job
+    begun: bool = False  # something was put, or may have been
+    taken: list[str] = field(default_factory=list)  # keys under which something else stands
+    placed: set[str] = field(default_factory=set)  # keys under which it put something, or found what it wanted to
+
+    def medium(
+        self, recording: Recording, medium: MediaObject, body: BinaryIO, adopt: Adopt, *, after: int = 0
+    ) -> MediaObject:
+        """Put a medium under its first key, beyond an edition, that is free or holds these bytes.
+
+        `adopt` judges other bytes that an earlier attempt may have put: they stand for these.
+        """
+        for edition in EDITIONS[after:]:
+            placed = replace(medium, key=self.keys(recording, medium.media_format, edition))
+            if self.put(recording, placed, body):
+                return placed
+            if self.job.maybe_archived and self._is_last(recording, medium.media_format, edition):
+                found = adopt(placed.key)
+                if found is not None:
+                    return found
+            self._note_taken(placed.key)
+        raise self._exhausted(recording)
+
+    def put(self, recording: Recording, medium: MediaObject, body: BinaryIO) -> bool:
+        """Put a medium under its key; False where other bytes stand there."""
+        return self._put(
+            Put(
+                key=medium.key,
+                body=body,
+                bytes=medium.bytes,
+                sha256=medium.sha256,
+                content_type=medium.content_type,
+                metadata=archive.object_metadata(recording, medium.sha256),
+            )
+        )
+
+    def sidecar(self, receipt: Receipt, write: Callable[[Receipt], bytes]) -> Receipt:
+        """Put the sidecar under its first key that is free; or find it there, naming these very media."""
+        recording = receipt.recording
+        for edition in EDITIONS[self._first_edition(recording) - 1 :]:
+            placed = replace(receipt, sidecar_key=self.keys(recording, "json", edition), taken=tuple(self.taken))
+            body = write(placed)
+            sha256 = hashlib.sha256(body).hexdigest()
+            if self._put(
+                Put(
+                    key=placed.sidecar_key,
+                    body=BytesIO(body),
+                    bytes=len(body),
+                    sha256=sha256,
+                    content_type=archive.SIDECAR_TYPE,
+                    metadata=archive.object_metadata(recording, sha256),
+                )
+            ):
+                return replace(placed, sidecar_sha256=sha256)
+            found = self.commit_at(recording, placed.sidecar_key)
+            if found is not None and self._is_the_same(found, placed):
+                return replace(found, taken=placed.taken, missing=placed.missing)
+            self._note_taken(placed.sidecar_key)
+        raise self._exhausted(recording)
+
+    def commit_at(self, recording: Recording, key: str) -> Receipt | None:
+        """What a sidecar of this recording says; None for none, and for one that is not as recvault writes it."""
+        try:
+            body = self.store.get(key)
+        except TooLarge:
+            return None
+        except Cold as cold:
+            return cold_commit(self.store, self.keys, self.job, cold, key)
+        if body is None:
+            return None
+        try:
+            receipt = archive.read_sidecar(body, recording=recording, sidecar_key=key)
+            contradicts = _contradicts(json.loads(body), recording)
+        except (ValueError, RecursionError):
+            return None
+        known = {each.key for each in self.job.standing.media} if self.job.standing else set()
+        foreign = [each for each in receipt.media if each.key not in known and not self.keys.is_of(recording, each.key)]
+        if contradicts or foreign or not receipt.media:
+            return None
+        return replace(receipt, sidecar_sha256=hashlib.sha256(body).hexdigest())
+
+    def standing_editions(self, recording: Recording, ext: str) -> list[str]:
+        """The keys under which something stands, the last edition first."""
+        found = []
+        for edition in EDITIONS:
+            key = self.keys(recording, ext, edition)
+            if self.store.head(key) is None:
+                break
+            found.append(key)
+        return found[::-1]
+
+    def _put(self, put: Put) -> bool:
+        self.begun = True
+        try:
+            stands = self.store.put(put) or self._holds(put)
+        except KeyConflict:
+            return False
+        if stands:
+            self.placed.add(put.key)
+        return stands
+
+    def _holds(self, put: Put) -> bool:
+        """Whether these bytes stand there: the store told so by metadata, which whoever put them wrote."""
+        digest, size = hashlib.sha256(), 0
+        try:
+            for chunk in self.store.stream(put.key):
+                digest.update(chunk)
+                size += len(chunk)
+                if size > put.bytes:
+                    return False
+        except Cold:
+            return True  # its size and sum are what there is to know it by
+        return digest.hexdigest() == put.sha256
+
+    def _is_last(self, recording: Recording, ext: str, edition: int) -> bool:
+        """Whether nothing stands under the next key: what an earlier attempt put is the last of them."""
+        return edition + 1 not in EDITIONS or self.store.head(self.keys(recording, ext, edition + 1)) is None
+
+    def _first_edition(self, recording: Recording) -> int:
+        """Where the sidecar of what was archived before stands, or is missing from."""
+        key = self.job.standing.sidecar_key if self.job.standing else ""
+        parts = self.keys.read(key)
+        return parts.edition if parts is not None and self.keys.is_of(recording, key) else 1
+
+    def _is_the_same(self, found: Receipt, placed: Receipt) -> bool:
+        standing = self.job.standing
+        if standing is not None and found.sidecar_key == standing.sidecar_key and not _is_that(found, standing):
+            return False
+        return _named(found) == _named(placed)
+
+    def _note_taken(self, key: str) -> None:
+        standing = self.job.standing
+        ours = {standing.sidecar_key, *(each.key for each in standing.media)} if standing else set()
+        if key not in ours | self.placed and key not in self.taken:
+            self.taken.append(key)
+
+    def _exhausted(self, recording: Recording) -> KeyConflict:
+        return KeyConflict(
+            f"all {len(EDITIONS)} keys of {recording.recording_id} hold other objects, from {self.taken[0]} on",
+            "find out who writes there, move them away, then retry",
+        )
+
+
+def _is_that(found: Receipt, standing: Receipt) -> bool:
+    return standing.sidecar_sha256 in (None, found.sidecar_sha256)
+
+
+def _named(receipt: Receipt) -> set[tuple[str, int, str]]:
+    return {(each.key, each.bytes, each.sha256) for each in receipt.media}
+
+
+def _contradicts(document: dict[str, Any], recording: Recording) -> bool:
+    """Whether a sidecar tells otherwise of a recording than its provider does now."""
+    if unstamp(document["created_at"]) != recording.created_at:
+        return True
+    told = ((document.get(name), getattr(recording, name)) for name in _FACTS)
+    return any(theirs is not None and ours is not None and theirs != ours for theirs, ours in told)
