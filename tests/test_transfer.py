@@ -45,6 +45,23 @@ def test_an_answer_cannot_move_a_recording(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("status", "reason", "words"),
+    [
+        ("completed", "recording.no_addresses", "names no media yet"),
+        ("processing", "recording.unfinished", "its status is processing"),
+    ],
+)
+def test_one_without_media_is_not_ready_in_words_of_its_own(
+    tmp_path: Path, status: str, reason: str, words: str
+) -> None:
+    """Completed and yet without an address of its media is no contradiction in terms: it is looked at again."""
+    row = a_recording(phase=Phase.UNFINISHED, status=status, formats=())
+    outcome = a_transfer(tmp_path, a_line(FakeProvider(refreshed=lambda recording: row)))(a_job(row))
+    assert isinstance(outcome, Failure)
+    assert (outcome.verdict, outcome.reason, words in outcome.message) == (Verdict.NOT_READY, reason, True)
+
+
+@pytest.mark.parametrize(
     ("attempt", "listed", "read_again"),
     [(1, {"status": None}, False), (2, {"status": None}, True), (1, {"status": None, "duration_seconds": None}, True)],
 )

@@ -271,7 +271,7 @@ def refreshed(line: Line, recording: Recording) -> Recording:
     )
     match fresh.phase:
         case Phase.UNFINISHED:
-            raise Settled(fresh, Verdict.NOT_READY, "recording.unfinished", f"its status is {fresh.status}")
+            raise Settled(fresh, Verdict.NOT_READY, *_unfinished(fresh))
         case Phase.GONE:
             raise Settled(fresh, Verdict.GONE, "recording.gone", f"its status is {fresh.status}: there are no media")
         case Phase.EXTERNAL:
@@ -279,3 +279,10 @@ def refreshed(line: Line, recording: Recording) -> Recording:
             raise Settled(fresh, Verdict.EXTERNAL, "recording.external", f"its media lie in {where}")
         case Phase.COMPLETE:
             return fresh
+
+
+def _unfinished(fresh: Recording) -> tuple[str, str]:
+    """Why there are no media of it yet: reason and words."""
+    if str(fresh.status).lower() != "completed":
+        return "recording.unfinished", f"its status is {fresh.status}"
+    return "recording.no_addresses", "it is completed, but its row names no media yet: looked at until give_up_after"

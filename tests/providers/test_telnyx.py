@@ -176,3 +176,18 @@ def test_deletion_is_of_one_id() -> None:
         TELNYX.delete_request(recording).method,
         TELNYX.delete_request(recording).url.raw_path,
     ) == ("DELETE", b"/v2/recordings/a%2Fb")
+
+
+def test_completed_without_addresses_is_not_ready() -> None:
+    """Its media are named by a later look: null, an empty object and nothing are alike."""
+    for urls in (None, {}, {"wav": None}):
+        assert (read(download_urls=urls).phase, read(download_urls=urls).status) == (Phase.UNFINISHED, "completed")
+
+
+def test_without_a_date_of_creation_the_recordings_own_times_serve() -> None:
+    """A row that can be fetched is not lost for a null: its end, which is when it appears, or else its beginning."""
+    times = {"recording_started_at": "2026-11-28T08:00:00Z", "recording_ended_at": "2026-11-28T08:05:00Z"}
+    assert read(created_at=None, **times).created_at == datetime(2026, 11, 28, 8, 5, tzinfo=UTC)
+    assert read(created_at=None, **{**times, "recording_ended_at": None}).created_at.minute == 0
+    assert len(parse([{**ROW, "created_at": "yesterday", **times}]).rejected) == 1
+    assert len(parse([{**ROW, "created_at": None}]).rejected) == 1

@@ -264,3 +264,9 @@ def test_the_auth_token_goes_before_the_api_key() -> None:
 def test_voice_media_carry_no_keys() -> None:
     """The headers of voice media hold no key material."""
     assert TWILIO.media_encryption(httpx.Headers({"x-amz-meta-x-amz-key": "k"})) is None
+
+
+def test_without_a_date_of_creation_the_start_serves() -> None:
+    """Every date of a row may be null (OpenAPI)."""
+    start = "Mon, 30 Nov 2026 08:00:00 +0000"
+    assert read(date_created=None, start_time=start).created_at == datetime(2026, 11, 30, 8, tzinfo=UTC)

@@ -243,7 +243,7 @@ def test_media_as_the_switches_say(connect: Connect) -> None:
 
 
 def test_who_may_see_what(connect: Connect) -> None:
-    """A parent's token opens its sub-accounts, its API key does not; strangers and closed accounts are refused."""
+    """A token opens its sub-accounts, an API key does not; strangers are refused, and closed accounts by switch."""
     main = connect()
     simulator = main.simulator
     sub = simulator.add_account("twilio", parent=main.account)
@@ -258,6 +258,8 @@ def test_who_may_see_what(connect: Connect) -> None:
     assert [row["auth_token"] for row in rows[:2]] == [main.account.secret, sub.secret]
     active = main.get("/2010-04-01/Accounts.json?Status=suspended").json()["accounts"]
     assert [row["sid"] for row in active] == [rows[2]["sid"]]
+    assert main.get(f"/2010-04-01/Accounts/{rows[2]['sid']}/Recordings.json").status_code == 200
+    simulator.switches = Switches(inactive_accounts="refused")
     assert main.get(f"/2010-04-01/Accounts/{rows[2]['sid']}/Recordings.json").status_code == 403
     assert main.account.api_key is not None
     key = {"auth": main.account.api_key}

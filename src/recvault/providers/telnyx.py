@@ -117,7 +117,7 @@ class Telnyx:
             api=self.api,
             account_id=self.account_id,
             recording_id=values.identifier(row, "id"),
-            created_at=values.moment(row.get("created_at")),
+            created_at=values.created(row, "created_at", "recording_ended_at", "recording_started_at"),
             status=values.text(row.get("status")),
             phase=phase,
             formats=tuple(web) if phase is not Phase.GONE else (),

@@ -133,7 +133,7 @@ class Twilio:
             api=self.api,
             account_id=values.text(row.get("account_sid")) or self.account_id,
             recording_id=values.identifier(row, "sid"),
-            created_at=values.moment(row.get("date_created")),
+            created_at=values.created(row, "date_created", "start_time"),
             status=values.text(row.get("status")),
             phase=phase,
             formats=_formats(phase, encryption),

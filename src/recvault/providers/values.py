@@ -48,6 +48,12 @@ def _parse(text: str) -> datetime:
         return parsedate_to_datetime(LONG_MONTH.sub(r"\1", text))
 
 
+def created(row: Mapping[str, Any], key: str, *others: str) -> datetime:
+    """Read when a row was created: where it does not say, as some services may not, the next best of its times."""
+    names = [key, *others]
+    return moment(next((row[name] for name in names if row.get(name) not in (None, "")), None))
+
+
 def moment_or_none(value: Any) -> datetime | None:
     """Read a time that is merely told about a recording."""
     try:

@@ -187,7 +187,8 @@ def _row(world: World, recording: SimRecording, now: datetime) -> JSON:
         channels = recording.channels if switches.signalwire_channels == "int" else str(recording.channels)
         document |= {"channel": channels, "channels": channels}
     if recording.malformed == "no_date":
-        del document["date_created"]
+        for name in ("date_created", "start_time"):
+            document.pop(name, None)
     elif recording.malformed == "bad_date":
         document["date_created"] = "Tue, 31 Foo 2018 23:00:00 +0000"
     return document

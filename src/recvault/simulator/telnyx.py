@@ -183,7 +183,8 @@ def _row(world: World, recording: SimRecording, now: datetime) -> JSON:
         "updated_at": dates.iso(recording.updated_at(now), digits),
     }
     if recording.malformed == "no_date":
-        del document["created_at"]
+        for name in ("created_at", "recording_started_at", "recording_ended_at"):
+            del document[name]
     elif recording.malformed == "bad_date":
         document["created_at"] = "2018-02-30T22:25:27.521Z"
     return document

@@ -217,7 +217,8 @@ def row(world: World, recording: SimRecording, now: datetime, kind: str) -> JSON
     else:
         document["uri"] = f"{base}/Conferences/{recording.conference_id}/Recordings.json"
     if recording.malformed == "no_date":
-        del document["date_created"]
+        for name in ("date_created", "start_time"):
+            document.pop(name, None)
     elif recording.malformed == "bad_date":
         document["date_created"] = "the day before yesterday"
     return document
