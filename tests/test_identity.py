@@ -202,19 +202,6 @@ def _waiting(rig: Rig) -> list[Any]:
         return [feed.feed for feed in runtime.feeds() if feed.standing.pending]
 
 
-def test_a_move_that_was_cut_short_goes_on(rig: Rig, account: Any) -> None:
-    """A stop between two transactions of a move leaves each row under one of the names, and the rest to do."""
-    rig.sync()
-    rename(rig, "old", "new")
-    with rig.runtime() as runtime:
-        runtime.stop.asked.set()
-        runtime.sync("sync", ["new"])
-    assert rig.sync().exit_code == 0
-    found = names_in_ledger(rig)
-    found.pop("facts")
-    assert {source for sources in found.values() for source in sources} == {"new"}
-
-
 # -- accounts without an id --------------------------------------------------------------------------------------------
 
 

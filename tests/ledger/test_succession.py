@@ -196,6 +196,22 @@ def test_a_move_goes_on_where_it_was_cut_short(ledger: Ledger, steps: int) -> No
     assert (ledger.ask.accounts("main"), ledger.ask.standing("new", "AC1").pending) == ([], 1300)
 
 
+def test_what_waits_is_not_held_up_by_what_is_settled(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Millions of archived rows take several rounds; what waits, and the watermark, are there after the first."""
+    monkeypatch.setattr("recvault.ledger.moves._SPAN", 10)
+    monkeypatch.setattr("recvault.ledger.succession._SETTLED_SECONDS", 0.0)
+    ledger.succession.begin([carrier("main")], never)
+    register(ledger, *many(40))
+    ledger.advance(OLD, NOW, NOW)
+    ledger.settle([receipt(job) for job in ledger.claim("main", NOW, 30)], NOW, POLICIES)
+    assert move(ledger) == []
+    assert (ledger.watermark(NEW), ledger.ask.standing("new", "AC1").pending) == (NOW, 10)
+    assert ledger.ask.standing("main", "AC1").archived == 20
+    assert (move(ledger), move(ledger), move(ledger)) == ([], [], ["main"])
+    assert ledger.ask.standing("new", "AC1").archived == 30
+    assert ledger.ask.days(NOW.date())[0].recordings == 30
+
+
 def test_moves_find_their_rows_by_an_index(old: Ledger) -> None:
     """At ten million rows: what waits by the index of what is due, what is settled by ranges of ids."""
     plans = plans_of(old, lambda ledger: move(ledger))

@@ -4,69 +4,27 @@ Invariant, at any time: a row is claimed by a source that can read it, or by non
 more left waiting is taken over by whoever lists its account now. Nothing is taken from a source that is configured, nor
 from one that a living process works for, whatever configuration that one has.
 
-Millions of rows may have to change: by an index where they wait, else by ranges of ids; in short transactions, with
-pauses between them. Whatever cuts that short, the next pass goes on.
+What waits is moved before anything is listed; what is settled a few seconds a round, until all of it is.
 """
 
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
-from typing import Any
-
-from sqlite_utils import Database
 
 from recvault.errors import ConfigError
-from recvault.lateness import Late, late_fact, offered_fact
-from recvault.ledger import slices
 from recvault.ledger.connection import Connection
 from recvault.ledger.leases import Owner
+from recvault.ledger.moves import Move, Pause, carrier_fact, has_rows, put_fact
 from recvault.ledger.questions import Feed
 from recvault.models import stamp
 
-Pause = Callable[[float], bool]  # waits so many seconds; True where a stop was asked for
-
-_MOST = 500  # waiting rows that one transaction moves
-_SPAN = 5000  # ids of settled rows that one transaction looks through
+_SETTLED_SECONDS = 5.0  # that a round moves settled rows for, before the lists are read: the next one goes on
 _EVER = "9999"  # a bound that is not known: later than any
 
-_WAITING = """
-    UPDATE recordings SET source=:to WHERE id IN (
-        SELECT id FROM recordings WHERE source=:of AND account_id=:account AND next_attempt_at IS NOT NULL LIMIT :most
-    )
-"""
-_SETTLED = """
-    UPDATE recordings SET source=:to WHERE id > :after AND id <= :through AND source=:of AND account_id=:account
-"""
-_FINISH = (
-    """
-    UPDATE feeds AS mine SET
-        watermark=max(coalesce(mine.watermark, old.watermark), coalesce(old.watermark, mine.watermark)),
-        last_success_at=max(coalesce(mine.last_success_at, old.last_success_at),
-                            coalesce(old.last_success_at, mine.last_success_at))
-    FROM feeds AS old
-    WHERE :sound AND mine.source=:to AND mine.account_id=:account
-        AND old.source=:of AND old.account_id=:account AND old.list=mine.list
-    """,
-    """
-    UPDATE OR IGNORE feeds SET source=:to, error=NULL, error_at=NULL, scan_started_at=NULL, closed_at=NULL
-    WHERE :sound AND source=:of AND account_id=:account
-    """,
-    "DELETE FROM feeds WHERE source=:of AND account_id=:account",
-    "UPDATE OR IGNORE quarantine SET source=:to WHERE source=:of AND account_id=:account",
-    "DELETE FROM quarantine WHERE source=:of AND account_id=:account",
-    """
-    INSERT INTO days SELECT :to, account_id, day, recordings, bytes, last_at FROM days
-    WHERE source=:of AND account_id=:account
-    ON CONFLICT DO UPDATE SET recordings=recordings + excluded.recordings, bytes=bytes + excluded.bytes,
-        last_at=max(last_at, excluded.last_at)
-    """,
-    "DELETE FROM days WHERE source=:of AND account_id=:account",
-    "DELETE FROM tallies WHERE source=:of AND account_id=:account AND count=0",
-)
 _NAMES_OF_ACCOUNT = """
     SELECT source FROM tallies WHERE account_id=:account AND source <> :source
     UNION SELECT source FROM feeds WHERE account_id=:account AND source <> :source
@@ -79,7 +37,6 @@ _OPEN = """
     SELECT source, account_id, sum(count) FROM tallies
     WHERE state IN (SELECT value FROM json_each(?)) AND count > 0 GROUP BY source, account_id
 """
-_ANY_ROW = "SELECT 1 FROM tallies WHERE source=:of AND account_id=:account AND count > 0"
 _API = "SELECT api FROM recordings WHERE source=? AND account_id=? {} LIMIT 1"
 
 
@@ -161,10 +118,11 @@ class Succession:
             past = self._past(name) or self._learnt(name, feed.account_id)
             if past is None or not past.suits(carrier) or self._has_nearer(past, carrier, feed.account_id, carriers):
                 continue
-            for account_id in self._with(past, name, carrier, feed.account_id, carriers):
-                if not self._move(name, account_id, carrier.source, pause, sound=_is_sound(past, carrier)):
-                    return taken
-            taken.append(name)
+            accounts = self._with(past, name, carrier, feed.account_id, carriers)
+            sound = _is_sound(past, carrier)
+            moves = [Move(self._connection, name, carrier.source, each, pause, sound=sound) for each in accounts]
+            if all(move.waiting() for move in moves) and all(move.settled(_SETTLED_SECONDS) for move in moves):
+                taken.append(name)
         return taken
 
     def stranded(self, carriers: Sequence[Carrier], *, dead: bool = False) -> list[Stranded]:
@@ -248,7 +206,8 @@ class Succession:
                 if stood is not None and not self._is_kept(stood, carrier, account_id):
                     aside = f"{carrier.source} ({stood.provider} {stood.api})"
                     self._remember(aside, stood)
-                    if not self._move(carrier.source, account_id, aside, pause, sound=True):
+                    move = Move(self._connection, carrier.source, aside, account_id, pause, sound=True)
+                    if not (move.waiting() and move.settled(math.inf)):
                         return
             if past is None and self._accounts(carrier.source):
                 now = replace(now, start_from=_EVER)  # by an earlier version, which did not remember
@@ -264,12 +223,12 @@ class Succession:
 
     def _past(self, name: str) -> Past | None:
         with self._connection.read() as db:
-            row = db.execute("SELECT value FROM facts WHERE name=?", [_fact(name)]).fetchone()
+            row = db.execute("SELECT value FROM facts WHERE name=?", [carrier_fact(name)]).fetchone()
         return Past(**json.loads(row[0])) if row else None
 
     def _remember(self, name: str, past: Past) -> None:
         with self._connection.write() as db:
-            _put(db, _fact(name), json.dumps(asdict(past)))
+            put_fact(db, carrier_fact(name), json.dumps(asdict(past)))
 
     def _learnt(self, name: str, account_id: str) -> Past | None:
         past = self._derived(name, account_id)
@@ -279,86 +238,14 @@ class Succession:
 
     def _derived(self, name: str, account_id: str) -> Past | None:
         """What a name stood for, by its rows: of a ledger of an earlier version. None where it has none."""
-        if not self._has_rows({"of": name, "account": account_id}):
-            return None
         with self._connection.read() as db:
+            if not has_rows(db, name, account_id):
+                return None
             provider = db.execute("SELECT provider FROM feeds WHERE source=? LIMIT 1", [name]).fetchone()
             for waits in ("AND next_attempt_at IS NOT NULL", ""):
                 if api := db.execute(_API.format(waits), [name, account_id]).fetchone():
                     return Past(provider=provider[0] if provider else "", api=api[0])
         return None
-
-    # -- moved ---------------------------------------------------------------------------------------------------------
-
-    def _move(self, of: str, account_id: str, to: str, pause: Pause, *, sound: bool) -> bool:
-        """Everything of an account; False where a stop came before its end. `sound`: its watermarks hold there too."""
-        names: dict[str, Any] = {"of": of, "to": to, "account": account_id, "most": _MOST, "sound": sound}
-        if not self._move_rows(names, pause):
-            return False
-        with self._connection.write() as db:
-            _move_slices(db, names)
-            _move_lateness(db, names)
-            for statement in _FINISH:
-                db.execute(statement, names)
-            if not db.execute(_ACCOUNTS_OF_NAME, {"source": of}).fetchone():
-                closing = [f"closing:{to}", f"closing:{of}"]  # what is known of sub-accounts that were closed
-                db.execute("UPDATE OR IGNORE facts SET name=? WHERE name=?", closing)
-                db.execute("DELETE FROM facts WHERE name IN (?, ?)", [_fact(of), closing[1]])
-        return True
-
-    def _move_rows(self, names: dict[str, Any], pause: Pause) -> bool:
-        """What waits first, then what is settled."""
-        moved = -1
-        while moved:
-            moved, stopped = self._step(_WAITING, names, pause)
-            if stopped:
-                return False
-        with self._connection.read() as db:
-            [last] = db.execute("SELECT coalesce(max(id), 0) FROM recordings").fetchone()
-        for after in range(0, last, _SPAN):
-            if not self._has_rows(names):
-                break
-            if self._step(_SETTLED, {**names, "after": after, "through": after + _SPAN}, pause)[1]:
-                return False
-        return True
-
-    def _step(self, change: str, names: dict[str, Any], pause: Pause) -> tuple[int, bool]:
-        """How many rows it moved, and whether a stop came. It waits as long as it took: another process's turn."""
-        began = time.monotonic()
-        with self._connection.write() as db:
-            moved = int(db.execute(change, names).rowcount)
-        return moved, pause(time.monotonic() - began) if moved else False
-
-    def _has_rows(self, names: dict[str, Any]) -> bool:
-        with self._connection.read() as db:
-            return db.execute(_ANY_ROW, names).fetchone() is not None
-
-
-def _move_slices(db: Database, names: dict[str, Any]) -> None:
-    """Each list's, merged with what the new source has read."""
-    lists = db.execute("SELECT DISTINCT list FROM slices WHERE source=:of AND account_id=:account", names).fetchall()
-    for (each,) in lists:
-        old = Feed(names["of"], "", names["account"], each)
-        if names["sound"]:
-            for done in slices.read(db, old):
-                slices.add(db, replace(old, source=names["to"]), done)
-        slices.forget(db, old)
-
-
-def _move_lateness(db: Database, names: dict[str, Any]) -> None:
-    of, to = (late_fact(names[each], names["account"]) for each in ("of", "to"))
-    known = dict(db.execute("SELECT name, value FROM facts WHERE name IN (?, ?)", [of, to]).fetchall())
-    offered = [offered_fact(names[each], names["account"]) for each in ("to", "of")]
-    db.execute("UPDATE OR IGNORE facts SET name=? WHERE name=?", offered)
-    db.execute("DELETE FROM facts WHERE name=?", offered[1:])
-    if of in known:
-        late = Late.from_json(known[of])
-        _put(db, to, (late + Late.from_json(known[to]) if to in known else late).to_json())
-        db.execute("DELETE FROM facts WHERE name=?", [of])
-
-
-def _put(db: Database, name: str, value: str) -> None:
-    db.execute("INSERT INTO facts VALUES (?, ?) ON CONFLICT DO UPDATE SET value=excluded.value", [name, value])
 
 
 def _past_of(carrier: Carrier) -> Past:
@@ -374,10 +261,6 @@ def _past_of(carrier: Carrier) -> Past:
 def _is_sound(past: Past, carrier: Carrier) -> bool:
     """A watermark holds for the same list alone, and where that one was to archive no less."""
     return past.api == carrier.api and past.start_from <= _past_of(carrier).start_from
-
-
-def _fact(name: str) -> str:
-    return f"carrier:{name}"
 
 
 def _of(feed: Feed) -> dict[str, str]:

@@ -1,0 +1,161 @@
+"""Rows of one account get another source's name: millions of them, in short transactions with pauses between them.
+
+What waits is found by an index, what is settled by ranges of ids. Wherever that is cut short, by a stop or a kill, each
+row has one name of the two, every count is right, and to do it again does the rest.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sqlite_utils import Database
+
+from recvault.lateness import Late, late_fact, offered_fact
+from recvault.ledger import slices
+from recvault.ledger.connection import Connection
+from recvault.ledger.questions import Feed
+
+Pause = Callable[[float], bool]  # waits so many seconds; True where a stop was asked for
+
+_MOST = 500  # waiting rows that one transaction moves
+_SPAN = 5000  # ids of settled rows that one transaction looks through
+
+_WAITING = """
+    UPDATE recordings SET source=:to WHERE id IN (
+        SELECT id FROM recordings WHERE source=:of AND account_id=:account AND next_attempt_at IS NOT NULL LIMIT :most
+    )
+"""
+_SETTLED = """
+    UPDATE recordings SET source=:to WHERE id > :after AND id <= :through AND source=:of AND account_id=:account
+"""
+_SHARE = (
+    """
+    UPDATE feeds AS mine SET
+        watermark=max(coalesce(mine.watermark, old.watermark), coalesce(old.watermark, mine.watermark)),
+        last_success_at=max(coalesce(mine.last_success_at, old.last_success_at),
+                            coalesce(old.last_success_at, mine.last_success_at))
+    FROM feeds AS old
+    WHERE mine.source=:to AND mine.account_id=:account
+        AND old.source=:of AND old.account_id=:account AND old.list=mine.list
+    """,
+    """
+    INSERT OR IGNORE INTO feeds (source, account_id, list, provider, watermark, last_success_at, scan_seconds)
+    SELECT :to, account_id, list, provider, watermark, last_success_at, scan_seconds FROM feeds
+    WHERE source=:of AND account_id=:account
+    """,
+)
+_FINISH = (
+    "DELETE FROM feeds WHERE source=:of AND account_id=:account",
+    "UPDATE OR IGNORE quarantine SET source=:to WHERE source=:of AND account_id=:account",
+    "DELETE FROM quarantine WHERE source=:of AND account_id=:account",
+    """
+    INSERT INTO days SELECT :to, account_id, day, recordings, bytes, last_at FROM days
+    WHERE source=:of AND account_id=:account
+    ON CONFLICT DO UPDATE SET recordings=recordings + excluded.recordings, bytes=bytes + excluded.bytes,
+        last_at=max(last_at, excluded.last_at)
+    """,
+    "DELETE FROM days WHERE source=:of AND account_id=:account",
+    "DELETE FROM tallies WHERE source=:of AND account_id=:account AND count=0",
+)
+_ANY_ROW = "SELECT 1 FROM tallies WHERE source=? AND account_id=? AND count > 0"
+_ANY_ACCOUNT = "SELECT 1 FROM tallies WHERE source=:of UNION SELECT 1 FROM feeds WHERE source=:of"
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """Everything of an account, from one name to another."""
+
+    connection: Connection
+    of: str
+    to: str
+    account_id: str
+    pause: Pause
+    sound: bool  # the old name's watermarks hold for the new one, too
+
+    def waiting(self) -> bool:
+        """What waits, and the watermarks; False where a stop came."""
+        moved, stopped = -1, False
+        while moved and not stopped:
+            moved, stopped = self._step(_WAITING, {"most": _MOST})
+        if self.sound and not stopped:
+            with self.connection.write() as db:
+                for statement in _SHARE:
+                    db.execute(statement, self._names)
+        return not stopped
+
+    def settled(self, seconds: float) -> bool:
+        """What is settled, and then all that is counted of it; False where that takes longer, or a stop came."""
+        with self.connection.read() as db:
+            [last] = db.execute("SELECT coalesce(max(id), 0) FROM recordings").fetchone()
+        spent = 0.0  # only where there was something to move: what was moved before is passed by
+        for after in range(0, last, _SPAN):
+            began = time.monotonic()
+            with self.connection.read() as db:
+                if not has_rows(db, self.of, self.account_id):
+                    break
+            moved, stopped = self._step(_SETTLED, {"after": after, "through": after + _SPAN})
+            spent += time.monotonic() - began if moved else 0.0
+            if stopped or spent > seconds:
+                return False
+        self._finish()
+        return True
+
+    def _finish(self) -> None:
+        with self.connection.write() as db:
+            self._move_slices(db)
+            self._move_facts(db)
+            for statement in _FINISH:
+                db.execute(statement, self._names)
+            if not db.execute(_ANY_ACCOUNT, self._names).fetchone():
+                closing = [f"closing:{self.to}", f"closing:{self.of}"]  # what is known of closed sub-accounts
+                db.execute("UPDATE OR IGNORE facts SET name=? WHERE name=?", closing)
+                db.execute("DELETE FROM facts WHERE name IN (?, ?)", [carrier_fact(self.of), closing[1]])
+
+    @property
+    def _names(self) -> dict[str, Any]:
+        return {"of": self.of, "to": self.to, "account": self.account_id}
+
+    def _step(self, change: str, bounds: dict[str, int]) -> tuple[int, bool]:
+        """How many rows it moved, and whether a stop came. It waits as long as it took: another process's turn."""
+        began = time.monotonic()
+        with self.connection.write() as db:
+            moved = int(db.execute(change, {**self._names, **bounds}).rowcount)
+        return moved, self.pause(time.monotonic() - began) if moved else False
+
+    def _move_slices(self, db: Database) -> None:
+        """Each list's, merged with what the new source has read."""
+        asked = "SELECT DISTINCT list FROM slices WHERE source=:of AND account_id=:account"
+        for (each,) in db.execute(asked, self._names).fetchall():
+            old = Feed(self.of, "", self.account_id, each)
+            if self.sound:
+                for done in slices.read(db, old):
+                    slices.add(db, replace(old, source=self.to), done)
+            slices.forget(db, old)
+
+    def _move_facts(self, db: Database) -> None:
+        of, to = (late_fact(name, self.account_id) for name in (self.of, self.to))
+        known = dict(db.execute("SELECT name, value FROM facts WHERE name IN (?, ?)", [of, to]).fetchall())
+        if of in known:
+            late = Late.from_json(known[of])
+            put_fact(db, to, (late + Late.from_json(known[to]) if to in known else late).to_json())
+        offered = [offered_fact(name, self.account_id) for name in (self.to, self.of)]
+        db.execute("UPDATE OR IGNORE facts SET name=? WHERE name=?", offered)
+        db.execute("DELETE FROM facts WHERE name IN (?, ?)", [offered[1], of])
+
+
+def has_rows(db: Database, source: str, account_id: str) -> bool:
+    """Whether anything of an account stands under a name."""
+    return db.execute(_ANY_ROW, [source, account_id]).fetchone() is not None
+
+
+def put_fact(db: Database, name: str, value: str) -> None:
+    """Remember a fact; inside a transaction."""
+    db.execute("INSERT INTO facts VALUES (?, ?) ON CONFLICT DO UPDATE SET value=excluded.value", [name, value])
+
+
+def carrier_fact(source: str) -> str:
+    """The name by which the ledger remembers what a source's name stands for."""
+    return f"carrier:{source}"
