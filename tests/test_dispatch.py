@@ -445,3 +445,33 @@ def test_a_drain_ends_whatever_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
         dispatch.run([])
         assert (dispatch.running, stop.enforced.is_set(), book.settled) == (1, True, [])
         hangs.set()
+
+
+def test_an_outcome_that_cannot_be_written_down_costs_no_other_its_own() -> None:
+    """It is that recording's failure; and a bug in who is told of one outcome keeps no other from being told."""
+    book, told = Book([a_job(n) for n in range(3)]), []
+    settle = book.settle
+
+    def strict(outcomes: Iterable[Outcome], now: Any, policies: Any) -> list[State]:
+        listed = list(outcomes)
+        if any(
+            cast("Failure", each).reason == "media.magic" and "RE1" in each.recording.recording_id for each in listed
+        ):
+            raise UnicodeEncodeError("utf-8", "x", 0, 1, "surrogates not allowed")
+        return settle(listed, now, policies)
+
+    def tell(job: Job, outcome: Outcome, state: State) -> None:
+        told.append(job.recording.recording_id)
+        if len(told) == 1:
+            raise ZeroDivisionError
+
+    book.settle = strict  # type: ignore[method-assign]
+    with ThreadPoolExecutor(1) as executor:
+        dispatch = a_dispatch(book, executor, failed, on_settled=tell)
+        with pytest.raises(ZeroDivisionError):
+            dispatch.run([])
+    with ThreadPoolExecutor(1) as executor:
+        dispatch.drain()
+    reasons = {each.recording.recording_id: cast("Failure", each).reason for each in book.settled}
+    assert reasons == {"RE0": "media.magic", "RE1": verdicts.UNEXPECTED, "RE2": "media.magic"}
+    assert sorted(told) == ["RE0", "RE1", "RE2"]

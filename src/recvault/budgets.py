@@ -25,7 +25,7 @@ class Budgets(Generic[B]):
         self._sources = sources
         self._provider = provider
         self._make = make
-        self._made: dict[str, B] = {}
+        self._made: dict[str, tuple[tuple[float, int], B]] = {}
         self._lock = threading.Lock()
 
     def of(self, source: str) -> B:
@@ -36,18 +36,32 @@ class Budgets(Generic[B]):
         """The budget that another process knows by this name."""
         with self._lock:
             if key not in self._made:
-                sharing = [source for source in self._sources if self._key(source.name) == key]
-                self._made[key] = self._make(
-                    key,
-                    min(source.requests_per_second for source in sharing),
-                    min(source.max_concurrency for source in sharing),
-                )
-            return self._made[key]
+                self._made[key] = self._new(key)
+            return self._made[key][1]
+
+    def take_over(self, earlier: Budgets[B]) -> None:
+        """Go on with the budgets of an earlier configuration where their numbers are the same: it may still spend."""
+        for key, (numbers, budget) in list(earlier._made.items()):
+            if numbers == self._numbers(key):
+                self._made.setdefault(key, (numbers, budget))
 
     @property
     def made(self) -> list[B]:
         """Those that are in use."""
-        return list(self._made.values())
+        return [budget for _, budget in list(self._made.values())]
+
+    def _new(self, key: str) -> tuple[tuple[float, int], B]:
+        numbers = self._numbers(key)
+        if numbers is None:
+            raise KeyError(key)
+        return numbers, self._make(key, *numbers)
+
+    def _numbers(self, key: str) -> tuple[float, int] | None:
+        """None where no source asks this account."""
+        sharing = [source for source in self._sources if self._key(source.name) == key]
+        if not sharing:
+            return None
+        return min(each.requests_per_second for each in sharing), min(each.max_concurrency for each in sharing)
 
     def _key(self, source: str) -> str:
         provider = self._provider(source)

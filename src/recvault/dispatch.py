@@ -18,7 +18,7 @@ from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from recvault.errors import WorkerBug, WorkerLost
+from recvault.errors import RecvaultError, WorkerBug, WorkerLost
 from recvault.ledger import Ledger, Policy
 from recvault.models import DRAINED, WORKER_CRASHED, WORKER_LOST, Failure, Job, Outcome, State, Verdict
 from recvault.observe import get_logger
@@ -173,7 +173,7 @@ class Dispatch:
         for name in self.names:
             if (room := ALONE_AT_ONCE - len(self._lone) - len(self._alone)) > 0 and not self._is_resting(name):
                 policy = self.policies.get(name, Policy())
-                self._alone.extend(self.ledger.claim_alone(name, self.clock(), room, policy))
+                self._alone.extend(self.ledger.claim_alone(name, self._due_by or self.clock(), room, policy))
 
     def _begin(self) -> None:
         """Hand jobs to the executor while there are places; also when one ends, in whatever thread that is."""
@@ -247,7 +247,7 @@ class Dispatch:
             return
         jobs = [self._running[future] for future in done]
         outcomes = [self._outcome(job, future) for job, future in zip(jobs, done, strict=True)]
-        states = self.ledger.settle(outcomes, self.clock(), self.policies)
+        states = self._written(jobs, outcomes)
         self._unsettled = []
         with self._lock:
             for future in done:
@@ -255,9 +255,33 @@ class Dispatch:
         if self._due_by is not None:
             again = (each for each, state in zip(jobs, states, strict=True) if state in _DUE_AGAIN)
             self._tried.update(job.recording.identity for job in again)
-        for future, job, outcome, state in zip(done, jobs, outcomes, states, strict=True):
+            if any(isinstance(each, Failure) and each.reason == WORKER_LOST for each in outcomes):
+                self._due_by = self.clock()  # due again at once, alone from now on: that is no try yet
+        told = [self._tell(*each) for each in zip(jobs, outcomes, states, done, strict=True)]
+        if bug := next(filter(None, told), None):
+            raise bug
+
+    def _tell(self, job: Job, outcome: Outcome, state: State, future: Future[Outcome]) -> Exception | None:
+        """A bug in who is told keeps no other outcome from being told."""
+        try:
             if not future.cancelled():
                 self.on_settled(job, outcome, state)
+        except Exception as error:  # noqa: BLE001 - raised when all are told
+            return error
+        return None
+
+    def _written(self, jobs: Sequence[Job], outcomes: list[Outcome]) -> list[State]:
+        """Their states. An outcome that cannot be written down is one recording's failure, and no other's."""
+        try:
+            return self.ledger.settle(outcomes, self.clock(), self.policies)
+        except RecvaultError:
+            raise  # the ledger's trouble: they are kept
+        except Exception:
+            if len(outcomes) > 1:
+                return [self._written([job], [each])[0] for job, each in zip(jobs, outcomes, strict=True)]
+            log.exception("settle.bug", source=jobs[0].source, recording_id=jobs[0].recording.recording_id)
+            failure = _retry(jobs[0], UNEXPECTED, "a bug in recvault: what came of it cannot be written down")
+            return self.ledger.settle([failure], self.clock(), self.policies)
 
     def _give_back(self) -> None:
         with self._lock:

@@ -160,6 +160,7 @@ class Daemon:
             report=self._report,
             metrics=self._metrics,
             watched_since=before.watched_since if before else None,
+            earlier=before.runtime if before else None,
         )
         try:
             self._stop.attend(lambda: service.open(with_bucket=with_bucket))

@@ -51,6 +51,7 @@ class Service:
         report: Report,
         metrics: Metrics,
         watched_since: Mapping[str, datetime] | None = None,
+        earlier: Runtime | None = None,
     ) -> None:
         self.settings = settings
         self.runtime = Runtime(settings, clock=clock)
@@ -58,8 +59,10 @@ class Service:
         self._clock = clock
         self._report = report
         self._metrics = metrics
-        now, earlier = clock(), watched_since or {}
-        self.watched_since = {source.name: earlier.get(source.name, now) for source in settings.sources}
+        if earlier is not None:  # it drains beside this one: what an account may be asked is one budget for both
+            self.runtime.lender.take_over(earlier.lender)
+        now, known = clock(), watched_since or {}
+        self.watched_since = {source.name: known.get(source.name, now) for source in settings.sources}
         self._executor = Sheltered(self.runtime)
         self._schedule = Schedule(
             self.runtime.stop, on_bug=metrics.job_failed, on_skip=lambda name: metrics.poll_skipped(_source_of(name))

@@ -26,6 +26,7 @@ LOOK_SECONDS = 0.2  # how often a waiting thread looks for a stop
 _AHEAD_SECONDS = 0.1  # how long before its moment a request is granted: a permit has to reach its process
 _CATCH_UP_SECONDS = 0.02  # of the pace that is not lost where a thread comes late
 _ABUNDANT_SECONDS = 0.005  # between two requests: so fast a pace loses nothing by a permit that is not used
+_SPARE = 8  # places that are free where there is plenty
 _LATE_SECONDS = 0.1  # past its moment, after which a request asks for another one
 _LEAST_SECONDS = 0.001
 _MOST_REST = 300.0  # seconds; a provider that asks for a longer rest is asked again after these
@@ -114,7 +115,7 @@ class _Budget:
     @property
     def is_plenty(self) -> bool:
         """Neither the pace nor places are short."""
-        few = self.running.total() * 2 < min(self.most, self.found.now)
+        few = self.running.total() + _SPARE <= min(self.most, self.found.now)
         return few and self.gap < _ABUNDANT_SECONDS and not any(self.waiting.values())
 
     def _next(self) -> str | None:
