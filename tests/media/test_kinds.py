@@ -65,6 +65,17 @@ def test_a_kind_shows_itself_however_the_body_is_cut(name: str) -> None:
     assert probe(body, "wav", step=1) == probe(body, "wav")
 
 
+@pytest.mark.parametrize("tag", [0, 10, 300, 70_000])
+@pytest.mark.parametrize("name", ["tone.aac", "tone.flac", "tone.mp3"])
+def test_a_tag_in_front_hides_no_kind(name: str, tag: int) -> None:
+    """AAC and FLAC bear ID3 tags too: what follows the tag is what it is."""
+    size = bytes(tag >> shift & 127 for shift in (21, 14, 7, 0))
+    body = b"ID3\x04\0\0" + size + bytes(tag) + (HOME / name).read_bytes()
+    for step in (1 << 16, 13):
+        facts = probe(body, "mp3", step=step)
+        assert (facts.media_format, facts.check.status) == (FILES[name], "ok" if name == "tone.mp3" else "unchecked")
+
+
 def test_a_name_of_its_own_kind_stays() -> None:
     """What is asked for under one of a kind's names keeps that name."""
     body = (HOME / "opus.ogg").read_bytes()

@@ -154,7 +154,7 @@ class Frames:
         needed = _TAG_BYTES if self._first else _FIRST_BYTES
         while at < end and (final or end - at >= needed):
             here = bytes(buffer[at : at + _XING_BYTES])
-            tag = _tag_length(here)
+            tag = tag_length(here)
             if tag:
                 at += tag
                 self._tagged = self._tagged or self._gap == 0
@@ -190,7 +190,7 @@ class Frames:
             word = int(_WORD(buffer, place)[0])
             found = FRAMES.get(word >> 9)
             if found is None or (first and (word ^ first) & _KIND):
-                is_tag = _tag_length(bytes(buffer[place : place + _TAG_BYTES])) > 0
+                is_tag = tag_length(bytes(buffer[place : place + _TAG_BYTES])) > 0
                 return count > (0 if is_tag else 1) and self._gap == 0
             first = first or word
             place += found[0]
@@ -245,7 +245,7 @@ def _is_free(here: bytes) -> bool:
     return is_frame(here) and int.from_bytes(here[:4]) >> 9 not in FRAMES
 
 
-def _tag_length(here: bytes) -> int:
+def tag_length(here: bytes) -> int:
     if here[:3] == b"ID3" and len(here) >= 10:
         size = 0
         for byte in here[6:10]:

@@ -22,7 +22,9 @@ from av.container import InputContainer
 from av.error import FFmpegError
 
 METHOD = "packets"
-CONTAINERS: Mapping[str, str] = MappingProxyType({"wav": "wav", "mp3": "mp3", "mka": "matroska", "mkv": "matroska"})
+CONTAINERS: Mapping[str, str] = MappingProxyType(
+    {"wav": "wav", "mp3": "mp3", "mka": "matroska", "mkv": "matroska", "webm": "matroska"}
+)
 _OPTIONS = {"protocol_whitelist": "none", "codec_whitelist": "none", "max_streams": "16"}
 _OPTIONS_OF = {"wav": {"max_size": "65536"}}  # larger packets, which are fewer
 _READ = 1 << 16

@@ -9,7 +9,7 @@ from recvault.errors import MediaRejected
 from recvault.media.kinds import CONTENT_TYPES, ENOUGH, MATROSKA, MP3, WAV, WEBM, Kind, kind_of
 from recvault.media.matroska import walk_matroska
 from recvault.media.mp3 import METHOD as MP3_METHOD
-from recvault.media.mp3 import Frames
+from recvault.media.mp3 import Frames, tag_length
 from recvault.media.tape import Findings, Tape
 from recvault.media.wav import walk_wav
 from recvault.models import Check
@@ -70,14 +70,17 @@ class Prober:
         self._bytes = 0
         self._kind: Kind | None = None
         self._head = b""  # until it tells the kind
+        self._behind: tuple[int, bytearray] | None = None  # where a tag ends, and what begins there
         self._walker: _Walker | None = _Opaque(Findings(method="ciphertext")) if encrypted else None
 
     def feed(self, chunk: bytes | memoryview) -> None:
         """Walk this chunk. `MediaRejected` (`media.magic`) as soon as it is seen that it is no audio."""
-        self._bytes += len(chunk)
         if self._walker is not None:
+            self._look_behind_tag(self._bytes, chunk)
+            self._bytes += len(chunk)
             self._walker.feed(chunk)
             return
+        self._bytes += len(chunk)
         self._head += bytes(chunk)
         if len(self._head) >= ENOUGH:
             self._begin()
@@ -115,14 +118,28 @@ class Prober:
         self._kind = kind_of(head)
         if self._kind is None and self._wanted in CONTENT_TYPES and head.startswith(_NOT_AUDIO):
             raise MediaRejected(f"wanted {self._wanted}, but what came is no audio", reason="media.magic")
+        if head[:3] == b"ID3":
+            self._behind = tag_length(head), bytearray()
+            self._look_behind_tag(0, head)
         self._walker = walker = _walker(self._wanted, self._kind)
         walker.feed(head)
         return walker
 
+    def _look_behind_tag(self, at: int, chunk: bytes | memoryview) -> None:
+        """Other kinds than MP3 bear ID3 tags too: what follows the tag tells."""
+        if self._behind is not None and at + len(chunk) > self._behind[0] and len(self._behind[1]) < ENOUGH:
+            start, found = self._behind
+            found += bytes(chunk[max(0, start - at) :][: ENOUGH - len(found)])
+
     def _found(self) -> Findings:
         if self._bytes == 0:
             return Findings(method="size", seconds=0.0, empty=True)
-        return (self._walker or self._begin()).end()
+        walker = self._walker or self._begin()
+        kind = kind_of(bytes(self._behind[1])) if self._behind is not None else None
+        if kind is not None and kind is not MP3:
+            self._kind = kind
+            return Findings(method="none", unknown=f"there is no walk for {kind.named(self._wanted)} behind a tag")
+        return walker.end()
 
     def _named(self, found: Findings) -> str:
         kind = self._kind
