@@ -13,9 +13,11 @@ from lines import NOW, FakeProvider, FakeSession, a_line, a_recording, wav
 from recvault.archive import KeyTemplate
 from recvault.fetch import Line
 from recvault.models import Failure, Job, Phase, Receipt, Recording, Verdict
+from recvault.simulator.media import Noise, mp3
 from recvault.spool import SpoolPlace
 from recvault.testing import MemoryStore
 from recvault.transfer import Transfer
+from rig import sha256
 
 
 def a_transfer(directory: Path, line: Line, store: MemoryStore | None = None, now: datetime = NOW) -> Transfer:
@@ -142,6 +144,39 @@ def test_a_row_that_names_no_format_any_more_is_gone_or_archived(tmp_path: Path,
         assert isinstance(outcome, Receipt) and outcome.media == first.media
     else:
         assert isinstance(outcome, Failure) and outcome.verdict is Verdict.GONE
+
+
+def test_what_came_as_another_kind_is_rescued_under_its_own_name(tmp_path: Path) -> None:
+    """An MP3 that came under .wav stands as what it is when its recording is deleted before the commit."""
+    store, body = MemoryStore(), mp3(Noise(1, "x"), 1.008, 1).read()
+    line = a_line(session=FakeSession([body]))
+    first = a_transfer(tmp_path, line, store)(a_job())
+    assert isinstance(first, Receipt)
+    assert first.media[0].key.endswith("RE1.mp3")
+    store.objects.pop(first.sidecar_key)
+    store.stored.pop(first.sidecar_key)
+    gone = a_recording(status="deleted", phase=Phase.GONE, formats=())
+
+    outcome = a_transfer(tmp_path, line, store)(a_job(gone, attempt=2))
+
+    assert isinstance(outcome, Receipt)
+    [medium] = outcome.media
+    assert (medium.key, medium.sha256, medium.content_type) == (first.media[0].key, sha256(body), "audio/mpeg")
+
+
+def test_two_media_of_a_kind_are_both_kept_and_found_again(tmp_path: Path) -> None:
+    """Both formats come as WAV, and differ: neither stands for the other, on a first attempt or after a crash."""
+    store, recording = MemoryStore(), a_recording(formats=("wav", "mp3"))
+    bodies = [wav(fill=b"\x01\x02"), wav(fill=b"\x03\x04")]
+    for attempt in (1, 2):
+        line = replace(a_line(session=FakeSession(list(bodies))), formats=("wav", "mp3"))
+        outcome = a_transfer(tmp_path, line, store)(a_job(recording, attempt=attempt))
+        assert isinstance(outcome, Receipt)
+        assert [each.sha256 for each in outcome.media] == [sha256(body) for body in bodies]
+        assert [each.key[-9:] for each in outcome.media] == ["2/RE1.wav", "RE1~2.wav"]
+        assert outcome.taken == ()
+        store.objects.pop(outcome.sidecar_key)
+        store.stored.pop(outcome.sidecar_key)
 
 
 def test_bytes_that_rotted_are_not_taken_over(tmp_path: Path) -> None:

@@ -38,6 +38,7 @@ class Placing:
     job: Job
     begun: bool = False  # something was put, or may have been
     taken: list[str] = field(default_factory=list)  # keys under which something else stands
+    _own: set[str] = field(default_factory=set)  # of this job's media: a second one of a kind is no other's
     placed: set[str] = field(default_factory=set)  # keys under which it put something, or found what it wanted to
 
     def medium(
@@ -50,10 +51,14 @@ class Placing:
         for edition in EDITIONS[after:]:
             placed = replace(medium, key=self.keys(recording, medium.media_format, edition))
             if self.put(recording, placed, body):
+                self._own.add(placed.key)
                 return placed
+            if placed.key in self._own:
+                continue
             if self.job.maybe_archived and self._is_last(recording, medium.media_format, edition):
                 found = adopt(placed.key)
                 if found is not None:
+                    self._own.add(found.key)
                     return found
             self._note_taken(placed.key)
         raise self._exhausted(recording)
@@ -115,6 +120,11 @@ class Placing:
         if contradicts or foreign or not receipt.media:
             return None
         return replace(receipt, sidecar_sha256=hashlib.sha256(body).hexdigest())
+
+    def standing_endings(self, recording: Recording) -> list[str]:
+        """Of what kinds something of a recording stands: a medium is called what it is, not what was wanted."""
+        stem = self.keys(recording, "")
+        return [each.key.removeprefix(stem) for each in self.store.list(stem) if self.keys.is_of(recording, each.key)]
 
     def standing_editions(self, recording: Recording, ext: str) -> list[str]:
         """The keys under which something stands, the last edition first."""

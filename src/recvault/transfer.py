@@ -113,8 +113,7 @@ class _Attempt:
         if not (settled.verdict is Verdict.GONE or is_missing) or not job.maybe_archived or job.again:
             return None
         recording, line = job.recording, self._parts.line(job.source, job.recording.account_id)
-        # Its row may name no format any more; what was stored bears one that is wanted, or the provider's best.
-        names = dict.fromkeys((*line.formats, *recording.formats, *line.provider.formats))
+        names = [name for name in self._placing.standing_endings(recording) if name != "json"]
         wanted = [name for name in line.formats if name in recording.formats] or recording.formats[:1]
         found = [self._adopted(line, recording, name) for name in names]
         media = tuple(each for each in found if each is not None)
@@ -169,7 +168,8 @@ class _Attempt:
         """The medium that it is archived as already, where what came now is no more than that."""
         if not self._job.again or self._job.standing is None:
             return None
-        for known in self._job.standing.media:
+        same_first = sorted(self._job.standing.media, key=lambda each: each.sha256 != fetched.spool.sha256)
+        for known in same_first:
             if known.media_format == media_format:
                 better = known.check.status == "suspect" and fetched.facts.check.status != "suspect"
                 more = better or fetched.spool.bytes > known.bytes
@@ -192,7 +192,8 @@ class _Attempt:
         media = {each.key: each for each in commit.receipt.media}
         fetched_from: str | None = None
         for medium in commit.lost:
-            with fetch(self._parts.place, line, recording, medium.media_format, self._looking) as fetched:
+            asked = medium.requested.media_format if medium.requested else medium.media_format
+            with fetch(self._parts.place, line, recording, asked, self._looking) as fetched:
                 same = fetched.spool.sha256 == medium.sha256
                 if not same or not self._placing.put(recording, medium, cast("BytesIO", fetched.spool.file)):
                     media[medium.key] = self._put_beside(line, recording, medium, fetched)
@@ -210,7 +211,7 @@ class _Attempt:
         )
         return self._placing.medium(
             recording,
-            medium,
+            replace(medium, requested=fetched.requested),
             cast("BytesIO", spool.file),
             lambda key: None,
             after=parts.edition if parts is not None else 0,
@@ -259,7 +260,9 @@ class _Attempt:
             digest.update(chunk)
         if digest.hexdigest() != found.sha256 or known.get(key, found.sha256) != found.sha256:
             return None
-        facts = prober.finish(duration_seconds=recording.duration_seconds, size_bytes=recording.size_bytes)
+        facts = prober.finish(
+            duration_seconds=recording.duration_seconds, size_bytes=recording.size_bytes, channels=recording.channels
+        )
         return self._described(
             recording, media_format, size=found.bytes, sha256=digest.hexdigest(), facts=facts, key=key
         )
