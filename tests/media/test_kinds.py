@@ -135,6 +135,16 @@ def test_an_mp3_that_ends_in_zeros_is_suspect(share: float) -> None:
     assert probe(body + bytes(4096), "mp3").check.status == "ok"
 
 
+def test_a_wav_that_ends_in_zeros_is_noted() -> None:
+    """A second half of zeros may be silence: it is no fault, and its reason says so."""
+    body = sound(20, "wav")
+    for step in (1 << 16, 1 << 14, 999):
+        check = probe(body[: len(body) // 2 - 1] + b"\1" + bytes(len(body) // 2), "wav", step=step).check
+        assert check.status == "ok"
+        assert check.reason == f"its last {len(body) // 2} bytes of {len(body)} are zeros"
+    assert probe(body[:-30_000] + bytes(30_000), "wav").check.reason is None
+
+
 @pytest.mark.parametrize("body", [b"\0" * 5000, b"\xff\xfb\x90\x64" + b"x" * 900, b"x" * 600 + b"\xff\xfb\x90\x64"])
 def test_a_lone_frame_header_is_no_mp3(body: bytes) -> None:
     """A word that could be a header is met by chance everywhere."""

@@ -123,7 +123,7 @@ def test_audio_beyond_four_gibibytes_is_measured(tail: int) -> None:
     prober.feed(bytes(over) + (chunk(b"LIST", b"INFO" + bytes(tail - 12)) if tail else b""))
     facts = prober.finish(duration_seconds=22_374.0, size_bytes=None)
     assert (facts.check.status, facts.duration_seconds) == ("ok", pytest.approx(((1 << 32) + over) / 192_000))
-    assert facts.check.reason == "it is longer than the 4 GiB that its header can tell"
+    assert (facts.check.reason or "").startswith("it is longer than the 4 GiB that its header can tell")
 
 
 def test_big_endian_riff_is_walked() -> None:

@@ -18,6 +18,7 @@ WALKED = frozenset(name for kind in (WAV, MP3, MATROSKA, WEBM) for name in kind.
 """Formats that are proven to their end; of all others the first bytes alone are looked at."""
 _CIPHER_BLOCK = 16
 _NOT_AUDIO = (b"PK\3\4", b"%PDF", b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"\x1f\x8b\x08", b"\x7fELF", b"7z\xbc\xaf")
+_ZEROS = 1 << 14  # bytes: a second of G.711 and more
 _WAV_LEAST = 16_000  # bytes a second: a WAV comes encrypted from Twilio alone, in 16 bits at 8 kHz, never less
 
 
@@ -68,6 +69,7 @@ class Prober:
         self._wanted = media_format
         self._encrypted = encrypted
         self._bytes = 0
+        self._zeros = 0  # bytes at the end so far
         self._kind: Kind | None = None
         self._head = b""  # until it tells the kind
         self._behind: tuple[int, bytearray] | None = None  # where a tag ends, and what begins there
@@ -75,6 +77,7 @@ class Prober:
 
     def feed(self, chunk: bytes | memoryview) -> None:
         """Walk this chunk. `MediaRejected` (`media.magic`) as soon as it is seen that it is no audio."""
+        self._count_zeros(chunk)
         if self._walker is not None:
             self._look_behind_tag(self._bytes, chunk)
             self._bytes += len(chunk)
@@ -110,7 +113,7 @@ class Prober:
             channels=found.channels,
             duration_seconds=None if found.seconds is None else round(found.seconds, 6),
             empty=found.empty and not faults,
-            check=_check(found, faults, [*self._name_notes(found), *found.notes]),
+            check=_check(found, faults, [*self._name_notes(found), *found.notes, *self._zero_notes()]),
         )
 
     def _begin(self) -> _Walker:
@@ -148,6 +151,19 @@ class Prober:
         if kind is MATROSKA and found.is_video and self._wanted not in kind.names:
             return "mkv"
         return kind.named(self._wanted)
+
+    def _count_zeros(self, chunk: bytes | memoryview) -> None:
+        if not chunk or chunk[-1]:
+            self._zeros = 0
+            return
+        filled = len(bytes(chunk).rstrip(b"\0"))
+        self._zeros = len(chunk) - filled if filled else self._zeros + len(chunk)
+
+    def _zero_notes(self) -> list[str]:
+        """A WAV that was cut and filled up looks like one that is silent: it is no fault, and worth a word."""
+        if self._kind is not WAV or self._zeros < max(_ZEROS, self._bytes // 2):
+            return []
+        return [f"its last {self._zeros} bytes of {self._bytes} are zeros"]
 
     def _name_notes(self, found: Findings) -> list[str]:
         name = self._named(found)
