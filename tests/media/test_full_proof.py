@@ -33,6 +33,8 @@ def archived(rig: Rig, name: str, seconds: float, **options: Any) -> list[dict[s
     rig.add_source(name, provider, account, **options)
     rig.simulator.add(account, name, created_at=T0 - timedelta(hours=1), duration_seconds=seconds)  # type: ignore[arg-type]
     assert rig.sync_at(T0).exit_code == 0
+    if not rig.sidecars():  # what is suspect must be so hours later
+        assert rig.sync_at(T0 + timedelta(hours=4)).exit_code == 0
     [sidecar] = rig.sidecars().values()
     return list(sidecar["media"])
 
