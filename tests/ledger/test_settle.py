@@ -11,7 +11,7 @@ import pytest
 
 from ledger.rows import NOW, POLICIES, failure, many, receipt, recording, register, row
 from recvault.ledger import Feed, Ledger, Policy, Standing
-from recvault.models import DRAINED, Outcome, Phase, Recording, State, Verdict, unstamp
+from recvault.models import DRAINED, Doubt, Outcome, Phase, Recording, State, Verdict, unstamp
 
 LATER = NOW + timedelta(hours=1)
 
@@ -218,6 +218,19 @@ def test_a_wrong_clock_changes_nothing_of_how_long_a_recording_is_waited_for(led
         jobs = ledger.claim("main", now, 1)
         states += ledger.settle([failure(job, Verdict.NOT_READY) for job in jobs], now, policy)
     assert states == [State.NOT_READY] * 3 + [State.DEAD]
+
+
+def test_an_outage_takes_nothing_of_the_time_that_a_recording_has(ledger: Ledger) -> None:
+    """A provider that was away for a week could not be asked whether it is ready: give_up_after goes on after it."""
+    policy = {"main": Policy(give_up_after=timedelta(days=3))}
+    register(ledger, recording(1, Phase.UNFINISHED))
+    states = []
+    for days in range(12):
+        now = NOW + timedelta(days=days + 1)
+        for job in ledger.claim("main", now, 1):
+            away = failure(job, doubt=Doubt.AWAY)
+            states += ledger.settle([away if days < 7 else failure(job, Verdict.NOT_READY)], now, policy)
+    assert states == [State.FAILING] * 7 + [State.NOT_READY] * 2 + [State.DEAD]
 
 
 def test_failures_are_told_of_the_sources_asked_about(ledger: Ledger) -> None:

@@ -15,13 +15,13 @@ from recvault.ledger.brief import shorten
 from recvault.ledger.jobs import write_looks
 from recvault.ledger.steps import Policy
 from recvault.ledger.trouble import sound_values, stored_time
-from recvault.models import DRAINED, Failure, Outcome, Receipt, Recording, State, stamp
+from recvault.models import DRAINED, Failure, Outcome, Receipt, Recording, State, Verdict, stamp
 
 _CLOCKS_DIFFER = timedelta(days=1)  # from the provider's, by which a recording is created, at most
 
 _STANDING = """
     SELECT id, state, lease, faults, watched_since, created_at, missing_since, failing_since,
-        json_extract(told.recording, '$.status') AS told_status
+        in_doubt, json_extract(told.recording, '$.status') AS told_status
     FROM recordings JOIN told USING (id) WHERE recording_id=? AND account_id=? AND provider=?
 """
 
@@ -67,6 +67,8 @@ def _fail(db: Database, failure: Failure, now: datetime, policy: Policy) -> Stat
     if row["state"] == State.ARCHIVED and row["lease"] is None:
         return State.ARCHIVED  # another attempt committed it: a late failure takes nothing back
     watched_since = _watched_since(row, now)
+    if failure.verdict is Verdict.NOT_READY and row["in_doubt"] and row["failing_since"]:
+        watched_since += max(timedelta(), now - stored_time(row["failing_since"]))  # in which nobody could look
     step = steps.after(
         failure,
         faults=row["faults"],
