@@ -217,7 +217,7 @@ def object_metadata(recording: Recording, sha256: str) -> dict[str, str]:
 def sidecar(receipt: Receipt, *, attempts: int, fetched_from: str | None, formats_wanted: Iterable[str]) -> bytes:
     """The sidecar of a recording: one JSON document on one line, so that query engines read it as it is."""
     recording = receipt.recording
-    document = {
+    document: JSON = {
         "schema": SCHEMA,
         "provider": recording.provider,
         "api": recording.api,
@@ -252,7 +252,15 @@ def sidecar(receipt: Receipt, *, attempts: int, fetched_from: str | None, format
         },
         "raw": recording.raw,
     }
+    if not recording.raw:  # each provider's row says something: this one was not read
+        document["archive"] |= _restored(document)
     return _COMPACT.encode(document).encode("utf-8", "backslashreplace") + b"\n"
+
+
+def _restored(document: JSON) -> JSON:
+    """That a sidecar was lost, and written anew from the ledger alone, which does not know all that stood in it."""
+    unknown = [name for name, value in document.items() if value is None]
+    return {"restored_from": "ledger", "unknown": [*unknown, "raw"]}
 
 
 def read_sidecar(body: bytes, *, recording: Recording, sidecar_key: str) -> Receipt:

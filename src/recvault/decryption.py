@@ -58,6 +58,12 @@ def encrypted(store: ObjectStore, sidecar_key: str) -> Encrypted:
         if document["schema"] != SCHEMA:
             raise ValueError("another schema")
         medium, encryption = document["media"][0], document["encryption"]
+        if "encryption" in document.get("archive", {}).get("unknown", ()):
+            raise UnknownName(
+                f"whether {document['recording_id']} is encrypted is not known: its sidecar was lost, and restored "
+                "from the ledger",
+                "an earlier version of the sidecar in the bucket may hold the key",
+            )
         if encryption is None:
             keys = ", ".join(each["key"] for each in document["media"])
             raise UnknownName(f"{document['recording_id']} is not encrypted", f"read it as it is: {keys}")

@@ -142,6 +142,14 @@ def test_a_sidecar_is_read() -> None:
     assert found == replace(sealed({"encryption_cek": "AAAA"}, b"abc", "wav"), sha256="00")
 
 
+def test_a_sidecar_that_was_restored_does_not_say_that_nothing_is_encrypted() -> None:
+    """Where it is not known whether it is, that is told."""
+    document = {**SIDECAR, "encryption": None, "archive": {"restored_from": "ledger", "unknown": ["encryption", "raw"]}}
+    shelf: Any = Shelf(sidecar=json.dumps(document).encode())
+    with pytest.raises(UnknownName, match="is not known"):
+        encrypted(shelf, "sidecar")
+
+
 @pytest.mark.parametrize(
     "changed",
     [

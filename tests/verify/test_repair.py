@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import sqlite3
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ledger.rows import POLICIES, failure
+from recvault.archive import sidecar_fault
 from recvault.ledger import Expectations
 from recvault.models import State, Verdict
 from recvault.simulator import SimAccount, SimRecording, Simulator
@@ -97,11 +99,35 @@ def test_what_its_provider_has_no_more_stays_told(world: Rig, strict_bucket: Buc
     world.simulator.delete(recording)
     assert verify(world, repair=True).made_due == 1
     strict_bucket.clear_counts()
-    world.sync()
+    for hours in (0, 12, 24):  # what is not there once is looked for again
+        world.sync(lambda later=hours: now() + timedelta(hours=later))  # type: ignore[misc]
     assert dict(strict_bucket.writes) == {}
     again = verify(world, repair=True)
     assert (told(again), again.made_due, again.exit_code) == ([("missing", lost, "media.missing")], 0, 3)
     assert "its provider had it no more" in again.differences[0].hint
+
+
+def test_a_sidecar_that_only_the_ledger_can_restore_says_so(world: Rig, strict_bucket: Bucket) -> None:
+    """Its provider deleted the recording: what is not known is named in it, and verify goes on telling of it."""
+    _, recording = _one(world)
+    lost = _key(strict_bucket, ".json")
+    before = json.loads(strict_bucket.body(lost))
+    assert "restored_from" not in before["archive"]
+    del strict_bucket.objects[lost]
+    world.simulator.delete(recording)
+    assert verify(world, repair=True).made_due == 1
+    for hours in (0, 12, 24):  # what is not there once is looked for again
+        world.sync(lambda later=hours: now() + timedelta(hours=later))  # type: ignore[misc]
+    document = json.loads(strict_bucket.body(lost))
+    unknown = document["archive"]["unknown"]
+    assert (document["archive"]["restored_from"], sidecar_fault(document)) == ("ledger", None)
+    assert {"call_id", "status", "duration_seconds", "encryption", "raw"} <= set(unknown)
+    assert not any(document[name] for name in unknown)
+    known = before.keys() - set(unknown) - {"archive", "media"}
+    assert {name: document[name] for name in known} == {name: before[name] for name in known}
+    assert [each["sha256"] for each in document["media"]] == [each["sha256"] for each in before["media"]]
+    again = verify(world)
+    assert (again.restored, told(again), again.document()["restored"]) == (1, [], 1)
 
 
 def test_other_bytes_than_those_that_were_lost_stand_beside_their_sidecar(world: Rig, strict_bucket: Bucket) -> None:

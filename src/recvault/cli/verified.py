@@ -124,6 +124,9 @@ def _besides(result: Result) -> Iterator[str]:
             f"an earlier version archived {sidecars} and kept no SHA-256 of them: a change of what they say of a call "
             "is not noticed. `recvault manifest` keeps their sums from now on"
         )
+    if result.restored:
+        sidecars = _many(result.restored, "sidecar")
+        yield f"{sidecars} restored from the ledger: what only the provider knew is listed in them as unknown"
     if result.cold:
         yield f"{_many(result.cold, 'object')} in an archive class: there, and not read"
     if result.under_way:

@@ -26,6 +26,7 @@ class Checked:
     read_bytes: int | None = None  # None: not read
     unproven: int = 0
     unproven_sidecar: bool = False  # the ledger has no sum to hold it against
+    restored: bool = False  # its sidecar was written anew from the ledger, and lacks what only the provider knew
     cold: int = 0
 
     @property
@@ -51,6 +52,7 @@ class _Tally:
     read_bytes: int = 0
     unproven: int = 0
     unproven_sidecar: bool = False
+    restored: bool = False
     cold: int = 0
 
 
@@ -75,6 +77,7 @@ class Checker:
             read_bytes=tally.read_bytes if deep else None,
             unproven=tally.unproven,
             unproven_sidecar=tally.unproven_sidecar,
+            restored=tally.restored,
             cold=tally.cold,
         )
 
@@ -89,6 +92,7 @@ class Checker:
             media = _compared(row, document)
             _hold(row, hashlib.sha256(body.content).hexdigest())
             tally.unproven_sidecar = row.sidecar_sha256 is None
+            tally.restored = "restored_from" in document["archive"]
             return [], media
         except TooLarge as error:
             return [about(row, Kind.DIFFERENT, row.sidecar_key, "sidecar.too_large", error.message)], row.media

@@ -40,6 +40,7 @@ class Result:
     read_bytes: int = 0
     unproven: int = 0  # media of which the store keeps no sum: of the right size, and not read
     unproven_sidecars: int = 0  # of which the ledger has no sum: an earlier version archived them
+    restored: int = 0  # sidecars that were lost, and written anew from the ledger alone
     cold: int = 0  # objects in an archive class: not read
     under_way: int = 0  # objects that a transfer at work will name
     made_due: int = 0
@@ -134,6 +135,7 @@ class Result:
             "under_way": self.under_way,
             "unproven": self.unproven,
             "unproven_sidecars": self.unproven_sidecars,
+            "restored": self.restored,
             "cold": self.cold,
             "read": {
                 "percent": self.sample.percent,

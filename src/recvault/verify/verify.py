@@ -205,6 +205,7 @@ class Verify:
             media=len(checked.media),
             unproven=checked.unproven,
             unproven_sidecars=int(checked.unproven_sidecar),
+            restored=int(checked.restored),
             cold=checked.cold,
             read_recordings=int(checked.read_bytes is not None),
             read_bytes=checked.read_bytes or 0,
