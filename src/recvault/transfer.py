@@ -17,7 +17,7 @@ from typing import cast
 from recvault import archive
 from recvault.archive import KeyTemplate
 from recvault.errors import RecvaultError
-from recvault.fetch import Fetched, Line, Looking, fetch, formats, refreshed
+from recvault.fetch import SECOND_LOOK, Fetched, Line, Looking, fetch, formats, refreshed
 from recvault.media import CONTENT_TYPES, MediaFacts
 from recvault.models import (
     MISSING,
@@ -25,6 +25,7 @@ from recvault.models import (
     Earlier,
     Failure,
     Job,
+    Look,
     MediaObject,
     MissingFormat,
     Outcome,
@@ -76,7 +77,7 @@ class _Attempt:
         self._parts, self._job = parts, job
         self._store = parts.store
         self._placing = Placing(store=parts.store, keys=parts.keys, job=job)
-        self._looking = Looking(job.looks, parts.clock())
+        self._looking = Looking((*_archived_looks(job), *job.looks), parts.clock())
         self._is_served = False  # some format came
 
     def run(self) -> Receipt:
@@ -321,6 +322,17 @@ class _Attempt:
             return self._job.standing.sidecar_sha256 in (None, receipt.sidecar_sha256)
         second = self._parts.keys(self._job.recording, "json", 2)
         return self._store.head(second) is None
+
+
+def _archived_looks(job: Job) -> tuple[Look, ...]:
+    """What is archived was looked at for long enough: where no more comes than that, there is nothing to wait for."""
+    if not job.again or job.standing is None:
+        return ()
+    at = job.standing.archived_at - SECOND_LOOK
+    return tuple(
+        Look(media_format=each.media_format, bytes=each.bytes, sha256=each.sha256, seen_at=at)
+        for each in job.standing.media
+    )
 
 
 def _after(standing: Receipt | None, receipt: Receipt, *, again: bool) -> Receipt:
