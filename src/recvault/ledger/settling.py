@@ -27,8 +27,8 @@ _STANDING = """
 
 # Another look at what is archived: it stays so, and is looked at again while more may come. Setting its state, to what
 # it is, has a trigger forget what its provider told.
-_LOOK_AGAIN = "UPDATE recordings SET next_attempt_at=?, lease=NULL, faults=? WHERE id=?"
-_LOOKED = "UPDATE recordings SET next_attempt_at=NULL, lease=NULL, state=state WHERE id=?"
+_LOOK_AGAIN = "UPDATE recordings SET next_attempt_at=?, lease=NULL, faults=?, missing_since=? WHERE id=?"
+_LOOKED = "UPDATE recordings SET next_attempt_at=NULL, lease=NULL, missing_since=NULL, state=state WHERE id=?"
 
 
 def settle(db: Database, outcomes: Sequence[Outcome], now: datetime, policies: Mapping[str, Policy]) -> list[State]:
@@ -83,7 +83,8 @@ def _fail(db: Database, failure: Failure, now: datetime, policy: Policy) -> Stat
         if step.next_attempt_at is None:
             db.execute(_LOOKED, [row["id"]])
         else:
-            db.execute(_LOOK_AGAIN, [stamp(step.next_attempt_at), step.faults, row["id"]])
+            missing = stamp(step.missing_since) if step.missing_since else None
+            db.execute(_LOOK_AGAIN, [stamp(step.next_attempt_at), step.faults, missing, row["id"]])
         return State.ARCHIVED
     failing = step.state in (State.FAILING, State.DEAD)
     db.execute(
