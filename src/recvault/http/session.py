@@ -52,7 +52,8 @@ _MOST_PAGES = 100_000
 _MOST_EMPTY = 100  # pages without a row, one after the other
 _NO_ANSWER = "error"
 _ROW, _PAGE, _MEDIA = "row", "page", "media"  # what is asked for: each has a wait of its own
-_MOST = {_ROW: bodies.MOST_ROW, _PAGE: bodies.MOST_PAGE}
+_LATER = "later page"  # that is refused says nothing of the account, whose first page was answered
+_MOST = {_ROW: bodies.MOST_ROW, _PAGE: bodies.MOST_PAGE, _LATER: bodies.MOST_PAGE}
 _NOT_KEPT = frozenset({"authorization", "cookie", "host", "user-agent", "accept-encoding"})  # set here, if at all
 
 
@@ -175,8 +176,8 @@ class Session:
         Its link or token may have expired, or be of a kind that the service does not take itself.
         """
         try:
-            return self._tries.persist(self._page_once, request, parse)
-        except (NotFound, Refused) as error:
+            return self._tries.persist(self._page_once, request, _PAGE if number == 1 else _LATER, parse)
+        except (NotFound, Refused, CredentialsRefused) as error:
             if number == 1:
                 raise
             raise NotWhole(
@@ -232,10 +233,10 @@ class Session:
         return self._exchange(request, kind, read)
 
     def _page_once(
-        self, request: httpx.Request, parse: Callable[[Reply], tuple[T, httpx.URL | None]]
+        self, request: httpx.Request, kind: str, parse: Callable[[Reply], tuple[T, httpx.URL | None]]
     ) -> tuple[T, httpx.URL | None]:
         """A page that cannot be read is asked for again: gateways answer 200 with HTML."""
-        return parse(self._send_once(request, _PAGE))
+        return parse(self._send_once(request, kind))
 
     def _download_once(
         self, request: httpx.Request, receive: Callable[[MediaHead, Iterator[bytes]], T], signed: bool
@@ -275,7 +276,7 @@ class Session:
 
     def _turn(self, kind: str) -> _Awaited:
         """A request's part of what the account may be asked."""
-        turn = self.limits.turn(self.stop, LIST if kind == _PAGE else MEDIA, self.timing.backoff_most)
+        turn = self.limits.turn(self.stop, LIST if kind in (_PAGE, _LATER) else MEDIA, self.timing.backoff_most)
         return _Awaited(turn, self.waits)
 
     def _answer(self, request: httpx.Request, kind: str, *, at_home: bool) -> Response:
@@ -369,7 +370,7 @@ class _HttpxErrors(Translation):
 
 def _noted(response: Response, kind: str) -> Noted:
     rest = classify.retry_after(response.headers) if response.status_code >= 400 else None
-    return Noted(response.status_code, kind, response.extensions.get(WAIT), rest)
+    return Noted(response.status_code, _PAGE if kind == _LATER else kind, response.extensions.get(WAIT), rest)
 
 
 def _redirected(request: httpx.Request, location: str) -> httpx.Request:
