@@ -235,3 +235,20 @@ def test_a_stop_ends_the_wait_for_a_turn(wired: Any) -> None:
         assert time.monotonic() - begun < 1.0
         done.set()
         first.join()
+
+
+def test_who_comes_late_asks_for_another_moment() -> None:
+    """Many that stood still would be sent at once, as if they had been paced; a second time late is late enough."""
+    clock = Seconds()
+    limits = Limits(10, 32, clock)
+
+    class Slow(Stop):
+        def sleep(self, seconds: float) -> None:
+            clock.now += seconds + 0.5  # the machine has other things to do
+
+    for _ in range(2):  # the first is sent at once, and the next one waits
+        with limits.turn(Slow(), MEDIA):
+            pass
+    moments = round((limits._budget.next_at - 100.0) * 10)
+    assert moments == 7  # its moment was 0.1 s, at which it came 0.5 s late, so that it had that of 0.6 s too
+    assert limits._budget.running.total() == 0
