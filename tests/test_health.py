@@ -178,7 +178,7 @@ def test_as_long_as_the_interval_is_not_slow(values: dict[str, Any]) -> None:
     [
         pytest.param({"last_success_at": None}, Health(Condition.NEW, "not scanned yet"), id="never scanned"),
         pytest.param({}, Health(Condition.NEW, "scanned, but nothing was listed yet"), id="an empty account"),
-        pytest.param({"standing": Standing(quarantined=1)}, Health(Condition.OK), id="a row was listed"),
+        pytest.param({"standing": Standing(gone=1)}, Health(Condition.OK), id="a row was listed"),
         pytest.param({"watermark": NOW}, Health(Condition.OK), id="a scan met rows before start_from"),
         pytest.param({"error": "x", "last_success_at": None}, None, id="failing is worse"),
     ],
@@ -210,3 +210,20 @@ def test_a_closed_account_is_not_stale() -> None:
     assert "no active account since" in judged(**closed).words
     waiting = {"waiting_since": NOW - timedelta(days=9), "last_archived_at": NOW - timedelta(days=9)}
     assert judged(**closed, **waiting).condition is Condition.STALE
+
+
+@pytest.mark.parametrize(
+    ("standing", "words"),
+    [
+        (Standing(dead=800), "800 recordings dead (given up): `recvault failures --source main`"),
+        (Standing(dead=1, archived=5), "1 recording dead (given up): `recvault failures --source main`"),
+        (Standing(quarantined=2), "2 rows in quarantine: `recvault failures --source main`"),
+        (
+            Standing(dead=1, quarantined=1),
+            "1 recording dead (given up), 1 row in quarantine: `recvault failures --source main`",
+        ),
+    ],
+)
+def test_what_is_lost_unless_somebody_acts(standing: Standing, words: str) -> None:
+    """Dead recordings and rows that cannot be read are no well source's, however well its list is read."""
+    assert judged(standing=standing) == Health(Condition.ATTENTION, words)

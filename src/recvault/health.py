@@ -19,6 +19,7 @@ class Condition(enum.StrEnum):
     OK = "ok"  # with words only for an account that was closed
     NEW = "new"  # nothing was listed yet
     SLOW = "slow"  # a scan takes longer than the time between two polls
+    ATTENTION = "attention"  # recordings are dead, or rows of the list cannot be read
     FAILING = "failing"  # the last scan failed
     STALE = "stale"  # too long without a whole scan, or without an archived recording although some wait
 
@@ -38,13 +39,16 @@ def judge(
     unscanned = None if feed.closed_at else _unscanned(feed, now, watched_since, stale_after)
     stale = [unscanned, _unarchived(feed, now, watched_since, stale_after)]
     if any(stale):
-        said = [*stale, feed.error and f"the last scan failed: {feed.error}"]
+        said = [*stale, feed.error and f"the last scan failed: {feed.error}", _attention(feed)]
         return Health(Condition.STALE, "; ".join(words for words in said if words))
-    if feed.closed_at and not feed.error:
+    attention = _attention(feed)
+    if feed.error:
+        return Health(Condition.FAILING, "; ".join(filter(None, [_failing(feed), attention])))
+    if attention:
+        return Health(Condition.ATTENTION, attention)
+    if feed.closed_at:
         words = f"no active account since {when(feed.closed_at)}: read until its list is closed, its archive stays"
         return Health(Condition.OK, words)
-    if feed.error:
-        return Health(Condition.FAILING, _failing(feed))
     if slow := _slow(feed, now, poll_every):
         return Health(Condition.SLOW, slow)
     if feed.watermark is None and not any(asdict(feed.standing).values()):
@@ -77,6 +81,21 @@ def _unarchived(feed: FeedStatus, now: datetime, watched_since: datetime | None,
         f"nothing was archived for {_length(now - since)}: {last}, although recordings wait since "
         f"{when(feed.waiting_since)}; `recvault failures` says why"
     )
+
+
+def _attention(feed: FeedStatus) -> str | None:
+    """What is lost unless somebody acts."""
+    standing, source = feed.standing, feed.feed.source
+    told = []
+    if standing.dead:
+        told.append(f"{standing.dead:,} {_recordings(standing.dead)} dead (given up)")
+    if standing.quarantined:
+        told.append(f"{standing.quarantined:,} {'row' if standing.quarantined == 1 else 'rows'} in quarantine")
+    return f"{', '.join(told)}: `recvault failures --source {source}`" if told else None
+
+
+def _recordings(count: int) -> str:
+    return "recording" if count == 1 else "recordings"
 
 
 def _failing(feed: FeedStatus) -> str:

@@ -21,7 +21,7 @@ from recvault.errors import ConfigError, Interrupted, RecvaultError, StoreRefuse
 from recvault.health import Health, judge
 from recvault.http import Budget, Limits
 from recvault.identity import Identity, judged_stranded, tell_stranded
-from recvault.ledger import Carrier, Feed, FeedStatus, Ledger, Policy, Stranded
+from recvault.ledger import Carrier, Feed, FeedStatus, Ledger, Policy, Standing, Stranded
 from recvault.lines import Lines
 from recvault.listing import ACCOUNTS, RECONCILE, Source
 from recvault.manifests import Manifests
@@ -163,7 +163,7 @@ class Runtime:
                 if (source.name, account_id) not in met:
                     feed = Feed(source.name, provider.provider, account_id)
                     feeds.append(self.ledger.ask.unread(feed) if accounts else FeedStatus(feed=feed))
-        return feeds
+        return [each for each in feeds if self.is_configured(each.feed) or each.standing != Standing()]
 
     def judged(self, watched_since: Mapping[str, datetime]) -> list[tuple[FeedStatus, Health]]:
         """Every account's list of the configured sources, and how it does; by source, since when it is watched.
@@ -174,7 +174,7 @@ class Runtime:
         now, stale_after = self.clock(), self.settings.daemon.stale_after
         found = judged_stranded(self.ledger, self.stranded(), now, stale_after) if self.has_ledger else []
         for feed in self.feeds():
-            if feed.feed.source in intervals and self._is_polled(feed.feed):
+            if self.is_configured(feed.feed):
                 health = judge(
                     feed,
                     now=now,
@@ -185,9 +185,10 @@ class Runtime:
                 found.append((feed, health))
         return found
 
-    def _is_polled(self, feed: Feed) -> bool:
-        """Not a list of an earlier configuration: another account, or sub-accounts that are asked for no more."""
-        return self.source(feed.source).subaccounts or feed.account_id == self.provider(feed.source).account_id
+    def is_configured(self, feed: Feed) -> bool:
+        """Not a list of an earlier configuration: another source or account, or sub-accounts not asked for any more."""
+        named = [each for each in self.settings.sources if each.name == feed.source]
+        return any(each.subaccounts or feed.account_id == self.provider(each.name).account_id for each in named)
 
     @cached_property
     def carriers(self) -> list[Carrier]:

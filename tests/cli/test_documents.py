@@ -51,7 +51,7 @@ STATUS_ROW: Shape = {
     "error": (str, NoneType),
     "archived_per_day": (list,),
 }
-COUNTS = {"pending", "failing", "not_ready", "archived", "gone", "external", "dead", "quarantined"}
+COUNTS = {"pending", "failing", "not_ready", "archived", "gone", "external", "dead", "accepted", "quarantined"}
 
 
 def assert_shape(found: dict[str, Any], shape: Shape) -> None:
@@ -114,6 +114,8 @@ def test_status_has_every_key_of_the_interface(world: World) -> None:
     assert document["schema"] == "recvault/status/v1"
     rows = {row["source"]: row for row in document["sources"]}
     assert set(rows) == {"voice", "telnyx"}
+    assert document["verdict"]["safe"] is False
+    assert ["in quarantine" in reason for reason in document["verdict"]["reasons"]] == [True]
     for row in rows.values():
         assert_shape(row, STATUS_ROW)
         assert set(row["counts"]) == COUNTS
@@ -125,6 +127,7 @@ def test_status_has_every_key_of_the_interface(world: World) -> None:
         "gone": 1,
         "external": 1,
         "dead": 0,
+        "accepted": 0,
         "quarantined": 1,
     }
     assert rows["telnyx"]["oldest_pending_at"] is None

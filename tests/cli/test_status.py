@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.commands import PATIENCE, arguments, each_on_terminal, environment, open_terminal, run_each, until
+from cli.commands import PATIENCE, arguments, bare, each_on_terminal, environment, open_terminal, run_each, until
 from cli.conftest import World
 from recvault.backfill import Asked
 from recvault.cli import bars
@@ -79,8 +79,9 @@ def test_a_pipe_gets_the_table_alone_and_the_trouble_beside_it(troubled: Rig) ->
     head, *rows = [line.split("\t") for line in ran.stdout.splitlines()]
     assert {len(row) for row in rows} == {len(head)} and head[-1] == "condition"
     assert [row[-1] for row in rows] == ["failing", "unconfigured", "new"]
-    daemon, *trouble = ran.stderr.splitlines()
-    assert daemon.startswith("no daemon runs on this ledger")
+    verdict, daemon, *trouble = ran.stderr.splitlines()
+    assert verdict.startswith("not safe: good ")
+    assert daemon == "no daemon is running; nothing is polled automatically"
     accounts = {row[0]: row[1] for row in rows}
     expected = [f"good {accounts['good']} failing: ", f"left {accounts['left']} unconfigured: "]
     assert [line[: len(start)] for line, start in zip(trouble, expected, strict=False)] == expected
@@ -93,9 +94,9 @@ def test_the_running_daemon_is_told_first(world: World) -> None:
     lock = DaemonLock(world.rig.root / "ledger.db", started)
     document, plain = run_each(world.rig, ["status", "--json"], ["status"])
     lock.close()
-    expected = {"pid": os.getpid(), "started_at": started.strftime("%Y-%m-%dT%H:%M:%SZ")}
+    expected = {"pid": os.getpid(), "started_at": started.strftime("%Y-%m-%dT%H:%M:%SZ"), "troubles": []}
     assert document.document["daemon"] == expected
-    assert f"{started:%Y-%m-%d %H:%M} UTC (3 h ago), pid {os.getpid()}" in plain.stderr.splitlines()[0]
+    assert f"{started:%Y-%m-%d %H:%M} UTC, pid {os.getpid()} (3 h ago)" in plain.stderr.splitlines()[1]
     assert run_each(world.rig, ["status", "--json"])[0].document["daemon"] is None
 
 
@@ -215,6 +216,91 @@ def test_watch_writes_over_the_page_and_ends_by_a_signal(world: World) -> None:
         process.wait()
         os.close(ours)
     first, *_, last, _ = shown.decode().split("\x1b[J")
-    assert shown.count(b"\x1b[2J") == 1 and "no daemon runs" in first
-    assert "the daemon runs since" in last and last.count("\x1b[H") == 1
+    assert shown.count(b"\x1b[2J") == 1 and "no daemon is running" in first
+    assert "the daemon has been running since" in last and last.count("\x1b[H") == 1
     assert last.count("\n") == 11 and "lines more" in last  # within a window of 12 lines
+
+
+def test_the_verdict_comes_first_and_can_be_an_exit_code(rig: Rig, simulator: Simulator) -> None:
+    """Safe, with what is archived; or not safe and why: a daemon's trouble, dead recordings, nothing ever listed."""
+    account = simulator.add_account("twilio")
+    simulator.populate(account, "voice", count=3, conference_share=0)
+    rig.add_source("voice", "twilio", account)
+    (before,) = run_each(rig, ["status", "--exit-code"])
+    assert (before.code, before.stderr.splitlines()[0]) == (3, "not safe: no pass has run yet (and 1 more)")
+    rig.sync()
+    well, document = run_each(rig, ["status", "--exit-code"], ["status", "--json"])
+    assert (well.code, well.stderr.splitlines()[0]) == (0, "safe: 3 archived, 0 waiting, none lost")
+    assert document.document["verdict"] == {"safe": True, "reasons": []}
+    assert document.document["sources"][0]["lag_beyond_lookback_seconds"] < 60
+    lock = DaemonLock(rig.root / "ledger.db", now())
+    lock.tell(["bucket: the store answered AccessDenied"])
+    ill, told = run_each(rig, ["status", "--exit-code"], ["status", "--json"])
+    lock.close()
+    assert ill.code == 3
+    assert ill.stderr.splitlines()[0] == "not safe: the daemon: bucket: the store answered AccessDenied"
+    assert told.document["daemon"]["troubles"] == ["bucket: the store answered AccessDenied"]
+
+
+def test_an_account_that_was_corrected_does_not_haunt_its_source(rig: Rig, simulator: Simulator) -> None:
+    """A mistyped account that never listed anything is forgotten with the configuration that named it."""
+    account = simulator.add_account("twilio")
+    simulator.populate(account, "voice", count=1, conference_share=0)
+    rig.add_source("voice", "twilio", account)
+    right = rig.sources[0]["account_sid"]
+    rig.sources[0]["account_sid"] = "AC" + "0" * 32
+    assert rig.sync().exit_code != 0
+    rig.sources[0]["account_sid"] = right
+    assert rig.sync().exit_code == 0
+    (ran,) = run_each(rig, ["status", "--json"])
+    assert [row["account_id"] for row in ran.document["sources"]] == [right]
+    assert ran.document["verdict"]["safe"]
+
+
+def test_what_a_command_lacks_is_not_the_daemons_trouble(rig: Rig, simulator: Simulator) -> None:
+    """A pass by hand without its secret fails by itself; the source stays as the daemon's polls have left it."""
+    account = simulator.add_account("twilio")
+    simulator.populate(account, "voice", count=1, conference_share=0)
+    rig.add_source("voice", "twilio", account)
+    rig.sync()
+    daemon = subprocess.Popen(
+        [sys.executable, "-c", _HOLDS, str(rig.root / "ledger.db")], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert daemon.stdout is not None and daemon.stdin is not None
+    daemon.stdout.readline()
+    rig.sources[0]["auth_token"] = {"env": "NOT_SET_HERE"}
+    try:
+        failed, after = run_each(rig, ["sync"], ["status", "--json"])
+    finally:
+        daemon.stdin.close()
+        daemon.wait(PATIENCE)
+        daemon.stdout.close()
+    assert failed.code == 78
+    assert after.document["sources"][0]["condition"] == "ok"
+
+
+_HOLDS = """
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from recvault.ledger import DaemonLock
+lock = DaemonLock(Path(sys.argv[1]), datetime.now(UTC))
+print("held", flush=True)
+sys.stdin.read()
+lock.close()
+"""
+
+
+def test_a_wrong_configuration_does_not_hide_the_daemon(rig: Rig, simulator: Simulator) -> None:
+    """Exit 78 and every problem; and that a daemon works on, with the configuration that it read before."""
+    rig.add_source("voice", "twilio", simulator.add_account("twilio"))
+    rig.sync()
+    lock = DaemonLock(rig.root / "ledger.db", now())
+    path = rig.root / "broken.toml"
+    path.write_text(rig.config_path.read_text() + "\n[archive2]\n")
+    ran = bare(rig.root, "--config", str(path), "status")
+    lock.close()
+    assert (ran.code, ran.stdout) == (78, "")
+    assert "the daemon has been running since" in ran.stderr
+    assert "with the configuration that it read before" in ran.stderr
+    assert "archive2" in ran.stderr

@@ -22,7 +22,7 @@ def judged(*conditions: Condition, words: str = "") -> list[tuple[FeedStatus, He
     ]
 
 
-OK, NEW, SLOW, FAILING, STALE = Condition
+OK, NEW, SLOW, ATTENTION, FAILING, STALE = Condition
 
 
 @pytest.mark.parametrize(

@@ -177,6 +177,8 @@ def test_a_wrong_configuration_is_refused(
         if not token.exists():
             token.with_suffix(".away").rename(token)
         assert success(daemon)[0] == 0
+        until(lambda: "the last reload was refused" in str(daemon.healthz()[1]["warnings"]))
+        assert daemon.healthz()[0] == 200
     still_polls(simulator, account)
     now = simulator.now
     simulator.add(account, "voice", created_at=now - timedelta(minutes=5), visible_at=now)
@@ -184,6 +186,7 @@ def test_a_wrong_configuration_is_refused(
 
     assert reloaded(daemon) == ["nothing"]
     assert success(daemon)[0] == 1
+    assert daemon.healthz()[1]["warnings"] == []
     ran = daemon.stopped()
     assert (ran.code, {row["source"]: row["archived"] for row in ran.document["sources"]}) == (
         143,

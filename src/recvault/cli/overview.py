@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from recvault.health import Health, judge
+from recvault.health import Condition, Health, judge
 from recvault.lateness import Late, late_fact, offered_fact
 from recvault.ledger import Feed, running_daemon
 from recvault.models import unstamp
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 DAYS = 30
 UNCONFIGURED = "unconfigured"
 _REASONS = 3
-_COUNTED_MOST = 1000  # failures looked at for their reasons: a ledger may hold a million of them
+_WORST_FIRST = (*reversed([*Condition]), UNCONFIGURED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,10 +30,20 @@ class Standing:
     feed: FeedStatus
     condition: str
     words: str
+    lookback: timedelta = timedelta()  # how far its watermark is behind where all is well
 
     @property
     def is_well(self) -> bool:
-        return self.condition == "ok"
+        return self.condition == Condition.OK
+
+    @property
+    def is_safe(self) -> bool:
+        """Nothing of it is lost, or may be lost unseen: a scan that is slow goes on, a list that is empty was read."""
+        if self.condition == UNCONFIGURED:
+            return not (self.feed.standing.pending or self.feed.standing.not_ready)
+        if self.condition == Condition.NEW:
+            return self.feed.last_success_at is not None
+        return self.condition in (Condition.OK, Condition.SLOW)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +85,21 @@ class Overview:
     hand: Hand
     missed: list[Missed] = field(default_factory=list)
     offered_since: dict[tuple[str, str], datetime] = field(default_factory=dict)  # by source and account
+
+    @property
+    def unsafe(self) -> list[str]:
+        """Why recordings may be lost, the worst first; empty where nothing says so. One judgement for all who ask."""
+        reasons = [] if self.has_ledger else ["no pass has run yet"]
+        reasons += [f"the daemon: {trouble}" for trouble in (self.daemon.troubles if self.daemon else ())]
+        for each in self.worst_first:
+            if not each.is_safe:
+                reasons.append(f"{each.feed.feed.source} {each.feed.feed.account_id}: {each.words}")
+        return reasons
+
+    @property
+    def worst_first(self) -> list[Standing]:
+        """The sources as people read them."""
+        return sorted(self.sources, key=lambda each: _WORST_FIRST.index(each.condition))
 
     @property
     def first_day(self) -> datetime:
@@ -128,14 +153,14 @@ def _standing(
     now: datetime,
     stranded: Mapping[tuple[str, str], Stranded],
 ) -> Standing:
-    source = next((each for each in runtime.settings.sources if each.name == feed.feed.source), None)
-    if source is None:
+    if not runtime.is_configured(feed.feed):
         words = "not in the configuration any more: nothing is discovered or archived for it"
         if waits := stranded.get((feed.feed.source, feed.feed.account_id)):
             words = str(waits.error)
         elif feed.standing.pending or feed.standing.not_ready:
             words = "not in the configuration any more: the source that lists its account now takes over what waits"
         return Standing(feed=feed, condition=UNCONFIGURED, words=words)
+    source = runtime.source(feed.feed.source)
     health: Health = judge(
         feed,
         now=now,
@@ -143,17 +168,19 @@ def _standing(
         poll_every=source.poll_every,
         stale_after=runtime.settings.daemon.stale_after,
     )
-    return Standing(feed=feed, condition=str(health.condition), words=health.words)
+    return Standing(feed=feed, condition=str(health.condition), words=health.words, lookback=source.lookback)
 
 
 def _hand(runtime: Runtime, feeds: list[FeedStatus]) -> Hand:
     accounts = {(each.feed.source, each.feed.account_id): each.standing for each in feeds}
     dead = sum(each.dead for each in accounts.values())
     failing = sum(each.failing for each in accounts.values())
-    rows = runtime.ledger.ask.failures(limit=_COUNTED_MOST) if dead or failing else []
+    reasons: Counter[str] = Counter()
+    for row in runtime.ledger.ask.failure_reasons() if dead or failing else []:
+        reasons[str(row["reason"])] += row["count"]
     return Hand(
         dead=dead,
         failing=failing,
         quarantined=sum(each.quarantined for each in accounts.values()),
-        reasons=Counter(str(row["reason"]) for row in rows).most_common(_REASONS),
+        reasons=reasons.most_common(_REASONS),
     )

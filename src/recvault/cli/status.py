@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from datetime import datetime
 from functools import partial
@@ -12,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from recvault.cli.app import App, now, print_json, question
-from recvault.errors import LedgerLocked
+from recvault.errors import ConfigError, LedgerLocked
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from recvault.cli.overview import Overview, Standing
+    from recvault.ledger import RunningDaemon
     from recvault.runtime import Runtime
 
 SCHEMA = "recvault/status/v1"
@@ -36,33 +38,54 @@ SELDOM = (
 STYLES = {  # worst first
     "stale": "bold red",
     "failing": "red",
+    "attention": "red",
     "slow": "yellow",
     "unconfigured": "yellow",
     "new": "dim",
     "ok": "green",
 }
 WATCH_SECONDS = 2.0
+_NOT_SAFE = 3
+_WIDE = 150  # columns of a terminal, from which on all is shown: with --json it always is
 NO_LEDGER = "no ledger yet: `recvault sync` or `recvault run` makes one"
 
 
 @click.command("status")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 @click.option("--watch", is_flag=True, help="Refresh until interrupted.")
+@click.option("--exit-code", "tell_by_code", is_flag=True, help="Exit with 3 where the verdict is not safe.")
 @question
-def command(app: App, as_json: bool, watch: bool) -> int:
-    """Per source: condition, watermark, lag, last success, counts, next attempts; what needs a hand."""
+def command(app: App, as_json: bool, watch: bool, tell_by_code: bool) -> int:
+    """A verdict first: safe, or why not. Then each source: condition, watermark, lag, counts, next attempts."""
     from recvault.cli.overview import look
 
     if as_json and watch:
         raise click.UsageError("--json prints one document: leave out --watch")
-    with app.signals() if watch else nullcontext(), app.runtime() as runtime:
+    with app.signals() if watch else nullcontext(), _runtime(app) as runtime:
         if watch:
             _watch(app, runtime)
-        elif as_json:
-            print_json(_document(look(runtime, now())))
+            return app.exit_code(0)
+        overview = look(runtime, now())
+        if as_json:
+            print_json(_document(overview))
         else:
-            _print(look(runtime, now()))
-    return app.exit_code(0)
+            _print(overview)
+    return _NOT_SAFE if tell_by_code and overview.unsafe else 0
+
+
+@contextmanager
+def _runtime(app: App) -> Iterator[Runtime]:
+    """The runtime. Where the configuration is wrong, a daemon that works with an older one is told all the same."""
+    try:
+        with app.runtime() as runtime:
+            yield runtime
+    except ConfigError:
+        from recvault import config
+        from recvault.ledger import running_daemon
+
+        if (daemon := running_daemon(config.ledger_path(app.config))) is not None:
+            click.echo(f"{_runs(daemon)}, with the configuration that it read before", err=True)
+        raise
 
 
 def _watch(app: App, runtime: Runtime) -> None:
@@ -78,7 +101,7 @@ def _watch(app: App, runtime: Runtime) -> None:
             words = f"{error.message}; asked again in {WATCH_SECONDS:.0f} s"
             click.echo(words, err=True) if screen is None else screen.show(partial(_say, words))
         else:
-            _print(overview) if screen is None else screen.show(partial(_show, overview, daemon=True))
+            _print(overview) if screen is None else screen.show(partial(_show, overview, clock=True))
         if app.stop.asked.wait(WATCH_SECONDS):
             return
 
@@ -93,10 +116,10 @@ def _print(overview: Overview) -> None:
     """The daemon on stderr, the table on stdout; on a terminal all else below it, without one the trouble on stderr."""
     from recvault.cli.tables import console, print_table
 
-    click.echo(_daemon(overview), err=True)
     if sys.stdout.isatty():
         _show(overview, console())
         return
+    click.echo(_daemon(overview), err=True)
     names = ("source", "account", "watermark", "lag", "last success")
     old = tuple(each for each in COUNTS if each != "failing")
     columns = [*names, *map(_words, old), "oldest pending", "next attempt", "failing", "last archived", "condition"]
@@ -106,18 +129,23 @@ def _print(overview: Overview) -> None:
         click.echo(line, err=True)
 
 
-def _show(overview: Overview, console: Console, *, daemon: bool = False) -> None:
+def _show(overview: Overview, console: Console, *, clock: bool = False) -> None:
     """All of it, for people."""
     from rich.text import Text
 
     from recvault.cli import bars
     from recvault.cli.tables import show_table
 
-    if daemon:
-        console.print(Text(f"{_daemon(overview)}    {overview.now:%H:%M:%S} UTC"))
-    columns = ["source", "account", "condition", "watermark", "lag", "last success", *map(_words, COUNTS)]
-    columns += ["oldest pending", "next attempt", "last archived"]
-    rows = [_cells(each, overview.now) for each in overview.sources]
+    verdict, *lines = _daemon(overview).splitlines()
+    console.print(Text(verdict, "bold red" if overview.unsafe else "bold green"))
+    for below in lines:
+        console.print(Text(below))
+    if clock:
+        console.print(Text(f"{overview.now:%H:%M:%S} UTC", "dim"))
+    columns = ["source", "account", "condition", "lag", "last success", *map(_words, COUNTS)]
+    if console.width >= _WIDE:
+        columns += ["watermark", "oldest pending", "next attempt", "last archived"]
+    rows = [_cells(each, overview.now) for each in overview.worst_first]
     show_table(console, columns, [[row[name] for name in columns] for row in rows], seldom=SELDOM, heads=3)
     console.print()
     for each in _troubled(overview):
@@ -134,18 +162,32 @@ def _show(overview: Overview, console: Console, *, daemon: bool = False) -> None
 
 def _daemon(overview: Overview) -> str:
     from recvault.cli.tables import Beside, cell
-    from recvault.words import when
 
-    lines = []
+    lines = [cell(_verdict(overview))]
     if overview.daemon is None:
-        lines.append("no daemon runs on this ledger: nothing is polled by itself")
+        lines.append("no daemon is running; nothing is polled automatically")
     else:
-        since = overview.daemon.started_at
-        ago = cell(Beside(since, overview.now))
-        lines.append(f"the daemon runs since {when(since)} ({ago}), pid {overview.daemon.pid}")
+        ago = cell(Beside(overview.daemon.started_at, overview.now))
+        lines.append(f"{_runs(overview.daemon)} ({ago})")
     if not overview.has_ledger:
         lines.append(NO_LEDGER)
     return "\n".join(lines)
+
+
+def _runs(daemon: RunningDaemon) -> str:
+    from recvault.words import when
+
+    return f"the daemon has been running since {when(daemon.started_at)}, pid {daemon.pid}"
+
+
+def _verdict(overview: Overview) -> str:
+    """One sentence: safe, or the worst of what says otherwise."""
+    if unsafe := overview.unsafe:
+        more = f" (and {len(unsafe) - 1} more)" if len(unsafe) > 1 else ""
+        return f"not safe: {unsafe[0]}{more}"
+    archived = sum(each.feed.standing.archived for each in overview.sources)
+    waiting = sum(each.feed.standing.pending + each.feed.standing.not_ready for each in overview.sources)
+    return f"safe: {archived:,} archived, {waiting:,} waiting, none lost"
 
 
 def _troubled(overview: Overview) -> list[Standing]:
@@ -203,7 +245,7 @@ def _cells(each: Standing, moment: datetime) -> dict[str, Any]:
     from recvault.cli.tables import Beside, Span, Styled
 
     feed = each.feed
-    lag = _lag(each, moment)
+    lag = _lag_beyond_lookback(each, moment)
 
     def beside(at: datetime | None, *, awaited: bool = False) -> Beside | None:
         return None if at is None else Beside(at, moment, awaited)
@@ -232,7 +274,10 @@ def _document(overview: Overview) -> dict[str, Any]:
     daemon, hand = overview.daemon, overview.hand
     return {
         "schema": SCHEMA,
-        "daemon": None if daemon is None else {"pid": daemon.pid, "started_at": iso(daemon.started_at)},
+        "verdict": {"safe": not overview.unsafe, "reasons": overview.unsafe},
+        "daemon": None
+        if daemon is None
+        else {"pid": daemon.pid, "started_at": iso(daemon.started_at), "troubles": list(daemon.troubles)},
         "sources": [_source(each, overview) for each in overview.sources],
         "needs_hand": {
             "dead": hand.dead,
@@ -268,6 +313,7 @@ def _source(each: Standing, overview: Overview) -> dict[str, Any]:
         "words": each.words,
         "watermark": iso(each.feed.watermark),
         "lag_seconds": _lag(each, overview.now),
+        "lag_beyond_lookback_seconds": _lag_beyond_lookback(each, overview.now),
         "last_success_at": iso(each.feed.last_success_at),
         "last_archived_at": iso(each.feed.last_archived_at),
         "counts": {name: counts[name] for name in COUNTS},
@@ -279,6 +325,12 @@ def _source(each: Standing, overview: Overview) -> dict[str, Any]:
             {"day": day.day.isoformat(), "recordings": day.recordings, "bytes": day.bytes} for day in days
         ],
     }
+
+
+def _lag_beyond_lookback(each: Standing, moment: datetime) -> int | None:
+    """Seconds; 0 where all is well: a watermark stays a lookback behind on purpose."""
+    lag = _lag(each, moment)
+    return None if lag is None else max(0, lag - round(each.lookback.total_seconds()))
 
 
 def _lag(each: Standing, moment: datetime) -> int | None:

@@ -5,7 +5,7 @@ At any time no secret stands in a model, a message or a repr: only where it is t
 """
 
 from recvault.config.models import Archive, Config, Daemon, Ledger, ObjectLock, PrivateKeyRef, Source, Transfer
-from recvault.config.reading import find, load, read
+from recvault.config.reading import find, ledger_path, load, read
 from recvault.config.secret import SecretRef
 from recvault.config.units import parse_duration, parse_rate, parse_size, parse_time
 
@@ -20,6 +20,7 @@ __all__ = [
     "Source",
     "Transfer",
     "find",
+    "ledger_path",
     "load",
     "parse_duration",
     "parse_rate",

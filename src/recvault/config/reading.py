@@ -16,12 +16,13 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from recvault.config.locate import Lines
-from recvault.config.models import Config
+from recvault.config.models import Config, Ledger
 from recvault.config.problem import Problem
 from recvault.config.sources import sort_source
 from recvault.errors import ConfigError
 
 VARIABLE = "RECVAULT_CONFIG"
+_LEDGER_PATH = re.compile(r"""^\[ledger\][^\[]*?^\s*path\s*=\s*["']([^"']+)["']""", re.MULTILINE)
 PLACES = (Path("config.toml"), Path("/etc/recvault/config.toml"))
 _WORDS = {
     "missing": "is missing",
@@ -71,6 +72,15 @@ def load(path: Path) -> Config:
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}:1: is not UTF-8 text from byte {error.start} on") from None
     return read(text, str(path))
+
+
+def ledger_path(path: Path | None) -> Path:
+    """Where a configuration keeps its ledger, also where the rest of it is wrong; the default where it does not say."""
+    try:
+        named = _LEDGER_PATH.search(find(path).read_text(encoding="utf-8-sig"))
+    except (ConfigError, OSError, UnicodeDecodeError):
+        named = None
+    return Path(named[1]) if named else Ledger().path
 
 
 def _unreadable(path: Path, error: OSError) -> ConfigError:

@@ -24,7 +24,7 @@ from recvault.health import Condition
 from recvault.http import Ping
 from recvault.ledger import DaemonLock
 from recvault.metrics import CONTENT_TYPE, Metrics
-from recvault.observe import get_logger
+from recvault.observe import get_logger, redact_text
 from recvault.report import Report
 from recvault.stopping import Stop
 
@@ -68,6 +68,7 @@ class Daemon:
         self._reloader = threading.Thread()
         self._retired: list[threading.Thread] = []
         self._silence: str | None = None
+        self._refused: str | None = None  # the configuration that a reload found, and why it is not in use
         self.lingers = False  # a thread waits for an answer and cannot be joined: end the process without it
 
     def run(self) -> Report:
@@ -125,7 +126,7 @@ class Daemon:
 
     def _words(self) -> str:
         """The line of `systemctl status`."""
-        if troubles := self._troubles():
+        if troubles := [*self._troubles(), *self._warnings()]:
             return troubles[0]
         work, judged = self._service.work, self._service.judged()
         unwell = [f"{status.feed.source} {how.condition}" for status, how in judged if how.condition in _UNWELL]
@@ -140,16 +141,23 @@ class Daemon:
     def _troubles(self) -> list[str]:
         return [*([self._silence] if self._silence else []), *self._service.troubles()]
 
+    def _warnings(self) -> list[str]:
+        """What is wrong although everything goes on."""
+        if self._refused is None:
+            return []
+        return [f"the last reload was refused, the old configuration is in use: {self._refused}"]
+
     # -- what is asked of it -------------------------------------------------------------------------------------------
 
     def _metrics_page(self) -> Answer:
         return Answer(200, CONTENT_TYPE, self._metrics.text())
 
     def _healthz(self) -> Answer:
-        return healthz(self._service.judged(), self._troubles())
+        return healthz(self._service.judged(), self._troubles(), self._warnings())
 
     def _look(self) -> None:
         self._vigil.look(self._service.judged(), self._troubles(), self._ping)
+        self._lock.tell([redact_text(each) for each in (*self._troubles(), *self._warnings())])
 
     # -- configurations ------------------------------------------------------------------------------------------------
 
@@ -198,8 +206,10 @@ class Daemon:
             return
         except RecvaultError as error:
             log.error("config.refused", error=str(error), hint="the old configuration stays")
+            self._refused = str(error)
             self._metrics.reloaded(False, self._clock())
         else:
+            self._refused = None
             self._metrics.reloaded(True, self._clock())
         finally:
             self._notify.ready()

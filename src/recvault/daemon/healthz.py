@@ -12,17 +12,23 @@ from recvault.models import JSON
 from recvault.observe import redact_text
 from recvault.report import iso
 
-_DEGRADED = frozenset({Condition.FAILING, Condition.SLOW})
+_DEGRADED = frozenset({Condition.FAILING, Condition.ATTENTION, Condition.SLOW})
 
 
-def healthz(judged: Iterable[tuple[FeedStatus, Health]], troubles: Sequence[str]) -> Answer:
-    """503 where a source is stale or the daemon itself is in trouble, else 200; each source with its words."""
+def healthz(
+    judged: Iterable[tuple[FeedStatus, Health]], troubles: Sequence[str], warnings: Sequence[str] = ()
+) -> Answer:
+    """503 where a source is stale or the daemon itself is in trouble, else 200; each source with its words.
+
+    Warnings are of a daemon that works on: a reload that was refused.
+    """
     feeds = list(judged)
     conditions = {health.condition for _, health in feeds}
     failing = bool(troubles) or Condition.STALE in conditions
     document = {
-        "status": "failing" if failing else "degraded" if conditions & _DEGRADED else "ok",
+        "status": "failing" if failing else "degraded" if conditions & _DEGRADED or warnings else "ok",
         "troubles": [redact_text(trouble) for trouble in troubles],
+        "warnings": [redact_text(warning) for warning in warnings],
         "sources": [_source(feed, health) for feed, health in feeds],
     }
     body = json.dumps(document, indent=2).encode() + b"\n"

@@ -6,6 +6,7 @@ One connection a process, guarded by a lock: SQLite has one writer anyway, and e
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -17,6 +18,7 @@ from sqlite_utils import Database
 from recvault.ledger import editions, namesakes, page, quarantine, reopening, settling, slices, suspects
 from recvault.ledger.blame import Blame
 from recvault.ledger.connection import Connection
+from recvault.ledger.daemon_lock import running_daemon
 from recvault.ledger.jobs import claim, job_of
 from recvault.ledger.leases import Owner
 from recvault.ledger.namesakes import Namesake
@@ -144,16 +146,15 @@ class Ledger:
             db.execute(move, [stamp(watermark), *feed.key])
 
     def note_scan_error(self, feed: Feed, error: str, now: datetime) -> None:
-        """Remember why a scan failed; the watermark stays."""
+        """Remember why a scan failed; the watermark stays.
+
+        Beside a running daemon a command's failure is the command's own, for want of a secret, say: the daemon's
+        polls are what tells how the source does.
+        """
+        daemon = running_daemon(self._connection.path)
         with self._connection.write() as db:
-            db.execute(
-                """
-                INSERT INTO feeds (source, account_id, list, provider, error, error_at)
-                VALUES (:source, :account_id, :list, :provider, :error, :now)
-                ON CONFLICT DO UPDATE SET error=:error, error_at=:now
-                """,
-                {**_named(feed, now), "error": error},
-            )
+            if daemon is None or daemon.pid == os.getpid():
+                db.execute(_NOTE_ERROR, {**_named(feed, now), "error": error})
             db.execute(_END_SCAN, _named(feed, now))
 
     def slices(self, feed: Feed) -> list[Window]:
@@ -313,6 +314,12 @@ _BRING_FORWARD = """
 _SHORTEN_LEASES = """
     UPDATE recordings SET next_attempt_at = :lease
     WHERE source = :source AND next_attempt_at > :lease AND lease IS NOT NULL
+"""
+
+_NOTE_ERROR = """
+    INSERT INTO feeds (source, account_id, list, provider, error, error_at)
+    VALUES (:source, :account_id, :list, :provider, :error, :now)
+    ON CONFLICT DO UPDATE SET error=:error, error_at=:now
 """
 
 # A clock that was set back meanwhile makes a scan short, never negative.

@@ -10,7 +10,7 @@ import fcntl
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -22,7 +22,8 @@ from recvault.models import stamp, unstamp
 
 PATIENCE_SECONDS = 1.0  # who only asks whether a daemon runs holds the lock for an instant
 _PAUSE_SECONDS = 0.02
-_LONGEST_NAME = 4096
+_LONGEST_NAME = 16 * 1024
+_MOST_TROUBLES, _LONGEST_TROUBLE = 10, 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,7 @@ class RunningDaemon:
 
     pid: int
     started_at: datetime
+    troubles: tuple[str, ...] = ()  # what it said last is wrong with it
 
 
 class DaemonLock:
@@ -42,10 +44,25 @@ class DaemonLock:
             try:
                 if not _taken(self._lock):
                     raise _refusal(path, _name(self._lock))
-                _write(self._lock, json.dumps({"pid": os.getpid(), "started_at": stamp(now)}) + "\n")
+                self._started_at = stamp(now)
+                self._troubles: list[str] = []
+                self._write()
             except BaseException:
                 os.close(self._lock)
                 raise
+
+    def tell(self, troubles: Sequence[str]) -> None:
+        """Say what is wrong with the daemon, for whoever asks who holds the lock: the ledger itself may be locked."""
+        told = [each[:_LONGEST_TROUBLE] for each in troubles[:_MOST_TROUBLES]]
+        if told != self._troubles and self._lock is not None:
+            self._troubles = told
+            self._write()
+
+    def _write(self) -> None:
+        assert self._lock is not None  # noqa: S101 - held
+        name = {"pid": os.getpid(), "started_at": self._started_at, "troubles": self._troubles}
+        os.ftruncate(self._lock, 0)
+        os.pwrite(self._lock, (json.dumps(name) + "\n").encode(), 0)
 
     def close(self) -> None:
         """Give the lock back; the file stays, without a name in it. To unlink it could take another's lock away."""
@@ -98,16 +115,12 @@ def _pauses() -> Iterator[None]:
         yield
 
 
-def _write(descriptor: int, line: str) -> None:
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, line.encode(), 0)
-
-
 def _name(descriptor: int) -> RunningDaemon | None:
     """Who wrote its name there; None in the instant before it does."""
-    with contextlib.suppress(ValueError, KeyError, TypeError):
+    with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):
         written = json.loads(os.pread(descriptor, _LONGEST_NAME, 0))
-        return RunningDaemon(pid=int(written["pid"]), started_at=unstamp(written["started_at"]))
+        troubles = tuple(map(str, written.get("troubles", ())))
+        return RunningDaemon(int(written["pid"]), unstamp(written["started_at"]), troubles)
     return None
 
 
