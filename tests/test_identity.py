@@ -220,10 +220,12 @@ def test_a_renamed_source_without_an_account_is_refused(rig: Rig, telnyx: Any) -
     objects = rig.objects()
     rig.simulator.populate(telnyx, "telnyx", count=2, start=now() - HOUR)
     rename(rig, "tx", "phones")
+    rig.simulator.clear_requests()
 
     report = rig.sync()
 
     assert report.exit_code == 78
+    assert [each.path for each in rig.simulator.requests if each.path.endswith("/recordings")] == []  # not even listed
     [row] = report.accounts.values()
     assert row.error is not None and "account tx" in row.error and 'account = "tx"' in row.error
     assert row.watermark is None and row.registered == 0

@@ -131,6 +131,23 @@ def test_another_api_of_the_account_takes_nothing(old: Ledger) -> None:
     assert old.succession.stranded([carrier("main", api="video-v1")]) == []
 
 
+def test_the_nearest_list_takes_over(old: Ledger) -> None:
+    """The 2008 list takes nothing of 2010's while that account is listed by 2010's API, too; alone it takes all."""
+    legacy, feed = carrier("legacy", api="2008-08-01"), Feed("legacy", "twilio", "AC1")
+    assert old.succession.take_over(feed, [legacy, carrier("new")], never) == []
+    assert old.succession.take_over(feed, [legacy], never) == ["main"]
+    assert old.watermark(feed) is None
+
+
+def test_days_of_both_names_are_added_up(old: Ledger) -> None:
+    """What was archived on one day under either name is that day's sum."""
+    register(old, recording(60), feed=NEW)
+    old.settle([receipt(job) for job in old.claim("new", NOW, 1)], NOW, {"new": POLICIES["main"]})
+    sizes = sum(day.bytes for day in old.ask.days(NOW.date()))
+    move(old)
+    assert [(day.source, day.recordings, day.bytes) for day in old.ask.days(NOW.date())] == [("new", 2, sizes)]
+
+
 def test_a_configured_name_keeps_what_it_lists(old: Ledger) -> None:
     """Two sources of one account: neither takes from the other."""
     assert move(old, carrier("main"), carrier("new")) == []

@@ -37,7 +37,7 @@ _OPEN = """
     SELECT source, account_id, sum(count) FROM tallies
     WHERE state IN (SELECT value FROM json_each(?)) AND count > 0 GROUP BY source, account_id
 """
-_API = "SELECT api FROM recordings WHERE source=? AND account_id=? {} LIMIT 1"
+_API = "SELECT provider, api FROM recordings WHERE source=? AND account_id=? {} LIMIT 1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,10 +241,9 @@ class Succession:
         with self._connection.read() as db:
             if not has_rows(db, name, account_id):
                 return None
-            provider = db.execute("SELECT provider FROM feeds WHERE source=? LIMIT 1", [name]).fetchone()
             for waits in ("AND next_attempt_at IS NOT NULL", ""):
-                if api := db.execute(_API.format(waits), [name, account_id]).fetchone():
-                    return Past(provider=provider[0] if provider else "", api=api[0])
+                if found := db.execute(_API.format(waits), [name, account_id]).fetchone():
+                    return Past(provider=found[0], api=found[1])
         return None
 
 
