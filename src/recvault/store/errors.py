@@ -66,6 +66,10 @@ _QUOTING = frozenset(
 _NO_KEYS = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or any other source that boto3 reads"
 _OTHER_REGION = "the bucket is in another region: mend archive.region or endpoint_url"
 _UNTRUSTED = "for a store with an authority of its own set AWS_CA_BUNDLE to a file of its certificate, or mend the path"
+_NEW_KEYS = (
+    "the keys are wrong, expired or were replaced: new ones in a credentials file are read by themselves, those in the "
+    "environment when recvault is restarted"
+)
 _REFUSED_AS_MADE = (
     "the store refuses what archive asks for: compare storage_class, sse, object_lock, tags, acl and checksums with "
     "what it can do"
@@ -234,6 +238,8 @@ def _kind(text: str, code: str, status: int) -> RecvaultError:
         return ConfigError(text, _CONFIG[code])
     if code in _LATER:
         return StoreUnavailable(text, _LATER[code])
+    if code in REPLACED:
+        return StoreRefused(text, _NEW_KEYS)
     if code in _CREDENTIALS or status in (401, 403):
         return StoreRefused(text, "check the credentials and the bucket's policy: put, get and list are needed")
     return StoreUnavailable(text)

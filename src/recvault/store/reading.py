@@ -172,7 +172,7 @@ class Reader:
         """It finds a bucket that is elsewhere, and fresh credentials; any other refusal is raised."""
         if code_of(error) in ELSEWHERE or 300 <= status_of(error) < 400:
             self._straight = None
-        elif code_of(error) not in STALE:
+        elif code_of(error) not in STALE | {"403"}:  # a HEAD says no more: the keys may have been replaced
             raise error
 
     @contextmanager

@@ -18,7 +18,7 @@ from botocore.exceptions import ClientError
 from recvault import __version__, trust
 from recvault.errors import ConfigError, Interrupted, KeyConflict, StoreUnavailable
 from recvault.stopping import Stop
-from recvault.store import answers, credentials
+from recvault.store import answers, credentials, rotation
 from recvault.store.asking import Asking
 from recvault.store.base import SMALL_MOST, Put, Stored
 from recvault.store.body import DrainedBody, DrainOver, by_boto3
@@ -63,6 +63,7 @@ def make_client(*, region: str | None, endpoint_url: str | None, addressing_styl
         except ValueError as error:
             hint = "check archive.endpoint_url, archive.region and, if set, AWS_ENDPOINT_URL and AWS_DEFAULT_REGION"
             raise ConfigError(f"{error}", hint) from error
+        rotation.follow(client, session)
         if client.meta.endpoint_url.startswith("https:"):
             _check_trust(core)
     mend(client)
