@@ -38,7 +38,6 @@ class Placing:
     job: Job
     begun: bool = False  # something was put, or may have been
     taken: list[str] = field(default_factory=list)  # keys under which something else stands
-    _own: set[str] = field(default_factory=set)  # of this job's media: a second one of a kind is no other's
     placed: set[str] = field(default_factory=set)  # keys under which it put something, or found what it wanted to
 
     def medium(
@@ -51,14 +50,12 @@ class Placing:
         for edition in EDITIONS[after:]:
             placed = replace(medium, key=self.keys(recording, medium.media_format, edition))
             if self.put(recording, placed, body):
-                self._own.add(placed.key)
                 return placed
-            if placed.key in self._own:
-                continue
+            if placed.key in self.placed:
+                continue  # this job's own: both formats came as one kind
             if self.job.maybe_archived and self._is_last(recording, medium.media_format, edition):
                 found = adopt(placed.key)
                 if found is not None:
-                    self._own.add(found.key)
                     return found
             self._note_taken(placed.key)
         raise self._exhausted(recording)
