@@ -137,7 +137,7 @@ def now(monkeypatch: pytest.MonkeyPatch) -> None:
         def now(cls, tz: Any = None) -> datetime:
             return datetime(2026, 10, 1, 9, 0, 0, 123400, tzinfo=tz)
 
-    monkeypatch.setattr("recvault.store.s3.datetime", Still)
+    monkeypatch.setattr("recvault.store.writing.datetime", Still)
 
 
 @pytest.mark.usefixtures("now")
