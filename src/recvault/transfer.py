@@ -248,8 +248,9 @@ class _Attempt:
         crash are as good as the new ones.
         """
         standing = self._job.standing
-        known = {each.key: each.sha256 for each in standing.media} if standing else {}
-        if self._job.again and key in known:
+        known = {each.key: each for each in standing.media} if standing else {}
+        before = known.get(key)
+        if self._job.again and before:
             return None
         found = self._store.head(key)
         ours = archive.object_metadata(recording, found.sha256 or "") if found else {}
@@ -259,14 +260,15 @@ class _Attempt:
         for chunk in self._store.stream(key):
             prober.feed(chunk)
             digest.update(chunk)
-        if digest.hexdigest() != found.sha256 or known.get(key, found.sha256) != found.sha256:
+        if digest.hexdigest() != found.sha256 or (before and before.sha256 != found.sha256):
             return None
         facts = prober.finish(
             duration_seconds=recording.duration_seconds, size_bytes=recording.size_bytes, channels=recording.channels
         )
-        return self._described(
+        medium = self._described(
             recording, media_format, size=found.bytes, sha256=digest.hexdigest(), facts=facts, key=key
         )
+        return replace(medium, requested=before.requested if before else None)
 
     def _commit(
         self,

@@ -13,9 +13,9 @@ from sqlite_utils import Database
 
 from ledger.rows import FEED, NOW, POLICIES, RECHECK, failure, many, receipt, recording, register, row
 from recvault.ledger import Ledger
-from recvault.ledger.brief import shorten, whole
+from recvault.ledger.brief import media_of, shorten, whole
 from recvault.ledger.schema import migrations
-from recvault.models import Job, Phase, Receipt, Recording, State, Verdict, stamp
+from recvault.models import Job, Phase, Receipt, Recording, Requested, State, Verdict, stamp
 
 _LONG = {"sid": "RE1", "note": "x" * 1500}  # as much as a provider's row
 
@@ -82,14 +82,55 @@ def receipts() -> list[Receipt]:
     mp3 = replace(wav, key="recordings/RE1.mp3", media_format="mp3", codec=None, duration_seconds=None)
     elsewhere = replace(wav, key="other/place.wav")
     suspect = replace(wav, check=replace(wav.check, status="suspect", reason="shorter than was said"))
-    return [one, replace(one, media=(wav, mp3)), replace(one, media=(elsewhere,)), replace(one, media=(suspect,))]
+    asked = [
+        Requested(media_format="wav"),
+        Requested(media_format="wav", channels=2),
+        Requested(media_format="mp3", refused="wav: 404"),
+    ]
+    served = [replace(one, media=(replace(wav, requested=each),)) for each in asked]
+    return [
+        one,
+        replace(one, media=(wav, mp3)),
+        replace(one, media=(elsewhere,)),
+        replace(one, media=(suspect,)),
+        *served,
+        replace(one, media=(replace(wav, requested=asked[1]), replace(mp3, requested=asked[2]))),
+    ]
 
 
-@pytest.mark.parametrize("each", range(4))
+@pytest.mark.parametrize("each", range(8))
 def test_nothing_of_a_medium_is_lost(each: int) -> None:
     """What is written down of a receipt's media gives all of their fields back, keys of another form included."""
     settled = receipts()[each]
-    assert whole(shorten(settled), settled.sidecar_key) == [asdict(medium) for medium in settled.media]
+    text = shorten(settled)
+    assert whole(text, settled.sidecar_key) == [asdict(medium) for medium in settled.media]
+    found = media_of(text, settled.sidecar_key)
+    assert (found, [each.requested for each in found]) == (settled.media, [each.requested for each in settled.media])
+
+
+def test_rows_of_earlier_versions_are_read() -> None:
+    """Those that end before what a medium was asked for as, and those of whole objects without it: it is not known."""
+    settled = receipts()[0]
+    [wav] = settled.media
+    short = [None, "wav", 44, "00" * 32, "audio/wav", "pcm_s16le", 8000, 1, 1.0, "ok", "wav sizes", None]
+    known = {name: value for name, value in asdict(wav).items() if name != "requested"}
+    for text in (json.dumps([short]), json.dumps([known])):
+        assert media_of(text, settled.sidecar_key) == (wav,)
+        assert whole(text, settled.sidecar_key) == [asdict(wav)]
+
+
+def test_what_a_medium_was_asked_for_as_outlives_its_archiving(ledger: Ledger) -> None:
+    """Whoever makes a recording due again is told with what its sidecar says of each medium."""
+    register(ledger, recording(1))
+    [job] = ledger.claim("main", NOW, 1)
+    settled = receipt(job)
+    asked = Requested(media_format="mp3", channels=2, refused="2 channels of wav")
+    media = (replace(settled.media[0], requested=asked),)
+    ledger.settle([replace(settled, media=media)], NOW, POLICIES)
+    assert ledger.reopen([row(ledger)["id"]], NOW) == 1
+    [again] = ledger.claim("main", NOW, 1)
+    assert again.standing is not None
+    assert [each.requested for each in again.standing.media] == [asked]
 
 
 def test_a_medium_takes_half_the_room() -> None:

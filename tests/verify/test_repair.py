@@ -125,7 +125,9 @@ def test_a_sidecar_that_only_the_ledger_can_restore_says_so(world: Rig, strict_b
     assert not any(document[name] for name in unknown)
     known = before.keys() - set(unknown) - {"archive", "media"}
     assert {name: document[name] for name in known} == {name: before[name] for name in known}
-    assert [each["sha256"] for each in document["media"]] == [each["sha256"] for each in before["media"]]
+    [medium], [as_before] = document["media"], before["media"]
+    assert medium["requested"] == as_before["requested"] == {"media_format": "wav", "channels": None, "refused": None}
+    assert (medium["key"], medium["sha256"]) == (as_before["key"], as_before["sha256"])
     again = verify(world)
     assert (again.restored, told(again), again.document()["restored"]) == (1, [], 1)
 

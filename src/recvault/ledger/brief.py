@@ -1,19 +1,25 @@
 """The media of a receipt as an archived row holds them: short, for there are millions, and nothing of it is lost.
 
-A medium's key is left out where it is the sidecar's with another ending, and its fields have no names. Rows of an
-earlier version hold whole JSON objects: both are read.
+A medium's key is left out where it is the sidecar's with another ending, and its fields have no names. What it was
+asked for as follows them, where that is known: rows of an earlier version end before it. Yet earlier ones hold whole
+JSON objects. All are read.
 """
 
 from __future__ import annotations
 
 import json
+from itertools import zip_longest
 from operator import attrgetter
+from typing import Any
 
-from recvault.models import JSON, MediaObject, Receipt
+from recvault.models import JSON, Check, MediaObject, Receipt, Requested
 
 _CHECK = ("status", "method", "reason")
 _FIELDS = ("media_format", "bytes", "sha256", "content_type", "codec", "sample_rate", "channels", "duration_seconds")
+_KNOWN = len(_FIELDS) + len(_CHECK)  # values that each has
 _VALUES = attrgetter(*_FIELDS, *(f"check.{name}" for name in _CHECK))
+_ASKED = ("media_format", "channels", "refused")
+_ASKED_VALUES = attrgetter(*_ASKED)
 _COMPACT = json.JSONEncoder(separators=(",", ":"))  # json.dumps makes one each time
 
 
@@ -24,19 +30,53 @@ def shorten(receipt: Receipt) -> str:
 
 def whole(text: str, sidecar_key: str) -> list[JSON]:
     """The media of a row, with the names and the form of MediaObject's fields."""
-    return [each if isinstance(each, dict) else _long(each, sidecar_key) for each in json.loads(text)]
+    return [
+        {"requested": None, **each} if isinstance(each, dict) else _long(each, sidecar_key) for each in json.loads(text)
+    ]
+
+
+def media_of(text: str, sidecar_key: str) -> tuple[MediaObject, ...]:
+    """The same as values."""
+    return tuple(
+        MediaObject(
+            **{
+                **each,
+                "check": Check(**each["check"]),
+                "requested": Requested(**each["requested"]) if each["requested"] else None,
+            }
+        )
+        for each in whole(text, sidecar_key)
+    )
 
 
 def _short(medium: MediaObject, sidecar_key: str) -> list[object]:
     key = None if medium.key == _beside(sidecar_key, medium.media_format) else medium.key
-    return [key, *_VALUES(medium)]
+    short = [key, *_VALUES(medium)]
+    if medium.requested is not None:
+        asked = [*_ASKED_VALUES(medium.requested)]
+        if asked[0] == medium.media_format:
+            asked[0] = None  # as nearly all are
+        while asked and asked[-1] is None:
+            asked.pop()
+        short.append(asked)
+    return short
 
 
-def _long(short: list[object], sidecar_key: str) -> JSON:
+def _long(short: list[Any], sidecar_key: str) -> JSON:
     key, *values = short
     document = dict(zip(_FIELDS, values, strict=False))
-    check = dict(zip(_CHECK, values[len(_FIELDS) :], strict=True))
-    return {"key": key or _beside(sidecar_key, str(document["media_format"])), **document, "check": check}
+    check = dict(zip(_CHECK, values[len(_FIELDS) : _KNOWN], strict=True))
+    media_format = str(document["media_format"])
+    requested = _long_asked(values[_KNOWN:], media_format)
+    return {"key": key or _beside(sidecar_key, media_format), **document, "check": check, "requested": requested}
+
+
+def _long_asked(rest: list[Any], media_format: str) -> JSON | None:
+    """What it was asked for as; None where its row does not say."""
+    if not rest:
+        return None
+    said = dict(zip_longest(_ASKED, rest[0]))
+    return {**said, "media_format": said["media_format"] or media_format}
 
 
 def _beside(sidecar_key: str, ending: str) -> str:

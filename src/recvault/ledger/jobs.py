@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from recvault.ledger.brief import whole
+from recvault.ledger.brief import media_of
 from recvault.ledger.steps import CONFIRM_AFTER
 from recvault.ledger.trouble import stored_time
-from recvault.models import Check, Job, Look, MediaObject, Receipt, Recording, State, stamp, unstamp
+from recvault.models import Job, Look, Receipt, Recording, State, stamp, unstamp
 
 _CLAIM = """
     UPDATE recordings SET attempts = attempts + 1, lease = :owner, next_attempt_at = :until,
@@ -61,13 +61,12 @@ def _read_looks(text: str | None) -> tuple[Look, ...]:
 
 def _standing(row: dict[str, Any], recording: Recording) -> Receipt:
     """As what it was archived before: its keys and sums."""
-    media = whole(row["media"], row["sidecar_key"]) if row["media"] else []
     return Receipt(
         source=row["source"],
         recording=recording,
         sidecar_key=row["sidecar_key"],
         sidecar_sha256=row["sidecar_sha256"],
-        media=tuple(MediaObject(**{**each, "check": Check(**each["check"])}) for each in media),
+        media=media_of(row["media"], row["sidecar_key"]) if row["media"] else (),
         archived_at=unstamp(row["settled_at"] or row["created_at"]),
         already_archived=True,
     )
