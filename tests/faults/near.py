@@ -22,6 +22,9 @@ from recvault.simulator.service import Logged, Service
 
 API, MEDIA = "127.0.0.1:1", "127.0.0.1:2"
 Effect = Callable[[str, Callable[[], Exception]], AbstractContextManager[None]]
+Honest = Callable[[], httpx.Response]
+Between = Callable[[str, httpx.Request, Honest], httpx.Response]
+"""What stands between a client and its provider: the kind of the request, the request, and what honestly answers it."""
 
 
 class NearSimulator(Simulator):
@@ -34,9 +37,11 @@ class NearSimulator(Simulator):
 class NearClients:
     """Stands for `Clients`: one client, for one thread."""
 
-    def __init__(self, simulator: Simulator, effect: Effect) -> None:
+    def __init__(
+        self, simulator: Simulator, effect: Effect, between: Between = lambda kind, request, honest: honest()
+    ) -> None:
         self.rule = AddressRule.of(f"http://{API}", [MEDIA])
-        self._client = httpx.Client(transport=_Near(simulator, effect), trust_env=False)
+        self._client = httpx.Client(transport=_Near(simulator, effect, between), trust_env=False)
 
     def get(self) -> httpx.Client:
         return self._client
@@ -59,7 +64,7 @@ class NoLimits:
 
 
 class _Near(httpx.BaseTransport):
-    def __init__(self, simulator: Simulator, effect: Effect) -> None:
+    def __init__(self, simulator: Simulator, effect: Effect, between: Between) -> None:
         log: deque[Logged] = deque(maxlen=1)
         world, faults = simulator._world, simulator.faults
         self._services = {
@@ -67,16 +72,22 @@ class _Near(httpx.BaseTransport):
             MEDIA: Service("media", world, faults, log),
         }
         self._effect = effect
+        self._between = between
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         path, _, query = request.url.raw_path.decode("ascii").partition("?")
         headers = {name.lower(): value for name, value in request.headers.items()}
+        asked = Request(request.method, path, query, headers)
+        service = self._services[request.url.netloc.decode()]
+
+        def honest() -> httpx.Response:
+            wire = _Wire()
+            service.answer(cast("Any", wire), asked)
+            return wire.response()
+
         kind = "download" if headers.get("accept-encoding") == "identity" else "request"
-        wire = _Wire()
         with self._effect(kind, lambda: httpx.ReadError("planned")):
-            asked = Request(request.method, path, query, headers)
-            self._services[request.url.netloc.decode()].answer(cast("Any", wire), asked)
-        return wire.response()
+            return self._between(service._route(asked).kind, request, honest)
 
 
 class _Wire:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from crash.effects import LOOKBACK, NOW, Crash, Inline, _die
-from faults.near import NearClients, NearSimulator, NoLimits
+from faults.near import Honest, NearClients, NearSimulator, NoLimits
 from faults.steps import (
     Backfill,
     Delete,
@@ -51,6 +51,7 @@ from recvault.simulator import SimRecording
 from recvault.simulator.switches import Switches
 from recvault.spool import SpoolPlace
 from recvault.stopping import Stop
+from recvault.store import ObjectStore
 from recvault.sync import Pass, Work
 from recvault.testing import MemoryStore
 from recvault.transfer import Transfer
@@ -80,6 +81,8 @@ class Stage:
     lost_ledger: bool = False
     tardy: set[str] = field(default_factory=set)  # listed later than any lookback covers
     ways: list[str] = field(default_factory=list)  # the effects of the last pass
+    policy: Policy = POLICY
+    names: dict[str, str] = field(default_factory=dict)  # of sources, by their lists, where they differ
     _strikes: list[Strike] = field(default_factory=list)
     _put_off: list[Strike] = field(default_factory=list)  # until no transaction is open
     _ledger: Ledger | None = None
@@ -96,7 +99,7 @@ class Stage:
         kind: Any = PROVIDERS[self.scene.lists[0]][1]
         self.account = self.simulator.add_account(kind)
         self.api: Any = "voice" if "legacy" in self.scene.lists else self.scene.lists[0]
-        self.clients = NearClients(self.simulator, self.effect)
+        self.clients = NearClients(self.simulator, self.effect, self.between)
         self.start_from = None
         if self.scene.start_from is not None:
             self.start_from = NOW - timedelta(minutes=self.scene.start_from)
@@ -106,8 +109,17 @@ class Stage:
     def path(self) -> Path:
         return self.directory / "ledger.db"
 
+    @property
+    def store(self) -> ObjectStore:
+        """What passes write to."""
+        return self.bucket
+
     def clock(self) -> datetime:
         return self.now + self.skew
+
+    def between(self, kind: str, request: Any, honest: Honest) -> Any:
+        """What stands between a client and its provider: nothing."""
+        return honest()
 
     # -- steps ---------------------------------------------------------------------------------------------------------
 
@@ -203,16 +215,16 @@ class Stage:
 
     def _work(self, ledger: Ledger, names: Any) -> Work:
         stop = Stop()
-        made: dict[str, Line] = {name: self._line(name, stop) for name in self.scene.lists}
+        made: dict[str, Line] = {self.name(each): self._line(each, stop) for each in self.scene.lists}
         transfer = Transfer(
-            store=StruckStore(self.bucket, self.effect),
+            store=StruckStore(self.store, self.effect),
             keys=KeyTemplate(),
             line=lambda source, account_id: made[source],
             place=SpoolPlace(directory=self.directory, memory=1 << 20, min_free_disk=0),
             clock=self.clock,
         )
         return Work.of(
-            [self._source(name, made[name]) for name in names],
+            [self._source(name, made[name]) for name in map(self.name, names)],
             ledger=ledger,
             executor=Inline(),
             transfer=transfer,
@@ -231,8 +243,12 @@ class Stage:
             subaccounts=False,
             start_from=self.start_from,
             lookback=LOOKBACK,
-            policy=POLICY,
+            policy=self.policy,
         )
+
+    def name(self, each: str) -> str:
+        """What the source of a list is called now."""
+        return self.names.get(each, each)
 
     def _line(self, name: str, stop: Stop) -> Line:
         provider, authorization = self._providers[name]

@@ -11,15 +11,14 @@ from unittest import mock
 from faults.near import Effect
 from recvault.errors import LedgerLocked, StoreUnavailable
 from recvault.ledger.connection import Connection
-from recvault.store import SMALL_MOST, Put, Stored
-from recvault.testing import MemoryStore
+from recvault.store import SMALL_MOST, ObjectStore, Put, Stored
 
 
 @dataclass
 class StruckStore:
     """A bucket whose every question and put is an effect."""
 
-    bucket: MemoryStore
+    bucket: ObjectStore
     effect: Effect
 
     def put(self, put: Put) -> bool:

@@ -1,0 +1,142 @@
+"""A contrary provider: for hours, or for good, it refuses, shortens, empties, contradicts, suspends, or is away.
+
+A mood stands between the client and the simulated service, and bends what that answers while the simulated clock is
+within its hours. What was served whole all the same is remembered: that is what the archive owes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import httpx
+
+from faults.near import Honest
+
+OF_ONE = ("refused", "refused_media", "missing", "failing", "empty", "short")  # one recording's own trouble
+OF_ALL = ("suspended", "throttled", "down", "unreachable", "list_down", "null_list", "cut_list", "page_400")
+_HEADER_ONLY = b"RIFF\x24\0\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0\x40\x1f\0\0\x80\x3e\0\0\x02\0\x10\0data\0\0\0\0"
+_SUSPENDED = {"code": 20003, "message": "Authenticate", "status": 401}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mood:
+    """What a provider does from now on for so many hours; None: for good."""
+
+    what: str
+    which: int = 0  # of the recordings there are, where it is about one
+    hours: int | None = None
+
+
+@dataclass
+class _Held:
+    """A mood that has begun."""
+
+    what: str
+    recording_id: str  # "" where it is about all
+    until: datetime | None
+
+    def holds(self, now: datetime) -> bool:
+        return self.until is None or now < self.until
+
+
+@dataclass
+class Contrary:
+    """What stands between. `now` is the provider's clock."""
+
+    now: Callable[[], datetime]
+    held: list[_Held] = field(default_factory=list)
+    served: set[str] = field(default_factory=set)  # the ids of what was served whole in this pass
+    ids: Callable[[], Sequence[str]] = lambda: ()
+
+    def begin(self, mood: Mood) -> None:
+        """Let a mood begin, if there is anything that it can be about."""
+        until = None if mood.hours is None else self.now() + timedelta(hours=mood.hours)
+        if mood.what in OF_ALL:
+            self.held.append(_Held(mood.what, "", until))
+        elif ids := self.ids():
+            recording_id = ids[mood.which % len(ids)]
+            self.held.append(_Held(mood.what, recording_id, until))
+
+    def end_all(self) -> None:
+        """Let all end that is not for good."""
+        self.held = [each for each in self.held if each.until is None and each.recording_id]
+
+    def lasting(self, recording_id: str) -> set[str]:
+        """The moods of a recording that never end."""
+        return {each.what for each in self.held if each.recording_id == recording_id and each.until is None}
+
+    def __call__(self, kind: str, request: httpx.Request, honest: Honest) -> httpx.Response:
+        """Answer a request, in today's moods."""
+        path, now = request.url.path, self.now()
+        for each in self.held:
+            concerned = each.holds(now) and each.recording_id in path
+            if concerned and (answer := _bent(each.what, kind, request, honest)) is not None:
+                return answer
+        answer = honest()
+        if kind != "media" or answer.status_code != 200:
+            return answer
+        body = b"".join(answer.iter_raw())  # where that fails, it was not served whole
+        self.served.update(each for each in self.ids() if each in path)
+        return httpx.Response(200, headers=answer.headers, stream=httpx.ByteStream(body))
+
+
+def _bent(what: str, kind: str, request: httpx.Request, honest: Honest) -> httpx.Response | None:
+    """What a mood answers; None where this request does not meet it."""
+    match what, kind:
+        case ("throttled", _):
+            return _refused(429, {"code": 20429, "message": "Too Many Requests"})
+        case ("down", _):
+            return _refused(503, {"message": "Service Unavailable"})
+        case ("unreachable", _):
+            raise httpx.ConnectError("planned")
+        case ("suspended", _) if "X-Amz-Signature" not in str(request.url):
+            return _refused(401, _SUSPENDED)
+        case ("list_down", "list"):
+            return _refused(500, {"message": "Internal Server Error"})
+        case ("null_list" | "cut_list" | "page_400", "list"):
+            return _spoilt_page(what, request, honest)
+        case ("refused", "instance" | "media") | ("refused_media", "media"):
+            return _refused(403, {"code": 20003, "message": "Forbidden"})
+        case ("missing", "instance" | "media"):
+            return _refused(404, {"code": 20404, "message": "not found"})
+        case ("failing", "media"):
+            return _refused(500, {"message": "Internal Server Error"})
+        case ("empty" | "short", "media") if honest().status_code == 200:
+            return _served(b"" if what == "empty" else _HEADER_ONLY, {"Content-Type": "audio/x-wav"})
+    return None
+
+
+def _served(body: bytes, headers: dict[str, str], status: int = 200) -> httpx.Response:
+    """An answer that is read as it comes, as one of the wire."""
+    headers = {**headers, "Content-Length": str(len(body))}
+    return httpx.Response(status, headers=headers, stream=httpx.ByteStream(body))
+
+
+def _refused(status: int, said: dict[str, Any]) -> httpx.Response:
+    return _served(json.dumps(said).encode(), {"Content-Type": "application/json"}, status)
+
+
+def _spoilt_page(what: str, request: httpx.Request, honest: Honest) -> httpx.Response | None:
+    """Null in place of a page's rows, none of them though its totals tell some, or a page that is refused."""
+    params = request.url.params
+    first = not ({"Page", "PageToken"} & set(params)) and params.get("page[number]", "1") == "1"
+    if what == "page_400":
+        return None if first else _refused(400, {"code": 20006, "message": "Invalid page token"})
+    answer = honest()
+    if answer.status_code != 200 or "json" not in answer.headers.get("content-type", ""):
+        return answer
+    page: Any = json.loads(answer.read())
+    rows = "data" if "data" in page else "recordings"
+    if what == "null_list":
+        page[rows] = None
+        page.update({name: None for name in ("next_page_uri",) if name in page})
+    elif "total_results" in page.get("meta", {}):  # no other list tells how many it holds
+        page[rows] = []
+    headers = {
+        name: value for name, value in answer.headers.items() if name not in ("content-length", "content-encoding")
+    }
+    return _served(json.dumps(page).encode(), headers)

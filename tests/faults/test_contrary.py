@@ -1,0 +1,27 @@
+"""A provider with moods, a bucket that lies, sources that are renamed, workers that are killed.
+
+RECVAULT_TEST_CONTRARY=1000 pytest tests/faults/test_contrary.py
+"""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from faults.contrary import SCENES, drawn, fault
+from faults.steps import shortest
+
+HISTORIES = int(os.environ.get("RECVAULT_TEST_CONTRARY", "60"))
+PARTS = 2  # of each scene's histories, so that two processes share them
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+@pytest.mark.parametrize("lists", SCENES, ids="+".join)
+def test_a_contrary_world_ends_with_every_recording_archived_or_named(lists: tuple[str, ...], part: int) -> None:
+    """What can be served is archived whole, once; every other recording has an end with a name."""
+    for seed in range(part, -(-HISTORIES // len(SCENES)), PARTS):
+        history = drawn(lists, seed)
+        if found := fault(history):
+            least = shortest(history, lambda each: fault(each) is not None, most=300)
+            pytest.fail(f"seed {seed}: {found}\n\nat its shortest: {fault(least)}\n{least}")
