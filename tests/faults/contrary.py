@@ -26,7 +26,7 @@ from faults.promises import MEMORY
 from faults.stage import Stage
 from faults.steps import DAY, HOUR, Grow, History, Row, Scene, Step, Strike, Sync, Wait
 from faults.struck import struck_ledger
-from recvault.ledger import Policy
+from recvault.ledger import Ledger, Policy
 from recvault.models import State
 from recvault.simulator import SimRecording
 from recvault.store import ObjectStore, S3Store
@@ -88,6 +88,14 @@ class World(Stage):
                 self.names = {each: f"{each}-{number}" for each in self.scene.lists}
             case _:
                 super().play(step)
+
+    def retry_all(self) -> None:
+        """`recvault retry` of each recording that is not archived."""
+        with sqlite3.connect(self.path) as db:
+            ids = [row for (row,) in db.execute("SELECT id FROM recordings WHERE state <> 'archived'")]
+        ledger = Ledger.open(self.path, self.clock())
+        ledger.retry(ids, self.clock())
+        ledger.close()
 
     def _lie(self) -> str:
         return next((what for what, until in self.lies if self.now < until), "")
@@ -176,6 +184,7 @@ def _play(world: World, history: History) -> None:
     world.lies.clear()
     world.wait(timedelta(hours=45))
     world.passes(steps.Reconcile(days=60))  # what an incident hid for longer than any lookback, this verb finds
+    world.retry_all()  # what its own trouble ended, as far as it is over
     for _ in range(_PATIENCE):
         _check_bucket(world)
         if set(_states(world).values()) <= ENDS:
