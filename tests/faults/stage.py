@@ -12,7 +12,7 @@ import functools
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -41,11 +41,13 @@ from recvault.backfill import Backfill as BackfillRun
 from recvault.errors import LedgerLocked
 from recvault.fetch import Line
 from recvault.http import Session, Timing
-from recvault.ledger import Ledger, Policy
+from recvault.identity import Identity
+from recvault.ledger import Carrier, Ledger, Policy
 from recvault.ledger.connection import Connection
 from recvault.listing import Source
 from recvault.models import Window
 from recvault.providers import provider_class
+from recvault.providers.base import readable_apis
 from recvault.report import Report
 from recvault.simulator import SimRecording
 from recvault.simulator.switches import Switches
@@ -223,7 +225,7 @@ class Stage:
             place=SpoolPlace(directory=self.directory, memory=1 << 20, min_free_disk=0),
             clock=self.clock,
         )
-        return Work.of(
+        work = Work.of(
             [self._source(name, made[name]) for name in map(self.name, names)],
             ledger=ledger,
             executor=Inline(),
@@ -234,6 +236,10 @@ class Stage:
             clock=self.clock,
             report=Report(command="sync", started_at=self.clock()),
         )
+        carriers = [_carrier(name, line) for name, line in made.items()]
+        ledger.succession.begin(carriers, stop.asked.wait)
+        identity = Identity(ledger=ledger, carriers=carriers, stop=stop)
+        return replace(work, listing=replace(work.listing, on_accounts=identity))
 
     def _source(self, name: str, line: Line) -> Source:
         return Source(
@@ -313,6 +319,17 @@ class Stage:
                 work.listing.poll(source, source.account_id)
             case "beside":
                 self.passes(Sync())
+
+
+def _carrier(name: str, line: Line) -> Carrier:
+    provider = line.provider
+    return Carrier(
+        source=name,
+        provider=provider.provider,
+        api=provider.api,
+        apis=readable_apis(provider),
+        account_id=provider.account_id,
+    )
 
 
 @functools.cache
