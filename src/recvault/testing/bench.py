@@ -55,14 +55,14 @@ class Bench:
     elsewhere: Front  # a host that the source allows, and that is nobody's
     directory: Path
     clients: Clients
-    limits: Limits
     store: MemoryStore = field(default_factory=MemoryStore)
     stop: Stop = field(default_factory=Stop)
 
     def session(self) -> Session:
-        """A fresh one: no circuit is open."""
+        """A fresh one: no circuit is open, and no account rests because an earlier answer asked for it."""
         base_url, authorization = self.provider.base_url, self.service.authorization
-        return Session(base_url, authorization, self.clients, self.limits, self.stop, TIMING)
+        limits = Limits(100_000, 32)
+        return Session(base_url, authorization, self.clients, limits, self.stop, TIMING)
 
     def pages(self, window: Window | None = None) -> list[Page]:
         """Every page of the account's list."""
@@ -120,7 +120,7 @@ def lay_out(service: Service, make: Callable[[str], Provider], opened: ExitStack
         opened.enter_context(front)
     home, *media_hosts = fronts
     rule = AddressRule.of(home.origin, [front.host for front in (*media_hosts, elsewhere)])
-    clients, limits = Clients(rule, TIMING.stall_timeout), Limits(100_000, 32)
+    clients = Clients(rule, TIMING.stall_timeout)
     opened.callback(clients.close)
     directory = Path(opened.enter_context(tempfile.TemporaryDirectory()))
-    return Bench(service, make(home.origin), home, media_hosts, elsewhere, directory, clients, limits)
+    return Bench(service, make(home.origin), home, media_hosts, elsewhere, directory, clients)
