@@ -226,6 +226,27 @@ def test_what_a_dead_recording_left(stage: Stage) -> None:
     ]
 
 
+def test_what_another_ledger_left_of_recordings_that_are_gone(stage: Stage) -> None:
+    """Another attempt would prove nothing where no attempt of this ledger put it: it is not what is asked for."""
+    gone = [a_recording("RE1"), a_recording("RE2"), a_recording("RE3")]
+    stage.register(*gone)
+    stage.ledger.claim("main", stage.now, 10)
+    ended = [dataclasses.replace(failure(each, Verdict.GONE), may_have_put=each is gone[2]) for each in gone]
+    stage.ledger.settle(ended, stage.now, POLICIES)
+    stage.put(stage.key("RE1", "wav"), b"x")
+    stage.place(stage.receipt(gone[1]))
+    stage.put(stage.key("RE3", "wav"), b"x")
+    result = stage.verify()
+    assert told(result) == [
+        ("uncommitted", stage.key("RE1", "wav"), "media.unproven"),
+        ("uncommitted", stage.key("RE3", "wav"), "media.not_committed"),
+        ("unknown", stage.key("RE2"), "sidecar.unproven"),
+    ]
+    hints = [each.hint for each in result.differences]
+    assert ["retry" in hint for hint in hints] == [False, True, False]
+    assert "rebuild" in hints[2]
+
+
 def test_a_second_sidecar_of_a_recording(stage: Stage) -> None:
     """Two commits of one recording, on two days: the ledger's is well, the other is told."""
     stage.archive(a_recording("RE1"))

@@ -89,11 +89,15 @@ HINTS: Mapping[str, str] = {
     "media.no_recording": "nothing names it and the ledger does not know its recording: `recvault backfill --source "
     "NAME --recording ID` archives it if a provider still lists it; else it may be moved away",
     "media.not_committed": "`recvault retry {id}` lets the next pass commit it",
+    "media.unproven": "this ledger did not store it, and the provider has no such recording now: if an earlier "
+    "ledger of yours stored it, keep it; else move it away",
     "media.waits": "its recording is tried again, and in the end what it lacks is given up: `recvault show {id}` tells",
     "media.not_named": "the sidecar of its recording does not name it: compare, and move it away",
     "object.foreign": "recvault did not write it: move it out of the archive's prefix",
     "sidecar.not_in_ledger": "the ledger does not know it, as after a loss: `recvault rebuild` makes one that does",
     "sidecar.not_settled": "`recvault retry {id}` lets the next pass find it",
+    "sidecar.unproven": "this ledger did not write it, and the provider has no such recording now: if an earlier "
+    "ledger of yours did, move the ledger away, and `recvault rebuild` makes one that knows it; else move it away",
     "sidecar.second": "the ledger knows this recording by another sidecar: compare, and move one away",
     "sidecar.unreadable": "it is no sidecar of recvault's: move it out of the archive's prefix",
 }

@@ -76,6 +76,8 @@ class Strays:
                 self._tell(Kind.ORPHAN_MEDIA, each.key, "media.not_named", words, row)
             else:
                 reason = "media.waits" if row["next_attempt_at"] else "media.not_committed"
+                if _is_unproven(row):
+                    reason = "media.unproven"
                 words = f"no sidecar names it; its recording is {row['state']}"
                 self._tell(Kind.UNCOMMITTED, each.key, reason, words, row)
 
@@ -138,4 +140,11 @@ def _standing(key: str, rows: list[Row], editions: list[Row]) -> tuple[str, str]
         return "sidecar.second", f"the ledger has the sidecar of its recording as {row['sidecar_key']}"
     if row["state"] == State.ARCHIVED or row["next_attempt_at"]:
         return "", ""
-    return "sidecar.not_settled", f"the ledger has its recording as {row['state']}"
+    reason = "sidecar.unproven" if _is_unproven(row) else "sidecar.not_settled"
+    return reason, f"the ledger has its recording as {row['state']}"
+
+
+def _is_unproven(row: Row) -> bool:
+    """Whether another attempt could not prove it: none of this ledger put it, and its provider does not serve it."""
+    is_final = row["state"] in (State.GONE, State.EXTERNAL) and not row["next_attempt_at"]
+    return is_final and not row["may_have_put"]
