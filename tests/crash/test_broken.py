@@ -99,9 +99,9 @@ def sidecar_first() -> Iterator[None]:
             return put_medium(self, line, recording, media_format, fetched)
 
     def commit_then_put(
-        self: _Attempt, line: Any, recording: Any, media: Any, fetched_from: Any, missing: Any = ()
+        self: _Attempt, line: Any, recording: Any, media: Any, fetched_from: Any, *more: Any, **named: Any
     ) -> Any:
-        receipt = commit(self, line, recording, media, fetched_from, missing)
+        receipt = commit(self, line, recording, media, fetched_from, *more, **named)
         place, name = self._parts.place, media[0].media_format
         with fetch.fetch(place, line, recording, name, self._looking) as fetched:
             put_medium(self, line, recording, name, fetched)

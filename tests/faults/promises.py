@@ -1,8 +1,9 @@
 """What must hold after every step of a history, and at its end: checked against what the provider knows.
 
 At any time: everything listed below a watermark is registered, every recording is in one state and never forgotten, no
-object stands with other bytes than were served, a sidecar stands only beside its media. At the end, when the faults are
-over and time has passed, the bucket is the truth: nothing lost, nothing twice, nothing left over.
+object stands with other bytes than were served, a sidecar stands only beside its media, what is archived stays so. At
+the end, when the faults are over and time has passed, the bucket is the truth: nothing lost, nothing twice, nothing
+left over. What a lost ledger stored and its provider has no more stays as it is: nothing proves it to a new ledger.
 """
 
 from __future__ import annotations
@@ -74,6 +75,7 @@ class Promises:
     def __init__(self, stage: Stage) -> None:
         self.stage = stage
         self.known: dict[str, str] = {}  # states by recording id
+        self._untouched: set[str] = set()  # the recordings of which no attempt of this ledger put anything
         self._seen: dict[str, bytes] = {}
         self._keys = KeyTemplate()
 
@@ -114,12 +116,16 @@ class Promises:
                 return
             rows = db.execute("SELECT recording_id, state, next_attempt_at, lease, sidecar_key FROM recordings")
             found = {row[0]: row[1:] for row in rows}
+            untouched = db.execute("SELECT recording_id FROM recordings WHERE NOT may_have_put").fetchall()
             marks = db.execute("SELECT watermark FROM feeds WHERE watermark IS NOT NULL AND list='account'").fetchall()
             kept = {name for (name,) in db.execute("SELECT recording_id FROM quarantine")}
         finally:
             db.close()
         assert self.known.keys() <= found.keys(), f"forgotten: {self.known.keys() - found.keys()}"
+        for name, state in self.known.items():
+            assert state != State.ARCHIVED or found[name][0] == State.ARCHIVED, f"{name} was archived: {found[name]}"
         self.known = {name: row[0] for name, row in found.items()}
+        self._untouched = {name for (name,) in untouched}
         for name, (state, due, lease, sidecar) in found.items():
             assert state in STATES, state
             assert (due is not None) == (state in OPEN or lease is not None), f"{name} is {state}, due {due}"
@@ -153,19 +159,25 @@ class Promises:
                 is_due = stage.start_from is None or recording.created_at >= stage.start_from
                 assert whole or (not is_due and not there), f"lost: {name} has {endings}"
             elif recording.deleted(stage.now) and not recording.malformed:
-                was_forgotten = stage.lost_ledger and name not in self.known  # with the ledger, and never listed again
-                assert whole or not there or was_forgotten, f"orphan: {name} is deleted, and has {endings}"
+                assert whole or not there or self._is_unproven(name, there), f"orphan: {name} is deleted, has {endings}"
             else:
                 assert not there, f"orphan: {name} has {endings}"
-            self._check_final(recording, whole)
+            self._check_final(
+                recording, whole, is_unproven=recording.deleted(stage.now) and self._is_unproven(name, there)
+            )
         assert not objects, f"objects of no recording: {objects}"
 
-    def _check_final(self, recording: SimRecording, whole: bool) -> None:
-        state = self.known.get(recording.recording_id)
+    def _is_unproven(self, name: str, there: set[str]) -> bool:
+        """Whether all that stands of a recording was stored by a lost ledger, and no attempt of this one met it."""
+        is_met = name in self.known and name not in self._untouched
+        return bool(there) and there <= self.stage.of_lost_ledgers and not is_met
+
+    def _check_final(self, recording: SimRecording, whole: bool, *, is_unproven: bool) -> None:
+        name, state = recording.recording_id, self.known.get(recording.recording_id)
         if state is None:
-            assert not whole or self.stage.lost_ledger, f"{recording.recording_id} is archived and not registered"
-        elif whole:
-            assert state == State.ARCHIVED, f"{recording.recording_id} is archived, and {state} in the ledger"
+            assert not whole or is_unproven, f"{name} is archived and not registered"
+        elif whole and not (is_unproven and state == State.GONE):
+            assert state == State.ARCHIVED, f"{name} is archived, and {state} in the ledger"
         else:
             assert state in (State.GONE, State.EXTERNAL), f"{recording.recording_id} ended {state}"
 

@@ -81,6 +81,7 @@ class Stage:
     skew: timedelta = timedelta()  # of ours
     has_begun: bool = False
     lost_ledger: bool = False
+    of_lost_ledgers: set[str] = field(default_factory=set)  # keys: nothing proves any more what stands there
     tardy: set[str] = field(default_factory=set)  # listed later than any lookback covers
     ways: list[str] = field(default_factory=list)  # the effects of the last pass
     policy: Policy = POLICY
@@ -141,6 +142,7 @@ class Stage:
                 self.simulator.faults.plan(fault, times=2, kind=kind, skip=skip)  # type: ignore[arg-type]
             case LoseLedger():
                 self.lost_ledger = True
+                self.of_lost_ledgers = set(self.bucket.objects)
                 for path in self.directory.glob("ledger.db*"):
                     shutil.rmtree(path) if path.is_dir() else path.unlink()
             case _:

@@ -20,7 +20,7 @@ from recvault.http import Session
 from recvault.ledger import Ledger, page
 from recvault.models import Phase, Verdict
 from recvault.tally import Tally
-from recvault.transfer import Transfer
+from recvault.transfer import _Attempt
 
 MOST = 120  # histories, until one of them must have found it
 
@@ -71,7 +71,7 @@ def unfinished_is_complete() -> Any:
 
 def no_rescue() -> Any:
     """What an attempt stored before its crash is left where it lies, if the provider deletes the recording."""
-    return mock.patch.object(Transfer, "_rescued", lambda self, job, settled: None)
+    return mock.patch.object(_Attempt, "rescued", lambda self, settled: None)
 
 
 def another_list_is_not_heard() -> Any:
@@ -95,13 +95,13 @@ BREAKS: tuple[tuple[Callable[[], Any], tuple[str, ...], int], ...] = (
     (advance_per_page, VOICE, 1),
     (no_lookback, VOICE, 0),
     (a_page_is_lost, VOICE, 19),
-    (drift_is_ignored, BY_NUMBER, 46),
-    (sidecar_first, VOICE, 4),
+    (drift_is_ignored, BY_NUMBER, 48),
+    (sidecar_first, VOICE, 26),
     (skip_committed_check, VOICE, 11),
     (save_whatever_came, VOICE, 36),
     (not_ready_is_forgotten, VOICE, 41),
     (unfinished_is_complete, VOICE, 2),
-    (no_rescue, VOICE, 72),
+    (no_rescue, VOICE, 102),
     (another_list_is_not_heard, BOTH, 2),
     (quarantine_is_dropped, VOICE, 0),
 )

@@ -13,10 +13,11 @@ import pytest
 
 from faults.promises import Promises, fault
 from faults.stage import Stage
-from faults.steps import DAY, SCENES, Grow, History, LoseLedger, Reconcile, Row, Scene, Strike, Sync, drawn, shortest
+from faults.steps import DAY, SCENES, Delete, Grow, LoseLedger, Reconcile, Row, Scene, Strike, Sync, drawn, shortest
 from faults.struck import struck_ledger
 
 HISTORIES = int(os.environ.get("RECVAULT_TEST_HISTORIES", "196"))
+ONE = Scene(lists=("voice",))
 PARTS = 2  # of each scene's histories, so that two processes share them
 
 
@@ -31,13 +32,45 @@ def test_any_history_ends_with_the_truth_in_the_bucket(lists: tuple[str, ...], p
             pytest.fail(f"seed {seed}: {found}\n\nat its shortest: {fault(least)}\n{least}")
 
 
-def test_a_recording_that_an_earlier_ledger_stored_is_no_orphan() -> None:
-    """Stored, cut short, the ledger lost, listed anew, and deleted before its first attempt: committed all the same."""
-    gone = Sync(strikes=(Strike(at=7, act="delete"),))
-    for at in range(8, 14):  # whichever effect it is that lies between the medium and its sidecar
-        cut = Sync(strikes=(Strike(at=at, act="crash", after=True),))
-        history = History(Scene(lists=("voice",)), (Grow((Row(age=DAY),)), cut, LoseLedger(), gone))
-        assert fault(history) is None, history
+@pytest.mark.parametrize("puts", [1, 2], ids=["its medium", "its sidecar, too"])
+@pytest.mark.parametrize("is_lost", [False, True], ids=["the same ledger", "a new ledger"])
+def test_what_was_stored_before_a_deletion_is_archived_by_the_ledger_that_stored_it(
+    tmp_path: Path, puts: int, *, is_lost: bool
+) -> None:
+    """Cut short, then deleted at its provider: committed all the same. To a new ledger nothing proves it."""
+    effects = _effects_of_a_pass(tmp_path / "plain")
+    stored = [place for place, kind in effects if kind == "put"]
+    fetched = next(place for place, kind in effects if kind == "download")
+    (tmp_path / "struck").mkdir()
+    stage = Stage(tmp_path / "struck", ONE)
+    promises = Promises(stage)
+    with struck_ledger(stage.effect):
+        stage.play(Grow((Row(age=DAY),)))
+        stage.play(Sync(strikes=(Strike(at=stored[puts - 1], act="crash", after=True),)))
+        before = dict(stage.bucket.objects)
+        assert len(before) == puts
+        stage.play(LoseLedger() if is_lost else Delete(0))
+        stage.play(Sync(strikes=(Strike(at=fetched, act="delete"),) if is_lost else ()))
+        for _ in range(2):
+            stage.wait(timedelta(hours=8))
+            stage.play(Sync())
+        promises.check()
+        promises.check_the_end()
+    stage.clients.close()
+    assert list(promises.known.values()) == ["gone" if is_lost else "archived"]
+    assert before.items() <= stage.bucket.objects.items()
+    assert len(stage.bucket.objects) == (puts if is_lost else 2)
+
+
+def _effects_of_a_pass(directory: Path) -> list[tuple[int, str]]:
+    """Where what happens in the first pass over one recording, as strikes are placed."""
+    directory.mkdir()
+    stage = Stage(directory, ONE)
+    with struck_ledger(stage.effect):
+        stage.play(Grow((Row(age=DAY),)))
+        stage.play(Sync())
+    stage.clients.close()
+    return list(enumerate(stage.ways, 1))
 
 
 def test_what_two_changes_hide_from_a_scan_a_reconcile_finds(tmp_path: Path) -> None:
