@@ -10,10 +10,11 @@ from pathlib import Path
 
 import boto3
 import pytest
+import structlog
 from moto.server import ThreadedMotoServer
 
 from real_s3.fixtures import pytest_terminal_summary, real_server  # noqa: F401 - fixtures and hooks of every test
-from recvault import hidden
+from recvault import hidden, observe
 from recvault.simulator import Simulator
 from rig import Rig
 from strict_s3 import Bucket, StrictS3
@@ -50,6 +51,19 @@ def _environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+
+
+@pytest.fixture(autouse=True)
+def _logs() -> Iterator[None]:
+    """Each test leaves logging as it was: what a later one captures must not depend on which ran before."""
+    observe.get_logger(__name__)  # in the state before `observe.configure`
+    root = logging.getLogger()
+    handlers, level, styled = root.handlers[:], root.level, structlog.get_config()
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.configure(**styled)
+    structlog.contextvars.clear_contextvars()
 
 
 @pytest.fixture(scope="session")

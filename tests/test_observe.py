@@ -10,7 +10,6 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
@@ -21,7 +20,7 @@ import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recvault import hidden, observe
+from recvault import observe
 from recvault.hidden import hide
 from recvault.observe import configure, get_logger, redact, redact_text
 
@@ -34,16 +33,9 @@ class Screen(io.StringIO):
 
 
 @pytest.fixture(autouse=True)
-def restored(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Each test begins without secrets, and leaves logging as it was."""
-    monkeypatch.setattr(hidden, "_SECRETS", hidden.Hidden())
-    root = logging.getLogger()
-    lines, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = lines
-    root.setLevel(level)
+def unconfigured() -> None:
+    """Each test begins as a program does."""
     structlog.reset_defaults()
-    structlog.contextvars.clear_contextvars()
 
 
 def logged(verbosity: int = 0, **event: Any) -> dict[str, Any]:

@@ -5,13 +5,11 @@ from __future__ import annotations
 import io
 import itertools
 import json
-import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 
 from daemon.started import Started, free_port
 from recvault.observe import configure
@@ -47,10 +45,8 @@ def start(rig: Rig) -> Iterator[Start]:
 
 
 @pytest.fixture
-def told() -> Iterator[Told]:
+def told() -> Told:
     """What this process logs: all events of a name so far."""
-    root = logging.getLogger()
-    before, level = root.handlers[:], root.level
     stream = io.StringIO()
     configure(format="json", verbosity=1, stream=stream)
 
@@ -58,7 +54,4 @@ def told() -> Iterator[Told]:
         lines = [json.loads(line) for line in stream.getvalue().splitlines()]
         return [each for each in lines if each["event"] == name]
 
-    yield events
-    root.handlers[:] = before
-    root.setLevel(level)
-    structlog.reset_defaults()
+    return events

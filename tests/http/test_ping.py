@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import io
 import json
-import logging
 import threading
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import structlog
 
 from recvault import __version__
 from recvault.hidden import hide
@@ -25,16 +22,11 @@ KEY = "/6b7c1b9e-0000-4000-8000-000000000000"
 
 
 @pytest.fixture
-def lines() -> Iterator[io.StringIO]:
+def lines() -> io.StringIO:
     """What is logged, as JSON."""
-    root = logging.getLogger()
-    before, level = root.handlers[:], root.level
     stream = io.StringIO()
     configure(format="json", verbosity=1, stream=stream)
-    yield stream
-    root.handlers[:] = before
-    root.setLevel(level)
-    structlog.reset_defaults()
+    return stream
 
 
 def events(lines: io.StringIO) -> list[tuple[str, str, int]]:

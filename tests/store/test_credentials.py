@@ -52,14 +52,11 @@ def make_store(strict_s3: StrictS3, strict_bucket: Bucket) -> Iterator[Any]:
 
 
 @pytest.fixture
-def written() -> Iterator[io.StringIO]:
+def written() -> io.StringIO:
     """The log at its most talkative, libraries included."""
-    stream, root = io.StringIO(), logging.getLogger()
-    handlers, level = root.handlers[:], root.level
+    stream = io.StringIO()
     configure(format="json", verbosity=2, stream=stream)
-    yield stream
-    root.handlers[:] = handlers
-    root.setLevel(level)
+    return stream
 
 
 @pytest.mark.parametrize(("fault", "ending"), [(fault, each) for fault in FAULTS for each in FAULTS[fault]])

@@ -187,12 +187,17 @@ def test_kill_9_is_restarted_and_loses_nothing(served: Served) -> None:
 
 
 def test_a_reload_takes_a_good_configuration_and_refuses_a_bad_one(served: Served) -> None:
-    """A bad configuration leaves the old one at work, in the same process; a good one is taken without a restart."""
+    """A bad configuration fails the reload in words and leaves the old one at work; a good one needs no restart."""
     served.start()
     until(served.bucket_is_truth, PATIENCE)
     pid = served.show("MainPID")
     served.lab.write("/etc/recvault/config.toml", '[archive]\nbucket = "x"\nbukket = 1\n')
-    served.lab.run("systemctl", "reload", UNIT)
+    assert served.lab.ran("systemctl", "reload", UNIT).returncode != 0
+    assert "/etc/recvault/config.toml:3: archive.bukket: unknown key (did you mean bucket?)" in [
+        *served.lab.journal(UNIT)
+    ]
+    assert served.events("config.refused") == [], "the daemon is not asked to read what is wrong"
+    served.lab.run("systemctl", "kill", "--kill-whom=main", "--signal=HUP", UNIT)
     until(lambda: len(served.events("config.refused")) == 1, PATIENCE)
     served.add_one()
     until(served.bucket_is_truth, PATIENCE)
