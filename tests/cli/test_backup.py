@@ -46,6 +46,15 @@ def test_nothing_is_overwritten(rig: Rig, simulator: Simulator) -> None:
     assert "is there already: nothing was overwritten" in ran.stderr
 
 
+def test_where_there_is_no_directory(rig: Rig, simulator: Simulator) -> None:
+    """The words are of the copy's place, not of the ledger's."""
+    rig.add_source("voice", "twilio", simulator.add_account("twilio"))
+    rig.sync()
+    ran = run(rig, "backup", str(rig.root / "none" / "copy.db"))
+    assert (ran.code, ran.stdout) == (2, "")
+    assert f"{rig.root / 'none'} does not exist: nothing was copied" in ran.stderr
+
+
 def test_where_there_is_no_ledger(rig: Rig, simulator: Simulator, tmp_path: Path) -> None:
     """No empty one is made to be copied."""
     rig.add_source("voice", "twilio", simulator.add_account("twilio"))

@@ -16,10 +16,12 @@ def backup(ledger: Path, target: Path) -> int:
     """Copy the ledger to a new file, readable by its owner alone; its size in bytes.
 
     The copy belongs to the ledger's own user, also where root makes it. Nothing is overwritten and nothing migrated.
-    UnknownName where there is no ledger, LedgerStands where the target is there already.
+    UnknownName where there is no ledger or no such directory, LedgerStands where the target is there already.
     """
     if not ledger.is_file():
         raise UnknownName(f"there is no ledger at {ledger} to back up", "`recvault sync` makes one")
+    if not target.parent.is_dir():
+        raise UnknownName(f"{target.parent} does not exist: nothing was copied", "create it, or name another place")
     beside = target.with_name(f".{target.name}.unfinished")
     with file_errors(target), sqlite_errors(ledger):
         owner = ledger.stat()
