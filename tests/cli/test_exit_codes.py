@@ -234,6 +234,18 @@ def test_check_names_a_ledger_and_a_spool_without_a_place(small: Rig) -> None:
     assert spool.startswith("FAIL  spool: ") and "min_free_disk" in spool
 
 
+def test_check_config_only_reads_no_secret(small: Rig) -> None:
+    """`check --config-only` reads the file alone, as a reload does that may not see the secrets: valid, or 78."""
+    small.sources[0]["auth_token"] = {"file": str(small.root / "none")}
+    small.ledger = {"path": str(small.root / "none" / "ledger.db")}
+    ran = run(small, "check", "--config-only")
+    assert (ran.code, ran.stdout) == (0, "ok    configuration: valid, 1 source\n")
+    small.sources[0]["pol_every"] = "5m"
+    ran = run(small, "check", "--config-only")
+    assert (ran.code, ran.stdout) == (78, "")
+    assert "pol_every: unknown key (did you mean poll_every?)" in ran.stderr
+
+
 def test_check_offline_needs_no_network(small: Rig) -> None:
     """`check --offline` reads the configuration and its secrets, and asks nobody."""
     small.sources[0]["base_url"] = small.s3_url = NOTHING_LISTENS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -16,25 +17,39 @@ SCHEMA = "recvault/check/v1"
 
 
 @click.command("check")
+@click.option("--config-only", is_flag=True, help="The configuration file alone: no secret is read.")
 @click.option("--offline", "only_offline", is_flag=True, help="The configuration and its secrets alone.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 @question
-def command(app: App, only_offline: bool, as_json: bool) -> int:
+def command(app: App, config_only: bool, only_offline: bool, as_json: bool) -> int:
     """Configuration; credentials, by one page per source; bucket: put, conditional put, get, delete of a probe."""
-    from recvault import probes
     from recvault.report import worst
 
-    with app.runtime() as runtime:
-        asked = [probes.offline] if only_offline else [probes.offline, probes.online]
-        found = []
-        for ask in asked:
-            for probe in ask(runtime):
-                found.append(probe)
-                if not as_json:
-                    _print(probe)
+    found = []
+    for probe in _configuration(app) if config_only else _probes(app, only_offline):
+        found.append(probe)
+        if not as_json:
+            _print(probe)
     if as_json:
         print_json({"schema": SCHEMA, "ok": all(probe.ok for probe in found), "checks": [asdict(p) for p in found]})
     return worst(probe.exit_code for probe in found)
+
+
+def _configuration(app: App) -> Iterator[Probe]:
+    """One answer; where the file is wrong, the ConfigError names each of its problems."""
+    from recvault.probes import Probe
+
+    count = len(app.settings().sources)
+    yield Probe(name="configuration", ok=True, detail=f"valid, {count} source{'s' if count > 1 else ''}")
+
+
+def _probes(app: App, only_offline: bool) -> Iterator[Probe]:
+    from recvault import probes
+
+    with app.runtime() as runtime:
+        yield from probes.offline(runtime)
+        if not only_offline:
+            yield from probes.online(runtime)
 
 
 def _print(probe: Probe) -> None:
