@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
+import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -253,3 +255,50 @@ def test_the_guides_checks_work(served: Served) -> None:
     served.start()
     assert "ok    source voice: list" in served.lab.run("sh", "-c", beside)
     until(served.bucket_is_truth, PATIENCE)
+
+
+PIP = ("python3 -m venv ", "/opt/recvault/bin/pip ")
+NEWER = """mkdir -p /opt/recvault/bin
+sed s,/opt/recvault/,/opt/recvault.old/,g /opt/recvault.old/bin/recvault > /opt/recvault/bin/recvault
+chmod 0755 /opt/recvault/bin/recvault
+"""  # in place of pip and an index: the same program, at the place of a new one
+
+
+def _typed(served: Served, commands: list[str]) -> None:
+    """Run the guide's lines one by one, as an operator types them; each must succeed."""
+    for line in commands:
+        done = served.lab.ran("sh", "-c", f"cd /checkout && {line}")
+        assert done.returncode == 0, (line, done.stdout, done.stderr, [*served.lab.journal(UNIT)][-5:])
+
+
+def test_the_guides_upgrade_and_rollback_work(served: Served) -> None:
+    """As written, twice: a newer ledger is refused by the old version, and the copy from before brings it back."""
+    served.start()
+    until(served.bucket_is_truth, PATIENCE)
+    for unit in [*UNITS.glob("*.service"), *UNITS.glob("*.timer")]:
+        served.lab.write(f"/checkout/systemd/{unit.name}", unit.read_text())
+    lines = [line for line in _commands("Upgrade and downgrade") if not line.startswith(PIP)]
+    back = lines.index("systemctl stop recvault", 1)
+    for _ in range(2):
+        upgrade = [*lines[:back]]
+        upgrade.insert(upgrade.index("mv /opt/recvault /opt/recvault.old") + 1, NEWER)
+        _typed(served, upgrade)
+        served.add_one()
+        until(served.bucket_is_truth, PATIENCE)
+        served.lab.run("systemctl", "stop", UNIT)
+        _migrated_further(served)
+        assert served.lab.ran("systemctl", "start", UNIT).returncode != 0
+        _typed(served, lines[back:])
+        until(served.bucket_is_truth, PATIENCE)
+        served.add_one()
+        until(served.bucket_is_truth, PATIENCE)
+        assert served.show("ActiveState") == "active"
+
+
+def _migrated_further(served: Served) -> None:
+    """What a later version's first start leaves in the ledger."""
+    ledger = sqlite3.connect(served.lab.root / "var/lib/private/recvault/ledger.db")
+    with contextlib.closing(ledger), ledger:
+        ledger.execute(
+            "INSERT INTO _sqlite_migrations (migration_set, name, applied_at) VALUES ('recvault', 'm999_later', '')"
+        )
