@@ -17,7 +17,18 @@ from recvault import archive
 from recvault.archive import KeyTemplate
 from recvault.errors import NotFound, Unavailable
 from recvault.fetch import Line
-from recvault.models import FORMATS_MISSING, KEY_TAKEN, SUSPECT, Failure, Job, Outcome, Receipt, Recording, Verdict
+from recvault.models import (
+    FORMATS_MISSING,
+    KEY_TAKEN,
+    SUSPECT,
+    Doubt,
+    Failure,
+    Job,
+    Outcome,
+    Receipt,
+    Recording,
+    Verdict,
+)
 from recvault.spool import SpoolPlace
 from recvault.store import Put
 from recvault.store.base import Stored
@@ -321,6 +332,41 @@ def test_a_format_that_is_given_up_keeps_no_other_from_its_sidecar(
     missing = document(store, end)["archive"]["formats_missing"]
     assert missing == [{"media_format": "mp3", "reason": end.missing[0].reason}]
     assert end.note is not None and end.note[0] == FORMATS_MISSING
+
+
+@pytest.mark.parametrize("wanted", [("wav", "mp3"), ("mp3", "wav")])
+def test_which_format_is_wanted_first_keeps_none_from_coming(tmp_path: Path, wanted: tuple[str, ...]) -> None:
+    """One answers 500 for ever: the other shows that the service works, so that it counts, and is committed alone."""
+    line = replace(two_formats(Unavailable("https://provider.example answered 500", status=500)), formats=wanted)
+    store, recording = MemoryStore(), a_recording(formats=("wav", "mp3"))
+    first = carried(tmp_path, line, store, recording=recording)
+    assert isinstance(first, Failure) and (first.counted, first.doubt) == (True, None)
+    end = archived(carried(tmp_path, line, store, recording=recording, attempt=3, maybe_archived=True, faults=2))
+    assert ([each.media_format for each in end.media], [each.media_format for each in end.missing]) == (
+        ["wav"],
+        ["mp3"],
+    )
+
+
+@pytest.mark.parametrize("wanted", [("wav", "mp3"), ("mp3", "wav")])
+@pytest.mark.parametrize("status", [503, None])
+def test_a_format_that_is_out_of_reach_alone_is_given_up_in_the_end(
+    tmp_path: Path, status: int | None, wanted: tuple[str, ...]
+) -> None:
+    """It costs the recording no attempt; after as many as it has, and give_up_after, the other is committed alone."""
+    line = replace(two_formats(Unavailable("no answer", status=status)), formats=wanted)
+    store, recording = MemoryStore(), a_recording(formats=("wav", "mp3"))
+    looks: Any = ()
+    for days in (0, 1, 2):
+        now = NOW + timedelta(days=days)
+        waits = carried(tmp_path, line, store, now, recording=recording, maybe_archived=True, faults=2, looks=looks)
+        assert isinstance(waits, Failure) and waits.doubt is Doubt.AWAY
+        looks = waits.looks
+    now = NOW + timedelta(days=3)
+    rarely = carried(tmp_path, line, store, now, recording=recording, maybe_archived=True, looks=waits.looks[:0])
+    assert isinstance(rarely, Failure)  # that time alone passes is not enough: it may be the first since an outage
+    end = archived(carried(tmp_path, line, store, now, recording=recording, maybe_archived=True, looks=looks))
+    assert [(each.media_format, each.reason) for each in end.missing] == [("mp3", "provider.unavailable")]
 
 
 def test_where_no_format_comes_nothing_is_committed(tmp_path: Path) -> None:

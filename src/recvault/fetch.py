@@ -21,6 +21,7 @@ from recvault.verdicts import Settled
 
 SECOND_LOOK = timedelta(hours=3)  # after which what is still not whole is taken for all that there is
 YOUNG = timedelta(hours=6)  # a recording that may become whole at any minute: it is looked at often
+_AWAY = ""  # the sum of a look that found nothing, because nothing was answered: its size counts such looks, below zero
 _EMPTY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
 
@@ -97,6 +98,16 @@ class Looking:
         others = (each for each in (*self.earlier, *self.seen) if each.media_format != media_format)
         self.seen = (*{each.media_format: each for each in others}.values(), look)
         return self.now - look.seen_at >= SECOND_LOOK
+
+    def away(self, media_format: str) -> tuple[int, timedelta]:
+        """How often a format did not come while others did, this time among them, and since when; notes it."""
+        looks = [each for each in self.earlier if (each.media_format, each.sha256) == (media_format, _AWAY)]
+        first = min((each.seen_at for each in looks), default=self.now)
+        times = 1 - min((each.bytes for each in looks), default=0)
+        look = Look(media_format=media_format, bytes=-times, sha256=_AWAY, seen_at=min(first, self.now))
+        others = (each for each in (*self.earlier, *self.seen) if each.media_format != media_format)
+        self.seen = (*{each.media_format: each for each in others}.values(), look)
+        return times, self.now - look.seen_at
 
     def was_so(self, media_format: str) -> bool:
         """Whether an earlier attempt saw the same: no passing trouble, that a download more would heal."""

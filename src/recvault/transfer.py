@@ -8,7 +8,7 @@ What goes wrong comes back as a Failure, which is data: the ledger decides what 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from io import BytesIO
@@ -132,7 +132,7 @@ class _Attempt:
         """Fetch and put every wanted format. One that is given up is missing, where another is there."""
         media: list[MediaObject] = []
         missing: list[MissingFormat] = []
-        given_up: RecvaultError | Settled | None = None
+        failures: list[tuple[RecvaultError | Settled, Failure]] = []
         fetched_from: str | None = None
         wanted = formats(line.formats, recording.formats)
         for media_format in wanted:
@@ -148,19 +148,40 @@ class _Attempt:
                     fetched_from = fetched_from or fetched.fetched_from
             except (RecvaultError, Settled) as error:
                 failed = failure_of(self._job, error)
-                if len(wanted) == 1 or not self._is_given_up(line, failed):
+                # Where it is in doubt whose trouble it is, the other formats tell: they are asked for before it counts.
+                if len(wanted) == 1 or (failed.doubt is None and not self._is_given_up(line, failed)):
                     raise
-                given_up = given_up or error
+                failures.append((error, failed))
                 missing.append(MissingFormat(media_format=media_format, reason=failed.reason))
-        if given_up is not None and not media:
-            raise given_up
+        self._raise_what_is_open(line, failures, missing)
+        if failures and not media:
+            raise failures[0][0]
         return tuple(media), tuple(missing), fetched_from, recording
+
+    def _raise_what_is_open(
+        self, line: Line, failures: Sequence[tuple[RecvaultError | Settled, Failure]], missing: Sequence[MissingFormat]
+    ) -> None:
+        """Raise the first failure of a format that may still come."""
+        still_open = [
+            error
+            for (error, failed), lacking in zip(failures, missing, strict=True)
+            if not (self._is_lost(line, lacking) if _is_away(failed) else self._is_given_up(line, failed))
+        ]
+        if still_open:
+            raise still_open[0]
+
+    def _is_lost(self, line: Line, lacking: MissingFormat) -> bool:
+        """Whether one format was out of reach for so long, and so often, while others came, that it is given up."""
+        if not self._is_served:
+            return False
+        times, since = self._looking.away(lacking.media_format)
+        return times >= line.max_attempts and since >= line.give_up_after
 
     def _is_given_up(self, line: Line, failed: Failure) -> bool:
         """Whether the ledger will try this no more: the recording would be dead, and its other formats uncommitted."""
         job = self._job
         if failed.verdict is Verdict.RETRY:
-            return failed.counted and job.faults + 1 >= line.max_attempts
+            return not _is_away(failed) and failed.counted and job.faults + 1 >= line.max_attempts
         if failed.verdict is Verdict.NOT_READY and job.watched_since is not None:
             return self._parts.clock() - job.watched_since >= line.give_up_after
         return False
@@ -324,6 +345,11 @@ class _Attempt:
             return self._job.standing.sidecar_sha256 in (None, receipt.sidecar_sha256)
         second = self._parts.keys(self._job.recording, "json", 2)
         return self._store.head(second) is None
+
+
+def _is_away(failed: Failure) -> bool:
+    """Whether it was nobody's fault as far as is known: it counts against no recording."""
+    return failed.doubt is Doubt.AWAY
 
 
 def _archived_looks(job: Job) -> tuple[Look, ...]:

@@ -7,6 +7,7 @@ import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -25,6 +26,7 @@ from recvault.errors import (
     Unavailable,
 )
 from recvault.http import Limits
+from recvault.http import circuit as circuit_module
 from recvault.http import session as session_module
 from recvault.models import ACCOUNT, Window
 from recvault.providers import urls
@@ -164,6 +166,20 @@ def test_one_recordings_refusal_is_its_own(wired: Any, status: int) -> None:
     assert len(list(session.follow(get(f"{home.origin}/list"), lambda reply: (reply.body, None)))) == 1
     asked = [seen.path for seen in home.seen]
     assert asked.count("/list") == 2  # once for all nine refusals, and once by us
+
+
+def test_a_list_that_answered_is_believed_for_a_moment_only(wired: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Credentials that are withdrawn amid a pass are the account's trouble, though its list was open before."""
+    moments, refused = [100.0], ["/poison"]
+    monkeypatch.setattr(circuit_module, "time", SimpleNamespace(monotonic=lambda: moments[0]))
+    home = wired.front(lambda request: Answer(status=403 if request.path in refused else 200))
+    session = wired.session(home.origin, own_list=lambda: get(f"{home.origin}/list"))
+    with pytest.raises(Denied):
+        session.send(get(f"{home.origin}/poison"))
+    refused.append("/list")
+    moments[0] += 60.0
+    with pytest.raises(CredentialsRefused):
+        session.send(get(f"{home.origin}/poison"))
 
 
 @pytest.mark.parametrize("status", [401, 403])
