@@ -259,6 +259,40 @@ def test_the_same_row_twice_on_a_page_is_two_rows(scans: Make, monkeypatch: pyte
     assert scan.watermark == NOW - LOOKBACK
 
 
+def test_a_row_that_is_met_on_two_pages_makes_up_for_none(scans: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many rows came as the list tells of, one of them twice: another is missing, and the watermark stays."""
+    scan = scans("telnyx")
+    fill(scan, "telnyx", 5)
+    last: list[Any] = []
+
+    def edit(page: Any, request: Any) -> Any:
+        if request.param("page[number]") == "1":
+            last[:] = page["data"][-1:]
+        elif request.param("page[number]") == "2":
+            return {**page, "data": [*last, *page["data"][1:]]}
+        return page
+
+    lay(monkeypatch, edit=edit)
+    with pytest.raises(NotWhole, match="tells of 5 rows and showed"):
+        scan.scan()
+    assert scan.watermark is None
+
+
+def test_rows_that_cannot_be_read_count_as_rows(scans: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are in quarantine, and missing from no list."""
+    scan = scans("telnyx")
+    recordings = fill(scan, "telnyx", 5)
+
+    def edit(page: Any, request: Any) -> Any:
+        first, *others = page["data"]
+        return {**page, "data": [{**first, "created_at": "never"}, *others]}
+
+    lay(monkeypatch, edit=edit)
+    scan.scan()
+    assert scan.registered < ids(recordings)
+    assert scan.watermark == NOW - LOOKBACK
+
+
 def test_a_service_whose_clock_was_never_set_moves_no_watermark_out_of_the_calendar(
     scans: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
