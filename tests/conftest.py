@@ -9,6 +9,7 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import boto3
+import hypothesis
 import pytest
 import structlog
 from moto.server import ThreadedMotoServer
@@ -19,8 +20,10 @@ from recvault.simulator import Simulator
 from rig import Rig
 from strict_s3 import Bucket, StrictS3
 
-_numbers = itertools.count(1)
+hypothesis.settings.register_profile("recvault", deadline=None)  # no example is wrong for being slow on a busy machine
+hypothesis.settings.load_profile("recvault")
 
+_numbers = itertools.count(1)
 
 _NEVER_WRITTEN = re.compile(r"X-Amz-Signature=[0-9a-f]{8}|Authorization['\"]?[:=] ?['\"]?(Basic|Bearer) [A-Za-z0-9]")
 

@@ -106,14 +106,14 @@ def test_a_look_finds_it_too(path: Path, damage: str) -> None:
 
 def test_turned_bytes_never_end_in_a_traceback(path: Path) -> None:
     """A few bytes anywhere, in thirty ledgers: all goes on, or it is damage, or what SQLite says, in words."""
-    full(path, 30)
+    full(path, 60)  # of fewer rows a third of the file is pages that hold nothing
     whole, count = path.read_bytes(), beside(path).read_bytes()
     dice, damaged = random.Random(7), 0
     for _ in range(30):
         path.write_bytes(flip(whole, dice.randrange(len(whole)), dice.choice([1, 8, 64])))
         beside(path).write_bytes(count)
         try:
-            use(path, 40)
+            use(path, 70)
         except LedgerDamaged:
             damaged += 1
         except RecvaultError as error:
