@@ -9,7 +9,7 @@
 
 One file, because a test that needs it wants to read it whole. Signatures are not verified; payload hashes, checksums,
 conditions, regions and part sizes are. Operations, as counted and as faults name them: PUT GET HEAD DELETE LIST CREATE
-PART COMPLETE ABORT UPLOADS HEAD_BUCKET CREATE_BUCKET.
+PART COMPLETE ABORT UPLOADS RETENTION LEGAL_HOLD HEAD_BUCKET CREATE_BUCKET.
 
 Faults: `error` (500) and `slow_down` (503) before anything is done, `reset_before` and `reset_after` (before and after
 it is done: RST, no reply), `hang` (nothing done, no reply for so many seconds), `slow` (done, so many seconds late),
@@ -74,6 +74,7 @@ class Strictness:
     refuses_md5: bool = False  # Content-MD5 is an unsupported header
     tells_sum: bool = True  # a put is answered with the SHA-256 that it was sent
     etag_md5: bool = True  # the ETag is the body's MD5, as without encryption
+    locks_parts: bool = True  # the lock that an upload in parts begins with is not forgotten
     part_least: int = 5 * 1024**2
 
 
@@ -323,6 +324,8 @@ class Request:
             return {"HEAD": "HEAD_BUCKET", "PUT": "CREATE_BUCKET"}.get(self.verb, "") if not query else ""
         if "uploadId" in query:
             return {"PUT": "PART", "POST": "COMPLETE", "DELETE": "ABORT"}.get(self.verb, "")
+        if self.verb == "PUT" and query in ({"retention"}, {"legal-hold"}):
+            return "RETENTION" if "retention" in query else "LEGAL_HOLD"
         if query:
             return "CREATE" if (self.verb, query) == ("POST", {"uploads"}) else ""
         return self.verb if self.verb in ("PUT", "GET", "HEAD", "DELETE") else ""
@@ -647,7 +650,8 @@ def _complete(bucket: Bucket, request: Request, body: Body) -> Reply:
     if any(part.bytes < bucket.strictness.part_least for part in parts[:-1]):
         raise Refusal(400, "EntityTooSmall", "Your proposed upload is smaller than the minimum allowed size")
     unless_there = request.conditional and bucket.strictness.conditional_complete
-    kept = _joined(parts, upload.headers)
+    lock = () if bucket.strictness.locks_parts else ("x-amz-object-lock-",)
+    kept = _joined(parts, {name: value for name, value in upload.headers.items() if not name.startswith(lock)})
     _store(bucket, request.key, kept, unless_there=unless_there)
     bucket.uploads.pop(request.query["uploadId"], None)
     return _xml("CompleteMultipartUploadResult", f"<Key>{escape(request.key)}</Key><ETag>{escape(kept.etag)}</ETag>")
@@ -684,6 +688,33 @@ def _abort(bucket: Bucket, request: Request, _: Body) -> Reply:
     return 204, {}, b""
 
 
+def _retention(bucket: Bucket, request: Request, body: Body) -> Reply:
+    mode, until = (re.search(f"<{name}>([^<]*)<", body.text) for name in ("Mode", "RetainUntilDate"))
+    assert mode and until
+    return _locked(
+        bucket,
+        request,
+        body,
+        {"x-amz-object-lock-mode": mode[1], "x-amz-object-lock-retain-until-date": until[1]},
+    )
+
+
+def _legal_hold(bucket: Bucket, request: Request, body: Body) -> Reply:
+    return _locked(bucket, request, body, {"x-amz-object-lock-legal-hold": "ON"} if "ON" in body.text else {})
+
+
+def _locked(bucket: Bucket, request: Request, body: Body, lock: dict[str, str]) -> Reply:
+    """Such a request needs a sum, where the server takes any."""
+    strict, told = bucket.strictness, request.headers
+    takes = not (strict.refuses_sums and strict.refuses_md5)
+    if takes and "content-md5" not in told and not any(name.startswith("x-amz-checksum-") for name in told):
+        raise Refusal(400, "InvalidRequest", "Missing required header for this request: Content-MD5")
+    _check_sums(bucket, request, body)
+    kept = _found(bucket, request.key)
+    kept.headers.update(lock)
+    return 200, {}, b""
+
+
 def _nothing(*_: object) -> Reply:
     return 200, {}, b""
 
@@ -699,6 +730,8 @@ _OPERATIONS: dict[str, Callable[[Bucket, Request, Body], Reply]] = {
     "PART": _part,
     "COMPLETE": _complete,
     "ABORT": _abort,
+    "RETENTION": _retention,
+    "LEGAL_HOLD": _legal_hold,
     "HEAD_BUCKET": _nothing,
     "CREATE_BUCKET": _nothing,
 }

@@ -7,6 +7,7 @@ import hashlib
 import random
 import socket
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -291,6 +292,77 @@ def test_every_option_is_passed_on(aws: Place, body: bytes) -> None:
     until = datetime.fromisoformat(kept.headers["x-amz-object-lock-retain-until-date"])
     assert timedelta(days=364, hours=23) < until - datetime.now(UTC) < timedelta(days=365, hours=1)
     assert kept.metadata == {"sha256": hashlib.sha256(body).hexdigest(), "recording-id": "%2E%2E"}
+
+
+@pytest.mark.parametrize(
+    ("name", "sums"),
+    [
+        ("aws", {"x-amz-checksum-sha256"}),
+        ("ceph", {"x-amz-checksum-sha256", "content-md5"}),
+        ("backblaze", {"content-md5"}),
+        ("sumless", set()),
+    ],
+)
+def test_a_lock_that_is_made_up_for_has_the_sums_that_the_store_takes(
+    make_place: Callable[[str], Place], name: str, sums: set[str]
+) -> None:
+    """A store that forgets the lock of what is put in parts is told again, with no sum that it would refuse."""
+    place = make_place(name)
+    assert place.strict is not None
+    place.strict.strictness = replace(place.strict.strictness, locks_parts=False)
+    store = ready(place, options=EVERY_OPTION, single_put_most=PART, part_least=PART)
+    assert store.put(make_put(KEY, LARGE)) is True
+    kept = place.strict.objects[KEY].headers
+    lock = {name: value for name, value in EVERY_HEADER.items() if "-object-lock-" in name}
+    assert {name: kept.get(name) for name in lock} == lock
+    asked = [entry for entry in place.strict.log if entry.op in ("RETENTION", "LEGAL_HOLD")]
+    sent = [{each for each in entry.headers if each.startswith(("x-amz-checksum-", "content-md5"))} for entry in asked]
+    assert ([entry.status for entry in asked], sent) == ([200, 200], [sums, sums])
+
+
+# Several hosts on one bucket
+
+
+def test_two_hosts_on_a_store_without_conditions(make_place: Callable[[str], Place]) -> None:
+    """Whoever comes second looks first: each of two hosts writes what the other has not, and overwrites nothing."""
+    place = make_place("careless")
+    assert place.strict is not None
+    first, second = ready(place), ready(place)
+    assert not first.facts.conditional
+    for number in range(6):
+        one, other = (first, second) if number % 2 else (second, first)
+        key, theirs = f"recordings/RE{number}.wav", BODY + bytes([number])
+        assert one.put(make_put(key, theirs)) is True
+        assert other.put(make_put(key, theirs)) is False
+        with pytest.raises(KeyConflict, match="nothing was overwritten"):
+            other.put(make_put(key, BODY + b"else"))
+        with pytest.raises(KeyConflict, match="nothing was overwritten"):
+            other.put(make_put(key, BODY))
+        assert (place.strict.body(key), place.strict.writes[key]) == (theirs, 1)
+
+
+@pytest.mark.parametrize(("name", "writes"), [("careless", 2), ("aws", 1)])
+def test_two_hosts_within_one_moment(make_place: Callable[[str], Place], name: str, writes: int) -> None:
+    """Between its look and its put another host may write: only a store that honours conditions refuses that."""
+    place = make_place(name)
+    assert place.strict is not None
+    other = ready(place)
+    client = make_client(region="us-east-1", endpoint_url=place.url, addressing_style="path", pool=1)
+    try:
+        here = S3Store(client, place.bucket, facts=other.facts)
+        met: list[bool] = []
+        client.meta.events.register(
+            "before-call.s3.PutObject", lambda **_: met.append(other.put(make_put(KEY, BODY + b"theirs")))
+        )
+        if writes == 1:
+            with pytest.raises(KeyConflict):
+                here.put(make_put(KEY, BODY))
+        else:
+            assert here.put(make_put(KEY, BODY)) is True  # as the README says of such stores
+    finally:
+        client.close()
+    assert (met, place.strict.writes[KEY]) == ([True], writes)
+    assert place.strict.body(KEY) == (BODY if writes == 2 else BODY + b"theirs")
 
 
 def test_no_option_no_header(aws: Place) -> None:

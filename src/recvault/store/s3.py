@@ -26,6 +26,7 @@ from recvault.store.bounds import bound, small
 from recvault.store.errors import ABSENT, ENDED, EXISTS, NOT_DONE, RACED, WRONG_SUM, botocore_errors, code_of
 from recvault.store.evidence import Evidence, KeyErrors
 from recvault.store.facts import StoreFacts
+from recvault.store.locking import lock
 from recvault.store.options import WriteOptions
 from recvault.store.patience import mend
 from recvault.store.writing import CHUNK, PART_LEAST, SINGLE_PUT_MOST, SMALL, Writer
@@ -271,18 +272,9 @@ class S3Store:
                     raise
 
     def _lock(self, key: str) -> None:
-        """Lock what was put in parts: some stores (Ceph 16) take the lock of such an upload, and forget it."""
-        wanted = self.options.lock_arguments(datetime.now(UTC))
-        if not wanted:
-            return
-        where = {"Bucket": self.bucket, "Key": key}
-        with botocore_errors(self._where(key)):
-            missing = wanted.keys() - self._client.head_object(**where).keys()
-            if "ObjectLockMode" in missing:
-                retention = {"Mode": wanted["ObjectLockMode"], "RetainUntilDate": wanted["ObjectLockRetainUntilDate"]}
-                self._client.put_object_retention(**where, Retention=retention)
-            if "ObjectLockLegalHoldStatus" in missing:
-                self._client.put_object_legal_hold(**where, LegalHold={"Status": "ON"})
+        if wanted := self.options.lock_arguments(datetime.now(UTC)):
+            with botocore_errors(self._where(key)):
+                lock(self._client, {"Bucket": self.bucket, "Key": key}, wanted, self.facts)
 
     def _where(self, key: str) -> str:
         return f"s3://{self.bucket}/{key}"
