@@ -136,6 +136,18 @@ def test_a_sum_that_is_told_is_the_one_that_was_sent(make_place: Callable[[str],
         assert not place.strict.faults.unfired
 
 
+def test_a_sum_that_is_told_of_a_part_is_the_one_that_was_sent(make_place: Callable[[str], Place]) -> None:
+    """A store that stored other bytes of a part, and says so: the upload is given up, and nothing stands there."""
+    place = make_place("aws")
+    store = store_with("fast", place.client, place.bucket, facts=KNOWS[0], single_put_most=PART, part_least=PART)
+    assert place.strict is not None
+    place.strict.strictness = replace(place.strict.strictness, sha256=False)
+    place.strict.faults.plan("flip", "PART", KEY)
+    with pytest.raises(StoreUnavailable, match="says that it stored"):
+        store.put(make_put(KEY, LARGE))
+    assert (place.strict.faults.unfired, place.strict.objects, place.strict.uploads) == ([], {}, {})
+
+
 # Nothing is read without a bound
 
 HUGE = 300 << 20
