@@ -479,7 +479,7 @@ def test_a_dry_run_reads_what_a_running_process_has_just_settled(rig: Rig) -> No
 
 
 def test_a_dry_run_counts_apart_what_has_no_size_or_no_media(rig: Rig) -> None:
-    """What is not final, gone, elsewhere or unreadable is said, never guessed at."""
+    """What is not final, gone or unreadable is said, never guessed at; where a row names a foreign host a pass asks."""
     account = opened(rig)
     add = rig.simulator.add
     old = {"created_at": START - 3 * DAY, "visible_at": START - 3 * DAY}
@@ -493,11 +493,20 @@ def test_a_dry_run_counts_apart_what_has_no_size_or_no_media(rig: Rig) -> None:
     assert {name: row[name] for name in ("not_ready", "gone", "external", "unreadable", "recordings")} == {
         "not_ready": 1,
         "gone": 1,
-        "external": 1,
+        "external": 0,
         "unreadable": 1,
-        "recordings": 2,
+        "recordings": 3,
     }
-    assert (row["estimated_bytes"], row["unknown_sizes"]) == (320_000, 1)
+    assert (row["estimated_bytes"], row["unknown_sizes"]) == (320_000 + 16_000, 1)
+
+
+def test_a_dry_run_counts_apart_what_only_its_owner_s_bucket_holds(rig: Rig) -> None:
+    """A list whose rows tell for sure that the media lie elsewhere: nothing of them would be archived."""
+    account = opened(rig, "video", count=1)
+    old = {"created_at": START - 3 * DAY, "visible_at": START - 3 * DAY}
+    rig.simulator.add(account, "video", external_location="https://theirs.example.com/a.mka", **old)
+    (row,) = planned(rig, "video").document()["accounts"]
+    assert (row["external"], row["recordings"]) == (1, 1)
 
 
 def test_a_dry_run_that_cannot_list_says_so(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
