@@ -23,13 +23,14 @@ from ledger.rows import receipt as a_receipt
 from providers.bodies import NAMES, ROWS, answer, make, page_of
 from recvault import archive
 from recvault.discovery import Discovery
-from recvault.errors import ProtocolError, RecvaultError
+from recvault.errors import ProtocolError, RecvaultError, Unavailable
 from recvault.http.classify import describe, error_for, request_id, retry_after
 from recvault.ledger import Feed, Ledger
 from recvault.models import ACCOUNT, Job, Recording
 from recvault.moments import EARLIEST
 from recvault.providers import values
 from recvault.providers.base import Page, Provider, Reply
+from recvault.stopping import Stop
 
 FUZZ = int(os.environ.get("RECVAULT_TEST_FUZZ", "30"))
 NOW = datetime(2026, 11, 2, 12, 0, tzinfo=UTC)
@@ -103,10 +104,15 @@ class Pages:
 
     def __init__(self, body: bytes) -> None:
         self._body = body
+        self.stop = Stop()
 
     def pages(self, provider: Provider, first: httpx.Request) -> Iterator[tuple[Page, Reply]]:
         reply = Reply(first, 200, httpx.Headers({"date": format_datetime(NOW, usegmt=True)}), self._body)
         yield provider.parse_page(reply), reply
+
+    def once(self, request: httpx.Request) -> Reply:
+        """Shorter lists are asked for where this one is not whole: there is none."""
+        raise Unavailable(f"nothing but one page is served, not {request.url}")
 
 
 @every_provider
