@@ -263,6 +263,17 @@ def test_a_sidecar_that_names_a_strangers_medium_is_not_adopted(tmp_path: Path) 
     assert store.objects[receipt.media[0].key] == wav()
 
 
+def test_a_sidecar_that_was_rewritten_is_not_taken_for_the_one_that_was_archived(tmp_path: Path) -> None:
+    """It names the right medium, and another's number: the ledger's sum tells, and ours is written beside it."""
+    store = MemoryStore()
+    first = archived(carried(tmp_path, serving(wav()), store))
+    rewritten = json.dumps({**json.loads(store.objects[first.sidecar_key]), "raw": {"from": "+15550000000"}}).encode()
+    lay(store, first.sidecar_key, rewritten)
+    again = archived(carried(tmp_path, serving(wav()), store, attempt=2, maybe_archived=True, standing=first))
+    assert (again.sidecar_key, again.already_archived) == (KEYS(a_recording(), "json", 2), False)
+    assert (store.objects[first.sidecar_key], document(store, again)["raw"]) == (rewritten, a_recording().raw)
+
+
 def test_what_another_recvault_archived_is_adopted_by_its_bytes(tmp_path: Path) -> None:
     """Two hosts on one bucket, or a lost ledger: the same bytes are written once, and their sidecar counts."""
     store = MemoryStore()
