@@ -1,0 +1,66 @@
+"""Whether a backfill asks its provider as often as configured, however many processes share the budget.
+
+    python tests/benchmarks/pace.py [--processes 1 2 4] [--recordings 1200]
+
+The real command, at its default settings, against the simulator and the strict S3 in another process' stead. Prints
+what was configured and what was asked a second in the steady part: between the first and the last fifth of all media.
+It cannot show how fast a machine could go: the budget is far below that.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from cli.commands import environment
+from recvault.config import Source
+from recvault.simulator import Simulator
+from rig import Rig
+from strict_s3 import StrictS3
+
+
+def asked_a_second(processes: int, recordings: int) -> tuple[float, int]:
+    """Requests of any kind a second in the steady part, and the most in any one second of it."""
+    with tempfile.TemporaryDirectory() as directory, StrictS3() as server, Simulator(seed=3) as simulator:
+        account = simulator.add_account("twilio")
+        simulator.populate(account, "voice", count=recordings, durations=(1.0, 1.0), conference_share=0)
+        rig = Rig(Path(directory), simulator, server.url, server.bucket().name)
+        rig.add_source("voice", "twilio", account)
+        del rig.sources[0]["requests_per_second"]  # at the default
+        command = [sys.executable, "-m", "recvault", "--config", str(rig.config_path), "backfill", "--source", "voice"]
+        simulator.set_now(simulator.now, running=True)
+        done = subprocess.run(
+            [*command, "--processes", str(processes)], env=environment(rig.root), capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        times = [each.time.timestamp() for each in simulator.requests]
+        media = [each.time.timestamp() for each in simulator.requests if each.path.endswith(".wav")]
+    begin, end = media[len(media) // 5], media[-len(media) // 5]
+    steady = [each for each in times if begin <= each < end]
+    busiest = max(
+        sum(begin + second <= each < begin + second + 1 for each in steady) for second in range(int(end - begin))
+    )
+    return len(steady) / (end - begin), busiest
+
+
+def main() -> None:
+    """Print a table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--processes", type=int, nargs="+", default=[1, 2, 4])
+    parser.add_argument("--recordings", type=int, default=1200)
+    given = parser.parse_args()
+    configured = Source.model_fields["requests_per_second"].default
+    print("processes\tconfigured/s\tasked/s\tof it\tmost in a second")
+    for processes in given.processes:
+        asked, busiest = asked_a_second(processes, given.recordings)
+        print(f"{processes}\t{configured}\t{asked:.2f}\t{asked / configured:.1%}\t{busiest}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
