@@ -43,9 +43,7 @@ def asked_a_second(processes: int, recordings: int) -> tuple[float, int]:
         media = [each.time.timestamp() for each in simulator.requests if each.path.endswith(".wav")]
     begin, end = media[len(media) // 5], media[-len(media) // 5]
     steady = [each for each in times if begin <= each < end]
-    busiest = max(
-        sum(begin + second <= each < begin + second + 1 for each in steady) for second in range(int(end - begin))
-    )
+    busiest = max(Counter(int(each - begin) for each in steady).values())
     return len(steady) / (end - begin), busiest
 
 
