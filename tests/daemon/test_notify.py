@@ -122,17 +122,20 @@ def test_not_ready_without_its_bucket(rig: Rig, account: SimAccount, systemd: Sy
 
 
 LIVELY = """
+import threading
 from datetime import timedelta
-from recvault.daemon import daemon, schedule
+from recvault.daemon import daemon, notify, schedule
+alive, said = notify.Notify.alive, threading.Event()  # the scheduler stands still after the first sign of life
+notify.Notify.alive = lambda self: (alive(self), said.set())
 schedule._BEAT_SECONDS, daemon._STATUS_EVERY = 0.2, timedelta(seconds=0.5)
 """
 STANDS_STILL = {
     "scheduler": """
 from recvault.daemon import schedule
-schedule.Schedule._beat = lambda self: None
+beat = schedule.Schedule._beat
+schedule.Schedule._beat = lambda self: None if said.is_set() else beat(self)
 """,
     "dispatch": """
-import threading
 from recvault.ledger import Ledger
 Ledger.claim = lambda *_: threading.Event().wait(60)
 """,

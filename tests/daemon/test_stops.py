@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 
-from cli.commands import kill, run, until
+from cli.commands import finish, kill, until
 from cli.commands import start as start_command
 from daemon.conftest import Start
 from daemon.started import archived, asked, assert_truth, ids
@@ -174,10 +174,12 @@ def test_a_sync_beside_it_transfers_nothing_twice(
 ) -> None:
     """A sync and a daemon share one ledger: each recording is downloaded once and written once."""
     account = fill(rig, simulator, 60)
-    turn(simulator, latency_seconds=0.25)
+    turn(simulator, latency_seconds=2.0)  # so that a sync that starts slowly finds something to do
     daemon = start().ready()
-    until(lambda: len(asked(simulator)) >= 4)
-    beside = run(rig, "sync", "--json")
+    sync = start_command(rig, "sync", "--json")
+    until(lambda: len([*(rig.root / "ledger.db.owners").iterdir()]) == 2)
+    turn(simulator, latency_seconds=0.25)
+    beside = finish(sync)
     assert beside.code == 0, beside.stderr
     until(lambda: archived(strict_bucket) == ids(simulator, account))
     ran = daemon.stopped()
