@@ -94,7 +94,7 @@ def test_stale_says_which_since_when_and_why() -> None:
         error_at=NOW - HOUR,
     )
     assert health.words == (
-        "no whole scan for 1 d 2 h: the last one ended 2026-11-01 10:00 UTC; one has been running for 3 h; "
+        "no complete scan for 1 d 2 h: the last one ended 2026-11-01 10:00 UTC; one has been running for 3 h; "
         "nothing was archived for 2 d: the last one was 2026-10-31 12:00 UTC, although recordings wait since "
         "2026-10-30 12:00 UTC; `recvault failures` says why; "
         "the last scan failed: api.twilio.com refuses the credentials (check the source's credentials)"
@@ -107,7 +107,7 @@ def test_stale_that_never_was_well() -> None:
         watched_since=NOW - 25 * HOUR, last_success_at=None, waiting_since=NOW - 25 * HOUR, last_archived_at=None
     )
     assert health.words == (
-        "no whole scan for 1 d 1 h: none since the watch began 2026-11-01 11:00 UTC; nothing was archived for 1 d 1 h: "
+        "no complete scan for 1 d 1 h: none since 2026-11-01 11:00 UTC; nothing was archived for 1 d 1 h: "
         "none since 2026-11-01 11:00 UTC, although recordings wait since 2026-11-01 11:00 UTC; "
         "`recvault failures` says why"
     )
@@ -118,17 +118,19 @@ def test_stale_that_never_was_well() -> None:
     [
         pytest.param(
             {"error_at": NOW - MINUTE, "last_success_at": NOW - HOUR},
-            "the last scan failed at 2026-11-02 11:59 UTC, no whole one since 2026-11-02 11:00 UTC: no answer (wait)",
+            "the last scan failed: no answer (wait); "
+            "tried at 2026-11-02 11:59 UTC, last complete scan: 2026-11-02 11:00 UTC",
             id="after a success",
         ),
         pytest.param(
             {"last_success_at": None},
-            "the last scan failed, no whole one so far: no answer (wait)",
+            "the last scan failed: no answer (wait); last complete scan: never",
             id="never a success",
         ),
         pytest.param(
             {"error_at": NOW, "scan_started_at": NOW - HOUR, "scan_seconds": 3600.0},
-            "the last scan failed at 2026-11-02 12:00 UTC, no whole one since 2026-11-02 11:59 UTC: no answer (wait)",
+            "the last scan failed: no answer (wait); "
+            "tried at 2026-11-02 12:00 UTC, last complete scan: 2026-11-02 11:59 UTC",
             id="worse than slow",
         ),
     ],
@@ -186,7 +188,7 @@ def test_as_long_as_the_interval_is_not_slow(values: dict[str, Any]) -> None:
 def test_new(values: dict[str, Any], expected: Health | None) -> None:
     """A feed is new until its list has shown anything."""
     health = judged(**({"watermark": None, "standing": Standing(), "scan_seconds": None} | values))
-    assert health == (expected or Health(Condition.FAILING, "the last scan failed, no whole one so far: x"))
+    assert health == (expected or Health(Condition.FAILING, "the last scan failed: x; last complete scan: never"))
 
 
 @pytest.mark.parametrize(
@@ -210,6 +212,20 @@ def test_a_closed_account_is_not_stale() -> None:
     assert "no active account since" in judged(**closed).words
     waiting = {"waiting_since": NOW - timedelta(days=9), "last_archived_at": NOW - timedelta(days=9)}
     assert judged(**closed, **waiting).condition is Condition.STALE
+
+
+def test_what_fails_is_told_before_it_is_dead() -> None:
+    """A recording that failed and is tried again is no alarm, but it is named, with the command that lists it."""
+    words = "2 recordings failing (will be tried again): `recvault failures --source main`"
+    assert judged(standing=Standing(pending=3, failing=2)) == Health(Condition.OK, words)
+
+
+@pytest.mark.parametrize(("minutes", "condition"), [(4, Condition.OK), (5, Condition.SLOW)])
+def test_a_transfer_that_does_not_end_is_named(minutes: int, condition: Condition) -> None:
+    """From five minutes on, with its recording; below that nothing is said."""
+    health = judged(transfer_since=NOW - minutes * MINUTE, transfer_of="RE7")
+    told = "a transfer has been running for 5 min: `recvault show RE7`; transfer.min_rate sets how slow one may be"
+    assert health == Health(condition, told if condition is Condition.SLOW else "")
 
 
 @pytest.mark.parametrize(

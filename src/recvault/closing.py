@@ -84,9 +84,9 @@ class Closings:
             return None
         status = found.status if found.status == LEFT else f"not active ({found.status})"
         return type(error)(
-            f"the sub-account is {status} and its list is refused, so that what it recorded since the last poll may be "
-            f"unread: {error.message}",
-            "reactivate it, or ask the provider's support, soon: what a closed account holds is deleted after a while",
+            f"the sub-account is {status} and its list is refused; what it recorded since the last poll may be unread: "
+            f"{error.message}",
+            "reactivate it, or ask the provider's support soon: a closed account's recordings are deleted later",
         )
 
     def _change(self, source: str, account_id: str, **changes: str) -> None:

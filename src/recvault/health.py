@@ -16,9 +16,9 @@ from recvault.words import span, when
 class Condition(enum.StrEnum):
     """How a feed does, best first. Stale is an alarm; failing and slow want a look."""
 
-    OK = "ok"  # with words only for an account that was closed
+    OK = "ok"  # with words for an account that was closed, and where recordings failed and are tried again
     NEW = "new"  # nothing was listed yet
-    SLOW = "slow"  # a scan takes longer than the time between two polls
+    SLOW = "slow"  # a scan takes longer than the time between two polls, or a transfer does not end
     ATTENTION = "attention"  # recordings are dead, or rows of the list cannot be read
     FAILING = "failing"  # the last scan failed
     STALE = "stale"  # too long without a whole scan, or without an archived recording although some wait
@@ -33,28 +33,42 @@ class Health:
 
 
 def judge(
-    feed: FeedStatus, *, now: datetime, watched_since: datetime | None, poll_every: timedelta, stale_after: timedelta
+    feed: FeedStatus,
+    *,
+    now: datetime,
+    watched_since: datetime | None,
+    poll_every: timedelta,
+    stale_after: timedelta,
+    slow_after: timedelta = timedelta(minutes=5),
 ) -> Health:
-    """The worst that can be said of a feed. `watched_since` is when the daemon began to watch; None: not known."""
+    """The worst that can be said of a feed. `watched_since` is when the daemon began to watch; None: not known.
+
+    A transfer that has been under way for `slow_after` is told.
+    """
     unscanned = None if feed.closed_at else _unscanned(feed, now, watched_since, stale_after)
     stale = [unscanned, _unarchived(feed, now, watched_since, stale_after)]
+    transfer = _transfer(feed, now, slow_after)
+    beside = [_recordings(feed), transfer]
     if any(stale):
-        said = [*stale, feed.error and f"the last scan failed: {feed.error}", _attention(feed)]
-        return Health(Condition.STALE, "; ".join(words for words in said if words))
-    attention = _attention(feed)
+        return Health(Condition.STALE, _all(*stale, feed.error and f"the last scan failed: {feed.error}", *beside))
     if feed.error:
-        return Health(Condition.FAILING, "; ".join(filter(None, [_failing(feed), attention])))
-    if attention:
-        return Health(Condition.ATTENTION, attention)
+        return Health(Condition.FAILING, _all(_failing(feed), *beside))
+    if feed.standing.dead or feed.standing.quarantined:
+        return Health(Condition.ATTENTION, _all(*beside))
+    slow = None if feed.closed_at else _slow(feed, now, poll_every)
+    if slow or transfer:
+        return Health(Condition.SLOW, _all(slow, *beside))
     if feed.closed_at:
         words = f"no active account since {when(feed.closed_at)}: read until its list is closed, its archive stays"
-        return Health(Condition.OK, words)
-    if slow := _slow(feed, now, poll_every):
-        return Health(Condition.SLOW, slow)
+        return Health(Condition.OK, _all(words, *beside))
     if feed.watermark is None and not any(asdict(feed.standing).values()):
         scanned = feed.last_success_at is not None
         return Health(Condition.NEW, "scanned, but nothing was listed yet" if scanned else "not scanned yet")
-    return Health(Condition.OK)
+    return Health(Condition.OK, _all(*beside))
+
+
+def _all(*said: str | None) -> str:
+    return "; ".join(words for words in said if words)
 
 
 def _unscanned(feed: FeedStatus, now: datetime, watched_since: datetime | None, stale_after: timedelta) -> str | None:
@@ -62,8 +76,8 @@ def _unscanned(feed: FeedStatus, now: datetime, watched_since: datetime | None, 
     since = feed.last_success_at or watched_since
     if since is None or now - since < stale_after:
         return None
-    last = f"the last one ended {when(since)}" if feed.last_success_at else f"none since the watch began {when(since)}"
-    words = f"no whole scan for {_length(now - since)}: {last}"
+    last = f"the last one ended {when(since)}" if feed.last_success_at else f"none since {when(since)}"
+    words = f"no complete scan for {_length(now - since)}: {last}"
     if feed.scan_started_at is None:
         return words
     return f"{words}; one has been running for {_length(now - feed.scan_started_at)}"
@@ -83,25 +97,38 @@ def _unarchived(feed: FeedStatus, now: datetime, watched_since: datetime | None,
     )
 
 
-def _attention(feed: FeedStatus) -> str | None:
-    """What is lost unless somebody acts."""
+def _recordings(feed: FeedStatus) -> str | None:
+    """What is lost unless somebody acts, and what may be later."""
     standing, source = feed.standing, feed.feed.source
     told = []
     if standing.dead:
-        told.append(f"{standing.dead:,} {_recordings(standing.dead)} dead (given up)")
+        told.append(f"{_count(standing.dead, 'recording')} dead (given up)")
     if standing.quarantined:
-        told.append(f"{standing.quarantined:,} {'row' if standing.quarantined == 1 else 'rows'} in quarantine")
+        told.append(f"{_count(standing.quarantined, 'row')} in quarantine")
+    if standing.failing:
+        told.append(f"{_count(standing.failing, 'recording')} failing (will be tried again)")
     return f"{', '.join(told)}: `recvault failures --source {source}`" if told else None
 
 
-def _recordings(count: int) -> str:
-    return "recording" if count == 1 else "recordings"
+def _transfer(feed: FeedStatus, now: datetime, slow_after: timedelta) -> str | None:
+    """What is told of a transfer that does not end."""
+    if feed.transfer_since is None or now - feed.transfer_since < slow_after:
+        return None
+    return (
+        f"a transfer has been running for {_length(now - feed.transfer_since)}: "
+        f"`recvault show {feed.transfer_of}`; transfer.min_rate sets how slow one may be"
+    )
+
+
+def _count(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def _failing(feed: FeedStatus) -> str:
-    at = f" at {when(feed.error_at)}" if feed.error_at else ""
-    whole = f"since {when(feed.last_success_at)}" if feed.last_success_at else "so far"
-    return f"the last scan failed{at}, no whole one {whole}: {feed.error}"
+    """What went wrong first, so that it is read even where the rest is cut."""
+    at = f"tried at {when(feed.error_at)}, " if feed.error_at else ""
+    complete = when(feed.last_success_at) if feed.last_success_at else "never"
+    return f"the last scan failed: {feed.error}; {at}last complete scan: {complete}"
 
 
 def _slow(feed: FeedStatus, now: datetime, poll_every: timedelta) -> str | None:

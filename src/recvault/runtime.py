@@ -166,24 +166,25 @@ class Runtime:
         return [each for each in feeds if self.is_configured(each.feed) or each.standing != Standing()]
 
     def judged(self, watched_since: Mapping[str, datetime]) -> list[tuple[FeedStatus, Health]]:
-        """Every account's list of the configured sources, and how it does; by source, since when it is watched.
+        """Every list of a configured source, and how it does; by source, since when it is watched.
 
         Before them, accounts of which recordings wait although no source lists them any more.
         """
-        intervals = {source.name: source.poll_every for source in self.settings.sources}
-        now, stale_after = self.clock(), self.settings.daemon.stale_after
-        found = judged_stranded(self.ledger, self.stranded(), now, stale_after) if self.has_ledger else []
-        for feed in self.feeds():
-            if self.is_configured(feed.feed):
-                health = judge(
-                    feed,
-                    now=now,
-                    watched_since=watched_since.get(feed.feed.source),
-                    poll_every=intervals[feed.feed.source],
-                    stale_after=stale_after,
-                )
-                found.append((feed, health))
-        return found
+        now, after = self.clock(), self.settings.daemon.stale_after
+        found = judged_stranded(self.ledger, self.stranded(), now, after) if self.has_ledger else []
+        feeds = [each for each in self.feeds() if self.is_configured(each.feed)]
+        return found + [(each, self.health(each, now, watched_since.get(each.feed.source))) for each in feeds]
+
+    def health(self, feed: FeedStatus, now: datetime, watched_since: datetime | None) -> Health:
+        """How an account's list of a configured source does."""
+        return judge(
+            feed,
+            now=now,
+            watched_since=watched_since,
+            poll_every=self.source(feed.feed.source).poll_every,
+            stale_after=self.settings.daemon.stale_after,
+            slow_after=5 * self.settings.transfer.stall_timeout,
+        )
 
     def is_configured(self, feed: Feed) -> bool:
         """Not a list of an earlier configuration: another source or account, or sub-accounts not asked for any more."""

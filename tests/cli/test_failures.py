@@ -23,7 +23,7 @@ def troubled(rig: Rig, simulator: Simulator) -> list[SimRecording]:
         *(simulator.add(voice, "voice", created_at=when + timedelta(minutes=number)) for number in range(3)),
         *(simulator.add(telnyx, "telnyx", created_at=when + timedelta(minutes=number)) for number in range(2)),
     ]
-    for recording in (*made[:2], made[3]):
+    for recording in (*made[1:3], made[4]):
         simulator.faults.plan("error_body_200", match=recording.recording_id, times=99, kind="media")
     rig.add_source("voice", "twilio", voice)
     rig.add_source("telnyx", "telnyx", telnyx)
@@ -38,7 +38,7 @@ def test_failures_are_grouped_by_reason_and_chosen(rig: Rig, troubled: list[SimR
     assert counted == [("voice", "dead", 2), ("telnyx", "dead", 1)]
     assert (len(document["failures"]), document["failures_total"]) == (3, 3)
     of_one = run(rig, "failures", "--source", "telnyx", "--json").document
-    assert [row["recording_id"] for row in of_one["failures"]] == [troubled[3].recording_id]
+    assert [row["recording_id"] for row in of_one["failures"]] == [troubled[4].recording_id]
     assert run(rig, "failures", "--reason", "no.such", "--json").document["failures"] == []
     shown = run(rig, "failures", "--limit", "1")
     assert "1 of 3 recordings are listed: --limit N lists more" in shown.stderr
@@ -58,7 +58,7 @@ def test_retry_takes_what_failed_for_a_reason_or_at_a_source(rig: Rig, troubled:
 
 def test_an_accepted_loss_is_no_failure_any_more(rig: Rig, simulator: Simulator, troubled: list[SimRecording]) -> None:
     """Counted, listed with its reason, and without exit code 3; `retry` takes it back, and archives it if it can."""
-    ids = [troubled[number].recording_id for number in (0, 1, 3)]
+    ids = [troubled[number].recording_id for number in (1, 2, 4)]
     ran = run(rig, "failures", "accept", *ids, "--reason", "the provider lost it", "--json")
     assert (ran.code, {row["recording_id"] for row in ran.document["accepted"]}) == (0, set(ids))
     assert rig.sync().exit_code == 0
@@ -76,11 +76,11 @@ def test_an_accepted_loss_is_no_failure_any_more(rig: Rig, simulator: Simulator,
 
 def test_what_is_archived_cannot_be_accepted_as_lost(rig: Rig, troubled: list[SimRecording]) -> None:
     """It stays as it is, and that is told; a reason is needed."""
-    ran = run(rig, "failures", "accept", troubled[2].recording_id, "--reason", "why not")
+    ran = run(rig, "failures", "accept", troubled[0].recording_id, "--reason", "why not")
     assert (ran.code, ran.stdout) == (0, "0 recordings accepted as lost\n")
     assert "is unchanged: it is archived already" in ran.stderr
-    assert run(rig, "failures", "accept", troubled[0].recording_id).code == 2
-    assert run(rig, "failures", "accept", troubled[0].recording_id, "--reason", " ").code == 2
+    assert run(rig, "failures", "accept", troubled[1].recording_id).code == 2
+    assert run(rig, "failures", "accept", troubled[1].recording_id, "--reason", " ").code == 2
 
 
 @pytest.mark.parametrize("reason", sorted({reason for _, reason, _ in VERDICTS.values()} - {"drained"}))

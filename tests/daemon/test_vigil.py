@@ -13,7 +13,7 @@ from recvault.http import Ping
 from recvault.ledger import Feed, FeedStatus
 from recvault.metrics import Metrics
 
-OK, STALE = Health(Condition.OK), Health(Condition.STALE, "no whole scan for 30 h")
+OK, STALE = Health(Condition.OK), Health(Condition.STALE, "no complete scan for 30 h")
 FAILING = Health(Condition.FAILING, "the last scan failed")
 
 

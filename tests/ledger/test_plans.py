@@ -119,7 +119,8 @@ def test_a_feed_s_oldest_and_its_latest_day_are_found_by_key(filled: Ledger) -> 
     plans = plans_of(filled, lambda ledger: ledger.ask.feeds())
     assert {step for step in plans if "recordings" in step or "days" in step} == {
         "SEARCH recordings USING INDEX recordings_waiting (source=? AND account_id=? AND state=?)",
-        "SEARCH recordings USING COVERING INDEX recordings_next (source=? AND account_id=? AND next_attempt_at>?)",
+        "SEARCH recordings USING INDEX recordings_next (source=? AND account_id=? AND next_attempt_at>?)",
+        "SEARCH recordings USING INDEX recordings_leased (lease>?)",
         "SEARCH days USING PRIMARY KEY (source=? AND account_id=?)",
     }
 

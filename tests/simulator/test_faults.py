@@ -142,6 +142,14 @@ def test_slow(target: Target) -> None:
     assert time.monotonic() - began > 0.15
 
 
+def test_one_recording_is_refused(target: Target) -> None:
+    """Its row and its media answer 403; its account's list does not."""
+    target.simulator.faults.plan("http_403", match=target.recording.recording_id, times=2)
+    row = target.media.rsplit(".", 1)[0] + ".json"
+    assert [target.client.get(url).status_code for url in (row, target.list, target.media)] == [403, 200, 403]
+    assert target.simulator.faults.unfired() == []
+
+
 @pytest.mark.parametrize("where", ["list", "media"])
 def test_html(target: Target, where: str) -> None:
     """A gateway's page comes with 200 in place of what was asked for."""
@@ -266,7 +274,7 @@ def test_a_client_that_tries_again_gets_everything(target: Target) -> None:
         sound(f"{client.voice}/Recordings/{recording.recording_id}.mp3", content)
         sound(f"{client.voice}/Recordings/{recording.recording_id}.json", None)
     fired = simulator.faults.fired
-    assert set(fired) == set(MENU) - {"page_loop", "expired_url"}
+    assert set(fired) == set(MENU) - {"page_loop", "expired_url", "http_403"}
     requests = len(simulator.requests)
     assert 0.3 < fired.total() / requests < 0.45
     simulator.faults.off()

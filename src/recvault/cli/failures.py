@@ -40,6 +40,7 @@ class _Found:
     reasons: list[Row] = field(default_factory=list)
     failures: list[Row] = field(default_factory=list)
     quarantined: list[Row] = field(default_factory=list)
+    unreadable: int = 0  # rows in quarantine, whether they are listed or not
     accepted: list[Row] = field(default_factory=list)
 
     @property
@@ -78,6 +79,7 @@ def _list(app: App, sources: tuple[str, ...], reasons: tuple[str, ...], limit: i
                 "failures": found.failures,
                 "failures_total": found.total,
                 "quarantined": found.quarantined,
+                "quarantined_total": found.unreadable,
                 "accepted": found.accepted,
                 "stranded": [asdict(each) for each in stranded],
             }
@@ -94,10 +96,12 @@ def _find(runtime: Runtime, sources: tuple[str, ...], reasons: tuple[str, ...], 
     if not runtime.has_ledger:
         return _Found()
     ask, of, why = runtime.ledger.ask, sources or None, reasons or None
+    quarantined = [] if why else [row for row in ask.quarantined() if of is None or row["source"] in of]
     return _Found(
         reasons=ask.failure_reasons(of, why),
         failures=ask.failures(limit, of, why),
-        quarantined=[] if why else [row for row in ask.quarantined() if of is None or row["source"] in of],
+        quarantined=quarantined[:limit],
+        unreadable=len(quarantined),
         accepted=[] if why else ask.accepted(of),
     )
 
@@ -123,10 +127,16 @@ def _show(found: _Found) -> None:
             print_table(heads, [[_shown(row, name) for name in names] for row in listed], prose=prose)
     if found.total > len(found.failures):
         click.echo(f"{len(found.failures):,} of {found.total:,} recordings are listed: --limit N lists more", err=True)
-    if not (found.reasons or found.quarantined or found.accepted):
+    if found.unreadable:
+        total = f"{found.unreadable:,} {'row' if found.unreadable == 1 else 'rows'} in quarantine"
+        left = "" if len(found.quarantined) == found.unreadable else f"{len(found.quarantined):,} of "
+        click.echo(f"{left}{total}: {_UNREADABLE}", err=True)
+    if not (found.reasons or found.unreadable or found.accepted):
         click.echo("nothing is failing, dead or in quarantine")
 
 
+_UNREADABLE = "report one from `recvault failures --json`"
+_BODY_SHOWN = 200  # characters of a row that cannot be read, for people
 _HEADS = {
     (_QUARANTINED, "source"): "quarantined in",
     (_QUARANTINED, "account_id"): "account",
@@ -136,9 +146,11 @@ _HEADS = {
 
 
 def _shown(row: Row, name: str) -> Any:
-    """A value for people: times to the second."""
+    """A value for people: times to the second, a row's beginning."""
     from recvault.models import unstamp
 
+    if name == "body" and len(row[name]) > _BODY_SHOWN:
+        return f"{row[name][:_BODY_SHOWN]}..."
     return unstamp(row[name]) if name in TIMES and row[name] else row[name]
 
 

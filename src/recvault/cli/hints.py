@@ -7,7 +7,8 @@ from collections.abc import Mapping
 # The longest beginning that fits counts.
 _HINTS: Mapping[str, str] = {
     "credentials": "`recvault check`: the provider refuses the credentials",
-    "provider.denied": "check in the provider's console who may read this recording; it is tried again by itself",
+    "provider.denied": "check in the provider's console who may read it; it is tried again by itself; if nobody can, "
+    "`recvault failures accept ID --reason TEXT`",
     "provider.refused": "`recvault show ID` has the provider's answer; report it if the recording can be played there",
     "provider": "wait: it is tried again by itself; `recvault check` asks the provider now",
     "store.key_conflict": "another object is in the way: `recvault show ID` names its key; move it, then retry",

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from recvault.health import Condition, Health, judge
+from recvault.health import Condition
 from recvault.lateness import Late, late_fact, offered_fact
 from recvault.ledger import Feed, running_daemon
 from recvault.models import unstamp
@@ -34,7 +34,7 @@ class Standing:
 
     @property
     def is_well(self) -> bool:
-        return self.condition == Condition.OK
+        return self.condition == Condition.OK and not self.words
 
     @property
     def is_safe(self) -> bool:
@@ -90,11 +90,18 @@ class Overview:
     def unsafe(self) -> list[str]:
         """Why recordings may be lost, the worst first; empty where nothing says so. One judgement for all who ask."""
         reasons = [] if self.has_ledger else ["no pass has run yet"]
-        reasons += [f"the daemon: {trouble}" for trouble in (self.daemon.troubles if self.daemon else ())]
-        for each in self.worst_first:
-            if not each.is_safe:
-                reasons.append(f"{each.feed.feed.source} {each.feed.feed.account_id}: {each.words}")
-        return reasons
+        reasons += [f"the daemon: {trouble}" for trouble in self.daemon_troubles]
+        return reasons + [f"{each.feed.feed.source} {each.feed.feed.account_id}: {each.words}" for each in self.at_risk]
+
+    @property
+    def daemon_troubles(self) -> tuple[str, ...]:
+        """What is wrong with the daemon itself, as it last told."""
+        return self.daemon.troubles if self.daemon else ()
+
+    @property
+    def at_risk(self) -> list[Standing]:
+        """Of which recordings may be lost, worst first."""
+        return [each for each in self.worst_first if not each.is_safe]
 
     @property
     def worst_first(self) -> list[Standing]:
@@ -161,13 +168,7 @@ def _standing(
             words = "not in the configuration any more: the source that lists its account now takes over what waits"
         return Standing(feed=feed, condition=UNCONFIGURED, words=words)
     source = runtime.source(feed.feed.source)
-    health: Health = judge(
-        feed,
-        now=now,
-        watched_since=daemon.started_at if daemon else None,
-        poll_every=source.poll_every,
-        stale_after=runtime.settings.daemon.stale_after,
-    )
+    health = runtime.health(feed, now, daemon.started_at if daemon else None)
     return Standing(feed=feed, condition=str(health.condition), words=health.words, lookback=source.lookback)
 
 

@@ -35,6 +35,8 @@ def command(
     """
     if bool(ids) + bool(sources or reasons) + everything + suspect != 1:
         raise click.UsageError("give recordings' ids, or --source and --reason, or --all, or --suspect")
+    from recvault.ledger import running_daemon
+
     with app.runtime() as runtime:
         for name in sources:
             runtime.source(name)
@@ -50,7 +52,9 @@ def command(
         left = {"stranded": sum(each.waiting for each in stranded)} if stranded else {}
         print_json({"schema": SCHEMA, "made_due": count, **left})
     else:
-        click.echo(f"{count} due now: the next `recvault sync` takes them")
+        daemon = running_daemon(runtime.settings.ledger.path)
+        taker = "the running daemon" if daemon else "the next `recvault sync`"
+        click.echo(f"{count} due now: {taker} takes them")
     for each in stranded:
         say_error(each.error)
     return 0

@@ -35,6 +35,9 @@ def command(app: App, recording_id: str, as_json: bool) -> int:
 def _document(runtime: Runtime, row: dict[str, Any]) -> dict[str, Any]:
     names = [name for name in row if name not in ("id", "recording", "media", "lease", "may_have_put", "looks")]
     document = {name: row[name] for name in names}
+    document["in_transfer"] = bool(row["lease"])
+    if row["lease"]:
+        document["next_attempt_at"] = None  # it is under way: what the row holds is when it would be given up
     document["media"] = json.loads(row["media"]) if row["media"] else []
     document["earlier_editions"] = runtime.ledger.ask.editions(row["id"])
     document["listed"] = json.loads(row["recording"]) if row["recording"] else None

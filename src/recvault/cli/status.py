@@ -45,7 +45,9 @@ STYLES = {  # worst first
     "ok": "green",
 }
 WATCH_SECONDS = 2.0
+_FOLDED = 20  # characters of two lines that may stay empty, where a word does not fit
 _NOT_SAFE = 3
+SPARE = ("last success", "lag", "accepted", "external", "gone")  # left out of a narrow table, the first one first
 _WIDE = 150  # columns of a terminal, from which on all is shown: with --json it always is
 NO_LEDGER = "no ledger yet: `recvault sync` or `recvault run` makes one"
 
@@ -137,6 +139,8 @@ def _show(overview: Overview, console: Console, *, clock: bool = False) -> None:
     from recvault.cli.tables import show_table
 
     verdict, *lines = _daemon(overview).splitlines()
+    if cut := _cut_verdict(overview, console.width):
+        verdict = cut
     console.print(Text(verdict, "bold red" if overview.unsafe else "bold green"))
     for below in lines:
         console.print(Text(below))
@@ -146,7 +150,8 @@ def _show(overview: Overview, console: Console, *, clock: bool = False) -> None:
     if console.width >= _WIDE:
         columns += ["watermark", "oldest pending", "next attempt", "last archived"]
     rows = [_cells(each, overview.now) for each in overview.worst_first]
-    show_table(console, columns, [[row[name] for name in columns] for row in rows], seldom=SELDOM, heads=3)
+    cells = [[row[name] for name in columns] for row in rows]
+    show_table(console, columns, cells, seldom=SELDOM, heads=3, names=("account",), spare=SPARE)
     console.print()
     for each in _troubled(overview):
         line = Text(_trouble(each))
@@ -169,6 +174,9 @@ def _daemon(overview: Overview) -> str:
     else:
         ago = cell(Beside(overview.daemon.started_at, overview.now))
         lines.append(f"{_runs(overview.daemon)} ({ago})")
+        lines += [
+            cell(f"the daemon: {trouble}") for trouble in overview.daemon_troubles[1:]
+        ]  # the verdict has the first
     if not overview.has_ledger:
         lines.append(NO_LEDGER)
     return "\n".join(lines)
@@ -188,6 +196,21 @@ def _verdict(overview: Overview) -> str:
     archived = sum(each.feed.standing.archived for each in overview.sources)
     waiting = sum(each.feed.standing.pending + each.feed.standing.not_ready for each in overview.sources)
     return f"safe: {archived:,} archived, {waiting:,} waiting, none lost"
+
+
+def _cut_verdict(overview: Overview, width: int) -> str | None:
+    """On two lines of a terminal, where it is about a source: the whole of its words is shown below."""
+    from recvault.cli.tables import cell, shortened
+
+    if not overview.at_risk or overview.daemon_troubles or not overview.has_ledger:
+        return None
+    worst, more = overview.at_risk[0], len(overview.at_risk) - 1
+    feed = worst.feed.feed
+    accounts = [each.feed.feed.account_id for each in overview.sources if each.feed.feed.source == feed.source]
+    name = f"{feed.source} {shortened(accounts)[feed.account_id]}" if len(accounts) > 1 else feed.source
+    end = f" (and {more} more)" if more else ""
+    words, room = cell(f"not safe: {name}: {worst.words}"), 2 * width - len(end) - _FOLDED
+    return f"{words if len(words) <= room else words[: room - 3] + '...'}{end}"
 
 
 def _troubled(overview: Overview) -> list[Standing]:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
+_NAME_LEAST = 8  # characters that are left of a name that is shortened
+_SKEW_SECONDS = 60  # between two clocks: a moment that has just been is not to come
 _PROSE_LEAST = 30  # columns of a terminal that a text of any length needs to be read at all
 
 
@@ -69,16 +71,22 @@ def show_table(
     seldom: Collection[str] = (),
     prose: Collection[str] = (),
     heads: int = 2,
+    names: Collection[str] = (),
+    spare: Sequence[str] = (),
 ) -> None:
     """Show rows in the fullest form that a terminal's width allows.
 
-    Too wide a table leaves out those of `seldom` that hold nothing; if it still is, each row becomes a paragraph,
-    which begins with the first `heads` columns. A column of `prose` may be folded.
+    Too wide a table leaves out those of `seldom` that hold nothing, then shortens those of `names` as far as they stay
+    apart, then leaves out those of `spare`, the first one first; if it still is, each row becomes a paragraph, which
+    begins with the first `heads` columns. A column of `prose` may be folded.
     """
-    empty = {number for number, name in enumerate(columns) if name in seldom and not any(row[number] for row in rows)}
-    for left_out in (set(), empty):
-        kept = [number for number in range(len(columns)) if number not in left_out]
-        chosen, cells = [columns[number] for number in kept], [[row[number] for number in kept] for row in rows]
+    empty = {name for number, name in enumerate(columns) if name in seldom and not any(row[number] for row in rows)}
+    short = _with_short_names(columns, rows, names)
+    forms = [(set[str](), rows), (empty, rows)]
+    forms += [(empty | set(spare[:count]), short) for count in range(len(spare) + 1)]
+    for left_out, shown in forms:
+        kept = [number for number, name in enumerate(columns) if name not in left_out]
+        chosen, cells = [columns[number] for number in kept], [[row[number] for number in kept] for row in shown]
         if _least_width(chosen, cells, prose) <= screen.width:
             screen.print(_table(chosen, cells, prose))
             return
@@ -86,6 +94,26 @@ def show_table(
         pairs = [(name, value) for name, value in zip(columns, row, strict=True) if value or name not in seldom]
         for line in _paragraph(pairs, heads, screen.width):
             screen.print(line, soft_wrap=False, overflow="fold")
+
+
+def _with_short_names(columns: Sequence[str], rows: Sequence[Sequence[Any]], names: Collection[str]) -> list[list[Any]]:
+    """The same rows, with long names of these columns shortened."""
+    found = [list(row) for row in rows]
+    for number, column in enumerate(columns):
+        if column in names:
+            short = shortened([str(row[number]) for row in rows])
+            for row in found:
+                row[number] = short[str(row[number])]
+    return found
+
+
+def shortened(names: Iterable[str]) -> dict[str, str]:
+    """Long names by their beginnings, all as long as it takes to tell them apart: eight characters at least."""
+    known = set(names)
+    length = _NAME_LEAST
+    while len({each[:length] for each in known}) < len(known):
+        length += 1
+    return {each: each if len(each) <= length + 3 else f"{each[:length]}..." for each in known}
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -164,9 +192,9 @@ def cell(value: object) -> str:
         return iso(value) or "-"
     if isinstance(value, Beside):
         seconds = (value.moment - value.now).total_seconds()
-        if seconds > 0:
+        if seconds > (0 if value.awaited else _SKEW_SECONDS):
             return f"in {_roughly(seconds)}"
-        return "due" if value.awaited else f"{_roughly(-seconds)} ago"
+        return "due" if value.awaited else f"{_roughly(max(0, -seconds))} ago"
     if isinstance(value, Styled):
         return cell(value.text)
     if isinstance(value, bool):

@@ -12,17 +12,18 @@ from recvault.models import JSON
 from recvault.observe import redact_text
 from recvault.report import iso
 
+_ORDER = tuple(Condition)
 _DEGRADED = frozenset({Condition.FAILING, Condition.ATTENTION, Condition.SLOW})
 
 
 def healthz(
     judged: Iterable[tuple[FeedStatus, Health]], troubles: Sequence[str], warnings: Sequence[str] = ()
 ) -> Answer:
-    """503 where a source is stale or the daemon itself is in trouble, else 200; each source with its words.
+    """503 where a source is stale or the daemon is in trouble, else 200; each source with its words, worst first.
 
     Warnings are of a daemon that works on: a reload that was refused.
     """
-    feeds = list(judged)
+    feeds = sorted(judged, key=lambda each: -_ORDER.index(each[1].condition))
     conditions = {health.condition for _, health in feeds}
     failing = bool(troubles) or Condition.STALE in conditions
     document = {

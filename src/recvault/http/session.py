@@ -205,7 +205,7 @@ class Session:
                 return self._tries.persist(once, *args, **kwargs)
         except CredentialsRefused as error:
             if self._circuit.is_listed():
-                raise Denied(error.message, "the account's list is not refused: this alone is") from error
+                raise Denied(error.message, "only this recording is refused, not the account's list") from error
             raise
 
     def _judged_list(self, first: httpx.Request, pages: Iterator[T]) -> T | None:

@@ -20,7 +20,7 @@ from recvault.ledger.blame import Blame
 from recvault.ledger.connection import Connection
 from recvault.ledger.daemon_lock import running_daemon
 from recvault.ledger.jobs import claim, job_of
-from recvault.ledger.leases import Owner
+from recvault.ledger.leases import LEASE, Owner
 from recvault.ledger.namesakes import Namesake
 from recvault.ledger.page import Registered
 from recvault.ledger.questions import Feed, Questions
@@ -30,8 +30,6 @@ from recvault.ledger.sums import SidecarSums, learn
 from recvault.ledger.trouble import sound_values, sqlite_errors, stored_time
 from recvault.ledger.unlisted import Unlisted
 from recvault.models import Job, Outcome, Recording, Rejected, State, Window, stamp
-
-LEASE = timedelta(hours=12)  # a backstop only: the leases of a process that ended are freed at once
 
 
 class Ledger:

@@ -12,10 +12,13 @@ import json
 import os
 import secrets
 from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 
 from recvault.ledger.ownership import give, open_lockable
 from recvault.ledger.trouble import file_errors
+
+LEASE = timedelta(hours=12)  # a backstop only: the leases of a process that ended are freed at once
 
 
 class Owner:

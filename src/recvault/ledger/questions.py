@@ -13,10 +13,12 @@ from sqlite_utils import Database
 from recvault.ledger import editions
 from recvault.ledger.brief import whole
 from recvault.ledger.connection import Connection
+from recvault.ledger.leases import LEASE
 from recvault.ledger.trouble import stored_day, stored_time
 from recvault.models import State
 
 Row = dict[str, Any]
+_Leased = dict[tuple[str, str], tuple[str, str]]  # by source and account
 
 _FAILING = """
     FROM recordings WHERE failing_since IS NOT NULL
@@ -39,7 +41,16 @@ _OLDEST = """
     WHERE source=? AND account_id=? AND state=? AND next_attempt_at IS NOT NULL
     ORDER BY created_at LIMIT 1
 """
-_SOONEST = "SELECT min(next_attempt_at) FROM recordings WHERE source=? AND account_id=? AND next_attempt_at IS NOT NULL"
+_SOONEST = """
+    SELECT next_attempt_at FROM recordings
+    WHERE source=? AND account_id=? AND next_attempt_at IS NOT NULL AND lease IS NULL
+    ORDER BY next_attempt_at LIMIT 1
+"""
+# Few are leased at once, however many wait.
+_LEASED = """
+    SELECT source, account_id, next_attempt_at, recording_id FROM recordings INDEXED BY recordings_leased
+    WHERE lease IS NOT NULL AND next_attempt_at IS NOT NULL
+"""
 _LAST_ARCHIVED = "SELECT last_at FROM days WHERE source=? AND account_id=? ORDER BY day DESC LIMIT 1"
 
 _FIND = """
@@ -112,6 +123,8 @@ class FeedStatus:
     waiting_since: datetime | None = None  # when the oldest recording that could be archived now was registered
     last_archived_at: datetime | None = None
     next_attempt_at: datetime | None = None
+    transfer_since: datetime | None = None  # when the transfer that has been under way longest was taken up
+    transfer_of: str | None = None  # the id of its recording
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,12 +169,13 @@ class Questions:
         """Every feed with its watermark and standing."""
         with self._connection.read() as db:
             rows = list(db.query("SELECT * FROM feeds ORDER BY source, account_id, list"))
-            return [self._feed_status(db, row) for row in rows]
+            leased = _leased(db)
+            return [self._feed_status(db, row, leased) for row in rows]
 
     def unread(self, feed: Feed) -> FeedStatus:
         """An account whose list was never read whole: what of it stands here came by name, or from a window."""
         with self._connection.read() as db:
-            return self._of_recordings(db, feed)
+            return self._of_recordings(db, feed, _leased(db))
 
     def next_due(self, sources: Collection[str]) -> datetime | None:
         """When the next recording of these sources is due, or the first lease ends; None where nothing waits."""
@@ -255,9 +269,9 @@ class Questions:
             bounds = [text, f"{text}\U0010ffff"]
             return [_whole(row) for row in db.query(_BEGINNING, bounds)]
 
-    def _feed_status(self, db: Database, row: Row) -> FeedStatus:
+    def _feed_status(self, db: Database, row: Row, leased: _Leased) -> FeedStatus:
         return replace(
-            self._of_recordings(db, Feed(row["source"], row["provider"], row["account_id"], row["list"])),
+            self._of_recordings(db, Feed(row["source"], row["provider"], row["account_id"], row["list"]), leased),
             watermark=_moment(row["watermark"]),
             last_success_at=_moment(row["last_success_at"]),
             error=row["error"],
@@ -267,10 +281,11 @@ class Questions:
             closed_at=_moment(row["closed_at"]),
         )
 
-    def _of_recordings(self, db: Database, feed: Feed) -> FeedStatus:
+    def _of_recordings(self, db: Database, feed: Feed, leased: _Leased) -> FeedStatus:
         here = [feed.source, feed.account_id]
         found = (db.execute(_OLDEST, [*here, state]).fetchone() for state in _OPEN)
         oldest = sorted(row for row in found if row)
+        until, transfer_of = leased.get((feed.source, feed.account_id), (None, None))
         registered = (registered_at for _, registered_at, state in oldest if state != State.NOT_READY)
         return FeedStatus(
             feed=feed,
@@ -279,7 +294,18 @@ class Questions:
             waiting_since=_moment(next(registered, None)),
             last_archived_at=_moment(_value(db, _LAST_ARCHIVED, here)),
             next_attempt_at=_moment(_value(db, _SOONEST, here)),
+            transfer_since=stored_time(until) - LEASE if until else None,
+            transfer_of=transfer_of,
         )
+
+
+def _leased(db: Database) -> _Leased:
+    """Of each account that has any, the lease that ends first: when it ends, and its recording."""
+    found: _Leased = {}
+    for source, account_id, *lease in db.execute(_LEASED).fetchall():
+        key, (until, recording_id) = (source, account_id), lease
+        found[key] = min((until, recording_id), found.get(key, (until, recording_id)))
+    return found
 
 
 def _whole(row: Row) -> Row:

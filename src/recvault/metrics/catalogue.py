@@ -22,13 +22,16 @@ HELP: Mapping[str, str] = {
     "recvault_oldest_waiting_age_seconds": (
         "How long the recording that could be archived and has waited longest has waited; 0 where none waits."
     ),
+    "recvault_oldest_transfer_age_seconds": (
+        "How long the transfer that began first of those under way has been running; 0 if there is none."
+    ),
     "recvault_next_attempt_timestamp_seconds": "When the next recording of the account is due.",
     "recvault_source_condition": (
-        "1 for the condition that the account is in (ok, new, slow, failing, stale), 0 for the others; "
+        "1 for the condition that the account is in (ok, new, slow, attention, failing, stale), 0 for the others; "
         "`recvault status` says why."
     ),
     "recvault_source_stale": (
-        "1 where an account had no whole scan, or no archived recording although some wait, for stale_after."
+        "1 where an account had no complete scan, or no archived recording although some wait, for stale_after."
     ),
     "recvault_api_requests_total": "Requests sent to a provider's API, by the status it answered; error: no answer.",
     "recvault_api_concurrency": "Requests that may run at once now, as the provider's refusals and waits have shown.",
@@ -77,6 +80,7 @@ FEED_GAUGES: Mapping[str, tuple[str, ...]] = {  # how an account stands, with th
     "recvault_recordings": (*FEED, "state"),
     "recvault_oldest_pending_age_seconds": FEED,
     "recvault_oldest_waiting_age_seconds": FEED,
+    "recvault_oldest_transfer_age_seconds": FEED,
     "recvault_next_attempt_timestamp_seconds": FEED,
     "recvault_source_condition": (*FEED, "condition"),
     "recvault_source_stale": FEED,

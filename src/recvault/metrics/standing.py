@@ -83,6 +83,7 @@ def _measures(feed: FeedStatus, condition: Condition, now: datetime) -> Iterator
         yield "recvault_watermark_lag_seconds", (), _age(feed.watermark, now)
     yield "recvault_oldest_pending_age_seconds", (), _age(feed.oldest_pending_at, now)
     yield "recvault_oldest_waiting_age_seconds", (), _age(feed.waiting_since, now)
+    yield "recvault_oldest_transfer_age_seconds", (), _age(feed.transfer_since, now)
     for state, count in _counts(feed.standing).items():
         yield "recvault_recordings", (state,), count
     for each in Condition:

@@ -12,7 +12,7 @@ from recvault.simulator.wire import Wire
 
 _PHRASES = {status.value: status.phrase for status in HTTPStatus}
 _FLUSH = 1 << 18
-_DRIPS = 10
+_DRIPS = 10  # at least, and four a second
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +117,7 @@ def _send(wire: Wire, head: bytes, pieces: Iterator[bytes]) -> None:
 
 def _drip(wire: Wire, head: bytes, pieces: Iterator[bytes], length: int, seconds: float) -> None:
     wire.send(head)
-    drop = max(1, -(-length // _DRIPS))
+    drop = max(1, -(-length // max(_DRIPS, round(4 * seconds))))
     for piece in pieces:
         for start in range(0, len(piece), drop):
             part = piece[start : start + drop]

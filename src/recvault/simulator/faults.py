@@ -1,6 +1,7 @@
 """The fault menu: which request meets which trouble, by share or by plan, the same for the same seed.
 
     http_429 http_500 http_503   answered so, and never processed
+    http_403                     likewise, for one recording's row and media
     reset                        RST, before any byte or within the body; the request was processed
     truncate                     Content-Length is right, the body ends early
     truncate_silent              no Content-Length, the body ends early and cleanly
@@ -47,13 +48,14 @@ MENU: dict[str, frozenset[Kind]] = {
     "malformed_page": _ROWS,
     "gzip_json": _ROWS,
     "page_loop": frozenset({"list"}),
+    "http_403": frozenset({"instance", "media"}),
 }
 
-UNPROCESSED = frozenset({"http_429", "http_500", "http_503", "expired_url"})
+UNPROCESSED = frozenset({"http_403", "http_429", "http_500", "http_503", "expired_url"})
 _SUBSTITUTES = frozenset({"html_200", "error_body_200"})
 _SILENT = frozenset({"truncate_silent", "wrong_length"})
-# A loop costs a whole scan, which no retry of the request mends.
-RETRIED = tuple(name for name in MENU if name != "page_loop")
+# A loop costs a whole scan, which no retry of the request mends; nor is a refusal tried again at once.
+RETRIED = tuple(name for name in MENU if name not in {"page_loop", "http_403"})
 
 
 @dataclass(slots=True, eq=False)

@@ -29,6 +29,7 @@ _FORMATS: dict[str, Callable[[World, Request], Route]] = {
     "api": signalwire.route,
 }
 _SERVER_ERRORS: dict[Dialect, int | str] = {"json": 20500, "xml": 20500, "telnyx": "10007", "s3": "InternalError"}
+_DENIALS: dict[Dialect, int | str] = {"json": 20003, "xml": 20003, "telnyx": "10009", "s3": "AccessDenied"}
 _HTML = b"<!DOCTYPE html><html><head><title>Gateway</title></head><body><h1>Please stand by</h1></body></html>"
 
 
@@ -141,6 +142,8 @@ class Service:
             return self._too_many(dialect)
         if name == "expired_url":
             return error(dialect, 403, "AccessDenied", "Request has expired")
+        if name == "http_403":
+            return error(dialect, 403, _DENIALS[dialect], "Access to this resource is denied")
         status = 503 if name == "http_503" else 500
         reply = error(
             dialect,
