@@ -7,6 +7,7 @@ within its hours. What was served whole all the same is remembered: that is what
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -16,7 +17,7 @@ import httpx
 
 from faults.near import Honest
 
-OF_ONE = ("refused", "refused_media", "missing", "failing", "empty", "short")  # one recording's own trouble
+OF_ONE = ("refused", "refused_media", "missing", "failing", "empty", "short", "cut")  # one recording's own trouble
 OF_ALL = ("suspended", "throttled", "down", "unreachable", "list_down", "null_list", "cut_list", "page_400")
 _HEADER_ONLY = b"RIFF\x24\0\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0\x40\x1f\0\0\x80\x3e\0\0\x02\0\x10\0data\0\0\0\0"
 _SUSPENDED = {"code": 20003, "message": "Authenticate", "status": 401}
@@ -51,6 +52,7 @@ class Contrary:
     held: list[_Held] = field(default_factory=list)
     served: set[str] = field(default_factory=set)  # the ids of what was served whole in this pass
     ids: Callable[[], Sequence[str]] = lambda: ()
+    own: dict[str, float] = field(default_factory=dict)  # hours of trouble that recordings had of their own
 
     def begin(self, mood: Mood) -> None:
         """Let a mood begin, if there is anything that it can be about."""
@@ -60,6 +62,7 @@ class Contrary:
         elif ids := self.ids():
             recording_id = ids[mood.which % len(ids)]
             self.held.append(_Held(mood.what, recording_id, until))
+            self.own[recording_id] = self.own.get(recording_id, 0) + (math.inf if mood.hours is None else mood.hours)
 
     def end_all(self) -> None:
         """Let all end that is not for good."""
@@ -107,6 +110,9 @@ def _bent(what: str, kind: str, request: httpx.Request, honest: Honest) -> httpx
             return _refused(500, {"message": "Internal Server Error"})
         case ("empty" | "short", "media") if honest().status_code == 200:
             return _served(b"" if what == "empty" else _HEADER_ONLY, {"Content-Type": "audio/x-wav"})
+        case ("cut", "media") if (answer := honest()).status_code == 200:
+            body = b"".join(answer.iter_raw())
+            return _served(body[: len(body) * 2 // 3], {"Content-Type": answer.headers["content-type"]})
     return None
 
 

@@ -45,7 +45,7 @@ from recvault.identity import Identity
 from recvault.ledger import Carrier, Ledger, Policy
 from recvault.ledger.connection import Connection
 from recvault.listing import Source
-from recvault.models import Window
+from recvault.models import ACCOUNT, Window
 from recvault.providers import provider_class
 from recvault.providers.base import readable_apis
 from recvault.report import Report
@@ -85,6 +85,7 @@ class Stage:
     tardy: set[str] = field(default_factory=set)  # listed later than any lookback covers
     ways: list[str] = field(default_factory=list)  # the effects of the last pass
     policy: Policy = POLICY
+    duration_seconds: float = 0.05  # of each recording
     names: dict[str, str] = field(default_factory=dict)  # of sources, by their lists, where they differ
     _strikes: list[Strike] = field(default_factory=list)
     _put_off: list[Strike] = field(default_factory=list)  # until no transaction is open
@@ -163,7 +164,7 @@ class Stage:
             visible_at=visible,
             completed_at=completed,
             media_ready_at=completed + timedelta(minutes=row.lag),
-            duration_seconds=0.05,
+            duration_seconds=self.duration_seconds,
             channels=row.channels,
             status_final=final,
             encrypted=row.kind == "encrypted",
@@ -263,7 +264,16 @@ class Stage:
         clients: Any = self.clients
         timing = Timing(tries=2, backoff_base=0.0, backoff_most=0.0)
         limits: Any = NoLimits()
-        return Line(provider, Session(provider.base_url, authorization, clients, limits, stop, timing), ("wav",))
+        session = Session(
+            provider.base_url,
+            authorization,
+            clients,
+            limits,
+            stop,
+            timing,
+            own_list=lambda: provider.list_request(Window(since=self.now - timedelta(hours=1)), ACCOUNT),
+        )
+        return Line(provider, session, ("wav",))
 
     def turn_to_pages_of(self, size: int) -> None:
         """Lists come in pages of this many rows from here on."""

@@ -1,0 +1,60 @@
+"""recvault broken on purpose where strangers hurt it: some contrary history finds each break, or they prove nothing."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+from unittest import mock
+
+import pytest
+
+from faults.contrary import drawn, fault
+from recvault.http.circuit import Circuit
+from recvault.identity import Identity
+from recvault.store import answers
+from recvault.store.writing import Writer
+
+MOST = 6  # histories, until one of them must have found it
+
+
+def any_answer_counts() -> Any:
+    """Any answer to a put counts: neither what it names nor what stands there is looked at."""
+    return _both(
+        mock.patch.object(answers, "stored", lambda answer, where: ""),
+        mock.patch.object(Writer, "read_back", lambda self, put: None),
+    )
+
+
+@contextlib.contextmanager
+def _both(*patches: Any) -> Iterator[None]:
+    with contextlib.ExitStack() as stack:
+        for patch in patches:
+            stack.enter_context(patch)
+        yield
+
+
+def one_refusal_refuses_the_account() -> Any:
+    """The account's list is not asked: whatever is refused opens the circuit."""
+    return mock.patch.object(Circuit, "is_listed", lambda self: False)
+
+
+def nothing_is_taken_over() -> Any:
+    """What waits under an earlier name of its source stays there."""
+    return mock.patch.object(Identity, "__call__", lambda self, source, accounts: None)
+
+
+VOICE = ("voice",)
+# The seed from which to look: a quick find today; where histories are drawn otherwise one day, a slower one.
+BREAKS: tuple[tuple[Callable[[], Any], int], ...] = (
+    (any_answer_counts, 9),
+    (one_refusal_refuses_the_account, 39),
+    (nothing_is_taken_over, 4),
+)
+
+
+@pytest.mark.parametrize(("broken", "first"), BREAKS, ids=[broken.__name__ for broken, _ in BREAKS])
+def test_some_contrary_history_finds_every_break(broken: Callable[[], Any], first: int) -> None:
+    """A break does not outlive a few histories."""
+    with broken():
+        assert any(fault(drawn(VOICE, seed)) for seed in range(first, first + MOST))
