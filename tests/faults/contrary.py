@@ -8,24 +8,20 @@ archived when the pass ends.
 from __future__ import annotations
 
 import json
-import logging
 import random
 import sqlite3
-import tempfile
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 from faults import steps
 from faults.lying_bucket import LIES, NAME, LyingBucket
 from faults.moods import OF_ALL, OF_ONE, Contrary, Mood
 from faults.near import Honest
-from faults.promises import MEMORY
+from faults.promises import broken_by
 from faults.stage import Stage
 from faults.steps import DAY, HOUR, Grow, History, Row, Scene, Step, Strike, Sync, Wait
-from faults.struck import struck_ledger
 from recvault.ledger import Ledger, Policy
 from recvault.models import State
 from recvault.simulator import SimRecording
@@ -161,18 +157,7 @@ def _strikes(draw: random.Random) -> tuple[Strike, ...]:
 
 def fault(history: History) -> str | None:
     """What a history breaks, in words; None where all promises hold."""
-    logging.disable()
-    try:
-        with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as directory:
-            world = World(Path(directory), history.scene)
-            with struck_ledger(world.effect):
-                _play(world, history)
-            world.clients.close()
-    except AssertionError as broken:
-        return str(broken)
-    finally:
-        logging.disable(logging.NOTSET)
-    return None
+    return broken_by(history, lambda directory: World(directory, history.scene), _play)
 
 
 def _play(world: World, history: History) -> None:

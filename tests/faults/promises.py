@@ -13,9 +13,10 @@ import json
 import logging
 import sqlite3
 import tempfile
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from faults.stage import Stage
 from faults.steps import History, LoseLedger, Reconcile, Sync
@@ -24,6 +25,7 @@ from recvault.archive import KeyTemplate
 from recvault.models import Phase, Recording, State, unstamp
 from recvault.simulator import SimRecording
 
+S = TypeVar("S", bound=Stage)
 MEMORY = Path("/dev/shm")  # a crash of these histories loses what is in memory, never what is on a disk
 MOST_PASSES = 3  # after the last fault, until nothing stands open
 STATES = {state.value for state in State}
@@ -32,12 +34,18 @@ OPEN = {State.PENDING, State.FAILING, State.NOT_READY}
 
 def fault(history: History) -> str | None:
     """What a history breaks, in words; None where all promises hold."""
+    return broken_by(history, lambda directory: Stage(directory, history.scene), _play)
+
+
+def broken_by(history: History, make: Callable[[Path], S], play: Callable[[S, History], None]) -> str | None:
+    """What playing a history on a stage of its own breaks, in words; None for nothing."""
     logging.disable()
     try:
         with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as directory:
-            stage = Stage(Path(directory), history.scene)
+            stage = make(Path(directory))
             with struck_ledger(stage.effect):
-                _play(stage, history)
+                play(stage, history)
+            stage.clients.close()
     except AssertionError as broken:
         return str(broken)
     finally:
@@ -66,7 +74,6 @@ def _play(stage: Stage, history: History) -> None:
     stage.passes(Sync())
     assert not {"put", "download"} & set(stage.ways), "a pass with nothing to do fetched or wrote"
     promises.check_the_end()
-    stage.clients.close()
 
 
 class Promises:
