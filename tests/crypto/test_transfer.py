@@ -198,6 +198,7 @@ def test_ffmpeg_walks_the_plaintext(sealed: SealedRig, name: str) -> None:
     sealed.simulator.seal_for(public_pem(0))
     check = archived(sealed, sealed.encrypted())["checked"]
     assert check == {"status": "ok", "method": "decrypted, packets", "reason": None}
+    sealed.sync_at(T0 + timedelta(hours=4))  # what stays closed is archived once it has stayed so for hours
     check = sealed.sidecars()[closed.recording_id]["media"][0]["checked"]
     assert check["status"] == "suspect"
     assert "FFmpeg" not in check["reason"]
