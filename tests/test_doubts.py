@@ -25,6 +25,10 @@ class Source:
     now: datetime = NOW
 
     def __post_init__(self) -> None:
+        self.restart()
+
+    def restart(self) -> None:
+        """Another process goes on."""
         self.doubts = Doubts(ledger=self.ledger, clock=lambda: self.now, policies={"main": POLICY})
 
     def begin(self, *numbers: int) -> dict[int, Job]:
@@ -72,6 +76,145 @@ def test_what_all_share_is_nobodys(source: Source, end: str) -> None:
         source.round(RE0=end, RE1=end, RE2=end)
     assert source.faults(0, 1, 2) == [0, 0, 0]
     assert source.states(0, 1, 2) == ["failing"] * 3
+
+
+def days(source: Source, first: int, last: int, listed: bool = True, **ends: str) -> None:
+    """On each of these days the list is answered, or fails, and then each recording ends so."""
+    for day in range(first, last + 1):
+        source.now = NOW + timedelta(days=day)
+        if listed:
+            source.ledger.advance(FEED, None, source.now)
+        else:
+            source.ledger.note_scan_error(FEED, "down", source.now)
+        source.round(**ends)
+
+
+@pytest.mark.parametrize("end", ["500", "away"])
+def test_a_few_that_fail_for_days_in_a_quiet_account_come_to_an_end(source: Source, end: str) -> None:
+    """Nothing else is archived, the list is answered: nothing is counted for give_up_after, and then they die."""
+    register(source.ledger, *many(2))
+    days(source, 0, 2, RE0=end, RE1=end)
+    assert source.faults(0, 1) == [0, 0]
+    days(source, 3, 4, RE0=end, RE1=end)
+    assert source.states(0, 1) == ["dead", "dead"]
+
+
+def test_one_alone_that_nobody_answers_for_days_comes_to_an_end(source: Source) -> None:
+    """It may be anybody's for give_up_after, while the list is answered; then it is its own."""
+    register(source.ledger, *many(1))
+    days(source, 0, 2, RE0="away")
+    assert source.faults(0) == [0]
+    days(source, 3, 4, RE0="away")
+    assert source.states(0) == ["dead"]
+
+
+def test_an_outage_that_meets_more_and_more_costs_none_an_attempt(source: Source) -> None:
+    """A new recording fails like the others each day, and nothing is archived: however long it lasts."""
+    register(source.ledger, *many(1))
+    for day in range(8):
+        register(source.ledger, *many(1, start=day + 1))
+        days(source, day, day, **{f"RE{number}": "500" for number in range(day + 2)})
+    assert source.faults(*range(9)) == [0] * 9
+
+
+def test_a_day_in_which_the_list_fails_begins_the_wait_anew(source: Source) -> None:
+    """Only days in which the account's list was answered speak against a recording."""
+    register(source.ledger, *many(2))
+    days(source, 0, 2, RE0="500", RE1="500")
+    days(source, 3, 3, listed=False, RE0="500", RE1="500")
+    days(source, 4, 6, RE0="500", RE1="500")
+    assert source.faults(0, 1) == [0, 0]
+    days(source, 7, 7, RE0="500", RE1="500")
+    assert source.faults(0, 1) == [1, 1]
+
+
+def test_a_list_that_fails_for_a_moment_was_answered_all_the_same(source: Source) -> None:
+    """One poll of hundreds that fails puts off no end."""
+    register(source.ledger, *many(2))
+    days(source, 0, 2, RE0="500", RE1="500")
+    source.ledger.note_scan_error(FEED, "reset", source.now + timedelta(minutes=5))
+    source.ledger.advance(FEED, None, source.now + timedelta(minutes=10))
+    days(source, 3, 3, RE0="500", RE1="500")
+    assert source.faults(0, 1) == [1, 1]
+
+
+def test_days_in_which_nobody_asked_speak_against_none(source: Source) -> None:
+    """A machine that was off for a week finds another outage: nothing is known of the days between."""
+    register(source.ledger, *many(2))
+    days(source, 0, 0, RE0="500", RE1="500")
+    days(source, 7, 9, RE0="500", RE1="500")
+    assert source.faults(0, 1) == [0, 0]
+
+
+def test_days_in_which_the_bucket_was_full_speak_against_none(source: Source) -> None:
+    """A failure of the store comes between: how long a recording fails by its service's or its own begins anew."""
+    register(source.ledger, *many(2))
+    days(source, 0, 2, RE0="500", RE1="500")
+    source.now += timedelta(hours=12)
+    for job in source.begin(0, 1).values():
+        source.told(job, failure(job, reason="store.unavailable", counted=False))
+    days(source, 3, 5, RE0="500", RE1="500")
+    assert source.faults(0, 1) == [0, 0]
+
+
+def test_a_clock_that_ran_ahead_ends_no_doubt_early_nor_puts_it_off_for_ever(source: Source) -> None:
+    """A pass of the year 2099 says nothing of how long the list was answered; days of a right clock do."""
+    register(source.ledger, *many(2))
+    days(source, 0, 0, RE0="500", RE1="500")
+    days(source, 99 * 365, 99 * 365, RE0="500", RE1="500")
+    source.ledger.bring_forward("main", NOW + timedelta(days=1), POLICY.longest)
+    days(source, 1, 3, RE0="500", RE1="500")
+    assert source.faults(0, 1) == [0, 0]
+    days(source, 4, 4, RE0="500", RE1="500")
+    assert source.faults(0, 1) == [1, 1]
+
+
+def test_after_a_retry_the_wait_begins_anew(source: Source) -> None:
+    """An operator who asks again gives it as long as the first time."""
+    register(source.ledger, *many(2))
+    days(source, 0, 2, RE0="500", RE1="500")
+    source.ledger.retry(None, source.now)
+    source.restart()
+    days(source, 3, 5, RE0="500", RE1="500")
+    assert source.faults(0, 1) == [0, 0]
+
+
+def test_what_was_archived_meanwhile_begins_the_wait_anew(source: Source) -> None:
+    """Its objects were missing, and it fails again: what befell it before it was archived is over."""
+    register(source.ledger, *many(2))
+    days(source, 0, 2, RE0="500", RE1="500")
+    days(source, 3, 3, RE1="fine", RE0="fine")
+    source.ledger.reopen([row(source.ledger, f"RE{number}")["id"] for number in range(2)], source.now)
+    days(source, 4, 6, RE0="500", RE1="500")
+    assert source.faults(0, 1) == [0, 0]
+
+
+def test_after_days_one_that_is_archived_convicts_a_crowd(source: Source) -> None:
+    """A busy account with many that are refused: no more need be archived than one, once they fail for days."""
+    register(source.ledger, *many(6))
+    crowd = {f"RE{number}": "500" for number in range(5)}
+    days(source, 0, 2, **crowd)
+    register(source.ledger, *many(1, start=6))  # that crowd has grown, so that its age alone tells nothing
+    days(source, 3, 3, RE6="500", **crowd, RE5="fine")
+    assert source.faults(*range(5), 6) == [1] * 5 + [0]
+
+
+def test_a_thousand_that_fail_alike_are_their_sources_trouble(source: Source) -> None:
+    """However long it lasts, and though none joins them."""
+    register(source.ledger, *many(1000))
+    for day in (0, 1, 2, 3, 4):
+        source.now = NOW + timedelta(days=day)
+        source.ledger.advance(FEED, None, source.now)
+        outcomes = []
+        for job in source.ledger.claim("main", source.now, 1000):
+            outcomes.append((source.doubts.begun(job), failure(job, doubt=Doubt.ANSWERED)))
+        source.ledger.settle([each for _, each in outcomes], source.now, {"main": POLICY})
+        if day < 4:
+            continue
+        for job, each in outcomes[:2]:
+            source.doubts.ended(job, each)
+        source.doubts.judge()
+    assert source.faults(0, 1) == [0, 0]
 
 
 @pytest.mark.parametrize("end", ["500", "away"])

@@ -3,6 +3,11 @@
 Invariant: an outage costs no recording an attempt. Of a failure that may be the service's nothing is counted when it is
 written down. It is counted afterwards where others are archived that began later, or where no other recording of the
 source fails like it: not while the account's list fails, too.
+
+A doubt ends: within `give_up_after` as many others must be archived as fail alike. Where a recording had failed for
+longer, while the account's own list was answered all that time, one other is enough, or that none has joined those that
+fail alike for as long: a few recordings that are refused for good in a quiet account come to an end with a name, and an
+outage of a day ends none. One that goes on for longer, and meets more and more recordings, still costs none an attempt.
 """
 
 from __future__ import annotations
@@ -17,6 +22,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from recvault.ledger import Ledger, Policy
+from recvault.ledger.blame import Alike
 from recvault.models import Doubt, Failure, Job, Outcome, State
 from recvault.observe import get_logger
 
@@ -34,6 +40,7 @@ class _Open:
     number: int  # in the order in which transfers began
     job: Job
     failure: Failure
+    at: datetime
 
 
 @dataclass(slots=True, kw_only=True)
@@ -80,7 +87,7 @@ class Doubts:
             self._judge(job.source, [identity])  # by all that was archived since
         number = self._ended(job)
         if failure.doubt is not None and failure.counted:
-            self._open[job.source][identity] = _Open(number, job, failure)
+            self._open[job.source][identity] = _Open(number, job, failure, self.clock())
 
     def judge(self) -> None:
         """Count those that are a recording's own, as far as that shows now: where nothing is at work any more."""
@@ -95,31 +102,31 @@ class Doubts:
 
     def _judge(self, source: str, identities: list[Identity]) -> None:
         doubts = self._open[source]
-        unproven: dict[str, int] = {}
+        alike: dict[str, Alike] = {}
         lists: dict[str, bool] = {}
         for identity in identities:
             doubt = doubts[identity]
             account_id, reason = doubt.job.recording.account_id, doubt.failure.reason
-            if reason not in unproven:
-                unproven[reason] = self.ledger.blame.unproven(source, reason)
+            if reason not in alike:
+                alike[reason] = self.ledger.blame.alike(source, reason)
             if account_id not in lists:
                 lists[account_id] = self.ledger.blame.list_fails(source, account_id, self.clock())
-            if lists[account_id] or self._is_its_own(doubt, unproven[reason]):
+            if lists[account_id] or self._is_its_own(doubt, alike[reason]):
                 del doubts[identity]  # it is the account's, or it was counted
 
-    def _is_its_own(self, doubt: _Open, unproven: int) -> bool:
-        """Whether it is; then it is counted. `unproven` is how many fail like it, of which nothing more is known."""
+    def _is_its_own(self, doubt: _Open, alike: Alike) -> bool:
+        """Whether it is; then it is counted. `alike` are those that fail like it, of which nothing more is known."""
         source, recording = doubt.job.source, doubt.job.recording
-        archived = self._archived[source]
+        archived, policy, blame = self._archived[source], self.policies[source], self.ledger.blame
         later = len(archived) - bisect.bisect_right(archived, doubt.number)
-        was_proven = self.ledger.blame.is_proven(recording)
-        others = unproven if was_proven else unproven - 1
-        is_proven = later >= max(1, others)
-        is_alone = others <= 0 and (was_proven or doubt.failure.doubt is Doubt.ANSWERED)
-        if not (is_proven or is_alone):
+        was_proven, fails_so = blame.is_proven(recording), blame.fails_so(recording, doubt.failure.reason)
+        others = alike.count - (fails_so and not was_proven)
+        has_lasted = blame.has_lasted(recording, doubt.at, policy)
+        is_proven = later >= (1 if has_lasted else max(1, others))
+        is_alone = others <= 0 and fails_so and (was_proven or doubt.failure.doubt is Doubt.ANSWERED)
+        if not (is_proven or is_alone or (has_lasted and alike.has_not_grown(doubt.at, policy))):
             return False
-        state = self.ledger.blame.count(recording, self.clock(), self.policies[source], proven=is_proven)
-        if state is State.DEAD:
+        if blame.count(recording, self.clock(), policy, proven=is_proven) is State.DEAD:
             names = {"source": source, "account_id": recording.account_id, "recording_id": recording.recording_id}
             log.warning("transfer.dead", **names, reason=doubt.failure.reason, message=doubt.failure.message)
         return True

@@ -25,3 +25,11 @@ def test_a_contrary_world_ends_with_every_recording_archived_or_named(lists: tup
         if found := fault(history):
             least = shortest(history, lambda each: fault(each) is not None, most=300)
             pytest.fail(f"seed {seed}: {found}\n\nat its shortest: {fault(least)}\n{least}")
+
+
+@pytest.mark.parametrize(
+    ("lists", "seed"), [(("video",), 85)], ids=["two recordings are refused for good, and nothing else happens"]
+)
+def test_histories_that_once_broke_a_promise(lists: tuple[str, ...], seed: int) -> None:
+    """What they found is played each time."""
+    assert fault(drawn(lists, seed)) is None

@@ -1,11 +1,13 @@
 """Failures of which it is found out later whose they are: what fails like them, and the count once that shows.
 
-Invariant: what is counted afterwards is counted once, and only against a recording that is still failing.
+Invariant: what is counted afterwards is counted once, and only against a recording that is still failing. Time in which
+the account's list was not answered is not counted as time in which a recording failed by itself.
 """
 
 from __future__ import annotations
 
 import random
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlite_utils import Database
@@ -16,17 +18,28 @@ from recvault.models import Recording, State, stamp
 
 _MANY = 1000  # recordings, past which they are not counted
 _FRESH = timedelta(days=1)  # an older error of a list, which nobody asks any more, tells nothing of today
+SELDOM = timedelta(days=2)  # a list that was not asked for longer was not answered all that time
 _A_SECOND = 10.0  # recordings that become due again once a service works
 
-_UNPROVEN = """
-    SELECT count(*) FROM (
-        SELECT 1 FROM recordings INDEXED BY recordings_in_doubt
+_ALIKE = """
+    SELECT count(*), max(since) FROM (
+        SELECT coalesce(in_doubt_since, '9999') AS since FROM recordings INDEXED BY recordings_in_doubt
         WHERE source = ? AND reason = ? AND in_doubt AND NOT is_proven AND state = 'failing' LIMIT ?
     )
 """
 _IS_PROVEN = "SELECT is_proven FROM recordings WHERE recording_id=? AND account_id=? AND provider=?"
+_FAILS_SO = """
+    SELECT 1 FROM recordings
+    WHERE recording_id=? AND account_id=? AND provider=? AND reason=? AND in_doubt AND state = 'failing'
+"""
 _LIST_FAILS = """
     SELECT 1 FROM feeds WHERE source=? AND account_id=? AND list='account' AND error IS NOT NULL AND error_at > ?
+"""
+_HAS_LASTED = """
+    SELECT 1 FROM recordings JOIN feeds USING (source, account_id)
+    WHERE recording_id=:recording_id AND account_id=:account_id AND recordings.provider=:provider
+        AND in_doubt AND in_doubt_since <= :bound
+        AND list='account' AND error IS NULL AND answered_since <= :bound AND last_success_at >= :lately
 """
 _COUNT = """
     UPDATE recordings SET faults = faults + 1, is_proven = max(is_proven, :proven)
@@ -43,17 +56,29 @@ _WAITING = """
 """
 
 
+@dataclass(frozen=True, slots=True)
+class Alike:
+    """The recordings of a source that fail for one reason, of which none was seen to be the recording's own."""
+
+    count: int  # up to a thousand
+    newest: str | None  # since when the last of them has failed so
+
+    def has_not_grown(self, at: datetime, policy: Policy) -> bool:
+        """Whether, at that moment, none had joined them for `give_up_after`. A thousand are their source's trouble."""
+        return self.count < _MANY and (self.newest is None or self.newest <= stamp(at - policy.give_up_after))
+
+
 class Blame:
     """Asked and told of an open ledger."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def unproven(self, source: str, reason: str) -> int:
-        """How many recordings of a source fail for a reason, of which none was seen to be the recording's own."""
+    def alike(self, source: str, reason: str) -> Alike:
+        """The recordings of a source that fail for a reason, of which none was seen to be the recording's own."""
         with self._connection.read() as db:
-            [count] = db.execute(_UNPROVEN, [source, reason, _MANY]).fetchone()
-            return int(count)
+            count, newest = db.execute(_ALIKE, [source, reason, _MANY]).fetchone()
+            return Alike(int(count), newest)
 
     def is_proven(self, recording: Recording) -> bool:
         """Whether it was seen to fail by itself."""
@@ -61,10 +86,23 @@ class Blame:
             row = db.execute(_IS_PROVEN, _identity(recording)).fetchone()
             return bool(row and row[0])
 
+    def fails_so(self, recording: Recording, reason: str) -> bool:
+        """Whether that is still why it fails: it may have failed otherwise since."""
+        with self._connection.read() as db:
+            return db.execute(_FAILS_SO, [*_identity(recording), reason]).fetchone() is not None
+
     def list_fails(self, source: str, account_id: str, now: datetime) -> bool:
         """Whether the account's own list could not be read when it was last asked for."""
         with self._connection.read() as db:
             return db.execute(_LIST_FAILS, [source, account_id, stamp(now - _FRESH)]).fetchone() is not None
+
+    def has_lasted(self, recording: Recording, at: datetime, policy: Policy) -> bool:
+        """Whether, at that moment, it had failed for `give_up_after`, and the account's list was answered meanwhile."""
+        recording_id, account_id, provider = _identity(recording)
+        names = {"recording_id": recording_id, "account_id": account_id, "provider": provider}
+        times = {"bound": stamp(at - policy.give_up_after), "lately": stamp(at - SELDOM)}
+        with self._connection.read() as db:
+            return db.execute(_HAS_LASTED, {**names, **times}).fetchone() is not None
 
     def count(self, recording: Recording, now: datetime, policy: Policy, *, proven: bool) -> State:
         """Count its last failure against it: dead where it was one too many, and nobody tries it just now."""

@@ -16,7 +16,7 @@ from typing import Self
 from sqlite_utils import Database
 
 from recvault.ledger import editions, namesakes, page, quarantine, reopening, settling, slices, suspects
-from recvault.ledger.blame import Blame
+from recvault.ledger.blame import SELDOM, Blame
 from recvault.ledger.connection import Connection
 from recvault.ledger.daemon_lock import running_daemon
 from recvault.ledger.jobs import claim, job_of
@@ -30,6 +30,8 @@ from recvault.ledger.sums import SidecarSums, learn
 from recvault.ledger.trouble import sound_values, sqlite_errors, stored_time
 from recvault.ledger.unlisted import Unlisted
 from recvault.models import Job, Outcome, Recording, Rejected, State, Window, stamp
+
+_BRIEF = timedelta(hours=1)  # for which a list may fail, and counts as answered all the same
 
 
 class Ledger:
@@ -125,16 +127,9 @@ class Ledger:
     def advance(self, feed: Feed, watermark: datetime | None, now: datetime) -> None:
         """Note a whole scan, and move the watermark forward, never backward. None leaves it alone."""
         mark = stamp(watermark) if watermark else None
+        gaps = {"brief": stamp(now - _BRIEF), "seldom": stamp(now - SELDOM)}
         with self._connection.write() as db:
-            db.execute(
-                """
-                INSERT INTO feeds (source, account_id, list, provider, watermark, last_success_at)
-                VALUES (:source, :account_id, :list, :provider, :watermark, :now)
-                ON CONFLICT DO UPDATE SET last_success_at=:now, error=NULL, error_at=NULL,
-                    watermark=max(coalesce(excluded.watermark, watermark), coalesce(watermark, excluded.watermark))
-                """,
-                {**_named(feed, now), "watermark": mark},
-            )
+            db.execute(_ADVANCE, {**_named(feed, now), "watermark": mark, **gaps})
             db.execute(_END_SCAN, _named(feed, now))
 
     def reach(self, feed: Feed, watermark: datetime) -> None:
@@ -240,7 +235,7 @@ class Ledger:
         values = {"now": stamp(now), "but": json.dumps(list(but))}
         due = """
             UPDATE recordings SET next_attempt_at=:now, watched_since=:now, faults=0, missing_since=NULL, is_proven=0,
-                in_doubt=0, settled_at=NULL,
+                in_doubt=0, in_doubt_since=NULL, settled_at=NULL,
                 state=iif(state IN ('dead', 'gone', 'external', 'accepted'), 'pending', state)
             WHERE lease IS NULL AND (source, account_id) NOT IN (
                 SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(:but)
@@ -312,6 +307,17 @@ _BRING_FORWARD = """
 _SHORTEN_LEASES = """
     UPDATE recordings SET next_attempt_at = :lease
     WHERE source = :source AND next_attempt_at > :lease AND lease IS NOT NULL
+"""
+
+# A list that failed for no longer than a moment, or was not asked for no longer than a day or two, was answered.
+_ADVANCE = """
+    INSERT INTO feeds (source, account_id, list, provider, watermark, last_success_at, answered_since)
+    VALUES (:source, :account_id, :list, :provider, :watermark, :now, :now)
+    ON CONFLICT DO UPDATE SET last_success_at=:now, error=NULL, error_at=NULL,
+        watermark=max(coalesce(excluded.watermark, watermark), coalesce(watermark, excluded.watermark)),
+        answered_since=iif(
+            last_success_at >= iif(error IS NULL, :seldom, :brief), coalesce(min(:now, answered_since), :now), :now
+        )
 """
 
 _NOTE_ERROR = """

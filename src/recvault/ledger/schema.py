@@ -267,8 +267,15 @@ def editions(db: Database) -> None:
         db.execute(statement)
 
 
+@migrations()
+def how_long_in_doubt(db: Database) -> None:
+    """Since when a failure may be its service's, and since when a list has been answered without a longer gap."""
+    db.execute("ALTER TABLE recordings ADD COLUMN in_doubt_since TEXT")
+    db.execute("ALTER TABLE feeds ADD COLUMN answered_since TEXT")
+
+
 _LATER = (
     *(sidecar_sums, quarantine_by_recording, looked_for_in_vain, process_deaths, whose_failure, accounts_by_id),
-    editions,
+    *(editions, how_long_in_doubt),
 )
 KNOWN = frozenset(each.__name__ for each in (first, second, third, fourth, fifth, *_LATER))

@@ -92,6 +92,10 @@ def _fail(db: Database, failure: Failure, now: datetime, policy: Policy) -> Stat
         UPDATE recordings SET state=:state, next_attempt_at=:next, lease=NULL, faults=:faults, verdict=:verdict,
             watched_since=:watched, missing_since=:missing, reason=:reason, message=:message,
             is_proven=iif(reason IS :reason, is_proven, 0), in_doubt=:in_doubt,
+            in_doubt_since=iif(
+                :in_doubt, min(:now, coalesce(iif(failing_since IS NULL, NULL, in_doubt_since), :now)),
+                iif(:drained, in_doubt_since, NULL)
+            ),
             settled_at=iif(:next IS NULL, :now, NULL),
             failing_since=iif(:failing, coalesce(failing_since, :now), iif(:drained, failing_since, NULL))
         WHERE id=:id
