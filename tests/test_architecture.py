@@ -17,9 +17,14 @@ FLOORS: dict[str, float] = {
     "daemon": 7.5,
     "probes": 7,
     "runtime": 6,
+    "inquiry": 5.5,
+    "equipment": 5.7,
+    "configured": 5,
     "plan": 5.8,
     "processes": 6.7,
     "child": 6.6,
+    "forking": 6.4,
+    "preload": 6.6,
     "budgets": 3,
     "threads": 1.5,
     "worker": 6.5,
@@ -78,6 +83,7 @@ FLOORS: dict[str, float] = {
     "moments": 0,
     "errors": 0,
     "hidden": -1,
+    "lean": -1,
     "words": 0,
 }
 SHIPPED = {"simulator", "testing"}  # beside the house: nothing in it leans on them, but the demo

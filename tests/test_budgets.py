@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from recvault import config, wiring
+from recvault import config
 from recvault.budgets import Budgets
+from recvault.configured import Configured
 from recvault.http import Limits
 
 SOURCE = """
@@ -26,8 +28,8 @@ def budgets(path: Path, *sources: tuple[str, str, int, float, int]) -> Budgets[L
     tables = [SOURCE.format(**dict(zip(names, each, strict=True))) for each in sources]
     (path / "config.toml").write_text('[archive]\nbucket = "acme"\n' + "".join(tables))
     settings = config.load(path / "config.toml")
-    providers = {source.name: wiring.provider(source) for source in settings.sources}
-    return Budgets(settings.sources, providers.__getitem__, lambda key, rate, most: Limits(rate, most))
+    provider = Configured(settings, clock=lambda: datetime.now(UTC)).provider
+    return Budgets(settings.sources, provider, lambda key, rate, most: Limits(rate, most))
 
 
 def numbers(limits: Limits) -> tuple[float, int]:

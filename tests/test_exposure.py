@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.commands import PATIENCE, finish, start
+from cli.commands import PATIENCE, children, finish, fork_server, start
 from recvault.simulator import SimAccount, Simulator, Switches
 from rig import SOURCES, Rig
 
@@ -96,17 +96,13 @@ def test_ps_shows_no_secret(rig: Rig, simulator: Simulator) -> None:
     ended.set()
     watcher.join(PATIENCE)
     assert ran.code == 0
-    assert len(seen) >= 3  # the command and two workers
+    assert len(seen) >= 4  # the command, what forks its workers, and two of them
     assert all(account.secret.encode() not in shown for shown in seen.values())
 
 
 def _watch(process: subprocess.Popen[str], seen: dict[int, bytes], ended: threading.Event) -> None:
     while not ended.wait(0.02):
-        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-        try:
-            found = [process.pid, *map(int, children.read_text().split())]
-        except OSError:
-            return
+        found = [process.pid, *children(process.pid), *children(fork_server(process.pid))]
         for pid in found:
             for name in ("cmdline", "environ"):
                 try:

@@ -10,7 +10,7 @@ import pytest
 
 from cli.commands import run_each
 from recvault.lateness import Late, late_fact
-from recvault.listing import RECONCILE
+from recvault.ledger import RECONCILE
 from recvault.models import Window
 from recvault.reconcile import reconcile
 from recvault.report import Report

@@ -1,5 +1,24 @@
-"""`python -m recvault`: the command line, where the console script is not on the path."""
+"""`recvault` and `python -m recvault`: the command line, which is loaded when it is run.
 
-from recvault.cli import main
+Not before: a worker process imports its parent's main module, and has no use for a command line.
+"""
 
-main(prog_name="recvault")
+from __future__ import annotations
+
+import sys
+
+from recvault import __version__
+
+
+def main() -> None:
+    """Run what the arguments say."""
+    if sys.argv[1:] == ["--version"]:
+        print(f"recvault, version {__version__}")
+        return
+    from recvault.cli import main as command
+
+    command(prog_name="recvault")
+
+
+if __name__ == "__main__":
+    main()

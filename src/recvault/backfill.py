@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from recvault.errors import RecvaultError
-from recvault.ledger import Feed, Ledger, Standing
-from recvault.listing import BACKFILL, Source
+from recvault.ledger import BACKFILL, Feed, Ledger, Standing
+from recvault.listing import Source
 from recvault.models import Scope, Window
 from recvault.moments import moment_before
 from recvault.observe import get_logger

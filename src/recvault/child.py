@@ -6,18 +6,23 @@ own writes to it, so that one that hangs holds up nothing.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import multiprocessing
+import os
 import pickle
 import queue
+import signal
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 
-from recvault import worker
+from recvault import forking, worker
 from recvault.errors import WorkerLost
 from recvault.http import Loan, Permits, Rest
 from recvault.models import Job, Outcome
@@ -27,7 +32,7 @@ from recvault.worker import Begin, Grant, Hold, Order, Told
 
 log = get_logger("recvault.child")
 
-_SPAWN = multiprocessing.get_context("spawn")  # a fork would inherit the ledger's locks
+_TOLD_SECONDS = 5.0  # after its end, until the fork server has told how it ended: it may be stopped itself
 
 
 @dataclass(slots=True, eq=False)
@@ -50,14 +55,13 @@ class Child:
     _orders: queue.SimpleQueue[Order | None] = field(default_factory=queue.SimpleQueue)
     _numbers: itertools.count[int] = field(default_factory=itertools.count)
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    _pipe: multiprocessing.connection.Connection = field(init=False)
-    process: multiprocessing.context.SpawnProcess = field(init=False)
+    _pipe: Connection = field(init=False)
+    process: BaseProcess = field(init=False)
 
     def __post_init__(self) -> None:
-        self._pipe, theirs = _SPAWN.Pipe()
+        self._pipe, theirs = multiprocessing.Pipe()
         what = (self.parent.settings, self.parent.store.facts, theirs, self.core, self.workers)
-        self.process = _SPAWN.Process(target=worker.serve, args=what, daemon=True)
-        self.process.start()
+        self.process = forking.start(worker.serve, *what, dict(os.environ))
         theirs.close()
         for target, name in ((self._read, "outcomes"), (self._write, "orders")):
             threading.Thread(target=target, name=name, daemon=True).start()
@@ -87,8 +91,12 @@ class Child:
         self._orders.put(order)
 
     def kill(self) -> None:
-        """End it, whatever it is at. SIGKILL ends one that is stopped, too."""
-        self.process.kill()
+        """End it, whatever it is at. SIGKILL ends one that is stopped, too.
+
+        By its id: where the fork server was killed, `Process.kill` takes all that it forked for ended.
+        """
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.process.pid or 0, signal.SIGKILL)
 
     def _write(self) -> None:
         """Send what there is, all at once: a message costs as much as several jobs in it."""
@@ -112,7 +120,7 @@ class Child:
                 log.error("worker.unreadable", pid=self.process.pid, exc_info=error)
                 break
         self.kill()
-        self.process.join()
+        self.process.join(_TOLD_SECONDS)
         self._bury()
 
     def _take_in(self, told: Told) -> None:
@@ -170,6 +178,8 @@ class Child:
 
 def _end_of(exit_code: int | None) -> str:
     """How a process ended, in words."""
-    if exit_code is not None and exit_code < 0:
+    if exit_code is None:
+        return "ended, nobody told how"
+    if exit_code < 0:
         return f"was killed by signal {-exit_code}"
     return f"ended with exit code {exit_code}"

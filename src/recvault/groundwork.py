@@ -8,14 +8,17 @@ from __future__ import annotations
 import hashlib
 from datetime import datetime, timedelta
 from io import BytesIO
+from typing import TYPE_CHECKING
 
 from recvault import archive
 from recvault.archive import KeyTemplate
 from recvault.config.models import Archive
 from recvault.errors import StoreRefused
-from recvault.ledger import Ledger
 from recvault.observe import get_logger
 from recvault.store import Put, S3Store, StoreFacts
+
+if TYPE_CHECKING:
+    from recvault.ledger import Ledger
 
 log = get_logger("recvault.groundwork")
 

@@ -6,10 +6,11 @@ A watermark's lag plays no part in it: an empty scan leaves the watermark, so a 
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 
-from recvault.ledger import FeedStatus
+from recvault.ledger import Feed, FeedStatus, Ledger, Stranded
 from recvault.words import span, when
 
 
@@ -147,3 +148,16 @@ def _slow(feed: FeedStatus, now: datetime, poll_every: timedelta) -> str | None:
 
 def _length(time: timedelta) -> str:
     return span(time.total_seconds())
+
+
+def judged_stranded(
+    ledger: Ledger, stranded: Iterable[Stranded], now: datetime, stale_after: timedelta
+) -> list[tuple[FeedStatus, Health]]:
+    """What nobody carries is not well, and an alarm once it has waited for long."""
+    judged = []
+    for each in stranded:
+        status = ledger.ask.unread(Feed(each.source, each.provider, each.account_id))
+        waits_long = status.waiting_since is not None and now - status.waiting_since >= stale_after
+        condition = Condition.STALE if waits_long else Condition.FAILING
+        judged.append((status, Health(condition, str(each.error))))
+    return judged

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
 
 from recvault.discovery import by_id
 from recvault.errors import Denied, NotFound, ProtocolError, Refused
 from recvault.fetch import Line
-from recvault.health import Condition, Health
-from recvault.ledger import Carrier, Feed, FeedStatus, Ledger, Stranded, is_same, renamed
+from recvault.ledger import Carrier, Feed, Ledger, Stranded, is_same, renamed
 from recvault.listing import Source
 from recvault.observe import get_logger
 from recvault.report import PARTIAL, Report
@@ -52,19 +50,6 @@ def refuse_renamed(ledger: Ledger, feed: Feed, line: Line) -> None:
             continue
         if found.recording_id == known.recording_id and is_same(known, found):
             raise renamed(feed, known.account_id, known.recording_id)
-
-
-def judged_stranded(
-    ledger: Ledger, stranded: Iterable[Stranded], now: datetime, stale_after: timedelta
-) -> list[tuple[FeedStatus, Health]]:
-    """What nobody carries is not well, and an alarm once it has waited for long."""
-    judged = []
-    for each in stranded:
-        status = ledger.ask.unread(Feed(each.source, each.provider, each.account_id))
-        waits_long = status.waiting_since is not None and now - status.waiting_since >= stale_after
-        condition = Condition.STALE if waits_long else Condition.FAILING
-        judged.append((status, Health(condition, str(each.error))))
-    return judged
 
 
 def tell_stranded(report: Report, stranded: Iterable[Stranded]) -> None:

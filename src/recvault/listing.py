@@ -27,7 +27,7 @@ from recvault.errors import (
 )
 from recvault.fetch import Line
 from recvault.lateness import Late, late_fact, offered_fact
-from recvault.ledger import Feed, Policy
+from recvault.ledger import ACCOUNTS, BACKFILL, RECONCILE, RECONCILE_PART, Feed, Policy
 from recvault.meter import Meter
 from recvault.models import ACCOUNT, Phase, Recording, Scope, State, Window, stamp
 from recvault.observe import get_logger
@@ -36,12 +36,6 @@ from recvault.report import AccountReport, Report
 from recvault.tally import Scanned
 
 log = get_logger("recvault.listing")
-
-# Feeds beside the list itself: their own errors and times, no watermark.
-ACCOUNTS = "accounts"
-RECONCILE = "reconcile"
-RECONCILE_PART = "reconcile-part"  # of the window that is to be listed again: no reconcile is done by it
-BACKFILL = "backfill"
 
 _WAITING = (State.FAILING, State.DEAD, State.NOT_READY, State.GONE, State.EXTERNAL)
 

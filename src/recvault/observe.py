@@ -18,10 +18,12 @@ from types import TracebackType
 from typing import Any, Literal, TextIO
 from urllib.parse import unquote
 
-import structlog
-from structlog.typing import EventDict, Processor, WrappedLogger
-
 from recvault.hidden import HIDDEN, hide, mask
+from recvault.lean import without
+
+with without("rich"):
+    import structlog
+    from structlog.typing import EventDict, Processor, WrappedLogger
 
 QUIET = ("httpx", "httpcore", "botocore", "boto3", "s3transfer", "urllib3", "apscheduler")
 """Libraries that speak from WARNING up only: at INFO httpx writes whole signed URLs."""

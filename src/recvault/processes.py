@@ -71,7 +71,7 @@ class Processes(Executor):
             child.process.join(max(0.0, until - time.monotonic()))
             if child.process.is_alive():
                 child.kill()  # nothing of it is lost: what it leased is freed
-                child.process.join()
+                child.process.join(_END_SECONDS)
 
     # -- who carries what ----------------------------------------------------------------------------------------------
 

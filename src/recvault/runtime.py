@@ -2,48 +2,37 @@
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
-from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from contextlib import contextmanager
 from datetime import datetime
-from functools import cached_property
-from types import TracebackType
-from typing import Any, Self, TypedDict, Unpack
+from typing import TypedDict, Unpack
 
 from recvault import config, groundwork, wiring
-from recvault.archive import KeyTemplate
 from recvault.backfill import Asked, Backfill
 from recvault.budgets import Budgets
-from recvault.errors import ConfigError, Interrupted, RecvaultError, StoreRefused, StoreUnavailable, UnknownName
-from recvault.health import Health, judge
-from recvault.http import Budget, Limits
-from recvault.identity import Identity, judged_stranded, tell_stranded
-from recvault.ledger import Carrier, Feed, FeedStatus, Ledger, Policy, Standing, Stranded
-from recvault.lines import Lines
-from recvault.listing import ACCOUNTS, RECONCILE, Source
+from recvault.equipment import Equipment
+from recvault.errors import ConfigError, Interrupted, RecvaultError, StoreRefused, StoreUnavailable
+from recvault.http import Limits
+from recvault.identity import Identity, tell_stranded
+from recvault.inquiry import Inquiry
+from recvault.ledger import Feed, Policy
+from recvault.listing import Source
 from recvault.manifests import Manifests
-from recvault.meter import LineFacts, Meter, Spending, Waits
-from recvault.models import ACCOUNT
+from recvault.meter import LineFacts, Meter, Spending
 from recvault.observe import get_logger
 from recvault.progress import Progress
-from recvault.providers.base import Provider
 from recvault.report import Report
-from recvault.spool import SpoolPlace
 from recvault.stopping import Stop
-from recvault.store import S3Store, StoreFacts
+from recvault.store import StoreFacts
 from recvault.sync import Pass, Work
 from recvault.threads import Threads
-from recvault.transfer import Transfer
-from recvault.watched import WatchedStore
 
 log = get_logger("recvault.runtime")
 
 _UNREADABLE = ("GLACIER", "DEEP_ARCHIVE")  # storage classes from which nothing can be read at once
 _LISTS = 4  # slices of a backfill that are listed side by side
-_BESIDE = {ACCOUNTS: "the list of sub-accounts", RECONCILE: "the last reconcile"}
 
 
 class Told(TypedDict, total=False):
@@ -55,8 +44,8 @@ class Told(TypedDict, total=False):
     rest_seconds: float
 
 
-class Runtime:
-    """What the commands work with. A context that closes all it opened."""
+class Runtime(Equipment, Inquiry):
+    """What the commands work with: all that this process has, and what worker processes share with it."""
 
     def __init__(
         self,
@@ -65,140 +54,19 @@ class Runtime:
         clock: Callable[[], datetime],
         stop: Stop | None = None,
         executor: Callable[[Runtime], Executor] | None = None,
-        budget: Callable[[str, float, int], Budget] | None = None,
     ) -> None:
-        wiring.hide_keys(settings)
-        self.settings = settings
+        super().__init__(settings, clock=clock, stop=stop, budget=lambda key, rate, most: Limits(rate, most))
         self._executor = executor or threads
-        self.lender = Budgets(settings.sources, self.provider, lambda key, rate, most: Limits(rate, most))
-        """What each account may be asked, held here for worker processes too."""
-        self._budgets: Budgets[Any] = Budgets(settings.sources, self.provider, budget) if budget else self.lender
-        self.waits = Waits()
         self.beside: dict[int, Spending] = {}  # of other processes, as each told last
-        self.clock = clock
-        self.stop = stop or Stop()
-        self.keys = KeyTemplate(settings.archive.key_template, settings.archive.prefix)
-        self._open = ExitStack()
-        self._ledger: Ledger | None = None
-        self._store: S3Store | None = None
-        self._lines: dict[str, Lines] = {}
-        self._providers: dict[str, Provider] = {}
-        self._making = threading.Lock()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._open.close()
 
     @property
-    def ledger(self) -> Ledger:
-        """The ledger, opened on first use."""
-        if self._ledger is None:
-            self._ledger = self.stop.attend(lambda: Ledger.open(self.settings.ledger.path, self.clock()))
-            self._open.callback(self._ledger.close)
-        return self._ledger
+    def lender(self) -> Budgets[Limits]:
+        """What each account may be asked, held here for worker processes too."""
+        return self._budgets
 
-    @property
-    def store(self) -> S3Store:
-        """The bucket, not yet asked what it enforces: `prepare_store` does."""
-        if self._store is None:
-            where = self.settings.archive
-            client = wiring.client(where, self.settings.transfer.workers)
-            self._open.callback(client.close)
-            self._store = S3Store(
-                client,
-                where.bucket,
-                options=wiring.write_options(where),
-                stop=self.stop,
-                send=wiring.sender(client, where, self.stop),
-                known=lambda: groundwork.schema(self.keys),
-            )
-        return self._store
-
-    def lines(self, name: str) -> Lines:
-        """The ways to a source's accounts, its secrets resolved on first use. ConfigError where one cannot be had."""
-        with self._making:  # workers ask for it, each as it begins
-            if name in self._lines:
-                return self._lines[name]
-            budget = self._budgets.of(name)
-            self._lines[name] = wiring.lines(self.source(name), self.settings.transfer, self.stop, budget, self.waits)
-            self._open.callback(self._lines[name].close)
-        return self._lines[name]
-
-    def source(self, name: str) -> config.Source:
-        """A source of the configuration by its name. UnknownName where there is none."""
-        for source in self.settings.sources:
-            if source.name == name:
-                return source
-        known = ", ".join(source.name for source in self.settings.sources)
-        raise UnknownName(f"no source is named {name}", f"the configuration has {known}")
-
-    def provider(self, name: str) -> Provider:
-        """A source's provider, from its plain settings: no secret is needed."""
-        if name not in self._providers:
-            self._providers[name] = wiring.provider(self.source(name))
-        return self._providers[name]
-
-    @property
-    def has_ledger(self) -> bool:
-        """Whether a ledger was ever made: questions alone do not make one."""
-        return self.settings.ledger.path.exists()
-
-    def feeds(self) -> list[FeedStatus]:
-        """Every account's list as the ledger knows it, and every configured source's accounts that have none yet.
-
-        Where the list itself is well, an error of what belongs to it is told in its place.
-        """
-        known = self.ledger.ask.feeds() if self.has_ledger else []
-        beside = {each.feed.key[:2]: each for each in known if each.feed.list in _BESIDE and each.error}
-        feeds = [_with_error(each, beside.get(each.feed.key[:2])) for each in known if each.feed.list == ACCOUNT.kind]
-        met = {status.feed.key[:2] for status in feeds}
-        for source in self.settings.sources:
-            provider = self.provider(source.name)
-            accounts = self.ledger.ask.accounts(source.name) if self.has_ledger else []
-            for account_id in accounts or [provider.account_id]:
-                if (source.name, account_id) not in met:
-                    feed = Feed(source.name, provider.provider, account_id)
-                    feeds.append(self.ledger.ask.unread(feed) if accounts else FeedStatus(feed=feed))
-        return [each for each in feeds if self.is_configured(each.feed) or each.standing != Standing()]
-
-    def judged(self, watched_since: Mapping[str, datetime]) -> list[tuple[FeedStatus, Health]]:
-        """Every list of a configured source, and how it does; by source, since when it is watched.
-
-        Before them, accounts of which recordings wait although no source lists them any more.
-        """
-        now, after = self.clock(), self.settings.daemon.stale_after
-        found = judged_stranded(self.ledger, self.stranded(), now, after) if self.has_ledger else []
-        feeds = [each for each in self.feeds() if self.is_configured(each.feed)]
-        return found + [(each, self.health(each, now, watched_since.get(each.feed.source))) for each in feeds]
-
-    def health(self, feed: FeedStatus, now: datetime, watched_since: datetime | None) -> Health:
-        """How an account's list of a configured source does."""
-        return judge(
-            feed,
-            now=now,
-            watched_since=watched_since,
-            poll_every=self.source(feed.feed.source).poll_every,
-            stale_after=self.settings.daemon.stale_after,
-            slow_after=5 * self.settings.transfer.stall_timeout,
-        )
-
-    def is_configured(self, feed: Feed) -> bool:
-        """Not a list of an earlier configuration: another source or account, or sub-accounts not asked for any more."""
-        named = [each for each in self.settings.sources if each.name == feed.source]
-        return any(each.subaccounts or feed.account_id == self.provider(each.name).account_id for each in named)
-
-    @cached_property
-    def carriers(self) -> list[Carrier]:
-        """The configured sources, as far as they decide which recordings are their own."""
-        return wiring.carriers(self.settings.sources)
-
-    def stranded(self, *, dead: bool = False) -> list[Stranded]:
-        """What waits in the ledger, or is dead, and nothing that is configured will ever archive."""
-        return self.ledger.succession.stranded(self.carriers, dead=dead) if self.has_ledger else []
+    def spending(self) -> Spending:
+        """What all processes spent so far."""
+        return sum(list(self.beside.values()), super().spending())
 
     def line_facts(self) -> list[LineFacts]:
         """How each source that was asked so far was asked, and is."""
@@ -212,25 +80,6 @@ class Runtime:
             )
             for name, lines in list(self._lines.items())
         ]
-
-    def spending(self) -> Spending:
-        """What all processes spent so far."""
-        return sum(list(self.beside.values()), self.waits.spending)
-
-    def answers(self) -> dict[tuple[str, str], Counter[str]]:
-        """How often each status was answered so far, by source and account."""
-        made = list(self._lines.items())
-        return {(name, account_id): each for name, lines in made for account_id, each in lines.answers.items()}
-
-    def find(self, text: str) -> list[dict[str, Any]]:
-        """The ledger's rows for `ID` or `SOURCE:ID`. UnknownName where there is none."""
-        source, colon, rest = text.partition(":")
-        named = bool(colon) and any(each.name == source for each in self.settings.sources)
-        recording_id, source_name = (rest, source) if named else (text, None)
-        rows = self.ledger.ask.find(recording_id, source_name) if self.has_ledger else []
-        if not rows:
-            raise UnknownName(f"no recording {text} is in the ledger", "`recvault sync` registers what is listed")
-        return rows
 
     def prepare_store(self, *, ask_again: bool = False) -> StoreFacts:
         """Put the sidecar's schema in place and learn what the store enforces: asked once, remembered in the ledger."""
@@ -314,20 +163,6 @@ class Runtime:
             **told,
         )
 
-    def transfer(self) -> Transfer:
-        """What carries out a job in this process."""
-        settings = self.settings.transfer
-        store = WatchedStore(self.store, self.waits)
-        return Transfer(
-            store=store,
-            keys=self.keys,
-            line=lambda source, account_id: self.lines(source)(account_id),
-            place=SpoolPlace(
-                directory=settings.spool_dir, memory=settings.spool_memory, min_free_disk=settings.min_free_disk
-            ),
-            clock=self.clock,
-        )
-
     def manifests(self, *, threads: int) -> Manifests:
         """What writes the manifests that are due, with so many threads to read sidecars in."""
         return Manifests(
@@ -392,9 +227,3 @@ def threads(runtime: Runtime) -> Executor:
     """Carry out jobs in threads of this process: as many as there are workers, and one more a source."""
     settings = runtime.settings
     return Threads(settings.transfer.workers + len(settings.sources), "transfer", runtime.stop)
-
-
-def _with_error(feed: FeedStatus, beside: FeedStatus | None) -> FeedStatus:
-    if feed.error is not None or beside is None:
-        return feed
-    return replace(feed, error=f"{_BESIDE[beside.feed.list]}: {beside.error}", error_at=beside.error_at)

@@ -6,9 +6,8 @@ Secrets are resolved here and nowhere else: into a session's `Authorization` hea
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from recvault import config
 from recvault.config.models import Archive, PrivateKeyRef, Transfer
@@ -16,12 +15,10 @@ from recvault.config.sources import names_its_account
 from recvault.errors import ConfigError
 from recvault.hidden import hide
 from recvault.http import AddressRule, Budget, Clients, Timing
-from recvault.ledger import Carrier
 from recvault.lines import Lines
 from recvault.meter import Waits
 from recvault.proof import Proof
 from recvault.providers import provider_class
-from recvault.providers.base import Provider, readable_apis
 from recvault.stopping import Stop
 from recvault.store import WriteOptions
 from recvault.store.s3 import make_client
@@ -31,32 +28,6 @@ if TYPE_CHECKING:
     from recvault.crypto import PrivateKeys
 
 _AHEAD = 3  # jobs of each thread of a worker process, the one that it is at included
-
-
-def hide_keys(settings: config.Config) -> None:
-    """Hide what of the configuration itself is a key of sorts: a monitor's address, for who knows it can ping."""
-    hide(urlsplit(settings.daemon.ping_url).path)
-
-
-def provider(source: config.Source) -> Provider:
-    """A source's provider, from its plain settings: no secret is needed."""
-    return provider_class(source.provider).from_settings(source.identity, source.settings)
-
-
-def carriers(sources: Iterable[config.Source]) -> list[Carrier]:
-    """The configured sources, as far as they decide which recordings are their own."""
-    return [
-        Carrier(
-            source=source.name,
-            provider=(asked := provider(source)).provider,
-            api=asked.api,
-            apis=readable_apis(asked),
-            account_id=asked.account_id,
-            subaccounts=source.subaccounts,
-            start_from=source.start_from,
-        )
-        for source in sources
-    ]
 
 
 def names_account(source: config.Source) -> bool:
@@ -69,7 +40,7 @@ def lines(source: config.Source, transfer: Transfer, stop: Stop, budget: Budget,
     values = source.resolve_secrets()
     for key in source.secrets:
         hide(values[key])
-    asked = provider(source)
+    asked = provider_class(source.provider).from_settings(source.identity, source.settings)
     authorization = asked.authorization(values)
     hide(authorization)
     if not (authorization.isascii() and authorization.isprintable()):

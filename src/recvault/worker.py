@@ -8,6 +8,7 @@ failure. What it may ask of a provider it has from its parent, permit by permit.
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import pickle
 import queue
@@ -21,14 +22,14 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection
 
-from recvault import observe
+from recvault import forking, observe
 from recvault.config import Config
+from recvault.equipment import Equipment
 from recvault.errors import Interrupted, WorkerBug
 from recvault.http import STALE_SECONDS, Borrowed, Permits, Rest, Spent
 from recvault.meter import Spending
 from recvault.models import Job, Outcome, Phase, Recording
 from recvault.places import Places
-from recvault.runtime import Runtime
 from recvault.stopping import Stop
 from recvault.store import StoreFacts
 from recvault.verdicts import failure_of
@@ -107,10 +108,19 @@ class Told:
     quiet_seconds: float  # since the thread that was silent longest has shown that it goes on
 
 
-def serve(settings: Config, facts: StoreFacts, pipe: Connection, core: int | None, workers: int) -> None:
+def serve(
+    settings: Config,
+    facts: StoreFacts,
+    pipe: Connection,
+    core: int | None,
+    workers: int,
+    environment: Mapping[str, str],
+) -> None:
     """Carry out what comes through the pipe, until it closes: with the parent, at the latest."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # a terminal sends them to all: what is to be done the parent says
+    os.environ.clear()  # who forked this process may have an older one
+    os.environ.update(environment)
     if core is not None:
         with contextlib.suppress(
             OSError
@@ -124,10 +134,11 @@ def serve(settings: Config, facts: StoreFacts, pipe: Connection, core: int | Non
         budgets[key] = Borrowed(teller.ask)
         return budgets[key]
 
-    with Runtime(settings, clock=lambda: datetime.now(UTC), stop=stop, budget=borrow) as runtime:
-        runtime.store.facts = facts
-        transfer = runtime.transfer()
-        telling = threading.Thread(target=teller.run, args=[runtime, budgets])
+    with Equipment(settings, clock=lambda: datetime.now(UTC), stop=stop, budget=borrow) as equipment:
+        equipment.store.facts = facts
+        transfer = equipment.transfer()
+        gc.freeze()  # what stays is looked at by no collection
+        telling = threading.Thread(target=teller.run, args=[equipment, budgets])
         telling.start()
         carry = _Carry(transfer, stop, teller.put)
         with _Turns(workers + len(settings.sources), Places(workers), carry) as turns:
@@ -215,6 +226,7 @@ def _listen(pipe: Connection, stop: Stop, begin: Callable[[Begin], object], budg
         except (EOFError, OSError):
             stop.asked.set()
             stop.enforced.set()
+            forking.clear()
             leave = threading.Timer(_ORPHANED_SECONDS, os._exit, [1])
             leave.daemon = True
             leave.start()
@@ -259,7 +271,7 @@ class _Teller:
         self._over = True
         self.ask(True)
 
-    def run(self, runtime: Runtime, budgets: Mapping[str, Borrowed]) -> None:
+    def run(self, equipment: Equipment, budgets: Mapping[str, Borrowed]) -> None:
         """Tell, until the end."""
         told: Mapping[tuple[str, str], Counter[str]] = {}
         last = 0.0
@@ -273,12 +285,12 @@ class _Teller:
             spent = {key: each for key, budget in list(budgets.items()) if (each := budget.collect()) is not None}
             if not (done or spent or self._over or time.monotonic() - last >= BEAT_SECONDS):
                 continue
-            before, told = told, runtime.answers()
+            before, told = told, equipment.answers()
             asked = {key: counted - before.get(key, Counter()) for key, counted in told.items()}
             last = time.monotonic()
-            quiet = runtime.stop.pulse.quiet_seconds()
+            quiet = equipment.stop.pulse.quiet_seconds()
             with contextlib.suppress(OSError):  # the parent is no more
-                self._pipe.send(Told(done, asked, spent, runtime.spending(), quiet))
+                self._pipe.send(Told(done, asked, spent, equipment.spending(), quiet))
 
     def _taken(self) -> tuple[Done, ...]:
         batch = []

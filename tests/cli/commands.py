@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -147,6 +148,25 @@ def kill(process: subprocess.Popen[str]) -> None:
     """kill -9, and nothing is left of it."""
     process.send_signal(signal.SIGKILL)
     process.communicate()
+
+
+def children(pid: int) -> dict[int, bytes]:
+    """The processes that one has started, and how each was called."""
+    found = {}
+    with contextlib.suppress(OSError):  # it ended, or one of them did
+        for child in map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()):
+            found[child] = Path(f"/proc/{child}/cmdline").read_bytes()
+    return found
+
+
+def fork_server(pid: int) -> int:
+    """The process that forks a command's worker processes; 0 where there is none."""
+    return next((child for child, called in children(pid).items() if b"forkserver" in called), 0)
+
+
+def workers_of(pid: int) -> list[int]:
+    """The worker processes of a command."""
+    return list(children(fork_server(pid)))
 
 
 def on_terminal(rig: Rig, *words: str, columns: int = 100, env: Mapping[str, str] | None = None) -> tuple[int, str]:

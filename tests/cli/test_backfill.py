@@ -18,8 +18,7 @@ from structlog.testing import capture_logs
 from cli.commands import finish, kill, on_terminal, run, run_each, start, until
 from recvault.cli.advance import advance
 from recvault.http import REFUSED
-from recvault.ledger import Feed
-from recvault.listing import BACKFILL
+from recvault.ledger import BACKFILL, Feed
 from recvault.meter import PROVIDER, STORE, LineFacts, Spending
 from recvault.models import Window
 from recvault.progress import CONCURRENCY, CPU, LIMITED, PACE, SLOWER, STORE_DOWN, Progress, Reading

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.commands import finish, kill, run, start, until
+from cli.commands import children, finish, fork_server, kill, run, start, until, workers_of
 from recvault import config, processes
 from recvault.processes import Processes
 from recvault.runtime import Runtime
@@ -42,12 +42,6 @@ def assert_truth(rig: Rig, account: SimAccount) -> None:
     for recording in rig.simulator.truth(account):
         [medium] = sidecars[recording.recording_id]["media"]
         assert objects[medium["key"]] == rig.simulator.media(recording, "wav").read()
-
-
-def workers_of(pid: int) -> list[int]:
-    """The worker processes of a command."""
-    children = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    return [child for child in children if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
 
 
 def test_two_processes_archive_all_once(rig: Rig, simulator: Simulator) -> None:
@@ -138,17 +132,67 @@ def test_a_worker_that_hangs_is_ended(
         assert_truth(rig, account)
 
 
-def test_a_parent_that_is_killed_leaves_no_worker(rig: Rig, simulator: Simulator) -> None:
-    """kill -9: the workers end by themselves, and the next pass needs no hand."""
+def test_a_parent_that_is_killed_leaves_nothing(rig: Rig, simulator: Simulator, tmp_path: Path) -> None:
+    """kill -9: the workers and what forks them end by themselves, no file is left, the next pass needs no hand."""
     account = opened(rig, simulator, 100)
     simulator.switches = Switches(latency_seconds=0.05)
-    process = start(rig, "sync", "--json")
+    (tmp_path / "tmp").mkdir()
+    process = start(rig, "sync", "--json", TMPDIR=str(tmp_path / "tmp"))
     until(lambda: len(simulator.requests) > 20)
-    children = workers_of(process.pid)
+    below = [*children(process.pid), *workers_of(process.pid)]
+    assert len(workers_of(process.pid)) == 2
     kill(process)
-    until(lambda: not any(Path(f"/proc/{child}").exists() for child in children))
+    until(lambda: not any(Path(f"/proc/{child}").exists() for child in below))
+    assert list((tmp_path / "tmp").iterdir()) == []
     simulator.switches = Switches()
     assert run(rig, "sync", "--json").code == 0
+    assert_truth(rig, account)
+
+
+def test_workers_outlive_what_forked_them(rig: Rig, simulator: Simulator) -> None:
+    """The fork server is killed: its workers go on, one that is killed then is replaced, by another server's."""
+    account = opened(rig, simulator, 60)
+    simulator.switches = Switches(latency_seconds=0.05)
+    process = start(rig, "sync", "--json")
+    until(lambda: len(simulator.requests) > 10)
+    server, workers = fork_server(process.pid), workers_of(process.pid)
+    os.kill(server, signal.SIGKILL)
+    os.kill(workers[0], signal.SIGKILL)
+    until(lambda: fork_server(process.pid) not in (server, 0))
+    ran = finish(process)
+    assert (ran.code, ran.document["outcome"]) == (0, "ok"), ran.stderr
+    assert_truth(rig, account)
+    until(lambda: not any(Path(f"/proc/{child}").exists() for child in workers))
+
+
+def test_workers_hold_nothing_of_their_parent(rig: Rig, simulator: Simulator) -> None:
+    """What forks them is executed anew and has one thread: no file of the ledger is open in it or in them."""
+    opened(rig, simulator, 60)
+    simulator.switches = Switches(latency_seconds=0.05)
+    process = start(rig, "sync", "--json")
+    until(lambda: len(simulator.requests) > 10)
+    server = fork_server(process.pid)
+    others = [*children(process.pid), *workers_of(process.pid)]
+    held = {path for child in others for path in files(child) if "ledger.db" in path}
+    threads = len(list(Path(f"/proc/{server}/task").iterdir()))
+    assert any("ledger.db" in path for path in files(process.pid))
+    assert (held, threads) == (set(), 1)
+    assert finish(process).code == 0
+
+
+def files(pid: int) -> list[str]:
+    """What a process has open."""
+    return [str(path.readlink()) for path in Path(f"/proc/{pid}/fd").iterdir()]
+
+
+def test_without_a_fork_server_each_worker_starts_by_itself(rig: Rig, simulator: Simulator, tmp_path: Path) -> None:
+    """Its socket finds no place, as the path of temporary files is too long for one: the pass is done all the same."""
+    account = opened(rig, simulator)
+    long = tmp_path / ("long" * 25)
+    long.mkdir()
+    ran = run(rig, "sync", "--json", TMPDIR=str(long))
+    assert (ran.code, ran.document["outcome"]) == (0, "ok"), ran.stderr
+    assert "worker.no_fork_server" in ran.stderr
     assert_truth(rig, account)
 
 

@@ -18,8 +18,8 @@ from recvault.daemon.evidence import LOOK_EVERY, Evidence
 from recvault.daemon.schedule import Schedule
 from recvault.errors import ConfigError, LedgerDamaged, LedgerLocked, LedgerUnavailable, RecvaultError
 from recvault.health import Health
-from recvault.ledger import FeedStatus
-from recvault.listing import RECONCILE, Source
+from recvault.ledger import RECONCILE, FeedStatus
+from recvault.listing import Source
 from recvault.metrics import Metrics
 from recvault.models import Window
 from recvault.moments import moment_before

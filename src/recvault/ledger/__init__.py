@@ -12,14 +12,27 @@ from recvault.ledger.expected import Expectations, Expected, ExpectedMedium
 from recvault.ledger.keyset import KeySet
 from recvault.ledger.namesakes import Namesake, is_same, renamed
 from recvault.ledger.page import Registered
-from recvault.ledger.questions import ArchivedDay, Feed, FeedStatus, Standing
+from recvault.ledger.questions import (
+    ACCOUNTS,
+    BACKFILL,
+    RECONCILE,
+    RECONCILE_PART,
+    ArchivedDay,
+    Feed,
+    FeedStatus,
+    Standing,
+)
 from recvault.ledger.steps import Policy
 from recvault.ledger.succession import Carrier, Stranded
 from recvault.ledger.sums import SidecarSums
 from recvault.ledger.unlisted import EVER, Chain, UnlistedRow
 
 __all__ = [
+    "ACCOUNTS",
+    "BACKFILL",
     "EVER",
+    "RECONCILE",
+    "RECONCILE_PART",
     "ArchivedDay",
     "Carrier",
     "Chain",

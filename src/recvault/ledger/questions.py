@@ -18,6 +18,12 @@ from recvault.ledger.trouble import stored_day, stored_time
 from recvault.models import State
 
 Row = dict[str, Any]
+# Feeds beside the list itself: their own errors and times, no watermark.
+ACCOUNTS = "accounts"
+RECONCILE = "reconcile"
+RECONCILE_PART = "reconcile-part"  # of the window that is to be listed again: no reconcile is done by it
+BACKFILL = "backfill"
+
 _Leased = dict[tuple[str, str], tuple[str, str]]  # by source and account
 
 _FAILING = """

@@ -1,0 +1,55 @@
+"""What is configured: the sources by their names, and their providers, as far as no secret is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from datetime import datetime
+from types import TracebackType
+from typing import Self
+from urllib.parse import urlsplit
+
+from recvault import config
+from recvault.archive import KeyTemplate
+from recvault.errors import UnknownName
+from recvault.hidden import hide
+from recvault.providers import provider_class
+from recvault.providers.base import Provider
+from recvault.stopping import Stop
+
+
+class Configured:
+    """A context that closes all that was opened in it."""
+
+    def __init__(self, settings: config.Config, *, clock: Callable[[], datetime], stop: Stop | None = None) -> None:
+        hide(urlsplit(settings.daemon.ping_url).path)  # a key of sorts: who knows a monitor's address can ping
+        self.settings = settings
+        self.clock = clock
+        self.stop = stop or Stop()
+        self.keys = KeyTemplate(settings.archive.key_template, settings.archive.prefix)
+        self._open = ExitStack()
+        self._providers: dict[str, Provider] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._open.close()
+
+    def source(self, name: str) -> config.Source:
+        """A source of the configuration by its name. UnknownName where there is none."""
+        for source in self.settings.sources:
+            if source.name == name:
+                return source
+        known = ", ".join(source.name for source in self.settings.sources)
+        raise UnknownName(f"no source is named {name}", f"the configuration has {known}")
+
+    def provider(self, name: str) -> Provider:
+        """A source's provider, from its plain settings: no secret is needed."""
+        if name not in self._providers:
+            source = self.source(name)
+            asked = provider_class(source.provider)
+            self._providers[name] = asked.from_settings(source.identity, source.settings)
+        return self._providers[name]

@@ -1,0 +1,93 @@
+"""What one process transfers recordings with, built from the configuration: the bucket, and the lines to its sources.
+
+No ledger is in it: a worker process has nothing else.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from recvault import config, groundwork, wiring
+from recvault.budgets import Budgets
+from recvault.configured import Configured
+from recvault.http import Budget
+from recvault.lines import Lines
+from recvault.meter import Spending, Waits
+from recvault.spool import SpoolPlace
+from recvault.stopping import Stop
+from recvault.store import S3Store
+from recvault.transfer import Transfer
+from recvault.watched import WatchedStore
+
+
+class Equipment(Configured):
+    """The store, and each source's lines, made on first use."""
+
+    def __init__(
+        self,
+        settings: config.Config,
+        *,
+        clock: Callable[[], datetime],
+        stop: Stop | None = None,
+        budget: Callable[[str, float, int], Budget],
+    ) -> None:
+        super().__init__(settings, clock=clock, stop=stop)
+        self._budgets: Budgets[Any] = Budgets(settings.sources, self.provider, budget)
+        self.waits = Waits()
+        self._store: S3Store | None = None
+        self._lines: dict[str, Lines] = {}
+        self._making = threading.Lock()
+
+    @property
+    def store(self) -> S3Store:
+        """The bucket, not yet asked what it enforces: `prepare_store` does."""
+        if self._store is None:
+            where = self.settings.archive
+            client = wiring.client(where, self.settings.transfer.workers)
+            self._open.callback(client.close)
+            self._store = S3Store(
+                client,
+                where.bucket,
+                options=wiring.write_options(where),
+                stop=self.stop,
+                send=wiring.sender(client, where, self.stop),
+                known=lambda: groundwork.schema(self.keys),
+            )
+        return self._store
+
+    def lines(self, name: str) -> Lines:
+        """The ways to a source's accounts, its secrets resolved on first use. ConfigError where one cannot be had."""
+        with self._making:  # workers ask for it, each as it begins
+            if name in self._lines:
+                return self._lines[name]
+            budget = self._budgets.of(name)
+            self._lines[name] = wiring.lines(self.source(name), self.settings.transfer, self.stop, budget, self.waits)
+            self._open.callback(self._lines[name].close)
+        return self._lines[name]
+
+    def spending(self) -> Spending:
+        """What this process spent so far."""
+        return self.waits.spending
+
+    def answers(self) -> dict[tuple[str, str], Counter[str]]:
+        """How often each status was answered so far, by source and account."""
+        made = list(self._lines.items())
+        return {(name, account_id): each for name, lines in made for account_id, each in lines.answers.items()}
+
+    def transfer(self) -> Transfer:
+        """What carries out a job in this process."""
+        settings = self.settings.transfer
+        store = WatchedStore(self.store, self.waits)
+        return Transfer(
+            store=store,
+            keys=self.keys,
+            line=lambda source, account_id: self.lines(source)(account_id),
+            place=SpoolPlace(
+                directory=settings.spool_dir, memory=settings.spool_memory, min_free_disk=settings.min_free_disk
+            ),
+            clock=self.clock,
+        )

@@ -1,0 +1,58 @@
+"""How worker processes are started: forked by a server that has all they need loaded, where that can be had.
+
+The server is a fresh Python that is executed, not forked: it has inherited no lock, no thread and no file. Elsewhere,
+or where it cannot be reached, each worker process is such a fresh Python itself, and takes a second of CPU to start.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import shutil
+import sys
+from collections.abc import Callable
+from multiprocessing import forkserver, util
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+from recvault.observe import get_logger
+
+log = get_logger("recvault.forking")
+
+HAS_SERVER = sys.platform == "linux"
+_PRELOAD = "recvault.preload"
+
+
+def warm() -> None:
+    """Have the server load while its parent does: a process is wanted soon."""
+    if HAS_SERVER:
+        try:
+            _context()
+            forkserver.ensure_running()
+        except OSError as error:
+            log.debug("worker.no_fork_server", error=str(error))  # told when a process is wanted
+
+
+def start(target: Callable[..., None], *arguments: Any) -> BaseProcess:
+    """A process of its own that carries it out, and ends with this one at the latest."""
+    if HAS_SERVER:
+        try:
+            process: BaseProcess = _context().Process(target=target, args=arguments, daemon=True)
+            process.start()
+            return process
+        except (OSError, EOFError) as error:  # no room for its socket, or the server was killed just now
+            log.warning("worker.no_fork_server", error=f"{type(error).__name__}: {error}")
+    process = multiprocessing.get_context("spawn").Process(target=target, args=arguments, daemon=True)
+    process.start()
+    return process
+
+
+def clear() -> None:
+    """Remove what a parent that was killed could not: the folder of its server's socket."""
+    shutil.rmtree(util.get_temp_dir(), ignore_errors=True)
+
+
+def _context() -> multiprocessing.context.ForkServerContext:
+    util.get_temp_dir()  # made before a process is, so that the process knows it: the server's socket is there
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([_PRELOAD])  # and not `__main__`, which is a command line
+    return context

@@ -1,0 +1,117 @@
+"""What the ledger tells of the configured sources. Neither a provider nor the bucket is asked, or even loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+from functools import cached_property
+from typing import Any
+
+from recvault.configured import Configured
+from recvault.errors import UnknownName
+from recvault.health import Health, judge, judged_stranded
+from recvault.ledger import ACCOUNTS, RECONCILE, Carrier, Feed, FeedStatus, Ledger, Standing, Stranded
+from recvault.models import ACCOUNT
+from recvault.providers.base import readable_apis
+
+_BESIDE = {ACCOUNTS: "the list of sub-accounts", RECONCILE: "the last reconcile"}
+
+
+class Inquiry(Configured):
+    """The ledger, opened on first use, and what it knows."""
+
+    _ledger: Ledger | None = None
+
+    @property
+    def ledger(self) -> Ledger:
+        """The ledger, opened on first use."""
+        if self._ledger is None:
+            self._ledger = self.stop.attend(lambda: Ledger.open(self.settings.ledger.path, self.clock()))
+            self._open.callback(self._ledger.close)
+        return self._ledger
+
+    @property
+    def has_ledger(self) -> bool:
+        """Whether a ledger was ever made: questions alone do not make one."""
+        return self.settings.ledger.path.exists()
+
+    def feeds(self) -> list[FeedStatus]:
+        """Every account's list as the ledger knows it, and every configured source's accounts that have none yet.
+
+        Where the list itself is well, an error of what belongs to it is told in its place.
+        """
+        known = self.ledger.ask.feeds() if self.has_ledger else []
+        beside = {each.feed.key[:2]: each for each in known if each.feed.list in _BESIDE and each.error}
+        feeds = [_with_error(each, beside.get(each.feed.key[:2])) for each in known if each.feed.list == ACCOUNT.kind]
+        met = {status.feed.key[:2] for status in feeds}
+        for source in self.settings.sources:
+            provider = self.provider(source.name)
+            accounts = self.ledger.ask.accounts(source.name) if self.has_ledger else []
+            for account_id in accounts or [provider.account_id]:
+                if (source.name, account_id) not in met:
+                    feed = Feed(source.name, provider.provider, account_id)
+                    feeds.append(self.ledger.ask.unread(feed) if accounts else FeedStatus(feed=feed))
+        return [each for each in feeds if self.is_configured(each.feed) or each.standing != Standing()]
+
+    def judged(self, watched_since: Mapping[str, datetime]) -> list[tuple[FeedStatus, Health]]:
+        """Every list of a configured source, and how it does; by source, since when it is watched.
+
+        Before them, accounts of which recordings wait although no source lists them any more.
+        """
+        now, after = self.clock(), self.settings.daemon.stale_after
+        found = judged_stranded(self.ledger, self.stranded(), now, after) if self.has_ledger else []
+        feeds = [each for each in self.feeds() if self.is_configured(each.feed)]
+        return found + [(each, self.health(each, now, watched_since.get(each.feed.source))) for each in feeds]
+
+    def health(self, feed: FeedStatus, now: datetime, watched_since: datetime | None) -> Health:
+        """How an account's list of a configured source does."""
+        return judge(
+            feed,
+            now=now,
+            watched_since=watched_since,
+            poll_every=self.source(feed.feed.source).poll_every,
+            stale_after=self.settings.daemon.stale_after,
+            slow_after=5 * self.settings.transfer.stall_timeout,
+        )
+
+    def is_configured(self, feed: Feed) -> bool:
+        """Not a list of an earlier configuration: another source or account, or sub-accounts not asked for any more."""
+        named = [each for each in self.settings.sources if each.name == feed.source]
+        return any(each.subaccounts or feed.account_id == self.provider(each.name).account_id for each in named)
+
+    @cached_property
+    def carriers(self) -> list[Carrier]:
+        """The configured sources, as far as they decide which recordings are their own."""
+        return [
+            Carrier(
+                source=source.name,
+                provider=(asked := self.provider(source.name)).provider,
+                api=asked.api,
+                apis=readable_apis(asked),
+                account_id=asked.account_id,
+                subaccounts=source.subaccounts,
+                start_from=source.start_from,
+            )
+            for source in self.settings.sources
+        ]
+
+    def stranded(self, *, dead: bool = False) -> list[Stranded]:
+        """What waits in the ledger, or is dead, and nothing that is configured will ever archive."""
+        return self.ledger.succession.stranded(self.carriers, dead=dead) if self.has_ledger else []
+
+    def find(self, text: str) -> list[dict[str, Any]]:
+        """The ledger's rows for `ID` or `SOURCE:ID`. UnknownName where there is none."""
+        source, colon, rest = text.partition(":")
+        named = bool(colon) and any(each.name == source for each in self.settings.sources)
+        recording_id, source_name = (rest, source) if named else (text, None)
+        rows = self.ledger.ask.find(recording_id, source_name) if self.has_ledger else []
+        if not rows:
+            raise UnknownName(f"no recording {text} is in the ledger", "`recvault sync` registers what is listed")
+        return rows
+
+
+def _with_error(feed: FeedStatus, beside: FeedStatus | None) -> FeedStatus:
+    if feed.error is not None or beside is None:
+        return feed
+    return replace(feed, error=f"{_BESIDE[beside.feed.list]}: {beside.error}", error_at=beside.error_at)

@@ -1,0 +1,18 @@
+"""What the fork server of worker processes loads before it forks the first: all that each of them would load itself.
+
+Only that server imports this. It ends with its parent, whatever signal was sent to all of them.
+"""
+
+from __future__ import annotations
+
+import gc
+import signal
+
+from recvault.lean import SCREEN, without
+
+for _number in (signal.SIGTERM, signal.SIGHUP):  # of a terminal that closes, or of a service that stops
+    signal.signal(_number, signal.SIG_IGN)
+with without(*SCREEN):
+    import recvault.worker  # noqa: F401
+gc.collect()
+gc.freeze()  # what is shared with the workers stays shared: a collection would write to each page of it
