@@ -1,0 +1,190 @@
+"""What an exchange is made of, by whichever library it is carried out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import BinaryIO, Literal, Protocol
+from urllib.parse import unquote, urlsplit
+
+Headers = Sequence[tuple[str, str]]
+Guard = Callable[[str, int, str], bool]
+"""Whether a connection for a host and a port may be made to an address."""
+Cut = Callable[[], None]
+"""Called at least once a second while an exchange lasts; raises what is to end it."""
+
+CUT_SECONDS = 0.5  # between two looks, where it is we who wait
+CONTINUE_SECONDS = 1.0  # that a server may take to say whether it wants a body that was announced
+_LENGTH = re.compile(r"[0-9]{1,18}")
+_UNSOUND = re.compile(r"[\r\n\0]")
+
+Cause = Literal[
+    "name", "address", "connection", "certificate", "tls", "late", "slow", "broken", "framing", "proxy", "request"
+]
+_WORDS: dict[Cause, str] = {
+    "name": "cannot be resolved",
+    "address": "leads to addresses that are not allowed",
+    "connection": "cannot be reached",
+    "certificate": "shows a certificate that is not trusted",
+    "tls": "cannot agree on TLS",
+    "late": "did not answer in time",
+    "slow": "sent too little for too long",
+    "broken": "closed the connection before its answer was complete",
+    "framing": "sent what is not HTTP",
+    "proxy": "cannot be reached through the proxy",
+    "request": "cannot be asked: the request is not HTTP",
+}
+
+
+class ExchangeFailed(Exception):
+    """No whole answer came. Holds neither the request nor anything that was answered.
+
+    `cause` says what failed, `detail` the words of the operating system or the TLS library, `addresses` those that
+    the guard refused.
+    """
+
+    def __init__(self, cause: Cause, detail: str = "", addresses: Sequence[str] = ()) -> None:
+        self.cause: Cause = cause
+        self.detail = detail
+        self.addresses = tuple(addresses)
+        super().__init__(self.words)
+
+    @property
+    def words(self) -> str:
+        """What to say after the host's name."""
+        return f"{_WORDS[self.cause]} ({self.detail})" if self.detail else _WORDS[self.cause]
+
+
+class Enough(Exception):
+    """Raised by a receiver that wants no more of a body: the exchange ends without an error."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signing:
+    """Credentials of one request, and the scope that AWS's Signature Version 4 binds them to."""
+
+    access_key: str
+    secret_key: str = field(repr=False)
+    region: str
+    service: str = "s3"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request. Its URL is ASCII and holds no credentials; `Host` and the framing of its body are the library's."""
+
+    method: str
+    url: str = field(repr=False)
+    headers: Headers = field(default=(), repr=False)
+    body: memoryview | BinaryIO | None = field(default=None, repr=False)
+    length: int = 0  # bytes of the body
+    signing: Signing | None = None  # for a transport that signs
+    expects: bool = False  # whether to wait for the server's word before a body is sent
+    tells_its_answer: bool = False  # whether its sender can tell another request's answer from its own, and renews then
+
+    def check(self) -> None:
+        """ExchangeFailed for what another would read as another request than it is."""
+        parts = [self.url, *(part for header in self.headers for part in header)]
+        if " " in self.url or any(_UNSOUND.search(part) for part in parts):
+            raise ExchangeFailed("request")
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """An answer's status and headers. `wait_seconds`: from the request sent to the first byte of its answer."""
+
+    status: int
+    headers: Headers
+    wait_seconds: float = 0.0
+
+    def get(self, name: str, default: str = "") -> str:
+        """A header's value, whatever the case of its name; the first of several."""
+        wanted = name.lower()
+        return next((value for each, value in self.headers if each.lower() == wanted), default)
+
+    @property
+    def length(self) -> int | None:
+        """The bytes that its body is told to have."""
+        told = self.get("content-length")
+        return int(told) if _LENGTH.fullmatch(told) else None
+
+
+class Receiver(Protocol):
+    """Takes an answer as it comes. What it raises ends the exchange and is raised by it; Enough ends it quietly."""
+
+    def begin(self, head: Head) -> None:
+        """The head, once."""
+
+    def write(self, piece: memoryview | bytes) -> None:
+        """Some of the body. A memoryview is of no use after the call."""
+
+
+class Transport(Protocol):
+    """Thread-safe: each thread has connections of its own."""
+
+    def exchange(self, request: Request, receiver: Receiver, cut: Cut) -> Head:
+        """Send a request and hand its answer to the receiver. ExchangeFailed where no whole answer came."""
+
+    def renew(self) -> None:
+        """Close this thread's connections: an answer was not what was asked for."""
+
+    def close(self) -> None:
+        """Close all connections. It may be used again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long to wait: to connect, and for less than `least_rate` bytes a second to come."""
+
+    connect_seconds: float = 15.0
+    stall_seconds: float = 60.0
+    least_rate: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """Whose certificates are trusted: a file of them, or a folder with their hashes as names."""
+
+    file: str | None = None
+    folder: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """An HTTP proxy that all exchanges go through."""
+
+    address: str  # "http://host:port"
+    user: str = ""
+    password: str = field(default="", repr=False)
+
+    @classmethod
+    def of(cls, url: str) -> Proxy:
+        """From a URL that may hold a user and a password. ValueError where it is not an HTTP proxy's."""
+        parts = urlsplit(url if "://" in url else f"http://{url}")
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/") or parts.query:
+            raise ValueError("a proxy is written http://host:port or http://user:password@host:port")
+        host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+        address = f"{parts.scheme}://{host}:{parts.port or (80 if parts.scheme == 'http' else 443)}"
+        return cls(address, unquote(parts.username or ""), unquote(parts.password or ""))
+
+
+def anywhere(host: str, port: int, address: str) -> bool:
+    """The guard of whoever may connect to any address: the operator named the host."""
+    return True
+
+
+def check_framing(headers: Iterable[tuple[str, str]]) -> None:
+    """ExchangeFailed unless the headers say in one way, and a known one, where the body ends."""
+    lengths: set[str] = set()
+    codings: list[str] = []
+    for name, value in headers:
+        match name.lower():
+            case "content-length":
+                lengths |= {part.strip() for part in value.split(",")}
+            case "transfer-encoding":
+                codings.append(value.strip().lower())
+    if len(lengths) > 1 or any(not _LENGTH.fullmatch(each) for each in lengths):
+        raise ExchangeFailed("framing", "its body has no single length")
+    if codings and (lengths or codings != ["chunked"]):
+        raise ExchangeFailed("framing", "its body is framed in two ways, or in an unknown one")

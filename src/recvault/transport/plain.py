@@ -1,0 +1,121 @@
+"""Exchanges by httpx, for where libcurl cannot be had or is not wanted: slower, and the same in all that counts."""
+
+from __future__ import annotations
+
+import ssl
+import threading
+import time
+from collections.abc import Iterator
+
+import httpx
+
+from recvault.transport.base import (
+    Cut,
+    Enough,
+    ExchangeFailed,
+    Guard,
+    Head,
+    Patience,
+    Proxy,
+    Receiver,
+    Request,
+    Trust,
+)
+from recvault.transport.guarded import GuardedTransport
+
+_CHUNK = 256 * 1024
+
+
+class PlainTransport:
+    """See Transport."""
+
+    def __init__(self, guard: Guard, patience: Patience, trust: Trust, proxy: Proxy | None = None) -> None:
+        self._guard, self._patience, self._proxy = guard, patience, proxy
+        self._tls = tls_context(trust)
+        self._local = threading.local()
+
+    def exchange(self, request: Request, receiver: Receiver, cut: Cut) -> Head:
+        """See Transport.exchange."""
+        request.check()
+        transport: GuardedTransport | None = getattr(self._local, "transport", None)
+        if transport is None:
+            transport = self._local.transport = GuardedTransport(self._guard, self._tls, self._proxy)
+        watch = _Watch(self._patience, cut)
+        transport.cut = watch.look
+        begun = time.monotonic()
+        answer = transport.handle_request(self._asked(request))
+        try:
+            headers = [(n.decode("latin-1"), v.decode("latin-1")) for n, v in answer.headers.raw]
+            head = Head(answer.status_code, headers, time.monotonic() - begun)
+            receiver.begin(head)
+            for piece in answer.iter_raw():
+                watch.saw(len(piece))
+                receiver.write(piece)
+        except Enough:
+            pass
+        finally:
+            answer.close()
+        return head
+
+    def renew(self) -> None:
+        """See Transport.renew. No connection outlasts its exchange."""
+
+    def close(self) -> None:
+        """See Transport.close. No connection outlasts its exchange."""
+
+    def _asked(self, request: Request) -> httpx.Request:
+        headers: list[tuple[str, str]] = [*request.headers]
+        content: Iterator[bytes] | bytes | None = None
+        if request.body is not None:
+            headers.append(("Content-Length", str(request.length)))
+            content = _pieces(request) if request.length else b""
+        try:
+            url = httpx.URL(request.url)
+        except httpx.InvalidURL:
+            raise ExchangeFailed("request") from None
+        stall = self._patience.stall_seconds
+        times = httpx.Timeout(connect=self._patience.connect_seconds, read=stall, write=stall, pool=stall)
+        return httpx.Request(
+            request.method,
+            url,
+            headers=httpx.Headers(headers, encoding="latin-1"),
+            content=content,
+            extensions={"timeout": times.as_dict()},
+        )
+
+
+class _Watch:
+    """Notices an answer that drips: a timeout of httpx's is for each read anew."""
+
+    def __init__(self, patience: Patience, cut: Cut) -> None:
+        self._patience, self._cut = patience, cut
+        self._since, self._bytes = time.monotonic(), 0
+
+    def look(self) -> None:
+        self._cut()
+
+    def saw(self, count: int) -> None:
+        self._bytes += count
+        elapsed = time.monotonic() - self._since
+        if elapsed < self._patience.stall_seconds:
+            return
+        if self._bytes < self._patience.least_rate * elapsed:
+            raise ExchangeFailed("slow")
+        self._since, self._bytes = time.monotonic(), 0
+
+
+def tls_context(trust: Trust) -> ssl.SSLContext:
+    """What httpx connects with over TLS."""
+    context = ssl.create_default_context(cafile=trust.file, capath=trust.folder)
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+def _pieces(request: Request) -> Iterator[bytes]:
+    """A request's body, once: what is sent again is another exchange."""
+    body = request.body
+    if isinstance(body, memoryview):
+        for start in range(0, len(body), _CHUNK):
+            yield bytes(body[start : start + _CHUNK])
+    elif body is not None:
+        yield from iter(lambda: body.read(_CHUNK), b"")
