@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -121,6 +121,12 @@ OWNERS = {
     "av": {"media"},
     "cryptography": {"crypto", "simulator"},  # one opens, the other seals
 }
+LOADS = {
+    # what each of these loads when it is imported, with all that it imports, has nothing of those
+    "worker": {"ledger", "runtime", "cli", "metrics", "daemon", "sqlite_utils", "click", "rich"},
+    "inquiry": {"http", "store", "transfer", "metrics", "daemon", "httpx", "boto3", "botocore", "rich", "click"},
+    "__main__": {"cli", "config", "click"},
+}
 REASONED: dict[str, str] = {}  # a file beyond the measure, and why
 LONGEST_FILE, LONGEST_FUNCTION = 400, 60
 
@@ -135,7 +141,11 @@ def room(path: Path) -> str:
 
 
 def imports(path: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(path.read_text())):
+    yield from _names(ast.walk(ast.parse(path.read_text())))
+
+
+def _names(nodes: Iterable[ast.AST]) -> Iterator[str]:
+    for node in nodes:
         if isinstance(node, ast.Import):
             yield from (each.name for each in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -170,6 +180,35 @@ def test_imports_point_down_only(path: Path) -> None:
             raise AssertionError(f"the package itself imports {name}")
         assert FLOORS[there] < FLOORS[here] or (FLOORS[there] == FLOORS[here] == 2), f"{path} imports {name}"
         assert there not in FORBIDDEN.get(here, set()), f"{path} imports {name}"
+
+
+def loads(path: Path) -> Iterator[str]:
+    """The modules that a file loads when it is imported itself: not what a function imports, or a type checker."""
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.With | ast.Import | ast.ImportFrom):
+            yield from _names(ast.walk(node))
+
+
+def closure(name: str) -> set[str]:
+    """All modules that are loaded when one of ours is imported."""
+    found, left = set[str](), [f"recvault.{name}"]
+    while left:
+        each = left.pop()
+        if each in found:
+            continue
+        found.add(each)
+        path = ROOT.parent / each.replace(".", "/")
+        for file in (path.with_suffix(".py"), path / "__init__.py"):
+            left += loads(file) if each.startswith("recvault") and file.exists() else ()
+    return found
+
+
+@pytest.mark.parametrize("name", LOADS)
+def test_what_a_process_does_not_need_it_does_not_load(name: str) -> None:
+    """A worker has no ledger and no command line; a question to the ledger has no client."""
+    loaded = {inner(each) or each.partition(".")[0] for each in closure(name)}
+    assert loaded & LOADS[name] == set()
+    assert len(loaded) > 1
 
 
 @pytest.mark.parametrize("library", OWNERS)

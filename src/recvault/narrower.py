@@ -8,12 +8,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from recvault.errors import NotFound, NotWhole, ProtocolError, RecvaultError, Refused, Unavailable
 from recvault.http import Session
 from recvault.models import Scope, Window
-from recvault.providers.base import Provider, Request, with_fewer_rows
+from recvault.providers.base import Provider, with_fewer_rows
 from recvault.slices import DAY, EPOCH
+
+if TYPE_CHECKING:
+    from recvault.providers.base import Request
 
 HOUR = timedelta(hours=1)
 FEW = 50  # rows a page, where full pages are not answered: what services give by default

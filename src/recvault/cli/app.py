@@ -20,12 +20,14 @@ from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec
 import click
 
 from recvault.errors import Interrupted, RecvaultError
+from recvault.lean import SCREEN, without
 from recvault.stopping import Stop
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
     from recvault.config import Config
+    from recvault.inquiry import Inquiry
     from recvault.runtime import Runtime
 
 P = ParamSpec("P")
@@ -68,13 +70,28 @@ class App:
         return config.load(config.find(self.config))
 
     @contextmanager
-    def runtime(self, **transfer: int | None) -> Iterator[Runtime]:
-        """A runtime over the configuration, but for these values of [transfer] where they are given."""
-        from recvault.runtime import Runtime
+    def inquiry(self) -> Iterator[Inquiry]:
+        """What the ledger tells of the configuration: enough for a verb that asks neither a provider nor the bucket."""
+        from recvault.inquiry import Inquiry
 
+        with Inquiry(self.settings(), clock=now, stop=self.stop) as inquiry:
+            yield inquiry
+
+    @contextmanager
+    def runtime(self, *, transfers: bool = False, **transfer: int | None) -> Iterator[Runtime]:
+        """A runtime over the configuration, but for these values of [transfer] where they are given.
+
+        Where it is to transfer in worker processes, what starts them loads while this process does.
+        """
         settings = self.settings()
         if given := {key: value for key, value in transfer.items() if value is not None}:
             settings = settings.model_copy(update={"transfer": settings.transfer.model_copy(update=given)})
+        if transfers and settings.transfer.processes > 1:
+            from recvault import forking
+
+            forking.warm()
+        with without(*SCREEN):
+            from recvault.runtime import Runtime
         with Runtime(settings, clock=now, stop=self.stop, executor=_executor) as runtime:
             yield runtime
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from recvault.cli.app import App, now, print_json, verb
+from recvault.lean import SCREEN, without
 from recvault.moments import EARLIEST, LATEST, clamped
 from recvault.slices import EPOCH
 
@@ -66,7 +67,7 @@ def command(
     """A window of a source's history, or only what is named of it. Goes on where it was cut short, and runs beside the
     daemon."""
     asked = _asked(**given)
-    with app.signals(), app.runtime(workers=workers, processes=processes) as runtime:
+    with app.signals(), app.runtime(transfers=not dry_run, workers=workers, processes=processes) as runtime:
         start_from = runtime.source(name).start_from
         asked.check(runtime.provider(name))
         if asked.window.until and start_from and not asked.window.since and asked.window.until <= start_from:
@@ -85,7 +86,8 @@ def _asked(
     oldest_first: bool,
 ) -> Asked:
     """The options as one value. UsageError where they contradict each other."""
-    from recvault.backfill import Asked
+    with without(*SCREEN):
+        from recvault.backfill import Asked
     from recvault.models import Scope, Window
 
     kinds = (("call", calls), ("conference", conferences), ("room", rooms))

@@ -11,7 +11,7 @@ import click
 from recvault.cli.app import App, now, print_json, question, say_error
 
 if TYPE_CHECKING:
-    from recvault.runtime import Runtime
+    from recvault.inquiry import Inquiry
 
 SCHEMA = "recvault/failures/v1"
 ACCEPTED_SCHEMA = "recvault/failures-accepted/v1"
@@ -66,11 +66,11 @@ def command(ctx: click.Context, /, **options: Any) -> None:
 
 @question
 def _list(app: App, sources: tuple[str, ...], reasons: tuple[str, ...], limit: int | None, as_json: bool) -> int:
-    with app.runtime() as runtime:
+    with app.inquiry() as inquiry:
         for name in sources:
-            runtime.source(name)
-        found = _find(runtime, sources, reasons, limit if limit is not None or as_json else SHOWN)
-        stranded = [each for each in runtime.stranded() if not (sources or reasons)]
+            inquiry.source(name)
+        found = _find(inquiry, sources, reasons, limit if limit is not None or as_json else SHOWN)
+        stranded = [each for each in inquiry.stranded() if not (sources or reasons)]
     if as_json:
         print_json(
             {
@@ -91,11 +91,11 @@ def _list(app: App, sources: tuple[str, ...], reasons: tuple[str, ...], limit: i
     return 0
 
 
-def _find(runtime: Runtime, sources: tuple[str, ...], reasons: tuple[str, ...], limit: int | None) -> _Found:
+def _find(inquiry: Inquiry, sources: tuple[str, ...], reasons: tuple[str, ...], limit: int | None) -> _Found:
     """Ask the ledger. A reason is one of recordings: with it, rows in quarantine are left out."""
-    if not runtime.has_ledger:
+    if not inquiry.has_ledger:
         return _Found()
-    ask, of, why = runtime.ledger.ask, sources or None, reasons or None
+    ask, of, why = inquiry.ledger.ask, sources or None, reasons or None
     quarantined = [] if why else [row for row in ask.quarantined() if of is None or row["source"] in of]
     return _Found(
         reasons=ask.failure_reasons(of, why),
@@ -169,9 +169,9 @@ def accept(app: App, ids: tuple[str, ...], reason: str, as_json: bool) -> int:
     if not reason.strip():
         raise click.UsageError("--reason is empty: say why these recordings are accepted as lost")
     log = get_logger("recvault.failures")
-    with app.runtime() as runtime:
-        rows = {row["id"]: row for text in ids for row in runtime.find(text)}
-        taken = runtime.ledger.accept(rows, f"{reason.strip()} (by {_user()})", now())
+    with app.inquiry() as inquiry:
+        rows = {row["id"]: row for text in ids for row in inquiry.find(text)}
+        taken = inquiry.ledger.accept(rows, f"{reason.strip()} (by {_user()})", now())
     for row_id in taken:
         row = rows[row_id]
         log.warning("failure.accepted", source=row["source"], recording_id=row["recording_id"], reason=reason.strip())

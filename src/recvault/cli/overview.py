@@ -14,8 +14,8 @@ from recvault.ledger import Feed, running_daemon
 from recvault.models import unstamp
 
 if TYPE_CHECKING:
+    from recvault.inquiry import Inquiry
     from recvault.ledger import ArchivedDay, FeedStatus, RunningDaemon, Stranded
-    from recvault.runtime import Runtime
 
 DAYS = 30
 UNCONFIGURED = "unconfigured"
@@ -114,15 +114,15 @@ class Overview:
         return self.now - timedelta(days=DAYS - 1)
 
 
-def look(runtime: Runtime, now: datetime) -> Overview:
+def look(inquiry: Inquiry, now: datetime) -> Overview:
     """Ask the ledger and who works on it. LedgerLocked where it is busy."""
-    daemon = running_daemon(runtime.settings.ledger.path)
-    known = runtime.has_ledger
-    stranded = {(each.source, each.account_id): each for each in runtime.stranded()}
-    feeds = runtime.feeds()
+    daemon = running_daemon(inquiry.settings.ledger.path)
+    known = inquiry.has_ledger
+    stranded = {(each.source, each.account_id): each for each in inquiry.stranded()}
+    feeds = inquiry.feeds()
     met = {(each.feed.source, each.feed.account_id) for each in feeds}
     feeds += [
-        runtime.ledger.ask.unread(Feed(each.source, each.provider, each.account_id))
+        inquiry.ledger.ask.unread(Feed(each.source, each.provider, each.account_id))
         for key, each in stranded.items()
         if key not in met
     ]
@@ -130,54 +130,54 @@ def look(runtime: Runtime, now: datetime) -> Overview:
         now=now,
         has_ledger=known,
         daemon=daemon,
-        sources=[_standing(runtime, feed, daemon, now, stranded) for feed in feeds],
-        days=runtime.ledger.ask.days((now - timedelta(days=DAYS - 1)).date()) if known else [],
-        hand=_hand(runtime, feeds) if known else Hand(),
-        missed=list(_missed(runtime, feeds)) if known else [],
-        offered_since=dict(_offered(runtime, feeds)) if known else {},
+        sources=[_standing(inquiry, feed, daemon, now, stranded) for feed in feeds],
+        days=inquiry.ledger.ask.days((now - timedelta(days=DAYS - 1)).date()) if known else [],
+        hand=_hand(inquiry, feeds) if known else Hand(),
+        missed=list(_missed(inquiry, feeds)) if known else [],
+        offered_since=dict(_offered(inquiry, feeds)) if known else {},
     )
 
 
-def _offered(runtime: Runtime, feeds: list[FeedStatus]) -> Iterator[tuple[tuple[str, str], datetime]]:
+def _offered(inquiry: Inquiry, feeds: list[FeedStatus]) -> Iterator[tuple[tuple[str, str], datetime]]:
     """Since when each account's list is offered, where the provider refused to be asked for more."""
     for name, account_id in dict.fromkeys((each.feed.source, each.feed.account_id) for each in feeds):
-        if remembered := runtime.ledger.fact(offered_fact(name, account_id)):
+        if remembered := inquiry.ledger.fact(offered_fact(name, account_id)):
             yield (name, account_id), unstamp(remembered)
 
 
-def _missed(runtime: Runtime, feeds: list[FeedStatus]) -> Iterator[Missed]:
-    lookbacks = {source.name: source.lookback for source in runtime.settings.sources}
+def _missed(inquiry: Inquiry, feeds: list[FeedStatus]) -> Iterator[Missed]:
+    lookbacks = {source.name: source.lookback for source in inquiry.settings.sources}
     for name, account_id in dict.fromkeys((each.feed.source, each.feed.account_id) for each in feeds):
-        remembered = runtime.ledger.fact(late_fact(name, account_id)) if name in lookbacks else None
+        remembered = inquiry.ledger.fact(late_fact(name, account_id)) if name in lookbacks else None
         if remembered and (late := Late.from_json(remembered)).needed > lookbacks[name]:
             yield Missed(source=name, account_id=account_id, late=late, lookback=lookbacks[name])
 
 
 def _standing(
-    runtime: Runtime,
+    inquiry: Inquiry,
     feed: FeedStatus,
     daemon: RunningDaemon | None,
     now: datetime,
     stranded: Mapping[tuple[str, str], Stranded],
 ) -> Standing:
-    if not runtime.is_configured(feed.feed):
+    if not inquiry.is_configured(feed.feed):
         words = "not in the configuration any more: nothing is discovered or archived for it"
         if waits := stranded.get((feed.feed.source, feed.feed.account_id)):
             words = str(waits.error)
         elif feed.standing.pending or feed.standing.not_ready:
             words = "not in the configuration any more: the source that lists its account now takes over what waits"
         return Standing(feed=feed, condition=UNCONFIGURED, words=words)
-    source = runtime.source(feed.feed.source)
-    health = runtime.health(feed, now, daemon.started_at if daemon else None)
+    source = inquiry.source(feed.feed.source)
+    health = inquiry.health(feed, now, daemon.started_at if daemon else None)
     return Standing(feed=feed, condition=str(health.condition), words=health.words, lookback=source.lookback)
 
 
-def _hand(runtime: Runtime, feeds: list[FeedStatus]) -> Hand:
+def _hand(inquiry: Inquiry, feeds: list[FeedStatus]) -> Hand:
     accounts = {(each.feed.source, each.feed.account_id): each.standing for each in feeds}
     dead = sum(each.dead for each in accounts.values())
     failing = sum(each.failing for each in accounts.values())
     reasons: Counter[str] = Counter()
-    for row in runtime.ledger.ask.failure_reasons() if dead or failing else []:
+    for row in inquiry.ledger.ask.failure_reasons() if dead or failing else []:
         reasons[str(row["reason"])] += row["count"]
     return Hand(
         dead=dead,

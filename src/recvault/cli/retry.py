@@ -37,22 +37,22 @@ def command(
         raise click.UsageError("give recordings' ids, or --source and --reason, or --all, or --suspect")
     from recvault.ledger import running_daemon
 
-    with app.runtime() as runtime:
+    with app.inquiry() as inquiry:
         for name in sources:
-            runtime.source(name)
-        rows: list[int] | None = [row["id"] for text in ids for row in runtime.find(text)] or None
+            inquiry.source(name)
+        rows: list[int] | None = [row["id"] for text in ids for row in inquiry.find(text)] or None
         if sources or reasons:
-            rows = runtime.ledger.ask.failing_ids(sources or None, reasons or None)
-        stranded = runtime.stranded(dead=True)
+            rows = inquiry.ledger.ask.failing_ids(sources or None, reasons or None)
+        stranded = inquiry.stranded(dead=True)
         apart = [(each.source, each.account_id) for each in stranded]
-        count = 0 if suspect else runtime.ledger.retry(rows, now(), apart)
+        count = 0 if suspect else inquiry.ledger.retry(rows, now(), apart)
         if ids or suspect:
-            count += runtime.ledger.ask_again(rows, now())
+            count += inquiry.ledger.ask_again(rows, now())
     if as_json:
         left = {"stranded": sum(each.waiting for each in stranded)} if stranded else {}
         print_json({"schema": SCHEMA, "made_due": count, **left})
     else:
-        daemon = running_daemon(runtime.settings.ledger.path)
+        daemon = running_daemon(inquiry.settings.ledger.path)
         taker = "the running daemon" if daemon else "the next `recvault sync`"
         click.echo(f"{count} due now: {taker} takes them")
     for each in stranded:

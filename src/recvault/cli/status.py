@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from recvault.cli.overview import Overview, Standing
+    from recvault.inquiry import Inquiry
     from recvault.ledger import RunningDaemon
-    from recvault.runtime import Runtime
 
 SCHEMA = "recvault/status/v1"
 COUNTS = ("pending", "failing", "not_ready", "archived", "gone", "external", "dead", "accepted", "quarantined")
@@ -63,11 +63,11 @@ def command(app: App, as_json: bool, watch: bool, tell_by_code: bool) -> int:
 
     if as_json and watch:
         raise click.UsageError("--json prints one document: leave out --watch")
-    with app.signals() if watch else nullcontext(), _runtime(app) as runtime:
+    with app.signals() if watch else nullcontext(), _inquiry(app) as inquiry:
         if watch:
-            _watch(app, runtime)
+            _watch(app, inquiry)
             return app.exit_code(0)
-        overview = look(runtime, now())
+        overview = look(inquiry, now())
         if as_json:
             print_json(_document(overview))
         else:
@@ -76,11 +76,11 @@ def command(app: App, as_json: bool, watch: bool, tell_by_code: bool) -> int:
 
 
 @contextmanager
-def _runtime(app: App) -> Iterator[Runtime]:
-    """The runtime. Where the configuration is wrong, a daemon that works with an older one is told all the same."""
+def _inquiry(app: App) -> Iterator[Inquiry]:
+    """What is asked. Where the configuration is wrong, a daemon that works with an older one is told all the same."""
     try:
-        with app.runtime() as runtime:
-            yield runtime
+        with app.inquiry() as inquiry:
+            yield inquiry
     except ConfigError:
         from recvault import config
         from recvault.ledger import running_daemon
@@ -90,7 +90,7 @@ def _runtime(app: App) -> Iterator[Runtime]:
         raise
 
 
-def _watch(app: App, runtime: Runtime) -> None:
+def _watch(app: App, inquiry: Inquiry) -> None:
     """Show it anew until a signal comes. A busy ledger is told, and asked again."""
     from recvault.cli.overview import look
     from recvault.cli.screen import Screen
@@ -98,7 +98,7 @@ def _watch(app: App, runtime: Runtime) -> None:
     screen = Screen() if sys.stdout.isatty() else None
     while True:
         try:
-            overview = look(runtime, now())
+            overview = look(inquiry, now())
         except LedgerLocked as error:
             words = f"{error.message}; asked again in {WATCH_SECONDS:.0f} s"
             click.echo(words, err=True) if screen is None else screen.show(partial(_say, words))

@@ -30,7 +30,7 @@ def command(app: App, names: tuple[str, ...], as_json: bool, metrics_file: Path 
     """One pass now: discover from each watermark, transfer all that is due, exit."""
     from recvault.cli.reports import print_report, progress
 
-    with app.signals(), app.runtime() as runtime:
+    with app.signals(), app.runtime(transfers=True) as runtime:
         chosen = tuple(dict.fromkeys(names)) or tuple(source.name for source in runtime.settings.sources)
         for name in chosen:
             runtime.source(name)

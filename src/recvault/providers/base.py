@@ -11,17 +11,20 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, ClassVar, Protocol, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 from urllib.parse import parse_qsl
-
-import httpx
 
 from recvault.errors import ConfigError, ProtocolError
 from recvault.models import JSON, Recording, Rejected, Scope, Window
 from recvault.providers.lenient import check_row, parse
+from recvault.providers.urls import request as ask
 from recvault.providers.urls import unsigned, with_parameter
 
-Request = httpx.Request
+if TYPE_CHECKING:
+    import httpx
+
+    Request = httpx.Request
+
 UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError)
 CHANNELS = "recvault.channels"
 """A media request's extension: how many channels it asks for, where the service lets a client choose."""
@@ -162,7 +165,7 @@ def with_fewer_rows(request: Request, page_size: int, fewer: int) -> Request:
     pairs = parse_qsl(request.url.query.decode("ascii"))
     names = [name for name, value in pairs if value == str(page_size)]
     url = with_parameter(request.url, names[-1], fewer) if names else request.url
-    return httpx.Request(request.method, url, headers=request.headers)
+    return ask(request.method, url, headers=request.headers)
 
 
 def read_list(reply: Reply, key: str, *marks: str) -> tuple[JSON, list[Any]]:

@@ -6,16 +6,17 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, ClassVar, Self
-
-import httpx
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from recvault.errors import ConfigError
 from recvault.models import JSON, Phase, Recording, Scope, Window
 from recvault.providers import values
 from recvault.providers.base import Page, Reply, Setting, check_scope, read_list, read_one, read_rows
 from recvault.providers.stated import Stated, check_echo
-from recvault.providers.urls import address, basic, follow, segment, unsigned
+from recvault.providers.urls import address, basic, follow, request, segment, unsigned
+
+if TYPE_CHECKING:
+    import httpx
 
 PHASES = {"completed": Phase.COMPLETE, "absent": Phase.GONE, "deleted": Phase.GONE, "failed": Phase.GONE}
 """The final statuses (docs: completed, absent; the others in case). Any other is read again until it is final."""
@@ -73,7 +74,7 @@ class SignalWire:
         parent = f"/Conferences/{segment(scope.id)}" if scope.kind == "conference" else ""
         path = f"{self._account(self.account_id)}{parent}/Recordings.json"
         url = address(self.base_url, path, [*pairs, ("PageSize", self.page_size)])
-        return httpx.Request("GET", url, headers={"Accept": "application/json"})
+        return request("GET", url, headers={"Accept": "application/json"})
 
     def parse_page(self, reply: Reply) -> Page:
         """An empty page may have a next link (SDK): only its absence is the end."""
@@ -90,19 +91,19 @@ class SignalWire:
         if media_format not in self.formats:
             return ()
         url = address(self.base_url, f"{self._instance(recording)}.{media_format}")
-        return (httpx.Request("GET", url, headers={"Accept-Encoding": "identity"}),)
+        return (request("GET", url, headers={"Accept-Encoding": "identity"}),)
 
     def refresh_request(self, recording: Recording) -> httpx.Request:
         """Without `.json` the instance is audio (docs)."""
         url = address(self.base_url, f"{self._instance(recording)}.json")
-        return httpx.Request("GET", url, headers={"Accept": "application/json"})
+        return request("GET", url, headers={"Accept": "application/json"})
 
     def parse_recording(self, reply: Reply) -> Recording:
         return read_one(reply, reply.json(), self._read)
 
     def delete_request(self, recording: Recording) -> httpx.Request:
         """Answered 204 (docs)."""
-        return httpx.Request("DELETE", address(self.base_url, f"{self._instance(recording)}.json"))
+        return request("DELETE", address(self.base_url, f"{self._instance(recording)}.json"))
 
     def media_encryption(self, headers: httpx.Headers) -> JSON | None:
         return None

@@ -6,16 +6,17 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, ClassVar, Self
-
-import httpx
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from recvault.errors import ProtocolError
 from recvault.models import JSON, Phase, Recording, Scope, Window
 from recvault.providers import values
 from recvault.providers.base import Page, Reply, Setting, check_scope, read_list, read_one, read_rows
 from recvault.providers.stated import Stated
-from recvault.providers.urls import address, bare, fetchable, segment, unsigned, with_parameter
+from recvault.providers.urls import address, bare, fetchable, request, segment, unsigned, with_parameter
+
+if TYPE_CHECKING:
+    import httpx
 
 CONTROL = re.compile(r"v\d+:")  # how a call_control_id begins in the OpenAPI's samples; the other ids are UUIDs
 ELSEWHERE = re.compile(r"(?!https?:)[a-z][a-z0-9+.-]*://", re.IGNORECASE)
@@ -66,9 +67,7 @@ class Telnyx:
         if scope.kind != "account":
             pairs.append((_filter(scope), scope.id))
         pairs += [("page[number]", 1), ("page[size]", self.page_size)]
-        return httpx.Request(
-            "GET", address(self.base_url, "/v2/recordings", pairs), headers={"Accept": "application/json"}
-        )
+        return request("GET", address(self.base_url, "/v2/recordings", pairs), headers={"Accept": "application/json"})
 
     def parse_page(self, reply: Reply) -> Page:
         page, rows = read_list(reply, "data", "meta")
@@ -85,19 +84,19 @@ class Telnyx:
     def media_requests(self, recording: Recording, media_format: str) -> tuple[httpx.Request, ...]:
         """The signed address that the last list or refresh minted; none where the recording came from storage."""
         url = recording.media_urls.get(media_format)
-        return (httpx.Request("GET", url, headers={"Accept-Encoding": "identity"}),) if url else ()
+        return (request("GET", url, headers={"Accept-Encoding": "identity"}),) if url else ()
 
     def refresh_request(self, recording: Recording) -> httpx.Request:
         """Mints fresh addresses (OpenAPI): ask right before the download."""
         url = address(self.base_url, self._instance(recording))
-        return httpx.Request("GET", url, headers={"Accept": "application/json"})
+        return request("GET", url, headers={"Accept": "application/json"})
 
     def parse_recording(self, reply: Reply) -> Recording:
         return read_one(reply, _unwrap(_unwrap(reply.json())), self._read)
 
     def delete_request(self, recording: Recording) -> httpx.Request:
         """Answered 200 with the row (OpenAPI); for good."""
-        return httpx.Request("DELETE", address(self.base_url, self._instance(recording)))
+        return request("DELETE", address(self.base_url, self._instance(recording)))
 
     def media_encryption(self, headers: httpx.Headers) -> JSON | None:
         return None

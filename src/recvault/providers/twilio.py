@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import ClassVar, Self
-
-import httpx
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from recvault.models import JSON, Phase, Recording, Scope, Window
 from recvault.providers import twilio_account, values
@@ -22,7 +20,10 @@ from recvault.providers.base import (
     read_one,
     read_rows,
 )
-from recvault.providers.urls import address, bare, host, segment, unsigned
+from recvault.providers.urls import address, bare, host, request, segment, unsigned
+
+if TYPE_CHECKING:
+    import httpx
 
 PHASES = {"completed": Phase.COMPLETE, "absent": Phase.GONE, "deleted": Phase.GONE, "failed": Phase.GONE}
 """The final statuses (OpenAPI, recordings docs; failed: callbacks only). Any other is read again until it is final."""
@@ -75,7 +76,7 @@ class Twilio:
             pairs.append(("DateCreated<", ceiling(window.until)))
         path = f"{self._account(self.account_id)}{parent}/Recordings.json"
         url = address(self.base_url, path, [*pairs, ("PageSize", self.page_size)])
-        return httpx.Request("GET", url, headers={"Accept": "application/json"})
+        return request("GET", url, headers={"Accept": "application/json"})
 
     def parse_page(self, reply: Reply) -> Page:
         """`next_page_uri` is relative to the host and holds the filters, percent-encoded (OpenAPI, SDK fixtures)."""
@@ -89,23 +90,23 @@ class Twilio:
         if media_format not in self.formats:
             return ()
         url = address(self.base_url, f"{self._instance(recording)}.{media_format}")
-        plain = httpx.Request("GET", url, headers={"Accept-Encoding": "identity"})
+        plain = request("GET", url, headers={"Accept-Encoding": "identity"})
         if recording.channels != 2:
             return (plain,)
         both = url.copy_with(query=b"RequestedChannels=2")
-        return (httpx.Request("GET", both, headers=plain.headers, extensions={CHANNELS: 2}), plain)
+        return (request("GET", both, headers=plain.headers, extensions={CHANNELS: 2}), plain)
 
     def refresh_request(self, recording: Recording) -> httpx.Request:
         """Without `.json` the instance is WAV audio (recordings docs)."""
         url = address(self.base_url, f"{self._instance(recording)}.json")
-        return httpx.Request("GET", url, headers={"Accept": "application/json"})
+        return request("GET", url, headers={"Accept": "application/json"})
 
     def parse_recording(self, reply: Reply) -> Recording:
         return read_one(reply, reply.json(), self._read)
 
     def delete_request(self, recording: Recording) -> httpx.Request:
         """Answered 204; the row is kept for 40 days, the media are gone at once (recordings docs)."""
-        return httpx.Request("DELETE", address(self.base_url, f"{self._instance(recording)}.json"))
+        return request("DELETE", address(self.base_url, f"{self._instance(recording)}.json"))
 
     def media_encryption(self, headers: httpx.Headers) -> JSON | None:
         """Voice keys travel in the row (OpenAPI: encryption_details), never in the media's headers."""

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-
-import httpx
+from typing import TYPE_CHECKING
 
 from recvault.errors import ProtocolError
 from recvault.models import JSON
 from recvault.providers.base import Reply, Setting, Subaccount, read_list
 from recvault.providers.stated import Stated, check_echo
-from recvault.providers.urls import address, basic, follow
+from recvault.providers.urls import address, basic, follow, request
 from recvault.providers.values import identifier, text
+
+if TYPE_CHECKING:
+    import httpx
 
 PUBLIC = "twilio.com"  # regions and edges are below it: links may name any of them
 PAGE_SIZE = 1000  # of accounts
@@ -37,7 +39,7 @@ def accounts_request(base_url: str) -> httpx.Request:
     A closed one's recordings can be read for 30 days (Twilio's help).
     """
     url = address(base_url, "/2010-04-01/Accounts.json", [("PageSize", PAGE_SIZE)])
-    return httpx.Request("GET", url, headers={"Accept": "application/json"})
+    return request("GET", url, headers={"Accept": "application/json"})
 
 
 def parse_accounts(base_url: str, reply: Reply) -> tuple[tuple[Subaccount, ...], httpx.URL | None]:

@@ -6,10 +6,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 from xml.etree.ElementTree import Element, ParseError
 
-import httpx
 from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
@@ -19,7 +18,10 @@ from recvault.providers import twilio_account, values
 from recvault.providers.base import Page, Reply, Setting, Subaccount, check_scope, read_one, read_rows
 from recvault.providers.lenient import Unreadable
 from recvault.providers.stated import Stated, check_echo
-from recvault.providers.urls import address, follow, segment, unsigned, with_parameter
+from recvault.providers.urls import address, follow, request, segment, unsigned, with_parameter
+
+if TYPE_CHECKING:
+    import httpx
 
 SPOILT = "\ufffd"
 ILLEGAL = re.compile(
@@ -68,7 +70,7 @@ class TwilioLegacy:
             pairs.append(("DateCreated<", values.day_after(window.until)))
         path = f"{self._account(self.account_id)}/Recordings"
         url = address(self.base_url, path, [*pairs, ("num", self.page_size)])
-        return httpx.Request("GET", url, headers={"Accept": "application/xml"})
+        return request("GET", url, headers={"Accept": "application/xml"})
 
     def parse_page(self, reply: Reply) -> Page:
         """Paging stands in attributes of `<Recordings>` (2008 docs)."""
@@ -87,12 +89,12 @@ class TwilioLegacy:
         if media_format not in self.formats:
             return ()
         url = address(self.base_url, f"{self._instance(recording)}.{media_format}")
-        return (httpx.Request("GET", url, headers={"Accept-Encoding": "identity"}),)
+        return (request("GET", url, headers={"Accept-Encoding": "identity"}),)
 
     def refresh_request(self, recording: Recording) -> httpx.Request:
         """Without `.xml` the instance is WAV audio (2008 docs)."""
         url = address(self.base_url, f"{self._instance(recording)}.xml")
-        return httpx.Request("GET", url, headers={"Accept": "application/xml"})
+        return request("GET", url, headers={"Accept": "application/xml"})
 
     def parse_recording(self, reply: Reply) -> Recording:
         found = _document(reply).find("Recording")
@@ -100,7 +102,7 @@ class TwilioLegacy:
 
     def delete_request(self, recording: Recording) -> httpx.Request:
         """Answered 204 (2008 docs)."""
-        return httpx.Request("DELETE", address(self.base_url, self._instance(recording)))
+        return request("DELETE", address(self.base_url, self._instance(recording)))
 
     def media_encryption(self, headers: httpx.Headers) -> JSON | None:
         return None

@@ -6,15 +6,16 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import ClassVar, Self
-
-import httpx
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from recvault.models import JSON, Phase, Recording, Scope, Window
 from recvault.providers import twilio_account, values
 from recvault.providers.base import Page, Reply, Setting, check_scope, read_list, read_one, read_rows
 from recvault.providers.stated import Stated, check_echo
-from recvault.providers.urls import address, bare, follow, segment, unsigned
+from recvault.providers.urls import address, bare, follow, request, segment, unsigned
+
+if TYPE_CHECKING:
+    import httpx
 
 PHASES = {"completed": Phase.COMPLETE, "deleted": Phase.GONE, "failed": Phase.GONE}
 """The final statuses (OpenAPI). Any other is read again until it is final."""
@@ -62,7 +63,7 @@ class TwilioVideo:
             pairs.append(("DateCreatedBefore", values.second_after(window.until)))
         room = f"/Rooms/{segment(scope.id)}" if scope.kind == "room" else ""
         url = address(self.base_url, f"/v1{room}/Recordings", [*pairs, ("PageSize", self.page_size)])
-        return httpx.Request("GET", url, headers={"Accept": "application/json"})
+        return request("GET", url, headers={"Accept": "application/json"})
 
     def parse_page(self, reply: Reply) -> Page:
         """`meta.next_page_url` is absolute (OpenAPI), and names the public host whichever was asked."""
@@ -79,18 +80,18 @@ class TwilioVideo:
     def media_requests(self, recording: Recording, media_format: str) -> tuple[httpx.Request, ...]:
         """Answered with a redirect to signed storage (recordings docs); there is one medium, whatever its format."""
         url = address(self.base_url, f"{self._instance(recording)}/Media")
-        return (httpx.Request("GET", url, headers={"Accept-Encoding": "identity"}),)
+        return (request("GET", url, headers={"Accept-Encoding": "identity"}),)
 
     def refresh_request(self, recording: Recording) -> httpx.Request:
         url = address(self.base_url, self._instance(recording))
-        return httpx.Request("GET", url, headers={"Accept": "application/json"})
+        return request("GET", url, headers={"Accept": "application/json"})
 
     def parse_recording(self, reply: Reply) -> Recording:
         return read_one(reply, reply.json(), self._read)
 
     def delete_request(self, recording: Recording) -> httpx.Request:
         """Answered 204; the row is kept for 30 days (recordings docs)."""
-        return httpx.Request("DELETE", address(self.base_url, self._instance(recording)))
+        return request("DELETE", address(self.base_url, self._instance(recording)))
 
     def media_encryption(self, headers: httpx.Headers) -> JSON | None:
         """The wrapped key, the IV and the plain size stand in storage's headers and nowhere else (encryption docs)."""

@@ -1,17 +1,21 @@
-"""Build addresses from ids, follow a provider's links, and keep signatures out of what is stored."""
+"""Build addresses from ids and requests for them, follow a provider's links, keep signatures out of what is stored.
+
+httpx is loaded when the first is built: whoever reads a configuration asks nobody.
+"""
 
 from __future__ import annotations
 
 import base64
 import functools
 import re
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote_plus, urlencode, urlsplit, urlunsplit
 
-import httpx
-
 from recvault.errors import ProtocolError
+
+if TYPE_CHECKING:
+    import httpx
 
 SIGNED = re.compile(r"\Asig\Z|signature|credential|token|accesskey|accessid|key-pair-id", re.I)  # in a parameter's name
 SIGNATURE = re.compile(r"(?:^|&)(?:sig|X-Amz-Signature|X-Goog-Signature|Signature)=", re.I)  # Azure, S3, GCS …
@@ -29,7 +33,21 @@ def segment(text: str) -> str:
 def address(base_url: str, path: str, parameters: Iterable[tuple[str, str | int]] = ()) -> httpx.URL:
     """Put together a URL; names and values are percent-encoded, so `DateCreated>` goes out as `DateCreated%3E`."""
     query = urlencode(list(parameters), quote_via=quote)
+    import httpx
+
     return httpx.URL(f"{base_url}{path}?{query}" if query else f"{base_url}{path}")
+
+
+def request(
+    method: str,
+    url: httpx.URL | str,
+    headers: Mapping[str, str] | None = None,
+    extensions: Mapping[str, Any] | None = None,
+) -> httpx.Request:
+    """Write a request, without credentials."""
+    import httpx
+
+    return httpx.Request(method, url, headers=headers, extensions=extensions)
 
 
 def follow(base_url: str, link: Any, public: str = "") -> httpx.URL | None:
@@ -40,6 +58,8 @@ def follow(base_url: str, link: Any, public: str = "") -> httpx.URL | None:
     """
     if link is None or link == "":
         return None
+    import httpx
+
     home = httpx.URL(base_url)
     try:
         url = home.join(link)
@@ -75,6 +95,8 @@ def _host(url: str) -> str:
 
 def fetchable(url: Any) -> bool:
     """Is this an http address that a request can be built for?"""
+    import httpx
+
     try:
         return httpx.URL(url).scheme in {"http", "https"} and bool(httpx.URL(url).host)
     except (httpx.InvalidURL, ValueError, TypeError):

@@ -1,0 +1,175 @@
+"""What a process loads before it begins: no more than it needs, as each start pays for it."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cli.commands import PATIENCE, arguments, environment
+from recvault import __version__
+from recvault.lean import SCREEN, without
+from recvault.simulator import Simulator
+from rig import Rig
+from strict_s3 import StrictS3
+
+ABROAD = {"boto3", "botocore", "httpcore", "httpx", "recvault.http", "recvault.store", "recvault.transfer", "urllib3"}
+"""What asks a provider or the bucket."""
+LIBRARIES = ABROAD | {"asyncio", "click", "pydantic", "recvault.cli", "recvault.config", "rich", "sqlite3", "structlog"}
+
+_PASSES = """
+import os, sys
+from datetime import UTC, datetime
+from pathlib import Path
+from recvault import config, forking
+from recvault.processes import Processes
+from recvault.runtime import Runtime
+SERVE = '''
+import gc, json, os, sys
+from recvault.worker import serve
+serve(*arguments)
+print(json.dumps([sorted(sys.modules), dict(os.environ), gc.get_freeze_count()]), flush=True)
+'''
+start = forking.start
+forking.start = lambda target, *arguments: start(exec, SERVE, {"arguments": arguments})
+for moment in ("first", "second"):
+    os.environ["MOMENT"] = moment
+    settings = config.load(Path(sys.argv[1]))
+    with Runtime(settings, clock=lambda: datetime.now(UTC), executor=Processes) as runtime:
+        assert runtime.sync("sync", ["voice"]).exit_code == 0
+"""
+
+
+@dataclass(frozen=True)
+class Worker:
+    """A worker process after its first job, as it tells of itself."""
+
+    modules: set[str]
+    environment: dict[str, str]
+    frozen: int
+
+
+@pytest.fixture(scope="module")
+def simulator() -> Iterator[Simulator]:
+    with Simulator() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def workers(tmp_path_factory: pytest.TempPathFactory, simulator: Simulator, strict_s3: StrictS3) -> list[Worker]:
+    """One of each of two passes by one process, whose environment has changed in between."""
+    rig = a_rig(tmp_path_factory.mktemp("workers"), simulator)
+    told = environment(rig.root)
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            patch.setenv(name, told[name])
+        rig.s3_url, rig.bucket = strict_s3.url, strict_s3.bucket().name
+    command = [sys.executable, "-c", _PASSES, str(rig.config_path)]
+    done = subprocess.run(command, capture_output=True, text=True, env=told, cwd=rig.root, timeout=PATIENCE)
+    assert done.returncode == 0, done.stderr
+    found: list[list[Any]] = [json.loads(line) for line in done.stdout.splitlines()]
+    return [Worker(set(modules), *rest) for modules, *rest in found]
+
+
+def a_rig(root: Path, simulator: Simulator) -> Rig:
+    """A source and a bucket that nobody has."""
+    rig = Rig(root=root, simulator=simulator, s3_url="http://127.0.0.1:9", bucket="none")
+    account = simulator.add_account("twilio")
+    simulator.populate(account, "voice", count=4)
+    rig.add_source("voice", "twilio", account)
+    return rig
+
+
+def loaded(*words: str, rig: Rig | None = None) -> tuple[str, set[str]]:
+    """What a command wrote, and the modules that it loaded."""
+    return loaded_by(arguments(rig, *words), rig.root if rig else Path.cwd())
+
+
+def loaded_by(command: list[str], root: Path) -> tuple[str, set[str]]:
+    """Likewise, of a Python and its arguments."""
+    timed = [command[0], "-X", "importtime", *command[1:]]
+    done = subprocess.run(timed, capture_output=True, text=True, env=environment(root), timeout=PATIENCE)
+    return done.stdout, set(re.findall(r"^import time: +\d+ \| +\d+ \| +(\S+)$", done.stderr, re.MULTILINE))
+
+
+def test_the_version_is_told_at_once() -> None:
+    """Nothing is loaded for it, and click would say the same."""
+    said, modules = loaded("--version")
+    assert said == f"recvault, version {__version__}\n"
+    assert "recvault" in modules
+    assert modules & LIBRARIES == set()
+    said, modules = loaded("-q", "--version")
+    assert (said, "click" in modules) == (f"recvault, version {__version__}\n", True)
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["status", "status --json", "failures", "failures --json", "retry --all", "failures accept none --reason lost"],
+)
+def test_a_question_to_the_ledger_loads_nothing_that_asks_elsewhere(
+    tmp_path: Path, simulator: Simulator, words: str
+) -> None:
+    """Neither httpx nor boto3, nor what of recvault is made with them."""
+    rig = a_rig(tmp_path, simulator)
+    rig.runtime().ledger.close()
+    _, modules = loaded(*words.split(), rig=rig)
+    assert "recvault.ledger" in modules
+    assert modules & ABROAD == set()
+
+
+def test_a_backfill_that_shows_nothing_loads_no_screen(tmp_path: Path, simulator: Simulator) -> None:
+    """httpx and structlog would load rich, which is there, and pygments."""
+    rig = a_rig(tmp_path, simulator)
+    said, modules = loaded("-q", "backfill", "--source", "voice", "--json", rig=rig)
+    assert json.loads(said)["outcome"] == "failed"  # the bucket is away
+    assert {"httpx", "structlog", "recvault.transfer"} <= modules
+    assert modules & {"rich.console", "rich.pretty", "pygments.lexer"} == set()
+
+
+def test_a_worker_loads_what_carries_jobs_out(workers: list[Worker]) -> None:
+    """Neither the ledger and its library, nor a command line, nor a screen."""
+    worker = workers[0]
+    assert {"httpx", "recvault.transfer", "recvault.store"} <= worker.modules
+    assert worker.modules & {*SCREEN, "sqlite_utils", "recvault.ledger", "recvault.cli", "recvault.runtime"} == set()
+
+
+def test_a_worker_has_the_environment_of_its_parent_s_moment(workers: list[Worker]) -> None:
+    """What forks it was started earlier, and has an older one."""
+    assert [worker.environment["MOMENT"] for worker in workers] == ["first", "second"]
+
+
+def test_what_a_worker_was_built_from_is_frozen(workers: list[Worker]) -> None:
+    """A collection looks at nothing of it: tens of thousands of objects, of modules and of clients."""
+    assert min(worker.frozen for worker in workers) > 20_000
+
+
+def test_a_console_script_s_worker_loads_no_command_line(tmp_path: Path) -> None:
+    """A worker loads its parent's main module, which is the script: it is of the same few lines."""
+    script = tmp_path / "recvault"
+    script.write_text("import sys\nfrom recvault.__main__ import main\nif __name__ == '__main__':\n    main()\n")
+    _, modules = loaded_by([sys.executable, str(script), "--version"], tmp_path)
+    assert {name for name in modules if name.partition(".")[0] == "recvault"} == {"recvault", "recvault.__main__"}
+    project = (Path(__file__).parent.parent / "pyproject.toml").read_text()
+    assert 'recvault = "recvault.__main__:main"' in project
+
+
+def test_what_is_kept_from_a_library_is_there_afterwards() -> None:
+    """Only what is imported meanwhile goes without; what was loaded before stays loaded."""
+    code = (
+        "import sys, json\nfrom recvault.lean import without\n"
+        "with without('json', 'wave', 'nowhere'):\n    import json\n    found = 'no wave'\n"
+        "    try:\n        import wave\n    except ImportError:\n        found = 'without wave'\n"
+        "import wave\nprint(found, 'wave' in sys.modules, 'nowhere' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split("\n")[0] == "without wave True False"
+    with pytest.raises(ZeroDivisionError), without("nowhere"):
+        raise ZeroDivisionError
+    assert "nowhere" not in sys.modules
