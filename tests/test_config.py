@@ -30,11 +30,13 @@ from recvault.config import (
     parse_rate,
     parse_size,
     parse_time,
+    proxies,
     read,
 )
 from recvault.config.locate import Lines
 from recvault.errors import ConfigError
 from recvault.providers import BUILT_IN, provider_class
+from recvault.transport import Proxy
 
 EXAMPLE = Path(__file__).parent.parent / "config.example.toml"
 ARCHIVE = '[archive]\nbucket = "acme-recordings"\n'
@@ -432,6 +434,105 @@ def test_a_secret_s_file_is_nobody_elses(mode: int, words: str, mounted: bool, t
     assert f"chmod o-rwx {place}" in str(refused.value)
     assert ("defaultMode" in str(refused.value)) is mounted
     assert SECRET not in str(refused.value)
+
+
+# Proxies
+
+PROXY = f"http://user:{SECRET}@gate.example:3128"
+
+
+def test_no_proxy_unless_one_is_named() -> None:
+    """Providers and the monitor are asked directly; empty text says the same, and no proxy is resolved."""
+    for written in ("", 'proxy = ""\n'):
+        assert source(TWILIO + written).proxy is None
+    for written in ("", '[daemon]\nping_proxy = ""\n'):
+        assert read(ARCHIVE + TWILIO + written, "config.toml").daemon.ping_proxy is None
+    assert proxies.resolve(None) == (None, "")
+
+
+@pytest.mark.parametrize(
+    ("written", "address"),
+    [
+        ("http://gate.example:3128", "http://gate.example:3128"),
+        ("http://gate.example:3128/", "http://gate.example:3128"),
+        ("gate.example:3128", "http://gate.example:3128"),
+        ("http://[2001:db8::1]:3128", "http://[2001:db8::1]:3128"),
+        ("http://gate.example", "http://gate.example:80"),
+    ],
+)
+def test_a_proxy_without_a_password_is_plain_text(written: str, address: str) -> None:
+    """A source's and the monitor's: its address may stand in the configuration."""
+    config = read(ARCHIVE + TWILIO + f'proxy = "{written}"\n[daemon]\nping_proxy = "{written}"\n', "config.toml")
+    for each in (config.sources[0].proxy, config.daemon.ping_proxy):
+        assert proxies.resolve(each) == (Proxy(address), "")
+
+
+def test_a_proxy_with_a_password_is_a_secret(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The whole URL is read from where a secret may stand, its escapes undone; no repr holds the password."""
+    monkeypatch.setenv("GATE", "http://us%40er:p%3Aass%2Fword@gate.example:3128")
+    place = tmp_path / "gate"
+    place.write_text(PROXY + "\n")
+    place.chmod(0o600)
+    text = TWILIO + f'proxy = {{ file = "{place}" }}\n[daemon]\nping_proxy = {{ env = "GATE" }}\n'
+    config = read(ARCHIVE + text, "config.toml")
+    found, secret = proxies.resolve(config.sources[0].proxy)
+    assert (found, secret) == (Proxy("http://gate.example:3128", "user", SECRET), PROXY)
+    assert SECRET not in repr(config) + repr(found)
+    found, _ = proxies.resolve(config.daemon.ping_proxy)
+    assert found == Proxy("http://gate.example:3128", "us@er", "p:ass/word")
+
+
+@pytest.mark.parametrize(
+    ("written", "what"),
+    [
+        (f'"{PROXY}"', "a secret must not stand in the configuration: write { env"),
+        ('"http://user@gate.example:3128"', "a secret must not stand in the configuration"),
+        ('"https://gate.example:3128"', "must be http://host:port"),
+        ('"socks5://gate.example:1080"', "must be http://host:port"),
+        ('"http://gate.example:port"', "must be http://host:port"),
+        ('"http://gate.example:99999"', "must be http://host:port"),
+        ('"http://gate.example:3128/path"', "must be http://host:port"),
+        ('"http://gate.example:3128?a=b"', "must be http://host:port"),
+        ('"http://gate.example:3128#a"', "must be http://host:port"),
+        ('"http://:3128"', "must be http://host:port"),
+        ('"http://gate example:3128"', "must be http://host:port"),
+        ('"http://gate.example\\r\\nX: y:3128"', "must be http://host:port"),
+        ('"http://g\u00e4te.example:3128"', "must be http://host:port"),
+        ("3128", "must be exactly one of { env"),
+        ("true", "must be exactly one of { env"),
+        ('{ url = "http://gate" }', "must be exactly one of { env"),
+        ("{ env = 3 }", "env must name where the secret is"),
+    ],
+)
+def test_proxies_that_cannot_be(written: str, what: str) -> None:
+    """Anything but an HTTP proxy's address is refused at load, at its line, for a source and for the monitor."""
+    for text, where in (
+        (TWILIO + f"proxy = {written}\n", "config.toml:8: sources[0].proxy: "),
+        (TWILIO + f"[daemon]\nping_proxy = {written}\n", "config.toml:9: daemon.ping_proxy: "),
+    ):
+        (line,) = problems(ARCHIVE + text)
+        assert line.startswith(where + what)
+        assert SECRET not in line
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        f"https://user:{SECRET}@gate.example:3128",
+        f"http://user:{SECRET}@gate.example:{SECRET}",
+        f"http://user:{SECRET}/@gate.example",
+        f"http://:{SECRET}@gate.example:3128",
+        f"http://user:{SECRET}@[gate:3128",
+        f"user: {SECRET}",
+    ],
+)
+def test_a_secret_that_is_no_proxy(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    """It is told by whose it is and what to write there, and nothing of it is repeated."""
+    monkeypatch.setenv("GATE", value)
+    with pytest.raises(ConfigError) as caught:
+        proxies.resolve(source(TWILIO + 'proxy = { env = "GATE" }\n').proxy)
+    assert caught.value.message.startswith("main: proxy: its value must be http://host:port, or in a secret")
+    assert SECRET not in str(caught.value)
 
 
 def test_secrets_that_cannot_be_had_are_told_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -5,11 +5,13 @@ Secrets are resolved here and nowhere else: into a session's `Authorization` hea
 
 from __future__ import annotations
 
+import base64
 import importlib
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from recvault import config
+from recvault.config import SecretRef, proxies
 from recvault.config.models import Archive, PrivateKeyRef, Transfer
 from recvault.config.sources import names_its_account
 from recvault.errors import ConfigError
@@ -23,6 +25,7 @@ from recvault.stopping import Stop
 from recvault.store import WriteOptions
 from recvault.store.s3 import make_client
 from recvault.store.sender import make_sender
+from recvault.transport import Proxy
 
 if TYPE_CHECKING:
     from recvault.crypto import PrivateKeys
@@ -49,7 +52,12 @@ def lines(source: config.Source, transfer: Transfer, stop: Stop, budget: Budget,
     return Lines(
         provider=asked,
         authorization=authorization,
-        clients=Clients(AddressRule.of(asked.base_url, source.media_hosts), stall_seconds),
+        clients=Clients(
+            AddressRule.of(asked.base_url, source.media_hosts),
+            stall_seconds,
+            transport=transfer.transport,
+            proxy=proxy(source.proxy),
+        ),
         limits=budget,
         timing=Timing(min_rate=transfer.min_rate, stall_timeout=stall_seconds),
         formats=source.formats,
@@ -59,6 +67,16 @@ def lines(source: config.Source, transfer: Transfer, stop: Stop, budget: Budget,
         max_attempts=transfer.max_attempts,
         give_up_after=source.give_up_after,
     )
+
+
+def proxy(written: str | SecretRef | None) -> Proxy | None:
+    """The proxy that a key names, its password hidden from now on. ConfigError where it cannot be had."""
+    found, secret = proxies.resolve(written)
+    if found is not None and secret:
+        hide(secret)
+        hide(found.password)
+        hide(base64.b64encode(f"{found.user}:{found.password}".encode()).decode())  # as its header holds it
+    return found
 
 
 def proof(source: config.Source, transfer: Transfer) -> Proof:

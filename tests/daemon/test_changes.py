@@ -54,9 +54,21 @@ def loaded(secret: Path, text: str = BEFORE) -> Config:
         ('"acme"', '"other"', ["archive.bucket: acme -> other"]),
         ('"acme"', '"acme"\ntags = { team = "x" }', ["archive.tags.team: not there -> x"]),
         ('"5m"', '"5m"\nstart_from = "2026-01-02"', ["sources.main.start_from: None -> 2026-01-02T00:00:00+00:00"]),
+        ('"5m"', '"5m"\nproxy = ""', []),
+        ('"5m"', '"5m"\nproxy = "http://gate:3128"', ["sources.main.proxy: None -> http://gate:3128"]),
         ('"5m"', '"5m"\nformats = ["wav", "mp3"]', ["sources.main.formats: ('wav',) -> ('wav', 'mp3')"]),
     ],
-    ids=["nothing", "an interval", "a default written out", "a bucket", "a tag", "a time", "formats"],
+    ids=[
+        "nothing",
+        "an interval",
+        "a default written out",
+        "a bucket",
+        "a tag",
+        "a time",
+        "no proxy",
+        "a proxy",
+        "formats",
+    ],
 )
 def test_a_change_in_words(secret: Path, old: str, new: str, told: list[str]) -> None:
     """Each value that differs, before and after; what only says its default is no change."""
@@ -80,6 +92,19 @@ def test_a_secret_changes_without_its_value(secret: Path) -> None:
     told = changes(before, loaded(secret), prints, secret_prints(before))
     assert told == ["sources.main.api_key: changed", "sources.second.one.api_key: changed"]
     assert [each for each in SECRETS if each in str(told) + str(prints)] == []
+
+
+def test_a_proxy_s_password_changes_without_its_value(secret: Path) -> None:
+    """A proxy that is read from a secret is told as changed, and never how."""
+    place = secret.with_name("proxy")
+    place.write_text("http://user:first-password@gate:3128")
+    place.chmod(0o600)
+    text = BEFORE.replace('"5m"', f'"5m"\nproxy = {{ file = "{place}" }}', 1)
+    before = loaded(secret, text)
+    prints = secret_prints(before)
+    place.write_text("http://user:second-password@gate:3128")
+    told = changes(before, loaded(secret, text), prints, secret_prints(before))
+    assert told == ["sources.main.proxy: changed"]
 
 
 def test_a_secret_that_cannot_be_had_has_no_print(secret: Path) -> None:

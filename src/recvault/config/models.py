@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from recvault.archive import DEFAULT_TEMPLATE, KeyTemplate
-from recvault.config import checks
+from recvault.config import checks, proxies
 from recvault.config.secret import SecretRef
 from recvault.config.units import parse_duration, parse_rate, parse_size, parse_time
 from recvault.errors import ConfigError
@@ -120,6 +120,7 @@ class Transfer(_Table):
     max_attempts: Count = 12
     retry_base: Period = timedelta(seconds=30)
     retry_max: Period = timedelta(hours=6)
+    transport: Literal["curl", "plain"] = "curl"
     min_rate: Rate = 1 << 10
     stall_timeout: Period = timedelta(seconds=60)
     media_proof: Literal["basic", "full"] = "basic"
@@ -137,6 +138,9 @@ class Daemon(_Table):
     metrics_listen: Annotated[str, AfterValidator(checks.listen)] = "127.0.0.1:9464"
     drain_timeout: Duration = timedelta(seconds=60)
     ping_url: Annotated[str, AfterValidator(checks.ping)] = ""
+    ping_proxy: Annotated[
+        str | SecretRef | None, BeforeValidator(lambda value: proxies.from_toml(value, "daemon: ping_proxy"))
+    ] = None
     stale_after: Period = timedelta(hours=24)
 
 
@@ -168,6 +172,7 @@ class Source(_Table):
     requests_per_second: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 20
     max_concurrency: Count = 32
     media_hosts: Annotated[Texts, AfterValidator(checks.hosts)] = ()
+    proxy: str | SecretRef | None = None  # as `proxies.from_toml` reads it
     private_keys: Annotated[tuple[PrivateKeyRef, ...], BeforeValidator(_listed)] = ()
 
     @property

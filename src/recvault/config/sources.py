@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import Any
 
+from recvault.config import proxies
 from recvault.config.checks import choice
 from recvault.config.models import PrivateKeyRef, Source
 from recvault.config.problem import Problem
@@ -39,6 +40,11 @@ def sort_source(index: int, table: Mapping[str, Any]) -> tuple[dict[str, Any], l
     shaped["settings"], setting_problems = _settings(at, provider, table)
     shaped["private_keys"], key_problems = _private_keys(at, table.get("private_keys", []), owner)
     problems += key_problems
+    try:
+        shaped["proxy"] = proxies.from_toml(table.get("proxy"), f"{owner}: proxy")
+    except ValueError as error:
+        shaped["proxy"] = None
+        problems.append(Problem((*at, "proxy"), str(error)))
     misfits = [*secret_problems, *setting_problems]
     return shaped, [*problems, *misfits, *_credentials(at, provider, table, built=not misfits, owner=owner)]
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from recvault.config import Config
+from recvault.config import Config, SecretRef
 from recvault.errors import ConfigError
 from recvault.words import span
 
@@ -19,7 +19,8 @@ def secret_prints(settings: Config) -> dict[str, str]:
     prints = {}
     for source in settings.sources:
         keys = {f"private_keys[{place}]": key.secret for place, key in enumerate(source.private_keys)}
-        for key, secret in {**source.secrets, **keys}.items():
+        proxy = {"proxy": source.proxy} if isinstance(source.proxy, SecretRef) else {}
+        for key, secret in {**source.secrets, **proxy, **keys}.items():
             try:
                 value = secret.resolve(lines=key in keys)
                 prints[f"sources.{source.name}.{key}"] = hashlib.sha256(value.encode()).hexdigest()

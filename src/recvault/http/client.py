@@ -17,6 +17,7 @@ import httpx
 from recvault import __version__, trust
 from recvault.http.addresses import AddressRule, GuardedBackend
 from recvault.http.transport import GuardedTransport, Streamed
+from recvault.transport import Proxy
 from recvault.wire import Headers
 
 USER_AGENT = f"recvault/{__version__}"
@@ -74,9 +75,12 @@ class _Client(httpx.Client):
 class Clients:
     """Hands each thread its own client, and closes them all."""
 
-    def __init__(self, rule: AddressRule, read_seconds: float) -> None:
+    def __init__(
+        self, rule: AddressRule, read_seconds: float, *, transport: str = "curl", proxy: Proxy | None = None
+    ) -> None:
         _tls()  # here, where a ConfigError is told of the source, and not in the middle of a pass
         self.rule = rule
+        self.transport, self.proxy = transport, proxy
         self._timeout = httpx.Timeout(connect=CONNECT_SECONDS, read=read_seconds, write=read_seconds, pool=read_seconds)
         self._local = threading.local()
         self._lock = threading.Lock()

@@ -1,0 +1,52 @@
+"""A proxy as it is written: its address as text, or a secret that holds a user and a password besides.
+
+No message repeats any of it.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from recvault.config.secret import WAYS, SecretRef
+from recvault.errors import ConfigError
+from recvault.transport import Proxy
+
+_SHAPE = "must be http://host:port, or in a secret http://user:password@host:port"
+_UNSEEMLY = re.compile(r"[^\x21-\x7e]|[\\?#]")
+
+
+def from_toml(written: Any, owner: str) -> str | SecretRef | None:
+    """What a key says; empty text is no proxy. ValueError, in words, where it does not say which."""
+    if written == "" or written is None:
+        return None
+    if not isinstance(written, str):
+        return SecretRef.from_toml(written, owner)
+    if "@" in written:
+        raise ValueError(f"a secret must not stand in the configuration: write {WAYS} with the whole URL there")
+    _parsed(written)
+    return written
+
+
+def resolve(written: str | SecretRef | None) -> tuple[Proxy | None, str]:
+    """The proxy as it is now, and the secret that it was read from, if it was. ConfigError where it cannot be had."""
+    if not isinstance(written, SecretRef):
+        return _parsed(written) if written else None, ""
+    secret = written.resolve()
+    try:
+        return _parsed(secret), secret
+    except ValueError as error:
+        raise ConfigError(
+            f"{written.owner}: its value {error}", "put the proxy's whole URL there, escaped as URLs are"
+        ) from None
+
+
+def _parsed(url: str) -> Proxy:
+    try:
+        proxy = Proxy.of(url) if not _UNSEEMLY.search(url) else None
+    except ValueError:  # some of urllib's repeat what they read
+        proxy = None
+    # TLS to a proxy is refused: httpx's way, which carries lists and pings, does not nest it.
+    if proxy is None or not proxy.address.startswith("http://") or (proxy.password and not proxy.user):
+        raise ValueError(_SHAPE)
+    return proxy

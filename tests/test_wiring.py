@@ -1,0 +1,58 @@
+"""What the configuration says reaches the parts that are made from it, and its secrets are hidden on the way."""
+
+from __future__ import annotations
+
+import base64
+
+import pytest
+
+from recvault import wiring
+from recvault.config import read
+from recvault.errors import ConfigError
+from recvault.hidden import mask
+from recvault.http import Limits
+from recvault.lines import Lines
+from recvault.meter import Waits
+from recvault.stopping import Stop
+from recvault.transport import Proxy
+
+TEXT = '[archive]\nbucket = "acme"\n[[sources]]\nname = "main"\nprovider = "telnyx"\napi_key = { env = "API_KEY" }\n'
+
+
+@pytest.fixture(autouse=True)
+def key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("API_KEY", "KEY0123456789")
+
+
+def lines(text: str = "") -> Lines:
+    config = read(TEXT + text, "config.toml")
+    return wiring.lines(config.sources[0], config.transfer, Stop(), Limits(20, 32), Waits())
+
+
+def test_exchanges_go_by_libcurl_and_directly_by_default() -> None:
+    """A source whose configuration says nothing of it."""
+    clients = lines().clients
+    assert (clients.transport, clients.proxy) == ("curl", None)
+
+
+def test_a_source_s_clients_know_its_way_and_its_proxy() -> None:
+    """`transport` and `proxy` reach what makes the connections."""
+    clients = lines('proxy = "http://gate.example:3128"\n[transfer]\ntransport = "plain"\n').clients
+    assert (clients.transport, clients.proxy) == ("plain", Proxy("http://gate.example:3128"))
+
+
+def test_a_proxy_s_password_is_in_no_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the moment it is read its URL, its password and the header made of it are masked in every text."""
+    monkeypatch.setenv("GATE", "http://opera%40tor:gate%2Fpassword-1@gate.example:3128")
+    proxy = lines('proxy = { env = "GATE" }\n').clients.proxy
+    assert proxy == Proxy("http://gate.example:3128", "opera@tor", "gate/password-1")
+    header = base64.b64encode(b"opera@tor:gate/password-1").decode()
+    for text in ("gate/password-1", "gate%2Fpassword-1", "http://opera%40tor:gate%2Fpassword-1@gate", header):
+        assert "password-1" not in mask(text) and header not in mask(text)
+    assert mask("gate.example:3128") == "gate.example:3128"
+
+
+def test_a_proxy_that_cannot_be_had_is_told() -> None:
+    """A source is not asked directly where its proxy's secret is missing: that is an error of the configuration."""
+    with pytest.raises(ConfigError, match="main: proxy: the environment variable GATE_MISSING is not set"):
+        lines('proxy = { env = "GATE_MISSING" }\n')
