@@ -256,6 +256,26 @@ def test_what_failed_is_tried_again_while_there_is_more_to_do(tmp_path: Path) ->
     assert tried["RE0"] >= 2
 
 
+def test_what_no_right_clock_would_put_off_so_far_is_due_after_a_tidying(tmp_path: Path) -> None:
+    """A clock ran ahead by decades while a transfer failed: by the right one it is due at once, of each source."""
+    ledger = Ledger.open(tmp_path / "ledger.db", NOW)
+    decades = timedelta(days=20_000)
+    policy = Policy()
+    for number, name in enumerate(("main", "other")):
+        ledger.register(Feed(name, "twilio", "AC1"), [a_recording(number)], [], NOW, timedelta(minutes=2))
+        [job] = ledger.claim(name, NOW, 9)
+        ledger.settle([failed(job)], NOW + decades, {name: policy})
+    assert (ledger.claim("main", NOW, 9), ledger.claim("other", NOW, 9)) == ([], [])
+
+    with ThreadPoolExecutor(1) as executor:
+        policies = {"main": policy, "other": policy}
+        tidied = a_dispatch(cast("Book", ledger), executor, failed, names=["main", "other"], policies=policies).tidy()
+
+    due = [job.recording.recording_id for name in ("main", "other") for job in ledger.claim(name, NOW, 9)]
+    ledger.close()
+    assert (tidied, due) == (2, ["RE0", "RE1"])
+
+
 def test_a_source_that_has_all_workers_leaves_the_others_a_place() -> None:
     """A backlog that stands still occupies every worker; what another source registers later begins all the same."""
     book = Book([a_job(n, "slow") for n in range(40)])

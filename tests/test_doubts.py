@@ -12,7 +12,7 @@ import pytest
 from ledger.rows import FEED, NOW, failure, many, receipt, register, row
 from recvault.doubts import Doubts
 from recvault.ledger import Ledger, Policy
-from recvault.models import Doubt, Job, Outcome, unstamp
+from recvault.models import DRAINED, Doubt, Job, Outcome, unstamp
 
 POLICY = Policy(max_attempts=2, retry_base=timedelta(seconds=30), retry_max=timedelta(hours=6))
 
@@ -157,16 +157,59 @@ def test_days_in_which_the_bucket_was_full_speak_against_none(source: Source) ->
     assert source.faults(0, 1) == [0, 0]
 
 
-def test_a_clock_that_ran_ahead_ends_no_doubt_early_nor_puts_it_off_for_ever(source: Source) -> None:
+@pytest.mark.parametrize("first", [True, False], ids=["at first", "later"])
+def test_a_clock_that_ran_ahead_ends_no_doubt_early_nor_puts_it_off_for_ever(source: Source, first: bool) -> None:
     """A pass of the year 2099 says nothing of how long the list was answered; days of a right clock do."""
     register(source.ledger, *many(2))
-    days(source, 0, 0, RE0="500", RE1="500")
+    if not first:
+        days(source, 0, 0, RE0="500", RE1="500")
     days(source, 99 * 365, 99 * 365, RE0="500", RE1="500")
     source.ledger.bring_forward("main", NOW + timedelta(days=1), POLICY.longest)
     days(source, 1, 3, RE0="500", RE1="500")
     assert source.faults(0, 1) == [0, 0]
     days(source, 4, 4, RE0="500", RE1="500")
     assert source.faults(0, 1) == [1, 1]
+
+
+def test_a_stop_in_between_does_not_begin_the_wait_anew(source: Source) -> None:
+    """Who restarts the daemon each day is told of what fails for good, like anybody."""
+    register(source.ledger, *many(2))
+    days(source, 0, 2, RE0="500", RE1="500")
+    source.now += timedelta(hours=12)
+    for job in source.begin(0, 1).values():
+        source.told(job, failure(job, reason=DRAINED, counted=False))
+    source.restart()
+    days(source, 3, 3, RE0="500", RE1="500")
+    assert source.faults(0, 1) == [1, 1]
+
+
+def test_a_list_that_failed_when_it_was_last_asked_for_speaks_against_none(source: Source) -> None:
+    """Nor a day later, where nobody has asked it again."""
+    register(source.ledger, *many(2))
+    days(source, 0, 2, RE0="500", RE1="500")
+    source.ledger.note_scan_error(FEED, "down", source.now + timedelta(hours=1))
+    source.now += timedelta(hours=27)
+    source.round(RE0="500", RE1="500")
+    assert source.faults(0, 1) == [0, 0]
+
+
+def test_one_that_joins_those_that_failed_for_days_is_not_taken_for_one_alone(source: Source) -> None:
+    """Perhaps the service fails after all: neither the newcomer's failure is counted, nor the others' any more."""
+    register(source.ledger, *many(2))
+    days(source, 0, 3, RE0="500", RE1="500")
+    register(source.ledger, *many(1, start=2))
+    days(source, 4, 5, RE0="500", RE1="500", RE2="500")
+    assert source.faults(0, 1, 2) == [1, 1, 0]
+
+
+def test_one_that_fails_otherwise_now_is_none_of_those_that_failed_like_it(source: Source) -> None:
+    """Its earlier failure is judged by all the others, of which there are as many as there were."""
+    register(source.ledger, *many(4))
+    source.round(RE0="500", RE1="500", RE2="500", RE3="fine")
+    assert source.faults(0, 1, 2) == [0, 0, 0]
+    source.now += timedelta(days=1)
+    source.round(RE0="away")
+    assert source.faults(0) == [0]
 
 
 def test_after_a_retry_the_wait_begins_anew(source: Source) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -12,9 +13,10 @@ import pytest
 from lines import NOW, FakeProvider, FakeSession, a_line, a_recording, wav
 from recvault.archive import KeyTemplate
 from recvault.fetch import Line
-from recvault.models import Failure, Job, Phase, Receipt, Recording, Verdict
+from recvault.models import Failure, Job, Phase, Receipt, Recording, Verdict, stamp
 from recvault.simulator.media import Noise, mp3
 from recvault.spool import SpoolPlace
+from recvault.store.base import Stored
 from recvault.testing import MemoryStore
 from recvault.transfer import Transfer
 from rig import sha256
@@ -111,6 +113,25 @@ def test_media_that_differ_from_their_sidecar_are_no_commit(tmp_path: Path, atte
     assert store.objects[key] == b"RIFF of somebody else"
     assert (outcome.sidecar_key, outcome.media[0].key) == (key.replace(".wav", "~2.json"), key.replace(".", "~2."))
     assert (store.objects[outcome.media[0].key], outcome.taken) == (wav(), (key, receipt.sidecar_key))
+
+
+def test_a_sidecar_that_names_another_s_media_is_no_commit(tmp_path: Path) -> None:
+    """Somebody put it under the recording's own key, beside sound media of another recording: it is archived itself."""
+    store = MemoryStore()
+    carry = a_transfer(tmp_path, a_line(), store)
+    job, other = a_job(a_recording(1), attempt=2), carry(a_job(a_recording(2)))
+    assert isinstance(other, Receipt)
+    forged = json.loads(store.objects[other.sidecar_key])
+    forged |= {"recording_id": "RE1", "created_at": stamp(job.recording.created_at)}
+    mine, body = KeyTemplate()(job.recording, "json"), json.dumps(forged).encode()
+    store.objects[mine] = body
+    store.stored[mine] = Stored(key=mine, bytes=len(body), sha256=sha256(body), metadata={"sha256": sha256(body)})
+
+    outcome = carry(job)
+
+    assert isinstance(outcome, Receipt)
+    assert not outcome.already_archived
+    assert [KeyTemplate().is_of(outcome.recording, medium.key) for medium in outcome.media] == [True]
 
 
 def test_bytes_that_an_earlier_attempt_stored_are_taken_over(tmp_path: Path) -> None:
