@@ -56,3 +56,19 @@ def test_a_proxy_that_cannot_be_had_is_told() -> None:
     """A source is not asked directly where its proxy's secret is missing: that is an error of the configuration."""
     with pytest.raises(ConfigError, match="main: proxy: the environment variable GATE_MISSING is not set"):
         lines('proxy = { env = "GATE_MISSING" }\n')
+
+
+def test_the_monitor_is_told_through_its_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`ping_url` and `ping_proxy` reach the ping; its secret is read at each ping, and missing it is no error."""
+    monkeypatch.setenv("GATE", "http://operator:first-password@gate.example:3128")
+    daemon = read(
+        '[daemon]\nping_url = "https://monitor.example/key"\nping_proxy = { env = "GATE" }\n' + TEXT, ""
+    ).daemon
+    ping = wiring.ping(daemon)
+    assert ping.url == "https://monitor.example/key"
+    assert ping.proxy() == Proxy("http://gate.example:3128", "operator", "first-password")
+    assert mask("first-password") == "[hidden]"
+    monkeypatch.delenv("GATE")
+    with pytest.raises(ConfigError, match="daemon: ping_proxy"):
+        ping.proxy()
+    assert wiring.ping(read(TEXT, "").daemon).start() is True

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from recvault import config
 from recvault.config import SecretRef, proxies
-from recvault.config.models import Archive, PrivateKeyRef, Transfer
+from recvault.config.models import Archive, Daemon, PrivateKeyRef, Transfer
 from recvault.config.sources import names_its_account
 from recvault.errors import ConfigError
 from recvault.hidden import hide
-from recvault.http import AddressRule, Budget, Clients, Timing
+from recvault.http import AddressRule, Budget, Clients, Ping, Timing
 from recvault.lines import Lines
 from recvault.meter import Waits
 from recvault.proof import Proof
@@ -77,6 +77,11 @@ def proxy(written: str | SecretRef | None) -> Proxy | None:
         hide(found.password)
         hide(base64.b64encode(f"{found.user}:{found.password}".encode()).decode())  # as its header holds it
     return found
+
+
+def ping(daemon: Daemon) -> Ping:
+    """Who is told how it goes. A proxy that cannot be had is a ping's trouble, and no reason not to archive."""
+    return Ping(daemon.ping_url, proxy=lambda: proxy(daemon.ping_proxy))
 
 
 def proof(source: config.Source, transfer: Transfer) -> Proof:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
+import socket
 import threading
 import time
 from typing import Any
@@ -11,12 +13,14 @@ from typing import Any
 import pytest
 
 from recvault import __version__
+from recvault.errors import ConfigError
 from recvault.hidden import hide
-from recvault.http import Ping, deadline
+from recvault.http import Ping
 from recvault.observe import configure
 from recvault.simulator.exchange import Request
 from recvault.simulator.wire import Wire
 from recvault.testing import Answer
+from recvault.transport import Proxy
 
 KEY = "/6b7c1b9e-0000-4000-8000-000000000000"
 
@@ -33,6 +37,11 @@ def events(lines: io.StringIO) -> list[tuple[str, str, int]]:
     """Level, event and failures in a row of each line."""
     told = [json.loads(line) for line in lines.getvalue().splitlines()]
     return [(each["level"], each["event"], each["failures"]) for each in told]
+
+
+def trouble(lines: io.StringIO) -> list[str]:
+    """What is said of each failure."""
+    return [json.loads(line)["trouble"] for line in lines.getvalue().splitlines()]
 
 
 def test_what_a_monitor_is_told(wired: Any) -> None:
@@ -77,11 +86,120 @@ def test_a_monitor_that_refuses(wired: Any, lines: io.StringIO, status: int) -> 
     assert f"status {status}" in lines.getvalue()
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1:1", "http://[::1", "ftp://127.0.0.1", "https://a b", "nonsense"])
-def test_a_monitor_that_is_not_there(lines: io.StringIO, url: str) -> None:
-    """No address is so wrong that it raises."""
-    assert Ping(url + KEY, seconds=2.0).start() is False
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("http://127.0.0.1:1", "cannot be reached (Connection refused)"),
+        ("http://no-such-host.invalid", "cannot be resolved"),
+        ("http://[::1", "InvalidURL"),
+        ("ftp://127.0.0.1", "cannot be asked: the request is not HTTP"),
+        ("https://a b", "cannot be resolved"),
+        ("nonsense", "cannot be asked: the request is not HTTP"),
+    ],
+)
+def test_a_monitor_that_is_not_there(lines: io.StringIO, url: str, told: str) -> None:
+    """No address is so wrong that it raises, and the log says the cause in words."""
+    assert Ping(url + KEY, seconds=5.0).start() is False
     assert events(lines) == [("warning", "ping.failed", 1)]
+    assert trouble(lines) == [told]
+
+
+def closes(wire: Wire, request: Request) -> bool:
+    return False
+
+
+def chatters(wire: Wire, request: Request) -> bool:
+    wire.send(b"hello\r\n\r\n")
+    return False
+
+
+def two_lengths(wire: Wire, request: Request) -> bool:
+    wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nContent-Length: 1\r\n\r\n")
+    return False
+
+
+def nowhere(wire: Wire, request: Request) -> bool:
+    wire.send(b"HTTP/1.1 302 Found\r\nLocation: http://[::1\r\nContent-Length: 0\r\n\r\n")
+    return True
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (closes, "closed the connection before its answer was complete"),
+        (chatters, "sent what is not HTTP"),
+        (two_lengths, "sent what is not HTTP"),
+        (nowhere, "RemoteProtocolError"),
+    ],
+)
+def test_a_monitor_that_breaks_off(wired: Any, lines: io.StringIO, answer: Any, told: str) -> None:
+    """What it does instead of answering is told in words, and never raised."""
+    assert Ping(wired.raw(answer) + KEY, seconds=5.0).success() is False
+    assert [each.partition(" (")[0] for each in trouble(lines)] == [told]
+
+
+# -- through a proxy ---------------------------------------------------------------------------------------------------
+
+
+def test_a_monitor_beyond_a_proxy(wired: Any) -> None:
+    """The proxy is asked, with its user and password, for a name that only it resolves; each ping asks which it is."""
+    gate, other = wired.front(), wired.front()
+    proxies = [Proxy(gate.origin, "operator", "password-1"), Proxy(other.origin, "operator", "password-2")]
+    ping = Ping("http://monitor.invalid" + KEY, proxy=lambda: proxies.pop(0))
+    assert [ping.start(), ping.success()] == [True, True]
+    for front, path, password in ((gate, f"{KEY}/start", "password-1"), (other, KEY, "password-2")):
+        (seen,) = front.seen
+        assert seen.path == f"http://monitor.invalid{path}"
+        told = base64.b64decode(seen.headers["proxy-authorization"].removeprefix("Basic ")).decode()
+        assert told == f"operator:{password}"
+
+
+def refuses(wire: Wire, request: Request) -> bool:
+    wire.send(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
+    return False
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("http://monitor.invalid", "the proxy refuses its password (407)"),
+        ("https://monitor.invalid", "cannot be reached through the proxy"),
+    ],
+)
+def test_a_proxy_that_refuses(wired: Any, lines: io.StringIO, url: str, told: str) -> None:
+    """It is the proxy's trouble, and neither its password nor the monitor's key is told."""
+    ping = Ping(url + KEY, proxy=lambda: Proxy(wired.raw(refuses), "operator", "password-1"))
+    assert ping.start() is False
+    assert [each.partition(" (407)")[0] for each in trouble(lines)] == [told.partition(" (407)")[0]]
+    assert "password-1" not in lines.getvalue() + repr(ping) and KEY not in lines.getvalue()
+
+
+def test_a_proxy_that_is_not_there(lines: io.StringIO) -> None:
+    """Nobody is asked directly in its stead."""
+    assert Ping("http://monitor.invalid" + KEY, proxy=lambda: Proxy("http://127.0.0.1:1")).start() is False
+    assert events(lines) == [("warning", "ping.failed", 1)]
+    assert trouble(lines)[0].startswith("cannot be reached")
+
+
+def test_a_proxy_that_hangs_holds_up_nothing(wired: Any) -> None:
+    """A proxy that takes a connection and says nothing has no more time than a monitor."""
+    gate = wired.raw(silent)
+    begun = time.monotonic()
+    assert Ping("https://monitor.invalid" + KEY, seconds=0.3, proxy=lambda: Proxy(gate)).success() is False
+    assert time.monotonic() - begun < 10
+
+
+def test_a_proxy_whose_secret_is_missing(lines: io.StringIO) -> None:
+    """It is told where to put it, and the ping fails rather than the work."""
+
+    def missing() -> Proxy:
+        raise ConfigError("daemon: ping_proxy: the environment variable GATE is not set", "set it, or name another")
+
+    assert Ping("http://monitor.invalid" + KEY, proxy=missing).start() is False
+    assert trouble(lines) == ["daemon: ping_proxy: the environment variable GATE is not set"]
+
+
+# -- times -------------------------------------------------------------------------------------------------------------
 
 
 def test_a_row_of_failures_is_told_once_an_hour(wired: Any, lines: io.StringIO) -> None:
@@ -148,24 +266,27 @@ def test_an_endless_answer_is_not_read(wired: Any) -> None:
     assert Ping(wired.raw(endless) + KEY, seconds=20.0).success() is True
 
 
-def test_a_name_that_resolves_slowly_holds_up_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_that_resolves_slowly_holds_up_nothing(lines: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
     """The resolver knows no timeout; a ping does."""
     answered = threading.Event()
 
-    def slow(host: str, port: int) -> list[str]:
+    def slow(*_: Any, **__: Any) -> list[Any]:
         answered.wait(30)
         return []
 
-    monkeypatch.setattr(deadline, "resolve", slow)
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
     begun = time.monotonic()
     assert Ping("http://monitor.example" + KEY, seconds=0.2).start() is False
     assert time.monotonic() - begun < 10
     answered.set()
+    assert trouble(lines) == ["did not answer in time"]
 
 
 def test_each_address_of_a_name_is_tried(wired: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A monitor of which one address is down is still told."""
     home = wired.front()
-    monkeypatch.setattr(deadline, "resolve", lambda host, port: ["127.0.0.2", "127.0.0.1"])
-    assert Ping(home.origin + KEY).start() is True
+    port = int(home.origin.rpartition(":")[2])
+    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (each, port)) for each in ("127.0.0.2", "127.0.0.1")]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    assert Ping(f"http://monitor.example:{port}{KEY}").start() is True
     assert len(home.seen) == 1

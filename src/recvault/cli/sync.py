@@ -70,12 +70,13 @@ def _metered(
 @contextmanager
 def _pinged(runtime: Runtime) -> Iterator[list[Report]]:
     """Tell ping_url how a pass goes, where no daemon does: it is given the report. A pass that raises has failed."""
+    from recvault import wiring
     from recvault.health import Condition
     from recvault.http import Ping
     from recvault.ledger import running_daemon
 
-    url = runtime.settings.daemon.ping_url
-    ping = Ping("" if running_daemon(runtime.settings.ledger.path) else url)
+    is_told = running_daemon(runtime.settings.ledger.path) is not None
+    ping = Ping("") if is_told else wiring.ping(runtime.settings.daemon)
     ping.start()
     told: list[Report] = []
     try:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from datetime import datetime, timedelta
 
+from recvault import wiring
 from recvault.config import Config
 from recvault.daemon.changes import changes, secret_prints
 from recvault.daemon.endpoint import Answer, Endpoint
@@ -181,7 +182,7 @@ class Daemon:
         """Serve, ping and count for the service that is at hand, and start it."""
         if settings.transfer.processes > 1:
             log.warning("transfer.processes_unused", hint="the daemon transfers in threads of one process")
-        self._ping = Ping(settings.daemon.ping_url)
+        self._ping = wiring.ping(settings.daemon)
         self._prints = secret_prints(settings)
         self._metrics.observe_feeds(lambda: self._service.judged(), self._clock)
         self._metrics.expect([source.name for source in settings.sources], settings.daemon.stale_after)

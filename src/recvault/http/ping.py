@@ -1,7 +1,7 @@
 """Tell a monitor that a run began, went well or failed, as healthchecks.io and those like it take it.
 
-Invariants: no trouble with the monitor is ever raised, and none holds up the work for longer than `seconds` a ping. The
-address is a key of sorts, for who knows it can ping: no log holds more of it than its host.
+Invariants: no trouble with the monitor is ever raised, and none holds up the work for longer than `seconds` a ping, and
+half a second. The address is a key of sorts, for who knows it can ping: no log holds more of it than its host.
 """
 
 from __future__ import annotations
@@ -14,13 +14,15 @@ from dataclasses import dataclass, field
 import httpx
 
 from recvault.errors import ConfigError
-from recvault.http.client import USER_AGENT, BackedTransport
-from recvault.http.deadline import Deadline, DeadlineBackend
+from recvault.http.client import USER_AGENT, _tls
 from recvault.observe import get_logger, redact_text
+from recvault.transport import Cut, ExchangeFailed, Proxy, anywhere
+from recvault.transport.guarded import GuardedTransport
 
 log = get_logger("recvault.http.ping")
 
 _MOST_TEXT = 10_000  # bytes
+_PROXY_REFUSES = 407
 _TOLD_AGAIN = 3600.0  # seconds between two warnings of one row of failures
 
 
@@ -30,6 +32,7 @@ class Ping:
 
     url: str = field(repr=False)
     seconds: float = 10.0  # for a whole ping, from the name's resolution to the answer's status
+    proxy: Callable[[], Proxy | None] = lambda: None  # asked anew for each ping: its password may have changed
     clock: Callable[[], float] = time.monotonic
     _failures: int = field(default=0, init=False)  # in a row
     _told_at: float = field(default=0.0, init=False)
@@ -61,17 +64,23 @@ class Ping:
         """What went wrong, in a word that holds nothing of the address; empty if nothing did."""
         headers = {"User-Agent": USER_AGENT, "Content-Type": "text/plain; charset=utf-8"}
         try:
-            transport = BackedTransport(DeadlineBackend(Deadline(self.seconds)))
+            _check(url)
+            transport = GuardedTransport(anywhere, _tls(), self.proxy())
+            transport.cut = _deadline(self.seconds)
             # A connection of its own, for pings are rare; a redirect is not followed, for it would tell the key on.
             with (
                 httpx.Client(transport=transport, timeout=self.seconds, follow_redirects=False, trust_env=False) as it,
                 it.stream("POST", url, headers=headers, content=_body(text)) as response,
             ):
+                if response.status_code == _PROXY_REFUSES:
+                    return "the proxy refuses its password (407)"
                 return "" if response.is_success else f"status {response.status_code}"
+        except ExchangeFailed as error:
+            return error.words
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             return type(error).__name__
         except ConfigError as error:
-            return error.message  # of this machine's certificates
+            return error.message  # of this machine's certificates, or of the proxy's secret
 
     def _note_failure(self, trouble: str) -> None:
         with self._lock:
@@ -88,6 +97,24 @@ class Ping:
             failures, self._failures = self._failures, 0
         if failures:
             log.info("ping.recovered", host=_host(self.url), failures=failures)
+
+
+def _check(url: str) -> None:
+    """ExchangeFailed for what is not HTTP."""
+    parsed = httpx.URL(url)
+    if parsed.scheme not in ("http", "https") or not parsed.host:
+        raise ExchangeFailed("request")
+
+
+def _deadline(seconds: float) -> Cut:
+    """Cuts a whole exchange: a timeout of httpx's is for each of its steps."""
+    until = time.monotonic() + seconds
+
+    def cut() -> None:
+        if time.monotonic() >= until:
+            raise ExchangeFailed("late")
+
+    return cut
 
 
 def _body(text: str) -> bytes:
