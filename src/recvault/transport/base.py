@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
-from collections.abc import Callable, Iterable, Sequence
+import socket
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import BinaryIO, Literal, Protocol
 from urllib.parse import unquote, urlsplit
@@ -16,8 +18,10 @@ Cut = Callable[[], None]
 
 CUT_SECONDS = 0.5  # between two looks, where it is we who wait
 CONTINUE_SECONDS = 1.0  # that a server may take to say whether it wants a body that was announced
+_MOST_HEADERS = 100
 _LENGTH = re.compile(r"[0-9]{1,18}")
 _UNSOUND = re.compile(r"[\r\n\0]")
+_URL = re.compile(r"https?://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?([/?][!-~]*)?")
 
 Cause = Literal[
     "name", "address", "connection", "certificate", "tls", "late", "slow", "broken", "framing", "proxy", "request"
@@ -85,8 +89,7 @@ class Request:
 
     def check(self) -> None:
         """ExchangeFailed for what another would read as another request than it is."""
-        parts = [self.url, *(part for header in self.headers for part in header)]
-        if " " in self.url or any(_UNSOUND.search(part) for part in parts):
+        if not _URL.fullmatch(self.url) or any(_UNSOUND.search(name + value) for name, value in self.headers):
             raise ExchangeFailed("request")
 
 
@@ -174,8 +177,36 @@ def anywhere(host: str, port: int, address: str) -> bool:
     return True
 
 
-def check_framing(headers: Iterable[tuple[str, str]]) -> None:
-    """ExchangeFailed unless the headers say in one way, and a known one, where the body ends."""
+def written_address(host: str) -> str:
+    """The address that a host's name is, or stands for without a resolver; empty where it takes one."""
+    name = host.rstrip(".").lower()
+    if name == "localhost" or name.endswith(".localhost"):
+        return "127.0.0.1"
+    try:
+        return str(ipaddress.ip_address(host))
+    except ValueError:
+        pass
+    try:
+        return socket.inet_ntoa(socket.inet_aton(host))  # "127.1", "0x7f000001", "2130706433"
+    except OSError:
+        return ""
+
+
+def check_written(guard: Guard, host: str, port: int) -> None:
+    """A proxy resolves names, so a guard sees none of its addresses: what is written as one it does see."""
+    written = written_address(host)
+    if written and not guard(host, port, written):
+        raise ExchangeFailed("address", addresses=[written])
+
+
+def check_head(version: str, status: int, headers: Headers, *, has_body: bool) -> None:
+    """ExchangeFailed unless a head is one of HTTP/1, and says in one way, and a known one, where its body ends."""
+    if version not in ("HTTP/1.1", "HTTP/1.0") or not 200 <= status <= 999:
+        raise ExchangeFailed("framing", "it speaks another protocol")
+    if len(headers) > _MOST_HEADERS:
+        raise ExchangeFailed("framing", "its head has too many lines")
+    if not has_body:
+        return
     lengths: set[str] = set()
     codings: list[str] = []
     for name, value in headers:
@@ -186,5 +217,5 @@ def check_framing(headers: Iterable[tuple[str, str]]) -> None:
                 codings.append(value.strip().lower())
     if len(lengths) > 1 or any(not _LENGTH.fullmatch(each) for each in lengths):
         raise ExchangeFailed("framing", "its body has no single length")
-    if codings and (lengths or codings != ["chunked"]):
+    if codings and (lengths or codings != ["chunked"] or version != "HTTP/1.1"):
         raise ExchangeFailed("framing", "its body is framed in two ways, or in an unknown one")

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from typing import Any
 
 import pycurl
 
-from recvault.transport.base import Cut, ExchangeFailed, Head, Receiver, Request, check_framing
+from recvault.transport.base import Cut, ExchangeFailed, Head, Receiver, Request, check_head
 
-_MOST_HEADERS = 100
+_MOST_LINES = 10_000  # of a head and of all that comes before it
+_STATUS = re.compile(rb"(HTTP/[0-9.]+) ([0-9]{3})(?: [^\r\n]*)?\r?\n")
 
 
 class Run:
@@ -18,24 +20,32 @@ class Run:
 
     __slots__ = (
         "_cut",
+        "_is_proxied",
         "_lines",
+        "_lines_seen",
         "_receiver",
         "_request",
+        "_sent",
         "_start",
-        "body_bytes",
         "error",
         "head",
+        "is_unexpected",
+        "permitted",
         "refused",
         "sent_at",
     )
 
-    def __init__(self, request: Request, receiver: Receiver, cut: Cut) -> None:
-        self._request, self._receiver, self._cut = request, receiver, cut
+    def __init__(self, request: Request, receiver: Receiver, cut: Cut, *, is_proxied: bool = False) -> None:
+        self._request, self._receiver, self._cut, self._is_proxied = request, receiver, cut, is_proxied
         self._lines: list[bytes] = []
-        self._start = 0  # of what is to be sent next
+        self._lines_seen = 0
+        self._start = 0 if request.body is None or isinstance(request.body, memoryview) else request.body.tell()
+        self._sent = 0  # bytes of the body
         self.head: Head | None = None
         self.error: BaseException | None = None
-        self.refused: list[str] = []
+        self.is_unexpected = False  # the server does not know what `Expect` is
+        self.refused: list[str] = []  # addresses
+        self.permitted = 0
         self.sent_at = 0.0
 
     def take_line(self, line: bytes) -> int:
@@ -48,44 +58,67 @@ class Run:
         return len(line) if self._guarded(self._begin) else -1
 
     def _begin(self) -> None:
-        head, self._lines = _head(self._lines, time.monotonic() - self.sent_at), []
-        if head.status < 200 and head.status != 101:
+        lines, self._lines = self._lines, []
+        self._lines_seen += len(lines)
+        if self._lines_seen > _MOST_LINES:
+            raise ExchangeFailed("framing", "its head has no end")
+        version, head = _head(lines, time.monotonic() - self.sent_at)
+        if 100 <= head.status < 200 and head.status != 101:
             return  # another follows
-        if self._request.method != "HEAD":
-            check_framing(head.headers)
+        check_head(version, head.status, head.headers, has_body=self._request.method != "HEAD")
+        if head.status == 407 and self._is_proxied:
+            raise ExchangeFailed("proxy", "it answered 407")
+        if head.status == 417 and self._request.expects:
+            self.is_unexpected = True
+            raise ExchangeFailed("framing")
         self.head = head
         self._receiver.begin(head)
 
     def take(self, piece: memoryview) -> int:
         """Some of the body."""
-        size = len(piece)
-        return size if self._guarded(lambda: self._receiver.write(piece)) else -1
+        try:
+            self._receiver.write(piece)
+        except BaseException as error:  # noqa: BLE001 - see the class
+            self.error = self.error or error
+            return -1
+        return len(piece)
 
     def look(self) -> int:
         """Called all the time, and once a second where nothing goes on."""
-        return 0 if self._guarded(self._cut) else 1
+        try:
+            self._cut()
+        except BaseException as error:  # noqa: BLE001 - see the class
+            self.error = self.error or error
+            return 1
+        return 0
 
     def read(self, size: int) -> Any:
         """Some of the request's body."""
         body = self._request.body
+        size = min(size, self._request.length - self._sent)
         try:
             if isinstance(body, memoryview):
-                piece = body[self._start : self._start + size]
-                self._start += len(piece)
-                return piece
-            return b"" if body is None else body.read(size)
+                piece: memoryview | bytes = body[self._sent : self._sent + size]
+            else:
+                piece = b"" if body is None else body.read(size)
+            if size and not piece:
+                raise ExchangeFailed("request", "its body is shorter than announced")
+            self._sent += len(piece)
+            return piece
         except BaseException as error:  # noqa: BLE001 - see the class
-            self.error = error
+            self.error = self.error or error
             return pycurl.READFUNC_ABORT
 
     def seek(self, offset: int, origin: int) -> int:
         """Where a kept connection turns out to be closed, the body is sent again."""
+        return int(pycurl.SEEKFUNC_OK if self._guarded(lambda: self.rewind(offset)) else pycurl.SEEKFUNC_FAIL)
+
+    def rewind(self, offset: int = 0) -> None:
+        """Go back to where the request's body began, or some bytes behind it."""
         body = self._request.body
-        if isinstance(body, memoryview):
-            self._start = offset
-        elif body is not None and not self._guarded(lambda: body.seek(offset, origin)):
-            return int(pycurl.SEEKFUNC_FAIL)
-        return int(pycurl.SEEKFUNC_OK)
+        if body is not None and not isinstance(body, memoryview):
+            body.seek(self._start + offset)
+        self._sent = offset
 
     def _guarded(self, call: Callable[[], object]) -> bool:
         try:
@@ -107,10 +140,11 @@ class _Nobody:
 NOTHING = Run(Request("GET", ""), _Nobody(), lambda: None)
 
 
-def _head(lines: list[bytes], wait_seconds: float) -> Head:
-    if not lines or len(lines) > _MOST_HEADERS:
-        raise ExchangeFailed("framing", "its head has no line, or too many")
-    status = lines[0].split(b" ", 2)
+def _head(lines: list[bytes], wait_seconds: float) -> tuple[str, Head]:
+    """A head, and the version of HTTP that it claims."""
+    status = _STATUS.fullmatch(lines[0]) if lines else None
+    if status is None:
+        raise ExchangeFailed("framing", "its head has no status")
     headers: list[tuple[str, str]] = []
     for line in lines[1:]:
         text = line.decode("latin-1").rstrip("\r\n")
@@ -121,4 +155,4 @@ def _head(lines: list[bytes], wait_seconds: float) -> Head:
         if not colon or not name or name != name.strip():
             raise ExchangeFailed("framing", "its head holds a line that is no header")
         headers.append((name, value.strip()))
-    return Head(int(status[1]), headers, max(0.0, wait_seconds))
+    return status[1].decode(), Head(int(status[2]), headers, max(0.0, wait_seconds))

@@ -6,7 +6,6 @@ parser: what a server sent behind an answer would be the next one.
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import select
 import socket
@@ -14,27 +13,77 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, TypeVar, cast
 
 import httpcore
 import httpx
 
-from recvault.transport.base import CUT_SECONDS, Cause, Cut, ExchangeFailed, Guard, Proxy, check_framing
+from recvault.transport.base import (
+    CUT_SECONDS,
+    Cause,
+    Cut,
+    ExchangeFailed,
+    Guard,
+    Proxy,
+    anywhere,
+    check_head,
+    check_written,
+    written_address,
+)
 
 T = TypeVar("T")
 
 _NO_TIME = 1e9  # seconds
+_LONGEST_HEAD = 256 * 1024  # and all that comes before it
+
+
+class Watch:
+    """Cuts an exchange, and ends one that hangs, drips or has no head: a timeout of httpx's is for each read anew."""
+
+    def __init__(self, stall_seconds: float, least_rate: float, cut: Cut) -> None:
+        self.cut = cut
+        self.has_head = False
+        self._stall_seconds, self._least_rate = stall_seconds, least_rate
+        self._since, self._bytes, self._head_bytes = time.monotonic(), 0, 0
+
+    def begin(self) -> None:
+        """A connection is there, and whoever is at its other end may be waited for."""
+        self._since, self._bytes = time.monotonic(), 0
+
+    def took(self, count: int) -> None:
+        """Some bytes came. Those of a head count for nothing, or a head could drip for ever."""
+        if self.has_head:
+            self._bytes += count
+            return
+        self._head_bytes += count
+        if self._head_bytes > _LONGEST_HEAD:
+            raise ExchangeFailed("framing", "its head has no end")
+
+    def sent(self, count: int) -> None:
+        """Some bytes went."""
+        self._bytes += count
+
+    def look(self) -> None:
+        """Called at least once a second."""
+        self.cut()
+        elapsed = time.monotonic() - self._since
+        if elapsed < self._stall_seconds:
+            return
+        if self._bytes < self._least_rate * elapsed:
+            raise ExchangeFailed("slow" if self.has_head else "late")
+        self.begin()
 
 
 class GuardedTransport(httpx.BaseTransport):
     """httpx's exchanges over guarded connections. For one thread. Raises ExchangeFailed in place of httpx's errors."""
 
-    def __init__(self, guard: Guard, tls: ssl.SSLContext, proxy: Proxy | None = None) -> None:
+    def __init__(self, guard: Guard, tls: ssl.SSLContext, proxy: Proxy | None = None, least_rate: float = 1.0) -> None:
         self.cut: Cut = _never
         """Called at least once a second while an exchange lasts."""
-        self._guard, self._proxy = guard, proxy
-        backend = Backend(guard if proxy is None else _unasked, lambda: self.cut())
+        self._guard, self._proxy, self._least_rate = guard, proxy, least_rate
+        self._watch = Watch(_NO_TIME, least_rate, _never)  # of the exchange that is under way
+        backend = Backend(guard if proxy is None else anywhere, lambda: self._watch)
         settings: dict[str, Any] = {
             "ssl_context": tls,
             "max_keepalive_connections": 0,
@@ -45,9 +94,12 @@ class GuardedTransport(httpx.BaseTransport):
         self._pool = httpcore.ConnectionPool(**settings) if proxy is None else _proxied(proxy, settings)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Send, and read the answer's head."""
-        self._check_proxied(request.url)
+        """Send, and read the answer's head. The timeout for a read is that of all that goes on, too."""
+        stall_seconds = request.extensions.get("timeout", {}).get("read")
+        self._watch = Watch(_NO_TIME if stall_seconds is None else stall_seconds, self._least_rate, self.cut)
         url = request.url
+        if self._proxy is not None:
+            check_written(self._guard, url.host, url.port or {"http": 80, "https": 443}.get(url.scheme, 0))
         asked = httpcore.Request(
             method=request.method,
             url=httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
@@ -55,38 +107,54 @@ class GuardedTransport(httpx.BaseTransport):
             content=cast("Iterable[bytes]", request.stream),
             extensions=request.extensions,
         )
-        with translated():
+        with self._translated():
             answer = self._pool.handle_request(asked)
         try:
-            if request.method != "HEAD":
-                check_framing((n.decode("latin-1"), v.decode("latin-1")) for n, v in answer.headers)
+            self._check(request, answer)
         except ExchangeFailed:
             answer.close()
             raise
+        self._watch.has_head = True
         assert isinstance(answer.stream, Iterable)  # noqa: S101 - of a pool that is not asynchronous
-        stream = _Body(answer.stream, answer.close)
+        stream = _Body(answer.stream, answer.close, self._translated)
         return httpx.Response(answer.status, headers=answer.headers, stream=stream, extensions=answer.extensions)
 
     def close(self) -> None:
         self._pool.close()
 
-    def _check_proxied(self, url: httpx.URL) -> None:
-        """A proxy resolves names, so a guard sees none of its addresses: what is written as one it does see."""
-        if self._proxy is None:
-            return
-        host, port = url.host, url.port or {"http": 80, "https": 443}.get(url.scheme, 0)
-        written = written_address(host)
-        if written and not self._guard(host, port, written):
-            raise ExchangeFailed("address", addresses=[written])
+    def _check(self, request: httpx.Request, answer: httpcore.Response) -> None:
+        headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in answer.headers]
+        version = answer.extensions.get("http_version", b"").decode("latin-1")
+        check_head(version, answer.status, headers, has_body=request.method != "HEAD")
+        if answer.status == 407 and self._proxy is not None:
+            raise ExchangeFailed("proxy", "it answered 407")
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        """httpcore's errors as ours. Where a proxy is connected to, what cannot be reached is the proxy."""
+        try:
+            with translated():
+                yield
+        except ExchangeFailed as error:
+            if self._proxy is not None and error.cause in ("connection", "name"):
+                raise ExchangeFailed("proxy", error.detail) from None
+            raise
 
 
 class _Body(httpx.SyncByteStream):
-    def __init__(self, stream: Iterable[bytes], close: Callable[[], None]) -> None:
-        self._stream, self._close = stream, close
+    def __init__(
+        self, stream: Iterable[bytes], close: Callable[[], None], translated: Callable[[], AbstractContextManager[None]]
+    ) -> None:
+        self._stream, self._close, self._translated = stream, close, translated
 
     def __iter__(self) -> Iterator[bytes]:
-        with translated():
-            yield from self._stream
+        stream = iter(self._stream)
+        while True:
+            with self._translated():  # not around the yield: what a receiver raises is its own
+                piece = next(stream, None)
+            if piece is None:
+                return
+            yield piece
 
     def close(self) -> None:
         self._close()
@@ -95,8 +163,8 @@ class _Body(httpx.SyncByteStream):
 class Backend(httpcore.NetworkBackend):
     """Resolves a name once, and connects to the first of its addresses that the guard permits and that answers."""
 
-    def __init__(self, guard: Guard, cut: Cut) -> None:
-        self._guard, self._cut = guard, cut
+    def __init__(self, guard: Guard, watch: Callable[[], Watch]) -> None:
+        self._guard, self._watch = guard, watch
 
     def connect_tcp(
         self,
@@ -107,14 +175,15 @@ class Backend(httpcore.NetworkBackend):
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.NetworkStream:
         until = _until(timeout)
-        found = _resolved(host, port, until, self._cut)
+        watch = self._watch()
+        found = _resolved(host, port, until, watch.cut)
         permitted = [each for each in found if self._guard(host, port, each)]
         if not permitted:
             raise ExchangeFailed("address", addresses=found)
         for left, address in zip(range(len(permitted), 0, -1), permitted, strict=True):
             share = time.monotonic() + max(0.0, until - time.monotonic()) / left  # a dead one takes no other's time
             try:
-                return _Stream(_connected(address, port, share, self._cut), self._cut)
+                return _Stream(_connected(address, port, share, watch.cut), watch)
             except ExchangeFailed:
                 if left == 1:
                     raise
@@ -127,16 +196,25 @@ class Backend(httpcore.NetworkBackend):
 class _Stream(httpcore.NetworkStream):
     """A socket whose every wait is cut into short ones."""
 
-    def __init__(self, sock: socket.socket, cut: Cut) -> None:
-        self._socket, self._cut = sock, cut
+    def __init__(self, sock: socket.socket, watch: Watch) -> None:
+        self._socket, self._watch = sock, watch
+        self._sent_at = self._answered_at = time.monotonic()
+        watch.begin()
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._waited(lambda: self._socket.recv(max_bytes), timeout)
+        octets = self._waited(lambda: self._socket.recv(max_bytes), self._watch.look, timeout)
+        self._watch.took(len(octets))
+        if self._answered_at < self._sent_at:
+            self._answered_at = time.monotonic()
+        return octets
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         view = memoryview(buffer)
         while view:
-            view = view[self._waited(lambda: self._socket.send(view), timeout) :]  # noqa: B023 - called at once
+            sent = self._waited(lambda: self._socket.send(view), self._watch.look, timeout)  # noqa: B023 - called at once
+            self._watch.sent(sent)
+            view = view[sent:]
+        self._sent_at = time.monotonic()
 
     def close(self) -> None:
         self._socket.close()
@@ -148,11 +226,13 @@ class _Stream(httpcore.NetworkStream):
             raise ExchangeFailed("proxy", 'TLS to a proxy takes transport = "curl"')
         try:
             wrapped = ssl_context.wrap_socket(
-                self._socket, server_hostname=server_hostname, do_handshake_on_connect=False
+                self._socket,
+                server_hostname=server_hostname,
+                do_handshake_on_connect=False,
+                suppress_ragged_eofs=False,  # or whoever cuts the connection could end a body
             )
-            stream = _Stream(wrapped, self._cut)
-            stream._waited(wrapped.do_handshake, timeout)
-            return stream
+            _Stream(wrapped, self._watch)._waited(wrapped.do_handshake, self._watch.cut, timeout)
+            return _Stream(wrapped, self._watch)
         except ssl.SSLCertVerificationError as error:
             self.close()
             raise ExchangeFailed("certificate", error.verify_message) from None
@@ -173,18 +253,20 @@ class _Stream(httpcore.NetworkStream):
                 return self._socket.getpeername()
             case "client_addr":
                 return self._socket.getsockname()
+            case "wait_seconds":
+                return max(0.0, self._answered_at - self._sent_at)
             case "is_readable":
                 return True  # never to be used again
         return None
 
-    def _waited(self, step: Callable[[], T], timeout: float | None) -> T:
+    def _waited(self, step: Callable[[], T], look: Cut, timeout: float | None) -> T:
         """What a step comes to, once it can be done: tried for a moment at a time, for the timeout as a whole."""
         until = _until(timeout)
         while True:
-            self._cut()
+            look()
             left = until - time.monotonic()
             if left <= 0:
-                raise ExchangeFailed("late")
+                raise ExchangeFailed("slow" if self._watch.has_head else "late")
             self._socket.settimeout(min(CUT_SECONDS, left))
             try:
                 return step()
@@ -194,6 +276,12 @@ class _Stream(httpcore.NetworkStream):
                 raise
             except OSError as error:
                 raise ExchangeFailed("broken", error.strerror or "") from None
+
+
+def wait_seconds(answer: httpx.Response) -> float | None:
+    """How long an answer's first byte took, from the request sent; None where that is not known."""
+    stream = answer.extensions.get("network_stream")
+    return None if stream is None else float(stream.get_extra_info("wait_seconds"))
 
 
 @contextmanager
@@ -214,14 +302,6 @@ def translated() -> Iterator[None]:
         raise ExchangeFailed(cause) from None
     except httpcore.NetworkError:
         raise ExchangeFailed("broken") from None
-
-
-def written_address(host: str) -> str:
-    """The address that a host's name is, or stands for without a resolver; empty where it takes one."""
-    try:
-        return str(ipaddress.ip_address(host))
-    except ValueError:
-        return "127.0.0.1" if host == "localhost" or host.endswith(".localhost") else ""
 
 
 def resolve(host: str, port: int) -> list[str]:
@@ -296,11 +376,6 @@ def _proxied(proxy: Proxy, settings: dict[str, Any]) -> httpcore.ConnectionPool:
 
 def _until(timeout: float | None) -> float:
     return time.monotonic() + (_NO_TIME if timeout is None else timeout)
-
-
-def _unasked(host: str, port: int, address: str) -> bool:
-    """The guard of a proxy's own address: the operator named it."""
-    return True
 
 
 def _never() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ssl
 import threading
-import time
 from collections.abc import Iterator
 
 import httpx
@@ -21,7 +20,7 @@ from recvault.transport.base import (
     Request,
     Trust,
 )
-from recvault.transport.guarded import GuardedTransport
+from recvault.transport.guarded import GuardedTransport, wait_seconds
 
 _CHUNK = 256 * 1024
 
@@ -39,17 +38,15 @@ class PlainTransport:
         request.check()
         transport: GuardedTransport | None = getattr(self._local, "transport", None)
         if transport is None:
-            transport = self._local.transport = GuardedTransport(self._guard, self._tls, self._proxy)
-        watch = _Watch(self._patience, cut)
-        transport.cut = watch.look
-        begun = time.monotonic()
+            rate = self._patience.least_rate
+            transport = self._local.transport = GuardedTransport(self._guard, self._tls, self._proxy, rate)
+        transport.cut = cut
         answer = transport.handle_request(self._asked(request))
         try:
             headers = [(n.decode("latin-1"), v.decode("latin-1")) for n, v in answer.headers.raw]
-            head = Head(answer.status_code, headers, time.monotonic() - begun)
+            head = Head(answer.status_code, headers, wait_seconds(answer) or 0.0)
             receiver.begin(head)
             for piece in answer.iter_raw():
-                watch.saw(len(piece))
                 receiver.write(piece)
         except Enough:
             pass
@@ -84,26 +81,6 @@ class PlainTransport:
         )
 
 
-class _Watch:
-    """Notices an answer that drips: a timeout of httpx's is for each read anew."""
-
-    def __init__(self, patience: Patience, cut: Cut) -> None:
-        self._patience, self._cut = patience, cut
-        self._since, self._bytes = time.monotonic(), 0
-
-    def look(self) -> None:
-        self._cut()
-
-    def saw(self, count: int) -> None:
-        self._bytes += count
-        elapsed = time.monotonic() - self._since
-        if elapsed < self._patience.stall_seconds:
-            return
-        if self._bytes < self._patience.least_rate * elapsed:
-            raise ExchangeFailed("slow")
-        self._since, self._bytes = time.monotonic(), 0
-
-
 def tls_context(trust: Trust) -> ssl.SSLContext:
     """What httpx connects with over TLS."""
     context = ssl.create_default_context(cafile=trust.file, capath=trust.folder)
@@ -113,9 +90,14 @@ def tls_context(trust: Trust) -> ssl.SSLContext:
 
 def _pieces(request: Request) -> Iterator[bytes]:
     """A request's body, once: what is sent again is another exchange."""
-    body = request.body
-    if isinstance(body, memoryview):
-        for start in range(0, len(body), _CHUNK):
-            yield bytes(body[start : start + _CHUNK])
-    elif body is not None:
-        yield from iter(lambda: body.read(_CHUNK), b"")
+    body, left = request.body, request.length
+    while left and body is not None:
+        if isinstance(body, memoryview):
+            start = request.length - left
+            piece = bytes(body[start : start + min(_CHUNK, left)])
+        else:
+            piece = body.read(min(_CHUNK, left))
+        if not piece:
+            raise ExchangeFailed("request", "its body is shorter than announced")
+        left -= len(piece)
+        yield piece

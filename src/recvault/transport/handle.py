@@ -1,0 +1,319 @@
+"""One server's exchanges by libcurl, one after the other, over one connection at most: the owner of pycurl.
+
+libcurl takes what a server sends between two requests for the answer to the second one. So a connection is used again
+only where nothing is there to be read on its socket. Over TLS that is not enough, for OpenSSL reads ahead: there a kept
+connection carries none but requests whose sender can tell another's answer from its own; any other connects anew, by a
+TLS session that is kept.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import select
+import socket
+import threading
+import time
+from dataclasses import replace
+from typing import Any
+from urllib.parse import urlsplit
+
+import pycurl
+
+from recvault.transport.base import (
+    CONTINUE_SECONDS,
+    Cause,
+    Cut,
+    Enough,
+    ExchangeFailed,
+    Guard,
+    Head,
+    Patience,
+    Proxy,
+    Receiver,
+    Request,
+    Signing,
+    Trust,
+    check_written,
+)
+from recvault.transport.callbacks import NOTHING, Run
+
+_BUFFER = 256 * 1024
+_MOST_IDLE_SECONDS = 30
+_SUPPRESS_CONNECT_HEADERS, _QUICK_EXIT, _E_PROXY = 265, 322, 97  # of libcurl; pycurl has no names for them
+_PORTS = {"http": 80, "https": 443}
+
+_CAUSES: dict[int, Cause] = {
+    pycurl.E_COULDNT_RESOLVE_PROXY: "proxy",
+    pycurl.E_COULDNT_RESOLVE_HOST: "name",
+    pycurl.E_COULDNT_CONNECT: "connection",
+    pycurl.E_OPERATION_TIMEDOUT: "late",
+    pycurl.E_SSL_CONNECT_ERROR: "tls",
+    pycurl.E_SSL_CACERT: "certificate",
+    pycurl.E_SSL_CACERT_BADFILE: "certificate",
+    pycurl.E_PEER_FAILED_VERIFICATION: "certificate",
+    pycurl.E_GOT_NOTHING: "broken",
+    pycurl.E_PARTIAL_FILE: "broken",
+    pycurl.E_SEND_ERROR: "broken",
+    pycurl.E_RECV_ERROR: "broken",
+    pycurl.E_SEND_FAIL_REWIND: "broken",
+    _E_PROXY: "proxy",
+    pycurl.E_URL_MALFORMAT: "request",
+}
+_TOLD = frozenset({"certificate", "tls"})  # of which libcurl's words name the certificate's fault, and nothing sent
+
+
+class Handle:
+    """One server's exchanges. For one thread; any may close it."""
+
+    def __init__(self, origin: str, guard: Guard, patience: Patience, trust: Trust, proxy: Proxy | None) -> None:
+        parts = urlsplit(origin)
+        self._is_tls = parts.scheme == "https"
+        self._host, self._port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
+        self._guard, self._patience, self._trust, self._proxy = guard, patience, trust, proxy
+        self._sessions = pycurl.CurlShare()
+        self._sessions.setopt(pycurl.SH_SHARE, pycurl.LOCK_DATA_SSL_SESSION)
+        self._curl: Any = None
+        self._poll = select.poll()
+        self._socket = -1  # of the connection that is kept
+        self._used_at = -math.inf
+        self._run = NOTHING
+        self._busy = threading.Lock()
+        self._is_closed = False
+
+    def close(self) -> None:
+        """Close its connection, and be used no more. An exchange that is under way keeps it until it is over."""
+        self._is_closed = True
+        if self._busy.acquire(blocking=False):
+            self._shut()
+            self._busy.release()
+
+    def leave(self) -> None:
+        """In a process that was forked: let go of what is the parent's. What was under way there is left as it is."""
+        if self._run is NOTHING and self._socket >= 0:
+            with socket.socket() as nowhere:
+                os.dup2(nowhere.fileno(), self._socket, inheritable=False)
+            self._shut()
+
+    def exchange(self, request: Request, receiver: Receiver, cut: Cut) -> Head:
+        """See Transport.exchange."""
+        if self._proxy is not None:
+            check_written(self._guard, self._host, self._port)
+        with self._busy:
+            run = self._run = Run(request, receiver, cut, is_proxied=self._proxy is not None)
+            try:
+                head = self._perform(request, run)
+                if head is None:
+                    run.rewind()
+                    request = replace(request, expects=False)
+                    run = self._run = Run(request, receiver, cut, is_proxied=self._proxy is not None)
+                    head = self._perform(request, run)
+            finally:
+                self._run = NOTHING
+        if self._is_closed:
+            self.close()
+        assert head is not None  # noqa: S101 - only what is expected of a server can be unexpected
+        return head
+
+    def _perform(self, request: Request, run: Run) -> Head | None:
+        """An answer's head, once all of it has come. None where the server does not know what to expect is."""
+        if not self._is_reusable(request):
+            self._shut()
+        curl = self._curl = self._curl or self._made()
+        try:
+            self._ask(curl, request)
+            curl.perform()
+        except pycurl.error as error:
+            failed = self._failed(error.args[0], error.args[1], curl)
+            self._shut()
+            if run.is_unexpected:
+                return None
+            if run.error is None:
+                raise failed from None
+            if isinstance(run.error, Enough) and run.head is not None:
+                return run.head
+            raise run.error from None
+        except BaseException:
+            self._shut()
+            raise
+        if run.head is None or run.error is not None:
+            self._shut()
+            raise run.error or ExchangeFailed("broken")
+        self._keep(curl)
+        return run.head
+
+    # -- connections ---------------------------------------------------------------------------------------------------
+
+    def _is_reusable(self, request: Request) -> bool:
+        """Whether a request may go on the connection that is kept: see the module."""
+        if self._socket < 0 or time.monotonic() - self._used_at > _MOST_IDLE_SECONDS:
+            return False
+        return (request.tells_its_answer or not self._is_tls) and not self._poll.poll(0)
+
+    def _keep(self, curl: Any) -> None:
+        """Remember the connection that libcurl keeps, if it does."""
+        descriptor = curl.getinfo(pycurl.ACTIVESOCKET)
+        self._used_at = time.monotonic()
+        if descriptor == self._socket:
+            return
+        self._forget_socket()
+        if descriptor >= 0:
+            self._poll.register(descriptor, select.POLLIN)
+            self._socket = descriptor
+
+    def _forget_socket(self) -> None:
+        if self._socket >= 0:
+            self._poll.unregister(self._socket)
+            self._socket = -1
+
+    def _shut(self) -> None:
+        self._forget_socket()
+        if self._curl is not None:
+            curl, self._curl = self._curl, None
+            with contextlib.suppress(pycurl.error):
+                curl.close()
+
+    def _open_socket(self, purpose: int, address: Any) -> Any:
+        """A socket for an address that libcurl is about to connect to."""
+        told = address.addr[0] if isinstance(address.addr, tuple) else ""
+        try:
+            if self._proxy is None and not self._guard(self._host, self._port, told):
+                self._run.refused.append(told)
+                return pycurl.SOCKET_BAD
+            self._run.permitted += 1
+            return _Socket(address.family, address.socktype, address.protocol)
+        except BaseException as error:  # noqa: BLE001 - libcurl's C lies between here and whoever asked
+            self._run.error = error
+            return pycurl.SOCKET_BAD
+
+    def _before_request(self, peer: str, local: str, port: int, local_port: int) -> int:
+        """Called where the connection stands and nothing is sent yet: the guard sees where it really leads."""
+        self._run.sent_at = time.monotonic()
+        try:
+            if self._proxy is None and not self._guard(self._host, self._port, peer):
+                raise ExchangeFailed("address", addresses=[peer])
+        except BaseException as error:  # noqa: BLE001 - as above
+            self._run.error = error
+            return int(pycurl.PREREQFUNC_ABORT)
+        return int(pycurl.PREREQFUNC_OK)
+
+    # -- options -------------------------------------------------------------------------------------------------------
+
+    def _made(self) -> Any:
+        """A handle with all that is the same for each of its exchanges."""
+        curl = pycurl.Curl()
+        options: dict[int, Any] = {
+            pycurl.SHARE: self._sessions,
+            pycurl.NOSIGNAL: 1,
+            pycurl.NOPROGRESS: 0,
+            pycurl.MAXCONNECTS: 1,
+            pycurl.MAXAGE_CONN: _MOST_IDLE_SECONDS,
+            pycurl.HTTP_VERSION: pycurl.CURL_HTTP_VERSION_1_1,
+            pycurl.SSL_ENABLE_ALPN: 0,
+            pycurl.PROTOCOLS: pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS,
+            pycurl.FOLLOWLOCATION: 0,
+            pycurl.HTTP_CONTENT_DECODING: 0,
+            pycurl.NETRC: pycurl.NETRC_IGNORED,
+            pycurl.BUFFERSIZE: _BUFFER,
+            pycurl.UPLOAD_BUFFERSIZE: _BUFFER,
+            pycurl.EXPECT_100_TIMEOUT_MS: int(CONTINUE_SECONDS * 1000),
+            pycurl.CONNECTTIMEOUT_MS: int(self._patience.connect_seconds * 1000),
+            pycurl.LOW_SPEED_TIME: max(1, math.ceil(self._patience.stall_seconds)),
+            pycurl.LOW_SPEED_LIMIT: max(1, math.ceil(self._patience.least_rate)),
+            pycurl.OPENSOCKETFUNCTION: self._open_socket,
+            pycurl.PREREQFUNCTION: self._before_request,
+            pycurl.HEADERFUNCTION: lambda line: self._run.take_line(line),
+            pycurl.XFERINFOFUNCTION: lambda *_: self._run.look(),
+            pycurl.READFUNCTION: lambda size: self._run.read(size),
+            pycurl.SEEKFUNCTION: lambda offset, origin: self._run.seek(offset, origin),
+            pycurl.PROXY: "" if self._proxy is None else self._proxy.address,
+            pycurl.NOPROXY: "",
+            _QUICK_EXIT: 1,  # a resolver that hangs is left behind
+        }
+        for option, value in options.items():
+            curl.setopt(option, value)
+        curl.setopt(pycurl.WRITEFUNCTION, lambda piece: self._run.take(piece), use_memoryview=True)
+        self._set_trust(curl)
+        if self._proxy is not None:
+            curl.setopt(_SUPPRESS_CONNECT_HEADERS, 1)
+            if self._proxy.user:
+                curl.setopt(pycurl.PROXYAUTH, pycurl.HTTPAUTH_BASIC)
+                curl.setopt(pycurl.PROXYUSERNAME, self._proxy.user)
+                curl.setopt(pycurl.PROXYPASSWORD, self._proxy.password)
+        return curl
+
+    def _set_trust(self, curl: Any) -> None:
+        for file, folder in ((pycurl.CAINFO, pycurl.CAPATH), (pycurl.PROXY_CAINFO, pycurl.PROXY_CAPATH)):
+            if self._trust.folder is not None:
+                curl.setopt(folder, self._trust.folder)
+                curl.unsetopt(file)
+            if self._trust.file is not None:
+                curl.setopt(file, self._trust.file)
+
+    def _ask(self, curl: Any, request: Request) -> None:
+        """Set what is this exchange's own."""
+        curl.setopt(pycurl.HTTPGET, 1)  # takes back what the last one was
+        curl.unsetopt(pycurl.CUSTOMREQUEST)
+        if request.method == "HEAD":
+            curl.setopt(pycurl.NOBODY, 1)
+        elif request.body is not None:
+            curl.setopt(pycurl.UPLOAD, 1)
+            curl.setopt(pycurl.INFILESIZE_LARGE, request.length)
+        if request.method not in ("GET", "HEAD") and not (request.method == "PUT" and request.body is not None):
+            curl.setopt(pycurl.CUSTOMREQUEST, request.method)
+        curl.setopt(pycurl.URL, request.url)
+        lines = [f"{name}: {value}" if value else f"{name};" for name, value in request.headers]
+        named = {name.lower() for name, _ in request.headers}
+        lines += [f"{name}:" for name in ("Accept", "User-Agent") if name.lower() not in named]  # libcurl's own
+        if request.body is not None:
+            lines.append("Expect: 100-continue" if request.expects else "Expect:")
+        curl.setopt(pycurl.HTTPHEADER, lines)
+        self._sign(curl, request.signing)
+
+    @staticmethod
+    def _sign(curl: Any, signing: Signing | None) -> None:
+        if signing is None:
+            curl.setopt(pycurl.PATH_AS_IS, 1)
+        else:
+            curl.setopt(pycurl.AWS_SIGV4, f"aws:amz:{signing.region}:{signing.service}")
+            curl.setopt(pycurl.USERNAME, signing.access_key)
+            curl.setopt(pycurl.PASSWORD, signing.secret_key)
+
+    # -- errors --------------------------------------------------------------------------------------------------------
+
+    def _failed(self, code: int, words: str, curl: Any) -> ExchangeFailed:
+        """libcurl's error as ours. Its own words may hold a URL, so only those of TLS are told."""
+        if self._run.refused and not self._run.permitted:
+            return ExchangeFailed("address", addresses=self._run.refused)
+        cause = _CAUSES.get(code, "framing")
+        if cause == "late" and self._run.head is not None:
+            cause = "slow"
+        if code == pycurl.E_RECV_ERROR and "chunk" in words.lower():
+            cause = "framing"
+        if self._proxy is not None:
+            status = curl.getinfo(pycurl.HTTP_CONNECTCODE)
+            if status >= 300:
+                return ExchangeFailed("proxy", f"it answered {status}")
+        if cause in _TOLD:
+            return ExchangeFailed(cause, _certificate_fault(words))
+        if cause == "connection":
+            return ExchangeFailed("connection" if self._proxy is None else "proxy", _system_words(curl))
+        return ExchangeFailed(cause)
+
+
+class _Socket(socket.socket):
+    """pycurl duplicates a socket that it is given, and leaves this one to be collected."""
+
+    def __del__(self) -> None:
+        self.close()
+
+
+def _system_words(curl: Any) -> str:
+    number = curl.getinfo(pycurl.OS_ERRNO)
+    return os.strerror(number) if number else ""
+
+
+def _certificate_fault(words: str) -> str:
+    """What libcurl says of a certificate, without its prefix."""
+    return words.rpartition("problem: ")[2][:200]
