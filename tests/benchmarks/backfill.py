@@ -1,6 +1,7 @@
 """Measure `recvault backfill`, beside what people write instead and beside rclone, in one run.
 
-    python tests/benchmarks/backfill.py [--recordings N] [--bytes N] [--workers N] [--processes N] [--rounds N] [--slow]
+    python tests/benchmarks/backfill.py [--case small medium large wide] [--count N] [--rounds N] [--who NAME …]
+    python tests/benchmarks/backfill.py [--count N] [--bytes N] [--workers N] [--processes N] [--rounds N] [--slow]
 
 Every contestant is a command of its own that fetches the same media by GET, PUTs them and PUTs a sidecar for each, and
 takes its turn in each round. See README.md beside this file for what the figures mean.
@@ -11,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import shutil
 import statistics
 import subprocess
@@ -24,6 +24,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from hosts import ACCOUNT, MEDIA, Fast, Slow, host, ids
+from installed import add_python, below, installed, spent
 
 HERE = Path(__file__).parent
 CONFIG = """
@@ -31,13 +32,12 @@ CONFIG = """
 bucket = "{bucket}"
 endpoint_url = "{url}"
 addressing_style = "path"
-sender = "{sender}"
-[ledger]
+{archive}[ledger]
 path = "{root}/{bucket}.db"
 [transfer]
 workers = {workers}
 processes = {processes}
-spool_dir = "{root}/spool"
+{transfer}spool_dir = "{root}/spool"
 min_free_disk = "0"
 [[sources]]
 name = "main"
@@ -57,7 +57,7 @@ KEYS = {
 
 
 @dataclass(frozen=True)
-class Cost:
+class Round:
     """What one round of one contestant took."""
 
     rate: float  # recordings a second, from the first object that arrived to the last
@@ -76,13 +76,18 @@ def recvault(asked: argparse.Namespace, url: str, bucket: str, root: Path) -> li
     from recvault.store import StoreFacts
 
     path = root / f"{bucket}.toml"
-    values = {"workers": asked.workers, "processes": asked.processes, "sender": asked.sender}
+    values = {
+        "workers": asked.workers,
+        "processes": asked.processes,
+        "archive": f'sender = "{asked.sender}"\n' if asked.sender else "",
+        "transfer": f'transport = "{asked.transport}"\n' if asked.transport else "",
+    }
     path.write_text(CONFIG.format(url=url, bucket=bucket, root=root, account=ACCOUNT, **values))
     with Runtime(config.load(path), clock=lambda: datetime.now(UTC)) as runtime:
-        runtime.store.ask_facts = lambda put: StoreFacts(sha256=True, conditional=True)  # type: ignore[method-assign]
+        runtime.store.ask_facts = lambda put, checksums: StoreFacts(sha256=True, conditional=True, tells="sha256")  # type: ignore[method-assign]
         runtime.prepare_store()  # remembered in the ledger: the host at hand takes whatever comes
     window = ["--since", "2026-10-01", "--until", "2026-10-02"]
-    command = [sys.executable, "-m", "recvault", "--config", str(path), "-q"]
+    command = [asked.recvault, "-m", "recvault", "--config", str(path), "-q"]
     return [[*command, "backfill", "--source", "main", *window, "--json"]]
 
 
@@ -120,7 +125,8 @@ def _rclone(asked: argparse.Namespace, url: str, bucket: str, root: Path, readin
     told = "provider=Other,env_auth=true,force_path_style=true,no_check_bucket=true,no_head=true,no_head_object=true"
     sink = f':s3,endpoint="{url}",{told}:{bucket}/recordings'
     common = ["--no-check-dest", "--no-traverse", "--config", "/dev/null", "--log-level", "ERROR", "--retries", "1"]
-    common += ["--transfers", str(asked.workers), "--checkers", str(asked.workers)]
+    at_once = str(asked.transfers or asked.workers * asked.processes)  # as many as recvault has
+    common += ["--transfers", at_once, "--checkers", at_once]
     sources = {"wav": reading.format(f':http,url="{url}{MEDIA}/":'), "json": reading.format(folder)}
     return [
         [asked.rclone, "copy", source, sink, "--files-from", str(root / f"{bucket}.{ending}-names"), *common]
@@ -136,37 +142,46 @@ CONTESTANTS = {
 }
 
 
+CASES: dict[str, dict[str, object]] = {
+    "small": {"recordings": 20_000, "bytes": 64 * 1024, "workers": 8, "slow": False},
+    "medium": {"recordings": 6000, "bytes": 700 * 1024, "workers": 8, "slow": False},
+    "large": {"recordings": 2500, "bytes": 3 * 1024 * 1024, "workers": 8, "slow": False},
+    "wide": {"recordings": 40_000, "bytes": 64 * 1024, "workers": 64, "slow": True},
+}
+
 # -- rounds ------------------------------------------------------------------------------------------------------------
 
 
-def one_round(name: str, asked: argparse.Namespace, at: Fast | Slow, bucket: str, root: Path) -> Cost:
+def one_round(name: str, asked: argparse.Namespace, at: Fast | Slow, bucket: str, root: Path) -> Round:
     """Run a contestant, and see that all of its objects arrived."""
     commands = CONTESTANTS[name](asked, at.url, bucket, root)  # type: ignore[operator]
-    before, began, resident = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic(), (0.0, 0.0)
+    seconds, cpu, resident = 0.0, 0.0, (0.0, 0.0)
     for command in commands:
-        process = subprocess.Popen(command, env={**os.environ, **KEYS}, stdout=subprocess.DEVNULL)
-        watch = Watch(process.pid)
-        watch.start()
-        assert process.wait() == 0, f"{name}: exit code {process.returncode}"
+        watch = Watch()
+        cost = spent(command, {**os.environ, **KEYS}, watch.begin)
+        assert cost.code == 0, f"{name}: exit code {cost.code}"
         watch.join()
-        resident = max(resident, watch.resident_mb)
-    seconds, after = time.monotonic() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+        seconds, cpu, resident = seconds + cost.seconds, cpu + cost.cpu, max(resident, watch.resident_mb)
     arrived = at.arrived(bucket)
     assert (arrived.media, arrived.sidecars) == (asked.recordings,) * 2, f"{name}: {arrived}"
     assert arrived.bytes == asked.recordings * (asked.bytes + 44), f"{name}: {arrived}"
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return Cost(asked.recordings / arrived.seconds, seconds, cpu, resident)
+    return Round(asked.recordings / arrived.seconds, seconds, cpu, resident)
 
 
 class Watch(threading.Thread):
-    """Looks at the resident memory of a process and its children, the largest of them, until it ends."""
+    """Looks at the resident memory of a process and of all below it, the largest of them, until it ends."""
 
-    def __init__(self, pid: int) -> None:
+    def __init__(self) -> None:
         super().__init__(daemon=True)
-        self._pid, self._seen = pid, [0.0]
+        self._pid, self._seen = 0, [0.0]
+
+    def begin(self, pid: int) -> None:
+        """Look at this one."""
+        self._pid = pid
+        self.start()
 
     def run(self) -> None:
-        while found := max(_resident_kb(pid) for pid in [self._pid, *_children(self._pid)]):
+        while found := max(_resident_kb(pid) for pid in below(self._pid)):
             self._seen.append(found / 1024)
             time.sleep(0.1)
 
@@ -174,13 +189,6 @@ class Watch(threading.Thread):
     def resident_mb(self) -> tuple[float, float]:
         """A tenth of the way on, and at most."""
         return max(self._seen[: len(self._seen) // 10 + 1]), max(self._seen)
-
-
-def _children(pid: int) -> list[int]:
-    try:
-        return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except OSError:
-        return []
 
 
 def _resident_kb(pid: int) -> int:
@@ -193,7 +201,7 @@ def _resident_kb(pid: int) -> int:
 
 def contest(asked: argparse.Namespace) -> None:
     names = [name for name in CONTESTANTS if name in asked.who and getattr(asked, name, True)]
-    costs: dict[str, list[Cost]] = {name: [] for name in names}
+    costs: dict[str, list[Round]] = {name: [] for name in names}
     shared = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     with (
         tempfile.TemporaryDirectory(prefix="bench-", dir=shared) as scratch,
@@ -203,14 +211,14 @@ def contest(asked: argparse.Namespace) -> None:
             for turn in range(len(names)):
                 name = names[(number + turn) % len(names)]
                 costs[name].append(one_round(name, asked, at, f"bucket-{number}-{name}", Path(scratch)))
-        told = f"{asked.workers} at once, {asked.processes} processes of recvault, {asked.rounds} rounds"
+        told = f"{asked.workers} in each of {asked.processes} processes at once, {asked.rounds} rounds"
         print(f"{asked.recordings} recordings of {asked.bytes:,} bytes, {told}\nhost and sink: {at.name}")
     for name in CONTESTANTS.keys() - costs.keys():
         print(f"{name} is left out")
     report(costs, asked)
 
 
-def report(costs: dict[str, list[Cost]], asked: argparse.Namespace) -> None:
+def report(costs: dict[str, list[Round]], asked: argparse.Namespace) -> None:
     """Medians over the rounds, and beside them how many times rclone's, or the first contestant's."""
     total = asked.recordings * (asked.bytes + 44) / 1e6
     rows = {
@@ -229,23 +237,36 @@ def report(costs: dict[str, list[Cost]], asked: argparse.Namespace) -> None:
     heads = ("recordings/s", "MB/s", "CPU s per 1,000", "CPU s per GB", "whole, s", "MB at a tenth", "MB at most")
     print(f"{'':11}" + "".join(f"{each:>20}" for each in heads))
     for name, row in rows.items():
-        cells = [f"{value:.1f} ({value / most:.2f})" for value, most in zip(row, base, strict=True)]
+        cells = [f"{value:.1f} ({value / (most or 1):.2f})" for value, most in zip(row, base, strict=True)]
         print(f"{name:11}" + "".join(f"{cell:>20}" for cell in cells))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--recordings", type=int, default=2000)
-    parser.add_argument("--bytes", type=int, default=64 * 1024, help="of audio in each")
-    parser.add_argument("--workers", type=int, default=16, help="at once; of recvault in each process")
+    parser.add_argument("--case", nargs="+", choices=CASES, default=["small"], help="one after another; small")
+    parser.add_argument("--count", "--recordings", dest="recordings", type=int, help="in place of the case's")
+    parser.add_argument("--bytes", type=int, help="of audio in each, in place of the case's")
+    parser.add_argument("--workers", type=int, help="of recvault in each process, in place of the case's")
     parser.add_argument("--processes", type=int, default=2, help="of recvault")
-    parser.add_argument("--sender", choices=("fast", "boto3"), default="fast", help="of recvault")
+    parser.add_argument("--transfers", type=int, help="of rclone at once; as many as of recvault")
+    parser.add_argument("--sender", choices=("fast", "boto3"), help="of recvault; as it is by itself")
+    parser.add_argument("--transport", choices=("curl", "plain"), help="of recvault; as it is by itself")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--slow", action="store_true", help="a host that takes 80 ms for a GET, 40 ms for a PUT")
+    parser.add_argument("--slow", action="store_true", default=None, help="80 ms for a GET, 40 ms for a PUT")
     parser.add_argument("--who", nargs="+", choices=CONTESTANTS, default=list(CONTESTANTS))
     parser.add_argument("--rclone", default=_beside("rclone"), help="where rclone is")
     parser.add_argument("--asyncio", default=None, help="a Python that has aiohttp and aiobotocore")
-    contest(parser.parse_args())
+    add_python(parser)
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="bench-") as scratch:
+        asked.recvault = installed(asked, Path(scratch))
+        print(f"recvault: installed, by {subprocess.check_output([asked.recvault, '-VV'], text=True).strip()}")
+        if asked.rclone and {"rclone", "unhashed"} & set(asked.who):
+            print(subprocess.check_output([asked.rclone, "version"], text=True).partition("\n")[0])
+        for name in asked.case:
+            told = {key: value for key, value in vars(asked).items() if value is not None}
+            print(f"\n{name}", flush=True)
+            contest(argparse.Namespace(**{**vars(asked), **CASES[name], **told}))
 
 
 def _beside(name: str) -> str | None:

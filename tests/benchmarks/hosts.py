@@ -32,6 +32,7 @@ PAGE = 1000
 DISTINCT = 8  # bodies, served under all names in turn, as no contestant looks at two at once
 
 _EMPTY = '<?xml version="1.0"?><ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>'
+_SUM = b"x-amz-checksum-sha256:"  # which a store answers with, too
 _NGINX = """
 user {user}; daemon off; worker_processes auto; pid {root}/nginx.pid; error_log {root}/error.log;
 events {{ worker_connections 2048; }}
@@ -49,6 +50,8 @@ http {{
     location / {{
       if ($args ~ "(list-type|uploads)") {{ return 200 '{empty}'; }}
       dav_methods PUT; create_full_put_path on;
+      add_header ETag '"0"';  # a store says what it took
+      add_header x-amz-checksum-sha256 $http_x_amz_checksum_sha256;
     }}
   }}
 }}
@@ -220,7 +223,8 @@ class _Waiting(asyncio.Protocol):
             _, bucket, *_, name = path.partition("?")[0].split("/")
             if name.startswith("RE"):
                 self.puts.setdefault(bucket, []).append((name.endswith(".wav"), self.size, time.time()))
-            self.later(0.04, b'HTTP/1.1 200 OK\r\nETag: "0"\r\nContent-Length: 0\r\n\r\n')
+            told = next((line for line in self.head.split(b"\r\n") if line.lower().startswith(_SUM)), b"x-none: 1")
+            self.later(0.04, b'HTTP/1.1 200 OK\r\nETag: "0"\r\n%b\r\nContent-Length: 0\r\n\r\n' % told)
         elif path.startswith("/arrived/"):
             self.later(0, _answer(self._arrived(path[9:]), b"application/json"))
         elif path.endswith(".wav"):
