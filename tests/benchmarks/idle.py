@@ -25,6 +25,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from installed import add_python, installed, spent
+
 from cli.commands import arguments, environment, until
 from daemon.started import Started, archived, free_port
 from recvault.ledger import Ledger
@@ -125,6 +127,7 @@ class Bench:
     """A configuration over a simulator and a bucket, and daemons of it, one after another."""
 
     rig: Rig
+    python: str  # that runs an installed copy
     daemons: int = 0
 
     def daemon(self, poll_every: str) -> Started:
@@ -175,17 +178,9 @@ class Bench:
 
     def command(self, *words: str) -> float:
         """The CPU of a command, from its start to its end."""
-        process = subprocess.Popen(
-            arguments(self.rig, *words),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            env=environment(self.rig.root),
-            cwd=self.rig.root,
-        )
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        assert process.returncode == 0
-        return usage.ru_utime + usage.ru_stime
+        cost = spent([self.python, *arguments(self.rig, *words)[1:]], environment(self.rig.root))
+        assert cost.code == 0
+        return cost.cpu
 
 
 def used_by(daemon: Started, work: Callable[[], None]) -> float:
@@ -203,6 +198,7 @@ def main() -> int:
     parser.add_argument("--listed", type=int, default=20, help="known recordings on the page that each poll reads")
     parser.add_argument("--polls", type=int, default=500, help="of all sources together")
     parser.add_argument("--quiet", type=float, default=60.0, help="seconds without any poll")
+    add_python(parser)
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as root, Simulator(seed=7) as simulator, StrictS3(seed=7) as server:
         bucket = server.bucket()
@@ -215,7 +211,12 @@ def main() -> int:
         make_ledger(rig.root / "ledger.db", asked.rows, accounts)
         size = (rig.root / "ledger.db").stat().st_size
         print(f"a ledger of {asked.rows:,} rows, {size / MIB:.0f} MiB, made in {time.monotonic() - began:.0f} s")
-        measure(Bench(rig), accounts, asked, lambda: len(archived(bucket)) == asked.listed * asked.sources)
+        measure(
+            Bench(rig, installed(asked, rig.root)),
+            accounts,
+            asked,
+            lambda: len(archived(bucket)) == asked.listed * asked.sources,
+        )
     return 0
 
 

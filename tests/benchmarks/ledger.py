@@ -26,6 +26,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from installed import add_python, installed, plain
+
 sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.remove(str(Path(__file__).parent))  # where `ledger` would be this file
 
@@ -284,7 +286,7 @@ def ask(path: Path, repeats: int, cold: int) -> dict[str, list[list[float]]]:
 # -- told --------------------------------------------------------------------------------------------------------------
 
 
-def status(path: Path, repeats: int) -> dict[str, list[list[float]]]:
+def status(python: str, path: Path, repeats: int) -> dict[str, list[list[float]]]:
     """Milliseconds of `recvault status`, the whole process: those that went by, and those of CPU."""
     config = path.with_suffix(".toml")
     sources = "".join(
@@ -293,8 +295,8 @@ def status(path: Path, repeats: int) -> dict[str, list[list[float]]]:
         for number, account in enumerate(_ACCOUNTS)
     )
     config.write_text(f'[archive]\nbucket = "recordings"\n[ledger]\npath = "{path}"\n{sources}')
-    command = [sys.executable, "-m", "recvault", "--config", str(config), "status"]
-    environment = {**os.environ, "TOKEN": "token"}
+    command = [python, "-m", "recvault", "--config", str(config), "status"]
+    environment = plain({**os.environ, "TOKEN": "token"})
     went, used = [], []
     for _ in range(repeats):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -304,7 +306,7 @@ def status(path: Path, repeats: int) -> dict[str, list[list[float]]]:
     return {"`recvault status`": [went, []], "`recvault status`, its CPU": [used, []]}
 
 
-def measured(path: Path, rows: int, repeats: int, cold: int) -> dict[str, list[list[float]]]:
+def measured(python: str, path: Path, rows: int, repeats: int, cold: int) -> dict[str, list[list[float]]]:
     """Fill a ledger, ask it, and say how large it is."""
     began = time.monotonic()
     fill(path, rows)
@@ -312,7 +314,7 @@ def measured(path: Path, rows: int, repeats: int, cold: int) -> dict[str, list[l
     print(f"{rows:,} rows, {size / rows:.0f} bytes a row, made in {time.monotonic() - began:.0f} s", flush=True)
     asked = [sys.executable, __file__, "--ask", str(path), "--repeats", str(repeats), "--cold", str(cold)]
     took: dict[str, list[list[float]]] = json.loads(subprocess.run(asked, stdout=subprocess.PIPE, check=True).stdout)
-    return {**took, **status(path, 5)}
+    return {**took, **status(python, path, 5)}
 
 
 def tell(rows: list[int], took: list[dict[str, list[list[float]]]]) -> None:
@@ -336,6 +338,7 @@ def main() -> int:
     parser.add_argument("--cold", type=int, default=5)
     parser.add_argument("--directory", type=Path, help="where ledgers are made, and removed")
     parser.add_argument("--ask", type=Path, help=argparse.SUPPRESS)
+    add_python(parser)
     given = parser.parse_args()
     if given.ask:
         print(json.dumps(ask(given.ask, given.repeats, given.cold)))
@@ -346,7 +349,8 @@ def main() -> int:
         print(f"by its own verbs: {waiting:.0f} bytes a recording that waits, {archived:.0f} once it is archived")
     for each in rows:
         with tempfile.TemporaryDirectory(dir=given.directory) as root:
-            took.append(measured(Path(root) / "ledger.db", each, given.repeats, given.cold))
+            python = installed(given, Path(root))
+            took.append(measured(python, Path(root) / "ledger.db", each, given.repeats, given.cold))
     tell(rows, took)
     return 0
 

@@ -169,7 +169,7 @@ class Answers:
 
     @staticmethod
     def _head(status: int, length: int, more: str) -> bytes:
-        return f"HTTP/1.1 {status} .\r\nContent-Length: {length}\r\n{more}\r\n".encode()
+        return f'HTTP/1.1 {status} .\r\nETag: "0"\r\nContent-Length: {length}\r\n{more}\r\n'.encode()
 
 
 class _Exchange(asyncio.Protocol):

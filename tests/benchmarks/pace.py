@@ -18,6 +18,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from installed import add_python, installed, plain
+
 from cli.commands import environment
 from recvault.config import Source
 from recvault.simulator import Simulator
@@ -25,7 +27,7 @@ from rig import Rig
 from strict_s3 import StrictS3
 
 
-def asked_a_second(processes: int, recordings: int) -> tuple[float, int]:
+def asked_a_second(python: str, processes: int, recordings: int) -> tuple[float, int]:
     """Requests of any kind a second in the steady part, and the most in any one second of it."""
     with tempfile.TemporaryDirectory() as directory, StrictS3() as server, Simulator(seed=3) as simulator:
         account = simulator.add_account("twilio")
@@ -33,10 +35,10 @@ def asked_a_second(processes: int, recordings: int) -> tuple[float, int]:
         rig = Rig(Path(directory), simulator, server.url, server.bucket().name)
         rig.add_source("voice", "twilio", account)
         del rig.sources[0]["requests_per_second"]  # at the default
-        command = [sys.executable, "-m", "recvault", "--config", str(rig.config_path), "backfill", "--source", "voice"]
+        command = [python, "-m", "recvault", "--config", str(rig.config_path), "backfill", "--source", "voice"]
         simulator.set_now(simulator.now, running=True)
         done = subprocess.run(
-            [*command, "--processes", str(processes)], env=environment(rig.root), capture_output=True, text=True
+            [*command, "--processes", str(processes)], env=plain(environment(rig.root)), capture_output=True, text=True
         )
         assert done.returncode == 0, done.stderr
         times = [each.time.timestamp() for each in simulator.requests]
@@ -52,12 +54,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--processes", type=int, nargs="+", default=[1, 2, 4])
     parser.add_argument("--recordings", type=int, default=1200)
+    add_python(parser)
     given = parser.parse_args()
     configured = Source.model_fields["requests_per_second"].default
     print("processes\tconfigured/s\tasked/s\tof it\tmost in a second")
-    for processes in given.processes:
-        asked, busiest = asked_a_second(processes, given.recordings)
-        print(f"{processes}\t{configured}\t{asked:.2f}\t{asked / configured:.1%}\t{busiest}", flush=True)
+    with tempfile.TemporaryDirectory() as made:
+        python = installed(given, Path(made))
+        for processes in given.processes:
+            asked, busiest = asked_a_second(python, processes, given.recordings)
+            print(f"{processes}\t{configured}\t{asked:.2f}\t{asked / configured:.1%}\t{busiest}", flush=True)
 
 
 if __name__ == "__main__":

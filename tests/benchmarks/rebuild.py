@@ -18,6 +18,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from installed import add_python, installed, plain
+
 from recvault.archive import KeyTemplate, sidecar
 from recvault.models import Check, MediaObject, Phase, Receipt, Recording
 from strict_s3 import Kept, StrictS3
@@ -91,14 +93,14 @@ def placed(keys: KeyTemplate, number: int) -> tuple[str, Kept]:
     return key, Kept(bytes=len(body), sha256="", etag='"e"', headers=headers, modified=START, body=body)
 
 
-def measure(url: str, root: Path, workers: int) -> tuple[float, float, int]:
+def measure(python: str, url: str, root: Path, workers: int) -> tuple[float, float, int]:
     """Seconds, seconds of CPU and the most bytes of memory of one rebuild."""
     config = root / "config.toml"
     config.write_text(CONFIG.format(url=url, root=root, workers=workers, account=ACCOUNT))
-    words = [sys.executable, "-m", "recvault", "-q", "--config", str(config), "rebuild", "--json"]
+    words = [python, "-m", "recvault", "-q", "--config", str(config), "rebuild", "--json"]
     env = {**os.environ, "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "MEASURED_TOKEN": "t" * 32}
     began = time.monotonic()
-    process = subprocess.Popen(words, env=env, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(words, env=plain(env), stdout=subprocess.DEVNULL)
     _, status, used = os.wait4(process.pid, 0)
     assert status == 0, f"it ended with {status}"
     return time.monotonic() - began, used.ru_utime + used.ru_stime, used.ru_maxrss * 1024
@@ -108,12 +110,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sidecars", type=int, default=100_000)
     parser.add_argument("--workers", type=int, default=16)
+    add_python(parser)
     given = parser.parse_args()
     ours, theirs = get_context("spawn").Pipe()
     server = get_context("spawn").Process(target=serve, args=(given.sidecars, theirs))
     server.start()
     with tempfile.TemporaryDirectory() as root:
-        seconds, cpu, memory = measure(ours.recv(), Path(root), given.workers)
+        python = installed(given, Path(root))
+        seconds, cpu, memory = measure(python, ours.recv(), Path(root), given.workers)
         size = (Path(root) / "ledger.db").stat().st_size
     ours.send("end")
     server.join()

@@ -25,6 +25,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from installed import add_python, installed, plain
+
 from benchmarks.million import ACCOUNT, BUCKET, Million
 from cli.commands import environment
 from recvault.ledger import Ledger
@@ -101,14 +103,14 @@ def _row(truth: Million, number: int, media: str, size: int) -> tuple[object, ..
     return (ACCOUNT, f"RE{number:032x}", created, at, at, at, key, size, media)
 
 
-def measure(root: Path, url: str, workers: int, *words: str, more: str = "") -> Measured:
+def measure(python: str, root: Path, url: str, workers: int, *words: str, more: str = "") -> Measured:
     """`recvault verify`, in a process of its own."""
     config = _CONFIG.format(bucket=BUCKET, url=url, root=root, workers=workers, account=ACCOUNT, more=more)
     (root / "config.toml").write_text(config)
-    command = [sys.executable, "-m", "recvault", "--config", str(root / "config.toml"), "verify", "--json", *words]
+    command = [python, "-m", "recvault", "--config", str(root / "config.toml"), "verify", "--json", *words]
     began = time.monotonic()
     with (root / "document.json").open("w") as out:
-        process = subprocess.Popen(command, stdout=out, env=environment(root, TOKEN="token"))
+        process = subprocess.Popen(command, stdout=out, env=plain(environment(root, TOKEN="token")))
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     return Measured(
@@ -131,6 +133,7 @@ def tell(name: str, truth: Million, found: Measured) -> None:
         "different": 0,
         "orphan_media": 0,
         "unknown": 0,
+        "uncommitted": 0,
     }, counts
     asked = ", ".join(f"{requests[each]:,} {each}" for each in ("LIST", "GET", "HEAD"))
     read = found.document["read"]["bytes"]
@@ -149,6 +152,7 @@ def main() -> None:
     parser.add_argument("--deep-objects", type=int, default=1_000)
     parser.add_argument("--deep-bytes", type=int, default=8 * MIB)
     parser.add_argument("--boto3", action="store_true", help="Let boto3 send the questions, for comparison.")
+    add_python(parser)
     asked = parser.parse_args()
     more = 'sender = "boto3"' if asked.boto3 else ""
     runs = [
@@ -165,7 +169,8 @@ def main() -> None:
             continue
         with tempfile.TemporaryDirectory() as made, bucket(truth) as url:
             make_ledger(Path(made) / "ledger.db", truth)
-            tell(name, truth, measure(Path(made), url, asked.workers, *words, more=more))
+            python = installed(asked, Path(made))
+            tell(name, truth, measure(python, Path(made), url, asked.workers, *words, more=more))
 
 
 if __name__ == "__main__":
