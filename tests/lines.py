@@ -91,8 +91,14 @@ class FakeSession:
 
     def download(self, request: httpx.Request, receive: Any, *, signed: bool = False) -> Any:
         body = self.bodies.pop(0) if len(self.bodies) > 1 else self.bodies[0]
-        head = MediaHead(URL, httpx.Headers({"content-type": "audio/x-wav"}), len(body))
-        return receive(head, iter([body]))
+        head = MediaHead(URL, {"content-type": "audio/x-wav"}, len(body))
+        sink = receive(head)
+        try:
+            sink.write(body)
+            return sink.finish()
+        except BaseException:
+            sink.close()
+            raise
 
 
 def a_line(provider: FakeProvider | None = None, session: FakeSession | None = None) -> Line:

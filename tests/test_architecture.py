@@ -108,7 +108,7 @@ OWNERS = {
     "apscheduler": {"daemon"},
     "prometheus_client": {"metrics"},
     "waitress": {"daemon"},
-    "httpcore": {"http", "transport"},
+    "httpcore": {"transport"},
     "httpx": {"http", "providers", "testing", "transport"},
     "pycurl": {"transport"},
     "structlog": {"observe"},

@@ -238,6 +238,7 @@ def test_a_disk_without_room(place: SpoolPlace, monkeypatch: pytest.MonkeyPatch)
         monkeypatch.setattr(spool, "_file", Full())
         with pytest.raises(SpoolFull, match=f"{place.directory}.*No space"):
             spool.write(b"x")
+            spool.settle()
         monkeypatch.setattr(spool, "_file", real)
 
 

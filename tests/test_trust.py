@@ -23,9 +23,9 @@ def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Each test makes its context anew, and leaves none behind."""
     for name in ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "AWS_CA_BUNDLE"):
         monkeypatch.delenv(name, raising=False)
-    client._tls.cache_clear()
+    client.tls.cache_clear()
     yield
-    client._tls.cache_clear()
+    client.tls.cache_clear()
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ own row, read anew by id, and a medium that is short, empty or damaged must stil
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 
 from recvault.errors import MediaExpired, MediaRejected, NotFound, Refused
 from recvault.http import MediaHead, Session
@@ -205,7 +205,8 @@ def _fetch_once(place: SpoolPlace, line: Line, recording: Recording, media_forma
     for request in requests:
         asked = Requested(media_format=media_format, channels=request.extensions.get(CHANNELS), refused=refused)
         try:
-            return line.session.download(request, _receiver(place, line, recording, asked), signed=signed)
+            receive = partial(_Receiving, place, line, recording, asked)
+            return line.session.download(request, receive, signed=signed)
         except Refused as error:
             if request is requests[-1]:
                 raise
@@ -214,46 +215,48 @@ def _fetch_once(place: SpoolPlace, line: Line, recording: Recording, media_forma
     raise AssertionError("the last request was answered, or raised")
 
 
-def _receiver(
-    place: SpoolPlace, line: Line, recording: Recording, asked: Requested
-) -> Callable[[MediaHead, Iterator[bytes]], Fetched]:
-    def receive(head: MediaHead, chunks: Iterator[bytes]) -> Fetched:
-        spool = Spool(place, head.length)
-        try:
-            return _received(line, recording, asked, head, chunks, spool)
-        except BaseException:
-            spool.close()
-            raise
+class _Receiving:
+    """Spools, hashes and proves a body as it arrives: the sink of one download."""
 
-    return receive
+    def __init__(self, place: SpoolPlace, line: Line, recording: Recording, asked: Requested, head: MediaHead) -> None:
+        self._line, self._recording, self._asked, self._head = line, recording, asked, head
+        self._encryption = recording.encryption or line.provider.media_encryption(head.headers)
+        self._prober = line.proof.probe(asked.media_format, self._encryption)
+        self._beginning = b""
+        self._spool = Spool(place, head.length, self._walk)
+        self.write = self._spool.write
+        self.close = self._spool.close
 
-
-def _received(
-    line: Line, recording: Recording, asked: Requested, head: MediaHead, chunks: Iterator[bytes], spool: Spool
-) -> Fetched:
-    """Spool, hash and prove a body as it arrives."""
-    media_format = asked.media_format
-    encryption = recording.encryption or line.provider.media_encryption(head.headers)
-    prober = line.proof.probe(media_format, encryption)
-    beginning = b""
-    for chunk in chunks:
-        if len(beginning) < ENOUGH_TEXT:  # the first chunk alone may be a byte
-            beginning += chunk[: ENOUGH_TEXT - len(beginning)]
-            if len(beginning) == ENOUGH_TEXT:
-                refuse_document(head.headers.get("content-type"), beginning, media_format)
-        prober.feed(chunk)
-        spool.write(chunk)
-    if len(beginning) < ENOUGH_TEXT:
-        refuse_document(head.headers.get("content-type"), beginning, media_format)
-    facts = prober.finish(
-        duration_seconds=recording.duration_seconds, size_bytes=recording.size_bytes, channels=recording.channels
-    )
-    if line.proof.packets:
-        told = recording.duration_seconds
-        facts = line.proof.deepened(
-            facts, media_format, spool.file, spool.bytes, encryption=encryption, duration_seconds=told
+    def finish(self) -> Fetched:
+        """See Sink. The spool is the caller's from here on."""
+        spool, recording = self._spool, self._recording
+        spool.settle()
+        if len(self._beginning) < ENOUGH_TEXT:
+            self._refuse_document()
+        facts = self._prober.finish(
+            duration_seconds=recording.duration_seconds, size_bytes=recording.size_bytes, channels=recording.channels
         )
-    return Fetched(spool, _with_refusal(facts, recording, asked), encryption, head.url, asked)
+        if self._line.proof.packets:
+            facts = self._line.proof.deepened(
+                facts,
+                self._asked.media_format,
+                spool.file,
+                spool.bytes,
+                encryption=self._encryption,
+                duration_seconds=recording.duration_seconds,
+            )
+        facts = _with_refusal(facts, recording, self._asked)
+        return Fetched(spool, facts, self._encryption, self._head.url, self._asked)
+
+    def _walk(self, block: memoryview) -> None:
+        if len(self._beginning) < ENOUGH_TEXT:
+            self._beginning += bytes(block[: ENOUGH_TEXT - len(self._beginning)])
+            if len(self._beginning) == ENOUGH_TEXT:
+                self._refuse_document()
+        self._prober.feed(block)
+
+    def _refuse_document(self) -> None:
+        refuse_document(self._head.headers.get("content-type"), self._beginning, self._asked.media_format)
 
 
 def _with_refusal(facts: MediaFacts, recording: Recording, asked: Requested) -> MediaFacts:

@@ -13,6 +13,7 @@ import mmap
 import shutil
 import tempfile
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, cast
@@ -22,6 +23,7 @@ from recvault.errors import Translation, Unavailable
 _TOGETHER = 24 * 1024**2
 _LOOK_EVERY = 64 * 1024**2
 _STEP = 64 * 1024
+_BLOCK = 256 * 1024  # bytes that are hashed and walked at once: libcurl hands them on by 16 KiB
 _KEPT = 12 * 1024**2  # bytes that wait for another use
 _OWN = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
 _FILLED = _OWN | getattr(mmap, "MAP_POPULATE", 0)  # all pages at once: one by one, as they are met, each costs a fault
@@ -126,13 +128,21 @@ class SpoolPlace:
 
 
 class Spool:
-    """One medium's bytes, hashed as they are written. A context that frees them."""
+    """One medium's bytes, hashed as they come. A context that frees them.
 
-    def __init__(self, place: SpoolPlace, expected: int | None) -> None:
-        self._place = place
+    `walk` sees each of them once, in order, in blocks that are of no use after the call; what it raises, whoever wrote
+    or asked for the sum sees.
+    """
+
+    def __init__(
+        self, place: SpoolPlace, expected: int | None, walk: Callable[[memoryview], None] | None = None
+    ) -> None:
+        self._place, self._walk = place, walk
         self._disk_errors = _DiskErrors(place.directory)
         self._digest = hashlib.sha256()
+        self._walked = 0  # bytes that are hashed and walked
         self._look_at = 0  # bytes after which the disk's room is looked at again
+        self._block = bytearray()  # on the way to the disk
         self._reader: _InMemory | None = None
         self._closed = False
         self.bytes = 0
@@ -149,25 +159,50 @@ class Spool:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def write(self, chunk: bytes) -> None:
-        """Append and hash."""
-        if self.bytes + len(chunk) > self._room > 0:
+    def write(self, piece: bytes | memoryview) -> None:
+        """Append."""
+        if self.bytes + len(piece) > self._room > 0:
             self._move_to_disk()
-        self.bytes += len(chunk)
-        if self._room == 0 and self.bytes >= self._look_at:
-            self._check_room(0)
-        self._digest.update(chunk)
-        with self._disk_errors:
-            self._file.write(chunk)
+        self.bytes += len(piece)
+        if self._room:
+            self._file.write(piece)
+        else:
+            if self.bytes >= self._look_at:
+                self._check_room(0)
+            self._block += piece
+        if self.bytes - self._walked >= _BLOCK:
+            self.settle()
+
+    def settle(self) -> None:
+        """Hash, walk and, where that is its place, write to the disk what is not yet."""
+        if self._walked == self.bytes:
+            return
+        walked, self._walked = self._walked, self.bytes
+        if self._room:
+            with memoryview(cast("mmap.mmap", self._file))[walked : self.bytes] as block:
+                self._take(block)
+            return
+        with memoryview(self._block) as block:
+            self._take(block)
+            with self._disk_errors:
+                self._file.write(block)
+        self._block.clear()
+
+    def _take(self, block: memoryview) -> None:
+        self._digest.update(block)
+        if self._walk is not None:
+            self._walk(block)
 
     @property
     def sha256(self) -> str:
         """Hex, of all that was written."""
+        self.settle()
         return self._digest.hexdigest()
 
     @property
     def file(self) -> IO[bytes]:
         """The bytes, to be read from the start, once all are written."""
+        self.settle()
         if isinstance(self._file, mmap.mmap) and self._reader is None:
             self._reader = _InMemory(self._file, self.bytes)
         elif not isinstance(self._file, mmap.mmap):
@@ -193,6 +228,7 @@ class Spool:
             return tempfile.TemporaryFile(dir=self._place.directory)
 
     def _move_to_disk(self) -> None:
+        self.settle()
         self._check_room(self.bytes)
         memory, file = self._file, self._on_disk()
         try:

@@ -55,6 +55,7 @@ def lines(source: config.Source, transfer: Transfer, stop: Stop, budget: Budget,
         clients=Clients(
             AddressRule.of(asked.base_url, source.media_hosts),
             stall_seconds,
+            least_rate=transfer.min_rate,
             transport=transfer.transport,
             proxy=proxy(source.proxy),
         ),

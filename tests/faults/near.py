@@ -19,6 +19,8 @@ from recvault.http import AddressRule
 from recvault.simulator import Simulator
 from recvault.simulator.exchange import Request
 from recvault.simulator.service import Logged, Service
+from recvault.transport import Cut, Enough, Head, Receiver
+from recvault.transport import Request as Sent
 
 API, MEDIA = "127.0.0.1:1", "127.0.0.1:2"
 Effect = Callable[[str, Callable[[], Exception]], AbstractContextManager[None]]
@@ -43,11 +45,27 @@ class NearClients:
         self.rule = AddressRule.of(f"http://{API}", [MEDIA])
         self._client = httpx.Client(transport=_Near(simulator, effect, between), trust_env=False)
 
-    def get(self) -> httpx.Client:
+    @property
+    def media(self) -> NearClients:
+        return self
+
+    def get(self, cut: Cut | None = None) -> httpx.Client:
         return self._client
 
-    def stream(self, url: httpx.URL, headers: list[tuple[str, str]]) -> httpx.Response:
-        return self._client.send(httpx.Request("GET", url, headers=headers), stream=True)
+    def exchange(self, request: Sent, receiver: Receiver, cut: Cut) -> Head:
+        """As a transport does."""
+        sent = httpx.Request("GET", request.url, headers=list(request.headers))
+        answer = self._client.send(sent, stream=True)
+        head = Head(answer.status_code, list(answer.headers.items()))
+        try:
+            receiver.begin(head)
+            for piece in answer.iter_raw():
+                receiver.write(piece)
+        except Enough:
+            pass
+        finally:
+            answer.close()
+        return head
 
     def close(self) -> None:
         self._client.close()

@@ -15,6 +15,7 @@ from recvault.simulator.exchange import Request
 from recvault.simulator.wire import Server, Wire
 from recvault.stopping import Stop
 from recvault.testing import Answer, Front
+from recvault.transport import CURL
 
 QUICK = Timing(tries=1, backoff_base=0.001, stall_timeout=2.0)
 AUTHORIZATION = "Basic c2VjcmV0OnNlY3JldA=="
@@ -25,8 +26,8 @@ class Wired:
 
     authorization = AUTHORIZATION
 
-    def __init__(self, opened: ExitStack) -> None:
-        self._opened = opened
+    def __init__(self, opened: ExitStack, transport: str = CURL) -> None:
+        self._opened, self.transport = opened, transport
 
     def front(self, answer: Answer | Callable[[Request], Answer] = Answer()) -> Front:  # noqa: B008 - frozen
         """A server of honest HTTP."""
@@ -42,8 +43,12 @@ class Wired:
     def limits(self, requests_per_second: float = 100_000, max_concurrency: int = 32) -> Limits:
         return Limits(requests_per_second, max_concurrency)
 
-    def clients(self, base_url: str, media_hosts: tuple[str, ...] = (), read_seconds: float = 2.0) -> Clients:
-        clients = Clients(AddressRule.of(base_url, media_hosts), read_seconds)
+    def clients(
+        self, base_url: str, media_hosts: tuple[str, ...] = (), read_seconds: float = 2.0, least_rate: float = 1.0
+    ) -> Clients:
+        clients = Clients(
+            AddressRule.of(base_url, media_hosts), read_seconds, least_rate=least_rate, transport=self.transport
+        )
         self._opened.callback(clients.close)
         return clients
 
@@ -58,7 +63,7 @@ class Wired:
         **timing: Any,
     ) -> Session:
         chosen = replace(QUICK, **timing)
-        clients = self.clients(base_url, hosts, chosen.stall_timeout)
+        clients = self.clients(base_url, hosts, chosen.stall_timeout, chosen.min_rate)
         return Session(base_url, AUTHORIZATION, clients, limits or self.limits(), stop or Stop(), chosen, own_list)
 
 
@@ -66,9 +71,23 @@ def get(url: str) -> httpx.Request:
     return httpx.Request("GET", url)
 
 
-def read(head: MediaHead, chunks: Iterator[bytes]) -> bytes:
-    """Receive media, as `Session.download` wants it."""
-    return b"".join(chunks)
+class Taken:
+    """A sink that keeps what comes, as `Session.download` wants it."""
+
+    def __init__(self, head: MediaHead) -> None:
+        self.head, self.body, self.is_closed = head, b"", False
+
+    def write(self, piece: bytes | memoryview) -> None:
+        self.body += bytes(piece)
+
+    def finish(self) -> Any:
+        return self.body
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+read = Taken
 
 
 @pytest.fixture

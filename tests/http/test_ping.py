@@ -162,7 +162,7 @@ def refuses(wire: Wire, request: Request) -> bool:
 @pytest.mark.parametrize(
     ("url", "told"),
     [
-        ("http://monitor.invalid", "the proxy refuses its password (407)"),
+        ("http://monitor.invalid", "cannot be reached through the proxy (it answered 407)"),
         ("https://monitor.invalid", "cannot be reached through the proxy"),
     ],
 )
@@ -170,7 +170,7 @@ def test_a_proxy_that_refuses(wired: Any, lines: io.StringIO, url: str, told: st
     """It is the proxy's trouble, and neither its password nor the monitor's key is told."""
     ping = Ping(url + KEY, proxy=lambda: Proxy(wired.raw(refuses), "operator", "password-1"))
     assert ping.start() is False
-    assert [each.partition(" (407)")[0] for each in trouble(lines)] == [told.partition(" (407)")[0]]
+    assert [each.startswith(told) for each in trouble(lines)] == [True]
     assert "password-1" not in lines.getvalue() + repr(ping) and KEY not in lines.getvalue()
 
 

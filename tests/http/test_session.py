@@ -25,7 +25,7 @@ from recvault.errors import (
     Refused,
     Unavailable,
 )
-from recvault.http import Limits
+from recvault.http import Limits, MediaHead
 from recvault.http import circuit as circuit_module
 from recvault.http import session as session_module
 from recvault.models import ACCOUNT, Window
@@ -38,7 +38,7 @@ from recvault.simulator.wire import Wire
 from recvault.stopping import Stop
 from recvault.testing import Answer, Front
 
-from .conftest import AUTHORIZATION, get, read
+from .conftest import AUTHORIZATION, Taken, get, read
 
 SIGNED = "/a.wav?X-Amz-Credential=AKIAKEY&X-Amz-Signature=s3cr3t"
 
@@ -254,7 +254,12 @@ def test_a_requests_own_credentials_are_dropped(wired: Any) -> None:
     home = wired.front(redirect(f"http://eve:pw@{host.host}/a.wav"))
     request = httpx.Request("GET", home.origin, headers={"Authorization": "Basic other", "Cookie": "a=b"})
     heads: list[str] = []
-    wired.session(home.origin, hosts=(host.host,)).download(request, lambda head, chunks: heads.append(head.url))
+
+    def receive(head: MediaHead) -> Taken:
+        heads.append(head.url)
+        return Taken(head)
+
+    wired.session(home.origin, hosts=(host.host,)).download(request, receive)
     assert home.seen[0].headers["authorization"] == AUTHORIZATION
     assert not {"authorization", "cookie"} & host.seen[0].headers.keys()
     assert "cookie" not in home.seen[0].headers

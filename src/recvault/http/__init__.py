@@ -8,9 +8,10 @@ from recvault.http.addresses import AddressRule
 from recvault.http.client import Clients
 from recvault.http.concurrency import REFUSED
 from recvault.http.limits import Budget, Limits, Rest, Standing
+from recvault.http.media import MediaHead, Sink
 from recvault.http.permits import STALE_SECONDS, Borrowed, Loan, Permits, Spent
 from recvault.http.ping import Ping
-from recvault.http.session import MediaHead, Session
+from recvault.http.session import Session
 from recvault.http.timing import Timing
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "Ping",
     "Rest",
     "Session",
+    "Sink",
     "Spent",
     "Standing",
     "Timing",

@@ -1,19 +1,16 @@
-"""Where a request may go: checked on the URL first and on the address actually connected to.
+"""Where a request may go: checked on the URL first and, by the transport, on the address actually connected to.
 
 A provider names media hosts in redirects and rows, so a hostile or broken answer could point at an instance's metadata
-service or at another daemon on this machine. Resolving and connecting in one place leaves no gap for a name that
-resolves differently the second time.
+service or at another daemon on this machine.
 """
 
 from __future__ import annotations
 
 import functools
 import ipaddress
-import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-import httpcore
 import httpx
 
 from recvault.errors import UnsafeAddress
@@ -54,47 +51,9 @@ class AddressRule:
         return _is_public(address)
 
 
-class GuardedBackend(httpcore.SyncBackend):
-    """Resolves a name once, and connects only to an address that the rule permits."""
-
-    def __init__(self, rule: AddressRule) -> None:
-        self._rule = rule
-
-    def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
-    ) -> httpcore.NetworkStream:
-        addresses = resolve(host, port)
-        permitted = [address for address in addresses if self._rule.permits(host, port, address)]
-        if not permitted:
-            raise UnsafeAddress(
-                f"{host}:{port} leads to {', '.join(addresses)}, where no recording is fetched from",
-                "if the host is yours, list it in the source's media_hosts",
-            )
-        for address in permitted[:-1]:
-            try:
-                return super().connect_tcp(address, port, timeout, local_address, socket_options)
-            except (httpcore.ConnectError, httpcore.ConnectTimeout):
-                continue
-        return super().connect_tcp(permitted[-1], port, timeout, local_address, socket_options)
-
-
 def origin(url: httpx.URL) -> tuple[str, str, int]:
     """Scheme, host and port, the default port filled in."""
     return (url.scheme, url.host.lower(), url.port or _PORTS.get(url.scheme, 0))
-
-
-def resolve(host: str, port: int) -> list[str]:
-    """A name's addresses, each once, in the resolver's order."""
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:
-        raise httpcore.ConnectError(f"{host} cannot be resolved: {error}") from error
-    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
 @functools.lru_cache(maxsize=64)

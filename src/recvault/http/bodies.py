@@ -1,7 +1,4 @@
-"""Read an answer's body, bounded in size and in time: against bombs, drips and stalls.
-
-Invariant: media are complete by their Content-Length, or it is an error.
-"""
+"""Read an API answer's body, bounded in size and in time: against bombs, drips and stalls."""
 
 from __future__ import annotations
 
@@ -13,19 +10,19 @@ import httpx
 
 from recvault.errors import NotWhole, ProtocolError, Unavailable
 from recvault.http.timing import Timing
-from recvault.http.transport import Response
 from recvault.stopping import Stop
+from recvault.transport import ExchangeFailed
 
 MOST_PAGE = 8 * 1024 * 1024  # bytes; a thousand rows are one or two million. Once read, JSON may be 25 times as large
 MOST_ROW = 1024 * 1024  # of an answer about one recording: every worker may hold one
 _UNFOLDED = 64 * 1024  # bytes that are unfolded at once: a chunk of the wire alone could become a thousand times itself
-_MOST_OF_ERROR = 4096
+MOST_OF_ERROR = 4096
 _ERROR_SECONDS = 5.0  # for the beginning of an error's body, which only helps the operator
-_FOLDED = frozenset({"gzip", "deflate"})  # one of them: a stack of them could unfold without end
-_ENCODINGS = _FOLDED | {"identity"}
+_FOLDED = frozenset({"gzip", "x-gzip", "deflate"})  # one of them: a stack of them could unfold without end
+_PLAIN = frozenset({"", "identity", "aws-chunked"})  # S3 servers name their own framing of an upload, long undone
 
 
-def whole(response: Response, timing: Timing, stop: Stop, most: int) -> bytes:
+def whole(response: httpx.Response, timing: Timing, stop: Stop, most: int) -> bytes:
     """A whole API answer, decoded, of so many bytes at most."""
     host = response.url.host
     if not _readable(response):
@@ -41,42 +38,35 @@ def whole(response: Response, timing: Timing, stop: Stop, most: int) -> bytes:
     return bytes(body)
 
 
-def beginning(response: Response) -> bytes:
+def beginning(response: httpx.Response) -> bytes:
     """What comes of an error's body in a moment; nothing where it cannot be read."""
     if not _readable(response):
         return b""
     body, deadline = b"", time.monotonic() + _ERROR_SECONDS
     try:
         for chunk in _unfolded(response):
-            body += chunk[:_MOST_OF_ERROR]
-            if len(body) >= _MOST_OF_ERROR or time.monotonic() > deadline:
+            body += chunk[:MOST_OF_ERROR]
+            if len(body) >= MOST_OF_ERROR or time.monotonic() > deadline:
                 break
-    except (httpx.HTTPError, ProtocolError):
+    except (httpx.HTTPError, ExchangeFailed, ProtocolError):
         return b""
-    return body[:_MOST_OF_ERROR]
+    return body[:MOST_OF_ERROR]
 
 
-def chunks(response: Response, length: int | None, timing: Timing, stop: Stop) -> Iterator[bytes]:
-    """The media's wire bytes. Unavailable where they stall, break off or differ from their Content-Length."""
-    host, watch, got = response.url.host, _Watch(timing), 0
-    for chunk in response.iter_raw():
-        got += len(chunk)
-        watch.saw(len(chunk), host)
-        stop.check_enforced()
-        yield chunk
-    if length is not None and got != length:
-        raise Unavailable(f"{host} sent {got} bytes of {length}", status=response.status_code)
+def _readable(response: httpx.Response) -> bool:
+    return _encoding(response) in _FOLDED or is_plain(_encoding(response))
 
 
-def _readable(response: Response) -> bool:
-    return _encoding(response) in _ENCODINGS
+def is_plain(encoding: str) -> bool:
+    """Whether a Content-Encoding says that the bytes are as they are."""
+    return encoding.strip().lower() in _PLAIN
 
 
-def _encoding(response: Response) -> str:
-    return str(response.headers.get("content-encoding", "identity")).lower()
+def _encoding(response: httpx.Response) -> str:
+    return str(response.headers.get("content-encoding", "")).strip().lower()
 
 
-def _unfolded(response: Response) -> Iterator[bytes]:
+def _unfolded(response: httpx.Response) -> Iterator[bytes]:
     """A body without its encoding, in pieces of a bounded size; ProtocolError where it is none, or breaks off.
 
     Each chunk of the wire gives a piece, be it empty: whoever takes them looks at the clock between them.
@@ -99,21 +89,3 @@ def _unfolded(response: Response) -> Iterator[bytes]:
         raise ProtocolError(f"{host} sent a body that cannot be decoded") from error
     if begun and not decoder.eof:
         raise ProtocolError(f"{host} sent an encoded body that breaks off")
-
-
-class _Watch:
-    """Notices a body that drips: httpx's timeouts are per read, so a byte a second would never end."""
-
-    def __init__(self, timing: Timing) -> None:
-        self._timing = timing
-        self._since = time.monotonic()
-        self._bytes = 0
-
-    def saw(self, count: int, host: str) -> None:
-        self._bytes += count
-        elapsed = time.monotonic() - self._since
-        if elapsed < self._timing.stall_timeout:
-            return
-        if self._bytes < self._timing.min_rate * elapsed:
-            raise Unavailable(f"{host} sent {self._bytes} bytes in {elapsed:.0f} s: a stall")
-        self._since, self._bytes = time.monotonic(), 0

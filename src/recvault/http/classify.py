@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
-
-import httpx
 
 from recvault.errors import CredentialsRefused, MediaExpired, NotFound, RecvaultError, Refused, Unavailable
 
@@ -77,7 +76,7 @@ def describe(body: bytes) -> str:
     return _line(document.get("code"), document.get("message") or document.get("detail") or document.get("title"))
 
 
-def request_id(headers: httpx.Headers) -> str:
+def request_id(headers: Mapping[str, str]) -> str:
     """The service's own name for the request, which its support asks for; empty where it gave none."""
     said = next((headers[name] for name in _REQUEST_IDS if headers.get(name)), "")
     return _NOT_OF_AN_ID.sub("", said)[:_LONGEST_ID]
@@ -88,7 +87,7 @@ def request_mark(request_id: str) -> str:
     return f" [request {request_id}]" if request_id else ""
 
 
-def retry_after(headers: httpx.Headers) -> float | None:
+def retry_after(headers: Mapping[str, str]) -> float | None:
     """Seconds that the provider asks us to wait: Retry-After in both forms, or a rate limit's reset; None if unsaid."""
     if (milliseconds := _number(headers.get("retry-after-ms"))) is not None:
         return milliseconds / 1000

@@ -1,7 +1,8 @@
-"""The httpx clients: one a thread, because a shared pool costs more the more threads share it.
+"""A source's connections: httpx's clients for its API, one a thread, and a transport for its media.
 
-All share one TLS context. Redirects are not followed here, cookies are not kept, proxies and netrc of the environment
-are not read: the session decides where a request goes, and what it says.
+All share whose certificates are trusted, and the rule of where a connection may lead. Redirects are not followed here,
+cookies are not kept, proxies and netrc of the environment are not read: the session decides where a request goes, and
+what it says.
 """
 
 from __future__ import annotations
@@ -11,44 +12,34 @@ import os
 import ssl
 import threading
 
-import httpcore
+import certifi
 import httpx
 
 from recvault import __version__, trust
-from recvault.http.addresses import AddressRule, GuardedBackend
-from recvault.http.transport import GuardedTransport, Streamed
-from recvault.transport import Proxy
-from recvault.wire import Headers
+from recvault.http.addresses import AddressRule
+from recvault.transport import Cut, Patience, Proxy, Transport, Trust, make
+from recvault.transport.guarded import GuardedTransport
+from recvault.transport.plain import tls_context
 
 USER_AGENT = f"recvault/{__version__}"
 CONNECT_SECONDS = 15.0
 
 
-@functools.cache
-def _tls() -> ssl.SSLContext:
-    # As httpx reads them: the folder counts only where there is no file.
+def trusted() -> Trust:
+    """Whose certificates a provider may show, as httpx reads it: the folder counts only where there is no file."""
     if path := os.environ.get("SSL_CERT_FILE"):
         trust.check_file("SSL_CERT_FILE", path)
-    elif path := os.environ.get("SSL_CERT_DIR"):
+        return Trust(file=path)
+    if path := os.environ.get("SSL_CERT_DIR"):
         trust.check_folders("SSL_CERT_DIR", path)
-    context = httpx.create_ssl_context()
-    context.set_alpn_protocols(["http/1.1"])
-    return context
+        return Trust(folder=path)
+    return Trust(file=certifi.where())
 
 
-class BackedTransport(httpx.HTTPTransport):
-    """httpx's own transport over a pool whose connections a backend of ours makes."""
-
-    def __init__(self, backend: httpcore.NetworkBackend) -> None:
-        super().__init__(verify=_tls(), trust_env=False)
-        # httpx takes no network backend of ours, so the pool is laid anew (httpx is pinned).
-        self._pool = httpcore.ConnectionPool(
-            ssl_context=_tls(),
-            max_connections=8,
-            max_keepalive_connections=4,
-            keepalive_expiry=30.0,
-            network_backend=backend,
-        )
+@functools.cache
+def tls() -> ssl.SSLContext:
+    """What httpx connects to providers with."""
+    return tls_context(trusted())
 
 
 class _NoCookies(httpx.Cookies):
@@ -73,35 +64,37 @@ class _Client(httpx.Client):
 
 
 class Clients:
-    """Hands each thread its own client, and closes them all."""
+    """Hands each thread its own client, and closes them all. `media` is what media are fetched by."""
 
     def __init__(
-        self, rule: AddressRule, read_seconds: float, *, transport: str = "curl", proxy: Proxy | None = None
+        self,
+        rule: AddressRule,
+        read_seconds: float,
+        *,
+        least_rate: float = 1.0,
+        transport: str = "curl",
+        proxy: Proxy | None = None,
     ) -> None:
-        _tls()  # here, where a ConfigError is told of the source, and not in the middle of a pass
-        self.rule = rule
-        self.transport, self.proxy = transport, proxy
+        patience = Patience(CONNECT_SECONDS, read_seconds, least_rate)
+        self.rule, self._proxy = rule, proxy
+        self.media: Transport = make(transport, rule.permits, patience, trusted(), proxy)
+        self._tls = tls()  # here, where a ConfigError is told of the source, and not in the middle of a pass
         self._timeout = httpx.Timeout(connect=CONNECT_SECONDS, read=read_seconds, write=read_seconds, pool=read_seconds)
         self._local = threading.local()
         self._lock = threading.Lock()
         self._all: list[tuple[threading.Thread, httpx.Client]] = []
 
-    def get(self) -> httpx.Client:
-        """This thread's client."""
-        return self._own()[0]
-
-    def stream(self, url: httpx.URL, headers: Headers) -> Streamed:
-        """GET by this thread's transport: for media, of which there is nothing that a client would look after."""
-        return self._own()[1].stream(url, headers, self._timeout)
-
-    def _own(self) -> tuple[httpx.Client, GuardedTransport]:
+    def get(self, cut: Cut | None = None) -> httpx.Client:
+        """This thread's client, whose waits `cut` ends from now on."""
         own: tuple[httpx.Client, GuardedTransport] | None = getattr(self._local, "own", None)
         if own is None:
-            transport = GuardedTransport(GuardedBackend(self.rule), _tls())
+            transport = GuardedTransport(self.rule.permits, self._tls, self._proxy)
             client = _Client(transport=transport, timeout=self._timeout, follow_redirects=False, trust_env=False)
             self._local.own = own = (client, transport)
             self._keep(client)
-        return own
+        if cut is not None:
+            own[1].cut = cut
+        return own[0]
 
     def _keep(self, client: httpx.Client) -> None:
         """Keep a new client, and close those whose threads have ended: each pass brings threads of its own."""
@@ -119,3 +112,4 @@ class Clients:
             self._local = threading.local()
         for _, client in clients:
             client.close()
+        self.media.close()

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import httpx
 
 from recvault.errors import ConfigError
-from recvault.http.client import USER_AGENT, _tls
+from recvault.http.client import USER_AGENT, tls
 from recvault.observe import get_logger, redact_text
 from recvault.transport import Cut, ExchangeFailed, Proxy, anywhere
 from recvault.transport.guarded import GuardedTransport
@@ -22,7 +22,6 @@ from recvault.transport.guarded import GuardedTransport
 log = get_logger("recvault.http.ping")
 
 _MOST_TEXT = 10_000  # bytes
-_PROXY_REFUSES = 407
 _TOLD_AGAIN = 3600.0  # seconds between two warnings of one row of failures
 
 
@@ -65,15 +64,13 @@ class Ping:
         headers = {"User-Agent": USER_AGENT, "Content-Type": "text/plain; charset=utf-8"}
         try:
             _check(url)
-            transport = GuardedTransport(anywhere, _tls(), self.proxy())
+            transport = GuardedTransport(anywhere, tls(), self.proxy())
             transport.cut = _deadline(self.seconds)
             # A connection of its own, for pings are rare; a redirect is not followed, for it would tell the key on.
             with (
                 httpx.Client(transport=transport, timeout=self.seconds, follow_redirects=False, trust_env=False) as it,
                 it.stream("POST", url, headers=headers, content=_body(text)) as response,
             ):
-                if response.status_code == _PROXY_REFUSES:
-                    return "the proxy refuses its password (407)"
                 return "" if response.is_success else f"status {response.status_code}"
         except ExchangeFailed as error:
             return error.words

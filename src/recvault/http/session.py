@@ -10,60 +10,57 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import closing, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from typing import ParamSpec, TypeVar
+from typing import NoReturn, ParamSpec, Protocol, TypeVar
 
 import httpx
 
 from recvault.errors import (
     CredentialsRefused,
     Denied,
-    MediaRejected,
     NotFound,
     NotWhole,
     ProtocolError,
-    RecvaultError,
     Refused,
-    Translation,
-    Unavailable,
 )
 from recvault.http import bodies, classify
 from recvault.http.addresses import origin
 from recvault.http.circuit import Circuit
 from recvault.http.client import USER_AGENT, Clients
+from recvault.http.failures import NOT_SENT, Failures
 from recvault.http.limits import LIST, MEDIA, Budget, Noted, Turn
+from recvault.http.media import Away, MediaAnswer, MediaHead, Sink
 from recvault.http.timing import Timing
-from recvault.http.transport import WAIT, Response, as_sent
 from recvault.http.tries import Tries
 from recvault.meter import PROVIDER, TURN, Waits
 from recvault.providers.base import Page, Provider, Reply
 from recvault.providers.urls import is_signed
 from recvault.stopping import Stop
-from recvault.wire import Headers
+from recvault.transport import ExchangeFailed, Head, Headers, Request
+from recvault.transport.guarded import wait_seconds
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 P = ParamSpec("P")
+Origin = tuple[str, str, int]
 
-_REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MOST_REDIRECTS = 5
 _MOST_PAGES = 100_000
 _MOST_EMPTY = 100  # pages without a row, one after the other
 _NO_ANSWER = "error"
 _ROW, _PAGE, _MEDIA = "row", "page", "media"  # what is asked for: each has a wait of its own
 _LATER = "later page"  # that is refused says nothing of the account, whose first page was answered
+_LISTS = frozenset({_PAGE, _LATER})
 _MOST = {_ROW: bodies.MOST_ROW, _PAGE: bodies.MOST_PAGE, _LATER: bodies.MOST_PAGE}
 _NOT_KEPT = frozenset({"authorization", "cookie", "host", "user-agent", "accept-encoding"})  # set here, if at all
 
 
-@dataclass(frozen=True, slots=True)
-class MediaHead:
-    """What is known of media before their first byte."""
+class _Ask(Protocol[T_co]):
+    """Sends one request, wherever it leads."""
 
-    url: str  # that served them, without its query
-    headers: httpx.Headers
-    length: int | None
+    def __call__(self, request: httpx.Request, /, *, at_home: bool) -> T_co | Away: ...
 
 
 @dataclass(slots=True)
@@ -184,10 +181,8 @@ class Session:
                 f"page {number} of a list was refused: {error.message}", "the list is read again, in shorter parts"
             ) from error
 
-    def download(
-        self, request: httpx.Request, receive: Callable[[MediaHead, Iterator[bytes]], T], *, signed: bool = False
-    ) -> T:
-        """Stream media into `receive`, which is called anew for each try; what it returns is returned.
+    def download(self, request: httpx.Request, receive: Callable[[MediaHead], Sink[T]], *, signed: bool = False) -> T:
+        """Stream media into what `receive` gives, which is called anew for each try; what that comes to is returned.
 
         `signed`: the provider minted this address, so it needs no credentials, wherever it leads.
         """
@@ -224,13 +219,10 @@ class Session:
     # -- exchanges -----------------------------------------------------------------------------------------------------
 
     def _send_once(self, request: httpx.Request, kind: str) -> Reply:
-        def read(response: Response) -> Reply:
-            if origin(response.url) != origin(request.url):
-                raise ProtocolError(f"{request.url.host} sent its API's caller to another host, {response.url.host}")
-            body = bodies.whole(response, self.timing, self.stop, _MOST[kind])
-            return Reply(request, response.status_code, response.headers, body)
+        def ask(asked: httpx.Request, *, at_home: bool) -> Reply | Away:
+            return self._asked(asked, kind, at_home=at_home, home=origin(request.url))
 
-        return self._exchange(request, kind, read)
+        return self._exchange(request, kind, ask)
 
     def _page_once(
         self, request: httpx.Request, kind: str, parse: Callable[[Reply], tuple[T, httpx.URL | None]]
@@ -238,93 +230,114 @@ class Session:
         """A page that cannot be read is asked for again: gateways answer 200 with HTML."""
         return parse(self._send_once(request, kind))
 
-    def _download_once(
-        self, request: httpx.Request, receive: Callable[[MediaHead, Iterator[bytes]], T], signed: bool
-    ) -> T:
-        def read(response: Response) -> T:
-            if response.status_code != 200:
-                mark = classify.request_mark(classify.request_id(response.headers))
-                raise Unavailable(f"{response.url.host} answered {response.status_code} where media were due{mark}")
-            if response.headers.get("content-encoding", "identity") != "identity":
-                raise MediaRejected(
-                    f"{response.url.host} encoded the media, which nobody asked for", reason="media.encoded"
-                )
-            head = MediaHead(_bare(response.url), response.headers, _length(response.headers))
-            return receive(head, bodies.chunks(response, head.length, self.timing, self.stop))
+    def _download_once(self, request: httpx.Request, receive: Callable[[MediaHead], Sink[T]], signed: bool) -> T:
+        def ask(asked: httpx.Request, *, at_home: bool) -> T | Away:
+            return self._fetched(asked, receive, at_home=at_home)
 
-        return self._exchange(request, _MEDIA, read, signed=signed)
+        return self._exchange(request, _MEDIA, ask, signed=signed)
 
-    def _exchange(self, request: httpx.Request, kind: str, read: Callable[[Response], T], *, signed: bool = False) -> T:
-        """Send, follow redirects by hand, and read the answer while it is open; raises what the status means."""
+    def _exchange(self, request: httpx.Request, kind: str, ask: _Ask[T], *, signed: bool = False) -> T:
+        """Ask, and follow redirects by hand; raises what the answer's status means."""
         for _ in range(_MOST_REDIRECTS):
             at_home = self._at_home(request.url) and not signed
             turn = self._turn(kind) if at_home else nullcontext()
             self._circuit.check()
-            with (
-                turn,
-                _HttpxErrors(request.url.host),
-                closing(self._answer(request, kind, at_home=at_home)) as response,
-            ):
-                if at_home:
-                    self.limits.note(_noted(response, kind))
-                location = response.headers.get("location") if response.status_code in _REDIRECTS else None
-                if not location:
-                    self._raise_for(response, kind, at_home=at_home)
-                    return read(response)
-            request = _redirected(request, location)
+            with turn, Failures(request.url.host):
+                found = ask(request, at_home=at_home)
+            if not isinstance(found, Away):
+                return found
+            request = _redirected(request, found.location)
         raise ProtocolError(f"{request.url.host} redirected more than {_MOST_REDIRECTS} times")
 
     def _turn(self, kind: str) -> _Awaited:
         """A request's part of what the account may be asked."""
-        turn = self.limits.turn(self.stop, LIST if kind in (_PAGE, _LATER) else MEDIA, self.timing.backoff_most)
+        turn = self.limits.turn(self.stop, LIST if kind in _LISTS else MEDIA, self.timing.backoff_most)
         return _Awaited(turn, self.waits)
 
-    def _answer(self, request: httpx.Request, kind: str, *, at_home: bool) -> Response:
-        """Send, to where it may go and with what may go there."""
+    def _asked(self, request: httpx.Request, kind: str, *, at_home: bool, home: Origin) -> Reply | Away:
+        """One answer of the API."""
+        url, headers = self._to_send(request, "gzip", at_home=at_home)
+        sent = httpx.Request(request.method, url, headers=httpx.Headers(list(headers), encoding="latin-1"))
+        cut = self.stop.check if kind in _LISTS else self.stop.check_enforced
+        with self._counting():
+            response = self.clients.get(cut).send(sent, stream=True)
+        with closing(response):
+            status = response.status_code
+            self._answered(status, response.headers, kind, wait_seconds(response), at_home=at_home)
+            if away := Away.told(status, response.headers.get("location")):
+                return away
+            if not 200 <= status < 300:
+                self._refuse(status, response.headers, bodies.beginning(response), url, kind, at_home=at_home)
+            if kind == _PAGE and self._is_own_list(url):
+                self._circuit.list_answered()
+            if origin(url) != home:
+                raise ProtocolError(f"{home[1]} sent its API's caller to another host, {url.host}")
+            body = bodies.whole(response, self.timing, self.stop, _MOST[kind])
+            return Reply(request, status, response.headers, body)
+
+    def _fetched(self, request: httpx.Request, receive: Callable[[MediaHead], Sink[T]], *, at_home: bool) -> T | Away:
+        """Media, by the transport: of which there is nothing that httpx's client would look after."""
+        url, headers = self._to_send(request, "identity", at_home=at_home)
+
+        def note(head: Head) -> None:
+            self._answered(head.status, head.named, _MEDIA, head.wait_seconds, at_home=at_home)
+
+        with MediaAnswer(url, receive, note) as answer:
+            with self._counting(answer):
+                sent = Request("GET", str(url), headers)
+                self.clients.media.exchange(sent, answer, self.stop.check_enforced)
+            if (refused := answer.refused) is not None:
+                self._refuse(refused.status, refused.named, answer.words, url, _MEDIA, at_home=at_home)
+            return answer.outcome()
+
+    def _to_send(self, request: httpx.Request, encoding: str, *, at_home: bool) -> tuple[httpx.URL, Headers]:
+        """Where it goes, if it may go there, and with what may go there."""
         url = request.url
         if url.userinfo:
             url = url.copy_with(userinfo=b"")  # httpx would make an Authorization header of it
         self.clients.rule.check_url(url)
-        encoding = "identity" if kind == _MEDIA else "gzip"
         headers = [*_kept(request.headers), ("User-Agent", USER_AGENT), ("Accept-Encoding", encoding)]
         if at_home:
             headers.append(("Authorization", self.authorization))
-        return self._counted(request.method, url, headers, kind)
+        return url, headers
 
-    def _counted(self, method: str, url: httpx.URL, headers: Headers, kind: str) -> Response:
-        """Send, and count what comes: before its body is read, which may break off."""
+    @contextmanager
+    def _counting(self, answer: MediaAnswer[T] | None = None) -> Iterator[None]:
+        """Count a request that no answer came to; what was refused here is none."""
         try:
-            if kind == _MEDIA:
-                response: Response = self.clients.stream(url, headers)
-            else:
-                request = httpx.Request(method, url, headers=httpx.Headers(headers, encoding="latin-1"))
-                response = self.clients.get().send(request, stream=True)
-        except httpx.TransportError:
-            self._count(_NO_ANSWER)
+            yield
+        except (ExchangeFailed, httpx.TransportError) as error:
+            was_sent = not (isinstance(error, ExchangeFailed) and error.cause in NOT_SENT)
+            if was_sent and (answer is None or not answer.has_begun):
+                self._count(_NO_ANSWER)
             raise
-        self._count(str(response.status_code))
-        return response
+
+    def _answered(
+        self, status: int, headers: Mapping[str, str], kind: str, wait: float | None, *, at_home: bool
+    ) -> None:
+        """Count an answer, and let the account's budget learn from it: before its body, which may break off."""
+        self._count(str(status))
+        if at_home:
+            rest = classify.retry_after(headers) if status >= 400 else None
+            self.limits.note(Noted(status, _PAGE if kind == _LATER else kind, wait, rest))
 
     def _count(self, outcome: str) -> None:
         with self._lock:
             self._answers[outcome] += 1
 
-    def _raise_for(self, response: Response, kind: str, *, at_home: bool) -> None:
-        is_list = kind == _PAGE and self._is_own_list(response.url)
-        if 200 <= response.status_code < 300:
-            if is_list:
-                self._circuit.list_answered()
-            return
-        detail = classify.describe(bodies.beginning(response))
+    def _refuse(
+        self, status: int, headers: Mapping[str, str], body: bytes, url: httpx.URL, kind: str, *, at_home: bool
+    ) -> NoReturn:
+        """Raise what an answer that is no success means."""
         error = classify.error_for(
-            response.status_code,
+            status,
             at_home=at_home,
-            where=response.url.host,
-            detail=detail,
-            retry_after=classify.retry_after(response.headers),
-            request_id=classify.request_id(response.headers),
+            where=url.host,
+            detail=classify.describe(body),
+            retry_after=classify.retry_after(headers),
+            request_id=classify.request_id(headers),
         )
-        if isinstance(error, CredentialsRefused) and is_list:
+        if isinstance(error, CredentialsRefused) and kind == _PAGE and self._is_own_list(url):
             self._circuit.list_refused(error)
         raise error
 
@@ -349,30 +362,6 @@ class _Awaited:
         self._turn.__exit__()
 
 
-class _HttpxErrors(Translation):
-    """httpx's transport errors as ours; their text may hold a signed URL, so only their kind is told."""
-
-    __slots__ = ("_host",)
-
-    def __init__(self, host: str) -> None:
-        self._host = host
-
-    def translated(self, error: BaseException) -> RecvaultError | None:
-        host, kind = self._host, type(error).__name__
-        if isinstance(error, httpx.DecodingError):
-            return ProtocolError(f"{host} sent a body that cannot be decoded")
-        if isinstance(error, httpx.TimeoutException):
-            return Unavailable(f"{host} did not answer in time ({kind})")
-        if isinstance(error, httpx.TransportError):
-            return Unavailable(f"{host} cannot be reached or broke off ({kind})")
-        return None
-
-
-def _noted(response: Response, kind: str) -> Noted:
-    rest = classify.retry_after(response.headers) if response.status_code >= 400 else None
-    return Noted(response.status_code, _PAGE if kind == _LATER else kind, response.extensions.get(WAIT), rest)
-
-
 def _redirected(request: httpx.Request, location: str) -> httpx.Request:
     if request.method != "GET":
         raise ProtocolError(f"{request.url.host} redirected a {request.method}, which is not sent elsewhere")
@@ -384,13 +373,5 @@ def _redirected(request: httpx.Request, location: str) -> httpx.Request:
 
 def _kept(headers: httpx.Headers) -> Headers:
     """The headers that may travel on: never credentials, and the host is the next URL's own."""
-    return [(name, value) for name, value in as_sent(headers) if name.lower() not in _NOT_KEPT]
-
-
-def _bare(url: httpx.URL) -> str:
-    return str(url).partition("#")[0].partition("?")[0]
-
-
-def _length(headers: httpx.Headers) -> int | None:
-    said = headers.get("content-length", "")
-    return int(said) if said.isdecimal() else None
+    sent = ((name.decode("latin-1"), value.decode("latin-1")) for name, value in headers.raw)
+    return [(name, value) for name, value in sent if name.lower() not in _NOT_KEPT]

@@ -123,7 +123,7 @@ class Provider(Protocol):
     def delete_request(self, recording: Recording) -> httpx.Request:
         """Ask the provider to delete one recording."""
 
-    def media_encryption(self, headers: httpx.Headers) -> JSON | None:
+    def media_encryption(self, headers: Mapping[str, str]) -> JSON | None:
         """Key material that travels in the media's response headers, None where there is none."""
 
 

@@ -105,7 +105,7 @@ class SignalWire:
         """Answered 204 (docs)."""
         return request("DELETE", address(self.base_url, f"{self._instance(recording)}.json"))
 
-    def media_encryption(self, headers: httpx.Headers) -> JSON | None:
+    def media_encryption(self, headers: Mapping[str, str]) -> JSON | None:
         return None
 
     def _account(self, account_id: str) -> str:

@@ -98,7 +98,7 @@ class Telnyx:
         """Answered 200 with the row (OpenAPI); for good."""
         return request("DELETE", address(self.base_url, self._instance(recording)))
 
-    def media_encryption(self, headers: httpx.Headers) -> JSON | None:
+    def media_encryption(self, headers: Mapping[str, str]) -> JSON | None:
         return None
 
     def _instance(self, recording: Recording) -> str:

@@ -108,7 +108,7 @@ class Twilio:
         """Answered 204; the row is kept for 40 days, the media are gone at once (recordings docs)."""
         return request("DELETE", address(self.base_url, f"{self._instance(recording)}.json"))
 
-    def media_encryption(self, headers: httpx.Headers) -> JSON | None:
+    def media_encryption(self, headers: Mapping[str, str]) -> JSON | None:
         """Voice keys travel in the row (OpenAPI: encryption_details), never in the media's headers."""
         return None
 

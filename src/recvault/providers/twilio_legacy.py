@@ -104,7 +104,7 @@ class TwilioLegacy:
         """Answered 204 (2008 docs)."""
         return request("DELETE", address(self.base_url, self._instance(recording)))
 
-    def media_encryption(self, headers: httpx.Headers) -> JSON | None:
+    def media_encryption(self, headers: Mapping[str, str]) -> JSON | None:
         return None
 
     def accounts_request(self) -> httpx.Request:

@@ -93,7 +93,7 @@ class TwilioVideo:
         """Answered 204; the row is kept for 30 days (recordings docs)."""
         return request("DELETE", address(self.base_url, self._instance(recording)))
 
-    def media_encryption(self, headers: httpx.Headers) -> JSON | None:
+    def media_encryption(self, headers: Mapping[str, str]) -> JSON | None:
         """The wrapped key, the IV and the plain size stand in storage's headers and nowhere else (encryption docs)."""
         found = {
             name.removeprefix("x-amz-meta-"): value for name, value in headers.items() if name.startswith(KEY_HEADERS)

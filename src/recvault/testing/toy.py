@@ -84,7 +84,7 @@ class Toy:
     def delete_request(self, recording: Recording) -> httpx.Request:
         return httpx.Request("DELETE", address(self.base_url, self._sound(recording)))
 
-    def media_encryption(self, headers: httpx.Headers) -> JSON | None:
+    def media_encryption(self, headers: Mapping[str, str]) -> JSON | None:
         return None
 
     def _shelf(self, account_id: str) -> str:

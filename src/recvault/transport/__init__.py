@@ -21,8 +21,12 @@ from recvault.transport.base import (
     Trust,
     anywhere,
 )
+from recvault.transport.making import CURL, PLAIN, WAYS, curl_missing, make
 
 __all__ = [
+    "CURL",
+    "PLAIN",
+    "WAYS",
     "Cut",
     "Enough",
     "ExchangeFailed",
@@ -37,4 +41,6 @@ __all__ = [
     "Transport",
     "Trust",
     "anywhere",
+    "curl_missing",
+    "make",
 ]

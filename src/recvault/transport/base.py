@@ -101,15 +101,15 @@ class Head:
     headers: Headers
     wait_seconds: float = 0.0
 
-    def get(self, name: str, default: str = "") -> str:
-        """A header's value, whatever the case of its name; the first of several."""
-        wanted = name.lower()
-        return next((value for each, value in self.headers if each.lower() == wanted), default)
+    @property
+    def named(self) -> dict[str, str]:
+        """The headers by lower name; the first of several."""
+        return {name.lower(): value for name, value in reversed(self.headers)}
 
     @property
     def length(self) -> int | None:
         """The bytes that its body is told to have."""
-        told = self.get("content-length")
+        told = self.named.get("content-length", "")
         return int(told) if _LENGTH.fullmatch(told) else None
 
 

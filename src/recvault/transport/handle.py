@@ -70,7 +70,10 @@ class Handle:
     def __init__(self, origin: str, guard: Guard, patience: Patience, trust: Trust, proxy: Proxy | None) -> None:
         parts = urlsplit(origin)
         self._is_tls = parts.scheme == "https"
-        self._host, self._port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
+        try:
+            self._host, self._port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
+        except ValueError:  # a port beyond all ports
+            raise ExchangeFailed("request") from None
         self._guard, self._patience, self._trust, self._proxy = guard, patience, trust, proxy
         self._sessions = pycurl.CurlShare()
         self._sessions.setopt(pycurl.SH_SHARE, pycurl.LOCK_DATA_SSL_SESSION)

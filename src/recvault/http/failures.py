@@ -1,0 +1,40 @@
+"""What fails between a request and its answer, in words: the host, and the cause. Never what was sent."""
+
+from __future__ import annotations
+
+import httpx
+
+from recvault.errors import ProtocolError, RecvaultError, Translation, Unavailable, UnsafeAddress
+from recvault.transport import ExchangeFailed
+
+NOT_SENT = frozenset({"address", "request"})
+"""Causes for which nothing was asked of anybody."""
+
+_HINTS = {
+    "certificate": "SSL_CERT_FILE names the authorities that providers' certificates are held against",
+    "proxy": "check the source's proxy",
+}
+
+
+class Failures(Translation):
+    """What failed on the way as ours; a text of httpx's may hold a signed URL, so only its kind is told."""
+
+    __slots__ = ("_host",)
+
+    def __init__(self, host: str) -> None:
+        self._host = host
+
+    def translated(self, error: BaseException) -> RecvaultError | None:
+        host = self._host
+        if isinstance(error, ExchangeFailed):
+            if error.cause == "address":
+                return UnsafeAddress(
+                    f"{host} leads to {', '.join(error.addresses)}, where no recording is fetched from",
+                    "if the host is yours, list it in the source's media_hosts",
+                )
+            return Unavailable(f"{host} {error.words}", _HINTS.get(error.cause, ""))
+        if isinstance(error, httpx.DecodingError):
+            return ProtocolError(f"{host} sent a body that cannot be decoded")
+        if isinstance(error, httpx.TransportError):
+            return Unavailable(f"{host} cannot be reached or broke off ({type(error).__name__})")
+        return None

@@ -1,0 +1,28 @@
+"""Which way exchanges go."""
+
+from __future__ import annotations
+
+from recvault.transport.base import Guard, Patience, Proxy, Transport, Trust
+
+CURL, PLAIN = "curl", "plain"
+WAYS = (CURL, PLAIN)
+
+
+def curl_missing() -> str:
+    """Why pycurl cannot be had here; empty where it can."""
+    try:
+        import pycurl  # noqa: F401
+    except ImportError as error:
+        return str(error)
+    return ""
+
+
+def make(way: str, guard: Guard, patience: Patience, trust: Trust, proxy: Proxy | None = None) -> Transport:
+    """A transport of that way; the plain one where pycurl cannot be had."""
+    if way == CURL and not curl_missing():
+        from recvault.transport.curl import CurlTransport
+
+        return CurlTransport(guard, patience, trust, proxy)
+    from recvault.transport.plain import PlainTransport
+
+    return PlainTransport(guard, patience, trust, proxy)
