@@ -9,7 +9,7 @@ import ssl
 import struct
 import threading
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
@@ -228,6 +228,13 @@ class Line:
         """The transport of whatever names none."""
         self._by = self._by or self.transport()
         return self._by
+
+    @contextlib.contextmanager
+    def closed_port(self) -> Iterator[int]:
+        """A port that nobody listens on."""
+        with socket.socket() as taken:  # bound, so that nobody else gets it
+            taken.bind(("127.0.0.1", 0))
+            yield taken.getsockname()[1]
 
     def proxy(self, address: str) -> Proxy:
         return Proxy(address, "someone", self.secret)
