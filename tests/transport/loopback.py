@@ -196,8 +196,11 @@ class Line:
     secret: str = field(default_factory=lambda: secrets.token_hex(8))
     _by: Transport | None = None
 
-    def server(self, behave: Behave, *, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None) -> Server:
-        server = Server(behave, tls or (self.tls if self.scheme == "https" else None), host)
+    def server(
+        self, behave: Behave, *, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None, bare: bool = False
+    ) -> Server:
+        """A new server; a bare one speaks no TLS, whatever is asked of it."""
+        server = Server(behave, None if bare else tls or (self.tls if self.scheme == "https" else None), host)
         self.opened.callback(server.stop)
         return server
 
