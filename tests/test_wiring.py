@@ -7,14 +7,18 @@ import base64
 import pytest
 
 from recvault import wiring
-from recvault.config import read
+from recvault.config import Source, read
 from recvault.errors import ConfigError
 from recvault.hidden import mask
 from recvault.http import Limits
 from recvault.lines import Lines
 from recvault.meter import Waits
 from recvault.stopping import Stop
-from recvault.transport import Proxy
+from recvault.testing import Answer, Front
+from recvault.transport import Head, Proxy
+from recvault.transport import Request as Asked
+from recvault.transport.curl import CurlTransport
+from recvault.transport.plain import PlainTransport
 
 TEXT = '[archive]\nbucket = "acme"\n[[sources]]\nname = "main"\nprovider = "telnyx"\napi_key = { env = "API_KEY" }\n'
 
@@ -24,6 +28,18 @@ def key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("API_KEY", "KEY0123456789")
 
 
+class Nobody:
+    """A receiver to whom no answer matters."""
+
+    def begin(self, head: Head) -> None: ...
+
+    def write(self, piece: memoryview | bytes) -> None: ...
+
+
+def source(text: str = "") -> Source:
+    return read(TEXT + text, "config.toml").sources[0]
+
+
 def lines(text: str = "") -> Lines:
     config = read(TEXT + text, "config.toml")
     return wiring.lines(config.sources[0], config.transfer, Stop(), Limits(20, 32), Waits())
@@ -31,24 +47,35 @@ def lines(text: str = "") -> Lines:
 
 def test_exchanges_go_by_libcurl_and_directly_by_default() -> None:
     """A source whose configuration says nothing of it."""
-    clients = lines().clients
-    assert (clients.transport, clients.proxy) == ("curl", None)
+    made = lines()
+    assert isinstance(made.clients.media, CurlTransport)
+    assert wiring.proxy(source().proxy) is None
 
 
-def test_a_source_s_clients_know_its_way_and_its_proxy() -> None:
-    """`transport` and `proxy` reach what makes the connections."""
-    clients = lines('proxy = "http://gate.example:3128"\n[transfer]\ntransport = "plain"\n').clients
-    assert (clients.transport, clients.proxy) == ("plain", Proxy("http://gate.example:3128"))
+@pytest.mark.parametrize("way", ["curl", "plain"])
+def test_a_source_s_connections_know_its_way_and_its_proxy(way: str) -> None:
+    """`transport` and `proxy` reach what makes connections: those of media, and those of lists."""
+    with Front(lambda request: Answer(status=418)) as gate:
+        clients = lines(f'proxy = "{gate.origin}"\n[transfer]\ntransport = "{way}"\n').clients
+        assert isinstance(clients.media, CurlTransport if way == "curl" else PlainTransport)
+        head = clients.media.exchange(Asked("GET", "http://media.invalid/1"), Nobody(), lambda: None)
+        listed = clients.get().get("http://api.invalid/2")
+        clients.close()
+    assert (head.status, listed.status_code) == (418, 418)
+    assert [each.path for each in gate.seen] == ["http://media.invalid/1", "http://api.invalid/2"]
 
 
 def test_a_proxy_s_password_is_in_no_text(monkeypatch: pytest.MonkeyPatch) -> None:
     """From the moment it is read its URL, its password and the header made of it are masked in every text."""
     monkeypatch.setenv("GATE", "http://opera%40tor:gate%2Fpassword-1@gate.example:3128")
-    proxy = lines('proxy = { env = "GATE" }\n').clients.proxy
+    proxy = wiring.proxy(source('proxy = { env = "GATE" }\n').proxy)
     assert proxy == Proxy("http://gate.example:3128", "opera@tor", "gate/password-1")
     header = base64.b64encode(b"opera@tor:gate/password-1").decode()
     for text in ("gate/password-1", "gate%2Fpassword-1", "http://opera%40tor:gate%2Fpassword-1@gate", header):
         assert "password-1" not in mask(text) and header not in mask(text)
+    monkeypatch.setenv("GATE", "http://operator:%67ate-%70assword-2@gate.example:3128")  # escapes that nobody needs
+    assert wiring.proxy(source('proxy = { env = "GATE" }\n').proxy) is not None
+    assert mask("by http://operator:%67ate-%70assword-2@gate.example:3128 alone") == "by [hidden] alone"
     assert mask("gate.example:3128") == "gate.example:3128"
 
 

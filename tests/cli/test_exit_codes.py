@@ -252,8 +252,8 @@ def test_check_offline_needs_no_network(small: Rig) -> None:
     small.sources.append({**small.sources[0], "name": "other", "auth_token": {"file": str(small.root / "none")}})
     ran = run(small, "check", "--offline")
     assert ran.code == 78
-    ledger, spool, good, bad, proof = ran.stdout.splitlines()
+    ledger, spool, good, bad, proof, transport = ran.stdout.splitlines()
     assert ledger.startswith("ok    ledger: ") and spool.startswith("ok    spool: ")
-    assert proof.startswith("ok    media proof: ")
+    assert proof.startswith("ok    media proof: ") and transport.startswith("ok    transport: ")
     assert good.startswith("ok    source voice: settings: ")
     assert bad.startswith("FAIL  source other: settings: ") and str(small.root / "none") in bad

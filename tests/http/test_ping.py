@@ -159,18 +159,12 @@ def refuses(wire: Wire, request: Request) -> bool:
     return False
 
 
-@pytest.mark.parametrize(
-    ("url", "told"),
-    [
-        ("http://monitor.invalid", "cannot be reached through the proxy (it answered 407)"),
-        ("https://monitor.invalid", "cannot be reached through the proxy"),
-    ],
-)
-def test_a_proxy_that_refuses(wired: Any, lines: io.StringIO, url: str, told: str) -> None:
-    """It is the proxy's trouble, and neither its password nor the monitor's key is told."""
+@pytest.mark.parametrize("url", ["http://monitor.invalid", "https://monitor.invalid"])
+def test_a_proxy_that_refuses(wired: Any, lines: io.StringIO, url: str) -> None:
+    """It is the proxy's trouble, told by its status; neither its password nor the monitor's key is told."""
     ping = Ping(url + KEY, proxy=lambda: Proxy(wired.raw(refuses), "operator", "password-1"))
     assert ping.start() is False
-    assert [each.startswith(told) for each in trouble(lines)] == [True]
+    assert trouble(lines) == ["cannot be reached through the proxy (it answered 407)"]
     assert "password-1" not in lines.getvalue() + repr(ping) and KEY not in lines.getvalue()
 
 

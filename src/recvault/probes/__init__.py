@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from recvault.probes import bucket, machine, proof, sources
+from recvault.probes import bucket, machine, proof, sources, ways
 from recvault.probes.probe import Probe
 from recvault.runtime import Runtime
 
@@ -15,14 +15,16 @@ __all__ = ["Probe", "offline", "online"]
 
 
 def offline(runtime: Runtime) -> Iterator[Probe]:
-    """The configuration is sound already; ledger and spool have a place, and secrets can be had."""
+    """The configuration is sound already; ledger and spool have a place, secrets can be had, and exchanges a way."""
     yield from machine.places(runtime)
     yield from sources.settings(runtime)
     yield from proof.proof(runtime)
+    yield from ways.ways(runtime)
 
 
 def online(runtime: Runtime) -> Iterator[Probe]:
-    """Every source and the bucket answer, with the rights that archiving needs; what the daemon needs is free."""
+    """Proxies, sources and the bucket answer, with the rights that archiving needs; what the daemon needs is free."""
+    yield from ways.proxied(runtime)
     yield from sources.answers(runtime)
     yield from bucket.answers(runtime)
     yield from machine.daemon(runtime)

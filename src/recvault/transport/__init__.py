@@ -21,7 +21,7 @@ from recvault.transport.base import (
     Trust,
     anywhere,
 )
-from recvault.transport.making import CURL, PLAIN, WAYS, curl_missing, make
+from recvault.transport.making import CURL, PLAIN, WAYS, curl_missing, curl_version, make
 
 __all__ = [
     "CURL",
@@ -42,5 +42,6 @@ __all__ = [
     "Trust",
     "anywhere",
     "curl_missing",
+    "curl_version",
     "make",
 ]

@@ -34,7 +34,6 @@ from recvault.transport.base import (
 
 T = TypeVar("T")
 
-TARGET = "recvault.target"  # of a request: what to ask for as it is written, without httpx's tidying
 _NO_TIME = 1e9  # seconds
 _LONGEST_HEAD = 256 * 1024  # and all that comes before it
 
@@ -101,10 +100,9 @@ class GuardedTransport(httpx.BaseTransport):
         url = request.url
         if self._proxy is not None:
             check_written(self._guard, url.host, url.port or {"http": 80, "https": 443}.get(url.scheme, 0))
-        target = request.extensions.get(TARGET, url.raw_path)
         asked = httpcore.Request(
             method=request.method,
-            url=httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=target),
+            url=httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
             headers=request.headers.raw,
             content=cast("Iterable[bytes]", request.stream),
             extensions=request.extensions,
@@ -226,9 +224,8 @@ class _Stream(httpcore.NetworkStream):
     ) -> httpcore.NetworkStream:
         if isinstance(self._socket, ssl.SSLSocket):
             raise ExchangeFailed("proxy", 'TLS to a proxy takes transport = "curl"')
-        wrapped = self._socket
         try:
-            wrapped = ssl_context.wrap_socket(  # which takes the descriptor over
+            wrapped = ssl_context.wrap_socket(
                 self._socket,
                 server_hostname=server_hostname,
                 do_handshake_on_connect=False,
@@ -237,13 +234,13 @@ class _Stream(httpcore.NetworkStream):
             _Stream(wrapped, self._watch)._waited(wrapped.do_handshake, self._watch.cut, timeout)
             return _Stream(wrapped, self._watch)
         except ssl.SSLCertVerificationError as error:
-            wrapped.close()
+            self.close()
             raise ExchangeFailed("certificate", error.verify_message) from None
         except (OSError, ValueError) as error:
-            wrapped.close()
+            self.close()
             raise ExchangeFailed("tls", getattr(error, "reason", None) or "") from None
         except BaseException:
-            wrapped.close()
+            self.close()
             raise
 
     def get_extra_info(self, info: str) -> Any:
@@ -295,8 +292,9 @@ def translated() -> Iterator[None]:
     except (httpcore.ProxyError, ssl.SSLError, httpcore.TimeoutException, httpcore.ProtocolError) as error:
         cause: Cause = "framing"
         if isinstance(error, httpcore.ProxyError):
-            cause = "proxy"
-        elif isinstance(error, httpcore.TimeoutException):
+            status = str(error)[:3]  # of an answer that is no tunnel, with the proxy's words behind it
+            raise ExchangeFailed("proxy", f"it answered {status}" if status.isdecimal() else "") from None
+        if isinstance(error, httpcore.TimeoutException):
             cause = "late"
         elif isinstance(error, httpcore.LocalProtocolError):
             cause = "request"

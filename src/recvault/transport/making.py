@@ -17,6 +17,13 @@ def curl_missing() -> str:
     return ""
 
 
+def curl_version() -> str:
+    """libcurl's, and its libraries', as it tells them. ImportError where pycurl cannot be had."""
+    import pycurl
+
+    return str(pycurl.version)
+
+
 def make(way: str, guard: Guard, patience: Patience, trust: Trust, proxy: Proxy | None = None) -> Transport:
     """A transport of that way; the plain one where pycurl cannot be had."""
     if way == CURL and not curl_missing():

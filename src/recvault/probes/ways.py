@@ -1,0 +1,97 @@
+"""How exchanges go: by libcurl or by httpx, directly or through a proxy; and that a proxy leads to its provider."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+from recvault.config import Config, Source
+from recvault.errors import ConfigError, Unavailable, UnsafeAddress
+from recvault.probes.probe import Notice, Probe, probe
+from recvault.runtime import Runtime
+from recvault.transport import CURL, Enough, ExchangeFailed, Head, Request, curl_missing, curl_version
+
+_OF_OTHERS = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")  # and in lower case: as curl and Python read them
+_HINTS = {
+    "certificate": "where the proxy opens TLS, SSL_CERT_FILE names its authority's certificates beside all others",
+    "late": "check that the proxy lets this host through",
+    "name": "check the host in the source's proxy",
+    "proxy": "check the source's proxy: its host, its port, and the user and password where it asks for them (407)",
+}
+
+
+def ways(runtime: Runtime) -> Iterator[Probe]:
+    """What carries media, and proxies that others would use and nobody here does."""
+    yield probe("transport", _carried, runtime.settings.transfer.transport)
+    named = [name for each in _OF_OTHERS for name in (each, each.lower()) if os.environ.get(name)]
+    direct = _direct(runtime.settings)
+    if named and direct:
+        yield probe("proxies", _ignored, named, direct)
+
+
+def proxied(runtime: Runtime) -> Iterator[Probe]:
+    """Each source's proxy leads to its provider."""
+    for source in runtime.settings.sources:
+        if source.proxy is not None:
+            yield probe(f"source {source.name}: proxy", _leads, runtime, source)
+
+
+def _carried(way: str) -> str | Notice:
+    if way != CURL:
+        return f"{way}: media go by httpx, as transfer.transport says"
+    if missing := curl_missing():
+        return Notice(
+            f"plain: media go by httpx, which is slower, for pycurl cannot be imported: {missing}",
+            'pip install pycurl, or set transfer.transport = "plain"',
+        )
+    return f"curl: {curl_version()}"
+
+
+def _direct(settings: Config) -> list[str]:
+    """Who is asked without a proxy, by the key that would name one."""
+    sources = [f"source {source.name}" for source in settings.sources if source.proxy is None]
+    return sources + ["daemon.ping_url"] * bool(settings.daemon.ping_url and settings.daemon.ping_proxy is None)
+
+
+def _ignored(named: list[str], direct: list[str]) -> Notice:
+    """The variables' values are not told: they may hold a password."""
+    keys = ["proxy in [[sources]]"] * direct[0].startswith("source ") + ["daemon.ping_proxy"] * (
+        direct[-1] == "daemon.ping_url"
+    )
+    return Notice(
+        f"{', '.join(named)} of the environment {'is' if len(named) == 1 else 'are'} not read here: "
+        f"{', '.join(direct)} go directly",
+        f"where the way out is through a proxy, set {' and '.join(keys)}",
+    )
+
+
+class _Answered:
+    """A receiver to whom it is enough that an answer comes."""
+
+    status = 0
+
+    def begin(self, head: Head) -> None:
+        self.status = head.status
+        raise Enough
+
+    def write(self, piece: memoryview | bytes) -> None:
+        """Nothing of a body is wanted."""
+
+
+def _leads(runtime: Runtime, source: Source) -> str:
+    """Any answer is the provider's: it is asked for nothing, and without credentials."""
+    lines = runtime.lines(source.name)
+    url, answered = lines.provider.base_url, _Answered()
+    host = urlsplit(url).hostname or ""
+    try:
+        lines.clients.media.exchange(Request("GET", f"{url}/"), answered, runtime.stop.check)
+    except ExchangeFailed as error:
+        if error.cause == "address":
+            raise UnsafeAddress(
+                f"{host} {error.words}", "list it in the source's media_hosts if it is yours"
+            ) from error
+        if error.cause == "request":
+            raise ConfigError(f"{host} {error.words}", "check the source's base_url") from error
+        raise Unavailable(f"{host} {error.words}", _HINTS.get(error.cause, "")) from error
+    return f"it leads to {host}, which answered {answered.status}"

@@ -1,0 +1,242 @@
+"""What `check` says of how exchanges go: by libcurl or by httpx, directly or through each source's proxy."""
+
+from __future__ import annotations
+
+import base64
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from recvault import probes
+from recvault.probes import Probe, ways
+from recvault.simulator import Simulator
+from recvault.simulator.exchange import Request
+from recvault.simulator.wire import Server, Wire
+from recvault.testing import Answer, Front
+from recvault.testing.front import forward
+from rig import Rig
+from strict_s3 import StrictS3
+
+VARIABLES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")
+USER, PASSWORD = "operator", "gate-password-1"
+
+
+@pytest.fixture
+def small(tmp_path: Path, simulator: Simulator, strict_s3: StrictS3) -> Rig:
+    """One source, one strict bucket."""
+    rig = Rig(root=tmp_path, simulator=simulator, s3_url=strict_s3.url, bucket=strict_s3.bucket().name)
+    rig.add_source("voice", "twilio", simulator.add_account("twilio"))
+    return rig
+
+
+def offline(rig: Rig) -> dict[str, Probe]:
+    with rig.runtime() as runtime:
+        return {probe.name: probe for probe in probes.offline(runtime)}
+
+
+def online(rig: Rig) -> dict[str, Probe]:
+    """The lines about sources and their proxies."""
+    with rig.runtime() as runtime:
+        found = [*ways.proxied(runtime), *probes.sources.answers(runtime)]
+    return {probe.name: probe for probe in found}
+
+
+# -- by what -----------------------------------------------------------------------------------------------------------
+
+
+def test_libcurl_is_told_with_its_version(small: Rig) -> None:
+    """Whoever reports a fault can say which libcurl and which TLS library it was."""
+    pycurl = pytest.importorskip("pycurl")
+    line = offline(small)["transport"]
+    assert (line.ok, line.hint) == (True, "")
+    assert line.detail.startswith("curl: ")
+    assert f"libcurl/{pycurl.version_info()[1]}" in line.detail and "SSL/" in line.detail
+
+
+def test_plain_as_configured_is_no_notice(small: Rig) -> None:
+    """Who asked for it need not be told."""
+    small.transfer = {"transport": "plain"}
+    line = offline(small)["transport"]
+    assert (line.ok, line.hint) == (True, "")
+    assert line.detail.startswith("plain: ")
+
+
+@pytest.mark.parametrize("way", ["curl", "plain"])
+def test_where_pycurl_cannot_be_imported(small: Rig, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
+    """A notice says that plain is used and why; nothing fails, and who asked for plain is told nothing."""
+    monkeypatch.setitem(sys.modules, "pycurl", None)
+    small.transfer = {"transport": way}
+    line = offline(small)["transport"]
+    assert line.ok and line.detail.startswith("plain: ")
+    assert (way == "curl") is ("pycurl cannot be imported: " in line.detail) is ("pip install pycurl" in line.hint)
+    assert online(small)["source voice: list"].ok
+
+
+# -- proxies of others -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [each for name in VARIABLES for each in (name, name.lower())])
+def test_a_proxy_of_the_environment_is_told_not_used(small: Rig, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """A notice names the variable, never what it holds, the sources that go directly, and the key to set."""
+    monkeypatch.setenv(name, f"http://{USER}:{PASSWORD}@gate.example:3128")
+    found = offline(small)
+    line = found["proxies"]
+    assert (line.ok, line.exit_code) == (True, 0)
+    assert line.detail == f"{name} of the environment is not read here: source voice go directly"
+    assert line.hint == "where the way out is through a proxy, set proxy in [[sources]]"
+    assert PASSWORD not in repr(found)
+    assert online(small)["source voice: list"].ok  # nobody is asked through it
+
+
+def test_only_who_goes_directly_is_named(small: Rig, simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A source with a proxy of its own is none of them; where all have one there is nothing to say."""
+    monkeypatch.setenv("HTTPS_PROXY", "http://gate.example:3128")
+    monkeypatch.setenv("http_proxy", "http://gate.example:3128")
+    small.add_source("other", "telnyx", simulator.add_account("telnyx"), proxy="http://gate.example:3128")
+    small.daemon = {"ping_url": "https://monitor.example/key"}
+    line = offline(small)["proxies"]
+    assert "HTTPS_PROXY, http_proxy of the environment are not" in line.detail
+    assert line.detail.endswith("source voice, daemon.ping_url go directly")
+    assert line.hint.endswith("set proxy in [[sources]] and daemon.ping_proxy")
+    small.sources[0]["proxy"] = "http://gate.example:3128"
+    assert offline(small)["proxies"].hint.endswith("set daemon.ping_proxy")
+    small.daemon["ping_proxy"] = "http://gate.example:3128"
+    assert "proxies" not in offline(small)
+
+
+@pytest.mark.parametrize("value", [None, ""])
+def test_an_environment_without_a_proxy_is_no_line(
+    small: Rig, monkeypatch: pytest.MonkeyPatch, value: str | None
+) -> None:
+    """Unset and empty are the same."""
+    if value is not None:
+        monkeypatch.setenv("HTTPS_PROXY", value)
+    assert "proxies" not in offline(small)
+
+
+# -- a source's own ----------------------------------------------------------------------------------------------------
+
+
+class Gate(Front):
+    """A proxy for plain http that asks for a user and a password."""
+
+    def __init__(self, upstream: str) -> None:
+        onward = forward(upstream, {})
+
+        def answering(request: Request) -> Answer:
+            assert request.path.startswith(f"{upstream}/")
+            told = request.headers.get("proxy-authorization", "").removeprefix("Basic ")
+            if base64.b64decode(told).decode() != f"{USER}:{PASSWORD}":
+                return Answer(status=407, headers=(("Proxy-Authenticate", 'Basic realm="gate"'),))
+            headers = {name: value for name, value in request.headers.items() if not name.startswith("proxy-")}
+            path = request.path.removeprefix(upstream)
+            return onward(Request(request.method, path, request.query, headers, request.body))
+
+        super().__init__(answering)
+
+    def url(self, password: str = PASSWORD) -> str:
+        return f"http://{USER}:{password}@{self.host}"
+
+
+def put_secret(rig: Rig, value: str) -> None:
+    """Have the rig's source read its proxy from a file."""
+    place = rig.root / "proxy.secret"
+    place.write_text(value)
+    place.chmod(0o600)
+    rig.sources[0]["proxy"] = {"file": str(place)}
+
+
+WAYS = pytest.mark.parametrize("way", ["curl", "plain"])
+
+
+@WAYS
+def test_a_proxy_leads_to_its_provider(small: Rig, simulator: Simulator, way: str) -> None:
+    """With its user and password from a secret, media's way and the list's own go through it; no line tells either."""
+    small.transfer = {"transport": way}
+    with Gate(simulator.base_url) as gate:
+        put_secret(small, gate.url())
+        found = online(small)
+    assert [(name, probe.ok) for name, probe in found.items()] == [
+        ("source voice: proxy", True),
+        ("source voice: list", True),
+    ]
+    assert found["source voice: proxy"].detail.startswith("it leads to 127.0.0.1, which answered ")
+    assert PASSWORD not in repr(found)
+    first, *rest = gate.seen
+    assert first.path == f"{simulator.base_url}/" and rest
+    assert "authorization" not in first.headers  # the provider's credentials are not for a look
+
+
+@WAYS
+def test_a_proxy_that_refuses_the_password(small: Rig, simulator: Simulator, way: str) -> None:
+    """407 is the proxy's word: the line says so, and what to check; the provider is not asked directly instead."""
+    small.transfer = {"transport": way}
+    with Gate(simulator.base_url) as gate:
+        put_secret(small, gate.url("another-password"))
+        found = online(small)
+    line = found["source voice: proxy"]
+    assert (line.ok, line.exit_code) == (False, 75)
+    assert line.detail == "127.0.0.1 cannot be reached through the proxy (it answered 407)"
+    assert "the user and password" in line.hint
+    assert not found["source voice: list"].ok
+    assert "another-password" not in repr(found)
+
+
+@contextmanager
+def raw(answer: bytes) -> Iterator[str]:
+    """A proxy that says one thing; its origin."""
+
+    def say(wire: Wire, request: Request) -> bool:
+        wire.send(answer)
+        return False
+
+    server = Server(0, say)
+    server.start()
+    try:
+        yield f"http://127.0.0.1:{server.port}"
+    finally:
+        server.stop()
+
+
+@WAYS
+@pytest.mark.parametrize("status", [407, 403, 502])
+def test_a_proxy_that_refuses_a_tunnel(small: Rig, way: str, status: int) -> None:
+    """Toward https it is asked to connect: what it answers instead is told by its number."""
+    small.transfer = {"transport": way}
+    small.sources[0]["base_url"] = "https://127.0.0.1:1"
+    with raw(f"HTTP/1.1 {status} Refused\r\nContent-Length: 0\r\n\r\n".encode()) as gate:
+        small.sources[0]["proxy"] = gate
+        line = online(small)["source voice: proxy"]
+    assert (line.ok, line.exit_code) == (False, 75)
+    assert line.detail == f"127.0.0.1 cannot be reached through the proxy (it answered {status})"
+
+
+@WAYS
+def test_a_proxy_that_is_not_there(small: Rig, way: str) -> None:
+    """The proxy is what cannot be reached, and nobody is asked directly."""
+    small.transfer = {"transport": way}
+    small.sources[0]["proxy"] = "http://127.0.0.1:1"
+    found = online(small)
+    assert {name: probe.exit_code for name, probe in found.items()} == {
+        "source voice: proxy": 75,
+        "source voice: list": 75,
+    }
+    assert "cannot be reached through the proxy" in found["source voice: proxy"].detail
+    assert "check the source's proxy" in found["source voice: proxy"].hint
+
+
+def test_a_proxy_whose_secret_is_missing(small: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is told offline already, with the place where it should stand, as an error of the configuration."""
+    monkeypatch.delenv("GATE", raising=False)
+    small.sources[0]["proxy"] = {"env": "GATE"}
+    line = offline(small)["source voice: settings"]
+    assert (line.ok, line.exit_code) == (False, 78)
+    assert line.detail == "voice: proxy: the environment variable GATE is not set"
+
+
+def test_a_source_without_a_proxy_has_no_line_of_it(small: Rig) -> None:
+    """Nothing is asked twice."""
+    assert list(online(small)) == ["source voice: list"]
