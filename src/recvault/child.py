@@ -37,13 +37,17 @@ _TOLD_SECONDS = 5.0  # after its end, until the fork server has told how it ende
 
 @dataclass(slots=True, eq=False)
 class Child:
-    """Made, it runs. `on_end` is called once, when it is dead and before its jobs are given up."""
+    """Made, it runs. `on_end` is called once, when it is dead and before its jobs are given up.
+
+    `on_left` takes each job that it had and cannot have begun.
+    """
 
     parent: Runtime
     workers: int
     core: int | None
     is_lone: bool  # for jobs that are carried out alone
     on_end: Callable[[Child], None]
+    on_left: Callable[[Job, Future[Outcome]], None]
     on_wants: Callable[[], None]
     heard_at: float = field(default_factory=time.monotonic)
     busy_at: float = field(default_factory=time.monotonic)  # when it last was given a job, or had one
@@ -169,10 +173,13 @@ class Child:
         met: Counter[str] = Counter()
         for future, job in left:
             met[job.source] += 1
-            future.set_exception(self._lost(begun=met[job.source] <= self.workers + 1))
+            if met[job.source] <= self.workers + 1:  # so many threads there are for a source
+                future.set_exception(self._lost(begun=True))
+            else:
+                self.on_left(job, future)
 
     def _lost(self, *, begun: bool) -> WorkerLost:
-        """Each source's first jobs may have begun, as many as there are threads; the others have not."""
+        """Where another job's process has ended: by its end, or before it was given any."""
         return WorkerLost(_end_of(self.process.exitcode), begun=begun, alone=self.is_lone)
 
 

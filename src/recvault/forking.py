@@ -6,6 +6,7 @@ or where it cannot be reached, each worker process is such a fresh Python itself
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import shutil
 import sys
@@ -25,11 +26,9 @@ _PRELOAD = "recvault.preload"
 def warm() -> None:
     """Have the server load while its parent does: a process is wanted soon."""
     if HAS_SERVER:
-        try:
+        with contextlib.suppress(OSError):  # which is told when a process is wanted
             _context()
             forkserver.ensure_running()
-        except OSError as error:
-            log.debug("worker.no_fork_server", error=str(error))  # told when a process is wanted
 
 
 def start(target: Callable[..., None], *arguments: Any) -> BaseProcess:

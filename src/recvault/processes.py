@@ -15,6 +15,7 @@ from typing import Any
 
 from recvault import worker
 from recvault.child import Child
+from recvault.errors import WorkerLost
 from recvault.models import Job, Outcome
 from recvault.observe import get_logger
 from recvault.runtime import Runtime, threads
@@ -82,6 +83,7 @@ class Processes(Executor):
             core=core,
             is_lone=is_lone,
             on_end=self._replace,
+            on_left=self._pass_on,
             on_wants=self._wanted.set,
         )
         self._children.append(child)
@@ -108,6 +110,16 @@ class Processes(Executor):
             self._stillborn = 0 if child.has_begun else self._stillborn + 1
             if not (child.is_lone or self._parent.stop.asked.is_set() or self._stillborn >= _STILLBORN):
                 self._add(core=child.core)
+
+    def _pass_on(self, job: Job, future: Future[Outcome]) -> None:
+        """What a process that is no more had not begun: it is another one's, as if that had been given it first."""
+        try:
+            with self._lock:
+                child = self._least_busy()
+        except BrokenExecutor as error:
+            future.set_exception(WorkerLost(str(error), begun=False))
+        else:
+            child.give(job, future)
 
     # -- in threads of their own ---------------------------------------------------------------------------------------
 

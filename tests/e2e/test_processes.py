@@ -100,6 +100,7 @@ def test_a_worker_that_is_killed_costs_nothing(rig: Rig, simulator: Simulator) -
     assert (ran.code, ran.document["outcome"]) == (0, "ok"), ran.stderr
     assert "transfer.bug" not in ran.stderr
     assert "worker.lost" in ran.stderr
+    assert "worker.unstarted" not in ran.stderr  # what it had not begun is another one's, at once
     assert_truth(rig, account)
 
 
