@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -24,6 +25,8 @@ class Lists:
 
     most: float = 1e9
     fails: bool = False
+    told: dict[str, Any] = field(default_factory=dict)  # of each slice
+    meet: Callable[[int], None] = lambda number: None  # called with the number of each slice, before it is answered
     asked: list[Window] = field(default_factory=list)
 
     def clock(self) -> datetime:
@@ -31,11 +34,12 @@ class Lists:
 
     def window(self, source: Any, account_id: str, window: Window, most_pages: int | None) -> Scanned | None:
         self.asked.append(window)
+        self.meet(len(self.asked))
         if self.fails:
             return None
         since, until = bounded(Window(window.since, window.until or NOW))
         long = most_pages is not None and (until - since) / DAY > self.most
-        return Scanned(rows=0, within=0, watermark=None, broken_off=long)
+        return Scanned(rows=0, within=0, watermark=None, broken_off=long, **self.told)
 
 
 def history(asked: Window, newest_first: bool = True, done: tuple[Window, ...] = ()) -> History:
@@ -92,7 +96,8 @@ def test_a_stop_leaves_the_rest() -> None:
     """Nothing more is asked for."""
     stop, lists = Stop(), Lists()
     stop.asked.set()
-    assert (walk(lists, history(Window()), stop=stop), lists.asked) == ([], [])
+    left = history(Window())
+    assert (walk(lists, left, stop=stop), lists.asked, left.is_read) == ([], [], False)
 
 
 def test_what_is_done_is_not_asked_for_again() -> None:
@@ -101,3 +106,107 @@ def test_what_is_done_is_not_asked_for_again() -> None:
     read = walk(Lists(), history(Window(NOW - 6 * DAY), done=done))
     assert (read[0][0], read[-1][1]) == (NOW - 5 * DAY, NOW)
     assert sum((end - start for start, end in read), start=0 * DAY) == 2 * DAY
+
+
+def test_one_slice_that_failed_leaves_its_history_unread() -> None:
+    """Nothing else is left of it, and yet the watermark must not move past it."""
+    failed, fine = history(Window(NOW - DAY / 2)), history(Window(NOW - DAY / 2))
+    walk(Lists(fails=True), failed)
+    walk(Lists(), fine)
+    assert (failed.is_read, fine.is_read, failed.slices.left) == (False, True, [])
+
+
+def test_a_bug_while_a_slice_is_listed_leaves_its_history_unread() -> None:
+    """It goes on up, and the slice counts as failed."""
+
+    def bug(number: int) -> None:
+        raise ZeroDivisionError
+
+    lost = history(Window(NOW - DAY / 2))
+    walking = Walk(
+        listing=Lists(meet=bug),  # type: ignore[arg-type]
+        source=None,  # type: ignore[arg-type]
+        histories=[lost],
+        stop=Stop(),
+        on_read=lambda *_: None,
+    )
+    with pytest.raises(ZeroDivisionError):
+        walking.read()
+    assert (lost.is_read, lost.failed) == (False, 1)
+
+
+def test_what_the_provider_does_not_offer_is_read_without_being_asked_for() -> None:
+    """There is nothing older than the oldest bound that it takes: the history ends there, whole."""
+    oldest, whole = NOW - 30 * DAY, Window(NOW - 3000 * DAY)
+    lists, left = Lists(told={"offered_since": oldest}), history(whole)
+    read = walk(lists, left)
+    assert ((read[0][0], read[-1][1]), left.is_read) == ((whole.since, NOW), True)
+    assert sum((end - start for start, end in read), start=0 * DAY) == 3000 * DAY
+    assert min(each.until or NOW for each in lists.asked) > oldest
+
+
+def test_a_list_that_ignores_its_filter_is_not_cut_any_more() -> None:
+    """Each slice would hold all there is: the rest is asked for at once."""
+    lists = Lists(told={"unfiltered": True})
+    walk(lists, history(Window(NOW - 3000 * DAY)))
+    assert len(lists.asked) <= 3  # each of two threads has one, before it is told
+
+
+def test_slices_are_no_wider_than_the_provider_answers() -> None:
+    """What it taught of one slice holds for the others, however few rows they have."""
+    lists = Lists(told={"widest": 2 * DAY})
+    read = walk(lists, history(Window(NOW - 60 * DAY)))
+    assert max(end - start for start, end in read) <= 2 * DAY
+
+
+def test_a_slice_is_told_with_the_moment_at_which_it_was_begun() -> None:
+    """What is created while it is listed may be missing from it, and is read again by the next run."""
+    clock, begun = [NOW], list[datetime]()
+    lists = Lists(meet=lambda number: clock.append(NOW + number * DAY))
+    lists.clock = lambda: clock[-1]  # type: ignore[method-assign]
+    Walk(
+        listing=lists,  # type: ignore[arg-type]
+        source=None,  # type: ignore[arg-type]
+        histories=[history(Window(NOW - DAY / 2))],
+        stop=Stop(),
+        on_read=lambda history, slice_, scanned, moment: begun.append(moment),
+    ).read()
+    assert begun == [NOW]
+
+
+class Looked(threading.Event):
+    """A stop that nobody asks for, and that knows when two threads have looked for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.by_both, self._threads = threading.Event(), set[int]()
+
+    def is_set(self) -> bool:
+        self._threads.add(threading.get_ident())
+        if len(self._threads) > 1:
+            self.by_both.set()
+        return super().is_set()
+
+
+def test_who_finds_nothing_left_waits_for_what_may_come_back_in_pieces() -> None:
+    """One slice is left, and proves too much: its pieces are listed side by side."""
+    done = Window(NOW - 1000 * DAY, NOW - 20 * DAY)  # so that a rerun begins with slices as wide as what is left
+    side_by_side, looked = threading.Barrier(2), Looked()
+
+    def meet(number: int) -> None:
+        if number == 1:
+            assert looked.by_both.wait(10)  # the other one finds nothing left
+        if number in (2, 3):
+            side_by_side.wait(10)
+
+    read = walk(Lists(most=10, meet=meet), history(Window(done.since), done=(done,)), stop=Stop(asked=looked))
+    assert (read[0][0], read[-1][1], side_by_side.broken) == (done.until, NOW, False)
+
+
+@pytest.mark.parametrize("ahead", [timedelta(), 5 * DAY, -DAY])
+def test_history_ends_now_at_the_latest(ahead: timedelta) -> None:
+    """A window that reaches into the future is open there, and what is to come is not told as read."""
+    lists = Lists()
+    read = walk(lists, history(Window(NOW - 9 * DAY, NOW + ahead)))
+    assert read[-1][1] == min(NOW, NOW + ahead)
+    assert [each.until is None for each in lists.asked].count(True) == (ahead >= timedelta())

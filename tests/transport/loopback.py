@@ -9,7 +9,7 @@ import ssl
 import struct
 import threading
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
@@ -196,8 +196,11 @@ class Line:
     secret: str = field(default_factory=lambda: secrets.token_hex(8))
     _by: Transport | None = None
 
-    def server(self, behave: Behave, *, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None) -> Server:
-        server = Server(behave, tls or (self.tls if self.scheme == "https" else None), host)
+    def server(
+        self, behave: Behave, *, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None, bare: bool = False
+    ) -> Server:
+        """A new server; a bare one speaks no TLS, whatever is asked of it."""
+        server = Server(behave, None if bare else tls or (self.tls if self.scheme == "https" else None), host)
         self.opened.callback(server.stop)
         return server
 
@@ -228,6 +231,13 @@ class Line:
         """The transport of whatever names none."""
         self._by = self._by or self.transport()
         return self._by
+
+    @contextlib.contextmanager
+    def closed_port(self) -> Iterator[int]:
+        """A port that nobody listens on."""
+        with socket.socket() as taken:  # bound, so that nobody else gets it
+            taken.bind(("127.0.0.1", 0))
+            yield taken.getsockname()[1]
 
     def proxy(self, address: str) -> Proxy:
         return Proxy(address, "someone", self.secret)

@@ -20,7 +20,8 @@ CUT_SECONDS = 0.5  # between two looks, where it is we who wait
 CONTINUE_SECONDS = 1.0  # that a server may take to say whether it wants a body that was announced
 _MOST_HEADERS = 100
 _LENGTH = re.compile(r"[0-9]{1,18}")
-_UNSOUND = re.compile(r"[\r\n\0]")
+_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_VALUE = re.compile(r"[^\r\n\0]*")
 _URL = re.compile(r"https?://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?([/?][!-~]*)?")
 
 Cause = Literal[
@@ -89,7 +90,8 @@ class Request:
 
     def check(self) -> None:
         """ExchangeFailed for what another would read as another request than it is."""
-        if not _URL.fullmatch(self.url) or any(_UNSOUND.search(name + value) for name, value in self.headers):
+        is_sound = all(_NAME.fullmatch(name) and _VALUE.fullmatch(value) for name, value in self.headers)
+        if not is_sound or not _URL.fullmatch(self.url):
             raise ExchangeFailed("request")
 
 

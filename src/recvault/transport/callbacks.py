@@ -9,10 +9,15 @@ from typing import Any
 
 import pycurl
 
-from recvault.transport.base import Cut, ExchangeFailed, Head, Receiver, Request, check_head
+from recvault.transport.base import Cut, ExchangeFailed, Head, Patience, Receiver, Request, check_head
 
 _MOST_LINES = 10_000  # of a head and of all that comes before it
 _STATUS = re.compile(rb"(HTTP/[0-9.]+) ([0-9]{3})(?: [^\r\n]*)?\r?\n")
+
+
+class Again(Exception):
+    """A request is to be sent once more: on a kept connection not a byte of an answer came, or a server does not know
+    what `Expect` is."""
 
 
 class Run:
@@ -23,20 +28,30 @@ class Run:
         "_is_proxied",
         "_lines",
         "_lines_seen",
+        "_moved",
+        "_patience",
+        "_rate_moved",
+        "_rate_since",
         "_receiver",
         "_request",
         "_sent",
         "_start",
         "error",
         "head",
+        "is_unanswered",
         "is_unexpected",
         "permitted",
         "refused",
         "sent_at",
     )
 
-    def __init__(self, request: Request, receiver: Receiver, cut: Cut, *, is_proxied: bool = False) -> None:
+    def __init__(
+        self, request: Request, receiver: Receiver, cut: Cut, patience: Patience, *, is_proxied: bool = False
+    ) -> None:
         self._request, self._receiver, self._cut, self._is_proxied = request, receiver, cut, is_proxied
+        self._patience = patience
+        self._moved = 0  # bytes of bodies, either way
+        self._rate_since, self._rate_moved = 0.0, 0
         self._lines: list[bytes] = []
         self._lines_seen = 0
         self._start = 0 if request.body is None or isinstance(request.body, memoryview) else request.body.tell()
@@ -44,6 +59,7 @@ class Run:
         self.head: Head | None = None
         self.error: BaseException | None = None
         self.is_unexpected = False  # the server does not know what `Expect` is
+        self.is_unanswered = True  # not a line of an answer has come
         self.refused: list[str] = []  # addresses
         self.permitted = 0
         self.sent_at = 0.0
@@ -52,6 +68,7 @@ class Run:
         """A line of a head, or of a trailer, with its end."""
         if self.head is not None:
             return len(line)  # a trailer: nobody asked for one
+        self.is_unanswered = False
         if line not in (b"\r\n", b"\n"):
             self._lines.append(line)
             return len(line)
@@ -70,27 +87,32 @@ class Run:
             raise ExchangeFailed("proxy", "it answered 407")
         if head.status == 417 and self._request.expects:
             self.is_unexpected = True
-            raise ExchangeFailed("framing")
+            raise Again
         self.head = head
         self._receiver.begin(head)
 
     def take(self, piece: memoryview) -> int:
         """Some of the body."""
         try:
+            self._moved += len(piece)
             self._receiver.write(piece)
         except BaseException as error:  # noqa: BLE001 - see the class
             self.error = self.error or error
             return -1
         return len(piece)
 
-    def look(self) -> int:
-        """Called all the time, and once a second where nothing goes on."""
-        try:
-            self._cut()
-        except BaseException as error:  # noqa: BLE001 - see the class
-            self.error = self.error or error
-            return 1
-        return 0
+    def look(self) -> None:
+        """Called at least once a second. Raises what is to end the exchange."""
+        self._cut()
+        if not self.sent_at:
+            return  # the time to connect is libcurl's to watch
+        now = time.monotonic()
+        elapsed = now - max(self.sent_at, self._rate_since)
+        if elapsed < self._patience.stall_seconds:
+            return
+        if self._moved - self._rate_moved < self._patience.least_rate * elapsed:
+            raise ExchangeFailed("slow" if self.head else "late")
+        self._rate_since, self._rate_moved = now, self._moved
 
     def read(self, size: int) -> Any:
         """Some of the request's body."""
@@ -104,6 +126,7 @@ class Run:
             if size and not piece:
                 raise ExchangeFailed("request", "its body is shorter than announced")
             self._sent += len(piece)
+            self._moved += len(piece)
             return piece
         except BaseException as error:  # noqa: BLE001 - see the class
             self.error = self.error or error
@@ -137,7 +160,7 @@ class _Nobody:
     def write(self, piece: memoryview | bytes) -> None: ...
 
 
-NOTHING = Run(Request("GET", ""), _Nobody(), lambda: None)
+NOTHING = Run(Request("GET", ""), _Nobody(), lambda: None, Patience())
 
 
 def _head(lines: list[bytes], wait_seconds: float) -> tuple[str, Head]:

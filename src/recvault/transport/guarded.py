@@ -34,6 +34,7 @@ from recvault.transport.base import (
 
 T = TypeVar("T")
 
+TARGET = "recvault.target"  # of a request: what to ask for as it is written, without httpx's tidying
 _NO_TIME = 1e9  # seconds
 _LONGEST_HEAD = 256 * 1024  # and all that comes before it
 
@@ -100,9 +101,10 @@ class GuardedTransport(httpx.BaseTransport):
         url = request.url
         if self._proxy is not None:
             check_written(self._guard, url.host, url.port or {"http": 80, "https": 443}.get(url.scheme, 0))
+        target = request.extensions.get(TARGET, url.raw_path)
         asked = httpcore.Request(
             method=request.method,
-            url=httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
+            url=httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=target),
             headers=request.headers.raw,
             content=cast("Iterable[bytes]", request.stream),
             extensions=request.extensions,
@@ -224,8 +226,9 @@ class _Stream(httpcore.NetworkStream):
     ) -> httpcore.NetworkStream:
         if isinstance(self._socket, ssl.SSLSocket):
             raise ExchangeFailed("proxy", 'TLS to a proxy takes transport = "curl"')
+        wrapped = self._socket
         try:
-            wrapped = ssl_context.wrap_socket(
+            wrapped = ssl_context.wrap_socket(  # which takes the descriptor over
                 self._socket,
                 server_hostname=server_hostname,
                 do_handshake_on_connect=False,
@@ -234,13 +237,13 @@ class _Stream(httpcore.NetworkStream):
             _Stream(wrapped, self._watch)._waited(wrapped.do_handshake, self._watch.cut, timeout)
             return _Stream(wrapped, self._watch)
         except ssl.SSLCertVerificationError as error:
-            self.close()
+            wrapped.close()
             raise ExchangeFailed("certificate", error.verify_message) from None
         except (OSError, ValueError) as error:
-            self.close()
+            wrapped.close()
             raise ExchangeFailed("tls", getattr(error, "reason", None) or "") from None
         except BaseException:
-            self.close()
+            wrapped.close()
             raise
 
     def get_extra_info(self, info: str) -> Any:

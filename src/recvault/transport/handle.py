@@ -8,7 +8,6 @@ TLS session that is kept.
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
 import select
@@ -37,7 +36,8 @@ from recvault.transport.base import (
     Trust,
     check_written,
 )
-from recvault.transport.callbacks import NOTHING, Run
+from recvault.transport.callbacks import NOTHING, Again, Run
+from recvault.transport.driving import Driver
 
 _BUFFER = 256 * 1024
 _MOST_IDLE_SECONDS = 30
@@ -75,8 +75,7 @@ class Handle:
         except ValueError:  # a port beyond all ports
             raise ExchangeFailed("request") from None
         self._guard, self._patience, self._trust, self._proxy = guard, patience, trust, proxy
-        self._sessions = pycurl.CurlShare()
-        self._sessions.setopt(pycurl.SH_SHARE, pycurl.LOCK_DATA_SSL_SESSION)
+        self._driver: Driver | None = None
         self._curl: Any = None
         self._poll = select.poll()
         self._socket = -1  # of the connection that is kept
@@ -104,59 +103,53 @@ class Handle:
         if self._proxy is not None:
             check_written(self._guard, self._host, self._port)
         with self._busy:
-            run = self._run = Run(request, receiver, cut, is_proxied=self._proxy is not None)
             try:
-                head = self._perform(request, run)
-                if head is None:
-                    run.rewind()
-                    request = replace(request, expects=False)
-                    run = self._run = Run(request, receiver, cut, is_proxied=self._proxy is not None)
-                    head = self._perform(request, run)
+                head = self._answered(request, receiver, cut)
             finally:
                 self._run = NOTHING
         if self._is_closed:
             self.close()
-        assert head is not None  # noqa: S101 - only what is expected of a server can be unexpected
         return head
 
-    def _perform(self, request: Request, run: Run) -> Head | None:
-        """An answer's head, once all of it has come. None where the server does not know what to expect is."""
-        if not self._is_reusable(request):
+    def _answered(self, request: Request, receiver: Receiver, cut: Cut) -> Head:
+        while True:
+            run = self._run = Run(request, receiver, cut, self._patience, is_proxied=self._proxy is not None)
+            try:
+                return self._perform(request, run)
+            except Again:
+                run.rewind()
+                if run.is_unexpected:
+                    request = replace(request, expects=False)
+
+    def _perform(self, request: Request, run: Run) -> Head:
+        """An answer's head, once all of it has come. Again where the request is to be sent once more."""
+        if not self._is_reusable():
             self._shut()
+        self._driver = self._driver or Driver()
         curl = self._curl = self._curl or self._made()
         try:
             self._ask(curl, request)
-            curl.perform()
-        except pycurl.error as error:
-            failed = self._failed(error.args[0], error.args[1], curl)
-            self._shut()
-            if run.is_unexpected:
-                return None
-            if run.error is None:
-                raise failed from None
-            if isinstance(run.error, Enough) and run.head is not None:
-                return run.head
-            raise run.error from None
+            code, words, descriptor = self._driver.perform(curl, run.look)
         except BaseException:
             self._shut()
             raise
-        if run.head is None or run.error is not None:
-            self._shut()
-            raise run.error or ExchangeFailed("broken")
-        self._keep(curl)
-        return run.head
+        if code == pycurl.E_OK and run.error is None and run.head is not None:
+            self._keep(descriptor)
+            return run.head
+        failed = self._failed(code, words, curl)
+        self._shut()
+        if isinstance(run.error, Enough) and run.head is not None:
+            return run.head
+        raise run.error or failed from None
 
     # -- connections ---------------------------------------------------------------------------------------------------
 
-    def _is_reusable(self, request: Request) -> bool:
-        """Whether a request may go on the connection that is kept: see the module."""
-        if self._socket < 0 or time.monotonic() - self._used_at > _MOST_IDLE_SECONDS:
-            return False
-        return (request.tells_its_answer or not self._is_tls) and not self._poll.poll(0)
+    def _is_reusable(self) -> bool:
+        """Whether the connection that is kept, if one is, may carry a request: see the module."""
+        return self._socket < 0 or (time.monotonic() - self._used_at < _MOST_IDLE_SECONDS and not self._poll.poll(0))
 
-    def _keep(self, curl: Any) -> None:
+    def _keep(self, descriptor: int) -> None:
         """Remember the connection that libcurl keeps, if it does."""
-        descriptor = curl.getinfo(pycurl.ACTIVESOCKET)
         self._used_at = time.monotonic()
         if descriptor == self._socket:
             return
@@ -173,9 +166,11 @@ class Handle:
     def _shut(self) -> None:
         self._forget_socket()
         if self._curl is not None:
-            curl, self._curl = self._curl, None
-            with contextlib.suppress(pycurl.error):
-                curl.close()
+            self._curl.close()
+            self._curl = None
+        if self._driver is not None:
+            self._driver.close()
+            self._driver = None
 
     def _open_socket(self, purpose: int, address: Any) -> Any:
         """A socket for an address that libcurl is about to connect to."""
@@ -207,10 +202,7 @@ class Handle:
         """A handle with all that is the same for each of its exchanges."""
         curl = pycurl.Curl()
         options: dict[int, Any] = {
-            pycurl.SHARE: self._sessions,
             pycurl.NOSIGNAL: 1,
-            pycurl.NOPROGRESS: 0,
-            pycurl.MAXCONNECTS: 1,
             pycurl.MAXAGE_CONN: _MOST_IDLE_SECONDS,
             pycurl.HTTP_VERSION: pycurl.CURL_HTTP_VERSION_1_1,
             pycurl.SSL_ENABLE_ALPN: 0,
@@ -222,12 +214,9 @@ class Handle:
             pycurl.UPLOAD_BUFFERSIZE: _BUFFER,
             pycurl.EXPECT_100_TIMEOUT_MS: int(CONTINUE_SECONDS * 1000),
             pycurl.CONNECTTIMEOUT_MS: int(self._patience.connect_seconds * 1000),
-            pycurl.LOW_SPEED_TIME: max(1, math.ceil(self._patience.stall_seconds)),
-            pycurl.LOW_SPEED_LIMIT: max(1, math.ceil(self._patience.least_rate)),
             pycurl.OPENSOCKETFUNCTION: self._open_socket,
             pycurl.PREREQFUNCTION: self._before_request,
             pycurl.HEADERFUNCTION: lambda line: self._run.take_line(line),
-            pycurl.XFERINFOFUNCTION: lambda *_: self._run.look(),
             pycurl.READFUNCTION: lambda size: self._run.read(size),
             pycurl.SEEKFUNCTION: lambda offset, origin: self._run.seek(offset, origin),
             pycurl.PROXY: "" if self._proxy is None else self._proxy.address,
@@ -266,6 +255,9 @@ class Handle:
         if request.method not in ("GET", "HEAD") and not (request.method == "PUT" and request.body is not None):
             curl.setopt(pycurl.CUSTOMREQUEST, request.method)
         curl.setopt(pycurl.URL, request.url)
+        is_alone = self._is_tls and not request.tells_its_answer
+        curl.setopt(pycurl.FRESH_CONNECT, is_alone)
+        curl.setopt(pycurl.FORBID_REUSE, is_alone)
         lines = [f"{name}: {value}" if value else f"{name};" for name, value in request.headers]
         named = {name.lower() for name, _ in request.headers}
         lines += [f"{name}:" for name in ("Accept", "User-Agent") if name.lower() not in named]  # libcurl's own
@@ -285,11 +277,13 @@ class Handle:
 
     # -- errors --------------------------------------------------------------------------------------------------------
 
-    def _failed(self, code: int, words: str, curl: Any) -> ExchangeFailed:
+    def _failed(self, code: int, words: str, curl: Any) -> Exception:
         """libcurl's error as ours. Its own words may hold a URL, so only those of TLS are told."""
         if self._run.refused and not self._run.permitted:
             return ExchangeFailed("address", addresses=self._run.refused)
-        cause = _CAUSES.get(code, "framing")
+        cause = "broken" if code == pycurl.E_OK else _CAUSES.get(code, "framing")
+        if cause == "broken" and self._run.is_unanswered and curl.getinfo(pycurl.NUM_CONNECTS) == 0:
+            return Again()  # libcurl does so itself, but not wherever a kept connection can be lost
         if cause == "late" and self._run.head is not None:
             cause = "slow"
         if code == pycurl.E_RECV_ERROR and "chunk" in words.lower():

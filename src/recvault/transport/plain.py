@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 import threading
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -20,7 +21,7 @@ from recvault.transport.base import (
     Request,
     Trust,
 )
-from recvault.transport.guarded import GuardedTransport, wait_seconds
+from recvault.transport.guarded import TARGET, GuardedTransport, wait_seconds
 
 _CHUNK = 256 * 1024
 
@@ -77,7 +78,7 @@ class PlainTransport:
             url,
             headers=httpx.Headers(headers, encoding="latin-1"),
             content=content,
-            extensions={"timeout": times.as_dict()},
+            extensions={"timeout": times.as_dict(), TARGET: _target(request.url)},
         )
 
 
@@ -101,3 +102,9 @@ def _pieces(request: Request) -> Iterator[bytes]:
             raise ExchangeFailed("request", "its body is shorter than announced")
         left -= len(piece)
         yield piece
+
+
+def _target(url: str) -> bytes:
+    """What stands behind a URL's host, to the letter."""
+    parts = urlsplit(url)
+    return f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}".encode("ascii")

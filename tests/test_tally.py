@@ -1,0 +1,259 @@
+"""A reading of a list: whether it was whole, by what the list tells of itself, and how far a watermark may go by it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import httpx
+import pytest
+
+from lines import a_recording
+from recvault.models import Recording, Rejected, Window
+from recvault.providers.base import Page, Reply
+from recvault.tally import Scanned, Tally
+
+NOW = datetime(2026, 10, 1, 12, tzinfo=UTC)
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+SINCE = NOW - DAY
+REQUEST = httpx.Request("GET", "https://api.example.com/recordings")
+
+
+def made(number: int, hours: float = 0.0) -> Recording:
+    """A recording of so many hours ago."""
+    return a_recording(number, created_at=NOW - hours * HOUR)
+
+
+@dataclass
+class List:
+    """A list whose pages are read one after the other."""
+
+    since: datetime | None = SINCE
+    until: datetime | None = None
+    started: datetime = NOW
+    tally: Tally = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.tally = Tally(window=Window(self.since, self.until), started=self.started, lookback=HOUR)
+
+    def page(
+        self,
+        *recordings: Recording,
+        total: int | None = None,
+        pages: int | None = None,
+        date: datetime | str | None = NOW,
+        latency: timedelta = timedelta(),
+        rejected: tuple[Rejected, ...] = (),
+    ) -> Page:
+        """One more page came."""
+        said = format_datetime(date, usegmt=True) if isinstance(date, datetime) else date
+        headers = httpx.Headers({} if said is None else {"Date": said})
+        page = Page(recordings=recordings, rejected=rejected, total=total, pages=pages)
+        self.tally.saw(page, Reply(REQUEST, 200, headers, b""), latency=latency)
+        return page
+
+
+# -- whole, by its own counts ------------------------------------------------------------------------------------------
+
+
+def test_a_list_that_shows_what_it_tells_of_is_whole() -> None:
+    """As many rows and pages as it says; a row that could not be read is one, too."""
+    read = List()
+    read.page(made(1), made(2), total=4, pages=2)
+    read.page(made(3), total=4, pages=2, rejected=(Rejected(body="{}", reason="", recording_id="RE4"),))
+    assert (read.tally.lacking, read.tally.moved) == ("", False)
+
+
+@pytest.mark.parametrize("told", [(3, 3), (3, 4), (4, 3)], ids=str)
+def test_a_row_that_did_not_come_is_missed(told: tuple[int, int]) -> None:
+    """By the least that its pages told: what was added while it was read is for the next scan."""
+    read = List()
+    read.page(made(1), total=told[0])
+    read.page(made(2), total=told[1])
+    assert read.tally.lacking == "it tells of 3 rows and showed 2"
+
+
+def test_rows_that_were_added_meanwhile_are_not_missed() -> None:
+    """The later pages tell of one more than the first did, and the next scan meets it."""
+    read = List()
+    read.page(made(1), total=2)
+    read.page(made(2), total=3)
+    assert read.tally.lacking == ""
+
+
+def test_a_page_that_did_not_come_is_missed() -> None:
+    """By one, and by the least that was told."""
+    read = List()
+    read.page(made(1), pages=4)
+    read.page(made(2), pages=3)
+    assert read.tally.lacking == "it tells of 3 pages and ended after 2"
+
+
+def test_a_row_that_is_met_again_on_the_next_page_makes_up_for_none() -> None:
+    """One of three came twice, and one not at all; two alike on one page are two rows."""
+    read = List()
+    read.page(made(1), made(2), total=3)
+    read.page(made(2), total=3)
+    assert read.tally.lacking == "it tells of 3 rows and showed 2"
+    alike = List()
+    alike.page(made(1), made(1), made(2), total=3)
+    assert alike.tally.lacking == ""
+
+
+@pytest.mark.parametrize("end", ["broken_off", "passed"])
+def test_what_was_not_read_to_its_end_lacks_nothing(end: str) -> None:
+    """The list goes on, and is not taken for whole by its counts."""
+    read = List()
+    read.page(made(1), total=9, pages=9)
+    setattr(read.tally, end, True)
+    assert (read.tally.lacking, Scanned.of(read.tally).broken_off) == ("", end == "broken_off")
+
+
+@pytest.mark.parametrize(
+    ("totals", "hours", "moved"),
+    [
+        ((3, 3), (1, 2, 3), False),
+        ((3, 4), (1, 2, 3), False),  # newest first: it pushes the others on
+        ((3, 4), (1, 3, 2), True),  # in no order: it may have taken a place that was read
+        ((3, 4), (3, 2, 1), True),
+        ((3, 2), (1, 2, 3), True),  # one was deleted: the first of the next page was pulled onto one that was read
+        ((3, 2, 3), (1, 2, 3), True),  # and another added since
+        ((3, 4, 3), (1, 2, 3), True),
+    ],
+    ids=str,
+)
+def test_rows_that_came_or_went_between_pages_may_have_hidden_one(
+    totals: tuple[int, ...], hours: tuple[float, ...], moved: bool
+) -> None:
+    """Where one may have been skipped the list is read again."""
+    read = List()
+    read.page(*(made(number, ago) for number, ago in enumerate(hours)), total=totals[0])
+    for number, total in enumerate(totals[1:], len(hours)):
+        read.page(made(number, max(hours) + number), total=total)
+    assert read.tally.moved is moved
+
+
+def test_a_row_that_was_pushed_on_by_a_new_one_is_in_order() -> None:
+    """It is met again at the beginning of the next page, and so is whatever was pushed with it."""
+    read = List()
+    read.page(made(1, 1), made(2, 2), made(3, 3), total=4)
+    read.page(made(2, 2), made(3, 3), made(4, 4), total=6)
+    assert (read.tally.moved, read.tally.in_order) == (False, True)
+
+
+# -- how far a watermark may go ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("started", "date", "latency", "mark"),
+    [
+        (NOW, NOW, timedelta(), NOW),
+        (NOW + DAY, NOW, timedelta(), NOW),  # our clock runs ahead
+        (NOW, NOW + DAY, timedelta(), NOW),  # theirs does
+        (NOW, NOW - DAY, timedelta(), NOW - DAY),
+        (NOW - DAY, NOW, timedelta(), NOW - DAY),
+        (NOW, NOW, 10 * HOUR, NOW - 10 * HOUR),  # its answer took so long
+        (NOW + DAY, NOW, -10 * HOUR, NOW),  # our clock was set back meanwhile
+        (NOW, None, timedelta(), NOW - 3 * HOUR),  # they tell no time: by the newest row
+        (NOW, "yesterday", timedelta(), NOW - 3 * HOUR),
+        (NOW, datetime(1970, 1, 1, tzinfo=UTC), timedelta(), NOW - 3 * HOUR),  # a clock that was never set
+    ],
+    ids=str,
+)
+def test_the_watermark_is_the_scan_s_start_by_the_slower_clock_less_the_lookback(
+    started: datetime, date: datetime | str | None, latency: timedelta, mark: datetime
+) -> None:
+    """No clock that runs ahead moves it past what was read."""
+    read = List(started=started)
+    read.page(made(1, 3), made(2, 4), date=date, latency=latency)
+    assert read.tally.watermark == mark - HOUR
+
+
+def test_the_watermark_goes_by_the_first_page() -> None:
+    """What was created while the later ones were read may stand on pages that were read before."""
+    read = List(started=NOW + 9 * HOUR)
+    read.page(made(1, 3), date=NOW)
+    read.page(made(2, 4), date=NOW + 5 * HOUR)
+    assert read.tally.watermark == NOW - HOUR
+
+
+def test_an_empty_list_moves_no_watermark() -> None:
+    """It may be a filter that the provider reads otherwise than we mean it."""
+    read = List()
+    read.page()
+    assert read.tally.watermark is None
+
+
+def test_the_watermark_of_several_parts_goes_by_the_first_that_was_read() -> None:
+    """What was created between two parts may be of the first's time; their rows add up."""
+    whole, first, second = List(started=NOW), List(started=NOW), List(started=NOW)
+    first.page(made(1, 30), date=NOW - 3 * HOUR)
+    second.page(made(2, 20), made(3, 10), date=NOW)
+    whole.tally.add(first.tally)
+    whole.tally.add(second.tally)
+    assert (whole.tally.watermark, whole.tally.listed, whole.tally.within) == (NOW - 4 * HOUR, 3, 2)
+    dateless = List()
+    for number, hours in ((1, 20), (2, 10), (3, 15)):
+        part = List()
+        part.page(made(number, hours), date=None)
+        dateless.tally.add(part.tally)
+    assert dateless.tally.watermark == NOW - 11 * HOUR
+
+
+# -- what a filter kept out --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "hours", "ignored"),
+    [
+        (SINCE, None, 24 + 71, False),  # days by their own zone, a bound that is rounded: no matter
+        (SINCE, None, 24 + 73, True),
+        (None, None, 99_999, False),
+        (None, NOW - 30 * DAY, 30 * 24 - 71, False),
+        (None, NOW - 30 * DAY, 30 * 24 - 73, True),
+    ],
+    ids=str,
+)
+def test_rows_far_beyond_a_bound_show_that_the_filter_is_ignored(
+    since: datetime | None, until: datetime | None, hours: int, ignored: bool
+) -> None:
+    """Below the lower one, or past the upper one, by more than three days."""
+    read = List(since, until)
+    read.page(made(1, hours))
+    assert (read.tally.ignored_the_filter, Scanned.of(read.tally).unfiltered) == (ignored, ignored)
+
+
+def test_one_row_far_below_shows_that_the_filter_is_ignored_wherever_it_stands() -> None:
+    """In a list of no order a later one is newer."""
+    read = List()
+    read.page(made(1, 24 + 73), made(2, 1))
+    assert read.tally.ignored_the_filter
+
+
+@pytest.mark.parametrize(
+    ("hours", "since", "passed"),
+    [
+        ((97, 98), SINCE, True),
+        ((95, 98), SINCE, False),  # its first row may yet have neighbours that are due
+        ((23, 98), SINCE, False),
+        ((98, 97), SINCE, False),  # in no order: anything may follow
+        ((97, 98), None, False),
+        ((), SINCE, False),
+    ],
+    ids=str,
+)
+def test_reading_ends_early_only_where_nothing_due_can_follow(
+    hours: tuple[int, ...], since: datetime | None, passed: bool
+) -> None:
+    """The whole page lies three days below the bound, in a list that was newest first as far as it was read."""
+    read = List(since)
+    page = read.page(*(made(number, ago) for number, ago in enumerate(hours)))
+    assert read.tally.passed_the_bound(page) is passed
+
+
+def test_an_earlier_page_out_of_order_forbids_an_early_end() -> None:
+    """What was seen before counts."""
+    read = List()
+    read.page(made(1, 5), made(2, 4))
+    assert not read.tally.passed_the_bound(read.page(made(3, 97), made(4, 98)))
