@@ -37,11 +37,15 @@ class AddressRule:
 
     def check_url(self, url: httpx.URL) -> None:
         """UnsafeAddress unless https, or plain http to loopback."""
-        if url.scheme != "https" and not (url.scheme == "http" and _is_loopback_name(url.host)):
+        if not self.is_safe(url):
             raise UnsafeAddress(
                 f"{url.scheme}://{url.host} is not fetched: media come over https only",
                 "plain http goes to loopback alone",
             )
+
+    def is_safe(self, url: httpx.URL) -> bool:
+        """Whether nobody reads along: https, or plain http to loopback."""
+        return url.scheme == "https" or (url.scheme == "http" and _is_loopback_name(url.host))
 
     def permits(self, host: str, port: int, address: str) -> bool:
         """Whether a connection for `host:port` may be made to this address."""

@@ -16,8 +16,24 @@ _HINTS = {
 }
 
 
+def failure(host: str, error: BaseException) -> RecvaultError | None:
+    """What failed on the way, as ours; None for what did not fail there."""
+    if isinstance(error, ExchangeFailed):
+        if error.cause == "address":
+            return UnsafeAddress(
+                f"{host} leads to {', '.join(error.addresses)}, where no recording is fetched from",
+                "if the host is yours, list it in the source's media_hosts",
+            )
+        return Unavailable(f"{host} {error.words}", _HINTS.get(error.cause, ""))
+    if isinstance(error, httpx.DecodingError):
+        return ProtocolError(f"{host} sent a body that cannot be decoded")
+    if isinstance(error, httpx.TransportError):  # whose own text may hold a signed URL
+        return Unavailable(f"{host} cannot be reached or broke off ({type(error).__name__})")
+    return None
+
+
 class Failures(Translation):
-    """What failed on the way as ours; a text of httpx's may hold a signed URL, so only its kind is told."""
+    """A context whose errors are ours."""
 
     __slots__ = ("_host",)
 
@@ -25,16 +41,4 @@ class Failures(Translation):
         self._host = host
 
     def translated(self, error: BaseException) -> RecvaultError | None:
-        host = self._host
-        if isinstance(error, ExchangeFailed):
-            if error.cause == "address":
-                return UnsafeAddress(
-                    f"{host} leads to {', '.join(error.addresses)}, where no recording is fetched from",
-                    "if the host is yours, list it in the source's media_hosts",
-                )
-            return Unavailable(f"{host} {error.words}", _HINTS.get(error.cause, ""))
-        if isinstance(error, httpx.DecodingError):
-            return ProtocolError(f"{host} sent a body that cannot be decoded")
-        if isinstance(error, httpx.TransportError):
-            return Unavailable(f"{host} cannot be reached or broke off ({type(error).__name__})")
-        return None
+        return failure(self._host, error)

@@ -10,16 +10,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-import httpx
-
 from recvault.errors import MediaRejected, Unavailable
 from recvault.http import classify
 from recvault.http.bodies import MOST_OF_ERROR, is_plain
-from recvault.transport import Enough, Head
+from recvault.transport import Enough, Head, Headers
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
+MEDIA = "media"
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _REST = 16 * 1024  # bytes of a redirect's own words that are read past, to keep the connection
 
@@ -58,49 +57,69 @@ class Away:
         return cls(location) if status in _REDIRECTS and location else None
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a request goes, and with which headers."""
+
+    url: str
+    host: str
+    headers: Headers
+    at_home: bool  # at base_url's own origin, by our credentials
+
+
+class Note(Protocol):
+    """Told of each answer, before its body."""
+
+    def __call__(
+        self, status: int, headers: Mapping[str, str], kind: str, wait: float | None, /, *, at_home: bool
+    ) -> None: ...
+
+
 class MediaAnswer(Generic[T]):
-    """Receives one answer. A context that closes its sink, unless that was finished."""
+    """Receives one answer. To be closed: what was not finished is freed."""
 
-    def __init__(self, url: httpx.URL, receive: Callable[[MediaHead], Sink[T]], note: Callable[[Head], None]) -> None:
-        self._url, self._receive, self._note = url, receive, note
+    __slots__ = (
+        "_away",
+        "_bytes",
+        "_length",
+        "_note",
+        "_place",
+        "_receive",
+        "_sink",
+        "has_begun",
+        "headers",
+        "refused",
+        "words",
+    )
+
+    def __init__(self, place: Place, receive: Callable[[MediaHead], Sink[T]], note: Note) -> None:
+        self._place, self._receive, self._note = place, receive, note
         self._away: Away | None = None
-        self._head: Head | None = None
         self._sink: Sink[T] | None = None
+        self._length: int | None = None
         self._bytes = 0
-        self.refused: Head | None = None
-        self.words = b""  # the beginning of a refusal's body
-
-    def __enter__(self) -> MediaAnswer[T]:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._sink is not None:
-            self._sink.close()
-
-    @property
-    def has_begun(self) -> bool:
-        """Whether its head came."""
-        return self._head is not None
+        self.has_begun = False
+        self.headers: Mapping[str, str] = {}
+        self.refused: int | None = None  # the status of a refusal
+        self.words = b""  # and the beginning of its body
 
     def begin(self, head: Head) -> None:
         """See Receiver."""
-        self._head = head
-        self._note(head)
-        headers = head.named
-        self._away = Away.told(head.status, headers.get("location"))
-        if self._away is not None:
+        place, status = self._place, head.status
+        self.has_begun, self.headers = True, head.named
+        headers = self.headers
+        self._note(status, headers, MEDIA, head.wait_seconds, at_home=place.at_home)
+        if status != 200:
+            self._away = Away.told(status, headers.get("location"))
+            if self._away is None and 200 <= status < 300:
+                mark = classify.request_mark(classify.request_id(headers))
+                raise Unavailable(f"{place.host} answered {status} where media were due{mark}")
+            self.refused = None if self._away is not None else status
             return
-        if not 200 <= head.status < 300:
-            self.refused = head
-            return
-        host = self._url.host
-        if head.status != 200:
-            mark = classify.request_mark(classify.request_id(headers))
-            raise Unavailable(f"{host} answered {head.status} where media were due{mark}")
         if not is_plain(headers.get("content-encoding", "")):
-            raise MediaRejected(f"{host} encoded the media, which nobody asked for", reason="media.encoded")
-        address = str(self._url).partition("#")[0].partition("?")[0]
-        self._sink = self._receive(MediaHead(address, headers, head.length))
+            raise MediaRejected(f"{place.host} encoded the media, which nobody asked for", reason="media.encoded")
+        self._length = head.length
+        self._sink = self._receive(MediaHead(_bare(place.url), headers, self._length))
 
     def write(self, piece: bytes | memoryview) -> None:
         """See Receiver."""
@@ -118,9 +137,17 @@ class MediaAnswer(Generic[T]):
         """What the answer came to. Unavailable where the body differs from its length."""
         if self._away is not None:
             return self._away
-        assert self._head is not None and self._sink is not None  # noqa: S101 - or an error was raised
-        if self._head.length is not None and self._bytes != self._head.length:
-            told = f"{self._url.host} sent {self._bytes} bytes of {self._head.length}"
-            raise Unavailable(told, status=self._head.status)
+        assert self._sink is not None  # noqa: S101 - or an error was raised
+        if self._length is not None and self._bytes != self._length:
+            raise Unavailable(f"{self._place.host} sent {self._bytes} bytes of {self._length}", status=200)
         finished, self._sink = self._sink.finish(), None
         return finished
+
+    def close(self) -> None:
+        """Free what was taken, where it was not finished."""
+        if self._sink is not None:
+            self._sink.close()
+
+
+def _bare(url: str) -> str:
+    return url.partition("#")[0].partition("?")[0]

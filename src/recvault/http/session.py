@@ -11,9 +11,9 @@ import hashlib
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
-from typing import NoReturn, ParamSpec, Protocol, TypeVar
+from typing import NoReturn, ParamSpec, TypeVar
 
 import httpx
 
@@ -29,20 +29,20 @@ from recvault.http import bodies, classify
 from recvault.http.addresses import origin
 from recvault.http.circuit import Circuit
 from recvault.http.client import USER_AGENT, Clients
-from recvault.http.failures import NOT_SENT, Failures
+from recvault.http.failures import NOT_SENT, Failures, failure
 from recvault.http.limits import LIST, MEDIA, Budget, Noted, Turn
-from recvault.http.media import Away, MediaAnswer, MediaHead, Sink
+from recvault.http.media import MEDIA as ANSWER
+from recvault.http.media import Away, MediaAnswer, MediaHead, Place, Sink
 from recvault.http.timing import Timing
 from recvault.http.tries import Tries
 from recvault.meter import PROVIDER, TURN, Waits
-from recvault.providers.base import Page, Provider, Reply
+from recvault.providers.base import OwnMedia, Page, Provider, Reply
 from recvault.providers.urls import is_signed
 from recvault.stopping import Stop
-from recvault.transport import ExchangeFailed, Head, Headers, Request
+from recvault.transport import ExchangeFailed, Headers, Request
 from recvault.transport.guarded import wait_seconds
 
 T = TypeVar("T")
-T_co = TypeVar("T_co", covariant=True)
 P = ParamSpec("P")
 Origin = tuple[str, str, int]
 
@@ -50,17 +50,11 @@ _MOST_REDIRECTS = 5
 _MOST_PAGES = 100_000
 _MOST_EMPTY = 100  # pages without a row, one after the other
 _NO_ANSWER = "error"
-_ROW, _PAGE, _MEDIA = "row", "page", "media"  # what is asked for: each has a wait of its own
+_ROW, _PAGE, _MEDIA = "row", "page", ANSWER  # what is asked for: each has a wait of its own
 _LATER = "later page"  # that is refused says nothing of the account, whose first page was answered
 _LISTS = frozenset({_PAGE, _LATER})
 _MOST = {_ROW: bodies.MOST_ROW, _PAGE: bodies.MOST_PAGE, _LATER: bodies.MOST_PAGE}
 _NOT_KEPT = frozenset({"authorization", "cookie", "host", "user-agent", "accept-encoding"})  # set here, if at all
-
-
-class _Ask(Protocol[T_co]):
-    """Sends one request, wherever it leads."""
-
-    def __call__(self, request: httpx.Request, /, *, at_home: bool) -> T_co | Away: ...
 
 
 @dataclass(slots=True)
@@ -75,7 +69,8 @@ class Session:
     timing: Timing = field(default_factory=Timing)
     own_list: Callable[[], httpx.Request] | None = None  # a short page of the account's own list, which tells refusals
     waits: Waits = field(default_factory=Waits, repr=False)
-    _home: tuple[str, str, int] = field(init=False, repr=False)
+    _home: Origin = field(init=False, repr=False)
+    _own_headers: Headers = field(init=False, repr=False)  # of media below base_url; none where that is not safe
     _tries: Tries = field(init=False, repr=False)
     _answers: Counter[str] = field(default_factory=Counter, init=False, repr=False)
     _circuit: Circuit = field(init=False, repr=False)
@@ -84,6 +79,8 @@ class Session:
     def __post_init__(self) -> None:
         self._home = origin(httpx.URL(self.base_url))
         self._tries = Tries(self.timing, self.stop)
+        headers = [("User-Agent", USER_AGENT), ("Accept-Encoding", "identity"), ("Authorization", self.authorization)]
+        self._own_headers = headers if self.clients.rule.is_safe(httpx.URL(self.base_url)) else []
         own_list = self.own_list
         ask = (lambda: self._send_once(own_list(), _PAGE)) if own_list else None
         self._circuit = Circuit(self.timing.circuit, self.stop, ask)
@@ -181,7 +178,9 @@ class Session:
                 f"page {number} of a list was refused: {error.message}", "the list is read again, in shorter parts"
             ) from error
 
-    def download(self, request: httpx.Request, receive: Callable[[MediaHead], Sink[T]], *, signed: bool = False) -> T:
+    def download(
+        self, request: httpx.Request | OwnMedia, receive: Callable[[MediaHead], Sink[T]], *, signed: bool = False
+    ) -> T:
         """Stream media into what `receive` gives, which is called anew for each try; what that comes to is returned.
 
         `signed`: the provider minted this address, so it needs no credentials, wherever it leads.
@@ -219,10 +218,14 @@ class Session:
     # -- exchanges -----------------------------------------------------------------------------------------------------
 
     def _send_once(self, request: httpx.Request, kind: str) -> Reply:
-        def ask(asked: httpx.Request, *, at_home: bool) -> Reply | Away:
-            return self._asked(asked, kind, at_home=at_home, home=origin(request.url))
-
-        return self._exchange(request, kind, ask)
+        """Ask the API, and follow redirects by hand; raises what the answer's status means."""
+        home = origin(request.url)
+        for _ in range(_MOST_REDIRECTS):
+            found = self._asked(request, kind, home)
+            if not isinstance(found, Away):
+                return found
+            request = _redirected(request, found.location)
+        raise ProtocolError(f"{home[1]} redirected more than {_MOST_REDIRECTS} times")
 
     def _page_once(
         self, request: httpx.Request, kind: str, parse: Callable[[Reply], tuple[T, httpx.URL | None]]
@@ -230,87 +233,93 @@ class Session:
         """A page that cannot be read is asked for again: gateways answer 200 with HTML."""
         return parse(self._send_once(request, kind))
 
-    def _download_once(self, request: httpx.Request, receive: Callable[[MediaHead], Sink[T]], signed: bool) -> T:
-        def ask(asked: httpx.Request, *, at_home: bool) -> T | Away:
-            return self._fetched(asked, receive, at_home=at_home)
-
-        return self._exchange(request, _MEDIA, ask, signed=signed)
-
-    def _exchange(self, request: httpx.Request, kind: str, ask: _Ask[T], *, signed: bool = False) -> T:
-        """Ask, and follow redirects by hand; raises what the answer's status means."""
-        for _ in range(_MOST_REDIRECTS):
-            at_home = self._at_home(request.url) and not signed
-            turn = self._turn(kind) if at_home else nullcontext()
-            self._circuit.check()
-            with turn, Failures(request.url.host):
-                found = ask(request, at_home=at_home)
-            if not isinstance(found, Away):
-                return found
-            request = _redirected(request, found.location)
-        raise ProtocolError(f"{request.url.host} redirected more than {_MOST_REDIRECTS} times")
-
     def _turn(self, kind: str) -> _Awaited:
         """A request's part of what the account may be asked."""
         turn = self.limits.turn(self.stop, LIST if kind in _LISTS else MEDIA, self.timing.backoff_most)
         return _Awaited(turn, self.waits)
 
-    def _asked(self, request: httpx.Request, kind: str, *, at_home: bool, home: Origin) -> Reply | Away:
+    def _asked(self, request: httpx.Request, kind: str, home: Origin) -> Reply | Away:
         """One answer of the API."""
-        url, headers = self._to_send(request, "gzip", at_home=at_home)
-        sent = httpx.Request(request.method, url, headers=httpx.Headers(list(headers), encoding="latin-1"))
+        self._circuit.check()
+        place = self._place(request, "gzip")
+        url, at_home = httpx.URL(place.url), place.at_home
+        sent = httpx.Request(request.method, url, headers=httpx.Headers(list(place.headers), encoding="latin-1"))
         cut = self.stop.check if kind in _LISTS else self.stop.check_enforced
-        with self._counting():
-            response = self.clients.get(cut).send(sent, stream=True)
-        with closing(response):
-            status = response.status_code
-            self._answered(status, response.headers, kind, wait_seconds(response), at_home=at_home)
-            if away := Away.told(status, response.headers.get("location")):
-                return away
-            if not 200 <= status < 300:
-                self._refuse(status, response.headers, bodies.beginning(response), url, kind, at_home=at_home)
-            if kind == _PAGE and self._is_own_list(url):
-                self._circuit.list_answered()
-            if origin(url) != home:
-                raise ProtocolError(f"{home[1]} sent its API's caller to another host, {url.host}")
-            body = bodies.whole(response, self.timing, self.stop, _MOST[kind])
-            return Reply(request, status, response.headers, body)
+        with self._turn(kind) if at_home else nullcontext(), Failures(place.host):
+            try:
+                response = self.clients.get(cut).send(sent, stream=True)
+            except (ExchangeFailed, httpx.TransportError) as error:
+                self._count_unanswered(error)
+                raise
+            with closing(response):
+                status = response.status_code
+                self._answered(status, response.headers, kind, wait_seconds(response), at_home=at_home)
+                if away := Away.told(status, response.headers.get("location")):
+                    return away
+                if not 200 <= status < 300:
+                    self._refuse(status, response.headers, bodies.beginning(response), place, kind)
+                if kind == _PAGE and self._is_own_list(url):
+                    self._circuit.list_answered()
+                if origin(url) != home:
+                    raise ProtocolError(f"{home[1]} sent its API's caller to another host, {place.host}")
+                body = bodies.whole(response, self.timing, self.stop, _MOST[kind])
+                return Reply(request, status, response.headers, body)
 
-    def _fetched(self, request: httpx.Request, receive: Callable[[MediaHead], Sink[T]], *, at_home: bool) -> T | Away:
-        """Media, by the transport: of which there is nothing that httpx's client would look after."""
-        url, headers = self._to_send(request, "identity", at_home=at_home)
+    def _download_once(
+        self, request: httpx.Request | OwnMedia, receive: Callable[[MediaHead], Sink[T]], signed: bool
+    ) -> T:
+        """Fetch media, and follow redirects by hand; raises what the answer's status means."""
+        place = self._media_place(request, signed)
+        for _ in range(_MOST_REDIRECTS):
+            found = self._fetched(place, receive)
+            if not isinstance(found, Away):
+                return found
+            kept = [(name, value) for name, value in place.headers if name.lower() not in _NOT_KEPT]
+            sent = httpx.Request("GET", place.url, headers=kept)
+            place = self._media_place(_redirected(sent, found.location), signed)
+        raise ProtocolError(f"{place.host} redirected more than {_MOST_REDIRECTS} times")
 
-        def note(head: Head) -> None:
-            self._answered(head.status, head.named, _MEDIA, head.wait_seconds, at_home=at_home)
-
-        with MediaAnswer(url, receive, note) as answer:
-            with self._counting(answer):
-                sent = Request("GET", str(url), headers)
+    def _fetched(self, place: Place, receive: Callable[[MediaHead], Sink[T]]) -> T | Away:
+        """One answer where media are due, by the transport: there is nothing that httpx's client would look after."""
+        self._circuit.check()
+        answer = MediaAnswer(place, receive, self._answered)
+        sent = Request("GET", place.url, place.headers)
+        with self._turn(_MEDIA) if place.at_home else nullcontext():
+            try:
                 self.clients.media.exchange(sent, answer, self.stop.check_enforced)
-            if (refused := answer.refused) is not None:
-                self._refuse(refused.status, refused.named, answer.words, url, _MEDIA, at_home=at_home)
-            return answer.outcome()
+                if (refused := answer.refused) is not None:
+                    self._refuse(refused, answer.headers, answer.words, place, _MEDIA)
+                return answer.outcome()
+            except (ExchangeFailed, httpx.TransportError) as error:
+                if not answer.has_begun:
+                    self._count_unanswered(error)
+                raise failure(place.host, error) or error from error
+            finally:
+                answer.close()
 
-    def _to_send(self, request: httpx.Request, encoding: str, *, at_home: bool) -> tuple[httpx.URL, Headers]:
-        """Where it goes, if it may go there, and with what may go there."""
-        url = request.url
+    def _media_place(self, request: httpx.Request | OwnMedia, signed: bool) -> Place:
+        """Where media are fetched from. What lies below base_url was checked with it."""
+        if isinstance(request, OwnMedia) and self._own_headers and request.text.startswith(f"{self.base_url}/"):
+            return Place(request.text, self._home[1], self._own_headers, at_home=True)
+        if isinstance(request, OwnMedia):
+            request = httpx.Request("GET", request.text)
+        return self._place(request, "identity", signed=signed)
+
+    def _place(self, request: httpx.Request, encoding: str, *, signed: bool = False) -> Place:
+        """Where a request goes, if it may go there, and with what may go there."""
+        url, at_home = request.url, self._at_home(request.url) and not signed
         if url.userinfo:
             url = url.copy_with(userinfo=b"")  # httpx would make an Authorization header of it
         self.clients.rule.check_url(url)
         headers = [*_kept(request.headers), ("User-Agent", USER_AGENT), ("Accept-Encoding", encoding)]
         if at_home:
             headers.append(("Authorization", self.authorization))
-        return url, headers
+        return Place(str(url), url.host, headers, at_home)
 
-    @contextmanager
-    def _counting(self, answer: MediaAnswer[T] | None = None) -> Iterator[None]:
+    def _count_unanswered(self, error: Exception) -> None:
         """Count a request that no answer came to; what was refused here is none."""
-        try:
-            yield
-        except (ExchangeFailed, httpx.TransportError) as error:
-            was_sent = not (isinstance(error, ExchangeFailed) and error.cause in NOT_SENT)
-            if was_sent and (answer is None or not answer.has_begun):
-                self._count(_NO_ANSWER)
-            raise
+        if not (isinstance(error, ExchangeFailed) and error.cause in NOT_SENT):
+            self._count(_NO_ANSWER)
 
     def _answered(
         self, status: int, headers: Mapping[str, str], kind: str, wait: float | None, *, at_home: bool
@@ -325,19 +334,17 @@ class Session:
         with self._lock:
             self._answers[outcome] += 1
 
-    def _refuse(
-        self, status: int, headers: Mapping[str, str], body: bytes, url: httpx.URL, kind: str, *, at_home: bool
-    ) -> NoReturn:
+    def _refuse(self, status: int, headers: Mapping[str, str], body: bytes, place: Place, kind: str) -> NoReturn:
         """Raise what an answer that is no success means."""
         error = classify.error_for(
             status,
-            at_home=at_home,
-            where=url.host,
+            at_home=place.at_home,
+            where=place.host,
             detail=classify.describe(body),
             retry_after=classify.retry_after(headers),
             request_id=classify.request_id(headers),
         )
-        if isinstance(error, CredentialsRefused) and kind == _PAGE and self._is_own_list(url):
+        if isinstance(error, CredentialsRefused) and kind == _PAGE and self._is_own_list(httpx.URL(place.url)):
             self._circuit.list_refused(error)
         raise error
 

@@ -50,6 +50,38 @@ class Reply:
             ) from error
 
 
+@dataclass(frozen=True, slots=True)
+class OwnMedia:
+    """A GET of media below base_url, as the text of its address. It reads like httpx's request, made when looked at.
+
+    There is one for each recording, and httpx's costs as much as all else that is done about a small one.
+    """
+
+    text: str  # ASCII, percent-encoded
+    channels: int | None = None  # that are asked for
+
+    @property
+    def method(self) -> str:
+        return "GET"
+
+    @property
+    def url(self) -> httpx.URL:
+        return self._request().url
+
+    @property
+    def headers(self) -> httpx.Headers:
+        return self._request().headers
+
+    @property
+    def extensions(self) -> Mapping[str, Any]:
+        return {} if self.channels is None else {CHANNELS: self.channels}
+
+    def _request(self) -> httpx.Request:
+        import httpx
+
+        return httpx.Request("GET", self.text, headers={"Accept-Encoding": "identity"})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
     """One page of a list. `next` is absolute and followed verbatim; `total` rows and `pages` only where it is told."""
@@ -111,8 +143,11 @@ class Provider(Protocol):
     def parse_page(self, reply: Reply) -> Page:
         """Read a page; a row that cannot be read is rejected alone. ProtocolError where the page is no page."""
 
-    def media_requests(self, recording: Recording, media_format: str) -> tuple[httpx.Request, ...]:
-        """Requests for the media, best first: the next is tried where one is answered 400."""
+    def media_requests(self, recording: Recording, media_format: str) -> tuple[httpx.Request | OwnMedia, ...]:
+        """Requests for the media, best first: the next is tried where one is answered 400.
+
+        OwnMedia where they lie below base_url and take the source's credentials; httpx's for any other address.
+        """
 
     def refresh_request(self, recording: Recording) -> httpx.Request:
         """Ask for one recording by its id."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from recvault.errors import ConfigError
 from recvault.models import JSON, Phase, Recording, Scope, Window
 from recvault.providers import values
-from recvault.providers.base import Page, Reply, Setting, check_scope, read_list, read_one, read_rows
+from recvault.providers.base import OwnMedia, Page, Reply, Setting, check_scope, read_list, read_one, read_rows
 from recvault.providers.stated import Stated, check_echo
 from recvault.providers.urls import address, basic, follow, request, segment, unsigned
 
@@ -87,11 +87,10 @@ class SignalWire:
         following = follow(self.base_url, _prefixed(link), PUBLIC)
         return Page(recordings=recordings, rejected=rejected, next=following, total=said.total, pages=said.pages)
 
-    def media_requests(self, recording: Recording, media_format: str) -> tuple[httpx.Request, ...]:
+    def media_requests(self, recording: Recording, media_format: str) -> tuple[OwnMedia, ...]:
         if media_format not in self.formats:
             return ()
-        url = address(self.base_url, f"{self._instance(recording)}.{media_format}")
-        return (request("GET", url, headers={"Accept-Encoding": "identity"}),)
+        return (OwnMedia(f"{self.base_url}{self._instance(recording)}.{media_format}"),)
 
     def refresh_request(self, recording: Recording) -> httpx.Request:
         """Without `.json` the instance is audio (docs)."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 from recvault.models import JSON, Phase, Recording, Scope, Window
 from recvault.providers import twilio_account, values
 from recvault.providers.base import (
-    CHANNELS,
+    OwnMedia,
     Page,
     Reply,
     Setting,
@@ -85,16 +85,13 @@ class Twilio:
         following, said = twilio_account.following(self.base_url, reply, page, len(rows), self.page_size)
         return Page(recordings=recordings, rejected=rejected, next=following, total=said.total, pages=said.pages)
 
-    def media_requests(self, recording: Recording, media_format: str) -> tuple[httpx.Request, ...]:
+    def media_requests(self, recording: Recording, media_format: str) -> tuple[OwnMedia, ...]:
         """Conference media are mono unless two channels are asked for; of a mono one that is a 400 (media docs)."""
         if media_format not in self.formats:
             return ()
-        url = address(self.base_url, f"{self._instance(recording)}.{media_format}")
-        plain = request("GET", url, headers={"Accept-Encoding": "identity"})
-        if recording.channels != 2:
-            return (plain,)
-        both = url.copy_with(query=b"RequestedChannels=2")
-        return (request("GET", both, headers=plain.headers, extensions={CHANNELS: 2}), plain)
+        plain = OwnMedia(f"{self.base_url}{self._instance(recording)}.{media_format}")
+        both = OwnMedia(f"{plain.text}?RequestedChannels=2", channels=2)
+        return (both, plain) if recording.channels == 2 else (plain,)
 
     def refresh_request(self, recording: Recording) -> httpx.Request:
         """Without `.json` the instance is WAV audio (recordings docs)."""

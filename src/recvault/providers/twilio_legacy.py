@@ -15,7 +15,7 @@ from defusedxml.ElementTree import fromstring
 from recvault.errors import ProtocolError
 from recvault.models import JSON, Phase, Recording, Scope, Window
 from recvault.providers import twilio_account, values
-from recvault.providers.base import Page, Reply, Setting, Subaccount, check_scope, read_one, read_rows
+from recvault.providers.base import OwnMedia, Page, Reply, Setting, Subaccount, check_scope, read_one, read_rows
 from recvault.providers.lenient import Unreadable
 from recvault.providers.stated import Stated, check_echo
 from recvault.providers.urls import address, follow, request, segment, unsigned, with_parameter
@@ -85,11 +85,10 @@ class TwilioLegacy:
         said.check(reply, len(rows), is_last=following is None, is_told=True, size=self.page_size)
         return Page(recordings=recordings, rejected=rejected, next=following, total=said.total, pages=said.pages)
 
-    def media_requests(self, recording: Recording, media_format: str) -> tuple[httpx.Request, ...]:
+    def media_requests(self, recording: Recording, media_format: str) -> tuple[OwnMedia, ...]:
         if media_format not in self.formats:
             return ()
-        url = address(self.base_url, f"{self._instance(recording)}.{media_format}")
-        return (request("GET", url, headers={"Accept-Encoding": "identity"}),)
+        return (OwnMedia(f"{self.base_url}{self._instance(recording)}.{media_format}"),)
 
     def refresh_request(self, recording: Recording) -> httpx.Request:
         """Without `.xml` the instance is WAV audio (2008 docs)."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 from recvault.models import JSON, Phase, Recording, Scope, Window
 from recvault.providers import twilio_account, values
-from recvault.providers.base import Page, Reply, Setting, check_scope, read_list, read_one, read_rows
+from recvault.providers.base import OwnMedia, Page, Reply, Setting, check_scope, read_list, read_one, read_rows
 from recvault.providers.stated import Stated, check_echo
 from recvault.providers.urls import address, bare, follow, request, segment, unsigned
 
@@ -77,10 +77,9 @@ class TwilioVideo:
         following = follow(self.base_url, link, twilio_account.PUBLIC)
         return Page(recordings=recordings, rejected=rejected, next=following, total=said.total, pages=said.pages)
 
-    def media_requests(self, recording: Recording, media_format: str) -> tuple[httpx.Request, ...]:
+    def media_requests(self, recording: Recording, media_format: str) -> tuple[OwnMedia, ...]:
         """Answered with a redirect to signed storage (recordings docs); there is one medium, whatever its format."""
-        url = address(self.base_url, f"{self._instance(recording)}/Media")
-        return (request("GET", url, headers={"Accept-Encoding": "identity"}),)
+        return (OwnMedia(f"{self.base_url}{self._instance(recording)}/Media"),)
 
     def refresh_request(self, recording: Recording) -> httpx.Request:
         url = address(self.base_url, self._instance(recording))

@@ -12,7 +12,7 @@ import httpx
 from recvault.errors import CredentialsRefused, NotFound, RecvaultError, Refused, Unavailable
 from recvault.http.addresses import origin
 from recvault.models import Recording
-from recvault.providers.base import Provider
+from recvault.providers.base import OwnMedia, Provider
 
 STATUSES: dict[int, type[RecvaultError]] = {
     400: Refused,
@@ -56,7 +56,7 @@ def led_away(body: bytes, following: httpx.URL, host: str) -> bytes:
     return body
 
 
-def requests(provider: Provider, recording: Recording) -> list[httpx.Request]:
+def requests(provider: Provider, recording: Recording) -> list[httpx.Request | OwnMedia]:
     """Every request that names one recording."""
     formats = provider.formats
     media = [each for media_format in formats for each in provider.media_requests(recording, media_format)]
