@@ -291,6 +291,33 @@ def test_a_page_of_accounts_that_is_refused_is_a_temporary_failure(
     assert (archived(report)[two.account_id], archived(report)[new.account_id]) == (1, 1)
 
 
+def test_a_page_of_accounts_that_is_refused_once_is_asked_for_anew(
+    rig: Rig, root: SimAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its token may have expired: the list is read from its first page again, and the poll is whole."""
+    one = below(rig, root)
+    fill(rig, one, 1)
+    left = [{"next_page_uri": "/2010-04-01/Accounts/x.json?Page=1"}]
+    edit_accounts(monkeypatch, lambda page: {**page, **(left.pop() if left else {})})
+
+    report = rig.sync_at(NOW)
+
+    assert (report.exit_code, archived(report)[one.account_id], left) == (0, 1, [])
+
+
+def test_accounts_that_were_met_are_read_though_they_cannot_be_listed(rig: Rig, root: SimAccount) -> None:
+    """The list of accounts fails, and theirs are answered: what they recorded since is archived, and exit 75."""
+    one = below(rig, root)
+    fill(rig, one, 1)
+    rig.sync_at(NOW)
+    fill(rig, one, 1, days=0.01)
+    rig.simulator.faults.plan("http_503", "/2010-04-01/Accounts.json", times=5)
+
+    report = rig.sync_at(NOW + HOUR)
+
+    assert (report.exit_code, archived(report)[one.account_id]) == (75, 1)
+
+
 def test_a_list_of_no_account_is_an_error(rig: Rig, root: SimAccount, monkeypatch: pytest.MonkeyPatch) -> None:
     """It holds at least the account that asked: none at all would close them all."""
     edit_accounts(monkeypatch, lambda page: {**page, "accounts": None})
