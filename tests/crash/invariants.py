@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
+from contextlib import closing
 from typing import Any
 
 from crash.effects import World
@@ -50,7 +51,7 @@ def _check_ledger(world: World) -> None:
     path = world.directory / "ledger.db"
     if not path.exists():
         return
-    with sqlite3.connect(path) as db:
+    with closing(sqlite3.connect(path)) as db, db:
         if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'facts'").fetchone():
             return
         rows = dict(db.execute("SELECT recording_id, state FROM recordings").fetchall())

@@ -11,6 +11,7 @@ import json
 import random
 import sqlite3
 from collections import Counter
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -88,7 +89,7 @@ class World(Stage):
 
     def retry_all(self) -> None:
         """`recvault retry` of each recording that is not archived, and of each that is suspect."""
-        with sqlite3.connect(self.path) as db:
+        with closing(sqlite3.connect(self.path)) as db, db:
             ids = [row for (row,) in db.execute("SELECT id FROM recordings WHERE state <> 'archived'")]
         ledger = Ledger.open(self.path, self.clock())
         ledger.retry(ids, self.clock())
@@ -199,7 +200,7 @@ def _check_bucket(world: World) -> None:
     assert not twice, f"written twice: {twice}"
     if not world.path.exists():
         return
-    with sqlite3.connect(world.path) as db:
+    with closing(sqlite3.connect(world.path)) as db, db:
         rows = db.execute("SELECT recording_id, sidecar_key FROM recordings WHERE state='archived'").fetchall()
     nowhere = [name for name, key in rows if key not in objects]
     assert not nowhere, f"archived nowhere: {nowhere}"
@@ -250,5 +251,5 @@ def _sidecars(world: World) -> dict[str, list[Any]]:
 def _states(world: World) -> dict[str, str]:
     if not world.path.exists():
         return {}
-    with sqlite3.connect(world.path) as db:
+    with closing(sqlite3.connect(world.path)) as db, db:
         return dict(db.execute("SELECT recording_id, state FROM recordings").fetchall())

@@ -129,8 +129,12 @@ class _Wire:
 
     def response(self) -> httpx.Response:
         answer = http.client.HTTPResponse(cast("Any", self))
-        with _as_on_the_wire():
-            answer.begin()
+        try:
+            with _as_on_the_wire():
+                answer.begin()
+        except BaseException:
+            answer.close()  # or the garbage collector would, once its file is gone
+            raise
         return httpx.Response(answer.status, headers=answer.getheaders(), stream=_Body(answer, self._broken))
 
 

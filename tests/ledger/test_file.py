@@ -9,6 +9,7 @@ import resource
 import sqlite3
 import stat
 import threading
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
@@ -55,7 +56,7 @@ def test_the_schema_is_made_once(path: Path, ledger: Ledger) -> None:
 
 
 def dump(path: Path) -> list[str]:
-    with sqlite3.connect(path) as plain:
+    with closing(sqlite3.connect(path)) as plain, plain:
         lines = list(plain.iterdump())
     plain.close()
     return [line for line in lines if "'commits'" not in line]  # an opening is a transaction, too

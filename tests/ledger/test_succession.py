@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -265,7 +266,7 @@ def test_a_recording_of_another_name_is_not_registered(ledger: Ledger) -> None:
 def test_what_is_known_under_both_names_stays(ledger: Ledger) -> None:
     """A ledger in which an earlier version doubled an account goes on with what is new."""
     register(ledger, recording(1, **telnyx("phones")), feed=NAMED)
-    with sqlite3.connect(ledger._connection.path) as db:
+    with closing(sqlite3.connect(ledger._connection.path)) as db, db:
         db.execute("UPDATE recordings SET account_id='tx'")
     register(ledger, recording(1, **telnyx("phones")), feed=Feed("phones", "telnyx", "phones"))
     assert register(ledger, recording(1, **telnyx("phones")), feed=NAMED).new == 0
