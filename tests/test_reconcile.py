@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from cli.commands import run_each
+from discovery.rules import lay
 from recvault.lateness import Late, late_fact
 from recvault.ledger import RECONCILE
 from recvault.models import Window
@@ -82,6 +83,19 @@ def test_what_polls_missed_is_registered_and_told(
     assert {*missed, new} <= set(rig.sidecars())
     [again] = at(rig, START + HOUR).accounts.values()
     assert (again.registered, again.missed) == (0, 0)
+
+
+def test_what_polls_missed_is_told_though_the_list_fails_later(
+    rig: Rig, simulator: Simulator, account: SimAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A later page is refused: what the first one showed is registered already, and no other listing will tell it."""
+    appears(simulator, account, 30 * HOUR, late=29 * HOUR)
+    lay(monkeypatch, edit=lambda page, request: {**page, "next_page_uri": "/2010-04-01/Accounts/x.json?Page=1"})
+
+    report = at(rig)
+
+    [row] = report.accounts.values()
+    assert (report.exit_code, row.registered, row.missed) == (75, 1, 1)
 
 
 def test_the_lookback_that_it_names_would_have_met_them(rig: Rig, simulator: Simulator, account: SimAccount) -> None:
