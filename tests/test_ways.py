@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from recvault import probes
-from recvault.probes import Probe, ways
+from recvault.probes import Probe, machine, ways
 from recvault.simulator import Simulator
 from recvault.simulator.exchange import Request
 from recvault.simulator.wire import Server, Wire
@@ -180,7 +180,7 @@ def test_a_proxy_that_refuses_the_password(small: Rig, simulator: Simulator, way
     line = found["source voice: proxy"]
     assert (line.ok, line.exit_code) == (False, 75)
     assert line.detail == "127.0.0.1 cannot be reached through the proxy (it answered 407)"
-    assert "the user and password" in line.hint
+    assert "407: its user and password" in line.hint
     assert not found["source voice: list"].ok
     assert "another-password" not in repr(found)
 
@@ -209,7 +209,8 @@ def test_a_proxy_that_refuses_a_tunnel(small: Rig, way: str, status: int) -> Non
     small.sources[0]["base_url"] = "https://127.0.0.1:1"
     with raw(f"HTTP/1.1 {status} Refused\r\nContent-Length: 0\r\n\r\n".encode()) as gate:
         small.sources[0]["proxy"] = gate
-        line = online(small)["source voice: proxy"]
+        with small.runtime() as runtime:
+            (line,) = ways.proxied(runtime)
     assert (line.ok, line.exit_code) == (False, 75)
     assert line.detail == f"127.0.0.1 cannot be reached through the proxy (it answered {status})"
 
@@ -240,3 +241,45 @@ def test_a_proxy_whose_secret_is_missing(small: Rig, monkeypatch: pytest.MonkeyP
 def test_a_source_without_a_proxy_has_no_line_of_it(small: Rig) -> None:
     """Nothing is asked twice."""
     assert list(online(small)) == ["source voice: list"]
+
+
+def test_check_tries_proxies_before_what_lies_beyond(small: Rig) -> None:
+    """The line of a proxy comes first: where it fails, that is why the list does."""
+    small.sources[0]["proxy"] = "http://127.0.0.1:1"
+    with small.runtime() as runtime:
+        assert next(probes.online(runtime)).name == "source voice: proxy"
+
+
+# -- the monitor's -----------------------------------------------------------------------------------------------------
+
+KEY = "/6b7c1b9e-0000-4000-8000-000000000000"
+
+
+def monitor(rig: Rig, proxy: object) -> Probe:
+    """The line about a monitor that only its proxy can find."""
+    rig.daemon = {"metrics_listen": "", "ping_url": f"http://monitor.invalid{KEY}", "ping_proxy": proxy}
+    with rig.runtime() as runtime:
+        (line,) = machine.daemon(runtime)
+    return line
+
+
+@pytest.mark.parametrize("status", [200, 404])
+def test_a_monitor_answers_through_its_proxy(small: Rig, status: int) -> None:
+    """Its name need not resolve here; its host is asked for nothing, and told no key, so that no ping is counted."""
+    with Front(lambda request: Answer(status=status)) as gate:
+        line = monitor(small, gate.origin)
+    assert (line.name, line.ok, line.detail) == ("daemon: ping_proxy", True, "monitor.invalid answers through it")
+    assert [(each.method, each.path) for each in gate.seen] == [("GET", "http://monitor.invalid/")]
+
+
+def test_a_monitor_s_proxy_that_refuses(small: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The line says by what, and what to check; a secret that is missing is an error of the configuration."""
+    with Front(lambda request: Answer(status=407)) as gate:
+        monkeypatch.setenv("GATE", f"http://{USER}:{PASSWORD}@{gate.host}")
+        line = monitor(small, {"env": "GATE"})
+    assert (line.ok, line.exit_code) == (False, 75)
+    assert line.detail == "monitor.invalid: cannot be reached through the proxy (it answered 407)"
+    assert "daemon.ping_proxy" in line.hint and PASSWORD not in repr(line) and KEY not in repr(line)
+    monkeypatch.delenv("GATE")
+    line = monitor(small, {"env": "GATE"})
+    assert (line.exit_code, line.detail) == (78, "daemon: ping_proxy: the environment variable GATE is not set")

@@ -12,7 +12,7 @@ NOT_SENT = frozenset({"address", "request"})
 
 _HINTS = {
     "certificate": "SSL_CERT_FILE names the authorities that providers' certificates are held against",
-    "proxy": "check the source's proxy",
+    "proxy": "check the source's proxy; 407: its user and password",
 }
 
 

@@ -59,8 +59,23 @@ class Ping:
             self._note_success()
         return not trouble
 
+    def reach(self) -> str:
+        """Ask the monitor's host for its front page, which tells it no key, by the way that pings take.
+
+        What went wrong, in words; empty where it answered, whatever it said.
+        """
+        answered = self._exchange("GET", httpx.URL(self.url).copy_with(raw_path=b"/", userinfo=b""))
+        return answered if isinstance(answered, str) else ""
+
     def _post(self, url: str, text: str) -> str:
-        """What went wrong, in a word that holds nothing of the address; empty if nothing did."""
+        """What went wrong, in words that hold nothing of the address; empty if nothing did."""
+        answered = self._exchange("POST", url, _body(text))
+        if isinstance(answered, int):
+            return "" if 200 <= answered < 300 else f"status {answered}"
+        return answered
+
+    def _exchange(self, method: str, url: httpx.URL | str, content: bytes | None = None) -> int | str:
+        """The status that was answered, or what went wrong."""
         headers = {"User-Agent": USER_AGENT, "Content-Type": "text/plain; charset=utf-8"}
         try:
             _check(url)
@@ -69,9 +84,9 @@ class Ping:
             # A connection of its own, for pings are rare; a redirect is not followed, for it would tell the key on.
             with (
                 httpx.Client(transport=transport, timeout=self.seconds, follow_redirects=False, trust_env=False) as it,
-                it.stream("POST", url, headers=headers, content=_body(text)) as response,
+                it.stream(method, url, headers=headers, content=content) as response,
             ):
-                return "" if response.is_success else f"status {response.status_code}"
+                return response.status_code
         except ExchangeFailed as error:
             return error.words
         except (httpx.HTTPError, httpx.InvalidURL) as error:
@@ -96,7 +111,7 @@ class Ping:
             log.info("ping.recovered", host=_host(self.url), failures=failures)
 
 
-def _check(url: str) -> None:
+def _check(url: httpx.URL | str) -> None:
     """ExchangeFailed for what is not HTTP."""
     parsed = httpx.URL(url)
     if parsed.scheme not in ("http", "https") or not parsed.host:

@@ -10,6 +10,8 @@ import stat
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
+from recvault import wiring
+from recvault.config import Daemon
 from recvault.errors import ConfigError, Unavailable
 from recvault.ledger import running_daemon
 from recvault.ledger.soundness import look
@@ -33,8 +35,10 @@ def daemon(runtime: Runtime) -> Iterator[Probe]:
     wanted = runtime.settings.daemon
     if wanted.metrics_listen:
         yield probe("daemon: metrics_listen", _port, runtime)
-    if wanted.ping_url:
+    if wanted.ping_url and wanted.ping_proxy is None:
         yield probe("daemon: ping_url", _resolved, wanted.ping_url)
+    elif wanted.ping_url:
+        yield probe("daemon: ping_proxy", _reached, wanted)
 
 
 def ledger(runtime: Runtime, least: int = LEDGER_FREE_LEAST) -> str | Notice:
@@ -115,6 +119,15 @@ def _resolved(url: str) -> str:
             f"{host} does not resolve: {error.strerror}", "mend daemon.ping_url, or this machine's DNS"
         ) from error
     return f"{host} resolves"
+
+
+def _reached(wanted: Daemon) -> str:
+    """The monitor's host answers through the proxy, which is told no key; what it says does not matter."""
+    wiring.proxy(wanted.ping_proxy)  # whose secret can be had: a ping would only note it
+    host = urlsplit(wanted.ping_url).hostname or ""
+    if trouble := wiring.ping(wanted).reach():
+        raise Unavailable(f"{host}: {trouble}", "check daemon.ping_proxy; 407: its user and password")
+    return f"{host} answers through it"
 
 
 def _gib(count: int) -> str:

@@ -7,18 +7,12 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from recvault.config import Config, Source
-from recvault.errors import ConfigError, Unavailable, UnsafeAddress
+from recvault.http.failures import Failures
 from recvault.probes.probe import Notice, Probe, probe
 from recvault.runtime import Runtime
-from recvault.transport import CURL, Enough, ExchangeFailed, Head, Request, curl_missing, curl_version
+from recvault.transport import CURL, Enough, Head, Request, curl_missing, curl_version
 
 _OF_OTHERS = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")  # and in lower case: as curl and Python read them
-_HINTS = {
-    "certificate": "where the proxy opens TLS, SSL_CERT_FILE names its authority's certificates beside all others",
-    "late": "check that the proxy lets this host through",
-    "name": "check the host in the source's proxy",
-    "proxy": "check the source's proxy: its host, its port, and the user and password where it asks for them (407)",
-}
 
 
 def ways(runtime: Runtime) -> Iterator[Probe]:
@@ -56,9 +50,8 @@ def _direct(settings: Config) -> list[str]:
 
 def _ignored(named: list[str], direct: list[str]) -> Notice:
     """The variables' values are not told: they may hold a password."""
-    keys = ["proxy in [[sources]]"] * direct[0].startswith("source ") + ["daemon.ping_proxy"] * (
-        direct[-1] == "daemon.ping_url"
-    )
+    keys = ["proxy in [[sources]]"] * direct[0].startswith("source ")
+    keys += ["daemon.ping_proxy"] * (direct[-1] == "daemon.ping_url")
     return Notice(
         f"{', '.join(named)} of the environment {'is' if len(named) == 1 else 'are'} not read here: "
         f"{', '.join(direct)} go directly",
@@ -84,14 +77,6 @@ def _leads(runtime: Runtime, source: Source) -> str:
     lines = runtime.lines(source.name)
     url, answered = lines.provider.base_url, _Answered()
     host = urlsplit(url).hostname or ""
-    try:
+    with Failures(host):
         lines.clients.media.exchange(Request("GET", f"{url}/"), answered, runtime.stop.check)
-    except ExchangeFailed as error:
-        if error.cause == "address":
-            raise UnsafeAddress(
-                f"{host} {error.words}", "list it in the source's media_hosts if it is yours"
-            ) from error
-        if error.cause == "request":
-            raise ConfigError(f"{host} {error.words}", "check the source's base_url") from error
-        raise Unavailable(f"{host} {error.words}", _HINTS.get(error.cause, "")) from error
     return f"it leads to {host}, which answered {answered.status}"
