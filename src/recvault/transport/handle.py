@@ -258,9 +258,16 @@ class Handle:
         is_alone = self._is_tls and not request.tells_its_answer
         curl.setopt(pycurl.FRESH_CONNECT, is_alone)
         curl.setopt(pycurl.FORBID_REUSE, is_alone)
-        lines = [f"{name}: {value}" if value else f"{name};" for name, value in request.headers]
-        named = {name.lower() for name, _ in request.headers}
-        lines += [f"{name}:" for name in ("Accept", "User-Agent") if name.lower() not in named]  # libcurl's own
+        named = {name.lower(): value for name, value in request.headers}
+        agent = named.get("user-agent")  # which is not signed: proxies write it anew
+        lines = [
+            f"{name}: {value}" if value else f"{name};"
+            for name, value in request.headers
+            if name.lower() != "user-agent"
+        ]
+        if agent:
+            curl.setopt(pycurl.USERAGENT, agent)
+        lines += [f"{name}:" for name in ("Accept", "User-Agent") if not named.get(name.lower())]  # libcurl's own
         if request.body is not None:
             lines.append("Expect: 100-continue" if request.expects else "Expect:")
         curl.setopt(pycurl.HTTPHEADER, lines)
