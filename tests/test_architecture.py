@@ -114,7 +114,7 @@ OWNERS = {
     "structlog": {"observe"},
     "pydantic": {"config"},
     "tenacity": {"http"},
-    "defusedxml": {"providers"},
+    "defusedxml": {"providers", "store"},
     "click": {"cli"},
     "rich": {"cli"},
     "moto": {"cli"},

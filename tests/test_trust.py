@@ -15,7 +15,7 @@ from recvault import trust
 from recvault.errors import ConfigError
 from recvault.http import AddressRule, Clients, client
 from recvault.http.ping import Ping
-from recvault.store.s3 import make_client
+from recvault.store.clients import make_client
 
 
 @pytest.fixture(autouse=True)

@@ -47,14 +47,14 @@ class Equipment(Configured):
         """The bucket, not yet asked what it enforces: `prepare_store` does."""
         if self._store is None:
             where = self.settings.archive
-            client = wiring.client(where, self.settings.transfer.workers)
+            client = wiring.client(where, self.settings.transfer)
             self._open.callback(client.close)
             self._store = S3Store(
                 client,
                 where.bucket,
                 options=wiring.write_options(where),
                 stop=self.stop,
-                send=wiring.sender(client, where, self.stop),
+                straight=where.sender == "fast",
                 known=lambda: groundwork.schema(self.keys),
             )
         return self._store

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import base64
 import importlib
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from recvault import config
 from recvault.config import SecretRef, proxies
@@ -23,8 +23,7 @@ from recvault.proof import Proof
 from recvault.providers import provider_class
 from recvault.stopping import Stop
 from recvault.store import WriteOptions
-from recvault.store.s3 import make_client
-from recvault.store.sender import make_sender
+from recvault.store.clients import Client, make_client
 from recvault.transport import Proxy
 
 if TYPE_CHECKING:
@@ -128,19 +127,15 @@ def places(workers: int, processes: int) -> int:
     return workers * processes * (_AHEAD if processes > 1 else 1)
 
 
-def client(where: Archive, workers: int) -> Any:
+def client(where: Archive, transfer: Transfer) -> Client:
     """A client for the bucket, with a connection for each worker and some to spare."""
     return make_client(
         region=where.region,
         endpoint_url=where.endpoint_url,
         addressing_style=where.addressing_style,
-        pool=workers + 4,
+        pool=transfer.workers + 4,
+        transport=transfer.transport,
     )
-
-
-def sender(client: Any, where: Archive, stop: Stop) -> Callable[..., Any] | None:
-    """What puts objects; None where that is the client itself."""
-    return make_sender(client, stop) if where.sender == "fast" else None
 
 
 def write_options(where: Archive) -> WriteOptions:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import types
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-import botocore.endpoint
 import pytest
 
 from recvault.store import tries
@@ -55,8 +53,7 @@ def aws(request: pytest.FixtureRequest, make_place: Callable[[str], Place]) -> P
 
 @pytest.fixture
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The waits before another try, botocore's and the sender's own: noted, and not waited."""
+    """The waits before another try: noted, and not waited."""
     noted: list[float] = []
-    monkeypatch.setattr(botocore.endpoint, "time", types.SimpleNamespace(sleep=noted.append))
-    monkeypatch.setattr(tries, "pause", lambda stop, seconds: noted.append(seconds))
+    monkeypatch.setattr(tries, "pause", lambda seconds, check: noted.append(seconds))
     return noted

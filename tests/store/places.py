@@ -11,13 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from botocore.exceptions import ConnectionClosedError
 
 import strict_s3 as strict
-from recvault.stopping import Stop
 from recvault.store import Put, S3Store
-from recvault.store.s3 import make_client
-from recvault.store.sender import Sender
+from recvault.store.clients import Client, make_client
+from recvault.transport import Cut, ExchangeFailed, Head, Receiver, Request
 from store import real
 
 _numbers = itertools.count(1)
@@ -32,10 +30,11 @@ STRICTNESS = {
     "sumless": strict.SUMLESS,
     "sealed": strict.SEALED,
 }
-SENDERS = ("fast", "boto3")
+SENDERS = ("fast", "boto3", "plain")  # straight by libcurl; by boto3, sent by libcurl; by boto3, sent by httpx
 PLACES = [
     *((name, "fast") for name in ("moto", *STRICTNESS)),
     *((name, "boto3") for name in ("moto", "aws")),
+    *((name, "plain") for name in ("moto", "aws", "ceph-versioned", "backblaze")),
     *real.places(),
 ]
 PART = 5 * 1024**2  # the smallest part that S3 takes
@@ -55,10 +54,15 @@ def make_put(key: str, body: bytes, **changes: Any) -> Put:
     return Put(**{**values, **changes})
 
 
-_clients: dict[tuple[str, ...], Any] = {}
+_clients: dict[tuple[str, ...], Client] = {}
 
 
-def client_of(url: str, **options: Any) -> Any:
+def transport_of(sender: str) -> Any:
+    """What carries out the exchanges of one of SENDERS."""
+    return "plain" if sender == "plain" else "curl"
+
+
+def client_of(url: str, **options: Any) -> Client:
     """A client of the project's own making: one for each server, as in a process, for all tests."""
     values = {"region": "us-east-1", "endpoint_url": url, "addressing_style": "path", "pool": 8, **options}
     key = (os.environ.get("AWS_ACCESS_KEY_ID", ""), *map(str, values.values()))
@@ -84,8 +88,8 @@ class Place:
     sender: str = "fast"
 
     @property
-    def client(self) -> Any:
-        return client_of(self.url)
+    def client(self) -> Client:
+        return client_of(self.url, transport=transport_of(self.sender))
 
     def store(self, *, asked: bool = True, **options: Any) -> S3Store:
         """A store over this bucket; `asked`: it knows what the server enforces."""
@@ -99,9 +103,9 @@ class Place:
 
 
 def store_with(sender: str, client: Any, bucket: str, **options: Any) -> S3Store:
-    """A store that sends its puts so."""
-    send = Sender(client, options.get("stop") or Stop()) if sender == "fast" else None
-    return S3Store(client, bucket, send=send, **options)
+    """A store that sends its puts so: its client is one of transport_of."""
+    assert not isinstance(client, Client) or client.signs is (sender != "plain")
+    return S3Store(client, bucket, straight=sender == "fast", **options)
 
 
 def real_place(name: str, endpoint: str) -> Place:
@@ -117,15 +121,15 @@ def lose_replies(
     patch: pytest.MonkeyPatch, store: S3Store, wanted: Callable[[Any], bool], *, times: int = 1
 ) -> list[str]:
     """Let the server do what it is asked, and lose its reply on the way back. The list grows with each one lost."""
-    session = store._client._endpoint.http_session
-    send, lost = session.send, []
+    routes, lost = store.client.sending.routes, []
+    exchange = routes.exchange
 
-    def losing(request: Any) -> Any:
-        response = send(request)
+    def losing(request: Request, receiver: Receiver, cut: Cut) -> Head:
+        head = exchange(request, receiver, cut)
         if len(lost) < times and wanted(request):
             lost.append(f"{request.method} {request.url}")
-            raise ConnectionClosedError(endpoint_url=request.url)
-        return response
+            raise ExchangeFailed("broken")
+        return head
 
-    patch.setattr(session, "send", losing)
+    patch.setattr(routes, "exchange", losing)
     return lost

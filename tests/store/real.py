@@ -21,8 +21,12 @@ ENDPOINT = os.environ.get("RECVAULT_TEST_S3_ENDPOINT")
 _KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_CA_BUNDLE")
 _NAMED = {name: os.environ[name] for name in _KEYS if name in os.environ}  # before tests hide them
 NAMED = "real"
-_SHORT = ((NAMED, "fast"), (f"{NAMED}-https", "fast"))
-_WHOLE = (*_SHORT, (f"{NAMED}-versioned", "fast"), (NAMED, "boto3"), (f"{NAMED}-https", "boto3"))
+_SHORT = ((NAMED, "fast"), (f"{NAMED}-https", "fast"), (f"{NAMED}-https", "plain"))
+_WHOLE = (
+    *_SHORT,
+    (f"{NAMED}-versioned", "fast"),
+    *((name, sender) for sender in ("boto3", "plain") for name in (NAMED, f"{NAMED}-https")),
+)
 
 
 def places() -> list[tuple[str, str]]:
@@ -33,7 +37,7 @@ def places() -> list[tuple[str, str]]:
             kinds = _WHOLE if servers.running(name) else _SHORT
             found += [(kind.replace(NAMED, f"{NAMED}-{name}"), sender) for kind, sender in kinds]
     if ENDPOINT:
-        found += [(name, sender) for name in (NAMED, f"{NAMED}-versioned") for sender in ("fast", "boto3")]
+        found += [(name, sender) for name in (NAMED, f"{NAMED}-versioned") for sender in ("fast", "boto3", "plain")]
     return found
 
 

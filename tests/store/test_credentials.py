@@ -15,10 +15,10 @@ from recvault.errors import ConfigError, RecvaultError, StoreRefused, StoreUnava
 from recvault.hidden import mask
 from recvault.observe import configure
 from recvault.stopping import Stop
+from recvault.store.clients import make_client
 from recvault.store.errors import botocore_errors
 from recvault.store.reading import Reader
-from recvault.store.s3 import make_client
-from store.places import SENDERS, make_put, store_with
+from store.places import SENDERS, make_put, store_with, transport_of
 from strict_s3 import Bucket, StrictS3
 
 TOKEN = "FwoGZXIvYXdzEJr-token-of-a-test"
@@ -42,7 +42,8 @@ def make_store(strict_s3: StrictS3, strict_bucket: Bucket) -> Iterator[Any]:
     clients = []
 
     def make(sender: str) -> Any:
-        made = make_client(region="us-east-1", endpoint_url=strict_s3.url, addressing_style="path", pool=2)
+        how = {"addressing_style": "path", "pool": 2, "transport": transport_of(sender)}
+        made = make_client(region="us-east-1", endpoint_url=strict_s3.url, **how)
         clients.append(made)
         return store_with(sender, made, strict_bucket.name)
 
@@ -91,7 +92,7 @@ def test_every_question_is_guarded(make_store: Any, monkeypatch: pytest.MonkeyPa
     store = make_store("fast")
     with pytest.raises(StoreRefused, match="the credentials hold a line end"):
         if ask == "reader":
-            Reader(store, Stop())
+            Reader(store, Stop()).get("a")
         else:
             list({"head": store.head, "get": store.get, "list": store.list}[ask]("a") or ())
 
@@ -100,7 +101,7 @@ def test_credentials_that_rotate_are_looked_at_again(make_store: Any) -> None:
     """The fast sender signs with the credentials of the moment, which are not those of its first signature."""
     store = make_store("fast")
     assert store.put(make_put(KEY, b"RIFF")) is True
-    store._client._request_signer._credentials.token = f"{TOKEN}\nmore"
+    store.client.credentials().token = f"{TOKEN}\nmore"
     with pytest.raises(StoreRefused, match="the credentials hold a line end in the session token"):
         store.put(make_put(f"{KEY}.2", b"RIFF"))
     assert mask(TOKEN) != TOKEN

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import random
 import socket
 import threading
+import time
 import types
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Any
 
-import botocore.endpoint
 import pytest
 
 from recvault.errors import Interrupted
 from recvault.stopping import Pulse, Stop
 from recvault.store import S3Store, StoreFacts, tries
-from recvault.store.body import DrainedBody, DrainOver
+from recvault.store.clients import make_client
+from recvault.store.endings import asked, drained, drained_at_once
 from recvault.store.parts import Part
-from recvault.store.s3 import make_client
-from store.places import PART, SENDERS, Place, make_put, store_with
+from recvault.store.reading import Reader
+from store.places import PART, SENDERS, Place, make_put, store_with, transport_of
 
 BODY = random.Random(3).randbytes(2 * PART + 99)
 HUGE = 64 * 1024**2  # more than the sockets' buffers hold
@@ -41,7 +44,8 @@ def store_of(request: pytest.FixtureRequest) -> Iterator[Callable[..., S3Store]]
     clients = []
 
     def make(url: str, bucket: str, **options: Any) -> S3Store:
-        clients.append(make_client(region="us-east-1", endpoint_url=url, addressing_style="path", pool=8))
+        how = {"addressing_style": "path", "pool": 8, "transport": transport_of(request.param)}
+        clients.append(make_client(region="us-east-1", endpoint_url=url, **how))
         return store_with(request.param, clients[-1], bucket, facts=FACTS, **options)
 
     yield make
@@ -65,7 +69,7 @@ class SlowStore:
                 taken, _ = listener.accept()
             except OSError:
                 return
-            with taken:
+            with contextlib.suppress(OSError), taken:
                 self._take(taken)
 
     def _take(self, taken: socket.socket) -> None:
@@ -164,8 +168,7 @@ def test_no_try_is_made_after_the_drain(
     store = store_of(aws.url, aws.bucket, stop=stop)
     bucket.clear_counts()
     bucket.faults.plan("error", match=KEY, times=9)
-    monkeypatch.setattr(botocore.endpoint, "time", types.SimpleNamespace(sleep=lambda _: stop.enforced.set()))
-    monkeypatch.setattr(tries, "pause", lambda stop, _: stop.enforced.set())
+    monkeypatch.setattr(tries, "pause", lambda seconds, check: stop.enforced.set())
     with pytest.raises(Interrupted):
         store.head(KEY) if op == "head" else store.put(make_put(KEY, BODY if op == "large" else b"{}"))
     assert dict(bucket.counts) == {"HEAD" if op == "head" else "PUT": 1}
@@ -193,7 +196,7 @@ def test_what_is_small_is_written_still(aws: Place, store_of: Callable[..., S3St
 
 
 def test_a_store_at_work_shows_signs_of_life(aws: Place, store_of: Callable[..., S3Store]) -> None:
-    """Each request is one, and each piece of a large body."""
+    """Each request is one."""
     now = [0.0]
     stop = Stop(pulse=Pulse(lambda: now[0]))
     store = store_of(aws.url, aws.bucket, stop=stop)
@@ -201,7 +204,7 @@ def test_a_store_at_work_shows_signs_of_life(aws: Place, store_of: Callable[...,
         lambda: store.head(KEY),
         lambda: store.get(KEY),
         lambda: list(store.list("")),
-        lambda: DrainedBody(io.BytesIO(b"a"), stop).read(1),
+        lambda: store.put(make_put(f"{KEY}.large", BODY)),
     )
     with stop.pulse.working():
         for ask in asks:
@@ -211,24 +214,96 @@ def test_a_store_at_work_shows_signs_of_life(aws: Place, store_of: Callable[...,
             assert stop.pulse.quiet_seconds() == 0
 
 
-def test_a_drained_body_is_a_file() -> None:
-    """Read, seek and tell agree with the file's own, over a part of a file too."""
-    plain = io.BytesIO(b"0123456789")
-    body = DrainedBody(io.BytesIO(b"0123456789"), Stop())
-    for each in (plain, body):
-        assert [each.seek(0, io.SEEK_END), each.seek(4), each.read(3), each.tell()] == [10, 4, b"456", 7]
-        assert [each.read(None), each.read(), each.tell(), each.seek(-2, io.SEEK_CUR)] == [b"789", b"", 10, 8]
-    part = Part(body, 2, 5)  # type: ignore[arg-type]
+def test_a_part_is_a_file() -> None:
+    """Read, seek and tell agree with the part's own bytes."""
+    part = Part(io.BytesIO(b"0123456789"), 2, 5)
     assert [part.read(2), part.seek(0), part.read(), part.read()] == [b"23", 0, b"23456", b""]
 
 
-def test_a_drained_body_ends() -> None:
-    """Neither a read nor the rewinding of a new try goes on, and no except Exception stands in the way."""
+def test_an_exchange_ends_by_its_own_rule() -> None:
+    """A large body at once when a drain is over; what is short, and a question, only once it has lasted a moment."""
     stop = Stop()
-    body = DrainedBody(io.BytesIO(b"0123456789"), stop)
-    stop.enforced.set()
-    for go_on in (body.read, lambda: body.seek(0)):
-        with pytest.raises(DrainOver):
-            go_on()
-    assert not issubclass(DrainOver, Exception)
-    assert body.tell() == 0
+    cuts = {each: each(stop).cut() for each in (asked, drained, drained_at_once)}
+    ended: dict[str, list[str]] = {}
+    for name, flag in (("asked", stop.asked), ("enforced", stop.enforced)):
+        flag.set()
+        for elapsed in (0.0, 60.0):
+            ended[f"{name} {elapsed}"] = [each.__name__ for each, cut in cuts.items() if interrupts(cut, elapsed)]
+    assert ended == {
+        "asked 0.0": [],
+        "asked 60.0": ["asked"],
+        "enforced 0.0": ["drained_at_once"],
+        "enforced 60.0": ["asked", "drained", "drained_at_once"],
+    }
+
+
+def interrupts(cut: Callable[[], None], elapsed: float) -> bool:
+    now = time.monotonic() + elapsed
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("recvault.store.endings.time", types.SimpleNamespace(monotonic=lambda: now))
+        try:
+            cut()
+        except Interrupted:
+            return True
+    return False
+
+
+class Mute:
+    """A server that takes whatever comes, and answers nothing. A context."""
+
+    def __enter__(self) -> Mute:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self.asked = threading.Event()
+        self._taken: list[socket.socket] = []
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
+        for each in (self._listener, *self._taken):
+            each.close()
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                self._taken.append(self._listener.accept()[0])
+                self._taken[-1].recv(65536)
+                self.asked.set()
+
+
+HANGS: dict[str, tuple[str, Callable[[S3Store], object]]] = {
+    "what it enforces": ("asked", lambda store: store.ask_facts(make_put("schemas/known.json", b"{}"))),
+    "uploads": ("asked", lambda store: store.abort_stale_uploads("", datetime.now(UTC))),
+    "a listing": ("asked", lambda store: list(store.list("recordings/"))),
+    "described": ("asked", lambda store: Reader(store, Stop(asked=store.stop.asked)).describe(KEY)),  # type: ignore[attr-defined]
+    "a put": ("enforced", lambda store: store.put(make_put(KEY, b"{}"))),
+    "a head": ("enforced", lambda store: store.head(KEY)),
+    "a stream": ("enforced", lambda store: list(store.stream(KEY))),
+}
+
+
+@pytest.mark.parametrize("store_of", SENDERS[::2], indirect=True)
+@pytest.mark.parametrize("what", HANGS)
+def test_a_store_that_hangs_holds_up_no_stop(store_of: Callable[..., S3Store], what: str) -> None:
+    """A question ends with the stop that is asked for, what is archived with the drain: while the store is silent."""
+    flag, ask = HANGS[what]
+    stop = Stop()
+    with Mute() as server:
+        store = store_of(server.url, "bucket", stop=stop)
+        store.stop = stop  # type: ignore[attr-defined]
+        told: list[float] = []
+
+        def end() -> None:
+            server.asked.wait(20)
+            told.append(time.monotonic())
+            getattr(stop, flag).set()
+
+        ending = threading.Thread(target=end)
+        ending.start()
+        with pytest.raises(Interrupted):
+            ask(store)
+        ending.join()
+    assert time.monotonic() - told[0] < 20  # of the minute that a silent store is given; two seconds on a quiet machine

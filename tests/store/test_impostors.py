@@ -15,7 +15,7 @@ from recvault.stopping import Stop
 from recvault.store import S3Store, StoreFacts
 from recvault.store.reading import Reader
 from store.impostor import PAGES, Impostor
-from store.places import PART, SENDERS, Place, client_of, make_put, store_with
+from store.places import PART, SENDERS, Place, client_of, make_put, store_with, transport_of
 
 KEY = "recordings/RE1.json"
 LARGE = random.Random(2).randbytes(PART + 9)
@@ -64,10 +64,11 @@ READS: dict[str, Callable[[S3Store], object]] = {
 @pytest.mark.parametrize("page", PAGES)
 @pytest.mark.parametrize("sender", SENDERS)
 def test_a_page_with_200_stores_nothing(
-    server: Impostor, client: Any, waits: list[float], page: str, write: str, sender: str, facts: StoreFacts
+    server: Impostor, waits: list[float], page: str, write: str, sender: str, facts: StoreFacts
 ) -> None:
     """Whatever the page is, and however it is put, it is no success: the store is unavailable, exit 75."""
     server.says(PAGES[page])
+    client = client_of(server.url, transport=transport_of(sender))
     store = store_with(sender, client, "bucket", facts=facts, single_put_most=PART, part_least=PART)
     with pytest.raises(StoreUnavailable):
         WRITES[write](store)
@@ -85,10 +86,11 @@ def test_a_page_with_200_is_no_object_and_no_listing(
 
 
 @pytest.mark.parametrize("sender", SENDERS)
-def test_a_page_with_an_etag_of_its_own_stores_nothing(server: Impostor, client: Any, sender: str) -> None:
+def test_a_page_with_an_etag_of_its_own_stores_nothing(server: Impostor, sender: str) -> None:
     """A web server's page has an ETag too: where no sum is told, the object is looked at, by size and sum."""
     for facts in KNOWS:
         server.says(b"OK", 'ETag: "5f3-abc"')
+        client = client_of(server.url, transport=transport_of(sender))
         store = store_with(sender, client, "bucket", facts=facts)
         with pytest.raises(StoreUnavailable):
             store.put(make_put(KEY, b"{}"))
@@ -126,7 +128,7 @@ def test_a_listing_of_something_else_is_none(server: Impostor, client: Any, insi
 def test_a_sum_that_is_told_is_the_one_that_was_sent(make_place: Callable[[str], Place]) -> None:
     """A store that stored other bytes, and says so, has not stored what it was sent."""
     for sender in SENDERS:
-        place = make_place("aws")
+        place = replace(make_place("aws"), sender=sender)
         store = store_with(sender, place.client, place.bucket, facts=KNOWS[0])
         assert place.strict is not None
         place.strict.strictness = replace(place.strict.strictness, sha256=False)

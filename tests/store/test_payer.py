@@ -10,10 +10,10 @@ import pytest
 
 from recvault.stopping import Stop
 from recvault.store import WriteOptions
+from recvault.store.clients import make_client
 from recvault.store.questions import BucketQuestions
 from recvault.store.reading import Reader
-from recvault.store.s3 import make_client
-from store.places import PART, SENDERS, Place, make_put, store_with
+from store.places import PART, SENDERS, Place, make_put, store_with, transport_of
 
 PAYS = "x-amz-request-payer"
 LARGE = random.Random(3).randbytes(PART + 9)
@@ -24,7 +24,8 @@ LARGE = random.Random(3).randbytes(PART + 9)
 def test_every_request_says_who_pays(make_place: Callable[[str], Place], sender: str, pays: bool) -> None:
     """Puts whole and in parts, looks, reads, lists, uploads and `check`'s questions; without the option none does."""
     place = make_place("rclone")
-    client = make_client(region="us-east-1", endpoint_url=place.url, addressing_style="path", pool=2)
+    how = {"addressing_style": "path", "pool": 2, "transport": transport_of(sender)}
+    client = make_client(region="us-east-1", endpoint_url=place.url, **how)
     options = WriteOptions(request_payer=pays)
     store = store_with(sender, client, place.bucket, options=options, single_put_most=PART, part_least=PART)
     store.facts = store.ask_facts(make_put("schemas/known.json", b"{}"))

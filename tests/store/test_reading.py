@@ -55,7 +55,7 @@ def test_pages_of_a_listing(place: Place, reader: Reader, monkeypatch: pytest.Mo
     """A range of many pages is whole, and begins where it was told to."""
     fill(place)
     ask = place.client.list_objects_v2
-    monkeypatch.setattr(place.client, "list_objects_v2", lambda **asked: ask(**{**asked, "MaxKeys": 2}))
+    monkeypatch.setattr(place.client.boto3, "list_objects_v2", lambda **asked: ask(**{**asked, "MaxKeys": 2}))
     found = [each.key for each in reader.listed("kept/", "kept/a/1.json")]
     assert found == sorted(f"kept/{name}" for name in NAMES)[1:]
     assert reader.requests["LIST"] == 3

@@ -11,9 +11,9 @@ import pytest
 from recvault.errors import StoreRefused
 from recvault.stopping import Stop
 from recvault.store import S3Store
+from recvault.store.clients import make_client
 from recvault.store.reading import Reader
-from recvault.store.s3 import make_client
-from store.places import SENDERS, make_put, store_with
+from store.places import SENDERS, make_put, store_with, transport_of
 from strict_s3 import Bucket, StrictS3
 
 KEY = "recordings/RE1.json"
@@ -46,7 +46,8 @@ ASKS: dict[str, Callable[[S3Store], object]] = {
 
 
 def made(bucket: Bucket, sender: str) -> tuple[Any, S3Store]:
-    client = make_client(region="us-east-1", endpoint_url=bucket.url, addressing_style="path", pool=2)
+    how = {"addressing_style": "path", "pool": 2, "transport": transport_of(sender)}
+    client = make_client(region="us-east-1", endpoint_url=bucket.url, **how)
     return client, store_with(sender, client, bucket.name)
 
 

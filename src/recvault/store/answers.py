@@ -26,13 +26,17 @@ def stored(answer: Mapping[str, Any] | None, where: str) -> str:
     return etag
 
 
-def found(answer: Mapping[str, Any], where: str, *, has_body: bool = False) -> Mapping[str, Any]:
-    """An answer to HEAD, or to GET, whose body may tell its length itself. StoreUnavailable for what is no object."""
-    if not answer.get("ETag"):
+def found(told: Mapping[str, str], where: str, *, has_body: bool = False) -> int:
+    """The length that the headers of HEAD, or of GET, tell; a body may tell it itself, and 0 stands for it then.
+
+    StoreUnavailable for what is no object.
+    """
+    if not told.get("etag"):
         raise not_the_stores(where, "describes no object (it has no ETag)")
-    if answer.get("ContentLength") is None and not has_body:
+    length = told.get("content-length", "")
+    if not (length.isascii() and length.isdigit()) and not has_body:
         raise not_the_stores(where, "describes no object (it has no length)")
-    return answer
+    return int(length or 0)
 
 
 def listed(page: Mapping[str, Any], prefix: str, where: str) -> Mapping[str, Any]:

@@ -1,21 +1,17 @@
-"""Nothing that comes from a bucket is read without a bound: an object may be anybody's, and an answer anything.
+"""Nothing that comes from a bucket is kept without a bound: an object may be anybody's, and an answer anything.
 
-botocore reads answers whole before it looks at them. Here its session hands them on only up to a size that no list, no
-error and no other short answer of a store comes near; an object's own body is read by whoever asked for it.
+An object's own body goes where whoever asked for it wants it; all else is kept up to a size that no list, no error and
+no other short answer of a store comes near.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from types import SimpleNamespace
-from typing import Any
+from typing import Protocol
 
-from botocore.awsrequest import AWSResponse
-from botocore.exceptions import BotoCoreError, ConnectionClosedError, ReadTimeoutError
-from urllib3.exceptions import HTTPError
-from urllib3.exceptions import ReadTimeoutError as LateError
+from botocore.exceptions import BotoCoreError
 
 from recvault.errors import TooLarge
+from recvault.transport import Enough, Head
 
 MOST_ANSWER = 16 << 20  # bytes of a page of a listing, the largest of a store's answers
 MOST_ERROR = 1 << 20
@@ -24,72 +20,85 @@ MOST_ERROR = 1 << 20
 class AnswerTooLarge(BotoCoreError):
     """An answer that is larger than any of a store's."""
 
-    fmt = "the answer is larger than any of a store's: {most} bytes and more"
+    fmt = "the answer is larger than any of a store's: more than {most} bytes"
 
 
-def limited(chunks: Iterable[bytes], most: int) -> bytes:
-    """A short answer, whole. AnswerTooLarge once it is longer than `most`."""
-    whole = bytearray()
-    for chunk in chunks:
-        whole += chunk
-        if len(whole) > most:
-            raise AnswerTooLarge(most=most)
-    return bytes(whole)
+class Sink(Protocol):
+    """Takes an object's body as it comes. What is begun again comes again, from its start."""
+
+    def begin(self, length: int | None) -> None:
+        """Before the first piece, with the length that is told."""
+
+    def write(self, piece: memoryview | bytes) -> None:
+        """Some of it. A memoryview is of no use after the call."""
 
 
-def small(chunks: Iterable[bytes], told: int | None, most: int, where: str) -> bytes:
-    """A small object, whole. TooLarge where its length says so, or as soon as more came."""
-    if told is not None and told > most:
-        raise too_large(where, told)
-    whole = bytearray()
-    for chunk in chunks:
-        whole += chunk
-        if len(whole) > most:
-            raise too_large(where, len(whole))
-    return bytes(whole)
+class Answer:
+    """Receives an answer: an object's body for a sink, anything else whole."""
+
+    __slots__ = ("_into", "_most", "_sink", "content", "head")
+
+    def __init__(self, sink: Sink | None = None) -> None:
+        self._sink, self._most = sink, MOST_ANSWER
+        self._into = self._keep
+        self.content = bytearray()
+        self.head = Head(0, ())
+
+    def begin(self, head: Head) -> None:
+        """See transport.Receiver."""
+        self.head = head
+        if head.status >= 300:
+            self._most = MOST_ERROR
+        elif self._sink is not None:
+            self._into = self._sink.write
+            self._sink.begin(head.length)
+
+    def write(self, piece: memoryview | bytes) -> None:
+        """See transport.Receiver."""
+        self._into(piece)
+
+    def _keep(self, piece: memoryview | bytes) -> None:
+        self.content += piece
+        if len(self.content) > self._most:
+            raise AnswerTooLarge(most=self._most)
+
+
+class Small:
+    """A small object's body, whole. TooLarge where its length says so, or as soon as more came."""
+
+    def __init__(self, most: int, where: str) -> None:
+        self._most, self._where = most, where
+        self._kept = bytearray()
+
+    @property
+    def content(self) -> bytes:
+        return bytes(self._kept)
+
+    def begin(self, length: int | None) -> None:
+        """See Sink."""
+        self._kept.clear()
+        if length is not None and length > self._most:
+            raise too_large(self._where, length)
+
+    def write(self, piece: memoryview | bytes) -> None:
+        """See Sink."""
+        self._kept += piece
+        if len(self._kept) > self._most:
+            raise too_large(self._where, len(self._kept))
+
+
+class Unread:
+    """The sink of whoever asks only whether there is something to read."""
+
+    def begin(self, length: int | None) -> None:
+        """See Sink."""
+        raise Enough
+
+    def write(self, piece: memoryview | bytes) -> None:
+        """See Sink."""
 
 
 def too_large(where: str, size: int) -> TooLarge:
     """The error for an object that is none of the small ones that are kept under such keys."""
     kind = "a sidecar" if where.endswith(".json") else "what recvault writes under its key"
     return TooLarge(f"{where} is too large to be {kind}: {size:,} bytes or more", "it is another's: move it away")
-
-
-def bound(client: Any) -> None:
-    """Have a client read no answer without a bound."""
-    client._endpoint.http_session = BoundedSession(client._endpoint.http_session)
-
-
-class BoundedSession:
-    """botocore's HTTP session, whose answers have a bound. Everything else is the session's own."""
-
-    def __init__(self, session: Any) -> None:
-        self._session = session
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._session, name)
-
-    def send(self, request: Any) -> Any:
-        """Send; see the session's own."""
-        streams = request.stream_output
-        request.stream_output = True  # or it would read all there is
-        answer = self._session.send(request)
-        if streams and answer.status_code < 300:
-            return answer
-        most = MOST_ANSWER if answer.status_code < 300 else MOST_ERROR
-        try:
-            content = limited(_chunks(answer.raw, request.url), most)
-        except BaseException:
-            answer.raw.close()  # with its connection, on which the rest of it lies
-            raise
-        return AWSResponse(answer.url, answer.status_code, answer.headers, SimpleNamespace(stream=lambda: [content]))
-
-
-def _chunks(raw: Any, url: str) -> Iterator[bytes]:
-    """A body as it comes; what goes wrong is an error of botocore's."""
-    try:
-        yield from raw.stream(65536)
-    except LateError as error:
-        raise ReadTimeoutError(endpoint_url=url, error=error) from error
-    except (HTTPError, OSError) as error:
-        raise ConnectionClosedError(endpoint_url=url, error=error) from error

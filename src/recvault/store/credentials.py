@@ -24,10 +24,11 @@ _HINT = "set them anew, without spaces and line ends: AWS_… in the environment
 def guard(session: Any) -> None:
     """Have every client of a botocore session look at its credentials before each signature: STS's for a role, too."""
 
-    def look(request_signer: Any = None, **_: Any) -> None:
-        found = getattr(request_signer, "_credentials", None) or session.get_credentials()
+    def look(request_signer: Any = None, signing_name: str = "", region_name: str | None = None, **_: Any) -> None:
+        with readable():
+            found = request_signer.get_auth_instance(signing_name, region_name, "v4").credentials
         if found is not None:
-            checked(found)
+            checked_keys(*found[:3])
 
     session.register("before-sign", look)
 
@@ -49,6 +50,12 @@ def checked(found: Any) -> tuple[str, str, str | None]:
     """Access key, secret key and token of this moment. StoreRefused where they cannot be read, or not be sent."""
     with readable():
         access_key, secret_key, token = found.get_frozen_credentials()[:3]
+    checked_keys(access_key, secret_key, token)
+    return access_key, secret_key, token
+
+
+def checked_keys(access_key: str, secret_key: str, token: str | None) -> None:
+    """Hide them from every text. StoreRefused where they cannot be sent."""
     hide(secret_key)
     hide(token or "")
     parts = {"access key": access_key, "secret key": secret_key, "session token": token or ""}
@@ -56,7 +63,6 @@ def checked(found: Any) -> tuple[str, str, str | None]:
         if fault := _fault(value, inner_spaces=name == "secret key"):
             hide(value)  # a sound access key is no secret, and may be an everyday word
             raise StoreRefused(f"the credentials hold {fault} in the {name}: nothing is sent with them", _HINT)
-    return access_key, secret_key, token
 
 
 @functools.lru_cache(maxsize=16)  # each request asks again

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import urlsplit
 
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
 from recvault.errors import ConfigError, RecvaultError, StoreRefused, StoreUnavailable, Translation
 from recvault.store.answers import not_the_stores
+from recvault.transport import ExchangeFailed
 
 _CREDENTIALS = {
     "401",
@@ -63,6 +65,8 @@ _QUOTING = frozenset(
         "TokenRetrievalError",
     }
 )
+_NETWORK = "check the network and endpoint_url"
+_PROXY = "check the proxy that HTTP_PROXY or HTTPS_PROXY names, its user and its password; NO_PROXY goes round it"
 _NO_KEYS = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or any other source that boto3 reads"
 _OTHER_REGION = "the bucket is in another region: mend archive.region or endpoint_url"
 _UNTRUSTED = "for a store with an authority of its own set AWS_CA_BUNDLE to a file of its certificate, or mend the path"
@@ -140,7 +144,8 @@ RACED = frozenset({"409", "ConditionalRequestConflict"})
 REPLACED = frozenset(
     {"ExpiredToken", "ExpiredTokenException", "InvalidAccessKeyId", "InvalidToken", "SignatureDoesNotMatch"}
 )  # of credentials that may have been rotated since they were read
-STALE = REPLACED | {"RequestExpired", "RequestTimeTooSkewed"}
+OUT_OF_TIME = frozenset({"RequestExpired", "RequestTimeTooSkewed"})  # of a signature
+STALE = REPLACED | OUT_OF_TIME
 THROTTLED = frozenset(
     {
         "BandwidthLimitExceeded",
@@ -189,14 +194,24 @@ class BotocoreErrors(Translation):
         return _botocore_error(error, where) if isinstance(error, BotoCoreError) else None
 
 
+def _not_reached(failed: ExchangeFailed, url: str, where: str) -> StoreUnavailable:
+    """In the transport's words: a URL may hold what is signed."""
+    host = urlsplit(url).netloc.rpartition("@")[2]
+    hints = {"certificate": _UNTRUSTED, "tls": _UNTRUSTED, "proxy": _PROXY}
+    return StoreUnavailable(f"{where} cannot be reached: {host} {failed.words}", hints.get(failed.cause, _NETWORK))
+
+
 def _botocore_error(error: BotoCoreError, where: str) -> RecvaultError:
+    failed = error.kwargs.get("error")
+    if isinstance(failed, ExchangeFailed):
+        return _not_reached(failed, str(error.kwargs.get("endpoint_url", "")), where)
     kinds, said = {kind.__name__ for kind in type(error).__mro__}, _said(error)
     if kinds & _NO_CREDENTIALS:
         return StoreRefused(f"no credentials for {where}: {said}", _NO_KEYS)
     if "SSLError" in kinds:
         return StoreUnavailable(f"{where} cannot be reached: {said}", _UNTRUSTED)
     if kinds & _NO_ANSWER:
-        return StoreUnavailable(f"{where} cannot be reached: {said}", "check the network and endpoint_url")
+        return StoreUnavailable(f"{where} cannot be reached: {said}", _NETWORK)
     if "NoRegionError" in kinds:
         return ConfigError(f"no region for {where}", "set archive.region")
     return ConfigError(

@@ -9,14 +9,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
 from recvault.errors import Cold, KeyRefused, RecvaultError
-from recvault.store import answers
 from recvault.store.base import Put
+from recvault.store.bounds import Unread
+from recvault.store.endings import Ending
 from recvault.store.errors import (
     ABSENT,
     COLD,
@@ -31,6 +31,7 @@ from recvault.store.errors import (
     refusal,
     status_of,
 )
+from recvault.store.objects import Objects
 
 _REMEMBERED_SECONDS = 30.0
 _NEVER_A_KEYS = OF_THE_BUCKET | THROTTLED | TRANSIENT | WRONG_SUM | RACED
@@ -41,8 +42,10 @@ _RESTORE = "restore it from its archive class, then try again"
 class Evidence:
     """Asks at most twice a minute, reading and writing apart. Thread-safe. Without a known object it knows nothing."""
 
-    def __init__(self, client: Any, bucket: str, write: Callable[[Put], None]) -> None:
-        self._client, self._bucket, self._write = client, bucket, write
+    def __init__(
+        self, objects: Objects, lists: Callable[[str], None], write: Callable[[Put], None], ending: Ending
+    ) -> None:
+        self._objects, self._lists, self._write, self._ending = objects, lists, write, ending
         self._locks = {True: threading.Lock(), False: threading.Lock()}
         self._last: dict[bool, tuple[float, bool]] = {}
         self.known: Callable[[], Put] | None = None
@@ -69,10 +72,9 @@ class Evidence:
         return True
 
     def _may_read(self, key: str) -> bool:
-        page = self._client.list_objects_v2(Bucket=self._bucket, Prefix=key, MaxKeys=1)
-        answers.listed(page, key, self._bucket)
+        self._lists(key)
         try:
-            self._client.get_object(Bucket=self._bucket, Key=key)["Body"].close()
+            self._objects.get(key, Unread(), self._ending)
         except ClientError as error:
             return code_of(error) in ABSENT
         return True

@@ -70,7 +70,7 @@ class BucketQuestions:
     """Asked of a store's own bucket, by its own client."""
 
     def __init__(self, store: S3Store) -> None:
-        self._client = store._client
+        self._client = store.client
         self._bucket = store.bucket
 
     def reach(self, prefix: str) -> Reached:

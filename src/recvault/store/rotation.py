@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import botocore.session
@@ -23,11 +23,17 @@ _EVERY_SECONDS = 5.0  # between two readings
 _OF_A_HEAD = "403"  # which has no body to say more
 
 
-def follow(client: Any, session: Any) -> None:
-    """Have a client try again with what the chain says now, where the store refuses its keys."""
+def follow(client: Any, session: Any) -> Callable[[], bool]:
+    """Have a client try again with what the chain says now, where the store refuses its keys.
+
+    What is returned reads them anew for whoever else signs with them, and says whether they are others than before.
+    """
     known = session.get_credentials()
-    if type(known) is Credentials:
-        client.meta.events.register_first("needs-retry.s3", _Follower(known))
+    if type(known) is not Credentials:
+        return lambda: False
+    follower = _Follower(known)
+    client.meta.events.register_first("needs-retry.s3", follower)
+    return follower.is_new
 
 
 class _Follower:
@@ -43,9 +49,9 @@ class _Follower:
         code = str(response[1].get("Error", {}).get("Code", "")) if response else ""
         if code not in REPLACED | {_OF_A_HEAD} or attempts >= _MOST_TRIES:
             return None
-        return 0 if self._is_new() else None
+        return 0 if self.is_new() else None
 
-    def _is_new(self) -> bool:
+    def is_new(self) -> bool:
         """Whether there are other keys now than a moment ago."""
         with self._lock:
             moment = time.monotonic()

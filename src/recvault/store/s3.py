@@ -6,86 +6,43 @@ to delete is needed or wanted.
 
 from __future__ import annotations
 
-import os
+import contextlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, BinaryIO, Literal, cast
+from functools import partial
+from typing import Any
 
-from botocore.config import Config as BotoConfig
 from botocore.exceptions import ClientError
 
-from recvault import __version__, trust
-from recvault.errors import ConfigError, Interrupted, KeyConflict, StoreUnavailable
+from recvault.errors import Interrupted, KeyConflict, StoreUnavailable
 from recvault.stopping import Stop
-from recvault.store import answers, credentials, rotation
+from recvault.store import answers
 from recvault.store.asking import Asking
 from recvault.store.base import SMALL_MOST, Put, Stored
-from recvault.store.body import DrainedBody, DrainOver, by_boto3
-from recvault.store.bounds import bound, small
+from recvault.store.bounds import Small
+from recvault.store.clients import Client
+from recvault.store.endings import asked, drained, drained_at_once
 from recvault.store.errors import ABSENT, ENDED, EXISTS, NOT_DONE, RACED, WRONG_SUM, botocore_errors, code_of
 from recvault.store.evidence import Evidence, KeyErrors
 from recvault.store.facts import StoreFacts
 from recvault.store.locking import lock
+from recvault.store.objects import ByBoto3, Objects, Told, within
 from recvault.store.options import WriteOptions
-from recvault.store.patience import mend
-from recvault.store.writing import CHUNK, PART_LEAST, SINGLE_PUT_MOST, SMALL, Writer
+from recvault.store.pulling import pulled
+from recvault.store.straight import Straight
+from recvault.store.writing import PART_LEAST, SINGLE_PUT_MOST, SMALL, Writer
 
-Addressing = Literal["auto", "path", "virtual"]
 _TIMES = 3
 _PASSING = RACED | WRONG_SUM  # another writer was in the way; a bit turned on the way
-
-
-def make_client(*, region: str | None, endpoint_url: str | None, addressing_style: Addressing, pool: int) -> Any:
-    """A boto3 client, built once per process and shared by its threads. Credentials come by boto3's own chain."""
-    import boto3  # takes a quarter of a second, which commands that ask the ledger alone do not wait for
-    import botocore.session
-
-    config = BotoConfig(
-        signature_version="s3v4",
-        user_agent=f"recvault/{__version__}",  # boto3's own is put together anew for every request
-        retries={"mode": "standard", "total_max_attempts": 4},
-        max_pool_connections=pool,
-        connect_timeout=10,
-        read_timeout=60,
-        # boto3's default trailer breaks older and compatible stores; our own SHA-256 is sent with every put instead.
-        request_checksum_calculation="when_required",
-        response_checksum_validation="when_required",
-        s3={"addressing_style": addressing_style},
-    )
-    with botocore_errors(endpoint_url or "S3"):
-        try:
-            core = botocore.session.get_session()
-            credentials.guard(core)
-            session = boto3.session.Session(botocore_session=core)
-            with credentials.readable():
-                session.get_credentials()  # as the client does next: here it is known of what an error tells
-            client = session.client("s3", region_name=region, endpoint_url=endpoint_url, config=config)
-        except ValueError as error:
-            hint = "check archive.endpoint_url, archive.region and, if set, AWS_ENDPOINT_URL and AWS_DEFAULT_REGION"
-            raise ConfigError(f"{error}", hint) from error
-        rotation.follow(client, session)
-        if client.meta.endpoint_url.startswith("https:"):
-            _check_trust(core)
-    mend(client)
-    bound(client)
-    return client
-
-
-def _check_trust(core: Any) -> None:
-    """ConfigError where the authorities that boto3 is told to trust cannot be read; asked as boto3 asks."""
-    told = core.get_config_variable("ca_bundle")
-    if told is not None:
-        trust.check("AWS_CA_BUNDLE" if os.environ.get("AWS_CA_BUNDLE") else "ca_bundle in AWS's configuration", told)
-    elif bundle := os.environ.get("REQUESTS_CA_BUNDLE"):
-        trust.check("REQUESTS_CA_BUNDLE", bundle)
+_OF_METADATA = "x-amz-meta-"
 
 
 class S3Store:
     """A bucket. Thread-safe as boto3's client is. A `stop` counts for all that its client sends: one store a client.
 
-    `send` is called in place of the client's put_object for what is archived by a single put. By `known`, an object
-    that is kept there, a refusal of one key is told from one of the bucket; without it each is the bucket's.
+    `straight`: what is archived by a single put, and what is read of it, goes without boto3 where the client's
+    transport can sign. By `known`, an object that is kept there, a refusal of one key is told from one of the bucket;
+    without it each is the bucket's.
     """
 
     def __init__(
@@ -98,22 +55,28 @@ class S3Store:
         single_put_most: int = SINGLE_PUT_MOST,
         part_least: int = PART_LEAST,
         stop: Stop | None = None,
-        send: Callable[..., Any] | None = None,
+        straight: bool = False,
         known: Callable[[], Put] | None = None,
     ) -> None:
-        self._client = client
-        self._ask = by_boto3(client)  # which signs what it sends: only a sum itself is ever wrong
-        self._send = send or self._ask
+        self.client = client
         self.bucket = bucket
         self.options = options or WriteOptions()
-        self._writer = Writer(client, bucket, self.options, self._head, part_least)
+        stop = stop or Stop()
+        self._asked, self._drained, self._at_once = asked(stop), drained(stop), drained_at_once(stop)
+        self._by_boto3 = ByBoto3(client, bucket)
+        self.objects: Objects = self._by_boto3
+        if isinstance(client, Client):
+            client.sending.stop = stop
+            if straight and client.signs:
+                self.objects = Straight(client, bucket, pays=self.options.request_payer)
+        self._writer = Writer(client, bucket, self.options, self._head, part_least, self._drained)
         self._writer.facts = facts or StoreFacts()
-        self._evidence = Evidence(client, bucket, lambda put: self._writer.write(put, self._ask, self._condition))
+        by_boto3 = partial(self._by_boto3.put, self._drained)  # which signs what it sends, as whoever asks would
+        self._evidence = Evidence(
+            self._by_boto3, self._lists, lambda put: self._writer.write(put, by_boto3, self._condition), self._drained
+        )
         self._evidence.known = known
         self._single_put_most = single_put_most
-        self._stop = stop
-        if stop is not None:
-            client.meta.events.register("before-send.s3", self._before_try)
         if self.options.request_payer:
             client.meta.events.register("before-parameter-build.s3", self._pay)
 
@@ -126,14 +89,6 @@ class S3Store:
     def facts(self, facts: StoreFacts) -> None:
         self._writer.facts = facts
 
-    def _before_try(self, request: Any, **_: Any) -> None:
-        """Each try of each request is a sign of life. Once a drain is over nothing is tried again: not even aborts."""
-        assert self._stop is not None  # noqa: S101 - registered for it alone
-        self._stop.pulse.beat()
-        context = getattr(request, "context", {})  # older botocore has none there
-        if context.get("retries", {}).get("attempt", 1) > 1:
-            self._stop.check_enforced()
-
     def _pay(self, params: dict[str, Any], model: Any, **_: Any) -> None:
         """Say with each request that knows of it that its sender pays."""
         if "RequestPayer" in model.input_shape.members:
@@ -144,16 +99,15 @@ class S3Store:
         return KeyErrors(self._where(key), self._evidence, writing=writing)
 
     def put(self, put: Put) -> bool:
-        """See ObjectStore.put. Interrupted in mid-stream once a drain is over, unless the body is small."""
+        """See ObjectStore.put. Interrupted in mid-stream once a drain is over."""
         in_parts = put.bytes > self._single_put_most
-        if self._stop is not None and put.bytes > SMALL:
-            put = replace(put, body=cast("BinaryIO", DrainedBody(put.body, self._stop)))
         try:
-            wrote = self._put(put, in_parts=in_parts)
-        except DrainOver as over:
-            raise Interrupted(f"{self._where(put.key)} was not written: {over}") from None
-        if in_parts:
-            self._lock(put.key)
+            with within(self.client, self._at_once) if in_parts else contextlib.nullcontext():
+                wrote = self._put(put, in_parts=in_parts)
+                if in_parts:
+                    self._lock(put.key)
+        except Interrupted as over:
+            raise Interrupted(f"{self._where(put.key)} was not written: {over.message}") from None
         return wrote
 
     def _put(self, put: Put, *, in_parts: bool) -> bool:
@@ -176,40 +130,44 @@ class S3Store:
 
     def _head(self, key: str) -> Stored | None:
         try:
-            found = answers.found(self._client.head_object(Bucket=self.bucket, Key=key), self._where(key))
+            told = self.objects.head(key, self._drained)
         except ClientError as error:
             if code_of(error) in ABSENT:
                 return None
             raise
-        metadata = {name.lower(): value for name, value in found.get("Metadata", {}).items()}
-        return Stored(key=key, bytes=found["ContentLength"], sha256=metadata.get("sha256"), metadata=metadata)
+        length = answers.found(told, self._where(key))
+        metadata = {n.removeprefix(_OF_METADATA): value for n, value in told.items() if n.startswith(_OF_METADATA)}
+        return Stored(key=key, bytes=length, sha256=metadata.get("sha256"), metadata=metadata)
 
     def get(self, key: str, most: int = SMALL_MOST) -> bytes | None:
         """See ObjectStore.get."""
+        small = Small(most, self._where(key))
         with self.key_errors(key):
             try:
-                answer = self._client.get_object(Bucket=self.bucket, Key=key)
+                told = self.objects.get(key, small, self._drained)
             except ClientError as error:
                 if code_of(error) in ABSENT:
                     return None
                 raise
-            body = answer["Body"]
-            try:
-                answers.found(answer, self._where(key), has_body=True)
-                return small(body.iter_chunks(CHUNK), answer.get("ContentLength"), most, self._where(key))
-            finally:
-                body.close()
+            answers.found(told, self._where(key), has_body=True)
+        return small.content
 
     def stream(self, key: str) -> Iterator[bytes]:
         """See ObjectStore.stream."""
+        told: list[Told] = []
         with self.key_errors(key):
-            answer = self._client.get_object(Bucket=self.bucket, Key=key)
-            answers.found(answer, self._where(key), has_body=True)
-            yield from answer["Body"].iter_chunks(CHUNK)
+            yield from pulled(lambda sink: told.append(self.objects.get(key, sink, self._drained)), self._drained.check)
+            answers.found(told[0], self._where(key), has_body=True)
+
+    def _lists(self, key: str) -> None:
+        """Raises unless the bucket can be listed."""
+        with within(self.client, self._drained):
+            page = self.client.list_objects_v2(Bucket=self.bucket, Prefix=key, MaxKeys=1)
+        answers.listed(page, key, self.bucket)
 
     def list(self, prefix: str) -> Iterator[Stored]:
         """See ObjectStore.list."""
-        pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix)
+        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix)
         where = self._where(prefix)
         with botocore_errors(where):
             for page in pages:
@@ -219,12 +177,13 @@ class S3Store:
     def delete(self, key: str) -> None:
         """Delete an object: `check` removes its own probe with this, archiving never calls it."""
         with botocore_errors(self._where(key)):
-            self._client.delete_object(Bucket=self.bucket, Key=key)
+            self.client.delete_object(Bucket=self.bucket, Key=key)
 
     def ask_facts(self, known: Put, checksums: str = "auto") -> StoreFacts:
         """Find out what the store does with a put, by one known object; see asking.py."""
         with botocore_errors(self._where(known.key)):
-            return Asking(self._writer, self._ask, known, self._where(known.key)).facts(checksums)
+            send = partial(self._by_boto3.put, self._asked)
+            return Asking(self._writer, send, known, self._where(known.key)).facts(checksums)
 
     def abort_stale_uploads(self, prefix: str, older_than: datetime) -> int:
         """Abort multipart uploads under a prefix that were begun before a moment: what a kill left behind."""
@@ -241,14 +200,14 @@ class S3Store:
         return aborted
 
     def _uploads(self, prefix: str) -> Iterator[dict[str, Any]]:
-        pages = self._client.get_paginator("list_multipart_uploads").paginate(Bucket=self.bucket, Prefix=prefix)
+        pages = self.client.get_paginator("list_multipart_uploads").paginate(Bucket=self.bucket, Prefix=prefix)
         for page in pages:
             yield from page.get("Uploads", ())
 
     def _abort(self, upload: Mapping[str, str]) -> bool:
         """Abort an upload; False where it ended meanwhile."""
         try:
-            self._client.abort_multipart_upload(Bucket=self.bucket, **upload)
+            self.client.abort_multipart_upload(Bucket=self.bucket, **upload)
         except ClientError as error:
             if code_of(error) not in ENDED:
                 raise
@@ -265,8 +224,12 @@ class S3Store:
                 if in_parts:
                     self._writer.write_parts(put, self._condition)
                 else:
-                    self._writer.write(put, self._send, self._condition)
+                    ending = self._at_once if put.bytes > SMALL else self._drained
+                    self._writer.write(put, partial(self.objects.put, ending), self._condition)
                 return
+            except StoreUnavailable:
+                self.objects.renew()  # it may have been the answer to another
+                raise
             except ClientError as error:
                 if code_of(error) not in _PASSING or number == _TIMES - 1:
                     raise
@@ -274,7 +237,7 @@ class S3Store:
     def _lock(self, key: str) -> None:
         if wanted := self.options.lock_arguments(datetime.now(UTC)):
             with botocore_errors(self._where(key)):
-                lock(self._client, {"Bucket": self.bucket, "Key": key}, wanted, self.facts)
+                lock(self.client, {"Bucket": self.bucket, "Key": key}, wanted, self.facts)
 
     def _where(self, key: str) -> str:
         return f"s3://{self.bucket}/{key}"

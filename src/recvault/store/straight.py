@@ -1,86 +1,208 @@
-"""Send one signed HEAD or GET, as boto3 does, for a fraction of what that costs; see sender.py for the same of puts."""
+"""Single objects of one bucket without boto3: signed and sent by the transport, for a fraction of what boto3 costs.
+
+What boto3 works out anew for each request is asked of it once: the bucket's address, and the region that signs for it.
+A bucket elsewhere, and what takes more than a header, are left to boto3.
+
+Invariant: a put tells by its answer that it is its own, so only it goes over a connection that was used over TLS.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from datetime import UTC, datetime
+from typing import Any, BinaryIO, TypeVar
 
-from botocore.exceptions import ClientError
-from botocore.parsers import create_parser
+from botocore.exceptions import ClientError, NoCredentialsError
 
-from recvault.stopping import Stop
-from recvault.store.bounds import MOST_ERROR, limited, small
-from recvault.store.connections import Connections
-from recvault.store.signing import Address, Signer
+from recvault.store.addresses import Address, address, is_plain
+from recvault.store.body import BODY_SHA256, in_memory
+from recvault.store.bounds import Answer, Sink
+from recvault.store.clients import Client
+from recvault.store.credentials import checked
+from recvault.store.endings import Ending
+from recvault.store.errors import ELSEWHERE, OUT_OF_TIME, REPLACED, code_of, status_of
+from recvault.store.objects import ByBoto3, Told
+from recvault.store.refusals import refused
+from recvault.store.sending import as_botocores
 from recvault.store.tries import persist
-from recvault.wire import Answer
+from recvault.transport import ExchangeFailed, Head, Request, Signing
 
+T = TypeVar("T")
+
+_HEADERS = {
+    "ACL": "x-amz-acl",
+    "ChecksumAlgorithm": "x-amz-sdk-checksum-algorithm",
+    "ChecksumSHA256": "x-amz-checksum-sha256",
+    "ContentMD5": "content-md5",
+    "ContentType": "content-type",
+    "IfNoneMatch": "if-none-match",
+    "ObjectLockLegalHoldStatus": "x-amz-object-lock-legal-hold",
+    "ObjectLockMode": "x-amz-object-lock-mode",
+    "ObjectLockRetainUntilDate": "x-amz-object-lock-retain-until-date",
+    "RequestPayer": "x-amz-request-payer",
+    "SSEKMSKeyId": "x-amz-server-side-encryption-aws-kms-key-id",
+    "ServerSideEncryption": "x-amz-server-side-encryption",
+    "StorageClass": "x-amz-storage-class",
+    "Tagging": "x-amz-tagging",
+}
+_NO_HEADER = frozenset({"Key", "Body", "ContentLength", BODY_SHA256, "Metadata"})
 _NOTHING = hashlib.sha256(b"").hexdigest()
-_OPERATIONS = {"HEAD": "HeadObject", "GET": "GetObject"}
-
-Found = tuple[Mapping[str, str], bytes]
-
-
-def make_straight(client: Any, bucket: str, stop: Stop) -> Straight | None:
-    """None where requests to this bucket do not go straight, or are signed in a way that is not known here."""
-    try:
-        signer = Signer(client)
-        address = signer.address(bucket)
-        return None if address is None else Straight(client, signer, address, stop)
-    except AttributeError:  # a later botocore keeps elsewhere what is used here
-        return None
+_OPERATIONS = {"PUT": "PutObject", "HEAD": "HeadObject", "GET": "GetObject"}
+_OF_A_HEAD = "403"  # which says no more: the keys may have been replaced
 
 
 class Straight:
-    """HEAD and GET of one bucket's objects. Thread-safe. Raises what botocore raises."""
+    """See Objects. Thread-safe."""
 
-    def __init__(self, client: Any, signer: Signer, address: Address, stop: Stop) -> None:
-        self._client, self._signer, self._address, self._stop = client, signer, address, stop
-        self._connections = Connections.of(client)
-        self._place = self._connections.place(address.base, address.base + address.root)
-        if self._place is None:
-            raise AttributeError("a proxy or a certificate of its own: botocore knows the way")
+    def __init__(self, client: Client, bucket: str, *, pays: bool = False) -> None:
+        self._client, self._bucket = client, bucket
+        self._transport = client.sending.transport
+        self._by_boto3 = ByBoto3(client, bucket)
+        self._payer = {"x-amz-request-payer": "requester"} if pays else {}
+        self._agent = str(client.meta.config.user_agent)
+        self._address: Address | None = None
+        self._is_elsewhere = False
 
-    def ask(self, method: str, key: str, most: int, more: Mapping[str, str]) -> Found:
-        """The headers by lower name, and the body, whole; `more` headers are sent. TooLarge where it has more bytes."""
+    def put(self, ending: Ending, **arguments: Any) -> Mapping[str, Any]:
+        """See Objects.put."""
+        headers, place = _put_headers(arguments), self._place(arguments["Key"])
 
-        def once() -> Found:
-            with self._answer(method, key, more) as answer:
-                if answer.status >= 300:
-                    content = limited(answer.chunks(), MOST_ERROR)
+        def put(place: Address) -> Mapping[str, Any]:
+            assert headers is not None  # noqa: S101 - or it would not be asked
+            return self._put(place, headers, arguments, ending)
+
+        return self._or_by_boto3(
+            None if headers is None else place, put, lambda: self._by_boto3.put(ending, **_rewound(arguments))
+        )
+
+    def head(self, key: str, ending: Ending, *, sums: bool = False) -> Told:
+        """See Objects.head."""
+        more = {**self._payer, "x-amz-checksum-mode": "ENABLED"} if sums else self._payer
+
+        def head(place: Address) -> Told:
+            return self._exchange("HEAD", place.url(key), more, _NOTHING, ending).named
+
+        return self._or_by_boto3(self._place(key), head, lambda: self._by_boto3.head(key, ending, sums=sums))
+
+    def get(self, key: str, sink: Sink, ending: Ending) -> Told:
+        """See Objects.get."""
+
+        def get(place: Address) -> Told:
+            return self._exchange("GET", place.url(key), self._payer, _NOTHING, ending, sink=sink).named
+
+        return self._or_by_boto3(self._place(key), get, lambda: self._by_boto3.get(key, sink, ending))
+
+    def renew(self) -> None:
+        """See Objects.renew."""
+        self._transport.renew()
+
+    def _place(self, key: str) -> Address | None:
+        """Where the bucket is; None where boto3 is to find it, or to write the key."""
+        if self._is_elsewhere or not is_plain(key):
+            return None
+        if self._address is None:
+            self._address = address(self._client, self._bucket)
+        return self._address
+
+    def _or_by_boto3(self, place: Address | None, straight: Callable[[Address], T], by_boto3: Callable[[], T]) -> T:
+        if place is not None:
+            try:
+                return straight(place)
+            except ClientError as error:
+                if code_of(error) in ELSEWHERE or 300 <= status_of(error) < 400:
+                    self._is_elsewhere = True  # boto3 finds where it is, and remembers
+                elif code_of(error) in OUT_OF_TIME or (
+                    code_of(error) in REPLACED | {_OF_A_HEAD} and self._client.has_new_keys()
+                ):
+                    return straight(place)
                 else:
-                    content = small(answer.chunks(), answer.left, most, key)
-            return self._checked(method, answer, content)
+                    raise
+        return by_boto3()
 
-        return persist(once, self._stop, self._stop.check)
+    def _put(
+        self, place: Address, headers: Mapping[str, str], arguments: Mapping[str, Any], ending: Ending
+    ) -> Mapping[str, Any]:
+        body, url, sha256 = arguments["Body"], place.url(arguments["Key"]), arguments[BODY_SHA256]
+        with nullcontext(body) if isinstance(body, memoryview) else in_memory(body) as view:
+            head = self._exchange(
+                "PUT",
+                url,
+                headers,
+                sha256,
+                ending,
+                body=body if view is None else view,
+                length=arguments["ContentLength"],
+                expects=not isinstance(body, memoryview),  # what is refused is not sent
+            )
+        told = head.named
+        return {"ETag": told.get("etag"), "ChecksumSHA256": told.get("x-amz-checksum-sha256") or None}
 
-    def stream(self, key: str, more: Mapping[str, str]) -> Iterator[bytes]:
-        """A body as it comes."""
-        with self._answer("GET", key, more) as answer:
-            if answer.status >= 300:
-                self._checked("GET", answer, limited(answer.chunks(), MOST_ERROR))
-            yield from answer.chunks()
+    def _exchange(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        sha256: str,
+        ending: Ending,
+        *,
+        sink: Sink | None = None,
+        body: memoryview | BinaryIO | None = None,
+        length: int = 0,
+        expects: bool = False,
+    ) -> Head:
+        """Sign, send, and send again what failed for a while."""
+        operation = _OPERATIONS[method]
 
-    @contextmanager
-    def _answer(self, method: str, key: str, more: Mapping[str, str]) -> Iterator[Answer]:
-        """An answer whose body is to be read; then its connection is kept."""
-        address, place, path = self._address, self._place, self._address.path(key)
-        assert place is not None  # noqa: S101 - or this would not have been made
-        signed = self._signer.signed(address, method, path, more, _NOTHING)
-        with self._connections.wire(place, address.base + path) as wire:
-            wire.send(method, path, signed.items())
-            answer = wire.answer(method)
-            yield answer
-        self._connections.keep(place, wire, answer)
+        def once() -> Head:
+            if body is not None and not isinstance(body, memoryview):
+                body.seek(0)
+            signing, named = self._signed(headers, sha256)
+            answer = Answer(sink)
+            request = Request(method, url, named, body, length, signing, expects, method == "PUT")
+            try:
+                self._transport.exchange(request, answer, ending.cut())
+            except ExchangeFailed as failed:
+                raise as_botocores(failed, url) from failed
+            if answer.head.status >= 300:
+                if method == "PUT":
+                    self._transport.renew()  # nothing in a refusal tells that it is this put's
+                raise refused(answer.head, answer.content, operation)
+            return answer.head
 
-    def _checked(self, method: str, answer: Answer, content: bytes) -> Found:
-        """What was answered. ClientError for a refusal."""
-        headers = {name.lower(): value for name, value in answer.headers}
-        if answer.status < 300:
-            return headers, content
-        operation = self._client.meta.service_model.operation_model(_OPERATIONS[method])
-        described = {"status_code": answer.status, "headers": headers, "body": content, "context": {}}
-        parsed = create_parser("rest-xml").parse(described, operation.output_shape)
-        raise ClientError(parsed, operation.name)
+        return persist(once, ending)
+
+    def _signed(self, headers: Mapping[str, str], sha256: str) -> tuple[Signing, list[tuple[str, str]]]:
+        """What a request is signed with at this moment, and its headers."""
+        assert self._address is not None  # noqa: S101 - of whoever is asked for it
+        found = self._client.credentials()
+        if found is None:
+            raise NoCredentialsError
+        access_key, secret_key, token = checked(found)
+        named = [*headers.items(), ("x-amz-content-sha256", sha256), ("user-agent", self._agent)]
+        if token:
+            named.append(("x-amz-security-token", token))
+        return Signing(access_key, secret_key, self._address.region, self._address.service), named
+
+
+def _put_headers(arguments: Mapping[str, Any]) -> dict[str, str] | None:
+    """All but what the URL and the body are made of; None where botocore might make more of it than a header."""
+    described = {name: value for name, value in arguments.items() if name not in _NO_HEADER}
+    if not described.keys() <= _HEADERS.keys() or BODY_SHA256 not in arguments:
+        return None
+    headers = {_HEADERS[name]: _written(value) for name, value in described.items()}
+    headers |= {f"x-amz-meta-{name}": value for name, value in arguments["Metadata"].items()}
+    whole = "".join([*headers, *headers.values()])
+    return headers if whole.isascii() and whole.isprintable() and all(headers.values()) else None
+
+
+def _written(value: Any) -> str:
+    """As botocore writes it in a header."""
+    return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if isinstance(value, datetime) else str(value)
+
+
+def _rewound(arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+    if not isinstance(arguments["Body"], memoryview):
+        arguments["Body"].seek(0)
+    return arguments

@@ -1,40 +1,53 @@
-"""Ask a store again, as often as botocore does and with its waits."""
+"""Ask a store again, as often as botocore does and with its waits; but a stop cuts them short."""
 
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable
 from typing import TypeVar
 
 from botocore.exceptions import ClientError, ConnectionError, HTTPClientError
 
-from recvault.stopping import Stop
+from recvault.store.endings import Ending
 from recvault.store.errors import THROTTLED, TRANSIENT, code_of, status_of
 
 T = TypeVar("T")
 
 _TRIES = 4
 _FIRST_WAIT, _FIRST_WAIT_WHERE_THROTTLED, _LONGEST_WAIT = 0.05, 1.0, 20.0  # seconds, as in botocore's standard mode
+_SLICE = 0.1
 
 
-def persist(once: Callable[[], T], stop: Stop, check: Callable[[], None]) -> T:
-    """What `once` answers, when it does. What it raises where that lasts; `check` raises where no try may follow."""
-    for number in range(_TRIES):
-        stop.pulse.beat()
+def persist(once: Callable[[], T], ending: Ending) -> T:
+    """What `once` answers, when it does. What it raises where that lasts; Interrupted where no try may follow."""
+    attempt = 1
+    while True:
+        ending.beat()
         try:
             return once()
         except (ClientError, ConnectionError, HTTPClientError) as error:
-            if number == _TRIES - 1 or not _is_transient(error):
+            if not waited(error, attempt, ending):
                 raise
-            first = _FIRST_WAIT_WHERE_THROTTLED if _is_throttled(error) else _FIRST_WAIT
-        pause(stop, random.random() * min(first * 2**number, _LONGEST_WAIT))  # noqa: S311 - only a wait
+        attempt += 1
+
+
+def waited(failure: Exception, attempt: int, ending: Ending) -> bool:
+    """Whether a failure may pass and is to be tried again: then only after a wait. Interrupted where it is cut."""
+    if attempt >= _TRIES or not _is_transient(failure):
+        return False
+    first = _FIRST_WAIT_WHERE_THROTTLED if _is_throttled(failure) else _FIRST_WAIT
+    pause(random.random() * min(first * 2 ** (attempt - 1), _LONGEST_WAIT), ending.check)  # noqa: S311 - only a wait
+    ending.check()
+    return True
+
+
+def pause(seconds: float, check: Callable[[], None]) -> None:
+    """Wait. `check` raises what cuts it short."""
+    until = time.monotonic() + seconds
+    while (left := until - time.monotonic()) > 0:
         check()
-    raise AssertionError("the last try returns or raises")
-
-
-def pause(stop: Stop, seconds: float) -> None:
-    """Wait, at most until a drain is over."""
-    stop.enforced.wait(seconds)
+        time.sleep(min(_SLICE, left))
 
 
 def _is_throttled(failure: Exception) -> bool:
@@ -42,6 +55,7 @@ def _is_throttled(failure: Exception) -> bool:
 
 
 def _is_transient(failure: Exception) -> bool:
-    if not isinstance(failure, ClientError) or _is_throttled(failure):
-        return True
-    return code_of(failure) in TRANSIENT or status_of(failure) in (500, 502, 503, 504)
+    if isinstance(failure, ClientError):
+        lasting = code_of(failure) not in TRANSIENT and status_of(failure) not in (500, 502, 503, 504)
+        return _is_throttled(failure) or not lasting
+    return isinstance(failure, ConnectionError | HTTPClientError)

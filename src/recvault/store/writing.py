@@ -15,11 +15,13 @@ from typing import Any, BinaryIO
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from recvault.errors import StoreUnavailable
+from recvault.errors import Interrupted, StoreUnavailable
 from recvault.store import answers
 from recvault.store.base import Put, Stored
 from recvault.store.body import BODY_SHA256, in_memory
+from recvault.store.endings import Ending
 from recvault.store.facts import ETAG, SHA256, StoreFacts
+from recvault.store.objects import within
 from recvault.store.options import WriteOptions
 from recvault.store.parts import Part
 
@@ -36,10 +38,16 @@ class Writer:
     """Writes to one bucket. Thread-safe as its client is; raises what botocore raises."""
 
     def __init__(
-        self, client: Any, bucket: str, options: WriteOptions, head: Callable[[str], Stored | None], part_least: int
+        self,
+        client: Any,
+        bucket: str,
+        options: WriteOptions,
+        head: Callable[[str], Stored | None],
+        part_least: int,
+        at_the_end: Ending,
     ) -> None:
         self._client, self._bucket, self._options, self._head = client, bucket, options, head
-        self._part_least = part_least
+        self._part_least, self._at_the_end = part_least, at_the_end
         self.facts = StoreFacts()
 
     def write(self, put: Put, send: Callable[..., Any], condition: Mapping[str, str]) -> None:
@@ -61,9 +69,8 @@ class Writer:
         put.body.seek(0)
         with in_memory(put.body) if put.bytes <= SMALL else contextlib.nullcontext(put.body) as found:
             answer: Mapping[str, Any] = send(
-                Bucket=self._bucket,
                 Key=put.key,
-                Body=put.body.read() if found is None else found,
+                Body=memoryview(put.body.read()) if found is None else found,
                 ContentLength=put.bytes,
                 **{BODY_SHA256: put.sha256},
                 **self._described(put),
@@ -97,7 +104,8 @@ class Writer:
             )
             answers.stored(answer, self._where(put.key))
         except BaseException:
-            with contextlib.suppress(ClientError, BotoCoreError):  # the first error tells more; the next pass aborts
+            # The first error tells more; the next pass aborts what is left.
+            with contextlib.suppress(ClientError, BotoCoreError, Interrupted), within(self._client, self._at_the_end):
                 self._client.abort_multipart_upload(Bucket=self._bucket, **upload)
             raise
         self.read_back(put)

@@ -11,7 +11,7 @@ import pytest
 
 from recvault.errors import StoreUnavailable
 from recvault.store import StoreFacts
-from store.places import SENDERS, client_of, make_put, store_with
+from store.places import SENDERS, client_of, make_put, store_with, transport_of
 
 LARGE = b"RIFF" * 500_000  # announced before it is sent
 
@@ -44,7 +44,7 @@ def unclear(request: pytest.FixtureRequest) -> Iterator[str]:
 def test_what_is_no_answer_is_no_success(unclear: str, sender: str, waits: list[float]) -> None:
     """A connection that ends before a final answer ends the try, whoever sends: no wait for ever, and no success."""
     knows = StoreFacts(sha256=True, conditional=True)
-    store = store_with(sender, client_of(unclear), "recordings", facts=knows)
+    store = store_with(sender, client_of(unclear, transport=transport_of(sender)), "recordings", facts=knows)
     given_up = threading.Event()
 
     def put() -> None:

@@ -1,0 +1,89 @@
+"""A boto3 client whose requests go by a transport of ours, and what else is signed with its credentials."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal, cast
+
+from botocore.config import Config as BotoConfig
+
+from recvault import __version__
+from recvault.errors import ConfigError
+from recvault.store import credentials, moments, rotation
+from recvault.store.errors import botocore_errors
+from recvault.store.routes import Kind, Routes, check_trust, maker, trusted_by
+from recvault.store.sending import Sending
+
+Addressing = Literal["auto", "path", "virtual"]
+
+
+class Client:
+    """A boto3 client, each of whose operations is its own, with the way that its requests go.
+
+    `signs`: whether its transport can sign a request by itself, so that single objects need no boto3. `has_new_keys`:
+    asked once its keys were refused, reads them anew.
+    """
+
+    def __init__(
+        self, boto3: Any, sending: Sending, session: Any, has_new_keys: Callable[[], bool], *, signs: bool
+    ) -> None:
+        self.boto3, self.sending, self.signs = boto3, sending, signs
+        self.has_new_keys = has_new_keys
+        self._session = session
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.boto3, name)
+
+    def credentials(self) -> Any:
+        """What its requests are signed with, as boto3's chain finds it; None where it finds none."""
+        return self._session.get_credentials()
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.sending.transport.close()
+        self.boto3.close()
+
+
+def make_client(
+    *,
+    region: str | None,
+    endpoint_url: str | None,
+    addressing_style: Addressing,
+    pool: int,
+    transport: Kind = "curl",
+) -> Client:
+    """A client, built once per process and shared by its threads. Credentials come by boto3's own chain."""
+    import boto3  # takes a quarter of a second, which commands that ask the ledger alone do not wait for
+    import botocore.session
+
+    config = BotoConfig(
+        signature_version="s3v4",
+        user_agent=f"recvault/{__version__}",  # boto3's own is put together anew for every request
+        retries={"mode": "standard", "total_max_attempts": 1},  # see Sending.retry
+        max_pool_connections=pool,
+        # boto3's default trailer breaks older and compatible stores; our own SHA-256 is sent with every put instead.
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+        s3={"addressing_style": addressing_style},
+    )
+    kind, made = maker(transport)
+    with botocore_errors(endpoint_url or "S3"):
+        try:
+            core = botocore.session.get_session()
+            credentials.guard(core)
+            moments.read_quickly(core)
+            sending = Sending(Routes(made, trusted_by(core)))
+            core.register("before-send", cast("Any", sending.send))  # for STS, too, where a role is assumed
+            session = boto3.session.Session(botocore_session=core)
+            with credentials.readable():
+                session.get_credentials()  # as the client does next: here it is known of what an error tells
+            client = session.client("s3", region_name=region, endpoint_url=endpoint_url, config=config)
+        except ValueError as error:
+            hint = "check archive.endpoint_url, archive.region and, if set, AWS_ENDPOINT_URL and AWS_DEFAULT_REGION"
+            raise ConfigError(f"{error}", hint) from error
+        if client.meta.endpoint_url.startswith("https:"):
+            check_trust(core)
+        sending.routes.to(client.meta.endpoint_url.rstrip("/"))
+        client.meta.events.register_first("needs-retry.s3", cast("Any", sending.retry))
+        has_new_keys = rotation.follow(client, session)
+    return Client(client, sending, session, has_new_keys, signs=kind == "curl")

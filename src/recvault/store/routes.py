@@ -1,0 +1,98 @@
+"""The ways to a store: straight, or through the proxy that the environment names, and whose certificates are trusted.
+
+What the environment says is read as botocore reads it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+from botocore.httpsession import get_cert_path
+
+from recvault import trust
+from recvault.errors import ConfigError
+from recvault.observe import get_logger
+from recvault.transport import Cut, Head, Patience, Proxy, Receiver, Request, Transport, Trust, anywhere
+
+log = get_logger("recvault.store")
+
+Kind = Literal["curl", "plain"]
+_PATIENCE = Patience(connect_seconds=10.0, stall_seconds=60.0)
+
+
+class Routes:
+    """A Transport: each origin by its own way, one for each proxy."""
+
+    def __init__(self, made: Callable[[Trust, Proxy | None], Transport], trusted: Trust) -> None:
+        self._made, self._trusted = made, trusted
+        self._by_origin: dict[str, Transport] = {}
+        self._by_way: dict[tuple[Trust, Proxy | None], Transport] = {}
+
+    def exchange(self, request: Request, receiver: Receiver, cut: Cut) -> Head:
+        """See Transport.exchange."""
+        end = request.url.find("/", len("https://"))
+        origin = request.url if end < 0 else request.url[:end]
+        return (self._by_origin.get(origin) or self.to(origin)).exchange(request, receiver, cut)
+
+    def to(self, origin: str) -> Transport:
+        """The way to a scheme, host and port. ConfigError where the environment names a proxy that is none."""
+        way = self._trusted if origin.startswith("https:") else Trust(), _proxy(origin)
+        if way not in self._by_way:
+            self._by_way[way] = self._made(*way)
+        return self._by_origin.setdefault(origin, self._by_way[way])
+
+    def renew(self) -> None:
+        """See Transport.renew."""
+        for each in list(self._by_way.values()):
+            each.renew()
+
+    def close(self) -> None:
+        """See Transport.close."""
+        for each in list(self._by_way.values()):
+            each.close()
+
+
+def maker(kind: Kind) -> tuple[Kind, Callable[[Trust, Proxy | None], Transport]]:
+    """What makes transports: of libcurl's, unless it cannot be had or is not wanted."""
+    if kind == "curl":
+        try:
+            from recvault.transport.curl import CurlTransport
+        except ImportError as error:
+            log.warning("store.plain", reason=f"pycurl cannot be imported: {error}", hint="pip install pycurl")
+        else:
+            return "curl", lambda trusted, proxy: CurlTransport(anywhere, _PATIENCE, trusted, proxy)
+    from recvault.transport.plain import PlainTransport
+
+    return "plain", lambda trusted, proxy: PlainTransport(anywhere, _PATIENCE, trusted, proxy)
+
+
+def trusted_by(core: Any) -> Trust:
+    """Whose certificates a botocore session trusts."""
+    path = str(core.get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE") or get_cert_path(True))
+    return Trust(folder=path) if Path(path).is_dir() else Trust(file=path)
+
+
+def check_trust(core: Any) -> None:
+    """ConfigError where the authorities that boto3 is told to trust cannot be read."""
+    told = core.get_config_variable("ca_bundle")
+    if told is not None:
+        trust.check("AWS_CA_BUNDLE" if os.environ.get("AWS_CA_BUNDLE") else "ca_bundle in AWS's configuration", told)
+    elif bundle := os.environ.get("REQUESTS_CA_BUNDLE"):
+        trust.check("REQUESTS_CA_BUNDLE", bundle)
+
+
+def _proxy(origin: str) -> Proxy | None:
+    parts = urlsplit(origin)
+    told = getproxies().get(parts.scheme)
+    if not told or proxy_bypass(parts.netloc):
+        return None
+    try:
+        return Proxy.of(told)
+    except ValueError as error:
+        name = f"{parts.scheme.upper()}_PROXY"
+        raise ConfigError(f"{name} cannot be used: {error}", f"set {name}, or NO_PROXY for the store") from None
