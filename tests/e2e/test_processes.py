@@ -64,12 +64,13 @@ def test_processes_share_what_a_provider_may_be_asked(rig: Rig, simulator: Simul
         assert runtime.sync("sync", ["voice"]).exit_code == 0
         [limits] = runtime.lender.made
         [facts] = runtime.line_facts()
-        waits = runtime.spending().waits
+        waits, apart = runtime.spending().waits, [each.cpu for each in runtime.beside.values()]
     moments = sorted(each.time.timestamp() for each in simulator.requests)
     assert facts.answers["200"] == len(moments)
     assert (facts.concurrency, facts.max_concurrency) == (limits.standing.concurrency, 8)
     assert limits._budget.running.total() == 0
     assert {"provider", "store", "turn"} <= waits.keys()
+    assert len(apart) == 2 and min(apart) > 0  # each tells of its own CPU
 
 
 def test_a_stop_reaches_every_process(rig: Rig, simulator: Simulator) -> None:
@@ -164,6 +165,39 @@ def test_workers_outlive_what_forked_them(rig: Rig, simulator: Simulator) -> Non
     assert (ran.code, ran.document["outcome"]) == (0, "ok"), ran.stderr
     assert_truth(rig, account)
     until(lambda: not any(Path(f"/proc/{child}").exists() for child in workers))
+
+
+def test_a_worker_can_be_ended_without_what_forked_it(rig: Rig, simulator: Simulator) -> None:
+    """The fork server was killed and the worker hangs: it is ended all the same, which nobody reports any more."""
+    opened(rig, simulator)
+    rig.transfer["processes"] = 1
+    with Runtime(config.load(rig.config_path), clock=lambda: datetime.now(UTC)) as runtime:
+        runtime.prepare_store()
+        with Processes(runtime) as made:
+            [child] = made._children
+            pid = child.process.pid or 0
+            os.kill(int(status(pid)["PPid"]), signal.SIGKILL)
+            until(lambda: child.process.exitcode is not None)  # what it takes for its end
+            os.kill(pid, signal.SIGSTOP)
+            child.kill()
+            until(lambda: not Path(f"/proc/{pid}").exists() or status(pid)["State"].startswith("Z"))
+
+
+def test_what_forks_workers_heeds_no_signal_of_a_terminal_or_a_service(rig: Rig, simulator: Simulator) -> None:
+    """It would end before those that it forked, and what becomes of them could not be told."""
+    opened(rig, simulator)
+    simulator.switches = Switches(latency_seconds=0.05)
+    process = start(rig, "sync", "--json")
+    until(lambda: len(simulator.requests) > 10)
+    ignored = int(status(fork_server(process.pid))["SigIgn"], 16)
+    assert finish(process).code == 0
+    assert [ignored >> number - 1 & 1 for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)] == [1, 1, 1]
+
+
+def status(pid: int) -> dict[str, str]:
+    """What the kernel says of a process."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
 
 
 def test_workers_hold_nothing_of_their_parent(rig: Rig, simulator: Simulator) -> None:
