@@ -69,12 +69,12 @@ def spent(
     command: Sequence[str | Path],
     environment: Mapping[str, str],
     on_start: Callable[[int], object] = lambda pid: None,
-    output: int | None = subprocess.DEVNULL,
+    errors: int | None = None,
 ) -> Cost:
     """Run a command; wait for all that it left behind, too: what forks worker processes ends after it."""
     ctypes.CDLL(None).prctl(_SUBREAPER, 1, 0, 0, 0)  # who is left by its parent becomes ours
     ours, before, began = set(children(os.getpid())), resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
-    process = subprocess.Popen(command, env=plain(environment), stdout=output)
+    process = subprocess.Popen(command, env=plain(environment), stdout=subprocess.DEVNULL, stderr=errors)
     on_start(process.pid)
     code, seconds = process.wait(), time.monotonic() - began
     for left in set(children(os.getpid())) - ours:
