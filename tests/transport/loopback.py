@@ -11,7 +11,7 @@ import threading
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from recvault.transport import Head, Patience, Proxy, Request, Signing, Transport, Trust, anywhere
@@ -232,6 +232,9 @@ class Line:
         self._by = self._by or self.transport()
         return self._by
 
+    def patience(self, stall_seconds: float) -> Patience:
+        return replace(QUICK, connect_seconds=stall_seconds, stall_seconds=stall_seconds)
+
     @contextlib.contextmanager
     def closed_port(self) -> Iterator[int]:
         """A port that nobody listens on."""
@@ -304,3 +307,11 @@ class Line:
         for each in threads:
             each.join()
         return [found[number] for number in range(len(threads))]
+
+
+def asked_in_child(way: str, origin: str, file: str) -> bytes:
+    """What a process of the fork server gets."""
+    taken = Taken()
+    by = WAYS[way](anywhere, QUICK, Trust(file=file))
+    by.exchange(Request("GET", origin), taken, lambda: None)
+    return bytes(taken.body)
