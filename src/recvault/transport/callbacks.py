@@ -38,6 +38,7 @@ class Run:
         "_start",
         "error",
         "head",
+        "is_resolving",
         "is_unanswered",
         "is_unexpected",
         "permitted",
@@ -58,6 +59,7 @@ class Run:
         self._sent = 0  # bytes of the body
         self.head: Head | None = None
         self.error: BaseException | None = None
+        self.is_resolving = True  # no connection was tried, so a name may be asked for
         self.is_unexpected = False  # the server does not know what `Expect` is
         self.is_unanswered = True  # not a line of an answer has come
         self.refused: list[str] = []  # addresses
@@ -161,6 +163,7 @@ class _Nobody:
 
 
 NOTHING = Run(Request("GET", ""), _Nobody(), lambda: None, Patience())
+NOTHING.is_resolving = False
 
 
 def _head(lines: list[bytes], wait_seconds: float) -> tuple[str, Head]:

@@ -41,7 +41,7 @@ from recvault.transport.driving import Driver
 
 _BUFFER = 256 * 1024
 _MOST_IDLE_SECONDS = 30
-_SUPPRESS_CONNECT_HEADERS, _QUICK_EXIT, _E_PROXY = 265, 322, 97  # of libcurl; pycurl has no names for them
+_SUPPRESS_CONNECT_HEADERS, _E_PROXY = 265, 97  # of libcurl; pycurl has no names for them
 _PORTS = {"http": 80, "https": 443}
 
 _CAUSES: dict[int, Cause] = {
@@ -113,6 +113,8 @@ class Handle:
 
     def _answered(self, request: Request, receiver: Receiver, cut: Cut) -> Head:
         while True:
+            if not self._is_reusable():
+                self._shut()
             run = self._run = Run(request, receiver, cut, self._patience, is_proxied=self._proxy is not None)
             try:
                 return self._perform(request, run)
@@ -123,8 +125,6 @@ class Handle:
 
     def _perform(self, request: Request, run: Run) -> Head:
         """An answer's head, once all of it has come. Again where the request is to be sent once more."""
-        if not self._is_reusable():
-            self._shut()
         self._driver = self._driver or Driver()
         curl = self._curl = self._curl or self._made()
         try:
@@ -168,14 +168,20 @@ class Handle:
         if self._curl is not None:
             self._curl.close()
             self._curl = None
-        if self._driver is not None:
-            self._driver.close()
-            self._driver = None
+        if self._driver is None:
+            return
+        driver, self._driver = self._driver, None
+        if self._run.is_resolving:
+            # libcurl waits for its resolver, which may hang; it is left behind.
+            threading.Thread(target=driver.close, name="resolving", daemon=True).start()
+        else:
+            driver.close()
 
     def _open_socket(self, purpose: int, address: Any) -> Any:
         """A socket for an address that libcurl is about to connect to."""
         told = address.addr[0] if isinstance(address.addr, tuple) else ""
         try:
+            self._run.is_resolving = False
             if self._proxy is None and not self._guard(self._host, self._port, told):
                 self._run.refused.append(told)
                 return pycurl.SOCKET_BAD
@@ -188,6 +194,7 @@ class Handle:
     def _before_request(self, peer: str, local: str, port: int, local_port: int) -> int:
         """Called where the connection stands and nothing is sent yet: the guard sees where it really leads."""
         self._run.sent_at = time.monotonic()
+        self._run.is_resolving = False
         try:
             if self._proxy is None and not self._guard(self._host, self._port, peer):
                 raise ExchangeFailed("address", addresses=[peer])
@@ -221,7 +228,6 @@ class Handle:
             pycurl.SEEKFUNCTION: lambda offset, origin: self._run.seek(offset, origin),
             pycurl.PROXY: "" if self._proxy is None else self._proxy.address,
             pycurl.NOPROXY: "",
-            _QUICK_EXIT: 1,  # a resolver that hangs is left behind
         }
         for option, value in options.items():
             curl.setopt(option, value)
@@ -289,6 +295,8 @@ class Handle:
         if self._run.refused and not self._run.permitted:
             return ExchangeFailed("address", addresses=self._run.refused)
         cause = "broken" if code == pycurl.E_OK else _CAUSES.get(code, "framing")
+        if cause == "late" and self._run.is_resolving:
+            return ExchangeFailed("name", "no answer in time")
         if cause == "broken" and self._run.is_unanswered and curl.getinfo(pycurl.NUM_CONNECTS) == 0:
             return Again()  # libcurl does so itself, but not wherever a kept connection can be lost
         if cause == "late" and self._run.head is not None:
