@@ -148,8 +148,10 @@ class _Stream(httpcore.NetworkStream):
                 do_handshake_on_connect=False,
                 suppress_ragged_eofs=False,  # or whoever cuts the connection could end a body
             )
-            _Stream(wrapped, self._watch)._waited(wrapped.do_handshake, self._watch.cut, timeout)
-            return _Stream(wrapped, self._watch)
+            self._socket = wrapped  # in the place of what it has taken over
+            self._waited(wrapped.do_handshake, self._watch.cut, timeout)
+            self._watch.begin()
+            return self
         except _Lost as lost:
             wrapped.close()
             if isinstance(lost.error, ssl.SSLCertVerificationError):

@@ -7,6 +7,7 @@ import re
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import BinaryIO, Literal, Protocol
 from urllib.parse import unquote, urlsplit
 
@@ -22,7 +23,7 @@ _MOST_HEADERS = 100
 _LENGTH = re.compile(r"[0-9]{1,18}")
 _NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _VALUE = re.compile(r"[^\r\n\0]*")
-_URL = re.compile(r"https?://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?([/?][!-~]*)?")
+_URL = re.compile(r"(https?://(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?)(?:[/?][!-~]*)?")
 
 Cause = Literal[
     "name", "address", "connection", "certificate", "tls", "late", "slow", "broken", "framing", "proxy", "request"
@@ -88,11 +89,18 @@ class Request:
     expects: bool = False  # whether to wait for the server's word before a body is sent
     tells_its_answer: bool = False  # whether its sender can tell another request's answer from its own, and renews then
 
-    def check(self) -> None:
-        """ExchangeFailed for what another would read as another request than it is."""
-        is_sound = all(_NAME.fullmatch(name) and _VALUE.fullmatch(value) for name, value in self.headers)
-        if not is_sound or not _URL.fullmatch(self.url):
+    def check(self) -> str:
+        """The origin that is asked. ExchangeFailed for what another would read as another request than it is."""
+        found = _URL.fullmatch(self.url)
+        is_sound = all(map(_is_name, (name for name, _ in self.headers)))
+        if found is None or not is_sound or not _VALUE.fullmatch("".join([value for _, value in self.headers])):
             raise ExchangeFailed("request")
+        return found[1]
+
+
+@lru_cache(256)
+def _is_name(name: str) -> bool:
+    return _NAME.fullmatch(name) is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import pycurl
 from recvault.transport.base import Cut, ExchangeFailed, Head, Patience, Receiver, Request, check_head
 
 _MOST_LINES = 10_000  # of a head and of all that comes before it
-_STATUS = re.compile(rb"(HTTP/[0-9.]+) ([0-9]{3})(?: [^\r\n]*)?\r?\n")
+_STATUS = re.compile(r"(HTTP/[0-9.]+) ([0-9]{3})(?: [^\r\n]*)?\r?")
 
 
 class Again(Exception):
@@ -168,12 +168,12 @@ NOTHING.is_resolving = False
 
 def _head(lines: list[bytes], wait_seconds: float) -> tuple[str, Head]:
     """A head, and the version of HTTP that it claims."""
-    status = _STATUS.fullmatch(lines[0]) if lines else None
-    if status is None:
+    status, *texts = b"".join(lines).decode("latin-1").split("\n")[:-1] or [""]
+    found = _STATUS.fullmatch(status)
+    if found is None:
         raise ExchangeFailed("framing", "its head has no status")
     headers: list[tuple[str, str]] = []
-    for line in lines[1:]:
-        text = line.decode("latin-1").rstrip("\r\n")
+    for text in texts:
         if text[:1] in " \t" and headers:
             headers[-1] = (headers[-1][0], f"{headers[-1][1]} {text.strip()}".strip())
             continue
@@ -181,4 +181,4 @@ def _head(lines: list[bytes], wait_seconds: float) -> tuple[str, Head]:
         if not colon or not name or name != name.strip():
             raise ExchangeFailed("framing", "its head holds a line that is no header")
         headers.append((name, value.strip()))
-    return status[1].decode(), Head(int(status[2]), headers, max(0.0, wait_seconds))
+    return found[1], Head(int(found[2]), headers, max(0.0, wait_seconds))

@@ -28,8 +28,7 @@ class CurlTransport:
 
     def exchange(self, request: Request, receiver: Receiver, cut: Cut) -> Head:
         """See Transport.exchange."""
-        request.check()
-        return self._handle(request).exchange(request, receiver, cut)
+        return self._handle(request.check(), request.signing is not None).exchange(request, receiver, cut)
 
     def renew(self) -> None:
         """See Transport.renew."""
@@ -44,14 +43,10 @@ class CurlTransport:
         for _, each in handles:
             _close(each)
 
-    def _handle(self, request: Request) -> Handle:
+    def _handle(self, origin: str, signs: bool) -> Handle:
         """This thread's handle for a server; the one that was used longest ago makes way."""
         if self._pid != os.getpid():
             self._leave()
-        scheme_end = request.url.index("://") + 3
-        path, query = request.url.find("/", scheme_end), request.url.find("?", scheme_end)
-        origin = request.url[: min((each for each in (path, query) if each >= 0), default=len(request.url))]
-        signs = request.signing is not None
         handles: dict[_Key, Handle] | None = getattr(self._local, "handles", None)
         if handles is None:
             handles = self._local.handles = {}
@@ -60,7 +55,7 @@ class CurlTransport:
         if found is None:
             if len(handles) >= _MOST_HANDLES:
                 handles.pop(next(iter(handles))).close()
-            found = Handle(origin, self._guard, self._patience, self._trust, self._proxy)
+            found = Handle(origin, self._guard, self._patience, self._trust, self._proxy, signs)
         handles[origin, signs] = found
         return found
 

@@ -67,8 +67,11 @@ _TOLD = frozenset({"certificate", "tls"})  # of which libcurl's words name the c
 class Handle:
     """One server's exchanges. For one thread; any may close it."""
 
-    def __init__(self, origin: str, guard: Guard, patience: Patience, trust: Trust, proxy: Proxy | None) -> None:
+    def __init__(
+        self, origin: str, guard: Guard, patience: Patience, trust: Trust, proxy: Proxy | None, signs: bool
+    ) -> None:
         parts = urlsplit(origin)
+        self._signs = signs
         self._is_tls = parts.scheme == "https"
         try:
             self._host, self._port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
@@ -77,6 +80,9 @@ class Handle:
         self._guard, self._patience, self._trust, self._proxy = guard, patience, trust, proxy
         self._driver: Driver | None = None
         self._curl: Any = None
+        self._shape = ("", False)  # of the last request: its method, and whether it had a body
+        self._tells: bool | None = None
+        self._signing: Signing | None = None
         self._poll = select.poll()
         self._socket = -1  # of the connection that is kept
         self._used_at = -math.inf
@@ -207,6 +213,7 @@ class Handle:
 
     def _made(self) -> Any:
         """A handle with all that is the same for each of its exchanges."""
+        self._shape, self._tells, self._signing = ("", False), None, None
         curl = pycurl.Curl()
         options: dict[int, Any] = {
             pycurl.NOSIGNAL: 1,
@@ -231,6 +238,7 @@ class Handle:
         }
         for option, value in options.items():
             curl.setopt(option, value)
+        curl.setopt(pycurl.PATH_AS_IS, not self._signs)  # libcurl signs the path that it tidied
         curl.setopt(pycurl.WRITEFUNCTION, lambda piece: self._run.take(piece), use_memoryview=True)
         self._set_trust(curl)
         if self._proxy is not None:
@@ -250,40 +258,46 @@ class Handle:
                 curl.setopt(file, self._trust.file)
 
     def _ask(self, curl: Any, request: Request) -> None:
-        """Set what is this exchange's own."""
-        curl.setopt(pycurl.HTTPGET, 1)  # takes back what the last one was
-        curl.unsetopt(pycurl.CUSTOMREQUEST)
-        if request.method == "HEAD":
-            curl.setopt(pycurl.NOBODY, 1)
-        elif request.body is not None:
-            curl.setopt(pycurl.UPLOAD, 1)
+        """Set what is this exchange's own, and has changed since the last one."""
+        shape = (request.method, request.body is not None)
+        if shape != self._shape:
+            self._shape = shape
+            self._set_method(curl, *shape)
+        if request.body is not None:
             curl.setopt(pycurl.INFILESIZE_LARGE, request.length)
-        if request.method not in ("GET", "HEAD") and not (request.method == "PUT" and request.body is not None):
-            curl.setopt(pycurl.CUSTOMREQUEST, request.method)
         curl.setopt(pycurl.URL, request.url)
-        is_alone = self._is_tls and not request.tells_its_answer
-        curl.setopt(pycurl.FRESH_CONNECT, is_alone)
-        curl.setopt(pycurl.FORBID_REUSE, is_alone)
-        named = {name.lower(): value for name, value in request.headers}
-        agent = named.get("user-agent")  # which is not signed: proxies write it anew
-        lines = [
-            f"{name}: {value}" if value else f"{name};"
-            for name, value in request.headers
-            if name.lower() != "user-agent"
-        ]
-        if agent:
-            curl.setopt(pycurl.USERAGENT, agent)
-        lines += [f"{name}:" for name in ("Accept", "User-Agent") if not named.get(name.lower())]  # libcurl's own
+        lines = [f"{name}: {value}" if value else f"{name};" for name, value in request.headers]
+        named = {name.lower(): number for number, (name, _) in enumerate(request.headers)}
+        if (agent := named.get("user-agent")) is not None:  # which is not signed: proxies write it anew
+            lines.pop(agent)
+            curl.setopt(pycurl.USERAGENT, request.headers[agent][1])
+        lines += [f"{name}:" for name in ("Accept", "User-Agent") if name.lower() not in named]  # libcurl's own
         if request.body is not None:
             lines.append("Expect: 100-continue" if request.expects else "Expect:")
         curl.setopt(pycurl.HTTPHEADER, lines)
-        self._sign(curl, request.signing)
+        if request.tells_its_answer is not self._tells:
+            self._tells = request.tells_its_answer
+            is_alone = self._is_tls and not request.tells_its_answer
+            curl.setopt(pycurl.FRESH_CONNECT, is_alone)
+            curl.setopt(pycurl.FORBID_REUSE, is_alone)
+        if request.signing != self._signing:
+            self._signing = request.signing
+            self._sign(curl, request.signing)
+
+    @staticmethod
+    def _set_method(curl: Any, method: str, has_body: bool) -> None:
+        curl.setopt(pycurl.HTTPGET, 1)  # takes back what the last one was
+        curl.unsetopt(pycurl.CUSTOMREQUEST)
+        if method == "HEAD":
+            curl.setopt(pycurl.NOBODY, 1)
+        elif has_body:
+            curl.setopt(pycurl.UPLOAD, 1)
+        if method not in ("GET", "HEAD") and (method, has_body) != ("PUT", True):
+            curl.setopt(pycurl.CUSTOMREQUEST, method)
 
     @staticmethod
     def _sign(curl: Any, signing: Signing | None) -> None:
-        if signing is None:
-            curl.setopt(pycurl.PATH_AS_IS, 1)
-        else:
+        if signing is not None:
             curl.setopt(pycurl.AWS_SIGV4, f"aws:amz:{signing.region}:{signing.service}")
             curl.setopt(pycurl.USERNAME, signing.access_key)
             curl.setopt(pycurl.PASSWORD, signing.secret_key)
