@@ -473,3 +473,14 @@ def test_the_configuration_chooses(rig: Rig, simulator: Simulator, strict_s3: St
     rig.sync_at(START + timedelta(hours=1))
     sent = [each for each in bucket.log if each.op == "PUT" and each.key.startswith("recordings/")]
     assert ["amz-sdk-request" in each.headers for each in sent] == [name != "fast"] * 2
+
+
+@pytest.mark.parametrize("access_key", ["test:tester", "a%3Ab", "a@b"])
+def test_access_keys_that_libcurl_writes_otherwise_are_left_to_boto3(
+    sent: Sent, monkeypatch: pytest.MonkeyPatch, access_key: str
+) -> None:
+    """OpenStack's have colons, which libcurl would escape in the signature's header."""
+    found = Credentials(access_key, "secret")
+    monkeypatch.setattr(sent.client, "credentials", lambda: found)
+    fast(sent).put(make_put(KEY, BODY))
+    assert by_boto3(sent) == [True]

@@ -11,7 +11,7 @@ from recvault import __version__
 from recvault.errors import ConfigError
 from recvault.store import credentials, moments, rotation
 from recvault.store.errors import botocore_errors
-from recvault.store.routes import Kind, Routes, check_trust, maker, trusted_by
+from recvault.store.routes import Kind, Routes, check_trust, found, trusted_by
 from recvault.store.sending import Sending
 
 Addressing = Literal["auto", "path", "virtual"]
@@ -66,13 +66,13 @@ def make_client(
         response_checksum_validation="when_required",
         s3={"addressing_style": addressing_style},
     )
-    kind, made = maker(transport)
+    kind = found(transport)
     with botocore_errors(endpoint_url or "S3"):
         try:
             core = botocore.session.get_session()
             credentials.guard(core)
             moments.read_quickly(core)
-            sending = Sending(Routes(made, trusted_by(core)))
+            sending = Sending(Routes(kind, trusted_by(core)))
             core.register("before-send", cast("Any", sending.send))  # for STS, too, where a role is assumed
             session = boto3.session.Session(botocore_session=core)
             with credentials.readable():

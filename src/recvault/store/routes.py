@@ -6,7 +6,6 @@ What the environment says is read as botocore reads it.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -18,6 +17,7 @@ from recvault import trust
 from recvault.errors import ConfigError
 from recvault.observe import get_logger
 from recvault.transport import Cut, Head, Patience, Proxy, Receiver, Request, Transport, Trust, anywhere
+from recvault.transport.making import curl_missing, make
 
 log = get_logger("recvault.store")
 
@@ -28,8 +28,8 @@ _PATIENCE = Patience(connect_seconds=10.0, stall_seconds=60.0)
 class Routes:
     """A Transport: each origin by its own way, one for each proxy."""
 
-    def __init__(self, made: Callable[[Trust, Proxy | None], Transport], trusted: Trust) -> None:
-        self._made, self._trusted = made, trusted
+    def __init__(self, kind: Kind, trusted: Trust) -> None:
+        self._kind, self._trusted = kind, trusted
         self._by_origin: dict[str, Transport] = {}
         self._by_way: dict[tuple[Trust, Proxy | None], Transport] = {}
 
@@ -43,7 +43,7 @@ class Routes:
         """The way to a scheme, host and port. ConfigError where the environment names a proxy that is none."""
         way = self._trusted if origin.startswith("https:") else Trust(), _proxy(origin)
         if way not in self._by_way:
-            self._by_way[way] = self._made(*way)
+            self._by_way[way] = make(self._kind, anywhere, _PATIENCE, *way)
         return self._by_origin.setdefault(origin, self._by_way[way])
 
     def renew(self) -> None:
@@ -57,18 +57,12 @@ class Routes:
             each.close()
 
 
-def maker(kind: Kind) -> tuple[Kind, Callable[[Trust, Proxy | None], Transport]]:
-    """What makes transports: of libcurl's, unless it cannot be had or is not wanted."""
-    if kind == "curl":
-        try:
-            from recvault.transport.curl import CurlTransport
-        except ImportError as error:
-            log.warning("store.plain", reason=f"pycurl cannot be imported: {error}", hint="pip install pycurl")
-        else:
-            return "curl", lambda trusted, proxy: CurlTransport(anywhere, _PATIENCE, trusted, proxy)
-    from recvault.transport.plain import PlainTransport
-
-    return "plain", lambda trusted, proxy: PlainTransport(anywhere, _PATIENCE, trusted, proxy)
+def found(kind: Kind) -> Kind:
+    """What carries out exchanges here: not libcurl where it cannot be had."""
+    if kind == "curl" and (why := curl_missing()):
+        log.warning("store.plain", reason=f"pycurl cannot be imported: {why}", hint="pip install pycurl")
+        return "plain"
+    return kind
 
 
 def trusted_by(core: Any) -> Trust:

@@ -9,6 +9,7 @@ Invariant: a put tells by its answer that it is its own, so only it goes over a 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from datetime import UTC, datetime
@@ -31,6 +32,10 @@ from recvault.transport import ExchangeFailed, Head, Request, Signing
 
 T = TypeVar("T")
 
+_PLAIN = re.compile(
+    r"[A-Za-z0-9._~-]+"
+)  # an access key that libcurl does not write in another way: Swift's have colons
+
 _HEADERS = {
     "ACL": "x-amz-acl",
     "ChecksumAlgorithm": "x-amz-sdk-checksum-algorithm",
@@ -51,6 +56,10 @@ _NO_HEADER = frozenset({"Key", "Body", "ContentLength", BODY_SHA256, "Metadata"}
 _NOTHING = hashlib.sha256(b"").hexdigest()
 _OPERATIONS = {"PUT": "PutObject", "HEAD": "HeadObject", "GET": "GetObject"}
 _OF_A_HEAD = "403"  # which says no more: the keys may have been replaced
+
+
+class _NeedsBoto3(Exception):
+    """libcurl would sign another name than is sent."""
 
 
 class Straight:
@@ -110,6 +119,8 @@ class Straight:
         if place is not None:
             try:
                 return straight(place)
+            except _NeedsBoto3:
+                pass
             except ClientError as error:
                 if code_of(error) in ELSEWHERE or 300 <= status_of(error) < 400:
                     self._is_elsewhere = True  # boto3 finds where it is, and remembers
@@ -180,6 +191,8 @@ class Straight:
         if found is None:
             raise NoCredentialsError
         access_key, secret_key, token = checked(found)
+        if not _PLAIN.fullmatch(access_key):
+            raise _NeedsBoto3
         named = [*headers.items(), ("x-amz-content-sha256", sha256), ("user-agent", self._agent)]
         if token:
             named.append(("x-amz-security-token", token))
