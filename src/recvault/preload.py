@@ -5,7 +5,9 @@ Only that server imports this. It ends with its parent, whatever signal was sent
 
 from __future__ import annotations
 
+import contextlib
 import gc
+import importlib
 import signal
 
 from recvault.lean import SCREEN, without
@@ -13,6 +15,8 @@ from recvault.lean import SCREEN, without
 for _number in (signal.SIGTERM, signal.SIGHUP):  # of a terminal that closes, or of a service that stops
     signal.signal(_number, signal.SIG_IGN)
 with without(*SCREEN):
-    import recvault.worker  # noqa: F401
+    for _name in ("recvault.worker", "boto3", "pycurl"):  # the last two are loaded when a worker's clients are made
+        with contextlib.suppress(ImportError):  # told by the worker, which needs it, or does without
+            importlib.import_module(_name)
 gc.collect()
 gc.freeze()  # what is shared with the workers stays shared: a collection would write to each page of it
