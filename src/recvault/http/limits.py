@@ -99,6 +99,8 @@ class _Budget:
 
     def grant(self, now: float) -> None:
         """Give what may be given now; whoever comes next is told to look at the time."""
+        if not (self.waiting[LIST] or self.waiting[MEDIA]):
+            return
         while not self.rest.left(now) and self.moment(now) - now <= _AHEAD_SECONDS and (who := self._next()):
             want = self.waiting[who].popleft()
             want.at, self.last = self.moment(now), who
