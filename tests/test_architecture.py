@@ -71,7 +71,6 @@ FLOORS: dict[str, float] = {
     "stopping": 1,
     "meter": 1,
     "minted": 1,
-    "wire": 1,
     "transport": 1,
     "trust": 1,
     "verify": 4,
