@@ -148,13 +148,13 @@ def test_a_slow_answer_that_keeps_the_least_rate_is_waited_for(line: Line) -> No
 
     def behave(peer: Peer) -> None:
         peer.request()
-        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 600\r\n\r\n")
-        for _ in range(30):
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 320\r\n\r\n")
+        for _ in range(16):
             peer.send(b"x" * 20)
             peer.pause(0.1)
 
     by = line.transport(patience=Patience(stall_seconds=1.0, least_rate=50.0))
-    assert len(line.ask(line.serve(behave), by=by).body) == 600
+    assert len(line.ask(line.serve(behave), by=by).body) == 320
 
 
 def test_a_slow_reader_is_sent_to_with_patience(line: Line) -> None:
@@ -171,7 +171,7 @@ def test_a_slow_reader_is_sent_to_with_patience(line: Line) -> None:
         peer.send(OK)
 
     by = line.transport(patience=Patience(stall_seconds=1.0, least_rate=1000.0))
-    assert line.ask(line.serve(behave), "PUT", body=bytes(16 << 20), by=by).head.status == 200
+    assert line.ask(line.serve(behave), "PUT", body=bytes(9 << 20), by=by).head.status == 200
 
 
 def test_the_wait_for_an_answer_is_told(line: Line) -> None:
