@@ -42,6 +42,7 @@ UNSOUND = {
     "gzip alone": HEAD + b"Transfer-Encoding: gzip\r\n\r\nok",
     "the identity coding": HEAD + b"Transfer-Encoding: identity\r\n\r\nok",
     "chunked twice": HEAD + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+    "chunks in HTTP/1.0": b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
     "no HTTP": b"220 mail.example ESMTP\r\n\r\nok",
     "HTTP/0.9": b"<html>hello</html>\r\n\r\n",
     "another version": b"HTTP/3.7 200 OK\r\nContent-Length: 2\r\n\r\nok",

@@ -3,7 +3,11 @@
 libcurl takes what a server sends between two requests for the answer to the second one. So a connection is used again
 only where nothing is there to be read on its socket. Over TLS that is not enough, for OpenSSL reads ahead: there a kept
 connection carries none but requests whose sender can tell another's answer from its own; any other connects anew, by a
-TLS session that is kept.
+TLS session that is kept. What a server sends behind an answer only while the next one is awaited, nobody can tell from
+that answer but its sender.
+
+A request that a kept connection lost before a byte of its answer came is sent once more, by libcurl or here. The
+server may have carried it out all the same.
 """
 
 from __future__ import annotations

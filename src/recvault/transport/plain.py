@@ -1,4 +1,8 @@
-"""Exchanges by httpx, for where libcurl cannot be had or is not wanted: slower, and the same in all that counts."""
+"""Exchanges by httpx, for where libcurl cannot be had or is not wanted: slower, and the same in all that counts.
+
+`expects` and `signing` are libcurl's: here a body is sent at once (httpx has no `Expect`; a 100 that comes unasked is
+skipped, and a refusal in mid-body is read once the server closes), and whoever sends signs by itself.
+"""
 
 from __future__ import annotations
 
