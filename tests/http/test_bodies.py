@@ -54,6 +54,26 @@ def test_media_come_as_they_are(wired: Any) -> None:
     assert home.seen[0].headers["accept-encoding"] == "identity"
 
 
+NO_ENCODINGS = ["", "identity", "Identity", "aws-chunked", "identity,  AWS-chunked", "none", "binary", "UTF-8"]
+
+
+@pytest.mark.parametrize("coding", NO_ENCODINGS)
+def test_media_whose_encoding_is_none_come_as_they_are(wired: Any, coding: str) -> None:
+    """A header that names no compression, or what is none, costs no recording."""
+    home = wired.front(encoded(MEDIA, coding))
+    assert wired.session(home.origin).download(get(f"{home.origin}/a.wav"), read) == MEDIA
+    home = wired.front(encoded(b'{"a": 1}', coding))
+    assert wired.session(home.origin).send(get(home.origin)).json() == {"a": 1}
+
+
+@pytest.mark.parametrize("coding", ["gzip", "br", "identity, gzip", "zstd", "none2"])
+def test_media_that_are_encoded_are_refused(wired: Any, coding: str) -> None:
+    """What is compressed, or may be, is never stored as it came."""
+    home = wired.front(encoded(MEDIA, coding))
+    with pytest.raises(MediaRejected, match="encoded the media"):
+        wired.session(home.origin).download(get(f"{home.origin}/a.wav"), read)
+
+
 @pytest.mark.parametrize("came", [0, 1, len(MEDIA) - 1])
 def test_a_short_body_is_no_body(wired: Any, came: int) -> None:
     """Media that end before their Content-Length are an error, to the last byte."""

@@ -19,7 +19,8 @@ _UNFOLDED = 64 * 1024  # bytes that are unfolded at once: a chunk of the wire al
 MOST_OF_ERROR = 4096
 _ERROR_SECONDS = 5.0  # for the beginning of an error's body, which only helps the operator
 _FOLDED = frozenset({"gzip", "x-gzip", "deflate"})  # one of them: a stack of them could unfold without end
-_PLAIN = frozenset({"", "identity", "aws-chunked"})  # S3 servers name their own framing of an upload, long undone
+# S3 servers name their own framing of an upload, long undone; others put a charset or a mail's encoding there.
+_PLAIN = frozenset({"", "identity", "aws-chunked", "none", "binary", "8bit", "utf-8"})
 
 
 def whole(response: httpx.Response, timing: Timing, stop: Stop, most: int) -> bytes:
@@ -59,7 +60,7 @@ def _readable(response: httpx.Response) -> bool:
 
 def is_plain(encoding: str) -> bool:
     """Whether a Content-Encoding says that the bytes are as they are."""
-    return encoding.strip().lower() in _PLAIN
+    return encoding in _PLAIN or all(each.strip() in _PLAIN for each in encoding.lower().split(","))
 
 
 def _encoding(response: httpx.Response) -> str:
