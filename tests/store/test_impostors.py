@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from recvault.errors import RecvaultError, StoreUnavailable, TooLarge
+from recvault.errors import RecvaultError, StoreRefused, StoreUnavailable, TooLarge
 from recvault.stopping import Stop
 from recvault.store import S3Store, StoreFacts
 from recvault.store.reading import Reader
@@ -72,6 +72,20 @@ def test_a_page_with_200_stores_nothing(
     store = store_with(sender, client, "bucket", facts=facts, single_put_most=PART, part_least=PART)
     with pytest.raises(StoreUnavailable):
         WRITES[write](store)
+
+
+@pytest.mark.parametrize("page", ["html", "xhtml", "nothing"])
+@pytest.mark.parametrize("asked", [*WRITES, *READS])
+@pytest.mark.parametrize("sender", SENDERS)
+def test_a_refusal_in_html_is_told_with_its_status(
+    server: Impostor, waits: list[float], page: str, asked: str, sender: str
+) -> None:
+    """A firewall's page names no code of S3's: the status is told, and that it is a page."""
+    server.says(PAGES[page], status="403 Forbidden")
+    client = client_of(server.url, transport=transport_of(sender))
+    store = store_with(sender, client, "bucket", facts=KNOWS[0], single_put_most=PART, part_least=PART)
+    with pytest.raises(StoreRefused, match=r"the store answered 403 for s3://bucket.*: a page of HTML"):
+        {**WRITES, **READS}[asked](store)
 
 
 @pytest.mark.parametrize("read", READS)

@@ -32,6 +32,7 @@ _ELSEWHERE: dict[int, type[RecvaultError]] = {
 }
 
 _XML_FIELDS = re.compile(r"<(Code|Message)>([^<]{1,200})</\1>")
+_HTML = re.compile(r"\s*<(!doctype html|html)\b", re.IGNORECASE)
 _QUERY = re.compile(r"\?\S*=\S*")  # of a URL that the answer repeats: it may be signed
 _NO_DATE = (ValueError, TypeError, IndexError, OverflowError)  # what email.utils raises for one that is none
 _REQUEST_IDS = ("twilio-request-id", "x-request-id", "x-amz-request-id")  # Twilio; Telnyx, SignalWire; hosts like S3
@@ -61,6 +62,8 @@ def describe(body: bytes) -> str:
     try:
         document = json.loads(text)
     except (ValueError, RecursionError):
+        if _HTML.match(text):
+            return "a page of HTML, as a proxy or a firewall on the way sends"
         found = dict(_XML_FIELDS.findall(text))
         return _line(found.get("Code"), found.get("Message"))
     if not isinstance(document, dict):

@@ -68,6 +68,7 @@ _QUOTING = frozenset(
 _NETWORK = "check the network and endpoint_url"
 _PROXY = "check the proxy that HTTP_PROXY or HTTPS_PROXY names, its user and its password; NO_PROXY goes round it"
 _NO_KEYS = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or any other source that boto3 reads"
+_HTML = "a page of HTML, as a proxy or a firewall on the way sends"
 _OTHER_REGION = "the bucket is in another region: mend archive.region or endpoint_url"
 _UNTRUSTED = "for a store with an authority of its own set AWS_CA_BUNDLE to a file of its certificate, or mend the path"
 _NEW_KEYS = (
@@ -163,8 +164,8 @@ WRONG_SUM = frozenset({"BadDigest", "InvalidDigest", "XAmzContentChecksumMismatc
 
 
 def code_of(error: ClientError) -> str:
-    """The error code, or the HTTP status where a HEAD's empty body left none."""
-    return str(error.response.get("Error", {}).get("Code", ""))
+    """The error code, or the HTTP status where a HEAD's empty body, or one that is not S3's, left none."""
+    return str(error.response.get("Error", {}).get("Code") or status_of(error) or "")
 
 
 def status_of(error: ClientError) -> int:
@@ -240,6 +241,9 @@ def _request_mark(error: ClientError) -> str:
 def refusal(error: ClientError, where: str) -> str:
     """What the store answered, in words."""
     said = str(error.response.get("Error", {}).get("Message") or "")[:_LONGEST_SAID]
+    headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    if code_of(error) == str(status_of(error)) and str(headers.get("content-type", "")).startswith("text/html"):
+        said = _HTML
     return f"the store answered {code_of(error)} for {where}{f': {said}' if said else ''}{_request_mark(error)}"
 
 
