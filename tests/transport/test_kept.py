@@ -237,6 +237,7 @@ def test_two_hundred_exchanges_with_a_server_that_closes_after_each(line: Line) 
     each_many = 50 if line.scheme == "http" else 15
 
     def behave(peer: Peer) -> None:
+        peer.send(answer(own(peer.request(), 400)))  # a new connection's, however late it comes
         until = time.monotonic() + 0.02
         peer.sock.settimeout(0.02)
         while time.monotonic() < until:
