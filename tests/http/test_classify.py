@@ -62,7 +62,7 @@ def test_a_strange_wait_is_none(said: str) -> None:
         (b'{"errors": ["too many"]}', "too many"),
         (b'{"type": "about:blank", "title": "Too Many Requests", "detail": "slow down", "status": 429}', "slow down"),
         (b'{"errors": []}', ""),
-        (b"<html><body><h1>Bad Gateway</h1></body></html>", "a page of HTML, as a proxy or a firewall on the way sends"),
+        (b"<html><body>Bad Gateway</body></html>", "a page of HTML, as a proxy or a firewall on the way sends"),
         (b"\n<!DOCTYPE HTML><p>Bad", "a page of HTML, as a proxy or a firewall on the way sends"),
         (b"", ""),
         (b"[]", ""),
