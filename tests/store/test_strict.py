@@ -230,6 +230,27 @@ def test_parts_are_proven_each(aws: Place) -> None:
     assert sums == [base64.b64encode(hashlib.sha256(part).digest()).decode() for part in parts]
 
 
+@pytest.mark.parametrize("named", [True, False])
+def test_a_completed_upload_without_an_etag(aws: Place, named: bool) -> None:
+    """Ceph names the key that it completed, and no ETag: the object is looked at. What names neither is no answer."""
+    store = ready(aws, single_put_most=PART, part_least=PART)
+    events, name = aws.client.meta.events, "after-call.s3.CompleteMultipartUpload"
+
+    def unnamed(parsed: dict[str, Any], **_: object) -> None:
+        parsed |= {"ETag": "", "Key": KEY if named else ""}
+
+    events.register(name, unnamed)
+    try:
+        if named:
+            assert store.put(make_put(KEY, LARGE)) is True
+            assert spent(aws)["HEAD"] == 2
+        else:
+            with pytest.raises(StoreUnavailable, match="no ETag"):
+                store.put(make_put(KEY, LARGE))
+    finally:
+        events.unregister(name, unnamed)
+
+
 def test_parts_met_by_another_writer(aws: Place) -> None:
     """An object that another writer completed meanwhile is compared: the same is False, another is KeyConflict."""
     for body, other in ((LARGE, LARGE), (LARGE, BODY)):
