@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from recvault.cli.app import App, print_json, verb
+from recvault.cores import on_one_core
 
 if TYPE_CHECKING:
     from recvault.rebuild import Rebuild, Rebuilt
@@ -33,7 +34,7 @@ def command(app: App, /, set_aside: bool, earlier: tuple[str, ...], as_json: boo
 
     A sound ledger is never replaced. Cut short, the same command goes on where it was.
     """
-    with app.signals(), app.runtime() as runtime, _progress(app) as on_read:
+    with app.signals(), app.runtime() as runtime, _progress(app) as on_read, on_one_core():
         rebuilt = _made(runtime, on_read, earlier).run(set_aside=set_aside)
     if as_json:
         print_json(rebuilt.document())

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +16,7 @@ import click
 from recvault.cli.app import App, print_json, verb
 from recvault.cli.backfill import Moment, check_window
 from recvault.cli.evidence import check_copy
+from recvault.cores import on_one_core
 from recvault.errors import Interrupted, StoreRefused, StoreUnavailable
 
 if TYPE_CHECKING:
@@ -21,6 +25,7 @@ if TYPE_CHECKING:
     from recvault.verify import Result, Sample, Verify
 
 _SEEDS = 1_000_000
+_MANY = 20_000  # recordings that are worth starting processes for: they take some seconds of CPU to begin
 
 
 class Percent(click.ParamType[float]):
@@ -86,7 +91,11 @@ def command(
         verification = _made(runtime, names, Window(since, until), chosen, repair)
         if verification.expectations.has_unknown_sums:
             _learn_sums(runtime)
-        with verification.expectations, advance(verification, shown=app.shows_progress):
+        with (
+            verification.expectations,
+            advance(verification, shown=app.shows_progress),
+            _placed(runtime, verification, chosen),
+        ):
             result = verification.run()
     if as_json:
         print_json(result.document())
@@ -136,6 +145,23 @@ def _made(runtime: Runtime, names: tuple[str, ...], window: Window, sample: Samp
         clock=runtime.clock,
         repair=repair,
     )
+
+
+@contextmanager
+def _placed(runtime: Runtime, verification: Verify, sample: Sample) -> Iterator[None]:
+    """Several processes for many recordings, one core for few; neither for whole media: threads hash side by side."""
+    from recvault.crew import Crew, cores
+    from recvault.verify import Checker
+
+    if sample.percent:
+        yield
+    elif verification.expectations.count >= _MANY and (found := cores()):
+        with Crew(runtime, verification.reader, partial(Checker, sample=sample), found) as crew:
+            verification.elsewhere = crew
+            yield
+    else:
+        with on_one_core():
+            yield
 
 
 def _learn_sums(runtime: Runtime) -> None:

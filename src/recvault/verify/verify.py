@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import islice
+from typing import Protocol
 
 from recvault.errors import Interrupted, KeyRefused, StoreRefused, StoreUnavailable
 from recvault.ledger import Expectations, Expected, Ledger
@@ -26,7 +28,37 @@ _RANGE_LEAST = 1_000  # recordings of a range: the size of a listing's page
 _RANGES_EACH = 4  # for each lister: so that none is left with a long one at the end
 _AHEAD = 4  # batches that wait for each worker
 _TOGETHER = 16  # groups of a batch
+_TRAVEL_TOGETHER = 64  # … that goes to another process
 _LOOK_SECONDS = 0.2
+
+
+class Elsewhere(Protocol):
+    """Processes that check recordings."""
+
+    @property
+    def requests(self) -> Counter[str]: ...
+
+    def ask(self, items: Sequence[Expected], look: Callable[[], None]) -> list[Checked | Exception]:
+        """What was found of each, up to the first error: one at least."""
+
+
+@dataclass(slots=True)
+class _Answers:
+    """What other processes found of a batch, row by row; what follows an error is asked for when its turn comes."""
+
+    left: list[Expected]
+    ask: Callable[[Sequence[Expected]], list[Checked | Exception]]
+    found: list[Checked | Exception] = field(default_factory=list)
+
+    def __call__(self, row: Expected) -> Checked:
+        if not self.found:
+            self.found = self.ask(self.left)[::-1]
+        asked, found = self.left.pop(0), self.found.pop()
+        if isinstance(found, Exception):
+            raise found
+        if not asked == row == found.row:
+            raise AssertionError(f"an answer about {found.row.sidecar_key} came for {row.sidecar_key}")
+        return found
 
 
 @dataclass(slots=True, kw_only=True)
@@ -43,6 +75,7 @@ class Verify:
     clock: Callable[[], datetime]
     repair: bool = False
     range_least: int = _RANGE_LEAST
+    elsewhere: Elsewhere | None = None  # other processes that ask the bucket
     on_begin: Callable[[Result], None] = lambda result: None
     result: Result = field(init=False)
     _over: threading.Event = field(default_factory=threading.Event, init=False)
@@ -59,6 +92,8 @@ class Verify:
             self._walk_all(self._ranges())
         except Interrupted:
             self.result.interrupted = True
+        if self.elsewhere is not None:
+            self.result.requests = self.reader.requests + self.elsewhere.requests
         self.result.finish(self.clock())
         return self.result
 
@@ -115,19 +150,31 @@ class Verify:
     @property
     def _batch(self) -> int:
         """How many groups go to a worker at once: a thread's turn costs as much as a question."""
-        many = self.expectations.count >= _TOGETHER * self.workers * _AHEAD
-        return _TOGETHER if many and not self.sample.percent else 1
+        if self.sample.percent:
+            return 1
+        if self.elsewhere is not None:
+            return _TRAVEL_TOGETHER
+        return _TOGETHER if self.expectations.count >= _TOGETHER * self.workers * _AHEAD else 1
 
-    def _judge_all(self, groups: Iterable[Group | Listed], strays: Strays, failed: list[BaseException]) -> None:
+    def _judge_all(self, groups: Sequence[Group | Listed], strays: Strays, failed: list[BaseException]) -> None:
         """In a worker. What ends the verification is left for its range to raise."""
         try:
+            check = self._checker(groups)
             for group in groups:
                 self._look()
-                self._judge(group, strays)
+                self._judge(group, strays, check)
         except BaseException as error:  # noqa: BLE001 - raised again by the walk
             failed.append(error)
         finally:
             self._room.release()
+
+    def _checker(self, groups: Sequence[Group | Listed]) -> Callable[[Expected], Checked]:
+        """What checks the rows of a batch, in their order."""
+        if self.elsewhere is None:
+            return Checker(self.reader, self.sample)
+        elsewhere = self.elsewhere
+        rows = [group.row for group in groups if isinstance(group, Group) and group.row is not None]
+        return _Answers(rows, lambda rows: elsewhere.ask(rows, self._look))
 
     def _look(self) -> None:
         """Go on, unless a stop is asked for or another range came to grief."""
@@ -153,12 +200,12 @@ class Verify:
             return not group.row.asked
         return group.parts is None or group.parts not in self.scope
 
-    def _judge(self, group: Group | Listed, strays: Strays) -> None:
+    def _judge(self, group: Group | Listed, strays: Strays, check: Callable[[Expected], Checked]) -> None:
         try:
             if isinstance(group, Listed):
                 strays.foreign(group)
             elif group.row is not None:
-                self._check(group, group.row, strays)
+                self._check(group, strays, check(group.row))
             elif group.parts is not None and group.sidecar is not None:
                 strays.sidecar(group.sidecar, group.parts, group.media)
             elif group.parts is not None:
@@ -178,8 +225,8 @@ class Verify:
         else:
             strays.media(group.media, group.parts)
 
-    def _check(self, group: Group, row: Expected, strays: Strays) -> None:
-        checked = Checker(self.reader, self.sample)(row)
+    def _check(self, group: Group, strays: Strays, checked: Checked) -> None:
+        row = checked.row
         found = list(checked.differences)
         mendable = checked.is_missing and row.state is State.ARCHIVED and not row.is_earlier
         if self.repair and mendable and self._reopened(row):
