@@ -74,7 +74,7 @@ class Sent:
         status, code = answer
         told = [("content-type", "application/xml"), ("x-amz-request-id", "4442587FB7D0A2F9")]
         if status == 200:
-            told += [("etag", '"e"'), ("x-amz-checksum-sha256", headers.get("x-amz-checksum-sha256", ""))]
+            told += [("etag", '"e"'), ("x-amz-checksum-sha256", code or headers.get("x-amz-checksum-sha256", ""))]
         head = Head(status, told)
         receiver.begin(head)
         receiver.write(XML.format(code=code).encode() if code else b"")
@@ -352,6 +352,15 @@ def test_tried_four_times(sent: Sent, waits: list[float]) -> None:
     with pytest.raises(StoreUnavailable, match=r"InternalError.*why \[request 4442587FB7D0A2F9\]"):
         fast(sent).put(make_put(KEY, BODY))
     assert (len(sent.requests), len(waits)) == (4, 3)
+
+
+@pytest.mark.parametrize("answer", [(200, "of another put"), (403, "AccessDenied")])
+def test_an_answer_that_may_be_anothers_ends_its_connection(sent: Sent, answer: tuple[int, str]) -> None:
+    """Another sum is another put's, and a refusal does not say whose it is: nothing more is heard over it."""
+    sent.answers = [answer]
+    with pytest.raises((StoreUnavailable, StoreRefused)):
+        fast(sent).put(make_put(KEY, BODY))
+    assert (len(sent.requests), sent.renewed) == (1, 1)
 
 
 @pytest.mark.parametrize(("status", "code"), [(403, "AccessDenied"), (400, "InvalidTag"), (404, "NoSuchBucket")])

@@ -128,6 +128,41 @@ def test_puts_share_a_connection(serve: Callable[[Behave], str], client_at: Call
     assert numbers == [1, 1, 1]
 
 
+def test_a_stream_that_breaks_off_is_not_begun_again(
+    serve: Callable[[Behave], str], client_at: Callable[..., Client], waits: list[float]
+) -> None:
+    """Whoever has some of its bytes is told, and gets none of them twice."""
+
+    def behave(peer: Peer) -> None:
+        peer.request()
+        peer.send(b'HTTP/1.1 200 OK\r\nETag: "e"\r\nContent-Length: 1000\r\n\r\n' + b"RIFF")
+
+    url = serve(behave)
+    for sender in SENDERS:
+        got = []
+        with pytest.raises(StoreUnavailable):
+            for piece in store_with(sender, client_at(url, sender), "bucket").stream(KEY):
+                got.append(piece)
+        assert b"".join(got) == b"RIFF"
+
+
+def test_a_stream_that_is_left_lets_go(serve: Callable[[Behave], str], client_at: Callable[..., Client]) -> None:
+    """However much of it is to come: its thread ends, and with it its connection."""
+
+    def behave(peer: Peer) -> None:
+        peer.request()
+        peer.send(b'HTTP/1.1 200 OK\r\nETag: "e"\r\nContent-Length: 99999999999\r\n\r\n')
+        while True:
+            peer.send(bytes(65536))
+
+    stream = store_with("fast", client_at(serve(behave), "fast"), "bucket").stream(KEY)
+    assert next(stream)
+    [thread] = [each for each in threading.enumerate() if each.name == "pulled"]
+    stream.close()  # type: ignore[attr-defined]
+    thread.join(30)
+    assert not thread.is_alive()
+
+
 # Bodies that are announced
 
 
