@@ -32,6 +32,17 @@ from strict_s3 import Bucket
 KILLED_HERE = (
     "import sys, recvault.rebuild as rebuild\nrebuild._BATCH = 4\nfrom recvault.cli import main\nmain(sys.argv[1:])\n"
 )
+PLACED_HERE = """
+import os, sys
+from recvault.cli import main
+from recvault.rebuild import Rebuild
+run = Rebuild.run
+def told(self, **options):
+    print(len(os.sched_getaffinity(0)), flush=True)
+    return run(self, **options)
+Rebuild.run = told
+main(sys.argv[1:])
+"""
 ROWS = """
     SELECT provider, account_id, recording_id, source, api, created_at, state, next_attempt_at, lease, sidecar_key,
            sidecar_sha256, bytes, media FROM recordings ORDER BY recording_id, account_id
@@ -541,3 +552,11 @@ def test_a_stop_ends_it_soon(placed: Rig, strict_bucket: Bucket) -> None:
         made = work.run(set_aside=False)
     assert (made.outcome, path_of(placed).exists()) == ("interrupted", False)
     assert 0 < made.sidecars < 20
+
+
+def test_it_keeps_to_one_core(placed: Rig) -> None:
+    """Its threads take turns: on one core each finds what the last one left in the caches."""
+    lose(placed)
+    words = [sys.executable, "-c", PLACED_HERE, "--config", str(placed.config_path), "rebuild"]
+    done = subprocess.run(words, stdout=subprocess.PIPE, text=True, env=environment(placed.root), check=True)
+    assert (done.stdout.splitlines()[0], len(rows(path_of(placed)))) == ("1", 20)
