@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from structlog.testing import capture_logs
 
 from lines import NOW, FakeProvider, FakeSession, a_line, a_recording
 from recvault import dispatch as dispatch_module
@@ -449,7 +450,10 @@ def test_what_may_end_its_process_is_carried_out_beside_the_others() -> None:
 
 
 def test_a_drain_ends_whatever_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What heeds nothing is left behind after drain_timeout and a moment; its lease ends with the process."""
+    """What heeds nothing is left behind after drain_timeout and a moment; its lease ends with the process.
+
+    What it waits for, and for how long, is told: a stop that takes its time says why.
+    """
     monkeypatch.setattr(dispatch_module, "_CUT_SECONDS", 0.05)
     stop, begun, hangs = Stop(), threading.Event(), threading.Event()
 
@@ -462,7 +466,12 @@ def test_a_drain_ends_whatever_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
     with ThreadPoolExecutor(1) as executor:
         dispatch = a_dispatch(book, executor, transfer, stop=stop, drain_timeout=timedelta())
         threading.Thread(target=lambda: (begun.wait(10), stop.asked.set())).start()
-        dispatch.run([])
+        with capture_logs() as told:
+            dispatch.run([])
+        waiting = {"event": "drain.waiting", "log_level": "info", "transfers": 1, "at_most": "0 s"}
+        assert [{name: each[name] for name in waiting} for each in told if each["event"] != "drain.abandoned"] == [
+            waiting
+        ]
         assert (dispatch.running, stop.enforced.is_set(), book.settled) == (1, True, [])
         hangs.set()
 

@@ -85,7 +85,7 @@ def test_a_proxy_of_the_environment_is_told_not_used(small: Rig, monkeypatch: py
     found = offline(small)
     line = found["proxies"]
     assert (line.ok, line.exit_code) == (True, 0)
-    assert line.detail == f"{name} of the environment is not read here: source voice go directly"
+    assert line.detail == f"{name} of the environment is read for the bucket alone: source voice goes directly"
     assert line.hint == "where the way out is through a proxy, set proxy in [[sources]]"
     assert PASSWORD not in repr(found)
     assert online(small)["source voice: list"].ok  # nobody is asked through it
@@ -98,7 +98,7 @@ def test_only_who_goes_directly_is_named(small: Rig, simulator: Simulator, monke
     small.add_source("other", "telnyx", simulator.add_account("telnyx"), proxy="http://gate.example:3128")
     small.daemon = {"ping_url": "https://monitor.example/key"}
     line = offline(small)["proxies"]
-    assert "HTTPS_PROXY, http_proxy of the environment are not" in line.detail
+    assert "HTTPS_PROXY, http_proxy of the environment are read for the bucket alone" in line.detail
     assert line.detail.endswith("source voice, daemon.ping_url go directly")
     assert line.hint.endswith("set proxy in [[sources]] and daemon.ping_proxy")
     small.sources[0]["proxy"] = "http://gate.example:3128"

@@ -136,6 +136,7 @@ class Dispatch:
             if self.stop.asked.is_set() and end == math.inf:
                 end = moment + self.drain_timeout.total_seconds()
                 self.stop.allowance.extend(self.drain_timeout.total_seconds() + 2 * _CUT_SECONDS)
+                log.info("drain.waiting", transfers=len(self._running), at_most=f"{end - moment:.0f} s")
             if moment > end:
                 self.stop.enforced.set()
             if moment > end + _CUT_SECONDS:

@@ -13,7 +13,8 @@ import pytest
 from recvault.errors import Unavailable, UnsafeAddress
 from recvault.http import AddressRule, Clients
 from recvault.testing import Answer
-from recvault.transport import PLAIN, WAYS, ExchangeFailed, guarded
+from recvault.transport import PLAIN, WAYS, ExchangeFailed
+from recvault.transport import backend as connecting
 
 from .conftest import get, read
 
@@ -63,17 +64,17 @@ class Network:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *answers: list[str]) -> None:
         self._answers = list(answers)
         self.connected: list[str] = []
-        monkeypatch.setattr(guarded, "resolve", lambda host, port: self._answers.pop(0))
-        monkeypatch.setattr(guarded, "_connected", self._connect)
+        monkeypatch.setattr(connecting, "resolve", lambda host, port: self._answers.pop(0))
+        monkeypatch.setattr(connecting, "_connected", self._connect)
 
     def _connect(self, address: str, *_: Any) -> Any:
         self.connected.append(address)
         raise ExchangeFailed("connection")
 
 
-def backend(*media_hosts: str) -> guarded.Backend:
-    watch = guarded.Watch(60.0, 1.0, lambda: None)
-    return guarded.Backend(AddressRule.of("https://api.example", media_hosts).permits, lambda: watch)
+def backend(*media_hosts: str) -> connecting.Backend:
+    watch = connecting.Watch(60.0, 1.0, lambda: None)
+    return connecting.Backend(AddressRule.of("https://api.example", media_hosts).permits, lambda: watch)
 
 
 @pytest.mark.parametrize("address", PRIVATE)
@@ -142,8 +143,19 @@ def test_a_name_without_an_address_is_tried_again_later(
         raise error
 
     monkeypatch.setattr(socket, "getaddrinfo", fail)
-    with pytest.raises(Unavailable, match="cannot be resolved"):
+    with pytest.raises(Unavailable, match="cannot be resolved") as told:
         session.send(get(session.base_url))
+    assert "check base_url and this machine's DNS" in told.value.hint
+
+
+def test_a_port_where_nobody_listens_is_told_with_what_to_do(wired: Any) -> None:
+    """The system's own words, and that the address, the network or a proxy is to be looked at."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        session = wired.session(f"http://127.0.0.1:{taken.getsockname()[1]}")
+        with pytest.raises(Unavailable, match=r"127\.0\.0\.1 cannot be reached \(Connection refused\)") as told:
+            session.send(get(session.base_url))
+    assert "check base_url and the network" in told.value.hint
 
 
 @pytest.mark.parametrize(

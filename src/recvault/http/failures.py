@@ -10,7 +10,12 @@ from recvault.transport import ExchangeFailed
 NOT_SENT = frozenset({"address", "request"})
 """Causes for which nothing was asked of anybody."""
 
-_HINTS = {
+_NETWORK = "check base_url and the network; where providers are reached by a proxy alone, set the source's proxy"
+_HINTS: dict[str, str] = {
+    "name": "check base_url and this machine's DNS; where a proxy resolves names, set the source's proxy",
+    "connection": _NETWORK,
+    "late": _NETWORK,
+    "tls": "check that base_url's port speaks TLS, of version 1.2 or later",
     "certificate": "SSL_CERT_FILE names the authorities that providers' certificates are held against",
     "proxy": "check the source's proxy; 407: its user and password",
 }

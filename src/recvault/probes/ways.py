@@ -53,8 +53,8 @@ def _ignored(named: list[str], direct: list[str]) -> Notice:
     keys = ["proxy in [[sources]]"] * direct[0].startswith("source ")
     keys += ["daemon.ping_proxy"] * (direct[-1] == "daemon.ping_url")
     return Notice(
-        f"{', '.join(named)} of the environment {'is' if len(named) == 1 else 'are'} not read here: "
-        f"{', '.join(direct)} go directly",
+        f"{', '.join(named)} of the environment {'is' if len(named) == 1 else 'are'} read for the bucket alone: "
+        f"{', '.join(direct)} {'goes' if len(direct) == 1 else 'go'} directly",
         f"where the way out is through a proxy, set {' and '.join(keys)}",
     )
 

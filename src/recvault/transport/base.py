@@ -41,6 +41,7 @@ _WORDS: dict[Cause, str] = {
     "proxy": "cannot be reached through the proxy",
     "request": "cannot be asked: the request is not HTTP",
 }
+PROXY_UNKNOWN = "its name cannot be resolved"
 
 
 class ExchangeFailed(Exception):

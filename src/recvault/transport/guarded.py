@@ -16,6 +16,7 @@ import httpx
 
 from recvault.transport.backend import NO_TIME, Backend, Watch
 from recvault.transport.base import (
+    PROXY_UNKNOWN,
     Cause,
     Cut,
     ExchangeFailed,
@@ -92,7 +93,7 @@ class GuardedTransport(httpx.BaseTransport):
                 yield
         except ExchangeFailed as error:
             if self._proxy is not None and error.cause in ("connection", "name"):
-                raise ExchangeFailed("proxy", error.detail) from None
+                raise ExchangeFailed("proxy", PROXY_UNKNOWN if error.cause == "name" else error.detail) from None
             raise
 
 

@@ -26,6 +26,7 @@ import pycurl
 
 from recvault.transport.base import (
     CONTINUE_SECONDS,
+    PROXY_UNKNOWN,
     Cause,
     Cut,
     Enough,
@@ -49,7 +50,6 @@ _SUPPRESS_CONNECT_HEADERS, _E_PROXY = 265, 97  # of libcurl; pycurl has no names
 _PORTS = {"http": 80, "https": 443}
 
 _CAUSES: dict[int, Cause] = {
-    pycurl.E_COULDNT_RESOLVE_PROXY: "proxy",
     pycurl.E_COULDNT_RESOLVE_HOST: "name",
     pycurl.E_COULDNT_CONNECT: "connection",
     pycurl.E_OPERATION_TIMEDOUT: "late",
@@ -313,12 +313,17 @@ class Handle:
         if self._run.refused and not self._run.permitted:
             return ExchangeFailed("address", addresses=self._run.refused)
         cause = "broken" if code == pycurl.E_OK else _CAUSES.get(code, "framing")
-        if cause == "late" and self._run.is_resolving:
+        is_resolving = cause == "late" and self._run.is_resolving
+        if code == pycurl.E_COULDNT_RESOLVE_PROXY or (is_resolving and self._proxy is not None):
+            return ExchangeFailed("proxy", PROXY_UNKNOWN)
+        if is_resolving:
             return ExchangeFailed("name", "no answer in time")
         if cause == "broken" and self._run.is_unanswered and curl.getinfo(pycurl.NUM_CONNECTS) == 0:
             return Again()  # libcurl does so itself, but not wherever a kept connection can be lost
         if cause == "late" and self._run.head is not None:
             cause = "slow"
+        if cause == "late" and not self._run.sent_at:
+            return ExchangeFailed("late", "no connection in time")
         if code == pycurl.E_RECV_ERROR and "chunk" in words.lower():
             cause = "framing"
         if self._proxy is not None:
