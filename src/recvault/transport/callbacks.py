@@ -12,6 +12,7 @@ import pycurl
 from recvault.transport.base import Cut, ExchangeFailed, Head, Patience, Receiver, Request, check_head
 
 _MOST_LINES = 10_000  # of a head and of all that comes before it
+_BLANK = frozenset({b"\r\n", b"\n"})
 _STATUS = re.compile(r"(HTTP/[0-9.]+) ([0-9]{3})(?: [^\r\n]*)?\r?")
 
 
@@ -24,14 +25,14 @@ class Run:
     """One exchange as libcurl's callbacks see it. What one of them raises is kept: C would print and drop it."""
 
     __slots__ = (
+        "_begun",
         "_cut",
         "_is_proxied",
-        "_lines",
-        "_lines_seen",
         "_moved",
         "_patience",
         "_rate_moved",
         "_rate_since",
+        "_read",
         "_receiver",
         "_request",
         "_sent",
@@ -39,8 +40,8 @@ class Run:
         "error",
         "head",
         "is_resolving",
-        "is_unanswered",
         "is_unexpected",
+        "lines",
         "permitted",
         "refused",
         "sent_at",
@@ -53,34 +54,31 @@ class Run:
         self._patience = patience
         self._moved = 0  # bytes of bodies, either way
         self._rate_since, self._rate_moved = 0.0, 0
-        self._lines: list[bytes] = []
-        self._lines_seen = 0
+        self.lines: list[bytes] = []  # of heads and trailers, as libcurl adds them: see Handle
+        self._read = self._begun = 0  # of these lines
         self._start = 0 if request.body is None or isinstance(request.body, memoryview) else request.body.tell()
         self._sent = 0  # bytes of the body
         self.head: Head | None = None
         self.error: BaseException | None = None
         self.is_resolving = True  # no connection was tried, so a name may be asked for
         self.is_unexpected = False  # the server does not know what `Expect` is
-        self.is_unanswered = True  # not a line of an answer has come
         self.refused: list[str] = []  # addresses
         self.permitted = 0
         self.sent_at = 0.0
 
-    def take_line(self, line: bytes) -> int:
-        """A line of a head, or of a trailer, with its end."""
-        if self.head is not None:
-            return len(line)  # a trailer: nobody asked for one
-        self.is_unanswered = False
-        if line not in (b"\r\n", b"\n"):
-            self._lines.append(line)
-            return len(line)
-        return len(line) if self._guarded(self._begin) else -1
-
-    def _begin(self) -> None:
-        lines, self._lines = self._lines, []
-        self._lines_seen += len(lines)
-        if self._lines_seen > _MOST_LINES:
+    def read_heads(self) -> None:
+        """Take in the heads that are here whole. The first that is no 1xx is the answer's; what follows is a trailer,
+        which nobody asked for."""
+        if len(self.lines) > _MOST_LINES:
             raise ExchangeFailed("framing", "its head has no end")
+        while self.head is None and self._read < len(self.lines):
+            line = self.lines[self._read]
+            self._read += 1
+            if line in _BLANK:
+                lines, self._begun = self.lines[self._begun : self._read - 1], self._read
+                self._begin(lines)
+
+    def _begin(self, lines: list[bytes]) -> None:
         version, head = _head(lines, time.monotonic() - self.sent_at)
         if 100 <= head.status < 200 and head.status != 101:
             return  # another follows
@@ -96,6 +94,8 @@ class Run:
     def take(self, piece: memoryview) -> int:
         """Some of the body."""
         try:
+            if self.head is None:
+                self.read_heads()
             self._moved += len(piece)
             self._receiver.write(piece)
         except BaseException as error:  # noqa: BLE001 - see the class
@@ -106,6 +106,8 @@ class Run:
     def look(self) -> None:
         """Called at least once a second. Raises what is to end the exchange."""
         self._cut()
+        if self.head is None and self.lines:
+            self.read_heads()
         if not self.sent_at:
             return  # the time to connect is libcurl's to watch
         now = time.monotonic()

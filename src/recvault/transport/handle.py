@@ -44,7 +44,7 @@ from recvault.transport.base import (
 from recvault.transport.callbacks import NOTHING, Again, Run
 from recvault.transport.driving import Driver
 
-_BUFFER = 256 * 1024
+_DOWN, _UP = 64 * 1024, 128 * 1024  # bytes of libcurl's buffers: larger ones do not fit the processor's caches
 _MOST_IDLE_SECONDS = 30
 _SUPPRESS_CONNECT_HEADERS, _E_PROXY = 265, 97  # of libcurl; pycurl has no names for them
 _PORTS = {"http": 80, "https": 443}
@@ -140,6 +140,13 @@ class Handle:
         try:
             self._ask(curl, request)
             code, words, descriptor = self._driver.perform(curl, run.look)
+            if code == pycurl.E_OK and run.error is None:
+                run.read_heads()  # of an answer without a body
+        except Enough:
+            self._shut()
+            if run.head is None:
+                raise
+            return run.head
         except BaseException:
             self._shut()
             raise
@@ -228,13 +235,12 @@ class Handle:
             pycurl.FOLLOWLOCATION: 0,
             pycurl.HTTP_CONTENT_DECODING: 0,
             pycurl.NETRC: pycurl.NETRC_IGNORED,
-            pycurl.BUFFERSIZE: _BUFFER,
-            pycurl.UPLOAD_BUFFERSIZE: _BUFFER,
+            pycurl.BUFFERSIZE: _DOWN,
+            pycurl.UPLOAD_BUFFERSIZE: _UP,
             pycurl.EXPECT_100_TIMEOUT_MS: int(CONTINUE_SECONDS * 1000),
             pycurl.CONNECTTIMEOUT_MS: int(self._patience.connect_seconds * 1000),
             pycurl.OPENSOCKETFUNCTION: self._open_socket,
             pycurl.PREREQFUNCTION: self._before_request,
-            pycurl.HEADERFUNCTION: lambda line: self._run.take_line(line),
             pycurl.READFUNCTION: lambda size: self._run.read(size),
             pycurl.SEEKFUNCTION: lambda offset, origin: self._run.seek(offset, origin),
             pycurl.PROXY: "" if self._proxy is None else self._proxy.address,
@@ -279,6 +285,7 @@ class Handle:
         if request.body is not None:
             lines.append("Expect: 100-continue" if request.expects else "Expect:")
         curl.setopt(pycurl.HTTPHEADER, lines)
+        curl.setopt(pycurl.HEADERFUNCTION, self._run.lines.append)  # a call of ours for each line would cost more
         if request.tells_its_answer is not self._tells:
             self._tells = request.tells_its_answer
             is_alone = self._is_tls and not request.tells_its_answer
@@ -318,7 +325,7 @@ class Handle:
             return ExchangeFailed("proxy", PROXY_UNKNOWN)
         if is_resolving:
             return ExchangeFailed("name", "no answer in time")
-        if cause == "broken" and self._run.is_unanswered and curl.getinfo(pycurl.NUM_CONNECTS) == 0:
+        if cause == "broken" and not self._run.lines and curl.getinfo(pycurl.NUM_CONNECTS) == 0:
             return Again()  # libcurl does so itself, but not wherever a kept connection can be lost
         if cause == "late" and self._run.head is not None:
             cause = "slow"
