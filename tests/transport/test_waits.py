@@ -119,6 +119,14 @@ def test_every_wait_ends_by_patience(line: Line) -> None:
     assert dict(zip(found, ended, strict=True)) == {name: (cause, True) for name, (_, _, cause) in found.items()}
 
 
+def test_a_connection_that_never_stands_is_told_as_such(line: Line) -> None:
+    """A firewall that drops what is sent is another trouble than a server that does not answer."""
+    with full_backlog() as port:
+        by = line.transport(patience=Patience(connect_seconds=0.2))
+        error = line.fails(f"{line.scheme}://127.0.0.1:{port}", by=by)
+    assert (error.cause, error.detail) == ("late", "no connection in time")
+
+
 class Stopped(Exception):
     """Asked to stop."""
 
@@ -189,7 +197,7 @@ def test_a_resolver_that_hangs_can_be_cut_and_has_a_deadline(monkeypatch: pytest
     """By httpx: a thread asks it, which may be left behind. By libcurl: see test_processes."""
     if line.way == "curl":
         return
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: time.sleep(3))
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: time.sleep(3) or [])
     stop_at = time.monotonic() + 0.3
 
     def cut() -> None:
