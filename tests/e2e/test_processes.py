@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -134,18 +135,19 @@ def test_a_worker_that_hangs_is_ended(
         assert_truth(rig, account)
 
 
-def test_a_parent_that_is_killed_leaves_nothing(rig: Rig, simulator: Simulator, tmp_path: Path) -> None:
+def test_a_parent_that_is_killed_leaves_nothing(rig: Rig, simulator: Simulator) -> None:
     """kill -9: the workers and what forks them end by themselves, no file is left, the next pass needs no hand."""
     account = opened(rig, simulator, 100)
     simulator.switches = Switches(latency_seconds=0.05)
-    (tmp_path / "tmp").mkdir()
-    process = start(rig, "sync", "--json", TMPDIR=str(tmp_path / "tmp"))
+    short = Path(tempfile.mkdtemp(prefix="rv", dir="/tmp"))  # a fork server's socket takes a short name
+    process = start(rig, "sync", "--json", TMPDIR=str(short))
     until(lambda: len(simulator.requests) > 20)
     below = [*children(process.pid), *workers_of(process.pid)]
     assert len(workers_of(process.pid)) == 2
     kill(process)
     until(lambda: not any(Path(f"/proc/{child}").exists() for child in below))
-    assert list((tmp_path / "tmp").iterdir()) == []
+    assert list(short.iterdir()) == []
+    short.rmdir()
     simulator.switches = Switches()
     assert run(rig, "sync", "--json").code == 0
     assert_truth(rig, account)
