@@ -36,10 +36,10 @@ def trusted() -> Trust:
     return Trust(file=certifi.where())
 
 
-@functools.cache
-def tls() -> ssl.SSLContext:
-    """What httpx connects to providers with."""
-    return tls_context(trusted())
+@functools.lru_cache(maxsize=8)
+def tls(trusting: Trust) -> ssl.SSLContext:
+    """What httpx connects to providers with. One for all who trust the same: to read authorities costs 30 ms."""
+    return tls_context(trusting)
 
 
 class _NoCookies(httpx.Cookies):
@@ -75,10 +75,10 @@ class Clients:
         transport: str = "curl",
         proxy: Proxy | None = None,
     ) -> None:
-        patience = Patience(CONNECT_SECONDS, read_seconds, least_rate)
+        patience, trusting = Patience(CONNECT_SECONDS, read_seconds, least_rate), trusted()
         self.rule, self._proxy = rule, proxy
-        self.media: Transport = make(transport, rule.permits, patience, trusted(), proxy)
-        self._tls = tls()  # here, where a ConfigError is told of the source, and not in the middle of a pass
+        self.media: Transport = make(transport, rule.permits, patience, trusting, proxy)
+        self._tls = tls(trusting)  # here, where a ConfigError is told of the source, and not in the middle of a pass
         self._timeout = httpx.Timeout(connect=CONNECT_SECONDS, read=read_seconds, write=read_seconds, pool=read_seconds)
         self._local = threading.local()
         self._lock = threading.Lock()

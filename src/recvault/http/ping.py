@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import httpx
 
 from recvault.errors import ConfigError
-from recvault.http.client import USER_AGENT, tls
+from recvault.http.client import USER_AGENT, tls, trusted
 from recvault.observe import get_logger, redact_text
 from recvault.transport import Cut, ExchangeFailed, Proxy, anywhere
 from recvault.transport.guarded import GuardedTransport
@@ -79,7 +79,7 @@ class Ping:
         headers = {"User-Agent": USER_AGENT, "Content-Type": "text/plain; charset=utf-8"}
         try:
             _check(url)
-            transport = GuardedTransport(anywhere, tls(), self.proxy())
+            transport = GuardedTransport(anywhere, tls(trusted()), self.proxy())
             transport.cut = _deadline(self.seconds)
             # A connection of its own, for pings are rare; a redirect is not followed, for it would tell the key on.
             with (
