@@ -19,8 +19,9 @@ from recvault.http import AddressRule
 from recvault.simulator import Simulator
 from recvault.simulator.exchange import Request
 from recvault.simulator.service import Logged, Service
-from recvault.transport import Cut, Enough, Head, Receiver
+from recvault.transport import Cut, Head, Receiver
 from recvault.transport import Request as Sent
+from recvault.transport.plain import hand_over
 
 API, MEDIA = "127.0.0.1:1", "127.0.0.1:2"
 Effect = Callable[[str, Callable[[], Exception]], AbstractContextManager[None]]
@@ -55,17 +56,7 @@ class NearClients:
     def exchange(self, request: Sent, receiver: Receiver, cut: Cut) -> Head:
         """As a transport does."""
         sent = httpx.Request("GET", request.url, headers=list(request.headers))
-        answer = self._client.send(sent, stream=True)
-        head = Head(answer.status_code, list(answer.headers.items()))
-        try:
-            receiver.begin(head)
-            for piece in answer.iter_raw():
-                receiver.write(piece)
-        except Enough:
-            pass
-        finally:
-            answer.close()
-        return head
+        return hand_over(self._client.send(sent, stream=True), receiver)
 
     def close(self) -> None:
         self._client.close()

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import httpx
 
 from recvault.errors import UnsafeAddress
+from recvault.transport.base import PORTS
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")  # IANA gives public IPv6 addresses out of this block alone
@@ -21,7 +22,6 @@ _OF_CLOUDS = (  # public by their numbers, yet a cloud machine's own host answer
     ipaddress.ip_network("168.63.129.16/32"),  # Azure
     ipaddress.ip_network("192.0.0.0/24"),  # Oracle, at .192
 )
-_PORTS = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class AddressRule:
 
 def origin(url: httpx.URL) -> tuple[str, str, int]:
     """Scheme, host and port, the default port filled in."""
-    return (url.scheme, url.host.lower(), url.port or _PORTS.get(url.scheme, 0))
+    return (url.scheme, url.host.lower(), url.port or PORTS.get(url.scheme, 0))
 
 
 @functools.lru_cache(maxsize=64)

@@ -17,6 +17,7 @@ Guard = Callable[[str, int, str], bool]
 Cut = Callable[[], None]
 """Called at least once a second while an exchange lasts; raises what is to end it."""
 
+PORTS = {"http": 80, "https": 443}  # that go without saying
 CUT_SECONDS = 0.5  # between two looks, where it is we who wait
 CONTINUE_SECONDS = 1.0  # that a server may take to say whether it wants a body that was announced
 _MOST_HEADERS = 100
@@ -120,7 +121,7 @@ class Head:
     @property
     def length(self) -> int | None:
         """The bytes that its body is told to have."""
-        told = self.named.get("content-length", "")
+        told = next((value for name, value in self.headers if name.lower() == "content-length"), "")
         return int(told) if _LENGTH.fullmatch(told) else None
 
 
@@ -179,7 +180,7 @@ class Proxy:
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/") or parts.query:
             raise ValueError("a proxy is written http://host:port or http://user:password@host:port")
         host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-        address = f"{parts.scheme}://{host}:{parts.port or (80 if parts.scheme == 'http' else 443)}"
+        address = f"{parts.scheme}://{host}:{parts.port or PORTS[parts.scheme]}"
         return cls(address, unquote(parts.username or ""), unquote(parts.password or ""))
 
 

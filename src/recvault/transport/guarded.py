@@ -16,6 +16,7 @@ import httpx
 
 from recvault.transport.backend import NO_TIME, Backend, Watch
 from recvault.transport.base import (
+    PORTS,
     PROXY_UNKNOWN,
     Cause,
     Cut,
@@ -54,7 +55,7 @@ class GuardedTransport(httpx.BaseTransport):
         self._watch = Watch(NO_TIME if stall_seconds is None else stall_seconds, self._least_rate, self.cut)
         url = request.url
         if self._proxy is not None:
-            check_written(self._guard, url.host, url.port or {"http": 80, "https": 443}.get(url.scheme, 0))
+            check_written(self._guard, url.host, url.port or PORTS.get(url.scheme, 0))
         target = request.extensions.get(TARGET, url.raw_path)
         asked = httpcore.Request(
             method=request.method,

@@ -26,6 +26,7 @@ import pycurl
 
 from recvault.transport.base import (
     CONTINUE_SECONDS,
+    PORTS,
     PROXY_UNKNOWN,
     Cause,
     Cut,
@@ -47,7 +48,6 @@ from recvault.transport.driving import Driver
 _DOWN, _UP = 64 * 1024, 128 * 1024  # bytes of libcurl's buffers: larger ones do not fit the processor's caches
 _MOST_IDLE_SECONDS = 30
 _SUPPRESS_CONNECT_HEADERS, _E_PROXY = 265, 97  # of libcurl; pycurl has no names for them
-_PORTS = {"http": 80, "https": 443}
 
 _CAUSES: dict[int, Cause] = {
     pycurl.E_COULDNT_RESOLVE_HOST: "name",
@@ -78,7 +78,7 @@ class Handle:
         self._signs = signs
         self._is_tls = parts.scheme == "https"
         try:
-            self._host, self._port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
+            self._host, self._port = parts.hostname or "", parts.port or PORTS[parts.scheme]
         except ValueError:  # a port beyond all ports
             raise ExchangeFailed("request") from None
         self._guard, self._patience, self._trust, self._proxy = guard, patience, trust, proxy

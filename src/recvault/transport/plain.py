@@ -46,18 +46,7 @@ class PlainTransport:
             rate = self._patience.least_rate
             transport = self._local.transport = GuardedTransport(self._guard, self._tls, self._proxy, rate)
         transport.cut = cut
-        answer = transport.handle_request(self._asked(request))
-        try:
-            headers = [(n.decode("latin-1"), v.decode("latin-1")) for n, v in answer.headers.raw]
-            head = Head(answer.status_code, headers, wait_seconds(answer) or 0.0)
-            receiver.begin(head)
-            for piece in answer.iter_raw():
-                receiver.write(piece)
-        except Enough:
-            pass
-        finally:
-            answer.close()
-        return head
+        return hand_over(transport.handle_request(self._asked(request)), receiver)
 
     def renew(self) -> None:
         """See Transport.renew. No connection outlasts its exchange."""
@@ -84,6 +73,21 @@ class PlainTransport:
             content=content,
             extensions={"timeout": times.as_dict(), TARGET: _target(request.url)},
         )
+
+
+def hand_over(answer: httpx.Response, receiver: Receiver) -> Head:
+    """Give an answer of httpx's to a receiver, as it comes, and close it."""
+    try:
+        headers = [(n.decode("latin-1"), v.decode("latin-1")) for n, v in answer.headers.raw]
+        head = Head(answer.status_code, headers, wait_seconds(answer) or 0.0)
+        receiver.begin(head)
+        for piece in answer.iter_raw():
+            receiver.write(piece)
+    except Enough:
+        pass
+    finally:
+        answer.close()
+    return head
 
 
 def tls_context(trust: Trust) -> ssl.SSLContext:
