@@ -19,7 +19,6 @@ from recvault.identity import Identity, tell_stranded
 from recvault.inquiry import Inquiry
 from recvault.ledger import Feed, Policy
 from recvault.listing import Source
-from recvault.manifests import Manifests
 from recvault.meter import LineFacts, Meter, Spending
 from recvault.observe import get_logger
 from recvault.progress import Progress
@@ -31,7 +30,6 @@ from recvault.threads import Threads
 
 log = get_logger("recvault.runtime")
 
-_UNREADABLE = ("GLACIER", "DEEP_ARCHIVE")  # storage classes from which nothing can be read at once
 _LISTS = 4  # slices of a backfill that are listed side by side
 
 
@@ -161,18 +159,6 @@ class Runtime(Equipment, Inquiry):
             report=report,
             on_accounts=Identity(ledger=self.ledger, carriers=self.carriers, stop=self.stop),
             **told,
-        )
-
-    def manifests(self, *, threads: int) -> Manifests:
-        """What writes the manifests that are due, with so many threads to read sidecars in."""
-        return Manifests(
-            ledger=self.ledger,
-            store=self.store,
-            keys=self.keys,
-            clock=self.clock,
-            stop=self.stop,
-            threads=threads,
-            by_metadata=self.settings.archive.storage_class in _UNREADABLE,
         )
 
     def usable(self, names: Iterable[str], report: Report) -> list[Source]:

@@ -13,6 +13,7 @@ import pytest
 from cli.commands import run
 from e2e.test_lifecycle import HOUR, T0, add, done, only, opened
 from recvault.archive import escape
+from recvault.manifests import Manifests
 from recvault.models import State
 from recvault.simulator import SimRecording, Simulator, faults
 from rig import Rig
@@ -129,8 +130,8 @@ def test_manifests_list_both_editions(rig: Rig, suspect: SimRecording) -> None:
     """Each once, whether the first was listed before the second came or not."""
     looked_again(rig, suspect)
     with rig.runtime(lambda: T0 + 3 * DAY) as runtime:
-        runtime.manifests(threads=1).write()
-        runtime.manifests(threads=1).write()
+        Manifests.of(runtime, threads=1).write()
+        Manifests.of(runtime, threads=1).write()
     listed = [body.decode() for key, body in rig.objects().items() if "/manifest-sha256.txt" in key]
     lines = [line for text in listed for line in text.splitlines() if suspect.recording_id in line]
     assert sorted(line.rpartition("/")[2] for line in lines) == keys_of(rig, suspect)

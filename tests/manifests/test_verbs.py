@@ -18,7 +18,7 @@ from daemon.conftest import start, told  # noqa: F401 - fixtures
 from daemon.started import free_port
 from manifests.shelf import copied, sha256sum
 from recvault.daemon.evidence import Evidence
-from recvault.manifests import SETTLING
+from recvault.manifests import SETTLING, Manifests
 from recvault.metrics import Metrics
 from recvault.runtime import Runtime
 from recvault.simulator import SimAccount, Simulator
@@ -121,7 +121,7 @@ def test_a_rebuilt_ledger_goes_on_with_the_chain(strict_rig: Opened, simulator: 
     rig = archived(strict_rig(), simulator, account=account)
     with rig.runtime() as runtime:
         runtime.prepare_store()
-        runtime.manifests(threads=2).write()
+        Manifests.of(runtime, threads=2).write()
     for file in rig.root.glob("ledger.db*"):
         shutil.rmtree(file) if file.is_dir() else file.unlink()
     assert run(rig, "rebuild").code == 0
@@ -129,7 +129,7 @@ def test_a_rebuilt_ledger_goes_on_with_the_chain(strict_rig: Opened, simulator: 
     rig.sync_at(START + timedelta(hours=9))
     with rig.runtime() as runtime:
         runtime.prepare_store()
-        summary = runtime.manifests(threads=2).write()
+        summary = Manifests.of(runtime, threads=2).write()
     assert ([each.chain.number for each in summary.written], summary.troubles) == ([2], [])
     assert [each.recordings for each in summary.written] == [1]
     assert sha256sum(copied(rig.objects(), tmp_path / "copy")).returncode == 0
@@ -146,7 +146,7 @@ def test_a_put_whose_answer_is_lost_makes_one_manifest(
     plan = bucket.faults.plan(fault, "PUT", "manifest-sha256.txt")
     with rig.runtime() as runtime:
         runtime.prepare_store()
-        assert [each.chain.number for each in runtime.manifests(threads=2).write().written] == [1]
+        assert [each.chain.number for each in Manifests.of(runtime, threads=2).write().written] == [1]
     assert (plan in bucket.faults.unfired, len(manifests(rig))) == (False, 1)
     if strictness.conditional:
         assert [bucket.writes[key] for key in manifests(rig)] == [1]
@@ -161,7 +161,7 @@ def test_manifests_are_locked_as_recordings_are(rig: Rig, simulator: Simulator, 
     archived(rig, simulator, count=1)
     with rig.runtime() as runtime:
         runtime.prepare_store()
-        runtime.manifests(threads=2).write()
+        Manifests.of(runtime, threads=2).write()
     [key] = manifests(rig)
     assert client.head_object(Bucket=rig.bucket, Key=key)["ObjectLockMode"] == "COMPLIANCE"
 

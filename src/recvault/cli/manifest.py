@@ -19,9 +19,11 @@ if TYPE_CHECKING:
 def command(app: App, survey: bool, as_json: bool) -> int:
     """Write the manifests that are due: what was archived on days that have ended, as `sha256sum -c` reads it. The
     daemon does so by itself. Prints the newest manifest of each account: keep the hashes elsewhere."""
+    from recvault.manifests import Manifests
+
     with app.signals(), app.runtime() as runtime:
         runtime.prepare_store()
-        summary = runtime.manifests(threads=runtime.settings.transfer.workers).write(survey=survey)
+        summary = Manifests.of(runtime, threads=runtime.settings.transfer.workers).write(survey=survey)
     if as_json:
         print_json(summary.document())
     else:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import date, timedelta
 
 from recvault.errors import Interrupted, RecvaultError
-from recvault.manifests import SETTLING, complete_at, last_ended, note_complete
+from recvault.manifests import SETTLING, Manifests, complete_at, last_ended, note_complete
 from recvault.metrics import Metrics
 from recvault.observe import get_logger
 from recvault.runtime import Runtime
@@ -48,5 +48,5 @@ class Evidence:
 
     def _write(self) -> int:
         """Write what is due; how much was not as it should be. Where nothing is due, nobody is asked anything."""
-        manifests = self._runtime.manifests(threads=_THREADS)
+        manifests = Manifests.of(self._runtime, threads=_THREADS)
         return sum(manifests.write().counts.values()) if manifests.are_due else 0

@@ -25,6 +25,7 @@ from recvault.manifests.sidecars import Listed, SidecarReader, Unlistable
 from recvault.manifests.summary import Summary, Written
 from recvault.manifests.text import Entry, Manifest, Partition
 from recvault.models import stamp, unstamp
+from recvault.runtime import Runtime
 from recvault.stopping import Stop
 from recvault.store import ObjectStore, Put
 
@@ -32,6 +33,7 @@ MOST = 10_000  # recordings of a manifest: some MiB of text, which fit in memory
 SETTLING = timedelta(minutes=15)  # after a day's end: what was archived before it is written down by then
 _TOGETHER = 500  # sidecars that are asked for between two looks whether to stop
 _RACES = 20
+_UNREADABLE = ("GLACIER", "DEEP_ARCHIVE")  # storage classes from which nothing can be read at once
 
 T = TypeVar("T")
 _COMPLETE = "manifests.complete_at"
@@ -65,6 +67,19 @@ class Manifests:
     threads: int = 4  # that sidecars are read in
     by_metadata: bool = False  # see SidecarReader
     most: int = MOST
+
+    @classmethod
+    def of(cls, runtime: Runtime, *, threads: int) -> Manifests:
+        """Writes for a configuration's ledger and bucket, with so many threads to read sidecars in."""
+        return cls(
+            ledger=runtime.ledger,
+            store=runtime.store,
+            keys=runtime.keys,
+            clock=runtime.clock,
+            stop=runtime.stop,
+            threads=threads,
+            by_metadata=runtime.settings.archive.storage_class in _UNREADABLE,
+        )
 
     @property
     def are_due(self) -> bool:
