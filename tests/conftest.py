@@ -15,7 +15,8 @@ import structlog
 from moto.server import ThreadedMotoServer
 
 from real_s3.fixtures import pytest_terminal_summary, real_server  # noqa: F401 - fixtures and hooks of every test
-from recvault import hidden, observe
+from recvault import hidden
+from recvault.observe import get_logger
 from recvault.simulator import Simulator
 from rig import Rig
 from strict_s3 import Bucket, StrictS3
@@ -62,7 +63,7 @@ def _environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 @pytest.fixture(autouse=True)
 def _logs() -> Iterator[None]:
     """Each test leaves logging as it was: what a later one captures must not depend on which ran before."""
-    observe.get_logger(__name__)  # in the state before `observe.configure`
+    get_logger(__name__)  # in the state before `configure`
     root = logging.getLogger()
     handlers, level, styled = root.handlers[:], root.level, structlog.get_config()
     yield

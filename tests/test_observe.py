@@ -20,7 +20,7 @@ import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recvault import observe
+from recvault import observe as module
 from recvault.hidden import hide
 from recvault.observe import configure, get_logger, redact, redact_text
 
@@ -333,8 +333,8 @@ PIECES += [
 @given(st.lists(st.sampled_from(PIECES), max_size=8).map("".join))
 def test_what_is_passed_at_a_glance_holds_nothing(text: str) -> None:
     """A text that is taken for plain is one that no mask would have changed."""
-    thorough = observe._shown(observe._masked(text), keep_breaks=False)
-    assert observe._line(text) == thorough
+    thorough = module._shown(module._masked(text), keep_breaks=False)
+    assert module._line(text) == thorough
 
 
 def test_a_plain_text_may_be_a_secret() -> None:
@@ -349,19 +349,21 @@ def test_a_plain_text_may_be_a_secret() -> None:
 
 SPEAKS = """
 import sys
-from recvault import hidden, observe
-observe.configure(format=sys.argv[1], verbosity=1)
-log = observe.get_logger("recvault")
+from recvault.hidden import hide
+from recvault.observe import configure, get_logger, log_uncaught
+configure(format=sys.argv[1], verbosity=1)
+log = get_logger("recvault")
 for level in ("debug", "info", "warning", "error", "critical"):
     getattr(log, level)(level)
 """
 CRASHES = """
 import sys, threading
-from recvault import hidden, observe
 from recvault.hidden import hide
-observe.configure(format=sys.argv[1], verbosity=0)
-observe.log_uncaught()
-hidden.hide("s3cret-token")
+from recvault.observe import configure, get_logger, log_uncaught
+from recvault.hidden import hide
+configure(format=sys.argv[1], verbosity=0)
+log_uncaught()
+hide("s3cret-token")
 def thread():
     raise ValueError("+14155550100")
 def leaves():
@@ -438,8 +440,8 @@ def test_a_crash_that_cannot_be_logged_is_not_shown_raw(
     """Where even the log fails, the kind of the crash is told, and nothing of what it says."""
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)
     monkeypatch.setattr(threading, "excepthook", threading.excepthook)
-    monkeypatch.setattr(observe, "get_logger", lambda name: 1 / 0)
-    observe.log_uncaught()
+    monkeypatch.setattr(module, "get_logger", lambda name: 1 / 0)
+    module.log_uncaught()
     error = RuntimeError("s3cret")
     sys.excepthook(RuntimeError, error, None)
     assert capfd.readouterr().err == "recvault: crashed by RuntimeError, which cannot be logged\n"

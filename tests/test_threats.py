@@ -51,10 +51,10 @@ def test_every_actor_has_lines() -> None:
 
 def test_bounds_are_those_of_the_code() -> None:
     """The sizes that it tells are those that hold."""
-    from recvault import observe
+    from recvault import observe as speech
     from recvault.http import bodies, session
     from recvault.transport import backend, base, callbacks
 
     assert (bodies.MOST_PAGE, bodies.MOST_ROW, bodies._UNFOLDED) == (8 << 20, 1 << 20, 64 << 10)
     assert (backend._LONGEST_HEAD, callbacks._MOST_LINES, base._MOST_HEADERS) == (256 << 10, 10_000, 100)
-    assert (session._MOST_PAGES, observe._LONGEST) == (100_000, 8 << 10)
+    assert (session._MOST_PAGES, speech._LONGEST) == (100_000, 8 << 10)

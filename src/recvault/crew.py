@@ -23,11 +23,11 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any, Self
 
-from recvault import forking, observe
+from recvault import forking
 from recvault.config import Config
 from recvault.equipment import Equipment
 from recvault.errors import WorkerBug
-from recvault.observe import get_logger
+from recvault.observe import configure, get_logger
 from recvault.runtime import Runtime
 from recvault.stopping import Stop
 from recvault.store import StoreFacts
@@ -191,7 +191,7 @@ def serve(
     os.environ.update(environment)
     with contextlib.suppress(OSError):
         os.sched_setaffinity(0, {core})
-    observe.configure(format=None, verbosity=-1)
+    configure(format=None, verbosity=-1)
     stop, lock = Stop(), threading.Lock()
     with Equipment(settings, clock=lambda: datetime.now(UTC), stop=stop, budget=_none) as equipment:
         equipment.store.facts = facts

@@ -22,13 +22,14 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection
 
-from recvault import forking, observe
+from recvault import forking
 from recvault.config import Config
 from recvault.equipment import Equipment
 from recvault.errors import Interrupted, WorkerBug
 from recvault.http import STALE_SECONDS, Borrowed, Permits, Rest, Spent
 from recvault.meter import Spending
 from recvault.models import Job, Outcome, Phase, Recording
+from recvault.observe import configure
 from recvault.places import Places
 from recvault.stopping import Stop
 from recvault.store import StoreFacts
@@ -126,7 +127,7 @@ def serve(
             OSError
         ):  # threads of one interpreter take turns anyway: on one core they meet its caches
             os.sched_setaffinity(0, {core})
-    observe.configure(format=None, verbosity=-1)
+    configure(format=None, verbosity=-1)
     stop, teller = Stop(), _Teller(pipe)
     budgets: dict[str, Borrowed] = {}
 

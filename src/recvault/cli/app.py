@@ -57,11 +57,11 @@ class App:
 
     def configure_log(self, *, calm: bool) -> None:
         """Set up the log on stderr. Calm: what went well is not logged unless -v asks for it."""
-        from recvault import observe
+        from recvault.observe import configure, log_uncaught
 
         calm = self.quiet or (calm and not self.verbose)
-        observe.configure(format=self.log_format, verbosity=-1 if calm else self.verbose)
-        observe.log_uncaught()
+        configure(format=self.log_format, verbosity=-1 if calm else self.verbose)
+        log_uncaught()
 
     def settings(self) -> Config:
         """The configuration, checked."""
