@@ -15,8 +15,7 @@ import structlog
 from moto.server import ThreadedMotoServer
 
 from real_s3.fixtures import pytest_terminal_summary, real_server  # noqa: F401 - fixtures and hooks of every test
-from recvault import hidden
-from recvault.observe import get_logger
+from recvault.log import get_logger, masking
 from recvault.simulator import Simulator
 from rig import Rig
 from strict_s3 import Bucket, StrictS3
@@ -47,7 +46,7 @@ def pytest_runtest_makereport(
 @pytest.fixture(autouse=True)
 def _environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No test reads this machine's credentials or configuration, or hides what another test knows to be secret."""
-    monkeypatch.setattr(hidden, "_SECRETS", hidden.Hidden())
+    monkeypatch.setattr(masking, "_SECRETS", masking.Hidden())
     for name in ("AWS_CA_BUNDLE", "AWS_PROFILE", "AWS_SESSION_TOKEN", "RECVAULT_CONFIG", "CREDENTIALS_DIRECTORY"):
         monkeypatch.delenv(name, raising=False)
     for name in ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY"):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from lines import a_recording
 from recvault.errors import ConfigError, StoreRefused, Unavailable
-from recvault.hidden import HIDDEN, Hidden, hide, mask
+from recvault.log.masking import HIDDEN, Hidden, hide, mask
 from recvault.models import Job, Verdict
 from recvault.verdicts import failure
 

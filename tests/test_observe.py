@@ -20,9 +20,9 @@ import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recvault import observe as module
-from recvault.hidden import hide
-from recvault.observe import configure, get_logger, redact, redact_text
+from recvault import log as module
+from recvault.log import configure, get_logger, redact, redact_text
+from recvault.log.masking import hide
 
 SIGNED = "https://media.example/a.wav?X-Amz-Signature=0123abcd&X-Amz-Expires=600"
 
@@ -349,8 +349,8 @@ def test_a_plain_text_may_be_a_secret() -> None:
 
 SPEAKS = """
 import sys
-from recvault.hidden import hide
-from recvault.observe import configure, get_logger, log_uncaught
+from recvault.log.masking import hide
+from recvault.log import configure, get_logger, log_uncaught
 configure(format=sys.argv[1], verbosity=1)
 log = get_logger("recvault")
 for level in ("debug", "info", "warning", "error", "critical"):
@@ -358,9 +358,9 @@ for level in ("debug", "info", "warning", "error", "critical"):
 """
 CRASHES = """
 import sys, threading
-from recvault.hidden import hide
-from recvault.observe import configure, get_logger, log_uncaught
-from recvault.hidden import hide
+from recvault.log.masking import hide
+from recvault.log import configure, get_logger, log_uncaught
+from recvault.log.masking import hide
 configure(format=sys.argv[1], verbosity=0)
 log_uncaught()
 hide("s3cret-token")

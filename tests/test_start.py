@@ -15,7 +15,7 @@ import pytest
 
 from cli.commands import PATIENCE, arguments, environment
 from recvault import __version__
-from recvault.lean import SCREEN, without
+from recvault.log.lean_imports import SCREEN, without
 from recvault.simulator import Simulator
 from rig import Rig
 from strict_s3 import StrictS3
@@ -163,7 +163,7 @@ def test_a_console_script_s_worker_loads_no_command_line(tmp_path: Path) -> None
 def test_what_is_kept_from_a_library_is_there_afterwards() -> None:
     """Only what is imported meanwhile goes without; what was loaded before stays loaded."""
     code = (
-        "import sys, json\nfrom recvault.lean import without\n"
+        "import sys, json\nfrom recvault.log.lean_imports import without\n"
         "with without('json', 'wave', 'nowhere'):\n    import json\n    found = 'no wave'\n"
         "    try:\n        import wave\n    except ImportError:\n        found = 'without wave'\n"
         "import wave\nprint(found, 'wave' in sys.modules, 'nowhere' in sys.modules)"

@@ -51,7 +51,7 @@ def test_every_actor_has_lines() -> None:
 
 def test_bounds_are_those_of_the_code() -> None:
     """The sizes that it tells are those that hold."""
-    from recvault import observe as speech
+    from recvault import log as speech
     from recvault.http import bodies, session
     from recvault.transport import backend, base, callbacks
 

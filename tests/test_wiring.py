@@ -9,9 +9,9 @@ import pytest
 from recvault import wiring
 from recvault.config import Source, read
 from recvault.errors import ConfigError
-from recvault.hidden import mask
 from recvault.http import Limits
 from recvault.lines import Lines
+from recvault.log.masking import mask
 from recvault.meter import Waits
 from recvault.stopping import Stop
 from recvault.testing import Answer, Front

@@ -14,9 +14,9 @@ from datetime import datetime, timedelta
 from recvault.errors import RecvaultError
 from recvault.ledger import BACKFILL, Feed, Ledger, Standing
 from recvault.listing import Source
+from recvault.log import get_logger
 from recvault.models import Scope, Window
 from recvault.moments import moment_before
-from recvault.observe import get_logger
 from recvault.progress import Progress
 from recvault.providers.base import Provider, check_scope
 from recvault.report import Report

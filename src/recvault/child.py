@@ -25,8 +25,8 @@ from multiprocessing.process import BaseProcess
 from recvault import forking, worker
 from recvault.errors import WorkerLost
 from recvault.http import Loan, Permits, Rest
+from recvault.log import get_logger
 from recvault.models import Job, Outcome
-from recvault.observe import get_logger
 from recvault.runtime import Runtime
 from recvault.worker import Begin, Grant, Hold, Order, Told
 

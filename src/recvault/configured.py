@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from recvault import config
 from recvault.archive import KeyTemplate
 from recvault.errors import UnknownName
-from recvault.hidden import hide
+from recvault.log.masking import hide
 from recvault.providers import provider_class
 from recvault.providers.base import Provider
 from recvault.stopping import Stop

@@ -27,7 +27,7 @@ from recvault import forking
 from recvault.config import Config
 from recvault.equipment import Equipment
 from recvault.errors import WorkerBug
-from recvault.observe import configure, get_logger
+from recvault.log import configure, get_logger
 from recvault.runtime import Runtime
 from recvault.stopping import Stop
 from recvault.store import StoreFacts

@@ -16,9 +16,9 @@ from typing import Protocol, cast
 from recvault.errors import ConfigError, EndpointRefused, NotFound, NotWhole, RecvaultError, Refused
 from recvault.http import Session
 from recvault.ledger import Feed, Registered
+from recvault.log import get_logger
 from recvault.models import ACCOUNT, Phase, Recording, Rejected, Scope, Window
 from recvault.narrower import Asking, Narrower, may_help
-from recvault.observe import get_logger
 from recvault.parts import MOST_PAGES, InParts
 from recvault.providers.base import Page, Provider, Subaccount, SubaccountProvider
 from recvault.slices import EPOCH

@@ -20,8 +20,8 @@ from datetime import datetime, timedelta
 
 from recvault.errors import RecvaultError, WorkerBug, WorkerLost
 from recvault.ledger import Ledger, Policy
+from recvault.log import get_logger
 from recvault.models import DRAINED, WORKER_CRASHED, WORKER_LOST, Failure, Job, Outcome, State, Verdict
-from recvault.observe import get_logger
 from recvault.places import Places
 from recvault.stopping import Stop
 from recvault.verdicts import UNEXPECTED, WORKER_UNSTARTED

@@ -23,8 +23,8 @@ from datetime import datetime
 
 from recvault.ledger import Ledger, Policy
 from recvault.ledger.blame import Alike
+from recvault.log import get_logger
 from recvault.models import Doubt, Failure, Job, Outcome, State
-from recvault.observe import get_logger
 
 log = get_logger("recvault.doubts")
 

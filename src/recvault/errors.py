@@ -39,7 +39,7 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
-from recvault.hidden import mask
+from recvault.log.masking import mask
 
 
 class Translation:

@@ -15,7 +15,7 @@ from multiprocessing import forkserver, util
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from recvault.observe import get_logger
+from recvault.log import get_logger
 
 log = get_logger("recvault.forking")
 

@@ -14,7 +14,7 @@ from recvault import archive
 from recvault.archive import KeyTemplate
 from recvault.config.models import Archive
 from recvault.errors import StoreRefused
-from recvault.observe import get_logger
+from recvault.log import get_logger
 from recvault.store import Put, S3Store, StoreFacts
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from recvault.errors import Denied, NotFound, ProtocolError, Refused
 from recvault.fetch import Line
 from recvault.ledger import Carrier, Feed, Ledger, Stranded, is_same, renamed
 from recvault.listing import Source
-from recvault.observe import get_logger
+from recvault.log import get_logger
 from recvault.report import PARTIAL, Report
 from recvault.stopping import Stop
 

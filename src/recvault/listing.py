@@ -28,9 +28,9 @@ from recvault.errors import (
 from recvault.fetch import Line
 from recvault.lateness import Late, late_fact, offered_fact
 from recvault.ledger import ACCOUNTS, BACKFILL, RECONCILE, RECONCILE_PART, Feed, Policy
+from recvault.log import get_logger
 from recvault.meter import Meter
 from recvault.models import ACCOUNT, Phase, Recording, Scope, State, Window, stamp
-from recvault.observe import get_logger
 from recvault.providers.base import Subaccount
 from recvault.report import AccountReport, Report
 from recvault.tally import Scanned

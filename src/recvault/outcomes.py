@@ -13,9 +13,9 @@ from recvault.dispatch import Dispatch
 from recvault.doubts import Doubts
 from recvault.errors import ConfigError, CredentialsRefused, RecvaultError, StoreRefused, StoreUnavailable, Unavailable
 from recvault.listing import Source
+from recvault.log import get_logger
 from recvault.meter import Meter
 from recvault.models import MISSING, Failure, Job, Outcome, Receipt, State, Verdict
-from recvault.observe import get_logger
 from recvault.report import PARTIAL, AccountReport, Report
 
 log = get_logger("recvault.outcomes")

@@ -10,7 +10,7 @@ import gc
 import importlib
 import signal
 
-from recvault.lean import SCREEN, without
+from recvault.log.lean_imports import SCREEN, without
 
 for _number in (signal.SIGTERM, signal.SIGHUP):  # of a terminal that closes, or of a service that stops
     signal.signal(_number, signal.SIG_IGN)

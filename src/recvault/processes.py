@@ -16,8 +16,8 @@ from typing import Any
 from recvault import worker
 from recvault.child import Child
 from recvault.errors import WorkerLost
+from recvault.log import get_logger
 from recvault.models import Job, Outcome
-from recvault.observe import get_logger
 from recvault.runtime import Runtime, threads
 
 log = get_logger("recvault.processes")

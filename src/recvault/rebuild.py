@@ -22,8 +22,8 @@ from recvault.errors import ConfigError, Interrupted, KeyRefused, LedgerDamaged,
 from recvault.ledger import DaemonLock
 from recvault.ledger.rebuilt import Committed, NewLedger, RebuiltAccount, refuse_company
 from recvault.ledger.soundness import look_hard
+from recvault.log import get_logger
 from recvault.models import JSON, Phase, Receipt, Recording, unstamp
-from recvault.observe import get_logger
 from recvault.report import PARTIAL, iso
 from recvault.stopping import Stop
 from recvault.store import SMALL_MOST

@@ -19,8 +19,8 @@ from recvault.identity import Identity, tell_stranded
 from recvault.inquiry import Inquiry
 from recvault.ledger import Feed, Policy
 from recvault.listing import Source
+from recvault.log import get_logger
 from recvault.meter import LineFacts, Meter, Spending
-from recvault.observe import get_logger
 from recvault.progress import Progress
 from recvault.report import Report
 from recvault.stopping import Stop

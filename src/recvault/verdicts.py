@@ -27,7 +27,7 @@ from recvault.errors import (
     Unavailable,
     UnsafeAddress,
 )
-from recvault.hidden import mask
+from recvault.log.masking import mask
 from recvault.models import DRAINED, MISSING, Doubt, Failure, Job, Recording, Verdict
 from recvault.spool import SpoolFull, SpoolTooSmall
 

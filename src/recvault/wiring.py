@@ -15,9 +15,9 @@ from recvault.config import SecretRef, proxies
 from recvault.config.models import Archive, Daemon, PrivateKeyRef, Transfer
 from recvault.config.sources import names_its_account
 from recvault.errors import ConfigError
-from recvault.hidden import hide
 from recvault.http import AddressRule, Budget, Clients, Ping, Timing
 from recvault.lines import Lines
+from recvault.log.masking import hide
 from recvault.meter import Waits
 from recvault.proof import Proof
 from recvault.providers import provider_class

@@ -27,9 +27,9 @@ from recvault.config import Config
 from recvault.equipment import Equipment
 from recvault.errors import Interrupted, WorkerBug
 from recvault.http import STALE_SECONDS, Borrowed, Permits, Rest, Spent
+from recvault.log import configure
 from recvault.meter import Spending
 from recvault.models import Job, Outcome, Phase, Recording
-from recvault.observe import configure
 from recvault.places import Places
 from recvault.stopping import Stop
 from recvault.store import StoreFacts

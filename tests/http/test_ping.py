@@ -14,9 +14,9 @@ import pytest
 
 from recvault import __version__
 from recvault.errors import ConfigError
-from recvault.hidden import hide
 from recvault.http import Ping
-from recvault.observe import configure
+from recvault.log import configure
+from recvault.log.masking import hide
 from recvault.simulator.exchange import Request
 from recvault.simulator.wire import Wire
 from recvault.testing import Answer

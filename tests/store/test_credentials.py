@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from recvault.errors import ConfigError, RecvaultError, StoreRefused, StoreUnavailable
-from recvault.hidden import mask
-from recvault.observe import configure
+from recvault.log import configure
+from recvault.log.masking import mask
 from recvault.stopping import Stop
 from recvault.store.clients import make_client
 from recvault.store.errors import botocore_errors

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from recvault.errors import ConfigError, StoreRefused, StoreUnavailable
-from recvault.observe import configure
+from recvault.log import configure
 from recvault.store import S3Store, StoreFacts
 from recvault.store.clients import Client, make_client
 from store.places import SENDERS, make_put, store_with, transport_of

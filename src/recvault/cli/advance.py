@@ -10,8 +10,8 @@ from typing import Any
 from recvault.cli.reports import live
 from recvault.cli.tables import Size, cell, size
 from recvault.errors import RecvaultError
+from recvault.log import get_logger
 from recvault.meter import PROVIDER, STORE
-from recvault.observe import get_logger
 from recvault.progress import CONCURRENCY, CPU, LIMITED, PACE, SLOWER, STORE_DOWN, Progress, Reading
 from recvault.words import span
 

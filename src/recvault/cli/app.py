@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec
 import click
 
 from recvault.errors import Interrupted, RecvaultError
-from recvault.lean import SCREEN, without
+from recvault.log.lean_imports import SCREEN, without
 from recvault.stopping import Stop
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class App:
 
     def configure_log(self, *, calm: bool) -> None:
         """Set up the log on stderr. Calm: what went well is not logged unless -v asks for it."""
-        from recvault.observe import configure, log_uncaught
+        from recvault.log import configure, log_uncaught
 
         calm = self.quiet or (calm and not self.verbose)
         configure(format=self.log_format, verbosity=-1 if calm else self.verbose)
@@ -195,7 +195,7 @@ def _verb(function: Callable[Concatenate[App, P], int], calm: Callable[[App], bo
 
 def say_error(error: RecvaultError) -> None:
     """What happened and what to do, on stderr, without secrets or control characters."""
-    from recvault.observe import redact_text
+    from recvault.log import redact_text
 
     click.echo(f"recvault: {redact_text(error.message)}", err=True)
     if error.hint:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from recvault.cli.app import App, now, print_json, verb
-from recvault.lean import SCREEN, without
+from recvault.log.lean_imports import SCREEN, without
 from recvault.moments import EARLIEST, LATEST, clamped
 from recvault.slices import EPOCH
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from recvault.observe import redact_text
+from recvault.log import redact_text
 from recvault.report import iso
 from recvault.words import span
 

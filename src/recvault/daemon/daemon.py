@@ -24,8 +24,8 @@ from recvault.errors import ConfigError, Interrupted, LedgerDamaged, RecvaultErr
 from recvault.health import Condition
 from recvault.http import Ping
 from recvault.ledger import DaemonLock
+from recvault.log import get_logger, redact_text
 from recvault.metrics import CONTENT_TYPE, Metrics
-from recvault.observe import get_logger, redact_text
 from recvault.report import Report
 from recvault.stopping import Stop
 

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from recvault.daemon.endpoint import Answer
 from recvault.health import Condition, Health
 from recvault.ledger import FeedStatus
+from recvault.log import redact_text
 from recvault.models import JSON
-from recvault.observe import redact_text
 from recvault.report import iso
 
 _ORDER = tuple(Condition)

@@ -20,7 +20,7 @@ from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.jobstores.base import JobLookupError
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from recvault.observe import get_logger
+from recvault.log import get_logger
 from recvault.stopping import Stop
 
 log = get_logger("recvault.daemon.schedule")

@@ -20,10 +20,10 @@ from recvault.errors import ConfigError, LedgerDamaged, LedgerLocked, LedgerUnav
 from recvault.health import Health
 from recvault.ledger import RECONCILE, FeedStatus
 from recvault.listing import Source
+from recvault.log import get_logger
 from recvault.metrics import Metrics
 from recvault.models import Window
 from recvault.moments import moment_before
-from recvault.observe import get_logger
 from recvault.processes import Sheltered
 from recvault.report import Report
 from recvault.runtime import Runtime

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from recvault.health import Condition, Health
 from recvault.http import Ping
 from recvault.ledger import FeedStatus
+from recvault.log import get_logger
 from recvault.metrics import Metrics
-from recvault.observe import get_logger
 
 log = get_logger("recvault.daemon.vigil")
 

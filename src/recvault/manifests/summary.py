@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 
 from recvault.ledger import Chain
+from recvault.log import get_logger
 from recvault.models import JSON
-from recvault.observe import get_logger
 from recvault.report import PARTIAL, iso
 
 SCHEMA = "recvault/manifests/v1"

@@ -17,11 +17,11 @@ from recvault import __version__
 from recvault.errors import ConfigError
 from recvault.health import Health
 from recvault.ledger import FeedStatus
+from recvault.log import get_logger
 from recvault.meter import LineFacts
 from recvault.metrics.catalogue import FEED, HELP
 from recvault.metrics.standing import StandingCollector, feed_families, line_families
 from recvault.models import State
-from recvault.observe import get_logger
 
 log = get_logger("recvault.metrics")
 

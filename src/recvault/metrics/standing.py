@@ -10,10 +10,10 @@ from prometheus_client.registry import Collector
 
 from recvault.health import Condition, Health
 from recvault.ledger import FeedStatus, Standing
+from recvault.log import get_logger
 from recvault.meter import LineFacts
 from recvault.metrics.catalogue import FEED_GAUGES, HELP
 from recvault.models import ACCOUNT
-from recvault.observe import get_logger
 
 log = get_logger("recvault.metrics")
 

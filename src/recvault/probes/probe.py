@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ParamSpec
 
 from recvault.errors import EndpointRefused, NotFound, RecvaultError, Refused
-from recvault.observe import get_logger
+from recvault.log import get_logger
 
 P = ParamSpec("P")
 log = get_logger("recvault.probes")

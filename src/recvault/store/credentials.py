@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from recvault.errors import StoreRefused
-from recvault.hidden import hide
+from recvault.log.masking import hide
 
 _LINE_END = re.compile(r"[\r\n]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")

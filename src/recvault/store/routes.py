@@ -15,7 +15,7 @@ from botocore.httpsession import get_cert_path
 
 from recvault import trust
 from recvault.errors import ConfigError
-from recvault.observe import get_logger
+from recvault.log import get_logger
 from recvault.transport import Cut, Head, Patience, Proxy, Receiver, Request, Transport, Trust, anywhere
 from recvault.transport.making import curl_missing, make
 

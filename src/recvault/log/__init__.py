@@ -18,8 +18,8 @@ from types import TracebackType
 from typing import Any, Literal, TextIO
 from urllib.parse import unquote
 
-from recvault.hidden import HIDDEN, hide, mask
-from recvault.lean import without
+from recvault.log.lean_imports import without
+from recvault.log.masking import HIDDEN, hide, mask
 
 with without("rich"):
     import structlog
