@@ -26,7 +26,7 @@ from recvault.ledger import Feed, Ledger, Policy
 from recvault.listing import Source
 from recvault.models import WORKER_CRASHED, WORKER_LOST, Failure, Job, Outcome, State, Verdict
 from recvault.report import Report
-from recvault.stopping import Stop
+from recvault.shutdown import Stop
 from recvault.sync import Pass, Work
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from recvault.health import Condition, Health, judge
 from recvault.ledger import Feed, FeedStatus, Standing
-from recvault.words import span, when
+from recvault.timefmt import span, when
 
 NOW = datetime(2026, 11, 2, 12, 0, tzinfo=UTC)
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from recvault.errors import Interrupted
-from recvault.stopping import Pulse, Stop
+from recvault.shutdown import Pulse, Stop
 
 
 class Clock:

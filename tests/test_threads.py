@@ -8,7 +8,7 @@ from concurrent.futures import wait
 import pytest
 
 from recvault import threads as module
-from recvault.stopping import Stop
+from recvault.shutdown import Stop
 from recvault.threads import Threads, finish
 
 

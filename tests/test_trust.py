@@ -11,11 +11,11 @@ import httpx
 import pytest
 
 from real_s3 import certificates
-from recvault import trust
 from recvault.errors import ConfigError
 from recvault.http import AddressRule, Clients, client
 from recvault.http.ping import Ping
 from recvault.store.clients import make_client
+from recvault.transport import authorities
 
 
 @pytest.fixture(autouse=True)
@@ -79,13 +79,13 @@ def test_certificates_for_the_bucket(
 def test_what_can_be_used_is_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A file in PEM; a folder in which OpenSSL finds one by its hash, first or later of several."""
     authority = certificates.make(tmp_path)
-    trust.check_file("SSL_CERT_FILE", str(authority))
-    trust.check("AWS_CA_BUNDLE", certifi.where())
+    authorities.check_file("SSL_CERT_FILE", str(authority))
+    authorities.check("AWS_CA_BUNDLE", certifi.where())
     hashed = tmp_path / "hashed"
     hashed.mkdir()
     (hashed / "0a1b2c3d.0").write_bytes(authority.read_bytes())
     for paths in (str(hashed), f"{tmp_path / 'missing'}:{hashed}"):
-        trust.check_folders("SSL_CERT_DIR", paths)
+        authorities.check_folders("SSL_CERT_DIR", paths)
     monkeypatch.setenv("SSL_CERT_FILE", str(authority))
     monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path / "missing"))  # which httpx does not look at then
     Clients(AddressRule.of("https://api.example", ()), 1.0).close()

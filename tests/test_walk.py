@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from recvault.models import Window
+from recvault.shutdown import Stop
 from recvault.slices import DAY, bounded
-from recvault.stopping import Stop
 from recvault.tally import Scanned
 from recvault.walk import History, Walk
 

@@ -13,7 +13,7 @@ from recvault.http import Limits
 from recvault.lines import Lines
 from recvault.log.masking import mask
 from recvault.meter import Waits
-from recvault.stopping import Stop
+from recvault.shutdown import Stop
 from recvault.testing import Answer, Front
 from recvault.transport import Head, Proxy
 from recvault.transport import Request as Asked

@@ -12,7 +12,7 @@ import pytest
 from lines import a_recording
 from recvault.errors import WorkerBug
 from recvault.models import DRAINED, Failure, Job, Outcome, Verdict
-from recvault.stopping import Stop
+from recvault.shutdown import Stop
 from recvault.worker import Begin, Done, _Carry
 
 JOB = Job(source="main", recording=a_recording(1), attempt=1, maybe_archived=False)

@@ -16,9 +16,9 @@ from recvault.ledger import BACKFILL, Feed, Ledger, Standing
 from recvault.listing import Source
 from recvault.log import get_logger
 from recvault.models import Scope, Window
-from recvault.moments import moment_before
 from recvault.progress import Progress
 from recvault.providers.base import Provider, check_scope
+from recvault.providers.calendar import moment_before
 from recvault.report import Report
 from recvault.slices import EPOCH, bounded, without
 from recvault.sync import Work

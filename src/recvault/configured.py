@@ -15,7 +15,7 @@ from recvault.errors import UnknownName
 from recvault.log.masking import hide
 from recvault.providers import provider_class
 from recvault.providers.base import Provider
-from recvault.stopping import Stop
+from recvault.shutdown import Stop
 
 
 class Configured:

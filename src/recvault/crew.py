@@ -29,7 +29,7 @@ from recvault.equipment import Equipment
 from recvault.errors import WorkerBug
 from recvault.log import configure, get_logger
 from recvault.runtime import Runtime
-from recvault.stopping import Stop
+from recvault.shutdown import Stop
 from recvault.store import StoreFacts
 from recvault.store.reading import Reader
 

@@ -17,7 +17,7 @@ from recvault.archive import SCHEMA
 from recvault.errors import MediaRejected, NotOpened, TooLarge, UnknownName
 from recvault.media import Prober
 from recvault.models import JSON
-from recvault.stopping import Stop
+from recvault.shutdown import Stop
 from recvault.store import ObjectStore
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from recvault.ledger import Ledger, Policy
 from recvault.log import get_logger
 from recvault.models import DRAINED, WORKER_CRASHED, WORKER_LOST, Failure, Job, Outcome, State, Verdict
 from recvault.places import Places
-from recvault.stopping import Stop
+from recvault.shutdown import Stop
 from recvault.verdicts import UNEXPECTED, WORKER_UNSTARTED
 
 log = get_logger("recvault.dispatch")

@@ -17,8 +17,8 @@ from recvault.configured import Configured
 from recvault.http import Budget
 from recvault.lines import Lines
 from recvault.meter import Spending, Waits
+from recvault.shutdown import Stop
 from recvault.spool import SpoolPlace
-from recvault.stopping import Stop
 from recvault.store import S3Store
 from recvault.transfer import Transfer
 from recvault.watched import WatchedStore

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 
 from recvault.ledger import Feed, FeedStatus, Ledger, Stranded
-from recvault.words import span, when
+from recvault.timefmt import span, when
 
 
 class Condition(enum.StrEnum):

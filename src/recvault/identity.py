@@ -16,7 +16,7 @@ from recvault.ledger import Carrier, Feed, Ledger, Stranded, is_same, renamed
 from recvault.listing import Source
 from recvault.log import get_logger
 from recvault.report import PARTIAL, Report
-from recvault.stopping import Stop
+from recvault.shutdown import Stop
 
 log = get_logger("recvault.identity")
 

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Self
 
 from recvault.models import stamp, unstamp
-from recvault.words import setting
+from recvault.timefmt import setting
 
 _HOUR = timedelta(hours=1)
 

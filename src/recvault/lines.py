@@ -13,7 +13,7 @@ from recvault.meter import Waits
 from recvault.models import ACCOUNT, Window
 from recvault.proof import Proof
 from recvault.providers.base import Provider
-from recvault.stopping import Stop
+from recvault.shutdown import Stop
 
 _SHORT = timedelta(hours=1)  # of a list that is asked only whether it answers
 

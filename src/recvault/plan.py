@@ -20,7 +20,7 @@ from recvault.ledger.archived import Archived
 from recvault.listing import Listing, Source
 from recvault.models import JSON, Phase, Recording, Rejected
 from recvault.report import Report, iso
-from recvault.stopping import Stop
+from recvault.shutdown import Stop
 from recvault.threads import Threads, finish
 from recvault.walk import History, Walk, unbounded
 

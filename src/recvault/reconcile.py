@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from recvault.listing import Source
 from recvault.models import Window
-from recvault.moments import moment_before
+from recvault.providers.calendar import moment_before
 from recvault.report import Report
 from recvault.runtime import Runtime
 from recvault.threads import Threads, finish

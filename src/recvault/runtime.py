@@ -23,7 +23,7 @@ from recvault.log import get_logger
 from recvault.meter import LineFacts, Meter, Spending
 from recvault.progress import Progress
 from recvault.report import Report
-from recvault.stopping import Stop
+from recvault.shutdown import Stop
 from recvault.store import StoreFacts
 from recvault.sync import Pass, Work
 from recvault.threads import Threads

@@ -24,7 +24,7 @@ from recvault.minted import Minted
 from recvault.models import Job, Outcome
 from recvault.outcomes import Outcomes
 from recvault.report import MOST_FAILURES, AccountReport, Report
-from recvault.stopping import Stop
+from recvault.shutdown import Stop
 from recvault.threads import finish
 from recvault.watched import Watched
 

@@ -9,8 +9,8 @@ from email.utils import parsedate_to_datetime
 from itertools import pairwise
 
 from recvault.models import Recording, Window
-from recvault.moments import moment_before
 from recvault.providers.base import Page, Reply
+from recvault.providers.calendar import moment_before
 from recvault.slices import EPOCH
 
 _IGNORED_FILTER = timedelta(days=3)  # rows so far below the bound say that the date filter was ignored

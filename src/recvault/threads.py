@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future, wait
 from typing import Any
 
-from recvault.stopping import Stop
+from recvault.shutdown import Stop
 
 _LEAVE_SECONDS = 1.0  # after a stop, that what cannot be cut short may take to end
 _LOOK_SECONDS = 0.1

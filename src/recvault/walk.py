@@ -13,8 +13,8 @@ from datetime import datetime
 
 from recvault.listing import Listing, Source
 from recvault.models import Window
+from recvault.shutdown import Stop
 from recvault.slices import DAY, EPOCH, Slices, bounded, without
-from recvault.stopping import Stop
 from recvault.tally import Scanned
 
 _MOST_FAILED = 3  # slices of an account that fail, after which the rest of it is left for the next run

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from recvault.meter import STORE, Meter, Waits
 from recvault.models import Job, Outcome
-from recvault.stopping import Pulse
+from recvault.shutdown import Pulse
 from recvault.store import SMALL_MOST, ObjectStore, Put, Stored
 
 T = TypeVar("T")

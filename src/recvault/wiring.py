@@ -21,7 +21,7 @@ from recvault.log.masking import hide
 from recvault.meter import Waits
 from recvault.proof import Proof
 from recvault.providers import provider_class
-from recvault.stopping import Stop
+from recvault.shutdown import Stop
 from recvault.store import WriteOptions
 from recvault.store.clients import Client, make_client
 from recvault.transport import Proxy

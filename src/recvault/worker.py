@@ -31,7 +31,7 @@ from recvault.log import configure
 from recvault.meter import Spending
 from recvault.models import Job, Outcome, Phase, Recording
 from recvault.places import Places
-from recvault.stopping import Stop
+from recvault.shutdown import Stop
 from recvault.store import StoreFacts
 from recvault.verdicts import failure_of
 

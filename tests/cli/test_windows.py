@@ -9,7 +9,7 @@ import pytest
 
 from cli.commands import run_each
 from recvault.config.units import parse_time
-from recvault.moments import EARLIEST, LATEST, clamped, moment_before
+from recvault.providers.calendar import EARLIEST, LATEST, clamped, moment_before
 from recvault.simulator import Simulator
 from rig import Rig
 from strict_s3 import Bucket

@@ -26,9 +26,9 @@ from recvault.listing import Source
 from recvault.providers import provider_class
 from recvault.providers.base import Provider
 from recvault.report import Report
+from recvault.shutdown import Stop
 from recvault.simulator import SimAccount, Simulator
 from recvault.spool import SpoolPlace
-from recvault.stopping import Stop
 from recvault.store import SMALL_MOST, Put, Stored
 from recvault.sync import Pass, Work
 from recvault.testing import MemoryStore

@@ -16,9 +16,9 @@ from recvault.cli.decrypt import _to_file
 from recvault.crypto import PrivateKeys
 from recvault.decryption import Encrypted, Plaintext, decrypt, encrypted
 from recvault.errors import Interrupted, NotOpened, UnknownName
+from recvault.shutdown import Stop
 from recvault.simulator.matroska import matroska
 from recvault.simulator.media import Noise
-from recvault.stopping import Stop
 from recvault.store import Stored
 
 TRACK = matroska(Noise(1, "a"), 3.0, "mka").read()

@@ -13,7 +13,7 @@ from cli.commands import until
 from daemon.conftest import Told
 from recvault.daemon import schedule as schedule_module
 from recvault.daemon.schedule import Schedule
-from recvault.stopping import Stop
+from recvault.shutdown import Stop
 
 NEVER = timedelta(hours=9)
 OFTEN = timedelta(seconds=0.05)

@@ -14,8 +14,8 @@ from recvault.ledger import Feed, Ledger
 from recvault.models import ACCOUNT
 from recvault.providers import provider_class
 from recvault.providers.base import Provider
+from recvault.shutdown import Stop
 from recvault.simulator import SimAccount, SimRecording, Simulator
-from recvault.stopping import Stop
 from recvault.tally import Scanned
 
 NOW = datetime(2026, 10, 1, 12, 0, tzinfo=UTC)

@@ -19,9 +19,9 @@ from recvault.listing import Listing, Source
 from recvault.models import Window
 from recvault.report import Report
 from recvault.runtime import Runtime
+from recvault.shutdown import Stop
 from recvault.simulator import SimAccount, Simulator, Switches, twilio_common
 from recvault.simulator.exchange import refuse
-from recvault.stopping import Stop
 from recvault.tally import Scanned
 from recvault.walk import History, Walk
 from rig import Rig

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
+from recvault.shutdown import Stop
 from recvault.simulator import Simulator
 from recvault.simulator.exchange import Request
-from recvault.stopping import Stop
 from recvault.testing import Answer, Front
 from recvault.testing.front import forward
 from rig import Rig

@@ -49,10 +49,10 @@ from recvault.models import ACCOUNT, Window
 from recvault.providers import provider_class
 from recvault.providers.base import readable_apis
 from recvault.report import Report
+from recvault.shutdown import Stop
 from recvault.simulator import SimRecording
 from recvault.simulator.switches import Switches
 from recvault.spool import SpoolPlace
-from recvault.stopping import Stop
 from recvault.store import ObjectStore
 from recvault.sync import Pass, Work
 from recvault.testing import MemoryStore

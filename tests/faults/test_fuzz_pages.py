@@ -27,10 +27,10 @@ from recvault.errors import ProtocolError, RecvaultError, Unavailable
 from recvault.http.classify import describe, error_for, request_id, retry_after
 from recvault.ledger import Feed, Ledger
 from recvault.models import ACCOUNT, Job, Recording
-from recvault.moments import EARLIEST
 from recvault.providers import values
 from recvault.providers.base import Page, Provider, Reply
-from recvault.stopping import Stop
+from recvault.providers.calendar import EARLIEST
+from recvault.shutdown import Stop
 
 FUZZ = int(os.environ.get("RECVAULT_TEST_FUZZ", "30"))
 NOW = datetime(2026, 11, 2, 12, 0, tzinfo=UTC)

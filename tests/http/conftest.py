@@ -11,9 +11,9 @@ import httpx
 import pytest
 
 from recvault.http import AddressRule, Clients, Limits, MediaHead, Session, Timing
+from recvault.shutdown import Stop
 from recvault.simulator.exchange import Request
 from recvault.simulator.wire import Server, Wire
-from recvault.stopping import Stop
 from recvault.testing import Answer, Front
 from recvault.transport import CURL
 

@@ -14,9 +14,9 @@ import pytest
 
 from recvault.errors import Interrupted, MediaRejected, ProtocolError, Refused, Unavailable
 from recvault.http import MediaHead, bodies
+from recvault.shutdown import Stop
 from recvault.simulator.exchange import Request
 from recvault.simulator.wire import Wire
-from recvault.stopping import Stop
 from recvault.testing import Answer
 
 from .conftest import Taken, get, read

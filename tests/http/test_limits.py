@@ -14,9 +14,9 @@ from recvault.errors import Interrupted, Resting
 from recvault.http import REFUSED, Limits, Standing
 from recvault.http.concurrency import SLOWER
 from recvault.http.limits import LIST, MEDIA, Noted, Rest, Want
+from recvault.shutdown import Stop
 from recvault.simulator.exchange import Request
 from recvault.simulator.wire import Wire
-from recvault.stopping import Stop
 from recvault.testing import Answer
 
 from .conftest import get

@@ -10,7 +10,7 @@ import pytest
 from recvault.errors import Interrupted, Resting
 from recvault.http import Borrowed, Limits, Loan, Permits
 from recvault.http.limits import LIST, MEDIA, Noted, Rest, Want
-from recvault.stopping import Stop
+from recvault.shutdown import Stop
 
 
 class Seconds:

@@ -32,10 +32,10 @@ from recvault.models import ACCOUNT, Window
 from recvault.providers import urls
 from recvault.providers.base import Reply
 from recvault.providers.telnyx import Telnyx
+from recvault.shutdown import Stop
 from recvault.simulator import Simulator
 from recvault.simulator.exchange import Request
 from recvault.simulator.wire import Wire
-from recvault.stopping import Stop
 from recvault.testing import Answer, Front
 
 from .conftest import AUTHORIZATION, Taken, get, read

@@ -17,7 +17,7 @@ from manifests.conftest import Open
 from manifests.shelf import Shelf, commit, copied, files, manifest_key, sha256sum
 from recvault.errors import Interrupted, UnknownName
 from recvault.manifests import check
-from recvault.stopping import Stop
+from recvault.shutdown import Stop
 from recvault.testing.memory import MemoryStore
 
 

@@ -11,7 +11,7 @@ import pytest
 from manifests.conftest import Open
 from manifests.shelf import Shelf, files, manifest_key, place, remove
 from recvault.manifests import learn_sums
-from recvault.stopping import Stop
+from recvault.shutdown import Stop
 
 
 def forget(shelf: Shelf) -> None:

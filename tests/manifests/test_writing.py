@@ -35,7 +35,7 @@ from recvault.archive import KeyTemplate
 from recvault.errors import Interrupted
 from recvault.ledger import EVER, Ledger
 from recvault.manifests import last_ended, text
-from recvault.stopping import Stop
+from recvault.shutdown import Stop
 from recvault.store import SMALL_MOST
 from recvault.testing.memory import MemoryStore
 

@@ -14,7 +14,7 @@ import pytest
 from recvault.errors import ConfigError, RecvaultError, StoreRefused, StoreUnavailable
 from recvault.log import configure
 from recvault.log.masking import mask
-from recvault.stopping import Stop
+from recvault.shutdown import Stop
 from recvault.store.clients import make_client
 from recvault.store.errors import botocore_errors
 from recvault.store.reading import Reader

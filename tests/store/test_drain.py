@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from recvault.errors import Interrupted
-from recvault.stopping import Pulse, Stop
+from recvault.shutdown import Pulse, Stop
 from recvault.store import S3Store, StoreFacts, tries
 from recvault.store.clients import make_client
 from recvault.store.endings import asked, drained, drained_at_once

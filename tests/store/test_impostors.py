@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from recvault.errors import RecvaultError, StoreRefused, StoreUnavailable, TooLarge
-from recvault.stopping import Stop
+from recvault.shutdown import Stop
 from recvault.store import S3Store, StoreFacts
 from recvault.store.reading import Reader
 from store.impostor import PAGES, Impostor

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from recvault.errors import Cold, ConfigError, KeyRefused, RecvaultError, StoreRefused
-from recvault.stopping import Stop
+from recvault.shutdown import Stop
 from recvault.store import S3Store
 from recvault.store.reading import Reader
 from store.places import Place, make_put

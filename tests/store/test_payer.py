@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from recvault.stopping import Stop
+from recvault.shutdown import Stop
 from recvault.store import WriteOptions
 from recvault.store.clients import make_client
 from recvault.store.questions import BucketQuestions

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from recvault.errors import StoreUnavailable
-from recvault.stopping import Stop
+from recvault.shutdown import Stop
 from recvault.store.reading import Reader
 from store.places import PLACES, Place, make_put
 

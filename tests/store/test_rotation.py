@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from recvault.errors import StoreRefused
-from recvault.stopping import Stop
+from recvault.shutdown import Stop
 from recvault.store import S3Store
 from recvault.store.clients import make_client
 from recvault.store.reading import Reader

@@ -18,8 +18,8 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from recvault.errors import ConfigError, Interrupted, RecvaultError, StoreRefused, StoreUnavailable
+from recvault.shutdown import Pulse, Stop
 from recvault.simulator import Simulator
-from recvault.stopping import Pulse, Stop
 from recvault.store import S3Store, StoreFacts, WriteOptions, tries
 from recvault.store.addresses import address
 from recvault.store.clients import Client, make_client

@@ -17,7 +17,7 @@ from recvault import archive
 from recvault.archive import KeyTemplate
 from recvault.ledger import Expectations, Feed, Ledger
 from recvault.models import Check, MediaObject, Phase, Receipt, Recording, Window
-from recvault.stopping import Stop
+from recvault.shutdown import Stop
 from recvault.store import S3Store
 from recvault.store.reading import Reader
 from recvault.verify import Result, Sample, Scope, Verify

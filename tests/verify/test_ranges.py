@@ -17,7 +17,7 @@ from recvault import archive
 from recvault.archive import KeyTemplate
 from recvault.ledger import Expected, ExpectedMedium
 from recvault.models import State, Window
-from recvault.stopping import Stop
+from recvault.shutdown import Stop
 from recvault.store.reading import Body, Described, Listed
 from recvault.verify import Sample, Scope, Verify
 from recvault.verify.scope import HIGHEST

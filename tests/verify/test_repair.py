@@ -15,8 +15,8 @@ from ledger.rows import POLICIES, failure
 from recvault.archive import sidecar_fault
 from recvault.ledger import Expectations
 from recvault.models import State, Verdict
+from recvault.shutdown import Stop
 from recvault.simulator import SimAccount, SimRecording, Simulator
-from recvault.stopping import Stop
 from recvault.store.reading import Reader
 from recvault.verify import Result, Sample, Scope, Verify
 from rig import Rig, now, sha256

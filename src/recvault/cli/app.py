@@ -21,7 +21,7 @@ import click
 
 from recvault.errors import Interrupted, RecvaultError
 from recvault.log.lean_imports import SCREEN, without
-from recvault.stopping import Stop
+from recvault.shutdown import Stop
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor

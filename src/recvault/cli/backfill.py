@@ -12,7 +12,7 @@ import click
 
 from recvault.cli.app import App, now, print_json, verb
 from recvault.log.lean_imports import SCREEN, without
-from recvault.moments import EARLIEST, LATEST, clamped
+from recvault.providers.calendar import EARLIEST, LATEST, clamped
 from recvault.slices import EPOCH
 
 if TYPE_CHECKING:

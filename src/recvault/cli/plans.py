@@ -6,7 +6,7 @@ import click
 
 from recvault.cli.tables import Size, Span, cell, print_table
 from recvault.plan import Plan, Total
-from recvault.words import span
+from recvault.timefmt import span
 
 COLUMNS = ("account", "month", "format", "recordings", "audio", "estimated size", "size unknown", "archived already")
 SELDOM = ("size unknown", "archived already")

@@ -9,7 +9,7 @@ import click
 
 from recvault.cli.app import App, now, print_json, verb
 from recvault.cli.backfill import Moment, check_window
-from recvault.moments import moment_before
+from recvault.providers.calendar import moment_before
 
 if TYPE_CHECKING:
     from recvault.report import Report

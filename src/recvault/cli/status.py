@@ -183,7 +183,7 @@ def _daemon(overview: Overview) -> str:
 
 
 def _runs(daemon: RunningDaemon) -> str:
-    from recvault.words import when
+    from recvault.timefmt import when
 
     return f"the daemon has been running since {when(daemon.started_at)}, pid {daemon.pid}"
 

@@ -14,7 +14,7 @@ import click
 
 from recvault.log import redact_text
 from recvault.report import iso
-from recvault.words import span
+from recvault.timefmt import span
 
 if TYPE_CHECKING:
     from rich.console import Console

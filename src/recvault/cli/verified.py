@@ -12,7 +12,7 @@ import click
 
 from recvault.cli.reports import live
 from recvault.cli.tables import cell, print_table, size
-from recvault.words import span
+from recvault.timefmt import span
 
 if TYPE_CHECKING:
     from recvault.verify import Result, Verify

@@ -9,7 +9,7 @@ from typing import Any
 
 from recvault.config import Config, SecretRef
 from recvault.errors import ConfigError
-from recvault.words import span
+from recvault.timefmt import span
 
 _ABSENT = object()
 

@@ -27,7 +27,7 @@ from recvault.ledger import DaemonLock
 from recvault.log import get_logger, redact_text
 from recvault.metrics import CONTENT_TYPE, Metrics
 from recvault.report import Report
-from recvault.stopping import Stop
+from recvault.shutdown import Stop
 
 log = get_logger("recvault.daemon")
 

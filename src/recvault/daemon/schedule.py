@@ -21,7 +21,7 @@ from apscheduler.jobstores.base import JobLookupError
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from recvault.log import get_logger
-from recvault.stopping import Stop
+from recvault.shutdown import Stop
 
 log = get_logger("recvault.daemon.schedule")
 

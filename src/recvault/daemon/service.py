@@ -23,8 +23,8 @@ from recvault.listing import Source
 from recvault.log import get_logger
 from recvault.metrics import Metrics
 from recvault.models import Window
-from recvault.moments import moment_before
 from recvault.processes import Sheltered
+from recvault.providers.calendar import moment_before
 from recvault.report import Report
 from recvault.runtime import Runtime
 from recvault.sync import Work

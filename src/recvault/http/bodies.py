@@ -10,7 +10,7 @@ import httpx
 
 from recvault.errors import NotWhole, ProtocolError, Unavailable
 from recvault.http.timing import Timing
-from recvault.stopping import Stop
+from recvault.shutdown import Stop
 from recvault.transport import ExchangeFailed
 
 MOST_PAGE = 8 * 1024 * 1024  # bytes; a thousand rows are one or two million. Once read, JSON may be 25 times as large

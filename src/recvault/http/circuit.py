@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 
 from recvault.errors import CredentialsRefused, Interrupted, RecvaultError, Unavailable
-from recvault.stopping import Stop
+from recvault.shutdown import Stop
 
 _VOUCHED_SECONDS = 5.0  # for which a list that answered speaks for the credentials
 _LOOK_SECONDS = 0.2  # how often a waiting thread looks for a stop

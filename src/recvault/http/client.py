@@ -15,9 +15,9 @@ import threading
 import certifi
 import httpx
 
-from recvault import __version__, trust
+from recvault import __version__
 from recvault.http.addresses import AddressRule
-from recvault.transport import Cut, Patience, Proxy, Transport, Trust, make
+from recvault.transport import Cut, Patience, Proxy, Transport, Trust, authorities, make
 from recvault.transport.guarded import GuardedTransport
 from recvault.transport.plain import tls_context
 
@@ -28,10 +28,10 @@ CONNECT_SECONDS = 15.0
 def trusted() -> Trust:
     """Whose certificates a provider may show, as httpx reads it: the folder counts only where there is no file."""
     if path := os.environ.get("SSL_CERT_FILE"):
-        trust.check_file("SSL_CERT_FILE", path)
+        authorities.check_file("SSL_CERT_FILE", path)
         return Trust(file=path)
     if path := os.environ.get("SSL_CERT_DIR"):
-        trust.check_folders("SSL_CERT_DIR", path)
+        authorities.check_folders("SSL_CERT_DIR", path)
         return Trust(folder=path)
     return Trust(file=certifi.where())
 

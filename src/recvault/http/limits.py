@@ -17,7 +17,7 @@ from typing import Protocol
 
 from recvault.errors import Resting
 from recvault.http.concurrency import Concurrency
-from recvault.stopping import Stop
+from recvault.shutdown import Stop
 
 LIST, MEDIA = "list", "media"
 """Who asks: discovery for a page, or a transfer for a recording's row or its media."""

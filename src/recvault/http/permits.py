@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from recvault.http.limits import LOOK_SECONDS, MEDIA, Limits, Noted, Rest, Standing, Turn, Want
-from recvault.stopping import Stop
+from recvault.shutdown import Stop
 
 _AHEAD = 4  # permits of a process that has no use for them yet, where there is plenty
 STALE_SECONDS = 0.05  # past its moment, after which a permit is given back

@@ -38,7 +38,7 @@ from recvault.http.tries import Tries
 from recvault.meter import PROVIDER, TURN, Waits
 from recvault.providers.base import OwnMedia, Page, Provider, Reply
 from recvault.providers.urls import is_signed
-from recvault.stopping import Stop
+from recvault.shutdown import Stop
 from recvault.transport import ExchangeFailed, Headers, Request
 from recvault.transport.guarded import wait_seconds
 

@@ -10,7 +10,7 @@ import tenacity
 
 from recvault.errors import Unavailable
 from recvault.http.timing import Timing
-from recvault.stopping import Stop
+from recvault.shutdown import Stop
 
 T = TypeVar("T")
 P = ParamSpec("P")

@@ -25,7 +25,7 @@ from recvault.manifests import text
 from recvault.manifests.text import Entry, Manifest, Partition
 from recvault.models import JSON, unstamp
 from recvault.report import PARTIAL
-from recvault.stopping import Stop
+from recvault.shutdown import Stop
 
 SCHEMA = "recvault/evidence/v1"
 MOST_TOLD = 1000

@@ -12,7 +12,7 @@ from recvault.errors import KeyRefused, TooLarge
 from recvault.ledger import Ledger, SidecarSums
 from recvault.manifests import text
 from recvault.manifests.text import Partition
-from recvault.stopping import Stop
+from recvault.shutdown import Stop
 from recvault.store import ObjectStore
 
 

@@ -26,7 +26,7 @@ from recvault.manifests.summary import Summary, Written
 from recvault.manifests.text import Entry, Manifest, Partition
 from recvault.models import stamp, unstamp
 from recvault.runtime import Runtime
-from recvault.stopping import Stop
+from recvault.shutdown import Stop
 from recvault.store import ObjectStore, Put
 
 MOST = 10_000  # recordings of a manifest: some MiB of text, which fit in memory

@@ -14,7 +14,7 @@ from datetime import UTC, date, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from recvault.moments import EARLIEST
+from recvault.providers.calendar import EARLIEST
 
 NEVER = 9999  # a year
 LONGEST = 64  # characters of a date: what is read is remembered, and a row may hold megabytes

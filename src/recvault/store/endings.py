@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from recvault.stopping import Stop
+from recvault.shutdown import Stop
 from recvault.transport import Cut
 
 _GRACE_SECONDS = 0.5  # that a short exchange may last all the same

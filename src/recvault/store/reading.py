@@ -19,7 +19,7 @@ from datetime import datetime
 from botocore.exceptions import ClientError
 
 from recvault.errors import Cold
-from recvault.stopping import Stop
+from recvault.shutdown import Stop
 from recvault.store import answers
 from recvault.store.base import SMALL_MOST
 from recvault.store.bounds import Sink, Small

@@ -13,10 +13,9 @@ from urllib.request import getproxies, proxy_bypass
 
 from botocore.httpsession import get_cert_path
 
-from recvault import trust
 from recvault.errors import ConfigError
 from recvault.log import get_logger
-from recvault.transport import Cut, Head, Patience, Proxy, Receiver, Request, Transport, Trust, anywhere
+from recvault.transport import Cut, Head, Patience, Proxy, Receiver, Request, Transport, Trust, anywhere, authorities
 from recvault.transport.making import curl_missing, make
 
 log = get_logger("recvault.store")
@@ -75,9 +74,11 @@ def check_trust(core: Any) -> None:
     """ConfigError where the authorities that boto3 is told to trust cannot be read."""
     told = core.get_config_variable("ca_bundle")
     if told is not None:
-        trust.check("AWS_CA_BUNDLE" if os.environ.get("AWS_CA_BUNDLE") else "ca_bundle in AWS's configuration", told)
+        authorities.check(
+            "AWS_CA_BUNDLE" if os.environ.get("AWS_CA_BUNDLE") else "ca_bundle in AWS's configuration", told
+        )
     elif bundle := os.environ.get("REQUESTS_CA_BUNDLE"):
-        trust.check("REQUESTS_CA_BUNDLE", bundle)
+        authorities.check("REQUESTS_CA_BUNDLE", bundle)
 
 
 def _proxy(origin: str) -> Proxy | None:

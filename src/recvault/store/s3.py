@@ -15,7 +15,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from recvault.errors import Interrupted, KeyConflict, StoreUnavailable
-from recvault.stopping import Stop
+from recvault.shutdown import Stop
 from recvault.store import answers
 from recvault.store.asking import Asking
 from recvault.store.base import SMALL_MOST, Put, Stored

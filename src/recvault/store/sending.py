@@ -15,7 +15,7 @@ from botocore import exceptions
 from botocore.awsrequest import AWSResponse
 from botocore.exceptions import BotoCoreError, ClientError
 
-from recvault.stopping import Stop
+from recvault.shutdown import Stop
 from recvault.store import tries
 from recvault.store.bounds import Answer, Sink
 from recvault.store.endings import Ending, asked

@@ -15,9 +15,9 @@ from recvault.fetch import Line
 from recvault.http import AddressRule, Clients, Limits, Session, Timing
 from recvault.models import ACCOUNT, Job, Outcome, Recording, Window
 from recvault.providers.base import Page, Provider
+from recvault.shutdown import Stop
 from recvault.simulator.exchange import Request
 from recvault.spool import SpoolPlace
-from recvault.stopping import Stop
 from recvault.testing.front import Answer, Front, Spoiling, forward, honest
 from recvault.testing.memory import MemoryStore
 from recvault.transfer import Transfer

@@ -14,7 +14,7 @@ from typing import Protocol
 from recvault.errors import Interrupted, KeyRefused, StoreRefused, StoreUnavailable
 from recvault.ledger import Expectations, Expected, Ledger
 from recvault.models import State
-from recvault.stopping import Stop
+from recvault.shutdown import Stop
 from recvault.store.reading import Listed, Reader
 from recvault.verify.checking import Checked, Checker
 from recvault.verify.result import Result
