@@ -81,7 +81,6 @@ FLOORS = {
     "meter": 0,
     "models": 0,
     "places": 0,
-    "shape": 0,
     "timefmt": 0,
 }
 SHIPPED = {"simulator", "testing"}  # beside the house: nothing in it leans on them, but the demo

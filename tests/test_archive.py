@@ -75,7 +75,7 @@ def a_receipt(recording: Recording | None = None, **changes: Any) -> Receipt:
 
 def written(receipt: Receipt) -> bytes:
     url = "https://api.example/RE1.wav"
-    return archive.sidecar(receipt, attempts=2, fetched_from=url, formats_wanted=("wav", "mp3"))
+    return archive.sidecar_bytes(receipt, attempts=2, fetched_from=url, formats_wanted=("wav", "mp3"))
 
 
 def read_back(receipt: Receipt) -> Receipt:

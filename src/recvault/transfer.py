@@ -312,7 +312,7 @@ class _Attempt:
         standing = earlier or self._job.standing
 
         def write(placed: Receipt) -> bytes:
-            return archive.sidecar(
+            return archive.sidecar_bytes(
                 _after(standing, placed, again=self._job.again),
                 attempts=self._job.attempt,
                 fetched_from=fetched_from,

@@ -81,7 +81,7 @@ class Million:
         return _medium(self.media_bytes)
 
     def sidecar(self, number: int) -> bytes:
-        return archive.sidecar(self.receipt(number), attempts=1, fetched_from=None, formats_wanted=("wav",))
+        return archive.sidecar_bytes(self.receipt(number), attempts=1, fetched_from=None, formats_wanted=("wav",))
 
     def is_lost(self, number: int) -> bool:
         return bool(self.lacks) and number % self.lacks == self.lacks - 1

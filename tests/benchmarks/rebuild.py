@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from installed import add_python, installed, plain
 
-from recvault.archive import KeyTemplate, sidecar
+from recvault.archive import KeyTemplate, sidecar_bytes
 from recvault.models import Check, MediaObject, Phase, Receipt, Recording
 from strict_s3 import Kept, StrictS3
 
@@ -88,7 +88,7 @@ def placed(keys: KeyTemplate, number: int) -> tuple[str, Kept]:
     receipt = Receipt(
         source="main", recording=recording, sidecar_key=key, media=(medium,), archived_at=recording.created_at
     )
-    body = sidecar(receipt, attempts=1, fetched_from=None, formats_wanted=["wav"])
+    body = sidecar_bytes(receipt, attempts=1, fetched_from=None, formats_wanted=["wav"])
     headers = {"content-type": "application/json"}
     return key, Kept(bytes=len(body), sha256="", etag='"e"', headers=headers, modified=START, body=body)
 

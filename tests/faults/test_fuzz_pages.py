@@ -92,7 +92,7 @@ def check(provider: Provider, recording: Recording) -> None:
     for request in (provider.refresh_request(recording), *provider.media_requests(recording, "wav")):
         assert request.url.host
     job = Job(source="main", recording=recording, attempt=1, maybe_archived=False)
-    body = archive.sidecar(a_receipt(job), attempts=1, fetched_from=None, formats_wanted=("wav",))
+    body = archive.sidecar_bytes(a_receipt(job), attempts=1, fetched_from=None, formats_wanted=("wav",))
     assert json.loads(body)["recording_id"] == recording.recording_id
     assert body.count(b"\n") == 1
     for metadata in archive.object_metadata(recording, "0" * 64).values():

@@ -107,7 +107,7 @@ def commit(store: ObjectStore, keys: KeyTemplate, listed: Recording, at: datetim
         check=Check(status="ok", method="wav sizes"),
     )
     receipt = Receipt(source="main", recording=listed, sidecar_key=keys(listed, "json"), media=(media,), archived_at=at)
-    sidecar = archive.sidecar(receipt, attempts=1, fetched_from=None, formats_wanted=("wav",))
+    sidecar = archive.sidecar_bytes(receipt, attempts=1, fetched_from=None, formats_wanted=("wav",))
     return replace(receipt, sidecar_sha256=_put(store, listed, receipt.sidecar_key, sidecar).sha256)
 
 

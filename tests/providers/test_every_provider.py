@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from providers.bodies import BAD_DATE, ID_KEY, NAMES, ROWS, SETTINGS, WINDOW, answer, make, page_of, xml_page
-from recvault.archive import sidecar
+from recvault.archive import sidecar_bytes
 from recvault.errors import ConfigError, ProtocolError
 from recvault.models import ACCOUNT, Phase, Receipt, Recording, Scope, Window
 from recvault.providers import registry
@@ -167,7 +167,7 @@ def test_what_goes_on_can_travel(name: str, value: str) -> None:
     assert Recording.from_json(odd.to_json()) == odd
     assert pickle.loads(pickle.dumps(odd)).raw == odd.raw
     receipt = Receipt(source="main", recording=odd, sidecar_key="k.json", media=(), archived_at=odd.created_at)
-    written = sidecar(receipt, attempts=1, fetched_from=None, formats_wanted=("wav",))
+    written = sidecar_bytes(receipt, attempts=1, fetched_from=None, formats_wanted=("wav",))
     assert json.loads(written)["recording_id"] == odd.recording_id
 
 

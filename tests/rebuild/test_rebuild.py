@@ -18,8 +18,7 @@ import pytest
 from cli.commands import environment, kill, run_each, until
 from lines import NOW, a_recording
 from recvault import rebuild as rebuild_module
-from recvault.archive import DEFAULT_TEMPLATE, KeyTemplate
-from recvault.archive import sidecar as sidecar_bytes
+from recvault.archive import DEFAULT_TEMPLATE, KeyTemplate, sidecar_bytes
 from recvault.cli.rebuild import _made
 from recvault.errors import ConfigError, LedgerDamaged, LedgerLocked, LedgerStands, StoreUnavailable
 from recvault.ledger import DaemonLock, Feed, Ledger, running_daemon

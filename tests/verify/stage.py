@@ -166,7 +166,7 @@ class Stage:
 
 
 def sidecar_of(receipt: Receipt) -> bytes:
-    return archive.sidecar(receipt, attempts=1, fetched_from=None, formats_wanted=("wav",))
+    return archive.sidecar_bytes(receipt, attempts=1, fetched_from=None, formats_wanted=("wav",))
 
 
 def told(result: Result) -> list[tuple[str, str, str]]:

@@ -11,7 +11,7 @@ import jsonschema
 import pytest
 
 from recvault import archive
-from recvault.shape import Shape
+from recvault.archive.schema_check import Shape
 from verify.stage import Stage, a_recording, sidecar_of
 
 JUNK: list[Any] = [None, True, False, 0, -1, 1.0, 1.5, "", "x", "ab" * 32, "2026-10-01T09:00:00Z", [], [{}], {}, "ok"]
