@@ -9,10 +9,10 @@ from typing import Any, cast
 
 import httpx
 
-from recvault.fetch import Line
 from recvault.http import MediaHead
 from recvault.models import Phase, Recording
 from recvault.providers.base import Page, Reply
+from recvault.transfer.fetch import Line
 
 NOW = datetime(2026, 11, 2, 12, 0, tzinfo=UTC)
 URL = "https://provider.example/RE1.wav"

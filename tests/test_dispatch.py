@@ -18,16 +18,16 @@ from structlog.testing import capture_logs
 
 from lines import NOW, FakeProvider, FakeSession, a_line, a_recording
 from recvault import dispatch as dispatch_module
-from recvault import verdicts
 from recvault.dispatch import Dispatch
 from recvault.errors import LedgerLocked, WorkerLost
-from recvault.fetch import Line
 from recvault.ledger import Feed, Ledger, Policy
 from recvault.listing import Source
 from recvault.models import WORKER_CRASHED, WORKER_LOST, Failure, Job, Outcome, State, Verdict
 from recvault.report import Report
 from recvault.shutdown import Stop
 from recvault.sync import Pass, Work
+from recvault.transfer import verdicts
+from recvault.transfer.fetch import Line
 
 
 @dataclass

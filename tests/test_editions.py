@@ -16,7 +16,6 @@ from lines import NOW, FakeProvider, FakeSession, a_line, a_recording, wav
 from recvault import archive
 from recvault.archive import KeyTemplate
 from recvault.errors import NotFound, Unavailable
-from recvault.fetch import Line
 from recvault.models import (
     FORMATS_MISSING,
     KEY_TAKEN,
@@ -29,11 +28,12 @@ from recvault.models import (
     Recording,
     Verdict,
 )
-from recvault.spool import SpoolPlace
 from recvault.store import Put
 from recvault.store.base import Stored
 from recvault.testing import MemoryStore
-from recvault.transfer import Transfer
+from recvault.transfer.archive_recording import Transfer
+from recvault.transfer.fetch import Line
+from recvault.transfer.spool import SpoolPlace
 
 HEADER = wav(0.0)
 KEYS = KeyTemplate()

@@ -14,7 +14,7 @@ from lines import a_recording
 from recvault.errors import ConfigError, StoreRefused, Unavailable
 from recvault.log.masking import HIDDEN, Hidden, hide, mask
 from recvault.models import Job, Verdict
-from recvault.verdicts import failure
+from recvault.transfer.verdicts import failure
 
 SECRET = "s3cret/token+of=a-test\nand-its-second-line\u201d"
 AS_WRITTEN = {

@@ -10,8 +10,8 @@ import pytest
 
 from cli.commands import run_each
 from discovery.rules import lay
-from recvault.lateness import Late, late_fact
 from recvault.ledger import RECONCILE
+from recvault.ledger.lateness import Late, late_fact
 from recvault.models import Window
 from recvault.reconcile import reconcile
 from recvault.report import Report

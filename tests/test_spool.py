@@ -16,9 +16,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recvault import spool as spools
 from recvault.errors import Unavailable
-from recvault.spool import Spool, SpoolFull, SpoolPlace, SpoolTooSmall
+from recvault.transfer import spool as spools
+from recvault.transfer.spool import Spool, SpoolFull, SpoolPlace, SpoolTooSmall
 
 MEMORY = 1000
 Usage = namedtuple("Usage", "total used free")
@@ -69,7 +69,7 @@ def free_is(monkeypatch: pytest.MonkeyPatch, *free: int) -> None:
     """Let the disk say so many bytes free, one after the other; the last from then on."""
     left = list(free)
     monkeypatch.setattr(
-        "recvault.spool.shutil.disk_usage", lambda _: Usage(0, 0, left.pop(0) if len(left) > 1 else left[0])
+        "recvault.transfer.spool.shutil.disk_usage", lambda _: Usage(0, 0, left.pop(0) if len(left) > 1 else left[0])
     )
 
 
@@ -187,7 +187,7 @@ def test_a_nearly_full_disk_is_left_alone(tmp_path: Path, monkeypatch: pytest.Mo
 def test_a_length_that_no_disk_holds_is_its_hosts_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is announced and would not fit on an empty disk is one recording's matter, not the disk's: SpoolTooSmall."""
     place = place_at(tmp_path / "spool", min_free_disk=5000)
-    monkeypatch.setattr("recvault.spool.shutil.disk_usage", lambda _: Usage(10**12, 0, 10**9))
+    monkeypatch.setattr("recvault.transfer.spool.shutil.disk_usage", lambda _: Usage(10**12, 0, 10**9))
     for claimed, kind in ((10**9, SpoolFull), (10**12 - 5000, SpoolFull), (10**12 - 4999, SpoolTooSmall)):
         with pytest.raises(SpoolFull) as raised:
             Spool(place, claimed)
@@ -218,7 +218,7 @@ def test_the_guard_holds_where_no_length_is_told(tmp_path: Path, monkeypatch: py
         spool.write(b"x" * MEMORY)
         with pytest.raises(SpoolFull):
             spool.write(b"x")
-    monkeypatch.setattr("recvault.spool._LOOK_EVERY", 3000)
+    monkeypatch.setattr("recvault.transfer.spool._LOOK_EVERY", 3000)
     free_is(monkeypatch, 9000, 7000, 4000)
     with Spool(place, None) as spool, pytest.raises(SpoolFull):
         for _ in range(20):
@@ -255,7 +255,7 @@ def test_a_directory_that_takes_no_file(place: SpoolPlace, monkeypatch: pytest.M
     def refuse(**_: object) -> None:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
-    monkeypatch.setattr("recvault.spool.tempfile.TemporaryFile", refuse)
+    monkeypatch.setattr("recvault.transfer.spool.tempfile.TemporaryFile", refuse)
     with pytest.raises(SpoolFull, match="Permission denied"):
         Spool(place, 10 * MEMORY)
     with Spool(place, None) as spool, pytest.raises(SpoolFull, match="Permission denied"):

@@ -20,7 +20,16 @@ from recvault.simulator import Simulator
 from rig import Rig
 from strict_s3 import StrictS3
 
-ABROAD = {"boto3", "botocore", "httpcore", "httpx", "recvault.http", "recvault.store", "recvault.transfer", "urllib3"}
+ABROAD = {
+    "boto3",
+    "botocore",
+    "httpcore",
+    "httpx",
+    "recvault.http",
+    "recvault.store",
+    "recvault.transfer",
+    "urllib3",
+}
 """What asks a provider or the bucket."""
 LIBRARIES = ABROAD | {"asyncio", "click", "pydantic", "recvault.cli", "recvault.config", "rich", "sqlite3", "structlog"}
 

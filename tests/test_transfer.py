@@ -12,13 +12,13 @@ import pytest
 
 from lines import NOW, FakeProvider, FakeSession, a_line, a_recording, wav
 from recvault.archive import KeyTemplate
-from recvault.fetch import Line
 from recvault.models import Failure, Job, Phase, Receipt, Recording, Verdict, stamp
 from recvault.simulator.media import Noise, mp3
-from recvault.spool import SpoolPlace
 from recvault.store.base import Stored
 from recvault.testing import MemoryStore
-from recvault.transfer import Transfer
+from recvault.transfer.archive_recording import Transfer
+from recvault.transfer.fetch import Line
+from recvault.transfer.spool import SpoolPlace
 from rig import sha256
 
 

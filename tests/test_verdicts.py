@@ -10,8 +10,8 @@ import pytest
 from lines import a_recording
 from recvault import errors
 from recvault.models import Doubt, Job, Verdict
-from recvault.spool import SpoolFull, SpoolTooSmall
-from recvault.verdicts import failure_of
+from recvault.transfer.spool import SpoolFull, SpoolTooSmall
+from recvault.transfer.verdicts import failure_of
 
 JOB = Job(source="main", recording=a_recording(), attempt=1, maybe_archived=False)
 TABLE: dict[errors.RecvaultError, tuple[Verdict, str, bool]] = {

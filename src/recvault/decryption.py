@@ -21,7 +21,7 @@ from recvault.shutdown import Stop
 from recvault.store import ObjectStore
 
 if TYPE_CHECKING:
-    from recvault.crypto import PrivateKeys
+    from recvault.media.decryptor import PrivateKeys
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

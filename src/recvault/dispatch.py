@@ -24,7 +24,7 @@ from recvault.log import get_logger
 from recvault.models import DRAINED, WORKER_CRASHED, WORKER_LOST, Failure, Job, Outcome, State, Verdict
 from recvault.places import Places
 from recvault.shutdown import Stop
-from recvault.verdicts import UNEXPECTED, WORKER_UNSTARTED
+from recvault.transfer.verdicts import UNEXPECTED, WORKER_UNSTARTED
 
 log = get_logger("recvault.dispatch")
 

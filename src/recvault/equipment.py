@@ -18,9 +18,9 @@ from recvault.http import Budget
 from recvault.lines import Lines
 from recvault.meter import Spending, Waits
 from recvault.shutdown import Stop
-from recvault.spool import SpoolPlace
 from recvault.store import S3Store
-from recvault.transfer import Transfer
+from recvault.transfer.archive_recording import Transfer
+from recvault.transfer.spool import SpoolPlace
 from recvault.watched import WatchedStore
 
 

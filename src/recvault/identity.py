@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 
 from recvault.discovery import by_id
 from recvault.errors import Denied, NotFound, ProtocolError, Refused
-from recvault.fetch import Line
 from recvault.ledger import Carrier, Feed, Ledger, Stranded, is_same, renamed
 from recvault.listing import Source
 from recvault.log import get_logger
 from recvault.report import PARTIAL, Report
 from recvault.shutdown import Stop
+from recvault.transfer.fetch import Line
 
 log = get_logger("recvault.identity")
 

@@ -7,13 +7,13 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from recvault.fetch import Line
 from recvault.http import Budget, Clients, Session, Timing
+from recvault.media.assess import Proof
 from recvault.meter import Waits
 from recvault.models import ACCOUNT, Window
-from recvault.proof import Proof
 from recvault.providers.base import Provider
 from recvault.shutdown import Stop
+from recvault.transfer.fetch import Line
 
 _SHORT = timedelta(hours=1)  # of a list that is asked only whether it answers
 

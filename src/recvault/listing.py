@@ -25,15 +25,15 @@ from recvault.errors import (
     Refused,
     UnknownName,
 )
-from recvault.fetch import Line
-from recvault.lateness import Late, late_fact, offered_fact
 from recvault.ledger import ACCOUNTS, BACKFILL, RECONCILE, RECONCILE_PART, Feed, Policy
+from recvault.ledger.lateness import Late, late_fact, offered_fact
 from recvault.log import get_logger
 from recvault.meter import Meter
 from recvault.models import ACCOUNT, Phase, Recording, Scope, State, Window, stamp
 from recvault.providers.base import Subaccount
 from recvault.report import AccountReport, Report
 from recvault.tally import Scanned
+from recvault.transfer.fetch import Line
 
 log = get_logger("recvault.listing")
 

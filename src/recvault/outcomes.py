@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from recvault import verdicts
 from recvault.dispatch import Dispatch
 from recvault.doubts import Doubts
 from recvault.errors import ConfigError, CredentialsRefused, RecvaultError, StoreRefused, StoreUnavailable, Unavailable
@@ -17,6 +16,7 @@ from recvault.log import get_logger
 from recvault.meter import Meter
 from recvault.models import MISSING, Failure, Job, Outcome, Receipt, State, Verdict
 from recvault.report import PARTIAL, AccountReport, Report
+from recvault.transfer import verdicts
 
 log = get_logger("recvault.outcomes")
 _written = logging.getLogger("recvault.outcomes")

@@ -14,7 +14,6 @@ from typing import Any
 
 from recvault.backfill import Asked
 from recvault.errors import MediaRejected
-from recvault.fetch import formats
 from recvault.ledger import Feed, Registered
 from recvault.ledger.archived import Archived
 from recvault.listing import Listing, Source
@@ -22,6 +21,7 @@ from recvault.models import JSON, Phase, Recording, Rejected
 from recvault.report import Report, iso
 from recvault.shutdown import Stop
 from recvault.threads import Threads, finish
+from recvault.transfer.fetch import formats
 from recvault.walk import History, Walk, unbounded
 
 SCHEMA = "recvault/backfill-plan/v1"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from recvault.lateness import Late
+from recvault.ledger.lateness import Late
 from recvault.models import JSON
 
 SCHEMA = "recvault/report/v1"

@@ -18,8 +18,8 @@ from recvault.errors import ConfigError
 from recvault.http import AddressRule, Budget, Clients, Ping, Timing
 from recvault.lines import Lines
 from recvault.log.masking import hide
+from recvault.media.assess import Proof
 from recvault.meter import Waits
-from recvault.proof import Proof
 from recvault.providers import provider_class
 from recvault.shutdown import Stop
 from recvault.store import WriteOptions
@@ -27,7 +27,7 @@ from recvault.store.clients import Client, make_client
 from recvault.transport import Proxy
 
 if TYPE_CHECKING:
-    from recvault.crypto import PrivateKeys
+    from recvault.media.decryptor import PrivateKeys
 
 _AHEAD = 3  # jobs of each thread of a worker process, the one that it is at included
 
@@ -101,7 +101,7 @@ def private_keys(written: Sequence[PrivateKeyRef]) -> PrivateKeys | None:
     if not written:
         return None
     _needs("cryptography", "crypto", "a private key")
-    from recvault.crypto import PrivateKeys, private_key
+    from recvault.media.decryptor import PrivateKeys, private_key
 
     keys, problems = [], []
     for each in written:

@@ -33,7 +33,7 @@ from recvault.models import Job, Outcome, Phase, Recording
 from recvault.places import Places
 from recvault.shutdown import Stop
 from recvault.store import StoreFacts
-from recvault.verdicts import failure_of
+from recvault.transfer.verdicts import failure_of
 
 BEAT_SECONDS = 1.0  # at most, between two messages: who says nothing for long hangs
 ASKED, ENFORCED, END = "asked", "enforced", "end"  # what the parent says of a stop, and that nothing more will come

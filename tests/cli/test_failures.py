@@ -9,7 +9,7 @@ import pytest
 from cli.commands import run
 from recvault.cli.hints import hint
 from recvault.simulator import SimRecording, Simulator
-from recvault.verdicts import VERDICTS
+from recvault.transfer.verdicts import VERDICTS
 from rig import Rig
 
 

@@ -18,7 +18,6 @@ from unittest import mock
 
 from recvault.archive import KeyTemplate
 from recvault.errors import LedgerLocked, StoreUnavailable, Unavailable
-from recvault.fetch import Line
 from recvault.http import AddressRule, Clients, Limits, Session, Timing
 from recvault.ledger import Ledger, Policy
 from recvault.ledger.connection import Connection
@@ -28,11 +27,12 @@ from recvault.providers.base import Provider
 from recvault.report import Report
 from recvault.shutdown import Stop
 from recvault.simulator import SimAccount, Simulator
-from recvault.spool import SpoolPlace
 from recvault.store import SMALL_MOST, Put, Stored
 from recvault.sync import Pass, Work
 from recvault.testing import MemoryStore
-from recvault.transfer import Transfer
+from recvault.transfer.archive_recording import Transfer
+from recvault.transfer.fetch import Line
+from recvault.transfer.spool import SpoolPlace
 
 NAME = "main"
 NOW = datetime(2026, 11, 2, 12, 0, tzinfo=UTC)

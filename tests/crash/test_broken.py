@@ -18,12 +18,11 @@ from crash import effects
 from crash.effects import NOW, Effects, Fault
 from crash.invariants import check_at_once, check_at_the_end
 from crash.test_crash import clean, world
-from recvault import fetch
 from recvault.discovery import Discovery
 from recvault.media import Prober
 from recvault.models import Check
-from recvault.placing import Placing
-from recvault.transfer import _Attempt
+from recvault.transfer.archive_recording import _Attempt, fetch
+from recvault.transfer.placing import Placing
 
 Scenario = Callable[[Path], None]
 Break = Callable[[], Any]

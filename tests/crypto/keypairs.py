@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
-from recvault.crypto import PrivateKeys, private_key
+from recvault.media.decryptor import PrivateKeys, private_key
 
 KEY, IV12, IV16 = bytes(range(32)), bytes(range(12)), bytes(range(16))
 

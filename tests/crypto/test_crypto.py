@@ -19,8 +19,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crypto.keypairs import IV16, KEY, call, private_keys, private_pem, public_pem, rsa, track
-from recvault.crypto import Opening, Padded, PrivateKeys, Sealed, private_key
 from recvault.errors import ConfigError, NotOpened
+from recvault.media.decryptor import Opening, Padded, PrivateKeys, Sealed, private_key
 
 PLAIN = b"\x1a\x45\xdf\xa3" + bytes(range(256)) * 4
 SEALERS = {"call": call, "track": track}

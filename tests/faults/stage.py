@@ -39,7 +39,6 @@ from recvault.archive import KeyTemplate
 from recvault.backfill import Asked
 from recvault.backfill import Backfill as BackfillRun
 from recvault.errors import LedgerLocked
-from recvault.fetch import Line
 from recvault.http import Session, Timing
 from recvault.identity import Identity
 from recvault.ledger import Carrier, Ledger, Policy
@@ -52,11 +51,12 @@ from recvault.report import Report
 from recvault.shutdown import Stop
 from recvault.simulator import SimRecording
 from recvault.simulator.switches import Switches
-from recvault.spool import SpoolPlace
 from recvault.store import ObjectStore
 from recvault.sync import Pass, Work
 from recvault.testing import MemoryStore
-from recvault.transfer import Transfer
+from recvault.transfer.archive_recording import Transfer
+from recvault.transfer.fetch import Line
+from recvault.transfer.spool import SpoolPlace
 
 PROVIDERS = {
     "voice": ("twilio", "twilio"),

@@ -20,7 +20,7 @@ from recvault.http import Session
 from recvault.ledger import Ledger, page
 from recvault.models import Phase, Verdict
 from recvault.tally import Tally
-from recvault.transfer import _Attempt
+from recvault.transfer.archive_recording import _Attempt
 
 MOST = 120  # histories, until one of them must have found it
 

@@ -12,8 +12,8 @@ import pytest
 from ledger.rows import NOW, POLICIES, RECHECK, failure, many, receipt, recording, register, rejected
 from ledger.test_plans import plans_of
 from recvault.errors import ConfigError
-from recvault.lateness import Late, late_fact, offered_fact
 from recvault.ledger import Carrier, Feed, Ledger, Stranded
+from recvault.ledger.lateness import Late, late_fact, offered_fact
 from recvault.models import Verdict, Window
 
 OLD, NEW = Feed("main", "twilio", "AC1"), Feed("new", "twilio", "AC1")

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from recvault.errors import NotOpened
 from recvault.media import MediaFacts, Prober
-from recvault.media.packets import CONTAINERS, Packets, _any_tags, walk_packets
+from recvault.media.assess import Proof, compared
+from recvault.media.ffmpeg import CONTAINERS, Packets, _any_tags, walk_packets
 from recvault.models import Check
-from recvault.proof import Proof, compared
 from recvault.simulator.matroska import matroska
 from recvault.simulator.media import Noise, mp3, wav
 
@@ -330,6 +330,6 @@ def test_an_option_of_earlier_releases_is_given_to_those_alone(
         given.append(options)
         return Opened()
 
-    monkeypatch.setattr("recvault.media.packets.av.open", opening)
+    monkeypatch.setattr("recvault.media.ffmpeg.av.open", opening)
     assert _any_tags.__wrapped__() == ({"metadata_errors": "ignore"} if knows_the_option else {})
     assert len(given) == knows_the_option

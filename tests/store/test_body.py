@@ -7,8 +7,8 @@ import io
 import pytest
 
 from recvault.errors import StoreUnavailable
-from recvault.spool import Spool, SpoolPlace
 from recvault.store.body import in_memory
+from recvault.transfer.spool import Spool, SpoolPlace
 from store.places import Place, make_put
 
 KEY = "recordings/RE1.wav"

@@ -17,8 +17,8 @@ from recvault.cli.app import App, verb
 from recvault.errors import ConfigError, Interrupted, UnknownName
 
 if TYPE_CHECKING:
-    from recvault.crypto import PrivateKeys
     from recvault.decryption import Encrypted
+    from recvault.media.decryptor import PrivateKeys
     from recvault.runtime import Runtime
 
 _PIECE = 1 << 20

@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from recvault.health import Condition
-from recvault.lateness import Late, late_fact, offered_fact
 from recvault.ledger import Feed, running_daemon
+from recvault.ledger.lateness import Late, late_fact, offered_fact
 from recvault.models import unstamp
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import Any, TextIO
 import click
 
 from recvault.cli.tables import Size, cell, console, print_table
-from recvault.lateness import offered_words
+from recvault.ledger.lateness import offered_words
 from recvault.report import AccountReport, Report
 
 SELDOM = ("already archived", "not ready", "gone", "external", "failed", "dead", "accepted", "quarantined")

@@ -228,7 +228,7 @@ def _trouble(each: Standing) -> str:
 def _hand(overview: Overview) -> list[str]:
     """What needs a hand, in a line or two."""
     from recvault.cli.tables import cell
-    from recvault.lateness import offered_words
+    from recvault.ledger.lateness import offered_words
 
     hand, missed = overview.hand, [cell(each.words) for each in overview.missed]
     found = overview.offered_since.items()

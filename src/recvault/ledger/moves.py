@@ -13,9 +13,9 @@ from typing import Any
 
 from sqlite_utils import Database
 
-from recvault.lateness import Late, late_fact, offered_fact
 from recvault.ledger import slices
 from recvault.ledger.connection import Connection
+from recvault.ledger.lateness import Late, late_fact, offered_fact
 from recvault.ledger.questions import Feed
 
 Pause = Callable[[float], bool]  # waits so many seconds; True where a stop was asked for

@@ -8,7 +8,7 @@ document, another kind of file, nothing.
 
 Header durations lie for truncated files, so durations here are measured by walking: `wav` counts bytes, `mp3` jumps
 from frame to frame, `matroska` steps over elements by their sizes. Other kinds are told by their first bytes and
-archived unchecked. `packets` asks FFmpeg besides, where that is wanted.
+archived unchecked. `ffmpeg` asks FFmpeg besides, where that is wanted.
 """
 
 from recvault.media.document import ENOUGH as ENOUGH_TEXT

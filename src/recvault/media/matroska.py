@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from recvault.errors import MediaRejected
-from recvault.media.tape import END, Findings, Walk, skip, take
+from recvault.media.stream_walker import END, Findings, Walk, skip, take
 
 METHOD = "ebml"
 _EBML, _DOCTYPE, _SEGMENT, _INFO, _TRACKS = 0x1A45DFA3, 0x4282, 0x18538067, 0x1549A966, 0x1654AE6B

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from struct import Struct
 
 from recvault.errors import MediaRejected
-from recvault.media.tape import Findings
+from recvault.media.stream_walker import Findings
 
 METHOD = "mp3 frames"
 TICKS = 14_112_000  # a second, in the least common multiple of all sample rates: sums stay exact

@@ -10,7 +10,7 @@ from recvault.media.kinds import CONTENT_TYPES, ENOUGH, MATROSKA, MP3, WAV, WEBM
 from recvault.media.matroska import walk_matroska
 from recvault.media.mp3 import METHOD as MP3_METHOD
 from recvault.media.mp3 import Frames, tag_length
-from recvault.media.tape import Findings, Tape
+from recvault.media.stream_walker import Findings, Tape
 from recvault.media.wav import walk_wav
 from recvault.models import Check
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from recvault.errors import MediaRejected
-from recvault.media.fmt import Format, read_format
-from recvault.media.tape import END, Findings, Walk, skip, take
+from recvault.media.stream_walker import END, Findings, Walk, skip, take
+from recvault.media.wav_format import Format, read_format
 
 METHOD = "wav sizes"
 RIFFS = (b"RIFF", b"RIFX", b"RF64", b"BW64")

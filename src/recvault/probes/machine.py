@@ -17,7 +17,7 @@ from recvault.ledger import running_daemon
 from recvault.ledger.soundness import look
 from recvault.probes.probe import Notice, Probe, probe
 from recvault.runtime import Runtime
-from recvault.spool import SpoolFull
+from recvault.transfer.spool import SpoolFull
 
 LEDGER_FREE_LEAST = 64 << 20  # bytes: some 50,000 recordings more, and room for SQLite to write its log
 

@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import Protocol
 
 from recvault.archive import KeyTemplate
-from recvault.fetch import Line
 from recvault.http import AddressRule, Clients, Limits, Session, Timing
 from recvault.models import ACCOUNT, Job, Outcome, Recording, Window
 from recvault.providers.base import Page, Provider
 from recvault.shutdown import Stop
 from recvault.simulator.exchange import Request
-from recvault.spool import SpoolPlace
 from recvault.testing.front import Answer, Front, Spoiling, forward, honest
 from recvault.testing.memory import MemoryStore
-from recvault.transfer import Transfer
+from recvault.transfer.archive_recording import Transfer
+from recvault.transfer.fetch import Line
+from recvault.transfer.spool import SpoolPlace
 
 TIMING = Timing(tries=1, stall_timeout=5.0)
 

@@ -13,11 +13,11 @@ from functools import partial
 from recvault.errors import MediaExpired, MediaRejected, NotFound, Refused
 from recvault.http import MediaHead, Session
 from recvault.media import ENOUGH_TEXT, MediaFacts, refuse_document
+from recvault.media.assess import PLAIN, Proof
 from recvault.models import ELSEWHERE, JSON, MISSING, Look, Phase, Recording, Requested, Verdict
-from recvault.proof import PLAIN, Proof
 from recvault.providers.base import CHANNELS, Provider
-from recvault.spool import Spool, SpoolPlace
-from recvault.verdicts import Settled
+from recvault.transfer.spool import Spool, SpoolPlace
+from recvault.transfer.verdicts import Settled
 
 SECOND_LOOK = timedelta(hours=3)  # after which what is still not whole is taken for all that there is
 YOUNG = timedelta(hours=6)  # a recording that may become whole at any minute: it is looked at often

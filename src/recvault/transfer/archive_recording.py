@@ -17,7 +17,6 @@ from typing import cast
 from recvault import archive
 from recvault.archive import KeyTemplate
 from recvault.errors import RecvaultError
-from recvault.fetch import SECOND_LOOK, Fetched, Line, Looking, fetch, formats, refreshed
 from recvault.media import CONTENT_TYPES, MediaFacts
 from recvault.models import (
     MISSING,
@@ -34,10 +33,11 @@ from recvault.models import (
     Recording,
     Verdict,
 )
-from recvault.placing import Placing
-from recvault.spool import SpoolPlace
 from recvault.store import ObjectStore
-from recvault.verdicts import Settled, failure_of
+from recvault.transfer.fetch import SECOND_LOOK, Fetched, Line, Looking, fetch, formats, refreshed
+from recvault.transfer.placing import Placing
+from recvault.transfer.spool import SpoolPlace
+from recvault.transfer.verdicts import Settled, failure_of
 
 
 @dataclass(frozen=True, slots=True)

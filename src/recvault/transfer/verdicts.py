@@ -29,7 +29,7 @@ from recvault.errors import (
 )
 from recvault.log.masking import mask
 from recvault.models import DRAINED, MISSING, Doubt, Failure, Job, Recording, Verdict
-from recvault.spool import SpoolFull, SpoolTooSmall
+from recvault.transfer.spool import SpoolFull, SpoolTooSmall
 
 # Reasons that concern more than one recording: the pass acts on them.
 CREDENTIALS_REFUSED = "credentials.refused"

@@ -14,8 +14,8 @@ from recvault.media import MediaFacts, Prober, length_faults, tolerance
 from recvault.models import JSON, Check
 
 if TYPE_CHECKING:  # both come with an extra, and neither is paid for where it is not asked for
-    from recvault.crypto import Opening, PrivateKeys
-    from recvault.media.packets import Packets
+    from recvault.media.decryptor import Opening, PrivateKeys
+    from recvault.media.ffmpeg import Packets
 
 DECRYPTED = "decrypted"
 _PIECE = 1 << 16
@@ -63,17 +63,17 @@ class Proof:
         duration_seconds: float | None,
     ) -> MediaFacts:
         """The facts with what FFmpeg adds, who reads `body` from its start; what no key opened is not walked."""
-        from recvault.media import packets
+        from recvault.media import ffmpeg
 
         readable = encryption is None or facts.check.method == DECRYPTED
         media_format = facts.media_format or media_format
-        if media_format not in packets.CONTAINERS or size == 0 or facts.empty or not readable:
+        if media_format not in ffmpeg.CONTAINERS or size == 0 or facts.empty or not readable:
             return facts
         body.seek(0)
-        source: packets.Source = body
+        source: ffmpeg.Source = body
         if encryption is not None and self.keys is not None:
             source = _Plain(body, self.keys.opening(encryption))
-        seen = packets.walk_packets(media_format, source, size)
+        seen = ffmpeg.walk_packets(media_format, source, size)
         return compared(facts, seen, duration_seconds)
 
 

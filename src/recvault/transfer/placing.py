@@ -15,10 +15,10 @@ from typing import Any, BinaryIO
 
 from recvault import archive
 from recvault.archive import EDITIONS, KeyTemplate
-from recvault.cold import cold_commit
 from recvault.errors import Cold, KeyConflict, TooLarge
 from recvault.models import Job, MediaObject, Receipt, Recording, unstamp
 from recvault.store import ObjectStore, Put
+from recvault.transfer.cold_sidecar import cold_commit
 
 _FACTS = (
     *("call_id", "conference_id", "room_id", "participant_id", "leg_id", "session_id"),
