@@ -13,7 +13,7 @@ from typing import Any
 import boto3
 
 from recvault import config
-from recvault.report import Report
+from recvault.monitoring.report import Report
 from recvault.runtime import Runtime
 from recvault.simulator import Simulator
 

@@ -23,7 +23,7 @@ from recvault.errors import LedgerLocked, WorkerLost
 from recvault.ledger import Feed, Ledger, Policy
 from recvault.listing import Source
 from recvault.models import WORKER_CRASHED, WORKER_LOST, Failure, Job, Outcome, State, Verdict
-from recvault.report import Report
+from recvault.monitoring.report import Report
 from recvault.shutdown import Stop
 from recvault.sync import Pass, Work
 from recvault.transfer import verdicts

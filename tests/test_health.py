@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from recvault.health import Condition, Health, judge
 from recvault.ledger import Feed, FeedStatus, Standing
+from recvault.monitoring.health import Condition, Health, judge
 from recvault.timefmt import span, when
 
 NOW = datetime(2026, 11, 2, 12, 0, tzinfo=UTC)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from cli.commands import run_each
-from recvault.report import Report
+from recvault.monitoring.report import Report
 from rig import SOURCES, Rig, now
 
 COUNT = 6

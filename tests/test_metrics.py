@@ -16,10 +16,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from recvault import __version__
 from recvault.errors import ConfigError, LedgerLocked
-from recvault.health import Condition, Health
 from recvault.ledger import Feed, FeedStatus, Standing
 from recvault.meter import LineFacts
-from recvault.metrics import CONTENT_TYPE, NAMES, Metrics
+from recvault.monitoring.health import Condition, Health
+from recvault.monitoring.metrics import CONTENT_TYPE, NAMES, Metrics
 
 NOW = datetime(2026, 11, 2, 12, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -319,7 +319,7 @@ def test_a_text_file_goes_through_no_link(tmp_path: Path, monkeypatch: pytest.Mo
     Metrics().write_textfile(path)
     assert (secret.read_text(), path.is_symlink()) == ("ours", False)
     assert "recvault_build_info" in path.read_text()
-    monkeypatch.setattr("recvault.metrics.metrics.secrets.token_hex", lambda length: "guessed")
+    monkeypatch.setattr("recvault.monitoring.metrics.metrics.secrets.token_hex", lambda length: "guessed")
     (tmp_path / ".recvault.prom.guessed").symlink_to(secret)
     with pytest.raises(ConfigError, match="File exists"):
         Metrics().write_textfile(path)

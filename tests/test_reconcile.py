@@ -13,8 +13,8 @@ from discovery.rules import lay
 from recvault.ledger import RECONCILE
 from recvault.ledger.lateness import Late, late_fact
 from recvault.models import Window
+from recvault.monitoring.report import Report
 from recvault.reconcile import reconcile
-from recvault.report import Report
 from recvault.simulator import SimAccount, Simulator
 from rig import START, Rig
 from strict_s3 import Bucket

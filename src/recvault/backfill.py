@@ -16,10 +16,10 @@ from recvault.ledger import BACKFILL, Feed, Ledger, Standing
 from recvault.listing import Source
 from recvault.log import get_logger
 from recvault.models import Scope, Window
-from recvault.progress import Progress
+from recvault.monitoring.progress import Progress
+from recvault.monitoring.report import Report
 from recvault.providers.base import Provider, check_scope
 from recvault.providers.calendar import moment_before
-from recvault.report import Report
 from recvault.slices import EPOCH, bounded, without
 from recvault.sync import Work
 from recvault.tally import Scanned

@@ -14,7 +14,7 @@ from recvault.errors import Denied, NotFound, ProtocolError, Refused
 from recvault.ledger import Carrier, Feed, Ledger, Stranded, is_same, renamed
 from recvault.listing import Source
 from recvault.log import get_logger
-from recvault.report import PARTIAL, Report
+from recvault.monitoring.report import PARTIAL, Report
 from recvault.shutdown import Stop
 from recvault.transfer.fetch import Line
 

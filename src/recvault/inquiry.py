@@ -10,9 +10,9 @@ from typing import Any
 
 from recvault.configured import Configured
 from recvault.errors import UnknownName
-from recvault.health import Health, judge, judged_stranded
 from recvault.ledger import ACCOUNTS, RECONCILE, Carrier, Feed, FeedStatus, Ledger, Standing, Stranded
 from recvault.models import ACCOUNT
+from recvault.monitoring.health import Health, judge, judged_stranded
 from recvault.providers.base import readable_apis
 
 _BESIDE = {ACCOUNTS: "the list of sub-accounts", RECONCILE: "the last reconcile"}

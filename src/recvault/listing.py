@@ -30,8 +30,8 @@ from recvault.ledger.lateness import Late, late_fact, offered_fact
 from recvault.log import get_logger
 from recvault.meter import Meter
 from recvault.models import ACCOUNT, Phase, Recording, Scope, State, Window, stamp
+from recvault.monitoring.report import AccountReport, Report
 from recvault.providers.base import Subaccount
-from recvault.report import AccountReport, Report
 from recvault.tally import Scanned
 from recvault.transfer.fetch import Line
 

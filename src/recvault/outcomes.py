@@ -15,7 +15,7 @@ from recvault.listing import Source
 from recvault.log import get_logger
 from recvault.meter import Meter
 from recvault.models import MISSING, Failure, Job, Outcome, Receipt, State, Verdict
-from recvault.report import PARTIAL, AccountReport, Report
+from recvault.monitoring.report import PARTIAL, AccountReport, Report
 from recvault.transfer import verdicts
 
 log = get_logger("recvault.outcomes")

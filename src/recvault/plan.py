@@ -18,7 +18,7 @@ from recvault.ledger import Feed, Registered
 from recvault.ledger.archived import Archived
 from recvault.listing import Listing, Source
 from recvault.models import JSON, Phase, Recording, Rejected
-from recvault.report import Report, iso
+from recvault.monitoring.report import Report, iso
 from recvault.shutdown import Stop
 from recvault.threads import Threads, finish
 from recvault.transfer.fetch import formats

@@ -24,7 +24,7 @@ from recvault.ledger.rebuilt import Committed, NewLedger, RebuiltAccount, refuse
 from recvault.ledger.soundness import look_hard
 from recvault.log import get_logger
 from recvault.models import JSON, Phase, Receipt, Recording, unstamp
-from recvault.report import PARTIAL, iso
+from recvault.monitoring.report import PARTIAL, iso
 from recvault.shutdown import Stop
 from recvault.store import SMALL_MOST
 from recvault.store.reading import Cold, Listed, Reader

@@ -11,8 +11,8 @@ from dataclasses import replace
 
 from recvault.listing import Source
 from recvault.models import Window
+from recvault.monitoring.report import Report
 from recvault.providers.calendar import moment_before
-from recvault.report import Report
 from recvault.runtime import Runtime
 from recvault.threads import Threads, finish
 

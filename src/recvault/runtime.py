@@ -21,8 +21,8 @@ from recvault.ledger import Feed, Policy
 from recvault.listing import Source
 from recvault.log import get_logger
 from recvault.meter import LineFacts, Meter, Spending
-from recvault.progress import Progress
-from recvault.report import Report
+from recvault.monitoring.progress import Progress
+from recvault.monitoring.report import Report
 from recvault.shutdown import Stop
 from recvault.store import StoreFacts
 from recvault.sync import Pass, Work

@@ -22,8 +22,8 @@ from recvault.listing import Listing, Source
 from recvault.meter import Meter
 from recvault.minted import Minted
 from recvault.models import Job, Outcome
+from recvault.monitoring.report import MOST_FAILURES, AccountReport, Report
 from recvault.outcomes import Outcomes
-from recvault.report import MOST_FAILURES, AccountReport, Report
 from recvault.shutdown import Stop
 from recvault.threads import finish
 from recvault.watched import Watched

@@ -21,8 +21,8 @@ from recvault.http import REFUSED
 from recvault.ledger import BACKFILL, Feed
 from recvault.meter import PROVIDER, STORE, LineFacts, Spending
 from recvault.models import Window
-from recvault.progress import CONCURRENCY, CPU, LIMITED, PACE, SLOWER, STORE_DOWN, Progress, Reading
-from recvault.report import Report
+from recvault.monitoring.progress import CONCURRENCY, CPU, LIMITED, PACE, SLOWER, STORE_DOWN, Progress, Reading
+from recvault.monitoring.report import Report
 from recvault.simulator import SimAccount, Simulator
 from recvault.slices import bounded
 from rig import Rig

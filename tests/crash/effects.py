@@ -22,9 +22,9 @@ from recvault.http import AddressRule, Clients, Limits, Session, Timing
 from recvault.ledger import Ledger, Policy
 from recvault.ledger.connection import Connection
 from recvault.listing import Source
+from recvault.monitoring.report import Report
 from recvault.providers import provider_class
 from recvault.providers.base import Provider
-from recvault.report import Report
 from recvault.shutdown import Stop
 from recvault.simulator import SimAccount, Simulator
 from recvault.store import SMALL_MOST, Put, Stored

@@ -10,8 +10,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from crypto.conftest import T0, SealedRig
 from crypto.keypairs import public_pem
-from recvault.metrics import Metrics
 from recvault.models import JSON
+from recvault.monitoring.metrics import Metrics
 from recvault.simulator import SimRecording
 from recvault.simulator.media import Media
 from recvault.simulator.sealing import Sealer

@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from recvault.daemon import endpoint as module
 from recvault.daemon.endpoint import MOST_CONNECTIONS, Answer, Endpoint
 from recvault.errors import ConfigError
-from recvault.metrics import CONTENT_TYPE, NAMES, Metrics
+from recvault.monitoring.metrics import CONTENT_TYPE, NAMES, Metrics
 
 PATIENCE = 20.0  # of a test for what must come; nothing waits so long where all is well
 

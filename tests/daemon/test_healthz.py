@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from recvault.daemon.healthz import healthz
-from recvault.health import Condition, Health
 from recvault.ledger import Feed, FeedStatus
+from recvault.monitoring.health import Condition, Health
 
 SUCCESS = datetime(2026, 11, 2, 12, 0, tzinfo=UTC)
 

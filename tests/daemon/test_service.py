@@ -20,8 +20,8 @@ from recvault.daemon import service as service_module
 from recvault.daemon.service import Service
 from recvault.http import Timing
 from recvault.ledger import Ledger
-from recvault.metrics import Metrics
-from recvault.report import Report
+from recvault.monitoring.metrics import Metrics
+from recvault.monitoring.report import Report
 from recvault.simulator import SimAccount, Simulator
 from rig import Rig, now
 from strict_s3 import Bucket

@@ -8,10 +8,10 @@ import pytest
 
 from daemon.conftest import Told
 from recvault.daemon.vigil import Vigil
-from recvault.health import Condition, Health
 from recvault.http import Ping
 from recvault.ledger import Feed, FeedStatus
-from recvault.metrics import Metrics
+from recvault.monitoring.health import Condition, Health
+from recvault.monitoring.metrics import Metrics
 
 OK, STALE = Health(Condition.OK), Health(Condition.STALE, "no complete scan for 30 h")
 FAILING = Health(Condition.FAILING, "the last scan failed")

@@ -17,7 +17,7 @@ from recvault.http import Timing
 from recvault.ledger import BACKFILL, Feed
 from recvault.listing import Listing, Source
 from recvault.models import Window
-from recvault.report import Report
+from recvault.monitoring.report import Report
 from recvault.runtime import Runtime
 from recvault.shutdown import Stop
 from recvault.simulator import SimAccount, Simulator, Switches, twilio_common

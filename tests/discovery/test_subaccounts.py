@@ -14,7 +14,7 @@ import pytest
 from discovery.scans import DAY, LOOKBACK, NOW
 from recvault import wiring
 from recvault.http import Timing
-from recvault.report import AccountReport, Report
+from recvault.monitoring.report import AccountReport, Report
 from recvault.simulator import SimAccount, Simulator, Switches, twilio_common, twilio_voice
 from recvault.simulator.exchange import refuse
 from rig import Rig

@@ -17,11 +17,11 @@ from recvault.errors import ConfigError
 from recvault.ledger import Feed
 from recvault.ledger.archived import Archived
 from recvault.models import Scope, Window
+from recvault.monitoring.progress import Progress
+from recvault.monitoring.report import Report
 from recvault.plan import Plan
-from recvault.progress import Progress
 from recvault.providers.telnyx import Telnyx
 from recvault.providers.twilio import Twilio
-from recvault.report import Report
 from recvault.simulator import SimAccount, SimRecording, Simulator
 from rig import SOURCES, START, Rig
 from strict_s3 import Bucket

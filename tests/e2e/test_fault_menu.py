@@ -17,8 +17,8 @@ import jsonschema
 import pytest
 
 from recvault import archive
+from recvault.monitoring.report import Report
 from recvault.providers import BUILT_IN
-from recvault.report import Report
 from recvault.simulator import MENU, Simulator, Switches
 from rig import SOURCES, Rig, sha256
 from strict_s3 import StrictS3

@@ -18,7 +18,7 @@ from recvault import wiring
 from recvault.errors import StoreUnavailable
 from recvault.http import Timing
 from recvault.ledger import Ledger
-from recvault.report import AccountReport, Report
+from recvault.monitoring.report import AccountReport, Report
 from recvault.simulator import Logged, SimAccount, SimRecording, Simulator, Switches, twilio_voice
 from recvault.simulator.exchange import refuse
 from recvault.store.clients import make_client

@@ -15,7 +15,7 @@ from recvault import wiring
 from recvault.backfill import Asked
 from recvault.http import Timing
 from recvault.models import Window
-from recvault.report import Report
+from recvault.monitoring.report import Report
 from recvault.simulator import SimAccount, Simulator
 from rig import Rig
 from strict_s3 import Bucket

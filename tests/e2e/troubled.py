@@ -13,7 +13,7 @@ import pytest
 
 from recvault import wiring
 from recvault.http import Timing
-from recvault.report import AccountReport, Report
+from recvault.monitoring.report import AccountReport, Report
 from recvault.simulator import SimAccount, SimRecording, Simulator
 from recvault.simulator.exchange import Request
 from recvault.store.clients import make_client

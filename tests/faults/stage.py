@@ -45,9 +45,9 @@ from recvault.ledger import Carrier, Ledger, Policy
 from recvault.ledger.connection import Connection
 from recvault.listing import Source
 from recvault.models import ACCOUNT, Window
+from recvault.monitoring.report import Report
 from recvault.providers import provider_class
 from recvault.providers.base import readable_apis
-from recvault.report import Report
 from recvault.shutdown import Stop
 from recvault.simulator import SimRecording
 from recvault.simulator.switches import Switches

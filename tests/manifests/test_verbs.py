@@ -19,7 +19,7 @@ from daemon.started import free_port
 from manifests.shelf import copied, sha256sum
 from recvault.daemon.evidence import Evidence
 from recvault.manifests import SETTLING, Manifests
-from recvault.metrics import Metrics
+from recvault.monitoring.metrics import Metrics
 from recvault.runtime import Runtime
 from recvault.simulator import SimAccount, Simulator
 from rig import START, Rig

@@ -14,10 +14,10 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from recvault.health import Condition, Health
 from recvault.ledger import Feed, FeedStatus
 from recvault.meter import LineFacts
-from recvault.metrics import Metrics
+from recvault.monitoring.health import Condition, Health
+from recvault.monitoring.metrics import Metrics
 from systemd.lab import UNITS
 
 NOW = datetime(2026, 10, 1, tzinfo=UTC)

@@ -12,7 +12,7 @@ from recvault.cli.tables import Size, cell, size
 from recvault.errors import RecvaultError
 from recvault.log import get_logger
 from recvault.meter import PROVIDER, STORE
-from recvault.progress import CONCURRENCY, CPU, LIMITED, PACE, SLOWER, STORE_DOWN, Progress, Reading
+from recvault.monitoring.progress import CONCURRENCY, CPU, LIMITED, PACE, SLOWER, STORE_DOWN, Progress, Reading
 from recvault.timefmt import span
 
 log = get_logger("recvault.backfill")

@@ -108,7 +108,7 @@ def _asked(
 def _run(app: App, runtime: Runtime, name: str, asked: Asked, as_json: bool) -> int:
     from recvault.cli.advance import advance
     from recvault.cli.reports import print_report
-    from recvault.progress import Progress
+    from recvault.monitoring.progress import Progress
 
     progress = Progress(
         line=lambda: next((each for each in runtime.line_facts() if each.source == name), None),

@@ -23,7 +23,7 @@ SCHEMA = "recvault/check/v1"
 @question
 def command(app: App, config_only: bool, only_offline: bool, as_json: bool) -> int:
     """Configuration; credentials, by one page per source; bucket: put, conditional put, get, delete of a probe."""
-    from recvault.report import worst
+    from recvault.monitoring.report import worst
 
     found = []
     for probe in _configuration(app) if config_only else _probes(app, only_offline):

@@ -69,7 +69,7 @@ def command(app: App, keep: Path | None, serve: bool) -> int:
 def _run(app: App, config: Path, simulator: Simulator) -> int:
     from recvault import config as configuration
     from recvault.cli.reports import print_report, progress
-    from recvault.report import Report
+    from recvault.monitoring.report import Report
     from recvault.runtime import Runtime
 
     click.echo("Five providers are simulated on this machine; one request in twenty is answered with a fault.\n")

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from recvault.health import Condition
 from recvault.ledger import Feed, running_daemon
 from recvault.ledger.lateness import Late, late_fact, offered_fact
 from recvault.models import unstamp
+from recvault.monitoring.health import Condition
 
 if TYPE_CHECKING:
     from recvault.inquiry import Inquiry

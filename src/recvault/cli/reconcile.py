@@ -12,7 +12,7 @@ from recvault.cli.backfill import Moment, check_window
 from recvault.providers.calendar import moment_before
 
 if TYPE_CHECKING:
-    from recvault.report import Report
+    from recvault.monitoring.report import Report
     from recvault.runtime import Runtime
 
 

@@ -12,7 +12,7 @@ import click
 
 from recvault.cli.tables import Size, cell, console, print_table
 from recvault.ledger.lateness import offered_words
-from recvault.report import AccountReport, Report
+from recvault.monitoring.report import AccountReport, Report
 
 SELDOM = ("already archived", "not ready", "gone", "external", "failed", "dead", "accepted", "quarantined")
 COLUMNS = ("source", "account", "listed", "registered", "archived", *SELDOM, "bytes")

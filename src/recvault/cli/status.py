@@ -292,7 +292,7 @@ def _words(name: str) -> str:
 
 
 def _document(overview: Overview) -> dict[str, Any]:
-    from recvault.report import iso
+    from recvault.monitoring.report import iso
 
     daemon, hand = overview.daemon, overview.hand
     return {
@@ -324,7 +324,7 @@ def _document(overview: Overview) -> dict[str, Any]:
 
 
 def _source(each: Standing, overview: Overview) -> dict[str, Any]:
-    from recvault.report import iso
+    from recvault.monitoring.report import iso
 
     feed, counts = each.feed.feed, asdict(each.feed.standing)
     days = [day for day in overview.days if (day.source, day.account_id) == (feed.source, feed.account_id)]

@@ -13,7 +13,7 @@ from recvault.cli.app import App, print_json, verb
 from recvault.errors import RecvaultError
 
 if TYPE_CHECKING:
-    from recvault.report import Report
+    from recvault.monitoring.report import Report
     from recvault.runtime import Runtime
 
 _SOME_FAILED = 3  # the exit code that tells of recordings, not of the pass
@@ -52,7 +52,7 @@ def _metered(
 ) -> Report:
     """A pass that is counted, and its counts written down, whatever came of it."""
     from recvault.manifests import complete_at
-    from recvault.metrics import Metrics
+    from recvault.monitoring.metrics import Metrics
 
     metrics = Metrics()
     metrics.continue_from(metrics_file)
@@ -71,9 +71,9 @@ def _metered(
 def _pinged(runtime: Runtime) -> Iterator[list[Report]]:
     """Tell ping_url how a pass goes, where no daemon does: it is given the report. A pass that raises has failed."""
     from recvault import wiring
-    from recvault.health import Condition
     from recvault.http import Ping
     from recvault.ledger import running_daemon
+    from recvault.monitoring.health import Condition
 
     is_told = running_daemon(runtime.settings.ledger.path) is not None
     ping = Ping("") if is_told else wiring.ping(runtime.settings.daemon)

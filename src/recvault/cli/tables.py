@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from recvault.log import redact_text
-from recvault.report import iso
+from recvault.monitoring.report import iso
 from recvault.timefmt import span
 
 if TYPE_CHECKING:

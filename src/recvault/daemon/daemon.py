@@ -21,12 +21,12 @@ from recvault.daemon.notify import Notify
 from recvault.daemon.service import Service
 from recvault.daemon.vigil import Vigil
 from recvault.errors import ConfigError, Interrupted, LedgerDamaged, RecvaultError
-from recvault.health import Condition
 from recvault.http import Ping
 from recvault.ledger import DaemonLock
 from recvault.log import get_logger, redact_text
-from recvault.metrics import CONTENT_TYPE, Metrics
-from recvault.report import Report
+from recvault.monitoring.health import Condition
+from recvault.monitoring.metrics import CONTENT_TYPE, Metrics
+from recvault.monitoring.report import Report
 from recvault.shutdown import Stop
 
 log = get_logger("recvault.daemon")

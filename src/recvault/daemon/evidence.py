@@ -10,7 +10,7 @@ from datetime import date, timedelta
 from recvault.errors import Interrupted, RecvaultError
 from recvault.log import get_logger
 from recvault.manifests import SETTLING, Manifests, complete_at, last_ended, note_complete
-from recvault.metrics import Metrics
+from recvault.monitoring.metrics import Metrics
 from recvault.runtime import Runtime
 
 log = get_logger("recvault.daemon.evidence")

@@ -6,11 +6,11 @@ import json
 from collections.abc import Iterable, Sequence
 
 from recvault.daemon.endpoint import Answer
-from recvault.health import Condition, Health
 from recvault.ledger import FeedStatus
 from recvault.log import redact_text
 from recvault.models import JSON
-from recvault.report import iso
+from recvault.monitoring.health import Condition, Health
+from recvault.monitoring.report import iso
 
 _ORDER = tuple(Condition)
 _DEGRADED = frozenset({Condition.FAILING, Condition.ATTENTION, Condition.SLOW})

@@ -17,15 +17,15 @@ from recvault import config
 from recvault.daemon.evidence import LOOK_EVERY, Evidence
 from recvault.daemon.schedule import Schedule
 from recvault.errors import ConfigError, LedgerDamaged, LedgerLocked, LedgerUnavailable, RecvaultError
-from recvault.health import Health
 from recvault.ledger import RECONCILE, FeedStatus
 from recvault.listing import Source
 from recvault.log import get_logger
-from recvault.metrics import Metrics
 from recvault.models import Window
+from recvault.monitoring.health import Health
+from recvault.monitoring.metrics import Metrics
+from recvault.monitoring.report import Report
 from recvault.processes import Sheltered
 from recvault.providers.calendar import moment_before
-from recvault.report import Report
 from recvault.runtime import Runtime
 from recvault.sync import Work
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from recvault.health import Condition, Health
 from recvault.http import Ping
 from recvault.ledger import FeedStatus
 from recvault.log import get_logger
-from recvault.metrics import Metrics
+from recvault.monitoring.health import Condition, Health
+from recvault.monitoring.metrics import Metrics
 
 log = get_logger("recvault.daemon.vigil")
 

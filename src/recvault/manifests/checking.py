@@ -24,7 +24,7 @@ from recvault.ledger import KeySet
 from recvault.manifests import text
 from recvault.manifests.text import Entry, Manifest, Partition
 from recvault.models import JSON, unstamp
-from recvault.report import PARTIAL
+from recvault.monitoring.report import PARTIAL
 from recvault.shutdown import Stop
 
 SCHEMA = "recvault/evidence/v1"

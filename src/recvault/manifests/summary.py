@@ -9,7 +9,7 @@ from datetime import date, datetime
 from recvault.ledger import Chain
 from recvault.log import get_logger
 from recvault.models import JSON
-from recvault.report import PARTIAL, iso
+from recvault.monitoring.report import PARTIAL, iso
 
 SCHEMA = "recvault/manifests/v1"
 MOST_TOLD = 100

@@ -10,7 +10,7 @@ from datetime import datetime
 
 from recvault.errors import RecvaultError
 from recvault.models import JSON
-from recvault.report import PARTIAL, iso, worst
+from recvault.monitoring.report import PARTIAL, iso, worst
 from recvault.verify.differences import MOST, SCHEMA, Difference, Kind
 from recvault.verify.sampling import Sample
 

@@ -15,15 +15,15 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from recvault import __version__
 from recvault.errors import ConfigError
-from recvault.health import Health
 from recvault.ledger import FeedStatus
 from recvault.log import get_logger
 from recvault.meter import LineFacts
-from recvault.metrics.catalogue import FEED, HELP
-from recvault.metrics.standing import StandingCollector, feed_families, line_families
 from recvault.models import State
+from recvault.monitoring.health import Health
+from recvault.monitoring.metrics.catalogue import FEED, HELP
+from recvault.monitoring.metrics.standing import StandingCollector, feed_families, line_families
 
-log = get_logger("recvault.metrics")
+log = get_logger("recvault.monitoring.metrics")
 
 SUCCESS, OTHER = "success", "other"
 _MOST_VALUES = 100  # of one label, whatever plug-ins think of

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from recvault.http import REFUSED
 from recvault.meter import TURN, LineFacts, Spending
 from recvault.models import Job, Outcome, Receipt, State
-from recvault.report import Report
+from recvault.monitoring.report import Report
 
 Settled = Callable[[Job, Outcome, State], None]
 

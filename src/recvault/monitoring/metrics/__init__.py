@@ -4,7 +4,7 @@ Counters are pushed as things happen; how feeds and providers stand is asked for
 then is left out, and `recvault_scrape_error` says so: it never costs the rest of the scrape.
 """
 
-from recvault.metrics.catalogue import CONTENT_TYPE, NAMES
-from recvault.metrics.metrics import Metrics
+from recvault.monitoring.metrics.catalogue import CONTENT_TYPE, NAMES
+from recvault.monitoring.metrics.metrics import Metrics
 
 __all__ = ["CONTENT_TYPE", "NAMES", "Metrics"]

@@ -8,14 +8,14 @@ from datetime import UTC, datetime
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from recvault.health import Condition, Health
 from recvault.ledger import FeedStatus, Standing
 from recvault.log import get_logger
 from recvault.meter import LineFacts
-from recvault.metrics.catalogue import FEED_GAUGES, HELP
 from recvault.models import ACCOUNT
+from recvault.monitoring.health import Condition, Health
+from recvault.monitoring.metrics.catalogue import FEED_GAUGES, HELP
 
-log = get_logger("recvault.metrics")
+log = get_logger("recvault.monitoring.metrics")
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
 _WORST_LAST = tuple(Condition)

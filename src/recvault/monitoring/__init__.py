@@ -1,0 +1,1 @@
+"""What operators and their alarms read: health, metrics, reports and progress."""
