@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from recvault.discovery.time_slices import DAY, EPOCH, WIDEST, Slices, bounded, without
 from recvault.models import Window
-from recvault.slices import DAY, EPOCH, WIDEST, Slices, bounded, without
 
 START = datetime(2026, 10, 1, 9, 30, tzinfo=UTC)
 MOMENTS = st.integers(0, 18 * 365 * 86_400).map(lambda seconds: EPOCH + timedelta(days=400, seconds=seconds))

@@ -10,9 +10,9 @@ import httpx
 import pytest
 
 from lines import a_recording
+from recvault.discovery.watermark_bound import Scanned, Tally
 from recvault.models import Recording, Rejected, Window
 from recvault.providers.base import Page, Reply
-from recvault.tally import Scanned, Tally
 
 NOW = datetime(2026, 10, 1, 12, tzinfo=UTC)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
+from recvault.discovery.history import History, Walk
+from recvault.discovery.time_slices import DAY, bounded
+from recvault.discovery.watermark_bound import Scanned
 from recvault.models import Window
 from recvault.shutdown import Stop
-from recvault.slices import DAY, bounded
-from recvault.tally import Scanned
-from recvault.walk import History, Walk
 
 NOW = datetime(2026, 10, 1, 9, 30, tzinfo=UTC)
 

@@ -11,20 +11,20 @@ from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+from recvault.discovery.history import History, Walk, unbounded
+from recvault.discovery.source import Source
+from recvault.discovery.time_slices import EPOCH, bounded, without
+from recvault.discovery.watermark_bound import Scanned
 from recvault.errors import RecvaultError
 from recvault.ledger import BACKFILL, Feed, Ledger, Standing
-from recvault.listing import Source
 from recvault.log import get_logger
 from recvault.models import Scope, Window
 from recvault.monitoring.progress import Progress
 from recvault.monitoring.report import Report
 from recvault.providers.base import Provider, check_scope
 from recvault.providers.calendar import moment_before
-from recvault.slices import EPOCH, bounded, without
 from recvault.sync import Work
-from recvault.tally import Scanned
 from recvault.threads import finish
-from recvault.walk import History, Walk, unbounded
 
 log = get_logger("recvault.backfill")
 

@@ -13,16 +13,17 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from recvault.backfill import Asked
+from recvault.discovery.history import History, Walk, unbounded
+from recvault.discovery.poll import Listing
+from recvault.discovery.source import Source
 from recvault.errors import MediaRejected
 from recvault.ledger import Feed, Registered
 from recvault.ledger.archived import Archived
-from recvault.listing import Listing, Source
 from recvault.models import JSON, Phase, Recording, Rejected
 from recvault.monitoring.report import Report, iso
 from recvault.shutdown import Stop
 from recvault.threads import Threads, finish
 from recvault.transfer.fetch import formats
-from recvault.walk import History, Walk, unbounded
 
 SCHEMA = "recvault/backfill-plan/v1"
 UNKNOWN = "unknown"  # the format of a recording whose row names none yet

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from recvault.listing import Source
+from recvault.discovery.source import Source
 from recvault.models import Window
 from recvault.monitoring.report import Report
 from recvault.providers.calendar import moment_before

@@ -12,13 +12,13 @@ from typing import TypedDict, Unpack
 from recvault import config, groundwork, wiring
 from recvault.backfill import Asked, Backfill
 from recvault.budgets import Budgets
+from recvault.discovery.identity import Identity, tell_stranded
+from recvault.discovery.source import Source
 from recvault.equipment import Equipment
 from recvault.errors import ConfigError, Interrupted, RecvaultError, StoreRefused, StoreUnavailable
 from recvault.http import Limits
-from recvault.identity import Identity, tell_stranded
 from recvault.inquiry import Inquiry
 from recvault.ledger import Feed, Policy
-from recvault.listing import Source
 from recvault.log import get_logger
 from recvault.meter import LineFacts, Meter, Spending
 from recvault.monitoring.progress import Progress

@@ -14,11 +14,12 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Self
 
+from recvault.discovery.poll import Listing
+from recvault.discovery.source import Source
 from recvault.dispatch import Dispatch
 from recvault.doubts import Doubts
 from recvault.errors import RecvaultError
 from recvault.ledger import Ledger
-from recvault.listing import Listing, Source
 from recvault.meter import Meter
 from recvault.minted import Minted
 from recvault.models import Job, Outcome

@@ -17,6 +17,7 @@ from structlog.testing import capture_logs
 
 from cli.commands import finish, kill, on_terminal, run, run_each, start, until
 from recvault.cli.advance import advance
+from recvault.discovery.time_slices import bounded
 from recvault.http import REFUSED
 from recvault.ledger import BACKFILL, Feed
 from recvault.meter import PROVIDER, STORE, LineFacts, Spending
@@ -24,7 +25,6 @@ from recvault.models import Window
 from recvault.monitoring.progress import CONCURRENCY, CPU, LIMITED, PACE, SLOWER, STORE_DOWN, Progress, Reading
 from recvault.monitoring.report import Report
 from recvault.simulator import SimAccount, Simulator
-from recvault.slices import bounded
 from rig import Rig
 from strict_s3 import Bucket
 

@@ -17,11 +17,11 @@ from typing import Any
 from unittest import mock
 
 from recvault.archive import KeyTemplate
+from recvault.discovery.source import Source
 from recvault.errors import LedgerLocked, StoreUnavailable, Unavailable
 from recvault.http import AddressRule, Clients, Limits, Session, Timing
 from recvault.ledger import Ledger, Policy
 from recvault.ledger.connection import Connection
-from recvault.listing import Source
 from recvault.monitoring.report import Report
 from recvault.providers import provider_class
 from recvault.providers.base import Provider

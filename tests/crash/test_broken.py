@@ -18,7 +18,7 @@ from crash import effects
 from crash.effects import NOW, Effects, Fault
 from crash.invariants import check_at_once, check_at_the_end
 from crash.test_crash import clean, world
-from recvault.discovery import Discovery
+from recvault.discovery.scan import Discovery
 from recvault.media import Prober
 from recvault.models import Check
 from recvault.transfer.archive_recording import _Attempt, fetch

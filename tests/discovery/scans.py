@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from recvault.discovery import Discovery, Found
+from recvault.discovery.scan import Discovery, Found
+from recvault.discovery.watermark_bound import Scanned
 from recvault.http import AddressRule, Clients, Limits, Session, Timing
 from recvault.ledger import Feed, Ledger
 from recvault.models import ACCOUNT
@@ -16,7 +17,6 @@ from recvault.providers import provider_class
 from recvault.providers.base import Provider
 from recvault.shutdown import Stop
 from recvault.simulator import SimAccount, SimRecording, Simulator
-from recvault.tally import Scanned
 
 NOW = datetime(2026, 10, 1, 12, 0, tzinfo=UTC)
 LOOKBACK = timedelta(hours=26)

@@ -12,18 +12,19 @@ import pytest
 
 from discovery.scans import DAY, NOW
 from recvault import wiring
+from recvault.discovery.history import History, Walk
+from recvault.discovery.poll import Listing
+from recvault.discovery.source import Source
+from recvault.discovery.watermark_bound import Scanned
 from recvault.errors import LedgerDamaged, RecvaultError
 from recvault.http import Timing
 from recvault.ledger import BACKFILL, Feed
-from recvault.listing import Listing, Source
 from recvault.models import Window
 from recvault.monitoring.report import Report
 from recvault.runtime import Runtime
 from recvault.shutdown import Stop
 from recvault.simulator import SimAccount, Simulator, Switches, twilio_common
 from recvault.simulator.exchange import refuse
-from recvault.tally import Scanned
-from recvault.walk import History, Walk
 from rig import Rig
 
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from discovery.scans import APIS, DAY, LOOKBACK, NOW, PROVIDERS, Scans, fill, ids
-from recvault import discovery as discovery_module
-from recvault.discovery import Found
+from recvault.discovery import scan as discovery_module
+from recvault.discovery.scan import Found
 from recvault.errors import EndpointRefused, Interrupted, ProtocolError, Unavailable
 from recvault.ledger import Ledger
 from recvault.models import Window

@@ -38,12 +38,12 @@ from faults.struck import StruckStore
 from recvault.archive import KeyTemplate
 from recvault.backfill import Asked
 from recvault.backfill import Backfill as BackfillRun
+from recvault.discovery.identity import Identity
+from recvault.discovery.source import Source
 from recvault.errors import LedgerLocked
 from recvault.http import Session, Timing
-from recvault.identity import Identity
 from recvault.ledger import Carrier, Ledger, Policy
 from recvault.ledger.connection import Connection
-from recvault.listing import Source
 from recvault.models import ACCOUNT, Window
 from recvault.monitoring.report import Report
 from recvault.providers import provider_class

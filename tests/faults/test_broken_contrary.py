@@ -10,8 +10,8 @@ from unittest import mock
 import pytest
 
 from faults.contrary import drawn, fault
+from recvault.discovery.identity import Identity
 from recvault.http.circuit import Circuit
-from recvault.identity import Identity
 from recvault.store import answers
 from recvault.store.writing import Writer
 

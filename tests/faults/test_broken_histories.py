@@ -14,12 +14,12 @@ from crash.test_broken import advance_per_page, save_whatever_came, sidecar_firs
 from faults import stage
 from faults.promises import fault
 from faults.steps import drawn
-from recvault.discovery import Discovery
+from recvault.discovery.scan import Discovery
+from recvault.discovery.watermark_bound import Tally
 from recvault.errors import Unavailable
 from recvault.http import Session
 from recvault.ledger import Ledger, page
 from recvault.models import Phase, Verdict
-from recvault.tally import Tally
 from recvault.transfer.archive_recording import _Attempt
 
 MOST = 120  # histories, until one of them must have found it

@@ -22,7 +22,7 @@ from faults.spoilt import DATES, IDS, spoilt
 from ledger.rows import receipt as a_receipt
 from providers.bodies import NAMES, ROWS, answer, make, page_of
 from recvault import archive
-from recvault.discovery import Discovery
+from recvault.discovery.scan import Discovery
 from recvault.errors import ProtocolError, RecvaultError, Unavailable
 from recvault.http.classify import describe, error_for, request_id, retry_after
 from recvault.ledger import Feed, Ledger

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from recvault.cli.app import App, now, print_json, verb
+from recvault.discovery.time_slices import EPOCH
 from recvault.log.lean_imports import SCREEN, without
 from recvault.providers.calendar import EARLIEST, LATEST, clamped
-from recvault.slices import EPOCH
 
 if TYPE_CHECKING:
     from recvault.backfill import Asked

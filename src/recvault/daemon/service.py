@@ -16,9 +16,9 @@ from datetime import datetime, timedelta
 from recvault import config
 from recvault.daemon.evidence import LOOK_EVERY, Evidence
 from recvault.daemon.schedule import Schedule
+from recvault.discovery.source import Source
 from recvault.errors import ConfigError, LedgerDamaged, LedgerLocked, LedgerUnavailable, RecvaultError
 from recvault.ledger import RECONCILE, FeedStatus
-from recvault.listing import Source
 from recvault.log import get_logger
 from recvault.models import Window
 from recvault.monitoring.health import Health

@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 
 from recvault.config import Source
-from recvault.discovery import subaccounts
+from recvault.discovery.identity import refuse_renamed
+from recvault.discovery.scan import subaccounts
 from recvault.errors import CredentialsRefused, RecvaultError
-from recvault.identity import refuse_renamed
 from recvault.models import ACCOUNT, Window
 from recvault.probes.probe import Notice, Probe, probe
 from recvault.runtime import Runtime

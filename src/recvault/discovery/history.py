@@ -11,11 +11,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from recvault.listing import Listing, Source
+from recvault.discovery.poll import Listing
+from recvault.discovery.source import Source
+from recvault.discovery.time_slices import DAY, EPOCH, Slices, bounded, without
+from recvault.discovery.watermark_bound import Scanned
 from recvault.models import Window
 from recvault.shutdown import Stop
-from recvault.slices import DAY, EPOCH, Slices, bounded, without
-from recvault.tally import Scanned
 
 _MOST_FAILED = 3  # slices of an account that fail, after which the rest of it is left for the next run
 _MOST_PAGES = 8  # of a slice that can be cut finer

@@ -13,18 +13,18 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Protocol, cast
 
+from recvault.discovery.in_parts import MOST_PAGES, InParts
+from recvault.discovery.narrower import Asking, Narrower, may_help
+from recvault.discovery.time_slices import EPOCH
+from recvault.discovery.watermark_bound import Scanned, Tally
 from recvault.errors import ConfigError, EndpointRefused, NotFound, NotWhole, RecvaultError, Refused
 from recvault.http import Session
 from recvault.ledger import Feed, Registered
 from recvault.log import get_logger
 from recvault.models import ACCOUNT, Phase, Recording, Rejected, Scope, Window
-from recvault.narrower import Asking, Narrower, may_help
-from recvault.parts import MOST_PAGES, InParts
 from recvault.providers.base import Page, Provider, Subaccount, SubaccountProvider
-from recvault.slices import EPOCH
-from recvault.tally import Scanned, Tally
 
-log = get_logger("recvault.discovery")
+log = get_logger("recvault.discovery.scan")
 
 _MOST_SCANS = 3  # of a list whose pages shift while it is read
 _MOST_IDS = 100  # named in one line of the log

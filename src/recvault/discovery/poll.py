@@ -7,11 +7,13 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Protocol
 
-from recvault.closing import Closings
-from recvault.discovery import Books, Discovery, Found, by_id, subaccounts
+from recvault.discovery.closed_accounts import Closings
+from recvault.discovery.scan import Books, Discovery, Found, by_id, subaccounts
+from recvault.discovery.source import Source
+from recvault.discovery.watermark_bound import Scanned
 from recvault.errors import (
     Denied,
     EndpointRefused,
@@ -25,44 +27,19 @@ from recvault.errors import (
     Refused,
     UnknownName,
 )
-from recvault.ledger import ACCOUNTS, BACKFILL, RECONCILE, RECONCILE_PART, Feed, Policy
+from recvault.ledger import ACCOUNTS, BACKFILL, RECONCILE, RECONCILE_PART, Feed
 from recvault.ledger.lateness import Late, late_fact, offered_fact
 from recvault.log import get_logger
 from recvault.meter import Meter
 from recvault.models import ACCOUNT, Phase, Recording, Scope, State, Window, stamp
 from recvault.monitoring.report import AccountReport, Report
 from recvault.providers.base import Subaccount
-from recvault.tally import Scanned
-from recvault.transfer.fetch import Line
 
-log = get_logger("recvault.listing")
+log = get_logger("recvault.discovery.poll")
 
 _WAITING = (State.FAILING, State.DEAD, State.NOT_READY, State.GONE, State.EXTERNAL)
 
 Row = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
-    """A configured source, ready to be asked."""
-
-    name: str
-    line: Callable[[str], Line]  # of an account's id
-    account_id: str
-    subaccounts: bool
-    start_from: datetime | None
-    lookback: timedelta
-    policy: Policy
-    names_account: bool = False  # its provider has no id for the account
-
-    @property
-    def provider(self) -> str:
-        """The provider, as identities name it."""
-        return self.line(self.account_id).provider.provider
-
-    def feed(self, account_id: str) -> Feed:
-        """The list of one of its accounts."""
-        return Feed(self.name, self.provider, account_id, is_named=self.names_account)
 
 
 class ListingQuestions(Protocol):

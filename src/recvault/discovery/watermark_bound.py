@@ -8,10 +8,10 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from itertools import pairwise
 
+from recvault.discovery.time_slices import EPOCH
 from recvault.models import Recording, Window
 from recvault.providers.base import Page, Reply
 from recvault.providers.calendar import moment_before
-from recvault.slices import EPOCH
 
 _IGNORED_FILTER = timedelta(days=3)  # rows so far below the bound say that the date filter was ignored
 

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from recvault.discovery.time_slices import DAY, EPOCH
 from recvault.errors import NotFound, NotWhole, ProtocolError, RecvaultError, Refused, Unavailable
 from recvault.http import Session
 from recvault.models import Scope, Window
 from recvault.providers.base import Provider, with_fewer_rows
-from recvault.slices import DAY, EPOCH
 
 if TYPE_CHECKING:
     from recvault.providers.base import Request

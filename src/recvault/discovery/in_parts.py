@@ -10,11 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from recvault.discovery.narrower import FEW, Asking, Narrower, may_help
+from recvault.discovery.time_slices import DAY, EPOCH, Slices
+from recvault.discovery.watermark_bound import Scanned, Tally
 from recvault.errors import RecvaultError
 from recvault.models import Window
-from recvault.narrower import FEW, Asking, Narrower, may_help
-from recvault.slices import DAY, EPOCH, Slices
-from recvault.tally import Scanned, Tally
 
 MOST_PAGES = 8  # of a part that can be cut finer
 

@@ -9,16 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from recvault.discovery import by_id
+from recvault.discovery.scan import by_id
+from recvault.discovery.source import AccountLine, Source
 from recvault.errors import Denied, NotFound, ProtocolError, Refused
 from recvault.ledger import Carrier, Feed, Ledger, Stranded, is_same, renamed
-from recvault.listing import Source
 from recvault.log import get_logger
 from recvault.monitoring.report import PARTIAL, Report
 from recvault.shutdown import Stop
-from recvault.transfer.fetch import Line
 
-log = get_logger("recvault.identity")
+log = get_logger("recvault.discovery.identity")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +40,7 @@ class Identity:
                 log.info("source.took_over", source=source.name, account_id=account_id, before=name)
 
 
-def refuse_renamed(ledger: Ledger, feed: Feed, line: Line) -> None:
+def refuse_renamed(ledger: Ledger, feed: Feed, line: AccountLine) -> None:
     """Ask for recordings of the provider's other accounts: who has them lists the same account. ConfigError then."""
     for known in ledger.namesakes(feed):
         try:

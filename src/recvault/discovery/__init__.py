@@ -1,0 +1,1 @@
+"""Which recordings there are: lists are read, rows registered, and only then the watermark moves."""
