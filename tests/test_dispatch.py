@@ -17,15 +17,15 @@ import pytest
 from structlog.testing import capture_logs
 
 from lines import NOW, FakeProvider, FakeSession, a_line, a_recording
-from recvault import dispatch as dispatch_module
 from recvault.discovery.source import Source
-from recvault.dispatch import Dispatch
+from recvault.dispatch import dispatcher as dispatch_module
+from recvault.dispatch.dispatcher import Dispatch
+from recvault.dispatch.sync_pass import Pass, Work
 from recvault.errors import LedgerLocked, WorkerLost
 from recvault.ledger import Feed, Ledger, Policy
 from recvault.models import WORKER_CRASHED, WORKER_LOST, Failure, Job, Outcome, State, Verdict
 from recvault.monitoring.report import Report
 from recvault.shutdown import Stop
-from recvault.sync import Pass, Work
 from recvault.transfer import verdicts
 from recvault.transfer.fetch import Line
 

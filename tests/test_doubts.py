@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ledger.rows import FEED, NOW, failure, many, receipt, register, row
-from recvault.doubts import Doubts
+from recvault.dispatch.doubts import Doubts
 from recvault.ledger import Ledger, Policy
 from recvault.models import DRAINED, Doubt, Job, Outcome, unstamp
 

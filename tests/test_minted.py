@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from recvault import minted
-from recvault.minted import Minted
+from recvault.dispatch import url_cache
+from recvault.dispatch.url_cache import Minted
 from recvault.models import Job, Phase, Recording
 from recvault.simulator import Simulator
 from rig import Rig
@@ -56,7 +56,7 @@ def test_what_may_have_expired_is_not_lent(later: int, lent: dict[str, str]) -> 
 
 def test_it_does_not_grow(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is listed first is fetched first, and keeps its place; what is too old makes room."""
-    monkeypatch.setattr(minted, "_MOST", 2)
+    monkeypatch.setattr(url_cache, "_MOST", 2)
     now = [NOW]
     kept = Minted(lambda: now[0])
     kept.note([a_recording("1"), a_recording("none", {}), a_recording("2"), a_recording("3")])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from recvault.places import Places
+from recvault.dispatch.fair_queue import Places
 
 
 def begun(places: Places[str]) -> list[str]:

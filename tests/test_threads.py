@@ -7,9 +7,9 @@ from concurrent.futures import wait
 
 import pytest
 
-from recvault import threads as module
+from recvault.dispatch import thread_pool as module
+from recvault.dispatch.thread_pool import Threads, finish
 from recvault.shutdown import Stop
-from recvault.threads import Threads, finish
 
 
 def test_jobs_are_carried_out_by_as_many_threads() -> None:

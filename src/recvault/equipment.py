@@ -14,6 +14,7 @@ from typing import Any
 from recvault import config, groundwork, wiring
 from recvault.budgets import Budgets
 from recvault.configured import Configured
+from recvault.dispatch.watchdog import WatchedStore
 from recvault.http import Budget
 from recvault.lines import Lines
 from recvault.meter import Spending, Waits
@@ -21,7 +22,6 @@ from recvault.shutdown import Stop
 from recvault.store import S3Store
 from recvault.transfer.archive_recording import Transfer
 from recvault.transfer.spool import SpoolPlace
-from recvault.watched import WatchedStore
 
 
 class Equipment(Configured):

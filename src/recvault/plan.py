@@ -12,17 +12,17 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from recvault.backfill import Asked
 from recvault.discovery.history import History, Walk, unbounded
 from recvault.discovery.poll import Listing
 from recvault.discovery.source import Source
+from recvault.dispatch.backfill import Asked
+from recvault.dispatch.thread_pool import Threads, finish
 from recvault.errors import MediaRejected
 from recvault.ledger import Feed, Registered
 from recvault.ledger.archived import Archived
 from recvault.models import JSON, Phase, Recording, Rejected
 from recvault.monitoring.report import Report, iso
 from recvault.shutdown import Stop
-from recvault.threads import Threads, finish
 from recvault.transfer.fetch import formats
 
 SCHEMA = "recvault/backfill-plan/v1"

@@ -10,10 +10,12 @@ from datetime import datetime
 from typing import TypedDict, Unpack
 
 from recvault import config, groundwork, wiring
-from recvault.backfill import Asked, Backfill
 from recvault.budgets import Budgets
 from recvault.discovery.identity import Identity, tell_stranded
 from recvault.discovery.source import Source
+from recvault.dispatch.backfill import Asked, Backfill
+from recvault.dispatch.sync_pass import Pass, Work
+from recvault.dispatch.thread_pool import Threads
 from recvault.equipment import Equipment
 from recvault.errors import ConfigError, Interrupted, RecvaultError, StoreRefused, StoreUnavailable
 from recvault.http import Limits
@@ -25,8 +27,6 @@ from recvault.monitoring.progress import Progress
 from recvault.monitoring.report import Report
 from recvault.shutdown import Stop
 from recvault.store import StoreFacts
-from recvault.sync import Pass, Work
-from recvault.threads import Threads
 
 log = get_logger("recvault.runtime")
 

@@ -24,13 +24,13 @@ from multiprocessing.connection import Connection
 
 from recvault import forking
 from recvault.config import Config
+from recvault.dispatch.fair_queue import Places
 from recvault.equipment import Equipment
 from recvault.errors import Interrupted, WorkerBug
 from recvault.http import STALE_SECONDS, Borrowed, Permits, Rest, Spent
 from recvault.log import configure
 from recvault.meter import Spending
 from recvault.models import Job, Outcome, Phase, Recording
-from recvault.places import Places
 from recvault.shutdown import Stop
 from recvault.store import StoreFacts
 from recvault.transfer.verdicts import failure_of

@@ -17,10 +17,10 @@ import pytest
 
 from cli.commands import PATIENCE, arguments, bare, each_on_terminal, environment, open_terminal, run_each, until
 from cli.conftest import World
-from recvault.backfill import Asked
 from recvault.cli import bars
 from recvault.cli.bars import BLOCKS, PLAIN, Series, bar
 from recvault.cli.tables import Beside, cell
+from recvault.dispatch.backfill import Asked
 from recvault.ledger.daemon_lock import DaemonLock
 from recvault.simulator import Simulator
 from rig import Rig, now

@@ -18,6 +18,7 @@ from unittest import mock
 
 from recvault.archive import KeyTemplate
 from recvault.discovery.source import Source
+from recvault.dispatch.sync_pass import Pass, Work
 from recvault.errors import LedgerLocked, StoreUnavailable, Unavailable
 from recvault.http import AddressRule, Clients, Limits, Session, Timing
 from recvault.ledger import Ledger, Policy
@@ -28,7 +29,6 @@ from recvault.providers.base import Provider
 from recvault.shutdown import Stop
 from recvault.simulator import SimAccount, Simulator
 from recvault.store import SMALL_MOST, Put, Stored
-from recvault.sync import Pass, Work
 from recvault.testing import MemoryStore
 from recvault.transfer.archive_recording import Transfer
 from recvault.transfer.fetch import Line

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from recvault import plan
-from recvault.backfill import Asked
+from recvault.dispatch.backfill import Asked
 from recvault.errors import ConfigError
 from recvault.ledger import Feed
 from recvault.ledger.archived import Archived

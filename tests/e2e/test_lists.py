@@ -12,7 +12,7 @@ import pytest
 from cli.commands import run
 from discovery.rules import fails_beyond, fails_on_page, lay, refuses_before
 from recvault import wiring
-from recvault.backfill import Asked
+from recvault.dispatch.backfill import Asked
 from recvault.http import Timing
 from recvault.models import Window
 from recvault.monitoring.report import Report

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from e2e.troubled import DAY, HOUR, T0, Troubled, quick, troubled
-from recvault.backfill import Asked
+from recvault.dispatch.backfill import Asked
 from recvault.models import Scope, Window
 from recvault.simulator import Simulator
 from recvault.simulator.exchange import Request

@@ -36,10 +36,11 @@ from faults.steps import (
 )
 from faults.struck import StruckStore
 from recvault.archive import KeyTemplate
-from recvault.backfill import Asked
-from recvault.backfill import Backfill as BackfillRun
 from recvault.discovery.identity import Identity
 from recvault.discovery.source import Source
+from recvault.dispatch.backfill import Asked
+from recvault.dispatch.backfill import Backfill as BackfillRun
+from recvault.dispatch.sync_pass import Pass, Work
 from recvault.errors import LedgerLocked
 from recvault.http import Session, Timing
 from recvault.ledger import Carrier, Ledger, Policy
@@ -52,7 +53,6 @@ from recvault.shutdown import Stop
 from recvault.simulator import SimRecording
 from recvault.simulator.switches import Switches
 from recvault.store import ObjectStore
-from recvault.sync import Pass, Work
 from recvault.testing import MemoryStore
 from recvault.transfer.archive_recording import Transfer
 from recvault.transfer.fetch import Line

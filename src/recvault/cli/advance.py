@@ -15,7 +15,7 @@ from recvault.meter import PROVIDER, STORE
 from recvault.monitoring.progress import CONCURRENCY, CPU, LIMITED, PACE, SLOWER, STORE_DOWN, Progress, Reading
 from recvault.timefmt import span
 
-log = get_logger("recvault.backfill")
+log = get_logger("recvault.dispatch.backfill")
 
 EVERY_SECONDS = 60.0  # a line of the log
 _LOOK_SECONDS = 0.5

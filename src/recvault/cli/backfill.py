@@ -16,7 +16,7 @@ from recvault.log.lean_imports import SCREEN, without
 from recvault.providers.calendar import EARLIEST, LATEST, clamped
 
 if TYPE_CHECKING:
-    from recvault.backfill import Asked
+    from recvault.dispatch.backfill import Asked
     from recvault.runtime import Runtime
 
 
@@ -87,7 +87,7 @@ def _asked(
 ) -> Asked:
     """The options as one value. UsageError where they contradict each other."""
     with without(*SCREEN):
-        from recvault.backfill import Asked
+        from recvault.dispatch.backfill import Asked
     from recvault.models import Scope, Window
 
     kinds = (("call", calls), ("conference", conferences), ("room", rooms))

@@ -17,6 +17,7 @@ from recvault import config
 from recvault.daemon.evidence import LOOK_EVERY, Evidence
 from recvault.daemon.schedule import Schedule
 from recvault.discovery.source import Source
+from recvault.dispatch.sync_pass import Work
 from recvault.errors import ConfigError, LedgerDamaged, LedgerLocked, LedgerUnavailable, RecvaultError
 from recvault.ledger import RECONCILE, FeedStatus
 from recvault.log import get_logger
@@ -27,7 +28,6 @@ from recvault.monitoring.report import Report
 from recvault.processes import Sheltered
 from recvault.providers.calendar import moment_before
 from recvault.runtime import Runtime
-from recvault.sync import Work
 
 log = get_logger("recvault.daemon.service")
 

@@ -16,18 +16,18 @@ from typing import Self
 
 from recvault.discovery.poll import Listing
 from recvault.discovery.source import Source
-from recvault.dispatch import Dispatch
-from recvault.doubts import Doubts
+from recvault.dispatch.dispatcher import Dispatch
+from recvault.dispatch.doubts import Doubts
+from recvault.dispatch.outcomes import Outcomes
+from recvault.dispatch.thread_pool import finish
+from recvault.dispatch.url_cache import Minted
+from recvault.dispatch.watchdog import Watched
 from recvault.errors import RecvaultError
 from recvault.ledger import Ledger
 from recvault.meter import Meter
-from recvault.minted import Minted
 from recvault.models import Job, Outcome
 from recvault.monitoring.report import MOST_FAILURES, AccountReport, Report
-from recvault.outcomes import Outcomes
 from recvault.shutdown import Stop
-from recvault.threads import finish
-from recvault.watched import Watched
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

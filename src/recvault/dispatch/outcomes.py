@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from recvault.discovery.source import Source
-from recvault.dispatch import Dispatch
-from recvault.doubts import Doubts
+from recvault.dispatch.dispatcher import Dispatch
+from recvault.dispatch.doubts import Doubts
 from recvault.errors import ConfigError, CredentialsRefused, RecvaultError, StoreRefused, StoreUnavailable, Unavailable
 from recvault.log import get_logger
 from recvault.meter import Meter
@@ -18,8 +18,8 @@ from recvault.models import MISSING, Failure, Job, Outcome, Receipt, State, Verd
 from recvault.monitoring.report import PARTIAL, AccountReport, Report
 from recvault.transfer import verdicts
 
-log = get_logger("recvault.outcomes")
-_written = logging.getLogger("recvault.outcomes")
+log = get_logger("recvault.dispatch.outcomes")
+_written = logging.getLogger("recvault.dispatch.outcomes")
 
 _MOSTLY = 3  # recordings that are not found, from which on more of them than are found is a trouble of its own
 _STORE_PATIENCE = 8  # transfers in a row that the store did not take, after which no more are begun

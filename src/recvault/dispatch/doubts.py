@@ -26,7 +26,7 @@ from recvault.ledger.blame import Alike
 from recvault.log import get_logger
 from recvault.models import Doubt, Failure, Job, Outcome, State
 
-log = get_logger("recvault.doubts")
+log = get_logger("recvault.dispatch.doubts")
 
 _CALM_SECONDS = 300.0  # between two times that all which waits for a source is made due sooner
 

@@ -15,6 +15,8 @@ from recvault.discovery.history import History, Walk, unbounded
 from recvault.discovery.source import Source
 from recvault.discovery.time_slices import EPOCH, bounded, without
 from recvault.discovery.watermark_bound import Scanned
+from recvault.dispatch.sync_pass import Work
+from recvault.dispatch.thread_pool import finish
 from recvault.errors import RecvaultError
 from recvault.ledger import BACKFILL, Feed, Ledger, Standing
 from recvault.log import get_logger
@@ -23,10 +25,8 @@ from recvault.monitoring.progress import Progress
 from recvault.monitoring.report import Report
 from recvault.providers.base import Provider, check_scope
 from recvault.providers.calendar import moment_before
-from recvault.sync import Work
-from recvault.threads import finish
 
-log = get_logger("recvault.backfill")
+log = get_logger("recvault.dispatch.backfill")
 
 _UNSURE = timedelta(days=1)  # an empty list tells nothing of the provider's clock: so far ours may be off
 

@@ -18,15 +18,15 @@ from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+from recvault.dispatch.fair_queue import Places
 from recvault.errors import RecvaultError, WorkerBug, WorkerLost
 from recvault.ledger import Ledger, Policy
 from recvault.log import get_logger
 from recvault.models import DRAINED, WORKER_CRASHED, WORKER_LOST, Failure, Job, Outcome, State, Verdict
-from recvault.places import Places
 from recvault.shutdown import Stop
 from recvault.transfer.verdicts import UNEXPECTED, WORKER_UNSTARTED
 
-log = get_logger("recvault.dispatch")
+log = get_logger("recvault.dispatch.dispatcher")
 
 TICK = 0.2  # seconds between two looks at what is due and at a stop
 ALONE_AT_ONCE = 2  # jobs that may end their process, each in one of its own
