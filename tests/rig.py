@@ -13,8 +13,8 @@ from typing import Any
 import boto3
 
 from recvault import config
+from recvault.app.runtime import Runtime
 from recvault.monitoring.report import Report
-from recvault.runtime import Runtime
 from recvault.simulator import Simulator
 
 START = datetime(2026, 10, 1, 9, 0, tzinfo=UTC)

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from recvault import config
-from recvault.budgets import Budgets
-from recvault.configured import Configured
+from recvault.app.budgets import Budgets
+from recvault.app.configured_sources import Configured
 from recvault.http import Limits
 
 SOURCE = """

@@ -14,7 +14,7 @@ from recvault.ledger import RECONCILE
 from recvault.ledger.lateness import Late, late_fact
 from recvault.models import Window
 from recvault.monitoring.report import Report
-from recvault.reconcile import reconcile
+from recvault.operations.reconcile import reconcile
 from recvault.simulator import SimAccount, Simulator
 from rig import START, Rig
 from strict_s3 import Bucket

@@ -39,7 +39,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from recvault import config, forking
 from recvault.processes import Processes
-from recvault.runtime import Runtime
+from recvault.app.runtime import Runtime
 SERVE = '''
 import gc, json, os, sys
 from recvault.worker import serve
@@ -146,7 +146,9 @@ def test_a_worker_loads_what_carries_jobs_out(workers: list[Worker]) -> None:
     """Neither the ledger and its library, nor a command line, nor a screen."""
     worker = workers[0]
     assert {"httpx", "recvault.transfer", "recvault.store"} <= worker.modules
-    assert worker.modules & {*SCREEN, "sqlite_utils", "recvault.ledger", "recvault.cli", "recvault.runtime"} == set()
+    assert (
+        worker.modules & {*SCREEN, "sqlite_utils", "recvault.ledger", "recvault.cli", "recvault.app.runtime"} == set()
+    )
 
 
 def test_a_worker_has_the_environment_of_its_parent_s_moment(workers: list[Worker]) -> None:

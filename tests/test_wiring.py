@@ -6,11 +6,11 @@ import base64
 
 import pytest
 
-from recvault import wiring
+from recvault.app import wiring
+from recvault.app.connections import Lines
 from recvault.config import Source, read
 from recvault.errors import ConfigError
 from recvault.http import Limits
-from recvault.lines import Lines
 from recvault.log.masking import mask
 from recvault.meter import Waits
 from recvault.shutdown import Stop

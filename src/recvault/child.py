@@ -23,11 +23,11 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 
 from recvault import forking, worker
+from recvault.app.runtime import Runtime
 from recvault.errors import WorkerLost
 from recvault.http import Loan, Permits, Rest
 from recvault.log import get_logger
 from recvault.models import Job, Outcome
-from recvault.runtime import Runtime
 from recvault.worker import Begin, Grant, Hold, Order, Told
 
 log = get_logger("recvault.child")

@@ -24,11 +24,11 @@ from multiprocessing.process import BaseProcess
 from typing import Any, Self
 
 from recvault import forking
+from recvault.app.runtime import Runtime
+from recvault.app.transfer_setup import Equipment
 from recvault.config import Config
-from recvault.equipment import Equipment
 from recvault.errors import WorkerBug
 from recvault.log import configure, get_logger
-from recvault.runtime import Runtime
 from recvault.shutdown import Stop
 from recvault.store import StoreFacts
 from recvault.store.reading import Reader

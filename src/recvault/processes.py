@@ -14,11 +14,11 @@ from concurrent.futures import BrokenExecutor, Executor, Future
 from typing import Any
 
 from recvault import worker
+from recvault.app.runtime import Runtime, threads
 from recvault.child import Child
 from recvault.errors import WorkerLost
 from recvault.log import get_logger
 from recvault.models import Job, Outcome
-from recvault.runtime import Runtime, threads
 
 log = get_logger("recvault.processes")
 

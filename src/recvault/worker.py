@@ -23,9 +23,9 @@ from datetime import UTC, datetime
 from multiprocessing.connection import Connection
 
 from recvault import forking
+from recvault.app.transfer_setup import Equipment
 from recvault.config import Config
 from recvault.dispatch.fair_queue import Places
-from recvault.equipment import Equipment
 from recvault.errors import Interrupted, WorkerBug
 from recvault.http import STALE_SECONDS, Borrowed, Permits, Rest, Spent
 from recvault.log import configure

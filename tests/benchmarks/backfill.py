@@ -72,7 +72,7 @@ class Round:
 def recvault(asked: argparse.Namespace, url: str, bucket: str, root: Path) -> list[list[str]]:
     """A backfill of one day into a new ledger, at a store that verifies SHA-256 and honours conditional writes."""
     from recvault import config
-    from recvault.runtime import Runtime
+    from recvault.app.runtime import Runtime
     from recvault.store import StoreFacts
 
     path = root / f"{bucket}.toml"

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from cli.commands import PATIENCE, bare, environment
 from recvault import config
-from recvault.runtime import Runtime
+from recvault.app.runtime import Runtime
 
 
 def test_the_demo_shows_the_main_job_and_keeps_it_where_asked(tmp_path: Path) -> None:

@@ -13,9 +13,9 @@ import pytest
 
 from crypto.keypairs import call, private_keys, track
 from recvault.cli.decrypt import _to_file
-from recvault.decryption import Encrypted, Plaintext, decrypt, encrypted
 from recvault.errors import Interrupted, NotOpened, UnknownName
 from recvault.media.decryptor import PrivateKeys
+from recvault.operations.decrypt import Encrypted, Plaintext, decrypt, encrypted
 from recvault.shutdown import Stop
 from recvault.simulator.matroska import matroska
 from recvault.simulator.media import Noise

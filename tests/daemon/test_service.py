@@ -14,7 +14,8 @@ import pytest
 from cli.commands import until
 from daemon.conftest import Told
 from daemon.started import archived, ids, lists
-from recvault import config, wiring
+from recvault import config
+from recvault.app import wiring
 from recvault.daemon import schedule as schedule_module
 from recvault.daemon import service as service_module
 from recvault.daemon.service import Service

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from discovery.scans import DAY, NOW
-from recvault import wiring
+from recvault.app import wiring
+from recvault.app.runtime import Runtime
 from recvault.discovery.history import History, Walk
 from recvault.discovery.poll import Listing
 from recvault.discovery.source import Source
@@ -21,7 +22,6 @@ from recvault.http import Timing
 from recvault.ledger import BACKFILL, Feed
 from recvault.models import Window
 from recvault.monitoring.report import Report
-from recvault.runtime import Runtime
 from recvault.shutdown import Stop
 from recvault.simulator import SimAccount, Simulator, Switches, twilio_common
 from recvault.simulator.exchange import refuse

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from discovery.scans import DAY, LOOKBACK, NOW
-from recvault import wiring
+from recvault.app import wiring
 from recvault.http import Timing
 from recvault.monitoring.report import AccountReport, Report
 from recvault.simulator import SimAccount, Simulator, Switches, twilio_common, twilio_voice

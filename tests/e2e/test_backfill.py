@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from recvault import plan
 from recvault.dispatch.backfill import Asked
 from recvault.errors import ConfigError
 from recvault.ledger import Feed
@@ -19,7 +18,8 @@ from recvault.ledger.archived import Archived
 from recvault.models import Scope, Window
 from recvault.monitoring.progress import Progress
 from recvault.monitoring.report import Report
-from recvault.plan import Plan
+from recvault.operations import backfill_plan
+from recvault.operations.backfill_plan import Plan
 from recvault.providers.telnyx import Telnyx
 from recvault.providers.twilio import Twilio
 from recvault.simulator import SimAccount, SimRecording, Simulator
@@ -65,7 +65,7 @@ def planned(rig: Rig, name: str = "voice", since: Any = None, until: Any = None,
     with rig.runtime(lambda: START) as runtime:
         ledger = Archived(runtime.settings.ledger.path)
         wanted = Asked(window=Window(since, until), **asked)
-        return plan.make(runtime.listed(name), wanted, ledger=ledger, stop=runtime.stop, clock=runtime.clock)
+        return backfill_plan.make(runtime.listed(name), wanted, ledger=ledger, stop=runtime.stop, clock=runtime.clock)
 
 
 def watermark(rig: Rig, name: str = "voice", account_id: str | None = None) -> datetime | None:

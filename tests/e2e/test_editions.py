@@ -13,8 +13,8 @@ import pytest
 from cli.commands import run
 from e2e.test_lifecycle import HOUR, T0, add, done, only, opened
 from recvault.archive import escape
-from recvault.manifests import Manifests
 from recvault.models import State
+from recvault.operations.manifests import Manifests
 from recvault.simulator import SimRecording, Simulator, faults
 from rig import Rig
 from strict_s3 import Bucket, StrictS3

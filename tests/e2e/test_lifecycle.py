@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from recvault import wiring
+from recvault.app import wiring
 from recvault.errors import StoreUnavailable
 from recvault.http import Timing
 from recvault.ledger import Ledger

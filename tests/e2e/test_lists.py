@@ -11,7 +11,7 @@ import pytest
 
 from cli.commands import run
 from discovery.rules import fails_beyond, fails_on_page, lay, refuses_before
-from recvault import wiring
+from recvault.app import wiring
 from recvault.dispatch.backfill import Asked
 from recvault.http import Timing
 from recvault.models import Window

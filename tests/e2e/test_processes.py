@@ -14,8 +14,8 @@ import pytest
 
 from cli.commands import children, finish, fork_server, kill, run, start, until, workers_of
 from recvault import config, processes
+from recvault.app.runtime import Runtime
 from recvault.processes import Processes
-from recvault.runtime import Runtime
 from recvault.simulator import SimAccount, Simulator, Switches
 from rig import Rig
 from strict_s3 import StrictS3

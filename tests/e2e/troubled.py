@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from recvault import wiring
+from recvault.app import wiring
 from recvault.http import Timing
 from recvault.monitoring.report import AccountReport, Report
 from recvault.simulator import SimAccount, SimRecording, Simulator

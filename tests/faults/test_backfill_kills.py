@@ -16,7 +16,7 @@ import pytest
 
 from faults.truth import assert_the_truth
 from faults.victims import begun
-from recvault import wiring
+from recvault.app import wiring
 from recvault.simulator import SimAccount, Simulator
 from rig import SOURCES, Rig
 from strict_s3 import Bucket

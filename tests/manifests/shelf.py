@@ -18,8 +18,8 @@ from ledger.rows import POLICIES, RECHECK, recording
 from recvault import archive
 from recvault.archive import KeyTemplate
 from recvault.ledger import Feed, Ledger
-from recvault.manifests import Manifests, Summary
 from recvault.models import Check, Job, MediaObject, Receipt, Recording
+from recvault.operations.manifests import Manifests, Summary
 from recvault.store import ObjectStore, Put
 from recvault.testing.memory import MemoryStore
 

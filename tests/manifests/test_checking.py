@@ -16,7 +16,7 @@ from ledger.rows import recording
 from manifests.conftest import Open
 from manifests.shelf import Shelf, commit, copied, files, manifest_key, sha256sum
 from recvault.errors import Interrupted, UnknownName
-from recvault.manifests import check
+from recvault.operations.manifests import check
 from recvault.shutdown import Stop
 from recvault.testing.memory import MemoryStore
 

@@ -10,7 +10,7 @@ import pytest
 
 from manifests.conftest import Open
 from manifests.shelf import Shelf, files, manifest_key, place, remove
-from recvault.manifests import learn_sums
+from recvault.operations.manifests import learn_sums
 from recvault.shutdown import Stop
 
 

@@ -17,10 +17,10 @@ from cli.commands import bare, on_terminal, run, run_each
 from daemon.conftest import start, told  # noqa: F401 - fixtures
 from daemon.started import free_port
 from manifests.shelf import copied, sha256sum
+from recvault.app.runtime import Runtime
 from recvault.daemon.evidence import Evidence
-from recvault.manifests import SETTLING, Manifests
 from recvault.monitoring.metrics import Metrics
-from recvault.runtime import Runtime
+from recvault.operations.manifests import SETTLING, Manifests
 from recvault.simulator import SimAccount, Simulator
 from rig import START, Rig
 from strict_s3 import Bucket, StrictS3

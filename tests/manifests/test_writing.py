@@ -34,7 +34,7 @@ from manifests.shelf import (
 from recvault.archive import KeyTemplate
 from recvault.errors import Interrupted
 from recvault.ledger import EVER, Ledger
-from recvault.manifests import last_ended, text
+from recvault.operations.manifests import last_ended, text
 from recvault.shutdown import Stop
 from recvault.store import SMALL_MOST
 from recvault.testing.memory import MemoryStore

@@ -292,7 +292,7 @@ def test_ffmpeg_says_nothing_by_itself(capfd: pytest.CaptureFixture[str]) -> Non
 
 def test_who_does_not_ask_does_not_pay() -> None:
     """Neither FFmpeg nor cryptography is loaded where no proof asks for it."""
-    code = "import sys, recvault.runtime, recvault.cli; print(sorted({'av', 'cryptography'} & set(sys.modules)))"
+    code = "import sys, recvault.app.runtime, recvault.cli; print(sorted({'av', 'cryptography'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

@@ -17,24 +17,27 @@ import pytest
 
 from cli.commands import environment, kill, run_each, until
 from lines import NOW, a_recording
-from recvault import rebuild as rebuild_module
 from recvault.archive import DEFAULT_TEMPLATE, KeyTemplate, sidecar_bytes
 from recvault.cli.rebuild import _made
 from recvault.errors import ConfigError, LedgerDamaged, LedgerLocked, LedgerStands, StoreUnavailable
 from recvault.ledger import DaemonLock, Feed, Ledger, running_daemon
 from recvault.models import Check, MediaObject, Receipt
-from recvault.rebuild import Rebuilt
+from recvault.operations import rebuild as rebuild_module
+from recvault.operations.rebuild import Rebuilt
 from recvault.simulator import Simulator
 from rig import Rig, now, sha256
 from strict_s3 import Bucket
 
-KILLED_HERE = (
-    "import sys, recvault.rebuild as rebuild\nrebuild._BATCH = 4\nfrom recvault.cli import main\nmain(sys.argv[1:])\n"
-)
+KILLED_HERE = """
+import sys, recvault.operations.rebuild as rebuild
+rebuild._BATCH = 4
+from recvault.cli import main
+main(sys.argv[1:])
+"""
 PLACED_HERE = """
 import os, sys
 from recvault.cli import main
-from recvault.rebuild import Rebuild
+from recvault.operations.rebuild import Rebuild
 run = Rebuild.run
 def told(self, **options):
     print(len(os.sched_getaffinity(0)), flush=True)

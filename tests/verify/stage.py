@@ -17,10 +17,10 @@ from recvault import archive
 from recvault.archive import KeyTemplate
 from recvault.ledger import Expectations, Feed, Ledger
 from recvault.models import Check, MediaObject, Phase, Receipt, Recording, Window
+from recvault.operations.verify import Result, Sample, Scope, Verify
 from recvault.shutdown import Stop
 from recvault.store import S3Store
 from recvault.store.reading import Reader
-from recvault.verify import Result, Sample, Scope, Verify
 from store.places import client_of
 from strict_s3 import Bucket
 

@@ -12,8 +12,8 @@ import pytest
 
 from ledger.rows import POLICIES, failure
 from recvault.models import Verdict
+from recvault.operations.verify import Sample
 from recvault.store.reading import Body, Cold, Reader
-from recvault.verify import Sample
 from verify.stage import Stage, a_recording, body_of, counted, sidecar_of, told
 
 OTHER = "ab" * 32
@@ -283,7 +283,7 @@ def test_an_id_too_long_for_its_key(stage: Stage) -> None:
 
 def test_more_differences_than_are_kept(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """All are counted, and so many kept."""
-    monkeypatch.setattr("recvault.verify.result.MOST", 5)
+    monkeypatch.setattr("recvault.operations.verify.result.MOST", 5)
     for number in range(9):
         stage.put(f"recordings/{number}", b"x")
     result = stage.verify()

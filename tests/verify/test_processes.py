@@ -17,15 +17,15 @@ import pytest
 
 from cli.commands import environment, until, workers_of
 from recvault import crew as crew_module
+from recvault.app.runtime import Runtime
 from recvault.cli import verify as command
 from recvault.cores import on_one_core
 from recvault.crew import Crew, answered
 from recvault.errors import StoreRefused
-from recvault.runtime import Runtime
+from recvault.operations.verify import Checker, Sample
+from recvault.operations.verify.verify import _Answers
 from recvault.simulator import Simulator
 from recvault.store.reading import Reader
-from recvault.verify import Checker, Sample
-from recvault.verify.verify import _Answers
 from rig import Rig
 from verify.stage import Stage, a_recording, counted
 

@@ -17,10 +17,10 @@ from recvault import archive
 from recvault.archive import KeyTemplate
 from recvault.ledger import Expected, ExpectedMedium
 from recvault.models import State, Window
+from recvault.operations.verify import Sample, Scope, Verify
+from recvault.operations.verify.scope import HIGHEST
 from recvault.shutdown import Stop
 from recvault.store.reading import Body, Described, Listed
-from recvault.verify import Sample, Scope, Verify
-from recvault.verify.scope import HIGHEST
 from verify.stage import CREATED, Stage, a_recording, counted, told
 
 TEMPLATES = {
@@ -197,6 +197,8 @@ def peak(recordings: int) -> int:
 
 def test_memory_does_not_grow_with_the_bucket(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither side of the walk is ever held whole: 1,200 recordings would take several MiB."""
-    monkeypatch.setattr("recvault.verify.verify._TOGETHER", 2)  # so that what waits for workers is little beside it
+    monkeypatch.setattr(
+        "recvault.operations.verify.verify._TOGETHER", 2
+    )  # so that what waits for workers is little beside it
     peak(20)  # what is imported and made once
     assert peak(1200) < 1024**2

@@ -15,10 +15,10 @@ from ledger.rows import POLICIES, failure
 from recvault.archive import sidecar_fault
 from recvault.ledger import Expectations
 from recvault.models import State, Verdict
+from recvault.operations.verify import Result, Sample, Scope, Verify
 from recvault.shutdown import Stop
 from recvault.simulator import SimAccount, SimRecording, Simulator
 from recvault.store.reading import Reader
-from recvault.verify import Result, Sample, Scope, Verify
 from rig import Rig, now, sha256
 from strict_s3 import Bucket, StrictS3
 from verify.stage import Stage, a_recording, counted, told

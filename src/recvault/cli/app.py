@@ -26,9 +26,9 @@ from recvault.shutdown import Stop
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
+    from recvault.app.runtime import Runtime
+    from recvault.app.source_status import Inquiry
     from recvault.config import Config
-    from recvault.inquiry import Inquiry
-    from recvault.runtime import Runtime
 
 P = ParamSpec("P")
 
@@ -72,7 +72,7 @@ class App:
     @contextmanager
     def inquiry(self) -> Iterator[Inquiry]:
         """What the ledger tells of the configuration: enough for a verb that asks neither a provider nor the bucket."""
-        from recvault.inquiry import Inquiry
+        from recvault.app.source_status import Inquiry
 
         with Inquiry(self.settings(), clock=now, stop=self.stop) as inquiry:
             yield inquiry
@@ -91,7 +91,7 @@ class App:
 
             forking.warm()
         with without(*SCREEN):
-            from recvault.runtime import Runtime
+            from recvault.app.runtime import Runtime
         with Runtime(settings, clock=now, stop=self.stop, executor=_executor) as runtime:
             yield runtime
 

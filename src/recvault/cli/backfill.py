@@ -16,8 +16,8 @@ from recvault.log.lean_imports import SCREEN, without
 from recvault.providers.calendar import EARLIEST, LATEST, clamped
 
 if TYPE_CHECKING:
+    from recvault.app.runtime import Runtime
     from recvault.dispatch.backfill import Asked
-    from recvault.runtime import Runtime
 
 
 class Moment(click.ParamType[datetime]):
@@ -126,13 +126,13 @@ def _run(app: App, runtime: Runtime, name: str, asked: Asked, as_json: bool) -> 
 
 
 def _plan(app: App, runtime: Runtime, name: str, asked: Asked, as_json: bool) -> int:
-    from recvault import plan
     from recvault.cli.plans import print_plan
     from recvault.cli.reports import progress
     from recvault.ledger.archived import Archived
+    from recvault.operations import backfill_plan
 
     with progress(app.shows_progress) as on_change:
-        made = plan.make(
+        made = backfill_plan.make(
             runtime.listed(name),
             asked,
             ledger=Archived(runtime.settings.ledger.path),

@@ -17,9 +17,9 @@ from recvault.cli.app import App, verb
 from recvault.errors import ConfigError, Interrupted, UnknownName
 
 if TYPE_CHECKING:
-    from recvault.decryption import Encrypted
+    from recvault.app.runtime import Runtime
     from recvault.media.decryptor import PrivateKeys
-    from recvault.runtime import Runtime
+    from recvault.operations.decrypt import Encrypted
 
 _PIECE = 1 << 20
 
@@ -45,7 +45,7 @@ def command(app: App, recording_id: str, output: Path | None, key: str | None) -
 
 
 def _decrypt(app: App, runtime: Runtime, recording_id: str, output: Path | None, key: str | None) -> int:
-    from recvault.decryption import decrypt, encrypted
+    from recvault.operations.decrypt import decrypt, encrypted
 
     sealed = encrypted(runtime.store, _sidecar_key(runtime, recording_id))
     keys = _keys(runtime, sealed, key)
@@ -72,7 +72,7 @@ def _sidecar_key(runtime: Runtime, text: str) -> str:
 
 def _keys(runtime: Runtime, sealed: Encrypted, key: str | None) -> PrivateKeys:
     """The key that was given, else those of the recording's source."""
-    from recvault import wiring
+    from recvault.app import wiring
     from recvault.config import PrivateKeyRef, SecretRef
 
     written = (

@@ -16,7 +16,7 @@ from recvault.cli.app import App, now, question
 from recvault.errors import RecvaultError
 
 if TYPE_CHECKING:
-    from recvault.runtime import Runtime
+    from recvault.app.runtime import Runtime
     from recvault.simulator import Simulator
 
 BUCKET = "acme-recordings"
@@ -68,9 +68,9 @@ def command(app: App, keep: Path | None, serve: bool) -> int:
 
 def _run(app: App, config: Path, simulator: Simulator) -> int:
     from recvault import config as configuration
+    from recvault.app.runtime import Runtime
     from recvault.cli.reports import print_report, progress
     from recvault.monitoring.report import Report
-    from recvault.runtime import Runtime
 
     click.echo("Five providers are simulated on this machine; one request in twenty is answered with a fault.\n")
     for name in FAULTS:

@@ -10,14 +10,14 @@ import click
 from recvault.cli.app import App, print_json
 
 if TYPE_CHECKING:
-    from recvault.manifests import Checked
+    from recvault.operations.manifests import Checked
 
 _HEAD_LENGTH = 64
 
 
 def check_copy(app: App, root: Path, heads: tuple[str, ...], as_json: bool) -> int:
     """Check a copy, and tell what is not as its manifests say."""
-    from recvault.manifests import check
+    from recvault.operations.manifests import check
 
     if any(len(head) != _HEAD_LENGTH for head in heads):
         raise click.UsageError("--head is a manifest's whole SHA-256, as `recvault manifest` prints it")

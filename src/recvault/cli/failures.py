@@ -11,7 +11,7 @@ import click
 from recvault.cli.app import App, now, print_json, question, say_error
 
 if TYPE_CHECKING:
-    from recvault.inquiry import Inquiry
+    from recvault.app.source_status import Inquiry
 
 SCHEMA = "recvault/failures/v1"
 ACCEPTED_SCHEMA = "recvault/failures-accepted/v1"

@@ -9,7 +9,7 @@ import click
 from recvault.cli.app import App, print_json, verb
 
 if TYPE_CHECKING:
-    from recvault.manifests import Summary
+    from recvault.operations.manifests import Summary
 
 
 @click.command("manifest")
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def command(app: App, survey: bool, as_json: bool) -> int:
     """Write the manifests that are due: what was archived on days that have ended, as `sha256sum -c` reads it. The
     daemon does so by itself. Prints the newest manifest of each account: keep the hashes elsewhere."""
-    from recvault.manifests import Manifests
+    from recvault.operations.manifests import Manifests
 
     with app.signals(), app.runtime() as runtime:
         runtime.prepare_store()

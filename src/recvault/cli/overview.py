@@ -14,7 +14,7 @@ from recvault.models import unstamp
 from recvault.monitoring.health import Condition
 
 if TYPE_CHECKING:
-    from recvault.inquiry import Inquiry
+    from recvault.app.source_status import Inquiry
     from recvault.ledger import ArchivedDay, FeedStatus, RunningDaemon, Stranded
 
 DAYS = 30

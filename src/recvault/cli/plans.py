@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from recvault.cli.tables import Size, Span, cell, print_table
-from recvault.plan import Plan, Total
+from recvault.operations.backfill_plan import Plan, Total
 from recvault.timefmt import span
 
 COLUMNS = ("account", "month", "format", "recordings", "audio", "estimated size", "size unknown", "archived already")

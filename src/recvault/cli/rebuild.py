@@ -12,8 +12,8 @@ from recvault.cli.app import App, print_json, verb
 from recvault.cores import on_one_core
 
 if TYPE_CHECKING:
-    from recvault.rebuild import Rebuild, Rebuilt
-    from recvault.runtime import Runtime
+    from recvault.app.runtime import Runtime
+    from recvault.operations.rebuild import Rebuild, Rebuilt
 
 _SHOWN = 10  # problems, where people read
 
@@ -45,7 +45,7 @@ def command(app: App, /, set_aside: bool, earlier: tuple[str, ...], as_json: boo
 
 def _made(runtime: Runtime, on_read: Callable[[Rebuilt], None], earlier: Sequence[str] = ()) -> Rebuild:
     from recvault.archive import KeyTemplate
-    from recvault.rebuild import Rebuild
+    from recvault.operations.rebuild import Rebuild
     from recvault.store.reading import Reader
 
     settings = runtime.settings

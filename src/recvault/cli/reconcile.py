@@ -12,8 +12,8 @@ from recvault.cli.backfill import Moment, check_window
 from recvault.providers.calendar import moment_before
 
 if TYPE_CHECKING:
+    from recvault.app.runtime import Runtime
     from recvault.monitoring.report import Report
-    from recvault.runtime import Runtime
 
 
 @click.command("reconcile")
@@ -29,7 +29,7 @@ def command(app: App, names: tuple[str, ...], since: datetime | None, until: dat
     """
     from recvault.cli.reports import progress
     from recvault.models import Window
-    from recvault.reconcile import reconcile
+    from recvault.operations.reconcile import reconcile
 
     check_window(since, until)
     with app.signals(), app.runtime() as runtime:

@@ -11,7 +11,7 @@ from recvault.cli.app import App, print_json, question, say_error
 from recvault.errors import RecvaultError
 
 if TYPE_CHECKING:
-    from recvault.runtime import Runtime
+    from recvault.app.runtime import Runtime
 
 SCHEMA = "recvault/show/v1"
 

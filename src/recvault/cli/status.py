@@ -18,8 +18,8 @@ from recvault.errors import ConfigError, LedgerLocked
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from recvault.app.source_status import Inquiry
     from recvault.cli.overview import Overview, Standing
-    from recvault.inquiry import Inquiry
     from recvault.ledger import RunningDaemon
 
 SCHEMA = "recvault/status/v1"

@@ -13,8 +13,8 @@ from recvault.cli.app import App, print_json, verb
 from recvault.errors import RecvaultError
 
 if TYPE_CHECKING:
+    from recvault.app.runtime import Runtime
     from recvault.monitoring.report import Report
-    from recvault.runtime import Runtime
 
 _SOME_FAILED = 3  # the exit code that tells of recordings, not of the pass
 
@@ -51,8 +51,8 @@ def _metered(
     runtime: Runtime, names: tuple[str, ...], on_change: Callable[[Report], None], metrics_file: Path
 ) -> Report:
     """A pass that is counted, and its counts written down, whatever came of it."""
-    from recvault.manifests import complete_at
     from recvault.monitoring.metrics import Metrics
+    from recvault.operations.manifests import complete_at
 
     metrics = Metrics()
     metrics.continue_from(metrics_file)
@@ -70,7 +70,7 @@ def _metered(
 @contextmanager
 def _pinged(runtime: Runtime) -> Iterator[list[Report]]:
     """Tell ping_url how a pass goes, where no daemon does: it is given the report. A pass that raises has failed."""
-    from recvault import wiring
+    from recvault.app import wiring
     from recvault.http import Ping
     from recvault.ledger import running_daemon
     from recvault.monitoring.health import Condition

@@ -15,7 +15,7 @@ from recvault.cli.tables import cell, print_table, size
 from recvault.timefmt import span
 
 if TYPE_CHECKING:
-    from recvault.verify import Result, Verify
+    from recvault.operations.verify import Result, Verify
 
 SHOWN = 100  # differences in a table; `--json` has more
 HINTS = 12

@@ -20,9 +20,9 @@ from recvault.cores import on_one_core
 from recvault.errors import Interrupted, StoreRefused, StoreUnavailable
 
 if TYPE_CHECKING:
+    from recvault.app.runtime import Runtime
     from recvault.models import Window
-    from recvault.runtime import Runtime
-    from recvault.verify import Result, Sample, Verify
+    from recvault.operations.verify import Result, Sample, Verify
 
 _SEEDS = 1_000_000
 _MANY = 20_000  # recordings that are worth starting processes for: they take some seconds of CPU to begin
@@ -105,7 +105,7 @@ def command(
 
 
 def _sample(percent: float | None, seed: int | None, deep: bool) -> Sample:
-    from recvault.verify import Sample
+    from recvault.operations.verify import Sample
 
     if deep and percent is not None:
         raise click.UsageError("--deep reads all, --sample a share of it: give one of them")
@@ -120,8 +120,8 @@ def _made(runtime: Runtime, names: tuple[str, ...], window: Window, sample: Samp
     """A verification of what was asked for."""
     from recvault.errors import ConfigError
     from recvault.ledger import Expectations
+    from recvault.operations.verify import Scope, Verify
     from recvault.store.reading import Reader
-    from recvault.verify import Scope, Verify
 
     for name in names:
         runtime.source(name)
@@ -151,7 +151,7 @@ def _made(runtime: Runtime, names: tuple[str, ...], window: Window, sample: Samp
 def _placed(runtime: Runtime, verification: Verify, sample: Sample) -> Iterator[None]:
     """Several processes for many recordings, one core for few; neither for whole media: threads hash side by side."""
     from recvault.crew import Crew, cores
-    from recvault.verify import Checker
+    from recvault.operations.verify import Checker
 
     if sample.percent:
         yield
@@ -166,7 +166,7 @@ def _placed(runtime: Runtime, verification: Verify, sample: Sample) -> Iterator[
 
 def _learn_sums(runtime: Runtime) -> None:
     """Know the sums of sidecars that an earlier version archived, as far as manifests prove them."""
-    from recvault.manifests import learn_sums
+    from recvault.operations.manifests import learn_sums
 
     with contextlib.suppress(Interrupted, StoreRefused, StoreUnavailable):  # the verification that follows says it
         learn_sums(runtime.ledger, runtime.store, runtime.keys.prefix, runtime.stop)

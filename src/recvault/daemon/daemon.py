@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from datetime import datetime, timedelta
 
-from recvault import wiring
+from recvault.app import wiring
 from recvault.config import Config
 from recvault.daemon.changes import changes, secret_prints
 from recvault.daemon.endpoint import Answer, Endpoint

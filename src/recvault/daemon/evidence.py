@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from datetime import date, timedelta
 
+from recvault.app.runtime import Runtime
 from recvault.errors import Interrupted, RecvaultError
 from recvault.log import get_logger
-from recvault.manifests import SETTLING, Manifests, complete_at, last_ended, note_complete
 from recvault.monitoring.metrics import Metrics
-from recvault.runtime import Runtime
+from recvault.operations.manifests import SETTLING, Manifests, complete_at, last_ended, note_complete
 
 log = get_logger("recvault.daemon.evidence")
 

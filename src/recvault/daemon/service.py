@@ -14,6 +14,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from recvault import config
+from recvault.app.runtime import Runtime
 from recvault.daemon.evidence import LOOK_EVERY, Evidence
 from recvault.daemon.schedule import Schedule
 from recvault.discovery.source import Source
@@ -27,7 +28,6 @@ from recvault.monitoring.metrics import Metrics
 from recvault.monitoring.report import Report
 from recvault.processes import Sheltered
 from recvault.providers.calendar import moment_before
-from recvault.runtime import Runtime
 
 log = get_logger("recvault.daemon.service")
 

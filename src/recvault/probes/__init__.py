@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from recvault.app.runtime import Runtime
 from recvault.probes import bucket, machine, proof, sources, ways
 from recvault.probes.probe import Probe
-from recvault.runtime import Runtime
 
 __all__ = ["Probe", "offline", "online"]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import timedelta
 
+from recvault.app.runtime import Runtime
 from recvault.config.models import Archive
 from recvault.errors import ConfigError
 from recvault.probes.probe import Notice
-from recvault.runtime import Runtime
 from recvault.store.questions import BucketLock, BucketQuestions, NotTold, Written
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from recvault import wiring
+from recvault.app import wiring
+from recvault.app.runtime import Runtime
 from recvault.config import Source
 from recvault.probes.probe import Probe, probe
-from recvault.runtime import Runtime
 
 _OF = {
     "basic": "basic: each container is walked by its own sizes and frames",

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 
+from recvault.app.runtime import Runtime
 from recvault.config import Source
 from recvault.discovery.identity import refuse_renamed
 from recvault.discovery.scan import subaccounts
 from recvault.errors import CredentialsRefused, RecvaultError
 from recvault.models import ACCOUNT, Window
 from recvault.probes.probe import Notice, Probe, probe
-from recvault.runtime import Runtime
 
 _CLOCK_TOLERANCE = timedelta(minutes=1)
 

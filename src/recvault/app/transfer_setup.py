@@ -11,12 +11,13 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from recvault import config, groundwork, wiring
-from recvault.budgets import Budgets
-from recvault.configured import Configured
+from recvault import config
+from recvault.app import bucket_setup, wiring
+from recvault.app.budgets import Budgets
+from recvault.app.configured_sources import Configured
+from recvault.app.connections import Lines
 from recvault.dispatch.watchdog import WatchedStore
 from recvault.http import Budget
-from recvault.lines import Lines
 from recvault.meter import Spending, Waits
 from recvault.shutdown import Stop
 from recvault.store import S3Store
@@ -55,7 +56,7 @@ class Equipment(Configured):
                 options=wiring.write_options(where),
                 stop=self.stop,
                 straight=where.sender == "fast",
-                known=lambda: groundwork.schema(self.keys),
+                known=lambda: bucket_setup.schema(self.keys),
             )
         return self._store
 

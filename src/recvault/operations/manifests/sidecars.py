@@ -14,8 +14,8 @@ from datetime import datetime
 from recvault.archive import SCHEMA, KeyTemplate
 from recvault.errors import Cold, KeyRefused, TooLarge
 from recvault.ledger import UnlistedRow
-from recvault.manifests.text import Entry, Partition
 from recvault.models import JSON, Phase, Recording, unstamp
+from recvault.operations.manifests.text import Entry, Partition
 from recvault.store import ObjectStore
 
 _NONE_OF_OURS = "too large"

@@ -10,8 +10,8 @@ import hashlib
 
 from recvault.errors import KeyRefused, TooLarge
 from recvault.ledger import Ledger, SidecarSums
-from recvault.manifests import text
-from recvault.manifests.text import Partition
+from recvault.operations.manifests import text
+from recvault.operations.manifests.text import Partition
 from recvault.shutdown import Stop
 from recvault.store import ObjectStore
 

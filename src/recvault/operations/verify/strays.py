@@ -15,10 +15,10 @@ from recvault.archive import KeyParts, escape, unescape
 from recvault.errors import TooLarge
 from recvault.ledger import Ledger
 from recvault.models import State
+from recvault.operations.verify.checking import _Wrong, identity_of, named, read
+from recvault.operations.verify.differences import Difference, Kind
+from recvault.operations.verify.result import Result
 from recvault.store.reading import Cold, Listed, Reader
-from recvault.verify.checking import _Wrong, identity_of, named, read
-from recvault.verify.differences import Difference, Kind
-from recvault.verify.result import Result
 
 YOUNG = timedelta(hours=1)  # media so young may be waiting for their sidecar
 

@@ -17,10 +17,10 @@ or a medium is the one that the ledger had when it was archived. Where no ledger
 stands in the bucket when the manifest is written, and those of its media are the sidecar's.
 """
 
-from recvault.manifests.checking import Checked, check
-from recvault.manifests.learning import learn_sums
-from recvault.manifests.summary import Summary, Written
-from recvault.manifests.writing import SETTLING, Manifests, complete_at, last_ended, note_complete
+from recvault.operations.manifests.checking import Checked, check
+from recvault.operations.manifests.learning import learn_sums
+from recvault.operations.manifests.summary import Summary, Written
+from recvault.operations.manifests.writing import SETTLING, Manifests, complete_at, last_ended, note_complete
 
 __all__ = [
     "SETTLING",

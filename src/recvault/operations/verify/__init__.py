@@ -6,11 +6,11 @@ bucket: the listing and the ledger's rows are walked side by side, in key order,
 up to a bound.
 """
 
-from recvault.verify.checking import Checker
-from recvault.verify.differences import MOST, SCHEMA, Difference, Kind
-from recvault.verify.result import Result
-from recvault.verify.sampling import Sample
-from recvault.verify.scope import Scope
-from recvault.verify.verify import Verify
+from recvault.operations.verify.checking import Checker
+from recvault.operations.verify.differences import MOST, SCHEMA, Difference, Kind
+from recvault.operations.verify.result import Result
+from recvault.operations.verify.sampling import Sample
+from recvault.operations.verify.scope import Scope
+from recvault.operations.verify.verify import Verify
 
 __all__ = ["MOST", "SCHEMA", "Checker", "Difference", "Kind", "Result", "Sample", "Scope", "Verify"]

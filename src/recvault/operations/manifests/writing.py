@@ -16,16 +16,16 @@ from io import BytesIO
 from itertools import islice
 from typing import TypeVar
 
+from recvault.app.runtime import Runtime
 from recvault.archive import RESERVED, KeyTemplate
 from recvault.errors import KeyConflict, StoreUnavailable
 from recvault.ledger import EVER, Chain, KeySet, Ledger
-from recvault.manifests import text
-from recvault.manifests.chains import Chains
-from recvault.manifests.sidecars import Listed, SidecarReader, Unlistable
-from recvault.manifests.summary import Summary, Written
-from recvault.manifests.text import Entry, Manifest, Partition
 from recvault.models import stamp, unstamp
-from recvault.runtime import Runtime
+from recvault.operations.manifests import text
+from recvault.operations.manifests.chains import Chains
+from recvault.operations.manifests.sidecars import Listed, SidecarReader, Unlistable
+from recvault.operations.manifests.summary import Summary, Written
+from recvault.operations.manifests.text import Entry, Manifest, Partition
 from recvault.shutdown import Stop
 from recvault.store import ObjectStore, Put
 

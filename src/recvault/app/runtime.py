@@ -9,17 +9,18 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import TypedDict, Unpack
 
-from recvault import config, groundwork, wiring
-from recvault.budgets import Budgets
+from recvault import config
+from recvault.app import bucket_setup, wiring
+from recvault.app.budgets import Budgets
+from recvault.app.source_status import Inquiry
+from recvault.app.transfer_setup import Equipment
 from recvault.discovery.identity import Identity, tell_stranded
 from recvault.discovery.source import Source
 from recvault.dispatch.backfill import Asked, Backfill
 from recvault.dispatch.sync_pass import Pass, Work
 from recvault.dispatch.thread_pool import Threads
-from recvault.equipment import Equipment
 from recvault.errors import ConfigError, Interrupted, RecvaultError, StoreRefused, StoreUnavailable
 from recvault.http import Limits
-from recvault.inquiry import Inquiry
 from recvault.ledger import Feed, Policy
 from recvault.log import get_logger
 from recvault.meter import LineFacts, Meter, Spending
@@ -28,7 +29,7 @@ from recvault.monitoring.report import Report
 from recvault.shutdown import Stop
 from recvault.store import StoreFacts
 
-log = get_logger("recvault.runtime")
+log = get_logger("recvault.app.runtime")
 
 _LISTS = 4  # slices of a backfill that are listed side by side
 
@@ -83,7 +84,7 @@ class Runtime(Equipment, Inquiry):
         """Put the sidecar's schema in place and learn what the store enforces: asked once, remembered in the ledger."""
         where = self.settings.archive
         ledger, store = self.ledger, self.store
-        facts = self.stop.attend(lambda: groundwork.facts(store, self.keys, ledger, where, ask_again=ask_again))
+        facts = self.stop.attend(lambda: bucket_setup.facts(store, self.keys, ledger, where, ask_again=ask_again))
         self.store.facts = facts
         return facts
 
@@ -180,7 +181,7 @@ class Runtime(Equipment, Inquiry):
         """Make the bucket ready; what stands in the way, so that sources are still listed and registered."""
         try:
             self.prepare_store(ask_again=ask_again)
-            self.stop.attend(lambda: groundwork.abort_stale_uploads(self.store, self.keys, self.clock()))
+            self.stop.attend(lambda: bucket_setup.abort_stale_uploads(self.store, self.keys, self.clock()))
         except Interrupted:
             return None  # nothing is begun any more
         except (StoreUnavailable, StoreRefused, ConfigError) as error:

@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from recvault import config
+from recvault.app.connections import Lines
 from recvault.config import SecretRef, proxies
 from recvault.config.models import Archive, Daemon, PrivateKeyRef, Transfer
 from recvault.config.sources import names_its_account
 from recvault.errors import ConfigError
 from recvault.http import AddressRule, Budget, Clients, Ping, Timing
-from recvault.lines import Lines
 from recvault.log.masking import hide
 from recvault.media.assess import Proof
 from recvault.meter import Waits

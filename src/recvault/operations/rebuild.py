@@ -29,7 +29,7 @@ from recvault.shutdown import Stop
 from recvault.store import SMALL_MOST
 from recvault.store.reading import Cold, Listed, Reader
 
-log = get_logger("recvault.rebuild")
+log = get_logger("recvault.operations.rebuild")
 
 SCHEMA = "recvault/rebuild/v1"
 MOST_PROBLEMS = 100

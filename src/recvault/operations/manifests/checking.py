@@ -21,10 +21,10 @@ from typing import BinaryIO, cast
 from recvault.archive import SCHEMA as SIDECAR_SCHEMA
 from recvault.errors import UnknownName
 from recvault.ledger import KeySet
-from recvault.manifests import text
-from recvault.manifests.text import Entry, Manifest, Partition
 from recvault.models import JSON, unstamp
 from recvault.monitoring.report import PARTIAL
+from recvault.operations.manifests import text
+from recvault.operations.manifests.text import Entry, Manifest, Partition
 from recvault.shutdown import Stop
 
 SCHEMA = "recvault/evidence/v1"

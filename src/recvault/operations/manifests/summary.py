@@ -14,7 +14,7 @@ from recvault.monitoring.report import PARTIAL, iso
 SCHEMA = "recvault/manifests/v1"
 MOST_TOLD = 100
 
-log = get_logger("recvault.manifests")
+log = get_logger("recvault.operations.manifests")
 
 TROUBLES = {
     "missing": "its sidecar is not in the bucket: `recvault verify` says more",

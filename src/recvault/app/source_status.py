@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-from recvault.configured import Configured
+from recvault.app.configured_sources import Configured
 from recvault.errors import UnknownName
 from recvault.ledger import ACCOUNTS, RECONCILE, Carrier, Feed, FeedStatus, Ledger, Standing, Stranded
 from recvault.models import ACCOUNT

@@ -20,7 +20,7 @@ from recvault.store import Put, S3Store, StoreFacts
 if TYPE_CHECKING:
     from recvault.ledger import Ledger
 
-log = get_logger("recvault.groundwork")
+log = get_logger("recvault.app.bucket_setup")
 
 _ASKED = 2  # grows when more is asked: what was remembered of a store before is asked anew
 _STALE_UPLOAD = timedelta(days=1)

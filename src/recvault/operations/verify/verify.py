@@ -14,14 +14,14 @@ from typing import Protocol
 from recvault.errors import Interrupted, KeyRefused, StoreRefused, StoreUnavailable
 from recvault.ledger import Expectations, Expected, Ledger
 from recvault.models import State
+from recvault.operations.verify.checking import Checked, Checker
+from recvault.operations.verify.result import Result
+from recvault.operations.verify.sampling import Sample
+from recvault.operations.verify.scope import Range, Scope
+from recvault.operations.verify.strays import Strays
+from recvault.operations.verify.walking import Group, walk
 from recvault.shutdown import Stop
 from recvault.store.reading import Listed, Reader
-from recvault.verify.checking import Checked, Checker
-from recvault.verify.result import Result
-from recvault.verify.sampling import Sample
-from recvault.verify.scope import Range, Scope
-from recvault.verify.strays import Strays
-from recvault.verify.walking import Group, walk
 
 LISTERS = 4
 _RANGE_LEAST = 1_000  # recordings of a range: the size of a listing's page

@@ -11,9 +11,9 @@ from recvault import archive
 from recvault.errors import TooLarge
 from recvault.ledger import Expected, ExpectedMedium
 from recvault.models import JSON, State
+from recvault.operations.verify.differences import Difference, Kind, about
+from recvault.operations.verify.sampling import Sample
 from recvault.store.reading import Cold, Described, Reader
-from recvault.verify.differences import Difference, Kind, about
-from recvault.verify.sampling import Sample
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

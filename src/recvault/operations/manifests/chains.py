@@ -7,9 +7,9 @@ from collections.abc import Container, Iterable, Iterator
 
 from recvault.errors import TooLarge
 from recvault.ledger import EVER, Chain, KeySet, Ledger, UnlistedRow
-from recvault.manifests import text
-from recvault.manifests.summary import Summary
-from recvault.manifests.text import Entry, Partition
+from recvault.operations.manifests import text
+from recvault.operations.manifests.summary import Summary
+from recvault.operations.manifests.text import Entry, Partition
 from recvault.store import ObjectStore
 
 _PAGE = 5_000

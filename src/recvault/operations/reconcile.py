@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
+from recvault.app.runtime import Runtime
 from recvault.discovery.source import Source
 from recvault.dispatch.thread_pool import Threads, finish
 from recvault.models import Window
 from recvault.monitoring.report import Report
 from recvault.providers.calendar import moment_before
-from recvault.runtime import Runtime
 
 
 def reconcile(
