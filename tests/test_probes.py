@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 
 import strict_s3 as strict
-from recvault import probes
+from recvault import check
+from recvault.check import Probe, machine, sources
 from recvault.errors import CredentialsRefused, Unavailable
 from recvault.ledger.daemon_lock import DaemonLock
-from recvault.probes import Probe, machine, sources
 from recvault.simulator import Simulator
 from rig import Rig, now, sha256
 from strict_s3 import StrictS3
@@ -47,7 +47,7 @@ def locked(small: Rig, s3_url: str) -> Rig:
 def asked(rig: Rig, clock: Callable[[], Any] = now) -> dict[str, Probe]:
     """Every line about sources and bucket, by its name."""
     with rig.runtime(clock) as runtime:
-        found = [*probes.sources.answers(runtime), *probes.bucket.answers(runtime)]
+        found = [*check.sources.answers(runtime), *check.bucket.answers(runtime)]
     return {probe.name: probe for probe in found}
 
 
@@ -148,7 +148,7 @@ def test_a_wrong_source_does_not_hide_the_next(small: Rig, simulator: Simulator)
     small.add_source("later", "telnyx", simulator.add_account("telnyx"))
     small.sources[0]["auth_token"] = {"file": str(small.root / "none")}
     with small.runtime() as runtime:
-        lines = {probe.name: probe.ok for probe in (*probes.offline(runtime), *probes.online(runtime))}
+        lines = {probe.name: probe.ok for probe in (*check.offline(runtime), *check.online(runtime))}
     said = [(name, ok) for name, ok in lines.items() if name.startswith("source")]
     assert said == [
         ("source voice: settings", False),
@@ -371,7 +371,7 @@ def test_a_lock_that_may_not_be_read_is_a_notice(small: Rig) -> None:
 def asked_apart(rig: Rig, name: str) -> Probe:
     """One line of the bucket's, and no further."""
     with rig.runtime() as runtime:
-        return next(probe for probe in probes.bucket.answers(runtime) if probe.name == name)
+        return next(probe for probe in check.bucket.answers(runtime) if probe.name == name)
 
 
 # -- this machine ------------------------------------------------------------------------------------------------------

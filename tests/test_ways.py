@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from recvault import probes
-from recvault.probes import Probe, machine, ways
+from recvault import check
+from recvault.check import Probe, machine, ways
 from recvault.simulator import Simulator
 from recvault.simulator.exchange import Request
 from recvault.simulator.wire import Server, Wire
@@ -34,13 +34,13 @@ def small(tmp_path: Path, simulator: Simulator, strict_s3: StrictS3) -> Rig:
 
 def offline(rig: Rig) -> dict[str, Probe]:
     with rig.runtime() as runtime:
-        return {probe.name: probe for probe in probes.offline(runtime)}
+        return {probe.name: probe for probe in check.offline(runtime)}
 
 
 def online(rig: Rig) -> dict[str, Probe]:
     """The lines about sources and their proxies."""
     with rig.runtime() as runtime:
-        found = [*ways.proxied(runtime), *probes.sources.answers(runtime)]
+        found = [*ways.proxied(runtime), *check.sources.answers(runtime)]
     return {probe.name: probe for probe in found}
 
 
@@ -247,7 +247,7 @@ def test_check_tries_proxies_before_what_lies_beyond(small: Rig) -> None:
     """The line of a proxy comes first: where it fails, that is why the list does."""
     small.sources[0]["proxy"] = "http://127.0.0.1:1"
     with small.runtime() as runtime:
-        assert next(probes.online(runtime)).name == "source voice: proxy"
+        assert next(check.online(runtime)).name == "source voice: proxy"
 
 
 # -- the monitor's -----------------------------------------------------------------------------------------------------

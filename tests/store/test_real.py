@@ -16,9 +16,8 @@ from botocore.exceptions import ClientError
 from real_s3 import ceph, swift
 from real_s3.fixtures import NAMES
 from real_s3.servers import RealServer
-from recvault import probes
+from recvault.check import Probe
 from recvault.errors import KeyConflict
-from recvault.probes import Probe
 from recvault.simulator import Simulator
 from recvault.store import WriteOptions
 from rig import Rig
@@ -131,7 +130,7 @@ def checked(
         rig = Rig(root=tmp_path, simulator=simulator, s3_url=place.url, bucket=place.bucket, archive=archive)
         rig.add_source("voice", "twilio", simulator.add_account("twilio"))
         with rig.runtime() as runtime:
-            return {probe.name: probe for probe in probes.bucket.answers(runtime)}
+            return {probe.name: probe for probe in check.bucket.answers(runtime)}
 
     return check
 

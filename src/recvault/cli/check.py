@@ -11,7 +11,7 @@ import click
 from recvault.cli.app import App, print_json, question
 
 if TYPE_CHECKING:
-    from recvault.probes import Probe
+    from recvault.check import Probe
 
 SCHEMA = "recvault/check/v1"
 
@@ -37,19 +37,19 @@ def command(app: App, config_only: bool, only_offline: bool, as_json: bool) -> i
 
 def _configuration(app: App) -> Iterator[Probe]:
     """One answer; where the file is wrong, the ConfigError names each of its problems."""
-    from recvault.probes import Probe
+    from recvault.check import Probe
 
     count = len(app.settings().sources)
     yield Probe(name="configuration", ok=True, detail=f"valid, {count} source{'s' if count > 1 else ''}")
 
 
 def _probes(app: App, only_offline: bool) -> Iterator[Probe]:
-    from recvault import probes
+    from recvault import check
 
     with app.runtime() as runtime:
-        yield from probes.offline(runtime)
+        yield from check.offline(runtime)
         if not only_offline:
-            yield from probes.online(runtime)
+            yield from check.online(runtime)
 
 
 def _print(probe: Probe) -> None:

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from io import BytesIO
 
 from recvault.app.runtime import Runtime
+from recvault.check.asked import as_asked_for
+from recvault.check.probe import Notice, Probe, probe
 from recvault.config.models import Archive
 from recvault.errors import ConfigError, RecvaultError, StoreRefused
 from recvault.models import Phase, Recording
-from recvault.probes.asked import as_asked_for
-from recvault.probes.probe import Notice, Probe, probe
 from recvault.store import Put, StoreFacts
 from recvault.store.errors import LACKS_A_RIGHT
 from recvault.store.questions import BucketLock, BucketQuestions, NotTold, Reached

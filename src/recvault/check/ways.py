@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from recvault.app.runtime import Runtime
+from recvault.check.probe import Notice, Probe, probe
 from recvault.config import Config, Source
 from recvault.http.failures import Failures
-from recvault.probes.probe import Notice, Probe, probe
 from recvault.transport import CURL, Enough, Head, Request, curl_missing, curl_version
 
 _OF_OTHERS = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")  # and in lower case: as curl and Python read them

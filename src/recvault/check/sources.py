@@ -8,12 +8,12 @@ from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 
 from recvault.app.runtime import Runtime
+from recvault.check.probe import Notice, Probe, probe
 from recvault.config import Source
 from recvault.discovery.identity import refuse_renamed
 from recvault.discovery.scan import subaccounts
 from recvault.errors import CredentialsRefused, RecvaultError
 from recvault.models import ACCOUNT, Window
-from recvault.probes.probe import Notice, Probe, probe
 
 _CLOCK_TOLERANCE = timedelta(minutes=1)
 

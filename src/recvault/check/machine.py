@@ -12,11 +12,11 @@ from urllib.parse import urlsplit
 
 from recvault.app import wiring
 from recvault.app.runtime import Runtime
+from recvault.check.probe import Notice, Probe, probe
 from recvault.config import Daemon
 from recvault.errors import ConfigError, Unavailable
 from recvault.ledger import running_daemon
 from recvault.ledger.soundness import look
-from recvault.probes.probe import Notice, Probe, probe
 from recvault.transfer.spool import SpoolFull
 
 LEDGER_FREE_LEAST = 64 << 20  # bytes: some 50,000 recordings more, and room for SQLite to write its log

@@ -10,7 +10,7 @@ from recvault.errors import EndpointRefused, NotFound, RecvaultError, Refused
 from recvault.log import get_logger
 
 P = ParamSpec("P")
-log = get_logger("recvault.probes")
+log = get_logger("recvault.check")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from recvault.app import wiring
 from recvault.app.runtime import Runtime
+from recvault.check.probe import Probe, probe
 from recvault.config import Source
-from recvault.probes.probe import Probe, probe
 
 _OF = {
     "basic": "basic: each container is walked by its own sizes and frames",

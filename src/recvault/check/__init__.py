@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from recvault.app.runtime import Runtime
-from recvault.probes import bucket, machine, proof, sources, ways
-from recvault.probes.probe import Probe
+from recvault.check import bucket, machine, proof, sources, ways
+from recvault.check.probe import Probe
 
 __all__ = ["Probe", "offline", "online"]
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 from recvault.app.runtime import Runtime
+from recvault.check.probe import Notice
 from recvault.config.models import Archive
 from recvault.errors import ConfigError
-from recvault.probes.probe import Notice
 from recvault.store.questions import BucketLock, BucketQuestions, NotTold, Written
 
 
