@@ -12,15 +12,12 @@ import recvault
 
 ROOT = Path(recvault.__file__).parent
 FLOORS = {
-    "__main__": 13,
-    "cli": 12,
-    "daemon": 11,
-    "processes": 10,
-    "child": 9,
+    "__main__": 11,
+    "cli": 10,
+    "daemon": 9,
     "check": 8,
-    "crew": 8,
     "operations": 8,
-    "worker": 8,
+    "workers": 8,
     "app": 7,
     "dispatch": 6,
     "discovery": 5,
@@ -36,9 +33,6 @@ FLOORS = {
     "transport": 2,
     "archive": 1,
     "errors": 1,
-    "forking": 1,
-    "preload": 1,
-    "cores": 0,
     "log": 0,
     "meter": 0,
     "models": 0,
@@ -79,7 +73,16 @@ OWNERS = {
 }
 LOADS = {
     # what each of these loads when it is imported, with all that it imports, has nothing of those
-    "worker": {"ledger", "app.runtime", "cli", "monitoring.metrics", "daemon", "sqlite_utils", "click", "rich"},
+    "workers.process_worker": {
+        "ledger",
+        "app.runtime",
+        "cli",
+        "monitoring.metrics",
+        "daemon",
+        "sqlite_utils",
+        "click",
+        "rich",
+    },
     "app.source_status": {
         "http",
         "store",

@@ -38,11 +38,11 @@ import os, sys
 from datetime import UTC, datetime
 from pathlib import Path
 from recvault import config, forking
-from recvault.processes import Processes
+from recvault.workers.process_pool import Processes
 from recvault.app.runtime import Runtime
 SERVE = '''
 import gc, json, os, sys
-from recvault.worker import serve
+from recvault.workers.process_worker import serve
 serve(*arguments)
 print(json.dumps([sorted(sys.modules), dict(os.environ), len(gc.get_objects())]), flush=True)
 '''

@@ -13,7 +13,7 @@ from lines import a_recording
 from recvault.errors import WorkerBug
 from recvault.models import DRAINED, Failure, Job, Outcome, Verdict
 from recvault.shutdown import Stop
-from recvault.worker import Begin, Done, _Carry
+from recvault.workers.process_worker import Begin, Done, _Carry
 
 JOB = Job(source="main", recording=a_recording(1), attempt=1, maybe_archived=False)
 FAILED = Failure(source="main", recording=JOB.recording, verdict=Verdict.RETRY, reason="media.magic", message="")

@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 
 from cli.commands import children, finish, fork_server, kill, run, start, until, workers_of
-from recvault import config, processes
+from recvault import config
 from recvault.app.runtime import Runtime
-from recvault.processes import Processes
 from recvault.simulator import SimAccount, Simulator, Switches
+from recvault.workers import process_pool
+from recvault.workers.process_pool import Processes
 from rig import Rig
 from strict_s3 import StrictS3
 
@@ -111,7 +112,7 @@ def test_a_worker_that_hangs_is_ended(
     rig: Rig, simulator: Simulator, monkeypatch: pytest.MonkeyPatch, stopped: bool
 ) -> None:
     """Its silence shows in a pass, and another takes its place; the end of a drain does not wait for it."""
-    monkeypatch.setattr(processes, "_HUNG_SECONDS", 300.0 if stopped else 5.0)
+    monkeypatch.setattr(process_pool, "_HUNG_SECONDS", 300.0 if stopped else 5.0)
     account = opened(rig, simulator, 30)
     rig.transfer["processes"] = 1
     rig.daemon["drain_timeout"] = "1s"

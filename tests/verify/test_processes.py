@@ -16,16 +16,16 @@ from typing import Any
 import pytest
 
 from cli.commands import environment, until, workers_of
-from recvault import crew as crew_module
 from recvault.app.runtime import Runtime
 from recvault.cli import verify as command
-from recvault.cores import on_one_core
-from recvault.crew import Crew, answered
 from recvault.errors import StoreRefused
 from recvault.operations.verify import Checker, Sample
 from recvault.operations.verify.verify import _Answers
 from recvault.simulator import Simulator
 from recvault.store.reading import Reader
+from recvault.workers import bucket_readers as crew_module
+from recvault.workers.bucket_readers import Crew, answered
+from recvault.workers.cores import on_one_core
 from rig import Rig
 from verify.stage import Stage, a_recording, counted
 

@@ -87,9 +87,9 @@ class App:
         if given := {key: value for key, value in transfer.items() if value is not None}:
             settings = settings.model_copy(update={"transfer": settings.transfer.model_copy(update=given)})
         if transfers and settings.transfer.processes > 1:
-            from recvault import forking
+            from recvault.workers import fork_server
 
-            forking.warm()
+            fork_server.warm()
         with without(*SCREEN):
             from recvault.app.runtime import Runtime
         with Runtime(settings, clock=now, stop=self.stop, executor=_executor) as runtime:
@@ -148,7 +148,7 @@ class App:
 
 def _executor(runtime: Runtime) -> Executor:
     """Worker processes where more than one is asked for, else threads."""
-    from recvault.processes import Processes, Sheltered
+    from recvault.workers.process_pool import Processes, Sheltered
 
     return Processes(runtime) if runtime.settings.transfer.processes > 1 else Sheltered(runtime)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from recvault.cli.app import App, print_json, verb
-from recvault.cores import on_one_core
+from recvault.workers.cores import on_one_core
 
 if TYPE_CHECKING:
     from recvault.app.runtime import Runtime

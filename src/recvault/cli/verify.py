@@ -16,8 +16,8 @@ import click
 from recvault.cli.app import App, print_json, verb
 from recvault.cli.backfill import Moment, check_window
 from recvault.cli.evidence import check_copy
-from recvault.cores import on_one_core
 from recvault.errors import Interrupted, StoreRefused, StoreUnavailable
+from recvault.workers.cores import on_one_core
 
 if TYPE_CHECKING:
     from recvault.app.runtime import Runtime
@@ -150,8 +150,8 @@ def _made(runtime: Runtime, names: tuple[str, ...], window: Window, sample: Samp
 @contextmanager
 def _placed(runtime: Runtime, verification: Verify, sample: Sample) -> Iterator[None]:
     """Several processes for many recordings, one core for few; neither for whole media: threads hash side by side."""
-    from recvault.crew import Crew, cores
     from recvault.operations.verify import Checker
+    from recvault.workers.bucket_readers import Crew, cores
 
     if sample.percent:
         yield

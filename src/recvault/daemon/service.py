@@ -26,8 +26,8 @@ from recvault.models import Window
 from recvault.monitoring.health import Health
 from recvault.monitoring.metrics import Metrics
 from recvault.monitoring.report import Report
-from recvault.processes import Sheltered
 from recvault.providers.calendar import moment_before
+from recvault.workers.process_pool import Sheltered
 
 log = get_logger("recvault.daemon.service")
 

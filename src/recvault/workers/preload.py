@@ -15,7 +15,11 @@ from recvault.log.lean_imports import SCREEN, without
 for _number in (signal.SIGTERM, signal.SIGHUP):  # of a terminal that closes, or of a service that stops
     signal.signal(_number, signal.SIG_IGN)
 with without(*SCREEN):
-    for _name in ("recvault.worker", "boto3", "pycurl"):  # the last two are loaded when a worker's clients are made
+    for _name in (
+        "recvault.workers.process_worker",
+        "boto3",
+        "pycurl",
+    ):  # the last two are loaded when a worker's clients are made
         with contextlib.suppress(ImportError):  # told by the worker, which needs it, or does without
             importlib.import_module(_name)
 gc.collect()

@@ -23,7 +23,6 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any, Self
 
-from recvault import forking
 from recvault.app.runtime import Runtime
 from recvault.app.transfer_setup import Equipment
 from recvault.config import Config
@@ -32,8 +31,9 @@ from recvault.log import configure, get_logger
 from recvault.shutdown import Stop
 from recvault.store import StoreFacts
 from recvault.store.reading import Reader
+from recvault.workers import fork_server
 
-log = get_logger("recvault.crew")
+log = get_logger("recvault.workers.bucket_readers")
 
 Question = Callable[[Any], Any]
 Work = Callable[[Reader], Question]  # travels: made of plain data
@@ -121,7 +121,7 @@ class _Member:
         self._pipe, theirs = Pipe()
         settings, facts = self.runtime.settings, self.runtime.store.facts
         what = (settings, facts, theirs, self.core, self.threads, self.work, dict(os.environ))
-        self.process = forking.start(serve, *what)
+        self.process = fork_server.start(serve, *what)
         theirs.close()
         threading.Thread(target=self._read, name="answers", daemon=True).start()
 
@@ -208,7 +208,7 @@ def serve(
                 while True:
                     pool.submit(carry, *pipe.recv())
             stop.asked.set()
-            forking.clear()
+            fork_server.clear()
             leave = threading.Timer(_ORPHANED_SECONDS, os._exit, [1])
             leave.daemon = True
             leave.start()

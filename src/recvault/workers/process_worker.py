@@ -22,7 +22,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection
 
-from recvault import forking
 from recvault.app.transfer_setup import Equipment
 from recvault.config import Config
 from recvault.dispatch.fair_queue import Places
@@ -34,6 +33,7 @@ from recvault.models import Job, Outcome, Phase, Recording
 from recvault.shutdown import Stop
 from recvault.store import StoreFacts
 from recvault.transfer.verdicts import failure_of
+from recvault.workers import fork_server
 
 BEAT_SECONDS = 1.0  # at most, between two messages: who says nothing for long hangs
 ASKED, ENFORCED, END = "asked", "enforced", "end"  # what the parent says of a stop, and that nothing more will come
@@ -227,7 +227,7 @@ def _listen(pipe: Connection, stop: Stop, begin: Callable[[Begin], object], budg
         except (EOFError, OSError):
             stop.asked.set()
             stop.enforced.set()
-            forking.clear()
+            fork_server.clear()
             leave = threading.Timer(_ORPHANED_SECONDS, os._exit, [1])
             leave.daemon = True
             leave.start()

@@ -22,15 +22,15 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 
-from recvault import forking, worker
 from recvault.app.runtime import Runtime
 from recvault.errors import WorkerLost
 from recvault.http import Loan, Permits, Rest
 from recvault.log import get_logger
 from recvault.models import Job, Outcome
-from recvault.worker import Begin, Grant, Hold, Order, Told
+from recvault.workers import fork_server, process_worker
+from recvault.workers.process_worker import Begin, Grant, Hold, Order, Told
 
-log = get_logger("recvault.child")
+log = get_logger("recvault.workers.child")
 
 _TOLD_SECONDS = 5.0  # after its end, until the fork server has told how it ended: it may be stopped itself
 
@@ -65,7 +65,7 @@ class Child:
     def __post_init__(self) -> None:
         self._pipe, theirs = multiprocessing.Pipe()
         what = (self.parent.settings, self.parent.store.facts, theirs, self.core, self.workers)
-        self.process = forking.start(worker.serve, *what, dict(os.environ))
+        self.process = fork_server.start(process_worker.serve, *what, dict(os.environ))
         theirs.close()
         for target, name in ((self._read, "outcomes"), (self._write, "orders")):
             threading.Thread(target=target, name=name, daemon=True).start()

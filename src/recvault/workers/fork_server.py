@@ -17,10 +17,10 @@ from typing import Any
 
 from recvault.log import get_logger
 
-log = get_logger("recvault.forking")
+log = get_logger("recvault.workers.fork_server")
 
 HAS_SERVER = sys.platform == "linux"
-_PRELOAD = "recvault.preload"
+_PRELOAD = "recvault.workers.preload"
 
 
 def warm() -> None:
