@@ -34,7 +34,6 @@ FLOORS = {
     "archive": 1,
     "errors": 1,
     "log": 0,
-    "meter": 0,
     "models": 0,
     "timefmt": 0,
 }

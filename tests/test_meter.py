@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from recvault.meter import PROVIDER, TURN, Spending, Waits
+from recvault.log.meter import PROVIDER, TURN, Spending, Waits
 
 
 class Seconds:

@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from recvault import __version__
 from recvault.errors import ConfigError, LedgerLocked
 from recvault.ledger import Feed, FeedStatus, Standing
-from recvault.meter import LineFacts
+from recvault.log.meter import LineFacts
 from recvault.monitoring.health import Condition, Health
 from recvault.monitoring.metrics import CONTENT_TYPE, NAMES, Metrics
 

@@ -12,7 +12,7 @@ from recvault.config import Source, read
 from recvault.errors import ConfigError
 from recvault.http import Limits
 from recvault.log.masking import mask
-from recvault.meter import Waits
+from recvault.log.meter import Waits
 from recvault.shutdown import Stop
 from recvault.testing import Answer, Front
 from recvault.transport import Head, Proxy

@@ -20,7 +20,7 @@ from recvault.cli.advance import advance
 from recvault.discovery.time_slices import bounded
 from recvault.http import REFUSED
 from recvault.ledger import BACKFILL, Feed
-from recvault.meter import PROVIDER, STORE, LineFacts, Spending
+from recvault.log.meter import PROVIDER, STORE, LineFacts, Spending
 from recvault.models import Window
 from recvault.monitoring.progress import CONCURRENCY, CPU, LIMITED, PACE, SLOWER, STORE_DOWN, Progress, Reading
 from recvault.monitoring.report import Report

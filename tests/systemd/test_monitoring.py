@@ -15,7 +15,7 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from recvault.ledger import Feed, FeedStatus
-from recvault.meter import LineFacts
+from recvault.log.meter import LineFacts
 from recvault.monitoring.health import Condition, Health
 from recvault.monitoring.metrics import Metrics
 from systemd.lab import UNITS

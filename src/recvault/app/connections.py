@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from recvault.http import Budget, Clients, Session, Timing
+from recvault.log.meter import Waits
 from recvault.media.assess import Proof
-from recvault.meter import Waits
 from recvault.models import ACCOUNT, Window
 from recvault.providers.base import Provider
 from recvault.shutdown import Stop

@@ -23,7 +23,7 @@ from recvault.errors import ConfigError, Interrupted, RecvaultError, StoreRefuse
 from recvault.http import Limits
 from recvault.ledger import Feed, Policy
 from recvault.log import get_logger
-from recvault.meter import LineFacts, Meter, Spending
+from recvault.log.meter import LineFacts, Meter, Spending
 from recvault.monitoring.progress import Progress
 from recvault.monitoring.report import Report
 from recvault.shutdown import Stop

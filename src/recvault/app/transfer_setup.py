@@ -18,7 +18,7 @@ from recvault.app.configured_sources import Configured
 from recvault.app.connections import Lines
 from recvault.dispatch.watchdog import WatchedStore
 from recvault.http import Budget
-from recvault.meter import Spending, Waits
+from recvault.log.meter import Spending, Waits
 from recvault.shutdown import Stop
 from recvault.store import S3Store
 from recvault.transfer.archive_recording import Transfer

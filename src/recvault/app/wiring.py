@@ -18,8 +18,8 @@ from recvault.config.sources import names_its_account
 from recvault.errors import ConfigError
 from recvault.http import AddressRule, Budget, Clients, Ping, Timing
 from recvault.log.masking import hide
+from recvault.log.meter import Waits
 from recvault.media.assess import Proof
-from recvault.meter import Waits
 from recvault.providers import provider_class
 from recvault.shutdown import Stop
 from recvault.store import WriteOptions

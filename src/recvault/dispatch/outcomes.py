@@ -13,7 +13,7 @@ from recvault.dispatch.dispatcher import Dispatch
 from recvault.dispatch.doubts import Doubts
 from recvault.errors import ConfigError, CredentialsRefused, RecvaultError, StoreRefused, StoreUnavailable, Unavailable
 from recvault.log import get_logger
-from recvault.meter import Meter
+from recvault.log.meter import Meter
 from recvault.models import MISSING, Failure, Job, Outcome, Receipt, State, Verdict
 from recvault.monitoring.report import PARTIAL, AccountReport, Report
 from recvault.transfer import verdicts

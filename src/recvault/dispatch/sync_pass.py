@@ -24,7 +24,7 @@ from recvault.dispatch.url_cache import Minted
 from recvault.dispatch.watchdog import Watched
 from recvault.errors import RecvaultError
 from recvault.ledger import Ledger
-from recvault.meter import Meter
+from recvault.log.meter import Meter
 from recvault.models import Job, Outcome
 from recvault.monitoring.report import MOST_FAILURES, AccountReport, Report
 from recvault.shutdown import Stop

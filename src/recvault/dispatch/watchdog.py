@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
-from recvault.meter import STORE, Meter, Waits
+from recvault.log.meter import STORE, Meter, Waits
 from recvault.models import Job, Outcome
 from recvault.shutdown import Pulse
 from recvault.store import SMALL_MOST, ObjectStore, Put, Stored

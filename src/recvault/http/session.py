@@ -35,7 +35,7 @@ from recvault.http.media import MEDIA as ANSWER
 from recvault.http.media import Away, MediaAnswer, MediaHead, Place, Sink
 from recvault.http.timing import Timing
 from recvault.http.tries import Tries
-from recvault.meter import PROVIDER, TURN, Waits
+from recvault.log.meter import PROVIDER, TURN, Waits
 from recvault.providers.base import OwnMedia, Page, Provider, Reply
 from recvault.providers.urls import is_signed
 from recvault.shutdown import Stop

@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from recvault.http import REFUSED
-from recvault.meter import TURN, LineFacts, Spending
+from recvault.log.meter import TURN, LineFacts, Spending
 from recvault.models import Job, Outcome, Receipt, State
 from recvault.monitoring.report import Report
 

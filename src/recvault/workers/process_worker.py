@@ -28,7 +28,7 @@ from recvault.dispatch.fair_queue import Places
 from recvault.errors import Interrupted, WorkerBug
 from recvault.http import STALE_SECONDS, Borrowed, Permits, Rest, Spent
 from recvault.log import configure
-from recvault.meter import Spending
+from recvault.log.meter import Spending
 from recvault.models import Job, Outcome, Phase, Recording
 from recvault.shutdown import Stop
 from recvault.store import StoreFacts

@@ -17,7 +17,7 @@ from recvault import __version__
 from recvault.errors import ConfigError
 from recvault.ledger import FeedStatus
 from recvault.log import get_logger
-from recvault.meter import LineFacts
+from recvault.log.meter import LineFacts
 from recvault.models import State
 from recvault.monitoring.health import Health
 from recvault.monitoring.metrics.catalogue import FEED, HELP

@@ -10,7 +10,7 @@ from prometheus_client.registry import Collector
 
 from recvault.ledger import FeedStatus, Standing
 from recvault.log import get_logger
-from recvault.meter import LineFacts
+from recvault.log.meter import LineFacts
 from recvault.models import ACCOUNT
 from recvault.monitoring.health import Condition, Health
 from recvault.monitoring.metrics.catalogue import FEED_GAUGES, HELP
