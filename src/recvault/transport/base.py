@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import BinaryIO, Literal, Protocol
@@ -78,9 +78,12 @@ class Signing:
     service: str = "s3"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Request:
-    """A request. Its URL is ASCII and holds no credentials; `Host` and the framing of its body are the library's."""
+    """A request. Its URL is ASCII and holds no credentials; `Host` and the framing of its body are the library's.
+
+    Nothing of it is changed once it is made.
+    """
 
     method: str
     url: str = field(repr=False)
@@ -94,35 +97,41 @@ class Request:
     def check(self) -> str:
         """The origin that is asked. ExchangeFailed for what another would read as another request than it is."""
         found = _URL.fullmatch(self.url)
-        is_sound = all(map(_is_name, (name for name, _ in self.headers)))
+        is_sound = _are_names(tuple([name for name, _ in self.headers]))
         if found is None or not is_sound or not _VALUE.fullmatch("".join([value for _, value in self.headers])):
             raise ExchangeFailed("request")
         return found[1]
 
 
-@lru_cache(256)
-def _is_name(name: str) -> bool:
-    return _NAME.fullmatch(name) is not None
+@lru_cache(256)  # requests of a kind have the same headers
+def _are_names(names: tuple[str, ...]) -> bool:
+    return all(map(_NAME.fullmatch, names))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Head:
     """An answer's status and headers. `wait_seconds`: from the request sent to the first byte of its answer."""
 
     status: int
     headers: Headers
     wait_seconds: float = 0.0
+    named: Mapping[str, str] = field(init=False, repr=False, compare=False)
+    """The headers by lower name; the first of several."""
 
-    @property
-    def named(self) -> dict[str, str]:
-        """The headers by lower name; the first of several."""
-        return {name.lower(): value for name, value in reversed(self.headers)}
+    def __post_init__(self) -> None:
+        self.named = {name.lower(): value for name, value in reversed(self.headers)}
 
     @property
     def length(self) -> int | None:
         """The bytes that its body is told to have."""
-        told = next((value for name, value in self.headers if name.lower() == "content-length"), "")
+        told = self.named.get("content-length", "")
         return int(told) if _LENGTH.fullmatch(told) else None
+
+    def values(self, name: str) -> list[str]:
+        """All that is told by one lower name."""
+        if len(self.named) == len(self.headers):  # none is told twice
+            return [self.named[name]] if name in self.named else []
+        return [value for each, value in self.headers if each.lower() == name]
 
 
 class Receiver(Protocol):
@@ -132,7 +141,7 @@ class Receiver(Protocol):
         """The head, once."""
 
     def write(self, piece: memoryview | bytes) -> None:
-        """Some of the body. A memoryview is of no use after the call."""
+        """Some of the body. A memoryview is of no use after the call. Looked up once the head was taken."""
 
 
 class Transport(Protocol):
@@ -211,23 +220,17 @@ def check_written(guard: Guard, host: str, port: int) -> None:
         raise ExchangeFailed("address", addresses=[written])
 
 
-def check_head(version: str, status: int, headers: Headers, *, has_body: bool) -> None:
+def check_head(version: str, head: Head, *, has_body: bool) -> None:
     """ExchangeFailed unless a head is one of HTTP/1, and says in one way, and a known one, where its body ends."""
-    if version not in ("HTTP/1.1", "HTTP/1.0") or not 200 <= status <= 999:
+    if version not in ("HTTP/1.1", "HTTP/1.0") or not 200 <= head.status <= 999:
         raise ExchangeFailed("framing", "it speaks another protocol")
-    if len(headers) > _MOST_HEADERS:
+    if len(head.headers) > _MOST_HEADERS:
         raise ExchangeFailed("framing", "its head has too many lines")
     if not has_body:
         return
-    lengths: set[str] = set()
-    codings: list[str] = []
-    for name, value in headers:
-        match name.lower():
-            case "content-length":
-                lengths |= {part.strip() for part in value.split(",")}
-            case "transfer-encoding":
-                codings.append(value.strip().lower())
-    if len(lengths) > 1 or any(not _LENGTH.fullmatch(each) for each in lengths):
+    lengths = {part.strip() for value in head.values("content-length") for part in value.split(",")}
+    if len(lengths) > 1 or not all(map(_LENGTH.fullmatch, lengths)):
         raise ExchangeFailed("framing", "its body has no single length")
+    codings = [value.strip().lower() for value in head.values("transfer-encoding")]
     if codings and (lengths or codings != ["chunked"] or version != "HTTP/1.1"):
         raise ExchangeFailed("framing", "its body is framed in two ways, or in an unknown one")

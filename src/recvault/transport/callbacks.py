@@ -14,6 +14,7 @@ from recvault.transport.base import Cut, ExchangeFailed, Head, Patience, Receive
 _MOST_LINES = 10_000  # of a head and of all that comes before it
 _BLANK = frozenset({b"\r\n", b"\n"})
 _STATUS = re.compile(r"(HTTP/[0-9.]+) ([0-9]{3})(?: [^\r\n]*)?\r?")
+_HEADER = re.compile(r"^([^\s:]+):(.*)\n", re.MULTILINE)
 
 
 class Again(Exception):
@@ -22,7 +23,7 @@ class Again(Exception):
 
 
 class Run:
-    """One exchange as libcurl's callbacks see it. What one of them raises is kept: C would print and drop it."""
+    """The exchange that a handle is at. What one of the callbacks raises is kept: C would print and drop it."""
 
     __slots__ = (
         "_begun",
@@ -37,6 +38,7 @@ class Run:
         "_request",
         "_sent",
         "_start",
+        "_write",
         "error",
         "head",
         "is_resolving",
@@ -47,17 +49,20 @@ class Run:
         "sent_at",
     )
 
-    def __init__(
-        self, request: Request, receiver: Receiver, cut: Cut, patience: Patience, *, is_proxied: bool = False
-    ) -> None:
-        self._request, self._receiver, self._cut, self._is_proxied = request, receiver, cut, is_proxied
-        self._patience = patience
+    def __init__(self, patience: Patience, *, is_proxied: bool = False) -> None:
+        self._patience, self._is_proxied = patience, is_proxied
+        self.lines: list[bytes] = []  # of heads and trailers, as libcurl adds them: see Handle
+        self.stop()
+
+    def start(self, request: Request, receiver: Receiver, cut: Cut) -> None:
+        """Begin an exchange."""
+        self._request, self._receiver, self._cut = request, receiver, cut
+        self._write = receiver.write
         self._moved = 0  # bytes of bodies, either way
         self._rate_since, self._rate_moved = 0.0, 0
-        self.lines: list[bytes] = []  # of heads and trailers, as libcurl adds them: see Handle
-        self._read = self._begun = 0  # of these lines
-        self._start = 0 if request.body is None or isinstance(request.body, memoryview) else request.body.tell()
+        self._read = self._begun = 0  # of the lines
         self._sent = 0  # bytes of the body
+        self._start = 0 if request.body is None or isinstance(request.body, memoryview) else request.body.tell()
         self.head: Head | None = None
         self.error: BaseException | None = None
         self.is_resolving = True  # no connection was tried, so a name may be asked for
@@ -65,24 +70,31 @@ class Run:
         self.refused: list[str] = []  # addresses
         self.permitted = 0
         self.sent_at = 0.0
+        self.lines.clear()
+
+    def stop(self) -> None:
+        """Keep nothing of an exchange that is over."""
+        self.start(_NO_REQUEST, _NOBODY, _not_cut)
+        self.is_resolving = False
 
     def read_heads(self) -> None:
         """Take in the heads that are here whole. The first that is no 1xx is the answer's; what follows is a trailer,
         which nobody asked for."""
         if len(self.lines) > _MOST_LINES:
             raise ExchangeFailed("framing", "its head has no end")
-        while self.head is None and self._read < len(self.lines):
-            line = self.lines[self._read]
+        for line in self.lines[self._read :] if self.head is None else ():
             self._read += 1
             if line in _BLANK:
                 lines, self._begun = self.lines[self._begun : self._read - 1], self._read
                 self._begin(lines)
+                if self.head is not None:
+                    return
 
     def _begin(self, lines: list[bytes]) -> None:
         version, head = _head(lines, time.monotonic() - self.sent_at)
         if 100 <= head.status < 200 and head.status != 101:
             return  # another follows
-        check_head(version, head.status, head.headers, has_body=self._request.method != "HEAD")
+        check_head(version, head, has_body=self._request.method != "HEAD")
         if head.status == 407 and self._is_proxied:
             raise ExchangeFailed("proxy", "it answered 407")
         if head.status == 417 and self._request.expects:
@@ -90,18 +102,19 @@ class Run:
             raise Again
         self.head = head
         self._receiver.begin(head)
+        self._write = self._receiver.write  # which may be another one by now
 
-    def take(self, piece: memoryview) -> int:
-        """Some of the body."""
+    def take(self, piece: memoryview) -> int | None:
+        """Some of the body. None: all of it was taken."""
         try:
             if self.head is None:
                 self.read_heads()
             self._moved += len(piece)
-            self._receiver.write(piece)
+            self._write(piece)
         except BaseException as error:  # noqa: BLE001 - see the class
             self.error = self.error or error
             return -1
-        return len(piece)
+        return None
 
     def look(self) -> None:
         """Called at least once a second. Raises what is to end the exchange."""
@@ -164,23 +177,34 @@ class _Nobody:
     def write(self, piece: memoryview | bytes) -> None: ...
 
 
-NOTHING = Run(Request("GET", ""), _Nobody(), lambda: None, Patience())
-NOTHING.is_resolving = False
+_NO_REQUEST, _NOBODY = Request("GET", ""), _Nobody()
+
+
+def _not_cut() -> None:
+    """The cut of no exchange."""
 
 
 def _head(lines: list[bytes], wait_seconds: float) -> tuple[str, Head]:
     """A head, and the version of HTTP that it claims."""
-    status, *texts = b"".join(lines).decode("latin-1").split("\n")[:-1] or [""]
+    status, _, rest = b"".join(lines).decode("latin-1").partition("\n")
     found = _STATUS.fullmatch(status)
     if found is None:
         raise ExchangeFailed("framing", "its head has no status")
+    headers = [(name, value.strip()) for name, value in _HEADER.findall(rest)]
+    if len(headers) != rest.count("\n"):
+        headers = _odd_headers(rest)
+    return found[1], Head(int(found[2]), headers, max(0.0, wait_seconds))
+
+
+def _odd_headers(text: str) -> list[tuple[str, str]]:
+    """Headers that go on in the next line, or that are none."""
     headers: list[tuple[str, str]] = []
-    for text in texts:
-        if text[:1] in " \t" and headers:
-            headers[-1] = (headers[-1][0], f"{headers[-1][1]} {text.strip()}".strip())
+    for line in text.split("\n")[:-1]:
+        if line[:1] in " \t" and headers:
+            headers[-1] = (headers[-1][0], f"{headers[-1][1]} {line.strip()}".strip())
             continue
-        name, colon, value = text.partition(":")
+        name, colon, value = line.partition(":")
         if not colon or not name or name != name.strip():
             raise ExchangeFailed("framing", "its head holds a line that is no header")
         headers.append((name, value.strip()))
-    return found[1], Head(int(found[2]), headers, max(0.0, wait_seconds))
+    return headers

@@ -24,6 +24,7 @@ from recvault.transport.base import (
     Guard,
     Proxy,
     anywhere,
+    Head,
     check_head,
     check_written,
 )
@@ -82,7 +83,7 @@ class GuardedTransport(httpx.BaseTransport):
     def _check(self, request: httpx.Request, answer: httpcore.Response) -> None:
         headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in answer.headers]
         version = answer.extensions.get("http_version", b"").decode("latin-1")
-        check_head(version, answer.status, headers, has_body=request.method != "HEAD")
+        check_head(version, Head(answer.status, headers), has_body=request.method != "HEAD")
         if answer.status == 407 and self._proxy is not None:
             raise ExchangeFailed("proxy", "it answered 407")
 

@@ -19,6 +19,7 @@ import socket
 import threading
 import time
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -34,6 +35,7 @@ from recvault.transport.base import (
     ExchangeFailed,
     Guard,
     Head,
+    Headers,
     Patience,
     Proxy,
     Receiver,
@@ -42,7 +44,7 @@ from recvault.transport.base import (
     Trust,
     check_written,
 )
-from recvault.transport.callbacks import NOTHING, Again, Run
+from recvault.transport.callbacks import Again, Run
 from recvault.transport.driving import Driver
 
 _DOWN, _UP = 64 * 1024, 128 * 1024  # bytes of libcurl's buffers: larger ones do not fit the processor's caches
@@ -84,13 +86,10 @@ class Handle:
         self._guard, self._patience, self._trust, self._proxy = guard, patience, trust, proxy
         self._driver: Driver | None = None
         self._curl: Any = None
-        self._shape = ("", False)  # of the last request: its method, and whether it had a body
-        self._tells: bool | None = None
-        self._signing: Signing | None = None
         self._poll = select.poll()
         self._socket = -1  # of the connection that is kept
         self._used_at = -math.inf
-        self._run = NOTHING
+        self._run = Run(patience, is_proxied=proxy is not None)
         self._busy = threading.Lock()
         self._is_closed = False
 
@@ -103,7 +102,7 @@ class Handle:
 
     def leave(self) -> None:
         """In a process that was forked: let go of what is the parent's. What was under way there is left as it is."""
-        if self._run is NOTHING and self._socket >= 0:
+        if not self._busy.locked() and self._socket >= 0:
             with socket.socket() as nowhere:
                 os.dup2(nowhere.fileno(), self._socket, inheritable=False)
             self._shut()
@@ -112,31 +111,33 @@ class Handle:
         """See Transport.exchange."""
         if self._proxy is not None:
             check_written(self._guard, self._host, self._port)
+        run = self._run
         with self._busy:
             try:
-                head = self._answered(request, receiver, cut)
+                head = None
+                while head is None:
+                    if self._socket >= 0 and not self._is_reusable():
+                        self._shut()
+                    run.start(request, receiver, cut)
+                    try:
+                        head = self._perform(request, run)
+                    except Again:
+                        run.rewind()
+                        if run.is_unexpected:
+                            request = replace(request, expects=False)
             finally:
-                self._run = NOTHING
+                run.stop()
         if self._is_closed:
             self.close()
         return head
 
-    def _answered(self, request: Request, receiver: Receiver, cut: Cut) -> Head:
-        while True:
-            if not self._is_reusable():
-                self._shut()
-            run = self._run = Run(request, receiver, cut, self._patience, is_proxied=self._proxy is not None)
-            try:
-                return self._perform(request, run)
-            except Again:
-                run.rewind()
-                if run.is_unexpected:
-                    request = replace(request, expects=False)
-
     def _perform(self, request: Request, run: Run) -> Head:
         """An answer's head, once all of it has come. Again where the request is to be sent once more."""
-        self._driver = self._driver or Driver()
-        curl = self._curl = self._curl or self._made()
+        if self._driver is None:
+            self._driver = Driver()
+        if self._curl is None:
+            self._curl = self._made()
+        curl = self._curl
         try:
             self._ask(curl, request)
             code, words, descriptor = self._driver.perform(curl, run.look)
@@ -151,7 +152,9 @@ class Handle:
             self._shut()
             raise
         if code == pycurl.E_OK and run.error is None and run.head is not None:
-            self._keep(descriptor)
+            self._used_at = time.monotonic()
+            if descriptor != self._socket:
+                self._keep(descriptor)
             return run.head
         failed = self._failed(code, words, curl)
         self._shut()
@@ -162,14 +165,11 @@ class Handle:
     # -- connections ---------------------------------------------------------------------------------------------------
 
     def _is_reusable(self) -> bool:
-        """Whether the connection that is kept, if one is, may carry a request: see the module."""
-        return self._socket < 0 or (time.monotonic() - self._used_at < _MOST_IDLE_SECONDS and not self._poll.poll(0))
+        """Whether the connection that is kept may carry a request: see the module."""
+        return time.monotonic() - self._used_at < _MOST_IDLE_SECONDS and not self._poll.poll(0)
 
     def _keep(self, descriptor: int) -> None:
         """Remember the connection that libcurl keeps, if it does."""
-        self._used_at = time.monotonic()
-        if descriptor == self._socket:
-            return
         self._forget_socket()
         if descriptor >= 0:
             self._poll.register(descriptor, select.POLLIN)
@@ -224,8 +224,13 @@ class Handle:
 
     def _made(self) -> Any:
         """A handle with all that is the same for each of its exchanges."""
-        self._shape, self._tells, self._signing = ("", False), None, None
-        curl = pycurl.Curl()
+        self._shape = ("", False, False)  # of the last request: its method, whether it had a body, and expected
+        self._length = -1
+        self._headers: Headers = ()
+        self._agent = ""
+        self._tells: bool | None = None
+        self._signing: Signing | None = None
+        curl, run = pycurl.Curl(), self._run
         options: dict[int, Any] = {
             pycurl.NOSIGNAL: 1,
             pycurl.MAXAGE_CONN: _MOST_IDLE_SECONDS,
@@ -241,15 +246,16 @@ class Handle:
             pycurl.CONNECTTIMEOUT_MS: int(self._patience.connect_seconds * 1000),
             pycurl.OPENSOCKETFUNCTION: self._open_socket,
             pycurl.PREREQFUNCTION: self._before_request,
-            pycurl.READFUNCTION: lambda size: self._run.read(size),
-            pycurl.SEEKFUNCTION: lambda offset, origin: self._run.seek(offset, origin),
+            pycurl.READFUNCTION: run.read,
+            pycurl.SEEKFUNCTION: run.seek,
+            pycurl.HEADERFUNCTION: run.lines.append,  # a call of ours for each line would cost more
             pycurl.PROXY: "" if self._proxy is None else self._proxy.address,
             pycurl.NOPROXY: "",
         }
         for option, value in options.items():
             curl.setopt(option, value)
         curl.setopt(pycurl.PATH_AS_IS, not self._signs)  # libcurl signs the path that it tidied
-        curl.setopt(pycurl.WRITEFUNCTION, lambda piece: self._run.take(piece), use_memoryview=True)
+        curl.setopt(pycurl.WRITEFUNCTION, run.take, use_memoryview=True)
         self._set_trust(curl)
         if self._proxy is not None:
             curl.setopt(_SUPPRESS_CONNECT_HEADERS, 1)
@@ -269,23 +275,17 @@ class Handle:
 
     def _ask(self, curl: Any, request: Request) -> None:
         """Set what is this exchange's own, and has changed since the last one."""
-        shape = (request.method, request.body is not None)
+        has_body = request.body is not None
+        shape = (request.method, has_body, request.expects)
         if shape != self._shape:
-            self._shape = shape
-            self._set_method(curl, *shape)
-        if request.body is not None:
+            self._set_method(curl, request.method, has_body)
+        if has_body and request.length != self._length:
+            self._length = request.length
             curl.setopt(pycurl.INFILESIZE_LARGE, request.length)
         curl.setopt(pycurl.URL, request.url)
-        lines = [f"{name}: {value}" if value else f"{name};" for name, value in request.headers]
-        named = {name.lower(): number for number, (name, _) in enumerate(request.headers)}
-        if (agent := named.get("user-agent")) is not None:  # which is not signed: proxies write it anew
-            lines.pop(agent)
-            curl.setopt(pycurl.USERAGENT, request.headers[agent][1])
-        lines += [f"{name}:" for name in ("Accept", "User-Agent") if name.lower() not in named]  # libcurl's own
-        if request.body is not None:
-            lines.append("Expect: 100-continue" if request.expects else "Expect:")
-        curl.setopt(pycurl.HTTPHEADER, lines)
-        curl.setopt(pycurl.HEADERFUNCTION, self._run.lines.append)  # a call of ours for each line would cost more
+        if request.headers is not self._headers or shape != self._shape:
+            self._shape, self._headers = shape, request.headers
+            self._set_headers(curl, request)
         if request.tells_its_answer is not self._tells:
             self._tells = request.tells_its_answer
             is_alone = self._is_tls and not request.tells_its_answer
@@ -294,6 +294,17 @@ class Handle:
         if request.signing != self._signing:
             self._signing = request.signing
             self._sign(curl, request.signing)
+
+    def _set_headers(self, curl: Any, request: Request) -> None:
+        has_body = request.body is not None
+        agent, more = _besides(tuple([name for name, _ in request.headers]), has_body, request.expects)
+        lines = [f"{name}: {value}" if value else f"{name};" for name, value in request.headers]
+        if agent is not None:  # which is not signed: proxies write it anew
+            lines.pop(agent)
+            if (told := request.headers[agent][1]) != self._agent:
+                self._agent = told
+                curl.setopt(pycurl.USERAGENT, told)
+        curl.setopt(pycurl.HTTPHEADER, lines + more)
 
     @staticmethod
     def _set_method(curl: Any, method: str, has_body: bool) -> None:
@@ -342,6 +353,16 @@ class Handle:
         if cause == "connection":
             return ExchangeFailed("connection" if self._proxy is None else "proxy", _system_words(curl))
         return ExchangeFailed(cause)
+
+
+@lru_cache(64)  # requests of a kind have the same headers
+def _besides(names: tuple[str, ...], has_body: bool, expects: bool) -> tuple[int | None, list[str]]:
+    """Where the user agent stands among a request's headers, and what is said of those that libcurl would add."""
+    lower = [name.lower() for name in names]
+    more = [f"{name}:" for name in ("Accept", "User-Agent") if name.lower() not in lower]
+    if has_body:
+        more.append("Expect: 100-continue" if expects else "Expect:")
+    return (lower.index("user-agent") if "user-agent" in lower else None), more
 
 
 class _Socket(socket.socket):
