@@ -6,6 +6,7 @@ no other short answer of a store comes near.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from botocore.exceptions import BotoCoreError
@@ -15,6 +16,7 @@ from recvault.transport import Enough, Head
 
 MOST_ANSWER = 16 << 20  # bytes of a page of a listing, the largest of a store's answers
 MOST_ERROR = 1 << 20
+_NO_HEAD = Head(0, ())
 
 
 class AnswerTooLarge(BotoCoreError):
@@ -36,13 +38,14 @@ class Sink(Protocol):
 class Answer:
     """Receives an answer: an object's body for a sink, anything else whole."""
 
-    __slots__ = ("_into", "_most", "_sink", "content", "head")
+    __slots__ = ("_most", "_sink", "content", "head", "write")
 
     def __init__(self, sink: Sink | None = None) -> None:
         self._sink, self._most = sink, MOST_ANSWER
-        self._into = self._keep
         self.content = bytearray()
-        self.head = Head(0, ())
+        self.head = _NO_HEAD
+        self.write: Callable[[memoryview | bytes], None] = self._keep
+        """See transport.Receiver."""
 
     def begin(self, head: Head) -> None:
         """See transport.Receiver."""
@@ -50,12 +53,8 @@ class Answer:
         if head.status >= 300:
             self._most = MOST_ERROR
         elif self._sink is not None:
-            self._into = self._sink.write
+            self.write = self._sink.write
             self._sink.begin(head.length)
-
-    def write(self, piece: memoryview | bytes) -> None:
-        """See transport.Receiver."""
-        self._into(piece)
 
     def _keep(self, piece: memoryview | bytes) -> None:
         self.content += piece

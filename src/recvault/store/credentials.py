@@ -16,6 +16,7 @@ from recvault.errors import StoreRefused
 from recvault.log.masking import hide
 
 _LINE_END = re.compile(r"[\r\n]")
+_NOT_READ = (OSError, ValueError, LookupError, TypeError)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _SOURCE = "check the source that boto3 reads: AWS_… in the environment, ~/.aws, credential_process, a role"
 _HINT = "set them anew, without spaces and line ends: AWS_… in the environment, or the source that boto3 reads"
@@ -41,19 +42,26 @@ def readable() -> Iterator[None]:
     """
     try:
         yield
-    except (OSError, ValueError, LookupError, TypeError) as error:
-        named = f": {error.filename}" if isinstance(error, OSError) and error.filename else ""
-        raise StoreRefused(f"the credentials cannot be read ({type(error).__name__}{named})", _SOURCE) from error
+    except _NOT_READ as error:
+        raise _unreadable(error) from error
+
+
+def _unreadable(error: Exception) -> StoreRefused:
+    named = f": {error.filename}" if isinstance(error, OSError) and error.filename else ""
+    return StoreRefused(f"the credentials cannot be read ({type(error).__name__}{named})", _SOURCE)
 
 
 def checked(found: Any) -> tuple[str, str, str | None]:
     """Access key, secret key and token of this moment. StoreRefused where they cannot be read, or not be sent."""
-    with readable():
+    try:
         access_key, secret_key, token = found.get_frozen_credentials()[:3]
+    except _NOT_READ as error:
+        raise _unreadable(error) from error
     checked_keys(access_key, secret_key, token)
     return access_key, secret_key, token
 
 
+@functools.lru_cache(maxsize=1)  # each request asks again, and what is hidden stays so
 def checked_keys(access_key: str, secret_key: str, token: str | None) -> None:
     """Hide them from every text. StoreRefused where they cannot be sent."""
     hide(secret_key)
@@ -65,7 +73,6 @@ def checked_keys(access_key: str, secret_key: str, token: str | None) -> None:
             raise StoreRefused(f"the credentials hold {fault} in the {name}: nothing is sent with them", _HINT)
 
 
-@functools.lru_cache(maxsize=16)  # each request asks again
 def _fault(value: str, *, inner_spaces: bool) -> str:
     """What no header can carry, or no store ever gave out; empty for what is sound."""
     if _LINE_END.search(value):

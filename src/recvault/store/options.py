@@ -43,6 +43,11 @@ class WriteOptions:
         """What every request needs where its sender pays for it."""
         return {"RequestPayer": "requester"} if self.request_payer else {}
 
+    @property
+    def changes(self) -> bool:
+        """Whether they are other ones at each moment."""
+        return self.lock_mode != "none"
+
     def lock_arguments(self, now: datetime) -> dict[str, Any]:
         """Those of them that are about Object Lock."""
         arguments: dict[str, Any] = {}

@@ -6,7 +6,6 @@ to delete is needed or wanted.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import partial
@@ -100,15 +99,15 @@ class S3Store:
 
     def put(self, put: Put) -> bool:
         """See ObjectStore.put. Interrupted in mid-stream once a drain is over."""
-        in_parts = put.bytes > self._single_put_most
         try:
-            with within(self.client, self._at_once) if in_parts else contextlib.nullcontext():
-                wrote = self._put(put, in_parts=in_parts)
-                if in_parts:
-                    self._lock(put.key)
+            if put.bytes <= self._single_put_most:
+                return self._put(put, in_parts=False)
+            with within(self.client, self._at_once):
+                wrote = self._put(put, in_parts=True)
+                self._lock(put.key)
+                return wrote
         except Interrupted as over:
             raise Interrupted(f"{self._where(put.key)} was not written: {over.message}") from None
-        return wrote
 
     def _put(self, put: Put, *, in_parts: bool) -> bool:
         # Some stores honour the condition of a put and ignore that of a multipart upload: those look first, always.

@@ -11,8 +11,8 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, BinaryIO, TypeVar
 
 from botocore.exceptions import ClientError, NoCredentialsError
@@ -72,19 +72,15 @@ class Straight:
         self._payer = {"x-amz-request-payer": "requester"} if pays else {}
         self._agent = str(client.meta.config.user_agent)
         self._address: Address | None = None
+        self._signing = Signing("", "", "")  # as the last request was signed
         self._is_elsewhere = False
 
     def put(self, ending: Ending, **arguments: Any) -> Mapping[str, Any]:
         """See Objects.put."""
-        headers, place = _put_headers(arguments), self._place(arguments["Key"])
-
-        def put(place: Address) -> Mapping[str, Any]:
-            assert headers is not None  # noqa: S101 - or it would not be asked
-            return self._put(place, headers, arguments, ending)
-
-        return self._or_by_boto3(
-            None if headers is None else place, put, lambda: self._by_boto3.put(ending, **_rewound(arguments))
-        )
+        headers = _put_headers(arguments)
+        place = None if headers is None else self._place(arguments["Key"])
+        straight = partial(self._put, arguments, headers or {}, ending)
+        return self._or_by_boto3(place, straight, lambda: self._by_boto3.put(ending, **_rewound(arguments)))
 
     def head(self, key: str, ending: Ending, *, sums: bool = False) -> Told:
         """See Objects.head."""
@@ -133,20 +129,17 @@ class Straight:
         return by_boto3()
 
     def _put(
-        self, place: Address, headers: Mapping[str, str], arguments: Mapping[str, Any], ending: Ending
+        self, arguments: Mapping[str, Any], headers: Mapping[str, str], ending: Ending, place: Address
     ) -> Mapping[str, Any]:
-        body, url, sha256 = arguments["Body"], place.url(arguments["Key"]), arguments[BODY_SHA256]
-        with nullcontext(body) if isinstance(body, memoryview) else in_memory(body) as view:
-            head = self._exchange(
-                "PUT",
-                url,
-                headers,
-                sha256,
-                ending,
-                body=body if view is None else view,
-                length=arguments["ContentLength"],
-                expects=not isinstance(body, memoryview),  # what is refused is not sent
-            )
+        url, sha256, length = place.url(arguments["Key"]), arguments[BODY_SHA256], arguments["ContentLength"]
+        body = arguments["Body"]
+        if isinstance(body, memoryview):
+            head = self._exchange("PUT", url, headers, sha256, ending, body=body, length=length)
+        else:
+            with in_memory(body) as view:
+                sent = body if view is None else view
+                # What is refused is not sent.
+                head = self._exchange("PUT", url, headers, sha256, ending, body=sent, length=length, expects=True)
         told = head.named
         return {"ETag": told.get("etag"), "ChecksumSHA256": told.get("x-amz-checksum-sha256") or None}
 
@@ -196,16 +189,25 @@ class Straight:
         named = [*headers.items(), ("x-amz-content-sha256", sha256), ("user-agent", self._agent)]
         if token:
             named.append(("x-amz-security-token", token))
-        return Signing(access_key, secret_key, self._address.region, self._address.service), named
+        signing = self._signing
+        if (signing.access_key, signing.secret_key) != (access_key, secret_key):
+            where = self._address
+            signing = self._signing = Signing(access_key, secret_key, where.region, where.service)
+        return signing, named
 
 
 def _put_headers(arguments: Mapping[str, Any]) -> dict[str, str] | None:
     """All but what the URL and the body are made of; None where botocore might make more of it than a header."""
-    described = {name: value for name, value in arguments.items() if name not in _NO_HEADER}
-    if not described.keys() <= _HEADERS.keys() or BODY_SHA256 not in arguments:
+    if BODY_SHA256 not in arguments:
         return None
-    headers = {_HEADERS[name]: _written(value) for name, value in described.items()}
-    headers |= {f"x-amz-meta-{name}": value for name, value in arguments["Metadata"].items()}
+    headers = {}
+    for name, value in arguments.items():
+        if (header := _HEADERS.get(name)) is not None:
+            headers[header] = value if isinstance(value, str) else _written(value)
+        elif name not in _NO_HEADER:
+            return None
+    for name, value in arguments["Metadata"].items():
+        headers[f"x-amz-meta-{name}"] = value
     whole = "".join([*headers, *headers.values()])
     return headers if whole.isascii() and whole.isprintable() and all(headers.values()) else None
 

@@ -7,6 +7,7 @@ body's MD5, or by a HEAD that tells its size and the sum it was put with.
 from __future__ import annotations
 
 import base64
+import binascii
 import contextlib
 import hashlib
 from collections.abc import Callable, Mapping
@@ -48,6 +49,7 @@ class Writer:
     ) -> None:
         self._client, self._bucket, self._options, self._head = client, bucket, options, head
         self._part_least, self._at_the_end = part_least, at_the_end
+        self._lasting = None if options.changes else options.arguments(datetime.now(UTC))
         self.facts = StoreFacts()
 
     def write(self, put: Put, send: Callable[..., Any], condition: Mapping[str, str]) -> None:
@@ -55,8 +57,8 @@ class Writer:
         sums = self.sums(put.body, put.sha256, self.facts)
         md5 = sums.get("ContentMD5") or (b64_md5(put.body) if self.facts.tells == ETAG else None)
         answer = self.send(put, send, **condition, **sums)
-        etag, told = answers.stored(answer, self._where(put.key)), answer.get("ChecksumSHA256")
-        sent = sums.get("ChecksumSHA256")
+        told, sent = answer.get("ChecksumSHA256"), sums.get("ChecksumSHA256")
+        etag = answers.stored(answer, self._where(put.key))
         if sent and told and _is_whole(told):
             self._hold(put.key, "SHA-256", sent, told)
         elif self.facts.tells == ETAG and md5:
@@ -66,16 +68,20 @@ class Writer:
 
     def send(self, put: Put, send: Callable[..., Any], **arguments: Any) -> Mapping[str, Any]:
         """One PUT; what was answered."""
+        arguments = {
+            "Key": put.key,
+            "ContentLength": put.bytes,
+            BODY_SHA256: put.sha256,
+            **self._described(put),
+            **arguments,
+        }
         put.body.seek(0)
-        with in_memory(put.body) if put.bytes <= SMALL else contextlib.nullcontext(put.body) as found:
-            answer: Mapping[str, Any] = send(
-                Key=put.key,
-                Body=memoryview(put.body.read()) if found is None else found,
-                ContentLength=put.bytes,
-                **{BODY_SHA256: put.sha256},
-                **self._described(put),
-                **arguments,
-            )
+        answer: Mapping[str, Any]
+        if put.bytes > SMALL:
+            answer = send(Body=put.body, **arguments)
+            return answer
+        with in_memory(put.body) as found:
+            answer = send(Body=memoryview(put.body.read()) if found is None else found, **arguments)
         return answer
 
     def read_back(self, put: Put) -> None:
@@ -139,11 +145,10 @@ class Writer:
         return sums
 
     def _described(self, put: Put) -> dict[str, Any]:
-        return {
-            "ContentType": put.content_type,
-            "Metadata": dict(put.metadata),
-            **self._options.arguments(datetime.now(UTC)),
-        }
+        options = self._lasting
+        if options is None:
+            options = self._options.arguments(datetime.now(UTC))
+        return {"ContentType": put.content_type, "Metadata": dict(put.metadata), **options}
 
     def _hold(self, key: str, name: str, sent: str, told: str) -> None:
         if sent != told:
@@ -158,7 +163,7 @@ class Writer:
 
 def b64(digest: bytes) -> str:
     """As sums are written in headers."""
-    return base64.b64encode(digest).decode()
+    return binascii.b2a_base64(digest, newline=False).decode()
 
 
 def b64_md5(body: BinaryIO | Part) -> str:

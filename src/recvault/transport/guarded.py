@@ -22,9 +22,9 @@ from recvault.transport.base import (
     Cut,
     ExchangeFailed,
     Guard,
+    Head,
     Proxy,
     anywhere,
-    Head,
     check_head,
     check_written,
 )
