@@ -77,6 +77,10 @@ class Taken:
     def __init__(self, head: MediaHead) -> None:
         self.head, self.body, self.is_closed = head, b"", False
 
+    @property
+    def size(self) -> int:
+        return len(self.body)
+
     def write(self, piece: bytes | memoryview) -> None:
         self.body += bytes(piece)
 

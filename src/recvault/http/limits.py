@@ -64,6 +64,7 @@ class Want:
     who: str
     told: Callable[[Want], None]
     at: float | None = None  # when it may be sent, once it is granted: then it holds a place
+    seen: threading.Event | None = None  # set where there is something to see, once somebody waits
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,13 +255,15 @@ class Turn:
         while True:
             at = self._granted()
             try:
-                if (left := at - self._clock()) > 0:
-                    self._stop.sleep(left)
+                now = self._clock()
+                if at > now:
+                    self._stop.sleep(at - now)
+                    now = self._clock()
             except BaseException:
                 self._budget.end(self._who)
                 raise
-            is_late = self._clock() - at > _LATE_SECONDS and not may_be_late
-            if not (is_late or self._budget.rest.left(self._clock())):
+            is_late = now - at > _LATE_SECONDS and not may_be_late
+            if not (is_late or self._budget.rest.until > now):
                 return
             self._budget.end(self._who)  # a refusal came meanwhile; or many would be sent at once, as if paced
             may_be_late = True  # where the machine is that slow, another moment would be missed too
@@ -270,9 +273,11 @@ class Turn:
 
     def _granted(self) -> float:
         """Wait for a place in the pace and among those under way; its moment."""
-        seen = threading.Event()
-        want = Want(self._who, lambda _: seen.set())
+        want = Want(self._who, _tell)
         self._budget.ask(want)
+        if want.at is not None:
+            return want.at
+        seen = want.seen = threading.Event()  # what was to be seen before is looked at first
         try:
             while want.at is None:
                 self._budget.rest.check(self._clock(), self._patience)
@@ -284,3 +289,9 @@ class Turn:
                 self._budget.end(self._who)
             raise
         return want.at
+
+
+def _tell(want: Want) -> None:
+    """Wake whoever waits."""
+    if want.seen is not None:
+        want.seen.set()

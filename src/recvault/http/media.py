@@ -35,6 +35,10 @@ class MediaHead:
 class Sink(Protocol[T_co]):
     """Takes media as they come."""
 
+    @property
+    def size(self) -> int:
+        """How many bytes came so far."""
+
     def write(self, piece: bytes | memoryview) -> None:
         """The next bytes. A memoryview is of no use after the call."""
 
@@ -90,6 +94,7 @@ class MediaAnswer(Generic[T]):
         "headers",
         "refused",
         "words",
+        "write",
     )
 
     def __init__(self, place: Place, receive: Callable[[MediaHead], Sink[T]], note: Note) -> None:
@@ -97,7 +102,9 @@ class MediaAnswer(Generic[T]):
         self._away: Away | None = None
         self._sink: Sink[T] | None = None
         self._length: int | None = None
-        self._bytes = 0
+        self._bytes = 0  # of what no sink takes
+        self.write: Callable[[bytes | memoryview], None] = self._read_past
+        """See Receiver."""
         self.has_begun = False
         self.headers: Mapping[str, str] = {}
         self.refused: int | None = None  # the status of a refusal
@@ -120,13 +127,11 @@ class MediaAnswer(Generic[T]):
             raise MediaRejected(f"{place.host} encoded the media, which nobody asked for", reason="media.encoded")
         self._length = head.length
         self._sink = self._receive(MediaHead(_bare(place.url), headers, self._length))
+        self.write = self._sink.write
 
-    def write(self, piece: bytes | memoryview) -> None:
-        """See Receiver."""
+    def _read_past(self, piece: bytes | memoryview) -> None:
         self._bytes += len(piece)
-        if self._sink is not None:
-            self._sink.write(piece)
-        elif self.refused is not None:
+        if self.refused is not None:
             self.words += bytes(piece[: MOST_OF_ERROR - len(self.words)])
             if len(self.words) >= MOST_OF_ERROR:
                 raise Enough
@@ -138,8 +143,8 @@ class MediaAnswer(Generic[T]):
         if self._away is not None:
             return self._away
         assert self._sink is not None  # noqa: S101 - or an error was raised
-        if self._length is not None and self._bytes != self._length:
-            raise Unavailable(f"{self._place.host} sent {self._bytes} bytes of {self._length}", status=200)
+        if self._length is not None and self._sink.size != self._length:
+            raise Unavailable(f"{self._place.host} sent {self._sink.size} bytes of {self._length}", status=200)
         finished, self._sink = self._sink.finish(), None
         return finished
 

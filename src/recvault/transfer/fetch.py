@@ -227,6 +227,11 @@ class _Receiving:
         self.write = self._spool.write
         self.close = self._spool.close
 
+    @property
+    def size(self) -> int:
+        """See Sink."""
+        return self._spool.bytes
+
     def finish(self) -> Fetched:
         """See Sink. The spool is the caller's from here on."""
         spool, recording = self._spool, self._recording

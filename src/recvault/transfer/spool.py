@@ -161,16 +161,17 @@ class Spool:
 
     def write(self, piece: bytes | memoryview) -> None:
         """Append."""
-        if self.bytes + len(piece) > self._room > 0:
+        size = self.bytes + len(piece)
+        if size > self._room > 0:
             self._move_to_disk()
-        self.bytes += len(piece)
+        self.bytes = size
         if self._room:
             self._file.write(piece)
         else:
             if self.bytes >= self._look_at:
                 self._check_room(0)
             self._block += piece
-        if self.bytes - self._walked >= _BLOCK:
+        if size - self._walked >= _BLOCK:
             self.settle()
 
     def settle(self) -> None:

@@ -228,6 +228,10 @@ def check_head(version: str, head: Head, *, has_body: bool) -> None:
         raise ExchangeFailed("framing", "its head has too many lines")
     if not has_body:
         return
+    if len(head.named) == len(head.headers) and "transfer-encoding" not in head.named:
+        told = head.named.get("content-length")
+        if told is None or _LENGTH.fullmatch(told):
+            return  # as nearly all do
     lengths = {part.strip() for value in head.values("content-length") for part in value.split(",")}
     if len(lengths) > 1 or not all(map(_LENGTH.fullmatch, lengths)):
         raise ExchangeFailed("framing", "its body has no single length")

@@ -11,7 +11,7 @@ import pycurl
 
 from recvault.transport.base import Cut, ExchangeFailed, Head, Patience, Receiver, Request, check_head
 
-_MOST_LINES = 10_000  # of a head and of all that comes before it
+MOST_LINES = 10_000  # of a head and of all that comes before it
 _BLANK = frozenset({b"\r\n", b"\n"})
 _STATUS = re.compile(r"(HTTP/[0-9.]+) ([0-9]{3})(?: [^\r\n]*)?\r?")
 _HEADER = re.compile(r"^([^\s:]+):(.*)\n", re.MULTILINE)
@@ -80,7 +80,7 @@ class Run:
     def read_heads(self) -> None:
         """Take in the heads that are here whole. The first that is no 1xx is the answer's; what follows is a trailer,
         which nobody asked for."""
-        if len(self.lines) > _MOST_LINES:
+        if len(self.lines) > MOST_LINES:
             raise ExchangeFailed("framing", "its head has no end")
         for line in self.lines[self._read :] if self.head is None else ():
             self._read += 1

@@ -44,7 +44,7 @@ from recvault.transport.base import (
     Trust,
     check_written,
 )
-from recvault.transport.callbacks import Again, Run
+from recvault.transport.callbacks import MOST_LINES, Again, Run
 from recvault.transport.driving import Driver
 
 _DOWN, _UP = 64 * 1024, 128 * 1024  # bytes of libcurl's buffers: larger ones do not fit the processor's caches
@@ -342,7 +342,7 @@ class Handle:
             cause = "slow"
         if cause == "late" and not self._run.sent_at:
             return ExchangeFailed("late", "no connection in time")
-        if code == pycurl.E_RECV_ERROR and "chunk" in words.lower():
+        if code == pycurl.E_RECV_ERROR and ("chunk" in words.lower() or len(self._run.lines) > MOST_LINES):
             cause = "framing"
         if self._proxy is not None:
             status = curl.getinfo(pycurl.HTTP_CONNECTCODE)

@@ -259,13 +259,15 @@ class _Teller:
     def put(self, done: Done) -> None:
         """A job has ended."""
         self._done.put(done)
-        self._some.set()
+        if not self._some.is_set():
+            self._some.set()
 
     def ask(self, is_urgent: bool) -> None:
         """A budget has something to tell."""
         if is_urgent:
             self._urgent.set()
-        self._some.set()
+        if not self._some.is_set():  # else what there is is collected after it is cleared
+            self._some.set()
 
     def end(self) -> None:
         """Tell what is left, and no more."""
