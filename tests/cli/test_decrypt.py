@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from cli.commands import PATIENCE, Ran, arguments, environment, on_terminal, run, run_each
-from crypto.conftest import T0, SealedRig
-from crypto.keypairs import key_file, public_pem
+from operations.decrypt.conftest import T0, SealedRig
+from operations.decrypt.keypairs import key_file, public_pem
 from recvault.simulator import SimRecording, Simulator
 from strict_s3 import StrictS3
 

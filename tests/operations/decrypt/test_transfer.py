@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from crypto.conftest import T0, SealedRig
-from crypto.keypairs import public_pem
+from operations.decrypt.conftest import T0, SealedRig
+from operations.decrypt.keypairs import public_pem
 from recvault.models import JSON
 from recvault.monitoring.metrics import Metrics
 from recvault.simulator import SimRecording

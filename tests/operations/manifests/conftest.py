@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from manifests.shelf import Shelf
+from operations.manifests.shelf import Shelf
 
 Open = Callable[..., Shelf]
 

@@ -8,8 +8,8 @@ from contextlib import closing
 
 import pytest
 
-from manifests.conftest import Open
-from manifests.shelf import Shelf, files, manifest_key, place, remove
+from operations.manifests.conftest import Open
+from operations.manifests.shelf import Shelf, files, manifest_key, place, remove
 from recvault.operations.manifests import learn_sums
 from recvault.shutdown import Stop
 

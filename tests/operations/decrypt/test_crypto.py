@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crypto.keypairs import IV16, KEY, call, private_keys, private_pem, public_pem, rsa, track
+from operations.decrypt.keypairs import IV16, KEY, call, private_keys, private_pem, public_pem, rsa, track
 from recvault.errors import ConfigError, NotOpened
 from recvault.media.decryptor import Opening, Padded, PrivateKeys, Sealed, private_key
 

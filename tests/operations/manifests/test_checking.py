@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from ledger.rows import recording
-from manifests.conftest import Open
-from manifests.shelf import Shelf, commit, copied, files, manifest_key, sha256sum
+from operations.manifests.conftest import Open
+from operations.manifests.shelf import Shelf, commit, copied, files, manifest_key, sha256sum
 from recvault.errors import Interrupted, UnknownName
 from recvault.operations.manifests import check
 from recvault.shutdown import Stop

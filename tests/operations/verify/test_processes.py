@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from cli.commands import environment, until, workers_of
+from operations.verify.stage import Stage, a_recording, counted
 from recvault.app.runtime import Runtime
 from recvault.cli import verify as command
 from recvault.errors import StoreRefused
@@ -27,7 +28,6 @@ from recvault.workers import bucket_readers as crew_module
 from recvault.workers.bucket_readers import Crew, answered
 from recvault.workers.cores import on_one_core
 from rig import Rig
-from verify.stage import Stage, a_recording, counted
 
 BY_PROCESSES = """
 import sys

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from crypto.keypairs import call, private_keys, track
+from operations.decrypt.keypairs import call, private_keys, track
 from recvault.cli.decrypt import _to_file
 from recvault.errors import Interrupted, NotOpened, UnknownName
 from recvault.media.decryptor import PrivateKeys

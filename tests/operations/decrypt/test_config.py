@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from crypto.keypairs import key_file, private_pem
+from operations.decrypt.keypairs import key_file, private_pem
 from recvault.app import wiring
 from recvault.config import Config, read
 from recvault.daemon.changes import changes, secret_prints

@@ -6,9 +6,9 @@ import itertools
 
 import pytest
 
+from operations.verify.stage import Stage, a_recording, counted, told
 from recvault.errors import ConfigError, StoreRefused, StoreUnavailable
 from recvault.store import tries
-from verify.stage import Stage, a_recording, counted, told
 
 
 @pytest.fixture(autouse=True)

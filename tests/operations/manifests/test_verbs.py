@@ -16,7 +16,7 @@ import strict_s3 as strict
 from cli.commands import bare, on_terminal, run, run_each
 from daemon.conftest import start, told  # noqa: F401 - fixtures
 from daemon.started import free_port
-from manifests.shelf import copied, sha256sum
+from operations.manifests.shelf import copied, sha256sum
 from recvault.app.runtime import Runtime
 from recvault.daemon.evidence import Evidence
 from recvault.monitoring.metrics import Metrics

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from crypto.keypairs import key_file, public_pem
+from operations.decrypt.keypairs import key_file, public_pem
 from recvault.simulator import SimRecording, Simulator
 from rig import SOURCES, Rig
 from strict_s3 import StrictS3

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from ledger.rows import POLICIES, failure
+from operations.verify.stage import Stage, a_recording, body_of, counted, sidecar_of, told
 from recvault.models import Verdict
 from recvault.operations.verify import Sample
 from recvault.store.reading import Body, Cold, Reader
-from verify.stage import Stage, a_recording, body_of, counted, sidecar_of, told
 
 OTHER = "ab" * 32
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from ledger.rows import POLICIES, failure
+from operations.verify.stage import Stage, a_recording, counted, told
 from recvault.archive import sidecar_fault
 from recvault.ledger import Expectations
 from recvault.models import State, Verdict
@@ -21,7 +22,6 @@ from recvault.simulator import SimAccount, SimRecording, Simulator
 from recvault.store.reading import Reader
 from rig import Rig, now, sha256
 from strict_s3 import Bucket, StrictS3
-from verify.stage import Stage, a_recording, counted, told
 
 PROVIDERS = ("twilio", "twilio-legacy", "twilio-video", "telnyx", "signalwire")
 LISTS = {"twilio": "voice", "twilio-legacy": "voice", "twilio-video": "video"}

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from benchmarks.million import Million
+from operations.verify.stage import CREATED, Stage, a_recording, counted, told
 from recvault import archive
 from recvault.archive import KeyTemplate
 from recvault.ledger import Expected, ExpectedMedium
@@ -21,7 +22,6 @@ from recvault.operations.verify import Sample, Scope, Verify
 from recvault.operations.verify.scope import HIGHEST
 from recvault.shutdown import Stop
 from recvault.store.reading import Body, Described, Listed
-from verify.stage import CREATED, Stage, a_recording, counted, told
 
 TEMPLATES = {
     "default": archive.DEFAULT_TEMPLATE,

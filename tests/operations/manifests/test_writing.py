@@ -11,8 +11,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from ledger.rows import recording
-from manifests.conftest import Open
-from manifests.shelf import (
+from operations.manifests.conftest import Open
+from operations.manifests.shelf import (
     DAY,
     MORNING,
     Counted,

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from operations.verify.stage import Stage
 from strict_s3 import Bucket
-from verify.stage import Stage
 
 
 @pytest.fixture

@@ -38,7 +38,7 @@ from recvault.errors import ConfigError
 from recvault.providers import BUILT_IN, provider_class
 from recvault.transport import Proxy
 
-EXAMPLE = Path(__file__).parent.parent / "config.example.toml"
+EXAMPLE = Path(__file__).parents[2] / "config.example.toml"
 ARCHIVE = '[archive]\nbucket = "acme-recordings"\n'
 TWILIO = '[[sources]]\nname = "main"\nprovider = "twilio"\naccount_sid = "AC1"\nauth_token = { env = "TOKEN" }\n'
 TELNYX = '[[sources]]\nname = "tx"\nprovider = "telnyx"\napi_key = { env = "TOKEN" }\n'

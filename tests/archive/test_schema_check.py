@@ -10,9 +10,9 @@ from typing import Any
 import jsonschema
 import pytest
 
+from operations.verify.stage import Stage, a_recording, sidecar_of
 from recvault import archive
 from recvault.archive.schema_check import Shape
-from verify.stage import Stage, a_recording, sidecar_of
 
 JUNK: list[Any] = [None, True, False, 0, -1, 1.0, 1.5, "", "x", "ab" * 32, "2026-10-01T09:00:00Z", [], [{}], {}, "ok"]
 
