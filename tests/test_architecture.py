@@ -96,6 +96,12 @@ LOADS = {
     },
     "__main__": {"cli", "config", "click"},
 }
+ERRORS = frozenset({"error", "exc", "e", "refusal", "cause", "problem", "fault", "failure", "wrong"})  # by its name
+WORDS_OF_OTHERS = {
+    # where a library tells in words alone what has to be known: the file, and what it reads there
+    "ledger/trouble.py": "SQLite's code is one for a damaged schema and a wrong statement, and Python's own has none",
+    "transport/guarded.py": "httpcore has one class for a proxy's refusals, and one for broken connections and framing",
+}
 REASONED: dict[str, str] = {}  # a file beyond the measure, and why
 LONGEST_FILE, LONGEST_FUNCTION = 400, 60
 
@@ -204,3 +210,35 @@ def test_files_and_functions_stay_of_a_size() -> None:
             if isinstance(node, ast.FunctionDef) and (node.end_lineno or 0) - node.lineno >= LONGEST_FUNCTION:
                 too_long.append(f"{path.relative_to(ROOT)}:{node.lineno} {node.name}")
     assert [each for each in too_long if each.split(":")[0] not in REASONED] == []
+
+
+def _is_words(node: ast.AST) -> bool:
+    """An error's text, or a part of what it was made with."""
+    if isinstance(node, ast.Call):
+        return ast.unparse(node.func) in ("str", "repr") and ast.unparse(node.args[0]) in ERRORS
+    return (
+        isinstance(node, ast.Attribute)
+        and node.attr in ("message", "hint", "args")
+        and (node.attr != "args" or ast.unparse(node.value) in ERRORS)
+    )
+
+
+def _reads_words(node: ast.AST) -> bool:
+    """Whether an expression decides by what a text for people says."""
+    if isinstance(node, ast.Compare):
+        return any(map(_is_words, (node.left, *node.comparators)))
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+        if node.func.attr in ("search", "match", "fullmatch"):
+            return any(map(_is_words, node.args))
+        return node.func.attr in ("startswith", "endswith", "partition", "split") and _is_words(node.func.value)
+    return isinstance(node, ast.Subscript) and _is_words(node.value)
+
+
+def test_no_code_reads_what_is_written_for_people() -> None:
+    """Messages may be reworded at any time: what code asks of an error or a value is data on it."""
+    found = {
+        str(path.relative_to(ROOT))
+        for path in modules()
+        if any(map(_reads_words, ast.walk(ast.parse(path.read_text()))))
+    }
+    assert found == set(WORDS_OF_OTHERS)

@@ -19,9 +19,8 @@ def ways(runtime: Runtime) -> Iterator[Probe]:
     """What carries media, and proxies that others would use and nobody here does."""
     yield probe("transport", _carried, runtime.settings.transfer.transport)
     named = [name for each in _OF_OTHERS for name in (each, each.lower()) if os.environ.get(name)]
-    direct = _direct(runtime.settings)
-    if named and direct:
-        yield probe("proxies", _ignored, named, direct)
+    if named and (keys := _direct(runtime.settings)):
+        yield probe("proxies", _ignored, named, keys)
 
 
 def proxied(runtime: Runtime) -> Iterator[Probe]:
@@ -42,16 +41,17 @@ def _carried(way: str) -> str | Notice:
     return f"curl: {curl_version()}"
 
 
-def _direct(settings: Config) -> list[str]:
+def _direct(settings: Config) -> dict[str, list[str]]:
     """Who is asked without a proxy, by the key that would name one."""
-    sources = [f"source {source.name}" for source in settings.sources if source.proxy is None]
-    return sources + ["daemon.ping_url"] * bool(settings.daemon.ping_url and settings.daemon.ping_proxy is None)
+    found = {"proxy in [[sources]]": [f"source {source.name}" for source in settings.sources if source.proxy is None]}
+    if settings.daemon.ping_url and settings.daemon.ping_proxy is None:
+        found["daemon.ping_proxy"] = ["daemon.ping_url"]
+    return {key: names for key, names in found.items() if names}
 
 
-def _ignored(named: list[str], direct: list[str]) -> Notice:
+def _ignored(named: list[str], keys: dict[str, list[str]]) -> Notice:
     """The variables' values are not told: they may hold a password."""
-    keys = ["proxy in [[sources]]"] * direct[0].startswith("source ")
-    keys += ["daemon.ping_proxy"] * (direct[-1] == "daemon.ping_url")
+    direct = [name for names in keys.values() for name in names]
     return Notice(
         f"{', '.join(named)} of the environment {'is' if len(named) == 1 else 'are'} read for the bucket alone: "
         f"{', '.join(direct)} {'goes' if len(direct) == 1 else 'go'} directly",

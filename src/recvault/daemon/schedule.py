@@ -31,7 +31,7 @@ _OWN = "schedule"  # the lane of the beat
 
 
 class Schedule:
-    """Add lanes and jobs, then start. `on_bug` and `on_skip` are told a job's name."""
+    """Add lanes and jobs, then start. `on_bug` is told a job's name, `on_skip` its lane."""
 
     def __init__(self, stop: Stop, *, on_bug: Callable[[str], None], on_skip: Callable[[str], None]) -> None:
         # It would say that a poll is skipped because the one before still runs: `on_skip` counts that instead.
@@ -42,6 +42,7 @@ class Schedule:
             timezone=UTC, job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
         )
         self._scheduler.add_listener(self._skipped(on_skip), EVENT_JOB_MAX_INSTANCES)
+        self._lanes: dict[str, str] = {}  # by job
         self._running: Counter[str] = Counter()
         self._idle = threading.Condition()
         self.beat_at = time.monotonic()  # when the scheduler last ran a job of its own
@@ -55,6 +56,7 @@ class Schedule:
     def every(self, name: str, lane: str, interval: timedelta, work: Callable[[], None]) -> None:
         """Do the work at once, and then at every interval. A name that is known already stays as it is."""
         if self._scheduler.get_job(name) is None:
+            self._lanes[name] = lane
             self._scheduler.add_job(
                 self._turn,
                 "interval",
@@ -119,6 +121,5 @@ class Schedule:
     def _beat(self) -> None:
         self.beat_at = time.monotonic()
 
-    @staticmethod
-    def _skipped(on_skip: Callable[[str], None]) -> Callable[[JobSubmissionEvent], None]:
-        return lambda event: on_skip(event.job_id)
+    def _skipped(self, on_skip: Callable[[str], None]) -> Callable[[JobSubmissionEvent], None]:
+        return lambda event: on_skip(self._lanes[event.job_id])

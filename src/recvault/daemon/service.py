@@ -64,13 +64,12 @@ class Service:
         now, known = clock(), watched_since or {}
         self.watched_since = {source.name: known.get(source.name, now) for source in settings.sources}
         self._executor = Sheltered(self.runtime)
-        self._schedule = Schedule(
-            self.runtime.stop, on_bug=metrics.job_failed, on_skip=lambda name: metrics.poll_skipped(_source_of(name))
-        )
+        self._schedule = Schedule(self.runtime.stop, on_bug=metrics.job_failed, on_skip=metrics.poll_skipped)
         self._carrier = threading.Thread(target=self._carry, name="dispatch")
         self._wake = threading.Event()
         self._turned_at = time.monotonic()
         self._ledger_trouble: str | None = None
+        self._subaccounts: dict[str, set[str]] = {}  # that have jobs, by source
         self._work: Work | None = None
 
     # -- its life ------------------------------------------------------------------------------------------------------
@@ -203,15 +202,16 @@ class Service:
         return poll
 
     def _keep_accounts(self, source: Source, accounts: list[str]) -> None:
-        wanted = {f"poll:{source.name}:{account_id}": account_id for account_id in accounts[1:]}
-        for name, account_id in wanted.items():
+        """Keep jobs for the sub-accounts that the provider names, and for no others."""
+        subaccounts = set(accounts[1:])
+        for account_id in accounts[1:]:
             work = self._poll_account(source, account_id)
-            self._every(name, source.name, self._poll_every(source.name), work)
+            self._every(f"poll:{source.name}:{account_id}", source.name, self._poll_every(source.name), work)
             self._keep_reconciling(source, account_id)
-        for name in self._schedule.names():
-            if name.startswith(f"poll:{source.name}:") and name not in wanted:
-                self._schedule.drop(name)
-                self._schedule.drop(name.replace("poll:", "reconcile:", 1))
+        for account_id in self._subaccounts.get(source.name, set()) - subaccounts:
+            self._schedule.drop(f"poll:{source.name}:{account_id}")
+            self._schedule.drop(f"reconcile:{source.name}:{account_id}")
+        self._subaccounts[source.name] = subaccounts
 
     def _poll_account(self, source: Source, account_id: str) -> Callable[[], None]:
         def poll() -> None:
@@ -309,8 +309,3 @@ class Service:
             log.info("ledger.recovered")
         self._ledger_trouble = trouble
         self._metrics.trouble("ledger", trouble is not None)
-
-
-def _source_of(job: str) -> str:
-    """The source that a job's name holds: kind:source:account."""
-    return job.split(":")[1] if ":" in job else job
