@@ -21,7 +21,7 @@ from recvault.ledger import Ledger
 from recvault.monitoring.report import AccountReport, Report
 from recvault.simulator import Logged, SimAccount, SimRecording, Simulator, Switches, twilio_voice
 from recvault.simulator.exchange import refuse
-from recvault.store.clients import make_client
+from recvault.store.s3.clients import make_client
 from recvault.transfer.archive_recording import _Attempt
 from rig import SOURCES, Rig, sha256
 from strict_s3 import Bucket, StrictS3

@@ -16,7 +16,7 @@ from recvault.http import Timing
 from recvault.monitoring.report import AccountReport, Report
 from recvault.simulator import SimAccount, SimRecording, Simulator
 from recvault.simulator.exchange import Request
-from recvault.store.clients import make_client
+from recvault.store.s3.clients import make_client
 from recvault.testing import Answer, Front
 from recvault.testing.front import forward
 from rig import Rig

@@ -12,8 +12,8 @@ import pytest
 from faults.contrary import drawn, fault
 from recvault.discovery.identity import Identity
 from recvault.http.circuit import Circuit
-from recvault.store import answers
-from recvault.store.writing import Writer
+from recvault.store.s3 import answers
+from recvault.store.s3.object_writer import Writer
 
 MOST = 6  # histories, until one of them must have found it
 

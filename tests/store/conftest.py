@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from recvault.store import tries
+from recvault.store.s3 import retries
 from store import real
 from store.places import PLACES, SENDERS, STRICTNESS, Place, close_clients, real_place
 from strict_s3 import StrictS3
@@ -55,5 +55,5 @@ def aws(request: pytest.FixtureRequest, make_place: Callable[[str], Place]) -> P
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The waits before another try: noted, and not waited."""
     noted: list[float] = []
-    monkeypatch.setattr(tries, "pause", lambda seconds, check: noted.append(seconds))
+    monkeypatch.setattr(retries, "pause", lambda seconds, check: noted.append(seconds))
     return noted

@@ -14,7 +14,7 @@ import pytest
 
 import strict_s3 as strict
 from recvault.store import Put, S3Store
-from recvault.store.clients import Client, make_client
+from recvault.store.s3.clients import Client, make_client
 from recvault.transport import Cut, ExchangeFailed, Head, Receiver, Request
 from store import real
 

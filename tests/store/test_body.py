@@ -7,7 +7,7 @@ import io
 import pytest
 
 from recvault.errors import StoreUnavailable
-from recvault.store.body import in_memory
+from recvault.store.s3.body import in_memory
 from recvault.transfer.spool import Spool, SpoolPlace
 from store.places import Place, make_put
 

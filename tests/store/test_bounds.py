@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from recvault.errors import TooLarge
-from recvault.store.bounds import MOST_ANSWER, MOST_ERROR, Answer, AnswerTooLarge, Small
+from recvault.store.s3.bounds import MOST_ANSWER, MOST_ERROR, Answer, AnswerTooLarge, Small
 from recvault.transport import Head
 
 WHERE = "s3://archive/recordings/RE1.json"

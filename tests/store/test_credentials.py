@@ -15,9 +15,9 @@ from recvault.errors import ConfigError, RecvaultError, StoreRefused, StoreUnava
 from recvault.log import configure
 from recvault.log.masking import mask
 from recvault.shutdown import Stop
-from recvault.store.clients import make_client
-from recvault.store.errors import botocore_errors
-from recvault.store.reading import Reader
+from recvault.store.s3.botocore_errors import botocore_errors
+from recvault.store.s3.clients import make_client
+from recvault.store.s3.reader import Reader
 from store.places import SENDERS, make_put, store_with, transport_of
 from strict_s3 import Bucket, StrictS3
 

@@ -19,11 +19,12 @@ import pytest
 
 from recvault.errors import Interrupted
 from recvault.shutdown import Pulse, Stop
-from recvault.store import S3Store, StoreFacts, tries
-from recvault.store.clients import make_client
-from recvault.store.endings import asked, drained, drained_at_once
-from recvault.store.parts import Part
-from recvault.store.reading import Reader
+from recvault.store import S3Store, StoreFacts
+from recvault.store.s3 import retries
+from recvault.store.s3.clients import make_client
+from recvault.store.s3.endings import asked, drained, drained_at_once
+from recvault.store.s3.parts import Part
+from recvault.store.s3.reader import Reader
 from store.places import PART, SENDERS, Place, make_put, store_with, transport_of
 
 BODY = random.Random(3).randbytes(2 * PART + 99)
@@ -168,7 +169,7 @@ def test_no_try_is_made_after_the_drain(
     store = store_of(aws.url, aws.bucket, stop=stop)
     bucket.clear_counts()
     bucket.faults.plan("error", match=KEY, times=9)
-    monkeypatch.setattr(tries, "pause", lambda seconds, check: stop.enforced.set())
+    monkeypatch.setattr(retries, "pause", lambda seconds, check: stop.enforced.set())
     with pytest.raises(Interrupted):
         store.head(KEY) if op == "head" else store.put(make_put(KEY, BODY if op == "large" else b"{}"))
     assert dict(bucket.counts) == {"HEAD" if op == "head" else "PUT": 1}
@@ -240,7 +241,7 @@ def test_an_exchange_ends_by_its_own_rule() -> None:
 def interrupts(cut: Callable[[], None], elapsed: float) -> bool:
     now = time.monotonic() + elapsed
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("recvault.store.endings.time", types.SimpleNamespace(monotonic=lambda: now))
+        patch.setattr("recvault.store.s3.endings.time", types.SimpleNamespace(monotonic=lambda: now))
         try:
             cut()
         except Interrupted:

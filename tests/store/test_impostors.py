@@ -13,7 +13,7 @@ import pytest
 from recvault.errors import RecvaultError, StoreRefused, StoreUnavailable, TooLarge
 from recvault.shutdown import Stop
 from recvault.store import S3Store, StoreFacts
-from recvault.store.reading import Reader
+from recvault.store.s3.reader import Reader
 from store.impostor import PAGES, Impostor
 from store.places import PART, SENDERS, Place, client_of, make_put, store_with, transport_of
 

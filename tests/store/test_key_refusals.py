@@ -9,7 +9,7 @@ import pytest
 from recvault.errors import Cold, ConfigError, KeyRefused, RecvaultError, StoreRefused
 from recvault.shutdown import Stop
 from recvault.store import S3Store
-from recvault.store.reading import Reader
+from recvault.store.s3.reader import Reader
 from store.places import Place, make_put
 
 KEY = "recordings/RE1.json"

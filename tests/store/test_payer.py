@@ -10,9 +10,9 @@ import pytest
 
 from recvault.shutdown import Stop
 from recvault.store import WriteOptions
-from recvault.store.clients import make_client
-from recvault.store.questions import BucketQuestions
-from recvault.store.reading import Reader
+from recvault.store.s3.bucket_questions import BucketQuestions
+from recvault.store.s3.clients import make_client
+from recvault.store.s3.reader import Reader
 from store.places import PART, SENDERS, Place, make_put, store_with, transport_of
 
 PAYS = "x-amz-request-payer"

@@ -11,7 +11,7 @@ import pytest
 
 from recvault.errors import StoreUnavailable
 from recvault.shutdown import Stop
-from recvault.store.reading import Reader
+from recvault.store.s3.reader import Reader
 from store.places import PLACES, Place, make_put
 
 NAMES = ["a/1.json", "a/1.wav", "a/2.json", "a/é ü+&=%.wav", "b/1.json", "b/1.json.json"]

@@ -11,8 +11,8 @@ import pytest
 from recvault.errors import StoreRefused
 from recvault.shutdown import Stop
 from recvault.store import S3Store
-from recvault.store.clients import make_client
-from recvault.store.reading import Reader
+from recvault.store.s3.clients import make_client
+from recvault.store.s3.reader import Reader
 from store.places import SENDERS, make_put, store_with, transport_of
 from strict_s3 import Bucket, StrictS3
 

@@ -20,9 +20,10 @@ from botocore.credentials import Credentials
 from recvault.errors import ConfigError, Interrupted, RecvaultError, StoreRefused, StoreUnavailable
 from recvault.shutdown import Pulse, Stop
 from recvault.simulator import Simulator
-from recvault.store import S3Store, StoreFacts, WriteOptions, tries
-from recvault.store.addresses import address
-from recvault.store.clients import Client, make_client
+from recvault.store import S3Store, StoreFacts, WriteOptions
+from recvault.store.s3 import retries
+from recvault.store.s3.clients import Client, make_client
+from recvault.store.s3.object_urls import address
 from recvault.transport import Cut, ExchangeFailed, Head, Receiver, Request
 from rig import START, Rig
 from store.places import SENDERS, Place, make_put, store_with, transport_of
@@ -145,7 +146,7 @@ def now(monkeypatch: pytest.MonkeyPatch) -> None:
         def now(cls, tz: Any = None) -> datetime:
             return datetime(2026, 10, 1, 9, 0, 0, 123400, tzinfo=tz)
 
-    monkeypatch.setattr("recvault.store.writing.datetime", Still)
+    monkeypatch.setattr("recvault.store.s3.object_writer.datetime", Still)
 
 
 @pytest.mark.usefixtures("now")
@@ -375,10 +376,10 @@ def test_a_refusal_is_not_tried_again(sent: Sent, status: int, code: str) -> Non
 def test_a_pause_is_cut_short() -> None:
     """By whatever ends the request: a wait of a minute ends at once."""
     stop = Stop()
-    tries.pause(0.0, stop.check_enforced)
+    retries.pause(0.0, stop.check_enforced)
     stop.enforced.set()
     with pytest.raises(Interrupted):
-        tries.pause(60.0, stop.check_enforced)
+        retries.pause(60.0, stop.check_enforced)
 
 
 def test_each_try_is_a_sign_of_life(sent: Sent, waits: list[float], monkeypatch: pytest.MonkeyPatch) -> None:

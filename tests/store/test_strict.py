@@ -16,8 +16,8 @@ from botocore.exceptions import ClientError
 
 from recvault.errors import ConfigError, KeyConflict, RecvaultError, StoreRefused, StoreUnavailable
 from recvault.store import S3Store, StoreFacts, WriteOptions
-from recvault.store.clients import make_client
-from recvault.store.errors import botocore_errors
+from recvault.store.s3.botocore_errors import botocore_errors
+from recvault.store.s3.clients import make_client
 from store.places import PART, Place, client_of, make_put
 from strict_s3 import StrictS3
 

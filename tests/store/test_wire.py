@@ -18,7 +18,7 @@ import pytest
 from recvault.errors import ConfigError, StoreRefused, StoreUnavailable
 from recvault.log import configure
 from recvault.store import S3Store, StoreFacts
-from recvault.store.clients import Client, make_client
+from recvault.store.s3.clients import Client, make_client
 from store.places import SENDERS, make_put, store_with, transport_of
 from strict_s3 import Bucket, StrictS3
 from transport.certificates import Authority

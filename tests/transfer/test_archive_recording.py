@@ -14,7 +14,7 @@ from lines import NOW, FakeProvider, FakeSession, a_line, a_recording, wav
 from recvault.archive import KeyTemplate
 from recvault.models import Failure, Job, Phase, Receipt, Recording, Verdict, stamp
 from recvault.simulator.media import Noise, mp3
-from recvault.store.base import Stored
+from recvault.store.protocol import Stored
 from recvault.testing import MemoryStore
 from recvault.transfer.archive_recording import Transfer
 from recvault.transfer.fetch import Line

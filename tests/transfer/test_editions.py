@@ -29,7 +29,7 @@ from recvault.models import (
     Verdict,
 )
 from recvault.store import Put
-from recvault.store.base import Stored
+from recvault.store.protocol import Stored
 from recvault.testing import MemoryStore
 from recvault.transfer.archive_recording import Transfer
 from recvault.transfer.fetch import Line

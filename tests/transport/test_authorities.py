@@ -14,7 +14,7 @@ from real_s3 import certificates
 from recvault.errors import ConfigError
 from recvault.http import AddressRule, Clients, client
 from recvault.http.ping import Ping
-from recvault.store.clients import make_client
+from recvault.store.s3.clients import make_client
 from recvault.transport import authorities
 
 

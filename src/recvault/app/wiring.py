@@ -23,7 +23,7 @@ from recvault.media.assess import Proof
 from recvault.providers import provider_class
 from recvault.shutdown import Stop
 from recvault.store import WriteOptions
-from recvault.store.clients import Client, make_client
+from recvault.store.s3.clients import Client, make_client
 from recvault.transport import Proxy
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from recvault.app.runtime import Runtime
 from recvault.check.probe import Notice
 from recvault.config.models import Archive
 from recvault.errors import ConfigError
-from recvault.store.questions import BucketLock, BucketQuestions, NotTold, Written
+from recvault.store.s3.bucket_questions import BucketLock, BucketQuestions, NotTold, Written
 
 
 def as_asked_for(runtime: Runtime, questions: BucketQuestions, bucket_lock: BucketLock | NotTold) -> str | Notice:

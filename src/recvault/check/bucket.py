@@ -14,8 +14,8 @@ from recvault.config.models import Archive
 from recvault.errors import ConfigError, RecvaultError, StoreRefused
 from recvault.models import Phase, Recording
 from recvault.store import Put, StoreFacts
-from recvault.store.errors import LACKS_A_RIGHT
-from recvault.store.questions import BucketLock, BucketQuestions, NotTold, Reached
+from recvault.store.s3.botocore_errors import LACKS_A_RIGHT
+from recvault.store.s3.bucket_questions import BucketLock, BucketQuestions, NotTold, Reached
 
 _PROBE = b"recvault check\n"
 

@@ -171,7 +171,7 @@ def _embedded_s3() -> Iterator[str]:
 
 
 def _client(endpoint: str) -> Any:
-    from recvault.store.clients import make_client
+    from recvault.store.s3.clients import make_client
 
     return make_client(region="us-east-1", endpoint_url=endpoint, addressing_style="path", pool=4)
 

@@ -46,7 +46,7 @@ def command(app: App, /, set_aside: bool, earlier: tuple[str, ...], as_json: boo
 def _made(runtime: Runtime, on_read: Callable[[Rebuilt], None], earlier: Sequence[str] = ()) -> Rebuild:
     from recvault.archive import KeyTemplate
     from recvault.operations.rebuild import Rebuild
-    from recvault.store.reading import Reader
+    from recvault.store.s3.reader import Reader
 
     settings = runtime.settings
     where = settings.archive

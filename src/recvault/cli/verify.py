@@ -121,7 +121,7 @@ def _made(runtime: Runtime, names: tuple[str, ...], window: Window, sample: Samp
     from recvault.errors import ConfigError
     from recvault.ledger import Expectations
     from recvault.operations.verify import Scope, Verify
-    from recvault.store.reading import Reader
+    from recvault.store.s3.reader import Reader
 
     for name in names:
         runtime.source(name)

@@ -27,7 +27,7 @@ from recvault.models import JSON, Phase, Receipt, Recording, unstamp
 from recvault.monitoring.report import PARTIAL, iso
 from recvault.shutdown import Stop
 from recvault.store import SMALL_MOST
-from recvault.store.reading import Cold, Listed, Reader
+from recvault.store.s3.reader import Cold, Listed, Reader
 
 log = get_logger("recvault.operations.rebuild")
 

@@ -5,9 +5,9 @@ Exactly-once rests on keys that follow from the recording and on comparing where
 bonus, used where the store honours it.
 """
 
-from recvault.store.base import SMALL_MOST, ObjectStore, Put, Stored
 from recvault.store.facts import StoreFacts
-from recvault.store.options import WriteOptions
-from recvault.store.s3 import S3Store
+from recvault.store.protocol import SMALL_MOST, ObjectStore, Put, Stored
+from recvault.store.s3.options import WriteOptions
+from recvault.store.s3.s3_store import S3Store
 
 __all__ = ["SMALL_MOST", "ObjectStore", "Put", "S3Store", "StoreFacts", "Stored", "WriteOptions"]

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from recvault.errors import KeyConflict, StoreUnavailable, TooLarge
-from recvault.store.base import SMALL_MOST, Put, Stored
+from recvault.store.protocol import SMALL_MOST, Put, Stored
 
 _CHUNK = 65536
 

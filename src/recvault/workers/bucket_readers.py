@@ -30,7 +30,7 @@ from recvault.errors import WorkerBug
 from recvault.log import configure, get_logger
 from recvault.shutdown import Stop
 from recvault.store import StoreFacts
-from recvault.store.reading import Reader
+from recvault.store.s3.reader import Reader
 from recvault.workers import fork_server
 
 log = get_logger("recvault.workers.bucket_readers")

@@ -523,7 +523,7 @@ def test_a_bucket_that_goes_away_is_temporary(
     placed: Rig, strict_bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Exit 75; what was read stays, and the rerun reads the rest alone."""
-    monkeypatch.setattr("recvault.store.tries._TRIES", 1)
+    monkeypatch.setattr("recvault.store.s3.retries._TRIES", 1)
     placed.transfer = {"workers": 1}
     lose(placed)
     plan = strict_bucket.faults.plan("error", "GET", times=1000, skip=10)

@@ -20,7 +20,7 @@ from recvault.models import Check, MediaObject, Phase, Receipt, Recording, Windo
 from recvault.operations.verify import Result, Sample, Scope, Verify
 from recvault.shutdown import Stop
 from recvault.store import S3Store
-from recvault.store.reading import Reader
+from recvault.store.s3.reader import Reader
 from store.places import client_of
 from strict_s3 import Bucket
 

@@ -14,7 +14,7 @@ from ledger.rows import POLICIES, failure
 from operations.verify.stage import Stage, a_recording, body_of, counted, sidecar_of, told
 from recvault.models import Verdict
 from recvault.operations.verify import Sample
-from recvault.store.reading import Body, Cold, Reader
+from recvault.store.s3.reader import Body, Cold, Reader
 
 OTHER = "ab" * 32
 

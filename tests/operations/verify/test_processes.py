@@ -23,7 +23,7 @@ from recvault.errors import StoreRefused
 from recvault.operations.verify import Checker, Sample
 from recvault.operations.verify.verify import _Answers
 from recvault.simulator import Simulator
-from recvault.store.reading import Reader
+from recvault.store.s3.reader import Reader
 from recvault.workers import bucket_readers as crew_module
 from recvault.workers.bucket_readers import Crew, answered
 from recvault.workers.cores import on_one_core

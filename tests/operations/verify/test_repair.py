@@ -19,7 +19,7 @@ from recvault.models import State, Verdict
 from recvault.operations.verify import Result, Sample, Scope, Verify
 from recvault.shutdown import Stop
 from recvault.simulator import SimAccount, SimRecording, Simulator
-from recvault.store.reading import Reader
+from recvault.store.s3.reader import Reader
 from rig import Rig, now, sha256
 from strict_s3 import Bucket, StrictS3
 

@@ -8,13 +8,13 @@ import pytest
 
 from operations.verify.stage import Stage, a_recording, counted, told
 from recvault.errors import ConfigError, StoreRefused, StoreUnavailable
-from recvault.store import tries
+from recvault.store.s3 import retries
 
 
 @pytest.fixture(autouse=True)
 def _no_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tries follow each other at once."""
-    monkeypatch.setattr(tries, "pause", lambda stop, seconds: None)
+    monkeypatch.setattr(retries, "pause", lambda stop, seconds: None)
 
 
 def test_one_question_without_an_answer(stage: Stage) -> None:

@@ -13,7 +13,7 @@ from recvault.ledger import Expected, ExpectedMedium
 from recvault.models import JSON, State
 from recvault.operations.verify.differences import Difference, Kind, about
 from recvault.operations.verify.sampling import Sample
-from recvault.store.reading import Cold, Described, Reader
+from recvault.store.s3.reader import Cold, Described, Reader
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,7 @@ from recvault.models import State
 from recvault.operations.verify.checking import _Wrong, identity_of, named, read
 from recvault.operations.verify.differences import Difference, Kind
 from recvault.operations.verify.result import Result
-from recvault.store.reading import Cold, Listed, Reader
+from recvault.store.s3.reader import Cold, Listed, Reader
 
 YOUNG = timedelta(hours=1)  # media so young may be waiting for their sidecar
 

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from recvault.store.clients import Client
+from recvault.store.s3.clients import Client
 
 _SCOPE = re.compile(r"AWS4-HMAC-SHA256 Credential=[^,]+/[0-9]{8}/(?P<region>[A-Za-z0-9._-]+)/s3/aws4_request, ")
 _SEGMENTS = frozenset({".", ".."})  # which URLs do not keep

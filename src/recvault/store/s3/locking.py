@@ -11,7 +11,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from recvault.store.facts import SHA256, StoreFacts
-from recvault.store.writing import b64
+from recvault.store.s3.object_writer import b64
 
 _facts: ContextVar[StoreFacts | None] = ContextVar("facts", default=None)  # of the store that a request is made to
 

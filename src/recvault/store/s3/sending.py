@@ -16,10 +16,10 @@ from botocore.awsrequest import AWSResponse
 from botocore.exceptions import BotoCoreError, ClientError
 
 from recvault.shutdown import Stop
-from recvault.store import tries
-from recvault.store.bounds import Answer, Sink
-from recvault.store.endings import Ending, asked
-from recvault.store.routes import Routes
+from recvault.store.s3 import retries
+from recvault.store.s3.bounds import Answer, Sink
+from recvault.store.s3.endings import Ending, asked
+from recvault.store.s3.routes import Routes
 from recvault.transport import ExchangeFailed, Request, Transport
 
 _OF_THE_TRANSPORT = frozenset({"connection", "content-length", "expect", "host", "transfer-encoding"})
@@ -105,7 +105,7 @@ class Sending:
         failure = caught_exception
         if response is not None:
             failure = ClientError(cast("Any", response[1]), operation.name)
-        return 0 if failure is not None and tries.waited(failure, attempts, self._ending) else None
+        return 0 if failure is not None and retries.waited(failure, attempts, self._ending) else None
 
     @property
     def _ending(self) -> Ending:

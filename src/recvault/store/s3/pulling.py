@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 from botocore.exceptions import IncompleteReadError
 
-from recvault.store.bounds import Sink
+from recvault.store.s3.bounds import Sink
 from recvault.transport import Enough
 
 _AHEAD = 8

@@ -20,16 +20,16 @@ from botocore.exceptions import ClientError
 
 from recvault.errors import Cold
 from recvault.shutdown import Stop
-from recvault.store import answers
-from recvault.store.base import SMALL_MOST
-from recvault.store.bounds import Sink, Small
-from recvault.store.clients import Client
-from recvault.store.endings import asked
-from recvault.store.errors import ABSENT, botocore_errors, code_of, status_of
 from recvault.store.facts import SHA256
-from recvault.store.objects import ByBoto3, Objects, Told
-from recvault.store.s3 import S3Store
-from recvault.store.straight import Straight
+from recvault.store.protocol import SMALL_MOST
+from recvault.store.s3 import answers
+from recvault.store.s3.botocore_errors import ABSENT, botocore_errors, code_of, status_of
+from recvault.store.s3.bounds import Sink, Small
+from recvault.store.s3.clients import Client
+from recvault.store.s3.endings import asked
+from recvault.store.s3.objects import ByBoto3, Objects, Told
+from recvault.store.s3.s3_store import S3Store
+from recvault.store.s3.straight import Straight
 
 __all__ = ["Body", "Cold", "Described", "Listed", "Reader"]
 

@@ -17,17 +17,17 @@ from typing import Any, BinaryIO, TypeVar
 
 from botocore.exceptions import ClientError, NoCredentialsError
 
-from recvault.store.addresses import Address, address, is_plain
-from recvault.store.body import BODY_SHA256, in_memory
-from recvault.store.bounds import Answer, Sink
-from recvault.store.clients import Client
-from recvault.store.credentials import checked
-from recvault.store.endings import Ending
-from recvault.store.errors import ELSEWHERE, OUT_OF_TIME, REPLACED, code_of, status_of
-from recvault.store.objects import ByBoto3, Told
-from recvault.store.refusals import refused
-from recvault.store.sending import as_botocores
-from recvault.store.tries import persist
+from recvault.store.s3.body import BODY_SHA256, in_memory
+from recvault.store.s3.botocore_errors import ELSEWHERE, OUT_OF_TIME, REPLACED, code_of, status_of
+from recvault.store.s3.bounds import Answer, Sink
+from recvault.store.s3.clients import Client
+from recvault.store.s3.credentials import checked
+from recvault.store.s3.endings import Ending
+from recvault.store.s3.error_xml import refused
+from recvault.store.s3.object_urls import Address, address, is_plain
+from recvault.store.s3.objects import ByBoto3, Told
+from recvault.store.s3.retries import persist
+from recvault.store.s3.sending import as_botocores
 from recvault.transport import ExchangeFailed, Head, Request, Signing
 
 T = TypeVar("T")

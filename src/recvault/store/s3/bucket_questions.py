@@ -16,9 +16,9 @@ from botocore.exceptions import ClientError
 from botocore.parsers import ResponseParserError
 
 from recvault.errors import ConfigError
-from recvault.store.answers import listed
-from recvault.store.errors import botocore_errors, code_of, status_of
-from recvault.store.s3 import S3Store
+from recvault.store.s3.answers import listed
+from recvault.store.s3.botocore_errors import botocore_errors, code_of, status_of
+from recvault.store.s3.s3_store import S3Store
 
 T = TypeVar("T")
 

@@ -14,10 +14,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
 from recvault.errors import Cold, KeyRefused, RecvaultError
-from recvault.store.base import Put
-from recvault.store.bounds import Unread
-from recvault.store.endings import Ending
-from recvault.store.errors import (
+from recvault.store.protocol import Put
+from recvault.store.s3.botocore_errors import (
     ABSENT,
     COLD,
     EXISTS,
@@ -31,7 +29,9 @@ from recvault.store.errors import (
     refusal,
     status_of,
 )
-from recvault.store.objects import Objects
+from recvault.store.s3.bounds import Unread
+from recvault.store.s3.endings import Ending
+from recvault.store.s3.objects import Objects
 
 _REMEMBERED_SECONDS = 30.0
 _NEVER_A_KEYS = OF_THE_BUCKET | THROTTLED | TRANSIENT | WRONG_SUM | RACED

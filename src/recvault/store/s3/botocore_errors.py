@@ -9,7 +9,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
 from recvault.errors import ConfigError, RecvaultError, StoreRefused, StoreUnavailable, Translation
-from recvault.store.answers import not_the_stores
+from recvault.store.s3.answers import not_the_stores
 from recvault.transport import ExchangeFailed
 
 _CREDENTIALS = {

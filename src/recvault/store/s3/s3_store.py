@@ -15,21 +15,30 @@ from botocore.exceptions import ClientError
 
 from recvault.errors import Interrupted, KeyConflict, StoreUnavailable
 from recvault.shutdown import Stop
-from recvault.store import answers
-from recvault.store.asking import Asking
-from recvault.store.base import SMALL_MOST, Put, Stored
-from recvault.store.bounds import Small
-from recvault.store.clients import Client
-from recvault.store.endings import asked, drained, drained_at_once
-from recvault.store.errors import ABSENT, ENDED, EXISTS, NOT_DONE, RACED, WRONG_SUM, botocore_errors, code_of
-from recvault.store.evidence import Evidence, KeyErrors
 from recvault.store.facts import StoreFacts
-from recvault.store.locking import lock
-from recvault.store.objects import ByBoto3, Objects, Told, within
-from recvault.store.options import WriteOptions
-from recvault.store.pulling import pulled
-from recvault.store.straight import Straight
-from recvault.store.writing import PART_LEAST, SINGLE_PUT_MOST, SMALL, Writer
+from recvault.store.protocol import SMALL_MOST, Put, Stored
+from recvault.store.s3 import answers
+from recvault.store.s3.asking import Asking
+from recvault.store.s3.botocore_errors import (
+    ABSENT,
+    ENDED,
+    EXISTS,
+    NOT_DONE,
+    RACED,
+    WRONG_SUM,
+    botocore_errors,
+    code_of,
+)
+from recvault.store.s3.bounds import Small
+from recvault.store.s3.clients import Client
+from recvault.store.s3.endings import asked, drained, drained_at_once
+from recvault.store.s3.key_refusals import Evidence, KeyErrors
+from recvault.store.s3.locking import lock
+from recvault.store.s3.object_writer import PART_LEAST, SINGLE_PUT_MOST, SMALL, Writer
+from recvault.store.s3.objects import ByBoto3, Objects, Told, within
+from recvault.store.s3.options import WriteOptions
+from recvault.store.s3.pulling import pulled
+from recvault.store.s3.straight import Straight
 
 _TIMES = 3
 _PASSING = RACED | WRONG_SUM  # another writer was in the way; a bit turned on the way

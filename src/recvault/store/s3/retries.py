@@ -9,8 +9,8 @@ from typing import TypeVar
 
 from botocore.exceptions import ClientError, ConnectionError, HTTPClientError
 
-from recvault.store.endings import Ending
-from recvault.store.errors import THROTTLED, TRANSIENT, code_of, status_of
+from recvault.store.s3.botocore_errors import THROTTLED, TRANSIENT, code_of, status_of
+from recvault.store.s3.endings import Ending
 
 T = TypeVar("T")
 

@@ -9,10 +9,10 @@ from botocore.config import Config as BotoConfig
 
 from recvault import __version__
 from recvault.errors import ConfigError
-from recvault.store import credentials, moments, rotation
-from recvault.store.errors import botocore_errors
-from recvault.store.routes import Kind, Routes, check_trust, found, trusted_by
-from recvault.store.sending import Sending
+from recvault.store.s3 import credentials, moments, rotation
+from recvault.store.s3.botocore_errors import botocore_errors
+from recvault.store.s3.routes import Kind, Routes, check_trust, found, trusted_by
+from recvault.store.s3.sending import Sending
 
 Addressing = Literal["auto", "path", "virtual"]
 

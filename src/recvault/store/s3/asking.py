@@ -12,11 +12,20 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from recvault.store import answers
-from recvault.store.base import Put
-from recvault.store.errors import EXISTS, NOT_DONE, OF_THE_BUCKET, STALE, TRANSIENT, WRONG_SUM, code_of, status_of
 from recvault.store.facts import CHECKSUMS, ETAG, NONE, SHA256, StoreFacts
-from recvault.store.writing import Writer, b64, b64_md5, hex_of
+from recvault.store.protocol import Put
+from recvault.store.s3 import answers
+from recvault.store.s3.botocore_errors import (
+    EXISTS,
+    NOT_DONE,
+    OF_THE_BUCKET,
+    STALE,
+    TRANSIENT,
+    WRONG_SUM,
+    code_of,
+    status_of,
+)
+from recvault.store.s3.object_writer import Writer, b64, b64_md5, hex_of
 
 _WRONG = hashlib.sha256(b"not the body").digest()
 _NOT_TAKEN = frozenset({400, 405, 501})

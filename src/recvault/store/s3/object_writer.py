@@ -17,14 +17,14 @@ from typing import Any, BinaryIO
 from botocore.exceptions import BotoCoreError, ClientError
 
 from recvault.errors import Interrupted, StoreUnavailable
-from recvault.store import answers
-from recvault.store.base import Put, Stored
-from recvault.store.body import BODY_SHA256, in_memory
-from recvault.store.endings import Ending
 from recvault.store.facts import ETAG, SHA256, StoreFacts
-from recvault.store.objects import within
-from recvault.store.options import WriteOptions
-from recvault.store.parts import Part
+from recvault.store.protocol import Put, Stored
+from recvault.store.s3 import answers
+from recvault.store.s3.body import BODY_SHA256, in_memory
+from recvault.store.s3.endings import Ending
+from recvault.store.s3.objects import within
+from recvault.store.s3.options import WriteOptions
+from recvault.store.s3.parts import Part
 
 SINGLE_PUT_MOST = 5 * 1024**3  # S3's own limit of one put
 PART_LEAST = 64 * 1024**2

@@ -9,10 +9,10 @@ import contextlib
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
-from recvault.store.body import BODY_SHA256
-from recvault.store.bounds import Sink
-from recvault.store.clients import Client
-from recvault.store.endings import Ending
+from recvault.store.s3.body import BODY_SHA256
+from recvault.store.s3.bounds import Sink
+from recvault.store.s3.clients import Client
+from recvault.store.s3.endings import Ending
 from recvault.transport import Enough
 
 _CHUNK = 1024**2

@@ -15,8 +15,8 @@ from botocore.credentials import Credentials
 from botocore.exceptions import BotoCoreError
 
 from recvault.errors import RecvaultError
-from recvault.store import credentials
-from recvault.store.errors import REPLACED
+from recvault.store.s3 import credentials
+from recvault.store.s3.botocore_errors import REPLACED
 
 _MOST_TRIES = 3  # of one request
 _EVERY_SECONDS = 5.0  # between two readings
