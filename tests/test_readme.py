@@ -1,4 +1,4 @@
-"""The README is tested, not pasted: its configurations load, its files are there."""
+"""The documents are tested, not pasted: their configurations load, their links lead somewhere, their tests exist."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ import pytest
 from recvault import config
 
 ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text()
-BLOCKS = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
+README = ROOT / "README.md"
+CONFIGURATION = ROOT / "src/recvault/config/README.md"
+DOCUMENTS = sorted([README, *(path for part in ("src", "systemd", "tests") for path in (ROOT / part).rglob("*.md"))])
+TOML = re.compile(r"```toml\n(.*?)```", re.DOTALL)
+BLOCKS = [block for path in (README, CONFIGURATION) for block in TOML.findall(path.read_text())]
 ARCHIVE = '[archive]\nbucket = "acme-recordings"\n'
 
 
@@ -27,9 +30,26 @@ def test_it_shows_a_source_for_each_provider() -> None:
     assert shown == {"twilio", "twilio-legacy", "twilio-video", "telnyx", "signalwire"}
 
 
-def test_what_it_points_to_is_there() -> None:
-    """Every link and every test that keeps a promise exists."""
-    links = re.findall(r"\]\(([^)#]+)\)", README)
-    tests = re.findall(r"`(tests/[\w./]+)`", README)
-    assert links and tests
-    assert [path for path in [*links, *tests] if not (ROOT / path).exists()] == []
+def anchors(path: Path) -> set[str]:
+    """What a link into a document can name: its headings, as GitHub writes them."""
+    headings = re.findall(r"^#+ (.*)$", path.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_what_it_points_to_is_there(path: Path) -> None:
+    """Every link leads to a file, and to a heading where it names one; every test that keeps a promise exists."""
+    broken = []
+    for link, anchor in re.findall(r"\]\(((?!https?:)[^)#]*)(?:#([^)]*))?\)", path.read_text()):
+        there = (path.parent / link).resolve() if link else path
+        if not there.exists() or (anchor and anchor not in anchors(there)):
+            broken.append((link, anchor))
+    tests = re.findall(r"`(tests/[\w./]+)`", path.read_text())
+    assert (broken, [name for name in tests if not (ROOT / name).exists()]) == ([], [])
+
+
+def test_its_promises_name_their_tests() -> None:
+    """Each row of the promises has a test."""
+    rows = [line for line in (ROOT / "src/recvault/promises.md").read_text().splitlines() if line.startswith("| ")]
+    assert len(rows) > 20
+    assert [row for row in rows[1:] if "`tests/" not in row] == []

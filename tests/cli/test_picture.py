@@ -1,0 +1,69 @@
+"""The README's picture is real output: three commands on a terminal, rendered again and compared."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from rich.terminal_theme import MONOKAI
+from rich.text import Text
+
+from cli.commands import each_on_terminal
+from recvault.simulator import Simulator
+from rig import Rig
+from strict_s3 import StrictS3
+
+PICTURE = Path(__file__).parents[1] / "data/terminal.svg"
+COLUMNS = 96
+COMMANDS = (["sync"], ["status"], ["verify", "--deep"])
+ACCOUNTS = (
+    # a source's name, its provider, the kind of its recordings, and how many
+    ("voice", "twilio", "voice", 24),
+    ("telnyx", "telnyx", "telnyx", 16),
+    ("signalwire", "signalwire", "signalwire", 12),
+)
+LIVE = re.compile(r".*\x1b\[2K", re.DOTALL)  # progress, which the last line or table replaces
+MOVES = re.compile(r"\d[\d.,:-]*( (d|h|min|s|B|KiB|MiB)\b)?|[\s─·▁-█]+")  # ages, sizes, dates; space and bars beside
+
+
+@pytest.fixture
+def shown(tmp_path: Path) -> list[str]:
+    """What `sync`, `status` and `verify --deep` show of three accounts, without the progress before it."""
+    with Simulator(seed=3) as simulator, StrictS3() as server:
+        rig = Rig(tmp_path, simulator, server.url, server.bucket("acme-recordings").name)
+        for name, provider, kind, count in ACCOUNTS:
+            account = simulator.add_account(provider)
+            begin = datetime.now(UTC) - timedelta(days=25)
+            simulator.populate(account, kind, count, begin, timedelta(days=24) / count)
+            rig.add_source(name, provider, account)
+        texts = each_on_terminal(rig, *COMMANDS, columns=COLUMNS)
+    return [LIVE.sub("", text).strip("\r\n") for text in texts]
+
+
+def rendered(shown: list[str]) -> str:
+    """The commands and what they showed as SVG."""
+    console = Console(record=True, width=COLUMNS, file=io.StringIO(), force_terminal=True)
+    for words, text in zip(COMMANDS, shown, strict=True):
+        console.print(Text.assemble(("$ ", "green"), ("recvault " + " ".join(words), "bold")))
+        console.print(Text.from_ansi(text.replace("\r", "")), end="\n\n")
+    return console.export_svg(title="recvault", theme=MONOKAI, unique_id="recvault")
+
+
+def words_of(svg: str) -> list[str]:
+    """Its text, without figures and widths that differ from run to run."""
+    drawn = re.findall(r"<text [^>]*>([^<]*)</text>", svg)
+    return MOVES.sub(" ", " ".join(drawn).replace("&#160;", " ")).split()
+
+
+def test_the_picture_shows_what_the_commands_show(shown: list[str]) -> None:
+    """It has the same words as real output: `PICTURE=write pytest tests/cli/test_picture.py` draws it anew."""
+    svg = rendered(shown)
+    if os.environ.get("PICTURE") == "write":
+        PICTURE.write_text(svg)
+    assert words_of(PICTURE.read_text()) == words_of(svg)
+    assert "safe:" in words_of(svg)
