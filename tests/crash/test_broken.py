@@ -21,7 +21,8 @@ from crash.test_crash import clean, world
 from recvault.discovery.scan import Discovery
 from recvault.media import Prober
 from recvault.models import Check
-from recvault.transfer.archive_recording import _Attempt, fetch
+from recvault.transfer import fetch
+from recvault.transfer.attempt import Attempt
 from recvault.transfer.placing import Placing
 
 Scenario = Callable[[Path], None]
@@ -91,24 +92,24 @@ def advance_per_page() -> Any:
 @contextmanager
 def sidecar_first() -> Iterator[None]:
     """The reference is written before what it refers to."""
-    put_medium, commit = _Attempt._put, _Attempt._commit
+    put_medium, commit = Attempt.put, Attempt.commit
 
-    def prove_only(self: _Attempt, line: Any, recording: Any, media_format: str, fetched: Any) -> Any:
-        with mock.patch.object(type(self._store), "put", lambda store, put: True):
-            return put_medium(self, line, recording, media_format, fetched)
+    def prove_only(self: Attempt, line: Any, recording: Any, fetched: Any) -> Any:
+        with mock.patch.object(type(self.parts.store), "put", lambda store, put: True):
+            return put_medium(self, line, recording, fetched)
 
     def commit_then_put(
-        self: _Attempt, line: Any, recording: Any, media: Any, fetched_from: Any, *more: Any, **named: Any
+        self: Attempt, line: Any, recording: Any, media: Any, fetched_from: Any, *more: Any, **named: Any
     ) -> Any:
         receipt = commit(self, line, recording, media, fetched_from, *more, **named)
-        place, name = self._parts.place, media[0].media_format
-        with fetch.fetch(place, line, recording, name, self._looking) as fetched:
-            put_medium(self, line, recording, name, fetched)
+        place, name = self.parts.place, media[0].media_format
+        with fetch.fetch(place, line, recording, name, self.looking) as fetched:
+            put_medium(self, line, recording, fetched)
         return receipt
 
     with (
-        mock.patch.object(_Attempt, "_put", prove_only),
-        mock.patch.object(_Attempt, "_commit", commit_then_put),
+        mock.patch.object(Attempt, "put", prove_only),
+        mock.patch.object(Attempt, "commit", commit_then_put),
     ):
         yield
 

@@ -22,7 +22,8 @@ from recvault.monitoring.report import AccountReport, Report
 from recvault.simulator import Logged, SimAccount, SimRecording, Simulator, Switches, twilio_voice
 from recvault.simulator.exchange import refuse
 from recvault.store.s3.clients import make_client
-from recvault.transfer.archive_recording import _Attempt
+from recvault.transfer import archive_recording
+from recvault.transfer.attempt import Attempt
 from rig import SOURCES, Rig, sha256
 from strict_s3 import Bucket, StrictS3
 
@@ -488,7 +489,7 @@ def test_what_was_stored_before_its_deletion_is_committed(
         def strike(*_: Any) -> None:
             raise StoreUnavailable("struck")
 
-        struck.setattr(_Attempt, "_commit", strike)
+        struck.setattr(Attempt, "commit", strike)
         rig.sync_at(T0)
     orphans = {key: body for key, body in rig.objects().items() if "/provider=" in key}
     assert len(orphans) == len(wanted) and rig.sidecars() == {}
@@ -599,14 +600,14 @@ def test_a_bug_that_one_recording_brings_out_holds_back_no_other(rig: Rig, monke
     """An unexpected error is told, counted against its recording and exit 1; all others are archived."""
     account = opened(rig)
     recordings = [add(rig, account) for _ in range(6)]
-    run = _Attempt.run
+    run = archive_recording.archive_recording
 
-    def buggy(self: _Attempt) -> Any:
-        if self._job.recording.recording_id == recordings[2].recording_id:
+    def buggy(attempt: Attempt) -> Any:
+        if attempt.job.recording.recording_id == recordings[2].recording_id:
             raise ZeroDivisionError
-        return run(self)
+        return run(attempt)
 
-    monkeypatch.setattr(_Attempt, "run", buggy)
+    monkeypatch.setattr(archive_recording, "archive_recording", buggy)
     report = rig.sync_at(T0)
 
     assert (report.exit_code, only(report).archived, only(report).failed) == (1, 5, 1)

@@ -20,7 +20,7 @@ from recvault.errors import Unavailable
 from recvault.http import Session
 from recvault.ledger import Ledger, page
 from recvault.models import Phase, Verdict
-from recvault.transfer.archive_recording import _Attempt
+from recvault.transfer import archive_recording
 
 MOST = 120  # histories, until one of them must have found it
 
@@ -71,7 +71,7 @@ def unfinished_is_complete() -> Any:
 
 def no_rescue() -> Any:
     """What an attempt stored before its crash is left where it lies, if the provider deletes the recording."""
-    return mock.patch.object(_Attempt, "rescued", lambda self, settled: None)
+    return mock.patch.object(archive_recording, "rescued", lambda attempt, settled: None)
 
 
 def another_list_is_not_heard() -> Any:

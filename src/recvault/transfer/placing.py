@@ -16,7 +16,8 @@ from typing import Any, BinaryIO
 from recvault import archive
 from recvault.archive import EDITIONS, KeyTemplate
 from recvault.errors import Cold, KeyConflict, TooLarge
-from recvault.models import Job, MediaObject, Receipt, Recording, unstamp
+from recvault.media import CONTENT_TYPES, MediaFacts
+from recvault.models import Job, MediaObject, Receipt, Recording, Requested, unstamp
 from recvault.store import ObjectStore, Put
 from recvault.transfer.cold_sidecar import cold_commit
 
@@ -41,19 +42,27 @@ class Placing:
     placed: set[str] = field(default_factory=set)  # keys under which it put something, or found what it wanted to
 
     def medium(
-        self, recording: Recording, medium: MediaObject, body: BinaryIO, adopt: Adopt, *, after: int = 0
+        self,
+        recording: Recording,
+        media_format: str,
+        described: Callable[[str], MediaObject],
+        body: BinaryIO,
+        adopt: Adopt,
+        *,
+        after: int = 0,
     ) -> MediaObject:
         """Put a medium under its first key, beyond an edition, that is free or holds these bytes.
 
-        `adopt` judges other bytes that an earlier attempt may have put: they stand for these.
+        `described` is it under a key. `adopt` judges other bytes that an earlier attempt may have put: they stand for
+        these.
         """
         for edition in EDITIONS[after:]:
-            placed = replace(medium, key=self.keys(recording, medium.media_format, edition))
+            placed = described(self.keys(recording, media_format, edition))
             if self.put(recording, placed, body):
                 return placed
             if placed.key in self.placed:
                 continue  # this job's own: both formats came as one kind
-            if self.job.maybe_archived and self._is_last(recording, medium.media_format, edition):
+            if self.job.maybe_archived and self._is_last(recording, media_format, edition):
                 found = adopt(placed.key)
                 if found is not None:
                     return found
@@ -73,16 +82,21 @@ class Placing:
             )
         )
 
-    def sidecar(self, receipt: Receipt, write: Callable[[Receipt], bytes]) -> Receipt:
-        """Put the sidecar under its first key that is free; or find it there, naming these very media."""
-        recording = receipt.recording
+    def sidecar(
+        self, recording: Recording, receipt: Callable[..., Receipt], write: Callable[[Receipt], bytes]
+    ) -> Receipt:
+        """Put the sidecar under its first key that is free; or find it there, naming these very media.
+
+        `receipt` takes what is known of it once it has a key.
+        """
         for edition in EDITIONS[self._first_edition(recording) - 1 :]:
-            placed = replace(receipt, sidecar_key=self.keys(recording, "json", edition), taken=tuple(self.taken))
+            key, taken = self.keys(recording, "json", edition), tuple(self.taken)
+            placed = receipt(sidecar_key=key, taken=taken)
             body = write(placed)
             sha256 = hashlib.sha256(body).hexdigest()
             if self._put(
                 Put(
-                    key=placed.sidecar_key,
+                    key=key,
                     body=BytesIO(body),
                     bytes=len(body),
                     sha256=sha256,
@@ -90,11 +104,11 @@ class Placing:
                     metadata=archive.object_metadata(recording, sha256),
                 )
             ):
-                return replace(placed, sidecar_sha256=sha256)
-            found = self.commit_at(recording, placed.sidecar_key)
+                return receipt(sidecar_key=key, taken=taken, sidecar_sha256=sha256)
+            found = self.commit_at(recording, key)
             if found is not None and self._is_the_same(found, placed):
-                return replace(found, taken=placed.taken, missing=placed.missing)
-            self._note_taken(placed.sidecar_key)
+                return replace(found, taken=taken, missing=placed.missing)
+            self._note_taken(key)
         raise self._exhausted(recording)
 
     def commit_at(self, recording: Recording, key: str) -> Receipt | None:
@@ -162,7 +176,9 @@ class Placing:
 
     def _first_edition(self, recording: Recording) -> int:
         """Where the sidecar of what was archived before stands, or is missing from."""
-        key = self.job.standing.sidecar_key if self.job.standing else ""
+        if self.job.standing is None:
+            return 1
+        key = self.job.standing.sidecar_key
         parts = self.keys.read(key)
         return parts.edition if parts is not None and self.keys.is_of(recording, key) else 1
 
@@ -183,6 +199,32 @@ class Placing:
             f"all {len(EDITIONS)} keys of {recording.recording_id} hold other objects, from {self.taken[0]} on",
             "find out who writes there, move them away, then retry",
         )
+
+
+def described(
+    recording: Recording,
+    media_format: str,
+    facts: MediaFacts,
+    *,
+    key: str,
+    size: int,
+    sha256: str,
+    requested: Requested | None,
+) -> MediaObject:
+    """A medium as it stands in the bucket, or is about to."""
+    return MediaObject(
+        key=key,
+        media_format=media_format,
+        bytes=size,
+        sha256=sha256,
+        content_type=CONTENT_TYPES.get(media_format, "application/octet-stream"),
+        codec=facts.codec or recording.codec,
+        sample_rate=facts.sample_rate,
+        channels=facts.channels,
+        duration_seconds=facts.duration_seconds,
+        check=facts.check,
+        requested=requested,
+    )
 
 
 def _is_that(found: Receipt, standing: Receipt) -> bool:

@@ -1,0 +1,138 @@
+"""One try at one job: what it is made with, what it has done so far, and what it comes to where it fails."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import partial
+from io import BytesIO
+from typing import cast
+
+from recvault import archive
+from recvault.archive import KeyTemplate
+from recvault.errors import RecvaultError
+from recvault.models import Doubt, Earlier, Failure, Job, Look, MediaObject, MissingFormat, Receipt, Recording
+from recvault.store import ObjectStore
+from recvault.transfer.earlier_attempts import adoptable
+from recvault.transfer.fetch import SECOND_LOOK, Fetched, Line, Looking
+from recvault.transfer.placing import Placing, described
+from recvault.transfer.spool import SpoolPlace
+from recvault.transfer.verdicts import Settled, failure_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What recordings are transferred with."""
+
+    store: ObjectStore
+    keys: KeyTemplate
+    line: Callable[[str, str], Line]  # of a source's name and an account's id
+    place: SpoolPlace
+    clock: Callable[[], datetime]
+
+
+class Attempt:
+    """One job, once."""
+
+    def __init__(self, parts: Parts, job: Job) -> None:
+        self.parts, self.job = parts, job
+        self.placing = Placing(store=parts.store, keys=parts.keys, job=job)
+        looks = (*_archived_looks(job), *job.looks) if job.again else job.looks
+        self.looking = Looking(looks, parts.clock())
+        self.is_served = False  # some format came
+
+    def put(self, line: Line, recording: Recording, fetched: Fetched) -> MediaObject:
+        """Put a medium where it belongs, or find there what an earlier attempt put of it."""
+        return self.placing.medium(
+            recording,
+            fetched.media_format,
+            partial(_described, recording, fetched),
+            cast("BytesIO", fetched.spool.file),
+            partial(adoptable, self, line, recording, fetched.media_format),
+        )
+
+    def put_beside(self, recording: Recording, lost: MediaObject, fetched: Fetched) -> MediaObject:
+        """Put other bytes than those that are lost: never under the lost one's key, for its sidecar names those."""
+        parts = self.parts.keys.read(lost.key)
+        return self.placing.medium(
+            recording,
+            fetched.media_format,
+            partial(_described, recording, fetched),
+            cast("BytesIO", fetched.spool.file),
+            lambda key: None,
+            after=parts.edition if parts is not None else 0,
+        )
+
+    def commit(
+        self,
+        line: Line,
+        recording: Recording,
+        media: tuple[MediaObject, ...],
+        fetched_from: str | None,
+        missing: tuple[MissingFormat, ...] = (),
+        earlier: Receipt | None = None,
+    ) -> Receipt:
+        """Write the sidecar: from here on the recording is archived, whatever happens to us."""
+        job = self.job
+        standing = earlier or job.standing
+        receipt = partial(
+            Receipt,
+            source=job.source,
+            recording=recording,
+            media=media,
+            archived_at=self.parts.clock(),
+            missing=missing,
+        )
+
+        def write(placed: Receipt) -> bytes:
+            return archive.sidecar_bytes(
+                _after(standing, placed, again=job.again) if standing else placed,
+                attempts=job.attempt,
+                fetched_from=fetched_from,
+                formats_wanted=line.formats,
+            )
+
+        placed = self.placing.sidecar(recording, receipt, write)
+        return _after(standing, placed, again=job.again) if standing else placed
+
+    def failure(self, error: RecvaultError | Settled) -> Failure:
+        """What an error comes to, and what this attempt leaves behind."""
+        failed = failure_of(self.job, error)
+        doubt = failed.doubt
+        if doubt is Doubt.ANSWERED and self.is_served:
+            doubt = None  # the service works: it served another format just now
+        return replace(failed, may_have_put=self.placing.begun, looks=self.looking.seen, doubt=doubt)
+
+
+def _described(recording: Recording, fetched: Fetched, key: str) -> MediaObject:
+    """A medium that was fetched, as it is about to stand under a key."""
+    spool = fetched.spool
+    return described(
+        recording,
+        fetched.media_format,
+        fetched.facts,
+        key=key,
+        size=spool.bytes,
+        sha256=spool.sha256,
+        requested=fetched.requested,
+    )
+
+
+def _archived_looks(job: Job) -> tuple[Look, ...]:
+    """What is archived was looked at for long enough: where no more comes than that, there is nothing to wait for."""
+    if job.standing is None:
+        return ()
+    at = job.standing.archived_at - SECOND_LOOK
+    return tuple(
+        Look(media_format=each.media_format, bytes=each.bytes, sha256=each.sha256, seen_at=at)
+        for each in job.standing.media
+    )
+
+
+def _after(standing: Receipt, receipt: Receipt, *, again: bool) -> Receipt:
+    """Say before which edition this one stood; its own sidecar written anew is none."""
+    if standing.sidecar_key == receipt.sidecar_key:
+        return receipt
+    earlier = Earlier(sidecar_key=standing.sidecar_key, sidecar_sha256=standing.sidecar_sha256, replaced=not again)
+    return replace(receipt, earlier=earlier)

@@ -1,0 +1,149 @@
+"""What earlier attempts have left of a recording: found again, believed where it is proven, completed where it is not.
+
+Bytes that were proven and stored before a crash are as good as those that would be fetched now.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from io import BytesIO
+from typing import TYPE_CHECKING, cast
+
+from recvault import archive
+from recvault.models import MISSING, Job, MediaObject, Receipt, Recording, Verdict
+from recvault.transfer.fetch import Fetched, Line, fetch
+from recvault.transfer.placing import described
+from recvault.transfer.verdicts import Settled
+
+if TYPE_CHECKING:
+    from recvault.transfer.attempt import Attempt
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """A sidecar that stands, and those of its media that do not."""
+
+    receipt: Receipt
+    lost: tuple[MediaObject, ...] = ()
+
+
+def committed(attempt: Attempt) -> Commit | None:
+    """An earlier commit of this ledger: its sidecar stands, and of its media each as it names it, or is lost."""
+    job, recording, parts = attempt.job, attempt.job.recording, attempt.parts
+    if not job.maybe_archived:
+        return None
+    key = job.standing.sidecar_key if job.standing else parts.keys(recording, "json")
+    receipt = attempt.placing.commit_at(recording, key)
+    if receipt is None or not _is_known(attempt, receipt):
+        return None
+    lost = []
+    for medium in receipt.media:
+        found = parts.store.head(medium.key)
+        if found is None:
+            lost.append(medium)
+        elif found.bytes != medium.bytes or (found.sha256 or medium.sha256) != medium.sha256:
+            return None
+    return Commit(receipt, tuple(lost))
+
+
+def _is_known(attempt: Attempt, receipt: Receipt) -> bool:
+    """Whether it is the one that an earlier attempt wrote. Of several, only the provider's bytes can tell."""
+    job = attempt.job
+    if job.standing is not None:
+        return job.standing.sidecar_sha256 in (None, receipt.sidecar_sha256)
+    second = attempt.parts.keys(job.recording, "json", 2)
+    return attempt.parts.store.head(second) is None
+
+
+def kept(job: Job, fetched: Fetched) -> MediaObject | None:
+    """The medium that it is archived as already, where what came now is no more than that."""
+    if job.standing is None:
+        return None
+    same_first = sorted(job.standing.media, key=lambda each: each.sha256 != fetched.spool.sha256)
+    for known in same_first:
+        if known.media_format == fetched.media_format:
+            better = known.check.status == "suspect" and fetched.facts.check.status != "suspect"
+            more = better or fetched.spool.bytes > known.bytes
+            return None if more and fetched.spool.sha256 != known.sha256 else known
+    return None
+
+
+def restored(attempt: Attempt, line: Line, recording: Recording, commit: Commit) -> Receipt:
+    """Put back the media that a sidecar names and that are gone; other bytes than those stand beside it."""
+    media = {each.key: each for each in commit.receipt.media}
+    fetched_from: str | None = None
+    for medium in commit.lost:
+        asked = medium.requested.media_format if medium.requested else medium.media_format
+        with fetch(attempt.parts.place, line, recording, asked, attempt.looking) as fetched:
+            same = fetched.spool.sha256 == medium.sha256
+            if not same or not attempt.placing.put(recording, medium, cast("BytesIO", fetched.spool.file)):
+                media[medium.key] = attempt.put_beside(recording, medium, fetched)
+                fetched_from = fetched.fetched_from
+    if tuple(media.values()) == commit.receipt.media:
+        return replace(commit.receipt, already_archived=False)
+    return attempt.commit(line, recording, tuple(media.values()), fetched_from, earlier=commit.receipt)
+
+
+def rescued(attempt: Attempt, settled: Settled) -> Receipt | None:
+    """What an earlier attempt had stored of a recording that its provider deleted before the commit.
+
+    The proven bytes stand under its keys: they are committed now, and are no orphans. What no attempt of this ledger
+    can have put is not: nothing proves it any more.
+    """
+    job, is_missing = attempt.job, settled.reason == MISSING
+    if not (settled.verdict is Verdict.GONE or is_missing) or not job.maybe_archived or job.again:
+        return None
+    recording, line = job.recording, attempt.parts.line(job.source, job.recording.account_id)
+    names = [name for name in attempt.placing.standing_endings(recording) if name != "json"]
+    wanted = [name for name in line.formats if name in recording.formats] or recording.formats[:1]
+    found = [_adopted(attempt, line, recording, name) for name in names]
+    media = tuple(each for each in found if each is not None)
+    if is_missing and not job.confirms and not set(wanted) <= {each.media_format for each in media}:
+        return None  # the rest may be there in an hour
+    if not media:
+        return None
+    if (commit := committed(attempt)) is not None:
+        return None if commit.lost else commit.receipt  # what is lost of a commit, no other can replace
+    return attempt.commit(line, recording, media, None)
+
+
+def _adopted(attempt: Attempt, line: Line, recording: Recording, media_format: str) -> MediaObject | None:
+    """What an earlier attempt put of a format: the last that stands."""
+    for key in attempt.placing.standing_editions(recording, media_format):
+        return adoptable(attempt, line, recording, media_format, key)
+    return None
+
+
+def adoptable(attempt: Attempt, line: Line, recording: Recording, media_format: str, key: str) -> MediaObject | None:
+    """Other bytes stand under the key, which an earlier attempt may have put: they must prove to be what it put.
+
+    Some providers encode on demand, so a second download may differ.
+    """
+    standing, store = attempt.job.standing, attempt.parts.store
+    known = {each.key: each for each in standing.media} if standing else {}
+    before = known.get(key)
+    if attempt.job.again and before:
+        return None
+    found = store.head(key)
+    ours = archive.object_metadata(recording, found.sha256 or "") if found else {}
+    if found is None or any(found.metadata.get(name) != value for name, value in ours.items()):
+        return None
+    prober, digest = line.proof.probe(media_format, recording.encryption), hashlib.sha256()
+    for chunk in store.stream(key):
+        prober.feed(chunk)
+        digest.update(chunk)
+    if digest.hexdigest() != found.sha256 or (before and before.sha256 != found.sha256):
+        return None
+    facts = prober.finish(
+        duration_seconds=recording.duration_seconds, size_bytes=recording.size_bytes, channels=recording.channels
+    )
+    return described(
+        recording,
+        media_format,
+        facts,
+        key=key,
+        size=found.bytes,
+        sha256=digest.hexdigest(),
+        requested=before.requested if before else None,
+    )
