@@ -1,4 +1,4 @@
-"""What the tests share: one S3 server a process, a bucket a test, and rigs."""
+"""What the tests share: one strict S3 server a process, a bucket a test, and rigs."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import logging
 import re
 from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import boto3
+import botocore.loaders
 import hypothesis
 import pytest
 import structlog
-from moto.server import ThreadedMotoServer
 
 from real_s3.fixtures import pytest_terminal_summary, real_server  # noqa: F401 - fixtures and hooks of every test
 from recvault.log import get_logger, masking
@@ -24,6 +25,19 @@ hypothesis.settings.register_profile("recvault", deadline=None)  # no example is
 hypothesis.settings.load_profile("recvault")
 
 _numbers = itertools.count(1)
+
+
+class _SharedLoader(botocore.loaders.Loader):
+    """botocore reads 2 MB of JSON for each session, of which a daemon makes one and the suite some thousands."""
+
+    _models: ClassVar[dict[object, object]] = {}
+
+    def __init__(self, *arguments: object, **named: object) -> None:
+        super().__init__(*arguments, **named)
+        self._cache = self._models
+
+
+botocore.loaders.Loader = _SharedLoader
 
 _NEVER_WRITTEN = re.compile(r"X-Amz-Signature=[0-9a-f]{8}|Authorization['\"]?[:=] ?['\"]?(Basic|Bearer) [A-Za-z0-9]")
 
@@ -73,8 +87,10 @@ def _logs() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def s3_url() -> Iterator[str]:
-    """A moto server on loopback."""
+def moto_url() -> Iterator[str]:
+    """A moto server on loopback, for the few tests that ask a second opinion of what S3 does: it is slow to start."""
+    from moto.server import ThreadedMotoServer
+
     logging.getLogger("werkzeug").setLevel(logging.WARNING)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
@@ -84,10 +100,10 @@ def s3_url() -> Iterator[str]:
 
 
 @pytest.fixture
-def bucket(s3_url: str) -> str:
-    """An empty bucket."""
+def moto_bucket(moto_url: str) -> str:
+    """An empty bucket of moto."""
     name = f"recordings-{next(_numbers)}"
-    boto3.client("s3", endpoint_url=s3_url, region_name="us-east-1").create_bucket(Bucket=name)
+    boto3.client("s3", endpoint_url=moto_url, region_name="us-east-1").create_bucket(Bucket=name)
     return name
 
 
@@ -112,6 +128,6 @@ def simulator() -> Iterator[Simulator]:
 
 
 @pytest.fixture
-def rig(tmp_path: Path, simulator: Simulator, s3_url: str, bucket: str) -> Rig:
+def rig(tmp_path: Path, simulator: Simulator, strict_bucket: Bucket) -> Rig:
     """A whole recvault without sources yet."""
-    return Rig(root=tmp_path, simulator=simulator, s3_url=s3_url, bucket=bucket)
+    return Rig(root=tmp_path, simulator=simulator, s3_url=strict_bucket.url, bucket=strict_bucket.name)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import functools
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -115,8 +117,35 @@ def room(path: Path) -> str:
     return path.relative_to(ROOT).parts[0].removesuffix(".py")
 
 
-def imports(path: Path) -> Iterator[str]:
-    yield from _names(ast.walk(ast.parse(path.read_text())))
+@dataclass(frozen=True)
+class Facts:
+    """What these tests ask of a file, which is parsed once: the trees of all files together are large."""
+
+    lines: int
+    charter: str | None
+    imports: tuple[str, ...]
+    loads: tuple[str, ...]  # when it is imported itself: not what a function imports, or a type checker
+    functions: tuple[tuple[str, int, int], ...]  # name, first line, how many
+
+
+@functools.cache
+def facts(path: Path) -> Facts:
+    text = path.read_text()
+    tree = ast.parse(text)
+    nodes = list(ast.walk(tree))
+    top = [each for each in tree.body if isinstance(each, ast.With | ast.Import | ast.ImportFrom)]
+    functions = [each for each in nodes if isinstance(each, ast.FunctionDef)]
+    return Facts(
+        lines=text.count("\n"),
+        charter=ast.get_docstring(tree),
+        imports=tuple(_names(nodes)),
+        loads=tuple(name for each in top for name in _names(ast.walk(each))),
+        functions=tuple((each.name, each.lineno, (each.end_lineno or 0) - each.lineno) for each in functions),
+    )
+
+
+def imports(path: Path) -> tuple[str, ...]:
+    return facts(path).imports
 
 
 def _names(nodes: Iterable[ast.AST]) -> Iterator[str]:
@@ -157,13 +186,6 @@ def test_imports_point_down_only(path: Path) -> None:
         assert there not in FORBIDDEN.get(here, set()), f"{path} imports {name}"
 
 
-def loads(path: Path) -> Iterator[str]:
-    """The modules that a file loads when it is imported itself: not what a function imports, or a type checker."""
-    for node in ast.parse(path.read_text()).body:
-        if isinstance(node, ast.With | ast.Import | ast.ImportFrom):
-            yield from _names(ast.walk(node))
-
-
 def closure(name: str) -> set[str]:
     """All modules that are loaded when one of ours is imported."""
     found, left = set[str](), [f"recvault.{name}"]
@@ -174,7 +196,7 @@ def closure(name: str) -> set[str]:
         found.add(each)
         path = ROOT.parent / each.replace(".", "/")
         for file in (path.with_suffix(".py"), path / "__init__.py"):
-            left += loads(file) if each.startswith("recvault") and file.exists() else ()
+            left += facts(file).loads if each.startswith("recvault") and file.exists() else ()
     return found
 
 
@@ -195,7 +217,7 @@ def test_each_library_has_one_owner(library: str) -> None:
 
 def test_every_module_states_its_charter() -> None:
     """A file says in its first lines what it is for."""
-    silent = [str(path.relative_to(ROOT)) for path in modules() if not ast.get_docstring(ast.parse(path.read_text()))]
+    silent = [str(path.relative_to(ROOT)) for path in modules() if not facts(path).charter]
     assert silent == []
 
 
@@ -203,12 +225,11 @@ def test_files_and_functions_stay_of_a_size() -> None:
     """Nothing outgrows its room without a reason given here."""
     too_long = []
     for path in modules():
-        text = path.read_text()
-        if text.count("\n") > LONGEST_FILE:
-            too_long.append(f"{path.relative_to(ROOT)}: {text.count(chr(10))} lines")
-        for node in ast.walk(ast.parse(text)):
-            if isinstance(node, ast.FunctionDef) and (node.end_lineno or 0) - node.lineno >= LONGEST_FUNCTION:
-                too_long.append(f"{path.relative_to(ROOT)}:{node.lineno} {node.name}")
+        if facts(path).lines > LONGEST_FILE:
+            too_long.append(f"{path.relative_to(ROOT)}: {facts(path).lines} lines")
+        for name, first, length in facts(path).functions:
+            if length >= LONGEST_FUNCTION:
+                too_long.append(f"{path.relative_to(ROOT)}:{first} {name}")
     assert [each for each in too_long if each.split(":")[0] not in REASONED] == []
 
 

@@ -37,9 +37,9 @@ def small(tmp_path: Path, simulator: Simulator, strict_s3: StrictS3) -> Rig:
 
 
 @pytest.fixture
-def locked(small: Rig, s3_url: str) -> Rig:
+def locked(small: Rig, moto_url: str) -> Rig:
     """The same over a bucket with Object Lock, which moto keeps."""
-    small.s3_url, small.bucket = s3_url, f"locked-{next(_numbers)}"
+    small.s3_url, small.bucket = moto_url, f"locked-{next(_numbers)}"
     small.s3.create_bucket(Bucket=small.bucket, ObjectLockEnabledForBucket=True)
     return small
 
@@ -265,9 +265,9 @@ def test_a_bucket_that_is_not_there_is_one_line(small: Rig) -> None:
 # -- Object Lock and what else is asked of a put -----------------------------------------------------------------------
 
 
-def test_a_lock_on_a_bucket_without_object_lock_is_wrong(small: Rig, s3_url: str, bucket: str) -> None:
+def test_a_lock_on_a_bucket_without_object_lock_is_wrong(small: Rig, moto_url: str, moto_bucket: str) -> None:
     """What the configuration asks for, the bucket cannot do: the line says both ways out."""
-    small.s3_url, small.bucket, small.archive = s3_url, bucket, LOCKED
+    small.s3_url, small.bucket, small.archive = moto_url, moto_bucket, LOCKED
     line = asked(small)["bucket: Object Lock"]
     assert (line.ok, line.exit_code) == (False, 78)
     assert "asks for GOVERNANCE for 2 days, and the bucket has no Object Lock" in line.detail

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 
-import boto3
 import pytest
 
 from cli.commands import Ran, run, run_each
 from recvault.simulator import SimRecording, Simulator
 from rig import Rig
+from strict_s3 import StrictS3
 
 ASKED = (
     "status --json",
@@ -23,7 +22,6 @@ ASKED = (
     "check --json",
     "schema",
 )
-_numbers = itertools.count(1)
 
 
 @dataclass(frozen=True)
@@ -38,14 +36,11 @@ class World:
 
 
 @pytest.fixture(scope="session")
-def world(tmp_path_factory: pytest.TempPathFactory, s3_url: str) -> Iterator[World]:
+def world(tmp_path_factory: pytest.TempPathFactory, strict_s3: StrictS3) -> Iterator[World]:
     """Two sources, one of them with trouble; nothing is written to it after its sync."""
-    bucket = f"documents-{next(_numbers)}"
-    boto3.client(
-        "s3", endpoint_url=s3_url, region_name="us-east-1", aws_access_key_id="test", aws_secret_access_key="test"
-    ).create_bucket(Bucket=bucket)
     with Simulator(seed=11) as simulator:
-        rig = Rig(root=tmp_path_factory.mktemp("world"), simulator=simulator, s3_url=s3_url, bucket=bucket)
+        root, bucket = tmp_path_factory.mktemp("world"), strict_s3.bucket()
+        rig = Rig(root=root, simulator=simulator, s3_url=bucket.url, bucket=bucket.name)
         rig.transfer = {"retry_base": "1h", "retry_max": "2h"}
         voice, telnyx = simulator.add_account("twilio"), simulator.add_account("telnyx")
         archived = simulator.populate(voice, "voice", count=6, conference_share=0)[0]

@@ -31,7 +31,7 @@ def make_place(
             bucket = strict_s3.bucket(strictness=STRICTNESS[name])
             return Place(name, strict_s3.url, bucket.name, bucket)
         if name == "moto":
-            return Place(name, request.getfixturevalue("s3_url"), request.getfixturevalue("bucket"))
+            return Place(name, request.getfixturevalue("moto_url"), request.getfixturevalue("moto_bucket"))
         get_server = request.getfixturevalue("real_server")
         return real_place(name, real.way(name, get_server, monkeypatch))
 

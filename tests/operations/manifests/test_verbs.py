@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 
 import strict_s3 as strict
@@ -152,18 +151,15 @@ def test_a_put_whose_answer_is_lost_makes_one_manifest(
         assert [bucket.writes[key] for key in manifests(rig)] == [1]
 
 
-def test_manifests_are_locked_as_recordings_are(rig: Rig, simulator: Simulator, s3_url: str) -> None:
+def test_manifests_are_locked_as_recordings_are(rig: Rig, simulator: Simulator, strict_bucket: Bucket) -> None:
     """Under Object Lock nobody removes the evidence before its time."""
-    client = boto3.client("s3", endpoint_url=s3_url, region_name="us-east-1")
-    rig.bucket = f"locked-{rig.bucket}"
-    client.create_bucket(Bucket=rig.bucket, ObjectLockEnabledForBucket=True)
     rig.archive = {"object_lock": {"mode": "COMPLIANCE", "days": 30}}
     archived(rig, simulator, count=1)
     with rig.runtime() as runtime:
         runtime.prepare_store()
         Manifests.of(runtime, threads=2).write()
     [key] = manifests(rig)
-    assert client.head_object(Bucket=rig.bucket, Key=key)["ObjectLockMode"] == "COMPLIANCE"
+    assert strict_bucket.objects[key].headers["x-amz-object-lock-mode"] == "COMPLIANCE"
 
 
 # -- the daemon --------------------------------------------------------------------------------------------------------
