@@ -7,14 +7,14 @@ import logging
 import re
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import ClassVar
 
 import boto3
-import botocore.loaders
 import hypothesis
 import pytest
 import structlog
 
+import botocore_models
+import forked
 from real_s3.fixtures import pytest_terminal_summary, real_server  # noqa: F401 - fixtures and hooks of every test
 from recvault.log import get_logger, masking
 from recvault.simulator import Simulator
@@ -23,21 +23,10 @@ from strict_s3 import Bucket, StrictS3
 
 hypothesis.settings.register_profile("recvault", deadline=None)  # no example is wrong for being slow on a busy machine
 hypothesis.settings.load_profile("recvault")
+botocore_models.share()
 
 _numbers = itertools.count(1)
 
-
-class _SharedLoader(botocore.loaders.Loader):
-    """botocore reads 2 MB of JSON for each session, of which a daemon makes one and the suite some thousands."""
-
-    _models: ClassVar[dict[object, object]] = {}
-
-    def __init__(self, *arguments: object, **named: object) -> None:
-        super().__init__(*arguments, **named)
-        self._cache = self._models
-
-
-botocore.loaders.Loader = _SharedLoader
 
 _NEVER_WRITTEN = re.compile(r"X-Amz-Signature=[0-9a-f]{8}|Authorization['\"]?[:=] ?['\"]?(Basic|Bearer) [A-Za-z0-9]")
 
@@ -63,6 +52,8 @@ def _environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(masking, "_SECRETS", masking.Hidden())
     for name in ("AWS_CA_BUNDLE", "AWS_PROFILE", "AWS_SESSION_TOKEN", "RECVAULT_CONFIG", "CREDENTIALS_DIRECTORY"):
         monkeypatch.delenv(name, raising=False)
+    for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
+        monkeypatch.delenv(name, raising=False)
     for name in ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)
@@ -71,6 +62,19 @@ def _environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+
+
+@pytest.fixture(autouse=True)
+def _processes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands are forked, except by tests that bear the mark `process`."""
+    monkeypatch.setattr(forked, "is_fresh", request.node.get_closest_marker("process") is not None)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_process_stays() -> Iterator[None]:
+    """The process that forks ends with the tests."""
+    yield
+    forked.close()
 
 
 @pytest.fixture(autouse=True)

@@ -20,6 +20,7 @@ from recvault.simulator import Simulator
 from rig import Rig
 from strict_s3 import StrictS3
 
+pytestmark = pytest.mark.process
 ABROAD = {
     "boto3",
     "botocore",

@@ -21,6 +21,8 @@ from typing import Any
 
 import pytest
 
+import forked
+from forked import popen
 from real_s3.fixtures import LACKS
 from rig import Rig
 
@@ -94,14 +96,8 @@ def arguments(rig: Rig | None, *words: str) -> list[str]:
 
 def start(rig: Rig, *words: str, **more: str) -> subprocess.Popen[str]:
     """Start a command and leave it running."""
-    return subprocess.Popen(
-        arguments(rig, *words),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment(rig.root, **more),
-        cwd=rig.root,
-    )
+    pipe, surroundings = subprocess.PIPE, environment(rig.root, **more)
+    return popen(arguments(rig, *words), surroundings, stdout=pipe, stderr=pipe, text=True, cwd=rig.root)
 
 
 def finish(process: subprocess.Popen[str]) -> Ran:
@@ -122,18 +118,14 @@ def run_each(rig: Rig, *commands: list[str]) -> list[Ran]:
     """Run commands that only read one after another, in one process that starts up once."""
     asked = json.dumps([["--config", str(rig.config_path), *words] for words in commands])
     command = [sys.executable, "-c", _EACH_APART, asked]
-    done = subprocess.run(
-        command, capture_output=True, text=True, env=environment(rig.root), cwd=rig.root, timeout=PATIENCE, check=True
-    )
-    return [Ran(*each) for each in json.loads(done.stdout)]
+    code, stdout, stderr = forked.run(command, environment(rig.root), rig.root, PATIENCE)
+    assert code == 0, stderr
+    return [Ran(*each) for each in json.loads(stdout)]
 
 
 def bare(root: Path, *words: str, **more: str) -> Ran:
     """Run a command that no configuration is named to."""
-    done = subprocess.run(
-        arguments(None, *words), capture_output=True, text=True, env=environment(root, **more), cwd=root, timeout=120
-    )
-    return Ran(done.returncode, done.stdout, done.stderr)
+    return Ran(*forked.run(arguments(None, *words), environment(root, **more), root, seconds=120))
 
 
 def until(holds: Callable[[], bool], seconds: float = 20.0) -> None:
@@ -195,14 +187,8 @@ def open_terminal(rows: int, columns: int) -> tuple[int, int]:
 
 def _shown(rig: Rig, command: list[str], columns: int, env: Mapping[str, str]) -> tuple[int, str]:
     ours, theirs = open_terminal(50, columns)
-    process = subprocess.Popen(
-        command,
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        env=environment(rig.root, TERM="xterm-256color", **env),
-        cwd=rig.root,
-    )
+    surroundings = environment(rig.root, TERM="xterm-256color", **env)
+    process = popen(command, surroundings, stdin=theirs, stdout=theirs, stderr=theirs, cwd=rig.root)
     os.close(theirs)
     try:
         return _read_to_the_end(process, ours)

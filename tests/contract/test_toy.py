@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from importlib import resources
@@ -13,6 +14,7 @@ from typing import Any, ClassVar
 import httpx
 import pytest
 
+from recvault import providers
 from recvault.errors import ConfigError
 from recvault.models import Recording
 from recvault.providers import GROUP, provider_class, registry
@@ -24,9 +26,12 @@ from rig import Rig
 
 
 @pytest.fixture
-def installed(monkeypatch: pytest.MonkeyPatch) -> None:
+def installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The plug-in's dist-info on the path, as pip would put it: it names the toy that recvault ships."""
     monkeypatch.syspath_prepend(str(Path(__file__).parent / "toy"))
+    providers.installed.cache_clear()
+    yield
+    providers.installed.cache_clear()
 
 
 @pytest.mark.usefixtures("installed")

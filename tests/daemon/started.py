@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import socket
-import subprocess
 import sys
 import urllib.error
 import urllib.request
@@ -17,6 +16,7 @@ from typing import Any
 from prometheus_client.parser import text_string_to_metric_families
 
 from cli.commands import PATIENCE, Ran, environment, until
+from forked import popen
 from recvault.simulator import SimAccount, Simulator
 from rig import Rig
 from strict_s3 import Bucket
@@ -39,13 +39,8 @@ class Started:
         self.rig = rig
         self.out, self.err = (rig.root / f"run-{number}.{name}" for name in ("out", "err"))
         with self.out.open("wb") as out, self.err.open("wb") as err:  # files: a pipe that nobody reads would fill
-            self.process = subprocess.Popen(
-                [sys.executable, "-c", _RUN.format(prelude=prelude), "--config", str(rig.config_path), *words],
-                stdout=out,
-                stderr=err,
-                env=environment(rig.root, **more),
-                cwd=rig.root,
-            )
+            command = [sys.executable, "-c", _RUN.format(prelude=prelude), "--config", str(rig.config_path), *words]
+            self.process = popen(command, environment(rig.root, **more), stdout=out, stderr=err, cwd=rig.root)
 
     # -- its log -------------------------------------------------------------------------------------------------------
 

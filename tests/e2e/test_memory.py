@@ -8,6 +8,8 @@ import pytest
 
 from benchmarks.memory import MIB, MOST, bench
 
+pytestmark = pytest.mark.process
+
 
 @pytest.mark.parametrize(
     ("size", "count", "workers"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from importlib.metadata import EntryPoint
 from types import ModuleType
 
@@ -24,11 +25,19 @@ class Half:
 
 
 @pytest.fixture
-def plugins(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Plug-ins as installed packages would bring them: a sound one, broken ones, and one under a built-in's name."""
+def reread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What is installed is read anew in this test, and in the next; a package of ours may be loaded."""
     module = ModuleType("acme_plugin")
     vars(module).update(Ours=Ours, Half=Half)
     monkeypatch.setitem(sys.modules, "acme_plugin", module)
+    providers.installed.cache_clear()
+    yield
+    providers.installed.cache_clear()
+
+
+@pytest.fixture
+def plugins(monkeypatch: pytest.MonkeyPatch, reread: None) -> None:
+    """Plug-ins as installed packages would bring them: a sound one, broken ones, and one under a built-in's name."""
     claims = {"ours": "Ours", "other": "Ours", "half": "Half", "missing": "Nothing", "telnyx": "Ours"}
     entries = [EntryPoint(name, f"acme_plugin:{value}", GROUP) for name, value in claims.items()]
     entries += [EntryPoint("absent", "no_such_module:X", GROUP), EntryPoint("ours", "acme_plugin:Ours", GROUP)]
@@ -79,3 +88,13 @@ def test_a_built_in_cannot_be_shadowed_in_silence() -> None:
     """A plug-in under a built-in's name makes that name an error, not another provider."""
     with pytest.raises(ConfigError, match="claimed more than once"):
         provider_class("telnyx")
+
+
+@pytest.mark.usefixtures("reread")
+def test_a_plug_in_that_comes_later_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is installed is read once, and again for a name that is not known: a daemon need not be started anew."""
+    with pytest.raises(ConfigError, match="no provider is called 'ours'"):
+        provider_class("ours")
+    claim = EntryPoint("ours", "acme_plugin:Ours", GROUP)
+    monkeypatch.setattr(providers, "entry_points", lambda group: [claim])
+    assert provider_class("ours") is Ours

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from importlib.metadata import EntryPoint, entry_points
@@ -44,14 +45,22 @@ class Registry(Mapping[str, type[Provider]]):
         return len(list(iter(self)))
 
 
+@functools.cache
+def installed() -> tuple[EntryPoint, ...]:
+    """The plug-ins of the entry-point group `recvault.providers`. To read what is installed takes 30 ms."""
+    return tuple(entry_points(group=GROUP))
+
+
 def registry() -> Mapping[str, type[Provider]]:
-    """All providers: the built-in ones, and the plug-ins of the entry-point group `recvault.providers`."""
-    return Registry(tuple(entry_points(group=GROUP)))
+    """All providers: the built-in ones, and the plug-ins."""
+    return Registry(installed())
 
 
 def provider_class(name: str) -> type[Provider]:
     """The provider of that name; a ConfigError that lists the known ones where there is none."""
-    known = registry()
+    if name not in list(known := registry()):
+        installed.cache_clear()  # it may have been installed since
+        known = registry()
     if name not in list(known):
         near = get_close_matches(name, known, 1)
         hint = f"did you mean {near[0]!r}? " if near else ""

@@ -33,6 +33,8 @@ BY_PROCESSES = """
 import sys
 from recvault import crew
 from recvault.cli import main, verify
+
+pytestmark = pytest.mark.process
 verify._MANY, found = 1, crew.cores()
 crew.cores = lambda: (found * 2 or [0, 0])[:2]
 main(sys.argv[1:])
