@@ -12,6 +12,7 @@ from typing import Any
 
 import boto3
 
+import strict_s3
 from recvault import config
 from recvault.app.runtime import Runtime
 from recvault.monitoring.report import Report
@@ -100,7 +101,10 @@ class Rig:
         return _client(self.s3_url)
 
     def objects(self) -> dict[str, bytes]:
-        """Every object of the bucket."""
+        """Every object of the bucket; of a strict one without a request, which its own tests know to be as good."""
+        if server := strict_s3.running.get(self.s3_url):
+            bucket = server.buckets[self.bucket]
+            return {key: bucket.body(key) for key in sorted(bucket.objects)}
         client, found = self.s3, {}
         for page in client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket):
             for each in page.get("Contents", ()):

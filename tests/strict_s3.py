@@ -342,6 +342,9 @@ class Request:
 Reply = tuple[int, dict[str, str], bytes]
 
 
+running: dict[str, StrictS3] = {}  # by their addresses
+
+
 class StrictS3:
     """The server, on 127.0.0.1. A context that closes every connection and joins every thread."""
 
@@ -355,6 +358,7 @@ class StrictS3:
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self.buckets: dict[str, Bucket] = {}
         self.refused_keys: set[str] = set()  # access keys that answer 403 InvalidAccessKeyId
+        running[self.url] = self
 
     def bucket(
         self,
@@ -384,6 +388,7 @@ class StrictS3:
         self.stop()
 
     def stop(self) -> None:
+        running.pop(self.url, None)
         self._stopping.set()
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
