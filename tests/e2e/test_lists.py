@@ -74,13 +74,13 @@ def test_a_backfill_takes_what_is_offered_and_tells_the_rest(
     assert asked < 250
 
 
-@pytest.mark.parametrize("oldest_first", [False, True], ids=["newest first", "oldest first"])
+@pytest.mark.parametrize(("oldest_first", "days"), [(False, None), (True, 650)], ids=["newest first", "oldest first"])
 def test_a_backfill_of_a_list_that_fails_when_it_is_wide_is_whole(
-    rig: Rig, account: SimAccount, monkeypatch: pytest.MonkeyPatch, oldest_first: bool
+    rig: Rig, account: SimAccount, monkeypatch: pytest.MonkeyPatch, oldest_first: bool, days: int | None
 ) -> None:
-    """500 for more than 31 days, or without a lower bound: slices that fail are halved, and nothing is left out."""
-    lay(monkeypatch, fails_beyond(31 * DAY, rig.simulator.now + DAY))
-    report = backfill(rig, oldest_first=oldest_first)
+    """500 for more than 120 days, or without a lower bound: slices that fail are halved, and nothing is left out."""
+    lay(monkeypatch, fails_beyond(120 * DAY, rig.simulator.now + DAY))
+    report = backfill(rig, days and rig.simulator.now - days * DAY, oldest_first=oldest_first)
     [row] = report.accounts.values()
     assert (report.exit_code, row.error, row.offered_since) == (0, None, None)
     assert stored(rig) == within(rig, account, 9999)
