@@ -156,7 +156,13 @@ def _load() -> None:
     gc.freeze()
 
 
-_NOT_LOADED = ("recvault.simulator", "recvault.testing", "recvault.__main__", "recvault.preload", "recvault.cli.demo")
+_NOT_LOADED = (
+    "recvault.simulator",
+    "recvault.testing",
+    "recvault.__main__",
+    "recvault.workers.preload",
+    "recvault.cli.demo",
+)
 
 
 def _serve(asks: socket.socket) -> Work | None:

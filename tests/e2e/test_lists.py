@@ -84,7 +84,7 @@ def test_a_backfill_of_a_list_that_fails_when_it_is_wide_is_whole(
     [row] = report.accounts.values()
     assert (report.exit_code, row.error, row.offered_since) == (0, None, None)
     assert stored(rig) == within(rig, account, 9999)
-    assert row.watermark is not None
+    assert (row.watermark is None) is bool(days)  # which all history alone moves
 
 
 def test_a_first_sync_of_a_list_that_fails_when_it_is_wide_is_whole(
