@@ -38,7 +38,8 @@ _PASSES = """
 import os, sys
 from datetime import UTC, datetime
 from pathlib import Path
-from recvault import config, forking
+from recvault import config
+from recvault.workers import fork_server as forking
 from recvault.workers.process_pool import Processes
 from recvault.app.runtime import Runtime
 SERVE = '''
