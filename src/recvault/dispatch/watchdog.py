@@ -40,8 +40,11 @@ class WatchedStore:
     waits: Waits
 
     def put(self, put: Put) -> bool:
-        with self.waits.on(STORE):
+        before = self.waits.turn(STORE)
+        try:
             return self.store.put(put)
+        finally:
+            self.waits.turn(before)
 
     def head(self, key: str) -> Stored | None:
         with self.waits.on(STORE):

@@ -12,11 +12,13 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from recvault.errors import Resting
 from recvault.http.concurrency import Concurrency
+from recvault.log.meter import TURN, Waits
 from recvault.shutdown import Stop
 
 LIST, MEDIA = "list", "media"
@@ -42,9 +44,9 @@ class Standing:
     held_by: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Noted:
-    """An answer of the provider, as its budget learns from it."""
+    """An answer of the provider, as its budget learns from it. Nothing of it is changed."""
 
     status: int
     kind: str = ""
@@ -110,6 +112,8 @@ class _Budget:
             want.told(want)
             if self.waiting[who]:
                 self.waiting[who][0].told(self.waiting[who][0])
+            elif not (self.waiting[LIST] or self.waiting[MEDIA]):
+                return
 
     def moment(self, now: float) -> float:
         """When the next request may be sent."""
@@ -151,12 +155,12 @@ class Limits:
         """What was found so far."""
         return Standing(self._budget.found.now, self._budget.found.held_by)
 
-    def turn(self, stop: Stop, who: str = MEDIA, patience: float = math.inf) -> Turn:
-        """A context: waits for the pace and for a place, and holds the place.
+    def turn(self, stop: Stop, who: str = MEDIA, patience: float = math.inf, waits: Waits | None = None) -> Turn:
+        """A context: waits for the pace and for a place, and holds the place. `waits` is told of the wait.
 
         Interrupted where a stop comes first; Resting where the provider wants to be left alone longer than `patience`.
         """
-        return Turn(self, stop, who, patience, self._clock)
+        return Turn(self, stop, who, patience, self._clock, waits)
 
     @property
     def rest(self) -> Rest:
@@ -229,7 +233,7 @@ class Budget(Protocol):
     @property
     def rest(self) -> Rest: ...
 
-    def turn(self, stop: Stop, who: str = MEDIA, patience: float = math.inf) -> Turn: ...
+    def turn(self, stop: Stop, who: str = MEDIA, patience: float = math.inf, waits: Waits | None = None) -> Turn: ...
 
     def ask(self, want: Want) -> None: ...
 
@@ -245,15 +249,31 @@ class Budget(Protocol):
 class Turn:
     """A request's place in a budget: entered at its moment, left when it is over."""
 
-    __slots__ = ("_budget", "_clock", "_patience", "_stop", "_who")
+    __slots__ = ("_budget", "_clock", "_patience", "_stop", "_waits", "_who")
 
-    def __init__(self, budget: Budget, stop: Stop, who: str, patience: float, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        budget: Budget,
+        stop: Stop,
+        who: str,
+        patience: float,
+        clock: Callable[[], float],
+        waits: Waits | None = None,
+    ) -> None:
         self._budget, self._stop, self._who, self._patience, self._clock = budget, stop, who, patience, clock
+        self._waits = waits
 
     def __enter__(self) -> None:
+        want = self._asked()
+        now = self._clock()
+        if want.at is None or not now - _LATE_SECONDS <= want.at <= now or self._budget.rest.until > now:
+            with nullcontext() if self._waits is None else self._waits.on(TURN):
+                self._wait(want)
+
+    def _wait(self, want: Want) -> None:
         may_be_late = False
         while True:
-            at = self._granted()
+            at = self._granted(want)
             try:
                 now = self._clock()
                 if at > now:
@@ -267,14 +287,18 @@ class Turn:
                 return
             self._budget.end(self._who)  # a refusal came meanwhile; or many would be sent at once, as if paced
             may_be_late = True  # where the machine is that slow, another moment would be missed too
+            want = self._asked()
 
     def __exit__(self, *_: object) -> None:
         self._budget.end(self._who)
 
-    def _granted(self) -> float:
-        """Wait for a place in the pace and among those under way; its moment."""
+    def _asked(self) -> Want:
         want = Want(self._who, _tell)
         self._budget.ask(want)
+        return want
+
+    def _granted(self, want: Want) -> float:
+        """Wait for a place in the pace and among those under way; its moment."""
         if want.at is not None:
             return want.at
         seen = want.seen = threading.Event()  # what was to be seen before is looked at first

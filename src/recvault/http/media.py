@@ -23,9 +23,9 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _REST = 16 * 1024  # bytes of a redirect's own words that are read past, to keep the connection
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class MediaHead:
-    """What is known of media before their first byte."""
+    """What is known of media before their first byte. Nothing of it is changed."""
 
     url: str  # that served them, without its query
     headers: Mapping[str, str]  # by lower name
@@ -61,9 +61,9 @@ class Away:
         return cls(location) if status in _REDIRECTS and location else None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Place:
-    """Where a request goes, and with which headers."""
+    """Where a request goes, and with which headers. Nothing of it is changed."""
 
     url: str
     host: str

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from recvault.http.limits import LOOK_SECONDS, MEDIA, Limits, Noted, Rest, Standing, Turn, Want
+from recvault.log.meter import Waits
 from recvault.shutdown import Stop
 
 _AHEAD = 4  # permits of a process that has no use for them yet, where there is plenty
@@ -64,9 +65,9 @@ class Borrowed:
         """For which the provider wants to be left alone."""
         return self._rest
 
-    def turn(self, stop: Stop, who: str = MEDIA, patience: float = float("inf")) -> Turn:
+    def turn(self, stop: Stop, who: str = MEDIA, patience: float = float("inf"), waits: Waits | None = None) -> Turn:
         """As `Limits.turn`."""
-        return Turn(self, stop, who, patience, self._clock)
+        return Turn(self, stop, who, patience, self._clock, waits)
 
     def ask(self, want: Want) -> None:
         """Have it granted when a permit comes, or at once where one is at hand."""

@@ -35,7 +35,7 @@ from recvault.http.media import MEDIA as ANSWER
 from recvault.http.media import Away, MediaAnswer, MediaHead, Place, Sink
 from recvault.http.timing import Timing
 from recvault.http.tries import Tries
-from recvault.log.meter import PROVIDER, TURN, Waits
+from recvault.log.meter import PROVIDER, Waits
 from recvault.providers.base import OwnMedia, Page, Provider, Reply
 from recvault.providers.urls import is_signed
 from recvault.shutdown import Stop
@@ -233,10 +233,9 @@ class Session:
         """A page that cannot be read is asked for again: gateways answer 200 with HTML."""
         return parse(self._send_once(request, kind))
 
-    def _turn(self, kind: str) -> _Awaited:
+    def _turn(self, kind: str) -> Turn:
         """A request's part of what the account may be asked."""
-        turn = self.limits.turn(self.stop, LIST if kind in _LISTS else MEDIA, self.timing.backoff_most)
-        return _Awaited(turn, self.waits)
+        return self.limits.turn(self.stop, LIST if kind in _LISTS else MEDIA, self.timing.backoff_most, self.waits)
 
     def _asked(self, request: httpx.Request, kind: str, home: Origin) -> Reply | Away:
         """One answer of the API."""
@@ -351,22 +350,6 @@ class Session:
     def _at_home(self, url: httpx.URL) -> bool:
         """On base_url's own origin, by our credentials: an address that is signed has its own, and takes no others."""
         return origin(url) == self._home and not is_signed(url)
-
-
-class _Awaited:
-    """A turn, the wait for which is told."""
-
-    __slots__ = ("_turn", "_waits")
-
-    def __init__(self, turn: Turn, waits: Waits) -> None:
-        self._turn, self._waits = turn, waits
-
-    def __enter__(self) -> None:
-        with self._waits.on(TURN):
-            self._turn.__enter__()
-
-    def __exit__(self, *_: object) -> None:
-        self._turn.__exit__()
 
 
 def _redirected(request: httpx.Request, location: str) -> httpx.Request:

@@ -22,11 +22,12 @@ _ZEROS = 1 << 14  # bytes: a second of G.711 and more
 _WAV_LEAST = 16_000  # bytes a second: a WAV comes encrypted from Twilio alone, in 16 bits at 8 kHz, never less
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class MediaFacts:
-    """What the bytes of a medium tell of it. `duration_seconds` is measured, None where it cannot be.
+    """What the bytes of a medium tell of it; nothing of it is changed.
 
-    `media_format` is what it is, whatever it was asked for as; "" where it was not looked at.
+    `duration_seconds` is measured, None where it cannot be. `media_format` is what it is, whatever it
+    was asked for as; "" where it was not looked at.
     """
 
     media_format: str = ""

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Findings:
-    """What a walk of the whole container saw. `faults` make it suspect, `unknown` unchecked; `notes` are harmless."""
+    """What a walk of the whole container saw; nothing of it is changed.
+
+    `faults` make it suspect, `unknown` unchecked; `notes` are harmless.
+    """
 
     method: str
     codec: str | None = None
@@ -30,32 +33,22 @@ class Findings:
     empty: bool = False  # headers only: nothing was recorded in it
 
 
-class Step(NamedTuple):
-    """What a walk asks for: so many bytes, kept or passed over."""
-
-    size: int
-    keep: bool
-
-
-class Answer(NamedTuple):
-    """What it gets: fewer than it asked for only at the end."""
-
-    kept: bytes
-    size: int
-
-
+Step = tuple[int, bool]
+"""What a walk asks for: so many bytes, and whether they are kept or passed over."""
+Answer = tuple[bytes, int]
+"""What it gets: what was kept, and how many bytes there were; fewer than it asked for only at the end."""
 Walk = Generator[Step, Answer, T]
 END = 1 << 62
 
 
 def take(size: int) -> Walk[bytes]:
     """Read so many bytes; fewer mean the end of the stream."""
-    return (yield Step(size, keep=True)).kept if size > 0 else b""
+    return (yield size, True)[0] if size > 0 else b""
 
 
 def skip(size: int) -> Walk[int]:
     """Pass over so many bytes and tell how many there were; fewer mean the end of the stream."""
-    return (yield Step(size, keep=False)).size if size > 0 else 0
+    return (yield size, False)[1] if size > 0 else 0
 
 
 class Tape:
@@ -66,18 +59,18 @@ class Tape:
         self._kept = bytearray()
         self._passed = 0
         self._findings: Findings | None = None
-        self._step = next(walk)
+        self._size, self._keeps = next(walk)
 
     def feed(self, chunk: bytes | memoryview) -> None:
         """Walk on as far as this chunk reaches."""
         at, end = 0, len(chunk)
         while at < end and self._findings is None:
-            got = min(self._step.size - self._passed, end - at)
-            if self._step.keep:
+            got = min(self._size - self._passed, end - at)
+            if self._keeps:
                 self._kept += chunk[at : at + got]
             self._passed += got
             at += got
-            if self._passed == self._step.size:
+            if self._passed == self._size:
                 self._answer()
 
     def end(self) -> Findings:
@@ -87,10 +80,10 @@ class Tape:
         return self._findings
 
     def _answer(self) -> None:
-        answer = Answer(bytes(self._kept), self._passed)
+        answer = (bytes(self._kept), self._passed)
         self._kept.clear()
         self._passed = 0
         try:
-            self._step = self._walk.send(answer)
+            self._size, self._keeps = self._walk.send(answer)
         except StopIteration as stop:
             self._findings = stop.value

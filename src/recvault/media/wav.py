@@ -154,7 +154,7 @@ def _pass_over(seen: _Seen) -> Walk[None]:
 
 
 def _is_streamed(size: int) -> bool:
-    return size == 0 or any(least <= size < most for least, most in _STREAMED)
+    return size == 0 or (size >= _STREAMED[0][0] and any(least <= size < most for least, most in _STREAMED))
 
 
 def _is_text(name: bytes) -> bool:

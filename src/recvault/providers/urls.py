@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 SIGNED = re.compile(r"\Asig\Z|signature|credential|token|accesskey|accessid|key-pair-id", re.I)  # in a parameter's name
 SIGNATURE = re.compile(r"(?:^|&)(?:sig|X-Amz-Signature|X-Goog-Signature|Signature)=", re.I)  # Azure, S3, GCS …
+_WORD = re.compile(r"[A-Za-z0-9_-]+")
 LONGEST = 8192  # characters of a URL that is looked at, and remembered: a row may hold megabytes
 DEEPEST = 64  # levels of a row that are kept: no provider sends more than five
 
@@ -27,6 +28,8 @@ def segment(text: str) -> str:
     """Write an id as one segment of a path: nothing in it can lead elsewhere. An empty one is a ValueError."""
     if not text:
         raise ValueError("an empty id would address the list")
+    if _WORD.fullmatch(text):  # as nearly all are: nothing in it is written otherwise
+        return text
     return text.replace(".", "%2E") if text in {".", ".."} else quote(text, safe="")
 
 

@@ -9,9 +9,9 @@ from typing import BinaryIO, Protocol
 SMALL_MOST = 4 << 20  # bytes of a small object: a sidecar, whose row a provider told in a page, comes nowhere near it
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Put:
-    """An object to write: its bytes from the start of `body`, and the proof of them."""
+    """An object to write: its bytes from the start of `body`, and the proof of them. Nothing of it is changed."""
 
     key: str
     body: BinaryIO = field(repr=False)

@@ -37,9 +37,9 @@ class Line:
     give_up_after: timedelta = timedelta(days=3)  # and one that is not ready after so long
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Fetched:
-    """A medium in the spool, hashed and proven. A context that frees the spool."""
+    """A medium in the spool, hashed and proven. A context that frees the spool. Nothing of it is changed."""
 
     spool: Spool
     facts: MediaFacts

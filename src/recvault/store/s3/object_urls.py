@@ -13,6 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from recvault.store.s3.clients import Client
 
 _SCOPE = re.compile(r"AWS4-HMAC-SHA256 Credential=[^,]+/[0-9]{8}/(?P<region>[A-Za-z0-9._-]+)/s3/aws4_request, ")
+_PLAIN = re.compile(r"[A-Za-z0-9_.~-]*")  # that no quoting changes
 _SEGMENTS = frozenset({".", ".."})  # which URLs do not keep
 
 
@@ -27,7 +28,8 @@ class Address:
     def url(self, key: str) -> str:
         """An object's URL, quoted as it is signed."""
         folder, slash, name = key.rpartition("/")
-        return self.root + _quoted(folder + slash) + quote(name, safe="/~")
+        plain = name if _PLAIN.fullmatch(name) else quote(name, safe="/~")
+        return self.root + _quoted(folder + slash) + plain
 
 
 def is_plain(key: str) -> bool:
