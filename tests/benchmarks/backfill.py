@@ -84,7 +84,7 @@ def recvault(asked: argparse.Namespace, url: str, bucket: str, root: Path) -> li
     }
     path.write_text(CONFIG.format(url=url, bucket=bucket, root=root, account=ACCOUNT, **values))
     with Runtime(config.load(path), clock=lambda: datetime.now(UTC)) as runtime:
-        runtime.store.ask_facts = lambda put, checksums: StoreFacts(sha256=True, conditional=True, tells="sha256")  # type: ignore[method-assign]
+        runtime.store.ask_facts = lambda put: StoreFacts(sha256=True, conditional=True, tells="sha256")  # type: ignore[method-assign]
         runtime.prepare_store()  # remembered in the ledger: the host at hand takes whatever comes
     window = ["--since", "2026-10-01", "--until", "2026-10-02"]
     command = [asked.recvault, "-m", "recvault", "--config", str(path), "-q"]

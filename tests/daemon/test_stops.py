@@ -27,7 +27,7 @@ service._LEASES_EVERY = timedelta(seconds=0.5)
 """
 _AT_WORK = "SELECT count(DISTINCT lease) FROM recordings WHERE lease IS NOT NULL"  # processes
 IN_PARTS = """
-from recvault.store import S3Store
+from recvault.store.s3.s3_store import S3Store
 S3Store.__init__.__kwdefaults__.update(single_put_most=1 << 20, part_least=1 << 20)
 """
 

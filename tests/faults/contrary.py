@@ -26,7 +26,8 @@ from faults.steps import DAY, HOUR, Grow, History, Row, Scene, Step, Strike, Syn
 from recvault.ledger import Ledger, Policy
 from recvault.models import State
 from recvault.simulator import SimRecording
-from recvault.store import ObjectStore, S3Store
+from recvault.store import ObjectStore
+from recvault.store.s3.s3_store import S3Store
 
 SCENES = (("voice",), ("video",), ("telnyx",), ("signalwire",), ("voice", "legacy"))
 POLICY = Policy(

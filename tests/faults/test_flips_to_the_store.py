@@ -18,7 +18,8 @@ from real_s3.fixtures import LACKS, NAMES, lacking
 from real_s3.servers import RealServer
 from recvault.errors import KeyConflict, RecvaultError
 from recvault.simulator import Simulator
-from recvault.store import Put, S3Store
+from recvault.store import Put
+from recvault.store.s3.s3_store import S3Store
 from rig import Rig, sha256
 from store import real
 from store.places import PART, SENDERS, STRICTNESS, Place, make_put, real_place

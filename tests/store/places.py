@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 import strict_s3 as strict
-from recvault.store import Put, S3Store
+from recvault.store import Put
 from recvault.store.s3.clients import Client, make_client
+from recvault.store.s3.s3_store import S3Store
 from recvault.transport import Cut, ExchangeFailed, Head, Receiver, Request
 from store import real
 

@@ -18,7 +18,9 @@ from botocore.exceptions import ClientError
 from recvault import archive
 from recvault.errors import ConfigError, KeyConflict, StoreUnavailable
 from recvault.models import Phase, Recording
-from recvault.store import S3Store, StoreFacts, WriteOptions
+from recvault.store import StoreFacts
+from recvault.store.s3.options import WriteOptions
+from recvault.store.s3.s3_store import S3Store
 from store.places import PART, STRICTNESS, Place, lose_replies, make_put
 
 BODY = b"RIFF" + bytes(range(256)) * 40
@@ -255,9 +257,9 @@ def test_stale_uploads_are_aborted(place: Place) -> None:
         client.create_multipart_upload(Bucket=place.bucket, Key=key)["UploadId"] for key in (KEY, "elsewhere/RE2.wav")
     ]
     if place.name != "moto":  # which dates every upload alike, in the past
-        store.abort_stale_uploads("recordings/", datetime.now(UTC) - timedelta(days=1))
+        store.clear_unfinished("recordings/", datetime.now(UTC) - timedelta(days=1))
         assert uploads(place)[:1] == begun[:1]
-    aborted = store.abort_stale_uploads("recordings/", datetime.now(UTC) + timedelta(days=1))
+    aborted = store.clear_unfinished("recordings/", datetime.now(UTC) + timedelta(days=1))
     assert aborted == (place.name != "careless")  # which has no list of uploads: no error
     assert place.name == "careless" or uploads(place) == []
     client.abort_multipart_upload(Bucket=place.bucket, Key="elsewhere/RE2.wav", UploadId=begun[1])

@@ -17,7 +17,7 @@ from recvault.log.masking import mask
 from recvault.shutdown import Stop
 from recvault.store.s3.botocore_errors import botocore_errors
 from recvault.store.s3.clients import make_client
-from recvault.store.s3.reader import Reader
+from recvault.store.s3.reader import S3Reader
 from store.places import SENDERS, make_put, store_with, transport_of
 from strict_s3 import Bucket, StrictS3
 
@@ -92,7 +92,7 @@ def test_every_question_is_guarded(make_store: Any, monkeypatch: pytest.MonkeyPa
     store = make_store("fast")
     with pytest.raises(StoreRefused, match="the credentials hold a line end"):
         if ask == "reader":
-            Reader(store, Stop()).get("a")
+            S3Reader(store, Stop()).get("a")
         else:
             list({"head": store.head, "get": store.get, "list": store.list}[ask]("a") or ())
 

@@ -19,12 +19,13 @@ import pytest
 
 from recvault.errors import Interrupted
 from recvault.shutdown import Pulse, Stop
-from recvault.store import S3Store, StoreFacts
+from recvault.store import StoreFacts
 from recvault.store.s3 import retries
 from recvault.store.s3.clients import make_client
 from recvault.store.s3.endings import asked, drained, drained_at_once
 from recvault.store.s3.parts import Part
-from recvault.store.s3.reader import Reader
+from recvault.store.s3.reader import S3Reader
+from recvault.store.s3.s3_store import S3Store
 from store.places import PART, SENDERS, Place, make_put, store_with, transport_of
 
 BODY = random.Random(3).randbytes(2 * PART + 99)
@@ -277,9 +278,9 @@ class Mute:
 
 HANGS: dict[str, tuple[str, Callable[[S3Store], object]]] = {
     "what it enforces": ("asked", lambda store: store.ask_facts(make_put("schemas/known.json", b"{}"))),
-    "uploads": ("asked", lambda store: store.abort_stale_uploads("", datetime.now(UTC))),
+    "uploads": ("asked", lambda store: store.clear_unfinished("", datetime.now(UTC))),
     "a listing": ("asked", lambda store: list(store.list("recordings/"))),
-    "described": ("asked", lambda store: Reader(store, Stop(asked=store.stop.asked)).describe(KEY)),  # type: ignore[attr-defined]
+    "described": ("asked", lambda store: S3Reader(store, Stop(asked=store.stop.asked)).describe(KEY)),  # type: ignore[attr-defined]
     "a put": ("enforced", lambda store: store.put(make_put(KEY, b"{}"))),
     "a head": ("enforced", lambda store: store.head(KEY)),
     "a stream": ("enforced", lambda store: list(store.stream(KEY))),

@@ -12,8 +12,9 @@ import pytest
 
 from recvault.errors import RecvaultError, StoreRefused, StoreUnavailable, TooLarge
 from recvault.shutdown import Stop
-from recvault.store import S3Store, StoreFacts
-from recvault.store.s3.reader import Reader
+from recvault.store import StoreFacts
+from recvault.store.s3.reader import S3Reader
+from recvault.store.s3.s3_store import S3Store
 from store.impostor import PAGES, Impostor
 from store.places import PART, SENDERS, Place, client_of, make_put, store_with, transport_of
 
@@ -51,11 +52,11 @@ READS: dict[str, Callable[[S3Store], object]] = {
     "get": lambda store: store.get(KEY),
     "stream": lambda store: list(store.stream(KEY)),
     "list": lambda store: list(store.list("recordings/")),
-    "describe": lambda store: Reader(store, Stop()).describe(KEY),
-    "read": lambda store: Reader(store, Stop()).get(KEY),
-    "read by boto3": lambda store: Reader(store, Stop(), straight=False).get(KEY),
-    "described by boto3": lambda store: Reader(store, Stop(), straight=False).describe(KEY),
-    "listed": lambda store: list(Reader(store, Stop()).listed("recordings/")),
+    "describe": lambda store: S3Reader(store, Stop()).describe(KEY),
+    "read": lambda store: S3Reader(store, Stop()).get(KEY),
+    "read by boto3": lambda store: S3Reader(store, Stop(), straight=False).get(KEY),
+    "described by boto3": lambda store: S3Reader(store, Stop(), straight=False).describe(KEY),
+    "listed": lambda store: list(S3Reader(store, Stop()).listed("recordings/")),
 }
 
 
@@ -188,7 +189,7 @@ def test_no_answer_is_read_without_end(
     """A listing, an error, the answer to a put: what is larger than any of a store's is an error, and is not kept."""
     if ask in ("stream", "head", "describe", "described by boto3") and status.startswith("200"):
         pytest.skip("a stream has any length, a HEAD none")
-    asks = {**READS, **WRITES, "uploads": lambda store: store.abort_stale_uploads("", datetime.now(UTC))}
+    asks = {**READS, **WRITES, "uploads": lambda store: store.clear_unfinished("", datetime.now(UTC))}
     server.says(b"", *ETAGGED, status=status, length=False, endless=HUGE)
     store = store_with("fast", client, "bucket", facts=KNOWS[0], single_put_most=PART)
     with pytest.raises(RecvaultError):

@@ -8,8 +8,8 @@ import pytest
 
 from recvault.errors import Cold, ConfigError, KeyRefused, RecvaultError, StoreRefused
 from recvault.shutdown import Stop
-from recvault.store import S3Store
-from recvault.store.s3.reader import Reader
+from recvault.store.s3.reader import S3Reader
+from recvault.store.s3.s3_store import S3Store
 from store.places import Place, make_put
 
 KEY = "recordings/RE1.json"
@@ -34,9 +34,9 @@ ASKS: dict[str, tuple[str, Callable[[S3Store], object]]] = {
     "get": ("GET", lambda store: store.get(KEY)),
     "stream": ("GET", lambda store: list(store.stream(KEY))),
     "head": ("HEAD", lambda store: store.head(KEY)),
-    "read": ("GET", lambda store: Reader(store, Stop()).get(KEY)),
-    "described": ("HEAD", lambda store: Reader(store, Stop()).describe(KEY)),
-    "digest": ("GET", lambda store: Reader(store, Stop()).digest(KEY)),
+    "read": ("GET", lambda store: S3Reader(store, Stop()).get(KEY)),
+    "described": ("HEAD", lambda store: S3Reader(store, Stop()).describe(KEY)),
+    "digest": ("GET", lambda store: S3Reader(store, Stop()).digest(KEY)),
 }
 
 

@@ -9,10 +9,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from recvault.shutdown import Stop
-from recvault.store import WriteOptions
 from recvault.store.s3.bucket_questions import BucketQuestions
 from recvault.store.s3.clients import make_client
-from recvault.store.s3.reader import Reader
+from recvault.store.s3.options import WriteOptions
+from recvault.store.s3.reader import S3Reader
 from store.places import PART, SENDERS, Place, make_put, store_with, transport_of
 
 PAYS = "x-amz-request-payer"
@@ -35,9 +35,9 @@ def test_every_request_says_who_pays(make_place: Callable[[str], Place], sender:
     assert b"".join(store.stream("recordings/RE1.wav")) == b"RIFF"
     list(store.list("recordings/"))
     client.create_multipart_upload(Bucket=place.bucket, Key="recordings/RE3.wav")
-    store.abort_stale_uploads("recordings/", datetime.now(UTC) + timedelta(days=1))
+    store.clear_unfinished("recordings/", datetime.now(UTC) + timedelta(days=1))
     for straight in (True, False):
-        reader = Reader(store, Stop(), straight=straight)
+        reader = S3Reader(store, Stop(), straight=straight)
         reader.describe("recordings/RE1.wav")
         reader.get("recordings/RE1.wav")
         reader.digest("recordings/RE1.wav")

@@ -11,7 +11,7 @@ import pytest
 
 from recvault.errors import StoreUnavailable
 from recvault.shutdown import Stop
-from recvault.store.s3.reader import Reader
+from recvault.store.s3.reader import S3Reader
 from store.places import PLACES, Place, make_put
 
 NAMES = ["a/1.json", "a/1.wav", "a/2.json", "a/é ü+&=%.wav", "b/1.json", "b/1.json.json"]
@@ -24,9 +24,9 @@ def place(request: pytest.FixtureRequest, make_place: Callable[[str], Place]) ->
 
 
 @pytest.fixture(params=["straight", "boto3"])
-def reader(request: pytest.FixtureRequest, place: Place) -> Reader:
+def reader(request: pytest.FixtureRequest, place: Place) -> S3Reader:
     """Both ways to ask."""
-    return Reader(place.store(), Stop(), straight=request.param == "straight")
+    return S3Reader(place.store(), Stop(), straight=request.param == "straight")
 
 
 def fill(place: Place) -> None:
@@ -35,7 +35,7 @@ def fill(place: Place) -> None:
         store.put(make_put(f"kept/{name}", name.encode()))
 
 
-def test_listings_by_range(place: Place, reader: Reader) -> None:
+def test_listings_by_range(place: Place, reader: S3Reader) -> None:
     """Each range holds what is beyond its beginning and below its end; together they are the whole, in key order."""
     fill(place)
     whole = [each.key for each in reader.listed("kept/")]
@@ -51,7 +51,7 @@ def test_listings_by_range(place: Place, reader: Reader) -> None:
     assert all(abs(now - each.modified) < timedelta(hours=1) for each in reader.listed("kept/"))
 
 
-def test_pages_of_a_listing(place: Place, reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pages_of_a_listing(place: Place, reader: S3Reader, monkeypatch: pytest.MonkeyPatch) -> None:
     """A range of many pages is whole, and begins where it was told to."""
     fill(place)
     ask = place.client.list_objects_v2
@@ -62,7 +62,7 @@ def test_pages_of_a_listing(place: Place, reader: Reader, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("name", NAMES[:4])
-def test_an_object(place: Place, reader: Reader, name: str) -> None:
+def test_an_object(place: Place, reader: S3Reader, name: str) -> None:
     """Its size, its sums, its bytes: as they were put."""
     fill(place)
     body, key = name.encode(), f"kept/{name}"
@@ -74,13 +74,13 @@ def test_an_object(place: Place, reader: Reader, name: str) -> None:
     assert (got.content, got.noted, reader.digest(key)) == (body, sha256, (len(body), sha256))
 
 
-def test_what_is_not_there(reader: Reader) -> None:
+def test_what_is_not_there(reader: S3Reader) -> None:
     """Absence is an answer."""
     assert [reader.describe("kept/none"), reader.get("kept/none"), reader.digest("kept/none")] == [None, None, None]
     assert list(reader.listed("kept/")) == []
 
 
-def test_questions_are_counted(place: Place, reader: Reader) -> None:
+def test_questions_are_counted(place: Place, reader: S3Reader) -> None:
     """Each by its kind."""
     fill(place)
     reader.describe("kept/a/1.json")
@@ -92,7 +92,7 @@ def test_questions_are_counted(place: Place, reader: Reader) -> None:
 
 def test_a_body_that_breaks_off(aws: Place, waits: list[float]) -> None:
     """It is read again from its beginning, a few times; then the store is the trouble."""
-    reader, store = Reader(aws.store(), Stop()), aws.store()
+    reader, store = S3Reader(aws.store(), Stop()), aws.store()
     store.put(make_put("kept/a", b"x" * 100_000))
     assert aws.strict
     plan = aws.strict.faults.plan("reset_after", "GET", "kept/a", times=2)
@@ -108,6 +108,6 @@ def test_the_stores_own_sum(make_place: Callable[[str], Place]) -> None:
     place = make_place("moto")
     body = b"whole"
     place.store().put(make_put("kept/a", body))
-    described = Reader(place.store(), Stop()).describe("kept/a")
+    described = S3Reader(place.store(), Stop()).describe("kept/a")
     assert described
     assert described.kept == hashlib.sha256(body).hexdigest()

@@ -19,7 +19,7 @@ from real_s3.servers import RealServer
 from recvault.check import Probe
 from recvault.errors import KeyConflict
 from recvault.simulator import Simulator
-from recvault.store import WriteOptions
+from recvault.store.s3.options import WriteOptions
 from rig import Rig
 from store import real
 from store.places import SENDERS, Place, make_put

@@ -10,9 +10,9 @@ import pytest
 
 from recvault.errors import StoreRefused
 from recvault.shutdown import Stop
-from recvault.store import S3Store
 from recvault.store.s3.clients import make_client
-from recvault.store.s3.reader import Reader
+from recvault.store.s3.reader import S3Reader
+from recvault.store.s3.s3_store import S3Store
 from store.places import SENDERS, make_put, store_with, transport_of
 from strict_s3 import Bucket, StrictS3
 
@@ -40,8 +40,8 @@ ASKS: dict[str, Callable[[S3Store], object]] = {
     "get": lambda store: store.get(KEY),
     "head": lambda store: store.head(KEY),
     "list": lambda store: list(store.list("recordings/")),
-    "read": lambda store: Reader(store, Stop()).get(KEY),
-    "described": lambda store: Reader(store, Stop()).describe(KEY),
+    "read": lambda store: S3Reader(store, Stop()).get(KEY),
+    "described": lambda store: S3Reader(store, Stop()).describe(KEY),
 }
 
 

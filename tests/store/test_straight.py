@@ -20,10 +20,12 @@ from botocore.credentials import Credentials
 from recvault.errors import ConfigError, Interrupted, RecvaultError, StoreRefused, StoreUnavailable
 from recvault.shutdown import Pulse, Stop
 from recvault.simulator import Simulator
-from recvault.store import S3Store, StoreFacts, WriteOptions
+from recvault.store import StoreFacts
 from recvault.store.s3 import retries
 from recvault.store.s3.clients import Client, make_client
 from recvault.store.s3.object_urls import address
+from recvault.store.s3.options import WriteOptions
+from recvault.store.s3.s3_store import S3Store
 from recvault.transport import Cut, ExchangeFailed, Head, Receiver, Request
 from rig import START, Rig
 from store.places import SENDERS, Place, make_put, store_with, transport_of

@@ -15,9 +15,11 @@ import pytest
 from botocore.exceptions import ClientError
 
 from recvault.errors import ConfigError, KeyConflict, RecvaultError, StoreRefused, StoreUnavailable
-from recvault.store import S3Store, StoreFacts, WriteOptions
+from recvault.store import StoreFacts
 from recvault.store.s3.botocore_errors import botocore_errors
 from recvault.store.s3.clients import make_client
+from recvault.store.s3.options import WriteOptions
+from recvault.store.s3.s3_store import S3Store
 from store.places import PART, Place, client_of, make_put
 from strict_s3 import StrictS3
 
@@ -213,7 +215,7 @@ def test_an_abort_that_fails_hides_nothing(aws: Place, waits: list[float]) -> No
     left = len(aws.strict.uploads)
     assert left == 3  # one of each try
     aws.strict.denied.clear()
-    assert store.abort_stale_uploads("recordings/", datetime.now(UTC) + timedelta(days=1)) == left
+    assert store.clear_unfinished("recordings/", datetime.now(UTC) + timedelta(days=1)) == left
 
 
 def test_parts_are_proven_each(aws: Place) -> None:
@@ -437,7 +439,7 @@ def test_no_right_to_list_uploads(aws: Place) -> None:
     assert aws.strict is not None
     aws.strict.denied.add("UPLOADS")
     with pytest.raises(StoreRefused):
-        aws.store(asked=False).abort_stale_uploads("", datetime.now(UTC))
+        aws.store(asked=False).clear_unfinished("", datetime.now(UTC))
 
 
 def test_no_such_bucket(aws: Place) -> None:
@@ -450,7 +452,7 @@ def test_no_such_bucket(aws: Place) -> None:
         lambda: store.get(KEY),
         lambda: list(store.list("")),
         lambda: list(store.stream(KEY)),
-        lambda: store.abort_stale_uploads("", datetime.now(UTC)),
+        lambda: store.clear_unfinished("", datetime.now(UTC)),
         lambda: store.ask_facts(make_put(KEY, BODY)),
     ):
         with pytest.raises(ConfigError):

@@ -17,8 +17,9 @@ import pytest
 
 from recvault.errors import ConfigError, StoreRefused, StoreUnavailable
 from recvault.log import configure
-from recvault.store import S3Store, StoreFacts
+from recvault.store import StoreFacts
 from recvault.store.s3.clients import Client, make_client
+from recvault.store.s3.s3_store import S3Store
 from store.places import SENDERS, make_put, store_with, transport_of
 from strict_s3 import Bucket, StrictS3
 from transport.certificates import Authority

@@ -15,7 +15,7 @@ from recvault.archive import KeyTemplate
 from recvault.config.models import Archive
 from recvault.errors import StoreRefused
 from recvault.log import get_logger
-from recvault.store import Put, S3Store, StoreFacts
+from recvault.store import Bucket, Put, StoreFacts
 
 if TYPE_CHECKING:
     from recvault.ledger import Ledger
@@ -23,18 +23,28 @@ if TYPE_CHECKING:
 log = get_logger("recvault.app.bucket_setup")
 
 _ASKED = 2  # grows when more is asked: what was remembered of a store before is asked anew
-_STALE_UPLOAD = timedelta(days=1)
+_UNFINISHED = timedelta(days=1)
 
 
-def facts(store: S3Store, keys: KeyTemplate, ledger: Ledger, where: Archive, *, ask_again: bool) -> StoreFacts:
-    """What the store enforces, its schema put in place where that is not known yet, or is asked anew."""
+def facts(
+    store: Bucket, keys: KeyTemplate, ledger: Ledger, where: Archive, *, ask_again: bool, make: bool
+) -> StoreFacts:
+    """What the store enforces, its schema put in place where that is not known yet, or is asked anew.
+
+    `make`: a place that was never archived in may become an archive now.
+    """
+    place = f"archive:{where.endpoint_url}|{where.bucket}|{where.prefix}"
+    known_place = ledger.fact(place) is not None
+    store.begin(known=known_place, make=make)
     known = schema(keys)
     name = f"store:{where.endpoint_url}|{where.bucket}|{where.prefix}|{known.sha256[:16]}|{where.checksums}|{_ASKED}"
     remembered = None if ask_again else ledger.fact(name)
     if remembered:
         return StoreFacts.from_json(remembered)
-    found = store.ask_facts(known, where.checksums)
+    found = store.ask_facts(known)
     ledger.remember(name, found.to_json())
+    if not known_place:
+        ledger.remember(place, "begun")
     log.info("store.facts", proof=found.proof, conditional_put=found.conditional)
     return found
 
@@ -53,14 +63,14 @@ def schema(keys: KeyTemplate) -> Put:
     )
 
 
-def abort_stale_uploads(store: S3Store, keys: KeyTemplate, now: datetime) -> None:
-    """What a kill left of multipart uploads costs money unseen. Without the right to list them, a rule must do."""
+def clear_unfinished(store: Bucket, keys: KeyTemplate, now: datetime) -> None:
+    """What a kill left half written costs space or money unseen. Without the right to list it, a rule must do."""
     try:
-        aborted = store.abort_stale_uploads(keys.root, now - _STALE_UPLOAD)
+        cleared = store.clear_unfinished(keys.root, now - _UNFINISHED)
     except StoreRefused as refusal:
         if refusal.status is None:
             raise  # nothing was asked: there are no credentials, or none that can be sent
         log.debug("store.uploads_not_listed", hint="a lifecycle rule can abort unfinished uploads")
         return
-    if aborted:
-        log.info("store.uploads_aborted", count=aborted)
+    if cleared:
+        log.info("store.uploads_aborted", count=cleared)

@@ -80,11 +80,13 @@ class Runtime(Equipment, Inquiry):
             for name, lines in list(self._lines.items())
         ]
 
-    def prepare_store(self, *, ask_again: bool = False) -> StoreFacts:
+    def prepare_store(self, *, ask_again: bool = False, make: bool = False) -> StoreFacts:
         """Put the sidecar's schema in place and learn what the store enforces: asked once, remembered in the ledger."""
         where = self.settings.archive
         ledger, store = self.ledger, self.store
-        facts = self.stop.attend(lambda: bucket_setup.facts(store, self.keys, ledger, where, ask_again=ask_again))
+        facts = self.stop.attend(
+            lambda: bucket_setup.facts(store, self.keys, ledger, where, ask_again=ask_again, make=make)
+        )
         self.store.facts = facts
         return facts
 
@@ -181,7 +183,7 @@ class Runtime(Equipment, Inquiry):
         """Make the bucket ready; what stands in the way, so that sources are still listed and registered."""
         try:
             self.prepare_store(ask_again=ask_again)
-            self.stop.attend(lambda: bucket_setup.abort_stale_uploads(self.store, self.keys, self.clock()))
+            self.stop.attend(lambda: bucket_setup.clear_unfinished(self.store, self.keys, self.clock()))
         except Interrupted:
             return None  # nothing is begun any more
         except (StoreUnavailable, StoreRefused, ConfigError) as error:

@@ -16,11 +16,12 @@ from recvault.app import bucket_setup, wiring
 from recvault.app.budgets import Budgets
 from recvault.app.configured_sources import Configured
 from recvault.app.connections import Lines
+from recvault.app.opened_store import opened
 from recvault.dispatch.watchdog import WatchedStore
 from recvault.http import Budget
 from recvault.log.meter import Spending, Waits
 from recvault.shutdown import Stop
-from recvault.store import S3Store
+from recvault.store import Bucket
 from recvault.transfer.archive_recording import Transfer
 from recvault.transfer.spool import SpoolPlace
 
@@ -39,25 +40,19 @@ class Equipment(Configured):
         super().__init__(settings, clock=clock, stop=stop)
         self._budgets: Budgets[Any] = Budgets(settings.sources, self.provider, budget)
         self.waits = Waits()
-        self._store: S3Store | None = None
+        self._store: Bucket | None = None
         self._lines: dict[str, Lines] = {}
         self._making = threading.Lock()
 
     @property
-    def store(self) -> S3Store:
+    def store(self) -> Bucket:
         """The bucket, not yet asked what it enforces: `prepare_store` does."""
         if self._store is None:
-            where = self.settings.archive
-            client = wiring.client(where, self.settings.transfer)
-            self._open.callback(client.close)
-            self._store = S3Store(
-                client,
-                where.bucket,
-                options=wiring.write_options(where),
-                stop=self.stop,
-                straight=where.sender == "fast",
-                known=lambda: bucket_setup.schema(self.keys),
+            settings = self.settings
+            self._store = opened(
+                settings.archive, settings.transfer, self.stop, known=lambda: bucket_setup.schema(self.keys)
             )
+            self._open.callback(self._store.close)
         return self._store
 
     def lines(self, name: str) -> Lines:

@@ -1,4 +1,4 @@
-"""Parts made from the configuration: lines to a source's accounts, a client and write options for the bucket.
+"""Parts made from the configuration: lines to a source's accounts, and what else of it is not plain data.
 
 Secrets are resolved here and nowhere else: into a session's `Authorization` header and the set that the logs hide.
 """
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from recvault import config
 from recvault.app.connections import Lines
 from recvault.config import SecretRef, proxies
-from recvault.config.models import Archive, Daemon, PrivateKeyRef, Transfer
+from recvault.config.models import Daemon, PrivateKeyRef, Transfer
 from recvault.config.sources import names_its_account
 from recvault.errors import ConfigError
 from recvault.http import AddressRule, Budget, Clients, Ping, Timing
@@ -22,8 +22,6 @@ from recvault.log.meter import Waits
 from recvault.media.assess import Proof
 from recvault.providers import provider_class
 from recvault.shutdown import Stop
-from recvault.store import WriteOptions
-from recvault.store.s3.clients import Client, make_client
 from recvault.transport import Proxy
 
 if TYPE_CHECKING:
@@ -125,29 +123,3 @@ def _needs(library: str, extra: str, wanted_by: str) -> None:
 def places(workers: int, processes: int) -> int:
     """How many jobs may be begun: worker processes have some at hand, so that outcomes can travel together."""
     return workers * processes * (_AHEAD if processes > 1 else 1)
-
-
-def client(where: Archive, transfer: Transfer) -> Client:
-    """A client for the bucket, with a connection for each worker and some to spare."""
-    return make_client(
-        region=where.region,
-        endpoint_url=where.endpoint_url,
-        addressing_style=where.addressing_style,
-        pool=transfer.workers + 4,
-        transport=transfer.transport,
-    )
-
-
-def write_options(where: Archive) -> WriteOptions:
-    """What each put asks of the store."""
-    return WriteOptions(
-        storage_class=where.storage_class,
-        sse=where.sse,
-        kms_key_id=where.kms_key_id,
-        lock_mode=where.object_lock.mode,
-        lock_days=where.object_lock.days or 0,
-        legal_hold=where.object_lock.legal_hold,
-        tags=where.tags,
-        acl=where.acl,
-        request_payer=where.request_payer,
-    )

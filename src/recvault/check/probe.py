@@ -8,6 +8,9 @@ from typing import ParamSpec
 
 from recvault.errors import EndpointRefused, NotFound, RecvaultError, Refused
 from recvault.log import get_logger
+from recvault.store import Notice
+
+__all__ = ["Notice", "Probe", "probe"]
 
 P = ParamSpec("P")
 log = get_logger("recvault.check")
@@ -24,14 +27,6 @@ class Probe:
     exit_code: int = 0
     status: int | None = None  # HTTP's, where an answer is the cause
     code: str = ""  # the store's own name for the cause
-
-
-@dataclass(frozen=True, slots=True)
-class Notice:
-    """An answer that is no error, with something to do about it."""
-
-    detail: str
-    hint: str
 
 
 def probe(name: str, ask: Callable[P, str | Notice], *args: P.args, **kwargs: P.kwargs) -> Probe:

@@ -46,7 +46,6 @@ def command(app: App, /, set_aside: bool, earlier: tuple[str, ...], as_json: boo
 def _made(runtime: Runtime, on_read: Callable[[Rebuilt], None], earlier: Sequence[str] = ()) -> Rebuild:
     from recvault.archive import KeyTemplate
     from recvault.operations.rebuild import Rebuild
-    from recvault.store.s3.reader import Reader
 
     settings = runtime.settings
     where = settings.archive
@@ -56,9 +55,9 @@ def _made(runtime: Runtime, on_read: Callable[[Rebuilt], None], earlier: Sequenc
         raise click.UsageError(f"--earlier-template {error}") from error
     return Rebuild(
         path=settings.ledger.path,
-        reader=Reader(runtime.store, runtime.stop, straight=where.sender == "fast"),
+        reader=runtime.store.reader(),
         keys=runtime.keys,
-        bucket=f"{where.bucket} at {where.endpoint_url}" if where.endpoint_url else where.bucket,
+        bucket=runtime.store.where,
         sources=frozenset(source.name for source in settings.sources),
         threads=settings.transfer.workers,
         stop=runtime.stop,

@@ -121,7 +121,6 @@ def _made(runtime: Runtime, names: tuple[str, ...], window: Window, sample: Samp
     from recvault.errors import ConfigError
     from recvault.ledger import Expectations
     from recvault.operations.verify import Scope, Verify
-    from recvault.store.s3.reader import Reader
 
     for name in names:
         runtime.source(name)
@@ -135,7 +134,7 @@ def _made(runtime: Runtime, names: tuple[str, ...], window: Window, sample: Samp
     asked = names or ([source.name for source in settings.sources] if window.since or window.until else ())
     accounts = {(runtime.provider(name).provider, each) for name in asked for each in ledger.ask.accounts(name)}
     return Verify(
-        reader=Reader(runtime.store, runtime.stop, straight=settings.archive.sender == "fast"),
+        reader=runtime.store.reader(),
         ledger=ledger,
         expectations=Expectations(settings.ledger.path, sources, window),
         scope=Scope(keys=runtime.keys, window=window, accounts=frozenset(accounts) if asked else None),

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from recvault import archive
 from recvault.archive import RESERVED, KeyTemplate
-from recvault.errors import ConfigError, Interrupted, KeyRefused, LedgerDamaged, LedgerStands, TooLarge
+from recvault.errors import Cold, ConfigError, Interrupted, KeyRefused, LedgerDamaged, LedgerStands, TooLarge
 from recvault.ledger import DaemonLock
 from recvault.ledger.rebuilt import Committed, NewLedger, RebuiltAccount, refuse_company
 from recvault.ledger.soundness import look_hard
@@ -26,8 +26,7 @@ from recvault.log import get_logger
 from recvault.models import JSON, Phase, Receipt, Recording, unstamp
 from recvault.monitoring.report import PARTIAL, iso
 from recvault.shutdown import Stop
-from recvault.store import SMALL_MOST
-from recvault.store.s3.reader import Cold, Listed, Reader
+from recvault.store import SMALL_MOST, Listed, Reader
 
 log = get_logger("recvault.operations.rebuild")
 

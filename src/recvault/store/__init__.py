@@ -1,4 +1,4 @@
-"""The bucket: an `ObjectStore` of five verbs, and S3 behind it.
+"""The bucket: an `ObjectStore` of five verbs, and the kinds of store behind it: S3 (`s3`) and a directory (`local`).
 
 Invariants: nothing that stands under a key is overwritten; what a put returns stands there with the SHA-256 it names.
 Exactly-once rests on keys that follow from the recording and on comparing where a key is met; a conditional write is a
@@ -6,8 +6,21 @@ bonus, used where the store honours it.
 """
 
 from recvault.store.facts import StoreFacts
-from recvault.store.protocol import SMALL_MOST, ObjectStore, Put, Stored
-from recvault.store.s3.options import WriteOptions
-from recvault.store.s3.s3_store import S3Store
+from recvault.store.inspection import Inspection, Notice, Question
+from recvault.store.protocol import SMALL_MOST, Body, Bucket, Described, Listed, ObjectStore, Put, Reader, Stored
 
-__all__ = ["SMALL_MOST", "ObjectStore", "Put", "S3Store", "StoreFacts", "Stored", "WriteOptions"]
+__all__ = [
+    "SMALL_MOST",
+    "Body",
+    "Bucket",
+    "Described",
+    "Inspection",
+    "Listed",
+    "Notice",
+    "ObjectStore",
+    "Put",
+    "Question",
+    "Reader",
+    "StoreFacts",
+    "Stored",
+]

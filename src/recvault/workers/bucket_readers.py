@@ -29,8 +29,7 @@ from recvault.config import Config
 from recvault.errors import WorkerBug
 from recvault.log import configure, get_logger
 from recvault.shutdown import Stop
-from recvault.store import StoreFacts
-from recvault.store.s3.reader import Reader
+from recvault.store import Reader, StoreFacts
 from recvault.workers import fork_server
 
 log = get_logger("recvault.workers.bucket_readers")
@@ -195,7 +194,7 @@ def serve(
     stop, lock = Stop(), threading.Lock()
     with Equipment(settings, clock=lambda: datetime.now(UTC), stop=stop, budget=_none) as equipment:
         equipment.store.facts = facts
-        reader = Reader(equipment.store, stop, straight=settings.archive.sender == "fast")
+        reader = equipment.store.reader()
         question = work(reader)
 
         def carry(number: int, items: Sequence[Any]) -> None:

@@ -19,8 +19,8 @@ from recvault.ledger import Expectations, Feed, Ledger
 from recvault.models import Check, MediaObject, Phase, Receipt, Recording, Window
 from recvault.operations.verify import Result, Sample, Scope, Verify
 from recvault.shutdown import Stop
-from recvault.store import S3Store
-from recvault.store.s3.reader import Reader
+from recvault.store.s3.reader import S3Reader
+from recvault.store.s3.s3_store import S3Store
 from store.places import client_of
 from strict_s3 import Bucket
 
@@ -133,7 +133,7 @@ class Stage:
         store = S3Store(client_of(self.bucket.url), self.bucket.name, stop=self.stop)
         return Verify(
             **{
-                "reader": Reader(store, self.stop),
+                "reader": S3Reader(store, self.stop),
                 "ledger": self.ledger,
                 "expectations": Expectations(self.path, None if sources is None else list(sources), window),
                 "scope": Scope(

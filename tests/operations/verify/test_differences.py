@@ -12,9 +12,11 @@ import pytest
 
 from ledger.rows import POLICIES, failure
 from operations.verify.stage import Stage, a_recording, body_of, counted, sidecar_of, told
+from recvault.errors import Cold
 from recvault.models import Verdict
 from recvault.operations.verify import Sample
-from recvault.store.s3.reader import Body, Cold, Reader
+from recvault.store import Body
+from recvault.store.s3.reader import S3Reader
 
 OTHER = "ab" * 32
 
@@ -129,10 +131,10 @@ def test_a_rewritten_sidecar_in_an_archive_class_is_seen_by_its_sum(
     body = stage.bucket.body(stage.key("RE1"))
     stage.put(stage.key("RE1"), body, noted={"its own": None, "none": "", "another": OTHER}[noted])
 
-    def cold(self: Reader, key: str) -> Body | None:
+    def cold(self: S3Reader, key: str) -> Body | None:
         raise Cold(key)
 
-    monkeypatch.setattr(Reader, "get", cold)
+    monkeypatch.setattr(S3Reader, "get", cold)
     result = stage.verify()
     different = [("different", stage.key("RE1"), "sidecar.changed")] if noted == "another" else []
     assert (told(result), result.cold, result.unproven_sidecars) == (different, 1, int(noted == "none"))

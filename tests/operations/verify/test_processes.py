@@ -23,7 +23,7 @@ from recvault.errors import StoreRefused
 from recvault.operations.verify import Checker, Sample
 from recvault.operations.verify.verify import _Answers
 from recvault.simulator import Simulator
-from recvault.store.s3.reader import Reader
+from recvault.store.s3.reader import S3Reader
 from recvault.workers import bucket_readers as crew_module
 from recvault.workers.bucket_readers import Crew, answered
 from recvault.workers.cores import on_one_core
@@ -55,7 +55,7 @@ def runtime(stage: Stage, simulator: Simulator) -> Iterator[Runtime]:
 def crew_of(stage: Stage, runtime: Runtime) -> Crew:
     """Two processes, on one core where there is no other."""
     cores = sorted(os.sched_getaffinity(0))
-    return Crew(runtime, Reader(runtime.store, stage.stop), CHECKER, [cores[0], cores[-1]])
+    return Crew(runtime, S3Reader(runtime.store, stage.stop), CHECKER, [cores[0], cores[-1]])
 
 
 def test_the_result_is_that_of_one_process(stage: Stage, runtime: Runtime) -> None:
@@ -147,7 +147,7 @@ def test_an_answer_about_another_recording_is_a_bug(stage: Stage, runtime: Runti
     """It is never taken for the one that was asked for."""
     with stage.prepared().expectations as expectations:
         one, other, *_ = expectations.between("", "\U0010ffff")
-    check = Checker(Reader(runtime.store, stage.stop), Sample())
+    check = Checker(S3Reader(runtime.store, stage.stop), Sample())
     answers = _Answers([one], lambda rows: [replace(check(one), row=other)])
     with pytest.raises(AssertionError, match="an answer about"):
         answers(one)

@@ -21,7 +21,7 @@ from recvault.models import State, Window
 from recvault.operations.verify import Sample, Scope, Verify
 from recvault.operations.verify.scope import HIGHEST
 from recvault.shutdown import Stop
-from recvault.store.s3.reader import Body, Described, Listed
+from recvault.store import Body, Described, Listed
 
 TEMPLATES = {
     "default": archive.DEFAULT_TEMPLATE,

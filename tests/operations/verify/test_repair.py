@@ -19,7 +19,7 @@ from recvault.models import State, Verdict
 from recvault.operations.verify import Result, Sample, Scope, Verify
 from recvault.shutdown import Stop
 from recvault.simulator import SimAccount, SimRecording, Simulator
-from recvault.store.s3.reader import Reader
+from recvault.store.s3.reader import S3Reader
 from rig import Rig, now, sha256
 from strict_s3 import Bucket, StrictS3
 
@@ -32,7 +32,7 @@ def verify(rig: Rig, **options: Any) -> Result:
     with rig.runtime() as runtime, Expectations(runtime.settings.ledger.path) as expectations:
         stop = Stop()
         return Verify(
-            reader=Reader(runtime.store, stop),
+            reader=S3Reader(runtime.store, stop),
             ledger=runtime.ledger,
             expectations=expectations,
             scope=Scope(keys=runtime.keys),

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from recvault import archive
-from recvault.errors import TooLarge
+from recvault.errors import Cold, TooLarge
 from recvault.ledger import Expected, ExpectedMedium
 from recvault.models import JSON, State
 from recvault.operations.verify.differences import Difference, Kind, about
 from recvault.operations.verify.sampling import Sample
-from recvault.store.s3.reader import Cold, Described, Reader
+from recvault.store import Described, Reader
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,13 +12,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from recvault.archive import KeyParts, escape, unescape
-from recvault.errors import TooLarge
+from recvault.errors import Cold, TooLarge
 from recvault.ledger import Ledger
 from recvault.models import State
 from recvault.operations.verify.checking import _Wrong, identity_of, named, read
 from recvault.operations.verify.differences import Difference, Kind
 from recvault.operations.verify.result import Result
-from recvault.store.s3.reader import Cold, Listed, Reader
+from recvault.store import Listed, Reader
 
 YOUNG = timedelta(hours=1)  # media so young may be waiting for their sidecar
 

@@ -21,7 +21,7 @@ from recvault.operations.verify.scope import Range, Scope
 from recvault.operations.verify.strays import Strays
 from recvault.operations.verify.walking import Group, walk
 from recvault.shutdown import Stop
-from recvault.store.s3.reader import Listed, Reader
+from recvault.store import Listed, Reader
 
 LISTERS = 4
 _RANGE_LEAST = 1_000  # recordings of a range: the size of a listing's page

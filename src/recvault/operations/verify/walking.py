@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from recvault.archive import KeyParts, KeyTemplate
 from recvault.ledger import Expected
-from recvault.store.s3.reader import Listed
+from recvault.store import Listed
 
 
 @dataclass(slots=True)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from botocore.exceptions import ClientError
 from botocore.parsers import ResponseParserError
@@ -18,7 +18,9 @@ from botocore.parsers import ResponseParserError
 from recvault.errors import ConfigError
 from recvault.store.s3.answers import listed
 from recvault.store.s3.botocore_errors import botocore_errors, code_of, status_of
-from recvault.store.s3.s3_store import S3Store
+
+if TYPE_CHECKING:
+    from recvault.store.s3.s3_store import S3Store
 
 T = TypeVar("T")
 

@@ -13,54 +13,26 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import datetime
+from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
-from recvault.errors import Cold
 from recvault.shutdown import Stop
 from recvault.store.facts import SHA256
-from recvault.store.protocol import SMALL_MOST
+from recvault.store.protocol import SMALL_MOST, Body, Described, Listed
 from recvault.store.s3 import answers
 from recvault.store.s3.botocore_errors import ABSENT, botocore_errors, code_of, status_of
 from recvault.store.s3.bounds import Sink, Small
 from recvault.store.s3.clients import Client
 from recvault.store.s3.endings import asked
 from recvault.store.s3.objects import ByBoto3, Objects, Told
-from recvault.store.s3.s3_store import S3Store
 from recvault.store.s3.straight import Straight
 
-__all__ = ["Body", "Cold", "Described", "Listed", "Reader"]
+if TYPE_CHECKING:
+    from recvault.store.s3.s3_store import S3Store
 
 _CHECKSUM, _NOTED = "x-amz-checksum-sha256", "x-amz-meta-sha256"
 _NOT_TAKEN = frozenset({400, 405, 501})  # of a header that a store does not know
-
-
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """An object as a listing shows it."""
-
-    key: str
-    bytes: int
-    modified: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Described:
-    """An object as a HEAD shows it; its SHA-256 in hex, as the store itself keeps it and as its metadata say."""
-
-    bytes: int
-    kept: str | None = None
-    noted: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Body:
-    """A small object, whole."""
-
-    content: bytes
-    noted: str | None  # its SHA-256 as its metadata say
 
 
 class _Hashed:
@@ -85,8 +57,8 @@ class _Hashed:
         self.size += len(piece)
 
 
-class Reader:
-    """Questions to one bucket. Thread-safe. Raises StoreUnavailable, CredentialsRefused or ConfigError."""
+class S3Reader:
+    """See store.Reader."""
 
     def __init__(self, store: S3Store, stop: Stop, *, straight: bool = True) -> None:
         self._client, self._bucket, self._stop = store.client, store.bucket, stop

@@ -30,6 +30,7 @@ from recvault.store.s3.botocore_errors import (
     code_of,
 )
 from recvault.store.s3.bounds import Small
+from recvault.store.s3.bucket_inspection import BucketInspection
 from recvault.store.s3.clients import Client
 from recvault.store.s3.endings import asked, drained, drained_at_once
 from recvault.store.s3.key_refusals import Evidence, KeyErrors
@@ -38,6 +39,7 @@ from recvault.store.s3.object_writer import PART_LEAST, SINGLE_PUT_MOST, SMALL, 
 from recvault.store.s3.objects import ByBoto3, Objects, Told, within
 from recvault.store.s3.options import WriteOptions
 from recvault.store.s3.pulling import pulled
+from recvault.store.s3.reader import S3Reader
 from recvault.store.s3.straight import Straight
 
 _TIMES = 3
@@ -65,11 +67,14 @@ class S3Store:
         stop: Stop | None = None,
         straight: bool = False,
         known: Callable[[], Put] | None = None,
+        endpoint_url: str | None = None,
+        checksums: str = "auto",
     ) -> None:
         self.client = client
         self.bucket = bucket
+        self._endpoint_url, self._checksums, self._straight = endpoint_url, checksums, straight
         self.options = options or WriteOptions()
-        stop = stop or Stop()
+        self._stop = stop = stop or Stop()
         self._asked, self._drained, self._at_once = asked(stop), drained(stop), drained_at_once(stop)
         self._by_boto3 = ByBoto3(client, bucket)
         self.objects: Objects = self._by_boto3
@@ -182,19 +187,39 @@ class S3Store:
                 for found in answers.contents(answers.listed(page, prefix, where)):
                     yield Stored(key=found["Key"], bytes=found["Size"], sha256=None, metadata={})
 
+    @property
+    def where(self) -> str:
+        """See Bucket.where."""
+        return f"{self.bucket} at {self._endpoint_url}" if self._endpoint_url else self.bucket
+
+    def begin(self, *, known: bool, make: bool) -> None:
+        """See Bucket.begin. A bucket is there or not: the first question to it tells."""
+
+    def reader(self) -> S3Reader:
+        """See Bucket.reader."""
+        return S3Reader(self, self._stop, straight=self._straight)
+
+    def inspection(self, clock: Callable[[], datetime]) -> BucketInspection:
+        """See Bucket.inspection."""
+        return BucketInspection(self, clock)
+
+    def close(self) -> None:
+        """See Bucket.close."""
+        self.client.close()
+
     def delete(self, key: str) -> None:
-        """Delete an object: `check` removes its own probe with this, archiving never calls it."""
+        """See Bucket.delete."""
         with botocore_errors(self._where(key)):
             self.client.delete_object(Bucket=self.bucket, Key=key)
 
-    def ask_facts(self, known: Put, checksums: str = "auto") -> StoreFacts:
-        """Find out what the store does with a put, by one known object; see asking.py."""
+    def ask_facts(self, known: Put, checksums: str = "") -> StoreFacts:
+        """See Bucket.ask_facts, and asking.py."""
         with botocore_errors(self._where(known.key)):
             send = partial(self._by_boto3.put, self._asked)
-            return Asking(self._writer, send, known, self._where(known.key)).facts(checksums)
+            return Asking(self._writer, send, known, self._where(known.key)).facts(checksums or self._checksums)
 
-    def abort_stale_uploads(self, prefix: str, older_than: datetime) -> int:
-        """Abort multipart uploads under a prefix that were begun before a moment: what a kill left behind."""
+    def clear_unfinished(self, prefix: str, older_than: datetime) -> int:
+        """See Bucket.clear_unfinished: multipart uploads under a prefix are aborted."""
         aborted = 0
         with botocore_errors(self._where(prefix)):
             try:

@@ -1,0 +1,50 @@
+"""The store that the configuration names: the one place that knows which kinds there are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from recvault.config.models import Archive, Transfer
+from recvault.shutdown import Stop
+from recvault.store import Bucket, Put
+
+
+def opened(where: Archive, transfer: Transfer, stop: Stop, known: Callable[[], Put]) -> Bucket:
+    """The store, not yet asked anything. `known` makes the one object that every archive of recvault's holds."""
+    return _s3(where, transfer, stop, known)
+
+
+def _s3(where: Archive, transfer: Transfer, stop: Stop, known: Callable[[], Put]) -> Bucket:
+    """A bucket, by a client with a connection for each worker and some to spare."""
+    from recvault.store.s3.clients import make_client
+    from recvault.store.s3.options import WriteOptions
+    from recvault.store.s3.s3_store import S3Store
+
+    client = make_client(
+        region=where.region,
+        endpoint_url=where.endpoint_url,
+        addressing_style=where.addressing_style,
+        pool=transfer.workers + 4,
+        transport=transfer.transport,
+    )
+    options = WriteOptions(
+        storage_class=where.storage_class,
+        sse=where.sse,
+        kms_key_id=where.kms_key_id,
+        lock_mode=where.object_lock.mode,
+        lock_days=where.object_lock.days or 0,
+        legal_hold=where.object_lock.legal_hold,
+        tags=where.tags,
+        acl=where.acl,
+        request_payer=where.request_payer,
+    )
+    return S3Store(
+        client,
+        where.bucket,
+        options=options,
+        stop=stop,
+        straight=where.sender == "fast",
+        known=known,
+        endpoint_url=where.endpoint_url,
+        checksums=where.checksums,
+    )

@@ -1,0 +1,118 @@
+"""What `check` asks of a bucket alone: where it is, what it locks, and whether a put holds what was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from recvault.errors import ConfigError, StoreRefused
+from recvault.store.inspection import Notice, Question
+from recvault.store.s3.botocore_errors import LACKS_A_RIGHT
+from recvault.store.s3.bucket_questions import BucketLock, BucketQuestions, NotTold, Reached
+from recvault.store.s3.kept_options import kept, lock_wanted
+from recvault.store.s3.options import WriteOptions
+
+if TYPE_CHECKING:
+    from recvault.store.s3.s3_store import S3Store
+
+
+class BucketInspection:
+    """See Inspection."""
+
+    lesser = LACKS_A_RIGHT
+
+    def __init__(self, store: S3Store, clock: Callable[[], datetime]) -> None:
+        self._store, self._clock = store, clock
+        self._questions = BucketQuestions(store)
+        self._lock: BucketLock | NotTold = BucketLock()
+
+    def before(self, root: str) -> Iterator[Question]:
+        """See Inspection.before."""
+        reached: list[Reached] = []
+        yield Question("list", lambda: self._list(root, reached), needed=True)
+        for each in reached:
+            if each.region not in (None, self._region):
+                yield Question("region", lambda each=each: self._elsewhere(each))  # type: ignore[misc]
+        self._lock = self._questions.lock()
+        yield Question("Object Lock", self._locks)
+
+    def after(self, key: str) -> Iterator[Question]:
+        """See Inspection.after."""
+        yield Question("versions", self._versions)
+        options = self._store.options
+        yield Question("as asked for", lambda: kept(options, self._questions, self._lock, key, self._clock()))
+
+    def explained(self, verb: str, refusal: StoreRefused) -> StoreRefused:
+        """See Inspection.explained. Of unknown or expired credentials the store says so by itself."""
+        rights = {"list": ["s3:ListBucket"], "put": _put_rights(self._store.options), "get": ["s3:GetObject"]}
+        if refusal.code not in LACKS_A_RIGHT:
+            return refusal
+        granted = StoreRefused(refusal.message, f"grant {', '.join(rights[verb])} to these credentials")
+        return granted.answered(refusal.status, refusal.code)
+
+    @property
+    def _region(self) -> str:
+        return str(self._store.client.meta.region_name)
+
+    def _list(self, root: str, reached: list[Reached]) -> str:
+        try:
+            reached.append(self._questions.reach(root))
+        except StoreRefused as refusal:
+            raise self.explained("list", refusal) from refusal
+        name, at, endpoint_url = self._store.where.partition(" at ")
+        return f"{name} answers{at}{endpoint_url}"
+
+    def _elsewhere(self, reached: Reached) -> Notice:
+        if reached.elsewhere:
+            raise self._questions.other_region(reached.region or "")
+        return Notice(
+            f"the store says {reached.region}, and takes requests for {self._region}",
+            f'set archive.region = "{reached.region}"',
+        )
+
+    def _locks(self) -> str | Notice:
+        """What the bucket locks beside what is asked for. Whether a put keeps its lock is seen on the put."""
+        found, wants = self._lock, lock_wanted(self._store.options)
+        if isinstance(found, NotTold):
+            if not wants:
+                return f"not known: {found.why}"
+            hint = "see in the store itself whether it locks: some take the request and lock nothing"
+            return Notice(f"whether the bucket has it is not known: {found.why}", hint)
+        if not found.enabled and wants:
+            raise ConfigError(
+                f"object_lock asks for {' and '.join(wants)}, and the bucket has no Object Lock",
+                'turn Object Lock on for the bucket, or set archive.object_lock = { mode = "none" }',
+            )
+        if not found.enabled:
+            return "the bucket has none, and none is asked for"
+        if wants:
+            return f"the bucket has it, and each put asks for {' and '.join(wants)}"
+        if found.mode:
+            return f"each object is locked by the bucket's default: {found.mode} for {found.length}"
+        return Notice(
+            "nothing that is archived is locked: the bucket has Object Lock, but no default retention, and object_lock "
+            "asks for none",
+            'set archive.object_lock = { mode = "GOVERNANCE", days = … }, or a default retention on the bucket',
+        )
+
+    def _versions(self) -> str:
+        """Versions matter where two writers could meet: what is overwritten stays as an older one."""
+        state = self._questions.versioning()
+        if isinstance(state, NotTold):
+            return f"not known: {state.why}"
+        said = {"Enabled": "kept", "Suspended": "suspended: new objects have none", "Off": "not kept"}.get(state, state)
+        if state == "Enabled" or self._store.facts.conditional:
+            return said
+        return f"{said}: of two writers at once the later overwrites"
+
+
+def _put_rights(options: WriteOptions) -> list[str]:
+    """The rights that a put needs as it is configured."""
+    rights = ["s3:PutObject"]
+    rights += ["s3:PutObjectAcl"] * bool(options.acl)
+    rights += ["s3:PutObjectTagging"] * bool(options.tags)
+    rights += ["s3:PutObjectRetention"] * (options.lock_mode != "none")
+    rights += ["s3:PutObjectLegalHold"] * options.legal_hold
+    rights += ["kms:GenerateDataKey"] * (options.sse == "aws:kms")
+    return rights
