@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import recvault
+from recvault import archive
 
 ROOT = Path(recvault.__file__).parent
 FLOORS = {
@@ -263,3 +264,17 @@ def test_no_code_reads_what_is_written_for_people() -> None:
         if any(map(_reads_words, ast.walk(ast.parse(path.read_text()))))
     }
     assert found == set(WORDS_OF_OTHERS)
+
+
+def test_one_room_knows_what_a_sidecar_holds() -> None:
+    """A document's fields and the keys that no recording has are named in archive alone: others ask it."""
+    known = ("formats_wanted", "formats_missing", "restored_from", "keys_taken", *archive.RESERVED)
+    found = {
+        (room(path), each.value)
+        for path in modules()
+        if room(path) not in SHIPPED
+        for each in ast.walk(ast.parse(path.read_text()))
+        if isinstance(each, ast.Constant) and each.value in known
+    }
+    assert {where for where, _ in found} == {"archive"}
+    assert {value for _, value in found} == set(known)

@@ -319,7 +319,7 @@ def test_what_was_asked_for_reads_back() -> None:
 
 
 def read(document: dict[str, Any]) -> Receipt:
-    return archive.read_sidecar(json.dumps(document).encode(), recording=a_recording(), sidecar_key="k")
+    return archive.Sidecar.read(json.dumps(document).encode()).receipt(a_recording(), "k")
 
 
 @settings(max_examples=200)
@@ -363,8 +363,8 @@ BESIDE: dict[str, Any] = {
 def test_a_sidecar_reads_back(recording: Recording, beside: dict[str, Any]) -> None:
     """A commit reads back as the receipt that wrote it."""
     receipt = a_receipt(recording, **beside)
-    assert archive.sidecar_fault(json.loads(written(receipt))) is None
-    found = archive.read_sidecar(written(receipt), recording=recording, sidecar_key=receipt.sidecar_key)
+    assert archive.Sidecar.read(written(receipt)).fault is None
+    found = archive.Sidecar.read(written(receipt)).receipt(recording, receipt.sidecar_key)
     assert found == read_back(receipt)
 
 
@@ -376,14 +376,14 @@ whole_characters = ids.filter(lambda text: text != "\ud800")
 def test_every_sidecar_reads_back(name: str, account: str) -> None:
     """Whatever its ids hold, a commit is known again: else its recording would never be settled."""
     receipt = a_receipt(a_recording(recording_id=name, account_id=account))
-    found = archive.read_sidecar(written(receipt), recording=receipt.recording, sidecar_key=receipt.sidecar_key)
+    found = archive.Sidecar.read(written(receipt)).receipt(receipt.recording, receipt.sidecar_key)
     assert found == read_back(receipt)
 
 
 def test_half_a_character_reads_back() -> None:
     """An id that holds half of a UTF-16 pair, as JSON may, is known again too."""
     receipt = a_receipt(a_recording(recording_id="RE\ud800"))
-    found = archive.read_sidecar(written(receipt), recording=receipt.recording, sidecar_key=receipt.sidecar_key)
+    found = archive.Sidecar.read(written(receipt)).receipt(receipt.recording, receipt.sidecar_key)
     assert found == read_back(receipt)
 
 
@@ -393,9 +393,7 @@ def test_later_additions_are_ignored() -> None:
     document["added"] = 1
     document["media"][0]["added"] = 2
     receipt = a_receipt()
-    found = archive.read_sidecar(
-        json.dumps(document).encode(), recording=receipt.recording, sidecar_key=receipt.sidecar_key
-    )
+    found = archive.Sidecar.read(json.dumps(document).encode()).receipt(receipt.recording, receipt.sidecar_key)
     assert found.media == receipt.media
 
 
@@ -429,6 +427,12 @@ def without(name: str) -> bytes:
         changed(archive=None),
         changed(archive={"archived_at": "yesterday"}),
         changed(archive={"archived_at": 5}),
+        changed(archive={"archived_at": "2026-10-02T10:00:00"}),
+        changed(archive={"archived_at": "0001-01-01T00:00:00+23:59"}),
+        changed(source=5),
+        changed(media=[{**json.loads(written(a_receipt()))["media"][0], "key": 5}]),
+        changed(media=[{**json.loads(written(a_receipt()))["media"][0], "bytes": float("inf")}]),
+        changed(media=[{**json.loads(written(a_receipt()))["media"][0], "sha256": None}]),
         without("source"),
         without("media"),
         without("archive"),
@@ -438,4 +442,27 @@ def without(name: str) -> bytes:
 def test_what_is_no_sidecar_of_this_recording(body: bytes) -> None:
     """What is not whole, not v1 or not of this very recording is ValueError: no receipt is made of it."""
     with pytest.raises(ValueError, match=r".+"):
-        archive.read_sidecar(body, recording=a_recording(), sidecar_key="recordings/RE1.json")
+        archive.Sidecar.read(body).receipt(a_recording(), "recordings/RE1.json")
+
+
+@pytest.mark.parametrize("name", ["created_at", "call_id", "channels", "encryption"])
+def test_a_sidecar_that_tells_otherwise_of_a_recording(name: str) -> None:
+    """What both the sidecar and the provider tell must be the same; what one of them lacks proves nothing."""
+    others = {"created_at": FULL.created_at + timedelta(seconds=1), "call_id": "other", "channels": 7, "encryption": {}}
+    sidecar = archive.Sidecar.read(written(a_receipt(FULL)))
+    assert not sidecar.contradicts(FULL)
+    assert sidecar.contradicts(replace(FULL, **{name: others[name]}))
+    if name != "created_at":
+        assert not sidecar.contradicts(replace(FULL, **{name: None}))
+
+
+def test_the_keys_of_an_archive_by_kind() -> None:
+    """Reserved keys lie behind the prefix, and no recording's sidecar is among them."""
+    keys = archive.KeyTemplate(prefix="team/a")
+    assert [keys.is_reserved(each) for each in ("team/a/schemas/x.json", "team/a/manifests/x", "team/a/catalog/x")] == [
+        True
+    ] * 3
+    assert not keys.is_reserved("schemas/x.json")
+    assert keys.may_be_sidecar(keys(FULL, "json"))
+    assert not keys.may_be_sidecar(keys.schema_key)
+    assert not keys.may_be_sidecar(keys(FULL, "wav"))

@@ -10,9 +10,11 @@ from typing import Any
 import jsonschema
 import pytest
 
-from operations.verify.stage import Stage, a_recording, sidecar_of
+from operations.verify.stage import CREATED, a_recording, sidecar_of
 from recvault import archive
-from recvault.archive.schema_check import Shape
+from recvault.archive import Sidecar
+from recvault.archive.schema_check import Fault, Shape
+from recvault.models import Check, MediaObject, Receipt
 
 JUNK: list[Any] = [None, True, False, 0, -1, 1.0, 1.5, "", "x", "ab" * 32, "2026-10-01T09:00:00Z", [], [{}], {}, "ok"]
 
@@ -42,18 +44,38 @@ def changed(document: Any, way: tuple[Any, ...], value: Any) -> Any:
     return copied
 
 
-def test_it_judges_as_the_library_does(stage: Stage) -> None:
+@pytest.fixture(scope="module")
+def document() -> Any:
+    """A sidecar that names two media."""
+    check = Check(status="ok", method="wav sizes")
+    facts: Any = {"codec": None, "sample_rate": 8000, "channels": 1, "duration_seconds": 1.0, "check": check}
+    media = tuple(
+        MediaObject(
+            key=f"RE1.{each}", media_format=each, bytes=4, sha256="ab" * 32, content_type=f"audio/{each}", **facts
+        )
+        for each in ("wav", "mp3")
+    )
+    receipt = Receipt(
+        source="main", recording=a_recording("RE1"), sidecar_key="RE1.json", media=media, archived_at=CREATED
+    )
+    return json.loads(sidecar_of(receipt))
+
+
+def fault(document: Any) -> Fault | None:
+    return Sidecar(document, sha256="").fault
+
+
+def test_it_judges_as_the_library_does(document: Any) -> None:
     """Each value of a sidecar replaced by junk, or left out: both call the same documents wrong."""
-    document = json.loads(sidecar_of(stage.receipt(a_recording("RE1"), formats=("wav", "mp3"))))
     library = jsonschema.Draft202012Validator(json.loads(archive.schema_bytes()))
     wrong = 0
     for way in ways(document):
         for junk in [*JUNK, *([...] if way else [])]:
             spoiled = changed(document, way, junk)
-            assert (archive.sidecar_fault(spoiled) is None) == library.is_valid(spoiled), (way, junk)
+            assert (fault(spoiled) is None) == library.is_valid(spoiled), (way, junk)
             wrong += not library.is_valid(spoiled)
     assert wrong > 300
-    assert archive.sidecar_fault(document) is None
+    assert fault(document) is None
 
 
 @pytest.mark.parametrize(
@@ -67,10 +89,9 @@ def test_it_judges_as_the_library_does(stage: Stage) -> None:
     ],
     ids=["type", "const", "required", "root", "pattern"],
 )
-def test_it_says_what_is_wrong_and_where(stage: Stage, change: tuple[Any, Any], words: str) -> None:
+def test_it_says_what_is_wrong_and_where(document: Any, change: tuple[Any, Any], words: str) -> None:
     """The way to it, and what is wrong, in words."""
-    document = json.loads(sidecar_of(stage.receipt(a_recording("RE1"))))
-    assert str(archive.sidecar_fault(changed(document, *change))).startswith(words)
+    assert str(fault(changed(document, *change))).startswith(words)
 
 
 def test_a_word_that_is_not_known_is_an_error() -> None:

@@ -72,7 +72,7 @@ def archived(outcome: Outcome) -> Receipt:
 
 def document(store: MemoryStore, receipt: Receipt) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(store.objects[receipt.sidecar_key])
-    assert archive.sidecar_fault(found) is None
+    assert archive.Sidecar(found, sha256="").fault is None
     return found
 
 

@@ -3,31 +3,34 @@
 from recvault.archive.layout import (
     DEFAULT_TEMPLATE,
     EDITIONS,
+    MANIFESTS,
     RESERVED,
     SCHEMA,
     SCHEMA_KEY,
+    SIDECAR_SUFFIX,
     KeyParts,
     KeyTemplate,
     escape,
     object_metadata,
     unescape,
 )
-from recvault.archive.sidecar import SIDECAR_TYPE, read_sidecar, schema_bytes, sidecar_bytes, sidecar_fault
+from recvault.archive.sidecar import SIDECAR_TYPE, Sidecar, schema_bytes, sidecar_bytes
 
 __all__ = [
     "DEFAULT_TEMPLATE",
     "EDITIONS",
+    "MANIFESTS",
     "RESERVED",
     "SCHEMA",
     "SCHEMA_KEY",
+    "SIDECAR_SUFFIX",
     "SIDECAR_TYPE",
     "KeyParts",
     "KeyTemplate",
+    "Sidecar",
     "escape",
     "object_metadata",
-    "read_sidecar",
     "schema_bytes",
     "sidecar_bytes",
-    "sidecar_fault",
     "unescape",
 ]

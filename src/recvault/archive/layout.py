@@ -22,11 +22,14 @@ from urllib.parse import unquote
 from recvault.models import Recording, stamp
 
 SCHEMA = "recvault/sidecar/v1"
-SCHEMA_KEY = "schemas/sidecar-v1.json"
+CATALOG, MANIFESTS, SCHEMAS = "catalog/", "manifests/", "schemas/"
+RESERVED = (CATALOG, MANIFESTS, SCHEMAS)
+"""What keys begin with that no recording has, behind the prefix of an archive."""
+SCHEMA_KEY = f"{SCHEMAS}sidecar-v1.json"
+SIDECAR_SUFFIX = ".json"
 DEFAULT_TEMPLATE = "recordings/provider={provider}/account={account}/date={date}/{recording_id}.{ext}"
 
 _FIELDS = frozenset({"provider", "account", "date", "recording_id", "ext"})
-RESERVED = ("catalog/", "manifests/", "schemas/")  # where no recording stands
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.-]|^\.")
 _SEPARATOR = re.compile(r"[^A-Za-z0-9_.%~-]")  # a character that no escaped value holds
 # What `escape` writes: a ~ stands in it behind a % alone, so that an edition's own ~ is never a part of it.
@@ -123,6 +126,18 @@ class KeyTemplate:
     def root(self) -> str:
         """What every key of a recording begins with."""
         return self._prefix + self.template.partition("{")[0]
+
+    def path(self, key: str) -> str:
+        """A key as it reads from the root of a copy: behind the prefix."""
+        return key.removeprefix(self._prefix)
+
+    def is_reserved(self, key: str) -> bool:
+        """Whether a key is one of recvault's that belongs to no recording."""
+        return key.startswith(tuple(self._prefix + each for each in RESERVED))
+
+    def may_be_sidecar(self, key: str) -> bool:
+        """Whether a key ends as a sidecar's does, by whatever template, and is none of those that are reserved."""
+        return key.endswith(SIDECAR_SUFFIX) and not self.is_reserved(key)
 
     def read(self, key: str) -> KeyParts | None:
         """What a key of a recording says; None for any other key."""

@@ -9,10 +9,11 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Iterable
-from datetime import datetime
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from importlib import resources
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from recvault import __version__
 from recvault.archive.layout import SCHEMA
@@ -23,6 +24,7 @@ from recvault.models import (
     Earlier,
     MediaObject,
     MissingFormat,
+    Phase,
     Receipt,
     Recording,
     Requested,
@@ -31,7 +33,34 @@ from recvault.models import (
 )
 
 SIDECAR_TYPE = "application/json"
+_FACTS = (
+    *("call_id", "conference_id", "room_id", "participant_id", "leg_id", "session_id"),
+    *("duration_seconds", "channels", "track", "encryption"),
+)
+"""What two readings of one recording cannot tell differently, where both tell it."""
 _COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))  # json.dumps makes one each time
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _held(read: Callable[P, T]) -> Callable[P, T]:
+    """What a document lacks, or holds as something else than a sidecar does, is a ValueError."""
+
+    @functools.wraps(read)
+    def checked(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return read(*args, **kwargs)
+        except (KeyError, TypeError, AttributeError, OverflowError) as error:
+            raise ValueError(f"it lacks what a sidecar holds: {error}") from error
+
+    return checked
+
+
+def _kept(value: Any, kind: type[T], name: str) -> T:
+    if type(value) is not kind:
+        raise TypeError(f"{name} is not {kind.__name__}")
+    return value
 
 
 def sidecar_bytes(receipt: Receipt, *, attempts: int, fetched_from: str | None, formats_wanted: Iterable[str]) -> bytes:
@@ -83,27 +112,125 @@ def _restored(document: JSON) -> JSON:
     return {"restored_from": "ledger", "unknown": [*unknown, "raw"]}
 
 
-def read_sidecar(body: bytes, *, recording: Recording, sidecar_key: str) -> Receipt:
-    """Read a commit back as a receipt. ValueError where it is no sidecar v1 of this very recording."""
-    document = json.loads(body)
-    if not isinstance(document, dict) or document.get("schema") != SCHEMA:
-        raise ValueError(f"{sidecar_key} is not a {SCHEMA} document")
-    identity = (document.get("provider"), document.get("account_id"), document.get("recording_id"))
-    if identity != recording.identity:
-        raise ValueError(f"{sidecar_key} names another recording: {identity}")
-    try:
+@dataclass(frozen=True, slots=True)
+class Sidecar:
+    """A sidecar as it was read. What it lacks is a ValueError where it is asked for: `fault` tells that beforehand."""
+
+    document: Any  # as it is written: for who shows it whole, and for the schema
+    sha256: str  # hex; of its bytes
+
+    @classmethod
+    def read(cls, body: bytes) -> Sidecar:
+        """Any JSON document. ValueError, in words, for what is none."""
+        try:
+            return cls(json.loads(body), hashlib.sha256(body).hexdigest())
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"it is not JSON: {error}") from error
+
+    @property
+    def fault(self) -> Fault | None:
+        """What does not meet the schema of sidecar v1; None where all does."""
+        return _shape().fault(self.document)
+
+    @property
+    def is_v1(self) -> bool:
+        """Whether it says of itself that it is a sidecar v1."""
+        return isinstance(self.document, dict) and self.document.get("schema") == SCHEMA
+
+    @property
+    @_held
+    def identity(self) -> tuple[str, str, str]:
+        """Of its recording."""
+        provider, account_id, recording_id = (self._text(name) for name in ("provider", "account_id", "recording_id"))
+        return (provider, account_id, recording_id)
+
+    @property
+    @_held
+    def source(self) -> str:
+        """The configured source that archived it."""
+        return self._text("source")
+
+    @property
+    @_held
+    def media(self) -> tuple[MediaObject, ...]:
+        """What it names."""
+        return tuple(_read_medium(medium) for medium in self.document["media"])
+
+    @property
+    @_held
+    def archived_at(self) -> datetime:
+        """When the recording was archived first, as this edition."""
+        return _moment(self.document["archive"]["archived_at"])
+
+    @property
+    @_held
+    def attempts(self) -> int:
+        """How many it took."""
+        return int(self.document["archive"]["attempts"])
+
+    @property
+    @_held
+    def encryption(self) -> JSON | None:
+        """What a holder of the private key needs; None where the media are not encrypted."""
+        encryption = self.document["encryption"]
+        return None if encryption is None else dict(encryption)
+
+    @property
+    @_held
+    def unknown(self) -> frozenset[str]:
+        """The fields of which it is not known what stood in them: of one that was restored."""
+        return frozenset(self.document["archive"].get("unknown", ()))
+
+    @property
+    @_held
+    def is_restored(self) -> bool:
+        """Whether it was lost, and written anew from the ledger."""
+        return "restored_from" in self.document["archive"]
+
+    @property
+    @_held
+    def recording(self) -> Recording:
+        """As much of its recording as an archived row of the ledger holds."""
+        provider, account_id, recording_id = self.identity
+        return Recording(
+            provider=provider,
+            api=self._text("api"),
+            account_id=account_id,
+            recording_id=recording_id,
+            created_at=_moment(self.document["created_at"]),
+            status=self.document["status"],
+            phase=Phase.COMPLETE,
+            formats=tuple(each.media_format for each in self.media),
+        )
+
+    @_held
+    def receipt(self, recording: Recording, sidecar_key: str) -> Receipt:
+        """The commit as a receipt. ValueError where it is no sidecar v1 of this very recording."""
+        if not self.is_v1:
+            raise ValueError(f"{sidecar_key} is not a {SCHEMA} document")
+        if self.identity != recording.identity:
+            raise ValueError(f"{sidecar_key} names another recording: {self.identity}")
         return Receipt(
-            source=document["source"],
+            source=self.source,
             recording=recording,
             sidecar_key=sidecar_key,
-            media=tuple(_read_medium(medium) for medium in document["media"]),
-            archived_at=unstamp(document["archive"]["archived_at"]),
+            media=self.media,
+            archived_at=self.archived_at,
             already_archived=True,
-            sidecar_sha256=hashlib.sha256(body).hexdigest(),
-            **_read_beside(document["archive"]),
+            sidecar_sha256=self.sha256,
+            **_read_beside(self.document["archive"]),
         )
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"{sidecar_key} lacks what a sidecar holds: {error}") from error
+
+    @_held
+    def contradicts(self, recording: Recording) -> bool:
+        """Whether it tells otherwise of a recording than the provider does now."""
+        if _moment(self.document["created_at"]) != recording.created_at:
+            return True
+        told = ((self.document.get(name), getattr(recording, name)) for name in _FACTS)
+        return any(theirs is not None and ours is not None and theirs != ours for theirs, ours in told)
+
+    def _text(self, name: str) -> str:
+        return _kept(self.document[name], str, name)
 
 
 def _beside(receipt: Receipt) -> JSON:
@@ -141,11 +268,6 @@ def _read_beside(said: JSON) -> JSON:
         if earlier
         else None,
     }
-
-
-def sidecar_fault(document: Any) -> Fault | None:
-    """What in a document does not meet sidecar v1's schema; None where all does."""
-    return _shape().fault(document)
 
 
 @functools.cache
@@ -193,10 +315,10 @@ def _read_requested(document: JSON | None) -> Requested | None:
 def _read_medium(document: JSON) -> MediaObject:
     check = document["checked"]
     return MediaObject(
-        key=document["key"],
-        media_format=document["media_format"],
-        bytes=document["bytes"],
-        sha256=document["sha256"],
+        key=_kept(document["key"], str, "key"),
+        media_format=_kept(document["media_format"], str, "media_format"),
+        bytes=int(document["bytes"]),
+        sha256=_kept(document["sha256"], str, "sha256"),
         content_type=document["content_type"],
         codec=document.get("codec"),
         sample_rate=document.get("sample_rate"),
@@ -205,6 +327,13 @@ def _read_medium(document: JSON) -> MediaObject:
         check=Check(status=check["status"], method=check["method"], reason=check.get("reason")),
         requested=_read_requested(document.get("requested")),
     )
+
+
+def _moment(text: str) -> datetime:
+    moment = unstamp(text)
+    if moment.tzinfo is None:
+        raise ValueError(f"{text} does not say which zone it is in")
+    return moment.astimezone(UTC)
 
 
 def _iso(moment: datetime | None) -> str | None:

@@ -58,7 +58,9 @@ def _decrypt(app: App, runtime: Runtime, recording_id: str, output: Path | None,
 
 
 def _sidecar_key(runtime: Runtime, text: str) -> str:
-    if text.endswith(".json"):
+    from recvault.archive import SIDECAR_SUFFIX
+
+    if text.endswith(SIDECAR_SUFFIX):
         return text
     rows = runtime.find(text)
     if len(rows) > 1:

@@ -119,6 +119,7 @@ def _say_second_pass(runtime: Runtime, simulator: Simulator) -> None:
 
 def _print_bucket(runtime: Runtime) -> None:
     """A table of what stands in the bucket, a partition a row, and one sidecar."""
+    from recvault.archive import SIDECAR_SUFFIX
     from recvault.cli.tables import Size, print_table
 
     partitions: dict[str, list[int]] = {}
@@ -126,9 +127,9 @@ def _print_bucket(runtime: Runtime) -> None:
     for found in runtime.store.list(runtime.keys.root):
         partition, _, name = found.key.rpartition("/")
         row = partitions.setdefault(partition, [0, 0, 0])
-        row[0 if name.endswith(".json") else 1] += 1
+        row[0 if name.endswith(SIDECAR_SUFFIX) else 1] += 1
         row[2] += found.bytes
-        sidecar = found.key if name.endswith(".json") else sidecar
+        sidecar = found.key if name.endswith(SIDECAR_SUFFIX) else sidecar
     click.echo(f"What stands in the bucket {BUCKET}:")
     rows = [(partition, sidecars, media, Size(count)) for partition, (sidecars, media, count) in partitions.items()]
     print_table(("partition", "sidecars", "media", "size"), rows)

@@ -47,15 +47,17 @@ def _document(runtime: Runtime, row: dict[str, Any]) -> dict[str, Any]:
 
 def _sidecar(runtime: Runtime, key: str) -> Any:
     """The sidecar as it stands in the bucket; where the bucket does not answer, the rest is still shown."""
+    from recvault.archive import Sidecar
+
     try:
         body = runtime.store.get(key)
     except RecvaultError as error:
         say_error(error)
         return None
     try:
-        return None if body is None else json.loads(body)
-    except (ValueError, RecursionError) as error:
-        click.echo(f"{key} is not JSON: {error} (`recvault verify` says more)", err=True)
+        return None if body is None else Sidecar.read(body).document
+    except ValueError as error:
+        click.echo(f"{key}: {error} (`recvault verify` says more)", err=True)
         return None
 
 

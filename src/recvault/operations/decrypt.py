@@ -8,12 +8,11 @@ was written before that is worth nothing, and its writer throws it away.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from recvault.archive import SCHEMA
+from recvault.archive import Sidecar
 from recvault.errors import MediaRejected, NotOpened, TooLarge, UnknownName
 from recvault.media import Prober
 from recvault.models import JSON
@@ -54,30 +53,30 @@ def encrypted(store: ObjectStore, sidecar_key: str) -> Encrypted:
     if body is None:
         raise UnknownName(f"there is no sidecar {sidecar_key} in the bucket", "`recvault show ID` tells its key")
     try:
-        document: Any = json.loads(body)
-        if document["schema"] != SCHEMA:
-            raise ValueError("another schema")
-        medium, encryption = document["media"][0], document["encryption"]
-        if "encryption" in document.get("archive", {}).get("unknown", ()):
-            raise UnknownName(
-                f"whether {document['recording_id']} is encrypted is not known: its sidecar was lost, and restored "
-                "from the ledger",
-                "an earlier version of the sidecar in the bucket may hold the key",
-            )
-        if encryption is None:
-            keys = ", ".join(each["key"] for each in document["media"])
-            raise UnknownName(f"{document['recording_id']} is not encrypted", f"read it as it is: {keys}")
-        return Encrypted(
-            source=document["source"],
-            recording_id=document["recording_id"],
-            key=medium["key"],
-            media_format=medium["media_format"],
-            bytes=medium["bytes"],
-            sha256=medium["sha256"],
-            encryption=dict(encryption),
-        )
-    except (ValueError, KeyError, TypeError, IndexError) as error:
+        sidecar = Sidecar.read(body)
+        if not sidecar.is_v1 or not sidecar.media:
+            raise ValueError("another schema, or none")
+        source, (_, _, recording_id), encryption = sidecar.source, sidecar.identity, sidecar.encryption
+        medium, unknown = sidecar.media[0], sidecar.unknown
+    except ValueError as error:
         raise UnknownName(f"{sidecar_key} is no sidecar of recvault's", "`recvault verify` says more") from error
+    if "encryption" in unknown:
+        raise UnknownName(
+            f"whether {recording_id} is encrypted is not known: its sidecar was lost, and restored from the ledger",
+            "an earlier version of the sidecar in the bucket may hold the key",
+        )
+    if encryption is None:
+        keys = ", ".join(each.key for each in sidecar.media)
+        raise UnknownName(f"{recording_id} is not encrypted", f"read it as it is: {keys}")
+    return Encrypted(
+        source=source,
+        recording_id=recording_id,
+        key=medium.key,
+        media_format=medium.media_format,
+        bytes=medium.bytes,
+        sha256=medium.sha256,
+        encryption=encryption,
+    )
 
 
 def decrypt(

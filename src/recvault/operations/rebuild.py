@@ -8,7 +8,6 @@ history, and knows what is archived without a question to the bucket. Memory doe
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,14 +15,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from recvault import archive
-from recvault.archive import RESERVED, KeyTemplate
+from recvault.archive import KeyTemplate, Sidecar
 from recvault.errors import Cold, ConfigError, Interrupted, KeyRefused, LedgerDamaged, LedgerStands, TooLarge
 from recvault.ledger import DaemonLock
 from recvault.ledger.rebuilt import Committed, NewLedger, RebuiltAccount, refuse_company
 from recvault.ledger.soundness import look_hard
 from recvault.log import get_logger
-from recvault.models import JSON, Phase, Receipt, Recording, unstamp
+from recvault.models import JSON, Receipt, Recording, unstamp
 from recvault.monitoring.report import PARTIAL, iso
 from recvault.shutdown import Stop
 from recvault.store import SMALL_MOST, Listed, Reader
@@ -221,7 +219,7 @@ class Rebuild:
         """What each sidecar says, in key order; some are asked for ahead."""
         ahead: deque[tuple[str, Future[Committed | Problem | None]]] = deque()
         for listed in self.reader.listed(self.keys.root, after):
-            if not listed.key.endswith(".json") or listed.key.startswith(self._reserved):
+            if not self.keys.may_be_sidecar(listed.key):
                 continue
             ahead.append((listed.key, pool.submit(self._read, listed)))
             if len(ahead) > self.threads * _AHEAD:
@@ -229,10 +227,6 @@ class Rebuild:
                 yield key, future.result()
         for key, future in ahead:
             yield key, future.result()
-
-    @property
-    def _reserved(self) -> tuple[str, ...]:
-        return tuple(self.keys.prefix + name for name in RESERVED)
 
     def _read(self, listed: Listed) -> Committed | Problem | None:
         """What a sidecar says; None where there is none any more."""
@@ -246,20 +240,19 @@ class Rebuild:
             return Problem(listed.key, "it is in an archive class and cannot be read: restore it, then rebuild anew")
         except (TooLarge, KeyRefused) as error:
             return Problem(listed.key, str(error))
-        except (ValueError, RecursionError, OverflowError) as error:
+        except ValueError as error:
             return Problem(listed.key, str(error), is_foreign=isinstance(error, _Foreign))
 
     def _committed(self, content: bytes, noted: str | None, key: str) -> Committed:
         """ValueError, in words, for what is no sidecar of the recording that its key names."""
         if noted is not None and hashlib.sha256(content).hexdigest() != noted:
             raise ValueError(f"its bytes are not those of the SHA-256 that stands beside it, {noted}")
-        document = json.loads(content)
-        if (fault := archive.sidecar_fault(document)) is not None:
+        sidecar = Sidecar.read(content)
+        if (fault := sidecar.fault) is not None:
             raise ValueError(f"it does not meet its schema: {fault}")
-        recording = _recording(document)
-        receipt = archive.read_sidecar(content, recording=recording, sidecar_key=key)
+        recording, attempts = sidecar.recording, sidecar.attempts
+        receipt = sidecar.receipt(recording, key)
         self._check_keys(receipt)
-        attempts = int(document["archive"]["attempts"])
         if max(receipt.bytes, attempts) > _LARGEST_NUMBER:
             raise ValueError("it holds a number that is too large to be one of recvault's")
         "".join((*recording.identity, recording.api, receipt.source)).encode()  # UnicodeEncodeError is a ValueError
@@ -286,20 +279,6 @@ class Rebuild:
 
 class _Foreign(ValueError):
     """A sidecar that is not where recvault would have put it, or names what recvault would not."""
-
-
-def _recording(document: JSON) -> Recording:
-    """As much of a recording as an archived row holds."""
-    return Recording(
-        provider=document["provider"],
-        api=document["api"],
-        account_id=document["account_id"],
-        recording_id=document["recording_id"],
-        created_at=unstamp(document["created_at"]),
-        status=document["status"],
-        phase=Phase.COMPLETE,
-        formats=tuple(each["media_format"] for each in document["media"]),
-    )
 
 
 def _so_far(rebuilt: Rebuilt, after: str) -> JSON:

@@ -7,25 +7,18 @@ are those at hand, or where an earlier attempt of this ledger may have put it; a
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from io import BytesIO
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from recvault import archive
 from recvault.archive import EDITIONS, KeyTemplate
 from recvault.errors import Cold, KeyConflict, TooLarge
 from recvault.media import CONTENT_TYPES, MediaFacts
-from recvault.models import Job, MediaObject, Receipt, Recording, Requested, unstamp
+from recvault.models import Job, MediaObject, Receipt, Recording, Requested
 from recvault.store import ObjectStore, Put
 from recvault.transfer.cold_sidecar import cold_commit
-
-_FACTS = (
-    *("call_id", "conference_id", "room_id", "participant_id", "leg_id", "session_id"),
-    *("duration_seconds", "channels", "track", "encryption"),
-)
-"""What two readings of one recording cannot tell differently, where both tell it."""
 
 Adopt = Callable[[str], MediaObject | None]
 
@@ -122,15 +115,15 @@ class Placing:
         if body is None:
             return None
         try:
-            receipt = archive.read_sidecar(body, recording=recording, sidecar_key=key)
-            contradicts = _contradicts(json.loads(body), recording)
-        except (ValueError, RecursionError):
+            sidecar = archive.Sidecar.read(body)
+            receipt, contradicts = sidecar.receipt(recording, key), sidecar.contradicts(recording)
+        except ValueError:
             return None
         known = {each.key for each in self.job.standing.media} if self.job.standing else set()
         foreign = [each for each in receipt.media if each.key not in known and not self.keys.is_of(recording, each.key)]
         if contradicts or foreign or not receipt.media:
             return None
-        return replace(receipt, sidecar_sha256=hashlib.sha256(body).hexdigest())
+        return receipt
 
     def standing_endings(self, recording: Recording) -> list[str]:
         """Of what kinds something of a recording stands: a medium is called what it is, not what was wanted."""
@@ -233,11 +226,3 @@ def _is_that(found: Receipt, standing: Receipt) -> bool:
 
 def _named(receipt: Receipt) -> set[tuple[str, int, str]]:
     return {(each.key, each.bytes, each.sha256) for each in receipt.media}
-
-
-def _contradicts(document: dict[str, Any], recording: Recording) -> bool:
-    """Whether a sidecar tells otherwise of a recording than its provider does now."""
-    if unstamp(document["created_at"]) != recording.created_at:
-        return True
-    told = ((document.get(name), getattr(recording, name)) for name in _FACTS)
-    return any(theirs is not None and ours is not None and theirs != ours for theirs, ours in told)

@@ -129,9 +129,21 @@ def test_a_file_is_its_owner_s_from_the_first_byte(tmp_path: Path) -> None:
 SIDECAR: dict[str, Any] = {
     "schema": "recvault/sidecar/v1",
     "source": "main",
+    "provider": "twilio",
+    "account_id": "AC1",
     "recording_id": "RE1",
-    "media": [{"key": "medium", "media_format": "wav", "bytes": 3, "sha256": "00"}],
+    "media": [
+        {
+            "key": "medium",
+            "media_format": "wav",
+            "bytes": 3,
+            "sha256": "00",
+            "content_type": "audio/wav",
+            "checked": {"status": "unchecked", "method": "ciphertext", "reason": None},
+        }
+    ],
     "encryption": {"encryption_cek": "AAAA"},
+    "archive": {},
 }
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from ledger.rows import POLICIES, failure
 from operations.verify.stage import Stage, a_recording, counted, told
-from recvault.archive import sidecar_fault
+from recvault.archive import Sidecar
 from recvault.ledger import Expectations
 from recvault.models import State, Verdict
 from recvault.operations.verify import Result, Sample, Scope, Verify
@@ -120,7 +120,7 @@ def test_a_sidecar_that_only_the_ledger_can_restore_says_so(world: Rig, strict_b
         world.sync(lambda later=hours: now() + timedelta(hours=later))  # type: ignore[misc]
     document = json.loads(strict_bucket.body(lost))
     unknown = document["archive"]["unknown"]
-    assert (document["archive"]["restored_from"], sidecar_fault(document)) == ("ledger", None)
+    assert (document["archive"]["restored_from"], Sidecar(document, sha256="").fault) == ("ledger", None)
     assert {"call_id", "status", "duration_seconds", "encryption", "raw"} <= set(unknown)
     assert not any(document[name] for name in unknown)
     known = before.keys() - set(unknown) - {"archive", "media"}

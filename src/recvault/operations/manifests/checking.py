@@ -8,7 +8,6 @@ list, or that the newest was forged, shows only by the hash of a head that was k
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -18,10 +17,10 @@ from datetime import date
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from recvault.archive import SCHEMA as SIDECAR_SCHEMA
+from recvault.archive import SIDECAR_SUFFIX, Sidecar
 from recvault.errors import UnknownName
 from recvault.ledger import KeySet
-from recvault.models import JSON, unstamp
+from recvault.models import JSON
 from recvault.monitoring.report import PARTIAL
 from recvault.operations.manifests import text
 from recvault.operations.manifests.text import Entry, Manifest, Partition
@@ -114,7 +113,7 @@ class _Check:
         for head in sorted(self._heads):
             self._checked.found("missing", head, "no manifest has this hash: manifests were cut off or changed")
         with KeySet() as named:
-            self._walk(".json", lambda path: self._sidecar(path, named))
+            self._walk(SIDECAR_SUFFIX, lambda path: self._sidecar(path, named))
             self._walk("", lambda path: self._medium(path, named))
         return self._checked
 
@@ -264,14 +263,10 @@ def _broken(manifest: Manifest, expected: Entry | None) -> str:
 def _said(body: bytes | None) -> tuple[Partition, date, list[str]] | None:
     """Whose recording a sidecar is, the day on which it was archived, and its media; None where it is no sidecar."""
     try:
-        document = json.loads(body or b"")
-        if document["schema"] != SIDECAR_SCHEMA:
+        sidecar = Sidecar.read(body or b"")
+        if not sidecar.is_v1:
             return None
-        partition = Partition.of(document["provider"], document["account_id"])
-        return (
-            partition,
-            unstamp(document["archive"]["archived_at"]).date(),
-            [medium["key"] for medium in document["media"]],
-        )
-    except (KeyError, TypeError, ValueError, AttributeError):
+        provider, account_id, _ = sidecar.identity
+        return Partition.of(provider, account_id), sidecar.archived_at.date(), [each.key for each in sidecar.media]
+    except ValueError:
         return None

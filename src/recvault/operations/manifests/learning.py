@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 
+from recvault.archive import SIDECAR_SUFFIX
 from recvault.errors import KeyRefused, TooLarge
 from recvault.ledger import Ledger, SidecarSums
 from recvault.operations.manifests import text
@@ -39,5 +40,5 @@ def _read(store: ObjectStore, prefix: str, path: str, sha256: str, sums: Sidecar
         manifest = text.read(body)
     except ValueError:  # another wrote it, and it was taken over as it stood
         return "", ""
-    sums.add((prefix + each.path, each.sha256) for each in manifest.entries if each.path.endswith(text.SIDECAR_SUFFIX))
+    sums.add((prefix + each.path, each.sha256) for each in manifest.entries if each.path.endswith(SIDECAR_SUFFIX))
     return (manifest.before.path, manifest.before.sha256) if manifest.before else ("", "")

@@ -6,15 +6,14 @@ Of a sidecar whose sum the ledger does not have, it is the sum of what stands in
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from recvault.archive import SCHEMA, KeyTemplate
+from recvault.archive import KeyTemplate, Sidecar
 from recvault.errors import Cold, KeyRefused, TooLarge
 from recvault.ledger import UnlistedRow
-from recvault.models import JSON, Phase, Recording, unstamp
+from recvault.models import unstamp
 from recvault.operations.manifests.text import Entry, Partition
 from recvault.store import ObjectStore
 
@@ -52,14 +51,14 @@ class SidecarReader:
         """Of a recording that the ledger knows: its files are those of the ledger, whatever stands in the bucket."""
         if self.by_metadata:
             stored = self.store.head(row.sidecar_key)
-            found, document = stored.sha256 if stored else None, None
+            found, sidecar = stored.sha256 if stored else None, None
         else:
             try:
-                found, document = _read(self.store.get(row.sidecar_key))
+                found, sidecar = _read(self.store.get(row.sidecar_key))
             except Cold:
                 return replace(self, by_metadata=True).known(row)
             except TooLarge:
-                found, document = _NONE_OF_OURS, None
+                found, sidecar = _NONE_OF_OURS, None
             except KeyRefused:
                 return Unlistable(row.sidecar_key, "refused")
         if found is None:
@@ -68,7 +67,7 @@ class SidecarReader:
         if sha256 == _NONE_OF_OURS:
             return Unlistable(row.sidecar_key, "unreadable")
         partition = Partition.of(row.provider, row.account_id)
-        said = _said(document) if document else None
+        said = _said(sidecar)
         return Listed(
             partition=partition,
             entries=self._entries(row.sidecar_key, sha256, row.media),
@@ -81,13 +80,13 @@ class SidecarReader:
     def stranger(self, key: str) -> Listed | Unlistable:
         """Of a sidecar that the ledger does not know."""
         try:
-            sha256, document = _read(None if self.by_metadata else self.store.get(key))
+            sha256, sidecar = _read(None if self.by_metadata else self.store.get(key))
         except (KeyRefused, TooLarge):
             return Unlistable(key, "unreadable")
-        said = _said(document) if document else None
-        if sha256 is None or document is None or said is None:
+        said = _said(sidecar)
+        if sha256 is None or sidecar is None or said is None:
             return Unlistable(key, "unreadable")
-        if not self._is_ours(key, document, said):
+        if not self._is_ours(key, sidecar):
             return Unlistable(key, "foreign")
         return Listed(
             partition=said.partition,
@@ -96,25 +95,16 @@ class SidecarReader:
             row=None,
         )
 
-    def _is_ours(self, key: str, document: JSON, said: _Said) -> bool:
+    def _is_ours(self, key: str, sidecar: Sidecar) -> bool:
         """Whether it stands, with its media, under keys of the recording that it is of."""
         try:
-            recording = Recording(
-                provider=document["provider"],
-                api=document["api"],
-                account_id=document["account_id"],
-                recording_id=document["recording_id"],
-                created_at=unstamp(document["created_at"]),
-                status=None,
-                phase=Phase.COMPLETE,
-                formats=(),
-            )
-            return all(self.keys.is_of(recording, each) for each in (key, *said.media))
-        except (KeyError, TypeError, ValueError, AttributeError):
+            recording = sidecar.recording
+        except ValueError:
             return False
+        return all(self.keys.is_of(recording, each) for each in (key, *(medium.key for medium in sidecar.media)))
 
     def _entries(self, key: str, sha256: str, media: Mapping[str, str]) -> tuple[Entry, ...]:
-        return tuple(Entry(each.removeprefix(self.keys.prefix), sum_) for each, sum_ in ((key, sha256), *media.items()))
+        return tuple(Entry(self.keys.path(each), sum_) for each, sum_ in ((key, sha256), *media.items()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,25 +114,24 @@ class _Said:
     media: dict[str, str]
 
 
-def _read(body: bytes | None) -> tuple[str | None, JSON | None]:
-    """The hash of what stands there, and the document that it is."""
+def _read(body: bytes | None) -> tuple[str | None, Sidecar | None]:
+    """The hash of what stands there, and the sidecar v1 that it is."""
     if body is None:
         return None, None
     try:
-        document = json.loads(body)
+        sidecar = Sidecar.read(body)
     except ValueError:
-        document = None
-    ours = isinstance(document, dict) and document.get("schema") == SCHEMA
-    return hashlib.sha256(body).hexdigest(), document if ours else None
+        return hashlib.sha256(body).hexdigest(), None
+    return sidecar.sha256, sidecar if sidecar.is_v1 else None
 
 
-def _said(document: JSON) -> _Said | None:
+def _said(sidecar: Sidecar | None) -> _Said | None:
     """What a sidecar says of itself; None where it lacks that."""
+    if sidecar is None:
+        return None
     try:
-        return _Said(
-            Partition.of(document["provider"], document["account_id"]),
-            unstamp(document["archive"]["archived_at"]),
-            {medium["key"]: medium["sha256"] for medium in document["media"]},
-        )
-    except (KeyError, TypeError, ValueError):
+        provider, account_id, _ = sidecar.identity
+        media = {each.key: each.sha256 for each in sidecar.media}
+        return _Said(Partition.of(provider, account_id), sidecar.archived_at, media)
+    except ValueError:
         return None

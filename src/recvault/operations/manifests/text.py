@@ -7,15 +7,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
 
-from recvault.archive import escape
+from recvault.archive import MANIFESTS, SIDECAR_SUFFIX, escape
 
-ROOT = "manifests/"
+ROOT = MANIFESTS
 SCHEMA = "recvault/manifest/v1"
 CONTENT_TYPE = "text/plain; charset=utf-8"
-SIDECAR_SUFFIX = ".json"
 LARGEST = 64 << 20  # bytes: 10,000 recordings whose keys are as long as keys can be
 
-_KEY = re.compile(r"manifests/provider=([^/]+)/account=([^/]+)/number=([0-9]{8})/manifest-sha256\.txt")
+_KEY = re.compile(rf"{ROOT}provider=([^/]+)/account=([^/]+)/number=([0-9]{{8}})/manifest-sha256\.txt")
 _LINE = re.compile(r"(\\?)([0-9a-f]{64}) [ *](.+)", re.DOTALL)
 _THROUGH = re.compile(r"# .*\bthrough=(\d{4}-\d\d-\d\d)")
 _ESCAPES = {"\\\\": "\\", "\\n": "\n", "\\r": "\r"}  # as sha256sum has them

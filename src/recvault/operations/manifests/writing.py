@@ -17,7 +17,7 @@ from itertools import islice
 from typing import TypeVar
 
 from recvault.app.runtime import Runtime
-from recvault.archive import RESERVED, KeyTemplate
+from recvault.archive import KeyTemplate
 from recvault.errors import KeyConflict, StoreUnavailable
 from recvault.ledger import EVER, Chain, KeySet, Ledger
 from recvault.models import stamp, unstamp
@@ -147,8 +147,7 @@ class _Run:
 
     def _sidecar_keys(self) -> Iterator[str]:
         for stored in self._parts.store.list(self._parts.keys.root):
-            path = stored.key.removeprefix(self._prefix)
-            if path.endswith(text.SIDECAR_SUFFIX) and not path.startswith(RESERVED):
+            if self._parts.keys.may_be_sidecar(stored.key):
                 yield stored.key
 
     # -- manifests -----------------------------------------------------------------------------------------------------

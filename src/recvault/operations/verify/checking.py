@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from recvault import archive
+from recvault.archive import Sidecar
 from recvault.errors import Cold, TooLarge
 from recvault.ledger import Expected, ExpectedMedium
-from recvault.models import JSON, State
+from recvault.models import State
 from recvault.operations.verify.differences import Difference, Kind, about
 from recvault.operations.verify.sampling import Sample
 from recvault.store import Described, Reader
@@ -88,11 +86,11 @@ class Checker:
             if body is None:
                 message = "its sidecar is not there"
                 return [about(row, Kind.MISSING, row.sidecar_key, "sidecar.missing", message)], row.media
-            document = read(body.content, body.noted)
-            media = _compared(row, document)
-            _hold(row, hashlib.sha256(body.content).hexdigest())
+            sidecar = read(body.content, body.noted)
+            media = _compared(row, sidecar)
+            _hold(row, sidecar.sha256)
             tally.unproven_sidecar = row.sidecar_sha256 is None
-            tally.restored = "restored_from" in document["archive"]
+            tally.restored = sidecar.is_restored
             return [], media
         except TooLarge as error:
             return [about(row, Kind.DIFFERENT, row.sidecar_key, "sidecar.too_large", error.message)], row.media
@@ -140,34 +138,23 @@ class Checker:
             yield "media.hash", f"its bytes have the SHA-256 {sha256}, and its sidecar names {medium.sha256}"
 
 
-def read(content: bytes, noted: str | None) -> JSON:
-    """A sidecar's document. Raises _Wrong where it is none, or is not what was written."""
+def read(content: bytes, noted: str | None) -> Sidecar:
+    """A sidecar. Raises _Wrong where it is none, or is not what was written."""
     try:
-        document = json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise _Wrong("sidecar.content", f"it is not JSON: {error}") from error
-    if (fault := archive.sidecar_fault(document)) is not None:
+        sidecar = Sidecar.read(content)
+    except ValueError as error:
+        raise _Wrong("sidecar.content", str(error)) from error
+    if (fault := sidecar.fault) is not None:
         raise _Wrong("sidecar.schema", f"it does not meet its schema: {fault}")
-    if noted is not None and hashlib.sha256(content).hexdigest() != noted:
+    if noted not in (None, sidecar.sha256):
         raise _Wrong("sidecar.hash", f"its bytes are not those of the SHA-256 that stands beside it, {noted}")
-    return dict(document)
+    return sidecar
 
 
-def named(document: JSON) -> tuple[ExpectedMedium, ...]:
-    """The media that a sidecar names."""
-    return tuple(
-        ExpectedMedium(key=each["key"], bytes=each["bytes"], sha256=each["sha256"]) for each in document["media"]
-    )
-
-
-def identity_of(document: JSON) -> tuple[str, str, str]:
-    """Whose sidecar it is."""
-    return (document["provider"], document["account_id"], document["recording_id"])
-
-
-def _compared(row: Expected, document: JSON) -> tuple[ExpectedMedium, ...]:
+def _compared(row: Expected, sidecar: Sidecar) -> tuple[ExpectedMedium, ...]:
     """The media of a sidecar that is the ledger's. Raises _Wrong for any other."""
-    identity, media = identity_of(document), named(document)
+    identity = sidecar.identity
+    media = tuple(ExpectedMedium(key=each.key, bytes=each.bytes, sha256=each.sha256) for each in sidecar.media)
     if identity != row.identity:
         raise _Wrong("sidecar.identity", f"it is of another recording: {' '.join(identity)}")
     if row.media and set(media) != set(row.media):

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from recvault.archive import RESERVED, KeyParts, KeyTemplate, escape
+from recvault.archive import KeyParts, KeyTemplate, escape
 from recvault.models import Window, stamp
 
 HIGHEST = "\U0010ffff"  # follows whatever may follow a prefix
@@ -56,7 +56,7 @@ class Scope:
 
     def is_ours(self, key: str) -> bool:
         """Whether a key is one of recvault's that belongs to no recording."""
-        return key.removeprefix(self.keys.prefix).startswith(RESERVED)
+        return self.keys.is_reserved(key)
 
     def ranges(self, cuts: Iterable[str]) -> list[Range]:
         """All keys there can be, cut where a recording's begin."""

@@ -15,7 +15,7 @@ from recvault.archive import KeyParts, escape, unescape
 from recvault.errors import Cold, TooLarge
 from recvault.ledger import Ledger
 from recvault.models import State
-from recvault.operations.verify.checking import _Wrong, identity_of, named, read
+from recvault.operations.verify.checking import _Wrong, read
 from recvault.operations.verify.differences import Difference, Kind
 from recvault.operations.verify.result import Result
 from recvault.store import Listed, Reader
@@ -44,18 +44,18 @@ class Strays:
             body = self.reader.get(found.key)
             if body is None:
                 return  # it was moved away just now
-            document = read(body.content, body.noted)
+            sidecar = read(body.content, body.noted)
         except (Cold, TooLarge, _Wrong) as wrong:
             words = wrong.words if isinstance(wrong, _Wrong) else wrong.message
             self._tell(Kind.UNKNOWN, found.key, "sidecar.unreadable", words)
             return
-        provider, account_id, recording_id = identity = identity_of(document)
+        provider, account_id, recording_id = identity = sidecar.identity
         rows = [row for row in self.ledger.ask.find(recording_id) if _identity(row) == identity]
         reason, words = _standing(found.key, rows, self._editions(rows))
         if reason:
             row = rows[0] if rows else {"provider": provider, "account_id": account_id, "recording_id": recording_id}
             self._tell(Kind.UNKNOWN, found.key, reason, words, row)
-        keys = {each.key for each in named(document)}
+        keys = {each.key for each in sidecar.media}
         self.media([each for each in media if each.key not in keys], parts, rows)
 
     def media(self, found: Iterable[Listed], parts: KeyParts, rows: list[Row] | None = None) -> None:
