@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 import httpx
@@ -52,7 +52,8 @@ class FakeProvider:
     provider: str = "twilio"
     account_id: str = "AC1"
     formats: tuple[str, ...] = ("wav", "mp3")
-    media_url_expires: bool = False
+    media_url_lifetime: timedelta | None = None
+    bytes_per_second: dict[str, tuple[int, int]] = field(default_factory=dict)
     offset_pages: bool = False
     newest_first: bool = False
     _asked: Recording | None = None

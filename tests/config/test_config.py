@@ -268,7 +268,10 @@ def test_lookback_and_formats_default_to_the_provider_s() -> None:
         (TWILIO.replace("auth_token", "#"), "sources[0]: needs the whole of one set"),
         (TWILIO + KEYED[KEYED.index("api_key_sid") :], "sources[0]: has more than one set"),
         (TWILIO + 'api_key_sid = "SK1"\n', "sources[0].api_key_sid: belongs to another set"),
-        (KEYED + "subaccounts = true\n", "sources[0].subaccounts: an API key does not reach"),
+        (
+            KEYED + "subaccounts = true\n",
+            "sources[0].subaccounts: credentials with api_key_sid do not reach sub-accounts: use account_sid, auth_t",
+        ),
         (TELNYX + "subaccounts = true\n", "sources[0].subaccounts: telnyx lists no sub-accounts"),
         (
             TWILIO.replace('"twilio"', '"twilio-video"') + "subaccounts = true\n",

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from importlib import resources
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, ClassVar
 
-import httpx
 import pytest
 
 from recvault import providers
 from recvault.errors import ConfigError
-from recvault.models import Recording
+from recvault.models import JSON, Recording
 from recvault.providers import GROUP, provider_class, registry
 from recvault.providers.base import Provider
 from recvault.testing import Answer, ProviderContract, Request, Service
@@ -67,22 +65,18 @@ class OtherBox(ToyBox):
         return super()._answer(request)
 
 
-@dataclass(frozen=True, slots=True)
 class OtherToy(Toy):
     """Reads the addresses from the row, which do not expire; a row that waited in the ledger has none."""
 
-    formats: ClassVar[tuple[str, ...]] = ("opus", "flac")
+    formats = ("opus", "flac")
+    media = ""
 
-    def media_requests(self, recording: Recording, media_format: str) -> tuple[httpx.Request, ...]:
-        url = recording.media_urls.get(media_format)
-        return (httpx.Request("GET", url),) if url else ()
-
-    def _read(self, row: Any) -> Recording:
-        return replace(Toy._read(self, row), media_urls=row.get("urls") or {})
+    def read(self, row: JSON) -> Recording:
+        return replace(super().read(row), media_urls=row.get("urls") or {})
 
 
 class TestOtherToy(ProviderContract):
-    """Formats that recvault has no walk for, at addresses in the row with `media_url_expires = False`."""
+    """Formats that recvault has no walk for, at addresses in the row with no `media_url_lifetime`."""
 
     def service(self) -> Service:
         return OtherBox()

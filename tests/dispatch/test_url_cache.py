@@ -10,11 +10,13 @@ import pytest
 from recvault.dispatch import url_cache
 from recvault.dispatch.url_cache import Minted
 from recvault.models import Job, Phase, Recording
+from recvault.providers.telnyx import Telnyx
 from recvault.simulator import Simulator
 from rig import Rig
 from strict_s3 import Bucket
 
 NOW = datetime(2026, 10, 1, 9, tzinfo=UTC)
+TELNYX = Telnyx("https://api.telnyx.com", "a")
 URLS = {"wav": "https://media.example/1.wav?X-Amz-Signature=5"}
 
 
@@ -39,7 +41,7 @@ def a_job(name: str = "1") -> Job:
 def test_a_job_gets_what_was_minted_for_it_once() -> None:
     """The second try asks the provider anew: the first may have failed for the address."""
     kept = Minted(lambda: NOW)
-    kept.note([a_recording()])
+    kept.note(TELNYX, [a_recording()])
     assert kept.lend(a_job("2")).recording.media_urls == {}
     assert kept.lend(a_job()).recording.media_urls == URLS
     assert kept.lend(a_job()).recording.media_urls == {}
@@ -50,7 +52,20 @@ def test_what_may_have_expired_is_not_lent(later: int, lent: dict[str, str]) -> 
     """Five minutes, and not where the clock went back: half of what the provider promises."""
     moments = iter([NOW, NOW + timedelta(seconds=later)])
     kept = Minted(lambda: next(moments))
-    kept.note([a_recording()])
+    kept.note(TELNYX, [a_recording()])
+    assert kept.lend(a_job()).recording.media_urls == lent
+
+
+@pytest.mark.parametrize(("later", "lent"), [(29, URLS), (30, {})])
+def test_how_long_an_address_is_good_for_is_the_providers_fact(later: int, lent: dict[str, str]) -> None:
+    """One that lives a minute is lent for half of it."""
+
+    class Brief(Telnyx):
+        media_url_lifetime = timedelta(minutes=1)
+
+    moments = iter([NOW, NOW + timedelta(seconds=later)])
+    kept = Minted(lambda: next(moments))
+    kept.note(Brief("https://api.telnyx.com", "a"), [a_recording()])
     assert kept.lend(a_job()).recording.media_urls == lent
 
 
@@ -59,10 +74,10 @@ def test_it_does_not_grow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(url_cache, "_MOST", 2)
     now = [NOW]
     kept = Minted(lambda: now[0])
-    kept.note([a_recording("1"), a_recording("none", {}), a_recording("2"), a_recording("3")])
+    kept.note(TELNYX, [a_recording("1"), a_recording("none", {}), a_recording("2"), a_recording("3")])
     assert [kept.lend(a_job(name)).recording.media_urls for name in "13"] == [URLS, {}]
     now[0] += timedelta(minutes=5)
-    kept.note([a_recording("4"), a_recording("5")])
+    kept.note(TELNYX, [a_recording("4"), a_recording("5")])
     assert [kept.lend(a_job(name)).recording.media_urls for name in "245"] == [{}, URLS, URLS]
 
 

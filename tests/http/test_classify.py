@@ -58,6 +58,8 @@ def test_a_strange_wait_is_none(said: str) -> None:
         (b"<Error><Code>AccessDenied</Code><Message>Request has expired</Message></Error>",
          "AccessDenied Request has expired"),
         (b'{"errors": [{"code": "10005", "title": "Resource not found", "detail": "no such"}]}', "10005 no such"),
+        (b'{"api_id": "1", "error": "not found"}', "not found"),
+        (b'{"error": {"code": 5, "message": "no such", "status": "NOT_FOUND"}}', "5 no such"),
         (b'{"errors": [{"title": "Resource not found"}]}', "Resource not found"),
         (b'{"errors": ["too many"]}', "too many"),
         (b'{"type": "about:blank", "title": "Too Many Requests", "detail": "slow down", "status": 429}', "slow down"),

@@ -16,7 +16,7 @@ def wav(rate: int, byte_rate: int, block: int, tag: int = 1) -> bytes:
 
 
 def probed(body: bytes, told: float | None, *, encrypted: bool = False) -> MediaFacts:
-    prober = Prober("wav", encrypted=encrypted)
+    prober = Prober("wav", encrypted=encrypted, wav_rate=16_000)
     prober.feed(body)
     return prober.finish(duration_seconds=told, size_bytes=None)
 
@@ -48,3 +48,10 @@ def test_a_length_that_cannot_be_measured_is_not_ok(body: bytes) -> None:
 def test_ciphertext_is_as_long_as_what_was_encrypted(size: int, told: float | None, status: str) -> None:
     """Of an encrypted call the size alone shows: less than 16,000 bytes a second is short."""
     assert probed(bytes(size), told, encrypted=True).check.status == status
+
+
+def test_where_the_providers_rate_is_not_known_ciphertext_proves_nothing() -> None:
+    """A provider that tells no `bytes_per_second` has no ciphertext flagged for its size."""
+    prober = Prober("wav", encrypted=True)
+    prober.feed(bytes(16))
+    assert prober.finish(duration_seconds=10.0, size_bytes=None).check.status == "unchecked"

@@ -24,7 +24,7 @@ def probe(
     encrypted: bool = False,
     step: int = 1 << 16,
 ) -> MediaFacts:
-    prober = Prober(media_format, encrypted=encrypted)
+    prober = Prober(media_format, encrypted=encrypted, wav_rate=16_000)
     for at in range(0, len(body), step):
         prober.feed(memoryview(body)[at : at + step])
     return prober.finish(duration_seconds=told, size_bytes=size)

@@ -85,7 +85,9 @@ def ping(daemon: Daemon) -> Ping:
 def proof(source: config.Source, transfer: Transfer) -> Proof:
     """What a source's media are proven with. ConfigError where its extra is not there, or a key cannot be had."""
     check_media_proof(transfer)
-    return Proof(keys=private_keys(source.private_keys), packets=transfer.media_proof == "full")
+    wav_rate, _ = provider_class(source.provider).bytes_per_second.get("wav", (None, None))
+    packets = transfer.media_proof == "full"
+    return Proof(keys=private_keys(source.private_keys), packets=packets, wav_rate=wav_rate)
 
 
 def check_media_proof(transfer: Transfer) -> None:

@@ -17,7 +17,6 @@ from recvault.providers.base import Provider
 
 COMMON = frozenset(Source.model_fields) - {"settings", "secrets"}
 _NOBODY = "a-name-that-is-no-account"
-_VIDEO = {"mka", "mkv"}
 
 
 def sort_source(index: int, table: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
@@ -29,7 +28,7 @@ def sort_source(index: int, table: Mapping[str, Any]) -> tuple[dict[str, Any], l
         return {"lookback": timedelta(), "formats": ("wav",), **shaped}, problems
     shaped = {key: value for key, value in shaped.items() if key in _common(provider)}
     shaped.setdefault("lookback", provider.default_lookback)
-    if set(provider.formats) <= _VIDEO:  # it stores what it gets
+    if provider.one_format:  # it stores what it gets
         shaped["formats"] = provider.formats
     else:
         shaped.setdefault("formats", ("wav",) if "wav" in provider.formats else provider.formats)
@@ -140,8 +139,10 @@ def _credentials(
     if table.get("subaccounts") is True:
         if not provider.has_subaccounts:
             yield Problem((*at, "subaccounts"), f"{provider.name} lists no sub-accounts: make a source of each account")
-        elif "api_key_sid" in whole[0]:
-            yield Problem((*at, "subaccounts"), "an API key does not reach sub-accounts: use auth_token")
+        for key in whole[0]:
+            if not provider.settings[key].reaches_subaccounts:
+                reach = "; or ".join(", ".join(keys) for keys in provider.credentials if key not in keys)
+                yield Problem((*at, "subaccounts"), f"credentials with {key} do not reach sub-accounts: use {reach}")
     if built:
         yield from _refused(at, provider, table, owner)
 

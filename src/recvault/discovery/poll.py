@@ -33,7 +33,7 @@ from recvault.log import get_logger
 from recvault.log.meter import Meter
 from recvault.models import ACCOUNT, Phase, Recording, Scope, State, Window, stamp
 from recvault.monitoring.report import AccountReport, Report
-from recvault.providers.base import Subaccount
+from recvault.providers.base import Provider, Subaccount
 
 log = get_logger("recvault.discovery.poll")
 
@@ -76,7 +76,7 @@ class Listing:
     report: Report
     meter: Meter | None
     on_found: Callable[[], None]
-    on_listed: Callable[[Sequence[Recording]], None] = lambda recordings: None
+    on_listed: Callable[[Provider, Sequence[Recording]], None] = lambda provider, recordings: None
     on_accounts: Callable[[Source, Sequence[str]], None] = lambda source, accounts: None  # before any is listed
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
     _closings: Closings = field(init=False, repr=False)
@@ -227,7 +227,7 @@ class Listing:
                     refused.append(error)
                     continue
                 feed = replace(source.feed(account_id), list=BACKFILL)
-                self.on_listed([found])
+                self.on_listed(line.provider, [found])
                 new = self.ledger.register(feed, [found], [], self.clock(), source.policy.recheck_every)
                 self._make_due([found])
                 self._count(source, account_id, Found(1, new.new, new.gone, new.external))

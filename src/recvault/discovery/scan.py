@@ -77,7 +77,7 @@ class Discovery:
     recheck_every: timedelta
     clock: Callable[[], datetime]
     on_page: Callable[[Found], None]
-    on_listed: Callable[[Sequence[Recording]], None] = lambda recordings: None  # before they are registered
+    on_listed: Callable[[Provider, Sequence[Recording]], None] = lambda provider, recordings: None  # not registered yet
     on_wanted: Callable[[Sequence[Recording]], None] = lambda recordings: None  # known or new, in the window
     on_not_offered: Callable[[datetime], None] = lambda oldest: None  # nothing before it is listed: bounds are refused
     most_pages: int | None = None  # after which a long list is broken off: what was read of it is registered
@@ -181,7 +181,7 @@ class Discovery:
             for recording in page.recordings
             if recording.created_at in window and (self.start_from is None or recording.created_at >= self.start_from)
         ]
-        self.on_listed(wanted)
+        self.on_listed(self.provider, wanted)
         new = self.ledger.register(self.feed, wanted, page.rejected, self.clock(), self.recheck_every)
         self._tell(new.ids)
         self.on_page(Found(len(page.recordings), new.new, new.gone, new.external, len(page.rejected)))

@@ -8,13 +8,25 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from recvault.models import Job, Recording
+from recvault.providers.base import Provider
 
-_FRESH = timedelta(minutes=5)  # Telnyx: good for ten from the listing on (its knowledge base)
+_KEPT = timedelta(minutes=5)  # or half of what an address is good for, where that is less
 _MOST = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Addresses:
+    minted: datetime
+    kept: timedelta
+    urls: Mapping[str, str] = field(repr=False)
+
+    def is_fresh(self, now: datetime) -> bool:
+        """Not where the clock went back, either."""
+        return timedelta() <= now - self.minted < self.kept
 
 
 class Minted:
@@ -23,35 +35,31 @@ class Minted:
     def __init__(self, clock: Callable[[], datetime]) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._urls: dict[tuple[str, str, str], tuple[datetime, Mapping[str, str]]] = {}  # the oldest first
+        self._urls: dict[tuple[str, str, str], _Addresses] = {}  # the oldest first
 
-    def note(self, recordings: Iterable[Recording]) -> None:
+    def note(self, provider: Provider, recordings: Iterable[Recording]) -> None:
         """Keep the addresses of what was just listed, while there is room: what is listed first is fetched first."""
-        now = self._clock()
+        now, lifetime = self._clock(), provider.media_url_lifetime
+        kept = _KEPT if lifetime is None else min(_KEPT, lifetime / 2)
         with self._lock:
             self._forget(now)
             for recording in recordings:
                 if recording.media_urls and len(self._urls) < _MOST:
                     self._urls.pop(recording.identity, None)
-                    self._urls[recording.identity] = (now, recording.media_urls)
+                    self._urls[recording.identity] = _Addresses(now, kept, recording.media_urls)
 
     def lend(self, job: Job) -> Job:
         """The job with its recording's addresses, if there are fresh ones."""
         with self._lock:
-            minted, urls = self._urls.pop(job.recording.identity, (None, {}))
-        if minted is None or not _is_fresh(minted, self._clock()):
+            found = self._urls.pop(job.recording.identity, None)
+        if found is None or not found.is_fresh(self._clock()):
             return job
-        return replace(job, recording=replace(job.recording, media_urls=urls))
+        return replace(job, recording=replace(job.recording, media_urls=found.urls))
 
     def _forget(self, now: datetime) -> None:
         """Make room of what is too old to be lent."""
         while self._urls:
             first = next(iter(self._urls))
-            if _is_fresh(self._urls[first][0], now):
+            if self._urls[first].is_fresh(now):
                 return
             del self._urls[first]
-
-
-def _is_fresh(minted: datetime, now: datetime) -> bool:
-    """Not where the clock went back, either."""
-    return timedelta() <= now - minted < _FRESH

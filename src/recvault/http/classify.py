@@ -1,6 +1,6 @@
 """One table that says what an answer's status means, and the reading of what providers add to it.
 
-Twilio answers `{code, message}` or XML `<RestException>`, Telnyx `{"errors": […]}`, SignalWire either, gateways HTML:
+Services answer `{code, message}`, `{"errors": […]}`, `{"error": …}` or XML with a Code and a Message, gateways HTML:
 the status decides, the body only helps the operator.
 """
 
@@ -35,10 +35,9 @@ _XML_FIELDS = re.compile(r"<(Code|Message)>([^<]{1,200})</\1>")
 _HTML = re.compile(r"\s*<(!doctype html|html)\b", re.IGNORECASE)
 _QUERY = re.compile(r"\?\S*=\S*")  # of a URL that the answer repeats: it may be signed
 _NO_DATE = (ValueError, TypeError, IndexError, OverflowError)  # what email.utils raises for one that is none
-_REQUEST_IDS = ("twilio-request-id", "x-request-id", "x-amz-request-id")  # Twilio; Telnyx, SignalWire; hosts like S3
 _NOT_OF_AN_ID = re.compile(r"[^A-Za-z0-9._-]")
 _LONGEST_ID = 64
-_EPOCH_LEAST = 1_000_000  # Telnyx's x-ratelimit-reset is seconds or a Unix time: documents differ
+_EPOCH_LEAST = 1_000_000  # seconds; x-ratelimit-reset may be a Unix time: the same service's documents differ
 
 
 def error_for(
@@ -76,13 +75,22 @@ def describe(body: bytes) -> str:
             if isinstance(first, dict)
             else _line(first)
         )
-    return _line(document.get("code"), document.get("message") or document.get("detail") or document.get("title"))
+    if isinstance(inner := document.get("error"), dict):
+        document = inner
+    told = (document.get(name) for name in ("message", "detail", "title", "error"))
+    return _line(document.get("code"), next(filter(None, told), None))
 
 
 def request_id(headers: Mapping[str, str]) -> str:
     """The service's own name for the request, which its support asks for; empty where it gave none."""
-    said = next((headers[name] for name in _REQUEST_IDS if headers.get(name)), "")
+    named = [name for name, said in headers.items() if said and name.lower().endswith("request-id")]
+    said = headers[min(named, key=_how_common)] if named else ""
     return _NOT_OF_AN_ID.sub("", said)[:_LONGEST_ID]
+
+
+def _how_common(name: str) -> int:
+    """A service's own header tells more than one that any proxy on the way may set."""
+    return 0 if not name.lower().startswith("x-") else 1 if name.lower() == "x-request-id" else 2
 
 
 def request_mark(request_id: str) -> str:

@@ -45,12 +45,13 @@ class Proof:
 
     keys: PrivateKeys | None = None
     packets: bool = False
+    wav_rate: int | None = None  # bytes a second that the provider's WAV have at least; None: not known
 
     def probe(self, media_format: str, encryption: JSON | None) -> Probe:
         """What proves one medium."""
         if encryption is None or self.keys is None:
-            return Prober(media_format, encrypted=encryption is not None)
-        return OpenedProbe(media_format, self.keys, encryption)
+            return Prober(media_format, encrypted=encryption is not None, wav_rate=self.wav_rate)
+        return OpenedProbe(media_format, self.keys, encryption, self.wav_rate)
 
     def deepened(
         self,
@@ -83,8 +84,8 @@ PLAIN = Proof()
 class OpenedProbe:
     """Proves what is encrypted by its plaintext, which is seen here and kept nowhere."""
 
-    def __init__(self, media_format: str, keys: PrivateKeys, encryption: JSON) -> None:
-        self._closed = Prober(media_format, encrypted=True)
+    def __init__(self, media_format: str, keys: PrivateKeys, encryption: JSON, wav_rate: int | None = None) -> None:
+        self._closed = Prober(media_format, encrypted=True, wav_rate=wav_rate)
         self._inner = Prober(media_format)
         self._error: NotOpened | MediaRejected | None = None
         self._opening: Opening | None = None

@@ -10,7 +10,7 @@ from recvault.media.kinds import kind_of
 ENOUGH = 2048  # bytes in which a document shows itself, and audio that begins as text does
 _DOCUMENT_TYPES = frozenset({"json", "xml", "html", "xhtml"})
 _OPENINGS = re.compile(
-    r"""<\?xml|<!doctype|<html|<head|<body|<twilioresponse|<error\b|\{\s*"|\{\s*\}|\[\s*[\[{"]""", re.I
+    r"""<\?xml|<!doctype|<html|<head|<body|<\w*response\b|<error\b|\{\s*"|\{\s*\}|\[\s*[\[{"]""", re.I
 )
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f]")
 _BINARY = re.compile(rb"[\x00-\x08\x0b\x0e-\x1f\x7f\xff]")  # encoders pad with letters, but not a frame's header

@@ -19,7 +19,6 @@ WALKED = frozenset(name for kind in (WAV, MP3, MATROSKA, WEBM) for name in kind.
 _CIPHER_BLOCK = 16
 _NOT_AUDIO = (b"PK\3\4", b"%PDF", b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"\x1f\x8b\x08", b"\x7fELF", b"7z\xbc\xaf")
 _ZEROS = 1 << 14  # bytes: a second of G.711 and more
-_WAV_LEAST = 16_000  # bytes a second: a WAV comes encrypted from Twilio alone, in 16 bits at 8 kHz, never less
 
 
 @dataclass(slots=True, kw_only=True)
@@ -66,9 +65,11 @@ class Prober:
     either's address.
     """
 
-    def __init__(self, media_format: str, *, encrypted: bool = False) -> None:
+    def __init__(self, media_format: str, *, encrypted: bool = False, wav_rate: int | None = None) -> None:
+        """`wav_rate`: bytes a second that the provider's WAV have at least; None where that is not known."""
         self._wanted = media_format
         self._encrypted = encrypted
+        self._wav_rate = wav_rate
         self._bytes = 0
         self._zeros = 0  # bytes at the end so far
         self._kind: Kind | None = None
@@ -181,8 +182,10 @@ class Prober:
 
     def _rate_faults(self, told: float | None) -> list[str]:
         """Ciphertext shows nothing, but it is as long as what was encrypted."""
-        most = self._bytes / _WAV_LEAST
-        if not self._encrypted or self._wanted != "wav" or told is None or most >= told - tolerance(told):
+        if not self._encrypted or self._wanted != "wav" or self._wav_rate is None or told is None:
+            return []
+        most = self._bytes / self._wav_rate
+        if most >= told - tolerance(told):
             return []
         return [f"truncated: {self._bytes} bytes hold {most:.2f} s at most, the provider tells {told:.2f} s"]
 

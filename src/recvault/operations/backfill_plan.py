@@ -1,7 +1,7 @@
 """What a backfill would bring home: listed as a backfill lists, counted, and written nowhere.
 
-The sizes are estimates by the providers' own figures: WAV of 8 kHz and 16 bit, MP3 of 32 kbit/s (Twilio's recordings
-docs; the others sound alike), unless a row tells its size. What cannot be estimated is counted, never guessed.
+The sizes are estimates by each provider's `bytes_per_second`, unless a row tells its size. What cannot be estimated is
+counted, never guessed.
 """
 
 from __future__ import annotations
@@ -28,11 +28,6 @@ from recvault.transfer.fetch import formats
 SCHEMA = "recvault/backfill-plan/v1"
 UNKNOWN = "unknown"  # the format of a recording whose row names none yet
 _LISTS = 4
-_SOUND = frozenset({"twilio", "signalwire", "telnyx"})
-_BYTES_A_SECOND: Mapping[str, Callable[[int], int]] = {
-    "wav": lambda channels: 16_000 * channels,
-    "mp3": lambda _: 4_000,
-}
 
 
 @dataclass(slots=True)
@@ -83,6 +78,7 @@ class Notebook:
 
     archived: Archived
     wanted: tuple[str, ...]  # formats
+    rates: Mapping[str, tuple[int, int]]  # the provider's `bytes_per_second`
     accounts: dict[str, Account] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
@@ -110,7 +106,7 @@ class Notebook:
                 for name in self.archived.of(feed.provider, owner, new)
             }
             for each in new.values():
-                _count(account, each, (each.account_id, each.recording_id) in archived, self.wanted)
+                _count(account, each, (each.account_id, each.recording_id) in archived, self.wanted, self.rates)
         return Registered()
 
     def note_scan_started(self, feed: Feed, now: datetime) -> None: ...
@@ -149,7 +145,13 @@ class Nothing:
         return []
 
 
-def _count(account: Account, recording: Recording, is_archived: bool, wanted: tuple[str, ...]) -> None:
+def _count(
+    account: Account,
+    recording: Recording,
+    is_archived: bool,
+    wanted: tuple[str, ...],
+    rates: Mapping[str, tuple[int, int]],
+) -> None:
     if recording.phase is Phase.GONE:
         account.gone += 1
         return
@@ -164,7 +166,7 @@ def _count(account: Account, recording: Recording, is_archived: bool, wanted: tu
             total.archived += 1
         return
     account.not_ready += recording.phase is Phase.UNFINISHED
-    sizes = [estimate(recording, media_format) for media_format in chosen]
+    sizes = [estimate(recording, rates.get(media_format)) for media_format in chosen]
     for total, size in zip(totals, sizes, strict=True):
         total.add(recording, size)
     account.total.add(recording, None if None in sizes else sum(filter(None, sizes)))
@@ -177,14 +179,13 @@ def _formats(recording: Recording, wanted: tuple[str, ...]) -> tuple[str, ...]:
         return (UNKNOWN,)
 
 
-def estimate(recording: Recording, media_format: str) -> int | None:
+def estimate(recording: Recording, rates: tuple[int, int] | None) -> int | None:
     """The bytes of a medium as far as its row lets them be told. One that tells no channels is taken for mono."""
     if recording.size_bytes is not None:
         return recording.size_bytes
-    rate = _BYTES_A_SECOND.get(media_format) if recording.provider in _SOUND else None
-    if rate is None or recording.duration_seconds is None:
+    if rates is None or recording.duration_seconds is None:
         return None
-    return round(recording.duration_seconds * rate(recording.channels or 1))
+    return round(recording.duration_seconds * rates[(recording.channels or 1) > 1])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -253,7 +254,8 @@ def make(
     """List what a backfill would, several lists side by side."""
     report = Report(command="backfill", started_at=clock())
     report.account(source.name, source.provider, source.account_id)
-    notebook = Notebook(archived=ledger, wanted=source.line(source.account_id).formats)
+    line = source.line(source.account_id)
+    notebook = Notebook(archived=ledger, wanted=line.formats, rates=line.provider.bytes_per_second)
     listing = Listing(ledger=notebook, clock=clock, report=report, meter=None, on_found=lambda: on_change(report))
     accounts = listing.accounts(source)
     if asked.is_named:

@@ -99,6 +99,7 @@ class Setting:
 
     secret: bool = False
     doc: str = ""
+    reaches_subaccounts: bool = True  # False: credentials with this key open the one account alone
 
 
 class Provider(Protocol):
@@ -110,16 +111,17 @@ class Provider(Protocol):
     settings: ClassVar[Mapping[str, Setting]]
     credentials: ClassVar[tuple[tuple[str, ...], ...]]  # the sets of settings of which one must be whole
     formats: ClassVar[tuple[str, ...]]  # media formats it can serve
+    one_format: ClassVar[bool]  # a recording has one of them, which is served whatever is wanted
+    bytes_per_second: ClassVar[Mapping[str, tuple[int, int]]]  # by format, of one channel and of two; where known
     scopes: ClassVar[tuple[str, ...]]  # kinds of Scope it can list
     page_size: ClassVar[int]
     default_lookback: ClassVar[timedelta]  # how late a recording may first be listed
-    offset_pages: ClassVar[
-        bool
-    ]  # pages shift under inserts and deletions: freeze the upper bound, rescan when total moves
+    offset_pages: ClassVar[bool]  # pages shift as rows come and go: freeze the upper bound, rescan when total moves
     newest_first: ClassVar[bool]  # documented order; lets a list whose date filter is ignored stop early
     lists_unfinished: ClassVar[bool]
-    media_url_expires: ClassVar[bool]  # media_request needs Recording.media_urls, minted by refresh_request
+    media_url_lifetime: ClassVar[timedelta | None]  # of the signed addresses in Recording.media_urls; None: for good
     has_subaccounts: ClassVar[bool]
+    reads: ClassVar[tuple[str, ...]]  # other APIs over the same recordings, whose rows it can read by their ids
 
     @property
     def base_url(self) -> str:
@@ -185,8 +187,8 @@ class SubaccountProvider(Provider, Protocol):
 
 
 def readable_apis(provider: Provider) -> frozenset[str]:
-    """The APIs whose recordings this one can read by their ids, too: its class may name others in `reads`."""
-    return frozenset({provider.api, *getattr(provider, "reads", ())})
+    """The APIs whose recordings this one can read by their ids."""
+    return frozenset({provider.api, *provider.reads})
 
 
 def check_scope(provider: Provider, scope: Scope) -> None:

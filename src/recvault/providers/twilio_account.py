@@ -3,61 +3,61 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from recvault.errors import ProtocolError
-from recvault.models import JSON
 from recvault.providers.base import Reply, Setting, Subaccount, read_list
-from recvault.providers.stated import Stated, check_echo
-from recvault.providers.urls import address, basic, follow, request
+from recvault.providers.rest import Paging, Rest
+from recvault.providers.urls import address, basic, request
 from recvault.providers.values import identifier, text
 
 if TYPE_CHECKING:
     import httpx
 
-PUBLIC = "twilio.com"  # regions and edges are below it: links may name any of them
 PAGE_SIZE = 1000  # of accounts
-SETTINGS: Mapping[str, Setting] = {
-    "account_sid": Setting(doc="the account's SID, AC…"),
-    "auth_token": Setting(secret=True, doc="the account's auth token; reaches sub-accounts too"),
-    "api_key_sid": Setting(doc="an API key's SID, SK…; a main account's key does not reach sub-accounts"),
-    "api_key_secret": Setting(secret=True, doc="the API key's secret"),
-}
-CREDENTIALS = (("account_sid", "auth_token"), ("account_sid", "api_key_sid", "api_key_secret"))
+PAGING = Paging(size="PageSize", next="next_page_uri", own="uri", last="last_page_uri")  # OpenAPI, SDK fixtures
 
 
-def authorization(values: Mapping[str, str]) -> str:
-    """HTTP Basic (Twilio auth docs): the auth token where there is one, as it reaches further than an API key."""
-    if values.get("auth_token"):
-        return basic(values["account_sid"], values["auth_token"])
-    return basic(values["api_key_sid"], values["api_key_secret"])
+class TwilioAccount(Rest):
+    """One account in one region: recordings, credentials and hosts are regional (Twilio region docs)."""
 
+    provider: ClassVar[str] = "twilio"
+    settings: ClassVar[Mapping[str, Setting]] = {
+        "account_sid": Setting(doc="the account's SID, AC…"),
+        "auth_token": Setting(secret=True, doc="the account's auth token; reaches sub-accounts too"),
+        "api_key_sid": Setting(
+            doc="an API key's SID, SK…; a main account's key does not reach sub-accounts", reaches_subaccounts=False
+        ),
+        "api_key_secret": Setting(secret=True, doc="the API key's secret"),
+    }
+    credentials: ClassVar[tuple[tuple[str, ...], ...]] = (
+        ("account_sid", "auth_token"),
+        ("account_sid", "api_key_sid", "api_key_secret"),
+    )
+    account_setting = "account_sid"
+    public = "twilio.com"  # regions and edges are below it: links may name any of them
 
-def accounts_request(base_url: str) -> httpx.Request:
-    """The main account and those below it, whatever their status (OpenAPI: Accounts.json, at most 1000 a page).
+    @staticmethod
+    def authorization(values: Mapping[str, str]) -> str:
+        """HTTP Basic (Twilio auth docs): the auth token where there is one, as it reaches further than an API key."""
+        if values.get("auth_token"):
+            return basic(values["account_sid"], values["auth_token"])
+        return basic(values["api_key_sid"], values["api_key_secret"])
 
-    A closed one's recordings can be read for 30 days (Twilio's help).
-    """
-    url = address(base_url, "/2010-04-01/Accounts.json", [("PageSize", PAGE_SIZE)])
-    return request("GET", url, headers={"Accept": "application/json"})
+    def accounts_request(self) -> httpx.Request:
+        """The main account and those below it, whatever their status (OpenAPI: Accounts.json, at most 1000 a page).
 
+        A closed one's recordings can be read for 30 days (Twilio's help).
+        """
+        url = address(self.base_url, "/2010-04-01/Accounts.json", [("PageSize", PAGE_SIZE)])
+        return request("GET", url, headers={"Accept": "application/json"})
 
-def parse_accounts(base_url: str, reply: Reply) -> tuple[tuple[Subaccount, ...], httpx.URL | None]:
-    """Read the sid and the status alone: each row holds an auth token (OpenAPI)."""
-    page, rows = read_list(reply, "accounts", "page_size")
-    if not all(isinstance(row, dict) and text(row.get("sid")) for row in rows):
-        raise ProtocolError(f"{reply.request.url.host} answered with an account that has no sid")
-    if not rows and not page.get("page"):
-        raise ProtocolError(f"{reply.request.url.host} answered with no account, not even the one that asked")
-    found = tuple(Subaccount(identifier(row, "sid"), text(row.get("status")) or "active") for row in rows)
-    return found, following(base_url, reply, page, len(rows), PAGE_SIZE)[0]
-
-
-def following(base_url: str, reply: Reply, page: JSON, rows: int, page_size: int) -> tuple[httpx.URL | None, Stated]:
-    """The next page of a list as Twilio writes it, and what it says of itself, which is held against its rows."""
-    link = page.get("next_page_uri")
-    check_echo(reply, page.get("uri"))
-    check_echo(reply, link)
-    said = Stated.of(page, page.get("last_page_uri"))
-    said.check(reply, rows, is_last=not link, is_told="next_page_uri" in page, size=page_size)
-    return follow(base_url, link, PUBLIC), said
+    def parse_accounts(self, reply: Reply) -> tuple[tuple[Subaccount, ...], httpx.URL | None]:
+        """Read the sid and the status alone: each row holds an auth token (OpenAPI)."""
+        page, rows = read_list(reply, "accounts", "page_size")
+        if not all(isinstance(row, dict) and text(row.get("sid")) for row in rows):
+            raise ProtocolError(f"{reply.request.url.host} answered with an account that has no sid")
+        if not rows and not page.get("page"):
+            raise ProtocolError(f"{reply.request.url.host} answered with no account, not even the one that asked")
+        found = tuple(Subaccount(identifier(row, "sid"), text(row.get("status")) or "active") for row in rows)
+        return found, self.following(reply, page, len(rows), PAGING, PAGE_SIZE)[0]

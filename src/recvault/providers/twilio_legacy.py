@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar
 from xml.etree.ElementTree import Element, ParseError
 
 from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
 from recvault.errors import ProtocolError
-from recvault.models import JSON, Phase, Recording, Scope, Window
-from recvault.providers import twilio_account, values
-from recvault.providers.base import OwnMedia, Page, Reply, Setting, Subaccount, check_scope, read_one, read_rows
+from recvault.models import JSON, Recording
+from recvault.providers import values
+from recvault.providers.base import Page, Reply, read_one, read_rows
 from recvault.providers.lenient import Unreadable
+from recvault.providers.rest import TELEPHONY, Bounds, Paging
 from recvault.providers.stated import Stated, check_echo
-from recvault.providers.urls import address, follow, request, segment, unsigned, with_parameter
+from recvault.providers.twilio_account import TwilioAccount
+from recvault.providers.urls import with_parameter
 
 if TYPE_CHECKING:
     import httpx
@@ -29,48 +29,37 @@ ILLEGAL = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class TwilioLegacy:
+class TwilioLegacy(TwilioAccount):
     """One account, as its 2008 list shows it; the same recordings as in the 2010 list, under the same ids."""
 
-    name: ClassVar[str] = "twilio-legacy"
-    provider: ClassVar[str] = "twilio"
-    api: ClassVar[str] = "2008-08-01"
-    settings: ClassVar[Mapping[str, Setting]] = twilio_account.SETTINGS
-    credentials: ClassVar[tuple[tuple[str, ...], ...]] = twilio_account.CREDENTIALS
-    formats: ClassVar[tuple[str, ...]] = ("wav", "mp3")  # 2008 docs
-    scopes: ClassVar[tuple[str, ...]] = ("account",)  # 2008 docs know no list of a call's recordings
-    page_size: ClassVar[int] = 1000  # 2008 docs: the most
-    default_lookback: ClassVar[timedelta] = timedelta(hours=26)  # TwiML docs: a recording may last 24 hours
-    offset_pages: ClassVar[bool] = True  # 2008 docs: pages "may contain duplicates"
-    newest_first: ClassVar[bool] = False
-    lists_unfinished: ClassVar[bool] = False  # it cannot tell: there is no status
-    media_url_expires: ClassVar[bool] = False
-    has_subaccounts: ClassVar[bool] = True
+    name = "twilio-legacy"
+    api = "2008-08-01"
     reads: ClassVar[tuple[str, ...]] = ("2010-04-01", "2008-08-01")  # the same recordings, under the same ids
+    formats: ClassVar[tuple[str, ...]] = ("wav", "mp3")  # 2008 docs
+    bytes_per_second = TELEPHONY
+    page_size = 1000  # 2008 docs: the most; they know no list of a call's recordings
+    default_lookback = timedelta(hours=26)  # TwiML docs: a recording may last 24 hours
+    offset_pages = True  # 2008 docs: pages "may contain duplicates"
+    lists_unfinished = False  # it cannot tell: there is no status
+    has_subaccounts = True
 
-    base_url: str
-    account_id: str
+    home = "https://api.twilio.com"
+    root = "/2008-08-01/Accounts/{account}"
+    lists = {"account": "/Recordings"}
+    bounds = Bounds("DateCreated>", "DateCreated<", values.day, values.day_after)  # GMT, each from its midnight (docs)
+    paging = Paging(size="num", next="nextpageuri", own="uri", last="lastpageuri")
+    accept = "application/xml"
+    instance = "/Recordings/{recording}.xml"  # without `.xml` it is WAV audio (2008 docs)
+    deleted = "/Recordings/{recording}"  # answered 204 (2008 docs)
+    media = "/Recordings/{recording}.{format}"
 
-    @classmethod
-    def from_settings(cls, name: str, values: Mapping[str, str]) -> Self:
-        return cls((values.get("base_url") or "https://api.twilio.com").rstrip("/"), values["account_sid"])
-
-    @staticmethod
-    def authorization(values: Mapping[str, str]) -> str:
-        return twilio_account.authorization(values)
-
-    def list_request(self, window: Window, scope: Scope) -> httpx.Request:
-        """Days of GMT only, each from its midnight; the page's size is `num` (2008 docs)."""
-        check_scope(self, scope)
-        pairs: list[tuple[str, str | int]] = []
-        if window.since:
-            pairs.append(("DateCreated>", values.day(window.since)))
-        if window.until:
-            pairs.append(("DateCreated<", values.day_after(window.until)))
-        path = f"{self._account(self.account_id)}/Recordings"
-        url = address(self.base_url, path, [*pairs, ("num", self.page_size)])
-        return request("GET", url, headers={"Accept": "application/xml"})
+    fields = {  # no status: one that is not ready shows as a 404 of its media
+        "account_id": "AccountSid",
+        "recording_id": "Sid",
+        "created_at": "DateCreated",
+        "call_id": "CallSid",
+        "duration_seconds": "Duration",
+    }
 
     def parse_page(self, reply: Reply) -> Page:
         """Paging stands in attributes of `<Recordings>` (2008 docs)."""
@@ -78,50 +67,21 @@ class TwilioLegacy:
         if listed is None:
             raise ProtocolError(f"{reply.request.url.host} answered {reply.status} with no <Recordings>")
         rows = [_row(element) for element in listed.findall("Recording")]
-        recordings, rejected = read_rows(rows, self._read, lambda row: values.identifier(row, "Sid"))
-        following, said = self._next(reply, listed), Stated.of(listed.attrib, listed.get("lastpageuri"))
-        check_echo(reply, listed.get("uri"))
-        check_echo(reply, listed.get("nextpageuri"))
+        recordings, rejected = read_rows(rows, self.read, self.id_of)
+        following, said = self._next(reply, listed), Stated.of(listed.attrib, listed.get(self.paging.last))
+        check_echo(reply, listed.get(self.paging.own))
+        check_echo(reply, listed.get(self.paging.next))
         said.check(reply, len(rows), is_last=following is None, is_told=True, size=self.page_size)
         return Page(recordings=recordings, rejected=rejected, next=following, total=said.total, pages=said.pages)
 
-    def media_requests(self, recording: Recording, media_format: str) -> tuple[OwnMedia, ...]:
-        if media_format not in self.formats:
-            return ()
-        return (OwnMedia(f"{self.base_url}{self._instance(recording)}.{media_format}"),)
-
-    def refresh_request(self, recording: Recording) -> httpx.Request:
-        """Without `.xml` the instance is WAV audio (2008 docs)."""
-        url = address(self.base_url, f"{self._instance(recording)}.xml")
-        return request("GET", url, headers={"Accept": "application/xml"})
-
     def parse_recording(self, reply: Reply) -> Recording:
         found = _document(reply).find("Recording")
-        return read_one(reply, {} if found is None else _row(found), self._read)
-
-    def delete_request(self, recording: Recording) -> httpx.Request:
-        """Answered 204 (2008 docs)."""
-        return request("DELETE", address(self.base_url, self._instance(recording)))
-
-    def media_encryption(self, headers: Mapping[str, str]) -> JSON | None:
-        return None
-
-    def accounts_request(self) -> httpx.Request:
-        return twilio_account.accounts_request(self.base_url)
-
-    def parse_accounts(self, reply: Reply) -> tuple[tuple[Subaccount, ...], httpx.URL | None]:
-        return twilio_account.parse_accounts(self.base_url, reply)
-
-    def _account(self, account_id: str) -> str:
-        return f"/2008-08-01/Accounts/{segment(account_id)}"
-
-    def _instance(self, recording: Recording) -> str:
-        return f"{self._account(recording.account_id)}/Recordings/{segment(recording.recording_id)}"
+        return read_one(reply, {} if found is None else _row(found), self.read)
 
     def _next(self, reply: Reply, listed: Element) -> httpx.URL | None:
         """Follow `nextpageuri`; where it is missing, as in the docs' sample, count to `numpages` from page 0."""
-        if link := (listed.get("nextpageuri") or "").strip():
-            return follow(self.base_url, link, twilio_account.PUBLIC)
+        if link := (listed.get(self.paging.next) or "").strip():
+            return self.linked(link)
         url = reply.request.url
         page = values.whole(listed.get("page"))
         after = (page if page is not None else values.whole(url.params.get("page")) or 0) + 1
@@ -129,21 +89,6 @@ class TwilioLegacy:
         size = values.whole(listed.get("pagesize")) or self.page_size
         more = after < pages if pages is not None else len(listed) >= size
         return with_parameter(url, "page", after) if more else None
-
-    def _read(self, row: JSON) -> Recording:
-        return Recording(
-            provider=self.provider,
-            api=self.api,
-            account_id=values.text(row.get("AccountSid")) or self.account_id,
-            recording_id=values.identifier(row, "Sid"),
-            created_at=values.moment(row.get("DateCreated")),
-            status=None,
-            phase=Phase.COMPLETE,  # 2008 has no status: one that is not ready shows as a 404 of its media
-            formats=self.formats,
-            call_id=values.text(row.get("CallSid")),
-            duration_seconds=values.length(row.get("Duration")),
-            raw=unsigned(row),
-        )
 
 
 def _document(reply: Reply) -> Element:

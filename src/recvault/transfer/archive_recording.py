@@ -75,6 +75,7 @@ def archive_recording(attempt: Attempt) -> Receipt:
 def _must_be_read_again(job: Job, line: Line) -> bool:
     """Whether the row at hand may be out of date: not final when it was read, or of a list that cannot tell."""
     recording = job.recording
-    if recording.phase is not Phase.COMPLETE or (line.provider.media_url_expires and not recording.media_urls):
+    expires = line.provider.media_url_lifetime is not None
+    if recording.phase is not Phase.COMPLETE or (expires and not recording.media_urls):
         return True
     return recording.status is None and (job.attempt > 1 or recording.duration_seconds is None)

@@ -201,7 +201,7 @@ def _fetch_once(place: SpoolPlace, line: Line, recording: Recording, media_forma
     if not requests:
         raise MediaRejected(f"the provider names no {media_format}", reason="media.no_url")
 
-    signed, refused = line.provider.media_url_expires, None
+    signed, refused = line.provider.media_url_lifetime is not None, None
     for request in requests:
         asked = Requested(media_format=media_format, channels=request.extensions.get(CHANNELS), refused=refused)
         try:

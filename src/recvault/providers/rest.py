@@ -1,0 +1,288 @@
+"""A provider of the usual shape: one list of recordings, limited by date, page by page, and each recording by its id.
+
+A subclass states facts and paths as class attributes and names the keys of a row in `fields`; where a service differs,
+it overrides one method. A value is still `base_url` and `account_id` and no more, and its methods are pure functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from recvault.errors import ProtocolError
+from recvault.models import JSON, Phase, Recording, Scope, Window
+from recvault.providers import values
+from recvault.providers.base import OwnMedia, Page, Reply, Setting, check_scope, read_list, read_one, read_rows
+from recvault.providers.stated import Stated, check_echo
+from recvault.providers.urls import address, follow, request, segment, unsigned, with_parameter
+
+if TYPE_CHECKING:
+    import httpx
+
+TELEPHONY: Mapping[str, tuple[int, int]] = {"wav": (16_000, 32_000), "mp3": (4_000, 4_000)}
+"""Bytes a second of one channel and of two: WAV of 8 kHz and 16 bit, MP3 of 32 kbit/s (Twilio's recordings docs)."""
+
+Keys = str | tuple[str, ...]
+"""A key of a row, with dots where it lies deeper ("call.id"); several are tried in turn until one tells something."""
+
+_Paths = tuple[tuple[str, ...], ...]
+_Reader = Callable[[Any], Any]
+_READERS: Mapping[str, _Reader] = {
+    "created_at": values.moment,
+    "started_at": values.moment_or_none,
+    "ended_at": values.moment_or_none,
+    "duration_seconds": values.length,
+    "channels": values.whole,
+    "price": values.number,
+    "size_bytes": values.whole,
+    "encryption": values.mapping,
+}
+"""How a field of `Recording` is read from a row's value; all others are text."""
+_RECIPES: dict[type, Mapping[str, tuple[_Paths, _Reader]]] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How a list is limited to a window: two parameters, and how a moment is written in each.
+
+    The writers may move a bound outward, never inward: to the day's start for a service that filters by days, say.
+    """
+
+    since: str
+    until: str
+    floor: Callable[[datetime], str | int] = values.second
+    ceiling: Callable[[datetime], str | int] = values.second_after
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Paging:
+    """How one page of a list leads to the next: by a link in it, or by a number in the request."""
+
+    size: str  # the parameter that asks for so many rows a page
+    within: str = ""  # the key of the object that holds what follows; "" where it stands in the page itself
+    next: str = ""  # the key of the link to the next page
+    own: str = ""  # the key of the link to this page
+    last: str = ""  # the key of the link to the last page
+    number: str = ""  # the parameter that counts pages, from 1; for a list without links
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """One account of a service. `Provider` says what the facts mean; those that most services share have a value."""
+
+    name: ClassVar[str]
+    provider: ClassVar[str]
+    api: ClassVar[str]
+    settings: ClassVar[Mapping[str, Setting]]
+    credentials: ClassVar[tuple[tuple[str, ...], ...]]
+    formats: ClassVar[tuple[str, ...]] = ("wav", "mp3")
+    one_format: ClassVar[bool] = False
+    bytes_per_second: ClassVar[Mapping[str, tuple[int, int]]] = {}
+    scopes: ClassVar[tuple[str, ...]] = ("account",)
+    page_size: ClassVar[int]
+    default_lookback: ClassVar[timedelta] = timedelta(hours=26)
+    offset_pages: ClassVar[bool] = False
+    newest_first: ClassVar[bool] = False
+    lists_unfinished: ClassVar[bool] = True
+    media_url_lifetime: ClassVar[timedelta | None] = None
+    has_subaccounts: ClassVar[bool] = False
+    reads: ClassVar[tuple[str, ...]] = ()
+
+    home: ClassVar[str] = ""  # base_url, where the configuration names none
+    public: ClassVar[str] = ""  # the domain of the service's own links, which are asked of base_url
+    account_setting: ClassVar[str] = ""  # the setting that is the account's id; "": the source's name stands for it
+    accept: ClassVar[str] = "application/json"
+
+    root: ClassVar[str] = ""  # the path that all others are below; {account} in it is the account's id
+    lists: ClassVar[Mapping[str, str]]  # the path of each scope's list; {scope} is the id of the call, the room …
+    filters: ClassVar[Mapping[str, str]] = {}  # for a scope that has no list: the parameter of the account's list
+    bounds: ClassVar[Bounds]
+    paging: ClassVar[Paging]
+    rows: ClassVar[str]  # the key of a page's rows
+    marks: ClassVar[tuple[str, ...]] = ()  # keys that a page alone has: beside one of them, a missing list is empty
+
+    instance: ClassVar[str]  # the path of one recording, whose id is {recording}
+    deleted: ClassVar[str] = ""  # the path to delete it by, where that is another
+    media: ClassVar[str] = ""  # the path of its media in a {format}; "" where rows tell whole addresses (media_urls)
+
+    fields: ClassVar[Mapping[str, Keys]]  # the row's key for each field of Recording
+    readers: ClassVar[Mapping[str, _Reader]] = {}  # for a field that is written in a way of its own
+    phases: ClassVar[Mapping[str, Phase]] = {}  # the final statuses, in lower case; any other is read again
+
+    base_url: str
+    account_id: str
+
+    @classmethod
+    def from_settings(cls, name: str, values: Mapping[str, str]) -> Self:
+        account_id = values[cls.account_setting] if cls.account_setting else name
+        return cls((values.get("base_url") or cls.home).rstrip("/"), account_id)
+
+    @staticmethod
+    def authorization(values: Mapping[str, str]) -> str:
+        raise NotImplementedError("a provider says how its settings become a header: urls.basic(user, password), say")
+
+    def list_request(self, window: Window, scope: Scope) -> httpx.Request:
+        check_scope(self, scope)
+        pairs: list[tuple[str, str | int]] = []
+        bounds = self.bounds_of(scope)
+        if window.since:
+            pairs.append((bounds.since, bounds.floor(window.since)))
+        if window.until:
+            pairs.append((bounds.until, bounds.ceiling(window.until)))
+        if scope.kind not in self.lists:
+            pairs.append((self.filter_of(scope), scope.id))
+        if self.paging.number:
+            pairs.append((self.paging.number, 1))
+        within = "" if scope.kind == "account" else segment(scope.id)
+        path = self.root + self.lists.get(scope.kind, self.lists["account"])
+        place = path.format(account=segment(self.account_id), scope=within)
+        url = address(self.base_url, place, [*pairs, (self.paging.size, self.page_size)])
+        return request("GET", url, headers={"Accept": self.accept})
+
+    def bounds_of(self, scope: Scope) -> Bounds:
+        """How this scope's list is limited to a window."""
+        return self.bounds
+
+    def filter_of(self, scope: Scope) -> str:
+        """The parameter that limits the account's list to a call, a conference or a room."""
+        return self.filters[scope.kind]
+
+    def parse_page(self, reply: Reply) -> Page:
+        page, rows = read_list(reply, self.rows, *self.marks)
+        recordings, rejected = read_rows(map(self.unwrap, rows), self.read, self.id_of)
+        following, said = self.following(reply, page, len(rows), self.paging, self.page_size)
+        return Page(recordings=recordings, rejected=rejected, next=following, total=said.total, pages=said.pages)
+
+    def following(
+        self, reply: Reply, page: JSON, rows: int, paging: Paging, size: int
+    ) -> tuple[httpx.URL | None, Stated]:
+        """The next page of a list, and what this one says of itself, which is held against its rows."""
+        told = (values.mapping(page.get(paging.within)) or {}) if paging.within else page
+        said = Stated.of(told, told.get(paging.last))
+        if paging.number:
+            url, is_told = _counted(reply, paging.number, told, said, rows), True
+        else:
+            check_echo(reply, told.get(paging.own))
+            check_echo(reply, told.get(paging.next))
+            url, is_told = self.linked(told.get(paging.next)), paging.next in told
+        said.check(reply, rows, is_last=url is None, is_told=is_told, size=size)
+        return url, said
+
+    def linked(self, link: Any) -> httpx.URL | None:
+        """Where a link to the next page leads; None where there is none."""
+        return follow(self.base_url, link, self.public)
+
+    def media_requests(self, recording: Recording, media_format: str) -> tuple[httpx.Request | OwnMedia, ...]:
+        if not self.media:
+            url = recording.media_urls.get(media_format)
+            return (request("GET", url, headers={"Accept-Encoding": "identity"}),) if url else ()
+        if media_format not in self.formats and not self.one_format:
+            return ()
+        return (self.own_media(recording, media_format),)
+
+    def own_media(self, recording: Recording, media_format: str) -> OwnMedia:
+        """The request for media below base_url."""
+        return OwnMedia(self.base_url + self._path(self.media, recording, media_format))
+
+    def refresh_request(self, recording: Recording) -> httpx.Request:
+        url = address(self.base_url, self._path(self.instance, recording))
+        return request("GET", url, headers={"Accept": self.accept})
+
+    def parse_recording(self, reply: Reply) -> Recording:
+        return read_one(reply, self.unwrap(reply.json()), self.read)
+
+    def delete_request(self, recording: Recording) -> httpx.Request:
+        return request("DELETE", address(self.base_url, self._path(self.deleted or self.instance, recording)))
+
+    def media_encryption(self, headers: Mapping[str, str]) -> JSON | None:
+        return None
+
+    def unwrap(self, row: Any) -> Any:
+        """The row itself, for a service that wraps it in another object."""
+        return row
+
+    def id_of(self, row: Any) -> str:
+        """The id of a row; ValueError where it has none."""
+        found: str | None = self.told(row, "recording_id")
+        if found is None:
+            raise ValueError(f"no {self.fields['recording_id']}")
+        return found
+
+    def read(self, row: JSON) -> Recording:
+        """A recording as its row tells it; ValueError for a row without an id or a date."""
+        phase = self.phase(row)
+        told = {name: _first(row, paths, read) for name, (paths, read) in _recipes(type(self)).items()}
+        return Recording(
+            provider=self.provider,
+            api=self.api,
+            account_id=told.pop("account_id", None) or self.account_id,
+            recording_id=told.pop("recording_id") or self.id_of(row),
+            created_at=told.pop("created_at") or values.moment(None),
+            status=told.pop("status", None),
+            phase=phase,
+            formats=self.formats_of(row, phase),
+            raw=unsigned(row),
+            **told,
+        )
+
+    def told(self, row: Any, field: str) -> Any:
+        """What a row tells for a field of Recording, by `fields` and `readers`; None where it does not."""
+        return _first(row, *_recipes(type(self))[field])
+
+    def phase(self, row: JSON) -> Phase:
+        """What the status means. A service that tells none lists what is finished."""
+        if "status" not in self.fields:
+            return Phase.COMPLETE
+        status = self.told(row, "status") or ""
+        return self.phases.get(status.lower(), Phase.UNFINISHED)
+
+    def formats_of(self, row: JSON, phase: Phase) -> tuple[str, ...]:
+        """The media formats of one recording, best first."""
+        return () if phase in {Phase.GONE, Phase.EXTERNAL} else self.formats
+
+    def _path(self, template: str, recording: Recording, media_format: str = "") -> str:
+        account, name = segment(recording.account_id), segment(recording.recording_id)
+        return (self.root + template).format(account=account, recording=name, format=media_format)
+
+
+def _recipes(kind: type[Rest]) -> Mapping[str, tuple[_Paths, _Reader]]:
+    """Where the row of a provider tells each field of Recording, and how it is read; made once for each."""
+    if kind not in _RECIPES:
+        _RECIPES[kind] = _made(kind)
+    return _RECIPES[kind]
+
+
+def _made(kind: type[Rest]) -> Mapping[str, tuple[_Paths, _Reader]]:
+    readers = {**_READERS, **kind.readers}
+    named = {name: (keys,) if isinstance(keys, str) else keys for name, keys in kind.fields.items()}
+    return {
+        name: (tuple(tuple(key.split(".")) for key in keys), readers.get(name, values.text))
+        for name, keys in named.items()
+    }
+
+
+def _first(row: Any, paths: _Paths, read: _Reader) -> Any:
+    """The first of a row's values that says something and can be read."""
+    for path in paths:
+        value = row
+        for part in path:
+            value = value.get(part) if isinstance(value, dict) else None
+        if value not in (None, "") and (found := read(value)) is not None:
+            return found
+    return None
+
+
+def _counted(reply: Reply, parameter: str, told: JSON, said: Stated, rows: int) -> httpx.URL | None:
+    """The next page by its number: up to the count of pages, or, where that is not told, to the first empty page.
+
+    ProtocolError for another page than the one that was asked for: its rows would stand for those.
+    """
+    url = reply.request.url
+    asked, number = values.whole(url.params.get(parameter)), values.whole(told.get("page_number"))
+    if asked is not None and number is not None and asked != number:
+        raise ProtocolError(f"{url.host} was asked for page {asked} of a list, and answered with page {number}")
+    page = asked or number or 1
+    more = page < said.pages if said.pages else rows > 0
+    return with_parameter(url, parameter, page + 1) if more else None
