@@ -476,7 +476,7 @@ def test_an_endpoint_that_is_not_there_is_a_matter_of_configuration(
 ) -> None:
     """404 of a list: a wrong base_url, exit 78."""
     scan = scans("voice")
-    monkeypatch.setattr(type(scan.provider), "_account", lambda self, account_id: "/2010-04-01/Nowhere")
+    monkeypatch.setattr(type(scan.provider), "root", "/2010-04-01/Nowhere")
     with pytest.raises(EndpointRefused):
         scan.scan()
     assert scan.watermark is None
