@@ -105,6 +105,12 @@ WORDS_OF_OTHERS = {
     "ledger/trouble.py": "SQLite's code is one for a damaged schema and a wrong statement, and Python's own has none",
     "transport/guarded.py": "httpcore has one class for a proxy's refusals, and one for broken connections and framing",
 }
+SHARED_NAMES = {
+    # a class or a file whose name another one has, and why
+    "Answer": "recvault.testing's, as a plug-in writes it; the other receives what S3 answers",
+    "Request": "recvault.testing's, of the simulator; the other is what goes out, of transport",
+    "Sink": "what takes a body: media's of http may begin again where it broke off, an object's of store only anew",
+}
 REASONED: dict[str, str] = {}  # a file beyond the measure, and why
 LONGEST_FILE, LONGEST_FUNCTION = 400, 60
 
@@ -278,3 +284,21 @@ def test_one_room_knows_what_a_sidecar_holds() -> None:
     }
     assert {where for where, _ in found} == {"archive"}
     assert {value for _, value in found} == set(known)
+
+
+def _repeated(names: Iterable[tuple[str, Path]]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for name, path in names:
+        found.setdefault(name, []).append(str(path.relative_to(ROOT)))
+    return {name: paths for name, paths in found.items() if len(paths) > 1}
+
+
+def test_a_class_has_a_name_of_its_own() -> None:
+    """Whoever reads a class's name knows which one it is: no two public classes share one without a reason."""
+    classes = (
+        (node.name, path)
+        for path in modules()
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
+    )
+    assert set(_repeated(classes)) == {name for name in SHARED_NAMES if not name.endswith(".py")}

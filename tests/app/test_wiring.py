@@ -7,8 +7,8 @@ import base64
 import pytest
 
 from recvault.app import wiring
-from recvault.app.connections import Lines
-from recvault.config import Source, read
+from recvault.app.connections import Connections
+from recvault.config import SourceSettings, read
 from recvault.errors import ConfigError
 from recvault.http import Limits
 from recvault.log.masking import mask
@@ -36,11 +36,11 @@ class Nobody:
     def write(self, piece: memoryview | bytes) -> None: ...
 
 
-def source(text: str = "") -> Source:
+def source(text: str = "") -> SourceSettings:
     return read(TEXT + text, "config.toml").sources[0]
 
 
-def lines(text: str = "") -> Lines:
+def lines(text: str = "") -> Connections:
     config = read(TEXT + text, "config.toml")
     return wiring.lines(config.sources[0], config.transfer, Stop(), Limits(20, 32), Waits())
 

@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from installed import add_python, installed, plain
 
 from cli.commands import environment
-from recvault.config import Source
+from recvault.config import SourceSettings
 from recvault.simulator import Simulator
 from rig import Rig
 from strict_s3 import StrictS3
@@ -56,7 +56,7 @@ def main() -> None:
     parser.add_argument("--recordings", type=int, default=1200)
     add_python(parser)
     given = parser.parse_args()
-    configured = Source.model_fields["requests_per_second"].default
+    configured = SourceSettings.model_fields["requests_per_second"].default
     print("processes\tconfigured/s\tasked/s\tof it\tmost in a second")
     with tempfile.TemporaryDirectory() as made:
         python = installed(given, Path(made))

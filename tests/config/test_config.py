@@ -16,14 +16,14 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from recvault.config import (
-    Archive,
+    ArchiveSettings,
     Config,
-    Daemon,
-    Ledger,
+    DaemonSettings,
+    LedgerSettings,
     ObjectLock,
     SecretRef,
-    Source,
-    Transfer,
+    SourceSettings,
+    TransferSettings,
     find,
     load,
     parse_duration,
@@ -33,7 +33,7 @@ from recvault.config import (
     proxies,
     read,
 )
-from recvault.config.locate import Lines
+from recvault.config.locate import KeyLines
 from recvault.errors import ConfigError
 from recvault.providers import BUILT_IN, provider_class
 from recvault.transport import Proxy
@@ -52,7 +52,7 @@ def problems(text: str) -> list[str]:
     return str(refused.value).splitlines()
 
 
-def source(text: str) -> Source:
+def source(text: str) -> SourceSettings:
     return read(ARCHIVE + text, "config.toml").sources[0]
 
 
@@ -75,7 +75,15 @@ def test_example_loads_with_the_documented_defaults(monkeypatch: pytest.MonkeyPa
 def test_example_holds_every_option() -> None:
     """Every field of every model, and every provider's every key, stands in the example."""
     text = EXAMPLE.read_text()
-    models: list[type[BaseModel]] = [Config, Archive, ObjectLock, Ledger, Transfer, Daemon, Source]
+    models: list[type[BaseModel]] = [
+        Config,
+        ArchiveSettings,
+        ObjectLock,
+        LedgerSettings,
+        TransferSettings,
+        DaemonSettings,
+        SourceSettings,
+    ]
     fields = {name for model in models for name in model.model_fields} - {"settings", "secrets"}
     fields |= {name for provider in BUILT_IN for name in provider.settings}
     written = set(re.findall(r"\b([a-z_]+)(?= = |\])", text))
@@ -781,7 +789,7 @@ name = "b"
   k = "#"
 """
     tomllib.loads(text)
-    line = Lines(text)
+    line = KeyLines(text)
     expected = {
         ("top",): 2,
         ("text",): 3,
@@ -829,5 +837,5 @@ def test_lines_of_any_table(table: dict[str, str], between: str) -> None:
         expected[(key,)] = text.count("\n") + 1
         text += f"{key} = {value}\n"
     assert set(tomllib.loads(text)) == set(table)
-    line = Lines(text)
+    line = KeyLines(text)
     assert {path: line(path) for path in expected} == expected

@@ -13,14 +13,14 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from recvault.daemon import endpoint as module
-from recvault.daemon.endpoint import MOST_CONNECTIONS, Answer, Endpoint
+from recvault.daemon.endpoint import MOST_CONNECTIONS, Endpoint, EndpointAnswer
 from recvault.errors import ConfigError
 from recvault.monitoring.metrics import CONTENT_TYPE, NAMES, Metrics
 
 PATIENCE = 20.0  # of a test for what must come; nothing waits so long where all is well
 
 
-def fails() -> Answer:
+def fails() -> EndpointAnswer:
     raise ValueError("the secret reason")
 
 
@@ -28,9 +28,9 @@ def fails() -> Answer:
 def endpoint() -> Iterator[Endpoint]:
     metrics = Metrics()
     metrics.reloaded(True, datetime(2026, 11, 2, tzinfo=UTC))
-    routes: dict[str, Callable[[], Answer]] = {
-        "/metrics": lambda: Answer(200, CONTENT_TYPE, metrics.text()),
-        "/healthz": lambda: Answer(503, "application/json", b"{}"),
+    routes: dict[str, Callable[[], EndpointAnswer]] = {
+        "/metrics": lambda: EndpointAnswer(200, CONTENT_TYPE, metrics.text()),
+        "/healthz": lambda: EndpointAnswer(503, "application/json", b"{}"),
         "/broken": fails,
     }
     with closing(Endpoint("127.0.0.1:0", routes)) as running:
@@ -137,12 +137,15 @@ def test_an_answer_that_takes_long_does_not_delay_another() -> None:
     """One route waits, and another is answered meanwhile."""
     entered, leave = threading.Event(), threading.Event()
 
-    def slow() -> Answer:
+    def slow() -> EndpointAnswer:
         entered.set()
         leave.wait(PATIENCE)
-        return Answer(200, "text/plain", b"late")
+        return EndpointAnswer(200, "text/plain", b"late")
 
-    routes: dict[str, Callable[[], Answer]] = {"/slow": slow, "/": lambda: Answer(200, "text/plain", b"here")}
+    routes: dict[str, Callable[[], EndpointAnswer]] = {
+        "/slow": slow,
+        "/": lambda: EndpointAnswer(200, "text/plain", b"here"),
+    }
     with closing(Endpoint("127.0.0.1:0", routes)) as running, ExitStack() as stack:
         waiting = stack.enter_context(connected(running.port, b"GET /slow HTTP/1.0\r\n\r\n"))
         assert entered.wait(PATIENCE)
@@ -168,14 +171,14 @@ def serving() -> list[threading.Thread]:
 def test_closing_frees_the_port_at_once() -> None:
     """Its threads end, silent clients are let go, and the port can be taken anew."""
     before = serving()
-    running = Endpoint("127.0.0.1:0", {"/": lambda: Answer(200, "text/plain", b"first")})
+    running = Endpoint("127.0.0.1:0", {"/": lambda: EndpointAnswer(200, "text/plain", b"first")})
     port = running.port
     with connected(port) as silent:
         assert ask(port, "/")[1] == b"first"
         running.close()
         assert silent.recv(65536) == b""
     assert serving() == before
-    with closing(Endpoint(f"127.0.0.1:{port}", {"/": lambda: Answer(200, "text/plain", b"second")})) as again:
+    with closing(Endpoint(f"127.0.0.1:{port}", {"/": lambda: EndpointAnswer(200, "text/plain", b"second")})) as again:
         assert ask(again.port, "/")[1] == b"second"
 
 
@@ -184,10 +187,10 @@ def test_closing_lets_an_answer_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_CLOSING_SECONDS", PATIENCE)
     entered, leave = threading.Event(), threading.Event()
 
-    def slow() -> Answer:
+    def slow() -> EndpointAnswer:
         entered.set()
         leave.wait(PATIENCE)
-        return Answer(200, "text/plain", b"late")
+        return EndpointAnswer(200, "text/plain", b"late")
 
     running = Endpoint("127.0.0.1:0", {"/": slow})
     with connected(running.port, b"GET / HTTP/1.0\r\n\r\n") as client:
@@ -206,7 +209,7 @@ def test_other_hosts(listen: str) -> None:
     """IPv6 in brackets is listened on, and a name by IPv4 where it has both."""
     host = "::1" if "[" in listen else "127.0.0.1"
     try:
-        running = Endpoint(listen, {"/": lambda: Answer(200, "text/plain", b"here")})
+        running = Endpoint(listen, {"/": lambda: EndpointAnswer(200, "text/plain", b"here")})
     except ConfigError:
         if host != "::1" or can_bind(host):
             raise

@@ -18,7 +18,7 @@ from recvault import config
 from recvault.app import wiring
 from recvault.daemon import schedule as schedule_module
 from recvault.daemon import service as service_module
-from recvault.daemon.service import Service
+from recvault.daemon.service import DaemonService
 from recvault.http import Timing
 from recvault.ledger import Ledger
 from recvault.monitoring.metrics import Metrics
@@ -27,17 +27,17 @@ from recvault.simulator import SimAccount, Simulator
 from rig import Rig, now
 from strict_s3 import Bucket
 
-Open = Callable[[], Service]
+Open = Callable[[], DaemonService]
 
 
 @pytest.fixture
 def opened(rig: Rig, told: Told) -> Iterator[Open]:
     """Open the rig's service; started ones are stopped when the test ends."""
-    services: list[Service] = []
+    services: list[DaemonService] = []
 
-    def begin() -> Service:
+    def begin() -> DaemonService:
         report = Report(command="run", started_at=now())
-        services.append(Service(config.load(rig.config_path), clock=now, report=report, metrics=Metrics()))
+        services.append(DaemonService(config.load(rig.config_path), clock=now, report=report, metrics=Metrics()))
         services[-1].open()
         return services[-1]
 
@@ -58,7 +58,7 @@ def root(rig: Rig, simulator: Simulator) -> SimAccount:
     return root
 
 
-def jobs(service: Service) -> dict[str, set[str]]:
+def jobs(service: DaemonService) -> dict[str, set[str]]:
     """The accounts that have a job of a kind."""
     names = [name.split(":") for name in service._schedule.names()]
     kinds = ("poll", "reconcile")

@@ -11,7 +11,7 @@ import pytest
 
 from recvault.simulator import dates, exchange
 from recvault.simulator import service as service_module
-from recvault.simulator.exchange import Dialect, Reply, Request, refuse
+from recvault.simulator.exchange import Dialect, Request, SimulatedReply, refuse
 
 LOWER = ("DateCreated>", "DateCreatedAfter", "filter[created_at][gte]")
 UPPER = ("DateCreated<", "DateCreatedBefore", "filter[created_at][lte]")
@@ -21,7 +21,9 @@ Rule = Callable[[Request, Dialect], None]
 
 
 def lay(
-    monkeypatch: pytest.MonkeyPatch, rule: Rule | None = None, edit: Callable[[Any, Request], Any] | None = None
+    monkeypatch: pytest.MonkeyPatch,
+    rule: Rule | None = None,
+    edit: Callable[[Any, Request], Any] | None = None,
 ) -> None:
     """Let `rule` see each request for a list, which it may refuse, and `edit` change the document that answers it."""
     route_of = service_module.Service._route
@@ -31,7 +33,7 @@ def lay(
         if route.kind != "list":
             return route
 
-        def respond() -> Reply:
+        def respond() -> SimulatedReply:
             if rule is not None:
                 rule(request, route.dialect)
             reply = route.respond()

@@ -19,7 +19,7 @@ from recvault.models import Scope, Window
 from recvault.monitoring.progress import Progress
 from recvault.monitoring.report import Report
 from recvault.operations import backfill_plan
-from recvault.operations.backfill_plan import Plan
+from recvault.operations.backfill_plan import BackfillPlan
 from recvault.providers.telnyx import Telnyx
 from recvault.providers.twilio import Twilio
 from recvault.simulator import SimAccount, SimRecording, Simulator
@@ -61,7 +61,7 @@ def backfill(rig: Rig, name: str = "voice", now: datetime = START, since: Any = 
         return runtime.backfill(name, Asked(window=Window(since, until), **asked))
 
 
-def planned(rig: Rig, name: str = "voice", since: Any = None, until: Any = None, **asked: Any) -> Plan:
+def planned(rig: Rig, name: str = "voice", since: Any = None, until: Any = None, **asked: Any) -> BackfillPlan:
     with rig.runtime(lambda: START) as runtime:
         ledger = Archived(runtime.settings.ledger.path)
         wanted = Asked(window=Window(since, until), **asked)

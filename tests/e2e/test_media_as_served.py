@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from recvault.cli import main
 from recvault.simulator import Simulator, twilio_voice
-from recvault.simulator.exchange import Reply, Request
+from recvault.simulator.exchange import Request, SimulatedReply
 from recvault.simulator.media import Media
 from recvault.simulator.world import World
 from rig import Rig
@@ -172,7 +172,7 @@ def refuse_channels(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Answer the first so many requests for two channels with 400."""
     serve, left = twilio_voice.serve, [0]
 
-    def refusing(world: World, request: Request, find: Any, media_format: str) -> Reply:
+    def refusing(world: World, request: Request, find: Any, media_format: str) -> SimulatedReply:
         if request.param("RequestedChannels") == "2" and left[0] > 0:
             left[0] -= 1
             raise twilio_voice.refuse("xml", 400, 20001, "not now")

@@ -18,7 +18,7 @@ import httpx
 from recvault.http import AddressRule
 from recvault.simulator import Simulator
 from recvault.simulator.exchange import Request
-from recvault.simulator.service import Logged, Service
+from recvault.simulator.service import Logged, SimulatedService
 from recvault.transport import Cut, Head, Receiver
 from recvault.transport import Request as Sent
 from recvault.transport.plain import hand_over
@@ -77,8 +77,8 @@ class _Near(httpx.BaseTransport):
         log: deque[Logged] = deque(maxlen=1)
         world, faults = simulator._world, simulator.faults
         self._services = {
-            API: Service("api", world, faults, log),
-            MEDIA: Service("media", world, faults, log),
+            API: SimulatedService("api", world, faults, log),
+            MEDIA: SimulatedService("media", world, faults, log),
         }
         self._effect = effect
         self._between = between

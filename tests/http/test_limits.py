@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from recvault.errors import Interrupted, Resting
-from recvault.http import REFUSED, Limits, Standing
+from recvault.http import REFUSED, CurrentLimit, Limits
 from recvault.http.concurrency import SLOWER
-from recvault.http.limits import LIST, MEDIA, Noted, Rest, Want
+from recvault.http.limits import LIST, MEDIA, Noted, Pause, Want
 from recvault.shutdown import Stop
 from recvault.simulator.exchange import Request
 from recvault.simulator.wire import Wire
@@ -117,7 +117,7 @@ def test_a_refusal_rests_the_account() -> None:
     wants = [*asked(limits, MEDIA), *asked(limits, LIST)]
     clock.now += 19.9
     limits.look()
-    assert (granted(wants), told) == (0, [Rest(120.0, 429)])
+    assert (granted(wants), told) == (0, [Pause(120.0, 429)])
     clock.now += 0.1
     limits.look()
     assert granted(wants) == 2
@@ -179,7 +179,7 @@ def test_refusals_at_the_server_slow_all_its_sessions(wired: Any) -> None:
     limits = wired.limits(100_000, 8)
     with pytest.raises(Exception, match="429"):
         wired.session(home.origin, limits=limits).send(get(home.origin))
-    assert limits.standing == Standing(1, REFUSED)
+    assert limits.standing == CurrentLimit(1, REFUSED)
 
 
 def test_a_server_that_works_at_four_at_once_is_asked_for_few_more(wired: Any) -> None:
@@ -207,7 +207,7 @@ def test_answers_let_more_begin(wired: Any) -> None:
     session = wired.session(home.origin, limits=limits)
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(lambda _: session.send(get(home.origin)), range(120)))
-    assert limits.standing == Standing(8, None)
+    assert limits.standing == CurrentLimit(8, None)
 
 
 def test_a_stop_ends_the_wait_for_a_turn(wired: Any) -> None:

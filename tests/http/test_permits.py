@@ -9,7 +9,7 @@ import pytest
 
 from recvault.errors import Interrupted, Resting
 from recvault.http import Borrowed, Limits, Loan, Permits
-from recvault.http.limits import LIST, MEDIA, Noted, Rest, Want
+from recvault.http.limits import LIST, MEDIA, Noted, Pause, Want
 from recvault.shutdown import Stop
 
 
@@ -125,7 +125,7 @@ def test_a_refusal_in_one_process_rests_all(clock: Seconds) -> None:
     one.travel()
     two.want()
     limits.ask(listed := Want(LIST, lambda _: None))
-    assert (two.budget.rest, limits.rest, two.held, listed.at) == (Rest(120.0, 429), Rest(120.0, 429), [], None)
+    assert (two.budget.rest, limits.rest, two.held, listed.at) == (Pause(120.0, 429), Pause(120.0, 429), [], None)
     clock.now += 20.0
     limits.look()
     two.travel()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ledger.rows import FEED, NOW, POLICIES, RECHECK, failure, many, receipt, recording, register, rejected, row
-from recvault.ledger import Feed, FeedStatus, Ledger, Policy, Registered, Standing
+from recvault.ledger import Feed, FeedStatus, Ledger, Policy, Registered, StateCounts
 from recvault.ledger.book import LEASE
 from recvault.models import Phase, Recording, State, Verdict, stamp
 
@@ -83,7 +83,7 @@ def test_what_is_listed_as_kept_elsewhere_no_more_is_due(ledger: Ledger, locatio
 def test_one_page_may_hold_a_recording_twice(ledger: Ledger) -> None:
     """A page of the 2008 list "may contain duplicates": the recording is registered once."""
     assert register(ledger, recording(1), recording(1)) == Registered(ids=("RE1",))
-    assert ledger.ask.standing("main", "AC1") == Standing(pending=1)
+    assert ledger.ask.standing("main", "AC1") == StateCounts(pending=1)
 
 
 def test_identity_is_provider_account_and_id(ledger: Ledger) -> None:
@@ -127,7 +127,7 @@ def test_a_crash_inside_a_page_leaves_nothing_of_it(ledger: Ledger, path: Path) 
         ledger.register(FEED, many(50), broken_rejects(), NOW, RECHECK)  # type: ignore[arg-type]
 
     other = Ledger.open(path, NOW)
-    assert other.ask.standing("main", "AC1") == Standing(pending=1)
+    assert other.ask.standing("main", "AC1") == StateCounts(pending=1)
     assert other.ask.quarantined() == []
     other.close()
     assert register(ledger, recording(2)) == Registered(ids=("RE2",))  # the connection is usable afterwards
@@ -196,7 +196,10 @@ def test_a_list_that_knows_a_recording_s_keys_takes_it_over(ledger: Ledger, endi
     assert ledger.claim("old", LATER + LATER_STILL, 1) == []
     [job] = ledger.claim("main", LATER, 1)
     assert (job.source, job.recording.encryption) == ("main", KEYS)
-    assert (ledger.ask.standing("main", "AC1"), ledger.ask.standing("old", "AC1")) == (Standing(pending=1), Standing())
+    assert (ledger.ask.standing("main", "AC1"), ledger.ask.standing("old", "AC1")) == (
+        StateCounts(pending=1),
+        StateCounts(),
+    )
 
 
 @pytest.mark.parametrize(
@@ -284,7 +287,7 @@ def test_a_feed_tells_how_it_stands(ledger: Ledger) -> None:
         feed=FEED,
         watermark=NOW,
         last_success_at=LATER,
-        standing=Standing(pending=1, not_ready=1, external=1),
+        standing=StateCounts(pending=1, not_ready=1, external=1),
         oldest_pending_at=NOW + timedelta(seconds=1),
         waiting_since=NOW,
         next_attempt_at=NOW,
@@ -374,7 +377,7 @@ def test_a_rejected_row_is_kept_with_its_body(ledger: Ledger) -> None:
     [kept] = ledger.ask.quarantined()
     assert (kept["body"], kept["reason"], kept["recording_id"]) == (body, "ValueError: no date", "RE1")
     assert kept["first_seen_at"] < kept["last_seen_at"]
-    assert ledger.ask.standing("main", "AC1") == Standing(pending=1, quarantined=1)
+    assert ledger.ask.standing("main", "AC1") == StateCounts(pending=1, quarantined=1)
 
 
 def test_a_row_that_can_be_read_by_now_is_released(ledger: Ledger) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ledger.rows import NOW, POLICIES, failure, many, receipt, recording, register, row
-from recvault.ledger import Feed, Ledger, Policy, Standing
+from recvault.ledger import Feed, Ledger, Policy, StateCounts
 from recvault.models import DRAINED, Doubt, Outcome, Phase, Recording, State, Verdict, unstamp
 
 LATER = NOW + timedelta(hours=1)
@@ -43,7 +43,7 @@ def test_a_batch_is_settled_whole_or_not_at_all(ledger: Ledger, path: Path) -> N
     with pytest.raises(KeyError):
         settle(ledger, receipt(jobs[0]), receipt(jobs[1]), stranger)
 
-    assert ledger.ask.standing("main", "AC1") == Standing(pending=3)
+    assert ledger.ask.standing("main", "AC1") == StateCounts(pending=3)
     assert ledger.claim("main", NOW, 3) == []
     assert settle(ledger, *map(receipt, jobs)) == [State.ARCHIVED] * 3
 
@@ -71,7 +71,7 @@ def test_a_late_receipt_archives_even_the_dead(ledger: Ledger) -> None:
     assert settle(ledger, receipt(job)) == [State.ARCHIVED]
 
     assert ledger.ask.failures() == []
-    assert ledger.ask.standing("main", "AC1") == Standing(archived=1)
+    assert ledger.ask.standing("main", "AC1") == StateCounts(archived=1)
 
 
 def test_a_failure_keeps_the_recording_as_it_was_last_read(ledger: Ledger) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from recvault.ledger import Feed, FeedStatus, Standing
+from recvault.ledger import Feed, FeedStatus, StateCounts
 from recvault.monitoring.health import Condition, Health, judge
 from recvault.timefmt import span, when
 
@@ -21,7 +21,7 @@ def a_feed(**values: Any) -> FeedStatus:
         "watermark": NOW - 26 * HOUR,
         "last_success_at": NOW - MINUTE,
         "scan_seconds": 2.0,
-        "standing": Standing(archived=7),
+        "standing": StateCounts(archived=7),
         "last_archived_at": NOW - MINUTE,
     }
     return FeedStatus(feed=Feed("main", "twilio", "AC1"), **(well | values))
@@ -157,7 +157,7 @@ ADVICE = "set a longer poll_every, raise requests_per_second, or ask the provide
             id="the last one",
         ),
         pytest.param(
-            {"scan_started_at": NOW - 2 * HOUR, "last_success_at": None, "watermark": None, "standing": Standing()},
+            {"scan_started_at": NOW - 2 * HOUR, "last_success_at": None, "watermark": None, "standing": StateCounts()},
             "a scan has been running for 2 h, longer than poll_every, 5 min: a first scan lists all history, "
             "later ones what is new",
             id="the first",
@@ -180,14 +180,14 @@ def test_as_long_as_the_interval_is_not_slow(values: dict[str, Any]) -> None:
     [
         pytest.param({"last_success_at": None}, Health(Condition.NEW, "not scanned yet"), id="never scanned"),
         pytest.param({}, Health(Condition.NEW, "scanned, but nothing was listed yet"), id="an empty account"),
-        pytest.param({"standing": Standing(gone=1)}, Health(Condition.OK), id="a row was listed"),
+        pytest.param({"standing": StateCounts(gone=1)}, Health(Condition.OK), id="a row was listed"),
         pytest.param({"watermark": NOW}, Health(Condition.OK), id="a scan met rows before start_from"),
         pytest.param({"error": "x", "last_success_at": None}, None, id="failing is worse"),
     ],
 )
 def test_new(values: dict[str, Any], expected: Health | None) -> None:
     """A feed is new until its list has shown anything."""
-    health = judged(**({"watermark": None, "standing": Standing(), "scan_seconds": None} | values))
+    health = judged(**({"watermark": None, "standing": StateCounts(), "scan_seconds": None} | values))
     assert health == (expected or Health(Condition.FAILING, "the last scan failed: x; last complete scan: never"))
 
 
@@ -217,7 +217,7 @@ def test_a_closed_account_is_not_stale() -> None:
 def test_what_fails_is_told_before_it_is_dead() -> None:
     """A recording that failed and is tried again is no alarm, but it is named, with the command that lists it."""
     words = "2 recordings failing (will be tried again): `recvault failures --source main`"
-    assert judged(standing=Standing(pending=3, failing=2)) == Health(Condition.OK, words)
+    assert judged(standing=StateCounts(pending=3, failing=2)) == Health(Condition.OK, words)
 
 
 @pytest.mark.parametrize(("minutes", "condition"), [(4, Condition.OK), (5, Condition.SLOW)])
@@ -231,15 +231,15 @@ def test_a_transfer_that_does_not_end_is_named(minutes: int, condition: Conditio
 @pytest.mark.parametrize(
     ("standing", "words"),
     [
-        (Standing(dead=800), "800 recordings dead (given up): `recvault failures --source main`"),
-        (Standing(dead=1, archived=5), "1 recording dead (given up): `recvault failures --source main`"),
-        (Standing(quarantined=2), "2 rows in quarantine: `recvault failures --source main`"),
+        (StateCounts(dead=800), "800 recordings dead (given up): `recvault failures --source main`"),
+        (StateCounts(dead=1, archived=5), "1 recording dead (given up): `recvault failures --source main`"),
+        (StateCounts(quarantined=2), "2 rows in quarantine: `recvault failures --source main`"),
         (
-            Standing(dead=1, quarantined=1),
+            StateCounts(dead=1, quarantined=1),
             "1 recording dead (given up), 1 row in quarantine: `recvault failures --source main`",
         ),
     ],
 )
-def test_what_is_lost_unless_somebody_acts(standing: Standing, words: str) -> None:
+def test_what_is_lost_unless_somebody_acts(standing: StateCounts, words: str) -> None:
     """Dead recordings and rows that cannot be read are no well source's, however well its list is read."""
     assert judged(standing=standing) == Health(Condition.ATTENTION, words)

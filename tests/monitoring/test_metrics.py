@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from recvault import __version__
 from recvault.errors import ConfigError, LedgerLocked
-from recvault.ledger import Feed, FeedStatus, Standing
+from recvault.ledger import Feed, FeedStatus, StateCounts
 from recvault.log.meter import LineFacts
 from recvault.monitoring.health import Condition, Health
 from recvault.monitoring.metrics import CONTENT_TYPE, NAMES, Metrics
@@ -27,7 +27,7 @@ FEED = FeedStatus(
     feed=Feed("main", "twilio", "AC1"),
     watermark=NOW - 26 * HOUR,
     last_success_at=NOW - HOUR,
-    standing=Standing(pending=5, failing=2, not_ready=1, archived=7, gone=3, external=4, dead=6, quarantined=8),
+    standing=StateCounts(pending=5, failing=2, not_ready=1, archived=7, gone=3, external=4, dead=6, quarantined=8),
     oldest_pending_at=NOW - 3 * HOUR,
     waiting_since=NOW - 2 * HOUR,
     last_archived_at=NOW - 4 * HOUR,

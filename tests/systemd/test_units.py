@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from recvault.config.models import Daemon
+from recvault.config.models import DaemonSettings
 from systemd.lab import UNITS
 
 ANALYZE = shutil.which("systemd-analyze")
@@ -108,7 +108,7 @@ def test_systemd_waits_longer_than_the_drain() -> None:
     """A stop is not cut short by a kill while transfers may still end."""
     for unit in (DAEMON, BACKFILL):
         (seconds,) = (int(line.partition("=")[2]) for line in settings(unit) if line.startswith("TimeoutStopSec="))
-        assert seconds > Daemon().drain_timeout.total_seconds() + 15
+        assert seconds > DaemonSettings().drain_timeout.total_seconds() + 15
 
 
 def test_what_does_not_mend_itself_is_not_tried_again() -> None:

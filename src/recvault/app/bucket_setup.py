@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from recvault import archive
 from recvault.archive import KeyTemplate
-from recvault.config.models import Archive
+from recvault.config.models import ArchiveSettings
 from recvault.errors import StoreRefused
 from recvault.log import get_logger
 from recvault.store import Bucket, Put, StoreFacts
@@ -27,7 +27,7 @@ _UNFINISHED = timedelta(days=1)
 
 
 def facts(
-    store: Bucket, keys: KeyTemplate, ledger: Ledger, where: Archive, *, ask_again: bool, make: bool
+    store: Bucket, keys: KeyTemplate, ledger: Ledger, where: ArchiveSettings, *, ask_again: bool, make: bool
 ) -> StoreFacts:
     """What the store enforces, its schema put in place where that is not known yet, or is asked anew.
 

@@ -18,7 +18,7 @@ class Budgets(Generic[B]):
 
     def __init__(
         self,
-        sources: Sequence[config.Source],
+        sources: Sequence[config.SourceSettings],
         provider: Callable[[str], Provider],
         make: Callable[[str, float, int], B],
     ) -> None:

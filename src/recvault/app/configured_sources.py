@@ -38,7 +38,7 @@ class Configured:
     ) -> None:
         self._open.close()
 
-    def source(self, name: str) -> config.Source:
+    def source(self, name: str) -> config.SourceSettings:
         """A source of the configuration by its name. UnknownName where there is none."""
         for source in self.settings.sources:
             if source.name == name:

@@ -19,7 +19,7 @@ _SHORT = timedelta(hours=1)  # of a list that is asked only whether it answers
 
 
 @dataclass(slots=True)
-class Lines:
+class Connections:
     """One source's lines, each made on first use. Thread-safe."""
 
     provider: Provider

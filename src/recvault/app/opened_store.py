@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from recvault.config.models import Archive, Transfer
+from recvault.config.models import ArchiveSettings, TransferSettings
 from recvault.shutdown import Stop
 from recvault.store import Bucket, Put
 
 
-def opened(where: Archive, transfer: Transfer, stop: Stop, known: Callable[[], Put]) -> Bucket:
+def opened(where: ArchiveSettings, transfer: TransferSettings, stop: Stop, known: Callable[[], Put]) -> Bucket:
     """The store, not yet asked anything. `known` makes the one object that every archive of recvault's holds."""
     return _s3(where, transfer, stop, known)
 
 
-def _s3(where: Archive, transfer: Transfer, stop: Stop, known: Callable[[], Put]) -> Bucket:
+def _s3(where: ArchiveSettings, transfer: TransferSettings, stop: Stop, known: Callable[[], Put]) -> Bucket:
     """A bucket, by a client with a connection for each worker and some to spare."""
     from recvault.store.s3.clients import make_client
     from recvault.store.s3.options import WriteOptions

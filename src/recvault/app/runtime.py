@@ -34,7 +34,7 @@ log = get_logger("recvault.app.runtime")
 _LISTS = 4  # slices of a backfill that are listed side by side
 
 
-class Told(TypedDict, total=False):
+class Observers(TypedDict, total=False):
     """Who is told what while sources are at work, and how long one that refuses is left alone."""
 
     meter: Meter | None
@@ -144,10 +144,10 @@ class Runtime(Equipment, Inquiry):
             Threads(lists_at_once or max(1, len(sources)), "discover", self.stop) as listers,
             self._executor(self) as executor,
         ):
-            told = Told(meter=meter, on_change=on_change, on_found=lambda: on_change(report))
+            told = Observers(meter=meter, on_change=on_change, on_found=lambda: on_change(report))
             yield self.work(sources, executor, report, **told), listers, store_error
 
-    def work(self, sources: Sequence[Source], executor: Executor, report: Report, **told: Unpack[Told]) -> Work:
+    def work(self, sources: Sequence[Source], executor: Executor, report: Report, **told: Unpack[Observers]) -> Work:
         """What lists and carries these sources' recordings."""
         processes = getattr(executor, "processes", 1)  # which worker processes say
         return Work.of(

@@ -10,7 +10,7 @@ from typing import Any
 
 from recvault.app.configured_sources import Configured
 from recvault.errors import UnknownName
-from recvault.ledger import ACCOUNTS, RECONCILE, Carrier, Feed, FeedStatus, Ledger, Standing, Stranded
+from recvault.ledger import ACCOUNTS, RECONCILE, Carrier, Feed, FeedStatus, Ledger, StateCounts, Stranded
 from recvault.models import ACCOUNT
 from recvault.monitoring.health import Health, judge, judged_stranded
 from recvault.providers.base import readable_apis
@@ -52,7 +52,7 @@ class Inquiry(Configured):
                 if (source.name, account_id) not in met:
                     feed = Feed(source.name, provider.provider, account_id)
                     feeds.append(self.ledger.ask.unread(feed) if accounts else FeedStatus(feed=feed))
-        return [each for each in feeds if self.is_configured(each.feed) or each.standing != Standing()]
+        return [each for each in feeds if self.is_configured(each.feed) or each.standing != StateCounts()]
 
     def judged(self, watched_since: Mapping[str, datetime]) -> list[tuple[FeedStatus, Health]]:
         """Every list of a configured source, and how it does; by source, since when it is watched.

@@ -15,7 +15,7 @@ from recvault import config
 from recvault.app import bucket_setup, wiring
 from recvault.app.budgets import Budgets
 from recvault.app.configured_sources import Configured
-from recvault.app.connections import Lines
+from recvault.app.connections import Connections
 from recvault.app.opened_store import opened
 from recvault.dispatch.watchdog import WatchedStore
 from recvault.http import Budget
@@ -41,7 +41,7 @@ class Equipment(Configured):
         self._budgets: Budgets[Any] = Budgets(settings.sources, self.provider, budget)
         self.waits = Waits()
         self._store: Bucket | None = None
-        self._lines: dict[str, Lines] = {}
+        self._lines: dict[str, Connections] = {}
         self._making = threading.Lock()
 
     @property
@@ -55,7 +55,7 @@ class Equipment(Configured):
             self._open.callback(self._store.close)
         return self._store
 
-    def lines(self, name: str) -> Lines:
+    def lines(self, name: str) -> Connections:
         """The ways to a source's accounts, its secrets resolved on first use. ConfigError where one cannot be had."""
         with self._making:  # workers ask for it, each as it begins
             if name in self._lines:

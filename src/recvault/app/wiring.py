@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from recvault import config
-from recvault.app.connections import Lines
+from recvault.app.connections import Connections
 from recvault.config import SecretRef, proxies
-from recvault.config.models import Daemon, PrivateKeyRef, Transfer
+from recvault.config.models import DaemonSettings, PrivateKeyRef, TransferSettings
 from recvault.config.sources import names_its_account
 from recvault.errors import ConfigError
 from recvault.http import AddressRule, Budget, Clients, Ping, Timing
@@ -30,12 +30,14 @@ if TYPE_CHECKING:
 _AHEAD = 3  # jobs of each thread of a worker process, the one that it is at included
 
 
-def names_account(source: config.Source) -> bool:
+def names_account(source: config.SourceSettings) -> bool:
     """Whether the configuration, and not the provider, says what the account is called."""
     return names_its_account(provider_class(source.provider), source.settings)
 
 
-def lines(source: config.Source, transfer: Transfer, stop: Stop, budget: Budget, waits: Waits) -> Lines:
+def lines(
+    source: config.SourceSettings, transfer: TransferSettings, stop: Stop, budget: Budget, waits: Waits
+) -> Connections:
     """The ways to a source's accounts. ConfigError where a secret cannot be had."""
     values = source.resolve_secrets()
     for key in source.secrets:
@@ -46,7 +48,7 @@ def lines(source: config.Source, transfer: Transfer, stop: Stop, budget: Budget,
     if not (authorization.isascii() and authorization.isprintable()):
         raise ConfigError(f"{source.name}: its credentials make no header that HTTP can carry", "check each of them")
     stall_seconds = transfer.stall_timeout.total_seconds()
-    return Lines(
+    return Connections(
         provider=asked,
         authorization=authorization,
         clients=Clients(
@@ -77,12 +79,12 @@ def proxy(written: str | SecretRef | None) -> Proxy | None:
     return found
 
 
-def ping(daemon: Daemon) -> Ping:
+def ping(daemon: DaemonSettings) -> Ping:
     """Who is told how it goes. A proxy that cannot be had is a ping's trouble, and no reason not to archive."""
     return Ping(daemon.ping_url, proxy=lambda: proxy(daemon.ping_proxy))
 
 
-def proof(source: config.Source, transfer: Transfer) -> Proof:
+def proof(source: config.SourceSettings, transfer: TransferSettings) -> Proof:
     """What a source's media are proven with. ConfigError where its extra is not there, or a key cannot be had."""
     check_media_proof(transfer)
     wav_rate, _ = provider_class(source.provider).bytes_per_second.get("wav", (None, None))
@@ -90,7 +92,7 @@ def proof(source: config.Source, transfer: Transfer) -> Proof:
     return Proof(keys=private_keys(source.private_keys), packets=packets, wav_rate=wav_rate)
 
 
-def check_media_proof(transfer: Transfer) -> None:
+def check_media_proof(transfer: TransferSettings) -> None:
     """ConfigError where the proof that is asked for is not installed."""
     if transfer.media_proof == "full":
         _needs("av", "verify", 'transfer.media_proof = "full"')

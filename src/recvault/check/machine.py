@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from recvault.app import wiring
 from recvault.app.runtime import Runtime
 from recvault.check.probe import Notice, Probe, probe
-from recvault.config import Daemon
+from recvault.config import DaemonSettings
 from recvault.errors import ConfigError, Unavailable
 from recvault.ledger import running_daemon
 from recvault.ledger.soundness import look
@@ -121,7 +121,7 @@ def _resolved(url: str) -> str:
     return f"{host} resolves"
 
 
-def _reached(wanted: Daemon) -> str:
+def _reached(wanted: DaemonSettings) -> str:
     """The monitor's host answers through the proxy, which is told no key; what it says does not matter."""
     wiring.proxy(wanted.ping_proxy)  # whose secret can be had: a ping would only note it
     host = urlsplit(wanted.ping_url).hostname or ""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from recvault.app import wiring
 from recvault.app.runtime import Runtime
 from recvault.check.probe import Probe, probe
-from recvault.config import Source
+from recvault.config import SourceSettings
 
 _OF = {
     "basic": "basic: each container is walked by its own sizes and frames",
@@ -28,7 +28,7 @@ def _media(runtime: Runtime) -> str:
     return _OF[runtime.settings.transfer.media_proof]
 
 
-def _keys(source: Source) -> str:
+def _keys(source: SourceSettings) -> str:
     keys = wiring.private_keys(source.private_keys)
     count = len(keys.keys) if keys else 0
     return f"{count} to open encrypted recordings with, so that they are proven by their plaintext"

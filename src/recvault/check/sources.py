@@ -9,7 +9,7 @@ from email.utils import parsedate_to_datetime
 
 from recvault.app.runtime import Runtime
 from recvault.check.probe import Notice, Probe, probe
-from recvault.config import Source
+from recvault.config import SourceSettings
 from recvault.discovery.identity import refuse_renamed
 from recvault.discovery.scan import subaccounts
 from recvault.errors import CredentialsRefused, RecvaultError
@@ -48,7 +48,7 @@ def _settings(runtime: Runtime, name: str) -> str | Notice:
     return detail
 
 
-def _list(runtime: Runtime, source: Source) -> str:
+def _list(runtime: Runtime, source: SourceSettings) -> str:
     """The newest page of a day's list, and the provider's clock beside ours."""
     lines = runtime.lines(source.name)
     line = lines(lines.provider.account_id)
@@ -77,7 +77,7 @@ def _check_clock(theirs: datetime, before: datetime, after: datetime) -> None:
         )
 
 
-def _accounts(runtime: Runtime, source: Source) -> str:
+def _accounts(runtime: Runtime, source: SourceSettings) -> str:
     lines = runtime.lines(source.name)
     line = lines(lines.provider.account_id)
     with _refusals_told(source):
@@ -87,7 +87,7 @@ def _accounts(runtime: Runtime, source: Source) -> str:
 
 
 @contextlib.contextmanager
-def _refusals_told(source: Source) -> Iterator[None]:
+def _refusals_told(source: SourceSettings) -> Iterator[None]:
     """401 is a wrong secret, 403 a right that is missing: each with the place to mend."""
     try:
         yield
@@ -100,7 +100,7 @@ def _refusals_told(source: Source) -> Iterator[None]:
         raise CredentialsRefused(error.message, hint).answered(error.status) from error
 
 
-def _place(source: Source, key: str) -> str:
+def _place(source: SourceSettings, key: str) -> str:
     """Where a secret stands, never what it is."""
     secret = source.secrets[key]
     if secret.env is not None:

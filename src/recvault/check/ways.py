@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from recvault.app.runtime import Runtime
 from recvault.check.probe import Notice, Probe, probe
-from recvault.config import Config, Source
+from recvault.config import Config, SourceSettings
 from recvault.http.failures import Failures
 from recvault.transport import CURL, Enough, Head, Request, curl_missing, curl_version
 
@@ -72,7 +72,7 @@ class _Answered:
         """Nothing of a body is wanted."""
 
 
-def _leads(runtime: Runtime, source: Source) -> str:
+def _leads(runtime: Runtime, source: SourceSettings) -> str:
     """Any answer is the provider's: it is asked for nothing, and without credentials."""
     lines = runtime.lines(source.name)
     url, answered = lines.provider.base_url, _Answered()

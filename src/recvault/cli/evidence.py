@@ -10,7 +10,7 @@ import click
 from recvault.cli.app import App, print_json
 
 if TYPE_CHECKING:
-    from recvault.operations.manifests import Checked
+    from recvault.operations.manifests import CopyChecked
 
 _HEAD_LENGTH = 64
 
@@ -30,7 +30,7 @@ def check_copy(app: App, root: Path, heads: tuple[str, ...], as_json: bool) -> i
     return checked.exit_code
 
 
-def _print(checked: Checked) -> None:
+def _print(checked: CopyChecked) -> None:
     from recvault.cli.tables import cell, print_table
 
     if checked.differences:

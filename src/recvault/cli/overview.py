@@ -24,7 +24,7 @@ _WORST_FIRST = (*reversed([*Condition]), UNCONFIGURED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class FeedCondition:
     """A feed and how it does."""
 
     feed: FeedStatus
@@ -80,7 +80,7 @@ class Overview:
     now: datetime
     has_ledger: bool
     daemon: RunningDaemon | None
-    sources: list[Standing]
+    sources: list[FeedCondition]
     days: list[ArchivedDay]
     hand: Hand
     missed: list[Missed] = field(default_factory=list)
@@ -99,12 +99,12 @@ class Overview:
         return self.daemon.troubles if self.daemon else ()
 
     @property
-    def at_risk(self) -> list[Standing]:
+    def at_risk(self) -> list[FeedCondition]:
         """Of which recordings may be lost, worst first."""
         return [each for each in self.worst_first if not each.is_safe]
 
     @property
-    def worst_first(self) -> list[Standing]:
+    def worst_first(self) -> list[FeedCondition]:
         """The sources as people read them."""
         return sorted(self.sources, key=lambda each: _WORST_FIRST.index(each.condition))
 
@@ -159,17 +159,17 @@ def _standing(
     daemon: RunningDaemon | None,
     now: datetime,
     stranded: Mapping[tuple[str, str], Stranded],
-) -> Standing:
+) -> FeedCondition:
     if not inquiry.is_configured(feed.feed):
         words = "not in the configuration any more: nothing is discovered or archived for it"
         if waits := stranded.get((feed.feed.source, feed.feed.account_id)):
             words = str(waits.error)
         elif feed.standing.pending or feed.standing.not_ready:
             words = "not in the configuration any more: the source that lists its account now takes over what waits"
-        return Standing(feed=feed, condition=UNCONFIGURED, words=words)
+        return FeedCondition(feed=feed, condition=UNCONFIGURED, words=words)
     source = inquiry.source(feed.feed.source)
     health = inquiry.health(feed, now, daemon.started_at if daemon else None)
-    return Standing(feed=feed, condition=str(health.condition), words=health.words, lookback=source.lookback)
+    return FeedCondition(feed=feed, condition=str(health.condition), words=health.words, lookback=source.lookback)
 
 
 def _hand(inquiry: Inquiry, feeds: list[FeedStatus]) -> Hand:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import click
 
 from recvault.cli.tables import Size, Span, cell, print_table
-from recvault.operations.backfill_plan import Plan, Total
+from recvault.operations.backfill_plan import BackfillPlan, Total
 from recvault.timefmt import span
 
 COLUMNS = ("account", "month", "format", "recordings", "audio", "estimated size", "size unknown", "archived already")
 SELDOM = ("size unknown", "archived already")
 
 
-def print_plan(plan: Plan) -> None:
+def print_plan(plan: BackfillPlan) -> None:
     """A table on stdout; what it all comes to, and what is not in it, on stderr."""
     print_table(COLUMNS, [(*row[:3], *_cells(row[3])) for row in plan.rows], seldom=SELDOM)
     total, document = plan.total(), plan.total().document()

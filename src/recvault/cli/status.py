@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from recvault.app.source_status import Inquiry
-    from recvault.cli.overview import Overview, Standing
+    from recvault.cli.overview import FeedCondition, Overview
     from recvault.ledger import RunningDaemon
 
 SCHEMA = "recvault/status/v1"
@@ -213,13 +213,13 @@ def _cut_verdict(overview: Overview, width: int) -> str | None:
     return f"{words if len(words) <= room else words[: room - 3] + '...'}{end}"
 
 
-def _troubled(overview: Overview) -> list[Standing]:
+def _troubled(overview: Overview) -> list[FeedCondition]:
     """What is not well, worst first."""
     order = list(STYLES)
     return sorted((each for each in overview.sources if not each.is_well), key=lambda each: order.index(each.condition))
 
 
-def _trouble(each: Standing) -> str:
+def _trouble(each: FeedCondition) -> str:
     from recvault.cli.tables import cell
 
     return cell(f"{each.feed.feed.source} {each.feed.feed.account_id} {each.condition}: {each.words}")
@@ -263,7 +263,7 @@ def _series(overview: Overview) -> list[Any]:
     ]
 
 
-def _cells(each: Standing, moment: datetime) -> dict[str, Any]:
+def _cells(each: FeedCondition, moment: datetime) -> dict[str, Any]:
     """A row by its columns' names."""
     from recvault.cli.tables import Beside, Span, Styled
 
@@ -323,7 +323,7 @@ def _document(overview: Overview) -> dict[str, Any]:
     }
 
 
-def _source(each: Standing, overview: Overview) -> dict[str, Any]:
+def _source(each: FeedCondition, overview: Overview) -> dict[str, Any]:
     from recvault.monitoring.report import iso
 
     feed, counts = each.feed.feed, asdict(each.feed.standing)
@@ -350,12 +350,12 @@ def _source(each: Standing, overview: Overview) -> dict[str, Any]:
     }
 
 
-def _lag_beyond_lookback(each: Standing, moment: datetime) -> int | None:
+def _lag_beyond_lookback(each: FeedCondition, moment: datetime) -> int | None:
     """Seconds; 0 where all is well: a watermark stays a lookback behind on purpose."""
     lag = _lag(each, moment)
     return None if lag is None else max(0, lag - round(each.lookback.total_seconds()))
 
 
-def _lag(each: Standing, moment: datetime) -> int | None:
+def _lag(each: FeedCondition, moment: datetime) -> int | None:
     watermark = each.feed.watermark
     return None if watermark is None else max(0, round((moment - watermark).total_seconds()))

@@ -120,7 +120,7 @@ def _made(runtime: Runtime, names: tuple[str, ...], window: Window, sample: Samp
     """A verification of what was asked for."""
     from recvault.errors import ConfigError
     from recvault.ledger import Expectations
-    from recvault.operations.verify import Scope, Verify
+    from recvault.operations.verify import BucketScope, Verify
 
     for name in names:
         runtime.source(name)
@@ -137,7 +137,7 @@ def _made(runtime: Runtime, names: tuple[str, ...], window: Window, sample: Samp
         reader=runtime.store.reader(),
         ledger=ledger,
         expectations=Expectations(settings.ledger.path, sources, window),
-        scope=Scope(keys=runtime.keys, window=window, accounts=frozenset(accounts) if asked else None),
+        scope=BucketScope(keys=runtime.keys, window=window, accounts=frozenset(accounts) if asked else None),
         sample=sample,
         workers=settings.transfer.workers,
         stop=runtime.stop,

@@ -4,21 +4,30 @@ At any time no secret stands in a model, a message or a repr: only where it is t
 `Source.resolve_secrets` read them, in the composition root alone.
 """
 
-from recvault.config.models import Archive, Config, Daemon, Ledger, ObjectLock, PrivateKeyRef, Source, Transfer
+from recvault.config.models import (
+    ArchiveSettings,
+    Config,
+    DaemonSettings,
+    LedgerSettings,
+    ObjectLock,
+    PrivateKeyRef,
+    SourceSettings,
+    TransferSettings,
+)
 from recvault.config.reading import find, ledger_path, load, read
 from recvault.config.secret import SecretRef
 from recvault.config.units import parse_duration, parse_rate, parse_size, parse_time
 
 __all__ = [
-    "Archive",
+    "ArchiveSettings",
     "Config",
-    "Daemon",
-    "Ledger",
+    "DaemonSettings",
+    "LedgerSettings",
     "ObjectLock",
     "PrivateKeyRef",
     "SecretRef",
-    "Source",
-    "Transfer",
+    "SourceSettings",
+    "TransferSettings",
     "find",
     "ledger_path",
     "load",

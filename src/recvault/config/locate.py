@@ -23,7 +23,7 @@ _TOKEN = re.compile(
 )
 
 
-class Lines:
+class KeyLines:
     """The lines of one TOML text by the paths of its keys."""
 
     def __init__(self, text: str) -> None:

@@ -66,7 +66,7 @@ class ObjectLock(_Table):
         return self
 
 
-class Archive(_Table):
+class ArchiveSettings(_Table):
     """`[archive]`: the bucket, and how things stand in it."""
 
     bucket: Annotated[str, AfterValidator(checks.bucket)]
@@ -103,13 +103,13 @@ class Archive(_Table):
         return self
 
 
-class Ledger(_Table):
+class LedgerSettings(_Table):
     """`[ledger]`: the local database."""
 
     path: FilePath = Path("/var/lib/recvault/ledger.db")
 
 
-class Transfer(_Table):
+class TransferSettings(_Table):
     """`[transfer]`: how recordings are carried."""
 
     workers: Count = 16
@@ -132,7 +132,7 @@ class Transfer(_Table):
         return self
 
 
-class Daemon(_Table):
+class DaemonSettings(_Table):
     """`[daemon]`: what `run` needs besides."""
 
     metrics_listen: Annotated[str, AfterValidator(checks.listen)] = "127.0.0.1:9464"
@@ -151,7 +151,7 @@ class PrivateKeyRef(_Table):
     public_key_sid: Text | None = None
 
 
-class Source(_Table):
+class SourceSettings(_Table):
     """One `[[sources]]` entry. `settings` are its provider's plain keys, `base_url` among them where it is set."""
 
     name: Annotated[str, AfterValidator(checks.source_name)]
@@ -196,8 +196,8 @@ class Source(_Table):
 class Config(_Table):
     """The whole configuration."""
 
-    archive: Archive
-    ledger: Ledger = Ledger()
-    transfer: Transfer = Transfer()
-    daemon: Daemon = Daemon()
-    sources: Annotated[tuple[Source, ...], BeforeValidator(_listed), Field(min_length=1)]
+    archive: ArchiveSettings
+    ledger: LedgerSettings = LedgerSettings()
+    transfer: TransferSettings = TransferSettings()
+    daemon: DaemonSettings = DaemonSettings()
+    sources: Annotated[tuple[SourceSettings, ...], BeforeValidator(_listed), Field(min_length=1)]

@@ -10,14 +10,14 @@ from recvault.config.locate import Path
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class ConfigProblem:
     """Where, as the path of keys and indexes, and what, in words that never repeat the value."""
 
     path: Path
     message: str
 
     @classmethod
-    def unknown(cls, path: Path, known: Iterable[str]) -> Problem:
+    def unknown(cls, path: Path, known: Iterable[str]) -> ConfigProblem:
         """A key that does not exist, and the nearest that does."""
         near = get_close_matches(str(path[-1]), list(known), 1)
         return cls(path, f"unknown key (did you mean {near[0]}?)" if near else "unknown key")

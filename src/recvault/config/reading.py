@@ -15,9 +15,9 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from recvault.config.locate import Lines
-from recvault.config.models import Config, Ledger
-from recvault.config.problem import Problem
+from recvault.config.locate import KeyLines
+from recvault.config.models import Config, LedgerSettings
+from recvault.config.problem import ConfigProblem
 from recvault.config.sources import sort_source
 from recvault.errors import ConfigError
 
@@ -80,7 +80,7 @@ def ledger_path(path: Path | None) -> Path:
         named = _LEDGER_PATH.search(find(path).read_text(encoding="utf-8-sig"))
     except (ConfigError, OSError, UnicodeDecodeError):
         named = None
-    return Path(named[1]) if named else Ledger().path
+    return Path(named[1]) if named else LedgerSettings().path
 
 
 def _unreadable(path: Path, error: OSError) -> ConfigError:
@@ -120,14 +120,14 @@ def read(text: str, origin: str) -> Config:
         raise ConfigError(f"{origin}:1: is nested too deeply") from None
     problems, config = _check(document)
     if config is None or problems:
-        line = Lines(text)
+        line = KeyLines(text)
         numbered = sorted((line(each.path), number, str(each)) for number, each in enumerate(problems))
         raise ConfigError("\n".join(f"{origin}:{number}: {message}" for number, _, message in numbered))
     return config
 
 
-def _check(document: dict[str, Any]) -> tuple[list[Problem], Config | None]:
-    problems: list[Problem] = []
+def _check(document: dict[str, Any]) -> tuple[list[ConfigProblem], Config | None]:
+    problems: list[ConfigProblem] = []
     tables = document.get("sources")
     if isinstance(tables, list):
         sources = []
@@ -143,25 +143,25 @@ def _check(document: dict[str, Any]) -> tuple[list[Problem], Config | None]:
         return problems + [_problem(each) for each in error.errors(include_url=False, include_input=False)], None
 
 
-def _same_names(tables: list[Any]) -> Iterator[Problem]:
+def _same_names(tables: list[Any]) -> Iterator[ConfigProblem]:
     seen: dict[str, int] = {}
     for index, table in enumerate(tables):
         name = table.get("name") if isinstance(table, dict) else None
         if isinstance(name, str) and seen.setdefault(name, index) != index:
-            yield Problem(("sources", index, "name"), f"is the name of sources[{seen[name]}] too")
+            yield ConfigProblem(("sources", index, "name"), f"is the name of sources[{seen[name]}] too")
 
 
-def _problem(error: ErrorDetails) -> Problem:
+def _problem(error: ErrorDetails) -> ConfigProblem:
     path, kind = error["loc"], error["type"]
     if kind == "extra_forbidden":
-        return Problem.unknown(path, _keys(path[:-1]))
+        return ConfigProblem.unknown(path, _keys(path[:-1]))
     if path == ("sources",):
-        return Problem(
+        return ConfigProblem(
             path, "at least one [[sources]] is needed" if kind in ("missing", "too_short") else "must be tables"
         )
     if kind == "value_error":
-        return Problem(path, str(error.get("ctx", {}).get("error", error["msg"])))
-    return Problem(path, _WORDS.get(kind) or error["msg"].replace("Input should", "must", 1))
+        return ConfigProblem(path, str(error.get("ctx", {}).get("error", error["msg"])))
+    return ConfigProblem(path, _WORDS.get(kind) or error["msg"].replace("Input should", "must", 1))
 
 
 def _keys(path: tuple[str | int, ...]) -> Iterator[str]:

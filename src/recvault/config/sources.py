@@ -8,18 +8,18 @@ from typing import Any
 
 from recvault.config import proxies
 from recvault.config.checks import choice
-from recvault.config.models import PrivateKeyRef, Source
-from recvault.config.problem import Problem
+from recvault.config.models import PrivateKeyRef, SourceSettings
+from recvault.config.problem import ConfigProblem
 from recvault.config.secret import WAYS, SecretRef
 from recvault.errors import ConfigError
 from recvault.providers import provider_class
 from recvault.providers.base import Provider
 
-COMMON = frozenset(Source.model_fields) - {"settings", "secrets"}
+COMMON = frozenset(SourceSettings.model_fields) - {"settings", "secrets"}
 _NOBODY = "a-name-that-is-no-account"
 
 
-def sort_source(index: int, table: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
+def sort_source(index: int, table: Mapping[str, Any]) -> tuple[dict[str, Any], list[ConfigProblem]]:
     """Shape a table as the model `Source` takes it, its provider's defaults filled in; and tell its problems."""
     at = ("sources", index)
     shaped = {key: value for key, value in table.items() if key in COMMON}
@@ -43,7 +43,7 @@ def sort_source(index: int, table: Mapping[str, Any]) -> tuple[dict[str, Any], l
         shaped["proxy"] = proxies.from_toml(table.get("proxy"), f"{owner}: proxy")
     except ValueError as error:
         shaped["proxy"] = None
-        problems.append(Problem((*at, "proxy"), str(error)))
+        problems.append(ConfigProblem((*at, "proxy"), str(error)))
     misfits = [*secret_problems, *setting_problems]
     return shaped, [*problems, *misfits, *_credentials(at, provider, table, built=not misfits, owner=owner)]
 
@@ -53,45 +53,45 @@ def _common(provider: type[Provider]) -> frozenset[str]:
     return COMMON - ({"account"} & set(provider.settings))
 
 
-def _provider(at: tuple[str, int], name: Any) -> tuple[type[Provider] | None, list[Problem]]:
+def _provider(at: tuple[str, int], name: Any) -> tuple[type[Provider] | None, list[ConfigProblem]]:
     if not isinstance(name, str):
         return None, []  # the model says so
     try:
         return provider_class(name), []
     except ConfigError as error:
-        return None, [Problem((*at, "provider"), str(error))]
+        return None, [ConfigProblem((*at, "provider"), str(error))]
 
 
-def _formats(at: tuple[str, int], provider: type[Provider], formats: Any) -> Iterator[Problem]:
+def _formats(at: tuple[str, int], provider: type[Provider], formats: Any) -> Iterator[ConfigProblem]:
     for place, name in enumerate(formats if isinstance(formats, list) else ()):
         if isinstance(name, str) and name not in provider.formats:
-            yield Problem((*at, "formats", place), f"{provider.name} serves {choice(provider.formats)}")
+            yield ConfigProblem((*at, "formats", place), f"{provider.name} serves {choice(provider.formats)}")
 
 
-def _unknown(at: tuple[str, int], provider: type[Provider], table: Mapping[str, Any]) -> Iterator[Problem]:
+def _unknown(at: tuple[str, int], provider: type[Provider], table: Mapping[str, Any]) -> Iterator[ConfigProblem]:
     known = [*provider.settings, *sorted(COMMON)]
     for key in table:
         if key not in known:
-            yield Problem.unknown((*at, key), known)
+            yield ConfigProblem.unknown((*at, key), known)
 
 
 def _secrets(
     at: tuple[str, int], provider: type[Provider], table: Mapping[str, Any], owner: str
-) -> tuple[dict[str, SecretRef], list[Problem]]:
+) -> tuple[dict[str, SecretRef], list[ConfigProblem]]:
     secrets, problems = {}, []
     for key, setting in provider.settings.items():
         if setting.secret and key in table and key not in _common(provider):
             try:
                 secrets[key] = SecretRef.from_toml(table[key], f"{owner}: {key}")
             except ValueError as error:
-                problems.append(Problem((*at, key), str(error)))
+                problems.append(ConfigProblem((*at, key), str(error)))
     return secrets, problems
 
 
-def _private_keys(at: tuple[str, int], written: Any, owner: str) -> tuple[Any, list[Problem]]:
+def _private_keys(at: tuple[str, int], written: Any, owner: str) -> tuple[Any, list[ConfigProblem]]:
     """Each a secret's table that may say besides which public key it belongs to."""
     if not isinstance(written, list):
-        return (), [Problem((*at, "private_keys"), f"must be a list of {WAYS}")]
+        return (), [ConfigProblem((*at, "private_keys"), f"must be a list of {WAYS}")]
     keys, problems = [], []
     for place, each in enumerate(written):
         where = dict(each) if isinstance(each, dict) else each
@@ -102,13 +102,13 @@ def _private_keys(at: tuple[str, int], written: Any, owner: str) -> tuple[Any, l
             secret = SecretRef.from_toml(where, f"{owner}: private_keys[{place}]")
             keys.append(PrivateKeyRef(secret=secret, public_key_sid=sid))
         except ValueError as error:
-            problems.append(Problem((*at, "private_keys", place), str(error)))
+            problems.append(ConfigProblem((*at, "private_keys", place), str(error)))
     return tuple(keys), problems
 
 
 def _settings(
     at: tuple[str, int], provider: type[Provider], table: Mapping[str, Any]
-) -> tuple[dict[str, str], list[Problem]]:
+) -> tuple[dict[str, str], list[ConfigProblem]]:
     settings, problems = {}, []
     for key, setting in provider.settings.items():
         if not setting.secret and key in table and key not in _common(provider):
@@ -116,7 +116,7 @@ def _settings(
             if isinstance(value, str) and value and value.isprintable() and value == value.strip():
                 settings[key] = value
             else:
-                problems.append(Problem((*at, key), "must be text, not empty, without spaces around it"))
+                problems.append(ConfigProblem((*at, key), "must be text, not empty, without spaces around it"))
     base_url = table.get("base_url")
     if isinstance(base_url, str):
         settings["base_url"] = base_url.rstrip("/")
@@ -125,38 +125,44 @@ def _settings(
 
 def _credentials(
     at: tuple[str, int], provider: type[Provider], table: Mapping[str, Any], *, built: bool, owner: str
-) -> Iterator[Problem]:
+) -> Iterator[ConfigProblem]:
     """Exactly one whole set; sub-accounts only where these credentials reach them; then the provider's own word."""
     ways = "; or ".join(", ".join(keys) for keys in provider.credentials)
     whole = [keys for keys in provider.credentials if all(key in table for key in keys)]
     if len(whole) != 1:
         stray = "needs the whole of one set of credentials" if not whole else "has more than one set of credentials"
-        yield Problem(at, f"{stray}: {ways}")
+        yield ConfigProblem(at, f"{stray}: {ways}")
         return
     others = {key for keys in provider.credentials for key in keys} - set(whole[0])
     for key in sorted(others & set(table)):
-        yield Problem((*at, key), f"belongs to another set of credentials; keep one of: {ways}")
+        yield ConfigProblem((*at, key), f"belongs to another set of credentials; keep one of: {ways}")
     if table.get("subaccounts") is True:
         if not provider.has_subaccounts:
-            yield Problem((*at, "subaccounts"), f"{provider.name} lists no sub-accounts: make a source of each account")
+            yield ConfigProblem(
+                (*at, "subaccounts"), f"{provider.name} lists no sub-accounts: make a source of each account"
+            )
         for key in whole[0]:
             if not provider.settings[key].reaches_subaccounts:
                 reach = "; or ".join(", ".join(keys) for keys in provider.credentials if key not in keys)
-                yield Problem((*at, "subaccounts"), f"credentials with {key} do not reach sub-accounts: use {reach}")
+                yield ConfigProblem(
+                    (*at, "subaccounts"), f"credentials with {key} do not reach sub-accounts: use {reach}"
+                )
     if built:
         yield from _refused(at, provider, table, owner)
 
 
-def _refused(at: tuple[str, int], provider: type[Provider], table: Mapping[str, Any], owner: str) -> Iterator[Problem]:
+def _refused(
+    at: tuple[str, int], provider: type[Provider], table: Mapping[str, Any], owner: str
+) -> Iterator[ConfigProblem]:
     settings, _ = _settings(at, provider, table)
     try:
         provider.from_settings(owner, settings)
         named = names_its_account(provider, settings)
     except (ConfigError, ValueError) as error:
-        yield Problem(at, str(error))
+        yield ConfigProblem(at, str(error))
     else:
         if not named and "account" in table and "account" not in provider.settings:
-            yield Problem((*at, "account"), f"{provider.name} has an id for its account: leave this key out")
+            yield ConfigProblem((*at, "account"), f"{provider.name} has an id for its account: leave this key out")
 
 
 def names_its_account(provider: type[Provider], settings: Mapping[str, str]) -> bool:

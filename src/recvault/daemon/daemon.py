@@ -15,10 +15,10 @@ from datetime import datetime, timedelta
 from recvault.app import wiring
 from recvault.config import Config
 from recvault.daemon.changes import changes, secret_prints
-from recvault.daemon.endpoint import Answer, Endpoint
+from recvault.daemon.endpoint import Endpoint, EndpointAnswer
 from recvault.daemon.healthz import healthz
 from recvault.daemon.notify import Notify
-from recvault.daemon.service import Service
+from recvault.daemon.service import DaemonService
 from recvault.daemon.vigil import Vigil
 from recvault.errors import ConfigError, Interrupted, LedgerDamaged, RecvaultError
 from recvault.http import Ping
@@ -150,10 +150,10 @@ class Daemon:
 
     # -- what is asked of it -------------------------------------------------------------------------------------------
 
-    def _metrics_page(self) -> Answer:
-        return Answer(200, CONTENT_TYPE, self._metrics.text())
+    def _metrics_page(self) -> EndpointAnswer:
+        return EndpointAnswer(200, CONTENT_TYPE, self._metrics.text())
 
-    def _healthz(self) -> Answer:
+    def _healthz(self) -> EndpointAnswer:
         return healthz(self._service.judged(), self._troubles(), self._warnings())
 
     def _look(self) -> None:
@@ -162,8 +162,10 @@ class Daemon:
 
     # -- configurations ------------------------------------------------------------------------------------------------
 
-    def _opened(self, settings: Config, before: Service | None = None, *, with_bucket: bool = True) -> Service:
-        service = Service(
+    def _opened(
+        self, settings: Config, before: DaemonService | None = None, *, with_bucket: bool = True
+    ) -> DaemonService:
+        service = DaemonService(
             settings,
             clock=self._clock,
             report=self._report,
@@ -241,7 +243,7 @@ class Daemon:
         self._take(settings)
         log.info("config.reloaded", changes=told or ["nothing"])
 
-    def _retire(self, old: Service, lock: DaemonLock | None) -> None:
+    def _retire(self, old: DaemonService, lock: DaemonLock | None) -> None:
         def end() -> None:
             old.join()
             old.work.complete()
@@ -284,5 +286,5 @@ class Daemon:
         log.info("daemon.stopped", **{name: sum(getattr(row, name) for row in rows) for name in counted})
 
 
-def _usable(service: Service) -> set[str]:
+def _usable(service: DaemonService) -> set[str]:
     return {source.name for source in service.work.sources}

@@ -30,7 +30,7 @@ _THREADS = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class EndpointAnswer:
     """What a route says."""
 
     status: int
@@ -38,7 +38,7 @@ class Answer:
     body: bytes
 
 
-Routes = Mapping[str, Callable[[], Answer]]
+Routes = Mapping[str, Callable[[], EndpointAnswer]]
 
 
 class Endpoint:
@@ -106,19 +106,19 @@ def _application(routes: Routes) -> Callable[[Mapping[str, Any], Callable[..., A
     return application
 
 
-def _answered(routes: Routes, environ: Mapping[str, Any]) -> tuple[Answer, dict[str, str]]:
+def _answered(routes: Routes, environ: Mapping[str, Any]) -> tuple[EndpointAnswer, dict[str, str]]:
     """The answer to a request, and the headers that it alone has. The Host header is never read."""
     if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
-        return Answer(405, TEXT, b"only GET and HEAD are served here\n"), {"Allow": "GET, HEAD"}
+        return EndpointAnswer(405, TEXT, b"only GET and HEAD are served here\n"), {"Allow": "GET, HEAD"}
     path = environ.get("PATH_INFO", "")
     route = routes.get(path)
     if route is None:
-        return Answer(404, TEXT, f"nothing is served here; there are {', '.join(routes)}\n".encode()), {}
+        return EndpointAnswer(404, TEXT, f"nothing is served here; there are {', '.join(routes)}\n".encode()), {}
     try:
         return route(), {}
     except Exception as error:  # the server goes on, and the client is not told why
         log.error("endpoint.failed", path=path, error=str(error), exc_info=True)
-        return Answer(500, TEXT, b"this could not be answered; the log says why\n"), {}
+        return EndpointAnswer(500, TEXT, b"this could not be answered; the log says why\n"), {}
 
 
 _PHRASES = {

@@ -19,7 +19,7 @@ LOOK_EVERY = timedelta(minutes=10)
 _THREADS = 2  # that sidecars are read in: transfers come first
 
 
-class Evidence:
+class ManifestJob:
     """Looks whether manifests are due. For one thread at a time."""
 
     def __init__(self, runtime: Runtime, metrics: Metrics) -> None:

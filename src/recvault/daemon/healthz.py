@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 
-from recvault.daemon.endpoint import Answer
+from recvault.daemon.endpoint import EndpointAnswer
 from recvault.ledger import FeedStatus
 from recvault.log import redact_text
 from recvault.models import JSON
@@ -18,7 +18,7 @@ _DEGRADED = frozenset({Condition.FAILING, Condition.ATTENTION, Condition.SLOW})
 
 def healthz(
     judged: Iterable[tuple[FeedStatus, Health]], troubles: Sequence[str], warnings: Sequence[str] = ()
-) -> Answer:
+) -> EndpointAnswer:
     """503 where a source is stale or the daemon is in trouble, else 200; each source with its words, worst first.
 
     Warnings are of a daemon that works on: a reload that was refused.
@@ -33,7 +33,7 @@ def healthz(
         "sources": [_source(feed, health) for feed, health in feeds],
     }
     body = json.dumps(document, indent=2).encode() + b"\n"
-    return Answer(503 if failing else 200, "application/json", body)
+    return EndpointAnswer(503 if failing else 200, "application/json", body)
 
 
 def _source(feed: FeedStatus, health: Health) -> JSON:

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 
 from recvault import config
 from recvault.app.runtime import Runtime
-from recvault.daemon.evidence import LOOK_EVERY, Evidence
+from recvault.daemon.evidence import LOOK_EVERY, ManifestJob
 from recvault.daemon.schedule import Schedule
 from recvault.discovery.source import Source
 from recvault.dispatch.sync_pass import Work
@@ -40,7 +40,7 @@ _RECONCILE_LOOK = timedelta(hours=1)  # at most, between two looks whether a rec
 _SILENT_SECONDS = 900.0  # what a thread may take without a sign of life: each of its waits is far shorter
 
 
-class Service:
+class DaemonService:
     """What a daemon does with one configuration, from `open` to `close`."""
 
     def __init__(
@@ -101,7 +101,7 @@ class Service:
         self._schedule.lane("bucket", 1)
         self._every("bucket", "bucket", timedelta(seconds=_REST_SECONDS), self._try_store)
         self._schedule.lane("manifests", 1)
-        self._every("manifests", "manifests", LOOK_EVERY, Evidence(self.runtime, self._metrics).look)
+        self._every("manifests", "manifests", LOOK_EVERY, ManifestJob(self.runtime, self._metrics).look)
         for source in self.work.sources:
             self._schedule.lane(source.name, _LISTERS)
             self._every(f"poll:{source.name}", source.name, self._poll_every(source.name), self._poll(source))

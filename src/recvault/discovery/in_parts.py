@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from recvault.discovery.narrower import FEW, Asking, Narrower, may_help
+from recvault.discovery.narrower import FEW, NarrowedList, Narrower, may_help
 from recvault.discovery.time_slices import DAY, EPOCH, Slices
 from recvault.discovery.watermark_bound import Scanned, Tally
 from recvault.errors import RecvaultError
@@ -23,7 +23,7 @@ MOST_PAGES = 8  # of a part that can be cut finer
 class InParts:
     """One reading of one window. Made for one run."""
 
-    asking: Asking
+    asking: NarrowedList
     settled: Callable[[Window, Narrower, int | None], Tally]  # one list, read until it stood still
     reach: Callable[[datetime], None]  # everything before it was read
     clock: Callable[[], datetime]

@@ -54,7 +54,7 @@ class Narrower:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asking:
+class NarrowedList:
     """One list of one account, asked for in parts."""
 
     provider: Provider

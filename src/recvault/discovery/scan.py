@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Protocol, cast
 
 from recvault.discovery.in_parts import MOST_PAGES, InParts
-from recvault.discovery.narrower import Asking, Narrower, may_help
+from recvault.discovery.narrower import NarrowedList, Narrower, may_help
 from recvault.discovery.time_slices import EPOCH
 from recvault.discovery.watermark_bound import Scanned, Tally
 from recvault.errors import ConfigError, EndpointRefused, NotFound, NotWhole, RecvaultError, Refused
@@ -127,8 +127,8 @@ class Discovery:
             self.ledger.reach(self.feed, moment)
 
     @property
-    def _asking(self) -> Asking:
-        return Asking(provider=self.provider, session=self.session, scope=self.scope)
+    def _asking(self) -> NarrowedList:
+        return NarrowedList(provider=self.provider, session=self.session, scope=self.scope)
 
     def _most_pages(self, window: Window, now: datetime) -> int | None:
         """After how many pages a poll's list is read in parts: so each part that was read stays read."""

@@ -18,7 +18,7 @@ from recvault.discovery.watermark_bound import Scanned
 from recvault.dispatch.sync_pass import Work
 from recvault.dispatch.thread_pool import finish
 from recvault.errors import RecvaultError
-from recvault.ledger import BACKFILL, Feed, Ledger, Standing
+from recvault.ledger import BACKFILL, Feed, Ledger, StateCounts
 from recvault.log import get_logger
 from recvault.models import Scope, Window
 from recvault.monitoring.progress import Progress
@@ -141,7 +141,7 @@ class Backfill:
         source, feed = self._source, self._source.feed(history.account_id)
         since, mark = self.asked.window.since, self._ledger.watermark(feed)
         known = max((moment for moment in (mark, source.start_from) if moment), default=None)
-        is_empty = not history.seen and self._ledger.ask.standing(feed.source, feed.account_id) == Standing()
+        is_empty = not history.seen and self._ledger.ask.standing(feed.source, feed.account_id) == StateCounts()
         if is_empty or not (since is None or (known and since <= known)):
             return
         begins = history.whole.since or EPOCH

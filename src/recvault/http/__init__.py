@@ -7,7 +7,7 @@ the source does not allow; a page already seen is an error, not a loop.
 from recvault.http.addresses import AddressRule
 from recvault.http.client import Clients
 from recvault.http.concurrency import REFUSED
-from recvault.http.limits import Budget, Limits, Rest, Standing
+from recvault.http.limits import Budget, CurrentLimit, Limits, Pause
 from recvault.http.media import MediaHead, Sink
 from recvault.http.permits import STALE_SECONDS, Borrowed, Loan, Permits, Spent
 from recvault.http.ping import Ping
@@ -21,15 +21,15 @@ __all__ = [
     "Borrowed",
     "Budget",
     "Clients",
+    "CurrentLimit",
     "Limits",
     "Loan",
     "MediaHead",
+    "Pause",
     "Permits",
     "Ping",
-    "Rest",
     "Session",
     "Sink",
     "Spent",
-    "Standing",
     "Timing",
 ]

@@ -37,7 +37,7 @@ _FIRST_ERROR = 400  # an error is answered sooner than what was asked for
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class CurrentLimit:
     """How many requests may run at once now; and why that is fewer than configured, None where nothing says so."""
 
     concurrency: int
@@ -70,7 +70,7 @@ class Want:
 
 
 @dataclass(frozen=True, slots=True)
-class Rest:
+class Pause:
     """The time for which a provider wants to be left alone."""
 
     until: float = -math.inf
@@ -94,7 +94,7 @@ class _Budget:
     gap: float  # seconds between two requests
     most: int
     found: Concurrency
-    rest: Rest = field(default_factory=Rest)
+    rest: Pause = field(default_factory=Pause)
     next_at: float = -math.inf
     waiting: dict[str, deque[Want]] = field(default_factory=lambda: {LIST: deque(), MEDIA: deque()})
     running: Counter[str] = field(default_factory=Counter)
@@ -147,13 +147,13 @@ class Limits:
         self._budget = _Budget(1 / requests_per_second, max_concurrency, Concurrency(max_concurrency))
         self._clock = clock
         self._lock = threading.Lock()
-        self.on_rest: list[Callable[[Rest], None]] = []
+        self.on_rest: list[Callable[[Pause], None]] = []
         """Whoever spends of it elsewhere: called with it locked."""
 
     @property
-    def standing(self) -> Standing:
+    def standing(self) -> CurrentLimit:
         """What was found so far."""
-        return Standing(self._budget.found.now, self._budget.found.held_by)
+        return CurrentLimit(self._budget.found.now, self._budget.found.held_by)
 
     def turn(self, stop: Stop, who: str = MEDIA, patience: float = math.inf, waits: Waits | None = None) -> Turn:
         """A context: waits for the pace and for a place, and holds the place. `waits` is told of the wait.
@@ -163,7 +163,7 @@ class Limits:
         return Turn(self, stop, who, patience, self._clock, waits)
 
     @property
-    def rest(self) -> Rest:
+    def rest(self) -> Pause:
         """For which the provider wants to be left alone."""
         return self._budget.rest
 
@@ -219,7 +219,7 @@ class Limits:
     def _rest(self, noted: Noted, moment: float) -> None:
         until = moment + min(noted.rest or 0.0, _MOST_REST)
         if noted.rest and until > self._budget.rest.until:
-            self._budget.rest = Rest(until, noted.status)
+            self._budget.rest = Pause(until, noted.status)
             for told in self.on_rest:
                 told(self._budget.rest)
 
@@ -228,10 +228,10 @@ class Budget(Protocol):
     """What turns are taken of, whichever process holds it."""
 
     @property
-    def standing(self) -> Standing: ...
+    def standing(self) -> CurrentLimit: ...
 
     @property
-    def rest(self) -> Rest: ...
+    def rest(self) -> Pause: ...
 
     def turn(self, stop: Stop, who: str = MEDIA, patience: float = math.inf, waits: Waits | None = None) -> Turn: ...
 

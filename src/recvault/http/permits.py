@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from recvault.http.limits import LOOK_SECONDS, MEDIA, Limits, Noted, Rest, Standing, Turn, Want
+from recvault.http.limits import LOOK_SECONDS, MEDIA, CurrentLimit, Limits, Noted, Pause, Turn, Want
 from recvault.log.meter import Waits
 from recvault.shutdown import Stop
 
@@ -51,17 +51,17 @@ class Borrowed:
         self._plenty = False
         self._wants = self._ended = 0  # not collected yet
         self._noted: list[Noted] = []
-        self._rest = Rest()
+        self._rest = Pause()
 
     # -- for the threads that ask --------------------------------------------------------------------------------------
 
     @property
-    def standing(self) -> Standing:
+    def standing(self) -> CurrentLimit:
         """Nothing is found here: that is told where the budget is held."""
-        return Standing(0, None)
+        return CurrentLimit(0, None)
 
     @property
-    def rest(self) -> Rest:
+    def rest(self) -> Pause:
         """For which the provider wants to be left alone."""
         return self._rest
 
@@ -129,7 +129,7 @@ class Borrowed:
                 else:
                     self._stock.append(moment)
 
-    def hold(self, rest: Rest) -> None:
+    def hold(self, rest: Pause) -> None:
         """Send nothing before that is over: what is at hand is given back."""
         with self._lock:
             self._rest = rest

@@ -20,7 +20,7 @@ from recvault.ledger.questions import (
     ArchivedDay,
     Feed,
     FeedStatus,
-    Standing,
+    StateCounts,
 )
 from recvault.ledger.steps import Policy
 from recvault.ledger.succession import Carrier, Stranded
@@ -49,7 +49,7 @@ __all__ = [
     "Registered",
     "RunningDaemon",
     "SidecarSums",
-    "Standing",
+    "StateCounts",
     "Stranded",
     "UnlistedRow",
     "is_same",

@@ -98,7 +98,7 @@ class Feed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class StateCounts:
     """How many recordings of an account stand where. `pending` includes the failing ones."""
 
     pending: int = 0
@@ -124,7 +124,7 @@ class FeedStatus:
     scan_started_at: datetime | None = None  # of a scan that has not ended
     scan_seconds: float | None = None  # how long the last one took, however it ended
     closed_at: datetime | None = None  # when a sub-account was first missing from the list of active ones
-    standing: Standing = Standing()
+    standing: StateCounts = StateCounts()
     oldest_pending_at: datetime | None = None
     waiting_since: datetime | None = None  # when the oldest recording that could be archived now was registered
     last_archived_at: datetime | None = None
@@ -150,7 +150,7 @@ class Questions:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def standing(self, source: str, account_id: str) -> Standing:
+    def standing(self, source: str, account_id: str) -> StateCounts:
         """How many of an account's recordings stand where; from tallies, whatever the ledger's size."""
         with self._connection.read() as db:
             rows = db.query("SELECT state, count FROM tallies WHERE source=? AND account_id=?", [source, account_id])
@@ -160,7 +160,7 @@ class Questions:
             )
             counts["quarantined"] = next(iter(quarantined))["n"]
         counts["pending"] = counts.get("pending", 0) + counts.get("failing", 0)
-        return Standing(**counts)
+        return StateCounts(**counts)
 
     def accounts(self, source: str) -> list[str]:
         """The accounts that this source has met."""

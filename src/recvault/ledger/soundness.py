@@ -27,21 +27,21 @@ _BY_IDENTITY = "SELECT id FROM recordings WHERE recording_id=? AND account_id=? 
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class FileInspection:
     """What was looked at: its structure as a whole, or in part; and so many rows, each found by its index, too."""
 
     whole: bool
     rows: int
 
 
-def look(path: Path, *, large: int = LARGE, seconds: float = SECONDS) -> Look:
+def look(path: Path, *, large: int = LARGE, seconds: float = SECONDS) -> FileInspection:
     """A look that a person waits for. LedgerDamaged, or what else keeps the file from being used, in words."""
     with file_errors(path), sqlite_errors(path), closing(open_to_read(path)) as connection:
         refuse_unsound(connection, path)
         if not _has_rows(connection):
-            return Look(whole=True, rows=0)
+            return FileInspection(whole=True, rows=0)
         whole = path.stat().st_size <= large and walk(connection, path, "quick_check", seconds)
-        return Look(whole=whole, rows=_sample(connection, path))
+        return FileInspection(whole=whole, rows=_sample(connection, path))
 
 
 def look_hard(path: Path) -> bool:

@@ -21,7 +21,7 @@ DECRYPTED = "decrypted"
 _PIECE = 1 << 16
 
 
-class Probe(Protocol):
+class MediaProbe(Protocol):
     """What takes in a medium as it arrives."""
 
     def feed(self, chunk: bytes | memoryview) -> None: ...
@@ -47,7 +47,7 @@ class Proof:
     packets: bool = False
     wav_rate: int | None = None  # bytes a second that the provider's WAV have at least; None: not known
 
-    def probe(self, media_format: str, encryption: JSON | None) -> Probe:
+    def probe(self, media_format: str, encryption: JSON | None) -> MediaProbe:
         """What proves one medium."""
         if encryption is None or self.keys is None:
             return Prober(media_format, encrypted=encryption is not None, wav_rate=self.wav_rate)
@@ -71,7 +71,7 @@ class Proof:
         if media_format not in ffmpeg.CONTAINERS or size == 0 or facts.empty or not readable:
             return facts
         body.seek(0)
-        source: ffmpeg.Source = body
+        source: ffmpeg.ByteSource = body
         if encryption is not None and self.keys is not None:
             source = _Plain(body, self.keys.opening(encryption))
         seen = ffmpeg.walk_packets(media_format, source, size)

@@ -44,14 +44,14 @@ class Packets:
     fault: str | None = None
 
 
-class Source(Protocol):
+class ByteSource(Protocol):
     """Bytes to be read once, forward."""
 
     def read(self, size: int, /) -> bytes: ...
 
 
 def walk_packets(
-    media_format: str, source: Source, size: int, *, clock: Callable[[], float] = time.monotonic
+    media_format: str, source: ByteSource, size: int, *, clock: Callable[[], float] = time.monotonic
 ) -> Packets:
     """Walk about `size` bytes to their end. What FFmpeg cannot read is a fault, never an exception."""
     reader = _Reader(source)
@@ -95,7 +95,7 @@ def _any_tags() -> dict[str, Any]:
 class _Reader:
     """What FFmpeg reads from: it has no way to seek, so nothing is read twice."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: ByteSource) -> None:
         self._source = source
         self.error: BaseException | None = None
 

@@ -12,7 +12,7 @@ ENOUGH = 64  # bytes that tell every kind but an MP3 that begins amid itself
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class MediaKind:
     """A container: what its files are called, the usual name first, and their content type."""
 
     names: tuple[str, ...]
@@ -23,23 +23,23 @@ class Kind:
         return wanted if wanted in self.names else self.names[0]
 
 
-WAV = Kind(("wav", "wave"), "audio/wav")
-MP3 = Kind(("mp3", "mp2", "mpga"), "audio/mpeg")
-MATROSKA = Kind(("mka", "mkv"), "audio/matroska")
-WEBM = Kind(("webm", "mka", "mkv"), "audio/webm")
-OGG = Kind(("ogg", "oga", "opus", "spx"), "audio/ogg")
-FLAC = Kind(("flac",), "audio/flac")
-MP4 = Kind(("mp4", "m4a", "m4b", "mov", "3gp"), "video/mp4")
-M4A = Kind(("m4a", "mp4"), "audio/mp4")
-THREE_GP = Kind(("3gp", "mp4", "m4a"), "audio/3gpp")
-AAC = Kind(("aac",), "audio/aac")
-AMR = Kind(("amr",), "audio/amr")
-AMR_WB = Kind(("awb", "amr"), "audio/amr-wb")
-AU = Kind(("au", "snd"), "audio/basic")
-AIFF = Kind(("aiff", "aif", "aifc"), "audio/aiff")
-CAF = Kind(("caf",), "audio/x-caf")
-W64 = Kind(("w64",), "audio/x-w64")
-ASF = Kind(("wma", "asf", "wmv"), "audio/x-ms-wma")
+WAV = MediaKind(("wav", "wave"), "audio/wav")
+MP3 = MediaKind(("mp3", "mp2", "mpga"), "audio/mpeg")
+MATROSKA = MediaKind(("mka", "mkv"), "audio/matroska")
+WEBM = MediaKind(("webm", "mka", "mkv"), "audio/webm")
+OGG = MediaKind(("ogg", "oga", "opus", "spx"), "audio/ogg")
+FLAC = MediaKind(("flac",), "audio/flac")
+MP4 = MediaKind(("mp4", "m4a", "m4b", "mov", "3gp"), "video/mp4")
+M4A = MediaKind(("m4a", "mp4"), "audio/mp4")
+THREE_GP = MediaKind(("3gp", "mp4", "m4a"), "audio/3gpp")
+AAC = MediaKind(("aac",), "audio/aac")
+AMR = MediaKind(("amr",), "audio/amr")
+AMR_WB = MediaKind(("awb", "amr"), "audio/amr-wb")
+AU = MediaKind(("au", "snd"), "audio/basic")
+AIFF = MediaKind(("aiff", "aif", "aifc"), "audio/aiff")
+CAF = MediaKind(("caf",), "audio/x-caf")
+W64 = MediaKind(("w64",), "audio/x-w64")
+ASF = MediaKind(("wma", "asf", "wmv"), "audio/x-ms-wma")
 KINDS = (WAV, MP3, MATROSKA, WEBM, OGG, FLAC, MP4, M4A, THREE_GP, AAC, AMR, AMR_WB, AU, AIFF, CAF, W64, ASF)
 
 _TYPES_OF_NAMES = {"mkv": "video/matroska", "mka": "audio/matroska", "mp4": "video/mp4", "m4a": "audio/mp4"}
@@ -48,7 +48,7 @@ CONTENT_TYPES: Mapping[str, str] = MappingProxyType(
 )
 """By the name of a format."""
 
-_BEGINNINGS: tuple[tuple[bytes, Kind], ...] = (
+_BEGINNINGS: tuple[tuple[bytes, MediaKind], ...] = (
     (b"OggS", OGG),
     (b"fLaC", FLAC),
     (b"#!AMR-WB", AMR_WB),
@@ -61,7 +61,7 @@ _BEGINNINGS: tuple[tuple[bytes, Kind], ...] = (
 _EBML = b"\x1a\x45\xdf\xa3"
 
 
-def kind_of(first: bytes) -> Kind | None:
+def kind_of(first: bytes) -> MediaKind | None:
     """The kind of what begins so; None where this does not tell. `ENOUGH` bytes are, or the whole of a shorter body."""
     if first[:4] in (b"RIFF", b"RIFX", b"RF64", b"BW64"):
         return WAV if first[8:12] == b"WAVE" else None

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from recvault.errors import MediaRejected
-from recvault.media.kinds import CONTENT_TYPES, ENOUGH, MATROSKA, MP3, WAV, WEBM, Kind, kind_of
+from recvault.media.kinds import CONTENT_TYPES, ENOUGH, MATROSKA, MP3, WAV, WEBM, MediaKind, kind_of
 from recvault.media.matroska import walk_matroska
 from recvault.media.mp3 import METHOD as MP3_METHOD
 from recvault.media.mp3 import Frames, tag_length
@@ -72,7 +72,7 @@ class Prober:
         self._wav_rate = wav_rate
         self._bytes = 0
         self._zeros = 0  # bytes at the end so far
-        self._kind: Kind | None = None
+        self._kind: MediaKind | None = None
         self._head = b""  # until it tells the kind
         self._behind: tuple[int, bytearray] | None = None  # where a tag ends, and what begins there
         self._walker: _Walker | None = _Opaque(Findings(method="ciphertext")) if encrypted else None
@@ -222,7 +222,7 @@ def _check(found: Findings, faults: list[str], notes: list[str]) -> Check:
     return Check(status=status, method=found.method, reason="; ".join([*reasons, *notes]) or None)
 
 
-def _walker(wanted: str, kind: Kind | None) -> _Walker:
+def _walker(wanted: str, kind: MediaKind | None) -> _Walker:
     if kind is WAV:
         return Tape(walk_wav())
     if kind in (MATROSKA, WEBM):

@@ -189,7 +189,7 @@ def estimate(recording: Recording, rates: tuple[int, int] | None) -> int | None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class BackfillPlan:
     """What was counted, and whether all of it could be listed."""
 
     source: Source
@@ -250,7 +250,7 @@ def make(
     stop: Stop,
     clock: Callable[[], datetime],
     on_change: Callable[[Report], None] = lambda report: None,
-) -> Plan:
+) -> BackfillPlan:
     """List what a backfill would, several lists side by side."""
     report = Report(command="backfill", started_at=clock())
     report.account(source.name, source.provider, source.account_id)
@@ -267,7 +267,7 @@ def make(
         _walk(listing, source, accounts, asked, stop)
     report.interrupted = stop.asked.is_set()
     report.finished_at = clock()
-    return Plan(source=source, asked=asked, notebook=notebook, report=report)
+    return BackfillPlan(source=source, asked=asked, notebook=notebook, report=report)
 
 
 def _walk(listing: Listing, source: Source, accounts: list[str], asked: Asked, stop: Stop) -> None:

@@ -36,7 +36,7 @@ _LARGEST_NUMBER = (1 << 63) - 1  # that the ledger can hold
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class SidecarProblem:
     """A sidecar that is not in the new ledger, and why."""
 
     key: str
@@ -59,7 +59,7 @@ class Rebuilt:
     foreign: int = 0  # of these: under keys, or with media, that are not their recording's
     seconds: int = 0  # second sidecars of a recording
     later: int = 0  # editions that name the one before them: of one recording, too
-    problems: list[Problem] = field(default_factory=list)
+    problems: list[SidecarProblem] = field(default_factory=list)
     accounts: list[RebuiltAccount] = field(default_factory=list)
     configured: frozenset[str] = frozenset()  # sources
 
@@ -189,7 +189,7 @@ class Rebuild:
                 if found is None:
                     continue  # deleted since it was listed
                 rebuilt.sidecars += 1
-                if isinstance(found, Problem):
+                if isinstance(found, SidecarProblem):
                     rebuilt.unreadable += 1
                     rebuilt.foreign += found.is_foreign
                     self._tell(rebuilt, found)
@@ -207,17 +207,19 @@ class Rebuild:
         rebuilt.later += later
         for key, first in seconds:
             rebuilt.seconds += 1
-            self._tell(rebuilt, Problem(key, f"a second sidecar of the recording of {first}: the ledger has that one"))
+            self._tell(
+                rebuilt, SidecarProblem(key, f"a second sidecar of the recording of {first}: the ledger has that one")
+            )
         self.on_read(rebuilt)
 
-    def _tell(self, rebuilt: Rebuilt, problem: Problem) -> None:
+    def _tell(self, rebuilt: Rebuilt, problem: SidecarProblem) -> None:
         log.warning("rebuild.not_taken", key=problem.key, reason=problem.reason)
         if len(rebuilt.problems) < MOST_PROBLEMS:
             rebuilt.problems.append(problem)
 
-    def _found(self, pool: ThreadPoolExecutor, after: str) -> Iterator[tuple[str, Committed | Problem | None]]:
+    def _found(self, pool: ThreadPoolExecutor, after: str) -> Iterator[tuple[str, Committed | SidecarProblem | None]]:
         """What each sidecar says, in key order; some are asked for ahead."""
-        ahead: deque[tuple[str, Future[Committed | Problem | None]]] = deque()
+        ahead: deque[tuple[str, Future[Committed | SidecarProblem | None]]] = deque()
         for listed in self.reader.listed(self.keys.root, after):
             if not self.keys.may_be_sidecar(listed.key):
                 continue
@@ -228,20 +230,22 @@ class Rebuild:
         for key, future in ahead:
             yield key, future.result()
 
-    def _read(self, listed: Listed) -> Committed | Problem | None:
+    def _read(self, listed: Listed) -> Committed | SidecarProblem | None:
         """What a sidecar says; None where there is none any more."""
         self.stop.check()
         if listed.bytes > SMALL_MOST:
-            return Problem(listed.key, f"{listed.bytes:,} bytes: it is too large to be a sidecar")
+            return SidecarProblem(listed.key, f"{listed.bytes:,} bytes: it is too large to be a sidecar")
         try:
             body = self.reader.get(listed.key)
             return None if body is None else self._committed(body.content, body.noted, listed.key)
         except Cold:
-            return Problem(listed.key, "it is in an archive class and cannot be read: restore it, then rebuild anew")
+            return SidecarProblem(
+                listed.key, "it is in an archive class and cannot be read: restore it, then rebuild anew"
+            )
         except (TooLarge, KeyRefused) as error:
-            return Problem(listed.key, str(error))
+            return SidecarProblem(listed.key, str(error))
         except ValueError as error:
-            return Problem(listed.key, str(error), is_foreign=isinstance(error, _Foreign))
+            return SidecarProblem(listed.key, str(error), is_foreign=isinstance(error, _Foreign))
 
     def _committed(self, content: bytes, noted: str | None, key: str) -> Committed:
         """ValueError, in words, for what is no sidecar of the recording that its key names."""
@@ -304,6 +308,6 @@ def _begun(path: Path, started: datetime, so_far: JSON, sources: frozenset[str])
         foreign=so_far.get("foreign", 0),
         seconds=so_far.get("seconds", 0),
         later=so_far.get("later", 0),
-        problems=[Problem(*each) for each in so_far.get("problems", ())],
+        problems=[SidecarProblem(*each) for each in so_far.get("problems", ())],
         configured=sources,
     )

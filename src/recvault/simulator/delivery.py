@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from http import HTTPStatus
 
-from recvault.simulator.exchange import Reply
+from recvault.simulator.exchange import SimulatedReply
 from recvault.simulator.faults import Shot
 from recvault.simulator.wire import Wire
 
@@ -25,7 +25,7 @@ class Framing:
     close: bool = False
 
 
-def framing(reply: Reply, shot: Shot | None) -> Framing:
+def framing(reply: SimulatedReply, shot: Shot | None) -> Framing:
     """Honest, or bent by a fault."""
     length = reply.length
     if shot is None or shot.name not in {"reset", "stall", "truncate", "truncate_silent", "wrong_length"}:
@@ -40,7 +40,7 @@ def framing(reply: Reply, shot: Shot | None) -> Framing:
 
 def deliver(
     wire: Wire,
-    reply: Reply,
+    reply: SimulatedReply,
     shot: Shot | None,
     headers: list[tuple[str, str]],
     *,
@@ -75,7 +75,7 @@ def deliver(
     return not close
 
 
-def _head(reply: Reply, frame: Framing, headers: list[tuple[str, str]], close: bool) -> bytes:
+def _head(reply: SimulatedReply, frame: Framing, headers: list[tuple[str, str]], close: bool) -> bytes:
     lines = [f"HTTP/1.1 {reply.status} {_PHRASES.get(reply.status, '')}"]
     lines += [f"{name}: {value}" for name, value in (*headers, *reply.headers)]
     if reply.content_type:
@@ -88,7 +88,7 @@ def _head(reply: Reply, frame: Framing, headers: list[tuple[str, str]], close: b
     return "\r\n".join(lines).encode("latin-1")
 
 
-def _pieces(reply: Reply, count: int) -> Iterator[bytes]:
+def _pieces(reply: SimulatedReply, count: int) -> Iterator[bytes]:
     if reply.media is None:
         return iter((reply.body[:count],))
     return reply.media.chunks(reply.start, reply.start + count)

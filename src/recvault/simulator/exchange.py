@@ -43,7 +43,7 @@ class Request:
 
 
 @dataclass(slots=True, kw_only=True)
-class Reply:
+class SimulatedReply:
     """An answer: a whole body, or media to stream."""
 
     status: int = 200
@@ -70,26 +70,26 @@ class Route:
 
     dialect: Dialect
     kind: Kind
-    respond: Callable[[], Reply]
+    respond: Callable[[], SimulatedReply]
 
 
 class Refusal(Exception):
     """Ends the making of an answer with this one instead."""
 
-    def __init__(self, reply: Reply) -> None:
+    def __init__(self, reply: SimulatedReply) -> None:
         super().__init__(reply.status)
         self.reply = reply
 
 
-def json_reply(document: Any, status: int = 200) -> Reply:
-    return Reply(status=status, body=json.dumps(document, separators=(",", ":")).encode())
+def json_reply(document: Any, status: int = 200) -> SimulatedReply:
+    return SimulatedReply(status=status, body=json.dumps(document, separators=(",", ":")).encode())
 
 
-def xml_reply(text: str, status: int = 200) -> Reply:
-    return Reply(status=status, content_type="application/xml", body=f'<?xml version="1.0"?>\n{text}'.encode())
+def xml_reply(text: str, status: int = 200) -> SimulatedReply:
+    return SimulatedReply(status=status, content_type="application/xml", body=f'<?xml version="1.0"?>\n{text}'.encode())
 
 
-def error(dialect: Dialect, status: int, code: int | str, message: str) -> Reply:
+def error(dialect: Dialect, status: int, code: int | str, message: str) -> SimulatedReply:
     """An error in the words of the service."""
     more = f"https://www.twilio.com/docs/errors/{code}"
     if dialect == "json":
@@ -109,9 +109,11 @@ def refuse(dialect: Dialect, status: int, code: int | str, message: str) -> Refu
     return Refusal(error(dialect, status, code, message))
 
 
-def media_reply(request: Request, media: Media, *, ranged: bool, chunked: bool = False, etag: str = "") -> Reply:
+def media_reply(
+    request: Request, media: Media, *, ranged: bool, chunked: bool = False, etag: str = ""
+) -> SimulatedReply:
     """Serve media, or the part that Range asks for where the service honours it."""
-    reply = Reply(media=media, content_type=media.content_type, chunked=chunked)
+    reply = SimulatedReply(media=media, content_type=media.content_type, chunked=chunked)
     if not ranged:
         return reply
     reply.headers += [("Accept-Ranges", "bytes"), *([("ETag", etag)] if etag else [])]

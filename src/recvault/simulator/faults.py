@@ -26,7 +26,7 @@ import threading
 from collections import Counter
 from dataclasses import dataclass, field
 
-from recvault.simulator.exchange import Dialect, Kind, Reply, Request
+from recvault.simulator.exchange import Dialect, Kind, Request, SimulatedReply
 
 _BODY: frozenset[Kind] = frozenset({"list", "instance", "media"})
 _ROWS: frozenset[Kind] = frozenset({"list", "instance"})
@@ -178,7 +178,7 @@ class Faults:
                 shot.plan.fired -= 1
 
 
-def suits(shot: Shot, reply: Reply, request: Request) -> bool:
+def suits(shot: Shot, reply: SimulatedReply, request: Request) -> bool:
     """Can this fault happen to this answer?"""
     if shot.name in UNPROCESSED or shot.name in {"reset", "stall"}:
         return True

@@ -14,7 +14,7 @@ from typing import Literal
 from recvault.simulator import signalwire, signed_host, telnyx, twilio_legacy, twilio_video, twilio_voice
 from recvault.simulator.dates import http_date
 from recvault.simulator.delivery import deliver
-from recvault.simulator.exchange import Dialect, Refusal, Reply, Request, Route, error
+from recvault.simulator.exchange import Dialect, Refusal, Request, Route, SimulatedReply, error
 from recvault.simulator.faults import UNPROCESSED, Faults, Shot, suits
 from recvault.simulator.wire import Wire
 from recvault.simulator.world import World
@@ -47,7 +47,7 @@ class Logged:
     fault: str | None
 
 
-class Service:
+class SimulatedService:
     """What stands behind one port."""
 
     def __init__(self, host: Host, world: World, faults: Faults, log: deque[Logged]) -> None:
@@ -120,7 +120,7 @@ class Service:
             return Route("json", "other", lambda: reply)
         return find(self._world, request)
 
-    def _reply(self, request: Request, route: Route, shot: Shot | None) -> tuple[Reply, Shot | None]:
+    def _reply(self, request: Request, route: Route, shot: Shot | None) -> tuple[SimulatedReply, Shot | None]:
         """The answer and the fault that it really meets."""
         if shot is not None and shot.name in UNPROCESSED:
             self._faults.record(shot, happened=True)
@@ -137,7 +137,7 @@ class Service:
         self._faults.record(shot, happened=happens)
         return (self._spoiled(reply, shot), shot) if happens else (reply, None)
 
-    def _refused(self, dialect: Dialect, name: str) -> Reply:
+    def _refused(self, dialect: Dialect, name: str) -> SimulatedReply:
         if name == "http_429":
             return self._too_many(dialect)
         if name == "expired_url":
@@ -155,7 +155,7 @@ class Service:
             reply.headers += self._retry_after()
         return reply
 
-    def _too_many(self, dialect: Dialect) -> Reply:
+    def _too_many(self, dialect: Dialect) -> SimulatedReply:
         """429: the request was not processed."""
         reply = error(dialect, 429, "10011" if dialect == "telnyx" else 20429, "Too Many Requests")
         reply.headers += self._retry_after()
@@ -178,11 +178,11 @@ class Service:
         moment = self._world.clock.now + timedelta(seconds=seconds)
         return [("Retry-After", str(seconds) if mode == "seconds" else http_date(moment))]
 
-    def _spoiled(self, reply: Reply, shot: Shot) -> Reply:
+    def _spoiled(self, reply: SimulatedReply, shot: Shot) -> SimulatedReply:
         """The answer with a fault of content; faults of transport are left to the delivery."""
         match shot.name:
             case "html_200":
-                return Reply(content_type="text/html", body=_HTML)
+                return SimulatedReply(content_type="text/html", body=_HTML)
             case "error_body_200":
                 dialect: Dialect = "xml" if shot.draw < 0.5 else "json"
                 return replace(error(dialect, 500, 20500, "An internal error occurred"), status=200)

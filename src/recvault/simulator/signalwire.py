@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from recvault.simulator import dates
-from recvault.simulator.exchange import Reply, Request, Route, error, json_reply, media_reply, refuse
+from recvault.simulator.exchange import Request, Route, SimulatedReply, error, json_reply, media_reply, refuse
 from recvault.simulator.recording import SimRecording
 from recvault.simulator.shelf import Query, Slice
 from recvault.simulator.twilio_common import encode, page_number, page_size
@@ -52,19 +52,19 @@ def _find(world: World, account: SimAccount | None, recording_id: str) -> SimRec
     return recording
 
 
-def _instance(world: World, request: Request, project: str, recording_id: str) -> Reply:
+def _instance(world: World, request: Request, project: str, recording_id: str) -> SimulatedReply:
     recording = _find(world, _login(world, request, project), recording_id)
     return json_reply(_row(world, recording, world.clock.now))
 
 
-def _delete(world: World, request: Request, project: str, recording_id: str) -> Reply:
+def _delete(world: World, request: Request, project: str, recording_id: str) -> SimulatedReply:
     account = _login(world, request, project)
     _find(world, account, recording_id)
     account.shelves["signalwire"].delete(recording_id, world.clock.now)
-    return Reply(status=204, content_type="")
+    return SimulatedReply(status=204, content_type="")
 
 
-def _media(world: World, request: Request, project: str, recording_id: str, media_format: str) -> Reply:
+def _media(world: World, request: Request, project: str, recording_id: str, media_format: str) -> SimulatedReply:
     """Public by default: whoever knows the id may listen."""
     if not world.switches.signalwire_media_public:
         _login(world, request, project)
@@ -74,7 +74,7 @@ def _media(world: World, request: Request, project: str, recording_id: str, medi
     return media_reply(request, world.media(recording, media_format, recording.channels), ranged=False)
 
 
-def _list(world: World, request: Request, project: str, conference: str) -> Reply:
+def _list(world: World, request: Request, project: str, conference: str) -> SimulatedReply:
     account, now, switches = _login(world, request, project), world.clock.now, world.switches
     if account.kind != "signalwire":
         raise refuse("json", 401, 20003, "Authentication Error")
@@ -98,7 +98,7 @@ def _next_token(page: Slice, number: int, empty_page: bool) -> str:
     return ("PAempty" if empty_page and number == 0 else "PA") + page.recordings[-1].recording_id
 
 
-def _empty_page(world: World, request: Request, number: int, size: int, token: str) -> Reply:
+def _empty_page(world: World, request: Request, number: int, size: int, token: str) -> SimulatedReply:
     """A page without rows whose next link leads on."""
     return _page(world, request, [], number, size, "PA" + token.removeprefix("PAempty"))
 
@@ -122,7 +122,7 @@ def _bounds(world: World, request: Request) -> Query:
     return Query(since=since, until=until)
 
 
-def _page(world: World, request: Request, rows: list[JSON], number: int, size: int, token: str) -> Reply:
+def _page(world: World, request: Request, rows: list[JSON], number: int, size: int, token: str) -> SimulatedReply:
     kept = [(n, v) for n, v in request.params if n not in {"Page", "PageSize", "PageToken"}]
     path = request.path.removesuffix(".json")
     if not world.switches.signalwire_prefixed_links:

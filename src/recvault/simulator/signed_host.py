@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from functools import partial
 
-from recvault.simulator.exchange import Reply, Request, Route, refuse
+from recvault.simulator.exchange import Request, Route, SimulatedReply, refuse
 from recvault.simulator.recording import Api
 from recvault.simulator.twilio_video import stored
 from recvault.simulator.world import World
@@ -17,7 +17,7 @@ def route(world: World, request: Request) -> Route:
     return Route("s3", "media", partial(_object, world, request))
 
 
-def _object(world: World, request: Request) -> Reply:
+def _object(world: World, request: Request) -> SimulatedReply:
     """The object, where the URL is signed and young, and no Authorization came along."""
     if "authorization" in request.headers:
         raise refuse("s3", 400, "InvalidArgument", "Only one auth mechanism allowed")

@@ -13,7 +13,7 @@ from recvault.simulator.details import Details
 from recvault.simulator.faults import Faults
 from recvault.simulator.media import Media
 from recvault.simulator.recording import Api, SimRecording
-from recvault.simulator.service import Logged, Service
+from recvault.simulator.service import Logged, SimulatedService
 from recvault.simulator.switches import Switches
 from recvault.simulator.wire import Server
 from recvault.simulator.world import Service as Kind
@@ -41,7 +41,7 @@ class Simulator:
 
     def start(self) -> None:
         """Listen. The ports are known from here on."""
-        services = [Service(host, self._world, self.faults, self._log) for host in ("api", "media")]
+        services = [SimulatedService(host, self._world, self.faults, self._log) for host in ("api", "media")]
         self._servers = tuple(Server(port, service.answer) for port, service in zip(self._ports, services, strict=True))
         api, media = self._servers
         self._world.base_url = f"http://127.0.0.1:{api.port}"

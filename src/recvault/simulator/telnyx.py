@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from recvault.simulator import dates
-from recvault.simulator.exchange import Reply, Request, Route, error, json_reply, refuse
+from recvault.simulator.exchange import Request, Route, SimulatedReply, error, json_reply, refuse
 from recvault.simulator.recording import SimRecording
 from recvault.simulator.shelf import Query, Slice
 from recvault.simulator.world import SimAccount, World
@@ -47,12 +47,12 @@ def _find(world: World, account: SimAccount, recording_id: str) -> SimRecording:
     return recording
 
 
-def _instance(world: World, request: Request, recording_id: str) -> Reply:
+def _instance(world: World, request: Request, recording_id: str) -> SimulatedReply:
     recording = _find(world, _login(world, request), recording_id)
     return json_reply({"data": _row(world, recording, world.clock.now)})
 
 
-def _delete(world: World, request: Request, recording_id: str) -> Reply:
+def _delete(world: World, request: Request, recording_id: str) -> SimulatedReply:
     """200 with the recording, not 204."""
     account, now = _login(world, request), world.clock.now
     document = _row(world, _find(world, account, recording_id), now)
@@ -60,7 +60,7 @@ def _delete(world: World, request: Request, recording_id: str) -> Reply:
     return json_reply({"data": document})
 
 
-def _delete_many(world: World, request: Request) -> Reply:
+def _delete_many(world: World, request: Request) -> SimulatedReply:
     account = _login(world, request)
     try:
         wanted = json.loads(request.body)["ids"]
@@ -72,7 +72,7 @@ def _delete_many(world: World, request: Request) -> Reply:
     return json_reply({"status": "ok"})
 
 
-def _list(world: World, request: Request) -> Reply:
+def _list(world: World, request: Request) -> SimulatedReply:
     account, now = _login(world, request), world.clock.now
     number = _number(request.param("page[number]"), 1, None, world)
     size = _number(request.param("page[size]"), 20, 250, world)

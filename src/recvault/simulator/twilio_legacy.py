@@ -7,7 +7,7 @@ from functools import partial
 from xml.sax.saxutils import escape, quoteattr
 
 from recvault.simulator import dates
-from recvault.simulator.exchange import Reply, Request, Route, error, xml_reply
+from recvault.simulator.exchange import Request, Route, SimulatedReply, error, xml_reply
 from recvault.simulator.recording import SimRecording
 from recvault.simulator.shelf import Slice
 from recvault.simulator.twilio_common import account_of_path, created_between, encode, page_number, page_size
@@ -44,14 +44,14 @@ def _find(world: World, request: Request, account_id: str, recording_id: str) ->
     return recording
 
 
-def _instance(world: World, request: Request, account_id: str, recording_id: str) -> Reply:
+def _instance(world: World, request: Request, account_id: str, recording_id: str) -> SimulatedReply:
     recording, now = _find(world, request, account_id, recording_id), world.clock.now
     if recording.deleted(now):
         raise not_found(request, "xml")
     return xml_reply(f"<TwilioResponse>{_row(world, recording, now)}</TwilioResponse>")
 
 
-def _list(world: World, request: Request, account_id: str) -> Reply:
+def _list(world: World, request: Request, account_id: str) -> SimulatedReply:
     account = account_of_path(world, request, account_id, "xml")
     now, size = world.clock.now, _size(world, request)
     number = page_number(request.param("page") or request.param("Page"))

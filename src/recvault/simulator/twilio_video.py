@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from recvault.simulator import dates
-from recvault.simulator.exchange import Reply, Request, Route, error, json_reply, media_reply, refuse
+from recvault.simulator.exchange import Request, Route, SimulatedReply, error, json_reply, media_reply, refuse
 from recvault.simulator.recording import SimRecording
 from recvault.simulator.shelf import Query, Slice
 from recvault.simulator.twilio_common import check_active, encode, login, page_number, page_size
@@ -52,21 +52,21 @@ def _find(world: World, request: Request, recording_id: str) -> SimRecording:
     return recording
 
 
-def _instance(world: World, request: Request, recording_id: str, room_id: str) -> Reply:
+def _instance(world: World, request: Request, recording_id: str, room_id: str) -> SimulatedReply:
     return json_reply(_row(world, _find(world, request, recording_id), world.clock.now, room_id))
 
 
-def _delete(world: World, request: Request, recording_id: str) -> Reply:
+def _delete(world: World, request: Request, recording_id: str) -> SimulatedReply:
     recording, now = _find(world, request, recording_id), world.clock.now
     if recording.deleted(now):
         raise refuse("json", 404, 20404, f"The requested resource {request.path} was not found")
     if not recording.final(now):
         raise refuse("json", 409, 20409, "Only a completed recording can be deleted")
     world.accounts[recording.account_id].shelves["video"].delete(recording_id, now)
-    return Reply(status=204, content_type="")
+    return SimulatedReply(status=204, content_type="")
 
 
-def _media(world: World, request: Request, recording_id: str) -> Reply:
+def _media(world: World, request: Request, recording_id: str) -> SimulatedReply:
     recording = _find(world, request, recording_id)
     if not recording.fetchable(world.clock.now):
         raise refuse("json", 404, 20404, f"The requested resource {request.path} was not found")
@@ -81,7 +81,7 @@ def _media(world: World, request: Request, recording_id: str) -> Reply:
     return reply
 
 
-def stored(world: World, request: Request, recording: SimRecording, media_format: str, channels: int) -> Reply:
+def stored(world: World, request: Request, recording: SimRecording, media_format: str, channels: int) -> SimulatedReply:
     """An object as S3 serves it: ranges, an ETag, and the key material of an encrypted Video recording."""
     media = world.media(recording, media_format, channels)
     tag = f'"{world.hex("etag", recording.recording_id, media_format, channels)}"'
@@ -102,7 +102,7 @@ def stored(world: World, request: Request, recording: SimRecording, media_format
     return reply
 
 
-def _list(world: World, request: Request, room_id: str) -> Reply:
+def _list(world: World, request: Request, room_id: str) -> SimulatedReply:
     account, now, switches = _login(world, request), world.clock.now, world.switches
     size = page_size(
         request.param("PageSize"),
@@ -163,7 +163,7 @@ def _token(token: str | None, account: SimAccount) -> str:
     return token[2:]
 
 
-def _page(world: World, request: Request, page: Slice, rows: list[JSON], size: int) -> Reply:
+def _page(world: World, request: Request, page: Slice, rows: list[JSON], size: int) -> SimulatedReply:
     number = page_number(request.param("Page"))
     kept = [(n, v) for n, v in request.params if n not in {"Page", "PageSize", "PageToken"}]
 
@@ -230,7 +230,7 @@ def _row(world: World, recording: SimRecording, now: datetime, room_id: str) -> 
     return document
 
 
-def _settings(world: World, request: Request) -> Reply:
+def _settings(world: World, request: Request) -> SimulatedReply:
     account = _login(world, request)
     return json_reply(
         {

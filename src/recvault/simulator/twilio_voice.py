@@ -10,7 +10,16 @@ from functools import partial
 from typing import Any
 
 from recvault.simulator import dates
-from recvault.simulator.exchange import Dialect, Reply, Request, Route, error, json_reply, media_reply, refuse
+from recvault.simulator.exchange import (
+    Dialect,
+    Request,
+    Route,
+    SimulatedReply,
+    error,
+    json_reply,
+    media_reply,
+    refuse,
+)
 from recvault.simulator.recording import SimRecording
 from recvault.simulator.shelf import Query, Slice
 from recvault.simulator.twilio_common import account_of_path, created_between, encode, login, page_number, page_size
@@ -64,7 +73,7 @@ def not_found(request: Request, dialect: Dialect) -> Exception:
     return refuse(dialect, 404, 20404, f"The requested resource {request.path} was not found")
 
 
-def _instance(world: World, request: Request, find: Find) -> Reply:
+def _instance(world: World, request: Request, find: Find) -> SimulatedReply:
     recording, now = find(), world.clock.now
     soft = _includes_deleted(request) and _remembered(world, recording, now)
     if recording.deleted(now) and not soft:
@@ -81,7 +90,7 @@ def _remembered(world: World, recording: SimRecording, now: datetime) -> bool:
     return recording.deleted_at is None or now < recording.deleted_at + retention
 
 
-def delete(world: World, find: Find, dialect: Dialect) -> Reply:
+def delete(world: World, find: Find, dialect: Dialect) -> SimulatedReply:
     """204; 404 where it is deleted already; 409 where it is not final."""
     recording, now = find(), world.clock.now
     if recording.deleted(now):
@@ -89,10 +98,10 @@ def delete(world: World, find: Find, dialect: Dialect) -> Reply:
     if not recording.final(now):
         raise refuse(dialect, 409, 20409, "Only a completed recording can be deleted")
     world.accounts[recording.account_id].shelves["voice"].delete(recording.recording_id, now)
-    return Reply(status=204, content_type="")
+    return SimulatedReply(status=204, content_type="")
 
 
-def serve(world: World, request: Request, find: Find, media_format: str) -> Reply:
+def serve(world: World, request: Request, find: Find, media_format: str) -> SimulatedReply:
     """The media, as wav or mp3, mono or dual."""
     recording, switches = find(), world.switches
     if not recording.fetchable(world.clock.now) or media_format not in {"wav", "mp3"}:
@@ -105,7 +114,7 @@ def serve(world: World, request: Request, find: Find, media_format: str) -> Repl
     channels = int(wanted)
     if switches.voice_media_from == "redirect":
         url = world.signed_url(recording, media_format, channels, 14400)
-        return Reply(status=307, content_type="text/plain", headers=[("Location", url)])
+        return SimulatedReply(status=307, content_type="text/plain", headers=[("Location", url)])
     media = world.media(recording, media_format, channels)
     if recording.encrypted:
         media = replace(media, content_type="audio/x-wav")
@@ -115,7 +124,7 @@ def serve(world: World, request: Request, find: Find, media_format: str) -> Repl
     return reply
 
 
-def _list(world: World, request: Request, account_id: str, kind: str, owner: str) -> Reply:
+def _list(world: World, request: Request, account_id: str, kind: str, owner: str) -> SimulatedReply:
     account = account_of_path(world, request, account_id, "json")
     shelf, now = account.shelves["voice"], world.clock.now
     size = page_size(request.param("PageSize"), largest=1000, over=world.switches.voice_page_size_over, dialect="json")
@@ -152,7 +161,7 @@ def _token(token: str | None, account: SimAccount) -> str:
     return token[2:]
 
 
-def _page(request: Request, page: Slice, rows: list[JSON], number: int, size: int) -> Reply:
+def _page(request: Request, page: Slice, rows: list[JSON], number: int, size: int) -> SimulatedReply:
     kept = [(n, v) for n, v in request.params if n not in {"Page", "PageSize", "PageToken"}]
 
     def uri(page_number: int, token: str = "") -> str:
@@ -237,7 +246,7 @@ def encryption_details(world: World, recording: SimRecording) -> JSON:
     }
 
 
-def _accounts(world: World, request: Request) -> Reply:
+def _accounts(world: World, request: Request) -> SimulatedReply:
     """The main account and its sub-accounts, with their tokens: the caller's own alone for a sub-account."""
     caller = login(world, request, "json", keys=False)
     size = page_size(request.param("PageSize"), largest=1000, over="clamp", dialect="json")
@@ -267,7 +276,7 @@ def _accounts(world: World, request: Request) -> Reply:
     )
 
 
-def _account(world: World, request: Request, account_id: str) -> Reply:
+def _account(world: World, request: Request, account_id: str) -> SimulatedReply:
     caller = login(world, request, "json", keys=False)
     account = world.accounts.get(account_id)
     if account is None or (account is not caller and account.parent is not caller):

@@ -24,7 +24,7 @@ from multiprocessing.process import BaseProcess
 
 from recvault.app.runtime import Runtime
 from recvault.errors import WorkerLost
-from recvault.http import Loan, Permits, Rest
+from recvault.http import Loan, Pause, Permits
 from recvault.log import get_logger
 from recvault.models import Job, Outcome
 from recvault.workers import fork_server, process_worker
@@ -55,7 +55,7 @@ class Child:
     has_begun: bool = False  # it has told something
     alive: bool = True
     _waiting: dict[int, tuple[Future[Outcome], Job]] = field(default_factory=dict)
-    _loans: dict[str, tuple[Loan, Callable[[Rest], None]]] = field(default_factory=dict)
+    _loans: dict[str, tuple[Loan, Callable[[Pause], None]]] = field(default_factory=dict)
     _orders: queue.SimpleQueue[Order | None] = field(default_factory=queue.SimpleQueue)
     _numbers: itertools.count[int] = field(default_factory=itertools.count)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -154,7 +154,7 @@ class Child:
             def grant(permits: Permits) -> None:
                 self._orders.put(Grant(budget, permits))
 
-            def hold(rest: Rest) -> None:
+            def hold(rest: Pause) -> None:
                 self._orders.put(Hold(budget, rest))
 
             limits.on_rest.append(hold)

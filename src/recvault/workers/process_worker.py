@@ -26,7 +26,7 @@ from recvault.app.transfer_setup import Equipment
 from recvault.config import Config
 from recvault.dispatch.fair_queue import Places
 from recvault.errors import Interrupted, WorkerBug
-from recvault.http import STALE_SECONDS, Borrowed, Permits, Rest, Spent
+from recvault.http import STALE_SECONDS, Borrowed, Pause, Permits, Spent
 from recvault.log import configure
 from recvault.log.meter import Spending
 from recvault.models import Job, Outcome, Phase, Recording
@@ -75,7 +75,7 @@ class Hold:
     """An account wants to be left alone."""
 
     budget: str
-    rest: Rest
+    rest: Pause
 
 
 Order = Begin | Grant | Hold | str

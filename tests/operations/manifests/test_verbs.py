@@ -17,7 +17,7 @@ from daemon.conftest import start, told  # noqa: F401 - fixtures
 from daemon.started import free_port
 from operations.manifests.shelf import copied, sha256sum
 from recvault.app.runtime import Runtime
-from recvault.daemon.evidence import Evidence
+from recvault.daemon.evidence import ManifestJob
 from recvault.monitoring.metrics import Metrics
 from recvault.operations.manifests import SETTLING, Manifests
 from recvault.simulator import SimAccount, Simulator
@@ -172,7 +172,7 @@ class Turns:
         self.now = now
         self.metrics = Metrics()
         self.runtime: Runtime = rig.runtime(lambda: self.now)
-        self.evidence = Evidence(self.runtime, self.metrics)
+        self.evidence = ManifestJob(self.runtime, self.metrics)
 
     def look(self, later: timedelta) -> None:
         self.now += later

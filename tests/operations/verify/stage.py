@@ -17,7 +17,7 @@ from recvault import archive
 from recvault.archive import KeyTemplate
 from recvault.ledger import Expectations, Feed, Ledger
 from recvault.models import Check, MediaObject, Phase, Receipt, Recording, Window
-from recvault.operations.verify import Result, Sample, Scope, Verify
+from recvault.operations.verify import BucketScope, Result, Sample, Verify
 from recvault.shutdown import Stop
 from recvault.store.s3.reader import S3Reader
 from recvault.store.s3.s3_store import S3Store
@@ -136,7 +136,7 @@ class Stage:
                 "reader": S3Reader(store, self.stop),
                 "ledger": self.ledger,
                 "expectations": Expectations(self.path, None if sources is None else list(sources), window),
-                "scope": Scope(
+                "scope": BucketScope(
                     keys=self.keys,
                     window=window or Window(),
                     accounts=None if accounts is None else frozenset(accounts),

@@ -18,7 +18,7 @@ from recvault import archive
 from recvault.archive import KeyTemplate
 from recvault.ledger import Expected, ExpectedMedium
 from recvault.models import State, Window
-from recvault.operations.verify import Sample, Scope, Verify
+from recvault.operations.verify import BucketScope, Sample, Verify
 from recvault.operations.verify.scope import HIGHEST
 from recvault.shutdown import Stop
 from recvault.store import Body, Described, Listed
@@ -92,7 +92,7 @@ def test_ranges_cover_every_key_once(name: str) -> None:
     cuts = [keys(each, "json") for each in recordings]
     window = Window(CREATED + timedelta(days=3), CREATED + timedelta(days=9))
     for accounts in (None, frozenset({("twilio", "AC1")}), frozenset({("twilio", "AC0"), ("twilio", "AC2")})):
-        ranges = Scope(keys=keys, window=window, accounts=accounts).ranges(cuts)
+        ranges = BucketScope(keys=keys, window=window, accounts=accounts).ranges(cuts)
         assert [ranges[0].after, ranges[-1].until] == ["", HIGHEST]
         assert [each.until for each in ranges[:-1]] == [each.after for each in ranges[1:]]
         for each in recordings:
@@ -179,7 +179,7 @@ def peak(recordings: int) -> int:
         reader=formula,
         ledger=SimpleNamespace(),  # type: ignore[arg-type]
         expectations=formula,
-        scope=Scope(keys=KeyTemplate()),
+        scope=BucketScope(keys=KeyTemplate()),
         sample=Sample(),
         workers=4,
         stop=Stop(),

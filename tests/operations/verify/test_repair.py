@@ -16,7 +16,7 @@ from operations.verify.stage import Stage, a_recording, counted, told
 from recvault.archive import Sidecar
 from recvault.ledger import Expectations
 from recvault.models import State, Verdict
-from recvault.operations.verify import Result, Sample, Scope, Verify
+from recvault.operations.verify import BucketScope, Result, Sample, Verify
 from recvault.shutdown import Stop
 from recvault.simulator import SimAccount, SimRecording, Simulator
 from recvault.store.s3.reader import S3Reader
@@ -35,7 +35,7 @@ def verify(rig: Rig, **options: Any) -> Result:
             reader=S3Reader(runtime.store, stop),
             ledger=runtime.ledger,
             expectations=expectations,
-            scope=Scope(keys=runtime.keys),
+            scope=BucketScope(keys=runtime.keys),
             sample=Sample(100.0),
             workers=4,
             stop=stop,

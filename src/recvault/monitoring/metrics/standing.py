@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from recvault.ledger import FeedStatus, Standing
+from recvault.ledger import FeedStatus, StateCounts
 from recvault.log import get_logger
 from recvault.log.meter import LineFacts
 from recvault.models import ACCOUNT
@@ -91,9 +91,9 @@ def _measures(feed: FeedStatus, condition: Condition, now: datetime) -> Iterator
     yield "recvault_source_stale", (), condition is Condition.STALE
 
 
-def _counts(standing: Standing) -> dict[str, int]:
+def _counts(standing: StateCounts) -> dict[str, int]:
     """Each recording counted once: the ledger's pending includes the failing ones."""
-    counts = {name: int(getattr(standing, name)) for name in Standing.__dataclass_fields__}
+    counts = {name: int(getattr(standing, name)) for name in StateCounts.__dataclass_fields__}
     return counts | {"pending": standing.pending - standing.failing}
 
 

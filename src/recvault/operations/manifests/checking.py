@@ -38,7 +38,7 @@ DIFFERENCES = ("missing", "different", "broken", "unknown")
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class CopyDifference:
     """One thing that is not as the manifests say."""
 
     kind: str
@@ -47,11 +47,11 @@ class Difference:
 
 
 @dataclass(slots=True)
-class Checked:
+class CopyChecked:
     """What a check found."""
 
     counts: Counter[str] = field(default_factory=Counter)
-    differences: list[Difference] = field(default_factory=list)  # at most MOST_TOLD
+    differences: list[CopyDifference] = field(default_factory=list)  # at most MOST_TOLD
     chains: list[JSON] = field(default_factory=list)
 
     @property
@@ -66,7 +66,7 @@ class Checked:
         """Count it, and tell it, if it is one of the first."""
         self.counts[kind] += 1
         if len(self.differences) < MOST_TOLD:
-            self.differences.append(Difference(kind, path, words))
+            self.differences.append(CopyDifference(kind, path, words))
 
     def document(self) -> JSON:
         """As `recvault verify --manifests PATH --json` prints it."""
@@ -82,7 +82,7 @@ class Checked:
         }
 
 
-def check(root: Path, *, heads: Collection[str] = (), threads: int = 4, stop: Stop | None = None) -> Checked:
+def check(root: Path, *, heads: Collection[str] = (), threads: int = 4, stop: Stop | None = None) -> CopyChecked:
     """Check the copy whose root holds `manifests/`. `heads` are hashes of manifests that must be in it.
 
     Raises UnknownName where there is no such directory, Interrupted when asked to stop.
@@ -105,9 +105,9 @@ class _Check:
         self._stop = stop
         self._roots: set[str] = set()
         self._through: dict[Partition, date] = {}
-        self._checked = Checked()
+        self._checked = CopyChecked()
 
-    def run(self) -> Checked:
+    def run(self) -> CopyChecked:
         for partition, numbers in sorted(self._places().items(), key=lambda pair: pair[0].path(1)):
             self._check_chain(partition, sorted(numbers))
         for head in sorted(self._heads):

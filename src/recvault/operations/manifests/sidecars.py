@@ -21,7 +21,7 @@ _NONE_OF_OURS = "too large"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Listed:
+class ListedRecording:
     """A recording as a manifest lists it."""
 
     partition: Partition
@@ -47,7 +47,7 @@ class SidecarReader:
     keys: KeyTemplate
     by_metadata: bool = False  # the storage class lets nothing be read: the hash is the one that it was put with
 
-    def known(self, row: UnlistedRow) -> Listed | Unlistable:
+    def known(self, row: UnlistedRow) -> ListedRecording | Unlistable:
         """Of a recording that the ledger knows: its files are those of the ledger, whatever stands in the bucket."""
         if self.by_metadata:
             stored = self.store.head(row.sidecar_key)
@@ -68,7 +68,7 @@ class SidecarReader:
             return Unlistable(row.sidecar_key, "unreadable")
         partition = Partition.of(row.provider, row.account_id)
         said = _said(sidecar)
-        return Listed(
+        return ListedRecording(
             partition=partition,
             entries=self._entries(row.sidecar_key, sha256, row.media),
             archived_at=said.archived_at if said else unstamp(row.settled_at),
@@ -77,7 +77,7 @@ class SidecarReader:
             or (not self.by_metadata and (said is None or (said.partition, said.media) != (partition, row.media))),
         )
 
-    def stranger(self, key: str) -> Listed | Unlistable:
+    def stranger(self, key: str) -> ListedRecording | Unlistable:
         """Of a sidecar that the ledger does not know."""
         try:
             sha256, sidecar = _read(None if self.by_metadata else self.store.get(key))
@@ -88,7 +88,7 @@ class SidecarReader:
             return Unlistable(key, "unreadable")
         if not self._is_ours(key, sidecar):
             return Unlistable(key, "foreign")
-        return Listed(
+        return ListedRecording(
             partition=said.partition,
             entries=self._entries(key, sha256, said.media),
             archived_at=said.archived_at,

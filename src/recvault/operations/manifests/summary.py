@@ -29,7 +29,7 @@ TROUBLES = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Written:
+class ManifestWritten:
     """A manifest that was written."""
 
     chain: Chain  # of which it is the end
@@ -45,7 +45,7 @@ class Summary:
     started_at: datetime
     through: date
     finished_at: datetime | None = None
-    written: list[Written] = field(default_factory=list)
+    written: list[ManifestWritten] = field(default_factory=list)
     chains: list[Chain] = field(default_factory=list)
     troubles: list[tuple[str, str]] = field(default_factory=list)  # kind and key, at most MOST_TOLD
     counts: Counter[str] = field(default_factory=Counter)
@@ -54,7 +54,7 @@ class Summary:
     def exit_code(self) -> int:
         return PARTIAL if self.counts else 0
 
-    def wrote(self, written: Written) -> None:
+    def wrote(self, written: ManifestWritten) -> None:
         """A manifest stands."""
         self.written.append(written)
         log.info(

@@ -23,8 +23,8 @@ from recvault.ledger import EVER, Chain, KeySet, Ledger
 from recvault.models import stamp, unstamp
 from recvault.operations.manifests import text
 from recvault.operations.manifests.chains import Chains
-from recvault.operations.manifests.sidecars import Listed, SidecarReader, Unlistable
-from recvault.operations.manifests.summary import Summary, Written
+from recvault.operations.manifests.sidecars import ListedRecording, SidecarReader, Unlistable
+from recvault.operations.manifests.summary import ManifestWritten, Summary
 from recvault.operations.manifests.text import Entry, Manifest, Partition
 from recvault.shutdown import Stop
 from recvault.store import ObjectStore, Put
@@ -152,9 +152,9 @@ class _Run:
 
     # -- manifests -----------------------------------------------------------------------------------------------------
 
-    def _list(self, read: Callable[[T], Listed | Unlistable], asked: Sequence[T]) -> bool:
+    def _list(self, read: Callable[[T], ListedRecording | Unlistable], asked: Sequence[T]) -> bool:
         """List what was archived by the day's end; whether something of an earlier ledger was archived after it."""
-        found: defaultdict[Partition, list[Listed]] = defaultdict(list)
+        found: defaultdict[Partition, list[ListedRecording]] = defaultdict(list)
         postponed = False
         for each in self._read(read, asked):
             if isinstance(each, Unlistable):
@@ -169,12 +169,14 @@ class _Run:
             self._append(partition, recordings)
         return postponed
 
-    def _read(self, read: Callable[[T], Listed | Unlistable], asked: Sequence[T]) -> Iterator[Listed | Unlistable]:
+    def _read(
+        self, read: Callable[[T], ListedRecording | Unlistable], asked: Sequence[T]
+    ) -> Iterator[ListedRecording | Unlistable]:
         for start in range(0, len(asked), _TOGETHER):
             self._parts.stop.check()
             yield from self._readers.map(read, asked[start : start + _TOGETHER])
 
-    def _append(self, partition: Partition, recordings: Sequence[Listed]) -> None:
+    def _append(self, partition: Partition, recordings: Sequence[ListedRecording]) -> None:
         """Put a manifest at the end of a chain. Who was first there is never overwritten: what it lists is left out."""
         for _ in range(_RACES):
             before = self._chains.end(partition)
@@ -185,7 +187,7 @@ class _Run:
             self._chains.take_over(partition)
         raise StoreUnavailable(f"the manifests of {partition.provider} {partition.account_id} are written by others")
 
-    def _put(self, partition: Partition, before: Chain | None, recordings: Sequence[Listed]) -> bool:
+    def _put(self, partition: Partition, before: Chain | None, recordings: Sequence[ListedRecording]) -> bool:
         """Whether this manifest stands there; False where another does."""
         number = before.number + 1 if before else 1
         entries = text.sidecar_first(each.entries for each in recordings)
@@ -205,7 +207,7 @@ class _Run:
             through=self._summary.through,
         )
         self._chains.reached(partition, chain, [each.row for each in recordings if each.row])
-        self._summary.wrote(Written(chain=chain, key=put.key, recordings=len(recordings), files=len(entries)))
+        self._summary.wrote(ManifestWritten(chain=chain, key=put.key, recordings=len(recordings), files=len(entries)))
         return True
 
 

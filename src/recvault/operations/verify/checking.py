@@ -9,7 +9,7 @@ from recvault.archive import Sidecar
 from recvault.errors import Cold, TooLarge
 from recvault.ledger import Expected, ExpectedMedium
 from recvault.models import State
-from recvault.operations.verify.differences import Difference, Kind, about
+from recvault.operations.verify.differences import Difference, DifferenceKind, about
 from recvault.operations.verify.sampling import Sample
 from recvault.store import Described, Reader
 
@@ -34,7 +34,7 @@ class Checked:
     @property
     def is_missing(self) -> bool:
         """Something is missing, and nothing is there that is wrong: what is missing can be put back."""
-        return bool(self.differences) and all(each.kind is Kind.MISSING for each in self.differences)
+        return bool(self.differences) and all(each.kind is DifferenceKind.MISSING for each in self.differences)
 
 
 class _Wrong(Exception):
@@ -85,7 +85,7 @@ class Checker:
             body = self.reader.get(row.sidecar_key)
             if body is None:
                 message = "its sidecar is not there"
-                return [about(row, Kind.MISSING, row.sidecar_key, "sidecar.missing", message)], row.media
+                return [about(row, DifferenceKind.MISSING, row.sidecar_key, "sidecar.missing", message)], row.media
             sidecar = read(body.content, body.noted)
             media = _compared(row, sidecar)
             _hold(row, sidecar.sha256)
@@ -93,12 +93,14 @@ class Checker:
             tally.restored = sidecar.is_restored
             return [], media
         except TooLarge as error:
-            return [about(row, Kind.DIFFERENT, row.sidecar_key, "sidecar.too_large", error.message)], row.media
+            return [
+                about(row, DifferenceKind.DIFFERENT, row.sidecar_key, "sidecar.too_large", error.message)
+            ], row.media
         except Cold:
             tally.cold += 1
             return self._cold_sidecar(row, tally), row.media
         except _Wrong as wrong:
-            return [about(row, Kind.DIFFERENT, row.sidecar_key, wrong.reason, wrong.words)], row.media
+            return [about(row, DifferenceKind.DIFFERENT, row.sidecar_key, wrong.reason, wrong.words)], row.media
 
     def _cold_sidecar(self, row: Expected, tally: _Tally) -> list[Difference]:
         """It cannot be read: the store's own sum of it, or the one that it was put with, is what there is."""
@@ -109,19 +111,19 @@ class Checker:
             for sha256 in (found.kept, found.noted):
                 if sha256 not in (None, row.sidecar_sha256):
                     words = _not_archived(row.sidecar_sha256, sha256)
-                    return [about(row, Kind.DIFFERENT, row.sidecar_key, "sidecar.changed", words)]
+                    return [about(row, DifferenceKind.DIFFERENT, row.sidecar_key, "sidecar.changed", words)]
         return []
 
     def _medium(self, row: Expected, medium: ExpectedMedium, tally: _Tally, *, deep: bool) -> list[Difference]:
         found = self.reader.describe(medium.key)
         if found is None:
-            return [about(row, Kind.MISSING, medium.key, "media.missing", "it is not there")]
+            return [about(row, DifferenceKind.MISSING, medium.key, "media.missing", "it is not there")]
         wrong = list(_wrong(medium, found))
         if deep and not wrong:
             wrong += self._read(medium, tally)
         elif not (found.kept or found.noted):
             tally.unproven += 1
-        return [about(row, Kind.DIFFERENT, medium.key, reason, words) for reason, words in wrong[:1]]
+        return [about(row, DifferenceKind.DIFFERENT, medium.key, reason, words) for reason, words in wrong[:1]]
 
     def _read(self, medium: ExpectedMedium, tally: _Tally) -> Iterator[tuple[str, str]]:
         """Every byte."""
@@ -197,9 +199,9 @@ def _wrong(medium: ExpectedMedium, found: Described) -> Iterator[tuple[str, str]
 
 def _with_outlook(row: Expected, found: list[Difference]) -> Iterator[Difference]:
     """What becomes of what is missing: that depends on the ledger, and on what else is wrong."""
-    beside = any(each.kind is not Kind.MISSING for each in found)
+    beside = any(each.kind is not DifferenceKind.MISSING for each in found)
     for each in found:
-        yield replace(each, outlook=_outlook(row, beside)) if each.kind is Kind.MISSING else each
+        yield replace(each, outlook=_outlook(row, beside)) if each.kind is DifferenceKind.MISSING else each
 
 
 def _outlook(row: Expected, beside: bool) -> str | None:

@@ -13,7 +13,7 @@ SCHEMA = "recvault/verify/v1"
 MOST = 1_000  # differences that are kept; all are counted
 
 
-class Kind(enum.StrEnum):
+class DifferenceKind(enum.StrEnum):
     """What became of an object."""
 
     MISSING = "missing"  # the ledger's recording was archived, and the object is not there
@@ -27,7 +27,7 @@ class Kind(enum.StrEnum):
 class Difference:
     """One object that is not as it must be."""
 
-    kind: Kind
+    kind: DifferenceKind
     key: str
     reason: str  # a dotted constant: a word of HINTS
     message: str
@@ -103,7 +103,7 @@ HINTS: Mapping[str, str] = {
 }
 
 
-def about(row: Expected, kind: Kind, key: str, reason: str, message: str) -> Difference:
+def about(row: Expected, kind: DifferenceKind, key: str, reason: str, message: str) -> Difference:
     """A difference of a recording that the ledger knows."""
     return Difference(
         kind=kind,

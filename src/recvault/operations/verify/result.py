@@ -11,7 +11,7 @@ from datetime import datetime
 from recvault.errors import RecvaultError
 from recvault.models import JSON
 from recvault.monitoring.report import PARTIAL, iso, worst
-from recvault.operations.verify.differences import MOST, SCHEMA, Difference, Kind
+from recvault.operations.verify.differences import MOST, SCHEMA, Difference, DifferenceKind
 from recvault.operations.verify.sampling import Sample
 
 _UNANSWERED_KEPT = 100
@@ -98,7 +98,7 @@ class Result:
     def finish(self, now: datetime) -> None:
         """Nothing is added any more."""
         self.finished_at = now
-        self.differences.sort(key=lambda each: (list(Kind).index(each.kind), each.key))
+        self.differences.sort(key=lambda each: (list(DifferenceKind).index(each.kind), each.key))
 
     @property
     def exit_code(self) -> int:

@@ -29,7 +29,7 @@ class Range:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scope:
+class BucketScope:
     """What was asked for. `accounts`, as (provider, account id), is None for all there are."""
 
     keys: KeyTemplate

@@ -16,7 +16,7 @@ from recvault.errors import Cold, TooLarge
 from recvault.ledger import Ledger
 from recvault.models import State
 from recvault.operations.verify.checking import _Wrong, read
-from recvault.operations.verify.differences import Difference, Kind
+from recvault.operations.verify.differences import Difference, DifferenceKind
 from recvault.operations.verify.result import Result
 from recvault.store import Listed, Reader
 
@@ -36,7 +36,7 @@ class Strays:
 
     def foreign(self, found: Listed) -> None:
         """An object whose key is not of our making."""
-        self._tell(Kind.UNKNOWN, found.key, "object.foreign", "its key is none of recvault's")
+        self._tell(DifferenceKind.UNKNOWN, found.key, "object.foreign", "its key is none of recvault's")
 
     def sidecar(self, found: Listed, parts: KeyParts, media: Iterable[Listed]) -> None:
         """A sidecar that the ledger did not name, and the media beside it."""
@@ -47,14 +47,14 @@ class Strays:
             sidecar = read(body.content, body.noted)
         except (Cold, TooLarge, _Wrong) as wrong:
             words = wrong.words if isinstance(wrong, _Wrong) else wrong.message
-            self._tell(Kind.UNKNOWN, found.key, "sidecar.unreadable", words)
+            self._tell(DifferenceKind.UNKNOWN, found.key, "sidecar.unreadable", words)
             return
         provider, account_id, recording_id = identity = sidecar.identity
         rows = [row for row in self.ledger.ask.find(recording_id) if _identity(row) == identity]
         reason, words = _standing(found.key, rows, self._editions(rows))
         if reason:
             row = rows[0] if rows else {"provider": provider, "account_id": account_id, "recording_id": recording_id}
-            self._tell(Kind.UNKNOWN, found.key, reason, words, row)
+            self._tell(DifferenceKind.UNKNOWN, found.key, reason, words, row)
         keys = {each.key for each in sidecar.media}
         self.media([each for each in media if each.key not in keys], parts, rows)
 
@@ -70,16 +70,16 @@ class Strays:
                 self.result.count(under_way=1)
             elif row is None:
                 words = "no sidecar names it, and no row of the ledger"
-                self._tell(Kind.ORPHAN_MEDIA, each.key, "media.no_recording", words)
+                self._tell(DifferenceKind.ORPHAN_MEDIA, each.key, "media.no_recording", words)
             elif row["state"] == State.ARCHIVED:
                 words = "the sidecar of its recording does not name it"
-                self._tell(Kind.ORPHAN_MEDIA, each.key, "media.not_named", words, row)
+                self._tell(DifferenceKind.ORPHAN_MEDIA, each.key, "media.not_named", words, row)
             else:
                 reason = "media.waits" if row["next_attempt_at"] else "media.not_committed"
                 if _is_unproven(row):
                     reason = "media.unproven"
                 words = f"no sidecar names it; its recording is {row['state']}"
-                self._tell(Kind.UNCOMMITTED, each.key, reason, words, row)
+                self._tell(DifferenceKind.UNCOMMITTED, each.key, reason, words, row)
 
     def _named(self, rows: list[Row]) -> set[str]:
         """The media that the ledger knows of a recording: a sidecar may name one of another edition's key."""
@@ -100,7 +100,7 @@ class Strays:
         wanted = (parts.provider, parts.account, parts.recording_id)
         return [row for row in known if tuple(map(escape, _identity(row))) == wanted]
 
-    def _tell(self, kind: Kind, key: str, reason: str, message: str, row: Row | None = None) -> None:
+    def _tell(self, kind: DifferenceKind, key: str, reason: str, message: str, row: Row | None = None) -> None:
         known = row or {}
         self.result.stray(
             Difference(

@@ -17,7 +17,7 @@ from recvault.models import State
 from recvault.operations.verify.checking import Checked, Checker
 from recvault.operations.verify.result import Result
 from recvault.operations.verify.sampling import Sample
-from recvault.operations.verify.scope import Range, Scope
+from recvault.operations.verify.scope import BucketScope, Range
 from recvault.operations.verify.strays import Strays
 from recvault.operations.verify.walking import Group, walk
 from recvault.shutdown import Stop
@@ -68,7 +68,7 @@ class Verify:
     reader: Reader
     ledger: Ledger
     expectations: Expectations
-    scope: Scope
+    scope: BucketScope
     sample: Sample
     workers: int
     stop: Stop
