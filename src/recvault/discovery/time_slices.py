@@ -16,6 +16,7 @@ EPOCH = datetime(2008, 1, 1, tzinfo=UTC)  # before any provider recorded a call:
 DAY = timedelta(days=1)  # the narrowest slice: some providers' filters are by the day
 WIDEST = timedelta(days=5 * 366)
 _PIECES = 8  # into which a slice that was too much is cut
+_CONVINCED = 8  # slices of the widest that were listed, after which twice as wide is tried once more
 
 
 class Slices:
@@ -36,6 +37,8 @@ class Slices:
         self._newest_first = newest_first
         self._finest = finest
         self.widest = WIDEST  # that the provider lists, as far as is known
+        self._listed = 0  # slices of the widest, since it was last changed
+        self._convincing, self._tries_wider = _CONVINCED, False
         self._width: timedelta | None = min(WIDEST, max(finest, width))  # None: nothing is cut any more
 
     @property
@@ -69,12 +72,21 @@ class Slices:
         if self._width is None:
             return
         since, until = bounded(slice_)
+        self._listed_whole(until - since)
         factor = 2 if rows > self._page_size / 8 else 4
         wider = min(self.widest, max(self._width, factor * (until - since)))
         if rows < self._page_size / 2 or rows > max(1.5 * within, self._page_size):
             self._width = wider
         elif within > 2 * self._page_size:
             self._width = max(self._finest, min(self._width, (until - since) / 2))
+
+    def _listed_whole(self, width: timedelta) -> None:
+        """A slice may have failed for another reason than its width, or the provider may be well again."""
+        self._tries_wider = self._tries_wider and width < self.widest
+        if self.widest < WIDEST and width > self.widest / 2:
+            self._listed += 1
+            if self._listed >= self._convincing:
+                self.widest, self._listed, self._tries_wider = min(WIDEST, 2 * self.widest), 0, True
 
     def may_break_off(self, slice_: Window) -> bool:
         """Whether a slice that turns out to be long can be cut finer."""
@@ -103,7 +115,10 @@ class Slices:
 
     def no_wider(self, width: timedelta) -> None:
         """The provider does not list wider slices."""
-        self.widest = max(self._finest, min(self.widest, width))
+        if (narrower := max(self._finest, min(self.widest, width))) < self.widest:
+            self.widest, self._listed = narrower, 0
+            if self._tries_wider:  # in vain: so the width it was, and the next try is later
+                self._convincing, self._tries_wider = 2 * self._convincing, False
         if self._width is not None:
             self._width = min(self._width, self.widest)
 
