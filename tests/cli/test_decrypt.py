@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import forked
 from cli.commands import PATIENCE, Ran, arguments, environment, on_terminal, run, run_each
 from operations.decrypt.conftest import T0, SealedRig
 from operations.decrypt.keypairs import key_file, public_pem
@@ -86,10 +87,10 @@ def test_to_a_file(archive: Archive, tmp_path: Path) -> None:
 def test_to_a_pipe(archive: Archive) -> None:
     """Without --output it goes into a pipe, byte for byte; what is said goes to stderr."""
     words = arguments(archive.rig, "decrypt", f"video:{archive.recordings['track'].recording_id}")
-    done = subprocess.run(
-        words, capture_output=True, env=environment(archive.rig.root), cwd=archive.rig.root, timeout=PATIENCE
-    )
-    assert (done.returncode, done.stdout) == (0, archive.plain("track"))
+    rig, pipe = archive.rig, subprocess.PIPE
+    with forked.popen(words, environment(rig.root), stdout=pipe, stderr=pipe, cwd=rig.root) as process:
+        stdout, _ = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, stdout) == (0, archive.plain("track"))
 
 
 def test_a_terminal_gets_no_recording(archive: Archive) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 
+import forked
 from cli.commands import PATIENCE, Ran, environment
 from cli.conftest import World
 
@@ -119,16 +119,9 @@ def run_in(
         options, verb = ([w for w in each.split() if w == "-vv"], [w for w in each.split() if w != "-vv"])
         words = [word.replace("ARCHIVED", world.archived.recording_id) for word in verb]
         asked.append([*options, "--config", str(configured), *words])
-    done = subprocess.run(
-        [sys.executable, "-c", _EACH, json.dumps(asked)],
-        capture_output=True,
-        text=True,
-        env=environ,
-        cwd=root,
-        timeout=2 * PATIENCE,
-        check=True,
-    )
-    return dict(zip(commands, (Ran(*each) for each in json.loads(done.stdout)), strict=True))
+    code, stdout, stderr = forked.run([sys.executable, "-c", _EACH, json.dumps(asked)], environ, root, 2 * PATIENCE)
+    assert code == 0, stderr
+    return dict(zip(commands, (Ran(*each) for each in json.loads(stdout)), strict=True))
 
 
 @pytest.mark.parametrize("name", TROUBLES)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -13,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from cli.commands import Ran, bare, environment, run, run_each
+import forked
+from cli.commands import PATIENCE, Ran, bare, environment, run, run_each
 from recvault.simulator import Simulator
 from rig import Rig
 
@@ -134,15 +134,10 @@ def test_75_a_ledger_that_is_locked(small: Rig) -> None:
         assert runtime.ledger
     with contextlib.closing(sqlite3.connect(small.root / "ledger.db", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
-        done = subprocess.run(
-            [sys.executable, "-c", IMPATIENT, "--config", str(small.config_path), "sync", "--json"],
-            capture_output=True,
-            text=True,
-            env=environment(small.root),
-            timeout=30,
-        )
-    assert (done.returncode, done.stdout) == (75, ""), done.stderr
-    assert "ledger.db is locked by another process" in done.stderr
+        command = [sys.executable, "-c", IMPATIENT, "--config", str(small.config_path), "sync", "--json"]
+        code, stdout, stderr = forked.run(command, environment(small.root), small.root, PATIENCE)
+    assert (code, stdout) == (75, ""), stderr
+    assert "ledger.db is locked by another process" in stderr
 
 
 def test_75_a_bucket_that_is_down(small: Rig) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+import forked
 from cli.commands import PATIENCE, arguments, bare, each_on_terminal, environment, open_terminal, run_each, until
 from cli.conftest import World
 from recvault.cli import bars
@@ -132,10 +133,10 @@ def test_a_busy_ledger_is_told_in_words(world: World) -> None:
     command = [sys.executable, "-c", impatient, "--config", str(world.rig.config_path), "status", "--json"]
     with contextlib.closing(sqlite3.connect(world.rig.root / "ledger.db", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
-        done = subprocess.run(command, capture_output=True, text=True, env=environment(world.rig.root), timeout=30)
+        code, stdout, stderr = forked.run(command, environment(world.rig.root), world.rig.root, PATIENCE)
         other.execute("ROLLBACK")
-    assert (done.returncode, done.stdout) == (75, ""), done.stderr
-    assert "ledger.db is locked by another process" in done.stderr
+    assert (code, stdout) == (75, ""), stderr
+    assert "ledger.db is locked by another process" in stderr
 
 
 def test_ages_read_as_people_say_them() -> None:
@@ -195,7 +196,7 @@ def test_watch_writes_over_the_page_and_ends_by_a_signal(world: World) -> None:
     ours, theirs = open_terminal(12, 90)
     environ = environment(world.rig.root, TERM="xterm-256color")
     command = arguments(world.rig, "status", "--watch")
-    process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environ, cwd=world.rig.root)
+    process = forked.popen(command, environ, stdin=theirs, stdout=theirs, stderr=theirs, cwd=world.rig.root)
     os.close(theirs)
     shown = bytearray()
 

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import signal
-import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from typing import Any
 
 import pytest
 
+import forked
 from cli.commands import PATIENCE, arguments, each_on_terminal, environment, on_terminal, open_terminal, run
 from cli.conftest import World
 from real_s3.fixtures import LACKS
@@ -148,9 +148,8 @@ def test_the_daemon_on_a_terminal_says_what_it_does(rig: Rig, simulator: Simulat
     rig.add_source("voice", "twilio", account)
     rig.daemon = {"metrics_listen": ""}
     ours, theirs = open_terminal(50, 200)
-    daemon = subprocess.Popen(
-        arguments(rig, "run"), stdin=theirs, stdout=theirs, stderr=theirs, env=environment(rig.root, NO_COLOR="1")
-    )
+    surroundings = environment(rig.root, NO_COLOR="1")
+    daemon = forked.popen(arguments(rig, "run"), surroundings, stdin=theirs, stdout=theirs, stderr=theirs)
     os.close(theirs)
     shown = _read(ours, lambda so_far: so_far.count("transfer.archived") == 3)
     daemon.send_signal(signal.SIGINT)

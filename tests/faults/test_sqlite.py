@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+import forked
 from cli.commands import PATIENCE, Ran, arguments, environment, finish, run, start, until
 from faults.sqlite_lab import Copy, Disk, copied_at_an_instant, held, is_sound
 from recvault.errors import LedgerDamaged
@@ -152,14 +153,9 @@ def test_a_ledger_that_another_process_holds_is_told(rig: Rig, strict_bucket: Bu
 
 def impatient(rig: Rig, *words: str) -> subprocess.Popen[str]:
     """A command that waits for a lock for a moment only."""
-    return subprocess.Popen(
-        [sys.executable, "-c", _IMPATIENT, "--config", str(rig.config_path), *words],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment(rig.root),
-        cwd=rig.root,
-    )
+    command = [sys.executable, "-c", _IMPATIENT, "--config", str(rig.config_path), *words]
+    pipe = subprocess.PIPE
+    return forked.popen(command, environment(rig.root), stdout=pipe, stderr=pipe, text=True, cwd=rig.root)
 
 
 # -- power loss --------------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+import forked
 from cli.commands import environment, kill, run_each, until
 from lines import NOW, a_recording
 from recvault.archive import DEFAULT_TEMPLATE, KeyTemplate, sidecar_bytes
@@ -498,9 +499,8 @@ def test_kill_9_leaves_no_half_ledger(placed: Rig, strict_bucket: Bucket) -> Non
     strict_bucket.faults.plan("slow", "GET", times=1000, seconds=0.05)
     placed.transfer = {"workers": 2}
     words = [sys.executable, "-c", KILLED_HERE, "--config", str(placed.config_path), "rebuild"]
-    process = subprocess.Popen(
-        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(placed.root)
-    )
+    pipe = subprocess.PIPE
+    process = forked.popen(words, environment(placed.root), stdout=pipe, stderr=pipe, text=True)
     until(lambda: strict_bucket.counts["GET"] >= 8)
     kill(process)
     assert not path_of(placed).exists()
