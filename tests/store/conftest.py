@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from recvault.store.s3 import retries
 from store import real
-from store.places import PLACES, SENDERS, STRICTNESS, Place, close_clients, real_place
+from store.places import PLACES, SENDERS, STRICTNESS, Directory, Place, close_clients, real_place
 from strict_s3 import StrictS3
 
 
@@ -42,6 +43,24 @@ def make_place(
 def place(request: pytest.FixtureRequest, make_place: Callable[[str], Place]) -> Place:
     """Each place in turn, with an empty bucket."""
     name, sent_by = request.param
+    return replace(make_place(name), sender=sent_by)
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Directory:
+    """An empty directory."""
+    root = tmp_path / "recordings"
+    root.mkdir()
+    return Directory(root)
+
+
+@pytest.fixture(params=[*PLACES, ("directory", "files")], ids="-".join)
+def anywhere(request: pytest.FixtureRequest, make_place: Callable[[str], Place]) -> Place | Directory:
+    """Each kind of store, and each kind of server: every one keeps the contract."""
+    name, sent_by = request.param
+    if name == "directory":
+        found: Directory = request.getfixturevalue("directory")
+        return found
     return replace(make_place(name), sender=sent_by)
 
 

@@ -8,12 +8,15 @@ import itertools
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import strict_s3 as strict
+from recvault.shutdown import Stop
 from recvault.store import Put
+from recvault.store.local.local_store import LocalStore
 from recvault.store.s3.clients import Client, make_client
 from recvault.store.s3.s3_store import S3Store
 from recvault.transport import Cut, ExchangeFailed, Head, Receiver, Request
@@ -101,6 +104,49 @@ class Place:
 
     def body(self, key: str) -> bytes:
         return bytes(self.client.get_object(Bucket=self.bucket, Key=key)["Body"].read())
+
+    def lay(self, key: str, body: bytes) -> None:
+        """Put an object there that recvault did not."""
+        self.client.put_object(Bucket=self.bucket, Key=key, Body=body)
+
+    def content_type(self, key: str) -> str:
+        return str(self.client.head_object(Bucket=self.bucket, Key=key)["ContentType"])
+
+
+@dataclass(frozen=True)
+class Directory:
+    """A directory of this machine, in which an archive was begun; asked as a Place is."""
+
+    root: Path
+    name: str = "directory"
+    strict: None = None
+
+    def store(self, *, asked: bool = True, stop: Stop | None = None) -> LocalStore:
+        """A store over this directory, as another process would have it."""
+        store = LocalStore(self.root, stop=stop)
+        store.begin(known=False, make=True)
+        if asked:
+            store.facts = store.ask_facts(make_put("schemas/known.json", b"{}"))
+        return store
+
+    def body(self, key: str) -> bytes:
+        return (self.root / key).read_bytes()
+
+    def lay(self, key: str, body: bytes) -> None:
+        """Put a file there that recvault did not."""
+        (self.root / key).parent.mkdir(parents=True, exist_ok=True)
+        (self.root / key).write_bytes(body)
+
+    def content_type(self, key: str) -> str:
+        try:
+            return os.getxattr(self.root / key, "user.mime_type").decode()
+        except OSError:
+            pytest.skip("this file system keeps no attributes")
+
+    @property
+    def incoming(self) -> list[Path]:
+        """What is half written."""
+        return sorted((self.root / ".recvault" / "incoming").iterdir())
 
 
 def store_with(sender: str, client: Any, bucket: str, **options: Any) -> S3Store:

@@ -11,8 +11,9 @@ import pytest
 
 from recvault.errors import StoreUnavailable
 from recvault.shutdown import Stop
+from recvault.store import Reader
 from recvault.store.s3.reader import S3Reader
-from store.places import PLACES, Place, make_put
+from store.places import PLACES, Directory, Place, make_put
 
 NAMES = ["a/1.json", "a/1.wav", "a/2.json", "a/é ü+&=%.wav", "b/1.json", "b/1.json.json"]
 
@@ -23,21 +24,32 @@ def place(request: pytest.FixtureRequest, make_place: Callable[[str], Place]) ->
     return make_place(request.param)
 
 
-@pytest.fixture(params=["straight", "boto3"])
-def reader(request: pytest.FixtureRequest, place: Place) -> S3Reader:
-    """Both ways to ask."""
-    return S3Reader(place.store(), Stop(), straight=request.param == "straight")
+@pytest.fixture(params=[*(name for name, sender in PLACES if sender == "fast"), "directory"])
+def anywhere(request: pytest.FixtureRequest, make_place: Callable[[str], Place]) -> Place | Directory:
+    """Each kind of store, too."""
+    found: Directory | Place = (
+        request.getfixturevalue("directory") if request.param == "directory" else make_place(request.param)
+    )
+    return found
 
 
-def fill(place: Place) -> None:
+def fill(place: Place | Directory) -> None:
     store = place.store()
     for name in NAMES:
         store.put(make_put(f"kept/{name}", name.encode()))
 
 
-def test_listings_by_range(place: Place, reader: S3Reader) -> None:
+@pytest.fixture(params=["straight", "boto3"])
+def reader(request: pytest.FixtureRequest, anywhere: Place | Directory) -> Reader:
+    """Each way to ask."""
+    if isinstance(anywhere, Directory):
+        return anywhere.store().reader()
+    return S3Reader(anywhere.store(), Stop(), straight=request.param == "straight")
+
+
+def test_listings_by_range(anywhere: Place | Directory, reader: Reader) -> None:
     """Each range holds what is beyond its beginning and below its end; together they are the whole, in key order."""
-    fill(place)
+    fill(anywhere)
     whole = [each.key for each in reader.listed("kept/")]
     assert whole == sorted(f"kept/{name}" for name in NAMES)
     bounds = ["kept/", "kept/a/1.", "kept/a/2.json", "kept/a/zzz", "kept/b/1.json", "kept/\U0010ffff"]
@@ -51,8 +63,10 @@ def test_listings_by_range(place: Place, reader: S3Reader) -> None:
     assert all(abs(now - each.modified) < timedelta(hours=1) for each in reader.listed("kept/"))
 
 
-def test_pages_of_a_listing(place: Place, reader: S3Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("straight", [True, False])
+def test_pages_of_a_listing(place: Place, straight: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """A range of many pages is whole, and begins where it was told to."""
+    reader = S3Reader(place.store(), Stop(), straight=straight)
     fill(place)
     ask = place.client.list_objects_v2
     monkeypatch.setattr(place.client.boto3, "list_objects_v2", lambda **asked: ask(**{**asked, "MaxKeys": 2}))
@@ -62,9 +76,9 @@ def test_pages_of_a_listing(place: Place, reader: S3Reader, monkeypatch: pytest.
 
 
 @pytest.mark.parametrize("name", NAMES[:4])
-def test_an_object(place: Place, reader: S3Reader, name: str) -> None:
+def test_an_object(anywhere: Place | Directory, reader: Reader, name: str) -> None:
     """Its size, its sums, its bytes: as they were put."""
-    fill(place)
+    fill(anywhere)
     body, key = name.encode(), f"kept/{name}"
     sha256 = hashlib.sha256(body).hexdigest()
     described, got = reader.describe(key), reader.get(key)
@@ -74,15 +88,19 @@ def test_an_object(place: Place, reader: S3Reader, name: str) -> None:
     assert (got.content, got.noted, reader.digest(key)) == (body, sha256, (len(body), sha256))
 
 
-def test_what_is_not_there(reader: S3Reader) -> None:
+def test_what_is_not_there(reader: Reader) -> None:
     """Absence is an answer."""
-    assert [reader.describe("kept/none"), reader.get("kept/none"), reader.digest("kept/none")] == [None, None, None]
+    assert [reader.describe("kept/none"), reader.get("kept/none"), reader.digest("kept/none")] == [
+        None,
+        None,
+        None,
+    ]
     assert list(reader.listed("kept/")) == []
 
 
-def test_questions_are_counted(place: Place, reader: S3Reader) -> None:
+def test_questions_are_counted(anywhere: Place | Directory, reader: Reader) -> None:
     """Each by its kind."""
-    fill(place)
+    fill(anywhere)
     reader.describe("kept/a/1.json")
     reader.get("kept/a/1.json")
     reader.digest("kept/a/1.wav")

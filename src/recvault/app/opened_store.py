@@ -11,6 +11,10 @@ from recvault.store import Bucket, Put
 
 def opened(where: ArchiveSettings, transfer: TransferSettings, stop: Stop, known: Callable[[], Put]) -> Bucket:
     """The store, not yet asked anything. `known` makes the one object that every archive of recvault's holds."""
+    if where.directory is not None:
+        from recvault.store.local.local_store import LocalStore
+
+        return LocalStore(where.directory, stop=stop)
     return _s3(where, transfer, stop, known)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Mapping, Sequence
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _UNSEEMLY = re.compile(r"[\x00-\x20\x7f\\]")
@@ -17,13 +17,26 @@ _SOURCE = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}", re.ASCII)
 _ACCOUNT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}", re.ASCII)
 _HOST = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9])?|\[[0-9a-f:.]+\])(?::\d{1,5})?", re.ASCII)
 _MOST_TAGS = 10
+DIRECTORY = "file://"
 
 
 def bucket(name: str) -> str:
-    """A bucket's name, or the ARN of an access point."""
+    """A bucket's name, the ARN of an access point, or a directory as file:///path."""
+    if name.startswith(DIRECTORY):
+        return _directory(name)
     if not name.startswith("arn:") and (not _BUCKET.fullmatch(name) or ".." in name):
-        raise ValueError("is no bucket name: 3 to 63 letters, digits, dots and hyphens, without s3://")
+        raise ValueError(
+            "must be a bucket's name (3 to 63 letters, digits, dots and hyphens, without s3://) or file:///a/directory"
+        )
     return name
+
+
+def _directory(url: str) -> str:
+    path = unquote(url.removeprefix(DIRECTORY))
+    parts = path.strip("/").split("/")
+    if not path.startswith("/") or _CONTROL.search(path) or {"", ".", ".."} & set(parts) or set("?#") & set(url):
+        raise ValueError("must be an absolute directory such as file:///srv/recordings: no host, no . or ..")
+    return DIRECTORY + url.removeprefix(DIRECTORY).rstrip("/")
 
 
 def prefix(text: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import unquote
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -66,6 +67,9 @@ class ObjectLock(_Table):
         return self
 
 
+_OF_ANY_STORE = {"bucket", "prefix", "key_template"}
+
+
 class ArchiveSettings(_Table):
     """`[archive]`: the bucket, and how things stand in it."""
 
@@ -95,6 +99,19 @@ class ArchiveSettings(_Table):
     request_payer: bool = False
     checksums: Literal["auto", "sha256", "md5", "none"] = "auto"
     tags: Annotated[Mapping[str, str], AfterValidator(checks.tags)] = Field(default_factory=dict)
+
+    @property
+    def directory(self) -> Path | None:
+        """The directory that the archive is in; None where it is a bucket of S3."""
+        path = self.bucket.removeprefix(checks.DIRECTORY)
+        return Path(unquote(path)) if path != self.bucket else None
+
+    @model_validator(mode="after")
+    def _a_directory_takes_no_options_of_s3(self) -> Self:
+        others = sorted(self.model_fields_set - _OF_ANY_STORE)
+        if self.directory is not None and others:
+            raise ValueError(f'{", ".join(others)} cannot be combined with bucket = "file://…": they are of S3 alone')
+        return self
 
     @model_validator(mode="after")
     def _key_goes_with_kms(self) -> Self:

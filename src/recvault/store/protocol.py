@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import BinaryIO, Protocol
 
+from recvault.errors import TooLarge
 from recvault.store.facts import StoreFacts
 from recvault.store.inspection import Inspection
 
@@ -56,6 +57,12 @@ class ObjectStore(Protocol):
 
     def list(self, prefix: str) -> Iterator[Stored]:
         """All objects under a prefix, in key order, without their metadata."""
+
+
+def too_large(where: str, size: int) -> TooLarge:
+    """The error for an object that is none of the small ones that are kept under such keys."""
+    kind = "a sidecar" if where.endswith(".json") else "what recvault writes under its key"
+    return TooLarge(f"{where} is too large to be {kind}: {size:,} bytes or more", "it is another's: move it away")
 
 
 @dataclass(frozen=True, slots=True)

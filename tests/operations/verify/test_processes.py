@@ -31,14 +31,13 @@ from rig import Rig
 
 BY_PROCESSES = """
 import sys
-from recvault import crew
 from recvault.cli import main, verify
-
-pytestmark = pytest.mark.process
+from recvault.workers import bucket_readers as crew
 verify._MANY, found = 1, crew.cores()
 crew.cores = lambda: (found * 2 or [0, 0])[:2]
 main(sys.argv[1:])
 """
+pytestmark = pytest.mark.process
 CHECKER = partial(Checker, sample=Sample())
 
 
@@ -101,7 +100,7 @@ def test_where_no_process_can_be_started_one_does_it_all(
         raise BlockingIOError("no more processes")
 
     stage.lose(stage.key("RE100"))
-    monkeypatch.setattr(crew_module.forking, "start", start)
+    monkeypatch.setattr(crew_module.fork_server, "start", start)
     with crew_of(stage, runtime) as crew:
         result = stage.verify(elsewhere=crew)
     assert (crew._members, counted(result)) == ([], {"checked": 200, "ok": 199, "missing": 1})

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from botocore.exceptions import BotoCoreError
 
-from recvault.errors import TooLarge
+from recvault.store.protocol import too_large
 from recvault.transport import Enough, Head
 
 MOST_ANSWER = 16 << 20  # bytes of a page of a listing, the largest of a store's answers
@@ -95,9 +95,3 @@ class Unread:
 
     def write(self, piece: memoryview | bytes) -> None:
         """See Sink."""
-
-
-def too_large(where: str, size: int) -> TooLarge:
-    """The error for an object that is none of the small ones that are kept under such keys."""
-    kind = "a sidecar" if where.endswith(".json") else "what recvault writes under its key"
-    return TooLarge(f"{where} is too large to be {kind}: {size:,} bytes or more", "it is another's: move it away")
