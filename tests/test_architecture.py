@@ -108,6 +108,7 @@ WORDS_OF_OTHERS = {
 SHARED_NAMES = {
     # a class or a file whose name another one has, and why
     "Answer": "recvault.testing's, as a plug-in writes it; the other receives what S3 answers",
+    "base.py": "what each provider, or each transport, meets: the base of its room",
     "Request": "recvault.testing's, of the simulator; the other is what goes out, of transport",
     "Sink": "what takes a body: media's of http may begin again where it broke off, an object's of store only anew",
 }
@@ -302,3 +303,15 @@ def test_a_class_has_a_name_of_its_own() -> None:
         if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
     )
     assert set(_repeated(classes)) == {name for name in SHARED_NAMES if not name.endswith(".py")}
+
+
+def test_a_file_has_a_name_of_its_own() -> None:
+    """But for a verb's file in cli, called as the operation is, and what the simulator makes or imitates."""
+    repeated = _repeated((path.name, path) for path in modules() if not path.name.startswith("__"))
+    beside = {
+        name: [path for path in paths if not path.startswith(("cli/", "simulator/"))]
+        for name, paths in repeated.items()
+    }
+    assert {name for name, paths in beside.items() if len(paths) != 1} == {
+        name for name in SHARED_NAMES if name.endswith(".py")
+    }

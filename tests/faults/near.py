@@ -18,7 +18,7 @@ import httpx
 from recvault.http import AddressRule
 from recvault.simulator import Simulator
 from recvault.simulator.exchange import Request
-from recvault.simulator.service import Logged, SimulatedService
+from recvault.simulator.simulated_service import Logged, SimulatedService
 from recvault.transport import Cut, Head, Receiver
 from recvault.transport import Request as Sent
 from recvault.transport.plain import hand_over

@@ -10,7 +10,7 @@ from sqlite_utils import Database
 
 from ledger.rows import NOW, POLICIES, POLICY, failure, many, receipt, recording, register
 from recvault.ledger import ArchivedDay, Feed, Ledger
-from recvault.ledger.schema import migrations
+from recvault.ledger.migrations import migrations
 from recvault.models import Phase, Verdict, stamp
 
 DAY = timedelta(days=1)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from recvault.config.models import DaemonSettings
+from recvault.config.settings import DaemonSettings
 from systemd.lab import UNITS
 
 ANALYZE = shutil.which("systemd-analyze")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from recvault import archive
 from recvault.archive import KeyTemplate
-from recvault.config.models import ArchiveSettings
+from recvault.config.settings import ArchiveSettings
 from recvault.errors import StoreRefused
 from recvault.log import get_logger
 from recvault.store import Bucket, Put, StoreFacts

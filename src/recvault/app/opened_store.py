@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from recvault.config.models import ArchiveSettings, TransferSettings
+from recvault.config.settings import ArchiveSettings, TransferSettings
 from recvault.shutdown import Stop
 from recvault.store import Bucket, Put
 

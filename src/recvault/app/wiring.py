@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from recvault import config
 from recvault.app.connections import Connections
 from recvault.config import SecretRef, proxies
-from recvault.config.models import DaemonSettings, PrivateKeyRef, TransferSettings
-from recvault.config.sources import names_its_account
+from recvault.config.settings import DaemonSettings, PrivateKeyRef, TransferSettings
+from recvault.config.source_tables import names_its_account
 from recvault.errors import ConfigError
 from recvault.http import AddressRule, Budget, Clients, Ping, Timing
 from recvault.log.masking import hide

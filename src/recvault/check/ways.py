@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from recvault.app.runtime import Runtime
 from recvault.check.probe import Notice, Probe, probe
 from recvault.config import Config, SourceSettings
-from recvault.http.failures import Failures
+from recvault.http.exchange_errors import Failures
 from recvault.transport import CURL, Enough, Head, Request, curl_missing, curl_version
 
 _OF_OTHERS = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")  # and in lower case: as curl and Python read them

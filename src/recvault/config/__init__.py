@@ -4,7 +4,9 @@ At any time no secret stands in a model, a message or a repr: only where it is t
 `Source.resolve_secrets` read them, in the composition root alone.
 """
 
-from recvault.config.models import (
+from recvault.config.reading import find, ledger_path, load, read
+from recvault.config.secret import SecretRef
+from recvault.config.settings import (
     ArchiveSettings,
     Config,
     DaemonSettings,
@@ -14,8 +16,6 @@ from recvault.config.models import (
     SourceSettings,
     TransferSettings,
 )
-from recvault.config.reading import find, ledger_path, load, read
-from recvault.config.secret import SecretRef
 from recvault.config.units import parse_duration, parse_rate, parse_size, parse_time
 
 __all__ = [

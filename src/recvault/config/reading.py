@@ -16,9 +16,9 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from recvault.config.locate import KeyLines
-from recvault.config.models import Config, LedgerSettings
 from recvault.config.problem import ConfigProblem
-from recvault.config.sources import sort_source
+from recvault.config.settings import Config, LedgerSettings
+from recvault.config.source_tables import sort_source
 from recvault.errors import ConfigError
 
 VARIABLE = "RECVAULT_CONFIG"

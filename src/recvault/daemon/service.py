@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 
 from recvault import config
 from recvault.app.runtime import Runtime
-from recvault.daemon.evidence import LOOK_EVERY, ManifestJob
+from recvault.daemon.manifest_job import LOOK_EVERY, ManifestJob
 from recvault.daemon.schedule import Schedule
 from recvault.discovery.source import Source
 from recvault.dispatch.sync_pass import Work

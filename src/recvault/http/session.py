@@ -29,7 +29,7 @@ from recvault.http import bodies, classify
 from recvault.http.addresses import origin
 from recvault.http.circuit import Circuit
 from recvault.http.client import USER_AGENT, Clients
-from recvault.http.failures import NOT_SENT, Failures, failure
+from recvault.http.exchange_errors import NOT_SENT, Failures, failure
 from recvault.http.limits import LIST, MEDIA, Budget, Noted, Turn
 from recvault.http.media import MEDIA as ANSWER
 from recvault.http.media import Away, MediaAnswer, MediaHead, Place, Sink

@@ -17,9 +17,9 @@ from sqlite_utils import Database
 
 from recvault.ledger import commits
 from recvault.ledger.commits import Commits
+from recvault.ledger.migrations import migrations
 from recvault.ledger.ownership import create
 from recvault.ledger.refusals import refuse_unsound
-from recvault.ledger.schema import migrations
 from recvault.ledger.soundness import SECONDS, walk
 from recvault.ledger.trouble import file_errors, sqlite_errors
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from recvault.errors import ConfigError
 from recvault.ledger import commits
-from recvault.ledger.schema import KNOWN
+from recvault.ledger.migrations import KNOWN
 from recvault.ledger.trouble import REBUILD, damaged
 
 _MIGRATIONS = "_sqlite_migrations"  # made before any other table of ours

@@ -14,7 +14,7 @@ archived unchecked. `ffmpeg` asks FFmpeg besides, where that is wanted.
 from recvault.media.document import ENOUGH as ENOUGH_TEXT
 from recvault.media.document import refuse_document
 from recvault.media.kinds import CONTENT_TYPES
-from recvault.media.probe import WALKED, MediaFacts, Prober, length_faults, tolerance
+from recvault.media.prober import WALKED, MediaFacts, Prober, length_faults, tolerance
 
 __all__ = [
     "CONTENT_TYPES",

@@ -11,7 +11,7 @@ An independent fake: it is written from the services' documents and shares no co
 from recvault.simulator.faults import MENU, Faults, Plan
 from recvault.simulator.media import Media
 from recvault.simulator.recording import SimRecording
-from recvault.simulator.service import Logged
+from recvault.simulator.simulated_service import Logged
 from recvault.simulator.simulator import Simulator
 from recvault.simulator.switches import Switches
 from recvault.simulator.world import SimAccount

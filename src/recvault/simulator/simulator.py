@@ -13,7 +13,7 @@ from recvault.simulator.details import Details
 from recvault.simulator.faults import Faults
 from recvault.simulator.media import Media
 from recvault.simulator.recording import Api, SimRecording
-from recvault.simulator.service import Logged, SimulatedService
+from recvault.simulator.simulated_service import Logged, SimulatedService
 from recvault.simulator.switches import Switches
 from recvault.simulator.wire import Server
 from recvault.simulator.world import Service as Kind

@@ -17,7 +17,7 @@ from daemon.conftest import start, told  # noqa: F401 - fixtures
 from daemon.started import free_port
 from operations.manifests.shelf import copied, sha256sum
 from recvault.app.runtime import Runtime
-from recvault.daemon.evidence import ManifestJob
+from recvault.daemon.manifest_job import ManifestJob
 from recvault.monitoring.metrics import Metrics
 from recvault.operations.manifests import SETTLING, Manifests
 from recvault.simulator import SimAccount, Simulator
@@ -272,7 +272,7 @@ def test_a_daemon_writes_what_is_due(rig: Rig, simulator: Simulator, start: Any)
     archived(rig, simulator)
     rig.daemon = {"metrics_listen": f"127.0.0.1:{free_port()}"}
     daemon = start(
-        prelude="import datetime\nfrom recvault.daemon import evidence\nevidence.SETTLING = datetime.timedelta()"
+        prelude="import datetime\nfrom recvault.daemon import manifest_job as job\njob.SETTLING = datetime.timedelta()"
     )
     line = daemon.tells("manifest.written")
     [(key, body)] = manifests(rig).items()

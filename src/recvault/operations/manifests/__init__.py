@@ -17,7 +17,7 @@ or a medium is the one that the ledger had when it was archived. Where no ledger
 stands in the bucket when the manifest is written, and those of its media are the sidecar's.
 """
 
-from recvault.operations.manifests.checking import CopyChecked, check
+from recvault.operations.manifests.copy_check import CopyChecked, check
 from recvault.operations.manifests.learning import learn_sums
 from recvault.operations.manifests.summary import ManifestWritten, Summary
 from recvault.operations.manifests.writing import SETTLING, Manifests, complete_at, last_ended, note_complete

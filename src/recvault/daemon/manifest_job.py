@@ -13,7 +13,7 @@ from recvault.log import get_logger
 from recvault.monitoring.metrics import Metrics
 from recvault.operations.manifests import SETTLING, Manifests, complete_at, last_ended, note_complete
 
-log = get_logger("recvault.daemon.evidence")
+log = get_logger("recvault.daemon.manifest_job")
 
 LOOK_EVERY = timedelta(minutes=10)
 _THREADS = 2  # that sidecars are read in: transfers come first

@@ -8,9 +8,9 @@ from typing import Any
 
 from recvault.config import proxies
 from recvault.config.checks import choice
-from recvault.config.models import PrivateKeyRef, SourceSettings
 from recvault.config.problem import ConfigProblem
 from recvault.config.secret import WAYS, SecretRef
+from recvault.config.settings import PrivateKeyRef, SourceSettings
 from recvault.errors import ConfigError
 from recvault.providers import provider_class
 from recvault.providers.base import Provider
