@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from importlib import resources
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import SimpleNamespace
@@ -83,12 +82,6 @@ class TestOtherToy(ProviderContract):
 
     def provider(self, base_url: str) -> Provider:
         return OtherToy(base_url, SHELF)
-
-
-def test_the_toy_is_shipped() -> None:
-    """What is installed holds the toy and its service as files, to be copied."""
-    shipped = resources.files("recvault.testing")
-    assert all(shipped.joinpath(name).is_file() for name in ("toy.py", "toy_service.py"))
 
 
 @pytest.mark.usefixtures("installed")

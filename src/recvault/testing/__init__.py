@@ -1,14 +1,31 @@
-"""What a plug-in's author tests with, shipped: the provider contract, a bucket in memory, and a toy to copy."""
+"""What the author of a plug-in tests with: the provider contract, a server to fake a service with, a bucket in memory.
+
+`toy.py` is a whole plug-in to copy, `toy_service.py` its server and `test_toy.py` its test.
+"""
 
 import sys
 
 if "pytest" in sys.modules:  # so that a promise that is not kept is told with its values
     sys.modules["pytest"].register_assert_rewrite("recvault.testing.contract", "recvault.testing.hostile")
 
+from recvault.providers.base import Provider
 from recvault.simulator.exchange import Request
 from recvault.testing.bench import Bench, Service
 from recvault.testing.contract import ProviderContract
 from recvault.testing.front import Answer, Front
 from recvault.testing.memory import MemoryStore
+from recvault.testing.replies import reply_to
+from recvault.testing.sounds import sound
 
-__all__ = ["Answer", "Bench", "Front", "MemoryStore", "ProviderContract", "Request", "Service"]
+__all__ = [
+    "Answer",
+    "Bench",
+    "Front",
+    "MemoryStore",
+    "Provider",
+    "ProviderContract",
+    "Request",
+    "Service",
+    "reply_to",
+    "sound",
+]

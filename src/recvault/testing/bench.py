@@ -77,8 +77,12 @@ class Bench:
         """The recording read by its id."""
         return self.provider.parse_recording(self.session().send(self.provider.refresh_request(recording)))
 
-    def transfer(self, recording: Recording, media_format: str = "") -> Outcome:
-        """Archive a recording into the store, as a pass would."""
+    def transfer(self, recording: Recording, media_format: str = "", *, as_listed: bool = False) -> Outcome:
+        """Archive a recording into the store, as a pass would: as the ledger gives it back, or as it was just listed.
+
+        The ledger keeps no signed addresses. As just listed it still has those that the list gave.
+        """
+        kept = recording if as_listed else Recording.from_json(recording.to_json())
         line = Line(self.provider, self.session(), (media_format,) if media_format else self.provider.formats)
         carry = Transfer(
             store=self.store,
@@ -87,7 +91,7 @@ class Bench:
             place=SpoolPlace(directory=self.directory, memory=1 << 24, min_free_disk=0),
             clock=lambda: datetime.now(UTC),
         )
-        return carry(Job(source="contract", recording=recording, attempt=1, maybe_archived=False))
+        return carry(Job(source="contract", recording=kept, attempt=1, maybe_archived=False))
 
     def spoil(self, spoil: Spoiling) -> None:
         """Change answers of all of the service's hosts from now on."""

@@ -26,7 +26,7 @@ from unittest import mock
 
 import httpx
 
-from recvault.errors import ProtocolError, RecvaultError, Unavailable
+from recvault.errors import ProtocolError, Unavailable
 from recvault.http.addresses import origin
 from recvault.media import WALKED
 from recvault.models import ACCOUNT, Failure, Phase, Receipt, Recording, Scope, Verdict, Window
@@ -83,11 +83,12 @@ class ProviderContract:
         with self._small_pages():
             for count in range(2 * self.small_page + 2):
                 listed = [recording.recording_id for recording in bench.recordings()]
-                assert sorted(added) == sorted(listed), f"a list of {count}"
+                assert sorted(added) == sorted(listed), f"a list of {count} rows in pages of {self.small_page}"
                 added.add(bench.service.add(START + timedelta(seconds=count // 2)))
             asked = len(bench.home.seen)
             bench.recordings()
-            assert len(bench.home.seen) - asked >= 3, "list_request must ask for page_size rows a page"
+            made = len(bench.home.seen) - asked
+            assert made >= 3, f"{made} pages for {len(added)} rows: list_request must ask for page_size rows a page"
 
     def test_adjoining_windows_lose_nothing(self) -> None:
         """Wherever a window ends and the next begins, each recording is in one of them: ties and midnight too."""
@@ -99,10 +100,12 @@ class ProviderContract:
             edge = (MIDNIGHT + offset).astimezone(INDIA)
             windows = Window(MIDNIGHT - 2 * DAY, edge), Window(edge, MIDNIGHT + 2 * DAY)
             met = [{each.recording_id for each in bench.recordings(window)} for window in windows]
-            assert added == met[0] | met[1], f"between the windows at {edge}"
+            lost = added - (met[0] | met[1])
+            assert not lost, f"{lost} are in neither of the windows that meet at {edge}"
             for window, ids in zip(windows, met, strict=True):
                 due = {each.recording_id for each in all_listed if each.created_at in window}
-                assert due <= ids, f"{window} was narrowed"
+                missed = f"{due - ids} lie between {window.since} and {window.until}"
+                assert due <= ids, f"{missed} and are not listed: the window was narrowed"
 
     def test_a_repeated_page_is_an_error(self) -> None:
         """A service that answers each page with the first is found out; it neither loops nor ends like a list."""
@@ -115,7 +118,7 @@ class ProviderContract:
 
         bench.home.spoil = repeat
         with self._small_pages():
-            assert ProtocolError is type(_error_of(bench.pages))
+            hostile.check_raises(ProtocolError, bench.pages, "a page that was given before")
 
     def test_a_next_page_on_another_host_is_refused(self) -> None:
         """A link that leads off the service's host is an error, and no request goes there."""
@@ -123,15 +126,16 @@ class ProviderContract:
         self._add_pages()
         with self._small_pages():
             following = bench.pages()[0].next
-            assert following is not None, "the list has more than one page"
-            assert origin(httpx.URL(bench.home.origin)) == origin(following)
+            assert following is not None, "parse_page gave no next page where the list has more"
+            home = httpx.URL(bench.home.origin)
+            assert origin(home) == origin(following), f"the next page of {home} is on {following}"
             page = self._first_page()
             elsewhere = hostile.led_away(page, following, bench.elsewhere.origin)
             if elsewhere == page:
                 return  # it has no link: pages are counted, and their addresses built from base_url
             bench.home.spoil = always(Answer(body=elsewhere))
-            assert type(_error_of(bench.pages)) is ProtocolError
-            assert bench.elsewhere.seen == []
+            hostile.check_raises(ProtocolError, bench.pages, "a next page on another host")
+            assert bench.elsewhere.seen == [], "a request was sent to the other host"
 
     def test_a_bad_row_does_not_cost_its_page(self) -> None:
         """A row without a date is quarantined with its body; its neighbours on the page are read."""
@@ -139,10 +143,12 @@ class ProviderContract:
         good = {bench.service.add(START), bench.service.add(START + 2 * SECOND)}
         bad = bench.service.add(START + SECOND, readable=False)
         pages = bench.pages()
-        assert good == {recording.recording_id for page in pages for recording in page.recordings}
-        (rejected,) = (row for page in pages for row in page.rejected)
-        assert bad in rejected.body
-        assert rejected.reason
+        read = {recording.recording_id for page in pages for recording in page.recordings}
+        assert good == read, f"of {good} beside a row without a date, {read} were read"
+        rejected = [row for page in pages for row in page.rejected]
+        assert len(rejected) == 1, f"{len(rejected)} rows were rejected, where one has no date"
+        assert bad in rejected[0].body, "Page.rejected must hold the row's body"
+        assert rejected[0].reason, "Page.rejected must say why"
 
     def test_an_answer_that_is_no_page_is_an_error(self) -> None:
         """HTML, another document, half a page or nothing, with status 200, is neither an empty list nor a recording."""
@@ -151,11 +157,11 @@ class ProviderContract:
         bodies = [(kind, body) for kind, body in hostile.DOCUMENTS.items() if body.startswith(b"<!")]
         for kind, body in [*bodies, ("text/plain", b""), ("", whole[: len(whole) // 2]), ("", b"[]"), ("", b"<a/>")]:
             bench.home.spoil = always(Answer(headers=(("Content-Type", kind),), body=body))
-            assert ProtocolError is type(_error_of(bench.pages)), body
-            assert ProtocolError is type(_error_of(lambda: bench.refreshed(recording))), body
+            hostile.check_raises(ProtocolError, bench.pages, f"a page that is {body!r}")
+            hostile.check_raises(ProtocolError, lambda: bench.refreshed(recording), f"a recording that is {body!r}")
         for page in (Answer(body=whole, claimed=len(whole) + 9), Answer(body=b"\x00" * 9, headers=hostile.GZIP)):
             bench.home.spoil = always(page)
-            assert isinstance(_error_of(bench.pages), Unavailable)
+            hostile.check_raises(Unavailable, bench.pages, "a page that breaks off", exactly=False)
 
     def test_statuses_are_classified_alike(self) -> None:
         """Each status means the same for every provider, whatever the body; what it asks us to wait is told."""
@@ -164,9 +170,9 @@ class ProviderContract:
             for document in (b"", *hostile.DOCUMENTS.values()):
                 bench.home.spoil = always(Answer(status=status, headers=(("Retry-After", "7"),), body=document))
                 for call in (bench.pages, lambda: bench.refreshed(recording)):
-                    error = _error_of(call)
-                    assert kind is type(error), status
-                    assert not isinstance(error, Unavailable) or error.retry_after == 7.0
+                    error = hostile.check_raises(kind, call, f"status {status}")
+                    waits = error.retry_after if isinstance(error, Unavailable) else 7.0
+                    assert waits == 7.0, f"status {status} with Retry-After: 7 is tried again after {waits}"
 
     # -- rows ----------------------------------------------------------------------------------------------------------
 
@@ -174,16 +180,18 @@ class ProviderContract:
         """Identity, aware UTC date, phase and formats come from the row, and alike from list and refresh."""
         bench = self.bench
         wanted = bench.service.add(START)
-        (listed,) = bench.recordings()
-        for recording in (listed, bench.refreshed(listed)):
-            assert (bench.provider.provider, wanted) == (recording.provider, recording.recording_id)
-            assert bench.provider.api == recording.api
-            assert listed.account_id == recording.account_id
-            assert recording.created_at.tzinfo is UTC
-            assert abs(recording.created_at - START) < SECOND
-            assert recording.phase == Phase.COMPLETE
-            assert recording.formats
-            assert set(recording.formats) <= set(bench.provider.formats)
+        listed = self._listed()
+        for recording, where in ((listed, "the list"), (bench.refreshed(listed), "parse_recording")):
+            provider, name = bench.provider.provider, recording.recording_id
+            assert (provider, wanted) == (recording.provider, name), f"{where} gives {recording.provider} {name}"
+            assert bench.provider.api == recording.api, f"{where} says api {recording.api!r}"
+            assert listed.account_id == recording.account_id, f"list and parse_recording differ: {recording.account_id}"
+            assert recording.created_at.tzinfo is UTC, f"created_at of {where} is not in UTC"
+            assert abs(recording.created_at - START) < SECOND, f"{where} says {recording.created_at}, not {START}"
+            assert recording.phase == Phase.COMPLETE, f"{where} says {recording.phase} of a finished recording"
+            assert recording.formats, f"{where} names no format of a finished recording"
+            beyond = set(recording.formats) - set(bench.provider.formats)
+            assert not beyond, f"{where} names formats that the provider's class does not: {beyond}"
 
     def test_unknown_fields_are_ignored_and_kept(self) -> None:
         """A field that nobody knows changes nothing but `raw`, where it is kept."""
@@ -191,17 +199,18 @@ class ProviderContract:
         bench.home.spoil = lambda request, answer: replace(answer, body=self.with_unknown_field(answer.body))
         (listed,) = bench.recordings()
         for recording in (listed, bench.refreshed(plain)):
-            assert plain == recording
-            assert plain.raw.keys() < recording.raw.keys()
-            assert self.unknown.items() <= recording.raw.items()
+            assert plain == recording, "a field that nobody knows changed the recording"
+            assert plain.raw.keys() < recording.raw.keys(), "raw must be the row as it came"
+            assert self.unknown.items() <= recording.raw.items(), "raw must be the row as it came"
 
     def test_values_travel_and_come_back(self) -> None:
         """Provider, page, recording and outcome pickle; a recording's JSON reads back the same, its row too."""
         bench, recording = self.bench, self._one()
         for value in (bench.provider, *bench.pages(), recording, bench.transfer(recording)):
-            assert value == pickle.loads(pickle.dumps(value))  # noqa: S301 - our own bytes
+            copied = pickle.loads(pickle.dumps(value))  # noqa: S301 - our own bytes
+            assert value == copied, f"{type(value).__name__} does not pickle to the same value"
         stored = Recording.from_json(recording.to_json())
-        assert (recording, recording.raw) == (stored, stored.raw)
+        assert (recording, recording.raw) == (stored, stored.raw), "the ledger would keep another recording"
 
     # -- secrets -------------------------------------------------------------------------------------------------------
 
@@ -217,10 +226,12 @@ class ProviderContract:
         )
         bench.spoil_media(recording.recording_id, media_format, lambda answer: away)
         self._archive(recording)
-        assert bench.elsewhere.seen
-        assert {bench.service.authorization} == {each.headers.get("authorization") for each in bench.home.seen}
+        assert bench.elsewhere.seen, "a redirect of media to an allowed host was not followed"
+        told = {each.headers.get("authorization") for each in bench.home.seen}
+        assert {bench.service.authorization} == told, "each request to the API, and the media below it, is authorized"
         for request in bench.seen_elsewhere:
-            assert not {"authorization", "cookie"} & request.headers.keys()
+            leaked = {"authorization", "cookie"} & request.headers.keys()
+            assert not leaked, f"{leaked} went to another host, for {request.path}"
 
     def test_nothing_shows_a_secret(self) -> None:
         """Neither credentials nor signatures show in requests, in what is printed, in what is stored, in a failure."""
@@ -231,12 +242,12 @@ class ProviderContract:
         bench.spoil_media(recording.recording_id, recording.formats[0], lambda answer: Answer(status=500))
         failure = bench.transfer(recording)
         requests = hostile.requests(bench.provider, recording)
-        assert not any("authorization" in request.headers for request in requests)
+        assert not any("authorization" in request.headers for request in requests), "the session adds Authorization"
         own = [str(each.url) for each in requests if origin(each.url) == origin(httpx.URL(bench.home.origin))]
         printed = [repr(each) for each in (bench.provider, recording, receipt, failure, bench.session())]
         stored = [recording.to_json(), *(body.decode("latin-1") for body in bench.store.objects.values())]
         for text in (*own, *printed, *stored):
-            assert not any(secret in text for secret in [*secrets, *filter(None, signed)])
+            assert not any(secret in text for secret in [*secrets, *filter(None, signed)]), f"a secret shows: {text}"
 
     # -- ids -----------------------------------------------------------------------------------------------------------
 
@@ -247,7 +258,7 @@ class ProviderContract:
             tricked = replace(plain, recording_id=trick)
             pairs = zip(hostile.requests(bench.provider, plain), hostile.requests(bench.provider, tricked), strict=True)
             for usual, odd in pairs:
-                assert usual.method == odd.method
+                assert usual.method == odd.method, f"the method depends on the id {trick!r}"
                 hostile.check_place(usual.url, odd.url, "anchor", trick)
         for kind in bench.provider.scopes[1:]:
             for trick in hostile.TRICKS:
@@ -262,24 +273,29 @@ class ProviderContract:
         for place, media_format in enumerate(bench.provider.formats):
             wanted = bench.service.add(START + place * SECOND, media_format=media_format)
             recording = next(each for each in bench.recordings() if each.recording_id == wanted)
-            assert media_format in recording.formats
+            assert media_format in recording.formats, f"the class names {media_format}, the row {recording.formats}"
             (medium,) = self._archive(recording, media_format).media
-            assert bench.service.media(wanted, media_format) == bench.store.objects[medium.key]
+            served = bench.service.media(wanted, media_format)
+            assert served == bench.store.objects[medium.key], f"other {media_format} was archived than was served"
             proven = "ok" if media_format in WALKED else "unchecked"  # of other formats no more is known than the kind
             assert (proven, media_format) == (medium.check.status, medium.media_format), medium.check
 
-    def test_a_recording_that_waited_is_fetched(self) -> None:
-        """The ledger keeps no address of media: what comes out of it hours later is fetched none the less."""
+    def test_a_recording_that_was_just_listed_is_fetched(self) -> None:
+        """What a list has just given is fetched at once, by its addresses where it has any.
+
+        All other tests transfer what the ledger gives back, which keeps no address: that it has to be read by its id
+        first, hours later, costs no recording.
+        """
         listed = self._one()
-        waited = Recording.from_json(listed.to_json())
-        assert waited.media_urls == {}
-        assert self._archive(waited).recording.recording_id == listed.recording_id
+        outcome = self.bench.transfer(listed, as_listed=True)
+        assert isinstance(outcome, Receipt), f"what was just listed was not archived: {hostile.words(outcome)}"
+        assert outcome.recording.recording_id == listed.recording_id
 
     def test_a_document_is_not_media(self) -> None:
         """An error page with status 200, whatever type it claims, is not archived; nor is an empty body."""
         answers = [Answer(headers=(("Content-Type", kind),), body=body) for kind, body in hostile.DOCUMENTS.items()]
         for answer in [*answers, Answer(), Answer(status=204), Answer(status=206)]:
-            self._check_refused(_instead(answer))
+            self._check_refused(hostile.instead(answer))
 
     def test_a_short_body_is_not_media(self) -> None:
         """A body shorter or longer than its Content-Length, or encoded on the way, is not archived."""
@@ -298,17 +314,16 @@ class ProviderContract:
 
         bench.spoil_media(recording.recording_id, media_format, halve)
         outcome = bench.transfer(recording, media_format)
-        if media_format in WALKED:
-            assert isinstance(outcome, Failure) or outcome.media[0].check.status == "suspect"
-        else:
-            assert isinstance(outcome, Failure) or outcome.media[0].check.status != "ok"
+        found = "refused" if isinstance(outcome, Failure) else outcome.media[0].check.status
+        expected = {"refused", "suspect"} if media_format in WALKED else {"refused", "suspect", "unchecked"}
+        assert found in expected, f"half of a {media_format} is archived as {found}: is duration_seconds read?"
 
     def test_media_that_are_refused_are_tried_again(self) -> None:
         """429 and 5xx for media are tried again later, 404 is looked for again, and nothing is stored meanwhile."""
         verdicts = {429: Verdict.RETRY, 500: Verdict.RETRY, 503: Verdict.RETRY, 404: Verdict.NOT_READY}
         for status, verdict in verdicts.items():
-            outcome = self._check_refused(_instead(Answer(status=status)))
-            assert verdict == outcome.verdict, status
+            outcome = self._check_refused(hostile.instead(Answer(status=status)))
+            assert verdict == outcome.verdict, f"status {status} for media is {outcome.verdict}, not {verdict}"
 
     def test_a_signed_address_that_is_refused_is_asked_for_anew(self) -> None:
         """A media host that says 403 once costs one more question to the API, not the recording."""
@@ -323,14 +338,15 @@ class ProviderContract:
         """What is not finished is not archived, whether a list shows it or not; finished, it is."""
         bench = self.bench
         wanted = bench.service.add(START, finished=False)
-        early = bench.recordings()
-        assert len(early) == 1 or not bench.provider.lists_unfinished
+        early, tells = bench.recordings(), bench.provider.lists_unfinished
+        assert early or not tells, "lists_unfinished says that a list shows what is not finished, and it shows nothing"
         for recording in early:
-            assert (recording.phase is Phase.UNFINISHED) or not bench.provider.lists_unfinished
+            said = recording.phase
+            assert said is Phase.UNFINISHED or not tells, f"a row that is not finished is read as {said}: see `phases`"
             outcome = bench.transfer(recording)
-            assert isinstance(outcome, Failure)
-            assert outcome.verdict == Verdict.NOT_READY
-        assert bench.store.objects == {}
+            assert isinstance(outcome, Failure), "what is not finished was archived"
+            assert outcome.verdict == Verdict.NOT_READY, f"it is not finished, and {hostile.words(outcome)}"
+        assert bench.store.objects == {}, "what is not finished left something in the bucket"
         bench.service.finish(wanted)
         for recording in early or bench.recordings():
             assert wanted == self._archive(recording).recording.recording_id
@@ -346,12 +362,19 @@ class ProviderContract:
 
     def _one(self) -> Recording:
         self.bench.service.add(START)
-        (recording,) = self.bench.recordings()
-        return recording
+        return self._listed()
+
+    def _listed(self) -> Recording:
+        """The one recording that was added; what is wrong with its row where it cannot be read."""
+        pages = self.bench.pages()
+        listed = [recording for page in pages for recording in page.recordings]
+        reasons = [row.reason for page in pages for row in page.rejected]
+        assert len(listed) == 1, f"one was added, {len(listed)} were listed; rows rejected: {reasons or 'none'}"
+        return listed[0]
 
     def _archive(self, recording: Recording, media_format: str = "") -> Receipt:
         outcome = self.bench.transfer(recording, media_format)
-        assert isinstance(outcome, Receipt), outcome
+        assert isinstance(outcome, Receipt), f"{recording.recording_id} was not archived: {hostile.words(outcome)}"
         return outcome
 
     def _first_page(self) -> bytes:
@@ -368,20 +391,9 @@ class ProviderContract:
         bench.spoil_media(wanted, media_format, spoil)
         outcome = bench.transfer(recording, media_format)
         bench.mend()
-        assert isinstance(outcome, Failure), outcome
-        assert outcome.verdict in {Verdict.RETRY, Verdict.NOT_READY}
-        assert before == bench.store.objects
+        assert isinstance(outcome, Failure), f"what are no media was archived as {media_format}"
+        tried = {Verdict.RETRY, Verdict.NOT_READY}
+        assert outcome.verdict in tried, f"what are no media is not tried again: {hostile.words(outcome)}"
+        assert before == bench.store.objects, "what are no media left something in the bucket"
         self._archive(recording, media_format)
         return outcome
-
-
-def _instead(answer: Answer) -> Callable[[Answer], Answer]:
-    return lambda media: answer
-
-
-def _error_of(call: Callable[[], object]) -> RecvaultError:
-    try:
-        came = call()
-    except RecvaultError as error:
-        return error
-    raise AssertionError(f"no error was raised, and {came!r} came")

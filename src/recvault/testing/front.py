@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import http.client
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Self
+from email.utils import formatdate
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 from recvault.simulator.exchange import Request
@@ -25,6 +27,12 @@ class Answer:
     body: bytes = field(default=b"", repr=False)
     claimed: int | None = None  # what Content-Length says; None: the truth
     measured: bool = True  # False: no Content-Length, the end of the connection ends the body
+
+    @classmethod
+    def json(cls, document: Any, status: int = 200) -> Answer:
+        """A document as JSON, with the Date header that services send."""
+        headers = (("Content-Type", "application/json"), ("Date", formatdate(usegmt=True)))
+        return cls(status=status, headers=headers, body=json.dumps(document).encode())
 
     def bytes_on_wire(self) -> bytes:
         """Head and body; a false or missing Content-Length closes the connection behind it."""

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote
 
@@ -11,8 +12,9 @@ import httpx
 
 from recvault.errors import CredentialsRefused, NotFound, RecvaultError, Refused, Unavailable
 from recvault.http.addresses import origin
-from recvault.models import Recording
+from recvault.models import Failure, Receipt, Recording
 from recvault.providers.base import OwnMedia, Provider
+from recvault.testing.front import Answer
 
 STATUSES: dict[int, type[RecvaultError]] = {
     400: Refused,
@@ -73,3 +75,28 @@ def check_place(usual: httpx.URL, odd: httpx.URL, name: str, trick: str) -> None
         assert unquote(actual) == unquote(expected).replace(name, trick)
         assert actual not in {".", ".."}, f"{trick!r} leads to {odd}"
     assert not odd.fragment
+
+
+def words(outcome: Failure | Receipt) -> str:
+    """Why a transfer failed."""
+    if isinstance(outcome, Receipt):
+        return "it was archived"
+    return f"the verdict is {outcome.verdict}, {outcome.reason}: {outcome.message}"
+
+
+def instead(answer: Answer) -> Callable[[Answer], Answer]:
+    """Give this answer where media are due."""
+    return lambda media: answer
+
+
+def check_raises(
+    kind: type[RecvaultError], call: Callable[[], object], what: str, *, exactly: bool = True
+) -> RecvaultError:
+    """The error of that kind which this raises; what came in its place is told in a sentence."""
+    try:
+        came = call()
+    except RecvaultError as error:
+        right = type(error) is kind or (isinstance(error, kind) and not exactly)
+        assert right, f"{what} must raise {kind.__name__}, not {type(error).__name__}: {error}"
+        return error
+    raise AssertionError(f"{what} must raise {kind.__name__}, and was taken for {came!r}")

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import io
-import json
-import wave
 from datetime import datetime
-from email.utils import formatdate
 from typing import Any
 
-from recvault.testing import Answer, Front, Request
+from recvault.testing import Answer, Front, Request, sound
 
 SHELF, TOKEN = "bears", "s3cret-of-the-bears"
 
@@ -22,7 +18,7 @@ class ToyBox:
     def __init__(self) -> None:
         self._rows: list[dict[str, Any]] = []
         self._front = Front(self._answer).__enter__()
-        self.origins = (self._front.origin,)
+        self.origins: tuple[str, ...] = (self._front.origin,)
 
     def add(self, created_at: datetime, *, media_format: str = "", finished: bool = True, readable: bool = True) -> str:
         made = {"made": round(created_at.timestamp() * 1000)} if readable else {}
@@ -34,11 +30,7 @@ class ToyBox:
         self._row(recording_id)["state"] = "ready"
 
     def media(self, recording_id: str, media_format: str = "wav") -> bytes:
-        octets = io.BytesIO()
-        with wave.open(octets, "wb") as sound:
-            sound.setparams((1, 2, 8000, 0, "NONE", ""))
-            sound.writeframes(recording_id.encode().ljust(2, b"_")[:2] * 4000)
-        return octets.getvalue()
+        return sound(media_format, recording_id, seconds=0.5)
 
     def close(self) -> None:
         self._front.__exit__()
@@ -51,11 +43,11 @@ class ToyBox:
             return Answer(status=401)
         match request.path.split("/")[1:]:
             case ["v1", "bears"]:
-                return _json(self._page(request))
-            case ["v1", "bears", sound]:
-                return _json(self._row(sound))
-            case ["v1", "bears", sound, "wav"] if self._row(sound)["state"] == "ready":
-                return Answer(headers=(("Content-Type", "audio/wav"),), body=self.media(sound))
+                return Answer.json(self._page(request))
+            case ["v1", "bears", name]:
+                return Answer.json(self._row(name))
+            case ["v1", "bears", name, "wav"] if self._row(name)["state"] == "ready":
+                return Answer(headers=(("Content-Type", "audio/wav"),), body=self.media(name))
         return Answer(status=404)
 
     def _page(self, request: Request) -> dict[str, Any]:
@@ -66,8 +58,3 @@ class ToyBox:
         )
         more = f"/v1/bears?from={since}&before={before}&most={most}&start={start + most}"
         return {"sounds": found[start : start + most], "more": more if start + most < len(found) else None}
-
-
-def _json(document: Any) -> Answer:
-    headers = (("Content-Type", "application/json"), ("Date", formatdate(usegmt=True)))
-    return Answer(headers=headers, body=json.dumps(document).encode())

@@ -1,0 +1,77 @@
+"""What the installed package holds for the author of a plug-in."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib import metadata, resources
+
+import pytest
+
+import recvault
+from recvault import testing
+from recvault.http.client import USER_AGENT
+from recvault.providers.base import Provider
+from recvault.testing import reply_to, sound
+from recvault.testing.test_toy import test_the_documented_page_is_read as test_the_toys_own_test_passes
+from recvault.testing.toy import Toy
+
+__all__ = ["test_the_toys_own_test_passes"]
+
+
+@pytest.mark.parametrize(
+    ("package", "name"),
+    [
+        ("recvault", "py.typed"),
+        ("recvault.providers", "README.md"),
+        *(("recvault.testing", name) for name in ("toy.py", "toy_service.py", "test_toy.py")),
+    ],
+)
+def test_the_files_to_read_and_to_copy_are_shipped(package: str, name: str) -> None:
+    """The guide, the toy, its server and its test are files beside the code, and types are told."""
+    assert resources.files(package).joinpath(name).is_file()
+
+
+def test_one_version_for_all() -> None:
+    """The package's metadata, `--version` and the User-Agent tell the same version."""
+    ran = subprocess.run([sys.executable, "-m", "recvault", "--version"], capture_output=True, text=True, check=True)
+    told = (metadata.version("recvault"), ran.stdout.split()[-1], USER_AGENT.removeprefix("recvault/"))
+    assert told == (recvault.__version__,) * 3
+
+
+@pytest.mark.parametrize("name", sorted(testing.__all__))
+def test_the_guide_names_all_that_a_test_needs(name: str) -> None:
+    """Each name of `recvault.testing` stands in the guide, so that nobody has to read the source for it."""
+    assert f"`{name}" in resources.files("recvault.providers").joinpath("README.md").read_text()
+
+
+def test_the_guide_names_every_fact_and_verb() -> None:
+    """Whatever a provider is asked for, and whatever `Rest` takes, stands in the guide."""
+    from recvault.providers.rest import Bounds, Paging, Rest
+
+    guide = resources.files("recvault.providers").joinpath("README.md").read_text()
+    classes = (Provider, Rest, Bounds, Paging)
+    names = {name for each in classes for name in (*each.__annotations__, *vars(each)) if not name.startswith("_")}
+    assert {name for name in names if f"`{name}" not in guide} == set()
+
+
+@pytest.mark.parametrize("media_format", ["wav", "mp3", "mka", "mkv"])
+def test_sounds_differ_by_their_key_alone(media_format: str) -> None:
+    """The same key gives the same bytes, so that a server can tell what a client must get."""
+    assert sound(media_format, "a") == sound(media_format, "a") != sound(media_format, "b")
+
+
+def test_a_sound_that_cannot_be_made_is_refused() -> None:
+    """Another format is an error with what to do, not bytes that prove nothing."""
+    with pytest.raises(ValueError, match=r"sound\(\) makes wav, mp3, mka, mkv, not 'ogg'"):
+        sound("ogg")
+
+
+@pytest.mark.parametrize("body", [{"sounds": []}, '{"sounds": []}', b'{"sounds": []}'])
+def test_a_captured_reply_is_given_to_a_provider(body: object) -> None:
+    """As a document, text or bytes, to the first page or to a URL."""
+    toy = Toy("https://toy.example", "bears")
+    for url in ("", "https://toy.example/v1/bears?start=5"):
+        reply = reply_to(toy, body, url=url)
+        assert toy.parse_page(reply).recordings == ()
+        assert str(reply.request.url).startswith(url or "https://toy.example/v1/bears?most=")
