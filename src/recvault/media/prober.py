@@ -17,6 +17,7 @@ from recvault.models import Check
 WALKED = frozenset(name for kind in (WAV, MP3, MATROSKA, WEBM) for name in kind.names)
 """Formats that are proven to their end; of all others the first bytes alone are looked at."""
 _CIPHER_BLOCK = 16
+_SHOWS = 4096  # bytes of a body's beginning that are looked at for its kind
 _NOT_AUDIO = (b"PK\3\4", b"%PDF", b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"\x1f\x8b\x08", b"\x7fELF", b"7z\xbc\xaf")
 _ZEROS = 1 << 14  # bytes: a second of G.711 and more
 
@@ -86,9 +87,10 @@ class Prober:
             self._walker.feed(chunk)
             return
         self._bytes += len(chunk)
-        self._head += bytes(chunk)
-        if len(self._head) >= ENOUGH:
-            self._begin()
+        if self._bytes < ENOUGH:
+            self._head += bytes(chunk)
+        else:
+            self._begin(self._head + bytes(chunk) if self._head else chunk)
 
     def finish(
         self, *, duration_seconds: float | None, size_bytes: int | None, channels: int | None = None
@@ -118,16 +120,17 @@ class Prober:
             check=_check(found, faults, [*self._name_notes(found), *found.notes, *self._zero_notes()]),
         )
 
-    def _begin(self) -> _Walker:
-        head, self._head = self._head, b""
+    def _begin(self, first: bytes | memoryview) -> _Walker:
+        """Walk what came so far, by what it begins as."""
+        head = bytes(first[:_SHOWS])
         self._kind = kind_of(head)
         if self._kind is None and self._wanted in CONTENT_TYPES and head.startswith(_NOT_AUDIO):
             raise MediaRejected(f"wanted {self._wanted}, but what came is no audio", reason="media.magic")
         if head[:3] == b"ID3":
             self._behind = tag_length(head), bytearray()
-            self._look_behind_tag(0, head)
+            self._look_behind_tag(0, first)
         self._walker = walker = _walker(self._wanted, self._kind)
-        walker.feed(head)
+        walker.feed(first)
         return walker
 
     def _look_behind_tag(self, at: int, chunk: bytes | memoryview) -> None:
@@ -139,7 +142,7 @@ class Prober:
     def _found(self) -> Findings:
         if self._bytes == 0:
             return Findings(method="size", seconds=0.0, empty=True)
-        walker = self._walker or self._begin()
+        walker = self._walker or self._begin(self._head)
         kind = kind_of(bytes(self._behind[1])) if self._behind is not None else None
         if kind is not None and kind is not MP3:
             self._kind = kind

@@ -23,8 +23,7 @@ CONTINUE_SECONDS = 1.0  # that a server may take to say whether it wants a body 
 _MOST_HEADERS = 100
 _LENGTH = re.compile(r"[0-9]{1,18}")
 _NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
-_VALUE = re.compile(r"[^\r\n\0]*")
-_URL = re.compile(r"(https?://(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?)(?:[/?][!-~]*)?")
+_ORIGIN = re.compile(r"(https?://(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?)(?:[/?]|\Z)")
 
 Cause = Literal[
     "name", "address", "connection", "certificate", "tls", "late", "slow", "broken", "framing", "proxy", "request"
@@ -96,9 +95,10 @@ class Request:
 
     def check(self) -> str:
         """The origin that is asked. ExchangeFailed for what another would read as another request than it is."""
-        found = _URL.fullmatch(self.url)
-        is_sound = _are_names(tuple([name for name, _ in self.headers]))
-        if found is None or not is_sound or not _VALUE.fullmatch("".join([value for _, value in self.headers])):
+        found, values = _ORIGIN.match(self.url), "".join([value for _, value in self.headers])
+        is_url = found is not None and self.url.isascii() and self.url.isprintable() and " " not in self.url
+        is_sound = not ("\r" in values or "\n" in values or "\0" in values)
+        if found is None or not is_url or not is_sound or not _are_names(tuple([name for name, _ in self.headers])):
             raise ExchangeFailed("request")
         return found[1]
 
@@ -115,11 +115,12 @@ class Head:
     status: int
     headers: Headers
     wait_seconds: float = 0.0
-    named: Mapping[str, str] = field(init=False, repr=False, compare=False)
+    named: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
     """The headers by lower name; the first of several."""
 
     def __post_init__(self) -> None:
-        self.named = {name.lower(): value for name, value in reversed(self.headers)}
+        if len(self.named) != len(self.headers):  # they are not told, or a name stands there twice
+            self.named = {name.lower(): value for name, value in reversed(self.headers)}
 
     @property
     def length(self) -> int | None:

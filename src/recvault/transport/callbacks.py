@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any
 
 import pycurl
 
-from recvault.transport.base import Cut, ExchangeFailed, Head, Patience, Receiver, Request, check_head
+from recvault.transport.base import Cut, ExchangeFailed, Head, Headers, Patience, Receiver, Request, check_head
 
 MOST_LINES = 10_000  # of a head and of all that comes before it
 _BLANK = frozenset({b"\r\n", b"\n"})
 _STATUS = re.compile(r"(HTTP/[0-9.]+) ([0-9]{3})(?: [^\r\n]*)?\r?")
-_HEADER = re.compile(r"^([^\s:]+):(.*)\n", re.MULTILINE)
+_NAME = re.compile(r"[^\s:]+")
+_ODD = ("  ", " \r", "\t")  # what needs a closer look: values may begin or end in it
 
 
 class Again(Exception):
@@ -190,14 +192,31 @@ def _head(lines: list[bytes], wait_seconds: float) -> tuple[str, Head]:
     found = _STATUS.fullmatch(status)
     if found is None:
         raise ExchangeFailed("framing", "its head has no status")
-    headers = [(name, value.strip()) for name, value in _HEADER.findall(rest)]
-    if len(headers) != rest.count("\n"):
-        headers = _odd_headers(rest)
-    return found[1], Head(int(found[2]), headers, max(0.0, wait_seconds))
+    headers, named = _headers(rest)
+    return found[1], Head(int(found[2]), headers, max(0.0, wait_seconds), named)
+
+
+def _headers(text: str) -> tuple[Headers, Mapping[str, str]]:
+    """The headers, and the same by lower name, where none stands there twice and all are written as they mostly are."""
+    lines = text.split("\r\n")[:-1]
+    if len(lines) == text.count("\n") and not any(odd in text for odd in _ODD):
+        try:
+            names, values = zip(*[line.split(": ", 1) for line in lines], strict=True)
+        except ValueError:  # one of them has no such colon, or there are none
+            return _odd_headers(text), {}
+        if (lower := _lower(names)) is not None:
+            return list(zip(names, values, strict=True)), dict(zip(lower, values, strict=True))
+    return _odd_headers(text), {}
+
+
+@lru_cache(256)  # a server's answers have the same ones
+def _lower(names: tuple[str, ...]) -> tuple[str, ...] | None:
+    """None where one of them is no name, or no usual one."""
+    return tuple([name.lower() for name in names]) if all(map(_NAME.fullmatch, names)) else None
 
 
 def _odd_headers(text: str) -> list[tuple[str, str]]:
-    """Headers that go on in the next line, or that are none."""
+    """Headers that go on in the next line, that are written in unusual ways, or that are none."""
     headers: list[tuple[str, str]] = []
     for line in text.split("\n")[:-1]:
         if line[:1] in " \t" and headers:

@@ -86,8 +86,7 @@ class KeyErrors(BotocoreErrors):
     __slots__ = ("_evidence", "_writing")
 
     def __init__(self, where: str, evidence: Evidence, *, writing: bool) -> None:
-        super().__init__(where)
-        self._evidence, self._writing = evidence, writing
+        self._where, self._evidence, self._writing = where, evidence, writing
 
     def translated(self, error: BaseException) -> RecvaultError | None:
         if isinstance(error, ClientError):

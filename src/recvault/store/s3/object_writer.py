@@ -54,11 +54,14 @@ class Writer:
 
     def write(self, put: Put, send: Callable[..., Any], condition: Mapping[str, str]) -> None:
         """One PUT. StoreUnavailable where its answer does not say that these bytes were stored."""
-        sums = self.sums(put.body, put.sha256, self.facts)
-        md5 = sums.get("ContentMD5") or (b64_md5(put.body) if self.facts.tells == ETAG else None)
+        facts = self.facts
+        sums = self.sums(put.body, put.sha256, facts)
+        md5 = sums.get("ContentMD5") or (b64_md5(put.body) if facts.tells == ETAG else None)
         answer = self.send(put, send, **condition, **sums)
         told, sent = answer.get("ChecksumSHA256"), sums.get("ChecksumSHA256")
         etag = answers.stored(answer, self._where(put.key))
+        if sent and told == sent:
+            return
         if sent and told and _is_whole(told):
             self._hold(put.key, "SHA-256", sent, told)
         elif self.facts.tells == ETAG and md5:

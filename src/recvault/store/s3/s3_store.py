@@ -43,6 +43,7 @@ from recvault.store.s3.reader import S3Reader
 from recvault.store.s3.straight import Straight
 
 _TIMES = 3
+_CONDITION = {"IfNoneMatch": "*"}
 _PASSING = RACED | WRONG_SUM  # another writer was in the way; a bit turned on the way
 _OF_METADATA = "x-amz-meta-"
 
@@ -84,10 +85,7 @@ class S3Store:
                 self.objects = Straight(client, bucket, pays=self.options.request_payer)
         self._writer = Writer(client, bucket, self.options, self._head, part_least, self._drained)
         self._writer.facts = facts or StoreFacts()
-        by_boto3 = partial(self._by_boto3.put, self._drained)  # which signs what it sends, as whoever asks would
-        self._evidence = Evidence(
-            self._by_boto3, self._lists, lambda put: self._writer.write(put, by_boto3, self._condition), self._drained
-        )
+        self._evidence = Evidence(self._by_boto3, self._lists, self._write_by_boto3, self._drained)
         self._evidence.known = known
         self._single_put_most = single_put_most
         if self.options.request_payer:
@@ -109,7 +107,7 @@ class S3Store:
 
     def key_errors(self, key: str, *, writing: bool = False) -> KeyErrors:
         """Raise ours for botocore's, in a request about one key."""
-        return KeyErrors(self._where(key), self._evidence, writing=writing)
+        return KeyErrors(f"s3://{self.bucket}/{key}", self._evidence, writing=writing)
 
     def put(self, put: Put) -> bool:
         """See ObjectStore.put. Interrupted in mid-stream once a drain is over."""
@@ -125,11 +123,12 @@ class S3Store:
 
     def _put(self, put: Put, *, in_parts: bool) -> bool:
         # Some stores honour the condition of a put and ignore that of a multipart upload: those look first, always.
-        if (in_parts or not self.facts.conditional) and (found := self.head(put.key)) is not None:
+        is_conditional = self._writer.facts.conditional
+        if (in_parts or not is_conditional) and (found := self.head(put.key)) is not None:
             return self._already(put, found)
         with self.key_errors(put.key, writing=True):
             try:
-                self._write(put, in_parts=in_parts)
+                self._write(put, _CONDITION if is_conditional else {}, in_parts=in_parts)
             except ClientError as error:
                 if code_of(error) not in (EXISTS | ENDED if in_parts else EXISTS):
                     raise
@@ -247,18 +246,19 @@ class S3Store:
             return False
         return True
 
-    @property
-    def _condition(self) -> dict[str, str]:
-        return {"IfNoneMatch": "*"} if self.facts.conditional else {}
+    def _write_by_boto3(self, put: Put) -> None:
+        """Which signs what it sends, as whoever asks would."""
+        condition = _CONDITION if self.facts.conditional else {}
+        self._writer.write(put, partial(self._by_boto3.put, self._drained), condition)
 
-    def _write(self, put: Put, *, in_parts: bool) -> None:
+    def _write(self, put: Put, condition: Mapping[str, str], *, in_parts: bool) -> None:
         for number in range(_TIMES):
             try:
                 if in_parts:
-                    self._writer.write_parts(put, self._condition)
+                    self._writer.write_parts(put, condition)
                 else:
                     ending = self._at_once if put.bytes > SMALL else self._drained
-                    self._writer.write(put, partial(self.objects.put, ending), self._condition)
+                    self._writer.write(put, partial(self.objects.put, ending), condition)
                 return
             except StoreUnavailable:
                 self.objects.renew()  # it may have been the answer to another
