@@ -30,7 +30,7 @@ from installed import add_python, installed, plain
 from benchmarks.million import ACCOUNT, BUCKET, Million
 from cli.commands import environment
 from recvault.ledger import Ledger
-from recvault.ledger.brief import shorten
+from recvault.ledger.rows import shorten
 from recvault.models import stamp
 
 MIB = 1024**2

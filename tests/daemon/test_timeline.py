@@ -40,8 +40,8 @@ PATIENCE = 60.0  # seconds for what must come to pass by itself
 _TICK = 0.05
 _SOON_GONE = """
 from datetime import timedelta
-from recvault.ledger import jobs, steps
-steps.CONFIRM_AFTER = jobs.CONFIRM_AFTER = timedelta(seconds=2)
+from recvault.ledger import attempts, steps
+steps.CONFIRM_AFTER = attempts.CONFIRM_AFTER = timedelta(seconds=2)
 """  # what is not found is looked for again hours later: the ledger's clock is ours, and the timeline's hours are short
 _MEDIA = re.compile(r"/([^/.]+)\.wav$|^/recordings/[^/]+/[^/]+/([^/]+)/")  # at the API; behind a signed URL
 _BUGS = ("Traceback", "job.failed", "transfer.bug", "ledger.failed", "store.failed")

@@ -14,7 +14,7 @@ import pytest
 from recvault.dispatch.backfill import Asked
 from recvault.errors import ConfigError
 from recvault.ledger import Feed
-from recvault.ledger.archived import Archived
+from recvault.ledger.expected import Archived
 from recvault.models import Scope, Window
 from recvault.monitoring.progress import Progress
 from recvault.monitoring.report import Report

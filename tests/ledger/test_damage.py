@@ -16,8 +16,7 @@ from ledger.processes import Start
 from ledger.rows import FEED, NOW, POLICIES, failure, many, receipt, recording, register
 from recvault.errors import ConfigError, LedgerDamaged, RecvaultError
 from recvault.ledger import Ledger
-from recvault.ledger.commits import beside
-from recvault.ledger.soundness import look, look_hard
+from recvault.ledger.soundness import commits_beside, look, look_hard
 
 PAGE = 4096
 
@@ -107,11 +106,11 @@ def test_a_look_finds_it_too(path: Path, damage: str) -> None:
 def test_turned_bytes_never_end_in_a_traceback(path: Path) -> None:
     """A few bytes anywhere, in thirty ledgers: all goes on, or it is damage, or what SQLite says, in words."""
     full(path, 60)  # of fewer rows a third of the file is pages that hold nothing
-    whole, count = path.read_bytes(), beside(path).read_bytes()
+    whole, count = path.read_bytes(), commits_beside(path).read_bytes()
     dice, damaged = random.Random(7), 0
     for _ in range(30):
         path.write_bytes(flip(whole, dice.randrange(len(whole)), dice.choice([1, 8, 64])))
-        beside(path).write_bytes(count)
+        commits_beside(path).write_bytes(count)
         try:
             use(path, 70)
         except LedgerDamaged:
@@ -163,9 +162,9 @@ def test_a_copy_from_a_backup_is_taken_where_it_is_meant(path: Path) -> None:
 
     with pytest.raises(LedgerDamaged, match="commits are missing") as caught:
         Ledger.open(path, NOW)
-    assert f"remove {beside(path)}" in caught.value.hint
+    assert f"remove {commits_beside(path)}" in caught.value.hint
 
-    beside(path).unlink()
+    commits_beside(path).unlink()
     Ledger.open(path, NOW).close()
 
 

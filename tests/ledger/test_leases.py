@@ -16,7 +16,7 @@ from ledger.processes import Start, answer
 from ledger.rows import NOW, POLICIES, failure, many, receipt, recording, register, row
 from recvault.ledger import Ledger
 from recvault.ledger import leases as leases_module
-from recvault.ledger import ownership as ownership_module
+from recvault.ledger import leases as ownership_module
 from recvault.ledger.book import LEASE
 from recvault.ledger.leases import Owner
 from recvault.models import State

@@ -13,8 +13,8 @@ from sqlite_utils import Database
 
 from ledger.rows import FEED, NOW, POLICIES, RECHECK, failure, many, receipt, recording, register, row
 from recvault.ledger import Ledger
-from recvault.ledger.brief import media_of, shorten, whole
 from recvault.ledger.migrations import migrations
+from recvault.ledger.rows import media_of, shorten, whole
 from recvault.models import Job, Phase, Receipt, Recording, Requested, State, Verdict, stamp
 
 _LONG = {"sid": "RE1", "note": "x" * 1500}  # as much as a provider's row

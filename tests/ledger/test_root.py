@@ -15,7 +15,7 @@ import pytest
 from ledger.processes import Start, answer
 from ledger.rows import NOW, many, register
 from recvault.ledger import DaemonLock, Ledger, running_daemon
-from recvault.ledger import ownership as ownership_module
+from recvault.ledger import leases as ownership_module
 from recvault.ledger.leases import Owner
 
 SERVICE = 54321  # a user that owns nothing else

@@ -128,7 +128,7 @@ def _run(app: App, runtime: Runtime, name: str, asked: Asked, as_json: bool) -> 
 def _plan(app: App, runtime: Runtime, name: str, asked: Asked, as_json: bool) -> int:
     from recvault.cli.plans import print_plan
     from recvault.cli.reports import progress
-    from recvault.ledger.archived import Archived
+    from recvault.ledger.expected import Archived
     from recvault.operations import backfill_plan
 
     with progress(app.shows_progress) as on_change:

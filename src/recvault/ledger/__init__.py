@@ -9,7 +9,7 @@ stands there. No byte is written twice.
 from recvault.ledger.book import Ledger
 from recvault.ledger.daemon_lock import DaemonLock, RunningDaemon, running_daemon
 from recvault.ledger.expected import Expectations, Expected, ExpectedMedium
-from recvault.ledger.keyset import KeySet
+from recvault.ledger.large_sets import KeySet, SidecarSums
 from recvault.ledger.namesakes import Namesake, is_same, renamed
 from recvault.ledger.page import Registered
 from recvault.ledger.questions import (
@@ -24,7 +24,6 @@ from recvault.ledger.questions import (
 )
 from recvault.ledger.steps import Policy
 from recvault.ledger.succession import Carrier, Stranded
-from recvault.ledger.sums import SidecarSums
 from recvault.ledger.unlisted import EVER, Chain, UnlistedRow
 
 __all__ = [

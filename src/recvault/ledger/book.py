@@ -15,18 +15,18 @@ from typing import Self
 
 from sqlite_utils import Database
 
-from recvault.ledger import editions, namesakes, page, quarantine, reopening, settling, slices, suspects
-from recvault.ledger.blame import SELDOM, Blame
+from recvault.ledger import editions, namesakes, page
+from recvault.ledger.attempts import claim, job_of, reopen, settle
+from recvault.ledger.blame import CROWD, LONE, SELDOM, Blame, free_suspects, give_up_alone, suspects_are_there
 from recvault.ledger.connection import Connection
 from recvault.ledger.daemon_lock import running_daemon
-from recvault.ledger.jobs import claim, job_of
+from recvault.ledger.large_sets import SidecarSums, learn
 from recvault.ledger.leases import LEASE, Owner
 from recvault.ledger.namesakes import Namesake
-from recvault.ledger.page import Registered
+from recvault.ledger.page import Registered, add_interval, forget_intervals, intervals, keep_rejected, release_readable
 from recvault.ledger.questions import Feed, Questions
 from recvault.ledger.steps import Policy
 from recvault.ledger.succession import Succession
-from recvault.ledger.sums import SidecarSums, learn
 from recvault.ledger.trouble import sound_values, sqlite_errors, stored_time
 from recvault.ledger.unlisted import Unlisted
 from recvault.models import Job, Outcome, Recording, Rejected, State, Window, stamp
@@ -95,8 +95,8 @@ class Ledger:
             if feed.is_named:
                 namesakes.refuse(db, feed, listed)
             registered = page.write(db, feed, listed, now, recheck)
-            quarantine.release(db, feed, listed)
-            quarantine.keep(db, feed, rejected, now)
+            release_readable(db, feed, listed)
+            keep_rejected(db, feed, rejected, now)
         return registered
 
     def namesakes(self, feed: Feed) -> list[Namesake]:
@@ -153,17 +153,17 @@ class Ledger:
     def slices(self, feed: Feed) -> list[Window]:
         """What a backfill that did not come to its end has read whole."""
         with self._connection.read() as db:
-            return slices.read(db, feed)
+            return intervals(db, feed)
 
     def add_slice(self, feed: Feed, done: Window) -> None:
         """Remember that a slice was read whole."""
         with self._connection.write() as db:
-            slices.add(db, feed, done)
+            add_interval(db, feed, done)
 
     def forget_slices(self, feed: Feed) -> None:
         """The backfill came to its end: the next one begins anew."""
         with self._connection.write() as db:
-            slices.forget(db, feed)
+            forget_intervals(db, feed)
 
     def note_accounts(self, source: str, active: Collection[str], now: datetime) -> None:
         """Remember which accounts of a source are active: the others' lists are closed, what they registered stays."""
@@ -182,16 +182,16 @@ class Ledger:
     def claim(self, source: str, now: datetime, limit: int) -> list[Job]:
         """Lease what is due, oldest due first. The attempt is counted here, before the work."""
         with self._connection.write() as db:
-            return self._claimed(db, suspects.CROWD, source, now, limit)
+            return self._claimed(db, CROWD, source, now, limit)
 
     def claim_alone(self, source: str, now: datetime, limit: int, policy: Policy) -> list[Job]:
         """Lease what is due and to be carried out alone, each in a process with nothing else in it."""
         with self._connection.read() as db:
-            if not suspects.are_there(db):
+            if not suspects_are_there(db):
                 return []
         with self._connection.write() as db:
-            suspects.give_up(db, source, now, policy)
-            return [replace(job, alone=True) for job in self._claimed(db, suspects.LONE, source, now, limit)]
+            give_up_alone(db, source, now, policy)
+            return [replace(job, alone=True) for job in self._claimed(db, LONE, source, now, limit)]
 
     def _claimed(self, db: Database, due: str, source: str, now: datetime, limit: int) -> list[Job]:
         values = {"source": source, "now": stamp(now), "limit": limit}
@@ -202,7 +202,7 @@ class Ledger:
     def settle(self, outcomes: Iterable[Outcome], now: datetime, policies: Mapping[str, Policy]) -> list[State]:
         """Write down how attempts ended, all in one transaction; the new states, in order."""
         with self._connection.write() as db:
-            return settling.settle(db, list(outcomes), now, policies)
+            return settle(db, list(outcomes), now, policies)
 
     def free_dead_leases(self, now: datetime) -> int:
         """Make due what processes that no longer live had leased."""
@@ -214,7 +214,7 @@ class Ledger:
             }
             freed = 0
             for name in (holders - living) | set(dead):
-                freed += suspects.free(db, name, now)
+                freed += free_suspects(db, name, now)
         return freed
 
     def bring_forward(self, source: str, now: datetime, longest: timedelta) -> int:
@@ -263,7 +263,7 @@ class Ledger:
     def reopen(self, row_ids: Iterable[int], now: datetime) -> int:
         """Make archived recordings due again, whose objects are missing; how many of these are archived."""
         with self._connection.write() as db:
-            return reopening.reopen(db, row_ids, now)
+            return reopen(db, row_ids, now)
 
     def learn_sums(self, sums: SidecarSums) -> int:
         """Keep the sums of sidecars that an earlier version archived; how many were learnt."""

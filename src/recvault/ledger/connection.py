@@ -15,12 +15,9 @@ from pathlib import Path
 
 from sqlite_utils import Database
 
-from recvault.ledger import commits
-from recvault.ledger.commits import Commits
+from recvault.ledger.leases import create
 from recvault.ledger.migrations import migrations
-from recvault.ledger.ownership import create
-from recvault.ledger.refusals import refuse_unsound
-from recvault.ledger.soundness import SECONDS, walk
+from recvault.ledger.soundness import SECONDS, Commits, commits_beside, refuse_unsound, walk
 from recvault.ledger.trouble import file_errors, sqlite_errors
 
 BUSY_SECONDS = 10.0
@@ -34,7 +31,7 @@ class Connection:
         self._lock = threading.RLock()
         with sqlite_errors(path), file_errors(path), alone(path.parent):
             if not path.exists():
-                commits.beside(path).unlink(missing_ok=True)  # of one that was set aside
+                commits_beside(path).unlink(missing_ok=True)  # of one that was set aside
             create(path, 0o600)
             connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
             try:

@@ -16,7 +16,7 @@ from datetime import datetime
 from pathlib import Path
 
 from recvault.errors import LedgerLocked
-from recvault.ledger.ownership import open_lockable
+from recvault.ledger.leases import open_lockable
 from recvault.ledger.trouble import file_errors
 from recvault.models import stamp, unstamp
 

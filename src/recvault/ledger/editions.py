@@ -11,8 +11,7 @@ from typing import Any
 
 from sqlite_utils import Database
 
-from recvault.ledger import listed
-from recvault.ledger.brief import whole
+from recvault.ledger.rows import keep_listed, whole
 from recvault.models import FORMATS_MISSING, SUSPECT, Phase, Receipt, Recording, stamp, unstamp
 
 SCHEMA = (
@@ -105,5 +104,5 @@ def ask_again(db: Database, row_ids: Sequence[int] | None, now: datetime) -> int
         known = Recording(
             **{**row, "created_at": unstamp(row["created_at"])}, status=None, phase=Phase.UNFINISHED, formats=()
         )
-        listed.keep(db, [(row_id, known.to_json())])
+        keep_listed(db, [(row_id, known.to_json())])
     return len(found)

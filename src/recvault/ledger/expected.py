@@ -1,7 +1,8 @@
 """What the bucket must hold, by key: every recording that was ever archived, as an iterator that needs little memory.
 
 A picture of one moment, so that a ledger at work is held up by no long question: the keys stand sorted in a nameless
-database on disk that ends with this process. The rows behind them are read page by page, as they are by then.
+database on disk that ends with this process. The rows behind them are read page by page, as they are by then. What of
+a list is archived is asked beside it. Nothing about the ledger's file is changed.
 """
 
 from __future__ import annotations
@@ -10,14 +11,15 @@ import contextlib
 import json
 import sqlite3
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 from urllib.parse import quote
 
 from recvault.errors import LedgerUnavailable
-from recvault.ledger.brief import whole
+from recvault.ledger.rows import whole
 from recvault.ledger.trouble import sound_values, sqlite_errors
 from recvault.models import State, Window, stamp
 
@@ -175,3 +177,39 @@ def _expected(row: tuple[object, ...]) -> Expected:
         sidecar_sha256=str(sum_) if sum_ else None,
         asked=bool(asked),
     )
+
+
+_ARCHIVED = """
+    SELECT recording_id FROM recordings
+    WHERE recording_id IN (SELECT value FROM json_each(?)) AND account_id=? AND provider=? AND state='archived'
+"""
+
+
+class Archived:
+    """Asked page by page. Where no ledger was ever made, nothing is known. Thread-safe."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+
+    @property
+    def is_known(self) -> bool:
+        """Whether there is a ledger."""
+        return self._path.exists()
+
+    def of(self, provider: str, account_id: str, recording_ids: Iterable[str]) -> frozenset[str]:
+        """Those of an account's recordings that are archived."""
+        if not self.is_known:
+            return frozenset()
+        asked = [json.dumps(list(recording_ids)), account_id, provider]
+        with self._lock, sqlite_errors(self._path), closing(open_to_read(self._path)) as connection:
+            return frozenset(name for (name,) in connection.execute(_ARCHIVED, asked))
+
+
+def open_to_read(path: Path) -> sqlite3.Connection:
+    """A connection to a ledger that can change nothing."""
+    # A reader of a WAL file makes files beside it; where no writer has made them already, none is at work, and
+    # the file is taken as it is.
+    lone = not path.with_name(f"{path.name}-wal").exists()
+    address = f"file:{quote(str(path.absolute()))}?mode=ro{'&immutable=1' if lone else ''}"
+    return sqlite3.connect(address, uri=True)

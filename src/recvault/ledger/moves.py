@@ -13,9 +13,9 @@ from typing import Any
 
 from sqlite_utils import Database
 
-from recvault.ledger import slices
 from recvault.ledger.connection import Connection
 from recvault.ledger.lateness import Late, late_fact, offered_fact
+from recvault.ledger.page import add_interval, forget_intervals, intervals
 from recvault.ledger.questions import Feed
 
 Pause = Callable[[float], bool]  # waits so many seconds; True where a stop was asked for
@@ -131,9 +131,9 @@ class Move:
         for (each,) in db.execute(asked, self._names).fetchall():
             old = Feed(self.of, "", self.account_id, each)
             if self.sound:
-                for done in slices.read(db, old):
-                    slices.add(db, replace(old, source=self.to), done)
-            slices.forget(db, old)
+                for done in intervals(db, old):
+                    add_interval(db, replace(old, source=self.to), done)
+            forget_intervals(db, old)
 
     def _move_facts(self, db: Database) -> None:
         of, to = (late_fact(name, self.account_id) for name in (self.of, self.to))

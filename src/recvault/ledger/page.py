@@ -1,7 +1,18 @@
-"""A page's recordings as rows: new ones are added, a known one is left as it is, but where a list knows better."""
+"""What a scan writes: a page's recordings, its rows that could not be read, and which parts of a list were read whole.
+
+Of recordings new ones are added, and a known one is left as it is, but where a list knows better.
+
+A list may hold thousands of rows that cannot be read, and shows them again at each poll: each is kept with its body,
+found by an index, and released once it can be read; of those that have not changed only the time at which they were
+seen is written, for all in one statement.
+
+Intervals that a backfill has read whole are kept so that a killed one goes on where it was. Those of one feed never
+overlap nor adjoin: what is added is merged with what it touches.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,9 +20,10 @@ from datetime import datetime, timedelta
 
 from sqlite_utils import Database
 
-from recvault.ledger.listed import keep
 from recvault.ledger.questions import Feed, Row
-from recvault.models import Phase, Recording, State, stamp
+from recvault.ledger.rows import keep_listed
+from recvault.ledger.trouble import stored_time
+from recvault.models import Phase, Recording, Rejected, State, Window, stamp
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +51,7 @@ def write(db: Database, feed: Feed, listed: Sequence[Recording], now: datetime, 
     # No row is ever deleted: what this transaction added, and nothing else, has a higher id.
     new = db.execute(_ADDED, [last or 0]).fetchall()
     texts = {_identity(row): row["recording"] for row in reversed(rows)}  # of two of one identity the first was added
-    keep(db, [(row_id, texts[tuple(identity)]) for row_id, _, *identity in new])
+    keep_listed(db, [(row_id, texts[tuple(identity)]) for row_id, _, *identity in new])
     if len(new) < len(rows):
         _contradict(db, _REVIVE, (row for row in rows if row["state"] == State.PENDING))
         _contradict(db, _ENRICH, (row for row in rows if row["status"] is not None))
@@ -53,7 +65,7 @@ def _contradict(db: Database, change: str, rows: Iterable[Row]) -> None:
     """Change those rows of which a list knows better, and keep what it tells of them."""
     for row in rows:
         for (row_id,) in db.execute(change, row).fetchall():
-            keep(db, [(row_id, row["recording"])])
+            keep_listed(db, [(row_id, row["recording"])])
 
 
 def _identity(row: Row) -> tuple[str, str, str]:
@@ -130,3 +142,77 @@ def _new_row(feed: Feed, recording: Recording, now: str, due: Mapping[Phase, str
         "external_location": recording.external_location,
         "recording": recording.to_json(),
     }
+
+
+_QUARANTINED = """
+    SELECT digest, recording_id, reason FROM quarantine
+    WHERE source=? AND account_id=? AND digest IN (SELECT value FROM json_each(?))
+"""
+_SEEN_AGAIN = """
+    UPDATE quarantine SET last_seen_at=?
+    WHERE source=? AND account_id=? AND digest IN (SELECT value FROM json_each(?))
+"""
+_REPLACE = "UPDATE OR REPLACE quarantine SET digest=?, body=? WHERE source=? AND account_id=? AND recording_id=?"
+_QUARANTINE = """
+    INSERT INTO quarantine (source, account_id, recording_id, digest, body, reason, first_seen_at, last_seen_at)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT DO UPDATE SET last_seen_at=excluded.last_seen_at, reason=excluded.reason
+"""
+_ANY_REJECTED = "SELECT 1 FROM quarantine WHERE source=? AND account_id=? LIMIT 1"
+_RELEASE = """
+    DELETE FROM quarantine WHERE source=? AND account_id=? AND recording_id IN (SELECT value FROM json_each(?))
+"""
+
+
+def keep_rejected(db: Database, feed: Feed, rejected: Iterable[Rejected], now: datetime) -> None:
+    """Keep each row's body; where other fields of the same recording's changed meanwhile, its latest."""
+    rows = {_digest(row): row for row in rejected}  # one that a page shows twice is one
+    if not rows:
+        return
+    here, at = [feed.source, feed.account_id], stamp(now)
+    known = set(db.execute(_QUARANTINED, [*here, json.dumps(list(rows))]).fetchall())
+    same = [digest for digest, row in rows.items() if (digest, row.recording_id, row.reason) in known]
+    db.execute(_SEEN_AGAIN, [at, *here, json.dumps(same)])
+    changed = [(digest, row) for digest, row in rows.items() if (digest, row.recording_id, row.reason) not in known]
+    named = [(digest, row.body, *here, row.recording_id) for digest, row in changed if row.recording_id is not None]
+    db.conn.executemany(_REPLACE, named)
+    db.conn.executemany(
+        _QUARANTINE, [(*here, row.recording_id, digest, row.body, row.reason, at, at) for digest, row in changed]
+    )
+
+
+def release_readable(db: Database, feed: Feed, recordings: Sequence[Recording]) -> None:
+    """A row that can be read by now is quarantined no longer."""
+    here = [feed.source, feed.account_id]
+    if recordings and db.execute(_ANY_REJECTED, here).fetchone():
+        db.execute(_RELEASE, [*here, json.dumps([recording.recording_id for recording in recordings])])
+
+
+def _digest(row: Rejected) -> str:
+    return hashlib.sha256(row.body.encode("utf-8", "replace")).hexdigest()
+
+
+def add_interval(db: Database, feed: Feed, done: Window) -> None:
+    """Remember an interval, merged with those it touches; inside a transaction."""
+    if done.since is None or done.until is None:
+        raise ValueError("an interval that is done has both ends")
+    bounds = [stamp(done.since), stamp(done.until)]
+    touched = "FROM slices WHERE source=? AND account_id=? AND list=? AND since <= ? AND until >= ?"
+    here = [*feed.key, bounds[1], bounds[0]]
+    [first, last] = db.execute(f"SELECT min(since), max(until) {touched}", here).fetchone()
+    db.execute(f"DELETE {touched}", here)
+    merged = [min(bounds[0], first or bounds[0]), max(bounds[1], last or bounds[1])]
+    db.execute("INSERT INTO slices VALUES (?, ?, ?, ?, ?)", [*feed.key, *merged])
+
+
+def intervals(db: Database, feed: Feed) -> list[Window]:
+    """The intervals that are done, in order."""
+    rows = db.query(
+        "SELECT since, until FROM slices WHERE source=? AND account_id=? AND list=? ORDER BY since", feed.key
+    )
+    return [Window(stored_time(row["since"]), stored_time(row["until"])) for row in rows]
+
+
+def forget_intervals(db: Database, feed: Feed) -> None:
+    """Forget them all: the backfill that they belong to is complete."""
+    db.execute("DELETE FROM slices WHERE source=? AND account_id=? AND list=?", feed.key)

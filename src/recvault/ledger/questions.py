@@ -11,9 +11,9 @@ from typing import Any
 from sqlite_utils import Database
 
 from recvault.ledger import editions
-from recvault.ledger.brief import whole
 from recvault.ledger.connection import Connection
 from recvault.ledger.leases import LEASE
+from recvault.ledger.rows import whole
 from recvault.ledger.trouble import stored_day, stored_time
 from recvault.models import State
 

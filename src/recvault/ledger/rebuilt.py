@@ -17,10 +17,11 @@ from typing import Self
 from sqlite_utils import Database
 
 from recvault.errors import LedgerDamaged, LedgerLocked, LedgerStands
-from recvault.ledger import commits, editions
-from recvault.ledger.brief import shorten
+from recvault.ledger import editions
 from recvault.ledger.connection import Connection, alone
 from recvault.ledger.leases import at_work
+from recvault.ledger.rows import shorten
+from recvault.ledger.soundness import commits_beside
 from recvault.ledger.trouble import file_errors
 from recvault.models import JSON, Receipt, State, stamp
 
@@ -168,7 +169,7 @@ class NewLedger:
             for mine, theirs in zip(_family(self._path), _family(aside), strict=True):
                 if mine.exists():  # a WAL left alone there would be taken for the new one's
                     mine.rename(theirs)
-            commits.beside(self._half).unlink(missing_ok=True)
+            commits_beside(self._half).unlink(missing_ok=True)
             self._half.rename(self._path)
             _sync(self._path.parent)
         return aside if stands else None

@@ -1,11 +1,19 @@
-"""Is a ledger's file sound? Looked at without a change to it, and within bounds: a large one by samples.
+"""Is a ledger's file sound, and ours? Looked at without a change to it, and within bounds: a large one by samples.
 
 No look can vouch for every byte: SQLite keeps no sums of its pages, so a byte that turned inside a text passes. What is
-found is damage for certain, and raised as LedgerDamaged; to rebuild is never wrong.
+found is damage for certain, and raised as LedgerDamaged; to rebuild is never wrong. What is no ledger of ours is
+refused at each opening, cheaply, before anything of the file is changed.
+
+SQLite takes a database whose WAL is gone, or whose WAL is spoiled from some page on, for an older one, without a word:
+rows would be missing below a watermark. So each transaction counts itself in the ledger, and only after its commit is
+the count written beside it. At any time, whatever is killed or loses its power, the count beside is never ahead of the
+ledger's own; where it is, commits were lost.
 """
 
 from __future__ import annotations
 
+import contextlib
+import os
 import random
 import sqlite3
 import time
@@ -14,9 +22,107 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from recvault.ledger.archived import open_to_read
-from recvault.ledger.refusals import refuse_unsound
-from recvault.ledger.trouble import damaged, file_errors, sqlite_errors
+from recvault.errors import ConfigError
+from recvault.ledger.expected import open_to_read
+from recvault.ledger.leases import create
+from recvault.ledger.migrations import KNOWN
+from recvault.ledger.trouble import REBUILD, damaged, file_errors, sqlite_errors
+
+_WIDTH = 20
+_COUNT = """
+    INSERT INTO facts VALUES ('commits', '1') ON CONFLICT DO UPDATE SET value = CAST(value AS INTEGER) + 1
+    RETURNING CAST(value AS INTEGER)
+"""
+_COMMITS_TABLE = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'facts'"
+_COUNTED = "SELECT CAST(value AS INTEGER) FROM facts WHERE name = 'commits'"
+
+
+class Commits:
+    """The count beside a ledger that is open. A file that says nothing readable counts for nothing."""
+
+    def __init__(self, ledger: Path) -> None:
+        path = commits_beside(ledger)
+        create(path, 0o600)
+        self._file: int | None = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        self._count = 0
+
+    def count(self, connection: sqlite3.Connection) -> None:
+        """Count the transaction that is under way, in the ledger."""
+        [self._count] = connection.execute(_COUNT).fetchone()
+
+    def committed(self) -> None:
+        """It is durable: write its count beside the ledger. Where that fails, less is noticed, and nothing else."""
+        if self._file is not None:
+            with contextlib.suppress(OSError):
+                os.pwrite(self._file, f"{self._count:0{_WIDTH}}\n".encode(), 0)
+
+    def close(self) -> None:
+        """Close the file; it stays beside its ledger."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+
+def commits_beside(ledger: Path) -> Path:
+    """The file that holds the count of a ledger."""
+    return ledger.with_name(f"{ledger.name}.commits")
+
+
+def commits_noted(ledger: Path) -> int:
+    """The count beside a ledger. Read before the ledger's own, which another process may be moving on."""
+    try:
+        return int(commits_beside(ledger).read_bytes()[: _WIDTH + 1])
+    except (FileNotFoundError, ValueError):
+        return 0
+
+
+def commits_counted(connection: sqlite3.Connection) -> int:
+    """The count in a ledger."""
+    if connection.execute(_COMMITS_TABLE).fetchone() is None:
+        return 0
+    row = connection.execute(_COUNTED).fetchone()
+    return int(row[0]) if row else 0
+
+
+_MIGRATIONS = "_sqlite_migrations"  # made before any other table of ours
+_TABLES = "SELECT name FROM sqlite_master WHERE type = 'table'"
+_APPLIED = "SELECT name FROM _sqlite_migrations WHERE migration_set = 'recvault' ORDER BY id"
+
+
+def refuse_unsound(connection: sqlite3.Connection, path: Path) -> None:
+    """ConfigError for another program's or a newer version's database; LedgerDamaged where commits are missing."""
+    tables = [str(name) for (name,) in connection.execute(_TABLES).fetchall()]
+    if tables and _MIGRATIONS not in tables:
+        raise ConfigError(
+            f"{path} is another program's database: it holds {', '.join(tables[:3])}",
+            "mend ledger.path: it names a file of recvault's own",
+        )
+    if tables:
+        _refuse_newer(connection, path)
+    _refuse_older(connection, path)
+
+
+def _refuse_newer(connection: sqlite3.Connection, path: Path) -> None:
+    """An older version would write rows that a newer one's tables and triggers do not expect."""
+    if unknown := [name for (name,) in connection.execute(_APPLIED) if name not in KNOWN]:
+        raise ConfigError(
+            f"the ledger {path} was written by a newer recvault ({', '.join(unknown)})",
+            "run that version, or set the file aside: it can be made anew from the providers and the bucket",
+        )
+
+
+def _refuse_older(connection: sqlite3.Connection, path: Path) -> None:
+    """Commits that were durable are there no more: what is left may know a watermark and not the rows below it."""
+    noted = commits_noted(path)
+    missing = noted - commits_counted(connection)
+    if missing > 0:
+        raise damaged(
+            path,
+            f"{missing} of {noted} commits are missing: its -wal file is gone or spoiled, the file was emptied, or an "
+            "older copy was laid in its place",
+            f"put back what is missing; remove {commits_beside(path)} where an older copy is meant; else {REBUILD}",
+        )
+
 
 LARGE = 2 << 30  # bytes, past which the structure is not walked whole: it would take minutes
 SECONDS = 10.0  # for the walk of a smaller one

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
-from recvault.ledger.brief import whole
 from recvault.ledger.connection import Connection
-from recvault.ledger.sums import LEARN
+from recvault.ledger.large_sets import LEARN
+from recvault.ledger.rows import whole
 from recvault.models import stamp
 
 EVER = datetime(9999, 12, 31, tzinfo=UTC)  # after whatever any clock has said

@@ -19,7 +19,7 @@ from recvault.dispatch.backfill import Asked
 from recvault.dispatch.thread_pool import Threads, finish
 from recvault.errors import MediaRejected
 from recvault.ledger import Feed, Registered
-from recvault.ledger.archived import Archived
+from recvault.ledger.expected import Archived
 from recvault.models import JSON, Phase, Recording, Rejected
 from recvault.monitoring.report import Report, iso
 from recvault.shutdown import Stop

@@ -1,16 +1,24 @@
-"""The media of a receipt as an archived row holds them: short, for there are millions, and nothing of it is lost.
+"""How rows hold what is known of a recording: the media of a receipt in short, and what a list told, apart.
 
-A medium's key is left out where it is the sidecar's with another ending, and its fields have no names. What it was
-asked for as follows them, where that is known: rows of an earlier version end before it. Yet earlier ones hold whole
-JSON objects. All are read.
+There are millions of rows, and nothing of it is lost. A medium's key is left out where it is the sidecar's with another
+ending, and its fields have no names. What it was asked for as follows them, where that is known: rows of an earlier
+version end before it. Yet earlier ones hold whole JSON objects. All are read.
+
+What a list told of a recording that is not archived stands in a table of its own, so that its room is used again: a
+row that held it would leave a hole when it shrinks, two thirds of the file in all: SQLite gives back whole pages only.
+Once a recording is archived its sidecar holds all this, and a trigger deletes it here. An earlier version wrote it into
+the row: the view `told` has it wherever it stands.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from itertools import zip_longest
 from operator import attrgetter
 from typing import Any
+
+from sqlite_utils import Database
 
 from recvault.models import JSON, Check, MediaObject, Receipt, Requested
 
@@ -81,3 +89,11 @@ def _long_asked(rest: list[Any], media_format: str) -> JSON | None:
 
 def _beside(sidecar_key: str, ending: str) -> str:
     return f"{sidecar_key.rpartition('.')[0]}.{ending}"
+
+
+_KEEP_LISTED = "INSERT INTO listed VALUES (?, ?) ON CONFLICT DO UPDATE SET recording=excluded.recording"
+
+
+def keep_listed(db: Database, told: Iterable[tuple[int, str]]) -> None:
+    """Write down what is told of these rows, in place of what was; inside a transaction."""
+    db.conn.executemany(_KEEP_LISTED, told)

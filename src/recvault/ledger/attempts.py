@@ -1,21 +1,100 @@
-"""How an attempt ended, written down: a receipt for good, a failure with what follows from it.
+"""An attempt, from the claim of a row as a job to its outcome; and what makes an archived recording due again.
 
-Invariant: what is archived stays so: a late failure takes nothing back.
+A receipt is written down for good, a failure with what follows from it.
+
+Invariant: what is archived stays so: a late failure takes nothing back. Only what is archived is reopened, and what it
+was archived as stays in its row: where its sidecar stood, and its media's sums. What was archived once is never
+forgotten to have been, whether its provider still has it or not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlite_utils import Database
 
-from recvault.ledger import editions, listed, steps, suspects
-from recvault.ledger.brief import shorten
-from recvault.ledger.jobs import write_looks
-from recvault.ledger.steps import Policy
+from recvault.ledger import editions, steps
+from recvault.ledger.blame import judge_suspect
+from recvault.ledger.rows import keep_listed, media_of, shorten
+from recvault.ledger.steps import CONFIRM_AFTER, Policy
 from recvault.ledger.trouble import sound_values, stored_time
-from recvault.models import DRAINED, Failure, Outcome, Receipt, Recording, State, Verdict, stamp
+from recvault.models import (
+    DRAINED,
+    Failure,
+    Job,
+    Look,
+    Outcome,
+    Phase,
+    Receipt,
+    Recording,
+    State,
+    Verdict,
+    stamp,
+    unstamp,
+)
+
+_CLAIM = """
+    UPDATE recordings SET attempts = attempts + 1, lease = :owner, next_attempt_at = :until,
+        may_have_put = may_have_put OR lease IS NOT NULL
+    WHERE id IN (%s)
+    RETURNING source, state, attempts, faults, created_at, watched_since, missing_since, settled_at, may_have_put,
+        looks, sidecar_key, sidecar_sha256, media,
+        (SELECT recording FROM told WHERE told.id = recordings.id) AS recording
+"""
+
+
+def claim(due: str) -> str:
+    """What leases the rows of a statement, which selects their ids."""
+    return _CLAIM % due
+
+
+def job_of(row: dict[str, Any], now: datetime) -> Job:
+    """Raises ValueError, KeyError or TypeError where the row's bytes have turned."""
+    recording = Recording.from_json(row["recording"])
+    missing_since = stored_time(row["missing_since"]) if row["missing_since"] else None
+    return Job(
+        source=row["source"],
+        recording=recording,
+        attempt=row["attempts"],
+        maybe_archived=bool(row["may_have_put"]),
+        confirms=missing_since is not None and now - missing_since >= CONFIRM_AFTER,
+        faults=row["faults"],
+        watched_since=stored_time(row["watched_since"]),
+        looks=_read_looks(row["looks"]),
+        standing=_archived_as(row, recording) if row["sidecar_key"] else None,
+        again=row["state"] == State.ARCHIVED,
+    )
+
+
+def write_looks(looks: Sequence[Look]) -> str | None:
+    """As a row holds them; None for none."""
+    if not looks:
+        return None
+    return json.dumps([[each.media_format, each.bytes, each.sha256, stamp(each.seen_at)] for each in looks])
+
+
+def _read_looks(text: str | None) -> tuple[Look, ...]:
+    return tuple(
+        Look(media_format=media_format, bytes=size, sha256=sha256, seen_at=unstamp(seen_at))
+        for media_format, size, sha256, seen_at in json.loads(text or "[]")
+    )
+
+
+def _archived_as(row: dict[str, Any], recording: Recording) -> Receipt:
+    """As what it was archived before: its keys and sums."""
+    return Receipt(
+        source=row["source"],
+        recording=recording,
+        sidecar_key=row["sidecar_key"],
+        sidecar_sha256=row["sidecar_sha256"],
+        media=media_of(row["media"], row["sidecar_key"]) if row["media"] else (),
+        archived_at=unstamp(row["settled_at"] or row["created_at"]),
+        already_archived=True,
+    )
+
 
 _CLOCKS_DIFFER = timedelta(days=1)  # from the provider's, by which a recording is created, at most
 
@@ -116,9 +195,9 @@ def _fail(db: Database, failure: Failure, now: datetime, policy: Policy) -> Stat
             "drained": failure.reason == DRAINED,
         },
     )
-    suspects.judge(db, row["id"], failure.reason)
+    judge_suspect(db, row["id"], failure.reason)
     if failure.recording.status is not None or row["told_status"] is None:  # else a row that tells more stays
-        listed.keep(db, [(row["id"], failure.recording.to_json())])
+        keep_listed(db, [(row["id"], failure.recording.to_json())])
     return step.state
 
 
@@ -143,3 +222,35 @@ def _note_attempt(db: Database, row_id: int, failure: Failure) -> None:
 def _identity(recording: Recording) -> tuple[str, str, str]:
     """In the order of the identity index."""
     return (recording.recording_id, recording.account_id, recording.provider)
+
+
+REOPENED = "verify.missing"
+
+_IS_ARCHIVED = """
+    SELECT id, provider, api, account_id, recording_id, created_at FROM recordings WHERE id = ? AND state = 'archived'
+"""
+# An attempt has been: the next one looks for what of it still stands.
+_REOPEN = """
+    UPDATE recordings SET state='pending', next_attempt_at=:now, watched_since=:now, settled_at=NULL, lease=NULL,
+        attempts=max(attempts, 1), may_have_put=1, faults=0, verdict=NULL, reason=:reason,
+        message='its objects were missing'
+    WHERE id=:id
+"""
+
+
+def reopen(db: Database, row_ids: Iterable[int], now: datetime) -> int:
+    """Make these due now, those of them that are archived; inside a transaction. How many they were."""
+    reopened = 0
+    for row_id in row_ids:
+        row = next(db.query(_IS_ARCHIVED, [row_id]), None)
+        if row is None:
+            continue
+        db.execute(_REOPEN, {"id": row_id, "now": stamp(now), "reason": REOPENED})
+        del row["id"]
+        # Its provider's row went into the sidecar; all else is read anew by its id, as of any that is not final.
+        known = Recording(
+            **{**row, "created_at": unstamp(row["created_at"])}, status=None, phase=Phase.UNFINISHED, formats=()
+        )
+        keep_listed(db, [(row_id, known.to_json())])
+        reopened += 1
+    return reopened
