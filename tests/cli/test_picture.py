@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from rich.console import Console
+from rich.console import CONSOLE_SVG_FORMAT, Console
 from rich.terminal_theme import MONOKAI
 from rich.text import Text
 
@@ -27,6 +27,7 @@ ACCOUNTS = (
     ("telnyx", "telnyx", "telnyx", 16),
     ("signalwire", "signalwire", "signalwire", 12),
 )
+FRAME = re.sub(r"@font-face {{.*?}}\s*", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)  # a picture that fetches nothing
 LIVE = re.compile(r".*\x1b\[2K", re.DOTALL)  # progress, which the last line or table replaces
 MOVES = re.compile(r"\d[\d.,:-]*( (d|h|min|s|B|KiB|MiB)\b)?|[\s─·▁-█]+")  # ages, sizes, dates; space and bars beside
 
@@ -51,7 +52,7 @@ def rendered(shown: list[str]) -> str:
     for words, text in zip(COMMANDS, shown, strict=True):
         console.print(Text.assemble(("$ ", "green"), ("recvault " + " ".join(words), "bold")))
         console.print(Text.from_ansi(text.replace("\r", "")), end="\n\n")
-    return console.export_svg(title="recvault", theme=MONOKAI, unique_id="recvault")
+    return console.export_svg(title="recvault", theme=MONOKAI, unique_id="recvault", code_format=FRAME)
 
 
 def words_of(svg: str) -> list[str]:
