@@ -21,8 +21,6 @@ from recvault.workers.process_pool import Processes
 from rig import Rig
 from strict_s3 import StrictS3
 
-pytestmark = pytest.mark.process
-
 
 @pytest.fixture
 def rig(tmp_path: Path, simulator: Simulator, strict_s3: StrictS3) -> Rig:

@@ -113,7 +113,7 @@ def test_no_audio_before_other_chunks_is_no_stream() -> None:
 @pytest.mark.parametrize("tail", [0, 34])
 def test_audio_beyond_four_gibibytes_is_measured(tail: int) -> None:
     """Sizes of 32 bits wrap: what follows the audio that they tell is the rest of it."""
-    over, block = 960_000, bytes(1 << 20)
+    over, block = 960_000, b"\1" * (1 << 20)
     form = struct.pack("<HHIIHH", 1, 2, 48_000, 192_000, 4, 16)
     head = riff(chunk(b"fmt ", form), b"data" + struct.pack("<I", over), size=36 + over)
     prober = Prober("wav")
