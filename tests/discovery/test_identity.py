@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
 from contextlib import closing
 from datetime import timedelta
 from typing import Any
@@ -11,10 +12,18 @@ import pytest
 
 from cli.commands import run_each
 from recvault.monitoring.report import Report
+from recvault.simulator import Simulator
 from rig import SOURCES, Rig, now
 
 COUNT = 6
 HOUR = timedelta(hours=1)
+
+
+@pytest.fixture
+def simulator() -> Iterator[Simulator]:
+    """The five providers, whose clock runs: passes go by that of the machine."""
+    with Simulator(seed=7) as running:
+        yield running
 
 
 def listed_only(rig: Rig) -> Report:

@@ -37,7 +37,6 @@ verify._MANY, found = 1, crew.cores()
 crew.cores = lambda: (found * 2 or [0, 0])[:2]
 main(sys.argv[1:])
 """
-pytestmark = pytest.mark.process
 CHECKER = partial(Checker, sample=Sample())
 
 
