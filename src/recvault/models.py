@@ -71,7 +71,9 @@ def stamp(moment: datetime) -> str:
     """Write an aware time as fixed-width UTC text, so that text order is time order."""
     if moment.tzinfo is None:
         raise ValueError("a naive time has no place here: say which zone it is in")
-    return moment.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
+    if moment.tzinfo is not UTC:
+        moment = moment.astimezone(UTC)
+    return moment.isoformat(timespec="microseconds")[: -len("+00:00")] + "Z"
 
 
 def unstamp(text: str) -> datetime:

@@ -13,7 +13,8 @@ from recvault.errors import RecvaultError
 from recvault.models import Job, MediaObject, Outcome, Phase, Receipt
 from recvault.transfer.attempt import Attempt, Parts
 from recvault.transfer.earlier_attempts import committed, kept, rescued, restored
-from recvault.transfer.fetch import Line, fetch, formats, refreshed
+from recvault.transfer.fetch import Line, fetch, formats
+from recvault.transfer.listed_row import refreshed
 from recvault.transfer.missing_formats import Lacking
 from recvault.transfer.verdicts import Settled
 

@@ -15,8 +15,9 @@ from recvault.errors import RecvaultError
 from recvault.models import Doubt, Earlier, Failure, Job, Look, MediaObject, MissingFormat, Receipt, Recording
 from recvault.store import ObjectStore
 from recvault.transfer.earlier_attempts import adoptable
-from recvault.transfer.fetch import SECOND_LOOK, Fetched, Line, Looking
+from recvault.transfer.fetch import Fetched, Line
 from recvault.transfer.placing import Placing, described
+from recvault.transfer.second_look import SECOND_LOOK, Looking
 from recvault.transfer.spool import SpoolPlace
 from recvault.transfer.verdicts import Settled, failure_of
 

@@ -6,22 +6,21 @@ own row, read anew by id, and a medium that is short, empty or damaged must stil
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from functools import partial
 
 from recvault.errors import MediaExpired, MediaRejected, NotFound, Refused
 from recvault.http import MediaHead, Session
 from recvault.media import ENOUGH_TEXT, MediaFacts, refuse_document
 from recvault.media.assess import PLAIN, Proof
-from recvault.models import ELSEWHERE, JSON, MISSING, Look, Phase, Recording, Requested, Verdict
+from recvault.models import JSON, Recording, Requested, Verdict
 from recvault.providers.base import CHANNELS, Provider
+from recvault.transfer.listed_row import not_there, refreshed
+from recvault.transfer.second_look import SECOND_LOOK, Looking
 from recvault.transfer.spool import Spool, SpoolPlace
 from recvault.transfer.verdicts import Settled
 
-SECOND_LOOK = timedelta(hours=3)  # after which what is still not whole is taken for all that there is
-YOUNG = timedelta(hours=6)  # a recording that may become whole at any minute: it is looked at often
-_AWAY = ""  # the sum of a look that found nothing, because nothing was answered: its size counts such looks, below zero
 _EMPTY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
 
@@ -80,48 +79,6 @@ def formats(wanted: tuple[str, ...], available: tuple[str, ...]) -> tuple[str, .
     return chosen
 
 
-@dataclass(slots=True)
-class Looking:
-    """What earlier attempts saw of a recording's media that were not whole, and what this one does."""
-
-    earlier: tuple[Look, ...]
-    now: datetime
-    seen: tuple[Look, ...] = field(default=())
-
-    def confirms(self, media_format: str, size: int, sha256: str) -> bool:
-        """Whether it has been just so for hours; notes what was seen."""
-        look = Look(media_format=media_format, bytes=size, sha256=sha256, seen_at=self.now)
-        for each in self.earlier:
-            # Some providers encode on demand: another sum of the same size is no sign that more comes.
-            if each.media_format == media_format and (each.sha256 == sha256 or each.bytes == size):
-                look = replace(look, seen_at=min(each.seen_at, self.now))
-        others = (each for each in (*self.earlier, *self.seen) if each.media_format != media_format)
-        self.seen = (*{each.media_format: each for each in others}.values(), look)
-        return self.now - look.seen_at >= SECOND_LOOK
-
-    def away(self, media_format: str) -> tuple[int, timedelta]:
-        """How often a format did not come while others did, this time among them, and since when; notes it."""
-        looks = [each for each in self.earlier if (each.media_format, each.sha256) == (media_format, _AWAY)]
-        first = min((each.seen_at for each in looks), default=self.now)
-        times = 1 - min((each.bytes for each in looks), default=0)
-        look = Look(media_format=media_format, bytes=-times, sha256=_AWAY, seen_at=min(first, self.now))
-        others = (each for each in (*self.earlier, *self.seen) if each.media_format != media_format)
-        self.seen = (*{each.media_format: each for each in others}.values(), look)
-        return times, self.now - look.seen_at
-
-    def was_so(self, media_format: str) -> bool:
-        """Whether an earlier attempt saw the same: no passing trouble, that a download more would heal."""
-        return any(each.media_format == media_format and each.seen_at < self.now for each in self.seen)
-
-    def next_look(self, media_format: str, recording: Recording) -> timedelta:
-        """How long to wait at least: a young recording is looked at often at first, an old one once more."""
-        [look] = [each for each in self.seen if each.media_format == media_format]
-        since = self.now - look.seen_at
-        left = SECOND_LOOK - since
-        is_young = self.now - (recording.ended_at or recording.created_at) < YOUNG
-        return min(since, left) if is_young else left
-
-
 def fetch(place: SpoolPlace, line: Line, recording: Recording, media_format: str, looking: Looking) -> Fetched:
     """Fetch and prove. What is not whole is fetched once more; if it stays so for hours it is kept, flagged."""
     first = _whole(place, line, recording, media_format)
@@ -149,9 +106,17 @@ def fetch(place: SpoolPlace, line: Line, recording: Recording, media_format: str
 
 
 def _whole(place: SpoolPlace, line: Line, recording: Recording, media_format: str) -> Fetched | MediaRejected:
-    """A fetch; that there was nothing in it is an answer, too."""
+    """A fetch; that there was nothing in it is an answer, too.
+
+    A refused signed URL is asked for anew once, and a 404 is explained by the recording's row.
+    """
     try:
-        return _fetch_fresh(place, line, recording, media_format)
+        try:
+            return _fetch_once(place, line, recording, media_format)
+        except MediaExpired:
+            return _fetch_once(place, line, refreshed(line, recording), media_format)
+        except NotFound as error:
+            raise not_there(refreshed(line, recording), error) from error
     except MediaRejected as error:
         if error.reason != "media.empty":
             raise
@@ -172,25 +137,6 @@ def _kept(found: Fetched | MediaRejected) -> Fetched:
     if isinstance(found, MediaRejected):
         raise found
     return found
-
-
-def _fetch_fresh(place: SpoolPlace, line: Line, recording: Recording, media_format: str) -> Fetched:
-    """Fetch; a refused signed URL is asked for anew once, and a 404 is explained by the recording's row."""
-    try:
-        return _fetch_once(place, line, recording, media_format)
-    except MediaExpired:
-        return _fetch_once(place, line, refreshed(line, recording), media_format)
-    except NotFound as error:
-        current = refreshed(line, recording)
-        if current.external_location:
-            message = f"{error.message}, and its row names {current.external_location}"
-            raise Settled(current, Verdict.EXTERNAL, ELSEWHERE, message) from error
-        raise Settled(
-            current,
-            Verdict.NOT_READY,
-            "media.not_there",
-            f"{error.message}, though its row says {current.status}: looked for again until give_up_after",
-        ) from error
 
 
 def _fetch_once(place: SpoolPlace, line: Line, recording: Recording, media_format: str) -> Fetched:
@@ -271,37 +217,3 @@ def _with_refusal(facts: MediaFacts, recording: Recording, asked: Requested) -> 
     known = [facts.check.reason] if facts.check.reason else []
     reason = "; ".join([*known, f"the provider tells {recording.channels} channels and refused them"])
     return replace(facts, check=replace(facts.check, status="suspect", reason=reason))
-
-
-def refreshed(line: Line, recording: Recording) -> Recording:
-    """Read the recording again by id. Raises Settled where the row says that there are no media now."""
-    try:
-        reply = line.session.send(line.provider.refresh_request(recording))
-    except NotFound as error:
-        raise Settled(recording, Verdict.NOT_READY, MISSING, f"{error.message} for what it had listed") from error
-    fresh = line.provider.parse_recording(reply)
-    # What the key and the ledger know it by is settled at registration: an answer cannot move a recording.
-    fresh = replace(
-        fresh,
-        provider=recording.provider,
-        account_id=recording.account_id,
-        recording_id=recording.recording_id,
-        created_at=recording.created_at,
-    )
-    match fresh.phase:
-        case Phase.UNFINISHED:
-            raise Settled(fresh, Verdict.NOT_READY, *_unfinished(fresh))
-        case Phase.GONE:
-            raise Settled(fresh, Verdict.GONE, "recording.gone", f"its status is {fresh.status}: there are no media")
-        case Phase.EXTERNAL:
-            where = fresh.external_location or "the customer's own storage"
-            raise Settled(fresh, Verdict.EXTERNAL, "recording.external", f"its media lie in {where}")
-        case Phase.COMPLETE:
-            return fresh
-
-
-def _unfinished(fresh: Recording) -> tuple[str, str]:
-    """Why there are no media of it yet: reason and words."""
-    if str(fresh.status).lower() != "completed":
-        return "recording.unfinished", f"its status is {fresh.status}"
-    return "recording.no_addresses", "it is completed, but its row names no media yet: looked at until give_up_after"
