@@ -42,7 +42,7 @@ def _client(**arguments: Any) -> Any:
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """A request that fails is tried again at once; passes share their S3 client."""
     monkeypatch.setattr(wiring, "Timing", functools.partial(Timing, backoff_base=0.001))
-    monkeypatch.setattr(wiring, "make_client", _client)
+    monkeypatch.setattr("recvault.store.s3.clients.make_client", _client)
 
 
 @pytest.fixture

@@ -96,4 +96,4 @@ def troubled(root: Path, simulator: Simulator, strict_s3: StrictS3, **transfer: 
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """A request that fails is tried again at once; passes share their S3 client."""
     monkeypatch.setattr(wiring, "Timing", functools.partial(Timing, backoff_base=0.001, tries=2))
-    monkeypatch.setattr(wiring, "make_client", _client)
+    monkeypatch.setattr("recvault.store.s3.clients.make_client", _client)
