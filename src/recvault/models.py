@@ -33,7 +33,7 @@ class Phase(enum.StrEnum):
 
     UNFINISHED = "unfinished"  # being recorded or processed; unknown statuses too: read again until final
     COMPLETE = "complete"  # final, media can be fetched
-    GONE = "gone"  # final, and there are no media: absent, failed or deleted
+    GONE = "gone"  # final, and it has no media: absent, failed or deleted
     EXTERNAL = "external"  # final, the media lie in the customer's own storage
 
 
@@ -70,7 +70,7 @@ class State(enum.StrEnum):
 def stamp(moment: datetime) -> str:
     """Write an aware time as fixed-width UTC text, so that text order is time order."""
     if moment.tzinfo is None:
-        raise ValueError("a naive time has no place here: say which zone it is in")
+        raise ValueError("a time needs a time zone")
     if moment.tzinfo is not UTC:
         moment = moment.astimezone(UTC)
     return moment.isoformat(timespec="microseconds")[: -len("+00:00")] + "Z"
@@ -298,7 +298,9 @@ class Receipt(Travels):
             lacking = ", ".join(f"{each.media_format} ({each.reason})" for each in self.missing)
             known.append((FORMATS_MISSING, f"the provider did not serve every wanted format: {lacking}"))
         if self.taken:
-            known.append((KEY_TAKEN, f"its keys hold other objects, left as they are: {', '.join(self.taken)}"))
+            known.append(
+                (KEY_TAKEN, f"its keys are occupied by other objects, which were kept: {', '.join(self.taken)}")
+            )
         return (known[0][0], "; ".join(words for _, words in known)) if known else None
 
 

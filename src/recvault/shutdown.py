@@ -86,7 +86,7 @@ class Stop:
         while True:
             self.pulse.beat()
             if self.asked.wait(min(left, _SLICE)):
-                raise Interrupted("a stop was asked for")
+                raise Interrupted("stop requested")
             left -= _SLICE
             if left <= 0:
                 break
@@ -96,7 +96,7 @@ class Stop:
         """Raise Interrupted once a stop is asked for."""
         self.pulse.beat()
         if self.asked.is_set():
-            raise Interrupted("a stop was asked for")
+            raise Interrupted("stop requested")
 
     def check_enforced(self) -> None:
         """Raise Interrupted once the drain is over."""

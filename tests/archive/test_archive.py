@@ -222,7 +222,7 @@ def test_the_schema_stands_outside_the_recordings() -> None:
         ("{provider!r}/{account}/{recording_id}.{ext}", "provider"),
         ("{provider:>9}/{account}/{recording_id}.{ext}", "provider"),
         ("{provider.__class__}/{account}/{recording_id}.{ext}", "__class__"),
-        ("{}/{account}/{recording_id}.{ext}", "not one of"),
+        ("{}/{account}/{recording_id}.{ext}", "is unknown; use"),
         ("{provider/{account}/{recording_id}.{ext}", ""),
         ("provider}/{account}/{recording_id}.{ext}", "not a template"),
         ("", "provider"),

@@ -105,7 +105,7 @@ def test_a_wrong_token_names_the_place_of_the_secret(small: Rig) -> None:
     assert wrong(found) == ["source voice: list"]
     line = found["source voice: list"]
     assert (line.exit_code, "401" in line.detail) == (77, True)
-    assert f"mend auth_token ({place})" in line.hint
+    assert f"correct auth_token ({place})" in line.hint
     assert "wrong-token-of-a-test" not in line.detail + line.hint
 
 
@@ -118,10 +118,12 @@ def test_a_missing_scope_is_told_in_the_providers_words(small: Rig) -> None:
     line = found["source voice: list"]
     assert (line.ok, line.exit_code) == (False, 77)
     assert "70051 this key may not read recordings" in line.detail
-    assert "lack a right: let auth_token" in line.hint
+    assert "lack a permission: allow auth_token" in line.hint
 
 
-@pytest.mark.parametrize(("status", "hint"), [(401, "credentials are wrong"), (403, "lack a right"), (None, "wrong")])
+@pytest.mark.parametrize(
+    ("status", "hint"), [(401, "credentials are wrong"), (403, "lack a permission"), (None, "wrong")]
+)
 def test_the_status_tells_a_missing_right_not_the_words(small: Rig, status: int | None, hint: str) -> None:
     """Which of the two it is follows from the answer's status, however the message is worded."""
     with (
@@ -138,7 +140,7 @@ def test_a_clock_that_is_off_is_told(small: Rig) -> None:
     """A clock more than a minute beside the provider's is named with its seconds."""
     found = asked(small, lambda: now() + timedelta(hours=1))
     line = found["source voice: list"]
-    assert not line.ok and line.hint == "set it by NTP"
+    assert not line.ok and line.hint == "synchronise it with NTP"
     off = re.search(r"clock is (\d+) s off", line.detail)
     assert off is not None and int(off[1]) > 3000
 
@@ -162,10 +164,10 @@ def test_a_wrong_source_does_not_hide_the_next(small: Rig, simulator: Simulator)
 
 
 def test_a_sound_bucket_has_only_good_lines(small: Rig) -> None:
-    """Nothing is wrong, nothing needs a notice but what the store does not tell, and the probe is gone."""
+    """Nothing is wrong, nothing needs a notice but what the store does not report it, and the probe is gone."""
     found = asked(small)
     assert wrong(found) == []
-    assert "does not tell" in found["bucket: Object Lock"].detail
+    assert "does not report it" in found["bucket: Object Lock"].detail
     assert "recordings/provider=twilio/" in found["bucket: keys"].detail
     assert list(small.objects()) == ["schemas/sidecar-v1.json"]
 
@@ -235,14 +237,14 @@ def test_a_refused_delete_is_well(small: Rig, strict_s3: StrictS3) -> None:
     bucket.denied, small.bucket = {"DELETE"}, bucket.name
     found = asked(small)
     assert wrong(found) == []
-    assert "refused, which is well" in found["bucket: delete of the probe"].detail
+    assert "refused, which is fine" in found["bucket: delete of the probe"].detail
 
 
 def test_conditional_puts_that_are_ignored_are_a_notice(small: Rig, strict_s3: StrictS3) -> None:
     """A store without conditional writes works, and the line says what follows from it."""
     small.bucket = strict_s3.bucket(strictness=strict.RCLONE).name
     line = asked(small)["bucket: put and conditional put"]
-    assert line.ok and "conditional puts are ignored" in line.detail and "one machine alone" in line.hint
+    assert line.ok and "conditional puts are ignored" in line.detail and "only one machine" in line.hint
 
 
 def test_what_a_store_enforces_is_asked_anew(small: Rig, strict_s3: StrictS3) -> None:
@@ -270,7 +272,7 @@ def test_a_lock_on_a_bucket_without_object_lock_is_wrong(small: Rig, moto_url: s
     small.s3_url, small.bucket, small.archive = moto_url, moto_bucket, LOCKED
     line = asked(small)["bucket: Object Lock"]
     assert (line.ok, line.exit_code) == (False, 78)
-    assert "asks for GOVERNANCE for 2 days, and the bucket has no Object Lock" in line.detail
+    assert "requests GOVERNANCE for 2 days, but the bucket has no Object Lock" in line.detail
     assert 'archive.object_lock = { mode = "none" }' in line.hint
 
 
@@ -279,7 +281,7 @@ def test_a_locked_bucket_that_locks_nothing_is_a_notice(locked: Rig) -> None:
     found = asked(locked)
     assert wrong(found) == []
     line = found["bucket: Object Lock"]
-    assert line.detail.startswith("nothing that is archived is locked") and "days = " in line.hint
+    assert line.detail.startswith("archived objects are not locked") and "days = " in line.hint
     assert found["bucket: versions"].detail == "kept"
 
 
@@ -305,14 +307,14 @@ def test_what_is_asked_and_kept_is_listed(locked: Rig) -> None:
     found = asked(locked)
     assert wrong(found) == []
     kept = "kept: storage class STANDARD_IA, sse AES256, GOVERNANCE for 2 days, legal hold, tags"
-    assert found["bucket: as asked for"].detail == kept
+    assert found["bucket: settings applied"].detail == kept
 
 
 HEADS = {
-    "storage_class": ({"storage_class": "STANDARD_IA"}, "storage_class STANDARD_IA, shown is STANDARD"),
-    "sse": ({"sse": "AES256"}, "sse AES256, shown is none"),
+    "storage_class": ({"storage_class": "STANDARD_IA"}, "storage_class STANDARD_IA, reported is STANDARD"),
+    "sse": ({"sse": "AES256"}, "sse AES256, reported is none"),
     "tags": ({"tags": {"team": "voice"}}, "tags team"),
-    "lock": (LOCKED, "object_lock GOVERNANCE, shown is none"),
+    "lock": (LOCKED, "object_lock GOVERNANCE, reported is none"),
     "hold": ({"object_lock": {"mode": "none", "legal_hold": True}}, "legal_hold"),
 }
 NO_TAGS = ("GET", r"\?tagging", 200, {}, "<Tagging><TagSet></TagSet></Tagging>")
@@ -331,19 +333,19 @@ def test_what_a_store_drops_without_a_word_is_wrong(small: Rig, name: str) -> No
     with s3_that_says(
         NO_TAGS, ("GET", r"\?object-lock", 200, {}, LOCK_ON), NOT_DONE, LISTED, WROTE, STANDS
     ) as small.s3_url:
-        line = asked_apart(small, "bucket: as asked for")
+        line = asked_apart(small, "bucket: settings applied")
     assert (line.ok, line.exit_code) == (False, 78)
-    assert line.detail == f"the store drops what is asked for: {said}"
+    assert line.detail == f"the store ignores configured settings: {said}"
 
 
 @pytest.mark.parametrize(
     ("status", "code", "why"),
     [
-        (501, "NotImplemented", "this store does not tell"),
-        (405, "MethodNotAllowed", "this store does not tell"),
-        (400, "InvalidRequest", "this store does not tell"),
-        (200, None, "this store does not tell"),
-        (403, "AccessDenied", "may not ask (s3:GetBucketObjectLockConfiguration)"),
+        (501, "NotImplemented", "this store does not report it"),
+        (405, "MethodNotAllowed", "this store does not report it"),
+        (400, "InvalidRequest", "this store does not report it"),
+        (200, None, "this store does not report it"),
+        (403, "AccessDenied", "lack s3:GetBucketObjectLockConfiguration"),
     ],
     ids=["501", "405", "400", "200-and-no-answer", "403"],
 )
@@ -356,7 +358,7 @@ def test_a_question_without_an_answer_is_no_error(small: Rig, status: int, code:
         wanting = asked_apart(small, "bucket: Object Lock")
     assert (line.ok, line.hint) == (True, "")
     assert why in line.detail
-    assert wanting.ok and "whether the bucket has it is not known" in wanting.detail and wanting.hint
+    assert wanting.ok and "it is unknown whether the bucket has it" in wanting.detail and wanting.hint
 
 
 def test_a_lock_that_may_not_be_read_is_a_notice(small: Rig) -> None:
@@ -364,7 +366,7 @@ def test_a_lock_that_may_not_be_read_is_a_notice(small: Rig) -> None:
     small.archive = LOCKED
     hidden = ("GET", r"\?retention", 403, {}, refusal("AccessDenied"))
     with s3_that_says(hidden, ("GET", r"\?object-lock", 200, {}, LOCK_ON), LISTED, WROTE, STANDS) as small.s3_url:
-        line = asked_apart(small, "bucket: as asked for")
+        line = asked_apart(small, "bucket: settings applied")
     assert line.ok and "s3:GetObjectRetention" in line.detail
 
 
@@ -397,15 +399,15 @@ def test_a_ledger_where_everyone_may_write_is_a_notice(small: Rig) -> None:
 
 
 def test_the_metrics_port_is_free_or_held_by_our_daemon(small: Rig) -> None:
-    """A port that another process holds is wrong; held while our daemon runs, it is as it should be."""
+    """A port that another process listens on is wrong; held while our daemon runs, it is as it should be."""
     with socket.create_server(("127.0.0.1", 0)) as other:
         listen = f"127.0.0.1:{other.getsockname()[1]}"
         taken = port_line(small, listen)
         lock = DaemonLock(small.root / "ledger.db", now())
         ours = port_line(small, listen)
         lock.close()
-    assert (taken.ok, taken.exit_code, "another process holds" in taken.detail) == (False, 78, True)
-    assert ours.ok and "the daemon runs, pid " in ours.detail
+    assert (taken.ok, taken.exit_code, "another process listens on" in taken.detail) == (False, 78, True)
+    assert ours.ok and "the running daemon, pid " in ours.detail
     assert port_line(small, listen).detail == f"{listen} is free for the daemon"
     assert not port_line(small, "192.0.2.1:9464").ok  # no address of this machine
 

@@ -85,8 +85,8 @@ def test_a_proxy_of_the_environment_is_told_not_used(small: Rig, monkeypatch: py
     found = offline(small)
     line = found["proxies"]
     assert (line.ok, line.exit_code) == (True, 0)
-    assert line.detail == f"{name} of the environment is read for the bucket alone: source voice goes directly"
-    assert line.hint == "where the way out is through a proxy, set proxy in [[sources]]"
+    assert line.detail == f"{name} is set in the environment, but used only for the bucket: source voice goes directly"
+    assert line.hint == "if providers are reachable only through a proxy, set proxy in [[sources]]"
     assert PASSWORD not in repr(found)
     assert online(small)["source voice: list"].ok  # nobody is asked through it
 
@@ -98,7 +98,7 @@ def test_only_who_goes_directly_is_named(small: Rig, simulator: Simulator, monke
     small.add_source("other", "telnyx", simulator.add_account("telnyx"), proxy="http://gate.example:3128")
     small.daemon = {"ping_url": "https://monitor.example/key"}
     line = offline(small)["proxies"]
-    assert "HTTPS_PROXY, http_proxy of the environment are read for the bucket alone" in line.detail
+    assert "HTTPS_PROXY, http_proxy are set in the environment, but used only for the bucket" in line.detail
     assert line.detail.endswith("source voice, daemon.ping_url go directly")
     assert line.hint.endswith("set proxy in [[sources]] and daemon.ping_proxy")
     small.sources[0]["proxy"] = "http://gate.example:3128"
@@ -163,7 +163,7 @@ def test_a_proxy_leads_to_its_provider(small: Rig, simulator: Simulator, way: st
         ("source voice: proxy", True),
         ("source voice: list", True),
     ]
-    assert found["source voice: proxy"].detail.startswith("it leads to 127.0.0.1, which answered ")
+    assert found["source voice: proxy"].detail.startswith("it reaches 127.0.0.1, which answered ")
     assert PASSWORD not in repr(found)
     first, *rest = gate.seen
     assert first.path == f"{simulator.base_url}/" and rest
@@ -180,7 +180,7 @@ def test_a_proxy_that_refuses_the_password(small: Rig, simulator: Simulator, way
     line = found["source voice: proxy"]
     assert (line.ok, line.exit_code) == (False, 75)
     assert line.detail == "127.0.0.1 cannot be reached through the proxy (it answered 407)"
-    assert "407: its user and password" in line.hint
+    assert "for 407 its user and password" in line.hint
     assert not found["source voice: list"].ok
     assert "another-password" not in repr(found)
 

@@ -120,7 +120,7 @@ def test_an_interrupt_drains_and_tells_how_to_go_on(rig: Rig) -> None:
     ended = finish(process)
     assert ended.code == 130
     told = ended.stderr.splitlines()[-1]
-    assert told.startswith("interrupted: the same command goes on from here: recvault --config ")
+    assert told.startswith("interrupted: to continue, run the same command: recvault --config ")
     assert told.endswith(" ".join(words))
     assert 4 <= len(rig.sidecars()) < 60
     slow(rig, 0)
@@ -147,14 +147,14 @@ def test_beside_a_running_daemon_nothing_is_transferred_twice(rig: Rig) -> None:
 
 
 WRONG = {
-    "--source other": (2, "no source is named other"),
+    "--source other": (2, "there is no source named other"),
     "--source voice --room RM1": (78, "not by room"),
     "--source voice --dry-run --room RM1": (78, "not by room"),
     "--source voice --since yesterday": (2, "is not a date"),
     "--source voice --since 2026-02-01 --until 2026-01-01": (2, "before --until"),
     "--source voice --since 2999-01-01": (2, "in the past"),
-    "--source voice --since 2026-01-01 --call CA1": (2, "go without names"),
-    "--source voice --recording=": (2, "an ID is empty"),
+    "--source voice --since 2026-01-01 --call CA1": (2, "cannot be combined with --call"),
+    "--source voice --recording=": (2, "an ID must not be empty"),
 }
 
 
@@ -172,7 +172,7 @@ def test_a_terminal_shows_how_far_it_is_and_the_dry_run_as_a_table(rig: Rig) -> 
     years(rig, count=20, latency=0.12)
     code, shown = on_terminal(rig, "backfill", "--source", "voice", "--workers", "1")
     assert code == 0
-    for word in ("archived", "KiB", "h of audio", "/s", "listing", " left", "held back by the provider"):
+    for word in ("archived", "KiB", "h of audio", "/s", "listing", " left", "limited by the provider"):
         assert word in shown, word
     slow(rig, 0)
     code, shown = on_terminal(rig, "backfill", "--source", "voice", "--dry-run")

@@ -43,7 +43,7 @@ def test_nothing_is_overwritten(rig: Rig, simulator: Simulator) -> None:
     kept.write_text("mine")
     ran = run(rig, "backup", str(kept))
     assert (ran.code, kept.read_text()) == (2, "mine")
-    assert "is there already: nothing was overwritten" in ran.stderr
+    assert "already exists: nothing was overwritten" in ran.stderr
 
 
 def test_where_there_is_no_directory(rig: Rig, simulator: Simulator) -> None:

@@ -108,8 +108,8 @@ def test_what_does_not_prove_right_is_not_written(archive: Archive, tmp_path: Pa
         ("rotten", "-o", str(output)), ("strange", "-o", str(output)), ("rotten",)
     )
     assert [(ran.code, ran.stdout) for ran in (rotten, strange, piped)] == [(3, "")] * 3
-    assert "is not what its sidecar names" in rotten.stderr
-    assert "no private key opens it" in strange.stderr
+    assert "differs from its sidecar" in rotten.stderr
+    assert "no private key decrypts it" in strange.stderr
     assert (left(tmp_path), output.read_text()) == (["recording"], "what stood here")
 
 
@@ -141,10 +141,10 @@ def test_what_cannot_be_decrypted_is_told(archive: Archive, tmp_path: Path) -> N
     """Not encrypted, not archived, not known, no place to write: each in words, none with a file."""
     output = str(tmp_path / "out")
     expected = (
-        (("open", "-o", output), 2, f"read it as it is: {archive.key('open')}"),
+        (("open", "-o", output), 2, f"read it directly: {archive.key('open')}"),
         (("pending", "-o", output), 2, "is not archived"),
         (("call", "-o", str(tmp_path / "none" / "out")), 78, "cannot be written: No such file"),
-        (("call", "-o", str(tmp_path)), 2, "is no plain file"),
+        (("call", "-o", str(tmp_path)), 2, "is not a regular file"),
     )
     for (_, code, said), ran in zip(expected, archive.decrypt_each(*(words for words, _, _ in expected)), strict=True):
         assert ran.code == code, ran.stderr
@@ -187,4 +187,4 @@ def test_check_says_which_proof_is_in_use(archive: Archive) -> None:
         each["name"]: each["detail"] for each in run(archive.rig, "check", "--offline", "--json").document["checks"]
     }
     assert checks["media proof"].startswith("basic: ")
-    assert checks["source voice: private keys"].startswith("2 to open ")
+    assert checks["source voice: private keys"].startswith("2 to decrypt ")

@@ -44,7 +44,7 @@ def test_the_demo_in_a_pipe_is_for_people(tmp_path: Path) -> None:
     (kept / "mine").write_text("mine")
     ran = bare(tmp_path, "demo", "--keep", str(kept))
     assert (ran.code, [path.name for path in kept.iterdir()]) == (2, ["mine"])
-    assert "is not empty: name a new directory" in ran.stderr
+    assert "is not empty: use a new directory" in ran.stderr
 
 
 def test_what_the_demo_serves_can_be_tried(tmp_path: Path) -> None:

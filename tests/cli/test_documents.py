@@ -45,6 +45,7 @@ STATUS_ROW: Shape = {
     "counts": (dict,),
     "oldest_pending_at": (str, NoneType),
     "condition": (str,),
+    "message": (str,),
     "words": (str,),
     "last_archived_at": (str, NoneType),
     "next_attempt_at": (str, NoneType),

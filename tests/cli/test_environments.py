@@ -59,10 +59,12 @@ TROUBLES = {
     "no credentials": Trouble(77, "no credentials for", WITHOUT_KEYS),
     "half of the credentials": Trouble(77, "missing: AWS_SECRET_ACCESS_KEY", {"AWS_SECRET_ACCESS_KEY": None}),
     "a token with a line end": Trouble(
-        77, "the credentials hold a line end in the session token", {"AWS_SESSION_TOKEN": f"{SECRET}\nmore"}
+        77, "the credentials contain a line end in the session token", {"AWS_SESSION_TOKEN": f"{SECRET}\nmore"}
     ),
     "a key that is not ASCII": Trouble(
-        77, "the credentials hold a character that is not ASCII in the access key", {"AWS_ACCESS_KEY_ID": f"{SECRET}”"}
+        77,
+        "the credentials contain a character that is not ASCII in the access key",
+        {"AWS_ACCESS_KEY_ID": f"{SECRET}”"},
     ),
     "an unknown profile": Trouble(77, "The config profile (nobody) could not be found", {"AWS_PROFILE": "nobody"}),
     "a broken configuration of AWS": Trouble(
@@ -153,7 +155,7 @@ def test_a_secret_that_cannot_be_keeps_no_check_from_the_others(world: World, tm
     with_quotes = replace(world, rig=replace(world.rig, sources=sources))
     (ran,) = run_in(with_quotes, tmp_path, Trouble(0, ""), ("check",)).values()
     assert ran.code == 78
-    assert f"FAIL  source voice: settings: voice: auth_token: {place} holds a typographic quote" in ran.stdout
+    assert f"FAIL  source voice: settings: voice: auth_token: {place} contains a typographic quote" in ran.stdout
     assert "ok    source telnyx: list" in ran.stdout
     assert "ok    bucket: get" in ran.stdout
     assert SECRET not in ran.stdout + ran.stderr

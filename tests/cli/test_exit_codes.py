@@ -167,7 +167,7 @@ def test_77_a_bucket_that_refuses(small: Rig) -> None:
     assert ran.code == 77
     (row,) = ran.document["sources"]
     assert (row["registered"], row["archived"]) == (3, 0)
-    assert "InvalidAccessKeyId" in row["error"] and "new ones in " in row["error"]
+    assert "InvalidAccessKeyId" in row["error"] and "new ones are read " in row["error"]
 
 
 def test_78_all_problems_of_a_configuration_at_once(tmp_path: Path) -> None:

@@ -81,4 +81,4 @@ def test_a_configuration_that_this_user_may_not_read(small: Rig, tmp_path: Path,
         os.seteuid(0)
     assert ran.exit_code == 78, ran.output
     assert f"{path}: cannot be read by user nobody: Permission denied" in ran.output
-    assert f"give that user the right to read it and to enter {place}" in ran.output
+    assert f"allow that user to read it and to enter {place}" in ran.output

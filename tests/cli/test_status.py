@@ -68,7 +68,8 @@ def test_the_document_tells_every_sources_condition(troubled: Rig) -> None:
     conditions = {name: row["condition"] for name, row in rows.items()}
     assert conditions == {"good": "failing", "left": "unconfigured", "fresh": "new"}
     assert "401" in rows["good"]["words"] and "401" in rows["good"]["error"]
-    assert "not in the configuration" in rows["left"]["words"]
+    assert "no longer in the configuration" in rows["left"]["words"]
+    assert all(row["message"] == row["words"] for row in rows.values())
     assert [sum(day["recordings"] for day in rows[name]["archived_per_day"]) for name in rows] == [2, 2, 0]
     assert sum(day["bytes"] for day in rows["left"]["archived_per_day"]) > 0
     assert rows["good"]["last_archived_at"] is not None and rows["fresh"]["last_archived_at"] is None
@@ -95,7 +96,7 @@ def test_the_running_daemon_is_told_first(world: World) -> None:
     lock = DaemonLock(world.rig.root / "ledger.db", started)
     document, plain = run_each(world.rig, ["status", "--json"], ["status"])
     lock.close()
-    expected = {"pid": os.getpid(), "started_at": started.strftime("%Y-%m-%dT%H:%M:%SZ"), "troubles": []}
+    expected = {"pid": os.getpid(), "started_at": started.strftime("%Y-%m-%dT%H:%M:%SZ"), "errors": [], "troubles": []}
     assert document.document["daemon"] == expected
     assert f"{started:%Y-%m-%d %H:%M} UTC, pid {os.getpid()} (3 h ago)" in plain.stderr.splitlines()[1]
     assert run_each(world.rig, ["status", "--json"])[0].document["daemon"] is None
@@ -105,7 +106,11 @@ def test_what_needs_a_hand_is_counted_with_its_reasons(world: World) -> None:
     """Totals of what failed, the command that lists it, and the reasons met most often."""
     document, plain = run_each(world.rig, ["status", "--json"], ["status"])
     reasons = [{"reason": "media.document", "count": 1}]
-    assert document.document["needs_hand"] == {"dead": 0, "failing": 1, "quarantined": 1, "reasons": reasons}
+    assert (
+        document.document["needs_hand"]
+        == document.document["needs_attention"]
+        == {"dead": 0, "failing": 1, "quarantined": 1, "reasons": reasons}
+    )
     assert plain.stderr.splitlines()[-2:] == [
         "1 failing, 1 in quarantine: `recvault failures` lists them",
         "most often: media.document 1",
@@ -117,7 +122,7 @@ def test_no_ledger_yet_is_told_in_words(rig: Rig, simulator: Simulator) -> None:
     rig.add_source("voice", "twilio", simulator.add_account("twilio"))
     plain, document = run_each(rig, ["status"], ["status", "--json"])
     assert (plain.code, document.code) == (0, 0)
-    assert "no ledger yet: `recvault sync` or `recvault run` makes one" in plain.stderr
+    assert "no ledger yet; `recvault sync` or `recvault run` creates it" in plain.stderr
     assert [row["condition"] for row in document.document["sources"]] == ["new"]
     assert not (rig.root / "ledger.db").exists()
 
@@ -219,7 +224,7 @@ def test_watch_writes_over_the_page_and_ends_by_a_signal(world: World) -> None:
     first, *_, last, _ = shown.decode().split("\x1b[J")
     assert shown.count(b"\x1b[2J") == 1 and "no daemon is running" in first
     assert "the daemon has been running since" in last and last.count("\x1b[H") == 1
-    assert last.count("\n") == 11 and "lines more" in last  # within a window of 12 lines
+    assert last.count("\n") == 11 and "more lines" in last  # within a window of 12 lines
 
 
 def test_the_verdict_comes_first_and_can_be_an_exit_code(rig: Rig, simulator: Simulator) -> None:
@@ -240,7 +245,11 @@ def test_the_verdict_comes_first_and_can_be_an_exit_code(rig: Rig, simulator: Si
     lock.close()
     assert ill.code == 3
     assert ill.stderr.splitlines()[0] == "not safe: the daemon: bucket: the store answered AccessDenied"
-    assert told.document["daemon"]["troubles"] == ["bucket: the store answered AccessDenied"]
+    assert (
+        told.document["daemon"]["troubles"]
+        == told.document["daemon"]["errors"]
+        == ["bucket: the store answered AccessDenied"]
+    )
 
 
 def test_an_account_that_was_corrected_does_not_haunt_its_source(rig: Rig, simulator: Simulator) -> None:
@@ -293,7 +302,7 @@ lock.close()
 
 
 def test_a_wrong_configuration_does_not_hide_the_daemon(rig: Rig, simulator: Simulator) -> None:
-    """Exit 78 and every problem; and that a daemon works on, with the configuration that it read before."""
+    """Exit 78 and every problem; and that a daemon works on, with the previous configuration."""
     rig.add_source("voice", "twilio", simulator.add_account("twilio"))
     rig.sync()
     lock = DaemonLock(rig.root / "ledger.db", now())
@@ -303,5 +312,5 @@ def test_a_wrong_configuration_does_not_hide_the_daemon(rig: Rig, simulator: Sim
     lock.close()
     assert (ran.code, ran.stdout) == (78, "")
     assert "the daemon has been running since" in ran.stderr
-    assert "with the configuration that it read before" in ran.stderr
+    assert "with the previous configuration" in ran.stderr
     assert "archive2" in ran.stderr

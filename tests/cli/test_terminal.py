@@ -156,7 +156,7 @@ def test_the_daemon_on_a_terminal_says_what_it_does(rig: Rig, simulator: Simulat
     shown += _read(ours, lambda so_far: False)
     assert daemon.wait(PATIENCE) == 130
     assert "daemon.ready" in shown
-    assert "interrupted: what was not finished is due again at the next start" in shown
+    assert "interrupted: unfinished recordings are due again at the next start" in shown
     assert "recvault sync" not in shown
 
 

@@ -140,20 +140,20 @@ provider = "telnix"
     assert problems(text) == [
         "config.toml:1: archive.bucket: is missing",
         "config.toml:2: archive.buckt: unknown key (did you mean bucket?)",
-        "config.toml:3: archive.prefix: must be parts joined by single slashes: "
-        "no leading slash, no . or .., no control characters",
-        "config.toml:4: archive.object_lock: days and a mode other than none go together",
+        "config.toml:3: archive.prefix: must be path segments separated by single slashes, without a leading slash, . "
+        "or .., or control characters",
+        "config.toml:4: archive.object_lock: days requires a mode other than none, and the other way round",
         "config.toml:7: transfer.workers: must be a whole number",
-        'config.toml:8: transfer.spool_memory: is no size: write it as "64KiB", "8MiB", "1GiB", "500MB" '
+        'config.toml:8: transfer.spool_memory: is not a size, such as "64KiB", "8MiB", "1GiB", "500MB" '
         "or a number of bytes",
-        "config.toml:10: sources[0]: needs the whole of one set of credentials: account_sid, auth_token; "
+        "config.toml:10: sources[0]: incomplete credentials: set account_sid, auth_token; "
         "or account_sid, api_key_sid, api_key_secret",
         "config.toml:13: sources[0].acount_sid: unknown key (did you mean account_sid?)",
-        "config.toml:14: sources[0].auth_token: a secret must not stand in the configuration: "
+        "config.toml:14: sources[0].auth_token: a secret must not be in the configuration file: "
         'write { env = "NAME" }, { file = "/path" } or { credential = "NAME" }',
-        'config.toml:15: sources[0].poll_every: is no duration: write it as "90s", "5m", "26h", "7d" or "1h30m"',
-        "config.toml:18: sources[1].name: is the name of sources[0] too",
-        "config.toml:19: sources[1].provider: no provider is called 'telnix' (did you mean 'telnyx'? "
+        'config.toml:15: sources[0].poll_every: is not a duration, such as "90s", "5m", "26h", "7d" or "1h30m"',
+        "config.toml:18: sources[1].name: is already the name of sources[0]",
+        "config.toml:19: sources[1].provider: there is no provider called 'telnix' (did you mean 'telnyx'? "
         "known: twilio, twilio-legacy, twilio-video, telnyx, signalwire)",
     ]
 
@@ -180,9 +180,12 @@ provider = "telnix"
             "config.toml:8: sources[0].formats[1]: twilio serves wav or mp3",
         ),
         (ARCHIVE + TWILIO + "formats = []\n", "config.toml:8: sources[0].formats: must name at least one"),
-        (ARCHIVE + TWILIO + "formats = ['wav', 'wav']\n", "config.toml:8: sources[0].formats: names one twice"),
+        (ARCHIVE + TWILIO + "formats = ['wav', 'wav']\n", "config.toml:8: sources[0].formats: contains a duplicate"),
         (ARCHIVE + TWILIO + "subaccounts = 1\n", "config.toml:8: sources[0].subaccounts: must be true or false"),
-        (ARCHIVE + TWILIO + "[daemon]\ndrain_timeout = true\n", "config.toml:9: daemon.drain_timeout: is no duration"),
+        (
+            ARCHIVE + TWILIO + "[daemon]\ndrain_timeout = true\n",
+            "config.toml:9: daemon.drain_timeout: is not a duration",
+        ),
         (
             ARCHIVE + TWILIO + '[transfer]\nretry_base = "1d"\n',
             "config.toml:8: transfer: retry_max must not be shorter",
@@ -238,14 +241,14 @@ def test_archive_values_that_can_be() -> None:
 def test_ten_tags_at_most() -> None:
     """S3 takes ten tags."""
     tags = ", ".join(f'k{number} = "v"' for number in range(11))
-    assert problems(ARCHIVE + f"tags = {{ {tags} }}\n" + TWILIO) == ["config.toml:3: archive.tags: must be 10 at most"]
+    assert problems(ARCHIVE + f"tags = {{ {tags} }}\n" + TWILIO) == ["config.toml:3: archive.tags: must be at most 10"]
 
 
 @pytest.mark.parametrize("text", ["a = ", "[archive\n", "x = 1\nx = 2\n", 'a = "\n"'])
 def test_a_syntax_error_has_its_line(text: str) -> None:
     """What is no TOML at all is told with the reader's line."""
     (line,) = problems("\n\n" + text)
-    assert re.match(r"config\.toml(:[345])?: is no TOML: ", line), line
+    assert re.match(r"config\.toml(:[345])?: is not valid TOML: ", line), line
 
 
 # Sources
@@ -273,17 +276,14 @@ def test_lookback_and_formats_default_to_the_provider_s() -> None:
 @pytest.mark.parametrize(
     ("text", "what"),
     [
-        (TWILIO.replace("auth_token", "#"), "sources[0]: needs the whole of one set"),
-        (TWILIO + KEYED[KEYED.index("api_key_sid") :], "sources[0]: has more than one set"),
+        (TWILIO.replace("auth_token", "#"), "sources[0]: incomplete credentials: set account_sid"),
+        (TWILIO + KEYED[KEYED.index("api_key_sid") :], "sources[0]: more than one set of credentials: keep one of"),
         (TWILIO + 'api_key_sid = "SK1"\n', "sources[0].api_key_sid: belongs to another set"),
-        (
-            KEYED + "subaccounts = true\n",
-            "sources[0].subaccounts: credentials with api_key_sid do not reach sub-accounts: use account_sid, auth_t",
-        ),
-        (TELNYX + "subaccounts = true\n", "sources[0].subaccounts: telnyx lists no sub-accounts"),
+        (KEYED + "subaccounts = true\n", "sources[0].subaccounts: credentials with api_key_sid do not reach"),
+        (TELNYX + "subaccounts = true\n", "sources[0].subaccounts: telnyx cannot list sub-accounts"),
         (
             TWILIO.replace('"twilio"', '"twilio-video"') + "subaccounts = true\n",
-            "sources[0].subaccounts: twilio-video lists",
+            "sources[0].subaccounts: twilio-video cannot list",
         ),
         (SIGNALWIRE, "sources[0]: "),
         (SIGNALWIRE + 'space = "a b"\n', "sources[0]"),
@@ -292,10 +292,10 @@ def test_lookback_and_formats_default_to_the_provider_s() -> None:
         (TWILIO.replace('"main"', '"Main Office"'), "sources[0].name: must be 1 to 64"),
         (TWILIO.replace('env = "TOKEN"', 'env = "T", file = "/x"'), "sources[0].auth_token: must be exactly one of"),
         (TWILIO.replace('env = "TOKEN"', 'owner = "x"'), "sources[0].auth_token: must be exactly one of"),
-        (TWILIO.replace('env = "TOKEN"', "env = 3"), "sources[0].auth_token: env must name"),
+        (TWILIO.replace('env = "TOKEN"', "env = 3"), "sources[0].auth_token: env must be text that says where"),
         (TWILIO.replace("env =", "credential =").replace("TOKEN", "../x"), "sources[0].auth_token: credential must be"),
         (TWILIO + 'media_hosts = ["https://x"]\n', "sources[0].media_hosts: each must be a host"),
-        (TWILIO + 'start_from = "yesterday"\n', "sources[0].start_from: is no time"),
+        (TWILIO + 'start_from = "yesterday"\n', "sources[0].start_from: is not a date or time"),
         (TWILIO + "requests_per_second = 0\n", "sources[0].requests_per_second: must be greater than 0"),
     ],
 )
@@ -496,8 +496,8 @@ def test_a_proxy_with_a_password_is_a_secret(monkeypatch: pytest.MonkeyPatch, tm
 @pytest.mark.parametrize(
     ("written", "what"),
     [
-        (f'"{PROXY}"', "a secret must not stand in the configuration: write { env"),
-        ('"http://user@gate.example:3128"', "a secret must not stand in the configuration"),
+        (f'"{PROXY}"', "a secret must not be in the configuration file: write { env"),
+        ('"http://user@gate.example:3128"', "a secret must not be in the configuration file"),
         ('"https://gate.example:3128"', "must be http://host:port"),
         ('"socks5://gate.example:1080"', "must be http://host:port"),
         ('"http://gate.example:port"', "must be http://host:port"),
@@ -512,7 +512,7 @@ def test_a_proxy_with_a_password_is_a_secret(monkeypatch: pytest.MonkeyPatch, tm
         ("3128", "must be exactly one of { env"),
         ("true", "must be exactly one of { env"),
         ('{ url = "http://gate" }', "must be exactly one of { env"),
-        ("{ env = 3 }", "env must name where the secret is"),
+        ("{ env = 3 }", "env must be text that says where the secret is"),
     ],
 )
 def test_proxies_that_cannot_be(written: str, what: str) -> None:
@@ -542,7 +542,9 @@ def test_a_secret_that_is_no_proxy(monkeypatch: pytest.MonkeyPatch, value: str) 
     monkeypatch.setenv("GATE", value)
     with pytest.raises(ConfigError) as caught:
         proxies.resolve(source(TWILIO + 'proxy = { env = "GATE" }\n').proxy)
-    assert caught.value.message.startswith("main: proxy: its value must be http://host:port, or in a secret")
+    assert caught.value.message.startswith(
+        "main: proxy: its value must be http://host:port; with a user and a password, put"
+    )
     assert SECRET not in str(caught.value)
 
 
@@ -559,8 +561,8 @@ def test_secrets_that_cannot_be_had_are_told_at_once(monkeypatch: pytest.MonkeyP
         source(TWILIO).model_copy(update={"secrets": secrets}).resolve_secrets()
     way = "run under systemd with LoadCredential=token:PATH, or use env or file"
     assert str(refused.value).splitlines() == [
-        "main: a: the environment variable TOKEN is not set (set it, or name another)",
-        f"main: b: {tmp_path}/none cannot be read: No such file or directory (mend the path or its rights)",
+        "main: a: the environment variable TOKEN is not set (set it, or use another variable)",
+        f"main: b: {tmp_path}/none cannot be read: No such file or directory (correct the path or its permissions)",
         f"main: c: CREDENTIALS_DIRECTORY is not set ({way})",
     ]
 
@@ -648,7 +650,7 @@ def test_a_missing_file_names_the_places(monkeypatch: pytest.MonkeyPatch, tmp_pa
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("RECVAULT_CONFIG", raising=False)
     monkeypatch.setattr("recvault.config.reading.PLACES", (Path("config.toml"), tmp_path / "etc.toml"))
-    with pytest.raises(ConfigError, match=r"tried: config\.toml, .*etc\.toml \(give --config PATH"):
+    with pytest.raises(ConfigError, match=r"tried: config\.toml, .*etc\.toml \(use --config PATH"):
         find(None)
     with pytest.raises(ConfigError, match=r"tried: .*none\.toml"):
         load(tmp_path / "none.toml")
@@ -663,7 +665,7 @@ def test_a_configuration_is_nobody_elses_to_change(mode: int, refused: bool, tmp
     if not refused:
         assert load(place).sources[0].name == "main"
         return
-    with pytest.raises(ConfigError, match=r"config\.toml can be changed by everyone .*\(chmod o-w"):
+    with pytest.raises(ConfigError, match=r"config\.toml is writable by everyone .*\(chmod o-w"):
         load(place)
 
 
@@ -734,7 +736,7 @@ def test_times() -> None:
     assert parse_time("2026-10-01") == parse_time(date(2026, 10, 1)) == datetime(2026, 10, 1, tzinfo=UTC)
     assert parse_time("2026-10-01T02:00:00+02:00").tzinfo is UTC
     for text in ("", "Tue", "1 Oct 2026", "2026-02-30", 5, None):
-        with pytest.raises(ValueError, match="is no time"):
+        with pytest.raises(ValueError, match="is not a date or time"):
             parse_time(text)
 
 

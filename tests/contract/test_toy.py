@@ -93,7 +93,7 @@ def test_a_plug_in_is_an_entry_point() -> None:
 
 def test_without_the_plug_in_there_is_no_such_provider() -> None:
     """Not installed, its name is a configuration error that lists the others."""
-    with pytest.raises(ConfigError, match="no provider is called 'toy'"):
+    with pytest.raises(ConfigError, match="there is no provider called 'toy'"):
         provider_class("toy")
 
 

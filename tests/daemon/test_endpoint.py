@@ -82,7 +82,7 @@ def test_head_is_get_without_a_body(endpoint: Endpoint) -> None:
 def test_an_unknown_path_names_the_routes(endpoint: Endpoint) -> None:
     """404 says what there is."""
     response, body = ask(endpoint.port, "/")
-    assert (response.status, body) == (404, b"nothing is served here; there are /metrics, /healthz, /broken\n")
+    assert (response.status, body) == (404, b"not found; available: /metrics, /healthz, /broken\n")
 
 
 @pytest.mark.parametrize("method", ["POST", "DELETE", "OPTIONS", "TRACE"])
@@ -230,7 +230,7 @@ def can_bind(host: str) -> bool:
 @pytest.mark.parametrize(
     ("listen", "words"),
     [
-        ("203.0.113.7:0", "this machine has no such address"),
+        ("203.0.113.7:0", "this machine does not have that address"),
         ("no-such-host.invalid:9464", "set a host and port of this machine"),
     ],
 )

@@ -33,7 +33,7 @@ OK, NEW, SLOW, ATTENTION, FAILING, STALE = Condition
         ([OK, SLOW], [], 200, "degraded"),
         ([OK, FAILING], [], 200, "degraded"),
         ([FAILING, STALE], [], 503, "failing"),
-        ([OK], ["the scheduler stands still"], 503, "failing"),
+        ([OK], ["the scheduler has been stuck"], 503, "failing"),
     ],
     ids=["no source", "ok and new", "slow", "failing", "stale", "trouble"],
 )
@@ -42,7 +42,7 @@ def test_what_pages_somebody(conditions: list[Condition], troubles: list[str], c
     answer = healthz(judged(*conditions), troubles)
     assert (answer.status, answer.content_type) == (code, "application/json")
     document: dict[str, Any] = json.loads(answer.body)
-    assert (document["status"], document["troubles"]) == (status, troubles)
+    assert (document["status"], document["errors"], document["troubles"]) == (status, troubles, troubles)
 
 
 def test_each_source_is_named() -> None:
@@ -55,6 +55,7 @@ def test_each_source_is_named() -> None:
             "account_id": "AC1",
             "list": "account",
             "condition": "slow",
+            "message": "too slow",
             "words": "too slow",
             "last_success_at": "2026-11-02T12:00:00Z",
         },
@@ -63,6 +64,7 @@ def test_each_source_is_named() -> None:
             "account_id": "AC2",
             "list": "account",
             "condition": "new",
+            "message": "new",
             "words": "new",
             "last_success_at": None,
         },
@@ -73,5 +75,5 @@ def test_nothing_secret_is_told() -> None:
     """Words and troubles are redacted, whatever an error quoted."""
     quoted = "https://x.example/a?X-Amz-Signature=0123 from +14155550100"
     body = healthz(judged(STALE, words=quoted), [quoted]).body.decode()
-    assert body.count("https://x.example/a?[cut] from +[number]") == 2
+    assert body.count("https://x.example/a?[cut] from +[number]") == 4
     assert "0123" not in body

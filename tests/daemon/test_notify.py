@@ -1,4 +1,4 @@
-"""What systemd hears: ready when it is, alive while all goes on, and silence when a part stands still."""
+"""What systemd hears: ready when it is, alive while all goes on, and silence when a part has been stuck."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_a_life_as_systemd_hears_it(
     assert (rig.root / "ledger.db").exists()
     until(lambda: systemd.names()[:3] == ["STATUS", "READY", "STATUS"])
     until(lambda: systemd.count("WATCHDOG=1") >= 2)
-    until(lambda: any("1 sources, 0 not well" in said for _, said in systemd.heard))
+    until(lambda: any("1 sources, 0 with problems" in said for _, said in systemd.heard))
 
     daemon.reload()
     until(lambda: systemd.names().count("READY") == 2)
@@ -125,7 +125,7 @@ LIVELY = """
 import threading
 from datetime import timedelta
 from recvault.daemon import daemon, notify, schedule
-alive, said = notify.Notify.alive, threading.Event()  # the scheduler stands still after the first sign of life
+alive, said = notify.Notify.alive, threading.Event()  # the scheduler has been stuck after the first sign of life
 notify.Notify.alive = lambda self: (alive(self), said.set())
 schedule._BEAT_SECONDS, daemon._STATUS_EVERY = 0.2, timedelta(seconds=0.5)
 """
@@ -149,12 +149,12 @@ def test_what_stands_still_is_named_and_the_watchdog_goes_hungry(
     """A scheduler or a dispatch that hangs: it is told once, /healthz fails, and no sign of life is sent any more."""
     daemon = start(prelude=LIVELY + STANDS_STILL[part], NOTIFY_SOCKET=systemd.address, WATCHDOG_USEC="3000000").ready()
     said = daemon.tells("watchdog.silent")["reason"]
-    assert part in said and "stands still" in said
+    assert part in said and "has been stuck" in said
     code, document = daemon.healthz()
     assert code == 503 and part in document["troubles"][0]
     last = systemd.count("WATCHDOG=1")
     assert last >= 1
-    until(lambda: any(said.startswith(f"STATUS=the {part} ") for _, said in systemd.heard))
+    until(lambda: any(said.startswith(f"STATUS=the {part}") for _, said in systemd.heard))
     seen = lists_now(simulator)
     until(lambda: lists_now(simulator) >= seen + 6)  # listing goes on, for three times the pause between two signs
     assert systemd.count("WATCHDOG=1") == last

@@ -155,7 +155,7 @@ WRONG = {
     "key": (wrong_key, "nosuch"),
     "ledger": (no_ledger, "none"),
     "bucket": (no_bucket, "no-such-bucket"),
-    "secret": (no_secret, "voice could not be used any more"),
+    "secret": (no_secret, "voice can no longer be used"),
     "address": (no_address, "metrics_listen"),
 }
 

@@ -150,7 +150,7 @@ def test_a_scheduler_that_stands_still_is_named(
     service = opened()
     service.start()
     service._schedule._scheduler.pause()
-    until(lambda: "the scheduler stands still" in (service.silent(2.5) or ""))
+    until(lambda: "the scheduler has been stuck" in (service.silent(2.5) or ""))
     service._schedule._scheduler.resume()
     until(lambda: service.silent(2.5) is None)
 
@@ -170,7 +170,7 @@ def test_a_dispatch_that_hangs_is_named(
     monkeypatch.setattr(schedule_module, "_BEAT_SECONDS", 0.1)
     service = opened()
     service.start()
-    until(lambda: "the dispatch of transfers stands still" in (service.silent(2.5) or ""))
+    until(lambda: "the dispatcher has been stuck" in (service.silent(2.5) or ""))
     goes_on.set()
     until(lambda: service.silent(2.5) is None)
 
@@ -187,7 +187,7 @@ def test_a_transfer_that_hangs_is_named(
     until(lambda: service.work.dispatch.running > 0)
     service.runtime.stop.pulse.beat()
     monkeypatch.setattr(type(service.runtime.stop.pulse), "beat", lambda self: None)
-    until(lambda: "a thread shows no sign of life" in (service.silent(60) or ""))
+    until(lambda: "a thread has made no progress" in (service.silent(60) or ""))
 
 
 def test_a_clock_that_was_set_makes_all_due(

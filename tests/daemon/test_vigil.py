@@ -48,7 +48,9 @@ def test_stale_and_recovered_are_told_once(monitor: Monitor, told: Told) -> None
     for health in (OK, STALE, STALE, STALE, FAILING, OK, STALE):
         vigil.look(judged(main=health, other=OK), [], ping)
     stale, recovered = told("source.stale"), told("source.recovered")
-    assert [(each["source"], each["account_id"], each["words"]) for each in stale] == [("main", "AC1", STALE.words)] * 2
+    assert [(each["source"], each["account_id"], each["message"]) for each in stale] == [
+        ("main", "AC1", STALE.words)
+    ] * 2
     assert [each["level"] for each in stale] == ["error"] * 2
     assert [(each["source"], each["account_id"], each["level"]) for each in recovered] == [("main", "AC1", "info")]
 

@@ -299,7 +299,7 @@ def test_commands_name_what_nothing_carries(rig: Rig, account: Any) -> None:
     assert failures.document["stranded"] == [stranded]
     [old] = [each for each in status.document["sources"] if each["source"] == "old"]
     assert old["condition"] == "unconfigured"
-    assert f"{COUNT} recordings wait under old" in old["words"]
+    assert f"{COUNT} recordings wait under old" in old["message"]
 
 
 def test_what_will_be_taken_over_is_due(rig: Rig, account: Any) -> None:
@@ -308,7 +308,7 @@ def test_what_will_be_taken_over_is_due(rig: Rig, account: Any) -> None:
     retried, status = run_each(rig, ["retry", "--all", "--json"], ["status", "--json"])
     assert "stranded" not in retried.document
     [old] = [each for each in status.document["sources"] if each["source"] == "old"]
-    assert "takes over" in old["words"]
+    assert "takes over" in old["message"]
 
 
 def test_check_tells_a_rename_with_the_line_to_add(rig: Rig, telnyx: Any) -> None:
@@ -317,7 +317,7 @@ def test_check_tells_a_rename_with_the_line_to_add(rig: Rig, telnyx: Any) -> Non
     checked, offline = run_each(rig, ["check", "--json"], ["check", "--offline", "--json"])
     assert checked.code == 78
     [told] = [each for each in checked.document["checks"] if not each["ok"]]
-    assert "account tx" in told["detail"] and told["hint"] == 'write account = "tx" in the [[sources]] entry phones'
+    assert "account tx" in told["detail"] and told["hint"] == 'add account = "tx" to the [[sources]] entry phones'
     [noted] = [each for each in offline.document["checks"] if "phones" in each["name"] and each["hint"]]
     assert offline.code == 0
     assert noted["ok"] and 'account = "tx"' in noted["hint"]

@@ -198,14 +198,14 @@ def test_fewer_rows_than_the_list_tells_of_are_an_error(scans: Make, monkeypatch
         return {**page, "data": [] if request.param("page[number]") == "2" else page["data"]}
 
     lay(monkeypatch, edit=edit)
-    with pytest.raises(NotWhole, match="tells of 5 rows and showed 3") as caught:
+    with pytest.raises(NotWhole, match="announced 5 rows and contained 3") as caught:
         scan.scan()
     assert (caught.value.exit_code, scan.watermark) == (75, None)
 
 
 @pytest.mark.parametrize(
     ("said", "words"),
-    [({"total": 9}, "tells of 9 rows"), ({"num_pages": 4}, "4 pages"), ({"last_page_uri": "/x?Page=6"}, "7 pages")],
+    [({"total": 9}, "announced 9 rows"), ({"num_pages": 4}, "4 pages"), ({"last_page_uri": "/x?Page=6"}, "7 pages")],
 )
 def test_other_counts_that_contradict_are_an_error(
     scans: Make, monkeypatch: pytest.MonkeyPatch, said: dict[str, Any], words: str
@@ -273,7 +273,7 @@ def test_a_row_that_is_met_on_two_pages_makes_up_for_none(scans: Make, monkeypat
         return page
 
     lay(monkeypatch, edit=edit)
-    with pytest.raises(NotWhole, match="tells of 5 rows and showed"):
+    with pytest.raises(NotWhole, match="announced 5 rows and contained"):
         scan.scan()
     assert scan.watermark is None
 

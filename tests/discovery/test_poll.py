@@ -142,7 +142,7 @@ def test_a_closed_account_counts_as_read_only_after_its_list_was(
         refusing(closed, status)
         errors.append(listed.listing.poll(listed.source, closed))
     assert [error is None for error in errors] == [False, False]
-    assert "may be unread" in str(errors[1])
+    assert "may be missing" in str(errors[1])
 
 
 def test_a_closed_account_that_was_read_whole_may_refuse(listed: Listed, refusing: Callable[[str, int], None]) -> None:

@@ -194,12 +194,12 @@ def test_what_could_not_be_read_of_a_closed_account_is_told(rig: Rig, root: SimA
     for hours in (1, 2):
         report = rig.sync_at(NOW + hours * HOUR)
         error = str(rows(report)[closing.account_id].error)
-        assert (report.exit_code, f"not active ({status})" in error, "may be unread" in error) == (77, True, True)
+        assert (report.exit_code, f"not active ({status})" in error, "may be missing" in error) == (77, True, True)
         assert rows(report)[root.account_id].error is None
     with rig.runtime(lambda: NOW + 2 * HOUR) as runtime:
         words = {feed.feed.account_id: (how.condition, how.words) for feed, how in runtime.judged({})}
     assert words[closing.account_id][0] == "failing"
-    assert "may be unread" in words[closing.account_id][1]
+    assert "may be missing" in words[closing.account_id][1]
 
     turn(closing, "active")
     fill(rig, closing, 2, days=0.01)

@@ -255,7 +255,7 @@ def test_a_list_that_never_stands_still_is_an_error_and_the_watermark_stays(scan
 
     scan.between = between
 
-    with pytest.raises(ProtocolError, match=r"changed during each of 3 scans|not whole") as caught:
+    with pytest.raises(ProtocolError, match=r"changed during each of 3 scans|is incomplete") as caught:
         scan.scan()
 
     assert (scan.watermark, caught.value.exit_code) == (None, 75)

@@ -71,7 +71,7 @@ def test_a_row_that_did_not_come_is_missed(told: tuple[int, int]) -> None:
     read = List()
     read.page(made(1), total=told[0])
     read.page(made(2), total=told[1])
-    assert read.tally.lacking == "it tells of 3 rows and showed 2"
+    assert read.tally.lacking == "it announced 3 rows and contained 2"
 
 
 def test_rows_that_were_added_meanwhile_are_not_missed() -> None:
@@ -87,7 +87,7 @@ def test_a_page_that_did_not_come_is_missed() -> None:
     read = List()
     read.page(made(1), pages=4)
     read.page(made(2), pages=3)
-    assert read.tally.lacking == "it tells of 3 pages and ended after 2"
+    assert read.tally.lacking == "it announced 3 pages and ended after 2"
 
 
 def test_a_row_that_is_met_again_on_the_next_page_makes_up_for_none() -> None:
@@ -95,7 +95,7 @@ def test_a_row_that_is_met_again_on_the_next_page_makes_up_for_none() -> None:
     read = List()
     read.page(made(1), made(2), total=3)
     read.page(made(2), total=3)
-    assert read.tally.lacking == "it tells of 3 rows and showed 2"
+    assert read.tally.lacking == "it announced 3 rows and contained 2"
     alike = List()
     alike.page(made(1), made(1), made(2), total=3)
     assert alike.tally.lacking == ""

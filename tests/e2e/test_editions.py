@@ -108,7 +108,7 @@ def test_verify_knows_both_editions(rig: Rig, suspect: SimRecording, store: Buck
     found = run(rig, "verify", "--repair", "--json")
     [difference] = found.document["differences"]
     assert (found.code, difference["reason"], difference["made_due"]) == (3, "media.missing", False)
-    assert "stands beside it" in difference["hint"]
+    assert "stored beside it" in difference["hint"]
 
 
 def test_a_rebuilt_ledger_knows_both_editions(rig: Rig, suspect: SimRecording) -> None:

@@ -430,7 +430,7 @@ def test_media_whose_length_disagrees_are_archived_as_suspect(rig: Rig, monkeypa
     stands(rig, recording)
     [medium] = rig.sidecars()[recording.recording_id]["media"]
     assert (medium["checked"]["status"], medium["duration_seconds"]) == ("suspect", 1.0)
-    assert "the provider tells 60.00 s" in medium["checked"]["reason"]
+    assert "the provider states 60.00 s" in medium["checked"]["reason"]
 
 
 def test_a_cut_that_no_length_tells_is_fetched_again(rig: Rig) -> None:

@@ -90,7 +90,7 @@ def test_the_other_format_is_archived_as_what_it_is(rig: Rig, serve: Any, asked:
     assert medium["key"].endswith(f"{recording_id}.{real}")
     assert (medium["media_format"], medium["content_type"], medium["requested"]["media_format"]) == (real, kind, asked)
     assert medium["checked"]["status"] == "ok"
-    assert medium["checked"]["reason"] == f"{asked} was asked for, {real} came"
+    assert medium["checked"]["reason"] == f"{asked} was requested, {real} was received"
     head = rig.s3.head_object(Bucket=rig.bucket, Key=medium["key"])
     assert head["ContentType"] == kind
     check_found_again(rig)
@@ -207,7 +207,7 @@ def test_channels_that_are_refused_for_hours_are_flagged(rig: Rig, refuse_channe
     assert rig.sync_at(T0 + timedelta(hours=4)).exit_code == 0
     [medium] = media_of(rig, recording_id)
     assert (medium["channels"], medium["checked"]["status"]) == (1, "suspect")
-    assert medium["checked"]["reason"] == "1 of the 2 channels came that the provider tells"
+    assert medium["checked"]["reason"] == "1 channels received, the provider states 2"
     assert medium["requested"] == {"media_format": "wav", "channels": None, "refused": "2 channels: answered 400"}
 
 

@@ -105,7 +105,7 @@ def test_a_pass_that_finds_next_to_nothing_says_so(account: Troubled, caplog: py
         report = account.report(now)
         [row] = report.accounts.values()
         assert report.exit_code == 3
-        assert str(row.error).startswith("9 of 9 recordings that were listed are not found")
+        assert str(row.error).startswith("9 of 9 listed recordings are not found")
         assert caplog.text.count("transfer.mostly_missing") == 1
     assert row.gone == 9
 

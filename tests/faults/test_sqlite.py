@@ -92,9 +92,9 @@ def assert_all_is_well(rig: Rig, bucket: Bucket) -> None:
 
 @pytest.mark.parametrize("size", ["16k", "96k", "320k"])
 def test_a_disk_too_small_is_told(rig: Rig, strict_bucket: Bucket, size: str) -> None:
-    """Full as the ledger is made, as pages are registered, as outcomes are: exit 75, make room; then all comes home."""
+    """Full while the ledger is made or written: exit 75 and "free space"; then all is archived."""
     with Disk.mounted(ledger_of(rig).parent, size) as disk:
-        assert_refused(run(rig, "sync", "--json"), 75, "disk is full", "make room")
+        assert_refused(run(rig, "sync", "--json"), 75, "disk is full", "free space")
         disk.remount("size=64m")
         assert_all_is_well(rig, strict_bucket)
 
@@ -106,7 +106,7 @@ def test_a_disk_that_fills_up_under_a_pass_is_told(rig: Rig, strict_bucket: Buck
         process = start(rig, "sync", "--json")
         until(lambda: archived(strict_bucket) >= 20)
         disk.fill()
-        assert_refused(finish(process), 75, "disk is full", "make room")
+        assert_refused(finish(process), 75, "disk is full", "free space")
         assert archived(strict_bucket) < COUNT
         disk.free()
         slow(rig.simulator, 0)

@@ -256,7 +256,7 @@ def test_a_redirect_to_a_name_of_the_machines_own_is_not_followed(
     home = wired.front(Answer(status=307, headers=(("Location", f"https://{name}/latest/meta-data/iam"),)))
     session = wired.session(home.origin)
     Resolver(monkeypatch, name, address)
-    with pytest.raises(UnsafeAddress, match="where no recording is fetched from"):
+    with pytest.raises(UnsafeAddress, match="which is not allowed for media"):
         session.download(get(home.origin), read)
     assert session.answers == {"307": 1}
 

@@ -41,7 +41,9 @@ def events(lines: io.StringIO) -> list[tuple[str, str, int]]:
 
 def trouble(lines: io.StringIO) -> list[str]:
     """What is said of each failure."""
-    return [json.loads(line)["trouble"] for line in lines.getvalue().splitlines()]
+    events = [json.loads(line) for line in lines.getvalue().splitlines()]
+    assert [each["trouble"] for each in events] == [each["error"] for each in events]  # the old key stays for a release
+    return [each["error"] for each in events]
 
 
 def test_what_a_monitor_is_told(wired: Any) -> None:
@@ -92,9 +94,9 @@ def test_a_monitor_that_refuses(wired: Any, lines: io.StringIO, status: int) -> 
         ("http://127.0.0.1:1", "cannot be reached (Connection refused)"),
         ("http://no-such-host.invalid", "cannot be resolved"),
         ("http://[::1", "InvalidURL"),
-        ("ftp://127.0.0.1", "cannot be asked: the request is not HTTP"),
+        ("ftp://127.0.0.1", "cannot be reached: the request is not valid HTTP"),
         ("https://a b", "cannot be resolved"),
-        ("nonsense", "cannot be asked: the request is not HTTP"),
+        ("nonsense", "cannot be reached: the request is not valid HTTP"),
     ],
 )
 def test_a_monitor_that_is_not_there(lines: io.StringIO, url: str, told: str) -> None:
@@ -127,8 +129,8 @@ def nowhere(wire: Wire, request: Request) -> bool:
     ("answer", "told"),
     [
         (closes, "closed the connection before its answer was complete"),
-        (chatters, "sent what is not HTTP"),
-        (two_lengths, "sent what is not HTTP"),
+        (chatters, "did not answer in HTTP"),
+        (two_lengths, "did not answer in HTTP"),
         (nowhere, "RemoteProtocolError"),
     ],
 )
@@ -187,7 +189,9 @@ def test_a_proxy_whose_secret_is_missing(lines: io.StringIO) -> None:
     """It is told where to put it, and the ping fails rather than the work."""
 
     def missing() -> Proxy:
-        raise ConfigError("daemon: ping_proxy: the environment variable GATE is not set", "set it, or name another")
+        raise ConfigError(
+            "daemon: ping_proxy: the environment variable GATE is not set", "set it, or use another variable"
+        )
 
     assert Ping("http://monitor.invalid" + KEY, proxy=missing).start() is False
     assert trouble(lines) == ["daemon: ping_proxy: the environment variable GATE is not set"]

@@ -34,7 +34,7 @@ def test_a_second_daemon_is_told_of_the_first(path: Path, start: Start) -> None:
 
     assert second.wait() == 75
     assert f"process {pid}, since 2026-10-01 09:00:00 UTC" in said
-    assert "ledger.db already" in said and "stop that one first" in said
+    assert "another daemon already uses the ledger" in said and "stop it first" in said
     assert first.poll() is None
     assert running_daemon(path) == RunningDaemon(pid=int(pid), started_at=NOW)
 

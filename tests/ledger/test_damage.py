@@ -212,7 +212,7 @@ def test_another_program_s_database_is_not_touched(path: Path) -> None:
             plain.execute(f"CREATE TABLE {table} (title TEXT)")
         before = path.read_bytes()
 
-        with pytest.raises(ConfigError, match=f"another program's database: it holds {table}") as caught:
+        with pytest.raises(ConfigError, match=f"another program's database: it contains {table}") as caught:
             Ledger.open(path, NOW)
 
         assert "ledger.path" in caught.value.hint
@@ -273,9 +273,9 @@ def test_damage_that_a_query_meets_late_is_told_alike(path: Path) -> None:
     with contextlib.closing(sqlite3.connect(path)) as plain, plain:
         plain.execute("UPDATE listed SET recording = replace(recording, '\"phase\"', '\"phrase\"')")
     ledger = Ledger.open(path, NOW)
-    with pytest.raises(LedgerDamaged, match="what a list told of a recording cannot be read"):
+    with pytest.raises(LedgerDamaged, match="a listed recording cannot be read"):
         ledger.claim("main", NOW + timedelta(days=1), 400)
-    with pytest.raises(LedgerDamaged, match="what a list told"):
+    with pytest.raises(LedgerDamaged, match="a listed recording"):
         ledger.claim("main", NOW + timedelta(days=1), 400)  # none of them was leased
     ledger.close()
 

@@ -104,7 +104,7 @@ def test_a_locked_ledger_is_temporary(path: Path, ledger: Ledger, monkeypatch: p
 
 
 def test_a_full_disk_is_temporary(ledger: Ledger) -> None:
-    """Nothing of the page is written, the error says to make room, exit 75; with room again all goes on."""
+    """Nothing of the page is written, the error says to free space, exit 75; with room again all goes on."""
     register(ledger, recording(1))
     plain = ledger._connection._db.conn
     [pages] = plain.execute("PRAGMA page_count").fetchone()
@@ -113,7 +113,7 @@ def test_a_full_disk_is_temporary(ledger: Ledger) -> None:
     with pytest.raises(LedgerUnavailable, match="disk is full") as caught:
         register(ledger, *many(900))
 
-    assert (caught.value.exit_code, "make room" in caught.value.hint) == (75, True)
+    assert (caught.value.exit_code, "free space" in caught.value.hint) == (75, True)
     assert ledger.ask.standing("main", "AC1").pending == 1
     plain.execute("PRAGMA max_page_count=100000").fetchall()
     assert register(ledger, *many(900)).new == 899
@@ -147,7 +147,7 @@ def test_a_disk_that_fails_is_told(ledger: Ledger) -> None:
             register(ledger, *many(900))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert (caught.value.exit_code, "kernel's log" in caught.value.hint) == (1, True)
+    assert (caught.value.exit_code, "kernel log" in caught.value.hint) == (1, True)
     assert register(ledger, *many(3)).new == 3
 
 

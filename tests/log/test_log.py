@@ -444,4 +444,4 @@ def test_a_crash_that_cannot_be_logged_is_not_shown_raw(
     module.log_uncaught()
     error = RuntimeError("s3cret")
     sys.excepthook(RuntimeError, error, None)
-    assert capfd.readouterr().err == "recvault: crashed by RuntimeError, which cannot be logged\n"
+    assert capfd.readouterr().err == "recvault: crashed by RuntimeError, which could not be logged\n"

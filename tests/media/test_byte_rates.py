@@ -27,7 +27,7 @@ def test_a_length_that_cannot_be_measured_is_not_ok(body: bytes) -> None:
     check = probed(body, 60.0).check
     assert (check.status, check.reason) == (
         "suspect",
-        "its fmt chunk tells no byte rate, so that its length cannot be measured",
+        "its fmt chunk states no byte rate, so its length cannot be measured",
     )
 
 

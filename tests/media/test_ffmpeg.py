@@ -135,8 +135,8 @@ def test_a_live_track_that_is_cut_between_clusters_is_seen_by_ffmpeg_alone() -> 
     facts = both("mkv", body, told=20.0)
     assert (facts.check.status, facts.duration_seconds) == ("suspect", 10.0)
     assert facts.check.reason == (
-        "FFmpeg measures 10.00 s, the walk of its container 20.00 s; "
-        "FFmpeg: truncated: 10.00 s measured, the provider tells 20.00 s"
+        "FFmpeg measures 10.00 s, the container 20.00 s; "
+        "FFmpeg: truncated: 10.00 s measured, the provider states 20.00 s"
     )
 
 
@@ -239,9 +239,9 @@ def test_a_walk_comes_to_an_end() -> None:
     """Neither packets nor time are without bound."""
     moments = iter(range(0, 10_000_000, 1000))
     seen = walk_packets("mp3", io.BytesIO(body_of("mp3", 60.0)), 100, clock=lambda: float(next(moments)))
-    assert seen.fault == "FFmpeg comes to no end of it: 256 packets"
+    assert seen.fault == "FFmpeg finds no end: 256 packets"
     few = walk_packets("mp3", io.BytesIO(body_of("mp3", 200.0)), 100)  # more packets than so few bytes can hold
-    assert few.fault == "FFmpeg comes to no end of it: 1026 packets"
+    assert few.fault == "FFmpeg finds no end: 1026 packets"
 
 
 def test_an_error_of_reading_is_its_own() -> None:

@@ -73,5 +73,5 @@ def test_what_only_packets_show_is_archived_and_flagged(full: Rig, monkeypatch: 
     monkeypatch.setattr(World, "media", cut)
     [track] = archived(full, "video", 20.0)
     assert track["checked"]["status"] == "suspect"
-    assert "FFmpeg: truncated: 10.00 s measured, the provider tells 20.00 s" in track["checked"]["reason"]
+    assert "FFmpeg: truncated: 10.00 s measured, the provider states 20.00 s" in track["checked"]["reason"]
     assert track["duration_seconds"] == 10.0

@@ -54,7 +54,7 @@ def test_sound_audio_is_never_refused(name: str, asked: str) -> None:
     expected = "mka" if name == "tone.webm" and asked == "mka" else FILES[name]
     assert facts.media_format == expected
     assert facts.check.status in ("ok", "unchecked")
-    assert (f"{asked} was asked for, {expected} came" in (facts.check.reason or "")) == (asked != expected)
+    assert (f"{asked} was requested, {expected} was received" in (facts.check.reason or "")) == (asked != expected)
     assert expected in CONTENT_TYPES
 
 
@@ -109,7 +109,7 @@ def test_an_mp3_that_begins_late_is_sound(begin: bytes, asked: str) -> None:
     for step in (1 << 16, 7):
         facts = probe(begin + sound(7.2, "mp3"), asked, told=7.2, step=step)
         assert (facts.media_format, facts.check.status, facts.duration_seconds) == ("mp3", "ok", 7.2)
-        assert f"{len(begin)} bytes before its first frame are none" in (facts.check.reason or "")
+        assert f"{len(begin)} bytes before its first frame do not belong to a frame" in (facts.check.reason or "")
 
 
 @pytest.mark.parametrize("cut", [1, 2, 3, 100, FRAME - 1])
@@ -122,7 +122,7 @@ def test_an_mp3_that_begins_amid_a_frame_is_sound(cut: int) -> None:
 def test_an_mp3_that_lacks_its_beginning_is_suspect() -> None:
     """Many bytes before the first frame were audio once."""
     check = probe(b"\0" * 40_000 + sound(7.2, "mp3"), "mp3").check
-    assert (check.status, check.reason) == ("suspect", "40000 bytes before its first frame are none")
+    assert (check.status, check.reason) == ("suspect", "40000 bytes before its first frame do not belong to a frame")
 
 
 @pytest.mark.parametrize("share", [0.5, 0.8])
@@ -156,7 +156,7 @@ def test_channels_are_held_against_what_is_told() -> None:
     """Fewer channels than the provider tells are lost ones; more are none."""
     for name in ("wav", "mp3"):
         check = probe(sound(2, name, channels=1), name, channels=2).check
-        assert (check.status, check.reason) == ("suspect", "1 of the 2 channels came that the provider tells")
+        assert (check.status, check.reason) == ("suspect", "1 channels received, the provider states 2")
         for told in (None, 1, 2):
             assert probe(sound(2, name, channels=2), name, channels=told).check.status == "ok"
 

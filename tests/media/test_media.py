@@ -138,7 +138,7 @@ def test_wav_that_lacks_a_later_chunk_is_suspect() -> None:
     """Whole audio does not excuse bytes that RIFF tells and that did not come."""
     body = wav(riff=len(wav()) - 8 + 100)
     check = probe("wav", body).check
-    assert check.reason == f"truncated: {len(body)} of the {len(body) + 100} bytes that the RIFF header tells"
+    assert check.reason == f"truncated: {len(body)} of the {len(body) + 100} bytes stated in the RIFF header"
 
 
 def test_streamed_wav_against_the_provider() -> None:
@@ -149,7 +149,7 @@ def test_streamed_wav_against_the_provider() -> None:
 def test_wav_with_more_than_it_tells_is_suspect() -> None:
     """What follows the end that the header tells is no part of the recording as its provider made it."""
     check = probe("wav", wav() + b"<html>Bad Gateway</html>").check
-    assert (check.status, check.reason) == ("suspect", "24 bytes past the end that the RIFF header tells")
+    assert (check.status, check.reason) == ("suspect", "24 bytes past the end stated in the RIFF header")
 
 
 def test_wav_without_its_last_pad_byte_is_ok() -> None:
@@ -213,7 +213,7 @@ def test_mp3_with_its_last_frame_cut_is_suspect(lacking: int) -> None:
 def test_mp3_cut_between_frames_is_seen_by_its_length() -> None:
     """A cut between two frames shows only against the provider's length, and both numbers are told."""
     check = probe("mp3", mp3(500), told=72).check
-    assert (check.status, check.reason) == ("suspect", "truncated: 36.00 s measured, the provider tells 72.00 s")
+    assert (check.status, check.reason) == ("suspect", "truncated: 36.00 s measured, the provider states 72.00 s")
 
 
 def test_mp3_index_frame() -> None:
@@ -223,7 +223,7 @@ def test_mp3_index_frame() -> None:
     assert probe("mp3", xing(0) + mp3(100, header)).check.status == "ok"
     assert probe("mp3", xing(100) + mp3(100, header)).duration_seconds == pytest.approx(100 * 1152 / 44100, abs=1e-6)
     check = probe("mp3", xing(100) + mp3(60, header)).check
-    assert check.reason == "truncated: 60 of the 100 frames that its index tells"
+    assert check.reason == "truncated: 60 of the 100 frames that its index announces"
 
 
 def test_mp3_with_a_hole_is_suspect() -> None:
@@ -240,7 +240,7 @@ def test_mp3_regains_its_own_frames_alone() -> None:
     """A header of another kind inside a gap is chance: it is not measured, and does not swallow what follows."""
     facts = probe("mp3", mp3(50) + b"junk\xff\xfb\x90\x64junk" + mp3(50))
     assert facts.duration_seconds == 7.2
-    assert facts.check.reason == "the next frame was missing 1 times (12 bytes passed over)"
+    assert facts.check.reason == "the next frame was missing 1 times (12 bytes skipped)"
 
 
 def test_mp3_with_a_document_behind_is_suspect() -> None:
@@ -297,7 +297,7 @@ def test_mka_cut_inside_an_element_of_an_endless_segment_is_suspect() -> None:
 def test_mka_cut_at_a_cluster_s_end_is_suspect() -> None:
     """Where the Segment tells its size, a cut between two clusters is seen without any duration."""
     check = probe("mka", mka(10)[: -len(cluster(0))]).check
-    assert (check.status, (check.reason or "")[-35:]) == ("suspect", "bytes that the Segment's size tells")
+    assert (check.status, (check.reason or "")[-39:]) == ("suspect", "bytes that the Segment's size announces")
 
 
 def test_mka_cut_between_clusters_is_suspect() -> None:
@@ -411,7 +411,7 @@ def test_size_told_by_the_provider() -> None:
     body = mka(told=10.0, size=UNKNOWN)
     assert probe("mkv", body, size=len(body)).check.status == "ok"
     check = probe("mkv", body, size=len(body) + 1).check
-    assert check.reason == f"truncated: {len(body)} bytes came, the provider tells {len(body) + 1}"
+    assert check.reason == f"truncated: {len(body)} bytes received, the provider states {len(body) + 1}"
 
 
 def test_ciphertext_is_unchecked() -> None:

@@ -68,7 +68,7 @@ def test_a_riff_size_that_is_off_by_a_header_is_noted(off: int) -> None:
     body = riff(chunk(b"fmt ", PCM), chunk(b"data", AUDIO), size=36 + len(AUDIO) + off)
     facts = probe(body)
     assert (facts.check.status, facts.duration_seconds) == ("ok", 2.0)
-    assert ("its RIFF header tells" in (facts.check.reason or "")) == (abs(off) > 1)
+    assert ("its RIFF header states" in (facts.check.reason or "")) == (abs(off) > 1)
 
 
 def test_chunks_behind_the_end_are_no_junk() -> None:
@@ -123,7 +123,7 @@ def test_audio_beyond_four_gibibytes_is_measured(tail: int) -> None:
     prober.feed(bytes(over) + (chunk(b"LIST", b"INFO" + bytes(tail - 12)) if tail else b""))
     facts = prober.finish(duration_seconds=22_374.0, size_bytes=None)
     assert (facts.check.status, facts.duration_seconds) == ("ok", pytest.approx(((1 << 32) + over) / 192_000))
-    assert (facts.check.reason or "").startswith("it is longer than the 4 GiB that its header can tell")
+    assert (facts.check.reason or "").startswith("it is longer than the 4 GiB that its header can state")
 
 
 def test_big_endian_riff_is_walked() -> None:

@@ -95,7 +95,8 @@ def test_stale_says_which_since_when_and_why() -> None:
     )
     assert health.words == (
         "no complete scan for 1 d 2 h: the last one ended 2026-11-01 10:00 UTC; one has been running for 3 h; "
-        "nothing was archived for 2 d: the last one was 2026-10-31 12:00 UTC, although recordings wait since "
+        "nothing was archived for 2 d: the last one was 2026-10-31 12:00 UTC, although recordings have been waiting "
+        "since "
         "2026-10-30 12:00 UTC; `recvault failures` says why; "
         "the last scan failed: api.twilio.com refuses the credentials (check the source's credentials)"
     )
@@ -108,7 +109,7 @@ def test_stale_that_never_was_well() -> None:
     )
     assert health.words == (
         "no complete scan for 1 d 1 h: none since 2026-11-01 11:00 UTC; nothing was archived for 1 d 1 h: "
-        "none since 2026-11-01 11:00 UTC, although recordings wait since 2026-11-01 11:00 UTC; "
+        "none since 2026-11-01 11:00 UTC, although recordings have been waiting since 2026-11-01 11:00 UTC; "
         "`recvault failures` says why"
     )
 
@@ -158,8 +159,8 @@ ADVICE = "set a longer poll_every, raise requests_per_second, or ask the provide
         ),
         pytest.param(
             {"scan_started_at": NOW - 2 * HOUR, "last_success_at": None, "watermark": None, "standing": StateCounts()},
-            "a scan has been running for 2 h, longer than poll_every, 5 min: a first scan lists all history, "
-            "later ones what is new",
+            "a scan has been running for 2 h, longer than poll_every, 5 min: the first scan lists all history, later "
+            "ones only new recordings",
             id="the first",
         ),
     ],
@@ -209,7 +210,7 @@ def test_a_closed_account_is_not_stale() -> None:
     """Nobody polls it, on purpose: no alarm for that, and words that say so; what waits of it is still an alarm."""
     closed = {"closed_at": NOW - timedelta(days=9), "last_success_at": NOW - timedelta(days=9)}
     assert judged(**closed).condition is Condition.OK
-    assert "no active account since" in judged(**closed).words
+    assert "account not active since" in judged(**closed).words
     waiting = {"waiting_since": NOW - timedelta(days=9), "last_archived_at": NOW - timedelta(days=9)}
     assert judged(**closed, **waiting).condition is Condition.STALE
 
@@ -224,7 +225,8 @@ def test_what_fails_is_told_before_it_is_dead() -> None:
 def test_a_transfer_that_does_not_end_is_named(minutes: int, condition: Condition) -> None:
     """From five minutes on, with its recording; below that nothing is said."""
     health = judged(transfer_since=NOW - minutes * MINUTE, transfer_of="RE7")
-    told = "a transfer has been running for 5 min: `recvault show RE7`; transfer.min_rate sets how slow one may be"
+    hint = "see `recvault show RE7`; transfer.min_rate sets the slowest rate allowed"
+    told = f"a transfer has been running for 5 min: {hint}"
     assert health == Health(condition, told if condition is Condition.SLOW else "")
 
 

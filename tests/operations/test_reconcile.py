@@ -177,7 +177,7 @@ def test_the_ledger_remembers_until_lookback_is_long_enough(
         appears(simulator, account, age, late=age - HOUR / 2)
         at(rig)
     (shown, document) = run_each(rig, ["status"], ["status", "--json"])
-    assert "2 recordings were missed by polls: lookback 3h is too short, at least 41h is needed" in shown.stderr
+    assert "2 recordings were missed by polls: lookback 3h is too short; at least 41h is needed" in shown.stderr
     [missed] = document.document["missed_by_polls"]
     assert (missed["account_id"], missed["recordings"], missed["lookback_needed_seconds"]) == (
         account.account_id,
@@ -201,8 +201,8 @@ def test_the_command_says_it_in_words(rig: Rig, simulator: Simulator) -> None:
 
     ran, document = run_each(rig, ["reconcile", "--source", "voice"], ["reconcile", "--json"])
     assert (ran.code, ran.stdout.splitlines()[1].split("\t")[2:4]) == (0, ["4", "2"])
-    assert "2 recordings were missed by polls: lookback 26h is too short, at least 41h is needed" in ran.stderr
-    assert "`recvault sync` or the daemon brings it home" in ran.stderr
+    assert "2 recordings were missed by polls: lookback 26h is too short; at least 41h is needed" in ran.stderr
+    assert "`recvault sync` or the daemon archives it" in ran.stderr
     [row] = document.document["sources"]
     assert (document.document["schema"], document.document["command"], row["missed"]) == (
         "recvault/report/v1",
@@ -230,10 +230,10 @@ def test_wrong_usage(rig: Rig, simulator: Simulator) -> None:
 def test_lateness_in_words() -> None:
     """One recording, many; a lookback that has been lengthened since; what the ledger remembers reads back."""
     one, many = Late(1, 40 * HOUR, START), Late(1200, 26.5 * HOUR, START - HOUR)
-    assert one.words(26 * HOUR) == "1 recording was missed by polls: lookback 26h is too short, at least 40h is needed"
+    assert one.words(26 * HOUR) == "1 recording was missed by polls: lookback 26h is too short; at least 40h is needed"
     assert many.words(1.5 * HOUR) == (
-        "1,200 recordings were missed by polls: lookback 1h30m is too short, at least 27h is needed"
+        "1,200 recordings were missed by polls: lookback 1h30m is too short; at least 27h is needed"
     )
-    assert one.words(2 * DAY).endswith("lookback 48h, as it is now, would have caught them")
+    assert one.words(2 * DAY).endswith("lookback 48h(the current setting) would have caught them")
     assert Late.from_json((one + many).to_json()) == Late(1201, 40 * HOUR, START)
     assert late_fact("a:b", "c") != late_fact("a", "b:c")

@@ -93,7 +93,7 @@ def test_a_built_in_cannot_be_shadowed_in_silence() -> None:
 @pytest.mark.usefixtures("reread")
 def test_a_plug_in_that_comes_later_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is installed is read once, and again for a name that is not known: a daemon need not be started anew."""
-    with pytest.raises(ConfigError, match="no provider is called 'ours'"):
+    with pytest.raises(ConfigError, match="there is no provider called 'ours'"):
         provider_class("ours")
     claim = EntryPoint("ours", "acme_plugin:Ours", GROUP)
     monkeypatch.setattr(providers, "entry_points", lambda group: [claim])

@@ -50,7 +50,7 @@ def test_a_private_authority_is_trusted(
 
 def test_an_unknown_authority_is_told_nothing(secure: Place, waits: list[float]) -> None:
     """Without it nothing is sent, and the error says what to set."""
-    with pytest.raises(StoreUnavailable, match=r"certificate that is not trusted .*issuer") as caught:
+    with pytest.raises(StoreUnavailable, match=r"untrusted certificate .*issuer") as caught:
         secure.store(asked=False).put(make_put(KEY, BODIES["small"]))
     assert "AWS_CA_BUNDLE" in caught.value.hint
     assert secure.strict is not None

@@ -78,7 +78,7 @@ def test_what_no_header_can_carry(
     with pytest.raises(StoreRefused) as caught:
         make_store(sender).put(make_put(KEY, b"RIFF"))
     error = caught.value
-    assert error.message == f"the credentials hold {fault} in the {name}: nothing is sent with them"
+    assert error.message == f"the credentials contain {fault} in the {name} and are not used"
     assert (error.exit_code, error.status, sum(strict_bucket.counts.values())) == (77, None, 0)
     logging.getLogger("a library").error("it failed: %r", TOKEN + ending, exc_info=error)
     assert "it failed" in written.getvalue()
@@ -90,7 +90,7 @@ def test_every_question_is_guarded(make_store: Any, monkeypatch: pytest.MonkeyPa
     """Not puts alone: whatever is asked of a bucket is signed."""
     monkeypatch.setenv("AWS_SESSION_TOKEN", f"{TOKEN}\n")
     store = make_store("fast")
-    with pytest.raises(StoreRefused, match="the credentials hold a line end"):
+    with pytest.raises(StoreRefused, match="the credentials contain a line end"):
         if ask == "reader":
             S3Reader(store, Stop()).get("a")
         else:
@@ -102,13 +102,13 @@ def test_credentials_that_rotate_are_looked_at_again(make_store: Any) -> None:
     store = make_store("fast")
     assert store.put(make_put(KEY, b"RIFF")) is True
     store.client.credentials().token = f"{TOKEN}\nmore"
-    with pytest.raises(StoreRefused, match="the credentials hold a line end in the session token"):
+    with pytest.raises(StoreRefused, match="the credentials contain a line end in the session token"):
         store.put(make_put(f"{KEY}.2", b"RIFF"))
     assert mask(TOKEN) != TOKEN
 
 
 def test_a_roles_source_is_guarded(make_store: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """STS is asked for a role with other credentials, and a value in AWS's own files may have several lines."""
+    """STS is asked for a role with other credentials, and a value in the AWS settings files may have several lines."""
     for name in NAMES.values():
         monkeypatch.delenv(name, raising=False)
     (tmp_path / "aws").write_text(
@@ -118,7 +118,7 @@ def test_a_roles_source_is_guarded(make_store: Any, monkeypatch: pytest.MonkeyPa
     )
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "aws"))
     monkeypatch.setenv("AWS_PROFILE", "role")
-    with pytest.raises(StoreRefused, match="the credentials hold a line end in the session token"):
+    with pytest.raises(StoreRefused, match="the credentials contain a line end in the session token"):
         make_store("fast").head("a")
 
 
@@ -184,4 +184,4 @@ def test_awss_own_configuration_is_configuration(error: str) -> None:
 
     with pytest.raises(ConfigError) as caught, botocore_errors("s3://b"):
         raise eval(f"exceptions.{error}", {"exceptions": exceptions})
-    assert "AWS's own" in caught.value.hint
+    assert "the AWS settings" in caught.value.hint

@@ -85,7 +85,7 @@ def test_a_refusal_in_html_is_told_with_its_status(
     server.says(PAGES[page], status="403 Forbidden")
     client = client_of(server.url, transport=transport_of(sender))
     store = store_with(sender, client, "bucket", facts=KNOWS[0], single_put_most=PART, part_least=PART)
-    with pytest.raises(StoreRefused, match=r"the store answered 403 for s3://bucket.*: a page of HTML"):
+    with pytest.raises(StoreRefused, match=r"the store answered 403 for s3://bucket.*: an HTML page"):
         {**WRITES, **READS}[asked](store)
 
 

@@ -140,14 +140,14 @@ def test_check_says_that_a_lock_is_kept(checked: Callable[..., dict[str, Probe]]
     options = {"object_lock": {"mode": "GOVERNANCE", "days": 2, "legal_hold": True}, "tags": {"team": "law"}}
     found = checked(ceph.NAME, lockable=True, **options)
     assert [name for name, probe in found.items() if not probe.ok] == []
-    assert found["bucket: as asked for"].detail == "kept: GOVERNANCE for 2 days, legal hold, tags"
+    assert found["bucket: settings applied"].detail == "kept: GOVERNANCE for 2 days, legal hold, tags"
 
 
 def test_check_says_that_a_lock_is_dropped(checked: Callable[..., dict[str, Probe]]) -> None:
     """Of a store that takes a lock and keeps none, `check` fails and names what is dropped."""
     found = checked(swift.NAME, object_lock={"mode": "GOVERNANCE", "days": 2, "legal_hold": True})
-    assert not found["bucket: as asked for"].ok
-    assert "object_lock GOVERNANCE, shown is none" in found["bucket: as asked for"].detail
+    assert not found["bucket: settings applied"].ok
+    assert "object_lock GOVERNANCE, reported is none" in found["bucket: settings applied"].detail
 
 
 @pytest.mark.parametrize(

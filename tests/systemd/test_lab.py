@@ -142,7 +142,7 @@ def test_it_becomes_ready_and_archives_in_its_sandbox(served: Served) -> None:
     )
     assert served.lab.run("stat", "-c", "%a %u", f"{STATE}/ledger.db").split() == ["600", owner]
     assert served.lab.run("ls", "/run/credentials/recvault.service").split() == ["aws", "twilio-auth-token"]
-    assert "archived since the start" in served.lab.run("systemctl", "status", UNIT)
+    assert "archived since start" in served.lab.run("systemctl", "status", UNIT)
     secret = served.account.credentials["auth_token"]
     assert not [line for line in served.lab.journal(UNIT) if secret in line or "test-secret-key" in line]
 

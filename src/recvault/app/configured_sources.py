@@ -44,7 +44,7 @@ class Configured:
             if source.name == name:
                 return source
         known = ", ".join(source.name for source in self.settings.sources)
-        raise UnknownName(f"no source is named {name}", f"the configuration has {known}")
+        raise UnknownName(f"there is no source named {name}", f"the configuration has {known}")
 
     def provider(self, name: str) -> Provider:
         """A source's provider, from its plain settings: no secret is needed."""

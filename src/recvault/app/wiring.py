@@ -46,7 +46,9 @@ def lines(
     authorization = asked.authorization(values)
     hide(authorization)
     if not (authorization.isascii() and authorization.isprintable()):
-        raise ConfigError(f"{source.name}: its credentials make no header that HTTP can carry", "check each of them")
+        raise ConfigError(
+            f"{source.name}: its credentials contain characters that HTTP headers cannot carry", "check each of them"
+        )
     stall_seconds = transfer.stall_timeout.total_seconds()
     return Connections(
         provider=asked,

@@ -182,10 +182,10 @@ class KeyTemplate:
         names = [name for _, name, _, _ in parts if name is not None]
         for _, name, spec, conversion in parts:
             if name is not None and (name not in _FIELDS or spec or conversion):
-                raise ValueError(f"{{{name}}} is not one of {', '.join(sorted(f'{{{known}}}' for known in _FIELDS))}")
+                raise ValueError(f"{{{name}}} is unknown; use {', '.join(sorted(f'{{{known}}}' for known in _FIELDS))}")
         for needed in ("provider", "account", "recording_id", "ext"):
             if names.count(needed) != 1:
-                raise ValueError(f"must hold {{{needed}}} once, or two recordings could share a key")
+                raise ValueError(f"must contain {{{needed}}} exactly once, or two recordings could share a key")
         if not self.template.endswith(".{ext}"):
             raise ValueError("must end in .{ext}")
         for literal, name, _, _ in parts[1:]:
@@ -194,7 +194,7 @@ class KeyTemplate:
                     f"needs a separator such as / or = before {{{name}}}, or two recordings could share a key"
                 )
         if self.template.startswith(("/", *RESERVED)) or ".." in self.template or "//" in self.template:
-            raise ValueError(f"must not start with / or {', '.join(RESERVED)}, nor hold .. or //")
+            raise ValueError(f"must not start with / or {', '.join(RESERVED)}, or contain .. or //")
 
 
 def object_metadata(recording: Recording, sha256: str) -> dict[str, str]:

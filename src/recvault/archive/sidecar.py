@@ -52,7 +52,7 @@ def _held(read: Callable[P, T]) -> Callable[P, T]:
         try:
             return read(*args, **kwargs)
         except (KeyError, TypeError, AttributeError, OverflowError) as error:
-            raise ValueError(f"it lacks what a sidecar holds: {error}") from error
+            raise ValueError(f"it is not a complete sidecar: {error}") from error
 
     return checked
 
@@ -209,7 +209,7 @@ class Sidecar:
         if not self.is_v1:
             raise ValueError(f"{sidecar_key} is not a {SCHEMA} document")
         if self.identity != recording.identity:
-            raise ValueError(f"{sidecar_key} names another recording: {self.identity}")
+            raise ValueError(f"{sidecar_key} belongs to another recording: {self.identity}")
         return Receipt(
             source=self.source,
             recording=recording,

@@ -45,7 +45,7 @@ def _keys(runtime: Runtime) -> str:
         phase=Phase.COMPLETE,
         formats=("wav",),
     )
-    return f"a recording's key is such as {runtime.keys(sample, 'wav')}"
+    return f"example key of a recording: {runtime.keys(sample, 'wav')}"
 
 
 def _put(runtime: Runtime, inspection: Inspection) -> str | Notice:
@@ -65,8 +65,8 @@ def _put(runtime: Runtime, inspection: Inspection) -> str | Notice:
     if facts.conditional:
         return f"{facts.proof}; conditional puts are honoured"
     return Notice(
-        f"{facts.proof}; conditional puts are ignored: keys are compared before each put",
-        "let one machine alone write here, or use a store that honours If-None-Match",
+        f"{facts.proof}; conditional puts are ignored: recvault checks each key before it writes",
+        "let only one machine write to this bucket, or use a store that honours If-None-Match",
     )
 
 
@@ -74,16 +74,19 @@ def _get(runtime: Runtime, inspection: Inspection) -> str:
     with _explained(inspection, "get"):
         body = runtime.store.get(_key(runtime))
     if body != _PROBE:
-        raise RecvaultError("the probe reads back otherwise than it was written", "this store cannot be trusted")
-    return "what was put reads back the same"
+        raise RecvaultError("the probe object reads back changed", "do not use this store")
+    return "the probe object reads back unchanged"
 
 
 def _delete(runtime: Runtime) -> str:
     try:
         runtime.store.delete(_key(runtime))
     except StoreRefused:
-        return f"refused, which is well: archiving needs no such right ({_key(runtime)} stays, {len(_PROBE)} bytes)"
-    return "deleted (archiving itself never deletes, and needs no such right)"
+        return (
+            f"refused, which is fine: archiving needs no permission to delete ({_key(runtime)} stays, {len(_PROBE)} "
+            "bytes)"
+        )
+    return "deleted (archiving never deletes and needs no permission for it)"
 
 
 @contextlib.contextmanager

@@ -45,18 +45,22 @@ def ledger(runtime: Runtime, least: int = LEDGER_FREE_LEAST) -> str | Notice:
     """The ledger's file can be written, and its disk holds `least` bytes more."""
     path = runtime.settings.ledger.path
     if not path.parent.is_dir():
-        raise ConfigError(f"its directory {path.parent} does not exist", "create it, or mend ledger.path")
+        raise ConfigError(f"its directory {path.parent} does not exist", "create it, or correct ledger.path")
     if not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise ConfigError(f"{path} cannot be written by this user", "run as the service's user, or mend its rights")
+        raise ConfigError(
+            f"{path} cannot be written by this user", "run as the service's user, or correct its permissions"
+        )
     free = shutil.disk_usage(path.parent).free
     if free < least:
         raise Unavailable(
-            f"the disk of {path} has {free >> 20} MiB free: a full one stops every pass",
-            "free some, or move ledger.path",
+            f"the disk of {path} has {free >> 20} MiB free: a full disk stops every pass",
+            "free some space, or move ledger.path",
         )
-    said = f"{path}{'' if path.exists() else ', made by the first sync'}, {_gib(free)} free"
+    said = f"{path}{'' if path.exists() else ', created by the first sync'}, {_gib(free)} free"
     if path.parent.stat().st_mode & stat.S_IWOTH:
-        return Notice(f"{said}; everyone may write {path.parent}", f"chmod o-w {path.parent}: others can replace files")
+        return Notice(
+            f"{said}; {path.parent} is writable by everyone", f"chmod o-w {path.parent}: others could replace files"
+        )
     return said
 
 
@@ -64,20 +68,22 @@ def sound(runtime: Runtime) -> str:
     """What is in the file is a ledger of ours, as far as a look of some seconds can tell."""
     path = runtime.settings.ledger.path
     seen = look(path)
-    rows = f"{seen.rows:,} rows read, each found by its index"
+    rows = f"{seen.rows:,} rows read, all found by index"
     if seen.whole:
-        return f"its structure is whole; {rows}"
-    return f"too large to be walked whole here; {rows} (`sqlite3 {path} 'PRAGMA integrity_check'` takes its time)"
+        return f"structure intact; {rows}"
+    return f"too large to check completely; {rows} (`sqlite3 {path} 'PRAGMA integrity_check'` checks all of it)"
 
 
 def _spool(runtime: Runtime) -> str:
     settings = runtime.settings.transfer
     place = next(each for each in (settings.spool_dir, *settings.spool_dir.absolute().parents) if each.exists())
     if not os.access(place, os.W_OK):
-        raise ConfigError(f"{settings.spool_dir} cannot be written by this user", "mend its rights, or spool_dir")
+        raise ConfigError(
+            f"{settings.spool_dir} cannot be written by this user", "correct its permissions, or spool_dir"
+        )
     free = shutil.disk_usage(place).free
     if free < settings.min_free_disk:
-        raise SpoolFull(f"{settings.spool_dir} has {free} bytes free, less than min_free_disk", "free some")
+        raise SpoolFull(f"{settings.spool_dir} has {free} bytes free, less than min_free_disk", "free some space")
     return f"{settings.spool_dir}, {_gib(free)} free"
 
 
@@ -85,7 +91,7 @@ def _port(runtime: Runtime) -> str:
     """The port is free, or it is our own running daemon that holds it."""
     listen = runtime.settings.daemon.metrics_listen
     host, _, port = listen.rpartition(":")
-    hint = "mend daemon.metrics_listen"
+    hint = "correct daemon.metrics_listen"
     try:
         _bind(host.strip("[]"), int(port))
     except socket.gaierror as error:
@@ -96,10 +102,10 @@ def _port(runtime: Runtime) -> str:
         holder = running_daemon(runtime.settings.ledger.path)
         if holder is None:
             raise ConfigError(
-                f"another process holds {listen}, and no daemon of this ledger runs",
+                f"another process listens on {listen}, and no daemon of this ledger is running",
                 "set another daemon.metrics_listen, or stop that process",
             ) from error
-        return f"{listen} is held, as it should be: the daemon runs, pid {holder.pid}"
+        return f"{listen} is in use by the running daemon, pid {holder.pid}"
     return f"{listen} is free for the daemon"
 
 
@@ -116,7 +122,7 @@ def _resolved(url: str) -> str:
         socket.getaddrinfo(host, None)
     except OSError as error:
         raise Unavailable(
-            f"{host} does not resolve: {error.strerror}", "mend daemon.ping_url, or this machine's DNS"
+            f"{host} does not resolve: {error.strerror}", "correct daemon.ping_url, or this machine's DNS"
         ) from error
     return f"{host} resolves"
 
@@ -126,7 +132,7 @@ def _reached(wanted: DaemonSettings) -> str:
     wiring.proxy(wanted.ping_proxy)  # whose secret can be had: a ping would only note it
     host = urlsplit(wanted.ping_url).hostname or ""
     if trouble := wiring.ping(wanted).reach():
-        raise Unavailable(f"{host}: {trouble}", "check daemon.ping_proxy; 407: its user and password")
+        raise Unavailable(f"{host}: {trouble}", "check daemon.ping_proxy; for 407 its user and password")
     return f"{host} answers through it"
 
 

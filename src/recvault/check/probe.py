@@ -40,7 +40,7 @@ def probe(name: str, ask: Callable[P, str | Notice], *args: P.args, **kwargs: P.
         return _failed(name, error)
     except Exception as error:  # a bug in one check keeps none of the others from being made
         log.error("check.bug", check=name, exc_info=True)
-        unexpected = RecvaultError(f"this could not be checked: {type(error).__name__}", "the log holds its traceback")
+        unexpected = RecvaultError(f"the check itself failed: {type(error).__name__}", "see the traceback in the log")
         return _failed(name, unexpected)
     if isinstance(answer, Notice):
         return Probe(name=name, ok=True, detail=answer.detail, hint=answer.hint)

@@ -10,8 +10,8 @@ from recvault.check.probe import Probe, probe
 from recvault.config import SourceSettings
 
 _OF = {
-    "basic": "basic: each container is walked by its own sizes and frames",
-    "full": "full: each container is walked by its own sizes and frames, then by FFmpeg packet by packet",
+    "basic": "basic: containers are parsed completely",
+    "full": "full: containers are parsed completely, then FFmpeg parses each packet",
 }
 
 
@@ -31,4 +31,4 @@ def _media(runtime: Runtime) -> str:
 def _keys(source: SourceSettings) -> str:
     keys = wiring.private_keys(source.private_keys)
     count = len(keys.keys) if keys else 0
-    return f"{count} to open encrypted recordings with, so that they are proven by their plaintext"
+    return f"{count} to decrypt and verify encrypted recordings"

@@ -41,8 +41,9 @@ def _settings(runtime: Runtime, name: str) -> str | Notice:
     known = {each.account_id for each in runtime.ledger.namesakes(source.feed(source.account_id))}
     if others := sorted(known - {each.account_id for each in runtime.carriers if each.provider == source.provider}):
         return Notice(
-            f"{detail}; the ledger knows no such account, but {', '.join(others)}, which no source names any more",
-            f'if the source was renamed, write account = "{others[0]}" in its [[sources]] entry, or all history is '
+            f"{detail}; the ledger does not know this account, but knows {', '.join(others)}, which no source names "
+            "any longer",
+            f'if the source was renamed, add account = "{others[0]}" in its [[sources]] entry, or all history will be '
             "archived a second time",
         )
     return detail
@@ -62,7 +63,7 @@ def _list(runtime: Runtime, source: SourceSettings) -> str:
     if page.rejected:
         raise RecvaultError(
             f"{len(page.rejected)} rows of the list cannot be read: {page.rejected[0].reason}",
-            "they go to quarantine: `recvault failures` shows them; is base_url this provider's?",
+            "they are quarantined: see `recvault failures`; check that base_url is this provider's",
         )
     with contextlib.suppress(KeyError, ValueError, TypeError):
         _check_clock(parsedate_to_datetime(reply.headers["date"]), before, runtime.clock())
@@ -73,7 +74,7 @@ def _check_clock(theirs: datetime, before: datetime, after: datetime) -> None:
     off = theirs - after if theirs > after else before - theirs
     if off > _CLOCK_TOLERANCE:
         raise RecvaultError(
-            f"this machine's clock is {round(off.total_seconds())} s off the provider's", "set it by NTP"
+            f"this machine's clock is {round(off.total_seconds())} s off the provider's", "synchronise it with NTP"
         )
 
 
@@ -94,9 +95,9 @@ def _refusals_told(source: SourceSettings) -> Iterator[None]:
     except CredentialsRefused as error:
         places = " and ".join(f"{key} ({_place(source, key)})" for key in source.secrets)
         if error.status == 403:
-            hint = f"the credentials lack a right: let {places} list and read recordings of this account"
+            hint = f"the credentials lack a permission: allow {places} to list and read recordings of this account"
         else:
-            hint = f"the credentials are wrong: mend {places}, or the account beside it"
+            hint = f"the credentials are wrong: correct {places} or the account id"
         raise CredentialsRefused(error.message, hint).answered(error.status) from error
 
 

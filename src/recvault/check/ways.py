@@ -32,10 +32,10 @@ def proxied(runtime: Runtime) -> Iterator[Probe]:
 
 def _carried(way: str) -> str | Notice:
     if way != CURL:
-        return f"{way}: media go by httpx, as transfer.transport says"
+        return f"{way}: httpx transfers media, as configured by transfer.transport"
     if missing := curl_missing():
         return Notice(
-            f"plain: media go by httpx, which is slower, for pycurl cannot be imported: {missing}",
+            f"plain: httpx transfers media, which is slower, because pycurl cannot be imported: {missing}",
             'pip install pycurl, or set transfer.transport = "plain"',
         )
     return f"curl: {curl_version()}"
@@ -53,9 +53,10 @@ def _ignored(named: list[str], keys: dict[str, list[str]]) -> Notice:
     """The variables' values are not told: they may hold a password."""
     direct = [name for names in keys.values() for name in names]
     return Notice(
-        f"{', '.join(named)} of the environment {'is' if len(named) == 1 else 'are'} read for the bucket alone: "
+        f"{', '.join(named)} {'is' if len(named) == 1 else 'are'} set in the environment, but used only for the "
+        "bucket: "
         f"{', '.join(direct)} {'goes' if len(direct) == 1 else 'go'} directly",
-        f"where the way out is through a proxy, set {' and '.join(keys)}",
+        f"if providers are reachable only through a proxy, set {' and '.join(keys)}",
     )
 
 
@@ -79,4 +80,4 @@ def _leads(runtime: Runtime, source: SourceSettings) -> str:
     host = urlsplit(url).hostname or ""
     with Failures(host):
         lines.clients.media.exchange(Request("GET", f"{url}/"), answered, runtime.stop.check)
-    return f"it leads to {host}, which answered {answered.status}"
+    return f"it reaches {host}, which answered {answered.status}"

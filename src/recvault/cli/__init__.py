@@ -17,21 +17,21 @@ from recvault.cli.app import App
 
 VERBS = {
     "backup": "Write a copy of the ledger, for a restore or a downgrade.",
-    "backfill": "Bring home a window of a source's history, or only what is named of it.",
+    "backfill": "Archive a source's history, a time range of it, or single calls, rooms or recordings.",
     "check": "Check the configuration, the credentials and the bucket.",
-    "decrypt": "Write an encrypted recording's plaintext, once it is proven.",
-    "demo": "Show the main job on built-in simulated providers and an embedded S3.",
-    "failures": "List what is dead or failing: why, since when, how often tried.",
-    "manifest": "Write the manifests of what was archived on days that have ended.",
-    "rebuild": "A new ledger from the bucket's sidecars.",
-    "reconcile": "List a window again, and register what polls have missed.",
+    "decrypt": "Decrypt an encrypted recording and verify the plaintext.",
+    "demo": "Archive from simulated providers into a built-in S3 server.",
+    "failures": "List dead and failing recordings: why, since when, how many attempts.",
+    "manifest": "Write the manifests of the days that have ended.",
+    "rebuild": "Make a new ledger from the sidecars in the bucket.",
+    "reconcile": "List a time range again and register what polls missed.",
     "retry": "Make failed recordings due now.",
-    "run": "The daemon: poll on schedule, transfer, reconcile.",
+    "run": "Run as a daemon: poll on schedule, transfer, reconcile.",
     "schema": "Print the sidecar's JSON Schema.",
     "show": "Show one recording: ledger row, attempts, keys, sidecar.",
-    "status": "Show each source: watermark, lag, counts, oldest pending.",
-    "sync": "One pass now: discover from each watermark, transfer all that is due, exit.",
-    "verify": "The bucket against the ledger: what is missing, different, or nobody's.",
+    "status": "Show whether anything is at risk, and each source's watermark, lag and counts.",
+    "sync": "Run one pass: discover new recordings, transfer everything that is due, exit.",
+    "verify": "Compare the bucket with the ledger: missing, different and unknown objects.",
 }
 
 
@@ -71,11 +71,15 @@ def _shared_options() -> list[click.Option]:
         click.Option(
             ["--config"],
             type=click.Path(path_type=Path, readable=False),
-            help="The configuration; also from RECVAULT_CONFIG.",
+            help="Configuration file; default: RECVAULT_CONFIG, ./config.toml, /etc/recvault/config.toml.",
         ),
-        click.Option(["-v", "--verbose"], count=True, help="Say more: debug lines in the log."),
-        click.Option(["-q", "--quiet"], is_flag=True, help="Say less: warnings and errors alone, no progress."),
-        click.Option(["--log-format"], type=click.Choice(["json", "console"]), help="JSON unless on a terminal."),
+        click.Option(["-v", "--verbose"], count=True, help="Log debug messages too."),
+        click.Option(["-q", "--quiet"], is_flag=True, help="Log only warnings and errors, show no progress."),
+        click.Option(
+            ["--log-format"],
+            type=click.Choice(["json", "console"]),
+            help="Log format; default: JSON unless stderr is a terminal.",
+        ),
     ]
 
 
@@ -95,5 +99,5 @@ def _after_the_verb(option: click.Option) -> click.Option:
 @click.version_option(__version__)
 @click.pass_context
 def main(ctx: click.Context, /, **options: Any) -> None:
-    """Copy every call recording a company owns into a bucket it owns, and prove each copy right."""
+    """Archive call recordings from telephony providers in an S3 bucket, and verify each copy."""
     ctx.obj = App(**options)

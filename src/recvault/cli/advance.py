@@ -20,14 +20,14 @@ log = get_logger("recvault.dispatch.backfill")
 EVERY_SECONDS = 60.0  # a line of the log
 _LOOK_SECONDS = 0.5
 _WORDS = {
-    STORE_DOWN: "the bucket takes nothing now",
-    LIMITED: "the provider asks for fewer requests at once: {concurrency} of {max_concurrency} now",
-    PACE: "the pace: requests_per_second = {pace:g}",
+    STORE_DOWN: "the bucket, which accepts nothing now",
+    LIMITED: "the provider, which throttles: {concurrency} of {max_concurrency} concurrent requests",
+    PACE: "requests_per_second = {pace:g}",
     CPU: "this machine's CPU",
-    CONCURRENCY: "the requests at once: max_concurrency = {max_concurrency}",
-    SLOWER: "the provider, slower the more it is asked: {concurrency} of {max_concurrency} at once now",
-    STORE: "the bucket's answers: more --workers may help",
-    PROVIDER: "the provider's answers: more --workers may help",
+    CONCURRENCY: "max_concurrency = {max_concurrency}",
+    SLOWER: "the provider, which slows down under load: {concurrency} of {max_concurrency} concurrent requests",
+    STORE: "the bucket's response time: more --workers may help",
+    PROVIDER: "the provider's response time: more --workers may help",
 }
 
 
@@ -97,7 +97,7 @@ def _lines(progress: Progress, source: str, reading: Reading) -> Any:
         first.append(f"{reading.failures:,} failed")
     lines = Text(cell("  ".join(first)))
     if reading.held_back_by:
-        lines.append(f"\n  held back by {_why(progress, reading.held_back_by)}", style="dim")
+        lines.append(f"\n  limited by {_why(progress, reading.held_back_by)}", style="dim")
     return lines
 
 

@@ -31,11 +31,11 @@ class Moment(click.ParamType[datetime]):
         try:
             given = datetime.fromisoformat(str(value).strip())
         except ValueError:
-            self.fail(f"{value} is not a date or an ISO time: write 2026-10-01 or 2026-10-01T09:30:00Z", param, ctx)
+            self.fail(f"{value} is not a date or an ISO time, such as 2026-10-01 or 2026-10-01T09:30:00Z", param, ctx)
         moment = clamped(given)
         if moment in (EARLIEST, LATEST) and given.replace(tzinfo=None) != moment.replace(tzinfo=None):
             option = param.opts[0] if param else "time"
-            click.echo(f"{option} {value} is taken as {moment:%Y-%m-%d}: there are no recordings beyond it", err=True)
+            click.echo(f"{option} {value} is taken as {moment:%Y-%m-%d}: no recordings exist beyond it", err=True)
         return moment
 
 
@@ -44,28 +44,34 @@ def check_window(since: datetime | None, until: datetime | None) -> None:
     if since and since >= (until or now()):
         raise click.UsageError("--since must be before --until, and in the past")
     if until and until <= EPOCH:
-        raise click.UsageError(f"--until is before {EPOCH:%Y}: no provider has recordings as old")
+        raise click.UsageError(f"--until is before {EPOCH:%Y}: no provider has recordings that old")
 
 
 @click.command("backfill")
-@click.option("--source", "name", required=True, metavar="NAME", help="Of which source.")
-@click.option("--since", type=Moment(), help="From this day or time on; default: all history, or start_from.")
-@click.option("--until", type=Moment(), help="Up to this day or time; default: now.")
-@click.option("--call", "calls", multiple=True, metavar="ID", help="Only this call's recordings; may be given again.")
-@click.option("--conference", "conferences", multiple=True, metavar="ID", help="Only this conference's.")
-@click.option("--room", "rooms", multiple=True, metavar="ID", help="Only this video room's.")
-@click.option("--recording", "recordings", multiple=True, metavar="ID", help="Only this recording.")
-@click.option("--oldest-first", is_flag=True, help="Begin with the oldest; default: with the newest.")
-@click.option("--dry-run", is_flag=True, help="Count what would be archived, by account, month and format.")
-@click.option("--workers", type=click.IntRange(1), help="Threads a process; default: transfer.workers.")
+@click.option("--source", "name", required=True, metavar="NAME", help="The source to archive.")
+@click.option(
+    "--since",
+    type=Moment(),
+    help="Recordings created at or after this date or time; default: start_from, or all history.",
+)
+@click.option("--until", type=Moment(), help="Recordings created before this date or time; default: now.")
+@click.option("--call", "calls", multiple=True, metavar="ID", help="Only recordings of this call; repeatable.")
+@click.option(
+    "--conference", "conferences", multiple=True, metavar="ID", help="Only recordings of this conference; repeatable."
+)
+@click.option("--room", "rooms", multiple=True, metavar="ID", help="Only recordings of this video room; repeatable.")
+@click.option("--recording", "recordings", multiple=True, metavar="ID", help="Only this recording; repeatable.")
+@click.option("--oldest-first", is_flag=True, help="Start with the oldest recordings; default: the newest.")
+@click.option("--dry-run", is_flag=True, help="Only count what would be archived, by account, month and format.")
+@click.option("--workers", type=click.IntRange(1), help="Threads per process; default: transfer.workers.")
 @click.option("--processes", type=click.IntRange(1), help="Worker processes; default: transfer.processes.")
-@click.option("--json", "as_json", is_flag=True, help="The report as one JSON document on stdout.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON document.")
 @verb
 def command(
     app: App, /, name: str, dry_run: bool, workers: int | None, processes: int | None, as_json: bool, **given: Any
 ) -> int:
-    """A window of a source's history, or only what is named of it. Goes on where it was cut short, and runs beside the
-    daemon."""
+    """Archive a source's history, a time range of it, or single calls, rooms or recordings. Resumable, and safe beside
+    the daemon."""
     asked = _asked(**given)
     with app.signals(), app.runtime(transfers=not dry_run, workers=workers, processes=processes) as runtime:
         start_from = runtime.source(name).start_from
@@ -98,9 +104,9 @@ def _asked(
         oldest_first=oldest_first,
     )
     if not all([*(scope.id for scope in asked.scopes), *recordings]):
-        raise click.UsageError("an ID is empty")
+        raise click.UsageError("an ID must not be empty")
     if asked.is_named and (since or until):
-        raise click.UsageError("--since and --until go without names: what is named is brought home whenever it was")
+        raise click.UsageError("--since/--until cannot be combined with --call, --conference, --room or --recording")
     check_window(since, until)
     return asked
 
@@ -121,7 +127,7 @@ def _run(app: App, runtime: Runtime, name: str, asked: Asked, as_json: bool) -> 
     if as_json:
         print_json(report.document())
     else:
-        print_report(report, resume=f"the same command goes on from here: {_same_command()}")
+        print_report(report, resume=f"to continue, run the same command: {_same_command()}")
     return report.exit_code
 
 

@@ -17,12 +17,13 @@ SCHEMA = "recvault/check/v1"
 
 
 @click.command("check")
-@click.option("--config-only", is_flag=True, help="The configuration file alone: no secret is read.")
-@click.option("--offline", "only_offline", is_flag=True, help="The configuration and its secrets alone.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+@click.option("--config-only", is_flag=True, help="Check only the configuration file; read no secret.")
+@click.option("--offline", "only_offline", is_flag=True, help="Check only the configuration and its secrets.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @question
 def command(app: App, config_only: bool, only_offline: bool, as_json: bool) -> int:
-    """Configuration; credentials, by one page per source; bucket: put, conditional put, get, delete of a probe."""
+    """Check the configuration, the credentials (lists one page per source) and the bucket (puts, reads and deletes a
+    probe object)."""
     from recvault.monitoring.report import worst
 
     found = []

@@ -26,17 +26,17 @@ _PIECE = 1 << 20
 
 @click.command("decrypt")
 @click.argument("recording_id", metavar="ID")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write there, mode 0600; else to stdout.")
-@click.option("--key", type=click.Path(), help="A private key in PEM, in place of the configured ones.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write to this file, mode 0600; default: stdout.")
+@click.option("--key", type=click.Path(), help="Use this private key (PEM) instead of the configured ones.")
 @verb
 def command(app: App, recording_id: str, output: Path | None, key: str | None) -> int:
-    """An encrypted recording's plaintext, from the bucket, once it is proven right.
+    """Decrypt an encrypted recording from the bucket and verify the plaintext.
 
     An ID is the provider's own, or SOURCE:ID, or the key of its sidecar in the bucket (then no ledger is needed).
-    Nothing stands under the output's name before all of it is proven.
+    Nothing is written to the output before all of it is verified.
     """
     if output is None and sys.stdout.isatty():
-        raise click.UsageError("a recording is no text for a terminal: give --output PATH, or a pipe")
+        raise click.UsageError("refusing to write a recording to a terminal: use --output PATH or a pipe")
     with app.runtime() as runtime, app.signals():
         try:
             return _decrypt(app, runtime, recording_id, output, key)
@@ -65,7 +65,7 @@ def _sidecar_key(runtime: Runtime, text: str) -> str:
     rows = runtime.find(text)
     if len(rows) > 1:
         sources = ", ".join(sorted({str(row["source"]) for row in rows}))
-        raise UnknownName(f"{text} is in several sources: {sources}", "say which: SOURCE:ID")
+        raise UnknownName(f"{text} is in several sources: {sources}", "write SOURCE:ID")
     sidecar_key = rows[0]["sidecar_key"]
     if not sidecar_key:
         raise UnknownName(f"{text} is not archived: it is {rows[0]['state']}", f"`recvault show {text}` says why")
@@ -92,7 +92,7 @@ def _keys(runtime: Runtime, sealed: Encrypted, key: str | None) -> PrivateKeys:
 def _to_file(path: Path) -> Iterator[IO[bytes]]:
     """A file that appears under its name when all went well, whole, for its owner alone; else it is gone."""
     if path.exists() and not path.is_file():
-        raise click.UsageError(f"{path} is no plain file")
+        raise click.UsageError(f"{path} is not a regular file")
     try:
         number, name = tempfile.mkstemp(prefix=f".{path.name[:100]}.", suffix=".part", dir=path.parent)  # mode 0600
     except OSError as error:
@@ -125,4 +125,6 @@ def _to_stdout(runtime: Runtime) -> Iterator[tempfile.SpooledTemporaryFile[bytes
 
 
 def _unwritable(path: Path, error: OSError) -> ConfigError:
-    return ConfigError(f"{path} cannot be written: {error.strerror}", "mend the path or its rights, or name another")
+    return ConfigError(
+        f"{path} cannot be written: {error.strerror}", "correct the path or its permissions, or use another file"
+    )

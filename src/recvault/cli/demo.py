@@ -36,15 +36,19 @@ _CALL_EVERY_SECONDS = 5.0
 
 
 @click.command("demo")
-@click.option("--keep", type=click.Path(path_type=Path, file_okay=False), help="Keep bucket, ledger and config here.")
-@click.option("--serve", is_flag=True, help="Keep providers and bucket up until Ctrl-C, to try every verb on them.")
+@click.option(
+    "--keep",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Keep bucket, ledger and configuration in this directory.",
+)
+@click.option("--serve", is_flag=True, help="Keep providers and bucket running until Ctrl-C, to try every command.")
 @question
 def command(app: App, keep: Path | None, serve: bool) -> int:
-    """The main job on built-in simulated providers and an embedded S3: no account needed, nothing goes out."""
+    """Archive from simulated providers into a built-in S3 server. No account is needed; nothing leaves this machine."""
     from recvault.simulator import Simulator
 
     if keep and keep.exists() and any(keep.iterdir()):
-        raise click.UsageError(f"{keep} is not empty: name a new directory")
+        raise click.UsageError(f"{keep} is not empty: use a new directory")
     if not app.verbose:
         logging.getLogger().setLevel(logging.ERROR)  # one request in twenty fails here on purpose
     with (
@@ -72,7 +76,7 @@ def _run(app: App, config: Path, simulator: Simulator) -> int:
     from recvault.cli.reports import print_report, progress
     from recvault.monitoring.report import Report
 
-    click.echo("Five providers are simulated on this machine; one request in twenty is answered with a fault.\n")
+    click.echo("Simulating five providers on this machine; one request in twenty gets a faulty response.\n")
     for name in FAULTS:
         simulator.faults.share(name, FAULT_SHARE / len(FAULTS))
     with Runtime(configuration.load(config), clock=now, stop=app.stop) as runtime:
@@ -85,7 +89,7 @@ def _run(app: App, config: Path, simulator: Simulator) -> int:
             if report.exit_code == 0 or report.interrupted:
                 break
             app.stop.asked.wait(1.5)
-        click.echo(f"{simulator.faults.fired.total()} requests were answered with a fault, and nothing is missing.")
+        click.echo(f"{simulator.faults.fired.total()} requests got a faulty response; nothing is missing.")
         simulator.faults.off()
         _say_second_pass(runtime, simulator)
         _print_bucket(runtime)
@@ -96,13 +100,13 @@ def _serve(app: App, config: Path, simulator: Simulator) -> None:
     """Stay up, with a new call now and then, until a stop."""
     environment = {"RECVAULT_CONFIG": str(config), **KEYS}
     click.echo(
-        "Providers and bucket stay up, and a call is recorded every few seconds. In another terminal:\n"
+        "Providers and bucket keep running; a call is recorded every few seconds. In another terminal:\n"
         f"  export {' '.join(f'{name}={shlex.quote(value)}' for name, value in environment.items())}\n"
         "  recvault sync\n"
         "  recvault status\n"
         "  recvault verify --deep\n"
         "  recvault run\n"
-        "Ctrl-C ends it."
+        "Press Ctrl-C to stop."
     )
     [voice, *_] = simulator.accounts
     while not app.stop.asked.wait(_CALL_EVERY_SECONDS):
@@ -114,7 +118,7 @@ def _say_second_pass(runtime: Runtime, simulator: Simulator) -> None:
     simulator.clear_requests()
     runtime.sync("sync", [name for name, *_ in SOURCES])
     media = simulator.count(lambda request: request.path.endswith((".wav", ".mp3", "/Media")))
-    click.echo(f"\nOnce more: {len(simulator.requests)} requests to list what is new, {media} downloads.\n")
+    click.echo(f"\nSecond pass: {len(simulator.requests)} list requests, {media} downloads.\n")
 
 
 def _print_bucket(runtime: Runtime) -> None:
@@ -130,7 +134,7 @@ def _print_bucket(runtime: Runtime) -> None:
         row[0 if name.endswith(SIDECAR_SUFFIX) else 1] += 1
         row[2] += found.bytes
         sidecar = found.key if name.endswith(SIDECAR_SUFFIX) else sidecar
-    click.echo(f"What stands in the bucket {BUCKET}:")
+    click.echo(f"In the bucket {BUCKET}:")
     rows = [(partition, sidecars, media, Size(count)) for partition, (sidecars, media, count) in partitions.items()]
     print_table(("partition", "sidecars", "media", "size"), rows)
     body = runtime.store.get(sidecar) or b""
@@ -139,14 +143,14 @@ def _print_bucket(runtime: Runtime) -> None:
 
 def _say_how_to_look(keep: Path | None) -> None:
     if keep is None:
-        click.echo("Nothing was kept. To look at it yourself:\n  recvault demo --keep demo")
+        click.echo("Nothing was kept. To keep the files and look at them:\n  recvault demo --keep demo")
         return
     click.echo(
         f"Kept in {keep}. To look at it:\n"
         f"  find {keep}/bucket -type f | head\n"
         f"  recvault --config {keep}/config.toml status\n"
         f"  recvault --config {keep}/config.toml failures\n"
-        "The simulated providers are gone: to try sync, verify and the other verbs, use `recvault demo --serve`."
+        "The simulated providers have stopped. To try sync, verify and other commands, use `recvault demo --serve`."
     )
 
 

@@ -20,7 +20,7 @@ def check_copy(app: App, root: Path, heads: tuple[str, ...], as_json: bool) -> i
     from recvault.operations.manifests import check
 
     if any(len(head) != _HEAD_LENGTH for head in heads):
-        raise click.UsageError("--head is a manifest's whole SHA-256, as `recvault manifest` prints it")
+        raise click.UsageError("--head takes the complete SHA-256 of a manifest, as printed by `recvault manifest`")
     with app.signals():
         checked = check(root, heads=[head.lower() for head in heads], stop=app.stop)
     if as_json:
@@ -44,8 +44,8 @@ def _print(checked: CopyChecked) -> None:
         words = f"{chain['provider']} {chain['account_id']}: manifests {chain['manifests']:,}"
         click.echo(cell(f"{words}, through {chain['through']}, head {chain['sha256']}"), err=True)
     click.echo(
-        f"{counts['checked']:,} files listed, {counts['ok']:,} as they were; recordings not covered yet: "
-        f"{counts['not_covered']:,}; media of no sidecar: {counts['orphan_media']:,}",
+        f"{counts['checked']:,} files listed, {counts['ok']:,} unchanged; recordings not covered yet: "
+        f"{counts['not_covered']:,}; media without a sidecar: {counts['orphan_media']:,}",
         err=True,
     )
     if left := checked.differences_total - len(checked.differences):

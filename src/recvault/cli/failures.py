@@ -50,15 +50,15 @@ class _Found:
 
 
 @click.group("failures", invoke_without_command=True)
-@click.option("--source", "sources", multiple=True, metavar="NAME", help="Only of this source; may be given again.")
-@click.option("--reason", "reasons", multiple=True, metavar="REASON", help="Only for this reason; may be given again.")
-@click.option("--limit", type=click.IntRange(0), help=f"List so many recordings; default: {SHOWN}, with --json all.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+@click.option("--source", "sources", multiple=True, metavar="NAME", help="Only this source; repeatable.")
+@click.option("--reason", "reasons", multiple=True, metavar="REASON", help="Only this reason; repeatable.")
+@click.option("--limit", type=click.IntRange(0), help=f"List at most N recordings; default: {SHOWN}, with --json all.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_context
 def command(ctx: click.Context, /, **options: Any) -> None:
-    """What is dead or failing: by reason, with what to do; then recordings, since when and how often tried.
+    """List dead and failing recordings by reason, with what to do, then each one with its attempts.
 
-    Rows in quarantine follow, with their bodies. `failures accept` ends what can never be archived.
+    Quarantined rows follow. Use `failures accept` for recordings that can never be archived.
     """
     if ctx.invoked_subcommand is None:
         _list(**options)
@@ -132,10 +132,10 @@ def _show(found: _Found) -> None:
         left = "" if len(found.quarantined) == found.unreadable else f"{len(found.quarantined):,} of "
         click.echo(f"{left}{total}: {_UNREADABLE}", err=True)
     if not (found.reasons or found.unreadable or found.accepted):
-        click.echo("nothing is failing, dead or in quarantine")
+        click.echo("no failing, dead or quarantined recordings")
 
 
-_UNREADABLE = "report one from `recvault failures --json`"
+_UNREADABLE = "report one of them with the output of `recvault failures --json`"
 _BODY_SHOWN = 200  # characters of a row that cannot be read, for people
 _HEADS = {
     (_QUARANTINED, "source"): "quarantined in",
@@ -156,8 +156,8 @@ def _shown(row: Row, name: str) -> Any:
 
 @command.command("accept")
 @click.argument("ids", nargs=-1, required=True, metavar="ID...")
-@click.option("--reason", required=True, metavar="TEXT", help="Why: kept with the recording, and shown.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+@click.option("--reason", required=True, metavar="TEXT", help="The reason; stored and shown with the recording.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @question
 def accept(app: App, ids: tuple[str, ...], reason: str, as_json: bool) -> int:
     """Accept that these recordings can never be archived: no longer exit code 3, no longer an alarm.

@@ -7,17 +7,17 @@ from collections.abc import Mapping
 # The longest beginning that fits counts.
 _HINTS: Mapping[str, str] = {
     "credentials": "`recvault check`: the provider refuses the credentials",
-    "provider.denied": "check in the provider's console who may read it; it is tried again by itself; if nobody can, "
+    "provider.denied": "check in the provider's console who may read it; it is retried automatically; if nobody can, "
     "`recvault failures accept ID --reason TEXT`",
     "provider.refused": "`recvault show ID` has the provider's answer; report it if the recording can be played there",
-    "provider": "wait: it is tried again by itself; `recvault check` asks the provider now",
-    "store.key_conflict": "another object is in the way: `recvault show ID` names its key; move it, then retry",
+    "provider": "wait: it is retried automatically; `recvault check` tests the provider now",
+    "store.key_conflict": "another object occupies the key, see `recvault show ID`; move it, then retry",
     "store": "`recvault check`: the bucket refuses or does not answer",
-    "spool": "free space in transfer.spool_dir; waiting recordings then go on by themselves",
+    "spool": "free space in transfer.spool_dir; waiting recordings then continue automatically",
     "config": "`recvault check` lists what is wrong in the configuration",
     "media.unsafe_address": "if the host is yours, add it to the source's media_hosts",
-    "media.not_found": "if it cannot be played at the provider either: `recvault failures accept ID --reason TEXT`",
-    "media": "`recvault show ID` has details; listen to it at the provider, then retry",
+    "media.not_found": "if the provider cannot play it either: `recvault failures accept ID --reason TEXT`",
+    "media": "`recvault show ID` has details; play it in the provider's console, then retry",
     "recording": "wait: it is not finished at the provider yet",
     "worker": "`recvault retry ID`; if it happens again, report the recording's format and size",
     "unexpected": "a bug in recvault: report it with the traceback in the log",

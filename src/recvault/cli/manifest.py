@@ -13,12 +13,16 @@ if TYPE_CHECKING:
 
 
 @click.command("manifest")
-@click.option("--survey", is_flag=True, help="Look through the whole bucket for what no manifest and no ledger knows.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+@click.option(
+    "--survey", is_flag=True, help="Also search the whole bucket for objects unknown to manifests and ledger."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @verb
 def command(app: App, survey: bool, as_json: bool) -> int:
-    """Write the manifests that are due: what was archived on days that have ended, as `sha256sum -c` reads it. The
-    daemon does so by itself. Prints the newest manifest of each account: keep the hashes elsewhere."""
+    """Write the manifests of the days that have ended, as the daemon does daily, in the format of `sha256sum -c`.
+
+    Prints the newest manifest of each account; keep the hashes elsewhere.
+    """
     from recvault.operations.manifests import Manifests
 
     with app.signals(), app.runtime() as runtime:

@@ -161,11 +161,14 @@ def _standing(
     stranded: Mapping[tuple[str, str], Stranded],
 ) -> FeedCondition:
     if not inquiry.is_configured(feed.feed):
-        words = "not in the configuration any more: nothing is discovered or archived for it"
+        words = "no longer in the configuration: nothing is discovered or archived for it"
         if waits := stranded.get((feed.feed.source, feed.feed.account_id)):
             words = str(waits.error)
         elif feed.standing.pending or feed.standing.not_ready:
-            words = "not in the configuration any more: the source that lists its account now takes over what waits"
+            words = (
+                "no longer in the configuration: the source that now lists its account takes over the waiting "
+                "recordings"
+            )
         return FeedCondition(feed=feed, condition=UNCONFIGURED, words=words)
     source = inquiry.source(feed.feed.source)
     health = inquiry.health(feed, now, daemon.started_at if daemon else None)

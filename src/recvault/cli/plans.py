@@ -26,7 +26,7 @@ def print_plan(plan: BackfillPlan) -> None:
     if plan.notebook.archived.is_known:
         told.append(f"{total.archived:,} archived already")
     else:
-        told.append("there is no ledger yet that would know what is archived")
+        told.append("there is no ledger yet, so what is archived already is unknown")
     click.echo("; ".join(told), err=True)
     for account_id, account in sorted(plan.notebook.accounts.items()):
         counts = {
@@ -41,7 +41,7 @@ def print_plan(plan: BackfillPlan) -> None:
         if row.error:
             click.echo(cell(f"{row.source} {row.account_id}: {row.error}"), err=True)
     if plan.report.interrupted:
-        click.echo("interrupted: more would have been listed", err=True)
+        click.echo("interrupted: the list is incomplete", err=True)
 
 
 def _cells(total: Total) -> tuple[object, ...]:

@@ -19,20 +19,20 @@ _SHOWN = 10  # problems, where people read
 
 
 @click.command("rebuild")
-@click.option("--set-aside", is_flag=True, help="Where a damaged ledger stands: keep it as ledger.db.damaged-DATE.")
+@click.option("--set-aside", is_flag=True, help="Keep a damaged ledger as ledger.db.damaged-DATE.")
 @click.option(
     "--earlier-template",
     "earlier",
     multiple=True,
     metavar="TEMPLATE",
-    help="An archive.key_template of before, by which some of it was archived.",
+    help="A previous archive.key_template, under which some recordings were archived.",
 )
-@click.option("--json", "as_json", is_flag=True, help="The result as one JSON document on stdout.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON document.")
 @verb
 def command(app: App, /, set_aside: bool, earlier: tuple[str, ...], as_json: bool) -> int:
-    """A new ledger from the bucket's sidecars alone, after which `sync` downloads nothing that is archived.
+    """Make a new ledger from the sidecars in the bucket. Afterwards `sync` downloads nothing that is archived.
 
-    A sound ledger is never replaced. Cut short, the same command goes on where it was.
+    A sound ledger is never replaced. If interrupted, run the same command again to continue.
     """
     with app.signals(), app.runtime() as runtime, _progress(app) as on_read, on_one_core():
         rebuilt = _made(runtime, on_read, earlier).run(set_aside=set_aside)
@@ -84,17 +84,18 @@ def _print(rebuilt: Rebuilt) -> None:
         print_table(("source", "account", "archived", "bytes"), rows)
     for name in dict.fromkeys(each.source for each in rebuilt.accounts if each.source not in rebuilt.configured):
         click.echo(
-            cell(f"{name} is not in the configuration any more: what it archived is known all the same"), err=True
+            cell(f"{name} is no longer in the configuration; its archived recordings are in the ledger all the same"),
+            err=True,
         )
     for problem in rebuilt.problems[:_SHOWN]:
         click.echo(cell(f"{problem.key}: {problem.reason}"), err=True)
     not_taken = rebuilt.unreadable + rebuilt.seconds
     if not_taken:
         more = ": --json names more" if not_taken > _SHOWN else ""
-        words = f"{rebuilt.unreadable:,} sidecars were not taken, {rebuilt.seconds:,} are of a recording that has one"
+        words = f"{rebuilt.unreadable:,} sidecars were skipped: {rebuilt.seconds:,} are a second sidecar of a recording"
         click.echo(f"{words}{more}", err=True)
     if rebuilt.interrupted:
-        click.echo(f"interrupted after {rebuilt.sidecars:,} sidecars: the same command goes on from here", err=True)
+        click.echo(f"interrupted after {rebuilt.sidecars:,} sidecars: run the same command to continue", err=True)
         return
     if rebuilt.set_aside:
         click.echo(cell(f"the damaged ledger is kept as {rebuilt.set_aside}"), err=True)

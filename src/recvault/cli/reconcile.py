@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
 
 @click.command("reconcile")
-@click.option("--source", "names", multiple=True, metavar="NAME", help="Only this source; may be given again.")
-@click.option("--since", type=Moment(), help="From this day or time on; default: reconcile_window before now.")
-@click.option("--until", type=Moment(), help="Up to this day or time; default: now.")
-@click.option("--json", "as_json", is_flag=True, help="The report as one JSON document on stdout.")
+@click.option("--source", "names", multiple=True, metavar="NAME", help="Only this source; repeatable.")
+@click.option("--since", type=Moment(), help="List from this date or time; default: reconcile_window before now.")
+@click.option("--until", type=Moment(), help="Recordings created before this date or time; default: now.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON document.")
 @verb
 def command(app: App, names: tuple[str, ...], since: datetime | None, until: datetime | None, as_json: bool) -> int:
-    """List a window again, whole, and register what polls have missed: it should be nothing.
+    """List a time range again, completely, and register what polls missed, which should be nothing.
 
-    Nothing is transferred: `sync` or the daemon brings home what was found.
+    Nothing is transferred; the next `sync` or the daemon archives what was found.
     """
     from recvault.cli.reports import progress
     from recvault.models import Window
@@ -54,10 +54,10 @@ def _print(runtime: Runtime, report: Report) -> None:
     from recvault.cli.reports import print_report
     from recvault.cli.tables import cell
 
-    print_report(report, resume="the same command lists again")
+    print_report(report, resume="run the same command to list again")
     for row in report.accounts.values():
         if row.missed:
             words = row.late(report.finished_at or now()).words(runtime.source(row.source).lookback)
             click.echo(cell(f"{row.source} {row.account_id}: {words}"), err=True)
     if any(row.registered for row in report.accounts.values()):
-        click.echo("what was found is registered: `recvault sync` or the daemon brings it home", err=True)
+        click.echo("what was found is registered; `recvault sync` or the daemon archives it", err=True)

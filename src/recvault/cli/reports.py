@@ -50,7 +50,7 @@ def _move_log(before: TextIO, after: TextIO) -> None:
 
 
 def print_report(
-    report: Report, resume: str = "the next `recvault sync` goes on from here", *, quiet: bool = False
+    report: Report, resume: str = "the next `recvault sync` continues from here", *, quiet: bool = False
 ) -> None:
     """The pass in a table, unless quiet; then what needs attention."""
     rows = sorted(report.accounts.values(), key=lambda row: (row.source, row.account_id))
@@ -66,7 +66,7 @@ def print_report(
         recordings = "recording" if waiting == 1 else "recordings"
         click.echo(f"{waiting:,} {recordings} failing or dead: `recvault failures` says why", err=True)
     if any(row.quarantined for row in rows):
-        click.echo("rows that could not be read are kept in quarantine: `recvault failures` shows them", err=True)
+        click.echo("unreadable rows were quarantined: `recvault failures` shows them", err=True)
     if report.interrupted:
         click.echo(cell(f"interrupted: {resume}"), err=True)
 

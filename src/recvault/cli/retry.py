@@ -11,11 +11,15 @@ SCHEMA = "recvault/retry/v1"
 
 @click.command("retry")
 @click.argument("ids", nargs=-1, metavar="[ID]...")
-@click.option("--source", "sources", multiple=True, metavar="NAME", help="What failed or died of this source.")
-@click.option("--reason", "reasons", multiple=True, metavar="REASON", help="What failed or died for this reason.")
-@click.option("--all", "everything", is_flag=True, help="All that are failing, dead, not ready or put off.")
-@click.option("--suspect", is_flag=True, help="All that are archived flagged, or without a format: look for more.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+@click.option("--source", "sources", multiple=True, metavar="NAME", help="Failed and dead recordings of this source.")
+@click.option(
+    "--reason", "reasons", multiple=True, metavar="REASON", help="Failed and dead recordings with this reason."
+)
+@click.option("--all", "everything", is_flag=True, help="All recordings that are failing, dead, not ready or delayed.")
+@click.option(
+    "--suspect", is_flag=True, help="All archived recordings that are flagged or lack a format; fetch them again."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @question
 def command(
     app: App,
@@ -27,14 +31,14 @@ def command(
     suspect: bool,
     as_json: bool,
 ) -> int:
-    """Make recordings due now, their earlier failures forgiven; the next pass takes them.
+    """Make recordings due now and reset their attempts; the next pass transfers them.
 
     An ID is the provider's own; where two sources share one, SOURCE:ID. By its ID a recording that is gone, or kept in
     a bucket of yours, is asked for again, too.
     What is archived as suspect, or lacks a format, is fetched again: what more comes is archived beside it.
     """
     if bool(ids) + bool(sources or reasons) + everything + suspect != 1:
-        raise click.UsageError("give recordings' ids, or --source and --reason, or --all, or --suspect")
+        raise click.UsageError("give IDs, or --source and --reason, or --all, or --suspect")
     from recvault.ledger import running_daemon
 
     with app.inquiry() as inquiry:

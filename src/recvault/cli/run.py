@@ -13,10 +13,10 @@ from recvault.cli.app import App, now, print_json, service
 
 
 @click.command("run")
-@click.option("--json", "as_json", is_flag=True, help="At the end, the report as one JSON document on stdout.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON document at the end.")
 @service
 def command(app: App, as_json: bool) -> int:
-    """The daemon: poll on schedule, transfer what is due, reconcile; until SIGTERM or SIGINT. SIGHUP re-reads the
+    """Run as a daemon until SIGTERM or SIGINT: poll on schedule, transfer what is due, reconcile. SIGHUP reloads the
     configuration."""
     from recvault.cli.reports import print_report
     from recvault.daemon import Daemon
@@ -29,7 +29,7 @@ def command(app: App, as_json: bool) -> int:
         if as_json:
             print_json(report.document())
         elif sys.stdout.isatty():
-            print_report(report, resume="what was not finished is due again at the next start")
+            print_report(report, resume="unfinished recordings are due again at the next start")
         code = app.exit_code(report.exit_code)
         if daemon.lingers:
             sys.stdout.flush()

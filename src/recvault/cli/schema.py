@@ -10,7 +10,7 @@ from recvault.cli.app import App, question
 @click.command("schema")
 @question
 def command(app: App) -> int:
-    """Print the sidecar's JSON Schema, as it stands at schemas/sidecar-v1.json in the bucket."""
+    """Print the JSON Schema of sidecars, as stored in the bucket at schemas/sidecar-v1.json."""
     from recvault.archive import schema_bytes
 
     click.echo(schema_bytes().decode(), nl=False)

@@ -30,7 +30,7 @@ class Screen:
         lines = captured.get().rstrip("\n").split("\n")
         if len(lines) > rows - 1:
             left = len(lines) - (rows - 2)
-            lines = [*lines[: rows - 2], f"… {left} lines more: make the window higher, or leave out --watch"]
+            lines = [*lines[: rows - 2], f"… {left} more lines: enlarge the window, or omit --watch"]
         clear = _ALL if self._size != (columns, rows) else ""
         self._size = (columns, rows)
         sys.stdout.write(f"{clear}{_HOME}{''.join(f'{line}{_LINE_END}{chr(10)}' for line in lines)}{_BELOW}")

@@ -18,10 +18,10 @@ SCHEMA = "recvault/show/v1"
 
 @click.command("show")
 @click.argument("recording_id", metavar="ID")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @question
 def command(app: App, recording_id: str, as_json: bool) -> int:
-    """One recording: ledger row, attempts, keys, sidecar. An ID is the provider's own, or SOURCE:ID."""
+    """Show one recording: ledger row, attempts, keys, sidecar. An ID is the provider's own, or SOURCE:ID."""
     with app.runtime() as runtime:
         documents = [_document(runtime, row) for row in runtime.find(recording_id)]
     if as_json:

@@ -49,20 +49,20 @@ _FOLDED = 20  # characters of two lines that may stay empty, where a word does n
 _NOT_SAFE = 3
 SPARE = ("last success", "lag", "accepted", "external", "gone")  # left out of a narrow table, the first one first
 _WIDE = 150  # columns of a terminal, from which on all is shown: with --json it always is
-NO_LEDGER = "no ledger yet: `recvault sync` or `recvault run` makes one"
+NO_LEDGER = "no ledger yet; `recvault sync` or `recvault run` creates it"
 
 
 @click.command("status")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
-@click.option("--watch", is_flag=True, help="Refresh until interrupted.")
-@click.option("--exit-code", "tell_by_code", is_flag=True, help="Exit with 3 where the verdict is not safe.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.option("--watch", is_flag=True, help="Refresh until Ctrl-C.")
+@click.option("--exit-code", "tell_by_code", is_flag=True, help="Exit with 3 if the verdict is not safe.")
 @question
 def command(app: App, as_json: bool, watch: bool, tell_by_code: bool) -> int:
-    """A verdict first: safe, or why not. Then each source: condition, watermark, lag, counts, next attempts."""
+    """Show a verdict (safe, or why not), then each source's condition, watermark, lag, counts and next attempts."""
     from recvault.cli.overview import look
 
     if as_json and watch:
-        raise click.UsageError("--json prints one document: leave out --watch")
+        raise click.UsageError("--json and --watch cannot be combined")
     with app.signals() if watch else nullcontext(), _inquiry(app) as inquiry:
         if watch:
             _watch(app, inquiry)
@@ -86,7 +86,7 @@ def _inquiry(app: App) -> Iterator[Inquiry]:
         from recvault.ledger import running_daemon
 
         if (daemon := running_daemon(config.ledger_path(app.config))) is not None:
-            click.echo(f"{_runs(daemon)}, with the configuration that it read before", err=True)
+            click.echo(f"{_runs(daemon)}, with the previous configuration", err=True)
         raise
 
 
@@ -100,7 +100,7 @@ def _watch(app: App, inquiry: Inquiry) -> None:
         try:
             overview = look(inquiry, now())
         except LedgerLocked as error:
-            words = f"{error.message}; asked again in {WATCH_SECONDS:.0f} s"
+            words = f"{error.message}; retrying in {WATCH_SECONDS:.0f} s"
             click.echo(words, err=True) if screen is None else screen.show(partial(_say, words))
         else:
             _print(overview) if screen is None else screen.show(partial(_show, overview, clock=True))
@@ -295,19 +295,26 @@ def _document(overview: Overview) -> dict[str, Any]:
     from recvault.monitoring.report import iso
 
     daemon, hand = overview.daemon, overview.hand
+    attention = {
+        "dead": hand.dead,
+        "failing": hand.failing,
+        "quarantined": hand.quarantined,
+        "reasons": [{"reason": reason, "count": count} for reason, count in hand.reasons],
+    }
     return {
         "schema": SCHEMA,
         "verdict": {"safe": not overview.unsafe, "reasons": overview.unsafe},
         "daemon": None
         if daemon is None
-        else {"pid": daemon.pid, "started_at": iso(daemon.started_at), "troubles": list(daemon.troubles)},
-        "sources": [_source(each, overview) for each in overview.sources],
-        "needs_hand": {
-            "dead": hand.dead,
-            "failing": hand.failing,
-            "quarantined": hand.quarantined,
-            "reasons": [{"reason": reason, "count": count} for reason, count in hand.reasons],
+        else {
+            "pid": daemon.pid,
+            "started_at": iso(daemon.started_at),
+            "errors": list(daemon.troubles),
+            "troubles": list(daemon.troubles),  # deprecated: errors
         },
+        "sources": [_source(each, overview) for each in overview.sources],
+        "needs_attention": attention,
+        "needs_hand": attention,  # deprecated: needs_attention
         "missed_by_polls": [
             {
                 "source": each.source,
@@ -333,7 +340,8 @@ def _source(each: FeedCondition, overview: Overview) -> dict[str, Any]:
         "provider": feed.provider,
         "account_id": feed.account_id,
         "condition": each.condition,
-        "words": each.words,
+        "message": each.words,
+        "words": each.words,  # deprecated: message
         "watermark": iso(each.feed.watermark),
         "lag_seconds": _lag(each, overview.now),
         "lag_beyond_lookback_seconds": _lag_beyond_lookback(each, overview.now),

@@ -20,14 +20,16 @@ _SOME_FAILED = 3  # the exit code that tells of recordings, not of the pass
 
 
 @click.command("sync")
-@click.option("--source", "names", multiple=True, metavar="NAME", help="Only this source; may be given again.")
-@click.option("--json", "as_json", is_flag=True, help="The report as one JSON document on stdout.")
+@click.option("--source", "names", multiple=True, metavar="NAME", help="Only this source; repeatable.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON document.")
 @click.option(
-    "--metrics-file", type=click.Path(path_type=Path), help="Metrics for node_exporter's textfile collector, NAME.prom."
+    "--metrics-file",
+    type=click.Path(path_type=Path),
+    help="Write metrics for node_exporter's textfile collector to this file, NAME.prom.",
 )
 @verb
 def command(app: App, names: tuple[str, ...], as_json: bool, metrics_file: Path | None) -> int:
-    """One pass now: discover from each watermark, transfer all that is due, exit."""
+    """Run one pass: discover new recordings, transfer everything that is due, exit."""
     from recvault.cli.reports import print_report, progress
 
     with app.signals(), app.runtime(transfers=True) as runtime:

@@ -56,7 +56,7 @@ def _line(result: Result, seconds: float) -> str:
         parts.append(f"{size(result.read_bytes)} read, {size(result.read_bytes / seconds)}/s")
     if result.checked and result.expected > result.checked:
         parts.append(f"about {span((result.expected - result.checked) / rate)} left")
-    parts.append(f"{result.total:,} differences" if result.total else "all well so far")
+    parts.append(f"{result.total:,} differences" if result.total else "no differences so far")
     return "  ".join(parts)
 
 
@@ -67,7 +67,9 @@ def print_result(result: Result) -> None:
         rows = [(each.kind, each.source, each.recording_id, each.key, each.message) for each in shown]
         print_table(COLUMNS, rows, seldom=("source", "recording id"), prose=("what",))
         if result.total > len(shown):
-            click.echo(f"and {result.total - len(shown):,} more: --json lists up to 1,000, and counts all", err=True)
+            click.echo(
+                f"and {result.total - len(shown):,} more: --json lists up to 1,000 and counts all of them", err=True
+            )
     click.echo(cell(_sentence(result)), err=bool(result.total))
     for text in _besides(result):
         click.echo(cell(text), err=True)
@@ -82,14 +84,14 @@ def _print_hints(result: Result) -> None:
     for hint, reasons in list(hints.items())[:HINTS]:
         click.echo(cell(f"  {', '.join(reasons)}: {hint}"), err=True)
     if len(hints) > HINTS:
-        click.echo("  what to do about each of the others: --json says it", err=True)
+        click.echo("  --json says what to do about each of the others", err=True)
 
 
 def _sentence(result: Result) -> str:
     """What was checked, and whether it is well."""
     if not result.total:
-        proof = f"{result.media:,} media there with the size and hash that their sidecars name"
-        well = "all well so far" if result.interrupted or result.unanswered_total else "all well"
+        proof = f"{result.media:,} media files match the size and hash in their sidecars"
+        well = "no differences so far" if result.interrupted or result.unanswered_total else "no differences"
         return f"{_many(result.checked, 'recording')} checked, {well}: {proof}{_read(result)}"
     counts = result.counts
     kinds = ("ok", "missing", "different", "orphan_media", "uncommitted", "unknown")
@@ -109,28 +111,30 @@ def _besides(result: Result) -> Iterator[str]:
     """What else is to be known."""
     if result.interrupted:
         all_ = _many(result.expected, "recording")
-        yield f"interrupted after {result.checked:,} of {all_}: the rest was not looked at"
+        yield f"interrupted after {result.checked:,} of {all_}: the rest was not checked"
     for error in result.unanswered[:3]:
         yield f"not checked: {error}"
     if result.unanswered_total:
-        yield f"{_many(result.unanswered_total, 'question')} had no answer: verify again later"
+        yield f"{_many(result.unanswered_total, 'question')} got no answer: run verify again later"
     if result.made_due:
-        yield f"{_many(result.made_due, 'recording')} made due: the next `recvault sync` brings back what is missing"
+        yield f"{_many(result.made_due, 'recording')} made due: the next `recvault sync` restores what is missing"
     if result.unproven:
-        yield f"of {result.unproven:,} media the store keeps no SHA-256: their size is right, --deep reads them"
+        yield (
+            f"the store keeps no SHA-256 for {result.unproven:,} media: only their size was checked; --deep reads them"
+        )
     if result.unproven_sidecars:
         sidecars = _many(result.unproven_sidecars, "sidecar")
         yield (
-            f"an earlier version archived {sidecars} and kept no SHA-256 of them: a change of what they say of a call "
-            "is not noticed. `recvault manifest` keeps their sums from now on"
+            f"an earlier version archived {sidecars} and kept no SHA-256 of them, so a change in them goes unnoticed. "
+            "`recvault manifest` keeps their hashes from now on"
         )
     if result.restored:
         sidecars = _many(result.restored, "sidecar")
-        yield f"{sidecars} restored from the ledger: what only the provider knew is listed in them as unknown"
+        yield f"{sidecars} restored from the ledger: fields that only the provider knew are listed in them as unknown"
     if result.cold:
-        yield f"{_many(result.cold, 'object')} in an archive class: there, and not read"
+        yield f"{_many(result.cold, 'object')} in an archive class: present, but not read"
     if result.under_way:
-        yield f"{_many(result.under_way, 'medium', 'media')} without a sidecar yet may be under way: not counted"
+        yield f"{_many(result.under_way, 'medium', 'media')} without a sidecar may be in transfer: not counted"
 
 
 def _many(count: int, one: str, more: str = "") -> str:

@@ -37,28 +37,28 @@ class Percent(click.ParamType[float]):
         try:
             percent = float(str(value).strip().removesuffix("%"))
         except ValueError:
-            self.fail(f"{value} is no share: write 1 or 1%", param, ctx)
+            self.fail(f"{value} is not a percentage: write 1 or 1%", param, ctx)
         if not 0 < percent <= 100:
             self.fail(f"{value} is not more than 0 % and at most 100 %", param, ctx)
         return percent
 
 
 @click.command("verify")
-@click.option("--source", "names", multiple=True, metavar="NAME", help="Only this source's; may be given again.")
-@click.option("--since", type=Moment(), help="Only recordings created on this day or time, or later.")
-@click.option("--until", type=Moment(), help="Only recordings created before this day or time.")
-@click.option("--sample", type=Percent(), help="Read every byte of so many percent of the recordings.")
-@click.option("--seed", type=click.IntRange(0), help="Choose the sample that this number chose before.")
-@click.option("--deep", is_flag=True, help="Read every byte of all of them.")
-@click.option("--repair", is_flag=True, help="Make due again what is missing; nothing else is changed.")
+@click.option("--source", "names", multiple=True, metavar="NAME", help="Only this source; repeatable.")
+@click.option("--since", type=Moment(), help="Only recordings created at or after this date or time.")
+@click.option("--until", type=Moment(), help="Only recordings created before this date or time.")
+@click.option("--sample", type=Percent(), help="Read every byte of this percentage of the recordings.")
+@click.option("--seed", type=click.IntRange(0), help="Repeat the sample that was chosen with this number.")
+@click.option("--deep", is_flag=True, help="Read every byte of all recordings.")
+@click.option("--repair", is_flag=True, help="Make recordings with missing objects due again; change nothing else.")
 @click.option(
     "--manifests",
     "copy",
     type=click.Path(path_type=Path),
-    help="Check a copy of the bucket, in this directory, against its manifests instead: offline.",
+    help="Check a copy of the bucket in this directory against its manifests, offline.",
 )
-@click.option("--head", "heads", multiple=True, metavar="HASH", help="A manifest that the copy must hold.")
-@click.option("--json", "as_json", is_flag=True, help="The result as one JSON document on stdout.")
+@click.option("--head", "heads", multiple=True, metavar="HASH", help="Hash of a manifest that the copy must contain.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON document.")
 @verb
 def command(
     app: App,
@@ -74,16 +74,18 @@ def command(
     heads: tuple[str, ...],
     as_json: bool,
 ) -> int:
-    """The bucket against the ledger: every sidecar is read, every medium asked for its size and hash.
+    """Compare the bucket with the ledger: read every sidecar, check each media file's size and hash.
 
-    Nothing in the bucket is changed. A difference is exit code 3.
+    Changes nothing in the bucket. Exits with 3 if there are differences.
     """
     from recvault.cli.verified import advance, print_result
     from recvault.models import Window
 
     if copy is not None or heads:
         if copy is None or any((names, since, until, sample, seed is not None, deep, repair)):
-            raise click.UsageError("--manifests PATH goes with --head and --json alone, --head with it")
+            raise click.UsageError(
+                "--manifests PATH can be combined only with --head and --json; --head needs --manifests"
+            )
         return check_copy(app, copy, heads, as_json)
     check_window(since, until)
     chosen = _sample(sample, seed, deep)
@@ -108,10 +110,10 @@ def _sample(percent: float | None, seed: int | None, deep: bool) -> Sample:
     from recvault.operations.verify import Sample
 
     if deep and percent is not None:
-        raise click.UsageError("--deep reads all, --sample a share of it: give one of them")
+        raise click.UsageError("--deep and --sample cannot be combined")
     if percent is None:
         if seed is not None:
-            raise click.UsageError("--seed goes with --sample")
+            raise click.UsageError("--seed needs --sample")
         return Sample(100.0 if deep else 0.0)
     return Sample(percent, secrets.randbelow(_SEEDS) if seed is None else seed)
 
@@ -127,7 +129,7 @@ def _made(runtime: Runtime, names: tuple[str, ...], window: Window, sample: Samp
     if not runtime.has_ledger:
         raise ConfigError(
             f"there is no ledger {runtime.settings.ledger.path} to compare the bucket with",
-            "mend ledger.path; where the ledger is lost, `recvault rebuild` makes a new one from the bucket",
+            "correct ledger.path; if the ledger is lost, `recvault rebuild` makes a new one from the bucket",
         )
     ledger, settings = runtime.ledger, runtime.settings
     sources = tuple(dict.fromkeys(names)) or None

@@ -43,7 +43,9 @@ def prefix(text: str) -> str:
     """A prefix that joins with keys; ends without a slash."""
     text = text.removesuffix("/") or text
     if text and (_CONTROL.search(text) or {"", ".", ".."} & set(text.split("/"))):
-        raise ValueError("must be parts joined by single slashes: no leading slash, no . or .., no control characters")
+        raise ValueError(
+            "must be path segments separated by single slashes, without a leading slash, . or .., or control characters"
+        )
     return text
 
 
@@ -51,14 +53,14 @@ def endpoint(url: str) -> str:
     """An S3 endpoint."""
     parts = _split(url)
     if parts.query or parts.fragment:
-        raise ValueError("must hold no query")
+        raise ValueError("must not have a query")
     return url.rstrip("/")
 
 
 def ping(url: str) -> str:
     """A URL to tell of success and failure, or nothing."""
     if url and _split(url).query:
-        raise ValueError("must hold no query: /start and /fail are put behind it")
+        raise ValueError("must not have a query: /start and /fail are appended to it")
     return url.rstrip("/")
 
 
@@ -66,9 +68,9 @@ def base_url(url: str) -> str:
     """A provider's scheme and host; plain http only to this machine, since credentials travel there."""
     parts = _split(url)
     if parts.path not in ("", "/") or parts.query or parts.fragment or url.endswith(("?", "#")):
-        raise ValueError("must be scheme and host alone: the paths are the provider's")
+        raise ValueError("must be only scheme and host, such as https://api.example.com")
     if parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
-        raise ValueError("must be https: plain http goes to loopback only")
+        raise ValueError("must be https; plain http is allowed only to loopback")
     return url.rstrip("/")
 
 
@@ -76,7 +78,7 @@ def listen(text: str) -> str:
     """`host:port`, or nothing."""
     host, _, port = text.rpartition(":")
     if text and (not _HOST.fullmatch(host) or not port.isdecimal() or int(port) > 65535):
-        raise ValueError('must be host:port, such as "127.0.0.1:9464", or "" for none')
+        raise ValueError('must be host:port, such as "127.0.0.1:9464", or "" to disable it')
     return text
 
 
@@ -99,7 +101,7 @@ def distinct(values: tuple[str, ...]) -> tuple[str, ...]:
     if not values:
         raise ValueError("must name at least one")
     if len(set(values)) < len(values):
-        raise ValueError("names one twice")
+        raise ValueError("contains a duplicate")
     return values
 
 
@@ -114,7 +116,7 @@ def hosts(values: tuple[str, ...]) -> tuple[str, ...]:
 def tags(values: Mapping[str, str]) -> Mapping[str, str]:
     """S3's limits: ten tags, keys to 128 characters, values to 256."""
     if len(values) > _MOST_TAGS:
-        raise ValueError(f"must be {_MOST_TAGS} at most")
+        raise ValueError(f"must be at most {_MOST_TAGS}")
     if not all(
         0 < len(key) <= 128 and len(value) <= 256 and not key.startswith("aws:") for key, value in values.items()
     ):
@@ -134,9 +136,9 @@ def _split(url: str) -> SplitResult:
     except ValueError:
         sound = None
     if not sound:
-        raise ValueError("is no URL: write it as https://host")
+        raise ValueError("is not a URL, such as https://host")
     if "@" in parts.netloc:
-        raise ValueError("must hold no user name or password")
+        raise ValueError("must not contain a user name or password")
     return parts
 
 

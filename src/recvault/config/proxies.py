@@ -12,7 +12,7 @@ from recvault.config.secret import WAYS, SecretRef
 from recvault.errors import ConfigError
 from recvault.transport import Proxy
 
-_SHAPE = "must be http://host:port, or in a secret http://user:password@host:port"
+_SHAPE = "must be http://host:port; with a user and a password, put http://user:password@host:port into a secret"
 _UNSEEMLY = re.compile(r"[^\x21-\x7e]|[\\?#]")
 
 
@@ -23,7 +23,7 @@ def from_toml(written: Any, owner: str) -> str | SecretRef | None:
     if not isinstance(written, str):
         return SecretRef.from_toml(written, owner)
     if "@" in written:
-        raise ValueError(f"a secret must not stand in the configuration: write {WAYS} with the whole URL there")
+        raise ValueError(f"a secret must not be in the configuration file: write {WAYS} and put the whole URL there")
     _parsed(written)
     return written
 
@@ -37,7 +37,8 @@ def resolve(written: str | SecretRef | None) -> tuple[Proxy | None, str]:
         return _parsed(secret), secret
     except ValueError as error:
         raise ConfigError(
-            f"{written.owner}: its value {error}", "put the proxy's whole URL there, escaped as URLs are"
+            f"{written.owner}: its value {error}",
+            "put the proxy's whole URL there, with special characters percent-encoded",
         ) from None
 
 

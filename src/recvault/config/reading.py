@@ -34,7 +34,7 @@ _WORDS = {
     "float_type": "must be a number",
     "bool_type": "must be true or false",
     "is_instance_of": "must be text",
-    "too_short": "must hold at least one",
+    "too_short": "must contain at least one",
     "string_too_short": "must not be empty",
 }
 
@@ -70,7 +70,7 @@ def load(path: Path) -> Config:
     except OSError as error:
         raise _unreadable(path, error) from error
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}:1: is not UTF-8 text from byte {error.start} on") from None
+        raise ConfigError(f"{path}:1: is not UTF-8 text at byte {error.start}") from None
     return read(text, str(path))
 
 
@@ -86,7 +86,7 @@ def ledger_path(path: Path | None) -> Path:
 def _unreadable(path: Path, error: OSError) -> ConfigError:
     return ConfigError(
         f"{path}: cannot be read by user {_user()}: {error.strerror}",
-        f"run as its owner, or give that user the right to read it and to enter {path.parent}",
+        f"run as its owner, or allow that user to read it and to enter {path.parent}",
     )
 
 
@@ -102,12 +102,14 @@ def _refuse_strangers(place: Path) -> None:
     """Whoever may write where we happen to stand must not choose to whom our secrets are sent."""
     trusted = {0, os.geteuid(), int(os.environ.get("SUDO_UID", "0"))}
     if not place.is_absolute() and place.stat().st_uid not in trusted:
-        raise ConfigError(f"{place} in this directory belongs to another user", f"if you trust it: --config {place}")
+        raise ConfigError(
+            f"{place} in this directory belongs to another user", f"if you trust it, use --config {place}"
+        )
 
 
 def _refuse_open(path: Path, mode: int) -> None:
     if stat.S_ISREG(mode) and mode & stat.S_IWOTH:
-        raise ConfigError(f"{path} can be changed by everyone on this machine", f"chmod o-w {path}")
+        raise ConfigError(f"{path} is writable by everyone on this machine", f"chmod o-w {path}")
 
 
 def read(text: str, origin: str) -> Config:
@@ -148,7 +150,7 @@ def _same_names(tables: list[Any]) -> Iterator[ConfigProblem]:
     for index, table in enumerate(tables):
         name = table.get("name") if isinstance(table, dict) else None
         if isinstance(name, str) and seen.setdefault(name, index) != index:
-            yield ConfigProblem(("sources", index, "name"), f"is the name of sources[{seen[name]}] too")
+            yield ConfigProblem(("sources", index, "name"), f"is already the name of sources[{seen[name]}]")
 
 
 def _problem(error: ErrorDetails) -> ConfigProblem:
@@ -183,13 +185,13 @@ def _models(annotation: Any) -> Iterator[type[BaseModel]]:
 def _syntax(origin: str, message: str) -> str:
     place = re.search(r" \(at (?:line (\d+), column (\d+)|end of document)\)$", message)
     if place is None:
-        return f"{origin}:1: is no TOML: {message}"
+        return f"{origin}:1: is not valid TOML: {message}"
     what = message[: place.start()]
     if place[1] is None:
-        return f"{origin}: is no TOML: {what} at the end of the file"
-    return f"{origin}:{place[1]}: is no TOML: {what} (column {place[2]})"
+        return f"{origin}: is not valid TOML: {what} at the end of the file"
+    return f"{origin}:{place[1]}: is not valid TOML: {what} (column {place[2]})"
 
 
 def _missing(tried: tuple[Path, ...]) -> ConfigError:
     places = ", ".join(str(place) for place in tried)
-    return ConfigError(f"there is no configuration file; tried: {places}", f"give --config PATH or set {VARIABLE}")
+    return ConfigError(f"no configuration file found; tried: {places}", f"use --config PATH or set {VARIABLE}")

@@ -38,13 +38,13 @@ class SecretRef(BaseModel):
     def from_toml(cls, written: Any, owner: str) -> SecretRef:
         """Read a secret's table. ValueError, which never holds what was written, where it is no such table."""
         if isinstance(written, str):
-            raise ValueError(f"a secret must not stand in the configuration: write {WAYS}")
+            raise ValueError(f"a secret must not be in the configuration file: write {WAYS}")
         known = {name: value for name, value in written.items() if name in WAY_NAMES} if type(written) is dict else {}
         if len(known) != 1 or len(known) != len(written):
             raise ValueError(f"must be exactly one of {WAYS}")
         ((way, name),) = known.items()
         if not isinstance(name, str) or not name or _CONTROL.search(name):
-            raise ValueError(f"{way} must name where the secret is, as text: write {WAYS}")
+            raise ValueError(f"{way} must be text that says where the secret is: write {WAYS}")
         if way == "credential" and "/" in name:
             raise ValueError("credential must be a name in $CREDENTIALS_DIRECTORY, without a slash")
         return cls(owner=owner, **{way: name})
@@ -57,7 +57,9 @@ class SecretRef(BaseModel):
         if self.env is not None:
             value = os.environ.get(self.env)
             if value is None:
-                raise self._problem(f"the environment variable {self.env} is not set", "set it, or name another")
+                raise self._problem(
+                    f"the environment variable {self.env} is not set", "set it, or use another variable"
+                )
             return self._checked(value, f"the environment variable {self.env}", lines)
         if self.file is not None:
             return self._read(Path(self.file), private=True, lines=lines)
@@ -74,31 +76,34 @@ class SecretRef(BaseModel):
                     self._refuse_open(path, os.fstat(file.fileno()).st_mode)
                 value = file.read(_MOST + 1)
         except OSError as error:
-            raise self._problem(f"{path} cannot be read: {error.strerror}", "mend the path or its rights") from error
+            raise self._problem(
+                f"{path} cannot be read: {error.strerror}", "correct the path or its permissions"
+            ) from error
         except UnicodeDecodeError:
-            raise self._problem(f"{path} is not UTF-8 text", "write the secret alone into it") from None
+            raise self._problem(f"{path} is not UTF-8 text", "the file must contain only the secret") from None
         if len(value) > _MOST:
-            raise self._problem(f"{path} is longer than {_MOST >> 10} KiB", "write the secret alone into it")
+            raise self._problem(f"{path} is longer than {_MOST >> 10} KiB", "the file must contain only the secret")
         return self._checked(value, str(path), lines)
 
     def _refuse_open(self, path: Path, mode: int) -> None:
         """What everyone may read is no secret. A group may: 0640 root:recvault is how a service is given one."""
         if mode & (stat.S_IROTH | stat.S_IWOTH):
             can = "read" if mode & stat.S_IROTH else "changed"
-            mounted = "; of a mounted secret: its defaultMode, or credential" if path.is_symlink() else ""
+            mounted = "; for a mounted secret set its defaultMode, or use credential" if path.is_symlink() else ""
             raise self._problem(f"{path} can be {can} by everyone on this machine", f"chmod o-rwx {path}{mounted}")
 
     def _checked(self, value: str, place: str, lines: bool) -> str:
         value = value.rstrip("\r\n")
         if not value.strip():
             raise self._problem(f"{place} is empty", "put the secret there")
-        hint = "put the key in PEM alone there" if lines else "put the secret alone there, on one line, in plain ASCII"
+        only = "the key in PEM format" if lines else "the secret, on one line, in plain ASCII"
+        hint = f"it must contain only {only}"
         if _CONTROL.search(re.sub(r"\r?\n", "", value) if lines else value):
-            raise self._problem(f"{place} holds control characters", hint)
+            raise self._problem(f"{place} contains control characters", hint)
         if lines:
             return value
         if not value.isascii():
-            raise self._problem(f"{place} holds {_told(value)}", hint)
+            raise self._problem(f"{place} contains {_told(value)}", hint)
         if value != value.strip():
             raise self._problem(f"{place} begins or ends with a space", hint)
         return value

@@ -19,7 +19,7 @@ from recvault.errors import ConfigError
 
 def _longer_than_nothing(duration: timedelta) -> timedelta:
     if duration <= timedelta():
-        raise ValueError("must be longer than 0s")
+        raise ValueError("must be greater than 0s")
     return duration
 
 
@@ -63,7 +63,7 @@ class ObjectLock(_Table):
     @model_validator(mode="after")
     def _days_go_with_a_mode(self) -> Self:
         if (self.mode == "none") != (self.days is None):
-            raise ValueError("days and a mode other than none go together")
+            raise ValueError("days requires a mode other than none, and the other way round")
         return self
 
 
@@ -116,7 +116,7 @@ class ArchiveSettings(_Table):
     @model_validator(mode="after")
     def _key_goes_with_kms(self) -> Self:
         if (self.sse == "aws:kms") != (self.kms_key_id is not None):
-            raise ValueError('sse = "aws:kms" and kms_key_id go together')
+            raise ValueError('sse = "aws:kms" requires kms_key_id, and the other way round')
         return self
 
 

@@ -130,8 +130,8 @@ def _credentials(
     ways = "; or ".join(", ".join(keys) for keys in provider.credentials)
     whole = [keys for keys in provider.credentials if all(key in table for key in keys)]
     if len(whole) != 1:
-        stray = "needs the whole of one set of credentials" if not whole else "has more than one set of credentials"
-        yield ConfigProblem(at, f"{stray}: {ways}")
+        stray = "incomplete credentials: set" if not whole else "more than one set of credentials: keep one of"
+        yield ConfigProblem(at, f"{stray} {ways}")
         return
     others = {key for keys in provider.credentials for key in keys} - set(whole[0])
     for key in sorted(others & set(table)):
@@ -139,7 +139,7 @@ def _credentials(
     if table.get("subaccounts") is True:
         if not provider.has_subaccounts:
             yield ConfigProblem(
-                (*at, "subaccounts"), f"{provider.name} lists no sub-accounts: make a source of each account"
+                (*at, "subaccounts"), f"{provider.name} cannot list sub-accounts: add a source for each account"
             )
         for key in whole[0]:
             if not provider.settings[key].reaches_subaccounts:
@@ -162,7 +162,7 @@ def _refused(
         yield ConfigProblem(at, str(error))
     else:
         if not named and "account" in table and "account" not in provider.settings:
-            yield ConfigProblem((*at, "account"), f"{provider.name} has an id for its account: leave this key out")
+            yield ConfigProblem((*at, "account"), f"{provider.name} has its own account id: remove this key")
 
 
 def names_its_account(provider: type[Provider], settings: Mapping[str, str]) -> bool:

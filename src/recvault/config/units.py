@@ -11,10 +11,10 @@ from recvault.providers.calendar import clamped
 
 _DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?", re.ASCII)
 _SIZE = re.compile(r"(\d+(?:\.\d+)?) ?(?:([kmgt])(i?)b|b)?", re.ASCII | re.IGNORECASE)
-_DURATION_SHAPE = 'is no duration: write it as "90s", "5m", "26h", "7d" or "1h30m"'
-_SIZE_SHAPE = 'is no size: write it as "64KiB", "8MiB", "1GiB", "500MB" or a number of bytes'
-_RATE_SHAPE = 'is no rate: write it as "1KiB/s" or a number of bytes a second'
-_TIME_SHAPE = 'is no time: write a date, "2026-10-01", or an ISO time, "2026-10-01T08:00:00Z"'
+_DURATION_SHAPE = 'is not a duration, such as "90s", "5m", "26h", "7d" or "1h30m"'
+_SIZE_SHAPE = 'is not a size, such as "64KiB", "8MiB", "1GiB", "500MB" or a number of bytes'
+_RATE_SHAPE = 'is not a rate, such as "1KiB/s" or a number of bytes a second'
+_TIME_SHAPE = 'is not a date or time, such as "2026-10-01" or "2026-10-01T08:00:00Z"'
 
 
 def parse_duration(text: Any) -> timedelta:
@@ -28,7 +28,7 @@ def parse_duration(text: Any) -> timedelta:
     try:
         return timedelta(seconds=float(days * 86400 + hours * 3600 + minutes * 60 + seconds))
     except OverflowError:
-        raise ValueError("is longer than can be reckoned with") from None
+        raise ValueError("is too long") from None
 
 
 def parse_size(text: Any) -> int:
@@ -41,7 +41,7 @@ def parse_size(text: Any) -> int:
     power = " kmgt".index((match[2] or " ").lower())
     size = Decimal(match[1]) * (1024 if match[3] else 1000) ** power
     if size != int(size):
-        raise ValueError("is no whole number of bytes")
+        raise ValueError("is not a whole number of bytes")
     return int(size)
 
 

@@ -75,7 +75,7 @@ class Daemon:
     def run(self) -> Report:
         """Work until a stop is asked for. Raises what keeps it from starting, and what ends it."""
         settings = self._load()
-        self._notify.status("opening the ledger and the bucket")
+        self._notify.status("opening ledger and bucket")
         self._lock = DaemonLock(settings.ledger.path, self._clock())
         self._open.callback(lambda: self._lock.close())
         with self._open:
@@ -135,8 +135,9 @@ class Daemon:
         archived = sum(row.archived for row in self._report.accounts.values())
         names = f" ({', '.join(unwell[:3])}{' …' if len(unwell) > 3 else ''})" if unwell else ""
         return (
-            f"{len(work.sources)} sources, {len(unwell)} not well{names}; {work.dispatch.running} transfers running, "
-            f"{waiting} recordings waiting, {archived} archived since the start"
+            f"{len(work.sources)} sources, {len(unwell)} with problems{names}; {work.dispatch.running} transfers "
+            "running, "
+            f"{waiting} recordings waiting, {archived} archived since start"
         )
 
     def _troubles(self) -> list[str]:
@@ -146,7 +147,7 @@ class Daemon:
         """What is wrong although everything goes on."""
         if self._refused is None:
             return []
-        return [f"the last reload was refused, the old configuration is in use: {self._refused}"]
+        return [f"the last reload was refused, the old configuration stays in use: {self._refused}"]
 
     # -- what is asked of it -------------------------------------------------------------------------------------------
 
@@ -183,7 +184,7 @@ class Daemon:
     def _take(self, settings: Config) -> None:
         """Serve, ping and count for the service that is at hand, and start it."""
         if settings.transfer.processes > 1:
-            log.warning("transfer.processes_unused", hint="the daemon transfers in threads of one process")
+            log.warning("transfer.processes_unused", hint="the daemon transfers in threads of a single process")
         self._ping = wiring.ping(settings.daemon)
         self._prints = secret_prints(settings)
         self._metrics.observe_feeds(lambda: self._service.judged(), self._clock)
@@ -230,7 +231,7 @@ class Daemon:
             new = self._opened(settings, old, with_bucket=settings.archive != old.settings.archive)
             undo.callback(new.close)
             if lost := sorted(_usable(old) & {source.name for source in settings.sources} - _usable(new)):
-                raise ConfigError(f"{', '.join(lost)} could not be used any more: the log says why")
+                raise ConfigError(f"{', '.join(lost)} can no longer be used; the log says why")
             if settings.daemon.metrics_listen != old.settings.daemon.metrics_listen:
                 endpoint = self._listening(settings)
             self._stop.check()
@@ -260,7 +261,7 @@ class Daemon:
     def _end(self) -> None:
         """Drain, commit, and tell what was done."""
         self._stop.allowance.extend(self._service.settings.daemon.drain_timeout.total_seconds() + _END_SECONDS)
-        self._notify.stopping("draining: transfers at work may end")
+        self._notify.stopping("draining: waiting for running transfers")
         if self._reloader.is_alive():
             self._reloader.join(_RELOAD_SECONDS)
         log.info("daemon.stopping", running=self._service.work.dispatch.running)

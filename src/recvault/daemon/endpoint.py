@@ -113,7 +113,7 @@ def _answered(routes: Routes, environ: Mapping[str, Any]) -> tuple[EndpointAnswe
     path = environ.get("PATH_INFO", "")
     route = routes.get(path)
     if route is None:
-        return EndpointAnswer(404, TEXT, f"nothing is served here; there are {', '.join(routes)}\n".encode()), {}
+        return EndpointAnswer(404, TEXT, f"not found; available: {', '.join(routes)}\n".encode()), {}
     try:
         return route(), {}
     except Exception as error:  # the server goes on, and the client is not told why
@@ -129,9 +129,9 @@ _PHRASES = {
     503: "Service Unavailable",
 }
 _HINTS = {
-    errno.EADDRINUSE: 'another program listens there: stop it, set another port, or "" for none',
-    errno.EACCES: "a port below 1024 needs a right: set one above",
-    errno.EADDRNOTAVAIL: 'this machine has no such address: set one that it has, such as "127.0.0.1:9464"',
+    errno.EADDRINUSE: 'another program listens there: stop it, set another port, or "" to disable it',
+    errno.EACCES: "a port below 1024 needs privileges: set a higher one",
+    errno.EADDRNOTAVAIL: 'this machine does not have that address: set one of its own, such as "127.0.0.1:9464"',
 }
 
 

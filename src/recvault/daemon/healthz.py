@@ -28,7 +28,8 @@ def healthz(
     failing = bool(troubles) or Condition.STALE in conditions
     document = {
         "status": "failing" if failing else "degraded" if conditions & _DEGRADED or warnings else "ok",
-        "troubles": [redact_text(trouble) for trouble in troubles],
+        "errors": (errors := [redact_text(trouble) for trouble in troubles]),
+        "troubles": errors,  # deprecated: errors
         "warnings": [redact_text(warning) for warning in warnings],
         "sources": [_source(feed, health) for feed, health in feeds],
     }
@@ -42,6 +43,7 @@ def _source(feed: FeedStatus, health: Health) -> JSON:
         "account_id": feed.feed.account_id,
         "list": feed.feed.list,
         "condition": health.condition.value,
-        "words": redact_text(health.words),
+        "message": redact_text(health.words),
+        "words": redact_text(health.words),  # deprecated: message
         "last_success_at": iso(feed.last_success_at),
     }

@@ -83,7 +83,7 @@ class DaemonService:
         names = [source.name for source in self.settings.sources]
         sources = runtime.usable(names, report)
         if not sources:
-            raise ConfigError("no source can be used: the log says of each why not", "`recvault check` says more")
+            raise ConfigError("no source can be used; the log says why", "`recvault check` says more")
         error = runtime.store_error()
         if error is not None and with_bucket:
             raise error
@@ -149,11 +149,11 @@ class DaemonService:
         """Which part stands still, where one does: no watchdog must be told that all goes on."""
         moment = time.monotonic()
         if moment - self._schedule.beat_at > patience_seconds:
-            return f"the scheduler stands still for {moment - self._schedule.beat_at:.0f} s"
+            return f"the scheduler has been stuck for {moment - self._schedule.beat_at:.0f} s"
         if moment - self._turned_at > patience_seconds:
-            return f"the dispatch of transfers stands still for {moment - self._turned_at:.0f} s"
+            return f"the dispatcher has been stuck for {moment - self._turned_at:.0f} s"
         quiet = self.runtime.stop.pulse.quiet_seconds()
-        return f"a thread shows no sign of life for {quiet:.0f} s" if quiet > _SILENT_SECONDS else None
+        return f"a thread has made no progress for {quiet:.0f} s" if quiet > _SILENT_SECONDS else None
 
     def troubles(self) -> list[str]:
         """What ails the daemon itself, in words."""

@@ -30,7 +30,7 @@ class Vigil:
         }
         for (source, account_id), words in stale.items():
             if (source, account_id) not in self._stale:
-                log.error("source.stale", source=source, account_id=account_id, words=words)
+                log.error("source.stale", source=source, account_id=account_id, message=words, words=words)
         for source, account_id in self._stale - stale.keys():
             log.info("source.recovered", source=source, account_id=account_id)
         self._stale = set(stale)

@@ -84,9 +84,10 @@ class Closings:
             return None
         status = found.status if found.status == LEFT else f"not active ({found.status})"
         return type(error)(
-            f"the sub-account is {status} and its list is refused; what it recorded since the last poll may be unread: "
+            f"the sub-account is {status} and its list is refused, so recordings since the last poll may be missing: "
             f"{error.message}",
-            "reactivate it, or ask the provider's support soon: a closed account's recordings are deleted later",
+            "reactivate it, or contact the provider's support soon: recordings of closed accounts are eventually "
+            "deleted",
         )
 
     def _change(self, source: str, account_id: str, **changes: str) -> None:

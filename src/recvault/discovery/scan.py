@@ -146,10 +146,10 @@ class Discovery:
             if tally.broken_off or not (tally.moved or lacking):
                 return tally
         raise NotWhole(
-            f"the list of {self.feed.source} is not whole: {lacking}"
+            f"the list of {self.feed.source} is incomplete: {lacking}"
             if lacking
             else f"the list of {self.feed.source} changed during each of {_MOST_SCANS} scans",
-            "all that was seen is registered, the watermark stays: the next poll lists again",
+            "everything seen is registered and the watermark stays; the next poll lists again",
         )
 
     def _scan(self, window: Window, narrower: Narrower, most_pages: int | None) -> Tally:

@@ -98,9 +98,9 @@ class Tally:
             return ""
         rows, pages = min(self.totals, default=0), min(self.page_counts, default=0)
         if sum(self._met.values()) < rows:
-            return f"it tells of {rows} rows and showed {sum(self._met.values())}"
+            return f"it announced {rows} rows and contained {sum(self._met.values())}"
         if self.pages < pages:
-            return f"it tells of {pages} pages and ended after {self.pages}"
+            return f"it announced {pages} pages and ended after {self.pages}"
         return ""
 
     @property

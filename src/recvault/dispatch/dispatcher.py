@@ -281,7 +281,7 @@ class Dispatch:
             if len(outcomes) > 1:
                 return [self._written([job], [each])[0] for job, each in zip(jobs, outcomes, strict=True)]
             log.exception("settle.bug", source=jobs[0].source, recording_id=jobs[0].recording.recording_id)
-            failure = _retry(jobs[0], UNEXPECTED, "a bug in recvault: what came of it cannot be written down")
+            failure = _retry(jobs[0], UNEXPECTED, "a bug in recvault: the result cannot be stored")
             return self.ledger.settle([failure], self.clock(), self.policies)
 
     def _give_back(self) -> None:
@@ -309,16 +309,18 @@ class Dispatch:
 
 def _lost(job: Job, error: WorkerLost) -> Failure:
     """What its process's death means for a job: nothing, where it had not begun; a suspicion; or a fault of its own."""
-    process = f"the process that carried it out {error.message}"
+    process = f"the worker process {error.message}"
     if not error.begun:
-        return _retry(job, WORKER_UNSTARTED, f"not begun: {error.message}", counted=False)
+        return _retry(job, WORKER_UNSTARTED, f"not started: {error.message}", counted=False)
     if not error.alone:
-        return _retry(job, WORKER_LOST, f"{process}; it may not be why: it is tried again, alone", counted=False)
-    return _retry(job, WORKER_CRASHED, f"{process}, and nothing else was in it: memory, or its media crash a library")
+        return _retry(
+            job, WORKER_LOST, f"{process}; perhaps for another reason; it will be retried alone", counted=False
+        )
+    return _retry(job, WORKER_CRASHED, f"{process}while it ran alone: out of memory, or its media crash a library")
 
 
 def _drained(job: Job) -> Failure:
-    return replace(_retry(job, DRAINED, "a stop came before its transfer began", counted=False), may_have_put=False)
+    return replace(_retry(job, DRAINED, "stopped before its transfer began", counted=False), may_have_put=False)
 
 
 def _retry(job: Job, reason: str, message: str, *, counted: bool = True) -> Failure:

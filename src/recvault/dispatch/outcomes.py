@@ -24,8 +24,8 @@ _written = logging.getLogger("recvault.dispatch.outcomes")
 _MOSTLY = 3  # recordings that are not found, from which on more of them than are found is a trouble of its own
 _STORE_PATIENCE = 8  # transfers in a row that the store did not take, after which no more are begun
 _MISSING_HINT = (
-    "check base_url and what the account may read, and look at one in the provider's console; each is looked for again "
-    "before it counts as gone, and `recvault retry ID` looks for one that does"
+    "check base_url and the account's permissions, and look at one in the provider's console; each is checked again "
+    "before it counts as gone, and `recvault retry ID` checks one that does"
 )
 _STORE_CODES = {
     verdicts.STORE_UNAVAILABLE: StoreUnavailable.exit_code,
@@ -102,7 +102,7 @@ class Outcomes:
         if row.error is None and self._is_mostly_gone(row):
             key = (row.source, row.account_id)
             vanished, tried = self._vanished[key], self._vanished[key] + self._found[key]
-            words = f"{vanished:,} of {tried:,} recordings that were listed are not found ({_MISSING_HINT})"
+            words = f"{vanished:,} of {tried:,} listed recordings are not found ({_MISSING_HINT})"
             self.report.failed(row.source, row.provider, row.account_id, words, PARTIAL)
 
     def store_failed(self, error: RecvaultError) -> None:

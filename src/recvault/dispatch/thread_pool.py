@@ -71,7 +71,7 @@ class Threads(Executor):
         future: Future[Any] = Future()
         with self._lock:
             if self._closed:
-                raise RuntimeError("nothing more is begun: the threads are being ended")
+                raise RuntimeError("nothing more is started: shutting down")
             self._work.put((future, lambda: fn(*args, **kwargs)))
         return future
 

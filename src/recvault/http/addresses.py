@@ -39,8 +39,8 @@ class AddressRule:
         """UnsafeAddress unless https, or plain http to loopback."""
         if not self.is_safe(url):
             raise UnsafeAddress(
-                f"{url.scheme}://{url.host} is not fetched: media come over https only",
-                "plain http goes to loopback alone",
+                f"{url.scheme}://{url.host} is not fetched: media are only downloaded over https",
+                "plain http is only allowed to loopback",
             )
 
     def is_safe(self, url: httpx.URL) -> bool:

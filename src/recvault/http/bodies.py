@@ -27,14 +27,14 @@ def whole(response: httpx.Response, timing: Timing, stop: Stop, most: int) -> by
     """A whole API answer, decoded, of so many bytes at most."""
     host = response.url.host
     if not _readable(response):
-        raise ProtocolError(f"{host} encoded its answer in a way that nobody asked for")
+        raise ProtocolError(f"{host} used a content encoding that was not requested")
     body, deadline = bytearray(), time.monotonic() + timing.reply_deadline
     for chunk in _unfolded(response):
         if len(body) + len(chunk) > most:
             raise NotWhole(f"{host} answered with more than {most} bytes")
         body += chunk
         if time.monotonic() > deadline:
-            raise Unavailable(f"{host} took more than {timing.reply_deadline:.0f} s to answer")
+            raise Unavailable(f"{host} took longer than {timing.reply_deadline:.0f} s to answer")
         stop.check_enforced()
     return bytes(body)
 
@@ -89,4 +89,4 @@ def _unfolded(response: httpx.Response) -> Iterator[bytes]:
     except zlib.error as error:
         raise ProtocolError(f"{host} sent a body that cannot be decoded") from error
     if begun and not decoder.eof:
-        raise ProtocolError(f"{host} sent an encoded body that breaks off")
+        raise ProtocolError(f"{host} sent an encoded body that is cut off")

@@ -63,7 +63,7 @@ class Circuit:
         except CredentialsRefused:
             return False
         except RecvaultError as error:
-            raise Unavailable(f"a recording is refused, and the account's list cannot be asked: {error}") from error
+            raise Unavailable(f"a recording is refused, and the account's list cannot be read: {error}") from error
         finally:
             self._asking.release()
         return True

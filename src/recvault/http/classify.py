@@ -51,7 +51,7 @@ def error_for(
     if kind is Refused:
         return Refused(message, status=status)
     if kind is CredentialsRefused:
-        return CredentialsRefused(message, "check the source's credentials and their rights").answered(status)
+        return CredentialsRefused(message, "check the source's credentials and their permissions").answered(status)
     return kind(message).answered(status)
 
 
@@ -62,7 +62,7 @@ def describe(body: bytes) -> str:
         document = json.loads(text)
     except (ValueError, RecursionError):
         if _HTML.match(text):
-            return "a page of HTML, as a proxy or a firewall on the way sends"
+            return "an HTML page, probably from a proxy or firewall in between"
         found = dict(_XML_FIELDS.findall(text))
         return _line(found.get("Code"), found.get("Message"))
     if not isinstance(document, dict):

@@ -60,7 +60,7 @@ class _Client(httpx.Client):
 
     @cookies.setter
     def cookies(self, cookies: object) -> None:
-        raise TypeError("no cookies are kept")
+        raise TypeError("cookies are not stored")
 
 
 class Clients:

@@ -10,14 +10,14 @@ from recvault.transport import ExchangeFailed
 NOT_SENT = frozenset({"address", "request"})
 """Causes for which nothing was asked of anybody."""
 
-_NETWORK = "check base_url and the network; where providers are reached by a proxy alone, set the source's proxy"
+_NETWORK = "check base_url and the network; if providers are reachable only through a proxy, set the source's proxy"
 _HINTS: dict[str, str] = {
-    "name": "check base_url and this machine's DNS; where a proxy resolves names, set the source's proxy",
+    "name": "check base_url and this machine's DNS; if a proxy resolves names, set the source's proxy",
     "connection": _NETWORK,
     "late": _NETWORK,
-    "tls": "check that base_url's port speaks TLS, of version 1.2 or later",
-    "certificate": "SSL_CERT_FILE names the authorities that providers' certificates are held against",
-    "proxy": "check the source's proxy; 407: its user and password",
+    "tls": "check that base_url's port speaks TLS 1.2 or later",
+    "certificate": "if a proxy replaces certificates, name its authority in SSL_CERT_FILE",
+    "proxy": "check the source's proxy; for 407 its user and password",
 }
 
 
@@ -26,14 +26,14 @@ def failure(host: str, error: BaseException) -> RecvaultError | None:
     if isinstance(error, ExchangeFailed):
         if error.cause == "address":
             return UnsafeAddress(
-                f"{host} leads to {', '.join(error.addresses)}, where no recording is fetched from",
+                f"{host} resolves to {', '.join(error.addresses)}, which is not allowed for media",
                 "if the host is yours, list it in the source's media_hosts",
             )
         return Unavailable(f"{host} {error.words}", _HINTS.get(error.cause, ""))
     if isinstance(error, httpx.DecodingError):
         return ProtocolError(f"{host} sent a body that cannot be decoded")
     if isinstance(error, httpx.TransportError):  # whose own text may hold a signed URL
-        return Unavailable(f"{host} cannot be reached or broke off ({type(error).__name__})")
+        return Unavailable(f"{host} cannot be reached or closed the connection ({type(error).__name__})")
     return None
 
 

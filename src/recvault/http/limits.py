@@ -83,7 +83,7 @@ class Pause:
     def check(self, now: float, patience: float) -> None:
         """Resting where it lasts longer than that."""
         if (left := self.left(now)) > patience:
-            message = f"the provider answered {self.status} and asked to be left alone for {left:.0f} s more"
+            message = f"the provider answered {self.status} and asked to wait {left:.0f} s more"
             raise Resting(message, retry_after=left, status=self.status)
 
 

@@ -120,11 +120,13 @@ class MediaAnswer(Generic[T]):
             self._away = Away.told(status, headers.get("location"))
             if self._away is None and 200 <= status < 300:
                 mark = classify.request_mark(classify.request_id(headers))
-                raise Unavailable(f"{place.host} answered {status} where media were due{mark}")
+                raise Unavailable(f"{place.host} answered {status} instead of media{mark}")
             self.refused = None if self._away is not None else status
             return
         if not is_plain(headers.get("content-encoding", "")):
-            raise MediaRejected(f"{place.host} encoded the media, which nobody asked for", reason="media.encoded")
+            raise MediaRejected(
+                f"{place.host} encoded the media, although that was not requested", reason="media.encoded"
+            )
         self._length = head.length
         self._sink = self._receive(MediaHead(_bare(place.url), headers, self._length))
         self.write = self._sink.write

@@ -102,7 +102,7 @@ class Ping:
             if told:
                 self._told_at = moment
         if told:
-            log.warning("ping.failed", host=_host(self.url), trouble=trouble, failures=failures)
+            log.warning("ping.failed", host=_host(self.url), error=trouble, trouble=trouble, failures=failures)
 
     def _note_success(self) -> None:
         with self._lock:

@@ -126,10 +126,10 @@ class Session:
             page, reply = turned
             rows = tuple(recording.recording_id for recording in page.recordings)
             if rows and rows == before:
-                raise ProtocolError(f"{first.url.host} gave the same page twice")
+                raise ProtocolError(f"{first.url.host} returned the same page twice")
             before, empty = rows, 0 if rows or page.rejected else empty + 1
             if empty > _MOST_EMPTY:
-                raise ProtocolError(f"{first.url.host} gave {empty} empty pages of a list, one after the other")
+                raise ProtocolError(f"{first.url.host} returned {empty} empty pages of a list in a row")
             yield page, reply
 
     def follow(self, first: httpx.Request, parse: Callable[[Reply], tuple[T, httpx.URL | None]]) -> Iterator[T]:
@@ -143,7 +143,7 @@ class Session:
             self.stop.check()  # a long list does not hold up a stop: what is registered stays, the watermark too
             url = hashlib.sha256(str(request.url).encode()).digest()  # itself it may be 64 KiB
             if url in seen:
-                raise ProtocolError(f"{request.url.host} gave a next page that was read before")
+                raise ProtocolError(f"{request.url.host} returned a next page that was read before")
             seen.add(url)
             with self.waits.on(PROVIDER):
                 page, following = self._turned(number, request, parse)
@@ -152,11 +152,11 @@ class Session:
                 return
             if origin(following) != self._home:
                 raise ProtocolError(
-                    f"{request.url.host} gave a next page on another host, {following.host}",
-                    "credentials go to base_url alone: if that host is the service's own, make it base_url",
+                    f"{request.url.host} returned a next page on another host, {following.host}",
+                    "credentials are sent only to base_url; if that host is the service's own, make it base_url",
                 )
             request = httpx.Request("GET", following, headers=_kept(first.headers))
-        raise ProtocolError(f"{first.url.host} gave more than {_MOST_PAGES} pages")
+        raise ProtocolError(f"{first.url.host} returned more than {_MOST_PAGES} pages")
 
     def once(self, request: httpx.Request) -> Reply:
         """Ask for one page, and not again where that fails: to see whether it is answered at all."""
@@ -175,7 +175,7 @@ class Session:
             if number == 1:
                 raise
             raise NotWhole(
-                f"page {number} of a list was refused: {error.message}", "the list is read again, in shorter parts"
+                f"page {number} of a list was refused: {error.message}", "the list is read again in shorter parts"
             ) from error
 
     def download(
@@ -208,7 +208,7 @@ class Session:
             return next(pages, None)
         except CredentialsRefused as error:
             if not self._is_own_list(first.url) and self._circuit.is_listed():
-                raise Denied(error.message, "the account's own list is not refused: this one is") from error
+                raise Denied(error.message, "only this list is refused, not the account's own") from error
             raise
 
     def _is_own_list(self, url: httpx.URL) -> bool:
@@ -260,7 +260,7 @@ class Session:
                 if kind == _PAGE and self._is_own_list(url):
                     self._circuit.list_answered()
                 if origin(url) != home:
-                    raise ProtocolError(f"{home[1]} sent its API's caller to another host, {place.host}")
+                    raise ProtocolError(f"{home[1]} redirected an API request to another host, {place.host}: refused")
                 body = bodies.whole(response, self.timing, self.stop, _MOST[kind])
                 return Reply(request, status, response.headers, body)
 
@@ -354,11 +354,11 @@ class Session:
 
 def _redirected(request: httpx.Request, location: str) -> httpx.Request:
     if request.method != "GET":
-        raise ProtocolError(f"{request.url.host} redirected a {request.method}, which is not sent elsewhere")
+        raise ProtocolError(f"{request.url.host} redirected a {request.method}, which is not followed")
     try:
         return httpx.Request("GET", request.url.join(location), headers=_kept(request.headers))
     except httpx.InvalidURL as error:
-        raise ProtocolError(f"{request.url.host} redirected to what is no URL") from error
+        raise ProtocolError(f"{request.url.host} redirected to an invalid URL") from error
 
 
 def _kept(headers: httpx.Headers) -> Headers:

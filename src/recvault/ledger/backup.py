@@ -19,9 +19,9 @@ def backup(ledger: Path, target: Path) -> int:
     UnknownName where there is no ledger or no such directory, LedgerStands where the target is there already.
     """
     if not ledger.is_file():
-        raise UnknownName(f"there is no ledger at {ledger} to back up", "`recvault sync` makes one")
+        raise UnknownName(f"there is no ledger at {ledger} to back up", "`recvault sync` creates it")
     if not target.parent.is_dir():
-        raise UnknownName(f"{target.parent} does not exist: nothing was copied", "create it, or name another place")
+        raise UnknownName(f"{target.parent} does not exist: nothing was copied", "create it, or use another place")
     beside = target.with_name(f".{target.name}.unfinished")
     with file_errors(target), sqlite_errors(ledger):
         owner = ledger.stat()
@@ -60,7 +60,7 @@ def _put_in_place(finished: Path, target: Path) -> None:
     try:
         target.hardlink_to(finished)
     except FileExistsError:
-        raise LedgerStands(f"{target} is there already: nothing was overwritten", "name another file") from None
+        raise LedgerStands(f"{target} already exists: nothing was overwritten", "use another file") from None
 
 
 def _quoted(path: Path) -> str:

@@ -196,7 +196,7 @@ class Ledger:
     def _claimed(self, db: Database, due: str, source: str, now: datetime, limit: int) -> list[Job]:
         values = {"source": source, "now": stamp(now), "limit": limit}
         rows = list(db.query(claim(due), {"owner": self._owner.name, "until": stamp(now + LEASE), **values}))
-        with sound_values("what a list told of a recording"):  # a claim that cannot be read is none
+        with sound_values("a listed recording"):  # a claim that cannot be read is none
             return [job_of(row, now) for row in rows]
 
     def settle(self, outcomes: Iterable[Outcome], now: datetime, policies: Mapping[str, Policy]) -> list[State]:

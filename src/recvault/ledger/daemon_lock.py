@@ -127,6 +127,6 @@ def _name(descriptor: int) -> RunningDaemon | None:
 def _refusal(path: Path, holder: RunningDaemon | None) -> LedgerLocked:
     who = f"process {holder.pid}, since {holder.started_at:%Y-%m-%d %H:%M:%S} UTC" if holder else "another process"
     return LedgerLocked(
-        f"a daemon works on the ledger {path} already: {who}",
-        "stop that one first, or let it work: `recvault sync` may run beside it",
+        f"another daemon already uses the ledger {path}: {who}",
+        "stop it first, or keep it: `recvault sync` can run beside it",
     )

@@ -150,10 +150,8 @@ def _room() -> Iterator[None]:
     except sqlite3.OperationalError as error:
         if getattr(error, "sqlite_errorname", "") != "SQLITE_FULL":
             raise
-        message = "there is no room to sort the ledger's keys"
-        raise LedgerUnavailable(
-            message, "make room in /var/tmp, or let SQLITE_TMPDIR name another directory"
-        ) from error
+        message = "no space to sort the ledger's keys"
+        raise LedgerUnavailable(message, "free space in /var/tmp, or set SQLITE_TMPDIR to another directory") from error
 
 
 def _expected(row: tuple[object, ...]) -> Expected:

@@ -45,8 +45,8 @@ class Late:
         recordings = "1 recording was" if self.recordings == 1 else f"{self.recordings:,} recordings were"
         said, needed = f"{recordings} missed by polls", setting(self.needed.total_seconds())
         if lookback >= self.needed:
-            return f"{said}: lookback {setting(lookback.total_seconds())}, as it is now, would have caught them"
-        return f"{said}: lookback {setting(lookback.total_seconds())} is too short, at least {needed} is needed"
+            return f"{said}: lookback {setting(lookback.total_seconds())}(the current setting) would have caught them"
+        return f"{said}: lookback {setting(lookback.total_seconds())} is too short; at least {needed} is needed"
 
     def to_json(self) -> str:
         """As the ledger remembers it."""
@@ -72,4 +72,4 @@ def offered_fact(source: str, account_id: str) -> str:
 
 def offered_words(oldest: datetime) -> str:
     """What it means that older bounds are refused."""
-    return f"the provider lists nothing before {oldest:%Y-%m-%d %H:%M} UTC: what is older could not be looked for"
+    return f"the provider lists nothing before {oldest:%Y-%m-%d %H:%M} UTC: older recordings cannot be archived"

@@ -39,11 +39,11 @@ def _refuse_strange(path: Path) -> None:
     """In a directory that others may write, another user may have been there first, with a link or a file."""
     found = path.lstat()
     if stat.S_ISLNK(found.st_mode):
-        raise ConfigError(f"the ledger {path} is a link", "name the file itself in ledger.path")
+        raise ConfigError(f"the ledger {path} is a symbolic link", "set ledger.path to the file itself")
     if found.st_uid not in {os.geteuid(), 0, path.parent.stat().st_uid}:
         raise ConfigError(
             f"the ledger {path} belongs to another user, {found.st_uid}",
-            f"run as that user, or keep the ledger in a directory that others cannot write, as {path.parent} may be",
+            f"run as that user, or move the ledger to a directory that others cannot write to (check {path.parent})",
         )
 
 

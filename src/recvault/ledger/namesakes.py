@@ -74,7 +74,7 @@ def is_same(known: Namesake, found: Recording) -> bool:
 def renamed(feed: Feed, other: str, recording_id: str) -> ConfigError:
     """The error, with the line that mends it."""
     return ConfigError(
-        f"{feed.source} lists recordings that are known under the {feed.provider} account {other} already, such as "
-        f"{recording_id}: as account {feed.account_id} all of them would be archived a second time",
-        f'write account = "{other}" in the [[sources]] entry {feed.source}',
+        f"{feed.source} lists recordings that are already known under the {feed.provider} account {other}, such as "
+        f"{recording_id}: as account {feed.account_id} all of them would be archived again",
+        f'add account = "{other}" to the [[sources]] entry {feed.source}',
     )

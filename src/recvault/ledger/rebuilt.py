@@ -163,8 +163,8 @@ class NewLedger:
             stands = self._path.exists()
             if stands and not replaces:
                 raise LedgerStands(
-                    f"a ledger was made at {self._path} meanwhile: the new one was not put in its place",
-                    "move that one away with all its files, then run this again",
+                    f"another ledger was created at {self._path} meanwhile: the new one was not put in its place",
+                    "move that one away with all its files, then run the command again",
                 )
             for mine, theirs in zip(_family(self._path), _family(aside), strict=True):
                 if mine.exists():  # a WAL left alone there would be taken for the new one's
@@ -188,7 +188,7 @@ def refuse_company(path: Path) -> None:
     """LedgerLocked where a process works on this ledger: what it has open must not be taken from under it."""
     if names := at_work(path):
         pids = ", ".join(name.partition("-")[0] for name in names)
-        raise LedgerLocked(f"another recvault works on the ledger {path}: process {pids}", "wait for it, or stop it")
+        raise LedgerLocked(f"another recvault is using the ledger {path}: process {pids}", "wait for it, or stop it")
 
 
 def _family(path: Path) -> list[Path]:

@@ -94,8 +94,8 @@ def refuse_unsound(connection: sqlite3.Connection, path: Path) -> None:
     tables = [str(name) for (name,) in connection.execute(_TABLES).fetchall()]
     if tables and _MIGRATIONS not in tables:
         raise ConfigError(
-            f"{path} is another program's database: it holds {', '.join(tables[:3])}",
-            "mend ledger.path: it names a file of recvault's own",
+            f"{path} is another program's database: it contains {', '.join(tables[:3])}",
+            "set ledger.path to a file of its own for recvault",
         )
     if tables:
         _refuse_newer(connection, path)
@@ -107,7 +107,7 @@ def _refuse_newer(connection: sqlite3.Connection, path: Path) -> None:
     if unknown := [name for (name,) in connection.execute(_APPLIED) if name not in KNOWN]:
         raise ConfigError(
             f"the ledger {path} was written by a newer recvault ({', '.join(unknown)})",
-            "run that version, or set the file aside: it can be made anew from the providers and the bucket",
+            "run that version, or move the file away: a new ledger can be made with `recvault rebuild`",
         )
 
 
@@ -118,8 +118,8 @@ def _refuse_older(connection: sqlite3.Connection, path: Path) -> None:
     if missing > 0:
         raise damaged(
             path,
-            f"{missing} of {noted} commits are missing: its -wal file is gone or spoiled, the file was emptied, or an "
-            "older copy was laid in its place",
+            f"{missing} of {noted} commits are missing: the -wal file is gone or corrupt, the file was truncated, or "
+            "an older copy was put in its place",
             f"put back what is missing; remove {commits_beside(path)} where an older copy is meant; else {REBUILD}",
         )
 
@@ -193,5 +193,5 @@ def _sample(connection: sqlite3.Connection, path: Path) -> int:
         identity = [row["recording_id"], row["account_id"], row["provider"]] if row else []
         found = connection.execute(_BY_IDENTITY, identity).fetchone() if row else None
         if found is None or found["id"] != row["id"]:
-            raise damaged(path, f"row {row_id} is not found by its index")
+            raise damaged(path, f"row {row_id} is missing from its index")
     return len(chosen)

@@ -82,10 +82,10 @@ class Stranded:
         """What is wrong, and what to do."""
         recordings = "1 recording waits" if self.waiting == 1 else f"{self.waiting:,} recordings wait"
         return ConfigError(
-            f"{recordings} under {self.source}, which is not in the configuration: nothing archives them",
-            f"configure a source for the {self.provider} account {self.account_id} again; if it only has another name "
-            f'now and the provider has no id for its account, write account = "{self.account_id}" there; '
-            "`recvault failures accept` ends what can never be archived",
+            f"{recordings} under {self.source}, which is not in the configuration, so they are not archived",
+            f"configure a source for the {self.provider} account {self.account_id} again; if the source was only "
+            f'renamed and the provider has no account id, set account = "{self.account_id}" there; '
+            "use `recvault failures accept` for recordings that can never be archived",
         )
 
 

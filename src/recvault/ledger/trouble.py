@@ -13,8 +13,8 @@ from recvault.errors import ConfigError, LedgerDamaged, LedgerLocked, LedgerUnav
 from recvault.models import unstamp
 
 REBUILD = (
-    "stop what works on it, then `recvault rebuild --set-aside` keeps this file under another name and makes a new "
-    "ledger from the bucket, which holds what it knew"
+    "stop every recvault that uses it, then run `recvault rebuild --set-aside`: it keeps this file under another name "
+    "and makes a new ledger from the bucket"
 )
 
 _TURNED = ("malformed", "no such table", "no such column", "has no column named")
@@ -29,10 +29,12 @@ def sqlite_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except UnicodeDecodeError as error:  # in what SQLite itself says, quoting the file
-        raise damaged(path, f"it holds text that is none: {error.reason}") from error
+        raise damaged(path, f"it contains invalid text: {error.reason}") from error
     except sqlite3.DatabaseError as error:
         if _is_damage(error):
-            raise damaged(path, "a text in it cannot be read" if _IN_PROGRESS in str(error) else str(error)) from error
+            raise damaged(
+                path, "a text value in it cannot be read" if _IN_PROGRESS in str(error) else str(error)
+            ) from error
         if isinstance(error, sqlite3.OperationalError):
             raise _refused(path, error) from error
         raise
@@ -65,7 +67,7 @@ def file_errors(path: Path) -> Iterator[None]:
             raise _full(path) from error
         if error.errno in _NO_PLACE and not path.parent.is_dir():
             message = f"{path.parent}, the ledger's directory, does not exist"
-            raise ConfigError(message, "create it, or mend ledger.path") from error
+            raise ConfigError(message, "create it, or correct ledger.path") from error
         message = f"the ledger {path} cannot be used: {error.filename or path}: {error.strerror}"
         raise RecvaultError(message, _rights(path)) from error
 
@@ -104,23 +106,23 @@ def _refused(path: Path, error: sqlite3.OperationalError) -> RecvaultError:
         return _full(path)
     message = f"the ledger {path} cannot be used: {error}"
     if name.startswith("SQLITE_IOERR"):
-        return RecvaultError(message, f"its disk fails: look at the kernel's log, and at the mount of {path.parent}")
+        return RecvaultError(message, f"the disk is failing: check the kernel log and the mount of {path.parent}")
     if path.is_dir():
-        return ConfigError(f"the ledger {path} cannot be used: it is a directory", "mend ledger.path: it names a file")
+        return ConfigError(f"the ledger {path} cannot be used: it is a directory", "set ledger.path to a file")
     if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")):
         return RecvaultError(message, _rights(path))
-    return RecvaultError(message, "check its disk and its rights")
+    return RecvaultError(message, "check its disk and its permissions")
 
 
 def _full(path: Path) -> LedgerUnavailable:
     return LedgerUnavailable(
         f"the ledger {path} cannot be written: its disk is full",
-        f"make room where {path.parent} stands: nothing is lost, the next pass goes on from here",
+        f"free space in {path.parent}; nothing is lost, the next pass continues from here",
     )
 
 
 def _rights(path: Path) -> str:
     return (
-        f"run as the user that owns {path.parent}, who must own every file of the ledger in it, "
-        "and see that its disk is not mounted read-only"
+        f"run as the owner of {path.parent}, who must also own every file of the ledger, and make sure that the disk "
+        "is not mounted read-only"
     )

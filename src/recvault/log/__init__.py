@@ -243,7 +243,7 @@ def _log_crash(kind: type[BaseException], error: BaseException, trace: Traceback
     try:
         get_logger("recvault").critical("crash", exc_info=(kind, error, trace), **keys)
     except Exception:  # noqa: BLE001 - whatever it is: Python would answer it by showing the first error raw
-        os.write(2, f"recvault: crashed by {kind.__name__}, which cannot be logged\n".encode())
+        os.write(2, f"recvault: crashed by {kind.__name__}, which could not be logged\n".encode())
 
 
 def _log_thread_crash(crash: threading.ExceptHookArgs) -> None:

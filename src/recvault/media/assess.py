@@ -147,7 +147,7 @@ def compared(facts: MediaFacts, seen: Packets, told: float | None) -> MediaFacts
     ours = facts.duration_seconds
     if not faults and seconds is not None:
         if ours is not None and min(abs(ours - each) for each in (seconds, seen.seconds or seconds)) > tolerance(ours):
-            faults.append(f"FFmpeg measures {seconds:.2f} s, the walk of its container {ours:.2f} s")
+            faults.append(f"FFmpeg measures {seconds:.2f} s, the container {ours:.2f} s")
         if not length_faults(ours, told) or ours is None:
             faults += [f"FFmpeg: {fault}" for fault in length_faults(seconds, told)]
     return replace(

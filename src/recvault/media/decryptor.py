@@ -30,7 +30,7 @@ from recvault.models import JSON
 
 _KEY, _TAG, _BLOCK = 32, 16, 16  # bytes
 _MATROSKA = b"\x1a\x45\xdf\xa3"  # what every track begins with
-_BROKEN = "its bytes are not those that were encrypted, or its key fields are not its own"
+_BROKEN = "its bytes were changed, or its key fields belong to another recording"
 
 
 class Opening(Protocol):
@@ -60,12 +60,14 @@ def private_key(pem: str, name: str, public_key_id: str | None = None) -> Privat
     try:
         key = load_pem_private_key(pem.encode(), password=None)
     except TypeError:
-        hint = "write it without one into a file of its own: `openssl pkey -in KEY.pem -out OPEN.pem`, chmod 600"
+        hint = "write a copy without a passphrase: `openssl pkey -in KEY.pem -out OPEN.pem`, chmod 600"
         raise ConfigError(f"{name}: the key has a passphrase", hint) from None
     except (ValueError, UnsupportedAlgorithm):
-        raise ConfigError(f"{name}: is no private key in PEM", "give the RSA key that you made for Twilio") from None
+        raise ConfigError(
+            f"{name}: is not a private key in PEM format", "use the RSA key that you created for Twilio"
+        ) from None
     if not isinstance(key, RSAPrivateKey):
-        raise ConfigError(f"{name}: is no RSA key", "Twilio encrypts for RSA keys alone: give that one")
+        raise ConfigError(f"{name}: is not an RSA key", "Twilio encrypts only for RSA keys: use that one")
     return PrivateKey(name, key, public_key_id)
 
 
@@ -82,7 +84,7 @@ class PrivateKeys:
         if "x-amz-key" in encryption:
             return self._track(encryption)
         shown = ", ".join(sorted(map(ascii, encryption)))[:200]
-        raise NotOpened(f"there is no way known to open what is encrypted so: its fields are {shown}")
+        raise NotOpened(f"unknown kind of encryption: its fields are {shown}")
 
     def _call(self, fields: JSON) -> Opening:
         named = str(fields.get("encryption_public_key_sid") or "")[:64]
@@ -91,7 +93,7 @@ class PrivateKeys:
         return _guarded(lambda vector: Sealed(found[0], vector), fields.get("encryption_iv"))
 
     def _track(self, fields: JSON) -> Opening:
-        found = self._unwrapped(fields["x-amz-key"], PKCS1v15(), self.keys, "for a public key that is not named")
+        found = self._unwrapped(fields["x-amz-key"], PKCS1v15(), self.keys, "for an unnamed public key")
         told = str(fields.get("x-amz-unencrypted-content-length") or "")
         length = int(told) if told.isascii() and told.isdecimal() and len(told) < 19 else None
         return _guarded(lambda vector: Padded(found, vector, length), fields.get("x-amz-iv"))
@@ -110,7 +112,7 @@ class PrivateKeys:
             found += [opened] if len(opened) == _KEY else []
         if not found:
             names = ", ".join(key.name for key in self.keys)
-            raise NotOpened(f"no private key opens it: it is encrypted {whom}, tried were {names}")
+            raise NotOpened(f"no private key decrypts it: it is encrypted {whom}; tried {names}")
         return found
 
 
@@ -133,11 +135,11 @@ class Sealed:
     def end(self) -> bytes:
         """See Opening.end."""
         if len(self._held) < _TAG:
-            raise NotOpened("it is too short to hold its tag", worth_again=True)
+            raise NotOpened("it is too short to contain its tag", worth_again=True)
         try:
             return self._cipher.finalize_with_tag(self._held)
         except InvalidTag:
-            raise NotOpened(f"its tag does not fit: {_BROKEN}", worth_again=True) from None
+            raise NotOpened(f"its tag does not match: {_BROKEN}", worth_again=True) from None
 
 
 class Padded:
@@ -170,7 +172,7 @@ class Padded:
                 raise ValueError("less than a block")
             return self._padding.update(self._begun.finalize()) + self._padding.finalize()
         except ValueError:
-            raise NotOpened(f"its padding does not fit: {_BROKEN}", worth_again=True) from None
+            raise NotOpened(f"its padding is invalid: {_BROKEN}", worth_again=True) from None
 
     def _own(self) -> bytes:
         for key in self._keys:
@@ -190,11 +192,11 @@ def _guarded(make: Callable[[bytes], Opening], vector: object) -> Opening:
     try:
         return make(body)
     except ValueError:
-        raise NotOpened(f"its vector cannot be one: {len(body)} bytes") from None
+        raise NotOpened(f"its initialisation vector has an invalid length: {len(body)} bytes") from None
 
 
 def _decoded(text: object) -> bytes:
     try:
         return base64.b64decode(str(text or ""), validate=True)
     except (binascii.Error, ValueError):
-        raise NotOpened("its key fields cannot be read: they are no base64") from None
+        raise NotOpened("its key fields are not valid base64") from None

@@ -128,7 +128,7 @@ class _Seen:
         for packet in container.demux():
             count += 1
             if count > self.most or (count % 256 == 0 and clock() > self.until):
-                self.fault = f"FFmpeg comes to no end of it: {count} packets"
+                self.fault = f"FFmpeg finds no end: {count} packets"
                 return
             if packet.size == 0 or packet.pts is None:
                 continue

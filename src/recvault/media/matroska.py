@@ -142,9 +142,9 @@ def _judge(seen: _Seen) -> Findings:
     end = max(seen.ends, default=seen.at)
     reach = (max(seen.cluster, seen.latest) + _BLOCK_REACH) * unit
     if fault is None and seen.at < end:
-        fault = f"truncated: {seen.at} of the {end} bytes that the Segment's size tells"
+        fault = f"truncated: {seen.at} of the {end} bytes that the Segment's size announces"
     elif fault is None and seen.clusters and seen.timed and seen.told is not None and seen.told > reach:
-        fault = f"truncated: the clusters reach to {reach:.1f} s at most, the header tells {seen.told:.1f} s"
+        fault = f"truncated: the clusters reach to {reach:.1f} s at most, the header announces {seen.told:.1f} s"
     measured = (seen.latest - seen.earliest) * unit if seen.earliest is not None else None
     if seen.told is not None and fault is None:  # of a file that was cut the header tells what it was
         measured = _length(seen, seen.told, unit)

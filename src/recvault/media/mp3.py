@@ -115,7 +115,9 @@ class Frames:
             channels=(1 if self._first >> 6 & 3 == 3 else 2) if known else None,
             seconds=self._ticks / TICKS,
             faults=tuple(self._faults()),
-            notes=(f"{self._lead} bytes before its first frame are none",) if 0 < self._lead <= _PADDING else (),
+            notes=(f"{self._lead} bytes before its first frame do not belong to a frame",)
+            if 0 < self._lead <= _PADDING
+            else (),
             empty=self._count == 0,
         )
 
@@ -198,7 +200,7 @@ class Frames:
         return count == _IN_A_ROW or count > (0 if self._gap == 0 else 1)
 
     def _none(self) -> MediaRejected:
-        return MediaRejected(f"wanted {self._wanted}, but what came is no audio that is known", reason="media.magic")
+        return MediaRejected(f"wanted {self._wanted}, but the body is not a known audio format", reason="media.magic")
 
     def _index_length(self, here: bytes) -> int:
         """Tell how long Xing's index frame is, 0 where the frame holds audio. The first frame alone can be one."""
@@ -234,11 +236,11 @@ class Frames:
         elif self._gap + len(self._carry) > _PADDING:
             yield f"{self._gap + len(self._carry)} bytes at the end are zeros"
         if self._lead > _PADDING:
-            yield f"{self._lead} bytes before its first frame are none"
+            yield f"{self._lead} bytes before its first frame do not belong to a frame"
         if self._losses:
-            yield f"the next frame was missing {len(self._losses)} times ({sum(self._losses)} bytes passed over)"
+            yield f"the next frame was missing {len(self._losses)} times ({sum(self._losses)} bytes skipped)"
         if self._promised > self._count + 1:
-            yield f"truncated: {self._count} of the {self._promised} frames that its index tells"
+            yield f"truncated: {self._count} of the {self._promised} frames that its index announces"
 
 
 def _is_free(here: bytes) -> bool:

@@ -109,7 +109,7 @@ class Prober:
             faults += length_faults(found.seconds, duration_seconds)
         faults += [*self._rate_faults(duration_seconds), *channel_faults(found.channels, channels)]
         if found.empty and not silent and not faults:
-            faults.append("there is no audio in it, only headers")
+            faults.append("it contains only headers and no audio")
         return MediaFacts(
             media_format=self._named(found),
             codec=found.codec,
@@ -125,7 +125,7 @@ class Prober:
         head = bytes(first[:_SHOWS])
         self._kind = kind_of(head)
         if self._kind is None and self._wanted in CONTENT_TYPES and head.startswith(_NOT_AUDIO):
-            raise MediaRejected(f"wanted {self._wanted}, but what came is no audio", reason="media.magic")
+            raise MediaRejected(f"wanted {self._wanted}, but the body is not audio", reason="media.magic")
         if head[:3] == b"ID3":
             self._behind = tag_length(head), bytearray()
             self._look_behind_tag(0, first)
@@ -146,7 +146,7 @@ class Prober:
         kind = kind_of(bytes(self._behind[1])) if self._behind is not None else None
         if kind is not None and kind is not MP3:
             self._kind = kind
-            return Findings(method="none", unknown=f"there is no walk for {kind.named(self._wanted)} behind a tag")
+            return Findings(method="none", unknown=f"{kind.named(self._wanted)} behind a tag cannot be parsed")
         return walker.end()
 
     def _named(self, found: Findings) -> str:
@@ -172,7 +172,7 @@ class Prober:
 
     def _name_notes(self, found: Findings) -> list[str]:
         name = self._named(found)
-        return [] if name == self._wanted else [f"{self._wanted} was asked for, {name} came"]
+        return [] if name == self._wanted else [f"{self._wanted} was requested, {name} was received"]
 
     def _size_faults(self, size_bytes: int | None) -> list[str]:
         if size_bytes is None or self._bytes == size_bytes:
@@ -181,7 +181,7 @@ class Prober:
         if self._encrypted and self._bytes == padded:
             return []  # the provider tells the plain size
         short = "truncated: " if self._bytes < size_bytes else ""
-        return [f"{short}{self._bytes} bytes came, the provider tells {size_bytes}"]
+        return [f"{short}{self._bytes} bytes received, the provider states {size_bytes}"]
 
     def _rate_faults(self, told: float | None) -> list[str]:
         """Ciphertext shows nothing, but it is as long as what was encrypted."""
@@ -190,7 +190,7 @@ class Prober:
         most = self._bytes / self._wav_rate
         if most >= told - tolerance(told):
             return []
-        return [f"truncated: {self._bytes} bytes hold {most:.2f} s at most, the provider tells {told:.2f} s"]
+        return [f"truncated: {self._bytes} bytes hold at most {most:.2f} s, the provider states {told:.2f} s"]
 
 
 def tolerance(seconds: float) -> float:
@@ -203,14 +203,14 @@ def length_faults(measured: float | None, told: float | None) -> list[str]:
     if measured is None or told is None or abs(measured - told) <= tolerance(told):
         return []
     short = "truncated: " if measured < told else ""
-    return [f"{short}{measured:.2f} s measured, the provider tells {told:.2f} s"]
+    return [f"{short}{measured:.2f} s measured, the provider states {told:.2f} s"]
 
 
 def channel_faults(measured: int | None, told: int | None) -> list[str]:
     """What a count of channels has against the provider's: fewer are lost ones."""
     if measured is None or told is None or measured >= told:
         return []
-    return [f"{measured} of the {told} channels came that the provider tells"]
+    return [f"{measured} channels received, the provider states {told}"]
 
 
 def _check(found: Findings, faults: list[str], notes: list[str]) -> Check:
@@ -233,4 +233,4 @@ def _walker(wanted: str, kind: MediaKind | None) -> _Walker:
     if kind is MP3 or (kind is None and wanted in CONTENT_TYPES):
         return Frames(wanted)
     name = wanted if kind is None else kind.named(wanted)
-    return _Opaque(Findings(method="none", unknown=f"there is no walk for {name}"))
+    return _Opaque(Findings(method="none", unknown=f"{name} cannot be parsed"))

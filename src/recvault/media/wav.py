@@ -58,7 +58,7 @@ def walk_wav() -> Walk[Findings]:
     if head[:4] not in RIFFS:
         raise MediaRejected("wanted wav, but the body does not begin as RIFF", reason="media.magic")
     if head[8:] != b"WAVE":
-        raise MediaRejected("wanted wav, but the RIFF body holds no WAVE", reason="media.magic")
+        raise MediaRejected("wanted wav, but the RIFF body is not WAVE", reason="media.magic")
     order: Literal["little", "big"] = "big" if head[:4] == b"RIFX" else "little"
     seen = _Seen(riff_size=int.from_bytes(head[4:8], order), large=head[:4] in _LARGE, order=order)
     while True:
@@ -148,7 +148,7 @@ def _pass_over(seen: _Seen) -> Walk[None]:
     rest += 8
     if rest >= _WRAP and rest % _WRAP < 1 << 16:
         seen.audio_bytes = (seen.audio_bytes or 0) + rest - rest % _WRAP
-        seen.notes.append("it is longer than the 4 GiB that its header can tell")
+        seen.notes.append("it is longer than the 4 GiB that its header can state")
     else:
         seen.beyond = rest
 
@@ -171,7 +171,7 @@ def _judge(seen: _Seen) -> Findings:
         whole = not faults and seen.unknown is None
         seconds = form.seconds(seen.audio_bytes, seen.samples if whole else None)
         if seconds is None and seen.audio_bytes:
-            faults.append("its fmt chunk tells no byte rate, so that its length cannot be measured")
+            faults.append("its fmt chunk states no byte rate, so its length cannot be measured")
     return Findings(
         method=METHOD,
         codec=form.codec if form else None,
@@ -194,15 +194,15 @@ def _size_faults(seen: _Seen) -> list[str]:
     if seen.audio_bytes is None:
         return ["truncated: there is no data chunk"]
     if seen.beyond and not _is_streamed(seen.riff_size):
-        return [f"{seen.beyond} bytes past the end that the RIFF header tells"]
+        return [f"{seen.beyond} bytes past the end stated in the RIFF header"]
     if seen.beyond:
-        return [f"{seen.beyond} bytes behind its audio are no chunk"]
+        return [f"{seen.beyond} bytes after its audio are not a chunk"]
     if seen.unknown is not None or _is_streamed(seen.riff_size) or lacking in (-1, 0, 1):
         return []  # a missing pad byte at the end is common and harmless
     header = seen.audio_at
     if lacking > _SLACK and lacking not in (header, header - 8):
-        return [f"truncated: {seen.at} of the {promised} bytes that the RIFF header tells"]
+        return [f"truncated: {seen.at} of the {promised} bytes stated in the RIFF header"]
     much = seen.at >= _WRAP
     if not much:
-        seen.notes.append(f"its RIFF header tells {promised} bytes, and {seen.at} came: its audio is whole")
+        seen.notes.append(f"its RIFF header states {promised} bytes, {seen.at} were received; its audio is complete")
     return []

@@ -60,7 +60,9 @@ def judge(
     if slow or transfer:
         return Health(Condition.SLOW, _all(slow, *beside))
     if feed.closed_at:
-        words = f"no active account since {when(feed.closed_at)}: read until its list is closed, its archive stays"
+        words = (
+            f"account not active since {when(feed.closed_at)}: it is read until its list is closed; the archive stays"
+        )
         return Health(Condition.OK, _all(words, *beside))
     if feed.watermark is None and not any(asdict(feed.standing).values()):
         scanned = feed.last_success_at is not None
@@ -93,7 +95,7 @@ def _unarchived(feed: FeedStatus, now: datetime, watched_since: datetime | None,
         return None
     last = f"the last one was {when(since)}" if feed.last_archived_at else f"none since {when(since)}"
     return (
-        f"nothing was archived for {_length(now - since)}: {last}, although recordings wait since "
+        f"nothing was archived for {_length(now - since)}: {last}, although recordings have been waiting since "
         f"{when(feed.waiting_since)}; `recvault failures` says why"
     )
 
@@ -117,7 +119,7 @@ def _transfer(feed: FeedStatus, now: datetime, slow_after: timedelta) -> str | N
         return None
     return (
         f"a transfer has been running for {_length(now - feed.transfer_since)}: "
-        f"`recvault show {feed.transfer_of}`; transfer.min_rate sets how slow one may be"
+        f"see `recvault show {feed.transfer_of}`; transfer.min_rate sets the slowest rate allowed"
     )
 
 
@@ -142,7 +144,7 @@ def _slow(feed: FeedStatus, now: datetime, poll_every: timedelta) -> str | None:
         return None
     words += f", longer than poll_every, {_length(poll_every)}"
     if feed.last_success_at is None:
-        return f"{words}: a first scan lists all history, later ones what is new"
+        return f"{words}: the first scan lists all history, later ones only new recordings"
     return f"{words}: set a longer poll_every, raise requests_per_second, or ask the provider for a higher limit"
 
 

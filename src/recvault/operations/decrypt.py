@@ -49,9 +49,9 @@ def encrypted(store: ObjectStore, sidecar_key: str) -> Encrypted:
     try:
         body = store.get(sidecar_key)
     except TooLarge as error:
-        raise UnknownName(error.message, "`recvault verify` says more") from error
+        raise UnknownName(error.message, "run `recvault verify` for details") from error
     if body is None:
-        raise UnknownName(f"there is no sidecar {sidecar_key} in the bucket", "`recvault show ID` tells its key")
+        raise UnknownName(f"the sidecar {sidecar_key} is not in the bucket", "`recvault show ID` prints its key")
     try:
         sidecar = Sidecar.read(body)
         if not sidecar.is_v1 or not sidecar.media:
@@ -59,7 +59,7 @@ def encrypted(store: ObjectStore, sidecar_key: str) -> Encrypted:
         source, (_, _, recording_id), encryption = sidecar.source, sidecar.identity, sidecar.encryption
         medium, unknown = sidecar.media[0], sidecar.unknown
     except ValueError as error:
-        raise UnknownName(f"{sidecar_key} is no sidecar of recvault's", "`recvault verify` says more") from error
+        raise UnknownName(f"{sidecar_key} is not a sidecar of recvault", "run `recvault verify` for details") from error
     if "encryption" in unknown:
         raise UnknownName(
             f"whether {recording_id} is encrypted is not known: its sidecar was lost, and restored from the ledger",
@@ -67,7 +67,7 @@ def encrypted(store: ObjectStore, sidecar_key: str) -> Encrypted:
         )
     if encryption is None:
         keys = ", ".join(each.key for each in sidecar.media)
-        raise UnknownName(f"{recording_id} is not encrypted", f"read it as it is: {keys}")
+        raise UnknownName(f"{recording_id} is not encrypted", f"read it directly: {keys}")
     return Encrypted(
         source=source,
         recording_id=recording_id,
@@ -95,25 +95,25 @@ def decrypt(
             write(piece)
 
     if store.head(sealed.key) is None:
-        raise NotOpened(f"there is no {sealed.key} in the bucket, though its sidecar names it", _VERIFY)
+        raise NotOpened(f"{sealed.key} is not in the bucket, although its sidecar names it", _VERIFY)
     for chunk in store.stream(sealed.key):
         stop.check()
         cipher.update(chunk)
         size[0] += len(chunk)
         give(opening.feed(chunk))
     if (size[0], cipher.hexdigest()) != (sealed.bytes, sealed.sha256):
-        raise NotOpened(f"{sealed.key} is not what its sidecar names: size or SHA-256 differ", _VERIFY)
+        raise NotOpened(f"{sealed.key} differs from its sidecar in size or SHA-256", _VERIFY)
     give(opening.end())
     if opening.plain_bytes not in (None, size[1]):
-        raise NotOpened(f"{size[1]} bytes came out, {opening.plain_bytes} were encrypted", _OTHER_KEY)
+        raise NotOpened(f"{size[1]} bytes were decrypted, but {opening.plain_bytes} were encrypted", _OTHER_KEY)
     look.end()
     if look.refused and not opening.tagged:
-        raise NotOpened(f"what came out is no {sealed.media_format}: {look.refused}", _OTHER_KEY)
+        raise NotOpened(f"the decrypted data is not {sealed.media_format}: {look.refused}", _OTHER_KEY)
     return Plaintext(bytes=size[1], sha256=plain.hexdigest())
 
 
-_VERIFY = "`recvault verify` says what else does not stand as it should"
-_OTHER_KEY = "it may be another key's: give that one"
+_VERIFY = "run `recvault verify` to find other differences"
+_OTHER_KEY = "it may belong to another private key: use that one"
 
 
 class _Look:

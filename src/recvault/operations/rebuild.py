@@ -152,9 +152,9 @@ class Rebuild:
             hint = "`recvault rebuild --set-aside` keeps it under another name, and makes a new one from the bucket"
             raise LedgerDamaged(error.message, hint) from error
         raise LedgerStands(
-            f"the ledger {self.path} stands and is sound: nothing was done",
-            "where it is to be made anew all the same, stop what works on it, move it away with all its files, and "
-            "run this again",
+            f"the ledger {self.path} exists and is sound: nothing was done",
+            "to make a new one anyway, stop every recvault that uses it, move it away with all its files, and run the "
+            "command again",
         )
 
     def _build(self, new: NewLedger, started: datetime, replaces: bool) -> Rebuilt:
@@ -168,9 +168,9 @@ class Rebuild:
             return rebuilt
         if not rebuilt.sidecars:
             raise ConfigError(
-                f"no sidecar stands in {self.bucket} under {self.keys.root}: there is nothing to make a ledger from",
-                "mend archive's bucket, prefix or key_template; where nothing was archived yet, `recvault sync` makes "
-                "a ledger",
+                f"there are no sidecars in {self.bucket} under {self.keys.root} to make a ledger from",
+                "check bucket, prefix and key_template in [archive]; if nothing was archived yet, `recvault sync` "
+                "creates a ledger",
             )
         rebuilt.accounts = new.finish()
         aside = self.path.with_name(f"{self.path.name}.damaged-{started:%Y%m%dT%H%M%SZ}")
@@ -208,7 +208,7 @@ class Rebuild:
         for key, first in seconds:
             rebuilt.seconds += 1
             self._tell(
-                rebuilt, SidecarProblem(key, f"a second sidecar of the recording of {first}: the ledger has that one")
+                rebuilt, SidecarProblem(key, f"a second sidecar of the recording of {first}, which the ledger uses")
             )
         self.on_read(rebuilt)
 
@@ -240,7 +240,7 @@ class Rebuild:
             return None if body is None else self._committed(body.content, body.noted, listed.key)
         except Cold:
             return SidecarProblem(
-                listed.key, "it is in an archive class and cannot be read: restore it, then rebuild anew"
+                listed.key, "it is in an archive class and cannot be read: restore it, then rebuild again"
             )
         except (TooLarge, KeyRefused) as error:
             return SidecarProblem(listed.key, str(error))
@@ -250,15 +250,15 @@ class Rebuild:
     def _committed(self, content: bytes, noted: str | None, key: str) -> Committed:
         """ValueError, in words, for what is no sidecar of the recording that its key names."""
         if noted is not None and hashlib.sha256(content).hexdigest() != noted:
-            raise ValueError(f"its bytes are not those of the SHA-256 that stands beside it, {noted}")
+            raise ValueError(f"its content does not match the SHA-256 in its metadata, {noted}")
         sidecar = Sidecar.read(content)
         if (fault := sidecar.fault) is not None:
-            raise ValueError(f"it does not meet its schema: {fault}")
+            raise ValueError(f"it does not match the schema: {fault}")
         recording, attempts = sidecar.recording, sidecar.attempts
         receipt = sidecar.receipt(recording, key)
         self._check_keys(receipt)
         if max(receipt.bytes, attempts) > _LARGEST_NUMBER:
-            raise ValueError("it holds a number that is too large to be one of recvault's")
+            raise ValueError("it contains a number that is too large")
         "".join((*recording.identity, recording.api, receipt.source)).encode()  # UnicodeEncodeError is a ValueError
         return Committed(receipt, attempts)
 
@@ -270,12 +270,12 @@ class Rebuild:
         recording, key = receipt.recording, receipt.sidecar_key
         if not self._is_of(recording, key):
             raise _Foreign(
-                f"it stands under a key that is not its recording's, {' '.join(recording.identity)}: recvault did not "
-                "write it there, or by an earlier key_template, which --earlier-template names"
+                f"it is not under the key of its recording, {' '.join(recording.identity)}: recvault did not write it "
+                "there, or used an earlier key_template (see --earlier-template)"
             )
         for medium in receipt.media:
             if medium.key == key or not self._is_of(recording, medium.key):
-                raise _Foreign(f"it names media under a key that is not its recording's: {medium.key}")
+                raise _Foreign(f"it names media under a key of another recording: {medium.key}")
 
     def _is_of(self, recording: Recording, key: str) -> bool:
         return any(each.is_of(recording, key) for each in (self.keys, *self.earlier))

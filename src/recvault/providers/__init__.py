@@ -64,7 +64,7 @@ def provider_class(name: str) -> type[Provider]:
     if name not in list(known):
         near = get_close_matches(name, known, 1)
         hint = f"did you mean {near[0]!r}? " if near else ""
-        raise ConfigError(f"no provider is called {name!r}", f"{hint}known: {', '.join(known)}")
+        raise ConfigError(f"there is no provider called {name!r}", f"{hint}known: {', '.join(known)}")
     return known[name]
 
 

@@ -216,7 +216,7 @@ def read_list(reply: Reply, key: str, *marks: str) -> tuple[JSON, list[Any]]:
         rows = page.get(key, None if any(name in page for name in marks) else False)
         if isinstance(rows, list) or rows is None or rows in ({}, ""):
             return page, rows or []
-    raise ProtocolError(f"{reply.request.url.host} answered {reply.status} with no list of {key!r}")
+    raise ProtocolError(f"{reply.request.url.host} answered {reply.status} without a list of {key!r}")
 
 
 def read_rows(
@@ -241,7 +241,7 @@ def read_one(reply: Reply, row: Any, read: Callable[[Any], Recording]) -> Record
         check_row(row)
         return _addressable(read(row))
     except UNREADABLE as error:
-        message = f"{reply.request.url.host} answered {reply.status} with what is no recording"
+        message = f"{reply.request.url.host} answered {reply.status} with something that is not a recording"
         raise ProtocolError(message, f"{type(error).__name__}: {error}") from error
 
 

@@ -84,5 +84,5 @@ class SignalWire(Rest):
 def _home(name: str, space: str) -> str:
     found = SPACE.fullmatch(space)
     if found is None:
-        raise ConfigError(f"source {name!r}: {space!r} is no SignalWire space", 'give space = "acme", or base_url')
+        raise ConfigError(f"source {name!r}: {space!r} is not a SignalWire space", 'set space = "acme", or base_url')
     return f"https://{found[1].lower()}.signalwire.com"

@@ -55,7 +55,7 @@ class Stated:
         if self.rows is not None and rows < self.rows:
             raise ProtocolError(f"{host} sent {rows} rows on a page that says it holds {self.rows}")
         if is_last and self.more:
-            raise ProtocolError(f"{host} says that more rows follow, and not where")
+            raise ProtocolError(f"{host} says that more rows follow, but not where")
         if is_last and not is_told and rows >= min(size, self.size or size):
             raise ProtocolError(f"{host} sent a full page that does not say whether another follows")
 
@@ -69,7 +69,7 @@ def check_echo(reply: Reply, link: Any) -> None:
     for name in wanted.keys() & said.keys():
         if wanted[name] != said[name] and _narrows(name, wanted[name], said[name]):
             raise ProtocolError(
-                f"{asked.host} answered for another list than was asked for: {name} {said[name][:40]!r}, "
+                f"{asked.host} answered for another list than requested: {name} {said[name][:40]!r}, "
                 f"not {wanted[name]!r}"
             )
 

@@ -115,7 +115,7 @@ def mapping(value: Any) -> dict[str, Any] | None:
 def utc(when: datetime) -> datetime:
     """Turn an aware time to UTC; a naive one is a ValueError, as filters are days and seconds of UTC."""
     if when.tzinfo is None:
-        raise ValueError("a naive time has no place here: say which zone it is in")
+        raise ValueError("a time needs a time zone")
     return when.astimezone(UTC)
 
 

@@ -30,7 +30,7 @@ class Clock:
     def set(self, moment: datetime, *, running: bool = False) -> None:
         """Set the clock, frozen unless it is to run on from there."""
         if moment.tzinfo is None:
-            raise ValueError("a naive time has no place here: say which zone it is in")
+            raise ValueError("a time needs a time zone")
         with self._lock:
             self._offset = moment - datetime.now(UTC)
             self._frozen = None if running else moment.astimezone(UTC)

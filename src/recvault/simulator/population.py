@@ -95,7 +95,7 @@ def populate(
 
 def _utc(moment: datetime | None) -> datetime | None:
     if moment is not None and moment.tzinfo is None:
-        raise ValueError("a naive time has no place here: say which zone it is in")
+        raise ValueError("a time needs a time zone")
     return None if moment is None else moment.astimezone(UTC)
 
 

@@ -32,7 +32,7 @@ class StoreFacts:
     @property
     def proof(self) -> str:
         """How a put is proven, in words."""
-        sent = {SHA256: "", MD5: " (sums are sent as MD5)", NONE: " (no sums are sent)"}[self.sums]
+        sent = {SHA256: "", MD5: " (checksums are sent as MD5)", NONE: " (no checksums are sent)"}[self.sums]
         if self.sha256:
             return f"the store verifies SHA-256{sent}"
         if self.md5:

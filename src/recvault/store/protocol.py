@@ -62,7 +62,9 @@ class ObjectStore(Protocol):
 def too_large(where: str, size: int) -> TooLarge:
     """The error for an object that is none of the small ones that are kept under such keys."""
     kind = "a sidecar" if where.endswith(".json") else "what recvault writes under its key"
-    return TooLarge(f"{where} is too large to be {kind}: {size:,} bytes or more", "it is another's: move it away")
+    return TooLarge(
+        f"{where} is too large to be {kind}: {size:,} bytes or more", "recvault did not write it: move it away"
+    )
 
 
 @dataclass(frozen=True, slots=True)

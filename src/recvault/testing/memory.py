@@ -30,7 +30,7 @@ class MemoryStore:
         with self._lock:
             found = self.objects.get(put.key)
             if found is not None and found != body:
-                raise KeyConflict(f"{put.key} holds other bytes: nothing was overwritten")
+                raise KeyConflict(f"{put.key} already contains other bytes: nothing was overwritten")
             self.objects[put.key] = body
             self.stored[put.key] = Stored(key=put.key, bytes=len(body), sha256=put.sha256, metadata=dict(put.metadata))
             return found is None

@@ -13,7 +13,7 @@ from recvault.media import CONTENT_TYPES
 from recvault.models import Check, Job, MediaObject, Receipt, Recording
 from recvault.store import ObjectStore, Stored
 
-_CHECK = Check(status="unchecked", method="metadata", reason="its sidecar is in an archive class, and was not read")
+_CHECK = Check(status="unchecked", method="metadata", reason="its sidecar is in an archive class and was not read")
 
 
 def cold_commit(store: ObjectStore, keys: KeyTemplate, job: Job, cold: Cold, key: str) -> Receipt | None:

@@ -100,7 +100,7 @@ def fetch(place: SpoolPlace, line: Line, recording: Recording, media_format: str
         recording,
         Verdict.NOT_READY,
         "media.not_whole",
-        f"{media_format}: {why}; looked at again, and archived as it is if it is still so after {SECOND_LOOK}",
+        f"{media_format}: {why}; checked again, and archived as it is if unchanged after {SECOND_LOOK}",
         retry_after=looking.next_look(media_format, recording).total_seconds(),
     )
 
@@ -215,5 +215,5 @@ def _with_refusal(facts: MediaFacts, recording: Recording, asked: Requested) -> 
     if asked.refused is None or facts.channels is not None or (recording.channels or 0) < 2:
         return facts
     known = [facts.check.reason] if facts.check.reason else []
-    reason = "; ".join([*known, f"the provider tells {recording.channels} channels and refused them"])
+    reason = "; ".join([*known, f"the provider states {recording.channels} channels but refused them"])
     return replace(facts, check=replace(facts.check, status="suspect", reason=reason))

@@ -22,12 +22,12 @@ def not_there(current: Recording, error: NotFound) -> Settled:
         current,
         Verdict.NOT_READY,
         "media.not_there",
-        f"{error.message}, though its row says {current.status}: looked for again until give_up_after",
+        f"{error.message}, although its row says {current.status}: retried until give_up_after",
     )
 
 
 def refreshed(line: Line, recording: Recording) -> Recording:
-    """Read the recording again by id. Raises Settled where the row says that there are no media now."""
+    """Read the recording again by id. Raises Settled where the row says that it has no media now."""
     try:
         reply = line.session.send(line.provider.refresh_request(recording))
     except NotFound as error:
@@ -45,16 +45,16 @@ def refreshed(line: Line, recording: Recording) -> Recording:
         case Phase.UNFINISHED:
             raise Settled(fresh, Verdict.NOT_READY, *_unfinished(fresh))
         case Phase.GONE:
-            raise Settled(fresh, Verdict.GONE, "recording.gone", f"its status is {fresh.status}: there are no media")
+            raise Settled(fresh, Verdict.GONE, "recording.gone", f"its status is {fresh.status}: it has no media")
         case Phase.EXTERNAL:
             where = fresh.external_location or "the customer's own storage"
-            raise Settled(fresh, Verdict.EXTERNAL, "recording.external", f"its media lie in {where}")
+            raise Settled(fresh, Verdict.EXTERNAL, "recording.external", f"its media are in {where}")
         case Phase.COMPLETE:
             return fresh
 
 
 def _unfinished(fresh: Recording) -> tuple[str, str]:
-    """Why there are no media of it yet: reason and words."""
+    """Why it has no media of it yet: reason and words."""
     if str(fresh.status).lower() != "completed":
         return "recording.unfinished", f"its status is {fresh.status}"
-    return "recording.no_addresses", "it is completed, but its row names no media yet: looked at until give_up_after"
+    return "recording.no_addresses", "it is completed, but its row names no media yet: retried until give_up_after"

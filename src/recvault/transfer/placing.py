@@ -189,8 +189,9 @@ class Placing:
 
     def _exhausted(self, recording: Recording) -> KeyConflict:
         return KeyConflict(
-            f"all {len(EDITIONS)} keys of {recording.recording_id} hold other objects, from {self.taken[0]} on",
-            "find out who writes there, move them away, then retry",
+            f"all {len(EDITIONS)} keys of {recording.recording_id} are occupied by other objects, starting with "
+            f"{self.taken[0]}",
+            "find out who writes there, move the objects away, then retry",
         )
 
 

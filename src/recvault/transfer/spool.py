@@ -251,8 +251,8 @@ class Spool:
         if disk.free - more < place.min_free_disk:
             kind = SpoolTooSmall if more > disk.total - place.min_free_disk else SpoolFull
             raise kind(
-                f"the spool {place.directory} has {disk.free} bytes free and {more} more are due",
-                f"free some: {place.min_free_disk} are always left (transfer.min_free_disk)",
+                f"not enough space in the spool {place.directory}: {disk.free} bytes free, {more} needed",
+                f"free some space; transfer.min_free_disk keeps {place.min_free_disk} free",
             )
 
 

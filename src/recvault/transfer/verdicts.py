@@ -96,7 +96,7 @@ def failure_of(job: Job, error: RecvaultError | Settled) -> Failure:
     """The failure that an error of a transfer comes to. What the table does not know is tried again, like the rest."""
     if isinstance(error, Settled):
         if error.reason == MISSING and job.confirms:
-            message = f"{error.message}, as it did hours ago: deleted at the provider"
+            message = f"{error.message}, as hours ago: deleted at the provider"
             return failure(job, Verdict.GONE, "recording.gone", message, recording=error.recording)
         return failure(
             job,

@@ -31,7 +31,7 @@ def check_folders(name: str, paths: str) -> None:
     if not any(folder.is_dir() for folder in folders):
         raise _unusable(name, paths, "no such folder")
     if not any(_HASHED.fullmatch(entry) for folder in folders for entry in _entries(folder)):
-        raise _unusable(name, paths, "no certificates named by their hash (`openssl rehash` names them so)")
+        raise _unusable(name, paths, "no certificates named by hash (run `openssl rehash`)")
 
 
 def check(name: str, path: str) -> None:
@@ -55,5 +55,5 @@ def _why(error: Exception) -> str:
 def _unusable(name: str, path: str, why: str) -> ConfigError:
     return ConfigError(
         f"{name} cannot be used: {path}: {why}",
-        f"set {name} to the certificates of the authorities to trust, or unset it",
+        f"set {name} to the certificates of the trusted authorities, or unset it",
     )

@@ -30,16 +30,16 @@ Cause = Literal[
 ]
 _WORDS: dict[Cause, str] = {
     "name": "cannot be resolved",
-    "address": "leads to addresses that are not allowed",
+    "address": "resolves to addresses that are not allowed",
     "connection": "cannot be reached",
-    "certificate": "shows a certificate that is not trusted",
+    "certificate": "has an untrusted certificate",
     "tls": "cannot agree on TLS",
     "late": "did not answer in time",
-    "slow": "sent too little for too long",
+    "slow": "sent data too slowly",
     "broken": "closed the connection before its answer was complete",
-    "framing": "sent what is not HTTP",
+    "framing": "did not answer in HTTP",
     "proxy": "cannot be reached through the proxy",
-    "request": "cannot be asked: the request is not HTTP",
+    "request": "cannot be reached: the request is not valid HTTP",
 }
 PROXY_UNKNOWN = "its name cannot be resolved"
 
@@ -188,7 +188,7 @@ class Proxy:
         """From a URL that may hold a user and a password. ValueError where it is not an HTTP proxy's."""
         parts = urlsplit(url if "://" in url else f"http://{url}")
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/") or parts.query:
-            raise ValueError("a proxy is written http://host:port or http://user:password@host:port")
+            raise ValueError("a proxy must be http://host:port or http://user:password@host:port")
         host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
         address = f"{parts.scheme}://{host}:{parts.port or PORTS[parts.scheme]}"
         return cls(address, unquote(parts.username or ""), unquote(parts.password or ""))
@@ -235,7 +235,7 @@ def check_head(version: str, head: Head, *, has_body: bool) -> None:
             return  # as nearly all do
     lengths = {part.strip() for value in head.values("content-length") for part in value.split(",")}
     if len(lengths) > 1 or not all(map(_LENGTH.fullmatch, lengths)):
-        raise ExchangeFailed("framing", "its body has no single length")
+        raise ExchangeFailed("framing", "its body has conflicting lengths")
     codings = [value.strip().lower() for value in head.values("transfer-encoding")]
     if codings and (lengths or codings != ["chunked"] or version != "HTTP/1.1"):
         raise ExchangeFailed("framing", "its body is framed in two ways, or in an unknown one")

@@ -224,6 +224,6 @@ def _odd_headers(text: str) -> list[tuple[str, str]]:
             continue
         name, colon, value = line.partition(":")
         if not colon or not name or name != name.strip():
-            raise ExchangeFailed("framing", "its head holds a line that is no header")
+            raise ExchangeFailed("framing", "its head contains a line that is not a header")
         headers.append((name, value.strip()))
     return headers

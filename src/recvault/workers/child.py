@@ -186,7 +186,7 @@ class Child:
 def _end_of(exit_code: int | None) -> str:
     """How a process ended, in words."""
     if exit_code is None:
-        return "ended, nobody told how"
+        return "ended for an unknown reason"
     if exit_code < 0:
         return f"was killed by signal {-exit_code}"
     return f"ended with exit code {exit_code}"

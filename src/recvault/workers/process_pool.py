@@ -92,7 +92,7 @@ class Processes(Executor):
     def _least_busy(self) -> Child:
         living = [child for child in self._children if child.alive and not child.is_lone]
         if not living:
-            raise BrokenExecutor(f"{_STILLBORN} worker processes in a row ended as they began")
+            raise BrokenExecutor(f"{_STILLBORN} worker processes in a row ended at start")
         return min(living, key=lambda each: each.load)
 
     def _alone(self) -> Child:
@@ -161,7 +161,7 @@ class Processes(Executor):
             return "the drain is over"
         if moment - child.heard_at > (_HUNG_SECONDS if child.has_begun else _BORN_SECONDS):
             return f"silent for {moment - child.heard_at:.0f} s"
-        return "a thread shows no sign of life" if child.quiet_seconds > _STUCK_SECONDS else None
+        return "a thread makes no progress" if child.quiet_seconds > _STUCK_SECONDS else None
 
 
 class Sheltered(Executor):

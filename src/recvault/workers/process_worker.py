@@ -94,7 +94,7 @@ class Done:
         try:
             found: Outcome | BaseException = pickle.loads(self.packed)  # noqa: S301 - of a process of our own
         except Exception as error:  # noqa: BLE001 - of whatever class it is
-            return WorkerBug(type(error).__name__, "what came of it cannot be read again")
+            return WorkerBug(type(error).__name__, "the result cannot be read")
         return found if isinstance(found, BaseException) or not self.is_unchanged else _with(found, job.recording)
 
 

@@ -25,7 +25,7 @@ def config(keys: str, before: str = "") -> Config:
     [
         ('{ file = "/k" }', "private_keys: must be a list of"),
         ('"-----BEGIN PRIVATE KEY-----"', "private_keys: must be a list of"),
-        ('["-----BEGIN PRIVATE KEY-----MIIE"]', "private_keys.0: a secret must not stand in the configuration"),
+        ('["-----BEGIN PRIVATE KEY-----MIIE"]', "private_keys.0: a secret must not be in the configuration file"),
         ('[{ file = "/k", env = "K" }]', "private_keys.0: must be exactly one of"),
         ('[{ file = "/k", sid = "CR1" }]', "private_keys.0: must be exactly one of"),
         ('[{ file = "/k" }, { env = "K", public_key_sid = 7 }]', "private_keys.1: public_key_sid must be text"),
@@ -72,7 +72,7 @@ def test_every_key_that_cannot_be_had_is_told_at_once(tmp_path: Path) -> None:
     assert [line.split(":")[1] for line in lines] == [f" private_keys[{place}]" for place in range(3)]
     assert "can be read by everyone" in lines[0]
     assert "No such file" in lines[1]
-    assert "is no private key in PEM" in lines[2]
+    assert "is not a private key in PEM" in lines[2]
 
 
 def test_a_key_that_changed_is_told_on_reload(tmp_path: Path) -> None:

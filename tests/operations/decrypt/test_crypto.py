@@ -145,13 +145,13 @@ def test_a_call_that_no_key_opens() -> None:
     with pytest.raises(NotOpened) as refused:
         private_keys(0, 2).opening(fields)
     assert refused.value.message == (
-        "no private key opens it: it is encrypted for public key 'CR1', tried were key 0, key 2"
+        "no private key decrypts it: it is encrypted for public key 'CR1'; tried key 0, key 2"
     )
     assert not refused.value.worth_again
 
 
 BAD_FIELDS: dict[str, dict[str, Any]] = {
-    "no base64": call(b"")[0] | {"encryption_cek": "!!"},
+    "not valid base64": call(b"")[0] | {"encryption_cek": "!!"},
     "not ASCII": call(b"")[0] | {"encryption_cek": "ü"},
     "null": call(b"")[0] | {"encryption_cek": None},
     "a short key": call(b"")[0] | {"encryption_cek": "AAAA"},
@@ -194,9 +194,9 @@ def bad_keys() -> dict[str, str]:
     curve = generate_ec_key(SECP256R1()).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     return {
         "has a passphrase": sealed.decode(),
-        "is no RSA key": curve.decode(),
-        "is no private key in PEM": public_pem().decode(),
-        "is no private key": private_pem()[:200],
+        "is not an RSA key": curve.decode(),
+        "is not a private key in PEM": public_pem().decode(),
+        "is not a private key": private_pem()[:200],
     }
 
 

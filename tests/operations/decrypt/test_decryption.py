@@ -73,7 +73,7 @@ def test_what_is_told_is_what_was_written(seals: Any, media_format: str) -> None
 def test_a_seal_that_was_broken_before_it_was_archived() -> None:
     """The sidecar names these very bytes, and they are not what was encrypted: the tag tells."""
     fields, body = call(TRACK)
-    with pytest.raises(NotOpened, match="its tag does not fit"):
+    with pytest.raises(NotOpened, match="its tag does not match"):
         opened(fields, body[:2000] + b"\0" + body[2001:])
 
 
@@ -85,7 +85,7 @@ def test_a_track_of_another_length() -> None:
 
 def test_a_track_that_is_none() -> None:
     """Where no tag tells, what comes out must at least begin as its format does; a call's tag is enough."""
-    with pytest.raises(NotOpened, match="is no mka"):
+    with pytest.raises(NotOpened, match="is not mka"):
         opened(*track(b"noise" * 100))
     assert opened(*call(b"noise" * 100), "wav")[1] == b"noise" * 100
 
@@ -94,7 +94,7 @@ def test_a_medium_that_is_not_there() -> None:
     """A sidecar without its medium is told, and what to ask next."""
     fields, body = call(TRACK)
     shelf: Any = Shelf()
-    with pytest.raises(NotOpened, match="there is no medium in the bucket"):
+    with pytest.raises(NotOpened, match="medium is not in the bucket"):
         decrypt(shelf, sealed(fields, body, "wav"), KEYS, lambda piece: None, Stop())
 
 
@@ -174,12 +174,21 @@ def test_a_sidecar_that_was_restored_does_not_say_that_nothing_is_encrypted() ->
         json.dumps({**SIDECAR, "encryption": "text"}).encode(),
         json.dumps({**SIDECAR, "encryption": None}).encode(),
     ],
-    ids=["no JSON", "a list", "empty", "no text", "another schema", "no media", "keys that are none", "not encrypted"],
+    ids=[
+        "no JSON",
+        "a list",
+        "empty",
+        "refusing to write",
+        "another schema",
+        "no media",
+        "keys that are none",
+        "not encrypted",
+    ],
 )
 def test_what_is_no_sidecar_of_an_encrypted_recording(changed: bytes) -> None:
     """Whatever stands under the key, it is told in words."""
     shelf: Any = Shelf(sidecar=changed)
     with pytest.raises(UnknownName):
         encrypted(shelf, "sidecar")
-    with pytest.raises(UnknownName, match="there is no sidecar"):
+    with pytest.raises(UnknownName, match="the sidecar"):
         encrypted(shelf, "elsewhere")

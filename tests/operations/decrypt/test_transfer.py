@@ -85,8 +85,8 @@ def test_a_key_that_is_not_there_costs_no_second_download(sealed: SealedRig) -> 
     sid = sealed.simulator.seal_for(public_pem(0))
     check = archived(sealed, recording)["checked"]
     assert check["reason"] == (
-        f"no private key opens it: it is encrypted for public key '{sid}', "
-        "tried were voice: private_keys[0], voice: private_keys[1]"
+        f"no private key decrypts it: it is encrypted for public key '{sid}'; "
+        "tried voice: private_keys[0], voice: private_keys[1]"
     )
     assert downloads(sealed) == 1
 
@@ -141,7 +141,7 @@ def test_a_bit_that_stays_flipped_is_kept_and_flagged(sealed: SealedRig, spoil: 
     assert sealed.sync_at(T0 + timedelta(hours=4)).exit_code == 0
     [medium] = sealed.sidecars()[recording.recording_id]["media"]
     assert medium["checked"]["status"] == "suspect"
-    assert medium["checked"]["reason"].startswith("its tag does not fit")
+    assert medium["checked"]["reason"].startswith("its tag does not match")
 
 
 def test_a_track_whose_first_bytes_break_is_kept_and_flagged(sealed: SealedRig, spoil: Any) -> None:
@@ -153,7 +153,7 @@ def test_a_track_whose_first_bytes_break_is_kept_and_flagged(sealed: SealedRig, 
     assert sealed.sync_at(T0 + timedelta(hours=4)).exit_code == 0
     [medium] = sealed.sidecars()[recording.recording_id]["media"]
     assert medium["checked"]["status"] == "suspect"
-    assert "no audio that is known" in medium["checked"]["reason"]
+    assert "not a known audio format" in medium["checked"]["reason"]
 
 
 @pytest.fixture
@@ -184,7 +184,7 @@ def test_ciphertext_that_is_too_short_for_its_length_is_flagged(sealed: SealedRi
     sealed.opened("voice")
     check = stayed_so(sealed, sealed.encrypted())["checked"]
     assert (check["status"], check["method"]) == ("suspect", "ciphertext")
-    assert check["reason"] == "truncated: 72038 bytes hold 4.50 s at most, the provider tells 9.00 s"
+    assert check["reason"] == "truncated: 72038 bytes hold at most 4.50 s, the provider states 9.00 s"
 
 
 @pytest.mark.parametrize("name", NAMES)

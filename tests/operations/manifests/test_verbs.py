@@ -110,7 +110,9 @@ def test_what_is_missing_is_told_with_its_exit_code(
     gone = next(key for key in objects if key.startswith("recordings/") and key.endswith(".json"))
     del objects[gone]
     ran = run(rig, "manifest", "--json")
-    assert (ran.code, [each["key"] for each in ran.document["troubles"]]) == (3, [gone])
+    assert (ran.code, [each["key"] for each in ran.document["errors"]]) == (3, [gone])
+    assert ran.document["errors"] == ran.document["troubles"]
+    assert all(each["message"] == each["words"] for each in ran.document["errors"])
     assert [each["recordings"] for each in ran.document["written"]] == [2]
 
 

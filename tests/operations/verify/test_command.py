@@ -42,8 +42,8 @@ def test_all_is_well(rig: Rig) -> None:
     plain, sample, deep, document = ran(
         rig, "verify", "verify --sample 50% --seed 3", "verify --deep", "verify --json --sample 50 --seed 3"
     )
-    proof = "media there with the size and hash that their sidecars name"
-    assert (plain.code, plain.stdout) == (0, f"12 recordings checked, all well: 12 {proof}\n")
+    proof = "media files match the size and hash in their sidecars"
+    assert (plain.code, plain.stdout) == (0, f"12 recordings checked, no differences: 12 {proof}\n")
     assert re.search(r"every byte of \d+ recordings was read, [\d.]+ \w+, a sample of 50 % by --seed 3", sample.stdout)
     assert "every byte of 12 recordings was read" in deep.stdout
     found = document.document
@@ -69,7 +69,7 @@ def test_differences_and_their_repair(rig: Rig, strict_bucket: Bucket) -> None:
     [told] = document.document["differences"]
     assert (told["kind"], told["key"], told["reason"], told["made_due"]) == ("missing", lost, "media.missing", False)
     assert document.document["differences_total"] == 1
-    assert "1 recording made due: the next `recvault sync` brings back what is missing" in repaired.stderr
+    assert "1 recording made due: the next `recvault sync` restores what is missing" in repaired.stderr
 
 
 def test_wrong_usage(rig: Rig) -> None:
@@ -114,7 +114,7 @@ def test_on_a_terminal(rig: Rig, strict_bucket: Bucket) -> None:
     lose(strict_bucket, ".json")
     code, shown = on_terminal(rig, "verify", columns=220)
     assert code == 3
-    assert "its sidecar is not there" in shown and "`recvault verify --repair` makes it due again" in shown
+    assert "its sidecar is missing" in shown and "`recvault verify --repair` makes it due again" in shown
 
 
 def test_interrupted(rig: Rig, strict_bucket: Bucket) -> None:

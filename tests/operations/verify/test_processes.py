@@ -147,7 +147,7 @@ def test_an_answer_about_another_recording_is_a_bug(stage: Stage, runtime: Runti
         one, other, *_ = expectations.between("", "\U0010ffff")
     check = Checker(S3Reader(runtime.store, stage.stop), Sample())
     answers = _Answers([one], lambda rows: [replace(check(one), row=other)])
-    with pytest.raises(AssertionError, match="an answer about"):
+    with pytest.raises(AssertionError, match="the answer for"):
         answers(one)
 
 

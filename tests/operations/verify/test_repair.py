@@ -104,7 +104,7 @@ def test_what_its_provider_has_no_more_stays_told(world: Rig, strict_bucket: Buc
     assert dict(strict_bucket.writes) == {}
     again = verify(world, repair=True)
     assert (told(again), again.made_due, again.exit_code) == ([("missing", lost, "media.missing")], 0, 3)
-    assert "its provider had it no more" in again.differences[0].hint
+    assert "its provider no longer had it" in again.differences[0].hint
 
 
 def test_a_sidecar_that_only_the_ledger_can_restore_says_so(world: Rig, strict_bucket: Bucket) -> None:
@@ -210,7 +210,7 @@ def test_a_repair_touches_what_is_missing_alone(stage: Stage) -> None:
     states = [stage.row(name)["state"] for name in ("RE1", "RE2", "RE3")]
     assert states == [State.PENDING, State.ARCHIVED, State.ARCHIVED]
     [beside] = [each for each in result.differences if each.key == stage.key("RE2", "wav")]
-    assert (beside.made_due, beside.hint) == (False, "mend first what is different of this recording")
+    assert (beside.made_due, beside.hint) == (False, "first resolve the other difference of this recording")
 
 
 def test_a_reopened_recording_keeps_what_it_was_archived_as(stage: Stage) -> None:
@@ -226,7 +226,7 @@ def test_a_reopened_recording_keeps_what_it_was_archived_as(stage: Stage) -> Non
     assert (row["state"], row["faults"], row["reason"]) == ("pending", 0, "verify.missing")
     again = stage.verify(repair=True)
     assert (again.made_due, told(again)) == (0, [("missing", stage.key("RE1"), "sidecar.missing")])
-    assert "due already" in again.differences[0].hint
+    assert "already due" in again.differences[0].hint
     assert stage.ledger.ask.standing("main", "AC1").pending == 1
     [job] = stage.ledger.claim("main", stage.now, 10)
     assert (job.recording.identity, job.attempt, job.maybe_archived) == (a_recording("RE1").identity, 2, True)

@@ -181,14 +181,14 @@ class Metrics:
         """
         if path.suffix != ".prom":
             raise ConfigError(
-                f"the metrics' file {path} does not end in .prom", "name it so: node_exporter reads no other"
+                f"the metrics' file {path} does not end in .prom", "node_exporter only reads files with that ending"
             )
         try:
             _replace(path, prometheus_client.generate_latest(self._registry))
         except OSError as error:
             raise ConfigError(
                 f"the metrics cannot be written to {path}: {error.strerror}",
-                "make its directory, with room and the right to create files there, or name another file",
+                "create its directory with free space and write permission, or use another file",
             ) from error
 
     def _counter(self, name: str, *labels: str) -> Counter:

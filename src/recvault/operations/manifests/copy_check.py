@@ -77,7 +77,10 @@ class CopyChecked:
             "outcome": "partial" if self.differences else "ok",
             "counts": {name: self.counts[name] for name in names},
             "chains": self.chains,
-            "differences": [{"kind": each.kind, "path": each.path, "words": each.words} for each in self.differences],
+            "differences": [
+                {"kind": each.kind, "path": each.path, "message": each.words, "words": each.words}  # words: deprecated
+                for each in self.differences
+            ],
             "differences_total": self.differences_total,
         }
 
@@ -89,8 +92,8 @@ def check(root: Path, *, heads: Collection[str] = (), threads: int = 4, stop: St
     """
     if not (root / text.ROOT).is_dir():
         raise UnknownName(
-            f"{root} holds no {text.ROOT}",
-            "name the root of a copy of the bucket, or of what stands under archive.prefix in it",
+            f"{root} contains no {text.ROOT}",
+            "use the root of a copy of the bucket, or of a copy of its archive.prefix",
         )
     with KeySet() as listed, ThreadPoolExecutor(threads, thread_name_prefix="check") as readers:
         return _Check(root, set(heads), listed, readers, stop or Stop()).run()
@@ -111,7 +114,7 @@ class _Check:
         for partition, numbers in sorted(self._places().items(), key=lambda pair: pair[0].path(1)):
             self._check_chain(partition, sorted(numbers))
         for head in sorted(self._heads):
-            self._checked.found("missing", head, "no manifest has this hash: manifests were cut off or changed")
+            self._checked.found("missing", head, "no manifest has this hash: manifests were removed or changed")
         with KeySet() as named:
             self._walk(SIDECAR_SUFFIX, lambda path: self._sidecar(path, named))
             self._walk("", lambda path: self._medium(path, named))
@@ -124,7 +127,7 @@ class _Check:
         for path in self._files(text.ROOT.rstrip("/")):
             place = text.place_of(path)
             if place is None:
-                self._checked.found("unknown", path, "no manifest has such a name")
+                self._checked.found("unknown", path, "this is not the name of a manifest")
             else:
                 places[place[0]].append(place[1])
         return places
@@ -134,7 +137,7 @@ class _Check:
         for number in numbers:
             if number != (before[0] if before else 0) + 1:
                 self._checked.found(
-                    "missing", partition.path(number - 1), f"the manifest before number {number} is not there"
+                    "missing", partition.path(number - 1), f"the manifest before number {number} is missing"
                 )
             before = (number, self._check_manifest(partition, number, before))
         number, sha256 = before or (0, "")
@@ -160,7 +163,7 @@ class _Check:
         try:
             manifest = text.read(body)
         except ValueError as error:
-            self._checked.found("broken", path, f"it is not as it was written: {error}")
+            self._checked.found("broken", path, f"it was changed: {error}")
             return sha256
         expected = Entry(partition.path(before[0]), before[1]) if before else None
         # Where the one before is missing, that is told; this one's link leads nowhere.
@@ -197,7 +200,7 @@ class _Check:
         """A sidecar is not covered yet where it was archived after the last day that its account's manifests reach."""
         said = _said(self._read(path))
         if said is None:
-            self._checked.found("unknown", path, "no manifest lists it, and it is no sidecar")
+            self._checked.found("unknown", path, "no manifest lists it, and it is not a sidecar")
             named.add([path])
             return
         partition, archived_on, media = said
@@ -207,7 +210,9 @@ class _Check:
         if through is not None and archived_on > through:
             self._checked.counts["not_covered"] += 1
         else:
-            self._checked.found("unknown", path, "no manifest lists it, though it is dated before the last one's day")
+            self._checked.found(
+                "unknown", path, "no manifest lists it, although its date is before the last manifest's day"
+            )
 
     def _medium(self, path: str, named: KeySet) -> None:
         if path not in named:
@@ -254,10 +259,10 @@ class _Check:
 
 def _broken(manifest: Manifest, expected: Entry | None) -> str:
     if expected is None:
-        return "the first manifest names one before it"
+        return "the first manifest names a previous one"
     if manifest.before is None or manifest.before.path != expected.path:
-        return f"it does not name {expected.path} as the one before it"
-    return f"{expected.path} is not the one that it names: the SHA-256 differs"
+        return f"it does not name {expected.path} as the previous manifest"
+    return f"{expected.path} differs from the manifest that it names: the SHA-256 does not match"
 
 
 def _said(body: bytes | None) -> tuple[Partition, date, list[str]] | None:

@@ -17,14 +17,15 @@ MOST_TOLD = 100
 log = get_logger("recvault.operations.manifests")
 
 TROUBLES = {
-    "missing": "its sidecar is not in the bucket: `recvault verify` says more",
-    "different": "its sidecar is not what was archived: `recvault verify` says more",
-    "refused": "the bucket refuses to give its sidecar: look at this key's policy and owner",
-    "foreign": "it, or a medium that it names, stands under a key that is not its recording's: no manifest lists it",
-    "unreadable": "no recvault wrote it, or it was changed: no manifest lists it",
-    "manifest_missing": "the newest manifest that this ledger knows is not in the bucket any more",
-    "manifest_changed": "the manifest is not what this ledger knows: compare it with an earlier version",
-    "chain_broken": "the manifest does not name the one before it: `recvault verify --manifests` on a copy says more",
+    "missing": "its sidecar is not in the bucket: run `recvault verify` for details",
+    "different": "its sidecar differs from what was archived: run `recvault verify` for details",
+    "refused": "the bucket denies access to its sidecar: check this key's policy and owner",
+    "foreign": "it, or a media file that it names, is under a key of another recording: no manifest lists it",
+    "unreadable": "it was not written by recvault, or was changed: no manifest lists it",
+    "manifest_missing": "the newest manifest that this ledger knows is no longer in the bucket",
+    "manifest_changed": "the manifest differs from what this ledger knows: compare it with an earlier version",
+    "chain_broken": "the manifest does not name the previous one: run `recvault verify --manifests` on a copy for "
+    "details",
 }
 
 
@@ -70,7 +71,7 @@ class Summary:
         self.counts[kind] += 1
         if len(self.troubles) < MOST_TOLD:
             self.troubles.append((kind, key))
-            log.error("manifest.trouble", kind=kind, key=key, words=TROUBLES[kind])
+            log.error("manifest.trouble", kind=kind, key=key, message=TROUBLES[kind], words=TROUBLES[kind])
 
     def document(self) -> JSON:
         """As `recvault manifest --json` prints it."""
@@ -86,7 +87,8 @@ class Summary:
                 for each in self.written
             ],
             "heads": [_told(each) for each in self.chains],
-            "troubles": [{"kind": kind, "key": key, "words": TROUBLES[kind]} for kind, key in self.troubles],
+            "errors": (errors := [_trouble(kind, key) for kind, key in self.troubles]),
+            "troubles": errors,  # deprecated: errors
             "troubles_total": sum(self.counts.values()),
         }
 
@@ -99,3 +101,7 @@ def _told(chain: Chain) -> JSON:
         "sha256": chain.sha256,
         "through": str(chain.through),
     }
+
+
+def _trouble(kind: str, key: str) -> dict[str, str]:
+    return {"kind": kind, "key": key, "message": TROUBLES[kind], "words": TROUBLES[kind]}  # deprecated: words

@@ -84,14 +84,14 @@ def read(body: bytes) -> Manifest:
     """Read what `write` wrote. ValueError, in words, for anything else."""
     *lines, rest = body.decode().split("\n")
     if rest:
-        raise ValueError("its last line is cut short")
+        raise ValueError("its last line is truncated")
     through = next((found[1] for line in lines[:2] if (found := _THROUGH.match(line))), None)
     if through is None:
-        raise ValueError("it does not say which day it reaches")
+        raise ValueError("it does not say through which day it reaches")
     entries = [_entry(line) for line in lines if not line.startswith("#")]
     links = [entry for entry in entries if entry.path.startswith(ROOT)]
     if links not in ([], entries[:1]):
-        raise ValueError("it names manifests in other places than its first line")
+        raise ValueError("it names manifests elsewhere than in its first line")
     return Manifest(
         through=date.fromisoformat(through),
         before=links[0] if links else None,
@@ -112,8 +112,8 @@ def _line(entry: Entry) -> str:
 def _entry(line: str) -> Entry:
     found = _LINE.fullmatch(line)
     if not found:
-        raise ValueError(f"it holds a line that is none of sha256sum's: {line[:80]!r}")
+        raise ValueError(f"it contains a line that is not in sha256sum's format: {line[:80]!r}")
     path = _ESCAPED.sub(lambda escape: _ESCAPES[escape[0]], found[3]) if found[1] else found[3]
     if path.startswith("/") or ".." in path.split("/") or "\0" in path:
-        raise ValueError(f"it names a file outside: {path[:80]!r}")
+        raise ValueError(f"it names a file outside the copy: {path[:80]!r}")
     return Entry(path, found[2])

@@ -185,7 +185,9 @@ class _Run:
             if not left or self._put(partition, before, left):
                 return
             self._chains.take_over(partition)
-        raise StoreUnavailable(f"the manifests of {partition.provider} {partition.account_id} are written by others")
+        raise StoreUnavailable(
+            f"the manifests of {partition.provider} {partition.account_id} are written by another process"
+        )
 
     def _put(self, partition: Partition, before: Chain | None, recordings: Sequence[ListedRecording]) -> bool:
         """Whether this manifest stands there; False where another does."""

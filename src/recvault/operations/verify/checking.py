@@ -84,7 +84,7 @@ class Checker:
         try:
             body = self.reader.get(row.sidecar_key)
             if body is None:
-                message = "its sidecar is not there"
+                message = "its sidecar is missing"
                 return [about(row, DifferenceKind.MISSING, row.sidecar_key, "sidecar.missing", message)], row.media
             sidecar = read(body.content, body.noted)
             media = _compared(row, sidecar)
@@ -135,9 +135,9 @@ class Checker:
         size, sha256 = found or (0, "")
         tally.read_bytes += size
         if size != medium.bytes:
-            yield "media.size", f"{size:,} bytes were read, and its sidecar names {medium.bytes:,}"
+            yield "media.size", f"{size:,} bytes were read, but its sidecar says {medium.bytes:,}"
         elif sha256 != medium.sha256:
-            yield "media.hash", f"its bytes have the SHA-256 {sha256}, and its sidecar names {medium.sha256}"
+            yield "media.hash", f"its bytes have the SHA-256 {sha256}, but its sidecar says {medium.sha256}"
 
 
 def read(content: bytes, noted: str | None) -> Sidecar:
@@ -147,9 +147,9 @@ def read(content: bytes, noted: str | None) -> Sidecar:
     except ValueError as error:
         raise _Wrong("sidecar.content", str(error)) from error
     if (fault := sidecar.fault) is not None:
-        raise _Wrong("sidecar.schema", f"it does not meet its schema: {fault}")
+        raise _Wrong("sidecar.schema", f"it does not match the schema: {fault}")
     if noted not in (None, sidecar.sha256):
-        raise _Wrong("sidecar.hash", f"its bytes are not those of the SHA-256 that stands beside it, {noted}")
+        raise _Wrong("sidecar.hash", f"its content does not match the SHA-256 in its metadata, {noted}")
     return sidecar
 
 
@@ -158,7 +158,7 @@ def _compared(row: Expected, sidecar: Sidecar) -> tuple[ExpectedMedium, ...]:
     identity = sidecar.identity
     media = tuple(ExpectedMedium(key=each.key, bytes=each.bytes, sha256=each.sha256) for each in sidecar.media)
     if identity != row.identity:
-        raise _Wrong("sidecar.identity", f"it is of another recording: {' '.join(identity)}")
+        raise _Wrong("sidecar.identity", f"it belongs to another recording: {' '.join(identity)}")
     if row.media and set(media) != set(row.media):
         raise _Wrong("sidecar.not_the_ledgers", _unlike(media, row.media))
     return media
@@ -171,7 +171,7 @@ def _hold(row: Expected, sha256: str) -> None:
 
 
 def _not_archived(archived: str | None, found: str) -> str:
-    return f"it has the SHA-256 {found}, and was archived with {archived}"
+    return f"it has the SHA-256 {found}, but was archived with {archived}"
 
 
 def _unlike(sidecars: tuple[ExpectedMedium, ...], ledgers: tuple[ExpectedMedium, ...]) -> str:
@@ -179,22 +179,25 @@ def _unlike(sidecars: tuple[ExpectedMedium, ...], ledgers: tuple[ExpectedMedium,
     known = {each.key: each for each in ledgers}
     for each in sidecars:
         if each.key not in known:
-            return f"it names {each.key}, and the ledger does not"
+            return f"it names {each.key}, but the ledger does not"
         if each != known[each.key]:
             theirs = known[each.key]
             return (
                 f"it names {each.key} with {each.bytes:,} bytes and SHA-256 {each.sha256}, "
                 f"the ledger with {theirs.bytes:,} and {theirs.sha256}"
             )
-    return f"it does not name {min(known.keys() - {each.key for each in sidecars})}, and the ledger does"
+    return f"it does not name {min(known.keys() - {each.key for each in sidecars})}, but the ledger does"
 
 
 def _wrong(medium: ExpectedMedium, found: Described) -> Iterator[tuple[str, str]]:
     if found.bytes != medium.bytes:
-        yield "media.size", f"it has {found.bytes:,} bytes, and its sidecar names {medium.bytes:,}"
-    for where, sha256 in (("the store has its SHA-256 as", found.kept), ("its metadata say SHA-256", found.noted)):
+        yield "media.size", f"it has {found.bytes:,} bytes, but its sidecar says {medium.bytes:,}"
+    for where, sha256 in (
+        ("according to the store its SHA-256 is", found.kept),
+        ("according to its metadata its SHA-256 is", found.noted),
+    ):
         if sha256 not in (None, medium.sha256):
-            yield "media.hash", f"{where} {sha256}, and its sidecar names {medium.sha256}"
+            yield "media.hash", f"{where} {sha256}, but its sidecar says {medium.sha256}"
 
 
 def _with_outlook(row: Expected, found: list[Difference]) -> Iterator[Difference]:

@@ -42,7 +42,7 @@ class Difference:
     def hint(self) -> str:
         """What to do about it."""
         if self.made_due:
-            return "made due: the next pass brings back what is missing while the provider still has it"
+            return "made due: the next pass restores what is missing if the provider still has it"
         name = f"{self.source}:{self.recording_id}" if self.source else self.recording_id or ""
         return HINTS[self.outlook or self.reason].format(id=name)
 
@@ -63,43 +63,45 @@ class Difference:
 
 
 _REPAIR = "`recvault verify --repair` makes it due again"
-_MOVE = "move the object to where recvault does not look, then `recvault verify --repair`"
+_MOVE = "move the object out of the archive's prefix, then run `recvault verify --repair`"
 
 HINTS: Mapping[str, str] = {
     "sidecar.missing": _REPAIR,
     "media.missing": _REPAIR,
-    "missing.due": "it is due already: the next pass brings back what is missing while the provider still has it",
-    "missing.lost": "its provider had it no more; `recvault retry {id}` asks once more. Else look for an earlier "
+    "missing.due": "it is already due: the next pass restores what is missing if the provider still has it",
+    "missing.lost": "its provider no longer had it; `recvault retry {id}` asks again. Otherwise look for an earlier "
     "version in the bucket, or a copy",
-    "missing.earlier": "its provider serves something else now, which stands beside it: look for an earlier version in "
-    "the bucket, or a copy",
-    "missing.dead": "`recvault failures` says why it did not come back; then `recvault retry {id}`",
-    "missing.beside": "mend first what is different of this recording",
-    "sidecar.content": f"an earlier version in the bucket may be whole. {_MOVE}",
-    "sidecar.schema": f"an earlier version in the bucket may be whole. {_MOVE}",
+    "missing.earlier": "its provider now serves different bytes, stored beside it: look for an earlier version in the "
+    "bucket, or a copy",
+    "missing.dead": "see `recvault failures` for why it was not restored; then run `recvault retry {id}`",
+    "missing.beside": "first resolve the other difference of this recording",
+    "sidecar.content": f"an earlier version in the bucket may be intact. {_MOVE}",
+    "sidecar.schema": f"an earlier version in the bucket may be intact. {_MOVE}",
     "sidecar.identity": _MOVE,
-    "sidecar.hash": f"it was changed: an earlier version in the bucket may be whole. {_MOVE}",
-    "sidecar.too_large": f"it is not the one that was archived: an earlier version in the bucket may be whole. {_MOVE}",
+    "sidecar.hash": f"it was changed: an earlier version in the bucket may be intact. {_MOVE}",
+    "sidecar.too_large": f"it is not what was archived: an earlier version in the bucket may be intact. {_MOVE}",
     "sidecar.changed": "it was rewritten after it was archived: an earlier version in the bucket may be the right one. "
     f"{_MOVE}",
     "sidecar.not_the_ledgers": "one of them was changed: `recvault show {id}` prints both. An earlier version in the "
-    f"bucket may be whole. {_MOVE}",
-    "media.size": f"an earlier version in the bucket may be whole. {_MOVE}",
-    "media.hash": f"an earlier version in the bucket may be whole. {_MOVE}",
-    "media.no_recording": "nothing names it and the ledger does not know its recording: `recvault backfill --source "
-    "NAME --recording ID` archives it if a provider still lists it; else it may be moved away",
+    "bucket may be intact. {_MOVE}",
+    "media.size": f"an earlier version in the bucket may be intact. {_MOVE}",
+    "media.hash": f"an earlier version in the bucket may be intact. {_MOVE}",
+    "media.no_recording": "no sidecar names it and the ledger does not know its recording: `recvault backfill "
+    "--source NAME --recording ID` archives it if a provider still lists it; otherwise it can "
+    "be moved away",
     "media.not_committed": "`recvault retry {id}` lets the next pass commit it",
-    "media.unproven": "this ledger did not store it, and the provider has no such recording now: if an earlier "
-    "ledger of yours stored it, keep it; else move it away",
-    "media.waits": "its recording is tried again, and in the end what it lacks is given up: `recvault show {id}` tells",
+    "media.unproven": "this ledger did not store it, and the provider no longer has such a recording: if an earlier "
+    "ledger stored it, keep it; otherwise move it away",
+    "media.waits": "its recording is retried until its missing formats are given up: see `recvault show {id}`",
     "media.not_named": "the sidecar of its recording does not name it: compare, and move it away",
     "object.foreign": "recvault did not write it: move it out of the archive's prefix",
-    "sidecar.not_in_ledger": "the ledger does not know it, as after a loss: `recvault rebuild` makes one that does",
+    "sidecar.not_in_ledger": "the ledger does not know it, perhaps because an earlier ledger was lost: `recvault "
+    "rebuild` makes a new one",
     "sidecar.not_settled": "`recvault retry {id}` lets the next pass find it",
-    "sidecar.unproven": "this ledger did not write it, and the provider has no such recording now: if an earlier "
-    "ledger of yours did, move the ledger away, and `recvault rebuild` makes one that knows it; else move it away",
-    "sidecar.second": "the ledger knows this recording by another sidecar: compare, and move one away",
-    "sidecar.unreadable": "it is no sidecar of recvault's: move it out of the archive's prefix",
+    "sidecar.unproven": "this ledger did not write it, and the provider no longer has such a recording: if an earlier "
+    "ledger did, move the ledger away and run `recvault rebuild`; otherwise move the object away",
+    "sidecar.second": "the ledger knows another sidecar of this recording: compare them, and move one away",
+    "sidecar.unreadable": "it is not a sidecar of recvault: move it out of the archive's prefix",
 }
 
 

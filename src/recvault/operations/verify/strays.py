@@ -36,7 +36,7 @@ class Strays:
 
     def foreign(self, found: Listed) -> None:
         """An object whose key is not of our making."""
-        self._tell(DifferenceKind.UNKNOWN, found.key, "object.foreign", "its key is none of recvault's")
+        self._tell(DifferenceKind.UNKNOWN, found.key, "object.foreign", "its key does not match archive.key_template")
 
     def sidecar(self, found: Listed, parts: KeyParts, media: Iterable[Listed]) -> None:
         """A sidecar that the ledger did not name, and the media beside it."""
@@ -69,7 +69,7 @@ class Strays:
             if _is_under_way(row, is_young=self.clock() - each.modified < YOUNG):
                 self.result.count(under_way=1)
             elif row is None:
-                words = "no sidecar names it, and no row of the ledger"
+                words = "neither a sidecar nor the ledger names it"
                 self._tell(DifferenceKind.ORPHAN_MEDIA, each.key, "media.no_recording", words)
             elif row["state"] == State.ARCHIVED:
                 words = "the sidecar of its recording does not name it"

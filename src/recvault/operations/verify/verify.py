@@ -57,7 +57,7 @@ class _Answers:
         if isinstance(found, Exception):
             raise found
         if not asked == row == found.row:
-            raise AssertionError(f"an answer about {found.row.sidecar_key} came for {row.sidecar_key}")
+            raise AssertionError(f"the answer for {row.sidecar_key} was about {found.row.sidecar_key}")
         return found
 
 

@@ -209,4 +209,4 @@ def _is_one(one: int, name: str, other: int, key: str) -> bool:
 
 
 def _conflict(key: str) -> KeyConflict:
-    return KeyConflict(f"{key} holds other bytes: nothing was overwritten", "compare the two and decide")
+    return KeyConflict(f"{key} holds other bytes: nothing was overwritten", "compare both and decide which to keep")

@@ -15,7 +15,7 @@ _HINT = "check the network and endpoint_url: a proxy, a captive portal or anothe
 
 def not_the_stores(where: str, what: str) -> StoreUnavailable:
     """The error for an answer that is not the store's."""
-    return StoreUnavailable(f"the answer for {where} {what}: it is not taken for the store's", _HINT)
+    return StoreUnavailable(f"the answer for {where} {what}, so it is not trusted to be the store's", _HINT)
 
 
 def stored(answer: Mapping[str, Any] | None, where: str) -> str:
@@ -46,7 +46,7 @@ def listed(page: Mapping[str, Any], prefix: str, where: str) -> Mapping[str, Any
     if page.get("Prefix", prefix) != prefix or any(not each["Key"].startswith(prefix) for each in contents(page)):
         raise not_the_stores(where, "lists another prefix")
     if page["IsTruncated"] and not page.get("NextContinuationToken"):
-        raise not_the_stores(where, "says that more follows, and not from where")
+        raise not_the_stores(where, "says that more follows, but not from where")
     return page
 
 

@@ -66,42 +66,44 @@ _QUOTING = frozenset(
     }
 )
 _NETWORK = "check the network and endpoint_url"
-_PROXY = "check the proxy that HTTP_PROXY or HTTPS_PROXY names, its user and its password; NO_PROXY goes round it"
-_NO_KEYS = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or any other source that boto3 reads"
-_HTML = "a page of HTML, as a proxy or a firewall on the way sends"
-_OTHER_REGION = "the bucket is in another region: mend archive.region or endpoint_url"
-_UNTRUSTED = "for a store with an authority of its own set AWS_CA_BUNDLE to a file of its certificate, or mend the path"
+_PROXY = "check the proxy in HTTP_PROXY or HTTPS_PROXY, its user and its password; NO_PROXY bypasses it"
+_NO_KEYS = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or another credential source of boto3"
+_HTML = "an HTML page, probably from a proxy or firewall in between"
+_OTHER_REGION = "the bucket is in another region: correct archive.region or endpoint_url"
+_UNTRUSTED = (
+    "for a store with its own certificate authority, set AWS_CA_BUNDLE to a file with its certificate, or correct the "
+    "path"
+)
 _NEW_KEYS = (
-    "the keys are wrong, expired or were replaced: new ones in a credentials file are read by themselves, those in the "
-    "environment when recvault is restarted"
+    "the keys are wrong, expired or replaced: new ones are read automatically from a credentials file, or from the "
+    "environment after a restart"
 )
 _REFUSED_AS_MADE = (
-    "the store refuses what archive asks for: compare storage_class, sse, object_lock, tags, acl and checksums with "
-    "what it can do"
+    "the store does not support a setting: check storage_class, sse, object_lock, tags, acl and checksums in [archive]"
 )
 _CONFIG = {
     "301": _OTHER_REGION,
     "307": _OTHER_REGION,
-    "AccessControlListNotSupported": "the bucket takes no ACLs: remove archive.acl",
+    "AccessControlListNotSupported": "the bucket does not accept ACLs: remove archive.acl",
     "AuthorizationHeaderMalformed": _OTHER_REGION,
     "IllegalLocationConstraintException": _OTHER_REGION,
     "PermanentRedirect": _OTHER_REGION,
     "InvalidArgument": _REFUSED_AS_MADE,
     "InvalidRequest": _REFUSED_AS_MADE,
     "NotImplemented": _REFUSED_AS_MADE,
-    "InvalidBucketName": "mend archive.bucket",
-    "InvalidObjectName": "mend archive.prefix and key_template: a key has 1,024 bytes at most",
-    "InvalidStorageClass": "mend archive.storage_class",
-    "InvalidTag": "mend archive.tags",
-    "KMS.DisabledException": "mend archive.kms_key_id",
-    "KMS.NotFoundException": "mend archive.kms_key_id",
-    "KeyTooLongError": "mend archive.prefix and key_template: a key has 1,024 bytes at most",
-    "NoSuchBucket": "the bucket does not exist: create it, or mend archive.bucket",
-    "ObjectLockConfigurationNotFoundError": "the bucket has no Object Lock: mend archive.object_lock",
+    "InvalidBucketName": "correct archive.bucket",
+    "InvalidObjectName": "shorten archive.prefix or key_template: a key has at most 1,024 bytes",
+    "InvalidStorageClass": "correct archive.storage_class",
+    "InvalidTag": "correct archive.tags",
+    "KMS.DisabledException": "correct archive.kms_key_id",
+    "KMS.NotFoundException": "correct archive.kms_key_id",
+    "KeyTooLongError": "shorten archive.prefix or key_template: a key has at most 1,024 bytes",
+    "NoSuchBucket": "the bucket does not exist: create it, or correct archive.bucket",
+    "ObjectLockConfigurationNotFoundError": "the bucket has no Object Lock: enable it, or change archive.object_lock",
 }
 _LATER = {
     "InvalidObjectState": "the object is in an archive class: restore it first",
-    "RequestTimeTooSkewed": "set this machine's clock",
+    "RequestTimeTooSkewed": "correct this machine's clock",
 }
 
 _NOT_OF_AN_ID = re.compile(r"[^A-Za-z0-9._-]")
@@ -216,7 +218,8 @@ def _botocore_error(error: BotoCoreError, where: str) -> RecvaultError:
     if "NoRegionError" in kinds:
         return ConfigError(f"no region for {where}", "set archive.region")
     return ConfigError(
-        f"{where} cannot be asked: {said}", "check [archive] in the configuration, and AWS's own (AWS_…, ~/.aws/config)"
+        f"invalid request for {where}: {said}",
+        "check [archive] in the configuration, and the AWS settings (AWS_…, ~/.aws/config)",
     )
 
 
@@ -260,5 +263,5 @@ def _kind(text: str, code: str, status: int) -> RecvaultError:
     if code in REPLACED:
         return StoreRefused(text, _NEW_KEYS)
     if code in _CREDENTIALS or status in (401, 403):
-        return StoreRefused(text, "check the credentials and the bucket's policy: put, get and list are needed")
+        return StoreRefused(text, "check the credentials and the bucket's policy: they must allow put, get and list")
     return StoreUnavailable(text)

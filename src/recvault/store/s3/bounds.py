@@ -22,7 +22,7 @@ _NO_HEAD = Head(0, ())
 class AnswerTooLarge(BotoCoreError):
     """An answer that is larger than any of a store's."""
 
-    fmt = "the answer is larger than any of a store's: more than {most} bytes"
+    fmt = "the answer is too large for a store: more than {most} bytes"
 
 
 class Sink(Protocol):

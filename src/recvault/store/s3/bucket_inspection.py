@@ -41,7 +41,7 @@ class BucketInspection:
         """See Inspection.after."""
         yield Question("versions", self._versions)
         options = self._store.options
-        yield Question("as asked for", lambda: kept(options, self._questions, self._lock, key, self._clock()))
+        yield Question("settings applied", lambda: kept(options, self._questions, self._lock, key, self._clock()))
 
     def explained(self, verb: str, refusal: StoreRefused) -> StoreRefused:
         """See Inspection.explained. Of unknown or expired credentials the store says so by itself."""
@@ -67,7 +67,7 @@ class BucketInspection:
         if reached.elsewhere:
             raise self._questions.other_region(reached.region or "")
         return Notice(
-            f"the store says {reached.region}, and takes requests for {self._region}",
+            f"the store reports {reached.region}, but accepts requests for {self._region}",
             f'set archive.region = "{reached.region}"',
         )
 
@@ -76,23 +76,23 @@ class BucketInspection:
         found, wants = self._lock, lock_wanted(self._store.options)
         if isinstance(found, NotTold):
             if not wants:
-                return f"not known: {found.why}"
-            hint = "see in the store itself whether it locks: some take the request and lock nothing"
-            return Notice(f"whether the bucket has it is not known: {found.why}", hint)
+                return f"unknown: {found.why}"
+            hint = "check in the store itself whether it locks: some accept the setting and lock nothing"
+            return Notice(f"it is unknown whether the bucket has it: {found.why}", hint)
         if not found.enabled and wants:
             raise ConfigError(
-                f"object_lock asks for {' and '.join(wants)}, and the bucket has no Object Lock",
-                'turn Object Lock on for the bucket, or set archive.object_lock = { mode = "none" }',
+                f"object_lock requests {' and '.join(wants)}, but the bucket has no Object Lock",
+                'enable Object Lock on the bucket, or set archive.object_lock = { mode = "none" }',
             )
         if not found.enabled:
-            return "the bucket has none, and none is asked for"
+            return "not enabled on the bucket, and not configured"
         if wants:
-            return f"the bucket has it, and each put asks for {' and '.join(wants)}"
+            return f"enabled on the bucket; each put requests {' and '.join(wants)}"
         if found.mode:
             return f"each object is locked by the bucket's default: {found.mode} for {found.length}"
         return Notice(
-            "nothing that is archived is locked: the bucket has Object Lock, but no default retention, and object_lock "
-            "asks for none",
+            "archived objects are not locked: the bucket has Object Lock but no default retention, and object_lock "
+            "requests none",
             'set archive.object_lock = { mode = "GOVERNANCE", days = … }, or a default retention on the bucket',
         )
 
@@ -100,11 +100,11 @@ class BucketInspection:
         """Versions matter where two writers could meet: what is overwritten stays as an older one."""
         state = self._questions.versioning()
         if isinstance(state, NotTold):
-            return f"not known: {state.why}"
+            return f"unknown: {state.why}"
         said = {"Enabled": "kept", "Suspended": "suspended: new objects have none", "Off": "not kept"}.get(state, state)
         if state == "Enabled" or self._store.facts.conditional:
             return said
-        return f"{said}: of two writers at once the later overwrites"
+        return f"{said}: if two machines write at once, the later one overwrites"
 
 
 def _put_rights(options: WriteOptions) -> list[str]:

@@ -169,10 +169,10 @@ class BucketQuestions:
                 return ask()
             except ClientError as error:
                 if status_of(error) == 403:
-                    return NotTold(f"these credentials may not ask ({right})", refused=True)
-                return NotTold("this store does not tell")  # 501, 405, 400, 404; 500 by rclone and Swift
+                    return NotTold(f"these credentials lack {right}", refused=True)
+                return NotTold("this store does not report it")  # 501, 405, 400, 404; 500 by rclone and Swift
             except (KeyError, ResponseParserError):  # 200, and no answer to this question
-                return NotTold("this store does not tell")
+                return NotTold("this store does not report it")
 
     @contextmanager
     def _noting(self, answers: list[Reached]) -> Iterator[None]:

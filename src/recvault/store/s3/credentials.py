@@ -18,8 +18,8 @@ from recvault.log.masking import hide
 _LINE_END = re.compile(r"[\r\n]")
 _NOT_READ = (OSError, ValueError, LookupError, TypeError)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_SOURCE = "check the source that boto3 reads: AWS_… in the environment, ~/.aws, credential_process, a role"
-_HINT = "set them anew, without spaces and line ends: AWS_… in the environment, or the source that boto3 reads"
+_SOURCE = "check boto3's credential source: AWS_… in the environment, ~/.aws, credential_process or a role"
+_HINT = "set them again without spaces and line ends: AWS_… in the environment, or another credential source of boto3"
 
 
 def guard(session: Any) -> None:
@@ -70,7 +70,7 @@ def checked_keys(access_key: str, secret_key: str, token: str | None) -> None:
     for name, value in parts.items():
         if fault := _fault(value, inner_spaces=name == "secret key"):
             hide(value)  # a sound access key is no secret, and may be an everyday word
-            raise StoreRefused(f"the credentials hold {fault} in the {name}: nothing is sent with them", _HINT)
+            raise StoreRefused(f"the credentials contain {fault} in the {name} and are not used", _HINT)
 
 
 def _fault(value: str, *, inner_spaces: bool) -> str:

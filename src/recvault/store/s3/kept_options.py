@@ -17,26 +17,26 @@ def kept(
     """Compare the options of `[archive]` with an object that was put with them."""
     wanted = _wanted(options)
     if not wanted:
-        return "no storage class, encryption, lock or tags are asked for"
+        return "no storage class, encryption, lock or tags are configured"
     asks_lock = options.lock_mode != "none"
     found = questions.written(key, tags=bool(options.tags), lock=asks_lock, hold=options.legal_hold)
     if isinstance(found, NotTold):
-        return f"not known: {found.why}"
+        return f"unknown: {found.why}"
     dropped = [*_dropped(options, found), *_lock_dropped(options, found, now)]
     if _asks_lock(options) and isinstance(bucket_lock, BucketLock) and not bucket_lock.enabled:
-        dropped.append("the lock, whatever is shown: the bucket has no Object Lock")
+        dropped.append("the lock, although it is reported: the bucket has no Object Lock")
     if dropped:
         raise ConfigError(
-            f"the store drops what is asked for: {'; '.join(dropped)}",
-            "use a store that keeps it, or take it out of [archive]: what is dropped protects nothing",
+            f"the store ignores configured settings: {'; '.join(dropped)}",
+            "use a store that applies them, or remove them from [archive]: ignored settings protect nothing",
         )
     hidden = [f"{name}: {each.why}" for name, each in _answers(found) if isinstance(each, NotTold)]
     if _asks_lock(options) and isinstance(bucket_lock, NotTold):
-        hidden.append(f"object_lock is shown, whether it holds is not known: {bucket_lock.why}")
+        hidden.append(f"object_lock is reported, but it is unknown whether it holds: {bucket_lock.why}")
     if hidden:
         return Notice(
-            f"not all of it is shown: {'; '.join(hidden)}",
-            "grant the right where one is named; else see in the store itself whether it keeps them",
+            f"not all settings are reported: {'; '.join(hidden)}",
+            "grant the permission if one is named; otherwise check in the store itself",
         )
     return f"kept: {', '.join(wanted)}"
 
@@ -62,11 +62,11 @@ def _wanted(options: WriteOptions) -> list[str]:
 def _dropped(options: WriteOptions, found: Written) -> Iterator[str]:
     """Class, encryption and tags."""
     if options.storage_class not in ("STANDARD", found.storage_class):
-        yield f"storage_class {options.storage_class}, shown is {found.storage_class}"
+        yield f"storage_class {options.storage_class}, reported is {found.storage_class}"
     if options.sse not in ("none", found.sse):
-        yield f"sse {options.sse}, shown is {found.sse or 'none'}"
+        yield f"sse {options.sse}, reported is {found.sse or 'none'}"
     elif _other_key(options.kms_key_id, found.kms_key_id):
-        yield f"kms_key_id {options.kms_key_id}, shown is {found.kms_key_id}"
+        yield f"kms_key_id {options.kms_key_id}, reported is {found.kms_key_id}"
     if not isinstance(found.tags, NotTold) and (missing := [key for key in options.tags if key not in found.tags]):
         yield f"tags {', '.join(missing)}"
 
@@ -77,9 +77,9 @@ def _lock_dropped(options: WriteOptions, found: Written, now: datetime) -> Itera
     if options.lock_mode == "none" or isinstance(found.lock_mode, NotTold):
         return
     if found.lock_mode != options.lock_mode:
-        yield f"object_lock {options.lock_mode}, shown is {found.lock_mode or 'none'}"
+        yield f"object_lock {options.lock_mode}, reported is {found.lock_mode or 'none'}"
     elif found.locked_until and found.locked_until < now + timedelta(days=options.lock_days - 1):
-        yield f"object_lock for {options.lock_days} days, locked until {found.locked_until:%Y-%m-%d} alone"
+        yield f"object_lock for {options.lock_days} days, locked only until {found.locked_until:%Y-%m-%d}"
 
 
 def _answers(found: Written) -> Iterator[tuple[str, object]]:

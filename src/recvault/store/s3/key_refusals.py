@@ -35,7 +35,7 @@ from recvault.store.s3.objects import Objects
 
 _REMEMBERED_SECONDS = 30.0
 _NEVER_A_KEYS = OF_THE_BUCKET | THROTTLED | TRANSIENT | WRONG_SUM | RACED
-_OTHERS_ARE_TAKEN = "the bucket takes other keys: look at this one's policy, owner, lock and length"
+_OTHERS_ARE_TAKEN = "the bucket accepts other keys: check policy, owner, lock and length of this one"
 _RESTORE = "restore it from its archive class, then try again"
 
 

@@ -91,7 +91,7 @@ class Writer:
         """StoreUnavailable unless the object stands there with its size, and the sum that it was put with."""
         found = self._head(put.key)
         if found is None or (found.bytes, found.sha256) != (put.bytes, put.metadata.get("sha256", found.sha256)):
-            raise StoreUnavailable(f"{put.key} was written with {put.bytes} bytes and reads back otherwise")
+            raise StoreUnavailable(f"{put.key} was written with {put.bytes} bytes but reads back differently")
 
     def write_parts(self, put: Put, condition: Mapping[str, str]) -> None:
         """Past S3's single put: parts, each with its own SHA-256; the whole file's stands in the metadata."""
@@ -156,8 +156,8 @@ class Writer:
     def _hold(self, key: str, name: str, sent: str, told: str) -> None:
         if sent != told:
             raise StoreUnavailable(
-                f"{self._where(key)} was sent with the {name} {sent}, and the store says that it stored {told}",
-                "it is sent again later; if this lasts, `recvault check` asks anew what the store does",
+                f"{self._where(key)} was sent with the {name} {sent}, but the store says that it stored {told}",
+                "it is sent again later; if this continues, run `recvault check`",
             )
 
     def _where(self, key: str) -> str:

@@ -75,7 +75,7 @@ def check_trust(core: Any) -> None:
     told = core.get_config_variable("ca_bundle")
     if told is not None:
         authorities.check(
-            "AWS_CA_BUNDLE" if os.environ.get("AWS_CA_BUNDLE") else "ca_bundle in AWS's configuration", told
+            "AWS_CA_BUNDLE" if os.environ.get("AWS_CA_BUNDLE") else "ca_bundle in the AWS configuration", told
         )
     elif bundle := os.environ.get("REQUESTS_CA_BUNDLE"):
         authorities.check("REQUESTS_CA_BUNDLE", bundle)
@@ -90,4 +90,4 @@ def _proxy(origin: str) -> Proxy | None:
         return Proxy.of(told)
     except ValueError as error:
         name = f"{parts.scheme.upper()}_PROXY"
-        raise ConfigError(f"{name} cannot be used: {error}", f"set {name}, or NO_PROXY for the store") from None
+        raise ConfigError(f"{name} cannot be used: {error}", f"correct {name}, or set NO_PROXY for the store") from None

@@ -278,7 +278,9 @@ class S3Store:
     def _already(self, put: Put, found: Stored | None) -> bool:
         """Compare where a key is met: False for the same bytes, KeyConflict for others."""
         if found is None:
-            raise StoreUnavailable(f"{self._where(put.key)} was refused as one that exists, and is not there")
+            raise StoreUnavailable(f"{self._where(put.key)} was refused because it exists, but it does not")
         if found.bytes == put.bytes and found.sha256 == put.sha256:
             return False
-        raise KeyConflict(f"{put.key} holds other bytes: nothing was overwritten", "compare the two and decide")
+        raise KeyConflict(
+            f"{put.key} already contains other bytes: nothing was overwritten", "compare both and decide which to keep"
+        )

@@ -28,7 +28,7 @@ _OF_THE_TRANSPORT = frozenset({"connection", "content-length", "expect", "host",
 class CannotBeSent(BotoCoreError):
     """A request that is none of HTTP's."""
 
-    fmt = "the request is not HTTP: what it holds cannot be sent"
+    fmt = "the request cannot be sent as HTTP"
 
 
 class _Current(threading.local):
