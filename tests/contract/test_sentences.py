@@ -10,7 +10,8 @@ import pytest
 
 from recvault.errors import ProtocolError
 from recvault.models import Phase, Recording
-from recvault.providers.rest import Bounds, Keys, Paging
+from recvault.providers.fields import Keys
+from recvault.providers.rest import Bounds, Paging
 from recvault.testing import Provider, ProviderContract, Service
 from recvault.testing.toy import Toy
 from recvault.testing.toy_service import SHELF, ToyBox

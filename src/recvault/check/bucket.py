@@ -34,11 +34,12 @@ def answers(runtime: Runtime) -> Iterator[Probe]:
 
 
 def _keys(runtime: Runtime) -> str:
-    """A template is proven when it is read; here is what it makes."""
+    """A template is proven when it is read; here is what it makes of a recording of the first source."""
+    named = next((runtime.provider(source.name) for source in runtime.settings.sources), None)
     sample = Recording(
-        provider="twilio",
-        api="2010-04-01",
-        account_id="AC0123",
+        provider=named.provider if named else "acme",
+        api=named.api if named else "v1",
+        account_id=named.account_id if named else "A1",
         recording_id="RE4567",
         created_at=runtime.clock(),
         status="completed",

@@ -14,7 +14,17 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from recvault.errors import ProtocolError
 from recvault.models import JSON, Phase, Recording, Scope, Window
 from recvault.providers import values
-from recvault.providers.base import OwnMedia, Page, Reply, Setting, check_scope, read_list, read_one, read_rows
+from recvault.providers.base import (
+    OwnMedia,
+    Page,
+    Reply,
+    Setting,
+    check_scope,
+    read_list,
+    read_one,
+    read_rows,
+)
+from recvault.providers.fields import Keys, Reader, Recipe, recipes, told
 from recvault.providers.stated import Stated, check_echo
 from recvault.providers.urls import address, follow, request, segment, unsigned, with_parameter
 
@@ -24,23 +34,7 @@ if TYPE_CHECKING:
 TELEPHONY: Mapping[str, tuple[int, int]] = {"wav": (16_000, 32_000), "mp3": (4_000, 4_000)}
 """Bytes a second of one channel and of two: WAV of 8 kHz and 16 bit, MP3 of 32 kbit/s (Twilio's recordings docs)."""
 
-Keys = str | tuple[str, ...]
-"""A key of a row, with dots where it lies deeper ("call.id"); several are tried in turn until one tells something."""
-
-_Paths = tuple[tuple[str, ...], ...]
-_Reader = Callable[[Any], Any]
-_READERS: Mapping[str, _Reader] = {
-    "created_at": values.moment,
-    "started_at": values.moment_or_none,
-    "ended_at": values.moment_or_none,
-    "duration_seconds": values.length,
-    "channels": values.whole,
-    "price": values.number,
-    "size_bytes": values.whole,
-    "encryption": values.mapping,
-}
-"""How a field of `Recording` is read from a row's value; all others are text."""
-_RECIPES: dict[type, Mapping[str, tuple[_Paths, _Reader]]] = {}
+_RECIPES: dict[type, Mapping[str, Recipe]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +48,7 @@ class Bounds:
     until: str
     floor: Callable[[datetime], str | int] = values.second
     ceiling: Callable[[datetime], str | int] = values.second_after
+    earliest: datetime | None = None  # the lower bound of all history, for a service that lists recent rows without one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +103,7 @@ class Rest:
     media: ClassVar[str] = ""  # the path of its media in a {format}; "" where rows tell whole addresses (media_urls)
 
     fields: ClassVar[Mapping[str, Keys]]  # the row's key for each field of Recording
-    readers: ClassVar[Mapping[str, _Reader]] = {}  # for a field that is written in a way of its own
+    readers: ClassVar[Mapping[str, Reader]] = {}  # for a field that is written in a way of its own
     phases: ClassVar[Mapping[str, Phase]] = {}  # the final statuses, in lower case; any other is read again
 
     base_url: str
@@ -127,8 +122,8 @@ class Rest:
         check_scope(self, scope)
         pairs: list[tuple[str, str | int]] = []
         bounds = self.bounds_of(scope)
-        if window.since:
-            pairs.append((bounds.since, bounds.floor(window.since)))
+        if since := window.since or bounds.earliest:
+            pairs.append((bounds.since, bounds.floor(since)))
         if window.until:
             pairs.append((bounds.until, bounds.ceiling(window.until)))
         if scope.kind not in self.lists:
@@ -213,23 +208,23 @@ class Rest:
     def read(self, row: JSON) -> Recording:
         """A recording as its row tells it; ValueError for a row without an id or a date."""
         phase = self.phase(row)
-        told = {name: _first(row, paths, read) for name, (paths, read) in _recipes(type(self)).items()}
+        found = {name: told(row, recipe) for name, recipe in _recipes(type(self)).items()}
         return Recording(
             provider=self.provider,
             api=self.api,
-            account_id=told.pop("account_id", None) or self.account_id,
-            recording_id=told.pop("recording_id") or self.id_of(row),
-            created_at=told.pop("created_at") or values.moment(None),
-            status=told.pop("status", None),
+            account_id=found.pop("account_id", None) or self.account_id,
+            recording_id=found.pop("recording_id") or self.id_of(row),
+            created_at=found.pop("created_at") or values.moment(None),
+            status=found.pop("status", None),
             phase=phase,
             formats=self.formats_of(row, phase),
             raw=unsigned(row),
-            **told,
+            **found,
         )
 
     def told(self, row: Any, field: str) -> Any:
         """What a row tells for a field of Recording, by `fields` and `readers`; None where it does not."""
-        return _first(row, *_recipes(type(self))[field])
+        return told(row, _recipes(type(self))[field])
 
     def phase(self, row: JSON) -> Phase:
         """What the status means. A service that tells none lists what is finished."""
@@ -247,31 +242,11 @@ class Rest:
         return (self.root + template).format(account=account, recording=name, format=media_format)
 
 
-def _recipes(kind: type[Rest]) -> Mapping[str, tuple[_Paths, _Reader]]:
-    """Where the row of a provider tells each field of Recording, and how it is read; made once for each."""
+def _recipes(kind: type[Rest]) -> Mapping[str, Recipe]:
+    """How the rows of a provider are read; made once."""
     if kind not in _RECIPES:
-        _RECIPES[kind] = _made(kind)
+        _RECIPES[kind] = recipes(kind.fields, kind.readers)
     return _RECIPES[kind]
-
-
-def _made(kind: type[Rest]) -> Mapping[str, tuple[_Paths, _Reader]]:
-    readers = {**_READERS, **kind.readers}
-    named = {name: (keys,) if isinstance(keys, str) else keys for name, keys in kind.fields.items()}
-    return {
-        name: (tuple(tuple(key.split(".")) for key in keys), readers.get(name, values.text))
-        for name, keys in named.items()
-    }
-
-
-def _first(row: Any, paths: _Paths, read: _Reader) -> Any:
-    """The first of a row's values that says something and can be read."""
-    for path in paths:
-        value = row
-        for part in path:
-            value = value.get(part) if isinstance(value, dict) else None
-        if value not in (None, "") and (found := read(value)) is not None:
-            return found
-    return None
 
 
 def _counted(reply: Reply, parameter: str, told: JSON, said: Stated, rows: int) -> httpx.URL | None:

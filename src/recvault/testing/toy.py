@@ -12,7 +12,8 @@ from typing import Any, ClassVar
 
 from recvault.models import Phase
 from recvault.providers.base import Setting
-from recvault.providers.rest import Bounds, Keys, Paging, Rest
+from recvault.providers.fields import Keys
+from recvault.providers.rest import Bounds, Paging, Rest
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)
