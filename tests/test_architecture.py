@@ -65,7 +65,6 @@ OWNERS = {
     "pycurl": {"transport"},
     "structlog": {"log"},
     "pydantic": {"config"},
-    "tenacity": {"http"},
     "defusedxml": {"providers", "store"},
     "click": {"cli"},
     "rich": {"cli"},

@@ -122,3 +122,19 @@ class Stop:
         while not wait([done], _ATTEND_SECONDS).done:
             self.check()
         return done.result()
+
+
+def persist(once: Callable[[], T], may_pass: Callable[[Exception, int], bool]) -> T:
+    """What `once` answers, when it does.
+
+    `may_pass` is asked of each failure, with the number of tries so far: it waits, and a stop cuts that short by an
+    error of its own, or says that it is no use. Then the failure is raised.
+    """
+    tries = 1
+    while True:
+        try:
+            return once()
+        except Exception as error:
+            if not may_pass(error, tries):
+                raise
+        tries += 1

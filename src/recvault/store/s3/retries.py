@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from botocore.exceptions import ClientError, ConnectionError, HTTPClientError
 
+from recvault import shutdown
 from recvault.store.s3.botocore_errors import THROTTLED, TRANSIENT, code_of, status_of
 from recvault.store.s3.endings import Ending
 
@@ -21,15 +22,12 @@ _SLICE = 0.1
 
 def persist(once: Callable[[], T], ending: Ending) -> T:
     """What `once` answers, when it does. What it raises where that lasts; Interrupted where no try may follow."""
-    attempt = 1
-    while True:
+
+    def begin() -> T:
         ending.beat()
-        try:
-            return once()
-        except (ClientError, ConnectionError, HTTPClientError) as error:
-            if not waited(error, attempt, ending):
-                raise
-        attempt += 1
+        return once()
+
+    return shutdown.persist(begin, lambda error, tries: waited(error, tries, ending))
 
 
 def waited(failure: Exception, attempt: int, ending: Ending) -> bool:
