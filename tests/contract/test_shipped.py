@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+import textwrap
 from importlib import metadata, resources
+from importlib.metadata import EntryPoint
+from types import ModuleType
 
 import pytest
 
 import recvault
 from recvault import testing
 from recvault.http.client import USER_AGENT
+from recvault.models import Phase
+from recvault.providers import GROUP, Registry
 from recvault.providers.base import Provider
 from recvault.testing import reply_to, sound
 from recvault.testing.test_toy import test_the_documented_page_is_read as test_the_toys_own_test_passes
@@ -75,3 +81,22 @@ def test_a_captured_reply_is_given_to_a_provider(body: object) -> None:
         reply = reply_to(toy, body, url=url)
         assert toy.parse_page(reply).recordings == ()
         assert str(reply.request.url).startswith(url or "https://toy.example/v1/bears?most=")
+
+
+def test_the_guides_own_example_is_a_provider(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The class in the guide loads as a plug-in, asks for its list and reads a row."""
+    guide = resources.files("recvault.providers").joinpath("README.md").read_text()
+    blocks = re.findall(r"^ *```python\n(.*?)^ *```", guide, re.DOTALL | re.MULTILINE)
+    module = ModuleType("recvault_acme")
+    exec(textwrap.dedent(next(each for each in blocks if "class Acme(Rest)" in each)), vars(module))
+    monkeypatch.setitem(sys.modules, "recvault_acme", module)
+    plugins = Registry((EntryPoint("acme", "recvault_acme:Acme", GROUP),))
+    acme = plugins["acme"].from_settings("main", {"account": "A1", "token": "t"})
+    row = {"id": "r1", "created_at": "2026-10-01T05:00:00Z", "state": "done", "call": {"id": "c1"}, "seconds": 2}
+    page = acme.parse_page(reply_to(acme, {"recordings": [row], "meta": {"next": "/v1/accounts/A1/recordings?page=2"}}))
+    (recording,) = page.recordings
+    (media,) = acme.media_requests(recording, "mp3")
+    assert (recording.call_id, recording.phase) == ("c1", Phase.COMPLETE)
+    assert str(page.next) == "https://api.acme.example/v1/accounts/A1/recordings?page=2"
+    assert str(media.url) == "https://api.acme.example/v1/accounts/A1/recordings/r1/audio.mp3"
+    assert acme.authorization({"account": "A1", "token": "t"}) == "Basic QTE6dA=="

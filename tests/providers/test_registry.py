@@ -13,6 +13,7 @@ from providers.bodies import NAMES
 from recvault import providers
 from recvault.errors import ConfigError
 from recvault.providers import GROUP, provider_class, registry
+from recvault.providers.rest import Rest
 from recvault.providers.telnyx import Telnyx
 
 
@@ -28,17 +29,28 @@ class Half:
 def reread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """What is installed is read anew in this test, and in the next; a package of ours may be loaded."""
     module = ModuleType("acme_plugin")
-    vars(module).update(Ours=Ours, Half=Half)
+    vars(module).update(Ours=Ours, Half=Half, Unfinished=Unfinished)
     monkeypatch.setitem(sys.modules, "acme_plugin", module)
     providers.installed.cache_clear()
     yield
     providers.installed.cache_clear()
 
 
+class Unfinished(Rest):
+    name = "unfinished"
+
+
 @pytest.fixture
 def plugins(monkeypatch: pytest.MonkeyPatch, reread: None) -> None:
     """Plug-ins as installed packages would bring them: a sound one, broken ones, and one under a built-in's name."""
-    claims = {"ours": "Ours", "other": "Ours", "half": "Half", "missing": "Nothing", "telnyx": "Ours"}
+    claims = {
+        "ours": "Ours",
+        "other": "Ours",
+        "half": "Half",
+        "unfinished": "Unfinished",
+        "missing": "Nothing",
+        "telnyx": "Ours",
+    }
     entries = [EntryPoint(name, f"acme_plugin:{value}", GROUP) for name, value in claims.items()]
     entries += [EntryPoint("absent", "no_such_module:X", GROUP), EntryPoint("ours", "acme_plugin:Ours", GROUP)]
     monkeypatch.setattr(providers, "entry_points", lambda group: entries if group == GROUP else [])
@@ -63,7 +75,7 @@ def test_an_unknown_name_lists_the_known_ones() -> None:
 def test_a_plug_in_is_found_by_its_name() -> None:
     """A plug-in's provider stands beside the built-in ones."""
     assert Ours is provider_class("ours")
-    assert len(registry()) == len(list(registry())) == len(NAMES) + 5
+    assert len(registry()) == len(list(registry())) == len(NAMES) + 6
 
 
 @pytest.mark.usefixtures("plugins")
@@ -73,6 +85,7 @@ def test_a_plug_in_is_found_by_its_name() -> None:
         ("absent", "ModuleNotFoundError"),
         ("missing", "AttributeError"),
         ("half", "lacks .*list_request"),
+        ("unfinished", "lacks provider, .*authorization.*, lists, bounds, paging, rows, instance, fields$"),
         ("other", "'ours'"),
     ],
 )

@@ -167,13 +167,3 @@ def test_another_page_than_was_asked_for_is_an_error() -> None:
     """Its rows would stand for those of the page that was asked for."""
     with pytest.raises(ProtocolError, match="asked for page 2 of a list, and answered with page 1"):
         counted(2, "https://api.acme.example/recordings?page=2", page_number=1)
-
-
-def test_a_provider_says_how_it_is_authorized() -> None:
-    """A class that forgets it is told what to write."""
-
-    class Forgetful(Acme):
-        authorization = Rest.authorization
-
-    with pytest.raises(NotImplementedError, match=r"urls\.basic"):
-        Forgetful.authorization({})

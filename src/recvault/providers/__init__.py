@@ -76,7 +76,8 @@ def _load(plugin: EntryPoint) -> type[Provider]:
         raise ConfigError(
             f"the plug-in of provider {plugin.name!r} ({plugin.value}) does not load: {reason}"
         ) from error
-    lacking = [verb for verb in VERBS if verb not in FIELDS and not hasattr(found, verb)]
+    declared = [name for base in getattr(found, "__mro__", ()) for name in vars(base).get("__annotations__", ())]
+    lacking = [name for name in dict.fromkeys([*VERBS, *declared]) if name not in FIELDS and not hasattr(found, name)]
     if lacking:
         raise ConfigError(f"the plug-in of provider {plugin.name!r} ({plugin.value}) lacks {', '.join(lacking)}")
     if found.name != plugin.name:

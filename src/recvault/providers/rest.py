@@ -109,14 +109,15 @@ class Rest:
     base_url: str
     account_id: str
 
+    if TYPE_CHECKING:  # each service has its own: a class without it is refused when it is loaded
+
+        @staticmethod
+        def authorization(values: Mapping[str, str]) -> str: ...
+
     @classmethod
     def from_settings(cls, name: str, values: Mapping[str, str]) -> Self:
         account_id = values[cls.account_setting] if cls.account_setting else name
         return cls((values.get("base_url") or cls.home).rstrip("/"), account_id)
-
-    @staticmethod
-    def authorization(values: Mapping[str, str]) -> str:
-        raise NotImplementedError("a provider says how its settings become a header: urls.basic(user, password), say")
 
     def list_request(self, window: Window, scope: Scope) -> httpx.Request:
         check_scope(self, scope)
