@@ -1,6 +1,6 @@
-"""What a bucket needs before anything is archived in it: the sidecar's schema in its place, and no old remains.
+"""What a bucket needs before the first archiving: the sidecar schema, and no unfinished uploads.
 
-What the store enforces is asked with that one known object, once, and remembered in the ledger.
+What the store enforces is tested once with that one object and remembered in the ledger.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 log = get_logger("recvault.app.bucket_setup")
 
-_ASKED = 2  # grows when more is asked: what was remembered of a store before is asked anew
+_ASKED = 2  # increment to test more: facts remembered about a store are then tested again
 _UNFINISHED = timedelta(days=1)
 
 
@@ -64,12 +64,13 @@ def schema(keys: KeyTemplate) -> Put:
 
 
 def clear_unfinished(store: Bucket, keys: KeyTemplate, now: datetime) -> None:
-    """What a kill left half written costs space or money unseen. Without the right to list it, a rule must do."""
+    """Unfinished uploads of a killed process cost space or money. Without the permission to list them, a lifecycle rule
+    must abort them."""
     try:
         cleared = store.clear_unfinished(keys.root, now - _UNFINISHED)
     except StoreRefused as refusal:
         if refusal.status is None:
-            raise  # nothing was asked: there are no credentials, or none that can be sent
+            raise  # nothing was sent: there are no usable credentials
         log.debug("store.uploads_not_listed", hint="a lifecycle rule can abort unfinished uploads")
         return
     if cleared:

@@ -1,4 +1,4 @@
-"""What each provider account may be asked: one budget an account, whichever sources and processes spend it."""
+"""Request limits: one budget for each provider account, shared by its sources and processes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ B = TypeVar("B", bound=Budget)
 
 
 class Budgets(Generic[B]):
-    """Made on first use. Where two sources ask one account, the smaller numbers hold for both. Thread-safe."""
+    """Created on first use. If two sources use one account, the smaller limits apply to both. Thread-safe."""
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class Budgets(Generic[B]):
             return self._made[key][1]
 
     def take_over(self, earlier: Budgets[B]) -> None:
-        """Go on with the budgets of an earlier configuration where their numbers are the same: it may still spend."""
+        """Keep the budgets of an earlier configuration if their limits are the same, because it may still use them."""
         for key, (numbers, budget) in list(earlier._made.items()):
             if numbers == self._numbers(key):
                 self._made.setdefault(key, (numbers, budget))
@@ -57,7 +57,7 @@ class Budgets(Generic[B]):
         return numbers, self._make(key, *numbers)
 
     def _numbers(self, key: str) -> tuple[float, int] | None:
-        """None where no source asks this account."""
+        """None if no source uses this account."""
         sharing = [source for source in self._sources if self._key(source.name) == key]
         if not sharing:
             return None

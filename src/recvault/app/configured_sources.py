@@ -1,4 +1,4 @@
-"""What is configured: the sources by their names, and their providers, as far as no secret is needed."""
+"""The configured sources by name, and their providers, without any secret."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from recvault.providers.base import Provider
 from recvault.shutdown import Stop
 from recvault.transfer.fetch import Line
 
-_SHORT = timedelta(hours=1)  # of a list that is asked only whether it answers
+_SHORT = timedelta(hours=1)  # for a list request that only tests for an answer
 
 
 @dataclass(slots=True)

@@ -35,7 +35,7 @@ _LISTS = 4  # slices of a backfill that are listed side by side
 
 
 class Observers(TypedDict, total=False):
-    """Who is told what while sources are at work, and how long one that refuses is left alone."""
+    """Observers of running sources, and how long to pause after a source refuses."""
 
     meter: Meter | None
     on_change: Callable[[Report], None]
@@ -56,7 +56,7 @@ class Runtime(Equipment, Inquiry):
     ) -> None:
         super().__init__(settings, clock=clock, stop=stop, budget=lambda key, rate, most: Limits(rate, most))
         self._executor = executor or threads
-        self.beside: dict[int, Spending] = {}  # of other processes, as each told last
+        self.beside: dict[int, Spending] = {}  # of other processes, as last reported
 
     @property
     def lender(self) -> Budgets[Limits]:
@@ -81,7 +81,7 @@ class Runtime(Equipment, Inquiry):
         ]
 
     def prepare_store(self, *, ask_again: bool = False, make: bool = False) -> StoreFacts:
-        """Put the sidecar's schema in place and learn what the store enforces: asked once, remembered in the ledger."""
+        """Put the sidecar schema and test what the store enforces, once; the ledger remembers it."""
         where = self.settings.archive
         ledger, store = self.ledger, self.store
         facts = self.stop.attend(
@@ -97,7 +97,7 @@ class Runtime(Equipment, Inquiry):
         on_change: Callable[[Report], None] = lambda report: None,
         meter: Meter | None = None,
     ) -> Report:
-        """One pass over these sources. One that cannot even be set up is reported, the others go on."""
+        """Run one pass over these sources. A source that cannot be set up is reported, the others continue."""
         names = list(names)
         with self._at_work(command, names, on_change, meter) as (work, listers, store_error):
             report = Pass(work=work, listers=listers, store_error=store_error, on_change=on_change).run()
@@ -106,7 +106,8 @@ class Runtime(Equipment, Inquiry):
             return report
 
     def backfill(self, name: str, asked: Asked, progress: Progress | None = None) -> Report:
-        """Bring home a window of a source, or what is named of it. Beside a daemon each works on what it leased."""
+        """Archive a time range of a source, or single calls, rooms or recordings. Beside a daemon, each works on what
+        it leased."""
         told = progress or Progress()
         with self._at_work("backfill", [name], told.changed, None, lists_at_once=_LISTS) as (
             work,
@@ -165,7 +166,7 @@ class Runtime(Equipment, Inquiry):
         )
 
     def usable(self, names: Iterable[str], report: Report) -> list[Source]:
-        """The sources that can be set up; of the others the report, the ledger and the log tell why not."""
+        """The sources that can be set up; report, ledger and log say why the others cannot."""
         self.ledger.succession.begin(self.carriers, self.stop.asked.wait)
         sources = []
         for name in names:
@@ -180,18 +181,18 @@ class Runtime(Equipment, Inquiry):
         return sources
 
     def store_error(self, *, ask_again: bool = False) -> RecvaultError | None:
-        """Make the bucket ready; what stands in the way, so that sources are still listed and registered."""
+        """Prepare the bucket; return the error, if any, so that sources can still be listed and registered."""
         try:
             self.prepare_store(ask_again=ask_again)
             self.stop.attend(lambda: bucket_setup.clear_unfinished(self.store, self.keys, self.clock()))
         except Interrupted:
-            return None  # nothing is begun any more
+            return None  # nothing new is started
         except (StoreUnavailable, StoreRefused, ConfigError) as error:
             return error
         return None
 
     def listed(self, name: str) -> Source:
-        """A source ready to be asked. ConfigError where it cannot be set up."""
+        """A source ready for requests. Raises ConfigError if it cannot be set up."""
         source, lines = self.source(name), self.lines(name)
         transfer = self.settings.transfer
         return Source(

@@ -1,4 +1,5 @@
-"""What the ledger tells of the configured sources. Neither a provider nor the bucket is asked, or even loaded."""
+"""What the ledger knows about the configured sources. Uses neither providers nor the bucket, and does not import
+them."""
 
 from __future__ import annotations
 
@@ -33,13 +34,13 @@ class Inquiry(Configured):
 
     @property
     def has_ledger(self) -> bool:
-        """Whether a ledger was ever made: questions alone do not make one."""
+        """Whether a ledger exists; queries do not create one."""
         return self.settings.ledger.path.exists()
 
     def feeds(self) -> list[FeedStatus]:
-        """Every account's list as the ledger knows it, and every configured source's accounts that have none yet.
+        """Every account's list in the ledger, and the accounts of configured sources that have none yet.
 
-        Where the list itself is well, an error of what belongs to it is told in its place.
+        If the list itself has no error, an error of something that belongs to it takes its place.
         """
         known = self.ledger.ask.feeds() if self.has_ledger else []
         beside = {each.feed.key[:2]: each for each in known if each.feed.list in _BESIDE and each.error}
@@ -55,9 +56,9 @@ class Inquiry(Configured):
         return [each for each in feeds if self.is_configured(each.feed) or each.standing != StateCounts()]
 
     def judged(self, watched_since: Mapping[str, datetime]) -> list[tuple[FeedStatus, Health]]:
-        """Every list of a configured source, and how it does; by source, since when it is watched.
+        """Every list of a configured source with its health; `by` gives since when each source is watched.
 
-        Before them, accounts of which recordings wait although no source lists them any more.
+        First come accounts with waiting recordings that no source lists any longer.
         """
         now, after = self.clock(), self.settings.daemon.stale_after
         found = judged_stranded(self.ledger, self.stranded(), now, after) if self.has_ledger else []
@@ -76,7 +77,8 @@ class Inquiry(Configured):
         )
 
     def is_configured(self, feed: Feed) -> bool:
-        """Not a list of an earlier configuration: another source or account, or sub-accounts not asked for any more."""
+        """Not a list of an earlier configuration: another source or account, or sub-accounts that are no longer
+        wanted."""
         named = [each for each in self.settings.sources if each.name == feed.source]
         return any(each.subaccounts or feed.account_id == self.provider(each.name).account_id for each in named)
 

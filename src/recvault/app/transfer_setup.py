@@ -46,7 +46,7 @@ class Equipment(Configured):
 
     @property
     def store(self) -> Bucket:
-        """The bucket, not yet asked what it enforces: `prepare_store` does."""
+        """The bucket, before `prepare_store` has tested what it enforces."""
         if self._store is None:
             settings = self.settings
             self._store = opened(
@@ -57,7 +57,7 @@ class Equipment(Configured):
 
     def lines(self, name: str) -> Connections:
         """The ways to a source's accounts, its secrets resolved on first use. ConfigError where one cannot be had."""
-        with self._making:  # workers ask for it, each as it begins
+        with self._making:  # each worker tests it when it starts
             if name in self._lines:
                 return self._lines[name]
             budget = self._budgets.of(name)

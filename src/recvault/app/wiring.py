@@ -27,7 +27,7 @@ from recvault.transport import Proxy
 if TYPE_CHECKING:
     from recvault.media.decryptor import PrivateKeys
 
-_AHEAD = 3  # jobs of each thread of a worker process, the one that it is at included
+_AHEAD = 3  # jobs per thread of a worker process, including the current one
 
 
 def names_account(source: config.SourceSettings) -> bool:
@@ -82,12 +82,12 @@ def proxy(written: str | SecretRef | None) -> Proxy | None:
 
 
 def ping(daemon: DaemonSettings) -> Ping:
-    """Who is told how it goes. A proxy that cannot be had is a ping's trouble, and no reason not to archive."""
+    """The monitor to ping. A missing proxy makes pings fail, but does not prevent archiving."""
     return Ping(daemon.ping_url, proxy=lambda: proxy(daemon.ping_proxy))
 
 
 def proof(source: config.SourceSettings, transfer: TransferSettings) -> Proof:
-    """What a source's media are proven with. ConfigError where its extra is not there, or a key cannot be had."""
+    """How a source's media are checked. Raises ConfigError if an extra is not installed or a key is missing."""
     check_media_proof(transfer)
     wav_rate, _ = provider_class(source.provider).bytes_per_second.get("wav", (None, None))
     packets = transfer.media_proof == "full"
@@ -95,13 +95,13 @@ def proof(source: config.SourceSettings, transfer: TransferSettings) -> Proof:
 
 
 def check_media_proof(transfer: TransferSettings) -> None:
-    """ConfigError where the proof that is asked for is not installed."""
+    """Raises ConfigError if the configured media_proof is not installed."""
     if transfer.media_proof == "full":
         _needs("av", "verify", 'transfer.media_proof = "full"')
 
 
 def private_keys(written: Sequence[PrivateKeyRef]) -> PrivateKeys | None:
-    """What opens what is encrypted; None where no key is named. ConfigError holds every one that cannot be had."""
+    """The decryptor; None without private keys. Raises one ConfigError for all missing keys."""
     if not written:
         return None
     _needs("cryptography", "crypto", "a private key")
@@ -127,5 +127,5 @@ def _needs(library: str, extra: str, wanted_by: str) -> None:
 
 
 def places(workers: int, processes: int) -> int:
-    """How many jobs may be begun: worker processes have some at hand, so that outcomes can travel together."""
+    """How many jobs may be started: worker processes queue some, so that outcomes travel in batches."""
     return workers * processes * (_AHEAD if processes > 1 else 1)

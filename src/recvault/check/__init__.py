@@ -1,6 +1,6 @@
-"""What `check` asks of the world: each answer is one line that says what is wrong and how to mend it.
+"""The tests of `check`: each result is one line that says what is wrong and how to fix it.
 
-Nothing is changed anywhere but for one small object in the bucket, which is deleted again where the rights allow it.
+Nothing is changed but one small object in the bucket, which is deleted again if permitted.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ __all__ = ["Probe", "offline", "online"]
 
 
 def offline(runtime: Runtime) -> Iterator[Probe]:
-    """The configuration is sound already; ledger and spool have a place, secrets can be had, and exchanges a way."""
+    """The configuration is already valid; test ledger, spool, secrets and the network path."""
     yield from machine.places(runtime)
     yield from sources.settings(runtime)
     yield from proof.proof(runtime)

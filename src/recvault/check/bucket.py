@@ -92,7 +92,7 @@ def _delete(runtime: Runtime) -> str:
 
 @contextlib.contextmanager
 def _explained(inspection: Inspection, verb: str) -> Iterator[None]:
-    """A refusal comes with the hint that this kind of store has for it."""
+    """A refusal gets the hint of this kind of store."""
     try:
         yield
     except StoreRefused as refusal:

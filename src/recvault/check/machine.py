@@ -31,7 +31,7 @@ def places(runtime: Runtime) -> Iterator[Probe]:
 
 
 def daemon(runtime: Runtime) -> Iterator[Probe]:
-    """What `run` needs besides: its port, and the host that it tells of success and failure."""
+    """What `run` also needs: its port, and the host that it pings."""
     wanted = runtime.settings.daemon
     if wanted.metrics_listen:
         yield probe("daemon: metrics_listen", _port, runtime)
@@ -65,7 +65,7 @@ def ledger(runtime: Runtime, least: int = LEDGER_FREE_LEAST) -> str | Notice:
 
 
 def sound(runtime: Runtime) -> str:
-    """What is in the file is a ledger of ours, as far as a look of some seconds can tell."""
+    """Whether the file is a sound ledger, as far as a check of some seconds can find out."""
     path = runtime.settings.ledger.path
     seen = look(path)
     rows = f"{seen.rows:,} rows read, all found by index"
@@ -112,7 +112,7 @@ def _port(runtime: Runtime) -> str:
 def _bind(host: str, port: int) -> None:
     family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     with socket.socket(family, kind, protocol) as trial:
-        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as a server that is started anew
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # like a restarted server
         trial.bind(address)
 
 
@@ -128,7 +128,7 @@ def _resolved(url: str) -> str:
 
 
 def _reached(wanted: DaemonSettings) -> str:
-    """The monitor's host answers through the proxy, which is told no key; what it says does not matter."""
+    """Whether the monitor's host answers through the proxy. The ping key is not sent, and any answer counts."""
     wiring.proxy(wanted.ping_proxy)  # whose secret can be had: a ping would only note it
     host = urlsplit(wanted.ping_url).hostname or ""
     if trouble := wiring.ping(wanted).reach():

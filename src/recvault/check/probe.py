@@ -1,4 +1,4 @@
-"""One thing that was checked, and how an answer or an error becomes it."""
+"""One check, and how an answer or an error becomes its result."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ log = get_logger("recvault.check")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probe:
-    """One thing that was checked. What is `ok` and has a hint all the same is a notice."""
+    """The result of one check. One that is `ok` but has a hint is a notice."""
 
     name: str
     ok: bool
@@ -30,7 +30,7 @@ class Probe:
 
 
 def probe(name: str, ask: Callable[P, str | Notice], *args: P.args, **kwargs: P.kwargs) -> Probe:
-    """Ask, and make one line of the answer or of the error."""
+    """Run a check, and turn its answer or error into one line."""
     try:
         answer = ask(*args, **kwargs)
     except (NotFound, Refused) as error:
@@ -38,7 +38,7 @@ def probe(name: str, ask: Callable[P, str | Notice], *args: P.args, **kwargs: P.
         return _failed(name, refused.answered(error.status))
     except RecvaultError as error:
         return _failed(name, error)
-    except Exception as error:  # a bug in one check keeps none of the others from being made
+    except Exception as error:  # a bug in one check must not prevent the others
         log.error("check.bug", check=name, exc_info=True)
         unexpected = RecvaultError(f"the check itself failed: {type(error).__name__}", "see the traceback in the log")
         return _failed(name, unexpected)

@@ -1,4 +1,4 @@
-"""How media will be proven: by our own walk alone or with FFmpeg, and whose encrypted recordings are opened."""
+"""How media will be checked: by our parsers alone or with FFmpeg, and which sources decrypt recordings."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _OF = {
 
 
 def proof(runtime: Runtime) -> Iterator[Probe]:
-    """What `transfer.media_proof` asks for is installed, and every private key can be read."""
+    """Whether the library for `transfer.media_proof` is installed, and every private key is readable."""
     yield probe("media proof", _media, runtime)
     for source in runtime.settings.sources:
         if source.private_keys:

@@ -1,4 +1,4 @@
-"""What a source must give: its secrets, a page of its list, a clock that agrees with ours, its sub-accounts."""
+"""Tests of a source: its secrets, a page of its list, its clock, its sub-accounts."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _settings(runtime: Runtime, name: str) -> str | Notice:
 
 
 def _list(runtime: Runtime, source: SourceSettings) -> str:
-    """The newest page of a day's list, and the provider's clock beside ours."""
+    """The newest page of a day's list, and the difference between the provider's clock and ours."""
     lines = runtime.lines(source.name)
     line = lines(lines.provider.account_id)
     before = runtime.clock()
@@ -89,7 +89,7 @@ def _accounts(runtime: Runtime, source: SourceSettings) -> str:
 
 @contextlib.contextmanager
 def _refusals_told(source: SourceSettings) -> Iterator[None]:
-    """401 is a wrong secret, 403 a right that is missing: each with the place to mend."""
+    """401 is a wrong secret, 403 a missing permission; say where to correct it."""
     try:
         yield
     except CredentialsRefused as error:
@@ -102,7 +102,7 @@ def _refusals_told(source: SourceSettings) -> Iterator[None]:
 
 
 def _place(source: SourceSettings, key: str) -> str:
-    """Where a secret stands, never what it is."""
+    """Where a secret is configured, never its value."""
     secret = source.secrets[key]
     if secret.env is not None:
         return f"environment variable {secret.env}"

@@ -16,7 +16,7 @@ _OF_OTHERS = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")  # and in lower case: as
 
 
 def ways(runtime: Runtime) -> Iterator[Probe]:
-    """What carries media, and proxies that others would use and nobody here does."""
+    """What transfers media, and proxy variables that recvault ignores."""
     yield probe("transport", _carried, runtime.settings.transfer.transport)
     named = [name for each in _OF_OTHERS for name in (each, each.lower()) if os.environ.get(name)]
     if named and (keys := _direct(runtime.settings)):
@@ -42,7 +42,7 @@ def _carried(way: str) -> str | Notice:
 
 
 def _direct(settings: Config) -> dict[str, list[str]]:
-    """Who is asked without a proxy, by the key that would name one."""
+    """What is reached without a proxy, by the key that would set one."""
     found = {"proxy in [[sources]]": [f"source {source.name}" for source in settings.sources if source.proxy is None]}
     if settings.daemon.ping_url and settings.daemon.ping_proxy is None:
         found["daemon.ping_proxy"] = ["daemon.ping_url"]
@@ -50,7 +50,7 @@ def _direct(settings: Config) -> dict[str, list[str]]:
 
 
 def _ignored(named: list[str], keys: dict[str, list[str]]) -> Notice:
-    """The variables' values are not told: they may hold a password."""
+    """The variables' values are not printed: they may contain a password."""
     direct = [name for names in keys.values() for name in names]
     return Notice(
         f"{', '.join(named)} {'is' if len(named) == 1 else 'are'} set in the environment, but used only for the "
@@ -61,7 +61,7 @@ def _ignored(named: list[str], keys: dict[str, list[str]]) -> Notice:
 
 
 class _Answered:
-    """A receiver to whom it is enough that an answer comes."""
+    """A receiver that only needs an answer, whatever it is."""
 
     status = 0
 
@@ -74,7 +74,7 @@ class _Answered:
 
 
 def _leads(runtime: Runtime, source: SourceSettings) -> str:
-    """Any answer is the provider's: it is asked for nothing, and without credentials."""
+    """Any answer will do: the request asks for nothing and carries no credentials."""
     lines = runtime.lines(source.name)
     url, answered = lines.provider.base_url, _Answered()
     host = urlsplit(url).hostname or ""

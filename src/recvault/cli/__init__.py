@@ -1,6 +1,6 @@
 """The command line: one file per verb, each of which parses, calls, prints and returns an exit code.
 
-A verb's module is imported when it is run, so that `--help` and a typo answer at once.
+A verb's module is imported only when the verb runs, so `--help` and typos are answered quickly.
 """
 
 from __future__ import annotations
@@ -62,12 +62,12 @@ class _Verbs(click.Group):
             formatter.write_dl(sorted(VERBS.items()))
 
 
-_EVERYWHERE = "verbose"  # one of the options that may stand before the verb or after it
+_EVERYWHERE = "verbose"  # an option that is accepted before and after the verb
 
 
 def _shared_options() -> list[click.Option]:
     return [
-        # Whether it can be read is told by the configuration itself, in its own words and with its own exit code.
+        # Whether it is readable is reported when the configuration is loaded, with its own message and exit code.
         click.Option(
             ["--config"],
             type=click.Path(path_type=Path, readable=False),
@@ -84,7 +84,7 @@ def _shared_options() -> list[click.Option]:
 
 
 def _after_the_verb(option: click.Option) -> click.Option:
-    """The same option of a verb: what it says there comes on top of what stands before the verb."""
+    """The same option after the verb: it adds to the one before the verb."""
 
     def take(ctx: click.Context, param: click.Parameter, value: Any) -> None:
         app = ctx.find_object(App)

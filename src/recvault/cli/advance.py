@@ -42,7 +42,7 @@ def advance(progress: Progress, source: str, *, shown: bool, every_seconds: floa
                 try:
                     reading = progress.read()
                 except RecvaultError:
-                    continue  # the ledger: who runs into trouble there tells
+                    continue  # the ledger: whoever reads it reports errors
                 if shown:
                     update(_lines(progress, source, reading))
                 else:

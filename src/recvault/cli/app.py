@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 
 UNEXPECTED = 1
-_HEED_SECONDS = 1.5  # after a signal, that a command may take to end by itself where nothing has to be finished
+_HEED_SECONDS = 1.5  # after a signal, for a command to end if it has nothing to finish
 _MOST_SECONDS = 10.0  # where it is at work, not waiting
 _LOOK_SECONDS = 0.25
 _BUSY = 0.1  # of a core
@@ -53,10 +53,10 @@ class App:
     quiet: bool
     log_format: Literal["json", "console"] | None
     stop: Stop = field(default_factory=Stop)
-    signal: int | None = None  # that asked for a stop
+    signal: int | None = None  # that requested the stop
 
     def configure_log(self, *, calm: bool) -> None:
-        """Set up the log on stderr. Calm: what went well is not logged unless -v asks for it."""
+        """Set up the log on stderr. Calm: log no successes unless -v is given."""
         from recvault.log import configure, log_uncaught
 
         calm = self.quiet or (calm and not self.verbose)
@@ -71,7 +71,7 @@ class App:
 
     @contextmanager
     def inquiry(self) -> Iterator[Inquiry]:
-        """What the ledger tells of the configuration: enough for a verb that asks neither a provider nor the bucket."""
+        """What the ledger knows about the configured sources, for verbs that use neither providers nor the bucket."""
         from recvault.app.source_status import Inquiry
 
         with Inquiry(self.settings(), clock=now, stop=self.stop) as inquiry:
@@ -101,7 +101,7 @@ class App:
 
     @contextmanager
     def signals(self, reload: threading.Event | None = None) -> Iterator[None]:
-        """The first SIGINT or SIGTERM asks for a stop, the second exits at once. SIGHUP sets `reload`, where given."""
+        """The first SIGINT or SIGTERM requests a stop, the second exits at once. SIGHUP sets `reload`, where given."""
 
         told, tell = os.pipe()
         over = threading.Event()
@@ -110,7 +110,7 @@ class App:
             if self.signal is not None:
                 os._exit(128 + number)
             self.signal = number
-            os.write(tell, b".")  # whatever was interrupted here may hold the flag's own lock
+            os.write(tell, b".")  # the interrupted code may hold the flag's own lock
 
         threading.Thread(target=self._heed, args=[told, over], name="signals", daemon=True).start()
         before = {number: signal.signal(number, asked) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -125,9 +125,9 @@ class App:
             os.close(tell)
 
     def _heed(self, told: int, over: threading.Event) -> None:
-        """Ask for the stop that a signal asked for. What waits where nothing can wake it is ended: that is always safe.
+        """Request a stop after a signal. A command blocked where nothing can wake it is killed, which is always safe.
 
-        It has a moment, or as long as a drain may last; and longer, within bounds, while it is at work.
+        It gets a moment, or as long as a drain may take, and a bounded time more while it uses the CPU.
         """
         with os.fdopen(told, "rb", 0) as signs:
             if not signs.read(1):
@@ -147,25 +147,25 @@ class App:
 
 
 def _executor(runtime: Runtime) -> Executor:
-    """Worker processes where more than one is asked for, else threads."""
+    """Worker processes if more than one is configured, else threads."""
     from recvault.workers.process_pool import Processes, Sheltered
 
     return Processes(runtime) if runtime.settings.transfer.processes > 1 else Sheltered(runtime)
 
 
 def verb(function: Callable[Concatenate[App, P], int]) -> Callable[P, None]:
-    """A command's body: its return value is the exit code; an error of ours is told in words and has its own."""
-    # Where progress is shown, lines about what went well would only push it away.
+    """A command's body: its return value is the exit code; our own errors are printed and have their own code."""
+    # While progress is shown, log lines about successes would only push it away.
     return _verb(function, calm=lambda app: app.shows_progress)
 
 
 def service(function: Callable[Concatenate[App, P], int]) -> Callable[P, None]:
-    """A verb that works on until it is stopped: its log is what it shows, on a terminal too."""
+    """A verb that runs until it is stopped: it shows its log, on a terminal too."""
     return _verb(function, calm=lambda app: False)
 
 
 def question(function: Callable[Concatenate[App, P], int]) -> Callable[P, None]:
-    """A verb that prints an answer: lines about what went well would stand between its own."""
+    """A verb that prints an answer: log lines about successes would mix with it."""
     return _verb(function, calm=lambda app: True)
 
 
@@ -204,5 +204,5 @@ def say_error(error: RecvaultError) -> None:
 
 def print_json(document: Any) -> None:
     """One document on stdout, and nothing else there."""
-    # ASCII alone: JSON leaves C1 controls and lone surrogates as they are, which a terminal obeys or a pipe refuses.
+    # Only ASCII: JSON would keep C1 controls and lone surrogates, which terminals obey or pipes refuse.
     click.echo(json.dumps(document, indent=2))

@@ -13,7 +13,7 @@ from recvault.cli.app import App, question
 @click.argument("path", type=click.Path(path_type=Path, readable=False))
 @question
 def command(app: App, path: Path) -> int:
-    """Write a copy of the ledger to PATH, a new file that its owner alone can read. The daemon may go on meanwhile."""
+    """Copy the ledger to PATH, a new file that only its owner can read. The daemon can keep running."""
     from recvault.cli.tables import Size
     from recvault.ledger.backup import backup
 

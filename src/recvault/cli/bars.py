@@ -1,4 +1,4 @@
-"""A bar per day: what was archived of a source in the last days, on one line."""
+"""A bar per day on one line: what was archived from a source recently."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Series:
 
     @classmethod
     def of(cls, name: str, first: date, last: date, days: Iterable[tuple[date, int, int]]) -> Series:
-        """Sum `(day, recordings, bytes)` by day; what is before `first` or after `last` is left out."""
+        """Sum `(day, recordings, bytes)` by day; skip days before `first` or after `last`."""
         counts, total = [0] * ((last - first).days + 1), 0
         for day, recordings, size_ in days:
             if first <= day <= last:

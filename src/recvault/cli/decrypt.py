@@ -90,7 +90,7 @@ def _keys(runtime: Runtime, sealed: Encrypted, key: str | None) -> PrivateKeys:
 
 @contextlib.contextmanager
 def _to_file(path: Path) -> Iterator[IO[bytes]]:
-    """A file that appears under its name when all went well, whole, for its owner alone; else it is gone."""
+    """A file that appears under its name only when it is complete, readable by its owner only."""
     if path.exists() and not path.is_file():
         raise click.UsageError(f"{path} is not a regular file")
     try:

@@ -122,7 +122,7 @@ def _say_second_pass(runtime: Runtime, simulator: Simulator) -> None:
 
 
 def _print_bucket(runtime: Runtime) -> None:
-    """A table of what stands in the bucket, a partition a row, and one sidecar."""
+    """Print a table of the bucket, one row per partition, and one sidecar."""
     from recvault.archive import SIDECAR_SUFFIX
     from recvault.cli.tables import Size, print_table
 

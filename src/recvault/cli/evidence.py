@@ -16,7 +16,7 @@ _HEAD_LENGTH = 64
 
 
 def check_copy(app: App, root: Path, heads: tuple[str, ...], as_json: bool) -> int:
-    """Check a copy, and tell what is not as its manifests say."""
+    """Check a copy, and report what differs from its manifests."""
     from recvault.operations.manifests import check
 
     if any(len(head) != _HEAD_LENGTH for head in heads):

@@ -1,4 +1,4 @@
-"""`recvault failures`: what is dead or failing, what could not be read, and what is accepted as lost."""
+"""`recvault failures`: dead and failing recordings, unreadable rows, and accepted losses."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def _list(app: App, sources: tuple[str, ...], reasons: tuple[str, ...], limit: i
 
 
 def _find(inquiry: Inquiry, sources: tuple[str, ...], reasons: tuple[str, ...], limit: int | None) -> _Found:
-    """Ask the ledger. A reason is one of recordings: with it, rows in quarantine are left out."""
+    """Query the ledger. Reasons belong to recordings, so with one, quarantined rows are left out."""
     if not inquiry.has_ledger:
         return _Found()
     ask, of, why = inquiry.ledger.ask, sources or None, reasons or None

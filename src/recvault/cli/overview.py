@@ -1,4 +1,5 @@
-"""What `status` knows at one moment: the daemon, every feed with its health, what was archived, what needs a hand."""
+"""What `status` knows at one moment: the daemon, every feed with its health, what was archived, what needs
+attention."""
 
 from __future__ import annotations
 
@@ -38,7 +39,7 @@ class FeedCondition:
 
     @property
     def is_safe(self) -> bool:
-        """Nothing of it is lost, or may be lost unseen: a scan that is slow goes on, a list that is empty was read."""
+        """Whether nothing is lost or at risk: a slow scan still runs, and an empty list was read."""
         if self.condition == UNCONFIGURED:
             return not (self.feed.standing.pending or self.feed.standing.not_ready)
         if self.condition == Condition.NEW:
@@ -48,7 +49,7 @@ class FeedCondition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hand:
-    """What needs a hand, or may soon: totals over all sources, and the reasons met most often."""
+    """What needs attention now or soon: totals over all sources, and the most frequent reasons."""
 
     dead: int = 0
     failing: int = 0
@@ -88,14 +89,14 @@ class Overview:
 
     @property
     def unsafe(self) -> list[str]:
-        """Why recordings may be lost, the worst first; empty where nothing says so. One judgement for all who ask."""
+        """Why recordings may be lost, worst first; empty if all is safe. The one judgement that all callers share."""
         reasons = [] if self.has_ledger else ["no pass has run yet"]
         reasons += [f"the daemon: {trouble}" for trouble in self.daemon_troubles]
         return reasons + [f"{each.feed.feed.source} {each.feed.feed.account_id}: {each.words}" for each in self.at_risk]
 
     @property
     def daemon_troubles(self) -> tuple[str, ...]:
-        """What is wrong with the daemon itself, as it last told."""
+        """Errors of the daemon itself, as last reported."""
         return self.daemon.troubles if self.daemon else ()
 
     @property
@@ -110,12 +111,12 @@ class Overview:
 
     @property
     def first_day(self) -> datetime:
-        """The first of the days that are shown, today being the last."""
+        """The first of the days shown; today is the last."""
         return self.now - timedelta(days=DAYS - 1)
 
 
 def look(inquiry: Inquiry, now: datetime) -> Overview:
-    """Ask the ledger and who works on it. LedgerLocked where it is busy."""
+    """Read the ledger, and whether a daemon uses it. Raises LedgerLocked if it is busy."""
     daemon = running_daemon(inquiry.settings.ledger.path)
     known = inquiry.has_ledger
     stranded = {(each.source, each.account_id): each for each in inquiry.stranded()}
@@ -139,7 +140,7 @@ def look(inquiry: Inquiry, now: datetime) -> Overview:
 
 
 def _offered(inquiry: Inquiry, feeds: list[FeedStatus]) -> Iterator[tuple[tuple[str, str], datetime]]:
-    """Since when each account's list is offered, where the provider refused to be asked for more."""
+    """Since when each account's list is offered, if the provider refused to list earlier recordings."""
     for name, account_id in dict.fromkeys((each.feed.source, each.feed.account_id) for each in feeds):
         if remembered := inquiry.ledger.fact(offered_fact(name, account_id)):
             yield (name, account_id), unstamp(remembered)

@@ -13,7 +13,7 @@ SELDOM = ("size unknown", "archived already")
 
 
 def print_plan(plan: BackfillPlan) -> None:
-    """A table on stdout; what it all comes to, and what is not in it, on stderr."""
+    """A table on stdout; totals, and what is not counted, on stderr."""
     print_table(COLUMNS, [(*row[:3], *_cells(row[3])) for row in plan.rows], seldom=SELDOM)
     total, document = plan.total(), plan.total().document()
     size = document["estimated_bytes"]

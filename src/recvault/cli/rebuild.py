@@ -76,7 +76,7 @@ def _progress(app: App) -> Iterator[Callable[[Rebuilt], None]]:
 
 
 def _print(rebuilt: Rebuilt) -> None:
-    """What the new ledger holds on stdout; what is to be told of it on stderr."""
+    """The new ledger's contents on stdout; notes about it on stderr."""
     from recvault.cli.tables import Size, cell, print_table
 
     rows = [(each.source, each.account_id, each.recordings, Size(each.bytes)) for each in rebuilt.accounts]

@@ -27,7 +27,7 @@ def progress(shown: bool) -> Iterator[Callable[[Report], None]]:
 
 @contextmanager
 def live(shown: bool) -> Iterator[Callable[[Any], None]]:
-    """Live lines on stderr, whatever they are updated to; lines of the log scroll by above them."""
+    """Live lines on stderr; log lines scroll by above them."""
     if not shown:
         yield lambda lines: None
         return
@@ -43,7 +43,7 @@ def live(shown: bool) -> Iterator[Callable[[Any], None]]:
 
 
 def _move_log(before: TextIO, after: TextIO) -> None:
-    """Let the log write elsewhere: what is written past the live lines is overwritten by them."""
+    """Redirect the log, because the live lines would overwrite it."""
     for each in logging.getLogger().handlers:
         if isinstance(each, logging.StreamHandler) and each.stream is before:
             each.setStream(after)

@@ -33,9 +33,9 @@ def command(
 ) -> int:
     """Make recordings due now and reset their attempts; the next pass transfers them.
 
-    An ID is the provider's own; where two sources share one, SOURCE:ID. By its ID a recording that is gone, or kept in
-    a bucket of yours, is asked for again, too.
-    What is archived as suspect, or lacks a format, is fetched again: what more comes is archived beside it.
+    An ID is the provider's own; if two sources share one, SOURCE:ID. By ID, gone and external recordings are tried
+    again too. A recording that is archived as suspect, or lacks a format, is fetched again; better media are stored
+    beside the first.
     """
     if bool(ids) + bool(sources or reasons) + everything + suspect != 1:
         raise click.UsageError("give IDs, or --source and --reason, or --all, or --suspect")

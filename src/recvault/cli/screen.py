@@ -1,4 +1,4 @@
-"""A page on a terminal that is shown anew in its place: written over, line by line, so that nothing flickers."""
+"""A page on a terminal that is refreshed in place, line by line, so that it does not flicker."""
 
 from __future__ import annotations
 

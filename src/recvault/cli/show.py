@@ -46,7 +46,7 @@ def _document(runtime: Runtime, row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _sidecar(runtime: Runtime, key: str) -> Any:
-    """The sidecar as it stands in the bucket; where the bucket does not answer, the rest is still shown."""
+    """The sidecar from the bucket; if the bucket does not answer, the rest is still shown."""
     from recvault.archive import Sidecar
 
     try:

@@ -1,4 +1,4 @@
-"""`recvault status`: how each source stands, what was archived lately, and what needs a hand."""
+"""`recvault status`: the state of each source, what was archived recently, and what needs attention."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ STYLES = {  # worst first
     "ok": "green",
 }
 WATCH_SECONDS = 2.0
-_FOLDED = 20  # characters of two lines that may stay empty, where a word does not fit
+_FOLDED = 20  # characters of two lines that may stay empty if a word does not fit
 _NOT_SAFE = 3
 SPARE = ("last success", "lag", "accepted", "external", "gone")  # left out of a narrow table, the first one first
-_WIDE = 150  # columns of a terminal, from which on all is shown: with --json it always is
+_WIDE = 150  # terminal width from which everything is shown; --json always shows it
 NO_LEDGER = "no ledger yet; `recvault sync` or `recvault run` creates it"
 
 
@@ -77,7 +77,7 @@ def command(app: App, as_json: bool, watch: bool, tell_by_code: bool) -> int:
 
 @contextmanager
 def _inquiry(app: App) -> Iterator[Inquiry]:
-    """What is asked. Where the configuration is wrong, a daemon that works with an older one is told all the same."""
+    """Read the state. If the configuration is invalid, still report a daemon that runs with an older one."""
     try:
         with app.inquiry() as inquiry:
             yield inquiry
@@ -91,7 +91,7 @@ def _inquiry(app: App) -> Iterator[Inquiry]:
 
 
 def _watch(app: App, inquiry: Inquiry) -> None:
-    """Show it anew until a signal comes. A busy ledger is told, and asked again."""
+    """Refresh until a signal. A busy ledger is reported and read again later."""
     from recvault.cli.overview import look
     from recvault.cli.screen import Screen
 
@@ -199,7 +199,7 @@ def _verdict(overview: Overview) -> str:
 
 
 def _cut_verdict(overview: Overview, width: int) -> str | None:
-    """On two lines of a terminal, where it is about a source: the whole of its words is shown below."""
+    """On at most two terminal lines if it is about a source, because its full message is shown below."""
     from recvault.cli.tables import cell, shortened
 
     if not overview.at_risk or overview.daemon_troubles or not overview.has_ledger:
@@ -214,7 +214,7 @@ def _cut_verdict(overview: Overview, width: int) -> str | None:
 
 
 def _troubled(overview: Overview) -> list[FeedCondition]:
-    """What is not well, worst first."""
+    """Sources with problems, worst first."""
     order = list(STYLES)
     return sorted((each for each in overview.sources if not each.is_well), key=lambda each: order.index(each.condition))
 
@@ -226,7 +226,7 @@ def _trouble(each: FeedCondition) -> str:
 
 
 def _hand(overview: Overview) -> list[str]:
-    """What needs a hand, in a line or two."""
+    """What needs attention, in a line or two."""
     from recvault.cli.tables import cell
     from recvault.ledger.lateness import offered_words
 
@@ -245,7 +245,7 @@ def _hand(overview: Overview) -> list[str]:
 
 
 def _series(overview: Overview) -> list[Any]:
-    """One for each source, over all its accounts; of those that are configured no more, where there is anything."""
+    """One for each source over all its accounts, and for sources no longer configured that archived something."""
     from recvault.cli.bars import Series
 
     met = {day.source for day in overview.days}

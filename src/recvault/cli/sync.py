@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from recvault.app.runtime import Runtime
     from recvault.monitoring.report import Report
 
-_SOME_FAILED = 3  # the exit code that tells of recordings, not of the pass
+_SOME_FAILED = 3  # the exit code about recordings, not about the pass
 
 
 @click.command("sync")
@@ -52,7 +52,7 @@ def command(app: App, names: tuple[str, ...], as_json: bool, metrics_file: Path 
 def _metered(
     runtime: Runtime, names: tuple[str, ...], on_change: Callable[[Report], None], metrics_file: Path
 ) -> Report:
-    """A pass that is counted, and its counts written down, whatever came of it."""
+    """Count a pass and write its metrics, whether it succeeds or not."""
     from recvault.monitoring.metrics import Metrics
     from recvault.operations.manifests import complete_at
 
@@ -71,7 +71,7 @@ def _metered(
 
 @contextmanager
 def _pinged(runtime: Runtime) -> Iterator[list[Report]]:
-    """Tell ping_url how a pass goes, where no daemon does: it is given the report. A pass that raises has failed."""
+    """Ping ping_url about a pass if no daemon runs. A pass that raises has failed."""
     from recvault.app import wiring
     from recvault.http import Ping
     from recvault.ledger import running_daemon

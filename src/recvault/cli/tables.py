@@ -1,5 +1,5 @@
-"""How rows look: a table or paragraphs on a terminal, tab-separated lines elsewhere. Text from outside is shown,
-never obeyed."""
+"""How rows are printed: a table or paragraphs on a terminal, tab-separated lines elsewhere. Control characters from
+outside never reach a terminal."""
 
 from __future__ import annotations
 
@@ -36,7 +36,8 @@ class Span(int):
 
 @dataclass(frozen=True, slots=True)
 class Beside:
-    """A moment as seen from now: `3 min ago` or `in 2 h` for people, in full for scripts. What was `awaited` is due."""
+    """A time relative to now: `3 min ago` or `in 2 h` for people, absolute for scripts. An `awaited` time in the past
+    is due."""
 
     moment: datetime
     now: datetime
@@ -45,7 +46,7 @@ class Beside:
 
 @dataclass(frozen=True, slots=True)
 class Styled:
-    """A word that a terminal shows in a style of rich's."""
+    """Text with a rich style for terminals."""
 
     text: str
     style: str
@@ -108,7 +109,7 @@ def _with_short_names(columns: Sequence[str], rows: Sequence[Sequence[Any]], nam
 
 
 def shortened(names: Iterable[str]) -> dict[str, str]:
-    """Long names by their beginnings, all as long as it takes to tell them apart: eight characters at least."""
+    """Shorten long names to prefixes that are still distinct, at least eight characters."""
     known = set(names)
     length = _NAME_LEAST
     while len({each[:length] for each in known}) < len(known):
@@ -136,7 +137,7 @@ def _least_width(columns: Sequence[str], rows: Sequence[Sequence[Any]], prose: C
 
 
 def _is_measure(rows: Sequence[Sequence[Any]], number: int) -> bool:
-    """A column of numbers or ages stands to the right, its name a word a line."""
+    """A column of numbers or ages is right-aligned, with one word of its name per line."""
     return bool(rows) and all(isinstance(row[number], int | Beside | None) for row in rows)
 
 

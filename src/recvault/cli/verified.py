@@ -61,7 +61,7 @@ def _line(result: Result, seconds: float) -> str:
 
 
 def print_result(result: Result) -> None:
-    """What is wrong on stdout, what to do on stderr; where all is well, one sentence."""
+    """Differences on stdout, what to do on stderr; one sentence if there are none."""
     shown = result.differences[:SHOWN]
     if shown:
         rows = [(each.kind, each.source, each.recording_id, each.key, each.message) for each in shown]
@@ -88,7 +88,7 @@ def _print_hints(result: Result) -> None:
 
 
 def _sentence(result: Result) -> str:
-    """What was checked, and whether it is well."""
+    """What was checked, and whether there are differences."""
     if not result.total:
         proof = f"{result.media:,} media files match the size and hash in their sidecars"
         well = "no differences so far" if result.interrupted or result.unanswered_total else "no differences"

@@ -119,7 +119,7 @@ def _sample(percent: float | None, seed: int | None, deep: bool) -> Sample:
 
 
 def _made(runtime: Runtime, names: tuple[str, ...], window: Window, sample: Sample, repair: bool) -> Verify:
-    """A verification of what was asked for."""
+    """The verification that the options describe."""
     from recvault.errors import ConfigError
     from recvault.ledger import Expectations
     from recvault.operations.verify import BucketScope, Verify

@@ -1,7 +1,7 @@
 """The configuration: TOML in, frozen models out, or all problems at once, each with its file and line.
 
-At any time no secret stands in a model, a message or a repr: only where it is to be found. `SecretRef.resolve` and
-`Source.resolve_secrets` read them, in the composition root alone.
+At any time no secret is in a model, a message or a repr, only where to find it. `SecretRef.resolve` and
+`Source.resolve_secrets` read secrets, in the composition root only.
 """
 
 from recvault.config.reading import find, ledger_path, load, read

@@ -1,6 +1,7 @@
-"""What a single value of the configuration must look like. ValueError, in words, where it does not.
+"""What single values of the configuration must look like.
 
-A message never repeats the value: who pastes a token into the wrong key finds it in no log.
+Raises ValueError with a sentence. The message never repeats the value: a token pasted into the wrong key must not reach
+a log.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ def endpoint(url: str) -> str:
 
 
 def ping(url: str) -> str:
-    """A URL to tell of success and failure, or nothing."""
+    """A URL to ping on success and failure, or empty."""
     if url and _split(url).query:
         raise ValueError("must not have a query: /start and /fail are appended to it")
     return url.rstrip("/")
@@ -83,14 +84,14 @@ def listen(text: str) -> str:
 
 
 def source_name(name: str) -> str:
-    """A source's name: it stands in logs, metrics, reports and, for some providers, in keys."""
+    """A source's name, which appears in logs, metrics, reports and, for some providers, in keys."""
     if not _SOURCE.fullmatch(name):
         raise ValueError("must be 1 to 64 of a-z, 0-9, _, . and -, beginning with a letter or digit")
     return name
 
 
 def account(name: str) -> str:
-    """What an account is called where its provider has no id for it: it stands in keys."""
+    """The name of an account whose provider has no account id; it appears in keys."""
     if not _ACCOUNT.fullmatch(name):
         raise ValueError("must be 1 to 128 of a-z, A-Z, 0-9, _, . and -, beginning with a letter or digit")
     return name

@@ -1,7 +1,7 @@
-"""Find the line on which a key of a TOML text stands; tomllib does not tell.
+"""Find the line of a key in a TOML text, which tomllib does not report.
 
-The text must have been read by tomllib already: this scan relies on it being sound, and only tells statements,
-strings and brackets apart. What stands inside an inline table or an array has the line of the key that holds it.
+tomllib must have read the text before: this scan relies on valid TOML, and only distinguishes statements, strings and
+brackets. Contents of an inline table or an array have the line of their key.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class KeyLines:
         self._scan(text)
 
     def __call__(self, path: Path) -> int:
-        """The line of that key, or of the nearest thing round it that has one; else 1."""
+        """The line of that key, or of the nearest enclosing key or table; else 1."""
         while path and path not in self._lines:
             path = path[:-1]
         return self._lines.get(path, 1)
@@ -50,11 +50,11 @@ class KeyLines:
                 self._mark((*table, *_parts(key[1])), line)
                 at = _value_end(text, key.end())
             else:
-                return  # tomllib knows more of TOML than this scan: what follows has the line of what stands before
+                return  # tomllib knows more of TOML than this scan: the rest gets the last known line
             at = _end(_BLANK, text, at)
 
     def _open(self, parts: tuple[str, ...], *, array: bool) -> Path:
-        """The path that a header opens: `[[sources]]` begins a new table, `[sources.x]` goes on in the last."""
+        """The path that a header opens: `[[sources]]` starts a new table, `[sources.x]` continues the last."""
         path: Path = ()
         for depth, part in enumerate(parts, 1):
             path = (*path, part)
@@ -84,7 +84,7 @@ def _tokens(text: str, at: int) -> Iterator[re.Match[str]]:
 
 
 def _value_end(text: str, at: int) -> int:
-    """Where the value that begins here ends: at the first line's end that stands in no bracket and no string."""
+    """Where the value that starts here ends: at the first line end outside brackets and strings."""
     depth = 0
     for token in _tokens(text, at):
         depth += (token[0] in "[{") - (token[0] in "]}")

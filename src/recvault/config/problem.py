@@ -1,4 +1,4 @@
-"""One thing that is wrong with the configuration: where, and what."""
+"""One problem of the configuration: where, and what."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from recvault.config.locate import Path
 
 @dataclass(frozen=True, slots=True)
 class ConfigProblem:
-    """Where, as the path of keys and indexes, and what, in words that never repeat the value."""
+    """The path of keys and indexes, and a message that never repeats the value."""
 
     path: Path
     message: str

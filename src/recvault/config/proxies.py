@@ -1,4 +1,4 @@
-"""A proxy as it is written: its address as text, or a secret that holds a user and a password besides.
+"""A configured proxy: its address as text, or a secret that also contains user and password.
 
 No message repeats any of it.
 """
@@ -17,7 +17,7 @@ _UNSEEMLY = re.compile(r"[^\x21-\x7e]|[\\?#]")
 
 
 def from_toml(written: Any, owner: str) -> str | SecretRef | None:
-    """What a key says; empty text is no proxy. ValueError, in words, where it does not say which."""
+    """Read the value of a key; empty text means no proxy. Raises ValueError with a sentence."""
     if written == "" or written is None:
         return None
     if not isinstance(written, str):

@@ -52,7 +52,7 @@ def find(path: Path | None) -> Path:
 
 
 def _stands(place: Path, *, whatever: bool) -> bool:
-    """Whether a file stands there; a pipe or a device only where it was named."""
+    """Whether the file exists; pipes and devices only if named explicitly."""
     try:
         return place.is_file() or (whatever and place.exists() and not place.is_dir())
     except OSError as error:  # e.g. a directory on the way that this user may not enter
@@ -94,12 +94,12 @@ def _user() -> str:
     uid = os.geteuid()
     try:
         return pwd.getpwuid(uid).pw_name
-    except KeyError:  # a user of a container, or one that systemd made for the service
+    except KeyError:  # a container's user, or one that systemd created for the service
         return str(uid)
 
 
 def _refuse_strangers(place: Path) -> None:
-    """Whoever may write where we happen to stand must not choose to whom our secrets are sent."""
+    """Someone who can write to the current directory must not decide where our secrets are sent."""
     trusted = {0, os.geteuid(), int(os.environ.get("SUDO_UID", "0"))}
     if not place.is_absolute() and place.stat().st_uid not in trusted:
         raise ConfigError(

@@ -15,7 +15,7 @@ from recvault.errors import ConfigError
 WAYS = '{ env = "NAME" }, { file = "/path" } or { credential = "NAME" }'
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _MOST = 1 << 16  # characters
-_TELLING = {  # of what is not ASCII: what an editor or a web page puts there by itself
+_TELLING = {  # non-ASCII characters that editors and web pages insert
     "a byte order mark": "\ufeff",
     "a typographic quote": "\u2018\u2019\u201a\u201b\u201c\u201d\u201e\u201f\u2039\u203a\xab\xbb",
     "a no-break space": "\xa0\u202f",
@@ -25,7 +25,7 @@ _TELLING = {  # of what is not ASCII: what an editor or a web page puts there by
 
 
 class SecretRef(BaseModel):
-    """Exactly one of the three ways is set. Holds no secret: `resolve` reads it anew each time."""
+    """Exactly one of the three ways is set. Contains no secret: `resolve` reads it each time."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
 
@@ -36,7 +36,7 @@ class SecretRef(BaseModel):
 
     @classmethod
     def from_toml(cls, written: Any, owner: str) -> SecretRef:
-        """Read a secret's table. ValueError, which never holds what was written, where it is no such table."""
+        """Read a secret's table. Raises ValueError, which never repeats what was written."""
         if isinstance(written, str):
             raise ValueError(f"a secret must not be in the configuration file: write {WAYS}")
         known = {name: value for name, value in written.items() if name in WAY_NAMES} if type(written) is dict else {}
@@ -86,7 +86,7 @@ class SecretRef(BaseModel):
         return self._checked(value, str(path), lines)
 
     def _refuse_open(self, path: Path, mode: int) -> None:
-        """What everyone may read is no secret. A group may: 0640 root:recvault is how a service is given one."""
+        """Refuse a file that everyone can read. A group may: services use 0640 root:recvault."""
         if mode & (stat.S_IROTH | stat.S_IWOTH):
             can = "read" if mode & stat.S_IROTH else "changed"
             mounted = "; for a mounted secret set its defaultMode, or use credential" if path.is_symlink() else ""

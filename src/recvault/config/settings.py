@@ -71,7 +71,7 @@ _OF_ANY_STORE = {"bucket", "prefix", "key_template"}
 
 
 class ArchiveSettings(_Table):
-    """`[archive]`: the bucket, and how things stand in it."""
+    """`[archive]`: the bucket, and how objects are stored in it."""
 
     bucket: Annotated[str, AfterValidator(checks.bucket)]
     prefix: Annotated[str, AfterValidator(checks.prefix)] = ""
@@ -150,7 +150,7 @@ class TransferSettings(_Table):
 
 
 class DaemonSettings(_Table):
-    """`[daemon]`: what `run` needs besides."""
+    """`[daemon]`: what only `run` needs."""
 
     metrics_listen: Annotated[str, AfterValidator(checks.listen)] = "127.0.0.1:9464"
     drain_timeout: Duration = timedelta(seconds=60)
@@ -162,7 +162,7 @@ class DaemonSettings(_Table):
 
 
 class PrivateKeyRef(_Table):
-    """One of `private_keys`: where the key stands, and which public key is its other half, where that is said."""
+    """One of `private_keys`: where the key is, and optionally the id of its public key."""
 
     secret: SecretRef
     public_key_sid: Text | None = None
@@ -194,7 +194,7 @@ class SourceSettings(_Table):
 
     @property
     def identity(self) -> str:
-        """What stands for the account where the provider has no id for it."""
+        """What identifies the account if the provider has no account id."""
         return self.account or self.name
 
     def resolve_secrets(self) -> dict[str, str]:

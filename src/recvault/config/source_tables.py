@@ -20,7 +20,7 @@ _NOBODY = "a-name-that-is-no-account"
 
 
 def sort_source(index: int, table: Mapping[str, Any]) -> tuple[dict[str, Any], list[ConfigProblem]]:
-    """Shape a table as the model `Source` takes it, its provider's defaults filled in; and tell its problems."""
+    """Turn a table into what the model `Source` accepts, with the provider's defaults, and list its problems."""
     at = ("sources", index)
     shaped = {key: value for key, value in table.items() if key in COMMON}
     provider, problems = _provider(at, table.get("provider"))
@@ -28,7 +28,7 @@ def sort_source(index: int, table: Mapping[str, Any]) -> tuple[dict[str, Any], l
         return {"lookback": timedelta(), "formats": ("wav",), **shaped}, problems
     shaped = {key: value for key, value in shaped.items() if key in _common(provider)}
     shaped.setdefault("lookback", provider.default_lookback)
-    if provider.one_format:  # it stores what it gets
+    if provider.one_format:  # it stores what it receives
         shaped["formats"] = provider.formats
     else:
         shaped.setdefault("formats", ("wav",) if "wav" in provider.formats else provider.formats)
@@ -49,7 +49,7 @@ def sort_source(index: int, table: Mapping[str, Any]) -> tuple[dict[str, Any], l
 
 
 def _common(provider: type[Provider]) -> frozenset[str]:
-    """The keys that are not the provider's own: one that has an `account` of its own keeps it."""
+    """The common keys; a provider with its own `account` keeps it."""
     return COMMON - ({"account"} & set(provider.settings))
 
 
@@ -89,7 +89,7 @@ def _secrets(
 
 
 def _private_keys(at: tuple[str, int], written: Any, owner: str) -> tuple[Any, list[ConfigProblem]]:
-    """Each a secret's table that may say besides which public key it belongs to."""
+    """Each is a secret's table that may also name its public key."""
     if not isinstance(written, list):
         return (), [ConfigProblem((*at, "private_keys"), f"must be a list of {WAYS}")]
     keys, problems = [], []
@@ -126,7 +126,7 @@ def _settings(
 def _credentials(
     at: tuple[str, int], provider: type[Provider], table: Mapping[str, Any], *, built: bool, owner: str
 ) -> Iterator[ConfigProblem]:
-    """Exactly one whole set; sub-accounts only where these credentials reach them; then the provider's own word."""
+    """Exactly one complete set; sub-accounts only if these credentials reach them; then the provider's own check."""
     ways = "; or ".join(", ".join(keys) for keys in provider.credentials)
     whole = [keys for keys in provider.credentials if all(key in table for key in keys)]
     if len(whole) != 1:

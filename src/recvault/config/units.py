@@ -1,4 +1,4 @@
-"""Read durations, sizes, rates and times as people write them. ValueError, in words, for anything else."""
+"""Read durations, sizes, rates and times as people write them. Raises ValueError with a sentence."""
 
 from __future__ import annotations
 

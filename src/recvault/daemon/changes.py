@@ -1,4 +1,4 @@
-"""What a new configuration changes, in words: every value by its path, and of a secret only that it changed."""
+"""What a new configuration changes: every value with its path; of a secret only that it changed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _ABSENT = object()
 
 
 def secret_prints(settings: Config) -> dict[str, str]:
-    """A fingerprint of each secret as it is now, by its path; none of those that cannot be had."""
+    """A fingerprint of each available secret, by its path."""
     prints = {}
     for source in settings.sources:
         keys = {f"private_keys[{place}]": key.secret for place, key in enumerate(source.private_keys)}

@@ -1,7 +1,7 @@
-"""The daemon's life: one lock, one endpoint, and one service after another as the configuration is read anew.
+"""The daemon: one lock, one endpoint, and a new service after each reload of the configuration.
 
-The main thread does nothing that can block: it looks at the flags that signals set, tells systemd how things are, and
-stays silent when they are not, so that a daemon that hangs is killed and started again. kill -9 is always safe.
+The main thread does nothing that can block: it checks the flags that signals set and sends systemd its keep-alive. A
+hung daemon stops its watchdog keep-alive, so systemd restarts it. kill -9 is always safe.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from recvault.shutdown import Stop
 
 log = get_logger("recvault.daemon")
 
-_LOOK_SECONDS = 0.5  # between two looks at the flags: a signal that another thread took wakes nobody
+_LOOK_SECONDS = 0.5  # between two checks of the flags: a signal taken by another thread wakes nobody
 _STATUS_EVERY = timedelta(seconds=5)
 _VIGIL_EVERY = timedelta(seconds=60)
-_PATIENCE_SECONDS = 60.0  # for which a part may stand still, where systemd does not say how long
+_PATIENCE_SECONDS = 60.0  # how long a part may hang if systemd sets no watchdog time
 _CLOCK_JUMP_SECONDS = 30.0
 _END_SECONDS = 15.0  # past drain_timeout, for all that the end takes
 _RELOAD_SECONDS = 1.0  # that a stop waits for a reload under way
@@ -42,7 +42,7 @@ _UNWELL = (Condition.SLOW, Condition.FAILING, Condition.STALE)
 
 
 class Daemon:
-    """`run` returns when a stop is asked for, with a report of all that was done since its start."""
+    """`run` returns when a stop is requested, with a report of everything since its start."""
 
     def __init__(
         self,
@@ -73,7 +73,7 @@ class Daemon:
         self.lingers = False  # a thread waits for an answer and cannot be joined: end the process without it
 
     def run(self) -> Report:
-        """Work until a stop is asked for. Raises what keeps it from starting, and what ends it."""
+        """Work until a stop is requested. Raises what prevents its start, and what ends it."""
         settings = self._load()
         self._notify.status("opening ledger and bucket")
         self._lock = DaemonLock(settings.ledger.path, self._clock())
@@ -115,7 +115,7 @@ class Daemon:
                 self._notify.alive()
 
     def _drift(self) -> float:
-        """How far the wall clock is from the one that nobody sets; a suspended machine moves it too."""
+        """Difference between wall clock and monotonic clock; suspending the machine changes it too."""
         return self._clock().timestamp() - time.monotonic()
 
     def _goes_on(self) -> bool:
@@ -144,7 +144,7 @@ class Daemon:
         return [*([self._silence] if self._silence else []), *self._service.troubles()]
 
     def _warnings(self) -> list[str]:
-        """What is wrong although everything goes on."""
+        """Problems that do not stop the daemon."""
         if self._refused is None:
             return []
         return [f"the last reload was refused, the old configuration stays in use: {self._refused}"]
@@ -182,7 +182,7 @@ class Daemon:
         return service
 
     def _take(self, settings: Config) -> None:
-        """Serve, ping and count for the service that is at hand, and start it."""
+        """Connect endpoint, ping and metrics to the current service, and start it."""
         if settings.transfer.processes > 1:
             log.warning("transfer.processes_unused", hint="the daemon transfers in threads of a single process")
         self._ping = wiring.ping(settings.daemon)
@@ -196,13 +196,13 @@ class Daemon:
         self._service.start()
 
     def _listening(self, settings: Config) -> Endpoint | None:
-        """The endpoint that a configuration asks for. ConfigError where nothing can listen there."""
+        """The configured endpoint. Raises ConfigError if it cannot listen."""
         routes = {"/metrics": self._metrics_page, "/healthz": self._healthz}
         listen = settings.daemon.metrics_listen
         return Endpoint(listen, routes) if listen else None
 
     def _reload(self) -> None:
-        """Read the configuration anew. A bad one is refused, and the old one stays."""
+        """Reload the configuration. An invalid one is refused, and the old one stays."""
         self._notify.reloading()
         try:
             self._exchange(self._load())
@@ -219,7 +219,7 @@ class Daemon:
             self._notify.ready()
 
     def _exchange(self, settings: Config) -> None:
-        """Put a new service in the place of the old one, which drains beside it."""
+        """Replace the service; the old one drains meanwhile."""
         old = self._service
         told = changes(old.settings, settings, self._prints, secret_prints(settings))
         with ExitStack() as undo:
@@ -227,7 +227,7 @@ class Daemon:
             if settings.ledger.path != old.settings.ledger.path:
                 lock = DaemonLock(settings.ledger.path, self._clock())
                 undo.callback(lock.close)
-            # A bucket that is down now is no reason to refuse a token that was mended.
+            # An unreachable bucket must not prevent a reload with a corrected token.
             new = self._opened(settings, old, with_bucket=settings.archive != old.settings.archive)
             undo.callback(new.close)
             if lost := sorted(_usable(old) & {source.name for source in settings.sources} - _usable(new)):
@@ -259,7 +259,7 @@ class Daemon:
     # -- the end -------------------------------------------------------------------------------------------------------
 
     def _end(self) -> None:
-        """Drain, commit, and tell what was done."""
+        """Drain, commit, and report what was done."""
         self._stop.allowance.extend(self._service.settings.daemon.drain_timeout.total_seconds() + _END_SECONDS)
         self._notify.stopping("draining: waiting for running transfers")
         if self._reloader.is_alive():

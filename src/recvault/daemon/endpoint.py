@@ -31,7 +31,7 @@ _THREADS = 4
 
 @dataclass(frozen=True, slots=True)
 class EndpointAnswer:
-    """What a route says."""
+    """The answer of a route."""
 
     status: int
     content_type: str
@@ -42,9 +42,9 @@ Routes = Mapping[str, Callable[[], EndpointAnswer]]
 
 
 class Endpoint:
-    """Serves routes on `host:port` in threads of its own, from the moment it is made until `close`.
+    """Serves routes on `host:port` in its own threads until `close`.
 
-    ConfigError where nothing can listen there. Port 0 takes a free one.
+    Raises ConfigError if it cannot listen. Port 0 takes a free port.
     """
 
     def __init__(self, listen: str, routes: Routes) -> None:
@@ -107,7 +107,7 @@ def _application(routes: Routes) -> Callable[[Mapping[str, Any], Callable[..., A
 
 
 def _answered(routes: Routes, environ: Mapping[str, Any]) -> tuple[EndpointAnswer, dict[str, str]]:
-    """The answer to a request, and the headers that it alone has. The Host header is never read."""
+    """The answer to a request, with its extra headers. The Host header is never read."""
     if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
         return EndpointAnswer(405, TEXT, b"only GET and HEAD are served here\n"), {"Allow": "GET, HEAD"}
     path = environ.get("PATH_INFO", "")
@@ -116,7 +116,7 @@ def _answered(routes: Routes, environ: Mapping[str, Any]) -> tuple[EndpointAnswe
         return EndpointAnswer(404, TEXT, f"not found; available: {', '.join(routes)}\n".encode()), {}
     try:
         return route(), {}
-    except Exception as error:  # the server goes on, and the client is not told why
+    except Exception as error:  # the server continues; the client does not learn why
         log.error("endpoint.failed", path=path, error=str(error), exc_info=True)
         return EndpointAnswer(500, TEXT, b"this could not be answered; the log says why\n"), {}
 
@@ -155,7 +155,7 @@ def _bound(family: int, address: Any) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
-        listener.listen(16)  # asked here, too, so that a port that is taken is told now
+        listener.listen(16)  # tested here too, so that a port in use is reported now
     except OSError:
         listener.close()
         raise

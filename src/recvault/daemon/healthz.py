@@ -1,4 +1,4 @@
-"""The /healthz document: is all well, and if not, what is not."""
+"""The /healthz document: the daemon's health and what is wrong."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _DEGRADED = frozenset({Condition.FAILING, Condition.ATTENTION, Condition.SLOW})
 def healthz(
     judged: Iterable[tuple[FeedStatus, Health]], troubles: Sequence[str], warnings: Sequence[str] = ()
 ) -> EndpointAnswer:
-    """503 where a source is stale or the daemon is in trouble, else 200; each source with its words, worst first.
+    """503 if a source is stale or the daemon has an error, else 200; each source with its message, worst first.
 
-    Warnings are of a daemon that works on: a reload that was refused.
+    Warnings do not stop the daemon: a refused reload.
     """
     feeds = sorted(judged, key=lambda each: -_ORDER.index(each[1].condition))
     conditions = {health.condition for _, health in feeds}

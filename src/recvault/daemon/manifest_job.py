@@ -1,6 +1,6 @@
-"""Once a day: the manifests of what was archived on days that have ended.
+"""Write the manifests of ended days, once a day.
 
-It disturbs nothing else: a bucket that is away, or a ledger that is locked, is tried again at the next look.
+It disturbs nothing else: if the bucket is unreachable or the ledger locked, the next check retries.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class ManifestJob:
         metrics.manifests_since(complete_at(runtime.ledger) or runtime.ledger.born_at)
 
     def look(self) -> None:
-        """Write what is due. Nothing right after a start: what a kill left half done is settled first."""
+        """Write what is due. Not right after a start: interrupted work is settled first."""
         now = self._runtime.clock()
         through = last_ended(now)
         if through == self._through or timedelta() <= now - self._since < SETTLING:
@@ -47,6 +47,6 @@ class ManifestJob:
         self._metrics.manifests_complete(now, troubles)
 
     def _write(self) -> int:
-        """Write what is due; how much was not as it should be. Where nothing is due, nobody is asked anything."""
+        """Write what is due; return the number of problems. If nothing is due, send no request."""
         manifests = Manifests.of(self._runtime, threads=_THREADS)
         return sum(manifests.write().counts.values()) if manifests.are_due else 0

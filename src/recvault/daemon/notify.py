@@ -1,4 +1,4 @@
-"""What systemd is told: READY, WATCHDOG, STATUS, RELOADING, STOPPING. Without systemd, nobody.
+"""Notify systemd: READY, WATCHDOG, STATUS, RELOADING, STOPPING. Does nothing without systemd.
 
 The protocol is sd_notify(3): datagrams of NAME=value lines to the socket that NOTIFY_SOCKET names.
 """
@@ -13,7 +13,7 @@ from collections.abc import Mapping
 
 
 class Notify:
-    """A daemon's word to the service manager. Never fails: to be heard is not what the daemon lives for."""
+    """Notifications to the service manager. Never fails: the daemon works without them."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         address = environment.get("NOTIFY_SOCKET", "")
@@ -39,12 +39,12 @@ class Notify:
         self._send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
     def stopping(self, words: str) -> None:
-        """A stop was asked for. These are the last words."""
+        """A stop was requested. Nothing is sent after this."""
         self._ended = True
         self._send(f"STOPPING=1\nSTATUS={words}")
 
     def alive(self) -> None:
-        """All that must go on goes on."""
+        """Every part makes progress."""
         self._send("WATCHDOG=1")
 
     def status(self, words: str) -> None:

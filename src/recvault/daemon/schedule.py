@@ -1,8 +1,8 @@
-"""When things are done: named jobs on APScheduler, in lanes of threads that do not wait for each other.
+"""Named jobs on APScheduler, in lanes of threads that do not wait for each other.
 
-At any time a job of a name runs once at most: a turn that comes while the last one runs is left out, and told. Nothing
-is ever dropped for being late: what a suspended machine missed is done once. Jobs are made from the configuration, so
-none is stored.
+At any time a job runs at most once: a turn that comes while the last one runs is skipped and reported. No turn is
+dropped for being late: what a suspended machine missed runs once. Jobs follow from the configuration, so none is
+stored.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _OWN = "schedule"  # the lane of the beat
 
 
 class Schedule:
-    """Add lanes and jobs, then start. `on_bug` is told a job's name, `on_skip` its lane."""
+    """Add lanes and jobs, then start. `on_bug` gets a job's name, `on_skip` its lane."""
 
     def __init__(self, stop: Stop, *, on_bug: Callable[[str], None], on_skip: Callable[[str], None]) -> None:
         # It would say that a poll is skipped because the one before still runs: `on_skip` counts that instead.
@@ -54,7 +54,7 @@ class Schedule:
         self._scheduler.add_executor(ThreadPoolExecutor(threads), alias=name)
 
     def every(self, name: str, lane: str, interval: timedelta, work: Callable[[], None]) -> None:
-        """Do the work at once, and then at every interval. A name that is known already stays as it is."""
+        """Do the work now, then at every interval. A known name is not changed."""
         if self._scheduler.get_job(name) is None:
             self._lanes[name] = lane
             self._scheduler.add_job(
@@ -88,7 +88,7 @@ class Schedule:
                 job.modify(next_run_time=datetime.now(UTC))
 
     def end(self) -> None:
-        """Begin nothing more. What runs goes on: `wait` for it."""
+        """Start nothing more. Running jobs continue: `wait` for them."""
         if self._scheduler.running:
             self._scheduler.shutdown(wait=False)
 
@@ -98,7 +98,7 @@ class Schedule:
             return self._idle.wait_for(lambda: not self._running, timeout=max(0.0, seconds))
 
     def _turn(self, name: str, work: Callable[[], None]) -> None:
-        """One job's turn. What it raises is told and counted, and ends nothing but this turn."""
+        """One turn of a job. An exception is logged and counted, and only ends this turn."""
         with self._idle:
             self._running[name] += 1
         try:

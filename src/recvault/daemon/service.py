@@ -1,7 +1,7 @@
-"""One configuration at work: polls on schedule, and beside them the transfer of whatever is due.
+"""The work of one configuration: polls on schedule, and meanwhile transfers of whatever is due.
 
-Listing and carrying never wait for each other: each source has threads of its own to be listed in, and one loop claims
-what is due, whoever registered it and whenever. Opened, started, asked to stop, joined, closed: in that order, once.
+Listing and transferring never wait for each other: each source has its own threads for listing, and one loop claims
+what is due. Opened, started, stopped, joined, closed: in that order, once.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ from recvault.workers.process_pool import Sheltered
 log = get_logger("recvault.daemon.service")
 
 _LISTERS = 4  # threads a source: its own list, its sub-accounts' and a reconcile
-_IDLE_SECONDS = 1.0  # between two looks at what has become due, where nothing is known to be
+_IDLE_SECONDS = 1.0  # between two checks for due work, if nothing is known to be due
 _REST_SECONDS = 60.0  # for which refused credentials, or a bucket that takes nothing, are not tried again
-_GRACE_SECONDS = 10.0  # past drain_timeout, for what was cut short to be written down
+_GRACE_SECONDS = 10.0  # after drain_timeout, to store the outcomes of aborted transfers
 _LEASES_EVERY = timedelta(minutes=1)
 _RECONCILE_LOOK = timedelta(hours=1)  # at most, between two looks whether a reconcile is due
-_SILENT_SECONDS = 900.0  # what a thread may take without a sign of life: each of its waits is far shorter
+_SILENT_SECONDS = 900.0  # without progress of a thread: each of its waits is far shorter
 
 
 class DaemonService:
-    """What a daemon does with one configuration, from `open` to `close`."""
+    """The daemon's work with one configuration, from `open` to `close`."""
 
     def __init__(
         self,
@@ -55,11 +55,11 @@ class DaemonService:
     ) -> None:
         self.settings = settings
         self.runtime = Runtime(settings, clock=clock)
-        self.fatal: RecvaultError | None = None  # what ended it by itself
+        self.fatal: RecvaultError | None = None  # the error that ended it
         self._clock = clock
         self._report = report
         self._metrics = metrics
-        if earlier is not None:  # it drains beside this one: what an account may be asked is one budget for both
+        if earlier is not None:  # it drains meanwhile: both share one request budget per account
             self.runtime.lender.take_over(earlier.lender)
         now, known = clock(), watched_since or {}
         self.watched_since = {source.name: known.get(source.name, now) for source in settings.sources}
@@ -94,7 +94,7 @@ class DaemonService:
             self._work.outcomes.store_failed(error)
 
     def start(self) -> None:
-        """Poll every source at once, and then at its interval; carry what is due."""
+        """Poll every source now and then at its interval; transfer what is due."""
         self._metrics.expect_job("dispatch")
         self._schedule.lane("leases", 1)
         self._every("leases", "leases", _LEASES_EVERY, self._free_dead_leases)
@@ -110,7 +110,7 @@ class DaemonService:
         self._carrier.start()
 
     def look_in(self, name: str, interval: timedelta, look: Callable[[], None]) -> None:
-        """Do something else of the daemon's at an interval, in a thread of its own."""
+        """Run another job of the daemon at an interval, in its own thread."""
         self._schedule.lane(name, 1)
         self._every(name, name, interval, look)
 
@@ -124,9 +124,9 @@ class DaemonService:
         self._schedule.end()
 
     def join(self) -> bool:
-        """Wait for the drain, a little longer than it may take; whether everything has ended.
+        """Wait for the drain, a little longer than it may take; return whether everything has ended.
 
-        A thread that waits for an answer is left alone: it holds nothing that is not in the ledger.
+        A thread that still waits for an answer is abandoned: everything it knows is in the ledger.
         """
         if self._carrier.ident is not None:
             self._carrier.join(self.settings.daemon.drain_timeout.total_seconds() + _GRACE_SECONDS)
@@ -146,7 +146,7 @@ class DaemonService:
     # -- how it does ---------------------------------------------------------------------------------------------------
 
     def silent(self, patience_seconds: float) -> str | None:
-        """Which part stands still, where one does: no watchdog must be told that all goes on."""
+        """Which part hangs, if one does: the watchdog keep-alive must then stop."""
         moment = time.monotonic()
         if moment - self._schedule.beat_at > patience_seconds:
             return f"the scheduler has been stuck for {moment - self._schedule.beat_at:.0f} s"
@@ -156,7 +156,7 @@ class DaemonService:
         return f"a thread has made no progress for {quiet:.0f} s" if quiet > _SILENT_SECONDS else None
 
     def troubles(self) -> list[str]:
-        """What ails the daemon itself, in words."""
+        """Errors of the daemon itself."""
         bucket = self.work.outcomes.trouble
         return [words for words in (bucket and f"bucket: {bucket}", self._ledger_trouble) if words]
 
@@ -165,12 +165,12 @@ class DaemonService:
         return self.runtime.judged(self.watched_since)
 
     def clock_was_set(self) -> None:
-        """Whatever was planned by the old time is due now."""
+        """Make due now what was scheduled by the old clock."""
         self._schedule.again()
         self._wake.set()
 
     def _every(self, name: str, lane: str, interval: timedelta, work: Callable[[], None]) -> None:
-        """Do it at an interval. A ledger that turns out to be damaged ends the daemon: no later turn mends it."""
+        """Run it at an interval. A damaged ledger ends the daemon: no later turn could repair it."""
 
         def turn() -> None:
             try:
@@ -190,7 +190,7 @@ class DaemonService:
     # -- listing -------------------------------------------------------------------------------------------------------
 
     def _poll(self, source: Source) -> Callable[[], None]:
-        """A source's poll: which accounts there are, then its own list. Each sub-account has a job of its own."""
+        """A source's poll: list its accounts, then its own recordings. Each sub-account has its own job."""
 
         def poll() -> None:
             accounts = self.work.listing.accounts(source)
@@ -245,7 +245,7 @@ class DaemonService:
     # -- carrying ------------------------------------------------------------------------------------------------------
 
     def _carry(self) -> None:
-        """Until a stop: claim what is due, write down what ended. Then drain."""
+        """Until a stop: claim what is due, store outcomes. Then drain."""
         while not self.runtime.stop.asked.is_set() and self.fatal is None:
             if not self._turn():
                 self._wake.wait(_IDLE_SECONDS)
@@ -256,7 +256,7 @@ class DaemonService:
             log.warning("daemon.drain_failed", error=str(error))
 
     def _turn(self) -> bool:
-        """One look at what is due; False where nothing was to be done. What it meets ends only this turn."""
+        """One turn; False if nothing was to be done. An error ends only this turn."""
         try:
             busy = self._dispatch()
         except LedgerDamaged as error:
@@ -265,7 +265,7 @@ class DaemonService:
         except RecvaultError as error:
             self._note_ledger(str(error))
             busy = False
-        except Exception as error:  # the daemon's turn: one that fails for good ends by the watchdog
+        except Exception as error:  # the daemon's turn: if it keeps failing, the watchdog ends it
             log.error("job.failed", job="dispatch", exc_info=error)
             self._metrics.job_failed("dispatch")
             return False
@@ -284,13 +284,13 @@ class DaemonService:
         return work.dispatch.turn()
 
     def _try_store(self) -> None:
-        """A bucket that took nothing is asked again from time to time, by the schema's own object."""
+        """Retry a failed bucket from time to time, with the schema object."""
         if self.work.dispatch.paused and self.runtime.store_error(ask_again=True) is None:
             self.work.outcomes.store_works()
             self._wake.set()
 
     def _free_dead_leases(self) -> None:
-        """What a one-shot beside the daemon had leased when it was killed, and what a wrong clock has put off."""
+        """Release leases of a killed one-shot pass, and work that a wrong clock delayed."""
         try:
             if self.work.dispatch.tidy():
                 self._wake.set()

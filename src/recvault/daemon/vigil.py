@@ -14,7 +14,7 @@ log = get_logger("recvault.daemon.vigil")
 
 
 class Vigil:
-    """Remembers what was stale when it last looked. For one thread at a time."""
+    """Remembers what was stale at the last check. For one thread at a time."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
@@ -22,7 +22,7 @@ class Vigil:
         self._begun = False
 
     def look(self, judged: Iterable[tuple[FeedStatus, Health]], troubles: Sequence[str], ping: Ping) -> None:
-        """Tell what changed since the last look, and the ping how all is."""
+        """Log what changed since the last check, and ping."""
         stale = {
             (status.feed.source, status.feed.account_id): health.words
             for status, health in judged

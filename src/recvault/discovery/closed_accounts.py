@@ -1,8 +1,8 @@
-"""Sub-accounts that are active no more: read until their lists refuse, and what was not read is told.
+"""Sub-accounts that are no longer active: they are read until their lists refuse, and gaps are reported.
 
 A provider keeps a closed account's history readable for a while (Twilio: 30 days). One that left the list of accounts
-is asked once more. Nothing is missing of one whose list was read whole after it was first seen so: that it refuses then
-is its end, and no error.
+is read once more. If its list was read completely after it was first seen inactive, nothing is missing, and a later
+refusal is not an error.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ class Facts(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Closing:
-    status: str  # in the provider's word, or LEFT
+    status: str  # the provider's status, or LEFT
     since: str  # when it was first seen so
     read_at: str | None = None  # its list, whole, since then
     refused_at: str | None = None  # its list
 
     @property
     def is_over(self) -> bool:
-        """Nothing more can be read of it: it is not asked again."""
+        """Nothing more can be read: do not list it again."""
         if self.status == LEFT:
             return bool(self.read_at or self.refused_at)
         return bool(self.read_at and self.refused_at)
@@ -75,7 +75,7 @@ class Closings:
         self._change(source, account_id, read_at=stamp(now))
 
     def met(self, source: str, account_id: str, error: RecvaultError, now: datetime) -> RecvaultError | None:
-        """What to tell of an error of its list; None where a refusal is no more than its end."""
+        """The error to report for its list; None if a refusal is only its end."""
         found = self._all(source).get(account_id)
         if found is None or not isinstance(error, _REFUSALS):
             return error
@@ -110,7 +110,7 @@ class Closings:
 
 
 def _next(before: _Closing | None, status: str, now: datetime) -> _Closing:
-    """What is known of it; another status begins anew, as it may have been active in between."""
+    """What is known about it; a new status starts over, because it may have been active in between."""
     if before is not None and before.status == status:
         return before
     if before is not None and before.is_over:

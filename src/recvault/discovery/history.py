@@ -1,7 +1,7 @@
-"""Read the history of some accounts in slices, in several threads, each account in its turn.
+"""Read the history of several accounts in slices, in several threads, accounts in turn.
 
-Invariant: a slice is told as read only after every page of it was registered. An account whose lists fail again and
-again is left, and holds back no other.
+Invariant: a slice counts as read only after every page of it was registered. An account whose lists keep failing is
+given up and does not delay others.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from recvault.shutdown import Stop
 _MOST_FAILED = 3  # slices of an account that fail, after which the rest of it is left for the next run
 _MOST_PAGES = 8  # of a slice that can be cut finer
 _LOOK_SECONDS = 0.2
-_RESUMED = 16  # a rerun begins with slices of this part of what was read: it need not feel its way by the day again
+_RESUMED = 16  # a rerun starts with slices of this part of what was read, instead of single days
 
 
 @dataclass(slots=True, kw_only=True)
 class History:
-    """One account's history: what is left of it to list."""
+    """One account's history: what is left to list."""
 
     account_id: str
     whole: Window  # with an end, and with a beginning unless it is all there is
@@ -60,7 +60,7 @@ class History:
         return not self.failed and not self.slices.left
 
     def asked(self, slice_: Window) -> Window:
-        """The window to ask the provider for: open where history is, so that no odd date falls out of it."""
+        """The window to request: open where history is, so that no odd date is left out."""
         since = None if self.whole.since is None and slice_.since == EPOCH else slice_.since
         return Window(since, None if self.open_end and slice_.until == self.whole.until else slice_.until)
 
@@ -78,7 +78,7 @@ class Walk:
     _changed: threading.Condition = field(default_factory=threading.Condition)
 
     def read(self) -> None:
-        """List one slice after the other, of whichever account has any left, until there is none or a stop comes."""
+        """List slices of all accounts until none is left or a stop is requested."""
         while (taken := self._take()) is not None:
             history, slice_ = taken
             begun = self.listing.clock()
@@ -96,7 +96,7 @@ class Walk:
                     self._changed.notify_all()
 
     def _list(self, history: History, slice_: Window) -> Scanned | None:
-        """One slice, and what it teaches about those to come."""
+        """List one slice, and adapt the size of the next."""
         most = _MOST_PAGES if history.slices.may_break_off(slice_) else None
         scanned = self.listing.window(self.source, history.account_id, history.asked(slice_), most)
         with self._changed:
@@ -115,14 +115,14 @@ class Walk:
         return scanned
 
     def _not_offered(self, history: History, scanned: Scanned) -> list[Window]:
-        """What is older than anything that the provider offers: there is nothing of it to read."""
+        """Skip what is older than anything the provider offers."""
         if scanned.offered_since is None:
             return []
         with self._changed:
             return history.slices.drop_before(scanned.offered_since)
 
     def _take(self) -> tuple[History, Window] | None:
-        """The next slice, the accounts in turn. One that is being listed may come back in pieces: that is awaited."""
+        """The next slice, accounts in turn. Waits for slices in progress, because they may be split."""
         with self._changed:
             while not self.stop.asked.is_set():
                 for _ in range(len(self.histories)):
@@ -137,5 +137,5 @@ class Walk:
 
 
 def unbounded(source: Source) -> Source:
-    """The source without the operator's bound: what is asked for by window or by name has its own."""
+    """The source without start_from: an explicit window or id has its own bound."""
     return replace(source, start_from=None)

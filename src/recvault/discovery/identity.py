@@ -1,7 +1,7 @@
-"""Whose recordings a source lists: before each round, what waits under an earlier name of its account becomes its own.
+"""Account identity: before each round, a source takes over what waits under an earlier name of its account.
 
-Where a provider has no id for its account, the configuration's word stands for it. A renamed source would then archive
-all history a second time, under another account: it is asked for recordings that are known under others first.
+If a provider has no account id, the configuration names the account. A renamed source would then archive all history
+again under another account, so it is first checked for recordings that are known under others.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ log = get_logger("recvault.discovery.identity")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """Told of a source's accounts before any of their lists is read. Thread-safe."""
+    """Called with a source's accounts before their lists are read. Thread-safe."""
 
     ledger: Ledger
     carriers: Sequence[Carrier]  # the whole configuration
@@ -41,7 +41,8 @@ class Identity:
 
 
 def refuse_renamed(ledger: Ledger, feed: Feed, line: AccountLine) -> None:
-    """Ask for recordings of the provider's other accounts: who has them lists the same account. ConfigError then."""
+    """Look for recordings of the provider's other accounts: if found, it is the same account. Raises ConfigError
+    then."""
     for known in ledger.namesakes(feed):
         try:
             found = by_id(line.provider, line.session, known.recording_id)
@@ -52,7 +53,7 @@ def refuse_renamed(ledger: Ledger, feed: Feed, line: AccountLine) -> None:
 
 
 def tell_stranded(report: Report, stranded: Iterable[Stranded]) -> None:
-    """A row in the report for each account that nobody carries."""
+    """Add a report row for each account that no source lists."""
     for each in stranded:
         report.failed(each.source, each.provider, each.account_id, str(each.error), PARTIAL)
         log.error("source.gone", source=each.source, account_id=each.account_id, error=str(each.error))

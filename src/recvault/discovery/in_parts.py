@@ -1,7 +1,7 @@
-"""Read a list part by part, oldest first, where it cannot be had as a whole or is long.
+"""Read a list in parts, oldest first, if it is long or cannot be read as a whole.
 
-Invariant: each moment of the window is in a part that was read whole, or older than anything the provider offers, when
-`read` returns; and at any time everything below what `reach` was told is.
+Invariant: when `read` returns, each moment of the window is in a completely read part, or older than anything the
+provider offers; at any time this holds for everything below what `reach` got.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ class InParts:
     """One reading of one window. Made for one run."""
 
     asking: NarrowedList
-    settled: Callable[[Window, Narrower, int | None], Tally]  # one list, read until it stood still
+    settled: Callable[[Window, Narrower, int | None], Tally]  # one list, read until it was stable
     reach: Callable[[datetime], None]  # everything before it was read
     clock: Callable[[], datetime]
     window: Window
     narrower: Narrower
     total: Tally  # of all parts
     _slices: Slices = field(init=False)
-    _open: bool = field(init=False)  # the oldest part is asked for without a lower bound
+    _open: bool = field(init=False)  # the oldest part has no lower bound
     _halved: bool = False
     _unfiltered: bool = False
 
@@ -76,18 +76,18 @@ class InParts:
         self._drop()
 
     def _asked(self, slice_: Window) -> Window:
-        """The window to ask for: open where the whole is, so that no odd date falls out of it."""
+        """The window to request: open where the whole is, so that no odd date is left out."""
         is_first, is_last = slice_.since == EPOCH, slice_.until == self.total.started
         since = None if self._open and is_first else slice_.since
         return Window(since, None if self.window.until is None and is_last else slice_.until)
 
     def _failed(self, slice_: Window, asked: Window, error: RecvaultError) -> None:
-        """Ask for less in its place; raises the error where there is no less, or where nothing is answered at all."""
+        """Request less instead; raises the error if that is impossible, or if nothing is answered at all."""
         if not may_help(error):
             raise error
         found = self.asking.narrower(asked, error, self.clock())
         if asked.since is None:
-            self._open = False  # an end that is open may be what was too much
+            self._open = False  # perhaps the open end was too much
             self._slices.put_back(slice_, 1)
         elif found.differs(self.narrower):
             self.narrower = self.narrower.joined(found)
@@ -102,7 +102,7 @@ class InParts:
             raise error
 
     def _drop(self) -> None:
-        """What is older than anything that the provider offers is not asked for."""
+        """Skip what is older than anything the provider offers."""
         if self.narrower.offered_since is not None:
             self._open = False
             self._slices.drop_before(self.narrower.offered_since)

@@ -1,7 +1,7 @@
-"""What to ask where a list cannot be had as it was asked for: less of it at once, or what of it there is.
+"""What to request when a list fails: a smaller part, or only what is offered.
 
-A service may answer a long list with errors, cut it short, or refuse bounds that are too far apart or too old. Whether
-that is so, and not an outage or a wrong address, is asked of it: by a short list, which it must answer.
+A service may answer a long list with errors, truncate it, or refuse bounds that are too far apart or too old. A short
+list, which it must answer, tells this from an outage or a wrong address.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 HOUR = timedelta(hours=1)
 FEW = 50  # rows a page, where full pages are not answered: what services give by default
 _CLOSE = timedelta(minutes=1)  # how exactly the oldest bound that is taken is found
-_BOUNDS = frozenset({400, 416, 422})  # with which a service refuses what a request asks for
+_BOUNDS = frozenset({400, 416, 422})  # statuses that refuse the content of a request
 _TOO_MANY = 429
 
 
 def may_help(error: RecvaultError) -> bool:
-    """Whether less of a list might be answered where the whole was not. Nobody is asked more after a 429."""
+    """Whether a smaller part of a list might be answered. After a 429, send nothing more."""
     if isinstance(error, Refused):
         return error.status in _BOUNDS
     if isinstance(error, NotWhole):
@@ -37,13 +37,13 @@ def may_help(error: RecvaultError) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Narrower:
-    """How less is to be asked."""
+    """How to request less."""
 
     page_size: int | None = None  # in place of the provider's own
     offered_since: datetime | None = None  # the service refuses any bound before it
 
     def differs(self, before: Narrower) -> bool:
-        """Whether it asks for less than before."""
+        """Whether it requests less than before."""
         return self.joined(before) != before
 
     def joined(self, other: Narrower) -> Narrower:
@@ -55,26 +55,26 @@ class Narrower:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NarrowedList:
-    """One list of one account, asked for in parts."""
+    """One list of one account, read in parts."""
 
     provider: Provider
     session: Session
     scope: Scope
 
     def request(self, window: Window, page_size: int | None = None) -> Request:
-        """The first page of a window, with fewer rows a page where that is asked for."""
+        """The first page of a window, with fewer rows per page if requested."""
         request = self.provider.list_request(window, self.scope)
         return request if page_size is None else with_fewer_rows(request, self.provider.page_size, page_size)
 
     @property
     def finest(self) -> timedelta:
-        """The narrowest window that its filter tells apart: an hour, or a day."""
+        """The narrowest window that its filter supports: an hour or a day."""
         noon = EPOCH + 12 * HOUR
         first, later = (self.request(Window(noon + step)).url for step in (timedelta(), HOUR))
         return DAY if first == later else HOUR
 
     def narrower(self, window: Window, error: RecvaultError, now: datetime) -> Narrower:
-        """How to ask for less than this window; the error again where even a short list is not answered."""
+        """How to request less than this window; raises the error if even a short list is not answered."""
         until = window.until or now
         tip = Window(max(window.since or EPOCH, until - self.finest), window.until)
         recent = Window(now - self.finest)
@@ -87,7 +87,7 @@ class NarrowedList:
         raise error
 
     def _oldest(self, since: datetime, now: datetime, page_size: int | None) -> datetime | None:
-        """The oldest lower bound that is taken, found by halving; None where the one at hand is."""
+        """The oldest lower bound that is accepted, by bisection; None if the current one is."""
 
         def taken(moment: datetime) -> bool:
             return self._answers(Window(moment, min(moment + self.finest, now)), page_size)
@@ -104,7 +104,7 @@ class NarrowedList:
         return oldest
 
     def _answers(self, window: Window, page_size: int | None) -> bool:
-        """Whether a short list is answered, asked for once."""
+        """Whether a short list is answered; tested once."""
         self.session.stop.check()
         try:
             self.provider.parse_page(self.session.once(self.request(window, page_size)))

@@ -1,4 +1,4 @@
-"""Ask a source's accounts what they list. One that fails is told, and holds back no other."""
+"""List a source's accounts. A failing one is reported and does not delay others."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class ListingQuestions(Protocol):
 
 
 class ListingBooks(Books, Protocol):
-    """Where listing writes down what it meets: the ledger, or what only counts."""
+    """Where listing stores what it finds: the ledger, or a counter."""
 
     @property
     def ask(self) -> ListingQuestions: ...
@@ -69,7 +69,7 @@ class ListingBooks(Books, Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listing:
-    """Scans, and what they are told to. Thread-safe."""
+    """Scans, and where their results go. Thread-safe."""
 
     ledger: ListingBooks
     clock: Callable[[], datetime]
@@ -85,11 +85,11 @@ class Listing:
         object.__setattr__(self, "_closings", Closings(self.ledger))
 
     def accounts(self, source: Source) -> list[str]:
-        """The accounts of a source: its own, and below it those that can be read, where it is to have them.
+        """The accounts of a source: its own, and its readable sub-accounts if configured.
 
         Begins a round.
 
-        None of them where they must not be listed, which is told.
+        None if they must not be listed, which is reported.
         """
         self._row(source, source.account_id).error = None
         accounts, own = self._accounts(source), source.feed(source.account_id)
@@ -113,13 +113,13 @@ class Listing:
             to_read.extend(self._closings.note(source.name, others, before, self.clock()))
 
         if self._met(source, source.account_id, feed, ask) is not None:
-            # Those of the pages that came, and those that were met before: none is skipped.
+            # From received pages and from before: none is skipped.
             names = [*(each.account_id for each in met), *self.ledger.ask.accounts(source.name)]
             to_read = [name for name in names if not self._closings.is_over(source.name, name)]
         return list(dict.fromkeys([source.account_id, *to_read]))
 
     def poll(self, source: Source, account_id: str) -> RecvaultError | None:
-        """Register what an account lists between its watermark and now; what kept it from that, told already."""
+        """Register what an account lists between its watermark and now; return the error, already reported."""
         row, begun = self._row(source, account_id), time.monotonic()
         listed, registered = row.listed, row.registered
         if account_id != source.account_id:
@@ -147,7 +147,7 @@ class Listing:
         feed = replace(source.feed(account_id), list=RECONCILE if whole else RECONCILE_PART)
         discovery = self._discovery(source, account_id, feed, window)
         error = self._met(source, account_id, feed, discovery.run)
-        late = Late.of(discovery.missed, self.clock())  # what it met before it failed is registered, too
+        late = Late.of(discovery.missed, self.clock())  # what it found before it failed is registered too
         names = {"source": source.name, "account_id": account_id, "since": str(window.since)}
         if self.meter is not None and (late.recordings or error is None):
             self.meter.missed(source.name, late.recordings, late.lateness.total_seconds())
@@ -159,27 +159,28 @@ class Listing:
             log.info("reconcile.done", **names)
 
     def _note_late(self, source: Source, account_id: str, late: Late) -> None:
-        """Tell the report, and remember it until lookback is long enough."""
+        """Report it, and remember it until lookback is long enough."""
         row, name = self._row(source, account_id), late_fact(source.name, account_id)
         with self._lock:
             row.missed += late.recordings
             row.lateness_seconds = max(row.lateness_seconds or 0, round(late.lateness.total_seconds()))
             row.lookback_needed_seconds = max(row.lookback_needed_seconds or 0, round(late.needed.total_seconds()))
-            with contextlib.suppress(LedgerLocked, LedgerUnavailable):  # report, log and metrics tell it now
+            with contextlib.suppress(LedgerLocked, LedgerUnavailable):  # report, log and metrics show it now
                 known = self.ledger.fact(name)
                 self.ledger.remember(name, (Late.from_json(known) + late if known else late).to_json())
 
     def _note_not_offered(self, source: Source, account_id: str, oldest: datetime) -> None:
-        """Tell that older bounds are refused, so that what lies before them was not listed; and remember it."""
+        """Report and remember that older bounds are refused, so earlier history was not listed."""
         row = self._row(source, account_id)
         with self._lock:
             row.offered_since = max(row.offered_since or oldest, oldest)
-            with contextlib.suppress(LedgerLocked, LedgerUnavailable):  # report and log tell it now
+            with contextlib.suppress(LedgerLocked, LedgerUnavailable):  # report and log show it now
                 self.ledger.remember(offered_fact(source.name, account_id), stamp(row.offered_since))
         log.warning("discover.not_offered", source=source.name, account_id=account_id, before=str(oldest))
 
     def window(self, source: Source, account_id: str, window: Window, most_pages: int | None = None) -> Scanned | None:
-        """Register what a list holds of a window, leaving the watermark alone; None where that failed, and is told."""
+        """Register what a list has in a window, without moving the watermark; None if that failed, which is
+        reported."""
         feed = replace(source.feed(account_id), list=BACKFILL)
         discovery = replace(self._discovery(source, account_id, feed, window), most_pages=most_pages)
         scanned: list[Scanned] = []
@@ -187,9 +188,9 @@ class Listing:
         return scanned[0] if scanned else None
 
     def named(self, source: Source, accounts: Sequence[str], scope: Scope) -> bool:
-        """Register what a call's, a conference's or a room's list holds, and make due now what of it waits or is dead.
+        """Register the recordings of a call, conference or room, and make due those that wait or are dead.
 
-        It is the list of the first of these accounts that knows it. False where that failed, and is told.
+        Uses the first of these accounts that knows it. False if that failed, which is reported.
         """
 
         def ask() -> None:
@@ -212,9 +213,9 @@ class Listing:
         return self._met(source, source.account_id, _named_feed(source), ask) is None
 
     def recording(self, source: Source, accounts: Sequence[str], recording_id: str) -> bool:
-        """Register one recording by its id, from the first of these accounts that knows it, and make it due now.
+        """Register one recording by id, from the first of these accounts that knows it, and make it due now.
 
-        False where that failed, and is told.
+        False if that failed, which is reported.
         """
 
         def ask() -> None:
@@ -251,7 +252,7 @@ class Listing:
             self.ledger.retry(ids, self.clock())
 
     def _met(self, source: Source, account_id: str, feed: Feed, work: Callable[[], object]) -> RecvaultError | None:
-        """Do the work; its error, told. What is no error of ours is a bug, and goes on up."""
+        """Do the work; return its error, reported. Any other exception is a bug and propagates."""
         try:
             work()
         except Interrupted as error:
@@ -305,7 +306,8 @@ class Listing:
 
 
 def _listed_twice(source: Source, met: list[Subaccount]) -> None:
-    """List the accounts; once more from the first page where a later one is refused, as its token may have expired."""
+    """List the accounts; restart once at the first page if a later one is refused, because its token may have
+    expired."""
     root = source.line(source.account_id)
     try:
         met.extend(subaccounts(root.provider, root.session))

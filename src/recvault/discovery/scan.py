@@ -2,8 +2,8 @@
 
 Invariant: every recording that the provider lists with `created_at` before the watermark is in the ledger. The
 watermark moves only after every page of the scan is registered, never past the scan's start by the provider's clock
-less the lookback; an empty or failed scan leaves it alone. A list that is read in parts is read oldest first, and the
-watermark moves with each part that was read whole.
+less the lookback; an empty or failed scan leaves it alone. A list in parts is read oldest first, and the watermark
+moves with each completely read part.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _MOST_IDS = 100  # named in one line of the log
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a scan met, page by page."""
+    """What a scan found, page by page."""
 
     listed: int = 0
     registered: int = 0
@@ -42,7 +42,7 @@ class Found:
 
 
 class Books(Protocol):
-    """Where a scan writes down what it meets: the ledger, or what only counts."""
+    """Where a scan stores what it finds: the ledger, or a counter."""
 
     def note_scan_started(self, feed: Feed, now: datetime) -> None: ...
 
@@ -71,8 +71,8 @@ class Discovery:
     session: Session
     ledger: Books
     scope: Scope
-    window: Window | None = None  # to be listed again; None: what is new, which moves the watermark
-    start_from: datetime | None  # the operator's bound: what is older is not archived
+    window: Window | None = None  # the window to list again; None: new recordings, which move the watermark
+    start_from: datetime | None  # start_from: older recordings are not archived
     lookback: timedelta
     recheck_every: timedelta
     clock: Callable[[], datetime]
@@ -80,7 +80,7 @@ class Discovery:
     on_listed: Callable[[Provider, Sequence[Recording]], None] = lambda provider, recordings: None  # not registered yet
     on_wanted: Callable[[Sequence[Recording]], None] = lambda recordings: None  # known or new, in the window
     on_not_offered: Callable[[datetime], None] = lambda oldest: None  # nothing before it is listed: bounds are refused
-    most_pages: int | None = None  # after which a long list is broken off: what was read of it is registered
+    most_pages: int | None = None  # after which a long list is interrupted: what was read is registered
     missed: list[timedelta] = field(default_factory=list)  # how late they were found: new ones below the watermark
 
     def run(self) -> Scanned:
@@ -96,7 +96,7 @@ class Discovery:
         return scanned
 
     def _read(self) -> Scanned:
-        """The whole window in one list; where that cannot be had, or goes on and on, in parts."""
+        """The whole window in one list; in parts if that fails or is too long."""
         started = self.clock()
         since, until = (self.window.since, self.window.until) if self.window else (self._since(), None)
         # Numbered pages shift when a row is added: behind a frozen upper bound only deletions can move them.
@@ -122,7 +122,7 @@ class Discovery:
         ).read(whole_failed=failed)
 
     def _reach(self, moment: datetime) -> None:
-        """A poll's parts are read oldest first: what was read is not listed again if the rest fails."""
+        """A poll reads parts oldest first: if the rest fails, what was read is not listed again."""
         if self.window is None:
             self.ledger.reach(self.feed, moment)
 
@@ -138,7 +138,7 @@ class Discovery:
         return MOST_PAGES if is_long else None
 
     def _settled(self, window: Window, narrower: Narrower, most_pages: int | None = None) -> Tally:
-        """Read a list until it stood still and showed all that it tells of. NotWhole where it does not."""
+        """Read a list until it is stable and complete by its own totals. Raises NotWhole otherwise."""
         lacking = ""
         for _ in range(_MOST_SCANS):
             tally = self._scan(window, narrower, most_pages)
@@ -197,7 +197,7 @@ class Discovery:
             log.info("discover.registered", source=self.feed.source, account_id=self.feed.account_id, recordings=names)
 
     def _note_missed(self, new: list[Recording]) -> None:
-        """What polls should have registered: a list of what is new passed it before it appeared there."""
+        """What polls missed: it appeared in the list behind the watermark."""
         mark = self.ledger.watermark(Feed(self.feed.source, self.feed.provider, self.feed.account_id))
         now = self.clock()
         self.missed.extend(now - recording.created_at for recording in new if mark and recording.created_at < mark)
@@ -216,7 +216,7 @@ def subaccounts(provider: Provider, session: Session) -> Iterator[Subaccount]:
 
 
 def by_id(provider: Provider, session: Session, recording_id: str) -> Recording:
-    """Read one recording that no list has shown yet."""
+    """Read one recording that no list has returned yet."""
     unread = Recording(
         provider=provider.provider,
         api=provider.api,

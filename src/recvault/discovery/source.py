@@ -27,7 +27,7 @@ class AccountLine(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """A configured source, ready to be asked."""
+    """A configured source, ready for requests."""
 
     name: str
     line: Callable[[str], AccountLine]  # of an account's id

@@ -1,7 +1,8 @@
-"""Cut a window into slices that can be listed in parallel: wide where little is listed, narrow where much is.
+"""Cut a window into slices that can be listed in parallel: wide where there is little, narrow where there is much.
+Pure: it gets what was listed.
 
-Pure: it is told what came back. Invariant: whatever it is told, in whatever order, each moment of its windows is in
-exactly one of the slices that were taken and not put back, or is left.
+Invariant: in whatever order results arrive, each moment of its windows is in exactly one slice that was taken and not
+put back, or is left.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ EPOCH = datetime(2008, 1, 1, tzinfo=UTC)  # before any provider recorded a call:
 DAY = timedelta(days=1)  # the narrowest slice: some providers' filters are by the day
 WIDEST = timedelta(days=5 * 366)
 _PIECES = 8  # into which a slice that was too much is cut
-_CONVINCED = 8  # slices of the widest that were listed, after which twice as wide is tried once more
+_CONVINCED = 8  # listed slices of the widest size, after which twice the size is tried again
 
 
 class Slices:
@@ -39,17 +40,17 @@ class Slices:
         self.widest = WIDEST  # that the provider lists, as far as is known
         self._listed = 0  # slices of the widest, since it was last changed
         self._convincing, self._tries_wider = _CONVINCED, False
-        self._width: timedelta | None = min(WIDEST, max(finest, width))  # None: nothing is cut any more
+        self._width: timedelta | None = min(WIDEST, max(finest, width))  # None: nothing more is cut
 
     @property
     def left(self) -> list[Window]:
-        """What was not taken yet, or was put back, in order."""
+        """What is not taken, or was put back, in order."""
         return [Window(*part) for part in self._left]
 
     def next(self) -> Window | None:
-        """The next slice to list; None where none is left. Cuts are at midnights, as the filters of providers are.
+        """The next slice to list; None if none is left.
 
-        Or at full hours, where slices as fine as that are asked for.
+        Slices end at midnight, as providers' filters do, or at full hours if they are that short.
         """
         if not self._left:
             return None
@@ -65,9 +66,9 @@ class Slices:
         return Window(since, cut)
 
     def saw(self, slice_: Window, *, rows: int, within: int) -> None:
-        """Learn from a slice that was listed whole: how many rows came, and how many of them lie within it.
+        """Learn from a completely listed slice: how many rows came, and how many are in it.
 
-        Aims at one to two pages a slice; wider where a filter by the day lists mostly what lies beside it.
+        Aims at one to two pages per slice; more if a filter by day mostly lists rows outside.
         """
         if self._width is None:
             return
@@ -94,7 +95,7 @@ class Slices:
         return self._width is not None and until - since > 2 * self._finest
 
     def put_back(self, slice_: Window, pieces: int = _PIECES) -> None:
-        """A slice was too much to list at once: it is left, in pieces."""
+        """A slice was too long to list at once: split what is left of it."""
         since, until = bounded(slice_)
         piece = max(self._finest, (until - since) / pieces)
         while since < until:
@@ -105,7 +106,8 @@ class Slices:
             self._width = max(self._finest, min(self._width, piece))
 
     def halve(self, slice_: Window) -> bool:
-        """A slice could not be listed: its halves are left, and none as wide is cut any more. False: it has none."""
+        """A slice could not be listed: leave its halves, and cut no more slices of that width. False if it cannot be
+        halved."""
         since, until = bounded(slice_)
         if until - since <= self._finest:
             return False
@@ -123,7 +125,7 @@ class Slices:
             self._width = min(self._width, self.widest)
 
     def drop_before(self, moment: datetime) -> list[Window]:
-        """Leave out what is older, and return it: the provider does not list it."""
+        """Drop and return what is older, which the provider does not list."""
         dropped = [(since, min(until, moment)) for since, until in self._left if since < moment]
         self._left = [(max(since, moment), until) for since, until in self._left if until > moment]
         return [Window(*part) for part in dropped]
@@ -154,7 +156,7 @@ def without(window: Window, done: Sequence[Window]) -> list[Window]:
 
 
 def bounded(window: Window) -> tuple[datetime, datetime]:
-    """Its two ends; what has no beginning begins with the first recording there can be."""
+    """Its two ends; an open start is the earliest possible recording."""
     if window.until is None:
         raise ValueError("a window that is to be cut has an end")
     return window.since or EPOCH, window.until

@@ -1,4 +1,4 @@
-"""What one reading of a list has shown, and what the list tells of itself: how far a watermark may go by it."""
+"""What one reading of a list contained, and its own totals: how far the watermark may move."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _IGNORED_FILTER = timedelta(days=3)  # rows so far below the bound say that the 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scanned:
-    """What a scan came to, and how far a watermark may go by it; None where it met nothing."""
+    """The result of a scan, and how far the watermark may move; None if it found nothing."""
 
     rows: int  # listed
     within: int  # of them, in the window
     watermark: datetime | None
-    broken_off: bool = False  # after `most_pages`: the list goes on
+    broken_off: bool = False  # stopped after `most_pages`; there is more
     unfiltered: bool = False  # the list holds what its date filter should have kept out
     widest: timedelta | None = None  # that is answered, where wider parts of it were not
     offered_since: datetime | None = None  # the provider refuses any bound before it
@@ -51,7 +51,7 @@ class Tally:
     within: int = 0
     pages: int = 0
     broken_off: bool = False  # the list goes on
-    passed: bool = False  # the list goes on, below its bound: nothing that is due follows
+    passed: bool = False  # the list continues below its bound: nothing due follows
     server_start: datetime | None = None  # the scan's start by the provider's clock
     newest: datetime | None = None
     totals: list[int] = field(default_factory=list)
@@ -59,7 +59,7 @@ class Tally:
     oldest_so_far: datetime | None = None
     in_order: bool = True  # newest first, as far as it was read
     page_before: frozenset[str] = frozenset()
-    _met: dict[int, int] = field(default_factory=dict)  # rows by the hash of their id, where totals are told
+    _met: dict[int, int] = field(default_factory=dict)  # rows by the hash of their id, if the list has totals
 
     def saw(self, page: Page, reply: Reply, *, latency: timedelta) -> None:
         """Note a page."""
@@ -81,18 +81,18 @@ class Tally:
 
     @property
     def moved(self) -> bool:
-        """Rows came or went while the pages were read, so that one may have been skipped.
+        """Rows were added or removed while pages were read, so one may have been skipped.
 
-        Of a list in order, newest first, new rows only push others to a later page: those are met twice, not missed.
+        In a list sorted newest first, new rows only move others to later pages: those are seen twice, not missed.
         """
         steps = [after - before for before, after in pairwise(self.totals)]
         return any(step < 0 for step in steps) or (any(steps) and not self.in_order)
 
     @property
     def lacking(self) -> str:
-        """What a whole list should have shown by its own counts, and did not; empty where nothing is missing.
+        """What is missing by the list's own totals; empty if it is complete.
 
-        By the least that it told: rows that came while it was read are for the next scan.
+        Uses the smallest total: rows added meanwhile belong to the next scan.
         """
         if self.broken_off or self.passed:
             return ""
@@ -105,8 +105,8 @@ class Tally:
 
     @property
     def watermark(self) -> datetime | None:
-        """How far this whole scan has read; None where it met nothing. A clock that runs ahead, theirs or ours, is
-        not believed: at worst the next scan reads a little more."""
+        """How far this complete scan has read; None if it found nothing. Clocks that are ahead, theirs or ours, are not
+        trusted: at worst the next scan reads a little more."""
         start = self.server_start or self.newest
         if self.listed == 0 or start is None:
             return None
@@ -114,7 +114,7 @@ class Tally:
 
     @property
     def ignored_the_filter(self) -> bool:
-        """Rows far beyond a bound were listed: each scan reads more than it asked for, and loses nothing."""
+        """Rows far outside the bounds were listed: scans read more than requested, and lose nothing."""
         since, oldest, until, newest = self.window.since, self.oldest_so_far, self.window.until, self.newest
         below = since is not None and oldest is not None and oldest < moment_before(since, _IGNORED_FILTER)
         return below or (until is not None and newest is not None and moment_before(newest, _IGNORED_FILTER) > until)
@@ -155,4 +155,4 @@ def _date(reply: Reply, latency: timedelta) -> datetime | None:
         begun = said.replace(tzinfo=said.tzinfo or UTC) - max(latency, timedelta())
     except (KeyError, ValueError, TypeError, IndexError, OverflowError):
         return None
-    return begun if begun > EPOCH else None  # a clock that was never set tells nothing
+    return begun if begun > EPOCH else None  # a clock that was never set is useless

@@ -1,1 +1,1 @@
-"""Due recordings are given to an executor, and what came of them is written down."""
+"""Give due recordings to an executor, and store their outcomes."""

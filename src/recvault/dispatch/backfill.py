@@ -1,7 +1,7 @@
-"""A backfill: a window of a source's history, cut into slices, or named lists and recordings; and all that is due.
+"""A backfill: a time range of a source's history in slices, or single lists and recordings; then all that is due.
 
-Invariant: it never moves a watermark backward, and forward only where everything before it was read whole. Slices that
-were read stay read: what a kill cuts short goes on where it was.
+Invariant: it never moves a watermark backward, and forward only if everything before was read completely. Finished
+slices stay finished: after a kill the same command continues.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _UNSURE = timedelta(days=1)  # an empty list tells nothing of the provider's clo
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """What is to be brought home. Where lists or recordings are named, the window is not read."""
+    """What to archive. If lists or recordings are given, the time range is not read."""
 
     window: Window = field(default_factory=Window)
     scopes: tuple[Scope, ...] = ()
@@ -45,7 +45,7 @@ class Asked:
         return bool(self.scopes or self.recordings)
 
     def check(self, provider: Provider) -> None:
-        """ConfigError for a list that the provider does not have: told before anything is begun."""
+        """Raises ConfigError for a list that the provider does not have, before anything starts."""
         for scope in self.scopes:
             check_scope(provider, scope)
 
@@ -119,7 +119,7 @@ class Backfill:
             listing.recording(source, accounts, recording_id)
 
     def _note_read(self, history: History, slice_: Window, scanned: Scanned, begun: datetime) -> None:
-        """What lies after `settled` may still be listed late, and is read again by the next run."""
+        """What is after `settled` may still be listed late, so the next run reads it again."""
         settled = scanned.watermark or moment_before(begun, self._source.lookback + _UNSURE)
         since, until = bounded(slice_)
         if (until := min(until, settled)) > since:
@@ -128,7 +128,8 @@ class Backfill:
         log.debug("backfill.slice_read", **names, **_words(slice_))
 
     def _finish(self) -> None:
-        """Where an account was read whole, polls go on from here; where all were, the next backfill begins anew."""
+        """After an account was read completely, polls continue from here; after all were, the next backfill starts
+        over."""
         whole = [history for history in self._histories if history.is_read]
         for history in whole:
             self._hand_over(history)
@@ -137,7 +138,7 @@ class Backfill:
                 self._forget(history)
 
     def _hand_over(self, history: History) -> None:
-        """Move the watermark to where what was read ends, if nothing is missing before it. An empty list moves none."""
+        """Move the watermark to the end of what was read, if nothing is missing before. An empty list moves nothing."""
         source, feed = self._source, self._source.feed(history.account_id)
         since, mark = self.asked.window.since, self._ledger.watermark(feed)
         known = max((moment for moment in (mark, source.start_from) if moment), default=None)

@@ -1,8 +1,8 @@
-"""Keep an executor fed with what is due, and write down what comes back.
+"""Feed an executor with what is due, and store the outcomes.
 
-Invariant: a job that was claimed is settled or given back, whatever becomes of it. Sources share the workers, and each
-has a place that no other can take: one that is slow, with however much to do, holds back no other. A run ends once all
-that is left has been tried in it: what failed is tried again meanwhile, and keeps no run alive.
+Invariant: every claimed job is settled or given back. Sources share the workers, and each has one place that no other
+can take, so a slow source delays no other. A run ends when everything left has been tried in it: retries are welcome,
+but do not keep a run alive.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ from recvault.transfer.verdicts import UNEXPECTED, WORKER_UNSTARTED
 
 log = get_logger("recvault.dispatch.dispatcher")
 
-TICK = 0.2  # seconds between two looks at what is due and at a stop
-ALONE_AT_ONCE = 2  # jobs that may end their process, each in one of its own
-_CUT_SECONDS = 3.0  # after the drain, until what still goes on is left behind
-_CROWD = 8  # transfers at once, past which outcomes are gathered for
+TICK = 0.2  # seconds between two checks for due work and for a stop
+ALONE_AT_ONCE = 2  # jobs that may crash their process, each in its own process
+_CUT_SECONDS = 3.0  # after the drain, until running transfers are abandoned
+_CROWD = 8  # concurrent transfers above which outcomes are collected for
 _LINGER = 0.02  # seconds, before they are written down together
 _DUE_AGAIN = frozenset({State.FAILING, State.NOT_READY})
 
 
 @dataclass(slots=True, kw_only=True)
 class Dispatch:
-    """From claim to settlement. Who owns it calls `turn` again and again, from one thread.
+    """From claim to settlement. Its owner calls `turn` repeatedly, from one thread.
 
-    The executor must run `workers` and one more a source at once: what is given to it is meant to begin.
+    The executor must run `workers` plus one per source at once: jobs given to it should start immediately.
     """
 
     names: Sequence[str]  # sources, as claimed from
@@ -58,16 +58,16 @@ class Dispatch:
     paused: bool = False  # nothing more is begun, of any source
     _running: dict[Future[Outcome], Job] = field(default_factory=dict)
     _resting: dict[str, float] = field(default_factory=dict)  # sources of which nothing is begun before then
-    _dry: dict[str, float] = field(default_factory=dict)  # sources with nothing due, not asked again before then
+    _dry: dict[str, float] = field(default_factory=dict)  # sources with nothing due, not queried again before then
     _done: queue.SimpleQueue[Future[Outcome]] = field(default_factory=queue.SimpleQueue)
     _unsettled: list[Future[Outcome]] = field(default_factory=list)  # could not be written down when they ended
     _tried: set[tuple[str, str, str]] = field(default_factory=set)  # in this run, and due again
-    _due_by: datetime | None = None  # what a run claims: until when there was anything that it had not tried
+    _due_by: datetime | None = None  # a run's claims: until when there was anything untried
     _lock: threading.RLock = field(default_factory=threading.RLock)
-    _alone: deque[Job] = field(default_factory=deque)  # claimed and not begun, each to be carried out by itself
+    _alone: deque[Job] = field(default_factory=deque)  # claimed and not started, each to run alone
     _lone: set[Future[Outcome]] = field(default_factory=set)
     _is_beginning: bool = False
-    _places: Places[Job] = field(init=False)  # what is claimed and not begun, and how many are at work
+    _places: Places[Job] = field(init=False)  # jobs claimed and not started, and how many are running
 
     def __post_init__(self) -> None:
         self._places = Places(self.workers)
@@ -99,7 +99,7 @@ class Dispatch:
     def _run(self, scans: Sequence[Future[None]]) -> None:
         listed = False
         while not (self.stop.asked.is_set() or self.paused):
-            listing = not all(scan.done() for scan in scans)  # asked before the claim: what it registers is claimed
+            listing = not all(scan.done() for scan in scans)  # checked first, so that what it registers is claimed
             if not listed or self._has_untried():
                 self._due_by = self.clock()
             listed = not listing
@@ -110,7 +110,7 @@ class Dispatch:
             wait([scan for scan in scans if not scan.done()], timeout=TICK, return_when=FIRST_COMPLETED)
 
     def turn(self) -> bool:
-        """Claim what is due, begin it, write down what ends within a tick. False where there was nothing to do."""
+        """Claim what is due, start it, store what ends within a tick. False if there was nothing to do."""
         if self._may_begin():
             self._claim()
             self._begin()
@@ -122,10 +122,10 @@ class Dispatch:
         return True
 
     def drain(self) -> None:
-        """Let running transfers finish, give the others back: nothing is lost either way.
+        """Let running transfers finish, and give the others back; nothing is lost either way.
 
-        After a stop they have drain_timeout, and then a moment to notice that it is over. What even then goes on is
-        left behind: its lease ends with the process.
+        After a stop they get drain_timeout, then a moment to notice. Transfers that still run are abandoned: their
+        lease ends with the process.
         """
         self._give_back()
         for future in list(self._running):
@@ -146,7 +146,7 @@ class Dispatch:
         self.on_quiet()
 
     def tidy(self) -> int:
-        """Make due what processes that ended had leased, and what a clock that ran ahead has put off."""
+        """Make due what ended processes had leased, and what a clock ahead of time delayed."""
         now = self.clock()
         freed = self.ledger.free_dead_leases(now)
         return freed + sum(self.ledger.bring_forward(name, now, self.policies[name].longest) for name in self.names)
@@ -157,7 +157,7 @@ class Dispatch:
         return not (self.paused or self.stop.asked.is_set())
 
     def _claim(self) -> None:
-        """Have some jobs of each source at hand, so that no worker waits for the ledger; claimed in batches."""
+        """Keep some jobs of each source ready, claimed in batches, so that no worker waits for the ledger."""
         ahead = max(2, 2 * self.workers)  # as much as they may do while outcomes are gathered and written down
         moment = time.monotonic()
         if not self._running:
@@ -177,10 +177,10 @@ class Dispatch:
                 self._alone.extend(self.ledger.claim_alone(name, self._due_by or self.clock(), room, policy))
 
     def _begin(self) -> None:
-        """Hand jobs to the executor while there are places; also when one ends, in whatever thread that is."""
+        """Give jobs to the executor while there are places; also called when a job ends, in any thread."""
         with self._lock:
             if self._is_beginning:
-                return  # a job was over as it began: whoever began it goes on
+                return  # the job ended as it started: the caller continues
             self._is_beginning = True
             try:
                 while self._may_begin() and (job := self._places.next(self._is_resting)) is not None:
@@ -191,7 +191,7 @@ class Dispatch:
                 self._is_beginning = False
 
     def _start(self, job: Job) -> None:
-        """Hand a job to the executor. Whatever comes in between is what becomes of the job."""
+        """Give a job to the executor. An error meanwhile becomes the job's outcome."""
         try:
             future = self._submitted(self.prepared(job))
         except Exception as error:  # noqa: BLE001 - a bug, told like those of a transfer
@@ -211,7 +211,7 @@ class Dispatch:
             raise WorkerLost(f"cannot be begun: {error}", begun=False) from error
 
     def _has_untried(self) -> bool:
-        """Whether anything at hand was not tried in this run."""
+        """Whether any job at hand is untried in this run."""
         with self._lock:
             waiting = [job for ready in self._places.ready.values() for job in ready]
             return any(job.recording.identity not in self._tried for job in [*self._running.values(), *waiting])
@@ -231,7 +231,7 @@ class Dispatch:
     # -- from the executor to the ledger -------------------------------------------------------------------------------
 
     def _ended(self, seconds: float) -> list[Future[Outcome]]:
-        """Wait for a transfer to end, and a moment for others: what is written down together costs one transaction."""
+        """Wait for a transfer to end, and a moment for others, to store them in one transaction."""
         ended: list[Future[Outcome]] = []
         with contextlib.suppress(queue.Empty):
             ended.append(self._done.get(timeout=seconds))
@@ -242,7 +242,7 @@ class Dispatch:
         return ended
 
     def _settle(self, ended: Sequence[Future[Outcome]]) -> None:
-        """Write down a batch of outcomes in one transaction, then tell each. Where that fails they are kept."""
+        """Store a batch of outcomes in one transaction, then report each. If that fails they are kept."""
         self._unsettled = done = [*self._unsettled, *ended]
         if not done:
             return
@@ -257,13 +257,13 @@ class Dispatch:
             again = (each for each, state in zip(jobs, states, strict=True) if state in _DUE_AGAIN)
             self._tried.update(job.recording.identity for job in again)
             if any(isinstance(each, Failure) and each.reason == WORKER_LOST for each in outcomes):
-                self._due_by = self.clock()  # due again at once, alone from now on: that is no try yet
+                self._due_by = self.clock()  # due again now, from now on alone: this does not count as an attempt
         told = [self._tell(*each) for each in zip(jobs, outcomes, states, done, strict=True)]
         if bug := next(filter(None, told), None):
             raise bug
 
     def _tell(self, job: Job, outcome: Outcome, state: State, future: Future[Outcome]) -> Exception | None:
-        """A bug in who is told keeps no other outcome from being told."""
+        """A bug in an observer must not prevent other outcomes from being reported."""
         try:
             if not future.cancelled():
                 self.on_settled(job, outcome, state)
@@ -292,7 +292,7 @@ class Dispatch:
             self.ledger.settle([_drained(job) for job in jobs], self.clock(), self.policies)
 
     def _outcome(self, job: Job, future: Future[Outcome]) -> Outcome:
-        """What a transfer came to. A bug that one recording brings out is told, and costs no other its turn."""
+        """The outcome of a transfer. A bug with one recording is reported and affects no other."""
         if future.cancelled():
             return _drained(job)
         try:
@@ -308,7 +308,7 @@ class Dispatch:
 
 
 def _lost(job: Job, error: WorkerLost) -> Failure:
-    """What its process's death means for a job: nothing, where it had not begun; a suspicion; or a fault of its own."""
+    """What a dead process means for a job: nothing if it had not started; a suspicion; or a fault of its own."""
     process = f"the worker process {error.message}"
     if not error.begun:
         return _retry(job, WORKER_UNSTARTED, f"not started: {error.message}", counted=False)

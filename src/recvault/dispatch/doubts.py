@@ -1,4 +1,4 @@
-"""Whose a failure is: the recording's own, or one that it shares with others of its source. Only its own is counted.
+"""Whether a failure is the recording's own or shared by its source. Only its own counts as an attempt.
 
 Invariant: an outage costs no recording an attempt. Of a failure that may be the service's nothing is counted when it is
 written down. It is counted afterwards where others are archived that began later, or where no other recording of the

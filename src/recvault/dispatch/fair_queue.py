@@ -1,7 +1,6 @@
-"""Who may begin: so many at once, and of each source one at least that is its own.
+"""Which job may start: a limited number at once, with at least one place per source.
 
-Invariant: a source that is slow, with however much to do, holds back no other. That one comes next, of those that wait,
-which has the fewest at work.
+Invariant: a slow source delays no other. Of the waiting sources, the one with the fewest running jobs is next.
 """
 
 from __future__ import annotations
@@ -14,9 +13,9 @@ T = TypeVar("T")
 
 
 class Places(Generic[T]):
-    """What waits, by source in its order, and how many of each are at work. Whoever shares it among threads locks it.
+    """Waiting jobs by source, in order, and how many of each run.
 
-    At most `most` and one more a source are at work at once.
+    The caller locks it. At most `most` plus one per source run at once.
     """
 
     def __init__(self, most: int) -> None:
@@ -44,11 +43,11 @@ class Places(Generic[T]):
         return None
 
     def take_back(self) -> list[T]:
-        """What waits, which begins no more."""
+        """Take back what waits, which will not start."""
         waiting = [each for ready in self.ready.values() for each in ready]
         self.ready.clear()
         return waiting
 
     def over(self, source: str) -> None:
-        """One of a source is at work no more."""
+        """A job of a source has ended."""
         self._busy[source] -= 1

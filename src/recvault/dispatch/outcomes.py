@@ -21,8 +21,8 @@ from recvault.transfer import verdicts
 log = get_logger("recvault.dispatch.outcomes")
 _written = logging.getLogger("recvault.dispatch.outcomes")
 
-_MOSTLY = 3  # recordings that are not found, from which on more of them than are found is a trouble of its own
-_STORE_PATIENCE = 8  # transfers in a row that the store did not take, after which no more are begun
+_MOSTLY = 3  # number of missing recordings from which a majority of them is an error of its own
+_STORE_PATIENCE = 8  # transfers in a row that the store refused, after which no more are started
 _MISSING_HINT = (
     "check base_url and the account's permissions, and look at one in the provider's console; each is checked again "
     "before it counts as gone, and `recvault retry ID` checks one that does"
@@ -37,14 +37,14 @@ _STORE_CODES = {
 
 @dataclass(slots=True, kw_only=True)
 class Outcomes:
-    """Told of each outcome that is written down. `dispatch` is what it rests and pauses."""
+    """Called with each stored outcome. Pauses `dispatch` where needed."""
 
     sources: Sequence[Source]
     report: Report
     meter: Meter | None
     on_change: Callable[[Report], None]
-    rest_seconds: float = math.inf  # for which a source that refused its credentials is not asked for media
-    trouble: str | None = None  # of the store itself: no more transfers for now
+    rest_seconds: float = math.inf  # pause before a source that refused its credentials is used again
+    trouble: str | None = None  # of the store itself: pause transfers
     doubts: Doubts | None = None
     dispatch: Dispatch = field(init=False)
     _strikes: int = 0
@@ -52,7 +52,7 @@ class Outcomes:
     _found: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def settled(self, job: Job, outcome: Outcome, state: State) -> None:
-        """Count an outcome that is written down, say it in one line, and heed what it means for others."""
+        """Count a stored outcome, log it in one line, and apply what it means for others."""
         if self.doubts is not None:
             self.doubts.ended(job, outcome)
         recording = outcome.recording
@@ -66,7 +66,7 @@ class Outcomes:
                 row.archived += 1
                 row.bytes += outcome.bytes
                 self._count_suspect(job.source, outcome)
-            if outcome.taken:  # somebody else writes under our keys: whoever runs the pass is to know
+            if outcome.taken:  # somebody else writes under our keys: tell the operator
                 self.report.codes.add(PARTIAL)
         else:
             row.gone += state is State.GONE
@@ -98,7 +98,8 @@ class Outcomes:
         return self._vanished[key] >= _MOSTLY and self._vanished[key] > self._found[key]
 
     def tell_missing(self, row: AccountReport) -> None:
-        """A pass that finds less than it misses is not well, whatever each recording may be: told, and exit 3."""
+        """A pass that misses more recordings than it finds is a failure, whatever each one may be: report it, exit
+        3."""
         if row.error is None and self._is_mostly_gone(row):
             key = (row.source, row.account_id)
             vanished, tried = self._vanished[key], self._vanished[key] + self._found[key]
@@ -106,7 +107,7 @@ class Outcomes:
             self.report.failed(row.source, row.provider, row.account_id, words, PARTIAL)
 
     def store_failed(self, error: RecvaultError) -> None:
-        """The bucket takes nothing now: what is due stays due, listing and registering go on."""
+        """The bucket accepts nothing now: due recordings stay due, listing and registering continue."""
         self._pause(str(error), error.exit_code)
 
     def store_works(self) -> None:
@@ -163,7 +164,7 @@ def _say(job: Job, outcome: Outcome, state: State) -> None:
     if isinstance(outcome, Receipt):
         if _written.isEnabledFor(
             logging.INFO
-        ):  # asked first: structlog makes of what is dropped as much as of what is written
+        ):  # checked first: structlog does as much work for dropped events as for written ones
             media = [f"{medium.media_format}:{medium.sha256[:12]}" for medium in outcome.media]
             event = "transfer.already_archived" if outcome.already_archived else "transfer.archived"
             log.info(event, **names, bytes=outcome.bytes, media=media, key=outcome.sidecar_key)

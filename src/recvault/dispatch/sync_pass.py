@@ -32,7 +32,7 @@ from recvault.shutdown import Stop
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """Some sources at work: what lists them, what carries their recordings, and what heeds how that went."""
+    """The objects of a pass: what lists sources, transfers their recordings, and reacts to outcomes."""
 
     sources: Sequence[Source]
     listing: Listing
@@ -59,7 +59,7 @@ class Work:
         on_accounts: Callable[[Source, Sequence[str]], None] = lambda source, accounts: None,
         rest_seconds: float = math.inf,
     ) -> Self:
-        """Tie them together. What is done is told to a report, and to a meter where there is one."""
+        """Connect them. Results go to a report, and to a meter if there is one."""
         minted = Minted(clock)
         policies = {source.name: source.policy for source in sources}
         doubts = Doubts(ledger=ledger, clock=clock, policies=policies)
@@ -98,7 +98,7 @@ class Work:
         return cls(sources=sources, listing=listing, dispatch=dispatch, outcomes=outcomes)
 
     def complete(self) -> Report:
-        """The report so far, completed from the ledger: what stands open counts, whichever pass left it."""
+        """The report so far, with open recordings from the ledger, whichever pass left them."""
         report, ledger = self.listing.report, self.dispatch.ledger
         for source in self.sources:
             report.account(source.name, source.provider, source.account_id)

@@ -1,8 +1,7 @@
-"""An executor whose threads are all there before the first job: to give it one can fail no more.
+"""An executor that starts all threads before the first job, so that submitting cannot fail.
 
-A job that was given to a pool of the standard library is queued before its thread is begun: where the machine gives no
-more threads, its caller is told that it failed, and it runs all the same. These threads do not hold up the end of the
-process: what hangs in one of them, a library's call say, is left behind.
+The standard library's pool queues a job before it starts a thread: if the machine has no more threads, the caller gets
+an error although the job runs. These threads do not delay the end of the process: hanging calls are abandoned.
 """
 
 from __future__ import annotations
@@ -76,7 +75,7 @@ class Threads(Executor):
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Begin nothing more after what was given. Wait for its end where that is wanted; in a stop, a moment."""
+        """Accept nothing more. Wait for the end if requested; during a stop, only a moment."""
         with self._lock:
             self._closed = True
         if cancel_futures:

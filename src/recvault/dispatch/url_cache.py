@@ -1,7 +1,7 @@
-"""Signed media addresses that a list has just minted, kept for the jobs that they are of: a question less for each.
+"""Signed media URLs from a list, kept for their jobs to save a request each.
 
-Invariant: such an address is a credential. It is held in memory alone, for less than it is good for, and used once; a
-job that has none asks its provider for a new one.
+Invariant: such a URL is a credential. It is kept only in memory, for less than its lifetime, and used once; a job
+without one requests a new one.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Minted:
         self._urls: dict[tuple[str, str, str], _Addresses] = {}  # the oldest first
 
     def note(self, provider: Provider, recordings: Iterable[Recording]) -> None:
-        """Keep the addresses of what was just listed, while there is room: what is listed first is fetched first."""
+        """Keep the URLs of a listed page while there is room: what is listed first is fetched first."""
         now, lifetime = self._clock(), provider.media_url_lifetime
         kept = _KEPT if lifetime is None else min(_KEPT, lifetime / 2)
         with self._lock:
@@ -57,7 +57,7 @@ class Minted:
         return replace(job, recording=replace(job.recording, media_urls=found.urls))
 
     def _forget(self, now: datetime) -> None:
-        """Make room of what is too old to be lent."""
+        """Drop what is too old to use."""
         while self._urls:
             first = next(iter(self._urls))
             if self._urls[first].is_fresh(now):

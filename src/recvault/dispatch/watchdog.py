@@ -1,4 +1,4 @@
-"""A transfer under watch: that it goes on, how long it took, and how long it waited for the bucket."""
+"""Watch a transfer: its progress, its duration, and its time waiting for the bucket."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Watched:
 
 @dataclass(frozen=True, slots=True)
 class WatchedStore:
-    """The bucket, the waits for which are told."""
+    """The bucket, with its waiting times measured."""
 
     store: ObjectStore
     waits: Waits

@@ -17,7 +17,7 @@ from recvault.timefmt import span, when
 class Condition(enum.StrEnum):
     """How a feed does, best first. Stale is an alarm; failing and slow want a look."""
 
-    OK = "ok"  # with words for an account that was closed, and where recordings failed and are tried again
+    OK = "ok"  # with a message if the account was closed or failed recordings are retried
     NEW = "new"  # nothing was listed yet
     SLOW = "slow"  # a scan takes longer than the time between two polls, or a transfer does not end
     ATTENTION = "attention"  # recordings are dead, or rows of the list cannot be read
@@ -42,9 +42,10 @@ def judge(
     stale_after: timedelta,
     slow_after: timedelta = timedelta(minutes=5),
 ) -> Health:
-    """The worst that can be said of a feed. `watched_since` is when the daemon began to watch; None: not known.
+    """The worst condition of a feed.
 
-    A transfer that has been under way for `slow_after` is told.
+    `watched_since` is when the daemon started to watch; None: unknown. Reports transfers that run longer than
+    `slow_after`.
     """
     unscanned = None if feed.closed_at else _unscanned(feed, now, watched_since, stale_after)
     stale = [unscanned, _unarchived(feed, now, watched_since, stale_after)]
@@ -87,7 +88,7 @@ def _unscanned(feed: FeedStatus, now: datetime, watched_since: datetime | None, 
 
 
 def _unarchived(feed: FeedStatus, now: datetime, watched_since: datetime | None, stale_after: timedelta) -> str | None:
-    """What is stale about its transfers: recordings could be archived, and none is."""
+    """What is stale about its transfers: recordings are ready, but none is archived."""
     if feed.waiting_since is None or now - feed.waiting_since < stale_after:
         return None
     since = feed.last_archived_at or watched_since or feed.waiting_since
@@ -101,7 +102,7 @@ def _unarchived(feed: FeedStatus, now: datetime, watched_since: datetime | None,
 
 
 def _recordings(feed: FeedStatus) -> str | None:
-    """What is lost unless somebody acts, and what may be later."""
+    """What is lost unless somebody acts, or may be lost later."""
     standing, source = feed.standing, feed.feed.source
     told = []
     if standing.dead:
@@ -114,7 +115,7 @@ def _recordings(feed: FeedStatus) -> str | None:
 
 
 def _transfer(feed: FeedStatus, now: datetime, slow_after: timedelta) -> str | None:
-    """What is told of a transfer that does not end."""
+    """The message about a transfer that does not end."""
     if feed.transfer_since is None or now - feed.transfer_since < slow_after:
         return None
     return (
@@ -155,7 +156,7 @@ def _length(time: timedelta) -> str:
 def judged_stranded(
     ledger: Ledger, stranded: Iterable[Stranded], now: datetime, stale_after: timedelta
 ) -> list[tuple[FeedStatus, Health]]:
-    """What nobody carries is not well, and an alarm once it has waited for long."""
+    """Recordings that no source lists are a problem, and an alert once they have waited for long."""
     judged = []
     for each in stranded:
         status = ledger.ask.unread(Feed(each.source, each.provider, each.account_id))

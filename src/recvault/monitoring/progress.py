@@ -1,4 +1,4 @@
-"""How far a backfill has come, how fast it goes, and what holds it back now: told by it, read by whoever shows it."""
+"""A backfill's progress, its speed, and what limits it now: written by the backfill, read for display."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ threads wait for, the bucket's answers (`STORE`) or the provider's (`PROVIDER`).
 
 _RECENT_SECONDS = 60.0
 _BUSY = 0.9  # of a pace or a core: as good as all
-_WAITED = 0.1  # of a thread, on average: what is less holds nothing back
+_WAITED = 0.1  # of a thread on average: less is not a limit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +61,7 @@ class _Sample:
 
 @dataclass(slots=True, kw_only=True)
 class Progress:
-    """Told from the thread that settles; read from any."""
+    """Written by the thread that settles; read from any."""
 
     line: Callable[[], LineFacts | None] = lambda: None
     requests_per_second: float = 0.0  # the pace that is configured
@@ -98,7 +98,7 @@ class Progress:
         self.report = report
 
     def read(self) -> Reading:
-        """Look: as often as it is to be shown."""
+        """Take a reading, once per display."""
         with self._lock:
             sample = self._sample()
             self._samples.append(sample)

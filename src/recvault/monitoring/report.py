@@ -1,4 +1,4 @@
-"""What a pass did, counted per account: the report that people and their scripts read, and the exit code it means."""
+"""What a pass did, counted per account: the report for people and scripts, and its exit code."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _WORST_FIRST = (1, 78, 77, 75, 2, PARTIAL)
 
 @dataclass(slots=True, kw_only=True)
 class AccountReport:
-    """One account of one source. What was done counts this pass; what stands open counts the ledger's rows."""
+    """One account of one source. Done: counts of this pass; open: counts of the ledger's rows."""
 
     source: str
     provider: str
@@ -28,17 +28,17 @@ class AccountReport:
     registered: int = 0
     archived: int = 0
     already_archived: int = 0
-    not_ready: int = 0  # stands open
+    not_ready: int = 0  # open
     gone: int = 0
     missing: int = 0  # a list named them, and they were not found: looked for again before they count as gone
     external: int = 0
-    failed: int = 0  # stands open: failed and will be tried again
-    dead: int = 0  # stands open
+    failed: int = 0  # open: failed and will be retried
+    dead: int = 0  # open
     accepted: int = 0  # by the operator, as lost
-    quarantined: int = 0  # stands open
+    quarantined: int = 0  # open
     bytes: int = 0
     requests: int = 0
-    missed: int = 0  # by polls, of what is registered here: found by listing a window again
+    missed: int = 0  # registered here but missed by polls: found by listing a window again
     lateness_seconds: int | None = None  # at most, that one of those appeared in the list after its date
     lookback_needed_seconds: int | None = None  # which would have caught them all
     offered_since: datetime | None = None  # the provider refuses older bounds: nothing before it was looked for
@@ -50,7 +50,7 @@ class AccountReport:
 
     @property
     def stands_open(self) -> bool:
-        """Something failed that only a later pass or a hand can mend."""
+        """Something failed that a later pass or the operator must fix."""
         return bool(self.failed or self.dead or self.quarantined)
 
 
@@ -70,7 +70,7 @@ class Report:
     def account(self, source: str, provider: str, account_id: str) -> AccountReport:
         """The row of an account, made where there is none."""
         key = (source, account_id)
-        if key not in self.accounts:  # told of each recording: a row made in vain costs more than all else here
+        if key not in self.accounts:  # called for each recording: creating an unneeded row would cost most
             self.accounts.setdefault(key, AccountReport(source=source, provider=provider, account_id=account_id))
         return self.accounts[key]
 
@@ -81,12 +81,12 @@ class Report:
 
     @property
     def exit_code(self) -> int:
-        """The worst met; an interruption's own code is the signal's, and known to the command alone."""
+        """The worst code; only the command knows the signal of an interruption."""
         return worst(self.codes | ({PARTIAL} if any(row.stands_open for row in self.accounts.values()) else set()))
 
     @property
     def outcome(self) -> str:
-        """ok, partial, failed or interrupted, in one word."""
+        """ok, partial, failed or interrupted."""
         if self.interrupted:
             return "interrupted"
         if self.exit_code == 0:

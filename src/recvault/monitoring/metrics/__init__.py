@@ -1,7 +1,7 @@
-"""What Prometheus is shown: the one owner of prometheus_client.
+"""Prometheus metrics: the one owner of prometheus_client.
 
-Counters are pushed as things happen; how feeds and providers stand is asked for at each scrape. What cannot be asked
-then is left out, and `recvault_scrape_error` says so: it never costs the rest of the scrape.
+Counters are incremented as things happen; the state of feeds and providers is read at each scrape. What cannot be read
+is left out, and `recvault_scrape_error` reports it; the rest of the scrape still works.
 """
 
 from recvault.monitoring.metrics.catalogue import CONTENT_TYPE, NAMES

@@ -72,7 +72,7 @@ NAMES = frozenset(HELP)
 """Every family that a scrape shows, as its # TYPE line has it; a histogram's series add _bucket, _sum and _count."""
 
 FEED = ("source", "account_id")
-FEED_GAUGES: Mapping[str, tuple[str, ...]] = {  # how an account stands, with their labels
+FEED_GAUGES: Mapping[str, tuple[str, ...]] = {  # the state of an account, with labels
     "recvault_last_success_timestamp_seconds": FEED,
     "recvault_watermark_timestamp_seconds": FEED,
     "recvault_watermark_lag_seconds": FEED,

@@ -26,7 +26,7 @@ from recvault.monitoring.metrics.standing import StandingCollector, feed_familie
 log = get_logger("recvault.monitoring.metrics")
 
 SUCCESS, OTHER = "success", "other"
-_MOST_VALUES = 100  # of one label, whatever plug-ins think of
+_MOST_VALUES = 100  # values of one label, whatever plug-ins use
 _BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14400)
 
 
@@ -84,7 +84,7 @@ class Metrics:
         self._job_errors.labels(self._bounds("job", job))
 
     def trouble(self, part: str, is_on: bool) -> None:
-        """The bucket or the ledger can be used no more, or again."""
+        """The bucket or the ledger became unusable, or usable again."""
         self._trouble.labels(part).set(is_on)
 
     def manifests_since(self, moment: datetime) -> None:
@@ -118,7 +118,7 @@ class Metrics:
         self._transfer_seconds.labels(source).observe(seconds)
 
     def job_failed(self, job: str) -> None:
-        """A scheduled job raised what nobody expects."""
+        """A scheduled job raised an unexpected error."""
         self._job_errors.labels(self._bounds("job", job)).inc()
 
     def missed(self, source: str, recordings: int, lateness_seconds: float) -> None:
@@ -134,11 +134,11 @@ class Metrics:
         self._manifest_troubles.inc(troubles)
 
     def ping_failed(self) -> None:
-        """ping_url could not be told."""
+        """A ping to ping_url failed."""
         self._pings_failed.inc()
 
     def reloaded(self, ok: bool, now: datetime) -> None:
-        """The configuration was read, at the start or anew."""
+        """The configuration was loaded or reloaded."""
         self._standing.reload_ok = ok
         if ok:
             self._standing.read_at = now
@@ -148,11 +148,11 @@ class Metrics:
     def observe_feeds(
         self, judged: Callable[[], Iterable[tuple[FeedStatus, Health]]], clock: Callable[[], datetime]
     ) -> None:
-        """Ask for feeds here from now on."""
+        """Read feeds from here from now on."""
         self._standing.feeds = lambda: feed_families(judged(), clock())
 
     def observe_lines(self, lines: Callable[[], Iterable[LineFacts]]) -> None:
-        """Ask for the providers' answers here from now on."""
+        """Read the providers' state from here from now on."""
         self._standing.lines = lambda: line_families(lines())
 
     # -- shown ---------------------------------------------------------------------------------------------------------
@@ -203,7 +203,8 @@ class Metrics:
 
 
 def _replace(path: Path, body: bytes) -> None:
-    """Replace a file whole, through one beside it whose name cannot be foretold: others could lay a link there."""
+    """Replace a file atomically, through a temporary file with an unpredictable name, so that nobody can put a link
+    there."""
     beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     new = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     with os.fdopen(os.open(beside, new, 0o666), "wb") as file:  # less the umask: node_exporter is to read it
@@ -217,7 +218,7 @@ def _replace(path: Path, body: bytes) -> None:
 
 
 class _Bounds:
-    """Keeps each label's values few: each one is a series for ever."""
+    """Limits the values of each label: each one is a permanent series."""
 
     def __init__(self) -> None:
         self._met: dict[str, set[str]] = {}

@@ -1,4 +1,4 @@
-"""How feeds and providers stand, asked for anew at each scrape."""
+"""The state of feeds and providers, read at each scrape."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _CONCURRENCY, _CONCURRENCY_MAX = "recvault_api_concurrency", "recvault_api_concu
 
 
 class StandingCollector(Collector):
-    """How things stand, asked for anew at each scrape."""
+    """Current state, read at each scrape."""
 
     def __init__(self) -> None:
         self.feeds: Callable[[], Iterable[GaugeMetricFamily]] = lambda: feed_families((), _NEVER)
@@ -53,9 +53,9 @@ def _gauge(name: str, value: float | None) -> GaugeMetricFamily:
 
 
 def feed_families(judged: Iterable[tuple[FeedStatus, Health]], now: datetime) -> Iterable[GaugeMetricFamily]:
-    """The gauges of every account, from its own list; its condition is the worst of all its lists.
+    """The gauges of every account, from its own list; its condition is the worst of its lists.
 
-    One sample an account: a series shown twice would cost Prometheus the whole scrape.
+    One sample per account: with a duplicate series Prometheus rejects the whole scrape.
     """
     families = {name: GaugeMetricFamily(name, HELP[name], labels=labels) for name, labels in FEED_GAUGES.items()}
     accounts: dict[tuple[str, str], tuple[FeedStatus, Condition]] = {}
@@ -102,7 +102,7 @@ def _age(moment: datetime | None, now: datetime) -> float:
 
 
 def line_families(lines: Iterable[LineFacts]) -> Iterable[CounterMetricFamily | GaugeMetricFamily]:
-    """How each source's provider is asked."""
+    """The request limits of each source's provider."""
     requests = CounterMetricFamily(_REQUESTS, HELP[_REQUESTS], labels=["source", "status"])
     now = GaugeMetricFamily(_CONCURRENCY, HELP[_CONCURRENCY], labels=["source"])
     most = GaugeMetricFamily(_CONCURRENCY_MAX, HELP[_CONCURRENCY_MAX], labels=["source"])
