@@ -69,7 +69,8 @@ class Rig:
         return path
 
     def _toml(self) -> str:
-        archive = {"bucket": self.bucket, "endpoint_url": self.s3_url, "addressing_style": "path", **self.archive}
+        s3 = {"endpoint_url": self.s3_url, "addressing_style": "path"} if self.directory is None else {}
+        archive = {"bucket": self.bucket, **s3, **self.archive}
         transfer = {
             "spool_dir": str(self.root / "spool"),
             "workers": 8,
@@ -97,6 +98,11 @@ class Rig:
         return self.sync(lambda: moment)
 
     @property
+    def directory(self) -> Path | None:
+        """Where the archive is, if its bucket is a directory."""
+        return Path(self.bucket.removeprefix("file://")) if self.bucket.startswith("file://") else None
+
+    @property
     def s3(self) -> Any:
         return _client(self.s3_url)
 
@@ -105,6 +111,9 @@ class Rig:
         if server := strict_s3.running.get(self.s3_url):
             bucket = server.buckets[self.bucket]
             return {key: bucket.body(key) for key in sorted(bucket.objects)}
+        if (top := self.directory) is not None:
+            files = [each for each in top.rglob("*") if each.is_file() and ".recvault" not in each.parts]
+            return {str(each.relative_to(top)): each.read_bytes() for each in files}
         client, found = self.s3, {}
         for page in client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket):
             for each in page.get("Contents", ()):

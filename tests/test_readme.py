@@ -16,17 +16,24 @@ DOCUMENTS = sorted([README, *(path for part in ("src", "systemd", "tests") for p
 TOML = re.compile(r"```toml\n(.*?)```", re.DOTALL)
 BLOCKS = [block for path in (README, CONFIGURATION) for block in TOML.findall(path.read_text())]
 ARCHIVE = '[archive]\nbucket = "acme-recordings"\n'
+SOURCE = '[[sources]]\nname = "main"\nprovider = "telnyx"\napi_key = { env = "TELNYX_API_KEY" }\n'
+
+
+def whole(block: str) -> config.Config:
+    """A configuration of what is shown, with whichever of its two needed parts is not."""
+    text = block if "[archive]" in block else ARCHIVE + block
+    return config.read(text if "[[sources]]" in text else text + SOURCE, "README.md")
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=range(len(BLOCKS)))
 def test_every_configuration_in_it_loads(block: str) -> None:
     """What is shown can be copied and used."""
-    assert config.read(block if "[archive]" in block else ARCHIVE + block, "README.md").sources
+    assert whole(block).sources
 
 
 def test_it_shows_a_source_for_each_provider() -> None:
     """All five are there."""
-    shown = {source.provider for block in BLOCKS[1:] for source in config.read(ARCHIVE + block, "README.md").sources}
+    shown = {source.provider for block in BLOCKS for source in whole(block).sources}
     assert shown == {"twilio", "twilio-legacy", "twilio-video", "telnyx", "signalwire"}
 
 

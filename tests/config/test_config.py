@@ -202,6 +202,12 @@ def test_a_problem_has_its_line(text: str, expected: str) -> None:
     [
         ("bucket", "s3://acme"),
         ("bucket", "ab"),
+        ("bucket", "file://srv/recordings"),
+        ("bucket", "file:///"),
+        ("bucket", "file:///srv/../etc"),
+        ("bucket", "file:///srv//recordings"),
+        ("bucket", "file:///srv/recordings?a=b"),
+        ("bucket", "file:///srv/%00"),
         ("prefix", "a/../b"),
         ("prefix", "a//b"),
         ("prefix", "."),
@@ -220,6 +226,42 @@ def test_archive_values_that_cannot_be(key: str, value: str) -> None:
     """What could not work, or could share a key between recordings, is refused at load."""
     text = f'[archive]\n{key} = "{value}"\n' + ("" if key == "bucket" else 'bucket = "acme"\n') + TWILIO
     assert len(problems(text)) == 1
+
+
+@pytest.mark.parametrize(
+    ("bucket", "directory"),
+    [
+        ("file:///srv/recordings", Path("/srv/recordings")),
+        ("file:///srv/call%20recordings/", Path("/srv/call recordings")),
+        ("acme-recordings", None),
+    ],
+)
+def test_a_bucket_may_be_a_directory(bucket: str, directory: Path | None) -> None:
+    """file:// names a directory, as a URL does; with it go a prefix and a key template."""
+    text = f'[archive]\nbucket = "{bucket}"\nprefix = "a"\n'
+    text += 'key_template = "{provider}/{account}/{recording_id}.{ext}"\n'
+    assert read(text + TWILIO, "config.toml").archive.directory == directory
+
+
+def test_a_directory_takes_no_options_of_s3() -> None:
+    """All that only S3 has is named at once, even where it has its default."""
+    options = {
+        "region": '"us-east-1"',
+        "endpoint_url": '"http://127.0.0.1:9000"',
+        "addressing_style": '"auto"',
+        "sender": '"fast"',
+        "storage_class": '"STANDARD"',
+        "sse": '"none"',
+        "object_lock": '{ mode = "none" }',
+        "tags": "{}",
+        "acl": '"private"',
+        "request_payer": "false",
+        "checksums": '"auto"',
+    }
+    text = '[archive]\nbucket = "file:///srv/recordings"\n' + "".join(f"{k} = {v}\n" for k, v in options.items())
+    [problem] = problems(text + TWILIO)
+    assert all(name in problem for name in options)
+    assert "cannot be combined" in problem
 
 
 def test_archive_values_that_can_be() -> None:

@@ -1,0 +1,118 @@
+"""An archive in a directory, through the command as people run it: from its first `check` to a new ledger."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from cli.commands import PATIENCE, Ran, finish, kill, run, start, until
+from recvault.simulator import Simulator
+from rig import Rig
+
+pytestmark = pytest.mark.process
+
+
+@pytest.fixture
+def rig(tmp_path: Path, simulator: Simulator) -> Rig:
+    """One source with 30 recordings, and an empty directory."""
+    (tmp_path / "nas").mkdir()
+    rig = Rig(root=tmp_path, simulator=simulator, s3_url="", bucket=f"file://{tmp_path / 'nas'}")
+    account = simulator.add_account("twilio")
+    simulator.populate(account, "voice", count=30)
+    rig.add_source("voice", "twilio", account)
+    return rig
+
+
+def done(rig: Rig, *words: str) -> Ran:
+    """A command that ends well."""
+    ran = run(rig, *words)
+    assert ran.code == 0, (words, ran)
+    return ran
+
+
+def is_whole(rig: Rig) -> int:
+    """How many recordings are committed, each with all its bytes; no file stands under a key that is not whole."""
+    objects = rig.objects()
+    for sidecar in rig.sidecars().values():
+        for medium in sidecar["media"]:
+            assert hashlib.sha256(objects[medium["key"]]).hexdigest() == medium["sha256"]
+    return len(rig.sidecars())
+
+
+def test_the_main_job(rig: Rig) -> None:
+    """`check` begins it, `sync` fills it, and every verb that reads a bucket reads it; a lost ledger is made anew."""
+    refused = run(rig, "sync")
+    assert (refused.code, rig.objects()) == (78, {})
+    assert "run `recvault check`" in refused.stderr
+    checked = json.loads(done(rig, "check", "--json").stdout)
+    assert all(each["ok"] for each in checked["checks"]), checked
+
+    done(rig, "sync")
+    assert is_whole(rig) == 30
+    objects = rig.objects()
+    first = next(iter(rig.sidecars()))
+    assert done(rig, "verify", "--deep", "--json").document["counts"]["ok"] == 30
+    assert done(rig, "show", first, "--json").document["recordings"][0]["sidecar"]["recording_id"] == first
+    assert done(rig, "status", "--json").document["sources"][0]["counts"]["archived"] == 30
+    done(rig, "manifest")
+
+    for path in rig.root.glob("ledger.db*"):
+        if path.is_file():
+            path.unlink()
+    assert done(rig, "rebuild", "--json").document["archived"] == 30
+    rig.simulator.clear_requests()
+    done(rig, "sync")
+    assert not [each for each in rig.simulator.requests if each.path.endswith((".wav", ".mp3"))]
+    assert {key: body for key, body in rig.objects().items() if key in objects} == objects
+    assert done(rig, "verify", "--json").document["counts"]["ok"] == 30
+
+
+def test_a_volume_that_is_not_mounted(rig: Rig) -> None:
+    """An empty directory in the archive's place is exit 75 to every verb and stays empty; nothing counts as missing."""
+    done(rig, "check")
+    done(rig, "sync")
+    assert rig.directory is not None
+    away = rig.directory.rename(rig.root / "away")
+    rig.directory.mkdir()
+    for words in (["sync"], ["verify", "--repair"], ["rebuild", "--set-aside"], ["manifest"]):
+        ran = run(rig, *words)
+        if words[0] != "rebuild":  # which refuses to replace a sound ledger before it looks
+            assert (ran.code, ".recvault is missing" in ran.stderr) == (75, True), (words, ran)
+    checked = run(rig, "check", "--json")
+    assert checked.code == 75, checked
+    assert list(rig.directory.iterdir()) == []
+    rig.directory.rmdir()
+    assert run(rig, "sync").code == 75
+    away.rename(rig.directory)
+    done(rig, "sync")
+    assert done(rig, "verify", "--json").document["counts"]["ok"] == 30
+
+
+def test_a_pass_that_is_killed(rig: Rig) -> None:
+    """kill -9 amid the writing leaves no file that is not whole; the same command goes on to the end."""
+    done(rig, "check")
+    assert rig.directory is not None
+    process = start(rig, "sync")
+    until(lambda: len(rig.sidecars()) >= 5 or process.poll() is not None, PATIENCE)
+    kill(process)
+    assert is_whole(rig) >= 5
+    done(rig, "sync")
+    assert is_whole(rig) == 30
+    assert done(rig, "verify", "--deep", "--json").document["counts"]["ok"] == 30
+
+
+def test_two_machines_at_one_directory(rig: Rig) -> None:
+    """Two ledgers that archive the same account there at once come to one copy of each recording, and both know it."""
+    done(rig, "check")
+    other = Rig(root=rig.root / "other", simulator=rig.simulator, s3_url="", bucket=rig.bucket, sources=rig.sources)
+    other.root.mkdir()
+    assert run(other, "check").code == 0
+    both = [finish(each) for each in [start(rig, "sync"), start(other, "sync")]]
+    assert [ran.code for ran in both] == [0, 0]
+    assert is_whole(rig) == 30
+    assert len([key for key in rig.objects() if key.startswith("recordings/")]) == 60
+    for each in (rig, other):
+        assert done(each, "verify", "--deep", "--json").document["counts"]["ok"] == 30
