@@ -12,6 +12,7 @@ import pytest
 
 import recvault
 from recvault import archive
+from recvault.cli import VERBS
 
 ROOT = Path(recvault.__file__).parent
 FLOORS = {
@@ -111,6 +112,26 @@ SHARED_NAMES = {
     "Request": "recvault.testing's, of the simulator; the other is what goes out, of transport",
     "Sink": "what takes a body: media's of http may begin again where it broke off, an object's of store only anew",
 }
+SMALL, SHORT = (
+    40,
+    {
+        # a file of fewer lines, that is none of a verb's, and why it stands for itself
+        "check/proof.py": "a kind of question of check's, as each of its files is",
+        "cli/hints.py": "a table, which grows by a line a reason",
+        "cli/screen.py": "what a terminal is told, apart from what is shown on it",
+        "log/lean_imports.py": "it must run before any library is loaded, and load none",
+        "providers/calendar.py": "a fact of all rooms, which would load a provider's module for it otherwise",
+        "store/local/attributes.py": "the one place that knows how a file system keeps what is known of a file",
+        "store/s3/body.py": "one value that both ways of sending take",
+        "store/s3/error_xml.py": "a store's wire format",
+        "store/s3/moments.py": "botocore is told to read times by it, whoever asks",
+        "store/s3/parts.py": "a file object, which knows of no store",
+        "timefmt.py": "at the root: words of all rooms",
+        "transport/making.py": "the choice of a transport, apart from the two, of which only one may be loaded",
+        "workers/cores.py": "what the operating system is told of threads",
+        "workers/preload.py": "what a fork server loads by its name",
+    },
+)
 REASONED: dict[str, str] = {}  # a file beyond the measure, and why
 LONGEST_FILE, LONGEST_FUNCTION = 400, 60
 
@@ -314,3 +335,14 @@ def test_a_file_has_a_name_of_its_own() -> None:
     assert {name for name, paths in beside.items() if len(paths) != 1} == {
         name for name in SHARED_NAMES if name.endswith(".py")
     }
+
+
+def test_a_short_file_has_a_reason() -> None:
+    """What few lines say stands with what uses it, unless a reason is given here; a verb has a file of its own."""
+    verbs = {f"cli/{name}.py" for name in VERBS}
+    short = {
+        str(path.relative_to(ROOT))
+        for path in modules()
+        if room(path) not in SHIPPED and not path.name.startswith("__") and path.read_text().count("\n") < SMALL
+    }
+    assert short - verbs == set(SHORT)

@@ -1,4 +1,4 @@
-"""Find the line of a key in a TOML text, which tomllib does not report.
+"""Find the line of a key in a TOML text, which tomllib does not report; and one problem of the configuration, with it.
 
 tomllib must have read the text before: this scan relies on valid TOML, and only distinguishes statements, strings and
 brackets. Contents of an inline table or an array have the line of their key.
@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from difflib import get_close_matches
 
 Path = tuple[str | int, ...]
 
@@ -96,3 +98,30 @@ def _value_end(text: str, at: int) -> int:
 def _end(pattern: re.Pattern[str], text: str, at: int) -> int:
     match = pattern.match(text, at)
     return match.end() if match else at
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigProblem:
+    """The path of keys and indexes, and a message that never repeats the value."""
+
+    path: Path
+    message: str
+
+    @classmethod
+    def unknown(cls, path: Path, known: Iterable[str]) -> ConfigProblem:
+        """A key that does not exist, and the nearest that does."""
+        near = get_close_matches(str(path[-1]), list(known), 1)
+        return cls(path, f"unknown key (did you mean {near[0]}?)" if near else "unknown key")
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.message}" if self.path else self.message
+
+    @property
+    def place(self) -> str:
+        """The path as people write it: `sources[0].name`."""
+        parts = [f"[{part}]" if isinstance(part, int) else f".{_seemly(part)}" for part in self.path]
+        return "".join(parts).removeprefix(".")
+
+
+def _seemly(key: str) -> str:
+    return key if key.replace("-", "_").isidentifier() and len(key) <= 60 else repr(key[:60])

@@ -15,8 +15,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from recvault.config.locate import KeyLines
-from recvault.config.problem import ConfigProblem
+from recvault.config.locate import ConfigProblem, KeyLines
 from recvault.config.settings import Config, LedgerSettings
 from recvault.config.source_tables import sort_source
 from recvault.errors import ConfigError

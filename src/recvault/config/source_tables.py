@@ -8,7 +8,7 @@ from typing import Any
 
 from recvault.config import proxies
 from recvault.config.checks import choice
-from recvault.config.problem import ConfigProblem
+from recvault.config.locate import ConfigProblem
 from recvault.config.secret import WAYS, SecretRef
 from recvault.config.settings import PrivateKeyRef, SourceSettings
 from recvault.errors import ConfigError

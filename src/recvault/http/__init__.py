@@ -12,7 +12,7 @@ from recvault.http.media import MediaHead, Sink
 from recvault.http.permits import STALE_SECONDS, Borrowed, Loan, Permits, Spent
 from recvault.http.ping import Ping
 from recvault.http.session import Session
-from recvault.http.timing import Timing
+from recvault.http.tries import Timing
 
 __all__ = [
     "REFUSED",

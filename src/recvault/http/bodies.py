@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import httpx
 
 from recvault.errors import NotWhole, ProtocolError, Unavailable
-from recvault.http.timing import Timing
+from recvault.http.tries import Timing
 from recvault.shutdown import Stop
 from recvault.transport import ExchangeFailed
 

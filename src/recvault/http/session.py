@@ -33,8 +33,7 @@ from recvault.http.exchange_errors import NOT_SENT, Failures, failure
 from recvault.http.limits import LIST, MEDIA, Budget, Noted, Turn
 from recvault.http.media import MEDIA as ANSWER
 from recvault.http.media import Away, MediaAnswer, MediaHead, Place, Sink
-from recvault.http.timing import Timing
-from recvault.http.tries import Tries
+from recvault.http.tries import Timing, Tries
 from recvault.log.meter import PROVIDER, Waits
 from recvault.providers.base import OwnMedia, Page, Provider, Reply
 from recvault.providers.urls import is_signed

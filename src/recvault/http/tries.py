@@ -1,4 +1,4 @@
-"""Which failures of a provider may pass: it is asked again after a jittered wait, which a stop cuts short."""
+"""When an exchange is slow, and how often it is tried: after a jittered wait, which a stop cuts short."""
 
 from __future__ import annotations
 
@@ -8,8 +8,21 @@ from dataclasses import dataclass
 from typing import ParamSpec, TypeVar
 
 from recvault.errors import Unavailable
-from recvault.http.timing import Timing
 from recvault.shutdown import Stop, persist
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """When an exchange is slow, and how often it is tried."""
+
+    min_rate: int = 1024  # bytes a second
+    stall_timeout: float = 60.0  # seconds; a body slower than min_rate for so long is a stall
+    reply_deadline: float = 180.0  # seconds for a whole API answer
+    tries: int = 5  # of one request within one attempt
+    backoff_base: float = 0.5  # seconds, doubles
+    backoff_most: float = 30.0  # seconds; a provider that asks for more patience is asked again in a later pass
+    circuit: float = 300.0  # seconds for which refused credentials are not tried again
+
 
 T = TypeVar("T")
 P = ParamSpec("P")

@@ -9,8 +9,7 @@ up to a bound.
 from recvault.operations.verify.checking import Checker
 from recvault.operations.verify.differences import MOST, SCHEMA, Difference, DifferenceKind
 from recvault.operations.verify.result import Result
-from recvault.operations.verify.sampling import Sample
-from recvault.operations.verify.scope import BucketScope
+from recvault.operations.verify.scope import BucketScope, Sample
 from recvault.operations.verify.verify import Verify
 
 __all__ = ["MOST", "SCHEMA", "BucketScope", "Checker", "Difference", "DifferenceKind", "Result", "Sample", "Verify"]

@@ -10,7 +10,7 @@ from recvault.errors import Cold, TooLarge
 from recvault.ledger import Expected, ExpectedMedium
 from recvault.models import State
 from recvault.operations.verify.differences import Difference, DifferenceKind, about
-from recvault.operations.verify.sampling import Sample
+from recvault.operations.verify.scope import Sample
 from recvault.store import Described, Reader
 
 

@@ -12,7 +12,7 @@ from recvault.errors import RecvaultError
 from recvault.models import JSON
 from recvault.monitoring.report import PARTIAL, iso, worst
 from recvault.operations.verify.differences import MOST, SCHEMA, Difference, DifferenceKind
-from recvault.operations.verify.sampling import Sample
+from recvault.operations.verify.scope import Sample
 
 _UNANSWERED_KEPT = 100
 _GIVE_UP_AFTER = 20  # questions in a row without an answer: the bucket is down

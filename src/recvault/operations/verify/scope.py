@@ -1,11 +1,13 @@
-"""Where in the bucket to look: ranges of keys that cover what is asked for, and hold about as much work each.
+"""What is asked for: where in the bucket to look, and of which recordings every byte is read.
 
-The ranges cover every key there can be, once. Only those where recordings of this configuration may stand are listed;
-in the others stands what an earlier key template put there, which is asked for key by key.
+Ranges of keys cover what is asked for, and hold about as much work each. They cover every key there can be, once. Only
+those where recordings of this configuration may stand are listed; in the others stands what an earlier key template put
+there, which is asked for key by key.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -114,3 +116,22 @@ def _divided(after: str, until: str, cuts: Sequence[str]) -> Iterator[tuple[str,
             yield after, cut
             after = cut
     yield after, until
+
+
+_BITS = 56
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """So many percent of the recordings, chosen by their identity: whatever the order, whoever asks."""
+
+    percent: float = 0.0
+    seed: int = 0
+
+    def __contains__(self, identity: tuple[str, str, str]) -> bool:
+        if self.percent >= 100:
+            return True
+        if self.percent <= 0:
+            return False
+        drawn = hashlib.blake2b(repr((self.seed, *identity)).encode("utf-8", "surrogatepass"), digest_size=_BITS // 8)
+        return int.from_bytes(drawn.digest(), "big") < self.percent / 100 * (1 << _BITS)

@@ -16,8 +16,7 @@ from recvault.ledger import Expectations, Expected, Ledger
 from recvault.models import State
 from recvault.operations.verify.checking import Checked, Checker
 from recvault.operations.verify.result import Result
-from recvault.operations.verify.sampling import Sample
-from recvault.operations.verify.scope import BucketScope, Range
+from recvault.operations.verify.scope import BucketScope, Range, Sample
 from recvault.operations.verify.strays import Strays
 from recvault.operations.verify.walking import Group, walk
 from recvault.shutdown import Stop
