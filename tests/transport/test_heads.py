@@ -35,7 +35,7 @@ def test_the_shorter_way_reads_what_the_longer_one_does(number: int) -> None:
         text = "".join(pieces)
         headers, named = _headers(text)
         expected = _odd_headers(text)
-        assert list(headers) == expected
+        assert [tuple(pair) for pair in headers] == expected
         assert Head(200, headers, 0.0, named).named == {n.lower(): v for n, v in reversed(expected)}
 
 
@@ -43,8 +43,9 @@ def test_the_shorter_way_reads_what_the_longer_one_does(number: int) -> None:
 def test_what_is_no_header_is_refused_by_either(line: str) -> None:
     """The shorter way lets nothing pass."""
     for read in (_headers, _odd_headers):
-        with pytest.raises(ExchangeFailed, match="no header"):
+        with pytest.raises(ExchangeFailed) as refused:
             read(line)
+        assert refused.value.cause == "framing"
 
 
 def test_descriptors_that_select_cannot_take_are_waited_for(line: Line) -> None:

@@ -12,6 +12,7 @@ from typing import BinaryIO, Literal, Protocol
 from urllib.parse import unquote, urlsplit
 
 Headers = Sequence[tuple[str, str]]
+"""Names and values, in order; pairs of any kind."""
 Guard = Callable[[str, int, str], bool]
 """Whether a connection for a host and a port may be made to an address."""
 Cut = Callable[[], None]

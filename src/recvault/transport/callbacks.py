@@ -6,7 +6,7 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 import pycurl
 
@@ -16,7 +16,6 @@ MOST_LINES = 10_000  # of a head and of all that comes before it
 _BLANK = frozenset({b"\r\n", b"\n"})
 _STATUS = re.compile(r"(HTTP/[0-9.]+) ([0-9]{3})(?: [^\r\n]*)?\r?")
 _NAME = re.compile(r"[^\s:]+")
-_ODD = ("  ", " \r", "\t")  # what needs a closer look: values may begin or end in it
 
 
 class Again(Exception):
@@ -198,21 +197,24 @@ def _head(lines: list[bytes], wait_seconds: float) -> tuple[str, Head]:
 
 def _headers(text: str) -> tuple[Headers, Mapping[str, str]]:
     """The headers, and the same by lower name, where none stands there twice and all are written as they mostly are."""
-    lines = text.split("\r\n")[:-1]
-    if len(lines) == text.count("\n") and not any(odd in text for odd in _ODD):
+    lines = text.split("\r\n")
+    lines.pop()
+    if len(lines) == text.count("\n") and not ("  " in text or " \r" in text or "\t" in text):  # at a value's ends
         try:
-            names, values = zip(*[line.split(": ", 1) for line in lines], strict=True)
-        except ValueError:  # one of them has no such colon, or there are none
+            rows = [line.split(": ", 1) for line in lines]
+            named = {_lower(name): value for name, value in rows}
+        except ValueError:  # one of them is written otherwise, or is none
             return _odd_headers(text), {}
-        if (lower := _lower(names)) is not None:
-            return list(zip(names, values, strict=True)), dict(zip(lower, values, strict=True))
+        return cast("Headers", rows), named
     return _odd_headers(text), {}
 
 
-@lru_cache(256)  # a server's answers have the same ones
-def _lower(names: tuple[str, ...]) -> tuple[str, ...] | None:
-    """None where one of them is no name, or no usual one."""
-    return tuple([name.lower() for name in names]) if all(map(_NAME.fullmatch, names)) else None
+@lru_cache(256)  # answers have few different ones
+def _lower(name: str) -> str:
+    """ValueError where it is no name, or no usual one."""
+    if not _NAME.fullmatch(name):
+        raise ValueError(name)
+    return name.lower()
 
 
 def _odd_headers(text: str) -> list[tuple[str, str]]:
