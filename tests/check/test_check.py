@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
+import os
 import re
+import shutil
 import socket
 import threading
+import types
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -265,6 +269,91 @@ def test_a_bucket_that_is_not_there_is_one_line(small: Rig) -> None:
 
 
 # -- Object Lock and what else is asked of a put -----------------------------------------------------------------------
+
+
+@pytest.fixture
+def in_a_directory(small: Rig) -> Rig:
+    """One source, one empty directory."""
+    (small.root / "nas").mkdir(mode=0o750)
+    small.bucket = f"file://{small.root / 'nas'}"
+    return small
+
+
+def of_the_bucket(found: dict[str, Probe]) -> list[str]:
+    return [name.removeprefix("bucket: ") for name in found if name.startswith("bucket: ")]
+
+
+def test_a_directory_is_asked_what_matters_there(in_a_directory: Rig) -> None:
+    """Room, one file system, what it keeps, a put that holds: each a good line; and the archive is begun."""
+    found = asked(in_a_directory)
+    assert wrong(found) == []
+    assert of_the_bucket(found) == [
+        *("keys", "directory", "free space", "put and conditional put"),
+        *("one file system", "attributes", "letter case", "get", "delete of the probe"),
+    ]
+    assert "no archive yet" in found["bucket: directory"].detail
+    assert "conditional puts are honoured" in found["bucket: put and conditional put"].detail
+    assert "an archive" in asked(in_a_directory)["bucket: directory"].detail
+
+
+def test_a_directory_that_is_not_there_is_one_line(in_a_directory: Rig) -> None:
+    """Wrong, with what to do; nothing more is asked, and it is not made."""
+    assert in_a_directory.directory is not None
+    in_a_directory.directory.rmdir()
+    found = asked(in_a_directory)
+    assert of_the_bucket(found) == ["keys", "directory"]
+    line = found["bucket: directory"]
+    assert (line.ok, line.exit_code, "mount" in line.hint) == (False, 78, True)
+    assert not in_a_directory.directory.exists()
+
+
+def test_an_archive_that_is_gone_is_not_begun_anew(in_a_directory: Rig) -> None:
+    """A directory that held one and is empty now is not mounted: temporary, and it stays empty."""
+    assert wrong(asked(in_a_directory)) == []
+    assert in_a_directory.directory is not None
+    shutil.rmtree(in_a_directory.directory)
+    in_a_directory.directory.mkdir()
+    found = asked(in_a_directory)
+    assert wrong(found) == ["bucket: put and conditional put"]
+    assert found["bucket: put and conditional put"].exit_code == 75
+    assert list(in_a_directory.directory.iterdir()) == []
+
+
+@pytest.mark.parametrize(("free", "ok", "code"), [(1 << 20, False, 75), (512 << 20, True, 0)])
+def test_a_directory_that_is_nearly_full(
+    in_a_directory: Rig, monkeypatch: pytest.MonkeyPatch, free: int, ok: bool, code: int
+) -> None:
+    """Little room is a notice, hardly any an error."""
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: types.SimpleNamespace(free=free))
+    line = asked(in_a_directory)["bucket: free space"]
+    assert (line.ok, line.exit_code, bool(line.hint)) == (ok, code, True)
+
+
+def test_a_directory_where_everyone_may_write_is_a_notice(in_a_directory: Rig) -> None:
+    """Others could delete recordings."""
+    assert in_a_directory.directory is not None
+    in_a_directory.directory.chmod(0o777)
+    line = asked(in_a_directory)["bucket: directory"]
+    assert (line.ok, "chmod o-w" in line.hint) == (True, True)
+
+
+def test_a_file_system_that_keeps_less_is_told(in_a_directory: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without attributes or letter case an archive is as safe, and its owner knows what is different."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOTSUP, "Operation not supported")
+
+    stat_of = os.open
+    monkeypatch.setattr(os, "setxattr", refuse)
+    monkeypatch.setattr(os, "open", lambda path, *more, **named: stat_of(_folded(path), *more, **named))
+    found = asked(in_a_directory)
+    assert "verify --deep" in found["bucket: attributes"].detail
+    assert (found["bucket: letter case"].ok, "edition" in found["bucket: letter case"].detail) == (True, True)
+
+
+def _folded(path: Any) -> Any:
+    """As a file system finds a name that does not tell upper from lower case."""
+    return path.lower() if isinstance(path, str) and path in ("SCHEMAS", "SIDECAR-V1.JSON") else path
 
 
 def test_a_lock_on_a_bucket_without_object_lock_is_wrong(small: Rig, moto_url: str, moto_bucket: str) -> None:

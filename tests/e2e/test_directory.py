@@ -63,6 +63,12 @@ def test_the_main_job(rig: Rig) -> None:
         if path.is_file():
             path.unlink()
     assert done(rig, "rebuild", "--json").document["archived"] == 30
+    assert rig.directory is not None
+    away = rig.directory.rename(rig.root / "away")  # the new ledger knows where its archive was
+    rig.directory.mkdir()
+    assert run(rig, "check").code == 75
+    rig.directory.rmdir()
+    away.rename(rig.directory)
     rig.simulator.clear_requests()
     done(rig, "sync")
     assert not [each for each in rig.simulator.requests if each.path.endswith((".wav", ".mp3"))]

@@ -33,9 +33,8 @@ def facts(
 
     `make`: a place that was never archived in may become an archive now.
     """
-    place = f"archive:{where.endpoint_url}|{where.bucket}|{where.prefix}"
-    known_place = ledger.fact(place) is not None
-    store.begin(known=known_place, make=make)
+    store.begin(known=ledger.fact(_place(where)) is not None, make=make)
+    note_begun(ledger, where)
     known = schema(keys)
     name = f"store:{where.endpoint_url}|{where.bucket}|{where.prefix}|{known.sha256[:16]}|{where.checksums}|{_ASKED}"
     remembered = None if ask_again else ledger.fact(name)
@@ -43,10 +42,18 @@ def facts(
         return StoreFacts.from_json(remembered)
     found = store.ask_facts(known)
     ledger.remember(name, found.to_json())
-    if not known_place:
-        ledger.remember(place, "begun")
     log.info("store.facts", proof=found.proof, conditional_put=found.conditional)
     return found
+
+
+def note_begun(ledger: Ledger, where: ArchiveSettings) -> None:
+    """Remember that an archive was begun there: where it is gone, it is not begun anew, but awaited."""
+    if ledger.fact(_place(where)) is None:
+        ledger.remember(_place(where), "begun")
+
+
+def _place(where: ArchiveSettings) -> str:
+    return f"archive:{where.endpoint_url}|{where.bucket}|{where.prefix}"
 
 
 def schema(keys: KeyTemplate) -> Put:

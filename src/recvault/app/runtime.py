@@ -90,6 +90,10 @@ class Runtime(Equipment, Inquiry):
         self.store.facts = facts
         return facts
 
+    def note_archive(self) -> None:
+        """Have the ledger know that an archive is in this bucket, as after it was made from it."""
+        bucket_setup.note_begun(self.ledger, self.settings.archive)
+
     def sync(
         self,
         command: str,

@@ -36,6 +36,8 @@ def command(app: App, /, set_aside: bool, earlier: tuple[str, ...], as_json: boo
     """
     with app.signals(), app.runtime() as runtime, _progress(app) as on_read, on_one_core():
         rebuilt = _made(runtime, on_read, earlier).run(set_aside=set_aside)
+        if not rebuilt.interrupted:
+            runtime.note_archive()
     if as_json:
         print_json(rebuilt.document())
     else:

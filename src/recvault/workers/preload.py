@@ -17,9 +17,10 @@ for _number in (signal.SIGTERM, signal.SIGHUP):  # of a terminal that closes, or
 with without(*SCREEN):
     for _name in (
         "recvault.workers.process_worker",
+        "recvault.store.s3.s3_store",
         "boto3",
         "pycurl",
-    ):  # the last two are loaded when a worker's clients are made
+    ):  # the last three are loaded when a worker's store and clients are made
         with contextlib.suppress(ImportError):  # told by the worker, which needs it, or does without
             importlib.import_module(_name)
 gc.collect()
