@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, ClassVar
 
@@ -51,6 +52,18 @@ class WrongMedia(Toy):
     media = "/v1/{account}/{recording}"
 
 
+class OnlyListed(Toy):
+    """Its list tells addresses of media, and its recordings by id do not."""
+
+    media = ""
+
+    def read(self, row: dict[str, Any]) -> Recording:
+        return replace(super().read(row), media_urls={"wav": f"{self.base_url}/v1/{SHELF}/{row['id']}/wav"})
+
+    def parse_recording(self, reply: Any) -> Recording:
+        return replace(super().parse_recording(reply), media_urls={})
+
+
 class Lax(Toy):
     def parse_recording(self, reply: Any) -> Recording:
         return self.read({"id": "s0", "made": 0, "state": "ready"})
@@ -69,6 +82,7 @@ class Lax(Toy):
         ),
         (NeverFinal, ProviderContract.test_a_row_is_read_as_it_was_meant, "says unfinished of a finished recording"),
         (AlwaysFinal, ProviderContract.test_an_unfinished_recording_becomes_final, "is read as complete: see `phases`"),
+        (OnlyListed, ProviderContract.test_media_of_every_format_are_proven, "was not archived: the verdict is"),
         (WrongMedia, ProviderContract.test_a_document_is_not_media, "was not archived: the verdict is retry"),
         (
             Lax,
