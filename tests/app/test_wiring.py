@@ -13,6 +13,7 @@ from recvault.errors import ConfigError
 from recvault.http import Limits
 from recvault.log.masking import mask
 from recvault.log.meter import Waits
+from recvault.providers.telnyx import Telnyx
 from recvault.shutdown import Stop
 from recvault.testing import Answer, Front
 from recvault.transport import Head, Proxy
@@ -99,3 +100,12 @@ def test_the_monitor_is_told_through_its_proxy(monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(ConfigError, match="daemon: ping_proxy"):
         ping.proxy()
     assert wiring.ping(read(TEXT, "").daemon).start() is True
+
+
+@pytest.mark.parametrize(("known", "expected"), [({"wav": (16_000, 32_000)}, 16_000), ({"mp3": (4_000, 4_000)}, None)])
+def test_media_are_held_against_the_providers_rate(
+    monkeypatch: pytest.MonkeyPatch, known: dict[str, tuple[int, int]], expected: int | None
+) -> None:
+    """What the provider's class tells of its WAV reaches the proof; one that tells nothing proves nothing by it."""
+    monkeypatch.setattr(Telnyx, "bytes_per_second", known)
+    assert lines().proof.wav_rate == expected
