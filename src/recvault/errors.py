@@ -1,9 +1,9 @@
 """What can go wrong, grouped by what to do next.
 
     RecvaultError
-    ├── ConfigError             mend the configuration                            exit 78
+    ├── ConfigError             fix the configuration                             exit 78
     │   └── EndpointRefused     the provider has no such list: base_url, account  exit 78
-    ├── CredentialsRefused      mend the credentials or their rights              exit 77
+    ├── CredentialsRefused      fix the credentials or their permissions          exit 77
     │   └── StoreRefused        … those of the bucket
     ├── Unavailable             try again later: nothing is lost                  exit 75
     │   ├── Resting             the provider's Retry-After is not over: nothing was sent
@@ -11,23 +11,23 @@
     │   ├── LedgerLocked        another process holds the ledger
     │   ├── LedgerUnavailable   the ledger's disk is full
     │   └── ProtocolError       an answer that cannot be used: the scan is repeated
-    │       └── NotWhole        a list that cannot be read to its end: less of it at once may be
-    ├── UnknownName             ask for a source or recording that there is       exit 2
+    │       └── NotWhole        an incomplete list: smaller parts may be readable
+    ├── UnknownName             use an existing source or recording               exit 2
     ├── LedgerDamaged           rebuild the ledger from the bucket                exit 78
-    ├── LedgerStands            a rebuild would take the place of a sound ledger  exit 2
-    ├── Interrupted             asked to stop                                     exit 130, 143
+    ├── LedgerStands            a rebuild would replace a sound ledger            exit 2
+    ├── Interrupted             a stop was requested                              exit 130, 143
     ├── WorkerLost              a worker process died: its jobs are done again
     └── about one recording: the pass goes on
         ├── NotFound            the provider answers 404 or 410
-        ├── Denied              the provider answers 401 or 403 for it alone: the account's list is open  exit 3
-        ├── Refused             the provider answers 4xx: asking again alike is no use
-        ├── MediaExpired        a signed URL is refused: ask for a fresh one
-        ├── MediaRejected       what came is not the recording
-        ├── NotOpened           no private key opens what is encrypted, or its seal is broken   exit 3
-        ├── UnsafeAddress       a URL leads where no media may come from
-        ├── KeyConflict         the key holds other bytes: nothing is overwritten
-        │   └── TooLarge        … so many of them that they are none of ours, and are not read
-        └── KeyRefused          the bucket refuses this key, and takes others                       exit 3
+        ├── Denied              the provider answers 401 or 403 for it alone: the account's list is open exit 3
+        ├── Refused             the provider answers 4xx: repeating it is useless
+        ├── MediaExpired        a signed URL is refused: request a fresh one
+        ├── MediaRejected       the body is not the recording
+        ├── NotOpened           no private key decrypts it, or it is corrupt      exit 3
+        ├── UnsafeAddress       a URL leads to a forbidden address
+        ├── KeyConflict         the key has other bytes: nothing is overwritten
+        │   └── TooLarge        … too many to be ours; they are not read
+        └── KeyRefused          the bucket refuses this key, but accepts others   exit 3
             └── Cold            … until it is restored from an archive class
 
 Every one pickles: what `__init__` takes goes to `super().__init__`.
@@ -43,9 +43,9 @@ from recvault.log.masking import mask
 
 
 class Translation:
-    """A context in which the errors of a library become ours.
+    """A context that turns a library's errors into ours.
 
-    A class, because a context that a generator makes costs four times as much, and a small recording goes through many.
+    A class, because a generator's context costs four times as much, and a small recording passes many.
     """
 
     __slots__ = ()
@@ -67,7 +67,7 @@ class Translation:
 class RecvaultError(Exception):
     """An error for the operator: what happened, to what, and what to do.
 
-    Code asks `status` and `code` where it has to know what was answered, never the words.
+    Code that depends on an answer reads `status` and `code`, never the message.
     """
 
     exit_code = 1
@@ -83,7 +83,7 @@ class RecvaultError(Exception):
         self.hint = hint
 
     def answered(self, status: int | None, code: str = "") -> Self:
-        """Itself, with what was answered; both are pickled with it."""
+        """Itself, with status and code, which are pickled too."""
         self.status, self.code = status, code
         return self
 
@@ -98,7 +98,7 @@ class ConfigError(RecvaultError):
 
 
 class EndpointRefused(ConfigError):
-    """The provider answers that there is no such list (400, 404 or 410)."""
+    """The provider has no such list (400, 404 or 410)."""
 
 
 class CredentialsRefused(RecvaultError):
@@ -112,7 +112,7 @@ class StoreRefused(CredentialsRefused):
 
 
 class Unavailable(RecvaultError):
-    """A provider cannot be reached or asks for patience. `retry_after` is in seconds, where it was said."""
+    """A provider is unreachable or throttles. `retry_after` is in seconds, if given."""
 
     exit_code = 75
 
@@ -124,11 +124,11 @@ class Unavailable(RecvaultError):
 
 
 class Resting(Unavailable):
-    """The provider asked to be left alone for longer than a request waits; nothing was sent."""
+    """The provider's Retry-After is longer than a request waits; nothing was sent."""
 
 
 class StoreUnavailable(Unavailable):
-    """The bucket cannot be reached or asks for patience."""
+    """The bucket is unreachable or throttles."""
 
 
 class LedgerLocked(Unavailable):
@@ -144,33 +144,33 @@ class ProtocolError(Unavailable):
 
 
 class NotWhole(ProtocolError):
-    """A list cannot be read to its end, or shows less than it tells of: shorter ones may be whole."""
+    """A list cannot be read completely, or has fewer rows than it announces; smaller parts may be readable."""
 
 
 class UnknownName(RecvaultError):
-    """A command was asked about a source or a recording that is not there."""
+    """A command named a source or recording that does not exist."""
 
     exit_code = 2
 
 
 class LedgerDamaged(RecvaultError):
-    """The ledger's file is not a sound SQLite database of ours. To start again mends nothing: a hand is needed."""
+    """The ledger's file is not a sound SQLite database of ours. A restart does not help; the operator must act."""
 
     exit_code = 78
 
 
 class LedgerStands(RecvaultError):
-    """A new ledger was asked for where one stands that is not known to be damaged: nothing takes its place."""
+    """A new ledger was requested where one exists that is not damaged; it is not replaced."""
 
     exit_code = 2
 
 
 class Interrupted(RecvaultError):
-    """A stop was asked for while waiting or streaming."""
+    """A stop was requested while waiting or streaming."""
 
 
 class WorkerLost(RecvaultError):
-    """The worker process that had a job is no more. `begun`: the job may have; `alone`: no other was with it."""
+    """The worker process of a job died. `begun`: the job may have started; `alone`: no other job was in it."""
 
     def __init__(self, message: str, hint: str = "", *, begun: bool = True, alone: bool = False) -> None:
         super().__init__(message, hint)
@@ -211,11 +211,11 @@ class Refused(RecvaultError):
 
 
 class MediaExpired(RecvaultError):
-    """A media host refuses a signed URL: ask the provider for a fresh one."""
+    """A media host refuses a signed URL: request a fresh one from the provider."""
 
 
 class MediaRejected(RecvaultError):
-    """What came is not the recording. `reason` is a dotted constant, e.g. `media.truncated`."""
+    """The body is not the recording. `reason` is a dotted constant, e.g. `media.truncated`."""
 
     def __init__(self, message: str, hint: str = "", reason: str = "media.rejected") -> None:
         super().__init__(message, hint)
@@ -224,7 +224,7 @@ class MediaRejected(RecvaultError):
 
 
 class NotOpened(RecvaultError):
-    """No private key opens what is encrypted, or its seal is broken. `worth_again`: other bytes might open."""
+    """No private key decrypts it, or it is corrupt. `worth_again`: another download might succeed."""
 
     exit_code = 3
 
@@ -239,11 +239,11 @@ class UnsafeAddress(RecvaultError):
 
 
 class KeyConflict(RecvaultError):
-    """The key holds other bytes than the ones at hand; nothing was overwritten."""
+    """The key contains other bytes; nothing was overwritten."""
 
 
 class TooLarge(KeyConflict):
-    """The key holds an object that is larger than any that recvault writes under such a key; it was not read."""
+    """The object is larger than recvault writes under such a key; it was not read."""
 
 
 class KeyRefused(RecvaultError):
@@ -253,4 +253,4 @@ class KeyRefused(RecvaultError):
 
 
 class Cold(KeyRefused):
-    """The object is in an archive class: only what a HEAD says of it can be had."""
+    """The object is in an archive class: only a HEAD is possible."""

@@ -18,23 +18,23 @@ JSON = dict[str, Any]
 
 _COMPACT = json.JSONEncoder(separators=(",", ":"))  # json.dumps makes one each time
 
-WORKER_LOST = "worker.lost"  # the reason where its process died with others in it: it is due again at once, alone
+WORKER_LOST = "worker.lost"  # its process died with others in it: due again now, alone
 WORKER_CRASHED = "worker.crashed"  # the reason where its process died with nothing else in it
 KEY_TAKEN = "store.key_taken"  # reasons that stay with an archived recording: something is to be known of it
 FORMATS_MISSING = "media.formats_missing"
 SUSPECT = "media.suspect"
-DRAINED = "drained"  # the reason of a transfer that a stop cut short: it is due again at once
-MISSING = "recording.missing"  # the provider answers 404 for what a list named: gone only if it does so hours later
+DRAINED = "drained"  # a stop interrupted the transfer: due again now
+MISSING = "recording.missing"  # 404 for a listed recording: gone only if still so hours later
 ELSEWHERE = "media.elsewhere"  # it answers 404 for media whose row names another host: external, unless it is young
 
 
 class Phase(enum.StrEnum):
-    """Where a recording stands at its provider, whatever the provider's own word for it."""
+    """A recording's status at its provider, whatever the provider calls it."""
 
     UNFINISHED = "unfinished"  # being recorded or processed; unknown statuses too: read again until final
     COMPLETE = "complete"  # final, media can be fetched
     GONE = "gone"  # final, and it has no media: absent, failed or deleted
-    EXTERNAL = "external"  # final, the media lie in the customer's own storage
+    EXTERNAL = "external"  # final; the media are in the customer's own storage
 
 
 class Verdict(enum.StrEnum):
@@ -51,11 +51,11 @@ class Doubt(enum.StrEnum):
     """Why a failure may be the service's, and not the recording's own."""
 
     ANSWERED = "answered"  # it answered so for this one
-    AWAY = "away"  # it gave no answer of its own: not reached, too slow, overloaded
+    AWAY = "away"  # no real answer: unreachable, too slow, overloaded
 
 
 class State(enum.StrEnum):
-    """Where a recording stands in the ledger. Failing is pending after a failure, not_ready pending at the provider."""
+    """A recording's state in the ledger. Failing: pending after a failure; not_ready: pending at the provider."""
 
     PENDING = "pending"
     FAILING = "failing"
@@ -82,7 +82,7 @@ def unstamp(text: str) -> datetime:
 
 
 class Travels:
-    """What goes to a worker process and back: pickled as its fields, for half of what a dataclass takes."""
+    """Data for worker processes: pickled as its fields, at half the size of a dataclass."""
 
     __slots__ = ()
 
@@ -108,12 +108,12 @@ def _made(kind: type[Any], values: Iterable[Any]) -> Any:
 class Recording(Travels):
     """One recording as its provider lists it. Identity is (provider, account_id, recording_id)."""
 
-    provider: str  # identity's word: the three Twilio APIs share "twilio"
+    provider: str  # part of the identity: the three Twilio APIs share "twilio"
     api: str  # which wire format listed it: "2010-04-01", "2008-08-01", "video-v1", "v2", "laml"
     account_id: str
     recording_id: str
     created_at: datetime
-    status: str | None  # the provider's word, untouched; None where the API has none (2008)
+    status: str | None  # the provider's status, unchanged; None if the API has none (2008)
     phase: Phase
     formats: tuple[str, ...]  # media formats that can be fetched, best first
     call_id: str | None = None
@@ -146,7 +146,7 @@ class Recording(Travels):
     UNSTORED: ClassVar[frozenset[str]] = frozenset({"media_urls"})
 
     def to_json(self) -> str:
-        """Write all but the signed URLs, and what is not known, as one JSON text; `from_json` reads it."""
+        """Write everything known but the signed URLs as one JSON text; `from_json` reads it."""
         document = {
             name: value for name, value in zip(_FIELDS, _values(Recording)(self), strict=True) if value is not None
         }
@@ -165,7 +165,7 @@ class Recording(Travels):
         for name in cls.TIMES:
             document[name] = unstamp(document[name]) if document.get(name) else None
         document["phase"], document["formats"] = Phase(document["phase"]), tuple(document["formats"])
-        return cls(**{"status": None, **document})  # the one that must be said, be it that it is not known
+        return cls(**{"status": None, **document})  # required, even if unknown
 
 
 _FIELDS = dict.fromkeys(each.name for each in fields(Recording))
@@ -198,7 +198,7 @@ ACCOUNT = Scope()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rejected:
-    """A row that could not be read: kept whole in quarantine, while its page goes on."""
+    """A row that could not be read: quarantined, while its page is processed."""
 
     body: str
     reason: str
@@ -226,16 +226,16 @@ class Check(Travels):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Requested(Travels):
-    """What a medium was asked for as: the provider may serve another format, or fewer channels."""
+    """What was requested: the provider may serve another format, or fewer channels."""
 
     media_format: str
-    channels: int | None = None  # None: as many as the provider gives by itself
-    refused: str | None = None  # a better request that was refused before, in words
+    channels: int | None = None  # None: the provider's default
+    refused: str | None = None  # message about a better request that was refused
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MediaObject(Travels):
-    """One medium as it stands in the bucket."""
+    """One media file in the bucket."""
 
     key: str
     media_format: str
@@ -252,7 +252,7 @@ class MediaObject(Travels):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MissingFormat(Travels):
-    """A format that was asked for and given up, and why: a dotted constant."""
+    """A wanted format that was given up, and why: a dotted constant."""
 
     media_format: str
     reason: str
@@ -260,7 +260,7 @@ class MissingFormat(Travels):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Earlier(Travels):
-    """The edition that stands before this one, as its sidecar."""
+    """The sidecar of the edition before this one."""
 
     sidecar_key: str
     sidecar_sha256: str | None
@@ -269,7 +269,7 @@ class Earlier(Travels):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt(Travels):
-    """Proof that a recording is committed: its sidecar stands, and all media that it names."""
+    """Proof that a recording is committed: its sidecar and all its media are in the bucket."""
 
     source: str
     recording: Recording
@@ -279,8 +279,8 @@ class Receipt(Travels):
     already_archived: bool = False  # nothing was transferred: the commit was found in the bucket
     sidecar_sha256: str | None = None  # hex; of the sidecar's bytes as they were put or read
     missing: tuple[MissingFormat, ...] = ()
-    taken: tuple[str, ...] = ()  # keys of this recording under which something stands that is not ours
-    earlier: Earlier | None = None  # an edition that was archived before, and that this one stands beside
+    taken: tuple[str, ...] = ()  # keys of this recording that are occupied by foreign objects
+    earlier: Earlier | None = None  # the earlier edition that this one is stored beside
 
     @property
     def bytes(self) -> int:
@@ -288,7 +288,7 @@ class Receipt(Travels):
 
     @property
     def note(self) -> tuple[str, str] | None:
-        """What an operator is to know of it: a dotted constant, and words."""
+        """What an operator should know: a dotted constant and a message."""
         known: list[tuple[str, str]] = []
         suspect = [each for each in self.media if each.check.status == "suspect"]
         if suspect:
@@ -312,13 +312,13 @@ class Job(Travels):
     recording: Recording
     attempt: int  # this one included: counted before the work
     maybe_archived: bool  # an earlier attempt of this ledger may have put something of it
-    confirms: bool = False  # it was looked for in vain hours ago: what is not there now, either, is gone
+    confirms: bool = False  # it was not found hours ago: if it is still missing, it is gone
     alone: bool = False  # in a process where nothing else runs: it was under way when one died
     faults: int = 0  # earlier attempts that failed by its own fault
     watched_since: datetime | None = None  # how long its finishing is waited for
     looks: tuple[Look, ...] = ()
     standing: Receipt | None = None  # as what it was archived before
-    again: bool = False  # it stands so in the bucket: is there more by now?
+    again: bool = False  # it is in the bucket: is there a better version now?
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -334,7 +334,7 @@ class Failure(Travels):
     counted: bool = True  # False: not the recording's fault (store down, credentials refused, drained)
     doubt: Doubt | None = None  # where it is counted only if it is the recording's own: that shows by the others
     may_have_put: bool = True  # False: nothing was put in the bucket, nor begun to be
-    looks: tuple[Look, ...] = ()  # what was not whole; empty: as before
+    looks: tuple[Look, ...] = ()  # what was incomplete; empty: as before
 
 
 Outcome = Receipt | Failure

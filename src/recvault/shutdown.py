@@ -1,8 +1,8 @@
-"""How a stop travels: asked for first, enforced later; each look at it is a sign of life.
+"""How a stop propagates: requested first, enforced later; each check of it is a sign of life.
 
 A signal handler only sets a flag here. `asked` cuts waits short and lets running transfers finish; `enforced`, set when
 the drain has taken too long, ends them in mid-stream. Either is safe: nothing is committed before its bytes are proven.
-Whatever may be stopped looks here often, so who has not looked for long hangs: that is what a watchdog asks.
+Whatever can be stopped checks often, so a thread that has not checked for long hangs: the watchdog relies on this.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from recvault.errors import Interrupted
 T = TypeVar("T")
 
 _ATTEND_SECONDS = 0.1  # between two looks at a stop
-_SLICE = 30.0  # seconds; a long wait shows this often that it goes on
+_SLICE = 30.0  # seconds between signs of life of a long wait
 
 
 class Pulse:
-    """When each thread at work last showed that it goes on: what a watchdog asks."""
+    """When each working thread last made progress, for the watchdog."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -48,7 +48,7 @@ class Pulse:
                     del self._last[me]
 
     def beat(self) -> None:
-        """Show that this thread goes on, if it is at work."""
+        """Record progress of this thread, if it is working."""
         me = threading.get_ident()
         if me in self._last:
             self._last[me] = self._clock()
@@ -61,7 +61,7 @@ class Pulse:
 
 
 class Allowance:
-    """Until when what a stop leaves running may last, by the monotonic clock."""
+    """Until when running work may last after a stop, by the monotonic clock."""
 
     def __init__(self) -> None:
         self.until = -math.inf
@@ -81,7 +81,7 @@ class Stop:
     allowance: Allowance = field(default_factory=Allowance, repr=False, compare=False)
 
     def sleep(self, seconds: float) -> None:
-        """Wait, or raise Interrupted as soon as a stop is asked for."""
+        """Wait, or raise Interrupted as soon as a stop is requested."""
         left = max(0.0, seconds)
         while True:
             self.pulse.beat()
@@ -93,7 +93,7 @@ class Stop:
         self.pulse.beat()
 
     def check(self) -> None:
-        """Raise Interrupted once a stop is asked for."""
+        """Raise Interrupted if a stop was requested."""
         self.pulse.beat()
         if self.asked.is_set():
             raise Interrupted("stop requested")
@@ -105,9 +105,10 @@ class Stop:
             raise Interrupted("the drain took too long")
 
     def attend(self, call: Callable[[], T]) -> T:
-        """What a call comes to that cannot be cut short. Interrupted once a stop is asked for: the call is left behind.
+        """Return the result of a call that cannot be interrupted.
 
-        For what waits for others inside a library, or for a lock: in a thread that does not hold up the process's end.
+        Raises Interrupted on a stop and abandons the call. For waits inside a library or for a lock: runs in a thread
+        that does not delay the end of the process.
         """
         done: Future[T] = Future()
 
@@ -125,10 +126,10 @@ class Stop:
 
 
 def persist(once: Callable[[], T], may_pass: Callable[[Exception, int], bool]) -> T:
-    """What `once` answers, when it does.
+    """Return the result of `once`, retried.
 
-    `may_pass` is asked of each failure, with the number of tries so far: it waits, and a stop cuts that short by an
-    error of its own, or says that it is no use. Then the failure is raised.
+    `may_pass` gets each failure with the number of tries: it waits (a stop raises its own error), or says that a retry
+    is useless; then the failure is raised.
     """
     tries = 1
     while True:

@@ -32,7 +32,7 @@ DEFAULT_TEMPLATE = "recordings/provider={provider}/account={account}/date={date}
 _FIELDS = frozenset({"provider", "account", "date", "recording_id", "ext"})
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.-]|^\.")
 _SEPARATOR = re.compile(r"[^A-Za-z0-9_.%~-]")  # a character that no escaped value holds
-# What `escape` writes: a ~ stands in it behind a % alone, so that an edition's own ~ is never a part of it.
+# What `escape` writes: ~ appears only after %, so an edition's own ~ is never part of it.
 _ESCAPED = r"(?:[A-Za-z0-9_.-]|%(?:~[0-9a-f]{64})?)+"
 _EDITION = r"(?:~(?P<edition>[2-9]|[1-9][0-9]))?"
 _FORMS = {"date": r"\d{4}-\d{2}-\d{2}", "ext": r"[a-z0-9]+"}
@@ -57,7 +57,7 @@ def escape(text: str) -> str:
 
 
 def unescape(segment: str) -> str | None:
-    """What `escape` wrote; None for a value that was too long to stand in a key whole."""
+    """Reverse `escape`; None for a value that was too long for a key."""
     if "%~" in segment:
         return None
     return "" if segment == "%" else unquote(segment, errors="surrogatepass")
@@ -65,7 +65,8 @@ def unescape(segment: str) -> str | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyParts:
-    """What a key says of its object: as escaped in it. `stem` is the key without the ending, one for an edition."""
+    """The parts of a key, still escaped. `stem` is the key without its extension, the same for all files of an
+    edition."""
 
     provider: str
     account: str
@@ -87,7 +88,7 @@ class KeyParts:
 class KeyTemplate:
     """A key template that is proven injective over (provider, account, recording id) when it is made.
 
-    Raises ValueError, with the reason in words, for a template that could give two recordings one key.
+    Raises ValueError with the reason for a template that could give two recordings one key.
     """
 
     def __init__(self, template: str = DEFAULT_TEMPLATE, prefix: str = "") -> None:
@@ -100,9 +101,9 @@ class KeyTemplate:
         return f"KeyTemplate({self.template!r})"
 
     def __call__(self, recording: Recording, ext: str, edition: int = 1) -> str:
-        """The whole key of a recording's medium (`wav`, `mp3`, `mka`, `mkv`) or sidecar (`json`).
+        """The key of a recording's media (`wav`, `mp3`, `mka`, `mkv`) or sidecar (`json`).
 
-        What stands under a key is never replaced: what comes later, or finds its key taken, is a further edition.
+        Objects are never replaced: later versions, or ones whose key is taken, are further editions.
         """
         stem = self.template.removesuffix(".{ext}").format(
             provider=escape(recording.provider),
@@ -114,12 +115,12 @@ class KeyTemplate:
 
     @property
     def prefix(self) -> str:
-        """What everything in the bucket stands under: empty, or ending in a slash."""
+        """The prefix of every key in the bucket: empty, or ending with a slash."""
         return self._prefix
 
     @property
     def schema_key(self) -> str:
-        """Where the sidecar's schema stands."""
+        """The key of the sidecar schema."""
         return self._prefix + SCHEMA_KEY
 
     @property
@@ -136,11 +137,11 @@ class KeyTemplate:
         return key.startswith(tuple(self._prefix + each for each in RESERVED))
 
     def may_be_sidecar(self, key: str) -> bool:
-        """Whether a key ends as a sidecar's does, by whatever template, and is none of those that are reserved."""
+        """Whether a key ends like a sidecar's, under any template, and is not reserved."""
         return key.endswith(SIDECAR_SUFFIX) and not self.is_reserved(key)
 
     def read(self, key: str) -> KeyParts | None:
-        """What a key of a recording says; None for any other key."""
+        """The parts of a recording's key; None for any other key."""
         found = self._form.fullmatch(key)
         if found is None:
             return None
@@ -164,7 +165,7 @@ class KeyTemplate:
         return begun, None
 
     def _written_as(self) -> re.Pattern[str]:
-        """The form of its keys. Each field is told from the next, or the template would not be injective."""
+        """The pattern of its keys. Fields are separated, or the template would not be injective."""
         form = re.escape(self._prefix)
         for literal, name, _, _ in Formatter().parse(self.template):
             form += re.escape(literal.removesuffix(".") if name == "ext" else literal)

@@ -1,7 +1,7 @@
-"""Whether a document has the form that a JSON Schema asks for: as much of that language as the sidecar's schema uses.
+"""Validate a document against a JSON Schema: the part of the language that the sidecar schema uses.
 
-A word of the language that is not known here is an error when the schema is read, never passed over. The library that
-knows them all is a test's dependency, and a test holds the two against each other.
+An unknown keyword is an error when the schema is read, never ignored. The complete library is a dependency of the
+tests, and a test compares both.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What is wrong, and the way to it from the document's root."""
+    """What is wrong, and its path from the document's root."""
 
     words: str
     way: tuple[str, ...] = ()
@@ -41,14 +41,14 @@ _TYPES: Mapping[str, frozenset[type]] = {
 
 
 class Shape:
-    """A schema, read once. ValueError where it uses what is not known here."""
+    """A schema, read once. Raises ValueError for unknown keywords."""
 
     def __init__(self, schema: Mapping[str, Any]) -> None:
         self._defs: Mapping[str, Any] = schema.get("$defs", {})
         self._check = self._all(schema)
 
     def fault(self, document: Any) -> Fault | None:
-        """The first thing in a document that is not as the schema asks; None where all is."""
+        """The first fault of a document; None if it is valid."""
         return self._check(document)
 
     def _all(self, schema: Mapping[str, Any]) -> Check:
@@ -133,7 +133,7 @@ def _required(names: Sequence[str]) -> Check:
 
 
 def _simple(kinds: tuple[type, ...], holds: Callable[[Any], bool], words: str) -> Check:
-    """Asked of values of these kinds alone, as the language has it; `true` is no number."""
+    """Keywords apply only to values of these types; `true` is not a number."""
     wrong = Fault(words)
 
     def check(value: Any) -> Fault | None:

@@ -1,7 +1,7 @@
-"""The sidecar: written last, read first. The one place where its document is made and taken apart.
+"""The sidecar: written last, read first. The one place that writes and reads its document.
 
-The sidecar is the commit: where it stands, all media that it names are durable, with the size and SHA-256 it names.
-Within v1 changes only add. Readers read the sidecar first and the media second.
+The sidecar is the commit: if it exists, all media that it names are durable, with the size and SHA-256 it names. Within
+v1, changes only add. Readers read the sidecar first and the media second.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _FACTS = (
     *("call_id", "conference_id", "room_id", "participant_id", "leg_id", "session_id"),
     *("duration_seconds", "channels", "track", "encryption"),
 )
-"""What two readings of one recording cannot tell differently, where both tell it."""
+"""Facts that cannot differ between two readings of one recording."""
 _COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))  # json.dumps makes one each time
 
 P = ParamSpec("P")
@@ -107,7 +107,7 @@ def sidecar_bytes(receipt: Receipt, *, attempts: int, fetched_from: str | None, 
 
 
 def _restored(document: JSON) -> JSON:
-    """That a sidecar was lost, and written anew from the ledger alone, which does not know all that stood in it."""
+    """Marks a lost sidecar that was rewritten from the ledger, which does not know all its fields."""
     unknown = [name for name, value in document.items() if value is None]
     return {"restored_from": "ledger", "unknown": [*unknown, "raw"]}
 
@@ -121,7 +121,7 @@ class Sidecar:
 
     @classmethod
     def read(cls, body: bytes) -> Sidecar:
-        """Any JSON document. ValueError, in words, for what is none."""
+        """Read any JSON document. Raises ValueError with a sentence otherwise."""
         try:
             return cls(json.loads(body), hashlib.sha256(body).hexdigest())
         except (ValueError, RecursionError) as error:
@@ -171,20 +171,20 @@ class Sidecar:
     @property
     @_held
     def encryption(self) -> JSON | None:
-        """What a holder of the private key needs; None where the media are not encrypted."""
+        """What a holder of the private key needs; None if the media are not encrypted."""
         encryption = self.document["encryption"]
         return None if encryption is None else dict(encryption)
 
     @property
     @_held
     def unknown(self) -> frozenset[str]:
-        """The fields of which it is not known what stood in them: of one that was restored."""
+        """The fields whose values are unknown, in a restored sidecar."""
         return frozenset(self.document["archive"].get("unknown", ()))
 
     @property
     @_held
     def is_restored(self) -> bool:
-        """Whether it was lost, and written anew from the ledger."""
+        """Whether it was lost and restored from the ledger."""
         return "restored_from" in self.document["archive"]
 
     @property
@@ -205,7 +205,7 @@ class Sidecar:
 
     @_held
     def receipt(self, recording: Recording, sidecar_key: str) -> Receipt:
-        """The commit as a receipt. ValueError where it is no sidecar v1 of this very recording."""
+        """The commit as a receipt. Raises ValueError if it is not a v1 sidecar of this recording."""
         if not self.is_v1:
             raise ValueError(f"{sidecar_key} is not a {SCHEMA} document")
         if self.identity != recording.identity:
@@ -223,7 +223,7 @@ class Sidecar:
 
     @_held
     def contradicts(self, recording: Recording) -> bool:
-        """Whether it tells otherwise of a recording than the provider does now."""
+        """Whether it contradicts the provider's current row."""
         if _moment(self.document["created_at"]) != recording.created_at:
             return True
         told = ((self.document.get(name), getattr(recording, name)) for name in _FACTS)
@@ -234,7 +234,7 @@ class Sidecar:
 
 
 def _beside(receipt: Receipt) -> JSON:
-    """What stands in few sidecars alone."""
+    """Rare fields."""
     said: JSON = {}
     if receipt.missing:
         said["formats_missing"] = [
@@ -276,7 +276,7 @@ def _shape() -> Shape:
 
 
 def schema_bytes() -> bytes:
-    """The JSON Schema of sidecar v1, as it stands at `schemas/sidecar-v1.json` in the bucket."""
+    """The JSON Schema of sidecar v1, stored at `schemas/sidecar-v1.json` in the bucket."""
     return resources.files("recvault.archive").joinpath("sidecar-v1.json").read_bytes()
 
 
@@ -337,5 +337,5 @@ def _moment(text: str) -> datetime:
 
 
 def _iso(moment: datetime | None) -> str | None:
-    """ISO 8601 UTC with Z: whole seconds where there is no fraction, as readers expect."""
+    """ISO 8601 UTC with Z, in whole seconds if there is no fraction."""
     return None if moment is None else stamp(moment).replace(".000000Z", "Z")

@@ -26,7 +26,7 @@ _OF_CLOUDS = (  # public by their numbers, yet a cloud machine's own host answer
 
 @dataclass(frozen=True, slots=True)
 class AddressRule:
-    """Which hosts a source may talk to besides the public internet over https."""
+    """Which hosts a source may use besides the public internet over https."""
 
     base: tuple[str, int]  # host and port of base_url: the operator's own choice
     media_hosts: frozenset[str] = frozenset()  # "host" or "host:port", as configured
@@ -44,7 +44,7 @@ class AddressRule:
             )
 
     def is_safe(self, url: httpx.URL) -> bool:
-        """Whether nobody reads along: https, or plain http to loopback."""
+        """Whether nobody can eavesdrop: https, or plain http to loopback."""
         return url.scheme == "https" or (url.scheme == "http" and _is_loopback_name(url.host))
 
     def permits(self, host: str, port: int, address: str) -> bool:

@@ -40,7 +40,7 @@ def whole(response: httpx.Response, timing: Timing, stop: Stop, most: int) -> by
 
 
 def beginning(response: httpx.Response) -> bytes:
-    """What comes of an error's body in a moment; nothing where it cannot be read."""
+    """The start of an error's body, if it arrives quickly; empty if it cannot be read."""
     if not _readable(response):
         return b""
     body, deadline = b"", time.monotonic() + _ERROR_SECONDS
@@ -68,9 +68,9 @@ def _encoding(response: httpx.Response) -> str:
 
 
 def _unfolded(response: httpx.Response) -> Iterator[bytes]:
-    """A body without its encoding, in pieces of a bounded size; ProtocolError where it is none, or breaks off.
+    """Decode a body in pieces of bounded size; raises ProtocolError if it is invalid or truncated.
 
-    Each chunk of the wire gives a piece, be it empty: whoever takes them looks at the clock between them.
+    Each chunk from the network yields a piece, perhaps empty, so that the caller can check the clock.
     """
     if _encoding(response) not in _FOLDED:
         yield from response.iter_raw()

@@ -1,7 +1,7 @@
-"""Whether an account is refused: its own list alone says so.
+"""Whether an account is refused, which only its own list decides.
 
-Invariant: the circuit opens where the account's own list refuses the credentials, and nowhere else. What is refused of
-one recording is held against the list: where that answers, the refusal is the recording's own.
+Invariant: the circuit opens only if the account's own list refuses the credentials. If one recording is refused, the
+list is tested: if it answers, the refusal belongs to the recording.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Circuit:
         self._refusal = None
 
     def list_refused(self, refusal: CredentialsRefused) -> None:
-        """The account's own list refuses the credentials: ask nothing more for a while."""
+        """The account's own list refuses the credentials: send nothing for a while."""
         self._refusal = (time.monotonic(), refusal)
 
     def list_answered(self) -> None:
@@ -47,9 +47,9 @@ class Circuit:
         self._vouched_at = time.monotonic()
 
     def is_listed(self) -> bool:
-        """Whether the account's own list is not refused: asked by one thread for all, and believed for a moment.
+        """Whether the account's own list is accepted: tested by one thread for all, and cached for a moment.
 
-        Unavailable where it cannot be asked now: then nobody knows whose the refusal is.
+        Raises Unavailable if it cannot be tested now: then the refusal's cause is unknown.
         """
         if self._ask_list is None:
             return False

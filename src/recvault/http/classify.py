@@ -43,7 +43,7 @@ _EPOCH_LEAST = 1_000_000  # seconds; x-ratelimit-reset may be a Unix time: the s
 def error_for(
     status: int, *, at_home: bool, where: str, detail: str, retry_after: float | None, request_id: str = ""
 ) -> RecvaultError:
-    """The error for an answer that is no success. An unknown status means: try again, a bounded number of times."""
+    """The error for an unsuccessful answer. An unknown status means: retry, a bounded number of times."""
     kind = (_AT_HOME if at_home else _ELSEWHERE).get(status, Unavailable)
     message = f"{where} answered {status}{f': {detail}' if detail else ''}{request_mark(request_id)}"
     if kind is Unavailable:
@@ -56,7 +56,7 @@ def error_for(
 
 
 def describe(body: bytes) -> str:
-    """The provider's own words for an error, in one short line; empty where there are none."""
+    """The provider's own error message, in one short line; empty if there is none."""
     text = body.decode("utf-8", "replace")
     try:
         document = json.loads(text)
@@ -82,19 +82,19 @@ def describe(body: bytes) -> str:
 
 
 def request_id(headers: Mapping[str, str]) -> str:
-    """The service's own name for the request, which its support asks for; empty where it gave none."""
+    """The service's request id, for its support; empty if there is none."""
     named = [name for name, said in headers.items() if said and name.lower().endswith("request-id")]
     said = headers[min(named, key=_how_common)] if named else ""
     return _NOT_OF_AN_ID.sub("", said)[:_LONGEST_ID]
 
 
 def _how_common(name: str) -> int:
-    """A service's own header tells more than one that any proxy on the way may set."""
+    """A service's own header is better than one that any proxy may set."""
     return 0 if not name.lower().startswith("x-") else 1 if name.lower() == "x-request-id" else 2
 
 
 def request_mark(request_id: str) -> str:
-    """How a message ends, so that the request can be asked after; nothing where it has no name."""
+    """The end of a message with the request id; empty without one."""
     return f" [request {request_id}]" if request_id else ""
 
 

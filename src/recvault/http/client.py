@@ -1,6 +1,6 @@
-"""A source's connections: httpx's clients for its API, one a thread, and a transport for its media.
+"""A source's connections: httpx clients for its API, one per thread, and a transport for its media.
 
-All share whose certificates are trusted, and the rule of where a connection may lead. Redirects are not followed here,
+All share the trusted certificates and the rule about allowed addresses. Redirects are not followed here,
 cookies are not kept, proxies and netrc of the environment are not read: the session decides where a request goes, and
 what it says.
 """
@@ -43,7 +43,7 @@ def tls(trusting: Trust) -> ssl.SSLContext:
 
 
 class _NoCookies(httpx.Cookies):
-    """A jar that stays empty: nothing is told on, and nobody pays for reading what answers set."""
+    """A cookie jar that stays empty: nothing is sent back, and parsing costs nothing."""
 
     def extract_cookies(self, response: httpx.Response) -> None:
         pass
@@ -106,7 +106,7 @@ class Clients:
             each.close()
 
     def close(self) -> None:
-        """Close every thread's client; a client used again afterwards is made anew."""
+        """Close every thread's client; using one afterwards creates a new one."""
         with self._lock:
             clients, self._all = self._all, []
             self._local = threading.local()

@@ -1,9 +1,9 @@
-"""How many requests may run at once: found by what is answered, a window of answers at a time. Pure: no clock, no lock.
+"""Find the best number of concurrent requests from the answers, one window of answers at a time. Pure: no clock, no
+lock.
 
-Begins low and doubles, then adds one for each window in which answers come as fast as ever. Halves where the provider
-refuses, 429 or 503; what was refused is tried again more and more rarely. Takes less, too, where answers wait well
-longer than they did while fewer ran: as a trial. Where less does not shorten the wait, the provider is slow by itself,
-and the trial is undone.
+Starts low and doubles, then adds one per window in which answers are as fast as before. Halves on 429 or 503; a refused
+number is tried again more and more rarely. Also reduces, as a trial, if answers take much longer than with fewer
+requests. If that does not help, the provider is slow anyway, and the trial is undone.
 
 A wait is the time to the first byte, by kind of request; a body is none of it. A window is judged by the mean of its
 middle half, by answers alone that were asked for within it, and two in a row must be slow: one slow answer, or one
@@ -39,7 +39,7 @@ class _Trial:
 
 
 class Concurrency:
-    """One source's. Whoever shares it among threads locks it."""
+    """Of one source. The caller locks it."""
 
     def __init__(self, most: int) -> None:
         self._most = float(most)
@@ -54,7 +54,7 @@ class Concurrency:
         self._slow: list[tuple[str, float]] = []  # windows in a row: which kind waited, how long
         self._held = self._rest = 0  # windows
         self._trial: _Trial | None = None
-        self._settles = False  # a trial has just begun: what waited before it still stands in the way
+        self._settles = False  # a trial has just started: earlier answers do not count yet
         self._refused_at: float = math.inf
         self._reduced_at = -math.inf
         self._calm, self._patience = 0, 1  # windows just below what was refused
@@ -98,7 +98,7 @@ class Concurrency:
         self._answers, self._busiest, self._since = 0, 0, moment
 
     def _judge(self) -> None:
-        """What a window that is full says."""
+        """Evaluate a full window."""
         usual = {kind: _middle(waits) for kind, waits in self._waits.items() if len(waits) >= _WINDOW // 2}
         self._rest = max(0, self._rest - 1)
         if self._settles:
@@ -123,7 +123,7 @@ class Concurrency:
             self._try_fewer(kind, sum(waits) / len(waits), rise, slow)
 
     def _rise(self, kind: str, wait: float) -> float:
-        """How much longer than its floor, which follows what is faster, is a wait."""
+        """How much longer a wait is than its floor, which follows faster answers."""
         floor = self._floors.setdefault(kind, wait)
         if wait < floor:
             self._floors[kind] = (floor + wait) / 2

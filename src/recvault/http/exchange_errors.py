@@ -1,4 +1,4 @@
-"""What fails between a request and its answer, in words: the host, and the cause. Never what was sent."""
+"""Messages for failures between a request and its answer: host and cause, never what was sent."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from recvault.errors import ProtocolError, RecvaultError, Translation, Unavailab
 from recvault.transport import ExchangeFailed
 
 NOT_SENT = frozenset({"address", "request"})
-"""Causes for which nothing was asked of anybody."""
+"""Causes for which no request was sent."""
 
 _NETWORK = "check base_url and the network; if providers are reachable only through a proxy, set the source's proxy"
 _HINTS: dict[str, str] = {
@@ -22,7 +22,7 @@ _HINTS: dict[str, str] = {
 
 
 def failure(host: str, error: BaseException) -> RecvaultError | None:
-    """What failed on the way, as ours; None for what did not fail there."""
+    """A network failure as our error; None for anything else."""
     if isinstance(error, ExchangeFailed):
         if error.cause == "address":
             return UnsafeAddress(
@@ -38,7 +38,7 @@ def failure(host: str, error: BaseException) -> RecvaultError | None:
 
 
 class Failures(Translation):
-    """A context whose errors are ours."""
+    """A context that raises our errors."""
 
     __slots__ = ("_host",)
 

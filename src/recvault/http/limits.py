@@ -1,8 +1,8 @@
-"""One budget for what a provider's account may be asked: a pace, so many requests at once, and rests it asks for.
+"""The request budget of a provider's account: its pace, its concurrency, and its Retry-After.
 
 Invariants, whoever asks, in however many threads and processes: requests are sent `1 / requests_per_second` apart; no
-more than `max_concurrency` are under way; none is sent before the provider's Retry-After is over. A list waits for no
-medium's body: one place is never given to media, and lists and media take turns in the pace.
+more than `max_concurrency` are under way; none is sent before the provider's Retry-After is over. A list never waits
+for a media body: one place is reserved, and lists and media take turns in the pace.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ _LATE_SECONDS = 0.1  # past its moment, after which a request asks for another o
 _LEAST_SECONDS = 0.001
 _MOST_REST = 300.0  # seconds; a provider that asks for a longer rest is asked again after these
 _REFUSALS = frozenset({429, 503})
-_FIRST_ERROR = 400  # an error is answered sooner than what was asked for
+_FIRST_ERROR = 400  # errors arrive faster than real answers
 
 
 @dataclass(frozen=True, slots=True)
 class CurrentLimit:
-    """How many requests may run at once now; and why that is fewer than configured, None where nothing says so."""
+    """The current concurrency, and why it is below the configured one, or None."""
 
     concurrency: int
     held_by: str | None
@@ -61,7 +61,7 @@ class Noted:
 
 @dataclass(slots=True, eq=False)
 class Want:
-    """A request that waits to be sent. `told` is called, with the budget locked, where there is something to see."""
+    """A request that waits to be sent. `told` is called with the budget locked when something changed."""
 
     who: str
     told: Callable[[Want], None]
@@ -71,7 +71,7 @@ class Want:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """The time for which a provider wants to be left alone."""
+    """The rest time that a provider asked for."""
 
     until: float = -math.inf
     status: int = 0
@@ -89,7 +89,7 @@ class Pause:
 
 @dataclass(slots=True, eq=False)
 class _Budget:
-    """What is given out, and what waits. Whoever shares it locks it."""
+    """Granted and waiting requests. The caller locks it."""
 
     gap: float  # seconds between two requests
     most: int
@@ -101,7 +101,7 @@ class _Budget:
     last: str = MEDIA  # who was granted one last
 
     def grant(self, now: float) -> None:
-        """Give what may be given now; whoever comes next is told to look at the time."""
+        """Grant what may be granted now; the next in line is told to watch the time."""
         if not (self.waiting[LIST] or self.waiting[MEDIA]):
             return
         while not self.rest.left(now) and self.moment(now) - now <= _AHEAD_SECONDS and (who := self._next()):
@@ -139,7 +139,7 @@ class _Budget:
 
 
 class Limits:
-    """A budget, for the threads of this process; others come by `ask` and `end`. Thread-safe."""
+    """A budget for the threads of this process; other processes use `ask` and `end`. Thread-safe."""
 
     def __init__(
         self, requests_per_second: float, max_concurrency: int, clock: Callable[[], float] = time.monotonic
@@ -156,15 +156,16 @@ class Limits:
         return CurrentLimit(self._budget.found.now, self._budget.found.held_by)
 
     def turn(self, stop: Stop, who: str = MEDIA, patience: float = math.inf, waits: Waits | None = None) -> Turn:
-        """A context: waits for the pace and for a place, and holds the place. `waits` is told of the wait.
+        """A context: waits for the pace and a place, and holds the place.
 
-        Interrupted where a stop comes first; Resting where the provider wants to be left alone longer than `patience`.
+        `waits` gets the wait. Raises Interrupted on a stop, Resting if the provider wants a rest longer than
+        `patience`.
         """
         return Turn(self, stop, who, patience, self._clock, waits)
 
     @property
     def rest(self) -> Pause:
-        """For which the provider wants to be left alone."""
+        """The rest time that the provider asked for."""
         return self._budget.rest
 
     def end(self, who: str = MEDIA, count: int = 1) -> None:
@@ -180,7 +181,7 @@ class Limits:
             self._budget.grant(self._clock())
 
     def withdraw(self, want: Want) -> bool:
-        """It is wanted no more. False where it is granted already: its place is the caller's to give back."""
+        """Withdraw it. False if it is already granted: then the caller must give its place back."""
         with self._lock:
             if want.at is None:
                 self._budget.waiting[want.who].remove(want)
@@ -301,7 +302,7 @@ class Turn:
         """Wait for a place in the pace and among those under way; its moment."""
         if want.at is not None:
             return want.at
-        seen = want.seen = threading.Event()  # what was to be seen before is looked at first
+        seen = want.seen = threading.Event()  # earlier changes are handled first
         try:
             while want.at is None:
                 self._budget.rest.check(self._clock(), self._patience)

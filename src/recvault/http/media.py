@@ -1,7 +1,7 @@
-"""One answer where media are due: what it is by its head, and where its bytes go.
+"""The answer to a media request: what its headers say, and where its bytes go.
 
-Invariant: what reaches a sink is the body of a 200 that nobody encoded, and a sink is finished only where the body is
-complete by its Content-Length.
+Invariant: only the unencoded body of a 200 reaches a sink, and a sink is finished only if the body is complete by its
+Content-Length.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _REST = 16 * 1024  # bytes of a redirect's own words that are read past, to keep
 
 @dataclass(slots=True)
 class MediaHead:
-    """What is known of media before their first byte. Nothing of it is changed."""
+    """What is known about media before their first byte. Not changed."""
 
     url: str  # that served them, without its query
     headers: Mapping[str, str]  # by lower name
@@ -46,7 +46,7 @@ class Sink(Protocol[T_co]):
         """What they come to, once all are there."""
 
     def close(self) -> None:
-        """Free what was taken, where it was not finished."""
+        """Free resources if it was not finished."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class Place:
 
 
 class Note(Protocol):
-    """Told of each answer, before its body."""
+    """Called with each answer before its body."""
 
     def __call__(
         self, status: int, headers: Mapping[str, str], kind: str, wait: float | None, /, *, at_home: bool
@@ -80,7 +80,7 @@ class Note(Protocol):
 
 
 class MediaAnswer(Generic[T]):
-    """Receives one answer. To be closed: what was not finished is freed."""
+    """Receives one answer. Close it to free what was not finished."""
 
     __slots__ = (
         "_away",
@@ -141,7 +141,7 @@ class MediaAnswer(Generic[T]):
             raise Enough
 
     def outcome(self) -> T | Away:
-        """What the answer came to. Unavailable where the body differs from its length."""
+        """The result of the answer. Raises Unavailable if the body differs from its length."""
         if self._away is not None:
             return self._away
         assert self._sink is not None  # noqa: S101 - or an error was raised
@@ -151,7 +151,7 @@ class MediaAnswer(Generic[T]):
         return finished
 
     def close(self) -> None:
-        """Free what was taken, where it was not finished."""
+        """Free resources if it was not finished."""
         if self._sink is not None:
             self._sink.close()
 

@@ -1,7 +1,7 @@
-"""A budget that is spent in another process than the one that holds it: permits travel there, and come back used.
+"""A budget used by another process than the one that holds it: permits travel there and come back.
 
-Invariant: what is granted and not yet given back counts as under way where the budget is held; what a process held that
-died is given back. A permit is asked for when a thread waits for one, and where there is plenty a few before that, so
+Invariant: granted permits count as in use until they are given back; those of a dead process are given back. A permit
+is asked for when a thread waits for one, and where there is plenty a few before that, so
 that no thread waits for its way. One that nobody uses at its moment is given back.
 """
 
@@ -23,7 +23,7 @@ STALE_SECONDS = 0.05  # past its moment, after which a permit is given back
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """What a process wants of a budget and has done with it, since the last time."""
+    """What a process requests from a budget, and used of it, since the last time."""
 
     wants: int
     ended: int
@@ -57,12 +57,12 @@ class Borrowed:
 
     @property
     def standing(self) -> CurrentLimit:
-        """Nothing is found here: that is told where the budget is held."""
+        """Nothing is learned here, but where the budget is held."""
         return CurrentLimit(0, None)
 
     @property
     def rest(self) -> Pause:
-        """For which the provider wants to be left alone."""
+        """The rest time that the provider asked for."""
         return self._rest
 
     def turn(self, stop: Stop, who: str = MEDIA, patience: float = float("inf"), waits: Waits | None = None) -> Turn:
@@ -80,7 +80,7 @@ class Borrowed:
             self._order()
 
     def withdraw(self, want: Want) -> bool:
-        """As `Limits.withdraw`. The permit that was asked for finds another who wants it, or goes back."""
+        """Like `Limits.withdraw`. The requested permit is used by another request, or given back."""
         with self._lock:
             if want.at is None:
                 self._waiting.remove(want)
@@ -97,7 +97,7 @@ class Borrowed:
         self._tell(not self._plenty)
 
     def note(self, noted: Noted) -> None:
-        """Have it learnt from, where the budget is held; a refusal is heeded here at once."""
+        """Report it to the budget's holder; react to a refusal here immediately."""
         at = self._clock() if noted.at is None else noted.at
         with self._lock:
             self._noted.append(Noted(noted.status, noted.kind, noted.wait, noted.rest, at))
@@ -106,7 +106,7 @@ class Borrowed:
     # -- for whoever carries messages ----------------------------------------------------------------------------------
 
     def collect(self) -> Spent | None:
-        """What there is to tell."""
+        """What must be reported."""
         with self._lock:
             self._drop_stale()
             if not (self._wants or self._ended or self._noted):
@@ -130,7 +130,7 @@ class Borrowed:
                     self._stock.append(moment)
 
     def hold(self, rest: Pause) -> None:
-        """Send nothing before that is over: what is at hand is given back."""
+        """Send nothing before that time; give available permits back."""
         with self._lock:
             self._rest = rest
             self._ended += len(self._stock)
@@ -142,7 +142,7 @@ class Borrowed:
         return bool(self._stock)
 
     def _order(self) -> None:
-        """Ask for what is missing. Locked."""
+        """Request what is missing. Locked."""
         missing = len(self._waiting) + (_AHEAD if self._plenty else 0) - len(self._stock) - self._asked
         if missing > 0:
             self._asked += missing
@@ -166,7 +166,7 @@ class Loan:
         self._out = 0
 
     def take(self, spent: Spent) -> None:
-        """Learn of what was done, take back what is over, and have granted what is wanted."""
+        """Learn from answers, take back finished permits, and request what is wanted."""
         for noted in spent.noted:
             self._limits.note(noted)
         if spent.ended:

@@ -1,7 +1,7 @@
-"""Tell a monitor that a run began, went well or failed, as healthchecks.io and those like it take it.
+"""Ping a monitor such as healthchecks.io about start, success or failure.
 
-Invariants: no trouble with the monitor is ever raised, and none holds up the work for longer than `seconds` a ping, and
-half a second. The address is a key of sorts, for who knows it can ping: no log holds more of it than its host.
+Invariants: an error of the monitor is never raised, and delays the work at most `seconds` per ping and half a second.
+The address is a secret, because whoever knows it can ping: logs contain only its host.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ _TOLD_AGAIN = 3600.0  # seconds between two warnings of one row of failures
 
 @dataclass(slots=True)
 class Ping:
-    """One monitor's address, as configured: no query, no slash at its end. Empty: nobody is told. Thread-safe."""
+    """The monitor's configured address: no query, no trailing slash. Empty: no pings. Thread-safe."""
 
     url: str = field(repr=False)
     seconds: float = 10.0  # for a whole ping, from the name's resolution to the answer's status
-    proxy: Callable[[], Proxy | None] = lambda: None  # asked anew for each ping: its password may have changed
+    proxy: Callable[[], Proxy | None] = lambda: None  # read each time: its password may have changed
     clock: Callable[[], float] = time.monotonic
     _failures: int = field(default=0, init=False)  # in a row
     _told_at: float = field(default=0.0, init=False)
@@ -60,15 +60,15 @@ class Ping:
         return not trouble
 
     def reach(self) -> str:
-        """Ask the monitor's host for its front page, which tells it no key, by the way that pings take.
+        """Request the front page of the monitor's host, without the key, over the same path as pings.
 
-        What went wrong, in words; empty where it answered, whatever it said.
+        Returns the error; empty if there was any answer.
         """
         answered = self._exchange("GET", httpx.URL(self.url).copy_with(raw_path=b"/", userinfo=b""))
         return answered if isinstance(answered, str) else ""
 
     def _post(self, url: str, text: str) -> str:
-        """What went wrong, in words that hold nothing of the address; empty if nothing did."""
+        """The error, without the address; empty if there was none."""
         answered = self._exchange("POST", url, _body(text))
         if isinstance(answered, int):
             return "" if 200 <= answered < 300 else f"status {answered}"
@@ -81,7 +81,7 @@ class Ping:
             _check(url)
             transport = GuardedTransport(anywhere, tls(trusted()), self.proxy())
             transport.cut = _deadline(self.seconds)
-            # A connection of its own, for pings are rare; a redirect is not followed, for it would tell the key on.
+            # Pings are rare, so each has its own connection. Redirects are not followed: they would leak the key.
             with (
                 httpx.Client(transport=transport, timeout=self.seconds, follow_redirects=False, trust_env=False) as it,
                 it.stream(method, url, headers=headers, content=content) as response,

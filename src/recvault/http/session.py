@@ -49,7 +49,7 @@ _MOST_REDIRECTS = 5
 _MOST_PAGES = 100_000
 _MOST_EMPTY = 100  # pages without a row, one after the other
 _NO_ANSWER = "error"
-_ROW, _PAGE, _MEDIA = "row", "page", ANSWER  # what is asked for: each has a wait of its own
+_ROW, _PAGE, _MEDIA = "row", "page", ANSWER  # kinds of request: each has its own waiting times
 _LATER = "later page"  # that is refused says nothing of the account, whose first page was answered
 _LISTS = frozenset({_PAGE, _LATER})
 _MOST = {_ROW: bodies.MOST_ROW, _PAGE: bodies.MOST_PAGE, _LATER: bodies.MOST_PAGE}
@@ -66,7 +66,7 @@ class Session:
     limits: Budget
     stop: Stop
     timing: Timing = field(default_factory=Timing)
-    own_list: Callable[[], httpx.Request] | None = None  # a short page of the account's own list, which tells refusals
+    own_list: Callable[[], httpx.Request] | None = None  # a short page of the account's own list, to test refusals
     waits: Waits = field(default_factory=Waits, repr=False)
     _home: Origin = field(init=False, repr=False)
     _own_headers: Headers = field(init=False, repr=False)  # of media below base_url; none where that is not safe
@@ -86,9 +86,9 @@ class Session:
 
     @property
     def answers(self) -> Counter[str]:
-        """Requests so far by what came of them: a status, or "error" for none. Redirects and tries are included.
+        """Requests so far by result: a status, or "error".
 
-        What was refused here, for its address or by an open circuit, is no request.
+        Includes redirects and retries. A request refused here, for its address or by an open circuit, does not count.
         """
         with self._lock:
             return self._answers.copy()
@@ -99,19 +99,20 @@ class Session:
         return self.answers.total()
 
     def count(self, answers: Counter[str]) -> None:
-        """Add what another process asked of this account."""
+        """Add another process's requests for this account."""
         with self._lock:
             self._answers.update(answers)
 
     def send(self, request: httpx.Request) -> Reply:
-        """Ask the provider's API about one thing, trying again while it is unavailable; the whole answer, decoded."""
+        """Send a request to the provider's API, with retries while it is unavailable; returns the complete decoded
+        answer."""
         return self._judged(self._send_once, request, _ROW)
 
     def pages(self, provider: Provider, first: httpx.Request) -> Iterator[tuple[Page, Reply]]:
-        """Follow a provider's list of recordings from its first page to its last.
+        """Read a provider's list of recordings from its first page to its last.
 
-        ProtocolError for the same rows twice: a service that does not turn the page would hide those that follow.
-        Likewise for one that turns pages without end, and none with a row.
+        Raises ProtocolError for the same rows twice, because a service that repeats a page would hide the rest, and for
+        endless empty pages.
         """
         before: tuple[str, ...] = ()
         empty = 0
@@ -132,14 +133,15 @@ class Session:
             yield page, reply
 
     def follow(self, first: httpx.Request, parse: Callable[[Reply], tuple[T, httpx.URL | None]]) -> Iterator[T]:
-        """Follow any list to its end. ProtocolError for a page seen before or a next page on another host.
+        """Read any list to its end.
 
-        Interrupted between two pages where a stop is asked for.
+        Raises ProtocolError for a repeated page or a next page on another host, Interrupted between two pages on a
+        stop.
         """
         seen: set[bytes] = set()
         request = first
         for number in range(1, _MOST_PAGES + 1):
-            self.stop.check()  # a long list does not hold up a stop: what is registered stays, the watermark too
+            self.stop.check()  # a long list does not delay a stop: what is registered stays, and so does the watermark
             url = hashlib.sha256(str(request.url).encode()).digest()  # itself it may be 64 KiB
             if url in seen:
                 raise ProtocolError(f"{request.url.host} returned a next page that was read before")
@@ -158,15 +160,16 @@ class Session:
         raise ProtocolError(f"{first.url.host} returned more than {_MOST_PAGES} pages")
 
     def once(self, request: httpx.Request) -> Reply:
-        """Ask for one page, and not again where that fails: to see whether it is answered at all."""
+        """Request one page without retries, to test whether it is answered."""
         return self._send_once(request, _PAGE)
 
     def _turned(
         self, number: int, request: httpx.Request, parse: Callable[[Reply], tuple[T, httpx.URL | None]]
     ) -> tuple[T, httpx.URL | None]:
-        """A page. One that follows the first belongs to a list that exists: a refusal is not a matter of its address.
+        """A page.
 
-        Its link or token may have expired, or be of a kind that the service does not take itself.
+        After the first one the list is known to exist, so a refusal is not about its address: its link or token may
+        have expired, or be invalid for the service itself.
         """
         try:
             return self._tries.persist(self._page_once, request, _PAGE if number == 1 else _LATER, parse)
@@ -180,18 +183,19 @@ class Session:
     def download(
         self, request: httpx.Request | OwnMedia, receive: Callable[[MediaHead], Sink[T]], *, signed: bool = False
     ) -> T:
-        """Stream media into what `receive` gives, which is called anew for each try; what that comes to is returned.
+        """Stream media into the result of `receive`, which is called for each try; returns its result.
 
-        `signed`: the provider minted this address, so it needs no credentials, wherever it leads.
+        `signed`: the provider signed this URL, so it needs no credentials on any host.
         """
         return self._judged(self._download_once, request, receive, signed)
 
     # -- refusals ------------------------------------------------------------------------------------------------------
 
     def _judged(self, once: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Ask, trying again while it is unavailable. A refusal is the recording's own unless the account's list agrees.
+        """Send with retries while it is unavailable.
 
-        Denied where the list answers; CredentialsRefused where it is refused too, or where there is none to ask.
+        A refusal belongs to the recording unless the account's list is refused too. Raises Denied if the list answers;
+        CredentialsRefused if it is refused too, or if there is no list to test.
         """
         try:
             with self.waits.on(PROVIDER):
@@ -217,7 +221,7 @@ class Session:
     # -- exchanges -----------------------------------------------------------------------------------------------------
 
     def _send_once(self, request: httpx.Request, kind: str) -> Reply:
-        """Ask the API, and follow redirects by hand; raises what the answer's status means."""
+        """Send an API request, follow redirects manually, and raise the error for the status."""
         home = origin(request.url)
         for _ in range(_MOST_REDIRECTS):
             found = self._asked(request, kind, home)
@@ -229,11 +233,11 @@ class Session:
     def _page_once(
         self, request: httpx.Request, kind: str, parse: Callable[[Reply], tuple[T, httpx.URL | None]]
     ) -> tuple[T, httpx.URL | None]:
-        """A page that cannot be read is asked for again: gateways answer 200 with HTML."""
+        """Retry an unreadable page: gateways answer 200 with HTML."""
         return parse(self._send_once(request, kind))
 
     def _turn(self, kind: str) -> Turn:
-        """A request's part of what the account may be asked."""
+        """A request's share of the account's budget."""
         return self.limits.turn(self.stop, LIST if kind in _LISTS else MEDIA, self.timing.backoff_most, self.waits)
 
     def _asked(self, request: httpx.Request, kind: str, home: Origin) -> Reply | Away:
@@ -266,7 +270,7 @@ class Session:
     def _download_once(
         self, request: httpx.Request | OwnMedia, receive: Callable[[MediaHead], Sink[T]], signed: bool
     ) -> T:
-        """Fetch media, and follow redirects by hand; raises what the answer's status means."""
+        """Fetch media, follow redirects manually, and raise the error for the status."""
         place = self._media_place(request, signed)
         for _ in range(_MOST_REDIRECTS):
             found = self._fetched(place, receive)
@@ -296,7 +300,7 @@ class Session:
                 answer.close()
 
     def _media_place(self, request: httpx.Request | OwnMedia, signed: bool) -> Place:
-        """Where media are fetched from. What lies below base_url was checked with it."""
+        """The media's address. Addresses below base_url were checked with it."""
         if isinstance(request, OwnMedia) and self._own_headers and request.text.startswith(f"{self.base_url}/"):
             return Place(request.text, self._home[1], self._own_headers, at_home=True)
         if isinstance(request, OwnMedia):
@@ -315,7 +319,7 @@ class Session:
         return Place(str(url), url.host, headers, at_home)
 
     def _count_unanswered(self, error: Exception) -> None:
-        """Count a request that no answer came to; what was refused here is none."""
+        """Count a request without an answer; one refused here does not count."""
         if not (isinstance(error, ExchangeFailed) and error.cause in NOT_SENT):
             self._count(_NO_ANSWER)
 
@@ -333,7 +337,7 @@ class Session:
             self._answers[outcome] += 1
 
     def _refuse(self, status: int, headers: Mapping[str, str], body: bytes, place: Place, kind: str) -> NoReturn:
-        """Raise what an answer that is no success means."""
+        """Raise the error for an unsuccessful answer."""
         error = classify.error_for(
             status,
             at_home=place.at_home,

@@ -20,7 +20,7 @@ class Timing:
     reply_deadline: float = 180.0  # seconds for a whole API answer
     tries: int = 5  # of one request within one attempt
     backoff_base: float = 0.5  # seconds, doubles
-    backoff_most: float = 30.0  # seconds; a provider that asks for more patience is asked again in a later pass
+    backoff_most: float = 30.0  # seconds; if a provider wants a longer wait, a later pass retries
     circuit: float = 300.0  # seconds for which refused credentials are not tried again
 
 

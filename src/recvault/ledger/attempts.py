@@ -1,10 +1,10 @@
 """An attempt, from the claim of a row as a job to its outcome; and what makes an archived recording due again.
 
-A receipt is written down for good, a failure with what follows from it.
+A receipt is stored permanently, a failure with its consequences.
 
-Invariant: what is archived stays so: a late failure takes nothing back. Only what is archived is reopened, and what it
-was archived as stays in its row: where its sidecar stood, and its media's sums. What was archived once is never
-forgotten to have been, whether its provider still has it or not.
+Invariant: what is archived stays so: a late failure takes nothing back. Only an archived recording is reopened, and its
+row keeps what was archived: the sidecar's key and the media's hashes. This is never forgotten, whether the provider
+still has the recording or not.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A copy of the ledger, whole at one moment, while whoever works on it goes on."""
+"""A consistent copy of the ledger, while others continue to use it."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _PAGES = 1024  # copied between two looks whether somebody writes
 
 
 def backup(ledger: Path, target: Path) -> int:
-    """Copy the ledger to a new file, readable by its owner alone; its size in bytes.
+    """Copy the ledger to a new file, readable only by its owner; return its size in bytes.
 
-    The copy belongs to the ledger's own user, also where root makes it. Nothing is overwritten and nothing migrated.
-    UnknownName where there is no ledger or no such directory, LedgerStands where the target is there already.
+    The copy belongs to the ledger's user, even if root makes it. Nothing is overwritten or migrated. Raises UnknownName
+    without a ledger or directory, LedgerStands if the target exists.
     """
     if not ledger.is_file():
         raise UnknownName(f"there is no ledger at {ledger} to back up", "`recvault sync` creates it")

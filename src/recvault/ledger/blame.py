@@ -1,4 +1,5 @@
-"""Whose fault a failure is, where that shows later: by what fails like it, or by a process that died with others in it.
+"""Whose fault a failure is, if that is known only later: by similar failures, or by a process that died with others in
+it.
 
 Invariants. What is counted afterwards is counted once, and only against a recording that is still failing. Time in
 which the account's list was not answered is not counted as time in which a recording failed by itself.
@@ -73,7 +74,7 @@ class Alike:
 
 
 class Blame:
-    """Asked and told of an open ledger."""
+    """Of an open ledger."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -85,7 +86,7 @@ class Blame:
             return Alike(int(count), newest)
 
     def is_proven(self, recording: Recording) -> bool:
-        """Whether it was seen to fail by itself."""
+        """Whether it failed on its own."""
         with self._connection.read() as db:
             row = db.execute(_IS_PROVEN, _identity(recording)).fetchone()
             return bool(row and row[0])
@@ -96,7 +97,7 @@ class Blame:
             return db.execute(_FAILS_SO, [*_identity(recording), reason]).fetchone() is not None
 
     def list_fails(self, source: str, account_id: str, now: datetime) -> bool:
-        """Whether the account's own list could not be read when it was last asked for."""
+        """Whether the last attempt to read the account's own list failed."""
         with self._connection.read() as db:
             return db.execute(_LIST_FAILS, [source, account_id, stamp(now - _FRESH)]).fetchone() is not None
 
@@ -109,7 +110,7 @@ class Blame:
             return db.execute(_HAS_LASTED, {**names, **times}).fetchone() is not None
 
     def count(self, recording: Recording, now: datetime, policy: Policy, *, proven: bool) -> State:
-        """Count its last failure against it: dead where it was one too many, and nobody tries it just now."""
+        """Count its last failure as its own: dead if that exceeds the limit and no attempt is running."""
         recording_id, account_id, provider = _identity(recording)
         names = {"recording_id": recording_id, "account_id": account_id, "provider": provider}
         with self._connection.write() as db:
@@ -136,7 +137,7 @@ def _identity(recording: Recording) -> tuple[str, str, str]:
     return (recording.recording_id, recording.account_id, recording.provider)
 
 
-_OFTEN = 2  # deaths in a row, after which a recording is carried out alone: as the view `lone` has it
+_OFTEN = 2  # deaths in a row after which a recording runs alone, as in the view `lone`
 _MESSAGE = "the process that carried it out diedwhile it ran alone: out of memory, or its media crash a library"
 
 CROWD = """
@@ -170,7 +171,7 @@ _FREE = "UPDATE recordings SET lease = NULL, may_have_put = 1, next_attempt_at =
 
 
 def suspects_are_there(db: Database) -> bool:
-    """Whether any recording is to be carried out alone, which is seldom so."""
+    """Whether any recording must run alone, which is rare."""
     return next(iter(db.execute("SELECT 1 FROM lone LIMIT 1")), None) is not None
 
 
@@ -189,7 +190,7 @@ def judge_suspect(db: Database, row_id: int, reason: str) -> None:
 
 
 def free_suspects(db: Database, owner: str, now: datetime) -> int:
-    """Free what a dead process had leased. What it carried out alone is to blame; how many they were."""
+    """Free the leases of a dead process; return how many. A recording that ran alone in it is to blame."""
     lone = list(db.query(_LONE_OF, [owner]))
     for row in lone:
         wait = min(timedelta(hours=6), timedelta(seconds=30) * 2 ** min(row["faults"], 20))

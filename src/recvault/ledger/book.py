@@ -1,6 +1,6 @@
-"""The ledger's verbs: register, advance, claim, settle; and the questions that commands ask of it.
+"""The ledger's verbs: register, advance, claim, settle; and queries of commands.
 
-One connection a process, guarded by a lock: SQLite has one writer anyway, and every write is one short transaction.
+One connection per process, guarded by a lock: SQLite has one writer anyway, and every write is one short transaction.
 """
 
 from __future__ import annotations
@@ -85,10 +85,11 @@ class Ledger:
         now: datetime,
         recheck: timedelta,
     ) -> Registered:
-        """Write down a page in one transaction. A known row is left as it is, but where a list knows better.
+        """Store a page in one transaction.
 
-        That is: one that was gone is listed as complete again; one that is not archived yet came from a list that
-        tells no status (nor keys, nor channels), and stands in one that does.
+        A known row is not changed, unless the list has better information. That is: a gone recording is listed as
+        complete again; or one that is not archived came from a list without status (or keys, or channels), and is now
+        in one with them.
         """
         listed = list(recordings)
         with self._connection.write() as db:
@@ -113,7 +114,7 @@ class Ledger:
             return stored_time(row["watermark"]) if row and row["watermark"] else None
 
     def note_scan_started(self, feed: Feed, now: datetime) -> None:
-        """Remember that a scan runs; `advance` or `note_scan_error` ends it. One that was broken off is overwritten."""
+        """Record that a scan runs; `advance` or `note_scan_error` ends it. An interrupted one is overwritten."""
         with self._connection.write() as db:
             db.execute(
                 """
@@ -125,7 +126,7 @@ class Ledger:
             )
 
     def advance(self, feed: Feed, watermark: datetime | None, now: datetime) -> None:
-        """Note a whole scan, and move the watermark forward, never backward. None leaves it alone."""
+        """Record a complete scan, and move the watermark forward, never backward. None leaves it alone."""
         mark = stamp(watermark) if watermark else None
         gaps = {"brief": stamp(now - _BRIEF), "seldom": stamp(now - SELDOM)}
         with self._connection.write() as db:
@@ -133,16 +134,16 @@ class Ledger:
             db.execute(_END_SCAN, _named(feed, now))
 
     def reach(self, feed: Feed, watermark: datetime) -> None:
-        """Move the watermark forward, never backward, while a scan goes on."""
+        """Move the watermark forward, never backward, during a scan."""
         move = "UPDATE feeds SET watermark=max(coalesce(watermark, ''), ?) WHERE source=? AND account_id=? AND list=?"
         with self._connection.write() as db:
             db.execute(move, [stamp(watermark), *feed.key])
 
     def note_scan_error(self, feed: Feed, error: str, now: datetime) -> None:
-        """Remember why a scan failed; the watermark stays.
+        """Record why a scan failed; the watermark stays.
 
-        Beside a running daemon a command's failure is the command's own, for want of a secret, say: the daemon's
-        polls are what tells how the source does.
+        Beside a running daemon a command's failure may be its own, such as a missing secret: the daemon's polls
+        determine the source's state.
         """
         daemon = running_daemon(self._connection.path)
         with self._connection.write() as db:
@@ -151,7 +152,7 @@ class Ledger:
             db.execute(_END_SCAN, _named(feed, now))
 
     def slices(self, feed: Feed) -> list[Window]:
-        """What a backfill that did not come to its end has read whole."""
+        """What an unfinished backfill has read completely."""
         with self._connection.read() as db:
             return intervals(db, feed)
 
@@ -161,7 +162,7 @@ class Ledger:
             add_interval(db, feed, done)
 
     def forget_slices(self, feed: Feed) -> None:
-        """The backfill came to its end: the next one begins anew."""
+        """The backfill is finished: the next one starts over."""
         with self._connection.write() as db:
             forget_intervals(db, feed)
 
@@ -185,7 +186,7 @@ class Ledger:
             return self._claimed(db, CROWD, source, now, limit)
 
     def claim_alone(self, source: str, now: datetime, limit: int, policy: Policy) -> list[Job]:
-        """Lease what is due and to be carried out alone, each in a process with nothing else in it."""
+        """Lease what is due and must run alone in a process."""
         with self._connection.read() as db:
             if not suspects_are_there(db):
                 return []
@@ -228,9 +229,9 @@ class Ledger:
             return int(db.execute(_BRING_FORWARD, times).rowcount)
 
     def retry(self, row_ids: Iterable[int] | None, now: datetime, but: Iterable[tuple[str, str]] = ()) -> int:
-        """Make recordings due now, their faults forgiven; None: all that failed, died or wait, but for what is gone.
+        """Make recordings due now and reset their attempts; None: all that failed, are dead or wait, except gone ones.
 
-        Left alone is what stands under the given sources and accounts: nobody carries it.
+        Recordings of the given sources and accounts are skipped: no source lists them.
         """
         values = {"now": stamp(now), "but": json.dumps(list(but))}
         due = """
@@ -270,7 +271,7 @@ class Ledger:
         return learn(self._connection, sums)
 
     def fact(self, name: str) -> str | None:
-        """A fact that was remembered, such as what a store enforces."""
+        """A stored fact, such as what a store enforces."""
         with self._connection.read() as db:
             row = next(db.query("SELECT value FROM facts WHERE name=?", [name]), None)
         return row["value"] if row else None

@@ -1,6 +1,6 @@
-"""One daemon a ledger: a lock beside it that the kernel drops with its process, kill -9 included.
+"""One daemon per ledger: a lock on a file beside it, which the kernel releases with the process, kill -9 included.
 
-The file names who holds it. It stays when the daemon ends: what says that a daemon runs is the lock, never the file.
+The file names the holder. It stays when the daemon ends: only the lock shows that a daemon runs, never the file.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from recvault.ledger.leases import open_lockable
 from recvault.ledger.trouble import file_errors
 from recvault.models import stamp, unstamp
 
-PATIENCE_SECONDS = 1.0  # who only asks whether a daemon runs holds the lock for an instant
+PATIENCE_SECONDS = 1.0  # a check whether a daemon runs holds the lock for an instant
 _PAUSE_SECONDS = 0.02
 _LONGEST_NAME = 16 * 1024
 _MOST_TROUBLES, _LONGEST_TROUBLE = 10, 500
@@ -32,7 +32,7 @@ class RunningDaemon:
 
     pid: int
     started_at: datetime
-    troubles: tuple[str, ...] = ()  # what it said last is wrong with it
+    troubles: tuple[str, ...] = ()  # the errors that it last reported
 
 
 class DaemonLock:
@@ -52,7 +52,7 @@ class DaemonLock:
                 raise
 
     def tell(self, troubles: Sequence[str]) -> None:
-        """Say what is wrong with the daemon, for whoever asks who holds the lock: the ledger itself may be locked."""
+        """Publish the daemon's errors to whoever reads the lock file: the ledger itself may be locked."""
         told = [each[:_LONGEST_TROUBLE] for each in troubles[:_MOST_TROUBLES]]
         if told != self._troubles and self._lock is not None:
             self._troubles = told
@@ -73,7 +73,7 @@ class DaemonLock:
 
 
 def running_daemon(path: Path) -> RunningDaemon | None:
-    """The daemon that works on this ledger now; None where none does. Disturbs nobody."""
+    """The daemon that uses this ledger now, or None. Disturbs nobody."""
     with file_errors(path):
         try:
             descriptor = os.open(_beside(path), os.O_RDONLY | os.O_CLOEXEC)
@@ -85,7 +85,7 @@ def running_daemon(path: Path) -> RunningDaemon | None:
                     return None
                 if (found := _name(descriptor)) is not None:
                     return found
-            return None  # locked for long by somebody who writes no name: no daemon of ours
+            return None  # locked for long without a name: not our daemon
         finally:
             os.close(descriptor)
 
@@ -107,7 +107,7 @@ def _try(descriptor: int, kind: int) -> bool:
 
 
 def _pauses() -> Iterator[None]:
-    """At once, and again and again until the patience ends."""
+    """Try now, and repeatedly until the patience ends."""
     end = time.monotonic() + PATIENCE_SECONDS
     yield
     while time.monotonic() < end:

@@ -1,6 +1,6 @@
-"""Editions of a recording that were archived before the one that its row tells: they stand in the bucket as they are.
+"""Editions of a recording that were archived before the one in its row; they stay in the bucket.
 
-Invariant: what was archived once is expected there for good, whatever was archived beside it since.
+Invariant: every archived edition is expected there permanently, whatever was archived beside it since.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ SCHEMA = (
     ) WITHOUT ROWID
     """,
     "ALTER TABLE recordings ADD COLUMN may_have_put INTEGER NOT NULL DEFAULT 0",  # an attempt of this ledger
-    "ALTER TABLE recordings ADD COLUMN looks TEXT",  # JSON of what was seen of media that were not whole
+    "ALTER TABLE recordings ADD COLUMN looks TEXT",  # JSON of what was seen of incomplete media
     "UPDATE recordings SET may_have_put = 1 WHERE attempts > 0 AND state <> 'archived'",
     """UPDATE recordings SET reason = 'media.suspect' WHERE state = 'archived' AND media LIKE '%"suspect"%'""",
     "CREATE INDEX recordings_noted ON recordings (reason) WHERE state = 'archived' AND reason IS NOT NULL",
@@ -58,7 +58,7 @@ _DUE = """
 
 
 def keep(db: Database, receipts: Iterable[Receipt], now: datetime) -> None:
-    """Keep what rows tell that are about to tell of a later edition; inside a transaction."""
+    """Keep the current edition of rows that are about to get a later one; inside a transaction."""
     for each in receipts:
         if each.earlier is None:
             continue
@@ -88,9 +88,9 @@ def of(db: Database, row_id: int) -> list[dict[str, Any]]:
 
 
 def ask_again(db: Database, row_ids: Sequence[int] | None, now: datetime) -> int:
-    """Make archived recordings due for another look, of which more may have come; inside a transaction.
+    """Make archived recordings due again, because better media may exist; inside a transaction.
 
-    None: all that are suspect or lack a format. They stay archived, whatever comes of it.
+    None: all that are suspect or lack a format. They stay archived in any case.
     """
     reasons = [SUSPECT, FORMATS_MISSING]
     if row_ids is None:

@@ -1,4 +1,4 @@
-"""What the bucket must hold, by key: every recording that was ever archived, as an iterator that needs little memory.
+"""What the bucket must contain, by key: every recording ever archived, as an iterator that needs little memory.
 
 A picture of one moment, so that a ledger at work is held up by no long question: the keys stand sorted in a nameless
 database on disk that ends with this process. The rows behind them are read page by page, as they are by then. What of
@@ -125,7 +125,7 @@ class Expectations:
         self._db.close()
 
     def cuts(self, every: int) -> list[str]:
-        """The key of each so manieth of what was asked for: where ranges of equal work end."""
+        """Every n-th key of the selection: the bounds of ranges with equal work."""
         with self._lock, sqlite_errors(self._path), _room():
             return [key for (key,) in self._db.execute(_CUTS, [every])]
 
@@ -144,7 +144,7 @@ class Expectations:
 
 @contextlib.contextmanager
 def _room() -> Iterator[None]:
-    """A full disk where keys are sorted, told as such: SQLite would say it of the ledger's own."""
+    """Report a full disk where keys are sorted: SQLite's message would blame the ledger's disk."""
     try:
         yield
     except sqlite3.OperationalError as error:
@@ -184,7 +184,7 @@ _ARCHIVED = """
 
 
 class Archived:
-    """Asked page by page. Where no ledger was ever made, nothing is known. Thread-safe."""
+    """Read page by page. Without a ledger nothing is known. Thread-safe."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

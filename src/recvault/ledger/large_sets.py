@@ -1,4 +1,4 @@
-"""Keys, and sums by key, too many for memory: in a nameless database on disk, which ends with its process.
+"""Large sets of keys, with hashes: in an anonymous database on disk that ends with its process.
 
 The sums are the SHA-256 of sidecars that an earlier version archived, and wrote down without: learnt where something
 proves them. Invariant: a sum that the ledger has is never replaced by one that is learnt.
@@ -14,7 +14,7 @@ from recvault.ledger.connection import Connection
 
 
 class KeySet:
-    """Add keys, ask for them. A context that frees them; for one thread."""
+    """Add keys and look them up. A context that frees them; for one thread."""
 
     def __init__(self) -> None:
         self._db = sqlite3.connect("", isolation_level=None)  # a temporary file, once it outgrows SQLite's cache

@@ -1,4 +1,4 @@
-"""How late a provider lists, and how far back: what polls have missed, and what it does not offer any more."""
+"""How late a provider lists, and how far back: what polls missed, and what it no longer offers."""
 
 from __future__ import annotations
 

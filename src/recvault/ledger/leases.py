@@ -1,8 +1,8 @@
-"""The files beside a ledger: whose they are, and which process that holds a lease still lives.
+"""The files beside a ledger: their owner, and which process with a lease still lives.
 
-Whatever root makes beside a service's ledger belongs to the service. An operator runs `sudo recvault status` while the
-daemon runs as a user of its own, in a directory of its own. A file that stayed root's would lock the daemon out of its
-own ledger. SQLite sees to its journals by the same rule.
+Files that root creates beside a service's ledger belong to the service. An operator runs `sudo recvault status` while
+the daemon runs as its own user, in its own directory. A file owned by root would lock the daemon out. SQLite sees to
+its journals by the same rule.
 
 Each process that works on a ledger holds a lock on a file of its own beside it. The kernel drops the lock with the
 process, kill -9 included, so a file whose lock can be taken names a dead owner: no lease of it needs a hand to free it.
@@ -48,13 +48,13 @@ def _refuse_strange(path: Path) -> None:
 
 
 def give(path: Path) -> None:
-    """Give what root made to the owner of the directory that it stands in; another user makes it so by itself."""
+    """Give a file made by root to the owner of its directory."""
     if (to := _heir(path)) is not None and path.lstat().st_uid != to[0]:
         os.chown(path, *to, follow_symlinks=False)
 
 
 def _heir(path: Path) -> tuple[int, int] | None:
-    """The user and group to whom root gives what it makes there; None where it stays the maker's."""
+    """The user and group that get files made there by root; None if the owner is right."""
     if os.geteuid() != 0:
         return None
     directory = path.parent.stat()
@@ -77,7 +77,7 @@ def open_lockable(path: Path, *, write: bool) -> int:
     return descriptor
 
 
-LEASE = timedelta(hours=12)  # a backstop only: the leases of a process that ended are freed at once
+LEASE = timedelta(hours=12)  # only a fallback: leases of an ended process are freed immediately
 
 
 class Owner:
@@ -104,7 +104,7 @@ class Owner:
             return [path.name for path in self._directory.iterdir() if path != self._path and not _is_dead(path)]
 
     def declare(self, sources: Sequence[str]) -> None:
-        """Tell other processes which sources this one works for."""
+        """Publish which sources this process works for."""
         with file_errors(self._ledger):
             self._path.write_text(json.dumps(list(sources)))
 
@@ -117,7 +117,7 @@ class Owner:
         return frozenset(names)
 
     def close(self) -> None:
-        """Let go: whoever looks next may take over what is still leased."""
+        """Release: others may take over what is still leased."""
         if self._lock is not None:
             self._path.unlink(missing_ok=True)
             os.close(self._lock)

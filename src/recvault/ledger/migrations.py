@@ -86,7 +86,7 @@ _FIRST = (
 
 
 _SECOND = (
-    # By state, so that a feed's oldest is found at once, however many wait for their provider.
+    # By state, so that a feed's oldest is found quickly, however many wait for their provider.
     "DROP INDEX recordings_waiting",
     """
     CREATE INDEX recordings_waiting ON recordings (source, account_id, state, created_at)
@@ -98,7 +98,7 @@ _SECOND = (
         WHERE next_attempt_at IS NOT NULL
     """,
     "ALTER TABLE feeds ADD COLUMN scan_started_at TEXT",  # of a scan that has not ended
-    "ALTER TABLE feeds ADD COLUMN closed_at TEXT",  # of a sub-account that is no more: it is not polled
+    "ALTER TABLE feeds ADD COLUMN closed_at TEXT",  # of a closed sub-account: it is not polled
     "ALTER TABLE feeds ADD COLUMN scan_seconds REAL",  # how long the last one took, however it ended
     """
     CREATE TABLE days (
@@ -144,7 +144,7 @@ def second(db: Database) -> None:
 
 @migrations()
 def third(db: Database) -> None:
-    """What a backfill has read whole."""
+    """What a backfill has read completely."""
     db.execute(
         """
         CREATE TABLE slices (
@@ -171,7 +171,7 @@ _FOURTH = (
 
 @migrations()
 def fourth(db: Database) -> None:
-    """What a list told of a recording stands apart from its row; an archived row's media are written shorter."""
+    """Listed facts of a recording are stored apart from its row; an archived row's media are stored shorter."""
     for statement in _FOURTH:
         db.execute(statement)
 
@@ -206,7 +206,7 @@ def fifth(db: Database) -> None:
 
 @migrations()
 def sidecar_sums(db: Database) -> None:
-    """The SHA-256 of each archived recording's sidecar, so that one that was rewritten shows."""
+    """The SHA-256 of each archived recording's sidecar, so that a rewritten one is detected."""
     db.execute("ALTER TABLE recordings ADD COLUMN sidecar_sha256 TEXT")  # hex; null where an earlier version archived
 
 
@@ -225,7 +225,7 @@ def looked_for_in_vain(db: Database) -> None:
 _SUSPECTS = (
     # Of a recording that was under way when its process died: how often in a row.
     "CREATE TABLE suspects (id INTEGER PRIMARY KEY, deaths INTEGER NOT NULL)",
-    "CREATE VIEW lone AS SELECT id FROM suspects WHERE deaths >= 2",  # to be carried out alone
+    "CREATE VIEW lone AS SELECT id FROM suspects WHERE deaths >= 2",  # must run alone
     """
     CREATE TRIGGER suspects_update AFTER UPDATE OF state ON recordings WHEN new.state = 'archived'
     BEGIN DELETE FROM suspects WHERE id = new.id; END

@@ -1,4 +1,4 @@
-"""Rows of one account get another source's name: millions of them, in short transactions with pauses between them.
+"""Move the rows of an account to another source's name: millions, in short transactions with pauses.
 
 What waits is found by an index, what is settled by ranges of ids. Wherever that is cut short, by a stop or a kill, each
 row has one name of the two, every count is right, and to do it again does the rest.
@@ -119,7 +119,8 @@ class Move:
         return {"of": self.of, "to": self.to, "account": self.account_id}
 
     def _step(self, change: str, bounds: dict[str, int]) -> tuple[int, bool]:
-        """How many rows it moved, and whether a stop came. It waits as long as it took: another process's turn."""
+        """How many rows it moved, and whether a stop was requested. It then waits as long as it took, for other
+        processes."""
         began = time.monotonic()
         with self.connection.write() as db:
             moved = int(db.execute(change, {**self._names, **bounds}).rowcount)
@@ -147,7 +148,7 @@ class Move:
 
 
 def has_rows(db: Database, source: str, account_id: str) -> bool:
-    """Whether anything of an account stands under a name."""
+    """Whether an account has rows under a name."""
     return db.execute(_ANY_ROW, [source, account_id]).fetchone() is not None
 
 

@@ -53,7 +53,7 @@ def samples(db: Database, feed: Feed) -> list[Namesake]:
 
 
 def refuse(db: Database, feed: Feed, listed: Sequence[Recording]) -> None:
-    """ConfigError where a list of a named account shows what is known under another name, and not under its own."""
+    """Raises ConfigError if a named account lists recordings that are known only under another name."""
     ids = json.dumps([recording.recording_id for recording in listed])
     known = [
         Namesake(account_id, name, created) for name, account_id, created in db.execute(_KNOWN, [ids, feed.provider])
@@ -72,7 +72,7 @@ def is_same(known: Namesake, found: Recording) -> bool:
 
 
 def renamed(feed: Feed, other: str, recording_id: str) -> ConfigError:
-    """The error, with the line that mends it."""
+    """The error, with the line that fixes it."""
     return ConfigError(
         f"{feed.source} lists recordings that are already known under the {feed.provider} account {other}, such as "
         f"{recording_id}: as account {feed.account_id} all of them would be archived again",

@@ -1,4 +1,4 @@
-"""What commands ask of the ledger: standing, feeds, failures, one recording. Reads only."""
+"""Queries of commands: counts, feeds, failures, one recording. Read only."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ class Feed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StateCounts:
-    """How many recordings of an account stand where. `pending` includes the failing ones."""
+    """Recordings of an account by state. `pending` includes the failing ones."""
 
     pending: int = 0
     failing: int = 0
@@ -145,13 +145,13 @@ class ArchivedDay:
 
 
 class Questions:
-    """Asked of an open ledger; each answer stays quick whatever the ledger's size."""
+    """Queries of an open ledger; each is fast whatever the ledger's size."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     def standing(self, source: str, account_id: str) -> StateCounts:
-        """How many of an account's recordings stand where; from tallies, whatever the ledger's size."""
+        """An account's recordings by state; from tallies, whatever the ledger's size."""
         with self._connection.read() as db:
             rows = db.query("SELECT state, count FROM tallies WHERE source=? AND account_id=?", [source, account_id])
             counts = {row["state"]: row["count"] for row in rows}
@@ -172,7 +172,7 @@ class Questions:
             return [row["account_id"] for row in rows]
 
     def feeds(self) -> list[FeedStatus]:
-        """Every feed with its watermark and standing."""
+        """Every feed with its watermark and counts."""
         with self._connection.read() as db:
             rows = list(db.query("SELECT * FROM feeds ORDER BY source, account_id, list"))
             leased = _leased(db)
@@ -214,7 +214,8 @@ class Questions:
         sources: Collection[str] | None = None,
         reasons: Collection[str] | None = None,
     ) -> list[Row]:
-        """What is dead or failing, longest first: why, since when, how often tried; of these sources, or of all."""
+        """Dead and failing recordings, longest first: why, since when, how many attempts; of these sources, or of
+        all."""
         with self._connection.read() as db:
             return list(
                 db.query(
@@ -230,7 +231,7 @@ class Questions:
     def failure_reasons(
         self, sources: Collection[str] | None = None, reasons: Collection[str] | None = None
     ) -> list[Row]:
-        """What is dead or failing, by source, reason and state, the most first; each with one message."""
+        """Dead and failing recordings by source, reason and state, most frequent first; each with one message."""
         counted = f"""
             SELECT source, reason, state, count(*) AS count, min(failing_since) AS failing_since, message
             {_FAILING} GROUP BY source, reason, state ORDER BY count DESC, source, reason, state
@@ -265,7 +266,7 @@ class Questions:
         return [_whole(row) for row in rows]
 
     def editions(self, row_id: int) -> list[Row]:
-        """The editions of a row that were archived before the one that it tells of."""
+        """The editions that were archived before the one in a row."""
         with self._connection.read() as db:
             return editions.of(db, row_id)
 

@@ -1,7 +1,7 @@
-"""A ledger that is being made anew: under a name of its own until it is whole, and then in place in one step.
+"""A new ledger under construction: under a temporary name until it is complete, then put in place in one step.
 
-At any time there is either no ledger in its place or a whole one. What was made of it stays when it is cut short: the
-same work goes on from there, by what it remembers in the half-made file itself.
+At any time there is either no ledger in place or a complete one. After an interruption the unfinished file stays, and
+the same work continues from it.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ _ACCOUNTS = """
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """A recording that stands in the bucket, as its sidecar says, and at which attempt it came there."""
+    """A recording in the bucket, as its sidecar says, and the attempt that archived it."""
 
     receipt: Receipt
     attempts: int
@@ -91,7 +91,7 @@ class NewLedger:
 
     @classmethod
     def open(cls, path: Path, origin: str, now: datetime) -> Self:
-        """Go on with what was begun of the same origin, or begin."""
+        """Continue what was started for the same origin, or start."""
         half = path.with_name(f"{path.name}.rebuilding")
         if half.exists():
             try:
@@ -117,7 +117,7 @@ class NewLedger:
         return found
 
     def add(self, batch: Sequence[Committed], so_far: JSON) -> tuple[list[tuple[str, str]], int]:
-        """Write down a batch and how far it came, in one transaction.
+        """Store a batch and the progress, in one transaction.
 
         Returns the sidecars that are not taken, each with the one that stands for its recording; and how many are later
         editions of recordings that were written down before.
@@ -131,7 +131,7 @@ class NewLedger:
         return found, later
 
     def finish(self) -> list[RebuiltAccount]:
-        """Complete it, make it durable and close it; what it holds, by account. It is not in its place yet."""
+        """Complete it, make it durable and close it; return its contents by account. It is not in place yet."""
         with self._connection.write() as db:
             db.execute("DELETE FROM days")
             db.execute(_DAYS)
@@ -185,7 +185,7 @@ class NewLedger:
 
 
 def refuse_company(path: Path) -> None:
-    """LedgerLocked where a process works on this ledger: what it has open must not be taken from under it."""
+    """Raises LedgerLocked if a process uses this ledger: its open file must not be replaced."""
     if names := at_work(path):
         pids = ", ".join(name.partition("-")[0] for name in names)
         raise LedgerLocked(f"another recvault is using the ledger {path}: process {pids}", "wait for it, or stop it")

@@ -1,4 +1,4 @@
-"""How rows hold what is known of a recording: the media of a receipt in short, and what a list told, apart.
+"""How rows store a recording: the media of a receipt in short form, and listed facts apart.
 
 There are millions of rows, and nothing of it is lost. A medium's key is left out where it is the sidecar's with another
 ending, and its fields have no names. What it was asked for as follows them, where that is known: rows of an earlier
@@ -32,7 +32,7 @@ _COMPACT = json.JSONEncoder(separators=(",", ":"))  # json.dumps makes one each 
 
 
 def shorten(receipt: Receipt) -> str:
-    """What is written down of a receipt's media."""
+    """The short form of a receipt's media."""
     return _COMPACT.encode([_short(medium, receipt.sidecar_key) for medium in receipt.media])
 
 

@@ -1,12 +1,12 @@
-"""Is a ledger's file sound, and ours? Looked at without a change to it, and within bounds: a large one by samples.
+"""Check whether a ledger's file is sound and ours, without changing it, and bounded: a large one by samples.
 
-No look can vouch for every byte: SQLite keeps no sums of its pages, so a byte that turned inside a text passes. What is
-found is damage for certain, and raised as LedgerDamaged; to rebuild is never wrong. What is no ledger of ours is
-refused at each opening, cheaply, before anything of the file is changed.
+No check can prove every byte: SQLite keeps no checksum of its pages, so a flipped byte inside a text value passes. What
+is found is certainly damage, and raised as LedgerDamaged; a rebuild is never wrong. Foreign files are refused at each
+opening, cheaply, before anything is changed.
 
-SQLite takes a database whose WAL is gone, or whose WAL is spoiled from some page on, for an older one, without a word:
-rows would be missing below a watermark. So each transaction counts itself in the ledger, and only after its commit is
-the count written beside it. At any time, whatever is killed or loses its power, the count beside is never ahead of the
+SQLite silently treats a database whose WAL is missing or corrupt as an older one: rows would be missing below a
+watermark. So each transaction counts itself in the ledger, and only after its commit the count is written beside it. At
+any time, whatever is killed or loses its power, the count beside is never ahead of the
 ledger's own; where it is, commits were lost.
 """
 
@@ -51,7 +51,7 @@ class Commits:
         [self._count] = connection.execute(_COUNT).fetchone()
 
     def committed(self) -> None:
-        """It is durable: write its count beside the ledger. Where that fails, less is noticed, and nothing else."""
+        """After a durable commit: write its count beside the ledger. If that fails, only detection suffers."""
         if self._file is not None:
             with contextlib.suppress(OSError):
                 os.pwrite(self._file, f"{self._count:0{_WIDTH}}\n".encode(), 0)
@@ -112,7 +112,7 @@ def _refuse_newer(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _refuse_older(connection: sqlite3.Connection, path: Path) -> None:
-    """Commits that were durable are there no more: what is left may know a watermark and not the rows below it."""
+    """Durable commits are missing: the rest may have a watermark without the rows below it."""
     noted = commits_noted(path)
     missing = noted - commits_counted(connection)
     if missing > 0:
@@ -134,14 +134,14 @@ _BY_IDENTITY = "SELECT id FROM recordings WHERE recording_id=? AND account_id=? 
 
 @dataclass(frozen=True, slots=True)
 class FileInspection:
-    """What was looked at: its structure as a whole, or in part; and so many rows, each found by its index, too."""
+    """What was checked: the structure, completely or in part, and the number of rows found by index."""
 
     whole: bool
     rows: int
 
 
 def look(path: Path, *, large: int = LARGE, seconds: float = SECONDS) -> FileInspection:
-    """A look that a person waits for. LedgerDamaged, or what else keeps the file from being used, in words."""
+    """A check short enough to wait for. Raises LedgerDamaged, or what else makes the file unusable."""
     with file_errors(path), sqlite_errors(path), closing(open_to_read(path)) as connection:
         refuse_unsound(connection, path)
         if not _has_rows(connection):

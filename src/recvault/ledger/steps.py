@@ -1,8 +1,8 @@
-"""What comes after a failed attempt: decided here, purely; the ledger only writes it down.
+"""Decide, purely, what follows a failed attempt; the ledger only stores it.
 
 A failure that is the recording's own counts toward `max_attempts`; one of the store or of the credentials does not. A
-recording that is not final yet has until `give_up_after`. One that a list named and that is not found is gone only if
-it is not found hours later either. Dead means given up, listed and retriable: never forgotten.
+recording that is not final yet has until `give_up_after`. A listed recording that is not found is gone only if it is
+not found hours later either. Dead means given up, listed and retriable: never forgotten.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _AGEING = (
 )
 
 
-CONFIRM_AFTER = timedelta(hours=6)  # between the first look that finds nothing, and the one that is believed
+CONFIRM_AFTER = timedelta(hours=6)  # between the first check that finds nothing and the one that is believed
 _YOUNG = timedelta(minutes=30)  # a recording whose media may still be on their way
 
 
@@ -40,7 +40,7 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A recording's next state, when it is due again (None: never by itself), and its faults so far."""
+    """A recording's next state, when it is due again (None: not automatically), and its faults so far."""
 
     state: State
     next_attempt_at: datetime | None
@@ -112,7 +112,7 @@ def retry_delay(
 
 
 def look_delay(age: timedelta, policy: Policy) -> timedelta:
-    """How long until one that was not found is looked for again: soon, then rarely, and once to know."""
+    """How long until a missing recording is checked again: soon, then rarely, and a final time."""
     left = CONFIRM_AFTER - age
     return min(max(policy.recheck_every, age), left, policy.longest) if left > timedelta() else policy.recheck_every
 

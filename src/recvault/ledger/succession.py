@@ -1,4 +1,4 @@
-"""Who carries what was registered under a source's name, once the configuration names its sources otherwise.
+"""Which source takes over recordings that were registered under an earlier source name.
 
 Invariant, at any time: a row is claimed by a source that can read it, or by none; what a source that is configured no
 more left waiting is taken over by whoever lists its account now. Nothing is taken from a source that is configured, nor
@@ -55,7 +55,7 @@ class Carrier:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Past:
-    """What a name stood for when it was last at work."""
+    """What a name meant when it was last used."""
 
     provider: str
     api: str
@@ -97,7 +97,7 @@ class Succession:
         self._owner = owner
 
     def begin(self, carriers: Sequence[Carrier], pause: Pause) -> None:
-        """Declare what this process works for; set aside what stands under a name that means something else by now."""
+        """Declare what this process works for; set aside rows under a name that now means something else."""
         self._owner.declare([carrier.source for carrier in carriers])
         busy = self._owner.declared()
         for carrier in carriers:
@@ -105,11 +105,11 @@ class Succession:
                 self._begin(carrier, pause)
 
     def end(self) -> None:
-        """This process works for no source any more: others may take over what waits."""
+        """This process no longer works for a source: others may take over what waits."""
         self._owner.declare([])
 
     def take_over(self, feed: Feed, carriers: Sequence[Carrier], pause: Pause) -> list[str]:
-        """Make what stands under vacant names in the account of this feed its source's own; those names."""
+        """Take over what is under vacant names in this feed's account; return those names."""
         carrier = next(each for each in carriers if each.source == feed.source)
         taken: list[str] = []
         with self._connection.read() as db:
@@ -258,7 +258,7 @@ def _past_of(carrier: Carrier) -> Past:
 
 
 def _is_sound(past: Past, carrier: Carrier) -> bool:
-    """A watermark holds for the same list alone, and where that one was to archive no less."""
+    """A watermark is valid only for the same list, if that one had to archive no less."""
     return past.api == carrier.api and past.start_from <= _past_of(carrier).start_from
 
 

@@ -1,4 +1,4 @@
-"""What SQLite and the file system say of the ledger, as errors of ours, each with what to do."""
+"""Errors of SQLite and the file system about the ledger as our errors, each with what to do."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _NO_PLACE = frozenset({errno.ENOENT, errno.ENOTDIR})
 
 @contextlib.contextmanager
 def sqlite_errors(path: Path) -> Iterator[None]:
-    """SQLite's errors as ours. What it says of our own statements is a bug, and stays as it is."""
+    """SQLite's errors as ours. Errors about our own statements are bugs and stay unchanged."""
     try:
         yield
     except UnicodeDecodeError as error:  # in what SQLite itself says, quoting the file
@@ -85,7 +85,7 @@ def stored_day(text: str) -> date:
 
 
 def _is_damage(error: sqlite3.DatabaseError) -> bool:
-    """By SQLite's own code; ours, and Python's of a text that is no UTF-8, have none."""
+    """By SQLite's code; our errors, and Python's about invalid UTF-8, have none."""
     name: str = getattr(error, "sqlite_errorname", "")
     if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_FORMAT")):
         return True
@@ -97,7 +97,7 @@ def _is_damage(error: sqlite3.DatabaseError) -> bool:
 
 
 def _refused(path: Path, error: sqlite3.OperationalError) -> RecvaultError:
-    """By SQLite's own code: what it says in words varies."""
+    """By SQLite's code, because its messages vary."""
     name: str = getattr(error, "sqlite_errorname", "")
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
         return LedgerLocked(f"the ledger {path} is locked by another process", "wait for it, or stop it")

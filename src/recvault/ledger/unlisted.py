@@ -1,6 +1,6 @@
-"""Which archived recordings no manifest lists yet, and how far each account's chain of manifests has come.
+"""Archived recordings that no manifest lists yet, and the end of each account's chain of manifests.
 
-A trigger writes down each recording as it is archived, in the same transaction: whatever clocks do, none is left out.
+A trigger records each recording when it is archived, in the same transaction: whatever clocks do, none is left out.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Chain:
 
 
 class Unlisted:
-    """The queue and the chains of an open ledger. Each question is short, whatever the ledger's size."""
+    """The queue and the chains of an open ledger. Each query is short, whatever the ledger's size."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -91,7 +91,7 @@ class Unlisted:
         ]
 
     def note(self, listed: Iterable[UnlistedRow], chains: Iterable[Chain]) -> None:
-        """These rows stand in manifests now, and the chains have come so far: in one transaction.
+        """Record that these rows are in manifests, and the new ends of chains: in one transaction.
 
         A sidecar's sum that the ledger did not have is known from the line that lists it.
         """

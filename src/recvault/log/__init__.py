@@ -1,7 +1,7 @@
-"""Logs: how they are set up, and what must never stand in them.
+"""Logs: their setup, and what they must never contain.
 
-At any time no line that leaves through here holds a hidden secret, a URL's query, an Authorization header or a phone
-number, and none holds a control character: `redact` is the last step before a line is rendered, for our own events
+At any time no line contains a known secret, a URL's query, an Authorization header, a phone number or a control
+character: `redact` is the last step before a line is rendered, for our own events
 and for those of third-party libraries alike. Tracebacks are written without locals.
 """
 
@@ -38,8 +38,8 @@ _CREDENTIALS = frozenset({"authorization", "proxy-authorization", "cookie", "set
 def configure(*, format: Literal["json", "console"] | None, verbosity: int, stream: TextIO | None = None) -> None:
     """Write events to `stream` (stderr): JSON lines, or for people where it is a terminal or they ask for it.
 
-    `verbosity` is 0 for info, positive for debug, negative for warnings alone. May be called again. JSON that goes to
-    the journal bears its priority, as sd-daemon(3) says.
+    `verbosity` is 0 for info, positive for debug, negative for warnings only. May be called again. JSON for the journal
+    has a priority prefix, see sd-daemon(3).
     """
     for name, value in os.environ.items():
         if name.lower().endswith("_proxy"):
@@ -77,14 +77,14 @@ def _hide_user(url: str) -> None:
 
 
 def get_logger(name: str) -> structlog.stdlib.BoundLogger:
-    """The logger of that name. Before `configure`, warnings alone go to stderr, redacted."""
+    """The logger of that name. Before `configure`, only warnings go to stderr, redacted."""
     if not structlog.is_configured():
         _adopt(redact, structlog.processors.KeyValueRenderer(key_order=["event"]))
     return structlog.stdlib.get_logger(name)
 
 
 def log_uncaught() -> None:
-    """From now on, log an exception that nobody caught as the event `crash`: Python would show it raw, secrets too."""
+    """Log uncaught exceptions as the event `crash`: Python would print them raw, with secrets."""
     sys.excepthook = _log_crash
     threading.excepthook = _log_thread_crash
 
@@ -101,7 +101,7 @@ def redact_text(text: str) -> str:
 
 
 class _Lines(logging.StreamHandler[TextIO]):
-    """Writes finished lines; one that cannot be written is dropped, and never shown raw as logging would."""
+    """Writes finished lines; one that cannot be written is dropped, never printed raw as logging would."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's own name
         pass
@@ -119,7 +119,7 @@ _SIGNATURE = re.compile(  # in a URL, or a header as a library may quote it
 _SIGNED = re.compile(r"\b(AWS4-[A-Z0-9-]{1,40}\s+)Credential=(?:.{0,600}?Signature=[0-9a-f]*|[^\s\"']*)", re.DOTALL)
 _PHONE = re.compile(r"(?<![0-9])(?:\+|%2B)[0-9]{7,15}(?![0-9])", re.IGNORECASE)
 _PLAIN = re.compile(r"[A-Za-z0-9_./:=-]*")  # of such letters only two names below begin what is masked
-_CONTROL = re.compile(  # and what is not seen, or turns what follows: two ids must not look alike
+_CONTROL = re.compile(  # and invisible or direction-changing characters: two ids must not look alike
     "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb"
     "\U000e0000-\U000e007f]"
 )
@@ -132,7 +132,7 @@ def _redacted_text(text: str, *, keep_breaks: bool) -> str:
 
 
 def _is_plain(text: str) -> bool:
-    """Told at a glance: nothing in it to mask or to show. So are most values of most lines."""
+    """A fast check that nothing must be masked or escaped, which is true for most values."""
     if _PLAIN.fullmatch(text) is None:
         return False
     folded = text.lower()

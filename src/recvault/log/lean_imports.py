@@ -1,8 +1,7 @@
-"""Libraries are loaded without what they bring along for a screen that nobody looks at.
+"""Import libraries without their optional terminal output.
 
-Where rich and click are installed, httpx loads both for a command line of its own, and structlog loads rich for
-tracebacks that recvault does not write: a fifth of a second of each start. Neither can be told not to; each of them
-does without where it finds none.
+If rich and click are installed, httpx imports both for its own command line, and structlog imports rich for tracebacks
+that recvault does not write: a fifth of a second at each start. This cannot be configured, but both work without them.
 """
 
 from __future__ import annotations
@@ -17,8 +16,8 @@ SCREEN = ("click", "pygments", "rich")
 
 @contextmanager
 def without(*names: str) -> Iterator[None]:
-    """What is imported meanwhile does not find these, unless they are loaded already."""
-    modules: dict[str, Any] = sys.modules  # None in it says that there is no such module
+    """Imports in this context do not find these modules, unless they are already loaded."""
+    modules: dict[str, Any] = sys.modules  # None means that there is no such module
     absent = [name for name in names if name not in modules]
     modules.update(dict.fromkeys(absent))
     try:

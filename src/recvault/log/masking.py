@@ -1,7 +1,7 @@
-"""The values that no text may hold: hidden once they are known, and masked wherever a text is made.
+"""Secret values that no text may contain: registered once they are known, and masked in every text.
 
-Invariant: whatever a secret's bytes are, a text that was masked holds it neither as it is, nor as URLs, JSON and Python
-write it, nor the longer of its lines and words by themselves.
+Invariant: whatever a secret's bytes are, a masked text contains it neither as it is, nor as URLs, JSON and Python
+escape it, nor its longer lines and words.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Hidden:
         self._pattern: re.Pattern[str] | None = None
 
     def add(self, secret: str) -> None:
-        """Mask it from now on. One that is too short is ignored: it would be found in any text."""
+        """Mask it from now on. A too short one is ignored: it would match in any text."""
         if len(secret) < _SHORTEST or secret in self._values:
             return
         with self._lock:
@@ -55,7 +55,7 @@ def mask(text: str) -> str:
 
 
 def _parts(secret: str) -> set[str]:
-    """A secret, and what of it stands between spaces and controls: a library may quote it by the line."""
+    """A secret, and its parts between spaces and control characters, because a library may quote it by line."""
     return {secret, *(part for part in _BETWEEN.split(secret) if len(part) >= _SHORTEST_PART)}
 
 

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 TURN, PROVIDER, STORE = "turn", "provider", "store"
-"""What a transfer waits for: its turn in what the provider may be asked, the provider, the bucket."""
+"""What a transfer waits for: the request budget, the provider, the bucket."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LineFacts:
-    """How a source's provider was asked so far: answers by status ("200", or "error"), and how many may run at once."""
+    """Requests to a source's provider so far: answers by status ("200", or "error"), and the concurrency limit."""
 
     source: str
     answers: Mapping[str, int]
@@ -24,7 +24,7 @@ class LineFacts:
 
 
 class Meter(Protocol):
-    """Told of what happens, from any thread. Times are seconds; an error is told by its class's name."""
+    """Called with events, from any thread. Times are in seconds; errors are given by class name."""
 
     def polled(self, source: str, account_id: str, seconds: float, error: str | None) -> None: ...
 
@@ -65,7 +65,7 @@ class Waits:
         self._clock = clock
         self._lock = threading.Lock()
         self._seconds: dict[str, float] = {}
-        self._now: dict[int, tuple[str, float]] = {}  # by thread: for what it waits, and since when
+        self._now: dict[int, tuple[str, float]] = {}  # by thread: what it waits for, and since when
 
     def on(self, what: str) -> Waiting:
         """A context in which this thread waits. May be nested: the innermost counts."""
@@ -81,7 +81,7 @@ class Waits:
         return Spending(time.process_time(), seconds)
 
     def turn(self, what: str | None) -> str | None:
-        """From now on this thread waits for that; for what it did before."""
+        """Record what this thread waits for from now on; return what it did before."""
         me, moment = threading.get_ident(), self._clock()
         with self._lock:
             before, since = self._now.pop(me, (None, moment))

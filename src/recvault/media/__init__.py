@@ -1,10 +1,9 @@
-"""Which audio is this really, and is all of it there? Pure arithmetic over the bytes as they pass; no I/O.
+"""Determine what audio the bytes really are, and whether they are complete. Pure; no I/O.
 
-At any time a medium that is archived as `ok` has been walked to its end by its own container's rules, and agrees
-with what its provider says of its length, size and channels. What does not agree is `suspect`: archived and flagged,
-never dropped; what is merely odd is told in the reason. A medium is what its bytes show, whatever name it was asked
-for under and whatever content type it came with. Refused (`MediaRejected`) is only what is no audio at all: a
-document, another kind of file, nothing.
+At any time media archived as `ok` were parsed completely by their container's rules, and agree with the provider's
+length, size and channels. Otherwise they are `suspect`: archived and flagged, never dropped; harmless oddities are in
+the reason. The bytes decide the format, not the requested name or the content type. Only non-audio is rejected
+(`MediaRejected`): a document, another kind of file, nothing.
 
 Header durations lie for truncated files, so durations here are measured by walking: `wav` counts bytes, `mp3` jumps
 from frame to frame, `matroska` steps over elements by their sizes. Other kinds are told by their first bytes and

@@ -1,7 +1,7 @@
-"""How a source's media are proven: by our own walk, of the plaintext where a key opens it, and by FFmpeg where wanted.
+"""How a source's media are checked: by our own parser, on the plaintext if a key decrypts it, and optionally by FFmpeg.
 
-Invariant: what is stored is what the provider served. A medium that no key opens, whose seal is broken or on which
-the two walks disagree is `suspect`: archived and flagged, never lost.
+Invariant: what is stored is what the provider served. Media that no key decrypts, that are corrupt, or on which both
+parsers disagree are `suspect`: archived and flagged, never lost.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from recvault.errors import MediaRejected, NotOpened
 from recvault.media import MediaFacts, Prober, length_faults, tolerance
 from recvault.models import JSON, Check
 
-if TYPE_CHECKING:  # both come with an extra, and neither is paid for where it is not asked for
+if TYPE_CHECKING:  # both need an extra, and neither costs anything unless configured
     from recvault.media.decryptor import Opening, PrivateKeys
     from recvault.media.ffmpeg import Packets
 
@@ -41,7 +41,7 @@ class Bytes(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """What a source's media are proven with beside our own walk: its private keys, and FFmpeg."""
+    """What else checks a source's media besides our parser: its private keys, and FFmpeg."""
 
     keys: PrivateKeys | None = None
     packets: bool = False
@@ -82,7 +82,7 @@ PLAIN = Proof()
 
 
 class OpenedProbe:
-    """Proves what is encrypted by its plaintext, which is seen here and kept nowhere."""
+    """Checks encrypted media by their plaintext, which exists only here."""
 
     def __init__(self, media_format: str, keys: PrivateKeys, encryption: JSON, wav_rate: int | None = None) -> None:
         self._closed = Prober(media_format, encrypted=True, wav_rate=wav_rate)
@@ -95,7 +95,7 @@ class OpenedProbe:
             self._error = error
 
     def feed(self, chunk: bytes | memoryview) -> None:
-        """Open and walk this chunk. Never refuses: what a key opens wrongly is none the less what was served."""
+        """Decrypt and parse this chunk. Never rejects: wrongly decrypted media are still what was served."""
         self._closed.feed(chunk)
         if self._opening is not None:
             self._walk(self._opening.feed(chunk))
@@ -103,7 +103,7 @@ class OpenedProbe:
     def finish(
         self, *, duration_seconds: float | None, size_bytes: int | None, channels: int | None = None
     ) -> MediaFacts:
-        """Judge the plaintext where the seal holds, else the ciphertext, with what is wrong."""
+        """Judge the plaintext if it is authentic, else the ciphertext, with what is wrong."""
         closed = self._closed.finish(duration_seconds=duration_seconds, size_bytes=size_bytes)
         if self._opening is None:
             return _against(closed, self._error)
@@ -120,7 +120,7 @@ class OpenedProbe:
         except MediaRejected as error:
             return _against(replace(closed, check=replace(closed.check, method=DECRYPTED)), error)
         check = facts.check if facts.check.status == "suspect" or closed.check.status != "suspect" else closed.check
-        # What is stored is ciphertext, which is called what it was asked for as, whoever holds a key.
+        # The stored ciphertext keeps the requested format, with or without a key.
         return replace(facts, media_format=closed.media_format, check=replace(check, method=DECRYPTED))
 
     def _walk(self, plain: bytes) -> None:
@@ -128,7 +128,7 @@ class OpenedProbe:
             try:
                 self._inner.feed(plain)
             except MediaRejected as error:
-                self._error = error  # to be told once the seal has been looked at, which explains it
+                self._error = error  # reported after the authenticity check, which explains it
 
 
 def _against(facts: MediaFacts, error: NotOpened | MediaRejected | None) -> MediaFacts:
@@ -141,7 +141,7 @@ def _against(facts: MediaFacts, error: NotOpened | MediaRejected | None) -> Medi
 
 
 def compared(facts: MediaFacts, seen: Packets, told: float | None) -> MediaFacts:
-    """Our walk's facts beside FFmpeg's: it measures and names what it can, and is held against us and the provider."""
+    """Combine our facts with FFmpeg's, and compare it with ours and the provider's."""
     seconds = _length(seen, told if told is not None else facts.duration_seconds)
     faults = [seen.fault] if seen.fault else []
     ours = facts.duration_seconds

@@ -1,10 +1,11 @@
-"""Opens what a provider encrypted for its customer's public key. The one owner of cryptography (extra `crypto`).
+"""Decrypt media that a provider encrypted with its customer's public key. The one owner of cryptography (extra
+`crypto`).
 
-Two ways are known, both Twilio's. A call: the row names the key, wraps the recording's own key by RSA-OAEP with
+Two schemes are supported, both Twilio's. A call: the row names the key, wraps the recording's own key by RSA-OAEP with
 SHA-256, and the body is AES-256-GCM with its tag behind it. A Video track: storage's headers wrap it by PKCS#1 v1.5,
 and the body is AES-256-CBC, padded. A call's tag proves it; of a track only padding and length can be compared.
 
-Plaintext comes out as ciphertext goes in: at any time before `end` it is not proven, and must not be believed.
+Plaintext is streamed: at any time before `end` it is unverified and must not be trusted.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class Opening(Protocol):
         """Take ciphertext, give what plaintext there is."""
 
     def end(self) -> bytes:
-        """The rest, once all of it is proven. NotOpened where it is not: what was given before is worthless."""
+        """The rest, after everything is verified. Raises NotOpened otherwise: all earlier output is then invalid."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +109,7 @@ class PrivateKeys:
                 opened = key.rsa.decrypt(body, padding)
             except ValueError:
                 continue
-            # PKCS#1 v1.5 tells no error of a wrong key, by design: it yields noise, of any length.
+            # PKCS#1 v1.5 does not detect a wrong key, by design: it yields noise of any length.
             found += [opened] if len(opened) == _KEY else []
         if not found:
             names = ", ".join(key.name for key in self.keys)

@@ -1,8 +1,9 @@
-"""Walk a medium's packets as FFmpeg reads them: a second opinion beside our own walk. The one owner of PyAV.
+"""Parse packets with FFmpeg: a second check besides our own parser.
 
-Nothing is decoded. FFmpeg is C code that reads hostile bytes, so it is held short: one container, by name and never
+The one owner of PyAV. Nothing is decoded. FFmpeg is C code that reads hostile bytes, so it is restricted: one
+container, by name and never
 by guess; no protocol, no decoder; bytes come from us alone, forward only; few streams, and a bound on packets and
-time. What remains is that a bug of its own could end the process: who asks for this walk accepts that.
+time. A bug in it could still crash the process; whoever enables it accepts that.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ _BASE_PACKETS, _BYTES_A_PACKET = 1000, 4  # the smallest block of a track has mo
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Packets:
-    """What a walk of the packets saw. `seconds` is from the first to the end of the last, `reach` from zero on."""
+    """The result of parsing the packets. `seconds` is from the first to the end of the last, `reach` from zero on."""
 
     seconds: float | None = None
     reach: float | None = None

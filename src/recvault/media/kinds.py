@@ -1,4 +1,4 @@
-"""Which kind of medium some bytes are, by how they begin. The name under which they were asked for plays no part."""
+"""Determine the kind of media from the first bytes, regardless of the requested name."""
 
 from __future__ import annotations
 

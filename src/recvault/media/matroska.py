@@ -1,4 +1,4 @@
-"""Walk a Matroska or WebM file (mka, mkv) element by element, by the sizes that the elements tell.
+"""Parse a Matroska or WebM file (mka, mkv) element by element, by their sizes.
 
 The walk is flat: masters whose children matter (Segment, Cluster, BlockGroup) are entered, all else is passed over by
 its size. So a master of unknown size costs nothing special. Where Info tells a duration, clusters of known size are

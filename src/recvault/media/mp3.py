@@ -1,6 +1,6 @@
-"""Walk an MP3 from frame to frame, and measure it by the samples that its frames hold.
+"""Parse an MP3 frame by frame, and measure its duration by the samples of its frames.
 
-Nothing but the walk tells a short MP3: it has no length, and encoders write Xing's frame count or none. One lookup
+Only parsing detects a short MP3: it has no length, and encoders write Xing's frame count or none. One lookup
 in a table of all 1,512 frame headers yields a frame's length, so an hour is walked in some tens of milliseconds.
 
 A stream that was cut into begins amid a frame, and some encoders write zeros first: the walk begins where frames of

@@ -15,7 +15,7 @@ from recvault.media.wav import walk_wav
 from recvault.models import Check
 
 WALKED = frozenset(name for kind in (WAV, MP3, MATROSKA, WEBM) for name in kind.names)
-"""Formats that are proven to their end; of all others the first bytes alone are looked at."""
+"""Formats that are parsed completely; of others only the start is checked."""
 _CIPHER_BLOCK = 16
 _SHOWS = 4096  # bytes of a body's beginning that are looked at for its kind
 _NOT_AUDIO = (b"PK\3\4", b"%PDF", b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"\x1f\x8b\x08", b"\x7fELF", b"7z\xbc\xaf")
@@ -24,10 +24,9 @@ _ZEROS = 1 << 14  # bytes: a second of G.711 and more
 
 @dataclass(slots=True, kw_only=True)
 class MediaFacts:
-    """What the bytes of a medium tell of it; nothing of it is changed.
+    """Facts from the bytes of media.
 
-    `duration_seconds` is measured, None where it cannot be. `media_format` is what it is, whatever it
-    was asked for as; "" where it was not looked at.
+    Not changed. `duration_seconds` is measured, or None. `media_format` is the real format, or "" if not checked.
     """
 
     media_format: str = ""
@@ -47,7 +46,7 @@ class _Walker(Protocol):
 
 
 class _Opaque:
-    """Stands where nothing can be told from the bytes."""
+    """Used if the bytes say nothing."""
 
     def __init__(self, findings: Findings) -> None:
         self._findings = findings
@@ -60,10 +59,9 @@ class _Opaque:
 
 
 class Prober:
-    """Takes every chunk of one medium as it arrives, in constant memory, then tells what the medium is.
+    """Takes the chunks of one media file as they arrive, in constant memory, then says what it is.
 
-    It is walked as what its first bytes show, not as what it was asked for: both formats of a recording may come under
-    either's address.
+    It is parsed as what its first bytes show, not as what was requested: either URL may serve either format.
     """
 
     def __init__(self, media_format: str, *, encrypted: bool = False, wav_rate: int | None = None) -> None:
@@ -79,7 +77,7 @@ class Prober:
         self._walker: _Walker | None = _Opaque(Findings(method="ciphertext")) if encrypted else None
 
     def feed(self, chunk: bytes | memoryview) -> None:
-        """Walk this chunk. `MediaRejected` (`media.magic`) as soon as it is seen that it is no audio."""
+        """Parse this chunk. Raises `MediaRejected` (`media.magic`) as soon as it is clear that it is not audio."""
         self._count_zeros(chunk)
         if self._walker is not None:
             self._look_behind_tag(self._bytes, chunk)

@@ -1,4 +1,4 @@
-"""Run a walk over a container's bytes that arrive in chunks of any size.
+"""Run a parser over a container's bytes that arrive in chunks of any size.
 
 A walk is a generator: it asks for bytes with `take` or passes over them with `skip`, and returns its `Findings`. It
 is answered short only at the end of the stream, so what it finds cannot depend on how the stream was cut.

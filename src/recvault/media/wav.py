@@ -1,7 +1,7 @@
-"""Walk a WAV file (RIFF, RIFX, RF64, BW64) chunk by chunk and compare its sizes with the bytes that came.
+"""Parse a WAV file (RIFF, RIFX, RF64, BW64) chunk by chunk and compare its sizes with the received bytes.
 
-Headers lie more often than audio does. What the data chunk tells and what came must agree; a RIFF size that is off by
-the length of a header, or a pad byte that was left out, is noted. Sizes that no file has are those of a stream.
+Headers are wrong more often than audio. The data chunk's size and the received bytes must agree; a RIFF size that is
+off by the length of a header, or a missing pad byte, is noted. Impossible sizes are those of a stream.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Read a WAV's fmt chunk: which codec, and how many bytes a second it takes.
 
-The byte rate field is the least trustworthy of all: players ignore it, so that nobody notices a wrong one. Where the
-codec fixes the rate it is reckoned from the codec.
+The byte rate field is the least reliable: players ignore it, so a wrong one goes unnoticed. If the codec fixes the
+rate, it is calculated from the codec.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _UNTOLD = 0x7FFF0000  # as many samples or more are those of a stream
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """What a fmt chunk tells. `bytes_per_second` is 0 where nothing tells it; `is_sure` where the codec fixes it."""
+    """Contents of a fmt chunk. `bytes_per_second` is 0 if unknown; `is_sure` if the codec fixes it."""
 
     codec: str
     sample_rate: int | None

@@ -1,1 +1,1 @@
-"""Work on ledger and bucket beside the daily round: verify, manifests, rebuild, decrypt, plan, reconcile."""
+"""Operations on ledger and bucket besides passes: verify, manifests, rebuild, decrypt, plan, reconcile."""

@@ -1,6 +1,6 @@
-"""What a backfill would bring home: listed as a backfill lists, counted, and written nowhere.
+"""What a backfill would archive: listed like a backfill, counted, and written nowhere.
 
-The sizes are estimates by each provider's `bytes_per_second`, unless a row tells its size. What cannot be estimated is
+Sizes are estimates by each provider's `bytes_per_second`, unless a row states its size. What cannot be estimated is
 counted, never guessed.
 """
 
@@ -74,7 +74,7 @@ class Account:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notebook:
-    """Takes what is listed as the ledger would, and only counts it. Thread-safe."""
+    """Accepts listed recordings like the ledger, but only counts them. Thread-safe."""
 
     archived: Archived
     wanted: tuple[str, ...]  # formats
@@ -136,7 +136,7 @@ class Notebook:
 
 
 class Nothing:
-    """What is known before anything was written down."""
+    """What is known before anything is stored."""
 
     def accounts(self, source: str) -> list[str]:
         return []
@@ -180,7 +180,7 @@ def _formats(recording: Recording, wanted: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def estimate(recording: Recording, rates: tuple[int, int] | None) -> int | None:
-    """The bytes of a medium as far as its row lets them be told. One that tells no channels is taken for mono."""
+    """The estimated bytes of media. A row without channels counts as mono."""
     if recording.size_bytes is not None:
         return recording.size_bytes
     if rates is None or recording.duration_seconds is None:
@@ -251,7 +251,7 @@ def make(
     clock: Callable[[], datetime],
     on_change: Callable[[Report], None] = lambda report: None,
 ) -> BackfillPlan:
-    """List what a backfill would, several lists side by side."""
+    """List what a backfill would, several lists in parallel."""
     report = Report(command="backfill", started_at=clock())
     report.account(source.name, source.provider, source.account_id)
     line = source.line(source.account_id)

@@ -1,6 +1,6 @@
-"""From the bucket's ciphertext to plaintext: the way back of an encrypted recording.
+"""Decrypt a recording from the bucket.
 
-Invariant: what `decrypt` returns from was proven whole. The ciphertext is what its sidecar names, by size and
+Invariant: when `decrypt` returns, everything was verified. The ciphertext is what its sidecar names, by size and
 SHA-256; then a call's tag fits; a track has no tag, so that its padding, its length and its first bytes must fit. What
 was written before that is worth nothing, and its writer throws it away.
 """
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Encrypted:
-    """What a sidecar tells of an encrypted recording."""
+    """What a sidecar says about an encrypted recording."""
 
     source: str
     recording_id: str
@@ -117,7 +117,7 @@ _OTHER_KEY = "it may belong to another private key: use that one"
 
 
 class _Look:
-    """Whether plaintext is audio: all that tells a wrong key where there is no tag."""
+    """Whether plaintext is audio: without a tag, only this detects a wrong key."""
 
     def __init__(self, media_format: str) -> None:
         self._prober = Prober(media_format)

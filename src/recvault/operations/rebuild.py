@@ -1,7 +1,7 @@
-"""A new ledger from the bucket's sidecars alone: no provider is asked, and nothing in the bucket is changed.
+"""Make a new ledger from the sidecars in the bucket; no provider is used, and the bucket is not changed.
 
-Invariants. A sound ledger is never replaced, and a damaged one is kept. The new one stands in its place only when it is
-whole; killed before that, the same command goes on where it was. It holds no watermark: the next scan lists all
+Invariants. A sound ledger is never replaced, and a damaged one is kept. The new one is put in place only when it is
+complete; after a kill, the same command continues. It holds no watermark: the next scan lists all
 history, and knows what is archived without a question to the bucket. Memory does not grow with the bucket.
 """
 
@@ -46,7 +46,7 @@ class SidecarProblem:
 
 @dataclass(slots=True, kw_only=True)
 class Rebuilt:
-    """What came of it; what an earlier run of the same work had done is counted too."""
+    """The result, including an earlier run of the same work."""
 
     ledger: Path
     started_at: datetime
@@ -69,12 +69,12 @@ class Rebuilt:
 
     @property
     def exit_code(self) -> int:
-        """3 where a sidecar could not be read: what it says is not in the ledger."""
+        """3 if a sidecar could not be read, so its recording is not in the ledger."""
         return PARTIAL if self.unreadable else 0
 
     @property
     def outcome(self) -> str:
-        """ok, partial or interrupted, in one word."""
+        """ok, partial or interrupted."""
         return "interrupted" if self.interrupted else "partial" if self.unreadable else "ok"
 
     def document(self) -> JSON:
@@ -125,7 +125,7 @@ class Rebuild:
     on_read: Callable[[Rebuilt], None] = lambda rebuilt: None
 
     def run(self, *, set_aside: bool) -> Rebuilt:
-        """Build it and put it in its place. Raises what keeps it from that; what was read stays, for the next run."""
+        """Build it and put it in place. On an error, what was read stays for the next run."""
         started = self.clock()
         lock = DaemonLock(self.path, started)
         try:
@@ -140,7 +140,7 @@ class Rebuild:
             lock.close()
 
     def _must_be_replaced(self, set_aside: bool) -> bool:
-        """Whether a damaged ledger stands there that may be set aside. LedgerStands for a sound one."""
+        """Whether there is a damaged ledger to set aside. Raises LedgerStands for a sound one."""
         if not self.path.exists():
             return False
         try:
@@ -218,7 +218,7 @@ class Rebuild:
             rebuilt.problems.append(problem)
 
     def _found(self, pool: ThreadPoolExecutor, after: str) -> Iterator[tuple[str, Committed | SidecarProblem | None]]:
-        """What each sidecar says, in key order; some are asked for ahead."""
+        """What each sidecar says, in key order; some are read ahead."""
         ahead: deque[tuple[str, Future[Committed | SidecarProblem | None]]] = deque()
         for listed in self.reader.listed(self.keys.root, after):
             if not self.keys.may_be_sidecar(listed.key):
@@ -248,7 +248,7 @@ class Rebuild:
             return SidecarProblem(listed.key, str(error), is_foreign=isinstance(error, _Foreign))
 
     def _committed(self, content: bytes, noted: str | None, key: str) -> Committed:
-        """ValueError, in words, for what is no sidecar of the recording that its key names."""
+        """Raises ValueError with a sentence for what is not a sidecar of its key's recording."""
         if noted is not None and hashlib.sha256(content).hexdigest() != noted:
             raise ValueError(f"its content does not match the SHA-256 in its metadata, {noted}")
         sidecar = Sidecar.read(content)

@@ -1,7 +1,6 @@
-"""List a window of some sources again, beside whatever else is at work: what polls have missed is registered.
+"""List a time range of some sources again, and register what polls missed.
 
-Nothing is transferred, and the bucket is not asked for anything: what is found is due, and `sync` or the daemon brings
-it home with the rest.
+Nothing is transferred and the bucket is not used: what is found is due, and `sync` or the daemon archives it.
 """
 
 from __future__ import annotations

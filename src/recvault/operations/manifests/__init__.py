@@ -1,4 +1,4 @@
-"""Evidence: what was archived, a manifest a day and account, each of which names the hash of the one before.
+"""Evidence: manifests of what was archived, per day and account, each with the hash of the previous one.
 
     manifests/provider=twilio/account=AC…/number=00000042/manifest-sha256.txt
 

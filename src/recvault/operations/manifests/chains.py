@@ -1,4 +1,4 @@
-"""Where each account's chain of manifests ends, and how what stands beyond what is known is taken over."""
+"""The end of each account's chain of manifests, and how unknown manifests beyond it are taken over."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PAGE = 5_000
 
 
 class Chains:
-    """The chains of one run. What this ledger remembers of a chain is believed before what stands in the bucket."""
+    """The chains of one run. The ledger's memory of a chain takes precedence over the bucket."""
 
     def __init__(self, ledger: Ledger, store: ObjectStore, prefix: str, summary: Summary) -> None:
         self._ledger = ledger
@@ -36,12 +36,12 @@ class Chains:
         return self._ends.get(partition)
 
     def reached(self, partition: Partition, chain: Chain, rows: Iterable[UnlistedRow]) -> None:
-        """A manifest of these rows stands at the end now."""
+        """A manifest of these rows is the new end."""
         self._ledger.unlisted.note(rows, [chain])
         self._ends[partition] = chain
 
     def take_over(self, partition: Partition) -> None:
-        """Go on from what stands beyond the end that is known; what it lists is not due any more."""
+        """Continue from manifests beyond the known end; what they list is no longer due."""
         listed: set[str] = set()
         end = self._ends.get(partition)
         while True:
@@ -74,7 +74,7 @@ class Chains:
         self._looked |= ends.keys()
 
     def _read(self, key: str) -> tuple[bytes, str] | None:
-        """A manifest's text, and its SHA-256. One that is too large is told as changed."""
+        """A manifest's text and SHA-256. A too large one is reported as changed."""
         try:
             body = self._store.get(key, text.LARGEST)
         except TooLarge:
@@ -100,7 +100,7 @@ class Chains:
         self._ledger.unlisted.note((), self._ends.values())
 
     def _compare(self, partition: Partition) -> None:
-        """Whether the manifest that the next one is to name still stands there."""
+        """Whether the manifest that the next one must name still exists."""
         known = self._ends.get(partition)
         if known is None:
             return

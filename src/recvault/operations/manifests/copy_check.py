@@ -1,8 +1,8 @@
 """Check the chains of manifests, and all that they list, on a copy of the bucket: no configuration, no network.
 
-At any time what is told is what stands in the copy. Removing or changing a file that is listed shows, and so does
-removing, changing or reordering manifests that another one follows. That the newest were cut off, with all that they
-list, or that the newest was forged, shows only by the hash of a head that was kept elsewhere.
+The result describes the copy as it is. It detects a removed or changed listed file, and a removed, changed or reordered
+manifest that another one follows. That the newest were removed with everything they list, or that the newest was
+forged, is detected only with the hash of a head that was kept elsewhere.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ _CHUNK = 1024**2
 _DEFAULT_ROOT = "recordings"
 
 DIFFERENCES = ("missing", "different", "broken", "unknown")
-"""What makes a copy other than what the manifests say. `orphan_media` and `not_covered` are told, and are no fault."""
+"""How a copy can differ from its manifests. `orphan_media` and `not_covered` are reported, but are not faults."""
 
 
 @dataclass(frozen=True, slots=True)
 class CopyDifference:
-    """One thing that is not as the manifests say."""
+    """One difference from the manifests."""
 
     kind: str
     path: str
@@ -63,7 +63,7 @@ class CopyChecked:
         return sum(self.counts[kind] for kind in DIFFERENCES)
 
     def found(self, kind: str, path: str, words: str) -> None:
-        """Count it, and tell it, if it is one of the first."""
+        """Count it, and keep it if it is one of the first."""
         self.counts[kind] += 1
         if len(self.differences) < MOST_TOLD:
             self.differences.append(CopyDifference(kind, path, words))
@@ -88,7 +88,7 @@ class CopyChecked:
 def check(root: Path, *, heads: Collection[str] = (), threads: int = 4, stop: Stop | None = None) -> CopyChecked:
     """Check the copy whose root holds `manifests/`. `heads` are hashes of manifests that must be in it.
 
-    Raises UnknownName where there is no such directory, Interrupted when asked to stop.
+    Raises UnknownName without such a directory, Interrupted on a stop.
     """
     if not (root / text.ROOT).is_dir():
         raise UnknownName(

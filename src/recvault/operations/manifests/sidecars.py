@@ -1,6 +1,6 @@
-"""What a manifest lists of a recording: its sidecar and its media as they were archived.
+"""What a manifest lists of a recording: its sidecar and media as archived.
 
-Of a sidecar whose sum the ledger does not have, it is the sum of what stands in the bucket.
+If the ledger lacks a sidecar's hash, it is the hash of the object in the bucket.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class SidecarReader:
 
     store: ObjectStore
     keys: KeyTemplate
-    by_metadata: bool = False  # the storage class lets nothing be read: the hash is the one that it was put with
+    by_metadata: bool = False  # not readable in this storage class: the hash is the one it was put with
 
     def known(self, row: UnlistedRow) -> ListedRecording | Unlistable:
         """Of a recording that the ledger knows: its files are those of the ledger, whatever stands in the bucket."""
@@ -126,7 +126,7 @@ def _read(body: bytes | None) -> tuple[str | None, Sidecar | None]:
 
 
 def _said(sidecar: Sidecar | None) -> _Said | None:
-    """What a sidecar says of itself; None where it lacks that."""
+    """What a sidecar says about itself; None if that is missing."""
     if sidecar is None:
         return None
     try:

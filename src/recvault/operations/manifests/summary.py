@@ -1,4 +1,4 @@
-"""What writing manifests came to: written ones, heads of chains, and what is not as it should be."""
+"""The result of writing manifests: written ones, heads of chains, and problems."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Summary:
         )
 
     def trouble(self, kind: str, key: str) -> None:
-        """Something is not as it should be; of many, the first are told."""
+        """Record a problem; of many, the first are reported."""
         self.counts[kind] += 1
         if len(self.troubles) < MOST_TOLD:
             self.troubles.append((kind, key))

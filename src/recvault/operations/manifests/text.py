@@ -70,7 +70,7 @@ def place_of(path: str) -> tuple[Partition, int] | None:
 
 
 def write(partition: Partition, number: int, manifest: Manifest) -> bytes:
-    """The text of a manifest: the same for the same facts, whoever writes it."""
+    """The text of a manifest: the same for the same facts."""
     head = (
         "# recvault manifest v1: sha256sum -c this file at the root of a copy",
         f"# provider={partition.provider} account={partition.account_id} number={number:08} through={manifest.through}",
@@ -81,7 +81,7 @@ def write(partition: Partition, number: int, manifest: Manifest) -> bytes:
 
 
 def read(body: bytes) -> Manifest:
-    """Read what `write` wrote. ValueError, in words, for anything else."""
+    """Read what `write` wrote. Raises ValueError with a sentence for anything else."""
     *lines, rest = body.decode().split("\n")
     if rest:
         raise ValueError("its last line is truncated")

@@ -1,4 +1,4 @@
-"""Write the manifests that are due, each one once, each at the end of its account's chain.
+"""Write due manifests, each once, at the end of its account's chain.
 
 What is due stands in the ledger. A manifest is put before the ledger forgets what it lists: killed in between, the next
 run finds it at the end of the chain, takes it over, and goes on. So does who finds that another was first.
@@ -83,13 +83,14 @@ class Manifests:
 
     @property
     def are_due(self) -> bool:
-        """Whether something was archived on a day that has ended, and is not listed. The bucket is not asked."""
+        """Whether something archived on an ended day is not listed yet. Does not use the bucket."""
         return bool(self.ledger.unlisted.page(0, _settled_before(last_ended(self.clock())), 1))
 
     def write(self, *, survey: bool = False) -> Summary:
-        """Write every manifest that is due. A survey looks for what stands in the bucket and no ledger knows.
+        """Write every due manifest.
 
-        Raises Interrupted, or what the store or the ledger raise: nothing is lost, the next run goes on.
+        A survey also finds what is in the bucket but in no ledger. Raises Interrupted, or errors of store and ledger:
+        nothing is lost, the next run continues.
         """
         now = self.clock()
         summary = Summary(started_at=now, through=last_ended(now))
@@ -190,7 +191,7 @@ class _Run:
         )
 
     def _put(self, partition: Partition, before: Chain | None, recordings: Sequence[ListedRecording]) -> bool:
-        """Whether this manifest stands there; False where another does."""
+        """Whether this manifest is there; False if another is."""
         number = before.number + 1 if before else 1
         entries = text.sidecar_first(each.entries for each in recordings)
         link = Entry(partition.path(before.number), before.sha256) if before else None

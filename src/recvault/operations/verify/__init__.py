@@ -1,7 +1,7 @@
-"""The bucket against the ledger: what is missing, what is different, and what stands there that nothing names.
+"""Compare the bucket with the ledger: missing, different and unknown objects.
 
-Invariants. Nothing in the bucket is changed, whatever is found. A recording is told as well only after its sidecar was
-read and each of its media was asked for by its own key: a listing alone proves nothing. Memory does not grow with the
+Invariants. Nothing in the bucket is changed, whatever is found. A recording counts as correct only after its sidecar
+was read and each media file was checked by its key: a listing alone proves nothing. Memory does not grow with the
 bucket: the listing and the ledger's rows are walked side by side, in key order, and what is found is counted, and kept
 up to a bound.
 """

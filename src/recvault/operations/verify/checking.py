@@ -1,4 +1,4 @@
-"""Check one recording: its sidecar is read and each of its media asked for, whatever a listing said."""
+"""Check one recording: read its sidecar and check each media file, whatever a listing said."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Checked:
 
     @property
     def is_missing(self) -> bool:
-        """Something is missing, and nothing is there that is wrong: what is missing can be put back."""
+        """Something is missing, but nothing is wrong: the missing objects can be restored."""
         return bool(self.differences) and all(each.kind is DifferenceKind.MISSING for each in self.differences)
 
 
@@ -80,7 +80,7 @@ class Checker:
         )
 
     def _sidecar(self, row: Expected, tally: _Tally) -> tuple[list[Difference], tuple[ExpectedMedium, ...]]:
-        """What is wrong with it, and the media that are to be there."""
+        """What is wrong with it, and the expected media."""
         try:
             body = self.reader.get(row.sidecar_key)
             if body is None:
@@ -141,7 +141,7 @@ class Checker:
 
 
 def read(content: bytes, noted: str | None) -> Sidecar:
-    """A sidecar. Raises _Wrong where it is none, or is not what was written."""
+    """Read a sidecar. Raises _Wrong if it is invalid, or not what was written."""
     try:
         sidecar = Sidecar.read(content)
     except ValueError as error:
@@ -201,7 +201,7 @@ def _wrong(medium: ExpectedMedium, found: Described) -> Iterator[tuple[str, str]
 
 
 def _with_outlook(row: Expected, found: list[Difference]) -> Iterator[Difference]:
-    """What becomes of what is missing: that depends on the ledger, and on what else is wrong."""
+    """What can be done about missing objects, depending on the ledger and on other differences."""
     beside = any(each.kind is not DifferenceKind.MISSING for each in found)
     for each in found:
         yield replace(each, outlook=_outlook(row, beside)) if each.kind is DifferenceKind.MISSING else each

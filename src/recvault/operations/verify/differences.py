@@ -1,4 +1,4 @@
-"""What can be wrong with an object, in words, with what to do."""
+"""Messages about differences, with what to do."""
 
 from __future__ import annotations
 

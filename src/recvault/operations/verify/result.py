@@ -1,4 +1,4 @@
-"""What a verification came to: counted as it goes, kept up to a bound, and the document and exit code it means."""
+"""The result of a verification: counts, a bounded list of differences, the document and the exit code."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ class Result:
 
     @property
     def outcome(self) -> str:
-        """ok, different, partial or interrupted, in one word."""
+        """ok, different, partial or interrupted."""
         if self.interrupted:
             return "interrupted"
         if self.unanswered_total:

@@ -53,7 +53,7 @@ class BucketScope:
 
     @property
     def is_whole(self) -> bool:
-        """Whether everything was asked for."""
+        """Whether everything is selected."""
         return self.accounts is None and self.window == _ALL_TIME
 
     def is_ours(self, key: str) -> bool:
@@ -123,7 +123,7 @@ _BITS = 56
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """So many percent of the recordings, chosen by their identity: whatever the order, whoever asks."""
+    """Choose a percentage of the recordings by their identity, independent of order."""
 
     percent: float = 0.0
     seed: int = 0

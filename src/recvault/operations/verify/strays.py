@@ -1,6 +1,7 @@
-"""Judge what stands in the bucket and no row of the ledger names: ours and not known, an orphan, or nobody's.
+"""Judge objects that no row of the ledger names: unknown but ours, an orphan, or foreign.
 
-What may be under way is no stray: a transfer puts its media first and its sidecar last, and its row is settled after.
+What may be in transfer is not a stray: a transfer puts its media first and its sidecar last, and its row is settled
+after.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Walk the ranges side by side, check what must be there, judge what else is, and make due what is missing."""
+"""Check the ranges in parallel: what must be there, what else is there, and make due what is missing."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ class Verify:
         return min(self.workers, LISTERS)
 
     def _walk_all(self, ranges: Sequence[Range]) -> None:
-        """Every range, so many at once. The first error ends them all."""
+        """All ranges, several at once. The first error ends them all."""
         with (
             ThreadPoolExecutor(self.workers, thread_name_prefix="check") as checkers,
             ThreadPoolExecutor(self._listers, thread_name_prefix="list") as listers,
@@ -117,7 +117,7 @@ class Verify:
             raise error
 
     def _walk_or_end(self, range_: Range, checkers: ThreadPoolExecutor) -> None:
-        """One range; where it comes to grief, the others end too."""
+        """One range; if it fails, the others end too."""
         try:
             self._look()
             self._walk(range_, checkers)
@@ -176,7 +176,7 @@ class Verify:
         return _Answers(rows, lambda rows: elsewhere.ask(rows, self._look))
 
     def _look(self) -> None:
-        """Go on, unless a stop is asked for or another range came to grief."""
+        """Continue, unless a stop is requested or another range failed."""
         if self._over.is_set():
             raise Interrupted("another range cannot be read")
         self.stop.check()
@@ -192,7 +192,7 @@ class Verify:
         self.result.count(objects=number)
 
     def _is_nothing(self, group: Group | Listed) -> bool:
-        """What was not asked for, or is recvault's own and no recording's."""
+        """What is not selected, or belongs to recvault but not to a recording."""
         if isinstance(group, Listed):
             return self.scope.is_ours(group.key) or not self.scope.is_whole
         if group.row is not None:

@@ -1,4 +1,4 @@
-"""Walk a listing and the ledger's rows side by side: one group a recording, whoever of the two knows of it.
+"""Merge a listing with the ledger's rows: one group per recording that either of them knows.
 
 All objects of a recording begin with its stem and a dot, so they stand together, but for those of another whose id
 begins as this one's: such groups lie in each other. A group is given out when the walk has left its keys behind.
