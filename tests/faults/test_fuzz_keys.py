@@ -36,7 +36,7 @@ def read(name: str, **changes: Any) -> Recording | None:
     """The row as its provider's page would bring it; None where it is rejected."""
     provider = make(name)
     if name == "twilio-legacy":
-        return provider._read({**ROWS[name], **changes}) if _is_readable(changes) else None  # type: ignore[attr-defined]
+        return provider.read({**ROWS[name], **changes}) if _is_readable(changes) else None  # type: ignore[attr-defined]
     page = provider.parse_page(answer(provider, json.dumps(page_of(name, [{**ROWS[name], **changes}]))))
     return page.recordings[0] if page.recordings else None
 
