@@ -14,10 +14,12 @@ import pytest
 
 from recvault.errors import Interrupted, MediaRejected, ProtocolError, Refused, Unavailable
 from recvault.http import MediaHead, bodies
+from recvault.http.media import MediaAnswer, Place
 from recvault.shutdown import Stop
 from recvault.simulator.exchange import Request
 from recvault.simulator.wire import Wire
 from recvault.testing import Answer
+from recvault.transport import Head
 
 from .conftest import Taken, get, read
 
@@ -254,3 +256,15 @@ def test_an_encoded_answer_that_never_ends_has_a_deadline(wired: Any, tail: byte
     base_url = wired.raw(dripping(b"Content-Encoding: gzip\r\nConnection: close", [begun, *[tail] * 60], 0.05))
     with pytest.raises(Unavailable, match="to answer"):
         wired.session(base_url, reply_deadline=0.3).send(get(base_url))
+
+
+def test_a_sink_is_finished_only_where_all_bytes_came() -> None:
+    """Whatever carried the answer: what is shorter than its length is no recording."""
+    place = Place("https://media.example/a.wav", "media.example", (), at_home=False)
+    answer = MediaAnswer(place, Taken, lambda *told, at_home: None)
+    answer.begin(Head(200, [("Content-Length", "5")]))
+    answer.write(b"abc")
+    with pytest.raises(Unavailable, match="3 bytes of 5"):
+        answer.outcome()
+    answer.write(b"de")
+    assert answer.outcome() == b"abcde"

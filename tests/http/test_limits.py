@@ -13,7 +13,7 @@ import pytest
 from recvault.errors import Interrupted, Resting
 from recvault.http import REFUSED, CurrentLimit, Limits
 from recvault.http.concurrency import SLOWER
-from recvault.http.limits import LIST, MEDIA, Noted, Pause, Want
+from recvault.http.limits import LIST, MEDIA, Noted, Pause, Turn, Want
 from recvault.shutdown import Stop
 from recvault.simulator.exchange import Request
 from recvault.simulator.wire import Wire
@@ -252,3 +252,30 @@ def test_who_comes_late_asks_for_another_moment() -> None:
     moments = round((limits._budget.next_at - 100.0) * 10)
     assert moments == 7  # its moment was 0.1 s, at which it came 0.5 s late, so that it had that of 0.6 s too
     assert limits._budget.running.total() == 0
+
+
+class Granting:
+    """A budget that grants at once: the first time a moment that is long over, or while it wants to be left alone."""
+
+    def __init__(self, clock: Seconds, first: str) -> None:
+        self.clock, self.first, self.asked, self.ended = clock, first, 0, 0
+
+    @property
+    def rest(self) -> Pause:
+        return Pause(self.clock() + 5.0, 503) if self.first == "rests" and self.asked == 1 else Pause()
+
+    def ask(self, want: Want) -> None:
+        self.asked += 1
+        want.at = self.clock() - (1.0 if self.first == "late" and self.asked == 1 else 0.0)
+
+    def end(self, who: str = MEDIA, count: int = 1) -> None:
+        self.ended += count
+
+
+@pytest.mark.parametrize("first", ["rests", "late"])
+def test_a_turn_that_comes_at_once_may_be_of_no_use(first: str) -> None:
+    """The provider asked to be left alone meanwhile, or its moment is over: it is given back, and asked anew."""
+    budget = Granting(clock := Seconds(), first)
+    with Turn(budget, Stop(), MEDIA, 30.0, clock):  # type: ignore[arg-type]
+        assert (budget.asked, budget.ended) == (2, 1)
+    assert budget.ended == 2

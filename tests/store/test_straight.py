@@ -167,6 +167,28 @@ def test_the_same_headers(make_place: Callable[[str], Place], name: str, facts: 
     assert by_us[1]["x-amz-content-sha256"] == hashlib.sha256(body).hexdigest()
 
 
+def test_each_object_is_locked_from_the_moment_of_its_put(sent: Sent, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that runs for weeks locks its last object for as long as its first."""
+    moments = [datetime(2026, 10, day, 9, tzinfo=UTC) for day in (1, 21)]
+
+    class Moving(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> datetime:
+            return moments[0]
+
+    monkeypatch.setattr("recvault.store.s3.object_writer.datetime", Moving)
+    store = fast(sent, options=WriteOptions(lock_mode="COMPLIANCE", lock_days=30))
+    store.put(make_put(KEY, BODY))
+    moments.pop(0)
+    store.put(make_put(f"{KEY}~2", BODY))
+    until = [
+        headers["x-amz-object-lock-retain-until-date"]
+        for _, headers, _ in sent.requests
+        if "x-amz-object-lock-mode" in headers
+    ]
+    assert until == ["2026-10-31T09:00:00Z", "2026-11-20T09:00:00Z"]
+
+
 KEYS = ["a b+c%20/ü通話.wav", "a//b/../c/./d", "/leading", "~-._!*'();:@&=$,[]?#", "key", "k" * 900, "\U0001f4de"]
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from transport.loopback import OK, Line, Peer
+from recvault.transport import Request
+from transport.loopback import OK, Line, Peer, Taken
 
 GO_ON = b"HTTP/1.1 100 Continue\r\n\r\n"
 BODY = bytes(range(256)) * 400
@@ -111,3 +112,24 @@ def test_a_length_beyond_32_bits_is_announced_right(line: Line) -> None:
     with open("/dev/zero", "rb") as body:  # noqa: PTH123 - of no end
         taken = line.ask(line.serve(behave), "PUT", body=body, length=length, expects=True)
     assert (taken.head.status, heads) == (507, [str(length)])
+
+
+def test_the_same_headers_say_so_again_where_the_method_is_another(curl_line: Line) -> None:
+    """What libcurl was told of a request's headers holds for requests of its kind alone."""
+    heads = []
+
+    def behave(peer: Peer) -> None:
+        while True:
+            asked = peer.head()
+            heads.append((asked.method, asked.headers.get("expect")))
+            if asked.method == "PUT":
+                if "expect" in asked.headers:
+                    peer.send(GO_ON)
+                peer.body(len(BODY))
+            peer.send(OK)
+
+    origin, headers = curl_line.serve(behave), [("X-A", "a")]
+    for method, expects in (("GET", False), ("PUT", True), ("PUT", False), ("GET", False)):
+        body = {"body": memoryview(BODY), "length": len(BODY), "expects": expects} if method == "PUT" else {}
+        curl_line.by.exchange(Request(method, origin, headers, **body), Taken(), lambda: None)  # type: ignore[arg-type]
+    assert heads == [("GET", None), ("PUT", "100-continue"), ("PUT", None), ("GET", None)]

@@ -9,9 +9,9 @@ from contextlib import ExitStack
 
 import pytest
 
-from recvault.transport import ExchangeFailed, Head
+from recvault.transport import ExchangeFailed, Head, Request
 from recvault.transport.callbacks import _headers, _odd_headers
-from transport.loopback import Line, Peer
+from transport.loopback import Line, Peer, Taken
 
 PIECES = [
     "A: 1\r\n",
@@ -70,3 +70,13 @@ def test_descriptors_that_select_cannot_take_are_waited_for(line: Line) -> None:
             peer.pause()
 
         assert line.ask(line.serve(later)).body == b"ok"
+
+
+@pytest.mark.parametrize("odd", ["\r", "\n", "\0", "\r\n"])
+def test_a_request_holds_no_line_of_its_own(line: Line, odd: str) -> None:
+    """Neither end of a line, nor what ends a text in C, is sent as part of a header."""
+    server = line.server(Peer.pause)
+    asked = Request("GET", f"{line.scheme}://127.0.0.1:{server.port}/", [("X-A", f"a{odd}X-B: b")])
+    with pytest.raises(ExchangeFailed) as refused:
+        line.transport().exchange(asked, Taken(), lambda: None)
+    assert (refused.value.cause, server.accepted) == ("request", 0)
