@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from recvault.simulator import dates, exchange
-from recvault.simulator import service as service_module
+from recvault.simulator import simulated_service as service_module
 from recvault.simulator.exchange import Dialect, Request, SimulatedReply, refuse
 
 LOWER = ("DateCreated>", "DateCreatedAfter", "filter[created_at][gte]")
@@ -26,7 +26,7 @@ def lay(
     edit: Callable[[Any, Request], Any] | None = None,
 ) -> None:
     """Let `rule` see each request for a list, which it may refuse, and `edit` change the document that answers it."""
-    route_of = service_module.Service._route
+    route_of = service_module.SimulatedService._route
 
     def routed(service: Any, request: Request) -> Any:
         route = route_of(service, request)
@@ -43,7 +43,7 @@ def lay(
 
         return exchange.Route(route.dialect, route.kind, respond)
 
-    monkeypatch.setattr(service_module.Service, "_route", routed)
+    monkeypatch.setattr(service_module.SimulatedService, "_route", routed)
 
 
 def first_of(request: Request, names: tuple[str, ...]) -> str | None:

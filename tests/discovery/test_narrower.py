@@ -297,16 +297,16 @@ def test_a_service_whose_clock_was_never_set_moves_no_watermark_out_of_the_calen
     scans: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its Date is of the year 1: its newest row tells the time instead."""
-    from recvault.simulator import service as service_module
+    from recvault.simulator import simulated_service as service_module
 
-    headers = service_module.Service._headers
+    headers = service_module.SimulatedService._headers
 
     def ancient(*arguments: Any) -> Any:
         return [
             (key, "Mon, 01 Jan 0001 00:00:00 GMT" if key == "Date" else value) for key, value in headers(*arguments)
         ]
 
-    monkeypatch.setattr(service_module.Service, "_headers", ancient)
+    monkeypatch.setattr(service_module.SimulatedService, "_headers", ancient)
     scan = scans("voice")
     newest = fill(scan, "voice", 3)[-1].created_at
     scan.scan()

@@ -17,8 +17,8 @@ from recvault.errors import EndpointRefused, Interrupted, ProtocolError, Unavail
 from recvault.ledger import Ledger
 from recvault.models import Window
 from recvault.simulator import Simulator, Switches
-from recvault.simulator import service as service_module
 from recvault.simulator import signalwire as signalwire_module
+from recvault.simulator import simulated_service as service_module
 
 every_provider = pytest.mark.parametrize("name", PROVIDERS)
 Make = Callable[..., Scans]
@@ -145,12 +145,12 @@ def test_without_a_date_header_the_newest_row_is_the_mark(
     scans: Make, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where the provider does not tell its time, its newest row does, less the lookback."""
-    headers = service_module.Service._headers
+    headers = service_module.SimulatedService._headers
 
     def dateless(*arguments: object) -> list[tuple[str, str]]:
         return [(key, value) for key, value in headers(*arguments) if key != "Date"]  # type: ignore[arg-type]
 
-    monkeypatch.setattr(service_module.Service, "_headers", dateless)
+    monkeypatch.setattr(service_module.SimulatedService, "_headers", dateless)
     scan = scans(name)
     newest = max(recording.created_at for recording in fill(scan, name, 5))
     scan.clock = lambda: NOW + 99 * DAY

@@ -60,7 +60,7 @@ def test_a_link_in_the_ledgers_place_is_not_followed(tmp_path: Path) -> None:
     target.chmod(0o640)
     path = tmp_path / "ledger.db"
     path.symlink_to(target)
-    with pytest.raises(ConfigError, match=r"ledger\.db is a link.*ledger\.path"):
+    with pytest.raises(ConfigError, match=r"ledger\.db is a symbolic link.*ledger\.path"):
         Ledger.open(path, NOW)
     assert (target.read_bytes(), stat.S_IMODE(target.stat().st_mode)) == (b"", 0o640)
 

@@ -257,7 +257,8 @@ def test_a_recording_of_another_name_is_not_registered(ledger: Ledger) -> None:
     """The whole page is refused, in words that hold both names and the line to write."""
     register(ledger, recording(1, **telnyx("tx")), feed=Feed("tx", "telnyx", "tx", is_named=True))
     with pytest.raises(
-        ConfigError, match=r'account tx already.*\(write account = "tx" in the \[\[sources\]\] entry phones'
+        ConfigError,
+        match=r'already known under the telnyx account tx.*\(add account = "tx" to the \[\[sources\]\] entry phones',
     ):
         register(ledger, recording(2, **telnyx("phones", "new")), recording(1, **telnyx("phones")), feed=NAMED)
     assert ledger.ask.find("new") == []

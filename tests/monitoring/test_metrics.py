@@ -340,8 +340,8 @@ def test_a_text_file_has_the_rights_that_the_umask_leaves(tmp_path: Path, umask:
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("none/recvault.prom", "No such file or directory (make its directory"),
-        ("recvault.txt", "end in .prom (name it so"),
+        ("none/recvault.prom", "No such file or directory (create its directory"),
+        ("recvault.txt", "end in .prom (node_exporter only reads"),
     ],
 )
 def test_a_text_file_that_cannot_be(tmp_path: Path, name: str, words: str) -> None:

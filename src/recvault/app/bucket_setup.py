@@ -29,7 +29,7 @@ _UNFINISHED = timedelta(days=1)
 def facts(
     store: Bucket, keys: KeyTemplate, ledger: Ledger, where: ArchiveSettings, *, ask_again: bool, make: bool
 ) -> StoreFacts:
-    """What the store enforces, its schema put in place where that is not known yet, or is asked anew.
+    """What the store enforces; puts the schema if that is unknown, or if it must be tested again.
 
     `make`: a place that was never archived in may become an archive now.
     """
@@ -47,7 +47,7 @@ def facts(
 
 
 def note_begun(ledger: Ledger, where: ArchiveSettings) -> None:
-    """Remember that an archive was begun there: where it is gone, it is not begun anew, but awaited."""
+    """Remember that an archive was started there: if it disappears, wait for it instead of starting a new one."""
     if ledger.fact(_place(where)) is None:
         ledger.remember(_place(where), "begun")
 

@@ -5,7 +5,7 @@ Invariant: keys depend on the recording alone; two recordings never share a key,
     recordings/provider=twilio/account=AC…/date=2026-10-01/RE….wav     media, write-once
     recordings/provider=twilio/account=AC…/date=2026-10-01/RE….json    sidecar, written last
     recordings/provider=twilio/account=AC…/date=2026-10-01/RE…~2.wav   a second edition, where its first key is taken
-    recordings/provider=twilio/account=AC…/date=2026-10-01/RE…~2.json  its sidecar, which names what it stands beside
+    recordings/provider=twilio/account=AC…/date=2026-10-01/RE…~2.json  its sidecar, which names the earlier edition
     schemas/sidecar-v1.json                                            what every sidecar meets
 """
 

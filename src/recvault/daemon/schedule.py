@@ -69,7 +69,7 @@ class Schedule:
             )
 
     def drop(self, name: str) -> None:
-        """Do it no more."""
+        """Stop doing it."""
         with contextlib.suppress(JobLookupError):
             self._scheduler.remove_job(name)
 

@@ -35,7 +35,7 @@ Identity = tuple[str, str, str]
 
 @dataclass(frozen=True, slots=True)
 class _Open:
-    """A failure of which it is not known whose it is."""
+    """A failure whose cause is unknown."""
 
     number: int  # in the order in which transfers began
     job: Job
@@ -90,7 +90,7 @@ class Doubts:
             self._open[job.source][identity] = _Open(number, job, failure, self.clock())
 
     def judge(self) -> None:
-        """Count those that are a recording's own, as far as that shows now: where nothing is at work any more."""
+        """Count those known by now to be a recording's own, after all work has ended."""
         for source, doubts in self._open.items():
             self._judge(source, list(doubts))
             if not doubts:

@@ -1,4 +1,4 @@
-"""What outcomes mean beyond their recording: counted, said in one line each, and heeded where they concern others."""
+"""What outcomes mean beyond their recording: they are counted, logged in one line each, and may pause other work."""
 
 from __future__ import annotations
 

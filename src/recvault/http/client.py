@@ -26,7 +26,7 @@ CONNECT_SECONDS = 15.0
 
 
 def trusted() -> Trust:
-    """Whose certificates a provider may show, as httpx reads it: the folder counts only where there is no file."""
+    """The trusted certificate authorities, as httpx reads them: the folder counts only without a file."""
     if path := os.environ.get("SSL_CERT_FILE"):
         authorities.check_file("SSL_CERT_FILE", path)
         return Trust(file=path)

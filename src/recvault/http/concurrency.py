@@ -66,7 +66,7 @@ class Concurrency:
         return int(self._limit)
 
     def answered(self, kind: str, wait: float | None, moment: float, running: int) -> None:
-        """An answer that is no refusal came after `wait` seconds, None where that is not known."""
+        """Record an answer that is not a refusal, after `wait` seconds (None: unknown)."""
         self._busiest = max(self._busiest, running)
         if wait is not None:
             if moment - wait < self._since:

@@ -229,7 +229,7 @@ REOPENED = "verify.missing"
 _IS_ARCHIVED = """
     SELECT id, provider, api, account_id, recording_id, created_at FROM recordings WHERE id = ? AND state = 'archived'
 """
-# An attempt has been: the next one looks for what of it still stands.
+# After an attempt, the next one looks for what it left in the bucket.
 _REOPEN = """
     UPDATE recordings SET state='pending', next_attempt_at=:now, watched_since=:now, settled_at=NULL, lease=NULL,
         attempts=max(attempts, 1), may_have_put=1, faults=0, verdict=NULL, reason=:reason,
@@ -247,7 +247,7 @@ def reopen(db: Database, row_ids: Iterable[int], now: datetime) -> int:
             continue
         db.execute(_REOPEN, {"id": row_id, "now": stamp(now), "reason": REOPENED})
         del row["id"]
-        # Its provider's row went into the sidecar; all else is read anew by its id, as of any that is not final.
+        # The provider's row is in the sidecar; everything else is read again by id, as for unfinished recordings.
         known = Recording(
             **{**row, "created_at": unstamp(row["created_at"])}, status=None, phase=Phase.UNFINISHED, formats=()
         )

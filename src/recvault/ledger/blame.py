@@ -22,7 +22,7 @@ from recvault.ledger.steps import Policy
 from recvault.models import DRAINED, WORKER_CRASHED, WORKER_LOST, Recording, State, stamp
 
 _MANY = 1000  # recordings, past which they are not counted
-_FRESH = timedelta(days=1)  # an older error of a list, which nobody asks any more, tells nothing of today
+_FRESH = timedelta(days=1)  # an older error of a list that is no longer read says nothing about today
 SELDOM = timedelta(days=2)  # a list that was not asked for longer was not answered all that time
 _A_SECOND = 10.0  # recordings that become due again once a service works
 

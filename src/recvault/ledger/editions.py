@@ -23,7 +23,7 @@ SCHEMA = (
         bytes INTEGER,
         media TEXT,
         settled_at TEXT,
-        replaced INTEGER NOT NULL,          -- its media were lost, and the next edition stands in their place
+        replaced INTEGER NOT NULL,          -- its media were lost, and the next edition replaces them
         unlisted INTEGER NOT NULL,          -- no manifest lists it yet
         PRIMARY KEY (id, sidecar_key)
     ) WITHOUT ROWID
@@ -100,7 +100,7 @@ def ask_again(db: Database, row_ids: Sequence[int] | None, now: datetime) -> int
     for row in found:
         db.execute(_DUE, {"now": stamp(now), "id": row["id"]})
         row_id = row.pop("id")
-        # Its provider's row went into the sidecar; all else is read anew by its id, as of any that is not final.
+        # The provider's row is in the sidecar; everything else is read again by id, as for unfinished recordings.
         known = Recording(
             **{**row, "created_at": unstamp(row["created_at"])}, status=None, phase=Phase.UNFINISHED, formats=()
         )

@@ -1,7 +1,7 @@
 """What the bucket must contain, by key: every recording ever archived, as an iterator that needs little memory.
 
-A picture of one moment, so that a ledger at work is held up by no long question: the keys stand sorted in a nameless
-database on disk that ends with this process. The rows behind them are read page by page, as they are by then. What of
+A snapshot, so that no long query blocks a busy ledger: the keys are sorted in an anonymous database on disk that ends
+with this process. The rows behind them are read page by page, as they are by then. What of
 a list is archived is asked beside it. Nothing about the ledger's file is changed.
 """
 
@@ -77,8 +77,8 @@ class Expected:
     is_due: bool  # it was made due again, and waits for its turn
     sidecar_key: str
     media: tuple[ExpectedMedium, ...]
-    is_earlier: bool = False  # another edition stands beside it: this one cannot come back from its provider
-    is_replaced: bool = False  # its media were lost, and stand under that other one
+    is_earlier: bool = False  # there is a later edition: the provider cannot serve this one again
+    is_replaced: bool = False  # its media were lost, and are stored under that other edition
     sidecar_sha256: str | None = None  # None: an earlier version archived it, and it was not learnt since
     asked: bool = True  # of a source and time that was asked for
 

@@ -41,7 +41,7 @@ class KeySet:
 
 
 def _bytes(key: str) -> bytes:
-    """File names may hold what is no text."""
+    """File names may contain invalid text."""
     return key.encode("utf-8", "surrogatepass")
 
 

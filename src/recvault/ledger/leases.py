@@ -28,7 +28,7 @@ LOCKABLE = 0o644  # whoever may enter the directory, which is 0700, may read it,
 
 def create(path: Path, mode: int) -> None:
     """Make the file where there is none yet, at once with the owner it is to have. ConfigError for a stranger's."""
-    # One that stands is not opened: to close a second descriptor would drop the locks that SQLite holds on the first.
+    # An existing file is not opened: closing a second descriptor would release SQLite's locks on the first.
     with contextlib.suppress(FileExistsError):
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, mode))
     _refuse_strange(path)

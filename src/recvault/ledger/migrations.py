@@ -25,7 +25,7 @@ _FIRST = (
         api TEXT NOT NULL,
         created_at TEXT NOT NULL,
         registered_at TEXT NOT NULL,
-        watched_since TEXT NOT NULL,        -- how long its finishing is waited for; a retry starts anew
+        watched_since TEXT NOT NULL,        -- how long its finishing is waited for; a retry starts over
         state TEXT NOT NULL,                -- pending, failing, not_ready, archived, gone, external, dead
         attempts INTEGER NOT NULL DEFAULT 0,
         faults INTEGER NOT NULL DEFAULT 0,  -- attempts that failed by its own fault
@@ -262,7 +262,7 @@ def accounts_by_id(db: Database) -> None:
 
 @migrations()
 def editions(db: Database) -> None:
-    """Editions beside which a later one stands; whether an attempt may have put something; what was seen of media."""
+    """Earlier editions; whether an attempt may have put something; what was seen of media."""
     for statement in _EDITIONS:
         db.execute(statement)
 

@@ -158,5 +158,5 @@ def put_fact(db: Database, name: str, value: str) -> None:
 
 
 def carrier_fact(source: str) -> str:
-    """The name by which the ledger remembers what a source's name stands for."""
+    """The name under which the ledger remembers the meaning of a source's name."""
     return f"carrier:{source}"

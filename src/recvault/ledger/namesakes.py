@@ -15,7 +15,7 @@ from recvault.errors import ConfigError
 from recvault.ledger.questions import Feed
 from recvault.models import Recording, stamp
 
-_UNIQUE = 16  # characters, from which on an id is no count within an account
+_UNIQUE = 16  # characters from which an id is not just a number within an account
 _EACH = 5  # recordings of each other account that are asked for: some may be deleted
 _NEWEST = 200_000  # rows among which they are looked for
 

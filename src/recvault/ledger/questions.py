@@ -179,7 +179,7 @@ class Questions:
             return [self._feed_status(db, row, leased) for row in rows]
 
     def unread(self, feed: Feed) -> FeedStatus:
-        """An account whose list was never read whole: what of it stands here came by name, or from a window."""
+        """An account whose list was never read completely: its recordings came by id, or from a time range."""
         with self._connection.read() as db:
             return self._of_recordings(db, feed, _leased(db))
 
@@ -316,7 +316,7 @@ def _leased(db: Database) -> _Leased:
 
 
 def _whole(row: Row) -> Row:
-    """The same with what was told of it, wherever that stands, and its media at their full length."""
+    """The same with its listed facts and its media in full."""
     row["recording"] = row.pop("told")
     if row["media"]:
         row["media"] = json.dumps(whole(row["media"], row["sidecar_key"]))

@@ -35,7 +35,7 @@ _INSERT = """
     ON CONFLICT (recording_id, account_id, provider) DO NOTHING
 """
 
-# A later edition names the one that it stands beside, whose keys come first in the order in which they are read.
+# A later edition names the earlier one, whose keys come first in reading order.
 _SUPERSEDE = """
     UPDATE recordings SET settled_at=?, sidecar_key=?, sidecar_sha256=?, bytes=?, media=?, reason=?, message=?
     WHERE recording_id=? AND account_id=? AND provider=?
@@ -119,7 +119,7 @@ class NewLedger:
     def add(self, batch: Sequence[Committed], so_far: JSON) -> tuple[list[tuple[str, str]], int]:
         """Store a batch and the progress, in one transaction.
 
-        Returns the sidecars that are not taken, each with the one that stands for its recording; and how many are later
+        Returns the sidecars that are skipped, each with the one used for its recording; and how many are later
         editions of recordings that were written down before.
         """
         with self._connection.write() as db:
@@ -155,9 +155,9 @@ class NewLedger:
         return accounts
 
     def take_place(self, *, aside: Path, replaces: bool) -> Path | None:
-        """Stand in the ledger's place from now on; whatever of an earlier one is there goes to `aside`, together.
+        """Take the ledger's place; an earlier one is moved to `aside` with all its files.
 
-        LedgerStands where a whole file stands there and none is to be replaced. Returns where that went, if one did.
+        Raises LedgerStands if a complete file is there and must not be replaced. Returns where it was moved, if any.
         """
         with file_errors(self._path), alone(self._path.parent):
             stands = self._path.exists()
@@ -197,7 +197,7 @@ def _family(path: Path) -> list[Path]:
 
 
 def _written(db: Database, each: Committed) -> tuple[str, str] | bool:
-    """Write a row; whether it is a later edition; or the sidecar that is not taken, and the one that stands for it."""
+    """Write a row; return whether it is a later edition, or the skipped sidecar and the one used instead."""
     receipt, recording = each.receipt, each.receipt.recording
     archived_at = stamp(receipt.archived_at)
     identity = (recording.provider, recording.account_id, recording.recording_id)

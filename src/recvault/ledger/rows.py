@@ -4,10 +4,10 @@ There are millions of rows, and nothing of it is lost. A medium's key is left ou
 ending, and its fields have no names. What it was asked for as follows them, where that is known: rows of an earlier
 version end before it. Yet earlier ones hold whole JSON objects. All are read.
 
-What a list told of a recording that is not archived stands in a table of its own, so that its room is used again: a
+Listed facts of a recording that is not archived are in a separate table, so that their space is reused: a
 row that held it would leave a hole when it shrinks, two thirds of the file in all: SQLite gives back whole pages only.
 Once a recording is archived its sidecar holds all this, and a trigger deletes it here. An earlier version wrote it into
-the row: the view `told` has it wherever it stands.
+the row: the view `told` has it in either case.
 """
 
 from __future__ import annotations

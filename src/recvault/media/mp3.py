@@ -33,10 +33,10 @@ _WORD = Struct(">I").unpack_from
 _PLACE = re.compile(rb"\xff[\xe2-\xff]|TAG|ID3|APETAGEX")  # where a frame or a tag can begin
 _TAG_BYTES = 32  # as much as any tag's header needs
 _XING_BYTES = 64  # as much of the first frame as Xing's header needs
-_IN_A_ROW = 3  # frames of one kind, which is no chance
+_IN_A_ROW = 3  # frames of one kind in a row, which cannot be chance
 _FIRST_BYTES = 6 << 10  # as much as so many frames take, the longest there are
-_REACH = 1 << 20  # bytes that are no zeros in which the first frame is looked for
-_PADDING = 4096  # bytes at either end that are no loss worth a flag: half a second at the least rate
+_REACH = 1 << 20  # non-zero bytes in which the first frame is searched
+_PADDING = 4096  # bytes at either end not worth a flag: half a second at the lowest rate
 
 
 def _length(layer: int, samples: int, bits_per_second: int, rate: int, padding: int) -> int:
@@ -74,13 +74,13 @@ def is_frame(first: bytes) -> bool:
 class Frames:
     """Walks the frames of one MP3; holds at most 6 KiB between chunks.
 
-    `media.magic` at the end, or after a mebibyte that holds none, where there are no frames and no tag.
+    Raises `media.magic` at the end, or after a mebibyte without frames or a tag.
     """
 
     def __init__(self, wanted: str = "mp3") -> None:
         self._wanted = wanted
         self._tagged = False  # it begins with a tag, or with a frame that cannot be walked: it is an MP3
-        self._passed = 0  # bytes before the first frame that are no zeros
+        self._passed = 0  # non-zero bytes before the first frame
         self._lead = 0  # bytes before the first frame that belong to nothing
         self._synced = False  # what comes next should be a frame
         self._first = 0  # header of the first frame

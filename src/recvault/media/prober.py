@@ -163,7 +163,7 @@ class Prober:
         self._zeros = len(chunk) - filled if filled else self._zeros + len(chunk)
 
     def _zero_notes(self) -> list[str]:
-        """A WAV that was cut and filled up looks like one that is silent: it is no fault, and worth a word."""
+        """A truncated WAV filled with zeros looks like silence: not a fault, but noted."""
         if self._kind is not WAV or self._zeros < max(_ZEROS, self._bytes // 2):
             return []
         return [f"its last {self._zeros} bytes of {self._bytes} are zeros"]

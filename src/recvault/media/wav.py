@@ -16,7 +16,7 @@ from recvault.media.wav_format import Format, read_format
 
 METHOD = "wav sizes"
 RIFFS = (b"RIFF", b"RIFX", b"RF64", b"BW64")
-_LARGE = (b"RF64", b"BW64")  # sizes stand in a ds64 chunk
+_LARGE = (b"RF64", b"BW64")  # sizes are in a ds64 chunk
 _IN_DS64 = 0xFFFFFFFF
 _WRAP = 1 << 32
 _STREAMED = ((0x7FFF0000, 0x80010000), (0xFFFF0000, _WRAP), (1 << 62, 1 << 64))
@@ -142,7 +142,7 @@ def _streamed(seen: _Seen, begun: int) -> Walk[None]:
 
 
 def _pass_over(seen: _Seen) -> Walk[None]:
-    """What follows is no chunk: audio where 32 bits were too few to tell its length, else what belongs to nothing."""
+    """The rest is not a chunk: audio beyond 32-bit lengths, else unknown bytes."""
     rest = yield from skip(END)
     seen.at += rest
     rest += 8

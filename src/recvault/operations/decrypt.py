@@ -131,7 +131,7 @@ class _Look:
                 self.refused = error.message
 
     def end(self) -> None:
-        """No more comes."""
+        """The end of the input."""
         if self.refused is None:
             try:
                 self._prober.finish(duration_seconds=0.0, size_bytes=None)

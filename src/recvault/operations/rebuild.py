@@ -231,7 +231,7 @@ class Rebuild:
             yield key, future.result()
 
     def _read(self, listed: Listed) -> Committed | SidecarProblem | None:
-        """What a sidecar says; None where there is none any more."""
+        """What a sidecar says; None if it no longer exists."""
         self.stop.check()
         if listed.bytes > SMALL_MOST:
             return SidecarProblem(listed.key, f"{listed.bytes:,} bytes: it is too large to be a sidecar")
@@ -263,7 +263,7 @@ class Rebuild:
         return Committed(receipt, attempts)
 
     def _check_keys(self, receipt: Receipt) -> None:
-        """Raises _Foreign unless it, and all media that it names, stand under keys that are this recording's own.
+        """Raises _Foreign unless it, and all media that it names, are under this recording's own keys.
 
         Whoever may write to the bucket can put a sidecar there that says anything; but not under another's name.
         """

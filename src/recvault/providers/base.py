@@ -152,13 +152,13 @@ class Provider(Protocol):
         """
 
     def refresh_request(self, recording: Recording) -> httpx.Request:
-        """Ask for one recording by its id."""
+        """Request one recording by id."""
 
     def parse_recording(self, reply: Reply) -> Recording:
-        """Read the answer to `refresh_request`. ProtocolError where it is no recording."""
+        """Read the answer to `refresh_request`. Raises ProtocolError if it is not a recording."""
 
     def delete_request(self, recording: Recording) -> httpx.Request:
-        """Ask the provider to delete one recording."""
+        """Request the deletion of one recording."""
 
     def media_encryption(self, headers: Mapping[str, str]) -> JSON | None:
         """Key material that travels in the media's response headers, None where there is none."""
@@ -166,7 +166,7 @@ class Provider(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Subaccount:
-    """An account below the configured one, or that one itself, and its status in the provider's word."""
+    """The configured account or one below it, and the provider's status for it."""
 
     account_id: str
     status: str = "active"
@@ -180,7 +180,7 @@ class SubaccountProvider(Provider, Protocol):
     """A provider that can list the accounts below the configured one (`has_subaccounts`)."""
 
     def accounts_request(self) -> httpx.Request:
-        """Ask for the first page of accounts."""
+        """Request the first page of accounts."""
 
     def parse_accounts(self, reply: Reply) -> tuple[tuple[Subaccount, ...], httpx.URL | None]:
         """The accounts on a page, of any status, and the next page. Rows hold auth tokens: read id and status alone."""
@@ -192,7 +192,7 @@ def readable_apis(provider: Provider) -> frozenset[str]:
 
 
 def check_scope(provider: Provider, scope: Scope) -> None:
-    """Refuse a list that the provider does not have: asked anyway, it might answer with the whole account."""
+    """Refuse a list that the provider does not have: it might answer with the whole account."""
     if scope.kind not in provider.scopes:
         raise ConfigError(f"{provider.name} lists recordings by {', '.join(provider.scopes)}, not by {scope.kind}")
 
@@ -222,7 +222,8 @@ def read_list(reply: Reply, key: str, *marks: str) -> tuple[JSON, list[Any]]:
 def read_rows(
     rows: Iterable[Any], read: Callable[[Any], Recording], recording_id: Callable[[Any], str | None]
 ) -> tuple[tuple[Recording, ...], tuple[Rejected, ...]]:
-    """Read each row by itself: one that `read` cannot take (`UNREADABLE`) is rejected with its body, unsigned."""
+    """Read each row separately: one that `read` cannot parse (`UNREADABLE`) is rejected with its body, without
+    signatures."""
     recordings: list[Recording] = []
     rejected: list[Rejected] = []
     for row in rows:
@@ -236,7 +237,7 @@ def read_rows(
 
 
 def read_one(reply: Reply, row: Any, read: Callable[[Any], Recording]) -> Recording:
-    """Read the one recording of a reply; ProtocolError where it is no recording."""
+    """Read the one recording of a reply; raises ProtocolError if it is not a recording."""
     try:
         check_row(row)
         return _addressable(read(row))

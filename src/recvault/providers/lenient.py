@@ -1,4 +1,4 @@
-"""Read JSON of which a part cannot be read: that part is marked, and spoils the row that holds it and no other.
+"""Read partly invalid JSON: the invalid part is marked, and affects only the row that contains it.
 
 A page is read as it is first; only one that cannot be is read again here. What is no JSON at all stays an error.
 """
@@ -21,7 +21,7 @@ _TOKENS = re.compile(r'"(?:[^"\\]++|\\.)*+"|[\[\]{}]', re.DOTALL)
 
 
 class Unreadable(str):
-    """Stands where a value could not be read, and says why."""
+    """Replaces an unreadable value, and says why."""
 
     __slots__ = ()
 

@@ -1,4 +1,4 @@
-"""What a page of a list says of itself: held against what came, so that no row is missed without a word.
+"""What a page of a list says about itself: compared with its rows, so that no row is missed silently.
 
 Services count differently, and some not at all: what is not told proves nothing. A count that cannot be read is as
 good as none.

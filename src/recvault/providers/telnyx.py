@@ -33,7 +33,7 @@ def _channels(told: Any) -> int | None:
 
 
 class Telnyx(Rest):
-    """One API key's recordings. Telnyx names no account: the source's configured name stands for it."""
+    """One API key's recordings. Telnyx has no account id: the source's configured name is used."""
 
     name = "telnyx"
     provider = "telnyx"

@@ -62,7 +62,7 @@ class TwilioLegacy(TwilioAccount):
     }
 
     def parse_page(self, reply: Reply) -> Page:
-        """Paging stands in attributes of `<Recordings>` (2008 docs)."""
+        """Paging is in attributes of `<Recordings>` (2008 docs)."""
         listed = _document(reply).find("Recordings")
         if listed is None:
             raise ProtocolError(f"{reply.request.url.host} answered {reply.status} with no <Recordings>")

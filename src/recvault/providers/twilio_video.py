@@ -68,7 +68,7 @@ class TwilioVideo(TwilioAccount):
         return (_container(row),) if super().formats_of(row, phase) else ()
 
     def media_encryption(self, headers: Mapping[str, str]) -> JSON | None:
-        """The wrapped key, the IV and the plain size stand in storage's headers and nowhere else (encryption docs)."""
+        """The wrapped key, the IV and the plain size are only in the storage's headers (encryption docs)."""
         found = {
             name.removeprefix("x-amz-meta-"): value for name, value in headers.items() if name.startswith(KEY_HEADERS)
         }

@@ -1,6 +1,6 @@
-"""Build addresses from ids and requests for them, follow a provider's links, keep signatures out of what is stored.
+"""Build URLs and requests from ids, follow a provider's links, keep signatures out of what is stored.
 
-httpx is loaded when the first is built: whoever reads a configuration asks nobody.
+httpx is imported when the first is built, because reading a configuration sends no request.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Read the values that providers send: the same fact comes as text, as a number, as null, or not at all.
+"""Read values from providers: the same fact may be text, a number, null, or missing.
 
 A date that a recording cannot do without must be read, or the row is rejected. What is merely told about a recording
 (price, duration, channels) is not worth losing it for: unreadable is None here, and `raw` keeps what was said.

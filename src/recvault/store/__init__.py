@@ -1,6 +1,6 @@
 """The bucket: an `ObjectStore` of five verbs, and the kinds of store behind it: S3 (`s3`) and a directory (`local`).
 
-Invariants: nothing that stands under a key is overwritten; what a put returns stands there with the SHA-256 it names.
+Invariants: no object is overwritten; what a put returns is stored with the SHA-256 it states.
 Exactly-once rests on keys that follow from the recording and on comparing where a key is met; a conditional write is a
 bonus, used where the store honours it.
 """

@@ -1,4 +1,4 @@
-"""What a store really does with a put: asked once, remembered, and the cheapest sufficient proof chosen from it.
+"""What a store really does with a put: tested once, remembered, and used to choose the cheapest sufficient proof.
 
 Older and compatible servers ignore the SHA-256 header, the conditional write, or both, without a word; others refuse
 the header. A put whose sum is wrong on purpose must be refused, a conditional put on an object that exists must answer

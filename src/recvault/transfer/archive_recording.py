@@ -1,8 +1,8 @@
-"""Recording to receipt: fetch, put the media, put the sidecar. `archive_recording` is the whole of it.
+"""From recording to receipt: fetch, put the media, put the sidecar. `archive_recording` does all of it.
 
 Invariants: no object stands under a final key with other bytes than the provider served; a sidecar exists only where
 all its media are durable, with the size and SHA-256 that it names. Hence the write order: data first, reference last.
-What goes wrong comes back as a Failure, which is data: the ledger decides what follows.
+Errors are returned as a Failure, which is data: the ledger decides what follows.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Transfer(Parts):
     """Carries out jobs. Thread-safe; built once per process; called with a Job, returns an Outcome."""
 
     def __call__(self, job: Job) -> Outcome:
-        """Transfer one recording. Raises only what is no failure of a recording: a bug."""
+        """Transfer one recording. Raises only bugs, never a failure of the recording."""
         attempt = Attempt(self, job)
         try:
             try:
@@ -36,9 +36,10 @@ class Transfer(Parts):
 
 
 def archive_recording(attempt: Attempt) -> Receipt:
-    """The recording as it stands at the end. Raises Settled, or what failed.
+    """The recording as archived.
 
-    Nearly always nothing of it stands yet: its media are fetched and put, one after the other, then its sidecar.
+    Raises Settled, or the error. Usually nothing of it is in the bucket yet: its media are fetched and put, one after
+    the other, then its sidecar.
     """
     job, recording = attempt.job, attempt.job.recording
     commit = committed(attempt) if job.maybe_archived else None

@@ -1,4 +1,4 @@
-"""One try at one job: what it is made with, what it has done so far, and what it comes to where it fails."""
+"""One attempt at a job: its inputs, what it has done so far, and its failure."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Attempt:
         missing: tuple[MissingFormat, ...] = (),
         earlier: Receipt | None = None,
     ) -> Receipt:
-        """Write the sidecar: from here on the recording is archived, whatever happens to us."""
+        """Write the sidecar: from here on the recording is archived, whatever happens."""
         job = self.job
         standing = earlier or job.standing
         receipt = partial(
@@ -98,7 +98,7 @@ class Attempt:
         return _after(standing, placed, again=job.again) if standing else placed
 
     def failure(self, error: RecvaultError | Settled) -> Failure:
-        """What an error comes to, and what this attempt leaves behind."""
+        """The failure for an error, and what this attempt leaves behind."""
         failed = failure_of(self.job, error)
         doubt = failed.doubt
         if doubt is Doubt.ANSWERED and self.is_served:
@@ -107,7 +107,7 @@ class Attempt:
 
 
 def _described(recording: Recording, fetched: Fetched, key: str) -> MediaObject:
-    """A medium that was fetched, as it is about to stand under a key."""
+    """Fetched media, about to be put under a key."""
     spool = fetched.spool
     return described(
         recording,
@@ -121,7 +121,7 @@ def _described(recording: Recording, fetched: Fetched, key: str) -> MediaObject:
 
 
 def _archived_looks(job: Job) -> tuple[Look, ...]:
-    """What is archived was looked at for long enough: where no more comes than that, there is nothing to wait for."""
+    """Archived media were checked for long enough: if nothing better comes, there is nothing to wait for."""
     if job.standing is None:
         return ()
     at = job.standing.archived_at - SECOND_LOOK

@@ -1,7 +1,7 @@
-"""A commit whose sidecar is in an archive class: what a HEAD of it and of its media tells is enough to know it by.
+"""A commit whose sidecar is in an archive class: a HEAD of it and of its media is enough to recognise it.
 
-As after a lost ledger and a lifecycle rule. Nothing is restored, and nothing is downloaded or written again. What the
-sidecar says is not known then: its media are told as unchecked.
+As after a lost ledger and a lifecycle rule. Nothing is restored, and nothing is downloaded or written again. The
+sidecar's content is unknown then: its media count as unchecked.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ _CHECK = Check(status="unchecked", method="metadata", reason="its sidecar is in 
 
 
 def cold_commit(store: ObjectStore, keys: KeyTemplate, job: Job, cold: Cold, key: str) -> Receipt | None:
-    """The receipt of a sidecar that cannot be read; None for one that is not as recvault puts it.
+    """The receipt of an unreadable sidecar; None for one that recvault did not put.
 
-    Raises `cold` where no medium stands beside it.
+    Raises `cold` if there are no media beside it.
     """
     recording, standing = job.recording, job.standing
     sidecar = store.head(key)

@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """A sidecar that stands, and those of its media that do not."""
+    """A sidecar in the bucket, and those of its media that are missing."""
 
     receipt: Receipt
     lost: tuple[MediaObject, ...] = ()
 
 
 def committed(attempt: Attempt) -> Commit | None:
-    """An earlier commit of this ledger: its sidecar stands, and of its media each as it names it, or is lost."""
+    """An earlier commit of this ledger: its sidecar exists, and each of its media is as it says, or lost."""
     job, recording, parts = attempt.job, attempt.job.recording, attempt.parts
     if not job.maybe_archived:
         return None
@@ -70,7 +70,7 @@ def kept(job: Job, fetched: Fetched) -> MediaObject | None:
 
 
 def restored(attempt: Attempt, line: Line, recording: Recording, commit: Commit) -> Receipt:
-    """Put back the media that a sidecar names and that are gone; other bytes than those stand beside it."""
+    """Restore lost media of a sidecar; different bytes are stored beside it."""
     media = {each.key: each for each in commit.receipt.media}
     fetched_from: str | None = None
     for medium in commit.lost:
@@ -86,10 +86,10 @@ def restored(attempt: Attempt, line: Line, recording: Recording, commit: Commit)
 
 
 def rescued(attempt: Attempt, settled: Settled) -> Receipt | None:
-    """What an earlier attempt had stored of a recording that its provider deleted before the commit.
+    """Commit what an earlier attempt stored of a recording that its provider deleted before the commit.
 
-    The proven bytes stand under its keys: they are committed now, and are no orphans. What no attempt of this ledger
-    can have put is not: nothing proves it any more.
+    Its verified bytes are under its keys; without this they would be orphans. What no attempt of this ledger can have
+    put is not committed, because nothing proves it.
     """
     job, is_missing = attempt.job, settled.reason == MISSING
     if not (settled.verdict is Verdict.GONE or is_missing) or not job.maybe_archived or job.again:
@@ -109,14 +109,14 @@ def rescued(attempt: Attempt, settled: Settled) -> Receipt | None:
 
 
 def _adopted(attempt: Attempt, line: Line, recording: Recording, media_format: str) -> MediaObject | None:
-    """What an earlier attempt put of a format: the last that stands."""
+    """What an earlier attempt put of a format: the last one in the bucket."""
     for key in attempt.placing.standing_editions(recording, media_format):
         return adoptable(attempt, line, recording, media_format, key)
     return None
 
 
 def adoptable(attempt: Attempt, line: Line, recording: Recording, media_format: str, key: str) -> MediaObject | None:
-    """Other bytes stand under the key, which an earlier attempt may have put: they must prove to be what it put.
+    """The key has other bytes that an earlier attempt may have put: this must be verified.
 
     Some providers encode on demand, so a second download may differ.
     """

@@ -1,7 +1,7 @@
-"""The way in: a recording's media from its provider into the spool, hashed and proven as they arrive.
+"""Download a recording's media from its provider into the spool, hashed and checked as they arrive.
 
-What looks wrong is looked at again before it is believed: a 404 and a refused address are explained by the recording's
-own row, read anew by id, and a medium that is short, empty or damaged must still be so hours later.
+Problems are verified before they are believed: a 404 and a refused URL are explained by the recording's row, read again
+by id, and short, empty or damaged media must still be so hours later.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _EMPTY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """The way to one account: its provider's facts, a session, what is wanted from it, and how that is proven."""
+    """Access to one account: its provider's facts, a session, the wanted formats, and how media are checked."""
 
     provider: Provider
     session: Session
@@ -48,12 +48,12 @@ class Fetched:
 
     @property
     def media_format(self) -> str:
-        """What it is, whatever it was asked for as."""
+        """Its real format, whatever was requested."""
         return self.facts.media_format or self.requested.media_format
 
     @property
     def is_doubtful(self) -> bool:
-        """Whether more may come later: it is short or damaged, or nothing is in it, whatever length is told."""
+        """Whether better media may come later: they are short, damaged or empty."""
         check = self.facts.check
         return (
             (check.status == "suspect" and self.facts.worth_again) or self.spool.bytes == 0 or check.reason == "empty"
@@ -80,7 +80,7 @@ def formats(wanted: tuple[str, ...], available: tuple[str, ...]) -> tuple[str, .
 
 
 def fetch(place: SpoolPlace, line: Line, recording: Recording, media_format: str, looking: Looking) -> Fetched:
-    """Fetch and prove. What is not whole is fetched once more; if it stays so for hours it is kept, flagged."""
+    """Fetch and check. Incomplete media are fetched again; if they stay so for hours they are kept, flagged."""
     first = _whole(place, line, recording, media_format)
     if isinstance(first, Fetched) and not first.is_doubtful:
         return first
@@ -106,9 +106,9 @@ def fetch(place: SpoolPlace, line: Line, recording: Recording, media_format: str
 
 
 def _whole(place: SpoolPlace, line: Line, recording: Recording, media_format: str) -> Fetched | MediaRejected:
-    """A fetch; that there was nothing in it is an answer, too.
+    """Fetch; an empty body is a valid answer.
 
-    A refused signed URL is asked for anew once, and a 404 is explained by the recording's row.
+    A refused signed URL is renewed once, and a 404 is explained by the recording's row.
     """
     try:
         try:

@@ -1,4 +1,4 @@
-"""A recording's own row, read anew by id: what it says where its media do not come."""
+"""A recording's own row, read again by id, to explain missing media."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def refreshed(line: Line, recording: Recording) -> Recording:
 
 
 def _unfinished(fresh: Recording) -> tuple[str, str]:
-    """Why it has no media of it yet: reason and words."""
+    """Why it has no media yet: reason and message."""
     if str(fresh.status).lower() != "completed":
         return "recording.unfinished", f"its status is {fresh.status}"
     return "recording.no_addresses", "it is completed, but its row names no media yet: retried until give_up_after"

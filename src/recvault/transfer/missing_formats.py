@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Lacking:
-    """What did not come of the wanted formats of one recording."""
+    """Wanted formats of one recording that could not be fetched."""
 
     def __init__(self, attempt: Attempt, line: Line, wanted: Sequence[str]) -> None:
         self._attempt, self._line, self._wanted = attempt, line, wanted
@@ -32,7 +32,7 @@ class Lacking:
         self.formats += (MissingFormat(media_format=media_format, reason=failed.reason),)
 
     def settle(self, *, some_came: bool) -> None:
-        """Raise the first failure of a format that may still come, or any where nothing came."""
+        """Raise the first failure of a format that may still come, or any if nothing came."""
         still_open = [
             error
             for (error, failed), lacking in zip(self.failures, self.formats, strict=True)

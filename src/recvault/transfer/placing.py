@@ -1,7 +1,7 @@
-"""Where a recording's objects go: under their first keys, or beside what stands there.
+"""Where a recording's objects go: under their first keys, or beside existing objects.
 
-Invariants: nothing that stands under a key is replaced. What is found under a key counts as ours only where its bytes
-are those at hand, or where an earlier attempt of this ledger may have put it; an object's own metadata prove nothing.
+Invariants: no object is replaced. An existing object counts as ours only if its bytes are the fetched ones, or if an
+earlier attempt of this ledger may have put it; an object's metadata prove nothing.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Placing:
     keys: KeyTemplate
     job: Job
     begun: bool = False  # something was put, or may have been
-    taken: list[str] = field(default_factory=list)  # keys under which something else stands
+    taken: list[str] = field(default_factory=list)  # keys occupied by other objects
     placed: set[str] = field(default_factory=set)  # keys under which it put something, or found what it wanted to
 
     def medium(
@@ -63,7 +63,7 @@ class Placing:
         raise self._exhausted(recording)
 
     def put(self, recording: Recording, medium: MediaObject, body: BinaryIO) -> bool:
-        """Put a medium under its key; False where other bytes stand there."""
+        """Put media under their key; False if it has other bytes."""
         return self._put(
             Put(
                 key=medium.key,
@@ -131,7 +131,7 @@ class Placing:
         return [each.key.removeprefix(stem) for each in self.store.list(stem) if self.keys.is_of(recording, each.key)]
 
     def standing_editions(self, recording: Recording, ext: str) -> list[str]:
-        """The keys under which something stands, the last edition first."""
+        """The occupied keys, the last edition first."""
         found = []
         for edition in EDITIONS:
             key = self.keys(recording, ext, edition)
@@ -164,11 +164,11 @@ class Placing:
         return digest.hexdigest() == put.sha256
 
     def _is_last(self, recording: Recording, ext: str, edition: int) -> bool:
-        """Whether nothing stands under the next key: what an earlier attempt put is the last of them."""
+        """Whether the next key is free: what an earlier attempt put is the last one."""
         return edition + 1 not in EDITIONS or self.store.head(self.keys(recording, ext, edition + 1)) is None
 
     def _first_edition(self, recording: Recording) -> int:
-        """Where the sidecar of what was archived before stands, or is missing from."""
+        """The key of the earlier sidecar, whether it exists or is missing."""
         if self.job.standing is None:
             return 1
         key = self.job.standing.sidecar_key
@@ -205,7 +205,7 @@ def described(
     sha256: str,
     requested: Requested | None,
 ) -> MediaObject:
-    """A medium as it stands in the bucket, or is about to."""
+    """Media as in the bucket, or about to be put."""
     return MediaObject(
         key=key,
         media_format=media_format,

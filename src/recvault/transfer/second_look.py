@@ -1,4 +1,4 @@
-"""What was seen of media that were not whole: each is looked at again, and believed once it stays so for hours."""
+"""What was seen of incomplete media: they are checked again, and believed if unchanged for hours."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from recvault.models import Look, Recording
 
-SECOND_LOOK = timedelta(hours=3)  # after which what is still not whole is taken for all that there is
+SECOND_LOOK = timedelta(hours=3)  # after which incomplete media are accepted as all there is
 YOUNG = timedelta(hours=6)  # a recording that may become whole at any minute: it is looked at often
 _AWAY = ""  # the sum of a look that found nothing, because nothing was answered: its size counts such looks, below zero
 
@@ -21,7 +21,7 @@ class Looking:
     seen: tuple[Look, ...] = field(default=())
 
     def confirms(self, media_format: str, size: int, sha256: str) -> bool:
-        """Whether it has been just so for hours; notes what was seen."""
+        """Whether it has been unchanged for hours; records what was seen."""
         look = Look(media_format=media_format, bytes=size, sha256=sha256, seen_at=self.now)
         for each in self.earlier:
             # Some providers encode on demand: another sum of the same size is no sign that more comes.

@@ -1,7 +1,7 @@
-"""Where media wait between download and upload: in memory while small, past that in a nameless file on disk.
+"""Media between download and upload: small ones in memory, larger ones in an unnamed file on disk.
 
-Invariant: all spools of a place together hold no more in memory than its `together`, however many workers there are.
-The file has no name on disk, so a kill leaves nothing behind. A disk that is nearly full is left alone.
+Invariant: all spools of a place together use no more memory than its `together`, however many workers there are. The
+file has no name, so a kill leaves nothing behind. A nearly full disk is not used.
 """
 
 from __future__ import annotations

@@ -93,7 +93,7 @@ def _doubt(error: RecvaultError) -> Doubt | None:
 
 
 def failure_of(job: Job, error: RecvaultError | Settled) -> Failure:
-    """The failure that an error of a transfer comes to. What the table does not know is tried again, like the rest."""
+    """The failure for a transfer's error. Errors that the table does not know are retried."""
     if isinstance(error, Settled):
         if error.reason == MISSING and job.confirms:
             message = f"{error.message}, as hours ago: deleted at the provider"

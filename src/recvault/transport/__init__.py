@@ -1,8 +1,8 @@
 """Exchanges over HTTP/1.1: one request, one answer, by libcurl or by httpx.
 
-Invariants, by either: a connection is made only to an address that its guard permits; where an answer ends is told by
-its own framing, in one way, or it is an error; no byte of one exchange is taken for another's; every wait can be cut
-within two seconds; nothing is followed, decoded or tried again here; no error's text holds what was sent.
+Invariants, for both: connections go only to addresses that the guard permits; the end of an answer follows
+unambiguously from its framing, or it is an error; no byte of one exchange is taken for another's; every wait can be
+interrupted within two seconds; nothing is followed, decoded or retried here; no error message contains what was sent.
 """
 
 from recvault.transport.base import (

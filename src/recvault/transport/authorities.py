@@ -1,7 +1,7 @@
-"""Whose certificates are trusted: a file or folder that the environment names is tried before anything is sent.
+"""Trusted certificate authorities: a file or folder named in the environment is tested before anything is sent.
 
-Invariant: what is named and cannot be used is an error of the configuration, told with the name that names it. It is
-neither a failure of the network nor a reason to trust anyone else.
+Invariant: an unusable one is a configuration error that names the variable. It is neither a network failure nor a
+reason to trust anyone else.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ Headers = Sequence[tuple[str, str]]
 Guard = Callable[[str, int, str], bool]
 """Whether a connection for a host and a port may be made to an address."""
 Cut = Callable[[], None]
-"""Called at least once a second while an exchange lasts; raises what is to end it."""
+"""Called at least once a second during an exchange; raises an exception to end it."""
 
 PORTS = {"http": 80, "https": 443}  # that go without saying
 CUT_SECONDS = 0.5  # between two looks, where it is we who wait
@@ -65,7 +65,7 @@ class ExchangeFailed(Exception):
 
 
 class Enough(Exception):
-    """Raised by a receiver that wants no more of a body: the exchange ends without an error."""
+    """Raised by a receiver that needs no more of a body: the exchange ends without an error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +137,7 @@ class Head:
 
 
 class Receiver(Protocol):
-    """Takes an answer as it comes. What it raises ends the exchange and is raised by it; Enough ends it quietly."""
+    """Receives an answer as it arrives. What it raises ends the exchange and propagates; Enough ends it silently."""
 
     def begin(self, head: Head) -> None:
         """The head, once."""
@@ -150,7 +150,7 @@ class Transport(Protocol):
     """Thread-safe: each thread has connections of its own."""
 
     def exchange(self, request: Request, receiver: Receiver, cut: Cut) -> Head:
-        """Send a request and hand its answer to the receiver. ExchangeFailed where no whole answer came."""
+        """Send a request and give its answer to the receiver. Raises ExchangeFailed without a complete answer."""
 
     def renew(self) -> None:
         """Close this thread's connections: an answer was not what was asked for."""

@@ -1,7 +1,7 @@
-"""Processes that ask the bucket side by side: one interpreter, one client and one core each.
+"""Processes that query the bucket in parallel: one interpreter, one client and one core each.
 
-Invariants. Only questions and answers travel, as plain data, in batches; the ledger stays with the parent. A process
-that ends has answered nothing that it did not send: the parent asks those questions itself. Each ends with its parent.
+Invariants. Only questions and answers travel, as plain data, in batches; the ledger stays with the parent. If a process
+ends, the parent asks its unanswered questions itself. Each ends with its parent.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def cores() -> list[int]:
 
 
 def answered(question: Question, items: Iterable[Any]) -> list[Any]:
-    """An answer for each, up to the first error, which is the last: nobody waits for the rest before it is told."""
+    """An answer for each, up to the first error, which is reported without waiting for the rest."""
     answers: list[Any] = []
     for item in items:
         try:
@@ -94,13 +94,13 @@ class Crew:
 
     @property
     def requests(self) -> Counter[str]:
-        """What the processes asked so far."""
+        """The requests of the processes so far."""
         return sum((each.requests for each in self._members), Counter[str]())
 
 
 @dataclass(slots=True, eq=False)
 class _Member:
-    """One process. A future of it comes to None where it ended first."""
+    """One process. Its futures yield None if it ended first."""
 
     runtime: Runtime
     work: Work
@@ -153,7 +153,7 @@ class _Member:
             self._pipe.send((number, items))
 
     def _read(self) -> None:
-        """Take in what it answers, until it ends."""
+        """Receive its answers until it ends."""
         try:
             while True:
                 number, packed, self.requests = self._pipe.recv()
@@ -183,7 +183,7 @@ def serve(
     work: Work,
     environment: Mapping[str, str],
 ) -> None:
-    """In a process of its own: answer what comes through the pipe, until it closes: with the parent, at the latest."""
+    """In the process: answer questions from the pipe until it closes, at the latest with the parent."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # a terminal sends them to all: the parent ends its own
     os.environ.clear()  # who forked this process may have an older one
@@ -199,7 +199,7 @@ def serve(
 
         def carry(number: int, items: Sequence[Any]) -> None:
             packed = _packed(answered(question, items))
-            with lock, contextlib.suppress(OSError):  # the parent is no more
+            with lock, contextlib.suppress(OSError):  # the parent has ended
                 pipe.send((number, packed, Counter(reader.requests)))
 
         with ThreadPoolExecutor(threads, thread_name_prefix="questions") as pool:

@@ -1,7 +1,7 @@
-"""One worker process as its parent sees it: started, given jobs and permits, listened to, known to live or dead.
+"""The parent's view of a worker process: started, given jobs and permits, read from, alive or dead.
 
-Invariant: each job that is given to it ends: by what it tells, or by its death. Nobody waits for it: a thread of its
-own writes to it, so that one that hangs holds up nothing.
+Invariant: each job given to it ends, by its outcome or by its death. A separate thread writes to it, so a hanging
+process blocks nothing.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Child:
     parent: Runtime
     workers: int
     core: int | None
-    is_lone: bool  # for jobs that are carried out alone
+    is_lone: bool  # for jobs that run alone
     on_end: Callable[[Child], None]
     on_left: Callable[[Job, Future[Outcome]], None]
     on_wants: Callable[[], None]
@@ -95,7 +95,7 @@ class Child:
         self._orders.put(order)
 
     def kill(self) -> None:
-        """End it, whatever it is at. SIGKILL ends one that is stopped, too.
+        """Kill it. SIGKILL also ends a stopped process.
 
         By its id: where the fork server was killed, `Process.kill` takes all that it forked for ended.
         """
@@ -114,7 +114,7 @@ class Child:
                 return
 
     def _read(self) -> None:
-        """Take in what it tells, until it ends."""
+        """Receive its messages until it ends."""
         while True:
             try:
                 self._take_in(self._pipe.recv())
@@ -184,7 +184,7 @@ class Child:
 
 
 def _end_of(exit_code: int | None) -> str:
-    """How a process ended, in words."""
+    """A message about how a process ended."""
     if exit_code is None:
         return "ended for an unknown reason"
     if exit_code < 0:

@@ -1,7 +1,7 @@
-"""How worker processes are started: forked by a server that has all they need loaded, where that can be had.
+"""How worker processes are started: forked by a server that has everything loaded, if possible.
 
-The server is a fresh Python that is executed, not forked: it has inherited no lock, no thread and no file. Elsewhere,
-or where it cannot be reached, each worker process is such a fresh Python itself, and takes a second of CPU to start.
+The server is a fresh Python that is executed, not forked: it inherits no lock, thread or file. Otherwise each worker
+process is such a fresh Python itself, and takes a second of CPU to start.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def warm() -> None:
 
 
 def start(target: Callable[..., None], *arguments: Any) -> BaseProcess:
-    """A process of its own that carries it out, and ends with this one at the latest."""
+    """A process that runs it, and ends with this one at the latest."""
     if HAS_SERVER:
         try:
             process: BaseProcess = _context().Process(target=target, args=arguments, daemon=True)

@@ -1,4 +1,4 @@
-"""What the fork server of worker processes loads before it forks the first: all that each of them would load itself.
+"""What the fork server loads before it forks the first worker: everything that each of them would load.
 
 Only that server imports this. It ends with its parent, whatever signal was sent to all of them.
 """

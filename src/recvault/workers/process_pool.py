@@ -1,7 +1,7 @@
 """Worker processes: an executor whose jobs run in threads of several processes, one interpreter and one core each.
 
-Invariants: nothing travels but jobs, outcomes and permits. A process that dies or hangs costs no job its end: what it
-had is told as lost, and another process takes its place. A job that may be why one died is carried out alone.
+Invariants: only jobs, outcomes and permits travel. If a process dies or hangs, its jobs are reported as lost, and
+another process replaces it. A job that may be the cause runs alone.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from recvault.workers.child import Child
 log = get_logger("recvault.workers.process_pool")
 
 _LOOK_SECONDS = 0.2
-_HUNG_SECONDS = 20.0  # without a word: a process that lives says something each second
-_BORN_SECONDS = 120.0  # until its first word
+_HUNG_SECONDS = 20.0  # without a message: a live process sends one each second
+_BORN_SECONDS = 120.0  # until its first message
 _STUCK_SECONDS = 900.0  # for which a thread of it shows no sign of life: each of its waits is far shorter
 _CUT_SECONDS = 1.5  # after the drain, until what still runs is ended
 _END_SECONDS = 10.0  # that a process may take to end when it is told to
-_STILLBORN = 3  # processes in a row that end before their first word: no further one is tried
-_IDLE_SECONDS = 60.0  # after which a process for jobs that are carried out alone is ended
+_STILLBORN = 3  # processes in a row that end before their first message, after which no more are started
+_IDLE_SECONDS = 60.0  # after which a process for jobs that run alone is ended
 
 
 class Processes(Executor):
@@ -50,7 +50,7 @@ class Processes(Executor):
             threading.Thread(target=target, name=name, daemon=True).start()
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """Give a job to the process that has the fewest; or to one where it is alone."""
+        """Give a job to the process with the fewest jobs, or to one where it runs alone."""
         job: Job = args[0]
         future: Future[Outcome] = Future()
         future.set_running_or_notify_cancel()  # it is with the process: a stop reaches it there
@@ -60,7 +60,7 @@ class Processes(Executor):
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Tell the processes to end, and wait for them."""
+        """Ask the processes to end, and wait for them."""
         with self._lock:
             self._ended.set()
             children = list(self._children)
@@ -100,7 +100,7 @@ class Processes(Executor):
         return idle[0] if idle else self._add(is_lone=True)
 
     def _replace(self, child: Child) -> None:
-        """One has ended: another takes its place, before its jobs are told as lost."""
+        """A process has ended: replace it before its jobs are reported as lost."""
         with self._lock:
             self._children.remove(child)
             if self._ended.is_set():

@@ -1,8 +1,8 @@
-"""A worker process: carries out jobs that come through a pipe, in threads, and tells what came of them.
+"""A worker process: runs jobs from a pipe in threads, and sends their outcomes.
 
-Invariant: it ends with its parent, at the latest. It builds its own clients and resolves its own secrets; what it is
-sent and what it sends are jobs and outcomes, each packed by itself: one that cannot be packed is one recording's
-failure. What it may ask of a provider it has from its parent, permit by permit.
+Invariant: it ends with its parent, at the latest. It builds its own clients and resolves its own secrets; it receives
+jobs and sends outcomes, each pickled separately: one that cannot be pickled is one recording's failure. Its parent
+grants requests to a provider, permit by permit.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ Order = Begin | Grant | Hold | str
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What came of a job: an outcome or an exception, packed; and whether its recording is the job's own."""
+    """The result of a job: an outcome or an exception, pickled; and whether its recording is the job's own."""
 
     number: int
     packed: bytes
@@ -100,7 +100,7 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What a worker process tells at a time."""
+    """One message of a worker process."""
 
     done: tuple[Done, ...]
     answers: Answers
@@ -117,7 +117,7 @@ def serve(
     workers: int,
     environment: Mapping[str, str],
 ) -> None:
-    """Carry out what comes through the pipe, until it closes: with the parent, at the latest."""
+    """Run jobs from the pipe until it closes, at the latest with the parent."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # a terminal sends them to all: what is to be done the parent says
     os.environ.clear()  # who forked this process may have an older one
@@ -150,7 +150,7 @@ def serve(
 
 @dataclass(frozen=True, slots=True)
 class _Carry:
-    """Carries a job out, and packs what comes of it. Raises nothing: whatever goes wrong is that job's end."""
+    """Runs a job and pickles its result. Never raises: any error is the job's result."""
 
     transfer: Callable[[Job], Outcome]
     stop: Stop
@@ -177,9 +177,9 @@ class _Carry:
 
 
 class _Turns:
-    """The threads that carry jobs out, and the jobs that wait here for one: none of them waits for the parent.
+    """The threads that run jobs, and the jobs that wait for one, so that no thread waits for the parent.
 
-    A context, at whose end what is begun is finished, and nothing more begins.
+    A context: at its end running jobs finish, and nothing more starts.
     """
 
     def __init__(self, threads: int, places: Places[Begin], carry: Callable[[Begin], None]) -> None:
@@ -202,7 +202,7 @@ class _Turns:
             thread.join()
 
     def add(self, begin: Begin) -> None:
-        """Carry it out when its turn comes."""
+        """Run it when its turn comes."""
         with self._lock:
             self._places.ready[begin.source].append(begin)
             self._begin()
@@ -220,7 +220,7 @@ class _Turns:
 
 
 def _listen(pipe: Connection, stop: Stop, begin: Callable[[Begin], object], budgets: Mapping[str, Borrowed]) -> None:
-    """Take in what the parent says. Where the parent is no more, nothing needs to be finished."""
+    """Receive the parent's messages. If the parent has ended, nothing needs to be finished."""
     while True:
         try:
             orders: list[Order] = pipe.recv()
@@ -292,7 +292,7 @@ class _Teller:
             asked = {key: counted - before.get(key, Counter()) for key, counted in told.items()}
             last = time.monotonic()
             quiet = equipment.stop.pulse.quiet_seconds()
-            with contextlib.suppress(OSError):  # the parent is no more
+            with contextlib.suppress(OSError):  # the parent has ended
                 self._pipe.send(Told(done, asked, spent, equipment.spending(), quiet))
 
     def _taken(self) -> tuple[Done, ...]:

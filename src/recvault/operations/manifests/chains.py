@@ -85,7 +85,7 @@ class Chains:
         return None if body is None else (body, hashlib.sha256(body).hexdigest())
 
     def drop_listed(self, listed: Container[str]) -> None:
-        """Forget, of what is due, what stands in manifests already, with the hashes that the ledger has."""
+        """Drop from what is due what is already in manifests, with the ledger's hashes."""
         unlisted, after = self._ledger.unlisted, 0
         while rows := unlisted.page(after, EVER, _PAGE):
             after = rows[-1].id
@@ -114,7 +114,7 @@ class Chains:
     def _taken(
         self, partition: Partition, number: int, found: tuple[bytes, str], before: Chain | None
     ) -> tuple[Chain, tuple[str, ...]]:
-        """A manifest that stands in the bucket as a part of its chain, and the marks of what it lists."""
+        """A manifest in the bucket as a part of its chain, and the marks of what it lists."""
         path, known, (body, sha256) = partition.path(number), self._ends.get(partition), found
         through, marks = self._summary.through, tuple[str, ...]()
         try:

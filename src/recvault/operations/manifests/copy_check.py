@@ -266,7 +266,7 @@ def _broken(manifest: Manifest, expected: Entry | None) -> str:
 
 
 def _said(body: bytes | None) -> tuple[Partition, date, list[str]] | None:
-    """Whose recording a sidecar is, the day on which it was archived, and its media; None where it is no sidecar."""
+    """A sidecar's recording, the day on which it was archived, and its media; None if it is not a sidecar."""
     try:
         sidecar = Sidecar.read(body or b"")
         if not sidecar.is_v1:

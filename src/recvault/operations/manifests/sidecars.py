@@ -48,7 +48,7 @@ class SidecarReader:
     by_metadata: bool = False  # not readable in this storage class: the hash is the one it was put with
 
     def known(self, row: UnlistedRow) -> ListedRecording | Unlistable:
-        """Of a recording that the ledger knows: its files are those of the ledger, whatever stands in the bucket."""
+        """For a recording in the ledger: its files according to the ledger, whatever is in the bucket."""
         if self.by_metadata:
             stored = self.store.head(row.sidecar_key)
             found, sidecar = stored.sha256 if stored else None, None
@@ -96,7 +96,7 @@ class SidecarReader:
         )
 
     def _is_ours(self, key: str, sidecar: Sidecar) -> bool:
-        """Whether it stands, with its media, under keys of the recording that it is of."""
+        """Whether it and its media are under keys of its recording."""
         try:
             recording = sidecar.recording
         except ValueError:
@@ -115,7 +115,7 @@ class _Said:
 
 
 def _read(body: bytes | None) -> tuple[str | None, Sidecar | None]:
-    """The hash of what stands there, and the sidecar v1 that it is."""
+    """The hash of the object, and the v1 sidecar that it is."""
     if body is None:
         return None, None
     try:

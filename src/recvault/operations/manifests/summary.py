@@ -56,7 +56,7 @@ class Summary:
         return PARTIAL if self.counts else 0
 
     def wrote(self, written: ManifestWritten) -> None:
-        """A manifest stands."""
+        """A manifest was written."""
         self.written.append(written)
         log.info(
             "manifest.written",

@@ -35,7 +35,7 @@ class Partition:
         return cls(escape(provider), escape(account_id))
 
     def path(self, number: int) -> str:
-        """Where a manifest stands, from the root of a copy."""
+        """The path of a manifest from the root of a copy."""
         return f"{ROOT}provider={self.provider}/account={self.account_id}/number={number:08}/manifest-sha256.txt"
 
 
@@ -62,7 +62,7 @@ def marks(entries: Iterable[Entry]) -> Iterator[str]:
 
 
 def place_of(path: str) -> tuple[Partition, int] | None:
-    """Whose manifest stands at a path, and its number; None where none can."""
+    """Whose manifest is at a path, and its number; None for another path."""
     found = _KEY.fullmatch(path)
     if not found or int(found[3]) < 1:
         return None

@@ -1,7 +1,7 @@
 """Write due manifests, each once, at the end of its account's chain.
 
-What is due stands in the ledger. A manifest is put before the ledger forgets what it lists: killed in between, the next
-run finds it at the end of the chain, takes it over, and goes on. So does who finds that another was first.
+The ledger has what is due. A manifest is put before the ledger forgets what it lists: after a kill in between, the next
+run finds it at the end of the chain, takes it over, and continues. The same happens if another writer was first.
 """
 
 from __future__ import annotations
@@ -128,7 +128,8 @@ class _Run:
     # -- what no ledger knows ------------------------------------------------------------------------------------------
 
     def _survey(self) -> None:
-        """List what stands in the bucket, and neither in a manifest nor in this ledger: of one that was lost."""
+        """List what is in the bucket but neither in a manifest nor in this ledger, because an earlier ledger was
+        lost."""
         with KeySet() as known:
             self._chains.take_over_all(known)
             if known:

@@ -24,7 +24,7 @@ class Checked:
     read_bytes: int | None = None  # None: not read
     unproven: int = 0
     unproven_sidecar: bool = False  # the ledger has no sum to hold it against
-    restored: bool = False  # its sidecar was written anew from the ledger, and lacks what only the provider knew
+    restored: bool = False  # its sidecar was restored from the ledger, and lacks what only the provider knew
     cold: int = 0
 
     @property

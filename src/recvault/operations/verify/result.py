@@ -40,7 +40,7 @@ class Result:
     read_bytes: int = 0
     unproven: int = 0  # media of which the store keeps no sum: of the right size, and not read
     unproven_sidecars: int = 0  # of which the ledger has no sum: an earlier version archived them
-    restored: int = 0  # sidecars that were lost, and written anew from the ledger alone
+    restored: int = 0  # lost sidecars that were restored from the ledger
     cold: int = 0  # objects in an archive class: not read
     under_way: int = 0  # objects that a transfer at work will name
     made_due: int = 0
@@ -96,7 +96,7 @@ class Result:
         self.take([found])
 
     def finish(self, now: datetime) -> None:
-        """Nothing is added any more."""
+        """Nothing more is added."""
         self.finished_at = now
         self.differences.sort(key=lambda each: (list(DifferenceKind).index(each.kind), each.key))
 

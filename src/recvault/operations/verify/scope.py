@@ -1,8 +1,8 @@
 """What is asked for: where in the bucket to look, and of which recordings every byte is read.
 
 Ranges of keys cover what is asked for, and hold about as much work each. They cover every key there can be, once. Only
-those where recordings of this configuration may stand are listed; in the others stands what an earlier key template put
-there, which is asked for key by key.
+those where recordings of this configuration may be are listed; the others contain what an earlier key template put
+there, which is checked key by key.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class BucketScope:
 
     @property
     def root(self) -> str:
-        """The directory that all recordings stand in."""
+        """The directory that contains all recordings."""
         begun, _ = self.keys.beginning()
         return begun[: begun.rfind("/") + 1] or begun
 

@@ -216,7 +216,7 @@ class Verify:
             self.result.note_refused(error)
 
     def _judge_media(self, group: Group, strays: Strays) -> None:
-        """Media alone: their sidecar may have been written since, or stand beyond this range."""
+        """Media without a sidecar: it may have been written since, or be outside this range."""
         assert group.parts is not None  # noqa: S101 - they were listed
         key = group.parts.sidecar_key
         if self.reader.describe(key) is not None:

@@ -1,6 +1,6 @@
 """Merge a listing with the ledger's rows: one group per recording that either of them knows.
 
-All objects of a recording begin with its stem and a dot, so they stand together, but for those of another whose id
+All objects of a recording begin with its stem and a dot, so they are adjacent, but for those of another whose id
 begins as this one's: such groups lie in each other. A group is given out when the walk has left its keys behind.
 """
 
@@ -30,7 +30,7 @@ Foreign = Listed  # an object that is not of a recording
 
 
 def walk(keys: KeyTemplate, listing: Iterable[Listed], rows: Iterable[Expected]) -> Iterator[Group | Foreign]:
-    """Both must be in the order of keys. Holds no more than the groups that lie in each other at one key."""
+    """Both must be in key order. Keeps only the groups that overlap at one key."""
     events: Iterable[Listed | Expected] = heapq.merge(listing, rows, key=_key)
     opened: list[Group] = []
     for each in events:
