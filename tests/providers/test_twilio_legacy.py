@@ -60,7 +60,7 @@ def test_an_error_is_no_page(name: str) -> None:
     """An error's document is neither a page nor a recording."""
     with pytest.raises(ProtocolError, match="no <Recordings>"):
         parse(sample(name).decode())
-    with pytest.raises(ProtocolError, match="no recording"):
+    with pytest.raises(ProtocolError, match="not a recording"):
         LEGACY.parse_recording(answer(LEGACY, sample(name)))
 
 
