@@ -251,7 +251,7 @@ def test_an_account_whose_manifests_are_all_gone_is_not_taken_for_a_new_one(shel
 
 def test_without_any_manifest_nothing_is_accepted(copy: Copy) -> None:
     """A directory that holds none is not a copy's root; one whose manifests were all removed covers nothing."""
-    with pytest.raises(UnknownName, match="holds no manifests/"):
+    with pytest.raises(UnknownName, match="contains no manifests/"):
         check(copy.root / "recordings")
     for number in (1, 2, 3):
         copy.manifest(number).unlink()

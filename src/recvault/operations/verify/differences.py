@@ -83,7 +83,7 @@ HINTS: Mapping[str, str] = {
     "sidecar.changed": "it was rewritten after it was archived: an earlier version in the bucket may be the right one. "
     f"{_MOVE}",
     "sidecar.not_the_ledgers": "one of them was changed: `recvault show {id}` prints both. An earlier version in the "
-    "bucket may be intact. {_MOVE}",
+    f"bucket may be intact. {_MOVE}",
     "media.size": f"an earlier version in the bucket may be intact. {_MOVE}",
     "media.hash": f"an earlier version in the bucket may be intact. {_MOVE}",
     "media.no_recording": "no sidecar names it and the ledger does not know its recording: `recvault backfill "
