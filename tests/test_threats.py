@@ -13,14 +13,14 @@ import recvault
 ROOT = Path(__file__).parent.parent
 TEXT = (Path(recvault.__file__).parent / "threats.md").read_text()
 ACTORS = (
-    "A provider",
-    "A media host",
-    "Who has stolen",
+    "A hostile provider",
+    "A hostile media host",
+    "Someone who stole",
     "A reader of the bucket",
     "Another user",
     "A reader of the logs",
 )
-LINES = [line for line in TEXT.splitlines() if line.startswith("| ") and not line.startswith("| could try")]
+LINES = [line for line in TEXT.splitlines() if line.startswith("| ") and not line.startswith("| attack | defence")]
 SHOWN = re.compile(r"`((?:tests|src)/[\w/]+\.py)::(\w+)`")
 
 
@@ -56,5 +56,5 @@ def test_bounds_are_those_of_the_code() -> None:
     from recvault.transport import backend, base, callbacks
 
     assert (bodies.MOST_PAGE, bodies.MOST_ROW, bodies._UNFOLDED) == (8 << 20, 1 << 20, 64 << 10)
-    assert (backend._LONGEST_HEAD, callbacks._MOST_LINES, base._MOST_HEADERS) == (256 << 10, 10_000, 100)
+    assert (backend._LONGEST_HEAD, callbacks.MOST_LINES, base._MOST_HEADERS) == (256 << 10, 10_000, 100)
     assert (session._MOST_PAGES, speech._LONGEST) == (100_000, 8 << 10)
