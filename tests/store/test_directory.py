@@ -256,6 +256,9 @@ def test_what_a_put_returns_is_on_the_disk(store: LocalStore, monkeypatch: pytes
     assert {("sync", "recordings"), ("sync", "a")} <= set(done)  # which hold the new folders a and b
     assert done[at + 1 :] == [("sync", "b")]
     done.clear()
+    LocalStore(store.root).put(make_put("a/b/RE2.wav", BODY))  # another process may have made a and b just now
+    assert {("sync", "recordings"), ("sync", "a")} <= set(done)
+    done.clear()
     store.put(make_put("a/b/RE1.wav", BODY))  # another process may have linked it, and not be so far
     assert done == [("sync", "RE1.wav"), ("sync", "b")]
 
@@ -383,6 +386,7 @@ def test_a_put_that_fails(
     with failing(monkeypatch, call, code), pytest.raises(error) as raised:
         store.put(make_put(KEY, BODY))
     assert raised.type is error
+    assert ("free some space" in raised.value.hint) is (code in (errno.ENOSPC, errno.EDQUOT))
     assert raised.value.hint
     assert (store.head(KEY), directory.incoming) == (None, [])
     assert store.put(make_put(KEY, BODY)) is True

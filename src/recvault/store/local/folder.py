@@ -142,9 +142,9 @@ def made_folder(top: int, names: Names, settled: set[Names]) -> Iterator[int]:
     folder = os.dup(top)
     try:
         for number, name in enumerate(names, start=1):
-            inner = _inner(top, folder, name)
+            inner, made = _inner(top, folder, name)
             try:
-                if names[:number] not in settled:
+                if made or names[:number] not in settled:
                     flush(folder)
                     settled.add(names[:number])
             finally:
@@ -155,9 +155,10 @@ def made_folder(top: int, names: Names, settled: set[Names]) -> Iterator[int]:
         os.close(folder)
 
 
-def _inner(top: int, folder: int, name: str) -> int:
+def _inner(top: int, folder: int, name: str) -> tuple[int, bool]:
+    """A folder in a folder, and whether it had to be made."""
     try:
-        return os.open(name, _FOLDER, dir_fd=folder)
+        return os.open(name, _FOLDER, dir_fd=folder), False
     except FileNotFoundError:
         pass
     except OSError as error:
@@ -168,8 +169,7 @@ def _inner(top: int, folder: int, name: str) -> int:
         os.mkdir(name, _FOLDER_MODE, dir_fd=folder)
     inner = os.open(name, _FOLDER, dir_fd=folder)
     give(inner, top)
-    flush(folder)
-    return inner
+    return inner, True
 
 
 def give(made: int, top: int) -> None:
