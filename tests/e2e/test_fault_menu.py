@@ -7,20 +7,24 @@ RECVAULT_TEST_RECORDINGS sets how many recordings each provider has; the full me
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import time
 from collections import Counter
+from datetime import timedelta
 from pathlib import Path
 
 import jsonschema
 import pytest
 
 from recvault import archive
+from recvault.app import wiring
+from recvault.http import Timing
 from recvault.monitoring.report import Report
 from recvault.providers import BUILT_IN
 from recvault.simulator import MENU, Simulator, Switches
-from rig import SOURCES, Rig, sha256
+from rig import SOURCES, Rig, now, sha256
 from strict_s3 import StrictS3
 
 COUNT = int(os.environ.get("RECVAULT_TEST_RECORDINGS", "40"))
@@ -34,6 +38,7 @@ def test_under_every_fault_each_recording_stands_in_the_bucket_once(
     tmp_path: Path, strict_s3: StrictS3, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Repeated syncs end with exit 0; the bucket holds each final recording once, byte for byte, with its sidecar."""
+    monkeypatch.setattr(wiring, "Timing", functools.partial(Timing, backoff_base=0.01))
     for each in BUILT_IN:
         monkeypatch.setattr(each, "page_size", PAGE)
     bucket = strict_s3.bucket()
@@ -56,8 +61,8 @@ def test_under_every_fault_each_recording_stands_in_the_bucket_once(
         while report is None or report.exit_code != 0:
             passes += 1
             assert passes <= MOST_PASSES, report and report.document()
-            report = rig.sync()
-            time.sleep(0.2)
+            ahead = timedelta(seconds=2 * passes)  # what failed is due again
+            report = rig.sync(lambda ahead=ahead: now() + ahead)
         print(f"\n{passes} passes, {time.monotonic() - began:.0f} s, faults {dict(simulator.faults.fired)}")
         assert simulator.faults.unfired() == []
         simulator.faults.off()
