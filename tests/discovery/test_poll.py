@@ -35,9 +35,7 @@ class Listed:
         self.rig, self.runtime, self.root = rig, runtime, root
         self.source: Source = runtime.listed("main")
         self.report = Report(command="sync", started_at=NOW)
-        self.listing = Listing(
-            ledger=runtime.ledger, clock=lambda: NOW, report=self.report, meter=None, on_found=lambda: None
-        )
+        self.listing = Listing(ledger=runtime.ledger, clock=lambda: NOW, report=self.report)
 
     def below(self, **options: Any) -> str:
         """A sub-account with two recordings; its id."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
 import stat
@@ -14,12 +15,15 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from monitoring.ended import settled
 from recvault import __version__
 from recvault.errors import ConfigError, LedgerLocked
 from recvault.ledger import Feed, FeedStatus, StateCounts
 from recvault.log.meter import LineFacts
+from recvault.models import State
 from recvault.monitoring.health import Condition, Health
 from recvault.monitoring.metrics import CONTENT_TYPE, NAMES, Metrics
+from recvault.monitoring.observer import Observer, Observers
 
 NOW = datetime(2026, 11, 2, 12, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -67,12 +71,11 @@ def busy() -> Metrics:
     metrics.expect(["main"], timedelta(days=1))
     metrics.polled("main", "AC1", 0.3, None)
     metrics.poll_skipped("main")
-    metrics.settled("main", "archived", None, 100)
-    metrics.settled("main", "failing", "media.truncated", 0)
+    settled(metrics, State.ARCHIVED, size=100, suspect=True)
+    settled(metrics, State.FAILING, "media.truncated")
     metrics.transferred("main", 3.0)
     metrics.job_failed("poll")
     metrics.missed("main", 2, 90.0)
-    metrics.suspect("main", 1)
     metrics.ping_failed()
     metrics.reloaded(True, NOW)
     return metrics
@@ -221,7 +224,7 @@ def test_outcomes_of_transfers() -> None:
         ("not_ready", "provider.unfinished", 0),
         ("pending", "drained", 0),
     ):
-        metrics.settled("main", state, reason, count)
+        settled(metrics, State(state), reason, size=count)
     assert value(metrics, "recvault_archived_recordings_total", source="main") == 2
     assert value(metrics, "recvault_archived_bytes_total", source="main") == 120
     assert value(metrics, "recvault_failures_total", source="main", reason="media.truncated") == 2
@@ -266,8 +269,8 @@ def test_a_label_has_few_values() -> None:
     """A plug-in that puts an id into its reasons makes a hundred series, not one a recording."""
     metrics = Metrics()
     for number in range(150):
-        metrics.settled("main", "failing", f"plugin.{number}", 0)
-    metrics.settled("main", "failing", "plugin.7", 0)
+        settled(metrics, State.FAILING, f"plugin.{number}")
+    settled(metrics, State.FAILING, "plugin.7")
     assert value(metrics, "recvault_failures_total", source="main", reason="plugin.7") == 2
     assert value(metrics, "recvault_failures_total", source="main", reason="other") == 50
 
@@ -362,3 +365,28 @@ def test_each_is_alone() -> None:
 def test_the_content_type_is_prometheus_text() -> None:
     """The classic text format, which every scraper reads."""
     assert CONTENT_TYPE == "text/plain; version=0.0.4; charset=utf-8"
+
+
+def test_suspect_media_are_counted_once() -> None:
+    """What was archived although its check failed counts as it is archived, not again where it is found archived."""
+    metrics = Metrics()
+    settled(metrics, State.ARCHIVED, size=5, suspect=True)
+    settled(metrics, State.ARCHIVED, size=5, suspect=True, already_archived=True)
+    settled(metrics, State.ARCHIVED, size=5)
+    assert value(metrics, "recvault_suspect_media_total", source="main") == 1
+
+
+def test_several_observers_are_told_the_same() -> None:
+    """Whatever an observer may be told of reaches each of several, with all that is told."""
+    told: list[tuple[str, ...]] = []
+    names = [name for name in vars(Observer) if not name.startswith("_")]
+    kinds = [type(each, (Observer,), {}) for each in ("First", "Second")]
+    for kind in kinds:
+        for name in names:
+            setattr(kind, name, lambda self, *args, name=name: told.append((type(self).__name__, name, *args)))
+    both = Observers(*(kind() for kind in kinds))
+    for name in names:
+        arguments = [str(number) for number, _ in enumerate(inspect.signature(getattr(Observer, name)).parameters)][1:]
+        getattr(both, name)(*arguments)
+        assert told == [("First", name, *arguments), ("Second", name, *arguments)]
+        told.clear()

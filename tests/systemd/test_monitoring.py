@@ -14,8 +14,10 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
+from monitoring.ended import settled
 from recvault.ledger import Feed, FeedStatus
 from recvault.log.meter import LineFacts
+from recvault.models import State
 from recvault.monitoring.health import Condition, Health
 from recvault.monitoring.metrics import Metrics
 from systemd.lab import UNITS
@@ -35,12 +37,11 @@ def scraped() -> dict[str, list[dict[str, str]]]:
     metrics = Metrics()
     metrics.expect(["main"], timedelta(days=1))
     metrics.polled("main", "AC1", 1.0, None)
-    metrics.settled("main", "archived", None, 10)
-    metrics.settled("main", "dead", "media.truncated", 0)
+    settled(metrics, State.ARCHIVED, size=10, suspect=True)
+    settled(metrics, State.DEAD, "media.truncated")
     metrics.transferred("main", 1.0)
     metrics.job_failed("poll:main")
     metrics.missed("main", 1, 60.0)
-    metrics.suspect("main", 1)
     metrics.ping_failed()
     metrics.reloaded(True, NOW)
     feed = FeedStatus(feed=Feed("main", "twilio", "AC1"), watermark=NOW, last_success_at=NOW, last_archived_at=NOW)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from datetime import datetime
-from typing import TypedDict, Unpack
 
 from recvault import config
 from recvault.app import bucket_setup, wiring
@@ -23,7 +23,8 @@ from recvault.errors import ConfigError, Interrupted, RecvaultError, StoreRefuse
 from recvault.http import Limits
 from recvault.ledger import Feed, Policy
 from recvault.log import get_logger
-from recvault.log.meter import LineFacts, Meter, Spending
+from recvault.log.meter import LineFacts, Spending
+from recvault.monitoring.observer import Observer
 from recvault.monitoring.progress import Progress
 from recvault.monitoring.report import Report
 from recvault.shutdown import Stop
@@ -32,15 +33,6 @@ from recvault.store import StoreFacts
 log = get_logger("recvault.app.runtime")
 
 _LISTS = 4  # slices of a backfill that are listed side by side
-
-
-class Observers(TypedDict, total=False):
-    """Observers of running sources, and how long to pause after a source refuses."""
-
-    meter: Meter | None
-    on_change: Callable[[Report], None]
-    on_found: Callable[[], None]
-    rest_seconds: float
 
 
 class Runtime(Equipment, Inquiry):
@@ -98,13 +90,12 @@ class Runtime(Equipment, Inquiry):
         self,
         command: str,
         names: Iterable[str],
-        on_change: Callable[[Report], None] = lambda report: None,
-        meter: Meter | None = None,
+        observer: Observer | None = None,
     ) -> Report:
         """Run one pass over these sources. A source that cannot be set up is reported, the others continue."""
         names = list(names)
-        with self._at_work(command, names, on_change, meter) as (work, listers, store_error):
-            report = Pass(work=work, listers=listers, store_error=store_error, on_change=on_change).run()
+        with self._at_work(command, names, observer or Observer()) as (work, listers, store_error):
+            report = Pass(work=work, listers=listers, store_error=store_error).run()
             if {source.name for source in self.settings.sources} <= set(names):
                 tell_stranded(report, self.stranded())
             return report
@@ -113,7 +104,7 @@ class Runtime(Equipment, Inquiry):
         """Archive a time range of a source, or single calls, rooms or recordings. Beside a daemon, each works on what
         it leased."""
         told = progress or Progress()
-        with self._at_work("backfill", [name], told.changed, None, lists_at_once=_LISTS) as (
+        with self._at_work("backfill", [name], told, lists_at_once=_LISTS) as (
             work,
             listers,
             store_error,
@@ -126,7 +117,6 @@ class Runtime(Equipment, Inquiry):
                 listers=listers,
                 threads=_LISTS,
                 store_error=store_error,
-                on_change=told.changed,
                 progress=told,
             ).run()
 
@@ -135,8 +125,7 @@ class Runtime(Equipment, Inquiry):
         self,
         command: str,
         names: Sequence[str],
-        on_change: Callable[[Report], None],
-        meter: Meter | None,
+        observer: Observer,
         *,
         lists_at_once: int = 0,
     ) -> Iterator[tuple[Work, Executor, RecvaultError | None]]:
@@ -149,10 +138,16 @@ class Runtime(Equipment, Inquiry):
             Threads(lists_at_once or max(1, len(sources)), "discover", self.stop) as listers,
             self._executor(self) as executor,
         ):
-            told = Observers(meter=meter, on_change=on_change, on_found=lambda: on_change(report))
-            yield self.work(sources, executor, report, **told), listers, store_error
+            yield self.work(sources, executor, report, observer), listers, store_error
 
-    def work(self, sources: Sequence[Source], executor: Executor, report: Report, **told: Unpack[Observers]) -> Work:
+    def work(
+        self,
+        sources: Sequence[Source],
+        executor: Executor,
+        report: Report,
+        observer: Observer,
+        rest_seconds: float = math.inf,
+    ) -> Work:
         """What lists and carries these sources' recordings."""
         processes = getattr(executor, "processes", 1)  # which worker processes say
         return Work.of(
@@ -166,7 +161,8 @@ class Runtime(Equipment, Inquiry):
             clock=self.clock,
             report=report,
             on_accounts=Identity(ledger=self.ledger, carriers=self.carriers, stop=self.stop),
-            **told,
+            observer=observer,
+            rest_seconds=rest_seconds,
         )
 
     def usable(self, names: Iterable[str], report: Report) -> list[Source]:

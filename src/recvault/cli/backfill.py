@@ -137,14 +137,14 @@ def _plan(app: App, runtime: Runtime, name: str, asked: Asked, as_json: bool) ->
     from recvault.ledger.expected import Archived
     from recvault.operations import backfill_plan
 
-    with progress(app.shows_progress) as on_change:
+    with progress(app.shows_progress) as shown:
         made = backfill_plan.make(
             runtime.listed(name),
             asked,
             ledger=Archived(runtime.settings.ledger.path),
             stop=app.stop,
             clock=runtime.clock,
-            on_change=on_change,
+            observer=shown,
         )
     if as_json:
         print_json(made.document())

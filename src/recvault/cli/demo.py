@@ -82,8 +82,8 @@ def _run(app: App, config: Path, simulator: Simulator) -> int:
     with Runtime(configuration.load(config), clock=now, stop=app.stop) as runtime:
         report = Report(command="demo", started_at=now())
         for number in range(1, MOST_PASSES + 1):
-            with progress(app.shows_progress) as on_change:
-                report = runtime.sync("sync", [name for name, *_ in SOURCES], on_change)
+            with progress(app.shows_progress) as shown:
+                report = runtime.sync("sync", [name for name, *_ in SOURCES], shown)
             click.echo(f"recvault sync, pass {number}: exit code {report.exit_code}")
             print_report(report)
             if report.exit_code == 0 or report.interrupted:

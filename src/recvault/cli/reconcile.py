@@ -40,8 +40,8 @@ def command(app: App, names: tuple[str, ...], since: datetime | None, until: dat
                 raise click.UsageError(
                     f"--until is before what {name} would be listed from, {begins:%Y-%m-%d}: give --since"
                 )
-        with progress(app.shows_progress) as on_change:
-            report = reconcile(runtime, chosen, Window(since, until), on_change)
+        with progress(app.shows_progress) as shown:
+            report = reconcile(runtime, chosen, Window(since, until), shown)
         if as_json:
             print_json(report.document())
         else:

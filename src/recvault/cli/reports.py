@@ -12,6 +12,7 @@ import click
 
 from recvault.cli.tables import Size, cell, console, print_table
 from recvault.ledger.lateness import offered_words
+from recvault.monitoring.observer import Observer
 from recvault.monitoring.report import AccountReport, Report
 
 SELDOM = ("already archived", "not ready", "gone", "external", "failed", "dead", "accepted", "quarantined")
@@ -19,10 +20,20 @@ COLUMNS = ("source", "account", "listed", "registered", "archived", *SELDOM, "by
 
 
 @contextmanager
-def progress(shown: bool) -> Iterator[Callable[[Report], None]]:
+def progress(shown: bool) -> Iterator[Observer]:
     """Live lines on stderr, one per account, while a pass runs."""
     with live(shown) as update:
-        yield lambda report: update(_lines(report)) if shown else None
+        yield _Lines(update) if shown else Observer()
+
+
+class _Lines(Observer):
+    """Shows a report while it is being filled."""
+
+    def __init__(self, update: Callable[[Any], None]) -> None:
+        self._update = update
+
+    def changed(self, report: Report) -> None:
+        self._update(_lines(report))
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +14,7 @@ from recvault.errors import RecvaultError
 
 if TYPE_CHECKING:
     from recvault.app.runtime import Runtime
+    from recvault.monitoring.observer import Observer
     from recvault.monitoring.report import Report
 
 _SOME_FAILED = 3  # the exit code about recordings, not about the pass
@@ -36,11 +37,11 @@ def command(app: App, names: tuple[str, ...], as_json: bool, metrics_file: Path 
         chosen = tuple(dict.fromkeys(names)) or tuple(source.name for source in runtime.settings.sources)
         for name in chosen:
             runtime.source(name)
-        with progress(app.shows_progress) as on_change, _pinged(runtime) as told:
+        with progress(app.shows_progress) as shown, _pinged(runtime) as told:
             if metrics_file is None:
-                report = runtime.sync("sync", chosen, on_change)
+                report = runtime.sync("sync", chosen, shown)
             else:
-                report = _metered(runtime, chosen, on_change, metrics_file)
+                report = _metered(runtime, chosen, shown, metrics_file)
             told.append(report)
     if as_json:
         print_json(report.document())
@@ -49,11 +50,10 @@ def command(app: App, names: tuple[str, ...], as_json: bool, metrics_file: Path 
     return app.exit_code(report.exit_code)
 
 
-def _metered(
-    runtime: Runtime, names: tuple[str, ...], on_change: Callable[[Report], None], metrics_file: Path
-) -> Report:
+def _metered(runtime: Runtime, names: tuple[str, ...], shown: Observer, metrics_file: Path) -> Report:
     """Count a pass and write its metrics, whether it succeeds or not."""
     from recvault.monitoring.metrics import Metrics
+    from recvault.monitoring.observer import Observers
     from recvault.operations.manifests import complete_at
 
     metrics = Metrics()
@@ -64,7 +64,7 @@ def _metered(
     metrics.observe_feeds(lambda: runtime.judged({}), runtime.clock)
     metrics.observe_lines(runtime.line_facts)
     try:
-        return runtime.sync("sync", names, on_change, metrics)
+        return runtime.sync("sync", names, Observers(shown, metrics))
     finally:
         metrics.write_textfile(metrics_file)
 

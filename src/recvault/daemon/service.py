@@ -25,6 +25,7 @@ from recvault.log import get_logger
 from recvault.models import Window
 from recvault.monitoring.health import Health
 from recvault.monitoring.metrics import Metrics
+from recvault.monitoring.observer import Observer, Observers
 from recvault.monitoring.report import Report
 from recvault.providers.calendar import moment_before
 from recvault.workers.process_pool import Sheltered
@@ -88,7 +89,7 @@ class DaemonService:
         if error is not None and with_bucket:
             raise error
         self._work = runtime.work(
-            sources, self._executor, report, meter=self._metrics, on_found=self._wake.set, rest_seconds=_REST_SECONDS
+            sources, self._executor, report, Observers(self._metrics, _Waker(self._wake)), rest_seconds=_REST_SECONDS
         )
         if error is not None:
             self._work.outcomes.store_failed(error)
@@ -309,3 +310,13 @@ class DaemonService:
             log.info("ledger.recovered")
         self._ledger_trouble = trouble
         self._metrics.trouble("ledger", trouble is not None)
+
+
+class _Waker(Observer):
+    """Has the dispatcher look at once at what was found."""
+
+    def __init__(self, wake: threading.Event) -> None:
+        self._wake = wake
+
+    def found(self) -> None:
+        self._wake.set()

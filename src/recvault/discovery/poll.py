@@ -30,8 +30,8 @@ from recvault.errors import (
 from recvault.ledger import ACCOUNTS, BACKFILL, RECONCILE, RECONCILE_PART, Feed
 from recvault.ledger.lateness import Late, late_fact, offered_fact
 from recvault.log import get_logger
-from recvault.log.meter import Meter
 from recvault.models import ACCOUNT, Phase, Recording, Scope, State, Window, stamp
+from recvault.monitoring.observer import Observer
 from recvault.monitoring.report import AccountReport, Report
 from recvault.providers.base import Provider, Subaccount
 
@@ -74,8 +74,7 @@ class Listing:
     ledger: ListingBooks
     clock: Callable[[], datetime]
     report: Report
-    meter: Meter | None
-    on_found: Callable[[], None]
+    observer: Observer = field(default_factory=Observer)
     on_listed: Callable[[Provider, Sequence[Recording]], None] = lambda provider, recordings: None
     on_accounts: Callable[[Source, Sequence[str]], None] = lambda source, accounts: None  # before any is listed
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
@@ -134,9 +133,9 @@ class Listing:
         if error is None:
             seen = {"listed": row.listed - listed, "new": row.registered - registered}
             log.info("discover.done", source=source.name, account_id=account_id, **seen)
-        if self.meter is not None and not isinstance(error, Interrupted):
+        if not isinstance(error, Interrupted):
             seconds = time.monotonic() - begun
-            self.meter.polled(source.name, account_id, seconds, type(error).__name__ if error else None)
+            self.observer.polled(source.name, account_id, seconds, type(error).__name__ if error else None)
         return error
 
     def reconcile(self, source: Source, account_id: str, window: Window, *, whole: bool = True) -> None:
@@ -149,8 +148,8 @@ class Listing:
         error = self._met(source, account_id, feed, discovery.run)
         late = Late.of(discovery.missed, self.clock())  # what it found before it failed is registered too
         names = {"source": source.name, "account_id": account_id, "since": str(window.since)}
-        if self.meter is not None and (late.recordings or error is None):
-            self.meter.missed(source.name, late.recordings, late.lateness.total_seconds())
+        if late.recordings or error is None:
+            self.observer.missed(source.name, late.recordings, late.lateness.total_seconds())
         if late.recordings:
             self._note_late(source, account_id, late)
             said = {"latest": str(late.lateness), "hint": late.words(source.lookback)}
@@ -279,7 +278,8 @@ class Listing:
             row.registered += found.registered
             row.gone += found.gone
             row.external += found.external
-        self.on_found()
+        self.observer.found()
+        self.observer.changed(self.report)
 
     def _discovery(
         self, source: Source, account_id: str, feed: Feed, window: Window | None = None, scope: Scope = ACCOUNT

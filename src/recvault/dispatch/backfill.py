@@ -6,7 +6,7 @@ slices stay finished: after a kill the same command continues.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -63,7 +63,6 @@ class Backfill:
     listers: Executor
     threads: int  # that list side by side
     store_error: RecvaultError | None = None
-    on_change: Callable[[Report], None] = lambda report: None
     progress: Progress = field(default_factory=Progress)
     _histories: list[History] = field(default_factory=list)
 
@@ -73,7 +72,6 @@ class Backfill:
         dispatch.tidy()
         if self.store_error is not None:
             work.outcomes.store_failed(self.store_error)
-        dispatch.on_settled = self.progress.watching(dispatch.on_settled)
         scans = self._begin()
         self.progress.begin(scans, self._left, lambda: work.outcomes.trouble)
         dispatch.run(scans)
@@ -81,7 +79,7 @@ class Backfill:
         self._finish()
         report = work.complete()
         report.interrupted = dispatch.stop.asked.is_set()
-        self.on_change(report)
+        work.outcomes.observer.changed(report)
         return report
 
     def _begin(self) -> Sequence[Future[None]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from recvault.discovery.source import Source
@@ -13,8 +13,8 @@ from recvault.dispatch.dispatcher import Dispatch
 from recvault.dispatch.doubts import Doubts
 from recvault.errors import ConfigError, CredentialsRefused, RecvaultError, StoreRefused, StoreUnavailable, Unavailable
 from recvault.log import get_logger
-from recvault.log.meter import Meter
 from recvault.models import MISSING, Failure, Job, Outcome, Receipt, State, Verdict
+from recvault.monitoring.observer import Observer
 from recvault.monitoring.report import PARTIAL, AccountReport, Report
 from recvault.transfer import verdicts
 
@@ -41,8 +41,7 @@ class Outcomes:
 
     sources: Sequence[Source]
     report: Report
-    meter: Meter | None
-    on_change: Callable[[Report], None]
+    observer: Observer
     rest_seconds: float = math.inf  # pause before a source that refused its credentials is used again
     trouble: str | None = None  # of the store itself: pause transfers
     doubts: Doubts | None = None
@@ -65,7 +64,6 @@ class Outcomes:
             else:
                 row.archived += 1
                 row.bytes += outcome.bytes
-                self._count_suspect(job.source, outcome)
             if outcome.taken:  # somebody else writes under our keys: tell the operator
                 self.report.codes.add(PARTIAL)
         else:
@@ -75,16 +73,9 @@ class Outcomes:
             if state is State.GONE or outcome.reason == MISSING:
                 self._count_vanished(row)
             self._heed(job, outcome)
-        if self.meter is not None:
-            reason, size = (None, outcome.bytes) if isinstance(outcome, Receipt) else (outcome.reason, 0)
-            self.meter.settled(job.source, state.value, reason, size)
+        self.observer.settled(job, outcome, state)
         _say(job, outcome, state)
-        self.on_change(self.report)
-
-    def _count_suspect(self, source: str, receipt: Receipt) -> None:
-        suspect = sum(medium.check.status == "suspect" for medium in receipt.media)
-        if suspect and self.meter is not None:
-            self.meter.suspect(source, suspect)
+        self.observer.changed(self.report)
 
     def _count_vanished(self, row: AccountReport) -> None:
         """Warn once where more recordings of an account are not found than are."""
@@ -147,8 +138,7 @@ class Outcomes:
             log.error("store.failed", error=trouble)
 
     def _note_trouble(self) -> None:
-        if self.meter is not None:
-            self.meter.trouble("bucket", self.trouble is not None)
+        self.observer.trouble("bucket", self.trouble is not None)
 
 
 def _say(job: Job, outcome: Outcome, state: State) -> None:

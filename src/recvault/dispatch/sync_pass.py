@@ -24,10 +24,12 @@ from recvault.dispatch.url_cache import Minted
 from recvault.dispatch.watchdog import Watched
 from recvault.errors import RecvaultError
 from recvault.ledger import Ledger
-from recvault.log.meter import Meter
 from recvault.models import Job, Outcome
+from recvault.monitoring.observer import Observer
 from recvault.monitoring.report import MOST_FAILURES, AccountReport, Report
 from recvault.shutdown import Stop
+
+_NOBODY = Observer()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,21 +55,18 @@ class Work:
         drain_timeout: timedelta,
         clock: Callable[[], datetime],
         report: Report,
-        meter: Meter | None = None,
-        on_change: Callable[[Report], None] = lambda report: None,
-        on_found: Callable[[], None] = lambda: None,
+        observer: Observer = _NOBODY,
         on_accounts: Callable[[Source, Sequence[str]], None] = lambda source, accounts: None,
         rest_seconds: float = math.inf,
     ) -> Self:
-        """Connect them. Results go to a report, and to a meter if there is one."""
+        """Connect them. Results go to a report, and to an observer."""
         minted = Minted(clock)
         policies = {source.name: source.policy for source in sources}
         doubts = Doubts(ledger=ledger, clock=clock, policies=policies)
         outcomes = Outcomes(
             sources=sources,
             report=report,
-            meter=meter,
-            on_change=on_change,
+            observer=observer,
             rest_seconds=rest_seconds,
             doubts=doubts,
         )
@@ -75,7 +74,7 @@ class Work:
             names=[source.name for source in sources],
             ledger=ledger,
             executor=executor,
-            transfer=Watched(transfer, stop.pulse, meter),
+            transfer=Watched(transfer, stop.pulse, observer),
             workers=workers,
             stop=stop,
             drain_timeout=drain_timeout,
@@ -90,8 +89,7 @@ class Work:
             ledger=ledger,
             clock=clock,
             report=report,
-            meter=meter,
-            on_found=on_found,
+            observer=observer,
             on_listed=minted.note,
             on_accounts=on_accounts,
         )
@@ -130,7 +128,6 @@ class Pass:
     work: Work
     listers: Executor  # a thread per source, so that a slow one delays no other
     store_error: RecvaultError | None = None  # the bucket is not there: list and register, transfer nothing
-    on_change: Callable[[Report], None] = lambda report: None
 
     def run(self) -> Report:
         """Discover and transfer all that is due; the report. Raises nothing that concerns a source or a recording."""
@@ -144,7 +141,7 @@ class Pass:
         finish(scans, dispatch.stop)  # a bug in discovery is not swallowed
         report = work.complete()
         report.interrupted = dispatch.stop.asked.is_set()
-        self.on_change(report)
+        work.outcomes.observer.changed(report)
         return report
 
     def _discover(self, source: Source) -> None:

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
-from recvault.log.meter import STORE, Meter, Waits
+from recvault.log.meter import STORE, Waits
 from recvault.models import Job, Outcome
+from recvault.monitoring.observer import Observer
 from recvault.shutdown import Pulse
 from recvault.store import SMALL_MOST, ObjectStore, Put, Stored
 
@@ -21,14 +22,13 @@ class Watched:
 
     transfer: Callable[[Job], Outcome]
     pulse: Pulse
-    meter: Meter | None
+    observer: Observer
 
     def __call__(self, job: Job) -> Outcome:
         begun = time.monotonic()
         with self.pulse.working():
             outcome = self.transfer(job)
-        if self.meter is not None:
-            self.meter.transferred(job.source, time.monotonic() - begun)
+        self.observer.transferred(job.source, time.monotonic() - begun)
         return outcome
 
 

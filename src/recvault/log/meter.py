@@ -1,4 +1,4 @@
-"""Who counts along while recvault works: metrics, where somebody reads them; and what the time is spent on."""
+"""How a provider was asked, and what the time is spent on."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
 
 TURN, PROVIDER, STORE = "turn", "provider", "store"
 """What a transfer waits for: the request budget, the provider, the bucket."""
@@ -21,22 +20,6 @@ class LineFacts:
     concurrency: int
     max_concurrency: int
     held_by: str | None = None  # why fewer: it refuses more, or answers more slowly; None while that is being found
-
-
-class Meter(Protocol):
-    """Called with events, from any thread. Times are in seconds; errors are given by class name."""
-
-    def polled(self, source: str, account_id: str, seconds: float, error: str | None) -> None: ...
-
-    def transferred(self, source: str, seconds: float) -> None: ...
-
-    def settled(self, source: str, state: str, reason: str | None, bytes: int) -> None: ...
-
-    def suspect(self, source: str, media: int) -> None: ...
-
-    def trouble(self, part: str, is_on: bool) -> None: ...
-
-    def missed(self, source: str, recordings: int, lateness_seconds: float) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)

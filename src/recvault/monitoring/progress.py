@@ -12,9 +12,8 @@ from dataclasses import dataclass, field
 from recvault.http import REFUSED
 from recvault.log.meter import TURN, LineFacts, Spending
 from recvault.models import Job, Outcome, Receipt, State
+from recvault.monitoring.observer import Observer
 from recvault.monitoring.report import Report
-
-Settled = Callable[[Job, Outcome, State], None]
 
 STORE_DOWN, LIMITED, PACE, CPU, SLOWER = "store_down", "limited", "pace", "cpu", "slower"
 CONCURRENCY = "concurrency"
@@ -60,7 +59,7 @@ class _Sample:
 
 
 @dataclass(slots=True, kw_only=True)
-class Progress:
+class Progress(Observer):
     """Written by the thread that settles; read from any."""
 
     line: Callable[[], LineFacts | None] = lambda: None
@@ -81,17 +80,11 @@ class Progress:
         """The scans that list, how many recordings wait, and what keeps the bucket from taking any."""
         self._scans, self._left, self._trouble = scans, left, trouble
 
-    def watching(self, settled: Settled) -> Settled:
-        """The same, counted along."""
-
-        def counted(job: Job, outcome: Outcome, state: State) -> None:
-            if isinstance(outcome, Receipt):
-                self._audio_seconds += job.recording.duration_seconds or 0.0
-            elif state in (State.FAILING, State.DEAD):
-                self._failures += 1
-            settled(job, outcome, state)
-
-        return counted
+    def settled(self, job: Job, outcome: Outcome, state: State) -> None:
+        if isinstance(outcome, Receipt):
+            self._audio_seconds += job.recording.duration_seconds or 0.0
+        elif state in (State.FAILING, State.DEAD):
+            self._failures += 1
 
     def changed(self, report: Report) -> None:
         """The report that is being filled."""

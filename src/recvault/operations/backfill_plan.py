@@ -21,6 +21,7 @@ from recvault.errors import MediaRejected
 from recvault.ledger import Feed, Registered
 from recvault.ledger.expected import Archived
 from recvault.models import JSON, Phase, Recording, Rejected
+from recvault.monitoring.observer import Observer
 from recvault.monitoring.report import Report, iso
 from recvault.shutdown import Stop
 from recvault.transfer.fetch import formats
@@ -249,14 +250,14 @@ def make(
     ledger: Archived,
     stop: Stop,
     clock: Callable[[], datetime],
-    on_change: Callable[[Report], None] = lambda report: None,
+    observer: Observer | None = None,
 ) -> BackfillPlan:
     """List what a backfill would, several lists in parallel."""
     report = Report(command="backfill", started_at=clock())
     report.account(source.name, source.provider, source.account_id)
     line = source.line(source.account_id)
     notebook = Notebook(archived=ledger, wanted=line.formats, rates=line.provider.bytes_per_second)
-    listing = Listing(ledger=notebook, clock=clock, report=report, meter=None, on_found=lambda: on_change(report))
+    listing = Listing(ledger=notebook, clock=clock, report=report, observer=observer or Observer())
     accounts = listing.accounts(source)
     if asked.is_named:
         for scope in asked.scopes:

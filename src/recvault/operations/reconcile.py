@@ -5,13 +5,14 @@ Nothing is transferred and the bucket is not used: what is found is due, and `sy
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 
 from recvault.app.runtime import Runtime
 from recvault.discovery.source import Source
 from recvault.dispatch.thread_pool import Threads, finish
 from recvault.models import Window
+from recvault.monitoring.observer import Observer
 from recvault.monitoring.report import Report
 from recvault.providers.calendar import moment_before
 
@@ -20,14 +21,14 @@ def reconcile(
     runtime: Runtime,
     names: Iterable[str],
     window: Window,
-    on_change: Callable[[Report], None] = lambda report: None,
+    observer: Observer | None = None,
 ) -> Report:
     """A window of these sources; without a beginning, each from its own `reconcile_window` on."""
     report = Report(command="reconcile", started_at=runtime.clock())
     runtime.ledger  # noqa: B018 - opened before anything else: without it nothing is begun
     sources = runtime.usable(names, report)
     with Threads(max(1, len(sources)), "reconcile", runtime.stop) as listers:
-        work = runtime.work(sources, listers, report, on_found=lambda: on_change(report))
+        work = runtime.work(sources, listers, report, observer or Observer())
 
         def look(source: Source) -> None:
             begins = moment_before(report.started_at, runtime.source(source.name).reconcile_window)

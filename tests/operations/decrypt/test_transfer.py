@@ -66,7 +66,7 @@ def test_a_key_that_does_not_open_is_flagged_and_counted(sealed: SealedRig, name
     sealed.opened(name, 1)
     recording, metrics = sealed.encrypted(), Metrics()
     with sealed.runtime(lambda: T0) as runtime:
-        assert runtime.sync("sync", [name], meter=metrics).exit_code == 0
+        assert runtime.sync("sync", [name], observer=metrics).exit_code == 0
     [medium] = sealed.sidecars()[recording.recording_id]["media"]
     assert sealed.objects()[medium["key"]] == sealed.simulator.media(recording, medium["media_format"]).read()
     assert medium["checked"]["status"] == "suspect"

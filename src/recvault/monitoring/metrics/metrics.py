@@ -18,10 +18,11 @@ from recvault.errors import ConfigError
 from recvault.ledger import FeedStatus
 from recvault.log import get_logger
 from recvault.log.meter import LineFacts
-from recvault.models import State
+from recvault.models import Failure, Job, Outcome, Receipt, State
 from recvault.monitoring.health import Health
 from recvault.monitoring.metrics.catalogue import FEED, HELP
 from recvault.monitoring.metrics.standing import StandingCollector, feed_families, line_families
+from recvault.monitoring.observer import Observer
 
 log = get_logger("recvault.monitoring.metrics")
 
@@ -30,7 +31,7 @@ _MOST_VALUES = 100  # values of one label, whatever plug-ins use
 _BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14400)
 
 
-class Metrics:
+class Metrics(Observer):
     """Make one a process. Thread-safe."""
 
     def __init__(self) -> None:
@@ -100,18 +101,16 @@ class Metrics:
         """A poll was due while the one before still ran."""
         self._skipped.labels(source).inc()
 
-    def settled(self, source: str, state: str, reason: str | None, bytes: int) -> None:
-        """An attempt's outcome is written down."""
-        self._attempts.labels(source, state).inc()
-        if state == State.ARCHIVED:
-            self._archived.labels(source).inc()
-            self._bytes.labels(source).inc(bytes)
-        elif state in (State.FAILING, State.DEAD):
-            self._failures.labels(source, self._bounds("reason", reason or OTHER)).inc()
-
-    def suspect(self, source: str, media: int) -> None:
-        """So many media of a recording were archived although they do not prove right."""
-        self._suspect.labels(source).inc(media)
+    def settled(self, job: Job, outcome: Outcome, state: State) -> None:
+        self._attempts.labels(job.source, state.value).inc()
+        if state is State.ARCHIVED:
+            self._archived.labels(job.source).inc()
+        elif isinstance(outcome, Failure) and state in (State.FAILING, State.DEAD):
+            self._failures.labels(job.source, self._bounds("reason", outcome.reason or OTHER)).inc()
+        if isinstance(outcome, Receipt):
+            self._bytes.labels(job.source).inc(outcome.bytes)
+            if suspect := 0 if outcome.already_archived else _suspect(outcome):
+                self._suspect.labels(job.source).inc(suspect)
 
     def transferred(self, source: str, seconds: float) -> None:
         """An attempt ended after so long."""
@@ -231,3 +230,8 @@ class _Bounds:
             if len(met) < _MOST_VALUES:
                 met.add(value)
             return value if value in met else OTHER
+
+
+def _suspect(receipt: Receipt) -> int:
+    """How many media were archived although their check failed."""
+    return sum(medium.check.status == "suspect" for medium in receipt.media)
