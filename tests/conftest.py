@@ -16,7 +16,8 @@ import structlog
 import botocore_models
 import forked
 from real_s3.fixtures import pytest_terminal_summary, real_server  # noqa: F401 - fixtures and hooks of every test
-from recvault.log import get_logger, masking
+from recvault.log import masking
+from recvault.log.lines import get_logger
 from recvault.simulator import Simulator
 from rig import Rig
 from strict_s3 import Bucket, StrictS3

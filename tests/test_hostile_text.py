@@ -12,7 +12,7 @@ import pytest
 
 from recvault.errors import ProtocolError
 from recvault.http import classify
-from recvault.log import redact_text
+from recvault.log.lines import redact_text
 from recvault.providers import urls, values
 from recvault.providers.base import Reply
 from recvault.providers.twilio_legacy import TwilioLegacy

@@ -51,8 +51,8 @@ def test_every_actor_has_lines() -> None:
 
 def test_bounds_are_those_of_the_code() -> None:
     """The sizes that it tells are those that hold."""
-    from recvault import log as speech
     from recvault.http import bodies, session
+    from recvault.log import lines as speech
     from recvault.transport import backend, base, callbacks
 
     assert (bodies.MOST_PAGE, bodies.MOST_ROW, bodies._UNFOLDED) == (8 << 20, 1 << 20, 64 << 10)

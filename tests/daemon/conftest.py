@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from daemon.started import Started, free_port
-from recvault.log import configure
+from recvault.log.lines import configure
 from recvault.simulator import Simulator
 from rig import Rig
 from strict_s3 import Bucket

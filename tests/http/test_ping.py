@@ -15,7 +15,7 @@ import pytest
 from recvault import __version__
 from recvault.errors import ConfigError
 from recvault.http import Ping
-from recvault.log import configure
+from recvault.log.lines import configure
 from recvault.log.masking import hide
 from recvault.simulator.exchange import Request
 from recvault.simulator.wire import Wire

@@ -20,8 +20,8 @@ import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recvault import log as module
-from recvault.log import configure, get_logger, redact, redact_text
+from recvault.log import lines as module
+from recvault.log.lines import configure, get_logger, redact, redact_text
 from recvault.log.masking import hide
 
 SIGNED = "https://media.example/a.wav?X-Amz-Signature=0123abcd&X-Amz-Expires=600"
@@ -350,7 +350,7 @@ def test_a_plain_text_may_be_a_secret() -> None:
 SPEAKS = """
 import sys
 from recvault.log.masking import hide
-from recvault.log import configure, get_logger, log_uncaught
+from recvault.log.lines import configure, get_logger, log_uncaught
 configure(format=sys.argv[1], verbosity=1)
 log = get_logger("recvault")
 for level in ("debug", "info", "warning", "error", "critical"):
@@ -359,7 +359,7 @@ for level in ("debug", "info", "warning", "error", "critical"):
 CRASHES = """
 import sys, threading
 from recvault.log.masking import hide
-from recvault.log import configure, get_logger, log_uncaught
+from recvault.log.lines import configure, get_logger, log_uncaught
 from recvault.log.masking import hide
 configure(format=sys.argv[1], verbosity=0)
 log_uncaught()

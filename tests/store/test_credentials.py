@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from recvault.errors import ConfigError, RecvaultError, StoreRefused, StoreUnavailable
-from recvault.log import configure
+from recvault.log.lines import configure
 from recvault.log.masking import mask
 from recvault.shutdown import Stop
 from recvault.store.s3.botocore_errors import botocore_errors

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from recvault.errors import ConfigError, StoreRefused, StoreUnavailable
-from recvault.log import configure
+from recvault.log.lines import configure
 from recvault.store import StoreFacts
 from recvault.store.s3.clients import Client, make_client
 from recvault.store.s3.s3_store import S3Store

@@ -14,7 +14,7 @@ from recvault import archive
 from recvault.archive import KeyTemplate
 from recvault.config.settings import ArchiveSettings
 from recvault.errors import StoreRefused
-from recvault.log import get_logger
+from recvault.log.lines import get_logger
 from recvault.store import Bucket, Put, StoreFacts
 
 if TYPE_CHECKING:

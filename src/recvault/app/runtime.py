@@ -22,7 +22,7 @@ from recvault.dispatch.thread_pool import Threads
 from recvault.errors import ConfigError, Interrupted, RecvaultError, StoreRefused, StoreUnavailable
 from recvault.http import Limits
 from recvault.ledger import Feed, Policy
-from recvault.log import get_logger
+from recvault.log.lines import get_logger
 from recvault.log.meter import LineFacts, Spending
 from recvault.monitoring.observer import Observer
 from recvault.monitoring.progress import Progress

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ParamSpec
 
 from recvault.errors import EndpointRefused, NotFound, RecvaultError, Refused
-from recvault.log import get_logger
+from recvault.log.lines import get_logger
 from recvault.store import Notice
 
 __all__ = ["Notice", "Probe", "probe"]

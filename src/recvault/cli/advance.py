@@ -10,7 +10,7 @@ from typing import Any
 from recvault.cli.reports import live
 from recvault.cli.tables import Size, cell, size
 from recvault.errors import RecvaultError
-from recvault.log import get_logger
+from recvault.log.lines import get_logger
 from recvault.log.meter import PROVIDER, STORE
 from recvault.monitoring.progress import CONCURRENCY, CPU, LIMITED, PACE, SLOWER, STORE_DOWN, Progress, Reading
 from recvault.timefmt import span

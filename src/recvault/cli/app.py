@@ -57,7 +57,7 @@ class App:
 
     def configure_log(self, *, calm: bool) -> None:
         """Set up the log on stderr. Calm: log no successes unless -v is given."""
-        from recvault.log import configure, log_uncaught
+        from recvault.log.lines import configure, log_uncaught
 
         calm = self.quiet or (calm and not self.verbose)
         configure(format=self.log_format, verbosity=-1 if calm else self.verbose)
@@ -195,7 +195,7 @@ def _verb(function: Callable[Concatenate[App, P], int], calm: Callable[[App], bo
 
 def say_error(error: RecvaultError) -> None:
     """What happened and what to do, on stderr, without secrets or control characters."""
-    from recvault.log import redact_text
+    from recvault.log.lines import redact_text
 
     click.echo(f"recvault: {redact_text(error.message)}", err=True)
     if error.hint:

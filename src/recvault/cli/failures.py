@@ -164,7 +164,7 @@ def accept(app: App, ids: tuple[str, ...], reason: str, as_json: bool) -> int:
 
     They stay listed and counted as accepted, with reason, user and time. `recvault retry ID` takes one back.
     """
-    from recvault.log import get_logger
+    from recvault.log.lines import get_logger
 
     if not reason.strip():
         raise click.UsageError("--reason is empty: say why these recordings are accepted as lost")

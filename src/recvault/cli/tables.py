@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from recvault.log import redact_text
+from recvault.log.lines import redact_text
 from recvault.monitoring.report import iso
 from recvault.timefmt import span
 

@@ -23,7 +23,7 @@ from recvault.daemon.vigil import Vigil
 from recvault.errors import ConfigError, Interrupted, LedgerDamaged, RecvaultError
 from recvault.http import Ping
 from recvault.ledger import DaemonLock
-from recvault.log import get_logger, redact_text
+from recvault.log.lines import get_logger, redact_text
 from recvault.monitoring.health import Condition
 from recvault.monitoring.metrics import CONTENT_TYPE, Metrics
 from recvault.monitoring.report import Report

@@ -16,7 +16,7 @@ from typing import Any
 from waitress import create_server, wasyncore
 
 from recvault.errors import ConfigError
-from recvault.log import get_logger
+from recvault.log.lines import get_logger
 
 log = get_logger("recvault.daemon.endpoint")
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from recvault.daemon.endpoint import EndpointAnswer
 from recvault.ledger import FeedStatus
-from recvault.log import redact_text
+from recvault.log.lines import redact_text
 from recvault.models import JSON
 from recvault.monitoring.health import Condition, Health
 from recvault.monitoring.report import iso

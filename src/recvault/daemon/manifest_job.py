@@ -9,7 +9,7 @@ from datetime import date, timedelta
 
 from recvault.app.runtime import Runtime
 from recvault.errors import Interrupted, RecvaultError
-from recvault.log import get_logger
+from recvault.log.lines import get_logger
 from recvault.monitoring.metrics import Metrics
 from recvault.operations.manifests import SETTLING, Manifests, complete_at, last_ended, note_complete
 

@@ -20,7 +20,7 @@ from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.jobstores.base import JobLookupError
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from recvault.log import get_logger
+from recvault.log.lines import get_logger
 from recvault.shutdown import Stop
 
 log = get_logger("recvault.daemon.schedule")

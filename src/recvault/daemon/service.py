@@ -21,7 +21,7 @@ from recvault.discovery.source import Source
 from recvault.dispatch.sync_pass import Work
 from recvault.errors import ConfigError, LedgerDamaged, LedgerLocked, LedgerUnavailable, RecvaultError
 from recvault.ledger import RECONCILE, FeedStatus
-from recvault.log import get_logger
+from recvault.log.lines import get_logger
 from recvault.models import Window
 from recvault.monitoring.health import Health
 from recvault.monitoring.metrics import Metrics

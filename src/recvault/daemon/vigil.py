@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from recvault.http import Ping
 from recvault.ledger import FeedStatus
-from recvault.log import get_logger
+from recvault.log.lines import get_logger
 from recvault.monitoring.health import Condition, Health
 from recvault.monitoring.metrics import Metrics
 

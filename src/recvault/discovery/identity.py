@@ -13,7 +13,7 @@ from recvault.discovery.scan import by_id
 from recvault.discovery.source import AccountLine, Source
 from recvault.errors import Denied, NotFound, ProtocolError, Refused
 from recvault.ledger import Carrier, Feed, Ledger, Stranded, is_same, renamed
-from recvault.log import get_logger
+from recvault.log.lines import get_logger
 from recvault.monitoring.report import PARTIAL, Report
 from recvault.shutdown import Stop
 

@@ -29,7 +29,7 @@ from recvault.errors import (
 )
 from recvault.ledger import ACCOUNTS, BACKFILL, RECONCILE, RECONCILE_PART, Feed
 from recvault.ledger.lateness import Late, late_fact, offered_fact
-from recvault.log import get_logger
+from recvault.log.lines import get_logger
 from recvault.models import ACCOUNT, Phase, Recording, Scope, State, Window, stamp
 from recvault.monitoring.observer import Observer
 from recvault.monitoring.report import AccountReport, Report

@@ -20,7 +20,7 @@ from recvault.discovery.watermark_bound import Scanned, Tally
 from recvault.errors import ConfigError, EndpointRefused, NotFound, NotWhole, RecvaultError, Refused
 from recvault.http import Session
 from recvault.ledger import Feed, Registered
-from recvault.log import get_logger
+from recvault.log.lines import get_logger
 from recvault.models import ACCOUNT, Phase, Recording, Rejected, Scope, Window
 from recvault.providers.base import Page, Provider, Subaccount, SubaccountProvider
 

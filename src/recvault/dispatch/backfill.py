@@ -19,7 +19,7 @@ from recvault.dispatch.sync_pass import Work
 from recvault.dispatch.thread_pool import finish
 from recvault.errors import RecvaultError
 from recvault.ledger import BACKFILL, Feed, Ledger, StateCounts
-from recvault.log import get_logger
+from recvault.log.lines import get_logger
 from recvault.models import Scope, Window
 from recvault.monitoring.progress import Progress
 from recvault.monitoring.report import Report

@@ -21,7 +21,7 @@ from datetime import datetime, timedelta
 from recvault.dispatch.fair_queue import Places
 from recvault.errors import RecvaultError, WorkerBug, WorkerLost
 from recvault.ledger import Ledger, Policy
-from recvault.log import get_logger
+from recvault.log.lines import get_logger
 from recvault.models import DRAINED, WORKER_CRASHED, WORKER_LOST, Failure, Job, Outcome, State, Verdict
 from recvault.shutdown import Stop
 from recvault.transfer.verdicts import UNEXPECTED, WORKER_UNSTARTED

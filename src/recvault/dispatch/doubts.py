@@ -23,7 +23,7 @@ from datetime import datetime
 
 from recvault.ledger import Ledger, Policy
 from recvault.ledger.blame import Alike
-from recvault.log import get_logger
+from recvault.log.lines import get_logger
 from recvault.models import Doubt, Failure, Job, Outcome, State
 
 log = get_logger("recvault.dispatch.doubts")

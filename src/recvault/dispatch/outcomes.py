@@ -12,7 +12,7 @@ from recvault.discovery.source import Source
 from recvault.dispatch.dispatcher import Dispatch
 from recvault.dispatch.doubts import Doubts
 from recvault.errors import ConfigError, CredentialsRefused, RecvaultError, StoreRefused, StoreUnavailable, Unavailable
-from recvault.log import get_logger
+from recvault.log.lines import get_logger
 from recvault.models import MISSING, Failure, Job, Outcome, Receipt, State, Verdict
 from recvault.monitoring.observer import Observer
 from recvault.monitoring.report import PARTIAL, AccountReport, Report

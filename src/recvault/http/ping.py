@@ -15,7 +15,7 @@ import httpx
 
 from recvault.errors import ConfigError
 from recvault.http.client import USER_AGENT, tls, trusted
-from recvault.log import get_logger, redact_text
+from recvault.log.lines import get_logger, redact_text
 from recvault.transport import Cut, ExchangeFailed, Proxy, anywhere
 from recvault.transport.guarded import GuardedTransport
 

@@ -20,7 +20,7 @@ from recvault.errors import Cold, ConfigError, Interrupted, KeyRefused, LedgerDa
 from recvault.ledger import DaemonLock
 from recvault.ledger.rebuilt import Committed, NewLedger, RebuiltAccount, refuse_company
 from recvault.ledger.soundness import look_hard
-from recvault.log import get_logger
+from recvault.log.lines import get_logger
 from recvault.models import JSON, Receipt, Recording, unstamp
 from recvault.monitoring.report import PARTIAL, iso
 from recvault.shutdown import Stop

@@ -27,7 +27,7 @@ from recvault.app.runtime import Runtime
 from recvault.app.transfer_setup import Equipment
 from recvault.config import Config
 from recvault.errors import WorkerBug
-from recvault.log import configure, get_logger
+from recvault.log.lines import configure, get_logger
 from recvault.shutdown import Stop
 from recvault.store import Reader, StoreFacts
 from recvault.workers import fork_server

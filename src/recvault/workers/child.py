@@ -25,7 +25,7 @@ from multiprocessing.process import BaseProcess
 from recvault.app.runtime import Runtime
 from recvault.errors import WorkerLost
 from recvault.http import Loan, Pause, Permits
-from recvault.log import get_logger
+from recvault.log.lines import get_logger
 from recvault.models import Job, Outcome
 from recvault.workers import fork_server, process_worker
 from recvault.workers.process_worker import Begin, Grant, Hold, Order, Told

@@ -15,7 +15,7 @@ from multiprocessing import forkserver, util
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from recvault.log import get_logger
+from recvault.log.lines import get_logger
 
 log = get_logger("recvault.workers.fork_server")
 

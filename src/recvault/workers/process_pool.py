@@ -15,7 +15,7 @@ from typing import Any
 
 from recvault.app.runtime import Runtime, threads
 from recvault.errors import WorkerLost
-from recvault.log import get_logger
+from recvault.log.lines import get_logger
 from recvault.models import Job, Outcome
 from recvault.workers import process_worker
 from recvault.workers.child import Child

@@ -27,7 +27,7 @@ from recvault.config import Config
 from recvault.dispatch.fair_queue import Places
 from recvault.errors import Interrupted, WorkerBug
 from recvault.http import STALE_SECONDS, Borrowed, Pause, Permits, Spent
-from recvault.log import configure
+from recvault.log.lines import configure
 from recvault.log.meter import Spending
 from recvault.models import Job, Outcome, Phase, Recording
 from recvault.shutdown import Stop

@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from recvault import __version__
 from recvault.errors import ConfigError
 from recvault.ledger import FeedStatus
-from recvault.log import get_logger
+from recvault.log.lines import get_logger
 from recvault.log.meter import LineFacts
 from recvault.models import Failure, Job, Outcome, Receipt, State
 from recvault.monitoring.health import Health

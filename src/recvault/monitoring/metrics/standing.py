@@ -9,7 +9,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from recvault.ledger import FeedStatus, StateCounts
-from recvault.log import get_logger
+from recvault.log.lines import get_logger
 from recvault.log.meter import LineFacts
 from recvault.models import ACCOUNT
 from recvault.monitoring.health import Condition, Health

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 
 from recvault.ledger import Chain
-from recvault.log import get_logger
+from recvault.log.lines import get_logger
 from recvault.models import JSON
 from recvault.monitoring.report import PARTIAL, iso
 

@@ -14,7 +14,7 @@ from urllib.request import getproxies, proxy_bypass
 from botocore.httpsession import get_cert_path
 
 from recvault.errors import ConfigError
-from recvault.log import get_logger
+from recvault.log.lines import get_logger
 from recvault.transport import Cut, Head, Patience, Proxy, Receiver, Request, Transport, Trust, anywhere, authorities
 from recvault.transport.making import curl_missing, make
 
