@@ -16,12 +16,13 @@ import pytest
 from structlog.testing import capture_logs
 
 from cli.commands import finish, kill, on_terminal, run, run_each, start, until
+from ledger.rows import recording as a_recording
 from recvault.cli.advance import advance
 from recvault.discovery.time_slices import bounded
 from recvault.http import REFUSED
 from recvault.ledger import BACKFILL, Feed
 from recvault.log.meter import PROVIDER, STORE, LineFacts, Spending
-from recvault.models import Window
+from recvault.models import Failure, Job, State, Verdict, Window
 from recvault.monitoring.progress import CONCURRENCY, CPU, LIMITED, PACE, SLOWER, STORE_DOWN, Progress, Reading
 from recvault.monitoring.report import Report
 from recvault.simulator import SimAccount, Simulator
@@ -226,6 +227,20 @@ def test_a_reading_tells_the_rate_and_when_it_will_end() -> None:
     assert replace(reading, listing=False, left=20).eta_seconds == 5.0
     assert replace(reading, listing=False, left=20, per_second=0.0).eta_seconds is None
     assert replace(reading, listing=False, left=0, per_second=0.0).eta_seconds == 0.0
+
+
+def test_a_reading_counts_what_failed() -> None:
+    """What will be tried again, and what is dead; not what is not ready yet or gone."""
+    progress, each = Progress(clock=Seconds()), a_recording()
+    job = Job(source="voice", recording=each, attempt=1, maybe_archived=False)
+    for verdict, state in (
+        (Verdict.RETRY, State.FAILING),
+        (Verdict.FATAL, State.DEAD),
+        (Verdict.NOT_READY, State.NOT_READY),
+        (Verdict.GONE, State.GONE),
+    ):
+        progress.settled(job, Failure(source="voice", recording=each, verdict=verdict, reason="x", message="x"), state)
+    assert progress.read().failures == 2
 
 
 HELD: dict[str | None, dict[str, Any]] = {
