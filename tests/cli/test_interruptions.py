@@ -75,7 +75,7 @@ def test_a_second_signal_exits_at_once(rig: Rig, simulator: Simulator) -> None:
     account = fill(rig, simulator, 20, latency=0.05)
     process = start(rig, "sync", "--json")
     until(lambda: len(downloads(simulator)) >= 4)
-    slow(simulator, 3)
+    slow(simulator, 20)
     time.sleep(0.4)
     process.send_signal(signal.SIGTERM)
     time.sleep(0.4)
@@ -84,7 +84,7 @@ def test_a_second_signal_exits_at_once(rig: Rig, simulator: Simulator) -> None:
     asked = time.monotonic()
     killed = finish(process)
     assert (killed.code, killed.stdout) == (130, "")
-    assert time.monotonic() - asked < 1.0
+    assert time.monotonic() - asked < 10  # the drain would take twenty seconds
 
     slow(simulator, 0)
     assert rig.sync().exit_code == 0

@@ -110,7 +110,7 @@ def test_a_second_signal_exits_at_once(rig: Rig, simulator: Simulator, strict_bu
     began = time.monotonic()
     ran = daemon.stopped(signal.SIGINT)
     assert (ran.code, ran.stdout) == (130, "")
-    assert time.monotonic() - began < 3.0
+    assert time.monotonic() - began < 10  # the drain would take twenty seconds
 
     simulator.faults.clear_plans()
     assert_the_rest(rig, 6)

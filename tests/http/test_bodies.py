@@ -150,11 +150,11 @@ def test_a_stop_that_is_enforced_ends_a_body(wired: Any) -> None:
 
 def test_an_api_answer_has_a_deadline(wired: Any) -> None:
     """An API's answer that drips is given up, though each byte is in time."""
-    base_url = wired.raw(dripping(b"Content-Length: 999", list(repeat(b"a", 60)), 0.05))
+    base_url = wired.raw(dripping(b"Content-Length: 999", list(repeat(b"a", 600)), 0.05))
     begun = time.monotonic()
     with pytest.raises(Unavailable, match="to answer"):
         wired.session(base_url, reply_deadline=0.3).send(get(base_url))
-    assert time.monotonic() - begun < 1.5
+    assert time.monotonic() - begun < 10  # of thirty
 
 
 def test_an_errors_body_has_a_deadline_too(wired: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,7 +163,7 @@ def test_an_errors_body_has_a_deadline_too(wired: Any, monkeypatch: pytest.Monke
 
     def answer(wire: Wire, request: Request) -> bool:
         wire.send(b"HTTP/1.1 400 No\r\nContent-Length: 9999\r\n\r\n")
-        for drop in chain([b'{"message": "'], repeat(b"a", 60)):
+        for drop in chain([b'{"message": "'], repeat(b"a", 600)):
             wire.pause(0.05)
             wire.send(drop)
         return False
@@ -172,7 +172,7 @@ def test_an_errors_body_has_a_deadline_too(wired: Any, monkeypatch: pytest.Monke
     begun = time.monotonic()
     with pytest.raises(Refused, match="400"):
         wired.session(base_url).send(get(base_url))
-    assert time.monotonic() - begun < 1.5
+    assert time.monotonic() - begun < 10  # of thirty
 
 
 @pytest.mark.parametrize("answer", [encoded(gzip.compress(b'{"a": 1}', mtime=0), "gzip"), Answer(body=b'{"a": 1}')])

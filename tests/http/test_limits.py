@@ -232,7 +232,7 @@ def test_a_stop_ends_the_wait_for_a_turn(wired: Any) -> None:
         begun = time.monotonic()
         with pytest.raises(Interrupted):
             session.send(get(base_url))
-        assert time.monotonic() - begun < 1.0
+        assert time.monotonic() - begun < 10  # it would wait until the first is done
         done.set()
         first.join()
 

@@ -126,7 +126,7 @@ def test_a_stop_cuts_a_wait_short(wired: Any) -> None:
     with pytest.raises(Interrupted):
         wired.session(home.origin, stop=stop, tries=5, backoff_most=30.0).send(get(home.origin))
     timer.join()
-    assert time.monotonic() - begun < 1.0
+    assert time.monotonic() - begun < 10  # of twenty
 
 
 # -- circuits ----------------------------------------------------------------------------------------------------------

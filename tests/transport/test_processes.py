@@ -53,7 +53,7 @@ def test_a_signal_is_handled_during_an_exchange(line: Line, number: signal.Signa
     try:
         by = line.transport(patience=line.patience(stall_seconds=20.0))
         assert type(line.fails(line.serve(hanging), by=by, cut=cut)) is InterruptedError
-        assert time.monotonic() - sent[0] < 2.0
+        assert time.monotonic() - sent[0] < 10  # of twenty
     finally:
         timer.join()
         signal.signal(number, before)
