@@ -16,7 +16,7 @@ from botocore.exceptions import ClientError
 from real_s3 import ceph, swift
 from real_s3.fixtures import NAMES
 from real_s3.servers import RealServer
-from recvault.check import Probe
+from recvault.check import Probe, bucket
 from recvault.errors import KeyConflict
 from recvault.simulator import Simulator
 from recvault.store.s3.options import WriteOptions
@@ -130,7 +130,7 @@ def checked(
         rig = Rig(root=tmp_path, simulator=simulator, s3_url=place.url, bucket=place.bucket, archive=archive)
         rig.add_source("voice", "twilio", simulator.add_account("twilio"))
         with rig.runtime() as runtime:
-            return {probe.name: probe for probe in check.bucket.answers(runtime)}
+            return {probe.name: probe for probe in bucket.answers(runtime)}
 
     return check
 
