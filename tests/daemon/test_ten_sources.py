@@ -18,6 +18,8 @@ from recvault.simulator import SimAccount, Simulator
 from rig import Rig
 from strict_s3 import Bucket
 
+pytestmark = pytest.mark.long
+
 WELL = {
     "voice-1": ("twilio", "twilio", "voice", "wav"),
     "voice-2": ("twilio", "twilio", "voice", "wav"),

@@ -17,6 +17,8 @@ from recvault.simulator import SimAccount, SimRecording, Simulator
 from rig import Rig
 from strict_s3 import Bucket
 
+pytestmark = pytest.mark.long
+
 WELL = {
     "voice-1": ("twilio", "twilio", "voice"),
     "voice-2": ("twilio", "twilio", "voice"),

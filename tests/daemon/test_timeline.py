@@ -31,6 +31,8 @@ from recvault.simulator import Simulator
 from rig import SOURCES, Rig, now, sha256
 from strict_s3 import Bucket
 
+pytestmark = pytest.mark.long
+
 KILLS = int(os.environ.get("RECVAULT_TEST_KILLS", "3"))
 FULL = KILLS >= 20
 SCALE = Scale(kills=KILLS, hours=6 if FULL else 4, seconds=150 if FULL else max(9, 3 * KILLS), each=300 if FULL else 36)

@@ -27,6 +27,8 @@ from recvault.simulator import MENU, Simulator, Switches
 from rig import SOURCES, Rig, now, sha256
 from strict_s3 import StrictS3
 
+pytestmark = pytest.mark.long
+
 COUNT = int(os.environ.get("RECVAULT_TEST_RECORDINGS", "40"))
 SHARE = 0.05
 PAGE = 100 if COUNT >= 500 else 15  # rows a page, so that there are pages to lose

@@ -21,6 +21,8 @@ from recvault.simulator import SimAccount, Simulator
 from rig import SOURCES, Rig
 from strict_s3 import Bucket
 
+pytestmark = pytest.mark.long
+
 RECORDINGS = int(os.environ.get("RECVAULT_TEST_RECORDINGS", "250"))
 KILLS = {"voice": 0.5, "telnyx": 0.3, "signalwire": 0.8}  # each of these once, when so much of it is archived
 WORKERS = 6

@@ -15,6 +15,8 @@ from recvault.http.circuit import Circuit
 from recvault.store.s3 import answers
 from recvault.store.s3.object_writer import Writer
 
+pytestmark = pytest.mark.long
+
 MOST = 6  # histories, until one of them must have found it
 
 

@@ -22,6 +22,8 @@ from recvault.ledger import Ledger, page
 from recvault.models import Phase, Verdict
 from recvault.transfer import archive_recording
 
+pytestmark = pytest.mark.long
+
 MOST = 120  # histories, until one of them must have found it
 
 

@@ -12,6 +12,8 @@ import pytest
 from faults.contrary import SCENES, drawn, fault
 from faults.steps import shortest
 
+pytestmark = pytest.mark.long
+
 HISTORIES = int(os.environ.get("RECVAULT_TEST_CONTRARY", "60"))
 PARTS = 2  # of each scene's histories, so that two processes share them
 

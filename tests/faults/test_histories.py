@@ -16,6 +16,8 @@ from faults.stage import Stage
 from faults.steps import DAY, SCENES, Delete, Grow, LoseLedger, Reconcile, Row, Scene, Strike, Sync, drawn, shortest
 from faults.struck import struck_ledger
 
+pytestmark = pytest.mark.long
+
 HISTORIES = int(os.environ.get("RECVAULT_TEST_HISTORIES", "196"))
 ONE = Scene(lists=("voice",))
 PARTS = 2  # of each scene's histories, so that two processes share them

@@ -33,6 +33,8 @@ from recvault.simulator.recording import Api
 from rig import SOURCES, Rig, now
 from strict_s3 import Bucket
 
+pytestmark = pytest.mark.long
+
 STRIKES = int(os.environ.get("RECVAULT_TEST_STRIKES", "6"))
 RECORDINGS = int(os.environ.get("RECVAULT_TEST_RECORDINGS", "240"))
 LIFE = float(os.environ.get("RECVAULT_TEST_LIFE", "1.5"))  # seconds that one lives at most, once it is at work

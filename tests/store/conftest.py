@@ -39,7 +39,12 @@ def make_place(
     return make
 
 
-@pytest.fixture(params=PLACES, ids="-".join)
+@pytest.fixture(
+    params=[
+        pytest.param(each, id="-".join(each), marks=[pytest.mark.real_s3] if each[0].startswith("real") else [])
+        for each in PLACES
+    ]
+)
 def place(request: pytest.FixtureRequest, make_place: Callable[[str], Place]) -> Place:
     """Each place in turn, with an empty bucket."""
     name, sent_by = request.param

@@ -24,6 +24,8 @@ from rig import Rig
 from store import real
 from store.places import SENDERS, Place, make_put
 
+pytestmark = pytest.mark.real_s3
+
 KEY = "recordings/provider=twilio/account=AC1/date=2026-10-01/RE1.wav"
 BODY = b"RIFF" + bytes(range(256)) * 40
 _numbers = itertools.count(1)

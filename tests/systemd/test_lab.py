@@ -19,7 +19,7 @@ from rig import Rig
 from strict_s3 import StrictS3
 from systemd.lab import PATIENCE, UNITS, Lab, missing
 
-pytestmark = pytest.mark.skipif(bool(missing()), reason=missing() or "-")
+pytestmark = [pytest.mark.systemd, pytest.mark.skipif(bool(missing()), reason=missing() or "-")]
 
 UNIT = "recvault.service"
 STATE = "/var/lib/recvault"
