@@ -1,8 +1,8 @@
-"""The bucket: an `ObjectStore` of five verbs, and the kinds of store behind it: S3 (`s3`) and a directory (`local`).
+"""The bucket: an `ObjectStore` with five methods, and its implementations: S3 (`s3`) and a directory (`local`).
 
-Invariants: no object is overwritten; what a put returns is stored with the SHA-256 it states.
-Exactly-once rests on keys that follow from the recording and on comparing where a key is met; a conditional write is a
-bonus, used where the store honours it.
+Invariants: no object is overwritten; once a put returns, the object is stored with the SHA-256 that it states.
+Exactly-once relies on keys derived from the recording and on comparing contents if a key already exists. Conditional
+writes are an extra safeguard, used if the store honours them.
 """
 
 from recvault.store.facts import StoreFacts

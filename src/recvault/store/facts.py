@@ -1,8 +1,8 @@
-"""What a store really does with a put: tested once, remembered, and used to choose the cheapest sufficient proof.
+"""How a store really handles a put: tested once, remembered, and used to choose the cheapest sufficient proof.
 
-Older and compatible servers ignore the SHA-256 header, the conditional write, or both, without a word; others refuse
-the header. A put whose sum is wrong on purpose must be refused, a conditional put on an object that exists must answer
-412, and the answer to a right one must say what was stored.
+Older and compatible servers silently ignore the SHA-256 header, the conditional write, or both; others refuse the
+header. A put with a deliberately wrong checksum must be refused, a conditional put on an existing object must return
+412, and the response to a correct put must say what was stored.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ CHECKSUMS = (SHA256, MD5, NONE)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreFacts:
-    """Which checks of a put the store makes itself, what it takes, and what it tells."""
+    """Which checks the store makes on a put, which checksums it accepts, and what it reports."""
 
     sha256: bool = False  # refuses a wrong x-amz-checksum-sha256
     md5: bool = False  # refuses a wrong Content-MD5
     conditional: bool = False  # honours If-None-Match: *
-    sums: str = SHA256  # what it is sent with each put: sha256, md5 or none
-    tells: str = NONE  # how it says what it stored: its SHA-256, an ETag that is its MD5, or not at all
+    sums: str = SHA256  # the checksum sent with each put: sha256, md5 or none
+    tells: str = NONE  # how it reports what it stored: a SHA-256, an ETag that is the MD5, or not at all
 
     @property
     def needs_md5(self) -> bool:
-        """Whether Content-MD5 is sent: where that is asked for, or SHA-256 is not verified."""
+        """Whether Content-MD5 is sent: if it is configured, or if SHA-256 is not verified."""
         return self.sums == MD5 or (self.sums == SHA256 and not self.sha256)
 
     @property
     def proof(self) -> str:
-        """How a put is proven, in words."""
+        """Describe how a put is verified."""
         sent = {SHA256: "", MD5: " (checksums are sent as MD5)", NONE: " (no checksums are sent)"}[self.sums]
         if self.sha256:
             return f"the store verifies SHA-256{sent}"
@@ -46,6 +46,6 @@ class StoreFacts:
 
     @classmethod
     def from_json(cls, text: str) -> StoreFacts:
-        """Read what `to_json` wrote; what a newer version added is ignored."""
+        """Parse the output of `to_json`; fields added by a newer version are ignored."""
         known = {each.name for each in fields(cls)}
         return cls(**{name: value for name, value in json.loads(text).items() if name in known})

@@ -1,4 +1,4 @@
-"""What `check` asks of one kind of store: its own questions, and the hints that go with its refusals."""
+"""What `check` tests on one kind of store: its specific questions, and hints for its refusals."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from recvault.errors import StoreRefused
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """An answer that is no error, with something to do about it."""
+    """A warning: the answer is not an error, but something should be done about it."""
 
     detail: str
     hint: str
@@ -19,7 +19,7 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One line of `check`. `needed`: where it fails, the questions that follow would only fail alike."""
+    """One line of `check`. `needed`: if it fails, the following questions would fail for the same reason."""
 
     name: str
     ask: Callable[[], str | Notice]
@@ -30,13 +30,13 @@ class Inspection(Protocol):
     """Asked in this order: `before`, a put of a probe, `after`, a get and a delete of it."""
 
     lesser: frozenset[str]
-    """Codes of refusals after which the rest is worth asking even where a needed question fails."""
+    """Refusal codes after which the other questions are still asked, even if a needed question fails."""
 
     def before(self, root: str) -> Iterator[Question]:
-        """What is asked before anything is written. Each is answered before the next is made."""
+        """Questions to ask before anything is written. Each is answered before the next is created."""
 
     def after(self, key: str) -> Iterator[Question]:
-        """What is asked once the object `key` was put."""
+        """Questions to ask after the object `key` was put."""
 
     def explained(self, verb: str, refusal: StoreRefused) -> StoreRefused:
-        """A refusal to `put` or `get` the probe, with the hint that helps."""
+        """Add a helpful hint to a refusal to `put` or `get` the probe."""

@@ -1,4 +1,4 @@
-"""What a store can do, whatever stands behind it. Keys are whole: prefix included."""
+"""The interface of every kind of store. Keys are complete: they include the prefix."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from recvault.errors import TooLarge
 from recvault.store.facts import StoreFacts
 from recvault.store.inspection import Inspection
 
-SMALL_MOST = 4 << 20  # bytes of a small object: a sidecar, whose row a provider told in a page, comes nowhere near it
+SMALL_MOST = 4 << 20  # bytes; limit of a small object. A sidecar holds one row of a provider's page, far below it
 
 
 @dataclass(slots=True, kw_only=True)
 class Put:
-    """An object to write: its bytes from the start of `body`, and the proof of them. Nothing of it is changed."""
+    """An object to write: its bytes from the start of `body`, and their checksum. Must not be modified."""
 
     key: str
     body: BinaryIO = field(repr=False)
@@ -33,34 +33,34 @@ class Stored:
 
     key: str
     bytes: int
-    sha256: str | None  # as its metadata say
+    sha256: str | None  # from its metadata
     metadata: Mapping[str, str]
 
 
 class ObjectStore(Protocol):
-    """Raises StoreUnavailable, StoreRefused or ConfigError where the store as a whole is the trouble.
+    """Raises StoreUnavailable, StoreRefused or ConfigError if the whole store is affected.
 
-    KeyRefused, or Cold, where it is one key's: the store refuses that one, and takes others.
+    Raises KeyRefused or Cold if only one key is affected: the store refuses it, but accepts others.
     """
 
     def put(self, put: Put) -> bool:
-        """Write unless it stands there: False where the same bytes did. KeyConflict where others do."""
+        """Write unless the key exists. False if it holds the same bytes; raises KeyConflict if it holds others."""
 
     def head(self, key: str) -> Stored | None:
-        """Describe an object; None where there is none."""
+        """Describe an object; None if it does not exist."""
 
     def get(self, key: str, most: int = SMALL_MOST) -> bytes | None:
-        """A small object's bytes; None where there is none. TooLarge, and not read, where it has more than `most`."""
+        """Return a small object's bytes; None if it does not exist. Above `most` bytes: TooLarge, unread."""
 
     def stream(self, key: str) -> Iterator[bytes]:
-        """An object's bytes, in chunks."""
+        """Yield an object's bytes in chunks."""
 
     def list(self, prefix: str) -> Iterator[Stored]:
-        """All objects under a prefix, in key order, without their metadata."""
+        """Yield all objects under a prefix, in key order, without their metadata."""
 
 
 def too_large(where: str, size: int) -> TooLarge:
-    """The error for an object that is none of the small ones that are kept under such keys."""
+    """Return the error for an object that is too large to be one of recvault's small objects."""
     kind = "a sidecar" if where.endswith(".json") else "what recvault writes under its key"
     return TooLarge(
         f"{where} is too large to be {kind}: {size:,} bytes or more", "recvault did not write it: move it away"
@@ -78,7 +78,7 @@ class Listed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Described:
-    """An object without its bytes; its SHA-256 in hex, as the store itself keeps it and as its metadata say."""
+    """An object without its bytes. `kept`: the store's own SHA-256, `noted`: the one in its metadata; both hex."""
 
     bytes: int
     kept: str | None = None
@@ -87,61 +87,61 @@ class Described:
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """A small object, whole."""
+    """A complete small object."""
 
     content: bytes
-    noted: str | None  # its SHA-256 as its metadata say
+    noted: str | None  # the SHA-256 in its metadata
 
 
 class Reader(Protocol):
-    """Many questions to one store, none of which changes anything. Thread-safe. Raises as ObjectStore does."""
+    """Read-only access to a store, for many requests. Thread-safe. Raises the same errors as ObjectStore."""
 
     requests: Counter[str]
-    """How often each kind of question was asked."""
+    """Number of requests made, by kind."""
 
     def listed(self, prefix: str, after: str = "", until: str | None = None) -> Iterator[Listed]:
-        """The objects under a prefix whose keys are beyond `after` and below `until`, in key order."""
+        """Yield the objects under a prefix with keys after `after` and before `until`, in key order."""
 
     def describe(self, key: str) -> Described | None:
-        """An object's size and sums; None where there is none."""
+        """Return an object's size and checksums; None if it does not exist."""
 
     def get(self, key: str, most: int = SMALL_MOST) -> Body | None:
-        """A small object; None where there is none. Raises Cold, and TooLarge where it has more than `most` bytes."""
+        """Return a small object; None if it does not exist. Raises Cold, and TooLarge above `most` bytes."""
 
     def digest(self, key: str) -> tuple[int, str] | None:
-        """Read every byte of an object: how many there are, and their SHA-256. None where there is none; or Cold."""
+        """Read a whole object and return its size and SHA-256; None if it does not exist. Raises Cold."""
 
 
 class Bucket(ObjectStore, Protocol):
-    """An archive's store as the commands open it: it also starts up, cleans up, and answers what `check` asks.
+    """An archive's store as the commands open it: also handles startup, cleanup and the questions of `check`.
 
-    A new kind of store is a folder with a class of this shape, and a line in app/opened_store.py.
+    To add a kind of store, add a folder with such a class, and a line in app/opened_store.py.
     """
 
     facts: StoreFacts
-    """What is known of what it does with a put."""
+    """How it is known to handle a put."""
 
     @property
     def where(self) -> str:
-        """Its address, for the operator."""
+        """Its address, to show to the operator."""
 
     def begin(self, *, known: bool, make: bool) -> None:
-        """Raises unless it is the place of an archive. `known`: it was before; `make`: it may become one now."""
+        """Raises unless it holds an archive. `known`: it held one before; `make`: one may be created now."""
 
     def ask_facts(self, known: Put) -> StoreFacts:
-        """Find out what it does with a put, by one known object."""
+        """Test how it handles a put, using one known object."""
 
     def clear_unfinished(self, prefix: str, older_than: datetime) -> int:
-        """Remove what a kill left half written, and was begun before a moment: how many there were."""
+        """Remove incomplete writes (left by a kill) begun before `older_than`; return how many."""
 
     def reader(self) -> Reader:
-        """For many questions side by side."""
+        """Return a reader for many concurrent requests."""
 
     def inspection(self, clock: Callable[[], datetime]) -> Inspection:
-        """What `check` asks of this kind of store alone."""
+        """Return the questions of `check` that are specific to this kind of store."""
 
     def delete(self, key: str) -> None:
-        """Delete an object: `check` removes its own probe with this, archiving never calls it."""
+        """Delete an object. Used by `check` to remove its probe; archiving never calls it."""
 
     def close(self) -> None:
         """Close every connection."""

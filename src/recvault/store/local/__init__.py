@@ -1,5 +1,5 @@
-"""A directory: an archive on a NAS or a disk, each object a plain file under its key.
+"""A directory: an archive on a NAS or a disk, each object a regular file named by its key.
 
-Invariant: as for every store, nothing that stands under a key is overwritten, by however many processes at once; what
-a put returns is on the disk, file and folder entry. A kill leaves nothing under a key that is not whole.
+Invariants: as in every store, an existing key is never overwritten, even by concurrent processes; when a put returns,
+the file and its folder entry are on the disk. A kill never leaves an incomplete file under a key.
 """

@@ -1,6 +1,6 @@
-"""What is known of a file besides its bytes, in its extended attributes: they are the file's own, and moved with it.
+"""Object metadata in a file's extended attributes, which move with the file.
 
-Not every file system keeps them, and not every copy: nothing rests on them. Where they are missing, bytes are compared.
+Not every file system or copy keeps them, so nothing depends on them: if they are missing, bytes are compared.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _METADATA, _CONTENT_TYPE = "user.recvault", "user.mime_type"  # the second is fr
 
 
 def write(file: int, put: Put) -> None:
-    """Note them, as far as the file system takes them."""
+    """Write the attributes, as far as the file system supports them."""
     values = {_METADATA: json.dumps(dict(put.metadata)), _CONTENT_TYPE: put.content_type}
     with contextlib.suppress(OSError, AttributeError):  # not every system has them
         for name, value in values.items():
@@ -24,7 +24,7 @@ def write(file: int, put: Put) -> None:
 
 
 def read(file: int) -> Mapping[str, str]:
-    """The metadata of a file; none where they are not kept, or not as they were written."""
+    """Return the metadata of a file; empty if the attributes are missing or damaged."""
     try:
         found = json.loads(os.getxattr(file, _METADATA))
     except (OSError, AttributeError, ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""What `check` asks of a directory alone: is it there, is there room, is it one file system, what does that keep."""
+"""What `check` tests on a directory: that it exists, free space, one file system, and what the file system keeps."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class DirectoryInspection:
         yield Question("letter case", lambda: self._tells_case(key))
 
     def explained(self, verb: str, refusal: StoreRefused) -> StoreRefused:
-        """See Inspection.explained. Each says so by itself."""
+        """See Inspection.explained. Each refusal already has its hint."""
         return refusal
 
     def _directory(self) -> str | Notice:
@@ -58,7 +58,7 @@ class DirectoryInspection:
         return said if free >= _FREE_LITTLE else Notice(f"{said} is left", "free some space, or enlarge the volume")
 
     def _is_one(self) -> str:
-        """The archive's folders are where files are linked into: another file system takes no link."""
+        """Check that all folders are on one file system: files cannot be hard-linked into another."""
         with FileErrors(where_of(self._root)), opened(self._root) as top:
             device = os.stat(MARKER, dir_fd=top, follow_symlinks=False).st_dev
             others = [

@@ -1,7 +1,7 @@
-"""The folder of an archive, opened anew for each operation: what holds it can be unmounted, and its absence is noticed.
+"""The folder of an archive, reopened for each operation, so that it can be unmounted and a missing one is detected.
 
-Invariants. Nothing is read or written where the marker is missing: the empty folder under a NAS that is not mounted has
-none. Nothing outside the folder is reached: beneath it no symbolic link is followed, and no key leads out.
+Invariants. Nothing is read or written if the marker is missing: the empty mount point of an unmounted NAS has none.
+Nothing outside the folder is accessed: below it no symbolic link is followed, and no key leads out.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from recvault.errors import KeyRefused, RecvaultError, StoreRefused, StoreUnavai
 
 MARKER = ".recvault"
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a FIFO is opened, and then seen to be none of ours
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a FIFO opens without blocking, then is rejected
 _ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENXIO}
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _NOT_ALLOWED = {errno.EACCES, errno.EPERM}
-_NO_FOLDER_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.ENOSYS}  # of file systems that write folders through at once
-_FOLDER_MODE = 0o750  # less what the umask takes away; files in it are read-only
+_NO_FOLDER_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.ENOSYS}  # file systems that write folders synchronously
+_FOLDER_MODE = 0o750  # minus the umask; files in it are read-only
 
 Names = tuple[str, ...]
 
 
 class FileErrors(Translation):
-    """Raise ours for the system's. `reading`: one object, so that a refusal is that object's alone."""
+    """Translate OSError to our errors. `reading`: one object is read, so a refusal concerns only that object."""
 
     __slots__ = ("_reading", "_where")
 
@@ -53,7 +53,7 @@ class FileErrors(Translation):
 
 
 def names_of(key: str) -> Names | None:
-    """The path of a key; None for a key under which no file can stand: one that leads out, or is recvault's own."""
+    """Split a key into path names; None if no file can have it: it leads out, or is in recvault's own folder."""
     names = tuple(key.split("/"))
     if any(name in ("", ".", "..") or "\0" in name for name in names) or names[0].lower() == MARKER:
         return None
@@ -65,12 +65,12 @@ def names_of(key: str) -> Names | None:
 
 
 def where_of(root: Path) -> str:
-    """The address of an archive, as `archive.bucket` names it."""
+    """Return the address of an archive, as written in `archive.bucket`."""
     return f"file://{root}"
 
 
 def not_mounted(root: Path, what: str) -> StoreUnavailable:
-    """The error for a folder that is not the archive's."""
+    """Return the error for a folder that is not the archive."""
     return StoreUnavailable(
         f"{where_of(root)}: {what}",
         f"mount what holds it; if the archive was copied here without its folder {MARKER}, run: mkdir {root / MARKER}",
@@ -79,7 +79,7 @@ def not_mounted(root: Path, what: str) -> StoreUnavailable:
 
 @contextlib.contextmanager
 def opened(root: Path) -> Iterator[int]:
-    """The archive's folder, open. StoreUnavailable where it is not there, or holds no archive."""
+    """Open the archive's folder. StoreUnavailable if it does not exist or holds no archive."""
     with FileErrors(where_of(root)):
         try:
             top = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)  # the root itself may be a link
@@ -95,7 +95,7 @@ def opened(root: Path) -> Iterator[int]:
 
 
 def is_marked(top: int) -> bool:
-    """Whether an archive was begun in a folder."""
+    """Whether a folder holds an archive."""
     try:
         return stat.S_ISDIR(os.stat(MARKER, dir_fd=top, follow_symlinks=False).st_mode)
     except FileNotFoundError:
@@ -104,7 +104,7 @@ def is_marked(top: int) -> bool:
 
 @contextlib.contextmanager
 def folder_at(top: int, names: Names) -> Iterator[int]:
-    """A folder beneath the root, open. Raises what the system raises."""
+    """Open a folder below the root. Raises OSError untranslated."""
     folder = os.dup(top)
     try:
         for name in names:
@@ -118,7 +118,7 @@ def folder_at(top: int, names: Names) -> Iterator[int]:
 
 @contextlib.contextmanager
 def file_at(top: int, names: Names) -> Iterator[int | None]:
-    """A regular file beneath the root, open to be read; None where there is none."""
+    """Open a regular file below the root for reading; None if there is none."""
     try:
         with folder_at(top, names[:-1]) as folder:
             file = os.open(names[-1], _FILE, dir_fd=folder)
@@ -135,9 +135,9 @@ def file_at(top: int, names: Names) -> Iterator[int | None]:
 
 @contextlib.contextmanager
 def made_folder(top: int, names: Names, settled: set[Names]) -> Iterator[int]:
-    """A folder beneath the root, made where it is missing, its entries on the disk. KeyRefused where a file stands.
+    """Open a folder below the root, created if missing, with its entries synced. KeyRefused if a file is in its place.
 
-    `settled`: folders whose entries this process has seen written; another may have made one and not be so far.
+    `settled`: folders whose entries this process has synced; one made by another process may not be synced yet.
     """
     folder = os.dup(top)
     try:
@@ -156,7 +156,7 @@ def made_folder(top: int, names: Names, settled: set[Names]) -> Iterator[int]:
 
 
 def _inner(top: int, folder: int, name: str) -> tuple[int, bool]:
-    """A folder in a folder, and whether it had to be made."""
+    """Open or create a folder in a folder; return it, and whether it was created."""
     try:
         return os.open(name, _FOLDER, dir_fd=folder), False
     except FileNotFoundError:
@@ -173,7 +173,7 @@ def _inner(top: int, folder: int, name: str) -> tuple[int, bool]:
 
 
 def give(made: int, top: int) -> None:
-    """What root makes is the owner's of the archive's folder, or the service could not write there."""
+    """Give what root creates to the owner of the archive's folder; otherwise the service could not write there."""
     if os.geteuid() == 0:
         owner = os.fstat(top)
         with contextlib.suppress(OSError):  # a file server may map root to nobody
@@ -181,7 +181,7 @@ def give(made: int, top: int) -> None:
 
 
 def flush(folder: int) -> None:
-    """Have a folder's entries written to the disk."""
+    """Sync a folder's entries to disk."""
     try:
         os.fsync(folder)
     except OSError as error:

@@ -1,7 +1,7 @@
-"""The files of an archive in the order of their keys, as S3 lists them: byte by byte, over whole keys.
+"""List the files of an archive in key order, as S3 does: by the bytes of the complete key.
 
-A folder sorts as if its name ended in a slash, so a walk in depth meets the keys in that order, with the names of one
-folder at each depth in memory. Links, devices and names that are not UTF-8 are no objects.
+A folder sorts as if its name ended in a slash, so a depth-first walk yields keys in that order while it holds the names
+of one folder per depth in memory. Links, devices and names that are not UTF-8 are not objects.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ from recvault.store.local.folder import MARKER, folder_at
 
 @dataclass(frozen=True, slots=True)
 class KeyRange:
-    """The keys that begin with a prefix, beyond `after` and below `until`."""
+    """The keys that begin with a prefix, after `after` and before `until`."""
 
     prefix: str = ""
     after: str = ""
     until: str | None = None
 
     def holds(self, key: str) -> bool:
-        """Whether it is one of them."""
+        """Whether a key is in the range."""
         return key.startswith(self.prefix) and key > self.after and (self.until is None or key < self.until)
 
     def meets(self, folder: str) -> bool:
-        """Whether one of them may begin with a folder's path, which ends in a slash."""
+        """Whether a folder may contain keys of the range. Its path ends in a slash."""
         if not (folder.startswith(self.prefix) or self.prefix.startswith(folder)):
             return False
         return (folder > self.after or self.after.startswith(folder)) and (self.until is None or folder < self.until)
 
 
 def files(top: int, wanted: KeyRange, path: str = "") -> Iterator[tuple[str, os.stat_result]]:
-    """The keys of a range beneath an open folder, and what the system says of each file."""
+    """Yield the keys of a range below an open folder, with the stat result of each file."""
     for name in _names(top, wanted, path):
         if name.endswith("/"):
             with contextlib.suppress(FileNotFoundError, NotADirectoryError), folder_at(top, (name[:-1],)) as folder:
@@ -48,7 +48,7 @@ def files(top: int, wanted: KeyRange, path: str = "") -> Iterator[tuple[str, os.
 
 
 def _names(folder: int, wanted: KeyRange, path: str) -> list[str]:
-    """What may be of the range, folders with a slash, in order: that of code points is that of UTF-8's bytes."""
+    """Return sorted names that may be in the range, folders with a slash. Code point order equals UTF-8 byte order."""
     found = []
     with os.scandir(folder) as entries:
         for entry in entries:

@@ -1,7 +1,7 @@
-"""Write files under their keys: whole or not at all, once, and on the disk before it is said.
+"""Write files under their keys: completely or not at all, once, and synced to disk before returning.
 
-A file is written in .recvault/incoming and synced, then linked under its key, which is refused where anything stands:
-of two writers one wins. A kill leaves a file in incoming and nothing else.
+A file is written in .recvault/incoming and synced, then hard-linked under its key. The link fails if the key exists, so
+one of two writers wins. A kill leaves a file in incoming and nothing else.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ from recvault.store.protocol import Put
 CHUNK = 1 << 20
 INCOMING: Names = (MARKER, "incoming")
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.ENOSYS}
-_READ_ONLY = 0o440  # as far as the umask leaves it
+_READ_ONLY = 0o440  # minus the umask
 
 
 class Linker:
-    """Writes to one archive. Thread-safe. `check` is called again and again, and may raise."""
+    """Writes to one archive. Thread-safe. `check` is called for each chunk, and may raise."""
 
     def __init__(self, root: Path, check: Callable[[], None]) -> None:
         self._root, self._check = root, check
@@ -55,7 +55,7 @@ class Linker:
                 try:
                     self._link(incoming, name, folder, names)
                 except FileExistsError:
-                    if not _is_one(incoming, name, folder, names[-1]):  # NFS may say so of its own work, done twice
+                    if not _is_one(incoming, name, folder, names[-1]):  # NFS may report this for its own repeated link
                         if self._stands(put, names, top):
                             return False
                         raise _conflict(put.key) from None  # a folder or a link
@@ -63,14 +63,14 @@ class Linker:
         return True
 
     def replace(self, put: Put) -> None:
-        """Put, whatever stands there."""
+        """Put an object, replacing any existing one."""
         names = self._names(put)
         with self._at(put) as top, self._incoming(put, top) as (incoming, name), self._folder(top, names) as folder:
             os.replace(name, names[-1], src_dir_fd=incoming, dst_dir_fd=folder)
             flush(folder)
 
     def excludes(self, put: Put) -> bool:
-        """Whether a second link under the key of what was put is refused."""
+        """Whether the file system refuses a second link under an existing key."""
         names = self._names(put)
         with self._at(put) as top, self._incoming(put, top) as (incoming, name), self._folder(top, names) as folder:
             try:
@@ -80,19 +80,19 @@ class Linker:
         return False
 
     def mark(self, top: int) -> None:
-        """Make an open folder an archive's."""
+        """Mark an open folder as an archive."""
         with made_folder(top, INCOMING, self._settled):
             pass
 
     def clear(self, older_than: datetime) -> int:
-        """Remove what a kill left, and was last written before a moment: how many files there were."""
+        """Remove incoming files (left by a kill) last written before `older_than`; return how many."""
         cleared, before = 0, older_than.timestamp()
         with (
             FileErrors(where_of(self._root)),
             opened(self._root) as top,
             made_folder(top, INCOMING, self._settled) as incoming,
         ):
-            for name in os.listdir(incoming):  # noqa: PTH208 - of a folder that is open
+            for name in os.listdir(incoming):  # noqa: PTH208 - the folder is already open
                 with contextlib.suppress(FileNotFoundError):  # another process was first
                     if os.stat(name, dir_fd=incoming, follow_symlinks=False).st_mtime < before:
                         os.unlink(name, dir_fd=incoming)
@@ -101,7 +101,7 @@ class Linker:
 
     @contextlib.contextmanager
     def _at(self, put: Put) -> Iterator[int]:
-        """The archive's folder, with errors as ours: but not those of the body, which is no trouble of the store's."""
+        """Open the archive's folder and translate errors, except those of the body, which are not the store's."""
         try:
             with FileErrors(f"{where_of(self._root)}/{put.key}"), opened(self._root) as top:
                 yield top
@@ -136,7 +136,7 @@ class Linker:
             raise
 
     def _stands(self, put: Put, names: Names, top: int) -> bool:
-        """Whether these bytes stand under their key, on the disk. KeyConflict where others do."""
+        """Whether these bytes are under their key, synced to disk. KeyConflict if others are."""
         with file_at(top, names) as file:
             if file is None:
                 return False
@@ -149,7 +149,7 @@ class Linker:
 
     @contextlib.contextmanager
     def _incoming(self, put: Put, top: int) -> Iterator[tuple[int, str]]:
-        """The bytes of a put, whole and on the disk, under a name that is gone when the block ends."""
+        """Write a put's bytes, synced to disk, under a temporary name that is removed when the block ends."""
         name = uuid4().hex
         with made_folder(top, INCOMING, self._settled) as incoming:
             file = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640, dir_fd=incoming)
@@ -160,16 +160,16 @@ class Linker:
                     writable.flush()
                     attributes.write(file, put)
                     give(file, top)
-                    with contextlib.suppress(PermissionError):  # of a file system without modes
+                    with contextlib.suppress(PermissionError):  # a file system without modes
                         os.fchmod(file, os.fstat(file).st_mode & _READ_ONLY)
                     os.fsync(file)
                 yield incoming, name
             finally:
-                with contextlib.suppress(OSError):  # the next start clears what is left
+                with contextlib.suppress(OSError):  # the next start removes leftovers
                     os.unlink(name, dir_fd=incoming)
 
     def _proven(self, put: Put) -> Iterator[bytes]:
-        """A put's body in chunks. StoreUnavailable at its end where it is not what its sum says."""
+        """Yield a put's body in chunks. StoreUnavailable at the end if it does not match its size and SHA-256."""
         digest, size = hashlib.sha256(), 0
         try:
             put.body.seek(0)
@@ -185,7 +185,7 @@ class Linker:
 
 
 class _BodyBroke(Exception):
-    """What is to be put cannot be read."""
+    """The body of a put cannot be read."""
 
     def __init__(self, error: OSError) -> None:
         super().__init__(error)
@@ -193,7 +193,7 @@ class _BodyBroke(Exception):
 
 
 def hashed(file: int, check: Callable[[], None]) -> tuple[int, str]:
-    """A file's size and SHA-256, by reading all of it."""
+    """Read a whole file and return its size and SHA-256."""
     digest, size = hashlib.sha256(), 0
     while chunk := os.read(file, CHUNK):
         check()
@@ -203,7 +203,7 @@ def hashed(file: int, check: Callable[[], None]) -> tuple[int, str]:
 
 
 def _is_one(one: int, name: str, other: int, key: str) -> bool:
-    """Whether two names are of one file."""
+    """Whether two names refer to the same file."""
     found = os.stat(key, dir_fd=other, follow_symlinks=False)
     return os.path.samestat(os.stat(name, dir_fd=one, follow_symlinks=False), found)
 

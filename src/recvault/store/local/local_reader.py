@@ -1,4 +1,4 @@
-"""See store.Reader, of a directory."""
+"""A store.Reader for a directory."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class LocalReader:
                 yield Listed(key, found.st_size, datetime.fromtimestamp(found.st_mtime, UTC))
 
     def describe(self, key: str) -> Described | None:
-        """See Reader.describe. A file system keeps no sums of its own."""
+        """See Reader.describe. A file system keeps no checksums of its own."""
         self._count("HEAD")
         found = self._store.head(key)
         return None if found is None else Described(bytes=found.bytes, noted=found.sha256)

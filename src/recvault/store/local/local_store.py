@@ -1,4 +1,4 @@
-"""An `ObjectStore` in a directory; linker.py writes to it."""
+"""An `ObjectStore` in a directory. Writes are in linker.py."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from recvault.store.local.local_reader import LocalReader
 from recvault.store.protocol import SMALL_MOST, Body, Put, Stored, too_large
 
 FACTS = StoreFacts(sha256=True, conditional=True, sums=SHA256, tells=SHA256)
-"""What this store does: it hashes what it writes, and overwrites nothing."""
+"""This store hashes what it writes and overwrites nothing."""
 
 
 class LocalStore:
-    """A directory. Thread-safe; any number of processes, on any number of machines, may share it."""
+    """A directory. Thread-safe; may be shared by any number of processes and machines."""
 
     def __init__(self, root: Path, *, stop: Stop | None = None) -> None:
         self.root = root
@@ -48,7 +48,7 @@ class LocalStore:
         return where_of(self.root)
 
     def begin(self, *, known: bool, make: bool) -> None:
-        """See Bucket.begin. The folder is never made, and the marker only where no archive was begun before."""
+        """See Bucket.begin. Never creates the folder; creates the marker only if no archive was begun before."""
         if not self.root.is_dir():
             if known:
                 raise not_mounted(self.root, "there is no such folder")
@@ -73,7 +73,7 @@ class LocalStore:
         self._linker.mark(top)
 
     def put(self, put: Put) -> bool:
-        """See ObjectStore.put. Interrupted in mid-file once a drain is over."""
+        """See ObjectStore.put. Raises Interrupted, even in mid-file, once a drain is over."""
         return self._linker.put(put)
 
     def head(self, key: str) -> Stored | None:
@@ -98,7 +98,7 @@ class LocalStore:
             return Body(_small(file, most, self._where(key)), attributes.read(file).get("sha256"))
 
     def digest(self, key: str, check: Callable[[], None]) -> tuple[int, str] | None:
-        """See Reader.digest. `check` is called again and again."""
+        """See Reader.digest. `check` is called for each chunk."""
         with self._file(key) as file:
             return None if file is None else hashed(file, check)
 
@@ -129,7 +129,7 @@ class LocalStore:
             os.unlink(names[-1], dir_fd=folder)
 
     def ask_facts(self, known: Put) -> StoreFacts:
-        """See Bucket.ask_facts. The known object is the one that a new version of recvault may replace."""
+        """See Bucket.ask_facts. The known object is the only one that a new version of recvault may replace."""
         try:
             self._linker.put(known)
         except KeyConflict:
@@ -142,7 +142,7 @@ class LocalStore:
         return FACTS
 
     def clear_unfinished(self, prefix: str, older_than: datetime) -> int:
-        """See Bucket.clear_unfinished. Whatever their prefix, they lie together."""
+        """See Bucket.clear_unfinished. Unfinished files share one folder, so the prefix is ignored."""
         return self._linker.clear(older_than)
 
     def reader(self) -> LocalReader:
@@ -154,11 +154,11 @@ class LocalStore:
         return DirectoryInspection(self.root)
 
     def close(self) -> None:
-        """See Bucket.close. Nothing stays open between two operations."""
+        """See Bucket.close. Nothing stays open between operations."""
 
     @contextlib.contextmanager
     def _file(self, key: str) -> Iterator[int | None]:
-        """An object's file; None where there is none."""
+        """Open an object's file; None if it does not exist."""
         names = names_of(key)
         with FileErrors(self._where(key), reading=True), opened(self.root) as top:
             if names is None:
@@ -172,7 +172,7 @@ class LocalStore:
 
 
 def _small(file: int, most: int, where: str) -> bytes:
-    """A small file, whole. TooLarge, and not read, where it has more than `most` bytes."""
+    """Read a small file. TooLarge, without reading it, if it has more than `most` bytes."""
     if (size := os.fstat(file).st_size) > most:
         raise too_large(where, size)
     with os.fdopen(os.dup(file), "rb") as readable:

@@ -1,1 +1,1 @@
-"""S3 and what speaks its protocol: an `ObjectStore` over a bucket."""
+"""S3 and compatible stores: an `ObjectStore` over a bucket."""

@@ -1,6 +1,6 @@
-"""What an answer must say before it counts as a store's: of success, only what names what was stored, found or listed.
+"""Check that a success response is the store's: it must name what was stored, found or listed.
 
-Between here and the bucket there may be a captive portal, a proxy or a maintenance page, all of which answer 200.
+A captive portal, a proxy or a maintenance page between here and the bucket may also answer 200.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ _HINT = "check the network and endpoint_url: a proxy, a captive portal or anothe
 
 
 def not_the_stores(where: str, what: str) -> StoreUnavailable:
-    """The error for an answer that is not the store's."""
+    """Return the error for a response that is not the store's."""
     return StoreUnavailable(f"the answer for {where} {what}, so it is not trusted to be the store's", _HINT)
 
 
 def stored(answer: Mapping[str, Any] | None, where: str) -> str:
-    """The ETag that an answer to a put names, without its quotes. StoreUnavailable where it names none."""
+    """Return the unquoted ETag in the response to a put. StoreUnavailable if it has none."""
     etag = str((answer or {}).get("ETag") or "").strip().strip('"')
     if not etag:
         raise not_the_stores(where, "does not say what was stored (it has no ETag)")
@@ -27,9 +27,9 @@ def stored(answer: Mapping[str, Any] | None, where: str) -> str:
 
 
 def found(told: Mapping[str, str], where: str, *, has_body: bool = False) -> int:
-    """The length that the headers of HEAD, or of GET, tell; a body may tell it itself, and 0 stands for it then.
+    """Return the length in the headers of a HEAD or GET; 0 if a GET has none, as the body shows it.
 
-    StoreUnavailable for what is no object.
+    StoreUnavailable if they do not describe an object.
     """
     if not told.get("etag"):
         raise not_the_stores(where, "describes no object (it has no ETag)")
@@ -40,7 +40,7 @@ def found(told: Mapping[str, str], where: str, *, has_body: bool = False) -> int
 
 
 def listed(page: Mapping[str, Any], prefix: str, where: str) -> Mapping[str, Any]:
-    """A page of a listing. StoreUnavailable where it is none, or of another prefix, or ends without saying so."""
+    """Return a page of a listing. StoreUnavailable if it is not one, has another prefix, or lacks a needed token."""
     if "IsTruncated" not in page:
         raise not_the_stores(where, "is not a listing")
     if page.get("Prefix", prefix) != prefix or any(not each["Key"].startswith(prefix) for each in contents(page)):
@@ -51,5 +51,5 @@ def listed(page: Mapping[str, Any], prefix: str, where: str) -> Mapping[str, Any
 
 
 def contents(page: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The objects of a page."""
+    """Return the objects of a page."""
     return list(page.get("Contents", ()))

@@ -1,6 +1,6 @@
-"""Find out what a store does with a put, by writing one known object, wrongly on purpose first.
+"""Test how a store handles a put, by writing one known object, first with deliberately wrong checksums.
 
-Whatever the store accepts, the object ends with its own bytes: only the sums are wrong, never the body.
+Whatever the store accepts, the object keeps its correct bytes: only the checksums are wrong, never the body.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ _NOT_TAKEN = frozenset({400, 405, 501})
 
 
 class Asking:
-    """Asks once. Raises what botocore raises, and StoreUnavailable for an answer that is not a store's."""
+    """Tests once. Raises botocore's errors, and StoreUnavailable if a response is not the store's."""
 
     def __init__(self, writer: Writer, send: Callable[..., Any], known: Put, where: str) -> None:
         self._writer, self._send, self._known, self._where = writer, send, known, where
 
     def facts(self, checksums: str) -> StoreFacts:
-        """What the store does, sent the sums that it takes: those of SHA-256 before MD5, and before none."""
+        """Test with the first kind of checksum that the store accepts: SHA-256, then MD5, then none."""
         first: ClientError | None = None
         for sums in CHECKSUMS if checksums == "auto" else (checksums,):
             try:
@@ -47,7 +47,7 @@ class Asking:
                 if not _is_not_taken(error):
                     raise
                 first = first or error
-        assert first is not None  # noqa: S101 - it was asked with one kind of sums at least
+        assert first is not None  # noqa: S101 - at least one kind was tried
         raise first
 
     def _facts(self, sums: str) -> StoreFacts:
@@ -65,7 +65,7 @@ class Asking:
         return replace(found, tells=tells, conditional=self._is_conditional(right))
 
     def _is_conditional(self, right: Mapping[str, str]) -> bool:
-        """Whether a conditional put on what exists is refused as such."""
+        """Whether a conditional put on an existing object is refused as such."""
         try:
             self._writer.send(self._known, self._send, IfNoneMatch="*", **right)
         except ClientError as error:
@@ -75,7 +75,7 @@ class Asking:
         return False
 
     def _refuses(self, **wrong: str) -> bool:
-        """Whether a wrong sum is refused as such. Any other refusal proves nothing: the control that follows tells."""
+        """Whether a wrong checksum is refused as such. Other refusals prove nothing: the control put decides."""
         try:
             self._writer.send(self._known, self._send, **wrong)
         except ClientError as error:
@@ -86,5 +86,5 @@ class Asking:
 
 
 def _is_not_taken(error: ClientError) -> bool:
-    """Whether it may be the sums that a store does not take. They are MD5's or SHA-256's: the next kind tells."""
+    """Whether the store may not accept this kind of checksum, MD5 or SHA-256: trying the next kind decides."""
     return status_of(error) in _NOT_TAKEN and code_of(error) not in STALE | TRANSIENT | OF_THE_BUCKET

@@ -1,4 +1,4 @@
-"""botocore's errors as ours, each with what to do."""
+"""Translate botocore's errors to ours, each with a hint."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _CREDENTIALS = {
     "InvalidToken",
     "SignatureDoesNotMatch",
 }
-# By name, for a class that only a later botocore has cannot be imported; each counts for those that inherit from it.
+# By name, because classes of a later botocore cannot be imported; each name also covers its subclasses.
 _NO_CREDENTIALS = frozenset(
     {
         "CredentialRetrievalError",
@@ -51,7 +51,7 @@ _NO_ANSWER = frozenset(
         "UnseekableStreamError",
     }
 )
-# Their text is another's: of a library that quotes a header, a program that prints a secret, a service that repeats it.
+# Their text is foreign: a library may quote a header, a program may print a secret, a service may repeat it.
 _QUOTING = frozenset(
     {
         "ConnectionError",
@@ -135,19 +135,19 @@ OF_THE_BUCKET = frozenset(
         "RequestTimeTooSkewed",
         "SignatureDoesNotMatch",
     }
-)  # about the bucket, the account or how all is written, whichever key it was answered for
+)  # about the bucket, the account or the write settings, whichever key was requested
 COLD = frozenset({"InvalidObjectState"})
 ABSENT = frozenset({"404", "NoSuchKey", "NotFound"})
-ENDED = frozenset({"404", "NoSuchUpload", "NoSuchKey"})  # of a multipart upload; which of them depends on the store
+ENDED = frozenset({"404", "NoSuchUpload", "NoSuchKey"})  # of a multipart upload; which one depends on the store
 ELSEWHERE = frozenset({"AuthorizationHeaderMalformed", "IllegalLocationConstraintException"})
-LACKS_A_RIGHT = frozenset({"AccessDenied"})  # the credentials are known, and not allowed to do this
+LACKS_A_RIGHT = frozenset({"AccessDenied"})  # valid credentials without the permission
 EXISTS = frozenset({"412", "PreconditionFailed"})
 NOT_DONE = frozenset({"NotImplemented", "501", "MethodNotAllowed", "405", "InvalidArgument", "InvalidRequest"})
 RACED = frozenset({"409", "ConditionalRequestConflict"})
 REPLACED = frozenset(
     {"ExpiredToken", "ExpiredTokenException", "InvalidAccessKeyId", "InvalidToken", "SignatureDoesNotMatch"}
-)  # of credentials that may have been rotated since they were read
-OUT_OF_TIME = frozenset({"RequestExpired", "RequestTimeTooSkewed"})  # of a signature
+)  # the credentials may have been rotated since they were read
+OUT_OF_TIME = frozenset({"RequestExpired", "RequestTimeTooSkewed"})  # the signature's time
 STALE = REPLACED | OUT_OF_TIME
 THROTTLED = frozenset(
     {
@@ -166,17 +166,17 @@ WRONG_SUM = frozenset({"BadDigest", "InvalidDigest", "XAmzContentChecksumMismatc
 
 
 def code_of(error: ClientError) -> str:
-    """The error code, or the HTTP status where a HEAD's empty body, or one that is not S3's, left none."""
+    """Return the error code, or the HTTP status if the body is empty (HEAD) or not S3's."""
     return str(error.response.get("Error", {}).get("Code") or status_of(error) or "")
 
 
 def status_of(error: ClientError) -> int:
-    """The HTTP status."""
+    """Return the HTTP status."""
     return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
 
 
 def botocore_errors(where: str) -> Translation:
-    """Raise ours for botocore's. A key's absence and a failed condition are the caller's own to catch first."""
+    """Translate botocore's errors to ours. Callers must catch a missing key and a failed condition first."""
     return BotocoreErrors(where)
 
 
@@ -198,7 +198,7 @@ class BotocoreErrors(Translation):
 
 
 def _not_reached(failed: ExchangeFailed, url: str, where: str) -> StoreUnavailable:
-    """In the transport's words: a URL may hold what is signed."""
+    """Use the transport's message: a URL may contain a signature."""
     host = urlsplit(url).netloc.rpartition("@")[2]
     hints = {"certificate": _UNTRUSTED, "tls": _UNTRUSTED, "proxy": _PROXY}
     return StoreUnavailable(f"{where} cannot be reached: {host} {failed.words}", hints.get(failed.cause, _NETWORK))
@@ -224,7 +224,7 @@ def _botocore_error(error: BotoCoreError, where: str) -> RecvaultError:
 
 
 def _said(error: BotoCoreError) -> str:
-    """What botocore says, but for what it only repeats."""
+    """Return botocore's message, without text that it only quotes."""
     kind = type(error).__name__
     if kind not in _QUOTING:
         return str(error)
@@ -235,14 +235,14 @@ def _said(error: BotoCoreError) -> str:
 
 
 def _request_mark(error: ClientError) -> str:
-    """The store's own name for the request, which its support asks for; nothing where it gave none."""
+    """Return the store's request ID, which its support asks for; empty if it sent none."""
     said = str(error.response.get("ResponseMetadata", {}).get("RequestId") or "")
     kept = _NOT_OF_AN_ID.sub("", said)[:_LONGEST_ID]
     return f" [request {kept}]" if kept else ""
 
 
 def refusal(error: ClientError, where: str) -> str:
-    """What the store answered, in words."""
+    """Describe the store's error response."""
     said = str(error.response.get("Error", {}).get("Message") or "")[:_LONGEST_SAID]
     headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
     if code_of(error) == str(status_of(error)) and str(headers.get("content-type", "")).startswith("text/html"):

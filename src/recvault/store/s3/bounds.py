@@ -1,7 +1,7 @@
-"""Nothing that comes from a bucket is kept without a bound: an object may be anybody's, and an answer anything.
+"""Limit how much of a bucket's data is kept in memory: objects and responses may come from anyone.
 
-An object's own body goes where whoever asked for it wants it; all else is kept up to a size that no list, no error and
-no other short answer of a store comes near.
+An object's body goes to the caller's sink; everything else is kept up to a limit far above any listing, error or other
+short response of a store.
 """
 
 from __future__ import annotations
@@ -14,29 +14,29 @@ from botocore.exceptions import BotoCoreError
 from recvault.store.protocol import too_large
 from recvault.transport import Enough, Head
 
-MOST_ANSWER = 16 << 20  # bytes of a page of a listing, the largest of a store's answers
+MOST_ANSWER = 16 << 20  # bytes; the largest response of a store is a page of a listing
 MOST_ERROR = 1 << 20
 _NO_HEAD = Head(0, ())
 
 
 class AnswerTooLarge(BotoCoreError):
-    """An answer that is larger than any of a store's."""
+    """A response larger than any store sends."""
 
     fmt = "the answer is too large for a store: more than {most} bytes"
 
 
 class Sink(Protocol):
-    """Takes an object's body as it comes. What is begun again comes again, from its start."""
+    """Receives an object's body as it arrives. After another `begin`, the body restarts from the beginning."""
 
     def begin(self, length: int | None) -> None:
-        """Before the first piece, with the length that is told."""
+        """Called before the first piece, with the announced length."""
 
     def write(self, piece: memoryview | bytes) -> None:
-        """Some of it. A memoryview is of no use after the call."""
+        """Receive a piece. A memoryview is invalid after the call."""
 
 
 class Answer:
-    """Receives an answer: an object's body for a sink, anything else whole."""
+    """Receives a response: passes an object's body to a sink, keeps anything else."""
 
     __slots__ = ("_most", "_sink", "content", "head", "write")
 
@@ -63,7 +63,7 @@ class Answer:
 
 
 class Small:
-    """A small object's body, whole. TooLarge where its length says so, or as soon as more came."""
+    """A small object's complete body. TooLarge if its length exceeds `most`, or as soon as more arrives."""
 
     def __init__(self, most: int, where: str) -> None:
         self._most, self._where = most, where
@@ -87,7 +87,7 @@ class Small:
 
 
 class Unread:
-    """The sink of whoever asks only whether there is something to read."""
+    """A sink that stops at the body: tests only whether an object can be read."""
 
     def begin(self, length: int | None) -> None:
         """See Sink."""

@@ -1,4 +1,4 @@
-"""What `check` asks of a bucket alone: where it is, what it locks, and whether a put holds what was asked for."""
+"""What `check` tests on a bucket: its region, Object Lock, and whether a put keeps the configured settings."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class BucketInspection:
         yield Question("settings applied", lambda: kept(options, self._questions, self._lock, key, self._clock()))
 
     def explained(self, verb: str, refusal: StoreRefused) -> StoreRefused:
-        """See Inspection.explained. Of unknown or expired credentials the store says so by itself."""
+        """See Inspection.explained. For unknown or expired credentials the store's message is enough."""
         rights = {"list": ["s3:ListBucket"], "put": _put_rights(self._store.options), "get": ["s3:GetObject"]}
         if refusal.code not in LACKS_A_RIGHT:
             return refusal
@@ -72,7 +72,7 @@ class BucketInspection:
         )
 
     def _locks(self) -> str | Notice:
-        """What the bucket locks beside what is asked for. Whether a put keeps its lock is seen on the put."""
+        """Compare the bucket's lock with the configured one. Whether a put keeps its lock is checked on the put."""
         found, wants = self._lock, lock_wanted(self._store.options)
         if isinstance(found, NotTold):
             if not wants:
@@ -97,7 +97,7 @@ class BucketInspection:
         )
 
     def _versions(self) -> str:
-        """Versions matter where two writers could meet: what is overwritten stays as an older one."""
+        """Versions matter if two writers can collide: an overwritten object remains as an older version."""
         state = self._questions.versioning()
         if isinstance(state, NotTold):
             return f"unknown: {state.why}"
@@ -108,7 +108,7 @@ class BucketInspection:
 
 
 def _put_rights(options: WriteOptions) -> list[str]:
-    """The rights that a put needs as it is configured."""
+    """Return the permissions that a put needs with the configured options."""
     rights = ["s3:PutObject"]
     rights += ["s3:PutObjectAcl"] * bool(options.acl)
     rights += ["s3:PutObjectTagging"] * bool(options.tags)

@@ -1,7 +1,7 @@
-"""What `check` asks a bucket about itself: where it is, what it locks, whether it keeps versions, what became of a put.
+"""What `check` asks a bucket: its region, Object Lock and versioning, and how an object was stored.
 
-Only asked by a person's command, never while archiving. A store that does not know a question, or credentials that may
-not ask it, is an answer too: `NotTold`.
+Only asked by an operator's command, never while archiving. If the store does not support a question, or the credentials
+do not permit it, the answer is `NotTold`.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ _NO_LOCK = frozenset({"ObjectLockConfigurationNotFoundError", "NoSuchObjectLockC
 
 @dataclass(frozen=True, slots=True)
 class NotTold:
-    """A question without an answer, and why."""
+    """No answer to a question, and why."""
 
     why: str
-    refused: bool = False  # for want of a right
+    refused: bool = False  # a permission is missing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reached:
-    """A bucket's answer: the region that it names, and whether it sends us there."""
+    """A bucket's answer: the region that it names, and whether it redirects there."""
 
     region: str | None = None
     elsewhere: bool = False
@@ -48,7 +48,7 @@ class Reached:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BucketLock:
-    """The bucket's Object Lock. `mode` is its default retention, None where it has none."""
+    """The bucket's Object Lock. `mode` is its default retention; None if it has none."""
 
     enabled: bool = False
     mode: str | None = None
@@ -57,7 +57,7 @@ class BucketLock:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
-    """With what an object stands there, as a HEAD shows it."""
+    """The settings an object was stored with, as a HEAD reports them."""
 
     storage_class: str = "STANDARD"
     sse: str | None = None
@@ -69,16 +69,16 @@ class Written:
 
 
 class BucketQuestions:
-    """Asked of a store's own bucket, by its own client."""
+    """Asks a store's bucket, using the store's client."""
 
     def __init__(self, store: S3Store) -> None:
         self._client = store.client
         self._bucket = store.bucket
 
     def reach(self, prefix: str) -> Reached:
-        """List one key: credentials, the bucket and the right to list. Where it is, too, as far as it says.
+        """List one key: tests credentials, bucket and permission to list. Returns the region if the store reports it.
 
-        boto3 follows a bucket to its region by itself, so what was first answered is looked at here.
+        boto3 follows redirects to the bucket's region by itself, so the first response is inspected here.
         """
         answers: list[Reached] = []
         with self._noting(answers), botocore_errors(f"s3://{self._bucket}"):
@@ -92,7 +92,7 @@ class BucketQuestions:
         return answers[0] if answers else Reached()
 
     def other_region(self, region: str) -> ConfigError:
-        """The bucket is elsewhere, and said where."""
+        """Return the error for a bucket that reports another region."""
         return ConfigError(
             f"the bucket {self._bucket} is in another region, {region}", f'set archive.region = "{region}"'
         )
@@ -120,7 +120,7 @@ class BucketQuestions:
         return self._told(ask, "s3:GetBucketVersioning")
 
     def written(self, key: str, *, tags: bool, lock: bool, hold: bool) -> Written | NotTold:
-        """With what an object stands there. Tags, lock and hold where they matter: a HEAD may not show them."""
+        """Return an object's settings. Tags, lock and hold are asked for if needed: a HEAD may omit them."""
 
         def ask() -> Written:
             where = {"Bucket": self._bucket, "Key": key}
@@ -139,7 +139,7 @@ class BucketQuestions:
         return self._told(ask, "s3:GetObject")
 
     def _retention(self, where: Mapping[str, str]) -> str | NotTold | None:
-        """The lock's mode. Without the right to ask for it, a HEAD leaves it out."""
+        """Return the lock's mode. A HEAD omits it if the credentials may not read it."""
 
         def ask() -> str | None:
             mode: str | None = self._client.get_object_retention(**where)["Retention"]["Mode"]
@@ -163,20 +163,20 @@ class BucketQuestions:
         return self._told(ask, "s3:GetObjectTagging")
 
     def _told(self, ask: Callable[[], T], right: str) -> T | NotTold:
-        """An answer, or why there is none. Only a store that cannot be reached is raised: the rest works without."""
+        """Return the answer, or why there is none. Raises only if the store cannot be reached."""
         with botocore_errors(f"s3://{self._bucket}"):
             try:
                 return ask()
             except ClientError as error:
                 if status_of(error) == 403:
                     return NotTold(f"these credentials lack {right}", refused=True)
-                return NotTold("this store does not report it")  # 501, 405, 400, 404; 500 by rclone and Swift
-            except (KeyError, ResponseParserError):  # 200, and no answer to this question
+                return NotTold("this store does not report it")  # 501, 405, 400, 404; 500 from rclone and Swift
+            except (KeyError, ResponseParserError):  # 200 without an answer to this question
                 return NotTold("this store does not report it")
 
     @contextmanager
     def _noting(self, answers: list[Reached]) -> Iterator[None]:
-        """Note every answer to a list, the one that sends us on included."""
+        """Record every response to a list request, including redirects."""
 
         def note(response: tuple[Any, Mapping[str, Any]] | None, **_: Any) -> None:
             if response is not None:
@@ -193,7 +193,7 @@ class BucketQuestions:
 
 
 def _lock(found: Mapping[str, Any]) -> BucketLock:
-    """KeyError where it does not even say whether: some stores list their keys to whoever asks."""
+    """KeyError if ObjectLockEnabled is missing: some stores answer any such query with a key listing."""
     default = found.get("Rule", {}).get("DefaultRetention", {})
     days, years = default.get("Days"), default.get("Years")
     length = f"{days} days" if days else f"{years} years" if years else ""

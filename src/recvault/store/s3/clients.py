@@ -1,4 +1,4 @@
-"""A boto3 client whose requests go by a transport of ours, and what else is signed with its credentials."""
+"""A boto3 client that sends its requests by our own transport, and its credentials for other signers."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ Addressing = Literal["auto", "path", "virtual"]
 
 
 class Client:
-    """A boto3 client, each of whose operations is its own, with the way that its requests go.
+    """A boto3 client with the transport of its requests; all other attributes are the boto3 client's.
 
-    `signs`: whether its transport can sign a request by itself, so that single objects need no boto3. `has_new_keys`:
-    asked once its keys were refused, reads them anew.
+    `signs`: whether its transport can sign a request, so that single objects need no boto3. `has_new_keys`: called
+    after its keys were refused, rereads them.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class Client:
         return getattr(self.boto3, name)
 
     def credentials(self) -> Any:
-        """What its requests are signed with, as boto3's chain finds it; None where it finds none."""
+        """Return the credentials found by boto3's chain; None if it finds none."""
         return self._session.get_credentials()
 
     def close(self) -> None:
@@ -52,13 +52,13 @@ def make_client(
     pool: int,
     transport: Kind = "curl",
 ) -> Client:
-    """A client, built once per process and shared by its threads. Credentials come by boto3's own chain."""
-    import boto3  # takes a quarter of a second, which commands that ask the ledger alone do not wait for
+    """Build a client, once per process, shared by its threads. Credentials come from boto3's own chain."""
+    import boto3  # takes 0.25 s; commands that only read the ledger skip it
     import botocore.session
 
     config = BotoConfig(
         signature_version="s3v4",
-        user_agent=f"recvault/{__version__}",  # boto3's own is put together anew for every request
+        user_agent=f"recvault/{__version__}",  # boto3 rebuilds its own for every request
         retries={"mode": "standard", "total_max_attempts": 1},  # see Sending.retry
         max_pool_connections=pool,
         # boto3's default trailer breaks older and compatible stores; our own SHA-256 is sent with every put instead.
@@ -73,10 +73,10 @@ def make_client(
             credentials.guard(core)
             moments.read_quickly(core)
             sending = Sending(Routes(kind, trusted_by(core)))
-            core.register("before-send", cast("Any", sending.send))  # for STS, too, where a role is assumed
+            core.register("before-send", cast("Any", sending.send))  # also for STS, if a role is assumed
             session = boto3.session.Session(botocore_session=core)
             with credentials.readable():
-                session.get_credentials()  # as the client does next: here it is known of what an error tells
+                session.get_credentials()  # the client does so next, but here the cause of an error is known
             client = session.client("s3", region_name=region, endpoint_url=endpoint_url, config=config)
         except ValueError as error:
             hint = "check archive.endpoint_url, archive.region and, if set, AWS_ENDPOINT_URL and AWS_DEFAULT_REGION"

@@ -1,7 +1,7 @@
-"""The bucket's credentials, as boto3 finds them: looked at before anything is signed with them.
+"""The bucket's credentials, as boto3 finds them: checked before anything is signed with them.
 
-Invariant: what no request can carry is refused here, in words that hold nothing of it; and whatever is signed with, its
-secrets are hidden from every text from then on. A library that meets a line end in a header quotes the whole header.
+Invariants: credentials that no request can carry are refused here, without quoting them; secrets used for signing are
+masked in all output from then on. A library that finds a line end in a header quotes the whole header.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _HINT = "set them again without spaces and line ends: AWS_… in the environment
 
 
 def guard(session: Any) -> None:
-    """Have every client of a botocore session look at its credentials before each signature: STS's for a role, too."""
+    """Make every client of a botocore session check its credentials before each signature, also STS for a role."""
 
     def look(request_signer: Any = None, signing_name: str = "", region_name: str | None = None, **_: Any) -> None:
         with readable():
@@ -36,9 +36,9 @@ def guard(session: Any) -> None:
 
 @contextmanager
 def readable() -> Iterator[None]:
-    """StoreRefused for what botocore lets pass where a source of credentials is not there or answers nonsense.
+    """StoreRefused for errors that botocore does not wrap if a credential source is missing or returns bad data.
 
-    A program or a file that does not exist, text in place of JSON, JSON without the fields.
+    For example a missing program or file, text instead of JSON, JSON without the fields.
     """
     try:
         yield
@@ -52,7 +52,7 @@ def _unreadable(error: Exception) -> StoreRefused:
 
 
 def checked(found: Any) -> tuple[str, str, str | None]:
-    """Access key, secret key and token of this moment. StoreRefused where they cannot be read, or not be sent."""
+    """Return the current access key, secret key and token. StoreRefused if they cannot be read or sent."""
     try:
         access_key, secret_key, token = found.get_frozen_credentials()[:3]
     except _NOT_READ as error:
@@ -61,20 +61,20 @@ def checked(found: Any) -> tuple[str, str, str | None]:
     return access_key, secret_key, token
 
 
-@functools.lru_cache(maxsize=1)  # each request asks again, and what is hidden stays so
+@functools.lru_cache(maxsize=1)  # called for each request; masked secrets stay masked
 def checked_keys(access_key: str, secret_key: str, token: str | None) -> None:
-    """Hide them from every text. StoreRefused where they cannot be sent."""
+    """Mask the secrets in all output. StoreRefused if the keys cannot be sent."""
     hide(secret_key)
     hide(token or "")
     parts = {"access key": access_key, "secret key": secret_key, "session token": token or ""}
     for name, value in parts.items():
         if fault := _fault(value, inner_spaces=name == "secret key"):
-            hide(value)  # a sound access key is no secret, and may be an everyday word
+            hide(value)  # a valid access key is not secret, and may be a common word
             raise StoreRefused(f"the credentials contain {fault} in the {name} and are not used", _HINT)
 
 
 def _fault(value: str, *, inner_spaces: bool) -> str:
-    """What no header can carry, or no store ever gave out; empty for what is sound."""
+    """Name what no header can carry or no store issues; empty if the value is valid."""
     if _LINE_END.search(value):
         return "a line end"
     if _CONTROL.search(value):

@@ -1,4 +1,4 @@
-"""When a request ends early: once a stop is asked for, of questions; once a drain is over, of what is archived."""
+"""When requests are cut short: questions when a stop is requested, archiving when the drain is over."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from dataclasses import dataclass
 from recvault.shutdown import Stop
 from recvault.transport import Cut
 
-_GRACE_SECONDS = 0.5  # that a short exchange may last all the same
+_GRACE_SECONDS = 0.5  # a short exchange may still take this long
 
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """`check` raises Interrupted once nothing more is to be begun; each look is a sign of life."""
+    """`check` raises Interrupted once nothing new may start; each call also counts as a sign of life."""
 
     check: Callable[[], None]
     beat: Callable[[], None]
     grace_seconds: float = _GRACE_SECONDS
 
     def cut(self) -> Cut:
-        """What an exchange that begins now calls again and again."""
+        """Return the function that an exchange starting now must call repeatedly."""
         if not self.grace_seconds:
             return self.check
         since = time.monotonic()
@@ -36,15 +36,15 @@ class Ending:
 
 
 def asked(stop: Stop) -> Ending:
-    """Of questions: whoever asks can do so again."""
+    """For questions: the caller can ask again."""
     return Ending(stop.check, stop.pulse.beat)
 
 
 def drained(stop: Stop) -> Ending:
-    """Of what is archived: it goes on until a drain is over. What is short is not in vain even then."""
+    """For archiving: continues until the drain is over. A short exchange may complete even then."""
     return Ending(stop.check_enforced, stop.pulse.beat)
 
 
 def drained_at_once(stop: Stop) -> Ending:
-    """Of large bodies."""
+    """For large bodies."""
     return Ending(stop.check_enforced, stop.pulse.beat, 0.0)

@@ -1,4 +1,4 @@
-"""A store's refusal as boto3's error: what its XML says, or the status where it says nothing."""
+"""Convert a store's error response to boto3's error: from its XML, or from the status if there is none."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from recvault.transport import Head
 
 
 def refused(head: Head, content: bytes | bytearray, operation: str) -> ClientError:
-    """The error for an answer of 300 and more."""
+    """Return the error for a response with status 300 or higher."""
     said, headers = _said(bytes(content)), head.named
     request_id = said.pop("RequestId", "") or headers.get("x-amz-request-id", "")
     error = {"Code": str(head.status), "Message": "", **said}
@@ -22,7 +22,7 @@ def refused(head: Head, content: bytes | bytearray, operation: str) -> ClientErr
 
 
 def _said(content: bytes) -> dict[str, str]:
-    """What an <Error> holds; nothing of any other document."""
+    """Return the fields of an <Error>; empty for any other document."""
     try:
         root = fromstring(content) if content else None
     except (ParseError, DefusedXmlException, ValueError):

@@ -1,4 +1,4 @@
-"""What was asked of a put beside what stands there: some stores take a lock, encryption or tags, and drop them."""
+"""Compare the settings of a put with the stored object: some stores accept lock, encryption or tags but drop them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from recvault.store.s3.options import WriteOptions
 def kept(
     options: WriteOptions, questions: BucketQuestions, bucket_lock: BucketLock | NotTold, key: str, now: datetime
 ) -> str | Notice:
-    """Compare the options of `[archive]` with an object that was put with them."""
+    """Check that an object has the options of `[archive]` that it was put with."""
     wanted = _wanted(options)
     if not wanted:
         return "no storage class, encryption, lock or tags are configured"
@@ -42,7 +42,7 @@ def kept(
 
 
 def lock_wanted(options: WriteOptions) -> list[str]:
-    """What is asked of the bucket's Object Lock, in words."""
+    """Describe the configured Object Lock settings."""
     wanted = [f"{options.lock_mode} for {options.lock_days} days"] * (options.lock_mode != "none")
     return wanted + ["legal hold"] * options.legal_hold
 
@@ -60,7 +60,7 @@ def _wanted(options: WriteOptions) -> list[str]:
 
 
 def _dropped(options: WriteOptions, found: Written) -> Iterator[str]:
-    """Class, encryption and tags."""
+    """Yield dropped storage class, encryption and tags."""
     if options.storage_class not in ("STANDARD", found.storage_class):
         yield f"storage_class {options.storage_class}, reported is {found.storage_class}"
     if options.sse not in ("none", found.sse):
@@ -87,5 +87,5 @@ def _answers(found: Written) -> Iterator[tuple[str, object]]:
 
 
 def _other_key(asked: str | None, shown: str | None) -> bool:
-    """Whether another KMS key is shown: a key's id is the end of its ARN; what an alias stands for is not known."""
+    """Whether another KMS key is reported: the key ID is the end of the ARN; an alias's key is not known."""
     return bool(asked and shown and "alias/" not in asked and asked.rpartition("/")[2] != shown.rpartition("/")[2])

@@ -1,7 +1,7 @@
-"""Whether a refusal is one key's or the bucket's: asked of the bucket itself, by an object that recvault keeps there.
+"""Decide whether a refusal concerns one key or the bucket, by testing an object that recvault keeps in the bucket.
 
-A key may be refused alone, by a policy, a lock or an owner of its own, or because it is in an archive class. That is no
-trouble of the bucket, which goes on taking and giving others.
+A single key may be refused because of its policy, lock or owner, or because it is in an archive class. The bucket is
+not affected: it still accepts and returns other keys.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _RESTORE = "restore it from its archive class, then try again"
 
 
 class Evidence:
-    """Asks at most twice a minute, reading and writing apart. Thread-safe. Without a known object it knows nothing."""
+    """Tests at most twice a minute, reads and writes separately. Thread-safe. Always False without a known object."""
 
     def __init__(
         self, objects: Objects, lists: Callable[[str], None], write: Callable[[Put], None], ending: Ending
@@ -51,7 +51,7 @@ class Evidence:
         self.known: Callable[[], Put] | None = None
 
     def is_well(self, *, writing: bool) -> bool:
-        """Whether the bucket takes, or gives, what is known to be right."""
+        """Whether the bucket accepts, or returns, the known object."""
         if self.known is None:
             return False
         with self._locks[writing]:
@@ -81,7 +81,7 @@ class Evidence:
 
 
 class KeyErrors(BotocoreErrors):
-    """As botocore_errors, for a request about one key: KeyRefused or Cold where the trouble is that key's alone."""
+    """As botocore_errors, for a request about one key: KeyRefused or Cold if only that key is affected."""
 
     __slots__ = ("_evidence", "_writing")
 

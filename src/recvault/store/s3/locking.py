@@ -1,6 +1,6 @@
-"""Lock what was put in parts: some stores (Ceph 16) take the lock of such an upload, and forget it.
+"""Lock objects uploaded in parts: some stores (Ceph 16) accept the lock of a multipart upload, but drop it.
 
-boto3 sends a sum of its own with these requests, whatever it is told: here they carry the sums that the store takes.
+boto3 always adds a checksum of its own to these requests; here they carry the checksums that the store accepts.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import Any
 from recvault.store.facts import SHA256, StoreFacts
 from recvault.store.s3.object_writer import b64
 
-_facts: ContextVar[StoreFacts | None] = ContextVar("facts", default=None)  # of the store that a request is made to
+_facts: ContextVar[StoreFacts | None] = ContextVar("facts", default=None)  # of the store that receives the request
 
 
 def lock(client: Any, where: Mapping[str, str], wanted: Mapping[str, Any], facts: StoreFacts) -> None:
-    """Give an object of what is wanted whatever it lacks. Raises what botocore raises."""
+    """Apply the wanted lock settings that an object lacks. Raises botocore's errors."""
     missing = wanted.keys() - client.head_object(**where).keys()
     if not missing:
         return
@@ -36,10 +36,10 @@ def lock(client: Any, where: Mapping[str, str], wanted: Mapping[str, Any], facts
 
 
 def _with_sums(params: dict[str, Any], **_: Any) -> None:
-    """Before a request is signed: MD5 where the store needs it, and no other sum than it takes."""
+    """Before signing: add an MD5 if the store needs it, and remove checksums it does not accept."""
     facts = _facts.get()
     if facts is None:
-        return  # another's, by the same client
+        return  # another request by the same client
     if facts.sums != SHA256:
         params["context"].pop("checksum", None)
     if facts.needs_md5:

@@ -1,4 +1,4 @@
-"""Times in a store's answers, read as what they are: botocore guesses at each, which is three quarters of a listing."""
+"""Parse times in a store's responses as ISO: botocore guesses the format, which takes 3/4 of a listing's time."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from botocore.parsers import DEFAULT_TIMESTAMP_PARSER
 
 
 def read_quickly(session: Any) -> None:
-    """Have the clients of a botocore session read ISO times as such."""
+    """Make the clients of a botocore session parse ISO times directly."""
     session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_moment)
 
 

@@ -1,4 +1,4 @@
-"""Where a bucket's objects are, and what signs for them: asked of boto3, by a put that it signs and nobody sends."""
+"""Find a bucket's URL and signing scope, from a put that boto3 signs and that is never sent."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ from botocore.exceptions import BotoCoreError, ClientError
 from recvault.store.s3.clients import Client
 
 _SCOPE = re.compile(r"AWS4-HMAC-SHA256 Credential=[^,]+/[0-9]{8}/(?P<region>[A-Za-z0-9._-]+)/s3/aws4_request, ")
-_PLAIN = re.compile(r"[A-Za-z0-9_.~-]*")  # that no quoting changes
-_SEGMENTS = frozenset({".", ".."})  # which URLs do not keep
+_PLAIN = re.compile(r"[A-Za-z0-9_.~-]*")  # unchanged by quoting
+_SEGMENTS = frozenset({".", ".."})  # not preserved in URLs
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """What comes before every key's path, and the scope of a signature."""
+    """The part of the URL before the key, and the scope of a signature."""
 
-    root: str  # with its slash
+    root: str  # ends in a slash
     region: str
     service: str
 
     def url(self, key: str) -> str:
-        """An object's URL, quoted as it is signed."""
+        """Return an object's URL, quoted as it is signed."""
         folder, slash, name = key.rpartition("/")
         plain = name if _PLAIN.fullmatch(name) else quote(name, safe="/~")
         return self.root + _quoted(folder + slash) + plain
 
 
 def is_plain(key: str) -> bool:
-    """Whether a key's URL is one that every client sends as it is."""
+    """Whether every client sends the key's URL unchanged."""
     return bool(key) and (not ("./" in key or "/." in key or key in _SEGMENTS) or _SEGMENTS.isdisjoint(key.split("/")))
 
 
 def address(client: Client, bucket: str) -> Address | None:
-    """None where it takes botocore to say or to sign: a name that is none, no credentials, another signature."""
-    sample = uuid4().hex  # a key that nothing has
+    """Return the address; None if only botocore can find it or sign: invalid name, no credentials, other signature."""
+    sample = uuid4().hex  # an unused key
     try:
         held = client.sending.held(lambda: client.put_object(Bucket=bucket, Key=sample))
     except (BotoCoreError, ClientError):
@@ -52,6 +52,6 @@ def address(client: Client, bucket: str) -> Address | None:
     return Address(root, found["region"], "s3")
 
 
-@functools.lru_cache(maxsize=256)  # a day's recordings share it
+@functools.lru_cache(maxsize=256)  # shared by a day's recordings
 def _quoted(folder: str) -> str:
     return quote(folder, safe="/~")

@@ -1,7 +1,7 @@
-"""Write one object, whole or in parts, with its sums, and prove by what the store answers that it was stored.
+"""Write one object, in one put or in parts, with its checksums, and verify by the response that it was stored.
 
-Invariant: what is said to be written was named by the store itself: by the sum that it tells, by an ETag that is the
-body's MD5, or by a HEAD that tells its size and the sum it was put with.
+Invariant: a write succeeds only if the store confirms it: by a checksum, by an ETag that is the body's MD5, or by a
+HEAD with the size and the checksum it was put with.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from recvault.store.s3.objects import within
 from recvault.store.s3.options import WriteOptions
 from recvault.store.s3.parts import Part
 
-SINGLE_PUT_MOST = 5 * 1024**3  # S3's own limit of one put
+SINGLE_PUT_MOST = 5 * 1024**3  # S3's limit for a single put
 PART_LEAST = 64 * 1024**2
 PARTS_MOST = 10_000
 CHUNK = 1024**2
-SMALL = 1024**2  # sent in one piece, and unannounced by the sender: Expect: 100-continue costs a round trip
+SMALL = 1024**2  # bytes; sent in one piece without Expect: 100-continue, which costs a round trip
 
 Sums = dict[str, str]
 
 
 class Writer:
-    """Writes to one bucket. Thread-safe as its client is; raises what botocore raises."""
+    """Writes to one bucket. As thread-safe as its client; raises botocore's errors."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class Writer:
         self.facts = StoreFacts()
 
     def write(self, put: Put, send: Callable[..., Any], condition: Mapping[str, str]) -> None:
-        """One PUT. StoreUnavailable where its answer does not say that these bytes were stored."""
+        """Send one PUT. StoreUnavailable if its response does not confirm that these bytes were stored."""
         facts = self.facts
         sums = self.sums(put.body, put.sha256, facts)
         md5 = sums.get("ContentMD5") or (b64_md5(put.body) if facts.tells == ETAG else None)
@@ -70,7 +70,7 @@ class Writer:
             self.read_back(put)
 
     def send(self, put: Put, send: Callable[..., Any], **arguments: Any) -> Mapping[str, Any]:
-        """One PUT; what was answered."""
+        """Send one PUT and return the response."""
         arguments = {
             "Key": put.key,
             "ContentLength": put.bytes,
@@ -88,13 +88,13 @@ class Writer:
         return answer
 
     def read_back(self, put: Put) -> None:
-        """StoreUnavailable unless the object stands there with its size, and the sum that it was put with."""
+        """StoreUnavailable unless the object exists with its size and the checksum it was put with."""
         found = self._head(put.key)
         if found is None or (found.bytes, found.sha256) != (put.bytes, put.metadata.get("sha256", found.sha256)):
             raise StoreUnavailable(f"{put.key} was written with {put.bytes} bytes but reads back differently")
 
     def write_parts(self, put: Put, condition: Mapping[str, str]) -> None:
-        """Past S3's single put: parts, each with its own SHA-256; the whole file's stands in the metadata."""
+        """Upload in parts, above the limit of a single put: each with its SHA-256; the file's is in the metadata."""
         algorithm = {"ChecksumAlgorithm": "SHA256"} if self.facts.sums == SHA256 else {}
         begun = self._client.create_multipart_upload(
             Bucket=self._bucket, Key=put.key, **algorithm, **self._described(put)
@@ -111,10 +111,10 @@ class Writer:
             answer = self._client.complete_multipart_upload(
                 Bucket=self._bucket, **upload, MultipartUpload={"Parts": parts}, **condition
             )
-            if answer.get("Key") != put.key:  # Ceph 16 names what it completed, and no ETag of it
+            if answer.get("Key") != put.key:  # Ceph 16 returns the key, but no ETag
                 answers.stored(answer, self._where(put.key))
         except BaseException:
-            # The first error tells more; the next pass aborts what is left.
+            # The first error is the useful one; the next pass aborts leftovers.
             with contextlib.suppress(ClientError, BotoCoreError, Interrupted), within(self._client, self._at_the_end):
                 self._client.abort_multipart_upload(Bucket=self._bucket, **upload)
             raise
@@ -139,7 +139,7 @@ class Writer:
 
     @staticmethod
     def sums(body: BinaryIO | Part, sha256: str, facts: StoreFacts) -> Sums:
-        """The sums that go with a body, as the store takes them."""
+        """Return the checksums to send with a body, of the kind that the store accepts."""
         sums: Sums = {}
         if facts.sums == SHA256:
             sums = {"ChecksumAlgorithm": "SHA256", "ChecksumSHA256": b64(bytes.fromhex(sha256))}
@@ -165,12 +165,12 @@ class Writer:
 
 
 def b64(digest: bytes) -> str:
-    """As sums are written in headers."""
+    """Encode a digest as in headers."""
     return binascii.b2a_base64(digest, newline=False).decode()
 
 
 def b64_md5(body: BinaryIO | Part) -> str:
-    """A body's MD5, as it is written in headers."""
+    """Return a body's MD5, encoded as in headers."""
     digest = hashlib.md5(usedforsecurity=False)
     body.seek(0)
     while chunk := body.read(CHUNK):
@@ -179,10 +179,10 @@ def b64_md5(body: BinaryIO | Part) -> str:
 
 
 def hex_of(encoded: str) -> str:
-    """A sum of a header as an ETag writes it."""
+    """Convert a header's checksum to hex, as in an ETag."""
     return base64.b64decode(encoded).hex()
 
 
 def _is_whole(told: str) -> bool:
-    """Whether a sum is that of an object's bytes: not of its parts' sums."""
+    """Whether a checksum is of the object's bytes, not of its parts' checksums."""
     return "-" not in told

@@ -1,6 +1,6 @@
-"""Single objects of one bucket, by boto3; straight.py has them without it.
+"""Access single objects of one bucket by boto3; straight.py does so without it.
 
-Either raises what boto3 raises.
+Both raise boto3's errors.
 """
 
 from __future__ import annotations
@@ -18,33 +18,33 @@ from recvault.transport import Enough
 _CHUNK = 1024**2
 
 Told = Mapping[str, str]
-"""An answer's headers, by lower name."""
+"""A response's headers, by lowercase name."""
 
 
 class Objects(Protocol):
     """Thread-safe."""
 
     def put(self, ending: Ending, **arguments: Any) -> Mapping[str, Any]:
-        """As put_object, for the arguments of a Writer; of its answer what says what was stored."""
+        """As put_object, with a Writer's arguments. Returns the fields that say what was stored."""
 
     def head(self, key: str, ending: Ending, *, sums: bool = False) -> Told:
-        """Describe an object; `sums`: with those that the store itself keeps."""
+        """Describe an object; `sums`: include the store's own checksums."""
 
     def get(self, key: str, sink: Sink, ending: Ending) -> Told:
-        """Hand an object's body to a sink."""
+        """Write an object's body to a sink."""
 
     def renew(self) -> None:
-        """An answer was not what was asked for: go on over connections of which that is not to be feared."""
+        """Use new connections from now on: a response on the old ones did not match its request."""
 
 
 class ByBoto3:
-    """See Objects. A client that is none of ours sends and ends by itself."""
+    """See Objects. A plain boto3 client sends by itself and ignores the ending."""
 
     def __init__(self, client: Any, bucket: str) -> None:
         self._client, self._bucket = client, bucket
 
     def put(self, ending: Ending, **arguments: Any) -> Mapping[str, Any]:
-        """See Objects.put. Knows no bytes that are another's, and works out for itself what it signs."""
+        """See Objects.put. boto3 does not accept a memoryview, and computes the hash that it signs itself."""
         body = arguments["Body"]
         known = {name: value for name, value in arguments.items() if name != BODY_SHA256}
         known["Body"] = bytes(body) if isinstance(body, memoryview) else body
@@ -77,7 +77,7 @@ class ByBoto3:
 
 @contextlib.contextmanager
 def within(client: Any, ending: Ending, sink: Sink | None = None) -> Iterator[None]:
-    """End what a client of ours sends in the block so; see Sending.during."""
+    """Apply an ending to requests that our client sends in the block; see Sending.during."""
     if not isinstance(client, Client):
         yield
         return

@@ -1,4 +1,4 @@
-"""What every object is written with: class, encryption, lock, tags, rights; passed through to the store."""
+"""Settings for writing every object: storage class, encryption, lock, tags, ACL; passed through to the store."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from urllib.parse import quote, urlencode
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WriteOptions:
-    """As the configuration says."""
+    """Write settings from the configuration."""
 
     storage_class: str = "STANDARD"
     sse: str = "none"  # none | AES256 | aws:kms
@@ -20,11 +20,11 @@ class WriteOptions:
     lock_days: int = 0
     legal_hold: bool = False
     tags: Mapping[str, str] = field(default_factory=dict)
-    acl: str | None = None  # a canned one
-    request_payer: bool = False  # goes with reads, too
+    acl: str | None = None  # a canned ACL
+    request_payer: bool = False  # sent with reads, too
 
     def arguments(self, now: datetime) -> dict[str, Any]:
-        """As put_object and create_multipart_upload take them."""
+        """Return the arguments for put_object and create_multipart_upload."""
         arguments: dict[str, Any] = {**self.payer}
         if self.acl:
             arguments["ACL"] = self.acl
@@ -35,21 +35,21 @@ class WriteOptions:
         if self.kms_key_id:
             arguments["SSEKMSKeyId"] = self.kms_key_id
         if self.tags:
-            arguments["Tagging"] = urlencode(self.tags, quote_via=quote)  # + is a plus to some stores
+            arguments["Tagging"] = urlencode(self.tags, quote_via=quote)  # some stores read + as a plus
         return {**arguments, **self.lock_arguments(now)}
 
     @property
     def payer(self) -> dict[str, str]:
-        """What every request needs where its sender pays for it."""
+        """The argument that every request needs if the requester pays."""
         return {"RequestPayer": "requester"} if self.request_payer else {}
 
     @property
     def changes(self) -> bool:
-        """Whether they are other ones at each moment."""
+        """Whether the arguments depend on the time."""
         return self.lock_mode != "none"
 
     def lock_arguments(self, now: datetime) -> dict[str, Any]:
-        """Those of them that are about Object Lock."""
+        """Return the arguments for Object Lock."""
         arguments: dict[str, Any] = {}
         if self.lock_mode != "none":
             arguments["ObjectLockMode"] = self.lock_mode

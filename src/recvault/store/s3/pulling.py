@@ -1,4 +1,4 @@
-"""A body that comes by itself, for whoever asks for its pieces: it comes in a thread, a few pieces ahead at most."""
+"""Turn a pushed body into an iterator of pieces: a thread fetches it, at most a few pieces ahead."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from recvault.store.s3.bounds import Sink
 from recvault.transport import Enough
 
 _AHEAD = 8
-_SECONDS = 0.2  # between two looks
+_SECONDS = 0.2  # between checks
 
 
 def pulled(fetch: Callable[[Sink], object], check: Callable[[], None]) -> Iterator[bytes]:
-    """What `fetch` hands to a sink. What either raises is raised here; whoever stops in between ends it."""
+    """Yield what `fetch` writes to a sink. Errors of `fetch` and `check` are raised here; closing ends the fetch."""
     pipe = _Pipe()
     threading.Thread(target=pipe.run, args=(fetch,), name="pulled", daemon=True).start()
     try:
@@ -38,22 +38,22 @@ class _Pipe:
         self.error: BaseException | None = None
 
     def run(self, fetch: Callable[[Sink], object]) -> None:
-        """The thread's whole work."""
+        """Run the thread."""
         try:
             fetch(self)
-        except BaseException as error:  # noqa: BLE001 - the other thread's to see
+        except BaseException as error:  # noqa: BLE001 - raised in the other thread
             self.error = error
         self._put(None)
 
     def next(self) -> bytes | None:
-        """The next piece, an empty one while there is none yet, None at the end."""
+        """Return the next piece; an empty one if there is none yet, None at the end."""
         try:
             return self._pieces.get(timeout=_SECONDS)
         except queue.Empty:
             return b""
 
     def begin(self, length: int | None) -> None:
-        """See Sink. What was handed on already cannot be taken back."""
+        """See Sink. Cannot restart once pieces were passed on."""
         if self._count:
             raise IncompleteReadError(actual_bytes=self._count, expected_bytes=length or 0)
 
@@ -64,7 +64,7 @@ class _Pipe:
             raise Enough
 
     def _put(self, piece: bytes | None) -> bool:
-        """Whether somebody wants it."""
+        """Queue a piece; False if the consumer has stopped."""
         while not self.abandoned.is_set():
             try:
                 self._pieces.put(piece, timeout=_SECONDS)

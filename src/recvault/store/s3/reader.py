@@ -1,7 +1,7 @@
-"""Ask what stands in a bucket: many questions a second, and none that changes anything.
+"""Read-only access to a bucket, for many requests a second.
 
-Listings by key range, objects with the sums that the store keeps of them, bodies whole or hashed as they come. A HEAD
-or GET by boto3 is mostly boto3: they go straight, where the client's transport can sign.
+Lists key ranges, describes objects with the store's own checksums, reads small bodies or hashes large ones as they
+arrive. Most of the cost of boto3's HEAD and GET is boto3: they bypass it if the client's transport can sign.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ if TYPE_CHECKING:
     from recvault.store.s3.s3_store import S3Store
 
 _CHECKSUM, _NOTED = "x-amz-checksum-sha256", "x-amz-meta-sha256"
-_NOT_TAKEN = frozenset({400, 405, 501})  # of a header that a store does not know
+_NOT_TAKEN = frozenset({400, 405, 501})  # a store may answer an unknown header with these
 
 
 class _Hashed:
-    """A body's size and SHA-256."""
+    """A sink that computes a body's size and SHA-256."""
 
     def __init__(self, check: Callable[[], None]) -> None:
         self._check = check
@@ -72,7 +72,7 @@ class S3Reader:
         self.requests: Counter[str] = Counter()
 
     def listed(self, prefix: str, after: str = "", until: str | None = None) -> Iterator[Listed]:
-        """The objects under a prefix whose keys are beyond `after` and below `until`, in key order."""
+        """See Reader.listed."""
         arguments = {"StartAfter": after} if after else {}
         pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix, **arguments)
         with botocore_errors(self._where(prefix)):
@@ -82,11 +82,11 @@ class S3Reader:
                 for each in answers.contents(answers.listed(page, prefix, self._where(prefix))):
                     if until is not None and each["Key"] >= until:
                         return
-                    if each["Key"] > after:  # a store that does not know StartAfter lists them all
+                    if each["Key"] > after:  # a store without StartAfter lists all keys
                         yield Listed(each["Key"], each["Size"], each["LastModified"])
 
     def describe(self, key: str) -> Described | None:
-        """An object's size and sums; None where there is none."""
+        """See Reader.describe."""
         with self._absence(key):
             told = self._head(key)
             size = answers.found(told, self._where(key))
@@ -94,7 +94,7 @@ class S3Reader:
         return None
 
     def get(self, key: str, most: int = SMALL_MOST) -> Body | None:
-        """A small object; None where there is none. Raises Cold, and TooLarge where it has more than `most` bytes."""
+        """See Reader.get."""
         with self._absence(key):
             small = Small(most, self._where(key))
             noted = self._get(key, small).get(_NOTED)
@@ -102,7 +102,7 @@ class S3Reader:
         return None
 
     def digest(self, key: str) -> tuple[int, str] | None:
-        """Read every byte of an object: how many there are, and their SHA-256. None where there is none; or Cold."""
+        """See Reader.digest."""
         with self._absence(key):
             hashed = _Hashed(self._stop.check)
             self._get(key, hashed)
@@ -122,12 +122,12 @@ class S3Reader:
         except ClientError as error:
             if status_of(error) not in _NOT_TAKEN or not self._asks_sums:
                 raise
-            self._asks_sums = False  # it may be that header alone
+            self._asks_sums = False  # perhaps only that header is refused
             return self._objects.head(key, self._ending)
 
     @contextmanager
     def _absence(self, key: str) -> Iterator[None]:
-        """Go on behind the block where the object is not there."""
+        """Continue after the block if the object does not exist."""
         with self._store.key_errors(key):
             try:
                 yield
@@ -144,7 +144,7 @@ class S3Reader:
 
 
 def _hex(kept: str | None) -> str | None:
-    """A checksum header in hex; None for that of a multipart upload, which is one of its parts' sums."""
+    """Convert a checksum header to hex; None for a multipart upload's, which is a checksum of its parts' checksums."""
     try:
         found = base64.b64decode(kept or "", validate=True)
     except (binascii.Error, ValueError):

@@ -1,4 +1,4 @@
-"""Ask a store again, as often as botocore does and with its waits; but a stop cuts them short."""
+"""Retry requests with botocore's number of tries and waits, but a stop cuts them short."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SLICE = 0.1
 
 
 def persist(once: Callable[[], T], ending: Ending) -> T:
-    """What `once` answers, when it does. What it raises where that lasts; Interrupted where no try may follow."""
+    """Return the result of `once`, retrying it. Raises its lasting error, or Interrupted if no retry is allowed."""
 
     def begin() -> T:
         ending.beat()
@@ -31,7 +31,7 @@ def persist(once: Callable[[], T], ending: Ending) -> T:
 
 
 def waited(failure: Exception, attempt: int, ending: Ending) -> bool:
-    """Whether a failure may pass and is to be tried again: then only after a wait. Interrupted where it is cut."""
+    """Whether to retry after a failure; if so, waits first. Raises Interrupted if the wait is cut short."""
     if attempt >= _TRIES or not _is_transient(failure):
         return False
     first = _FIRST_WAIT_WHERE_THROTTLED if _is_throttled(failure) else _FIRST_WAIT
@@ -41,7 +41,7 @@ def waited(failure: Exception, attempt: int, ending: Ending) -> bool:
 
 
 def pause(seconds: float, check: Callable[[], None]) -> None:
-    """Wait. `check` raises what cuts it short."""
+    """Wait. `check` may raise to cut it short."""
     until = time.monotonic() + seconds
     while (left := until - time.monotonic()) > 0:
         check()

@@ -1,6 +1,6 @@
-"""Static keys that were replaced while the program runs: read anew from where boto3 found them, once they are refused.
+"""Static keys replaced while the program runs: reread from where boto3 found them, once they are refused.
 
-botocore reads a credentials file once. Credentials that are lent for a time refresh themselves, and are left alone.
+botocore reads a credentials file only once. Temporary credentials refresh themselves and are left alone.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from recvault.store.s3 import credentials
 from recvault.store.s3.botocore_errors import REPLACED
 
 _MOST_TRIES = 3  # of one request
-_EVERY_SECONDS = 5.0  # between two readings
-_OF_A_HEAD = "403"  # which has no body to say more
+_EVERY_SECONDS = 5.0  # between reads
+_OF_A_HEAD = "403"  # a HEAD has no body with details
 
 
 def follow(client: Any, session: Any) -> Callable[[], bool]:
-    """Have a client try again with what the chain says now, where the store refuses its keys.
+    """Make a client retry with reread credentials if the store refuses its keys.
 
-    What is returned reads them anew for whoever else signs with them, and says whether they are others than before.
+    Returns a function for other signers that rereads the keys and says whether they have changed.
     """
     known = session.get_credentials()
     if type(known) is not Credentials:
@@ -45,14 +45,14 @@ class _Follower:
         self._read_at = self._changed_at = -_EVERY_SECONDS
 
     def __call__(self, response: tuple[Any, Mapping[str, Any]] | None, attempts: int, **_: Any) -> int | None:
-        """0: try again at once. None: what others make of it."""
+        """Return 0 to retry at once, None to leave it to other handlers."""
         code = str(response[1].get("Error", {}).get("Code", "")) if response else ""
         if code not in REPLACED | {_OF_A_HEAD} or attempts >= _MOST_TRIES:
             return None
         return 0 if self.is_new() else None
 
     def is_new(self) -> bool:
-        """Whether there are other keys now than a moment ago."""
+        """Whether the keys changed in the last `_EVERY_SECONDS`."""
         with self._lock:
             moment = time.monotonic()
             if moment - self._read_at >= _EVERY_SECONDS:
@@ -65,7 +65,7 @@ class _Follower:
 
 
 def _read() -> Any:
-    """What the chain says now; None where it cannot be read."""
+    """Return the chain's current credentials; None if they cannot be read."""
     try:
         with credentials.readable():
             return botocore.session.get_session().get_credentials()

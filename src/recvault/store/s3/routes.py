@@ -1,6 +1,6 @@
-"""The ways to a store: straight, or through the proxy that the environment names, and whose certificates are trusted.
+"""Routes to a store: direct, or through the proxy set in the environment, and which certificates are trusted.
 
-What the environment says is read as botocore reads it.
+The environment is read as botocore reads it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _PATIENCE = Patience(connect_seconds=10.0, stall_seconds=60.0)
 
 
 class Routes:
-    """A Transport: each origin by its own way, one for each proxy."""
+    """A Transport that selects one transport per proxy, by the request's origin."""
 
     def __init__(self, kind: Kind, trusted: Trust) -> None:
         self._kind, self._trusted = kind, trusted
@@ -39,7 +39,7 @@ class Routes:
         return (self._by_origin.get(origin) or self.to(origin)).exchange(request, receiver, cut)
 
     def to(self, origin: str) -> Transport:
-        """The way to a scheme, host and port. ConfigError where the environment names a proxy that is none."""
+        """Return the route to a scheme, host and port. ConfigError if the proxy in the environment is invalid."""
         way = self._trusted if origin.startswith("https:") else Trust(), _proxy(origin)
         if way not in self._by_way:
             self._by_way[way] = make(self._kind, anywhere, _PATIENCE, *way)
@@ -57,7 +57,7 @@ class Routes:
 
 
 def found(kind: Kind) -> Kind:
-    """What carries out exchanges here: not libcurl where it cannot be had."""
+    """Return the kind of transport to use: plain if libcurl is not available."""
     if kind == "curl" and (why := curl_missing()):
         log.warning("store.plain", reason=f"pycurl cannot be imported: {why}", hint="pip install pycurl")
         return "plain"
@@ -65,13 +65,13 @@ def found(kind: Kind) -> Kind:
 
 
 def trusted_by(core: Any) -> Trust:
-    """Whose certificates a botocore session trusts."""
+    """Return the certificate authorities that a botocore session trusts."""
     path = str(core.get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE") or get_cert_path(True))
     return Trust(folder=path) if Path(path).is_dir() else Trust(file=path)
 
 
 def check_trust(core: Any) -> None:
-    """ConfigError where the authorities that boto3 is told to trust cannot be read."""
+    """ConfigError if the certificate authorities configured for boto3 cannot be read."""
     told = core.get_config_variable("ca_bundle")
     if told is not None:
         authorities.check(

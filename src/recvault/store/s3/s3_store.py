@@ -1,7 +1,7 @@
-"""S3 through boto3: one conditional, checksummed put per object; AWS and compatible stores alike.
+"""S3 through boto3: one conditional, checksummed put per object; for AWS and compatible stores.
 
-Rights needed for archiving: s3:PutObject, s3:GetObject, s3:ListBucket, and s3:AbortMultipartUpload past 5 GiB. No right
-to delete is needed or wanted.
+Permissions needed for archiving: s3:PutObject, s3:GetObject, s3:ListBucket, and s3:AbortMultipartUpload above 5 GiB.
+No permission to delete is needed or wanted.
 """
 
 from __future__ import annotations
@@ -44,16 +44,15 @@ from recvault.store.s3.straight import Straight
 
 _TIMES = 3
 _CONDITION = {"IfNoneMatch": "*"}
-_PASSING = RACED | WRONG_SUM  # another writer was in the way; a bit turned on the way
+_PASSING = RACED | WRONG_SUM  # a concurrent writer; a bit flipped in transit
 _OF_METADATA = "x-amz-meta-"
 
 
 class S3Store:
-    """A bucket. Thread-safe as boto3's client is. A `stop` counts for all that its client sends: one store a client.
+    """A bucket. As thread-safe as boto3's client. `stop` applies to all of its client's requests: one store per client.
 
-    `straight`: what is archived by a single put, and what is read of it, goes without boto3 where the client's
-    transport can sign. By `known`, an object that is kept there, a refusal of one key is told from one of the bucket;
-    without it each is the bucket's.
+    `straight`: single puts and reads bypass boto3 if the client's transport can sign. `known`: an object kept in the
+    bucket, used to distinguish a refusal of one key from one of the bucket; without it every refusal is the bucket's.
     """
 
     def __init__(
@@ -93,7 +92,7 @@ class S3Store:
 
     @property
     def facts(self) -> StoreFacts:
-        """What is known of what the store does."""
+        """How the store is known to handle a put."""
         return self._writer.facts
 
     @facts.setter
@@ -101,16 +100,16 @@ class S3Store:
         self._writer.facts = facts
 
     def _pay(self, params: dict[str, Any], model: Any, **_: Any) -> None:
-        """Say with each request that knows of it that its sender pays."""
+        """Add requester-pays to each request that supports it."""
         if "RequestPayer" in model.input_shape.members:
             params.update(self.options.payer)
 
     def key_errors(self, key: str, *, writing: bool = False) -> KeyErrors:
-        """Raise ours for botocore's, in a request about one key."""
+        """Translate botocore's errors to ours, for a request about one key."""
         return KeyErrors(f"s3://{self.bucket}/{key}", self._evidence, writing=writing)
 
     def put(self, put: Put) -> bool:
-        """See ObjectStore.put. Interrupted in mid-stream once a drain is over."""
+        """See ObjectStore.put. Raises Interrupted, even in mid-stream, once a drain is over."""
         try:
             if put.bytes <= self._single_put_most:
                 return self._put(put, in_parts=False)
@@ -122,7 +121,7 @@ class S3Store:
             raise Interrupted(f"{self._where(put.key)} was not written: {over.message}") from None
 
     def _put(self, put: Put, *, in_parts: bool) -> bool:
-        # Some stores honour the condition of a put and ignore that of a multipart upload: those look first, always.
+        # Some stores honour the condition of a put but ignore it for a multipart upload, so these always check first.
         is_conditional = self._writer.facts.conditional
         if (in_parts or not is_conditional) and (found := self.head(put.key)) is not None:
             return self._already(put, found)
@@ -132,7 +131,7 @@ class S3Store:
             except ClientError as error:
                 if code_of(error) not in (EXISTS | ENDED if in_parts else EXISTS):
                     raise
-                return self._already(put, self.head(put.key))  # another process was first, or our own lost reply
+                return self._already(put, self.head(put.key))  # another process was first, or our own response was lost
         return True
 
     def head(self, key: str) -> Stored | None:
@@ -172,7 +171,7 @@ class S3Store:
             answers.found(told[0], self._where(key), has_body=True)
 
     def _lists(self, key: str) -> None:
-        """Raises unless the bucket can be listed."""
+        """Raise unless the bucket can be listed."""
         with within(self.client, self._drained):
             page = self.client.list_objects_v2(Bucket=self.bucket, Prefix=key, MaxKeys=1)
         answers.listed(page, key, self.bucket)
@@ -192,7 +191,7 @@ class S3Store:
         return f"{self.bucket} at {self._endpoint_url}" if self._endpoint_url else self.bucket
 
     def begin(self, *, known: bool, make: bool) -> None:
-        """See Bucket.begin. A bucket is there or not: the first question to it tells."""
+        """See Bucket.begin. Does nothing: the first request shows whether the bucket exists."""
 
     def reader(self) -> S3Reader:
         """See Bucket.reader."""
@@ -218,7 +217,7 @@ class S3Store:
             return Asking(self._writer, send, known, self._where(known.key)).facts(checksums or self._checksums)
 
     def clear_unfinished(self, prefix: str, older_than: datetime) -> int:
-        """See Bucket.clear_unfinished: multipart uploads under a prefix are aborted."""
+        """See Bucket.clear_unfinished. Aborts multipart uploads under a prefix."""
         aborted = 0
         with botocore_errors(self._where(prefix)):
             try:
@@ -226,7 +225,7 @@ class S3Store:
                     if upload["Initiated"] < older_than:
                         aborted += self._abort({"Key": upload["Key"], "UploadId": upload["UploadId"]})
             except ClientError as error:
-                # A store that cannot list uploads ends them in its own way; another says 404 where there are none.
+                # Stores that cannot list uploads expire them by themselves; others answer 404 if there are none.
                 if code_of(error) not in NOT_DONE | ENDED:
                     raise
         return aborted
@@ -237,7 +236,7 @@ class S3Store:
             yield from page.get("Uploads", ())
 
     def _abort(self, upload: Mapping[str, str]) -> bool:
-        """Abort an upload; False where it ended meanwhile."""
+        """Abort an upload; False if it has already ended."""
         try:
             self.client.abort_multipart_upload(Bucket=self.bucket, **upload)
         except ClientError as error:
@@ -247,7 +246,7 @@ class S3Store:
         return True
 
     def _write_by_boto3(self, put: Put) -> None:
-        """Which signs what it sends, as whoever asks would."""
+        """Write by boto3, which signs what it sends, for the known object's test."""
         condition = _CONDITION if self.facts.conditional else {}
         self._writer.write(put, partial(self._by_boto3.put, self._drained), condition)
 
@@ -261,7 +260,7 @@ class S3Store:
                     self._writer.write(put, partial(self.objects.put, ending), condition)
                 return
             except StoreUnavailable:
-                self.objects.renew()  # it may have been the answer to another
+                self.objects.renew()  # it may have been the response to another request
                 raise
             except ClientError as error:
                 if code_of(error) not in _PASSING or number == _TIMES - 1:
@@ -276,7 +275,7 @@ class S3Store:
         return f"s3://{self.bucket}/{key}"
 
     def _already(self, put: Put, found: Stored | None) -> bool:
-        """Compare where a key is met: False for the same bytes, KeyConflict for others."""
+        """Compare with the existing object: False for the same bytes, KeyConflict for others."""
         if found is None:
             raise StoreUnavailable(f"{self._where(put.key)} was refused because it exists, but it does not")
         if found.bytes == put.bytes and found.sha256 == put.sha256:

@@ -1,7 +1,7 @@
-"""boto3's requests, sent by a transport of ours: its waits can be cut, its answers are bounded.
+"""Send boto3's requests by our own transport: its waits can be cut short, and its responses are bounded.
 
-botocore asks whoever registered for its event `before-send` before it would send a request itself, and takes what that
-answers; whoever registered for `needs-retry` decides first whether a request is made again.
+botocore calls handlers of the event `before-send` before it sends a request, and uses the response they return;
+handlers of `needs-retry` decide first whether to retry a request.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ _OF_THE_TRANSPORT = frozenset({"connection", "content-length", "expect", "host",
 
 
 class CannotBeSent(BotoCoreError):
-    """A request that is none of HTTP's."""
+    """A request that is not valid HTTP."""
 
     fmt = "the request cannot be sent as HTTP"
 
 
 class _Current(threading.local):
-    """What this thread's requests are made for."""
+    """Settings of this thread's requests."""
 
     ending: Ending | None = None
     sink: Sink | None = None
@@ -48,7 +48,7 @@ class _Held(Exception):
 
 
 class Sending:
-    """Sends what botocore signed. Thread-safe. Raises what botocore would raise, and Interrupted."""
+    """Sends requests signed by botocore. Thread-safe. Raises botocore's errors, and Interrupted."""
 
     def __init__(self, routes: Routes) -> None:
         self.transport: Transport = routes
@@ -58,7 +58,7 @@ class Sending:
 
     @contextmanager
     def during(self, ending: Ending, sink: Sink | None = None) -> Iterator[None]:
-        """End this thread's requests so, and have an object's body go there. Without it: as questions, and nowhere."""
+        """Apply an ending and a sink for object bodies to this thread's requests. Default: as questions, no sink."""
         current = self._current
         before = current.ending, current.sink
         current.ending, current.sink = ending, sink
@@ -68,7 +68,7 @@ class Sending:
             current.ending, current.sink = before
 
     def held(self, ask: Callable[[], object]) -> Request:
-        """The request that botocore makes of an operation, signed, and not sent."""
+        """Return the signed request that botocore makes for an operation, without sending it."""
         self._current.held = True
         try:
             ask()
@@ -79,7 +79,7 @@ class Sending:
         raise AssertionError("whatever is asked is sent first")
 
     def send(self, request: Any, **_: Any) -> AWSResponse:
-        """A handler of before-send."""
+        """Handle before-send."""
         if self._current.held:
             raise _Held(_asked(request))
         ending = self._ending
@@ -101,7 +101,7 @@ class Sending:
         operation: Any,
         **_: Any,
     ) -> int | None:
-        """A handler of needs-retry. 0: the wait is over, and it is made again."""
+        """Handle needs-retry. Returns 0, after the wait, to retry the request."""
         failure = caught_exception
         if response is not None:
             failure = ClientError(cast("Any", response[1]), operation.name)
@@ -113,27 +113,27 @@ class Sending:
 
 
 class _Raw:
-    """An answer's body where botocore looks for it."""
+    """A response body as botocore expects it."""
 
     def __init__(self, content: bytes) -> None:
         self._left = memoryview(content)
 
     def read(self, size: int | None = None) -> bytes:
-        """As a file does."""
+        """See io.RawIOBase.read."""
         end = len(self._left) if size is None or size < 0 else size
         piece, self._left = bytes(self._left[:end]), self._left[end:]
         return piece
 
     def stream(self) -> Iterator[bytes]:
-        """All that is left."""
+        """Yield the rest."""
         yield self.read()
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Do nothing: nothing is held open."""
 
 
 def as_botocores(failed: ExchangeFailed, url: str) -> BotoCoreError:
-    """The error that boto3 raises for the same trouble."""
+    """Return the error that boto3 raises for the same failure."""
     match failed.cause:
         case "certificate" | "tls":
             return exceptions.SSLError(endpoint_url=url, error=failed)
@@ -150,7 +150,7 @@ def as_botocores(failed: ExchangeFailed, url: str) -> BotoCoreError:
 
 
 def _asked(request: Any) -> Request:
-    """botocore's request as the transport takes it. CannotBeSent where it holds what no header can."""
+    """Convert botocore's request for the transport. CannotBeSent if a header is not ASCII."""
     texts = {name: v.decode("latin-1") if isinstance(v, bytes) else str(v) for name, v in request.headers.items()}
     named = {name.lower(): value for name, value in texts.items()}
     if not all(name.isascii() and value.isascii() for name, value in named.items()):

@@ -1,9 +1,9 @@
-"""Single objects of one bucket without boto3: signed and sent by the transport, for a fraction of what boto3 costs.
+"""Access single objects of one bucket without boto3: the transport signs and sends, at a fraction of boto3's cost.
 
-What boto3 works out anew for each request is asked of it once: the bucket's address, and the region that signs for it.
-A bucket elsewhere, and what takes more than a header, are left to boto3.
+The bucket's address and signing region, which boto3 computes for each request, are taken from it once. Buckets in
+another region, and requests that need more than a header, are left to boto3.
 
-Invariant: a put tells by its answer that it is its own, so only it goes over a connection that was used over TLS.
+Invariant: over TLS, only a put reuses a connection, because its response shows that it belongs to this put.
 """
 
 from __future__ import annotations
@@ -32,9 +32,7 @@ from recvault.transport import ExchangeFailed, Head, Request, Signing
 
 T = TypeVar("T")
 
-_PLAIN = re.compile(
-    r"[A-Za-z0-9._~-]+"
-)  # an access key that libcurl does not write in another way: Swift's have colons
+_PLAIN = re.compile(r"[A-Za-z0-9._~-]+")  # an access key that libcurl sends unchanged: Swift's have colons
 
 _HEADERS = {
     "ACL": "x-amz-acl",
@@ -55,11 +53,11 @@ _HEADERS = {
 _NO_HEADER = frozenset({"Key", "Body", "ContentLength", BODY_SHA256, "Metadata"})
 _NOTHING = hashlib.sha256(b"").hexdigest()
 _OPERATIONS = {"PUT": "PutObject", "HEAD": "HeadObject", "GET": "GetObject"}
-_OF_A_HEAD = "403"  # which says no more: the keys may have been replaced
+_OF_A_HEAD = "403"  # a HEAD has no details: the keys may have been replaced
 
 
 class _NeedsBoto3(Exception):
-    """libcurl would sign another name than is sent."""
+    """libcurl would sign a different access key than it sends."""
 
 
 class Straight:
@@ -72,7 +70,7 @@ class Straight:
         self._payer = {"x-amz-request-payer": "requester"} if pays else {}
         self._agent = str(client.meta.config.user_agent)
         self._address: Address | None = None
-        self._signing = Signing("", "", "")  # as the last request was signed
+        self._signing = Signing("", "", "")  # of the last request
         self._is_elsewhere = False
 
     def put(self, ending: Ending, **arguments: Any) -> Mapping[str, Any]:
@@ -104,7 +102,7 @@ class Straight:
         self._transport.renew()
 
     def _place(self, key: str) -> Address | None:
-        """Where the bucket is; None where boto3 is to find it, or to write the key."""
+        """Return the bucket's address; None if boto3 must find it, or must encode the key."""
         if self._is_elsewhere or not is_plain(key):
             return None
         if self._address is None:
@@ -119,7 +117,7 @@ class Straight:
                 pass
             except ClientError as error:
                 if code_of(error) in ELSEWHERE or 300 <= status_of(error) < 400:
-                    self._is_elsewhere = True  # boto3 finds where it is, and remembers
+                    self._is_elsewhere = True  # boto3 finds the region and caches it
                 elif code_of(error) in OUT_OF_TIME or (
                     code_of(error) in REPLACED | {_OF_A_HEAD} and self._client.has_new_keys()
                 ):
@@ -138,7 +136,7 @@ class Straight:
         else:
             with in_memory(body) as view:
                 sent = body if view is None else view
-                # What is refused is not sent.
+                # Expect: a refused body is not sent.
                 head = self._exchange("PUT", url, headers, sha256, ending, body=sent, length=length, expects=True)
         told = head.named
         return {"ETag": told.get("etag"), "ChecksumSHA256": told.get("x-amz-checksum-sha256") or None}
@@ -156,7 +154,7 @@ class Straight:
         length: int = 0,
         expects: bool = False,
     ) -> Head:
-        """Sign, send, and send again what failed for a while."""
+        """Sign and send a request; retry transient failures."""
         operation = _OPERATIONS[method]
 
         def once() -> Head:
@@ -171,15 +169,15 @@ class Straight:
                 raise as_botocores(failed, url) from failed
             if answer.head.status >= 300:
                 if method == "PUT":
-                    self._transport.renew()  # nothing in a refusal tells that it is this put's
+                    self._transport.renew()  # a refusal does not show that it belongs to this put
                 raise refused(answer.head, answer.content, operation)
             return answer.head
 
         return persist(once, ending)
 
     def _signed(self, headers: Mapping[str, str], sha256: str) -> tuple[Signing, list[tuple[str, str]]]:
-        """What a request is signed with at this moment, and its headers."""
-        assert self._address is not None  # noqa: S101 - of whoever is asked for it
+        """Return what to sign a request with now, and its headers."""
+        assert self._address is not None  # noqa: S101 - set by _place before
         found = self._client.credentials()
         if found is None:
             raise NoCredentialsError
@@ -197,7 +195,7 @@ class Straight:
 
 
 def _put_headers(arguments: Mapping[str, Any]) -> dict[str, str] | None:
-    """All but what the URL and the body are made of; None where botocore might make more of it than a header."""
+    """Return the headers of a put's arguments; None if botocore might turn one into more than a header."""
     if BODY_SHA256 not in arguments:
         return None
     headers = {}
@@ -213,7 +211,7 @@ def _put_headers(arguments: Mapping[str, Any]) -> dict[str, str] | None:
 
 
 def _written(value: Any) -> str:
-    """As botocore writes it in a header."""
+    """Format a header value as botocore does."""
     return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if isinstance(value, datetime) else str(value)
 
 
