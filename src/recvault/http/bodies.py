@@ -15,16 +15,16 @@ from recvault.transport import ExchangeFailed
 
 MOST_PAGE = 8 * 1024 * 1024  # bytes; a thousand rows are one or two million. Once read, JSON may be 25 times as large
 MOST_ROW = 1024 * 1024  # of an answer about one recording: every worker may hold one
-_UNFOLDED = 64 * 1024  # bytes that are unfolded at once: a chunk of the wire alone could become a thousand times itself
+_UNFOLDED = 64 * 1024  # bytes that are decoded at once: one chunk could grow a thousandfold
 MOST_OF_ERROR = 4096
 _ERROR_SECONDS = 5.0  # for the beginning of an error's body, which only helps the operator
-_FOLDED = frozenset({"gzip", "x-gzip", "deflate"})  # one of them: a stack of them could unfold without end
+_FOLDED = frozenset({"gzip", "x-gzip", "deflate"})  # only one of them: nested ones could grow without limit
 # S3 servers name their own framing of an upload, long undone; others put a charset or a mail's encoding there.
 _PLAIN = frozenset({"", "identity", "aws-chunked", "none", "binary", "8bit", "utf-8"})
 
 
 def whole(response: httpx.Response, timing: Timing, stop: Stop, most: int) -> bytes:
-    """A whole API answer, decoded, of so many bytes at most."""
+    """Return a whole API answer, decoded; at most `most` bytes."""
     host = response.url.host
     if not _readable(response):
         raise ProtocolError(f"{host} used a content encoding that was not requested")
@@ -59,7 +59,7 @@ def _readable(response: httpx.Response) -> bool:
 
 
 def is_plain(encoding: str) -> bool:
-    """Whether a Content-Encoding says that the bytes are as they are."""
+    """Whether a Content-Encoding means no encoding."""
     return encoding in _PLAIN or all(each.strip() in _PLAIN for each in encoding.lower().split(","))
 
 

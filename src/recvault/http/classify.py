@@ -1,4 +1,4 @@
-"""One table that says what an answer's status means, and the reading of what providers add to it.
+"""One table of what an answer's status means, and parsers for what providers add to it.
 
 Services answer `{code, message}`, `{"errors": […]}`, `{"error": …}` or XML with a Code and a Message, gateways HTML:
 the status decides, the body only helps the operator.
@@ -34,7 +34,7 @@ _ELSEWHERE: dict[int, type[RecvaultError]] = {
 _XML_FIELDS = re.compile(r"<(Code|Message)>([^<]{1,200})</\1>")
 _HTML = re.compile(r"\s*<(!doctype html|html)\b", re.IGNORECASE)
 _QUERY = re.compile(r"\?\S*=\S*")  # of a URL that the answer repeats: it may be signed
-_NO_DATE = (ValueError, TypeError, IndexError, OverflowError)  # what email.utils raises for one that is none
+_NO_DATE = (ValueError, TypeError, IndexError, OverflowError)  # what email.utils raises for an invalid date
 _NOT_OF_AN_ID = re.compile(r"[^A-Za-z0-9._-]")
 _LONGEST_ID = 64
 _EPOCH_LEAST = 1_000_000  # seconds; x-ratelimit-reset may be a Unix time: the same service's documents differ

@@ -38,7 +38,7 @@ def trusted() -> Trust:
 
 @functools.lru_cache(maxsize=8)
 def tls(trusting: Trust) -> ssl.SSLContext:
-    """What httpx connects to providers with. One for all who trust the same: to read authorities costs 30 ms."""
+    """The TLS context for providers, shared by equal `Trust`s: reading authorities takes 30 ms."""
     return tls_context(trusting)
 
 
@@ -50,7 +50,7 @@ class _NoCookies(httpx.Cookies):
 
 
 class _Client(httpx.Client):
-    """An httpx client without a memory."""
+    """An httpx client that stores no cookies."""
 
     _jar = _NoCookies()
 
@@ -64,7 +64,7 @@ class _Client(httpx.Client):
 
 
 class Clients:
-    """Hands each thread its own client, and closes them all. `media` is what media are fetched by."""
+    """Hands each thread its own client, and closes them all. `media` is the transport for media."""
 
     def __init__(
         self,
@@ -78,14 +78,14 @@ class Clients:
         patience, trusting = Patience(CONNECT_SECONDS, read_seconds, least_rate), trusted()
         self.rule, self._proxy = rule, proxy
         self.media: Transport = make(transport, rule.permits, patience, trusting, proxy)
-        self._tls = tls(trusting)  # here, where a ConfigError is told of the source, and not in the middle of a pass
+        self._tls = tls(trusting)  # here, so that a ConfigError names the source, and not during a pass
         self._timeout = httpx.Timeout(connect=CONNECT_SECONDS, read=read_seconds, write=read_seconds, pool=read_seconds)
         self._local = threading.local()
         self._lock = threading.Lock()
         self._all: list[tuple[threading.Thread, httpx.Client]] = []
 
     def get(self, cut: Cut | None = None) -> httpx.Client:
-        """This thread's client, whose waits `cut` ends from now on."""
+        """Return this thread's client; from now on `cut` ends its waits."""
         own: tuple[httpx.Client, GuardedTransport] | None = getattr(self._local, "own", None)
         if own is None:
             transport = GuardedTransport(self.rule.permits, self._tls, self._proxy)

@@ -5,7 +5,7 @@ Starts low and doubles, then adds one per window in which answers are as fast as
 number is tried again more and more rarely. Also reduces, as a trial, if answers take much longer than with fewer
 requests. If that does not help, the provider is slow anyway, and the trial is undone.
 
-A wait is the time to the first byte, by kind of request; a body is none of it. A window is judged by the mean of its
+A wait is the time to the first byte, by kind of request; without the body. A window is judged by the mean of its
 middle half, by answers alone that were asked for within it, and two in a row must be slow: one slow answer, or one
 pause of the provider, changes nothing.
 """
@@ -23,7 +23,7 @@ CALM_SECONDS = 1.0  # the refusals of one moment are one sign
 _FIRST = 2.0
 _WINDOW = 16  # answers at least, and of some kind alone; half as many of another kind count
 _RISING, _RISEN = 1.25, 1.6  # of the floor: no more are added; fewer are tried
-_NOTICED = 0.02  # seconds: a rise that is shorter is none
+_NOTICED = 0.02  # seconds: a smaller rise is ignored
 _SHORTER = 0.8  # of the wait before a trial: less has helped
 _SLOW_WINDOWS, _HELD_WINDOWS = 2, 32  # in a row, until a trial
 _REST = 8  # windows after a trial that has not helped
@@ -130,10 +130,10 @@ class Concurrency:
         return wait / floor if wait - floor > _NOTICED else 1.0
 
     def _try_fewer(self, kind: str, wait: float, rise: float, slow: bool) -> None:
-        """Half as many as there were: whether the wait is of our making."""
+        """Halve the requests, to test whether we cause the wait."""
         self._slow, self._held = [], 0
         busy = min(self._limit, float(self._busiest))
-        if busy < 2:  # it waits for no other of ours
+        if busy < 2:  # no other request of ours delays it
             self._floors[kind] = wait
             return
         enough = max(busy / 2, busy * _RISING / rise) if slow else self._limit

@@ -29,7 +29,7 @@ _AHEAD_SECONDS = 0.1  # how long before its moment a request is granted: a permi
 _CATCH_UP_SECONDS = 0.02  # of the pace that is not lost where a thread comes late
 _ABUNDANT_SECONDS = 0.005  # between two requests: so fast a pace loses nothing by a permit that is not used
 _SPARE = 8  # places that are free where there is plenty
-_LATE_SECONDS = 0.1  # past its moment, after which a request asks for another one
+_LATE_SECONDS = 0.1  # past its moment, after which a request asks for another moment
 _LEAST_SECONDS = 0.001
 _MOST_REST = 300.0  # seconds; a provider that asks for a longer rest is asked again after these
 _REFUSALS = frozenset({429, 503})
@@ -46,7 +46,7 @@ class CurrentLimit:
 
 @dataclass(slots=True)
 class Noted:
-    """An answer of the provider, as its budget learns from it. Nothing of it is changed."""
+    """A provider's answer, as its budget learns from it. Not modified."""
 
     status: int
     kind: str = ""
@@ -77,7 +77,7 @@ class Pause:
     status: int = 0
 
     def left(self, now: float) -> float:
-        """Seconds; 0.0 where there is none."""
+        """Seconds; 0.0 if there is none."""
         return max(0.0, self.until - now)
 
     def check(self, now: float, patience: float) -> None:
@@ -121,7 +121,7 @@ class _Budget:
 
     @property
     def is_plenty(self) -> bool:
-        """Neither the pace nor places are short."""
+        """Whether both pace and places are plentiful."""
         few = self.running.total() + _SPARE <= min(self.most, self.found.now)
         return few and self.gap < _ABUNDANT_SECONDS and not any(self.waiting.values())
 
@@ -152,7 +152,7 @@ class Limits:
 
     @property
     def standing(self) -> CurrentLimit:
-        """What was found so far."""
+        """The limit found so far."""
         return CurrentLimit(self._budget.found.now, self._budget.found.held_by)
 
     def turn(self, stop: Stop, who: str = MEDIA, patience: float = math.inf, waits: Waits | None = None) -> Turn:
@@ -175,7 +175,7 @@ class Limits:
             self._budget.grant(self._clock())
 
     def ask(self, want: Want) -> None:
-        """Have it granted when its turn comes."""
+        """Queue it until its turn comes."""
         with self._lock:
             self._budget.waiting[want.who].append(want)
             self._budget.grant(self._clock())
@@ -317,6 +317,6 @@ class Turn:
 
 
 def _tell(want: Want) -> None:
-    """Wake whoever waits."""
+    """Wake the waiting thread."""
     if want.seen is not None:
         want.seen.set()

@@ -25,7 +25,7 @@ _REST = 16 * 1024  # bytes of a redirect's own words that are read past, to keep
 
 @dataclass(slots=True)
 class MediaHead:
-    """What is known about media before their first byte. Not changed."""
+    """What is known about media before their first byte. Not modified."""
 
     url: str  # that served them, without its query
     headers: Mapping[str, str]  # by lower name
@@ -33,17 +33,17 @@ class MediaHead:
 
 
 class Sink(Protocol[T_co]):
-    """Takes media as they come."""
+    """Receives media as they arrive."""
 
     @property
     def size(self) -> int:
         """How many bytes came so far."""
 
     def write(self, piece: bytes | memoryview) -> None:
-        """The next bytes. A memoryview is of no use after the call."""
+        """Take the next bytes. A memoryview is invalid after the call."""
 
     def finish(self) -> T_co:
-        """What they come to, once all are there."""
+        """Return the result, once all bytes came."""
 
     def close(self) -> None:
         """Free resources if it was not finished."""
@@ -51,24 +51,24 @@ class Sink(Protocol[T_co]):
 
 @dataclass(frozen=True, slots=True)
 class Away:
-    """An answer that sends on."""
+    """A redirect."""
 
     location: str
 
     @classmethod
     def told(cls, status: int, location: str | None) -> Away | None:
-        """Where a status and a Location send on; None where they do not."""
+        """The target of a redirect; None for other answers."""
         return cls(location) if status in _REDIRECTS and location else None
 
 
 @dataclass(slots=True)
 class Place:
-    """Where a request goes, and with which headers. Nothing of it is changed."""
+    """Where a request goes, and with which headers. Not modified."""
 
     url: str
     host: str
     headers: Headers
-    at_home: bool  # at base_url's own origin, by our credentials
+    at_home: bool  # at base_url's own origin, with our credentials
 
 
 class Note(Protocol):

@@ -1,4 +1,4 @@
-"""A budget used by another process than the one that holds it: permits travel there and come back.
+"""A budget shared with another process: permits travel there and come back.
 
 Invariant: granted permits count as in use until they are given back; those of a dead process are given back. A permit
 is asked for when a thread waits for one, and where there is plenty a few before that, so
@@ -70,7 +70,7 @@ class Borrowed:
         return Turn(self, stop, who, patience, self._clock, waits)
 
     def ask(self, want: Want) -> None:
-        """Have it granted when a permit comes, or at once where one is at hand."""
+        """Grant it when a permit comes, or at once if one is available."""
         with self._lock:
             self._drop_stale()
             if self._stock:
@@ -106,7 +106,7 @@ class Borrowed:
     # -- for whoever carries messages ----------------------------------------------------------------------------------
 
     def collect(self) -> Spent | None:
-        """What must be reported."""
+        """Return what must be reported."""
         with self._lock:
             self._drop_stale()
             if not (self._wants or self._ended or self._noted):
@@ -117,7 +117,7 @@ class Borrowed:
             return spent
 
     def take(self, permits: Permits) -> None:
-        """What was granted."""
+        """Take granted permits."""
         with self._lock:
             self._plenty = permits.plenty
             self._asked -= len(permits.moments)
@@ -177,7 +177,7 @@ class Loan:
             self._limits.ask(want)
 
     def close(self) -> None:
-        """The process has died: nothing of it waits, nothing of it is under way."""
+        """The process has died: drop its waiting and running requests."""
         for want in list(self._waiting):
             self._limits.withdraw(want)
         out, self._out = self._out, 0

@@ -38,15 +38,15 @@ class Ping:
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
     def start(self) -> bool:
-        """A run has begun. Whether the monitor took it."""
+        """Report a start. Returns whether the monitor accepted it."""
         return self._ping("/start", "")
 
     def success(self, text: str = "") -> bool:
-        """It went well. Whether the monitor took it."""
+        """Report success. Returns whether the monitor accepted it."""
         return self._ping("", text)
 
     def fail(self, text: str) -> bool:
-        """It failed, and why. Whether the monitor took it."""
+        """Report failure and its reason. Returns whether the monitor accepted it."""
         return self._ping("/fail", text)
 
     def _ping(self, what: str, text: str) -> bool:
@@ -130,7 +130,7 @@ def _deadline(seconds: float) -> Cut:
 
 
 def _body(text: str) -> bytes:
-    """Redacted before it is cut: half a secret would not be known for one."""
+    """Redact before truncating: half a secret would not be recognised."""
     return redact_text(text).encode("utf-8", "replace")[:_MOST_TEXT].decode("utf-8", "ignore").encode()
 
 

@@ -1,4 +1,4 @@
-"""Send a request and read its answer, or stream its media: the one way to a provider.
+"""Send a request and read its answer, or stream its media: the only way to a provider.
 
 Invariants: the `Authorization` header is set here and only toward `base_url`'s own origin; a redirect is followed by
 hand, checked like any other URL; a media body is complete by its Content-Length or it is an error; the circuit opens
@@ -50,7 +50,7 @@ _MOST_PAGES = 100_000
 _MOST_EMPTY = 100  # pages without a row, one after the other
 _NO_ANSWER = "error"
 _ROW, _PAGE, _MEDIA = "row", "page", ANSWER  # kinds of request: each has its own waiting times
-_LATER = "later page"  # that is refused says nothing of the account, whose first page was answered
+_LATER = "later page"  # its refusal does not concern the account, whose first page was answered
 _LISTS = frozenset({_PAGE, _LATER})
 _MOST = {_ROW: bodies.MOST_ROW, _PAGE: bodies.MOST_PAGE, _LATER: bodies.MOST_PAGE}
 _NOT_KEPT = frozenset({"authorization", "cookie", "host", "user-agent", "accept-encoding"})  # set here, if at all
@@ -241,7 +241,7 @@ class Session:
         return self.limits.turn(self.stop, LIST if kind in _LISTS else MEDIA, self.timing.backoff_most, self.waits)
 
     def _asked(self, request: httpx.Request, kind: str, home: Origin) -> Reply | Away:
-        """One answer of the API."""
+        """Read one answer of the API."""
         self._circuit.check()
         place = self._place(request, "gzip")
         url, at_home = httpx.URL(place.url), place.at_home
@@ -311,7 +311,7 @@ class Session:
         """Where a request goes, if it may go there, and with what may go there."""
         url, at_home = request.url, self._at_home(request.url) and not signed
         if url.userinfo:
-            url = url.copy_with(userinfo=b"")  # httpx would make an Authorization header of it
+            url = url.copy_with(userinfo=b"")  # httpx would turn it into an Authorization header
         self.clients.rule.check_url(url)
         headers = [*_kept(request.headers), ("User-Agent", USER_AGENT), ("Accept-Encoding", encoding)]
         if at_home:

@@ -36,7 +36,7 @@ class Tries:
     stop: Stop
 
     def persist(self, once: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """What `once` answers, tried again while the provider is unavailable."""
+        """Return the answer of `once`, retried while the provider is unavailable."""
         return persist(lambda: once(*args, **kwargs), self._waited)
 
     def _waited(self, error: Exception, tries: int) -> bool:

@@ -1,1 +1,1 @@
-"""From a job to a receipt: fetch, prove, put the media, put the sidecar."""
+"""From a job to a receipt: fetch, check, put the media, put the sidecar."""

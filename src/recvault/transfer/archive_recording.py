@@ -1,6 +1,6 @@
 """From recording to receipt: fetch, put the media, put the sidecar. `archive_recording` does all of it.
 
-Invariants: no object stands under a final key with other bytes than the provider served; a sidecar exists only where
+Invariants: no final key holds other bytes than the provider served; a sidecar exists only if
 all its media are durable, with the size and SHA-256 that it names. Hence the write order: data first, reference last.
 Errors are returned as a Failure, which is data: the ledger decides what follows.
 """
@@ -36,7 +36,7 @@ class Transfer(Parts):
 
 
 def archive_recording(attempt: Attempt) -> Receipt:
-    """The recording as archived.
+    """Archive the recording.
 
     Raises Settled, or the error. Usually nothing of it is in the bucket yet: its media are fetched and put, one after
     the other, then its sidecar.

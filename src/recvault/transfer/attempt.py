@@ -24,7 +24,7 @@ from recvault.transfer.verdicts import Settled, failure_of
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """What recordings are transferred with."""
+    """What every transfer uses."""
 
     store: ObjectStore
     keys: KeyTemplate
@@ -44,7 +44,7 @@ class Attempt:
         self.is_served = False  # some format came
 
     def put(self, line: Line, recording: Recording, fetched: Fetched) -> MediaObject:
-        """Put a medium where it belongs, or find there what an earlier attempt put of it."""
+        """Put a medium under its key, or find there what an earlier attempt put."""
         return self.placing.medium(
             recording,
             fetched.media_format,
@@ -54,7 +54,7 @@ class Attempt:
         )
 
     def put_beside(self, recording: Recording, lost: MediaObject, fetched: Fetched) -> MediaObject:
-        """Put other bytes than those that are lost: never under the lost one's key, for its sidecar names those."""
+        """Put bytes that differ from the lost ones: never under the lost key, as its sidecar names those."""
         parts = self.parts.keys.read(lost.key)
         return self.placing.medium(
             recording,
@@ -132,7 +132,7 @@ def _archived_looks(job: Job) -> tuple[Look, ...]:
 
 
 def _after(standing: Receipt, receipt: Receipt, *, again: bool) -> Receipt:
-    """Say before which edition this one stood; its own sidecar written anew is none."""
+    """Record the edition before this one; the same sidecar rewritten does not count."""
     if standing.sidecar_key == receipt.sidecar_key:
         return receipt
     earlier = Earlier(sidecar_key=standing.sidecar_key, sidecar_sha256=standing.sidecar_sha256, replaced=not again)

@@ -17,7 +17,7 @@ _CHECK = Check(status="unchecked", method="metadata", reason="its sidecar is in 
 
 
 def cold_commit(store: ObjectStore, keys: KeyTemplate, job: Job, cold: Cold, key: str) -> Receipt | None:
-    """The receipt of an unreadable sidecar; None for one that recvault did not put.
+    """The receipt of an unreadable sidecar; None if recvault did not put it.
 
     Raises `cold` if there are no media beside it.
     """
@@ -45,7 +45,7 @@ def cold_commit(store: ObjectStore, keys: KeyTemplate, job: Job, cold: Cold, key
 
 
 def _is_of(recording: Recording, found: Stored) -> bool:
-    """Whether its metadata are those that recvault puts an object of this recording with."""
+    """Whether its metadata are those that recvault sets for this recording."""
     ours = archive.object_metadata(recording, found.sha256 or "")
     return bool(found.sha256) and all(found.metadata.get(name) == value for name, value in ours.items())
 

@@ -1,4 +1,4 @@
-"""What earlier attempts have left of a recording: found again, believed where it is proven, completed where it is not.
+"""Find what earlier attempts left of a recording, verify it, and complete it.
 
 Bytes that were proven and stored before a crash are as good as those that would be fetched now.
 """
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """A sidecar in the bucket, and those of its media that are missing."""
+    """A sidecar in the bucket, and which of its media are missing."""
 
     receipt: Receipt
     lost: tuple[MediaObject, ...] = ()
 
 
 def committed(attempt: Attempt) -> Commit | None:
-    """An earlier commit of this ledger: its sidecar exists, and each of its media is as it says, or lost."""
+    """An earlier commit of this ledger: its sidecar exists, and each of its media matches it or is lost."""
     job, recording, parts = attempt.job, attempt.job.recording, attempt.parts
     if not job.maybe_archived:
         return None
@@ -57,7 +57,7 @@ def _is_known(attempt: Attempt, receipt: Receipt) -> bool:
 
 
 def kept(job: Job, fetched: Fetched) -> MediaObject | None:
-    """The medium that it is archived as already, where what came now is no more than that."""
+    """Return the medium already archived, if the fetched one is no better."""
     if job.standing is None:
         return None
     same_first = sorted(job.standing.media, key=lambda each: each.sha256 != fetched.spool.sha256)
@@ -104,12 +104,12 @@ def rescued(attempt: Attempt, settled: Settled) -> Receipt | None:
     if not media:
         return None
     if (commit := committed(attempt)) is not None:
-        return None if commit.lost else commit.receipt  # what is lost of a commit, no other can replace
+        return None if commit.lost else commit.receipt  # other media cannot replace the lost media of a commit
     return attempt.commit(line, recording, media, None)
 
 
 def _adopted(attempt: Attempt, line: Line, recording: Recording, media_format: str) -> MediaObject | None:
-    """What an earlier attempt put of a format: the last one in the bucket."""
+    """Return what an earlier attempt put for a format: the last one in the bucket."""
     for key in attempt.placing.standing_editions(recording, media_format):
         return adoptable(attempt, line, recording, media_format, key)
     return None

@@ -38,7 +38,7 @@ class Line:
 
 @dataclass(slots=True)
 class Fetched:
-    """A medium in the spool, hashed and proven. A context that frees the spool. Nothing of it is changed."""
+    """A medium in the spool, unmodified, hashed and checked. A context that frees the spool."""
 
     spool: Spool
     facts: MediaFacts
@@ -72,7 +72,7 @@ class Fetched:
 
 
 def formats(wanted: tuple[str, ...], available: tuple[str, ...]) -> tuple[str, ...]:
-    """What to fetch: the wanted formats that there are, else the best there is. Nothing is skipped for its format."""
+    """What to fetch: the available formats among the wanted, else the best one. Nothing is skipped for its format."""
     chosen = tuple(name for name in wanted if name in available) or available[:1]
     if not chosen:
         raise MediaRejected("the provider names no media of this recording", reason="media.no_url")
@@ -141,7 +141,7 @@ def _kept(found: Fetched | MediaRejected) -> Fetched:
 
 def _fetch_once(place: SpoolPlace, line: Line, recording: Recording, media_format: str) -> Fetched:
     requests = line.provider.media_requests(recording, media_format)
-    if not requests and not recording.media_urls:  # they may stand in the row, which the ledger keeps without them
+    if not requests and not recording.media_urls:  # they may be in the row, which the ledger stores without them
         recording = refreshed(line, recording)
         requests = line.provider.media_requests(recording, media_format)
     if not requests:
@@ -162,7 +162,7 @@ def _fetch_once(place: SpoolPlace, line: Line, recording: Recording, media_forma
 
 
 class _Receiving:
-    """Spools, hashes and proves a body as it arrives: the sink of one download."""
+    """Spools, hashes and checks a body as it arrives: the sink of one download."""
 
     def __init__(self, place: SpoolPlace, line: Line, recording: Recording, asked: Requested, head: MediaHead) -> None:
         self._line, self._recording, self._asked, self._head = line, recording, asked, head
@@ -211,7 +211,7 @@ class _Receiving:
 
 
 def _with_refusal(facts: MediaFacts, recording: Recording, asked: Requested) -> MediaFacts:
-    """Suspect where channels were refused and none can be counted: of ciphertext the refusal is all that tells."""
+    """Suspect if channels were refused and cannot be counted: in ciphertext only the refusal shows it."""
     if asked.refused is None or facts.channels is not None or (recording.channels or 0) < 2:
         return facts
     known = [facts.check.reason] if facts.check.reason else []

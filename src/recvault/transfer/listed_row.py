@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def not_there(current: Recording, error: NotFound) -> Settled:
-    """Why its media are not found though its row is."""
+    """Explain why media are missing though the row exists."""
     if current.external_location:
         message = f"{error.message}, and its row names {current.external_location}"
         return Settled(current, Verdict.EXTERNAL, ELSEWHERE, message)
@@ -27,7 +27,7 @@ def not_there(current: Recording, error: NotFound) -> Settled:
 
 
 def refreshed(line: Line, recording: Recording) -> Recording:
-    """Read the recording again by id. Raises Settled where the row says that it has no media now."""
+    """Read the recording again by id. Raises Settled if the row says that it has no media now."""
     try:
         reply = line.session.send(line.provider.refresh_request(recording))
     except NotFound as error:

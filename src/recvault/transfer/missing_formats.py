@@ -1,4 +1,4 @@
-"""Formats of a recording that do not come while others do: which are waited for, and which are given up."""
+"""Formats of a recording that fail while others arrive: which to wait for, and which to give up."""
 
 from __future__ import annotations
 

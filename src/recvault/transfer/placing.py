@@ -105,7 +105,7 @@ class Placing:
         raise self._exhausted(recording)
 
     def commit_at(self, recording: Recording, key: str) -> Receipt | None:
-        """What a sidecar of this recording says; None for none, and for one that is not as recvault writes it."""
+        """Read a sidecar of this recording; None if missing, or not as recvault writes it."""
         try:
             body = self.store.get(key)
         except TooLarge:
@@ -151,7 +151,7 @@ class Placing:
         return stands
 
     def _holds(self, put: Put) -> bool:
-        """Whether these bytes stand there: the store told so by metadata, which whoever put them wrote."""
+        """Verify the bytes themselves: the store compared only metadata, which their writer set."""
         digest, size = hashlib.sha256(), 0
         try:
             for chunk in self.store.stream(put.key):

@@ -1,4 +1,4 @@
-"""What was seen of incomplete media: they are checked again, and believed if unchanged for hours."""
+"""Incomplete media: they are checked again, and accepted if unchanged for hours."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Looking:
         return times, self.now - look.seen_at
 
     def was_so(self, media_format: str) -> bool:
-        """Whether an earlier attempt saw the same: no passing trouble, that a download more would heal."""
+        """Whether an earlier attempt saw the same: not a transient fault that another download would fix."""
         return any(each.media_format == media_format and each.seen_at < self.now for each in self.seen)
 
     def next_look(self, media_format: str, recording: Recording) -> timedelta:

@@ -30,7 +30,7 @@ _FILLED = _OWN | getattr(mmap, "MAP_POPULATE", 0)  # all pages at once: one by o
 
 
 class SpoolFull(Unavailable):
-    """The spool's disk has no room: a trouble of this machine, not of the recording."""
+    """The spool's disk has no room: a problem of this machine, not of the recording."""
 
 
 class SpoolTooSmall(SpoolFull):
@@ -70,7 +70,7 @@ class _Memory:
         return mmap.mmap(-1, steps, flags=_FILLED if is_told else _OWN)
 
     def give(self, mapping: mmap.mmap) -> None:
-        """Keep it, or give it back to the system."""
+        """Keep it, or return it to the system."""
         with self._lock:
             self._used -= len(mapping)
             self._kept.append(mapping)
@@ -119,7 +119,7 @@ class SpoolPlace:
     _memory: _Memory = field(default_factory=_Memory, repr=False, compare=False)
 
     def take(self, size: int, *, is_told: bool) -> mmap.mmap | None:
-        """Memory for so many bytes; None where that is too much for one, or where there is none to spare."""
+        """Memory for so many bytes; None if that is too much for one, or if none is free."""
         return self._memory.take(size, self.together, is_told=is_told) if 0 < size <= self.memory else None
 
     def give(self, mapping: mmap.mmap) -> None:
@@ -196,7 +196,7 @@ class Spool:
 
     @property
     def sha256(self) -> str:
-        """Hex, of all that was written."""
+        """Hex, over all written bytes."""
         self.settle()
         return self._digest.hexdigest()
 
@@ -213,7 +213,7 @@ class Spool:
 
     def close(self) -> None:
         """Free the memory or the file."""
-        if self._closed:  # memory that was given back is another's by now
+        if self._closed:  # returned memory may already be in use elsewhere
             return
         self._closed = True
         self._release()
@@ -242,7 +242,7 @@ class Spool:
         self._file, self._room = file, 0
 
     def _check_room(self, more: int) -> None:
-        """Raise SpoolFull where so many bytes more would not leave min_free_disk; looked at as the file grows."""
+        """Raise SpoolFull if so many bytes more would not leave min_free_disk; looked at as the file grows."""
         place = self._place
         self._look_at = self.bytes + _LOOK_EVERY
         with self._disk_errors:

@@ -75,14 +75,14 @@ VERDICTS: Mapping[type[RecvaultError], tuple[Verdict, str, bool]] = {
 }
 
 
-# What other recordings of the source may share; all else that is counted is a recording's own by its nature.
+# What other recordings of the source may share; all other counted faults are the recording's own.
 _ANSWERED = (Denied, MediaExpired, ProtocolError, Refused, UnsafeAddress)
 _DOCUMENT = "media.document"  # of a gateway, in place of media
 _AWAY = frozenset({None, 429, 502, 503, 504})  # statuses; None: there was no answer
 
 
 def _doubt(error: RecvaultError) -> Doubt | None:
-    """Why it may be the service's doing; None where it cannot be."""
+    """Why the service may be the cause; None if it cannot be."""
     if isinstance(error, SpoolTooSmall):
         return None
     if isinstance(error, Unavailable) and not isinstance(error, ProtocolError):

@@ -18,7 +18,7 @@ _HASHED = re.compile(r"[0-9a-f]{8}\.[0-9]+")  # how OpenSSL finds a certificate 
 
 
 def check_file(name: str, path: str) -> None:
-    """ConfigError where the file that `name` names holds no certificates."""
+    """ConfigError if the file set in variable `name` holds no certificates."""
     try:
         ssl.create_default_context(cafile=path)
     except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
@@ -26,7 +26,7 @@ def check_file(name: str, path: str) -> None:
 
 
 def check_folders(name: str, paths: str) -> None:
-    """ConfigError where none of the folders, joined as in PATH, holds a certificate that OpenSSL would find."""
+    """ConfigError if none of the folders, joined as in PATH, holds a certificate that OpenSSL would find."""
     folders = [Path(each) for each in paths.split(os.pathsep) if each]
     if not any(folder.is_dir() for folder in folders):
         raise _unusable(name, paths, "no such folder")
@@ -35,7 +35,7 @@ def check_folders(name: str, paths: str) -> None:
 
 
 def check(name: str, path: str) -> None:
-    """ConfigError where `path`, a file or a folder, holds no certificates."""
+    """ConfigError if `path`, a file or a folder, holds no certificates."""
     (check_folders if Path(path).is_dir() else check_file)(name, path)
 
 

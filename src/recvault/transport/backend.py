@@ -1,4 +1,4 @@
-"""Connections for httpcore, only to addresses that a guard permits, and whose every wait is cut into short ones."""
+"""Connections for httpcore, only to addresses that a guard permits; every wait is split into short ones."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LONGEST_HEAD = 256 * 1024  # and all that comes before it
 
 
 class Watch:
-    """Cuts an exchange, and ends one that hangs, drips or has no head: a timeout of httpx's is for each read anew."""
+    """Cuts an exchange, and ends one that hangs, drips or has no head: httpx's timeout restarts at each read."""
 
     def __init__(self, stall_seconds: float, least_rate: float, cut: Cut) -> None:
         self.cut = cut
@@ -31,11 +31,11 @@ class Watch:
         self._since, self._bytes, self._head_bytes = time.monotonic(), 0, 0
 
     def begin(self) -> None:
-        """A connection is there, and whoever is at its other end may be waited for."""
+        """The connection is open: start measuring the peer."""
         self._since, self._bytes = time.monotonic(), 0
 
     def took(self, count: int) -> None:
-        """Some bytes came. Those of a head count for nothing, or a head could drip for ever."""
+        """Count received bytes. A head's do not count, or it could drip for ever."""
         if self.has_head:
             self._bytes += count
             return
@@ -44,7 +44,7 @@ class Watch:
             raise ExchangeFailed("framing", "its head has no end")
 
     def sent(self, count: int) -> None:
-        """Some bytes went."""
+        """Count sent bytes."""
         self._bytes += count
 
     def look(self) -> None:
@@ -79,7 +79,7 @@ class Backend(httpcore.NetworkBackend):
         if not permitted:
             raise ExchangeFailed("address", addresses=found)
         for left, address in zip(range(len(permitted), 0, -1), permitted, strict=True):
-            share = time.monotonic() + max(0.0, until - time.monotonic()) / left  # a dead one takes no other's time
+            share = time.monotonic() + max(0.0, until - time.monotonic()) / left  # a dead one must not delay others
             try:
                 return _Stream(_connected(address, port, share, watch.cut), watch)
             except ExchangeFailed:
@@ -92,7 +92,7 @@ class Backend(httpcore.NetworkBackend):
 
 
 class _Lost(Exception):
-    """The operating system or TLS says that a connection is no more: never an error that a cut raises."""
+    """The operating system or TLS reports a lost connection: never an error that a cut raises."""
 
     def __init__(self, error: OSError) -> None:
         super().__init__()
@@ -104,7 +104,7 @@ class _Lost(Exception):
 
 
 class _Stream(httpcore.NetworkStream):
-    """A socket whose every wait is cut into short ones."""
+    """A socket that splits every wait into short ones."""
 
     def __init__(self, sock: socket.socket, watch: Watch) -> None:
         self._socket, self._watch = sock, watch
@@ -146,7 +146,7 @@ class _Stream(httpcore.NetworkStream):
                 self._socket,
                 server_hostname=server_hostname,
                 do_handshake_on_connect=False,
-                suppress_ragged_eofs=False,  # or whoever cuts the connection could end a body
+                suppress_ragged_eofs=False,  # or anyone who cuts the connection could end a body
             )
             self._socket = wrapped  # in the place of what it has taken over
             self._waited(wrapped.do_handshake, self._watch.cut, timeout)
@@ -178,7 +178,7 @@ class _Stream(httpcore.NetworkStream):
         return None
 
     def _waited(self, step: Callable[[], T], look: Cut, timeout: float | None) -> T:
-        """What a step comes to, once it can be done: tried for a moment at a time, for the timeout as a whole."""
+        """Return a step's result: tried in short waits, until the timeout as a whole."""
         until = _until(timeout)
         while True:
             look()
@@ -195,7 +195,7 @@ class _Stream(httpcore.NetworkStream):
 
 
 def resolve(host: str, port: int) -> list[str]:
-    """A name's addresses, each once, in the resolver's order. ExchangeFailed where it has none."""
+    """Return a name's addresses, each once, in resolver order. ExchangeFailed if it has none."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
@@ -204,7 +204,7 @@ def resolve(host: str, port: int) -> list[str]:
 
 
 def _resolved(host: str, port: int, until: float, cut: Cut) -> list[str]:
-    """The resolver takes no timeout, so a thread asks it, which may be left behind."""
+    """Resolve in a thread, which may be abandoned: the resolver takes no timeout."""
     if written_address(host) == host:
         return [host]
     found: list[list[str] | ExchangeFailed] = []
@@ -229,7 +229,7 @@ def _resolved(host: str, port: int, until: float, cut: Cut) -> list[str]:
 
 
 def _connected(address: str, port: int, until: float, cut: Cut) -> socket.socket:
-    """A socket that is connected to an address."""
+    """Return a socket connected to an address."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:

@@ -1,4 +1,4 @@
-"""What an exchange is made of, by whichever library it is carried out."""
+"""The parts of an exchange, for any HTTP library."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ Guard = Callable[[str, int, str], bool]
 Cut = Callable[[], None]
 """Called at least once a second during an exchange; raises an exception to end it."""
 
-PORTS = {"http": 80, "https": 443}  # that go without saying
-CUT_SECONDS = 0.5  # between two looks, where it is we who wait
+PORTS = {"http": 80, "https": 443}  # default ports
+CUT_SECONDS = 0.5  # between two calls of a cut, in our own waits
 CONTINUE_SECONDS = 1.0  # that a server may take to say whether it wants a body that was announced
 _MOST_HEADERS = 100
 _LENGTH = re.compile(r"[0-9]{1,18}")
@@ -46,7 +46,7 @@ PROXY_UNKNOWN = "its name cannot be resolved"
 
 
 class ExchangeFailed(Exception):
-    """No whole answer came. Holds neither the request nor anything that was answered.
+    """No complete answer came. Holds nothing of the request or the answer.
 
     `cause` says what failed, `detail` the words of the operating system or the TLS library, `addresses` those that
     the guard refused.
@@ -60,7 +60,7 @@ class ExchangeFailed(Exception):
 
     @property
     def words(self) -> str:
-        """What to say after the host's name."""
+        """The message after the host's name."""
         return f"{_WORDS[self.cause]} ({self.detail})" if self.detail else _WORDS[self.cause]
 
 
@@ -82,7 +82,7 @@ class Signing:
 class Request:
     """A request. Its URL is ASCII and holds no credentials; `Host` and the framing of its body are the library's.
 
-    Nothing of it is changed once it is made.
+    Not modified once made.
     """
 
     method: str
@@ -125,13 +125,13 @@ class Head:
 
     @property
     def length(self) -> int | None:
-        """The bytes that its body is told to have."""
+        """The announced length of its body."""
         told = self.named.get("content-length", "")
         return int(told) if _LENGTH.fullmatch(told) else None
 
     def values(self, name: str) -> list[str]:
-        """All that is told by one lower name."""
-        if len(self.named) == len(self.headers):  # none is told twice
+        """All values of one header, by lower name."""
+        if len(self.named) == len(self.headers):  # no name is repeated
             return [self.named[name]] if name in self.named else []
         return [value for each, value in self.headers if each.lower() == name]
 
@@ -143,7 +143,7 @@ class Receiver(Protocol):
         """The head, once."""
 
     def write(self, piece: memoryview | bytes) -> None:
-        """Some of the body. A memoryview is of no use after the call. Looked up once the head was taken."""
+        """Some of the body. A memoryview is invalid after the call. Looked up once the head was taken."""
 
 
 class Transport(Protocol):
@@ -186,7 +186,7 @@ class Proxy:
 
     @classmethod
     def of(cls, url: str) -> Proxy:
-        """From a URL that may hold a user and a password. ValueError where it is not an HTTP proxy's."""
+        """From a URL that may hold a user and a password. ValueError if it is not an HTTP proxy's."""
         parts = urlsplit(url if "://" in url else f"http://{url}")
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/") or parts.query:
             raise ValueError("a proxy must be http://host:port or http://user:password@host:port")
@@ -196,7 +196,7 @@ class Proxy:
 
 
 def anywhere(host: str, port: int, address: str) -> bool:
-    """The guard of whoever may connect to any address: the operator named the host."""
+    """A guard that permits any address: the operator named the host."""
     return True
 
 

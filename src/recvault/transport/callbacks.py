@@ -1,4 +1,4 @@
-"""One exchange as libcurl's callbacks see it: an answer's head and body as they come, a request's body as it goes."""
+"""One exchange as libcurl's callbacks see it: receive an answer's head and body, send a request's body."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Again(Exception):
 
 
 class Run:
-    """The exchange that a handle is at. What one of the callbacks raises is kept: C would print and drop it."""
+    """A handle's current exchange. Exceptions of callbacks are kept: C would print and drop them."""
 
     __slots__ = (
         "_begun",
@@ -74,7 +74,7 @@ class Run:
         self.lines.clear()
 
     def stop(self) -> None:
-        """Keep nothing of an exchange that is over."""
+        """Drop all state of an exchange that is over."""
         self.start(_NO_REQUEST, _NOBODY, _not_cut)
         self.is_resolving = False
 
@@ -118,7 +118,7 @@ class Run:
         return None
 
     def look(self) -> None:
-        """Called at least once a second. Raises what is to end the exchange."""
+        """Called at least once a second. Raises an error to end the exchange."""
         self._cut()
         if self.head is None and self.lines:
             self.read_heads()
@@ -151,11 +151,11 @@ class Run:
             return pycurl.READFUNC_ABORT
 
     def seek(self, offset: int, origin: int) -> int:
-        """Where a kept connection turns out to be closed, the body is sent again."""
+        """If a kept connection turns out to be closed, the body is sent again."""
         return int(pycurl.SEEKFUNC_OK if self._guarded(lambda: self.rewind(offset)) else pycurl.SEEKFUNC_FAIL)
 
     def rewind(self, offset: int = 0) -> None:
-        """Go back to where the request's body began, or some bytes behind it."""
+        """Seek to the start of the request's body, or an offset from it."""
         body = self._request.body
         if body is not None and not isinstance(body, memoryview):
             body.seek(self._start + offset)
@@ -171,7 +171,7 @@ class Run:
 
 
 class _Nobody:
-    """The receiver of no exchange."""
+    """A receiver that discards everything."""
 
     def begin(self, head: Head) -> None: ...
 
@@ -182,7 +182,7 @@ _NO_REQUEST, _NOBODY = Request("GET", ""), _Nobody()
 
 
 def _not_cut() -> None:
-    """The cut of no exchange."""
+    """A cut that does nothing."""
 
 
 def _head(lines: list[bytes], wait_seconds: float) -> tuple[str, Head]:

@@ -1,4 +1,4 @@
-"""Exchanges by libcurl, each thread by handles of its own, one for each server."""
+"""Exchanges by libcurl: each thread has its own handles, one per server."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class CurlTransport:
             _close(each)
 
     def _handle(self, origin: str, signs: bool) -> Handle:
-        """This thread's handle for a server; the one that was used longest ago makes way."""
+        """Return this thread's handle for a server; evict the least recently used one."""
         if self._pid != os.getpid():
             self._leave()
         handles: dict[_Key, Handle] | None = getattr(self._local, "handles", None)

@@ -1,4 +1,4 @@
-"""libcurl's waits, made here: a moment at a time.
+"""Wait for libcurl, in short waits.
 
 `curl_easy_perform` looks up from its waits only where bytes flow: who connects or shakes hands by it cannot be stopped.
 """

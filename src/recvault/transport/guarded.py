@@ -89,7 +89,7 @@ class GuardedTransport(httpx.BaseTransport):
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
-        """httpcore's errors as ours. Where a proxy is connected to, what cannot be reached is the proxy."""
+        """Translate httpcore's errors. With a proxy, the unreachable host is the proxy."""
         try:
             with translated():
                 yield
@@ -119,14 +119,14 @@ class _Body(httpx.SyncByteStream):
 
 
 def wait_seconds(answer: httpx.Response) -> float | None:
-    """How long an answer's first byte took, from the request sent; None where that is not known."""
+    """Seconds from the request sent to the answer's first byte; None if unknown."""
     stream = answer.extensions.get("network_stream")
     return None if stream is None else float(stream.get_extra_info("wait_seconds"))
 
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """httpcore's errors as ours."""
+    """Translate httpcore's errors."""
     try:
         yield
     except (httpcore.ProxyError, ssl.SSLError, httpcore.TimeoutException, httpcore.ProtocolError) as error:
@@ -151,4 +151,4 @@ def _proxied(proxy: Proxy, settings: dict[str, Any]) -> httpcore.ConnectionPool:
 
 
 def _never() -> None:
-    """Cuts nothing."""
+    """Never cuts."""

@@ -81,7 +81,7 @@ class Handle:
         self._is_tls = parts.scheme == "https"
         try:
             self._host, self._port = parts.hostname or "", parts.port or PORTS[parts.scheme]
-        except ValueError:  # a port beyond all ports
+        except ValueError:  # an invalid port
             raise ExchangeFailed("request") from None
         self._guard, self._patience, self._trust, self._proxy = guard, patience, trust, proxy
         self._driver: Driver | None = None
@@ -94,7 +94,7 @@ class Handle:
         self._is_closed = False
 
     def close(self) -> None:
-        """Close its connection, and be used no more. An exchange that is under way keeps it until it is over."""
+        """Close its connection for good. An exchange under way keeps it until it is over."""
         self._is_closed = True
         if self._busy.acquire(blocking=False):
             self._shut()
@@ -189,13 +189,13 @@ class Handle:
             return
         driver, self._driver = self._driver, None
         if self._run.is_resolving:
-            # libcurl waits for its resolver, which may hang; it is left behind.
+            # libcurl waits for its resolver, which may hang: close it in a thread.
             threading.Thread(target=driver.close, name="resolving", daemon=True).start()
         else:
             driver.close()
 
     def _open_socket(self, purpose: int, address: Any) -> Any:
-        """A socket for an address that libcurl is about to connect to."""
+        """Return a socket for an address that libcurl is about to connect to."""
         told = address.addr[0] if isinstance(address.addr, tuple) else ""
         try:
             self._run.is_resolving = False
@@ -209,7 +209,7 @@ class Handle:
             return pycurl.SOCKET_BAD
 
     def _before_request(self, peer: str, local: str, port: int, local_port: int) -> int:
-        """Called where the connection stands and nothing is sent yet: the guard sees where it really leads."""
+        """Called when connected, before anything is sent: the guard checks the actual peer."""
         self._run.sent_at = time.monotonic()
         self._run.is_resolving = False
         try:
@@ -223,7 +223,7 @@ class Handle:
     # -- options -------------------------------------------------------------------------------------------------------
 
     def _made(self) -> Any:
-        """A handle with all that is the same for each of its exchanges."""
+        """Return a handle with the options that all its exchanges share."""
         self._shape = ("", False, False)  # of the last request: its method, whether it had a body, and expected
         self._length = -1
         self._headers: Headers = ()
@@ -248,7 +248,7 @@ class Handle:
             pycurl.PREREQFUNCTION: self._before_request,
             pycurl.READFUNCTION: run.read,
             pycurl.SEEKFUNCTION: run.seek,
-            pycurl.HEADERFUNCTION: run.lines.append,  # a call of ours for each line would cost more
+            pycurl.HEADERFUNCTION: run.lines.append,  # calling Python for each line would cost more
             pycurl.PROXY: "" if self._proxy is None else self._proxy.address,
             pycurl.NOPROXY: "",
         }
@@ -274,7 +274,7 @@ class Handle:
                 curl.setopt(file, self._trust.file)
 
     def _ask(self, curl: Any, request: Request) -> None:
-        """Set what is this exchange's own, and has changed since the last one."""
+        """Set the options that differ from those of the last exchange."""
         has_body = request.body is not None
         shape = (request.method, has_body, request.expects)
         if shape != self._shape:
@@ -299,7 +299,7 @@ class Handle:
         has_body = request.body is not None
         agent, more = _besides(tuple([name for name, _ in request.headers]), has_body, request.expects)
         lines = [f"{name}: {value}" if value else f"{name};" for name, value in request.headers]
-        if agent is not None:  # which is not signed: proxies write it anew
+        if agent is not None:  # which is not signed: proxies rewrite it
             lines.pop(agent)
             if (told := request.headers[agent][1]) != self._agent:
                 self._agent = told
@@ -308,7 +308,7 @@ class Handle:
 
     @staticmethod
     def _set_method(curl: Any, method: str, has_body: bool) -> None:
-        curl.setopt(pycurl.HTTPGET, 1)  # takes back what the last one was
+        curl.setopt(pycurl.HTTPGET, 1)  # resets the last method
         curl.unsetopt(pycurl.CUSTOMREQUEST)
         if method == "HEAD":
             curl.setopt(pycurl.NOBODY, 1)
@@ -327,7 +327,7 @@ class Handle:
     # -- errors --------------------------------------------------------------------------------------------------------
 
     def _failed(self, code: int, words: str, curl: Any) -> Exception:
-        """libcurl's error as ours. Its own words may hold a URL, so only those of TLS are told."""
+        """Translate libcurl's error. Its message may hold a URL, so only TLS messages are kept."""
         if self._run.refused and not self._run.permitted:
             return ExchangeFailed("address", addresses=self._run.refused)
         cause = "broken" if code == pycurl.E_OK else _CAUSES.get(code, "framing")
@@ -357,7 +357,7 @@ class Handle:
 
 @lru_cache(64)  # requests of a kind have the same headers
 def _besides(names: tuple[str, ...], has_body: bool, expects: bool) -> tuple[int | None, list[str]]:
-    """Where the user agent stands among a request's headers, and what is said of those that libcurl would add."""
+    """Return the user agent's index in a request's headers, and lines for headers that libcurl would add."""
     lower = [name.lower() for name in names]
     more = [f"{name}:" for name in ("Accept", "User-Agent") if name.lower() not in lower]
     if has_body:

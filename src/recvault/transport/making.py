@@ -1,4 +1,4 @@
-"""Which way exchanges go."""
+"""Choose the transport."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ WAYS = (CURL, PLAIN)
 
 
 def curl_missing() -> str:
-    """Why pycurl cannot be had here; empty where it can."""
+    """Why pycurl cannot be imported; empty if it can."""
     try:
         import pycurl  # noqa: F401
     except ImportError as error:
@@ -18,14 +18,14 @@ def curl_missing() -> str:
 
 
 def curl_version() -> str:
-    """libcurl's, and its libraries', as it tells them. ImportError where pycurl cannot be had."""
+    """The versions of libcurl and its libraries. ImportError if pycurl is missing."""
     import pycurl
 
     return str(pycurl.version)
 
 
 def make(way: str, guard: Guard, patience: Patience, trust: Trust, proxy: Proxy | None = None) -> Transport:
-    """A transport of that way; the plain one where pycurl cannot be had."""
+    """Return the chosen transport; the plain one if pycurl is missing."""
     if way == CURL and not curl_missing():
         from recvault.transport.curl import CurlTransport
 

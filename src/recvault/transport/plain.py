@@ -1,4 +1,4 @@
-"""Exchanges by httpx, for where libcurl cannot be had or is not wanted: slower, and the same in all that counts.
+"""Exchanges by httpx, if libcurl is missing or not wanted: slower, otherwise equivalent.
 
 `expects` and `signing` are libcurl's: here a body is sent at once (httpx has no `Expect`; a 100 that comes unasked is
 skipped, and a refusal in mid-body is read once the server closes), and whoever sends signs by itself.
@@ -76,7 +76,7 @@ class PlainTransport:
 
 
 def hand_over(answer: httpx.Response, receiver: Receiver) -> Head:
-    """Give an answer of httpx's to a receiver, as it comes, and close it."""
+    """Stream an httpx answer to a receiver, then close it."""
     try:
         headers = [(n.decode("latin-1"), v.decode("latin-1")) for n, v in answer.headers.raw]
         head = Head(answer.status_code, headers, wait_seconds(answer) or 0.0)
@@ -91,7 +91,7 @@ def hand_over(answer: httpx.Response, receiver: Receiver) -> Head:
 
 
 def tls_context(trust: Trust) -> ssl.SSLContext:
-    """What httpx connects with over TLS."""
+    """The TLS context for httpx."""
     context = ssl.create_default_context(cafile=trust.file, capath=trust.folder)
     context.set_alpn_protocols(["http/1.1"])
     return context
@@ -113,6 +113,6 @@ def _pieces(request: Request) -> Iterator[bytes]:
 
 
 def _target(url: str) -> bytes:
-    """What stands behind a URL's host, to the letter."""
+    """Return what follows the host in a URL, unchanged."""
     parts = urlsplit(url)
     return f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}".encode("ascii")

@@ -1,1 +1,1 @@
-"""Processes that work for this one: transfers side by side, and questions to the bucket."""
+"""Worker processes: parallel transfers, and queries to the bucket."""

@@ -44,7 +44,7 @@ _ORPHANED_SECONDS = 2.0
 
 
 def cores() -> list[int]:
-    """Where processes can run side by side; none where that cannot be said, or there is only one."""
+    """Return the cores for processes; empty if unknown, or if there is only one."""
     found = sorted(os.sched_getaffinity(0)) if sys.platform == "linux" else []
     return found[:MOST] if len(found) > 1 else []
 
@@ -61,7 +61,7 @@ def answered(question: Question, items: Iterable[Any]) -> list[Any]:
 
 
 class Crew:
-    """Made, its processes begin. A context, which ends them. Thread-safe."""
+    """Starts its processes when created. A context that ends them. Thread-safe."""
 
     def __init__(self, runtime: Runtime, reader: Reader, work: Work, cores: Sequence[int]) -> None:
         self._here = work(reader)
@@ -70,7 +70,7 @@ class Crew:
         for core in cores:
             try:
                 self._members.append(_Member(runtime, work, core, threads))
-            except (OSError, RuntimeError) as error:  # no room for more: those that there are, or none, do it all
+            except (OSError, RuntimeError) as error:  # no room for more: continue with those started, or none
                 log.warning("crew.not_started", error=f"{type(error).__name__}: {error}")
                 break
 
@@ -145,7 +145,7 @@ class _Member:
         self._ended = True
         if self.alive:  # else its id may be another's by now
             with contextlib.suppress(ProcessLookupError):
-                os.kill(self.process.pid or 0, signal.SIGKILL)  # also where it is stopped, and whoever forked it
+                os.kill(self.process.pid or 0, signal.SIGKILL)  # also if it or its forker is stopped
         self.process.join(_END_SECONDS)
 
     def _send(self, number: int, items: Sequence[Any]) -> None:
@@ -186,7 +186,7 @@ def serve(
     """In the process: answer questions from the pipe until it closes, at the latest with the parent."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # a terminal sends them to all: the parent ends its own
-    os.environ.clear()  # who forked this process may have an older one
+    os.environ.clear()  # the forking process may have an older one
     os.environ.update(environment)
     with contextlib.suppress(OSError):
         os.sched_setaffinity(0, {core})

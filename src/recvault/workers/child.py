@@ -37,7 +37,7 @@ _TOLD_SECONDS = 5.0  # after its end, until the fork server has told how it ende
 
 @dataclass(slots=True, eq=False)
 class Child:
-    """Made, it runs. `on_end` is called once, when it is dead and before its jobs are given up.
+    """Runs once created. `on_end` is called once, after its death and before its jobs are given up.
 
     `on_left` takes each job that it had and cannot have begun.
     """
@@ -91,19 +91,19 @@ class Child:
         future.set_exception(self._lost(begun=False))
 
     def say(self, order: str) -> None:
-        """Of a stop, or of the end."""
+        """Order a stop, or the end."""
         self._orders.put(order)
 
     def kill(self) -> None:
         """Kill it. SIGKILL also ends a stopped process.
 
-        By its id: where the fork server was killed, `Process.kill` takes all that it forked for ended.
+        By its id: if the fork server was killed, `Process.kill` assumes that all its children ended.
         """
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.process.pid or 0, signal.SIGKILL)
 
     def _write(self) -> None:
-        """Send what there is, all at once: a message costs as much as several jobs in it."""
+        """Send all queued orders in one message: a message costs as much as several jobs in it."""
         while self.alive:
             orders = [self._orders.get()]
             while not self._orders.empty():
@@ -179,7 +179,7 @@ class Child:
                 self.on_left(job, future)
 
     def _lost(self, *, begun: bool) -> WorkerLost:
-        """Where another job's process has ended: by its end, or before it was given any."""
+        """The error for a job whose process ended, before or after the job was given to it."""
         return WorkerLost(_end_of(self.process.exitcode), begun=begun, alone=self.is_lone)
 
 

@@ -1,4 +1,4 @@
-"""Where the threads of this process run."""
+"""Choose the core for threads of this process."""
 
 from __future__ import annotations
 

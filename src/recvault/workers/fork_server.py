@@ -32,7 +32,7 @@ def warm() -> None:
 
 
 def start(target: Callable[..., None], *arguments: Any) -> BaseProcess:
-    """A process that runs it, and ends with this one at the latest."""
+    """Start a process that runs `target` and ends with this one, at the latest."""
     if HAS_SERVER:
         try:
             process: BaseProcess = _context().Process(target=target, args=arguments, daemon=True)
@@ -46,7 +46,7 @@ def start(target: Callable[..., None], *arguments: Any) -> BaseProcess:
 
 
 def clear() -> None:
-    """Remove what a parent that was killed could not: the folder of its server's socket."""
+    """Remove the folder of the server's socket, which a killed parent could not remove."""
     shutil.rmtree(util.get_temp_dir(), ignore_errors=True)
 
 

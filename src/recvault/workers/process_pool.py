@@ -112,7 +112,7 @@ class Processes(Executor):
                 self._add(core=child.core)
 
     def _pass_on(self, job: Job, future: Future[Outcome]) -> None:
-        """What a process that is no more had not begun: it is another one's, as if that had been given it first."""
+        """Give a job that an ended process had not begun to another one, as if given there first."""
         try:
             with self._lock:
                 child = self._least_busy()
@@ -124,14 +124,14 @@ class Processes(Executor):
     # -- in threads of their own ---------------------------------------------------------------------------------------
 
     def _grant(self) -> None:
-        """Permits are granted when their moment comes, whoever waits for them."""
+        """Grant permits when they are due."""
         while not self._ended.is_set():
             seconds = min((limits.look() for limits in self._parent.lender.made), default=_LOOK_SECONDS)
             self._wanted.wait(seconds)
             self._wanted.clear()
 
     def _watch(self) -> None:
-        """Pass a stop on, and end what hangs; what nothing is left to do for, too."""
+        """Pass a stop on, and end processes that hang or have nothing left to do."""
         cut_at, looked_at = float("inf"), time.monotonic()
         said: set[str] = set()
         stop = self._parent.stop
@@ -143,7 +143,7 @@ class Processes(Executor):
                     self._say(name)
                     cut_at = moment + _CUT_SECONDS if name == process_worker.ENFORCED else cut_at
             for child in list(self._children):
-                if moment - looked_at > _HUNG_SECONDS / 4:  # it was ourselves who stood still
+                if moment - looked_at > _HUNG_SECONDS / 4:  # this process itself was paused
                     child.heard_at = moment
                 elif why := self._hangs(child, moment, cut_at):
                     log.error("worker.hangs", pid=child.process.pid, reason=why)
@@ -173,7 +173,7 @@ class Sheltered(Executor):
         self._shelter: Processes | None = None
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """Carry a job out, here or there."""
+        """Run a job here or in the other process."""
         job: Job = args[0]
         if not job.alone:
             return self._threads.submit(fn, *args, **kwargs)
@@ -182,7 +182,7 @@ class Sheltered(Executor):
         return self._shelter.submit(fn, job)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """As both do."""
+        """Shut down both executors."""
         if self._shelter is not None:
             self._shelter.shutdown(wait, cancel_futures=cancel_futures)
         self._threads.shutdown(wait, cancel_futures=cancel_futures)

@@ -35,7 +35,7 @@ from recvault.store import StoreFacts
 from recvault.transfer.verdicts import failure_of
 from recvault.workers import fork_server
 
-BEAT_SECONDS = 1.0  # at most, between two messages: who says nothing for long hangs
+BEAT_SECONDS = 1.0  # at most, between two messages: a silent process counts as hung
 ASKED, ENFORCED, END = "asked", "enforced", "end"  # what the parent says of a stop, and that nothing more will come
 _LINGER = 0.02  # seconds that an outcome waits for others: a message costs as much as several outcomes in it
 _ORPHANED_SECONDS = 2.0  # that what runs may take to end, where there is no parent any more
@@ -72,7 +72,7 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """An account wants to be left alone."""
+    """An account asks for a rest."""
 
     budget: str
     rest: Pause
@@ -90,7 +90,7 @@ class Done:
     is_unchanged: bool = False
 
     def outcome(self, job: Job) -> Outcome | BaseException:
-        """Unpacked: by whoever has the job."""
+        """Unpack it, where the job is known."""
         try:
             found: Outcome | BaseException = pickle.loads(self.packed)  # noqa: S301 - of a process of our own
         except Exception as error:  # noqa: BLE001 - of whatever class it is
@@ -120,7 +120,7 @@ def serve(
     """Run jobs from the pipe until it closes, at the latest with the parent."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # a terminal sends them to all: what is to be done the parent says
-    os.environ.clear()  # who forked this process may have an older one
+    os.environ.clear()  # the forking process may have an older one
     os.environ.update(environment)
     if core is not None:
         with contextlib.suppress(
@@ -138,7 +138,7 @@ def serve(
     with Equipment(settings, clock=lambda: datetime.now(UTC), stop=stop, budget=borrow) as equipment:
         equipment.store.facts = facts
         transfer = equipment.transfer()
-        gc.freeze()  # what stays is looked at by no collection
+        gc.freeze()  # collections skip what stays
         telling = threading.Thread(target=teller.run, args=[equipment, budgets])
         telling.start()
         carry = _Carry(transfer, stop, teller.put)
@@ -263,19 +263,19 @@ class _Teller:
             self._some.set()
 
     def ask(self, is_urgent: bool) -> None:
-        """A budget has something to tell."""
+        """A budget has something to report."""
         if is_urgent:
             self._urgent.set()
         if not self._some.is_set():  # else what there is is collected after it is cleared
             self._some.set()
 
     def end(self) -> None:
-        """Tell what is left, and no more."""
+        """Send what is left, then stop."""
         self._over = True
         self.ask(True)
 
     def run(self, equipment: Equipment, budgets: Mapping[str, Borrowed]) -> None:
-        """Tell, until the end."""
+        """Send messages until the end."""
         told: Mapping[tuple[str, str], Counter[str]] = {}
         last = 0.0
         while not self._over:
