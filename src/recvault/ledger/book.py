@@ -157,7 +157,7 @@ class Ledger:
             return intervals(db, feed)
 
     def add_slice(self, feed: Feed, done: Window) -> None:
-        """Remember that a slice was read whole."""
+        """Record that a slice was read completely."""
         with self._connection.write() as db:
             add_interval(db, feed, done)
 
@@ -181,7 +181,7 @@ class Ledger:
     # -- transfer ------------------------------------------------------------------------------------------------------
 
     def claim(self, source: str, now: datetime, limit: int) -> list[Job]:
-        """Lease what is due, oldest due first. The attempt is counted here, before the work."""
+        """Lease due recordings, oldest due first. The attempt is counted here, before the work."""
         with self._connection.write() as db:
             return self._claimed(db, CROWD, source, now, limit)
 

@@ -37,7 +37,7 @@ class Late:
 
     @property
     def needed(self) -> timedelta:
-        """The lookback, in whole hours, with which polls would have met them all."""
+        """The lookback, in full hours, with which polls would have found them all."""
         return math.ceil(self.lateness / _HOUR) * _HOUR
 
     def words(self, lookback: timedelta) -> str:

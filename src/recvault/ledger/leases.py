@@ -117,7 +117,7 @@ class Owner:
         return frozenset(names)
 
     def close(self) -> None:
-        """Release: others may take over what is still leased."""
+        """Release: others may take over the remaining leases."""
         if self._lock is not None:
             self._path.unlink(missing_ok=True)
             os.close(self._lock)

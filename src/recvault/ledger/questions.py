@@ -201,7 +201,7 @@ class Questions:
             ]
 
     def last_success(self, feed: Feed) -> datetime | None:
-        """When a feed was last listed whole."""
+        """When a feed was last listed completely."""
         with self._connection.read() as db:
             found = db.query(
                 "SELECT last_success_at AS t FROM feeds WHERE source=? AND account_id=? AND list=?", feed.key

@@ -50,7 +50,7 @@ _DAYS = """
     FROM recordings GROUP BY source, account_id, day
 """
 
-# No watermark: the next scan lists all history, and meets what is archived as known.
+# No watermark: the next scan lists all history, and finds archived recordings already known.
 _FEEDS = """
     INSERT OR IGNORE INTO feeds (source, account_id, list, provider)
     SELECT DISTINCT source, account_id, 'account', provider FROM recordings
@@ -64,7 +64,7 @@ _ACCOUNTS = """
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """A recording in the bucket, as its sidecar says, and the attempt that archived it."""
+    """A recording in the bucket, as its sidecar describes it, and the attempt that archived it."""
 
     receipt: Receipt
     attempts: int

@@ -79,7 +79,7 @@ class Stranded:
 
     @property
     def error(self) -> ConfigError:
-        """What is wrong, and what to do."""
+        """The problem and its remedy."""
         recordings = "1 recording waits" if self.waiting == 1 else f"{self.waiting:,} recordings wait"
         return ConfigError(
             f"{recordings} under {self.source}, which is not in the configuration, so they are not archived",

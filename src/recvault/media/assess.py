@@ -32,7 +32,7 @@ class MediaProbe(Protocol):
 
 
 class Bytes(Protocol):
-    """A medium that is here whole."""
+    """A complete medium."""
 
     def read(self, size: int, /) -> bytes: ...
 

@@ -49,7 +49,7 @@ class Opening(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class PrivateKey:
-    """One RSA key. `name` says where it is configured, `public_key_id` is the id of its public key, if known."""
+    """One RSA key. `name` is where it is configured, `public_key_id` the id of its public key, if known."""
 
     name: str
     rsa: RSAPrivateKey = field(repr=False)

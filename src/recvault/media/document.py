@@ -51,7 +51,7 @@ def _has_bom(first: bytes) -> bool:
 
 
 def _text(first: bytes) -> str | None:
-    """What they say, where they are text; None for what no document begins with."""
+    """Decode them if they are text; None if no document begins so."""
     for bom, encoding in _BOMS:
         if first.startswith(bom):
             text = first[len(bom) : 4 * _LOOK_AT].decode(encoding, "ignore")

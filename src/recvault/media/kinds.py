@@ -13,13 +13,13 @@ ENOUGH = 64  # bytes that tell every kind but an MP3 that begins amid itself
 
 @dataclass(frozen=True, slots=True)
 class MediaKind:
-    """A container: what its files are called, the usual name first, and their content type."""
+    """A container: its format names, the usual one first, and its content type."""
 
     names: tuple[str, ...]
     content_type: str
 
     def named(self, wanted: str) -> str:
-        """What a file of this kind is called that was asked for under a name: that name, where it is one of its own."""
+        """Return the requested name if this kind has it, else this kind's usual name."""
         return wanted if wanted in self.names else self.names[0]
 
 

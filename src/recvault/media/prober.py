@@ -1,4 +1,4 @@
-"""Probe a medium while it streams: walk it by its container's rules, then hold it against what the provider says."""
+"""Probe a medium while it streams: walk it by its container's rules, then compare it with the provider's facts."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class _Opaque:
 
 
 class Prober:
-    """Takes the chunks of one media file as they arrive, in constant memory, then says what it is.
+    """Takes the chunks of one media file as they arrive, in constant memory, then identifies it.
 
     It is parsed as what its first bytes show, not as what was requested: either URL may serve either format.
     """

@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 @dataclass(slots=True, kw_only=True)
 class Findings:
-    """What a walk of the whole container saw; nothing of it is changed.
+    """The result of walking a complete container; never modified.
 
     `faults` make it suspect, `unknown` unchecked; `notes` are harmless.
     """
@@ -34,20 +34,20 @@ class Findings:
 
 
 Step = tuple[int, bool]
-"""What a walk asks for: so many bytes, and whether they are kept or passed over."""
+"""A walk's request: the number of bytes, and whether they are kept or skipped."""
 Answer = tuple[bytes, int]
-"""What it gets: what was kept, and how many bytes there were; fewer than it asked for only at the end."""
+"""The reply: the bytes kept, and how many there were; fewer than requested only at the end of the stream."""
 Walk = Generator[Step, Answer, T]
 END = 1 << 62
 
 
 def take(size: int) -> Walk[bytes]:
-    """Read so many bytes; fewer mean the end of the stream."""
+    """Read `size` bytes; fewer mean the end of the stream."""
     return (yield size, True)[0] if size > 0 else b""
 
 
 def skip(size: int) -> Walk[int]:
-    """Pass over so many bytes and tell how many there were; fewer mean the end of the stream."""
+    """Skip `size` bytes and return the number skipped; fewer mean the end of the stream."""
     return (yield size, False)[1] if size > 0 else 0
 
 
@@ -74,7 +74,7 @@ class Tape:
                 self._answer()
 
     def end(self) -> Findings:
-        """Answer what is still asked for with what there is, and return what the walk found."""
+        """Answer pending requests with the remaining bytes; return the findings."""
         while self._findings is None:
             self._answer()
         return self._findings

@@ -53,7 +53,7 @@ class _Seen:
 
 
 def walk_wav() -> Walk[Findings]:
-    """Walk from the magic bytes to the end; `media.magic` where they are wrong."""
+    """Walk from the magic bytes to the end; `media.magic` if they are wrong."""
     head = yield from take(12)
     if head[:4] not in RIFFS:
         raise MediaRejected("wanted wav, but the body does not begin as RIFF", reason="media.magic")
@@ -77,7 +77,7 @@ def walk_wav() -> Walk[Findings]:
 
 
 def _header(seen: _Seen) -> Walk[bytes]:
-    """The next chunk's name and size, behind its pad byte where there is one."""
+    """Return the next chunk's name and size, after the pad byte if there is one."""
     if not seen.odd:
         return (yield from take(8))
     seen.odd = False
@@ -186,7 +186,7 @@ def _judge(seen: _Seen) -> Findings:
 
 
 def _size_faults(seen: _Seen) -> list[str]:
-    """What its sizes have against the bytes; where the audio is whole, a header that miscounts is noted alone."""
+    """Compare its sizes with the bytes; if the audio is complete, a wrong header size is only noted."""
     promised = seen.riff_size + 8
     lacking = promised - seen.at
     if seen.fault:

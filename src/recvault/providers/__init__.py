@@ -23,7 +23,7 @@ FIELDS = {"base_url", "account_id"}  # of a value, so a class need not have them
 
 
 class Registry(Mapping[str, type[Provider]]):
-    """Providers by name. A plug-in is imported when it is asked for; one that is broken is a ConfigError then."""
+    """Providers by name. A plug-in is imported on first use; a broken one raises ConfigError then."""
 
     def __init__(self, plugins: tuple[EntryPoint, ...]) -> None:
         self._built_in = {each.name: each for each in BUILT_IN}
@@ -47,7 +47,7 @@ class Registry(Mapping[str, type[Provider]]):
 
 @functools.cache
 def installed() -> tuple[EntryPoint, ...]:
-    """The plug-ins of the entry-point group `recvault.providers`. To read what is installed takes 30 ms."""
+    """The plug-ins of the entry-point group `recvault.providers`. Reading the installed ones takes 30 ms."""
     return tuple(entry_points(group=GROUP))
 
 

@@ -33,7 +33,7 @@ LONGEST_ID = 2048  # characters: written in a path, a longer one is more than a 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A whole answer of the provider's API, body read and decoded from any Content-Encoding."""
+    """A complete response of the provider's API, its body decoded from any Content-Encoding."""
 
     request: httpx.Request
     status: int
@@ -84,7 +84,7 @@ class OwnMedia:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """One page of a list. `next` is absolute and followed verbatim; `total` rows and `pages` only where it is told."""
+    """One page of a list. `next` is absolute and followed verbatim; `total` rows and `pages` only if reported."""
 
     recordings: tuple[Recording, ...]
     rejected: tuple[Rejected, ...] = ()
@@ -143,7 +143,7 @@ class Provider(Protocol):
         """Ask for the first page of the recordings created within the window, or of a little more, never less."""
 
     def parse_page(self, reply: Reply) -> Page:
-        """Read a page; a row that cannot be read is rejected alone. ProtocolError where the page is no page."""
+        """Parse a page; only an unreadable row is rejected. ProtocolError if it is not a page."""
 
     def media_requests(self, recording: Recording, media_format: str) -> tuple[httpx.Request | OwnMedia, ...]:
         """Requests for the media, best first: the next is tried where one is answered 400.
@@ -206,7 +206,7 @@ def with_fewer_rows(request: Request, page_size: int, fewer: int) -> Request:
 
 
 def read_list(reply: Reply, key: str, *marks: str) -> tuple[JSON, list[Any]]:
-    """The page as an object, and the rows under `key`; ProtocolError where the page is no page.
+    """The page as an object, and the rows under `key`; ProtocolError if it is not a page.
 
     No rows are written as an empty list, as null, as an empty object, or not at all: that is a page only where one of
     `marks`, which no other document has, stands beside it.

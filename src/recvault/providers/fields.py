@@ -44,7 +44,7 @@ def recipes(fields: Mapping[str, Keys], readers: Mapping[str, Reader]) -> Mappin
 
 
 def told(row: Any, recipe: Recipe) -> Any:
-    """The first of a row's values that says something and can be read; None where there is none."""
+    """Return the first readable, non-empty value of a row; None if there is none."""
     paths, read = recipe
     for path in paths:
         value = row

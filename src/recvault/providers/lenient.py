@@ -21,7 +21,7 @@ _TOKENS = re.compile(r'"(?:[^"\\]++|\\.)*+"|[\[\]{}]', re.DOTALL)
 
 
 class Unreadable(str):
-    """Replaces an unreadable value, and says why."""
+    """Replaces an unreadable value and holds the reason."""
 
     __slots__ = ()
 

@@ -228,7 +228,7 @@ class Rest:
         return told(row, _recipes(type(self))[field])
 
     def phase(self, row: JSON) -> Phase:
-        """What the status means. A service that tells none lists what is finished."""
+        """Map the status to a phase. A service that reports none lists only finished recordings."""
         if "status" not in self.fields:
             return Phase.COMPLETE
         status = self.told(row, "status") or ""

@@ -68,7 +68,7 @@ class Twilio(TwilioAccount):
         return self.bounds if scope.kind == "account" else DAYS
 
     def media_requests(self, recording: Recording, media_format: str) -> tuple[OwnMedia, ...]:
-        """Conference media are mono unless two channels are asked for; of a mono one that is a 400 (media docs)."""
+        """Conference media are mono unless two channels are requested; for a mono one that is a 400 (media docs)."""
         if media_format not in self.formats:
             return ()
         plain = self.own_media(recording, media_format)

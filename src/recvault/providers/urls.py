@@ -107,7 +107,7 @@ def fetchable(url: Any) -> bool:
 
 
 def bare(url: str) -> str:
-    """Cut a URL's query, fragment and user: what is left opens nothing."""
+    """Strip a URL's query, fragment and user: the rest grants no access."""
     try:
         parts = urlsplit(url)
     except ValueError:

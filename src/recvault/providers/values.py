@@ -91,13 +91,13 @@ def number(value: Any) -> float | None:
 
 
 def length(value: Any) -> float | None:
-    """Read a duration; None where `number` is None, or negative: "-1" says that it is not known yet."""
+    """Read a duration; None if `number` is None or negative: "-1" means not known yet."""
     found = number(value)
     return found if found is not None and found >= 0 else None
 
 
 def whole(value: Any) -> int | None:
-    """Read a whole number, digit for digit; None where `number` is None or has a fraction."""
+    """Read an integer, digit for digit; None if `number` is None or has a fraction."""
     found = number(value)
     if found is None or not found.is_integer():
         return None
@@ -135,7 +135,7 @@ def second(when: datetime) -> str:
 
 
 def second_after(when: datetime) -> str:
-    """Write the first whole second at the time or later."""
+    """Format the time, rounded up to a full second."""
     try:
         return second(when if when.microsecond == 0 else when + timedelta(seconds=1))
     except OverflowError:  # the last second of the calendar: there is no recording beyond it

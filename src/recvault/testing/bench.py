@@ -59,7 +59,7 @@ class Bench:
     stop: Stop = field(default_factory=Stop)
 
     def session(self) -> Session:
-        """A fresh one: no circuit is open, and no account rests because an earlier answer asked for it."""
+        """A fresh one: no circuit is open, and no account is paused by an earlier response."""
         base_url, authorization = self.provider.base_url, self.service.authorization
         limits = Limits(100_000, 32)
         return Session(base_url, authorization, self.clients, limits, self.stop, TIMING)

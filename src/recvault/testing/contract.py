@@ -326,7 +326,7 @@ class ProviderContract:
             assert verdict == outcome.verdict, f"status {status} for media is {outcome.verdict}, not {verdict}"
 
     def test_a_signed_address_that_is_refused_is_asked_for_anew(self) -> None:
-        """A media host that says 403 once costs one more question to the API, not the recording."""
+        """A single 403 from a media host costs one more API request, not the recording."""
         bench, recording = self.bench, self._one()
         refusals = [Answer(status=403, body=hostile.DOCUMENTS["application/xml"])]
         for host in bench.media_hosts:

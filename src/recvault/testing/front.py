@@ -20,7 +20,7 @@ _UPSTREAM_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """An answer, honest unless told otherwise."""
+    """A response, honest unless configured otherwise."""
 
     status: int = 200
     headers: tuple[tuple[str, str], ...] = ()
