@@ -21,6 +21,7 @@ from recvault.transfer.second_look import SECOND_LOOK, Looking
 from recvault.transfer.spool import Spool, SpoolPlace
 from recvault.transfer.verdicts import Settled
 
+_DOWNLOADS = 2  # of one attempt: the second shows whether the fault was transient
 _EMPTY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
 
@@ -81,20 +82,15 @@ def formats(wanted: tuple[str, ...], available: tuple[str, ...]) -> tuple[str, .
 
 def fetch(place: SpoolPlace, line: Line, recording: Recording, media_format: str, looking: Looking) -> Fetched:
     """Fetch and check. Incomplete media are fetched again; if they stay so for hours they are kept, flagged."""
-    first = _whole(place, line, recording, media_format)
-    if isinstance(first, Fetched) and not first.is_doubtful:
-        return first
-    if looking.confirms(media_format, *_sum_of(first)):
-        return _kept(first)
-    _close(first)
-    found = first
-    if not looking.was_so(media_format):
+    for _ in range(_DOWNLOADS):
         found = _whole(place, line, recording, media_format)
         if isinstance(found, Fetched) and not found.is_doubtful:
             return found
         if looking.confirms(media_format, *_sum_of(found)):
             return _kept(found)
         _close(found)
+        if looking.was_so(media_format):
+            break
     why = found.reason if isinstance(found, Fetched) else found.message
     raise Settled(
         recording,

@@ -27,8 +27,7 @@ class Looking:
             # Some providers encode on demand: another sum of the same size is no sign that more comes.
             if each.media_format == media_format and (each.sha256 == sha256 or each.bytes == size):
                 look = replace(look, seen_at=min(each.seen_at, self.now))
-        others = (each for each in (*self.earlier, *self.seen) if each.media_format != media_format)
-        self.seen = (*{each.media_format: each for each in others}.values(), look)
+        self._record(look)
         return self.now - look.seen_at >= SECOND_LOOK
 
     def away(self, media_format: str) -> tuple[int, timedelta]:
@@ -37,9 +36,13 @@ class Looking:
         first = min((each.seen_at for each in looks), default=self.now)
         times = 1 - min((each.bytes for each in looks), default=0)
         look = Look(media_format=media_format, bytes=-times, sha256=_AWAY, seen_at=min(first, self.now))
-        others = (each for each in (*self.earlier, *self.seen) if each.media_format != media_format)
-        self.seen = (*{each.media_format: each for each in others}.values(), look)
+        self._record(look)
         return times, self.now - look.seen_at
+
+    def _record(self, look: Look) -> None:
+        """Keep one look of each format: this one in place of those before it."""
+        others = (each for each in (*self.earlier, *self.seen) if each.media_format != look.media_format)
+        self.seen = (*{each.media_format: each for each in others}.values(), look)
 
     def was_so(self, media_format: str) -> bool:
         """Whether an earlier attempt saw the same: not a transient fault that another download would fix."""
