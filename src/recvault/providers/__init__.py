@@ -1,4 +1,4 @@
-"""The registry: the built-in providers by name, and those that plug-ins bring."""
+"""The registry: the built-in providers and those of plug-ins, by name."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from recvault.providers.twilio_video import TwilioVideo
 GROUP = "recvault.providers"
 BUILT_IN: tuple[type[Provider], ...] = (Twilio, TwilioLegacy, TwilioVideo, Telnyx, SignalWire)
 VERBS = tuple(name for name in (*Provider.__annotations__, *vars(Provider)) if not name.startswith("_"))
-FIELDS = {"base_url", "account_id"}  # of a value, so a class need not have them
+FIELDS = {"base_url", "account_id"}  # set on each instance, so the class need not have them
 
 
 class Registry(Mapping[str, type[Provider]]):
@@ -47,19 +47,19 @@ class Registry(Mapping[str, type[Provider]]):
 
 @functools.cache
 def installed() -> tuple[EntryPoint, ...]:
-    """The plug-ins of the entry-point group `recvault.providers`. Reading the installed ones takes 30 ms."""
+    """Return the plug-ins of the entry-point group `recvault.providers`. The first call takes 30 ms."""
     return tuple(entry_points(group=GROUP))
 
 
 def registry() -> Mapping[str, type[Provider]]:
-    """All providers: the built-in ones, and the plug-ins."""
+    """Return all providers: the built-in ones and the plug-ins."""
     return Registry(installed())
 
 
 def provider_class(name: str) -> type[Provider]:
-    """The provider of that name; a ConfigError that lists the known ones where there is none."""
+    """Return the provider of that name. Raises ConfigError, with the known names, if there is none."""
     if name not in list(known := registry()):
-        installed.cache_clear()  # it may have been installed since
+        installed.cache_clear()  # it may have been installed since the last call
         known = registry()
     if name not in list(known):
         near = get_close_matches(name, known, 1)

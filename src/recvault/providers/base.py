@@ -1,7 +1,7 @@
-"""What a provider is: a frozen value of facts and pure functions about one wire format.
+"""The provider interface: a frozen value of facts and pure functions about one wire format.
 
 A provider performs no I/O and holds no secret. It builds requests without credentials: the session adds the
-`Authorization` header, and only on the way to `base_url`'s own origin. See README.md beside this file for how to
+`Authorization` header, and only to requests to the origin of `base_url`. README.md in this folder explains how to
 add one.
 """
 
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError)
 CHANNELS = "recvault.channels"
-"""A media request's extension: how many channels it asks for, where the service lets a client choose."""
-LONGEST_ID = 2048  # characters: written in a path, a longer one is more than a URL takes
+"""Extension of a media request: the number of channels requested, where the service offers a choice."""
+LONGEST_ID = 2048  # characters: a longer one does not fit into a URL's path
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Reply:
     body: bytes
 
     def json(self) -> Any:
-        """The body as JSON; a `ProtocolError` where it is not. What of it cannot be read is marked as such."""
+        """Parse the body as JSON; ProtocolError if it is not. Unreadable parts become `Unreadable` values."""
         try:
             return parse(self.body)
         except (ValueError, RecursionError) as error:
@@ -52,13 +52,13 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class OwnMedia:
-    """A GET of media below base_url, as the text of its address. It reads like httpx's request, made when looked at.
+    """A GET of media below base_url, held as text. It looks like an httpx request, which is built when needed.
 
-    There is one for each recording, and httpx's costs as much as all else that is done about a small one.
+    There is one for each recording; building httpx's costs as much as all other work on a small recording.
     """
 
     text: str  # ASCII, percent-encoded
-    channels: int | None = None  # that are asked for
+    channels: int | None = None  # requested
 
     @property
     def method(self) -> str:
@@ -84,7 +84,7 @@ class OwnMedia:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """One page of a list. `next` is absolute and followed verbatim; `total` rows and `pages` only if reported."""
+    """One page of a list. `next` is absolute and followed verbatim; `total` (rows) and `pages` only if reported."""
 
     recordings: tuple[Recording, ...]
     rejected: tuple[Rejected, ...] = ()
@@ -95,33 +95,33 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One key of a `[[sources]]` entry that this provider takes besides the common ones."""
+    """A key of a `[[sources]]` entry that this provider accepts besides the common ones."""
 
     secret: bool = False
     doc: str = ""
-    reaches_subaccounts: bool = True  # False: credentials with this key open the one account alone
+    reaches_subaccounts: bool = True  # False: credentials with this key give access to the one account only
 
 
 class Provider(Protocol):
     """Six verbs and a table of facts. Values are frozen dataclasses of `base_url` and `account_id`."""
 
-    name: ClassVar[str]  # the word in the configuration: "twilio-legacy"
-    provider: ClassVar[str]  # identity's word: "twilio"
+    name: ClassVar[str]  # the name in the configuration: "twilio-legacy"
+    provider: ClassVar[str]  # the provider in a recording's identity: "twilio"
     api: ClassVar[str]  # "2008-08-01"
     settings: ClassVar[Mapping[str, Setting]]
-    credentials: ClassVar[tuple[tuple[str, ...], ...]]  # the sets of settings of which one must be whole
+    credentials: ClassVar[tuple[tuple[str, ...], ...]]  # alternative sets of settings; one must be complete
     formats: ClassVar[tuple[str, ...]]  # media formats it can serve
-    one_format: ClassVar[bool]  # a recording has one of them, which is served whatever is wanted
-    bytes_per_second: ClassVar[Mapping[str, tuple[int, int]]]  # by format, of one channel and of two; where known
+    one_format: ClassVar[bool]  # each recording exists in one format only, which is served whatever is requested
+    bytes_per_second: ClassVar[Mapping[str, tuple[int, int]]]  # by format: mono and stereo, where known
     scopes: ClassVar[tuple[str, ...]]  # kinds of Scope it can list
     page_size: ClassVar[int]
     default_lookback: ClassVar[timedelta]  # how late a recording may first be listed
-    offset_pages: ClassVar[bool]  # pages shift as rows come and go: freeze the upper bound, rescan when total moves
+    offset_pages: ClassVar[bool]  # pages shift as rows come and go: fix the upper bound, rescan if total changes
     newest_first: ClassVar[bool]  # documented order; lets a list whose date filter is ignored stop early
     lists_unfinished: ClassVar[bool]
-    media_url_lifetime: ClassVar[timedelta | None]  # of the signed addresses in Recording.media_urls; None: for good
+    media_url_lifetime: ClassVar[timedelta | None]  # of the signed URLs in Recording.media_urls; None: unlimited
     has_subaccounts: ClassVar[bool]
-    reads: ClassVar[tuple[str, ...]]  # other APIs over the same recordings, whose rows it can read by their ids
+    reads: ClassVar[tuple[str, ...]]  # other APIs of the same recordings, which it can refresh by id
 
     @property
     def base_url(self) -> str:
@@ -133,40 +133,40 @@ class Provider(Protocol):
 
     @classmethod
     def from_settings(cls, name: str, values: Mapping[str, str]) -> Self:
-        """Build from a source's name and its plain settings (`base_url` among them where it is set)."""
+        """Build from a source's name and its plain settings (including `base_url`, if set)."""
 
     @staticmethod
     def authorization(values: Mapping[str, str]) -> str:
-        """The `Authorization` header for these settings, secrets resolved."""
+        """Return the `Authorization` header for these settings, with secrets resolved."""
 
     def list_request(self, window: Window, scope: Scope) -> httpx.Request:
-        """Ask for the first page of the recordings created within the window, or of a little more, never less."""
+        """Request the first page of the recordings created within the window; it may list more, never less."""
 
     def parse_page(self, reply: Reply) -> Page:
-        """Parse a page; only an unreadable row is rejected. ProtocolError if it is not a page."""
+        """Parse a page; an unreadable row is rejected alone. Raises ProtocolError if it is not a page."""
 
     def media_requests(self, recording: Recording, media_format: str) -> tuple[httpx.Request | OwnMedia, ...]:
-        """Requests for the media, best first: the next is tried where one is answered 400.
+        """Return requests for the media, best first: the next is tried if one is answered with 400.
 
-        OwnMedia where they lie below base_url and take the source's credentials; httpx's for any other address.
+        OwnMedia for media below base_url, requested with the source's credentials; httpx's for any other address.
         """
 
     def refresh_request(self, recording: Recording) -> httpx.Request:
         """Request one recording by id."""
 
     def parse_recording(self, reply: Reply) -> Recording:
-        """Read the answer to `refresh_request`. Raises ProtocolError if it is not a recording."""
+        """Parse the reply to `refresh_request`. Raises ProtocolError if it is not a recording."""
 
     def delete_request(self, recording: Recording) -> httpx.Request:
         """Request the deletion of one recording."""
 
     def media_encryption(self, headers: Mapping[str, str]) -> JSON | None:
-        """Key material that travels in the media's response headers, None where there is none."""
+        """Return the key material in the media's response headers, None if there is none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Subaccount:
-    """The configured account or one below it, and the provider's status for it."""
+    """The configured account or one below it, with its status at the provider."""
 
     account_id: str
     status: str = "active"
@@ -183,22 +183,22 @@ class SubaccountProvider(Provider, Protocol):
         """Request the first page of accounts."""
 
     def parse_accounts(self, reply: Reply) -> tuple[tuple[Subaccount, ...], httpx.URL | None]:
-        """The accounts on a page, of any status, and the next page. Rows hold auth tokens: read id and status alone."""
+        """Return a page's accounts, of any status, and the next page. Rows hold auth tokens: read only id, status."""
 
 
 def readable_apis(provider: Provider) -> frozenset[str]:
-    """The APIs whose recordings this one can read by their ids."""
+    """Return the APIs whose recordings this provider can refresh by id."""
     return frozenset({provider.api, *provider.reads})
 
 
 def check_scope(provider: Provider, scope: Scope) -> None:
-    """Refuse a list that the provider does not have: it might answer with the whole account."""
+    """Raise ConfigError for a list that the provider does not have: it might answer with the whole account."""
     if scope.kind not in provider.scopes:
         raise ConfigError(f"{provider.name} lists recordings by {', '.join(provider.scopes)}, not by {scope.kind}")
 
 
 def with_fewer_rows(request: Request, page_size: int, fewer: int) -> Request:
-    """The first page of a list, of fewer rows than the provider asks for; the same where its size is not in its URL."""
+    """Return a list's first request with `fewer` rows a page; unchanged if the URL does not contain `page_size`."""
     pairs = parse_qsl(request.url.query.decode("ascii"))
     names = [name for name, value in pairs if value == str(page_size)]
     url = with_parameter(request.url, names[-1], fewer) if names else request.url
@@ -206,10 +206,10 @@ def with_fewer_rows(request: Request, page_size: int, fewer: int) -> Request:
 
 
 def read_list(reply: Reply, key: str, *marks: str) -> tuple[JSON, list[Any]]:
-    """The page as an object, and the rows under `key`; ProtocolError if it is not a page.
+    """Return the page and its rows, which are under `key`. Raises ProtocolError if it is not a page.
 
-    No rows are written as an empty list, as null, as an empty object, or not at all: that is a page only where one of
-    `marks`, which no other document has, stands beside it.
+    null, an empty object or an empty text under `key` means no rows. A missing `key` means no rows only if the page has
+    one of `marks`, which no other document has.
     """
     page = reply.json()
     if isinstance(page, dict):
@@ -222,8 +222,7 @@ def read_list(reply: Reply, key: str, *marks: str) -> tuple[JSON, list[Any]]:
 def read_rows(
     rows: Iterable[Any], read: Callable[[Any], Recording], recording_id: Callable[[Any], str | None]
 ) -> tuple[tuple[Recording, ...], tuple[Rejected, ...]]:
-    """Read each row separately: one that `read` cannot parse (`UNREADABLE`) is rejected with its body, without
-    signatures."""
+    """Read each row by itself. One that `read` cannot parse (`UNREADABLE`) is rejected and kept, without signatures."""
     recordings: list[Recording] = []
     rejected: list[Rejected] = []
     for row in rows:
@@ -237,7 +236,7 @@ def read_rows(
 
 
 def read_one(reply: Reply, row: Any, read: Callable[[Any], Recording]) -> Recording:
-    """Read the one recording of a reply; raises ProtocolError if it is not a recording."""
+    """Read the recording of a reply. Raises ProtocolError if it is not a recording."""
     try:
         check_row(row)
         return _addressable(read(row))
@@ -247,14 +246,14 @@ def read_one(reply: Reply, row: Any, read: Callable[[Any], Recording]) -> Record
 
 
 def _body(row: Any) -> str:
-    """A row as quarantine keeps it: text that can be stored, whatever it holds."""
+    """Return a rejected row as text that can be stored, whatever it contains."""
     kept = unsigned(row)
     body = kept if isinstance(kept, str) else json.dumps(kept, default=str)
     return body.encode("utf-8", "backslashreplace").decode()
 
 
 def _addressable(recording: Recording) -> Recording:
-    """A recording that can be asked for; ValueError for an id that fits no address."""
+    """Return the recording; ValueError if an id is too long for a URL."""
     if max(len(recording.recording_id), len(recording.account_id)) > LONGEST_ID:
         raise ValueError(f"an id of more than {LONGEST_ID} characters")
     return recording

@@ -1,7 +1,6 @@
-"""The calendar of recordings: no moment outside it is reckoned with, so that no sum of two leaves what can be written.
+"""The range of times that recordings can have. All arithmetic stays in it, so no sum overflows `datetime`.
 
-Telephony providers have no recording before the first of these years or after the last: a bound beyond them means the
-same as the end of the calendar.
+No telephony provider has a recording outside it: a bound beyond either end means the same as that end.
 """
 
 from __future__ import annotations
@@ -13,14 +12,14 @@ LATEST = datetime(2200, 1, 1, tzinfo=UTC)
 
 
 def clamped(moment: datetime) -> datetime:
-    """As UTC, a naive one taken for UTC; what lies outside the calendar becomes its nearer end."""
+    """Convert to UTC (a naive time is taken as UTC) and limit it to the calendar."""
     try:
         aware = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
-    except OverflowError:  # its zone pushes it past year 1 or 9999
+    except OverflowError:  # in UTC it is outside the years 1 to 9999
         return EARLIEST if moment.year < EARLIEST.year else LATEST
     return min(max(aware, EARLIEST), LATEST)
 
 
 def moment_before(moment: datetime, span: timedelta) -> datetime:
-    """So long before; at the earliest where the calendar begins."""
+    """Return the time that long before, at the earliest the calendar's beginning."""
     return EARLIEST if span >= moment - EARLIEST else moment - span

@@ -1,6 +1,7 @@
-"""Read the fields of a recording from a row, by the keys and the readers that a provider names.
+"""Read the fields of a recording from a row, by the keys and readers that a provider declares.
 
-A date or an id that cannot be read costs the row. Anything else that cannot be read is None: `raw` keeps what was sent.
+A row is rejected if its date or id cannot be read, or if a text holds invalid bytes. Any other unreadable value is
+None; `raw` keeps what was sent.
 """
 
 from __future__ import annotations
@@ -12,11 +13,11 @@ from recvault.providers import values
 from recvault.providers.base import UNREADABLE
 
 Keys = str | tuple[str, ...]
-"""A key of a row, with dots where it lies deeper ("call.id"); several are tried in turn until one tells something."""
+"""A row's key, with dots for nested ones ("call.id"); of several, the first with a value is used."""
 
 Reader = Callable[[Any], Any]
 Recipe = tuple[tuple[tuple[str, ...], ...], Reader]
-"""Where a row tells a field, key below key, and how it is read."""
+"""The paths of a field in a row, and its reader."""
 
 _REQUIRED = frozenset({"recording_id", "created_at"})
 _READERS: Mapping[str, Reader] = {
@@ -29,11 +30,11 @@ _READERS: Mapping[str, Reader] = {
     "size_bytes": values.whole,
     "encryption": values.mapping,
 }
-"""All others are text."""
+"""All other fields are text."""
 
 
 def recipes(fields: Mapping[str, Keys], readers: Mapping[str, Reader]) -> Mapping[str, Recipe]:
-    """Of each field of `Recording` that a row tells; `readers` are the provider's own."""
+    """Return the recipe of each field of `Recording` in `fields`; `readers` are the provider's own."""
     own = {name: read if name in _REQUIRED else _tolerant(read) for name, read in readers.items()}
     read_by = {**_READERS, **own}
     named = {name: (keys,) if isinstance(keys, str) else keys for name, keys in fields.items()}
@@ -44,7 +45,7 @@ def recipes(fields: Mapping[str, Keys], readers: Mapping[str, Reader]) -> Mappin
 
 
 def told(row: Any, recipe: Recipe) -> Any:
-    """Return the first readable, non-empty value of a row; None if there is none."""
+    """Return the first non-empty value of a row that the reader accepts; None if there is none."""
     paths, read = recipe
     for path in paths:
         value = row

@@ -1,6 +1,6 @@
-"""Read partly invalid JSON: the invalid part is marked, and affects only the row that contains it.
+"""Read partly invalid JSON: an invalid part is marked, and affects only the row that contains it.
 
-A page is read as it is first; only one that cannot be is read again here. What is no JSON at all stays an error.
+A page is first parsed strictly, and leniently only if that fails. A body that is not JSON at all remains an error.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from recvault.providers.urls import DEEPEST
 
 LARGEST = 512 << 10  # characters of a row: no provider sends more than a few thousand
 _AROUND = 8  # levels of a page above its rows
-# Strings and brackets. A string is taken whole and never given back: else each of its characters would cost memory.
+# Strings and brackets. A string is matched possessively: backtracking would cost memory for each character.
 _TOKENS = re.compile(r'"(?:[^"\\]++|\\.)*+"|[\[\]{}]', re.DOTALL)
 
 
@@ -27,9 +27,9 @@ class Unreadable(str):
 
 
 def parse(body: bytes) -> Any:
-    """The body as JSON. ValueError or RecursionError where it is none.
+    """Parse the body as JSON. Raises ValueError or RecursionError if it is not JSON.
 
-    NaN and infinities, which JSON has not, are text.
+    NaN and infinities, which are not valid JSON, become text.
     """
     try:
         return json.loads(body, parse_constant=str, parse_float=_finite)
@@ -38,7 +38,7 @@ def parse(body: bytes) -> Any:
 
 
 def check_row(row: Any) -> None:
-    """ValueError for a row that a ledger, a worker process and a sidecar cannot all hold."""
+    """Raise ValueError for a row that is too deep, too large or unreadable for the ledger, a worker or a sidecar."""
     size, depth, level = 0, 0, [row]
     while level:
         if depth == DEEPEST:
@@ -82,8 +82,10 @@ def _whole(text: str) -> int | Unreadable:
 
 
 def _parse_again(body: bytes) -> Any:
-    """Marks what is nested too deep, and what is too long a number. Bytes that are no text become lone surrogates,
-    which no field of a recording may hold; control characters in strings are taken as they are."""
+    """Parse leniently: mark values nested too deep and numbers with too many digits.
+
+    Invalid bytes become lone surrogates, which no field of a recording may hold; control characters in strings stay.
+    """
     text = body.decode(json.detect_encoding(body), "surrogateescape")
     mark = secrets.token_hex(8)
     flat = "".join(_flattened(text.removeprefix("\ufeff"), mark))
@@ -91,7 +93,7 @@ def _parse_again(body: bytes) -> Any:
 
 
 def _flattened(text: str, mark: str) -> Iterator[str]:
-    """The text in pieces, with a string in place of each value that is nested too deep."""
+    """Yield the text in pieces, with a string in place of each value that is nested too deep."""
     depth, kept = 0, 0
     for token in _TOKENS.finditer(text):
         match token[0]:
@@ -109,7 +111,7 @@ def _flattened(text: str, mark: str) -> Iterator[str]:
 
 
 def _marked(value: Any, mark: str) -> Any:
-    """Turn strings that begin with the mark, which nobody could foretell, into what they stand for."""
+    """Replace each string that begins with the mark, which is random, by the `Unreadable` it describes."""
     if isinstance(value, dict):
         return {key: _marked(below, mark) for key, below in value.items()}
     if isinstance(value, list):

@@ -1,7 +1,7 @@
 """A provider of the usual shape: one list of recordings, limited by date, page by page, and each recording by its id.
 
-A subclass states facts and paths as class attributes and names the keys of a row in `fields`; where a service differs,
-it overrides one method. A value is still `base_url` and `account_id` and no more, and its methods are pure functions.
+A subclass declares facts and paths as class attributes and the keys of a row in `fields`; where a service differs,
+it overrides one method. An instance holds only `base_url` and `account_id`; its methods are pure functions.
 """
 
 from __future__ import annotations
@@ -32,40 +32,40 @@ if TYPE_CHECKING:
     import httpx
 
 TELEPHONY: Mapping[str, tuple[int, int]] = {"wav": (16_000, 32_000), "mp3": (4_000, 4_000)}
-"""Bytes a second of one channel and of two: WAV of 8 kHz and 16 bit, MP3 of 32 kbit/s (Twilio's recordings docs)."""
+"""Bytes a second, mono and stereo: WAV of 8 kHz and 16 bit, MP3 of 32 kbit/s (Twilio's recordings docs)."""
 
 _RECIPES: dict[type, Mapping[str, Recipe]] = {}
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """How a list is limited to a window: two parameters, and how a moment is written in each.
+    """The two parameters that limit a list to a window, and how a time is written in each.
 
-    The writers may move a bound outward, never inward: to the day's start for a service that filters by days, say.
+    The writers may move a bound outward, never inward: to the start of the day for a service that filters by days.
     """
 
     since: str
     until: str
     floor: Callable[[datetime], str | int] = values.second
     ceiling: Callable[[datetime], str | int] = values.second_after
-    earliest: datetime | None = None  # the lower bound of all history, for a service that lists recent rows without one
+    earliest: datetime | None = None  # of all history, for a service that lists only recent rows without it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Paging:
-    """How one page of a list leads to the next: by a link in it, or by a number in the request."""
+    """How a page leads to the next one: by a link in it, or by a page number in the request."""
 
-    size: str  # the parameter that asks for so many rows a page
-    within: str = ""  # the key of the object that holds what follows; "" where it stands in the page itself
+    size: str  # the parameter for the number of rows a page
+    within: str = ""  # the key of the object that holds the keys below; "" if the page itself holds them
     next: str = ""  # the key of the link to the next page
     own: str = ""  # the key of the link to this page
     last: str = ""  # the key of the link to the last page
-    number: str = ""  # the parameter that counts pages, from 1; for a list without links
+    number: str = ""  # the parameter for the page number, from 1; for a list without links
 
 
 @dataclass(frozen=True, slots=True)
 class Rest:
-    """One account of a service. `Provider` says what the facts mean; those that most services share have a value."""
+    """One account of a service. `Provider` documents the attributes; here are the defaults that most services share."""
 
     name: ClassVar[str]
     provider: ClassVar[str]
@@ -85,31 +85,31 @@ class Rest:
     has_subaccounts: ClassVar[bool] = False
     reads: ClassVar[tuple[str, ...]] = ()
 
-    home: ClassVar[str] = ""  # base_url, where the configuration names none
-    public: ClassVar[str] = ""  # the domain of the service's own links, which are asked of base_url
-    account_setting: ClassVar[str] = ""  # the setting that is the account's id; "": the source's name stands for it
+    home: ClassVar[str] = ""  # base_url, unless configured
+    public: ClassVar[str] = ""  # the domain in the service's own links, which are requested from base_url instead
+    account_setting: ClassVar[str] = ""  # the setting that holds the account's id; "": the source's name is used
     accept: ClassVar[str] = "application/json"
 
-    root: ClassVar[str] = ""  # the path that all others are below; {account} in it is the account's id
-    lists: ClassVar[Mapping[str, str]]  # the path of each scope's list; {scope} is the id of the call, the room …
-    filters: ClassVar[Mapping[str, str]] = {}  # for a scope that has no list: the parameter of the account's list
+    root: ClassVar[str] = ""  # the prefix of all paths; {account} is the account's id
+    lists: ClassVar[Mapping[str, str]]  # the path of each scope's list; {scope} is the id of the call, room …
+    filters: ClassVar[Mapping[str, str]] = {}  # for a scope without its own list: a parameter of the account's list
     bounds: ClassVar[Bounds]
     paging: ClassVar[Paging]
     rows: ClassVar[str]  # the key of a page's rows
-    marks: ClassVar[tuple[str, ...]] = ()  # keys that a page alone has: beside one of them, a missing list is empty
+    marks: ClassVar[tuple[str, ...]] = ()  # keys that only a page has: with one of them, a missing list means no rows
 
-    instance: ClassVar[str]  # the path of one recording, whose id is {recording}
-    deleted: ClassVar[str] = ""  # the path to delete it by, where that is another
-    media: ClassVar[str] = ""  # the path of its media in a {format}; "" where rows tell whole addresses (media_urls)
+    instance: ClassVar[str]  # the path of one recording; {recording} is its id
+    deleted: ClassVar[str] = ""  # the path for its deletion, if different
+    media: ClassVar[str] = ""  # the path of its media in a {format}; "" if rows hold complete URLs (media_urls)
 
     fields: ClassVar[Mapping[str, Keys]]  # the row's key for each field of Recording
-    readers: ClassVar[Mapping[str, Reader]] = {}  # for a field that is written in a way of its own
+    readers: ClassVar[Mapping[str, Reader]] = {}  # for fields in a format of the provider's own
     phases: ClassVar[Mapping[str, Phase]] = {}  # the final statuses, in lower case; any other is read again
 
     base_url: str
     account_id: str
 
-    if TYPE_CHECKING:  # each service has its own: a class without it is refused when it is loaded
+    if TYPE_CHECKING:  # each service has its own: a class without it is refused when loaded
 
         @staticmethod
         def authorization(values: Mapping[str, str]) -> str: ...
@@ -138,11 +138,11 @@ class Rest:
         return request("GET", url, headers={"Accept": self.accept})
 
     def bounds_of(self, scope: Scope) -> Bounds:
-        """How this scope's list is limited to a window."""
+        """Return the bounds of this scope's list."""
         return self.bounds
 
     def filter_of(self, scope: Scope) -> str:
-        """The parameter that limits the account's list to a call, a conference or a room."""
+        """Return the parameter that limits the account's list to a call, a conference or a room."""
         return self.filters[scope.kind]
 
     def parse_page(self, reply: Reply) -> Page:
@@ -154,7 +154,7 @@ class Rest:
     def following(
         self, reply: Reply, page: JSON, rows: int, paging: Paging, size: int
     ) -> tuple[httpx.URL | None, Stated]:
-        """The next page of a list, and what this one says of itself, which is held against its rows."""
+        """Return the next page's URL and the counts that this page states, after checking them against its rows."""
         told = (values.mapping(page.get(paging.within)) or {}) if paging.within else page
         said = Stated.of(told, told.get(paging.last))
         if paging.number:
@@ -167,7 +167,7 @@ class Rest:
         return url, said
 
     def linked(self, link: Any) -> httpx.URL | None:
-        """Where a link to the next page leads; None where there is none."""
+        """Resolve a link to the next page; None if there is none."""
         return follow(self.base_url, link, self.public)
 
     def media_requests(self, recording: Recording, media_format: str) -> tuple[httpx.Request | OwnMedia, ...]:
@@ -196,18 +196,18 @@ class Rest:
         return None
 
     def unwrap(self, row: Any) -> Any:
-        """The row itself, for a service that wraps it in another object."""
+        """Return the row itself, for a service that wraps it in another object."""
         return row
 
     def id_of(self, row: Any) -> str:
-        """The id of a row; ValueError where it has none."""
+        """Return a row's id. Raises ValueError if it has none."""
         found: str | None = self.told(row, "recording_id")
         if found is None:
             raise ValueError(f"no {self.fields['recording_id']}")
         return found
 
     def read(self, row: JSON) -> Recording:
-        """A recording as its row tells it; ValueError for a row without an id or a date."""
+        """Build a recording from its row. Raises ValueError for a row without an id or a date."""
         phase = self.phase(row)
         found = {name: told(row, recipe) for name, recipe in _recipes(type(self)).items()}
         return Recording(
@@ -224,7 +224,7 @@ class Rest:
         )
 
     def told(self, row: Any, field: str) -> Any:
-        """What a row tells for a field of Recording, by `fields` and `readers`; None where it does not."""
+        """Return a row's value for a field of Recording, by `fields` and `readers`; None if it has none."""
         return told(row, _recipes(type(self))[field])
 
     def phase(self, row: JSON) -> Phase:
@@ -235,7 +235,7 @@ class Rest:
         return self.phases.get(status.lower(), Phase.UNFINISHED)
 
     def formats_of(self, row: JSON, phase: Phase) -> tuple[str, ...]:
-        """The media formats of one recording, best first."""
+        """Return the media formats of one recording, best first."""
         return () if phase in {Phase.GONE, Phase.EXTERNAL} else self.formats
 
     def _path(self, template: str, recording: Recording, media_format: str = "") -> str:
@@ -244,16 +244,16 @@ class Rest:
 
 
 def _recipes(kind: type[Rest]) -> Mapping[str, Recipe]:
-    """How the rows of a provider are read; made once."""
+    """Return a provider's recipes; built once."""
     if kind not in _RECIPES:
         _RECIPES[kind] = recipes(kind.fields, kind.readers)
     return _RECIPES[kind]
 
 
 def _counted(reply: Reply, parameter: str, told: JSON, said: Stated, rows: int) -> httpx.URL | None:
-    """The next page by its number: up to the count of pages, or, where that is not told, to the first empty page.
+    """Return the next page by number: up to the stated count of pages, or without one until a page is empty.
 
-    ProtocolError for another page than the one that was asked for: its rows would stand for those.
+    Raises ProtocolError if the service answered with another page than requested, since rows would be missed.
     """
     url = reply.request.url
     asked, number = values.whole(url.params.get(parameter)), values.whole(told.get("page_number"))

@@ -41,7 +41,7 @@ class SignalWire(Rest):
     }
     credentials: ClassVar[tuple[tuple[str, ...], ...]] = (("project_id", "api_token"),)
     formats: ClassVar[tuple[str, ...]] = ("wav", "mp3")  # docs
-    bytes_per_second = TELEPHONY  # as Twilio's, whose API this one is compatible with
+    bytes_per_second = TELEPHONY  # as Twilio's, with whose API it is compatible
     scopes: ClassVar[tuple[str, ...]] = ("account", "call", "conference")
     page_size = 1000  # docs: the most, by PageToken
     default_lookback = timedelta(hours=26)  # date_created may be the start: docs' samples
@@ -52,17 +52,17 @@ class SignalWire(Rest):
     root = "/api/laml/2010-04-01/Accounts/{account}"
     lists = {"account": "/Recordings.json", "conference": "/Conferences/{scope}/Recordings.json"}
     filters = {"call": "CallSid"}  # a call has no list of its own (docs)
-    # The docs contradict themselves on the format and on "after" or "from": days, one more at either end.
+    # The docs contradict themselves on the format and on inclusive bounds: whole days, one more at each end.
     bounds = Bounds("DateCreated>", "DateCreated<", _day_before, _day_later)
     paging = Twilio.paging
     rows = "recordings"
     marks = ("page_size",)
-    # Of the sid: in the docs' own sample `uri` names another call than call_sid does.
+    # Built from the sid: in the docs' own sample `uri` names another call than call_sid does.
     instance = "/Recordings/{recording}.json"  # without `.json` it is audio; a DELETE is answered 204 (docs)
     media = "/Recordings/{recording}.{format}"
 
     fields = {**Twilio.fields, "ended_at": "end_time", "channels": ("channels", "channel")}
-    phases = Twilio.phases  # the docs have completed and absent; the others in case
+    phases = Twilio.phases  # the docs know completed and absent; the others are a precaution
 
     @classmethod
     def from_settings(cls, name: str, values: Mapping[str, str]) -> Self:
@@ -73,9 +73,9 @@ class SignalWire(Rest):
         return basic(values["project_id"], values["api_token"])
 
     def linked(self, link: Any) -> httpx.URL | None:
-        """Replies of 2018 leave /api/laml out of their links (SDK's captured reply); today's have it (docs).
+        """Resolve a link. Replies of 2018 omit /api/laml (SDK's captured reply); current ones have it (docs).
 
-        An empty page may have a next link (SDK): only its absence is the end.
+        An empty page may have a next link (SDK): the list ends only where there is none.
         """
         old = isinstance(link, str) and link.startswith("/2010-04-01/")
         return super().linked(f"/api/laml{link}" if old else link)

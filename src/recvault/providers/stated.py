@@ -1,7 +1,6 @@
-"""What a page of a list says about itself: compared with its rows, so that no row is missed silently.
+"""What a page of a list states about itself, compared with its rows, so that no row is missed silently.
 
-Services count differently, and some not at all: what is not told proves nothing. A count that cannot be read is as
-good as none.
+Services count differently, and some not at all: a count that is missing or unreadable proves nothing.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ _NAMED = re.compile(r"Sid$|^filter\[\w+\]$")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stated:
-    """Of the whole list: how many rows and pages. Of this page: how many rows, and whether others follow."""
+    """Counts that a page states: rows and pages of the whole list; rows of this page, and whether more follow."""
 
     total: int | None = None
     pages: int | None = None
@@ -36,7 +35,7 @@ class Stated:
 
     @classmethod
     def of(cls, page: Mapping[str, Any], last: Any = None) -> Stated:
-        """Read the counts of a page; `last` is its link to the last one, where it has any."""
+        """Read the counts of a page; `last` is its link to the last page, if it has one."""
         pages, behind = _count(page, PAGES), _number(last)
         return cls(
             total=_count(page, TOTALS),
@@ -47,9 +46,9 @@ class Stated:
         )
 
     def check(self, reply: Reply, rows: int, *, is_last: bool, is_told: bool, size: int) -> None:
-        """ProtocolError where the page contradicts itself. `is_told`: it says in words of its own what follows it.
+        """Raise ProtocolError if the page contradicts itself. `is_told`: it says explicitly whether a page follows.
 
-        `size`: how many rows a page may hold at most.
+        `size`: the most rows that a page may hold.
         """
         host = reply.request.url.host
         if self.rows is not None and rows < self.rows:
@@ -61,7 +60,7 @@ class Stated:
 
 
 def check_echo(reply: Reply, link: Any) -> None:
-    """ProtocolError where a page's own address, or the next one, names another list than was asked for, or a part."""
+    """Raise ProtocolError if the page's own or next link names another list, or a narrower one, than requested."""
     if not isinstance(link, str):
         return
     asked = reply.request.url
@@ -80,7 +79,7 @@ def _narrows(name: str, wanted: str, said: str) -> bool:
     lower, upper = _LOWER.search(name), _UPPER.search(name)
     asked, told = values.moment_or_none(wanted), values.moment_or_none(said)
     if not (lower or upper) or asked is None or told is None:
-        return False  # not a filter, or written in a way of its own
+        return False  # not a date filter, or in an unknown format
     return told > asked if lower else told < asked
 
 
@@ -98,13 +97,13 @@ def _count(page: Mapping[str, Any], names: tuple[str, ...]) -> int | None:
 
 
 def _rows(page: Mapping[str, Any]) -> int | None:
-    """From the numbers of its first and last row; 0 and 0 stand for one row as well as for none."""
+    """Return the rows by the numbers of the first and the last; None for 0 and 0, which may be one row or none."""
     first, last = values.whole(page.get("start")), values.whole(page.get("end"))
     return None if first is None or last is None or last <= max(first, 0) else last - first + 1
 
 
 def _number(last: Any) -> int | None:
-    """How many pages there are, by the number of the last one: they begin at 0."""
+    """Return the number of pages by the number of the last one; they count from 0."""
     found = _parameters(_query(last)) if isinstance(last, str) else {}
     number = values.whole(found.get("Page") or found.get("page"))
     return None if number is None else number + 1

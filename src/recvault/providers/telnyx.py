@@ -1,4 +1,4 @@
-"""Telnyx v2: JSON pages by number, ISO dates, and media at signed addresses that live for ten minutes."""
+"""Telnyx v2: JSON pages by number, ISO dates, and media at signed URLs that are valid for ten minutes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from recvault.providers.urls import bare, fetchable
 if TYPE_CHECKING:
     import httpx
 
-CONTROL = re.compile(r"v\d+:")  # how a call_control_id begins in the OpenAPI's samples; the other ids are UUIDs
+CONTROL = re.compile(r"v\d+:")  # the start of a call_control_id in the OpenAPI's samples; the other ids are UUIDs
 ELSEWHERE = re.compile(r"(?!https?:)[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 CHANNELS = {"single": 1, "dual": 2}  # OpenAPI
 SESSION, LEG = "filter%5Bcall_session_id%5D=", "filter%5Bcall_leg_id%5D="
@@ -41,17 +41,17 @@ class Telnyx(Rest):
     settings: ClassVar[Mapping[str, Setting]] = {"api_key": Setting(secret=True, doc="an API v2 key, KEY…")}
     credentials: ClassVar[tuple[tuple[str, ...], ...]] = (("api_key",),)
     formats: ClassVar[tuple[str, ...]] = ("wav", "mp3")  # OpenAPI: download_urls
-    bytes_per_second = TELEPHONY  # they sound like Twilio's
+    bytes_per_second = TELEPHONY  # assumed to be as Twilio's
     scopes: ClassVar[tuple[str, ...]] = ("account", "call", "conference")
     page_size = 250  # OpenAPI: the most
-    # Rows seem to appear at completion (OpenAPI has no other status). Should created_at be the start all the same, then
-    # a day's recording is listed a day late: the lookback covers that at the price of one more page.
+    # Rows seem to appear at completion (OpenAPI has no other status). If created_at is nevertheless the start, a
+    # recording of 24 hours is listed a day late: the lookback covers that, at the cost of about one more page.
     default_lookback = timedelta(hours=26)
     offset_pages = True  # OpenAPI: page[number]
     lists_unfinished = False  # OpenAPI: "completed" is the only status
     media_url_lifetime: ClassVar[timedelta | None] = timedelta(
         minutes=10
-    )  # knowledge base: from the listing on; a refresh mints fresh ones
+    )  # knowledge base: counted from the listing; a refresh returns new ones
 
     home = "https://api.telnyx.com"
     root = "/v2"
@@ -60,7 +60,7 @@ class Telnyx(Rest):
     paging = Paging(size="page[size]", within="meta", number="page[number]")
     rows = "data"
     marks = ("meta",)
-    instance = "/recordings/{recording}"  # a DELETE is answered 200 with the row (OpenAPI); it is for good
+    instance = "/recordings/{recording}"  # a DELETE is answered 200 with the row (OpenAPI); it is final
 
     fields = {
         "recording_id": "id",
@@ -84,20 +84,20 @@ class Telnyx(Rest):
         return f"Bearer {values['api_key']}"
 
     def filter_of(self, scope: Scope) -> str:
-        """A call is a session of legs (docs), unless the id is plainly that of call control."""
+        """Return the filter. A call is a session of legs (docs), unless the id is clearly one of call control."""
         if scope.kind == "conference":
             return "filter[conference_id]"
         return "filter[call_control_id]" if CONTROL.match(scope.id) else "filter[call_session_id]"
 
     def parse_page(self, reply: Reply) -> Page:
-        """An id under which no session is known may be that of one leg: ask once more, for the leg."""
+        """Parse a page. If no session has the requested id, it may be a leg's: request that leg's list next."""
         page = super().parse_page(reply)
         empty = not (page.recordings or page.rejected or page.total)
         leg = _as_leg(reply.request.url) if empty else None
         return Page(recordings=(), next=leg) if leg else page
 
     def unwrap(self, row: Any) -> Any:
-        """Docs of 2024 show each row under a `data` of its own, the OpenAPI flat: take either."""
+        """Return the row: docs of 2024 wrap each in a `data` object, the OpenAPI does not; both are accepted."""
         inner = row.get("data") if isinstance(row, dict) else None
         return self.unwrap(inner) if isinstance(inner, dict) else row
 
@@ -121,14 +121,14 @@ class Telnyx(Rest):
 
 
 def _as_leg(url: httpx.URL) -> httpx.URL | None:
-    """The first page of a leg's list, in place of a session's."""
+    """Turn a session's first page into the first page of a leg's list; None for any other URL."""
     query = url.query.decode("ascii")
     first = url.params.get("page[number]") == "1"
     return url.copy_with(query=query.replace(SESSION, LEG).encode("ascii")) if first and SESSION in query else None
 
 
 def _external_location(urls: JSON) -> str | None:
-    """s3:// and gs:// lie in the customer's own storage (knowledge base)."""
+    """Return a URL in the customer's own storage, such as s3:// or gs:// (knowledge base), without its query."""
     found = [url for _, url in sorted(urls.items(), reverse=True) if isinstance(url, str) and ELSEWHERE.match(url)]
     return bare(found[0]) if found else None
 

@@ -36,11 +36,11 @@ class Twilio(TwilioAccount):
         "call": "/Calls/{scope}/Recordings.json",
         "conference": "/Conferences/{scope}/Recordings.json",
     }
-    bounds = Bounds("DateCreated>", "DateCreated<")  # inclusive (OpenAPI); an unknown name gives all history
+    bounds = Bounds("DateCreated>", "DateCreated<")  # inclusive (OpenAPI); an unknown parameter would list all history
     paging = PAGING
     rows = "recordings"
     marks = ("page_size",)
-    # Of the sid: in rows `uri` may name the list (SDK fixtures), and media_url may be plain http.
+    # Built from the sid: in rows `uri` may name the list (SDK fixtures), and media_url may be plain http.
     instance = "/Recordings/{recording}.json"  # without `.json` it is WAV audio; a DELETE is answered 204 (docs)
     media = "/Recordings/{recording}.{format}"
 
@@ -58,17 +58,17 @@ class Twilio(TwilioAccount):
         "track": "track",
         "price": "price",
         "price_unit": "price_unit",
-        "encryption": "encryption_details",  # voice keys travel in the row (OpenAPI), never in the media's headers
+        "encryption": "encryption_details",  # a call's keys are in the row (OpenAPI), never in the media's headers
     }
     # OpenAPI, recordings docs; failed: callbacks only.
     phases = {"completed": Phase.COMPLETE, "absent": Phase.GONE, "deleted": Phase.GONE, "failed": Phase.GONE}
 
     def bounds_of(self, scope: Scope) -> Bounds:
-        """A call's and a conference's list take bare dates, the account's seconds (OpenAPI)."""
+        """Return the bounds: dates for a call's and a conference's list, seconds for the account's (OpenAPI)."""
         return self.bounds if scope.kind == "account" else DAYS
 
     def media_requests(self, recording: Recording, media_format: str) -> tuple[OwnMedia, ...]:
-        """Conference media are mono unless two channels are requested; for a mono one that is a 400 (media docs)."""
+        """Request both channels if there are two: the default is mono; two of a mono one answer 400 (media docs)."""
         if media_format not in self.formats:
             return ()
         plain = self.own_media(recording, media_format)
@@ -80,18 +80,18 @@ class Twilio(TwilioAccount):
         return replace(found, external_location=external) if external else found
 
     def phase(self, row: JSON) -> Phase:
-        """Rows had no status in 2011 (SDK's captured reply): as in the API of 2008, the media must tell."""
+        """Return the phase. Rows of 2011 have no status (SDK's captured reply): only the media show it, as in 2008."""
         return super().phase(row) if "status" in row else Phase.COMPLETE
 
     def formats_of(self, row: JSON, phase: Phase) -> tuple[str, ...]:
-        """An encrypted MP3 is error 16109 (Twilio error docs)."""
+        """Return the formats. Of an encrypted recording only WAV: its MP3 is error 16109 (Twilio error docs)."""
         found = super().formats_of(row, phase)
         return found[:1] if values.mapping(row.get("encryption_details")) else found
 
     def _external_location(self, row: JSON) -> str | None:
-        """media_url is the whole address where the customer's own storage is used (recordings docs).
+        """Return media_url if it names another host: the customer's own storage (recordings docs).
 
-        Or where a gateway writes its own name there: the media are asked for all the same, and a 404 tells.
+        It may also be the name of a gateway. The media are therefore requested anyway, and a 404 confirms it.
         """
         url = values.text(row.get("media_url")) or ""
         where = host(url)

@@ -39,21 +39,21 @@ class TwilioAccount(Rest):
 
     @staticmethod
     def authorization(values: Mapping[str, str]) -> str:
-        """HTTP Basic (Twilio auth docs): the auth token where there is one, as it reaches further than an API key."""
+        """Return HTTP Basic credentials (Twilio auth docs); the auth token first: it reaches more than an API key."""
         if values.get("auth_token"):
             return basic(values["account_sid"], values["auth_token"])
         return basic(values["api_key_sid"], values["api_key_secret"])
 
     def accounts_request(self) -> httpx.Request:
-        """The main account and those below it, whatever their status (OpenAPI: Accounts.json, at most 1000 a page).
+        """Request the main account and those below it, of any status (OpenAPI: Accounts.json, at most 1000 a page).
 
-        A closed one's recordings can be read for 30 days (Twilio's help).
+        A closed account's recordings can be read for 30 days (Twilio's help).
         """
         url = address(self.base_url, "/2010-04-01/Accounts.json", [("PageSize", PAGE_SIZE)])
         return request("GET", url, headers={"Accept": "application/json"})
 
     def parse_accounts(self, reply: Reply) -> tuple[tuple[Subaccount, ...], httpx.URL | None]:
-        """Read the sid and the status alone: each row holds an auth token (OpenAPI)."""
+        """Read only the sid and the status: each row holds an auth token (OpenAPI)."""
         page, rows = read_list(reply, "accounts", "page_size")
         if not all(isinstance(row, dict) and text(row.get("sid")) for row in rows):
             raise ProtocolError(f"{reply.request.url.host} answered with an account that has no sid")

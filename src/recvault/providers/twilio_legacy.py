@@ -30,30 +30,30 @@ ILLEGAL = re.compile(
 
 
 class TwilioLegacy(TwilioAccount):
-    """One account, as its 2008 list shows it; the same recordings as in the 2010 list, under the same ids."""
+    """One account by its 2008 list: the same recordings as in the 2010 list, under the same ids."""
 
     name = "twilio-legacy"
     api = "2008-08-01"
     reads: ClassVar[tuple[str, ...]] = ("2010-04-01", "2008-08-01")  # the same recordings, under the same ids
     formats: ClassVar[tuple[str, ...]] = ("wav", "mp3")  # 2008 docs
     bytes_per_second = TELEPHONY
-    page_size = 1000  # 2008 docs: the most; they know no list of a call's recordings
+    page_size = 1000  # 2008 docs: the most; they have no list of a call's recordings
     default_lookback = timedelta(hours=26)  # TwiML docs: a recording may last 24 hours
     offset_pages = True  # 2008 docs: pages "may contain duplicates"
-    lists_unfinished = False  # it cannot tell: there is no status
+    lists_unfinished = False  # there is no status
     has_subaccounts = True
 
     home = "https://api.twilio.com"
     root = "/2008-08-01/Accounts/{account}"
     lists = {"account": "/Recordings"}
-    bounds = Bounds("DateCreated>", "DateCreated<", values.day, values.day_after)  # GMT, each from its midnight (docs)
+    bounds = Bounds("DateCreated>", "DateCreated<", values.day, values.day_after)  # days in GMT, from midnight (docs)
     paging = Paging(size="num", next="nextpageuri", own="uri", last="lastpageuri")
     accept = "application/xml"
     instance = "/Recordings/{recording}.xml"  # without `.xml` it is WAV audio (2008 docs)
     deleted = "/Recordings/{recording}"  # answered 204 (2008 docs)
     media = "/Recordings/{recording}.{format}"
 
-    fields = {  # no status: one that is not ready shows as a 404 of its media
+    fields = {  # no status: the media of a recording that is not ready answer 404
         "account_id": "AccountSid",
         "recording_id": "Sid",
         "created_at": "DateCreated",
@@ -62,7 +62,7 @@ class TwilioLegacy(TwilioAccount):
     }
 
     def parse_page(self, reply: Reply) -> Page:
-        """Paging is in attributes of `<Recordings>` (2008 docs)."""
+        """Parse a page; paging is in attributes of `<Recordings>` (2008 docs)."""
         listed = _document(reply).find("Recordings")
         if listed is None:
             raise ProtocolError(f"{reply.request.url.host} answered {reply.status} with no <Recordings>")
@@ -79,7 +79,7 @@ class TwilioLegacy(TwilioAccount):
         return read_one(reply, {} if found is None else _row(found), self.read)
 
     def _next(self, reply: Reply, listed: Element) -> httpx.URL | None:
-        """Follow `nextpageuri`; where it is missing, as in the docs' sample, count to `numpages` from page 0."""
+        """Follow `nextpageuri`; if it is missing, as in the docs' sample, count from page 0 to `numpages`."""
         if link := (listed.get(self.paging.next) or "").strip():
             return self.linked(link)
         url = reply.request.url
@@ -101,7 +101,7 @@ def _document(reply: Reply) -> Element:
 
 
 def _parsed(body: bytes) -> Element:
-    """What XML does not allow is marked: it spoils the row that holds it, not the page."""
+    """Parse the body; characters that XML forbids are marked, so that they affect only the row that holds them."""
     try:
         root: Element = fromstring(body, forbid_dtd=True)
     except (ParseError, ValueError):

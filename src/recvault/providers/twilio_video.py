@@ -1,4 +1,4 @@
-"""Twilio Video v1: one recording a track, absolute next links, ISO dates, media behind a signed redirect."""
+"""Twilio Video v1: one recording for each track, absolute next links, ISO dates, media behind a signed redirect."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ENDING = re.compile(r"[a-z0-9]{1,8}")
 
 
 class TwilioVideo(TwilioAccount):
-    """One account's tracks; the account's own credentials are needed, a parent's do not do (sub-account docs)."""
+    """One account's tracks. The account's own credentials are required; a parent's do not work (sub-account docs)."""
 
     name = "twilio-video"
     api = "video-v1"
@@ -37,7 +37,7 @@ class TwilioVideo(TwilioAccount):
     rows = "recordings"
     marks = ("meta",)
     instance = "/Recordings/{recording}"  # a DELETE is answered 204; the row is kept for 30 days (docs)
-    media = "/Recordings/{recording}/Media"  # a redirect to signed storage, minted at each request (docs)
+    media = "/Recordings/{recording}/Media"  # a redirect to a signed URL, a new one for each request (docs)
 
     fields = {
         "account_id": "account_sid",
@@ -68,7 +68,7 @@ class TwilioVideo(TwilioAccount):
         return (_container(row),) if super().formats_of(row, phase) else ()
 
     def media_encryption(self, headers: Mapping[str, str]) -> JSON | None:
-        """The wrapped key, the IV and the plain size are only in the storage's headers (encryption docs)."""
+        """Return the wrapped key, the IV and the plain size, found only in the storage's headers (encryption docs)."""
         found = {
             name.removeprefix("x-amz-meta-"): value for name, value in headers.items() if name.startswith(KEY_HEADERS)
         }
@@ -76,9 +76,9 @@ class TwilioVideo(TwilioAccount):
 
 
 def _container(row: JSON) -> str:
-    """The container, which ends the file's name; where it is missing or no ending, what the kind of track suggests.
+    """Return the container, used as file extension; if missing or invalid, the usual one for the kind of track.
 
-    A file that ends in `.json` is a sidecar.
+    `json` is refused, because a file that ends in `.json` is a sidecar.
     """
     container = str(row.get("container_format") or "").lower()
     if ENDING.fullmatch(container) and container != "json":

@@ -1,6 +1,6 @@
-"""Build URLs and requests from ids, follow a provider's links, keep signatures out of what is stored.
+"""Build URLs and requests from ids, follow a provider's links, and keep signatures out of what is stored.
 
-httpx is imported when the first is built, because reading a configuration sends no request.
+httpx is imported only when the first URL is built: reading a configuration does not need it.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ if TYPE_CHECKING:
 SIGNED = re.compile(r"\Asig\Z|signature|credential|token|accesskey|accessid|key-pair-id", re.I)  # in a parameter's name
 SIGNATURE = re.compile(r"(?:^|&)(?:sig|X-Amz-Signature|X-Goog-Signature|Signature)=", re.I)  # Azure, S3, GCS …
 _WORD = re.compile(r"[A-Za-z0-9_-]+")
-LONGEST = 8192  # characters of a URL that is looked at, and remembered: a row may hold megabytes
+LONGEST = 8192  # characters of a URL that is parsed and cached: a row may hold megabytes
 DEEPEST = 64  # levels of a row that are kept: no provider sends more than five
 
 
 def segment(text: str) -> str:
-    """Write an id as one segment of a path: nothing in it can lead elsewhere. An empty one is a ValueError."""
+    """Encode an id as one path segment, which cannot lead to another path. Raises ValueError if it is empty."""
     if not text:
         raise ValueError("an empty id would address the list")
-    if _WORD.fullmatch(text):  # as nearly all are: nothing in it is written otherwise
+    if _WORD.fullmatch(text):  # as nearly all are: nothing to encode
         return text
     return text.replace(".", "%2E") if text in {".", ".."} else quote(text, safe="")
 
 
 def address(base_url: str, path: str, parameters: Iterable[tuple[str, str | int]] = ()) -> httpx.URL:
-    """Put together a URL; names and values are percent-encoded, so `DateCreated>` goes out as `DateCreated%3E`."""
+    """Build a URL; names and values are percent-encoded, so `DateCreated>` is sent as `DateCreated%3E`."""
     query = urlencode(list(parameters), quote_via=quote)
     import httpx
 
@@ -47,17 +47,17 @@ def request(
     headers: Mapping[str, str] | None = None,
     extensions: Mapping[str, Any] | None = None,
 ) -> httpx.Request:
-    """Write a request, without credentials."""
+    """Build a request without credentials."""
     import httpx
 
     return httpx.Request(method, url, headers=headers, extensions=extensions)
 
 
 def follow(base_url: str, link: Any, public: str = "") -> httpx.URL | None:
-    """Resolve a next link against the host, verbatim; None where there is none.
+    """Resolve a next link against the host, verbatim; None if there is none. Raises ProtocolError if it is not a URL.
 
-    A service that is reached through an edge or a proxy gives links to its `public` domain: they are asked of base_url,
-    path for path. A link to any other host stays one: whoever sends the request refuses it.
+    A service behind an edge or a proxy gives links to its `public` domain: these are requested from base_url, with
+    the same path. A link to any other host is returned as it is; the sender refuses it.
     """
     if link is None or link == "":
         return None
@@ -74,7 +74,7 @@ def follow(base_url: str, link: Any, public: str = "") -> httpx.URL | None:
 
 
 def with_parameter(url: httpx.URL, name: str, value: int) -> httpx.URL:
-    """Set one parameter of a URL; all others keep their bytes."""
+    """Set one parameter of a URL; all others keep their exact bytes."""
     pairs = [pair for pair in url.query.decode("ascii").split("&") if pair and not _named(pair, name)]
     return url.copy_with(query="&".join([*pairs, f"{quote(name, safe='')}={value}"]).encode("ascii"))
 
@@ -84,11 +84,11 @@ def _named(pair: str, name: str) -> bool:
 
 
 def host(url: str) -> str:
-    """The host of a URL in lower case, empty where there is none."""
+    """Return a URL's host in lower case, empty if there is none."""
     return _host(url) if len(url) <= LONGEST else ""
 
 
-@functools.lru_cache(maxsize=1024)  # each poll reads the rows of the last lookback again
+@functools.lru_cache(maxsize=1024)  # each poll reads the rows of the lookback again
 def _host(url: str) -> str:
     try:
         return (urlsplit(url).hostname or "").rstrip(".")
@@ -97,7 +97,7 @@ def _host(url: str) -> str:
 
 
 def fetchable(url: Any) -> bool:
-    """Is this an http address that a request can be built for?"""
+    """Whether this is an http(s) URL that a request can be built for."""
     import httpx
 
     try:
@@ -107,7 +107,7 @@ def fetchable(url: Any) -> bool:
 
 
 def bare(url: str) -> str:
-    """Strip a URL's query, fragment and user: the rest grants no access."""
+    """Strip a URL's query, fragment and user; the rest grants no access."""
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -116,12 +116,12 @@ def bare(url: str) -> str:
 
 
 def is_signed(url: httpx.URL) -> bool:
-    """Whether a URL carries a signature: a credential of its own, beside which S3 refuses any other."""
+    """Whether a URL carries a signature: a credential of its own, with which S3 refuses any other."""
     return bool(SIGNATURE.search(url.query.decode("ascii", "replace")))
 
 
 def unsigned(value: Any, depth: int = 0) -> Any:
-    """Copy a row; each http URL in it that carries a signature or a user loses it."""
+    """Copy a row, with `bare` URLs in place of those that carry a signature or a user."""
     if isinstance(value, str):
         return bare(value) if _opens(value) else value
     if isinstance(value, dict):
@@ -139,11 +139,11 @@ def _opens(text: str) -> bool:
 
 
 def _is_credential(query: str) -> bool:
-    """Whether a parameter's name says so. Name by name: one pattern for all takes hours over a megabyte of `token`."""
+    """Whether a parameter's name shows a credential. One by one: one pattern takes hours on a megabyte of `token`."""
     named = (pair.partition("=") for pair in query.split("&"))
     return any(equals and SIGNED.search(name) for name, equals, _ in named)
 
 
 def basic(user: str, password: str) -> str:
-    """Write HTTP Basic credentials."""
+    """Return HTTP Basic credentials."""
     return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode("ascii")
