@@ -1,13 +1,13 @@
 """Determine what audio the bytes really are, and whether they are complete. Pure; no I/O.
 
 At any time media archived as `ok` were parsed completely by their container's rules, and agree with the provider's
-length, size and channels. Otherwise they are `suspect`: archived and flagged, never dropped; harmless oddities are in
-the reason. The bytes decide the format, not the requested name or the content type. Only non-audio is rejected
-(`MediaRejected`): a document, another kind of file, nothing.
+length, size and channels. Otherwise they are `suspect`: archived and flagged, never dropped. Harmless oddities are
+noted in the reason. The bytes decide the format, not the requested name or the content type. Only non-audio is
+rejected (`MediaRejected`): a document, another kind of file, an empty body.
 
-Header durations lie for truncated files, so durations here are measured by walking: `wav` counts bytes, `mp3` jumps
-from frame to frame, `matroska` steps over elements by their sizes. Other kinds are told by their first bytes and
-archived unchecked. `ffmpeg` asks FFmpeg besides, where that is wanted.
+Header durations are wrong for truncated files, so durations are measured by walking: `wav` counts bytes, `mp3` jumps
+from frame to frame, `matroska` steps over elements by their sizes. Other kinds are recognised by their first bytes
+and archived unchecked. `ffmpeg` adds a check by FFmpeg, if configured.
 """
 
 from recvault.media.document import ENOUGH as ENOUGH_TEXT

@@ -1,6 +1,6 @@
-"""How a source's media are checked: by our own parser, on the plaintext if a key decrypts it, and optionally by FFmpeg.
+"""How a source's media are checked: by our parser, on the plaintext if a key decrypts it, and optionally by FFmpeg.
 
-Invariant: what is stored is what the provider served. Media that no key decrypts, that are corrupt, or on which both
+Invariant: what is stored is what the provider served. Media that no key decrypts, that are corrupt, or on which the
 parsers disagree are `suspect`: archived and flagged, never lost.
 """
 
@@ -13,7 +13,7 @@ from recvault.errors import MediaRejected, NotOpened
 from recvault.media import MediaFacts, Prober, length_faults, tolerance
 from recvault.models import JSON, Check
 
-if TYPE_CHECKING:  # both need an extra, and neither costs anything unless configured
+if TYPE_CHECKING:  # both need an extra, and are imported only if configured
     from recvault.media.decryptor import Opening, PrivateKeys
     from recvault.media.ffmpeg import Packets
 
@@ -22,7 +22,7 @@ _PIECE = 1 << 16
 
 
 class MediaProbe(Protocol):
-    """What takes in a medium as it arrives."""
+    """Checks a medium as its bytes arrive."""
 
     def feed(self, chunk: bytes | memoryview) -> None: ...
 
@@ -41,14 +41,14 @@ class Bytes(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """What else checks a source's media besides our parser: its private keys, and FFmpeg."""
+    """What checks a source's media besides our parser: private keys, and FFmpeg (`packets`)."""
 
     keys: PrivateKeys | None = None
     packets: bool = False
-    wav_rate: int | None = None  # bytes a second that the provider's WAV have at least; None: not known
+    wav_rate: int | None = None  # the fewest bytes a second of the provider's WAV; None: not known
 
     def probe(self, media_format: str, encryption: JSON | None) -> MediaProbe:
-        """What proves one medium."""
+        """Return the probe for one medium."""
         if encryption is None or self.keys is None:
             return Prober(media_format, encrypted=encryption is not None, wav_rate=self.wav_rate)
         return OpenedProbe(media_format, self.keys, encryption, self.wav_rate)
@@ -63,7 +63,7 @@ class Proof:
         encryption: JSON | None,
         duration_seconds: float | None,
     ) -> MediaFacts:
-        """The facts with what FFmpeg adds, who reads `body` from its start; what no key opened is not walked."""
+        """Add FFmpeg's findings, which reads `body` from its start. Media that no key decrypts stay as they are."""
         from recvault.media import ffmpeg
 
         readable = encryption is None or facts.check.method == DECRYPTED
@@ -95,7 +95,7 @@ class OpenedProbe:
             self._error = error
 
     def feed(self, chunk: bytes | memoryview) -> None:
-        """Decrypt and parse this chunk. Never rejects: wrongly decrypted media are still what was served."""
+        """Decrypt and parse this chunk. Never rejects it: media that decrypt wrongly are still what was served."""
         self._closed.feed(chunk)
         if self._opening is not None:
             self._walk(self._opening.feed(chunk))
@@ -103,7 +103,7 @@ class OpenedProbe:
     def finish(
         self, *, duration_seconds: float | None, size_bytes: int | None, channels: int | None = None
     ) -> MediaFacts:
-        """Judge the plaintext if it is authentic, else the ciphertext, with what is wrong."""
+        """Judge the plaintext if it is authentic, else the ciphertext, with the reason."""
         closed = self._closed.finish(duration_seconds=duration_seconds, size_bytes=size_bytes)
         if self._opening is None:
             return _against(closed, self._error)
@@ -132,7 +132,7 @@ class OpenedProbe:
 
 
 def _against(facts: MediaFacts, error: NotOpened | MediaRejected | None) -> MediaFacts:
-    """These facts, suspect for this error and whatever they had against the medium before."""
+    """Return the facts as suspect, with this error added to the reasons they already had."""
     before = facts.check.reason if facts.check.status == "suspect" else None
     reasons = [each for each in (error and error.message, before) if each]
     check = Check(status="suspect", method=facts.check.method, reason="; ".join(reasons))
@@ -141,7 +141,7 @@ def _against(facts: MediaFacts, error: NotOpened | MediaRejected | None) -> Medi
 
 
 def compared(facts: MediaFacts, seen: Packets, told: float | None) -> MediaFacts:
-    """Combine our facts with FFmpeg's, and compare it with ours and the provider's."""
+    """Add FFmpeg's facts to ours; a difference from ours or the provider's length is a fault."""
     seconds = _length(seen, told if told is not None else facts.duration_seconds)
     faults = [seen.fault] if seen.fault else []
     ours = facts.duration_seconds
@@ -169,14 +169,14 @@ def _judged(check: Check, faults: list[str]) -> Check:
 
 
 def _length(seen: Packets, told: float | None) -> float | None:
-    """From the first packet to the last; or from zero, where that is what is told: a track may begin late."""
+    """Return the length from the first packet, or from zero if that matches the provider's: a track may begin late."""
     if told is not None and seen.reach is not None and abs(seen.reach - told) <= tolerance(told):
         return seen.reach
     return seen.seconds
 
 
 class _Plain:
-    """The plaintext of a body, to be read once; it was proven before."""
+    """The plaintext of a body that was verified before; it can be read once."""
 
     def __init__(self, body: Bytes, opening: Opening) -> None:
         self._body, self._opening = body, opening

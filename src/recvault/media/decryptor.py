@@ -1,9 +1,10 @@
-"""Decrypt media that a provider encrypted with its customer's public key. The one owner of cryptography (extra
+"""Decrypt media that a provider encrypted with its customer's public key. The only module that uses cryptography (extra
 `crypto`).
 
-Two schemes are supported, both Twilio's. A call: the row names the key, wraps the recording's own key by RSA-OAEP with
-SHA-256, and the body is AES-256-GCM with its tag behind it. A Video track: storage's headers wrap it by PKCS#1 v1.5,
-and the body is AES-256-CBC, padded. A call's tag proves it; of a track only padding and length can be compared.
+Two schemes are supported, both Twilio's. A call's row names the public key and holds the recording's own key, wrapped
+by RSA-OAEP with SHA-256; the body is AES-256-GCM, followed by its tag. A Video track's key is in the storage's headers,
+wrapped by PKCS#1 v1.5; the body is AES-256-CBC, padded. A call's tag proves every bit; a track has only its padding
+and its length to compare.
 
 Plaintext is streamed: at any time before `end` it is unverified and must not be trusted.
 """
@@ -30,26 +31,26 @@ from recvault.errors import ConfigError, NotOpened
 from recvault.models import JSON
 
 _KEY, _TAG, _BLOCK = 32, 16, 16  # bytes
-_MATROSKA = b"\x1a\x45\xdf\xa3"  # what every track begins with
+_MATROSKA = b"\x1a\x45\xdf\xa3"  # the start of every track
 _BROKEN = "its bytes were changed, or its key fields belong to another recording"
 
 
 class Opening(Protocol):
-    """Decrypts one medium as its chunks come."""
+    """Decrypts one medium as its chunks arrive."""
 
-    plain_bytes: int | None  # its length, where the provider tells it
-    tagged: bool  # a tag proves it to the last bit
+    plain_bytes: int | None  # of the plaintext, if the provider states it
+    tagged: bool  # a tag authenticates every bit
 
     def feed(self, chunk: bytes | memoryview) -> bytes:
-        """Take ciphertext, give what plaintext there is."""
+        """Take ciphertext and return the plaintext available so far."""
 
     def end(self) -> bytes:
-        """The rest, after everything is verified. Raises NotOpened otherwise: all earlier output is then invalid."""
+        """Return the rest after verifying the whole. Raises NotOpened otherwise: all earlier output is then invalid."""
 
 
 @dataclass(frozen=True, slots=True)
 class PrivateKey:
-    """One RSA key. `name` is where it is configured, `public_key_id` the id of its public key, if known."""
+    """One RSA key. `name` is the place where it is configured, `public_key_id` the id of its public key, if known."""
 
     name: str
     rsa: RSAPrivateKey = field(repr=False)
@@ -57,7 +58,7 @@ class PrivateKey:
 
 
 def private_key(pem: str, name: str, public_key_id: str | None = None) -> PrivateKey:
-    """Read a private key. ConfigError, which never holds any of it, where it is none that can be used."""
+    """Read a private key. Raises ConfigError, which never contains any of it, if it cannot be used."""
     try:
         key = load_pem_private_key(pem.encode(), password=None)
     except TypeError:
@@ -74,12 +75,12 @@ def private_key(pem: str, name: str, public_key_id: str | None = None) -> Privat
 
 @dataclass(frozen=True, slots=True)
 class PrivateKeys:
-    """A source's private keys: those in use, and those of before, since recordings outlive their keys."""
+    """A source's private keys, current and former: recordings outlive their keys."""
 
     keys: tuple[PrivateKey, ...]
 
     def opening(self, encryption: JSON) -> Opening:
-        """What opens a medium with these fields. NotOpened where no key here does."""
+        """Return the decryptor for a medium with these key fields. Raises NotOpened if none of the keys fits."""
         if "encryption_cek" in encryption:
             return self._call(encryption)
         if "x-amz-key" in encryption:
@@ -102,7 +103,7 @@ class PrivateKeys:
     def _unwrapped(
         self, wrapped: object, padding: AsymmetricPadding, keys: Iterable[PrivateKey], whom: str
     ) -> list[bytes]:
-        """The recording's own key, by each private key that unwraps one."""
+        """Return the recording's own key as unwrapped by each private key that can."""
         body, found = _decoded(wrapped), []
         for key in keys:
             try:
@@ -118,14 +119,14 @@ class PrivateKeys:
 
 
 class Sealed:
-    """AES-256-GCM, the tag behind the ciphertext."""
+    """AES-256-GCM; the tag follows the ciphertext."""
 
     plain_bytes: int | None = None
     tagged = True
 
     def __init__(self, key: bytes, vector: bytes) -> None:
         self._cipher = Cipher(AES256(key), GCM(vector)).decryptor()
-        self._held = b""  # what may be the tag
+        self._held = b""  # the last bytes so far, which may be the tag
 
     def feed(self, chunk: bytes | memoryview) -> bytes:
         """See Opening.feed."""
@@ -144,7 +145,7 @@ class Sealed:
 
 
 class Padded:
-    """AES-256-CBC with PKCS#7 padding; of several keys that may be its own, the one whose first block is a track's."""
+    """AES-256-CBC with PKCS#7 padding. Of several possible keys, uses the one whose first block begins like a track."""
 
     tagged = False
 
@@ -155,7 +156,7 @@ class Padded:
         self._begun: CipherContext | None = None
         self._head = b""
         self._padding = PKCS7(8 * _BLOCK).unpadder()
-        self._decryptor(keys[0])  # a vector that is none is told at once
+        self._decryptor(keys[0])  # raises now if the vector's length is invalid
 
     def feed(self, chunk: bytes | memoryview) -> bytes:
         """See Opening.feed."""

@@ -1,4 +1,4 @@
-"""Refuse the documents that come in a recording's place: error pages, XML faults, JSON answers."""
+"""Reject documents that are served in place of a recording: error pages, XML faults, JSON answers."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ import re
 from recvault.errors import MediaRejected
 from recvault.media.kinds import kind_of
 
-ENOUGH = 2048  # bytes in which a document shows itself, and audio that begins as text does
+ENOUGH = 2048  # bytes that suffice to recognise a document, or audio that begins like text
 _DOCUMENT_TYPES = frozenset({"json", "xml", "html", "xhtml"})
 _OPENINGS = re.compile(
     r"""<\?xml|<!doctype|<html|<head|<body|<\w*response\b|<error\b|\{\s*"|\{\s*\}|\[\s*[\[{"]""", re.I
 )
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f]")
-_BINARY = re.compile(rb"[\x00-\x08\x0b\x0e-\x1f\x7f\xff]")  # encoders pad with letters, but not a frame's header
+_BINARY = re.compile(rb"[\x00-\x08\x0b\x0e-\x1f\x7f\xff]")  # padding may be letters, but a frame's header has these
 _BOMS = ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"))
-_SURELY = 20  # characters of text, in a row and from the start: ciphertext has as many once in a billion
+_SURELY = 20  # characters of pure text: ciphertext consists of so many less than once in 100 million
 _ENOUGH_TEXT = 64
 _LOOK_AT = 256
 
 
 def refuse_document(content_type: str | None, first: bytes, media_format: str) -> None:
-    """Raise `MediaRejected` (`media.document`) for a document, by what `ENOUGH` bytes or a whole short body hold.
+    """Raise `MediaRejected` (`media.document`) for a document, judged by `ENOUGH` bytes or the whole of a shorter body.
 
-    The bytes decide: audio is audio under any content type, and a document one under none. Safe for ciphertext, which
-    may begin with any byte: no control byte is near the beginning of a document.
+    The bytes decide: audio is accepted under any content type. A document is rejected under any. Safe for ciphertext,
+    which may begin with any byte: a document has no control byte near its beginning.
     """
     if kind_of(first) is not None and not _has_bom(first):
         return
@@ -51,12 +51,12 @@ def _has_bom(first: bytes) -> bool:
 
 
 def _text(first: bytes) -> str | None:
-    """Decode them if they are text; None if no document begins so."""
+    """Decode the beginning if it is text, else return None."""
     for bom, encoding in _BOMS:
         if first.startswith(bom):
             text = first[len(bom) : 4 * _LOOK_AT].decode(encoding, "ignore")
             if encoding != "utf-8" and not text[:_LOOK_AT].isascii():
-                continue  # it may be an MPEG frame's header
+                continue  # may be an MPEG frame's header
             break
     else:
         text = first[: 2 * _LOOK_AT].decode("latin-1")

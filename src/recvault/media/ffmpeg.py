@@ -1,9 +1,8 @@
 """Parse packets with FFmpeg: a second check besides our own parser.
 
-The one owner of PyAV. Nothing is decoded. FFmpeg is C code that reads hostile bytes, so it is restricted: one
-container, by name and never
-by guess; no protocol, no decoder; bytes come from us alone, forward only; few streams, and a bound on packets and
-time. A bug in it could still crash the process; whoever enables it accepts that.
+The only module that uses PyAV. Nothing is decoded. FFmpeg is C code that reads hostile bytes, so it is restricted: the
+container is named, never guessed; no protocol and no decoder is allowed; it reads only the bytes it is given, forward;
+streams, packets and time are limited. A bug in it could still crash the process; whoever enables it accepts that.
 """
 
 from __future__ import annotations
@@ -27,15 +26,15 @@ CONTAINERS: Mapping[str, str] = MappingProxyType(
     {"wav": "wav", "mp3": "mp3", "mka": "matroska", "mkv": "matroska", "webm": "matroska"}
 )
 _OPTIONS = {"protocol_whitelist": "none", "codec_whitelist": "none", "max_streams": "16"}
-_OPTIONS_OF = {"wav": {"max_size": "65536"}}  # larger packets, which are fewer
+_OPTIONS_OF = {"wav": {"max_size": "65536"}}  # larger, and therefore fewer, packets
 _READ = 1 << 16
 _BASE_SECONDS, _BYTES_A_SECOND, _MOST_SECONDS = 30.0, 1 << 20, 600.0
-_BASE_PACKETS, _BYTES_A_PACKET = 1000, 4  # the smallest block of a track has more
+_BASE_PACKETS, _BYTES_A_PACKET = 1000, 4  # even the smallest block of a track is larger
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Packets:
-    """The result of parsing the packets. `seconds` is from the first to the end of the last, `reach` from zero on."""
+    """The result of parsing. `seconds`: from the first packet to the end of the last; `reach`: from zero."""
 
     seconds: float | None = None
     reach: float | None = None
@@ -46,7 +45,7 @@ class Packets:
 
 
 class ByteSource(Protocol):
-    """Bytes to be read once, forward."""
+    """Bytes that are read once, forward."""
 
     def read(self, size: int, /) -> bytes: ...
 
@@ -54,7 +53,7 @@ class ByteSource(Protocol):
 def walk_packets(
     media_format: str, source: ByteSource, size: int, *, clock: Callable[[], float] = time.monotonic
 ) -> Packets:
-    """Walk about `size` bytes to their end. What FFmpeg cannot read is a fault, never an exception."""
+    """Parse about `size` bytes to their end. What FFmpeg cannot read becomes a fault, never an exception."""
     reader = _Reader(source)
     seen = _Seen(
         most=_BASE_PACKETS + size // _BYTES_A_PACKET,
@@ -68,7 +67,7 @@ def walk_packets(
     except (OSError, ValueError, OverflowError) as error:
         seen.fault = seen.fault or f"FFmpeg cannot read it: {type(error).__name__}"
     if reader.error is not None:
-        raise reader.error  # ours, not the medium's
+        raise reader.error  # an error of the source, not of the medium
     return seen.told()
 
 
@@ -82,30 +81,30 @@ def _opened(media_format: str, reader: _Reader) -> Iterator[InputContainer]:
 
 @functools.cache
 def _any_tags() -> dict[str, Any]:
-    """What has a tag that is not UTF-8 read all the same: PyAV 19 always does, and no longer takes the option."""
+    """Return the option that makes PyAV accept tags that are not UTF-8. PyAV 19 always does, and refuses the option."""
     option: dict[str, Any] = {"metadata_errors": "ignore"}
     try:
         av.open(io.BytesIO(), mode="r", format="wav", **option).close()
     except TypeError:
         return {}
-    except (FFmpegError, ValueError):  # there is nothing to read, but the option was taken
+    except (FFmpegError, ValueError):  # the empty file cannot be read, but the option was accepted
         pass
     return option
 
 
 class _Reader:
-    """What FFmpeg reads from: it has no way to seek, so nothing is read twice."""
+    """The file that FFmpeg reads from. It has no `seek`, so nothing is read twice."""
 
     def __init__(self, source: ByteSource) -> None:
         self._source = source
         self.error: BaseException | None = None
 
     def read(self, size: int) -> bytes:
-        """The next bytes; none at the end."""
+        """Return the next bytes, none at the end."""
         try:
             return self._source.read(size)
         except BaseException as error:
-            self.error = error  # FFmpeg would make an error of its own of it
+            self.error = error  # FFmpeg would replace it by an error of its own
             raise
 
 
@@ -122,7 +121,7 @@ class _Seen:
     fault: str | None = None
 
     def take_in(self, container: InputContainer, clock: Callable[[], float]) -> None:
-        """Walk all streams."""
+        """Parse the packets of all streams."""
         if container.streams:
             self._describe(container.streams[0])
         count = 0

@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from recvault.media.mp3 import is_frame
 
-ENOUGH = 64  # bytes that tell every kind but an MP3 that begins amid itself
+ENOUGH = 64  # bytes that identify every kind except an MP3 that begins within a frame
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ _TYPES_OF_NAMES = {"mkv": "video/matroska", "mka": "audio/matroska", "mp4": "vid
 CONTENT_TYPES: Mapping[str, str] = MappingProxyType(
     {name: kind.content_type for kind in reversed(KINDS) for name in reversed(kind.names)} | _TYPES_OF_NAMES
 )
-"""By the name of a format."""
+"""Content types by format name."""
 
 _BEGINNINGS: tuple[tuple[bytes, MediaKind], ...] = (
     (b"OggS", OGG),
@@ -62,7 +62,7 @@ _EBML = b"\x1a\x45\xdf\xa3"
 
 
 def kind_of(first: bytes) -> MediaKind | None:
-    """The kind of what begins so; None where this does not tell. `ENOUGH` bytes are, or the whole of a shorter body."""
+    """Identify media by their beginning (`ENOUGH` bytes, or a whole shorter body); None if that does not suffice."""
     if first[:4] in (b"RIFF", b"RIFX", b"RF64", b"BW64"):
         return WAV if first[8:12] == b"WAVE" else None
     if first[:4] == _EBML:
@@ -80,5 +80,5 @@ def kind_of(first: bytes) -> MediaKind | None:
 
 
 def known(name: str) -> bool:
-    """Is a format of this name told by how it begins?"""
+    """Whether this format can be recognised by its beginning."""
     return name in CONTENT_TYPES

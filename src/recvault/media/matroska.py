@@ -1,11 +1,11 @@
 """Parse a Matroska or WebM file (mka, mkv) element by element, by their sizes.
 
-The walk is flat: masters whose children matter (Segment, Cluster, BlockGroup) are entered, all else is passed over by
-its size. So a master of unknown size costs nothing special. Where Info tells a duration, clusters of known size are
-passed over whole, but for the first; where it tells none, the blocks' times are the measure.
+The walk is flat: masters whose children matter (Segment, Cluster, BlockGroup) are entered; all other elements are
+skipped by size, so a master of unknown size needs no special treatment. If Info states a duration, clusters of known
+size are skipped, except the first; if it states none, the times of the blocks give the length.
 
-Info's duration is where the last block ends, counted from zero. A track of a room may begin long after the room did,
-so its own length is counted from its first block.
+Info's duration is the end of the last block, counted from zero. A room's track may begin long after the room did, so
+its own length is counted from its first block.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ _TRACK, _CODEC, _AUDIO, _RATE, _CHANNELS = 0xAE, 0x86, 0xE1, 0xB5, 0x9F
 _CODECS = {"V_MPEG4/ISO/AVC": "h264", "A_MS/ACM": "acm", "A_PCM/INT/LIT": "pcm", "A_MPEG/L3": "mp3"}
 _UNKNOWN = -1
 _READ_AT_MOST = 1 << 16
-_BLOCK_REACH = 32_768  # a block's time is at most so many units after its cluster's
+_BLOCK_REACH = 32_768  # a block's time is at most this many units after its cluster's
 
 
 @dataclass(slots=True)
 class _Seen:
     at: int = 0
-    ends: list[int] = field(default_factory=list)  # where segments of known size end
-    scale: int = 1_000_000  # nanoseconds a unit of time
-    told: float | None = None  # seconds, by Info
+    ends: list[int] = field(default_factory=list)  # ends of segments of known size
+    scale: int = 1_000_000  # nanoseconds per unit of time
+    told: float | None = None  # seconds, from Info
     codec: str | None = None
     is_video: bool = False
     sample_rate: int | None = None
     channels: int | None = None
     cluster: int = 0  # time of the last cluster, in units
-    timed: bool = True  # it could be read
+    timed: bool = True  # that time could be read
     earliest: int | None = None
     latest: int = 0
     clusters: int = 0
@@ -83,7 +83,7 @@ def _element(seen: _Seen, name: int, size: int) -> Walk[None]:
         seen.clusters += 1
     entered = name == _CLUSTER and (seen.told is None or seen.clusters == 1)
     if size == _UNKNOWN or name in (_SEGMENT, _BLOCK_GROUP) or entered:
-        return  # its children come next
+        return  # its children follow
     wanted = {
         _INFO: _READ_AT_MOST,
         _TRACKS: _READ_AT_MOST,
@@ -146,7 +146,7 @@ def _judge(seen: _Seen) -> Findings:
     elif fault is None and seen.clusters and seen.timed and seen.told is not None and seen.told > reach:
         fault = f"truncated: the clusters reach to {reach:.1f} s at most, the header announces {seen.told:.1f} s"
     measured = (seen.latest - seen.earliest) * unit if seen.earliest is not None else None
-    if seen.told is not None and fault is None:  # of a file that was cut the header tells what it was
+    if seen.told is not None and fault is None:  # the header of a truncated file states the original length
         measured = _length(seen, seen.told, unit)
     return Findings(
         method=METHOD,
@@ -162,20 +162,20 @@ def _judge(seen: _Seen) -> Findings:
 
 
 def _length(seen: _Seen, told: float, unit: float) -> float:
-    """From the first block to the end that Info tells; some writers tell the length there."""
+    """Return the length from the first block to the end stated in Info; some writers state the length instead."""
     start = max(0, seen.earliest or 0) * unit
     last = max(seen.cluster, seen.latest) * unit
     return told - start if told >= last else max(told, last - start)
 
 
 def _size() -> Walk[tuple[int | None, int]]:
-    """Read an element's size and how many bytes tell it; `_UNKNOWN` for the reserved value of all ones."""
+    """Read an element's size and the width of that field; `_UNKNOWN` for the reserved value of all ones."""
     value, width = yield from _number(keep_marker=False, longest=8)
     return (_UNKNOWN if value == (1 << 7 * width) - 1 else value), width
 
 
 def _number(*, keep_marker: bool, longest: int) -> Walk[tuple[int | None, int]]:
-    """Read EBML's number of variable length and how many bytes it took; None where there is none."""
+    """Read an EBML number of variable length and its width in bytes; None if there is none."""
     first = yield from take(1)
     if not first:
         return None, 0
@@ -190,7 +190,7 @@ def _number(*, keep_marker: bool, longest: int) -> Walk[tuple[int | None, int]]:
 
 
 def _children(body: bytes) -> Iterator[tuple[int, bytes]]:
-    """Name and content of each element in a master that is in memory; ends at the first that cannot be read."""
+    """Yield name and content of the elements of a master in memory; stops at the first that cannot be read."""
     at = 0
     while at < len(body):
         width = 9 - body[at].bit_length()

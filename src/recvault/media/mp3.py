@@ -1,10 +1,10 @@
 """Parse an MP3 frame by frame, and measure its duration by the samples of its frames.
 
-Only parsing detects a short MP3: it has no length, and encoders write Xing's frame count or none. One lookup
+Only parsing detects a truncated MP3: it states no length, and encoders may omit Xing's frame count. One lookup
 in a table of all 1,512 frame headers yields a frame's length, so an hour is walked in some tens of milliseconds.
 
-A stream that was cut into begins amid a frame, and some encoders write zeros first: the walk begins where frames of
-one kind follow each other, as any 1 in 5,000 random words is some frame's header.
+A cut stream begins within a frame, and some encoders write zeros first. The walk therefore begins at several frames
+of one kind in a row, as 1 in 5,000 random words is a valid frame header.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from recvault.errors import MediaRejected
 from recvault.media.stream_walker import Findings
 
 METHOD = "mp3 frames"
-TICKS = 14_112_000  # a second, in the least common multiple of all sample rates: sums stay exact
+TICKS = 14_112_000  # per second: the least common multiple of all sample rates, so that sums stay exact
 _RATES = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}  # by the version's bits
 _KBITS = {  # by (MPEG 1?, layer)
     (True, 1): (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
@@ -31,12 +31,12 @@ _SAMPLES = {(True, 1): 384, (True, 2): 1152, (True, 3): 1152, (False, 1): 384, (
 _KIND = 0xFFFE0C00  # sync, version, layer, sample rate: what frames of one stream share
 _WORD = Struct(">I").unpack_from
 _PLACE = re.compile(rb"\xff[\xe2-\xff]|TAG|ID3|APETAGEX")  # where a frame or a tag can begin
-_TAG_BYTES = 32  # as much as any tag's header needs
-_XING_BYTES = 64  # as much of the first frame as Xing's header needs
-_IN_A_ROW = 3  # frames of one kind in a row, which cannot be chance
-_FIRST_BYTES = 6 << 10  # as much as so many frames take, the longest there are
-_REACH = 1 << 20  # non-zero bytes in which the first frame is searched
-_PADDING = 4096  # bytes at either end not worth a flag: half a second at the lowest rate
+_TAG_BYTES = 32  # enough for any tag's header
+_XING_BYTES = 64  # of the first frame, enough for Xing's header
+_IN_A_ROW = 3  # frames of one kind in a row: too many for chance
+_FIRST_BYTES = 6 << 10  # enough for that many of the longest frames
+_REACH = 1 << 20  # non-zero bytes in which the first frame is searched for
+_PADDING = 4096  # bytes at either end that are not worth a flag: a second at 32 kbit/s
 
 
 def _length(layer: int, samples: int, bits_per_second: int, rate: int, padding: int) -> int:
@@ -64,7 +64,7 @@ FRAMES = _table()
 
 
 def is_frame(first: bytes) -> bool:
-    """Does it begin with a frame's header? One of a free bit rate too, whose frames cannot be walked."""
+    """Whether it begins with a frame header, including one of free bit rate, whose frames cannot be walked."""
     if len(first) < 4:
         return False
     free = first[2] & 0xF0 == 0
@@ -74,27 +74,27 @@ def is_frame(first: bytes) -> bool:
 class Frames:
     """Walks the frames of one MP3; holds at most 6 KiB between chunks.
 
-    Raises `media.magic` at the end, or after a mebibyte without frames or a tag.
+    Raises `media.magic` after a mebibyte, or at the end, without a frame or a tag.
     """
 
     def __init__(self, wanted: str = "mp3") -> None:
         self._wanted = wanted
-        self._tagged = False  # it begins with a tag, or with a frame that cannot be walked: it is an MP3
+        self._tagged = False  # begins with a tag, or with a frame of free bit rate: it is an MP3
         self._passed = 0  # non-zero bytes before the first frame
-        self._lead = 0  # bytes before the first frame that belong to nothing
-        self._synced = False  # what comes next should be a frame
+        self._lead = 0  # bytes before the first frame, outside any frame or tag
+        self._synced = False  # a frame should follow
         self._first = 0  # header of the first frame
         self._carry = b""
-        self._skip = 0  # bytes of the chunks to come that belong to the frame or tag last met
+        self._skip = 0  # bytes of the next chunks that belong to the last frame or tag
         self._ticks = 0
         self._count = 0
-        self._promised = 0  # frames, by Xing's header
-        self._gap = 0  # bytes since the last frame or tag that belong to neither
-        self._blank = True  # they are zeros
+        self._promised = 0  # frames, according to Xing's header
+        self._gap = 0  # bytes since the last frame or tag, outside either
+        self._blank = True  # the gap holds only zeros
         self._losses: list[int] = []  # gaps between frames, in bytes; the first hundred
 
     def feed(self, chunk: bytes | memoryview) -> None:
-        """Jump from frame to frame as far as this chunk reaches."""
+        """Jump from frame to frame to the end of this chunk."""
         if self._skip >= len(chunk):
             self._skip -= len(chunk)
         else:
@@ -103,7 +103,7 @@ class Frames:
             raise self._none()
 
     def end(self) -> Findings:
-        """Walk what is left, and tell what all of it was."""
+        """Walk the rest and return the findings."""
         self._walk(self._carry, final=True)
         known = self._first != 0
         if not known and not self._tagged:
@@ -136,7 +136,7 @@ class Frames:
         self._carry = bytes(buffer[at:])
 
     def _jump(self, buffer: bytes | memoryview, at: int) -> int:
-        """Go on to the first place that holds no whole frame header. This loop is all the time that a walk takes."""
+        """Return the first place without a complete frame header. Nearly all of a walk's time is spent in this loop."""
         last, ticks, count = len(buffer) - 4, 0, 0
         frame, word = FRAMES.get, _WORD
         while at <= last:
@@ -151,7 +151,7 @@ class Frames:
         return at
 
     def _seek(self, buffer: bytes | memoryview, at: int, *, final: bool) -> int:
-        """Pass over tags and over bytes that belong to nothing, to the next frame; `_synced` where there is one."""
+        """Skip tags and bytes outside frames, up to the next frame; sets `_synced` if there is one."""
         end = len(buffer)
         needed = _TAG_BYTES if self._first else _FIRST_BYTES
         while at < end and (final or end - at >= needed):
@@ -179,14 +179,14 @@ class Frames:
         self._passed += filled
 
     def _continues(self, here: bytes) -> bool:
-        """After a gap only a frame like the first one counts."""
+        """Whether this is a frame like the first one: after a gap no other counts."""
         if len(here) < 4:
             return False
         word = int.from_bytes(here[:4])
         return word >> 9 in FRAMES and (word ^ self._first) & _KIND == 0
 
     def _begins(self, buffer: bytes | memoryview, at: int) -> bool:
-        """Are there some frames of one kind in a row, or fewer up to the end of a short body?"""
+        """Whether several frames of one kind follow each other here, or fewer that reach the end of a short body."""
         place, first, count, last = at, 0, 0, len(buffer) - 4
         while place <= last and count < _IN_A_ROW:
             word = int(_WORD(buffer, place)[0])
@@ -203,7 +203,7 @@ class Frames:
         return MediaRejected(f"wanted {self._wanted}, but the body is not a known audio format", reason="media.magic")
 
     def _index_length(self, here: bytes) -> int:
-        """Tell how long Xing's index frame is, 0 where the frame holds audio. The first frame alone can be one."""
+        """Return the length of Xing's index frame, 0 if the frame holds audio. Only the first frame can be an index."""
         if self._first:
             return 0
         self._first = word = int.from_bytes(here[:4])

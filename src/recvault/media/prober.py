@@ -1,4 +1,4 @@
-"""Probe a medium while it streams: walk it by its container's rules, then compare it with the provider's facts."""
+"""Probe a medium while it streams: parse it by its container's rules, then compare it with the provider's facts."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from recvault.models import Check
 WALKED = frozenset(name for kind in (WAV, MP3, MATROSKA, WEBM) for name in kind.names)
 """Formats that are parsed completely; of others only the start is checked."""
 _CIPHER_BLOCK = 16
-_SHOWS = 4096  # bytes of a body's beginning that are looked at for its kind
+_SHOWS = 4096  # bytes of the beginning by which the kind is recognised
 _NOT_AUDIO = (b"PK\3\4", b"%PDF", b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"\x1f\x8b\x08", b"\x7fELF", b"7z\xbc\xaf")
-_ZEROS = 1 << 14  # bytes: a second of G.711 and more
+_ZEROS = 1 << 14  # bytes: two seconds of G.711
 
 
 @dataclass(slots=True, kw_only=True)
 class MediaFacts:
-    """Facts from the bytes of media.
+    """Facts from the bytes of media; never modified.
 
-    Not changed. `duration_seconds` is measured, or None. `media_format` is the real format, or "" if not checked.
+    `duration_seconds` is measured, or None. `media_format` is the real format, or "" if not checked.
     """
 
     media_format: str = ""
-    empty: bool = False  # and said to be: nothing was recorded
+    empty: bool = False  # and without faults: nothing was recorded
     codec: str | None
     sample_rate: int | None
     channels: int | None
     duration_seconds: float | None
     check: Check
-    worth_again: bool = True  # of what is suspect: another download may tell more
+    worth_again: bool = True  # if suspect: another download may give a better result
 
 
 class _Walker(Protocol):
@@ -46,7 +46,7 @@ class _Walker(Protocol):
 
 
 class _Opaque:
-    """Used if the bytes say nothing."""
+    """Used for bytes that cannot be parsed."""
 
     def __init__(self, findings: Findings) -> None:
         self._findings = findings
@@ -65,19 +65,19 @@ class Prober:
     """
 
     def __init__(self, media_format: str, *, encrypted: bool = False, wav_rate: int | None = None) -> None:
-        """`wav_rate`: bytes a second that the provider's WAV have at least; None where that is not known."""
+        """`wav_rate`: the fewest bytes a second of the provider's WAV; None if not known."""
         self._wanted = media_format
         self._encrypted = encrypted
         self._wav_rate = wav_rate
         self._bytes = 0
         self._zeros = 0  # bytes at the end so far
         self._kind: MediaKind | None = None
-        self._head = b""  # until it tells the kind
-        self._behind: tuple[int, bytearray] | None = None  # where a tag ends, and what begins there
+        self._head = b""  # kept until it shows the kind
+        self._behind: tuple[int, bytearray] | None = None  # where a tag ends, and the first bytes after it
         self._walker: _Walker | None = _Opaque(Findings(method="ciphertext")) if encrypted else None
 
     def feed(self, chunk: bytes | memoryview) -> None:
-        """Parse this chunk. Raises `MediaRejected` (`media.magic`) as soon as it is clear that it is not audio."""
+        """Parse this chunk. Raises `MediaRejected` (`media.magic`) as soon as it is certain that it is not audio."""
         self._count_zeros(chunk)
         if self._walker is not None:
             self._look_behind_tag(self._bytes, chunk)
@@ -93,10 +93,10 @@ class Prober:
     def finish(
         self, *, duration_seconds: float | None, size_bytes: int | None, channels: int | None = None
     ) -> MediaFacts:
-        """Judge the whole against the provider's length, size and channels (None: it tells none).
+        """Judge the whole against the provider's length, size and channels (None: not stated).
 
-        `MediaRejected` where nothing came though something was recorded (`media.empty`), or what is no audio that is
-        known (`media.magic`).
+        Raises `MediaRejected` for an empty body (`media.empty`), unless the provider states a length of 0, and for
+        anything that is not known audio (`media.magic`).
         """
         silent = duration_seconds == 0 and not (self._bytes == 0 and size_bytes)
         if self._bytes == 0 and not silent:
@@ -119,7 +119,7 @@ class Prober:
         )
 
     def _begin(self, first: bytes | memoryview) -> _Walker:
-        """Walk what came so far, by what it begins as."""
+        """Start to walk what arrived so far, by the kind that its beginning shows."""
         head = bytes(first[:_SHOWS])
         self._kind = kind_of(head)
         if self._kind is None and self._wanted in CONTENT_TYPES and head.startswith(_NOT_AUDIO):
@@ -132,7 +132,7 @@ class Prober:
         return walker
 
     def _look_behind_tag(self, at: int, chunk: bytes | memoryview) -> None:
-        """Other kinds than MP3 bear ID3 tags too: what follows the tag tells."""
+        """Keep the first bytes after an ID3 tag: kinds other than MP3 may have one too."""
         if self._behind is not None and at + len(chunk) > self._behind[0] and len(self._behind[1]) < ENOUGH:
             start, found = self._behind
             found += bytes(chunk[max(0, start - at) :][: ENOUGH - len(found)])
@@ -149,7 +149,7 @@ class Prober:
 
     def _named(self, found: Findings) -> str:
         kind = self._kind
-        if kind is None:  # nothing shows in ciphertext; and frames may begin behind what is none
+        if kind is None:  # ciphertext shows nothing; and frames may follow other bytes
             return "mp3" if found.method == MP3_METHOD and self._wanted not in MP3.names else self._wanted
         if kind is MATROSKA and found.is_video and self._wanted not in kind.names:
             return "mkv"
@@ -177,12 +177,12 @@ class Prober:
             return []
         padded = size_bytes // _CIPHER_BLOCK * _CIPHER_BLOCK + _CIPHER_BLOCK
         if self._encrypted and self._bytes == padded:
-            return []  # the provider tells the plain size
+            return []  # the provider states the size of the plaintext
         short = "truncated: " if self._bytes < size_bytes else ""
         return [f"{short}{self._bytes} bytes received, the provider states {size_bytes}"]
 
     def _rate_faults(self, told: float | None) -> list[str]:
-        """Ciphertext shows nothing, but it is as long as what was encrypted."""
+        """Compare the length of ciphertext, which equals that of the plaintext, with the provider's duration."""
         if not self._encrypted or self._wanted != "wav" or self._wav_rate is None or told is None:
             return []
         most = self._bytes / self._wav_rate
@@ -192,12 +192,12 @@ class Prober:
 
 
 def tolerance(seconds: float) -> float:
-    """By how much two lengths of one recording may differ: providers round."""
+    """Return how far two lengths of one recording may differ, in seconds: providers round."""
     return max(2.0, 0.02 * seconds)
 
 
 def length_faults(measured: float | None, told: float | None) -> list[str]:
-    """What a measured length has against the provider's."""
+    """Return a fault if a measured length differs from the provider's."""
     if measured is None or told is None or abs(measured - told) <= tolerance(told):
         return []
     short = "truncated: " if measured < told else ""
@@ -205,7 +205,7 @@ def length_faults(measured: float | None, told: float | None) -> list[str]:
 
 
 def channel_faults(measured: int | None, told: int | None) -> list[str]:
-    """What a count of channels has against the provider's: fewer are lost ones."""
+    """Return a fault if fewer channels were received than the provider states."""
     if measured is None or told is None or measured >= told:
         return []
     return [f"{measured} channels received, the provider states {told}"]

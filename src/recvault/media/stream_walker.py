@@ -1,7 +1,7 @@
 """Run a parser over a container's bytes that arrive in chunks of any size.
 
-A walk is a generator: it asks for bytes with `take` or passes over them with `skip`, and returns its `Findings`. It
-is answered short only at the end of the stream, so what it finds cannot depend on how the stream was cut.
+A walk is a generator: it reads bytes with `take`, passes over them with `skip`, and returns its `Findings`. It gets
+fewer bytes than requested only at the end of the stream, so its findings cannot depend on how the stream was cut.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Findings:
     sample_rate: int | None = None
     channels: int | None = None
     seconds: float | None = None
-    reach: float | None = None  # where it ends, counted from zero: what some providers tell as its length
+    reach: float | None = None  # its end, counted from zero, which some providers state as its length
     faults: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     unknown: str | None = None
@@ -52,7 +52,7 @@ def skip(size: int) -> Walk[int]:
 
 
 class Tape:
-    """Feeds a walk; holds at most the bytes that one `take` asks for."""
+    """Feeds a walk; holds at most the bytes of one `take`."""
 
     def __init__(self, walk: Walk[Findings]) -> None:
         self._walk = walk
@@ -62,7 +62,7 @@ class Tape:
         self._size, self._keeps = next(walk)
 
     def feed(self, chunk: bytes | memoryview) -> None:
-        """Walk on as far as this chunk reaches."""
+        """Continue the walk to the end of this chunk."""
         at, end = 0, len(chunk)
         while at < end and self._findings is None:
             got = min(self._size - self._passed, end - at)

@@ -1,7 +1,7 @@
 """Parse a WAV file (RIFF, RIFX, RF64, BW64) chunk by chunk and compare its sizes with the received bytes.
 
 Headers are wrong more often than audio. The data chunk's size and the received bytes must agree; a RIFF size that is
-off by the length of a header, or a missing pad byte, is noted. Impossible sizes are those of a stream.
+off by the length of a header, or a missing pad byte, is noted. Impossible sizes are those of a streaming writer.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ _LARGE = (b"RF64", b"BW64")  # sizes are in a ds64 chunk
 _IN_DS64 = 0xFFFFFFFF
 _WRAP = 1 << 32
 _STREAMED = ((0x7FFF0000, 0x80010000), (0xFFFF0000, _WRAP), (1 << 62, 1 << 64))
-"""Sizes of a stream: the largest number that a writer knew, less or more its header. All others are measured."""
+"""Sizes of a streaming writer: the largest number it knew, minus or plus its header. Any other size is checked."""
 _KNOWN = frozenset(
     b"fmt |data|LIST|list|fact|bext|cue |smpl|inst|JUNK|junk|PAD |iXML|axml|chna|id3 |ID3 |FLLR|PEAK|cart|plst|labl|"
     b"note|ltxt|DISP|umid|levl|link|afsp|slnt|wavl|acid|strc|LGWV|minf|elm1|regn|_PMX|ds64|r64m".split(b"|")
 )
 _HEAD_BYTES = 40
-_SLACK = 12  # bytes: no chunk that holds anything is so short
+_SLACK = 12  # bytes: no chunk with content is this short
 
 
 @dataclass(slots=True)
@@ -35,13 +35,13 @@ class _Seen:
     large: bool
     order: Literal["little", "big"]
     at: int = 12
-    odd: bool = False  # a pad byte is due, which some writers leave out
+    odd: bool = False  # a pad byte should follow; some writers omit it
     large_audio: int | None = None
     form: Format | None = None
-    samples: int | None = None  # by the fact chunk
+    samples: int | None = None  # from the fact chunk
     audio_at: int = 0
     audio_bytes: int | None = None
-    untold: bool = False  # the data chunk tells no bytes: what follows is audio, or the next chunk
+    untold: bool = False  # the data chunk's size is 0: audio follows, or the next chunk
     beyond: int = 0
     unknown: str | None = None
     fault: str | None = None
@@ -133,7 +133,7 @@ _UNKNOWN = "the header was written before the length was known"
 
 
 def _streamed(seen: _Seen, begun: int) -> Walk[None]:
-    """All that is left is audio, of which so many bytes were taken for a chunk's header."""
+    """Count the rest as audio, including the `begun` bytes that were read as a chunk header."""
     rest = yield from skip(END)
     seen.at += rest
     seen.untold = False
@@ -142,7 +142,7 @@ def _streamed(seen: _Seen, begun: int) -> Walk[None]:
 
 
 def _pass_over(seen: _Seen) -> Walk[None]:
-    """The rest is not a chunk: audio beyond 32-bit lengths, else unknown bytes."""
+    """Skip the rest, which is not a chunk: audio beyond 32-bit lengths, or unknown bytes."""
     rest = yield from skip(END)
     seen.at += rest
     rest += 8

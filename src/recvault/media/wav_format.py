@@ -1,4 +1,4 @@
-"""Read a WAV's fmt chunk: which codec, and how many bytes a second it takes.
+"""Read a WAV's fmt chunk: the codec and its bytes a second.
 
 The byte rate field is the least reliable: players ignore it, so a wrong one goes unnoticed. If the codec fixes the
 rate, it is calculated from the codec.
@@ -25,13 +25,13 @@ _CODECS = {
     0x65: "adpcm_g722",
     0x28F: "adpcm_g722",
 }
-_BLOCKS = frozenset({2, 0x11})  # a block of so many bytes holds as many samples as the chunk's end tells
+_BLOCKS = frozenset({2, 0x11})  # the end of the chunk states how many samples a block holds
 _G722 = frozenset({0x65, 0x28F})
-_G722_BYTES = 8000  # a second and channel: 64 kbit/s of 16,000 samples, which some headers tell as RTP does: 8,000
-_OF_BITS = frozenset({0x10, 0x20, 0x45, 0x64})  # each sample takes as many bits as the chunk tells, 2 to 5
+_G722_BYTES = 8000  # a second and channel: 64 kbit/s of 16,000 samples, which some headers state as 8,000, as RTP does
+_OF_BITS = frozenset({0x10, 0x20, 0x45, 0x64})  # the chunk states the bits of a sample, 2 to 5
 _GSM_BLOCK, _GSM_SAMPLES = 65, 320
 _EXTENSIBLE = 0xFFFE
-_UNTOLD = 0x7FFF0000  # as many samples or more are those of a stream
+_UNTOLD = 0x7FFF0000  # this many samples or more were written by a streaming writer
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +45,14 @@ class Format:
     is_sure: bool
 
     def seconds(self, audio_bytes: int, samples: int | None) -> float | None:
-        """How long so many bytes last; by the samples that a fact chunk counts where the byte rate is all else."""
+        """Return the length of so many bytes; by the fact chunk's samples unless the codec fixes the byte rate."""
         if samples and samples < _UNTOLD and self.sample_rate and not self.is_sure:
             return samples / self.sample_rate
         return audio_bytes / self.bytes_per_second if self.bytes_per_second else None
 
 
 def read_format(head: bytes, order: Literal["little", "big"]) -> Format:
-    """Read at least 16 bytes."""
+    """Parse a fmt chunk; `head` must have at least 16 bytes."""
     end = "<" if order == "little" else ">"
     tag, channels, rate, byte_rate, block, bits = struct.unpack_from(f"{end}HHIIHH", head)
     if tag == _EXTENSIBLE and len(head) >= 26:
@@ -80,7 +80,7 @@ def _codec(tag: int, bits: int, order: str) -> str:
 def _sure_rate(
     tag: int, channels: int, rate: int, byte_rate: int, block: int, bits: int, per_block: int
 ) -> float | None:
-    """Bytes a second as the codec has it; None where it is not fixed."""
+    """Return the bytes a second that the codec fixes; None if it fixes none."""
     if tag in (_ALAW, _ULAW):
         return rate * channels
     if tag in (_PCM, _FLOAT):
