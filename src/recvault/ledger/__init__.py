@@ -1,9 +1,9 @@
 """What is known about every recording, in SQLite through sqlite-utils: registered, due, leased, settled.
 
-Invariants, at any time: every registered recording is pending, archived, gone, external or dead, never forgotten; a
-recording that is not final at the provider is re-read by id until it is. A watermark never moves backward. The ledger
-may be lost: `rebuild` makes a new one from the bucket; otherwise recvault lists and downloads again to compare with the
-bucket. No byte is written twice.
+Invariants, at any time: every registered recording is pending, archived, gone, external, dead or accepted, never
+forgotten; a recording that is not final at the provider is re-read by id until it is. A watermark never moves backward.
+The ledger may be lost: `rebuild` makes a new one from the bucket. Without it, recvault lists and downloads everything
+again to compare it with the bucket. No byte is written twice.
 """
 
 from recvault.ledger.book import Ledger

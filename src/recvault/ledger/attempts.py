@@ -1,10 +1,9 @@
 """An attempt, from the claim of a row as a job to its outcome; and what makes an archived recording due again.
 
-A receipt is stored permanently, a failure with its consequences.
+A receipt is stored permanently; a failure is stored with its consequences.
 
-Invariant: what is archived stays so: a late failure takes nothing back. Only an archived recording is reopened, and its
-row keeps what was archived: the sidecar's key and the media's hashes. This is never forgotten, whether the provider
-still has the recording or not.
+Invariant: an archived recording stays archived; a late failure takes nothing back. Only `reopen` makes one pending
+again, and its row keeps the sidecar's key and the media's hashes, whether the provider still has the recording or not.
 """
 
 from __future__ import annotations
@@ -47,12 +46,12 @@ _CLAIM = """
 
 
 def claim(due: str) -> str:
-    """What leases the rows of a statement, which selects their ids."""
+    """Return the statement that leases the rows whose ids `due`, a SELECT, returns."""
     return _CLAIM % due
 
 
 def job_of(row: dict[str, Any], now: datetime) -> Job:
-    """Raises ValueError, KeyError or TypeError where the row's bytes have turned."""
+    """Build the job of a leased row. Raises ValueError, KeyError or TypeError if the row is damaged."""
     recording = Recording.from_json(row["recording"])
     missing_since = stored_time(row["missing_since"]) if row["missing_since"] else None
     return Job(
@@ -70,7 +69,7 @@ def job_of(row: dict[str, Any], now: datetime) -> Job:
 
 
 def write_looks(looks: Sequence[Look]) -> str | None:
-    """As a row holds them; None for none."""
+    """Return the looks as stored in a row; None for none."""
     if not looks:
         return None
     return json.dumps([[each.media_format, each.bytes, each.sha256, stamp(each.seen_at)] for each in looks])
@@ -84,7 +83,7 @@ def _read_looks(text: str | None) -> tuple[Look, ...]:
 
 
 def _archived_as(row: dict[str, Any], recording: Recording) -> Receipt:
-    """As what it was archived before: its keys and sums."""
+    """Return the receipt of what was archived before: its keys and hashes."""
     return Receipt(
         source=row["source"],
         recording=recording,
@@ -96,7 +95,7 @@ def _archived_as(row: dict[str, Any], recording: Recording) -> Receipt:
     )
 
 
-_CLOCKS_DIFFER = timedelta(days=1)  # from the provider's, by which a recording is created, at most
+_CLOCKS_DIFFER = timedelta(days=1)  # the most that our clock and the provider's may differ
 
 _STANDING = """
     SELECT id, state, lease, faults, watched_since, created_at, missing_since, failing_since,
@@ -104,14 +103,14 @@ _STANDING = """
     FROM recordings JOIN told USING (id) WHERE recording_id=? AND account_id=? AND provider=?
 """
 
-# Another look at what is archived: it stays so, and is looked at again while more may come. Setting its state, to what
-# it is, has a trigger forget what its provider told.
+# An archived recording is looked at again while better media may come; it stays archived. Setting its state, although
+# unchanged, fires the trigger that deletes its listed facts.
 _LOOK_AGAIN = "UPDATE recordings SET next_attempt_at=?, lease=NULL, faults=?, missing_since=? WHERE id=?"
 _LOOKED = "UPDATE recordings SET next_attempt_at=NULL, lease=NULL, missing_since=NULL, state=state WHERE id=?"
 
 
 def settle(db: Database, outcomes: Sequence[Outcome], now: datetime, policies: Mapping[str, Policy]) -> list[State]:
-    """Write them down; inside a transaction. The new states, in order."""
+    """Store outcomes, inside a transaction; return the new states in order."""
     _archive(db, [outcome for outcome in outcomes if isinstance(outcome, Receipt)], now)
     return [
         State.ARCHIVED if isinstance(outcome, Receipt) else _fail(db, outcome, now, policies[outcome.source])
@@ -144,10 +143,10 @@ def _fail(db: Database, failure: Failure, now: datetime, policy: Policy) -> Stat
     with sound_values("the row of a recording under way"):
         row = next(db.query(_STANDING, _identity(failure.recording)))
     if row["state"] == State.ARCHIVED and row["lease"] is None:
-        return State.ARCHIVED  # another attempt committed it: a late failure takes nothing back
+        return State.ARCHIVED  # another attempt archived it: a late failure takes nothing back
     watched_since = _watched_since(row, now)
     if failure.verdict is Verdict.NOT_READY and row["in_doubt"] and row["failing_since"]:
-        watched_since += max(timedelta(), now - stored_time(row["failing_since"]))  # in which nobody could look
+        watched_since += max(timedelta(), now - stored_time(row["failing_since"]))  # nobody could look then
     step = steps.after(
         failure,
         faults=row["faults"],
@@ -196,13 +195,13 @@ def _fail(db: Database, failure: Failure, now: datetime, policy: Policy) -> Stat
         },
     )
     judge_suspect(db, row["id"], failure.reason)
-    if failure.recording.status is not None or row["told_status"] is None:  # else a row that tells more stays
+    if failure.recording.status is not None or row["told_status"] is None:  # else the stored row has more
         keep_listed(db, [(row["id"], failure.recording.to_json())])
     return step.state
 
 
 def _watched_since(row: dict[str, str], now: datetime) -> datetime:
-    """When the wait for a recording began: by a clock that ran ahead, now; by one that was behind, at its creation."""
+    """Return when the wait began, at most `now`; if the clock was more than a day slow then, the date of creation."""
     watched_since, created_at = stored_time(row["watched_since"]), stored_time(row["created_at"])
     return min(now, created_at if created_at - watched_since > _CLOCKS_DIFFER else watched_since)
 
@@ -212,7 +211,7 @@ def _moment(text: str | None) -> datetime | None:
 
 
 def _note_attempt(db: Database, row_id: int, failure: Failure) -> None:
-    """What it may have left in the bucket, and what it saw of media that are not whole."""
+    """Store that it may have left objects in the bucket, and what it saw of incomplete media."""
     if failure.may_have_put:
         db.execute("UPDATE recordings SET may_have_put=1 WHERE id=? AND NOT may_have_put", [row_id])
     if failure.looks:
@@ -220,7 +219,7 @@ def _note_attempt(db: Database, row_id: int, failure: Failure) -> None:
 
 
 def _identity(recording: Recording) -> tuple[str, str, str]:
-    """In the order of the identity index."""
+    """Return the identity in the order of its index."""
     return (recording.recording_id, recording.account_id, recording.provider)
 
 
@@ -229,7 +228,7 @@ REOPENED = "verify.missing"
 _IS_ARCHIVED = """
     SELECT id, provider, api, account_id, recording_id, created_at FROM recordings WHERE id = ? AND state = 'archived'
 """
-# After an attempt, the next one looks for what it left in the bucket.
+# As after an attempt, so that the next one looks for what is left in the bucket.
 _REOPEN = """
     UPDATE recordings SET state='pending', next_attempt_at=:now, watched_since=:now, settled_at=NULL, lease=NULL,
         attempts=max(attempts, 1), may_have_put=1, faults=0, verdict=NULL, reason=:reason,
@@ -239,7 +238,7 @@ _REOPEN = """
 
 
 def reopen(db: Database, row_ids: Iterable[int], now: datetime) -> int:
-    """Make these due now, those of them that are archived; inside a transaction. How many they were."""
+    """Make those of these recordings that are archived due now, inside a transaction; return how many."""
     reopened = 0
     for row_id in row_ids:
         row = next(db.query(_IS_ARCHIVED, [row_id]), None)
@@ -247,7 +246,7 @@ def reopen(db: Database, row_ids: Iterable[int], now: datetime) -> int:
             continue
         db.execute(_REOPEN, {"id": row_id, "now": stamp(now), "reason": REOPENED})
         del row["id"]
-        # The provider's row is in the sidecar; everything else is read again by id, as for unfinished recordings.
+        # Only the sidecar has the provider's row: the recording is read again by id, like an unfinished one.
         known = Recording(
             **{**row, "created_at": unstamp(row["created_at"])}, status=None, phase=Phase.UNFINISHED, formats=()
         )

@@ -1,4 +1,4 @@
-"""A consistent copy of the ledger, while others continue to use it."""
+"""Make a consistent copy of the ledger while others use it."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pathlib import Path
 from recvault.errors import LedgerStands, UnknownName
 from recvault.ledger.trouble import file_errors, sqlite_errors
 
-_PAGES = 1024  # copied between two looks whether somebody writes
+_PAGES = 1024  # copied at a time, so that writers are not blocked
 
 
 def backup(ledger: Path, target: Path) -> int:
     """Copy the ledger to a new file, readable only by its owner; return its size in bytes.
 
     The copy belongs to the ledger's user, even if root makes it. Nothing is overwritten or migrated. Raises UnknownName
-    without a ledger or directory, LedgerStands if the target exists.
+    if the ledger or the target's directory does not exist, LedgerStands if the target exists.
     """
     if not ledger.is_file():
         raise UnknownName(f"there is no ledger at {ledger} to back up", "`recvault sync` creates it")
@@ -43,7 +43,7 @@ def _copy(ledger: Path, target: Path) -> None:
         copy = sqlite3.connect(target)
         try:
             source.backup(copy, pages=_PAGES)
-            copy.execute("PRAGMA journal_mode=DELETE").fetchall()  # one file, with nothing beside it
+            copy.execute("PRAGMA journal_mode=DELETE").fetchall()  # a single file, without a WAL
         finally:
             copy.close()
     finally:
@@ -51,7 +51,7 @@ def _copy(ledger: Path, target: Path) -> None:
 
 
 def _put_in_place(finished: Path, target: Path) -> None:
-    """Durably, and never over another file."""
+    """Make the copy durable and give it its name. Raises LedgerStands if that name is taken."""
     descriptor = os.open(finished, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

@@ -1,12 +1,11 @@
-"""Whose fault a failure is, if that is known only later: by similar failures, or by a process that died with others in
-it.
+"""Decide whose fault a failure is, if that shows only later: from similar failures, or from the death of a process.
 
-Invariants. What is counted afterwards is counted once, and only against a recording that is still failing. Time in
-which the account's list was not answered is not counted as time in which a recording failed by itself.
+Invariants. A failure that is counted later is counted once, and only against a recording that is still failing. Time
+in which the account's list was not answered is not counted as time in which a recording failed by itself.
 
-One death of a process costs nobody anything; whoever was there twice in a row is carried out alone; and only a process
-that died with nothing else in it counts against the recording that was in it. Whatever else an attempt ends with clears
-it: a kill from outside makes none dead that can be archived.
+The death of a process counts against no recording. A recording that was in two such processes in a row must run alone.
+Only a process that dies with nothing else in it counts against its recording. Any other end of an attempt clears the
+recording: kills from outside make nothing dead that can be archived.
 """
 
 from __future__ import annotations
@@ -21,10 +20,10 @@ from recvault.ledger.connection import Connection
 from recvault.ledger.steps import Policy
 from recvault.models import DRAINED, WORKER_CRASHED, WORKER_LOST, Recording, State, stamp
 
-_MANY = 1000  # recordings, past which they are not counted
-_FRESH = timedelta(days=1)  # an older error of a list that is no longer read says nothing about today
-SELDOM = timedelta(days=2)  # a list that was not asked for longer was not answered all that time
-_A_SECOND = 10.0  # recordings that become due again once a service works
+_MANY = 1000  # the most recordings that are counted
+_FRESH = timedelta(days=1)  # an older error, of a list that is no longer read, says nothing about today
+SELDOM = timedelta(days=2)  # a list that was not requested for longer counts as unanswered
+_A_SECOND = 10.0  # recordings a second that become due again once a service works
 
 _ALIKE = """
     SELECT count(*), max(since) FROM (
@@ -63,46 +62,46 @@ _WAITING = """
 
 @dataclass(frozen=True, slots=True)
 class Alike:
-    """The recordings of a source that fail for one reason, of which none was seen to be the recording's own."""
+    """The recordings of a source that fail for one reason, without those proven to fail by their own fault."""
 
-    count: int  # up to a thousand
-    newest: str | None  # since when the last of them has failed so
+    count: int  # at most 1000
+    newest: str | None  # when the latest of them began to fail so
 
     def has_not_grown(self, at: datetime, policy: Policy) -> bool:
-        """Whether, at that moment, none had joined them for `give_up_after`. A thousand are their source's trouble."""
+        """Whether none had joined for `give_up_after` at that time. A thousand or more are their source's problem."""
         return self.count < _MANY and (self.newest is None or self.newest <= stamp(at - policy.give_up_after))
 
 
 class Blame:
-    """Of an open ledger."""
+    """Queries and verdicts about failures in an open ledger."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     def alike(self, source: str, reason: str) -> Alike:
-        """The recordings of a source that fail for a reason, of which none was seen to be the recording's own."""
+        """Return the recordings of a source that fail for this reason and are not proven to fail by their own fault."""
         with self._connection.read() as db:
             count, newest = db.execute(_ALIKE, [source, reason, _MANY]).fetchone()
             return Alike(int(count), newest)
 
     def is_proven(self, recording: Recording) -> bool:
-        """Whether it failed on its own."""
+        """Whether it is proven to fail by its own fault."""
         with self._connection.read() as db:
             row = db.execute(_IS_PROVEN, _identity(recording)).fetchone()
             return bool(row and row[0])
 
     def fails_so(self, recording: Recording, reason: str) -> bool:
-        """Whether that is still why it fails: it may have failed otherwise since."""
+        """Whether it still fails for this reason."""
         with self._connection.read() as db:
             return db.execute(_FAILS_SO, [*_identity(recording), reason]).fetchone() is not None
 
     def list_fails(self, source: str, account_id: str, now: datetime) -> bool:
-        """Whether the last attempt to read the account's own list failed."""
+        """Whether the last attempt to read the account's list failed, within the last day."""
         with self._connection.read() as db:
             return db.execute(_LIST_FAILS, [source, account_id, stamp(now - _FRESH)]).fetchone() is not None
 
     def has_lasted(self, recording: Recording, at: datetime, policy: Policy) -> bool:
-        """Whether, at that moment, it had failed for `give_up_after`, and the account's list was answered meanwhile."""
+        """Whether it had failed for `give_up_after` at that time, and the account's list was answered all the while."""
         recording_id, account_id, provider = _identity(recording)
         names = {"recording_id": recording_id, "account_id": account_id, "provider": provider}
         times = {"bound": stamp(at - policy.give_up_after), "lately": stamp(at - SELDOM)}
@@ -110,7 +109,7 @@ class Blame:
             return db.execute(_HAS_LASTED, {**names, **times}).fetchone() is not None
 
     def count(self, recording: Recording, now: datetime, policy: Policy, *, proven: bool) -> State:
-        """Count its last failure as its own: dead if that exceeds the limit and no attempt is running."""
+        """Count its last failure as its own: dead if that reaches the limit and no attempt is running."""
         recording_id, account_id, provider = _identity(recording)
         names = {"recording_id": recording_id, "account_id": account_id, "provider": provider}
         with self._connection.write() as db:
@@ -119,7 +118,7 @@ class Blame:
         return State.DEAD if buried else State.FAILING
 
     def hasten(self, source: str, now: datetime, policy: Policy) -> int:
-        """A source's service works again: make due soon what failed with it, spread over time. How many they are."""
+        """Make what failed with a source due soon, spread over time, as the source works again; return how many."""
         with self._connection.write() as db:
             return _hasten(db, source, now, policy)
 
@@ -133,7 +132,7 @@ def _hasten(db: Database, source: str, now: datetime, policy: Policy) -> int:
 
 
 def _identity(recording: Recording) -> tuple[str, str, str]:
-    """In the order of the identity index."""
+    """Return the identity in the order of its index."""
     return (recording.recording_id, recording.account_id, recording.provider)
 
 
@@ -176,21 +175,21 @@ def suspects_are_there(db: Database) -> bool:
 
 
 def give_up_alone(db: Database, source: str, now: datetime, policy: Policy) -> None:
-    """Those that ended their process as often as any may fail are dead; inside a transaction."""
+    """Make dead what crashed its process `max_attempts` times; inside a transaction."""
     values = {"source": source, "now": stamp(now), "most": policy.max_attempts, "reason": WORKER_CRASHED}
     db.execute(_GIVE_UP, values)
 
 
 def judge_suspect(db: Database, row_id: int, reason: str) -> None:
-    """An attempt has failed: by its process's death, or in a way that clears it."""
-    if reason in (WORKER_LOST, WORKER_CRASHED):  # seen by a process that lives on: it knows who was there
+    """After a failed attempt, note the death of its process, or clear the recording."""
+    if reason in (WORKER_LOST, WORKER_CRASHED):  # reported by the parent process, which knows what ran there
         db.execute(_NOTE, {"id": row_id, "deaths": _OFTEN})
     elif reason != DRAINED:
         db.execute("DELETE FROM suspects WHERE id = ?", [row_id])
 
 
 def free_suspects(db: Database, owner: str, now: datetime) -> int:
-    """Free the leases of a dead process; return how many. A recording that ran alone in it is to blame."""
+    """Free the leases of a dead process; return how many. A recording that ran alone in it is blamed."""
     lone = list(db.query(_LONE_OF, [owner]))
     for row in lone:
         wait = min(timedelta(hours=6), timedelta(seconds=30) * 2 ** min(row["faults"], 20))

@@ -1,4 +1,4 @@
-"""The ledger's verbs: register, advance, claim, settle; and queries of commands.
+"""The ledger's verbs: register, advance, claim, settle; and the queries of commands.
 
 One connection per process, guarded by a lock: SQLite has one writer anyway, and every write is one short transaction.
 """
@@ -31,7 +31,7 @@ from recvault.ledger.trouble import sound_values, sqlite_errors, stored_time
 from recvault.ledger.unlisted import Unlisted
 from recvault.models import Job, Outcome, Recording, Rejected, State, Window, stamp
 
-_BRIEF = timedelta(hours=1)  # for which a list may fail, and counts as answered all the same
+_BRIEF = timedelta(hours=1)  # a list that failed no longer than this counts as answered
 
 
 class Ledger:
@@ -52,7 +52,7 @@ class Ledger:
 
     @classmethod
     def open(cls, path: Path, now: datetime) -> Self:
-        """Open or create, migrate, and free what dead processes still leased."""
+        """Open or create the ledger, migrate it, and free the leases of dead processes."""
         ledger = cls(path)
         try:
             with ledger._connection.write() as db:
@@ -65,13 +65,13 @@ class Ledger:
         return ledger
 
     def close(self) -> None:
-        """Give up this process's leases and close the file."""
+        """Release this process's leases and close the file."""
         self._owner.close()
         self._connection.close()
 
     @property
     def born_at(self) -> datetime:
-        """When this ledger was made."""
+        """When this ledger was created."""
         with sqlite_errors(self._connection.path):
             return stored_time(self._born_at)
 
@@ -87,9 +87,8 @@ class Ledger:
     ) -> Registered:
         """Store a page in one transaction.
 
-        A known row is not changed, unless the list has better information. That is: a gone recording is listed as
-        complete again; or one that is not archived came from a list without status (or keys, or channels), and is now
-        in one with them.
+        A known row is changed only if the list has better information: it lists a gone recording as complete, or one
+        kept elsewhere without a location; or it has the status of an open or dead one that was listed without.
         """
         listed = list(recordings)
         with self._connection.write() as db:
@@ -101,12 +100,12 @@ class Ledger:
         return registered
 
     def namesakes(self, feed: Feed) -> list[Namesake]:
-        """Recordings of the provider's other accounts, where nothing is known of this one yet."""
+        """Return recordings of the provider's other accounts, if this account has none yet."""
         with self._connection.read() as db:
             return namesakes.samples(db, feed)
 
     def watermark(self, feed: Feed) -> datetime | None:
-        """Everything that the provider lists as created before it is registered; None before the first scan."""
+        """Return the time before which everything that the provider lists is registered; None before the first scan."""
         with self._connection.read() as db:
             row = next(
                 db.query("SELECT watermark FROM feeds WHERE source=? AND account_id=? AND list=?", feed.key), None
@@ -126,7 +125,7 @@ class Ledger:
             )
 
     def advance(self, feed: Feed, watermark: datetime | None, now: datetime) -> None:
-        """Record a complete scan, and move the watermark forward, never backward. None leaves it alone."""
+        """Record a complete scan and move the watermark forward, never backward. None leaves the watermark alone."""
         mark = stamp(watermark) if watermark else None
         gaps = {"brief": stamp(now - _BRIEF), "seldom": stamp(now - SELDOM)}
         with self._connection.write() as db:
@@ -142,8 +141,8 @@ class Ledger:
     def note_scan_error(self, feed: Feed, error: str, now: datetime) -> None:
         """Record why a scan failed; the watermark stays.
 
-        Beside a running daemon a command's failure may be its own, such as a missing secret: the daemon's polls
-        determine the source's state.
+        A command that runs beside a daemon records no error: the cause may be its own, such as a missing secret. The
+        daemon's polls determine the source's state.
         """
         daemon = running_daemon(self._connection.path)
         with self._connection.write() as db:
@@ -152,7 +151,7 @@ class Ledger:
             db.execute(_END_SCAN, _named(feed, now))
 
     def slices(self, feed: Feed) -> list[Window]:
-        """What an unfinished backfill has read completely."""
+        """Return the intervals that an unfinished backfill has read completely."""
         with self._connection.read() as db:
             return intervals(db, feed)
 
@@ -162,12 +161,12 @@ class Ledger:
             add_interval(db, feed, done)
 
     def forget_slices(self, feed: Feed) -> None:
-        """The backfill is finished: the next one starts over."""
+        """Forget the intervals, as the backfill is finished: the next one starts over."""
         with self._connection.write() as db:
             forget_intervals(db, feed)
 
     def note_accounts(self, source: str, active: Collection[str], now: datetime) -> None:
-        """Remember which accounts of a source are active: the others' lists are closed, what they registered stays."""
+        """Record a source's active accounts: the others' lists are closed, and their recordings stay."""
         with self._connection.write() as db:
             db.execute(
                 """
@@ -186,7 +185,7 @@ class Ledger:
             return self._claimed(db, CROWD, source, now, limit)
 
     def claim_alone(self, source: str, now: datetime, limit: int, policy: Policy) -> list[Job]:
-        """Lease what is due and must run alone in a process."""
+        """Lease the due recordings that must run alone in a process."""
         with self._connection.read() as db:
             if not suspects_are_there(db):
                 return []
@@ -197,16 +196,16 @@ class Ledger:
     def _claimed(self, db: Database, due: str, source: str, now: datetime, limit: int) -> list[Job]:
         values = {"source": source, "now": stamp(now), "limit": limit}
         rows = list(db.query(claim(due), {"owner": self._owner.name, "until": stamp(now + LEASE), **values}))
-        with sound_values("a listed recording"):  # a claim that cannot be read is none
+        with sound_values("a listed recording"):  # a row that cannot be read rolls the claim back
             return [job_of(row, now) for row in rows]
 
     def settle(self, outcomes: Iterable[Outcome], now: datetime, policies: Mapping[str, Policy]) -> list[State]:
-        """Write down how attempts ended, all in one transaction; the new states, in order."""
+        """Store how attempts ended, all in one transaction; return the new states in order."""
         with self._connection.write() as db:
             return settle(db, list(outcomes), now, policies)
 
     def free_dead_leases(self, now: datetime) -> int:
-        """Make due what processes that no longer live had leased."""
+        """Make due what dead processes had leased; return how many."""
         dead = self._owner.dead()
         with self._connection.write() as db:
             living = {self._owner.name, *self._owner.living()}
@@ -219,9 +218,9 @@ class Ledger:
         return freed
 
     def bring_forward(self, source: str, now: datetime, longest: timedelta) -> int:
-        """Make due what waits for a time that no clock that is right would name: further ahead than `longest`.
+        """Make due what waits for a time further ahead than `longest`, which only a wrong clock can have set.
 
-        A lease so far ahead ends with the longest lease there is.
+        A lease that ends too far ahead is shortened to the longest lease. Returns how many were made due.
         """
         times = {"source": source, "now": stamp(now), "last": stamp(now + longest), "lease": stamp(now + LEASE)}
         with self._connection.write() as db:
@@ -229,9 +228,9 @@ class Ledger:
             return int(db.execute(_BRING_FORWARD, times).rowcount)
 
     def retry(self, row_ids: Iterable[int] | None, now: datetime, but: Iterable[tuple[str, str]] = ()) -> int:
-        """Make recordings due now and reset their attempts; None: all that failed, are dead or wait, except gone ones.
+        """Make recordings due now and reset their attempts; None: all that are failing, dead or waiting.
 
-        Recordings of the given sources and accounts are skipped: no source lists them.
+        Recordings of the sources and accounts in `but` are skipped, because no source lists them. Returns how many.
         """
         values = {"now": stamp(now), "but": json.dumps(list(but))}
         due = """
@@ -248,36 +247,36 @@ class Ledger:
             return sum(db.execute(due + live, {**values, "id": row_id}).rowcount for row_id in row_ids)
 
     def accept(self, row_ids: Iterable[int], reason: str, now: datetime) -> list[int]:
-        """Accept that these recordings can never be archived; those of them that were open or dead, and are not leased.
+        """Accept that these recordings can never be archived; returns those that were open or dead, and not leased.
 
-        They are counted and listed for good, with the operator's reason; `retry` takes one back.
+        They stay counted and listed permanently, with the operator's reason; `retry` takes one back.
         """
         given = {"reason": reason, "now": stamp(now)}
         with self._connection.write() as db:
             return [row_id for row_id in row_ids if db.execute(_ACCEPT, {**given, "id": row_id}).rowcount]
 
     def ask_again(self, row_ids: Sequence[int] | None, now: datetime) -> int:
-        """Make archived recordings due for another look: suspects, and those that lack a format; None: all of them."""
+        """Make archived recordings that are suspect or lack a format due for another look; None: all of them."""
         with self._connection.write() as db:
             return editions.ask_again(db, row_ids, now)
 
     def reopen(self, row_ids: Iterable[int], now: datetime) -> int:
-        """Make archived recordings due again, whose objects are missing; how many of these are archived."""
+        """Make archived recordings whose objects are missing due again; return how many of these were archived."""
         with self._connection.write() as db:
             return reopen(db, row_ids, now)
 
     def learn_sums(self, sums: SidecarSums) -> int:
-        """Keep the sums of sidecars that an earlier version archived; how many were learnt."""
+        """Store the SHA-256 of sidecars that an earlier version archived; return how many were added."""
         return learn(self._connection, sums)
 
     def fact(self, name: str) -> str | None:
-        """A stored fact, such as what a store enforces."""
+        """Return a stored fact, such as what a store enforces; None if it is not known."""
         with self._connection.read() as db:
             row = next(db.query("SELECT value FROM facts WHERE name=?", [name]), None)
         return row["value"] if row else None
 
     def remember(self, name: str, value: str) -> None:
-        """Remember a fact."""
+        """Store a fact."""
         with self._connection.write() as db:
             db.execute("INSERT INTO facts VALUES (?, ?) ON CONFLICT DO UPDATE SET value=excluded.value", [name, value])
 
@@ -289,7 +288,7 @@ _ACCEPT = """
     WHERE id=:id AND lease IS NULL AND state IN ('pending', 'failing', 'not_ready', 'dead')
 """
 
-# Each found by an index of what is open: a scan of what is archived would take minutes.
+# Each uses an index of open recordings: a scan of the archived ones would take minutes.
 _RETRIABLE = """
     SELECT id FROM recordings WHERE failing_since IS NOT NULL AND state = 'dead'
     UNION ALL
@@ -300,7 +299,7 @@ _RETRIABLE = """
     WHERE tallies.state = 'pending' AND next_attempt_at > :now
 """
 
-# Both by the index of what is due.
+# Both use the index of due recordings.
 _BRING_FORWARD = """
     UPDATE recordings SET next_attempt_at = :now
     WHERE source = :source AND next_attempt_at > :last AND lease IS NULL
@@ -310,7 +309,7 @@ _SHORTEN_LEASES = """
     WHERE source = :source AND next_attempt_at > :lease AND lease IS NOT NULL
 """
 
-# A list that failed for no longer than a moment, or was not asked for no longer than a day or two, was answered.
+# A list counts as answered throughout if it failed for no longer than _BRIEF or was not requested for up to SELDOM.
 _ADVANCE = """
     INSERT INTO feeds (source, account_id, list, provider, watermark, last_success_at, answered_since)
     VALUES (:source, :account_id, :list, :provider, :watermark, :now, :now)
@@ -327,7 +326,7 @@ _NOTE_ERROR = """
     ON CONFLICT DO UPDATE SET error=:error, error_at=:now
 """
 
-# A clock that was set back meanwhile makes a scan short, never negative.
+# If the clock was set back meanwhile, a scan took 0 seconds, never fewer.
 _END_SCAN = """
     UPDATE feeds SET scan_started_at=NULL,
         scan_seconds=max(0.0, round((julianday(:now) - julianday(scan_started_at)) * 86400, 3))

@@ -1,4 +1,4 @@
-"""The ledger's file: opened, migrated, and written in short transactions by one connection a process.
+"""The ledger's file: opened, migrated, and written in short transactions by one connection per process.
 
 SQLite has one writer anyway; a lock in front of it keeps threads from waiting on its busy timeout.
 """
@@ -31,7 +31,7 @@ class Connection:
         self._lock = threading.RLock()
         with sqlite_errors(path), file_errors(path), alone(path.parent):
             if not path.exists():
-                commits_beside(path).unlink(missing_ok=True)  # of one that was set aside
+                commits_beside(path).unlink(missing_ok=True)  # left by a ledger that was moved away
             create(path, 0o600)
             connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
             try:
@@ -50,13 +50,13 @@ class Connection:
 
     @contextlib.contextmanager
     def write(self) -> Iterator[Database]:
-        """One transaction, begun as a writer: a deferred one would fail on its first write under another writer."""
+        """Run one transaction, begun as a writer: a deferred one would fail at its first write beside another."""
         with self._lock, sqlite_errors(self.path):
             self._db.execute("BEGIN IMMEDIATE")
             before = self._db.conn.total_changes
             try:
                 yield self._db
-                if wrote := self._db.conn.total_changes > before:  # else it costs no commit, and counts for none
+                if wrote := self._db.conn.total_changes > before:  # else there is no commit to count
                     self._commits.count(self._db.conn)
                 self._db.execute("COMMIT")
                 if wrote:
@@ -64,20 +64,20 @@ class Connection:
             except BaseException as error:
                 if self._db.conn.in_transaction:
                     self._db.execute("ROLLBACK")
-                if isinstance(error, sqlite3.IntegrityError):  # a bug, or an index that has lost a row
+                if isinstance(error, sqlite3.IntegrityError):  # a bug, or an index that lost a row
                     walk(self._db.conn, self.path, "integrity_check", SECONDS)
                 raise
 
     @contextlib.contextmanager
     def read(self) -> Iterator[Database]:
-        """The database, for queries."""
+        """Give access to the database, for queries."""
         with self._lock, sqlite_errors(self.path):
             yield self._db
 
 
 @contextlib.contextmanager
 def alone(directory: Path) -> Iterator[None]:
-    """One process at a time makes or migrates the schema: SQLite has no lock around both, nor a wait for WAL."""
+    """Let one process at a time create or migrate the schema: SQLite locks neither, and does not wait for WAL."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -90,7 +90,7 @@ def _prepared(connection: sqlite3.Connection, path: Path) -> Database:
     path.chmod(0o600)
     db = Database(connection)
     connection.execute("PRAGMA journal_mode=WAL").fetchall()
-    connection.execute("PRAGMA synchronous=FULL")  # what is settled survives a power cut
+    connection.execute("PRAGMA synchronous=FULL")  # commits survive a power cut
     if migrations.pending(db):
         migrations.apply(db)
     return db

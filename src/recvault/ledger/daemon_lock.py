@@ -1,6 +1,6 @@
-"""One daemon per ledger: a lock on a file beside it, which the kernel releases with the process, kill -9 included.
+"""One daemon per ledger: a lock on a file beside it, which the kernel releases with the process, even after kill -9.
 
-The file names the holder. It stays when the daemon ends: only the lock shows that a daemon runs, never the file.
+The file names the holder and stays when the daemon ends: only the lock shows that a daemon runs, never the file.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from recvault.ledger.leases import open_lockable
 from recvault.ledger.trouble import file_errors
 from recvault.models import stamp, unstamp
 
-PATIENCE_SECONDS = 1.0  # a check whether a daemon runs holds the lock for an instant
+PATIENCE_SECONDS = 1.0  # `running_daemon` holds the lock for an instant
 _PAUSE_SECONDS = 0.02
 _LONGEST_NAME = 16 * 1024
 _MOST_TROUBLES, _LONGEST_TROUBLE = 10, 500
@@ -32,11 +32,11 @@ class RunningDaemon:
 
     pid: int
     started_at: datetime
-    troubles: tuple[str, ...] = ()  # the errors that it last reported
+    troubles: tuple[str, ...] = ()  # its current errors, as last published
 
 
 class DaemonLock:
-    """Held from here to `close`, or to the end of the process. Raises LedgerLocked where another daemon holds it."""
+    """The daemon lock, held until `close` or the end of the process. Raises LedgerLocked if another daemon holds it."""
 
     def __init__(self, path: Path, now: datetime) -> None:
         with file_errors(path):
@@ -52,7 +52,7 @@ class DaemonLock:
                 raise
 
     def tell(self, troubles: Sequence[str]) -> None:
-        """Publish the daemon's errors to whoever reads the lock file: the ledger itself may be locked."""
+        """Publish the daemon's errors in the lock file: the ledger itself may be locked."""
         told = [each[:_LONGEST_TROUBLE] for each in troubles[:_MOST_TROUBLES]]
         if told != self._troubles and self._lock is not None:
             self._troubles = told
@@ -65,7 +65,7 @@ class DaemonLock:
         os.pwrite(self._lock, (json.dumps(name) + "\n").encode(), 0)
 
     def close(self) -> None:
-        """Give the lock back; the file stays, without a name in it. To unlink it could take another's lock away."""
+        """Release the lock and empty the file. It is not removed: that could break another process's lock."""
         if self._lock is not None:
             os.ftruncate(self._lock, 0)
             os.close(self._lock)
@@ -73,7 +73,7 @@ class DaemonLock:
 
 
 def running_daemon(path: Path) -> RunningDaemon | None:
-    """The daemon that uses this ledger now, or None. Disturbs nobody."""
+    """Return the daemon that uses this ledger now, or None. Does not disturb the daemon."""
     with file_errors(path):
         try:
             descriptor = os.open(_beside(path), os.O_RDONLY | os.O_CLOEXEC)
@@ -85,7 +85,7 @@ def running_daemon(path: Path) -> RunningDaemon | None:
                     return None
                 if (found := _name(descriptor)) is not None:
                     return found
-            return None  # locked for long without a name: not our daemon
+            return None  # locked without a name all that time: not our daemon
         finally:
             os.close(descriptor)
 
@@ -107,7 +107,7 @@ def _try(descriptor: int, kind: int) -> bool:
 
 
 def _pauses() -> Iterator[None]:
-    """Try now, and repeatedly until the patience ends."""
+    """Yield now, and repeatedly until the patience ends."""
     end = time.monotonic() + PATIENCE_SECONDS
     yield
     while time.monotonic() < end:
@@ -116,7 +116,7 @@ def _pauses() -> Iterator[None]:
 
 
 def _name(descriptor: int) -> RunningDaemon | None:
-    """Who wrote its name there; None in the instant before it does."""
+    """Return the holder named in the file; None if it has not written its name yet."""
     with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):
         written = json.loads(os.pread(descriptor, _LONGEST_NAME, 0))
         troubles = tuple(map(str, written.get("troubles", ())))

@@ -1,6 +1,6 @@
-"""Editions of a recording that were archived before the one in its row; they stay in the bucket.
+"""Editions of a recording that were archived before the current one; they stay in the bucket.
 
-Invariant: every archived edition is expected there permanently, whatever was archived beside it since.
+Invariant: every archived edition is expected in the bucket permanently, whatever was archived later.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SCHEMA = (
         PRIMARY KEY (id, sidecar_key)
     ) WITHOUT ROWID
     """,
-    "ALTER TABLE recordings ADD COLUMN may_have_put INTEGER NOT NULL DEFAULT 0",  # an attempt of this ledger
+    "ALTER TABLE recordings ADD COLUMN may_have_put INTEGER NOT NULL DEFAULT 0",  # set by attempts of this ledger
     "ALTER TABLE recordings ADD COLUMN looks TEXT",  # JSON of what was seen of incomplete media
     "UPDATE recordings SET may_have_put = 1 WHERE attempts > 0 AND state <> 'archived'",
     """UPDATE recordings SET reason = 'media.suspect' WHERE state = 'archived' AND media LIKE '%"suspect"%'""",
@@ -74,7 +74,7 @@ def keep(db: Database, receipts: Iterable[Receipt], now: datetime) -> None:
 
 
 def of(db: Database, row_id: int) -> list[dict[str, Any]]:
-    """The earlier editions of a row, the oldest first, their media at full length."""
+    """Return the earlier editions of a row, oldest first, with their media in full."""
     return [
         {
             "sidecar_key": key,
@@ -88,7 +88,7 @@ def of(db: Database, row_id: int) -> list[dict[str, Any]]:
 
 
 def ask_again(db: Database, row_ids: Sequence[int] | None, now: datetime) -> int:
-    """Make archived recordings due again, because better media may exist; inside a transaction.
+    """Make archived recordings due again, because better media may exist; inside a transaction. Return how many.
 
     None: all that are suspect or lack a format. They stay archived in any case.
     """
@@ -100,7 +100,7 @@ def ask_again(db: Database, row_ids: Sequence[int] | None, now: datetime) -> int
     for row in found:
         db.execute(_DUE, {"now": stamp(now), "id": row["id"]})
         row_id = row.pop("id")
-        # The provider's row is in the sidecar; everything else is read again by id, as for unfinished recordings.
+        # Only the sidecar has the provider's row: the recording is read again by id, like an unfinished one.
         known = Recording(
             **{**row, "created_at": unstamp(row["created_at"])}, status=None, phase=Phase.UNFINISHED, formats=()
         )

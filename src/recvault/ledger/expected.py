@@ -1,8 +1,8 @@
 """What the bucket must contain, by key: every recording ever archived, as an iterator that needs little memory.
 
-A snapshot, so that no long query blocks a busy ledger: the keys are sorted in an anonymous database on disk that ends
-with this process. The rows behind them are read page by page, as they are by then. What of
-a list is archived is asked beside it. Nothing about the ledger's file is changed.
+No long query blocks a busy ledger: a snapshot of the keys is sorted in an anonymous database on disk, which is gone
+when the process ends. The rows of these keys are read page by page, in their state at that time. `Archived` answers
+which recordings of a list are archived. The ledger's file is not changed.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from recvault.ledger.trouble import sound_values, sqlite_errors
 from recvault.models import State, Window, stamp
 
 _PAGE = 1000
-_CACHE_KIB = 8192  # of the sorted keys, in memory
+_CACHE_KIB = 8192  # memory for the sorted keys
 
-# A recording that was archived once keeps its key, whatever became of it: it is missed where it is not there.
+# A recording that was archived once keeps its key, whatever its state is now: its sidecar must be there.
 _TAKE = """
     INSERT INTO temp.expected
     SELECT sidecar_key, id,
@@ -52,12 +52,12 @@ _CUTS = """
     SELECT key FROM (SELECT key, row_number() OVER (ORDER BY key) AS number FROM temp.expected WHERE asked)
     WHERE number % ? = 0
 """
-_HIGHEST = "\U0010ffff"  # beyond every key
+_HIGHEST = "\U0010ffff"  # sorts after every key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExpectedMedium:
-    """A medium as its receipt had it."""
+    """A medium as stated in its receipt."""
 
     key: str
     bytes: int
@@ -74,13 +74,13 @@ class Expected:
     account_id: str
     recording_id: str
     state: State
-    is_due: bool  # it was made due again, and waits for its turn
+    is_due: bool  # it is due again
     sidecar_key: str
     media: tuple[ExpectedMedium, ...]
-    is_earlier: bool = False  # there is a later edition: the provider cannot serve this one again
-    is_replaced: bool = False  # its media were lost, and are stored under that other edition
-    sidecar_sha256: str | None = None  # None: an earlier version archived it, and it was not learnt since
-    asked: bool = True  # of a source and time that was asked for
+    is_earlier: bool = False  # a later edition exists: the provider cannot serve this one again
+    is_replaced: bool = False  # its media were lost, and are replaced by those of the later edition
+    sidecar_sha256: str | None = None  # None: archived by an earlier version, and not learnt since
+    asked: bool = True  # of the requested sources and time range
 
     @property
     def identity(self) -> tuple[str, str, str]:
@@ -88,7 +88,7 @@ class Expected:
 
 
 class Expectations:
-    """Every archived recording of a ledger, in the order of keys. A context; thread-safe."""
+    """Every archived recording of a ledger, in the order of keys. A context manager; thread-safe."""
 
     def __init__(self, ledger: Path, sources: Collection[str] | None = None, window: Window | None = None) -> None:
         self._path = ledger
@@ -125,12 +125,12 @@ class Expectations:
         self._db.close()
 
     def cuts(self, every: int) -> list[str]:
-        """Every n-th key of the selection: the bounds of ranges with equal work."""
+        """Return every n-th key of the selection: the bounds of ranges with equal work."""
         with self._lock, sqlite_errors(self._path), _room():
             return [key for (key,) in self._db.execute(_CUTS, [every])]
 
     def between(self, after: str = "", until: str | None = None) -> Iterator[Expected]:
-        """Those whose keys are beyond `after` and below `until`, in order of keys."""
+        """Yield those whose keys are after `after` and before `until`, in the order of keys."""
         while True:
             with self._lock, sqlite_errors(self._path):
                 rows = self._db.execute(_BETWEEN, [after, until or _HIGHEST, _PAGE]).fetchall()
@@ -144,7 +144,7 @@ class Expectations:
 
 @contextlib.contextmanager
 def _room() -> Iterator[None]:
-    """Report a full disk where keys are sorted: SQLite's message would blame the ledger's disk."""
+    """Report a full disk where the keys are sorted: SQLite's message would blame the ledger's disk."""
     try:
         yield
     except sqlite3.OperationalError as error:
@@ -184,7 +184,7 @@ _ARCHIVED = """
 
 
 class Archived:
-    """Read page by page. Without a ledger nothing is known. Thread-safe."""
+    """Answers which recordings are archived. Without a ledger none is. Thread-safe."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -196,7 +196,7 @@ class Archived:
         return self._path.exists()
 
     def of(self, provider: str, account_id: str, recording_ids: Iterable[str]) -> frozenset[str]:
-        """Those of an account's recordings that are archived."""
+        """Return those of an account's recordings that are archived."""
         if not self.is_known:
             return frozenset()
         asked = [json.dumps(list(recording_ids)), account_id, provider]
@@ -205,9 +205,9 @@ class Archived:
 
 
 def open_to_read(path: Path) -> sqlite3.Connection:
-    """A connection to a ledger that can change nothing."""
-    # A reader of a WAL file makes files beside it; where no writer has made them already, none is at work, and
-    # the file is taken as it is.
+    """Open a ledger read-only; the connection can change nothing."""
+    # A reader in WAL mode creates files beside the ledger. If there are none, no writer is active, and the file is
+    # opened as immutable.
     lone = not path.with_name(f"{path.name}-wal").exists()
     address = f"file:{quote(str(path.absolute()))}?mode=ro{'&immutable=1' if lone else ''}"
     return sqlite3.connect(address, uri=True)

@@ -1,7 +1,7 @@
-"""Large sets of keys, with hashes: in an anonymous database on disk that ends with its process.
+"""Large sets of keys, with hashes, in an anonymous database on disk that is gone when the process ends.
 
-The sums are the SHA-256 of sidecars that an earlier version archived, and wrote down without: learnt where something
-proves them. Invariant: a sum that the ledger has is never replaced by one that is learnt.
+The hashes are the SHA-256 of sidecars that an earlier version archived without storing them. They are learnt from
+what proves them. Invariant: a hash that the ledger has is never replaced by a learnt one.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from recvault.ledger.connection import Connection
 
 
 class KeySet:
-    """Add keys and look them up. A context that frees them; for one thread."""
+    """A set of keys. A context manager that frees it; for one thread."""
 
     def __init__(self) -> None:
         self._db = sqlite3.connect("", isolation_level=None)  # a temporary file, once it outgrows SQLite's cache
@@ -36,12 +36,12 @@ class KeySet:
         return self._db.execute("SELECT 1 FROM keys LIMIT 1").fetchone() is not None
 
     def add(self, keys: Iterable[str]) -> None:
-        """Add keys; those that are there already stay."""
+        """Add keys; existing ones stay."""
         self._db.executemany("INSERT OR IGNORE INTO keys VALUES (?)", ([_bytes(key)] for key in keys))
 
 
 def _bytes(key: str) -> bytes:
-    """File names may contain invalid text."""
+    """Encode a key; file names may contain invalid text."""
     return key.encode("utf-8", "surrogatepass")
 
 
@@ -58,7 +58,7 @@ _WITHOUT = """
 
 
 class SidecarSums:
-    """Sums by key, too many for memory: in a nameless database on disk. A context that frees them; for one thread."""
+    """Sidecar hashes by key, too many for memory. A context manager that frees them; for one thread."""
 
     def __init__(self) -> None:
         self._db = sqlite3.connect("", isolation_level=None)  # a temporary file, once it outgrows SQLite's cache
@@ -73,17 +73,17 @@ class SidecarSums:
         self._db.close()
 
     def add(self, sums: Iterable[tuple[str, str]]) -> None:
-        """Add keys with their sums; one that is added with two different sums has none."""
+        """Add keys with their hashes; a key added with two different hashes has none."""
         self._db.executemany(_ADD, sums)
 
     def of(self, key: str) -> str | None:
-        """The sum of a key; None where it was not added."""
+        """Return the hash of a key; None if it is not known."""
         row = self._db.execute("SELECT sha256 FROM sums WHERE key=?", [key]).fetchone()
         return str(row[0]) if row and row[0] else None
 
 
 def learn(connection: Connection, sums: SidecarSums) -> int:
-    """Write them down, page by page in short transactions; how many rows had none and have one now."""
+    """Store missing hashes page by page, in short transactions; return how many were added."""
     learnt, after = 0, 0
     while True:
         with connection.read() as db:

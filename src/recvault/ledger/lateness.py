@@ -1,4 +1,4 @@
-"""How late a provider lists, and how far back: what polls missed, and what it no longer offers."""
+"""How late a provider lists recordings, and how far back: what polls missed, and what it no longer lists."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _HOUR = timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True)
 class Late:
-    """So many recordings appeared in a list after polls had passed their date; `lateness` is the most that can be.
+    """Recordings that appeared in a list after polls had passed their date; `lateness` is the largest upper bound.
 
-    A recording appeared at the latest when it was found: from its date to then is the bound of its lateness.
+    A recording appeared at the latest when it was found, so the time from its date until then bounds its lateness.
     """
 
     recordings: int
@@ -28,7 +28,7 @@ class Late:
 
     @classmethod
     def of(cls, missed: Sequence[timedelta], now: datetime) -> Self:
-        """Of those that a listing found now."""
+        """Summarise the latenesses of recordings found by a listing now."""
         return cls(len(missed), max(missed, default=timedelta()), now)
 
     def __add__(self, other: Late) -> Late:
@@ -41,7 +41,7 @@ class Late:
         return math.ceil(self.lateness / _HOUR) * _HOUR
 
     def words(self, lookback: timedelta) -> str:
-        """What it means, and what to do."""
+        """Describe it for the operator, with what to do."""
         recordings = "1 recording was" if self.recordings == 1 else f"{self.recordings:,} recordings were"
         said, needed = f"{recordings} missed by polls", setting(self.needed.total_seconds())
         if lookback >= self.needed:
@@ -49,7 +49,7 @@ class Late:
         return f"{said}: lookback {setting(lookback.total_seconds())} is too short; at least {needed} is needed"
 
     def to_json(self) -> str:
-        """As the ledger remembers it."""
+        """Write it as the ledger stores it."""
         seconds = self.lateness.total_seconds()
         return json.dumps({"recordings": self.recordings, "seconds": seconds, "found_at": stamp(self.found_at)})
 
@@ -61,15 +61,15 @@ class Late:
 
 
 def late_fact(source: str, account_id: str) -> str:
-    """The name by which the ledger remembers it."""
+    """Return the name under which the ledger stores what polls missed."""
     return f"missed:{json.dumps([source, account_id])}"
 
 
 def offered_fact(source: str, account_id: str) -> str:
-    """The name by which the ledger remembers since when a list is offered."""
+    """Return the name under which the ledger stores the oldest date that a list offers."""
     return f"offered:{json.dumps([source, account_id])}"
 
 
 def offered_words(oldest: datetime) -> str:
-    """What it means that older bounds are refused."""
+    """Describe for the operator that the provider refuses older bounds."""
     return f"the provider lists nothing before {oldest:%Y-%m-%d %H:%M} UTC: older recordings cannot be archived"

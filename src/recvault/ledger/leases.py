@@ -1,11 +1,10 @@
-"""The files beside a ledger: their owner, and which process with a lease still lives.
+"""The files beside a ledger: their owner, and which processes with leases are still alive.
 
-Files that root creates beside a service's ledger belong to the service. An operator runs `sudo recvault status` while
-the daemon runs as its own user, in its own directory. A file owned by root would lock the daemon out. SQLite sees to
-its journals by the same rule.
+Files that root creates beside a service's ledger belong to the service: an operator may run `sudo recvault status`
+while the daemon runs as its own user, whom a file owned by root would lock out. SQLite treats its journals alike.
 
-Each process that works on a ledger holds a lock on a file of its own beside it. The kernel drops the lock with the
-process, kill -9 included, so a file whose lock can be taken names a dead owner: no lease of it needs a hand to free it.
+Each process that works on a ledger holds a lock on its own file beside it. The kernel releases the lock with the
+process, even after kill -9. A file whose lock is free therefore names a dead owner, whose leases are freed.
 """
 
 from __future__ import annotations
@@ -23,11 +22,11 @@ from pathlib import Path
 from recvault.errors import ConfigError
 from recvault.ledger.trouble import file_errors
 
-LOCKABLE = 0o644  # whoever may enter the directory, which is 0700, may read it, and so ask for its lock
+LOCKABLE = 0o644  # readable, and so lockable, for whoever may enter the directory, which is 0700
 
 
 def create(path: Path, mode: int) -> None:
-    """Make the file where there is none yet, at once with the owner it is to have. ConfigError for a stranger's."""
+    """Create the file if there is none, with the right owner. Raises ConfigError for a link or a stranger's file."""
     # An existing file is not opened: closing a second descriptor would release SQLite's locks on the first.
     with contextlib.suppress(FileExistsError):
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, mode))
@@ -36,7 +35,7 @@ def create(path: Path, mode: int) -> None:
 
 
 def _refuse_strange(path: Path) -> None:
-    """In a directory that others may write, another user may have been there first, with a link or a file."""
+    """Raise ConfigError for another user's link or file, possible in a directory that others can write to."""
     found = path.lstat()
     if stat.S_ISLNK(found.st_mode):
         raise ConfigError(f"the ledger {path} is a symbolic link", "set ledger.path to the file itself")
@@ -54,7 +53,7 @@ def give(path: Path) -> None:
 
 
 def _heir(path: Path) -> tuple[int, int] | None:
-    """The user and group that get files made there by root; None if the owner is right."""
+    """Return the user and group for files that root creates there; None if nothing needs to change."""
     if os.geteuid() != 0:
         return None
     directory = path.parent.stat()
@@ -62,11 +61,11 @@ def _heir(path: Path) -> tuple[int, int] | None:
 
 
 def open_lockable(path: Path, *, write: bool) -> int:
-    """Open a file to lock it, made where there is none, lockable for the owner of the directory whatever the umask."""
+    """Open or create a file for locking, readable for the owner of the directory, whatever the umask."""
     access = os.O_RDWR if write else os.O_RDONLY
     descriptor = os.open(path, access | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, LOCKABLE)
     try:
-        # By the descriptor: whoever takes it for a dead process's, before it is locked, removes the file.
+        # By descriptor: until it is locked, another process may take it for a dead owner's and remove it.
         if os.fstat(descriptor).st_uid == os.geteuid():
             os.fchmod(descriptor, LOCKABLE)
             if (to := _heir(path)) is not None:
@@ -77,11 +76,11 @@ def open_lockable(path: Path, *, write: bool) -> int:
     return descriptor
 
 
-LEASE = timedelta(hours=12)  # only a fallback: leases of an ended process are freed immediately
+LEASE = timedelta(hours=12)  # only a fallback: the leases of a dead process are freed by the next one that looks
 
 
 class Owner:
-    """This process's name on its leases, for as long as it lives."""
+    """This process's name on its leases, valid while it lives."""
 
     def __init__(self, ledger: Path) -> None:
         self._ledger = ledger
@@ -94,12 +93,12 @@ class Owner:
             self._lock: int | None = self._locked()
 
     def dead(self) -> list[str]:
-        """The names of owners that no longer live; their files are removed."""
+        """Return the names of dead owners, and remove their files."""
         with file_errors(self._ledger):
             return [path.name for path in self._directory.iterdir() if path != self._path and _is_dead(path)]
 
     def living(self) -> list[str]:
-        """The names of the other processes that hold this ledger now."""
+        """Return the names of the other processes that use this ledger now."""
         with file_errors(self._ledger):
             return [path.name for path in self._directory.iterdir() if path != self._path and not _is_dead(path)]
 
@@ -109,22 +108,22 @@ class Owner:
             self._path.write_text(json.dumps(list(sources)))
 
     def declared(self) -> frozenset[str]:
-        """The sources that other living processes work for."""
+        """Return the sources that other living processes work for."""
         names: set[str] = set()
         for owner in self.living():
-            with contextlib.suppress(OSError, ValueError, TypeError):  # it ended meanwhile, or has told nothing
+            with contextlib.suppress(OSError, ValueError, TypeError):  # it ended meanwhile, or has declared nothing
                 names.update(map(str, json.loads((self._directory / owner).read_text())))
         return frozenset(names)
 
     def close(self) -> None:
-        """Release: others may take over the remaining leases."""
+        """Release the lock: others may take over the remaining leases."""
         if self._lock is not None:
             self._path.unlink(missing_ok=True)
             os.close(self._lock)
             self._lock = None
 
     def _locked(self) -> int:
-        """Make the file and hold its lock. Who looked in between took us for dead and removed it: then once more."""
+        """Create the file and lock it; again if another process removed it in between, taking it for a dead owner's."""
         while True:
             lock = open_lockable(self._path, write=False)
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -134,7 +133,7 @@ class Owner:
 
 
 def at_work(ledger: Path) -> list[str]:
-    """The names of all that hold a ledger now, seen from outside."""
+    """Return the names of all processes that use a ledger now, without joining them."""
     directory = ledger.with_name(ledger.name + ".owners")
     with file_errors(ledger):
         return [path.name for path in directory.iterdir() if not _is_dead(path)] if directory.is_dir() else []
@@ -146,7 +145,7 @@ def _is_dead(path: Path) -> bool:
     except FileNotFoundError:
         return True
     except PermissionError:
-        return False  # root is making it this instant; where it cannot be asked, its leases end with time
+        return False  # root is creating it now; if it stays unreadable, its leases expire
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -1,4 +1,4 @@
-"""The ledger's tables, as migrations that run once each, in order. A migration is never changed, only followed."""
+"""The ledger's tables, as migrations that each run once, in order. A migration is never changed, only followed."""
 
 from __future__ import annotations
 
@@ -86,20 +86,20 @@ _FIRST = (
 
 
 _SECOND = (
-    # By state, so that a feed's oldest is found quickly, however many wait for their provider.
+    # With the state, so that a feed's oldest is found quickly, however many are not ready.
     "DROP INDEX recordings_waiting",
     """
     CREATE INDEX recordings_waiting ON recordings (source, account_id, state, created_at)
         WHERE next_attempt_at IS NOT NULL
     """,
-    # An account with little to do beside one with a backlog: its next is found without walking the other's.
+    # The next due recording of an account is found without reading through another account's backlog.
     """
     CREATE INDEX recordings_next ON recordings (source, account_id, next_attempt_at)
         WHERE next_attempt_at IS NOT NULL
     """,
-    "ALTER TABLE feeds ADD COLUMN scan_started_at TEXT",  # of a scan that has not ended
-    "ALTER TABLE feeds ADD COLUMN closed_at TEXT",  # of a closed sub-account: it is not polled
-    "ALTER TABLE feeds ADD COLUMN scan_seconds REAL",  # how long the last one took, however it ended
+    "ALTER TABLE feeds ADD COLUMN scan_started_at TEXT",  # of a scan that is running
+    "ALTER TABLE feeds ADD COLUMN closed_at TEXT",  # of a closed sub-account, which is not polled
+    "ALTER TABLE feeds ADD COLUMN scan_seconds REAL",  # of the last scan, complete or not
     """
     CREATE TABLE days (
         source TEXT, account_id TEXT,
@@ -130,21 +130,21 @@ _SECOND = (
 
 @migrations()
 def first(db: Database) -> None:
-    """Recordings, their tallies, feeds with their watermarks, quarantine, and facts that are remembered."""
+    """Add recordings, their tallies, feeds with their watermarks, the quarantine, and facts."""
     for statement in _FIRST:
         db.execute(statement)
 
 
 @migrations()
 def second(db: Database) -> None:
-    """How long scans take, and what was archived on each day."""
+    """Add how long scans take, and what was archived on each day."""
     for statement in _SECOND:
         db.execute(statement)
 
 
 @migrations()
 def third(db: Database) -> None:
-    """What a backfill has read completely."""
+    """Add the intervals that a backfill has read completely."""
     db.execute(
         """
         CREATE TABLE slices (
@@ -156,8 +156,8 @@ def third(db: Database) -> None:
 
 
 _FOURTH = (
-    # What was written down before stays where it is, and is read there: to move it would take minutes.
-    "CREATE TABLE listed (id INTEGER PRIMARY KEY, recording TEXT NOT NULL)",  # by the id of its row in recordings
+    # Existing values stay in their rows and are read there: to move them would take minutes.
+    "CREATE TABLE listed (id INTEGER PRIMARY KEY, recording TEXT NOT NULL)",  # id: of the row in recordings
     """
     CREATE TRIGGER listed_update AFTER UPDATE OF state ON recordings WHEN new.state = 'archived'
     BEGIN DELETE FROM listed WHERE id = new.id; END
@@ -171,13 +171,13 @@ _FOURTH = (
 
 @migrations()
 def fourth(db: Database) -> None:
-    """Listed facts of a recording are stored apart from its row; an archived row's media are stored shorter."""
+    """Store a recording's listed facts apart from its row; an archived row's media are stored in short form."""
     for statement in _FOURTH:
         db.execute(statement)
 
 
 _FIFTH = (
-    "CREATE TABLE unlisted (id INTEGER PRIMARY KEY)",  # of an archived row that no manifest lists yet
+    "CREATE TABLE unlisted (id INTEGER PRIMARY KEY)",  # id: of an archived row that no manifest lists yet
     "INSERT INTO unlisted SELECT id FROM recordings WHERE state = 'archived'",
     """
     CREATE TRIGGER unlisted_update AFTER UPDATE OF state ON recordings
@@ -199,31 +199,31 @@ _FIFTH = (
 
 @migrations()
 def fifth(db: Database) -> None:
-    """What no manifest lists yet, and how far each account's chain of manifests has come."""
+    """Add what no manifest lists yet, and how far each account's chain of manifests has come."""
     for statement in _FIFTH:
         db.execute(statement)
 
 
 @migrations()
 def sidecar_sums(db: Database) -> None:
-    """The SHA-256 of each archived recording's sidecar, so that a rewritten one is detected."""
-    db.execute("ALTER TABLE recordings ADD COLUMN sidecar_sha256 TEXT")  # hex; null where an earlier version archived
+    """Add the SHA-256 of each archived recording's sidecar, so that a rewritten one is detected."""
+    db.execute("ALTER TABLE recordings ADD COLUMN sidecar_sha256 TEXT")  # hex; null if archived by an earlier version
 
 
 @migrations()
 def quarantine_by_recording(db: Database) -> None:
-    """A row in quarantine is found by its recording: thousands are looked for at each poll."""
+    """Index the quarantine by recording: thousands are looked up at each poll."""
     db.execute("CREATE INDEX quarantine_recording ON quarantine (source, account_id, recording_id)")
 
 
 @migrations()
 def looked_for_in_vain(db: Database) -> None:
-    """Since when a recording that was listed is not found: it is gone only if it is not found hours later either."""
+    """Add since when a listed recording is not found: it is gone only if it is still not found hours later."""
     db.execute("ALTER TABLE recordings ADD COLUMN missing_since TEXT")
 
 
 _SUSPECTS = (
-    # Of a recording that was under way when its process died: how often in a row.
+    # How often in a row a recording was being transferred when its process died.
     "CREATE TABLE suspects (id INTEGER PRIMARY KEY, deaths INTEGER NOT NULL)",
     "CREATE VIEW lone AS SELECT id FROM suspects WHERE deaths >= 2",  # must run alone
     """
@@ -235,14 +235,14 @@ _SUSPECTS = (
 
 @migrations()
 def process_deaths(db: Database) -> None:
-    """Which recordings were under way when their process died: one of them may be why."""
+    """Add which recordings were being transferred when their process died: one of them may be the cause."""
     for statement in _SUSPECTS:
         db.execute(statement)
 
 
 @migrations()
 def whose_failure(db: Database) -> None:
-    """Whether a failure may be its service's, and whether it was seen to be the recording's own."""
+    """Add whether a failure may be its service's, and whether it is proven to be the recording's own."""
     db.execute("ALTER TABLE recordings ADD COLUMN in_doubt INTEGER NOT NULL DEFAULT 0")
     db.execute("ALTER TABLE recordings ADD COLUMN is_proven INTEGER NOT NULL DEFAULT 0")
     db.execute(
@@ -255,21 +255,21 @@ def whose_failure(db: Database) -> None:
 
 @migrations()
 def accounts_by_id(db: Database) -> None:
-    """Under which names an account is known is found by its id, however many accounts there are."""
+    """Index accounts by id: the names under which one is known are found however many accounts there are."""
     db.execute("CREATE INDEX tallies_account ON tallies (account_id)")
     db.execute("CREATE INDEX feeds_account ON feeds (account_id)")
 
 
 @migrations()
 def editions(db: Database) -> None:
-    """Earlier editions; whether an attempt may have put something; what was seen of media."""
+    """Add earlier editions, whether an attempt may have put something, and what was seen of incomplete media."""
     for statement in _EDITIONS:
         db.execute(statement)
 
 
 @migrations()
 def how_long_in_doubt(db: Database) -> None:
-    """Since when a failure may be its service's, and since when a list has been answered without a longer gap."""
+    """Add since when a failure may be its service's, and since when a list has been answered without a longer gap."""
     db.execute("ALTER TABLE recordings ADD COLUMN in_doubt_since TEXT")
     db.execute("ALTER TABLE feeds ADD COLUMN answered_since TEXT")
 

@@ -1,7 +1,7 @@
-"""Move the rows of an account to another source's name: millions, in short transactions with pauses.
+"""Move the rows of an account to another source's name: millions of them, in short transactions with pauses.
 
-What waits is found by an index, what is settled by ranges of ids. Wherever that is cut short, by a stop or a kill, each
-row has one name of the two, every count is right, and to do it again does the rest.
+Open rows are found by an index, settled ones by ranges of ids. Whenever a move is interrupted, by a stop or a kill,
+each row has one of the two names and every count is right; running it again moves the rest.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from recvault.ledger.lateness import Late, late_fact, offered_fact
 from recvault.ledger.page import add_interval, forget_intervals, intervals
 from recvault.ledger.questions import Feed
 
-Pause = Callable[[float], bool]  # waits so many seconds; True where a stop was asked for
+Pause = Callable[[float], bool]  # waits that many seconds; returns whether a stop was requested
 
-_MOST = 500  # waiting rows that one transaction moves
-_SPAN = 5000  # ids of settled rows that one transaction looks through
+_MOST = 500  # open rows that one transaction moves
+_SPAN = 5000  # ids of settled rows that one transaction covers
 
 _WAITING = """
     UPDATE recordings SET source=:to WHERE id IN (
@@ -66,17 +66,17 @@ _ANY_ACCOUNT = "SELECT 1 FROM tallies WHERE source=:of UNION SELECT 1 FROM feeds
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """Everything of an account, from one name to another."""
+    """Moves everything of an account from one source name to another."""
 
     connection: Connection
     of: str
     to: str
     account_id: str
     pause: Pause
-    sound: bool  # the old name's watermarks hold for the new one, too
+    sound: bool  # the old name's watermarks are valid for the new one
 
     def waiting(self) -> bool:
-        """What waits, and the watermarks; False where a stop came."""
+        """Move the open recordings and, if sound, the watermarks; False if a stop was requested."""
         moved, stopped = -1, False
         while moved and not stopped:
             moved, stopped = self._step(_WAITING, {"most": _MOST})
@@ -87,10 +87,10 @@ class Move:
         return not stopped
 
     def settled(self, seconds: float) -> bool:
-        """What is settled, and then all that is counted of it; False where that takes longer, or a stop came."""
+        """Move the settled recordings, then counts and facts; False if it takes longer, or a stop was requested."""
         with self.connection.read() as db:
             [last] = db.execute("SELECT coalesce(max(id), 0) FROM recordings").fetchone()
-        spent = 0.0  # only where there was something to move: what was moved before is passed by
+        spent = 0.0  # counts only ranges that moved something, so that a later round gets past those already moved
         for after in range(0, last, _SPAN):
             began = time.monotonic()
             with self.connection.read() as db:
@@ -110,7 +110,7 @@ class Move:
             for statement in _FINISH:
                 db.execute(statement, self._names)
             if not db.execute(_ANY_ACCOUNT, self._names).fetchone():
-                closing = [f"closing:{self.to}", f"closing:{self.of}"]  # what is known of closed sub-accounts
+                closing = [f"closing:{self.to}", f"closing:{self.of}"]  # state of closed sub-accounts
                 db.execute("UPDATE OR IGNORE facts SET name=? WHERE name=?", closing)
                 db.execute("DELETE FROM facts WHERE name IN (?, ?)", [carrier_fact(self.of), closing[1]])
 
@@ -119,15 +119,14 @@ class Move:
         return {"of": self.of, "to": self.to, "account": self.account_id}
 
     def _step(self, change: str, bounds: dict[str, int]) -> tuple[int, bool]:
-        """How many rows it moved, and whether a stop was requested. It then waits as long as it took, for other
-        processes."""
+        """Run one transaction, then pause as long as it took, for other processes; return rows moved and stopped."""
         began = time.monotonic()
         with self.connection.write() as db:
             moved = int(db.execute(change, {**self._names, **bounds}).rowcount)
         return moved, self.pause(time.monotonic() - began) if moved else False
 
     def _move_slices(self, db: Database) -> None:
-        """Each list's, merged with what the new source has read."""
+        """Move each list's intervals, merged with those of the new source."""
         asked = "SELECT DISTINCT list FROM slices WHERE source=:of AND account_id=:account"
         for (each,) in db.execute(asked, self._names).fetchall():
             old = Feed(self.of, "", self.account_id, each)
@@ -148,15 +147,15 @@ class Move:
 
 
 def has_rows(db: Database, source: str, account_id: str) -> bool:
-    """Whether an account has rows under a name."""
+    """Whether an account has rows under a source name."""
     return db.execute(_ANY_ROW, [source, account_id]).fetchone() is not None
 
 
 def put_fact(db: Database, name: str, value: str) -> None:
-    """Remember a fact; inside a transaction."""
+    """Store a fact; inside a transaction."""
     db.execute("INSERT INTO facts VALUES (?, ?) ON CONFLICT DO UPDATE SET value=excluded.value", [name, value])
 
 
 def carrier_fact(source: str) -> str:
-    """The name under which the ledger remembers the meaning of a source's name."""
+    """Return the name under which the ledger stores the meaning of a source name."""
     return f"carrier:{source}"

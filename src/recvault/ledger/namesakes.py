@@ -1,4 +1,4 @@
-"""One account under two names: where the provider has no id for it, the same recordings would be registered twice.
+"""Detect one account under two names: if the provider has no id for it, its recordings would be registered twice.
 
 Invariant: a recording that is known under one such name is never registered under another.
 """
@@ -15,9 +15,9 @@ from recvault.errors import ConfigError
 from recvault.ledger.questions import Feed
 from recvault.models import Recording, stamp
 
-_UNIQUE = 16  # characters from which an id is not just a number within an account
-_EACH = 5  # recordings of each other account that are asked for: some may be deleted
-_NEWEST = 200_000  # rows among which they are looked for
+_UNIQUE = 16  # an id of at least this many characters is unique beyond its account
+_EACH = 5  # recordings of each other account that are looked up: some may be deleted
+_NEWEST = 200_000  # rows that are searched for them
 
 _OTHERS = "SELECT DISTINCT account_id FROM feeds WHERE provider=? AND account_id <> ?"
 _OWN = "SELECT 1 FROM tallies WHERE account_id=? AND count > 0"
@@ -33,7 +33,7 @@ _KNOWN = """
 
 @dataclass(frozen=True, slots=True)
 class Namesake:
-    """A recording that is known under another account's name."""
+    """A recording that is known under another account name."""
 
     account_id: str
     recording_id: str
@@ -41,7 +41,7 @@ class Namesake:
 
 
 def samples(db: Database, feed: Feed) -> list[Namesake]:
-    """Recordings of the provider's other accounts, the newest first; none once anything is known under this name."""
+    """Return recordings of the provider's other accounts, newest first; none if this account has any of its own."""
     if db.execute(_OWN, [feed.account_id]).fetchone():
         return []
     others = db.execute(_OTHERS, [feed.provider, feed.account_id]).fetchall()
@@ -53,7 +53,7 @@ def samples(db: Database, feed: Feed) -> list[Namesake]:
 
 
 def refuse(db: Database, feed: Feed, listed: Sequence[Recording]) -> None:
-    """Raises ConfigError if a named account lists recordings that are known only under another name."""
+    """Raise ConfigError if a named account lists recordings that are known only under another name."""
     ids = json.dumps([recording.recording_id for recording in listed])
     known = [
         Namesake(account_id, name, created) for name, account_id, created in db.execute(_KNOWN, [ids, feed.provider])
@@ -67,12 +67,12 @@ def refuse(db: Database, feed: Feed, listed: Sequence[Recording]) -> None:
 
 
 def is_same(known: Namesake, found: Recording) -> bool:
-    """Whether one id means one recording: a short one may be a number that each account counts for itself."""
+    """Whether equal ids mean one recording: a short id may be a number that each account counts by itself."""
     return len(known.recording_id) >= _UNIQUE or known.created_at == stamp(found.created_at)
 
 
 def renamed(feed: Feed, other: str, recording_id: str) -> ConfigError:
-    """The error, with the line that fixes it."""
+    """Return the error, with the line of configuration that fixes it."""
     return ConfigError(
         f"{feed.source} lists recordings that are already known under the {feed.provider} account {other}, such as "
         f"{recording_id}: as account {feed.account_id} all of them would be archived again",

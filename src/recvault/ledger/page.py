@@ -1,13 +1,13 @@
-"""What a scan writes: a page's recordings, its rows that could not be read, and which parts of a list were read whole.
+"""What a scan writes: a page's recordings, its unreadable rows, and the parts of a list that were read completely.
 
-Of recordings new ones are added, and a known one is left as it is, but where a list knows better.
+New recordings are added; a known one is changed only if the list has better information.
 
-A list may hold thousands of rows that cannot be read, and shows them again at each poll: each is kept with its body,
-found by an index, and released once it can be read; of those that have not changed only the time at which they were
-seen is written, for all in one statement.
+A list may hold thousands of unreadable rows, and shows them at each poll. Each is kept with its body, found by an
+index, and released once it can be read. For unchanged ones only the time of the last sight is written, in one
+statement.
 
-Intervals that a backfill has read whole are kept so that a killed one goes on where it was. Those of one feed never
-overlap nor adjoin: what is added is merged with what it touches.
+Intervals that a backfill has read completely are kept, so that a killed one continues where it was. Those of one feed
+never overlap or adjoin: a new one is merged with those it touches.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from recvault.models import Phase, Recording, Rejected, State, Window, stamp
 
 @dataclass(frozen=True, slots=True)
 class Registered:
-    """What registering a page added: the new ids, and how many of those have nothing to archive."""
+    """What a page added: the new ids, and how many of those have nothing to archive."""
 
     ids: tuple[str, ...] = ()
     gone: int = 0
@@ -50,7 +50,7 @@ def write(db: Database, feed: Feed, listed: Sequence[Recording], now: datetime, 
     db.conn.executemany(_REGISTER, rows)
     # No row is ever deleted: what this transaction added, and nothing else, has a higher id.
     new = db.execute(_ADDED, [last or 0]).fetchall()
-    texts = {_identity(row): row["recording"] for row in reversed(rows)}  # of two of one identity the first was added
+    texts = {_identity(row): row["recording"] for row in reversed(rows)}  # the first of two duplicates was added
     keep_listed(db, [(row_id, texts[tuple(identity)]) for row_id, _, *identity in new])
     if len(new) < len(rows):
         _contradict(db, _REVIVE, (row for row in rows if row["state"] == State.PENDING))
@@ -62,7 +62,7 @@ def write(db: Database, feed: Feed, listed: Sequence[Recording], now: datetime, 
 
 
 def _contradict(db: Database, change: str, rows: Iterable[Row]) -> None:
-    """Change those rows of which a list knows better, and keep what it tells of them."""
+    """Apply a change to the rows for which the list has better information, and store its facts."""
     for row in rows:
         for (row_id,) in db.execute(change, row).fetchall():
             keep_listed(db, [(row_id, row["recording"])])
@@ -73,7 +73,7 @@ def _identity(row: Row) -> tuple[str, str, str]:
 
 
 def _settled(db: Database, listed: Sequence[Recording]) -> set[tuple[str, str, str]]:
-    """Those of which no list can tell anything more: most of what a poll meets, and not worth a row."""
+    """Return the archived ones, about which no list can add anything: most of what a poll meets."""
     ids = json.dumps([recording.recording_id for recording in listed])
     return set(db.execute(_SETTLED, [ids]).fetchall())
 
@@ -93,9 +93,8 @@ _REGISTER = """
     ON CONFLICT (recording_id, account_id, provider) DO NOTHING
 """
 
-# A recording that answered 404 and is listed as complete again was never gone; nor is one kept elsewhere whose row
-# names no place any more. A list that has no statuses shows what is absent, too: it may contradict itself, not one that
-# knows.
+# A recording that answered 404 and is listed as complete again is not gone; nor is one external whose row no longer
+# names a location. A list without statuses also shows absent recordings: it may overrule only what it listed itself.
 _REVIVE = """
     UPDATE recordings SET state='pending', next_attempt_at=:next_attempt_at, settled_at=NULL, missing_since=NULL
     WHERE recording_id=:recording_id AND account_id=:account_id AND provider=:provider AND lease IS NULL
@@ -104,8 +103,8 @@ _REVIVE = """
     RETURNING id
 """
 
-# Twilio's 2008 rows tell no status, no channels and no keys: through them an encrypted recording looks like noise, and
-# an absent one like one that is late. A transfer under way settles first; the row that tells more stays.
+# Twilio's 2008 rows have no status, channels or keys: an encrypted recording looks like noise, an absent one like a
+# late one. A leased recording keeps its state until its transfer settles; the row with more information is kept.
 _ENRICH = """
     UPDATE recordings SET source=:source, api=:api, faults=0, failing_since=NULL,
         state=iif(lease IS NULL, :state, state),
@@ -165,8 +164,8 @@ _RELEASE = """
 
 
 def keep_rejected(db: Database, feed: Feed, rejected: Iterable[Rejected], now: datetime) -> None:
-    """Keep each row's body; where other fields of the same recording's changed meanwhile, its latest."""
-    rows = {_digest(row): row for row in rejected}  # one that a page shows twice is one
+    """Store each row's body; if a row of the same recording changed, the latest."""
+    rows = {_digest(row): row for row in rejected}  # duplicates on a page count once
     if not rows:
         return
     here, at = [feed.source, feed.account_id], stamp(now)
@@ -182,7 +181,7 @@ def keep_rejected(db: Database, feed: Feed, rejected: Iterable[Rejected], now: d
 
 
 def release_readable(db: Database, feed: Feed, recordings: Sequence[Recording]) -> None:
-    """A row that can be read by now is quarantined no longer."""
+    """Remove from the quarantine what can be read now."""
     here = [feed.source, feed.account_id]
     if recordings and db.execute(_ANY_REJECTED, here).fetchone():
         db.execute(_RELEASE, [*here, json.dumps([recording.recording_id for recording in recordings])])
@@ -193,7 +192,7 @@ def _digest(row: Rejected) -> str:
 
 
 def add_interval(db: Database, feed: Feed, done: Window) -> None:
-    """Remember an interval, merged with those it touches; inside a transaction."""
+    """Store an interval, merged with those it touches; inside a transaction."""
     if done.since is None or done.until is None:
         raise ValueError("an interval that is done has both ends")
     bounds = [stamp(done.since), stamp(done.until)]
@@ -206,7 +205,7 @@ def add_interval(db: Database, feed: Feed, done: Window) -> None:
 
 
 def intervals(db: Database, feed: Feed) -> list[Window]:
-    """The intervals that are done, in order."""
+    """Return the finished intervals, in order."""
     rows = db.query(
         "SELECT since, until FROM slices WHERE source=? AND account_id=? AND list=? ORDER BY since", feed.key
     )
@@ -214,5 +213,5 @@ def intervals(db: Database, feed: Feed) -> list[Window]:
 
 
 def forget_intervals(db: Database, feed: Feed) -> None:
-    """Forget them all: the backfill that they belong to is complete."""
+    """Delete a feed's intervals, as its backfill is complete."""
     db.execute("DELETE FROM slices WHERE source=? AND account_id=? AND list=?", feed.key)

@@ -18,10 +18,10 @@ from recvault.ledger.trouble import stored_day, stored_time
 from recvault.models import State
 
 Row = dict[str, Any]
-# Feeds beside the list itself: their own errors and times, no watermark.
+# Feeds besides the list itself: with errors and times of their own, without watermark.
 ACCOUNTS = "accounts"
 RECONCILE = "reconcile"
-RECONCILE_PART = "reconcile-part"  # of the window that is to be listed again: no reconcile is done by it
+RECONCILE_PART = "reconcile-part"  # covers only the window that is listed again: not a complete reconcile
 BACKFILL = "backfill"
 
 _Leased = dict[tuple[str, str], tuple[str, str]]  # by source and account
@@ -32,7 +32,7 @@ _FAILING = """
         AND (:reasons IS NULL OR reason IN (SELECT value FROM json_each(:reasons)))
 """
 
-# By the accounts that have any: a scan of all that is archived would take minutes.
+# Starts from the accounts that have any: a scan of all archived rows would take minutes.
 _ACCEPTED = """
     SELECT recordings.source, provider, recordings.account_id, recording_id, message, settled_at AS accepted_at
     FROM tallies CROSS JOIN recordings USING (source, account_id, state)
@@ -74,7 +74,7 @@ _NEXT_DUE = """
     FROM json_each(?) AS names
 """
 
-# An account that has days has a tally of what is archived: by way of it each account's days are found by their key.
+# Every account with days has a tally of archived recordings, so its days are found by their key.
 _DAYS = """
     SELECT days.source, days.account_id, days.day, days.recordings, days.bytes
     FROM tallies CROSS JOIN days USING (source, account_id)
@@ -84,13 +84,13 @@ _DAYS = """
 
 @dataclass(frozen=True, slots=True)
 class Feed:
-    """One list of one account at one source: what a watermark belongs to."""
+    """One list of one account at one source: each has its watermark."""
 
     source: str
     provider: str
     account_id: str
     list: str = "account"
-    is_named: bool = field(default=False, compare=False)  # the configuration says what the account is called
+    is_named: bool = field(default=False, compare=False)  # the configuration names the account
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -118,19 +118,19 @@ class FeedStatus:
 
     feed: Feed
     watermark: datetime | None = None
-    last_success_at: datetime | None = None  # of a whole scan
-    error: str | None = None  # of the last scan, where it failed, with what to do
+    last_success_at: datetime | None = None  # the last complete scan
+    error: str | None = None  # of the last scan, if it failed, with what to do
     error_at: datetime | None = None
-    scan_started_at: datetime | None = None  # of a scan that has not ended
-    scan_seconds: float | None = None  # how long the last one took, however it ended
-    closed_at: datetime | None = None  # when a sub-account was first missing from the list of active ones
+    scan_started_at: datetime | None = None  # of a scan that is running
+    scan_seconds: float | None = None  # duration of the last scan, complete or not
+    closed_at: datetime | None = None  # when a sub-account was first missing among the active ones
     standing: StateCounts = StateCounts()
     oldest_pending_at: datetime | None = None
-    waiting_since: datetime | None = None  # when the oldest recording that could be archived now was registered
+    waiting_since: datetime | None = None  # registration of the oldest recording that could be archived now
     last_archived_at: datetime | None = None
     next_attempt_at: datetime | None = None
-    transfer_since: datetime | None = None  # when the transfer that has been under way longest was taken up
-    transfer_of: str | None = None  # the id of its recording
+    transfer_since: datetime | None = None  # start of the longest running transfer
+    transfer_of: str | None = None  # that transfer's recording id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,7 +151,7 @@ class Questions:
         self._connection = connection
 
     def standing(self, source: str, account_id: str) -> StateCounts:
-        """An account's recordings by state; from tallies, whatever the ledger's size."""
+        """Return an account's recordings by state, from tallies."""
         with self._connection.read() as db:
             rows = db.query("SELECT state, count FROM tallies WHERE source=? AND account_id=?", [source, account_id])
             counts = {row["state"]: row["count"] for row in rows}
@@ -163,7 +163,7 @@ class Questions:
         return StateCounts(**counts)
 
     def accounts(self, source: str) -> list[str]:
-        """The accounts that this source has met."""
+        """Return the accounts known under this source name."""
         with self._connection.read() as db:
             rows = db.query(
                 "SELECT account_id FROM feeds WHERE source=:s UNION SELECT account_id FROM tallies WHERE source=:s",
@@ -172,25 +172,25 @@ class Questions:
             return [row["account_id"] for row in rows]
 
     def feeds(self) -> list[FeedStatus]:
-        """Every feed with its watermark and counts."""
+        """Return every feed with its watermark and counts."""
         with self._connection.read() as db:
             rows = list(db.query("SELECT * FROM feeds ORDER BY source, account_id, list"))
             leased = _leased(db)
             return [self._feed_status(db, row, leased) for row in rows]
 
     def unread(self, feed: Feed) -> FeedStatus:
-        """An account whose list was never read completely: its recordings came by id, or from a time range."""
+        """Return the status of an account without a feed: its recordings came by id, or from a time range."""
         with self._connection.read() as db:
             return self._of_recordings(db, feed, _leased(db))
 
     def next_due(self, sources: Collection[str]) -> datetime | None:
-        """When the next recording of these sources is due, or the first lease ends; None where nothing waits."""
+        """Return when the next recording of these sources is due or the first lease ends; None if nothing waits."""
         with self._connection.read() as db:
             [soonest] = db.execute(_NEXT_DUE, [json.dumps(list(sources))]).fetchone()
             return _moment(soonest)
 
     def days(self, since: date) -> list[ArchivedDay]:
-        """What was archived of each account on each day from `since` on, by source, account and day."""
+        """Return what was archived of each account on each day since `since`."""
         with self._connection.read() as db:
             rows = db.execute(_DAYS, [since.isoformat()]).fetchall()
             return [
@@ -201,7 +201,7 @@ class Questions:
             ]
 
     def last_success(self, feed: Feed) -> datetime | None:
-        """When a feed was last listed completely."""
+        """Return when a feed was last listed completely."""
         with self._connection.read() as db:
             found = db.query(
                 "SELECT last_success_at AS t FROM feeds WHERE source=? AND account_id=? AND list=?", feed.key
@@ -214,8 +214,7 @@ class Questions:
         sources: Collection[str] | None = None,
         reasons: Collection[str] | None = None,
     ) -> list[Row]:
-        """Dead and failing recordings, longest first: why, since when, how many attempts; of these sources, or of
-        all."""
+        """Return dead and failing recordings, longest failing first, of these sources and reasons; None: of all."""
         with self._connection.read() as db:
             return list(
                 db.query(
@@ -231,7 +230,7 @@ class Questions:
     def failure_reasons(
         self, sources: Collection[str] | None = None, reasons: Collection[str] | None = None
     ) -> list[Row]:
-        """Dead and failing recordings by source, reason and state, most frequent first; each with one message."""
+        """Count dead and failing recordings by source, reason and state, most frequent first; each with one message."""
         counted = f"""
             SELECT source, reason, state, count(*) AS count, min(failing_since) AS failing_since, message
             {_FAILING} GROUP BY source, reason, state ORDER BY count DESC, source, reason, state
@@ -240,38 +239,38 @@ class Questions:
             return list(db.query(counted, _chosen(sources, reasons)))
 
     def failing_ids(self, sources: Collection[str] | None, reasons: Collection[str] | None) -> list[int]:
-        """The rows of what is dead or failing, of these sources and for these reasons; None: of all, for any."""
+        """Return the row ids of dead and failing recordings, of these sources and reasons; None: of all."""
         with self._connection.read() as db:
             return [row["id"] for row in db.query(f"SELECT id {_FAILING}", _chosen(sources, reasons))]
 
     def accepted(self, sources: Collection[str] | None = None) -> list[Row]:
-        """What the operator accepted as lost: when, and why."""
+        """Return the recordings that the operator accepted as lost: when, and why."""
         with self._connection.read() as db:
             return list(db.query(_ACCEPTED, _chosen(sources, None)))
 
     def failures_total(self, sources: Collection[str]) -> int:
-        """How many recordings of these sources are dead or failing."""
+        """Return how many recordings of these sources are dead or failing."""
         with self._connection.read() as db:
             return int(next(db.query(f"SELECT count(*) AS n {_FAILING}", _chosen(sources, None)))["n"])
 
     def quarantined(self) -> list[Row]:
-        """Rows that could not be read, with their bodies."""
+        """Return the rows that could not be read, with their bodies."""
         with self._connection.read() as db:
             return list(db.query("SELECT * FROM quarantine ORDER BY first_seen_at, id"))
 
     def find(self, recording_id: str, source: str | None = None) -> list[Row]:
-        """The rows of a recording's id; several where sources or accounts share one."""
+        """Return the rows with a recording id; several if sources or accounts share it."""
         with self._connection.read() as db:
             rows = list(db.query(_FIND, {"id": recording_id, "source": source}))
         return [_whole(row) for row in rows]
 
     def editions(self, row_id: int) -> list[Row]:
-        """The editions that were archived before the one in a row."""
+        """Return the editions that were archived before the current one of a row."""
         with self._connection.read() as db:
             return editions.of(db, row_id)
 
     def beginning(self, text: str) -> list[Row]:
-        """The rows of recordings whose ids begin so."""
+        """Return the rows of recordings whose ids begin with a text."""
         with self._connection.read() as db:
             bounds = [text, f"{text}\U0010ffff"]
             return [_whole(row) for row in db.query(_BEGINNING, bounds)]
@@ -307,7 +306,7 @@ class Questions:
 
 
 def _leased(db: Database) -> _Leased:
-    """Of each account that has any, the lease that ends first: when it ends, and its recording."""
+    """Return for each account with leases the one that ends first: when it ends, and its recording."""
     found: _Leased = {}
     for source, account_id, *lease in db.execute(_LEASED).fetchall():
         key, (until, recording_id) = (source, account_id), lease
@@ -316,7 +315,7 @@ def _leased(db: Database) -> _Leased:
 
 
 def _whole(row: Row) -> Row:
-    """The same with its listed facts and its media in full."""
+    """Return the row with its listed facts and its media in full."""
     row["recording"] = row.pop("told")
     if row["media"]:
         row["media"] = json.dumps(whole(row["media"], row["sidecar_key"]))
@@ -333,6 +332,6 @@ def _moment(text: str | None) -> datetime | None:
 
 
 def _chosen(sources: Collection[str] | None, reasons: Collection[str] | None) -> dict[str, str | None]:
-    """The parameters of `_FAILING`."""
+    """Return the parameters of `_FAILING`."""
     chosen = {"sources": sources, "reasons": reasons}
     return {name: None if names is None else json.dumps(list(names)) for name, names in chosen.items()}

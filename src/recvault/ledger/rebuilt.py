@@ -1,4 +1,4 @@
-"""A new ledger under construction: under a temporary name until it is complete, then put in place in one step.
+"""A new ledger under construction, under a temporary name until it is complete; then it is put in place in one step.
 
 At any time there is either no ledger in place or a complete one. After an interruption the unfinished file stays, and
 the same work continues from it.
@@ -26,7 +26,7 @@ from recvault.ledger.trouble import file_errors
 from recvault.models import JSON, Receipt, State, stamp
 
 _ORIGIN, _STATE = "rebuilt_from", "rebuilt_so_far"
-_BESIDE = ("-wal", "-shm", ".commits")  # what belongs to a database file, by the endings of their names
+_BESIDE = ("-wal", "-shm", ".commits")  # endings of the files that belong to a database
 
 _INSERT = """
     INSERT INTO recordings (provider, account_id, recording_id, source, api, created_at, registered_at, watched_since,
@@ -35,7 +35,7 @@ _INSERT = """
     ON CONFLICT (recording_id, account_id, provider) DO NOTHING
 """
 
-# A later edition names the earlier one, whose keys come first in reading order.
+# A later edition names the earlier one, which is read first.
 _SUPERSEDE = """
     UPDATE recordings SET settled_at=?, sidecar_key=?, sidecar_sha256=?, bytes=?, media=?, reason=?, message=?
     WHERE recording_id=? AND account_id=? AND provider=?
@@ -43,14 +43,14 @@ _SUPERSEDE = """
 
 _KNOWN = "SELECT sidecar_key FROM recordings WHERE recording_id=? AND account_id=? AND provider=?"
 
-# Days are counted as rows become archived; these are so from the start.
+# The trigger counts rows that become archived; these are inserted as archived.
 _DAYS = """
     INSERT INTO days
     SELECT source, account_id, substr(settled_at, 1, 10) AS day, count(*), sum(bytes), max(settled_at)
     FROM recordings GROUP BY source, account_id, day
 """
 
-# No watermark: the next scan lists all history, and finds archived recordings already known.
+# Without watermark: the next scan lists all history, and knows the archived recordings already.
 _FEEDS = """
     INSERT OR IGNORE INTO feeds (source, account_id, list, provider)
     SELECT DISTINCT source, account_id, 'account', provider FROM recordings
@@ -64,7 +64,7 @@ _ACCOUNTS = """
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """A recording in the bucket, as its sidecar describes it, and the attempt that archived it."""
+    """A recording in the bucket as its sidecar describes it, and the number of attempts that it took."""
 
     receipt: Receipt
     attempts: int
@@ -83,7 +83,7 @@ class RebuiltAccount:
 
 
 class NewLedger:
-    """Open with `NewLedger.open`; add, and finish or close. One at a time: its owner holds the daemon's lock."""
+    """Open with `NewLedger.open`; add, and finish or close. One at a time: its owner holds the daemon lock."""
 
     def __init__(self, path: Path, half: Path) -> None:
         self._path, self._half = path, half
@@ -91,13 +91,13 @@ class NewLedger:
 
     @classmethod
     def open(cls, path: Path, origin: str, now: datetime) -> Self:
-        """Continue what was started for the same origin, or start."""
+        """Continue an unfinished ledger of the same origin, or start a new one."""
         half = path.with_name(f"{path.name}.rebuilding")
         if half.exists():
             try:
                 begun = cls(path, half)
             except LedgerDamaged:
-                pass  # it is worth nothing
+                pass  # a damaged one is discarded
             else:
                 if begun._fact(_ORIGIN) == origin:
                     return begun
@@ -112,15 +112,15 @@ class NewLedger:
         return new
 
     def so_far(self) -> JSON:
-        """What `add` was told to remember last; empty where it was told nothing yet."""
+        """Return the progress stored with the last `add`; empty before the first."""
         found: JSON = json.loads(self._fact(_STATE) or "{}")
         return found
 
     def add(self, batch: Sequence[Committed], so_far: JSON) -> tuple[list[tuple[str, str]], int]:
         """Store a batch and the progress, in one transaction.
 
-        Returns the sidecars that are skipped, each with the one used for its recording; and how many are later
-        editions of recordings that were written down before.
+        Returns the skipped sidecars, each with the one used for its recording; and how many were later editions of
+        recordings that were stored before.
         """
         with self._connection.write() as db:
             written = [_written(db, each) for each in batch]
@@ -131,7 +131,7 @@ class NewLedger:
         return found, later
 
     def finish(self) -> list[RebuiltAccount]:
-        """Complete it, make it durable and close it; return its contents by account. It is not in place yet."""
+        """Complete the file, make it durable and close it; return its contents by account. It is not in place yet."""
         with self._connection.write() as db:
             db.execute("DELETE FROM days")
             db.execute(_DAYS)
@@ -155,9 +155,9 @@ class NewLedger:
         return accounts
 
     def take_place(self, *, aside: Path, replaces: bool) -> Path | None:
-        """Take the ledger's place; an earlier one is moved to `aside` with all its files.
+        """Put the file in the ledger's place; an earlier ledger is moved to `aside` with all its files.
 
-        Raises LedgerStands if a complete file is there and must not be replaced. Returns where it was moved, if any.
+        Returns where it was moved, if any. Raises LedgerStands if there is one and `replaces` is False.
         """
         with file_errors(self._path), alone(self._path.parent):
             stands = self._path.exists()
@@ -167,7 +167,7 @@ class NewLedger:
                     "move that one away with all its files, then run the command again",
                 )
             for mine, theirs in zip(_family(self._path), _family(aside), strict=True):
-                if mine.exists():  # a WAL left alone there would be taken for the new one's
+                if mine.exists():  # a WAL left there would be taken for the new ledger's
                     mine.rename(theirs)
             commits_beside(self._half).unlink(missing_ok=True)
             self._half.rename(self._path)
@@ -185,14 +185,14 @@ class NewLedger:
 
 
 def refuse_company(path: Path) -> None:
-    """Raises LedgerLocked if a process uses this ledger: its open file must not be replaced."""
+    """Raise LedgerLocked if a process uses this ledger: its open file must not be replaced."""
     if names := at_work(path):
         pids = ", ".join(name.partition("-")[0] for name in names)
         raise LedgerLocked(f"another recvault is using the ledger {path}: process {pids}", "wait for it, or stop it")
 
 
 def _family(path: Path) -> list[Path]:
-    """A database's file, and all that belongs to it."""
+    """Return a database's file and all that belongs to it."""
     return [path, *(path.with_name(path.name + ending) for ending in _BESIDE)]
 
 
@@ -220,7 +220,7 @@ def _remember(db: Database, name: str, value: str) -> None:
 
 
 def _sync(path: Path) -> None:
-    """Have the disk hold it."""
+    """Flush a file or directory to disk."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

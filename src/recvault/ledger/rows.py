@@ -1,13 +1,13 @@
-"""How rows store a recording: the media of a receipt in short form, and listed facts apart.
+"""How rows store a recording: the media of a receipt in short form, and listed facts in a table of their own.
 
-There are millions of rows, and nothing of it is lost. A medium's key is left out where it is the sidecar's with another
-ending, and its fields have no names. What it was asked for as follows them, where that is known: rows of an earlier
-version end before it. Yet earlier ones hold whole JSON objects. All are read.
+There are millions of rows, so they are stored short, without loss. A medium's key is omitted if it is the sidecar's
+with another ending, and its fields have no names. What was requested follows them, if known; rows of an earlier
+version end before it, and still earlier ones hold JSON objects. All forms are read.
 
-Listed facts of a recording that is not archived are in a separate table, so that their space is reused: a
-row that held it would leave a hole when it shrinks, two thirds of the file in all: SQLite gives back whole pages only.
-Once a recording is archived its sidecar holds all this, and a trigger deletes it here. An earlier version wrote it into
-the row: the view `told` has it in either case.
+The listed facts of a recording that is not archived are in a separate table, so that their space is reused. In the
+row, each would leave a hole when it is archived, in all two thirds of the file, as SQLite frees only whole pages.
+Once a recording is archived its sidecar has them, and a trigger deletes them here. An earlier version stored them in
+the row: the view `told` reads both.
 """
 
 from __future__ import annotations
@@ -24,27 +24,27 @@ from recvault.models import JSON, Check, MediaObject, Receipt, Requested
 
 _CHECK = ("status", "method", "reason")
 _FIELDS = ("media_format", "bytes", "sha256", "content_type", "codec", "sample_rate", "channels", "duration_seconds")
-_KNOWN = len(_FIELDS) + len(_CHECK)  # values that each has
+_KNOWN = len(_FIELDS) + len(_CHECK)  # values that every medium has
 _VALUES = attrgetter(*_FIELDS, *(f"check.{name}" for name in _CHECK))
 _ASKED = ("media_format", "channels", "refused")
 _ASKED_VALUES = attrgetter(*_ASKED)
-_COMPACT = json.JSONEncoder(separators=(",", ":"))  # json.dumps makes one each time
+_COMPACT = json.JSONEncoder(separators=(",", ":"))  # json.dumps builds one at each call
 
 
 def shorten(receipt: Receipt) -> str:
-    """The short form of a receipt's media."""
+    """Return the short form of a receipt's media."""
     return _COMPACT.encode([_short(medium, receipt.sidecar_key) for medium in receipt.media])
 
 
 def whole(text: str, sidecar_key: str) -> list[JSON]:
-    """The media of a row, with the names and the form of MediaObject's fields."""
+    """Return the media of a row with the names and structure of MediaObject's fields."""
     return [
         {"requested": None, **each} if isinstance(each, dict) else _long(each, sidecar_key) for each in json.loads(text)
     ]
 
 
 def media_of(text: str, sidecar_key: str) -> tuple[MediaObject, ...]:
-    """The same as values."""
+    """Return the media of a row as values."""
     return tuple(
         MediaObject(
             **{
@@ -63,7 +63,7 @@ def _short(medium: MediaObject, sidecar_key: str) -> list[object]:
     if medium.requested is not None:
         asked = [*_ASKED_VALUES(medium.requested)]
         if asked[0] == medium.media_format:
-            asked[0] = None  # as nearly all are
+            asked[0] = None  # true for nearly all
         while asked and asked[-1] is None:
             asked.pop()
         short.append(asked)
@@ -80,7 +80,7 @@ def _long(short: list[Any], sidecar_key: str) -> JSON:
 
 
 def _long_asked(rest: list[Any], media_format: str) -> JSON | None:
-    """What it was asked for as; None where its row does not say."""
+    """Return what was requested; None if the row does not say."""
     if not rest:
         return None
     said = dict(zip_longest(_ASKED, rest[0]))
@@ -95,5 +95,5 @@ _KEEP_LISTED = "INSERT INTO listed VALUES (?, ?) ON CONFLICT DO UPDATE SET recor
 
 
 def keep_listed(db: Database, told: Iterable[tuple[int, str]]) -> None:
-    """Write down what is told of these rows, in place of what was; inside a transaction."""
+    """Store the listed facts of these rows, replacing earlier ones; inside a transaction."""
     db.conn.executemany(_KEEP_LISTED, told)

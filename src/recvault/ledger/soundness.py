@@ -1,13 +1,13 @@
-"""Check whether a ledger's file is sound and ours, without changing it, and bounded: a large one by samples.
+"""Check whether a ledger's file is sound and ours, without changing it, in limited time: a large one by samples.
 
-No check can prove every byte: SQLite keeps no checksum of its pages, so a flipped byte inside a text value passes. What
-is found is certainly damage, and raised as LedgerDamaged; a rebuild is never wrong. Foreign files are refused at each
-opening, cheaply, before anything is changed.
+No check can prove every byte: SQLite keeps no checksum of its pages, so a flipped byte inside a text value goes
+unnoticed. What is found is certainly damage and raised as LedgerDamaged; a rebuild is always safe. Foreign files are
+refused at each opening, cheaply, before anything is changed.
 
-SQLite silently treats a database whose WAL is missing or corrupt as an older one: rows would be missing below a
-watermark. So each transaction counts itself in the ledger, and only after its commit the count is written beside it. At
-any time, whatever is killed or loses its power, the count beside is never ahead of the
-ledger's own; where it is, commits were lost.
+SQLite silently opens a database whose WAL is missing or corrupt in an older state: rows would be missing below a
+watermark. So each transaction counts itself in the ledger, and after its commit the count is written to a file beside
+it. At any time, whatever is killed or loses power, the count in that file is at most the ledger's own; if it is higher,
+commits were lost.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _COUNTED = "SELECT CAST(value AS INTEGER) FROM facts WHERE name = 'commits'"
 
 
 class Commits:
-    """The count beside a ledger that is open. A file that says nothing readable counts for nothing."""
+    """The count in the file beside an open ledger. An unreadable one counts as 0."""
 
     def __init__(self, ledger: Path) -> None:
         path = commits_beside(ledger)
@@ -47,11 +47,11 @@ class Commits:
         self._count = 0
 
     def count(self, connection: sqlite3.Connection) -> None:
-        """Count the transaction that is under way, in the ledger."""
+        """Count the running transaction in the ledger."""
         [self._count] = connection.execute(_COUNT).fetchone()
 
     def committed(self) -> None:
-        """After a durable commit: write its count beside the ledger. If that fails, only detection suffers."""
+        """Write the count beside the ledger, after a durable commit. If that fails, only detection suffers."""
         if self._file is not None:
             with contextlib.suppress(OSError):
                 os.pwrite(self._file, f"{self._count:0{_WIDTH}}\n".encode(), 0)
@@ -64,12 +64,12 @@ class Commits:
 
 
 def commits_beside(ledger: Path) -> Path:
-    """The file that holds the count of a ledger."""
+    """Return the path of a ledger's count file."""
     return ledger.with_name(f"{ledger.name}.commits")
 
 
 def commits_noted(ledger: Path) -> int:
-    """The count beside a ledger. Read before the ledger's own, which another process may be moving on."""
+    """Return the count beside a ledger. Must be read before the ledger's own, which other processes may increase."""
     try:
         return int(commits_beside(ledger).read_bytes()[: _WIDTH + 1])
     except (FileNotFoundError, ValueError):
@@ -77,20 +77,20 @@ def commits_noted(ledger: Path) -> int:
 
 
 def commits_counted(connection: sqlite3.Connection) -> int:
-    """The count in a ledger."""
+    """Return the count in a ledger."""
     if connection.execute(_COMMITS_TABLE).fetchone() is None:
         return 0
     row = connection.execute(_COUNTED).fetchone()
     return int(row[0]) if row else 0
 
 
-_MIGRATIONS = "_sqlite_migrations"  # made before any other table of ours
+_MIGRATIONS = "_sqlite_migrations"  # created before any other table of ours
 _TABLES = "SELECT name FROM sqlite_master WHERE type = 'table'"
 _APPLIED = "SELECT name FROM _sqlite_migrations WHERE migration_set = 'recvault' ORDER BY id"
 
 
 def refuse_unsound(connection: sqlite3.Connection, path: Path) -> None:
-    """ConfigError for another program's or a newer version's database; LedgerDamaged where commits are missing."""
+    """Raise ConfigError for another program's or a newer version's database, LedgerDamaged if commits are missing."""
     tables = [str(name) for (name,) in connection.execute(_TABLES).fetchall()]
     if tables and _MIGRATIONS not in tables:
         raise ConfigError(
@@ -103,7 +103,7 @@ def refuse_unsound(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _refuse_newer(connection: sqlite3.Connection, path: Path) -> None:
-    """An older version would write rows that a newer one's tables and triggers do not expect."""
+    """Raise ConfigError for a newer version's ledger, whose tables and triggers do not expect our rows."""
     if unknown := [name for (name,) in connection.execute(_APPLIED) if name not in KNOWN]:
         raise ConfigError(
             f"the ledger {path} was written by a newer recvault ({', '.join(unknown)})",
@@ -112,7 +112,7 @@ def _refuse_newer(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _refuse_older(connection: sqlite3.Connection, path: Path) -> None:
-    """Durable commits are missing: the rest may have a watermark without the rows below it."""
+    """Raise LedgerDamaged if durable commits are missing: a watermark may be there without the rows below it."""
     noted = commits_noted(path)
     missing = noted - commits_counted(connection)
     if missing > 0:
@@ -124,24 +124,24 @@ def _refuse_older(connection: sqlite3.Connection, path: Path) -> None:
         )
 
 
-LARGE = 2 << 30  # bytes, past which the structure is not walked whole: it would take minutes
-SECONDS = 10.0  # for the walk of a smaller one
+LARGE = 2 << 30  # bytes; the structure of a larger file is not checked, which would take minutes
+SECONDS = 10.0  # for the check of a smaller one
 _SAMPLES = 1000
-_STEPS = 10_000  # of SQLite's machine between two looks at the clock
+_STEPS = 10_000  # instructions of SQLite's between two looks at the clock
 _AT = "SELECT * FROM recordings WHERE id >= ? ORDER BY id LIMIT 1"
 _BY_IDENTITY = "SELECT id FROM recordings WHERE recording_id=? AND account_id=? AND provider=?"
 
 
 @dataclass(frozen=True, slots=True)
 class FileInspection:
-    """What was checked: the structure, completely or in part, and the number of rows found by index."""
+    """What was checked: whether the whole structure, and how many sampled rows were found by index."""
 
     whole: bool
     rows: int
 
 
 def look(path: Path, *, large: int = LARGE, seconds: float = SECONDS) -> FileInspection:
-    """A check short enough to wait for. Raises LedgerDamaged, or what else makes the file unusable."""
+    """Check for a short time. Raises LedgerDamaged, or another error if the file cannot be used."""
     with file_errors(path), sqlite_errors(path), closing(open_to_read(path)) as connection:
         refuse_unsound(connection, path)
         if not _has_rows(connection):
@@ -151,19 +151,19 @@ def look(path: Path, *, large: int = LARGE, seconds: float = SECONDS) -> FileIns
 
 
 def look_hard(path: Path) -> bool:
-    """The same, every page and every index, however long it takes. False for a file in which nothing was made yet."""
+    """Check every page and every index, however long it takes. False for a file without a schema."""
     with file_errors(path), sqlite_errors(path), closing(open_to_read(path)) as connection:
         refuse_unsound(connection, path)
         return walk(connection, path, "integrity_check", None) and _has_rows(connection)
 
 
 def _has_rows(connection: sqlite3.Connection) -> bool:
-    """Whether the schema was made at all: a first start may have been killed before it."""
+    """Whether the schema exists: a first start may have been killed before it."""
     return connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'recordings'").fetchone() is not None
 
 
 def walk(connection: sqlite3.Connection, path: Path, pragma: str, seconds: float | None) -> bool:
-    """Have SQLite check itself; False where that took too long."""
+    """Run one of SQLite's own checks; False if it took longer than `seconds`. Raises LedgerDamaged."""
     if seconds is not None:
         connection.set_progress_handler(_over(time.monotonic() + seconds), _STEPS)
     try:
@@ -184,7 +184,7 @@ def _over(end: float) -> Callable[[], bool]:
 
 
 def _sample(connection: sqlite3.Connection, path: Path) -> int:
-    """Read rows here and there, whole, and find each again by its identity."""
+    """Read random rows completely and look up each by its identity; return how many. Raises LedgerDamaged."""
     connection.row_factory = sqlite3.Row
     [last] = connection.execute("SELECT coalesce(max(id), 0) FROM recordings").fetchone()
     chosen = random.Random(last).sample(range(1, last + 1), min(_SAMPLES, last))  # noqa: S311 - no secret

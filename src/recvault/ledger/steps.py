@@ -1,8 +1,8 @@
-"""Decide, purely, what follows a failed attempt; the ledger only stores it.
+"""Decide what follows a failed attempt. Pure; the ledger only stores it.
 
-A failure that is the recording's own counts toward `max_attempts`; one of the store or of the credentials does not. A
+A failure that is the recording's own counts toward `max_attempts`; one of the store or the credentials does not. A
 recording that is not final yet has until `give_up_after`. A listed recording that is not found is gone only if it is
-not found hours later either. Dead means given up, listed and retriable: never forgotten.
+still not found hours later. Dead means given up, listed and retriable: never forgotten.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ _AGEING = (
 )
 
 
-CONFIRM_AFTER = timedelta(hours=6)  # between the first check that finds nothing and the one that is believed
-_YOUNG = timedelta(minutes=30)  # a recording whose media may still be on their way
+CONFIRM_AFTER = timedelta(hours=6)  # between the first 404 and the one that counts
+_YOUNG = timedelta(minutes=30)  # since its end: its media may still be processed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """A source's patience."""
+    """How patient a source is."""
 
     max_attempts: int = 12
     retry_base: timedelta = timedelta(seconds=30)
@@ -34,7 +34,7 @@ class Policy:
 
     @property
     def longest(self) -> timedelta:
-        """How far ahead a recording may be due at most, by a clock that is right."""
+        """How far ahead a recording may be due at most, if the clock is right."""
         return max(self.retry_max, self.recheck_every)
 
 
@@ -45,7 +45,7 @@ class Step:
     state: State
     next_attempt_at: datetime | None
     faults: int
-    missing_since: datetime | None = None  # where it was not found
+    missing_since: datetime | None = None  # set if it was not found
 
 
 def after(
@@ -58,9 +58,10 @@ def after(
     missing_since: datetime | None = None,
     failing_since: datetime | None = None,
 ) -> Step:
-    """The step after a failure. `faults` counts the earlier ones, `watched_since` is when the wait for it began.
+    """Return the step after a failure. `faults`: the earlier ones; `watched_since`: when the wait for it began.
 
-    One in doubt is not counted here: `blame` does, once it shows whose it is. It waits the longer the longer it fails.
+    A failure in doubt is not counted here but by `blame`, once it is known whose it is. The longer such failures last,
+    the longer the delay.
     """
     match failure.verdict:
         case Verdict.GONE:
@@ -93,16 +94,17 @@ def after(
 
 
 def _ended(recording: Recording) -> datetime:
-    """When it was over, as far as its row tells."""
+    """Return when the recording ended, as far as its row shows."""
     return recording.ended_at or recording.created_at + timedelta(seconds=recording.duration_seconds or 0.0)
 
 
 def retry_delay(
     faults: int, asked_seconds: float | None, policy: Policy, failing: timedelta = timedelta()
 ) -> timedelta:
-    """Exponential with equal jitter: between half the doubling bound and the bound, never less than was asked for.
+    """Return an exponential delay with equal jitter: half the bound up to the bound, and at least `asked_seconds`.
 
-    `failing` is for how long it has failed already, where that is not told by its faults: that doubles, too.
+    Both bound and `asked_seconds` are limited by `retry_max`. `failing`: how long uncounted failures have lasted; the
+    bound is at least that, so it doubles as well.
     """
     most = policy.retry_max.total_seconds()
     doubled = policy.retry_base.total_seconds() * 2.0 ** min(faults - 1, 100)
@@ -112,11 +114,11 @@ def retry_delay(
 
 
 def look_delay(age: timedelta, policy: Policy) -> timedelta:
-    """How long until a missing recording is checked again: soon, then rarely, and a final time."""
+    """Return when a missing recording is checked again: soon, then less often, last after `CONFIRM_AFTER`."""
     left = CONFIRM_AFTER - age
     return min(max(policy.recheck_every, age), left, policy.longest) if left > timedelta() else policy.recheck_every
 
 
 def recheck_delay(age: timedelta, policy: Policy) -> timedelta:
-    """How long until a recording that is not final is read again by id: less often as it ages."""
+    """Return when a recording that is not final is read again by id: less often as it ages."""
     return min(max(policy.recheck_every, age * _AGEING), policy.longest)

@@ -1,10 +1,10 @@
-"""Which source takes over recordings that were registered under an earlier source name.
+"""Decide which source takes over recordings that were registered under an earlier source name.
 
-Invariant, at any time: a row is claimed by a source that can read it, or by none; what a source that is configured no
-more left waiting is taken over by whoever lists its account now. Nothing is taken from a source that is configured, nor
-from one that a living process works for, whatever configuration that one has.
+Invariant, at any time: a row is claimed only by a source that can read it. What a source that is no longer configured
+left open is taken over by the source that lists its account now. Nothing is taken from a configured source, nor from
+one that a living process works for, whatever that process's configuration.
 
-What waits is moved before anything is listed; what is settled a few seconds a round, until all of it is.
+Open recordings are moved before anything is listed; settled ones for a few seconds a round, until all are moved.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from recvault.ledger.moves import Move, Pause, carrier_fact, has_rows, put_fact
 from recvault.ledger.questions import Feed
 from recvault.models import stamp
 
-_SETTLED_SECONDS = 5.0  # that a round moves settled rows for, before the lists are read: the next one goes on
-_EVER = "9999"  # a bound that is not known: later than any
+_SETTLED_SECONDS = 5.0  # spent on settled rows in each round, before the lists are read
+_EVER = "9999"  # stands for an unknown bound: later than any
 
 _NAMES_OF_ACCOUNT = """
     SELECT source FROM tallies WHERE account_id=:account AND source <> :source
@@ -42,12 +42,12 @@ _API = "SELECT provider, api FROM recordings WHERE source=? AND account_id=? {} 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Carrier:
-    """A configured source, as far as it decides which recordings are its own."""
+    """A configured source, as far as it decides which recordings belong to it."""
 
     source: str
     provider: str
     api: str  # of its list
-    apis: frozenset[str]  # of the recordings that it can read by their ids, that of its list among them
+    apis: frozenset[str]  # of the recordings that it can read by id, including that of its list
     account_id: str
     subaccounts: bool = False
     start_from: datetime | None = None
@@ -55,13 +55,13 @@ class Carrier:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Past:
-    """What a name meant when it was last used."""
+    """What a source name meant when it was last used."""
 
     provider: str
     api: str
-    account_id: str | None = None  # not known of a ledger of an earlier version
+    account_id: str | None = None  # unknown in a ledger of an earlier version
     subaccounts: bool = False
-    start_from: str = _EVER  # everything older may be missing below its watermarks; "" for all history
+    start_from: str = _EVER  # older recordings may be missing below its watermarks; "": all history
 
     def suits(self, carrier: Carrier) -> bool:
         """Whether the carrier can read what is registered under this name."""
@@ -70,7 +70,7 @@ class Past:
 
 @dataclass(frozen=True, slots=True)
 class Stranded:
-    """Recordings that wait, and nothing that is configured lists their account."""
+    """Open recordings of an account that no configured source lists."""
 
     source: str
     provider: str
@@ -90,14 +90,14 @@ class Stranded:
 
 
 class Succession:
-    """Of an open ledger. Thread-safe."""
+    """Successions in an open ledger. Thread-safe."""
 
     def __init__(self, connection: Connection, owner: Owner) -> None:
         self._connection = connection
         self._owner = owner
 
     def begin(self, carriers: Sequence[Carrier], pause: Pause) -> None:
-        """Declare what this process works for; set aside rows under a name that now means something else."""
+        """Declare this process's sources; set aside rows under a name that now means something else."""
         self._owner.declare([carrier.source for carrier in carriers])
         busy = self._owner.declared()
         for carrier in carriers:
@@ -105,11 +105,11 @@ class Succession:
                 self._begin(carrier, pause)
 
     def end(self) -> None:
-        """This process no longer works for a source: others may take over what waits."""
+        """Declare that this process no longer works for any source: others may take over what is open."""
         self._owner.declare([])
 
     def take_over(self, feed: Feed, carriers: Sequence[Carrier], pause: Pause) -> list[str]:
-        """Take over what is under vacant names in this feed's account; return those names."""
+        """Take over what this feed's account has under vacant names; return the names that were moved completely."""
         carrier = next(each for each in carriers if each.source == feed.source)
         taken: list[str] = []
         with self._connection.read() as db:
@@ -126,7 +126,7 @@ class Succession:
         return taken
 
     def stranded(self, carriers: Sequence[Carrier], *, dead: bool = False) -> list[Stranded]:
-        """What waits under vacant names, and will be taken over by nobody; with what is dead there, if asked for."""
+        """Return what is open under vacant names and no source will take over; with dead recordings if `dead`."""
         states = ("pending", "failing", "not_ready", *(["dead"] if dead else []))
         with self._connection.read() as db:
             waiting = db.execute(_OPEN, [json.dumps(states)]).fetchall()
@@ -142,7 +142,7 @@ class Succession:
     # -- whose it is ---------------------------------------------------------------------------------------------------
 
     def _with(self, past: Past, name: str, carrier: Carrier, account_id: str, carriers: Sequence[Carrier]) -> list[str]:
-        """An account, and what only showed in its list; with a main account those below it, closed ones too."""
+        """Return the account and those only seen in its list; for a main account also those below, even closed ones."""
         others = self._unlisted_accounts(name)
         if past.subaccounts and carrier.subaccounts and past.account_id == account_id == carrier.account_id:
             others = self._accounts(name) - {each.account_id for each in carriers}
@@ -155,7 +155,7 @@ class Succession:
         return [name for name in others if name not in busy]
 
     def _heirs(self, past: Past, name: str, account_id: str, carriers: Sequence[Carrier]) -> list[Carrier]:
-        """Who lists that account; of one that was met in another's list, who lists that other."""
+        """Return the carriers that list the account; if it was only seen in others' lists, those that list these."""
         listed = self._listed_accounts(name)
         accounts = {account_id} if account_id in listed or not listed else listed
         return [
@@ -166,7 +166,7 @@ class Succession:
         ]
 
     def _has_nearer(self, past: Past, carrier: Carrier, account_id: str, carriers: Sequence[Carrier]) -> bool:
-        """Another source lists the same account by the very API: its rows tell more."""
+        """Whether another source lists the same account by the same API as before: its rows have more."""
         if past.api == carrier.api:
             return False
         return any(
@@ -188,7 +188,7 @@ class Succession:
             return {account_id for (account_id,) in db.execute(_ACCOUNTS_OF_NAME, {"source": name}).fetchall()}
 
     def _unlisted_accounts(self, name: str) -> set[str]:
-        """Accounts that only showed in the lists of others."""
+        """Return the accounts that were only seen in the lists of others."""
         with self._connection.read() as db:
             rows = db.execute("SELECT DISTINCT account_id FROM feeds WHERE source=?", [name]).fetchall()
         return self._accounts(name) - {account_id for (account_id,) in rows}
@@ -210,7 +210,7 @@ class Succession:
                     if not (move.waiting() and move.settled(math.inf)):
                         return
             if past is None and self._accounts(carrier.source):
-                now = replace(now, start_from=_EVER)  # by an earlier version, which did not remember
+                now = replace(now, start_from=_EVER)  # registered by an earlier version, which stored no bound
         if now != past:
             self._remember(carrier.source, now)
 
@@ -233,11 +233,11 @@ class Succession:
     def _learnt(self, name: str, account_id: str) -> Past | None:
         past = self._derived(name, account_id)
         if past is not None:
-            self._remember(name, past)  # settled rows alone may be far to seek: once
+            self._remember(name, past)  # stored, as the search through settled rows may be long
         return past
 
     def _derived(self, name: str, account_id: str) -> Past | None:
-        """What a name stood for, by its rows: of a ledger of an earlier version. None where it has none."""
+        """Derive from its rows what a name meant, for a ledger of an earlier version. None if it has no rows."""
         with self._connection.read() as db:
             if not has_rows(db, name, account_id):
                 return None
@@ -258,7 +258,7 @@ def _past_of(carrier: Carrier) -> Past:
 
 
 def _is_sound(past: Past, carrier: Carrier) -> bool:
-    """A watermark is valid only for the same list, if that one had to archive no less."""
+    """Whether the old watermarks are valid: for the same list, if that one had to archive no less."""
     return past.api == carrier.api and past.start_from <= _past_of(carrier).start_from
 
 

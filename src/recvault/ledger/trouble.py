@@ -1,4 +1,4 @@
-"""Errors of SQLite and the file system about the ledger as our errors, each with what to do."""
+"""Translate errors of SQLite and the file system about the ledger, each with what to do."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ REBUILD = (
 )
 
 _TURNED = ("malformed", "no such table", "no such column", "has no column named")
-_IN_PROGRESS = "statements in progress"  # sqlite-utils' savepoint around one whose rows cannot be decoded
+_IN_PROGRESS = "statements in progress"  # from sqlite-utils' savepoint, if rows cannot be decoded
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 _NO_PLACE = frozenset({errno.ENOENT, errno.ENOTDIR})
 
 
 @contextlib.contextmanager
 def sqlite_errors(path: Path) -> Iterator[None]:
-    """SQLite's errors as ours. Errors about our own statements are bugs and stay unchanged."""
+    """Translate SQLite's errors. Errors about our own statements are bugs and stay unchanged."""
     try:
         yield
-    except UnicodeDecodeError as error:  # in what SQLite itself says, quoting the file
+    except UnicodeDecodeError as error:  # in SQLite's own message, which quotes the file
         raise damaged(path, f"it contains invalid text: {error.reason}") from error
     except sqlite3.DatabaseError as error:
         if _is_damage(error):
@@ -41,15 +41,15 @@ def sqlite_errors(path: Path) -> Iterator[None]:
 
 
 def damaged(path: Path, why: str, hint: str = REBUILD) -> LedgerDamaged:
-    """The ledger cannot be trusted, and why."""
+    """Return the error that the ledger is damaged, with the reason."""
     return LedgerDamaged(f"the ledger {path} is damaged: {why}", hint)
 
 
 @contextlib.contextmanager
 def sound_values(where: str) -> Iterator[None]:
-    """Rows and values that were written whole are read: where they cannot be, bytes of the file have turned.
+    """Treat a value that cannot be read as damage: rows are always written complete.
 
-    Raises sqlite3.DatabaseError, as SQLite does where it notices by itself: inside `sqlite_errors`.
+    Raises sqlite3.DatabaseError, as SQLite does for damage that it notices; `sqlite_errors` translates it.
     """
     try:
         yield
@@ -59,7 +59,7 @@ def sound_values(where: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def file_errors(path: Path) -> Iterator[None]:
-    """The file system's errors as ours, for the files beside the ledger."""
+    """Translate the file system's errors, for the files beside the ledger."""
     try:
         yield
     except OSError as error:
@@ -73,23 +73,23 @@ def file_errors(path: Path) -> Iterator[None]:
 
 
 def stored_time(text: str) -> datetime:
-    """A time as a row holds it."""
+    """Read a time from a row. Raises sqlite3.DatabaseError if it is damaged."""
     with sound_values("a time"):
         return unstamp(text)
 
 
 def stored_day(text: str) -> date:
-    """A day as a row holds it."""
+    """Read a day from a row. Raises sqlite3.DatabaseError if it is damaged."""
     with sound_values("a day"):
         return date.fromisoformat(text)
 
 
 def _is_damage(error: sqlite3.DatabaseError) -> bool:
-    """By SQLite's code; our errors, and Python's about invalid UTF-8, have none."""
+    """Whether it is damage, by SQLite's code; our own errors, and Python's about invalid UTF-8, have none."""
     name: str = getattr(error, "sqlite_errorname", "")
     if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_FORMAT")):
         return True
-    if name == "SQLITE_ERROR":  # our statements suit the schema that was made with them, and our JSON was whole
+    if name == "SQLITE_ERROR":  # our statements fit our schema, and our JSON was valid
         return any(words in str(error) for words in _TURNED)
     if _IN_PROGRESS in str(error):
         return True
@@ -97,11 +97,11 @@ def _is_damage(error: sqlite3.DatabaseError) -> bool:
 
 
 def _refused(path: Path, error: sqlite3.OperationalError) -> RecvaultError:
-    """By SQLite's code, because its messages vary."""
+    """Translate by SQLite's code, because its messages vary."""
     name: str = getattr(error, "sqlite_errorname", "")
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
         return LedgerLocked(f"the ledger {path} is locked by another process", "wait for it, or stop it")
-    # A full disk has no room for the shared memory either, which a reader needs, too.
+    # On a full disk there is no room for the shared memory either, which readers also need.
     if name in ("SQLITE_FULL", "SQLITE_IOERR_SHMSIZE"):
         return _full(path)
     message = f"the ledger {path} cannot be used: {error}"

@@ -1,6 +1,6 @@
 """Archived recordings that no manifest lists yet, and the end of each account's chain of manifests.
 
-A trigger records each recording when it is archived, in the same transaction: whatever clocks do, none is left out.
+A trigger queues each recording in the transaction that archives it: none is left out, whatever clocks do.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from recvault.ledger.large_sets import LEARN
 from recvault.ledger.rows import whole
 from recvault.models import stamp
 
-EVER = datetime(9999, 12, 31, tzinfo=UTC)  # after whatever any clock has said
+EVER = datetime(9999, 12, 31, tzinfo=UTC)  # later than any clock
 _LAST = (1 << 63) - 1
 
 _PAGE = """
@@ -28,7 +28,7 @@ _EARLIER = """
     WHERE id > ? AND id <= ? AND editions.unlisted AND editions.settled_at < ? ORDER BY id
 """
 _LISTED_EARLIER = "UPDATE editions SET unlisted = 0 WHERE id = ? AND sidecar_key = ?"
-# One that was archived again meanwhile has another sidecar, which no manifest lists yet.
+# One archived again meanwhile has a new sidecar, which no manifest lists yet.
 _LISTED = """
     DELETE FROM unlisted WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM editions WHERE id = ?1 AND editions.unlisted)
         AND (SELECT settled_at FROM recordings WHERE recordings.id = ?1) IS ?2
@@ -51,7 +51,7 @@ class UnlistedRow:
     sidecar_key: str
     media: Mapping[str, str]  # SHA-256 by key
     settled_at: str
-    sidecar_sha256: str | None  # None: an earlier version archived it
+    sidecar_sha256: str | None  # None: archived by an earlier version
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +72,7 @@ class Unlisted:
         self._connection = connection
 
     def page(self, after: int, settled_before: datetime, limit: int) -> list[UnlistedRow]:
-        """What was settled before a moment and is not listed, by the ledger's own numbers, from the next on."""
+        """Return unlisted rows settled before a time, in the order of ids, beginning after `after`."""
         with self._connection.read() as db:
             rows = db.execute(_PAGE, [after, stamp(settled_before), limit]).fetchall()
             last = rows[-1][0] if len(rows) == limit else _LAST
@@ -93,7 +93,7 @@ class Unlisted:
     def note(self, listed: Iterable[UnlistedRow], chains: Iterable[Chain]) -> None:
         """Record that these rows are in manifests, and the new ends of chains: in one transaction.
 
-        A sidecar's sum that the ledger did not have is known from the line that lists it.
+        A sidecar's hash that the ledger lacks is taken from the manifest's line.
         """
         rows = list(listed)
         with self._connection.write() as db:
@@ -106,7 +106,7 @@ class Unlisted:
             )
 
     def chains(self) -> list[Chain]:
-        """Of all accounts that have one."""
+        """Return the chains of all accounts that have one."""
         with self._connection.read() as db:
             rows = db.execute("SELECT * FROM chains ORDER BY provider, account_id").fetchall()
         return [
@@ -116,11 +116,11 @@ class Unlisted:
 
     @property
     def is_surveyed(self) -> bool:
-        """Whether the bucket was searched for what an earlier ledger had archived."""
+        """Whether the bucket was searched for recordings that an earlier ledger archived."""
         with self._connection.read() as db:
             return db.execute("SELECT 1 FROM facts WHERE name=?", [_SURVEYED]).fetchone() is not None
 
     def note_surveyed(self, surveyed: bool) -> None:
-        """Remember that it was, or is to be again."""
+        """Record whether the bucket was searched; False: it must be searched again."""
         with self._connection.write() as db:
             db.execute(_SURVEY[surveyed], [_SURVEYED])
