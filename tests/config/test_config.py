@@ -691,7 +691,7 @@ def test_a_missing_file_names_the_places(monkeypatch: pytest.MonkeyPatch, tmp_pa
     """Who has no configuration is told where it was looked for."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("RECVAULT_CONFIG", raising=False)
-    monkeypatch.setattr("recvault.config.reading.PLACES", (Path("config.toml"), tmp_path / "etc.toml"))
+    monkeypatch.setattr("recvault.config.places.PLACES", (Path("config.toml"), tmp_path / "etc.toml"))
     with pytest.raises(ConfigError, match=r"tried: config\.toml, .*etc\.toml \(use --config PATH"):
         find(None)
     with pytest.raises(ConfigError, match=r"tried: .*none\.toml"):

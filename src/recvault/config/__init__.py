@@ -4,19 +4,27 @@ At any time no secret is in a model, a message or a repr, only where to find it.
 `Source.resolve_secrets` read secrets, in the composition root only.
 """
 
-from recvault.config.reading import find, ledger_path, load, read
-from recvault.config.secret import SecretRef
-from recvault.config.settings import (
-    ArchiveSettings,
-    Config,
-    DaemonSettings,
-    LedgerSettings,
-    ObjectLock,
-    PrivateKeyRef,
-    SourceSettings,
-    TransferSettings,
-)
-from recvault.config.units import parse_duration, parse_rate, parse_size, parse_time
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from recvault.config.places import find, ledger_path, source_names
+
+if TYPE_CHECKING:
+    from recvault.config.reading import load, read
+    from recvault.config.secret import SecretRef
+    from recvault.config.settings import (
+        ArchiveSettings,
+        Config,
+        DaemonSettings,
+        LedgerSettings,
+        ObjectLock,
+        PrivateKeyRef,
+        SourceSettings,
+        TransferSettings,
+    )
+    from recvault.config.units import parse_duration, parse_rate, parse_size, parse_time
 
 __all__ = [
     "ArchiveSettings",
@@ -36,4 +44,17 @@ __all__ = [
     "parse_size",
     "parse_time",
     "read",
+    "source_names",
 ]
+
+_MODULES = ("reading", "secret", "settings", "units")
+
+
+def __getattr__(name: str) -> Any:
+    """Load the models when one of them is first asked for: whoever only looks for the file does without them."""
+    if name in __all__:
+        for module in (importlib.import_module(f"{__name__}.{each}") for each in _MODULES):
+            if hasattr(module, name):
+                globals()[name] = getattr(module, name)
+                return globals()[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,9 +1,8 @@
-"""Find the configuration's file, read it, and raise every problem in it at once."""
+"""Read the configuration, and raise every problem in it at once."""
 
 from __future__ import annotations
 
 import os
-import pwd
 import re
 import stat
 import tomllib
@@ -16,13 +15,11 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from recvault.config.locate import ConfigProblem, KeyLines
-from recvault.config.settings import Config, LedgerSettings
+from recvault.config.places import missing, unreadable
+from recvault.config.settings import Config
 from recvault.config.source_tables import sort_source
 from recvault.errors import ConfigError
 
-VARIABLE = "RECVAULT_CONFIG"
-_LEDGER_PATH = re.compile(r"""^\[ledger\][^\[]*?^\s*path\s*=\s*["']([^"']+)["']""", re.MULTILINE)
-PLACES = (Path("config.toml"), Path("/etc/recvault/config.toml"))
 _WORDS = {
     "missing": "is missing",
     "model_type": "must be a table",
@@ -38,26 +35,6 @@ _WORDS = {
 }
 
 
-def find(path: Path | None) -> Path:
-    """The file to read: the given path, else RECVAULT_CONFIG's, else the first of `PLACES` that is there."""
-    named = path or (Path(os.environ[VARIABLE]) if os.environ.get(VARIABLE) else None)
-    tried = (named,) if named else PLACES
-    for place in tried:
-        if _stands(place, whatever=named is not None):
-            if named is None:
-                _refuse_strangers(place)
-            return place
-    raise _missing(tried)
-
-
-def _stands(place: Path, *, whatever: bool) -> bool:
-    """Whether the file exists; pipes and devices only if named explicitly."""
-    try:
-        return place.is_file() or (whatever and place.exists() and not place.is_dir())
-    except OSError as error:  # e.g. a directory on the way that this user may not enter
-        raise _unreadable(place, error) from error
-
-
 def load(path: Path) -> Config:
     """Read and check that file. ConfigError holds every problem, a line each: `FILE:LINE: path: what`."""
     try:
@@ -65,45 +42,12 @@ def load(path: Path) -> Config:
             _refuse_open(path, os.fstat(file.fileno()).st_mode)
             text = file.read()
     except FileNotFoundError:
-        raise _missing((path,)) from None
+        raise missing((path,)) from None
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}:1: is not UTF-8 text at byte {error.start}") from None
     return read(text, str(path))
-
-
-def ledger_path(path: Path | None) -> Path:
-    """Where a configuration keeps its ledger, also where the rest of it is wrong; the default where it does not say."""
-    try:
-        named = _LEDGER_PATH.search(find(path).read_text(encoding="utf-8-sig"))
-    except (ConfigError, OSError, UnicodeDecodeError):
-        named = None
-    return Path(named[1]) if named else LedgerSettings().path
-
-
-def _unreadable(path: Path, error: OSError) -> ConfigError:
-    return ConfigError(
-        f"{path}: cannot be read by user {_user()}: {error.strerror}",
-        f"run as its owner, or allow that user to read it and to enter {path.parent}",
-    )
-
-
-def _user() -> str:
-    uid = os.geteuid()
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:  # a container's user, or one that systemd created for the service
-        return str(uid)
-
-
-def _refuse_strangers(place: Path) -> None:
-    """Someone who can write to the current directory must not decide where our secrets are sent."""
-    trusted = {0, os.geteuid(), int(os.environ.get("SUDO_UID", "0"))}
-    if not place.is_absolute() and place.stat().st_uid not in trusted:
-        raise ConfigError(
-            f"{place} in this directory belongs to another user", f"if you trust it, use --config {place}"
-        )
 
 
 def _refuse_open(path: Path, mode: int) -> None:
@@ -189,8 +133,3 @@ def _syntax(origin: str, message: str) -> str:
     if place[1] is None:
         return f"{origin}: is not valid TOML: {what} at the end of the file"
     return f"{origin}:{place[1]}: is not valid TOML: {what} (column {place[2]})"
-
-
-def _missing(tried: tuple[Path, ...]) -> ConfigError:
-    places = ", ".join(str(place) for place in tried)
-    return ConfigError(f"no configuration file found; tried: {places}", f"use --config PATH or set {VARIABLE}")

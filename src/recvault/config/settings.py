@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from recvault.archive import DEFAULT_TEMPLATE, KeyTemplate
 from recvault.config import checks, proxies
+from recvault.config.places import LEDGER
 from recvault.config.secret import SecretRef
 from recvault.config.units import parse_duration, parse_rate, parse_size, parse_time
 from recvault.errors import ConfigError
@@ -123,7 +124,7 @@ class ArchiveSettings(_Table):
 class LedgerSettings(_Table):
     """`[ledger]`: the local database."""
 
-    path: FilePath = Path("/var/lib/recvault/ledger.db")
+    path: FilePath = LEDGER
 
 
 class TransferSettings(_Table):

@@ -1,0 +1,98 @@
+"""Find the configuration's file, and read single values of it without the models, which take too long for a Tab key."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+import tomllib
+from pathlib import Path
+
+from recvault.config import checks
+from recvault.errors import ConfigError
+
+VARIABLE = "RECVAULT_CONFIG"
+PLACES = (Path("config.toml"), Path("/etc/recvault/config.toml"))
+LEDGER = Path("/var/lib/recvault/ledger.db")
+_LEDGER_PATH = re.compile(r"""^\[ledger\][^\[]*?^\s*path\s*=\s*["']([^"']+)["']""", re.MULTILINE)
+
+
+def find(path: Path | None) -> Path:
+    """The file to read: the given path, else RECVAULT_CONFIG's, else the first of `PLACES` that is there."""
+    named = path or (Path(os.environ[VARIABLE]) if os.environ.get(VARIABLE) else None)
+    tried = (named,) if named else PLACES
+    for place in tried:
+        if _stands(place, whatever=named is not None):
+            if named is None:
+                _refuse_strangers(place)
+            return place
+    raise missing(tried)
+
+
+def _stands(place: Path, *, whatever: bool) -> bool:
+    """Whether the file exists; pipes and devices only if named explicitly."""
+    try:
+        return place.is_file() or (whatever and place.exists() and not place.is_dir())
+    except OSError as error:  # e.g. a directory on the way that this user may not enter
+        raise unreadable(place, error) from error
+
+
+def ledger_path(path: Path | None) -> Path:
+    """Where a configuration keeps its ledger, also where the rest of it is wrong; the default where it does not say."""
+    named = _LEDGER_PATH.search(_text(path))
+    return Path(named[1]) if named else LEDGER
+
+
+def source_names(path: Path | None) -> list[str]:
+    """The names of a configuration's sources, also where the rest of it is wrong; none if it cannot be read."""
+    try:
+        tables = tomllib.loads(_text(path)).get("sources")
+    except (ValueError, RecursionError):
+        return []
+    named = [each.get("name") for each in tables if isinstance(each, dict)] if isinstance(tables, list) else []
+    return [name for name in named if isinstance(name, str) and _sound(name)]
+
+
+def _text(path: Path | None) -> str:
+    """What is in the file that `find` finds; nothing if it cannot be read, or is a pipe."""
+    try:
+        place = find(path)
+        return place.read_text(encoding="utf-8-sig") if place.is_file() else ""
+    except (ConfigError, OSError, UnicodeDecodeError):
+        return ""
+
+
+def _sound(name: str) -> bool:
+    try:
+        return bool(checks.source_name(name))
+    except ValueError:
+        return False
+
+
+def unreadable(path: Path, error: OSError) -> ConfigError:
+    return ConfigError(
+        f"{path}: cannot be read by user {_user()}: {error.strerror}",
+        f"run as its owner, or allow that user to read it and to enter {path.parent}",
+    )
+
+
+def _user() -> str:
+    uid = os.geteuid()
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:  # a container's user, or one that systemd created for the service
+        return str(uid)
+
+
+def _refuse_strangers(place: Path) -> None:
+    """Someone who can write to the current directory must not decide where our secrets are sent."""
+    trusted = {0, os.geteuid(), int(os.environ.get("SUDO_UID", "0"))}
+    if not place.is_absolute() and place.stat().st_uid not in trusted:
+        raise ConfigError(
+            f"{place} in this directory belongs to another user", f"if you trust it, use --config {place}"
+        )
+
+
+def missing(tried: tuple[Path, ...]) -> ConfigError:
+    places = ", ".join(str(place) for place in tried)
+    return ConfigError(f"no configuration file found; tried: {places}", f"use --config PATH or set {VARIABLE}")
