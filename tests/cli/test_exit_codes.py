@@ -224,7 +224,8 @@ def test_check_names_a_ledger_and_a_spool_without_a_place(small: Rig) -> None:
     small.transfer["min_free_disk"] = "8000000GiB"
     ran = run(small, "check", "--offline")
     assert ran.code == 78
-    ledger, spool, *_ = ran.stdout.splitlines()
+    configuration, ledger, spool, *_ = ran.stdout.splitlines()
+    assert configuration == f"ok    configuration: {small.config_path} is valid, 1 source"
     assert ledger.startswith("FAIL  ledger: ") and "ledger.path" in ledger
     assert spool.startswith("FAIL  spool: ") and "min_free_disk" in spool
 
@@ -234,7 +235,7 @@ def test_check_config_only_reads_no_secret(small: Rig) -> None:
     small.sources[0]["auth_token"] = {"file": str(small.root / "none")}
     small.ledger = {"path": str(small.root / "none" / "ledger.db")}
     ran = run(small, "check", "--config-only")
-    assert (ran.code, ran.stdout) == (0, "ok    configuration: valid, 1 source\n")
+    assert (ran.code, ran.stdout) == (0, f"ok    configuration: {small.config_path} is valid, 1 source\n")
     small.sources[0]["pol_every"] = "5m"
     ran = run(small, "check", "--config-only")
     assert (ran.code, ran.stdout) == (78, "")
@@ -247,7 +248,7 @@ def test_check_offline_needs_no_network(small: Rig) -> None:
     small.sources.append({**small.sources[0], "name": "other", "auth_token": {"file": str(small.root / "none")}})
     ran = run(small, "check", "--offline")
     assert ran.code == 78
-    ledger, spool, good, bad, proof, transport = ran.stdout.splitlines()
+    _, ledger, spool, good, bad, proof, transport = ran.stdout.splitlines()
     assert ledger.startswith("ok    ledger: ") and spool.startswith("ok    spool: ")
     assert proof.startswith("ok    media proof: ") and transport.startswith("ok    transport: ")
     assert good.startswith("ok    source voice: settings: ")

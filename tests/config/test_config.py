@@ -26,6 +26,7 @@ from recvault.config import (
     TransferSettings,
     find,
     load,
+    lookup,
     parse_duration,
     parse_rate,
     parse_size,
@@ -691,7 +692,7 @@ def test_a_missing_file_names_the_places(monkeypatch: pytest.MonkeyPatch, tmp_pa
     """Who has no configuration is told where it was looked for."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("RECVAULT_CONFIG", raising=False)
-    monkeypatch.setattr("recvault.config.places.PLACES", (Path("config.toml"), tmp_path / "etc.toml"))
+    monkeypatch.setattr("recvault.config.places.SYSTEM", tmp_path / "etc.toml")
     with pytest.raises(ConfigError, match=r"tried: config\.toml, .*etc\.toml \(use --config PATH"):
         find(None)
     with pytest.raises(ConfigError, match=r"tried: .*none\.toml"):
@@ -725,6 +726,44 @@ def test_a_configuration_that_a_stranger_left_here_is_not_taken(
     assert find(place) == place
     monkeypatch.setenv("SUDO_UID", "54321")  # who called sudo trusts what is theirs
     assert find(None) == place
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes files for another user")
+def test_a_home_that_is_another_user_s_is_not_trusted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Under some sudo HOME is still the caller's, or another's: a file there must be named, or be ours."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    place = tmp_path / ".config/recvault/config.toml"
+    place.parent.mkdir(parents=True)
+    place.write_text(ARCHIVE + TWILIO)
+    assert find(None) == place
+    os.chown(place, 54321, 54321)
+    with pytest.raises(ConfigError, match=rf"{place} belongs to another user .*--config {place}"):
+        find(None)
+
+
+def test_a_home_that_cannot_be_entered_is_passed_by(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What another user has in a home that is closed to us is not ours; the machine's file is taken."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "closed"))
+    (system := tmp_path / "etc.toml").touch()
+    monkeypatch.setattr("recvault.config.places.SYSTEM", system)
+    is_file = Path.is_file
+
+    def closed(path: Path) -> bool:
+        if "closed" in path.parts:
+            raise PermissionError(13, "Permission denied", str(path))
+        return is_file(path)
+
+    monkeypatch.setattr(Path, "is_file", closed)
+    assert find(None) == system
+
+
+def test_without_a_home_there_are_two_places(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A relative XDG_CONFIG_HOME does not count, as its specification says."""
+    monkeypatch.delenv("HOME")
+    monkeypatch.setenv("XDG_CONFIG_HOME", "relative")
+    assert [str(place) for place in lookup()] == ["config.toml", "/etc/recvault/config.toml"]
 
 
 def test_a_file_that_is_no_text(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ import recvault
 from cli.commands import until
 
 UNITS = Path(recvault.__file__).parents[2] / "systemd"
+EXAMPLE = UNITS.parent / "config.example.toml"
 SWITCH = "RECVAULT_TEST_SYSTEMD"
 PATIENCE = 60.0
 _PYTHON = Path(getattr(sys, "_base_executable", sys.executable)).resolve().relative_to(Path(sys.base_prefix).resolve())
@@ -124,6 +125,8 @@ class Lab:
             Path(sys.base_prefix).resolve(): "/opt/python",
             Path(sysconfig.get_path("purelib")): "/opt/recvault/site-packages",
             Path(recvault.__file__).parents[1]: "/opt/recvault/src",
+            UNITS: "/opt/recvault/systemd",
+            EXAMPLE: "/opt/recvault/config.example.toml",
         }
         return [
             *("systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--machine=recvault-lab"),

@@ -19,6 +19,7 @@ VERBS = {
     "backup": "Write a copy of the ledger, for a restore or a downgrade.",
     "backfill": "Archive a source's history, a time range of it, or single calls, rooms or recordings.",
     "check": "Check the configuration, the credentials and the bucket.",
+    "config": "Print an example configuration or the one in effect, or check the file.",
     "decrypt": "Decrypt an encrypted recording and verify the plaintext.",
     "demo": "Archive from simulated providers into a built-in S3 server.",
     "failures": "List dead and failing recordings: why, since when, how many attempts.",
@@ -45,8 +46,9 @@ class _Verbs(click.Group):
         if cmd_name not in VERBS:
             return None
         command: click.Command = importlib.import_module(f"recvault.cli.{cmd_name}").command
-        if not any(param.name == _EVERYWHERE for param in command.params):
-            command.params += [_after_the_verb(option) for option in _shared_options()]
+        for each in (command, *(command.commands.values() if isinstance(command, click.Group) else ())):
+            if not any(param.name == _EVERYWHERE for param in each.params):
+                each.params += [_after_the_verb(option) for option in _shared_options()]
         return command
 
     def resolve_command(
@@ -71,7 +73,8 @@ def _shared_options() -> list[click.Option]:
         click.Option(
             ["--config"],
             type=click.Path(path_type=Path, readable=False),
-            help="Configuration file; default: RECVAULT_CONFIG, ./config.toml, /etc/recvault/config.toml.",
+            help="Configuration file; default: RECVAULT_CONFIG, ./config.toml, ~/.config/recvault/config.toml, "
+            "/etc/recvault/config.toml.",
         ),
         click.Option(["-v", "--verbose"], count=True, help="Log debug messages too."),
         click.Option(["-q", "--quiet"], is_flag=True, help="Log only warnings and errors, show no progress."),

@@ -27,33 +27,38 @@ def command(app: App, config_only: bool, only_offline: bool, as_json: bool) -> i
     from recvault.monitoring.report import worst
 
     found = []
-    for probe in _configuration(app) if config_only else _probes(app, only_offline):
+    for probe in [configuration(app)] if config_only else _probes(app, only_offline):
         found.append(probe)
         if not as_json:
-            _print(probe)
+            print_probe(probe)
     if as_json:
         print_json({"schema": SCHEMA, "ok": all(probe.ok for probe in found), "checks": [asdict(p) for p in found]})
     return worst(probe.exit_code for probe in found)
 
 
-def _configuration(app: App) -> Iterator[Probe]:
-    """One answer; where the file is wrong, the ConfigError names each of its problems."""
-    from recvault.check import Probe
+def configuration(app: App) -> Probe:
+    """Which file is in effect; where it is wrong, the ConfigError names each of its problems."""
+    from recvault import config
+    from recvault.check.probe import Probe
 
-    count = len(app.settings().sources)
-    yield Probe(name="configuration", ok=True, detail=f"valid, {count} source{'s' if count > 1 else ''}")
+    path = config.find(app.config)
+    count = len(config.load(path).sources)
+    detail = f"{path.absolute()} is valid, {count} source{'s' if count > 1 else ''}"
+    return Probe(name="configuration", ok=True, detail=detail)
 
 
 def _probes(app: App, only_offline: bool) -> Iterator[Probe]:
     from recvault import check
 
+    yield configuration(app)
     with app.runtime() as runtime:
         yield from check.offline(runtime)
         if not only_offline:
             yield from check.online(runtime)
 
 
-def _print(probe: Probe) -> None:
+def print_probe(probe: Probe) -> None:
+    """One line: whether it is well, and what to do where it is not."""
     from recvault.cli.tables import cell
 
     mark = "FAIL" if not probe.ok else "note" if probe.hint else "ok  "

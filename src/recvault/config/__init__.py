@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from recvault.config.places import find, ledger_path, source_names
+from recvault.config.places import SYSTEM, find, ledger_path, lookup, source_names, user_config
 
 if TYPE_CHECKING:
     from recvault.config.reading import load, read
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from recvault.config.units import parse_duration, parse_rate, parse_size, parse_time
 
 __all__ = [
+    "SYSTEM",
     "ArchiveSettings",
     "Config",
     "DaemonSettings",
@@ -39,12 +40,14 @@ __all__ = [
     "find",
     "ledger_path",
     "load",
+    "lookup",
     "parse_duration",
     "parse_rate",
     "parse_size",
     "parse_time",
     "read",
     "source_names",
+    "user_config",
 ]
 
 _MODULES = ("reading", "secret", "settings", "units")

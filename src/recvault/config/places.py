@@ -12,15 +12,16 @@ from recvault.config import checks
 from recvault.errors import ConfigError
 
 VARIABLE = "RECVAULT_CONFIG"
-PLACES = (Path("config.toml"), Path("/etc/recvault/config.toml"))
+_HERE = Path("config.toml")
+SYSTEM = Path("/etc/recvault/config.toml")
 LEDGER = Path("/var/lib/recvault/ledger.db")
 _LEDGER_PATH = re.compile(r"""^\[ledger\][^\[]*?^\s*path\s*=\s*["']([^"']+)["']""", re.MULTILINE)
 
 
 def find(path: Path | None) -> Path:
-    """The file to read: the given path, else RECVAULT_CONFIG's, else the first of `PLACES` that is there."""
+    """The file to read: the given path, else RECVAULT_CONFIG's, else the first of `lookup` that is there."""
     named = path or (Path(os.environ[VARIABLE]) if os.environ.get(VARIABLE) else None)
-    tried = (named,) if named else PLACES
+    tried = (named,) if named else lookup()
     for place in tried:
         if _stands(place, whatever=named is not None):
             if named is None:
@@ -29,11 +30,26 @@ def find(path: Path | None) -> Path:
     raise missing(tried)
 
 
+def lookup() -> tuple[Path, ...]:
+    """Where a configuration is looked for that nobody named: this directory, this user's, the machine's."""
+    return (_HERE, *([ours] if (ours := user_config()) else []), SYSTEM)
+
+
+def user_config() -> Path | None:
+    """This user's own file; None for one without a home."""
+    base = os.environ.get("XDG_CONFIG_HOME", "")
+    home = os.environ.get("HOME", "")
+    folder = base if base.startswith("/") else f"{home}/.config" if home.startswith("/") else ""
+    return Path(folder, "recvault", "config.toml") if folder else None
+
+
 def _stands(place: Path, *, whatever: bool) -> bool:
     """Whether the file exists; pipes and devices only if named explicitly."""
     try:
         return place.is_file() or (whatever and place.exists() and not place.is_dir())
     except OSError as error:  # e.g. a directory on the way that this user may not enter
+        if place == user_config() and not whatever:
+            return False  # HOME is another user's, as under some sudo
         raise unreadable(place, error) from error
 
 
@@ -85,12 +101,11 @@ def _user() -> str:
 
 
 def _refuse_strangers(place: Path) -> None:
-    """Someone who can write to the current directory must not decide where our secrets are sent."""
+    """Someone who can write to the current directory, or to HOME, must not decide where our secrets are sent."""
     trusted = {0, os.geteuid(), int(os.environ.get("SUDO_UID", "0"))}
-    if not place.is_absolute() and place.stat().st_uid not in trusted:
-        raise ConfigError(
-            f"{place} in this directory belongs to another user", f"if you trust it, use --config {place}"
-        )
+    if place != SYSTEM and place.stat().st_uid not in trusted:
+        where = "" if place.is_absolute() else " in this directory"
+        raise ConfigError(f"{place}{where} belongs to another user", f"if you trust it, use --config {place}")
 
 
 def missing(tried: tuple[Path, ...]) -> ConfigError:

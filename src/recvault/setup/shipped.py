@@ -1,0 +1,35 @@
+"""The files that come with the program: the configuration's example, the units, what else `systemd/` holds.
+
+One source: in a checkout they are at its top; a wheel carries a copy of them inside the package.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import recvault
+from recvault.errors import RecvaultError
+
+EXAMPLE = "config.example.toml"
+UNITS = "systemd"
+_PACKAGE = Path(recvault.__file__).parent
+
+
+def shipped(name: str) -> Path:
+    """Where a shipped file or folder is. Raises RecvaultError if this installation has none."""
+    for top in (_PACKAGE / "shipped", _PACKAGE.parents[1]):
+        if (top / name).exists():
+            return top / name
+    raise RecvaultError(
+        f"this installation has no {name}", "install recvault again, from a wheel or with `pip install .` in a checkout"
+    )
+
+
+def example() -> str:
+    """The commented configuration with every option."""
+    return shipped(EXAMPLE).read_text(encoding="utf-8")
+
+
+def unit(name: str) -> str:
+    """The text of a file below `systemd/`."""
+    return (shipped(UNITS) / name).read_text(encoding="utf-8")
