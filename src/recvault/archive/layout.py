@@ -24,27 +24,27 @@ from recvault.models import Recording, stamp
 SCHEMA = "recvault/sidecar/v1"
 CATALOG, MANIFESTS, SCHEMAS = "catalog/", "manifests/", "schemas/"
 RESERVED = (CATALOG, MANIFESTS, SCHEMAS)
-"""What keys begin with that no recording has, behind the prefix of an archive."""
+"""Beginnings of keys that belong to no recording, after the archive's prefix."""
 SCHEMA_KEY = f"{SCHEMAS}sidecar-v1.json"
 SIDECAR_SUFFIX = ".json"
 DEFAULT_TEMPLATE = "recordings/provider={provider}/account={account}/date={date}/{recording_id}.{ext}"
 
 _FIELDS = frozenset({"provider", "account", "date", "recording_id", "ext"})
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.-]|^\.")
-_SEPARATOR = re.compile(r"[^A-Za-z0-9_.%~-]")  # a character that no escaped value holds
+_SEPARATOR = re.compile(r"[^A-Za-z0-9_.%~-]")  # a character that no escaped value contains
 # What `escape` writes: ~ appears only after %, so an edition's own ~ is never part of it.
 _ESCAPED = r"(?:[A-Za-z0-9_.-]|%(?:~[0-9a-f]{64})?)+"
 _EDITION = r"(?:~(?P<edition>[2-9]|[1-9][0-9]))?"
 _FORMS = {"date": r"\d{4}-\d{2}-\d{2}", "ext": r"[a-z0-9]+"}
 EDITIONS = range(1, 100)
-_LONGEST = 200  # of an escaped value; three of them stay well within S3's 1,024 bytes a key
+_LONGEST = 200  # of an escaped value; three of them stay well within S3's limit of 1,024 bytes a key
 
 
-@functools.lru_cache(maxsize=1024)  # each name is written four times for a recording, an account for all of its own
+@functools.lru_cache(maxsize=1024)  # a recording's names are escaped four times each, an account's for all of its own
 def escape(text: str) -> str:
-    """Write any text as one safe path segment, injectively: `%XX` per unsafe byte, as Hive partitions do.
+    """Encode any text as one safe path segment, injectively: `%XX` per unsafe byte, as Hive partitions do.
 
-    A value too long for a key ends in its SHA-256 behind `%~`, which no other escaped value holds.
+    A value too long for a key ends in `%~` and its SHA-256; no other escaped value contains `%~`.
     """
     escaped = _UNSAFE.sub(
         lambda found: "".join(f"%{byte:02X}" for byte in found[0].encode("utf-8", "surrogatepass")), text
@@ -57,7 +57,7 @@ def escape(text: str) -> str:
 
 
 def unescape(segment: str) -> str | None:
-    """Reverse `escape`; None for a value that was too long for a key."""
+    """Reverse `escape`; None for a value that was shortened."""
     if "%~" in segment:
         return None
     return "" if segment == "%" else unquote(segment, errors="surrogatepass")
@@ -65,12 +65,11 @@ def unescape(segment: str) -> str | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyParts:
-    """The parts of a key, still escaped. `stem` is the key without its extension, the same for all files of an
-    edition."""
+    """The escaped parts of a key. `stem`, the key without extension, is the same for all files of an edition."""
 
     provider: str
     account: str
-    date: str | None  # None: the template names none
+    date: str | None  # None: not in the template
     recording_id: str
     ext: str
     stem: str
@@ -86,7 +85,7 @@ class KeyParts:
 
 
 class KeyTemplate:
-    """A key template that is proven injective over (provider, account, recording id) when it is made.
+    """A key template, checked to be injective over (provider, account, recording id).
 
     Raises ValueError with the reason for a template that could give two recordings one key.
     """
@@ -101,7 +100,7 @@ class KeyTemplate:
         return f"KeyTemplate({self.template!r})"
 
     def __call__(self, recording: Recording, ext: str, edition: int = 1) -> str:
-        """The key of a recording's media (`wav`, `mp3`, `mka`, `mkv`) or sidecar (`json`).
+        """Return the key of a recording's media (`wav`, `mp3`, `mka`, `mkv`) or sidecar (`json`).
 
         Objects are never replaced: later versions, or ones whose key is taken, are further editions.
         """
@@ -125,11 +124,11 @@ class KeyTemplate:
 
     @property
     def root(self) -> str:
-        """What every key of a recording begins with."""
+        """The fixed beginning of every recording's key."""
         return self._prefix + self.template.partition("{")[0]
 
     def path(self, key: str) -> str:
-        """A key as it reads from the root of a copy: behind the prefix."""
+        """Return a key's path in a copy of the archive: without the prefix."""
         return key.removeprefix(self._prefix)
 
     def is_reserved(self, key: str) -> bool:
@@ -141,7 +140,7 @@ class KeyTemplate:
         return key.endswith(SIDECAR_SUFFIX) and not self.is_reserved(key)
 
     def read(self, key: str) -> KeyParts | None:
-        """The parts of a recording's key; None for any other key."""
+        """Split a recording's key into its parts; None for any other key."""
         found = self._form.fullmatch(key)
         if found is None:
             return None
@@ -150,12 +149,12 @@ class KeyTemplate:
         return KeyParts(**parts, edition=edition, stem=key.rpartition(".")[0])
 
     def is_of(self, recording: Recording, key: str) -> bool:
-        """Whether a key is one of this recording's, in any edition."""
+        """Whether a key belongs to this recording, in any edition."""
         parts = self.read(key)
         return parts is not None and self(recording, parts.ext, parts.edition) == key
 
     def beginning(self, **known: str) -> tuple[str, str | None]:
-        """What every key begins with whose escaped `known` fields are these, and the field that follows it."""
+        """Return the beginning of all keys with these escaped fields, and the name of the first unknown field."""
         begun = self._prefix
         for literal, name, _, _ in Formatter().parse(self.template):
             begun += literal
@@ -165,7 +164,7 @@ class KeyTemplate:
         return begun, None
 
     def _written_as(self) -> re.Pattern[str]:
-        """The pattern of its keys. Fields are separated, or the template would not be injective."""
+        """Return the pattern of its keys. Its fields are separated, as `_check` requires."""
         form = re.escape(self._prefix)
         for literal, name, _, _ in Formatter().parse(self.template):
             form += re.escape(literal.removesuffix(".") if name == "ext" else literal)
@@ -199,7 +198,7 @@ class KeyTemplate:
 
 
 def object_metadata(recording: Recording, sha256: str) -> dict[str, str]:
-    """The metadata of a recording's object: ASCII only, no personal facts."""
+    """Return the metadata of a recording's object: ASCII only, without personal data."""
     return {
         "sha256": sha256,
         "recording-id": escape(recording.recording_id),

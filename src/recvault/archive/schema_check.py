@@ -14,7 +14,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What is wrong, and its path from the document's root."""
+    """A fault and its path from the document's root."""
 
     words: str
     way: tuple[str, ...] = ()
@@ -41,14 +41,14 @@ _TYPES: Mapping[str, frozenset[type]] = {
 
 
 class Shape:
-    """A schema, read once. Raises ValueError for unknown keywords."""
+    """A compiled schema. Raises ValueError for unknown keywords."""
 
     def __init__(self, schema: Mapping[str, Any]) -> None:
         self._defs: Mapping[str, Any] = schema.get("$defs", {})
         self._check = self._all(schema)
 
     def fault(self, document: Any) -> Fault | None:
-        """The first fault of a document; None if it is valid."""
+        """Return the first fault of a document; None if it is valid."""
         return self._check(document)
 
     def _all(self, schema: Mapping[str, Any]) -> Check:
@@ -133,7 +133,7 @@ def _required(names: Sequence[str]) -> Check:
 
 
 def _simple(kinds: tuple[type, ...], holds: Callable[[Any], bool], words: str) -> Check:
-    """Keywords apply only to values of these types; `true` is not a number."""
+    """Check a keyword, which applies only to values of these types; `true` is not a number."""
     wrong = Fault(words)
 
     def check(value: Any) -> Fault | None:

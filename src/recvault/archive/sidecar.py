@@ -1,7 +1,7 @@
-"""The sidecar: written last, read first. The one place that writes and reads its document.
+"""The sidecar: written last, read first. The only module that writes and reads its document.
 
 The sidecar is the commit: if it exists, all media that it names are durable, with the size and SHA-256 it names. Within
-v1, changes only add. Readers read the sidecar first and the media second.
+v1, fields are only added. Readers read the sidecar first and the media second.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ _FACTS = (
     *("call_id", "conference_id", "room_id", "participant_id", "leg_id", "session_id"),
     *("duration_seconds", "channels", "track", "encryption"),
 )
-"""Facts that cannot differ between two readings of one recording."""
-_COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))  # json.dumps makes one each time
+"""Facts of a recording that never change once they are known."""
+_COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))  # json.dumps builds one at each call
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
 def _held(read: Callable[P, T]) -> Callable[P, T]:
-    """What a document lacks, or holds as something else than a sidecar does, is a ValueError."""
+    """Raise ValueError if the document lacks a field or a value has the wrong type."""
 
     @functools.wraps(read)
     def checked(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -64,7 +64,7 @@ def _kept(value: Any, kind: type[T], name: str) -> T:
 
 
 def sidecar_bytes(receipt: Receipt, *, attempts: int, fetched_from: str | None, formats_wanted: Iterable[str]) -> bytes:
-    """The sidecar of a recording: one JSON document on one line, so that query engines read it as it is."""
+    """Encode a recording's sidecar: one JSON document on one line, so that query engines can read it directly."""
     recording = receipt.recording
     document: JSON = {
         "schema": SCHEMA,
@@ -101,27 +101,27 @@ def sidecar_bytes(receipt: Receipt, *, attempts: int, fetched_from: str | None, 
         },
         "raw": recording.raw,
     }
-    if not recording.raw:  # each provider's row says something: this one was not read
+    if not recording.raw:  # no provider's row is empty: this one was not read
         document["archive"] |= _restored(document)
     return _COMPACT.encode(document).encode("utf-8", "backslashreplace") + b"\n"
 
 
 def _restored(document: JSON) -> JSON:
-    """Marks a lost sidecar that was rewritten from the ledger, which does not know all its fields."""
+    """Mark a lost sidecar that was rewritten from the ledger, which does not know all its fields."""
     unknown = [name for name, value in document.items() if value is None]
     return {"restored_from": "ledger", "unknown": [*unknown, "raw"]}
 
 
 @dataclass(frozen=True, slots=True)
 class Sidecar:
-    """A sidecar as it was read. What it lacks is a ValueError where it is asked for: `fault` tells that beforehand."""
+    """A sidecar as read. Its properties raise ValueError if their field is missing or invalid; check `fault` before."""
 
-    document: Any  # as it is written: for who shows it whole, and for the schema
+    document: Any  # unchanged: to be shown, and for the schema
     sha256: str  # hex; of its bytes
 
     @classmethod
     def read(cls, body: bytes) -> Sidecar:
-        """Read any JSON document. Raises ValueError with a sentence otherwise."""
+        """Read any JSON document. Raises ValueError if it is not JSON."""
         try:
             return cls(json.loads(body), hashlib.sha256(body).hexdigest())
         except (ValueError, RecursionError) as error:
@@ -129,18 +129,18 @@ class Sidecar:
 
     @property
     def fault(self) -> Fault | None:
-        """What does not meet the schema of sidecar v1; None where all does."""
+        """The first fault against the schema of sidecar v1; None if it is valid."""
         return _shape().fault(self.document)
 
     @property
     def is_v1(self) -> bool:
-        """Whether it says of itself that it is a sidecar v1."""
+        """Whether its `schema` says that it is a sidecar v1."""
         return isinstance(self.document, dict) and self.document.get("schema") == SCHEMA
 
     @property
     @_held
     def identity(self) -> tuple[str, str, str]:
-        """Of its recording."""
+        """The identity of its recording."""
         provider, account_id, recording_id = (self._text(name) for name in ("provider", "account_id", "recording_id"))
         return (provider, account_id, recording_id)
 
@@ -153,19 +153,19 @@ class Sidecar:
     @property
     @_held
     def media(self) -> tuple[MediaObject, ...]:
-        """What it names."""
+        """The media that it names."""
         return tuple(_read_medium(medium) for medium in self.document["media"])
 
     @property
     @_held
     def archived_at(self) -> datetime:
-        """When the recording was archived first, as this edition."""
+        """When this edition of the recording was first archived."""
         return _moment(self.document["archive"]["archived_at"])
 
     @property
     @_held
     def attempts(self) -> int:
-        """How many it took."""
+        """How many attempts the recording took."""
         return int(self.document["archive"]["attempts"])
 
     @property
@@ -184,13 +184,13 @@ class Sidecar:
     @property
     @_held
     def is_restored(self) -> bool:
-        """Whether it was lost and restored from the ledger."""
+        """Whether it was lost and rewritten from the ledger."""
         return "restored_from" in self.document["archive"]
 
     @property
     @_held
     def recording(self) -> Recording:
-        """As much of its recording as an archived row of the ledger holds."""
+        """Its recording, with the fields that an archived row of the ledger has."""
         provider, account_id, recording_id = self.identity
         return Recording(
             provider=provider,
@@ -205,7 +205,7 @@ class Sidecar:
 
     @_held
     def receipt(self, recording: Recording, sidecar_key: str) -> Receipt:
-        """The commit as a receipt. Raises ValueError if it is not a v1 sidecar of this recording."""
+        """Return the commit as a receipt. Raises ValueError if it is not a v1 sidecar of this recording."""
         if not self.is_v1:
             raise ValueError(f"{sidecar_key} is not a {SCHEMA} document")
         if self.identity != recording.identity:
@@ -223,7 +223,7 @@ class Sidecar:
 
     @_held
     def contradicts(self, recording: Recording) -> bool:
-        """Whether it contradicts the provider's current row."""
+        """Whether its date or a lasting fact differs from the provider's current row."""
         if _moment(self.document["created_at"]) != recording.created_at:
             return True
         told = ((self.document.get(name), getattr(recording, name)) for name in _FACTS)
@@ -234,7 +234,7 @@ class Sidecar:
 
 
 def _beside(receipt: Receipt) -> JSON:
-    """Rare fields."""
+    """Return the rare fields of a receipt."""
     said: JSON = {}
     if receipt.missing:
         said["formats_missing"] = [
@@ -252,7 +252,7 @@ def _beside(receipt: Receipt) -> JSON:
 
 
 def _read_beside(said: JSON) -> JSON:
-    """The same as fields of a receipt."""
+    """Read the rare fields as those of a receipt."""
     earlier = said.get("earlier")
     return {
         "missing": tuple(
@@ -276,7 +276,7 @@ def _shape() -> Shape:
 
 
 def schema_bytes() -> bytes:
-    """The JSON Schema of sidecar v1, stored at `schemas/sidecar-v1.json` in the bucket."""
+    """Return the JSON Schema of sidecar v1, stored at `schemas/sidecar-v1.json` in the bucket."""
     return resources.files("recvault.archive").joinpath("sidecar-v1.json").read_bytes()
 
 
@@ -337,5 +337,5 @@ def _moment(text: str) -> datetime:
 
 
 def _iso(moment: datetime | None) -> str | None:
-    """ISO 8601 UTC with Z, in whole seconds if there is no fraction."""
+    """Format as ISO 8601 UTC with Z, in whole seconds if there is no fraction."""
     return None if moment is None else stamp(moment).replace(".000000Z", "Z")

@@ -1,7 +1,7 @@
 """One session per account: send, classify, back off, pace, page and stream.
 
-Invariants: credentials travel to `base_url`'s own origin and nowhere else; no connection is made to an address that
-the source does not allow; a page already seen is an error, not a loop.
+Invariants: credentials are sent only to the origin of `base_url`; no connection is made to an address that the source
+does not allow; a page already seen is an error, not a loop.
 """
 
 from recvault.http.addresses import AddressRule

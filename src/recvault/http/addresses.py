@@ -17,8 +17,8 @@ from recvault.errors import UnsafeAddress
 from recvault.transport.base import PORTS
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
-_GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")  # IANA gives public IPv6 addresses out of this block alone
-_OF_CLOUDS = (  # public by their numbers, yet a cloud machine's own host answers there
+_GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")  # IANA assigns public IPv6 addresses from this block only
+_OF_CLOUDS = (  # public by number, but answered by a cloud machine's host
     ipaddress.ip_network("168.63.129.16/32"),  # Azure
     ipaddress.ip_network("192.0.0.0/24"),  # Oracle, at .192
 )
@@ -28,7 +28,7 @@ _OF_CLOUDS = (  # public by their numbers, yet a cloud machine's own host answer
 class AddressRule:
     """Which hosts a source may use besides the public internet over https."""
 
-    base: tuple[str, int]  # host and port of base_url: the operator's own choice
+    base: tuple[str, int]  # host and port of base_url, chosen by the operator
     media_hosts: frozenset[str] = frozenset()  # "host" or "host:port", as configured
 
     @classmethod
@@ -36,7 +36,7 @@ class AddressRule:
         return cls(origin(httpx.URL(base_url))[1:], frozenset(host.lower() for host in media_hosts))
 
     def check_url(self, url: httpx.URL) -> None:
-        """UnsafeAddress unless https, or plain http to loopback."""
+        """Raise UnsafeAddress unless the URL is https, or plain http to loopback."""
         if not self.is_safe(url):
             raise UnsafeAddress(
                 f"{url.scheme}://{url.host} is not fetched: media are only downloaded over https",
@@ -56,7 +56,7 @@ class AddressRule:
 
 
 def origin(url: httpx.URL) -> tuple[str, str, int]:
-    """Scheme, host and port, the default port filled in."""
+    """Return scheme, host and port of a URL, with the default port filled in."""
     return (url.scheme, url.host.lower(), url.port or PORTS.get(url.scheme, 0))
 
 

@@ -1,4 +1,4 @@
-"""Read an API answer's body, bounded in size and in time: against bombs, drips and stalls."""
+"""Read the body of an API answer with limits on size and time: against bombs, drips and stalls."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from recvault.http.tries import Timing
 from recvault.shutdown import Stop
 from recvault.transport import ExchangeFailed
 
-MOST_PAGE = 8 * 1024 * 1024  # bytes; a thousand rows are one or two million. Once read, JSON may be 25 times as large
-MOST_ROW = 1024 * 1024  # of an answer about one recording: every worker may hold one
-_UNFOLDED = 64 * 1024  # bytes that are decoded at once: one chunk could grow a thousandfold
+MOST_PAGE = 8 * 1024 * 1024  # bytes; a thousand rows take one or two million. Parsed JSON may be 25 times as large
+MOST_ROW = 1024 * 1024  # for an answer about one recording: every worker may hold one
+_UNFOLDED = 64 * 1024  # bytes decoded at a time: one chunk could grow a thousandfold
 MOST_OF_ERROR = 4096
-_ERROR_SECONDS = 5.0  # for the beginning of an error's body, which only helps the operator
-_FOLDED = frozenset({"gzip", "x-gzip", "deflate"})  # only one of them: nested ones could grow without limit
-# S3 servers name their own framing of an upload, long undone; others put a charset or a mail's encoding there.
+_ERROR_SECONDS = 5.0  # for the start of an error's body, which only helps the operator
+_FOLDED = frozenset({"gzip", "x-gzip", "deflate"})  # only one at a time: nested ones could grow without limit
+# S3 servers name the framing of the upload, long removed; others name a charset or a mail's encoding.
 _PLAIN = frozenset({"", "identity", "aws-chunked", "none", "binary", "8bit", "utf-8"})
 
 
 def whole(response: httpx.Response, timing: Timing, stop: Stop, most: int) -> bytes:
-    """Return a whole API answer, decoded; at most `most` bytes."""
+    """Return a complete API answer, decoded. Raises NotWhole beyond `most` bytes, Unavailable if it is too slow."""
     host = response.url.host
     if not _readable(response):
         raise ProtocolError(f"{host} used a content encoding that was not requested")
@@ -40,7 +40,7 @@ def whole(response: httpx.Response, timing: Timing, stop: Stop, most: int) -> by
 
 
 def beginning(response: httpx.Response) -> bytes:
-    """The start of an error's body, if it arrives quickly; empty if it cannot be read."""
+    """Return the start of an error's body, if it arrives quickly; empty if it cannot be read."""
     if not _readable(response):
         return b""
     body, deadline = b"", time.monotonic() + _ERROR_SECONDS
@@ -75,7 +75,7 @@ def _unfolded(response: httpx.Response) -> Iterator[bytes]:
     if _encoding(response) not in _FOLDED:
         yield from response.iter_raw()
         return
-    host, decoder, begun = response.url.host, zlib.decompressobj(zlib.MAX_WBITS | 32), False  # by its first bytes
+    host, decoder, begun = response.url.host, zlib.decompressobj(zlib.MAX_WBITS | 32), False  # gzip or zlib, detected
     try:
         for chunk in response.iter_raw():
             begun = True

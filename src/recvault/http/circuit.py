@@ -1,4 +1,4 @@
-"""Whether an account is refused, which only its own list decides.
+"""Whether an account's credentials are refused, which only its own list decides.
 
 Invariant: the circuit opens only if the account's own list refuses the credentials. If one recording is refused, the
 list is tested: if it answers, the refusal belongs to the recording.
@@ -14,20 +14,20 @@ from collections.abc import Callable
 from recvault.errors import CredentialsRefused, Interrupted, RecvaultError, Unavailable
 from recvault.shutdown import Stop
 
-_VOUCHED_SECONDS = 5.0  # for which a list that answered speaks for the credentials
-_LOOK_SECONDS = 0.2  # how often a waiting thread looks for a stop
+_VOUCHED_SECONDS = 5.0  # a list that answered proves the credentials for this long
+_LOOK_SECONDS = 0.2  # how often a waiting thread checks for a stop
 
 
 class Circuit:
-    """One account's. Thread-safe. Open for `seconds` after a refusal."""
+    """The circuit of one account; open for `seconds` after a refusal. Thread-safe."""
 
     def __init__(self, seconds: float, stop: Stop, ask_list: Callable[[], object] | None) -> None:
         self._seconds = seconds
         self._stop = stop
-        self._ask_list = ask_list  # None: there is no list to ask
+        self._ask_list = ask_list  # None: there is no list to test
         self._refusal: tuple[float, CredentialsRefused] | None = None
         self._vouched_at = -math.inf  # when the list last answered
-        self._asking = threading.Lock()  # the list: one thread for all
+        self._asking = threading.Lock()  # one thread tests the list for all
 
     def check(self) -> None:
         """Raise CredentialsRefused while the circuit is open."""
@@ -39,11 +39,11 @@ class Circuit:
         self._refusal = None
 
     def list_refused(self, refusal: CredentialsRefused) -> None:
-        """The account's own list refuses the credentials: send nothing for a while."""
+        """Note that the account's own list refuses the credentials: nothing is sent for a while."""
         self._refusal = (time.monotonic(), refusal)
 
     def list_answered(self) -> None:
-        """The account's own list takes the credentials."""
+        """Note that the account's own list accepts the credentials."""
         self._vouched_at = time.monotonic()
 
     def is_listed(self) -> bool:

@@ -1,4 +1,4 @@
-"""One table of what an answer's status means, and parsers for what providers add to it.
+"""The table of what an answer's status means, and parsers for what providers add to it.
 
 Services answer `{code, message}`, `{"errors": […]}`, `{"error": …}` or XML with a Code and a Message, gateways HTML:
 the status decides, the body only helps the operator.
@@ -33,17 +33,17 @@ _ELSEWHERE: dict[int, type[RecvaultError]] = {
 
 _XML_FIELDS = re.compile(r"<(Code|Message)>([^<]{1,200})</\1>")
 _HTML = re.compile(r"\s*<(!doctype html|html)\b", re.IGNORECASE)
-_QUERY = re.compile(r"\?\S*=\S*")  # of a URL that the answer repeats: it may be signed
+_QUERY = re.compile(r"\?\S*=\S*")  # of a URL in the answer, which may be signed
 _NO_DATE = (ValueError, TypeError, IndexError, OverflowError)  # what email.utils raises for an invalid date
 _NOT_OF_AN_ID = re.compile(r"[^A-Za-z0-9._-]")
 _LONGEST_ID = 64
-_EPOCH_LEAST = 1_000_000  # seconds; x-ratelimit-reset may be a Unix time: the same service's documents differ
+_EPOCH_LEAST = 1_000_000  # seconds; x-ratelimit-reset may be a Unix time: even one service's documents differ
 
 
 def error_for(
     status: int, *, at_home: bool, where: str, detail: str, retry_after: float | None, request_id: str = ""
 ) -> RecvaultError:
-    """The error for an unsuccessful answer. An unknown status means: retry, a bounded number of times."""
+    """Return the error for an unsuccessful answer. An unknown status means: retry, a bounded number of times."""
     kind = (_AT_HOME if at_home else _ELSEWHERE).get(status, Unavailable)
     message = f"{where} answered {status}{f': {detail}' if detail else ''}{request_mark(request_id)}"
     if kind is Unavailable:
@@ -56,7 +56,7 @@ def error_for(
 
 
 def describe(body: bytes) -> str:
-    """The provider's own error message, in one short line; empty if there is none."""
+    """Return the provider's own error message as one short line; empty if there is none."""
     text = body.decode("utf-8", "replace")
     try:
         document = json.loads(text)
@@ -82,24 +82,24 @@ def describe(body: bytes) -> str:
 
 
 def request_id(headers: Mapping[str, str]) -> str:
-    """The service's request id, for its support; empty if there is none."""
+    """Return the service's request id, for its support; empty if there is none."""
     named = [name for name, said in headers.items() if said and name.lower().endswith("request-id")]
     said = headers[min(named, key=_how_common)] if named else ""
     return _NOT_OF_AN_ID.sub("", said)[:_LONGEST_ID]
 
 
 def _how_common(name: str) -> int:
-    """A service's own header is better than one that any proxy may set."""
+    """Rank a header's name: a service's own is better than one that any proxy may set."""
     return 0 if not name.lower().startswith("x-") else 1 if name.lower() == "x-request-id" else 2
 
 
 def request_mark(request_id: str) -> str:
-    """The end of a message with the request id; empty without one."""
+    """Return the end of a message with the request id; empty without one."""
     return f" [request {request_id}]" if request_id else ""
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds that the provider asks us to wait: Retry-After in both forms, or a rate limit's reset; None if unsaid."""
+    """Return the seconds that the provider asks to wait: by Retry-After in both forms, or else a rate limit's reset."""
     if (milliseconds := _number(headers.get("retry-after-ms"))) is not None:
         return milliseconds / 1000
     said = headers.get("retry-after")
@@ -116,7 +116,7 @@ def _line(*parts: object) -> str:
 
 
 def _clean(text: str) -> str:
-    """One line that a terminal may show, without the queries of URLs."""
+    """Return one printable line, without the queries of URLs."""
     printable = "".join(each if each.isprintable() else " " for each in text)
     return " ".join(_QUERY.sub("", printable).split())
 
@@ -130,7 +130,7 @@ def _number(text: str | None) -> float | None:
 
 
 def _until(moment: str, now: str | None) -> float | None:
-    """Measured against the answer's own Date header: our clock may be wrong."""
+    """Return the seconds until a date, by the answer's own Date header, because our clock may be wrong."""
     try:
         return max(0.0, (parsedate_to_datetime(moment) - parsedate_to_datetime(now or "")).total_seconds())
     except _NO_DATE:

@@ -1,8 +1,8 @@
 """A source's connections: httpx clients for its API, one per thread, and a transport for its media.
 
-All share the trusted certificates and the rule about allowed addresses. Redirects are not followed here,
-cookies are not kept, proxies and netrc of the environment are not read: the session decides where a request goes, and
-what it says.
+All share the trusted certificates and the rule about allowed addresses. The session decides where a request goes and
+what it contains: redirects are not followed here, cookies are not kept, proxies and netrc of the environment are not
+read.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ CONNECT_SECONDS = 15.0
 
 
 def trusted() -> Trust:
-    """The trusted certificate authorities, as httpx reads them: the folder counts only without a file."""
+    """Return the trusted certificate authorities. As in httpx, SSL_CERT_DIR counts only without SSL_CERT_FILE."""
     if path := os.environ.get("SSL_CERT_FILE"):
         authorities.check_file("SSL_CERT_FILE", path)
         return Trust(file=path)
@@ -38,7 +38,7 @@ def trusted() -> Trust:
 
 @functools.lru_cache(maxsize=8)
 def tls(trusting: Trust) -> ssl.SSLContext:
-    """The TLS context for providers, shared by equal `Trust`s: reading authorities takes 30 ms."""
+    """Return the TLS context for providers, shared by equal `Trust`s: reading authorities takes 30 ms."""
     return tls_context(trusting)
 
 
@@ -78,14 +78,14 @@ class Clients:
         patience, trusting = Patience(CONNECT_SECONDS, read_seconds, least_rate), trusted()
         self.rule, self._proxy = rule, proxy
         self.media: Transport = make(transport, rule.permits, patience, trusting, proxy)
-        self._tls = tls(trusting)  # here, so that a ConfigError names the source, and not during a pass
+        self._tls = tls(trusting)  # here, so that a ConfigError comes at the start and names the source
         self._timeout = httpx.Timeout(connect=CONNECT_SECONDS, read=read_seconds, write=read_seconds, pool=read_seconds)
         self._local = threading.local()
         self._lock = threading.Lock()
         self._all: list[tuple[threading.Thread, httpx.Client]] = []
 
     def get(self, cut: Cut | None = None) -> httpx.Client:
-        """Return this thread's client; from now on `cut` ends its waits."""
+        """Return this thread's client; from now on `cut` can interrupt its waits."""
         own: tuple[httpx.Client, GuardedTransport] | None = getattr(self._local, "own", None)
         if own is None:
             transport = GuardedTransport(self.rule.permits, self._tls, self._proxy)
@@ -97,7 +97,7 @@ class Clients:
         return own[0]
 
     def _keep(self, client: httpx.Client) -> None:
-        """Keep a new client, and close those whose threads have ended: each pass brings threads of its own."""
+        """Keep a new client, and close those whose threads have ended: each pass has new threads."""
         with self._lock:
             ended = [each for thread, each in self._all if not thread.is_alive()]
             self._all = [(thread, each) for thread, each in self._all if thread.is_alive()]

@@ -1,13 +1,13 @@
 """Find the best number of concurrent requests from the answers, one window of answers at a time. Pure: no clock, no
 lock.
 
-Starts low and doubles, then adds one per window in which answers are as fast as before. Halves on 429 or 503; a refused
-number is tried again more and more rarely. Also reduces, as a trial, if answers take much longer than with fewer
-requests. If that does not help, the provider is slow anyway, and the trial is undone.
+It starts low and doubles, then adds one per window in which answers are as fast as before. It halves on 429 or 503;
+the refused number is tried again less and less often. It also halves, as a trial, if answers take much longer than
+with fewer requests. If that does not help, the provider is slow anyway, and the trial is undone.
 
-A wait is the time to the first byte, by kind of request; without the body. A window is judged by the mean of its
-middle half, by answers alone that were asked for within it, and two in a row must be slow: one slow answer, or one
-pause of the provider, changes nothing.
+A wait is the time to the first byte, without the body, for each kind of request. A window is judged by the mean of
+its middle half, only by answers requested within it. Two windows in a row must be slow: a single slow answer or
+pause of the provider changes nothing.
 """
 
 from __future__ import annotations
@@ -17,52 +17,52 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 REFUSED, SLOWER = "refused", "slower"
-"""Why fewer may run than are configured: the provider says so, or it keeps more of them waiting."""
+"""Why the limit is below the configured one: the provider refused more, or answers more slowly."""
 
-CALM_SECONDS = 1.0  # the refusals of one moment are one sign
+CALM_SECONDS = 1.0  # refusals closer together count once
 _FIRST = 2.0
-_WINDOW = 16  # answers at least, and of some kind alone; half as many of another kind count
-_RISING, _RISEN = 1.25, 1.6  # of the floor: no more are added; fewer are tried
+_WINDOW = 16  # answers at least, of one kind; other kinds count with half as many
+_RISING, _RISEN = 1.25, 1.6  # times the floor: stop adding; try fewer
 _NOTICED = 0.02  # seconds: a smaller rise is ignored
-_SHORTER = 0.8  # of the wait before a trial: less has helped
-_SLOW_WINDOWS, _HELD_WINDOWS = 2, 32  # in a row, until a trial
-_REST = 8  # windows after a trial that has not helped
-_PATIENCE = 32  # windows at most, before what was refused is tried again
+_SHORTER = 0.8  # times the wait before a trial: below this it helped
+_SLOW_WINDOWS, _HELD_WINDOWS = 2, 32  # in a row, that lead to a trial
+_REST = 8  # windows after a trial that did not help
+_PATIENCE = 32  # windows at most before a refused number is tried again
 
 
 @dataclass(frozen=True, slots=True)
 class _Trial:
     kind: str
     wait: float
-    limit: float  # before it
-    enough: float  # if less helps
+    limit: float  # before the trial
+    enough: float  # the limit if fewer help
 
 
 class Concurrency:
-    """Of one source. The caller locks it."""
+    """The concurrency of one source. The caller locks it."""
 
     def __init__(self, most: int) -> None:
         self._most = float(most)
         self._limit = min(_FIRST, self._most)
         self._doubles = True
-        self.held_by: str | None = None  # why it is below what is configured; None while it is still being found
+        self.held_by: str | None = None  # why it is below the configured limit; None while it is still being found
         self._waits: defaultdict[str, list[float]] = defaultdict(list)
         self._answers = 0  # in this window
         self._busiest = 0
-        self._since = -math.inf  # this window's beginning
+        self._since = -math.inf  # start of this window
         self._floors: dict[str, float] = {}
-        self._slow: list[tuple[str, float]] = []  # windows in a row: which kind waited, how long
+        self._slow: list[tuple[str, float]] = []  # slow windows in a row: kind and wait
         self._held = self._rest = 0  # windows
         self._trial: _Trial | None = None
         self._settles = False  # a trial has just started: earlier answers do not count yet
         self._refused_at: float = math.inf
         self._reduced_at = -math.inf
-        self._calm, self._patience = 0, 1  # windows just below what was refused
-        self._beyond = False  # what was refused is being tried again
+        self._calm, self._patience = 0, 1  # windows just below the refused number
+        self._beyond = False  # the refused number is being tried again
 
     @property
     def now(self) -> int:
-        """How many may run at once."""
+        """How many requests may run at once."""
         return int(self._limit)
 
     def answered(self, kind: str, wait: float | None, moment: float, running: int) -> None:
@@ -70,7 +70,7 @@ class Concurrency:
         self._busiest = max(self._busiest, running)
         if wait is not None:
             if moment - wait < self._since:
-                return  # asked for before
+                return  # requested before this window
             self._waits[kind].append(wait)
         self._answers += 1
         if self._is_full():
@@ -78,7 +78,7 @@ class Concurrency:
             self._begin(moment)
 
     def refused(self, wait: float | None, moment: float) -> None:
-        """The provider said 429 or 503."""
+        """Record a 429 or 503."""
         if moment - (wait or 0.0) < self._reduced_at or moment - self._reduced_at < CALM_SECONDS:
             return
         self._reduced_at = moment
@@ -123,7 +123,7 @@ class Concurrency:
             self._try_fewer(kind, sum(waits) / len(waits), rise, slow)
 
     def _rise(self, kind: str, wait: float) -> float:
-        """How much longer a wait is than its floor, which follows faster answers."""
+        """Return how many times its floor a wait is; the floor follows faster answers."""
         floor = self._floors.setdefault(kind, wait)
         if wait < floor:
             self._floors[kind] = (floor + wait) / 2
@@ -133,7 +133,7 @@ class Concurrency:
         """Halve the requests, to test whether we cause the wait."""
         self._slow, self._held = [], 0
         busy = min(self._limit, float(self._busiest))
-        if busy < 2:  # no other request of ours delays it
+        if busy < 2:  # no other request of ours can delay it
             self._floors[kind] = wait
             return
         enough = max(busy / 2, busy * _RISING / rise) if slow else self._limit
@@ -151,7 +151,7 @@ class Concurrency:
             self._floors[trial.kind] = wait
 
     def _grow(self) -> None:
-        if self._beyond:  # a whole window of it was not refused
+        if self._beyond:  # a whole window passed without refusal
             self._refused_at, self._patience, self._beyond = math.inf, 1, False
         more = min(self._most, self._limit * 2 if self._doubles else self._limit + 1)
         if int(more) >= self._refused_at:
@@ -165,7 +165,7 @@ class Concurrency:
 
 
 def _middle(waits: list[float]) -> float:
-    """The mean without the fastest and the slowest quarter."""
+    """Return the mean without the fastest and the slowest quarter."""
     quarter = len(waits) // 4
     middle = sorted(waits)[quarter : len(waits) - quarter]
     return sum(middle) / len(middle)

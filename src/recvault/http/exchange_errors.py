@@ -22,7 +22,7 @@ _HINTS: dict[str, str] = {
 
 
 def failure(host: str, error: BaseException) -> RecvaultError | None:
-    """A network failure as our error; None for anything else."""
+    """Translate a network failure to our error; None for anything else."""
     if isinstance(error, ExchangeFailed):
         if error.cause == "address":
             return UnsafeAddress(
@@ -32,13 +32,13 @@ def failure(host: str, error: BaseException) -> RecvaultError | None:
         return Unavailable(f"{host} {error.words}", _HINTS.get(error.cause, ""))
     if isinstance(error, httpx.DecodingError):
         return ProtocolError(f"{host} sent a body that cannot be decoded")
-    if isinstance(error, httpx.TransportError):  # whose own text may hold a signed URL
+    if isinstance(error, httpx.TransportError):  # its own text may contain a signed URL
         return Unavailable(f"{host} cannot be reached or closed the connection ({type(error).__name__})")
     return None
 
 
 class Failures(Translation):
-    """A context that raises our errors."""
+    """A context that translates network failures of one host."""
 
     __slots__ = ("_host",)
 

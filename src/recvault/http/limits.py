@@ -1,8 +1,8 @@
 """The request budget of a provider's account: its pace, its concurrency, and its Retry-After.
 
-Invariants, whoever asks, in however many threads and processes: requests are sent `1 / requests_per_second` apart; no
-more than `max_concurrency` are under way; none is sent before the provider's Retry-After is over. A list never waits
-for a media body: one place is reserved, and lists and media take turns in the pace.
+Invariants, for all threads and processes: requests are sent `1 / requests_per_second` apart; at most `max_concurrency`
+are running; none is sent before the Retry-After of a 429 or 503 is over, of which up to 300 s count. A list never
+waits for a media body: one place is reserved, and lists and media take turns in the pace.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from recvault.log.meter import TURN, Waits
 from recvault.shutdown import Stop
 
 LIST, MEDIA = "list", "media"
-"""Who asks: discovery for a page, or a transfer for a recording's row or its media."""
-LOOK_SECONDS = 0.2  # how often a waiting thread looks for a stop
+"""Who requests: discovery a page, or a transfer a recording's row or media."""
+LOOK_SECONDS = 0.2  # how often a waiting thread checks for a stop
 
-_AHEAD_SECONDS = 0.1  # how long before its moment a request is granted: a permit has to reach its process
-_CATCH_UP_SECONDS = 0.02  # of the pace that is not lost where a thread comes late
-_ABUNDANT_SECONDS = 0.005  # between two requests: so fast a pace loses nothing by a permit that is not used
-_SPARE = 8  # places that are free where there is plenty
-_LATE_SECONDS = 0.1  # past its moment, after which a request asks for another moment
+_AHEAD_SECONDS = 0.1  # how long before its time a request is granted, so that the permit can reach its process
+_CATCH_UP_SECONDS = 0.02  # lateness of a thread that does not slow the pace
+_ABUNDANT_SECONDS = 0.005  # between two requests: at this pace an unused permit costs nothing
+_SPARE = 8  # free places that mean plenty
+_LATE_SECONDS = 0.1  # a request later than this must get a new time
 _LEAST_SECONDS = 0.001
-_MOST_REST = 300.0  # seconds; a provider that asks for a longer rest is asked again after these
+_MOST_REST = 300.0  # seconds; after a longer Retry-After it is tried again after these
 _REFUSALS = frozenset({429, 503})
 _FIRST_ERROR = 400  # errors arrive faster than real answers
 
@@ -46,13 +46,13 @@ class CurrentLimit:
 
 @dataclass(slots=True)
 class Noted:
-    """A provider's answer, as its budget learns from it. Not modified."""
+    """A provider's answer, from which its budget learns. Never modified."""
 
     status: int
     kind: str = ""
     wait: float | None = None  # seconds to its first byte
     rest: float | None = None  # Retry-After, in seconds
-    at: float | None = None  # by the monotonic clock, which all processes share; None: now
+    at: float | None = None  # by the monotonic clock, which processes share; None: now
 
     @property
     def is_refusal(self) -> bool:
@@ -61,27 +61,27 @@ class Noted:
 
 @dataclass(slots=True, eq=False)
 class Want:
-    """A request that waits to be sent. `told` is called with the budget locked when something changed."""
+    """A request that waits to be sent. `told` is called, with the budget locked, when something changed."""
 
     who: str
     told: Callable[[Want], None]
-    at: float | None = None  # when it may be sent, once it is granted: then it holds a place
-    seen: threading.Event | None = None  # set where there is something to see, once somebody waits
+    at: float | None = None  # when it may be sent, once granted; it then holds a place
+    seen: threading.Event | None = None  # set on changes, if somebody waits
 
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """The rest time that a provider asked for."""
+    """The rest that a provider asked for."""
 
     until: float = -math.inf
     status: int = 0
 
     def left(self, now: float) -> float:
-        """Seconds; 0.0 if there is none."""
+        """Return the seconds left, 0.0 if there is no rest."""
         return max(0.0, self.until - now)
 
     def check(self, now: float, patience: float) -> None:
-        """Resting where it lasts longer than that."""
+        """Raise Resting if it lasts longer than `patience` seconds."""
         if (left := self.left(now)) > patience:
             message = f"the provider answered {self.status} and asked to wait {left:.0f} s more"
             raise Resting(message, retry_after=left, status=self.status)
@@ -98,10 +98,10 @@ class _Budget:
     next_at: float = -math.inf
     waiting: dict[str, deque[Want]] = field(default_factory=lambda: {LIST: deque(), MEDIA: deque()})
     running: Counter[str] = field(default_factory=Counter)
-    last: str = MEDIA  # who was granted one last
+    last: str = MEDIA  # who got the last grant
 
     def grant(self, now: float) -> None:
-        """Grant what may be granted now; the next in line is told to watch the time."""
+        """Grant all that may be granted now; tell the next in line to watch the time."""
         if not (self.waiting[LIST] or self.waiting[MEDIA]):
             return
         while not self.rest.left(now) and self.moment(now) - now <= _AHEAD_SECONDS and (who := self._next()):
@@ -116,7 +116,7 @@ class _Budget:
                 return
 
     def moment(self, now: float) -> float:
-        """When the next request may be sent."""
+        """Return when the next request may be sent."""
         return max(now - _CATCH_UP_SECONDS, self.next_at)
 
     @property
@@ -126,11 +126,11 @@ class _Budget:
         return few and self.gap < _ABUNDANT_SECONDS and not any(self.waiting.values())
 
     def _next(self) -> str | None:
-        """Who may have a place: by turns, where both wait."""
+        """Return who may have a place; if both wait, in turns."""
         found, lists, media = self.found.now, self.running[LIST], self.running[MEDIA]
         may = {
             LIST: lists < max(1, found - media),
-            MEDIA: media < max(1, min(found - lists, self.most - 1)),  # one is left for a list
+            MEDIA: media < max(1, min(found - lists, self.most - 1)),  # one is reserved for a list
         }
         turns = (LIST, MEDIA) if self.last == MEDIA else (MEDIA, LIST)
         if lists + media >= self.most:
@@ -139,7 +139,7 @@ class _Budget:
 
 
 class Limits:
-    """A budget for the threads of this process; other processes use `ask` and `end`. Thread-safe."""
+    """A budget for this process's threads; other processes use `ask` and `end`. Thread-safe."""
 
     def __init__(
         self, requests_per_second: float, max_concurrency: int, clock: Callable[[], float] = time.monotonic
@@ -148,7 +148,7 @@ class Limits:
         self._clock = clock
         self._lock = threading.Lock()
         self.on_rest: list[Callable[[Pause], None]] = []
-        """Whoever spends of it elsewhere: called with it locked."""
+        """Called, with the budget locked, to tell other processes of a rest."""
 
     @property
     def standing(self) -> CurrentLimit:
@@ -156,16 +156,15 @@ class Limits:
         return CurrentLimit(self._budget.found.now, self._budget.found.held_by)
 
     def turn(self, stop: Stop, who: str = MEDIA, patience: float = math.inf, waits: Waits | None = None) -> Turn:
-        """A context: waits for the pace and a place, and holds the place.
+        """Return a context that waits for the pace and a place, and holds the place.
 
-        `waits` gets the wait. Raises Interrupted on a stop, Resting if the provider wants a rest longer than
-        `patience`.
+        `waits` records the wait. Raises Interrupted on a stop, Resting if the provider's rest exceeds `patience`.
         """
         return Turn(self, stop, who, patience, self._clock, waits)
 
     @property
     def rest(self) -> Pause:
-        """The rest time that the provider asked for."""
+        """The rest that the provider asked for."""
         return self._budget.rest
 
     def end(self, who: str = MEDIA, count: int = 1) -> None:
@@ -175,25 +174,25 @@ class Limits:
             self._budget.grant(self._clock())
 
     def ask(self, want: Want) -> None:
-        """Queue it until its turn comes."""
+        """Queue a request."""
         with self._lock:
             self._budget.waiting[want.who].append(want)
             self._budget.grant(self._clock())
 
     def withdraw(self, want: Want) -> bool:
-        """Withdraw it. False if it is already granted: then the caller must give its place back."""
+        """Withdraw a request. False if it is already granted: then the caller must give its place back."""
         with self._lock:
             if want.at is None:
                 self._budget.waiting[want.who].remove(want)
             return want.at is None
 
     def patience(self, want: Want) -> float:
-        """How many seconds whoever waits may do so before another look: at the time, who is next; else for a stop."""
+        """Return how many seconds to wait: the next in line watches the time, others only check for a stop."""
         is_next = next(iter(self._budget.waiting[want.who]), None) is want
         return self.look() if is_next else LOOK_SECONDS
 
     def look(self) -> float:
-        """Grant what may be granted by now; how many seconds until the next look is worth while."""
+        """Grant what may be granted now; return in how many seconds to look again."""
         with self._lock:
             budget, now = self._budget, self._clock()
             budget.grant(now)
@@ -202,11 +201,11 @@ class Limits:
 
     @property
     def is_plenty(self) -> bool:
-        """Whether a permit may be had before it is needed."""
+        """Whether a permit may be requested before it is needed."""
         return self._budget.is_plenty
 
     def note(self, noted: Noted) -> None:
-        """Learn from an answer, and from how long its first byte took."""
+        """Learn from an answer's status and the time to its first byte."""
         with self._lock:
             budget, moment = self._budget, self._clock() if noted.at is None else noted.at
             if noted.is_refusal:
@@ -226,7 +225,7 @@ class Limits:
 
 
 class Budget(Protocol):
-    """What turns are taken of, whichever process holds it."""
+    """A budget, whichever process holds it."""
 
     @property
     def standing(self) -> CurrentLimit: ...
@@ -248,7 +247,7 @@ class Budget(Protocol):
 
 
 class Turn:
-    """A request's place in a budget: entered at its moment, left when it is over."""
+    """A request's place in a budget: entered at its time, left when it is over."""
 
     __slots__ = ("_budget", "_clock", "_patience", "_stop", "_waits", "_who")
 
@@ -286,8 +285,8 @@ class Turn:
             is_late = now - at > _LATE_SECONDS and not may_be_late
             if not (is_late or self._budget.rest.until > now):
                 return
-            self._budget.end(self._who)  # a refusal came meanwhile; or many would be sent at once, as if paced
-            may_be_late = True  # where the machine is that slow, another moment would be missed too
+            self._budget.end(self._who)  # refused meanwhile, or too late: late ones would all be sent at once
+            may_be_late = True  # a machine this slow would miss the next time, too
             want = self._asked()
 
     def __exit__(self, *_: object) -> None:
@@ -299,10 +298,10 @@ class Turn:
         return want
 
     def _granted(self, want: Want) -> float:
-        """Wait for a place in the pace and among those under way; its moment."""
+        """Wait until the request is granted; return its time."""
         if want.at is not None:
             return want.at
-        seen = want.seen = threading.Event()  # earlier changes are handled first
+        seen = want.seen = threading.Event()  # created before the first look, so that no change is missed
         try:
             while want.at is None:
                 self._budget.rest.check(self._clock(), self._patience)

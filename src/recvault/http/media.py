@@ -20,15 +20,15 @@ T_co = TypeVar("T_co", covariant=True)
 
 MEDIA = "media"
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_REST = 16 * 1024  # bytes of a redirect's own words that are read past, to keep the connection
+_REST = 16 * 1024  # bytes of a redirect's body that are skipped, to keep the connection
 
 
 @dataclass(slots=True)
 class MediaHead:
-    """What is known about media before their first byte. Not modified."""
+    """What is known about media before their first byte. Never modified."""
 
-    url: str  # that served them, without its query
-    headers: Mapping[str, str]  # by lower name
+    url: str  # of the server, without its query
+    headers: Mapping[str, str]  # by name in lower case
     length: int | None
 
 
@@ -37,13 +37,13 @@ class Sink(Protocol[T_co]):
 
     @property
     def size(self) -> int:
-        """How many bytes came so far."""
+        """How many bytes arrived so far."""
 
     def write(self, piece: bytes | memoryview) -> None:
         """Take the next bytes. A memoryview is invalid after the call."""
 
     def finish(self) -> T_co:
-        """Return the result, once all bytes came."""
+        """Return the result, once all bytes arrived."""
 
     def close(self) -> None:
         """Free resources if it was not finished."""
@@ -57,18 +57,18 @@ class Away:
 
     @classmethod
     def told(cls, status: int, location: str | None) -> Away | None:
-        """The target of a redirect; None for other answers."""
+        """Return the redirect of an answer; None for other answers."""
         return cls(location) if status in _REDIRECTS and location else None
 
 
 @dataclass(slots=True)
 class Place:
-    """Where a request goes, and with which headers. Not modified."""
+    """Where a request goes, and its headers. Never modified."""
 
     url: str
     host: str
     headers: Headers
-    at_home: bool  # at base_url's own origin, with our credentials
+    at_home: bool  # at the origin of base_url, with our credentials
 
 
 class Note(Protocol):
@@ -102,13 +102,13 @@ class MediaAnswer(Generic[T]):
         self._away: Away | None = None
         self._sink: Sink[T] | None = None
         self._length: int | None = None
-        self._bytes = 0  # of what no sink takes
+        self._bytes = 0  # skipped so far
         self.write: Callable[[bytes | memoryview], None] = self._read_past
         """See Receiver."""
         self.has_begun = False
         self.headers: Mapping[str, str] = {}
         self.refused: int | None = None  # the status of a refusal
-        self.words = b""  # and the beginning of its body
+        self.words = b""  # the start of its body
 
     def begin(self, head: Head) -> None:
         """See Receiver."""
@@ -141,7 +141,7 @@ class MediaAnswer(Generic[T]):
             raise Enough
 
     def outcome(self) -> T | Away:
-        """The result of the answer. Raises Unavailable if the body differs from its length."""
+        """Return the result of the answer. Raises Unavailable if the body's length differs from its Content-Length."""
         if self._away is not None:
             return self._away
         assert self._sink is not None  # noqa: S101 - or an error was raised

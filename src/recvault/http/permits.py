@@ -1,8 +1,8 @@
-"""A budget shared with another process: permits travel there and come back.
+"""A budget shared with another process: permits are sent there and come back.
 
 Invariant: granted permits count as in use until they are given back; those of a dead process are given back. A permit
-is asked for when a thread waits for one, and where there is plenty a few before that, so
-that no thread waits for its way. One that nobody uses at its moment is given back.
+is requested when a thread waits for one; if there is plenty a few are requested in advance, so that no thread waits for
+the message. A permit not used in time is given back.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from recvault.http.limits import LOOK_SECONDS, MEDIA, CurrentLimit, Limits, Note
 from recvault.log.meter import Waits
 from recvault.shutdown import Stop
 
-_AHEAD = 4  # permits of a process that has no use for them yet, where there is plenty
-STALE_SECONDS = 0.05  # past its moment, after which a permit is given back
+_AHEAD = 4  # permits that a process requests in advance, if there is plenty
+STALE_SECONDS = 0.05  # a permit later than this is given back
 
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """What a process requests from a budget, and used of it, since the last time."""
+    """What a process requests from a budget, and what it used, since the last report."""
 
     wants: int
     ended: int
@@ -32,22 +32,22 @@ class Spent:
 
 @dataclass(frozen=True, slots=True)
 class Permits:
-    """Moments at which requests may be sent; `plenty`: more may be asked for before they are needed."""
+    """Times at which requests may be sent; `plenty`: more may be requested in advance."""
 
     moments: tuple[float, ...]
     plenty: bool
 
 
 class Borrowed:
-    """A budget that is held elsewhere, for the threads of this process. Thread-safe."""
+    """A budget held by another process, for the threads of this one. Thread-safe."""
 
     def __init__(self, tell: Callable[[bool], None], clock: Callable[[], float] = time.monotonic) -> None:
-        self._tell = tell  # there is something to collect; True: somebody waits for it
+        self._tell = tell  # called if there is something to collect; True: it is urgent
         self._clock = clock
         self._lock = threading.Lock()
         self._waiting: deque[Want] = deque()
         self._stock: deque[float] = deque()
-        self._asked = 0  # and not granted
+        self._asked = 0  # permits requested and not granted yet
         self._plenty = False
         self._wants = self._ended = 0  # not collected yet
         self._noted: list[Noted] = []
@@ -57,20 +57,20 @@ class Borrowed:
 
     @property
     def standing(self) -> CurrentLimit:
-        """Nothing is learned here, but where the budget is held."""
+        """Always 0: the limit is known only where the budget is held."""
         return CurrentLimit(0, None)
 
     @property
     def rest(self) -> Pause:
-        """The rest time that the provider asked for."""
+        """The rest that the provider asked for."""
         return self._rest
 
     def turn(self, stop: Stop, who: str = MEDIA, patience: float = float("inf"), waits: Waits | None = None) -> Turn:
-        """As `Limits.turn`."""
+        """See `Limits.turn`."""
         return Turn(self, stop, who, patience, self._clock, waits)
 
     def ask(self, want: Want) -> None:
-        """Grant it when a permit comes, or at once if one is available."""
+        """Grant it at once if a permit is in stock, else when one arrives."""
         with self._lock:
             self._drop_stale()
             if self._stock:
@@ -80,14 +80,14 @@ class Borrowed:
             self._order()
 
     def withdraw(self, want: Want) -> bool:
-        """Like `Limits.withdraw`. The requested permit is used by another request, or given back."""
+        """See `Limits.withdraw`. The permit requested for it serves another request, or is given back."""
         with self._lock:
             if want.at is None:
                 self._waiting.remove(want)
             return want.at is None
 
     def patience(self, want: Want) -> float:
-        """How often whoever waits should look for a stop."""
+        """Return how often a waiting thread checks for a stop, in seconds."""
         return LOOK_SECONDS
 
     def end(self, who: str = MEDIA, count: int = 1) -> None:
@@ -97,7 +97,7 @@ class Borrowed:
         self._tell(not self._plenty)
 
     def note(self, noted: Noted) -> None:
-        """Report it to the budget's holder; react to a refusal here immediately."""
+        """Keep an answer for the budget's holder; a refusal is reported at once."""
         at = self._clock() if noted.at is None else noted.at
         with self._lock:
             self._noted.append(Noted(noted.status, noted.kind, noted.wait, noted.rest, at))
@@ -106,7 +106,7 @@ class Borrowed:
     # -- for whoever carries messages ----------------------------------------------------------------------------------
 
     def collect(self) -> Spent | None:
-        """Return what must be reported."""
+        """Return what must be reported; None if there is nothing."""
         with self._lock:
             self._drop_stale()
             if not (self._wants or self._ended or self._noted):
@@ -130,7 +130,7 @@ class Borrowed:
                     self._stock.append(moment)
 
     def hold(self, rest: Pause) -> None:
-        """Send nothing before that time; give available permits back."""
+        """Send nothing before the rest is over; give the stock back."""
         with self._lock:
             self._rest = rest
             self._ended += len(self._stock)
@@ -138,11 +138,11 @@ class Borrowed:
 
     @property
     def has_stock(self) -> bool:
-        """Whether something may have to be given back in a moment."""
+        """Whether permits are in stock, which may have to be given back."""
         return bool(self._stock)
 
     def _order(self) -> None:
-        """Request what is missing. Locked."""
+        """Request the permits that are missing. The caller holds the lock."""
         missing = len(self._waiting) + (_AHEAD if self._plenty else 0) - len(self._stock) - self._asked
         if missing > 0:
             self._asked += missing
@@ -157,7 +157,7 @@ class Borrowed:
 
 
 class Loan:
-    """What one process has of a budget that is held here."""
+    """What another process has of a budget that is held here."""
 
     def __init__(self, limits: Limits, send: Callable[[Permits], None]) -> None:
         self._limits = limits
@@ -166,7 +166,7 @@ class Loan:
         self._out = 0
 
     def take(self, spent: Spent) -> None:
-        """Learn from answers, take back finished permits, and request what is wanted."""
+        """Note its answers, take back its finished permits, and request those that it wants."""
         for noted in spent.noted:
             self._limits.note(noted)
         if spent.ended:
@@ -177,7 +177,7 @@ class Loan:
             self._limits.ask(want)
 
     def close(self) -> None:
-        """The process has died: drop its waiting and running requests."""
+        """Drop the requests and take back the permits of a process that died."""
         for want in list(self._waiting):
             self._limits.withdraw(want)
         out, self._out = self._out, 0

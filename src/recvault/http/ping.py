@@ -1,7 +1,7 @@
 """Ping a monitor such as healthchecks.io about start, success or failure.
 
-Invariants: an error of the monitor is never raised, and delays the work at most `seconds` per ping and half a second.
-The address is a secret, because whoever knows it can ping: logs contain only its host.
+Invariants: an error of the monitor is never raised, and delays the work at most `seconds` and half a second per ping.
+The URL is a secret, because whoever knows it can ping: logs contain only its host.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from recvault.transport.guarded import GuardedTransport
 log = get_logger("recvault.http.ping")
 
 _MOST_TEXT = 10_000  # bytes
-_TOLD_AGAIN = 3600.0  # seconds between two warnings of one row of failures
+_TOLD_AGAIN = 3600.0  # seconds between two warnings during a series of failures
 
 
 @dataclass(slots=True)
 class Ping:
-    """The monitor's configured address: no query, no trailing slash. Empty: no pings. Thread-safe."""
+    """The monitor's configured URL: no query, no trailing slash. Empty: no pings. Thread-safe."""
 
     url: str = field(repr=False)
-    seconds: float = 10.0  # for a whole ping, from the name's resolution to the answer's status
+    seconds: float = 10.0  # for a complete ping, from name resolution to the status
     proxy: Callable[[], Proxy | None] = lambda: None  # read each time: its password may have changed
     clock: Callable[[], float] = time.monotonic
     _failures: int = field(default=0, init=False)  # in a row
@@ -62,20 +62,20 @@ class Ping:
     def reach(self) -> str:
         """Request the front page of the monitor's host, without the key, over the same path as pings.
 
-        Returns the error; empty if there was any answer.
+        Returns the error, empty for any answer.
         """
         answered = self._exchange("GET", httpx.URL(self.url).copy_with(raw_path=b"/", userinfo=b""))
         return answered if isinstance(answered, str) else ""
 
     def _post(self, url: str, text: str) -> str:
-        """The error, without the address; empty if there was none."""
+        """Send a ping; return the error without the URL, empty on success."""
         answered = self._exchange("POST", url, _body(text))
         if isinstance(answered, int):
             return "" if 200 <= answered < 300 else f"status {answered}"
         return answered
 
     def _exchange(self, method: str, url: httpx.URL | str, content: bytes | None = None) -> int | str:
-        """The status that was answered, or what went wrong."""
+        """Return the status of the answer, or the error."""
         headers = {"User-Agent": USER_AGENT, "Content-Type": "text/plain; charset=utf-8"}
         try:
             _check(url)
@@ -92,7 +92,7 @@ class Ping:
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             return type(error).__name__
         except ConfigError as error:
-            return error.message  # of this machine's certificates, or of the proxy's secret
+            return error.message  # about this machine's certificates, or the proxy's password
 
     def _note_failure(self, trouble: str) -> None:
         with self._lock:
@@ -112,14 +112,14 @@ class Ping:
 
 
 def _check(url: httpx.URL | str) -> None:
-    """ExchangeFailed for what is not HTTP."""
+    """Raise ExchangeFailed if the URL is not HTTP."""
     parsed = httpx.URL(url)
     if parsed.scheme not in ("http", "https") or not parsed.host:
         raise ExchangeFailed("request")
 
 
 def _deadline(seconds: float) -> Cut:
-    """Cuts a whole exchange: a timeout of httpx's is for each of its steps."""
+    """Return a cut for a whole exchange: httpx's timeouts apply to each step alone."""
     until = time.monotonic() + seconds
 
     def cut() -> None:
@@ -130,7 +130,7 @@ def _deadline(seconds: float) -> Cut:
 
 
 def _body(text: str) -> bytes:
-    """Redact before truncating: half a secret would not be recognised."""
+    """Redact, then truncate: half a secret would not be recognised."""
     return redact_text(text).encode("utf-8", "replace")[:_MOST_TEXT].decode("utf-8", "ignore").encode()
 
 

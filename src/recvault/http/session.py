@@ -1,8 +1,8 @@
 """Send a request and read its answer, or stream its media: the only way to a provider.
 
-Invariants: the `Authorization` header is set here and only toward `base_url`'s own origin; a redirect is followed by
-hand, checked like any other URL; a media body is complete by its Content-Length or it is an error; the circuit opens
-for this account, and no other, where its own list refuses the credentials: one recording's refusal is its own.
+Invariants: the `Authorization` header is set here, only for the origin of `base_url`; redirects are followed here, each
+checked like any other URL; a media body that is not complete by its Content-Length is an error; the circuit opens only
+for this account, if its own list refuses the credentials: the refusal of one recording concerns that recording.
 """
 
 from __future__ import annotations
@@ -47,13 +47,13 @@ Origin = tuple[str, str, int]
 
 _MOST_REDIRECTS = 5
 _MOST_PAGES = 100_000
-_MOST_EMPTY = 100  # pages without a row, one after the other
+_MOST_EMPTY = 100  # pages without a row in succession
 _NO_ANSWER = "error"
-_ROW, _PAGE, _MEDIA = "row", "page", ANSWER  # kinds of request: each has its own waiting times
-_LATER = "later page"  # its refusal does not concern the account, whose first page was answered
+_ROW, _PAGE, _MEDIA = "row", "page", ANSWER  # kinds of request, each with its own waiting times
+_LATER = "later page"  # its refusal does not concern the account: the first page was answered
 _LISTS = frozenset({_PAGE, _LATER})
 _MOST = {_ROW: bodies.MOST_ROW, _PAGE: bodies.MOST_PAGE, _LATER: bodies.MOST_PAGE}
-_NOT_KEPT = frozenset({"authorization", "cookie", "host", "user-agent", "accept-encoding"})  # set here, if at all
+_NOT_KEPT = frozenset({"authorization", "cookie", "host", "user-agent", "accept-encoding"})  # only set here
 
 
 @dataclass(slots=True)
@@ -69,7 +69,7 @@ class Session:
     own_list: Callable[[], httpx.Request] | None = None  # a short page of the account's own list, to test refusals
     waits: Waits = field(default_factory=Waits, repr=False)
     _home: Origin = field(init=False, repr=False)
-    _own_headers: Headers = field(init=False, repr=False)  # of media below base_url; none where that is not safe
+    _own_headers: Headers = field(init=False, repr=False)  # for media below base_url; empty if that is not safe
     _tries: Tries = field(init=False, repr=False)
     _answers: Counter[str] = field(default_factory=Counter, init=False, repr=False)
     _circuit: Circuit = field(init=False, repr=False)
@@ -95,7 +95,7 @@ class Session:
 
     @property
     def requests(self) -> int:
-        """How many requests were made so far, redirects and tries included."""
+        """The number of requests so far, including redirects and retries."""
         return self.answers.total()
 
     def count(self, answers: Counter[str]) -> None:
@@ -104,15 +104,14 @@ class Session:
             self._answers.update(answers)
 
     def send(self, request: httpx.Request) -> Reply:
-        """Send a request to the provider's API, with retries while it is unavailable; returns the complete decoded
-        answer."""
+        """Send a request to the provider's API, with retries while it is unavailable; return the complete answer."""
         return self._judged(self._send_once, request, _ROW)
 
     def pages(self, provider: Provider, first: httpx.Request) -> Iterator[tuple[Page, Reply]]:
         """Read a provider's list of recordings from its first page to its last.
 
-        Raises ProtocolError for the same rows twice, because a service that repeats a page would hide the rest, and for
-        endless empty pages.
+        Raises ProtocolError for two pages in succession with the same rows, since a service that repeats a page hides
+        the rest, and for more than 100 empty pages in succession.
         """
         before: tuple[str, ...] = ()
         empty = 0
@@ -135,14 +134,13 @@ class Session:
     def follow(self, first: httpx.Request, parse: Callable[[Reply], tuple[T, httpx.URL | None]]) -> Iterator[T]:
         """Read any list to its end.
 
-        Raises ProtocolError for a repeated page or a next page on another host, Interrupted between two pages on a
-        stop.
+        Raises ProtocolError for a URL read before or a next page on another host, Interrupted on a stop between pages.
         """
         seen: set[bytes] = set()
         request = first
         for number in range(1, _MOST_PAGES + 1):
-            self.stop.check()  # a long list does not delay a stop: what is registered stays, and so does the watermark
-            url = hashlib.sha256(str(request.url).encode()).digest()  # itself it may be 64 KiB
+            self.stop.check()  # a long list must not delay a stop: registered pages and the watermark stay
+            url = hashlib.sha256(str(request.url).encode()).digest()  # the URL itself may be 64 KiB
             if url in seen:
                 raise ProtocolError(f"{request.url.host} returned a next page that was read before")
             seen.add(url)
@@ -166,10 +164,10 @@ class Session:
     def _turned(
         self, number: int, request: httpx.Request, parse: Callable[[Reply], tuple[T, httpx.URL | None]]
     ) -> tuple[T, httpx.URL | None]:
-        """A page.
+        """Read one page. Raises NotWhole if a later page is refused.
 
-        After the first one the list is known to exist, so a refusal is not about its address: its link or token may
-        have expired, or be invalid for the service itself.
+        After the first page the list is known to exist: the next link or its token has expired, or is invalid even for
+        the service itself.
         """
         try:
             return self._tries.persist(self._page_once, request, _PAGE if number == 1 else _LATER, parse)
@@ -183,7 +181,7 @@ class Session:
     def download(
         self, request: httpx.Request | OwnMedia, receive: Callable[[MediaHead], Sink[T]], *, signed: bool = False
     ) -> T:
-        """Stream media into the result of `receive`, which is called for each try; returns its result.
+        """Stream media into a sink made by `receive`, which is called for each try; return its result.
 
         `signed`: the provider signed this URL, so it needs no credentials on any host.
         """
@@ -206,7 +204,7 @@ class Session:
             raise
 
     def _judged_list(self, first: httpx.Request, pages: Iterator[T]) -> T | None:
-        """The next page; Denied where a list is refused that is not the account's own, and that one is not."""
+        """Return the next page. Raises Denied if another list is refused, but not the account's own."""
         try:
             return next(pages, None)
         except CredentialsRefused as error:
@@ -215,7 +213,7 @@ class Session:
             raise
 
     def _is_own_list(self, url: httpx.URL) -> bool:
-        """Whether this is a page of the account's own list: of what else there is, only its path is another."""
+        """Whether this is a page of the account's own list, by its path."""
         return self.own_list is None or url.path == self.own_list().url.path
 
     # -- exchanges -----------------------------------------------------------------------------------------------------
@@ -233,15 +231,15 @@ class Session:
     def _page_once(
         self, request: httpx.Request, kind: str, parse: Callable[[Reply], tuple[T, httpx.URL | None]]
     ) -> tuple[T, httpx.URL | None]:
-        """Retry an unreadable page: gateways answer 200 with HTML."""
+        """Read a page. It is parsed inside the retries, as gateways answer 200 with HTML."""
         return parse(self._send_once(request, kind))
 
     def _turn(self, kind: str) -> Turn:
-        """A request's share of the account's budget."""
+        """Return a request's turn in the account's budget."""
         return self.limits.turn(self.stop, LIST if kind in _LISTS else MEDIA, self.timing.backoff_most, self.waits)
 
     def _asked(self, request: httpx.Request, kind: str, home: Origin) -> Reply | Away:
-        """Read one answer of the API."""
+        """Send one API request and read its answer."""
         self._circuit.check()
         place = self._place(request, "gzip")
         url, at_home = httpx.URL(place.url), place.at_home
@@ -282,7 +280,7 @@ class Session:
         raise ProtocolError(f"{place.host} redirected more than {_MOST_REDIRECTS} times")
 
     def _fetched(self, place: Place, receive: Callable[[MediaHead], Sink[T]]) -> T | Away:
-        """One answer where media are due, by the transport: there is nothing that httpx's client would look after."""
+        """Request media once. The transport suffices: httpx's client would add nothing."""
         self._circuit.check()
         answer = MediaAnswer(place, receive, self._answered)
         sent = Request("GET", place.url, place.headers)
@@ -300,7 +298,7 @@ class Session:
                 answer.close()
 
     def _media_place(self, request: httpx.Request | OwnMedia, signed: bool) -> Place:
-        """The media's address. Addresses below base_url were checked with it."""
+        """Return the address of media. Addresses below base_url were checked with base_url."""
         if isinstance(request, OwnMedia) and self._own_headers and request.text.startswith(f"{self.base_url}/"):
             return Place(request.text, self._home[1], self._own_headers, at_home=True)
         if isinstance(request, OwnMedia):
@@ -308,7 +306,7 @@ class Session:
         return self._place(request, "identity", signed=signed)
 
     def _place(self, request: httpx.Request, encoding: str, *, signed: bool = False) -> Place:
-        """Where a request goes, if it may go there, and with what may go there."""
+        """Return where a request goes, with its headers; UnsafeAddress if it must not go there."""
         url, at_home = request.url, self._at_home(request.url) and not signed
         if url.userinfo:
             url = url.copy_with(userinfo=b"")  # httpx would turn it into an Authorization header
@@ -326,7 +324,7 @@ class Session:
     def _answered(
         self, status: int, headers: Mapping[str, str], kind: str, wait: float | None, *, at_home: bool
     ) -> None:
-        """Count an answer, and let the account's budget learn from it: before its body, which may break off."""
+        """Count an answer and note it in the account's budget, before its body, which may break off."""
         self._count(str(status))
         if at_home:
             rest = classify.retry_after(headers) if status >= 400 else None
@@ -351,7 +349,7 @@ class Session:
         raise error
 
     def _at_home(self, url: httpx.URL) -> bool:
-        """On base_url's own origin, by our credentials: an address that is signed has its own, and takes no others."""
+        """Whether a URL gets our credentials: at base_url's origin, and without a signature, its own credential."""
         return origin(url) == self._home and not is_signed(url)
 
 
@@ -365,6 +363,6 @@ def _redirected(request: httpx.Request, location: str) -> httpx.Request:
 
 
 def _kept(headers: httpx.Headers) -> Headers:
-    """The headers that may travel on: never credentials, and the host is the next URL's own."""
+    """Return the headers that a redirect keeps: never credentials, and not the host."""
     sent = ((name.decode("latin-1"), value.decode("latin-1")) for name, value in headers.raw)
     return [(name, value) for name, value in sent if name.lower() not in _NOT_KEPT]

@@ -1,4 +1,4 @@
-"""When an exchange is slow, and how often it is tried: after a jittered wait, which a stop cuts short."""
+"""When an exchange is slow, and how often it is tried: after a wait with jitter, which a stop interrupts."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ class Timing:
     """When an exchange is slow, and how often it is tried."""
 
     min_rate: int = 1024  # bytes a second
-    stall_timeout: float = 60.0  # seconds; a body slower than min_rate for so long is a stall
+    stall_timeout: float = 60.0  # seconds; a body slower than min_rate for this long has stalled
     reply_deadline: float = 180.0  # seconds for a whole API answer
     tries: int = 5  # of one request within one attempt
-    backoff_base: float = 0.5  # seconds, doubles
+    backoff_base: float = 0.5  # seconds; doubles
     backoff_most: float = 30.0  # seconds; if a provider wants a longer wait, a later pass retries
     circuit: float = 300.0  # seconds for which refused credentials are not tried again
 
@@ -30,7 +30,7 @@ P = ParamSpec("P")
 
 @dataclass(frozen=True, slots=True)
 class Tries:
-    """One session's. Thread-safe."""
+    """The retries of one session. Thread-safe."""
 
     timing: Timing
     stop: Stop
@@ -40,7 +40,7 @@ class Tries:
         return persist(lambda: once(*args, **kwargs), self._waited)
 
     def _waited(self, error: Exception, tries: int) -> bool:
-        """With full jitter: uniform up to a doubling bound, and never less than the provider asked for."""
+        """Wait before a retry, as long as the provider asked plus full jitter: uniform up to a doubling bound."""
         if not isinstance(error, Unavailable) or tries >= self.timing.tries:
             return False
         asked = error.retry_after or 0.0
