@@ -2,7 +2,8 @@
 
 Invariants, for both: connections go only to addresses that the guard permits; the end of an answer follows
 unambiguously from its framing, or it is an error; no byte of one exchange is taken for another's; every wait can be
-interrupted within two seconds; nothing is followed, decoded or retried here; no error message contains what was sent.
+interrupted within two seconds; no redirect is followed, nothing decoded or retried here, except that a request lost
+on a kept connection is sent once more; no error message contains what was sent.
 """
 
 from recvault.transport.base import (

@@ -14,11 +14,11 @@ from pathlib import Path
 
 from recvault.errors import ConfigError
 
-_HASHED = re.compile(r"[0-9a-f]{8}\.[0-9]+")  # how OpenSSL finds a certificate in a folder
+_HASHED = re.compile(r"[0-9a-f]{8}\.[0-9]+")  # names under which OpenSSL finds certificates in a folder
 
 
 def check_file(name: str, path: str) -> None:
-    """ConfigError if the file set in variable `name` holds no certificates."""
+    """Raise ConfigError if the file named by variable `name` holds no certificates."""
     try:
         ssl.create_default_context(cafile=path)
     except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
@@ -26,7 +26,7 @@ def check_file(name: str, path: str) -> None:
 
 
 def check_folders(name: str, paths: str) -> None:
-    """ConfigError if none of the folders, joined as in PATH, holds a certificate that OpenSSL would find."""
+    """Raise ConfigError if none of the folders, joined as in PATH, holds a certificate that OpenSSL would find."""
     folders = [Path(each) for each in paths.split(os.pathsep) if each]
     if not any(folder.is_dir() for folder in folders):
         raise _unusable(name, paths, "no such folder")
@@ -35,13 +35,13 @@ def check_folders(name: str, paths: str) -> None:
 
 
 def check(name: str, path: str) -> None:
-    """ConfigError if `path`, a file or a folder, holds no certificates."""
+    """Raise ConfigError if `path`, a file or a folder, holds no certificates."""
     (check_folders if Path(path).is_dir() else check_file)(name, path)
 
 
 def _entries(folder: Path) -> Iterator[str]:
     try:
-        yield from os.listdir(folder)  # noqa: PTH208 - names alone
+        yield from os.listdir(folder)  # noqa: PTH208 - only names
     except OSError:
         return
 

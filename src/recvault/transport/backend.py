@@ -18,11 +18,11 @@ from recvault.transport.base import CUT_SECONDS, Cut, ExchangeFailed, Guard, wri
 T = TypeVar("T")
 
 NO_TIME = 1e9  # seconds
-_LONGEST_HEAD = 256 * 1024  # and all that comes before it
+_LONGEST_HEAD = 256 * 1024  # including 1xx heads before it
 
 
 class Watch:
-    """Cuts an exchange, and ends one that hangs, drips or has no head: httpx's timeout restarts at each read."""
+    """Ends an exchange on a cut, a stall, a drip or an endless head; httpx's own timeout restarts at each read."""
 
     def __init__(self, stall_seconds: float, least_rate: float, cut: Cut) -> None:
         self.cut = cut
@@ -35,7 +35,7 @@ class Watch:
         self._since, self._bytes = time.monotonic(), 0
 
     def took(self, count: int) -> None:
-        """Count received bytes. A head's do not count, or it could drip for ever."""
+        """Count received bytes. Those of a head do not count toward the rate, or it could drip forever."""
         if self.has_head:
             self._bytes += count
             return
@@ -48,7 +48,7 @@ class Watch:
         self._bytes += count
 
     def look(self) -> None:
-        """Called at least once a second."""
+        """Check for a cut and a stall. Called at least once a second."""
         self.cut()
         elapsed = time.monotonic() - self._since
         if elapsed < self._stall_seconds:
@@ -59,7 +59,7 @@ class Watch:
 
 
 class Backend(httpcore.NetworkBackend):
-    """Resolves a name once, and connects to the first of its addresses that the guard permits and that answers."""
+    """Resolves a name once and connects to the first permitted address that answers."""
 
     def __init__(self, guard: Guard, watch: Callable[[], Watch]) -> None:
         self._guard, self._watch = guard, watch
@@ -79,7 +79,7 @@ class Backend(httpcore.NetworkBackend):
         if not permitted:
             raise ExchangeFailed("address", addresses=found)
         for left, address in zip(range(len(permitted), 0, -1), permitted, strict=True):
-            share = time.monotonic() + max(0.0, until - time.monotonic()) / left  # a dead one must not delay others
+            share = time.monotonic() + max(0.0, until - time.monotonic()) / left  # one dead must not delay others
             try:
                 return _Stream(_connected(address, port, share, watch.cut), watch)
             except ExchangeFailed:
@@ -127,7 +127,7 @@ class _Stream(httpcore.NetworkStream):
             try:
                 sent = self._waited(lambda: self._socket.send(view), self._watch.look, timeout)  # noqa: B023 - at once
             except _Lost:
-                raise httpcore.WriteError from None  # httpcore looks whether an answer came first: a refusal may have
+                raise httpcore.WriteError from None  # httpcore then reads the answer, if a refusal came before
             self._watch.sent(sent)
             view = view[sent:]
         self._sent_at = time.monotonic()
@@ -142,13 +142,13 @@ class _Stream(httpcore.NetworkStream):
             raise ExchangeFailed("proxy", 'TLS to a proxy takes transport = "curl"')
         wrapped = self._socket
         try:
-            wrapped = ssl_context.wrap_socket(  # which takes the descriptor over
+            wrapped = ssl_context.wrap_socket(  # takes over the descriptor
                 self._socket,
                 server_hostname=server_hostname,
                 do_handshake_on_connect=False,
-                suppress_ragged_eofs=False,  # or anyone who cuts the connection could end a body
+                suppress_ragged_eofs=False,  # else anyone who cuts the connection could end a body
             )
-            self._socket = wrapped  # in the place of what it has taken over
+            self._socket = wrapped  # replaces the socket it took over
             self._waited(wrapped.do_handshake, self._watch.cut, timeout)
             self._watch.begin()
             return self
@@ -174,11 +174,11 @@ class _Stream(httpcore.NetworkStream):
             case "wait_seconds":
                 return max(0.0, self._answered_at - self._sent_at)
             case "is_readable":
-                return True  # never to be used again
+                return True  # a connection is never reused
         return None
 
     def _waited(self, step: Callable[[], T], look: Cut, timeout: float | None) -> T:
-        """Return a step's result: tried in short waits, until the timeout as a whole."""
+        """Return a step's result, tried in short waits until the timeout."""
         until = _until(timeout)
         while True:
             look()
@@ -195,7 +195,7 @@ class _Stream(httpcore.NetworkStream):
 
 
 def resolve(host: str, port: int) -> list[str]:
-    """Return a name's addresses, each once, in resolver order. ExchangeFailed if it has none."""
+    """Return a name's addresses, each once, in resolver order. Raises ExchangeFailed if it has none."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
@@ -204,7 +204,7 @@ def resolve(host: str, port: int) -> list[str]:
 
 
 def _resolved(host: str, port: int, until: float, cut: Cut) -> list[str]:
-    """Resolve in a thread, which may be abandoned: the resolver takes no timeout."""
+    """Resolve in a thread, which may be abandoned: the resolver has no timeout."""
     if written_address(host) == host:
         return [host]
     found: list[list[str] | ExchangeFailed] = []

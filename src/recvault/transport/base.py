@@ -12,15 +12,15 @@ from typing import BinaryIO, Literal, Protocol
 from urllib.parse import unquote, urlsplit
 
 Headers = Sequence[tuple[str, str]]
-"""Names and values, in order; pairs of any kind."""
+"""Names and values, in order."""
 Guard = Callable[[str, int, str], bool]
 """Whether a connection for a host and a port may be made to an address."""
 Cut = Callable[[], None]
 """Called at least once a second during an exchange; raises an exception to end it."""
 
 PORTS = {"http": 80, "https": 443}  # default ports
-CUT_SECONDS = 0.5  # between two calls of a cut, in our own waits
-CONTINUE_SECONDS = 1.0  # that a server may take to say whether it wants a body that was announced
+CUT_SECONDS = 0.5  # between calls of a cut, in our own waits
+CONTINUE_SECONDS = 1.0  # for a server to answer `Expect: 100-continue`
 _MOST_HEADERS = 100
 _LENGTH = re.compile(r"[0-9]{1,18}")
 _NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
@@ -46,10 +46,10 @@ PROXY_UNKNOWN = "its name cannot be resolved"
 
 
 class ExchangeFailed(Exception):
-    """No complete answer came. Holds nothing of the request or the answer.
+    """No complete answer arrived. Contains nothing of the request or the answer.
 
-    `cause` says what failed, `detail` the words of the operating system or the TLS library, `addresses` those that
-    the guard refused.
+    `cause`: what failed; `detail`: the message of the operating system or the TLS library; `addresses`: those that the
+    guard refused.
     """
 
     def __init__(self, cause: Cause, detail: str = "", addresses: Sequence[str] = ()) -> None:
@@ -70,7 +70,7 @@ class Enough(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Signing:
-    """Credentials of one request, and the scope that AWS's Signature Version 4 binds them to."""
+    """Credentials of one request, and the scope to which AWS's Signature Version 4 binds them."""
 
     access_key: str
     secret_key: str = field(repr=False)
@@ -80,9 +80,9 @@ class Signing:
 
 @dataclass(slots=True)
 class Request:
-    """A request. Its URL is ASCII and holds no credentials; `Host` and the framing of its body are the library's.
+    """A request. Its URL is ASCII and contains no credentials; the library adds `Host` and the body's framing.
 
-    Not modified once made.
+    Never modified.
     """
 
     method: str
@@ -91,11 +91,11 @@ class Request:
     body: memoryview | BinaryIO | None = field(default=None, repr=False)
     length: int = 0  # bytes of the body
     signing: Signing | None = None  # for a transport that signs
-    expects: bool = False  # whether to wait for the server's word before a body is sent
-    tells_its_answer: bool = False  # whether its sender can tell another request's answer from its own, and renews then
+    expects: bool = False  # whether to wait for the server's consent before the body is sent
+    tells_its_answer: bool = False  # whether the sender recognises another request's answer, and then renews
 
     def check(self) -> str:
-        """The origin that is asked. ExchangeFailed for what another would read as another request than it is."""
+        """Return the requested origin. Raises ExchangeFailed for a request that could be read as another one."""
         found, values = _ORIGIN.match(self.url), "".join([value for _, value in self.headers])
         is_url = found is not None and self.url.isascii() and self.url.isprintable() and " " not in self.url
         is_sound = not ("\r" in values or "\n" in values or "\0" in values)
@@ -104,64 +104,64 @@ class Request:
         return found[1]
 
 
-@lru_cache(256)  # requests of a kind have the same headers
+@lru_cache(256)  # requests of one kind have the same headers
 def _are_names(names: tuple[str, ...]) -> bool:
     return all(map(_NAME.fullmatch, names))
 
 
 @dataclass(slots=True)
 class Head:
-    """An answer's status and headers. `wait_seconds`: from the request sent to the first byte of its answer."""
+    """An answer's status and headers. `wait_seconds`: from the end of the request to the first byte of the answer."""
 
     status: int
     headers: Headers
     wait_seconds: float = 0.0
     named: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
-    """The headers by lower name; the first of several."""
+    """The headers by name in lower case; the first of several."""
 
     def __post_init__(self) -> None:
-        if len(self.named) != len(self.headers):  # they are not told, or a name stands there twice
+        if len(self.named) != len(self.headers):  # not given, or a name is repeated
             self.named = {name.lower(): value for name, value in reversed(self.headers)}
 
     @property
     def length(self) -> int | None:
-        """The announced length of its body."""
+        """The announced length of the body; None if there is none."""
         told = self.named.get("content-length", "")
         return int(told) if _LENGTH.fullmatch(told) else None
 
     def values(self, name: str) -> list[str]:
-        """All values of one header, by lower name."""
+        """Return all values of a header, named in lower case."""
         if len(self.named) == len(self.headers):  # no name is repeated
             return [self.named[name]] if name in self.named else []
         return [value for each, value in self.headers if each.lower() == name]
 
 
 class Receiver(Protocol):
-    """Receives an answer as it arrives. What it raises ends the exchange and propagates; Enough ends it silently."""
+    """Receives an answer as it arrives. An exception ends the exchange and propagates; Enough ends it silently."""
 
     def begin(self, head: Head) -> None:
-        """The head, once."""
+        """Take the head. Called once."""
 
     def write(self, piece: memoryview | bytes) -> None:
-        """Some of the body. A memoryview is invalid after the call. Looked up once the head was taken."""
+        """Take a part of the body; a memoryview is invalid after the call. The method is looked up after `begin`."""
 
 
 class Transport(Protocol):
-    """Thread-safe: each thread has connections of its own."""
+    """Sends requests. Thread-safe: each thread has its own connections."""
 
     def exchange(self, request: Request, receiver: Receiver, cut: Cut) -> Head:
         """Send a request and give its answer to the receiver. Raises ExchangeFailed without a complete answer."""
 
     def renew(self) -> None:
-        """Close this thread's connections: an answer was not what was asked for."""
+        """Close this thread's connections, because an answer belonged to another request."""
 
     def close(self) -> None:
-        """Close all connections. It may be used again."""
+        """Close all connections. The transport may be used again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long to wait: to connect, and for less than `least_rate` bytes a second to come."""
+    """How long to wait: for a connection, and for a rate of at least `least_rate` bytes a second."""
 
     connect_seconds: float = 15.0
     stall_seconds: float = 60.0
@@ -170,7 +170,7 @@ class Patience:
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """Whose certificates are trusted: a file of them, or a folder with their hashes as names."""
+    """Trusted certificates: a file, or a folder with hashes as names."""
 
     file: str | None = None
     folder: str | None = None
@@ -186,7 +186,7 @@ class Proxy:
 
     @classmethod
     def of(cls, url: str) -> Proxy:
-        """From a URL that may hold a user and a password. ValueError if it is not an HTTP proxy's."""
+        """Parse a URL, which may contain user and password. Raises ValueError if it is not an HTTP proxy's."""
         parts = urlsplit(url if "://" in url else f"http://{url}")
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/") or parts.query:
             raise ValueError("a proxy must be http://host:port or http://user:password@host:port")
@@ -196,12 +196,12 @@ class Proxy:
 
 
 def anywhere(host: str, port: int, address: str) -> bool:
-    """A guard that permits any address: the operator named the host."""
+    """Permit any address, as a guard: the operator named the host."""
     return True
 
 
 def written_address(host: str) -> str:
-    """The address that a host's name is, or stands for without a resolver; empty where it takes one."""
+    """Return the address that a host name is, or means without a resolver; empty if it must be resolved."""
     name = host.rstrip(".").lower()
     if name == "localhost" or name.endswith(".localhost"):
         return "127.0.0.1"
@@ -216,14 +216,14 @@ def written_address(host: str) -> str:
 
 
 def check_written(guard: Guard, host: str, port: int) -> None:
-    """A proxy resolves names, so a guard sees none of its addresses: what is written as one it does see."""
+    """Raise ExchangeFailed if a host written as an address is not permitted. (A proxy resolves names, unseen.)"""
     written = written_address(host)
     if written and not guard(host, port, written):
         raise ExchangeFailed("address", addresses=[written])
 
 
 def check_head(version: str, head: Head, *, has_body: bool) -> None:
-    """ExchangeFailed unless a head is one of HTTP/1, and says in one way, and a known one, where its body ends."""
+    """Raise ExchangeFailed unless a head is HTTP/1 and states the end of its body in exactly one known way."""
     if version not in ("HTTP/1.1", "HTTP/1.0") or not 200 <= head.status <= 999:
         raise ExchangeFailed("framing", "it speaks another protocol")
     if len(head.headers) > _MOST_HEADERS:
@@ -233,7 +233,7 @@ def check_head(version: str, head: Head, *, has_body: bool) -> None:
     if len(head.named) == len(head.headers) and "transfer-encoding" not in head.named:
         told = head.named.get("content-length")
         if told is None or _LENGTH.fullmatch(told):
-            return  # as nearly all do
+            return  # true for nearly all
     lengths = {part.strip() for value in head.values("content-length") for part in value.split(",")}
     if len(lengths) > 1 or not all(map(_LENGTH.fullmatch, lengths)):
         raise ExchangeFailed("framing", "its body has conflicting lengths")

@@ -1,4 +1,4 @@
-"""One exchange as libcurl's callbacks see it: receive an answer's head and body, send a request's body."""
+"""One exchange as seen by libcurl's callbacks: receive an answer's head and body, send a request's body."""
 
 from __future__ import annotations
 
@@ -12,19 +12,18 @@ import pycurl
 
 from recvault.transport.base import Cut, ExchangeFailed, Head, Headers, Patience, Receiver, Request, check_head
 
-MOST_LINES = 10_000  # of a head and of all that comes before it
+MOST_LINES = 10_000  # of a head, including 1xx heads before it
 _BLANK = frozenset({b"\r\n", b"\n"})
 _STATUS = re.compile(r"(HTTP/[0-9.]+) ([0-9]{3})(?: [^\r\n]*)?\r?")
 _NAME = re.compile(r"[^\s:]+")
 
 
 class Again(Exception):
-    """A request is to be sent once more: on a kept connection not a byte of an answer came, or a server does not know
-    what `Expect` is."""
+    """The request must be sent again: a kept connection was lost without an answer, or the server refused `Expect`."""
 
 
 class Run:
-    """A handle's current exchange. Exceptions of callbacks are kept: C would print and drop them."""
+    """A handle's current exchange. Exceptions in callbacks are kept: C would print and drop them."""
 
     __slots__ = (
         "_begun",
@@ -52,35 +51,34 @@ class Run:
 
     def __init__(self, patience: Patience, *, is_proxied: bool = False) -> None:
         self._patience, self._is_proxied = patience, is_proxied
-        self.lines: list[bytes] = []  # of heads and trailers, as libcurl adds them: see Handle
+        self.lines: list[bytes] = []  # of heads and trailers, appended by libcurl: see Handle
         self.stop()
 
     def start(self, request: Request, receiver: Receiver, cut: Cut) -> None:
         """Begin an exchange."""
         self._request, self._receiver, self._cut = request, receiver, cut
         self._write = receiver.write
-        self._moved = 0  # bytes of bodies, either way
+        self._moved = 0  # bytes of bodies, in both directions
         self._rate_since, self._rate_moved = 0.0, 0
-        self._read = self._begun = 0  # of the lines
+        self._read = self._begun = 0  # indexes in lines
         self._sent = 0  # bytes of the body
         self._start = 0 if request.body is None or isinstance(request.body, memoryview) else request.body.tell()
         self.head: Head | None = None
         self.error: BaseException | None = None
-        self.is_resolving = True  # no connection was tried, so a name may be asked for
-        self.is_unexpected = False  # the server does not know what `Expect` is
+        self.is_resolving = True  # no connection was tried yet, so the resolver may be running
+        self.is_unexpected = False  # the server refused `Expect`
         self.refused: list[str] = []  # addresses
         self.permitted = 0
         self.sent_at = 0.0
         self.lines.clear()
 
     def stop(self) -> None:
-        """Drop all state of an exchange that is over."""
+        """Drop all state of a finished exchange."""
         self.start(_NO_REQUEST, _NOBODY, _not_cut)
         self.is_resolving = False
 
     def read_heads(self) -> None:
-        """Take in the heads that are here whole. The first that is no 1xx is the answer's; what follows is a trailer,
-        which nobody asked for."""
+        """Read the complete heads. The first that is not 1xx is the answer's; a trailer after it is ignored."""
         if len(self.lines) > MOST_LINES:
             raise ExchangeFailed("framing", "its head has no end")
         for line in self.lines[self._read :] if self.head is None else ():
@@ -94,7 +92,7 @@ class Run:
     def _begin(self, lines: list[bytes]) -> None:
         version, head = _head(lines, time.monotonic() - self.sent_at)
         if 100 <= head.status < 200 and head.status != 101:
-            return  # another follows
+            return  # another head follows
         check_head(version, head, has_body=self._request.method != "HEAD")
         if head.status == 407 and self._is_proxied:
             raise ExchangeFailed("proxy", "it answered 407")
@@ -103,10 +101,10 @@ class Run:
             raise Again
         self.head = head
         self._receiver.begin(head)
-        self._write = self._receiver.write  # which may be another one by now
+        self._write = self._receiver.write  # begin may have replaced it
 
     def take(self, piece: memoryview) -> int | None:
-        """Some of the body. None: all of it was taken."""
+        """Take a part of the body. Returns None if all of it was taken."""
         try:
             if self.head is None:
                 self.read_heads()
@@ -118,12 +116,12 @@ class Run:
         return None
 
     def look(self) -> None:
-        """Called at least once a second. Raises an error to end the exchange."""
+        """Check for a cut and a stall. Called at least once a second; an exception ends the exchange."""
         self._cut()
         if self.head is None and self.lines:
             self.read_heads()
         if not self.sent_at:
-            return  # the time to connect is libcurl's to watch
+            return  # libcurl watches the time to connect
         now = time.monotonic()
         elapsed = now - max(self.sent_at, self._rate_since)
         if elapsed < self._patience.stall_seconds:
@@ -133,7 +131,7 @@ class Run:
         self._rate_since, self._rate_moved = now, self._moved
 
     def read(self, size: int) -> Any:
-        """Some of the request's body."""
+        """Return the next part of the request's body."""
         body = self._request.body
         size = min(size, self._request.length - self._sent)
         try:
@@ -151,11 +149,11 @@ class Run:
             return pycurl.READFUNC_ABORT
 
     def seek(self, offset: int, origin: int) -> int:
-        """If a kept connection turns out to be closed, the body is sent again."""
+        """Seek in the request's body, to send it again after a kept connection was lost."""
         return int(pycurl.SEEKFUNC_OK if self._guarded(lambda: self.rewind(offset)) else pycurl.SEEKFUNC_FAIL)
 
     def rewind(self, offset: int = 0) -> None:
-        """Seek to the start of the request's body, or an offset from it."""
+        """Seek to the start of the request's body, or to an offset from it."""
         body = self._request.body
         if body is not None and not isinstance(body, memoryview):
             body.seek(self._start + offset)
@@ -182,11 +180,11 @@ _NO_REQUEST, _NOBODY = Request("GET", ""), _Nobody()
 
 
 def _not_cut() -> None:
-    """A cut that does nothing."""
+    """Never cut."""
 
 
 def _head(lines: list[bytes], wait_seconds: float) -> tuple[str, Head]:
-    """A head, and the version of HTTP that it claims."""
+    """Parse a head; return the HTTP version that it states, and the head."""
     status, _, rest = b"".join(lines).decode("latin-1").partition("\n")
     found = _STATUS.fullmatch(status)
     if found is None:
@@ -196,29 +194,29 @@ def _head(lines: list[bytes], wait_seconds: float) -> tuple[str, Head]:
 
 
 def _headers(text: str) -> tuple[Headers, Mapping[str, str]]:
-    """The headers, and the same by lower name, where none stands there twice and all are written as they mostly are."""
+    """Parse headers; also return them by name in lower case, if each is in the usual form and none is repeated."""
     lines = text.split("\r\n")
     lines.pop()
-    if len(lines) == text.count("\n") and not ("  " in text or " \r" in text or "\t" in text):  # at a value's ends
+    if len(lines) == text.count("\n") and not ("  " in text or " \r" in text or "\t" in text):  # spaces around a value
         try:
             rows = [line.split(": ", 1) for line in lines]
             named = {_lower(name): value for name, value in rows}
-        except ValueError:  # one of them is written otherwise, or is none
+        except ValueError:  # one of them has another form, or is not a header
             return _odd_headers(text), {}
         return cast("Headers", rows), named
     return _odd_headers(text), {}
 
 
-@lru_cache(256)  # answers have few different ones
+@lru_cache(256)  # answers have few different names
 def _lower(name: str) -> str:
-    """ValueError where it is no name, or no usual one."""
+    """Return the name in lower case. Raises ValueError for an unusual or invalid name."""
     if not _NAME.fullmatch(name):
         raise ValueError(name)
     return name.lower()
 
 
 def _odd_headers(text: str) -> list[tuple[str, str]]:
-    """Headers that go on in the next line, that are written in unusual ways, or that are none."""
+    """Parse headers that are folded or in unusual forms. Raises ExchangeFailed for a line that is not a header."""
     headers: list[tuple[str, str]] = []
     for line in text.split("\n")[:-1]:
         if line[:1] in " \t" and headers:

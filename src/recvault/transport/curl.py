@@ -8,9 +8,9 @@ import threading
 from recvault.transport.base import Cut, Guard, Head, Patience, Proxy, Receiver, Request, Trust
 from recvault.transport.handle import Handle
 
-_MOST_HANDLES = 8  # of a thread: media may lie on many hosts
+_MOST_HANDLES = 8  # of a thread: media may be on many hosts
 
-_Key = tuple[str, bool]  # an origin, and whether requests are signed: what signs is not taken back
+_Key = tuple[str, bool]  # an origin, and whether requests are signed, which cannot be unset
 
 
 class CurlTransport:
@@ -35,7 +35,7 @@ class CurlTransport:
         _close(getattr(self._local, "handles", {}))
 
     def close(self) -> None:
-        """See Transport.close. An exchange of another thread that is under way ends by itself."""
+        """See Transport.close. A running exchange of another thread ends by itself."""
         if self._pid != os.getpid():
             self._leave()
         with self._lock:
@@ -69,8 +69,7 @@ class CurlTransport:
             _close(each)
 
     def _leave(self) -> None:
-        """In a process that was forked: the connections are the parent's, and nothing may be sent on them, not even
-        the word that TLS ends with."""
+        """Drop the parent's connections after a fork. Nothing is sent on them, not even TLS's closing message."""
         handles = self._all
         self._begin()
         for _, each in handles:

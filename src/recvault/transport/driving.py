@@ -1,6 +1,6 @@
 """Wait for libcurl, in short waits.
 
-`curl_easy_perform` looks up from its waits only where bytes flow: who connects or shakes hands by it cannot be stopped.
+`curl_easy_perform` returns to Python only while bytes flow, so that connecting or a handshake could not be interrupted.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import pycurl
 
 from recvault.transport.base import CUT_SECONDS
 
-_BLIND_SECONDS = 0.005  # that are waited where there is no socket to wait for: a resolver works, or select takes none
+_BLIND_SECONDS = 0.005  # waited without a socket: a resolver is running, or select fails
 
 
 class Driver:
-    """Keeps one connection at most, its TLS sessions, and the trusted certificates as they were read."""
+    """Keeps at most one connection, its TLS sessions, and the trusted certificates once read."""
 
     def __init__(self) -> None:
         self._multi = pycurl.CurlMulti()
@@ -28,9 +28,9 @@ class Driver:
         self._multi.close()
 
     def perform(self, curl: Any, look: Callable[[], object]) -> tuple[int, str, int]:
-        """libcurl's number and words for how an exchange ended, and its connection's descriptor, or -1.
+        """Run an exchange; return libcurl's error number and message, and the connection's descriptor or -1.
 
-        `look` is called after each wait; what it raises ends the exchange.
+        `look` is called after each wait; its exceptions end the exchange.
         """
         multi = self._multi
         multi.add_handle(curl)
@@ -47,7 +47,7 @@ class Driver:
             multi.remove_handle(curl)
 
     def _wait(self, multi: Any) -> None:
-        due = multi.timeout()  # milliseconds; none where it is negative
+        due = multi.timeout()  # milliseconds; negative: none
         seconds = CUT_SECONDS if due < 0 else min(CUT_SECONDS, due / 1000)
         if multi.select(seconds) < 0:
             time.sleep(min(_BLIND_SECONDS, seconds))

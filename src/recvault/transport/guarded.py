@@ -1,7 +1,7 @@
-"""The way of httpx's exchanges: connections that a guard permits, and waits that can be cut.
+"""Exchanges by httpx: over connections that a guard permits, with waits that can be cut.
 
-A connection serves one exchange. httpcore asks a kept connection's descriptor whether something is there, but not its
-parser: what a server sent behind an answer would be the next one.
+A connection serves one exchange. httpcore checks a kept connection's socket for unread data, but not its parser: bytes
+that a server sent after an answer would be read as the next one.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ from recvault.transport.base import (
     check_written,
 )
 
-TARGET = "recvault.target"  # of a request: what to ask for as it is written, without httpx's tidying
+TARGET = "recvault.target"  # a request's target, sent as it is, without httpx's normalisation
 
 
 class GuardedTransport(httpx.BaseTransport):
-    """httpx's exchanges over guarded connections. For one thread. Raises ExchangeFailed in place of httpx's errors."""
+    """httpx's exchanges over guarded connections. For one thread. Raises ExchangeFailed instead of httpx's errors."""
 
     def __init__(self, guard: Guard, tls: ssl.SSLContext, proxy: Proxy | None = None, least_rate: float = 1.0) -> None:
         self.cut: Cut = _never
-        """Called at least once a second while an exchange lasts."""
+        """Called at least once a second during an exchange."""
         self._guard, self._proxy, self._least_rate = guard, proxy, least_rate
-        self._watch = Watch(NO_TIME, least_rate, _never)  # of the exchange that is under way
+        self._watch = Watch(NO_TIME, least_rate, _never)  # of the running exchange
         backend = Backend(guard if proxy is None else anywhere, lambda: self._watch)
         settings: dict[str, Any] = {
             "ssl_context": tls,
@@ -51,7 +51,7 @@ class GuardedTransport(httpx.BaseTransport):
         self._pool = httpcore.ConnectionPool(**settings) if proxy is None else _proxied(proxy, settings)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Send, and read the answer's head. The timeout for a read is that of all that goes on, too."""
+        """Send a request and read the answer's head. Its read timeout is also the stall time of the whole exchange."""
         stall_seconds = request.extensions.get("timeout", {}).get("read")
         self._watch = Watch(NO_TIME if stall_seconds is None else stall_seconds, self._least_rate, self.cut)
         url = request.url
@@ -73,7 +73,7 @@ class GuardedTransport(httpx.BaseTransport):
             answer.close()
             raise
         self._watch.has_head = True
-        assert isinstance(answer.stream, Iterable)  # noqa: S101 - of a pool that is not asynchronous
+        assert isinstance(answer.stream, Iterable)  # noqa: S101 - the pool is synchronous
         stream = _Body(answer.stream, answer.close, self._translated)
         return httpx.Response(answer.status, headers=answer.headers, stream=stream, extensions=answer.extensions)
 
@@ -108,7 +108,7 @@ class _Body(httpx.SyncByteStream):
     def __iter__(self) -> Iterator[bytes]:
         stream = iter(self._stream)
         while True:
-            with self._translated():  # not around the yield: what a receiver raises is its own
+            with self._translated():  # not around the yield: the caller's exceptions stay unchanged
                 piece = next(stream, None)
             if piece is None:
                 return
@@ -119,7 +119,7 @@ class _Body(httpx.SyncByteStream):
 
 
 def wait_seconds(answer: httpx.Response) -> float | None:
-    """Seconds from the request sent to the answer's first byte; None if unknown."""
+    """Return the seconds from the request sent to the answer's first byte; None if unknown."""
     stream = answer.extensions.get("network_stream")
     return None if stream is None else float(stream.get_extra_info("wait_seconds"))
 
@@ -132,7 +132,7 @@ def translated() -> Iterator[None]:
     except (httpcore.ProxyError, ssl.SSLError, httpcore.TimeoutException, httpcore.ProtocolError) as error:
         cause: Cause = "framing"
         if isinstance(error, httpcore.ProxyError):
-            status = str(error)[:3]  # of an answer that is no tunnel, with the proxy's words behind it
+            status = str(error)[:3]  # an answer that opens no tunnel begins with its status
             raise ExchangeFailed("proxy", f"it answered {status}" if status.isdecimal() else "") from None
         if isinstance(error, httpcore.TimeoutException):
             cause = "late"
@@ -151,4 +151,4 @@ def _proxied(proxy: Proxy, settings: dict[str, Any]) -> httpcore.ConnectionPool:
 
 
 def _never() -> None:
-    """Never cuts."""
+    """Never cut."""

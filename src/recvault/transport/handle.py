@@ -1,13 +1,12 @@
-"""One server's exchanges by libcurl, one after the other, over one connection at most: the owner of pycurl.
+"""One server's exchanges by libcurl, in sequence, over at most one connection: the only module that uses pycurl.
 
-libcurl takes what a server sends between two requests for the answer to the second one. So a connection is used again
-only where nothing is there to be read on its socket. Over TLS that is not enough, for OpenSSL reads ahead: there a kept
-connection carries none but requests whose sender can tell another's answer from its own; any other connects anew, by a
-TLS session that is kept. What a server sends behind an answer only while the next one is awaited, nobody can tell from
-that answer but its sender.
+libcurl takes bytes that a server sends between two requests for the answer to the second. So a connection is reused
+only if its socket has nothing to read. Over TLS that is not enough, because OpenSSL reads ahead: there only requests
+whose sender recognises another's answer use a kept connection. Any other request connects anew, with the kept TLS
+session. If a server sends such bytes only while the next answer is awaited, only the sender can detect it.
 
-A request that a kept connection lost before a byte of its answer came is sent once more, by libcurl or here. The
-server may have carried it out all the same.
+A request that was lost on a kept connection before a byte of its answer arrived is sent once more, by libcurl or here.
+The server may have executed it all the same.
 """
 
 from __future__ import annotations
@@ -47,9 +46,9 @@ from recvault.transport.base import (
 from recvault.transport.callbacks import MOST_LINES, Again, Run
 from recvault.transport.driving import Driver
 
-_DOWN, _UP = 64 * 1024, 128 * 1024  # bytes of libcurl's buffers: larger ones do not fit the processor's caches
+_DOWN, _UP = 64 * 1024, 128 * 1024  # bytes of libcurl's buffers: larger ones exceed the processor's caches
 _MOST_IDLE_SECONDS = 30
-_SUPPRESS_CONNECT_HEADERS, _E_PROXY = 265, 97  # of libcurl; pycurl has no names for them
+_SUPPRESS_CONNECT_HEADERS, _E_PROXY = 265, 97  # libcurl's numbers, for which pycurl has no names
 
 _CAUSES: dict[int, Cause] = {
     pycurl.E_COULDNT_RESOLVE_HOST: "name",
@@ -67,11 +66,11 @@ _CAUSES: dict[int, Cause] = {
     _E_PROXY: "proxy",
     pycurl.E_URL_MALFORMAT: "request",
 }
-_TOLD = frozenset({"certificate", "tls"})  # of which libcurl's words name the certificate's fault, and nothing sent
+_TOLD = frozenset({"certificate", "tls"})  # here libcurl's message describes the certificate, and contains nothing sent
 
 
 class Handle:
-    """One server's exchanges. For one thread; any may close it."""
+    """One server's exchanges. For one thread; any thread may close it."""
 
     def __init__(
         self, origin: str, guard: Guard, patience: Patience, trust: Trust, proxy: Proxy | None, signs: bool
@@ -87,21 +86,21 @@ class Handle:
         self._driver: Driver | None = None
         self._curl: Any = None
         self._poll = select.poll()
-        self._socket = -1  # of the connection that is kept
+        self._socket = -1  # of the kept connection
         self._used_at = -math.inf
         self._run = Run(patience, is_proxied=proxy is not None)
         self._busy = threading.Lock()
         self._is_closed = False
 
     def close(self) -> None:
-        """Close its connection for good. An exchange under way keeps it until it is over."""
+        """Close its connection permanently. A running exchange keeps it until it ends."""
         self._is_closed = True
         if self._busy.acquire(blocking=False):
             self._shut()
             self._busy.release()
 
     def leave(self) -> None:
-        """In a process that was forked: let go of what is the parent's. What was under way there is left as it is."""
+        """Drop the parent's connection after a fork. One with a running exchange is left as it is."""
         if not self._busy.locked() and self._socket >= 0:
             with socket.socket() as nowhere:
                 os.dup2(nowhere.fileno(), self._socket, inheritable=False)
@@ -132,7 +131,7 @@ class Handle:
         return head
 
     def _perform(self, request: Request, run: Run) -> Head:
-        """An answer's head, once all of it has come. Again where the request is to be sent once more."""
+        """Run an exchange; return the complete answer's head. Raises Again if the request must be sent once more."""
         if self._driver is None:
             self._driver = Driver()
         if self._curl is None:
@@ -142,7 +141,7 @@ class Handle:
             self._ask(curl, request)
             code, words, descriptor = self._driver.perform(curl, run.look)
             if code == pycurl.E_OK and run.error is None:
-                run.read_heads()  # of an answer without a body
+                run.read_heads()  # if there is no body
         except Enough:
             self._shut()
             if run.head is None:
@@ -165,11 +164,11 @@ class Handle:
     # -- connections ---------------------------------------------------------------------------------------------------
 
     def _is_reusable(self) -> bool:
-        """Whether the connection that is kept may carry a request: see the module."""
+        """Whether the kept connection may carry a request: see the module."""
         return time.monotonic() - self._used_at < _MOST_IDLE_SECONDS and not self._poll.poll(0)
 
     def _keep(self, descriptor: int) -> None:
-        """Remember the connection that libcurl keeps, if it does."""
+        """Remember the connection that libcurl keeps, if any."""
         self._forget_socket()
         if descriptor >= 0:
             self._poll.register(descriptor, select.POLLIN)
@@ -195,7 +194,7 @@ class Handle:
             driver.close()
 
     def _open_socket(self, purpose: int, address: Any) -> Any:
-        """Return a socket for an address that libcurl is about to connect to."""
+        """Return a socket for an address that libcurl is about to connect to, if the guard permits it."""
         told = address.addr[0] if isinstance(address.addr, tuple) else ""
         try:
             self._run.is_resolving = False
@@ -204,7 +203,7 @@ class Handle:
                 return pycurl.SOCKET_BAD
             self._run.permitted += 1
             return _Socket(address.family, address.socktype, address.protocol)
-        except BaseException as error:  # noqa: BLE001 - libcurl's C lies between here and whoever asked
+        except BaseException as error:  # noqa: BLE001 - C code is between here and the caller
             self._run.error = error
             return pycurl.SOCKET_BAD
 
@@ -224,7 +223,7 @@ class Handle:
 
     def _made(self) -> Any:
         """Return a handle with the options that all its exchanges share."""
-        self._shape = ("", False, False)  # of the last request: its method, whether it had a body, and expected
+        self._shape = ("", False, False)  # of the last request: method, whether it had a body, `expects`
         self._length = -1
         self._headers: Headers = ()
         self._agent = ""
@@ -254,7 +253,7 @@ class Handle:
         }
         for option, value in options.items():
             curl.setopt(option, value)
-        curl.setopt(pycurl.PATH_AS_IS, not self._signs)  # libcurl signs the path that it tidied
+        curl.setopt(pycurl.PATH_AS_IS, not self._signs)  # libcurl signs the normalised path
         curl.setopt(pycurl.WRITEFUNCTION, run.take, use_memoryview=True)
         self._set_trust(curl)
         if self._proxy is not None:
@@ -274,7 +273,7 @@ class Handle:
                 curl.setopt(file, self._trust.file)
 
     def _ask(self, curl: Any, request: Request) -> None:
-        """Set the options that differ from those of the last exchange."""
+        """Set the options that differ from the last exchange's."""
         has_body = request.body is not None
         shape = (request.method, has_body, request.expects)
         if shape != self._shape:
@@ -299,7 +298,7 @@ class Handle:
         has_body = request.body is not None
         agent, more = _besides(tuple([name for name, _ in request.headers]), has_body, request.expects)
         lines = [f"{name}: {value}" if value else f"{name};" for name, value in request.headers]
-        if agent is not None:  # which is not signed: proxies rewrite it
+        if agent is not None:  # not signed, as proxies rewrite it
             lines.pop(agent)
             if (told := request.headers[agent][1]) != self._agent:
                 self._agent = told
@@ -308,7 +307,7 @@ class Handle:
 
     @staticmethod
     def _set_method(curl: Any, method: str, has_body: bool) -> None:
-        curl.setopt(pycurl.HTTPGET, 1)  # resets the last method
+        curl.setopt(pycurl.HTTPGET, 1)  # resets the method
         curl.unsetopt(pycurl.CUSTOMREQUEST)
         if method == "HEAD":
             curl.setopt(pycurl.NOBODY, 1)
@@ -327,7 +326,7 @@ class Handle:
     # -- errors --------------------------------------------------------------------------------------------------------
 
     def _failed(self, code: int, words: str, curl: Any) -> Exception:
-        """Translate libcurl's error. Its message may hold a URL, so only TLS messages are kept."""
+        """Translate libcurl's error. Its message may contain a URL, so only those about TLS are kept."""
         if self._run.refused and not self._run.permitted:
             return ExchangeFailed("address", addresses=self._run.refused)
         cause = "broken" if code == pycurl.E_OK else _CAUSES.get(code, "framing")
@@ -337,7 +336,7 @@ class Handle:
         if is_resolving:
             return ExchangeFailed("name", "no answer in time")
         if cause == "broken" and not self._run.lines and curl.getinfo(pycurl.NUM_CONNECTS) == 0:
-            return Again()  # libcurl does so itself, but not wherever a kept connection can be lost
+            return Again()  # libcurl retries by itself, but not in all such cases
         if cause == "late" and self._run.head is not None:
             cause = "slow"
         if cause == "late" and not self._run.sent_at:
@@ -355,7 +354,7 @@ class Handle:
         return ExchangeFailed(cause)
 
 
-@lru_cache(64)  # requests of a kind have the same headers
+@lru_cache(64)  # requests of one kind have the same headers
 def _besides(names: tuple[str, ...], has_body: bool, expects: bool) -> tuple[int | None, list[str]]:
     """Return the user agent's index in a request's headers, and lines for headers that libcurl would add."""
     lower = [name.lower() for name in names]
@@ -366,7 +365,7 @@ def _besides(names: tuple[str, ...], has_body: bool, expects: bool) -> tuple[int
 
 
 class _Socket(socket.socket):
-    """pycurl duplicates a socket that it is given, and leaves this one to be collected."""
+    """A socket that closes itself when collected: pycurl duplicates the descriptor."""
 
     def __del__(self) -> None:
         self.close()
@@ -378,5 +377,5 @@ def _system_words(curl: Any) -> str:
 
 
 def _certificate_fault(words: str) -> str:
-    """What libcurl says of a certificate, without its prefix."""
+    """Return libcurl's message about a certificate, without its prefix."""
     return words.rpartition("problem: ")[2][:200]

@@ -9,7 +9,7 @@ WAYS = (CURL, PLAIN)
 
 
 def curl_missing() -> str:
-    """Why pycurl cannot be imported; empty if it can."""
+    """Return why pycurl cannot be imported; empty if it can."""
     try:
         import pycurl  # noqa: F401
     except ImportError as error:
@@ -18,7 +18,7 @@ def curl_missing() -> str:
 
 
 def curl_version() -> str:
-    """The versions of libcurl and its libraries. ImportError if pycurl is missing."""
+    """Return the versions of libcurl and its libraries. Raises ImportError if pycurl is missing."""
     import pycurl
 
     return str(pycurl.version)

@@ -1,7 +1,7 @@
 """Exchanges by httpx, if libcurl is missing or not wanted: slower, otherwise equivalent.
 
-`expects` and `signing` are libcurl's: here a body is sent at once (httpx has no `Expect`; a 100 that comes unasked is
-skipped, and a refusal in mid-body is read once the server closes), and whoever sends signs by itself.
+`expects` and `signing` are ignored, being libcurl's: the sender signs, and a body is sent at once. (httpx has no
+`Expect`; an unrequested 100 is skipped, and a refusal during the body is read once the server closes.)
 """
 
 from __future__ import annotations
@@ -91,14 +91,14 @@ def hand_over(answer: httpx.Response, receiver: Receiver) -> Head:
 
 
 def tls_context(trust: Trust) -> ssl.SSLContext:
-    """The TLS context for httpx."""
+    """Return the TLS context for httpx."""
     context = ssl.create_default_context(cafile=trust.file, capath=trust.folder)
     context.set_alpn_protocols(["http/1.1"])
     return context
 
 
 def _pieces(request: Request) -> Iterator[bytes]:
-    """A request's body, once: what is sent again is another exchange."""
+    """Yield a request's body once: a retry is another exchange."""
     body, left = request.body, request.length
     while left and body is not None:
         if isinstance(body, memoryview):
