@@ -1,1 +1,1 @@
-"""What recvault says of its work: log lines and counts, and what neither may hold. Nothing is loaded with it."""
+"""Log lines, counts, and what neither may contain. Importing this package loads nothing."""

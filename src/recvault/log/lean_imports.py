@@ -17,7 +17,7 @@ SCREEN = ("click", "pygments", "rich")
 @contextmanager
 def without(*names: str) -> Iterator[None]:
     """Imports in this context do not find these modules, unless they are already loaded."""
-    modules: dict[str, Any] = sys.modules  # None means that there is no such module
+    modules: dict[str, Any] = sys.modules  # None: import fails as if the module did not exist
     absent = [name for name in names if name not in modules]
     modules.update(dict.fromkeys(absent))
     try:

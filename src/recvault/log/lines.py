@@ -1,8 +1,8 @@
-"""Logs: their setup, and what they must never contain.
+"""Set up logs, and keep secrets and personal data out of them.
 
-At any time no line contains a known secret, a URL's query, an Authorization header, a phone number or a control
-character: `redact` is the last step before a line is rendered, for our own events
-and for those of third-party libraries alike. Tracebacks are written without locals.
+At any time no line contains a known secret, a URL's query, an Authorization header, a phone number in international
+form or a control character: `redact` is the last step before a line is rendered, for our own events and those of
+third-party libraries. Tracebacks are written without local variables.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ with without("rich"):
     from structlog.typing import EventDict, Processor, WrappedLogger
 
 QUIET = ("httpx", "httpcore", "botocore", "boto3", "s3transfer", "urllib3", "apscheduler")
-"""Libraries that speak from WARNING up only: at INFO httpx writes whole signed URLs."""
+"""Libraries that log only from WARNING up: at INFO httpx logs complete signed URLs."""
 _DEEPEST = 8
 _LONGEST = 8192  # characters of one value, 64 KiB of a traceback: a provider may send an id of megabytes
 _PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}  # syslog's
@@ -36,7 +36,7 @@ _CREDENTIALS = frozenset({"authorization", "proxy-authorization", "cookie", "set
 
 
 def configure(*, format: Literal["json", "console"] | None, verbosity: int, stream: TextIO | None = None) -> None:
-    """Write events to `stream` (stderr): JSON lines, or for people where it is a terminal or they ask for it.
+    """Write events to `stream` (stderr): JSON lines, or readable ones on a terminal or if `format` is console.
 
     `verbosity` is 0 for info, positive for debug, negative for warnings only. May be called again. JSON for the journal
     has a priority prefix, see sd-daemon(3).
@@ -69,7 +69,7 @@ def configure(*, format: Literal["json", "console"] | None, verbosity: int, stre
 
 
 def _hide_user(url: str) -> None:
-    """Hide who a URL logs in as: to a proxy, say, whose address some library may show in its own way."""
+    """Hide the user and password in a URL, such as a proxy's, which a library may log in its own form."""
     user, at, _ = url.rpartition("://")[2].rpartition("@")
     for each in (user, user.partition(":")[2]) if at else ():
         hide(each)
@@ -77,7 +77,7 @@ def _hide_user(url: str) -> None:
 
 
 def get_logger(name: str) -> structlog.stdlib.BoundLogger:
-    """The logger of that name. Before `configure`, only warnings go to stderr, redacted."""
+    """Return the logger of that name. Before `configure`, it writes only warnings to stderr, redacted."""
     if not structlog.is_configured():
         _adopt(redact, structlog.processors.KeyValueRenderer(key_order=["event"]))
     return structlog.stdlib.get_logger(name)
@@ -96,12 +96,12 @@ def redact(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
 
 
 def redact_text(text: str) -> str:
-    """Mask secrets, URL queries, credentials and phone numbers, and show control characters; line breaks stay."""
+    """Mask secrets, URL queries, credentials and phone numbers, and escape control characters; line breaks stay."""
     return _redacted_text(text, keep_breaks=True)
 
 
 class _Lines(logging.StreamHandler[TextIO]):
-    """Writes finished lines; one that cannot be written is dropped, never printed raw as logging would."""
+    """Writes log lines. One that cannot be written is dropped, never printed raw as logging would."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's own name
         pass
@@ -112,14 +112,14 @@ _AUTHORIZATION = re.compile(
 )
 _SCHEME = re.compile(r"\b(Basic|Bearer)\s+[A-Za-z0-9+/=._~-]{6,}", re.IGNORECASE)
 _USER = re.compile(r"([a-z][a-z0-9+.-]{1,20}://)[^\s/?#\"'<>@]*@", re.IGNORECASE)
-_URL = re.compile(r"https?://[^\s\"'<>]*", re.IGNORECASE)  # taken whole: to look for its query in it costs squared time
-_SIGNATURE = re.compile(  # in a URL, or a header as a library may quote it
+_URL = re.compile(r"https?://[^\s\"'<>]*", re.IGNORECASE)  # matched whole: a search for the query takes quadratic time
+_SIGNATURE = re.compile(  # in a URL, or in a header as libraries quote it
     r"(X-Amz-(?:Signature|Credential|Security-Token)[\"']?(?:=|\s?[:,]\s?)(?:b?[\"'])?)[^\s&\"']+", re.IGNORECASE
 )
 _SIGNED = re.compile(r"\b(AWS4-[A-Z0-9-]{1,40}\s+)Credential=(?:.{0,600}?Signature=[0-9a-f]*|[^\s\"']*)", re.DOTALL)
 _PHONE = re.compile(r"(?<![0-9])(?:\+|%2B)[0-9]{7,15}(?![0-9])", re.IGNORECASE)
-_PLAIN = re.compile(r"[A-Za-z0-9_./:=-]*")  # of such letters only two names below begin what is masked
-_CONTROL = re.compile(  # and invisible or direction-changing characters: two ids must not look alike
+_PLAIN = re.compile(r"[A-Za-z0-9_./:=-]*")  # of these, only the two names below need masking
+_CONTROL = re.compile(  # also invisible and direction-changing ones: two ids must not look alike
     "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb"
     "\U000e0000-\U000e007f]"
 )
@@ -132,7 +132,7 @@ def _redacted_text(text: str, *, keep_breaks: bool) -> str:
 
 
 def _is_plain(text: str) -> bool:
-    """A fast check that nothing must be masked or escaped, which is true for most values."""
+    """Whether nothing must be masked or escaped. Fast, and true for most values."""
     if _PLAIN.fullmatch(text) is None:
         return False
     folded = text.lower()
@@ -172,12 +172,12 @@ def _line(text: str) -> str:
 
 
 def _paragraph(text: str) -> str:
-    """Indent what follows the first line, so that no text in it can pass for a line of the log."""
+    """Indent all lines after the first, so that none can be taken for a log line."""
     return _cut(redact_text(text), 8 * _LONGEST).replace("\n", "\n    ")
 
 
 def _cut(text: str, most: int) -> str:
-    """Cut after it was redacted: half a secret would not be known for one."""
+    """Truncate a redacted text: half a secret would not be recognised."""
     return text if len(text) <= most else f"{text[:most]} [cut: {len(text)} characters]"
 
 
@@ -196,7 +196,7 @@ def _redacted(value: Any, *, name: str = "", depth: int = 0) -> Any:
 def _text(value: Any) -> str:
     try:
         return str(value)
-    except Exception:  # noqa: BLE001 - a value that cannot be written must not cost the line
+    except Exception:  # noqa: BLE001 - a value that cannot be formatted must not lose the line
         return f"<{type(value).__name__}>"
 
 
@@ -228,7 +228,7 @@ def _for_machines(*, journal: bool) -> Processor:
 
 
 def _is_journal(stream: TextIO) -> bool:
-    """Whether the journal reads this stream: systemd names its device and inode, which a redirection would change."""
+    """Whether the journal reads this stream. systemd names its device and inode, which differ after a redirection."""
     said = os.environ.get("JOURNAL_STREAM")
     if not said:
         return False
@@ -242,13 +242,13 @@ def _is_journal(stream: TextIO) -> bool:
 def _log_crash(kind: type[BaseException], error: BaseException, trace: TracebackType | None, **keys: Any) -> None:
     try:
         get_logger("recvault").critical("crash", exc_info=(kind, error, trace), **keys)
-    except Exception:  # noqa: BLE001 - whatever it is: Python would answer it by showing the first error raw
+    except Exception:  # noqa: BLE001 - else Python would print the first error raw
         os.write(2, f"recvault: crashed by {kind.__name__}, which could not be logged\n".encode())
 
 
 def _log_thread_crash(crash: threading.ExceptHookArgs) -> None:
     if crash.exc_type is SystemExit:
-        return  # a thread's own way to end
+        return  # a normal end of a thread
     error = BaseException() if crash.exc_value is None else crash.exc_value
     thread = crash.thread.name if crash.thread else None
     _log_crash(crash.exc_type, error, crash.exc_traceback, thread=thread)

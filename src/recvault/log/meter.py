@@ -1,4 +1,4 @@
-"""How a provider was asked, and what the time is spent on."""
+"""Measure requests to providers, and what the time is spent on."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class LineFacts:
     answers: Mapping[str, int]
     concurrency: int
     max_concurrency: int
-    held_by: str | None = None  # why fewer: it refuses more, or answers more slowly; None while that is being found
+    held_by: str | None = None  # why it is below the most: the provider refuses more, or answers more slowly
 
 
 @dataclass(frozen=True, slots=True)
 class Spending:
-    """What processes spent so far: seconds of CPU, and seconds that threads waited, by what for."""
+    """What processes spent so far: seconds of CPU, and seconds that threads waited, by cause."""
 
     cpu: float = 0.0
     waits: Mapping[str, float] = field(default_factory=dict)
@@ -42,21 +42,21 @@ class Spending:
 
 
 class Waits:
-    """What the threads of this process wait for, and for how long so far. Thread-safe."""
+    """What the threads of this process wait for, and for how long. Thread-safe."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()
         self._seconds: dict[str, float] = {}
-        self._now: dict[int, tuple[str, float]] = {}  # by thread: what it waits for, and since when
+        self._now: dict[int, tuple[str, float]] = {}  # by thread: what it waits for, since when
 
     def on(self, what: str) -> Waiting:
-        """A context in which this thread waits. May be nested: the innermost counts."""
+        """Return a context in which this thread waits. May be nested: the innermost counts."""
         return Waiting(self, what)
 
     @property
     def spending(self) -> Spending:
-        """So far, what lasts included."""
+        """The spending so far, including waits that have not ended."""
         with self._lock:
             seconds, moment = self._seconds.copy(), self._clock()
             for what, since in self._now.values():
@@ -64,7 +64,7 @@ class Waits:
         return Spending(time.process_time(), seconds)
 
     def turn(self, what: str | None) -> str | None:
-        """Record what this thread waits for from now on; return what it did before."""
+        """Record what this thread waits for from now on; return what it waited for before."""
         me, moment = threading.get_ident(), self._clock()
         with self._lock:
             before, since = self._now.pop(me, (None, moment))
@@ -76,7 +76,7 @@ class Waits:
 
 
 class Waiting:
-    """A thread that waits."""
+    """A context in which a thread waits."""
 
     __slots__ = ("_before", "_waits", "_what")
 

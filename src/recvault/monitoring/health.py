@@ -1,6 +1,6 @@
-"""Is a feed well? One pure judgement, shared by `status`, /healthz, metrics and alarms.
+"""Judge the health of a feed. Pure, and shared by `status`, /healthz, metrics and alarms.
 
-A watermark's lag plays no part in it: an empty scan leaves the watermark, so a quiet account lags although all is well.
+The watermark's lag is not considered: an empty scan leaves the watermark, so it also grows on a quiet account.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from recvault.timefmt import span, when
 
 
 class Condition(enum.StrEnum):
-    """How a feed does, best first. Stale is an alarm; failing and slow want a look."""
+    """A feed's condition, best first. Stale is an alarm; failing and slow should be looked at."""
 
     OK = "ok"  # with a message if the account was closed or failed recordings are retried
     NEW = "new"  # nothing was listed yet
     SLOW = "slow"  # a scan takes longer than the time between two polls, or a transfer does not end
     ATTENTION = "attention"  # recordings are dead, or rows of the list cannot be read
     FAILING = "failing"  # the last scan failed
-    STALE = "stale"  # too long without a whole scan, or without an archived recording although some wait
+    STALE = "stale"  # too long without a complete scan, or without an archived recording although some wait
 
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """A feed's condition, and for all but ok what an operator should know of it."""
+    """A feed's condition, with a message for the operator unless all is well."""
 
     condition: Condition
     words: str = ""
@@ -42,10 +42,9 @@ def judge(
     stale_after: timedelta,
     slow_after: timedelta = timedelta(minutes=5),
 ) -> Health:
-    """The worst condition of a feed.
+    """Return the worst condition of a feed.
 
-    `watched_since` is when the daemon started to watch; None: unknown. Reports transfers that run longer than
-    `slow_after`.
+    `watched_since`: when the daemon started; None: unknown. A transfer running longer than `slow_after` is slow.
     """
     unscanned = None if feed.closed_at else _unscanned(feed, now, watched_since, stale_after)
     stale = [unscanned, _unarchived(feed, now, watched_since, stale_after)]
@@ -76,7 +75,7 @@ def _all(*said: str | None) -> str:
 
 
 def _unscanned(feed: FeedStatus, now: datetime, watched_since: datetime | None, stale_after: timedelta) -> str | None:
-    """What is stale about its scans."""
+    """Return the message if there was no complete scan for too long."""
     since = feed.last_success_at or watched_since
     if since is None or now - since < stale_after:
         return None
@@ -88,7 +87,7 @@ def _unscanned(feed: FeedStatus, now: datetime, watched_since: datetime | None, 
 
 
 def _unarchived(feed: FeedStatus, now: datetime, watched_since: datetime | None, stale_after: timedelta) -> str | None:
-    """What is stale about its transfers: recordings are ready, but none is archived."""
+    """Return the message if nothing was archived for too long although recordings are ready."""
     if feed.waiting_since is None or now - feed.waiting_since < stale_after:
         return None
     since = feed.last_archived_at or watched_since or feed.waiting_since
@@ -102,7 +101,7 @@ def _unarchived(feed: FeedStatus, now: datetime, watched_since: datetime | None,
 
 
 def _recordings(feed: FeedStatus) -> str | None:
-    """What is lost unless somebody acts, or may be lost later."""
+    """Return the message about recordings that are lost, or may be, unless the operator acts."""
     standing, source = feed.standing, feed.feed.source
     told = []
     if standing.dead:
@@ -115,7 +114,7 @@ def _recordings(feed: FeedStatus) -> str | None:
 
 
 def _transfer(feed: FeedStatus, now: datetime, slow_after: timedelta) -> str | None:
-    """The message about a transfer that does not end."""
+    """Return the message about a transfer that runs too long."""
     if feed.transfer_since is None or now - feed.transfer_since < slow_after:
         return None
     return (
@@ -129,7 +128,7 @@ def _count(count: int, noun: str) -> str:
 
 
 def _failing(feed: FeedStatus) -> str:
-    """What went wrong first, so that it is read even where the rest is cut."""
+    """Return the message about a failed scan, the error first, so that it is read even if the rest is cut."""
     at = f"tried at {when(feed.error_at)}, " if feed.error_at else ""
     complete = when(feed.last_success_at) if feed.last_success_at else "never"
     return f"the last scan failed: {feed.error}; {at}last complete scan: {complete}"
@@ -156,7 +155,7 @@ def _length(time: timedelta) -> str:
 def judged_stranded(
     ledger: Ledger, stranded: Iterable[Stranded], now: datetime, stale_after: timedelta
 ) -> list[tuple[FeedStatus, Health]]:
-    """Recordings that no source lists are a problem, and an alert once they have waited for long."""
+    """Judge recordings that no source lists: failing, and stale once they have waited for long."""
     judged = []
     for each in stranded:
         status = ledger.ask.unread(Feed(each.source, each.provider, each.account_id))

@@ -1,4 +1,4 @@
-"""Who is told while recvault works: metrics, lines on a terminal, a backfill's progress, the daemon's dispatcher."""
+"""The interface of everything that is notified during work: metrics, terminal output, progress, the dispatcher."""
 
 from __future__ import annotations
 
@@ -6,37 +6,37 @@ from typing import TYPE_CHECKING
 
 from recvault.models import Job, Outcome, State
 
-if TYPE_CHECKING:  # worker processes load this file, and no ledger
+if TYPE_CHECKING:  # worker processes load this module, but no ledger
     from recvault.monitoring.report import Report
 
 
 class Observer:
-    """Told of what happens, from any thread. Each method does nothing: override those that matter."""
+    """Notified of events, from any thread. Every method does nothing: override those that matter."""
 
     def polled(self, source: str, account_id: str, seconds: float, error: str | None) -> None:
-        """A scan of an account's list ended; `error` is the class of the error that ended it, None for success."""
+        """A scan of an account's list ended; `error` is the class of its error, None for success."""
 
     def found(self) -> None:
-        """A page is registered: recordings may be due."""
+        """A page was registered: recordings may be due."""
 
     def missed(self, source: str, recordings: int, lateness_seconds: float) -> None:
-        """A reconcile ended: it found so many recordings that polls had missed, the latest of them so late."""
+        """A reconcile ended: it found recordings that polls had missed; `lateness_seconds` is the largest lateness."""
 
     def transferred(self, source: str, seconds: float) -> None:
-        """An attempt ended after so long."""
+        """An attempt ended after so many seconds."""
 
     def settled(self, job: Job, outcome: Outcome, state: State) -> None:
-        """An attempt's outcome is written down, and the recording's new state."""
+        """An attempt's outcome was stored, with the recording's new state."""
 
     def trouble(self, part: str, is_on: bool) -> None:
         """The bucket or the ledger became unusable, or usable again."""
 
     def changed(self, report: Report) -> None:
-        """The report of what is under way counts more than before, or is complete."""
+        """The report of the running pass changed, or is complete."""
 
 
 class Observers(Observer):
-    """Tells several, in this order."""
+    """Notifies several observers, in this order."""
 
     def __init__(self, *observers: Observer) -> None:
         self._observers = observers

@@ -17,22 +17,22 @@ from recvault.monitoring.report import Report
 
 STORE_DOWN, LIMITED, PACE, CPU, SLOWER = "store_down", "limited", "pace", "cpu", "slower"
 CONCURRENCY = "concurrency"
-"""What may hold a backfill back: the bucket takes nothing, the provider asks for fewer requests or for a rest, the pace
-that is configured, this machine, a provider that answers more slowly the more it is asked, max_concurrency; or, of what
-threads wait for, the bucket's answers (`STORE`) or the provider's (`PROVIDER`)."""
+"""What may limit a backfill: the bucket cannot be used, the provider throttles, requests_per_second, this machine's
+CPU, a provider that answers more slowly the more requests it gets, max_concurrency; or, by what threads wait for, the
+bucket's answers (`STORE`) or the provider's (`PROVIDER`)."""
 
 _RECENT_SECONDS = 60.0
-_BUSY = 0.9  # of a pace or a core: as good as all
-_WAITED = 0.1  # of a thread on average: less is not a limit
+_BUSY = 0.9  # of a pace or a core: counts as all of it
+_WAITED = 0.1  # threads on average: fewer waiting are not a limit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """One look at a backfill. Rates are those of the last minute."""
+    """The state of a backfill at one time. Rates are those of the last minute."""
 
     listing: bool
     listed: int
-    recordings: int  # archived, or found to be
+    recordings: int  # archived, or found archived
     bytes: int
     audio_seconds: float
     failures: int
@@ -43,7 +43,7 @@ class Reading:
 
     @property
     def eta_seconds(self) -> float | None:
-        """None while more may be listed, or nothing moves."""
+        """Seconds left; None while the list is still read, or if nothing progresses."""
         if self.listing or (self.left and not self.per_second):
             return None
         return self.left / self.per_second if self.left else 0.0
@@ -60,12 +60,12 @@ class _Sample:
 
 @dataclass(slots=True, kw_only=True)
 class Progress(Observer):
-    """Written by the thread that settles; read from any."""
+    """Written by the thread that settles; read from any thread."""
 
     line: Callable[[], LineFacts | None] = lambda: None
-    requests_per_second: float = 0.0  # the pace that is configured
+    requests_per_second: float = 0.0  # as configured
     spending: Callable[[], Spending] = lambda: Spending(time.process_time())  # of all processes
-    cores: int = 1  # that they can keep busy
+    cores: int = 1  # that the processes can use
     clock: Callable[[], float] = time.monotonic
     report: Report | None = None
     _scans: Sequence[Future[None]] = ()
@@ -77,7 +77,7 @@ class Progress(Observer):
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def begin(self, scans: Sequence[Future[None]], left: Callable[[], int], trouble: Callable[[], str | None]) -> None:
-        """The scans that list, how many recordings wait, and what keeps the bucket from taking any."""
+        """Set the running scans, the number of recordings left, and the bucket's error, if any."""
         self._scans, self._left, self._trouble = scans, left, trouble
 
     def settled(self, job: Job, outcome: Outcome, state: State) -> None:
@@ -87,7 +87,7 @@ class Progress(Observer):
             self._failures += 1
 
     def changed(self, report: Report) -> None:
-        """The report that is being filled."""
+        """Keep the report that is being filled."""
         self.report = report
 
     def read(self) -> Reading:
@@ -125,7 +125,7 @@ class Progress(Observer):
         )
 
     def _held_back_by(self, before: _Sample, now: _Sample) -> str | None:
-        """The first that is so; None where nothing is under way that could be held back."""
+        """Return the first limit that applies; None if nothing that runs is limited."""
         if self._trouble():
             return STORE_DOWN
         line, seconds, spent = self.line(), now.at - before.at, now.spent - before.spent

@@ -18,7 +18,7 @@ _WORST_FIRST = (1, 78, 77, 75, 2, PARTIAL)
 
 @dataclass(slots=True, kw_only=True)
 class AccountReport:
-    """One account of one source. Done: counts of this pass; open: counts of the ledger's rows."""
+    """One account of one source. Fields marked open count the ledger's rows; the others count this pass."""
 
     source: str
     provider: str
@@ -30,7 +30,7 @@ class AccountReport:
     already_archived: int = 0
     not_ready: int = 0  # open
     gone: int = 0
-    missing: int = 0  # a list named them, and they were not found: looked for again before they count as gone
+    missing: int = 0  # listed but not found: looked for again before they count as gone
     external: int = 0
     failed: int = 0  # open: failed and will be retried
     dead: int = 0  # open
@@ -39,24 +39,24 @@ class AccountReport:
     bytes: int = 0
     requests: int = 0
     missed: int = 0  # registered here but missed by polls: found by listing a window again
-    lateness_seconds: int | None = None  # at most, that one of those appeared in the list after its date
-    lookback_needed_seconds: int | None = None  # which would have caught them all
-    offered_since: datetime | None = None  # the provider refuses older bounds: nothing before it was looked for
+    lateness_seconds: int | None = None  # the most by which one of those appeared after its date
+    lookback_needed_seconds: int | None = None  # enough to have found them all
+    offered_since: datetime | None = None  # the provider refuses older bounds: nothing before it was listed
     error: str | None = None
 
     def late(self, now: datetime) -> Late:
-        """What of it polls have missed."""
+        """Return what polls missed of it."""
         return Late(self.missed, timedelta(seconds=self.lateness_seconds or 0), now)
 
     @property
     def stands_open(self) -> bool:
-        """Something failed that a later pass or the operator must fix."""
+        """Whether something failed that a later pass or the operator must fix."""
         return bool(self.failed or self.dead or self.quarantined)
 
 
 @dataclass(slots=True, kw_only=True)
 class Report:
-    """A whole pass."""
+    """The report of a whole pass."""
 
     command: str
     started_at: datetime
@@ -68,14 +68,14 @@ class Report:
     codes: set[int] = field(default_factory=set)  # exit codes of the errors met
 
     def account(self, source: str, provider: str, account_id: str) -> AccountReport:
-        """The row of an account, made where there is none."""
+        """Return an account's row, created if there is none."""
         key = (source, account_id)
         if key not in self.accounts:  # called for each recording: creating an unneeded row would cost most
             self.accounts.setdefault(key, AccountReport(source=source, provider=provider, account_id=account_id))
         return self.accounts[key]
 
     def failed(self, source: str, provider: str, account_id: str, error: str, code: int) -> None:
-        """Put an account's error in its row and in the exit code."""
+        """Set an account's error, and count its exit code."""
         self.account(source, provider, account_id).error = error
         self.codes.add(code)
 
@@ -86,7 +86,7 @@ class Report:
 
     @property
     def outcome(self) -> str:
-        """ok, partial, failed or interrupted."""
+        """One of ok, partial, failed, interrupted."""
         if self.interrupted:
             return "interrupted"
         if self.exit_code == 0:
@@ -96,7 +96,7 @@ class Report:
         return "failed" if errors and len(errors) == len(self.accounts) and nothing_done else "partial"
 
     def document(self) -> JSON:
-        """As `--json` prints it."""
+        """Return the JSON document that `--json` prints."""
         return {
             "schema": SCHEMA,
             "command": self.command,
@@ -110,13 +110,13 @@ class Report:
 
 
 def worst(codes: Iterable[int]) -> int:
-    """The worst of some exit codes, 0 for none."""
+    """Return the worst of some exit codes, 0 for none."""
     met = set(codes)
     return next((code for code in _WORST_FIRST if code in met), 0)
 
 
 def iso(moment: datetime | None) -> str | None:
-    """ISO 8601 UTC with Z, to the second."""
+    """Format as ISO 8601 UTC with Z, to the second."""
     return None if moment is None else moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 

@@ -1,4 +1,4 @@
-"""Prometheus metrics: the one owner of prometheus_client.
+"""Prometheus metrics: the only module that uses prometheus_client.
 
 Counters are incremented as things happen; the state of feeds and providers is read at each scrape. What cannot be read
 is left out, and `recvault_scrape_error` reports it; the rest of the scrape still works.

@@ -1,4 +1,4 @@
-"""Every metric that a scrape shows, and what each says to an operator."""
+"""The name and help text of every metric in a scrape."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ HELP: Mapping[str, str] = {
     ),
 }
 NAMES = frozenset(HELP)
-"""Every family that a scrape shows, as its # TYPE line has it; a histogram's series add _bucket, _sum and _count."""
+"""Every family in a scrape, as named in its # TYPE line; a histogram's series add _bucket, _sum and _count."""
 
 FEED = ("source", "account_id")
 FEED_GAUGES: Mapping[str, tuple[str, ...]] = {  # the state of an account, with labels

@@ -1,4 +1,4 @@
-"""What is counted as it happens, and what a scrape shows."""
+"""Counters of events, and the scrape."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from recvault.monitoring.observer import Observer
 log = get_logger("recvault.monitoring.metrics")
 
 SUCCESS, OTHER = "success", "other"
-_MOST_VALUES = 100  # values of one label, whatever plug-ins use
+_MOST_VALUES = 100  # values of one label, as plug-ins may use any
 _BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14400)
 
 
 class Metrics(Observer):
-    """Make one a process. Thread-safe."""
+    """The metrics of a process; create one. Thread-safe."""
 
     def __init__(self) -> None:
-        # Else each counter has a second series, which only OpenMetrics knows what to do with.
+        # Else each counter has a second series, which only OpenMetrics uses.
         prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
         self._registry, self._process = CollectorRegistry(), CollectorRegistry()
         for collector in (
@@ -72,7 +72,7 @@ class Metrics(Observer):
     # -- pushed --------------------------------------------------------------------------------------------------------
 
     def expect(self, sources: Iterable[str], stale_after: timedelta) -> None:
-        """Show these sources' counters at 0: Prometheus sees no first step of a series that begins at 1."""
+        """Show these sources' counters at 0: Prometheus does not see the first step of a series that begins at 1."""
         for source in sources:
             for counter in (self._skipped, self._archived, self._bytes, self._suspect, self._missed):
                 counter.labels(source)
@@ -85,20 +85,20 @@ class Metrics(Observer):
         self._job_errors.labels(self._bounds("job", job))
 
     def trouble(self, part: str, is_on: bool) -> None:
-        """The bucket or the ledger became unusable, or usable again."""
+        """Set whether the bucket or the ledger is unusable."""
         self._trouble.labels(part).set(is_on)
 
     def manifests_since(self, moment: datetime) -> None:
-        """When manifests were complete before this process began, or when their ledger was created."""
+        """Set when manifests were complete before this process began, or when their ledger was created."""
         self._manifests_at.set(moment.timestamp())
 
     def polled(self, source: str, account_id: str, seconds: float, error: str | None) -> None:
-        """A scan of an account's list ended; `error` is the kind of what ended it, None for success."""
+        """Count a finished scan of an account's list; `error` is the class of its error, None for success."""
         self._polls.labels(source, account_id, self._bounds("result", error or SUCCESS)).inc()
         self._poll_seconds.labels(source).observe(seconds)
 
     def poll_skipped(self, source: str) -> None:
-        """A poll was due while the one before still ran."""
+        """Count a poll that was skipped because the previous one was still running."""
         self._skipped.labels(source).inc()
 
     def settled(self, job: Job, outcome: Outcome, state: State) -> None:
@@ -113,31 +113,31 @@ class Metrics(Observer):
                 self._suspect.labels(job.source).inc(suspect)
 
     def transferred(self, source: str, seconds: float) -> None:
-        """An attempt ended after so long."""
+        """Record the duration of an attempt."""
         self._transfer_seconds.labels(source).observe(seconds)
 
     def job_failed(self, job: str) -> None:
-        """A scheduled job raised an unexpected error."""
+        """Count a scheduled job's unexpected error."""
         self._job_errors.labels(self._bounds("job", job)).inc()
 
     def missed(self, source: str, recordings: int, lateness_seconds: float) -> None:
-        """A reconcile found so many recordings that polls had missed, the latest of them so late."""
+        """Count recordings that polls had missed, and keep the largest lateness."""
         self._missed.labels(source).inc(recordings)
         with self._lock:
             self._lateness[source] = max(self._lateness.get(source, 0.0), lateness_seconds)
             self._latest.labels(source).set(self._lateness[source])
 
     def manifests_complete(self, now: datetime, troubles: int) -> None:
-        """Manifests list all that is due; in so many places something was not as it should be."""
+        """Set when manifests listed everything due, and count the problems found."""
         self._manifests_at.set(now.timestamp())
         self._manifest_troubles.inc(troubles)
 
     def ping_failed(self) -> None:
-        """A ping to ping_url failed."""
+        """Count a failed ping to ping_url."""
         self._pings_failed.inc()
 
     def reloaded(self, ok: bool, now: datetime) -> None:
-        """The configuration was loaded or reloaded."""
+        """Record that the configuration was loaded or reloaded, or that this failed."""
         self._standing.reload_ok = ok
         if ok:
             self._standing.read_at = now
@@ -147,21 +147,21 @@ class Metrics(Observer):
     def observe_feeds(
         self, judged: Callable[[], Iterable[tuple[FeedStatus, Health]]], clock: Callable[[], datetime]
     ) -> None:
-        """Read feeds from here from now on."""
+        """Set where the state of feeds is read at each scrape."""
         self._standing.feeds = lambda: feed_families(judged(), clock())
 
     def observe_lines(self, lines: Callable[[], Iterable[LineFacts]]) -> None:
-        """Read the providers' state from here from now on."""
+        """Set where the state of providers is read at each scrape."""
         self._standing.lines = lambda: line_families(lines())
 
     # -- shown ---------------------------------------------------------------------------------------------------------
 
     def text(self) -> bytes:
-        """A scrape, of CONTENT_TYPE; the process's own metrics too."""
+        """Return a scrape in CONTENT_TYPE, including the process's own metrics."""
         return prometheus_client.generate_latest(self._registry) + prometheus_client.generate_latest(self._process)
 
     def continue_from(self, path: Path) -> None:
-        """Begin each counter where the file of an earlier pass left it, so that it counts over all passes."""
+        """Start each counter with its value in the file of an earlier pass, so that it counts over all passes."""
         try:
             families = list(text_string_to_metric_families(path.read_text()))
         except FileNotFoundError:
@@ -174,9 +174,9 @@ class Metrics(Observer):
                 (counter.labels(**sample.labels) if sample.labels else counter).inc(sample.value)
 
     def write_textfile(self, path: Path) -> None:
-        """Replace a file of node_exporter's textfile collector. ConfigError where that cannot be.
+        """Replace a file of node_exporter's textfile collector. Raises ConfigError if that is impossible.
 
-        The process's own metrics stay out: node_exporter has its own by those names, and would refuse the file.
+        The process's own metrics are left out: node_exporter has some of the same names, and would refuse the file.
         """
         if path.suffix != ".prom":
             raise ConfigError(
@@ -202,11 +202,10 @@ class Metrics(Observer):
 
 
 def _replace(path: Path, body: bytes) -> None:
-    """Replace a file atomically, through a temporary file with an unpredictable name, so that nobody can put a link
-    there."""
+    """Replace a file atomically, by way of a file with an unpredictable name, so that nobody can place a link there."""
     beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     new = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    with os.fdopen(os.open(beside, new, 0o666), "wb") as file:  # less the umask: node_exporter is to read it
+    with os.fdopen(os.open(beside, new, 0o666), "wb") as file:  # minus the umask: node_exporter must be able to read it
         try:
             file.write(body)
             file.flush()
@@ -217,14 +216,14 @@ def _replace(path: Path, body: bytes) -> None:
 
 
 class _Bounds:
-    """Limits the values of each label: each one is a permanent series."""
+    """Limits the number of values of each label: every value is a permanent series."""
 
     def __init__(self) -> None:
         self._met: dict[str, set[str]] = {}
         self._lock = threading.Lock()
 
     def __call__(self, label: str, value: str) -> str:
-        """The value, or `other` where the label has too many already."""
+        """Return the value, or `other` if the label has too many already."""
         with self._lock:
             met = self._met.setdefault(label, set())
             if len(met) < _MOST_VALUES:
@@ -233,5 +232,5 @@ class _Bounds:
 
 
 def _suspect(receipt: Receipt) -> int:
-    """How many media were archived although their check failed."""
+    """Return how many media were archived although their check failed."""
     return sum(medium.check.status == "suspect" for medium in receipt.media)

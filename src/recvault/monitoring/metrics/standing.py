@@ -24,7 +24,7 @@ _CONCURRENCY, _CONCURRENCY_MAX = "recvault_api_concurrency", "recvault_api_concu
 
 
 class StandingCollector(Collector):
-    """Current state, read at each scrape."""
+    """Collects the current state at each scrape."""
 
     def __init__(self) -> None:
         self.feeds: Callable[[], Iterable[GaugeMetricFamily]] = lambda: feed_families((), _NEVER)
@@ -33,12 +33,12 @@ class StandingCollector(Collector):
         self.read_at: datetime | None = None
 
     def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
-        """Every family that can be had; and whether any could not."""
+        """Yield every family that can be read, and whether any could not."""
         broken = 0
         for part, ask in (("feeds", self.feeds), ("lines", self.lines)):
             try:
                 yield from ask()
-            except Exception as error:  # noqa: BLE001 - whatever fails here must not cost the rest of the scrape
+            except Exception as error:  # noqa: BLE001 - no failure here may lose the rest of the scrape
                 broken = 1
                 log.warning("metrics.scrape_failed", part=part, error=str(error), kind=type(error).__name__)
         yield _gauge("recvault_scrape_error", broken)
@@ -48,12 +48,12 @@ class StandingCollector(Collector):
 
 
 def _gauge(name: str, value: float | None) -> GaugeMetricFamily:
-    """A gauge without labels; without a value, too, where there is none yet."""
+    """Return a gauge without labels, and without a sample if the value is None."""
     return GaugeMetricFamily(name, HELP[name], value=None if value is None else float(value))
 
 
 def feed_families(judged: Iterable[tuple[FeedStatus, Health]], now: datetime) -> Iterable[GaugeMetricFamily]:
-    """The gauges of every account, from its own list; its condition is the worst of its lists.
+    """Return the gauges of every account, from its own list; its condition is the worst of its lists.
 
     One sample per account: with a duplicate series Prometheus rejects the whole scrape.
     """
@@ -71,7 +71,7 @@ def feed_families(judged: Iterable[tuple[FeedStatus, Health]], now: datetime) ->
 
 
 def _measures(feed: FeedStatus, condition: Condition, now: datetime) -> Iterator[tuple[str, Sequence[str], float]]:
-    """A feed's gauges; a moment that has not been is left out."""
+    """Yield a feed's gauges; times that are not set are left out."""
     moments = {
         "recvault_last_success_timestamp_seconds": feed.last_success_at,
         "recvault_watermark_timestamp_seconds": feed.watermark,
@@ -92,7 +92,7 @@ def _measures(feed: FeedStatus, condition: Condition, now: datetime) -> Iterator
 
 
 def _counts(standing: StateCounts) -> dict[str, int]:
-    """Each recording counted once: the ledger's pending includes the failing ones."""
+    """Count each recording once: the ledger's pending includes the failing ones."""
     counts = {name: int(getattr(standing, name)) for name in StateCounts.__dataclass_fields__}
     return counts | {"pending": standing.pending - standing.failing}
 
@@ -102,7 +102,7 @@ def _age(moment: datetime | None, now: datetime) -> float:
 
 
 def line_families(lines: Iterable[LineFacts]) -> Iterable[CounterMetricFamily | GaugeMetricFamily]:
-    """The request limits of each source's provider."""
+    """Return the request counts and limits of each source's provider."""
     requests = CounterMetricFamily(_REQUESTS, HELP[_REQUESTS], labels=["source", "status"])
     now = GaugeMetricFamily(_CONCURRENCY, HELP[_CONCURRENCY], labels=["source"])
     most = GaugeMetricFamily(_CONCURRENCY_MAX, HELP[_CONCURRENCY_MAX], labels=["source"])
