@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import logging
 import re
+import sys
+import urllib.request
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
@@ -26,6 +29,9 @@ hypothesis.settings.register_profile("recvault", deadline=None)  # no example is
 hypothesis.settings.load_profile("recvault")
 botocore_models.share()
 
+# Where Python was told to keep no bytecode, every process would rewrite the assertions of all tests: 10 s of CPU each.
+sys.dont_write_bytecode = False
+
 _numbers = itertools.count(1)
 _AWS = ("AWS_CA_BUNDLE", "AWS_PROFILE", "AWS_SESSION_TOKEN")
 
@@ -46,6 +52,12 @@ def pytest_runtest_makereport(
         report.outcome = "failed"
         report.longrepr = f"the output of {item.nodeid} holds {found[0][:24]!r}"
     return report
+
+
+def pytest_collection_finish() -> None:
+    """What is collected stays: no collection of garbage has to walk through all tests and modules again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
@@ -104,11 +116,12 @@ def moto_url() -> Iterator[str]:
 
 
 @pytest.fixture
-def moto_bucket(moto_url: str) -> str:
+def moto_bucket(moto_url: str) -> Iterator[str]:
     """An empty bucket of moto."""
     name = f"recordings-{next(_numbers)}"
     boto3.client("s3", endpoint_url=moto_url, region_name="us-east-1").create_bucket(Bucket=name)
-    return name
+    yield name
+    urllib.request.urlopen(f"{moto_url}/moto-api/reset", data=b"").close()  # it keeps every object in memory
 
 
 @pytest.fixture(scope="session")
@@ -119,9 +132,10 @@ def strict_s3() -> Iterator[StrictS3]:
 
 
 @pytest.fixture
-def strict_bucket(strict_s3: StrictS3) -> Bucket:
+def strict_bucket(strict_s3: StrictS3) -> Iterator[Bucket]:
     """An empty bucket of the strict server, as strict as AWS and without faults."""
-    return strict_s3.bucket()
+    yield (bucket := strict_s3.bucket())
+    strict_s3.forget(bucket)
 
 
 @pytest.fixture

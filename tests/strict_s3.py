@@ -380,6 +380,12 @@ class StrictS3:
         )
         return self.buckets[name]
 
+    def forget(self, bucket: Bucket) -> None:
+        """Drop a bucket, and what it holds."""
+        self.buckets.pop(bucket.name, None)
+        for kept in (bucket.objects, bucket.uploads, bucket.log):
+            kept.clear()
+
     def __enter__(self) -> Self:
         self._acceptor.start()
         return self

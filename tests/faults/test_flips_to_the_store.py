@@ -42,13 +42,15 @@ def place(
     strict_s3: StrictS3,
     real_server: Callable[[str], RealServer],
     monkeypatch: pytest.MonkeyPatch,
-) -> Place:
+) -> Iterator[Place]:
     """A bucket of each kind, at its own address."""
     name = request.param
     if name in STRICTNESS:
         bucket = strict_s3.bucket(strictness=STRICTNESS[name])
-        return Place(name, strict_s3.url, bucket.name, bucket)
-    return real_place(name, real.way(name, real_server, monkeypatch))
+        yield Place(name, strict_s3.url, bucket.name, bucket)
+        strict_s3.forget(bucket)
+        return
+    yield real_place(name, real.way(name, real_server, monkeypatch))
 
 
 @pytest.fixture

@@ -24,19 +24,22 @@ def _closed_clients() -> Iterator[None]:
 @pytest.fixture
 def make_place(
     strict_s3: StrictS3, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
-) -> Callable[[str], Place]:
+) -> Iterator[Callable[[str], Place]]:
     """Make a place by its name."""
+    made = []
 
     def make(name: str) -> Place:
         if name in STRICTNESS:
-            bucket = strict_s3.bucket(strictness=STRICTNESS[name])
+            made.append(bucket := strict_s3.bucket(strictness=STRICTNESS[name]))
             return Place(name, strict_s3.url, bucket.name, bucket)
         if name == "moto":
             return Place(name, request.getfixturevalue("moto_url"), request.getfixturevalue("moto_bucket"))
         get_server = request.getfixturevalue("real_server")
         return real_place(name, real.way(name, get_server, monkeypatch))
 
-    return make
+    yield make
+    for bucket in made:
+        strict_s3.forget(bucket)
 
 
 @pytest.fixture(
