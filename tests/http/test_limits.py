@@ -195,7 +195,10 @@ def test_a_server_that_works_at_four_at_once_is_asked_for_few_more(wired: Any) -
     limits = wired.limits(100_000, 16)
     session = wired.session(home.origin, limits=limits)
     with ThreadPoolExecutor(16) as threads:
-        list(threads.map(lambda _: session.send(get(home.origin)), range(250)))
+        for _ in range(40):  # two are enough, but where the load of the machine itself blurs the waits
+            list(threads.map(lambda _: session.send(get(home.origin)), range(125)))
+            if limits.standing.held_by == SLOWER:
+                break
     assert limits.standing.concurrency < 16
     assert limits.standing.held_by == SLOWER
 
