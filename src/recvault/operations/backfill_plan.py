@@ -1,7 +1,7 @@
-"""What a backfill would archive: listed like a backfill, counted, and written nowhere.
+"""Plan a backfill: list like a backfill and count, but store nothing.
 
-Sizes are estimates by each provider's `bytes_per_second`, unless a row states its size. What cannot be estimated is
-counted, never guessed.
+Sizes are estimated by each provider's `bytes_per_second`, unless a row states its size. What cannot be estimated is
+counted separately, never guessed.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from recvault.shutdown import Stop
 from recvault.transfer.fetch import formats
 
 SCHEMA = "recvault/backfill-plan/v1"
-UNKNOWN = "unknown"  # the format of a recording whose row names none yet
+UNKNOWN = "unknown"  # the format of a recording whose row names none
 _LISTS = 4
 
 
 @dataclass(slots=True)
 class Total:
-    """So many media. What is archived already is counted apart, and so is what no size can be told of."""
+    """Totals of media that are not archived yet; archived ones and unknown sizes are counted separately."""
 
     recordings: int = 0
     seconds: float = 0.0
@@ -42,14 +42,14 @@ class Total:
     archived: int = 0
 
     def add(self, recording: Recording, size: int | None) -> None:
-        """One that is not archived yet."""
+        """Add a recording that is not archived yet."""
         self.recordings += 1
         self.seconds += recording.duration_seconds or 0.0
         self.estimated_bytes += size or 0
         self.unknown_sizes += size is None
 
     def document(self) -> JSON:
-        """`estimated_bytes` is null where no size is known at all."""
+        """Return the JSON document; `estimated_bytes` is null if no size is known at all."""
         size = None if self.recordings and self.unknown_sizes == self.recordings else self.estimated_bytes
         return {
             "recordings": self.recordings,
@@ -65,8 +65,8 @@ class Account:
     """One account: its recordings, each counted once, and its media by month and format."""
 
     total: Total = field(default_factory=Total)
-    not_ready: int = 0  # of the recordings: not final at the provider yet
-    gone: int = 0  # there is nothing to archive of these
+    not_ready: int = 0  # recordings that are not final at the provider yet
+    gone: int = 0  # nothing can be archived of these
     external: int = 0
     unreadable: int = 0
     months: dict[tuple[str, str], Total] = field(default_factory=dict)
@@ -137,7 +137,7 @@ class Notebook:
 
 
 class Nothing:
-    """What is known before anything is stored."""
+    """Answers as an empty ledger does."""
 
     def accounts(self, source: str) -> list[str]:
         return []
@@ -181,7 +181,7 @@ def _formats(recording: Recording, wanted: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def estimate(recording: Recording, rates: tuple[int, int] | None) -> int | None:
-    """The estimated bytes of media. A row without channels counts as mono."""
+    """Estimate the bytes of media; None if that is impossible. A row without channels counts as mono."""
     if recording.size_bytes is not None:
         return recording.size_bytes
     if rates is None or recording.duration_seconds is None:
@@ -191,12 +191,12 @@ def estimate(recording: Recording, rates: tuple[int, int] | None) -> int | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackfillPlan:
-    """What was counted, and whether all of it could be listed."""
+    """What was counted, and whether everything could be listed."""
 
     source: Source
     asked: Asked
     notebook: Notebook
-    report: Report  # of the listing: errors, and the exit code that they mean
+    report: Report  # of the listing: errors and their exit code
 
     @property
     def rows(self) -> list[tuple[str, str, str, Total]]:
@@ -208,12 +208,12 @@ class BackfillPlan:
         )
 
     def total(self) -> Total:
-        """Over all accounts."""
+        """Return the total of all accounts."""
         every = [account.total for account in self.notebook.accounts.values()]
         return Total(*(sum(getattr(each, name) for each in every) for name in Total.__dataclass_fields__))
 
     def document(self) -> JSON:
-        """As `--json` prints it."""
+        """Return the JSON document that `--json` prints."""
         window = self.asked.of(self.source) if not self.asked.is_named else self.asked.window
         return {
             "schema": SCHEMA,
@@ -252,7 +252,7 @@ def make(
     clock: Callable[[], datetime],
     observer: Observer | None = None,
 ) -> BackfillPlan:
-    """List what a backfill would, several lists in parallel."""
+    """List what a backfill would list, several lists in parallel."""
     report = Report(command="backfill", started_at=clock())
     report.account(source.name, source.provider, source.account_id)
     line = source.line(source.account_id)

@@ -1,8 +1,8 @@
 """Decrypt a recording from the bucket.
 
-Invariant: when `decrypt` returns, everything was verified. The ciphertext is what its sidecar names, by size and
-SHA-256; then a call's tag fits; a track has no tag, so that its padding, its length and its first bytes must fit. What
-was written before that is worth nothing, and its writer throws it away.
+Invariant: when `decrypt` returns, everything was verified. The ciphertext has the size and SHA-256 of its sidecar; a
+call's tag matches; a track, which has no tag, has the right padding, length and first bytes. Everything written
+before that is unverified, and the caller discards it on an error.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Encrypted:
-    """What a sidecar says about an encrypted recording."""
+    """An encrypted recording as its sidecar describes it."""
 
     source: str
     recording_id: str
@@ -38,14 +38,14 @@ class Encrypted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plaintext:
-    """What was written."""
+    """The size and SHA-256 of what was written."""
 
     bytes: int
     sha256: str
 
 
 def encrypted(store: ObjectStore, sidecar_key: str) -> Encrypted:
-    """Read a sidecar. UnknownName where it names nothing that is encrypted."""
+    """Read a sidecar. Raises UnknownName if it is missing, invalid, or not of an encrypted recording."""
     try:
         body = store.get(sidecar_key)
     except TooLarge as error:
@@ -82,7 +82,7 @@ def encrypted(store: ObjectStore, sidecar_key: str) -> Encrypted:
 def decrypt(
     store: ObjectStore, sealed: Encrypted, keys: PrivateKeys, write: Callable[[bytes], object], stop: Stop
 ) -> Plaintext:
-    """Write the plaintext, in pieces. NotOpened where it does not prove right, once all of it is written."""
+    """Write the plaintext in pieces, then verify it. Raises NotOpened if it is not authentic."""
     opening = keys.opening(sealed.encryption)
     cipher, plain, size = hashlib.sha256(), hashlib.sha256(), [0, 0]
     look = _Look(sealed.media_format)
@@ -117,7 +117,7 @@ _OTHER_KEY = "it may belong to another private key: use that one"
 
 
 class _Look:
-    """Whether plaintext is audio: without a tag, only this detects a wrong key."""
+    """Checks whether plaintext is audio: without a tag, only this detects a wrong key."""
 
     def __init__(self, media_format: str) -> None:
         self._prober = Prober(media_format)
@@ -131,7 +131,7 @@ class _Look:
                 self.refused = error.message
 
     def end(self) -> None:
-        """The end of the input."""
+        """Check the whole after its last byte."""
         if self.refused is None:
             try:
                 self._prober.finish(duration_seconds=0.0, size_bytes=None)

@@ -1,8 +1,8 @@
 """Make a new ledger from the sidecars in the bucket; no provider is used, and the bucket is not changed.
 
 Invariants. A sound ledger is never replaced, and a damaged one is kept. The new one is put in place only when it is
-complete; after a kill, the same command continues. It holds no watermark: the next scan lists all
-history, and knows what is archived without a question to the bucket. Memory does not grow with the bucket.
+complete; after a kill, the same command continues. It has no watermark: the next scan lists all history, and knows
+what is archived without asking the bucket. Memory does not grow with the bucket.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ log = get_logger("recvault.operations.rebuild")
 
 SCHEMA = "recvault/rebuild/v1"
 MOST_PROBLEMS = 100
-_BATCH = 1000  # rows a transaction
-_AHEAD = 8  # sidecars a thread that are asked for before they are needed
+_BATCH = 1000  # rows per transaction
+_AHEAD = 8  # sidecars per thread that are read in advance
 _LARGEST_NUMBER = (1 << 63) - 1  # that the ledger can hold
 
 
 @dataclass(frozen=True, slots=True)
 class SidecarProblem:
-    """A sidecar that is not in the new ledger, and why."""
+    """A sidecar that is not used in the new ledger, and why."""
 
     key: str
     reason: str
@@ -46,7 +46,7 @@ class SidecarProblem:
 
 @dataclass(slots=True, kw_only=True)
 class Rebuilt:
-    """The result, including an earlier run of the same work."""
+    """The result, including earlier runs of the same work."""
 
     ledger: Path
     started_at: datetime
@@ -55,10 +55,10 @@ class Rebuilt:
     resumed: bool = False
     interrupted: bool = False
     sidecars: int = 0
-    unreadable: int = 0  # or not to be believed
-    foreign: int = 0  # of these: under keys, or with media, that are not their recording's
+    unreadable: int = 0  # or not trustworthy
+    foreign: int = 0  # of these: with a key, or media, of another recording
     seconds: int = 0  # second sidecars of a recording
-    later: int = 0  # editions that name the one before them: of one recording, too
+    later: int = 0  # later editions, which name the previous one
     problems: list[SidecarProblem] = field(default_factory=list)
     accounts: list[RebuiltAccount] = field(default_factory=list)
     configured: frozenset[str] = frozenset()  # sources
@@ -69,16 +69,16 @@ class Rebuilt:
 
     @property
     def exit_code(self) -> int:
-        """3 if a sidecar could not be read, so its recording is not in the ledger."""
+        """3 if a sidecar could not be read, so that its recording is not in the ledger."""
         return PARTIAL if self.unreadable else 0
 
     @property
     def outcome(self) -> str:
-        """ok, partial or interrupted."""
+        """One of ok, partial, interrupted."""
         return "interrupted" if self.interrupted else "partial" if self.unreadable else "ok"
 
     def document(self) -> JSON:
-        """As `--json` prints it."""
+        """Return the JSON document that `--json` prints."""
         return {
             "schema": SCHEMA,
             "started_at": iso(self.started_at),
@@ -111,21 +111,21 @@ class Rebuilt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rebuild:
-    """Made for one run."""
+    """Rebuilds a ledger; made for one run."""
 
     path: Path  # of the ledger
     reader: Reader
     keys: KeyTemplate
-    bucket: str  # in words
-    sources: frozenset[str]  # that are configured
+    bucket: str  # for messages
+    sources: frozenset[str]  # configured ones
     threads: int
     stop: Stop
     clock: Callable[[], datetime]
-    earlier: tuple[KeyTemplate, ...] = ()  # by which an earlier configuration archived
+    earlier: tuple[KeyTemplate, ...] = ()  # of earlier configurations
     on_read: Callable[[Rebuilt], None] = lambda rebuilt: None
 
     def run(self, *, set_aside: bool) -> Rebuilt:
-        """Build it and put it in place. On an error, what was read stays for the next run."""
+        """Build the ledger and put it in place. On an error, what was read is kept for the next run."""
         started = self.clock()
         lock = DaemonLock(self.path, started)
         try:
@@ -145,7 +145,7 @@ class Rebuild:
             return False
         try:
             if not look_hard(self.path):
-                return True  # an opening was cut short, and left a file with nothing in it
+                return True  # an interrupted first start left an empty file
         except LedgerDamaged as error:
             if set_aside:
                 return True
@@ -180,7 +180,7 @@ class Rebuild:
         return rebuilt
 
     def _fill(self, new: NewLedger, rebuilt: Rebuilt, after: str) -> None:
-        """Read every sidecar that follows `after`, and write down what they say, batch by batch, in key order."""
+        """Read every sidecar after `after` and store its recording, batch by batch, in key order."""
         batch: list[Committed] = []
         pool = ThreadPoolExecutor(self.threads, thread_name_prefix="sidecars")
         try:
@@ -218,7 +218,7 @@ class Rebuild:
             rebuilt.problems.append(problem)
 
     def _found(self, pool: ThreadPoolExecutor, after: str) -> Iterator[tuple[str, Committed | SidecarProblem | None]]:
-        """What each sidecar says, in key order; some are read ahead."""
+        """Yield what each sidecar contains, in key order; some are read ahead."""
         ahead: deque[tuple[str, Future[Committed | SidecarProblem | None]]] = deque()
         for listed in self.reader.listed(self.keys.root, after):
             if not self.keys.may_be_sidecar(listed.key):
@@ -231,7 +231,7 @@ class Rebuild:
             yield key, future.result()
 
     def _read(self, listed: Listed) -> Committed | SidecarProblem | None:
-        """What a sidecar says; None if it no longer exists."""
+        """Read one sidecar; None if it no longer exists."""
         self.stop.check()
         if listed.bytes > SMALL_MOST:
             return SidecarProblem(listed.key, f"{listed.bytes:,} bytes: it is too large to be a sidecar")
@@ -248,7 +248,7 @@ class Rebuild:
             return SidecarProblem(listed.key, str(error), is_foreign=isinstance(error, _Foreign))
 
     def _committed(self, content: bytes, noted: str | None, key: str) -> Committed:
-        """Raises ValueError with a sentence for what is not a sidecar of its key's recording."""
+        """Parse a sidecar. Raises ValueError with a sentence if it is not one of its key's recording."""
         if noted is not None and hashlib.sha256(content).hexdigest() != noted:
             raise ValueError(f"its content does not match the SHA-256 in its metadata, {noted}")
         sidecar = Sidecar.read(content)
@@ -263,9 +263,9 @@ class Rebuild:
         return Committed(receipt, attempts)
 
     def _check_keys(self, receipt: Receipt) -> None:
-        """Raises _Foreign unless it, and all media that it names, are under this recording's own keys.
+        """Raise _Foreign unless the sidecar and all media that it names are under this recording's own keys.
 
-        Whoever may write to the bucket can put a sidecar there that says anything; but not under another's name.
+        Anyone who can write to the bucket can put a sidecar with any content there, but not for another recording.
         """
         recording, key = receipt.recording, receipt.sidecar_key
         if not self._is_of(recording, key):
@@ -282,7 +282,7 @@ class Rebuild:
 
 
 class _Foreign(ValueError):
-    """A sidecar that is not where recvault would have put it, or names what recvault would not."""
+    """A sidecar under a key, or with media, that recvault would not have used for its recording."""
 
 
 def _so_far(rebuilt: Rebuilt, after: str) -> JSON:
@@ -298,7 +298,7 @@ def _so_far(rebuilt: Rebuilt, after: str) -> JSON:
 
 
 def _begun(path: Path, started: datetime, so_far: JSON, sources: frozenset[str]) -> Rebuilt:
-    """Where an earlier run left off, or nothing yet."""
+    """Return the result with the progress of an earlier run, if any."""
     return Rebuilt(
         ledger=path,
         started_at=started,

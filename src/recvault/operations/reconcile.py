@@ -1,6 +1,6 @@
 """List a time range of some sources again, and register what polls missed.
 
-Nothing is transferred and the bucket is not used: what is found is due, and `sync` or the daemon archives it.
+Nothing is transferred and the bucket is not used: what is found becomes due, and `sync` or the daemon archives it.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ def reconcile(
     window: Window,
     observer: Observer | None = None,
 ) -> Report:
-    """A window of these sources; without a beginning, each from its own `reconcile_window` on."""
+    """Reconcile a window of these sources; without `since`, it begins `reconcile_window` before now."""
     report = Report(command="reconcile", started_at=runtime.clock())
-    runtime.ledger  # noqa: B018 - opened before anything else: without it nothing is begun
+    runtime.ledger  # noqa: B018 - opened first: without a ledger nothing is begun
     sources = runtime.usable(names, report)
     with Threads(max(1, len(sources)), "reconcile", runtime.stop) as listers:
         work = runtime.work(sources, listers, report, observer or Observer())

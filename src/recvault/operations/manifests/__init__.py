@@ -3,18 +3,18 @@
     manifests/provider=twilio/account=AC…/number=00000042/manifest-sha256.txt
 
 Invariants. A manifest is never overwritten. Number n names the SHA-256 of number n - 1, and the key of a manifest
-follows from its account and number alone: two writers meet at one key, the store takes one of them, the other goes on
-from there. So a chain has no forks, whoever is killed when. Every sidecar that this ledger's recvault wrote is listed
-once at least, with the media that it names: never left out, whatever the clocks do; twice only after a ledger was lost.
+follows from its account and number alone: if two writers put one key, the store accepts one, and the other continues
+after it. So a chain never forks, even if writers are killed. Every sidecar that this ledger's recvault wrote is listed
+at least once, with the media that it names: never left out, whatever the clocks do; twice only after a ledger was lost.
 
-A manifest lists what was archived by the end of a UTC day, its `through`, and stands in none before it; it is written a
-quarter of an hour after that day. `date=` in the paths is another thing: the day of the recording itself, which a late
-one does not share. A day on which nothing was archived has no manifest; one of more than 10,000 recordings has several.
+A manifest lists what was archived by the end of a UTC day, its `through`, and no earlier manifest lists it; it is
+written a quarter of an hour after that day. `date=` in the paths is the day of the recording itself, which may be
+earlier. A day on which nothing was archived has no manifest; one of more than 10,000 recordings has several.
 
-The text is for `sha256sum -c` at the root of a copy, where `manifests/` stands: comment lines, the line of the manifest
-before, then each sidecar followed by its media. Paths are keys without `archive.prefix`. The hash of a sidecar is taken
-or a medium is the one that the ledger had when it was archived. Where no ledger knows a sidecar's, it is taken of what
-stands in the bucket when the manifest is written, and those of its media are the sidecar's.
+The text is for `sha256sum -c` at the root of a copy, which contains `manifests/`: comment lines, the line of the
+previous manifest, then each sidecar followed by its media. Paths are keys without `archive.prefix`. Hashes are those
+that the ledger stored when the recording was archived. If the ledger lacks a sidecar's hash, it is computed from the
+object in the bucket when the manifest is written; for a sidecar that no ledger knows, its media's are as it states.
 """
 
 from recvault.operations.manifests.copy_check import CopyChecked, check

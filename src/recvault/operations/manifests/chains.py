@@ -25,10 +25,10 @@ class Chains:
         self._summary = summary
         self._ends = {Partition(each.provider, each.account_id): each for each in ledger.unlisted.chains()}
         self._looked: set[Partition] = set()
-        self.taken_over: set[str] = set()  # marks of what another's manifests list, which this run came upon
+        self.taken_over: set[str] = set()  # marks of what another writer's manifests list, met in this run
 
     def end(self, partition: Partition) -> Chain | None:
-        """The end of a chain; None where it has not begun. The first look takes over what another wrote."""
+        """Return the end of a chain; None if it has not begun. The first call takes over another writer's manifests."""
         if partition not in self._looked:
             self._looked.add(partition)
             self._compare(partition)
@@ -36,7 +36,7 @@ class Chains:
         return self._ends.get(partition)
 
     def reached(self, partition: Partition, chain: Chain, rows: Iterable[UnlistedRow]) -> None:
-        """A manifest of these rows is the new end."""
+        """Record a manifest of these rows as the new end."""
         self._ledger.unlisted.note(rows, [chain])
         self._ends[partition] = chain
 
@@ -57,7 +57,7 @@ class Chains:
             self.taken_over |= listed
 
     def take_over_all(self, listed: KeySet) -> None:
-        """Read every chain from its beginning; `listed` is told the marks of what they list."""
+        """Read every chain from its beginning; the marks of what they list are added to `listed`."""
         ends: dict[Partition, Chain] = {}
         for stored in self._store.list(self._prefix + text.ROOT):
             place = text.place_of(stored.key.removeprefix(self._prefix))
@@ -74,7 +74,7 @@ class Chains:
         self._looked |= ends.keys()
 
     def _read(self, key: str) -> tuple[bytes, str] | None:
-        """A manifest's text and SHA-256. A too large one is reported as changed."""
+        """Return a manifest's text and SHA-256; the text is empty if it is too large, and then reported as changed."""
         try:
             body = self._store.get(key, text.LARGEST)
         except TooLarge:
@@ -85,7 +85,7 @@ class Chains:
         return None if body is None else (body, hashlib.sha256(body).hexdigest())
 
     def drop_listed(self, listed: Container[str]) -> None:
-        """Drop from what is due what is already in manifests, with the ledger's hashes."""
+        """Drop from what is due everything that is already in manifests, with the ledger's hashes."""
         unlisted, after = self._ledger.unlisted, 0
         while rows := unlisted.page(after, EVER, _PAGE):
             after = rows[-1].id
@@ -96,11 +96,11 @@ class Chains:
         return text.marks(Entry(key.removeprefix(self._prefix), sha256) for key, sha256 in files.items())
 
     def remember(self) -> None:
-        """Write down how far all chains have come."""
+        """Store the ends of all chains."""
         self._ledger.unlisted.note((), self._ends.values())
 
     def _compare(self, partition: Partition) -> None:
-        """Whether the manifest that the next one must name still exists."""
+        """Report if the manifest that the next one must name is missing or changed."""
         known = self._ends.get(partition)
         if known is None:
             return
@@ -114,7 +114,7 @@ class Chains:
     def _taken(
         self, partition: Partition, number: int, found: tuple[bytes, str], before: Chain | None
     ) -> tuple[Chain, tuple[str, ...]]:
-        """A manifest in the bucket as a part of its chain, and the marks of what it lists."""
+        """Return a manifest in the bucket as the end of its chain, and the marks of what it lists."""
         path, known, (body, sha256) = partition.path(number), self._ends.get(partition), found
         through, marks = self._summary.through, tuple[str, ...]()
         try:

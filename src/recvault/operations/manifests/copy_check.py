@@ -1,8 +1,8 @@
-"""Check the chains of manifests, and all that they list, on a copy of the bucket: no configuration, no network.
+"""Check the chains of manifests and all that they list, on a copy of the bucket: without configuration or network.
 
-The result describes the copy as it is. It detects a removed or changed listed file, and a removed, changed or reordered
-manifest that another one follows. That the newest were removed with everything they list, or that the newest was
-forged, is detected only with the hash of a head that was kept elsewhere.
+The result describes the copy as it is. The check detects a removed or changed listed file, and a removed, changed or
+reordered manifest that is followed by another. That the newest were removed with everything they list, or that the
+newest was forged, is detected only with the hash of a head that was kept elsewhere.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class CopyDifference:
 
 @dataclass(slots=True)
 class CopyChecked:
-    """What a check found."""
+    """The result of a check."""
 
     counts: Counter[str] = field(default_factory=Counter)
     differences: list[CopyDifference] = field(default_factory=list)  # at most MOST_TOLD
@@ -63,13 +63,13 @@ class CopyChecked:
         return sum(self.counts[kind] for kind in DIFFERENCES)
 
     def found(self, kind: str, path: str, words: str) -> None:
-        """Count it, and keep it if it is one of the first."""
+        """Count a difference, and keep it if it is among the first."""
         self.counts[kind] += 1
         if len(self.differences) < MOST_TOLD:
             self.differences.append(CopyDifference(kind, path, words))
 
     def document(self) -> JSON:
-        """As `recvault verify --manifests PATH --json` prints it."""
+        """Return the document that `recvault verify --manifests PATH --json` prints."""
         names = ("manifests", "checked", "ok", *DIFFERENCES, "orphan_media", "not_covered")
         return {
             "schema": SCHEMA,
@@ -86,7 +86,7 @@ class CopyChecked:
 
 
 def check(root: Path, *, heads: Collection[str] = (), threads: int = 4, stop: Stop | None = None) -> CopyChecked:
-    """Check the copy whose root holds `manifests/`. `heads` are hashes of manifests that must be in it.
+    """Check the copy whose root contains `manifests/`. `heads` are hashes of manifests that must be in it.
 
     Raises UnknownName without such a directory, Interrupted on a stop.
     """
@@ -154,7 +154,7 @@ class _Check:
         )
 
     def _check_manifest(self, partition: Partition, number: int, before: tuple[int, str] | None) -> str:
-        """Check a manifest, its link and all that it lists; its own hash."""
+        """Check a manifest, its link and all that it lists; return its hash."""
         path = partition.path(number)
         body = self._read(path) or b""
         sha256 = hashlib.sha256(body).hexdigest()
@@ -166,7 +166,7 @@ class _Check:
             self._checked.found("broken", path, f"it was changed: {error}")
             return sha256
         expected = Entry(partition.path(before[0]), before[1]) if before else None
-        # Where the one before is missing, that is told; this one's link leads nowhere.
+        # If the previous one is missing, that is reported already, and the link cannot be compared.
         if (before[0] if before else 0) == number - 1 and manifest.before != expected:
             self._checked.found("broken", path, _broken(manifest, expected))
         self._through[partition] = manifest.through
@@ -197,7 +197,7 @@ class _Check:
                     judge(path)
 
     def _sidecar(self, path: str, named: KeySet) -> None:
-        """A sidecar is not covered yet where it was archived after the last day that its account's manifests reach."""
+        """Judge an unlisted sidecar: not covered yet if it was archived after the last day of its manifests."""
         said = _said(self._read(path))
         if said is None:
             self._checked.found("unknown", path, "no manifest lists it, and it is not a sidecar")
@@ -221,7 +221,7 @@ class _Check:
     # -- files ---------------------------------------------------------------------------------------------------------
 
     def _files(self, folder: str) -> Iterator[str]:
-        """The files below a folder, in order; links are not followed."""
+        """Yield the files below a folder, in order; links to folders are not followed."""
         for directory, folders, names in os.walk(self._root / folder):
             self._stop.check()
             folders.sort()
@@ -229,7 +229,7 @@ class _Check:
                 yield Path(directory, name).relative_to(self._root).as_posix()
 
     def _open(self, path: str) -> BinaryIO | None:
-        """A file of the copy; None where there is none. A link that leads out of it is none."""
+        """Open a file of the copy; None if there is none, or a link leads out of the copy."""
         file = self._root / path
         try:
             if file.is_file() and file.resolve().is_relative_to(self._root.resolve()):
@@ -246,7 +246,7 @@ class _Check:
             return file.read(_LARGEST)
 
     def _sha256(self, entry: Entry) -> str | None:
-        """A file's hash; None where it cannot be read."""
+        """Return a file's hash; None if it is missing."""
         file, digest = self._open(entry.path), hashlib.sha256()
         if file is None:
             return None
@@ -266,7 +266,7 @@ def _broken(manifest: Manifest, expected: Entry | None) -> str:
 
 
 def _said(body: bytes | None) -> tuple[Partition, date, list[str]] | None:
-    """A sidecar's recording, the day on which it was archived, and its media; None if it is not a sidecar."""
+    """Return a sidecar's account, the day it was archived, and its media's keys; None if it is not a sidecar."""
     try:
         sidecar = Sidecar.read(body or b"")
         if not sidecar.is_v1:

@@ -1,7 +1,7 @@
-"""What manifests prove of sidecars whose SHA-256 the ledger does not have.
+"""Learn from manifests the SHA-256 of sidecars for which the ledger has none.
 
-Only what hangs on a head that the ledger itself remembers is believed: from there each manifest is known by the sum
-that the next one names, and a chain that was cut or changed is followed no further than it holds.
+Only chains whose end the ledger knows are trusted: each manifest is verified by the hash that the next one names. A
+chain that was cut or changed is read only as far as it is intact.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from recvault.store import ObjectStore
 
 
 def learn_sums(ledger: Ledger, store: ObjectStore, prefix: str, stop: Stop) -> int:
-    """Read the chains that the ledger knows, newest first, and keep what they say of sidecars; how many were learnt."""
+    """Read the chains that the ledger knows, newest first, and store their hashes of sidecars; return how many."""
     with SidecarSums() as sums:
         for chain in ledger.unlisted.chains():
             path, sha256 = Partition(chain.provider, chain.account_id).path(chain.number), chain.sha256
@@ -29,7 +29,7 @@ def learn_sums(ledger: Ledger, store: ObjectStore, prefix: str, stop: Stop) -> i
 
 
 def _read(store: ObjectStore, prefix: str, path: str, sha256: str, sums: SidecarSums) -> tuple[str, str]:
-    """The path and sum of the manifest before this one; empty where there is none, or this is not what was named."""
+    """Return path and hash of the previous manifest; empty at the start, or if this one is not the named one."""
     try:
         body = store.get(prefix + path, text.LARGEST)
     except (KeyRefused, TooLarge):
@@ -38,7 +38,7 @@ def _read(store: ObjectStore, prefix: str, path: str, sha256: str, sums: Sidecar
         return "", ""
     try:
         manifest = text.read(body)
-    except ValueError:  # another wrote it, and it was taken over as it stood
+    except ValueError:  # another writer's, taken over although unreadable
         return "", ""
     sums.add((prefix + each.path, each.sha256) for each in manifest.entries if each.path.endswith(SIDECAR_SUFFIX))
     return (manifest.before.path, manifest.before.sha256) if manifest.before else ("", "")

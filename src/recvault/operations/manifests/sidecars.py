@@ -28,12 +28,12 @@ class ListedRecording:
     entries: tuple[Entry, ...]  # the sidecar first
     archived_at: datetime
     row: UnlistedRow | None  # None: the ledger does not know it
-    odd: bool = False  # its sidecar is not what the ledger knows
+    odd: bool = False  # its sidecar is not as the ledger knows it
 
 
 @dataclass(frozen=True, slots=True)
 class Unlistable:
-    """A key of which nothing can be listed, and why: a word of TROUBLES."""
+    """A key that cannot be listed, and why: a key of TROUBLES."""
 
     key: str
     kind: str
@@ -45,10 +45,11 @@ class SidecarReader:
 
     store: ObjectStore
     keys: KeyTemplate
-    by_metadata: bool = False  # not readable in this storage class: the hash is the one it was put with
+    by_metadata: bool = False  # sidecars cannot be read in this storage class: the hash in the metadata is used
 
     def known(self, row: UnlistedRow) -> ListedRecording | Unlistable:
-        """For a recording in the ledger: its files according to the ledger, whatever is in the bucket."""
+        """Return what to list of a recording in the ledger: its files as the ledger knows them, whatever was
+        changed."""
         if self.by_metadata:
             stored = self.store.head(row.sidecar_key)
             found, sidecar = stored.sha256 if stored else None, None
@@ -78,7 +79,7 @@ class SidecarReader:
         )
 
     def stranger(self, key: str) -> ListedRecording | Unlistable:
-        """Of a sidecar that the ledger does not know."""
+        """Return what to list for a sidecar that the ledger does not know."""
         try:
             sha256, sidecar = _read(None if self.by_metadata else self.store.get(key))
         except (KeyRefused, TooLarge):
@@ -96,7 +97,7 @@ class SidecarReader:
         )
 
     def _is_ours(self, key: str, sidecar: Sidecar) -> bool:
-        """Whether it and its media are under keys of its recording."""
+        """Whether the sidecar and its media are under keys of its recording."""
         try:
             recording = sidecar.recording
         except ValueError:
@@ -115,7 +116,7 @@ class _Said:
 
 
 def _read(body: bytes | None) -> tuple[str | None, Sidecar | None]:
-    """The hash of the object, and the v1 sidecar that it is."""
+    """Return the hash of an object, and its sidecar if it is a v1 sidecar."""
     if body is None:
         return None, None
     try:
@@ -126,7 +127,7 @@ def _read(body: bytes | None) -> tuple[str | None, Sidecar | None]:
 
 
 def _said(sidecar: Sidecar | None) -> _Said | None:
-    """What a sidecar says about itself; None if that is missing."""
+    """Return what a sidecar states about itself; None if that is missing."""
     if sidecar is None:
         return None
     try:

@@ -41,7 +41,7 @@ class ManifestWritten:
 
 @dataclass(slots=True, kw_only=True)
 class Summary:
-    """One run."""
+    """The summary of one run."""
 
     started_at: datetime
     through: date
@@ -56,7 +56,7 @@ class Summary:
         return PARTIAL if self.counts else 0
 
     def wrote(self, written: ManifestWritten) -> None:
-        """A manifest was written."""
+        """Record and log a written manifest."""
         self.written.append(written)
         log.info(
             "manifest.written",
@@ -67,14 +67,14 @@ class Summary:
         )
 
     def trouble(self, kind: str, key: str) -> None:
-        """Record a problem; of many, the first are reported."""
+        """Count a problem; the first ones are kept and logged."""
         self.counts[kind] += 1
         if len(self.troubles) < MOST_TOLD:
             self.troubles.append((kind, key))
             log.error("manifest.trouble", kind=kind, key=key, message=TROUBLES[kind], words=TROUBLES[kind])
 
     def document(self) -> JSON:
-        """As `recvault manifest --json` prints it."""
+        """Return the document that `recvault manifest --json` prints."""
         return {
             "schema": SCHEMA,
             "command": "manifest",

@@ -1,4 +1,4 @@
-"""A manifest's text and its key: written, and read back. No I/O."""
+"""A manifest's text and its key: write and read them. No I/O."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from recvault.archive import MANIFESTS, SIDECAR_SUFFIX, escape
 ROOT = MANIFESTS
 SCHEMA = "recvault/manifest/v1"
 CONTENT_TYPE = "text/plain; charset=utf-8"
-LARGEST = 64 << 20  # bytes: 10,000 recordings whose keys are as long as keys can be
+LARGEST = 64 << 20  # bytes: enough for 10,000 recordings with the longest keys
 
 _KEY = re.compile(rf"{ROOT}provider=([^/]+)/account=([^/]+)/number=([0-9]{{8}})/manifest-sha256\.txt")
 _LINE = re.compile(r"(\\?)([0-9a-f]{64}) [ *](.+)", re.DOTALL)
 _THROUGH = re.compile(r"# .*\bthrough=(\d{4}-\d\d-\d\d)")
-_ESCAPES = {"\\\\": "\\", "\\n": "\n", "\\r": "\r"}  # as sha256sum has them
+_ESCAPES = {"\\\\": "\\", "\\n": "\n", "\\r": "\r"}  # those of sha256sum
 _ESCAPED = re.compile(r"\\[\\nr]")
 _UNESCAPED = re.compile(r"[\\\n\r]")
 
 
 @dataclass(frozen=True, slots=True)
 class Partition:
-    """The recordings of an account, by the names that its keys have."""
+    """The recordings of an account, by its escaped names in keys."""
 
     provider: str
     account_id: str
 
     @classmethod
     def of(cls, provider: str, account_id: str) -> Partition:
-        """Any names, as keys have them."""
+        """Escape the names as keys do."""
         return cls(escape(provider), escape(account_id))
 
     def path(self, number: int) -> str:
-        """The path of a manifest from the root of a copy."""
+        """Return the path of a manifest from the root of a copy."""
         return f"{ROOT}provider={self.provider}/account={self.account_id}/number={number:08}/manifest-sha256.txt"
 
 
@@ -49,20 +49,20 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """What a manifest says."""
+    """The content of a manifest."""
 
     through: date
-    before: Entry | None  # the manifest before it; None for the first
+    before: Entry | None  # the previous manifest; None for the first
     entries: tuple[Entry, ...]
 
 
 def marks(entries: Iterable[Entry]) -> Iterator[str]:
-    """By what a recording's files are found again: a sidecar by its path, a medium by its hash, too."""
+    """Return what identifies a recording's files: a sidecar's path, a medium's hash and path."""
     return (entry.path if entry.path.endswith(SIDECAR_SUFFIX) else f"{entry.sha256} {entry.path}" for entry in entries)
 
 
 def place_of(path: str) -> tuple[Partition, int] | None:
-    """Whose manifest is at a path, and its number; None for another path."""
+    """Return the partition and number of the manifest at a path; None for any other path."""
     found = _KEY.fullmatch(path)
     if not found or int(found[3]) < 1:
         return None
@@ -70,7 +70,7 @@ def place_of(path: str) -> tuple[Partition, int] | None:
 
 
 def write(partition: Partition, number: int, manifest: Manifest) -> bytes:
-    """The text of a manifest: the same for the same facts."""
+    """Return the text of a manifest: the same for the same facts."""
     head = (
         "# recvault manifest v1: sha256sum -c this file at the root of a copy",
         f"# provider={partition.provider} account={partition.account_id} number={number:08} through={manifest.through}",
@@ -100,7 +100,7 @@ def read(body: bytes) -> Manifest:
 
 
 def sidecar_first(groups: Iterable[tuple[Entry, ...]]) -> tuple[Entry, ...]:
-    """Each sidecar followed by its media, in the order of the sidecars' paths."""
+    """Return each sidecar followed by its media, ordered by the sidecars' paths."""
     return tuple(entry for group in sorted(groups, key=lambda group: group[0].path) for entry in group)
 
 

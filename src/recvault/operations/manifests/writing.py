@@ -29,48 +29,48 @@ from recvault.operations.manifests.text import Entry, Manifest, Partition
 from recvault.shutdown import Stop
 from recvault.store import ObjectStore, Put
 
-MOST = 10_000  # recordings of a manifest: some MiB of text, which fit in memory
-SETTLING = timedelta(minutes=15)  # after a day's end: what was archived before it is written down by then
-_TOGETHER = 500  # sidecars that are asked for between two looks whether to stop
+MOST = 10_000  # recordings in a manifest: some MiB of text, which fit in memory
+SETTLING = timedelta(minutes=15)  # after a day's end: by then the ledger has all that was archived before it
+_TOGETHER = 500  # sidecars read between two checks for a stop
 _RACES = 20
-_UNREADABLE = ("GLACIER", "DEEP_ARCHIVE")  # storage classes from which nothing can be read at once
+_UNREADABLE = ("GLACIER", "DEEP_ARCHIVE")  # storage classes whose objects cannot be read directly
 
 T = TypeVar("T")
 _COMPLETE = "manifests.complete_at"
 
 
 def last_ended(now: datetime) -> date:
-    """The last UTC day that has ended, and has had time to settle."""
+    """Return the last UTC day that has ended and settled."""
     return (now.astimezone(UTC) - SETTLING).date() - timedelta(days=1)
 
 
 def complete_at(ledger: Ledger) -> datetime | None:
-    """When manifests last listed everything that was due; None where they never did."""
+    """Return when manifests last listed everything due; None if they never did."""
     noted = ledger.fact(_COMPLETE)
     return unstamp(noted) if noted else None
 
 
 def note_complete(ledger: Ledger, now: datetime) -> None:
-    """Remember that manifests list everything that is due now."""
+    """Store that manifests list everything that is due now."""
     ledger.remember(_COMPLETE, stamp(now))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifests:
-    """Writes what is due."""
+    """Writes due manifests."""
 
     ledger: Ledger
     store: ObjectStore
     keys: KeyTemplate
     clock: Callable[[], datetime]
     stop: Stop = field(default_factory=Stop)
-    threads: int = 4  # that sidecars are read in
+    threads: int = 4  # that read sidecars
     by_metadata: bool = False  # see SidecarReader
     most: int = MOST
 
     @classmethod
     def of(cls, runtime: Runtime, *, threads: int) -> Manifests:
-        """Writes for a configuration's ledger and bucket, with so many threads to read sidecars in."""
+        """Build from a configuration's ledger and bucket; `threads` read sidecars."""
         return cls(
             ledger=runtime.ledger,
             store=runtime.store,
@@ -117,7 +117,7 @@ class _Run:
         self._day_end = _end_of(summary.through)
 
     def run(self) -> None:
-        """What an earlier ledger left first, then what this one knows."""
+        """List what an earlier ledger left, then what this one knows."""
         if not self._parts.ledger.unlisted.is_surveyed:
             self._survey()
         unlisted, after = self._parts.ledger.unlisted, 0
@@ -128,8 +128,7 @@ class _Run:
     # -- what no ledger knows ------------------------------------------------------------------------------------------
 
     def _survey(self) -> None:
-        """List what is in the bucket but neither in a manifest nor in this ledger, because an earlier ledger was
-        lost."""
+        """List what is in the bucket, but in no manifest and not in this ledger, because an earlier ledger was lost."""
         with KeySet() as known:
             self._chains.take_over_all(known)
             if known:
@@ -155,7 +154,7 @@ class _Run:
     # -- manifests -----------------------------------------------------------------------------------------------------
 
     def _list(self, read: Callable[[T], ListedRecording | Unlistable], asked: Sequence[T]) -> bool:
-        """List what was archived by the day's end; whether something of an earlier ledger was archived after it."""
+        """List what was archived by the day's end; return whether something of an earlier ledger was archived later."""
         found: defaultdict[Partition, list[ListedRecording]] = defaultdict(list)
         postponed = False
         for each in self._read(read, asked):
@@ -179,7 +178,7 @@ class _Run:
             yield from self._readers.map(read, asked[start : start + _TOGETHER])
 
     def _append(self, partition: Partition, recordings: Sequence[ListedRecording]) -> None:
-        """Put a manifest at the end of a chain. Who was first there is never overwritten: what it lists is left out."""
+        """Put a manifest at the end of a chain. Another writer's is never overwritten: what it lists is left out."""
         for _ in range(_RACES):
             before = self._chains.end(partition)
             taken_over = self._chains.taken_over
@@ -192,7 +191,7 @@ class _Run:
         )
 
     def _put(self, partition: Partition, before: Chain | None, recordings: Sequence[ListedRecording]) -> bool:
-        """Whether this manifest is there; False if another is."""
+        """Put this manifest and record it; False if another has its key."""
         number = before.number + 1 if before else 1
         entries = text.sidecar_first(each.entries for each in recordings)
         link = Entry(partition.path(before.number), before.sha256) if before else None
@@ -220,7 +219,7 @@ def _end_of(day: date) -> datetime:
 
 
 def _settled_before(through: date) -> datetime:
-    """What was archived by the end of a day is written down by then; of the rest the sidecars tell."""
+    """Return by when the ledger has all that was archived by the end of a day; the sidecars decide for the rest."""
     return _end_of(through) + SETTLING
 
 

@@ -2,8 +2,7 @@
 
 Invariants. Nothing in the bucket is changed, whatever is found. A recording counts as correct only after its sidecar
 was read and each media file was checked by its key: a listing alone proves nothing. Memory does not grow with the
-bucket: the listing and the ledger's rows are walked side by side, in key order, and what is found is counted, and kept
-up to a bound.
+bucket: the listing and the ledger's rows are merged in key order, and differences are counted, and kept up to a bound.
 """
 
 from recvault.operations.verify.checking import Checker

@@ -16,15 +16,15 @@ from recvault.store import Described, Reader
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checked:
-    """What was found of one recording."""
+    """The result for one recording."""
 
     row: Expected
     differences: tuple[Difference, ...] = ()
-    media: tuple[ExpectedMedium, ...] = ()  # as the sidecar names them; the ledger's, where it cannot be read
+    media: tuple[ExpectedMedium, ...] = ()  # from the sidecar, or from the ledger if that cannot be read
     read_bytes: int | None = None  # None: not read
     unproven: int = 0
-    unproven_sidecar: bool = False  # the ledger has no sum to hold it against
-    restored: bool = False  # its sidecar was restored from the ledger, and lacks what only the provider knew
+    unproven_sidecar: bool = False  # the ledger has no hash to compare it with
+    restored: bool = False  # its sidecar was restored from the ledger, without what only the provider knew
     cold: int = 0
 
     @property
@@ -33,12 +33,12 @@ class Checked:
 
     @property
     def is_missing(self) -> bool:
-        """Something is missing, but nothing is wrong: the missing objects can be restored."""
+        """Whether objects are missing and nothing else is wrong: then they can be restored."""
         return bool(self.differences) and all(each.kind is DifferenceKind.MISSING for each in self.differences)
 
 
 class _Wrong(Exception):
-    """A sidecar that is not the one that was archived."""
+    """A sidecar that is not the archived one."""
 
     def __init__(self, reason: str, words: str) -> None:
         super().__init__(reason, words)
@@ -56,13 +56,13 @@ class _Tally:
 
 @dataclass(frozen=True, slots=True)
 class Checker:
-    """Checks recordings by questions to the bucket. Thread-safe."""
+    """Checks recordings by requests to the bucket. Thread-safe."""
 
     reader: Reader
     sample: Sample
 
     def __call__(self, row: Expected) -> Checked:
-        """Everything that is to be said of one recording."""
+        """Check one recording."""
         tally = _Tally()
         deep = row.identity in self.sample
         found, media = self._sidecar(row, tally)
@@ -80,7 +80,7 @@ class Checker:
         )
 
     def _sidecar(self, row: Expected, tally: _Tally) -> tuple[list[Difference], tuple[ExpectedMedium, ...]]:
-        """What is wrong with it, and the expected media."""
+        """Return what is wrong with the sidecar, and the expected media."""
         try:
             body = self.reader.get(row.sidecar_key)
             if body is None:
@@ -103,7 +103,7 @@ class Checker:
             return [about(row, DifferenceKind.DIFFERENT, row.sidecar_key, wrong.reason, wrong.words)], row.media
 
     def _cold_sidecar(self, row: Expected, tally: _Tally) -> list[Difference]:
-        """It cannot be read: the store's own sum of it, or the one that it was put with, is what there is."""
+        """Check a sidecar that cannot be read by the store's own hash and the one in its metadata."""
         found = self.reader.describe(row.sidecar_key)
         told = found and (found.kept or found.noted)
         tally.unproven_sidecar = row.sidecar_sha256 is None or not told
@@ -126,7 +126,7 @@ class Checker:
         return [about(row, DifferenceKind.DIFFERENT, medium.key, reason, words) for reason, words in wrong[:1]]
 
     def _read(self, medium: ExpectedMedium, tally: _Tally) -> Iterator[tuple[str, str]]:
-        """Every byte."""
+        """Read every byte of a medium; yield what is wrong."""
         try:
             found = self.reader.digest(medium.key)
         except Cold:
@@ -141,7 +141,7 @@ class Checker:
 
 
 def read(content: bytes, noted: str | None) -> Sidecar:
-    """Read a sidecar. Raises _Wrong if it is invalid, or not what was written."""
+    """Read a sidecar. Raises _Wrong if it is invalid or differs from the hash in its metadata."""
     try:
         sidecar = Sidecar.read(content)
     except ValueError as error:
@@ -154,7 +154,7 @@ def read(content: bytes, noted: str | None) -> Sidecar:
 
 
 def _compared(row: Expected, sidecar: Sidecar) -> tuple[ExpectedMedium, ...]:
-    """The media of a sidecar that is the ledger's. Raises _Wrong for any other."""
+    """Return the media of a sidecar that agrees with the ledger. Raises _Wrong for any other."""
     identity = sidecar.identity
     media = tuple(ExpectedMedium(key=each.key, bytes=each.bytes, sha256=each.sha256) for each in sidecar.media)
     if identity != row.identity:
@@ -165,7 +165,7 @@ def _compared(row: Expected, sidecar: Sidecar) -> tuple[ExpectedMedium, ...]:
 
 
 def _hold(row: Expected, sha256: str) -> None:
-    """Raises _Wrong for a sidecar that says what it should in all that is compared, and is another all the same."""
+    """Raise _Wrong if the sidecar's hash is not the archived one, even though all compared fields agree."""
     if row.sidecar_sha256 not in (None, sha256):
         raise _Wrong("sidecar.changed", _not_archived(row.sidecar_sha256, sha256))
 
@@ -175,7 +175,7 @@ def _not_archived(archived: str | None, found: str) -> str:
 
 
 def _unlike(sidecars: tuple[ExpectedMedium, ...], ledgers: tuple[ExpectedMedium, ...]) -> str:
-    """The first thing in which two lists of media differ."""
+    """Describe the first difference between two lists of media."""
     known = {each.key: each for each in ledgers}
     for each in sidecars:
         if each.key not in known:
@@ -201,7 +201,7 @@ def _wrong(medium: ExpectedMedium, found: Described) -> Iterator[tuple[str, str]
 
 
 def _with_outlook(row: Expected, found: list[Difference]) -> Iterator[Difference]:
-    """What can be done about missing objects, depending on the ledger and on other differences."""
+    """Add what can be done about missing objects, by the ledger and the other differences."""
     beside = any(each.kind is not DifferenceKind.MISSING for each in found)
     for each in found:
         yield replace(each, outlook=_outlook(row, beside)) if each.kind is DifferenceKind.MISSING else each

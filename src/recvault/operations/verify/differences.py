@@ -1,4 +1,4 @@
-"""Messages about differences, with what to do."""
+"""The kinds of differences, their messages, and what to do about them."""
 
 from __future__ import annotations
 
@@ -10,33 +10,33 @@ from recvault.ledger import Expected
 from recvault.models import JSON
 
 SCHEMA = "recvault/verify/v1"
-MOST = 1_000  # differences that are kept; all are counted
+MOST = 1_000  # differences kept; all are counted
 
 
 class DifferenceKind(enum.StrEnum):
-    """What became of an object."""
+    """How an object differs."""
 
-    MISSING = "missing"  # the ledger's recording was archived, and the object is not there
-    DIFFERENT = "different"  # it is there, and not as it was archived
+    MISSING = "missing"  # the ledger says that it was archived, but it is not there
+    DIFFERENT = "different"  # it is there, but not as it was archived
     ORPHAN_MEDIA = "orphan_media"  # media under a key of ours that no sidecar names
-    UNCOMMITTED = "uncommitted"  # media that wait for the sidecar that is to name them
+    UNCOMMITTED = "uncommitted"  # media that still wait for their sidecar
     UNKNOWN = "unknown"  # not ours, or a sidecar that the ledger does not know
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """One object that is not as it must be."""
+    """One object that differs."""
 
     kind: DifferenceKind
     key: str
-    reason: str  # a dotted constant: a word of HINTS
+    reason: str  # a dotted constant: a key of HINTS
     message: str
     source: str | None = None
     provider: str | None = None
     account_id: str | None = None
     recording_id: str | None = None
-    outlook: str | None = None  # of what is missing, where it is not simply that it can be made due: a word of HINTS
-    made_due: bool = False  # its recording is due again: `--repair`
+    outlook: str | None = None  # why a missing object cannot simply be made due: a key of HINTS
+    made_due: bool = False  # `--repair` made its recording due
 
     @property
     def hint(self) -> str:
@@ -47,7 +47,7 @@ class Difference:
         return HINTS[self.outlook or self.reason].format(id=name)
 
     def document(self) -> JSON:
-        """As `--json` prints it."""
+        """Return the JSON document that `--json` prints."""
         return {
             "kind": self.kind.value,
             "key": self.key,
@@ -106,7 +106,7 @@ HINTS: Mapping[str, str] = {
 
 
 def about(row: Expected, kind: DifferenceKind, key: str, reason: str, message: str) -> Difference:
-    """A difference of a recording that the ledger knows."""
+    """Return a difference of a recording that the ledger knows."""
     return Difference(
         kind=kind,
         key=key,

@@ -15,16 +15,16 @@ from recvault.operations.verify.differences import MOST, SCHEMA, Difference, Dif
 from recvault.operations.verify.scope import Sample
 
 _UNANSWERED_KEPT = 100
-_GIVE_UP_AFTER = 20  # questions in a row without an answer: the bucket is down
+_GIVE_UP_AFTER = 20  # requests in a row without an answer: the bucket is down
 
 
 @dataclass(slots=True, kw_only=True)
 class Result:
-    """Counted by many threads; read when they are done."""
+    """The result; counted by many threads, read when they are done."""
 
     started_at: datetime
     sample: Sample
-    expected: int = 0  # recordings that are to be checked
+    expected: int = 0  # recordings to check
     finished_at: datetime | None = None
     interrupted: bool = False
     checked: int = 0
@@ -35,14 +35,14 @@ class Result:
     uncommitted: int = 0
     unknown: int = 0
     media: int = 0
-    objects: int = 0  # that were listed
-    read_recordings: int = 0  # whose every byte was read
+    objects: int = 0  # listed
+    read_recordings: int = 0  # completely read
     read_bytes: int = 0
-    unproven: int = 0  # media of which the store keeps no sum: of the right size, and not read
-    unproven_sidecars: int = 0  # of which the ledger has no sum: an earlier version archived them
+    unproven: int = 0  # media of the right size, not read, for which the store keeps no hash
+    unproven_sidecars: int = 0  # for which the ledger has no hash: archived by an earlier version
     restored: int = 0  # lost sidecars that were restored from the ledger
     cold: int = 0  # objects in an archive class: not read
-    under_way: int = 0  # objects that a transfer at work will name
+    under_way: int = 0  # objects of running transfers
     made_due: int = 0
     requests: Counter[str] = field(default_factory=Counter)
     differences: list[Difference] = field(default_factory=list)
@@ -68,11 +68,11 @@ class Result:
                     self.differences.append(each)
 
     def answered(self) -> None:
-        """The bucket answers."""
+        """Note that the bucket answers."""
         self._in_a_row = 0
 
     def note_refused(self, error: RecvaultError) -> None:
-        """One key's question has no answer, and the bucket gives others."""
+        """Record a request for one key that the bucket refused, while it answers others."""
         with self._lock:
             self._note(error)
 
@@ -83,7 +83,7 @@ class Result:
             self.unanswered.append(str(error))
 
     def note_unanswered(self, error: RecvaultError) -> None:
-        """One question has no answer. Raised again where none before it had one either."""
+        """Record a request without an answer; raise its error again after 20 in a row."""
         with self._lock:
             self._in_a_row += 1
             self._note(error)
@@ -91,23 +91,23 @@ class Result:
                 raise error
 
     def stray(self, found: Difference) -> None:
-        """An object that no recording of the ledger names."""
+        """Record an object that no recording in the ledger names."""
         self.count(**{found.kind.value: 1})
         self.take([found])
 
     def finish(self, now: datetime) -> None:
-        """Nothing more is added."""
+        """Sort the differences; nothing is added after this."""
         self.finished_at = now
         self.differences.sort(key=lambda each: (list(DifferenceKind).index(each.kind), each.key))
 
     @property
     def exit_code(self) -> int:
-        """3 where there are differences; the error's own where the bucket did not answer every question."""
+        """3 if there are differences; the error's own code if the bucket did not answer every request."""
         return worst(self.codes | ({PARTIAL} if self.total else set()))
 
     @property
     def outcome(self) -> str:
-        """ok, different, partial or interrupted."""
+        """One of ok, different, partial, interrupted."""
         if self.interrupted:
             return "interrupted"
         if self.unanswered_total:
@@ -116,12 +116,12 @@ class Result:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Those that scripts look at. missing and different count recordings, the last three objects."""
+        """The counts for scripts. missing and different count recordings, the last three count objects."""
         names = ("checked", "ok", "missing", "different", "orphan_media", "unknown", "uncommitted")
         return {name: getattr(self, name) for name in names}
 
     def document(self) -> JSON:
-        """As `--json` prints it."""
+        """Return the JSON document that `--json` prints."""
         return {
             "schema": SCHEMA,
             "started_at": iso(self.started_at),

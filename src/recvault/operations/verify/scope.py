@@ -1,8 +1,8 @@
-"""What is asked for: where in the bucket to look, and of which recordings every byte is read.
+"""What to verify: where in the bucket to look, and which recordings are read completely.
 
-Ranges of keys cover what is asked for, and hold about as much work each. They cover every key there can be, once. Only
-those where recordings of this configuration may be are listed; the others contain what an earlier key template put
-there, which is checked key by key.
+Ranges of keys cover the selection, with about equal work each. Together they cover every possible key exactly once.
+Only ranges where recordings of this configuration may be are listed; the others hold what an earlier key template
+put there, which is checked key by key.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from datetime import timedelta
 from recvault.archive import KeyParts, KeyTemplate, escape
 from recvault.models import Window, stamp
 
-HIGHEST = "\U0010ffff"  # follows whatever may follow a prefix
+HIGHEST = "\U0010ffff"  # sorts after anything that may follow a prefix
 
 
 _ALL_TIME = Window()
@@ -23,7 +23,7 @@ _ALL_TIME = Window()
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """Keys beyond `after` and below `until`."""
+    """Keys after `after` and before `until`."""
 
     after: str
     until: str
@@ -32,14 +32,14 @@ class Range:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BucketScope:
-    """What was asked for. `accounts`, as (provider, account id), is None for all there are."""
+    """What was selected. `accounts`, as (provider, account id), is None for all."""
 
     keys: KeyTemplate
     window: Window = _ALL_TIME
     accounts: frozenset[tuple[str, str]] | None = None
 
     def __contains__(self, parts: KeyParts) -> bool:
-        """Whether an object of a recording is in it, as far as its key tells."""
+        """Whether a recording's object is selected, as far as its key shows."""
         if self.accounts is not None and (parts.provider, parts.account) not in self._escaped:
             return False
         first, last = self._days
@@ -61,7 +61,7 @@ class BucketScope:
         return self.keys.is_reserved(key)
 
     def ranges(self, cuts: Iterable[str]) -> list[Range]:
-        """All keys there can be, cut where a recording's begin."""
+        """Divide all possible keys into ranges, at the given sidecar keys."""
         listed = list(_joined(sorted(self._listed())))
         stems = sorted({f"{cut.rpartition('.')[0]}." for cut in cuts})
         found: list[Range] = []
@@ -84,7 +84,7 @@ class BucketScope:
         return (stamp(since)[:10] if since else ""), last
 
     def _listed(self) -> Iterator[tuple[str, str]]:
-        """The prefixes of what is asked for, narrowed to days where the template puts them next."""
+        """Yield the ranges of the selection, narrowed to days if the template puts the date next."""
         if self.accounts is None:
             yield self.root, self.root + HIGHEST
             return
@@ -98,7 +98,7 @@ class BucketScope:
 
 
 def _joined(ranges: Sequence[tuple[str, str]]) -> Iterator[tuple[str, str]]:
-    """Those that overlap, as one."""
+    """Merge ranges that overlap."""
     if not ranges:
         return
     after, until = ranges[0]

@@ -21,14 +21,14 @@ from recvault.operations.verify.differences import Difference, DifferenceKind
 from recvault.operations.verify.result import Result
 from recvault.store import Listed, Reader
 
-YOUNG = timedelta(hours=1)  # media so young may be waiting for their sidecar
+YOUNG = timedelta(hours=1)  # younger media may be waiting for their sidecar
 
 Row = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Strays:
-    """Asks the ledger as it is now, not as it was when the keys were taken from it. Thread-safe."""
+    """Asks the ledger in its current state, not that of the snapshot of keys. Thread-safe."""
 
     reader: Reader
     ledger: Ledger
@@ -36,15 +36,15 @@ class Strays:
     result: Result
 
     def foreign(self, found: Listed) -> None:
-        """An object whose key is not of our making."""
+        """Report an object whose key recvault does not make."""
         self._tell(DifferenceKind.UNKNOWN, found.key, "object.foreign", "its key does not match archive.key_template")
 
     def sidecar(self, found: Listed, parts: KeyParts, media: Iterable[Listed]) -> None:
-        """A sidecar that the ledger did not name, and the media beside it."""
+        """Judge a sidecar that the ledger did not name, and the media beside it."""
         try:
             body = self.reader.get(found.key)
             if body is None:
-                return  # it was moved away just now
+                return  # moved away meanwhile
             sidecar = read(body.content, body.noted)
         except (Cold, TooLarge, _Wrong) as wrong:
             words = wrong.words if isinstance(wrong, _Wrong) else wrong.message
@@ -60,7 +60,7 @@ class Strays:
         self.media([each for each in media if each.key not in keys], parts, rows)
 
     def media(self, found: Iterable[Listed], parts: KeyParts, rows: list[Row] | None = None) -> None:
-        """Media that no sidecar beside them names, of a recording whose rows may be known already."""
+        """Judge media that no sidecar beside them names; `rows` are the ledger's rows of the recording, if known."""
         for each in found:
             if rows is None:
                 rows = self._rows(parts)
@@ -83,7 +83,7 @@ class Strays:
                 self._tell(DifferenceKind.UNCOMMITTED, each.key, reason, words, row)
 
     def _named(self, rows: list[Row]) -> set[str]:
-        """The media that the ledger knows of a recording: a sidecar may name one of another edition's key."""
+        """Return the media keys that the ledger knows of a recording: a sidecar may name one of another edition."""
         media = [each for row in rows for each in json.loads(row["media"] or "[]")]
         media += [each for edition in self._editions(rows) for each in edition["media"]]
         return {each["key"] for each in media}
@@ -92,7 +92,7 @@ class Strays:
         return [edition for row in rows for edition in self.ledger.ask.editions(row["id"])]
 
     def _rows(self, parts: KeyParts) -> list[Row]:
-        """The ledger's rows of the recording that a key is of."""
+        """Return the ledger's rows of a key's recording."""
         recording_id = unescape(parts.recording_id)
         if recording_id is None:  # shortened in the key
             known = self.ledger.ask.beginning(unescape(parts.recording_id.partition("%")[0]) or "")
@@ -122,7 +122,7 @@ def _identity(row: Row) -> tuple[str, str, str]:
 
 
 def _is_under_way(row: Row | None, *, is_young: bool) -> bool:
-    """Whether a transfer is at it, or will be in its turn; of what failed before, the operator is to know."""
+    """Whether a transfer works on it or will; not if it failed before, which the operator must know."""
     if row is None:
         return is_young
     if row["lease"] or (row["state"] == State.PENDING and row["next_attempt_at"]):
@@ -131,7 +131,7 @@ def _is_under_way(row: Row | None, *, is_young: bool) -> bool:
 
 
 def _standing(key: str, rows: list[Row], editions: list[Row]) -> tuple[str, str]:
-    """Why a sidecar is unknown; empty where it is not: it was archived since, or is about to be."""
+    """Return why a sidecar is unknown; empty if it was archived since or is about to be."""
     if not rows:
         return "sidecar.not_in_ledger", "the ledger does not know its recording"
     [row] = rows
@@ -146,6 +146,6 @@ def _standing(key: str, rows: list[Row], editions: list[Row]) -> tuple[str, str]
 
 
 def _is_unproven(row: Row) -> bool:
-    """Whether another attempt could not prove it: none of this ledger put it, and its provider does not serve it."""
+    """Whether no other attempt can prove it: none of this ledger put it, and its provider does not serve it."""
     is_final = row["state"] in (State.GONE, State.EXTERNAL) and not row["next_attempt_at"]
     return is_final and not row["may_have_put"]

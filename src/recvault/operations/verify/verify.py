@@ -1,4 +1,4 @@
-"""Check the ranges in parallel: what must be there, what else is there, and make due what is missing."""
+"""Check all ranges in parallel: expected objects, other objects; make due what is missing."""
 
 from __future__ import annotations
 
@@ -23,27 +23,27 @@ from recvault.shutdown import Stop
 from recvault.store import Listed, Reader
 
 LISTERS = 4
-_RANGE_LEAST = 1_000  # recordings of a range: the size of a listing's page
-_RANGES_EACH = 4  # for each lister: so that none is left with a long one at the end
-_AHEAD = 4  # batches that wait for each worker
-_TOGETHER = 16  # groups of a batch
-_TRAVEL_TOGETHER = 64  # … that goes to another process
+_RANGE_LEAST = 1_000  # recordings per range: the size of a listing's page
+_RANGES_EACH = 4  # per lister, so that none is left with a long one at the end
+_AHEAD = 4  # batches that wait per worker
+_TOGETHER = 16  # groups per batch
+_TRAVEL_TOGETHER = 64  # … for another process
 _LOOK_SECONDS = 0.2
 
 
 class Elsewhere(Protocol):
-    """Processes that check recordings."""
+    """Other processes that check recordings."""
 
     @property
     def requests(self) -> Counter[str]: ...
 
     def ask(self, items: Sequence[Expected], look: Callable[[], None]) -> list[Checked | Exception]:
-        """What was found of each, up to the first error: one at least."""
+        """Return the results up to and including the first error: at least one."""
 
 
 @dataclass(slots=True)
 class _Answers:
-    """What other processes found of a batch, row by row; what follows an error is asked for when its turn comes."""
+    """The results of other processes for a batch, row by row; rows after an error are requested again in their turn."""
 
     left: list[Expected]
     ask: Callable[[Sequence[Expected]], list[Checked | Exception]]
@@ -74,20 +74,20 @@ class Verify:
     clock: Callable[[], datetime]
     repair: bool = False
     range_least: int = _RANGE_LEAST
-    elsewhere: Elsewhere | None = None  # other processes that ask the bucket
+    elsewhere: Elsewhere | None = None  # other processes that check
     on_begin: Callable[[Result], None] = lambda result: None
     result: Result = field(init=False)
     _over: threading.Event = field(default_factory=threading.Event, init=False)
     _room: threading.Semaphore = field(init=False)
 
     def run(self) -> Result:
-        """Check it all. Raises where the bucket or the ledger as a whole is the trouble."""
+        """Check everything. Raises if the bucket or the ledger as a whole fails."""
         self.result = Result(started_at=self.clock(), sample=self.sample, expected=self.expectations.count)
         self.result.requests = self.reader.requests
         self._room = threading.Semaphore(self.workers * _AHEAD)
         self.on_begin(self.result)
         try:
-            next(iter(self.reader.listed(self.scope.root)), None)  # what is wrong with the bucket as a whole shows here
+            next(iter(self.reader.listed(self.scope.root)), None)  # shows errors of the bucket as a whole
             self._walk_all(self._ranges())
         except Interrupted:
             self.result.interrupted = True
@@ -105,7 +105,7 @@ class Verify:
         return min(self.workers, LISTERS)
 
     def _walk_all(self, ranges: Sequence[Range]) -> None:
-        """All ranges, several at once. The first error ends them all."""
+        """Check all ranges, several in parallel. The first error ends all."""
         with (
             ThreadPoolExecutor(self.workers, thread_name_prefix="check") as checkers,
             ThreadPoolExecutor(self._listers, thread_name_prefix="list") as listers,
@@ -117,7 +117,7 @@ class Verify:
             raise error
 
     def _walk_or_end(self, range_: Range, checkers: ThreadPoolExecutor) -> None:
-        """One range; if it fails, the others end too."""
+        """Check one range; if it fails, the others end too."""
         try:
             self._look()
             self._walk(range_, checkers)
@@ -126,7 +126,7 @@ class Verify:
             raise
 
     def _walk(self, range_: Range, checkers: ThreadPoolExecutor) -> None:
-        """One range: its checks are done when this returns."""
+        """Check one range; all its checks are done when this returns."""
         listing: Iterable[Listed] = ()
         if range_.is_listed:
             listing = self._counted(self.reader.listed(_shared(range_), range_.after, range_.until))
@@ -148,7 +148,7 @@ class Verify:
 
     @property
     def _batch(self) -> int:
-        """How many groups go to a worker at once: a thread's turn costs as much as a question."""
+        """How many groups a worker gets at a time: switching threads costs as much as a request."""
         if self.sample.percent:
             return 1
         if self.elsewhere is not None:
@@ -156,7 +156,7 @@ class Verify:
         return _TOGETHER if self.expectations.count >= _TOGETHER * self.workers * _AHEAD else 1
 
     def _judge_all(self, groups: Sequence[Group | Listed], strays: Strays, failed: list[BaseException]) -> None:
-        """In a worker. What ends the verification is left for its range to raise."""
+        """Judge groups in a worker. An error that ends the verification is left for the range to raise."""
         try:
             check = self._checker(groups)
             for group in groups:
@@ -168,7 +168,7 @@ class Verify:
             self._room.release()
 
     def _checker(self, groups: Sequence[Group | Listed]) -> Callable[[Expected], Checked]:
-        """What checks the rows of a batch, in their order."""
+        """Return what checks the rows of a batch, in their order."""
         if self.elsewhere is None:
             return Checker(self.reader, self.sample)
         elsewhere = self.elsewhere
@@ -176,7 +176,7 @@ class Verify:
         return _Answers(rows, lambda rows: elsewhere.ask(rows, self._look))
 
     def _look(self) -> None:
-        """Continue, unless a stop is requested or another range failed."""
+        """Raise Interrupted if a stop is requested or another range failed."""
         if self._over.is_set():
             raise Interrupted("another range cannot be read")
         self.stop.check()
@@ -192,7 +192,7 @@ class Verify:
         self.result.count(objects=number)
 
     def _is_nothing(self, group: Group | Listed) -> bool:
-        """What is not selected, or belongs to recvault but not to a recording."""
+        """Whether it is not selected, or belongs to recvault but not to a recording."""
         if isinstance(group, Listed):
             return self.scope.is_ours(group.key) or not self.scope.is_whole
         if group.row is not None:
@@ -216,7 +216,7 @@ class Verify:
             self.result.note_refused(error)
 
     def _judge_media(self, group: Group, strays: Strays) -> None:
-        """Media without a sidecar: it may have been written since, or be outside this range."""
+        """Judge media without a sidecar: it may have been written since, or be outside this range."""
         assert group.parts is not None  # noqa: S101 - they were listed
         key = group.parts.sidecar_key
         if self.reader.describe(key) is not None:
@@ -259,7 +259,7 @@ class Verify:
 
 
 def _shared(range_: Range) -> str:
-    """What all keys of a range begin with, as far as its bounds tell."""
+    """Return the common beginning of all keys in a range, by its bounds."""
     pairs = zip(range_.after, range_.until, strict=False)
     number = next((number for number, (one, other) in enumerate(pairs) if one != other), len(range_.after))
     return range_.after[:number]

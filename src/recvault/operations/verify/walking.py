@@ -1,7 +1,7 @@
-"""Merge a listing with the ledger's rows: one group per recording that either of them knows.
+"""Merge a listing with the ledger's rows into groups, one per recording that either of them knows.
 
-All objects of a recording begin with its stem and a dot, so they are adjacent, but for those of another whose id
-begins as this one's: such groups lie in each other. A group is given out when the walk has left its keys behind.
+All objects of a recording begin with its stem and a dot, so they are adjacent, except that those of a recording whose
+stem begins so lie between them: such groups are nested. A group is yielded when the walk has passed its keys.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from recvault.store import Listed
 
 @dataclass(slots=True)
 class Group:
-    """What there is of one recording."""
+    """All that was found of one recording."""
 
     stem: str
     row: Expected | None = None
     sidecar: Listed | None = None
-    parts: KeyParts | None = None  # None: nothing of it was listed
+    parts: KeyParts | None = None  # None: nothing was listed
     media: list[Listed] = field(default_factory=list)
 
 
-Foreign = Listed  # an object that is not of a recording
+Foreign = Listed  # an object of no recording
 
 
 def walk(keys: KeyTemplate, listing: Iterable[Listed], rows: Iterable[Expected]) -> Iterator[Group | Foreign]:
-    """Both must be in key order. Keeps only the groups that overlap at one key."""
+    """Merge both, which must be in key order. Keeps only the groups that overlap at one key."""
     events: Iterable[Listed | Expected] = heapq.merge(listing, rows, key=_key)
     opened: list[Group] = []
     for each in events:
@@ -50,7 +50,7 @@ def _key(each: Listed | Expected) -> str:
 
 
 def _add(opened: list[Group], stem: str, each: Listed | Expected, parts: KeyParts | None) -> None:
-    """To its group, which lies in those whose stems its own begins with."""
+    """Add an object or row to its group, opened inside those whose stems its own begins with."""
     group = next((found for found in opened if found.stem == stem), None)
     if group is None:
         group = Group(stem)
