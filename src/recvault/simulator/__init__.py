@@ -5,7 +5,7 @@
         simulator.populate(account, "voice", count=100)
         ...  # point a client at simulator.base_url
 
-An independent fake: it is written from the services' documents and shares no code with the clients it tests.
+It is written from the services' documents and shares no code with the clients that it tests.
 """
 
 from recvault.simulator.faults import MENU, Faults, Plan

@@ -1,6 +1,6 @@
 """Serve the simulator as a process of its own: `python -m recvault.simulator`.
 
-One line of JSON says where and with which credentials; then it serves until SIGTERM or SIGINT.
+It prints one line of JSON with its address and credentials, then serves until SIGTERM or SIGINT.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _ENDS = (signal.SIGTERM, signal.SIGINT)
 
 def main() -> None:
     options = _parser().parse_args()
-    # Blocked in every thread and waited for in this one: a handler could run on a server's thread and wake nobody.
+    # Blocked in all threads and waited for in this one: a handler could run in a server's thread and wake nobody.
     signal.pthread_sigmask(signal.SIG_BLOCK, _ENDS)
     simulator = Simulator(options.seed, _switches(options.switch), port=options.port, media_port=options.media_port)
     simulator.faults.all_on(options.fault_share)
@@ -61,7 +61,7 @@ def _moment(text: str) -> datetime:
 
 
 def _switches(settings: list[str]) -> Switches:
-    """Read NAME=VALUE; the value is JSON or a plain word."""
+    """Parse NAME=VALUE settings; a value is JSON or a plain word."""
     known = {field.name for field in fields(Switches)}
     values: dict[str, Any] = {}
     for setting in settings:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 
 class Clock:
-    """Tells the time of the simulated services; tests move it."""
+    """The clock of the simulated services, which tests set."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -28,7 +28,7 @@ class Clock:
                 self._offset += by
 
     def set(self, moment: datetime, *, running: bool = False) -> None:
-        """Set the clock, frozen unless it is to run on from there."""
+        """Set the clock; it is frozen unless `running`."""
         if moment.tzinfo is None:
             raise ValueError("a time needs a time zone")
         with self._lock:

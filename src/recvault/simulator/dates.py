@@ -1,4 +1,4 @@
-"""Dates as the services write and read them."""
+"""Dates in the formats that the services write and read."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
 def rfc2822(moment: datetime, offset_hours: int = 0, *, sept: bool = False) -> str:
-    """`Fri, 14 Oct 2016 21:56:34 +0000`, in the zone asked for."""
+    """Format as `Fri, 14 Oct 2016 21:56:34 +0000`, in the given zone."""
     if offset_hours:
         moment = moment.astimezone(timezone(timedelta(hours=offset_hours)))
     month = "Sept" if sept and moment.month == 9 else _MONTHS[moment.month - 1]
@@ -24,12 +24,12 @@ def rfc2822(moment: datetime, offset_hours: int = 0, *, sept: bool = False) -> s
 
 
 def http_date(moment: datetime) -> str:
-    """`Fri, 14 Oct 2016 21:56:34 GMT`, for the Date and Retry-After headers."""
+    """Format as `Fri, 14 Oct 2016 21:56:34 GMT`, for the Date and Retry-After headers."""
     return rfc2822(moment)[:-5] + "GMT"
 
 
 def iso(moment: datetime, digits: int = 0) -> str:
-    """`2016-10-14T21:56:34.123Z` with so many digits of a second."""
+    """Format as `2016-10-14T21:56:34.123Z`, with this many digits of a second."""
     fraction = f".{moment.microsecond:06}"[: digits + 1] if digits else ""
     return moment.strftime("%Y-%m-%dT%H:%M:%S") + fraction + "Z"
 
@@ -39,12 +39,12 @@ def is_date(text: str) -> bool:
 
 
 def midnight(moment: datetime) -> datetime:
-    """The start of that GMT day."""
+    """Return the start of that GMT day."""
     return moment.replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 def read(text: str) -> datetime:
-    """Read an ISO date (00:00 GMT), an ISO date-time or an RFC 2822 date. ValueError where it is none of them."""
+    """Read an ISO date (00:00 GMT), an ISO date-time or an RFC 2822 date. Raises ValueError for anything else."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
@@ -53,7 +53,7 @@ def read(text: str) -> datetime:
 
 
 def read_zoned(text: str) -> datetime:
-    """Read an ISO date-time that must name its zone."""
+    """Read an ISO date-time, which must have a zone."""
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
         raise ValueError(f"no time zone in {text!r}")

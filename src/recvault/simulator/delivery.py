@@ -1,4 +1,4 @@
-"""How an answer goes over the wire: whole, or as a fault of transport wants it."""
+"""Send an answer over the wire: complete, or with a transport fault."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from recvault.simulator.wire import Wire
 
 _PHRASES = {status.value: status.phrase for status in HTTPStatus}
 _FLUSH = 1 << 18
-_DRIPS = 10  # at least, and four a second
+_DRIPS = 10  # at least, else four a second
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Framing:
 
 
 def framing(reply: SimulatedReply, shot: Shot | None) -> Framing:
-    """Honest, or bent by a fault."""
+    """Return the true framing, or one changed by a fault."""
     length = reply.length
     if shot is None or shot.name not in {"reset", "stall", "truncate", "truncate_silent", "wrong_length"}:
         return Framing(None if reply.chunked else length, length, chunked=reply.chunked)
@@ -48,11 +48,11 @@ def deliver(
     stall: float,
     slow: float,
 ) -> bool:
-    """Send the answer; False where the connection must close."""
+    """Send the answer; return False if the connection must close."""
     name = shot.name if shot else ""
     frame = framing(reply, shot)
     if shot and name in {"reset", "stall"} and (shot.draw < 0.5 or not reply.length):
-        # The lower half of the draws breaks off before any byte, and so does what has no body to break.
+        # Half of them, and all answers without a body, break off before any byte.
         if name == "reset":
             wire.reset()
         else:
@@ -62,7 +62,7 @@ def deliver(
     head = _head(reply, frame, headers, close)
     pieces = _pieces(reply, frame.sent)
     if frame.chunked:
-        # Broken off by a fault that wants to be noticed, the last chunk is missing.
+        # A fault that clients must be able to notice leaves out the last chunk.
         pieces = _chunked(pieces, ends=name not in {"reset", "stall", "truncate"})
     if name == "slow":
         _drip(wire, head, pieces, frame.sent, slow)

@@ -1,4 +1,4 @@
-"""What may be chosen of a recording that is added."""
+"""The details of a recording that callers may choose."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from recvault.simulator.recording import Final, Malformed
 
 
 class Details(TypedDict, total=False):
-    """The keywords of `Simulator.add`, and what `Simulator.populate` overrides. Times are aware."""
+    """The keywords of `Simulator.add`, and the overrides of `Simulator.populate`. Times are aware."""
 
     recording_id: str | None
     created_at: datetime | None

@@ -1,4 +1,4 @@
-"""One request and the answer to it, before any byte is written."""
+"""A request and its answer, before any byte is sent."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Kind = Literal["list", "instance", "media", "delete", "other"]
 
 @dataclass(frozen=True)
 class Request:
-    """A request as it came. Header names are lower case."""
+    """A request as received. Header names are in lower case."""
 
     method: str
     path: str
@@ -34,7 +34,7 @@ class Request:
         return parse_qsl(self.query, keep_blank_values=True)
 
     def param(self, name: str) -> str | None:
-        """The parameter's value; the last one where it is given twice."""
+        """Return a parameter's value; the last one if it is repeated."""
         return next((value for key, value in reversed(self.params) if key == name), None)
 
     @property
@@ -44,18 +44,18 @@ class Request:
 
 @dataclass(slots=True, kw_only=True)
 class SimulatedReply:
-    """An answer: a whole body, or media to stream."""
+    """An answer: a complete body, or media to stream."""
 
     status: int = 200
     content_type: str = "application/json"
     body: bytes = b""
     media: Media | None = None
-    start: int = 0  # of the media's bytes, where Range asked for a part
+    start: int = 0  # offset in the media, if Range requested a part
     stop: int | None = None
     headers: list[tuple[str, str]] = field(default_factory=list)
     chunked: bool = False
-    provable: bool = True  # could a client notice a body that was cut short without a sign?
-    next_link: tuple[str, str] | None = None  # this page's own link and its next, as they stand in the body
+    provable: bool = True  # whether a client can notice a silently truncated body
+    next_link: tuple[str, str] | None = None  # this page's own and next link, as written in the body
 
     @property
     def length(self) -> int:
@@ -66,7 +66,7 @@ class SimulatedReply:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Where a request leads: how its errors are written, what it is about, and how it is answered."""
+    """Where a request leads: the format of its errors, its kind, and how to answer it."""
 
     dialect: Dialect
     kind: Kind
@@ -74,7 +74,7 @@ class Route:
 
 
 class Refusal(Exception):
-    """Ends the making of an answer with this one instead."""
+    """Raised to answer with this reply instead."""
 
     def __init__(self, reply: SimulatedReply) -> None:
         super().__init__(reply.status)
@@ -90,7 +90,7 @@ def xml_reply(text: str, status: int = 200) -> SimulatedReply:
 
 
 def error(dialect: Dialect, status: int, code: int | str, message: str) -> SimulatedReply:
-    """An error in the words of the service."""
+    """Return an error in the service's format."""
     more = f"https://www.twilio.com/docs/errors/{code}"
     if dialect == "json":
         return json_reply({"code": code, "message": message, "more_info": more, "status": status}, status)
@@ -112,7 +112,7 @@ def refuse(dialect: Dialect, status: int, code: int | str, message: str) -> Refu
 def media_reply(
     request: Request, media: Media, *, ranged: bool, chunked: bool = False, etag: str = ""
 ) -> SimulatedReply:
-    """Serve media, or the part that Range asks for where the service honours it."""
+    """Serve media, or the part that Range requests if the service supports it."""
     reply = SimulatedReply(media=media, content_type=media.content_type, chunked=chunked)
     if not ranged:
         return reply

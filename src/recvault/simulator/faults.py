@@ -1,6 +1,6 @@
-"""The fault menu: which request meets which trouble, by share or by plan, the same for the same seed.
+"""The fault menu: which request gets which fault, by share or by plan; the same for the same seed.
 
-    http_429 http_500 http_503   answered so, and never processed
+    http_429 http_500 http_503   this status, and the request is not processed
     http_403                     likewise, for one recording's row and media
     reset                        RST, before any byte or within the body; the request was processed
     truncate                     Content-Length is right, the body ends early
@@ -12,11 +12,11 @@
     error_body_200               an error document with 200 in place of media
     expired_url                  a signed URL is refused before its time
     malformed_page               JSON or XML that cannot be parsed
-    gzip_json                    Content-Encoding: gzip, where the client said that it takes it
+    gzip_json                    Content-Encoding: gzip, if the client accepts it
     page_loop                    the next link leads back to its own page
 
-A share decides by the seed, the request and how often that request came before, so the order in which threads run
-changes nothing. Silent cuts by share spare bodies in which no client could notice them (encrypted voice).
+A share is decided by the seed, the request and how often it came before, so the order of threads does not matter.
+Silent truncation by share spares bodies for which no client could notice it (encrypted voice).
 """
 
 from __future__ import annotations
@@ -54,20 +54,20 @@ MENU: dict[str, frozenset[Kind]] = {
 UNPROCESSED = frozenset({"http_403", "http_429", "http_500", "http_503", "expired_url"})
 _SUBSTITUTES = frozenset({"html_200", "error_body_200"})
 _SILENT = frozenset({"truncate_silent", "wrong_length"})
-# A loop costs a whole scan, which no retry of the request mends; nor is a refusal tried again at once.
+# A loop ends a whole scan, which no retry of the request repairs; and a 403 is not retried at once.
 RETRIED = tuple(name for name in MENU if name not in {"page_loop", "http_403"})
 
 
 @dataclass(slots=True, eq=False)
 class Plan:
-    """A fault that must happen `times` times, at the first eligible requests whose target holds `match`."""
+    """A fault that must happen `times` times, to the first eligible requests whose target contains `match`."""
 
     name: str
     match: str = ""
     times: int = 1
     method: str = ""
     kind: Kind | None = None  # only lists, instances, media or deletions
-    skip: int = 0  # eligible requests that it lets pass first
+    skip: int = 0  # eligible requests to let pass first
     fired: int = 0
 
     @property
@@ -77,7 +77,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Shot:
-    """A fault that is to happen to one request. `draw`, from 0 to 1, settles its details."""
+    """A fault chosen for one request. `draw`, from 0 to 1, decides its details."""
 
     name: str
     draw: float
@@ -86,7 +86,7 @@ class Shot:
 
 @dataclass(slots=True)
 class Faults:
-    """The faults that are on. Every method may be called from any thread, while the simulator runs."""
+    """The active faults. Thread-safe, and may be changed while the simulator runs."""
 
     seed: int
     _shares: dict[str, float] = field(default_factory=dict)
@@ -97,23 +97,23 @@ class Faults:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def share(self, name: str, share: float) -> None:
-        """Let this fault happen to such a share of the requests that it can happen to."""
+        """Let this fault happen to this share of the requests that can have it."""
         _check(name)
         self._shares[name] = share
 
     def all_on(self, share: float) -> None:
-        """Let so large a share of all requests meet one of the faults that trying again mends, each as often."""
+        """Let this share of all requests get one of the faults that a retry repairs, with equal chances."""
         self._all = share
 
     def off(self) -> None:
-        """No more faults by share; plans stay."""
+        """Stop all faults by share; plans stay."""
         self._shares.clear()
         self._all = 0.0
 
     def plan(
         self, name: str, match: str = "", times: int = 1, *, method: str = "", kind: Kind | None = None, skip: int = 0
     ) -> Plan:
-        """Let a fault happen for certain; `unfired` tells whether it did."""
+        """Plan a fault that must happen; `unfired` shows whether it did."""
         _check(name)
         plan = Plan(name, match, times, method, kind, skip)
         with self._lock:
@@ -121,7 +121,7 @@ class Faults:
         return plan
 
     def unfired(self) -> list[Plan]:
-        """The plans that have not fired as often as planned: a test that leaves any proves less than it says."""
+        """Return plans that have not fired as often as planned: a test that leaves any proves less than it claims."""
         with self._lock:
             return [plan for plan in self._plans if not plan.spent]
 
@@ -136,7 +136,7 @@ class Faults:
             return Counter(self._fired)
 
     def choose(self, request: Request, kind: Kind, dialect: Dialect) -> Shot | None:
-        """The fault for this request, if any. `suits` must then be asked of the answer, and `record` told."""
+        """Return the fault for this request, if any. The caller must then check `suits`, and call `record`."""
         if not (self._plans or self._shares or self._all):
             return None
         with self._lock:
@@ -170,7 +170,7 @@ class Faults:
         return None
 
     def record(self, shot: Shot, *, happened: bool) -> None:
-        """Count a fault that happened; give a plan back that could not."""
+        """Count a fault that happened; restore the plan of one that could not."""
         with self._lock:
             if happened:
                 self._fired[shot.name] += 1
@@ -179,7 +179,7 @@ class Faults:
 
 
 def suits(shot: Shot, reply: SimulatedReply, request: Request) -> bool:
-    """Can this fault happen to this answer?"""
+    """Whether this fault can happen to this answer."""
     if shot.name in UNPROCESSED or shot.name in {"reset", "stall"}:
         return True
     if shot.name in _SUBSTITUTES:

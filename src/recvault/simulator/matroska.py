@@ -1,4 +1,4 @@
-"""Matroska media: a valid EBML skeleton, a cluster a second, SimpleBlocks of noise."""
+"""Matroska media: a valid EBML skeleton, a cluster for each second, SimpleBlocks of noise."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class _Codec:
     frame_bytes: int
 
 
-_OPUS_20_MS = b"\xf8"  # how every packet begins: CELT, full band, one frame of 20 ms, mono
+_OPUS_20_MS = b"\xf8"  # the start of every packet: CELT, full band, one frame of 20 ms, mono
 _CODECS = {"mka": _Codec(b"A_OPUS", 2, 50, 80), "mkv": _Codec(b"V_VP8", 1, 25, 1000)}
 
 
 def matroska(noise: Noise, seconds: float, media_format: str) -> Media:
-    """An `mka` with Opus (32 kbit/s) or an `mkv` with VP8 (200 kbit/s) of so many seconds."""
+    """Make an `mka` with Opus (32 kbit/s) or an `mkv` with VP8 (200 kbit/s) of this length."""
     codec = _CODECS[media_format]
     block_bytes = 7 + codec.frame_bytes  # id, two bytes of size, track, two bytes of time, flags
     frames = round(seconds * codec.frames_a_second)
@@ -44,7 +44,7 @@ def matroska(noise: Noise, seconds: float, media_format: str) -> Media:
 
 @cache
 def _columns(codec: _Codec, count: int) -> tuple[bytes, ...]:
-    """The seven bytes before a frame, and Opus's first: a column each, a value for each frame of a cluster."""
+    """Return the bytes before each frame of a cluster, and Opus's first byte, as one column of bytes per place."""
     size = struct.pack(">H", 0x4000 | (codec.frame_bytes + 4))
     times = [struct.pack(">h", number * 1000 // codec.frames_a_second) for number in range(count)]
     fixed = [bytes([byte]) * count for byte in (0xA3, size[0], size[1], 0x81)]

@@ -1,7 +1,7 @@
-"""Media bytes made from a key, by blocks: a 2 GiB file costs no memory, and is the same bytes each time.
+"""Media made from a key in blocks: a 2 GiB file needs no memory, and has the same bytes each time.
 
-Noise is cut out of one random pool at a place that the key and the block's number choose, and starts with their
-digest: never silence, never the same in two recordings or two blocks.
+Noise is taken from one random pool, at a place chosen by the key and the block's number, and begins with their digest:
+it is never silence, and never the same in two recordings or blocks.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Noise:
 
 @dataclass(frozen=True)
 class Media:
-    """What a client must get, byte for byte: a head, then blocks of one size, cut off at `length`."""
+    """What a client must receive, byte for byte: a head, then blocks of one size, truncated at `length`."""
 
     length: int
     content_type: str
@@ -76,7 +76,7 @@ class Media:
 
 
 def framed(noise: bytes, stride: int, columns: tuple[bytes, ...]) -> bytes:
-    """Write a header into the noise at every stride: a column holds one byte of it for each frame."""
+    """Write a header into the noise at every stride; a column holds one byte of it for each frame."""
     block = bytearray(noise)
     for place, column in enumerate(columns):
         block[place::stride] = column
@@ -84,15 +84,15 @@ def framed(noise: bytes, stride: int, columns: tuple[bytes, ...]) -> bytes:
 
 
 def opaque(noise: Noise, length: int) -> Media:
-    """Ciphertext: bytes of a length, and nothing to see."""
+    """Make ciphertext: noise of a length."""
     return Media(length, "application/octet-stream", b"", BLOCK, lambda number: noise.block(number, BLOCK))
 
 
 def wav(noise: Noise, seconds: float, channels: int) -> Media:
-    """PCM, 16 bit, 8 kHz."""
+    """Make PCM of 16 bit and 8 kHz."""
     size = round(seconds * SAMPLE_RATE) * 2 * channels
     rate = SAMPLE_RATE * 2 * channels
-    # A length beyond 4 GiB does not fit the header; what writes such files puts the largest number there.
+    # A length beyond 4 GiB does not fit into the header; writers of such files put the largest number there.
     fits = min(size, 0xFFFFFFFF - 36)
     form = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, channels, SAMPLE_RATE, rate, 2 * channels, 16)
     head = struct.pack("<4sI4s", b"RIFF", 36 + fits, b"WAVE") + form + struct.pack("<4sI", b"data", fits)
@@ -100,7 +100,7 @@ def wav(noise: Noise, seconds: float, channels: int) -> Media:
 
 
 def mp3(noise: Noise, seconds: float, channels: int) -> Media:
-    """MPEG-2.5 Layer III, 8 kHz, 32 kbit/s: right headers, frame after frame, around noise."""
+    """Make MPEG-2.5 Layer III of 8 kHz and 32 kbit/s: valid frame headers with noise between them."""
     frames = round(seconds / _MP3_FRAME_SECONDS)
     count = _MP3_BLOCK // _MP3_FRAME_BYTES
     header = bytes((0xFF, 0xE3, 0x48, 0xC0 if channels == 1 else 0x00))

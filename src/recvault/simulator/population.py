@@ -1,4 +1,4 @@
-"""Make recordings: one with every detail chosen, or thousands that depend on the seed alone."""
+"""Make recordings: one with chosen details, or thousands that depend only on the seed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class _Times(TypedDict):
 
 
 def make(world: World, account: SimAccount, api: Api, number: int, **details: Unpack[Details]) -> SimRecording:
-    """One recording. What is not given follows from what is, from the switches, and from its number."""
+    """Make one recording. Missing details follow from the given ones, the switches, and its number."""
     if api not in account.shelves:
         raise ValueError(f"a {account.kind} account has no {api} recordings")
     created_at = _utc(details.get("created_at")) or world.clock.now
@@ -70,7 +70,7 @@ def populate(
     encrypted_share: float,
     details: Details,
 ) -> Iterator[SimRecording]:
-    """Many recordings, one every so often; the same ones for the same seed and account."""
+    """Make many recordings at regular times; the same ones for the same seed and account."""
     first = len(account.shelves[api])
     draw = random.Random(world.hex("populate", account.account_id, api, first))  # noqa: S311 - a test wants it so
     calls, conference = _SOURCES[api]
@@ -100,7 +100,7 @@ def _utc(moment: datetime | None) -> datetime | None:
 
 
 def _times(switches: Switches, api: Api, created_at: datetime, seconds: float, completed_at: datetime | None) -> _Times:
-    """When it started, ended and was completed: created_at is its start or its end."""
+    """Return its start, end and completion: created_at is the start or the end."""
     length = timedelta(seconds=seconds)
     processing = timedelta(seconds=switches.voice_processing_seconds if api == "voice" else 0)
     at_end = (
@@ -139,7 +139,7 @@ def _formats(api: Api, encrypted: bool) -> tuple[str, ...]:
 
 
 def _names(world: World, account: SimAccount, api: Api, number: int, details: Details) -> dict[str, Any]:
-    """The call, conference, room, participant and track that it belongs to."""
+    """Return the call, conference, room, participant and track that it belongs to."""
     if api == "video":
         room = _name(world, account, api, "room", number // _TRACKS_A_ROOM)
         return {
@@ -150,7 +150,7 @@ def _names(world: World, account: SimAccount, api: Api, number: int, details: De
     call: str | None = details.get("call_id") or _name(world, account, api, "call", number)
     conference = details.get("conference_id")
     if api == "signalwire" and conference and not details.get("call_id"):
-        call = None  # a conference's recording belongs to no call there
+        call = None  # in SignalWire a conference's recording has no call
     return {"call_id": call, "conference_id": conference}
 
 
@@ -166,7 +166,7 @@ _PREFIXES = {
 
 
 def _name(world: World, account: SimAccount, api: Api, what: str, number: int) -> str:
-    """A Twilio sid or a UUID."""
+    """Make a Twilio SID or a UUID."""
     if account.kind != "twilio":
         return world.uuid(account.account_id, what, number)
     prefix = _PREFIXES[f"{api} recording" if what == "recording" else what]

@@ -1,4 +1,4 @@
-"""A simulated recording and its life: from the row's first sight to its deletion."""
+"""A simulated recording over time, from its first listing to its deletion."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ Malformed = Literal["no_date", "bad_date"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimRecording:
-    """One recording with the times at which it changes. All times are aware UTC."""
+    """One recording and the times at which it changes. All times are aware UTC."""
 
     api: Api
     account_id: str
     recording_id: str
-    created_at: datetime  # what the row says
+    created_at: datetime  # as in the row
     started_at: datetime
     ended_at: datetime
-    completed_at: datetime  # its status is final from here on
-    visible_at: datetime  # lists show it from here on
-    media_ready_at: datetime  # media are served from here on
+    completed_at: datetime  # its status is final from then on
+    visible_at: datetime  # lists show it from then on
+    media_ready_at: datetime  # media are served from then on
     deleted_at: datetime | None = None
     duration_seconds: float = 1.0
     channels: int = 1
@@ -38,11 +38,11 @@ class SimRecording:
     room_id: str | None = None
     participant_id: str | None = None
     track_id: str | None = None
-    malformed: Malformed | None = None  # its row can never be read
+    malformed: Malformed | None = None  # its row is never readable
 
     @property
     def default_channels(self) -> int:
-        """What Twilio serves where no RequestedChannels is given: conferences come mono."""
+        """What Twilio serves without RequestedChannels: conferences are mono."""
         return 1 if self.api == "voice" and self.conference_id else self.channels
 
     def deleted(self, now: datetime) -> bool:
@@ -55,7 +55,7 @@ class SimRecording:
         return self.visible_at <= now and not self.deleted(now)
 
     def fetchable(self, now: datetime) -> bool:
-        """Are its media served by the service itself?"""
+        """Whether the service itself serves its media."""
         return (
             self.final(now)
             and self.media_ready_at <= now
@@ -65,7 +65,7 @@ class SimRecording:
         )
 
     def status(self, now: datetime) -> str:
-        """The Twilio word for where it stands."""
+        """Return its status in Twilio's words."""
         if self.deleted(now):
             return "deleted"
         if self.final(now):
@@ -77,7 +77,7 @@ class SimRecording:
         return max(change for change in changes if change is not None and (change <= now or change is self.created_at))
 
     def changes(self, retention: timedelta) -> tuple[datetime, ...]:
-        """The moments at which a list may show it or cease to."""
+        """Return the times at which a list may begin or cease to show it."""
         if self.deleted_at is None:
             return (self.visible_at,)
         return (self.visible_at, self.deleted_at, self.deleted_at + retention)

@@ -1,7 +1,7 @@
-"""Encrypts recordings as Twilio does, for a public key: calls by AES-GCM, Video tracks by AES-CBC. Needs cryptography.
+"""Encrypt recordings for a public key as Twilio does: calls by AES-GCM, Video tracks by AES-CBC. Needs cryptography.
 
-Without it an encrypted recording is noise of the right length, which no key opens. A recording keeps the key that was
-current when it was first asked for, as Twilio's do.
+Without it an encrypted recording is noise of the right length, which no key decrypts. A recording keeps the key that
+was current when it was first requested.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from recvault.simulator.recording import SimRecording
 
 @dataclass(frozen=True, slots=True)
 class Seal:
-    """One recording's own key, and how it travels."""
+    """One recording's own key, and its wrapped form."""
 
     public_key_sid: str
     key: bytes
@@ -45,7 +45,7 @@ class Seal:
 
 
 class Sealer:
-    """Seals for the public key that is current."""
+    """Encrypts for the current public key."""
 
     def __init__(self, seed: int, public_pem: bytes) -> None:
         self._seed = seed
@@ -54,7 +54,7 @@ class Sealer:
         self.rotate(public_pem)
 
     def rotate(self, public_pem: bytes) -> None:
-        """Take another public key from now on; what was sealed stays as it is."""
+        """Use another public key from now on; recordings that were already sealed keep theirs."""
         key = load_pem_public_key(public_pem)
         if not isinstance(key, RSAPublicKey):
             raise ValueError("Twilio takes RSA keys alone")
@@ -62,14 +62,14 @@ class Sealer:
         self.public_key_sid = "CR" + hashlib.blake2b(public_pem, digest_size=16).hexdigest()
 
     def seal(self, recording: SimRecording) -> Seal:
-        """The recording's seal, the same each time."""
+        """Return the recording's seal, the same each time."""
         with self._lock:
             if recording.recording_id not in self._seals:
                 self._seals[recording.recording_id] = self._new(recording)
             return self._seals[recording.recording_id]
 
     def sealed(self, recording: SimRecording, plain: Media) -> Media:
-        """The ciphertext, made whole in memory: for recordings of some minutes."""
+        """Return the ciphertext, built in memory: suitable for recordings of some minutes."""
         seal, body = self.seal(recording), plain.read()
         if recording.api == "voice":
             cipher = AESGCM(seal.key).encrypt(seal.vector, body, None)

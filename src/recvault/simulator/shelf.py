@@ -1,4 +1,4 @@
-"""The recordings of one account and API, sorted, so that a page of a hundred thousand costs a bisection."""
+"""The sorted recordings of one account and API: a page of a hundred thousand costs a bisection."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from typing import Any
 from recvault.simulator.recording import SimRecording
 from recvault.simulator.switches import Order
 
-Key = tuple[Any, str]  # what the order goes by, and the recording's id
+Key = tuple[Any, str]  # the sort key, and the recording's id
 Shown = Callable[[SimRecording, datetime], bool]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
-    """What a list asks for. Bounds are of created_at: `since` inclusive, `until` exclusive."""
+    """What a list requests. Bounds are of created_at: `since` inclusive, `until` exclusive."""
 
     since: datetime | None = None
     until: datetime | None = None
@@ -44,7 +44,7 @@ class Slice:
 
 @dataclass(frozen=True, slots=True)
 class _View:
-    """The keys that a list shows, right from `since` until a recording appears or vanishes."""
+    """The keys that a list shows, valid from `since` until a recording appears or vanishes."""
 
     keys: list[Key]
     since: datetime
@@ -55,10 +55,10 @@ class _View:
 
 
 class Shelf:
-    """A sorted collection. Every method may be called from any thread."""
+    """A sorted collection. Thread-safe."""
 
     def __init__(self, retention: timedelta) -> None:
-        self.retention = retention  # how long a deleted recording's row can still be asked for
+        self.retention = retention  # how long a deleted recording's row can still be requested
         self._lock = threading.RLock()
         self._recordings: dict[str, SimRecording] = {}
         self._groups: defaultdict[str, list[str]] = defaultdict(list)
@@ -93,7 +93,7 @@ class Shelf:
     def page(
         self, name: str, shown: Shown, now: datetime, query: Query, *, size: int, start: int = 0, after: str = ""
     ) -> Slice:
-        """The page from position `start`, or the one that follows the recording `after`."""
+        """Return the page from position `start`, or the one after the recording `after`."""
         with self._lock:
             keys = self._select(name, shown, now, query)
             backward = query.order == "newest"
@@ -108,7 +108,7 @@ class Shelf:
             return Slice(tuple(self._recordings[identity] for _, identity in chosen), start, len(keys))
 
     def _select(self, name: str, shown: Shown, now: datetime, query: Query) -> list[Key]:
-        """The keys that answer the query, ascending."""
+        """Return the keys that match the query, ascending."""
         if query.within is not None:
             grouped = (self._recordings[identity] for identity in self._groups.get(query.within, ()))
             keys = sorted((r.created_at, r.recording_id) for r in grouped if shown(r, now))

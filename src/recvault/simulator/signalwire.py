@@ -21,7 +21,7 @@ JSON = dict[str, Any]
 
 
 def route(world: World, request: Request) -> Route:
-    """Where a path below /api/laml leads. A list may end in `.json`; an instance without it is audio."""
+    """Route a path below /api/laml. A list may end in `.json`; an instance without it is audio."""
     match request.path.removeprefix(PREFIX).split("/")[1:]:
         case [project, "Recordings" | "Recordings.json"]:
             return Route("json", "list", partial(_list, world, request, project, ""))
@@ -65,7 +65,7 @@ def _delete(world: World, request: Request, project: str, recording_id: str) -> 
 
 
 def _media(world: World, request: Request, project: str, recording_id: str, media_format: str) -> SimulatedReply:
-    """Public by default: whoever knows the id may listen."""
+    """Serve media. Public by default: anyone who knows the id may listen."""
     if not world.switches.signalwire_media_public:
         _login(world, request, project)
     recording = _find(world, world.accounts.get(project), recording_id)
@@ -99,12 +99,12 @@ def _next_token(page: Slice, number: int, empty_page: bool) -> str:
 
 
 def _empty_page(world: World, request: Request, number: int, size: int, token: str) -> SimulatedReply:
-    """A page without rows whose next link leads on."""
+    """Answer a page without rows that has a next link."""
     return _page(world, request, [], number, size, "PA" + token.removeprefix("PAempty"))
 
 
 def _bounds(world: World, request: Request) -> Query:
-    """`DateCreated>` and `DateCreated<`: dates, ISO or RFC 2822 date-times; after and before, as the switch says."""
+    """Read `DateCreated>` and `DateCreated<`: dates, ISO or RFC 2822 date-times; inclusive or not by the switch."""
     after, before, on = (request.param(name) for name in ("DateCreated>", "DateCreated<", "DateCreated"))
     mode = world.switches.signalwire_date_filter
     if mode == "ignored":
@@ -195,7 +195,7 @@ def _row(world: World, recording: SimRecording, now: datetime) -> JSON:
 
 
 def _status(recording: SimRecording, now: datetime) -> str:
-    """The enum knows completed and absent as ends, and no processing."""
+    """Return the status: completed and absent are final, and there is no processing."""
     if not recording.final(now):
         return "in-progress" if now < recording.ended_at else "stopped"
     return "completed" if recording.status_final == "completed" else "absent"

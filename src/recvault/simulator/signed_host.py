@@ -1,4 +1,4 @@
-"""The second host: objects behind signed URLs, as S3 serves them."""
+"""The second host, with objects behind signed URLs, as S3 serves them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def route(world: World, request: Request) -> Route:
 
 
 def _object(world: World, request: Request) -> SimulatedReply:
-    """The object, where the URL is signed and young, and no Authorization came along."""
+    """Serve the object if the URL is signed and not expired, and no Authorization header was sent."""
     if "authorization" in request.headers:
         raise refuse("s3", 400, "InvalidArgument", "Only one auth mechanism allowed")
     _check_signature(world, request)

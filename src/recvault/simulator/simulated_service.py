@@ -1,4 +1,4 @@
-"""Answer requests: route, limit, spoil by a fault, log, deliver."""
+"""Answer requests: route, limit, apply a fault, log, deliver."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _HTML = b"<!DOCTYPE html><html><head><title>Gateway</title></head><body><h1>Plea
 
 @dataclass(frozen=True, slots=True)
 class Logged:
-    """A request that was answered. `time` is the simulator's."""
+    """An answered request. `time` is the simulator's."""
 
     time: datetime
     host: Host
@@ -48,7 +48,7 @@ class Logged:
 
 
 class SimulatedService:
-    """What stands behind one port."""
+    """The service behind one port."""
 
     def __init__(self, host: Host, world: World, faults: Faults, log: deque[Logged]) -> None:
         self._host = host
@@ -61,7 +61,7 @@ class SimulatedService:
         self._date = (0, "")
 
     def answer(self, wire: Wire, request: Request) -> bool:
-        """Answer one request; False where the connection must close."""
+        """Answer one request; return False if the connection must close."""
         login = request.headers.get("authorization", "")
         with self._lock:
             self._busy[login] += 1
@@ -121,7 +121,7 @@ class SimulatedService:
         return find(self._world, request)
 
     def _reply(self, request: Request, route: Route, shot: Shot | None) -> tuple[SimulatedReply, Shot | None]:
-        """The answer and the fault that it really meets."""
+        """Return the answer and the fault that really applies to it."""
         if shot is not None and shot.name in UNPROCESSED:
             self._faults.record(shot, happened=True)
             return self._refused(route.dialect, shot.name), shot
@@ -156,7 +156,7 @@ class SimulatedService:
         return reply
 
     def _too_many(self, dialect: Dialect) -> SimulatedReply:
-        """429: the request was not processed."""
+        """Answer 429; the request is not processed."""
         reply = error(dialect, 429, "10011" if dialect == "telnyx" else 20429, "Too Many Requests")
         reply.headers += self._retry_after()
         if dialect == "telnyx":
@@ -179,7 +179,7 @@ class SimulatedService:
         return [("Retry-After", str(seconds) if mode == "seconds" else http_date(moment))]
 
     def _spoiled(self, reply: SimulatedReply, shot: Shot) -> SimulatedReply:
-        """The answer with a fault of content; faults of transport are left to the delivery."""
+        """Return the answer with a content fault; `deliver` applies transport faults."""
         match shot.name:
             case "html_200":
                 return SimulatedReply(content_type="text/html", body=_HTML)

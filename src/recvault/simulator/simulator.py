@@ -1,4 +1,4 @@
-"""The simulator as its users see it: start it, fill it, move its clock, ask what is true."""
+"""The simulator's interface: start it, fill it, move its clock, and ask what is true."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from recvault.simulator.wire import Server
 from recvault.simulator.world import Service as Kind
 from recvault.simulator.world import SimAccount, Status, World
 
-_KEPT = 500_000  # requests in the log, the latest ones
+_KEPT = 500_000  # the latest requests in the log
 
 
 class Simulator:
@@ -40,7 +40,7 @@ class Simulator:
         self.stop()
 
     def start(self) -> None:
-        """Listen. The ports are known from here on."""
+        """Start listening. The ports are known from then on."""
         services = [SimulatedService(host, self._world, self.faults, self._log) for host in ("api", "media")]
         self._servers = tuple(Server(port, service.answer) for port, service in zip(self._ports, services, strict=True))
         api, media = self._servers
@@ -82,18 +82,18 @@ class Simulator:
         return self._world.clock.now
 
     def advance(self, by: timedelta) -> None:
-        """Move the clock on."""
+        """Move the clock forward."""
         self._world.clock.advance(by)
 
     def set_now(self, moment: datetime, *, running: bool = False) -> None:
-        """Set the clock; it stands still unless `running`."""
+        """Set the clock; it is frozen unless `running`."""
         self._world.clock.set(moment, running=running)
 
     # Accounts and recordings
 
     @property
     def accounts(self) -> list[SimAccount]:
-        """Every account, in the order in which they were opened."""
+        """All accounts, in the order of their creation."""
         return list(self._world.accounts.values())
 
     def add_account(
@@ -105,11 +105,11 @@ class Simulator:
         parent: SimAccount | None = None,
         status: Status = "active",
     ) -> SimAccount:
-        """Open an account. Ids and secrets that are not given depend on the seed and the order of opening."""
+        """Create an account. Ids and secrets that are not given depend on the seed and the order of creation."""
         return self._world.add_account(kind, account_id, secret, parent, status)
 
     def add(self, account: SimAccount, api: Api, **details: Unpack[Details]) -> SimRecording:
-        """Add one recording; what is not said is usual. Created now unless said otherwise."""
+        """Add one recording, by default created now, with usual values for all details that are not given."""
         recording = population.make(self._world, account, api, len(account.shelves[api]), **details)
         account.shelves[api].add([recording])
         return recording
@@ -127,7 +127,7 @@ class Simulator:
         encrypted_share: float = 0.0,
         **overrides: Unpack[Details],
     ) -> list[SimRecording]:
-        """Add many, one `every` so often from `start`: by default so that the last is a day old."""
+        """Add many recordings, one `every` so often from `start`; by default the last one is a day old."""
         if api not in account.shelves:
             raise ValueError(f"a {account.kind} account has no {api} recordings")
         recordings = list(
@@ -148,33 +148,33 @@ class Simulator:
         return recordings
 
     def recordings(self, account: SimAccount) -> list[SimRecording]:
-        """Every recording there is or was or will be, as it stands now."""
+        """Return all recordings of the account, past, present and future, in their current state."""
         return [recording for shelf in account.shelves.values() for recording in shelf]
 
     def truth(self, account: SimAccount) -> list[SimRecording]:
-        """What an archive of this account must hold: listed, final, fetchable, and with a row that can be read."""
+        """Return what an archive of this account must contain: listed, final, fetchable, and with a readable row."""
         now = self.now
         found = (r for r in self.recordings(account) if r.visible_at <= now and r.fetchable(now) and not r.malformed)
         return sorted(found, key=lambda recording: (recording.created_at, recording.recording_id))
 
     def delete(self, recording: SimRecording) -> None:
-        """Delete it at the service, as its owner might."""
+        """Delete a recording at the service, as its owner might."""
         shelf = self._world.accounts[recording.account_id].shelves[recording.api]
         shelf.delete(recording.recording_id, self.now)
 
     def media(self, recording: SimRecording, media_format: str, channels: int | None = None) -> Media:
-        """What a client must get, byte for byte; all channels unless said otherwise. Ciphertext where encrypted.
+        """Return what a client must receive, byte for byte: ciphertext if encrypted; by default all channels.
 
-        A Twilio conference comes mono where no RequestedChannels is sent: `recording.default_channels`.
+        Twilio serves a conference in mono if no RequestedChannels is sent: `recording.default_channels`.
         """
         return self._world.media(recording, media_format, channels or recording.channels)
 
     def plain(self, recording: SimRecording, media_format: str, channels: int | None = None) -> Media:
-        """What it was before encryption."""
+        """Return the media before encryption."""
         return self._world.plain(recording, media_format, channels or recording.channels)
 
     def seal_for(self, public_pem: bytes) -> str:
-        """Encrypt in earnest for this RSA key from now on, and return its id: one more call is a rotation of keys."""
+        """Really encrypt, for this RSA key, from now on; return its id. Another call rotates the key."""
         from recvault.simulator.sealing import Sealer
 
         if self._world.sealer is None:
@@ -184,14 +184,14 @@ class Simulator:
         return self._world.sealer.public_key_sid
 
     def signed_url(self, recording: SimRecording, media_format: str, seconds: int = 600) -> str:
-        """A URL on the media host, as the services mint them."""
+        """Return a URL on the media host, as the services make them."""
         return self._world.signed_url(recording, media_format, recording.channels, seconds)
 
     # The log
 
     @property
     def requests(self) -> list[Logged]:
-        """Every answered request, in order."""
+        """All answered requests, in order."""
         return list(self._log.copy())
 
     def count(self, wanted: Callable[[Logged], bool]) -> int:

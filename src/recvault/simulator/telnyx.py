@@ -1,4 +1,4 @@
-"""Telnyx, v2: offset pages over the live set, deepObject filters, download URLs minted by each reply."""
+"""Telnyx v2: offset pages over the live set, deepObject filters, new download URLs in each reply."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _TICK = timedelta(microseconds=1)
 
 
 def route(world: World, request: Request) -> Route:
-    """Where a path below /v2 leads."""
+    """Route a path below /v2."""
     match (request.method, request.path.split("/")[2:]):
         case ("GET", ["recordings"]):
             return Route("telnyx", "list", partial(_list, world, request))
@@ -53,7 +53,7 @@ def _instance(world: World, request: Request, recording_id: str) -> SimulatedRep
 
 
 def _delete(world: World, request: Request, recording_id: str) -> SimulatedReply:
-    """200 with the recording, not 204."""
+    """Delete a recording; answers 200 with the recording, not 204."""
     account, now = _login(world, request), world.clock.now
     document = _row(world, _find(world, account, recording_id), now)
     account.shelves["telnyx"].delete(recording_id, now)
@@ -105,7 +105,7 @@ def _number(text: str | None, default: int, largest: int | None, world: World) -
 
 
 def _query(request: Request) -> Query:
-    """Read `filter[...]`: created_at by bounds, both inclusive; ids by equality. Other filters mean nothing."""
+    """Read `filter[...]`: created_at by inclusive bounds, ids by equality. Other filters are ignored."""
     try:
         since, until = _bounds(request, "created_at")
         started = _bounds(request, "start_time")

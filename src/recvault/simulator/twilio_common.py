@@ -1,4 +1,4 @@
-"""What the three Twilio APIs share: who may see which account, page sizes, dates in filters."""
+"""Shared by the three Twilio APIs: access to accounts, page sizes, date filters."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from recvault.simulator.world import SimAccount, World
 
 
 def login(world: World, request: Request, dialect: Dialect, *, keys: bool = True) -> SimAccount:
-    """The Twilio account whose credentials came; 401 where there is none. A standard API key opens no Accounts."""
+    """Return the Twilio account of the credentials, or refuse with 401. API keys have no access without `keys`."""
     header = request.headers.get("authorization", "")
     account = world.logins.get(header) or (world.keys.get(header) if keys else None)
     if account is None or account.kind != "twilio":
@@ -22,7 +22,7 @@ def login(world: World, request: Request, dialect: Dialect, *, keys: bool = True
 
 
 def account_of_path(world: World, request: Request, account_id: str, dialect: Dialect) -> SimAccount:
-    """The account that the path names, where these credentials may see it: its own, or its parent's but no API key."""
+    """Return the account in the path if these credentials may see it: its own, or its parent's auth token."""
     caller = login(world, request, dialect)
     account = world.accounts.get(account_id)
     if account is None or not (account is caller or (account.parent is caller and _token_came(world, request))):
@@ -44,7 +44,7 @@ def check_active(account: SimAccount, dialect: Dialect) -> None:
 
 
 def page_size(text: str | None, *, largest: int, over: TooLarge, dialect: Dialect, name: str = "PageSize") -> int:
-    """The page size asked for; fifty by default."""
+    """Return the requested page size, 50 by default."""
     if text is None:
         return 50
     if not text.isdecimal() or int(text) < 1 or (int(text) > largest and over == "refuse"):
@@ -57,9 +57,9 @@ def page_number(text: str | None) -> int:
 
 
 def created_between(request: Request, dialect: Dialect, *, days_only: bool) -> Query:
-    """Read `DateCreated`, `DateCreated<` and `DateCreated>`: on or after, on or before; a date is its midnight.
+    """Read `DateCreated`, `DateCreated<` and `DateCreated>`, all inclusive; a date means its midnight.
 
-    Rows are compared to the second, or to the day where the list knows days only. Other names mean nothing.
+    Rows are compared by seconds, or by days if the list knows only days. Other parameters are ignored.
     """
     since = until = None
     if text := request.param("DateCreated>"):
@@ -81,5 +81,5 @@ def _moment(text: str, dialect: Dialect, days_only: bool) -> datetime:
 
 
 def encode(pairs: list[tuple[str, str]]) -> str:
-    """Write a query with names and values percent-encoded."""
+    """Encode a query, with names and values percent-encoded."""
     return "&".join(f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in pairs)

@@ -18,7 +18,7 @@ PREFIX = "/2008-08-01/Accounts/"
 
 
 def route(world: World, request: Request) -> Route:
-    """Where a path below /2008-08-01 leads."""
+    """Route a path below /2008-08-01."""
     if world.switches.legacy_retired:
         return Route("xml", "other", partial(error, "xml", 410, 20006, "This API version is retired"))
     match request.path.removeprefix(PREFIX).split("/"):

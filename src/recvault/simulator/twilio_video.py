@@ -20,7 +20,7 @@ _CODECS = {"mka": ("audio", "OPUS"), "mkv": ("video", "VP8")}
 
 
 def route(world: World, request: Request) -> Route:
-    """Where a path below /v1 leads."""
+    """Route a path below /v1."""
     match request.path.split("/")[2:]:
         case ["Recordings"]:
             return Route("json", "list", partial(_list, world, request, ""))
@@ -39,7 +39,7 @@ def route(world: World, request: Request) -> Route:
 
 
 def _login(world: World, request: Request) -> SimAccount:
-    """The account's own credentials: a parent's do not open a sub-account here."""
+    """Return the account of the credentials, which must be its own: a parent's have no access to a sub-account here."""
     account = login(world, request, "json")
     check_active(account, "json")
     return account
@@ -82,7 +82,7 @@ def _media(world: World, request: Request, recording_id: str) -> SimulatedReply:
 
 
 def stored(world: World, request: Request, recording: SimRecording, media_format: str, channels: int) -> SimulatedReply:
-    """An object as S3 serves it: ranges, an ETag, and the key material of an encrypted Video recording."""
+    """Serve an object as S3 does: with ranges, an ETag, and the key material of an encrypted Video recording."""
     media = world.media(recording, media_format, channels)
     tag = f'"{world.hex("etag", recording.recording_id, media_format, channels)}"'
     reply = media_reply(request, media, ranged=True, etag=tag)
@@ -127,7 +127,7 @@ def _list(world: World, request: Request, room_id: str) -> SimulatedReply:
 
 
 def _bounds(request: Request) -> Query:
-    """`DateCreatedAfter` is on or after, `DateCreatedBefore` strictly before; both must name a zone."""
+    """Read `DateCreatedAfter` (inclusive) and `DateCreatedBefore` (exclusive); both must have a zone."""
     try:
         after, before = request.param("DateCreatedAfter"), request.param("DateCreatedBefore")
         return Query(

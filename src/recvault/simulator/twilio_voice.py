@@ -30,7 +30,7 @@ JSON = dict[str, Any]
 
 
 def route(world: World, request: Request) -> Route:
-    """Where a path below /2010-04-01 leads."""
+    """Route a path below /2010-04-01."""
     parts = request.path.removeprefix(PREFIX).split("/")
     dialect: Dialect = "json" if request.path.endswith(".json") else "xml"
     at = partial(Route, dialect)
@@ -49,7 +49,7 @@ def route(world: World, request: Request) -> Route:
 
 
 def _one(world: World, request: Request, account_id: str, recording_id: str, extension: str, dialect: Dialect) -> Route:
-    """An instance: `.json` is metadata; no extension, `.wav` or `.mp3` is media."""
+    """Route an instance: `.json` is metadata; no extension, `.wav` or `.mp3` is media."""
     find = partial(_find, world, request, account_id, recording_id, dialect)
     if request.method == "DELETE":
         return Route(dialect, "delete", partial(delete, world, find, dialect))
@@ -91,7 +91,7 @@ def _remembered(world: World, recording: SimRecording, now: datetime) -> bool:
 
 
 def delete(world: World, find: Find, dialect: Dialect) -> SimulatedReply:
-    """204; 404 where it is deleted already; 409 where it is not final."""
+    """Delete a recording: 204; 404 if it is deleted already; 409 if it is not final."""
     recording, now = find(), world.clock.now
     if recording.deleted(now):
         raise refuse(dialect, 404, 20404, "The requested resource was not found")
@@ -102,7 +102,7 @@ def delete(world: World, find: Find, dialect: Dialect) -> SimulatedReply:
 
 
 def serve(world: World, request: Request, find: Find, media_format: str) -> SimulatedReply:
-    """The media, as wav or mp3, mono or dual."""
+    """Serve the media as wav or mp3, mono or dual."""
     recording, switches = find(), world.switches
     if not recording.fetchable(world.clock.now) or media_format not in {"wav", "mp3"}:
         raise not_found(request, "xml")
@@ -153,7 +153,7 @@ def _query(request: Request, owner: str) -> Query:
 
 
 def _token(token: str | None, account: SimAccount) -> str:
-    """`PA` and the id of the last row of the page before."""
+    """Read a page token: `PA` and the id of the last row of the previous page."""
     if not token:
         return ""
     if not token.startswith("PA") or account.shelves["voice"].get(token[2:]) is None:
@@ -189,7 +189,7 @@ def _page(request: Request, page: Slice, rows: list[JSON], number: int, size: in
 
 
 def row(world: World, recording: SimRecording, now: datetime, kind: str) -> JSON:
-    """The JSON object; `kind` is account, calls or conferences, and decides which keys there are."""
+    """Return the JSON object; `kind` (account, calls or conferences) decides which keys it has."""
     base = f"{PREFIX}{recording.account_id}"
     resource = f"{base}/Recordings/{recording.recording_id}"
     offset = 1 if world.switches.voice_mixed_offsets and recording.recording_id[-1] in "05af" else 0
@@ -234,7 +234,7 @@ def row(world: World, recording: SimRecording, now: datetime, kind: str) -> JSON
 
 
 def encryption_details(world: World, recording: SimRecording) -> JSON:
-    """Of the right shape: a wrapped key of 2048 bits and an IV of twelve bytes; true ones where there is a sealer."""
+    """Return key fields of the right shape (a wrapped key of 2048 bits, an IV of 12 bytes), real ones with a sealer."""
     if world.sealer is not None:
         return world.sealer.seal(recording).call_fields
     wrapped = b"".join(bytes.fromhex(world.hex("cek", recording.recording_id, n)) for n in range(16))
@@ -247,7 +247,7 @@ def encryption_details(world: World, recording: SimRecording) -> JSON:
 
 
 def _accounts(world: World, request: Request) -> SimulatedReply:
-    """The main account and its sub-accounts, with their tokens: the caller's own alone for a sub-account."""
+    """List the main account and its sub-accounts, with their tokens; for a sub-account only itself."""
     caller = login(world, request, "json", keys=False)
     size = page_size(request.param("PageSize"), largest=1000, over="clamp", dialect="json")
     number = page_number(request.param("Page"))

@@ -1,7 +1,6 @@
 """HTTP/1.1 on a socket: read requests, write bytes, stop at once.
 
-Written by hand rather than on `http.server`, whose header parser costs more than all the rest of an answer, and
-because faults need the socket itself.
+Not based on `http.server`, whose header parser costs more than the rest of an answer; and faults need the socket.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ class Wire:
         self.stopping = stopping
 
     def read_request(self) -> Request | None:
-        """The next request; None where the client is gone or does not speak HTTP."""
+        """Read the next request; None if the client closed the connection or does not send HTTP."""
         while (end := self._buffer.find(b"\r\n\r\n")) < 0:
             if len(self._buffer) > _LARGEST_HEAD or not self._receive():
                 return None
@@ -60,11 +59,11 @@ class Wire:
         self._sock.sendall(octets)
 
     def pause(self, seconds: float) -> None:
-        """Wait, but not longer than the server runs."""
+        """Wait, but no longer than the server runs."""
         self.stopping.wait(seconds)
 
     def reset(self) -> None:
-        """Close with RST: what is under way is lost."""
+        """Close with RST: data in flight is lost."""
         self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._sock.close()
 
@@ -73,7 +72,7 @@ Answer = Callable[[Wire, Request], bool]  # False closes the connection
 
 
 class Server:
-    """Accepts connections and answers each one's requests in a thread of its own."""
+    """Accepts connections and serves each in its own thread."""
 
     def __init__(self, port: int, answer: Answer) -> None:
         self._answer = answer
@@ -91,7 +90,7 @@ class Server:
         self._acceptor.start()
 
     def stop(self) -> None:
-        """Close every connection and wait for every thread; done within milliseconds."""
+        """Close all connections and join all threads, within milliseconds."""
         self._stopping.set()
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
@@ -120,7 +119,7 @@ class Server:
     def _converse(self, sock: socket.socket) -> None:
         wire = Wire(sock, self._stopping)
         try:
-            # A client may hang up at any time; that is its right, and ends the conversation.
+            # A client may close the connection at any time.
             with contextlib.suppress(ConnectionError, OSError), sock:
                 while (request := wire.read_request()) is not None and self._answer(wire, request):
                     pass

@@ -1,4 +1,4 @@
-"""What all services share: accounts, their recordings, the clock, the switches, media and signatures."""
+"""Shared by all services: accounts, their recordings, the clock, the switches, media and signatures."""
 
 from __future__ import annotations
 
@@ -57,14 +57,14 @@ class SimAccount:
 
     @property
     def authorization(self) -> str:
-        """The Authorization header that logs in."""
+        """The Authorization header of this account."""
         if self.kind == "telnyx":
             return f"Bearer {self.secret}"
         return _basic(self.account_id, self.secret)
 
     @property
     def api_key(self) -> tuple[str, str] | None:
-        """A Twilio API key, `SK…` and its secret, that opens this account alone."""
+        """A Twilio API key (`SK…`) and its secret, with access to this account only."""
         if self.kind != "twilio":
             return None
         digest = hashlib.blake2b(f"{self.account_id}/{self.secret}".encode(), digest_size=32).hexdigest()
@@ -87,10 +87,10 @@ class World:
         self.keys: dict[str, SimAccount] = {}  # Twilio API keys, likewise
         self.base_url = ""
         self.media_host = ""
-        self.sealer: Sealer | None = None  # what encrypts in earnest; without it noise stands for ciphertext
+        self.sealer: Sealer | None = None  # really encrypts; without it ciphertext is noise
 
     def hex(self, *parts: object) -> str:
-        """Thirty-two hex digits that depend on the seed and the parts alone."""
+        """Return 32 hex digits that depend only on the seed and the parts."""
         text = "/".join(map(str, (self.seed, *parts)))
         return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
@@ -129,21 +129,20 @@ class World:
         return (r for account in list(self.accounts.values()) for shelf in account.shelves.values() for r in shelf)
 
     def media(self, recording: SimRecording, media_format: str, channels: int) -> Media:
-        """The bytes that the service serves for this recording, ciphertext where it is encrypted."""
+        """Return the bytes that the service serves for this recording, ciphertext if it is encrypted."""
         plain = self.plain(recording, media_format, channels)
         if not recording.encrypted:
             return plain
         if self.sealer is not None:
             return self.sealer.sealed(recording, plain)
-        # AES-CBC pads to the next multiple of sixteen, by a whole block where the length is one already; AES-GCM
-        # appends a tag of sixteen bytes.
+        # AES-CBC pads to the next multiple of 16, a multiple by a whole block; AES-GCM appends a tag of 16 bytes.
         video = media_format in {"mka", "mkv"}
         return bytes_of.opaque(
             self._noise(recording, media_format, channels), plain.length // 16 * 16 + 16 if video else plain.length + 16
         )
 
     def plain(self, recording: SimRecording, media_format: str, channels: int) -> Media:
-        """The same before any encryption."""
+        """Return the bytes before any encryption."""
         if media_format not in {"wav", "mp3", "mka", "mkv"}:
             raise ValueError(f"no such format: {media_format}")
         noise = self._noise(recording, media_format, channels)
@@ -155,12 +154,12 @@ class World:
         return Noise(self.seed, f"{recording.account_id}/{recording.recording_id}/{media_format}/{channels}")
 
     def plain_length(self, recording: SimRecording) -> int:
-        """How long an encrypted Video recording is before encryption."""
+        """Return the length of an encrypted Video recording before encryption."""
         noise = Noise(self.seed, recording.recording_id)
         return matroska(noise, recording.duration_seconds, recording.formats[0]).length
 
     def signed_url(self, recording: SimRecording, media_format: str, channels: int, seconds: int) -> str:
-        """A URL on the media host that serves these bytes for so many seconds."""
+        """Return a URL on the media host that serves these bytes for this many seconds."""
         path = f"/recordings/{recording.account_id}/{recording.api}/{recording.recording_id}/{channels}.{media_format}"
         date = iso(self.clock.now).replace("-", "").replace(":", "")
         return (
