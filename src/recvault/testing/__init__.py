@@ -1,11 +1,11 @@
-"""What the author of a plug-in tests with: the provider contract, a server to fake a service with, a bucket in memory.
+"""Tests for authors of plug-ins: the provider contract, a server to imitate a service, a bucket in memory.
 
-`toy.py` is a whole plug-in to copy, `toy_service.py` its server and `test_toy.py` its test.
+`toy.py` is a complete plug-in to copy, `toy_service.py` its server and `test_toy.py` its test.
 """
 
 import sys
 
-if "pytest" in sys.modules:  # so that a promise that is not kept is told with its values
+if "pytest" in sys.modules:  # so that a failing assertion shows its values
     sys.modules["pytest"].register_assert_rewrite("recvault.testing.contract", "recvault.testing.hostile")
 
 from recvault.providers.base import Provider

@@ -1,4 +1,4 @@
-"""One provider and one service on a bench: fronts that watch between them, and a bucket in memory behind."""
+"""The bench of a contract test: one provider and one service, with observing fronts between them, and a bucket."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ TIMING = Timing(tries=1, stall_timeout=5.0)
 
 
 class Service(Protocol):
-    """A server that answers as the service does, with one account, empty at first. Its author writes this."""
+    """A server that answers like the service, with one account, empty at first. The plug-in's author writes it."""
 
     origins: tuple[str, ...]  # "http://127.0.0.1:8001": the API's, then those of the media hosts
-    authorization: str  # the header that opens the account
+    authorization: str  # the Authorization header of the account
 
     def add(self, created_at: datetime, *, media_format: str = "", finished: bool = True, readable: bool = True) -> str:
-        """Add a recording and return its id. `media_format` is one that it must have; unreadable, its date is none."""
+        """Add a recording, in this format if given, and return its id. If not readable, its date is invalid."""
 
     def finish(self, recording_id: str) -> None:
-        """Let a recording that was added unfinished become final."""
+        """Make an unfinished recording final."""
 
     def media(self, recording_id: str, media_format: str) -> bytes:
-        """What a client must get, byte for byte."""
+        """Return what a client must receive, byte for byte."""
 
     def close(self) -> None:
         """Stop the server."""
@@ -50,37 +50,37 @@ class Bench:
 
     service: Service
     provider: Provider
-    home: Front  # stands for the API
-    media_hosts: list[Front]  # stand for the service's media hosts
-    elsewhere: Front  # a host that the source allows, and that is nobody's
+    home: Front  # in front of the API
+    media_hosts: list[Front]  # in front of the service's media hosts
+    elsewhere: Front  # a host that the source allows, but not the service's
     directory: Path
     clients: Clients
     store: MemoryStore = field(default_factory=MemoryStore)
     stop: Stop = field(default_factory=Stop)
 
     def session(self) -> Session:
-        """A fresh one: no circuit is open, and no account is paused by an earlier response."""
+        """Return a new session: no circuit is open, and no earlier response delays the account."""
         base_url, authorization = self.provider.base_url, self.service.authorization
         limits = Limits(100_000, 32)
         return Session(base_url, authorization, self.clients, limits, self.stop, TIMING)
 
     def pages(self, window: Window | None = None) -> list[Page]:
-        """Every page of the account's list."""
+        """Return every page of the account's list."""
         first = self.provider.list_request(window or Window(), ACCOUNT)
         return [page for page, _ in self.session().pages(self.provider, first)]
 
     def recordings(self, window: Window | None = None) -> list[Recording]:
-        """Every recording of the account's list."""
+        """Return every recording of the account's list."""
         return [recording for page in self.pages(window) for recording in page.recordings]
 
     def refreshed(self, recording: Recording) -> Recording:
-        """The recording read by its id."""
+        """Read the recording by its id."""
         return self.provider.parse_recording(self.session().send(self.provider.refresh_request(recording)))
 
     def transfer(self, recording: Recording, media_format: str = "", *, as_listed: bool = False) -> Outcome:
-        """Archive a recording into the store, as a pass would: as the ledger gives it back, or as it was just listed.
+        """Archive a recording into the store as a pass would: as restored from the ledger, or as just listed.
 
-        The ledger keeps no signed addresses. As just listed it still has those that the list gave.
+        The ledger stores no signed URLs; a recording as just listed still has those of the list.
         """
         kept = recording if as_listed else Recording.from_json(recording.to_json())
         line = Line(self.provider, self.session(), (media_format,) if media_format else self.provider.formats)
@@ -94,27 +94,27 @@ class Bench:
         return carry(Job(source="contract", recording=kept, attempt=1, maybe_archived=False))
 
     def spoil(self, spoil: Spoiling) -> None:
-        """Change answers of all of the service's hosts from now on."""
+        """Change the answers of all of the service's hosts from now on."""
         for front in (self.home, *self.media_hosts):
             front.spoil = spoil
 
     def spoil_media(self, recording_id: str, media_format: str, spoil: Callable[[Answer], Answer]) -> None:
-        """Change the answers that hold these media, wherever they come from."""
+        """Change the answers that contain these media, from any host."""
         media = self.service.media(recording_id, media_format)
         self.spoil(lambda request, answer: spoil(answer) if answer.body == media else answer)
 
     def mend(self) -> None:
-        """Let all answers be honest again."""
+        """Stop changing answers."""
         self.spoil(honest)
 
     @property
     def seen_elsewhere(self) -> list[Request]:
-        """Requests to any host but the API's."""
+        """Requests to any host except the API's."""
         return [request for front in (*self.media_hosts, self.elsewhere) for request in front.seen]
 
 
 def lay_out(service: Service, make: Callable[[str], Provider], opened: ExitStack) -> Bench:
-    """Put a front before each of the service's origins, and a provider before them all; `opened` closes everything."""
+    """Put a front before each of the service's origins and build the bench; `opened` closes everything."""
     opened.callback(service.close)
     names: dict[str, str] = {}
     fronts = [Front(forward(origin, names)) for origin in service.origins]

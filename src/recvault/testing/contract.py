@@ -1,5 +1,5 @@
 # ruff: noqa: S101 - these are tests
-"""The contract that every provider meets, as tests: subclass `ProviderContract`, say what to test, run pytest.
+"""The contract of every provider, as tests: subclass `ProviderContract`, supply what to test, run pytest.
 
     class TestAcme(ProviderContract):
         def service(self) -> Service:
@@ -8,8 +8,8 @@
         def provider(self, base_url: str) -> Provider:
             return Acme(base_url, "account")
 
-All goes over real HTTP. A front stands before each of the server's origins: it watches who is told the credentials,
-and spoils answers where a test wants trouble. So the server need only answer as the service does on a good day.
+Everything runs over real HTTP. A front before each of the server's origins records who receives the credentials, and
+changes answers where a test needs a fault. So the server only needs to answer correctly.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ INDIA = timezone(timedelta(hours=5, minutes=30))
 
 
 class ProviderContract:
-    """Inherit, and say what to test; the names that begin with `test_` are what is promised."""
+    """Inherit, and supply what to test; each `test_` method is a promise."""
 
     small_page = 3  # rows; `page_size` of the provider's class while pages are counted
     unknown: ClassVar[dict[str, str]] = {"a_field_of_tomorrow": "kept as it came"}
@@ -51,15 +51,15 @@ class ProviderContract:
     # -- what the author says ------------------------------------------------------------------------------------------
 
     def service(self) -> Service:
-        """Start a server that answers as the service does: a fresh one for each test."""
+        """Start a server that answers like the service: a new one for each test."""
         raise NotImplementedError
 
     def provider(self, base_url: str) -> Provider:
-        """The value to test, for the server's account, at this address."""
+        """Return the provider to test, for the server's account, at this address."""
         raise NotImplementedError
 
     def with_unknown_field(self, body: bytes) -> bytes:
-        """A list or a recording as the service sends it, `unknown` in each row: override it for other than JSON."""
+        """Return a list or recording with `unknown` added to each row. Override it for formats other than JSON."""
         return json.dumps(hostile.widened(json.loads(body), self.unknown)).encode()
 
     # -- what pytest calls ---------------------------------------------------------------------------------------------
@@ -69,7 +69,7 @@ class ProviderContract:
 
     @cached_property
     def bench(self) -> Bench:
-        """Service, fronts and provider, started by the test that asks: after all fixtures."""
+        """Service, fronts and provider, started on first use: after all fixtures."""
         return lay_out(self.service(), self.provider, self._opened)
 
     def teardown_method(self) -> None:
@@ -78,7 +78,7 @@ class ProviderContract:
     # -- lists ---------------------------------------------------------------------------------------------------------
 
     def test_every_page_boundary(self) -> None:
-        """Lists of n-1, n and n+1 rows, of one page, two and none, come whole and once, ties of a second included."""
+        """Lists around each page boundary are read completely and without repetition, also with equal times."""
         bench, added = self.bench, set[str]()
         with self._small_pages():
             for count in range(2 * self.small_page + 2):
@@ -91,7 +91,8 @@ class ProviderContract:
             assert made >= 3, f"{made} pages for {len(added)} rows: list_request must ask for page_size rows a page"
 
     def test_adjoining_windows_lose_nothing(self) -> None:
-        """Wherever a window ends and the next begins, each recording is in one of them: ties and midnight too."""
+        """Wherever one window ends and the next begins, each recording is in one of them, at midnight and in ties
+        too."""
         offsets = (-DAY, -SECOND, -MOMENT, timedelta(), timedelta(), timedelta(), MOMENT, SECOND, DAY)
         bench = self.bench
         added = {bench.service.add(MIDNIGHT + offset) for offset in offsets}
@@ -108,7 +109,7 @@ class ProviderContract:
                 assert due <= ids, f"{missed} and are not listed: the window was narrowed"
 
     def test_a_repeated_page_is_an_error(self) -> None:
-        """A service that answers each page with the first is found out; it neither loops nor ends like a list."""
+        """A service that answers every page with the first one causes an error, not a loop or a short list."""
         bench, answers = self.bench, list[Answer]()
         self._add_pages()
 
@@ -121,7 +122,7 @@ class ProviderContract:
             hostile.check_raises(ProtocolError, bench.pages, "a page that was given before")
 
     def test_a_next_page_on_another_host_is_refused(self) -> None:
-        """A link that leads off the service's host is an error, and no request goes there."""
+        """A next link to another host is an error, and no request is sent there."""
         bench = self.bench
         self._add_pages()
         with self._small_pages():
@@ -138,7 +139,7 @@ class ProviderContract:
             assert bench.elsewhere.seen == [], "a request was sent to the other host"
 
     def test_a_bad_row_does_not_cost_its_page(self) -> None:
-        """A row without a date is quarantined with its body; its neighbours on the page are read."""
+        """A row without a date is quarantined with its body; the other rows of its page are read."""
         bench = self.bench
         good = {bench.service.add(START), bench.service.add(START + 2 * SECOND)}
         bad = bench.service.add(START + SECOND, readable=False)
@@ -151,7 +152,7 @@ class ProviderContract:
         assert rejected[0].reason, "Page.rejected must say why"
 
     def test_an_answer_that_is_no_page_is_an_error(self) -> None:
-        """HTML, another document, half a page or nothing, with status 200, is neither an empty list nor a recording."""
+        """HTML, another document, half a page or nothing with status 200 is an error, for a list or a recording."""
         bench, recording = self.bench, self._one()
         whole = self._first_page()
         bodies = [(kind, body) for kind, body in hostile.DOCUMENTS.items() if body.startswith(b"<!")]
@@ -164,7 +165,7 @@ class ProviderContract:
             hostile.check_raises(Unavailable, bench.pages, "a page that breaks off", exactly=False)
 
     def test_statuses_are_classified_alike(self) -> None:
-        """Each status means the same for every provider, whatever the body; what it asks us to wait is told."""
+        """Each status means the same for every provider, whatever the body; Retry-After is passed on."""
         bench, recording = self.bench, self._one()
         for status, kind in hostile.STATUSES.items():
             for document in (b"", *hostile.DOCUMENTS.values()):
@@ -177,7 +178,7 @@ class ProviderContract:
     # -- rows ----------------------------------------------------------------------------------------------------------
 
     def test_a_row_is_read_as_it_was_meant(self) -> None:
-        """Identity, aware UTC date, phase and formats come from the row, and alike from list and refresh."""
+        """Identity, aware UTC date, phase and formats are read from the row, the same from list and refresh."""
         bench = self.bench
         wanted = bench.service.add(START)
         listed = self._listed()
@@ -194,7 +195,7 @@ class ProviderContract:
             assert not beyond, f"{where} names formats that the provider's class does not: {beyond}"
 
     def test_unknown_fields_are_ignored_and_kept(self) -> None:
-        """A field that nobody knows changes nothing but `raw`, where it is kept."""
+        """An unknown field changes nothing except `raw`, which keeps it."""
         bench, plain = self.bench, self._one()
         bench.home.spoil = lambda request, answer: replace(answer, body=self.with_unknown_field(answer.body))
         (listed,) = bench.recordings()
@@ -204,7 +205,7 @@ class ProviderContract:
             assert self.unknown.items() <= recording.raw.items(), "raw must be the row as it came"
 
     def test_values_travel_and_come_back(self) -> None:
-        """Provider, page, recording and outcome pickle; a recording's JSON reads back the same, its row too."""
+        """Provider, page, recording and outcome pickle; a recording's JSON restores it together with its row."""
         bench, recording = self.bench, self._one()
         for value in (bench.provider, *bench.pages(), recording, bench.transfer(recording)):
             copied = pickle.loads(pickle.dumps(value))  # noqa: S301 - our own bytes
@@ -215,7 +216,7 @@ class ProviderContract:
     # -- secrets -------------------------------------------------------------------------------------------------------
 
     def test_credentials_stay_on_their_host(self) -> None:
-        """The API is told the credentials with each request, no other host ever: not a media host, not a redirect's."""
+        """Every request to the API has the credentials; one to any other host, even after a redirect, never has."""
         bench, recording = self.bench, self._one()
         self._archive(recording)
         media_format = recording.formats[0]
@@ -234,7 +235,7 @@ class ProviderContract:
             assert not leaked, f"{leaked} went to another host, for {request.path}"
 
     def test_nothing_shows_a_secret(self) -> None:
-        """Neither credentials nor signatures show in requests, in what is printed, in what is stored, in a failure."""
+        """No credential or signature appears in requests, printed values, stored objects or a failure."""
         bench, recording = self.bench, self._one()
         secrets = [*bench.service.authorization.split(), bench.service.authorization][1:]
         signed = [httpx.URL(url).query.decode() for url in recording.media_urls.values()]
@@ -252,7 +253,7 @@ class ProviderContract:
     # -- ids -----------------------------------------------------------------------------------------------------------
 
     def test_ids_cannot_lead_elsewhere(self) -> None:
-        """Whatever an id holds, a request for it stays at its place below its account."""
+        """Whatever an id contains, a request for it stays at its path below its account."""
         bench, plain = self.bench, replace(self._one(), recording_id="anchor", media_urls={})
         for trick in hostile.TRICKS:
             tricked = replace(plain, recording_id=trick)
@@ -268,7 +269,7 @@ class ProviderContract:
     # -- media ---------------------------------------------------------------------------------------------------------
 
     def test_media_of_every_format_are_proven(self) -> None:
-        """Each format that the provider claims is fetched, byte for byte, and found to be what it claims."""
+        """Each format that the provider claims is fetched byte for byte, and recognised as that format."""
         bench = self.bench
         for place, media_format in enumerate(bench.provider.formats):
             wanted = bench.service.add(START + place * SECOND, media_format=media_format)
@@ -281,10 +282,10 @@ class ProviderContract:
             assert (proven, media_format) == (medium.check.status, medium.media_format), medium.check
 
     def test_a_recording_that_was_just_listed_is_fetched(self) -> None:
-        """What a list has just given is fetched at once, by its addresses where it has any.
+        """A recording that was just listed is fetched, by the list's URLs if it has any.
 
-        All other tests transfer what the ledger gives back, which keeps no address: that it has to be read by its id
-        first, hours later, costs no recording.
+        All other tests transfer a recording as restored from the ledger, which stores no URLs, so that it must first be
+        read by its id.
         """
         listed = self._one()
         outcome = self.bench.transfer(listed, as_listed=True)
@@ -292,20 +293,20 @@ class ProviderContract:
         assert outcome.recording.recording_id == listed.recording_id
 
     def test_a_document_is_not_media(self) -> None:
-        """An error page with status 200, whatever type it claims, is not archived; nor is an empty body."""
+        """An error page with status 200, of any content type, is not archived; nor is an empty body."""
         answers = [Answer(headers=(("Content-Type", kind),), body=body) for kind, body in hostile.DOCUMENTS.items()]
         for answer in [*answers, Answer(), Answer(status=204), Answer(status=206)]:
             self._check_refused(hostile.instead(answer))
 
     def test_a_short_body_is_not_media(self) -> None:
-        """A body shorter or longer than its Content-Length, or encoded on the way, is not archived."""
+        """A body that is shorter or longer than its Content-Length, or encoded, is not archived."""
         self._check_refused(lambda media: replace(media, body=media.body[:-1], claimed=len(media.body)))
         self._check_refused(lambda media: replace(media, body=media.body[:9], claimed=len(media.body)))
         self._check_refused(lambda media: replace(media, body=b"", claimed=len(media.body)))
         self._check_refused(lambda media: replace(media, headers=(*media.headers, *hostile.GZIP)))
 
     def test_a_body_that_ends_early_without_a_sign_is_not_proven(self) -> None:
-        """Half of the media, without a Content-Length to tell, is never archived as sound."""
+        """Half of the media, without a Content-Length, is never archived as ok."""
         bench, recording = self.bench, self._one()
         media_format = recording.formats[0]
 
@@ -319,14 +320,14 @@ class ProviderContract:
         assert found in expected, f"half of a {media_format} is archived as {found}: is duration_seconds read?"
 
     def test_media_that_are_refused_are_tried_again(self) -> None:
-        """429 and 5xx for media are tried again later, 404 is looked for again, and nothing is stored meanwhile."""
+        """429 and 5xx for media are retried later, 404 is checked again, and nothing is stored meanwhile."""
         verdicts = {429: Verdict.RETRY, 500: Verdict.RETRY, 503: Verdict.RETRY, 404: Verdict.NOT_READY}
         for status, verdict in verdicts.items():
             outcome = self._check_refused(hostile.instead(Answer(status=status)))
             assert verdict == outcome.verdict, f"status {status} for media is {outcome.verdict}, not {verdict}"
 
     def test_a_signed_address_that_is_refused_is_asked_for_anew(self) -> None:
-        """A single 403 from a media host costs one more API request, not the recording."""
+        """After a single 403 from a media host the recording is archived by another API request."""
         bench, recording = self.bench, self._one()
         refusals = [Answer(status=403, body=hostile.DOCUMENTS["application/xml"])]
         for host in bench.media_hosts:
@@ -335,7 +336,7 @@ class ProviderContract:
         bench.mend()
 
     def test_an_unfinished_recording_becomes_final(self) -> None:
-        """What is not finished is not archived, whether a list shows it or not; finished, it is."""
+        """An unfinished recording is not archived, whether a list shows it or not; once finished, it is."""
         bench = self.bench
         wanted = bench.service.add(START, finished=False)
         early, tells = bench.recordings(), bench.provider.lists_unfinished
@@ -365,7 +366,7 @@ class ProviderContract:
         return self._listed()
 
     def _listed(self) -> Recording:
-        """The one recording that was added; what is wrong with its row where it cannot be read."""
+        """Return the recording that was added; if its row cannot be read, fail with the reason."""
         pages = self.bench.pages()
         listed = [recording for page in pages for recording in page.recordings]
         reasons = [row.reason for page in pages for row in page.rejected]
@@ -382,7 +383,7 @@ class ProviderContract:
         return self.bench.session().send(request).body
 
     def _check_refused(self, spoil: Callable[[Answer], Answer]) -> Failure:
-        """With this in their place, the media of a recording are not archived; honest again, they are."""
+        """Check that changed media are not archived, and that the true media then are."""
         bench = self.bench
         wanted = bench.service.add(START)
         recording = next(each for each in bench.recordings() if each.recording_id == wanted)

@@ -1,4 +1,4 @@
-"""A server of one's own on loopback: it answers by a function or forwards, remembers, and spoils on demand."""
+"""A server on loopback that answers by a function or forwards, records requests, and can change answers."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ _UPSTREAM_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """A response, honest unless configured otherwise."""
+    """A response, correct unless configured otherwise."""
 
     status: int = 200
     headers: tuple[tuple[str, str], ...] = ()
     body: bytes = field(default=b"", repr=False)
-    claimed: int | None = None  # what Content-Length says; None: the truth
+    claimed: int | None = None  # the value of Content-Length; None: the true one
     measured: bool = True  # False: no Content-Length, the end of the connection ends the body
 
     @classmethod
     def json(cls, document: Any, status: int = 200) -> Answer:
-        """A document as JSON, with the Date header that services send."""
+        """Return a document as JSON, with the Date header that services send."""
         headers = (("Content-Type", "application/json"), ("Date", formatdate(usegmt=True)))
         return cls(status=status, headers=headers, body=json.dumps(document).encode())
 
     def bytes_on_wire(self) -> bytes:
-        """Head and body; a false or missing Content-Length closes the connection behind it."""
+        """Return head and body; after a wrong or missing Content-Length the connection closes."""
         lines = [f"HTTP/1.1 {self.status} Answer", *(f"{name}: {value}" for name, value in self.headers)]
         if self.measured and self.status != 204:
             lines.append(f"Content-Length: {len(self.body) if self.claimed is None else self.claimed}")
@@ -44,7 +44,7 @@ class Answer:
 
     @property
     def keeps(self) -> bool:
-        """Can the connection be used again?"""
+        """Whether the connection can be used again."""
         return self.measured and self.claimed in (None, len(self.body))
 
 
@@ -53,17 +53,17 @@ Spoiling = Callable[[Request, Answer], Answer]
 
 
 def honest(request: Request, answer: Answer) -> Answer:
-    """Spoil nothing."""
+    """Change nothing."""
     return answer
 
 
 def always(answer: Answer) -> Spoiling:
-    """Give this answer whatever was asked."""
+    """Give this answer to every request."""
     return lambda request, honest: answer
 
 
 class Front:
-    """One origin. `seen` holds every request; `spoil` may change any answer, while the server runs."""
+    """One origin. `seen` has every request; `spoil` may change any answer while the server runs."""
 
     def __init__(self, answering: Answering) -> None:
         self.answering = answering
@@ -95,7 +95,7 @@ class Front:
 
 
 def forward(upstream: str, names: Mapping[str, str]) -> Answering:
-    """Ask the server at `upstream`; in headers and in text of its answer, one origin is written for another."""
+    """Forward to the server at `upstream`; origins in headers and text of its answers are replaced by `names`."""
     host = urlsplit(upstream).netloc
 
     def answering(request: Request) -> Answer:

@@ -1,5 +1,5 @@
 # ruff: noqa: S101 - these are parts of tests
-"""What services and networks do to a client, and what it must make of it: the tables and tricks of the contract."""
+"""Tables and helpers of the contract: what services and networks do, and how a client must react."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ GZIP = (("Content-Encoding", "gzip"),)
 
 
 def widened(value: Any, extra: dict[str, str]) -> Any:
-    """A JSON document with more in each of its objects."""
+    """Return a JSON document with `extra` added to each of its objects."""
     if isinstance(value, dict):
         return {**{key: widened(below, extra) for key, below in value.items()}, **extra}
     return [widened(below, extra) for below in value] if isinstance(value, list) else value
 
 
 def led_away(body: bytes, following: httpx.URL, host: str) -> bytes:
-    """A page whose next link, absolute or a path or the end of one, leads to another host; as it is without a link."""
+    """Return a page with its next link (absolute, or any end of its path) on another host; unchanged without one."""
     text, path = body.decode(), following.raw_path.decode()
     ends = [path[start:] for start, each in enumerate(path.partition("?")[0]) if each == "/"]
     home = str(following).removesuffix(path)
@@ -59,14 +59,14 @@ def led_away(body: bytes, following: httpx.URL, host: str) -> bytes:
 
 
 def requests(provider: Provider, recording: Recording) -> list[httpx.Request | OwnMedia]:
-    """Every request that names one recording."""
+    """Return every request that names one recording."""
     formats = provider.formats
     media = [each for media_format in formats for each in provider.media_requests(recording, media_format)]
     return [*media, provider.refresh_request(recording), provider.delete_request(recording)]
 
 
 def check_place(usual: httpx.URL, odd: httpx.URL, name: str, trick: str) -> None:
-    """Both addresses are alike, but that one says `name` where the other says `trick`, in one segment or value."""
+    """Check that two URLs differ only in one segment or value: `name` in the first, `trick` in the second."""
     assert origin(usual) == origin(odd)
     ours, theirs = (url.raw_path.decode().partition("?") for url in (usual, odd))
     pairs = [*zip(ours[0].split("/"), theirs[0].split("/"), strict=True)]
@@ -78,21 +78,21 @@ def check_place(usual: httpx.URL, odd: httpx.URL, name: str, trick: str) -> None
 
 
 def words(outcome: Failure | Receipt) -> str:
-    """Why a transfer failed."""
+    """Describe why a transfer failed."""
     if isinstance(outcome, Receipt):
         return "it was archived"
     return f"the verdict is {outcome.verdict}, {outcome.reason}: {outcome.message}"
 
 
 def instead(answer: Answer) -> Callable[[Answer], Answer]:
-    """Give this answer where media are due."""
+    """Return a change that replaces media by this answer."""
     return lambda media: answer
 
 
 def check_raises(
     kind: type[RecvaultError], call: Callable[[], object], what: str, *, exactly: bool = True
 ) -> RecvaultError:
-    """The error of that kind which this raises; what came in its place is told in a sentence."""
+    """Return the error of this kind that the call raises; fail with a sentence if it does not."""
     try:
         came = call()
     except RecvaultError as error:

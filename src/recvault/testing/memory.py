@@ -1,4 +1,4 @@
-"""A bucket in memory that keeps the store's contract to the letter: for tests, never for recordings."""
+"""A bucket in memory that keeps the store's contract exactly: for tests, never for recordings."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _CHUNK = 65536
 
 @dataclass(slots=True)
 class MemoryStore:
-    """An ObjectStore. Refuses bytes that differ from their sum, and never overwrites."""
+    """An ObjectStore. Refuses bytes that do not match their hash, and never overwrites."""
 
     objects: dict[str, bytes] = field(default_factory=dict)
     stored: dict[str, Stored] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""A captured reply, as a provider is given it: for golden tests of one page or one recording."""
+"""Replies for golden tests of one page or one recording."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from recvault.providers.base import Provider, Reply
 
 
 def reply_to(provider: Provider, body: bytes | str | Any, *, url: str = "") -> Reply:
-    """A 200 with this body, text or bytes or what becomes JSON, to the provider's first page or to `url`."""
+    """Return a 200 reply with this body (text, bytes, or a value to encode as JSON) to the first page or to `url`."""
     request = httpx.Request("GET", url) if url else provider.list_request(Window(), ACCOUNT)
     text = body if isinstance(body, bytes | str) else json.dumps(body)
     return Reply(request, 200, httpx.Headers(), text if isinstance(text, bytes) else text.encode())

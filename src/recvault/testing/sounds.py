@@ -1,4 +1,4 @@
-"""Media for a test's server: sound in every bit as its container demands, and different for each key."""
+"""Media for a test's server: valid for their container, and different for each key."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ FORMATS = ("wav", "mp3", "mka", "mkv")
 
 
 def sound(media_format: str, key: str = "", *, seconds: float = 0.5, channels: int = 1) -> bytes:
-    """A recording of noise: the same bytes for the same arguments, other bytes for another key."""
+    """Make a recording of noise: the same bytes for the same arguments, others for another key."""
     if media_format not in FORMATS:
         raise ValueError(f"sound() makes {', '.join(FORMATS)}, not {media_format!r}: serve a file of your own")
     noise = Noise(0, key)

@@ -1,5 +1,5 @@
 # ruff: noqa: S101 - this is a test
-"""The toy's test, to be copied: the contract that every provider meets, and a reply as its documents show it."""
+"""The toy's test, to copy: the contract of every provider, and a reply from the service's documents."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class TestToy(ProviderContract):
 
 
 def test_the_documented_page_is_read() -> None:
-    """The sample of the service's documents gives its one recording."""
+    """The sample page of the service's documents yields its one recording."""
     toy = Toy("https://toy.example", SHELF)
     page = toy.parse_page(reply_to(toy, SAMPLE))
     (recording,) = page.recordings

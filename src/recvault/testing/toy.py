@@ -1,6 +1,6 @@
-"""Toy: a whole provider, as a plug-in brings it, to be copied and changed. `toy_service` is the server to test it with.
+"""Toy: a complete provider plug-in, to copy and change. `toy_service` is the server to test it with.
 
-Its service tells the time in milliseconds and has WAV alone. A plug-in's own pyproject.toml names such a class in the
+Its service states times in milliseconds and has only WAV. A plug-in's own pyproject.toml names such a class in the
 entry-point group `recvault.providers`.
 """
 

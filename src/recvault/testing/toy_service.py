@@ -1,4 +1,4 @@
-"""The toy's service: a shelf of sounds, oldest first, a page at a time. What a plug-in's author writes to test with."""
+"""The toy's service: a shelf of sounds, oldest first, in pages. A plug-in's author writes the like for tests."""
 
 from __future__ import annotations
 
