@@ -5,6 +5,7 @@ Not before: a worker process imports its parent's main module, and has no use fo
 
 from __future__ import annotations
 
+import os
 import sys
 
 from recvault import __version__
@@ -15,6 +16,8 @@ def main() -> None:
     if sys.argv[1:] == ["--version"]:
         print(f"recvault, version {__version__}")
         return
+    if "_RECVAULT_COMPLETE" in os.environ:  # Tab was pressed: an error would be written into the line that is typed
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
     from recvault.cli import main as command
 
     command(prog_name="recvault")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import os
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,11 @@ VERBS = {
     "backfill": "Archive a source's history, a time range of it, or single calls, rooms or recordings.",
     "check": "Check the configuration, the credentials and the bucket.",
     "config": "Print an example configuration or the one in effect, or check the file.",
+    "completion": "Print a shell's completion script: Tab completes verbs, options, sources, reasons.",
     "decrypt": "Decrypt an encrypted recording and verify the plaintext.",
     "demo": "Archive from simulated providers into a built-in S3 server.",
     "failures": "List dead and failing recordings: why, since when, how many attempts.",
+    "man": "Write the manual pages.",
     "manifest": "Write the manifests of the days that have ended.",
     "rebuild": "Make a new ledger from the sidecars in the bucket.",
     "reconcile": "List a time range again and register what polls missed.",
@@ -49,6 +52,10 @@ class _Verbs(click.Group):
         for each in (command, *(command.commands.values() if isinstance(command, click.Group) else ())):
             if not any(param.name == _EVERYWHERE for param in each.params):
                 each.params += [_after_the_verb(option) for option in _shared_options()]
+        if _COMPLETES in os.environ:
+            from recvault.cli.completion import complete_values
+
+            complete_values(command)
         return command
 
     def resolve_command(
@@ -64,6 +71,7 @@ class _Verbs(click.Group):
             formatter.write_dl(sorted(VERBS.items()))
 
 
+_COMPLETES = "_RECVAULT_COMPLETE"  # set by a shell's completion script
 _EVERYWHERE = "verbose"  # an option that is accepted before and after the verb
 
 
@@ -93,6 +101,8 @@ def _after_the_verb(option: click.Option) -> click.Option:
         app = ctx.find_object(App)
         if value and app is not None and param.name:
             setattr(app, param.name, value)
+        elif value and app is None:  # a shell asks for completions: nothing is run
+            ctx.meta[f"recvault.{param.name}"] = value
 
     option.callback, option.expose_value, option.hidden = take, False, True
     return option

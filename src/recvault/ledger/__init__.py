@@ -22,6 +22,7 @@ from recvault.ledger.questions import (
     FeedStatus,
     StateCounts,
 )
+from recvault.ledger.reasons import reasons_at
 from recvault.ledger.steps import Policy
 from recvault.ledger.succession import Carrier, Stranded
 from recvault.ledger.unlisted import EVER, Chain, UnlistedRow
@@ -52,6 +53,7 @@ __all__ = [
     "Stranded",
     "UnlistedRow",
     "is_same",
+    "reasons_at",
     "renamed",
     "running_daemon",
 ]

@@ -38,7 +38,7 @@ def backup(ledger: Path, target: Path) -> int:
 
 
 def _copy(ledger: Path, target: Path) -> None:
-    source = sqlite3.connect(f"file:{_quoted(ledger)}?mode=ro", uri=True)
+    source = sqlite3.connect(f"file:{quoted(ledger)}?mode=ro", uri=True)
     try:
         copy = sqlite3.connect(target)
         try:
@@ -63,5 +63,5 @@ def _put_in_place(finished: Path, target: Path) -> None:
         raise LedgerStands(f"{target} already exists: nothing was overwritten", "use another file") from None
 
 
-def _quoted(path: Path) -> str:
+def quoted(path: Path) -> str:
     return str(path.resolve()).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
