@@ -37,7 +37,7 @@ def numbers(limits: Limits) -> tuple[float, int]:
 
 
 def test_sources_that_ask_one_account_share_its_budget(tmp_path: Path) -> None:
-    """The smaller numbers hold; another account, or another API's host, has its own."""
+    """Sources of one account share the smaller limits; another account, or another API's host, has its own."""
     made = budgets(
         tmp_path,
         ("voice", "twilio", 1, 20, 8),
@@ -51,7 +51,7 @@ def test_sources_that_ask_one_account_share_its_budget(tmp_path: Path) -> None:
 
 
 def test_a_reload_goes_on_with_the_budgets_whose_numbers_stay(tmp_path: Path) -> None:
-    """The old configuration drains beside the new one: together they ask for no more than is configured."""
+    """While the old configuration drains beside the new one, both together stay within the configured limits."""
     before = budgets(
         tmp_path, ("voice", "twilio", 1, 20, 8), ("other", "twilio", 2, 20, 8), ("gone", "twilio", 3, 1, 1)
     )

@@ -1,4 +1,4 @@
-"""What the configuration says reaches the parts that are made from it, and its secrets are hidden on the way."""
+"""The configuration reaches the parts that are built from it, and its secrets are hidden on the way."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def key(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Nobody:
-    """A receiver to whom no answer matters."""
+    """A receiver that ignores the answer."""
 
     def begin(self, head: Head) -> None: ...
 
@@ -47,7 +47,7 @@ def lines(text: str = "") -> Connections:
 
 
 def test_exchanges_go_by_libcurl_and_directly_by_default() -> None:
-    """A source whose configuration says nothing of it."""
+    """Without settings for it, a source uses libcurl and no proxy."""
     made = lines()
     assert isinstance(made.clients.media, CurlTransport)
     assert wiring.proxy(source().proxy) is None
@@ -55,7 +55,7 @@ def test_exchanges_go_by_libcurl_and_directly_by_default() -> None:
 
 @pytest.mark.parametrize("way", ["curl", "plain"])
 def test_a_source_s_connections_know_its_way_and_its_proxy(way: str) -> None:
-    """`transport` and `proxy` reach what makes connections: those of media, and those of lists."""
+    """`transport` and `proxy` apply to the connections for media and for lists."""
     with Front(lambda request: Answer(status=418)) as gate:
         clients = lines(f'proxy = "{gate.origin}"\n[transfer]\ntransport = "{way}"\n').clients
         assert isinstance(clients.media, CurlTransport if way == "curl" else PlainTransport)
@@ -67,27 +67,27 @@ def test_a_source_s_connections_know_its_way_and_its_proxy(way: str) -> None:
 
 
 def test_a_proxy_s_password_is_in_no_text(monkeypatch: pytest.MonkeyPatch) -> None:
-    """From the moment it is read its URL, its password and the header made of it are masked in every text."""
+    """Once read, a proxy's URL, password and header are masked in every text."""
     monkeypatch.setenv("GATE", "http://opera%40tor:gate%2Fpassword-1@gate.example:3128")
     proxy = wiring.proxy(source('proxy = { env = "GATE" }\n').proxy)
     assert proxy == Proxy("http://gate.example:3128", "opera@tor", "gate/password-1")
     header = base64.b64encode(b"opera@tor:gate/password-1").decode()
     for text in ("gate/password-1", "gate%2Fpassword-1", "http://opera%40tor:gate%2Fpassword-1@gate", header):
         assert "password-1" not in mask(text) and header not in mask(text)
-    monkeypatch.setenv("GATE", "http://operator:%67ate-%70assword-2@gate.example:3128")  # escapes that nobody needs
+    monkeypatch.setenv("GATE", "http://operator:%67ate-%70assword-2@gate.example:3128")  # unnecessary escapes
     assert wiring.proxy(source('proxy = { env = "GATE" }\n').proxy) is not None
     assert mask("by http://operator:%67ate-%70assword-2@gate.example:3128 alone") == "by [hidden] alone"
     assert mask("gate.example:3128") == "gate.example:3128"
 
 
 def test_a_proxy_that_cannot_be_had_is_told() -> None:
-    """A source is not asked directly where its proxy's secret is missing: that is an error of the configuration."""
+    """If its proxy's secret is missing, a source is a configuration error, never requested directly."""
     with pytest.raises(ConfigError, match="main: proxy: the environment variable GATE_MISSING is not set"):
         lines('proxy = { env = "GATE_MISSING" }\n')
 
 
 def test_the_monitor_is_told_through_its_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`ping_url` and `ping_proxy` reach the ping; its secret is read at each ping, and missing it is no error."""
+    """`ping_url` and `ping_proxy` reach the ping; its secret is read at each ping, and a missing one is no error."""
     monkeypatch.setenv("GATE", "http://operator:first-password@gate.example:3128")
     daemon = read(
         '[daemon]\nping_url = "https://monitor.example/key"\nping_proxy = { env = "GATE" }\n' + TEXT, ""
@@ -106,6 +106,6 @@ def test_the_monitor_is_told_through_its_proxy(monkeypatch: pytest.MonkeyPatch) 
 def test_media_are_held_against_the_providers_rate(
     monkeypatch: pytest.MonkeyPatch, known: dict[str, tuple[int, int]], expected: int | None
 ) -> None:
-    """What the provider's class tells of its WAV reaches the proof; one that tells nothing proves nothing by it."""
+    """The WAV rate of a provider's class is used for the proof; without one nothing is checked by it."""
     monkeypatch.setattr(Telnyx, "bytes_per_second", known)
     assert lines().proof.wav_rate == expected

@@ -1,4 +1,4 @@
-"""The bucket's contract: keys that no two recordings share, and sidecars that any reader can rely on."""
+"""The bucket's contract: no two recordings share a key, and any reader can rely on the sidecars."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ TEMPLATES = [
 ids = st.one_of(
     st.sampled_from(HOSTILE),
     st.text(max_size=40),
-    st.text(alphabet="./%~=a", max_size=12),  # what keys themselves are made of
+    st.text(alphabet="./%~=a", max_size=12),  # characters of keys themselves
     st.text(alphabet="a/é", min_size=60, max_size=300),  # around the longest segment
     st.integers(0, 9).map(lambda number: "x" * 5000 + str(number)),
 )
@@ -79,7 +79,7 @@ def written(receipt: Receipt) -> bytes:
 
 
 def read_back(receipt: Receipt) -> Receipt:
-    """A receipt as its sidecar tells it."""
+    """Return the receipt that a sidecar describes."""
     return replace(receipt, already_archived=True, sidecar_sha256=hashlib.sha256(written(receipt)).hexdigest())
 
 
@@ -87,7 +87,7 @@ def read_back(receipt: Receipt) -> Receipt:
 
 
 def test_a_key_as_documented() -> None:
-    """A key reads as the bucket's contract says."""
+    """A key has the documented form."""
     assert (
         KeyTemplate(prefix="acme")(a_recording(), "wav")
         == "acme/recordings/provider=twilio/account=AC1/date=2026-10-01/RE1.wav"
@@ -95,13 +95,13 @@ def test_a_key_as_documented() -> None:
 
 
 def test_the_date_is_the_utc_day() -> None:
-    """`date=` is the UTC day of creation, whatever zone the time came in."""
+    """`date=` is the UTC day of creation, whatever the time zone of the input."""
     late = datetime(2026, 10, 1, 20, 0, tzinfo=timezone(timedelta(hours=-7)))
     assert "/date=2026-10-02/" in KeyTemplate()(a_recording(created_at=late), "wav")
 
 
 def test_a_further_edition_as_documented() -> None:
-    """What finds its key taken stands beside it, and reads as of the same recording."""
+    """A further edition has the documented key, which reads back as the same recording."""
     keys = KeyTemplate(prefix="acme")
     key = keys(a_recording(), "wav", 2)
     assert key == "acme/recordings/provider=twilio/account=AC1/date=2026-10-01/RE1~2.wav"
@@ -120,7 +120,7 @@ def test_a_further_edition_as_documented() -> None:
 @example("", "%", 2, 1)
 @example("x" * 5000, "x", 1, 2)
 def test_editions_share_no_key(template: str, one: str, other: str, first: int, second: int) -> None:
-    """No edition of one recording stands under a key of another's, and each key reads back as what it was made of."""
+    """No edition of a recording has a key of another recording, and each key reads back as its parts."""
     keys = KeyTemplate(template)
     mine, theirs = a_recording(recording_id=one), a_recording(recording_id=other)
     assert (keys(mine, "wav", first) == keys(theirs, "wav", second)) is ((one, first) == (other, second))
@@ -137,20 +137,20 @@ def test_editions_share_no_key(template: str, one: str, other: str, first: int, 
 @example("x" * 5000, "x" * 5001)
 @example("é", "e\u0301")
 def test_escape_is_injective(one: str, other: str) -> None:
-    """Two texts are never written alike, and the same text always is."""
+    """Two texts are never escaped alike, and one text always the same."""
     assert (escape(one) == escape(other)) is (one == other)
 
 
 @settings(max_examples=400)
 @given(text=ids)
 def test_an_escaped_text_is_one_safe_segment(text: str) -> None:
-    """An escaped text is one short path segment of plain ASCII: never empty, `.` or `..`, and never a separator."""
+    """An escaped text is one short path segment of plain ASCII: never empty, `.` or `..`, never with a separator."""
     segment = escape(text)
     assert segment
     assert set(segment) <= SAFE
     assert not segment.startswith(".")
     assert len(segment) <= 200
-    assert escape(segment) != segment or "%" not in segment  # a text that looks escaped is another text
+    assert escape(segment) != segment or "%" not in segment  # a text that looks escaped is a different text
 
 
 @settings(max_examples=400)
@@ -161,7 +161,7 @@ def test_an_escaped_text_is_one_safe_segment(text: str) -> None:
 def test_two_recordings_never_share_a_key(
     template: str, one: tuple[str, str, str], other: tuple[str, str, str]
 ) -> None:
-    """Recordings that differ in provider, account or id have different keys, media and sidecar alike."""
+    """Recordings that differ in provider, account or id have different keys for media and sidecar."""
     keys = KeyTemplate(template)
     made = [
         {keys(a_recording(provider=provider, account_id=account, recording_id=name), ext) for ext in ("wav", "json")}
@@ -173,7 +173,7 @@ def test_two_recordings_never_share_a_key(
 @settings(max_examples=300)
 @given(provider=ids, account=ids, name=ids)
 def test_a_key_never_leaves_its_partition(provider: str, account: str, name: str) -> None:
-    """A key stays under its prefix and partition, has the depth of its template, and fits S3's 1,024 bytes."""
+    """A key stays under its prefix and partition, has its template's depth, and fits S3's 1,024 bytes."""
     keys = KeyTemplate(prefix="acme/calls")
     key = keys(a_recording(provider=provider, account_id=account, recording_id=name), "json")
     start = f"acme/calls/recordings/provider={escape(provider)}/account={escape(account)}/date=2026-10-01/"
@@ -185,14 +185,14 @@ def test_a_key_never_leaves_its_partition(provider: str, account: str, name: str
 
 
 def test_the_key_depends_on_the_recording_alone() -> None:
-    """What else a row says, and whatever changes in it later, does not move a recording."""
+    """Other values of a row, and their later changes, do not change a recording's key."""
     keys = KeyTemplate()
     later = a_recording(status="deleted", phase=Phase.GONE, duration_seconds=9.0, raw={"x": 1}, price=1.0, track="a")
     assert keys(later, "wav") == keys(a_recording(), "wav")
 
 
 def test_the_schema_stands_outside_the_recordings() -> None:
-    """The schema's key has the prefix, and no recording's."""
+    """The schema's key has the prefix, and is no recording's key."""
     keys = KeyTemplate(prefix="acme")
     assert (keys.schema_key, keys.root) == ("acme/schemas/sidecar-v1.json", "acme/recordings/provider=")
     assert KeyTemplate().schema_key == "schemas/sidecar-v1.json"
@@ -229,7 +229,7 @@ def test_the_schema_stands_outside_the_recordings() -> None:
     ],
 )
 def test_a_template_that_could_mix_recordings_up_is_refused(template: str, why: str) -> None:
-    """A template is refused, in words, unless it gives every recording a key of its own, away from what is derived."""
+    """A template is refused with a reason if two recordings could share a key, or a key could be reserved."""
     with pytest.raises(ValueError, match=r".+") as refused:
         KeyTemplate(template)
     assert why in str(refused.value)
@@ -240,7 +240,7 @@ def test_a_template_that_could_mix_recordings_up_is_refused(template: str, why: 
 
 @given(name=ids, provider=ids)
 def test_metadata_are_ascii(name: str, provider: str) -> None:
-    """Object metadata are printable ASCII, whatever the ids hold, and small."""
+    """Object metadata are small and printable ASCII, whatever the ids contain."""
     metadata = archive.object_metadata(a_recording(recording_id=name, provider=provider), "ab" * 32)
     assert set(metadata) == {"sha256", "recording-id", "provider", "schema"}
     assert all(value.isascii() and value.isprintable() for value in metadata.values())
@@ -271,7 +271,7 @@ FULL = a_recording(
 
 @pytest.mark.parametrize("recording", [a_recording(), FULL, a_recording(status=None)], ids=["bare", "full", "2008"])
 def test_a_sidecar_meets_its_schema(recording: Recording) -> None:
-    """Every sidecar meets the schema that stands in the bucket, and that schema is one."""
+    """Every sidecar matches the schema stored in the bucket, which is itself valid."""
     SCHEMA.check_schema(SCHEMA.schema)
     SCHEMA.validate(json.loads(written(a_receipt(recording))))
 
@@ -300,7 +300,7 @@ def check_fields(document: Any, schema: dict[str, Any], where: str = "sidecar") 
 
 @pytest.mark.parametrize("recording", [a_recording(), FULL], ids=["bare", "full"])
 def test_the_schema_names_every_field_of_a_sidecar(recording: Recording) -> None:
-    """What is written and what the schema names are the same fields, down to a medium's: readers rely on it."""
+    """Written fields and the schema's are the same, including a medium's."""
     receipt = a_receipt(recording)
     asked = Requested(media_format="wav", channels=2, refused="2 channels: answered 400")
     media = tuple(replace(each, requested=asked) for each in receipt.media)
@@ -309,7 +309,7 @@ def test_the_schema_names_every_field_of_a_sidecar(recording: Recording) -> None
 
 
 def test_what_was_asked_for_reads_back() -> None:
-    """A medium's request is kept; a sidecar of an earlier version has none."""
+    """What was requested of a medium is kept; a sidecar of an earlier version has none."""
     asked = Requested(media_format="wav", channels=2, refused="2 channels: answered 400")
     receipt = a_receipt()
     document = json.loads(written(replace(receipt, media=(replace(receipt.media[0], requested=asked),))))
@@ -326,7 +326,7 @@ def read(document: dict[str, Any]) -> Receipt:
 @given(name=ids.filter(bool), call=st.none() | texts, raw=st.dictionaries(texts, rows, max_size=4))
 @example("RE1", "a\u2028b\u2029c\x85d\n", {"\r\n": "\x0b\x0c\x1c"})
 def test_a_sidecar_is_one_line(name: str, call: str | None, raw: dict[str, Any]) -> None:
-    """A sidecar is UTF-8 on one line with a newline at its end, so that query engines read it as it is."""
+    """A sidecar is UTF-8 on one line that ends with a newline, so that query engines read it directly."""
     recording = a_recording(recording_id=name, call_id=call, raw=raw)
     body = written(a_receipt(recording))
     assert body.count(b"\n") == 1
@@ -339,7 +339,7 @@ def test_a_sidecar_is_one_line(name: str, call: str | None, raw: dict[str, Any])
 
 
 def test_a_sidecar_holds_what_it_must() -> None:
-    """Times are UTC with Z, numbers are numbers, and what is not known is null, not left out."""
+    """Times are UTC with Z, numbers are numbers, and unknown values are null, not omitted."""
     document = json.loads(written(a_receipt(FULL)))
     assert document["created_at"] == "2026-10-01T23:59:59Z"
     assert document["ended_at"] == "2026-10-02T00:00:00.500000Z"
@@ -361,7 +361,7 @@ BESIDE: dict[str, Any] = {
 @pytest.mark.parametrize("recording", [a_recording(), FULL], ids=["bare", "full"])
 @pytest.mark.parametrize("beside", [{}, BESIDE], ids=["first", "a later edition"])
 def test_a_sidecar_reads_back(recording: Recording, beside: dict[str, Any]) -> None:
-    """A commit reads back as the receipt that wrote it."""
+    """A sidecar reads back as the receipt that wrote it."""
     receipt = a_receipt(recording, **beside)
     assert archive.Sidecar.read(written(receipt)).fault is None
     found = archive.Sidecar.read(written(receipt)).receipt(recording, receipt.sidecar_key)
@@ -374,21 +374,21 @@ whole_characters = ids.filter(lambda text: text != "\ud800")
 @settings(max_examples=200)
 @given(name=whole_characters, account=whole_characters)
 def test_every_sidecar_reads_back(name: str, account: str) -> None:
-    """Whatever its ids hold, a commit is known again: else its recording would never be settled."""
+    """A sidecar is recognised whatever its ids contain; otherwise its recording would never be settled."""
     receipt = a_receipt(a_recording(recording_id=name, account_id=account))
     found = archive.Sidecar.read(written(receipt)).receipt(receipt.recording, receipt.sidecar_key)
     assert found == read_back(receipt)
 
 
 def test_half_a_character_reads_back() -> None:
-    """An id that holds half of a UTF-16 pair, as JSON may, is known again too."""
+    """A sidecar is recognised although an id contains half of a UTF-16 pair, as JSON may."""
     receipt = a_receipt(a_recording(recording_id="RE\ud800"))
     found = archive.Sidecar.read(written(receipt)).receipt(receipt.recording, receipt.sidecar_key)
     assert found == read_back(receipt)
 
 
 def test_later_additions_are_ignored() -> None:
-    """Within v1 changes only add: a reader passes over what it does not know."""
+    """A reader ignores unknown fields, since v1 may add some."""
     document = json.loads(written(a_receipt()))
     document["added"] = 1
     document["media"][0]["added"] = 2
@@ -440,14 +440,14 @@ def without(name: str) -> bytes:
     ],
 )
 def test_what_is_no_sidecar_of_this_recording(body: bytes) -> None:
-    """What is not whole, not v1 or not of this very recording is ValueError: no receipt is made of it."""
+    """A sidecar that is incomplete, not v1 or another recording's is a ValueError; no receipt is made of it."""
     with pytest.raises(ValueError, match=r".+"):
         archive.Sidecar.read(body).receipt(a_recording(), "recordings/RE1.json")
 
 
 @pytest.mark.parametrize("name", ["created_at", "call_id", "channels", "encryption"])
 def test_a_sidecar_that_tells_otherwise_of_a_recording(name: str) -> None:
-    """What both the sidecar and the provider tell must be the same; what one of them lacks proves nothing."""
+    """Facts in both the sidecar and the row must agree; one that either lacks proves nothing."""
     others = {"created_at": FULL.created_at + timedelta(seconds=1), "call_id": "other", "channels": 7, "encryption": {}}
     sidecar = archive.Sidecar.read(written(a_receipt(FULL)))
     assert not sidecar.contradicts(FULL)
@@ -457,7 +457,7 @@ def test_a_sidecar_that_tells_otherwise_of_a_recording(name: str) -> None:
 
 
 def test_the_keys_of_an_archive_by_kind() -> None:
-    """Reserved keys lie behind the prefix, and no recording's sidecar is among them."""
+    """Reserved keys are under the prefix, and no recording's sidecar is among them."""
     keys = archive.KeyTemplate(prefix="team/a")
     assert [keys.is_reserved(each) for each in ("team/a/schemas/x.json", "team/a/manifests/x", "team/a/catalog/x")] == [
         True

@@ -1,4 +1,4 @@
-"""The form of a sidecar as it is checked without a library, held against the library."""
+"""The library-free check of sidecars, compared with the jsonschema library."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ JUNK: list[Any] = [None, True, False, 0, -1, 1.0, 1.5, "", "x", "ab" * 32, "2026
 
 
 def ways(value: Any, way: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Every place in a document, but for the provider's own row."""
+    """Yield every path in a document, except in the provider's row."""
     yield way
     if way[:1] == ("raw",):
         return
@@ -30,7 +30,7 @@ def ways(value: Any, way: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 
 
 def changed(document: Any, way: tuple[Any, ...], value: Any) -> Any:
-    """The document with another value there; it is taken out where the value is `...`."""
+    """Return the document with another value at the path; `...` removes it."""
     if not way:
         return value
     copied = copy.deepcopy(document)
@@ -46,7 +46,7 @@ def changed(document: Any, way: tuple[Any, ...], value: Any) -> Any:
 
 @pytest.fixture(scope="module")
 def document() -> Any:
-    """A sidecar that names two media."""
+    """A sidecar with two media."""
     check = Check(status="ok", method="wav sizes")
     facts: Any = {"codec": None, "sample_rate": 8000, "channels": 1, "duration_seconds": 1.0, "check": check}
     media = tuple(
@@ -66,7 +66,7 @@ def fault(document: Any) -> Fault | None:
 
 
 def test_it_judges_as_the_library_does(document: Any) -> None:
-    """Each value of a sidecar replaced by junk, or left out: both call the same documents wrong."""
+    """With each value replaced or removed, both checks reject the same documents."""
     library = jsonschema.Draft202012Validator(json.loads(archive.schema_bytes()))
     wrong = 0
     for way in ways(document):
@@ -90,11 +90,11 @@ def test_it_judges_as_the_library_does(document: Any) -> None:
     ids=["type", "const", "required", "root", "pattern"],
 )
 def test_it_says_what_is_wrong_and_where(document: Any, change: tuple[Any, Any], words: str) -> None:
-    """The way to it, and what is wrong, in words."""
+    """A fault states its path and what is wrong."""
     assert str(fault(changed(document, *change))).startswith(words)
 
 
 def test_a_word_that_is_not_known_is_an_error() -> None:
-    """A schema that grows a word is not half checked without a sound."""
+    """An unknown keyword in a schema is an error, never silently ignored."""
     with pytest.raises(ValueError, match="maximum"):
         Shape({"properties": {"a": {"maximum": 3}}})

@@ -1,4 +1,4 @@
-"""What `check` finds wrong, made to happen: each is one line that says what is wrong and how to mend it."""
+"""Each problem that `check` finds is produced: one line says what is wrong and how to fix it."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ def small(tmp_path: Path, simulator: Simulator, strict_s3: StrictS3) -> Rig:
 
 @pytest.fixture
 def locked(small: Rig, moto_url: str) -> Rig:
-    """The same over a bucket with Object Lock, which moto keeps."""
+    """The same with a bucket that has Object Lock, by moto."""
     small.s3_url, small.bucket = moto_url, f"locked-{next(_numbers)}"
     small.s3.create_bucket(Bucket=small.bucket, ObjectLockEnabledForBucket=True)
     return small
 
 
 def asked(rig: Rig, clock: Callable[[], Any] = now) -> dict[str, Probe]:
-    """Every line about sources and bucket, by its name."""
+    """Return all lines about sources and bucket, by name."""
     with rig.runtime(clock) as runtime:
         found = [*check.sources.answers(runtime), *check.bucket.answers(runtime)]
     return {probe.name: probe for probe in found}
@@ -61,7 +61,7 @@ def wrong(found: dict[str, Probe]) -> list[str]:
 
 @contextmanager
 def s3_that_says(*answers: tuple[str, str, int, dict[str, str], str]) -> Iterator[str]:
-    """An S3 over HTTP: the first answer whose method and pattern of the path suit; else 200 and nothing."""
+    """An S3 server that gives the first answer matching method and path; else 200 with an empty body."""
 
     class Answer(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -102,7 +102,7 @@ def refusal(code: str, more: str = "") -> str:
 
 
 def test_a_wrong_token_names_the_place_of_the_secret(small: Rig) -> None:
-    """401 says whose secret is wrong and where it stands, never what it is; the bucket is asked all the same."""
+    """After a 401 the line names the source and its secret's place, never the secret; the bucket is still checked."""
     place = Path(small.sources[0]["auth_token"]["file"])
     place.write_text("wrong-token-of-a-test")
     found = asked(small)
@@ -114,7 +114,7 @@ def test_a_wrong_token_names_the_place_of_the_secret(small: Rig) -> None:
 
 
 def test_a_missing_scope_is_told_in_the_providers_words(small: Rig) -> None:
-    """403 says what the provider said, and that a right is missing rather than the secret wrong."""
+    """After a 403 the line quotes the provider, and says that a permission is missing, not that the secret is wrong."""
     words = '{"code": 70051, "message": "this key may not read recordings"}'
     with s3_that_says(("GET", "Recordings", 403, {"content-type": "application/json"}, words)) as url:
         small.sources[0]["base_url"] = url
@@ -129,7 +129,7 @@ def test_a_missing_scope_is_told_in_the_providers_words(small: Rig) -> None:
     ("status", "hint"), [(401, "credentials are wrong"), (403, "lack a permission"), (None, "wrong")]
 )
 def test_the_status_tells_a_missing_right_not_the_words(small: Rig, status: int | None, hint: str) -> None:
-    """Which of the two it is follows from the answer's status, however the message is worded."""
+    """The answer's status decides between both, however the message is worded."""
     with (
         small.runtime() as runtime,
         pytest.raises(CredentialsRefused) as caught,
@@ -141,7 +141,7 @@ def test_the_status_tells_a_missing_right_not_the_words(small: Rig, status: int 
 
 
 def test_a_clock_that_is_off_is_told(small: Rig) -> None:
-    """A clock more than a minute beside the provider's is named with its seconds."""
+    """A clock that differs from the provider's by more than a minute is reported with the seconds."""
     found = asked(small, lambda: now() + timedelta(hours=1))
     line = found["source voice: list"]
     assert not line.ok and line.hint == "synchronise it with NTP"
@@ -150,7 +150,7 @@ def test_a_clock_that_is_off_is_told(small: Rig) -> None:
 
 
 def test_a_wrong_source_does_not_hide_the_next(small: Rig, simulator: Simulator) -> None:
-    """Each source of the configuration has its line, whatever became of the one before."""
+    """Each configured source has its line, even if an earlier one fails."""
     small.add_source("later", "telnyx", simulator.add_account("telnyx"))
     small.sources[0]["auth_token"] = {"file": str(small.root / "none")}
     with small.runtime() as runtime:
@@ -168,7 +168,7 @@ def test_a_wrong_source_does_not_hide_the_next(small: Rig, simulator: Simulator)
 
 
 def test_a_sound_bucket_has_only_good_lines(small: Rig) -> None:
-    """Nothing is wrong, nothing needs a notice but what the store does not report it, and the probe is gone."""
+    """A sound bucket has no faults, a notice only for what the store does not report, and the probe is removed."""
     found = asked(small)
     assert wrong(found) == []
     assert "does not report it" in found["bucket: Object Lock"].detail
@@ -177,7 +177,7 @@ def test_a_sound_bucket_has_only_good_lines(small: Rig) -> None:
 
 
 def test_a_bucket_in_another_region_is_told_where_boto3_follows_it(small: Rig, strict_s3: StrictS3) -> None:
-    """301: boto3 finds its way, each process anew; the line holds what to write into the configuration."""
+    """After a 301, which boto3 follows anew in each process, the line contains the region to configure."""
     small.bucket = strict_s3.bucket(region="eu-central-1").name
     found = asked(small)
     assert wrong(found) == ["bucket: region"]
@@ -196,7 +196,7 @@ def test_a_bucket_in_another_region_is_told_where_boto3_follows_it(small: Rig, s
     ids=["301", "400"],
 )
 def test_a_refusal_that_names_the_region_is_told(small: Rig, status: int, headers: dict[str, str], body: str) -> None:
-    """Where the bucket's own region is refused too, the one line about it holds the region, and ends the asking."""
+    """If requests to the bucket's own region are refused too, one line names the region, and the checks end."""
     with s3_that_says(("GET", "", status, headers, body), ("HEAD", "", status, headers, "")) as small.s3_url:
         found = asked(small)
     line = found["bucket: list"]
@@ -214,7 +214,7 @@ def test_a_refusal_that_names_the_region_is_told(small: Rig, status: int, header
     ids=["list", "put", "get"],
 )
 def test_a_missing_right_is_named(small: Rig, strict_s3: StrictS3, operation: str, name: str, right: str) -> None:
-    """A refusal names the right that would mend it, and does not hide what else can be asked."""
+    """A refusal names the missing permission, and other checks of the bucket go on."""
     bucket = strict_s3.bucket()
     bucket.denied = {operation}
     small.bucket, small.archive = bucket.name, {"tags": {"team": "voice"}}
@@ -225,7 +225,7 @@ def test_a_missing_right_is_named(small: Rig, strict_s3: StrictS3, operation: st
 
 
 def test_the_code_tells_a_missing_right_not_the_words(small: Rig) -> None:
-    """Credentials that nobody knows are told as such, whatever words the store finds for it; nothing more is asked."""
+    """Unknown credentials are recognised by the store's code, whatever its message; the checks end there."""
     body = "<Error><Code>InvalidAccessKeyId</Code><Message>AccessDenied: no such key</Message></Error>"
     with s3_that_says(("GET", "", 403, {}, body), ("HEAD", "", 403, {}, "")) as small.s3_url:
         found = asked(small)
@@ -236,7 +236,7 @@ def test_the_code_tells_a_missing_right_not_the_words(small: Rig) -> None:
 
 
 def test_a_refused_delete_is_well(small: Rig, strict_s3: StrictS3) -> None:
-    """Archiving needs no right to delete: its want is no error."""
+    """Archiving needs no permission to delete: its absence is no fault."""
     bucket = strict_s3.bucket()
     bucket.denied, small.bucket = {"DELETE"}, bucket.name
     found = asked(small)
@@ -245,14 +245,14 @@ def test_a_refused_delete_is_well(small: Rig, strict_s3: StrictS3) -> None:
 
 
 def test_conditional_puts_that_are_ignored_are_a_notice(small: Rig, strict_s3: StrictS3) -> None:
-    """A store without conditional writes works, and the line says what follows from it."""
+    """A store without conditional writes is accepted, and the line states the consequence."""
     small.bucket = strict_s3.bucket(strictness=strict.RCLONE).name
     line = asked(small)["bucket: put and conditional put"]
     assert line.ok and "conditional puts are ignored" in line.detail and "only one machine" in line.hint
 
 
 def test_what_a_store_enforces_is_asked_anew(small: Rig, strict_s3: StrictS3) -> None:
-    """What the ledger remembers of a store may be out of date: `check` tells how it is now."""
+    """`check` tests a store again, whatever the ledger remembers of it."""
     bucket = strict_s3.bucket()
     small.bucket = bucket.name
     assert "ignored" not in asked(small)["bucket: put and conditional put"].detail
@@ -261,7 +261,7 @@ def test_what_a_store_enforces_is_asked_anew(small: Rig, strict_s3: StrictS3) ->
 
 
 def test_a_bucket_that_is_not_there_is_one_line(small: Rig) -> None:
-    """What no bucket is, is told once."""
+    """A bucket that does not exist is reported once."""
     small.bucket = "no-such-bucket"
     found = asked(small)
     assert wrong(found) == ["bucket: list"]
@@ -284,7 +284,7 @@ def of_the_bucket(found: dict[str, Probe]) -> list[str]:
 
 
 def test_a_directory_is_asked_what_matters_there(in_a_directory: Rig) -> None:
-    """Room, one file system, what it keeps, a put that holds: each a good line; and the archive is begun."""
+    """Space, one file system, attributes and a put each have a good line, and the archive is begun."""
     found = asked(in_a_directory)
     assert wrong(found) == []
     assert of_the_bucket(found) == [
@@ -297,7 +297,7 @@ def test_a_directory_is_asked_what_matters_there(in_a_directory: Rig) -> None:
 
 
 def test_a_directory_that_is_not_there_is_one_line(in_a_directory: Rig) -> None:
-    """Wrong, with what to do; nothing more is asked, and it is not made."""
+    """A missing directory is a fault with a hint; nothing else is checked, and it is not created."""
     assert in_a_directory.directory is not None
     in_a_directory.directory.rmdir()
     found = asked(in_a_directory)
@@ -308,7 +308,7 @@ def test_a_directory_that_is_not_there_is_one_line(in_a_directory: Rig) -> None:
 
 
 def test_an_archive_that_is_gone_is_not_begun_anew(in_a_directory: Rig) -> None:
-    """A directory that held one and is empty now is not mounted: temporary, and it stays empty."""
+    """A directory that held an archive and is empty is not mounted: a temporary fault, and it stays empty."""
     assert wrong(asked(in_a_directory)) == []
     assert in_a_directory.directory is not None
     shutil.rmtree(in_a_directory.directory)
@@ -323,14 +323,14 @@ def test_an_archive_that_is_gone_is_not_begun_anew(in_a_directory: Rig) -> None:
 def test_a_directory_that_is_nearly_full(
     in_a_directory: Rig, monkeypatch: pytest.MonkeyPatch, free: int, ok: bool, code: int
 ) -> None:
-    """Little room is a notice, hardly any an error."""
+    """Little space is a notice, very little a fault."""
     monkeypatch.setattr(shutil, "disk_usage", lambda path: types.SimpleNamespace(free=free))
     line = asked(in_a_directory)["bucket: free space"]
     assert (line.ok, line.exit_code, bool(line.hint)) == (ok, code, True)
 
 
 def test_a_directory_where_everyone_may_write_is_a_notice(in_a_directory: Rig) -> None:
-    """Others could delete recordings."""
+    """A directory writable by everyone is a notice, as others could delete recordings."""
     assert in_a_directory.directory is not None
     in_a_directory.directory.chmod(0o777)
     line = asked(in_a_directory)["bucket: directory"]
@@ -338,7 +338,7 @@ def test_a_directory_where_everyone_may_write_is_a_notice(in_a_directory: Rig) -
 
 
 def test_a_file_system_that_keeps_less_is_told(in_a_directory: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without attributes or letter case an archive is as safe, and its owner knows what is different."""
+    """A file system without attributes or letter case is as safe, and the lines state the difference."""
 
     def refuse(*_: object) -> None:
         raise OSError(errno.ENOTSUP, "Operation not supported")
@@ -352,12 +352,12 @@ def test_a_file_system_that_keeps_less_is_told(in_a_directory: Rig, monkeypatch:
 
 
 def _folded(path: Any) -> Any:
-    """As a file system finds a name that does not tell upper from lower case."""
+    """Return the path that a case-insensitive file system would find."""
     return path.lower() if isinstance(path, str) and path in ("SCHEMAS", "SIDECAR-V1.JSON") else path
 
 
 def test_a_lock_on_a_bucket_without_object_lock_is_wrong(small: Rig, moto_url: str, moto_bucket: str) -> None:
-    """What the configuration asks for, the bucket cannot do: the line says both ways out."""
+    """A configured lock that the bucket does not support is a fault, with both remedies."""
     small.s3_url, small.bucket, small.archive = moto_url, moto_bucket, LOCKED
     line = asked(small)["bucket: Object Lock"]
     assert (line.ok, line.exit_code) == (False, 78)
@@ -366,7 +366,7 @@ def test_a_lock_on_a_bucket_without_object_lock_is_wrong(small: Rig, moto_url: s
 
 
 def test_a_locked_bucket_that_locks_nothing_is_a_notice(locked: Rig) -> None:
-    """Object Lock without retention anywhere protects nothing: ok, with a hint."""
+    """Object Lock without any retention protects nothing: ok, with a hint."""
     found = asked(locked)
     assert wrong(found) == []
     line = found["bucket: Object Lock"]
@@ -375,7 +375,7 @@ def test_a_locked_bucket_that_locks_nothing_is_a_notice(locked: Rig) -> None:
 
 
 def test_a_default_retention_needs_no_notice(locked: Rig) -> None:
-    """The bucket's own default locks each object, and the line says for how long."""
+    """With the bucket's default retention every object is locked, and the line states for how long."""
     rule = {"DefaultRetention": {"Mode": "GOVERNANCE", "Days": 30}}
     locked.s3.put_object_lock_configuration(
         Bucket=locked.bucket, ObjectLockConfiguration={"ObjectLockEnabled": "Enabled", "Rule": rule}
@@ -386,7 +386,7 @@ def test_a_default_retention_needs_no_notice(locked: Rig) -> None:
 
 
 def test_what_is_asked_and_kept_is_listed(locked: Rig) -> None:
-    """Lock, hold, encryption, class and tags are compared with what stands there."""
+    """Lock, hold, encryption, class and tags are compared with those of the stored object."""
     locked.archive = {
         "object_lock": {"mode": "GOVERNANCE", "days": 2, "legal_hold": True},
         "sse": "AES256",
@@ -417,7 +417,7 @@ STANDS = ("HEAD", "check-probe", 200, {"ETag": '"e"', "x-amz-meta-sha256": sha25
 
 @pytest.mark.parametrize("name", HEADS)
 def test_what_a_store_drops_without_a_word_is_wrong(small: Rig, name: str) -> None:
-    """A store that takes an option and shows none of it afterwards is told, with the option's name."""
+    """A store that accepts an option and does not apply it is reported with the option's name."""
     small.archive, said = HEADS[name]
     with s3_that_says(
         NO_TAGS, ("GET", r"\?object-lock", 200, {}, LOCK_ON), NOT_DONE, LISTED, WROTE, STANDS
@@ -439,7 +439,7 @@ def test_what_a_store_drops_without_a_word_is_wrong(small: Rig, name: str) -> No
     ids=["501", "405", "400", "200-and-no-answer", "403"],
 )
 def test_a_question_without_an_answer_is_no_error(small: Rig, status: int, code: str | None, why: str) -> None:
-    """A store that does not know a question, or may not be asked, is told so in words, and the rest goes on."""
+    """If the store does not support or permit a request, the line says so, and the checks go on."""
     body = refusal(code) if code else "<ListBucketResult><Name>b</Name></ListBucketResult>"
     with s3_that_says(("GET", r"\?object-lock", status, {}, body), LISTED, WROTE, STANDS) as small.s3_url:
         line = asked_apart(small, "bucket: Object Lock")
@@ -451,7 +451,7 @@ def test_a_question_without_an_answer_is_no_error(small: Rig, status: int, code:
 
 
 def test_a_lock_that_may_not_be_read_is_a_notice(small: Rig) -> None:
-    """Without s3:GetObjectRetention a HEAD hides the lock: that is not a lock that was dropped."""
+    """Without s3:GetObjectRetention a HEAD does not show the lock: that is not reported as a dropped lock."""
     small.archive = LOCKED
     hidden = ("GET", r"\?retention", 403, {}, refusal("AccessDenied"))
     with s3_that_says(hidden, ("GET", r"\?object-lock", 200, {}, LOCK_ON), LISTED, WROTE, STANDS) as small.s3_url:
@@ -460,7 +460,7 @@ def test_a_lock_that_may_not_be_read_is_a_notice(small: Rig) -> None:
 
 
 def asked_apart(rig: Rig, name: str) -> Probe:
-    """One line of the bucket's, and no further."""
+    """Return one of the bucket's lines, without running the others."""
     with rig.runtime() as runtime:
         return next(probe for probe in check.bucket.answers(runtime) if probe.name == name)
 
@@ -469,7 +469,7 @@ def asked_apart(rig: Rig, name: str) -> Probe:
 
 
 def test_a_full_disk_under_the_ledger_is_told(small: Rig) -> None:
-    """Too little room for the ledger is temporary, and says what to move."""
+    """Too little space for the ledger is a temporary fault, and the line says what to move."""
     with small.runtime() as runtime:
         with pytest.raises(Unavailable, match="MiB free") as caught:
             machine.ledger(runtime, least=1 << 62)
@@ -478,7 +478,7 @@ def test_a_full_disk_under_the_ledger_is_told(small: Rig) -> None:
 
 
 def test_a_ledger_where_everyone_may_write_is_a_notice(small: Rig) -> None:
-    """Whoever may write the directory can put another file in the ledger's place: ok, with the chmod that mends it."""
+    """A directory in which others could replace the ledger is ok with a notice and the chmod that fixes it."""
     small.root.chmod(0o777)
     with small.runtime() as runtime:
         line = next(each for each in machine.places(runtime) if each.name == "ledger")
@@ -488,7 +488,7 @@ def test_a_ledger_where_everyone_may_write_is_a_notice(small: Rig) -> None:
 
 
 def test_the_metrics_port_is_free_or_held_by_our_daemon(small: Rig) -> None:
-    """A port that another process listens on is wrong; held while our daemon runs, it is as it should be."""
+    """A port used by another process is a fault; one used by our own daemon is not."""
     with socket.create_server(("127.0.0.1", 0)) as other:
         listen = f"127.0.0.1:{other.getsockname()[1]}"
         taken = port_line(small, listen)
@@ -498,11 +498,11 @@ def test_the_metrics_port_is_free_or_held_by_our_daemon(small: Rig) -> None:
     assert (taken.ok, taken.exit_code, "another process listens on" in taken.detail) == (False, 78, True)
     assert ours.ok and "the running daemon, pid " in ours.detail
     assert port_line(small, listen).detail == f"{listen} is free for the daemon"
-    assert not port_line(small, "192.0.2.1:9464").ok  # no address of this machine
+    assert not port_line(small, "192.0.2.1:9464").ok  # not an address of this machine
 
 
 def test_a_ping_url_whose_host_does_not_resolve_is_told(small: Rig) -> None:
-    """A name that no one knows is named with the key that holds it."""
+    """A host name that does not resolve is reported with its key in the configuration."""
     line = daemon_lines(small, metrics_listen="", ping_url="https://no-such-host.invalid/x")["daemon: ping_url"]
     assert (line.ok, line.exit_code) == (False, 75)
     assert "no-such-host.invalid does not resolve" in line.detail and "daemon.ping_url" in line.hint
@@ -514,7 +514,7 @@ def port_line(rig: Rig, listen: str) -> Probe:
 
 
 def daemon_lines(rig: Rig, **wanted: str) -> dict[str, Probe]:
-    """What `check` says of `[daemon]`, so configured."""
+    """Return the lines about `[daemon]` with these settings."""
     with rig.runtime() as runtime:
         table = runtime.settings.daemon.model_copy(update=wanted)
         runtime.settings = runtime.settings.model_copy(update={"daemon": table})

@@ -1,4 +1,4 @@
-"""What `check` says of how exchanges go: by libcurl or by httpx, directly or through each source's proxy."""
+"""The lines of `check` about transports: libcurl or httpx, direct or through each source's proxy."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def online(rig: Rig) -> dict[str, Probe]:
 
 
 def test_libcurl_is_told_with_its_version(small: Rig) -> None:
-    """Whoever reports a fault can say which libcurl and which TLS library it was."""
+    """The line states the versions of libcurl and of the TLS library, for bug reports."""
     pycurl = pytest.importorskip("pycurl")
     line = offline(small)["transport"]
     assert (line.ok, line.hint) == (True, "")
@@ -57,7 +57,7 @@ def test_libcurl_is_told_with_its_version(small: Rig) -> None:
 
 
 def test_plain_as_configured_is_no_notice(small: Rig) -> None:
-    """Who asked for it need not be told."""
+    """There is no notice if plain was configured."""
     small.transfer = {"transport": "plain"}
     line = offline(small)["transport"]
     assert (line.ok, line.hint) == (True, "")
@@ -66,7 +66,7 @@ def test_plain_as_configured_is_no_notice(small: Rig) -> None:
 
 @pytest.mark.parametrize("way", ["curl", "plain"])
 def test_where_pycurl_cannot_be_imported(small: Rig, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
-    """A notice says that plain is used and why; nothing fails, and who asked for plain is told nothing."""
+    """Without pycurl a notice says that plain is used and why; nothing fails. There is none if plain was configured."""
     monkeypatch.setitem(sys.modules, "pycurl", None)
     small.transfer = {"transport": way}
     line = offline(small)["transport"]
@@ -80,7 +80,7 @@ def test_where_pycurl_cannot_be_imported(small: Rig, monkeypatch: pytest.MonkeyP
 
 @pytest.mark.parametrize("name", [each for name in VARIABLES for each in (name, name.lower())])
 def test_a_proxy_of_the_environment_is_told_not_used(small: Rig, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    """A notice names the variable, never what it holds, the sources that go directly, and the key to set."""
+    """A proxy in the environment is a notice with the variable (not its value), the direct sources, and the key."""
     monkeypatch.setenv(name, f"http://{USER}:{PASSWORD}@gate.example:3128")
     found = offline(small)
     line = found["proxies"]
@@ -88,11 +88,11 @@ def test_a_proxy_of_the_environment_is_told_not_used(small: Rig, monkeypatch: py
     assert line.detail == f"{name} is set in the environment, but used only for the bucket: source voice goes directly"
     assert line.hint == "if providers are reachable only through a proxy, set proxy in [[sources]]"
     assert PASSWORD not in repr(found)
-    assert online(small)["source voice: list"].ok  # nobody is asked through it
+    assert online(small)["source voice: list"].ok  # nothing is requested through it
 
 
 def test_only_who_goes_directly_is_named(small: Rig, simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A source with a proxy of its own is none of them; where all have one there is nothing to say."""
+    """Sources with a proxy of their own are not listed; if all have one there is no notice."""
     monkeypatch.setenv("HTTPS_PROXY", "http://gate.example:3128")
     monkeypatch.setenv("http_proxy", "http://gate.example:3128")
     small.add_source("other", "telnyx", simulator.add_account("telnyx"), proxy="http://gate.example:3128")
@@ -111,7 +111,7 @@ def test_only_who_goes_directly_is_named(small: Rig, simulator: Simulator, monke
 def test_an_environment_without_a_proxy_is_no_line(
     small: Rig, monkeypatch: pytest.MonkeyPatch, value: str | None
 ) -> None:
-    """Unset and empty are the same."""
+    """An unset and an empty variable give no line."""
     if value is not None:
         monkeypatch.setenv("HTTPS_PROXY", value)
     assert "proxies" not in offline(small)
@@ -121,7 +121,7 @@ def test_an_environment_without_a_proxy_is_no_line(
 
 
 class Gate(Front):
-    """A proxy for plain http that asks for a user and a password."""
+    """A proxy for plain http that requires user and password."""
 
     def __init__(self, upstream: str) -> None:
         onward = forward(upstream, {})
@@ -142,7 +142,7 @@ class Gate(Front):
 
 
 def put_secret(rig: Rig, value: str) -> None:
-    """Have the rig's source read its proxy from a file."""
+    """Let the rig's source read its proxy from a file."""
     place = rig.root / "proxy.secret"
     place.write_text(value)
     place.chmod(0o600)
@@ -154,7 +154,7 @@ WAYS = pytest.mark.parametrize("way", ["curl", "plain"])
 
 @WAYS
 def test_a_proxy_leads_to_its_provider(small: Rig, simulator: Simulator, way: str) -> None:
-    """With its user and password from a secret, media's way and the list's own go through it; no line tells either."""
+    """Media and lists go through the proxy with the secret's user and password; no line contains either."""
     small.transfer = {"transport": way}
     with Gate(simulator.base_url) as gate:
         put_secret(small, gate.url())
@@ -167,12 +167,12 @@ def test_a_proxy_leads_to_its_provider(small: Rig, simulator: Simulator, way: st
     assert PASSWORD not in repr(found)
     first, *rest = gate.seen
     assert first.path == f"{simulator.base_url}/" and rest
-    assert "authorization" not in first.headers  # the provider's credentials are not for a look
+    assert "authorization" not in first.headers  # the proxy's probe sends no credentials
 
 
 @WAYS
 def test_a_proxy_that_refuses_the_password(small: Rig, simulator: Simulator, way: str) -> None:
-    """407 is the proxy's word: the line says so, and what to check; the provider is not asked directly instead."""
+    """A 407 is reported as the proxy's, with what to check; the provider is not requested directly."""
     small.transfer = {"transport": way}
     with Gate(simulator.base_url) as gate:
         put_secret(small, gate.url("another-password"))
@@ -187,7 +187,7 @@ def test_a_proxy_that_refuses_the_password(small: Rig, simulator: Simulator, way
 
 @contextmanager
 def raw(answer: bytes) -> Iterator[str]:
-    """A proxy that says one thing; its origin."""
+    """Start a proxy that gives one answer; return its origin."""
 
     def say(wire: Wire, request: Request) -> bool:
         wire.send(answer)
@@ -204,7 +204,7 @@ def raw(answer: bytes) -> Iterator[str]:
 @WAYS
 @pytest.mark.parametrize("status", [407, 403, 502])
 def test_a_proxy_that_refuses_a_tunnel(small: Rig, way: str, status: int) -> None:
-    """Toward https it is asked to connect: what it answers instead is told by its number."""
+    """If a proxy refuses the tunnel for https, the line has its status."""
     small.transfer = {"transport": way}
     small.sources[0]["base_url"] = "https://127.0.0.1:1"
     with raw(f"HTTP/1.1 {status} Refused\r\nContent-Length: 0\r\n\r\n".encode()) as gate:
@@ -217,7 +217,7 @@ def test_a_proxy_that_refuses_a_tunnel(small: Rig, way: str, status: int) -> Non
 
 @WAYS
 def test_a_proxy_that_is_not_there(small: Rig, way: str) -> None:
-    """The proxy is what cannot be reached, and nobody is asked directly."""
+    """An unreachable proxy is reported as such, and nothing is requested directly."""
     small.transfer = {"transport": way}
     small.sources[0]["proxy"] = "http://127.0.0.1:1"
     found = online(small)
@@ -230,7 +230,7 @@ def test_a_proxy_that_is_not_there(small: Rig, way: str) -> None:
 
 
 def test_a_proxy_whose_secret_is_missing(small: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is told offline already, with the place where it should stand, as an error of the configuration."""
+    """A missing secret of a proxy is a configuration error with its place, even offline."""
     monkeypatch.delenv("GATE", raising=False)
     small.sources[0]["proxy"] = {"env": "GATE"}
     line = offline(small)["source voice: settings"]
@@ -239,12 +239,12 @@ def test_a_proxy_whose_secret_is_missing(small: Rig, monkeypatch: pytest.MonkeyP
 
 
 def test_a_source_without_a_proxy_has_no_line_of_it(small: Rig) -> None:
-    """Nothing is asked twice."""
+    """A source without a proxy has no line about one."""
     assert list(online(small)) == ["source voice: list"]
 
 
 def test_check_tries_proxies_before_what_lies_beyond(small: Rig) -> None:
-    """The line of a proxy comes first: where it fails, that is why the list does."""
+    """A proxy's line comes before its source's list, whose failure it explains."""
     small.sources[0]["proxy"] = "http://127.0.0.1:1"
     with small.runtime() as runtime:
         assert next(check.online(runtime)).name == "source voice: proxy"
@@ -256,7 +256,7 @@ KEY = "/6b7c1b9e-0000-4000-8000-000000000000"
 
 
 def monitor(rig: Rig, proxy: object) -> Probe:
-    """The line about a monitor that only its proxy can find."""
+    """Return the line about a monitor that only its proxy can resolve."""
     rig.daemon = {"metrics_listen": "", "ping_url": f"http://monitor.invalid{KEY}", "ping_proxy": proxy}
     with rig.runtime() as runtime:
         (line,) = machine.daemon(runtime)
@@ -265,7 +265,7 @@ def monitor(rig: Rig, proxy: object) -> Probe:
 
 @pytest.mark.parametrize("status", [200, 404])
 def test_a_monitor_answers_through_its_proxy(small: Rig, status: int) -> None:
-    """Its name need not resolve here; its host is asked for nothing, and told no key, so that no ping is counted."""
+    """Its name need not resolve here; only its front page is requested, without the key, so that no ping counts."""
     with Front(lambda request: Answer(status=status)) as gate:
         line = monitor(small, gate.origin)
     assert (line.name, line.ok, line.detail) == ("daemon: ping_proxy", True, "monitor.invalid answers through it")
@@ -273,7 +273,7 @@ def test_a_monitor_answers_through_its_proxy(small: Rig, status: int) -> None:
 
 
 def test_a_monitor_s_proxy_that_refuses(small: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The line says by what, and what to check; a secret that is missing is an error of the configuration."""
+    """The line says that the proxy refuses, and what to check; a missing secret is a configuration error."""
     with Front(lambda request: Answer(status=407)) as gate:
         monkeypatch.setenv("GATE", f"http://{USER}:{PASSWORD}@{gate.host}")
         line = monitor(small, {"env": "GATE"})

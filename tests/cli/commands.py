@@ -1,4 +1,4 @@
-"""recvault as scripts and people start it: a process of its own, with pipes or with a terminal."""
+"""Start recvault as scripts and people do: as a process of its own, with pipes or a terminal."""
 
 from __future__ import annotations
 
@@ -49,13 +49,13 @@ for words in json.loads(sys.argv[1]):
     ran.append((code, out.getvalue(), err.getvalue()))
 print(json.dumps(ran))
 """
-PATIENCE = 50.0  # seconds for any one command
+PATIENCE = 50.0  # seconds for one command
 _KEPT = ("PATH", "HOME", "LANG", "TMPDIR", "PYTHONPATH", "COVERAGE_PROCESS_START")
 
 
 @dataclass(frozen=True)
 class Ran:
-    """What a finished command left."""
+    """The result of a finished command."""
 
     code: int
     stdout: str
@@ -63,20 +63,20 @@ class Ran:
 
     @property
     def document(self) -> dict[str, Any]:
-        """The one JSON document that stdout holds, and nothing else."""
+        """Return the only content of stdout, one JSON document."""
         document: dict[str, Any] = json.loads(self.stdout)
         return document
 
     @property
     def log(self) -> list[dict[str, Any]]:
-        """The log on stderr: every line an object with its time, level and event."""
+        """Return the log on stderr: every line is an object with time, level and event."""
         lines = [json.loads(line) for line in self.stderr.splitlines()]
         assert all({"ts", "level", "event"} <= set(line) for line in lines)
         return lines
 
 
 def environment(root: Path, **more: str) -> dict[str, str]:
-    """What a command sees: nothing of this machine's credentials or configuration."""
+    """Return the environment of a command, without this machine's credentials or configuration."""
     return {
         **{name: os.environ[name] for name in _KEPT if name in os.environ},
         "AWS_ACCESS_KEY_ID": "test",
@@ -115,7 +115,7 @@ def run(rig: Rig, *words: str, **more: str) -> Ran:
 
 
 def run_each(rig: Rig, *commands: list[str]) -> list[Ran]:
-    """Run commands that only read one after another, in one process that starts up once."""
+    """Run read-only commands one after another in one process, which starts once."""
     asked = json.dumps([["--config", str(rig.config_path), *words] for words in commands])
     command = [sys.executable, "-c", _EACH_APART, asked]
     code, stdout, stderr = forked.run(command, environment(rig.root), rig.root, PATIENCE)
@@ -124,12 +124,12 @@ def run_each(rig: Rig, *commands: list[str]) -> list[Ran]:
 
 
 def bare(root: Path, *words: str, **more: str) -> Ran:
-    """Run a command that no configuration is named to."""
+    """Run a command without naming a configuration."""
     return Ran(*forked.run(arguments(None, *words), environment(root, **more), root, seconds=120))
 
 
 def until(holds: Callable[[], bool], seconds: float = 20.0) -> None:
-    """Wait until it holds."""
+    """Wait until the condition holds."""
     limit = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < limit, "waited in vain"
@@ -137,13 +137,13 @@ def until(holds: Callable[[], bool], seconds: float = 20.0) -> None:
 
 
 def kill(process: subprocess.Popen[str]) -> None:
-    """kill -9, and nothing is left of it."""
+    """Kill a process and its children with SIGKILL."""
     process.send_signal(signal.SIGKILL)
     process.communicate()
 
 
 def children(pid: int) -> dict[int, bytes]:
-    """The processes that one has started, and how each was called."""
+    """Return the children of a process, with their command lines."""
     found = {}
     with contextlib.suppress(OSError):  # it ended, or one of them did
         for child in map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()):
@@ -152,31 +152,31 @@ def children(pid: int) -> dict[int, bytes]:
 
 
 def fork_server(pid: int) -> int:
-    """The process that forks a command's worker processes; 0 where there is none."""
+    """Return the process that forks a command's workers; 0 if there is none."""
     return next((child for child, called in children(pid).items() if b"forkserver" in called), 0)
 
 
 def workers_of(pid: int) -> list[int]:
-    """The worker processes of a command."""
+    """Return the worker processes of a command."""
     return list(children(fork_server(pid)))
 
 
 def on_terminal(rig: Rig, *words: str, columns: int = 100, env: Mapping[str, str] | None = None) -> tuple[int, str]:
-    """Run a command with stdin, stdout and stderr on a terminal: its exit code and all that it showed."""
+    """Run a command on a terminal; return its exit code and everything that it displayed."""
     return _shown(rig, arguments(rig, *words), columns, env or {})
 
 
 def each_on_terminal(
     rig: Rig, *commands: list[str], columns: int = 100, env: Mapping[str, str] | None = None
 ) -> list[str]:
-    """Run commands one after another on a terminal, in one process that starts up once: what each showed."""
+    """Run commands on a terminal in one process, which starts once; return what each displayed."""
     asked = json.dumps([["--config", str(rig.config_path), *words] for words in commands])
     shown = _shown(rig, [sys.executable, "-c", _EACH, asked], columns, env or {})[1]
     return shown.split(_BETWEEN)[1:]
 
 
 def open_terminal(rows: int, columns: int) -> tuple[int, int]:
-    """Both ends of a terminal of that size: ours, and the command's. A skip where the machine gives none."""
+    """Open a terminal of that size; return both ends. Skips the test if the machine has none."""
     try:
         ours, theirs = pty.openpty()
     except OSError as error:

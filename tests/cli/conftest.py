@@ -1,4 +1,4 @@
-"""One populated world for all tests that only read it: each process costs a second of start-up."""
+"""One populated world for all tests that only read it, as each process takes a second to start."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ ASKED = (
 
 @dataclass(frozen=True)
 class World:
-    """A recvault after its first sync, with one recording of each fate."""
+    """A recvault after its first sync, with a recording in each state."""
 
     rig: Rig
     archived: SimRecording
     failing: SimRecording
     synced: Ran
-    asked: dict[str, Ran]  # what verbs answer, by their words
+    asked: dict[str, Ran]  # results by command line
 
 
 @pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory, strict_s3: StrictS3) -> Iterator[World]:
-    """Two sources, one of them with trouble; nothing is written to it after its sync."""
+    """Two sources, one with problems; nothing changes after the sync."""
     with Simulator(seed=11) as simulator:
         root, bucket = tmp_path_factory.mktemp("world"), strict_s3.bucket()
         rig = Rig(root=root, simulator=simulator, s3_url=bucket.url, bucket=bucket.name)

@@ -1,4 +1,4 @@
-"""`recvault backfill` as scripts and operators see it: killed, interrupted, beside a daemon, on a terminal, dry."""
+"""`recvault backfill` killed, interrupted, beside a daemon, on a terminal, and as a dry run."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ DAY = timedelta(days=1)
 
 @pytest.fixture
 def rig(tmp_path: Path, simulator: Simulator, strict_bucket: Bucket) -> Rig:
-    """A whole recvault without sources yet, over the strict S3 server."""
+    """A recvault without sources, over the strict S3 server."""
     rig = Rig(root=tmp_path, simulator=simulator, s3_url=strict_bucket.url, bucket=strict_bucket.name)
     rig.daemon = {"metrics_listen": "", "drain_timeout": "20s"}
     return rig
 
 
 def years(rig: Rig, count: int = 60, latency: float = 0.0) -> SimAccount:
-    """A source with so many recordings over as many weeks, behind a provider that takes its time."""
+    """Make a source with that many recordings over as many weeks, behind a slow provider."""
     account = rig.simulator.add_account("twilio")
     begin = rig.simulator.now - (count * 7 + 2) * DAY
     rig.simulator.populate(account, "voice", count, begin, 7 * DAY, durations=(1.0, 1.0), conference_share=0)
@@ -65,14 +65,14 @@ def downloads(rig: Rig) -> Counter[str]:
 def assert_bucket_is_truth(rig: Rig, account: SimAccount) -> None:
     truth, sidecars, objects = rig.simulator.truth(account), rig.sidecars(), rig.objects()
     assert set(sidecars) == {recording.recording_id for recording in truth}
-    assert len(objects) == 2 * len(truth) + 1  # and the schema
+    assert len(objects) == 2 * len(truth) + 1  # plus the schema
     for recording in truth:
         (medium,) = sidecars[recording.recording_id]["media"]
         assert objects[medium["key"]] == rig.simulator.media(recording, "wav").read()
 
 
 def windows(rig: Rig) -> list[Window]:
-    """What was asked of the list so far."""
+    """Return the windows requested from the list so far."""
     asked = (parse_qs(each.query) for each in rig.simulator.requests if each.path.endswith("/Recordings.json"))
     ends = ((each.get("DateCreated>"), each.get("DateCreated<")) for each in asked)
     return [Window(*(datetime.fromisoformat(end[0]) if end else None for end in both)) for both in ends]
@@ -84,7 +84,7 @@ def slices_read(rig: Rig, account: SimAccount) -> list[Window]:
 
 
 def test_kill_9_in_the_middle_and_a_rerun_reads_only_the_rest(rig: Rig) -> None:
-    """The rerun asks for nothing that was read whole, and the bucket is the truth, each recording once."""
+    """After a kill the rerun does not list completed windows again, and each recording is archived once."""
     account = years(rig)
     told = run(rig, "backfill", "--source", "voice", "--dry-run", "--json").document
     assert (told["total"]["recordings"], rig.objects(), (rig.root / "ledger.db").exists()) == (60, {}, False)
@@ -102,7 +102,7 @@ def test_kill_9_in_the_middle_and_a_rerun_reads_only_the_rest(rig: Rig) -> None:
     again = run(rig, "backfill", "--source", "voice", "--json")
     assert (again.code, again.document["outcome"]) == (0, "ok")
     asked = [bounded(Window(each.since, each.until or rig.simulator.now)) for each in windows(rig)]
-    second = timedelta(seconds=1)  # to which the provider's filter is rounded, outward
+    second = timedelta(seconds=1)  # the provider's filter is rounded outward to it
     both = [(a, b) for a in asked for b in map(bounded, done) if a[0] + second < b[1] and b[0] < a[1] - second]
     assert (len(asked) > 0, both) == (True, [])
     assert again.document["sources"][0]["archived"] == 60 - len(archived)
@@ -112,7 +112,7 @@ def test_kill_9_in_the_middle_and_a_rerun_reads_only_the_rest(rig: Rig) -> None:
 
 
 def test_an_interrupt_drains_and_tells_how_to_go_on(rig: Rig) -> None:
-    """SIGINT: what runs may end, exit 130, and the same command is named."""
+    """On SIGINT running transfers finish, the exit code is 130, and the command to continue is printed."""
     account = years(rig, latency=0.1)
     words = ("backfill", "--source", "voice", "--oldest-first", "--workers", "4")
     process = start(rig, *words)
@@ -131,7 +131,7 @@ def test_an_interrupt_drains_and_tells_how_to_go_on(rig: Rig) -> None:
 
 
 def test_beside_a_running_daemon_nothing_is_transferred_twice(rig: Rig) -> None:
-    """Both read the same history at the same time; each recording is downloaded once."""
+    """Beside a daemon that reads the same history, each recording is downloaded once."""
     account = years(rig, latency=0.03)
     daemon = start(rig, "run", "--json")
     try:
@@ -160,7 +160,7 @@ WRONG = {
 
 
 def test_what_cannot_be_done_is_told_before_anything_begins(rig: Rig) -> None:
-    """The exit code and the words of each; no request, no ledger, nothing in the bucket."""
+    """Impossible requests end with their exit code and message, before any request, ledger or object."""
     years(rig, count=1)
     for words, ran in zip(WRONG, run_each(rig, *(["backfill", *words.split()] for words in WRONG)), strict=True):
         code, said = WRONG[words]
@@ -169,7 +169,7 @@ def test_what_cannot_be_done_is_told_before_anything_begins(rig: Rig) -> None:
 
 
 def test_a_terminal_shows_how_far_it_is_and_the_dry_run_as_a_table(rig: Rig) -> None:
-    """Live: recordings, bytes, hours, rate, what is left; then the report. The dry run tells by month."""
+    """A terminal shows live progress and then the report; the dry run prints a table by month."""
     years(rig, count=20, latency=0.12)
     code, shown = on_terminal(rig, "backfill", "--source", "voice", "--workers", "1")
     assert code == 0
@@ -194,7 +194,7 @@ def report(**counts: int) -> Report:
 
 
 class Seconds:
-    """A clock that is moved by hand."""
+    """A clock set by the test."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -218,7 +218,7 @@ def two_readings(progress: Progress, clock: Seconds) -> Reading:
 
 
 def test_a_reading_tells_the_rate_and_when_it_will_end() -> None:
-    """Once listing is done: what is left by the rate of the last minute."""
+    """After listing, the time left is the remainder divided by the last minute's rate."""
     clock = Seconds()
     progress = Progress(clock=clock)
     reading = two_readings(progress, clock)
@@ -230,7 +230,7 @@ def test_a_reading_tells_the_rate_and_when_it_will_end() -> None:
 
 
 def test_a_reading_counts_what_failed() -> None:
-    """What will be tried again, and what is dead; not what is not ready yet or gone."""
+    """Failing and dead recordings are counted, not those that are not ready or gone."""
     progress, each = Progress(clock=Seconds()), a_recording()
     job = Job(source="voice", recording=each, attempt=1, maybe_archived=False)
     for verdict, state in (
@@ -254,7 +254,7 @@ HELD: dict[str | None, dict[str, Any]] = {
 
 @pytest.mark.parametrize("reason", HELD, ids=str)
 def test_a_reading_tells_what_holds_it_back(reason: str | None) -> None:
-    """The bucket, the provider's 429, the configured pace, a provider that slows down; or nothing that can be named."""
+    """The limit is the bucket, a 429, the configured pace or a slower provider, or none."""
     clock, facts = Seconds(), HELD[reason]
     lines = iter([line(), line(), *[line(facts.get("held_by"), facts.get("requests", 0))] * 3])
     progress = Progress(clock=clock, line=lambda: next(lines), requests_per_second=20)
@@ -263,7 +263,7 @@ def test_a_reading_tells_what_holds_it_back(reason: str | None) -> None:
 
 
 def test_cores_that_are_busy_are_named() -> None:
-    """As much of the processors' time as went by, of all processes, is this machine's limit."""
+    """If all processes together use all cores' time, the limit is this machine's CPU."""
     clock = Seconds()
     progress = Progress(clock=clock, requests_per_second=20, cores=2, spending=lambda: Spending(clock.now * 1.9))
     assert two_readings(progress, clock).held_back_by == CPU
@@ -279,7 +279,7 @@ WAITED: dict[str | None, dict[str, float]] = {
 
 @pytest.mark.parametrize("reason", WAITED, ids=str)
 def test_what_threads_wait_for_most_is_named(reason: str | None) -> None:
-    """The bucket, the provider, or a turn in what it may be asked at once: by the seconds of all processes."""
+    """The limit is what all processes' threads wait for most: bucket, provider or request budget."""
     clock = Seconds()
 
     def spending() -> Spending:
@@ -290,7 +290,7 @@ def test_what_threads_wait_for_most_is_named(reason: str | None) -> None:
 
 
 def test_off_a_terminal_progress_is_a_line_of_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
-    """At each interval, with numbers that a machine can read, until the backfill ends."""
+    """Without a terminal progress is logged at each interval, with plain numbers, until the end."""
     progress, twice, told = Progress(), threading.Event(), []
 
     def read() -> Reading:

@@ -1,4 +1,4 @@
-"""`recvault backup`: a copy of the ledger that can be laid in its place."""
+"""`recvault backup` makes a copy of the ledger that can replace it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rig import Rig, now
 
 
 def test_a_backup_takes_the_ledgers_place(rig: Rig, simulator: Simulator) -> None:
-    """Made while the ledger is open; laid in its place, the next pass has nothing to do."""
+    """A copy made while the ledger is open can replace it, and the next pass has nothing to do."""
     account = simulator.add_account("twilio")
     simulator.populate(account, "voice", count=3)
     rig.add_source("voice", "twilio", account)
@@ -36,7 +36,7 @@ def test_a_backup_takes_the_ledgers_place(rig: Rig, simulator: Simulator) -> Non
 
 
 def test_nothing_is_overwritten(rig: Rig, simulator: Simulator) -> None:
-    """A file that is there stays as it is, and the error says so."""
+    """An existing file is not overwritten, and the error says so."""
     rig.add_source("voice", "twilio", simulator.add_account("twilio"))
     rig.sync()
     kept = rig.root / "kept"
@@ -47,7 +47,7 @@ def test_nothing_is_overwritten(rig: Rig, simulator: Simulator) -> None:
 
 
 def test_where_there_is_no_directory(rig: Rig, simulator: Simulator) -> None:
-    """The words are of the copy's place, not of the ledger's."""
+    """The error names the copy's directory, not the ledger's."""
     rig.add_source("voice", "twilio", simulator.add_account("twilio"))
     rig.sync()
     ran = run(rig, "backup", str(rig.root / "none" / "copy.db"))
@@ -56,7 +56,7 @@ def test_where_there_is_no_directory(rig: Rig, simulator: Simulator) -> None:
 
 
 def test_where_there_is_no_ledger(rig: Rig, simulator: Simulator, tmp_path: Path) -> None:
-    """No empty one is made to be copied."""
+    """Without a ledger none is created to be copied."""
     rig.add_source("voice", "twilio", simulator.add_account("twilio"))
     ran = run(rig, "backup", str(tmp_path / "copy.db"))
     assert (ran.code, (rig.root / "ledger.db").exists()) == (2, False)

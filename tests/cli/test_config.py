@@ -23,7 +23,7 @@ def small(rig: Rig, simulator: Simulator) -> Rig:
 
 
 def test_the_example_is_a_configuration_to_start_from(tmp_path: Path) -> None:
-    """It is printed as it is in the repository, by a machine that has no configuration, and it is valid."""
+    """The example is printed unchanged, even without a configuration, and it is valid."""
     ran = bare(tmp_path, "config", "example")
     assert (ran.code, ran.stdout, ran.stderr) == (0, EXAMPLE.read_text(), "")
     (tmp_path / "config.toml").write_text(ran.stdout)
@@ -32,7 +32,7 @@ def test_the_example_is_a_configuration_to_start_from(tmp_path: Path) -> None:
 
 
 def test_it_shows_what_is_in_effect_and_no_secret(small: Rig) -> None:
-    """As TOML that loads, under the name of its file, and as one document; secrets are places alone."""
+    """The effective configuration is shown as loadable TOML with its file's name, or as JSON, without secrets."""
     token = Path(small.sources[0]["auth_token"]["file"]).read_text()
     shown, document = run(small, "config", "show"), run(small, "config", "show", "--json").document
     assert (shown.code, shown.stderr) == (0, "")
@@ -44,7 +44,7 @@ def test_it_shows_what_is_in_effect_and_no_secret(small: Rig) -> None:
 
 
 def test_an_invalid_file_is_told_by_its_lines(small: Rig) -> None:
-    """Each problem with file and line, exit code 78, from `validate`, `show` and `check --config-only` alike."""
+    """`validate`, `show` and `check --config-only` report each problem with file and line, and exit 78."""
     small.sources[0]["pol_every"] = "5m"
     text = small.config_path.read_text()
     line = text[: text.index("pol_every")].count("\n") + 1
@@ -55,7 +55,7 @@ def test_an_invalid_file_is_told_by_its_lines(small: Rig) -> None:
 
 
 def test_this_user_s_file_goes_before_the_machine_s(small: Rig, tmp_path: Path) -> None:
-    """A file in XDG_CONFIG_HOME, or else below ~/.config, is found, and `check` says that it is in effect."""
+    """A file in XDG_CONFIG_HOME or ~/.config takes precedence, and `check` says that it is used."""
     home = tmp_path / "home"
     for folder, env in ((home / ".config", {}), (tmp_path / "xdg", {"XDG_CONFIG_HOME": str(tmp_path / "xdg")})):
         path = folder / "recvault" / "config.toml"
@@ -67,7 +67,7 @@ def test_this_user_s_file_goes_before_the_machine_s(small: Rig, tmp_path: Path) 
 
 
 def test_options_stand_after_a_word_of_the_verb_too(small: Rig) -> None:
-    """`recvault config show --config PATH`, as people type it."""
+    """Options may follow a subcommand: `recvault config show --config PATH`."""
     path = str(small.config_path)
     ran = bare(Path("/"), "config", "validate", "--config", path)
     assert (ran.code, ran.stdout) == (0, f"ok    configuration: {path} is valid, 1 source\n")

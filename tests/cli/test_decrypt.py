@@ -1,4 +1,4 @@
-"""`recvault decrypt` as people run it: plaintext for its owner alone, once it is proven, or nothing at all."""
+"""`recvault decrypt` writes verified plaintext, readable only by its owner, or nothing."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from strict_s3 import StrictS3
 
 @dataclass
 class Archive:
-    """Encrypted recordings of a call and of a room, in a bucket."""
+    """Encrypted recordings of a call and a room, in a bucket."""
 
     rig: SealedRig
     recordings: dict[str, SimRecording] = field(default_factory=dict)
@@ -37,13 +37,13 @@ class Archive:
         return found
 
     def decrypt_each(self, *asked: tuple[str, ...]) -> list[Ran]:
-        """Decrypt by our names of the recordings, with these options each."""
+        """Decrypt recordings by our names, each with its options."""
         return run_each(self.rig, *(["decrypt", self.recordings[name].recording_id, *words] for name, *words in asked))
 
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory: pytest.TempPathFactory, strict_s3: StrictS3) -> Iterator[Archive]:
-    """Calls under three keys, of which two are configured; a track; a call that is not encrypted, and one not there."""
+    """Calls under three keys, two of them configured; a track; a call that is not encrypted, and a missing one."""
     with pytest.MonkeyPatch.context() as environ, Simulator(seed=17) as simulator:
         environ.setenv("AWS_ACCESS_KEY_ID", "test")
         environ.setenv("AWS_SECRET_ACCESS_KEY", "test-secret-key")
@@ -55,7 +55,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory, strict_s3: StrictS3) -> It
         for name, number in (("strange", 2), ("old", 1), ("call", 0), ("rotten", 0)):
             simulator.seal_for(public_pem(number))
             made.recordings[name] = rig.encrypted()
-            simulator.media(made.recordings[name], "wav")  # its key is settled
+            simulator.media(made.recordings[name], "wav")  # its key is fixed now
         made.recordings["open"] = rig.encrypted(encrypted=False)
         made.recordings["pending"] = rig.encrypted(completed_at=T0.replace(year=2027))
         rig.opened("video", 0)
@@ -72,7 +72,7 @@ def left(directory: Path) -> list[str]:
 
 
 def test_to_a_file(archive: Archive, tmp_path: Path) -> None:
-    """The plaintext, whole, for its owner alone, whatever the umask; nothing else is left, and stdout is silent."""
+    """The plaintext is complete, readable only by its owner, with nothing else left over or on stdout."""
     names = ["call", "old", "track"]
     ran = archive.decrypt_each(*((name, "--output", str(tmp_path / name)) for name in names))
     assert [(each.code, each.stdout) for each in ran] == [(0, "")] * 3, ran
@@ -85,7 +85,7 @@ def test_to_a_file(archive: Archive, tmp_path: Path) -> None:
 
 
 def test_to_a_pipe(archive: Archive) -> None:
-    """Without --output it goes into a pipe, byte for byte; what is said goes to stderr."""
+    """Without --output the plaintext goes to a pipe byte for byte, and messages to stderr."""
     words = arguments(archive.rig, "decrypt", f"video:{archive.recordings['track'].recording_id}")
     rig, pipe = archive.rig, subprocess.PIPE
     with forked.popen(words, environment(rig.root), stdout=pipe, stderr=pipe, cwd=rig.root) as process:
@@ -94,14 +94,14 @@ def test_to_a_pipe(archive: Archive) -> None:
 
 
 def test_a_terminal_gets_no_recording(archive: Archive) -> None:
-    """A terminal is told to name a file: it would obey what it is shown."""
+    """On a terminal a file is required, because a terminal would obey control codes."""
     code, shown = on_terminal(archive.rig, "decrypt", archive.recordings["call"].recording_id)
     assert code == 2
     assert "--output" in shown
 
 
 def test_what_does_not_prove_right_is_not_written(archive: Archive, tmp_path: Path) -> None:
-    """A rotten ciphertext, a key that is not there: exit 3, what stood under the name stands, nothing is left."""
+    """A corrupt ciphertext or a missing key exits 3, keeps the existing file, and leaves nothing."""
     output = tmp_path / "recording"
     output.write_text("what stood here")
     rotten, strange, piped = archive.decrypt_each(
@@ -114,7 +114,7 @@ def test_what_does_not_prove_right_is_not_written(archive: Archive, tmp_path: Pa
 
 
 def test_a_given_key_and_a_sidecar_are_enough(archive: Archive, tmp_path: Path) -> None:
-    """With --key and the sidecar's own key, neither ledger nor configured keys are needed."""
+    """With --key and the sidecar's key, neither a ledger nor configured keys are needed."""
     bare = SealedRig(
         root=tmp_path, simulator=archive.rig.simulator, s3_url=archive.rig.s3_url, bucket=archive.rig.bucket
     )
@@ -138,7 +138,7 @@ def test_a_given_key_and_a_sidecar_are_enough(archive: Archive, tmp_path: Path) 
 
 
 def test_what_cannot_be_decrypted_is_told(archive: Archive, tmp_path: Path) -> None:
-    """Not encrypted, not archived, not known, no place to write: each in words, none with a file."""
+    """Not encrypted, not archived, unknown, not writable: each has its message, and writes nothing."""
     output = str(tmp_path / "out")
     expected = (
         (("open", "-o", output), 2, f"read it directly: {archive.key('open')}"),
@@ -153,7 +153,7 @@ def test_what_cannot_be_decrypted_is_told(archive: Archive, tmp_path: Path) -> N
 
 
 def without(root: Path, *libraries: str) -> str:
-    """A PYTHONPATH on which these libraries cannot be imported."""
+    """Return a PYTHONPATH on which these libraries cannot be imported."""
     for library in libraries:
         (root / library).mkdir(parents=True)
         (root / library / "__init__.py").write_text(f'raise ImportError("No module named {library!r}")\n')
@@ -161,7 +161,7 @@ def without(root: Path, *libraries: str) -> str:
 
 
 def test_what_is_not_installed_is_told_with_what_to_type(archive: Archive, tmp_path: Path) -> None:
-    """Private keys and the full proof need an extra each: `check` names it, and nothing else needs either."""
+    """A missing extra is named by `check` with the command to install it; nothing else needs it."""
     path = without(tmp_path / "without", "av", "cryptography")
     archive.rig.transfer["media_proof"] = "full"
     try:
@@ -182,7 +182,7 @@ def test_what_is_not_installed_is_told_with_what_to_type(archive: Archive, tmp_p
 
 
 def test_check_says_which_proof_is_in_use(archive: Archive) -> None:
-    """How media are proven, and whose encrypted recordings are opened by how many keys."""
+    """`check` states how media are proven, and how many keys decrypt each source's recordings."""
     checks = {
         each["name"]: each["detail"] for each in run(archive.rig, "check", "--offline", "--json").document["checks"]
     }

@@ -1,4 +1,4 @@
-"""`recvault demo`: the first thing that anybody runs."""
+"""`recvault demo`, the first command that people run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from recvault.app.runtime import Runtime
 
 
 def test_the_demo_shows_the_main_job_and_keeps_it_where_asked(tmp_path: Path) -> None:
-    """In under a minute, without any account: a table, exit code 0, and with --keep a bucket as files to look at."""
+    """In under a minute and without an account: a table, exit code 0, and with --keep the bucket as files."""
     began = time.monotonic()
     ran = bare(tmp_path, "demo", "--keep", str(tmp_path / "kept"))
     assert (ran.code, ran.stderr) == (0, "")
@@ -38,7 +38,7 @@ def test_the_demo_shows_the_main_job_and_keeps_it_where_asked(tmp_path: Path) ->
 
 
 def test_the_demo_in_a_pipe_is_for_people(tmp_path: Path) -> None:
-    """No line of its log stands among what it shows; a directory that is in use is refused, and left as it is."""
+    """Its output contains no log lines; a directory in use is refused and left unchanged."""
     kept = tmp_path / "kept"
     kept.mkdir()
     (kept / "mine").write_text("mine")
@@ -48,7 +48,7 @@ def test_the_demo_in_a_pipe_is_for_people(tmp_path: Path) -> None:
 
 
 def test_what_the_demo_serves_can_be_tried(tmp_path: Path) -> None:
-    """While it serves, sync and verify work on its providers and its bucket as they are printed; a signal ends it."""
+    """While it serves, the printed sync and verify commands work; a signal ends it."""
     demo = subprocess.Popen(
         [sys.executable, "-m", "recvault", "demo", "--serve"],
         stdout=subprocess.PIPE,

@@ -1,4 +1,4 @@
-"""The JSON documents, held to the letter of the interface: scripts are written against them."""
+"""The JSON documents, exactly as the interface defines them for scripts."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def moment(text: str) -> datetime:
 
 
 def test_a_report_has_every_key_of_the_interface_with_its_type(world: World) -> None:
-    """`sync --json` prints a recvault/report/v1 with one row per account, and counts what became of each recording."""
+    """`sync --json` prints a recvault/report/v1 with one row per account and its counts."""
     document = world.synced.document
     assert document["schema"] == "recvault/report/v1"
     assert (document["command"], document["outcome"]) == ("sync", "partial")
@@ -83,7 +83,7 @@ def test_a_report_has_every_key_of_the_interface_with_its_type(world: World) -> 
 
 
 def test_a_report_names_what_failed(world: World) -> None:
-    """`failures` holds at most a hundred rows, `failures_total` all of them."""
+    """`failures` has at most a hundred rows, `failures_total` counts all."""
     document = world.synced.document
     assert document["failures_total"] == len(document["failures"]) == 1
     failure = document["failures"][0]
@@ -94,12 +94,12 @@ def test_a_report_names_what_failed(world: World) -> None:
 
 
 def test_what_stands_open_is_exit_code_3(world: World) -> None:
-    """A pass that leaves failed or quarantined recordings says so by its exit code."""
+    """A pass that leaves failed or quarantined recordings exits 3."""
     assert world.synced.code == 3
 
 
 def test_the_log_is_json_lines_on_stderr(world: World) -> None:
-    """Every line of a sync's log is an object, and a recording's story greps by its id."""
+    """Every log line of a sync is an object, and a recording's events can be found by its id."""
     events = [line["event"] for line in world.synced.log if line.get("recording_id") == world.archived.recording_id]
     assert events == ["transfer.archived"]
     assert [line["event"] for line in world.synced.log if line.get("recording_id") == world.failing.recording_id] == [
@@ -108,7 +108,7 @@ def test_the_log_is_json_lines_on_stderr(world: World) -> None:
 
 
 def test_status_has_every_key_of_the_interface(world: World) -> None:
-    """`status --json` prints a recvault/status/v1 with watermark, lag and counts for each source."""
+    """`status --json` prints a recvault/status/v1 with watermark, lag and counts of each source."""
     ran = world.asked["status --json"]
     assert (ran.code, ran.stderr) == (0, "")
     document = ran.document
@@ -137,7 +137,7 @@ def test_status_has_every_key_of_the_interface(world: World) -> None:
 
 
 def test_failures_say_why_since_when_and_how_often(world: World) -> None:
-    """`failures --json` lists what is dead or failing, and rows in quarantine with their bodies."""
+    """`failures --json` lists dead and failing recordings, and quarantined rows with their bodies."""
     ran = world.asked["failures --json"]
     assert (ran.code, ran.stderr) == (0, "")
     document = ran.document
@@ -151,7 +151,7 @@ def test_failures_say_why_since_when_and_how_often(world: World) -> None:
 
 
 def test_show_tells_all_of_one_recording(world: World) -> None:
-    """`show SOURCE:ID --json` holds the ledger's row, the media's keys and the sidecar as it stands in the bucket."""
+    """`show SOURCE:ID --json` has the ledger's row, the media's keys and the sidecar in the bucket."""
     ran = world.asked["show voice:ARCHIVED --json"]
     assert (ran.code, ran.stderr) == (0, "")
     assert ran.document["schema"] == "recvault/show/v1"
@@ -162,27 +162,27 @@ def test_show_tells_all_of_one_recording(world: World) -> None:
 
 
 def test_show_reads_as_lines(world: World) -> None:
-    """`show ID` prints the same facts for people."""
+    """`show ID` prints the same facts as text."""
     ran = world.asked["show ARCHIVED"]
     assert ran.code == 0
     assert "state             archived" in ran.stdout and world.archived.recording_id in ran.stdout
 
 
 def test_show_of_an_unknown_id_says_what_to_do(world: World) -> None:
-    """An id that the ledger does not know, or not at that source, is an error in words, with nothing on stdout."""
+    """An id that is unknown, or unknown at that source, is an error with a hint, and stdout is empty."""
     ran = world.asked["show telnyx:ARCHIVED --json"]
     assert (ran.code, ran.stdout) == (2, "")
     assert "is in the ledger" in ran.stderr and "recvault sync" in ran.stderr
 
 
 def test_the_printed_schema_is_the_one_in_the_bucket(world: World) -> None:
-    """`schema` prints byte for byte what stands at schemas/sidecar-v1.json."""
+    """`schema` prints exactly the bucket's schemas/sidecar-v1.json."""
     assert world.asked["schema"].stdout.encode() == schema_bytes()
     assert world.rig.objects()["schemas/sidecar-v1.json"] == schema_bytes()
 
 
 def test_check_prints_one_document(world: World) -> None:
-    """`check --json` prints a recvault/check/v1: each thing with its name, verdict, detail and hint."""
+    """`check --json` prints a recvault/check/v1 with name, verdict, detail and hint of each check."""
     ran = world.asked["check --json"]
     document = ran.document
     assert document["schema"] == "recvault/check/v1"
@@ -194,7 +194,7 @@ def test_check_prints_one_document(world: World) -> None:
 
 
 def test_retry_makes_rows_due_now(rig: Rig, simulator: Simulator) -> None:
-    """`retry ID` and `retry --all` forgive earlier failures; the next sync takes them, and all is well."""
+    """`retry ID` and `retry --all` reset failures; the next sync archives them."""
     account = simulator.add_account("twilio")
     first, second, _ = simulator.populate(account, "voice", count=3, conference_share=0)
     for recording in (first, second):

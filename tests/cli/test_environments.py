@@ -1,4 +1,4 @@
-"""Environments in which commands cannot do their work: each says so in words, and none of them shows a secret."""
+"""Commands that lack something in their environment say so, and never show a secret."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ ASK_NEITHER = ("status", "failures", "show voice:ARCHIVED", "retry voice:ARCHIVE
 
 @dataclass(frozen=True)
 class Trouble:
-    """An environment that differs in one thing, what it means for those that meet it, and the words for it."""
+    """An environment with one defect, what it means for each verb, and the expected message."""
 
     code: int
     words: str
     env: dict[str, str | None] = field(default_factory=dict)
     archive: dict[str, str] = field(default_factory=dict)
-    files: dict[str, str] = field(default_factory=dict)  # beside the configuration, which `env` may name by {root}
+    files: dict[str, str] = field(default_factory=dict)  # beside the configuration; `env` may refer to them by {root}
     meets: tuple[str, ...] = ASK_THE_BUCKET
 
 
@@ -102,7 +102,7 @@ TROUBLES = {
 def run_in(
     world: World, root: Path, trouble: Trouble, commands: tuple[str, ...], *, has_ledger: bool = True
 ) -> dict[str, Ran]:
-    """Run commands one after another in an environment, in one process, on a ledger of their own."""
+    """Run commands in an environment, in one process, each on its own ledger."""
     for name, text in trouble.files.items():
         (root / name).write_text(text)
     rig = replace(world.rig, root=root, archive=trouble.archive, daemon={"metrics_listen": ""})
@@ -128,9 +128,9 @@ def run_in(
 
 @pytest.mark.parametrize("name", TROUBLES)
 def test_every_verb_says_what_is_wrong(world: World, tmp_path: Path, name: str) -> None:
-    """What a verb needs of the machine and does not get is told in words, by 77 or 78, and never by a traceback."""
+    """A verb that lacks something exits 77 or 78 with a message, never with a traceback."""
     trouble = TROUBLES[name]
-    anew = tmp_path / "anew"  # a rebuild wants a place without a ledger
+    anew = tmp_path / "anew"  # a rebuild needs a place without a ledger
     anew.mkdir()
     done = run_in(world, tmp_path, trouble, trouble.meets + ASK_NEITHER)
     if trouble.meets == ASK_THE_BUCKET:
@@ -146,7 +146,7 @@ def test_every_verb_says_what_is_wrong(world: World, tmp_path: Path, name: str) 
 
 
 def test_a_secret_that_cannot_be_keeps_no_check_from_the_others(world: World, tmp_path: Path) -> None:
-    """A typographic quote in one source's secret is told with its place; every other line of `check` is there."""
+    """A typographic quote in one source's secret is reported with its place, and all other checks run."""
     place = tmp_path / "quoted"
     place.write_text(f"“{SECRET}”")
     place.chmod(0o600)

@@ -1,4 +1,4 @@
-"""Exit codes: what a script branches on."""
+"""The exit codes that scripts depend on."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from cli.commands import PATIENCE, Ran, bare, environment, run, run_each
 from recvault.simulator import Simulator
 from rig import Rig
 
-# The ledger waits half a minute for a lock: here it loses patience at once.
+# Normally the ledger waits for a lock: here it gives up at once.
 IMPATIENT = (
     "import sys, recvault.ledger.connection as connection\n"
     "connection.BUSY_SECONDS = 0.2\n"
@@ -38,7 +38,7 @@ def small(rig: Rig, simulator: Simulator) -> Rig:
 
 @contextlib.contextmanager
 def refusing_bucket() -> Iterator[str]:
-    """An S3 endpoint that refuses every request's credentials."""
+    """An S3 endpoint that refuses all credentials."""
     body = b"<Error><Code>InvalidAccessKeyId</Code><Message>not in our records</Message></Error>"
 
     class Refuse(BaseHTTPRequestHandler):
@@ -72,7 +72,7 @@ def said(ran: Ran) -> str:
 
 
 def test_0_everything_due_is_archived(small: Rig) -> None:
-    """A sync that leaves nothing open exits 0, and so does one without anything to do; a source given twice is one."""
+    """A sync that leaves nothing open exits 0, also with nothing to do; a source named twice counts once."""
     first = run(small, "sync", "--source", "voice", "--source", "voice", "--json")
     assert (first.code, first.document["outcome"]) == (0, "ok")
     assert [(row["source"], row["listed"], row["archived"]) for row in first.document["sources"]] == [("voice", 3, 3)]
@@ -94,14 +94,14 @@ def test_0_everything_due_is_archived(small: Rig) -> None:
     ids=" ".join,
 )
 def test_2_wrong_usage(tmp_path: Path, words: list[str]) -> None:
-    """Wrong usage exits 2, says so on stderr and prints nothing on stdout, whatever the configuration."""
+    """Wrong usage exits 2 with a message on stderr and nothing on stdout, whatever the configuration."""
     ran = bare(tmp_path, *words)
     assert (ran.code, ran.stdout) == (2, "")
     assert "Usage: recvault" in ran.stderr and "Error: " in ran.stderr
 
 
 def test_75_a_provider_that_is_down(small: Rig) -> None:
-    """A provider that cannot be reached is temporary, and the other sources are archived all the same."""
+    """An unreachable provider exits 75, and the other sources are archived."""
     small.sources.append({**small.sources[0], "name": "down", "base_url": NOTHING_LISTENS})
     ran = run(small, "sync", "--json", "--source", "down", "--source", "voice")
     rows = {row["source"]: row for row in ran.document["sources"]}
@@ -111,7 +111,7 @@ def test_75_a_provider_that_is_down(small: Rig) -> None:
 
 
 def test_78_a_ledger_that_is_damaged(small: Rig) -> None:
-    """Whatever is asked: one line that says so, one that names `rebuild`, nothing on stdout; `check` has it too."""
+    """A damaged ledger is reported by every verb, including `check`, with a hint at `rebuild`; stdout is empty."""
     small.sync()
     path = small.root / "ledger.db"
     path.write_bytes(path.read_bytes()[:5000])
@@ -129,7 +129,7 @@ def test_78_a_ledger_that_is_damaged(small: Rig) -> None:
 
 
 def test_75_a_ledger_that_is_locked(small: Rig) -> None:
-    """A ledger that another process holds is temporary: the message names it."""
+    """A ledger held by another process exits 75, with a message that names it."""
     with small.runtime() as runtime:
         assert runtime.ledger
     with contextlib.closing(sqlite3.connect(small.root / "ledger.db", isolation_level=None)) as other:
@@ -141,7 +141,7 @@ def test_75_a_ledger_that_is_locked(small: Rig) -> None:
 
 
 def test_75_a_bucket_that_is_down(small: Rig) -> None:
-    """A bucket that cannot be reached is temporary; what is listed is registered, and the report says both."""
+    """An unreachable bucket exits 75; listed recordings are registered, and the report states both."""
     small.s3_url = NOTHING_LISTENS
     ran = run(small, "sync", "--json")
     assert ran.code == 75
@@ -151,7 +151,7 @@ def test_75_a_bucket_that_is_down(small: Rig) -> None:
 
 
 def test_77_a_wrong_token(small: Rig) -> None:
-    """Refused credentials of a provider stand in its row, with the account that they were refused to."""
+    """A provider's refusal of the credentials is in the row of its account."""
     Path(small.sources[0]["auth_token"]["file"]).write_text("f" * 32)
     ran = run(small, "sync", "--json")
     assert (ran.code, ran.document["outcome"]) == (77, "failed")
@@ -161,7 +161,7 @@ def test_77_a_wrong_token(small: Rig) -> None:
 
 
 def test_77_a_bucket_that_refuses(small: Rig) -> None:
-    """Keys that the bucket does not know are named by its own code, and the hint says where new ones are read from."""
+    """Refused keys of the bucket are reported with its code and where the keys are read from."""
     with refusing_bucket() as small.s3_url:
         ran = run(small, "sync", "--json")
     assert ran.code == 77
@@ -171,7 +171,7 @@ def test_77_a_bucket_that_refuses(small: Rig) -> None:
 
 
 def test_78_all_problems_of_a_configuration_at_once(tmp_path: Path) -> None:
-    """Every problem of a configuration is told in one go, each as FILE:LINE: path: what, and no secret with it."""
+    """Every problem of a configuration is printed as FILE:LINE: path: problem, without secrets."""
     path = tmp_path / "config.toml"
     path.write_text(
         '[archive]\nbucket = "b"\nregon = "eu"\n\n[transfer]\nworkers = "many"\n\n'
@@ -187,14 +187,14 @@ def test_78_all_problems_of_a_configuration_at_once(tmp_path: Path) -> None:
 
 
 def test_78_no_configuration(tmp_path: Path) -> None:
-    """Without a configuration the message says where it was looked for."""
+    """Without a configuration the message lists the searched places."""
     ran = bare(tmp_path, "status", RECVAULT_CONFIG=str(tmp_path / "nowhere.toml"))
     assert (ran.code, ran.stdout) == (78, "")
     assert "nowhere.toml" in ran.stderr and "--config" in ran.stderr
 
 
 def test_2_an_unknown_source(small: Rig) -> None:
-    """`--source` with an unknown name names those that there are, and does nothing."""
+    """An unknown `--source` lists the known names, and nothing is done."""
     ran = run(small, "sync", "--source", "voice", "--source", "voise", "--json")
     assert (ran.code, ran.stdout) == (2, "")
     assert "voise" in ran.stderr and "the configuration has voice" in said(ran)
@@ -202,7 +202,7 @@ def test_2_an_unknown_source(small: Rig) -> None:
 
 
 def test_check_names_each_thing_that_fails_and_goes_on(small: Rig, simulator: Simulator) -> None:
-    """A wrong token and a wrong bucket are a line each, with what to do; the good source is checked all the same."""
+    """A wrong token and a wrong bucket each have a line with a hint; the good source is still checked."""
     other = simulator.add_account("telnyx", secret="KEYwrong")
     small.add_source("other", "telnyx", other)
     Path(small.sources[1]["api_key"]["file"]).write_text("KEYof-somebody-else")
@@ -219,7 +219,7 @@ def test_check_names_each_thing_that_fails_and_goes_on(small: Rig, simulator: Si
 
 
 def test_check_names_a_ledger_and_a_spool_without_a_place(small: Rig) -> None:
-    """A directory that is not there, and a disk that is too full, are a line each, with the key to mend."""
+    """A missing directory and a full disk each have a line with the key to correct."""
     small.ledger = {"path": str(small.root / "none" / "ledger.db")}
     small.transfer["min_free_disk"] = "8000000GiB"
     ran = run(small, "check", "--offline")
@@ -231,7 +231,7 @@ def test_check_names_a_ledger_and_a_spool_without_a_place(small: Rig) -> None:
 
 
 def test_check_config_only_reads_no_secret(small: Rig) -> None:
-    """`check --config-only` reads the file alone, as a reload does that may not see the secrets: valid, or 78."""
+    """`check --config-only` reads only the file, without secrets: valid, or 78."""
     small.sources[0]["auth_token"] = {"file": str(small.root / "none")}
     small.ledger = {"path": str(small.root / "none" / "ledger.db")}
     ran = run(small, "check", "--config-only")
@@ -243,7 +243,7 @@ def test_check_config_only_reads_no_secret(small: Rig) -> None:
 
 
 def test_check_offline_needs_no_network(small: Rig) -> None:
-    """`check --offline` reads the configuration and its secrets, and asks nobody."""
+    """`check --offline` reads the configuration and its secrets, and sends nothing."""
     small.sources[0]["base_url"] = small.s3_url = NOTHING_LISTENS
     small.sources.append({**small.sources[0], "name": "other", "auth_token": {"file": str(small.root / "none")}})
     ran = run(small, "check", "--offline")

@@ -1,4 +1,4 @@
-"""`failures` and `retry` by reason and source, and losses that are accepted."""
+"""`failures` and `retry` by reason and source, and accepted losses."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rig import Rig
 
 @pytest.fixture
 def troubled(rig: Rig, simulator: Simulator) -> list[SimRecording]:
-    """Two sources; of the first, two recordings fail for one reason and are dead, of the second, one."""
+    """Two sources: of the first two recordings are dead for one reason, of the second one."""
     rig.transfer = {"max_attempts": 1, "retry_base": "1s", "retry_max": "1s"}
     voice, telnyx = simulator.add_account("twilio"), simulator.add_account("telnyx")
     when = simulator.now - timedelta(days=2)
@@ -32,7 +32,7 @@ def troubled(rig: Rig, simulator: Simulator) -> list[SimRecording]:
 
 
 def test_failures_are_grouped_by_reason_and_chosen(rig: Rig, troubled: list[SimRecording]) -> None:
-    """The reasons come first, counted, each with what to do; recordings follow, by source, by reason, and limited."""
+    """Reasons come first, with counts and hints; recordings follow, filtered by source and reason, and limited."""
     document = run(rig, "failures", "--json").document
     counted = [(row["source"], row["state"], row["count"]) for row in document["reasons"]]
     assert counted == [("voice", "dead", 2), ("telnyx", "dead", 1)]
@@ -47,7 +47,7 @@ def test_failures_are_grouped_by_reason_and_chosen(rig: Rig, troubled: list[SimR
 
 
 def test_retry_takes_what_failed_for_a_reason_or_at_a_source(rig: Rig, troubled: list[SimRecording]) -> None:
-    """And nothing else; the commands that are hinted at work as they are typed."""
+    """`retry` by reason or source affects only those, and the hinted commands work as printed."""
     reason = run(rig, "failures", "--json").document["reasons"][0]["reason"]
     assert run(rig, "retry", "--source", "telnyx", "--json").document["made_due"] == 1
     assert run(rig, "retry", "--reason", reason, "--source", "voice", "--json").document["made_due"] == 2
@@ -57,7 +57,7 @@ def test_retry_takes_what_failed_for_a_reason_or_at_a_source(rig: Rig, troubled:
 
 
 def test_an_accepted_loss_is_no_failure_any_more(rig: Rig, simulator: Simulator, troubled: list[SimRecording]) -> None:
-    """Counted, listed with its reason, and without exit code 3; `retry` takes it back, and archives it if it can."""
+    """An accepted loss is listed with its reason and no longer exits 3; `retry` takes it back and archives it."""
     ids = [troubled[number].recording_id for number in (1, 2, 4)]
     ran = run(rig, "failures", "accept", *ids, "--reason", "the provider lost it", "--json")
     assert (ran.code, {row["recording_id"] for row in ran.document["accepted"]}) == (0, set(ids))
@@ -75,7 +75,7 @@ def test_an_accepted_loss_is_no_failure_any_more(rig: Rig, simulator: Simulator,
 
 
 def test_what_is_archived_cannot_be_accepted_as_lost(rig: Rig, troubled: list[SimRecording]) -> None:
-    """It stays as it is, and that is told; a reason is needed."""
+    """An archived recording cannot be accepted as lost, and a reason is required."""
     ran = run(rig, "failures", "accept", troubled[0].recording_id, "--reason", "why not")
     assert (ran.code, ran.stdout) == (0, "0 recordings accepted as lost\n")
     assert "is unchanged: it is archived already" in ran.stderr
@@ -85,5 +85,5 @@ def test_what_is_archived_cannot_be_accepted_as_lost(rig: Rig, troubled: list[Si
 
 @pytest.mark.parametrize("reason", sorted({reason for _, reason, _ in VERDICTS.values()} - {"drained"}))
 def test_every_reason_has_a_hint(reason: str) -> None:
-    """An operator is told what to do."""
+    """Every reason has a hint for the operator."""
     assert hint(reason)

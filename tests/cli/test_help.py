@@ -1,4 +1,4 @@
-"""Help: fast, complete, and the same as the README."""
+"""Help is fast, complete, and agrees with the README."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ HEAVY = {"boto3", "botocore", "httpx", "pydantic", "rich", "sqlite_utils", "stru
 
 @pytest.mark.parametrize("verb", sorted(VERBS))
 def test_every_verb_has_help(verb: str) -> None:
-    """`VERB --help` exits 0 and shows its usage; each option says what it does."""
+    """`VERB --help` exits 0 with its usage, and each option is explained."""
     ran = CliRunner().invoke(main, [verb, "--help"], prog_name="recvault")
     assert ran.exit_code == 0
     assert ran.output.startswith(f"Usage: recvault {verb}")
@@ -27,13 +27,13 @@ def test_every_verb_has_help(verb: str) -> None:
 
 
 def test_every_verb_stands_in_the_readme_and_every_verb_of_the_readme_exists() -> None:
-    """The README's table of commands and the program name the same verbs."""
+    """The README's table of commands and the program have the same verbs."""
     named = re.findall(r"^\| `recvault ([a-z]+)", README.read_text(), re.MULTILINE)
     assert sorted(named) == sorted(VERBS)
 
 
 def test_the_readme_shows_every_option_of_a_verb() -> None:
-    """Each option of each verb stands in its README line."""
+    """Each option of each verb is in its README line."""
     lines = {match[1]: match[0] for match in re.finditer(r"^\| `recvault ([a-z]+).*$", README.read_text(), re.M)}
     for verb in VERBS:
         shown = CliRunner().invoke(main, [verb, "--help"]).output
@@ -43,7 +43,7 @@ def test_the_readme_shows_every_option_of_a_verb() -> None:
 
 
 def test_help_imports_nothing_heavy() -> None:
-    """`--help` of the program and of every verb answers without boto3 and its like being imported."""
+    """`--help` of the program and of every verb imports neither boto3 nor the like."""
     asked = [["--help"], *([verb, "--help"] for verb in sorted(VERBS))]
     code = (
         "import sys, contextlib\n"
@@ -57,7 +57,7 @@ def test_help_imports_nothing_heavy() -> None:
 
 
 def test_a_process_answers_help(tmp_path: Path) -> None:
-    """`python -m recvault --help` lists every verb under the program's own name."""
+    """`python -m recvault --help` lists every verb, under the program's own name."""
     ran = bare(tmp_path, "--help")
     assert (ran.code, ran.stderr) == (0, "")
     assert ran.stdout.startswith("Usage: recvault ")

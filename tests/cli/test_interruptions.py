@@ -1,4 +1,4 @@
-"""Signals, kills and company: a sync may end at any instant, or run beside another, and nothing is lost or doubled."""
+"""Signals, kills and concurrent commands: a sync may end at any instant, and nothing is lost or doubled."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ def slow(simulator: Simulator, latency: float) -> None:
 
 
 def downloads(simulator: Simulator) -> Counter[str]:
-    """How often each recording's media were asked for."""
+    """Count the downloads of each recording's media."""
     return Counter(each.path for each in simulator.requests if each.path.endswith(".wav"))
 
 
 def assert_bucket_is_truth(rig: Rig, simulator: Simulator, account: SimAccount) -> None:
-    """Every recording once, byte for byte, and no object that no sidecar names."""
+    """Check that the bucket has every recording once, byte for byte, and no other objects."""
     truth = simulator.truth(account)
     objects, sidecars = rig.objects(), rig.sidecars()
     assert set(sidecars) == {recording.recording_id for recording in truth}
     named = {medium["key"] for sidecar in sidecars.values() for medium in sidecar["media"]}
     assert {key for key in objects if key.endswith(".wav")} == named
     assert len(named) == len(truth)
-    assert len(objects) == 2 * len(truth) + 1  # and the schema
+    assert len(objects) == 2 * len(truth) + 1  # plus the schema
     for recording in truth:
         (medium,) = sidecars[recording.recording_id]["media"]
         assert objects[medium["key"]] == simulator.media(recording, "wav").read()
@@ -50,7 +50,7 @@ def assert_bucket_is_truth(rig: Rig, simulator: Simulator, account: SimAccount) 
 
 @pytest.mark.parametrize("code", SIGNALS)
 def test_one_signal_drains_cleanly(rig: Rig, simulator: Simulator, code: int) -> None:
-    """The first signal lets running transfers finish, the report says interrupted, and the next sync does the rest."""
+    """At the first signal running transfers finish, the report says interrupted, and the next sync continues."""
     account = fill(rig, simulator, 24, latency=0.2)
     process = start(rig, "sync", "--json")
     until(lambda: len(downloads(simulator)) >= 4)
@@ -71,7 +71,7 @@ def test_one_signal_drains_cleanly(rig: Rig, simulator: Simulator, code: int) ->
 
 
 def test_a_second_signal_exits_at_once(rig: Rig, simulator: Simulator) -> None:
-    """The second signal does not wait for the drain; the next sync finishes what it left, once each."""
+    """A second signal ends without the drain; the next sync archives the rest, each once."""
     account = fill(rig, simulator, 20, latency=0.05)
     process = start(rig, "sync", "--json")
     until(lambda: len(downloads(simulator)) >= 4)
@@ -92,7 +92,7 @@ def test_a_second_signal_exits_at_once(rig: Rig, simulator: Simulator) -> None:
 
 
 def test_kill_9_again_and_again_loses_and_doubles_nothing(rig: Rig, simulator: Simulator) -> None:
-    """After three kills in the middle of a sync, one that is left alone brings the bucket to the truth."""
+    """After three kills in the middle of a sync, a complete one brings the bucket to the truth."""
     account = fill(rig, simulator, 70, latency=0.04)
     for number in range(1, 4):
         process = start(rig, "sync", "--json")
@@ -109,7 +109,7 @@ def test_kill_9_again_and_again_loses_and_doubles_nothing(rig: Rig, simulator: S
 
 
 def test_two_syncs_side_by_side_transfer_nothing_twice(rig: Rig, simulator: Simulator) -> None:
-    """Two syncs share the ledger: both end well, each recording is downloaded once."""
+    """Two syncs on one ledger both succeed, and each recording is downloaded once."""
     account = fill(rig, simulator, 60, latency=0.05)
     both = [start(rig, "sync", "--json") for _ in range(2)]
     ran = [finish(process) for process in both]
@@ -121,7 +121,7 @@ def test_two_syncs_side_by_side_transfer_nothing_twice(rig: Rig, simulator: Simu
 
 
 def test_a_watch_ends_with_130(rig: Rig, simulator: Simulator) -> None:
-    """`status --watch` goes on until it is interrupted, and then ends at once, without a traceback."""
+    """`status --watch` runs until it is interrupted, then ends at once without a traceback."""
     account = simulator.add_account("twilio")
     rig.add_source("voice", "twilio", account)
     process = start(rig, "status", "--watch")

@@ -1,4 +1,4 @@
-"""`sync` under a timer: what it leaves for node_exporter's textfile collector, and what it tells ping_url."""
+"""`sync` under a timer: its file for node_exporter's textfile collector, and its pings."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rig import Rig, now
 
 
 class Monitor:
-    """A dead man's switch: the paths that were posted to it, and what was said."""
+    """A dead man's switch that records the posted paths and texts."""
 
     def __init__(self) -> None:
         heard: list[tuple[str, str]] = []
@@ -44,7 +44,7 @@ class Monitor:
 
 
 def samples(text: str) -> dict[tuple[str, str], float]:
-    """Values by name and state or status, where there is one."""
+    """Return values by name and, if present, state or status."""
     families = text_string_to_metric_families(text)
     return {
         (sample.name, sample.labels.get("state") or sample.labels.get("status") or ""): sample.value
@@ -54,7 +54,7 @@ def samples(text: str) -> dict[tuple[str, str], float]:
 
 
 def test_a_pass_leaves_its_metrics_in_a_file(rig: Rig, simulator: Simulator) -> None:
-    """How all stands, how often the provider was asked and how the pass went, in one file that is written whole."""
+    """State, request counts and the pass's result are in one file, which is replaced atomically."""
     account = simulator.add_account("twilio")
     simulator.populate(account, "voice", count=3)
     rig.add_source("voice", "twilio", account)
@@ -70,7 +70,7 @@ def test_a_pass_leaves_its_metrics_in_a_file(rig: Rig, simulator: Simulator) -> 
 
 
 def test_counters_go_on_from_the_file_of_the_pass_before(rig: Rig, simulator: Simulator) -> None:
-    """A timer's passes count as one daemon would: a pass that archives nothing takes nothing back."""
+    """Counters continue from the previous pass's file, as in a daemon."""
     account = simulator.add_account("twilio")
     simulator.populate(account, "voice", count=3)
     rig.add_source("voice", "twilio", account)
@@ -84,7 +84,7 @@ def test_counters_go_on_from_the_file_of_the_pass_before(rig: Rig, simulator: Si
 
 
 def test_a_pass_that_fails_leaves_its_metrics_too(rig: Rig, simulator: Simulator) -> None:
-    """A provider that is down: exit 75, and the file says that the poll failed."""
+    """With an unreachable provider the exit code is 75, and the file has the failed poll."""
     rig.add_source("voice", "twilio", simulator.add_account("twilio"))
     rig.sources[0]["base_url"] = "http://127.0.0.1:9"
     path = rig.root / "recvault.prom"
@@ -97,7 +97,7 @@ def test_a_pass_that_fails_leaves_its_metrics_too(rig: Rig, simulator: Simulator
     ("goes_well", "told"), [(True, ["/key/start", "/key"]), (False, ["/key/start", "/key/fail"])], ids=["well", "fails"]
 )
 def test_a_pass_pings(rig: Rig, simulator: Simulator, goes_well: bool, told: list[str]) -> None:
-    """A dead man's switch hears of a timer's passes as it hears of the daemon: begun, went well, failed and why."""
+    """A pass pings its start and its success or failure with the reason, as the daemon does."""
     rig.add_source("voice", "twilio", simulator.add_account("twilio"))
     if not goes_well:
         rig.sources[0]["base_url"] = "http://127.0.0.1:9"
@@ -109,11 +109,11 @@ def test_a_pass_pings(rig: Rig, simulator: Simulator, goes_well: bool, told: lis
 
 
 def test_a_pass_beside_the_daemon_leaves_pings_to_it(rig: Rig, simulator: Simulator) -> None:
-    """A pass by hand that fails does not turn the monitor of a daemon that works."""
+    """A failing pass beside a working daemon does not ping."""
     rig.add_source("voice", "twilio", simulator.add_account("twilio"))
     with Monitor() as monitor:
         rig.daemon = {"ping_url": f"{monitor.url}/key"}
-        rig.sync()  # makes the ledger
+        rig.sync()  # creates the ledger
         lock = DaemonLock(rig.root / "ledger.db", now())
         try:
             run(rig, "sync")

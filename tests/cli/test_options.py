@@ -1,4 +1,4 @@
-"""Options that every verb has, wherever they stand; verbs that are mistyped; configurations that cannot be read."""
+"""Options of every verb in any position, mistyped verbs, and unreadable configurations."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def small(rig: Rig, simulator: Simulator) -> Rig:
 
 
 def test_options_stand_before_the_verb_or_after_it(small: Rig) -> None:
-    """`recvault status --config PATH -q` is `recvault -q --config PATH status`."""
+    """`recvault status --config PATH -q` equals `recvault -q --config PATH status`."""
     path = str(small.config_path)
     before, after = (
         bare(small.root, *words) for words in (["-q", "--config", path, "status"], ["status", "--config", path, "-q"])
@@ -35,7 +35,7 @@ def test_options_stand_before_the_verb_or_after_it(small: Rig) -> None:
 
 
 def test_quiet_prints_nothing_where_all_is_well(small: Rig) -> None:
-    """Cron mails whatever is printed: a pass that went well is no mail."""
+    """With -q a successful pass prints nothing, so that cron sends no mail."""
     ran = run(small, "sync", "-q")
     assert (ran.code, ran.stdout, ran.stderr) == (0, "", "")
 
@@ -44,19 +44,19 @@ def test_quiet_prints_nothing_where_all_is_well(small: Rig) -> None:
     ("typed", "meant"), [("snyc", "sync"), ("statsu", "status"), ("backfil", "backfill"), ("verfiy", "verify")]
 )
 def test_a_typo_is_answered_with_the_verb_that_was_meant(tmp_path: Path, typed: str, meant: str) -> None:
-    """Where one is near."""
+    """A mistyped verb is answered with a similar one, if any."""
     ran = bare(tmp_path, typed)
     assert (ran.code, ran.stdout) == (2, "")
     assert f"No such command '{typed}'. Did you mean {meant}?" in ran.stderr
 
 
 def test_a_word_that_is_near_no_verb_is_answered_plainly(tmp_path: Path) -> None:
-    """No guess is better than a wild one."""
+    """A word similar to no verb is answered without a suggestion."""
     assert "No such command 'xyzzy'." in bare(tmp_path, "xyzzy").stderr
 
 
 def test_checks_answers_stand_alone(small: Rig) -> None:
-    """No line of the log among them."""
+    """The output of `check` contains no log lines."""
     ran = run(small, "check")
     assert (ran.code, ran.stderr) == (0, "")
 
@@ -64,7 +64,7 @@ def test_checks_answers_stand_alone(small: Rig) -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may act as another user")
 @pytest.mark.parametrize("closed", ["file", "directory"])
 def test_a_configuration_that_this_user_may_not_read(small: Rig, tmp_path: Path, closed: str) -> None:
-    """It is a wrong configuration, exit 78, and not a wrong command line; the error names the user and what to do."""
+    """An unreadable configuration exits 78, not 2, and the error names the user and what to do."""
     place = tmp_path / "etc"
     place.mkdir()
     path = place / "config.toml"
@@ -73,7 +73,7 @@ def test_a_configuration_that_this_user_may_not_read(small: Rig, tmp_path: Path,
     place.chmod(0o700 if closed == "directory" else 0o755)
     for parent in [tmp_path, *tmp_path.parents]:
         parent.chmod(parent.stat().st_mode | 0o011)
-    CliRunner().invoke(main, ["--config", str(path), "status"])  # imports all that it needs, as root
+    CliRunner().invoke(main, ["--config", str(path), "status"])  # imports everything needed, as root
     os.seteuid(pwd.getpwnam("nobody").pw_uid)
     try:
         ran = CliRunner().invoke(main, ["--config", str(path), "status"])

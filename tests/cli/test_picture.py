@@ -1,4 +1,4 @@
-"""The README's picture is real output: three commands on a terminal, rendered again and compared."""
+"""The README's picture is real output: three commands on a terminal, rendered and compared."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ PICTURE = Path(__file__).parents[1] / "data/terminal.svg"
 COLUMNS = 96
 COMMANDS = (["sync"], ["status"], ["verify", "--deep"])
 ACCOUNTS = (
-    # a source's name, its provider, the kind of its recordings, and how many
+    # source, provider, kind of recordings, count
     ("voice", "twilio", "voice", 24),
     ("telnyx", "telnyx", "telnyx", 16),
     ("signalwire", "signalwire", "signalwire", 12),
 )
-FRAME = re.sub(r"@font-face {{.*?}}\s*", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)  # a picture that fetches nothing
-LIVE = re.compile(r".*\x1b\[2K", re.DOTALL)  # progress, which the last line or table replaces
-MOVES = re.compile(r"\d[\d.,:-]*( (d|h|min|s|B|KiB|MiB)\b)?|[\s─·▁-█]+")  # ages, sizes, dates; space and bars beside
+FRAME = re.sub(r"@font-face {{.*?}}\s*", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)  # without web fonts
+LIVE = re.compile(r".*\x1b\[2K", re.DOTALL)  # progress, replaced by the last line or table
+MOVES = re.compile(r"\d[\d.,:-]*( (d|h|min|s|B|KiB|MiB)\b)?|[\s─·▁-█]+")  # ages, sizes, dates; spaces and bars
 
 
 @pytest.fixture
 def shown(tmp_path: Path) -> list[str]:
-    """What `sync`, `status` and `verify --deep` show of three accounts, without the progress before it."""
+    """Return what `sync`, `status` and `verify --deep` display for three accounts, without progress."""
     with Simulator(seed=3) as simulator, StrictS3() as server:
         rig = Rig(tmp_path, simulator, server.url, server.bucket("acme-recordings").name)
         for name, provider, kind, count in ACCOUNTS:
@@ -47,7 +47,7 @@ def shown(tmp_path: Path) -> list[str]:
 
 
 def rendered(shown: list[str]) -> str:
-    """The commands and what they showed as SVG."""
+    """Render the commands and their output as SVG."""
     console = Console(record=True, width=COLUMNS, file=io.StringIO(), force_terminal=True)
     for words, text in zip(COMMANDS, shown, strict=True):
         console.print(Text.assemble(("$ ", "green"), ("recvault " + " ".join(words), "bold")))
@@ -56,13 +56,13 @@ def rendered(shown: list[str]) -> str:
 
 
 def words_of(svg: str) -> list[str]:
-    """Its text, without figures and widths that differ from run to run."""
+    """Return its text without figures and widths that vary from run to run."""
     drawn = re.findall(r"<text [^>]*>([^<]*)</text>", svg)
     return MOVES.sub(" ", " ".join(drawn).replace("&#160;", " ")).split()
 
 
 def test_the_picture_shows_what_the_commands_show(shown: list[str]) -> None:
-    """It has the same words as real output: `PICTURE=write pytest tests/cli/test_picture.py` draws it anew."""
+    """The picture's words match real output: `PICTURE=write pytest tests/cli/test_picture.py` redraws it."""
     svg = rendered(shown)
     if os.environ.get("PICTURE") == "write":
         PICTURE.write_text(svg)

@@ -1,4 +1,4 @@
-"""`status`: what an operator opens first, on a terminal, in a pipe and as a document."""
+"""`status` on a terminal, in a pipe, and as a document."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ FIRST, LAST = date(2026, 10, 1), date(2026, 10, 30)
 
 @pytest.fixture
 def troubled(rig: Rig, simulator: Simulator) -> Rig:
-    """Three sources after a pass: one that failed since, one that is configured no more, one that is new."""
+    """Three sources after a pass: one that failed since, one no longer configured, one new."""
     for name in ("good", "left"):
         account = simulator.add_account("twilio")
         simulator.populate(account, "voice", count=2, conference_share=0)
@@ -49,7 +49,7 @@ def troubled(rig: Rig, simulator: Simulator) -> Rig:
 
 
 def test_what_was_brought_home_before_any_scan_is_counted(rig: Rig, simulator: Simulator) -> None:
-    """A backfill of what is named reads no whole list, but what it archived stands there: its account is not new."""
+    """An account archived only by a named backfill counts its recordings, and is not new."""
     account = simulator.add_account("twilio")
     recordings = simulator.populate(account, "voice", count=3, conference_share=0)
     rig.add_source("voice", "twilio", account)
@@ -62,7 +62,7 @@ def test_what_was_brought_home_before_any_scan_is_counted(rig: Rig, simulator: S
 
 
 def test_the_document_tells_every_sources_condition(troubled: Rig) -> None:
-    """Condition and words for each, worst or not; one that is configured no more is there; what was archived by day."""
+    """The document has condition and message of every source, also a removed one, and archived days."""
     (ran,) = run_each(troubled, ["status", "--json"])
     rows = {row["source"]: row for row in ran.document["sources"]}
     conditions = {name: row["condition"] for name, row in rows.items()}
@@ -76,7 +76,7 @@ def test_the_document_tells_every_sources_condition(troubled: Rig) -> None:
 
 
 def test_a_pipe_gets_the_table_alone_and_the_trouble_beside_it(troubled: Rig) -> None:
-    """Tab-separated lines on stdout; on stderr the daemon, then a line for each that is not well, worst first."""
+    """stdout has only the tab-separated table; stderr has the daemon and the problems, worst first."""
     (ran,) = run_each(troubled, ["status"])
     head, *rows = [line.split("\t") for line in ran.stdout.splitlines()]
     assert {len(row) for row in rows} == {len(head)} and head[-1] == "condition"
@@ -91,7 +91,7 @@ def test_a_pipe_gets_the_table_alone_and_the_trouble_beside_it(troubled: Rig) ->
 
 
 def test_the_running_daemon_is_told_first(world: World) -> None:
-    """Whether a daemon works on this ledger, and since when, with its pid."""
+    """The first line says whether a daemon runs on this ledger, since when, and its pid."""
     started = now().replace(microsecond=0) - timedelta(hours=3)
     lock = DaemonLock(world.rig.root / "ledger.db", started)
     document, plain = run_each(world.rig, ["status", "--json"], ["status"])
@@ -103,7 +103,7 @@ def test_the_running_daemon_is_told_first(world: World) -> None:
 
 
 def test_what_needs_a_hand_is_counted_with_its_reasons(world: World) -> None:
-    """Totals of what failed, the command that lists it, and the reasons met most often."""
+    """Failures are counted, with the command that lists them and the most frequent reasons."""
     document, plain = run_each(world.rig, ["status", "--json"], ["status"])
     reasons = [{"reason": "media.document", "count": 1}]
     assert (
@@ -118,7 +118,7 @@ def test_what_needs_a_hand_is_counted_with_its_reasons(world: World) -> None:
 
 
 def test_no_ledger_yet_is_told_in_words(rig: Rig, simulator: Simulator) -> None:
-    """Before the first pass the sources stand there as new, and a line says what makes a ledger; none is made."""
+    """Before the first pass sources are new, and a line says what creates a ledger; none is created."""
     rig.add_source("voice", "twilio", simulator.add_account("twilio"))
     plain, document = run_each(rig, ["status"], ["status", "--json"])
     assert (plain.code, document.code) == (0, 0)
@@ -128,7 +128,7 @@ def test_no_ledger_yet_is_told_in_words(rig: Rig, simulator: Simulator) -> None:
 
 
 def test_a_busy_ledger_is_told_in_words(world: World) -> None:
-    """A ledger that another process holds is no crash: the message names it, and the exit code says try again."""
+    """A ledger held by another process is a temporary error that names it."""
     impatient = (
         "import sys, recvault.ledger.connection as connection\n"
         "connection.BUSY_SECONDS = 0.2\n"
@@ -145,7 +145,7 @@ def test_a_busy_ledger_is_told_in_words(world: World) -> None:
 
 
 def test_ages_read_as_people_say_them() -> None:
-    """Coarser with length, and what was awaited is due; a script gets the moment."""
+    """Ages get coarser with length, and past times read as due; a script gets timestamps."""
     moment = datetime(2026, 10, 1, 9, 0, tzinfo=UTC)
     ages = [timedelta(seconds=65), timedelta(hours=3, seconds=4), timedelta(days=2, minutes=5)]
     assert [cell(Beside(moment - age, moment)) for age in ages] == ["1 min 5 s ago", "3 h ago", "2 d ago"]
@@ -155,7 +155,7 @@ def test_ages_read_as_people_say_them() -> None:
 
 @pytest.mark.parametrize("columns", [80, 120, 200])
 def test_a_terminal_shows_all_of_it_within_its_width(world: World, columns: int) -> None:
-    """Bars by day with both dates and the totals, the conditions, what needs a hand; no line wider than the window."""
+    """Bars by day, conditions and problems fit into the terminal's width."""
     (shown,) = each_on_terminal(world.rig, ["status"], columns=columns)
     plain = STYLE.sub("", shown)
     assert max(map(len, plain.splitlines())) <= columns
@@ -170,7 +170,7 @@ def test_a_terminal_shows_all_of_it_within_its_width(world: World, columns: int)
 
 
 def test_a_terminal_that_cannot_show_blocks_gets_digits(world: World) -> None:
-    """Where stdout's encoding has no blocks, all is plain ASCII."""
+    """If stdout's encoding has no block characters, the output is plain ASCII."""
     (shown,) = each_on_terminal(world.rig, ["status"], columns=100, env={"PYTHONIOENCODING": "ascii"})
     assert shown.isascii()
     assert re.search(r"voice +\S+ \.+8\.* \S+  6 recordings,", shown)
@@ -182,13 +182,13 @@ def test_a_terminal_that_cannot_show_blocks_gets_digits(world: World) -> None:
     ids=["least", "none", "eighths", "empty", "one"],
 )
 def test_a_bar_shows_any_recording_at_all(counts: list[int], expected: str) -> None:
-    """The busiest day reaches the top; one recording among thousands is more than none."""
+    """The busiest day has a full bar, and a single recording is still visible beside thousands."""
     assert bar(counts, BLOCKS) == expected
     assert bar(counts, PLAIN) == "".join(PLAIN[BLOCKS.index(each)] for each in expected)
 
 
 def test_days_of_several_accounts_are_summed_by_source() -> None:
-    """A source's line holds all its accounts; days outside the line are left out of its totals."""
+    """A source's bars sum its accounts; days outside the range are not in its totals."""
     days = [(FIRST, 2, 10), (FIRST, 3, 20), (LAST, 1, 5), (FIRST - timedelta(days=1), 9, 9)]
     series = Series.of("voice", FIRST, LAST, days)
     assert (series.recordings[0], series.recordings[-1], sum(series.recordings), series.bytes) == (5, 1, 6, 35)
@@ -197,7 +197,7 @@ def test_days_of_several_accounts_are_summed_by_source() -> None:
 
 
 def test_watch_writes_over_the_page_and_ends_by_a_signal(world: World) -> None:
-    """Each page is written over the last from the top, cleared once; Ctrl-C ends it with 130."""
+    """Each page overwrites the last, the screen is cleared once, and Ctrl-C exits 130."""
     ours, theirs = open_terminal(12, 90)
     environ = environment(world.rig.root, TERM="xterm-256color")
     command = arguments(world.rig, "status", "--watch")
@@ -224,11 +224,11 @@ def test_watch_writes_over_the_page_and_ends_by_a_signal(world: World) -> None:
     first, *_, last, _ = shown.decode().split("\x1b[J")
     assert shown.count(b"\x1b[2J") == 1 and "no daemon is running" in first
     assert "the daemon has been running since" in last and last.count("\x1b[H") == 1
-    assert last.count("\n") == 11 and "more lines" in last  # within a window of 12 lines
+    assert last.count("\n") == 11 and "more lines" in last  # in a window of 12 lines
 
 
 def test_the_verdict_comes_first_and_can_be_an_exit_code(rig: Rig, simulator: Simulator) -> None:
-    """Safe, with what is archived; or not safe and why: a daemon's trouble, dead recordings, nothing ever listed."""
+    """The verdict is first: safe, or not safe because of the daemon, dead recordings or nothing listed."""
     account = simulator.add_account("twilio")
     simulator.populate(account, "voice", count=3, conference_share=0)
     rig.add_source("voice", "twilio", account)
@@ -253,7 +253,7 @@ def test_the_verdict_comes_first_and_can_be_an_exit_code(rig: Rig, simulator: Si
 
 
 def test_an_account_that_was_corrected_does_not_haunt_its_source(rig: Rig, simulator: Simulator) -> None:
-    """A mistyped account that never listed anything is forgotten with the configuration that named it."""
+    """A mistyped account that never listed anything disappears when the configuration is corrected."""
     account = simulator.add_account("twilio")
     simulator.populate(account, "voice", count=1, conference_share=0)
     rig.add_source("voice", "twilio", account)
@@ -268,7 +268,7 @@ def test_an_account_that_was_corrected_does_not_haunt_its_source(rig: Rig, simul
 
 
 def test_what_a_command_lacks_is_not_the_daemons_trouble(rig: Rig, simulator: Simulator) -> None:
-    """A pass by hand without its secret fails by itself; the source stays as the daemon's polls have left it."""
+    """A manual pass without its secret fails alone; the source's state stays that of the daemon's polls."""
     account = simulator.add_account("twilio")
     simulator.populate(account, "voice", count=1, conference_share=0)
     rig.add_source("voice", "twilio", account)
@@ -302,7 +302,7 @@ lock.close()
 
 
 def test_a_wrong_configuration_does_not_hide_the_daemon(rig: Rig, simulator: Simulator) -> None:
-    """Exit 78 and every problem; and that a daemon works on, with the previous configuration."""
+    """With a wrong configuration, exit 78 lists every problem, and says that the daemon still runs."""
     rig.add_source("voice", "twilio", simulator.add_account("twilio"))
     rig.sync()
     lock = DaemonLock(rig.root / "ledger.db", now())

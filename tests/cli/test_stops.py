@@ -1,4 +1,4 @@
-"""A signal is heeded wherever a command waits."""
+"""A signal interrupts every wait of a command."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from cli.commands import finish, start, until
 from recvault.simulator import Simulator
 from rig import Rig
 
-MOST_SECONDS = 6.0  # two, and what a busy machine takes to end a process
+MOST_SECONDS = 6.0  # two, plus the time to end a process on a busy machine
 
 
 @pytest.fixture
 def mute() -> Iterator[socket.socket]:
-    """A server that takes connections and says nothing."""
+    """A server that accepts connections and never answers."""
     with socket.create_server(("127.0.0.1", 0), backlog=64) as server:
         server.settimeout(20)
         yield server
@@ -26,7 +26,7 @@ def mute() -> Iterator[socket.socket]:
 
 @pytest.mark.parametrize("verb", ["sync", "run"])
 def test_while_the_bucket_hangs_at_the_start(rig: Rig, simulator: Simulator, mute: socket.socket, verb: str) -> None:
-    """Nothing is listed or transferred yet, and a bucket that does not answer holds up no end."""
+    """A bucket that does not answer at the start does not delay a stop."""
     rig.add_source("voice", "twilio", simulator.add_account("twilio"))
     rig.s3_url = f"http://127.0.0.1:{mute.getsockname()[1]}"
     ended_soon(rig, mute, verb)
@@ -34,7 +34,7 @@ def test_while_the_bucket_hangs_at_the_start(rig: Rig, simulator: Simulator, mut
 
 @pytest.mark.parametrize("words", [["sync"], ["backfill", "--source", "voice"], ["reconcile"]], ids=lambda w: w[0])
 def test_while_a_list_hangs(rig: Rig, simulator: Simulator, mute: socket.socket, words: list[str]) -> None:
-    """A page that does not come holds up no end; nothing was registered, so nothing is lost."""
+    """A page that does not arrive does not delay a stop; nothing was registered, so nothing is lost."""
     rig.add_source("voice", "twilio", simulator.add_account("twilio"))
     rig.sources[0]["base_url"] = f"http://127.0.0.1:{mute.getsockname()[1]}"
     ended_soon(rig, mute, *words)

@@ -1,4 +1,4 @@
-"""What a terminal sees: tables and progress there, none elsewhere, and never a control that came from outside."""
+"""Output on a terminal and elsewhere: tables, progress, and never a control code from outside."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ HOSTILE = "\x1b]0;owned\x07\x1b[31;5mred\x9b32mgreen‮\x08\ud800"
 
 @contextmanager
 def hostile_twilio() -> Iterator[str]:
-    """A service whose rows, ids and errors hold what a terminal would obey."""
+    """A service whose rows, ids and errors contain terminal control codes."""
     day = "Thu, 01 Oct 2026 09:00:00 +0000"
     rows = [
         {"sid": f"RE{HOSTILE[:-1]}", "date_created": day, "status": "completed", "call_sid": HOSTILE[:-1]},
@@ -71,14 +71,14 @@ def hostile_twilio() -> Iterator[str]:
 
 
 def assert_harmless(shown: str) -> None:
-    """Nothing in it is obeyed by a terminal but our own styles and the live lines' cursor."""
+    """Check that the only control codes are our own styles and cursor moves."""
     ours = LIVE.sub("", STYLE.sub("", shown))
     found = re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f‪-‮\ud800-\udfff]", ours)
     assert not found, ours[max(0, found.start() - 60) : found.end() + 20]
 
 
 def test_a_pipe_gets_no_terminal_codes(world: World) -> None:
-    """Without a terminal, tables are tab-separated lines with plain numbers, and nothing has an escape."""
+    """Without a terminal, tables are tab-separated with plain numbers and no escapes."""
     ran = run(world.rig, "status")
     assert ESCAPE not in ran.stdout + ran.stderr
     head, *rows = [line.split("\t") for line in ran.stdout.splitlines()]
@@ -88,13 +88,13 @@ def test_a_pipe_gets_no_terminal_codes(world: World) -> None:
 
 @pytest.fixture(scope="module")
 def styled(world: World) -> dict[int, list[str]]:
-    """`status` and `failures` on a terminal of 100 and of 200 columns."""
+    """`status` and `failures` on terminals of 100 and 200 columns."""
     return {columns: each_on_terminal(world.rig, ["status"], ["failures"], columns=columns) for columns in (100, 200)}
 
 
 @pytest.mark.parametrize("columns", [100, 200])
 def test_tables_fit_the_terminal(world: World, styled: dict[int, list[str]], columns: int) -> None:
-    """No line is wider than the terminal, and no id is broken over lines."""
+    """No line is wider than the terminal, and no id is wrapped."""
     ids = (world.rig.sources[0]["account_sid"], world.failing.recording_id)
     for shown, id_ in zip(styled[columns], ids, strict=True):
         plain = STYLE.sub("", shown)
@@ -103,16 +103,16 @@ def test_tables_fit_the_terminal(world: World, styled: dict[int, list[str]], col
 
 
 def test_no_color_is_honoured(world: World, styled: dict[int, list[str]]) -> None:
-    """With NO_COLOR a terminal gets the same text without any style."""
+    """With NO_COLOR the text is the same, without styles."""
     (plain,) = each_on_terminal(world.rig, ["status"], columns=200, env={"NO_COLOR": "1"})
     assert STYLE.search(styled[200][0])
     assert ESCAPE not in plain
-    ages = re.compile(r"(?:[0-9]+ (?:d|h|min|s)\b|[\s─])+")  # they grow, and the columns with them
+    ages = re.compile(r"(?:[0-9]+ (?:d|h|min|s)\b|[\s─])+")  # they grow, and the columns too
     assert ages.sub(" ", STYLE.sub("", styled[200][0])) == ages.sub(" ", plain)
 
 
 def test_a_sync_shows_progress_and_then_a_table(rig: Rig, simulator: Simulator) -> None:
-    """On a terminal, live lines count while the pass runs, warnings stay readable above them, a table ends it."""
+    """On a terminal a pass shows live counts with warnings above them, and ends with a table."""
     account = simulator.add_account("twilio")
     recordings = simulator.populate(account, "voice", count=30, conference_share=0)
     simulator.faults.plan("error_body_200", match=recordings[0].recording_id, kind="media")
@@ -133,7 +133,7 @@ def test_a_sync_shows_progress_and_then_a_table(rig: Rig, simulator: Simulator) 
 
 
 def test_quiet_shows_no_progress(rig: Rig, simulator: Simulator) -> None:
-    """`-q` leaves neither progress nor a table: nothing needs attention."""
+    """With `-q` there is neither progress nor a table if all is well."""
     account = simulator.add_account("twilio")
     simulator.populate(account, "voice", count=3, conference_share=0)
     rig.add_source("voice", "twilio", account)
@@ -142,7 +142,7 @@ def test_quiet_shows_no_progress(rig: Rig, simulator: Simulator) -> None:
 
 
 def test_the_daemon_on_a_terminal_says_what_it_does(rig: Rig, simulator: Simulator) -> None:
-    """That it is ready, what it archives, and at its end what follows in its own words."""
+    """On a terminal the daemon says that it is ready, what it archives, and how it ended."""
     account = simulator.add_account("twilio")
     simulator.populate(account, "voice", count=3, conference_share=0)
     rig.add_source("voice", "twilio", account)
@@ -161,12 +161,12 @@ def test_the_daemon_on_a_terminal_says_what_it_does(rig: Rig, simulator: Simulat
 
 
 def _read(terminal: int, enough: Callable[[str], bool]) -> str:
-    """What is shown until it is enough, or until the command has left the terminal."""
+    """Read the output until it suffices or the command has closed the terminal."""
     shown = b""
     while not enough(shown.decode(errors="replace")):
         try:
             part = os.read(terminal, 65536)
-        except OSError:  # EIO: nobody holds its other end any more
+        except OSError:  # EIO: the other end is closed
             break
         if not part:
             break
@@ -175,7 +175,7 @@ def _read(terminal: int, enough: Callable[[str], bool]) -> str:
 
 
 def test_hostile_text_never_reaches_a_terminal_raw(rig: Rig, simulator: Simulator) -> None:
-    """Escapes, C1 controls and bidi marks in ids, rows and errors are shown by name in every verb's output."""
+    """Escapes, C1 controls and bidi marks in ids, rows and errors are shown escaped by every verb."""
     with hostile_twilio() as url:
         for name, account in (("good", "AC" + "a" * 32), ("down", "ACdown")):
             account_of = simulator.add_account("twilio", account, "secret-of-" + name)
@@ -197,7 +197,7 @@ def test_hostile_text_never_reaches_a_terminal_raw(rig: Rig, simulator: Simulato
 
 
 def screen(shown: str) -> list[str]:
-    """The lines that stand on an endless screen at the end: cursor up and erased lines are carried out."""
+    """Return the final lines of an endless screen, after cursor moves and erasures."""
     lines, at = [""], 0
     for part in re.findall(r"\x1b\[[?0-9;]*[A-Za-z]|\r|\n|[^\x1b\r\n]+", shown):
         if part == "\n":
@@ -213,7 +213,7 @@ def screen(shown: str) -> list[str]:
 
 
 def test_a_machine_that_gives_no_terminal_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without /dev/pts, as in a bare chroot, what needs a terminal is skipped, and the run's last lines say so."""
+    """Without /dev/pts, tests that need a terminal are skipped, and the run's last lines say so."""
 
     def none_left() -> tuple[int, int]:
         raise OSError("out of pty devices")

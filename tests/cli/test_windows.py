@@ -1,4 +1,4 @@
-"""--since and --until: moments that no calendar of recordings has are clamped or refused in words, by every verb."""
+"""--since and --until outside the calendar are limited or refused with a message, by every verb."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ WINDOWS = {
 
 @pytest.fixture
 def rig(tmp_path: Path, simulator: Simulator, strict_bucket: Bucket) -> Rig:
-    """A whole recvault that has archived one recording."""
+    """A recvault that has archived one recording."""
     rig = Rig(root=tmp_path, simulator=simulator, s3_url=strict_bucket.url, bucket=strict_bucket.name)
     account = simulator.add_account("twilio")
     simulator.add(account, "voice", created_at=simulator.now - timedelta(days=2))
@@ -44,14 +44,14 @@ def rig(tmp_path: Path, simulator: Simulator, strict_bucket: Bucket) -> Rig:
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_extreme_dates_are_clamped_or_refused_in_words(rig: Rig, verb: str) -> None:
-    """No traceback, no exit code 1: the exit code and the words of each, in each verb that takes a window."""
+    """Extreme dates give each verb's exit code and message, never a traceback."""
     given = [f"{verb} {window}".split() for window in WINDOWS]
     for (window, (code, said)), ran in zip(WINDOWS.items(), run_each(rig, ["sync"], *given)[1:], strict=True):
         assert (ran.code, said in ran.stderr, "Traceback" in ran.stderr) == (code, True, False), (window, ran)
 
 
 def test_an_end_before_start_from_is_refused(rig: Rig) -> None:
-    """Nothing would be listed: that is told, not answered with ok."""
+    """An --until before start_from is refused, because nothing would be listed."""
     rig.sources[0]["start_from"] = "2026-06-01"
     [ran] = run_each(rig, ["backfill", "--source", "voice", "--until", "2026-05-01"])
     assert (ran.code, "before start_from of voice, 2026-06-01" in ran.stderr) == (2, True), ran
@@ -68,12 +68,12 @@ def test_an_end_before_start_from_is_refused(rig: Rig) -> None:
     ],
 )
 def test_a_moment_beyond_the_calendar_becomes_its_end(given: str, taken: datetime) -> None:
-    """Of a command and of the configuration alike, whatever its zone makes of it."""
+    """A time beyond the calendar becomes its end, in commands and configuration, in any time zone."""
     assert (clamped(datetime.fromisoformat(given)), parse_time(given)) == (taken, taken)
 
 
 def test_a_span_longer_than_the_calendar_ends_where_it_begins() -> None:
-    """`lookback` and `reconcile_window` may be of any length."""
+    """A `lookback` or `reconcile_window` longer than the calendar reaches to its beginning."""
     now = datetime(2026, 10, 1, tzinfo=UTC)
     assert (moment_before(now, timedelta.max), moment_before(now, timedelta(days=1))) == (
         EARLIEST,

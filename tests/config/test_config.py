@@ -1,4 +1,4 @@
-"""The configuration: defaults as documented, all problems at once with their lines, and never a secret."""
+"""The configuration: documented defaults, all problems at once with their lines, and never a secret."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def source(text: str) -> SourceSettings:
 
 
 def test_example_loads_with_the_documented_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The example is a whole configuration, and what it writes out are the models' own defaults."""
+    """The example is a complete configuration, and its values are the models' defaults."""
     monkeypatch.setenv("TWILIO_AUTH_TOKEN", "token-of-main")
     config = load(EXAMPLE)
     assert config == read(
@@ -74,7 +74,7 @@ def test_example_loads_with_the_documented_defaults(monkeypatch: pytest.MonkeyPa
 
 
 def test_example_holds_every_option() -> None:
-    """Every field of every model, and every provider's every key, stands in the example."""
+    """Every field of every model, and every key of every provider, is in the example."""
     text = EXAMPLE.read_text()
     models: list[type[BaseModel]] = [
         Config,
@@ -92,7 +92,7 @@ def test_example_holds_every_option() -> None:
 
 
 def test_example_s_other_sources_load_too() -> None:
-    """Each provider has an entry that loads once its comment marks are taken away."""
+    """Each provider's entry in the example loads once it is uncommented."""
     head, tail = EXAMPLE.read_text().split("media_hosts = []", 1)
     bare = re.sub(r"^# (?=\[\[|[a-z_]+ = )", "", tail, flags=re.MULTILINE)
     config = read(f"{head}media_hosts = []{bare}", "config.toml")
@@ -100,7 +100,7 @@ def test_example_s_other_sources_load_too() -> None:
 
 
 def test_defaults_are_those_of_the_interface() -> None:
-    """The defaults that people rely on."""
+    """The defaults are those that users rely on."""
     config = read(ARCHIVE + TWILIO, "config.toml")
     transfer, daemon = config.transfer, config.daemon
     assert (transfer.workers, transfer.processes, transfer.max_attempts) == (16, 1, 12)
@@ -117,7 +117,7 @@ def test_defaults_are_those_of_the_interface() -> None:
 
 
 def test_all_problems_at_once_with_their_lines() -> None:
-    """One reading tells every problem, each with the line on which it stands, in the order of the file."""
+    """One load reports every problem, each with its line, in the order of the file."""
     text = """[archive]
 buckt = "x"
 prefix = "/abs"
@@ -194,7 +194,7 @@ provider = "telnix"
     ],
 )
 def test_a_problem_has_its_line(text: str, expected: str) -> None:
-    """Each problem names the line of its key, or of the table that lacks it."""
+    """Each problem has the line of its key, or of the table that lacks the key."""
     assert any(line.startswith(expected) for line in problems(text)), problems(text)
 
 
@@ -224,7 +224,7 @@ def test_a_problem_has_its_line(text: str, expected: str) -> None:
     ],
 )
 def test_archive_values_that_cannot_be(key: str, value: str) -> None:
-    """What could not work, or could share a key between recordings, is refused at load."""
+    """Values that cannot work, or could let recordings share a key, are refused at load."""
     text = f'[archive]\n{key} = "{value}"\n' + ("" if key == "bucket" else 'bucket = "acme"\n') + TWILIO
     assert len(problems(text)) == 1
 
@@ -238,14 +238,14 @@ def test_archive_values_that_cannot_be(key: str, value: str) -> None:
     ],
 )
 def test_a_bucket_may_be_a_directory(bucket: str, directory: Path | None) -> None:
-    """file:// names a directory, as a URL does; with it go a prefix and a key template."""
+    """A file:// URL names a directory; prefix and key template apply to it."""
     text = f'[archive]\nbucket = "{bucket}"\nprefix = "a"\n'
     text += 'key_template = "{provider}/{account}/{recording_id}.{ext}"\n'
     assert read(text + TWILIO, "config.toml").archive.directory == directory
 
 
 def test_a_directory_takes_no_options_of_s3() -> None:
-    """All that only S3 has is named at once, even where it has its default."""
+    """All options that only S3 has are reported at once, even with their default values."""
     options = {
         "region": '"us-east-1"',
         "endpoint_url": '"http://127.0.0.1:9000"',
@@ -266,7 +266,7 @@ def test_a_directory_takes_no_options_of_s3() -> None:
 
 
 def test_archive_values_that_can_be() -> None:
-    """A prefix loses its last slash; the rest is taken as written."""
+    """A prefix loses its trailing slash; other values are taken as written."""
     text = (
         ARCHIVE + 'prefix = "a/b/"\nsse = "aws:kms"\nkms_key_id = "alias/x"\nendpoint_url = "http://10.0.0.1:9000/"\n'
     )
@@ -282,14 +282,14 @@ def test_archive_values_that_can_be() -> None:
 
 
 def test_ten_tags_at_most() -> None:
-    """S3 takes ten tags."""
+    """More than ten tags are refused, S3's limit."""
     tags = ", ".join(f'k{number} = "v"' for number in range(11))
     assert problems(ARCHIVE + f"tags = {{ {tags} }}\n" + TWILIO) == ["config.toml:3: archive.tags: must be at most 10"]
 
 
 @pytest.mark.parametrize("text", ["a = ", "[archive\n", "x = 1\nx = 2\n", 'a = "\n"'])
 def test_a_syntax_error_has_its_line(text: str) -> None:
-    """What is no TOML at all is told with the reader's line."""
+    """Invalid TOML is reported with the parser's line."""
     (line,) = problems("\n\n" + text)
     assert re.match(r"config\.toml(:[345])?: is not valid TOML: ", line), line
 
@@ -298,7 +298,7 @@ def test_a_syntax_error_has_its_line(text: str) -> None:
 
 
 def test_provider_keys_become_settings_and_secrets() -> None:
-    """Plain keys are settings, `base_url` among them where it is set; secrets are references."""
+    """Plain keys, including `base_url`, become settings; secrets become references."""
     main = source(TWILIO + 'base_url = "https://api.dublin.ie1.twilio.com/"\n')
     assert main.base_url == "https://api.dublin.ie1.twilio.com"
     assert main.settings == {"account_sid": "AC1", "base_url": "https://api.dublin.ie1.twilio.com"}
@@ -307,7 +307,7 @@ def test_provider_keys_become_settings_and_secrets() -> None:
 
 
 def test_lookback_and_formats_default_to_the_provider_s() -> None:
-    """Each provider knows how late it lists, and video is stored as it comes whatever is asked for."""
+    """lookback defaults to the provider's; Video has its own format whatever is configured."""
     assert source(TELNYX).lookback == provider_class("telnyx").default_lookback
     assert source(TELNYX + 'lookback = "0s"\n').lookback == timedelta()
     video = TWILIO.replace('"twilio"', '"twilio-video"')
@@ -343,14 +343,14 @@ def test_lookback_and_formats_default_to_the_provider_s() -> None:
     ],
 )
 def test_sources_that_cannot_be(text: str, what: str) -> None:
-    """One whole set of credentials, sub-accounts only where they are reached, and values that make sense."""
+    """Incomplete credentials, sub-accounts out of reach and senseless values are refused."""
     found = problems(ARCHIVE + text)
     assert len(found) == 1
     assert what in found[0]
 
 
 def test_subaccounts_with_an_auth_token() -> None:
-    """The auth token reaches sub-accounts."""
+    """Sub-accounts are accepted with an auth token."""
     assert source(TWILIO + "subaccounts = true\n").subaccounts
 
 
@@ -358,7 +358,7 @@ def test_subaccounts_with_an_auth_token() -> None:
     "url", ["https://x.example", "http://127.0.0.1:8080", "http://localhost", "http://[::1]:1", "https://x.example/"]
 )
 def test_base_urls_that_can_be(url: str) -> None:
-    """https anywhere, plain http to this machine."""
+    """https is accepted for any host, plain http for this machine."""
     assert source(TWILIO + f'base_url = "{url}"\n').base_url == url.rstrip("/")
 
 
@@ -380,7 +380,7 @@ def test_base_urls_that_can_be(url: str) -> None:
     ],
 )
 def test_base_urls_that_cannot_be(url: str) -> None:
-    """A path, a query, a user or plain http beyond loopback is refused, and the URL is not repeated."""
+    """A path, a query, a user or plain http to another host is refused, without repeating the URL."""
     (line,) = problems(ARCHIVE + TWILIO + f'base_url = "{url}"\n')
     assert line.startswith("config.toml:8: sources[0].base_url: ")
     assert "hunter22" not in line
@@ -397,12 +397,12 @@ def test_base_urls_that_cannot_be(url: str) -> None:
     ],
 )
 def test_start_from(written: str, expected: datetime | None) -> None:
-    """A date or a time, as text or TOML's own, in UTC unless it says otherwise; empty is all history."""
+    """A date or time, as text or TOML's own, is UTC unless it has a zone; empty means all history."""
     assert source(TWILIO + f"start_from = {written}\n").start_from == expected
 
 
 def test_models_are_frozen() -> None:
-    """A configuration does not change under its readers."""
+    """A loaded configuration cannot be changed."""
     with pytest.raises(ValueError, match="frozen"):
         read(ARCHIVE + TWILIO, "config.toml").archive.bucket = "other"  # type: ignore[misc]
 
@@ -428,12 +428,12 @@ SECRET = "hunter2-0123456789"
     ],
 )
 def test_no_message_repeats_a_value(text: str) -> None:
-    """Whatever a secret was written into, no problem repeats it."""
+    """No message repeats a value, wherever a secret was written by mistake."""
     assert SECRET not in "\n".join(problems(text))
 
 
 def test_secrets_are_resolved_from_their_places(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Environment, file and systemd's directory; one trailing newline goes; nothing shows in a repr."""
+    """Environment, file and systemd's directory work; one trailing newline is removed; no repr shows a secret."""
     place = tmp_path / "token"
     place.write_text(SECRET + "\n")
     place.chmod(0o640)
@@ -446,7 +446,7 @@ def test_secrets_are_resolved_from_their_places(monkeypatch: pytest.MonkeyPatch,
 
 
 def test_credentials_directory_may_be_readable_by_all(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The rights of systemd's directory are systemd's matter; a file's own are ours."""
+    """The mode of systemd's credentials is not checked; that of other files is."""
     place = tmp_path / "token"
     place.write_text(SECRET)
     place.chmod(0o644)
@@ -471,7 +471,7 @@ def test_credentials_directory_may_be_readable_by_all(monkeypatch: pytest.Monkey
 )
 @pytest.mark.parametrize("mounted", [False, True], ids=["a file", "a mounted link"])
 def test_a_secret_s_file_is_nobody_elses(mode: int, words: str, mounted: bool, tmp_path: Path) -> None:
-    """Owner and group alone may read it; the refusal names the file, the chmod, and what sets a mount's mode."""
+    """A secret's file readable by others is refused, with file, chmod, and how to set a mount's mode."""
     place = tmp_path / "..data" / "token"
     place.parent.mkdir()
     place.write_text(SECRET)
@@ -496,7 +496,7 @@ PROXY = f"http://user:{SECRET}@gate.example:3128"
 
 
 def test_no_proxy_unless_one_is_named() -> None:
-    """Providers and the monitor are asked directly; empty text says the same, and no proxy is resolved."""
+    """Without a proxy, or with an empty one, providers and monitor are requested directly."""
     for written in ("", 'proxy = ""\n'):
         assert source(TWILIO + written).proxy is None
     for written in ("", '[daemon]\nping_proxy = ""\n'):
@@ -515,14 +515,14 @@ def test_no_proxy_unless_one_is_named() -> None:
     ],
 )
 def test_a_proxy_without_a_password_is_plain_text(written: str, address: str) -> None:
-    """A source's and the monitor's: its address may stand in the configuration."""
+    """A proxy's URL without password may be in the configuration, for sources and the monitor."""
     config = read(ARCHIVE + TWILIO + f'proxy = "{written}"\n[daemon]\nping_proxy = "{written}"\n', "config.toml")
     for each in (config.sources[0].proxy, config.daemon.ping_proxy):
         assert proxies.resolve(each) == (Proxy(address), "")
 
 
 def test_a_proxy_with_a_password_is_a_secret(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The whole URL is read from where a secret may stand, its escapes undone; no repr holds the password."""
+    """The whole URL can be a secret, its escapes are decoded, and no repr shows the password."""
     monkeypatch.setenv("GATE", "http://us%40er:p%3Aass%2Fword@gate.example:3128")
     place = tmp_path / "gate"
     place.write_text(PROXY + "\n")
@@ -559,7 +559,7 @@ def test_a_proxy_with_a_password_is_a_secret(monkeypatch: pytest.MonkeyPatch, tm
     ],
 )
 def test_proxies_that_cannot_be(written: str, what: str) -> None:
-    """Anything but an HTTP proxy's address is refused at load, at its line, for a source and for the monitor."""
+    """Anything but an HTTP proxy's URL is refused at load with its line, for sources and the monitor."""
     for text, where in (
         (TWILIO + f"proxy = {written}\n", "config.toml:8: sources[0].proxy: "),
         (TWILIO + f"[daemon]\nping_proxy = {written}\n", "config.toml:9: daemon.ping_proxy: "),
@@ -581,7 +581,7 @@ def test_proxies_that_cannot_be(written: str, what: str) -> None:
     ],
 )
 def test_a_secret_that_is_no_proxy(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
-    """It is told by whose it is and what to write there, and nothing of it is repeated."""
+    """An invalid URL in a secret is reported with its owner and the expected form, without its content."""
     monkeypatch.setenv("GATE", value)
     with pytest.raises(ConfigError) as caught:
         proxies.resolve(source(TWILIO + 'proxy = { env = "GATE" }\n').proxy)
@@ -592,7 +592,7 @@ def test_a_secret_that_is_no_proxy(monkeypatch: pytest.MonkeyPatch, value: str) 
 
 
 def test_secrets_that_cannot_be_had_are_told_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Every missing secret is told, with its source, its key and what to do."""
+    """Every missing secret is reported, with its source, its key and what to do."""
     monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
     monkeypatch.delenv("TOKEN", raising=False)
     secrets: Mapping[str, SecretRef] = {
@@ -634,7 +634,7 @@ def test_secrets_that_cannot_be_had_are_told_at_once(monkeypatch: pytest.MonkeyP
     ],
 )
 def test_secret_files_that_cannot_be(body: bytes, what: str, tmp_path: Path) -> None:
-    """A file that cannot be a secret is refused before it reaches a header, by its name and not by what it holds."""
+    """An invalid secret file is refused by name, before its content is used or shown."""
     place = tmp_path / "token"
     place.write_bytes(body)
     place.chmod(0o600)
@@ -646,7 +646,7 @@ def test_secret_files_that_cannot_be(body: bytes, what: str, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("written", ["\ufeff{}", "{}\n", "{}\r\n", "{}\n\n", "\ufeff{}\r\n"])
 def test_what_editors_put_around_a_secret_is_no_part_of_it(written: str, tmp_path: Path) -> None:
-    """A byte order mark before it and line ends behind it are taken off."""
+    """A byte order mark before a secret and line ends after it are removed."""
     place = tmp_path / "token"
     place.write_bytes(written.format(SECRET).encode())
     place.chmod(0o600)
@@ -655,7 +655,7 @@ def test_what_editors_put_around_a_secret_is_no_part_of_it(written: str, tmp_pat
 
 @pytest.mark.parametrize("value", ["\u201ct0ken\u201d", "t0ken\udcff", "t0ken\n\nt0ken", " t0ken"])
 def test_secrets_of_the_environment_that_cannot_be(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
-    """The same of a variable, whatever bytes it holds: the error names it."""
+    """An invalid secret in a variable is refused with the variable's name, whatever bytes it has."""
     monkeypatch.setenv("TOKEN", value)
     with pytest.raises(ConfigError) as caught:
         SecretRef(env="TOKEN", owner="main: auth_token").resolve()
@@ -664,7 +664,7 @@ def test_secrets_of_the_environment_that_cannot_be(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_folder_is_no_secret(tmp_path: Path) -> None:
-    """What cannot be read as a file is told by its path."""
+    """A secret's file that cannot be read is reported with its path."""
     with pytest.raises(ConfigError, match=f"{tmp_path} cannot be read: Is a directory"):
         SecretRef(file=str(tmp_path)).resolve()
 
@@ -673,7 +673,7 @@ def test_a_folder_is_no_secret(tmp_path: Path) -> None:
 
 
 def test_find_in_order(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The given path, else RECVAULT_CONFIG, else ./config.toml; a path that is named must be there."""
+    """The given path is used, else RECVAULT_CONFIG, else ./config.toml; a given path must exist."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("RECVAULT_CONFIG", raising=False)
     given_path, named = tmp_path / "given.toml", tmp_path / "named.toml"
@@ -689,7 +689,7 @@ def test_find_in_order(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def test_a_missing_file_names_the_places(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Who has no configuration is told where it was looked for."""
+    """Without a configuration, the error lists the places that were searched."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("RECVAULT_CONFIG", raising=False)
     monkeypatch.setattr("recvault.config.places.SYSTEM", tmp_path / "etc.toml")
@@ -701,7 +701,7 @@ def test_a_missing_file_names_the_places(monkeypatch: pytest.MonkeyPatch, tmp_pa
 
 @pytest.mark.parametrize(("mode", "refused"), [(0o600, False), (0o644, False), (0o664, False), (0o666, True)])
 def test_a_configuration_is_nobody_elses_to_change(mode: int, refused: bool, tmp_path: Path) -> None:
-    """Who may change it chooses to whom secrets are sent. Everybody may read it, for it holds none."""
+    """A configuration that others can write is refused, as they could redirect secrets. Everybody may read it."""
     place = tmp_path / "config.toml"
     place.write_text(ARCHIVE + TWILIO)
     place.chmod(mode)
@@ -716,7 +716,7 @@ def test_a_configuration_is_nobody_elses_to_change(mode: int, refused: bool, tmp
 def test_a_configuration_that_a_stranger_left_here_is_not_taken(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """In a directory of another user's ./config.toml could send our secrets anywhere: it must be named, or be ours."""
+    """./config.toml of another user in another user's directory is refused unless it is named."""
     monkeypatch.chdir(tmp_path)
     place = Path("config.toml")
     place.write_text(ARCHIVE + TWILIO)
@@ -724,13 +724,13 @@ def test_a_configuration_that_a_stranger_left_here_is_not_taken(
     with pytest.raises(ConfigError, match=r"belongs to another user .*--config config\.toml"):
         find(None)
     assert find(place) == place
-    monkeypatch.setenv("SUDO_UID", "54321")  # who called sudo trusts what is theirs
+    monkeypatch.setenv("SUDO_UID", "54321")  # the caller of sudo, whose own files are trusted
     assert find(None) == place
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root makes files for another user")
 def test_a_home_that_is_another_user_s_is_not_trusted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Under some sudo HOME is still the caller's, or another's: a file there must be named, or be ours."""
+    """A configuration of another user in HOME, as under sudo, is refused unless it is named."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     place = tmp_path / ".config/recvault/config.toml"
@@ -743,7 +743,7 @@ def test_a_home_that_is_another_user_s_is_not_trusted(monkeypatch: pytest.Monkey
 
 
 def test_a_home_that_cannot_be_entered_is_passed_by(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """What another user has in a home that is closed to us is not ours; the machine's file is taken."""
+    """A HOME that cannot be entered is skipped; the machine's file is used."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "closed"))
     (system := tmp_path / "etc.toml").touch()
@@ -760,14 +760,14 @@ def test_a_home_that_cannot_be_entered_is_passed_by(monkeypatch: pytest.MonkeyPa
 
 
 def test_without_a_home_there_are_two_places(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A relative XDG_CONFIG_HOME does not count, as its specification says."""
+    """A relative XDG_CONFIG_HOME is ignored, as its specification demands."""
     monkeypatch.delenv("HOME")
     monkeypatch.setenv("XDG_CONFIG_HOME", "relative")
     assert [str(place) for place in lookup()] == ["config.toml", "/etc/recvault/config.toml"]
 
 
 def test_a_file_that_is_no_text(tmp_path: Path) -> None:
-    """A directory or a binary file is a problem of the configuration, not a crash."""
+    """A directory or a binary file is a configuration error, not a crash."""
     with pytest.raises(ConfigError, match="cannot be read"):
         load(tmp_path)
     place = tmp_path / "config.toml"
@@ -784,7 +784,7 @@ def test_a_file_that_is_no_text(tmp_path: Path) -> None:
     [("90s", 90), ("5m", 300), ("26h", 93600), ("7d", 604800), ("1h30m", 5400), ("0s", 0), ("0.5s", 0.5)],
 )
 def test_durations(text: str, seconds: float) -> None:
-    """Durations as people write them."""
+    """Durations are read in the forms that people write."""
     assert parse_duration(text) == timedelta(seconds=seconds)
 
 
@@ -793,27 +793,27 @@ def test_durations(text: str, seconds: float) -> None:
     [("8MiB", 8 << 20), ("1GiB", 1 << 30), ("64KiB", 65536), ("500MB", 500_000_000), (7, 7), ("7", 7), ("1.5kB", 1500)],
 )
 def test_sizes(text: str | int, size: int) -> None:
-    """Binary and decimal sizes are told apart."""
+    """Binary and decimal sizes are distinguished."""
     assert parse_size(text) == size
     assert parse_rate(f"{text}/s") == size
 
 
 @pytest.mark.parametrize("text", ["", "5", "5 m", "-5m", "m", "1m1h", "5M", 5, None, True, "1e3s", "9" * 400 + "s"])
 def test_no_durations(text: Any) -> None:
-    """What is no duration is a ValueError."""
+    """Anything but a duration is a ValueError."""
     with pytest.raises(ValueError, match="is "):
         parse_duration(text)
 
 
 @pytest.mark.parametrize("text", ["", "MiB", "8M", "-1", -1, "1.5", True, 1.5, None, "8MiB/s", "1iB"])
 def test_no_sizes(text: Any) -> None:
-    """What is no size is a ValueError."""
+    """Anything but a size is a ValueError."""
     with pytest.raises(ValueError, match="is no"):
         parse_size(text)
 
 
 def test_times() -> None:
-    """Dates and ISO times become aware UTC times; the rest is a ValueError."""
+    """Dates and ISO times become aware UTC times; anything else is a ValueError."""
     assert parse_time("2026-10-01") == parse_time(date(2026, 10, 1)) == datetime(2026, 10, 1, tzinfo=UTC)
     assert parse_time("2026-10-01T02:00:00+02:00").tzinfo is UTC
     for text in ("", "Tue", "1 Oct 2026", "2026-02-30", 5, None):
@@ -824,7 +824,7 @@ def test_times() -> None:
 @settings(deadline=None)
 @given(st.text(max_size=20) | st.integers() | st.floats() | st.booleans() | st.none())
 def test_units_raise_nothing_but_value_errors(value: Any) -> None:
-    """Whatever TOML holds, the answer is a value or a ValueError."""
+    """Any value that TOML can hold gives a result or a ValueError."""
     for parse in (parse_duration, parse_size, parse_rate, parse_time):
         try:
             parse(value)
@@ -835,7 +835,7 @@ def test_units_raise_nothing_but_value_errors(value: Any) -> None:
 @settings(deadline=None)
 @given(st.integers(0, 400), st.integers(0, 23), st.integers(0, 59), st.integers(0, 59))
 def test_durations_add_up(days: int, hours: int, minutes: int, seconds: int) -> None:
-    """All four units together are their sum."""
+    """All four units together are summed."""
     expected = timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
     assert parse_duration(f"{days}d{hours}h{minutes}m{seconds}s") == expected
 
@@ -844,7 +844,7 @@ def test_durations_add_up(days: int, hours: int, minutes: int, seconds: int) -> 
 
 
 def test_lines_of_every_shape() -> None:
-    """Dotted keys, inline tables, arrays and strings over many lines, tables in arrays, quoted keys, comments."""
+    """Lines are found for dotted keys, inline tables, multi-line arrays and strings, quoted keys and comments."""
     text = """# a comment with = and [brackets]
 top = 1
 text = \"\"\"
@@ -913,7 +913,7 @@ VALUES = st.sampled_from(
 @settings(deadline=None)
 @given(st.dictionaries(KEYS, VALUES, min_size=1, max_size=8), st.sampled_from(["", "\n", "# [c] = 'x\n", "  "]))
 def test_lines_of_any_table(table: dict[str, str], between: str) -> None:
-    """Whatever values stand before a key, its line is the one on which it stands."""
+    """Whatever values come before a key, its line is found."""
     text, expected = "", {}
     for key, value in table.items():
         text += between

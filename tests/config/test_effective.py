@@ -1,4 +1,4 @@
-"""The effective configuration as text: whole, loadable, and without any secret."""
+"""The effective configuration as text: complete, loadable, and without any secret."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ CONFIGURATIONS = [
 
 @pytest.mark.parametrize("text", CONFIGURATIONS)
 def test_it_loads_to_the_same_configuration(text: str) -> None:
-    """What is shown can be used as a file: nothing is left out, and nothing has another value."""
+    """The shown text loads to the same configuration, with nothing left out or changed."""
     found = read(text, "config.toml")
     again = read(effective.toml(found), "shown.toml")
     assert effective.document(again) == effective.document(found)
@@ -64,7 +64,7 @@ def test_it_loads_to_the_same_configuration(text: str) -> None:
 
 
 def test_it_names_every_option_that_has_a_value() -> None:
-    """Each default stands there, in the unit that people write it in, the provider's address included."""
+    """Every default is shown, in the usual unit, including the provider's URL."""
     document = effective.document(load(EXAMPLE))
     assert set(document) == set(Config.model_fields)
     written = tomllib.loads(EXAMPLE.read_text())
@@ -77,13 +77,13 @@ def test_it_names_every_option_that_has_a_value() -> None:
 
 
 def test_a_provider_s_own_address_is_shown() -> None:
-    """Where no base_url is written, the one that is used stands there."""
+    """If base_url is not set, the provider's own is shown."""
     shown = [effective.document(read(ARCHIVE + each, "c"))["sources"][0]["base_url"] for each in (TWILIO, TELNYX)]
     assert shown == ["https://api.twilio.com", "https://api.telnyx.com"]
 
 
 def test_only_the_places_of_secrets_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither a secret that can be had, nor the key in a ping address."""
+    """Neither an available secret nor the key in a ping URL is shown."""
     monkeypatch.setenv("TOKEN", "t0ken-of-a-test")
     ping = '[daemon]\nping_url = "https://hc-ping.com/5e5e-key"\n'
     shown = effective.toml(read(ARCHIVE + ping + TWILIO, "config.toml"))
@@ -97,5 +97,5 @@ def test_only_the_places_of_secrets_are_shown(monkeypatch: pytest.MonkeyPatch) -
     [(0, "0s"), (0.5, "0.5s"), (60, "60s"), (120, "2m"), (3600, "1h"), (5400, "90m"), (86400, "24h"), (172800, "2d")],
 )
 def test_durations_are_written_as_people_write_them(seconds: float, text: str) -> None:
-    """In the largest unit that leaves a whole number."""
+    """A duration is written in the largest unit that gives a whole number."""
     assert effective.duration(timedelta(seconds=seconds)) == text

@@ -1,4 +1,4 @@
-"""Single values of a configuration that may be wrong elsewhere, read without its models."""
+"""Single values read from a configuration that may be invalid elsewhere, without its models."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SOURCES = '[[sources]]\nname = "main"\n[[sources]]\nname = "second"\n'
 
 
 def test_names_are_read_where_the_rest_is_wrong(tmp_path: Path) -> None:
-    """Unknown keys, missing tables and names that are no names keep nobody from the others."""
+    """Unknown keys, missing tables and invalid names do not hide the other names."""
     path = tmp_path / "config.toml"
     path.write_text(f'nonsense = 1\n{SOURCES}[[sources]]\nname = "$(reboot)"\n[[sources]]\nname = 3\n[[sources]]\n')
     assert config.source_names(path) == ["main", "second"]
@@ -23,7 +23,7 @@ def test_names_are_read_where_the_rest_is_wrong(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["", "sources = 3", "[[sources", "\x00", "sources = [" * 3000, "[sources]\nname = 1"])
 def test_a_file_without_names_has_none(tmp_path: Path, text: str) -> None:
-    """Whatever it holds instead, and no error."""
+    """A file without names gives none and no error, whatever it contains."""
     path = tmp_path / "config.toml"
     path.write_text(text)
     assert config.source_names(path) == []
@@ -31,7 +31,7 @@ def test_a_file_without_names_has_none(tmp_path: Path, text: str) -> None:
 
 
 def test_a_file_that_cannot_be_read_has_no_names(tmp_path: Path) -> None:
-    """Missing, a directory, bytes that are no text, or a pipe, for whose writer nobody waits."""
+    """A missing file, a directory, invalid text or a pipe gives none, without waiting."""
     binary, pipe = tmp_path / "binary", tmp_path / "pipe"
     binary.write_bytes(b"\xff\xfe\xfa")
     os.mkfifo(pipe)
@@ -39,14 +39,14 @@ def test_a_file_that_cannot_be_read_has_no_names(tmp_path: Path) -> None:
 
 
 def test_the_ledgers_path_is_the_configured_one(tmp_path: Path) -> None:
-    """Of its own table, and of no other."""
+    """The ledger's path is read from its own table only."""
     path = tmp_path / "config.toml"
     path.write_text(f'[archive]\npath = "/a"\n[ledger]\n  path = "/b/ledger.db"\n{SOURCES}')
     assert config.ledger_path(path) == Path("/b/ledger.db")
 
 
 def test_looking_for_the_file_loads_no_models() -> None:
-    """pydantic and the providers would take longer than all the rest of a Tab."""
+    """Finding the file loads neither pydantic nor the providers, which would delay completion."""
     code = "import sys; from recvault import config; config.source_names(None); print(sorted(sys.modules))"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd="/").stdout
     assert "'recvault.config.places'" in said
@@ -54,7 +54,7 @@ def test_looking_for_the_file_loads_no_models() -> None:
 
 
 def test_every_name_of_the_room_is_there() -> None:
-    """What is loaded late is found by its name, and a name that is none is an error."""
+    """Names that are loaded late are found, and an unknown name is an error."""
     assert [name for name in config.__all__ if not hasattr(config, name)] == []
     with pytest.raises(AttributeError, match="nonsense"):
         _ = config.nonsense  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""The simulator as the contract wants a service: one account of one of its five."""
+"""The simulator as a service for the contract: one account of one of its five services."""
 
 from __future__ import annotations
 

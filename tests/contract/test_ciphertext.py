@@ -1,4 +1,4 @@
-"""Encrypted media: nothing can be told from their bytes, so a document among them must be told from its own."""
+"""Encrypted media cannot be parsed, so a document in their place must be recognised by its own bytes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def in_chunks_of_one(body: bytes) -> Answer:
 
 @pytest.mark.parametrize("kind", DOCUMENTS)
 def test_a_document_that_drips_is_no_ciphertext(bench: Bench, kind: str) -> None:
-    """An error page that comes a byte at a time, as octets, is refused like one that comes whole."""
+    """An error page sent byte by byte as octets is refused like one sent at once."""
     wanted = bench.service.add(START)
     (listed,) = bench.recordings()
     encrypted = replace(listed, encryption={"encryption_iv": "x"}, formats=("wav",))

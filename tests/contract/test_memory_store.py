@@ -20,7 +20,7 @@ def put_of(key: str, body: bytes) -> Put:
 
 
 def test_what_is_put_is_there() -> None:
-    """An object reads back byte for byte, with its size, sum and metadata; another key is empty."""
+    """An object reads back byte for byte, with size, hash and metadata; another key is empty."""
     store, body = MemoryStore(), b"media" * 50_000
     put = put_of("a/b.wav", body)
     put.body.read()
@@ -32,7 +32,7 @@ def test_what_is_put_is_there() -> None:
 
 
 def test_nothing_is_overwritten() -> None:
-    """The same bytes again are False, other bytes a KeyConflict, and the first stay."""
+    """Putting the same bytes again returns False, other bytes are a KeyConflict, and the first stay."""
     store = MemoryStore()
     assert [store.put(put_of("a", b"one")), store.put(put_of("a", b"one"))] == [True, False]
     with pytest.raises(KeyConflict):
@@ -41,7 +41,7 @@ def test_nothing_is_overwritten() -> None:
 
 
 def test_bytes_that_differ_from_their_sum_are_refused() -> None:
-    """A put whose sum or length is another's stores nothing."""
+    """A put with a wrong hash or length stores nothing."""
     store, good = MemoryStore(), put_of("a", b"one")
     for wrong in (replace(good, sha256=put_of("a", b"two").sha256), replace(good, bytes=4)):
         with pytest.raises(StoreUnavailable):
@@ -50,7 +50,7 @@ def test_bytes_that_differ_from_their_sum_are_refused() -> None:
 
 
 def test_a_list_is_in_key_order() -> None:
-    """All objects under a prefix, and no others, in the order of their keys."""
+    """A list has all objects under its prefix, and no others, in key order."""
     store = MemoryStore()
     for key in ("b/2", "a/1", "b/1"):
         store.put(put_of(key, key.encode()))

@@ -1,4 +1,4 @@
-"""The provider contract, kept by each of the five built-in providers against the simulator."""
+"""Each of the five built-in providers keeps the contract against the simulator."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class TestTwilio(ProviderContract):
 
 
 class TestTwilioBehindARedirect(ProviderContract):
-    """As Twilio may serve media: from a signed host, behind a redirect."""
+    """Twilio with media on a signed host, behind a redirect."""
 
     def service(self) -> Service:
         return Simulated("twilio", "voice", TWILIO, Switches(voice_media_from="redirect", voice_mixed_offsets=True))
@@ -47,7 +47,7 @@ class TestTwilioLegacy(ProviderContract):
 
 
 class TestTwilioLegacyByNumber(TestTwilioLegacy):
-    """Without the links that the sample of the documents lacks: pages are counted."""
+    """The 2008 API without page links, as in its documents' sample: pages are counted."""
 
     def service(self) -> Service:
         return Simulated("twilio", "voice", TWILIO, Switches(legacy_nextpageuri=False))
@@ -70,7 +70,7 @@ class TestTelnyx(ProviderContract):
 
 
 class TestTelnyxNested(TestTelnyx):
-    """Rows as the documents of 2024 show them, there at completion alone, oldest first."""
+    """Telnyx with rows as in the documents of 2024, listed on completion, oldest first."""
 
     def service(self) -> Service:
         return Simulated("telnyx", "telnyx", "main", Switches(telnyx_nested=True, telnyx_order="oldest"))
@@ -85,7 +85,7 @@ class TestSignalWire(ProviderContract):
 
 
 class TestSignalWireOf2018(TestSignalWire):
-    """As its captured replies of 2018: links without /api/laml, `Sept`, an empty page amid the list, its own types."""
+    """SignalWire as captured in 2018: links without /api/laml, `Sept`, an empty page within the list, its own types."""
 
     def service(self) -> Service:
         switches = Switches(

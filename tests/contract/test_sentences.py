@@ -1,4 +1,4 @@
-"""What the contract says of a provider that breaks it: a sentence from which its author knows what to change."""
+"""The contract's messages about a provider that breaks it: its author learns what to change."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class WrongMedia(Toy):
 
 
 class OnlyListed(Toy):
-    """Its list tells addresses of media, and its recordings by id do not."""
+    """A service whose list has media URLs, but whose recordings by id have none."""
 
     media = ""
 
@@ -92,7 +92,7 @@ class Lax(Toy):
     ],
 )
 def test_a_broken_promise_is_told_in_a_sentence(broken: type[Toy], promise: Contract, sentence: str) -> None:
-    """Each says what came, what should have come, or where to look."""
+    """Each message states the actual value, the expected one, or where to look."""
 
     class Broken(ProviderContract):
         def service(self) -> Service:

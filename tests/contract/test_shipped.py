@@ -1,4 +1,4 @@
-"""What the installed package holds for the author of a plug-in."""
+"""What the installed package contains for the author of a plug-in."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ __all__ = ["test_the_toys_own_test_passes"]
     ],
 )
 def test_the_files_to_read_and_to_copy_are_shipped(package: str, name: str) -> None:
-    """The guide, the toy, its server and its test are files beside the code, and types are told."""
+    """The guide, the toy, its server and its test are shipped beside the code, with type information."""
     assert resources.files(package).joinpath(name).is_file()
 
 
 def test_one_version_for_all() -> None:
-    """The package's metadata, `--version` and the User-Agent tell the same version."""
+    """Package metadata, `--version` and User-Agent have the same version."""
     ran = subprocess.run([sys.executable, "-m", "recvault", "--version"], capture_output=True, text=True, check=True)
     told = (metadata.version("recvault"), ran.stdout.split()[-1], USER_AGENT.removeprefix("recvault/"))
     assert told == (recvault.__version__,) * 3
@@ -47,12 +47,12 @@ def test_one_version_for_all() -> None:
 
 @pytest.mark.parametrize("name", sorted(testing.__all__))
 def test_the_guide_names_all_that_a_test_needs(name: str) -> None:
-    """Each name of `recvault.testing` stands in the guide, so that nobody has to read the source for it."""
+    """Each name of `recvault.testing` is in the guide, so that nobody must read the source."""
     assert f"`{name}" in resources.files("recvault.providers").joinpath("README.md").read_text()
 
 
 def test_the_guide_names_every_fact_and_verb() -> None:
-    """Whatever a provider is asked for, and whatever `Rest` takes, stands in the guide."""
+    """Every attribute and method of a provider and of `Rest` is in the guide."""
     from recvault.providers.rest import Bounds, Paging, Rest
 
     guide = resources.files("recvault.providers").joinpath("README.md").read_text()
@@ -63,19 +63,19 @@ def test_the_guide_names_every_fact_and_verb() -> None:
 
 @pytest.mark.parametrize("media_format", ["wav", "mp3", "mka", "mkv"])
 def test_sounds_differ_by_their_key_alone(media_format: str) -> None:
-    """The same key gives the same bytes, so that a server can tell what a client must get."""
+    """The same key gives the same bytes, so that a server knows what a client must receive."""
     assert sound(media_format, "a") == sound(media_format, "a") != sound(media_format, "b")
 
 
 def test_a_sound_that_cannot_be_made_is_refused() -> None:
-    """Another format is an error with what to do, not bytes that prove nothing."""
+    """An unsupported format is an error with a hint."""
     with pytest.raises(ValueError, match=r"sound\(\) makes wav, mp3, mka, mkv, not 'ogg'"):
         sound("ogg")
 
 
 @pytest.mark.parametrize("body", [{"sounds": []}, '{"sounds": []}', b'{"sounds": []}'])
 def test_a_captured_reply_is_given_to_a_provider(body: object) -> None:
-    """As a document, text or bytes, to the first page or to a URL."""
+    """A reply can be a document, text or bytes, for the first page or a URL."""
     toy = Toy("https://toy.example", "bears")
     for url in ("", "https://toy.example/v1/bears?start=5"):
         reply = reply_to(toy, body, url=url)
@@ -84,7 +84,7 @@ def test_a_captured_reply_is_given_to_a_provider(body: object) -> None:
 
 
 def test_the_guides_own_example_is_a_provider(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The class in the guide loads as a plug-in, asks for its list and reads a row."""
+    """The guide's example loads as a plug-in, requests its list and reads a row."""
     guide = resources.files("recvault.providers").joinpath("README.md").read_text()
     blocks = re.findall(r"^ *```python\n(.*?)^ *```", guide, re.DOTALL | re.MULTILINE)
     module = ModuleType("recvault_acme")

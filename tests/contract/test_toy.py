@@ -1,4 +1,4 @@
-"""A plug-in's provider, found through a real entry point: it keeps the contract, and archives like any other."""
+"""A plug-in's provider, found through a real entry point, keeps the contract and archives like any other."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from rig import Rig
 
 @pytest.fixture
 def installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The plug-in's dist-info on the path, as pip would put it: it names the toy that recvault ships."""
+    """Put the plug-in's dist-info on the path, as pip would; it names the toy that recvault ships."""
     monkeypatch.syspath_prepend(str(Path(__file__).parent / "toy"))
     providers.installed.cache_clear()
     yield
@@ -33,7 +33,7 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.mark.usefixtures("installed")
 class TestToy(ProviderContract):
-    """The class comes from the entry point, as the configuration would find it."""
+    """The toy, loaded from the entry point as the configuration does."""
 
     def service(self) -> Service:
         return ToyBox()
@@ -46,7 +46,7 @@ SOUNDS = Path(__file__).parent.parent / "data" / "media"
 
 
 class OtherBox(ToyBox):
-    """Another service: its sounds are Opus and FLAC, at addresses that stand in its rows for good."""
+    """Another service: Opus and FLAC, at permanent URLs in its rows."""
 
     def add(self, created_at: datetime, *, media_format: str = "", finished: bool = True, readable: bool = True) -> str:
         added = super().add(created_at, media_format=media_format, finished=finished, readable=readable)
@@ -65,7 +65,7 @@ class OtherBox(ToyBox):
 
 
 class OtherToy(Toy):
-    """Reads the addresses from the row, which do not expire; a row that waited in the ledger has none."""
+    """Reads the permanent URLs from the row; a row restored from the ledger has none."""
 
     formats = ("opus", "flac")
     media = ""
@@ -75,7 +75,7 @@ class OtherToy(Toy):
 
 
 class TestOtherToy(ProviderContract):
-    """Formats that recvault has no walk for, at addresses in the row with no `media_url_lifetime`."""
+    """Formats that recvault cannot walk, at URLs in the row without `media_url_lifetime`."""
 
     def service(self) -> Service:
         return OtherBox()
@@ -86,20 +86,20 @@ class TestOtherToy(ProviderContract):
 
 @pytest.mark.usefixtures("installed")
 def test_a_plug_in_is_an_entry_point() -> None:
-    """Installed, it is known by its name; nothing of recvault names it."""
+    """An installed plug-in is found by name; recvault does not name it."""
     assert [each.value for each in entry_points(group=GROUP) if each.name == "toy"] == ["recvault.testing.toy:Toy"]
     assert registry()["toy"].name == "toy"
 
 
 def test_without_the_plug_in_there_is_no_such_provider() -> None:
-    """Not installed, its name is a configuration error that lists the others."""
+    """Without the plug-in its name is a configuration error that lists the known providers."""
     with pytest.raises(ConfigError, match="there is no provider called 'toy'"):
         provider_class("toy")
 
 
 @pytest.mark.usefixtures("installed")
 def test_a_plug_in_archives_end_to_end(rig: Rig) -> None:
-    """`provider = "toy"` in the configuration is all it takes: media and sidecars are in the bucket, once."""
+    """`provider = "toy"` is sufficient to archive: media and sidecars are in the bucket, once."""
     box = ToyBox()
     try:
         start = datetime.now(UTC) - timedelta(days=2)

@@ -1,7 +1,7 @@
-"""The effects of a pass, named and countable: requests, puts, ledger writes; and what happens when one of them fails.
+"""The effects of a pass, named and countable (requests, puts, ledger writes), and faults planned for them.
 
-A pass runs here in one thread, so that each effect has one place in one order. A fault is planned for the moment before
-or after an effect. A crash drops all memory: the next pass opens the ledger anew and finds what was committed.
+A pass runs here in one thread, so that effects have a fixed order. A fault is planned for the moment before or after
+an effect. A crash drops all memory: the next pass opens the ledger anew and finds what was committed.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ MOST_PASSES = 8
 
 
 class Crash(BaseException):
-    """The process is gone: nothing catches it, nothing is tidied up."""
+    """The death of the process: not caught, no cleanup."""
 
 
 @dataclass(frozen=True)
 class Fault:
-    """At which effect, on which side of it, and whether the process dies or only the effect fails."""
+    """At which effect, before or after it, and whether the process dies or only the effect fails."""
 
     effect: str
     side: str  # before | after
@@ -55,7 +55,7 @@ class Fault:
 
 @dataclass
 class Effects:
-    """Names each effect as it happens, and strikes where a fault is planned."""
+    """Names each effect, and fails where a fault is planned."""
 
     fault: Fault | None = None
     seen: list[str] = field(default_factory=list)
@@ -78,7 +78,7 @@ class Effects:
 
 @dataclass
 class WatchedStore:
-    """A bucket whose puts are effects. Reads are none: they change nothing."""
+    """A bucket whose puts are effects. Reads are none, as they change nothing."""
 
     bucket: MemoryStore
     effects: Effects
@@ -101,7 +101,7 @@ class WatchedStore:
 
 
 class Inline(Executor):
-    """Runs what is submitted at once, in the caller's own thread."""
+    """Runs submitted work at once, in the caller's thread."""
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         future: Future[Any] = Future()
@@ -111,7 +111,7 @@ class Inline(Executor):
 
 @dataclass
 class World:
-    """What outlives a crash: the provider, the bucket, the ledger's file, and the time."""
+    """What survives a crash: the provider, the bucket, the ledger's file, and the time."""
 
     directory: Path
     simulator: Simulator
@@ -126,7 +126,7 @@ class World:
         return provider_class(self.provider_name).from_settings(NAME, values)
 
     def run(self, effects: Effects) -> Report | None:
-        """One pass; None where it crashed or the ledger failed it."""
+        """Run one pass; None if it crashed or the ledger failed."""
         stop = Stop()
         provider = self.provider
         rule = AddressRule.of(self.simulator.base_url, [self.simulator.media_host])
@@ -181,7 +181,7 @@ class World:
         return Pass(work=work, listers=Inline())
 
     def settle(self) -> None:
-        """Passes without faults until nothing stands open."""
+        """Run passes without faults until nothing is open."""
         for _ in range(MOST_PASSES):
             self.now += timedelta(minutes=1)
             report = self.run(Effects())
@@ -191,7 +191,7 @@ class World:
 
 
 def _die(ledger: Ledger, *, tidily: bool) -> None:
-    """What the kernel does for a killed process: its locks and its open transaction are gone, its files stay."""
+    """Do what the kernel does for a killed process: locks and the open transaction are gone, files stay."""
     if tidily:
         ledger.close()
         return

@@ -1,4 +1,4 @@
-"""What must hold at any instant, checked against the provider's truth: in the words of the modules that keep it."""
+"""The invariants that must hold at any instant, checked against the provider's truth, in the modules' own words."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SIDECAR = ".json"
 
 
 def check_at_once(world: World) -> None:
-    """The invariants of archive, transfer, discovery and ledger, whatever has just happened."""
+    """Check the invariants of archive, transfer, discovery and ledger, at any instant."""
     truth = {each.recording_id: each for each in world.simulator.truth(world.account)}
     for key, body in world.bucket.objects.items():
         recording_id = key.rpartition("/")[2].partition(".")[0]
@@ -28,7 +28,7 @@ def check_at_once(world: World) -> None:
 
 
 def check_at_the_end(world: World, clean: dict[str, Any]) -> None:
-    """The bucket is that of a clean run, byte for byte of media; sidecars but for their number of attempts."""
+    """Check that the bucket equals a clean run's: media byte for byte, sidecars except for their attempts."""
     left = comparable(world)
     assert set(left) == set(clean), "objects are missing or left over"
     for key, body in left.items():
@@ -36,7 +36,7 @@ def check_at_the_end(world: World, clean: dict[str, Any]) -> None:
 
 
 def comparable(world: World) -> dict[str, Any]:
-    """The bucket's objects; of sidecars what does not differ from run to run."""
+    """Return the bucket's objects; of sidecars only what is equal in all runs."""
     return {key: _lasting(body, world) if key.endswith(SIDECAR) else body for key, body in world.bucket.objects.items()}
 
 

@@ -1,6 +1,6 @@
-"""recvault broken on purpose, each time where it hurts: the suite must see every break, or it proves nothing.
+"""recvault broken on purpose: the suite must detect every break, or it proves nothing.
 
-Each break is one line of the architecture undone. The scenarios that catch them are green while nothing is broken.
+Each break undoes one rule of the architecture. The scenarios that detect them pass while nothing is broken.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Break = Callable[[], Any]
 
 
 def crashes(directory: Path) -> None:
-    """A crash after any effect of a pass."""
+    """A crash after each effect of a pass."""
     for number, effect in enumerate(clean("twilio")[0]):
         place = directory / str(number)
         place.mkdir()
@@ -45,7 +45,7 @@ def crashes(directory: Path) -> None:
 
 
 def late_row(directory: Path) -> None:
-    """A recording that is listed half an hour after its own date."""
+    """A recording that is listed half an hour after its date."""
     with world(directory) as made:
         late = made.simulator.add(
             made.account, "voice", created_at=NOW - timedelta(minutes=1), visible_at=NOW + timedelta(minutes=30)
@@ -58,7 +58,7 @@ def late_row(directory: Path) -> None:
 
 
 def short_body(directory: Path) -> None:
-    """A body that is cut short without a word: no Content-Length, a clean end."""
+    """A silently truncated body: no Content-Length, a clean end."""
     with world(directory) as made:
         made.simulator.faults.plan("truncate_silent", match="/Recordings/RE")
         made.run(Effects())
@@ -91,7 +91,7 @@ def advance_per_page() -> Any:
 
 @contextmanager
 def sidecar_first() -> Iterator[None]:
-    """The reference is written before what it refers to."""
+    """The sidecar is written before its media."""
     put_medium, commit = Attempt.put, Attempt.commit
 
     def prove_only(self: Attempt, line: Any, recording: Any, fetched: Any) -> Any:
@@ -120,7 +120,7 @@ def no_lookback() -> Any:
 
 
 def no_length_check() -> Any:
-    """Whatever the container says of its length is believed."""
+    """The container's own length is trusted."""
     finish = Prober.finish
 
     def broken(self: Prober, **expected: Any) -> Any:
@@ -131,13 +131,13 @@ def no_length_check() -> Any:
 
 
 def skip_committed_check() -> Any:
-    """Nobody looks whether the recording stands in the bucket already."""
+    """The bucket is not checked for an existing commit."""
     return mock.patch.object(Placing, "commit_at", lambda self, recording, key: None)
 
 
 @contextmanager
 def save_whatever_came() -> Iterator[None]:
-    """No look at what kind of body it is."""
+    """The kind of the body is not checked."""
     with (
         mock.patch.object(fetch, "refuse_document", lambda *args: None),
         mock.patch.object(Prober, "feed", lambda self, chunk: None),
@@ -172,13 +172,13 @@ CAUGHT: tuple[tuple[Break, Scenario], ...] = (
 
 @pytest.mark.parametrize("scenario", sorted({scenario for _, scenario in CAUGHT}, key=lambda each: each.__name__))
 def test_unbroken_the_scenarios_are_green(scenario: Scenario, tmp_path: Path) -> None:
-    """First the suite is green without a break."""
+    """The scenarios pass while nothing is broken."""
     scenario(tmp_path)
 
 
 @pytest.mark.parametrize(("broken", "scenario"), CAUGHT, ids=[broken.__name__ for broken, _ in CAUGHT])
 def test_every_break_is_caught(broken: Break, scenario: Scenario, tmp_path: Path) -> None:
-    """A break of the architecture does not pass the suite."""
-    clean("twilio")  # what is right is learnt before anything is broken
+    """Every break makes a scenario fail."""
+    clean("twilio")  # computed before anything is broken
     with broken(), pytest.raises(AssertionError):
         scenario(tmp_path)

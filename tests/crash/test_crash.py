@@ -1,4 +1,4 @@
-"""The enumerated crash test: every effect of a pass, before and after it, crash and transient error.
+"""The enumerated crash test: before and after every effect of a pass, a crash and a transient error.
 
 A clean pass counts the effects. Then each is struck once: the invariants hold at once, and after further passes the
 bucket is that of a clean run. No sleeps, no randomness; the test's id names the step.
@@ -26,12 +26,12 @@ from recvault.simulator import Simulator
 SIDES, KINDS = ("before", "after"), ("crash", "error")
 
 
-PROVIDERS = ("twilio", "telnyx")  # one whose media have an address of their own, and one that signs it anew by id
+PROVIDERS = ("twilio", "telnyx")  # permanent media URLs, and signed ones from a refresh
 
 
 @contextmanager
 def world(directory: Path, provider: str = "twilio") -> Iterator[World]:
-    """Three recordings on two pages of two."""
+    """Make a world with three recordings on two pages."""
     with Simulator(seed=3) as simulator, mock.patch.object(provider_class(provider), "page_size", 2):
         simulator.set_now(NOW)
         account = simulator.add_account(provider)
@@ -42,7 +42,7 @@ def world(directory: Path, provider: str = "twilio") -> Iterator[World]:
 
 @cache
 def clean(provider: str) -> tuple[list[str], dict[str, Any]]:
-    """The effects of a pass without faults, in order, and the bucket that it leaves."""
+    """Return the effects of a pass without faults, in order, and its bucket."""
     with tempfile.TemporaryDirectory() as directory, world(Path(directory), provider) as made:
         effects = Effects()
         report = made.run(effects)
@@ -63,7 +63,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def test_the_effects_of_a_pass_are_all_counted() -> None:
-    """A clean pass is made of the effects that the architecture draws, in its order."""
+    """A clean pass has exactly the effects of the architecture, in its order."""
     kinds = [name.partition("#")[0] for name in clean("twilio")[0]]
     assert [kinds.count(kind) for kind in ("request", "download", "put wav", "put json")] == [2, 3, 3, 3]
     for recording in range(3):
@@ -85,7 +85,7 @@ def test_a_fault_at_any_step_loses_nothing(provider: str, fault: Fault, tmp_path
 
 
 def test_after_a_clean_pass_another_changes_nothing(tmp_path: Path) -> None:
-    """A pass with nothing to do makes no download and no put."""
+    """A pass with nothing to do downloads and puts nothing."""
     with world(tmp_path) as made:
         made.run(Effects())
         effects = Effects()

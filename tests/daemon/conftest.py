@@ -1,4 +1,4 @@
-"""What the daemon's tests share: a rig over the strict S3 server, and daemons that end with their test."""
+"""Shared by the daemon's tests: a rig over the strict S3 server, and daemons that end with their test."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Told = Callable[[str], list[dict[str, Any]]]
 
 @pytest.fixture
 def rig(tmp_path: Path, simulator: Simulator, strict_bucket: Bucket) -> Rig:
-    """A whole recvault without sources yet, whose daemon listens on a port of its own."""
+    """A recvault without sources, whose daemon has its own port."""
     rig = Rig(root=tmp_path, simulator=simulator, s3_url=strict_bucket.url, bucket=strict_bucket.name)
     rig.daemon = {"metrics_listen": f"127.0.0.1:{free_port()}", "drain_timeout": "20s"}
     return rig
@@ -31,7 +31,7 @@ def rig(tmp_path: Path, simulator: Simulator, strict_bucket: Bucket) -> Rig:
 
 @pytest.fixture
 def start(rig: Rig) -> Iterator[Start]:
-    """Start the rig's daemon as a process; whatever runs when the test ends is killed."""
+    """Start the rig's daemon as a process; it is killed when the test ends."""
     started: list[Started] = []
     numbers = itertools.count(1)
 
@@ -46,7 +46,7 @@ def start(rig: Rig) -> Iterator[Start]:
 
 @pytest.fixture
 def told() -> Told:
-    """What this process logs: all events of a name so far."""
+    """Return the events of a name that this process logged so far."""
     stream = io.StringIO()
     configure(format="json", verbosity=1, stream=stream)
 

@@ -1,4 +1,4 @@
-"""The daemon as systemd starts it: a process of its own, watched by its log, its endpoint, its bucket and its end."""
+"""The daemon as systemd starts it: a process, observed by its log, endpoint, bucket and exit."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ _HTTP = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 class Started:
-    """A `recvault run --json` of a rig. `prelude` is Python that its process runs first, e.g. to shorten a wait."""
+    """A `recvault run --json` of a rig. `prelude` is Python that the process runs first, e.g. to shorten a wait."""
 
     def __init__(self, rig: Rig, number: int, prelude: str, words: Iterable[str], more: dict[str, str]) -> None:
         self.rig = rig
         self.out, self.err = (rig.root / f"run-{number}.{name}" for name in ("out", "err"))
-        with self.out.open("wb") as out, self.err.open("wb") as err:  # files: a pipe that nobody reads would fill
+        with self.out.open("wb") as out, self.err.open("wb") as err:  # files: an unread pipe would fill up
             command = [sys.executable, "-c", _RUN.format(prelude=prelude), "--config", str(rig.config_path), *words]
             self.process = popen(command, environment(rig.root, **more), stdout=out, stderr=err, cwd=rig.root)
 
@@ -46,7 +46,7 @@ class Started:
 
     @property
     def log(self) -> list[dict[str, Any]]:
-        """Every whole line so far, which must be an event."""
+        """Return all complete lines so far, each an event."""
         lines = self.err.read_text().split("\n")[:-1]
         return [json.loads(line) for line in lines if line.startswith("{")]
 
@@ -54,7 +54,7 @@ class Started:
         return [each for each in self.log if each["event"] == name]
 
     def tells(self, name: str, times: int = 1, seconds: float = 20.0) -> dict[str, Any]:
-        """Wait until an event has been told so often; the last of them."""
+        """Wait until an event was logged that often; return the last one."""
         until(lambda: len(self.events(name)) >= times or self.process.poll() is not None, seconds)
         found = self.events(name)
         assert len(found) >= times, f"it ended without {name}: {self.err.read_text()[-2000:]}"
@@ -67,7 +67,7 @@ class Started:
     # -- its endpoint --------------------------------------------------------------------------------------------------
 
     def get(self, path: str) -> tuple[int, str]:
-        """The status and the body of an answer."""
+        """Return the status and body of an answer."""
         url = f"http://{self.rig.daemon['metrics_listen']}{path}"
         try:
             with _HTTP.open(url, timeout=10) as answer:
@@ -81,11 +81,11 @@ class Started:
         return code, json.loads(body)
 
     def conditions(self) -> dict[str, str]:
-        """Each source's condition, as /healthz has it."""
+        """Return each source's condition from /healthz."""
         return {each["source"]: each["condition"] for each in self.healthz()[1]["sources"]}
 
     def metric(self, name: str, **labels: str) -> float:
-        """The sum of a metric's samples that bear these labels."""
+        """Return the sum of a metric's samples with these labels."""
         families = text_string_to_metric_families(self.get("/metrics")[1])
         samples = [sample for family in families for sample in family.samples if sample.name == name]
         return sum(sample.value for sample in samples if labels.items() <= sample.labels.items())
@@ -96,12 +96,12 @@ class Started:
         self.process.send_signal(number)
 
     def reload(self) -> None:
-        """SIGHUP, after the rig's configuration was written anew."""
+        """Send SIGHUP, after the rig's configuration was rewritten."""
         assert self.rig.config_path.exists()
         self.send(signal.SIGHUP)
 
     def ended(self) -> Ran:
-        """Wait for its end. Whatever ended it, no traceback came out."""
+        """Wait for its end, and check that there is no traceback."""
         try:
             self.process.wait(PATIENCE)
         finally:
@@ -121,7 +121,7 @@ class Started:
 
 
 def free_port() -> int:
-    """A port on which nobody listens now."""
+    """Return a port on which nothing listens."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])
 
@@ -130,29 +130,29 @@ def free_port() -> int:
 
 
 def archived(bucket: Bucket) -> set[str]:
-    """The ids of the recordings that are committed."""
+    """Return the ids of committed recordings."""
     keys = [Path(key) for key in list(bucket.objects)]
     return {key.stem for key in keys if key.suffix == ".json" and key.parts[0] == "recordings"}
 
 
 def asked(simulator: Simulator) -> Counter[str]:
-    """How often each recording's media were asked for."""
+    """Count the requests for each recording's media."""
     return Counter(each.path for each in simulator.requests if each.path.endswith(".wav"))
 
 
 def lists(simulator: Simulator, within: str) -> int:
-    """How often the list below this path was asked for."""
+    """Count the requests for the list below this path."""
     ends = ("/Recordings.json", "/Recordings", "/recordings")
     return simulator.count(lambda each: within in each.path and each.path.endswith(ends))
 
 
 def ids(simulator: Simulator, *accounts: SimAccount) -> set[str]:
-    """The ids that an archive of these accounts must hold."""
+    """Return the ids that an archive of these accounts must contain."""
     return {recording.recording_id for account in accounts for recording in simulator.truth(account)}
 
 
 def assert_truth(rig: Rig, bucket: Bucket, *owned: tuple[Simulator, SimAccount, str]) -> None:
-    """Every recording of these accounts byte for byte in its format, each object written once, and nothing else."""
+    """Check that every recording of these accounts is stored byte for byte, once, and nothing else is."""
     objects, sidecars = rig.objects(), rig.sidecars()
     truth = {
         recording.recording_id: (simulator, recording, media_format)
@@ -161,7 +161,7 @@ def assert_truth(rig: Rig, bucket: Bucket, *owned: tuple[Simulator, SimAccount, 
     }
     assert set(sidecars) == set(truth)
     named = {medium["key"] for sidecar in sidecars.values() for medium in sidecar["media"]}
-    assert len(objects) == len(named) + len(sidecars) + 1  # and the schema
+    assert len(objects) == len(named) + len(sidecars) + 1  # plus the schema
     for recording_id, (simulator, recording, media_format) in truth.items():
         (medium,) = sidecars[recording_id]["media"]
         assert objects[medium["key"]] == simulator.media(recording, media_format).read()

@@ -1,4 +1,4 @@
-"""The bucket, the ledger or the clock fails while the daemon runs: it says so, goes on, and makes up for it."""
+"""If the bucket, the ledger or the clock fails, the daemon reports it, continues, and recovers."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def account(rig: Rig, simulator: Simulator) -> SimAccount:
 
 
 def add(simulator: Simulator, account: SimAccount, count: int) -> None:
-    """So many more recordings, which are listed from now on."""
+    """Add that many recordings, listed from now on."""
     now = simulator.now
     for _ in range(count):
         simulator.add(account, "voice", created_at=now - timedelta(minutes=5), visible_at=now, channels=1)
@@ -53,7 +53,7 @@ def test_the_bucket_fails(
     start: Start,
     how: str,
 ) -> None:
-    """Transfers pause and lists go on; /healthz names the bucket; when it takes objects again all are archived."""
+    """While the bucket fails, transfers pause, lists continue and /healthz names it; then all are archived."""
     daemon = start(prelude=SOON).ready()
     until(lambda: archived(strict_bucket) == ids(simulator, account))
     assert daemon.healthz()[0] == 200
@@ -87,7 +87,7 @@ def test_the_bucket_fails(
 def test_the_ledger_is_locked_for_a_while(
     rig: Rig, simulator: Simulator, account: SimAccount, strict_bucket: Bucket, start: Start
 ) -> None:
-    """Another process holds the ledger: it is told and named in /healthz, and afterwards nothing is lost or doubled."""
+    """A ledger locked by another process is reported in /healthz, and afterwards nothing is lost or doubled."""
     simulator.populate(account, "voice", count=40, conference_share=0)
     rig.transfer = {"workers": 4}
     rig.sources[0]["poll_every"] = "1h"
@@ -114,7 +114,7 @@ def test_the_ledger_is_locked_for_a_while(
 def test_a_poll_under_a_locked_ledger_is_no_bug(
     rig: Rig, simulator: Simulator, account: SimAccount, strict_bucket: Bucket, start: Start
 ) -> None:
-    """A scan that cannot be written down is told in words, is no bug, and is made up for by the next."""
+    """A scan that cannot be stored is reported as an error, not a bug, and the next one makes up for it."""
     daemon = start(prelude=IMPATIENT).ready()
     until(lambda: archived(strict_bucket) == ids(simulator, account))
     with contextlib.closing(sqlite3.connect(rig.root / "ledger.db", isolation_level=None)) as other:
@@ -133,7 +133,7 @@ def test_a_poll_under_a_locked_ledger_is_no_bug(
 def test_the_ledger_is_damaged_while_it_runs(
     rig: Rig, simulator: Simulator, account: SimAccount, strict_bucket: Bucket, start: Start, where: str
 ) -> None:
-    """Whoever meets it first: the daemon ends with what to do, exit 78, and does not go round in vain."""
+    """If the ledger is damaged, the daemon ends with what to do and exit code 78."""
     rig.sources[0]["poll_every"] = "0.4s" if where == "a poll" else "1h"
     daemon = start().ready()
     until(lambda: archived(strict_bucket) == ids(simulator, account))
@@ -152,7 +152,7 @@ def test_the_ledger_is_damaged_while_it_runs(
 def test_the_clock_jumps(
     rig: Rig, simulator: Simulator, account: SimAccount, strict_bucket: Bucket, start: Start
 ) -> None:
-    """A machine that slept, or whose clock was set: it is told by how much, and whatever was planned is done now."""
+    """After a sleep or a clock change the daemon logs the jump, and runs everything that was planned."""
     rig.sources[0]["poll_every"] = "1h"
     daemon = start(prelude=CLOCK).ready()
     until(lambda: archived(strict_bucket) == ids(simulator, account))

@@ -1,4 +1,4 @@
-"""What a reload is told to change: every value by its path, and never a secret."""
+"""What a reload reports as changed: every value by its path, and never a secret."""
 
 from __future__ import annotations
 
@@ -71,13 +71,13 @@ def loaded(secret: Path, text: str = BEFORE) -> Config:
     ],
 )
 def test_a_change_in_words(secret: Path, old: str, new: str, told: list[str]) -> None:
-    """Each value that differs, before and after; what only says its default is no change."""
+    """Each changed value is reported with before and after; stating a default is no change."""
     before, after = loaded(secret), loaded(secret, BEFORE.replace(old, new, 1) if old else BEFORE)
     assert changes(before, after, secret_prints(before), secret_prints(after)) == told
 
 
 def test_the_order_of_sources_is_no_change(secret: Path) -> None:
-    """Sources go by their names."""
+    """Sources are compared by name, whatever their order."""
     before = loaded(secret)
     head, first, second = BEFORE.split("[[sources]]")
     after = loaded(secret, f"{head}[[sources]]{second}\n[[sources]]{first}")
@@ -85,7 +85,7 @@ def test_the_order_of_sources_is_no_change(secret: Path) -> None:
 
 
 def test_a_secret_changes_without_its_value(secret: Path) -> None:
-    """A secret behind the same reference is told as changed, for each source that uses it, and never how."""
+    """A changed secret behind the same reference is reported for each source, without its value."""
     before = loaded(secret)
     prints = secret_prints(before)
     secret.write_text(SECRETS[1])
@@ -95,7 +95,7 @@ def test_a_secret_changes_without_its_value(secret: Path) -> None:
 
 
 def test_a_proxy_s_password_changes_without_its_value(secret: Path) -> None:
-    """A proxy that is read from a secret is told as changed, and never how."""
+    """A changed proxy in a secret is reported without its value."""
     place = secret.with_name("proxy")
     place.write_text("http://user:first-password@gate:3128")
     place.chmod(0o600)
@@ -108,7 +108,7 @@ def test_a_proxy_s_password_changes_without_its_value(secret: Path) -> None:
 
 
 def test_a_secret_that_cannot_be_had_has_no_print(secret: Path) -> None:
-    """One that is gone, or that comes back, is a change like any other."""
+    """A secret that disappears or comes back is a change."""
     before = loaded(secret)
     prints = secret_prints(before)
     secret.rename(secret.with_name("gone"))
@@ -118,7 +118,7 @@ def test_a_secret_that_cannot_be_had_has_no_print(secret: Path) -> None:
 
 
 def test_a_source_s_secret_comes_and_goes_with_it(secret: Path) -> None:
-    """A source that is new or gone is told as such: that its secret is, too, goes without saying."""
+    """A new or removed source is one change, without another for its secret."""
     before = loaded(secret)
     after = loaded(secret, BEFORE.partition('[[sources]]\nname = "second.one"')[0])
     told = changes(before, after, secret_prints(before), secret_prints(after))

@@ -1,4 +1,4 @@
-"""Monitoring's HTTP server: over real sockets, with clients that are slow, many or hostile."""
+"""The monitoring HTTP server, over real sockets, with slow, many or hostile clients."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from recvault.daemon.endpoint import MOST_CONNECTIONS, Endpoint, EndpointAnswer
 from recvault.errors import ConfigError
 from recvault.monitoring.metrics import CONTENT_TYPE, NAMES, Metrics
 
-PATIENCE = 20.0  # of a test for what must come; nothing waits so long where all is well
+PATIENCE = 20.0  # for what must happen; normally much less
 
 
 def fails() -> EndpointAnswer:
@@ -51,7 +51,7 @@ def connected(port: int, sent: bytes = b"") -> socket.socket:
 
 
 def everything(client: socket.socket) -> bytes:
-    """What the server sends until it closes, or breaks off with our own bytes unread."""
+    """Return what the server sends until it closes or resets the connection."""
     received = bytearray()
     try:
         while some := client.recv(65536):
@@ -62,7 +62,7 @@ def everything(client: socket.socket) -> bytes:
 
 
 def test_a_scrape(endpoint: Endpoint) -> None:
-    """What Prometheus gets over the wire parses, is told as what it is, and holds every family."""
+    """A scrape parses, has the right content type, and contains every family."""
     response, body = ask(endpoint.port, "/metrics")
     assert (response.status, response.headers["Content-Type"]) == (200, CONTENT_TYPE)
     shown = {family.name: family for family in text_string_to_metric_families(body.decode())}
@@ -71,7 +71,7 @@ def test_a_scrape(endpoint: Endpoint) -> None:
 
 
 def test_head_is_get_without_a_body(endpoint: Endpoint) -> None:
-    """HEAD tells status, type and length alone."""
+    """HEAD answers with status, type and length only."""
     with connected(endpoint.port, b"HEAD /healthz?verbose=1 HTTP/1.1\r\n\r\n") as client:
         head, _, body = everything(client).partition(b"\r\n\r\n")
     assert head.split()[1] == b"503"
@@ -80,14 +80,14 @@ def test_head_is_get_without_a_body(endpoint: Endpoint) -> None:
 
 
 def test_an_unknown_path_names_the_routes(endpoint: Endpoint) -> None:
-    """404 says what there is."""
+    """A 404 lists the routes."""
     response, body = ask(endpoint.port, "/")
     assert (response.status, body) == (404, b"not found; available: /metrics, /healthz, /broken\n")
 
 
 @pytest.mark.parametrize("method", ["POST", "DELETE", "OPTIONS", "TRACE"])
 def test_nothing_but_asking(endpoint: Endpoint, method: str) -> None:
-    """Other methods are refused, and no other site's page is let in."""
+    """Other methods are refused, and requests from other sites' pages are not allowed."""
     response, body = ask(endpoint.port, "/metrics", method)
     assert (response.status, response.headers["Allow"]) == (405, "GET, HEAD")
     assert body == b"only GET and HEAD are served here\n"
@@ -97,7 +97,7 @@ def test_nothing_but_asking(endpoint: Endpoint, method: str) -> None:
 def test_a_route_that_raises(
     endpoint: Endpoint, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """The client learns that it failed, the log learns why, and the next request is served."""
+    """If a route raises, the client gets an error, the log the reason, and the next request is served."""
     response, body = ask(endpoint.port, "/broken")
     assert (response.status, body) == (500, b"this could not be answered; the log says why\n")
     assert "endpoint.failed" in caplog.text
@@ -116,7 +116,7 @@ def test_a_route_that_raises(
     ],
 )
 def test_what_is_no_request(endpoint: Endpoint, sent: bytes, status: bytes) -> None:
-    """Too long or strange a request is refused in plain text, without Python's name and version."""
+    """An invalid or overlong request is refused in plain text, without Python's name and version."""
     with connected(endpoint.port, sent) as client:
         answer = everything(client)
     assert answer.split()[1:2] == [status]
@@ -126,7 +126,7 @@ def test_what_is_no_request(endpoint: Endpoint, sent: bytes, status: bytes) -> N
 
 @pytest.mark.parametrize("begun", [b"", b"GET /metrics HT"], ids=["silent", "in the middle of a request"])
 def test_slow_clients_block_nobody(endpoint: Endpoint, begun: bytes) -> None:
-    """While as many others as any user may hold dawdle over their requests, a scrape is answered."""
+    """A scrape is answered while as many slow clients as allowed are connected."""
     with ExitStack() as stack:
         for _ in range(MOST_CONNECTIONS + 20):
             stack.enter_context(connected(endpoint.port, begun))
@@ -134,7 +134,7 @@ def test_slow_clients_block_nobody(endpoint: Endpoint, begun: bytes) -> None:
 
 
 def test_an_answer_that_takes_long_does_not_delay_another() -> None:
-    """One route waits, and another is answered meanwhile."""
+    """A slow route does not delay another."""
     entered, leave = threading.Event(), threading.Event()
 
     def slow() -> EndpointAnswer:
@@ -156,7 +156,7 @@ def test_an_answer_that_takes_long_does_not_delay_another() -> None:
 
 @pytest.mark.parametrize("drips", [False, True], ids=["silent", "never ends"])
 def test_a_client_cannot_stay(monkeypatch: pytest.MonkeyPatch, drips: bool) -> None:
-    """One that is silent, and one that just never ends its request, is cut off."""
+    """A silent client and one that never ends its request are disconnected."""
     assert (module._SILENT_SECONDS, module._LONGEST_SECONDS) == (3, 10.0)
     monkeypatch.setattr(module, "_SILENT_SECONDS", 3600 if drips else 1)
     monkeypatch.setattr(module, "_LONGEST_SECONDS", 0.05 if drips else 3600.0)
@@ -169,7 +169,7 @@ def serving() -> list[threading.Thread]:
 
 
 def test_closing_frees_the_port_at_once() -> None:
-    """Its threads end, silent clients are let go, and the port can be taken anew."""
+    """Closing ends the threads, disconnects silent clients, and frees the port."""
     before = serving()
     running = Endpoint("127.0.0.1:0", {"/": lambda: EndpointAnswer(200, "text/plain", b"first")})
     port = running.port
@@ -183,7 +183,7 @@ def test_closing_frees_the_port_at_once() -> None:
 
 
 def test_closing_lets_an_answer_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It waits a moment for an answer in progress, which still reaches its client."""
+    """Closing waits a moment for an answer in progress, which still arrives."""
     monkeypatch.setattr(module, "_CLOSING_SECONDS", PATIENCE)
     entered, leave = threading.Event(), threading.Event()
 
@@ -206,7 +206,7 @@ def test_closing_lets_an_answer_end(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("listen", ["[::1]:0", "localhost:0"])
 def test_other_hosts(listen: str) -> None:
-    """IPv6 in brackets is listened on, and a name by IPv4 where it has both."""
+    """It listens on IPv6 in brackets, and on IPv4 for a name that has both."""
     host = "::1" if "[" in listen else "127.0.0.1"
     try:
         running = Endpoint(listen, {"/": lambda: EndpointAnswer(200, "text/plain", b"here")})
@@ -235,7 +235,7 @@ def can_bind(host: str) -> bool:
     ],
 )
 def test_where_nothing_can_listen(listen: str, words: str) -> None:
-    """The error names the setting, the address and what to do."""
+    """If it cannot listen, the error names the setting, the address and what to do."""
     with pytest.raises(ConfigError) as caught:
         Endpoint(listen, {})
     assert str(caught.value).startswith(f"daemon.metrics_listen: nothing can listen on {listen}: ")
@@ -243,7 +243,7 @@ def test_where_nothing_can_listen(listen: str, words: str) -> None:
 
 
 def test_a_port_that_is_taken(endpoint: Endpoint) -> None:
-    """A second daemon does not silently share the first one's port."""
+    """A second daemon never shares the first one's port."""
     with pytest.raises(ConfigError) as caught:
         Endpoint(f"127.0.0.1:{endpoint.port}", {})
     assert "another program listens there" in str(caught.value)

@@ -1,4 +1,4 @@
-"""The /healthz document: its status code pages somebody, so it says why."""
+"""The /healthz document: its status code pages somebody, so it gives the reasons."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ OK, NEW, SLOW, ATTENTION, FAILING, STALE = Condition
     ids=["no source", "ok and new", "slow", "failing", "stale", "trouble"],
 )
 def test_what_pages_somebody(conditions: list[Condition], troubles: list[str], code: int, status: str) -> None:
-    """503 exactly where a source is stale or the daemon is in trouble; failing and slow degrade."""
+    """The status is 503 only if a source is stale or the daemon has a problem; failing and slow are degraded."""
     answer = healthz(judged(*conditions), troubles)
     assert (answer.status, answer.content_type) == (code, "application/json")
     document: dict[str, Any] = json.loads(answer.body)
@@ -46,7 +46,7 @@ def test_what_pages_somebody(conditions: list[Condition], troubles: list[str], c
 
 
 def test_each_source_is_named() -> None:
-    """With its account, list, condition, words and last success."""
+    """Each source has its account, list, condition, message and last success."""
     feed = FeedStatus(feed=Feed("never", "twilio", "AC2"))
     sources = json.loads(healthz([*judged(SLOW, words="too slow"), (feed, Health(NEW, "new"))], []).body)["sources"]
     assert sources == [
@@ -72,7 +72,7 @@ def test_each_source_is_named() -> None:
 
 
 def test_nothing_secret_is_told() -> None:
-    """Words and troubles are redacted, whatever an error quoted."""
+    """Messages are redacted, whatever an error quotes."""
     quoted = "https://x.example/a?X-Amz-Signature=0123 from +14155550100"
     body = healthz(judged(STALE, words=quoted), [quoted]).body.decode()
     assert body.count("https://x.example/a?[cut] from +[number]") == 4

@@ -1,4 +1,4 @@
-"""What a daemon does while nothing happens: one list request a source and poll, hardly a write, nothing else."""
+"""An idle daemon makes one list request per source and poll, hardly a write, and nothing else."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from recvault.simulator import Simulator
 from rig import Rig
 from strict_s3 import Bucket
 
-POLLS = 8  # of each source, that find nothing
-WRITES = 2  # a poll: that it began, and how it ended
+POLLS = 8  # per source, finding nothing
+WRITES = 2  # per poll: its start and its end
 COUNT = 12
 _LISTS = {"voice": "/2010-04-01/", "telnyx": "/v2/"}
 
 
 def fill(rig: Rig, simulator: Simulator) -> None:
-    """Two sources with lists that a poll reads again, and none of it new."""
+    """Two sources with lists that polls read again, with nothing new."""
     for name, kind in (("voice", "twilio"), ("telnyx", "telnyx")):
         account = simulator.add_account("twilio" if kind == "twilio" else "telnyx")
         simulator.populate(account, "voice" if name == "voice" else "telnyx", count=COUNT)
@@ -33,7 +33,7 @@ def fill(rig: Rig, simulator: Simulator) -> None:
 def test_polls_that_find_nothing_cost_a_request_each(
     rig: Rig, simulator: Simulator, strict_bucket: Bucket, start: Start
 ) -> None:
-    """Poll after poll: a single list request, no request to the bucket, two small writes, and not a row more."""
+    """Each poll makes one list request, none to the bucket, two small writes, and no new row."""
     fill(rig, simulator)
     first = start()
     until(lambda: len(archived(strict_bucket)) == COUNT * len(_LISTS))
@@ -46,7 +46,7 @@ def test_polls_that_find_nothing_cost_a_request_each(
     daemon = start().ready()
     asked, written = len(strict_bucket.log), sum(_commits(ledger))
     until(lambda: all(lists(simulator, within) > POLLS for within in _LISTS.values()))
-    daemon.killed()  # so that the log of what it wrote stays behind
+    daemon.killed()  # so that the WAL stays
     polls = {name: lists(simulator, within) for name, within in _LISTS.items()}
     done = {name: [each["source"] for each in daemon.events("discover.done")].count(name) for name in _LISTS}
     assert all(polls[name] - done[name] in (0, 1) for name in _LISTS), "a poll was under way at most"
@@ -58,14 +58,14 @@ def test_polls_that_find_nothing_cost_a_request_each(
 
 
 def _rows(ledger: Path) -> dict[str, int]:
-    """How many rows each table holds."""
+    """Count the rows of each table."""
     with closing(sqlite3.connect(ledger)) as db:
         tables = [name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
         return {name: db.execute(f"SELECT count(*) FROM [{name}]").fetchone()[0] for name in tables}
 
 
 def _commits(ledger: Path) -> Iterator[bool]:
-    """Of each frame of the write-ahead log, whether it ends a transaction: its database size is told there alone."""
+    """Return for each frame of the WAL whether it ends a transaction, by the database size in it."""
     body = ledger.with_name("ledger.db-wal").read_bytes()
     if len(body) < 32:
         return

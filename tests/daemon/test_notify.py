@@ -1,4 +1,4 @@
-"""What systemd hears: ready when it is, alive while all goes on, and silence when a part has been stuck."""
+"""What systemd is told: ready, alive while all works, and nothing while a part hangs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from strict_s3 import Bucket
 
 
 class Systemd:
-    """The socket that a service notifies, and all that was heard there."""
+    """The notification socket, and all messages received there."""
 
     def __init__(self, address: str) -> None:
         self.address = address
@@ -46,7 +46,7 @@ class Systemd:
                 continue
 
     def names(self) -> list[str]:
-        """The first line's name of each message but WATCHDOG, in order."""
+        """Return the name in the first line of each message except WATCHDOG, in order."""
         return [name for _, said in self.heard if (name := said.partition("=")[0]) != "WATCHDOG"]
 
     def count(self, start: str) -> int:
@@ -55,7 +55,7 @@ class Systemd:
 
 @pytest.fixture
 def systemd(tmp_path: Path) -> Iterator[Systemd]:
-    """Listens at a path, as the system's manager does."""
+    """A notification socket at a path."""
     listening = Systemd(str(tmp_path / "notify"))
     yield listening
     listening.close()
@@ -63,7 +63,7 @@ def systemd(tmp_path: Path) -> Iterator[Systemd]:
 
 @pytest.fixture
 def abstract_systemd() -> Iterator[Systemd]:
-    """Listens at an abstract address, which no file stands for."""
+    """A notification socket at an abstract address, without a file."""
     listening = Systemd(f"@recvault-test-{free_port()}")
     yield listening
     listening.close()
@@ -80,7 +80,7 @@ def account(rig: Rig, simulator: Simulator) -> SimAccount:
 def test_a_life_as_systemd_hears_it(
     rig: Rig, account: SimAccount, strict_bucket: Bucket, systemd: Systemd, start: Start
 ) -> None:
-    """READY once ledger and bucket are open, WATCHDOG all the while, RELOADING and READY, STATUS, STOPPING."""
+    """READY once ledger and bucket are open, WATCHDOG regularly, RELOADING and READY, STATUS, STOPPING."""
     strict_bucket.faults.plan("slow", "PUT", "schemas/", seconds=1.0)
     daemon = start(prelude=LIVELY, NOTIFY_SOCKET=systemd.address, WATCHDOG_USEC="4000000")
     until(lambda: strict_bucket.counts["PUT"] >= 1)
@@ -106,7 +106,7 @@ def test_a_life_as_systemd_hears_it(
 
 
 def test_a_refused_reload_is_over_too(rig: Rig, account: SimAccount, abstract_systemd: Systemd, start: Start) -> None:
-    """systemd waits for READY after RELOADING: a configuration that is refused must not keep it waiting."""
+    """A refused configuration also sends READY after RELOADING, for which systemd waits."""
     systemd = abstract_systemd
     daemon = start(NOTIFY_SOCKET=systemd.address).ready()
     rig.daemon["nosuch"] = 1
@@ -116,7 +116,7 @@ def test_a_refused_reload_is_over_too(rig: Rig, account: SimAccount, abstract_sy
 
 
 def test_not_ready_without_its_bucket(rig: Rig, account: SimAccount, systemd: Systemd, start: Start) -> None:
-    """A daemon whose bucket is not there never says READY: systemd starts it again."""
+    """Without its bucket the daemon never sends READY, so that systemd restarts it."""
     rig.bucket = "no-such-bucket"
     assert start(NOTIFY_SOCKET=systemd.address, WATCHDOG_USEC="4000000").ended().code == 78
     assert (systemd.count("READY"), systemd.count("WATCHDOG")) == (0, 0)
@@ -147,7 +147,7 @@ Ledger.claim = lambda *_: threading.Event().wait(60)
 def test_what_stands_still_is_named_and_the_watchdog_goes_hungry(
     rig: Rig, simulator: Simulator, account: SimAccount, systemd: Systemd, start: Start, part: str
 ) -> None:
-    """A scheduler or a dispatch that hangs: it is told once, /healthz fails, and no sign of life is sent any more."""
+    """A hanging scheduler or dispatcher is logged once, /healthz fails, and no WATCHDOG is sent."""
     daemon = start(prelude=LIVELY + STANDS_STILL[part], NOTIFY_SOCKET=systemd.address, WATCHDOG_USEC="3000000").ready()
     said = daemon.tells("watchdog.silent")["reason"]
     assert part in said and "has been stuck" in said
@@ -157,7 +157,7 @@ def test_what_stands_still_is_named_and_the_watchdog_goes_hungry(
     assert last >= 1
     until(lambda: any(said.startswith(f"STATUS=the {part}") for _, said in systemd.heard))
     seen = lists_now(simulator)
-    until(lambda: lists_now(simulator) >= seen + 6)  # listing goes on, for three times the pause between two signs
+    until(lambda: lists_now(simulator) >= seen + 6)  # listing continues for three intervals of the watchdog
     assert systemd.count("WATCHDOG=1") == last
     assert len(daemon.events("watchdog.silent")) == 1
 
@@ -177,12 +177,12 @@ def lists_now(simulator: Simulator) -> int:
     ids=["none", "mine", "another process's", "no number"],
 )
 def test_how_long_systemd_waits(environment: dict[str, str], seconds: float) -> None:
-    """The watchdog's time is taken where it is meant for this process."""
+    """The watchdog's time is used only if it is meant for this process."""
     assert Notify(environment).watchdog_seconds == seconds
 
 
 def test_nobody_listens() -> None:
-    """Without a socket, or with one that is gone, every word is said to nobody, and nothing is raised."""
+    """Without a socket, or with one that is gone, nothing is sent and nothing raised."""
     for environment in ({}, {"NOTIFY_SOCKET": "/nonexistent/notify"}, {"NOTIFY_SOCKET": "@nobody-there"}):
         notify = Notify(environment)
         notify.ready()
@@ -193,7 +193,7 @@ def test_nobody_listens() -> None:
 
 
 def test_a_status_is_one_line_and_said_once(tmp_path: Path) -> None:
-    """The same status is not sent again; a line break in it would be another message."""
+    """An unchanged status is not sent again, and line breaks in it are removed."""
     systemd = Systemd(str(tmp_path / "notify"))
     try:
         notify = Notify({"NOTIFY_SOCKET": systemd.address})
@@ -206,7 +206,7 @@ def test_a_status_is_one_line_and_said_once(tmp_path: Path) -> None:
 
 
 def test_the_signal_s_own_end(rig: Rig, account: SimAccount, strict_bucket: Bucket, start: Start) -> None:
-    """Without systemd, all is as it is with it."""
+    """Without systemd everything works the same."""
     daemon = start()
     until(lambda: len(archived(strict_bucket)) == 3)
     assert daemon.stopped(signal.SIGINT).code == 130

@@ -1,4 +1,4 @@
-"""SIGHUP: the configuration is read anew while the daemon works; what is wrong is refused, and nothing is lost."""
+"""SIGHUP reloads the configuration at work; an invalid one is refused, and nothing is lost."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from strict_s3 import Bucket
 
 @pytest.fixture
 def account(rig: Rig, simulator: Simulator) -> SimAccount:
-    """One source's, with a few recordings."""
+    """Make one source's account, with a few recordings."""
     account = simulator.add_account("twilio")
     simulator.populate(account, "voice", count=5, conference_share=0)
     rig.add_source("voice", "twilio", account, poll_every="0.4s")
@@ -26,7 +26,7 @@ def account(rig: Rig, simulator: Simulator) -> SimAccount:
 
 
 def reloaded(daemon: Started, times: int = 1) -> list[str]:
-    """Ask for a reload and wait for it: what it is told to change."""
+    """Reload, wait for it, and return the reported changes."""
     daemon.reload()
     changes: list[str] = daemon.tells("config.reloaded", times)["changes"]
     return changes
@@ -47,7 +47,7 @@ def still_polls(simulator: Simulator, account: SimAccount) -> None:
 def test_what_changed_is_told_in_words(
     rig: Rig, simulator: Simulator, account: SimAccount, strict_bucket: Bucket, start: Start
 ) -> None:
-    """Nothing, an interval, a source more and a source less: each told by its path; a removed one's recordings stay."""
+    """An interval, a new or removed source, or nothing is reported by path; a removed source's recordings stay."""
     rig.sources[0]["poll_every"] = "1s"
     daemon = start().ready()
     until(lambda: archived(strict_bucket) == ids(simulator, account))
@@ -77,7 +77,7 @@ def test_what_changed_is_told_in_words(
 def test_a_changed_secret_is_used_and_not_told(
     rig: Rig, simulator: Simulator, account: SimAccount, strict_bucket: Bucket, start: Start
 ) -> None:
-    """A token that was mended on disk is used from the reload on; the log says that it changed, and never how."""
+    """A corrected token is used after the reload; the log says that it changed, without its value."""
     token = Path(rig.sources[0]["auth_token"]["file"])
     right, wrong = token.read_text(), "e" * 32
     token.write_text(wrong)
@@ -93,7 +93,7 @@ def test_a_changed_secret_is_used_and_not_told(
 
 
 def test_another_address_to_listen_on(rig: Rig, account: SimAccount, start: Start) -> None:
-    """A new metrics_listen is answered on at once, and the old one is free."""
+    """A new metrics_listen is served at once, and the old port is free."""
     daemon = start().ready()
     before, after = rig.daemon["metrics_listen"], f"127.0.0.1:{free_port()}"
     rig.daemon["metrics_listen"] = after
@@ -109,7 +109,7 @@ def test_another_address_to_listen_on(rig: Rig, account: SimAccount, start: Star
 def test_another_ledger(
     rig: Rig, simulator: Simulator, account: SimAccount, strict_bucket: Bucket, start: Start
 ) -> None:
-    """A new ledger is filled by listing and fetching anew: no byte is written twice, and the old one is let go."""
+    """A new ledger is filled by listing and fetching again, no byte is written twice, and the old one is released."""
     old, new = rig.root / "ledger.db", rig.root / "other.db"
     daemon = start().ready()
     until(lambda: archived(strict_bucket) == ids(simulator, account))
@@ -163,7 +163,7 @@ WRONG = {
 def test_a_wrong_configuration_is_refused(
     rig: Rig, simulator: Simulator, account: SimAccount, strict_bucket: Bucket, start: Start
 ) -> None:
-    """Whatever is wrong with it: it is told, counted, and the old one goes on as if nobody had asked."""
+    """An invalid configuration is reported and counted, and the old one stays in use."""
     rig.add_source("spare", "telnyx", simulator.add_account("telnyx"), poll_every="1h")
     daemon = start().ready()
     until(lambda: archived(strict_bucket) == ids(simulator, account))
@@ -198,7 +198,7 @@ def test_a_wrong_configuration_is_refused(
 def test_in_the_midst_of_transfers(
     rig: Rig, simulator: Simulator, account: SimAccount, strict_bucket: Bucket, start: Start
 ) -> None:
-    """Reloads while transfers run: each recording is fetched and written once, and counted once in the report."""
+    """Reloads during transfers do not fetch, write or count any recording twice."""
     simulator.populate(account, "voice", count=60, conference_share=0)
     rig.transfer = {"workers": 4, "stall_timeout": "30s"}
     simulator.switches = replace(simulator.switches, latency_seconds=0.15)
@@ -219,7 +219,7 @@ def test_in_the_midst_of_transfers(
 def test_a_stop_right_after_a_reload(
     rig: Rig, simulator: Simulator, account: SimAccount, strict_bucket: Bucket, start: Start
 ) -> None:
-    """What the old configuration has at work may end, too, and is in the report, though its source is gone."""
+    """Transfers of the old configuration may finish, and are in the report, even if their source is removed."""
     simulator.populate(account, "voice", count=20, conference_share=0)
     rig.add_source("spare", "telnyx", simulator.add_account("telnyx"), poll_every="1h")
     rig.transfer = {"workers": 4, "stall_timeout": "30s"}

@@ -1,4 +1,4 @@
-"""When things are done: at once, at their interval, never twice at once, never not at all."""
+"""When jobs run: at once, at their interval, never twice at a time, never skipped for good."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ OFTEN = timedelta(seconds=0.05)
 
 
 class Log:
-    """Counts what was done, and what a schedule tells of it."""
+    """Counts what ran, and what the schedule reported."""
 
     def __init__(self) -> None:
         self.done: Counter[str] = Counter()
@@ -50,7 +50,7 @@ def schedule(log: Log) -> Iterator[Schedule]:
 
 
 def test_the_first_turn_is_at_once(schedule: Schedule, log: Log) -> None:
-    """Nobody waits an interval for the first poll, whether a job is added before the start or after it."""
+    """A job runs at once, whether it is added before or after the start."""
     schedule.every("before", "a", NEVER, log.work("before"))
     schedule.start()
     schedule.every("after", "b", NEVER, log.work("after"))
@@ -58,7 +58,7 @@ def test_the_first_turn_is_at_once(schedule: Schedule, log: Log) -> None:
 
 
 def test_a_name_that_is_known_stays_as_it_is(schedule: Schedule, log: Log) -> None:
-    """To add a job again neither runs it at once nor changes it: a poll that lists its accounts adds them each time."""
+    """Adding a known job neither runs nor changes it, as each poll adds its accounts again."""
     schedule.every("job", "a", NEVER, log.work("first"))
     schedule.start()
     until(lambda: log.done["first"] == 1)
@@ -70,7 +70,7 @@ def test_a_name_that_is_known_stays_as_it_is(schedule: Schedule, log: Log) -> No
 
 
 def test_an_exception_ends_its_turn_alone(schedule: Schedule, log: Log, told: Told) -> None:
-    """What a job raises is logged with its name and traceback and counted, and its next turn comes."""
+    """A job's exception is logged with its traceback and counted, and its next turn comes."""
 
     def fail() -> None:
         log.done.update(["fails"])
@@ -86,7 +86,7 @@ def test_an_exception_ends_its_turn_alone(schedule: Schedule, log: Log, told: To
 
 
 def test_what_a_stop_breaks_is_no_bug(schedule: Schedule, log: Log, told: Told) -> None:
-    """A job whose ledger or clients are closed under it while the daemon ends is not counted."""
+    """A job that fails because the daemon is closing is not counted."""
     began, goes_on = threading.Event(), threading.Event()
 
     def cut() -> None:
@@ -106,7 +106,7 @@ def test_what_a_stop_breaks_is_no_bug(schedule: Schedule, log: Log, told: Told) 
 
 
 def test_lanes_do_not_wait_for_each_other(schedule: Schedule, log: Log) -> None:
-    """A lane whose threads are all taken holds back no other, and no beat."""
+    """A busy lane delays neither another lane nor the beat."""
     goes_on = threading.Event()
     for name in ("slow-1", "slow-2", "waits"):
         schedule.every(name, "a", NEVER, lambda name=name: (log.done.update([name]), goes_on.wait(20)))  # type: ignore[misc]
@@ -120,7 +120,7 @@ def test_lanes_do_not_wait_for_each_other(schedule: Schedule, log: Log) -> None:
 
 
 def test_a_slow_job_runs_once_at_a_time(schedule: Schedule, log: Log) -> None:
-    """Turns that come while the last one runs are told as skipped, and all of them are made up for by one."""
+    """Turns during a running job are reported as skipped, and one run makes up for all."""
     goes_on, running = threading.Event(), threading.Semaphore(1)
 
     def slow() -> None:
@@ -132,14 +132,14 @@ def test_a_slow_job_runs_once_at_a_time(schedule: Schedule, log: Log) -> None:
     schedule.every("slow", "a", OFTEN, slow)
     schedule.start()
     until(lambda: len(log.skips) >= 3)
-    assert (log.done["slow"], set(log.skips)) == (1, {"a"})  # the lane, which is a source
+    assert (log.done["slow"], set(log.skips)) == (1, {"a"})  # the lane: a source
     goes_on.set()
     until(lambda: log.done["slow"] >= 3)
     assert log.bugs == []
 
 
 def test_nothing_is_dropped_for_being_late(schedule: Schedule, log: Log) -> None:
-    """A turn that was due hours ago, e.g. before the machine slept, is done, and once for all that were missed."""
+    """A turn that is hours late, e.g. after a sleep, runs, once for all missed ones."""
     schedule.every("late", "a", timedelta(minutes=1), log.work("late"))
     schedule._scheduler.get_job("late").modify(next_run_time=datetime.now(UTC) - timedelta(hours=5))
     schedule.start()
@@ -150,7 +150,7 @@ def test_nothing_is_dropped_for_being_late(schedule: Schedule, log: Log) -> None
 
 
 def test_again_makes_all_due(schedule: Schedule, log: Log) -> None:
-    """After the clock was set back, times that were planned lie far ahead: all is done now."""
+    """After the clock was set back, all jobs are made due now."""
     schedule.every("one", "a", NEVER, log.work("one"))
     schedule.every("two", "b", NEVER, log.work("two"))
     schedule.start()
@@ -160,7 +160,7 @@ def test_again_makes_all_due(schedule: Schedule, log: Log) -> None:
 
 
 def test_what_is_dropped_is_not_done_again(schedule: Schedule, log: Log) -> None:
-    """A dropped job ends; to drop it twice is no trouble."""
+    """A dropped job does not run again; dropping it twice is harmless."""
     schedule.every("dropped", "a", OFTEN, log.work("dropped"))
     schedule.every("kept", "b", OFTEN, log.work("kept"))
     schedule.start()
@@ -171,11 +171,11 @@ def test_what_is_dropped_is_not_done_again(schedule: Schedule, log: Log) -> None
     until(lambda: log.done["kept"] >= 2)
     seen, kept = log.done["dropped"], log.done["kept"]
     until(lambda: log.done["kept"] >= kept + 4)
-    assert log.done["dropped"] - seen <= 1  # one may have been under way
+    assert log.done["dropped"] - seen <= 1  # one may have been running
 
 
 def test_the_beat_goes_on(schedule: Schedule) -> None:
-    """A sign of life comes of its own, often enough for any watchdog."""
+    """The beat comes by itself, often enough for any watchdog."""
     schedule._scheduler.get_job("beat").reschedule("interval", seconds=0.05)
     schedule.start()
     beats = {schedule.beat_at}
@@ -184,7 +184,7 @@ def test_the_beat_goes_on(schedule: Schedule) -> None:
 
 
 def test_a_job_at_work_is_watched(schedule: Schedule, log: Log) -> None:
-    """While a job runs its thread counts as one that must show signs of life."""
+    """While a job runs, its thread must show signs of life."""
     goes_on, began = threading.Event(), threading.Event()
     schedule.every("job", "a", NEVER, lambda: (began.set(), goes_on.wait(20)))  # type: ignore[arg-type, return-value]
     schedule.start()
@@ -196,7 +196,7 @@ def test_a_job_at_work_is_watched(schedule: Schedule, log: Log) -> None:
 
 
 def test_what_was_started_together_drifts_apart(schedule: Schedule, log: Log) -> None:
-    """Each interval is a little longer or shorter, so that ten sources do not ask in the same instant for ever."""
+    """Intervals vary slightly, so that ten sources do not poll in the same instant forever."""
     schedule.every("job", "a", timedelta(minutes=5), log.work("job"))
     trigger = schedule._scheduler.get_job("job").trigger
     now = datetime.now(UTC)

@@ -1,4 +1,4 @@
-"""One configuration at work, in this process: which jobs it has, and whether it notices that a part stands still."""
+"""One configuration at work, in this process: its jobs, and whether it notices a hang."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Open = Callable[[], DaemonService]
 
 @pytest.fixture
 def opened(rig: Rig, told: Told) -> Iterator[Open]:
-    """Open the rig's service; started ones are stopped when the test ends."""
+    """Open the rig's service; it is stopped when the test ends."""
     services: list[DaemonService] = []
 
     def begin() -> DaemonService:
@@ -59,7 +59,7 @@ def root(rig: Rig, simulator: Simulator) -> SimAccount:
 
 
 def jobs(service: DaemonService) -> dict[str, set[str]]:
-    """The accounts that have a job of a kind."""
+    """Return the accounts that have a job of this kind."""
     names = [name.split(":") for name in service._schedule.names()]
     kinds = ("poll", "reconcile")
     return {kind: {name[2] for name in names if name[0] == kind and len(name) > 2} for kind in kinds}
@@ -68,7 +68,7 @@ def jobs(service: DaemonService) -> dict[str, set[str]]:
 def test_each_sub_account_has_jobs_of_its_own(
     simulator: Simulator, root: SimAccount, strict_bucket: Bucket, opened: Open
 ) -> None:
-    """One that is opened is polled from then on; one that is closed until it was read and refuses its list."""
+    """A new sub-account is polled at once; a closed one until it was read and its list is refused."""
     first, second = [each for each in simulator._world.accounts.values() if each.parent is root]
     service = opened()
     service.start()
@@ -88,7 +88,7 @@ def test_each_sub_account_has_jobs_of_its_own(
     until(lambda: ids(simulator, third) <= archived(strict_bucket))
     asked, others = lists(simulator, first.account_id), lists(simulator, third.account_id)
     until(lambda: lists(simulator, third.account_id) >= others + 2)
-    assert lists(simulator, first.account_id) - asked <= 1  # one may have been under way
+    assert lists(simulator, first.account_id) - asked <= 1  # one may have been running
     assert len(archived(strict_bucket)) == 8
 
 
@@ -100,7 +100,7 @@ def test_an_enumeration_that_fails_drops_none(
     told: Told,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """While nobody can say which sub-accounts there are, those that were met keep their polls."""
+    """While sub-accounts cannot be listed, the known ones are still polled."""
     monkeypatch.setattr(wiring, "Timing", functools.partial(Timing, tries=1))
     children = [each for each in simulator._world.accounts.values() if each.parent is root]
     service = opened()
@@ -118,7 +118,7 @@ def test_an_enumeration_that_fails_drops_none(
 def test_an_enumeration_that_fails_at_first_takes_those_met_before(
     simulator: Simulator, root: SimAccount, strict_bucket: Bucket, opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After a restart, too: the ledger knows whom it has met."""
+    """If the first enumeration after a start fails, the sub-accounts in the ledger are polled."""
     children = {each.account_id for each in simulator._world.accounts.values() if each.parent is root}
     before = opened()
     before.start()
@@ -133,7 +133,7 @@ def test_an_enumeration_that_fails_at_first_takes_those_met_before(
 
 
 def test_all_goes_on(rig: Rig, simulator: Simulator, opened: Open) -> None:
-    """A service that works, or waits for work, is never called silent."""
+    """A service that works or waits for work is never reported as hanging."""
     rig.add_source("voice", "twilio", simulator.add_account("twilio"), poll_every="0.4s")
     service = opened()
     service.start()
@@ -144,7 +144,7 @@ def test_all_goes_on(rig: Rig, simulator: Simulator, opened: Open) -> None:
 def test_a_scheduler_that_stands_still_is_named(
     rig: Rig, simulator: Simulator, opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No beat comes from a scheduler that hangs, whatever its jobs' threads do."""
+    """A hanging scheduler is detected by its missing beat, whatever its jobs' threads do."""
     monkeypatch.setattr(schedule_module, "_BEAT_SECONDS", 0.1)
     rig.add_source("voice", "twilio", simulator.add_account("twilio"), poll_every="0.4s")
     service = opened()
@@ -158,7 +158,7 @@ def test_a_scheduler_that_stands_still_is_named(
 def test_a_dispatch_that_hangs_is_named(
     rig: Rig, simulator: Simulator, root: SimAccount, opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A claim that does not come back is noticed, and so is that it came back at last."""
+    """A claim that does not return is detected, and so is its return."""
     goes_on = threading.Event()
     claim = Ledger.claim
 
@@ -178,7 +178,7 @@ def test_a_dispatch_that_hangs_is_named(
 def test_a_transfer_that_hangs_is_named(
     rig: Rig, simulator: Simulator, root: SimAccount, opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A worker's thread that shows no sign of life is named though scheduler and dispatch go on."""
+    """A worker thread without signs of life is detected, even if scheduler and dispatcher continue."""
     monkeypatch.setattr(service_module, "_SILENT_SECONDS", 0.5)
     simulator.faults.plan("stall", kind="media", times=100)
     rig.transfer["stall_timeout"] = "2s"
@@ -193,7 +193,7 @@ def test_a_transfer_that_hangs_is_named(
 def test_a_clock_that_was_set_makes_all_due(
     rig: Rig, simulator: Simulator, strict_bucket: Bucket, opened: Open
 ) -> None:
-    """Sources that are polled by the hour are polled at once after a jump of the clock."""
+    """After a jump of the clock, sources that are polled hourly are polled at once."""
     account = simulator.add_account("twilio")
     rig.add_source("voice", "twilio", account, poll_every="1h")
     service = opened()
@@ -203,7 +203,7 @@ def test_a_clock_that_was_set_makes_all_due(
     simulator.add(account, "voice", created_at=moment - timedelta(minutes=5), visible_at=moment)
 
     def is_polled_again() -> bool:
-        service.clock_was_set()  # while the first poll is at work, a turn that comes is skipped
+        service.clock_was_set()  # a turn during the first poll is skipped
         return lists(simulator, account.account_id) >= 2
 
     until(is_polled_again)
@@ -219,7 +219,7 @@ def test_a_bug_in_the_dispatch_ends_one_turn(
     told: Told,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """What nobody expects is told with its traceback and counted; the next turn comes, and all is archived."""
+    """An unexpected error is logged with its traceback and counted, and the next turn archives all."""
     claim, broken = Ledger.claim, [ZeroDivisionError("a bug")] * 2
 
     def claims(self: Ledger, *asked: Any) -> Any:

@@ -1,4 +1,4 @@
-"""A daemon that cannot start says why by its exit code and in words, and leaves nothing behind."""
+"""A daemon that cannot start gives its exit code and reason, and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def small(rig: Rig, simulator: Simulator) -> Rig:
 
 @pytest.fixture
 def fussy_s3() -> Iterator[StrictS3]:
-    """An S3 server of its own, which may be told to refuse."""
+    """An S3 server that can be told to refuse."""
     with StrictS3() as server:
         yield server
 
 
 def assert_refused(ran: Ran, code: int, *words: str) -> None:
-    """The code, nothing on stdout, and a message of ours that holds these words."""
+    """Check the exit code, an empty stdout, and a message with these words."""
     assert (ran.code, ran.stdout) == (code, ""), ran.stderr
     said = " ".join(line for line in ran.stderr.splitlines() if not line.startswith("{"))
     assert said.startswith("recvault: ")
@@ -40,20 +40,20 @@ def assert_refused(ran: Ran, code: int, *words: str) -> None:
 
 
 def test_78_a_configuration_that_is_wrong(small: Rig, start: Start) -> None:
-    """A key that nobody knows is named, with its line."""
+    """An unknown key is reported with its line."""
     small.daemon["drain_time"] = "1s"
     assert_refused(start().ended(), 78, "config.toml:", "daemon.drain_time", "drain_timeout")
 
 
 def test_78_a_ledger_without_a_place(small: Rig, start: Start) -> None:
-    """A ledger's directory that is not there is named, and not made."""
+    """A missing directory of the ledger is reported, and not created."""
     small.ledger = {"path": str(small.root / "none" / "ledger.db")}
     assert_refused(start().ended(), 78, str(small.root / "none"))
     assert not (small.root / "none").exists()
 
 
 def test_78_a_port_that_is_taken(small: Rig, start: Start) -> None:
-    """Where another listens already, the option is named; the ledger's lock is given back."""
+    """If the port is in use, the option is named, and the ledger's lock is released."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         small.daemon["metrics_listen"] = f"127.0.0.1:{taken.getsockname()[1]}"
         ran = start().ended()
@@ -63,7 +63,7 @@ def test_78_a_port_that_is_taken(small: Rig, start: Start) -> None:
 
 
 def test_78_no_source_can_be_used(small: Rig, start: Start) -> None:
-    """Secrets that cannot be had are told in the log, one by one, and nothing is begun without any source."""
+    """Missing secrets are logged one by one, and nothing begins without any usable source."""
     Path(small.sources[0]["auth_token"]["file"]).unlink()
     daemon = start()
     assert_refused(daemon.ended(), 78, "no source can be used")
@@ -72,19 +72,19 @@ def test_78_no_source_can_be_used(small: Rig, start: Start) -> None:
 
 
 def test_77_a_bucket_that_refuses(small: Rig, fussy_s3: StrictS3, start: Start) -> None:
-    """Credentials that the bucket refuses are told with the rights that are needed."""
+    """Credentials refused by the bucket are reported with the needed permissions."""
     fussy_s3.refused_keys.add("test")
     small.s3_url, small.bucket = fussy_s3.url, fussy_s3.bucket().name
     assert_refused(start().ended(), 77, "InvalidAccessKeyId", small.bucket)
 
 
 def test_75_a_bucket_that_is_down(small: Rig, start: Start) -> None:
-    """A bucket that nobody answers for is temporary: systemd tries again later."""
+    """An unreachable bucket is temporary, so that systemd retries."""
     small.s3_url = f"http://127.0.0.1:{free_port()}"
     assert_refused(start().ended(), 75, small.bucket, "cannot be reached")
 
 
 def test_78_a_bucket_that_is_not_there(small: Rig, start: Start) -> None:
-    """A bucket's name that the store does not know is the configuration's fault."""
+    """An unknown bucket is a configuration error."""
     small.bucket = "no-such-bucket"
     assert_refused(start().ended(), 78, "no-such-bucket", "archive.bucket")

@@ -1,4 +1,4 @@
-"""How a daemon ends, starts again and shares its ledger: signals, kills and company cost nothing."""
+"""How a daemon ends, restarts and shares its ledger: signals, kills and other processes cost nothing."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def turn(simulator: Simulator, **switches: float) -> None:
 
 
 def assert_the_rest(rig: Rig, count: int) -> None:
-    """Nothing is leased: a sync that follows archives what is left at once, and so ends well."""
+    """Check that nothing is leased: a following sync archives the rest at once."""
     rest = rig.sync()
     assert (rest.exit_code, [row.archived for row in rest.accounts.values()]) == (0, [count])
 
@@ -54,7 +54,7 @@ def assert_the_rest(rig: Rig, count: int) -> None:
 def test_a_signal_lets_transfers_end(
     rig: Rig, simulator: Simulator, strict_bucket: Bucket, start: Start, code: int
 ) -> None:
-    """In the midst of transfers a signal begins no more of them, lets those at work end, and reports what was done."""
+    """After a signal no transfer begins, running ones finish, and the report is complete."""
     account = fill(rig, simulator, 24)
     turn(simulator, latency_seconds=0.2)
     daemon = start()
@@ -78,7 +78,7 @@ def test_a_signal_lets_transfers_end(
 def test_past_its_drain_a_transfer_is_cut(
     rig: Rig, simulator: Simulator, strict_bucket: Bucket, start: Start, fault: str
 ) -> None:
-    """What has not ended within drain_timeout is cut, a body that drips and one that is silent alike."""
+    """Transfers that exceed drain_timeout are cut, whether their body drips or is silent."""
     account = fill(rig, simulator, 6)
     rig.daemon["drain_timeout"] = "1s"
     turn(simulator, slow_seconds=20, stall_seconds=30)
@@ -99,7 +99,7 @@ def test_past_its_drain_a_transfer_is_cut(
 
 
 def test_a_second_signal_exits_at_once(rig: Rig, simulator: Simulator, strict_bucket: Bucket, start: Start) -> None:
-    """Who cannot wait for the drain asks twice; nothing is lost by it."""
+    """A second signal ends at once, and nothing is lost."""
     account = fill(rig, simulator, 6)
     turn(simulator, slow_seconds=20)
     simulator.faults.plan("slow", times=50, kind="media")
@@ -118,7 +118,7 @@ def test_a_second_signal_exits_at_once(rig: Rig, simulator: Simulator, strict_bu
 
 
 def test_an_upload_is_cut_and_given_up(rig: Rig, simulator: Simulator, strict_bucket: Bucket, start: Start) -> None:
-    """A large upload is cut in mid-stream, and its parts are not left behind in the bucket."""
+    """A large upload is cut in mid-stream, and its parts are removed from the bucket."""
     account = simulator.add_account("twilio")
     simulator.add(account, "voice", duration_seconds=240.0, created_at=simulator.now.replace(hour=0))
     rig.add_source("voice", "twilio", account)
@@ -139,7 +139,7 @@ def test_an_upload_is_cut_and_given_up(rig: Rig, simulator: Simulator, strict_bu
 
 
 def test_one_daemon_a_ledger(rig: Rig, simulator: Simulator, start: Start) -> None:
-    """A second daemon exits 75 and names the first one, which goes on; when that is gone, the next one starts."""
+    """A second daemon exits 75 and names the first; after the first ends, another can start."""
     fill(rig, simulator, 1)
     first = start().ready()
     rig.daemon["metrics_listen"] = ""
@@ -153,7 +153,7 @@ def test_one_daemon_a_ledger(rig: Rig, simulator: Simulator, start: Start) -> No
 def test_after_kill_9_the_next_start_needs_no_hand(
     rig: Rig, simulator: Simulator, strict_bucket: Bucket, start: Start
 ) -> None:
-    """Killed in the midst of transfers twice: the next daemon archives all, and writes nothing twice."""
+    """After two kills during transfers the next daemon archives all, and writes nothing twice."""
     account = fill(rig, simulator, 40)
     turn(simulator, latency_seconds=0.05)
     for most in (8, 20):
@@ -172,7 +172,7 @@ def test_after_kill_9_the_next_start_needs_no_hand(
 def test_a_sync_beside_it_transfers_nothing_twice(
     rig: Rig, simulator: Simulator, strict_bucket: Bucket, start: Start
 ) -> None:
-    """A sync and a daemon share one ledger: each recording is downloaded once and written once."""
+    """A sync and a daemon on one ledger download and write each recording once."""
     account = fill(rig, simulator, 60)
     turn(simulator, latency_seconds=2.0)  # so that a sync that starts slowly finds something to do
     daemon = start().ready()
@@ -190,7 +190,7 @@ def test_a_sync_beside_it_transfers_nothing_twice(
 
 
 def test_a_sync_that_is_killed_beside_it(rig: Rig, simulator: Simulator, strict_bucket: Bucket, start: Start) -> None:
-    """What a killed sync had at work is taken over by the daemon that goes on, without a restart."""
+    """The work of a killed sync is taken over by the running daemon, without a restart."""
     account = fill(rig, simulator, 40)
     turn(simulator, latency_seconds=0.5)
     daemon = start(prelude=SOON).ready()

@@ -1,4 +1,4 @@
-"""One bad source spoils no other: of ten sources four are in trouble, each is named, and each is well in the end."""
+"""Ten sources, four with problems: each problem is reported, none affects another source, and all recover."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ WELL = {
     "telnyx": ("telnyx", "telnyx", "telnyx", "wav"),
     "signalwire": ("signalwire", "signalwire", "signalwire", "wav"),
 }
-LISTS = {"video": "/v1/Recordings", "telnyx": "/v2/recordings"}  # where the path does not hold the account
+LISTS = {"video": "/v1/Recordings", "telnyx": "/v2/recordings"}  # paths without the account
 ILL = {"down": "stale", "throttled": "stale", "slow": "slow", "token": "stale"}
 SAID = {"down": "cannot be reached", "throttled": "429", "slow": "longer than poll_every", "token": "401"}
 WRONG = "f" * 32
@@ -37,7 +37,7 @@ POLL_SECONDS = 1.0
 
 @dataclass
 class World:
-    """Ten sources: what they are, and where their truth lies."""
+    """Ten sources and their true recordings."""
 
     rig: Rig
     bucket: Bucket
@@ -54,11 +54,11 @@ class World:
         return WELL[name][2] if name in WELL else "voice"
 
     def asked(self, name: str) -> int:
-        """How often a source's list was asked for."""
+        """Count the requests for a source's list."""
         return lists(self.simulator, LISTS.get(name, self.accounts[name].account_id))
 
     def add(self, name: str) -> None:
-        """One more recording, which its provider lists from now on."""
+        """Add a recording, listed from now on."""
         now = self.simulator.now
         when = {"created_at": now - timedelta(minutes=5), "visible_at": now}
         self.home(name).add(self.accounts[name], self.api(name), **when)  # type: ignore[arg-type]
@@ -70,7 +70,7 @@ class World:
 
 @pytest.fixture
 def world(rig: Rig, simulator: Simulator, strict_bucket: Bucket) -> Iterator[World]:
-    """Six that are well, one that is down, throttled, slow, and one with a wrong token."""
+    """Six sources without problems; one down, one throttled, one slow, one with a wrong token."""
     rig.transfer["stall_timeout"] = "30s"
     rig.daemon["stale_after"] = "6s"
     simulator.switches = replace(simulator.switches, slow_seconds=2.5)
@@ -96,7 +96,7 @@ def world(rig: Rig, simulator: Simulator, strict_bucket: Bucket) -> Iterator[Wor
 
 
 def test_each_source_for_itself(world: World, start: Start) -> None:
-    """Six of ten keep their interval, four are named wherever one looks, each comes back by itself, nothing is lost."""
+    """Six of ten keep their interval, four are reported everywhere, each recovers, nothing is lost."""
     daemon = start().ready()
     until(lambda: world.is_archived(*WELL))
     watch_the_six(world, daemon)
@@ -116,7 +116,7 @@ def test_each_source_for_itself(world: World, start: Start) -> None:
 
 
 def watch_the_six(world: World, daemon: Started) -> None:
-    """Until each of the four shows its trouble, the six are asked at their interval, and archive what is new."""
+    """Until all four show their problem, the six are polled at their interval and archive new recordings."""
     before, began = {name: world.asked(name) for name in WELL}, time.monotonic()
     for name in WELL:
         world.add(name)
@@ -130,13 +130,13 @@ def watch_the_six(world: World, daemon: Started) -> None:
 
 
 def names_all(document: dict[str, Any]) -> bool:
-    """Whether each of the four is told with what ails it."""
+    """Whether each of the four is reported with its problem."""
     words = {row["source"]: row["words"] for row in document["sources"]}
     return all(said in words[name] for name, said in SAID.items())
 
 
 def everywhere_the_four_are_named(world: World, daemon: Started) -> None:
-    """In /healthz, in `recvault status` and in /metrics: condition and words."""
+    """Check condition and message in /healthz, `recvault status` and /metrics."""
     code, document = daemon.healthz()
     assert (code, document["status"], document["troubles"]) == (503, "failing", [])
     status = run(world.rig, "status", "--json")
@@ -155,7 +155,7 @@ def everywhere_the_four_are_named(world: World, daemon: Started) -> None:
 
 
 def all_but_the_token_mend_themselves(world: World, daemon: Started) -> None:
-    """When the trouble is over the next polls go well, with nobody's hand."""
+    """Check that after a problem ends the next polls succeed by themselves."""
     world.simulator.faults.clear_plans()
     world.away.start()
     mended = dict.fromkeys(world.accounts, "ok") | {"token": "stale"}

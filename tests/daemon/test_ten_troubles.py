@@ -1,4 +1,4 @@
-"""One recording, page or sub-account in trouble spoils no source, its own included, and is named wherever one looks."""
+"""A problem with one recording, page or sub-account affects nothing else, and is reported everywhere."""
 
 from __future__ import annotations
 
@@ -41,41 +41,41 @@ RETRIED = "1 due now: the running daemon takes them\n"
 STYLE = re.compile(r"\x1b\[[0-9;]*m")
 POLL_SECONDS = 1.0
 STALL_SECONDS = 3.0
-PATIENCE = 60.0  # seconds in which what is new is archived, on a machine that does a lot besides
+PATIENCE = 60.0  # seconds until new recordings are archived, on a busy machine
 
 
 @dataclass
 class World:
-    """Ten sources, of four of which something is in trouble: a recording, a body, a page, a sub-account."""
+    """Ten sources; four of them have a problem with a recording, a body, a page or a sub-account."""
 
     rig: Rig
     bucket: Bucket
     simulator: Simulator
     accounts: dict[str, SimAccount]
-    suspended: SimAccount  # a sub-account of `parent`'s
+    suspended: SimAccount  # a sub-account of `parent`
     refused: SimRecording
     dripping: SimRecording
 
     def asked(self, name: str) -> int:
-        """How often a source's list was asked for."""
-        paths = {"video": "/v1/Recordings", "telnyx": "/v2/recordings"}  # where the path does not hold the account
+        """Count the requests for a source's list."""
+        paths = {"video": "/v1/Recordings", "telnyx": "/v2/recordings"}  # paths without the account
         return lists(self.simulator, paths.get(name, self.accounts[name].account_id))
 
     def add(self, name: str) -> None:
-        """One more recording, which its provider lists from now on."""
+        """Add a recording, listed from now on."""
         now, api = self.simulator.now, WELL[name][2] if name in WELL else "voice"
         when = {"created_at": now - timedelta(minutes=5), "visible_at": now}
         self.simulator.add(self.accounts[name], api, **when)  # type: ignore[arg-type]
 
     def is_archived(self) -> bool:
-        """All but the two that are in trouble."""
+        """Whether all are archived except the two with problems."""
         wanted = ids(self.simulator, *self.accounts.values(), self.suspended)
         return wanted - {self.refused.recording_id, self.dripping.recording_id} <= archived(self.bucket)
 
 
 @pytest.fixture
 def world(rig: Rig, simulator: Simulator, strict_bucket: Bucket) -> Iterator[World]:
-    """Every recording of the ten is there; what is in trouble is so from the start, but for the sub-account."""
+    """All recordings of the ten exist; the problems exist from the start, except the sub-account's."""
     rig.transfer |= {"stall_timeout": f"{STALL_SECONDS:.0f}s", "workers": 4, "max_attempts": 1000}
     rig.daemon["drain_timeout"] = "1s"
     simulator.switches = replace(simulator.switches, inactive_accounts="refused", slow_seconds=600.0)
@@ -100,7 +100,7 @@ def world(rig: Rig, simulator: Simulator, strict_bucket: Bucket) -> Iterator[Wor
 
 
 def test_one_of_many_in_trouble(world: World, start: Start) -> None:
-    """All ten are polled as often as each other and archive what is new; each trouble is named, with what to do."""
+    """All ten are polled equally often and archive new recordings; each problem is reported with a hint."""
     daemon = start().ready()
     until(world.is_archived, PATIENCE)
     object.__setattr__(world.suspended, "status", "suspended")
@@ -113,7 +113,7 @@ def test_one_of_many_in_trouble(world: World, start: Start) -> None:
 
 
 def all_ten_go_on(world: World) -> None:
-    """While the well ones are polled five times, none of the ten is polled less than half as often; new ones come."""
+    """While the others are polled five times, none is polled less than half as often; new recordings arrive."""
     before = {name: world.asked(name) for name in world.accounts}
     for name in world.accounts:
         world.add(name)
@@ -129,7 +129,7 @@ def all_ten_go_on(world: World) -> None:
 
 
 def conditions(document: dict[str, Any]) -> dict[str, set[str]]:
-    """Each source's conditions: its own, and its sub-accounts'."""
+    """Return each source's conditions, including its sub-accounts'."""
     found: dict[str, set[str]] = {}
     for row in document["sources"]:
         found.setdefault(row["source"], set()).add(row["condition"])
@@ -137,7 +137,7 @@ def conditions(document: dict[str, Any]) -> dict[str, set[str]]:
 
 
 def names_all(document: dict[str, Any]) -> bool:
-    """Whether each of the four is told with what is wrong."""
+    """Whether each of the four is reported with its problem."""
     words: dict[str, str] = {}
     for row in document["sources"]:
         words[row["source"]] = words.get(row["source"], "") + row["words"]
@@ -145,7 +145,7 @@ def names_all(document: dict[str, Any]) -> bool:
 
 
 def everywhere_each_trouble_is_named(world: World, daemon: Started) -> None:
-    """In /healthz, in `recvault status` and in /metrics."""
+    """Check /healthz, `recvault status` and /metrics."""
     code, document = daemon.healthz()
     assert (code, document["status"], document["troubles"]) == (200, "degraded", [])
     assert document["sources"][0]["account_id"] == world.suspended.account_id  # the worst first
@@ -163,11 +163,11 @@ def everywhere_each_trouble_is_named(world: World, daemon: Started) -> None:
         daemon.metric("recvault_source_condition", condition="ok") == len(WELL) + 2
     )  # refused's, and the parent's own
     drip = next(row for row in status.document["sources"] if row["source"] == "dripping")
-    assert (drip["counts"]["pending"], drip["next_attempt_at"]) == (1, None)  # it is under way
+    assert (drip["counts"]["pending"], drip["next_attempt_at"]) == (1, None)  # it is running
 
 
 def a_terminal_of_100_columns_shows_a_table(world: World) -> None:
-    """A verdict on two lines, a row a line with account ids as long as it takes, and below the whole words of each."""
+    """Check a verdict on two lines, one line per row despite long account ids, and each message below."""
     lines = STYLE.sub("", on_terminal(world.rig, "status", columns=100)[1]).replace("\r", "").split("\n")
     assert max(map(len, lines)) <= 100
     short = world.suspended.account_id[:8]
@@ -183,7 +183,7 @@ def a_terminal_of_100_columns_shows_a_table(world: World) -> None:
 
 
 def what_is_hinted_works_as_it_is_typed(world: World, daemon: Started) -> None:
-    """The command that status names lists it and says what to do; retried it is still refused, accepted it is done."""
+    """Check the hinted commands: they list the recording; a retry is refused again, accepting it settles it."""
     recording_id, rig = world.refused.recording_id, world.rig
     listed, unreadable = run_each(rig, ["failures", "--source", "refused"], ["failures", "--source", "unreadable"])
     assert recording_id in listed.stdout and "`recvault failures accept ID --reason TEXT`" in listed.stdout
@@ -198,7 +198,7 @@ def what_is_hinted_works_as_it_is_typed(world: World, daemon: Started) -> None:
 
 
 def accepted(world: World) -> bool:
-    """Whether it is accepted; not while the daemon tries it, which is told."""
+    """Whether it is accepted; while the daemon tries it, the command says so."""
     (ran,) = run_each(world.rig, ["failures", "accept", world.refused.recording_id, "--reason", "nobody may read it"])
     assert ran.code == 0
     return ran.stdout == "1 recording accepted as lost\n"

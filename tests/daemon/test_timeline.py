@@ -1,6 +1,6 @@
-"""Hours on the simulator's compressed timeline, with the daemon killed at random again and again: bucket equals truth.
+"""Hours on a compressed timeline, with the daemon killed at random again and again: bucket equals truth.
 
-RECVAULT_TEST_KILLS sets how often it is killed; at twenty the timeline is six hours in two and a half minutes:
+RECVAULT_TEST_KILLS sets the number of kills; at twenty the timeline is six hours in two and a half minutes:
 
     RECVAULT_TEST_KILLS=20 pytest -n 0 -s tests/daemon/test_timeline.py
 """
@@ -36,9 +36,9 @@ pytestmark = pytest.mark.long
 KILLS = int(os.environ.get("RECVAULT_TEST_KILLS", "3"))
 FULL = KILLS >= 20
 SCALE = Scale(kills=KILLS, hours=6 if FULL else 4, seconds=150 if FULL else max(9, 3 * KILLS), each=300 if FULL else 36)
-SHARE = 0.1  # of all requests meets a fault
+SHARE = 0.1  # of all requests get a fault
 WORKERS = 8
-PATIENCE = 60.0  # seconds for what must come to pass by itself
+PATIENCE = 60.0  # seconds for what must happen by itself
 _TICK = 0.05
 _SOON_GONE = """
 from datetime import timedelta
@@ -51,16 +51,16 @@ _BUGS = ("Traceback", "job.failed", "transfer.bug", "ledger.failed", "store.fail
 
 @dataclass(slots=True, kw_only=True)
 class Course:
-    """A daemon that is killed at random moments of a timeline, and started again at once."""
+    """A daemon that is killed at random times of a timeline, and restarted at once."""
 
     timeline: Timeline
     start: Start
     daemons: list[Started] = field(default_factory=list)
-    struck: list[int] = field(default_factory=list)  # leases that each kill left behind
-    unready: int = 0  # kills that struck a daemon while it started
+    struck: list[int] = field(default_factory=list)  # leases left by each kill
+    unready: int = 0  # kills during a start
 
     def run(self) -> None:
-        """Let the hours go by."""
+        """Run through the hours."""
         scale, draw = self.timeline.scale, random.Random(20)
         due = sorted(draw.uniform(0.05, 0.9) for _ in range(scale.kills))
         self.daemons.append(self.start().ready())
@@ -75,7 +75,7 @@ class Course:
         assert len(self.struck) == scale.kills, "every kill must have happened"
 
     def end(self) -> None:
-        """The clock stands still: the daemon alone brings everything to its end, and then is stopped."""
+        """Freeze the clock, let the daemon finish everything, and stop it."""
         stands = now()
         until(lambda: self._settled() and polled_since(self._ledger, stands, len(SOURCES)), PATIENCE)
         assert self.daemons[-1].stopped().code == 143
@@ -88,7 +88,7 @@ class Course:
 
     @property
     def _met_half(self) -> bool:
-        """What is hours long is registered and passed by its watermark; some of it was deleted meanwhile."""
+        """Whether all hour-long recordings are registered below the watermark, and some were deleted meanwhile."""
         timeline = self.timeline
         return timeline.of("long") <= timeline.passed and timeline.of("before") <= timeline.vanished.keys()
 
@@ -98,7 +98,7 @@ class Course:
         return self.timeline.look(self._ledger) if daemon.events("daemon.ready") else {}
 
     def _kill(self, rows: dict[str, Row]) -> None:
-        """Every other kill waits until something is under way."""
+        """Kill the daemon; every other time only while transfers run."""
         if len(self.struck) % 2 == 0:
             until(lambda: any(row.leased for row in self._look().values()) or self._settled(), PATIENCE)
         self.unready += not self.daemons[-1].events("daemon.ready")
@@ -114,10 +114,10 @@ class Course:
 
 @pytest.fixture
 def course(rig: Rig, simulator: Simulator, start: Start) -> Iterator[Course]:
-    """A timeline that ends about now, and a daemon without a hand to help it."""
+    """A timeline that ends about now, and a daemon without help."""
     timeline = Timeline(scale=SCALE, simulator=simulator, begin=now() - SCALE.span)
     simulator.set_now(timeline.begin)
-    simulator.switches = replace(simulator.switches, latency_seconds=0.02)  # so that a kill meets something under way
+    simulator.switches = replace(simulator.switches, latency_seconds=0.02)  # so that kills meet running transfers
     rig.transfer = {"workers": WORKERS, "max_attempts": 40, "stall_timeout": "10s"}
     yield Course(timeline=timeline, start=functools.partial(start, prelude=_SOON_GONE))
     simulator.faults.off()
@@ -126,7 +126,7 @@ def course(rig: Rig, simulator: Simulator, start: Start) -> Iterator[Course]:
 def test_hours_with_kills_end_in_the_truth(
     rig: Rig, simulator: Simulator, strict_bucket: Bucket, course: Course
 ) -> None:
-    """However often a daemon is killed while hours go by, its bucket ends as the truth: all, once, nothing else."""
+    """However often a daemon is killed, its bucket ends as the truth: everything once, nothing else."""
     timeline = course.timeline
     accounts = timeline.configure(rig)
     simulator.faults.all_on(SHARE)
@@ -144,7 +144,7 @@ def test_hours_with_kills_end_in_the_truth(
 
 
 def assert_settled(rows: dict[str, Row], timeline: Timeline, truth: set[str]) -> None:
-    """Each recording stands in the ledger as it must, and nothing is left to do or leased."""
+    """Check that each recording has its right state, and nothing is due or leased."""
     states = {name: row.state for name, row in rows.items()}
     assert Counter(states.values()).keys() == {"archived", "gone"}
     assert [name for name, row in rows.items() if row.leased or row.open] == []
@@ -153,14 +153,14 @@ def assert_settled(rows: dict[str, Row], timeline: Timeline, truth: set[str]) ->
     assert deleted == timeline.of("before") and kept == timeline.of("after")
     assert {name: states.get(name) for name in truth | kept} == dict.fromkeys(truth | kept, "archived")
     assert {name: states.get(name) for name in deleted} == dict.fromkeys(deleted, "gone")
-    # What else is gone had failed, or was deleted at no particular moment: perhaps before any list showed it.
+    # Others that are gone failed, or were deleted at any time, perhaps before they were listed.
     rest = {name for name, recording in timeline.recordings.items() if recording.status_final != "completed"}
     assert {name: states.get(name) for name in rest} == dict.fromkeys(rest, "gone")
     assert timeline.recordings.keys() - rows.keys() <= timeline.of("whenever")
 
 
 def assert_bucket(rig: Rig, bucket: Bucket, timeline: Timeline, archived: set[str]) -> None:
-    """What the ledger calls archived stands in the bucket once, byte for byte, with its sidecar; and nothing else."""
+    """Check that what the ledger calls archived is in the bucket once, byte for byte, and nothing else."""
     validator = jsonschema.Draft202012Validator(json.loads(archive.schema_bytes()))
     objects = {key: bucket.body(key) for key in bucket.objects}
     sidecars = {key: json.loads(objects[key]) for key in objects if key.endswith(".json") and key != archive.SCHEMA_KEY}
@@ -171,7 +171,7 @@ def assert_bucket(rig: Rig, bucket: Bucket, timeline: Timeline, archived: set[st
         [medium] = sidecar["media"]
         assert medium["key"].rpartition(".")[0] == key.rpartition(".")[0]
         recording = timeline.recordings[sidecar["recording_id"]]
-        # Through the legacy list, which tells no channels, a conference comes as it is served by default.
+        # By the legacy list, which has no channels, a conference has the default number.
         channels = recording.default_channels if sidecar["api"] == "2008-08-01" else recording.channels
         served = rig.simulator.media(recording, medium["media_format"], channels)
         assert (medium["sha256"], medium["bytes"]) == (served.sha256, served.length)
@@ -183,7 +183,7 @@ def assert_bucket(rig: Rig, bucket: Bucket, timeline: Timeline, archived: set[st
 
 
 def assert_no_more_downloads_than_kills_explain(simulator: Simulator) -> None:
-    """What came whole came once, but for what was under way at a kill."""
+    """Check that nothing was downloaded completely twice, except what ran at a kill."""
     whole: Counter[str] = Counter()
     for each in simulator.requests:
         if each.status == 200 and each.fault in (None, "slow") and (found := _MEDIA.search(each.path)):
@@ -193,7 +193,7 @@ def assert_no_more_downloads_than_kills_explain(simulator: Simulator) -> None:
 
 
 def told(course: Course, seconds: float) -> str:
-    """What happened, for who runs it by hand."""
+    """Describe what happened, for manual runs."""
     timeline, faults = course.timeline, course.timeline.simulator.faults.fired
     return (
         f"{len(course.struck)} kills, {sum(map(bool, course.struck))} of them with leases out ({sum(course.struck)} in "

@@ -1,4 +1,4 @@
-"""What turns stale and what recovers is told once each; the ping hears how all is, every time."""
+"""Becoming stale and recovering are logged once each; the ping reports the state every time."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FAILING = Health(Condition.FAILING, "the last scan failed")
 
 @dataclass
 class Monitor:
-    """Where a ping goes: what it heard, and whether it takes it."""
+    """A ping target that records pings, and may refuse them."""
 
     heard: list[tuple[str, str]] = field(default_factory=list)
     takes: bool = True
@@ -27,7 +27,7 @@ class Monitor:
 
 @pytest.fixture
 def monitor(monkeypatch: pytest.MonkeyPatch) -> Monitor:
-    """Stands where the wire of a ping begins."""
+    """Replaces the network side of a ping."""
     monitor = Monitor()
 
     def ping(_: Ping, what: str, text: str) -> bool:
@@ -43,7 +43,7 @@ def judged(**sources: Health) -> list[tuple[FeedStatus, Health]]:
 
 
 def test_stale_and_recovered_are_told_once(monitor: Monitor, told: Told) -> None:
-    """However often one looks: once in the log when it turns stale, once when it recovers, and again the next time."""
+    """However often it is checked, becoming stale and recovering are each logged once."""
     vigil, ping = Vigil(Metrics()), Ping("")
     for health in (OK, STALE, STALE, STALE, FAILING, OK, STALE):
         vigil.look(judged(main=health, other=OK), [], ping)
@@ -56,7 +56,7 @@ def test_stale_and_recovered_are_told_once(monitor: Monitor, told: Told) -> None
 
 
 def test_a_source_that_is_removed_is_not_stale_any_more(monitor: Monitor, told: Told) -> None:
-    """What is not watched any more leaves the ping well."""
+    """A removed source no longer makes the ping fail."""
     vigil, ping = Vigil(Metrics()), Ping("")
     vigil.look(judged(main=STALE, other=OK), [], ping)
     vigil.look(judged(other=OK), [], ping)
@@ -64,7 +64,7 @@ def test_a_source_that_is_removed_is_not_stale_any_more(monitor: Monitor, told: 
 
 
 def test_the_ping_hears_how_all_is(monitor: Monitor) -> None:
-    """A start, once; then success or failure each time, with all that is wrong: the daemon's troubles first."""
+    """One start ping, then success or failure each time with all problems, the daemon's first."""
     vigil, ping = Vigil(Metrics()), Ping("https://monitor.example.com/key")
     vigil.look(judged(main=OK), [], ping)
     vigil.look(judged(main=STALE, other=FAILING), ["bucket: refused"], ping)
@@ -78,7 +78,7 @@ def test_the_ping_hears_how_all_is(monitor: Monitor) -> None:
 
 
 def test_a_ping_that_does_not_arrive_is_counted(monitor: Monitor) -> None:
-    """A monitor's trouble is a number, and no trouble of ours."""
+    """A failed ping is only counted."""
     metrics = Metrics()
     vigil, monitor.takes = Vigil(metrics), False
     vigil.look(judged(main=OK), [], Ping("https://monitor.example.com/key"))

@@ -1,4 +1,4 @@
-"""Hours of calls on the simulator, in a minute or two: what is recorded when, what becomes of it, and what is seen."""
+"""Hours of calls on the simulator in a minute or two: what is recorded, its fate, and what was observed."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from recvault.simulator.recording import Api, SimRecording
 from rig import SOURCES, Rig
 
 LOOKBACK = timedelta(minutes=45)
-_LATEST = LOOKBACK - timedelta(minutes=1)  # after its date, by which a list shows a recording
+_LATEST = LOOKBACK - timedelta(minutes=1)  # after its date, until a list shows a recording
 _MINUTE = timedelta(minutes=1)
 _APIS: dict[str, Api] = {"voice": "voice", "video": "video", "telnyx": "telnyx", "signalwire": "signalwire"}
 
-# What becomes of a recording, in turn; the rest is usual: listed at once, and soon complete.
+# Fates, given in turn; all other recordings are listed at once and soon complete.
 FATES = ("late", "long", "after", "before", "whenever", "failed")
-_EVERY = 2  # of so many recordings one has a fate
+_EVERY = 2  # one of this many recordings has a fate
 
 _ROWS = """
     SELECT recordings.recording_id, recordings.state, recordings.lease, recordings.next_attempt_at,
@@ -36,11 +36,11 @@ _ROWS = """
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scale:
-    """How much of it there is."""
+    """The size of a timeline."""
 
     kills: int
     hours: float  # of the simulator's time
-    seconds: float  # of ours that they take
+    seconds: float  # of real time
     each: int  # recordings of each provider
 
     @property
@@ -50,24 +50,24 @@ class Scale:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A recording as the ledger has it."""
+    """A recording as in the ledger."""
 
     state: str
     leased: bool
-    open: bool  # something is left to do
-    below: bool  # the watermark of its list has passed it
+    open: bool  # not settled
+    below: bool  # below its list's watermark
 
 
 @dataclass(slots=True, kw_only=True)
 class Timeline:
-    """From `begin` to `end` by the simulator's clock, which stands still but where the test moves it on."""
+    """From `begin` to `end` by the simulator's clock, which only the test moves."""
 
     scale: Scale
     simulator: Simulator
     begin: datetime
     fates: dict[str, str] = field(default_factory=dict)
-    passed: set[str] = field(default_factory=set)  # ids that were seen not ready below the watermark
-    vanished: dict[str, str] = field(default_factory=dict)  # what was deleted on sight, and in which state it was
+    passed: set[str] = field(default_factory=set)  # ids seen not ready below the watermark
+    vanished: dict[str, str] = field(default_factory=dict)  # deleted ids, with their state then
     _every: dict[str, SimRecording] = field(default_factory=dict)
 
     @property
@@ -79,11 +79,11 @@ class Timeline:
         return self.begin + self.scale.span / 2
 
     def of(self, *fates: str) -> set[str]:
-        """The ids of the recordings of such a fate."""
+        """Return the ids of the recordings with this fate."""
         return {recording_id for recording_id, fate in self.fates.items() if fate in fates}
 
     def moments(self, tick: float) -> Iterator[datetime]:
-        """The simulator's time, from begin to end, as ours goes by. It leaps by no more than a hundredth."""
+        """Yield the simulator's times while real time passes, in steps of at most a hundredth."""
         at, asked = self.begin, time.monotonic()
         while at < self.end:
             yield at
@@ -95,7 +95,7 @@ class Timeline:
     # -- what there is -------------------------------------------------------------------------------------------------
 
     def configure(self, rig: Rig) -> list[SimAccount]:
-        """Sources over all wire formats, and all their recordings, past and to come. Legacy and voice share theirs."""
+        """Configure sources for all wire formats and add all recordings. Legacy and voice share theirs."""
         accounts = {kind: self.simulator.add_account(kind) for kind in ("twilio", "telnyx", "signalwire")}
         often = {"poll_every": "1s", "recheck_every": "1s", "lookback": f"{LOOKBACK.seconds}s"}
         for name, (provider, kind) in SOURCES.items():
@@ -114,7 +114,7 @@ class Timeline:
             self._every[recording.recording_id] = recording
 
     def _details(self, api: Api, fate: str, draw: random.Random) -> Details:
-        """One recording. What is long begins in the first quarter and ends in the second half."""
+        """Return one recording's details. Long ones begin in the first quarter and end in the second half."""
         span = self.scale.span
         created = self.begin + draw.random() * (span / 4 if fate in ("long", "before") else span - 4 * LOOKBACK / 3)
         soon = created + draw.uniform(0.1, 5) * _MINUTE
@@ -127,14 +127,14 @@ class Timeline:
             chosen |= {"visible_at": created, "completed_at": self.half + draw.uniform(0.1, 0.9) * span / 2}
         elif fate == "whenever":
             chosen["deleted_at"] = soon + draw.uniform(0, 20) * _MINUTE
-        elif fate == "failed" and api != "telnyx":  # which has no word for it
+        elif fate == "failed" and api != "telnyx":  # which has no such status
             chosen["status_final"] = "failed" if api == "video" else draw.choice(("absent", "failed"))
         return chosen
 
     # -- what is seen --------------------------------------------------------------------------------------------------
 
     def look(self, ledger: Path) -> dict[str, Row]:
-        """The ledger's rows as they stand. Deletes at the provider what is to vanish in this state."""
+        """Return the ledger's current rows. Deletes at the provider what must vanish in this state."""
         rows = rows_of(ledger)
         self.passed |= {name for name, row in rows.items() if row.state == "not_ready" and row.below}
         for name in rows.keys() & self.of("before", "after") - self.vanished.keys():
@@ -152,7 +152,7 @@ class Timeline:
 
 
 def rows_of(ledger: Path) -> dict[str, Row]:
-    """Every row, read through a connection that does not outlive the question: who is killed leaves the file alone."""
+    """Read all rows by a connection that is closed at once, so that a killed daemon's file is left alone."""
     with closing(sqlite3.connect(f"file:{ledger}?mode=ro", uri=True)) as db:
         return {
             name: Row(state, lease is not None, due is not None, bool(below))
@@ -161,7 +161,7 @@ def rows_of(ledger: Path) -> dict[str, Row]:
 
 
 def polled_since(ledger: Path, moment: datetime, lists: int) -> bool:
-    """Whether every one of so many lists was read whole since then."""
+    """Whether that many lists were read completely since then."""
     with closing(sqlite3.connect(f"file:{ledger}?mode=ro", uri=True)) as db:
         times = [row[0] for row in db.execute("SELECT last_success_at FROM feeds WHERE list = 'account'")]
     return len(times) == lists and all(each and unstamp(each) > moment for each in times)
