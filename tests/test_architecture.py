@@ -118,7 +118,6 @@ SMALL, SHORT = (
     {
         # a file of fewer lines, that is none of a verb's, and why it stands for itself
         "check/proof.py": "a kind of question of check's, as each of its files is",
-        "cli/hints.py": "a table, which grows by a line a reason",
         "cli/screen.py": "what a terminal is told, apart from what is shown on it",
         "ledger/reasons.py": "it reads a ledger without opening it, as nothing else may",
         "log/lean_imports.py": "it must run before any library is loaded, and load none",

@@ -42,7 +42,9 @@ def test_failures_are_grouped_by_reason_and_chosen(rig: Rig, troubled: list[SimR
     assert run(rig, "failures", "--reason", "no.such", "--json").document["failures"] == []
     shown = run(rig, "failures", "--limit", "1")
     assert "1 of 3 recordings are listed: --limit N lists more" in shown.stderr
-    assert hint(document["reasons"][0]["reason"]) in shown.stdout
+    configured = f"recvault --config {rig.config_path} "
+    for row in document["reasons"]:
+        assert hint(row, lambda command: command.replace("recvault ", configured)) in shown.stdout
     assert run(rig, "failures", "--source", "nobody").code == 2
 
 
@@ -85,5 +87,8 @@ def test_what_is_archived_cannot_be_accepted_as_lost(rig: Rig, troubled: list[Si
 
 @pytest.mark.parametrize("reason", sorted({reason for _, reason, _ in VERDICTS.values()} - {"drained"}))
 def test_every_reason_has_a_hint(reason: str) -> None:
-    """Every reason has a hint for the operator."""
-    assert hint(reason)
+    """An operator is told what to do; and how to retry what is dead, once the cause is gone."""
+    row = {"source": "voice", "recording_id": "RE1", "reason": reason}
+    assert hint(row | {"state": "failing"})
+    dead = hint(row | {"state": "dead"})
+    assert dead.endswith(f"then `recvault retry --source voice --reason {reason}`") is (reason != "unexpected")

@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import select
+import shlex
 import signal
 import sqlite3
 import subprocess
@@ -22,7 +23,8 @@ from recvault.cli import bars
 from recvault.cli.bars import BLOCKS, PLAIN, Series, bar
 from recvault.cli.tables import Beside, cell
 from recvault.dispatch.backfill import Asked
-from recvault.ledger.daemon_lock import DaemonLock
+from recvault.ledger.daemon_lock import DaemonLock, DaemonTrouble
+from recvault.monitoring.risks import Risk
 from recvault.simulator import Simulator
 from rig import Rig, now
 
@@ -82,7 +84,7 @@ def test_a_pipe_gets_the_table_alone_and_the_trouble_beside_it(troubled: Rig) ->
     assert {len(row) for row in rows} == {len(head)} and head[-1] == "condition"
     assert [row[-1] for row in rows] == ["failing", "unconfigured", "new"]
     verdict, daemon, *trouble = ran.stderr.splitlines()
-    assert verdict.startswith("not safe: good ")
+    assert verdict.startswith("not safe: good: the last scan failed: ")
     assert daemon == "no daemon is running; nothing is polled automatically"
     accounts = {row[0]: row[1] for row in rows}
     expected = [f"good {accounts['good']} failing: ", f"left {accounts['left']} unconfigured: "]
@@ -158,7 +160,7 @@ def test_a_terminal_shows_all_of_it_within_its_width(world: World, columns: int)
     """Bars by day, conditions and problems fit into the terminal's width."""
     (shown,) = each_on_terminal(world.rig, ["status"], columns=columns)
     plain = STYLE.sub("", shown)
-    assert max(map(len, plain.splitlines())) <= columns
+    assert max(len(line) for line in plain.splitlines() if "recvault --config" not in line) <= columns
     (line,) = [line for line in plain.splitlines() if line.startswith("voice ") and "recordings," in line]
     days = "%m-%d" if columns == 80 else "%Y-%m-%d"
     today = now().date()
@@ -237,10 +239,10 @@ def test_the_verdict_comes_first_and_can_be_an_exit_code(rig: Rig, simulator: Si
     rig.sync()
     well, document = run_each(rig, ["status", "--exit-code"], ["status", "--json"])
     assert (well.code, well.stderr.splitlines()[0]) == (0, "safe: 3 archived, 0 waiting, none lost")
-    assert document.document["verdict"] == {"safe": True, "reasons": []}
+    assert document.document["verdict"] == {"safe": True, "reasons": [], "details": []}
     assert document.document["sources"][0]["lag_beyond_lookback_seconds"] < 60
     lock = DaemonLock(rig.root / "ledger.db", now())
-    lock.tell(["bucket: the store answered AccessDenied"])
+    lock.tell([DaemonTrouble("bucket", "bucket: the store answered AccessDenied", "recvault check")])
     ill, told = run_each(rig, ["status", "--exit-code"], ["status", "--json"])
     lock.close()
     assert ill.code == 3
@@ -250,6 +252,80 @@ def test_the_verdict_comes_first_and_can_be_an_exit_code(rig: Rig, simulator: Si
         == told.document["daemon"]["errors"]
         == ["bucket: the store answered AccessDenied"]
     )
+
+
+def test_a_daemon_that_was_not_stopped_is_not_safe(rig: Rig, simulator: Simulator) -> None:
+    """Killed, or ended by an error: nothing is polled, however well the last pass went; a clean stop is no trouble."""
+    rig.add_source("voice", "twilio", simulator.add_account("twilio"))
+    rig.sync()
+    lock = DaemonLock(rig.root / "ledger.db", now())
+    named = (rig.root / "ledger.db.daemon").read_text()
+    lock.close("the bucket refuses the credentials")
+    (ended,) = run_each(rig, ["status"])
+    (rig.root / "ledger.db.daemon").write_text(named)
+    (killed,) = run_each(rig, ["status", "--exit-code"])
+    DaemonLock(rig.root / "ledger.db", now()).close()
+    (stopped,) = run_each(rig, ["status", "--exit-code"])
+    who = f"(pid {os.getpid()})"
+    told = f"{who} ended with an error: the bucket refuses the credentials; nothing is polled automatically"
+    assert ended.stderr.splitlines()[0].startswith("not safe: the daemon that started at ")
+    assert ended.stderr.splitlines()[0].endswith(told)
+    assert f"{who} died: it was killed, or the machine went down" in killed.stderr.splitlines()[0]
+    assert (killed.code, stopped.code) == (3, 0)
+
+
+def test_one_source_is_told_in_depth(world: World) -> None:
+    """Watermark, lag, counts, what fails for which reason, next attempt and what to do; nothing of another source."""
+    whole, document, unknown = run_each(
+        world.rig, ["status", "voice"], ["status", "voice", "--json"], ["status", "nobody"]
+    )
+    facts = dict(re.findall(r"^(\w[\w ]+?) {2,}(.+)$", whole.stdout, re.MULTILINE))
+    names = ("source", "account", "condition", "watermark", "last success", "recordings", "last archived")
+    assert set(names) | {"oldest pending", "next attempt"} <= set(facts)
+    assert facts["source"] == "voice (twilio)"
+    assert facts["recordings"] == "1 pending, 1 failing, 1 not ready, 6 archived, 1 gone, 1 external, 1 quarantined"
+    assert whole.stdout.splitlines()[0] == "not safe: voice: 1 row in quarantine"
+    assert "      1 failing media.document" in whole.stdout and "telnyx" not in whole.stdout
+    assert [row["source"] for row in document.document["sources"]] == ["voice"]
+    assert [(row["reason"], row["count"]) for row in document.document["failure_reasons"]] == [("media.document", 1)]
+    assert [each["source"] for each in document.document["verdict"]["details"]] == ["voice"]
+    assert (unknown.code, "there is no source named nobody" in unknown.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("columns", [80, 100])
+def test_one_source_fits_a_terminal(world: World, columns: int) -> None:
+    """No line is wider than the window, but a command, which must be copied whole."""
+    (shown,) = each_on_terminal(world.rig, ["status", "voice"], columns=columns)
+    lines = [line for line in STYLE.sub("", shown).splitlines() if f"--config {world.rig.config_path}" not in line]
+    assert max(map(len, lines)) <= columns
+
+
+def test_each_command_that_is_named_works_as_it_is_typed(rig: Rig, simulator: Simulator) -> None:
+    """Whatever is wrong: what `status` names to type is a command of ours, with the configuration that was given."""
+    rig.transfer = {"max_attempts": 1}
+    account = simulator.add_account("twilio")
+    broken = simulator.add(account, "voice", created_at=simulator.now - timedelta(days=2))
+    simulator.add(account, "voice", malformed="bad_date", created_at=simulator.now - timedelta(days=2))
+    simulator.faults.plan("error_body_200", match=broken.recording_id, times=99, kind="media")
+    rig.add_source("voice", "twilio", account)
+    rig.sync()
+    rig.add_source("fresh", "twilio", simulator.add_account("twilio"))
+    lock = DaemonLock(rig.root / "ledger.db", now())
+    kinds = [(Risk.RELOAD, "recvault check --config-only"), (Risk.BUG, "recvault check")]
+    lock.tell([DaemonTrouble(kind.value, "something", command) for kind, command in kinds])
+    whole, document = run_each(rig, ["status", "voice"], ["status", "--json"])
+    lock.close()
+    told = {each["risk"]: each["command"] for each in document.document["verdict"]["details"]}
+    assert set(told) == {"dead", "quarantined", "unseen", "reload", "bug"}
+    typed = [shlex.split(line) for line in whole.stdout.splitlines() if line.startswith("      recvault ")]
+    hinted = [shlex.split(each) for each in re.findall(r"`(recvault [^`]+)`", whole.stdout)]
+    assert {tuple(words[3:]) for words in typed} <= {tuple(command.split()[1:]) for command in told.values()}
+    assert [words[:3] for words in typed + hinted] == [["recvault", "--config", str(rig.config_path)]] * (
+        len(typed) + len(hinted)
+    )
+    chosen = [words[3:] for words in [*typed, *hinted]]
+    assert ["retry", "--source", "voice", "--reason", "media.document"] in chosen
+    assert all(ran.code in (0, 3) for ran in run_each(rig, *chosen, told["unseen"].split()[1:])), chosen
 
 
 def test_an_account_that_was_corrected_does_not_haunt_its_source(rig: Rig, simulator: Simulator) -> None:

@@ -99,7 +99,7 @@ def test_tables_fit_the_terminal(world: World, styled: dict[int, list[str]], col
     for shown, id_ in zip(styled[columns], ids, strict=True):
         plain = STYLE.sub("", shown)
         assert max(len(line) for line in plain.splitlines()) <= columns
-        assert id_ in plain
+        assert id_ in plain or (f" {id_[:8]}... " in plain and id_[8:] not in plain)
 
 
 def test_no_color_is_honoured(world: World, styled: dict[int, list[str]]) -> None:

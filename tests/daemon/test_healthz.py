@@ -8,47 +8,73 @@ from typing import Any
 
 import pytest
 
+from recvault.daemon.endpoint import EndpointAnswer
 from recvault.daemon.healthz import healthz
 from recvault.ledger import Feed, FeedStatus
 from recvault.monitoring.health import Condition, Health
+from recvault.monitoring.risks import Reason, Risk
+from recvault.monitoring.verdict import verdict
 
 SUCCESS = datetime(2026, 11, 2, 12, 0, tzinfo=UTC)
 
 
 def judged(*conditions: Condition, words: str = "") -> list[tuple[FeedStatus, Health]]:
     return [
-        (FeedStatus(feed=Feed(f"source-{number}", "twilio", "AC1"), last_success_at=SUCCESS), Health(each, words))
+        (
+            FeedStatus(feed=Feed(f"source-{number}", "twilio", "AC1"), last_success_at=SUCCESS),
+            Health(each, words, (because(RISKS[each], words, f"source-{number}"),) if each in RISKS else ()),
+        )
         for number, each in enumerate(conditions)
     ]
 
 
+def because(risk: Risk, words: str, source: str | None = None) -> Reason:
+    return Reason(risk=risk, message=words, command="recvault check", source=source, account_id=source and "AC1")
+
+
+def answer(feeds: list[tuple[FeedStatus, Health]], *beside: Reason) -> EndpointAnswer:
+    return healthz(feeds, verdict(feeds, beside))
+
+
 OK, NEW, SLOW, ATTENTION, FAILING, STALE = Condition
+RISKS = {ATTENTION: Risk.DEAD, FAILING: Risk.FAILING, STALE: Risk.STALE}
 
 
 @pytest.mark.parametrize(
-    ("conditions", "troubles", "code", "status"),
+    ("conditions", "risk", "code", "status"),
     [
-        ([], [], 200, "ok"),
-        ([OK, NEW], [], 200, "ok"),
-        ([OK, SLOW], [], 200, "degraded"),
-        ([OK, FAILING], [], 200, "degraded"),
-        ([FAILING, STALE], [], 503, "failing"),
-        ([OK], ["the scheduler has been stuck"], 503, "failing"),
+        ([], None, 200, "ok"),
+        ([OK, NEW], None, 200, "ok"),
+        ([OK, SLOW], None, 200, "degraded"),
+        ([OK, ATTENTION], None, 200, "degraded"),
+        ([OK, FAILING], None, 200, "degraded"),
+        ([FAILING, STALE], None, 503, "failing"),
+        ([OK], Risk.STUCK, 503, "failing"),
+        ([OK], Risk.BUCKET, 503, "failing"),
+        ([OK], Risk.LEDGER, 503, "failing"),
+        ([OK], Risk.RELOAD, 200, "degraded"),
+        ([OK], Risk.BUG, 200, "degraded"),
+        ([OK], Risk.MANIFESTS, 200, "degraded"),
     ],
-    ids=["no source", "ok and new", "slow", "failing", "stale", "trouble"],
 )
-def test_what_pages_somebody(conditions: list[Condition], troubles: list[str], code: int, status: str) -> None:
-    """The status is 503 only if a source is stale or the daemon has a problem; failing and slow are degraded."""
-    answer = healthz(judged(*conditions), troubles)
-    assert (answer.status, answer.content_type) == (code, "application/json")
-    document: dict[str, Any] = json.loads(answer.body)
-    assert (document["status"], document["errors"], document["troubles"]) == (status, troubles, troubles)
+def test_what_pages_somebody(conditions: list[Condition], risk: Risk | None, code: int, status: str) -> None:
+    """503 exactly where a source is stale or the daemon has an error; what is slow degrades, and is safe."""
+    told = answer(judged(*conditions, words="its"), *([because(risk, "the daemon's")] if risk else []))
+    assert (told.status, told.content_type) == (code, "application/json")
+    document: dict[str, Any] = json.loads(told.body)
+    assert document["status"] == status
+    assert document["safe"] is (not set(conditions) & set(RISKS) and risk is None)
+    own = ["the daemon's"] if risk else []
+    assert document["errors"] == document["troubles"] == (own if code == 503 else [])
+    assert document["warnings"] == ([] if code == 503 else own)
+    risks = [*([risk] if risk else []), *(RISKS[each] for each in conditions if each in RISKS)]
+    assert [each["risk"] for each in document["reasons"]] == sorted(risks, key=[*Risk].index)
 
 
 def test_each_source_is_named() -> None:
     """Each source has its account, list, condition, message and last success."""
     feed = FeedStatus(feed=Feed("never", "twilio", "AC2"))
-    sources = json.loads(healthz([*judged(SLOW, words="too slow"), (feed, Health(NEW, "new"))], []).body)["sources"]
+    sources = json.loads(answer([*judged(SLOW, words="too slow"), (feed, Health(NEW, "new"))]).body)["sources"]
     assert sources == [
         {
             "source": "source-0",
@@ -74,6 +100,6 @@ def test_each_source_is_named() -> None:
 def test_nothing_secret_is_told() -> None:
     """Messages are redacted, whatever an error quotes."""
     quoted = "https://x.example/a?X-Amz-Signature=0123 from +14155550100"
-    body = healthz(judged(STALE, words=quoted), [quoted]).body.decode()
-    assert body.count("https://x.example/a?[cut] from +[number]") == 4
+    body = answer(judged(STALE, words=quoted), because(Risk.BUCKET, quoted)).body.decode()
+    assert body.count("https://x.example/a?[cut] from +[number]") == 6
     assert "0123" not in body

@@ -11,6 +11,7 @@ import pytest
 from cli.commands import Ran
 from daemon.conftest import Start
 from daemon.started import free_port
+from recvault.ledger import dead_daemon
 from recvault.simulator import Simulator
 from rig import Rig
 from strict_s3 import StrictS3
@@ -72,10 +73,13 @@ def test_78_no_source_can_be_used(small: Rig, start: Start) -> None:
 
 
 def test_77_a_bucket_that_refuses(small: Rig, fussy_s3: StrictS3, start: Start) -> None:
-    """Credentials refused by the bucket are reported with the needed permissions."""
+    """Credentials that the bucket refuses are told with the rights that are needed, and left for `status` to tell."""
     fussy_s3.refused_keys.add("test")
     small.s3_url, small.bucket = fussy_s3.url, fussy_s3.bucket().name
     assert_refused(start().ended(), 77, "InvalidAccessKeyId", small.bucket)
+    dead = dead_daemon(small.root / "ledger.db")
+    assert dead is not None and dead.error is not None
+    assert "InvalidAccessKeyId" in dead.error
 
 
 def test_75_a_bucket_that_is_down(small: Rig, start: Start) -> None:

@@ -14,8 +14,9 @@ import pytest
 from ledger.processes import Start, answer
 from ledger.rows import NOW
 from recvault.errors import ConfigError, LedgerLocked
-from recvault.ledger import DaemonLock, RunningDaemon, running_daemon
+from recvault.ledger import DaemonLock, DaemonTrouble, DeadDaemon, RunningDaemon, dead_daemon, running_daemon
 from recvault.ledger import daemon_lock as daemon_lock_module
+from recvault.models import stamp
 
 
 @pytest.fixture(autouse=True)
@@ -48,8 +49,10 @@ def test_a_killed_daemon_s_lock_needs_no_hand(path: Path, start: Start) -> None:
 
     assert path.with_name("ledger.db.daemon").exists()
     assert running_daemon(path) is None
+    assert dead_daemon(path) == DeadDaemon(pid=first.pid, started_at=NOW)
     second = start("daemon")
     assert answer(second) == [str(second.pid)]
+    assert dead_daemon(path) is None
     assert running_daemon(path) == RunningDaemon(pid=second.pid, started_at=NOW)
 
 
@@ -63,7 +66,30 @@ def test_a_daemon_that_ends_gives_its_lock_back(path: Path, start: Start) -> Non
     assert running_daemon(path) == RunningDaemon(pid=os.getpid(), started_at=NOW)
     lock.close()
     lock.close()
-    assert running_daemon(path) is None
+    assert (running_daemon(path), dead_daemon(path)) == (None, None)
+
+
+def test_an_error_that_ended_a_daemon_is_left_behind(path: Path) -> None:
+    """Until the next one starts: whoever asks is told that nobody stopped it."""
+    DaemonLock(path, NOW).close("the bucket refuses the credentials" + "." * 999)
+    dead = dead_daemon(path)
+    assert dead is not None and dead.error is not None
+    assert (dead.pid, dead.error[:34], len(dead.error)) == (os.getpid(), "the bucket refuses the credentials", 500)
+    DaemonLock(path, NOW).close()
+    assert dead_daemon(path) is None
+
+
+def test_what_a_daemon_tells_is_read_as_it_was(path: Path) -> None:
+    """Its troubles with their kind and command; those of an earlier version, which told sentences alone, too."""
+    trouble = DaemonTrouble("bucket", "bucket: AccessDenied", "recvault check")
+    lock = DaemonLock(path, NOW)
+    lock.tell([trouble])
+    assert running_daemon(path) == RunningDaemon(os.getpid(), NOW, (trouble,))
+    beside = path.with_name("ledger.db.daemon")
+    beside.write_text(f'{{"pid": 7, "started_at": "{stamp(NOW)}", "troubles": ["bucket: AccessDenied"]}}')
+    earlier = DaemonTrouble("daemon", "bucket: AccessDenied", "recvault check")
+    assert running_daemon(path) == RunningDaemon(7, NOW, (earlier,))
+    lock.close()
 
 
 def test_two_locks_of_one_process_exclude_each_other(path: Path) -> None:
@@ -112,7 +138,7 @@ def test_a_lock_without_a_name_is_no_daemon_s_answer(path: Path) -> None:
 
 def test_where_no_daemon_ever_ran_none_runs(path: Path) -> None:
     """To ask makes nothing."""
-    assert running_daemon(path) is None
+    assert (running_daemon(path), dead_daemon(path)) == (None, None)
     assert list(path.parent.iterdir()) == []
 
 

@@ -3,7 +3,7 @@ them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
@@ -14,6 +14,8 @@ from recvault.errors import UnknownName
 from recvault.ledger import ACCOUNTS, RECONCILE, Carrier, Feed, FeedStatus, Ledger, StateCounts, Stranded
 from recvault.models import ACCOUNT
 from recvault.monitoring.health import Health, judge, judged_stranded
+from recvault.monitoring.risks import Reason
+from recvault.monitoring.verdict import Judgement, late_manifests, verdict
 from recvault.providers.base import readable_apis
 
 _BESIDE = {ACCOUNTS: "the list of sub-accounts", RECONCILE: "the last reconcile"}
@@ -64,6 +66,12 @@ class Inquiry(Configured):
         found = judged_stranded(self.ledger, self.stranded(), now, after) if self.has_ledger else []
         feeds = [each for each in self.feeds() if self.is_configured(each.feed)]
         return found + [(each, self.health(each, now, watched_since.get(each.feed.source))) for each in feeds]
+
+    def verdict(self, beside: Iterable[Reason] = (), watched_since: Mapping[str, datetime] | None = None) -> Judgement:
+        """Whether all is safe, by the ledger and `beside`; `watched_since` as for `judged`, None: no daemon runs."""
+        is_watched = watched_since is not None
+        late = late_manifests(self.ledger, self.clock(), is_watched=is_watched) if self.has_ledger else []
+        return verdict(self.judged(watched_since or {}), [*beside, *late])
 
     def health(self, feed: FeedStatus, now: datetime, watched_since: datetime | None) -> Health:
         """How an account's list of a configured source does."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import json
 import os
+import re
+import shlex
 import signal
 import sys
 import threading
@@ -94,6 +96,13 @@ class App:
             from recvault.app.runtime import Runtime
         with Runtime(settings, clock=now, stop=self.stop, executor=_executor) as runtime:
             yield runtime
+
+    def typed(self, command: str) -> str:
+        """A command of ours, or a text with some in backticks, as it must be typed to use the same configuration."""
+        if self.config is None:
+            return command
+        ours = f"recvault --config {shlex.quote(str(self.config))} "
+        return re.sub(r"(^|`)recvault ", lambda match: match[1] + ours, command)
 
     @property
     def shows_progress(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -87,7 +88,7 @@ def _list(app: App, sources: tuple[str, ...], reasons: tuple[str, ...], limit: i
     else:
         for each in stranded:
             say_error(each.error)
-        _show(found)
+        _show(found, app.typed)
     return 0
 
 
@@ -106,15 +107,15 @@ def _find(inquiry: Inquiry, sources: tuple[str, ...], reasons: tuple[str, ...], 
     )
 
 
-def _show(found: _Found) -> None:
+def _show(found: _Found, typed: Callable[[str], str]) -> None:
+    """The reasons first, each with what to do; then recordings, unreadable rows, accepted losses."""
     from recvault.cli.hints import hint
     from recvault.cli.tables import print_table
 
     if found.reasons:
         columns = ("source", "reason", "state", "count", "failing since", "what to do")
         rows = [
-            [*(_shown(row, name.replace(" ", "_")) for name in columns[:-1]), hint(str(row["reason"]))]
-            for row in found.reasons
+            [*(_shown(row, name.replace(" ", "_")) for name in columns[:-1]), hint(row, typed)] for row in found.reasons
         ]
         print_table(columns, rows, prose=("what to do",))
     for names, listed, prose in (

@@ -1,30 +1,55 @@
-"""What to do about a reason: one line for the operator, with a command that works as it is typed."""
+"""What to do about a reason: a line for the operator, with commands that work as they are typed."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import shlex
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+
+class _Hint(NamedTuple):
+    words: str
+    command: str = ""  # {id} stands for a recording with that reason
+    retries: bool = True  # whether dead recordings may be retried once the cause is gone
+
+
+_LOST = "recvault failures accept {id} --reason 'the provider lost it'"
 
 # The longest beginning that fits counts.
-_HINTS: Mapping[str, str] = {
-    "credentials": "`recvault check`: the provider refuses the credentials",
-    "provider.denied": "check in the provider's console who may read it; it is retried automatically; if nobody can, "
-    "`recvault failures accept ID --reason TEXT`",
-    "provider.refused": "`recvault show ID` has the provider's answer; report it if the recording can be played there",
-    "provider": "wait: it is retried automatically; `recvault check` tests the provider now",
-    "store.key_conflict": "another object occupies the key, see `recvault show ID`; move it, then retry",
-    "store": "`recvault check`: the bucket refuses or does not answer",
-    "spool": "free space in transfer.spool_dir; waiting recordings then continue automatically",
-    "config": "`recvault check` lists what is wrong in the configuration",
-    "media.unsafe_address": "if the host is yours, add it to the source's media_hosts",
-    "media.not_found": "if the provider cannot play it either: `recvault failures accept ID --reason TEXT`",
-    "media": "`recvault show ID` has details; play it in the provider's console, then retry",
-    "recording": "wait: it is not finished at the provider yet",
-    "worker": "`recvault retry ID`; if it happens again, report the recording's format and size",
-    "unexpected": "a bug in recvault: report it with the traceback in the log",
+_HINTS: Mapping[str, _Hint] = {
+    "credentials": _Hint("the provider refuses the credentials", "recvault check"),
+    "provider.denied": _Hint(
+        "check in the provider's console who may read it; if nobody can, accept the loss",
+        "recvault failures accept {id} --reason 'nobody may read it'",
+    ),
+    "provider.refused": _Hint("report the provider's answer if it can be played there", "recvault show {id}"),
+    "provider": _Hint("the provider does not answer as it should; test it now", "recvault check"),
+    "store.key_conflict": _Hint("another object occupies its key: move that away", "recvault show {id}"),
+    "store": _Hint("the bucket refuses or does not answer", "recvault check"),
+    "spool": _Hint("free space in transfer.spool_dir; what waits then continues"),
+    "config": _Hint("the configuration is wrong", "recvault check"),
+    "media.unsafe_address": _Hint("if the host is yours, add it to the source's media_hosts", "recvault show {id}"),
+    "media.not_found": _Hint("if the provider cannot play it either, accept the loss", _LOST),
+    "media": _Hint("play it in the provider's console, and compare", "recvault show {id}"),
+    "recording": _Hint("wait: it is not finished at the provider yet", "recvault show {id}"),
+    "worker": _Hint("if it happens again, report the recording's format and size", "recvault show {id}"),
+    "unexpected": _Hint("a bug in recvault: report it with what this shows", "recvault show {id}", retries=False),
 }
 
 
-def hint(reason: str) -> str:
-    """What to do about failures with this reason; empty where nothing is known."""
+def hint(row: Mapping[str, Any], typed: Callable[[str], str] = str) -> str:
+    """What to do about recordings that failed alike: their reason, state and source, and one recording's id.
+
+    `typed` makes a command what the operator must type. Empty where nothing is known.
+    """
+    reason = str(row["reason"])
     fits = [beginning for beginning in _HINTS if reason == beginning or reason.startswith(beginning + ".")]
-    return _HINTS[max(fits, key=len)] if fits else ""
+    if not fits:
+        return ""
+    known = _HINTS[max(fits, key=len)]
+    id_ = shlex.quote(f"{row['source']}:{row['recording_id']}")
+    said = f"{known.words}: `{typed(known.command.format(id=id_))}`" if known.command else known.words
+    if row["state"] != "dead" or not known.retries:
+        return said
+    again = f"recvault retry --source {row['source']} --reason {shlex.quote(reason)}"
+    return f"{said}; then `{typed(again)}`"

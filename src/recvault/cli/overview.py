@@ -9,14 +9,17 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from recvault.ledger import Feed, running_daemon
+from recvault.ledger import Feed, dead_daemon, running_daemon
 from recvault.ledger.lateness import Late, late_fact, offered_fact
 from recvault.models import unstamp
 from recvault.monitoring.health import Condition
+from recvault.monitoring.risks import Reason, Risk
+from recvault.timefmt import when
 
 if TYPE_CHECKING:
     from recvault.app.source_status import Inquiry
-    from recvault.ledger import ArchivedDay, FeedStatus, RunningDaemon, Stranded
+    from recvault.ledger import ArchivedDay, DeadDaemon, FeedStatus, RunningDaemon, Stranded
+    from recvault.monitoring.verdict import Judgement
 
 DAYS = 30
 UNCONFIGURED = "unconfigured"
@@ -36,15 +39,6 @@ class FeedCondition:
     @property
     def is_well(self) -> bool:
         return self.condition == Condition.OK and not self.words
-
-    @property
-    def is_safe(self) -> bool:
-        """Whether nothing is lost or at risk: a slow scan still runs, and an empty list was read."""
-        if self.condition == UNCONFIGURED:
-            return not (self.feed.standing.pending or self.feed.standing.not_ready)
-        if self.condition == Condition.NEW:
-            return self.feed.last_success_at is not None
-        return self.condition in (Condition.OK, Condition.SLOW)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,28 +75,12 @@ class Overview:
     now: datetime
     has_ledger: bool
     daemon: RunningDaemon | None
+    verdict: Judgement
     sources: list[FeedCondition]
     days: list[ArchivedDay]
     hand: Hand
     missed: list[Missed] = field(default_factory=list)
     offered_since: dict[tuple[str, str], datetime] = field(default_factory=dict)  # by source and account
-
-    @property
-    def unsafe(self) -> list[str]:
-        """Why recordings may be lost, worst first; empty if all is safe. The one judgement that all callers share."""
-        reasons = [] if self.has_ledger else ["no pass has run yet"]
-        reasons += [f"the daemon: {trouble}" for trouble in self.daemon_troubles]
-        return reasons + [f"{each.feed.feed.source} {each.feed.feed.account_id}: {each.words}" for each in self.at_risk]
-
-    @property
-    def daemon_troubles(self) -> tuple[str, ...]:
-        """Errors of the daemon itself, as last reported."""
-        return self.daemon.troubles if self.daemon else ()
-
-    @property
-    def at_risk(self) -> list[FeedCondition]:
-        """Of which recordings may be lost, worst first."""
-        return [each for each in self.worst_first if not each.is_safe]
 
     @property
     def worst_first(self) -> list[FeedCondition]:
@@ -115,10 +93,16 @@ class Overview:
         return self.now - timedelta(days=DAYS - 1)
 
 
-def look(inquiry: Inquiry, now: datetime) -> Overview:
-    """Read the ledger, and whether a daemon uses it. Raises LedgerLocked if it is busy."""
-    daemon = running_daemon(inquiry.settings.ledger.path)
+def look(inquiry: Inquiry, now: datetime, name: str | None = None) -> Overview:
+    """Read the ledger, and whether a daemon uses it; of one source, if one is named.
+
+    Raises LedgerLocked if the ledger is busy, UnknownName if nothing is known of that source.
+    """
+    path = inquiry.settings.ledger.path
+    daemon = running_daemon(path)
     known = inquiry.has_ledger
+    watched = {source.name: daemon.started_at for source in inquiry.settings.sources} if daemon else None
+    beside = [*_of_the_daemon(daemon, None if daemon else dead_daemon(path)), *([] if known else [_NO_PASS])]
     stranded = {(each.source, each.account_id): each for each in inquiry.stranded()}
     feeds = inquiry.feeds()
     met = {(each.feed.source, each.feed.account_id) for each in feeds}
@@ -127,16 +111,49 @@ def look(inquiry: Inquiry, now: datetime) -> Overview:
         for key, each in stranded.items()
         if key not in met
     ]
+    verdict = inquiry.verdict(beside, watched)
+    if name is not None:
+        feeds, verdict = _of_one(inquiry, name, feeds), verdict.of(name)
     return Overview(
         now=now,
         has_ledger=known,
         daemon=daemon,
+        verdict=verdict,
         sources=[_standing(inquiry, feed, daemon, now, stranded) for feed in feeds],
-        days=inquiry.ledger.ask.days((now - timedelta(days=DAYS - 1)).date()) if known else [],
+        days=_days(inquiry, now, name) if known else [],
         hand=_hand(inquiry, feeds) if known else Hand(),
         missed=list(_missed(inquiry, feeds)) if known else [],
         offered_since=dict(_offered(inquiry, feeds)) if known else {},
     )
+
+
+def _of_one(inquiry: Inquiry, name: str, feeds: list[FeedStatus]) -> list[FeedStatus]:
+    """The accounts of one source, which is configured or was."""
+    found = [each for each in feeds if each.feed.source == name]
+    if not found:
+        inquiry.source(name)
+    return found
+
+
+def _days(inquiry: Inquiry, now: datetime, name: str | None) -> list[ArchivedDay]:
+    found = inquiry.ledger.ask.days((now - timedelta(days=DAYS - 1)).date())
+    return [each for each in found if name in (None, each.source)]
+
+
+_NO_PASS = Reason(risk=Risk.UNSEEN, message="no pass has run yet", command="recvault sync")
+
+
+def _of_the_daemon(running: RunningDaemon | None, dead: DeadDaemon | None) -> Iterator[Reason]:
+    """What a running daemon says is wrong with it, or that it ended without being asked to."""
+    for trouble in running.troubles if running else ():
+        risk = next((each for each in Risk if each.value == trouble.kind), Risk.DAEMON)  # a newer version has others
+        yield Reason(risk=risk, message=f"the daemon: {trouble.message}", command=trouble.command)
+    if dead is not None:
+        words = f"the daemon that started at {when(dead.started_at)} (pid {dead.pid})"
+        end = f"ended with an error: {dead.error}" if dead.error else "died: it was killed, or the machine went down"
+        yield Reason(
+            risk=Risk.DAEMON, message=f"{words} {end}; nothing is polled automatically", command="recvault run"
+        )
 
 
 def _offered(inquiry: Inquiry, feeds: list[FeedStatus]) -> Iterator[tuple[tuple[str, str], datetime]]:

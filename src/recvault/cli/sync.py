@@ -62,6 +62,7 @@ def _metered(runtime: Runtime, names: tuple[str, ...], shown: Observer, metrics_
     if written := complete_at(runtime.ledger):
         metrics.manifests_since(written)
     metrics.observe_feeds(lambda: runtime.judged({}), runtime.clock)
+    metrics.observe_verdict(runtime.verdict)
     metrics.observe_lines(runtime.line_facts)
     try:
         return runtime.sync("sync", names, Observers(shown, metrics))

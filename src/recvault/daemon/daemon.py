@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
 
 from recvault.app import wiring
@@ -22,11 +22,13 @@ from recvault.daemon.service import DaemonService
 from recvault.daemon.vigil import Vigil
 from recvault.errors import ConfigError, Interrupted, LedgerDamaged, RecvaultError
 from recvault.http import Ping
-from recvault.ledger import DaemonLock
+from recvault.ledger import DaemonLock, DaemonTrouble
 from recvault.log.lines import get_logger, redact_text
 from recvault.monitoring.health import Condition
 from recvault.monitoring.metrics import CONTENT_TYPE, Metrics
 from recvault.monitoring.report import Report
+from recvault.monitoring.risks import Reason, Risk
+from recvault.monitoring.verdict import Judgement
 from recvault.shutdown import Stop
 
 log = get_logger("recvault.daemon")
@@ -70,6 +72,7 @@ class Daemon:
         self._retired: list[threading.Thread] = []
         self._silence: str | None = None
         self._refused: str | None = None  # the configuration that a reload found, and why it is not in use
+        self._error: str | None = None  # that ends it
         self.lingers = False  # a thread waits for an answer and cannot be joined: end the process without it
 
     def run(self) -> Report:
@@ -77,8 +80,8 @@ class Daemon:
         settings = self._load()
         self._notify.status("opening ledger and bucket")
         self._lock = DaemonLock(settings.ledger.path, self._clock())
-        self._open.callback(lambda: self._lock.close())
-        with self._open:
+        self._open.callback(lambda: self._lock.close(self._error))
+        with self._open, self._noting_errors():
             self._service = self._opened(settings)
             self._open.callback(lambda: self._service.close())
             self._endpoint = self._listening(settings)
@@ -90,9 +93,20 @@ class Daemon:
                 self._keep()
             finally:
                 self._end()
-        if self._service.fatal is not None:
-            raise self._service.fatal
+            if self._service.fatal is not None:
+                raise self._service.fatal
         return self._report
+
+    @contextmanager
+    def _noting_errors(self) -> Iterator[None]:
+        """Leave word of an error that ends the daemon, for `status`; a requested stop is none."""
+        try:
+            yield
+        except Interrupted:
+            raise
+        except Exception as error:
+            self._error = redact_text(str(error) or type(error).__name__)
+            raise
 
     # -- while it runs -------------------------------------------------------------------------------------------------
 
@@ -128,7 +142,7 @@ class Daemon:
     def _words(self) -> str:
         """The line of `systemctl status`."""
         if troubles := [*self._troubles(), *self._warnings()]:
-            return troubles[0]
+            return troubles[0].message
         work, judged = self._service.work, self._service.judged()
         unwell = [f"{status.feed.source} {how.condition}" for status, how in judged if how.condition in _UNWELL]
         waiting = sum(status.standing.pending for status, _ in judged)
@@ -140,14 +154,20 @@ class Daemon:
             f"{waiting} recordings waiting, {archived} archived since start"
         )
 
-    def _troubles(self) -> list[str]:
-        return [*([self._silence] if self._silence else []), *self._service.troubles()]
+    def _troubles(self) -> list[Reason]:
+        stuck = Reason(risk=Risk.STUCK, message=self._silence, command="recvault check") if self._silence else None
+        return [*([stuck] if stuck else []), *self._service.troubles()]
 
-    def _warnings(self) -> list[str]:
+    def _warnings(self) -> list[Reason]:
         """Problems that do not stop the daemon."""
+        bugs = self._service.bugs()
         if self._refused is None:
-            return []
-        return [f"the last reload was refused, the old configuration stays in use: {self._refused}"]
+            return bugs
+        words = f"the last reload was refused, the old configuration stays in use: {self._refused}"
+        return [Reason(risk=Risk.RELOAD, message=words, command="recvault check --config-only"), *bugs]
+
+    def _verdict(self) -> Judgement:
+        return self._service.verdict([*self._troubles(), *self._warnings()])
 
     # -- what is asked of it -------------------------------------------------------------------------------------------
 
@@ -155,11 +175,13 @@ class Daemon:
         return EndpointAnswer(200, CONTENT_TYPE, self._metrics.text())
 
     def _healthz(self) -> EndpointAnswer:
-        return healthz(self._service.judged(), self._troubles(), self._warnings())
+        return healthz(self._service.judged(), self._verdict())
 
     def _look(self) -> None:
-        self._vigil.look(self._service.judged(), self._troubles(), self._ping)
-        self._lock.tell([redact_text(each) for each in (*self._troubles(), *self._warnings())])
+        troubles = self._troubles()
+        self._vigil.look(self._service.judged(), [each.message for each in troubles], self._ping)
+        told = [*troubles, *self._warnings()]
+        self._lock.tell([DaemonTrouble(each.risk.value, redact_text(each.message), each.command) for each in told])
 
     # -- configurations ------------------------------------------------------------------------------------------------
 
@@ -188,6 +210,7 @@ class Daemon:
         self._ping = wiring.ping(settings.daemon)
         self._prints = secret_prints(settings)
         self._metrics.observe_feeds(lambda: self._service.judged(), self._clock)
+        self._metrics.observe_verdict(self._verdict)
         self._metrics.expect([source.name for source in settings.sources], settings.daemon.stale_after)
         self._metrics.observe_lines(lambda: self._service.runtime.line_facts())
         self._service.look_in("vigil", _VIGIL_EVERY, self._look)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from recvault.daemon.endpoint import EndpointAnswer
 from recvault.ledger import FeedStatus
@@ -11,30 +11,35 @@ from recvault.log.lines import redact_text
 from recvault.models import JSON
 from recvault.monitoring.health import Condition, Health
 from recvault.monitoring.report import iso
+from recvault.monitoring.verdict import Judgement
 
 _ORDER = tuple(Condition)
-_DEGRADED = frozenset({Condition.FAILING, Condition.ATTENTION, Condition.SLOW})
 
 
-def healthz(
-    judged: Iterable[tuple[FeedStatus, Health]], troubles: Sequence[str], warnings: Sequence[str] = ()
-) -> EndpointAnswer:
-    """503 if a source is stale or the daemon has an error, else 200; each source with its message, worst first.
+def healthz(judged: Iterable[tuple[FeedStatus, Health]], found: Judgement) -> EndpointAnswer:
+    """503 if the verdict wants somebody now, else 200; the verdict, then each source with its message, worst first.
 
-    Warnings do not stop the daemon: a refused reload.
+    Errors and warnings are the daemon's own; warnings do not stop it: a refused reload. A slow source is degraded, and
+    safe.
     """
     feeds = sorted(judged, key=lambda each: -_ORDER.index(each[1].condition))
-    conditions = {health.condition for _, health in feeds}
-    failing = bool(troubles) or Condition.STALE in conditions
+    slow = any(health.condition is Condition.SLOW for _, health in feeds)
+    own = [each for each in found.reasons if each.source is None]
+    reasons = [
+        {"risk": each.risk.value, "source": each.source, "message": redact_text(each.sentence), "command": each.command}
+        for each in found.reasons
+    ]
     document = {
-        "status": "failing" if failing else "degraded" if conditions & _DEGRADED or warnings else "ok",
-        "errors": (errors := [redact_text(trouble) for trouble in troubles]),
+        "status": "failing" if found.is_critical else "ok" if found.is_safe and not slow else "degraded",
+        "safe": found.is_safe,
+        "reasons": reasons,
+        "errors": (errors := [redact_text(each.message) for each in own if each.risk.is_critical]),
         "troubles": errors,  # deprecated: errors
-        "warnings": [redact_text(warning) for warning in warnings],
+        "warnings": [redact_text(each.message) for each in own if not each.risk.is_critical],
         "sources": [_source(feed, health) for feed, health in feeds],
     }
     body = json.dumps(document, indent=2).encode() + b"\n"
-    return EndpointAnswer(503 if failing else 200, "application/json", body)
+    return EndpointAnswer(503 if found.is_critical else 200, "application/json", body)
 
 
 def _source(feed: FeedStatus, health: Health) -> JSON:

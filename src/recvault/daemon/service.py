@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -27,6 +27,8 @@ from recvault.monitoring.health import Health
 from recvault.monitoring.metrics import Metrics
 from recvault.monitoring.observer import Observer, Observers
 from recvault.monitoring.report import Report
+from recvault.monitoring.risks import Reason, Risk
+from recvault.monitoring.verdict import Judgement
 from recvault.providers.calendar import moment_before
 from recvault.workers.process_pool import Sheltered
 
@@ -65,11 +67,12 @@ class DaemonService:
         now, known = clock(), watched_since or {}
         self.watched_since = {source.name: known.get(source.name, now) for source in settings.sources}
         self._executor = Sheltered(self.runtime)
-        self._schedule = Schedule(self.runtime.stop, on_bug=metrics.job_failed, on_skip=metrics.poll_skipped)
+        self._schedule = Schedule(self.runtime.stop, on_bug=self._note_bug, on_skip=metrics.poll_skipped)
         self._carrier = threading.Thread(target=self._carry, name="dispatch")
         self._wake = threading.Event()
         self._turned_at = time.monotonic()
         self._ledger_trouble: str | None = None
+        self._bugs: set[str] = set()  # jobs whose last turn ended with an unexpected error
         self._subaccounts: dict[str, set[str]] = {}  # that have jobs, by source
         self._work: Work | None = None
 
@@ -156,10 +159,25 @@ class DaemonService:
         quiet = self.runtime.stop.pulse.quiet_seconds()
         return f"a thread has made no progress for {quiet:.0f} s" if quiet > _SILENT_SECONDS else None
 
-    def troubles(self) -> list[str]:
+    def troubles(self) -> list[Reason]:
         """Errors of the daemon itself."""
-        bucket = self.work.outcomes.trouble
-        return [words for words in (bucket and f"bucket: {bucket}", self._ledger_trouble) if words]
+        bucket, check = self.work.outcomes.trouble, "recvault check"
+        found = [Reason(risk=Risk.BUCKET, message=f"bucket: {bucket}", command=check)] if bucket else []
+        if self._ledger_trouble:
+            found.append(Reason(risk=Risk.LEDGER, message=self._ledger_trouble, command=check))
+        return found
+
+    def bugs(self) -> list[Reason]:
+        """Jobs whose last turn ended with an unexpected error; the next turn may succeed."""
+        words = "ended with an unexpected error, a bug: the log has its traceback"
+        return [
+            Reason(risk=Risk.BUG, message=f"the last turn of {job} {words}", command="recvault check")
+            for job in sorted(self._bugs)
+        ]
+
+    def verdict(self, beside: Iterable[Reason] = ()) -> Judgement:
+        """Whether all is safe, by what the ledger says and what else is known."""
+        return self.runtime.verdict(beside, self.watched_since)
 
     def judged(self) -> list[tuple[FeedStatus, Health]]:
         """Every list of a configured source, and how it does."""
@@ -178,9 +196,14 @@ class DaemonService:
                 work()
             except LedgerDamaged as error:
                 self._end_by(error)
+            self._bugs.discard(name)
 
         self._metrics.expect_job(name)
         self._schedule.every(name, lane, interval, turn)
+
+    def _note_bug(self, job: str) -> None:
+        self._bugs.add(job)
+        self._metrics.job_failed(job)
 
     def _end_by(self, error: LedgerDamaged) -> None:
         if self.fatal is None:
@@ -268,11 +291,12 @@ class DaemonService:
             busy = False
         except Exception as error:  # the daemon's turn: if it keeps failing, the watchdog ends it
             log.error("job.failed", job="dispatch", exc_info=error)
-            self._metrics.job_failed("dispatch")
+            self._note_bug("dispatch")
             return False
         else:
             if busy:
                 self._note_ledger(None)
+        self._bugs.discard("dispatch")
         self._turned_at = time.monotonic()
         return busy
 

@@ -7,7 +7,14 @@ again to compare it with the bucket. No byte is written twice.
 """
 
 from recvault.ledger.book import Ledger
-from recvault.ledger.daemon_lock import DaemonLock, RunningDaemon, running_daemon
+from recvault.ledger.daemon_lock import (
+    DaemonLock,
+    DaemonTrouble,
+    DeadDaemon,
+    RunningDaemon,
+    dead_daemon,
+    running_daemon,
+)
 from recvault.ledger.expected import Expectations, Expected, ExpectedMedium
 from recvault.ledger.large_sets import KeySet, SidecarSums
 from recvault.ledger.namesakes import Namesake, is_same, renamed
@@ -37,6 +44,8 @@ __all__ = [
     "Carrier",
     "Chain",
     "DaemonLock",
+    "DaemonTrouble",
+    "DeadDaemon",
     "Expectations",
     "Expected",
     "ExpectedMedium",
@@ -52,6 +61,7 @@ __all__ = [
     "StateCounts",
     "Stranded",
     "UnlistedRow",
+    "dead_daemon",
     "is_same",
     "reasons_at",
     "renamed",

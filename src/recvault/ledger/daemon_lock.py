@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from recvault.errors import LedgerLocked
 from recvault.ledger.leases import open_lockable
@@ -26,13 +27,30 @@ _LONGEST_NAME = 16 * 1024
 _MOST_TROUBLES, _LONGEST_TROUBLE = 10, 500
 
 
+class DaemonTrouble(NamedTuple):
+    """What a daemon says is wrong with it: the kind, a sentence, and a command to begin with."""
+
+    kind: str
+    message: str
+    command: str
+
+
 @dataclass(frozen=True, slots=True)
 class RunningDaemon:
     """The process that holds a ledger's daemon lock."""
 
     pid: int
     started_at: datetime
-    troubles: tuple[str, ...] = ()  # its current errors, as last published
+    troubles: tuple[DaemonTrouble, ...] = ()  # as it last reported them
+
+
+@dataclass(frozen=True, slots=True)
+class DeadDaemon:
+    """The last daemon of a ledger, which was not asked to stop: killed, or ended by an error."""
+
+    pid: int
+    started_at: datetime
+    error: str | None = None
 
 
 class DaemonLock:
@@ -45,29 +63,35 @@ class DaemonLock:
                 if not _taken(self._lock):
                     raise _refusal(path, _name(self._lock))
                 self._started_at = stamp(now)
-                self._troubles: list[str] = []
+                self._troubles: list[DaemonTrouble] = []
                 self._write()
             except BaseException:
                 os.close(self._lock)
                 raise
 
-    def tell(self, troubles: Sequence[str]) -> None:
-        """Publish the daemon's errors in the lock file: the ledger itself may be locked."""
-        told = [each[:_LONGEST_TROUBLE] for each in troubles[:_MOST_TROUBLES]]
+    def tell(self, troubles: Sequence[DaemonTrouble]) -> None:
+        """Publish the daemon's errors to whoever reads the lock file: the ledger itself may be locked."""
+        told = [each._replace(message=_cut(each.message)) for each in troubles[:_MOST_TROUBLES]]
         if told != self._troubles and self._lock is not None:
             self._troubles = told
             self._write()
 
-    def _write(self) -> None:
+    def _write(self, **more: str) -> None:
         assert self._lock is not None  # noqa: S101 - held
-        name = {"pid": os.getpid(), "started_at": self._started_at, "troubles": self._troubles}
+        name = {"pid": os.getpid(), "started_at": self._started_at, "troubles": self._troubles, **more}
         os.ftruncate(self._lock, 0)
         os.pwrite(self._lock, (json.dumps(name) + "\n").encode(), 0)
 
-    def close(self) -> None:
-        """Release the lock and empty the file. It is not removed: that could break another process's lock."""
+    def close(self, error: str | None = None) -> None:
+        """Give the lock back; the file stays, without a name in it unless an error ended the daemon.
+
+        To unlink it could take another's lock away.
+        """
         if self._lock is not None:
-            os.ftruncate(self._lock, 0)
+            if error is None:
+                os.ftruncate(self._lock, 0)
+            else:
+                self._write(error=_cut(error))
             os.close(self._lock)
             self._lock = None
 
@@ -88,6 +112,24 @@ def running_daemon(path: Path) -> RunningDaemon | None:
             return None  # locked without a name all that time: not our daemon
         finally:
             os.close(descriptor)
+
+
+def dead_daemon(path: Path) -> DeadDaemon | None:
+    """The last daemon that used this ledger, if none does now and nobody asked it to stop."""
+    with file_errors(path):
+        try:
+            descriptor = os.open(_beside(path), os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        try:
+            if not _try(descriptor, fcntl.LOCK_SH):
+                return None
+            written = _written(descriptor)
+        finally:
+            os.close(descriptor)
+    if written is None:
+        return None
+    return DeadDaemon(int(written["pid"]), unstamp(written["started_at"]), written.get("error"))
 
 
 def _beside(ledger: Path) -> Path:
@@ -116,12 +158,31 @@ def _pauses() -> Iterator[None]:
 
 
 def _name(descriptor: int) -> RunningDaemon | None:
-    """Return the holder named in the file; None if it has not written its name yet."""
+    """Who wrote its name there; None in the instant before it does."""
+    if (written := _written(descriptor)) is None:
+        return None
+    troubles = tuple(map(_trouble, written.get("troubles", ())))
+    return RunningDaemon(int(written["pid"]), unstamp(written["started_at"]), troubles)
+
+
+def _written(descriptor: int) -> dict[str, Any] | None:
+    """What a daemon wrote of itself; None where nobody did."""
     with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):
-        written = json.loads(os.pread(descriptor, _LONGEST_NAME, 0))
-        troubles = tuple(map(str, written.get("troubles", ())))
-        return RunningDaemon(int(written["pid"]), unstamp(written["started_at"]), troubles)
+        written: dict[str, Any] = json.loads(os.pread(descriptor, _LONGEST_NAME, 0))
+        int(written["pid"]), unstamp(written["started_at"]), iter(written.get("troubles", ()))
+        return written
     return None
+
+
+def _cut(text: str) -> str:
+    return text[:_LONGEST_TROUBLE]
+
+
+def _trouble(told: Any) -> DaemonTrouble:
+    """As a daemon of this version writes it, or an earlier one, which wrote the sentence alone."""
+    if isinstance(told, list) and len(told) == len(DaemonTrouble._fields):
+        return DaemonTrouble(*map(str, told))
+    return DaemonTrouble("daemon", str(told), "recvault check")
 
 
 def _refusal(path: Path, holder: RunningDaemon | None) -> LedgerLocked:

@@ -230,9 +230,10 @@ class Questions:
     def failure_reasons(
         self, sources: Collection[str] | None = None, reasons: Collection[str] | None = None
     ) -> list[Row]:
-        """Count dead and failing recordings by source, reason and state, most frequent first; each with one message."""
+        """Dead and failing recordings by source, reason and state, most frequent first; each with the id and the
+        message of the one that has failed longest."""
         counted = f"""
-            SELECT source, reason, state, count(*) AS count, min(failing_since) AS failing_since, message
+            SELECT source, reason, state, count(*) AS count, min(failing_since) AS failing_since, recording_id, message
             {_FAILING} GROUP BY source, reason, state ORDER BY count DESC, source, reason, state
         """
         with self._connection.read() as db:

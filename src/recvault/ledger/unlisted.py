@@ -14,7 +14,8 @@ from recvault.ledger.large_sets import LEARN
 from recvault.ledger.rows import whole
 from recvault.models import stamp
 
-EVER = datetime(9999, 12, 31, tzinfo=UTC)  # later than any clock
+COMPLETE_AT = "manifests.complete_at"  # the fact that says when manifests last listed all that was due
+EVER = datetime(9999, 12, 31, tzinfo=UTC)  # after whatever any clock has said
 _LAST = (1 << 63) - 1
 
 _PAGE = """

@@ -1,4 +1,4 @@
-"""Judge the health of a feed. Pure, and shared by `status`, /healthz, metrics and alarms.
+"""Is a feed well? One pure judgement, shared by `status`, /healthz, metrics and alarms through `verdict`.
 
 The watermark's lag is not considered: an empty scan leaves the watermark, so it also grows on a quiet account.
 """
@@ -6,11 +6,12 @@ The watermark's lag is not considered: an empty scan leaves the watermark, so it
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 
 from recvault.ledger import Feed, FeedStatus, Ledger, Stranded
+from recvault.monitoring.risks import Reason, Risk
 from recvault.timefmt import span, when
 
 
@@ -31,6 +32,7 @@ class Health:
 
     condition: Condition
     words: str = ""
+    reasons: tuple[Reason, ...] = field(default=(), compare=False)  # why recordings of it may be lost, worst first
 
 
 def judge(
@@ -42,32 +44,63 @@ def judge(
     stale_after: timedelta,
     slow_after: timedelta = timedelta(minutes=5),
 ) -> Health:
-    """Return the worst condition of a feed.
+    """The worst condition of a feed, and why recordings of it may be lost.
 
-    `watched_since`: when the daemon started; None: unknown. A transfer running longer than `slow_after` is slow.
+    `watched_since` is when the daemon started to watch; None: no daemon is known. Reports transfers that run longer
+    than `slow_after`.
     """
     unscanned = None if feed.closed_at else _unscanned(feed, now, watched_since, stale_after)
-    stale = [unscanned, _unarchived(feed, now, watched_since, stale_after)]
+    unarchived = _unarchived(feed, now, watched_since, stale_after)
     transfer = _transfer(feed, now, slow_after)
+    reasons = tuple(_reasons(feed, unscanned, unarchived, is_watched=watched_since is not None))
     beside = [_recordings(feed), transfer]
-    if any(stale):
-        return Health(Condition.STALE, _all(*stale, feed.error and f"the last scan failed: {feed.error}", *beside))
+    if unscanned or unarchived:
+        late = [unscanned, unarchived and f"{unarchived}; `recvault failures` says why"]
+        words = _all(*late, feed.error and f"the last scan failed: {feed.error}", *beside)
+        return Health(Condition.STALE, words, reasons)
     if feed.error:
-        return Health(Condition.FAILING, _all(_failing(feed), *beside))
+        return Health(Condition.FAILING, _all(_failing(feed), *beside), reasons)
     if feed.standing.dead or feed.standing.quarantined:
-        return Health(Condition.ATTENTION, _all(*beside))
+        return Health(Condition.ATTENTION, _all(*beside), reasons)
     slow = None if feed.closed_at else _slow(feed, now, poll_every)
     if slow or transfer:
-        return Health(Condition.SLOW, _all(slow, *beside))
+        return Health(Condition.SLOW, _all(slow, *beside), reasons)
     if feed.closed_at:
         words = (
             f"account not active since {when(feed.closed_at)}: it is read until its list is closed; the archive stays"
         )
         return Health(Condition.OK, _all(words, *beside))
-    if feed.watermark is None and not any(asdict(feed.standing).values()):
+    if _is_new(feed):
         scanned = feed.last_success_at is not None
-        return Health(Condition.NEW, "scanned, but nothing was listed yet" if scanned else "not scanned yet")
+        words = "scanned, but nothing was listed yet" if scanned else "not scanned yet"
+        return Health(Condition.NEW, words, reasons)
     return Health(Condition.OK, _all(*beside))
+
+
+def _is_new(feed: FeedStatus) -> bool:
+    return feed.watermark is None and not any(asdict(feed.standing).values())
+
+
+def _reasons(feed: FeedStatus, unscanned: str | None, unarchived: str | None, *, is_watched: bool) -> Iterator[Reason]:
+    """Why recordings of it may be lost, each with the command that shows more or helps, worst first."""
+    source, account_id, standing = feed.feed.source, feed.feed.account_id, feed.standing
+    scan, look = f"recvault sync --source {source}", f"recvault failures --source {source}"
+
+    def because(risk: Risk, message: str, command: str) -> Reason:
+        return Reason(risk=risk, message=message, command=command, source=source, account_id=account_id)
+
+    if unscanned:
+        yield because(Risk.STALE, unscanned, "recvault check" if is_watched or feed.error else scan)
+    if unarchived:
+        yield because(Risk.STALE, unarchived, look)
+    if feed.error:
+        yield because(Risk.FAILING, _failing(feed), "recvault check")
+    if standing.dead:
+        yield because(Risk.DEAD, f"{_count(standing.dead, 'recording')} dead (given up)", look)
+    if standing.quarantined:
+        yield because(Risk.QUARANTINED, f"{_count(standing.quarantined, 'row')} in quarantine", look)
+    if not (unscanned or feed.error or feed.closed_at) and feed.last_success_at is None and _is_new(feed):
+        yield because(Risk.UNSEEN, "not scanned yet", f"recvault status {source}" if is_watched else scan)
 
 
 def _all(*said: str | None) -> str:
@@ -96,7 +129,7 @@ def _unarchived(feed: FeedStatus, now: datetime, watched_since: datetime | None,
     last = f"the last one was {when(since)}" if feed.last_archived_at else f"none since {when(since)}"
     return (
         f"nothing was archived for {_length(now - since)}: {last}, although recordings have been waiting since "
-        f"{when(feed.waiting_since)}; `recvault failures` says why"
+        f"{when(feed.waiting_since)}"
     )
 
 
@@ -161,5 +194,12 @@ def judged_stranded(
         status = ledger.ask.unread(Feed(each.source, each.provider, each.account_id))
         waits_long = status.waiting_since is not None and now - status.waiting_since >= stale_after
         condition = Condition.STALE if waits_long else Condition.FAILING
-        judged.append((status, Health(condition, str(each.error))))
+        reason = Reason(
+            risk=Risk.STALE if waits_long else Risk.UNLISTED,
+            message=each.error.message,
+            command="recvault failures",
+            source=each.source,
+            account_id=each.account_id,
+        )
+        judged.append((status, Health(condition, str(each.error), (reason,))))
     return judged

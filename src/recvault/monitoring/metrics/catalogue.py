@@ -40,6 +40,12 @@ HELP: Mapping[str, str] = {
         "1 while the bucket or the ledger (part) cannot be used; the log and /healthz say why. Meanwhile recordings "
         "wait."
     ),
+    "recvault_safe": (
+        "1 if nothing is lost or at risk, by the judgement of `recvault status` and /healthz; else 0. With a timer, as "
+        "of the last pass."
+    ),
+    "recvault_risk": "1 for each kind of risk (reason) that keeps recvault_safe from 1, else 0; `recvault status` says "
+    "more.",
     "recvault_stale_after_seconds": "Configured time without success after which an account is stale (stale_after).",
     "recvault_config_last_reload_successful": "1 if the last configuration reload succeeded, else 0.",
     "recvault_config_last_reload_success_timestamp_seconds": "Time at which the current configuration was loaded.",

@@ -21,8 +21,9 @@ from recvault.log.meter import LineFacts
 from recvault.models import Failure, Job, Outcome, Receipt, State
 from recvault.monitoring.health import Health
 from recvault.monitoring.metrics.catalogue import FEED, HELP
-from recvault.monitoring.metrics.standing import StandingCollector, feed_families, line_families
+from recvault.monitoring.metrics.standing import StandingCollector, feed_families, line_families, verdict_families
 from recvault.monitoring.observer import Observer
+from recvault.monitoring.verdict import Judgement
 
 log = get_logger("recvault.monitoring.metrics")
 
@@ -149,6 +150,10 @@ class Metrics(Observer):
     ) -> None:
         """Set where the state of feeds is read at each scrape."""
         self._standing.feeds = lambda: feed_families(judged(), clock())
+
+    def observe_verdict(self, found: Callable[[], Judgement]) -> None:
+        """Read whether all is safe from here from now on."""
+        self._standing.verdict = lambda: verdict_families(found())
 
     def observe_lines(self, lines: Callable[[], Iterable[LineFacts]]) -> None:
         """Set where the state of providers is read at each scrape."""

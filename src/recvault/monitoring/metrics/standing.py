@@ -14,6 +14,8 @@ from recvault.log.meter import LineFacts
 from recvault.models import ACCOUNT
 from recvault.monitoring.health import Condition, Health
 from recvault.monitoring.metrics.catalogue import FEED_GAUGES, HELP
+from recvault.monitoring.risks import Risk
+from recvault.monitoring.verdict import Judgement
 
 log = get_logger("recvault.monitoring.metrics")
 
@@ -28,6 +30,7 @@ class StandingCollector(Collector):
 
     def __init__(self) -> None:
         self.feeds: Callable[[], Iterable[GaugeMetricFamily]] = lambda: feed_families((), _NEVER)
+        self.verdict: Callable[[], Iterable[GaugeMetricFamily]] = lambda: verdict_families(None)
         self.lines: Callable[[], Iterable[CounterMetricFamily | GaugeMetricFamily]] = lambda: line_families(())
         self.reload_ok: bool | None = None
         self.read_at: datetime | None = None
@@ -35,7 +38,7 @@ class StandingCollector(Collector):
     def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
         """Yield every family that can be read, and whether any could not."""
         broken = 0
-        for part, ask in (("feeds", self.feeds), ("lines", self.lines)):
+        for part, ask in (("feeds", self.feeds), ("verdict", self.verdict), ("lines", self.lines)):
             try:
                 yield from ask()
             except Exception as error:  # noqa: BLE001 - no failure here may lose the rest of the scrape
@@ -68,6 +71,17 @@ def feed_families(judged: Iterable[tuple[FeedStatus, Health]], now: datetime) ->
         for name, labels, value in _measures(feed, condition, now):
             families[name].add_metric([*key, *labels], value)
     return families.values()
+
+
+def verdict_families(found: Judgement | None) -> Iterable[GaugeMetricFamily]:
+    """Whether all is safe, and each kind of risk as 0 or 1: a series that is born at 1 is easily missed."""
+    safe = _gauge("recvault_safe", None)
+    risk = GaugeMetricFamily("recvault_risk", HELP["recvault_risk"], labels=["reason"])
+    if found is not None:
+        safe.add_metric([], found.is_safe)
+        for each in Risk:
+            risk.add_metric([each.value], each in found.risks)
+    return safe, risk
 
 
 def _measures(feed: FeedStatus, condition: Condition, now: datetime) -> Iterator[tuple[str, Sequence[str], float]]:

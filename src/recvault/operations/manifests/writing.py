@@ -20,6 +20,7 @@ from recvault.app.runtime import Runtime
 from recvault.archive import KeyTemplate
 from recvault.errors import KeyConflict, StoreUnavailable
 from recvault.ledger import EVER, Chain, KeySet, Ledger
+from recvault.ledger.unlisted import COMPLETE_AT
 from recvault.models import stamp, unstamp
 from recvault.operations.manifests import text
 from recvault.operations.manifests.chains import Chains
@@ -36,7 +37,6 @@ _RACES = 20
 _UNREADABLE = ("GLACIER", "DEEP_ARCHIVE")  # storage classes whose objects cannot be read directly
 
 T = TypeVar("T")
-_COMPLETE = "manifests.complete_at"
 
 
 def last_ended(now: datetime) -> date:
@@ -45,14 +45,14 @@ def last_ended(now: datetime) -> date:
 
 
 def complete_at(ledger: Ledger) -> datetime | None:
-    """Return when manifests last listed everything due; None if they never did."""
-    noted = ledger.fact(_COMPLETE)
+    """When manifests last listed everything that was due; None where they never did."""
+    noted = ledger.fact(COMPLETE_AT)
     return unstamp(noted) if noted else None
 
 
 def note_complete(ledger: Ledger, now: datetime) -> None:
-    """Store that manifests list everything that is due now."""
-    ledger.remember(_COMPLETE, stamp(now))
+    """Remember that manifests list everything that is due now."""
+    ledger.remember(COMPLETE_AT, stamp(now))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

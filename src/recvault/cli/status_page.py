@@ -1,0 +1,228 @@
+"""`status` on a terminal and in a pipe: the verdict, the daemon, the sources worst first, and what to do."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from recvault.cli import bars
+from recvault.cli.status_document import COUNTS, lag_beyond_lookback
+from recvault.cli.tables import Beside, Span, Styled, cell, console, print_table, shortened, show_table
+from recvault.ledger.lateness import offered_words
+from recvault.timefmt import when
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from recvault.cli.overview import FeedCondition, Overview
+    from recvault.ledger import RunningDaemon
+    from recvault.monitoring.risks import Reason
+
+SELDOM = (
+    "failing",
+    "not ready",
+    "gone",
+    "external",
+    "dead",
+    "accepted",
+    "quarantined",
+    "oldest pending",
+    "next attempt",
+)
+STYLES = {  # worst first
+    "stale": "bold red",
+    "failing": "red",
+    "attention": "red",
+    "slow": "yellow",
+    "unconfigured": "yellow",
+    "new": "dim",
+    "ok": "green",
+}
+SPARE = ("last success", "lag", "accepted", "external", "gone")  # left out of a narrow table, the first one first
+NO_LEDGER = "no ledger yet; `recvault sync` or `recvault run` creates it"
+_WIDE = 150  # terminal width from which everything is shown; --json always shows it
+_FOLDED = 20  # characters of two lines that may stay empty if a word does not fit
+COMMAND = " " * 4  # before a command that is to be typed
+_MOST_REASONS = 5  # told each with its command; `status NAME` tells those of one source
+
+Typed = Callable[[str], str]
+"""A command as the operator must type it, with the configuration that this one was given."""
+
+
+def print_page(overview: Overview, typed: Typed) -> None:
+    """Verdict and daemon on stderr, the table on stdout; on a terminal all else below it, without one on stderr."""
+    if sys.stdout.isatty():
+        show_page(overview, console(), typed)
+        return
+    click.echo("\n".join([sentence(overview), *_daemon(overview)]), err=True)
+    names = ("source", "account", "watermark", "lag", "last success")
+    old = tuple(each for each in COUNTS if each != "failing")
+    columns = [*names, *map(_words, old), "oldest pending", "next attempt", "failing", "last archived", "condition"]
+    rows = [_cells(each, overview.now) for each in overview.sources]
+    print_table(columns, [[row[column] for column in columns] for row in rows])
+    for line in [*map(_trouble, _troubled(overview)), *_hand(overview)]:
+        click.echo(line, err=True)
+
+
+def show_page(overview: Overview, console: Console, typed: Typed, *, clock: bool = False) -> None:
+    """All of it, for people."""
+    from rich.text import Text
+
+    console.print(Text(sentence(overview, console.width), "bold green" if overview.verdict.is_safe else "bold red"))
+    for below in _daemon(overview):
+        console.print(Text(below))
+    if clock:
+        console.print(Text(f"{overview.now:%H:%M:%S} UTC", "dim"))
+    console.print()
+    columns = ["source", "account", "condition", "lag", "last success", *map(_words, COUNTS)]
+    if console.width >= _WIDE:
+        columns += ["watermark", "oldest pending", "next attempt", "last archived"]
+    rows = [_cells(each, overview.now) for each in overview.worst_first]
+    cells = [[row[name] for name in columns] for row in rows]
+    show_table(console, columns, cells, seldom=SELDOM, heads=3, names=("account",), spare=SPARE)
+    console.print()
+    for text in what_to_do(overview, typed):
+        is_command = text.startswith(COMMAND)  # which must be copied whole: the terminal folds it, not we
+        console.print(Text(text, "bold" if is_command else ""), soft_wrap=is_command)
+    for text in [*_notes(overview, typed), *map(typed, _hand(overview))]:
+        console.print(Text(text))
+    if overview.days:
+        console.print(Text("\narchived per day", "dim"))
+        for text in bars.lines(series(overview), encoding=console.encoding, width=console.width):
+            console.print(Text(text))
+
+
+def sentence(overview: Overview, width: int | None = None) -> str:
+    """Safe, or the worst of what says otherwise; on at most two lines of this width: the rest is told below."""
+    if overview.verdict.is_safe:
+        archived = sum(each.feed.standing.archived for each in overview.sources)
+        waiting = sum(each.feed.standing.pending + each.feed.standing.not_ready for each in overview.sources)
+        return f"safe: {archived:,} archived, {waiting:,} waiting, none lost"
+    worst, *others = overview.verdict.reasons
+    more = f" (and {len(others):,} more)" if others else ""
+    words = cell(f"not safe: {_named(overview, worst)}")
+    if width is not None and len(words) > (room := 2 * width - len(more) - _FOLDED):
+        words = f"{words[: room - 3].rstrip()}..."
+    return f"{words}{more}"
+
+
+def _named(overview: Overview, reason: Reason) -> str:
+    """A reason with its source; with its account too, shortened, if the source has several."""
+    if reason.source is None:
+        return reason.message
+    feeds = [each.feed.feed for each in overview.sources if each.feed.feed.source == reason.source]
+    accounts = {each.account_id for each in feeds}
+    account = f" {shortened(accounts).get(reason.account_id or '', '')}" if len(accounts) > 1 else ""
+    return f"{reason.source}{account}: {reason.message}"
+
+
+def what_to_do(overview: Overview, typed: Typed) -> Iterator[str]:
+    """Each reason, worst first, and below it a command that works as it is typed."""
+    reasons = overview.verdict.reasons
+    for reason in reasons[:_MOST_REASONS]:
+        yield cell(_named(overview, reason))
+        yield f"{COMMAND}{typed(reason.command)}"
+    if len(reasons) > _MOST_REASONS:
+        yield f"and {len(reasons) - _MOST_REASONS:,} more, which name {_sources(reasons[_MOST_REASONS:])}"
+        of = reasons[_MOST_REASONS].source
+        yield f"{COMMAND}{typed(f'recvault status {of}' if of else 'recvault status --json')}"
+
+
+def _sources(reasons: tuple[Reason, ...]) -> str:
+    names = list(dict.fromkeys(reason.source or "the daemon" for reason in reasons))
+    return ", ".join(names[:4]) + (f" and {len(names) - 4} others" if len(names) > 4 else "")
+
+
+def _daemon(overview: Overview) -> Iterator[str]:
+    """Whether one runs, in a line; and that there is no ledger yet."""
+    if overview.daemon is None:
+        yield "no daemon is running; nothing is polled automatically"
+    else:
+        yield f"{runs(overview.daemon)} ({cell(Beside(overview.daemon.started_at, overview.now))})"
+    if not overview.has_ledger:
+        yield NO_LEDGER
+
+
+def runs(daemon: RunningDaemon) -> str:
+    """Since when, and its process."""
+    return f"the daemon has been running since {when(daemon.started_at)}, pid {daemon.pid}"
+
+
+def _troubled(overview: Overview) -> list[FeedCondition]:
+    """Sources with problems, worst first."""
+    order = list(STYLES)
+    return sorted((each for each in overview.sources if not each.is_well), key=lambda each: order.index(each.condition))
+
+
+def _trouble(each: FeedCondition) -> str:
+    return cell(f"{each.feed.feed.source} {each.feed.feed.account_id} {each.condition}: {each.words}")
+
+
+def _notes(overview: Overview, typed: Typed) -> list[str]:
+    """What is to be known of sources that are safe: a slow scan, recordings that are tried again."""
+    unsafe = {(each.source, each.account_id) for each in overview.verdict.reasons}
+    feeds = [each for each in _troubled(overview) if (each.feed.feed.source, each.feed.feed.account_id) not in unsafe]
+    return [cell(typed(f"{each.feed.feed.source} {each.condition}: {each.words}")) for each in feeds]
+
+
+def _hand(overview: Overview) -> list[str]:
+    """What needs attention, in a line or two."""
+    hand, missed = overview.hand, [cell(each.words) for each in overview.missed]
+    found = overview.offered_since.items()
+    missed += [cell(f"{name} {account_id}: {offered_words(oldest)}") for (name, account_id), oldest in found]
+    if not hand:
+        return missed
+    counts = [(hand.dead, "dead"), (hand.failing, "failing"), (hand.quarantined, "in quarantine")]
+    said = ", ".join(f"{count:,} {word}" for count, word in counts if count)
+    ways = "`recvault failures` lists them" + (", `recvault retry --all` makes them due now" if hand.dead else "")
+    lines = [f"{said}: {ways}"]
+    if hand.reasons:
+        lines.append(cell("most often: " + ", ".join(f"{reason} {count:,}" for reason, count in hand.reasons)))
+    return [*lines, *missed]
+
+
+def series(overview: Overview) -> list[bars.Series]:
+    """One for each source over all its accounts, and for sources no longer configured that archived something."""
+    met = {day.source for day in overview.days}
+    shown = [each for each in overview.sources if each.condition != "unconfigured" or each.feed.feed.source in met]
+    names = list(dict.fromkeys(each.feed.feed.source for each in shown))
+    first, last = overview.first_day.date(), overview.now.date()
+    return [
+        bars.Series.of(
+            name,
+            first,
+            last,
+            [(each.day, each.recordings, each.bytes) for each in overview.days if each.source == name],
+        )
+        for name in names
+    ]
+
+
+def _cells(each: FeedCondition, moment: datetime) -> dict[str, Any]:
+    """A row by its columns' names."""
+    feed = each.feed
+    lag = lag_beyond_lookback(each, moment)
+
+    def beside(at: datetime | None, *, awaited: bool = False) -> Beside | None:
+        return None if at is None else Beside(at, moment, awaited)
+
+    return {
+        "source": feed.feed.source,
+        "account": feed.feed.account_id,
+        "condition": Styled(each.condition, STYLES[each.condition]),
+        "watermark": feed.watermark,
+        "lag": None if lag is None else Span(lag),
+        "last success": beside(feed.last_success_at),
+        **{_words(name): getattr(feed.standing, name) for name in COUNTS},
+        "oldest pending": beside(feed.oldest_pending_at),
+        "next attempt": beside(feed.next_attempt_at, awaited=True),
+        "last archived": beside(feed.last_archived_at),
+    }
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
