@@ -97,7 +97,7 @@ class Placing:
                     metadata=archive.object_metadata(recording, sha256),
                 )
             ):
-                return receipt(sidecar_key=key, taken=taken, sidecar_sha256=sha256)
+                return placed.altered(sidecar_sha256=sha256)
             found = self.commit_at(recording, key)
             if found is not None and self._is_the_same(found, placed):
                 return replace(found, taken=taken, missing=placed.missing)

@@ -24,7 +24,8 @@ CONTINUE_SECONDS = 1.0  # for a server to answer `Expect: 100-continue`
 _MOST_HEADERS = 100
 _LENGTH = re.compile(r"[0-9]{1,18}")
 _NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
-_ORIGIN = re.compile(r"(https?://(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?)(?:[/?]|\Z)")
+_URL = re.compile(r"(https?://(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?)(?:[/?][!-~]*)?")
+_LINE_END = re.compile("[\r\n\0]")
 
 Cause = Literal[
     "name", "address", "connection", "certificate", "tls", "late", "slow", "broken", "framing", "proxy", "request"
@@ -96,12 +97,17 @@ class Request:
 
     def check(self) -> str:
         """Return the requested origin. Raises ExchangeFailed for a request that could be read as another one."""
-        found, values = _ORIGIN.match(self.url), "".join([value for _, value in self.headers])
-        is_url = found is not None and self.url.isascii() and self.url.isprintable() and " " not in self.url
-        is_sound = not ("\r" in values or "\n" in values or "\0" in values)
-        if found is None or not is_url or not is_sound or not _are_names(tuple([name for name, _ in self.headers])):
+        found = _URL.fullmatch(self.url)
+        names, values = self.named_values
+        if found is None or _LINE_END.search("".join(values)) or not _are_names(names):
             raise ExchangeFailed("request")
         return found[1]
+
+    @property
+    def named_values(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The headers' names, and their values."""
+        names, values = zip(*self.headers, strict=True) if self.headers else ((), ())
+        return names, values
 
 
 @lru_cache(256)  # requests of one kind have the same headers

@@ -6,16 +6,16 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Any, cast
+from typing import Any
 
 import pycurl
 
 from recvault.transport.base import Cut, ExchangeFailed, Head, Headers, Patience, Receiver, Request, check_head
 
 MOST_LINES = 10_000  # of a head, including 1xx heads before it
-_BLANK = frozenset({b"\r\n", b"\n"})
+_BLANK = (b"\r\n", b"\n")
 _STATUS = re.compile(r"(HTTP/[0-9.]+) ([0-9]{3})(?: [^\r\n]*)?\r?")
-_NAME = re.compile(r"[^\s:]+")
+_LINE = re.compile(r"^([^\s:]+): ([^\r\n]*)\r\n", re.MULTILINE)
 
 
 class Again(Exception):
@@ -33,7 +33,6 @@ class Run:
         "_patience",
         "_rate_moved",
         "_rate_since",
-        "_read",
         "_receiver",
         "_request",
         "_sent",
@@ -52,6 +51,7 @@ class Run:
     def __init__(self, patience: Patience, *, is_proxied: bool = False) -> None:
         self._patience, self._is_proxied = patience, is_proxied
         self.lines: list[bytes] = []  # of heads and trailers, appended by libcurl: see Handle
+        self.start(_NO_REQUEST, _NOBODY, _not_cut)
         self.stop()
 
     def start(self, request: Request, receiver: Receiver, cut: Cut) -> None:
@@ -60,7 +60,7 @@ class Run:
         self._write = receiver.write
         self._moved = 0  # bytes of bodies, in both directions
         self._rate_since, self._rate_moved = 0.0, 0
-        self._read = self._begun = 0  # indexes in lines
+        self._begun = 0  # index in lines of the next head
         self._sent = 0  # bytes of the body
         self._start = 0 if request.body is None or isinstance(request.body, memoryview) else request.body.tell()
         self.head: Head | None = None
@@ -73,21 +73,23 @@ class Run:
         self.lines.clear()
 
     def stop(self) -> None:
-        """Drop all state of a finished exchange."""
-        self.start(_NO_REQUEST, _NOBODY, _not_cut)
+        """Drop references to a finished exchange."""
+        self._request, self._receiver, self._cut, self._write = _NO_REQUEST, _NOBODY, _not_cut, _NOBODY.write
+        self.head = self.error = None
         self.is_resolving = False
+        self.lines.clear()
 
     def read_heads(self) -> None:
         """Read the complete heads. The first that is not 1xx is the answer's; a trailer after it is ignored."""
         if len(self.lines) > MOST_LINES:
             raise ExchangeFailed("framing", "its head has no end")
-        for line in self.lines[self._read :] if self.head is None else ():
-            self._read += 1
-            if line in _BLANK:
-                lines, self._begun = self.lines[self._begun : self._read - 1], self._read
-                self._begin(lines)
-                if self.head is not None:
-                    return
+        while self.head is None:
+            rest = self.lines[self._begun :]
+            ends = [rest.index(blank) for blank in _BLANK if blank in rest]
+            if not ends:
+                return
+            self._begun += min(ends) + 1
+            self._begin(rest[: min(ends)])
 
     def _begin(self, lines: list[bytes]) -> None:
         version, head = _head(lines, time.monotonic() - self.sent_at)
@@ -195,24 +197,16 @@ def _head(lines: list[bytes], wait_seconds: float) -> tuple[str, Head]:
 
 def _headers(text: str) -> tuple[Headers, Mapping[str, str]]:
     """Parse headers; also return them by name in lower case, if each is in the usual form and none is repeated."""
-    lines = text.split("\r\n")
-    lines.pop()
-    if len(lines) == text.count("\n") and not ("  " in text or " \r" in text or "\t" in text):  # spaces around a value
-        try:
-            rows = [line.split(": ", 1) for line in lines]
-            named = {_lower(name): value for name, value in rows}
-        except ValueError:  # one of them has another form, or is not a header
-            return _odd_headers(text), {}
-        return cast("Headers", rows), named
+    rows = _LINE.findall(text)
+    if len(rows) == text.count("\n") and not ("  " in text or " \r" in text or "\t" in text):  # spaces around a value
+        names, values = zip(*rows, strict=True) if rows else ((), ())
+        return rows, dict(zip(_lower(names), values, strict=True))
     return _odd_headers(text), {}
 
 
-@lru_cache(256)  # answers have few different names
-def _lower(name: str) -> str:
-    """Return the name in lower case. Raises ValueError for an unusual or invalid name."""
-    if not _NAME.fullmatch(name):
-        raise ValueError(name)
-    return name.lower()
+@lru_cache(32)  # a server's answers have the same headers
+def _lower(names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(name.lower() for name in names)
 
 
 def _odd_headers(text: str) -> list[tuple[str, str]]:

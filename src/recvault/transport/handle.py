@@ -19,6 +19,7 @@ import threading
 import time
 from dataclasses import replace
 from functools import lru_cache
+from operator import add
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -290,17 +291,19 @@ class Handle:
             is_alone = self._is_tls and not request.tells_its_answer
             curl.setopt(pycurl.FRESH_CONNECT, is_alone)
             curl.setopt(pycurl.FORBID_REUSE, is_alone)
-        if request.signing != self._signing:
+        if request.signing is not self._signing:
             self._signing = request.signing
             self._sign(curl, request.signing)
 
     def _set_headers(self, curl: Any, request: Request) -> None:
-        has_body = request.body is not None
-        agent, more = _besides(tuple([name for name, _ in request.headers]), has_body, request.expects)
-        lines = [f"{name}: {value}" if value else f"{name};" for name, value in request.headers]
+        names, values = request.named_values
+        agent, beginnings, more = _besides(names, request.body is not None, request.expects)
+        lines = [*map(add, beginnings, values)]
+        if "" in values:  # libcurl would leave out the header
+            lines = [line if value else f"{name};" for line, name, value in zip(lines, names, values, strict=True)]
         if agent is not None:  # not signed, as proxies rewrite it
             lines.pop(agent)
-            if (told := request.headers[agent][1]) != self._agent:
+            if (told := values[agent]) != self._agent:
                 self._agent = told
                 curl.setopt(pycurl.USERAGENT, told)
         curl.setopt(pycurl.HTTPHEADER, lines + more)
@@ -355,13 +358,15 @@ class Handle:
 
 
 @lru_cache(64)  # requests of one kind have the same headers
-def _besides(names: tuple[str, ...], has_body: bool, expects: bool) -> tuple[int | None, list[str]]:
-    """Return the user agent's index in a request's headers, and lines for headers that libcurl would add."""
+def _besides(names: tuple[str, ...], has_body: bool, expects: bool) -> tuple[int | None, list[str], list[str]]:
+    """Return the user agent's index in a request's headers, the beginnings of their lines, and lines for headers that
+    libcurl would add."""
     lower = [name.lower() for name in names]
     more = [f"{name}:" for name in ("Accept", "User-Agent") if name.lower() not in lower]
     if has_body:
         more.append("Expect: 100-continue" if expects else "Expect:")
-    return (lower.index("user-agent") if "user-agent" in lower else None), more
+    agent = lower.index("user-agent") if "user-agent" in lower else None
+    return agent, [f"{name}: " for name in names], more
 
 
 class _Socket(socket.socket):

@@ -18,7 +18,7 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection
 
@@ -305,4 +305,4 @@ class _Teller:
 
 def _with(outcome: Outcome, recording: Recording) -> Outcome:
     """An outcome without its recording, which the parent has, or with it again."""
-    return replace(outcome, recording=recording)
+    return outcome.altered(recording=recording)

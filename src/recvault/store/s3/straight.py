@@ -12,7 +12,7 @@ import hashlib
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, BinaryIO, TypeVar
 
 from botocore.exceptions import ClientError, NoCredentialsError
@@ -28,7 +28,7 @@ from recvault.store.s3.object_urls import Address, address, is_plain
 from recvault.store.s3.objects import ByBoto3, Told
 from recvault.store.s3.retries import persist
 from recvault.store.s3.sending import as_botocores
-from recvault.transport import ExchangeFailed, Head, Request, Signing
+from recvault.transport import ExchangeFailed, Head, Headers, Request, Signing
 
 T = TypeVar("T")
 
@@ -67,7 +67,7 @@ class Straight:
         self._client, self._bucket = client, bucket
         self._transport = client.sending.transport
         self._by_boto3 = ByBoto3(client, bucket)
-        self._payer = {"x-amz-request-payer": "requester"} if pays else {}
+        self._payer: Headers = [("x-amz-request-payer", "requester")] if pays else []
         self._agent = str(client.meta.config.user_agent)
         self._address: Address | None = None
         self._signing = Signing("", "", "")  # of the last request
@@ -77,12 +77,12 @@ class Straight:
         """See Objects.put."""
         headers = _put_headers(arguments)
         place = None if headers is None else self._place(arguments["Key"])
-        straight = partial(self._put, arguments, headers or {}, ending)
+        straight = partial(self._put, arguments, headers or (), ending)
         return self._or_by_boto3(place, straight, lambda: self._by_boto3.put(ending, **_rewound(arguments)))
 
     def head(self, key: str, ending: Ending, *, sums: bool = False) -> Told:
         """See Objects.head."""
-        more = {**self._payer, "x-amz-checksum-mode": "ENABLED"} if sums else self._payer
+        more = [*self._payer, ("x-amz-checksum-mode", "ENABLED")] if sums else self._payer
 
         def head(place: Address) -> Told:
             return self._exchange("HEAD", place.url(key), more, _NOTHING, ending).named
@@ -126,9 +126,7 @@ class Straight:
                     raise
         return by_boto3()
 
-    def _put(
-        self, arguments: Mapping[str, Any], headers: Mapping[str, str], ending: Ending, place: Address
-    ) -> Mapping[str, Any]:
+    def _put(self, arguments: Mapping[str, Any], headers: Headers, ending: Ending, place: Address) -> Mapping[str, Any]:
         url, sha256, length = place.url(arguments["Key"]), arguments[BODY_SHA256], arguments["ContentLength"]
         body = arguments["Body"]
         if isinstance(body, memoryview):
@@ -145,7 +143,7 @@ class Straight:
         self,
         method: str,
         url: str,
-        headers: Mapping[str, str],
+        headers: Headers,
         sha256: str,
         ending: Ending,
         *,
@@ -175,7 +173,7 @@ class Straight:
 
         return persist(once, ending)
 
-    def _signed(self, headers: Mapping[str, str], sha256: str) -> tuple[Signing, list[tuple[str, str]]]:
+    def _signed(self, headers: Headers, sha256: str) -> tuple[Signing, Headers]:
         """Return what to sign a request with now, and its headers."""
         assert self._address is not None  # noqa: S101 - set by _place before
         found = self._client.credentials()
@@ -184,7 +182,7 @@ class Straight:
         access_key, secret_key, token = checked(found)
         if not _PLAIN.fullmatch(access_key):
             raise _NeedsBoto3
-        named = [*headers.items(), ("x-amz-content-sha256", sha256), ("user-agent", self._agent)]
+        named = [*headers, ("x-amz-content-sha256", sha256), ("user-agent", self._agent)]
         if token:
             named.append(("x-amz-security-token", token))
         signing = self._signing
@@ -194,20 +192,34 @@ class Straight:
         return signing, named
 
 
-def _put_headers(arguments: Mapping[str, Any]) -> dict[str, str] | None:
+def _put_headers(arguments: Mapping[str, Any]) -> Headers | None:
     """Return the headers of a put's arguments; None if botocore might turn one into more than a header."""
-    if BODY_SHA256 not in arguments:
+    names, metadata = _header_names(tuple(arguments)), arguments["Metadata"]
+    if names is None:
         return None
-    headers = {}
-    for name, value in arguments.items():
-        if (header := _HEADERS.get(name)) is not None:
-            headers[header] = value if isinstance(value, str) else _written(value)
-        elif name not in _NO_HEADER:
-            return None
-    for name, value in arguments["Metadata"].items():
-        headers[f"x-amz-meta-{name}"] = value
-    whole = "".join([*headers, *headers.values()])
-    return headers if whole.isascii() and whole.isprintable() and all(headers.values()) else None
+    told = [*map(arguments.__getitem__, names)]
+    if "ObjectLockRetainUntilDate" in names:
+        told = [value if isinstance(value, str) else _written(value) for value in told]
+    told += metadata.values()
+    whole = "".join(told)
+    if not (whole.isascii() and whole.isprintable() and all(told)):
+        return None
+    own = _metadata_names(tuple(metadata))
+    return None if own is None else [*zip((*names.values(), *own), told, strict=True)]
+
+
+@lru_cache(64)  # the puts of a store have the same arguments
+def _header_names(arguments: tuple[str, ...]) -> Mapping[str, str] | None:
+    """Return the header of each argument that has one; None if one has none and cannot be left out."""
+    if BODY_SHA256 not in arguments or not _HEADERS.keys() | _NO_HEADER >= {*arguments}:
+        return None
+    return {each: _HEADERS[each] for each in arguments if each in _HEADERS}
+
+
+@lru_cache(64)
+def _metadata_names(names: tuple[str, ...]) -> tuple[str, ...] | None:
+    whole = "".join(names)
+    return tuple(f"x-amz-meta-{name}" for name in names) if whole.isascii() and whole.isprintable() else None
 
 
 def _written(value: Any) -> str:
