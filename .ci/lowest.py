@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
-TRIED = ("crypto", "verify", "demo", "test")  # of the extras: what the tests need
+TRIED = ("crypto", "notify", "verify", "demo", "test")  # of the extras: what the tests need
 LEAST = re.compile(r"([A-Za-z0-9._-]+)(?:\[[^\]]*\])?\s*>=\s*([0-9][0-9A-Za-z.]*)")
 
 

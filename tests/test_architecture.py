@@ -24,6 +24,7 @@ FLOORS = {
     "workers": 8,
     "app": 7,
     "dispatch": 6,
+    "alerts": 5,
     "discovery": 5,
     "monitoring": 4,
     "transfer": 4,
@@ -71,6 +72,7 @@ OWNERS = {
     "click": {"cli"},
     "rich": {"cli"},
     "moto": {"cli"},
+    "apprise": {"alerts"},
     "av": {"media"},
     "cryptography": {"media", "simulator"},  # one opens, the other seals
 }

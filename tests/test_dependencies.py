@@ -37,7 +37,7 @@ def test_the_lowest_are_those_of_pyproject() -> None:
     found = dict(line.split("==") for line in lowest().lowest(PROJECT))
     wanted = [
         *PROJECT["dependencies"],
-        *(each for extra in ("crypto", "verify", "demo", "test") for each in EXTRAS[extra]),
+        *(each for extra in ("crypto", "notify", "verify", "demo", "test") for each in EXTRAS[extra]),
     ]
     assert len(found) == len(wanted) - 1  # but for our own extras
     assert (found["apscheduler"], found["av"], found["moto"]) == ("3.11.2", "15", "5.1.5")

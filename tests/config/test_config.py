@@ -20,6 +20,7 @@ from recvault.config import (
     Config,
     DaemonSettings,
     LedgerSettings,
+    NotifySettings,
     ObjectLock,
     SecretRef,
     SourceSettings,
@@ -83,6 +84,7 @@ def test_example_holds_every_option() -> None:
         LedgerSettings,
         TransferSettings,
         DaemonSettings,
+        NotifySettings,
         SourceSettings,
     ]
     fields = {name for model in models for name in model.model_fields} - {"settings", "secrets"}

@@ -68,9 +68,8 @@ def test_it_names_every_option_that_has_a_value() -> None:
     document = effective.document(load(EXAMPLE))
     assert set(document) == set(Config.model_fields)
     written = tomllib.loads(EXAMPLE.read_text())
-    for table in ("archive", "ledger", "transfer", "daemon"):
-        given = {**written[table]}
-        given.pop("ping_proxy", None)
+    for table in ("archive", "ledger", "transfer", "daemon", "notify"):
+        given = {key: each for key, each in written[table].items() if key not in ("ping_proxy", "webhook_proxy")}
         assert {key: document[table][key] for key in given} == given
     source = {key: each for key, each in written["sources"][0].items() if key not in ("start_from", "proxy")}
     assert {key: document["sources"][0][key] for key in source} == source
@@ -86,7 +85,9 @@ def test_only_the_places_of_secrets_are_shown(monkeypatch: pytest.MonkeyPatch) -
     """Neither an available secret nor the key in a ping URL is shown."""
     monkeypatch.setenv("TOKEN", "t0ken-of-a-test")
     ping = '[daemon]\nping_url = "https://hc-ping.com/5e5e-key"\n'
-    shown = effective.toml(read(ARCHIVE + ping + TWILIO, "config.toml"))
+    hook = '[notify]\nwebhook = "https://a.example/h00k-key?k=v"\nwebhook_secret = { env = "TOKEN" }\n'
+    shown = effective.toml(read(ARCHIVE + ping + hook + TWILIO, "config.toml"))
+    assert 'webhook = "https://a.example/[hidden]"' in shown and "h00k" not in shown
     assert 'auth_token = { env = "TOKEN" }' in shown
     assert 'ping_url = "https://hc-ping.com/[hidden]"' in shown
     assert "t0ken" not in shown and "5e5e" not in shown

@@ -43,6 +43,7 @@ def scraped() -> dict[str, list[dict[str, str]]]:
     metrics.job_failed("poll:main")
     metrics.missed("main", 1, 60.0)
     metrics.ping_failed()
+    metrics.notified("webhook", "dropped", 1)
     metrics.reloaded(True, NOW)
     feed = FeedStatus(feed=Feed("main", "twilio", "AC1"), watermark=NOW, last_success_at=NOW, last_archived_at=NOW)
     metrics.observe_feeds(lambda: [(feed, Health(Condition.OK))], lambda: NOW)

@@ -22,7 +22,8 @@ class Configured:
     """A context that closes all that was opened in it."""
 
     def __init__(self, settings: config.Config, *, clock: Callable[[], datetime], stop: Stop | None = None) -> None:
-        hide(urlsplit(settings.daemon.ping_url).path)  # a key of sorts: who knows a monitor's address can ping
+        for url in (settings.daemon.ping_url, settings.notify.webhook):
+            hide(urlsplit(url).path)  # a key of sorts: who knows the address can send to it
         self.settings = settings
         self.clock = clock
         self.stop = stop or Stop()

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from recvault.app.runtime import Runtime
-from recvault.check import bucket, machine, proof, sources, ways
+from recvault.check import bucket, machine, notifications, proof, sources, ways
 from recvault.check.probe import Probe
 
-__all__ = ["Probe", "offline", "online"]
+__all__ = ["Probe", "offline", "online", "test_event"]
 
 
 def offline(runtime: Runtime) -> Iterator[Probe]:
@@ -20,6 +20,7 @@ def offline(runtime: Runtime) -> Iterator[Probe]:
     yield from sources.settings(runtime)
     yield from proof.proof(runtime)
     yield from ways.ways(runtime)
+    yield from notifications.settings(runtime)
 
 
 def online(runtime: Runtime) -> Iterator[Probe]:
@@ -28,3 +29,9 @@ def online(runtime: Runtime) -> Iterator[Probe]:
     yield from sources.answers(runtime)
     yield from bucket.answers(runtime)
     yield from machine.daemon(runtime)
+    yield from notifications.reachable(runtime)
+
+
+def test_event(runtime: Runtime) -> Iterator[Probe]:
+    """Send a test event to each channel of `[notify]`."""
+    yield from notifications.told(runtime)

@@ -19,15 +19,18 @@ SCHEMA = "recvault/check/v1"
 @click.command("check")
 @click.option("--config-only", is_flag=True, help="Check only the configuration file; read no secret.")
 @click.option("--offline", "only_offline", is_flag=True, help="Check only the configuration and its secrets.")
+@click.option("--notify", "tells", is_flag=True, help="Also send a test event to everyone that [notify] names.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @question
-def command(app: App, config_only: bool, only_offline: bool, as_json: bool) -> int:
+def command(app: App, config_only: bool, only_offline: bool, tells: bool, as_json: bool) -> int:
     """Check the configuration, the credentials (lists one page per source) and the bucket (puts, reads and deletes a
     probe object)."""
     from recvault.monitoring.report import worst
 
+    if tells and (config_only or only_offline):
+        raise click.UsageError("--notify cannot be combined with --config-only or --offline")
     found = []
-    for probe in [configuration(app)] if config_only else _probes(app, only_offline):
+    for probe in [configuration(app)] if config_only else _probes(app, only_offline, tells):
         found.append(probe)
         if not as_json:
             print_probe(probe)
@@ -47,7 +50,7 @@ def configuration(app: App) -> Probe:
     return Probe(name="configuration", ok=True, detail=detail)
 
 
-def _probes(app: App, only_offline: bool) -> Iterator[Probe]:
+def _probes(app: App, only_offline: bool, tells: bool) -> Iterator[Probe]:
     from recvault import check
 
     yield configuration(app)
@@ -55,6 +58,8 @@ def _probes(app: App, only_offline: bool) -> Iterator[Probe]:
         yield from check.offline(runtime)
         if not only_offline:
             yield from check.online(runtime)
+        if tells:
+            yield from check.test_event(runtime)
 
 
 def print_probe(probe: Probe) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from recvault.cli.app import App, print_json, verb
-from recvault.errors import RecvaultError
+from recvault.errors import Interrupted, RecvaultError
 
 if TYPE_CHECKING:
     from recvault.app.runtime import Runtime
@@ -40,6 +40,7 @@ def command(app: App, names: tuple[str, ...], as_json: bool, metrics_file: Path 
         with progress(app.shows_progress) as shown, _pinged(runtime) as told:
             if metrics_file is None:
                 report = runtime.sync("sync", chosen, shown)
+                _tell(runtime, report)
             else:
                 report = _metered(runtime, chosen, shown, metrics_file)
             told.append(report)
@@ -65,9 +66,34 @@ def _metered(runtime: Runtime, names: tuple[str, ...], shown: Observer, metrics_
     metrics.observe_verdict(runtime.verdict)
     metrics.observe_lines(runtime.line_facts)
     try:
-        return runtime.sync("sync", names, Observers(shown, metrics))
+        report = runtime.sync("sync", names, Observers(shown, metrics))
+        _tell(runtime, report, metrics.notified)
+        return report
     finally:
         metrics.write_textfile(metrics_file)
+
+
+def _tell(
+    runtime: Runtime, report: Report, on_result: Callable[[str, str, int], None] = lambda channel, result, count: None
+) -> None:
+    """Tell what changed, if no daemon does. An error of it is a warning, and none of the pass."""
+    from recvault.app import notification
+    from recvault.ledger import running_daemon
+    from recvault.log.lines import get_logger
+    from recvault.monitoring.risks import Reason, Risk
+
+    teller = notification.teller(runtime, on_result)
+    if teller is None or running_daemon(runtime.settings.ledger.path) is not None:
+        return
+    try:
+        bucket = report.bucket_error
+        beside = [Reason(risk=Risk.BUCKET, message=f"bucket: {bucket}", command="recvault check")] if bucket else []
+        teller.look(runtime.judged({}), runtime.verdict(beside))
+        teller.deliver()
+    except Interrupted:
+        return  # what waits is told by the next pass
+    except RecvaultError as error:
+        get_logger("recvault.alerts").warning("notify.look_failed", error=str(error))
 
 
 @contextmanager

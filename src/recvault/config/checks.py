@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from urllib.parse import SplitResult, unquote, urlsplit
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -18,6 +19,7 @@ _SOURCE = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}", re.ASCII)
 _ACCOUNT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}", re.ASCII)
 _HOST = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9])?|\[[0-9a-f:.]+\])(?::\d{1,5})?", re.ASCII)
 _MOST_TAGS = 10
+_LONGEST_COMMAND = timedelta(minutes=5)
 DIRECTORY = "file://"
 
 
@@ -63,6 +65,27 @@ def ping(url: str) -> str:
     if url and _split(url).query:
         raise ValueError("must not have a query: /start and /fail are appended to it")
     return url.rstrip("/")
+
+
+def webhook(url: str) -> str:
+    """A URL that is posted to, or empty."""
+    if url:
+        _split(url)
+    return url
+
+
+def command(words: tuple[str, ...]) -> tuple[str, ...]:
+    """A program and its arguments, or nothing."""
+    if any("\0" in word for word in words):
+        raise ValueError("must not contain NUL characters")
+    return words
+
+
+def command_timeout(duration: timedelta) -> timedelta:
+    """Shorter than a watchdog's patience."""
+    if duration > _LONGEST_COMMAND:
+        raise ValueError("must be at most 5m")
+    return duration
 
 
 def base_url(url: str) -> str:

@@ -1,6 +1,6 @@
 """The effective configuration: every option with the value in use, as data and as TOML.
 
-No secret is in it, only where each one is; the key in a ping address is masked.
+No secret is in it, only where each one is; the key in an address that is posted to is masked.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Values = dict[str, Any]
 
 def document(config: Config) -> Values:
     """Tables, keys and values as in the file, defaults included; an option without a value is left out."""
-    tables = {name: _table(getattr(config, name)) for name in ("archive", "ledger", "transfer", "daemon")}
+    tables = {name: _table(getattr(config, name)) for name in ("archive", "ledger", "transfer", "daemon", "notify")}
     if config.archive.directory is not None:
         tables["archive"] = {name: tables["archive"][name] for name in ("bucket", "prefix", "key_template")}
     return {**tables, "sources": [_source(each) for each in config.sources]}
@@ -84,7 +84,7 @@ def _table(model: BaseModel) -> Values:
 def _shown(model: BaseModel) -> Iterator[tuple[str, Any]]:
     for name, field in type(model).model_fields.items():
         found = getattr(model, name)
-        if name == "ping_url":
+        if name in ("ping_url", "webhook"):
             found = _masked(found)
         if found is not None:
             yield name, _plain(found, field)
@@ -119,7 +119,7 @@ def _reference(secret: SecretRef) -> Values:
 
 
 def _masked(url: str) -> str:
-    """A ping address without its key: whoever knows the whole address can ping."""
+    """An address without its key: whoever knows the whole address can post to it."""
     parts = urlsplit(url)
     return url if not parts.path.strip("/") else f"{parts.scheme}://{parts.netloc}/{HIDDEN}"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 from urllib.parse import unquote
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -162,6 +162,40 @@ class DaemonSettings(_Table):
     stale_after: Period = timedelta(hours=24)
 
 
+def _secret(value: Any) -> Any:
+    return None if value in ("", None) else SecretRef.from_toml(value, "notify: webhook_secret")
+
+
+def _targets(value: Any) -> Any:
+    if not isinstance(value, list):
+        raise ValueError('must be a list such as [{ env = "NTFY_URL" }]')
+    return tuple(SecretRef.from_toml(each, f"notify: targets[{place}]") for place, each in enumerate(value))
+
+
+Kind = Literal["stale", "trouble", "dead", "quarantined", "suspect", "recovered", "summary"]
+
+
+class NotifySettings(_Table):
+    """`[notify]`: who is told what."""
+
+    command: Annotated[Texts, AfterValidator(checks.command)] = ()
+    command_timeout: Annotated[Period, AfterValidator(checks.command_timeout)] = timedelta(seconds=30)
+    webhook: Annotated[str, AfterValidator(checks.webhook)] = ""
+    webhook_secret: Annotated[SecretRef | None, BeforeValidator(_secret)] = None
+    webhook_proxy: Annotated[
+        str | SecretRef | None, BeforeValidator(lambda value: proxies.from_toml(value, "notify: webhook_proxy"))
+    ] = None
+    targets: Annotated[tuple[SecretRef, ...], BeforeValidator(_targets)] = ()
+    events: Annotated[tuple[Kind, ...], BeforeValidator(_listed)] = get_args(Kind)
+    trouble_after: Duration = timedelta(minutes=15)
+
+    @model_validator(mode="after")
+    def _a_webhook_is_signed(self) -> Self:
+        if bool(self.webhook) != (self.webhook_secret is not None):
+            raise ValueError("webhook requires webhook_secret, which signs it, and the other way round")
+        return self
+
+
 class PrivateKeyRef(_Table):
     """One of `private_keys`: where the key is, and optionally the id of its public key."""
 
@@ -218,4 +252,5 @@ class Config(_Table):
     ledger: LedgerSettings = LedgerSettings()
     transfer: TransferSettings = TransferSettings()
     daemon: DaemonSettings = DaemonSettings()
+    notify: NotifySettings = NotifySettings()
     sources: Annotated[tuple[SourceSettings, ...], BeforeValidator(_listed), Field(min_length=1)]

@@ -12,7 +12,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
 
-from recvault.app import wiring
+from recvault.alerts import Teller
+from recvault.alerts.event import TROUBLE
+from recvault.app import notification, wiring
 from recvault.config import Config
 from recvault.daemon.changes import changes, secret_prints
 from recvault.daemon.endpoint import Endpoint, EndpointAnswer
@@ -36,6 +38,7 @@ log = get_logger("recvault.daemon")
 _LOOK_SECONDS = 0.5  # between two checks of the flags: a signal taken by another thread wakes nobody
 _STATUS_EVERY = timedelta(seconds=5)
 _VIGIL_EVERY = timedelta(seconds=60)
+_TELL_EVERY = timedelta(seconds=30)
 _PATIENCE_SECONDS = 60.0  # how long a part may hang if systemd sets no watchdog time
 _CLOCK_JUMP_SECONDS = 30.0
 _END_SECONDS = 15.0  # past drain_timeout, for all that the end takes
@@ -67,6 +70,7 @@ class Daemon:
         self._lock: DaemonLock
         self._endpoint: Endpoint | None = None
         self._ping = Ping("")
+        self._teller: Teller | None = None
         self._prints: dict[str, str] = {}
         self._reloader = threading.Thread()
         self._retired: list[threading.Thread] = []
@@ -183,6 +187,16 @@ class Daemon:
         told = [*troubles, *self._warnings()]
         self._lock.tell([DaemonTrouble(each.risk.value, redact_text(each.message), each.command) for each in told])
 
+    def _tell(self, teller: Teller) -> None:
+        """Tell what changed. An error costs only this turn: the next one looks again."""
+        try:
+            teller.look(self._service.judged(), self._verdict())
+            teller.deliver()
+        except (Interrupted, LedgerDamaged):
+            raise
+        except RecvaultError as error:
+            log.warning("notify.look_failed", error=str(error))
+
     # -- configurations ------------------------------------------------------------------------------------------------
 
     def _opened(
@@ -214,6 +228,9 @@ class Daemon:
         self._metrics.expect([source.name for source in settings.sources], settings.daemon.stale_after)
         self._metrics.observe_lines(lambda: self._service.runtime.line_facts())
         self._service.look_in("vigil", _VIGIL_EVERY, self._look)
+        self._teller = notification.teller(self._service.runtime, self._metrics.notified)
+        if (teller := self._teller) is not None:
+            self._service.look_in("notify", _TELL_EVERY, lambda: self._tell(teller))
         if self._notify.is_heard:
             self._service.look_in("status", _STATUS_EVERY, lambda: self._notify.status(self._words()))
         self._service.start()
@@ -300,6 +317,8 @@ class Daemon:
         self._say_end()
         if self._service.fatal is not None:
             self._ping.fail(str(self._service.fatal))
+            if self._teller is not None:
+                self._teller.tell_now(TROUBLE, "daemon", f"the daemon ends: {self._service.fatal}")
         if self._endpoint is not None:
             self._endpoint.close()
         self.lingers = not ended

@@ -67,7 +67,7 @@ class DaemonService:
         now, known = clock(), watched_since or {}
         self.watched_since = {source.name: known.get(source.name, now) for source in settings.sources}
         self._executor = Sheltered(self.runtime)
-        self._schedule = Schedule(self.runtime.stop, on_bug=self._note_bug, on_skip=metrics.poll_skipped)
+        self._schedule = Schedule(self.runtime.stop, on_bug=self._note_bug, on_skip=self._skipped)
         self._carrier = threading.Thread(target=self._carry, name="dispatch")
         self._wake = threading.Event()
         self._turned_at = time.monotonic()
@@ -204,6 +204,11 @@ class DaemonService:
     def _note_bug(self, job: str) -> None:
         self._bugs.add(job)
         self._metrics.job_failed(job)
+
+    def _skipped(self, lane: str) -> None:
+        """A poll was skipped; of the daemon's other jobs a late turn means nothing."""
+        if any(source.name == lane for source in self.settings.sources):
+            self._metrics.poll_skipped(lane)
 
     def _end_by(self, error: LedgerDamaged) -> None:
         if self.fatal is None:

@@ -13,11 +13,9 @@ from dataclasses import dataclass, field
 
 import httpx
 
-from recvault.errors import ConfigError
-from recvault.http.client import USER_AGENT, tls, trusted
+from recvault.http.single import exchange, host_of
 from recvault.log.lines import get_logger, redact_text
-from recvault.transport import Cut, ExchangeFailed, Proxy, anywhere
-from recvault.transport.guarded import GuardedTransport
+from recvault.transport import Proxy
 
 log = get_logger("recvault.http.ping")
 
@@ -75,24 +73,9 @@ class Ping:
         return answered
 
     def _exchange(self, method: str, url: httpx.URL | str, content: bytes | None = None) -> int | str:
-        """Return the status of the answer, or the error."""
-        headers = {"User-Agent": USER_AGENT, "Content-Type": "text/plain; charset=utf-8"}
-        try:
-            _check(url)
-            transport = GuardedTransport(anywhere, tls(trusted()), self.proxy())
-            transport.cut = _deadline(self.seconds)
-            # Pings are rare, so each has its own connection. Redirects are not followed: they would leak the key.
-            with (
-                httpx.Client(transport=transport, timeout=self.seconds, follow_redirects=False, trust_env=False) as it,
-                it.stream(method, url, headers=headers, content=content) as response,
-            ):
-                return response.status_code
-        except ExchangeFailed as error:
-            return error.words
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            return type(error).__name__
-        except ConfigError as error:
-            return error.message  # about this machine's certificates, or the proxy's password
+        """The status that was answered, or what went wrong."""
+        headers = {"Content-Type": "text/plain; charset=utf-8"}
+        return exchange(method, url, seconds=self.seconds, proxy=self.proxy, headers=headers, content=content)
 
     def _note_failure(self, trouble: str) -> None:
         with self._lock:
@@ -102,40 +85,15 @@ class Ping:
             if told:
                 self._told_at = moment
         if told:
-            log.warning("ping.failed", host=_host(self.url), error=trouble, trouble=trouble, failures=failures)
+            log.warning("ping.failed", host=host_of(self.url), error=trouble, trouble=trouble, failures=failures)
 
     def _note_success(self) -> None:
         with self._lock:
             failures, self._failures = self._failures, 0
         if failures:
-            log.info("ping.recovered", host=_host(self.url), failures=failures)
-
-
-def _check(url: httpx.URL | str) -> None:
-    """Raise ExchangeFailed if the URL is not HTTP."""
-    parsed = httpx.URL(url)
-    if parsed.scheme not in ("http", "https") or not parsed.host:
-        raise ExchangeFailed("request")
-
-
-def _deadline(seconds: float) -> Cut:
-    """Return a cut for a whole exchange: httpx's timeouts apply to each step alone."""
-    until = time.monotonic() + seconds
-
-    def cut() -> None:
-        if time.monotonic() >= until:
-            raise ExchangeFailed("late")
-
-    return cut
+            log.info("ping.recovered", host=host_of(self.url), failures=failures)
 
 
 def _body(text: str) -> bytes:
     """Redact, then truncate: half a secret would not be recognised."""
     return redact_text(text).encode("utf-8", "replace")[:_MOST_TEXT].decode("utf-8", "ignore").encode()
-
-
-def _host(url: str) -> str:
-    try:
-        return httpx.URL(url).host
-    except httpx.InvalidURL:
-        return ""

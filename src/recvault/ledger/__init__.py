@@ -18,6 +18,7 @@ from recvault.ledger.daemon_lock import (
 from recvault.ledger.expected import Expectations, Expected, ExpectedMedium
 from recvault.ledger.large_sets import KeySet, SidecarSums
 from recvault.ledger.namesakes import Namesake, is_same, renamed
+from recvault.ledger.notices import NoticeChanges, NoticeKey, Notices, NoticeState, WaitingNotice
 from recvault.ledger.page import Registered
 from recvault.ledger.questions import (
     ACCOUNTS,
@@ -54,6 +55,10 @@ __all__ = [
     "KeySet",
     "Ledger",
     "Namesake",
+    "NoticeChanges",
+    "NoticeKey",
+    "NoticeState",
+    "Notices",
     "Policy",
     "Registered",
     "RunningDaemon",
@@ -61,6 +66,7 @@ __all__ = [
     "StateCounts",
     "Stranded",
     "UnlistedRow",
+    "WaitingNotice",
     "dead_daemon",
     "is_same",
     "reasons_at",

@@ -23,6 +23,7 @@ from recvault.ledger.daemon_lock import running_daemon
 from recvault.ledger.large_sets import SidecarSums, learn
 from recvault.ledger.leases import LEASE, Owner
 from recvault.ledger.namesakes import Namesake
+from recvault.ledger.notices import Notices
 from recvault.ledger.page import Registered, add_interval, forget_intervals, intervals, keep_rejected, release_readable
 from recvault.ledger.questions import Feed, Questions
 from recvault.ledger.steps import Policy
@@ -47,6 +48,7 @@ class Ledger:
         self.ask = Questions(self._connection)
         self.unlisted = Unlisted(self._connection)
         self.blame = Blame(self._connection)
+        self.notices = Notices(self._connection)
         self.succession = Succession(self._connection, self._owner)
         self._born_at = ""
 

@@ -274,8 +274,39 @@ def how_long_in_doubt(db: Database) -> None:
     db.execute("ALTER TABLE feeds ADD COLUMN answered_since TEXT")
 
 
+_NOTICES = (
+    """
+    CREATE TABLE notice_states (
+        topic TEXT, subject TEXT,
+        since TEXT NOT NULL,                -- when it was first seen so
+        told TEXT NOT NULL,                 -- what of it was told last; empty: nothing
+        told_at TEXT,
+        PRIMARY KEY (topic, subject)
+    ) WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE notices (                  -- what a channel has not accepted yet
+        id INTEGER PRIMARY KEY,
+        channel TEXT NOT NULL,
+        body TEXT NOT NULL,
+        noted_at TEXT NOT NULL,
+        attempts INTEGER NOT NULL DEFAULT 0,
+        next_attempt_at TEXT NOT NULL
+    )
+    """,
+    "CREATE INDEX notices_due ON notices (channel, next_attempt_at)",
+)
+
+
+@migrations()
+def notices(db: Database) -> None:
+    """What was told of each state, and which notices wait."""
+    for statement in _NOTICES:
+        db.execute(statement)
+
+
 _LATER = (
     *(sidecar_sums, quarantine_by_recording, looked_for_in_vain, process_deaths, whose_failure, accounts_by_id),
-    *(editions, how_long_in_doubt),
+    *(editions, how_long_in_doubt, notices),
 )
 KNOWN = frozenset(each.__name__ for each in (first, second, third, fourth, fifth, *_LATER))

@@ -15,7 +15,7 @@ from recvault.ledger.connection import Connection
 from recvault.ledger.leases import LEASE
 from recvault.ledger.rows import whole
 from recvault.ledger.trouble import stored_day, stored_time
-from recvault.models import State
+from recvault.models import SUSPECT, State
 
 Row = dict[str, Any]
 # Feeds besides the list itself: with errors and times of their own, without watermark.
@@ -39,6 +39,12 @@ _ACCEPTED = """
     WHERE tallies.state = 'accepted' AND count > 0
         AND (:sources IS NULL OR recordings.source IN (SELECT value FROM json_each(:sources)))
     ORDER BY accepted_at, recordings.id
+"""
+
+# Few are: by the index of what is noted.
+_SUSPECT = """
+    SELECT source, account_id, count(*) FROM recordings INDEXED BY recordings_noted
+    WHERE state = 'archived' AND reason = ? AND reason IS NOT NULL GROUP BY source, account_id
 """
 
 _OPEN = (State.PENDING, State.FAILING, State.NOT_READY)
@@ -253,6 +259,12 @@ class Questions:
         """Return how many recordings of these sources are dead or failing."""
         with self._connection.read() as db:
             return int(next(db.query(f"SELECT count(*) AS n {_FAILING}", _chosen(sources, None)))["n"])
+
+    def suspects(self) -> dict[tuple[str, str], int]:
+        """How many archived recordings are flagged, by source and account; only those that have any."""
+        with self._connection.read() as db:
+            rows = db.execute(_SUSPECT, [SUSPECT]).fetchall()
+        return {(source, account_id): count for source, account_id, count in rows}
 
     def quarantined(self) -> list[Row]:
         """Return the rows that could not be read, with their bodies."""

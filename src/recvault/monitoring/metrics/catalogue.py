@@ -69,6 +69,9 @@ HELP: Mapping[str, str] = {
     "recvault_manifest_troubles_total": "Problems found in files or earlier manifests while manifests were written.",
     "recvault_job_errors_total": "Scheduled jobs that ended with an unexpected error; see the log.",
     "recvault_pings_failed_total": "Failed pings to ping_url.",
+    "recvault_notifications_total": (
+        "Notifications by channel and result: sent, failed (will be tried again) or dropped (given up)."
+    ),
     "recvault_reconcile_missed_recordings_total": "Recordings that polls missed and reconcile found; should be 0.",
     "recvault_reconcile_lateness_max_seconds": (
         "Longest delay between a missed recording's date and its listing; lookback should exceed it."

@@ -62,6 +62,7 @@ class Metrics(Observer):
         self._transfer_seconds = self._histogram("recvault_transfer_duration_seconds")
         self._job_errors = self._counter("recvault_job_errors_total", "task")
         self._pings_failed = self._counter("recvault_pings_failed_total")
+        self._notifications = self._counter("recvault_notifications_total", "channel", "result")
         self._manifests_at = self._gauge("recvault_manifests_complete_timestamp_seconds")
         self._manifest_troubles = self._counter("recvault_manifest_troubles_total")
         self._missed = self._counter("recvault_reconcile_missed_recordings_total", "source")
@@ -136,6 +137,10 @@ class Metrics(Observer):
     def ping_failed(self) -> None:
         """Count a failed ping to ping_url."""
         self._pings_failed.inc()
+
+    def notified(self, channel: str, result: str, count: int) -> None:
+        """Notifications were sent by a channel, failed or were dropped; a count of 0 shows the series."""
+        self._notifications.labels(self._bounds("channel", channel), result).inc(count)
 
     def reloaded(self, ok: bool, now: datetime) -> None:
         """Record that the configuration was loaded or reloaded, or that this failed."""

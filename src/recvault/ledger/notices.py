@@ -1,0 +1,146 @@
+"""Who was told of what, and what is still to be told.
+
+A change of state and the notices about it are written in one transaction, and a notice is forgotten only once it was
+accepted: a process that is killed in between tells it afterwards, with the same id. So each is told at least once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from recvault.ledger.connection import Connection
+from recvault.ledger.trouble import stored_time
+from recvault.models import stamp
+
+MOST = 1000  # notices that wait for one channel; past them the oldest are dropped
+
+NoticeKey = tuple[str, str]  # topic and subject
+
+
+@dataclass(frozen=True, slots=True)
+class NoticeState:
+    """What is remembered of one subject that is not well."""
+
+    since: datetime
+    told: str = ""
+    told_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NoticeChanges:
+    """What is to be remembered, forgotten and told."""
+
+    states: Mapping[NoticeKey, NoticeState] = field(default_factory=dict)
+    over: Collection[NoticeKey] = ()
+    bodies: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.states or self.over or self.bodies)
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingNotice:
+    """A notice that a channel has not accepted yet."""
+
+    id: int
+    channel: str
+    body: str
+    noted_at: datetime
+    attempts: int  # that failed
+    failures: int  # the most attempts that a waiting notice of its channel has had
+
+
+class Notices:
+    """The notices of one ledger. Thread-safe."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def change(
+        self,
+        plan: Callable[[Mapping[NoticeKey, NoticeState]], NoticeChanges],
+        channels: Collection[str],
+        now: datetime,
+    ) -> int:
+        """Remember what a plan says, and have its notices told by each channel; return how many old ones were dropped.
+
+        Planned again inside the transaction: two processes that see the same change tell it once. Nothing is written
+        if nothing changed.
+        """
+        if not plan(self._states()):
+            return 0
+        with self._connection.write() as db:
+            changes = plan(self._states())
+            db.conn.executemany("DELETE FROM notice_states WHERE topic=? AND subject=?", list(changes.over))
+            rows = [
+                (*key, stamp(each.since), each.told, stamp(each.told_at) if each.told_at else None)
+                for key, each in changes.states.items()
+            ]
+            db.conn.executemany("INSERT OR REPLACE INTO notice_states VALUES (?, ?, ?, ?, ?)", rows)
+            new = [(channel, body, stamp(now), stamp(now)) for body in changes.bodies for channel in channels]
+            db.conn.executemany(
+                "INSERT INTO notices (channel, body, noted_at, next_attempt_at) VALUES (?, ?, ?, ?)", new
+            )
+            return sum(int(db.execute(_DROP, {"channel": channel, "most": MOST}).rowcount) for channel in channels)
+
+    def due(self, channel: str, now: datetime) -> list[WaitingNotice]:
+        """What a channel may be told now; what failed least often comes first, so that one notice blocks no other."""
+        with self._connection.read() as db:
+            rows = list(db.query(_DUE, {"channel": channel, "now": stamp(now)}))
+        return [
+            WaitingNotice(
+                row["id"], row["channel"], row["body"], stored_time(row["noted_at"]), row["attempts"], row["failures"]
+            )
+            for row in rows
+        ]
+
+    def waiting(self) -> dict[str, int]:
+        """How many notices wait, by channel."""
+        with self._connection.read() as db:
+            rows = db.query("SELECT channel, count(*) AS count FROM notices GROUP BY channel")
+            return {row["channel"]: row["count"] for row in rows}
+
+    def forget(self, notice: WaitingNotice) -> None:
+        """It was accepted, or is given up."""
+        with self._connection.write() as db:
+            db.execute("DELETE FROM notices WHERE id=?", [notice.id])
+
+    def postpone(self, notice: WaitingNotice, until: datetime) -> None:
+        """Its channel failed: nothing more is tried there until then."""
+        with self._connection.write() as db:
+            db.execute("UPDATE notices SET attempts=attempts+1 WHERE id=?", [notice.id])
+            db.execute("UPDATE notices SET next_attempt_at=? WHERE channel=?", [stamp(until), notice.channel])
+
+    def forget_channels(self, but: Iterable[str]) -> None:
+        """Drop what waits for channels that are no longer configured."""
+        kept = set(but)
+        with self._connection.read() as db:
+            channels = [row["channel"] for row in db.query("SELECT DISTINCT channel FROM notices")]
+        for channel in set(channels) - kept:
+            with self._connection.write() as db:
+                db.execute("DELETE FROM notices WHERE channel=?", [channel])
+
+    def _states(self) -> dict[NoticeKey, NoticeState]:
+        with self._connection.read() as db:
+            rows = list(db.query("SELECT topic, subject, since, told, told_at FROM notice_states"))
+        return {
+            (row["topic"], row["subject"]): NoticeState(
+                stored_time(row["since"]), row["told"], stored_time(row["told_at"]) if row["told_at"] else None
+            )
+            for row in rows
+        }
+
+
+# A clock that was set back must not keep a notice waiting: what was noted after now is due.
+_DUE = """
+    SELECT id, channel, body, noted_at, attempts,
+        (SELECT max(attempts) FROM notices WHERE channel=:channel) AS failures
+    FROM notices WHERE channel=:channel AND (next_attempt_at<=:now OR noted_at>:now) ORDER BY attempts, id LIMIT 100
+"""
+_DROP = """
+    DELETE FROM notices WHERE channel=:channel AND id NOT IN (
+        SELECT id FROM notices WHERE channel=:channel ORDER BY id DESC LIMIT :most
+    )
+"""
