@@ -66,11 +66,20 @@ def test_every_exit_code_is_in_the_table() -> None:
     assert ours | {0, 2, 3, 130, 143} <= written
 
 
+FOLDERS = sorted(path.parent for path in UNITS.glob("*/README.md"))  # each with a guide of its own
+
+
 def test_every_file_is_named_and_every_name_is_there() -> None:
-    """The guide misses none of the shipped files, and shows no other."""
-    shipped = {path.name for path in UNITS.rglob("*") if path.is_file()} - {"README.md"}
+    """The guide misses none of the shipped files, and shows no other; nor does a folder's own."""
+    shipped = {path.name for path in UNITS.rglob("*") if path.is_file() and path.parent not in FOLDERS} - {"README.md"}
     assert [name for name in shipped if name not in GUIDE and name != "recvault.conf"] == []
     assert set(re.findall(r"[\w-]+\.conf\.example", GUIDE)) <= shipped
+    for folder in FOLDERS:
+        assert f"]({folder.name}/README.md)" in GUIDE
+        guide = (folder / "README.md").read_text()
+        assert [
+            path.name for path in folder.iterdir() if f"`{path.name}`" not in guide and path.name != "README.md"
+        ] == []
 
 
 def test_every_link_leads_somewhere() -> None:
