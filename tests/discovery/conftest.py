@@ -1,4 +1,4 @@
-"""A simulator whose clock stands at NOW, and scans over it."""
+"""A simulator whose clock is frozen at NOW, and scans over it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from recvault.simulator import Simulator
 
 @pytest.fixture
 def simulator() -> Iterator[Simulator]:
-    """The five providers, empty; the clock stands still."""
+    """The five providers, empty, with a frozen clock."""
     with Simulator(seed=11) as running:
         running.set_now(NOW)
         yield running
@@ -21,7 +21,7 @@ def simulator() -> Iterator[Simulator]:
 
 @pytest.fixture
 def scans(simulator: Simulator, tmp_path: Path) -> Iterator[Callable[..., Scans]]:
-    """Make the scans of a fresh account; all is closed at the end."""
+    """Make scans of a new account; all are closed at the end."""
     made: list[Scans] = []
 
     def make(name: str, **options: int) -> Scans:

@@ -1,4 +1,4 @@
-"""Rules that a simulated service lays upon its lists: what it refuses, what it leaves out."""
+"""Rules for a simulated service's lists: what it refuses, and what it leaves out."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def lay(
     rule: Rule | None = None,
     edit: Callable[[Any, Request], Any] | None = None,
 ) -> None:
-    """Let `rule` see each request for a list, which it may refuse, and `edit` change the document that answers it."""
+    """Let `rule` see, and perhaps refuse, each list request, and `edit` change the document of its answer."""
     route_of = service_module.SimulatedService._route
 
     def routed(service: Any, request: Request) -> Any:
@@ -67,7 +67,7 @@ def fails_beyond(width: timedelta, now: datetime, status: int = 500) -> Rule:
 
 
 def refuses_before(oldest: datetime, status: int = 400) -> Rule:
-    """A bound that is older than this is refused."""
+    """A lower bound before this is refused."""
 
     def rule(request: Request, dialect: Dialect) -> None:
         if any(bound is not None and bound < oldest for bound in bounds(request)):
@@ -88,7 +88,7 @@ def fails_on_page(number: int, status: int = 400) -> Rule:
 
 
 def fails_on_large_pages(most: int, status: int = 500) -> Rule:
-    """Pages of more rows are not answered."""
+    """Pages with more rows are not answered."""
 
     def rule(request: Request, dialect: Dialect) -> None:
         if int(first_of(request, SIZE) or 0) > most:

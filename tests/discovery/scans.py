@@ -1,4 +1,4 @@
-"""Discovery alone: a simulator's list, a ledger, and no bucket."""
+"""Discovery alone: a simulator's list and a ledger, without a bucket."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ class Scans:
     clock: Callable[[], datetime]
     start_from: datetime | None = None
     found: list[Found] = field(default_factory=list)
-    scanned: Scanned | None = None  # what the last one came to
+    scanned: Scanned | None = None  # result of the last scan
     stop: Stop = field(default_factory=Stop)
-    between: Callable[[int], None] = lambda page: None  # called after each page, with its number
+    between: Callable[[int], None] = lambda page: None  # called with each page's number, after it
 
     def __post_init__(self) -> None:
         self.clients = Clients(AddressRule.of(self.simulator.base_url, ()), 5.0)
@@ -53,7 +53,7 @@ class Scans:
         return Session(self.simulator.base_url, self.authorization, self.clients, self.limits, self.stop, timing)
 
     def scan(self) -> Found:
-        """One discovery; what it met."""
+        """Run one discovery; return its result."""
         self.found = []
         self.scanned = Discovery(
             feed=self.feed,
@@ -79,13 +79,13 @@ class Scans:
 
     @property
     def registered(self) -> set[str]:
-        """The ids that are in the ledger."""
+        """Return the ids in the ledger."""
         rows = self.ledger._connection._db.query("SELECT recording_id FROM recordings")
         return {row["recording_id"] for row in rows}
 
     @property
     def listed(self) -> int:
-        """How many list pages were asked for."""
+        """Count the requested list pages."""
         return self.simulator.count(lambda each: "ecordings" in each.path and each.method == "GET")
 
     def close(self) -> None:
@@ -103,7 +103,7 @@ APIS: dict[str, Any] = {name: "voice" if name == "legacy" else name for name in 
 
 
 def scans_of(name: str, simulator: Simulator, directory: Path, *, page_size: int = 3) -> Scans:
-    """Scans of a fresh account at one of the five, with small pages."""
+    """Make scans of a new account at one of the five, with small pages."""
     word, kind = PROVIDERS[name]
     account = simulator.add_account(kind)  # type: ignore[arg-type]
     known = provider_class(word)
@@ -124,7 +124,7 @@ def scans_of(name: str, simulator: Simulator, directory: Path, *, page_size: int
 def fill(
     scans: Scans, name: str, count: int, *, end: datetime = NOW - 2 * DAY, every: timedelta = timedelta(minutes=7)
 ) -> list[SimRecording]:
-    """Recordings whose last one was created at `end`."""
+    """Add recordings, the last one created at `end`."""
     return scans.simulator.populate(
         scans.account, APIS[name], count=count, start=end - (count - 1) * every, every=every, durations=(1, 1)
     )

@@ -1,4 +1,4 @@
-"""Walking through history: what is told as read was read whole, and a slice that was too much is read in pieces."""
+"""Reading history in slices: what is reported as read was read completely, and too large slices are divided."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ NOW = datetime(2026, 10, 1, 9, 30, tzinfo=UTC)
 
 @dataclass
 class Lists:
-    """A provider's list: slices wider than `most` days are broken off, where that is allowed; some fail."""
+    """A provider's list: slices wider than `most` days are interrupted if allowed; some fail."""
 
     most: float = 1e9
     fails: bool = False
     told: dict[str, Any] = field(default_factory=dict)  # of each slice
-    meet: Callable[[int], None] = lambda number: None  # called with the number of each slice, before it is answered
+    meet: Callable[[int], None] = lambda number: None  # called with each slice's number, before its answer
     asked: list[Window] = field(default_factory=list)
 
     def clock(self) -> datetime:
@@ -47,7 +47,7 @@ def history(asked: Window, newest_first: bool = True, done: tuple[Window, ...] =
 
 
 def walk(lists: Lists, *histories: History, stop: Stop | None = None) -> list[tuple[datetime, datetime]]:
-    """What was told as read, by two threads side by side."""
+    """Walk with two threads; return what was reported as read."""
     read: list[tuple[datetime, datetime]] = []
     walking: Any = Walk(
         listing=lists,  # type: ignore[arg-type]
@@ -66,7 +66,7 @@ def walk(lists: Lists, *histories: History, stop: Stop | None = None) -> list[tu
 
 @pytest.mark.parametrize("newest_first", [True, False], ids=["newest first", "oldest first"])
 def test_what_is_broken_off_is_not_told_as_read(newest_first: bool) -> None:
-    """Its pieces are, and together they are the window, each moment once."""
+    """An interrupted slice is not reported as read; its parts are, and cover the window exactly once."""
     since = NOW - 3000 * DAY
     read = walk(Lists(most=20), history(Window(since), newest_first))
     assert [start for start, _ in read] == [since, *(end for _, end in read[:-1])]
@@ -74,7 +74,7 @@ def test_what_is_broken_off_is_not_told_as_read(newest_first: bool) -> None:
 
 
 def test_history_is_open_at_both_ends() -> None:
-    """A row with an odd date, or of a clock that runs ahead, falls out of no slice; a window that is named is kept."""
+    """History is unbounded at both ends, so that odd or future dates are in a slice; a given window is kept."""
     lists = Lists()
     walk(lists, history(Window()))
     assert [(each.since is None, each.until is None) for each in lists.asked].count((False, True)) == 1
@@ -85,7 +85,7 @@ def test_history_is_open_at_both_ends() -> None:
 
 
 def test_what_fails_is_left_after_a_few_slices() -> None:
-    """It is not read, and the walk ends."""
+    """After a few failed slices the history is not read, and the walk ends."""
     lists, lost = Lists(fails=True), history(Window())
     assert walk(lists, lost) == []
     assert 3 <= len(lists.asked) <= 4
@@ -93,7 +93,7 @@ def test_what_fails_is_left_after_a_few_slices() -> None:
 
 
 def test_a_stop_leaves_the_rest() -> None:
-    """Nothing more is asked for."""
+    """After a stop nothing more is requested."""
     stop, lists = Stop(), Lists()
     stop.asked.set()
     left = history(Window())
@@ -101,7 +101,7 @@ def test_a_stop_leaves_the_rest() -> None:
 
 
 def test_what_is_done_is_not_asked_for_again() -> None:
-    """A rerun lists the gaps alone."""
+    """A rerun lists only the gaps."""
     done = (Window(NOW - 8 * DAY, NOW - 5 * DAY), Window(NOW - 4 * DAY, NOW - DAY))
     read = walk(Lists(), history(Window(NOW - 6 * DAY), done=done))
     assert (read[0][0], read[-1][1]) == (NOW - 5 * DAY, NOW)
@@ -109,7 +109,7 @@ def test_what_is_done_is_not_asked_for_again() -> None:
 
 
 def test_one_slice_that_failed_leaves_its_history_unread() -> None:
-    """Nothing else is left of it, and yet the watermark must not move past it."""
+    """If one slice failed, the history counts as unread, so that the watermark stays."""
     failed, fine = history(Window(NOW - DAY / 2)), history(Window(NOW - DAY / 2))
     walk(Lists(fails=True), failed)
     walk(Lists(), fine)
@@ -117,7 +117,7 @@ def test_one_slice_that_failed_leaves_its_history_unread() -> None:
 
 
 def test_a_bug_while_a_slice_is_listed_leaves_its_history_unread() -> None:
-    """It goes on up, and the slice counts as failed."""
+    """A bug while listing propagates, and its slice counts as failed."""
 
     def bug(number: int) -> None:
         raise ZeroDivisionError
@@ -136,7 +136,7 @@ def test_a_bug_while_a_slice_is_listed_leaves_its_history_unread() -> None:
 
 
 def test_what_the_provider_does_not_offer_is_read_without_being_asked_for() -> None:
-    """There is nothing older than the oldest bound that it takes: the history ends there, whole."""
+    """History before the oldest bound that the provider accepts counts as read."""
     oldest, whole = NOW - 30 * DAY, Window(NOW - 3000 * DAY)
     lists, left = Lists(told={"offered_since": oldest}), history(whole)
     read = walk(lists, left)
@@ -146,14 +146,14 @@ def test_what_the_provider_does_not_offer_is_read_without_being_asked_for() -> N
 
 
 def test_a_list_that_ignores_its_filter_is_not_cut_any_more() -> None:
-    """Each slice would hold all there is: the rest is asked for at once."""
+    """If a list ignores its filter, the rest is requested at once, since each slice would return everything."""
     lists = Lists(told={"unfiltered": True})
     walk(lists, history(Window(NOW - 3000 * DAY)))
-    assert len(lists.asked) <= 3  # each of two threads has one, before it is told
+    assert len(lists.asked) <= 3  # each of the two threads has one already
 
 
 def test_slices_are_no_wider_than_the_provider_answers() -> None:
-    """What it taught of one slice holds for the others, however few rows they have, but for a rare try."""
+    """The width that a provider answers is used for all slices, with rare attempts at wider ones."""
     lists = Lists(told={"widest": 2 * DAY})
     read = walk(lists, history(Window(NOW - 60 * DAY)))
     wider = [end - start for start, end in read if end - start > 2 * DAY]
@@ -161,7 +161,7 @@ def test_slices_are_no_wider_than_the_provider_answers() -> None:
 
 
 def test_a_slice_is_told_with_the_moment_at_which_it_was_begun() -> None:
-    """What is created while it is listed may be missing from it, and is read again by the next run."""
+    """A slice is reported with its start time, so that the next run reads again what was created during it."""
     clock, begun = [NOW], list[datetime]()
     lists = Lists(meet=lambda number: clock.append(NOW + number * DAY))
     lists.clock = lambda: clock[-1]  # type: ignore[method-assign]
@@ -176,7 +176,7 @@ def test_a_slice_is_told_with_the_moment_at_which_it_was_begun() -> None:
 
 
 class Looked(threading.Event):
-    """A stop that nobody asks for, and that knows when two threads have looked for it."""
+    """A stop that is never requested, and that knows when two threads have checked it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -190,13 +190,13 @@ class Looked(threading.Event):
 
 
 def test_who_finds_nothing_left_waits_for_what_may_come_back_in_pieces() -> None:
-    """One slice is left, and proves too much: its pieces are listed side by side."""
-    done = Window(NOW - 1000 * DAY, NOW - 20 * DAY)  # so that a rerun begins with slices as wide as what is left
+    """An idle thread waits for the last slice, and takes parts of it if it is divided."""
+    done = Window(NOW - 1000 * DAY, NOW - 20 * DAY)  # so that a rerun begins with slices as wide as the rest
     side_by_side, looked = threading.Barrier(2), Looked()
 
     def meet(number: int) -> None:
         if number == 1:
-            assert looked.by_both.wait(10)  # the other one finds nothing left
+            assert looked.by_both.wait(10)  # the other one is idle
         if number in (2, 3):
             side_by_side.wait(10)
 
@@ -206,7 +206,7 @@ def test_who_finds_nothing_left_waits_for_what_may_come_back_in_pieces() -> None
 
 @pytest.mark.parametrize("ahead", [timedelta(), 5 * DAY, -DAY])
 def test_history_ends_now_at_the_latest(ahead: timedelta) -> None:
-    """A window that reaches into the future is open there, and what is to come is not told as read."""
+    """A window into the future is read without upper bound, and the future is not reported as read."""
     lists = Lists()
     read = walk(lists, history(Window(NOW - 9 * DAY, NOW + ahead)))
     assert read[-1][1] == min(NOW, NOW + ahead)

@@ -1,4 +1,4 @@
-"""Identity survives configuration: sources that are renamed, moved, split, merged or taken away."""
+"""Identity does not depend on configuration: sources may be renamed, moved, split, merged or removed."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ HOUR = timedelta(hours=1)
 
 @pytest.fixture
 def simulator() -> Iterator[Simulator]:
-    """The five providers, whose clock runs: passes go by that of the machine."""
+    """The five providers, with a running clock, like the machine's."""
     with Simulator(seed=7) as running:
         yield running
 
 
 def listed_only(rig: Rig) -> Report:
-    """A pass while the bucket is not there: all is registered and waits."""
+    """Run a pass without its bucket: everything is registered and waits."""
     bucket, rig.bucket = rig.bucket, "a-bucket-that-is-not-there"
     try:
         return rig.sync()
@@ -42,7 +42,7 @@ def rename(rig: Rig, before: str, after: str, **changes: Any) -> None:
 
 
 def names_in_ledger(rig: Rig) -> dict[str, set[str]]:
-    """Every table's sources."""
+    """Return the source names in every table."""
     with closing(sqlite3.connect(rig.root / "ledger.db")) as db:
         tables = [name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
         keyed = [table for table in tables if "source" in {row[1] for row in db.execute(f"PRAGMA table_info({table})")}]
@@ -63,7 +63,7 @@ def account(rig: Rig) -> Any:
 
 @pytest.mark.parametrize("name", SOURCES)
 def test_what_waits_under_an_old_name_is_taken_over(rig: Rig, name: str) -> None:
-    """A renamed source archives what its old name registered; in the ledger nothing stands under that name any more."""
+    """A renamed source archives what its old name registered, and the old name disappears from the ledger."""
     provider, kind = SOURCES[name]
     account = rig.simulator.add_account(kind)
     rig.simulator.populate(account, "video" if name == "video" else kind if kind != "twilio" else "voice", count=COUNT)
@@ -83,7 +83,7 @@ def test_what_waits_under_an_old_name_is_taken_over(rig: Rig, name: str) -> None
 
 
 def test_a_watermark_goes_with_its_account(rig: Rig, account: Any) -> None:
-    """Nothing is listed from the beginning because of a name."""
+    """A renamed source keeps its watermark, and does not list from the beginning."""
     before = next(iter(rig.sync().accounts.values())).watermark
     rename(rig, "old", "new")
     rig.simulator.clear_requests()
@@ -94,7 +94,7 @@ def test_a_watermark_goes_with_its_account(rig: Rig, account: Any) -> None:
 
 
 def test_what_is_archived_dead_or_counted_goes_with_its_account(rig: Rig, account: Any) -> None:
-    """Counts, days and failures of an account are one, whatever it was called when they came about."""
+    """Counts, days and failures of an account stay together when its source is renamed."""
     rig.sync()
     rename(rig, "old", "new")
     rig.sync()
@@ -106,7 +106,7 @@ def test_what_is_archived_dead_or_counted_goes_with_its_account(rig: Rig, accoun
 
 
 def test_a_source_that_is_taken_away_is_told_until_nothing_waits(rig: Rig, account: Any) -> None:
-    """What waits, and nothing configured lists, is exit 3 and named; once a source lists it again all is well."""
+    """Open recordings that no source lists exit 3 and are reported, until a source lists their account again."""
     other = rig.simulator.add_account("signalwire")
     rig.simulator.populate(other, "signalwire", count=2)
     rig.add_source("other", "signalwire", other)
@@ -128,7 +128,7 @@ def test_a_source_that_is_taken_away_is_told_until_nothing_waits(rig: Rig, accou
 
 
 def test_a_name_that_means_another_account_carries_nothing_of_the_first(rig: Rig, account: Any) -> None:
-    """Where a source's account is changed, the second is not asked for what waits of the first: that is told."""
+    """If a name's account changes, the new account is not asked for the old one's recordings, which is reported."""
     second = rig.simulator.add_account("twilio")
     rig.simulator.populate(second, "voice", count=2)
     first = rig.sources.pop()
@@ -147,7 +147,7 @@ def test_a_name_that_means_another_account_carries_nothing_of_the_first(rig: Rig
 
 
 def test_a_name_that_means_another_list_carries_nothing_of_the_first(rig: Rig, account: Any) -> None:
-    """Voice recordings are never asked of Video's API because a name was used again: there all would be gone."""
+    """Voice recordings are never requested from Video's API because a name is reused: they would be gone."""
     voice = rig.sources.pop()
     rig.add_source("old", "twilio-video", account)
     assert rig.sync().exit_code == 3
@@ -158,7 +158,7 @@ def test_a_name_that_means_another_list_carries_nothing_of_the_first(rig: Rig, a
 
 
 def test_the_nearest_list_takes_over(rig: Rig, account: Any) -> None:
-    """Of two sources of one account that one carries on which lists by the same API."""
+    """Of two sources of an account, the one with the same API takes over."""
     rename(rig, "old", "new")
     rig.add_source("legacy", "twilio-legacy", account)
     rig.sources.reverse()
@@ -168,7 +168,7 @@ def test_the_nearest_list_takes_over(rig: Rig, account: Any) -> None:
 
 
 def test_the_other_voice_api_takes_over_where_it_is_alone(rig: Rig, account: Any) -> None:
-    """The 2008 API has the same recordings under the same ids."""
+    """A source of the 2008 API takes over alone, as it has the same recordings and ids."""
     rig.sources.clear()
     rig.add_source("legacy", "twilio-legacy", account)
     report = rig.sync()
@@ -177,7 +177,7 @@ def test_the_other_voice_api_takes_over_where_it_is_alone(rig: Rig, account: Any
 
 
 def test_nothing_is_taken_from_a_living_process(rig: Rig, account: Any) -> None:
-    """A daemon with an older configuration goes on with what it has registered; once it ends, that is taken over."""
+    """A running daemon keeps the recordings of its older configuration; they are taken over once it ends."""
     with rig.runtime() as daemon:
         daemon.usable(["old"], Report(command="run", started_at=now()))
         rename(rig, "old", "new")
@@ -187,7 +187,7 @@ def test_nothing_is_taken_from_a_living_process(rig: Rig, account: Any) -> None:
 
 
 def test_a_sub_account_may_be_split_off_and_merged_again(rig: Rig) -> None:
-    """What waits of a sub-account goes to the source that lists it now, and back where that one goes."""
+    """A sub-account's open recordings go to the source that lists it now, and back when that one is removed."""
     main = rig.simulator.add_account("twilio")
     below = rig.simulator.add_account("twilio", parent=main)
     rig.simulator.populate(below, "voice", count=COUNT)
@@ -225,7 +225,7 @@ def telnyx(rig: Rig) -> Any:
 
 
 def test_a_renamed_source_without_an_account_is_refused(rig: Rig, telnyx: Any) -> None:
-    """Nothing is registered or archived a second time: the error has the line that keeps the account's name."""
+    """A renamed source without account id is refused, with the line that keeps the name; nothing is doubled."""
     objects = rig.objects()
     rig.simulator.populate(telnyx, "telnyx", count=2, start=now() - HOUR)
     rename(rig, "tx", "phones")
@@ -247,7 +247,7 @@ def test_a_renamed_source_without_an_account_is_refused(rig: Rig, telnyx: Any) -
 
 
 def test_a_second_list_of_a_named_account_is_one_account(rig: Rig, telnyx: Any) -> None:
-    """Two logins of one account, both with its name: each recording is archived once."""
+    """Two logins of one named account archive each recording once."""
     rig.add_source("second", "telnyx", telnyx)
     rename(rig, "second", "second", account="tx")
     objects = rig.objects()
@@ -257,7 +257,7 @@ def test_a_second_list_of_a_named_account_is_one_account(rig: Rig, telnyx: Any) 
 
 
 def test_another_account_of_the_provider_is_its_own(rig: Rig, telnyx: Any) -> None:
-    """What another account lists is known nowhere: it is archived under its own name."""
+    """Another account with unknown recordings is archived under its own name."""
     other = rig.simulator.add_account("telnyx")
     rig.simulator.populate(other, "telnyx", count=2)
     rig.add_source("other", "telnyx", other)
@@ -266,13 +266,13 @@ def test_another_account_of_the_provider_is_its_own(rig: Rig, telnyx: Any) -> No
 
 
 def test_a_name_that_becomes_known_too_late_is_refused_row_by_row(rig: Rig, telnyx: Any) -> None:
-    """A list that comes to hold another account's recordings is refused, and its watermark stays."""
+    """A list that comes to contain another account's recordings is refused, and its watermark stays."""
     other = rig.simulator.add_account("telnyx")
     rig.simulator.populate(other, "telnyx", count=1)
     rig.simulator.populate(telnyx, "telnyx", count=1, start=now() - HOUR)
     rig.add_source("other", "telnyx", other)
     mark = rig.sync().accounts["other", "other"].watermark
-    rig.add_source("other", "telnyx", telnyx)  # its key is exchanged for that of the first
+    rig.add_source("other", "telnyx", telnyx)  # its key is replaced by that of the first
     [tx, _, exchanged] = rig.sources
     rig.sources[:] = [tx, exchanged]
     report = rig.sync()
@@ -286,7 +286,7 @@ def test_a_name_that_becomes_known_too_late_is_refused_row_by_row(rig: Rig, teln
 
 
 def test_commands_name_what_nothing_carries(rig: Rig, account: Any) -> None:
-    """`retry --all` counts nothing that no source carries; `failures` and `status` name it, with what to do."""
+    """`retry --all` skips recordings that no source lists; `failures` and `status` report them with a hint."""
     other = rig.simulator.add_account("signalwire")
     rig.sources.clear()
     rig.add_source("other", "signalwire", other)
@@ -303,7 +303,7 @@ def test_commands_name_what_nothing_carries(rig: Rig, account: Any) -> None:
 
 
 def test_what_will_be_taken_over_is_due(rig: Rig, account: Any) -> None:
-    """Before its first pass a renamed source has everything to come, and `retry --all` may count on it."""
+    """Before a renamed source's first pass, `retry --all` includes what it will take over."""
     rename(rig, "old", "new")
     retried, status = run_each(rig, ["retry", "--all", "--json"], ["status", "--json"])
     assert "stranded" not in retried.document
@@ -312,7 +312,7 @@ def test_what_will_be_taken_over_is_due(rig: Rig, account: Any) -> None:
 
 
 def test_check_tells_a_rename_with_the_line_to_add(rig: Rig, telnyx: Any) -> None:
-    """Before anything is archived twice: `check` names both accounts, and the line."""
+    """`check` detects a rename before anything is archived twice, with both accounts and the line to add."""
     rename(rig, "tx", "phones")
     checked, offline = run_each(rig, ["check", "--json"], ["check", "--offline", "--json"])
     assert checked.code == 78

@@ -1,4 +1,4 @@
-"""Lists that are too much at once, too old, or not whole: read in parts, from where there is something, or an error."""
+"""Lists that are too large, too old or incomplete are read in parts, from the oldest accepted bound, or fail."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ HOUR = timedelta(hours=1)
 def test_a_list_too_wide_to_be_answered_is_read_in_parts(
     scans: Make, name: str, status: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It would be answered with an error for ever: shorter ones are whole, and together they are the list."""
+    """A list that is too wide to be answered is read completely in narrower parts."""
     scan = scans(name)
     recordings = fill(scan, name, 9, every=20 * DAY)
     lay(monkeypatch, fails_beyond(31 * DAY, NOW + HOUR, status))
@@ -35,20 +35,20 @@ def test_a_list_too_wide_to_be_answered_is_read_in_parts(
 
 @every_provider
 def test_an_outage_is_not_taken_for_a_list_too_wide(scans: Make, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where a short list is not answered either, nothing is cut: a few requests, the error, and the watermark stays."""
+    """If even a short list fails, it is an outage: few requests, an error, and the watermark stays."""
     scan = scans(name)
     fill(scan, name, 3)
     lay(monkeypatch, fails_beyond(timedelta(), NOW))
     with pytest.raises(Unavailable):
         scan.scan()
-    assert (scan.watermark, scan.listed) == (None, 3)  # two tries, and one short list
+    assert (scan.watermark, scan.listed) == (None, 3)  # two tries and one short list
 
 
 @every_provider
 def test_pages_too_large_to_be_answered_are_asked_for_smaller(
     scans: Make, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever the window: fifty rows a page, which is what services give by default."""
+    """If large pages fail whatever the window, fifty rows a page are requested, the usual default."""
     scan = scans(name, page_size=90)
     recordings = fill(scan, name, 130, every=timedelta(minutes=1))
     lay(monkeypatch, fails_on_large_pages(60))
@@ -60,7 +60,7 @@ def test_pages_too_large_to_be_answered_are_asked_for_smaller(
 
 @every_provider
 def test_a_body_beyond_the_limit_is_asked_for_in_parts(scans: Make, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A page that is too large to be read is no outage: less of it at once is not."""
+    """A page beyond the size limit is no outage: fewer rows are requested."""
     monkeypatch.setattr("recvault.http.session._MOST", {"row": 1 << 20, "page": 20_000})
     scan = scans(name, page_size=90)
     recordings = fill(scan, name, 90, every=4 * HOUR)
@@ -75,7 +75,7 @@ def test_a_body_beyond_the_limit_is_asked_for_in_parts(scans: Make, name: str, m
 def test_a_page_that_is_refused_amid_a_list_is_not_a_wrong_address(
     scans: Make, name: str, status: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Page 1 was answered: the third one's link is what is refused. Parts that need no such page are whole."""
+    """If a later page is refused, the address is right, and parts without such a page are read."""
     scan = scans(name)
     recordings = fill(scan, name, 12, every=DAY)
     lay(monkeypatch, fails_on_page(2, status))
@@ -89,7 +89,7 @@ def test_a_page_that_is_refused_amid_a_list_is_not_a_wrong_address(
 def test_a_page_that_is_always_refused_is_a_temporary_failure(
     scans: Make, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No part is short enough: exit 75 and what was refused, not a hint to change base_url."""
+    """If a later page is refused in every part, exit 75 says what was refused, without a hint at base_url."""
     scan = scans(name)
     fill(scan, name, 12, every=timedelta(seconds=1))
     lay(monkeypatch, fails_on_page(2))
@@ -103,7 +103,7 @@ def test_a_page_that_is_always_refused_is_a_temporary_failure(
 def test_a_bound_older_than_what_is_offered_is_moved(
     scans: Make, name: str, status: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """400 days are offered and no more: what is in them is registered, and the scan says so."""
+    """If the provider offers 400 days, these are registered, and the scan reports the limit."""
     scan = scans(name)
     recordings = fill(scan, name, 6, every=100 * DAY)
     scan.start_from = NOW - 3000 * DAY
@@ -119,7 +119,7 @@ def test_a_bound_older_than_what_is_offered_is_moved(
 
 
 def test_what_is_refused_for_its_length_alone_is_read_in_parts(scans: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    """400 for more than a month between the bounds, though each month is offered: nothing is left out."""
+    """If windows of more than a month are refused, all history is read month by month."""
     scan = scans("voice")
     recordings = fill(scan, "voice", 9, every=20 * DAY)
     scan.start_from = NOW - 300 * DAY
@@ -135,7 +135,7 @@ def test_what_is_refused_for_its_length_alone_is_read_in_parts(scans: Make, monk
 def test_a_list_that_is_always_refused_is_a_matter_of_configuration(
     scans: Make, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Not the shortest and newest window is taken: the address or the account is wrong, exit 78."""
+    """If even the shortest and newest window is refused, address or account is wrong: exit 78."""
     scan = scans(name)
     lay(monkeypatch, refuses_before(NOW + 9000 * DAY))
     scan.start_from = NOW - 3000 * DAY
@@ -145,7 +145,7 @@ def test_a_list_that_is_always_refused_is_a_matter_of_configuration(
 
 
 def test_what_was_read_of_a_long_gap_stays_read(scans: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The watermark moves with each part, oldest first: a poll that is cut short goes on where it was."""
+    """The watermark moves with each part, oldest first, so that an interrupted poll continues."""
     scan = scans("voice")
     recordings = fill(scan, "voice", 60, end=NOW - DAY, every=DAY)
     reached: list[Any] = []
@@ -172,7 +172,7 @@ def test_what_was_read_of_a_long_gap_stays_read(scans: Make, monkeypatch: pytest
 
 
 def test_a_long_list_is_broken_off_and_read_in_parts(scans: Make) -> None:
-    """A first scan of years does not begin anew whenever it is cut short."""
+    """A first scan of years does not start over when it is interrupted."""
     scan = scans("voice")
     recordings = fill(scan, "voice", 60, end=NOW - DAY, every=3 * DAY)
     marks: list[Any] = []
@@ -190,7 +190,7 @@ def test_a_long_list_is_broken_off_and_read_in_parts(scans: Make) -> None:
 
 
 def test_fewer_rows_than_the_list_tells_of_are_an_error(scans: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    """300 are told of, page 2 is empty: 50 would lie below a watermark that nobody reads again."""
+    """If a list announces 300 rows and page 2 is empty, it is an error, and the watermark stays."""
     scan = scans("telnyx")
     fill(scan, "telnyx", 5)
 
@@ -210,7 +210,7 @@ def test_fewer_rows_than_the_list_tells_of_are_an_error(scans: Make, monkeypatch
 def test_other_counts_that_contradict_are_an_error(
     scans: Make, monkeypatch: pytest.MonkeyPatch, said: dict[str, Any], words: str
 ) -> None:
-    """Whichever way a list tells how long it is."""
+    """Contradictory counts of any kind are an error."""
     scan = scans("voice")
     fill(scan, "voice", 3)
     lay(monkeypatch, edit=lambda page, request: {**page, **said})
@@ -220,7 +220,7 @@ def test_other_counts_that_contradict_are_an_error(
 
 
 def test_a_list_that_lost_a_row_once_is_read_again(scans: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rows come and go: the next reading shows all that it tells of, and the scan is whole."""
+    """A list that lost a row once is read again, and the scan is complete."""
     scan = scans("telnyx")
     recordings = fill(scan, "telnyx", 5)
     left = [1]
@@ -234,7 +234,7 @@ def test_a_list_that_lost_a_row_once_is_read_again(scans: Make, monkeypatch: pyt
 
 
 def test_a_live_list_does_not_fail_for_ever(scans: Make) -> None:
-    """Rows are deleted all the while: the whole never stands still, and its parts do."""
+    """A list from which rows are always being deleted is read in parts, which are complete."""
     scan = scans("telnyx")
     recordings = fill(scan, "telnyx", 24, every=12 * HOUR)
     doomed = recordings[::6]
@@ -246,7 +246,7 @@ def test_a_live_list_does_not_fail_for_ever(scans: Make) -> None:
 
 
 def test_the_same_row_twice_on_a_page_is_two_rows(scans: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A service that lists one twice and counts it twice is whole."""
+    """A row that is listed and counted twice on a page is no missing row."""
     scan = scans("telnyx", page_size=10)
     fill(scan, "telnyx", 3)
 
@@ -260,7 +260,7 @@ def test_the_same_row_twice_on_a_page_is_two_rows(scans: Make, monkeypatch: pyte
 
 
 def test_a_row_that_is_met_on_two_pages_makes_up_for_none(scans: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As many rows came as the list tells of, one of them twice: another is missing, and the watermark stays."""
+    """A row on two pages means that another is missing although the count is right: the watermark stays."""
     scan = scans("telnyx")
     fill(scan, "telnyx", 5)
     last: list[Any] = []
@@ -279,7 +279,7 @@ def test_a_row_that_is_met_on_two_pages_makes_up_for_none(scans: Make, monkeypat
 
 
 def test_rows_that_cannot_be_read_count_as_rows(scans: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    """They are in quarantine, and missing from no list."""
+    """Unreadable rows are quarantined, and count as rows of their list."""
     scan = scans("telnyx")
     recordings = fill(scan, "telnyx", 5)
 
@@ -296,7 +296,7 @@ def test_rows_that_cannot_be_read_count_as_rows(scans: Make, monkeypatch: pytest
 def test_a_service_whose_clock_was_never_set_moves_no_watermark_out_of_the_calendar(
     scans: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its Date is of the year 1: its newest row tells the time instead."""
+    """If a service's Date is in the year 1, its newest row gives the time instead."""
     from recvault.simulator import simulated_service as service_module
 
     headers = service_module.SimulatedService._headers

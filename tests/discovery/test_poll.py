@@ -1,4 +1,4 @@
-"""Listing accounts: what fails is never told as read, and the source's own account comes first."""
+"""Listing accounts: failures never count as read, and the source's own account comes first."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from rig import Rig
 
 
 class Listed:
-    """A source with sub-accounts, whose bucket nobody asks for; `refused` accounts answer 401."""
+    """A source with sub-accounts, without bucket; `refused` accounts answer 401."""
 
     def __init__(self, rig: Rig, runtime: Runtime, root: SimAccount) -> None:
         self.rig, self.runtime, self.root = rig, runtime, root
@@ -38,7 +38,7 @@ class Listed:
         self.listing = Listing(ledger=runtime.ledger, clock=lambda: NOW, report=self.report)
 
     def below(self, **options: Any) -> str:
-        """A sub-account with two recordings; its id."""
+        """Add a sub-account with two recordings; return its id."""
         account = self.rig.simulator.add_account("twilio", parent=self.root, **options)
         for number in range(2):
             self.rig.simulator.add(account, "voice", created_at=NOW - timedelta(days=2, minutes=number))
@@ -50,7 +50,7 @@ class Listed:
 
 @pytest.fixture
 def listed(tmp_path: Path, simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[Listed]:
-    """A request that fails is tried again at once."""
+    """Failed requests are retried at once."""
     monkeypatch.setattr(wiring, "Timing", functools.partial(Timing, backoff_base=0.001))
     rig = Rig(root=tmp_path, simulator=simulator, s3_url="http://127.0.0.1:9", bucket="nobody-asks")
     root = simulator.add_account("twilio")
@@ -61,9 +61,9 @@ def listed(tmp_path: Path, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
 
 @pytest.fixture
 def refusing(simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, int], None]:
-    """Have an account's lists answer with a status, the list of accounts as before."""
+    """Let an account's lists answer with a status, but not the list of accounts."""
     statuses: dict[str, int] = {}
-    simulator.switches = Switches(inactive_accounts="refused")  # so that those that are not active are checked, too
+    simulator.switches = Switches(inactive_accounts="refused")  # so that inactive ones are checked, too
 
     def check(account: SimAccount, dialect: Any) -> None:
         if account.account_id in statuses:
@@ -77,14 +77,14 @@ def refusing(simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> Callable[
 def test_a_window_that_fails_is_none_and_told(
     listed: Listed, refusing: Callable[[str, int], None], status: int
 ) -> None:
-    """It is not an empty list: nothing says that there was nothing to read."""
+    """A failed window is None and reported, not an empty list."""
     account = listed.below()
     refusing(account, status)
     assert (listed.listing.window(listed.source, account, Window()), len(listed.errors())) == (None, 1)
 
 
 def test_a_window_that_a_stop_cuts_short_is_none(listed: Listed) -> None:
-    """Nothing is wrong, and yet it was not read."""
+    """A window interrupted by a stop is None, without an error."""
     listed.runtime.stop.asked.set()
     assert (listed.listing.window(listed.source, listed.below(), Window()), listed.errors()) == (None, [])
 
@@ -93,7 +93,7 @@ def test_a_window_that_a_stop_cuts_short_is_none(listed: Listed) -> None:
 def test_a_window_that_meets_a_damaged_ledger_or_a_bug_raises_it(
     listed: Listed, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    """Neither is an account's failure: nobody goes on to the next slice."""
+    """A damaged ledger or a bug propagates, and no other slice is read."""
 
     def register(*_: object) -> None:
         raise error
@@ -105,13 +105,13 @@ def test_a_window_that_meets_a_damaged_ledger_or_a_bug_raises_it(
 
 
 def test_a_window_of_an_empty_list_is_no_failure(listed: Listed) -> None:
-    """It was read whole, and nothing is told."""
+    """A window of an empty list was read completely."""
     scanned = listed.listing.window(listed.source, listed.root.account_id, Window())
     assert (scanned and scanned.rows, listed.errors()) == (0, [])
 
 
 def test_a_slice_whose_list_fails_is_not_kept_as_read(listed: Listed, refusing: Callable[[str, int], None]) -> None:
-    """The real listing under the walk of a backfill: its history stays unread, for the next run."""
+    """If a slice of a backfill fails, its history stays unread for the next run."""
     refused, fine = listed.below(), listed.below()
     refusing(refused, 401)
     read: list[str] = []
@@ -132,7 +132,7 @@ def test_a_slice_whose_list_fails_is_not_kept_as_read(listed: Listed, refusing: 
 def test_a_closed_account_counts_as_read_only_after_its_list_was(
     listed: Listed, refusing: Callable[[str, int], None], first: int
 ) -> None:
-    """Its list fails, then is refused: it was never read, so that is no quiet end but an error each time."""
+    """A closed account that fails and then refuses was never read: that is an error each time."""
     closed = listed.below(status="closed")
     assert closed in listed.listing.accounts(listed.source)
     errors: list[RecvaultError | None] = []
@@ -144,7 +144,7 @@ def test_a_closed_account_counts_as_read_only_after_its_list_was(
 
 
 def test_a_closed_account_that_was_read_whole_may_refuse(listed: Listed, refusing: Callable[[str, int], None]) -> None:
-    """Nothing of it is missing: that is its end, and no error."""
+    """A closed account that was read completely may refuse without an error."""
     closed = listed.below(status="closed")
     listed.listing.accounts(listed.source)
     first = listed.listing.poll(listed.source, closed)
@@ -153,7 +153,7 @@ def test_a_closed_account_that_was_read_whole_may_refuse(listed: Listed, refusin
 
 
 def test_the_source_s_own_account_is_the_first(listed: Listed) -> None:
-    """Whatever order the provider lists them in, and also from memory, where the list of accounts fails."""
+    """The source's own account comes first, in any listed order, and if only the ledger knows the accounts."""
     own, others = listed.root.account_id, {listed.below() for _ in range(8)}
     found = listed.listing.accounts(listed.source)
     assert (found[0], set(found[1:]), len(found)) == (own, others, 9)

@@ -1,4 +1,4 @@
-"""Sub-accounts: each its own watermark and its own history; one that is refused is told, and stops no other."""
+"""Each sub-account has its own watermark and history; a refused one is reported and stops no other."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ HOUR = timedelta(hours=1)
 
 @pytest.fixture
 def rig(tmp_path: Path, simulator: Simulator, strict_s3: StrictS3, monkeypatch: pytest.MonkeyPatch) -> Rig:
-    """A whole recvault; a request that fails is tried again at once."""
+    """A recvault whose failed requests are retried at once."""
     monkeypatch.setattr(wiring, "Timing", functools.partial(Timing, backoff_base=0.001))
     return Rig(root=tmp_path, simulator=simulator, s3_url=strict_s3.url, bucket=strict_s3.bucket().name)
 
 
 @pytest.fixture
 def root(rig: Rig) -> SimAccount:
-    """A main account whose source takes the sub-accounts too."""
+    """A main account whose source includes sub-accounts."""
     account = rig.simulator.add_account("twilio")
     rig.add_source("main", "twilio", account, subaccounts=True)
     return account
@@ -43,7 +43,7 @@ def below(rig: Rig, root: SimAccount, **options: Any) -> SimAccount:
 
 
 def turn(account: SimAccount, status: str) -> None:
-    """Its owner closes it, suspends it or takes it up again."""
+    """Close, suspend or reactivate an account."""
     object.__setattr__(account, "status", status)
 
 
@@ -61,7 +61,7 @@ def archived(report: Report) -> dict[str, int]:
 
 
 def refuse_account(monkeypatch: pytest.MonkeyPatch, account: SimAccount, status: int) -> None:
-    """Its lists answer so, though the list of accounts calls it active."""
+    """Let its lists refuse, although the list of accounts calls it active."""
 
     def check(asked: SimAccount, dialect: Any) -> None:
         if asked is account:
@@ -71,7 +71,7 @@ def refuse_account(monkeypatch: pytest.MonkeyPatch, account: SimAccount, status:
 
 
 def test_each_account_is_listed_and_has_its_own_watermark(rig: Rig, root: SimAccount) -> None:
-    """One source, three accounts: all are archived under their own ids; an empty one has no watermark yet."""
+    """All three accounts of a source are archived under their ids; an empty one has no watermark yet."""
     one, two = below(rig, root), below(rig, root)
     fill(rig, root)
     fill(rig, one, 3)
@@ -85,7 +85,7 @@ def test_each_account_is_listed_and_has_its_own_watermark(rig: Rig, root: SimAcc
 
 
 def test_a_new_account_gets_its_whole_history(rig: Rig, root: SimAccount) -> None:
-    """The cursor is never global: however far ahead the others are, a new account starts at its beginning."""
+    """A new account is read from its beginning, whatever the others' watermarks."""
     fill(rig, root)
     rig.sync_at(NOW)
     moved = below(rig, root)
@@ -98,7 +98,7 @@ def test_a_new_account_gets_its_whole_history(rig: Rig, root: SimAccount) -> Non
 
 
 def test_start_from_bounds_every_account(rig: Rig, root: SimAccount) -> None:
-    """The operator's bound holds for sub-accounts too."""
+    """start_from applies to sub-accounts, too."""
     rig.sources[0]["start_from"] = (NOW - 10 * DAY).isoformat()
     one = below(rig, root)
     fill(rig, one, 1)
@@ -110,7 +110,7 @@ def test_start_from_bounds_every_account(rig: Rig, root: SimAccount) -> None:
 def test_an_account_that_is_refused_is_told_and_stops_no_other(
     rig: Rig, root: SimAccount, monkeypatch: pytest.MonkeyPatch, status: int, code: int
 ) -> None:
-    """It has its error, the exit code says so, its watermark stays; the others complete. Mended, it is made up for."""
+    """A refused account is reported and keeps its watermark; the others complete, and later it catches up."""
     first, refused, last = below(rig, root), below(rig, root), below(rig, root)
     for account in (root, first, refused, last):
         fill(rig, account, 1)
@@ -139,7 +139,7 @@ def test_an_account_that_is_refused_is_told_and_stops_no_other(
 def test_an_account_refused_after_its_listing_costs_no_other_a_transfer(
     rig: Rig, root: SimAccount, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its recordings wait, uncounted; those of the others are archived in the same pass."""
+    """If an account is refused after its listing, its recordings wait uncounted, and others are archived."""
     refused, fine = below(rig, root), below(rig, root)
     for number in range(1, 4):
         rig.simulator.add(refused, "voice", created_at=NOW - HOUR, completed_at=NOW + timedelta(seconds=number))
@@ -154,7 +154,7 @@ def test_an_account_refused_after_its_listing_costs_no_other_a_transfer(
 
 @pytest.fixture
 def refusing(rig: Rig) -> None:
-    """Accounts that are not active are refused, as some services do at once and others after 30 days."""
+    """Let inactive accounts be refused, as some services do at once and others after 30 days."""
     rig.simulator.switches = Switches(inactive_accounts="refused")
 
 
@@ -163,7 +163,7 @@ inactive = pytest.mark.parametrize("status", ["suspended", "closed"])
 
 @inactive
 def test_an_account_that_is_not_active_is_read_until_it_refuses(rig: Rig, root: SimAccount, status: Any) -> None:
-    """A closed account's history can be read for 30 days: what it recorded since the last poll is brought home."""
+    """A closed account is read as long as it can be, for 30 days: its last recordings are archived."""
     closing = below(rig, root)
     fill(rig, closing, 2)
     rig.sync_at(NOW)
@@ -174,7 +174,7 @@ def test_an_account_that_is_not_active_is_read_until_it_refuses(rig: Rig, root: 
 
     assert (report.exit_code, archived(report)[closing.account_id]) == (0, 3)
     rig.simulator.switches = Switches(inactive_accounts="refused")
-    for hours in (2, 3):  # it was read whole since it closed: that it refuses now is its end
+    for hours in (2, 3):  # it was read completely since it closed, so it may refuse
         later = rig.sync_at(NOW + hours * HOUR)
         assert (later.exit_code, rows(later)[closing.account_id].error) == (0, None)
     rig.simulator.clear_requests()
@@ -185,7 +185,7 @@ def test_an_account_that_is_not_active_is_read_until_it_refuses(rig: Rig, root: 
 @inactive
 @pytest.mark.usefixtures("refusing")
 def test_what_could_not_be_read_of_a_closed_account_is_told(rig: Rig, root: SimAccount, status: Any) -> None:
-    """It refuses before it was read: the exit code, the report and `status` say so, at each pass, and how to help."""
+    """A closed account that refuses before it was read is reported by each pass and `status`, with a hint."""
     closing = below(rig, root)
     fill(rig, closing, 1)
     fill(rig, root, 1)
@@ -208,7 +208,7 @@ def test_what_could_not_be_read_of_a_closed_account_is_told(rig: Rig, root: SimA
 
 
 def test_an_account_that_was_closed_before_it_was_met_is_read(rig: Rig, root: SimAccount) -> None:
-    """A first sync takes what closed accounts still show."""
+    """A first sync archives what closed accounts still list."""
     closed = below(rig, root, status="closed")
     fill(rig, closed, 3)
     report = rig.sync_at(NOW)
@@ -218,7 +218,7 @@ def test_an_account_that_was_closed_before_it_was_met_is_read(rig: Rig, root: Si
 def test_an_account_that_left_the_list_is_read_once_more(
     rig: Rig, root: SimAccount, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its recordings since the last poll may still be listed: then it is asked no more."""
+    """An account that disappeared from the list of accounts is read once more, then no longer."""
     gone = below(rig, root)
     fill(rig, gone, 1)
     rig.sync_at(NOW)
@@ -236,7 +236,7 @@ def test_an_account_that_left_the_list_is_read_once_more(
 def test_an_account_that_left_the_list_and_refuses_is_told_once(
     rig: Rig, root: SimAccount, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The pass that asked it says what may be missing; `status` keeps it."""
+    """If such an account refuses, one pass reports what may be missing, and `status` keeps it."""
     gone = below(rig, root)
     fill(rig, gone, 1)
     rig.sync_at(NOW)
@@ -251,7 +251,7 @@ def test_an_account_that_left_the_list_and_refuses_is_told_once(
 
 
 def leave(monkeypatch: pytest.MonkeyPatch, account: SimAccount) -> None:
-    """It is closed for so long that the list of accounts shows it no more."""
+    """Let an account be closed for so long that the list of accounts omits it."""
 
     def without(page: Any) -> Any:
         kept = [row for row in page["accounts"] if row["sid"] != account.account_id]
@@ -274,7 +274,7 @@ def edit_accounts(monkeypatch: pytest.MonkeyPatch, edit: Callable[[Any], Any]) -
 def test_a_page_of_accounts_that_is_refused_is_a_temporary_failure(
     rig: Rig, root: SimAccount, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Page 2 answers 400: exit 75, and the accounts of page 1 are read; nobody is taken for closed."""
+    """If page 2 of the accounts is refused, exit 75; page 1's are read, and none counts as closed."""
     one, two = below(rig, root), below(rig, root)
     for account in (root, one, two):
         fill(rig, account, 1)
@@ -294,7 +294,7 @@ def test_a_page_of_accounts_that_is_refused_is_a_temporary_failure(
 def test_a_page_of_accounts_that_is_refused_once_is_asked_for_anew(
     rig: Rig, root: SimAccount, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its token may have expired: the list is read from its first page again, and the poll is whole."""
+    """If a later page is refused once, the list of accounts is read again from page 1, and completes."""
     one = below(rig, root)
     fill(rig, one, 1)
     left = [{"next_page_uri": "/2010-04-01/Accounts/x.json?Page=1"}]
@@ -306,7 +306,7 @@ def test_a_page_of_accounts_that_is_refused_once_is_asked_for_anew(
 
 
 def test_accounts_that_were_met_are_read_though_they_cannot_be_listed(rig: Rig, root: SimAccount) -> None:
-    """The list of accounts fails, and theirs are answered: what they recorded since is archived, and exit 75."""
+    """If the list of accounts fails, known accounts are still archived, and the exit code is 75."""
     one = below(rig, root)
     fill(rig, one, 1)
     rig.sync_at(NOW)
@@ -319,7 +319,7 @@ def test_accounts_that_were_met_are_read_though_they_cannot_be_listed(rig: Rig, 
 
 
 def test_a_list_of_no_account_is_an_error(rig: Rig, root: SimAccount, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It holds at least the account that asked: none at all would close them all."""
+    """An empty list of accounts is an error, as it would close them all."""
     edit_accounts(monkeypatch, lambda page: {**page, "accounts": None})
     assert rig.sync_at(NOW).exit_code == 75
 
@@ -328,7 +328,7 @@ def test_a_list_of_no_account_is_an_error(rig: Rig, root: SimAccount, monkeypatc
 def test_a_list_of_accounts_that_is_refused_is_a_matter_of_configuration(
     rig: Rig, root: SimAccount, monkeypatch: pytest.MonkeyPatch, status: int
 ) -> None:
-    """There is no such list at base_url: exit 78, and what to change."""
+    """If base_url has no list of accounts, exit 78 says what to change."""
 
     def refused(*arguments: Any) -> Any:
         raise refuse("json", status, 20404, "Not found")
@@ -339,7 +339,7 @@ def test_a_list_of_accounts_that_is_refused_is_a_matter_of_configuration(
 
 
 def test_accounts_that_cannot_be_listed_are_told(rig: Rig, root: SimAccount) -> None:
-    """Without the list of accounts nobody knows what is missing: exit 75, though the main account goes on."""
+    """If the list of accounts fails, exit 75, although the main account is read."""
     fill(rig, root)
     rig.simulator.faults.plan("http_503", "/2010-04-01/Accounts.json", times=5)
     report = rig.sync_at(NOW)
@@ -349,7 +349,7 @@ def test_accounts_that_cannot_be_listed_are_told(rig: Rig, root: SimAccount) -> 
 
 
 def test_no_token_of_an_account_is_kept(rig: Rig, root: SimAccount) -> None:
-    """The list of accounts holds every account's auth token: none reaches the ledger or the bucket."""
+    """No auth token in the list of accounts reaches the ledger or the bucket."""
     one = below(rig, root)
     fill(rig, one)
     rig.sync_at(NOW)

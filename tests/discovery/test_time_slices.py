@@ -1,4 +1,4 @@
-"""Slices: whatever comes back, and in whatever order, they are the window, each moment of it once."""
+"""Slices of a window: whatever the answers and their order, they cover it exactly once."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def take_all(cut: Slices, rows: int = 0, within: int | None = None) -> list[Wind
 def test_slices_are_the_window_each_moment_once(
     since: datetime | None, until: datetime, newest_first: bool, data: st.DataObject
 ) -> None:
-    """Of any window, told whatever, in any order of answers, with slices that come back in pieces."""
+    """For any window, any answers in any order, and divided slices, every moment is in exactly one slice."""
     cut, out, read = slices(Window(since, until), newest_first=newest_first), [], []
     for _ in range(100_000):
         if (slice_ := cut.next()) is not None:
@@ -63,7 +63,7 @@ def test_slices_are_the_window_each_moment_once(
 
 @pytest.mark.parametrize("newest_first", [True, False], ids=["newest first", "oldest first"])
 def test_where_nothing_is_listed_slices_grow(newest_first: bool) -> None:
-    """Years without a recording cost a few requests; none is wider than the widest."""
+    """Years without recordings cost a few requests; no slice is wider than the widest."""
     taken = take_all(slices(Window(None, START), newest_first=newest_first))
     assert len(taken) <= 14
     assert max(end - since for since, end in map(bounded, taken)) <= WIDEST
@@ -72,7 +72,7 @@ def test_where_nothing_is_listed_slices_grow(newest_first: bool) -> None:
 
 @pytest.mark.parametrize("newest_first", [True, False], ids=["newest first", "oldest first"])
 def test_where_much_is_listed_slices_are_a_day(newest_first: bool) -> None:
-    """Each begins at midnight, as providers' filters do, but for the window's own ends."""
+    """In busy history slices are a day from midnight, as providers filter, except at the window's ends."""
     window = Window(START - 20 * DAY, START)
     taken = sorted(map(bounded, take_all(slices(window, newest_first=newest_first), rows=5000)))
     assert len(taken) == 21
@@ -80,7 +80,7 @@ def test_where_much_is_listed_slices_are_a_day(newest_first: bool) -> None:
 
 
 def test_slices_narrow_when_much_comes_and_widen_when_little_does() -> None:
-    """They aim at one to two pages."""
+    """Slices aim at one to two pages."""
     cut = slices(Window(START - 400 * DAY, START))
     widths = []
     for rows in (0, 0, 0, 5000, 150, 10):
@@ -94,7 +94,7 @@ def test_slices_narrow_when_much_comes_and_widen_when_little_does() -> None:
 
 
 def test_a_filter_by_the_day_is_asked_for_more_days() -> None:
-    """Where most of what is listed lies beside the slice, the slice is too narrow, however much there is."""
+    """If most listed rows are outside the slice, it is widened, however many rows there are."""
     cut = slices(Window(START - 60 * DAY, START))
     widths = []
     for _ in range(5):
@@ -108,7 +108,7 @@ def test_a_filter_by_the_day_is_asked_for_more_days() -> None:
 
 
 def test_a_rerun_may_begin_with_wider_slices() -> None:
-    """As wide as is said, between a day and the widest."""
+    """A rerun begins with the given width, between a day and the widest."""
     for width, days in ((timedelta(), 1), (7 * DAY, 7), (timedelta(days=9999), WIDEST.days)):
         cut = Slices([Window(None, EPOCH + 3000 * DAY)], page_size=9, newest_first=True, width=width)
         since, until = bounded(cut.next() or Window())
@@ -116,7 +116,7 @@ def test_a_rerun_may_begin_with_wider_slices() -> None:
 
 
 def test_a_list_that_is_not_filtered_is_read_once_more_and_no_more() -> None:
-    """What is left is one slice, however little or much comes."""
+    """After an unfiltered list the rest is one slice, however many rows it has."""
     cut = slices(Window(None, START))
     cut.next()
     cut.cut_no_more()
@@ -124,7 +124,7 @@ def test_a_list_that_is_not_filtered_is_read_once_more_and_no_more() -> None:
 
 
 def listed(cut: Slices, most: timedelta) -> tuple[int, int]:
-    """How many slices a provider lists that answers none wider than `most`, and how many it does not."""
+    """Return how many slices a provider that answers up to `most` lists, and how many it refuses."""
     counts = {True: 0, False: 0}
     while (slice_ := cut.next()) is not None:
         since, until = bounded(slice_)
@@ -138,21 +138,21 @@ def listed(cut: Slices, most: timedelta) -> tuple[int, int]:
 
 @pytest.mark.parametrize("newest_first", [True, False], ids=["newest first", "oldest first"])
 def test_a_failure_that_has_passed_keeps_no_slice_narrow(newest_first: bool) -> None:
-    """Whatever failed once for another reason than its width does not make a backfill read two decades by the day."""
+    """A past failure for another reason than width does not keep slices narrow."""
     cut = slices(Window(None, START), newest_first=newest_first)
     cut.no_wider(DAY)
     assert listed(cut, WIDEST)[0] < 100
 
 
 def test_a_width_that_is_not_answered_is_tried_less_and_less() -> None:
-    """Two decades of a provider that lists a month at most: a handful of tries."""
+    """Two decades of a provider that lists at most a month cost a handful of failed attempts."""
     cut = slices(Window(None, START))
     answered, refused = listed(cut, 31 * DAY)
     assert (answered < 450, refused < 20) == (True, True)
 
 
 def test_a_slice_that_was_too_much_comes_back_in_pieces() -> None:
-    """At most eight and a bit, and none of them is cut again for ever: a day is not put back."""
+    """A too large slice is divided into about eight parts; a day is not divided further."""
     cut = slices(Window(START - 64 * DAY, START))
     cut.saw(Window(START - 64 * DAY, START), rows=0, within=0)
     slice_ = cut.next()
@@ -186,11 +186,11 @@ def test_what_is_done_is_taken_out(done: list[tuple[int, int]], left: list[tuple
 
 
 def test_a_window_without_an_end_cannot_be_cut() -> None:
-    """Who cuts says up to when."""
+    """A window without an end is refused."""
     with pytest.raises(ValueError, match="has an end"):
         slices(Window(START, None))
 
 
 def test_an_empty_window_has_no_slices() -> None:
-    """Nor has one that ends before it begins."""
+    """A window that is empty or ends before it begins has no slices."""
     assert slices(Window(START, START), Window(START, START - timedelta(days=1))).next() is None

@@ -27,7 +27,7 @@ HOUR = timedelta(hours=1)
 
 @every_provider
 def test_a_whole_scan_registers_all_history_and_moves_the_watermark(scans: Make, name: str) -> None:
-    """Every recording that the provider lists is in the ledger; the watermark is the scan's start less the lookback."""
+    """A complete scan registers every listed recording; the watermark is the scan's start less the lookback."""
     scan = scans(name)
     recordings = fill(scan, name, 8)
 
@@ -40,10 +40,10 @@ def test_a_whole_scan_registers_all_history_and_moves_the_watermark(scans: Make,
 
 @every_provider
 def test_a_scan_that_fails_on_its_second_page_leaves_the_watermark_alone(scans: Make, name: str) -> None:
-    """The watermark moves only after every page of the scan is registered; what was read is registered already."""
+    """A failed page leaves the watermark, which moves only after every page is registered; read pages stay."""
     scan = scans(name)
     recordings = fill(scan, name, 8)
-    broken = scan.simulator.faults.plan("http_500", kind="list", times=3, skip=1)  # nor is a short list answered
+    broken = scan.simulator.faults.plan("http_500", kind="list", times=3, skip=1)  # a short list fails, too
 
     with pytest.raises(Unavailable):
         scan.scan()
@@ -56,7 +56,7 @@ def test_a_scan_that_fails_on_its_second_page_leaves_the_watermark_alone(scans: 
 
 @every_provider
 def test_a_failing_scan_never_takes_back_what_an_earlier_one_reached(scans: Make, name: str) -> None:
-    """An empty or failed scan leaves the watermark where it was."""
+    """An empty or failed scan leaves an earlier watermark."""
     scan = scans(name)
     fill(scan, name, 2)
     scan.scan()
@@ -72,7 +72,7 @@ def test_a_failing_scan_never_takes_back_what_an_earlier_one_reached(scans: Make
 
 @every_provider
 def test_the_watermark_moves_only_after_the_last_page(scans: Make, name: str) -> None:
-    """While pages are being read the mark stays: a crash there costs a re-listing, never a recording."""
+    """While pages are read the watermark stays: a crash costs a re-listing, never a recording."""
     scan = scans(name)
     fill(scan, name, 8)
     seen: list[datetime | None] = []
@@ -87,7 +87,7 @@ def test_the_watermark_moves_only_after_the_last_page(scans: Make, name: str) ->
 
 @every_provider
 def test_a_stop_ends_a_scan_between_two_pages(scans: Make, name: str) -> None:
-    """A list of years does not hold up a stop: what was read is registered, the mark stays, the next scan goes on."""
+    """A stop ends a scan between pages: read pages stay registered, and the next scan continues."""
     scan = scans(name)
     recordings = fill(scan, name, 8)
     scan.between = lambda _: scan.stop.asked.set()
@@ -104,7 +104,7 @@ def test_a_stop_ends_a_scan_between_two_pages(scans: Make, name: str) -> None:
 
 @every_provider
 def test_an_empty_scan_leaves_the_watermark_alone(scans: Make, name: str) -> None:
-    """A filter that a provider reads otherwise than we mean it shows as an empty list: nothing follows from one."""
+    """An empty list moves no watermark, since the provider may interpret the filter differently."""
     scan = scans(name)
     assert scan.scan() == Found()
     assert scan.watermark is None
@@ -120,12 +120,12 @@ def test_an_empty_scan_leaves_the_watermark_alone(scans: Make, name: str) -> Non
 @every_provider
 @pytest.mark.parametrize("wrong_by", [-DAY, DAY], ids=["a day behind", "a day ahead"])
 def test_a_wrong_local_clock_loses_nothing(scans: Make, name: str, wrong_by: timedelta) -> None:
-    """The mark is never past the scan's start by the provider's clock less the lookback, whatever our clock says."""
+    """The watermark is never past the scan's start by the provider's clock less the lookback, whatever our clock."""
     scan = scans(name)
     scan.clock = lambda: scan.simulator.now + wrong_by
     fill(scan, name, 4)
     scan.scan()
-    assert scan.watermark == min(NOW, NOW + wrong_by) - LOOKBACK  # nor is a provider's clock that runs ahead believed
+    assert scan.watermark == min(NOW, NOW + wrong_by) - LOOKBACK  # a provider's fast clock is not trusted either
 
     late = [scan.simulator.add(scan.account, api_of(name), created_at=NOW - HOUR, visible_at=NOW + HOUR)]
     for _ in range(3):
@@ -144,7 +144,7 @@ def api_of(name: str) -> Any:
 def test_without_a_date_header_the_newest_row_is_the_mark(
     scans: Make, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where the provider does not tell its time, its newest row does, less the lookback."""
+    """Without a Date header the watermark is the newest row's time less the lookback."""
     headers = service_module.SimulatedService._headers
 
     def dateless(*arguments: object) -> list[tuple[str, str]]:
@@ -161,10 +161,10 @@ def test_without_a_date_header_the_newest_row_is_the_mark(
 
 
 def test_a_slow_first_answer_is_taken_off(scans: Make) -> None:
-    """The Date of an answer that took a minute tells a time a minute after the scan's start."""
+    """The Date of an answer that took a minute is a minute after the scan's start, and corrected for it."""
     scan = scans("voice")
     fill(scan, "voice", 2)
-    times = iter([NOW - timedelta(minutes=1)] * 3)  # as the scan is noted, as it begins, and as it asks
+    times = iter([NOW - timedelta(minutes=1)] * 3)  # when it is noted, begins, and requests
     scan.clock = lambda: next(times, NOW)
 
     scan.scan()
@@ -174,7 +174,7 @@ def test_a_slow_first_answer_is_taken_off(scans: Make) -> None:
 
 @every_provider
 def test_what_appears_late_within_the_lookback_is_registered_by_the_next_scan(scans: Make, name: str) -> None:
-    """A list is read again from the lookback on: what was hidden then is met now, what was met is not disturbed."""
+    """The lookback is read again: late rows are registered, known rows unchanged."""
     scan = scans(name)
     seen = fill(scan, name, 4, end=NOW - HOUR, every=timedelta(minutes=1))
     late = scan.simulator.add(
@@ -190,7 +190,7 @@ def test_what_appears_late_within_the_lookback_is_registered_by_the_next_scan(sc
 
 @every_provider
 def test_start_from_bounds_what_is_archived(scans: Make, name: str) -> None:
-    """What is older than the operator's bound is not registered, even where the filter knows days only."""
+    """Recordings before start_from are not registered, even if the filter knows only days."""
     scan = scans(name)
     recordings = fill(scan, name, 20, every=3 * HOUR)
     scan.start_from = recordings[10].created_at
@@ -211,7 +211,7 @@ offset_pages = pytest.mark.parametrize("name", ["telnyx", "legacy"])
 @offset_pages
 @pytest.mark.parametrize("victim", [0, -1], ids=["oldest", "newest"])
 def test_a_deletion_while_offset_pages_are_read_loses_nothing(scans: Make, name: str, victim: int) -> None:
-    """A row deleted on a page that was read pulls the next page's first row onto it: the list is read again."""
+    """A deletion that shifts offset pages is detected, and the list is read again."""
     scan = scans(name)
     recordings = fill(scan, name, 9)
     doomed = recordings[victim]
@@ -225,7 +225,7 @@ def test_a_deletion_while_offset_pages_are_read_loses_nothing(scans: Make, name:
 
 @offset_pages
 def test_a_deletion_that_an_insertion_covers_up_is_noticed(scans: Make, name: str) -> None:
-    """The total at the end is that at the beginning, and yet a row was skipped in between: the list is read again."""
+    """A deletion hidden by an insertion, with equal totals, is detected, and the list is read again."""
     scan = scans(name)
     recordings = fill(scan, name, 9)
 
@@ -243,7 +243,7 @@ def test_a_deletion_that_an_insertion_covers_up_is_noticed(scans: Make, name: st
 
 @offset_pages
 def test_a_list_that_never_stands_still_is_an_error_and_the_watermark_stays(scans: Make, name: str) -> None:
-    """Nor does the shortest part of it: all that was seen is registered, and the next poll lists again."""
+    """If even the shortest part keeps changing, it is an error: seen rows stay registered, the watermark stays."""
     scan = scans(name)
     live = fill(scan, name, 12, every=timedelta(minutes=1))
 
@@ -264,7 +264,7 @@ def test_a_list_that_never_stands_still_is_an_error_and_the_watermark_stays(scan
 
 @every_provider
 def test_rows_that_arrive_while_pages_are_read_do_not_disturb(scans: Make, name: str) -> None:
-    """A busy account: new recordings shift the pages, and none of the old ones is missed."""
+    """New recordings that shift the pages do not hide older ones."""
     scan = scans(name)
     recordings = fill(scan, name, 9, end=NOW - HOUR)
 
@@ -284,7 +284,7 @@ def test_rows_that_arrive_while_pages_are_read_do_not_disturb(scans: Make, name:
 
 
 def test_a_busy_list_in_no_order_is_read_in_one_scan(scans: Make) -> None:
-    """Numbered pages are read behind a bound that stands still: rows that arrive meanwhile move none of them."""
+    """Numbered pages are read up to a fixed bound, so that new rows do not shift them."""
     scan = scans("telnyx")
     scan.simulator.switches = Switches(telnyx_order="random")
     recordings = fill(scan, "telnyx", 9, end=NOW - HOUR)
@@ -307,7 +307,7 @@ def test_a_busy_list_in_no_order_is_read_in_one_scan(scans: Make) -> None:
 def test_an_ignored_filter_ends_early_where_the_list_is_newest_first(
     scans: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """SignalWire that ignores its date filter gives all history: reading stops soon, and says so."""
+    """If SignalWire ignores its date filter, the scan ends early, and says so."""
     scan = scans("signalwire", page_size=10)
     scan.simulator.switches = Switches(signalwire_date_filter="ignored")
     fill(scan, "signalwire", 100, end=NOW - HOUR, every=6 * HOUR)
@@ -320,12 +320,12 @@ def test_an_ignored_filter_ends_early_where_the_list_is_newest_first(
 
     assert again.registered == 0
     assert told == ["discover.filter_ignored"]
-    assert scan.listed == 3  # of ten: the bound lies 26 h and 3 days back, four rows a day
+    assert scan.listed == 3  # of ten: the bound is 26 h and 3 days back, four rows a day
     assert scan.watermark == NOW - LOOKBACK
 
 
 def test_rows_out_of_order_are_read_to_the_end(scans: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the list is not newest first after all, a low page tells nothing: no early stop."""
+    """If a list is not newest first after all, the scan does not end early."""
     monkeypatch.setattr(signalwire_module, "_bounds", lambda *_: replace(signalwire_module.Query(), order="oldest"))
     scan = scans("signalwire", page_size=10)
     recordings = fill(scan, "signalwire", 60, end=NOW - HOUR, every=6 * HOUR)
@@ -339,7 +339,7 @@ def test_rows_out_of_order_are_read_to_the_end(scans: Make, monkeypatch: pytest.
 
 @every_provider
 def test_a_later_scan_lists_the_lookback_alone(scans: Make, name: str) -> None:
-    """The filter is one that the provider knows: history is listed once, and then only what may be new."""
+    """History is listed once; later scans list only the lookback."""
     scan = scans(name)
     recordings = fill(scan, name, 6, end=NOW - HOUR, every=4 * DAY)
     assert scan.scan() == Found(listed=6, registered=6)
@@ -351,7 +351,7 @@ def test_a_later_scan_lists_the_lookback_alone(scans: Make, name: str) -> None:
 def test_a_filter_that_is_ignored_does_not_widen_start_from(
     scans: Make, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A provider that answers with all history gets none of it archived from before the operator's bound."""
+    """If a provider ignores the filter, nothing before start_from is archived."""
     scan = scans(name)
     recordings = fill(scan, name, 8, end=NOW - HOUR, every=3 * HOUR)
     scan.start_from = recordings[5].created_at
@@ -371,7 +371,7 @@ def test_a_filter_that_is_ignored_does_not_widen_start_from(
 
 @every_provider
 def test_a_page_that_leads_to_itself_is_an_error(scans: Make, name: str) -> None:
-    """A page already seen is an error, not a loop: exit 75, watermark unmoved, what was read is registered."""
+    """A page already seen is an error, not a loop: exit 75, the watermark stays, read pages are registered."""
     if name == "telnyx":
         pytest.skip("Telnyx has no next links")
     scan = scans(name)
@@ -386,7 +386,7 @@ def test_a_page_that_leads_to_itself_is_an_error(scans: Make, name: str) -> None
 
 
 def test_an_endless_list_is_an_error(scans: Make) -> None:
-    """SignalWire's second page that leads to the second page, for ever."""
+    """SignalWire's second page that links to itself is an error."""
     scan = scans("signalwire")
     scan.simulator.switches = Switches(signalwire_repeated_next=True)
     fill(scan, "signalwire", 12)
@@ -397,7 +397,7 @@ def test_an_endless_list_is_an_error(scans: Make) -> None:
 
 
 def test_a_next_link_to_another_host_is_not_followed(scans: Make) -> None:
-    """Credentials go to the configured host alone: exit 75, watermark unmoved."""
+    """A next link to another host is not followed: exit 75, and the watermark stays."""
     scan = scans("video")
     scan.simulator.switches = Switches(video_hostile_next=True)
     fill(scan, "video", 8)
@@ -409,7 +409,7 @@ def test_a_next_link_to_another_host_is_not_followed(scans: Make) -> None:
 
 
 def test_an_empty_page_with_a_next_link_is_not_the_end(scans: Make) -> None:
-    """Only the absence of a next link ends SignalWire's list."""
+    """SignalWire's list ends only without a next link, not at an empty page."""
     scan = scans("signalwire")
     scan.simulator.switches = Switches(signalwire_empty_page=True)
     recordings = fill(scan, "signalwire", 8)
@@ -431,7 +431,7 @@ def test_an_empty_page_with_a_next_link_is_not_the_end(scans: Make) -> None:
 def test_a_page_smaller_than_asked_for_is_not_the_last(
     scans: Make, name: str, count: int, more: dict[str, Any]
 ) -> None:
-    """A provider that cuts the page's size down to its own most tells what follows: no row is left behind."""
+    """A page smaller than requested is not taken for the last one."""
     scan = scans(name, page_size=5000)
     scan.simulator.switches = Switches(**more)
     recordings = fill(scan, name, count, every=timedelta(seconds=1))
@@ -444,7 +444,7 @@ def test_a_page_smaller_than_asked_for_is_not_the_last(
 def test_a_row_that_cannot_be_read_is_quarantined_while_its_page_goes_on(
     scans: Make, name: str, malformed: str
 ) -> None:
-    """One bad row costs one row: it is kept with its body, its neighbours are registered, and it counts as open."""
+    """An unreadable row is quarantined with its body, its page is registered, and it counts as open."""
     scan = scans(name)
     recordings = fill(scan, name, 8)
     bad = scan.simulator.add(
@@ -462,7 +462,7 @@ def test_a_row_that_cannot_be_read_is_quarantined_while_its_page_goes_on(
 
 
 def test_an_endpoint_that_is_gone_is_a_matter_of_configuration(scans: Make) -> None:
-    """410 of a retired API version: exit 78, and what to look at."""
+    """A 410 of a retired API version exits 78 with a hint."""
     scan = scans("legacy")
     scan.simulator.switches = Switches(legacy_retired=True)
     with pytest.raises(EndpointRefused) as caught:
@@ -474,7 +474,7 @@ def test_an_endpoint_that_is_gone_is_a_matter_of_configuration(scans: Make) -> N
 def test_an_endpoint_that_is_not_there_is_a_matter_of_configuration(
     scans: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """404 of a list: a wrong base_url, exit 78."""
+    """A 404 of a list means a wrong base_url: exit 78."""
     scan = scans("voice")
     monkeypatch.setattr(type(scan.provider), "root", "/2010-04-01/Nowhere")
     with pytest.raises(EndpointRefused):
@@ -483,7 +483,7 @@ def test_an_endpoint_that_is_not_there_is_a_matter_of_configuration(
 
 
 def test_the_ledger_outlives_the_scans(scans: Make, simulator: Simulator, tmp_path: Path) -> None:
-    """A scan resumes from the watermark that an earlier process left: only the lookback is listed again."""
+    """A scan in a new process continues from the stored watermark, and lists only the lookback."""
     scan = scans("voice", page_size=10)
     fill(scan, "voice", 50, end=NOW - HOUR, every=2 * HOUR)
     scan.scan()
@@ -500,7 +500,7 @@ def test_the_ledger_outlives_the_scans(scans: Make, simulator: Simulator, tmp_pa
 
 
 def test_each_new_recording_is_named_once_in_the_log(scans: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A recording's story begins where it is registered: its id greps there, at most a hundred a line."""
+    """Each new recording's id is logged once, at most a hundred on a line."""
     scan = scans("voice", page_size=250)
     recordings = fill(scan, "voice", 260)
     told: list[dict[str, Any]] = []
@@ -518,7 +518,7 @@ def test_each_new_recording_is_named_once_in_the_log(scans: Make, monkeypatch: p
 
 
 def test_a_scan_is_noted_while_it_runs(scans: Make) -> None:
-    """`status` sees that a scan runs, and how long the last one took; one that is broken off leaves its start."""
+    """A running scan and the last one's duration are stored; an interrupted one leaves its start."""
     scan = scans("voice")
     fill(scan, "voice", 7)
     seen: list[object] = []

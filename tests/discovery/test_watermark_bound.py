@@ -1,4 +1,4 @@
-"""A reading of a list: whether it was whole, by what the list tells of itself, and how far a watermark may go by it."""
+"""Reading a list: whether it was complete by its own counts, and how far the watermark may move."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ REQUEST = httpx.Request("GET", "https://api.example.com/recordings")
 
 
 def made(number: int, hours: float = 0.0) -> Recording:
-    """A recording of so many hours ago."""
+    """A recording created that many hours ago."""
     return a_recording(number, created_at=NOW - hours * HOUR)
 
 
 @dataclass
 class List:
-    """A list whose pages are read one after the other."""
+    """A list whose pages are read in sequence."""
 
     since: datetime | None = SINCE
     until: datetime | None = None
@@ -46,7 +46,7 @@ class List:
         latency: timedelta = timedelta(),
         rejected: tuple[Rejected, ...] = (),
     ) -> Page:
-        """One more page came."""
+        """Read another page."""
         said = format_datetime(date, usegmt=True) if isinstance(date, datetime) else date
         headers = httpx.Headers({} if said is None else {"Date": said})
         page = Page(recordings=recordings, rejected=rejected, total=total, pages=pages)
@@ -58,7 +58,7 @@ class List:
 
 
 def test_a_list_that_shows_what_it_tells_of_is_whole() -> None:
-    """As many rows and pages as it says; a row that could not be read is one, too."""
+    """A list with as many rows and pages as announced is complete, including unreadable rows."""
     read = List()
     read.page(made(1), made(2), total=4, pages=2)
     read.page(made(3), total=4, pages=2, rejected=(Rejected(body="{}", reason="", recording_id="RE4"),))
@@ -67,7 +67,7 @@ def test_a_list_that_shows_what_it_tells_of_is_whole() -> None:
 
 @pytest.mark.parametrize("told", [(3, 3), (3, 4), (4, 3)], ids=str)
 def test_a_row_that_did_not_come_is_missed(told: tuple[int, int]) -> None:
-    """By the least that its pages told: what was added while it was read is for the next scan."""
+    """A missing row is detected by the smallest announced total; rows added meanwhile are for the next scan."""
     read = List()
     read.page(made(1), total=told[0])
     read.page(made(2), total=told[1])
@@ -75,7 +75,7 @@ def test_a_row_that_did_not_come_is_missed(told: tuple[int, int]) -> None:
 
 
 def test_rows_that_were_added_meanwhile_are_not_missed() -> None:
-    """The later pages tell of one more than the first did, and the next scan meets it."""
+    """If later pages announce more rows than the first, none is missing."""
     read = List()
     read.page(made(1), total=2)
     read.page(made(2), total=3)
@@ -83,7 +83,7 @@ def test_rows_that_were_added_meanwhile_are_not_missed() -> None:
 
 
 def test_a_page_that_did_not_come_is_missed() -> None:
-    """By one, and by the least that was told."""
+    """A missing page is detected by the smallest announced number."""
     read = List()
     read.page(made(1), pages=4)
     read.page(made(2), pages=3)
@@ -91,7 +91,7 @@ def test_a_page_that_did_not_come_is_missed() -> None:
 
 
 def test_a_row_that_is_met_again_on_the_next_page_makes_up_for_none() -> None:
-    """One of three came twice, and one not at all; two alike on one page are two rows."""
+    """A row repeated on the next page does not replace a missing one; two equal rows on one page are two."""
     read = List()
     read.page(made(1), made(2), total=3)
     read.page(made(2), total=3)
@@ -103,7 +103,7 @@ def test_a_row_that_is_met_again_on_the_next_page_makes_up_for_none() -> None:
 
 @pytest.mark.parametrize("end", ["broken_off", "passed"])
 def test_what_was_not_read_to_its_end_lacks_nothing(end: str) -> None:
-    """The list goes on, and is not taken for whole by its counts."""
+    """A list that was not read to its end is not judged by its counts."""
     read = List()
     read.page(made(1), total=9, pages=9)
     setattr(read.tally, end, True)
@@ -114,11 +114,11 @@ def test_what_was_not_read_to_its_end_lacks_nothing(end: str) -> None:
     ("totals", "hours", "moved"),
     [
         ((3, 3), (1, 2, 3), False),
-        ((3, 4), (1, 2, 3), False),  # newest first: it pushes the others on
-        ((3, 4), (1, 3, 2), True),  # in no order: it may have taken a place that was read
+        ((3, 4), (1, 2, 3), False),  # newest first: it shifts the others
+        ((3, 4), (1, 3, 2), True),  # unordered: it may be on a page that was read
         ((3, 4), (3, 2, 1), True),
-        ((3, 2), (1, 2, 3), True),  # one was deleted: the first of the next page was pulled onto one that was read
-        ((3, 2, 3), (1, 2, 3), True),  # and another added since
+        ((3, 2), (1, 2, 3), True),  # a deletion: the next page's first row moved to one that was read
+        ((3, 2, 3), (1, 2, 3), True),  # and another was added
         ((3, 4, 3), (1, 2, 3), True),
     ],
     ids=str,
@@ -126,7 +126,7 @@ def test_what_was_not_read_to_its_end_lacks_nothing(end: str) -> None:
 def test_rows_that_came_or_went_between_pages_may_have_hidden_one(
     totals: tuple[int, ...], hours: tuple[float, ...], moved: bool
 ) -> None:
-    """Where one may have been skipped the list is read again."""
+    """If a row may have been skipped between pages, the list is read again."""
     read = List()
     read.page(*(made(number, ago) for number, ago in enumerate(hours)), total=totals[0])
     for number, total in enumerate(totals[1:], len(hours)):
@@ -135,7 +135,7 @@ def test_rows_that_came_or_went_between_pages_may_have_hidden_one(
 
 
 def test_a_row_that_was_pushed_on_by_a_new_one_is_in_order() -> None:
-    """It is met again at the beginning of the next page, and so is whatever was pushed with it."""
+    """Rows that new ones shifted to the next page are in order."""
     read = List()
     read.page(made(1, 1), made(2, 2), made(3, 3), total=4)
     read.page(made(2, 2), made(3, 3), made(4, 4), total=6)
@@ -149,13 +149,13 @@ def test_a_row_that_was_pushed_on_by_a_new_one_is_in_order() -> None:
     ("started", "date", "latency", "mark"),
     [
         (NOW, NOW, timedelta(), NOW),
-        (NOW + DAY, NOW, timedelta(), NOW),  # our clock runs ahead
-        (NOW, NOW + DAY, timedelta(), NOW),  # theirs does
+        (NOW + DAY, NOW, timedelta(), NOW),  # our clock is fast
+        (NOW, NOW + DAY, timedelta(), NOW),  # theirs is
         (NOW, NOW - DAY, timedelta(), NOW - DAY),
         (NOW - DAY, NOW, timedelta(), NOW - DAY),
-        (NOW, NOW, 10 * HOUR, NOW - 10 * HOUR),  # its answer took so long
+        (NOW, NOW, 10 * HOUR, NOW - 10 * HOUR),  # the answer took that long
         (NOW + DAY, NOW, -10 * HOUR, NOW),  # our clock was set back meanwhile
-        (NOW, None, timedelta(), NOW - 3 * HOUR),  # they tell no time: by the newest row
+        (NOW, None, timedelta(), NOW - 3 * HOUR),  # no Date: by the newest row
         (NOW, "yesterday", timedelta(), NOW - 3 * HOUR),
         (NOW, datetime(1970, 1, 1, tzinfo=UTC), timedelta(), NOW - 3 * HOUR),  # a clock that was never set
     ],
@@ -164,14 +164,14 @@ def test_a_row_that_was_pushed_on_by_a_new_one_is_in_order() -> None:
 def test_the_watermark_is_the_scan_s_start_by_the_slower_clock_less_the_lookback(
     started: datetime, date: datetime | str | None, latency: timedelta, mark: datetime
 ) -> None:
-    """No clock that runs ahead moves it past what was read."""
+    """No fast clock moves the watermark past what was read."""
     read = List(started=started)
     read.page(made(1, 3), made(2, 4), date=date, latency=latency)
     assert read.tally.watermark == mark - HOUR
 
 
 def test_the_watermark_goes_by_the_first_page() -> None:
-    """What was created while the later ones were read may stand on pages that were read before."""
+    """The first page's time counts, as later recordings may be on pages that were already read."""
     read = List(started=NOW + 9 * HOUR)
     read.page(made(1, 3), date=NOW)
     read.page(made(2, 4), date=NOW + 5 * HOUR)
@@ -179,14 +179,14 @@ def test_the_watermark_goes_by_the_first_page() -> None:
 
 
 def test_an_empty_list_moves_no_watermark() -> None:
-    """It may be a filter that the provider reads otherwise than we mean it."""
+    """An empty list moves no watermark, since the provider may interpret the filter differently."""
     read = List()
     read.page()
     assert read.tally.watermark is None
 
 
 def test_the_watermark_of_several_parts_goes_by_the_first_that_was_read() -> None:
-    """What was created between two parts may be of the first's time; their rows add up."""
+    """For several parts the first one's time counts, and their rows are added up."""
     whole, first, second = List(started=NOW), List(started=NOW), List(started=NOW)
     first.page(made(1, 30), date=NOW - 3 * HOUR)
     second.page(made(2, 20), made(3, 10), date=NOW)
@@ -207,7 +207,7 @@ def test_the_watermark_of_several_parts_goes_by_the_first_that_was_read() -> Non
 @pytest.mark.parametrize(
     ("since", "until", "hours", "ignored"),
     [
-        (SINCE, None, 24 + 71, False),  # days by their own zone, a bound that is rounded: no matter
+        (SINCE, None, 24 + 71, False),  # days in their own zone, a rounded bound: allowed
         (SINCE, None, 24 + 73, True),
         (None, None, 99_999, False),
         (None, NOW - 30 * DAY, 30 * 24 - 71, False),
@@ -218,14 +218,14 @@ def test_the_watermark_of_several_parts_goes_by_the_first_that_was_read() -> Non
 def test_rows_far_beyond_a_bound_show_that_the_filter_is_ignored(
     since: datetime | None, until: datetime | None, hours: int, ignored: bool
 ) -> None:
-    """Below the lower one, or past the upper one, by more than three days."""
+    """Rows more than three days outside a bound show that the filter is ignored."""
     read = List(since, until)
     read.page(made(1, hours))
     assert (read.tally.ignored_the_filter, Scanned.of(read.tally).unfiltered) == (ignored, ignored)
 
 
 def test_one_row_far_below_shows_that_the_filter_is_ignored_wherever_it_stands() -> None:
-    """In a list of no order a later one is newer."""
+    """A single such row is enough, wherever it is in an unordered list."""
     read = List()
     read.page(made(1, 24 + 73), made(2, 1))
     assert read.tally.ignored_the_filter
@@ -235,9 +235,9 @@ def test_one_row_far_below_shows_that_the_filter_is_ignored_wherever_it_stands()
     ("hours", "since", "passed"),
     [
         ((97, 98), SINCE, True),
-        ((95, 98), SINCE, False),  # its first row may yet have neighbours that are due
+        ((95, 98), SINCE, False),  # rows near its first may still be due
         ((23, 98), SINCE, False),
-        ((98, 97), SINCE, False),  # in no order: anything may follow
+        ((98, 97), SINCE, False),  # unordered: anything may follow
         ((97, 98), None, False),
         ((), SINCE, False),
     ],
@@ -246,14 +246,14 @@ def test_one_row_far_below_shows_that_the_filter_is_ignored_wherever_it_stands()
 def test_reading_ends_early_only_where_nothing_due_can_follow(
     hours: tuple[int, ...], since: datetime | None, passed: bool
 ) -> None:
-    """The whole page lies three days below the bound, in a list that was newest first as far as it was read."""
+    """Reading ends early only if a whole page is three days below the bound of a list that was newest first."""
     read = List(since)
     page = read.page(*(made(number, ago) for number, ago in enumerate(hours)))
     assert read.tally.passed_the_bound(page) is passed
 
 
 def test_an_earlier_page_out_of_order_forbids_an_early_end() -> None:
-    """What was seen before counts."""
+    """An earlier page out of order prevents an early end."""
     read = List()
     read.page(made(1, 5), made(2, 4))
     assert not read.tally.passed_the_bound(read.page(made(3, 97), made(4, 98)))

@@ -32,12 +32,12 @@ from recvault.transfer.fetch import Line
 
 @dataclass
 class Book:
-    """A ledger that hands out what a test puts there, and keeps what is settled."""
+    """A ledger that hands out what a test puts in, and keeps what is settled."""
 
     due: list[Job]
     on_claim: Callable[[], None] = lambda: None
     settled: list[Outcome] = field(default_factory=list)
-    alone: list[Job] = field(default_factory=list)  # of any source, due and to be carried out alone
+    alone: list[Job] = field(default_factory=list)  # of any source, due and to be run alone
 
     def claim(self, source: str, now: Any, limit: int) -> list[Job]:
         taken = [job for job in self.due if job.source == source][:limit]
@@ -77,7 +77,7 @@ def a_dispatch(book: Book, executor: Executor, transfer: Callable[[Job], Outcome
 
 
 def test_what_a_scan_registers_at_its_very_end_is_still_claimed() -> None:
-    """A job that becomes due while the last claim is made, as the scan ends, is not left for the next pass."""
+    """A job that becomes due at the scan's end, during the last claim, is still run in this pass."""
     scan: Future[None] = Future()
     book = Book([])
 
@@ -93,7 +93,7 @@ def test_what_a_scan_registers_at_its_very_end_is_still_claimed() -> None:
 
 
 def test_a_slow_source_holds_back_no_other() -> None:
-    """While every transfer of one source stands still, the other source's all go through."""
+    """While all transfers of one source hang, another source's complete."""
     book = Book([a_job(n, "slow") for n in range(40)] + [a_job(100 + n, "quick") for n in range(40)])
     release, quick = threading.Event(), threading.Semaphore(0)
 
@@ -115,7 +115,7 @@ def test_a_slow_source_holds_back_no_other() -> None:
 
 
 def test_a_bug_that_one_recording_brings_out_costs_no_other_its_turn() -> None:
-    """An exception that is none of ours is that recording's failure; the others are settled as they ended."""
+    """An unexpected exception is a failure of its recording; the others are settled normally."""
 
     def transfer(job: Job) -> Outcome:
         if job.recording.recording_id == "RE2":
@@ -130,7 +130,7 @@ def test_a_bug_that_one_recording_brings_out_costs_no_other_its_turn() -> None:
 
 
 def test_an_executor_that_broke_is_no_recording_s_failure() -> None:
-    """It would fail all that is due, one after the other: it ends the pass, and what was begun stays leased."""
+    """A broken executor ends the pass, as it would fail every recording; running jobs stay leased."""
 
     def transfer(job: Job) -> Outcome:
         raise BrokenExecutor("no thread begins any more")
@@ -142,12 +142,12 @@ def test_an_executor_that_broke_is_no_recording_s_failure() -> None:
 
 
 def test_a_stop_gives_back_what_was_not_begun() -> None:
-    """Running transfers end, claimed ones that have not begun are due again at once: none stays leased."""
+    """At a stop running transfers finish, and claimed ones that have not begun are due again at once."""
     stop = Stop()
 
     def transfer(job: Job) -> Outcome:
         stop.asked.set()
-        time.sleep(0.05)  # longer than outcomes are gathered for
+        time.sleep(0.05)  # longer than outcomes are collected
         return failed(job)
 
     book = Book([a_job(n) for n in range(20)])
@@ -162,7 +162,7 @@ def test_a_stop_gives_back_what_was_not_begun() -> None:
 def test_refused_credentials_and_long_rests_end_a_source_s_claims_in_this_pass(
     tmp_path: Path, reason: str, code: int
 ) -> None:
-    """Nothing more of that source is claimed: a backlog is not churned through the ledger."""
+    """After refused credentials or a long rest nothing more of that source is claimed in this pass."""
     provider = FakeProvider(listed=[a_recording(n) for n in range(200)])
     line: Line = a_line(provider, FakeSession())
     ledger = Ledger.open(tmp_path / "ledger.db", NOW)
@@ -202,7 +202,7 @@ def test_refused_credentials_and_long_rests_end_a_source_s_claims_in_this_pass(
 
 
 class Ticking:
-    """A clock that goes on by a tenth of a second at each look."""
+    """A clock that advances a tenth of a second at each look."""
 
     def __init__(self) -> None:
         self.moment = NOW
@@ -214,7 +214,7 @@ class Ticking:
 
 @pytest.mark.parametrize("verdict", [Verdict.RETRY, Verdict.NOT_READY])
 def test_a_run_is_not_kept_alive_by_what_it_has_tried(tmp_path: Path, verdict: Verdict) -> None:
-    """All that is left fails, and is due again at once: each is tried, and the run ends."""
+    """If all that is left fails and is due at once, each is tried once, and the run ends."""
     second = timedelta(milliseconds=1)
     policy = Policy(max_attempts=10_000, retry_base=second, retry_max=second, recheck_every=second)
     ledger = Ledger.open(tmp_path / "ledger.db", NOW)
@@ -236,7 +236,7 @@ def test_a_run_is_not_kept_alive_by_what_it_has_tried(tmp_path: Path, verdict: V
 
 
 def test_what_failed_is_tried_again_while_there_is_more_to_do(tmp_path: Path) -> None:
-    """A long run takes up again what failed in it, as long as anything of it was not tried yet."""
+    """A long run retries failed recordings while some were not tried yet."""
     second = timedelta(milliseconds=1)
     policy = Policy(retry_base=second, retry_max=second)
     ledger = Ledger.open(tmp_path / "ledger.db", NOW)
@@ -258,7 +258,7 @@ def test_what_failed_is_tried_again_while_there_is_more_to_do(tmp_path: Path) ->
 
 
 def test_what_no_right_clock_would_put_off_so_far_is_due_after_a_tidying(tmp_path: Path) -> None:
-    """A clock ran ahead by decades while a transfer failed: by the right one it is due at once, of each source."""
+    """Retries that a wrong clock set decades ahead are due at once, for each source."""
     ledger = Ledger.open(tmp_path / "ledger.db", NOW)
     decades = timedelta(days=20_000)
     policy = Policy()
@@ -278,7 +278,7 @@ def test_what_no_right_clock_would_put_off_so_far_is_due_after_a_tidying(tmp_pat
 
 
 def test_a_source_that_has_all_workers_leaves_the_others_a_place() -> None:
-    """A backlog that stands still occupies every worker; what another source registers later begins all the same."""
+    """If one source's backlog occupies every worker, another source's later recordings begin nevertheless."""
     book = Book([a_job(n, "slow") for n in range(40)])
     release, began = threading.Event(), threading.Semaphore(0)
 
@@ -307,7 +307,7 @@ def test_a_source_that_has_all_workers_leaves_the_others_a_place() -> None:
 
 
 def test_outcomes_that_cannot_be_written_down_are_kept() -> None:
-    """The ledger is locked when a transfer ends: the next turn writes it down, and nothing is transferred twice."""
+    """If the ledger is locked when a transfer ends, the next turn stores it, and nothing is transferred twice."""
     book = Book([a_job(1)])
     settle, locked = book.settle, [True, True]
 
@@ -333,7 +333,7 @@ def test_outcomes_that_cannot_be_written_down_are_kept() -> None:
 
 
 def test_a_pause_begins_nothing_more_and_a_drain_gives_back_what_waits() -> None:
-    """What was claimed ahead is due again at once: no lease outlives the pass."""
+    """Jobs claimed in advance are due again at once after a drain: no lease outlives the pass."""
     book = Book([a_job(n) for n in range(20)])
 
     def transfer(job: Job) -> Outcome:
@@ -349,7 +349,7 @@ def test_a_pause_begins_nothing_more_and_a_drain_gives_back_what_waits() -> None
 
 
 class Starved(ThreadPoolExecutor):
-    """An executor for whose jobs the machine gives no thread at first."""
+    """An executor that gets no threads at first."""
 
     def __init__(self, refusals: int) -> None:
         super().__init__(2)
@@ -363,7 +363,7 @@ class Starved(ThreadPoolExecutor):
 
 
 def test_what_cannot_be_begun_is_settled_and_frees_its_place() -> None:
-    """No thread for two of five jobs: those are tried again later, uncounted, and the others go through."""
+    """Jobs that cannot begin are retried later without being counted, and the others run."""
     book = Book([a_job(n) for n in range(5)])
     with Starved(2) as executor:
         dispatch = a_dispatch(book, executor, failed, workers=1)
@@ -375,14 +375,14 @@ def test_what_cannot_be_begun_is_settled_and_frees_its_place() -> None:
 
 
 def test_a_bug_before_a_transfer_begins_is_that_job_s_end() -> None:
-    """What makes a job ready fails for one: it is told like a bug of its transfer, and holds no place."""
+    """A bug while preparing a job is handled like one in its transfer, and occupies no place."""
 
     def prepared(job: Job) -> Job:
         if job.recording.recording_id == "RE1":
             raise ZeroDivisionError
         return job
 
-    book = Book([a_job(n) for n in range(300)])  # far more than what could be begun one within the other
+    book = Book([a_job(n) for n in range(300)])  # far more than recursion would allow
     with ThreadPoolExecutor(1) as executor:
         a_dispatch(book, executor, failed, workers=1, prepared=prepared).run([])
     reasons = {each.recording.recording_id: cast("Failure", each).reason for each in book.settled}
@@ -390,7 +390,7 @@ def test_a_bug_before_a_transfer_begins_is_that_job_s_end() -> None:
 
 
 def test_many_jobs_that_are_over_at_once_go_through() -> None:
-    """Each ends as it is begun: none is begun within another's end, however many they are."""
+    """Any number of jobs that end at once are processed without recursion."""
 
     class Instant(Executor):
         def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
@@ -415,7 +415,7 @@ def test_many_jobs_that_are_over_at_once_go_through() -> None:
 def test_the_death_of_a_process_is_a_fault_only_of_what_was_alone_in_it(
     error: WorkerLost, reason: str, counted: bool
 ) -> None:
-    """It travels, and is told with a reason of its own, never as a bug."""
+    """A dead process counts only against a job alone in it, with its own reason, never as a bug."""
 
     def transfer(job: Job) -> Outcome:
         raise pickle.loads(pickle.dumps(error))
@@ -428,7 +428,7 @@ def test_the_death_of_a_process_is_a_fault_only_of_what_was_alone_in_it(
 
 
 def test_what_may_end_its_process_is_carried_out_beside_the_others() -> None:
-    """Two at once at most, in no place of theirs; a stop gives back what has not begun."""
+    """Jobs that may crash run alone, at most two at a time, outside the places; a stop gives back waiting ones."""
     stop, release = Stop(), threading.Event()
     lone = [replace(a_job(100 + n), alone=True) for n in range(5)]
     seen: list[bool] = []
@@ -450,9 +450,9 @@ def test_what_may_end_its_process_is_carried_out_beside_the_others() -> None:
 
 
 def test_a_drain_ends_whatever_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What heeds nothing is left behind after drain_timeout and a moment; its lease ends with the process.
+    """A transfer that ignores the drain is abandoned shortly after drain_timeout; its lease ends with the process.
 
-    What it waits for, and for how long, is told: a stop that takes its time says why.
+    The log says what it waits for, and for how long.
     """
     monkeypatch.setattr(dispatch_module, "_CUT_SECONDS", 0.05)
     stop, begun, hangs = Stop(), threading.Event(), threading.Event()
@@ -477,7 +477,7 @@ def test_a_drain_ends_whatever_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_outcome_that_cannot_be_written_down_costs_no_other_its_own() -> None:
-    """It is that recording's failure; and a bug in who is told of one outcome keeps no other from being told."""
+    """An outcome that cannot be stored fails its recording only; an observer's bug hides no other outcome."""
     book, told = Book([a_job(n) for n in range(3)]), []
     settle = book.settle
 

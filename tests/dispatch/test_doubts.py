@@ -1,4 +1,4 @@
-"""Whose a failure is: told by what else of the source goes well, and by what fails like it."""
+"""Whose fault a failure is, judged by the source's other recordings."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ POLICY = Policy(max_attempts=2, retry_base=timedelta(seconds=30), retry_max=time
 
 @dataclass
 class Source:
-    """A source with recordings RE0, RE1 …, whose transfers end as a test says, in the order in which it says so."""
+    """A source with recordings RE0, RE1 …, whose transfers end as and when the test says."""
 
     ledger: Ledger
     now: datetime = NOW
@@ -28,21 +28,21 @@ class Source:
         self.restart()
 
     def restart(self) -> None:
-        """Another process goes on."""
+        """Continue in another process."""
         self.doubts = Doubts(ledger=self.ledger, clock=lambda: self.now, policies={"main": POLICY})
 
     def begin(self, *numbers: int) -> dict[int, Job]:
-        """Claim all that is due, and begin with these."""
+        """Claim all due recordings, and begin with these."""
         jobs = {job.recording.recording_id: job for job in self.ledger.claim("main", self.now, 99)}
         return {number: self.doubts.begun(jobs[f"RE{number}"]) for number in numbers}
 
     def told(self, job: Job, outcome: Outcome) -> None:
-        """It ends so."""
+        """End a transfer with this outcome."""
         self.ledger.settle([outcome], self.now, {"main": POLICY})
         self.doubts.ended(job, outcome)
 
     def round(self, **ends: str) -> None:
-        """One pass: each recording, in this order, one after the other, ends so."""
+        """Run one pass: each recording in turn ends with this outcome."""
         for number, job in self.begin(*(int(name[2:]) for name in ends)).items():
             self.told(job, self.outcome(job, ends[f"RE{number}"]))
         self.doubts.judge()
@@ -69,7 +69,7 @@ def source(tmp_path: Path) -> Iterator[Source]:
 
 @pytest.mark.parametrize("end", ["500", "away"])
 def test_what_all_share_is_nobodys(source: Source, end: str) -> None:
-    """Media fail for days while the list answers: no attempt is counted, however often it is made."""
+    """If all media fail for days while the list answers, no attempt is counted, however many there are."""
     register(source.ledger, *many(3))
     for days in range(5):
         source.now = NOW + timedelta(days=days)
@@ -79,7 +79,7 @@ def test_what_all_share_is_nobodys(source: Source, end: str) -> None:
 
 
 def days(source: Source, first: int, last: int, listed: bool = True, **ends: str) -> None:
-    """On each of these days the list is answered, or fails, and then each recording ends so."""
+    """On each day the list succeeds or fails, then each recording ends with this outcome."""
     for day in range(first, last + 1):
         source.now = NOW + timedelta(days=day)
         if listed:
@@ -91,7 +91,7 @@ def days(source: Source, first: int, last: int, listed: bool = True, **ends: str
 
 @pytest.mark.parametrize("end", ["500", "away"])
 def test_a_few_that_fail_for_days_in_a_quiet_account_come_to_an_end(source: Source, end: str) -> None:
-    """Nothing else is archived, the list is answered: nothing is counted for give_up_after, and then they die."""
+    """In a quiet account whose list answers, a few failures are not counted for give_up_after, then they die."""
     register(source.ledger, *many(2))
     days(source, 0, 2, RE0=end, RE1=end)
     assert source.faults(0, 1) == [0, 0]
@@ -100,7 +100,7 @@ def test_a_few_that_fail_for_days_in_a_quiet_account_come_to_an_end(source: Sour
 
 
 def test_one_alone_that_nobody_answers_for_days_comes_to_an_end(source: Source) -> None:
-    """It may be anybody's for give_up_after, while the list is answered; then it is its own."""
+    """A single unanswered recording is in doubt for give_up_after while the list answers, then at fault."""
     register(source.ledger, *many(1))
     days(source, 0, 2, RE0="away")
     assert source.faults(0) == [0]
@@ -109,7 +109,7 @@ def test_one_alone_that_nobody_answers_for_days_comes_to_an_end(source: Source) 
 
 
 def test_an_outage_that_meets_more_and_more_costs_none_an_attempt(source: Source) -> None:
-    """A new recording fails like the others each day, and nothing is archived: however long it lasts."""
+    """While new recordings keep failing and none is archived, no attempt is counted, however long it lasts."""
     register(source.ledger, *many(1))
     for day in range(8):
         register(source.ledger, *many(1, start=day + 1))
@@ -118,7 +118,7 @@ def test_an_outage_that_meets_more_and_more_costs_none_an_attempt(source: Source
 
 
 def test_a_day_in_which_the_list_fails_begins_the_wait_anew(source: Source) -> None:
-    """Only days in which the account's list was answered speak against a recording."""
+    """Only days on which the account's list was answered count against a recording."""
     register(source.ledger, *many(2))
     days(source, 0, 2, RE0="500", RE1="500")
     days(source, 3, 3, listed=False, RE0="500", RE1="500")
@@ -129,7 +129,7 @@ def test_a_day_in_which_the_list_fails_begins_the_wait_anew(source: Source) -> N
 
 
 def test_a_list_that_fails_for_a_moment_was_answered_all_the_same(source: Source) -> None:
-    """One poll of hundreds that fails puts off no end."""
+    """One failed poll of hundreds does not restart the wait."""
     register(source.ledger, *many(2))
     days(source, 0, 2, RE0="500", RE1="500")
     source.ledger.note_scan_error(FEED, "reset", source.now + timedelta(minutes=5))
@@ -139,7 +139,7 @@ def test_a_list_that_fails_for_a_moment_was_answered_all_the_same(source: Source
 
 
 def test_days_in_which_nobody_asked_speak_against_none(source: Source) -> None:
-    """A machine that was off for a week finds another outage: nothing is known of the days between."""
+    """Days on which the machine was off do not count against a recording."""
     register(source.ledger, *many(2))
     days(source, 0, 0, RE0="500", RE1="500")
     days(source, 7, 9, RE0="500", RE1="500")
@@ -147,7 +147,7 @@ def test_days_in_which_nobody_asked_speak_against_none(source: Source) -> None:
 
 
 def test_days_in_which_the_bucket_was_full_speak_against_none(source: Source) -> None:
-    """A failure of the store comes between: how long a recording fails by its service's or its own begins anew."""
+    """A failure of the store restarts the wait."""
     register(source.ledger, *many(2))
     days(source, 0, 2, RE0="500", RE1="500")
     source.now += timedelta(hours=12)
@@ -159,7 +159,7 @@ def test_days_in_which_the_bucket_was_full_speak_against_none(source: Source) ->
 
 @pytest.mark.parametrize("first", [True, False], ids=["at first", "later"])
 def test_a_clock_that_ran_ahead_ends_no_doubt_early_nor_puts_it_off_for_ever(source: Source, first: bool) -> None:
-    """A pass of the year 2099 says nothing of how long the list was answered; days of a right clock do."""
+    """A pass with a clock in 2099 neither ends the wait early nor extends it forever."""
     register(source.ledger, *many(2))
     if not first:
         days(source, 0, 0, RE0="500", RE1="500")
@@ -172,7 +172,7 @@ def test_a_clock_that_ran_ahead_ends_no_doubt_early_nor_puts_it_off_for_ever(sou
 
 
 def test_a_stop_in_between_does_not_begin_the_wait_anew(source: Source) -> None:
-    """Who restarts the daemon each day is told of what fails for good, like anybody."""
+    """Daily restarts do not restart the wait."""
     register(source.ledger, *many(2))
     days(source, 0, 2, RE0="500", RE1="500")
     source.now += timedelta(hours=12)
@@ -184,7 +184,7 @@ def test_a_stop_in_between_does_not_begin_the_wait_anew(source: Source) -> None:
 
 
 def test_a_list_that_failed_when_it_was_last_asked_for_speaks_against_none(source: Source) -> None:
-    """Nor a day later, where nobody has asked it again."""
+    """If the list failed when last requested, even a day ago, nothing is counted."""
     register(source.ledger, *many(2))
     days(source, 0, 2, RE0="500", RE1="500")
     source.ledger.note_scan_error(FEED, "down", source.now + timedelta(hours=1))
@@ -194,7 +194,7 @@ def test_a_list_that_failed_when_it_was_last_asked_for_speaks_against_none(sourc
 
 
 def test_one_that_joins_those_that_failed_for_days_is_not_taken_for_one_alone(source: Source) -> None:
-    """Perhaps the service fails after all: neither the newcomer's failure is counted, nor the others' any more."""
+    """A newcomer among old failures suggests the service: neither its failure nor theirs is counted."""
     register(source.ledger, *many(2))
     days(source, 0, 3, RE0="500", RE1="500")
     register(source.ledger, *many(1, start=2))
@@ -203,7 +203,7 @@ def test_one_that_joins_those_that_failed_for_days_is_not_taken_for_one_alone(so
 
 
 def test_one_that_fails_otherwise_now_is_none_of_those_that_failed_like_it(source: Source) -> None:
-    """Its earlier failure is judged by all the others, of which there are as many as there were."""
+    """A recording that fails for another reason now is not counted among those with its earlier reason."""
     register(source.ledger, *many(4))
     source.round(RE0="500", RE1="500", RE2="500", RE3="fine")
     assert source.faults(0, 1, 2) == [0, 0, 0]
@@ -213,7 +213,7 @@ def test_one_that_fails_otherwise_now_is_none_of_those_that_failed_like_it(sourc
 
 
 def test_after_a_retry_the_wait_begins_anew(source: Source) -> None:
-    """An operator who asks again gives it as long as the first time."""
+    """After an operator's retry the wait starts over."""
     register(source.ledger, *many(2))
     days(source, 0, 2, RE0="500", RE1="500")
     source.ledger.retry(None, source.now)
@@ -223,7 +223,7 @@ def test_after_a_retry_the_wait_begins_anew(source: Source) -> None:
 
 
 def test_what_was_archived_meanwhile_begins_the_wait_anew(source: Source) -> None:
-    """Its objects were missing, and it fails again: what befell it before it was archived is over."""
+    """A recording that was archived in between starts a new wait when it fails again."""
     register(source.ledger, *many(2))
     days(source, 0, 2, RE0="500", RE1="500")
     days(source, 3, 3, RE1="fine", RE0="fine")
@@ -233,17 +233,17 @@ def test_what_was_archived_meanwhile_begins_the_wait_anew(source: Source) -> Non
 
 
 def test_after_days_one_that_is_archived_convicts_a_crowd(source: Source) -> None:
-    """A busy account with many that are refused: no more need be archived than one, once they fail for days."""
+    """After days of failing, one archived recording is enough to count the failures of many."""
     register(source.ledger, *many(6))
     crowd = {f"RE{number}": "500" for number in range(5)}
     days(source, 0, 2, **crowd)
-    register(source.ledger, *many(1, start=6))  # that crowd has grown, so that its age alone tells nothing
+    register(source.ledger, *many(1, start=6))  # the group has grown, so that its age proves nothing
     days(source, 3, 3, RE6="500", **crowd, RE5="fine")
     assert source.faults(*range(5), 6) == [1] * 5 + [0]
 
 
 def test_a_thousand_that_fail_alike_are_their_sources_trouble(source: Source) -> None:
-    """However long it lasts, and though none joins them."""
+    """A thousand equal failures are the source's problem, however long they last."""
     register(source.ledger, *many(1000))
     for day in (0, 1, 2, 3, 4):
         source.now = NOW + timedelta(days=day)
@@ -262,7 +262,7 @@ def test_a_thousand_that_fail_alike_are_their_sources_trouble(source: Source) ->
 
 @pytest.mark.parametrize("end", ["500", "away"])
 def test_what_fails_while_others_go_well_is_its_own(source: Source, end: str) -> None:
-    """Two of six fail, whatever the service says; then nothing else is due: dead by their own faults."""
+    """If two of six fail while others succeed, they die by their own faults."""
     register(source.ledger, *many(6))
     source.round(RE0=end, RE1=end, RE2="fine", RE3="fine", RE4="fine", RE5="fine")
     assert source.faults(0, 1) == [1, 1]
@@ -272,21 +272,21 @@ def test_what_fails_while_others_go_well_is_its_own(source: Source, end: str) ->
 
 
 def test_what_went_well_before_says_nothing_of_now(source: Source) -> None:
-    """The service goes away amid a pass: what is left of it fails, and nothing of that is counted."""
+    """Successes before an outage within a pass do not count against the later failures."""
     register(source.ledger, *many(6))
     source.round(RE0="fine", RE1="fine", RE2="fine", RE3="500", RE4="500", RE5="500")
     assert source.faults(3, 4, 5) == [0, 0, 0]
 
 
 def test_one_that_goes_well_amid_an_outage_convicts_no_crowd(source: Source) -> None:
-    """A service that answers one request of many is not well."""
+    """One success among many failures of an outage does not count against them."""
     register(source.ledger, *many(6))
     source.round(RE0="500", RE1="500", RE2="500", RE3="500", RE4="500", RE5="fine")
     assert source.faults(0, 1, 2, 3, 4) == [0] * 5
 
 
 def test_one_alone_is_judged_by_what_the_service_says(source: Source) -> None:
-    """An answer for it alone is its own; where nobody answers, or the list fails too, it may be anybody's."""
+    """A single failure counts if the service answered it; not if nothing answers, or the list fails too."""
     register(source.ledger, *many(1))
     source.round(RE0="away")
     assert source.faults(0) == [0]
@@ -301,7 +301,7 @@ def test_one_alone_is_judged_by_what_the_service_says(source: Source) -> None:
 
 
 def test_evidence_may_come_later(source: Source) -> None:
-    """A daemon at work: what failed is counted by what was archived until it fails again."""
+    """In a running daemon failures are counted by recordings archived before the next attempt."""
     register(source.ledger, *many(4))
     jobs = source.begin(0, 1, 2, 3)
     for number in (0, 1):
@@ -317,7 +317,7 @@ def test_evidence_may_come_later(source: Source) -> None:
 
 
 def test_waits_grow_with_an_outage_and_end_with_it(source: Source) -> None:
-    """Asked more and more rarely while it lasts; once one is archived all are due within a minute, not all at once."""
+    """Delays grow during an outage; after the first success all are due within a minute, spread out."""
     register(source.ledger, *many(20))
     ends = {f"RE{number}": "away" for number in range(20)}
     for hours in (0, 7, 14, 21):

@@ -1,4 +1,4 @@
-"""Threads that are all there before the first job."""
+"""A pool whose threads all exist before the first job."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from recvault.shutdown import Stop
 
 
 def test_jobs_are_carried_out_by_as_many_threads() -> None:
-    """At once; what one raises is its caller's, and the thread goes on."""
+    """Jobs run concurrently on all threads; a job's exception goes to its caller, and the thread continues."""
     both = threading.Barrier(2)
     with Threads(2, "test") as threads:
         met = [threads.submit(both.wait, 5) for _ in range(2)]
@@ -25,7 +25,7 @@ def test_jobs_are_carried_out_by_as_many_threads() -> None:
 
 
 def test_a_machine_that_gives_no_more_threads_gives_fewer(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One is enough for every job to come to its end; none at all is told at once."""
+    """If the machine gives fewer threads, these run all jobs; if none, that is an error at once."""
     begin, left = threading.Thread.start, [1, 0]
 
     def start(thread: threading.Thread) -> None:
@@ -42,7 +42,7 @@ def test_a_machine_that_gives_no_more_threads_gives_fewer(monkeypatch: pytest.Mo
 
 
 def test_an_end_that_cancels_begins_nothing_more() -> None:
-    """What runs may end, what waits is cancelled, and nothing more is taken."""
+    """A cancelling shutdown lets running jobs finish, cancels waiting ones, and accepts no more."""
     begun, release = threading.Event(), threading.Event()
     threads = Threads(1, "test")
     running = threads.submit(lambda: (begun.set(), release.wait(5)))
@@ -56,7 +56,7 @@ def test_an_end_that_cancels_begins_nothing_more() -> None:
 
 
 def test_a_stop_leaves_behind_what_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither who waits for results nor the end of the threads waits for it; what was done is still looked at."""
+    """After a stop neither waiting for results nor the shutdown waits for a hanging job; results are still read."""
     monkeypatch.setattr(module, "_LEAVE_SECONDS", 0.0)
     stop, hangs = Stop(), threading.Event()
     with Threads(2, "test", stop) as threads:

@@ -1,4 +1,4 @@
-"""Addresses that a list minted are lent to the jobs they are of: once, while they are fresh, and from memory alone."""
+"""Listed media URLs are lent to their jobs: once, while fresh, and only from memory."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def a_job(name: str = "1") -> Job:
 
 
 def test_a_job_gets_what_was_minted_for_it_once() -> None:
-    """The second try asks the provider anew: the first may have failed for the address."""
+    """A URL is lent once: a second try requests a new one, since the URL may have been the cause."""
     kept = Minted(lambda: NOW)
     kept.note(TELNYX, [a_recording()])
     assert kept.lend(a_job("2")).recording.media_urls == {}
@@ -49,7 +49,7 @@ def test_a_job_gets_what_was_minted_for_it_once() -> None:
 
 @pytest.mark.parametrize(("later", "lent"), [(299, URLS), (300, {}), (-1, {})])
 def test_what_may_have_expired_is_not_lent(later: int, lent: dict[str, str]) -> None:
-    """Five minutes, and not where the clock went back: half of what the provider promises."""
+    """A URL is lent for half of its lifetime, and not if the clock went back."""
     moments = iter([NOW, NOW + timedelta(seconds=later)])
     kept = Minted(lambda: next(moments))
     kept.note(TELNYX, [a_recording()])
@@ -58,7 +58,7 @@ def test_what_may_have_expired_is_not_lent(later: int, lent: dict[str, str]) -> 
 
 @pytest.mark.parametrize(("later", "lent"), [(29, URLS), (30, {})])
 def test_how_long_an_address_is_good_for_is_the_providers_fact(later: int, lent: dict[str, str]) -> None:
-    """One that lives a minute is lent for half of it."""
+    """A URL that is valid for a minute is lent for half of it."""
 
     class Brief(Telnyx):
         media_url_lifetime = timedelta(minutes=1)
@@ -70,7 +70,7 @@ def test_how_long_an_address_is_good_for_is_the_providers_fact(later: int, lent:
 
 
 def test_it_does_not_grow(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is listed first is fetched first, and keeps its place; what is too old makes room."""
+    """Its size is limited: old entries are removed, and those listed first stay."""
     monkeypatch.setattr(url_cache, "_MOST", 2)
     now = [NOW]
     kept = Minted(lambda: now[0])
@@ -84,7 +84,7 @@ def test_it_does_not_grow(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_is_fetched_right_after_its_listing_costs_no_further_question(
     tmp_path: Path, simulator: Simulator, strict_bucket: Bucket
 ) -> None:
-    """Telnyx: a list, then one GET a recording, as for providers whose addresses last."""
+    """Telnyx needs one list and one GET per recording, like providers with permanent URLs."""
     rig = Rig(root=tmp_path, simulator=simulator, s3_url=strict_bucket.url, bucket=strict_bucket.name)
     account = simulator.add_account("telnyx")
     simulator.populate(account, "telnyx", 5)

@@ -1,4 +1,4 @@
-"""`recvault backfill`: all history or what is named of it, read once, resumed where it was cut, and handed to polls."""
+"""`recvault backfill`: all history or named parts, read once, resumed after interruptions, continued by polls."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ LISTS = ("/Recordings.json", "/Recordings", "/recordings")
 
 @pytest.fixture
 def rig(tmp_path: Path, simulator: Simulator, strict_bucket: Bucket) -> Rig:
-    """A whole recvault without sources yet; its clock and the providers' stand still."""
+    """A recvault without sources; its clock and the providers' are frozen."""
     simulator.set_now(START)
     return Rig(root=tmp_path, simulator=simulator, s3_url=strict_bucket.url, bucket=strict_bucket.name)
 
 
 def opened(rig: Rig, name: str = "voice", count: int = 0, every: timedelta = DAY, **options: Any) -> SimAccount:
-    """A source with so many recordings, one every so often, the last of them two days old."""
+    """Make a source with that many recordings at regular times, the last one two days old."""
     provider, kind = SOURCES[name]
     account = rig.simulator.add_account(kind)
     if count:
@@ -75,7 +75,7 @@ def watermark(rig: Rig, name: str = "voice", account_id: str | None = None) -> d
 
 
 def listed(simulator: Simulator) -> list[str]:
-    """The requests for lists of recordings so far."""
+    """Return the requests for lists of recordings so far."""
     return [f"{each.path}?{each.query}" for each in simulator.requests if each.path.endswith(LISTS)]
 
 
@@ -98,7 +98,7 @@ ORDERS = [*((name, False) for name in SOURCES), ("voice", True), ("telnyx", True
 
 @pytest.mark.parametrize(("name", "oldest_first"), ORDERS, ids=str)
 def test_all_history_is_brought_home_and_polls_go_on_from_there(rig: Rig, name: str, oldest_first: bool) -> None:
-    """Each provider: what is listed is archived, once; then the watermark stands where a whole poll would leave it."""
+    """For each provider everything listed is archived once, and the watermark is where a poll would leave it."""
     account = opened(rig, name, 15, every=40 * DAY)
     report = backfill(rig, name, oldest_first=oldest_first)
     assert (report.exit_code, report.command, only(report).archived) == (0, "backfill", 15), report.document()
@@ -115,7 +115,7 @@ def test_all_history_is_brought_home_and_polls_go_on_from_there(rig: Rig, name: 
 
 @pytest.mark.parametrize("name", SOURCES)
 def test_a_window_is_half_open_and_nothing_beside_it_comes(rig: Rig, name: str) -> None:
-    """From --since on, before --until, to the second, whatever the provider's filter can."""
+    """--since is inclusive and --until exclusive, to the second, whatever the provider's filter supports."""
     account = opened(rig, name, 12, every=timedelta(hours=7))
     created = sorted(each.created_at for each in rig.simulator.recordings(account))
     since, until = created[3], created[8]
@@ -138,7 +138,7 @@ SCOPES = [
 
 @pytest.mark.parametrize(("name", "kind"), SCOPES, ids=lambda each: str(each))
 def test_a_named_list_brings_its_recordings_and_no_other(rig: Rig, name: str, kind: str) -> None:
-    """A call's, a conference's or a room's, whenever they were and whatever start_from says."""
+    """The recordings of a call, conference or room are archived, of any date, regardless of start_from."""
     account = opened(rig, name, 6, every=300 * DAY, start_from="2026-09-30")
     named = f"CF{'7' * 32}" if name != "video" else f"RM{'7' * 32}"
     wanted = [
@@ -152,7 +152,7 @@ def test_a_named_list_brings_its_recordings_and_no_other(rig: Rig, name: str, ki
 
 @pytest.mark.parametrize("name", SOURCES)
 def test_a_named_recording_is_brought_without_any_list(rig: Rig, name: str) -> None:
-    """By its id, at each provider."""
+    """A named recording is fetched by id, at each provider."""
     account = opened(rig, name, 4, every=300 * DAY)
     wanted = rig.simulator.recordings(account)[1]
     report = backfill(rig, name, recordings=(wanted.recording_id,))
@@ -161,7 +161,7 @@ def test_a_named_recording_is_brought_without_any_list(rig: Rig, name: str) -> N
 
 
 def test_an_unknown_recording_exits_2_and_the_others_come(rig: Rig) -> None:
-    """One that is misspelt is named; what else was named is archived."""
+    """An unknown recording is reported, and the other named ones are archived."""
     account = opened(rig, count=3)
     wanted, unknown = rig.simulator.recordings(account)[0], "RE" + "9" * 32
     report = backfill(rig, recordings=(unknown, wanted.recording_id))
@@ -171,14 +171,14 @@ def test_an_unknown_recording_exits_2_and_the_others_come(rig: Rig) -> None:
 
 @pytest.mark.parametrize(("name", "kind"), [("voice", "room"), ("legacy", "call"), ("video", "conference")])
 def test_a_list_that_the_provider_has_not_is_refused_before_anything_begins(rig: Rig, name: str, kind: str) -> None:
-    """ConfigError, exit 78; asked anyway, it might answer with the whole account."""
+    """A kind of list that the provider lacks is refused with exit 78: it might answer with the whole account."""
     opened(rig, name)
     with rig.runtime() as runtime, pytest.raises(ConfigError, match=f"not by {kind}"):
         Asked(scopes=(Scope(kind, "X1"),)).check(runtime.provider(name))
 
 
 def test_an_explicit_since_goes_before_start_from(rig: Rig) -> None:
-    """All history begins at start_from, unless an earlier day is asked for."""
+    """A backfill begins at start_from, unless an earlier --since is given."""
     account = opened(rig, count=10, start_from=(START - 5 * DAY).strftime("%Y-%m-%d"))
     recordings = rig.simulator.recordings(account)
     assert backfill(rig).exit_code == 0
@@ -193,7 +193,7 @@ def test_an_explicit_since_goes_before_start_from(rig: Rig) -> None:
 
 
 def test_the_watermark_never_moves_backward(rig: Rig) -> None:
-    """A backfill of old years beside a daemon's watermark leaves it."""
+    """A backfill of old years leaves a daemon's later watermark."""
     opened(rig, count=10)
     rig.sync(lambda: START)
     before = watermark(rig)
@@ -204,7 +204,7 @@ def test_the_watermark_never_moves_backward(rig: Rig) -> None:
 
 
 def test_years_that_adjoin_hand_over_the_watermark_step_by_step(rig: Rig) -> None:
-    """Up to a day, then on from it: what lies before is registered each time. With a gap between it stays."""
+    """Adjoining backfills move the watermark step by step; with a gap between them it stays."""
     opened(rig, count=10)
     first, second = START - 7 * DAY, START - 4 * DAY
     backfill(rig, since=second)
@@ -218,14 +218,14 @@ def test_years_that_adjoin_hand_over_the_watermark_step_by_step(rig: Rig) -> Non
 
 
 def test_an_empty_account_moves_no_watermark(rig: Rig) -> None:
-    """A list that tells nothing may not tell all: polls begin where they would have."""
+    """An empty list moves no watermark: polls begin as they would have."""
     opened(rig)
     assert backfill(rig).exit_code == 0
     assert watermark(rig) is None
 
 
 def test_a_slow_clock_at_the_provider_is_believed(rig: Rig) -> None:
-    """Our clock is hours ahead of theirs: the watermark keeps the lookback before theirs."""
+    """If our clock is hours ahead, the watermark is the lookback before the provider's clock."""
     opened(rig, count=5)
     backfill(rig, now=START + timedelta(hours=9))
     mark = watermark(rig)
@@ -234,7 +234,7 @@ def test_a_slow_clock_at_the_provider_is_believed(rig: Rig) -> None:
 
 @pytest.mark.parametrize("whole", [True, False], ids=["after a whole one", "after one that was cut short"])
 def test_late_rows_near_the_end_are_read_by_a_rerun(rig: Rig, monkeypatch: pytest.MonkeyPatch, whole: bool) -> None:
-    """What may still be listed late when a slice is read does not count as read."""
+    """The time in which rows may still be listed late does not count as read."""
     account = opened(rig, count=40)
     late = rig.simulator.add(
         account, "voice", created_at=START - timedelta(hours=20), visible_at=START + timedelta(hours=1)
@@ -253,13 +253,13 @@ def test_late_rows_near_the_end_are_read_by_a_rerun(rig: Rig, monkeypatch: pytes
 
 
 def fail_a_slice(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The second page of some slice leads back to the first."""
+    """Let the second page of a slice link back to the first."""
     monkeypatch.setattr(Twilio, "page_size", 2)
     rig.simulator.faults.plan("page_loop", times=1, kind="list")
 
 
 def test_a_slice_that_fails_is_read_by_the_rerun_alone(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Exit 75, the watermark stays, what else was listed is archived; the rerun lists that slice and the last days."""
+    """A failed slice exits 75 and keeps the watermark; the rerun lists only it and the last days."""
     opened(rig, count=40)
     fail_a_slice(rig, monkeypatch)
     report = backfill(rig)
@@ -277,7 +277,7 @@ def test_a_slice_that_fails_is_read_by_the_rerun_alone(rig: Rig, monkeypatch: py
 
 
 def test_an_account_that_fails_again_and_again_is_left(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After a few slices; the other accounts are read, and stay read."""
+    """An account is abandoned after a few failed slices; the others are read."""
     monkeypatch.setattr(Twilio, "page_size", 2)
     parent = opened(rig, count=30, subaccounts=True)
     child = rig.simulator.add_account("twilio", parent=parent)
@@ -286,7 +286,7 @@ def test_an_account_that_fails_again_and_again_is_left(rig: Rig, monkeypatch: py
     report = backfill(rig)
     assert report.exit_code == 75
     loops = rig.simulator.faults.fired["page_loop"]
-    assert 3 <= loops <= 7  # those that were under way beside the third
+    assert 3 <= loops <= 7  # plus those that ran beside the third
     assert ids(rig.simulator.recordings(parent)) <= set(rig.sidecars())
     assert watermark(rig) is not None
     assert watermark(rig, account_id=child.account_id) is None
@@ -301,7 +301,7 @@ def test_an_account_that_fails_again_and_again_is_left(rig: Rig, monkeypatch: py
 
 
 def test_a_stop_in_the_middle_of_a_slice_does_not_count_it_as_read(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The report says interrupted; the rerun brings the rest."""
+    """An interrupted slice does not count as read; the rerun archives the rest."""
     monkeypatch.setattr(Twilio, "page_size", 2)
     account = opened(rig, count=40)
     with rig.runtime(lambda: START) as runtime:
@@ -314,7 +314,7 @@ def test_a_stop_in_the_middle_of_a_slice_does_not_count_it_as_read(rig: Rig, mon
 
 
 class Stopping(Progress):
-    """Asks for a stop after so many pages that held something."""
+    """Requests a stop after that many pages with rows."""
 
     def __init__(self, stop: Callable[[], None], pages: int) -> None:
         super().__init__()
@@ -331,7 +331,7 @@ class Stopping(Progress):
 def test_years_are_listed_in_few_requests_and_no_page_twice(
     rig: Rig, monkeypatch: pytest.MonkeyPatch, name: str, oldest_first: bool
 ) -> None:
-    """2,000 recordings over five years in pages of 100: hardly more requests than pages, none of them repeated."""
+    """2,000 recordings over five years need hardly more requests than pages, none of them repeated."""
     for provider in (Twilio, Telnyx):
         monkeypatch.setattr(provider, "page_size", 100)
     opened(rig, name, 2000, every=timedelta(hours=22))
@@ -342,7 +342,7 @@ def test_years_are_listed_in_few_requests_and_no_page_twice(
 
 
 def test_a_busy_year_after_quiet_ones_is_cut_finer(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From the oldest on, the first slice with something in it is years wide: it is not read in one piece."""
+    """A wide slice that reaches a busy year is divided, not read in one piece."""
     monkeypatch.setattr(Twilio, "page_size", 10)
     opened(rig, "voice", 600, every=timedelta(hours=8))
     made = planned(rig, oldest_first=True)
@@ -352,7 +352,7 @@ def test_a_busy_year_after_quiet_ones_is_cut_finer(rig: Rig, monkeypatch: pytest
 
 
 def test_a_filter_that_is_ignored_costs_a_few_whole_lists(rig: Rig) -> None:
-    """Each answer holds all there is: the rest is not cut into slices any more."""
+    """If a list ignores its filter, slicing stops after a few complete lists."""
     rig.simulator.switches = replace(rig.simulator.switches, signalwire_date_filter="ignored")
     account = opened(rig, "signalwire", 60, every=20 * DAY)
     report = backfill(rig, "signalwire", since=START - 700 * DAY)
@@ -362,7 +362,7 @@ def test_a_filter_that_is_ignored_costs_a_few_whole_lists(rig: Rig) -> None:
 
 
 def test_what_was_read_of_other_years_stays_read(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A small backfill in between does not make one that was cut short begin anew."""
+    """A small backfill in between does not reset an interrupted one."""
     opened(rig, count=40)
     fail_a_slice(rig, monkeypatch)
     backfill(rig)
@@ -384,7 +384,7 @@ def family(rig: Rig) -> tuple[SimAccount, SimAccount]:
 
 
 def test_sub_accounts_are_brought_each_with_its_own_watermark(rig: Rig) -> None:
-    """Those that are active."""
+    """Active sub-accounts are archived, each with its own watermark."""
     parent, child = family(rig)
     report = backfill(rig)
     assert (report.exit_code, {row.archived for row in report.accounts.values()}) == (0, {3})
@@ -392,7 +392,7 @@ def test_sub_accounts_are_brought_each_with_its_own_watermark(rig: Rig) -> None:
 
 
 def test_what_is_named_is_looked_for_in_sub_accounts_too(rig: Rig) -> None:
-    """A call and a recording of one, with nothing but their ids."""
+    """A call or recording of a sub-account is found by its id only."""
     _, child = family(rig)
     first, second, _ = rig.simulator.recordings(child)
     named = rig.simulator.add(child, "voice", call_id="CA" + "7" * 32, created_at=START - DAY)
@@ -404,7 +404,7 @@ def test_what_is_named_is_looked_for_in_sub_accounts_too(rig: Rig) -> None:
 @pytest.mark.parametrize("by", ["recording", "call"])
 @pytest.mark.parametrize("state", ["failing", "dead"])
 def test_what_is_named_has_its_turn_now(rig: Rig, by: str, state: str) -> None:
-    """A recording that failed, or was given up, is tried at once; one that is not named waits on."""
+    """A named recording that failed or was given up is tried at once; others wait."""
     rig.transfer = {"retry_base": "9h", "retry_max": "9h", "max_attempts": 1 if state == "dead" else 5}
     account = opened(rig, count=2)
     recording, other = rig.simulator.recordings(account)
@@ -421,7 +421,7 @@ def test_what_is_named_has_its_turn_now(rig: Rig, by: str, state: str) -> None:
 
 
 def test_what_is_archived_already_is_not_transferred_again(rig: Rig) -> None:
-    """Named by its id or by its call."""
+    """An archived recording that is named by id or call is not transferred again."""
     account = opened(rig, count=2)
     backfill(rig)
     rig.simulator.clear_requests()
@@ -437,7 +437,7 @@ def test_what_is_archived_already_is_not_transferred_again(rig: Rig) -> None:
 
 @pytest.mark.parametrize("name", SOURCES)
 def test_a_dry_run_tells_what_a_backfill_then_does(rig: Rig, name: str) -> None:
-    """The count is the same, the bytes are within five in a hundred; and it wrote nothing anywhere."""
+    """A dry run's count is exact and its bytes within 5 %, and it writes nothing."""
     formats = ["wav", "mp3"]
     opened(rig, name, 12, every=20 * DAY, formats=formats)
     told = planned(rig, name).document()
@@ -445,7 +445,7 @@ def test_a_dry_run_tells_what_a_backfill_then_does(rig: Rig, name: str) -> None:
     assert (told["outcome"], told["ledger"], downloads(rig.simulator)) == ("ok", "none", Counter())
     report = backfill(rig, name)
     assert told["total"]["recordings"] == only(report).archived == 12
-    if name != "legacy":  # whose rows tell no channels
+    if name != "legacy":  # whose rows have no channels
         assert told["total"]["estimated_bytes"] == pytest.approx(only(report).bytes, rel=0.05)
     by_format = Counter(dict.fromkeys(formats, 0))
     for row in told["months"]:
@@ -457,7 +457,7 @@ def test_a_dry_run_tells_what_a_backfill_then_does(rig: Rig, name: str) -> None:
 
 
 def test_a_dry_run_reads_an_existing_ledger_and_changes_nothing_of_it(rig: Rig) -> None:
-    """Not a byte of it, nor a file beside it; what it knows to be archived is counted apart."""
+    """A dry run changes no byte of an existing ledger and its files, and counts archived recordings separately."""
     opened(rig, count=6)
     backfill(rig, until=START - 4 * DAY)
     before = {path.name: path.read_bytes() for path in rig.root.iterdir() if path.is_file()}
@@ -471,7 +471,7 @@ def test_a_dry_run_reads_an_existing_ledger_and_changes_nothing_of_it(rig: Rig) 
 
 
 def test_a_dry_run_reads_what_a_running_process_has_just_settled(rig: Rig) -> None:
-    """Beside a daemon: what is not in the ledger's own file yet counts too."""
+    """A dry run also sees what a running daemon has only in the WAL."""
     opened(rig, count=6)
     with rig.runtime(lambda: START) as runtime:
         runtime.backfill("voice", Asked())
@@ -479,7 +479,7 @@ def test_a_dry_run_reads_what_a_running_process_has_just_settled(rig: Rig) -> No
 
 
 def test_a_dry_run_counts_apart_what_has_no_size_or_no_media(rig: Rig) -> None:
-    """What is not final, gone or unreadable is said, never guessed at; where a row names a foreign host a pass asks."""
+    """Recordings that are not final, gone or unreadable are counted separately; one with a foreign host is not."""
     account = opened(rig)
     add = rig.simulator.add
     old = {"created_at": START - 3 * DAY, "visible_at": START - 3 * DAY}
@@ -501,7 +501,7 @@ def test_a_dry_run_counts_apart_what_has_no_size_or_no_media(rig: Rig) -> None:
 
 
 def test_a_dry_run_counts_apart_what_only_its_owner_s_bucket_holds(rig: Rig) -> None:
-    """A list whose rows tell for sure that the media lie elsewhere: nothing of them would be archived."""
+    """Recordings whose rows state external media are counted separately, as they would not be archived."""
     account = opened(rig, "video", count=1)
     old = {"created_at": START - 3 * DAY, "visible_at": START - 3 * DAY}
     rig.simulator.add(account, "video", external_location="https://theirs.example.com/a.mka", **old)
@@ -510,7 +510,7 @@ def test_a_dry_run_counts_apart_what_only_its_owner_s_bucket_holds(rig: Rig) -> 
 
 
 def test_a_dry_run_that_cannot_list_says_so(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its totals are not taken for the whole."""
+    """A dry run that cannot list everything says that its totals are incomplete."""
     opened(rig, count=40)
     fail_a_slice(rig, monkeypatch)
     made = planned(rig)
@@ -519,7 +519,7 @@ def test_a_dry_run_that_cannot_list_says_so(rig: Rig, monkeypatch: pytest.Monkey
 
 
 def test_a_dry_run_of_what_is_named(rig: Rig) -> None:
-    """A call's and one recording, each counted once."""
+    """A named call and a named recording are each counted once."""
     account = opened(rig, count=4)
     first, second, *_ = rig.simulator.recordings(account)
     scope = Scope("call", first.call_id or "")

@@ -1,4 +1,4 @@
-"""An archive in a directory, through the command as people run it: from its first `check` to a new ledger."""
+"""An archive in a directory, by the commands: from the first `check` to a rebuilt ledger."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def rig(tmp_path: Path, simulator: Simulator) -> Rig:
 
 
 def done(rig: Rig, *words: str) -> Ran:
-    """A command that ends well."""
+    """Run a command that must succeed."""
     ran = run(rig, *words)
     assert ran.code == 0, (words, ran)
     return ran
 
 
 def is_whole(rig: Rig) -> int:
-    """How many recordings are committed, each with all its bytes; no file stands under a key that is not whole."""
+    """Return how many recordings are committed, after checking that each is complete and no file is partial."""
     objects = rig.objects()
     for sidecar in rig.sidecars().values():
         for medium in sidecar["media"]:
@@ -43,7 +43,7 @@ def is_whole(rig: Rig) -> int:
 
 
 def test_the_main_job(rig: Rig) -> None:
-    """`check` begins it, `sync` fills it, and every verb that reads a bucket reads it; a lost ledger is made anew."""
+    """`check` begins the archive, `sync` fills it, every verb reads it, and a lost ledger is rebuilt."""
     refused = run(rig, "sync")
     assert (refused.code, rig.objects()) == (78, {})
     assert "run `recvault check`" in refused.stderr
@@ -64,7 +64,7 @@ def test_the_main_job(rig: Rig) -> None:
             path.unlink()
     assert done(rig, "rebuild", "--json").document["archived"] == 30
     assert rig.directory is not None
-    away = rig.directory.rename(rig.root / "away")  # the new ledger knows where its archive was
+    away = rig.directory.rename(rig.root / "away")  # the ledger remembers its archive
     rig.directory.mkdir()
     assert run(rig, "check").code == 75
     rig.directory.rmdir()
@@ -77,7 +77,7 @@ def test_the_main_job(rig: Rig) -> None:
 
 
 def test_a_volume_that_is_not_mounted(rig: Rig) -> None:
-    """An empty directory in the archive's place is exit 75 to every verb and stays empty; nothing counts as missing."""
+    """With an empty directory in its place every verb exits 75, it stays empty, and nothing counts as missing."""
     done(rig, "check")
     done(rig, "sync")
     assert rig.directory is not None
@@ -85,7 +85,7 @@ def test_a_volume_that_is_not_mounted(rig: Rig) -> None:
     rig.directory.mkdir()
     for words in (["sync"], ["verify", "--repair"], ["rebuild", "--set-aside"], ["manifest"]):
         ran = run(rig, *words)
-        if words[0] != "rebuild":  # which refuses to replace a sound ledger before it looks
+        if words[0] != "rebuild":  # which first refuses to replace a sound ledger
             assert (ran.code, ".recvault is missing" in ran.stderr) == (75, True), (words, ran)
     checked = run(rig, "check", "--json")
     assert checked.code == 75, checked
@@ -98,7 +98,7 @@ def test_a_volume_that_is_not_mounted(rig: Rig) -> None:
 
 
 def test_a_pass_that_is_killed(rig: Rig) -> None:
-    """kill -9 amid the writing leaves no file that is not whole; the same command goes on to the end."""
+    """A kill during writes leaves no partial file, and the same command completes."""
     done(rig, "check")
     assert rig.directory is not None
     process = start(rig, "sync")
@@ -111,7 +111,7 @@ def test_a_pass_that_is_killed(rig: Rig) -> None:
 
 
 def test_two_machines_at_one_directory(rig: Rig) -> None:
-    """Two ledgers that archive the same account there at once come to one copy of each recording, and both know it."""
+    """Two ledgers that archive one account at once store each recording once, and both know it."""
     done(rig, "check")
     other = Rig(root=rig.root / "other", simulator=rig.simulator, s3_url="", bucket=rig.bucket, sources=rig.sources)
     other.root.mkdir()

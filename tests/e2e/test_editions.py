@@ -1,4 +1,4 @@
-"""A recording that came in two editions: through the ledger, the commands, verify, rebuild and manifests."""
+"""A recording with two editions: in the ledger, commands, verify, rebuild and manifests."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ def store(strict_s3: StrictS3) -> Bucket:
 
 @pytest.fixture
 def rig(tmp_path: Path, simulator: Simulator, strict_s3: StrictS3, store: Bucket) -> Rig:
-    """A whole recvault whose clock, and the providers', stand at T0."""
+    """A recvault whose clock, like the providers', is frozen at T0."""
     simulator.set_now(T0)
     return Rig(root=tmp_path, simulator=simulator, s3_url=strict_s3.url, bucket=store.name)
 
 
 @pytest.fixture
 def suspect(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> SimRecording:
-    """Cut short whenever it was fetched, for hours: archived flagged. Since then its provider serves it whole."""
-    monkeypatch.setattr(faults, "_draws", lambda *seed: (0.5, 0.5))  # at the same place each time
+    """A recording archived as suspect after hours of truncation, which its provider now serves completely."""
+    monkeypatch.setattr(faults, "_draws", lambda *seed: (0.5, 0.5))  # the same place each time
     account = opened(rig)
     recording = add(rig, account)
     rig.simulator.faults.plan("truncate_silent", recording.recording_id, times=99, kind="media")
@@ -67,7 +67,7 @@ def looked_again(rig: Rig, recording: SimRecording) -> None:
 
 
 def test_a_suspect_is_fetched_again_by_its_id(rig: Rig, suspect: SimRecording) -> None:
-    """`retry ID`: the whole one stands beside the flagged one, which is told no more as such; `show` tells both."""
+    """`retry ID` archives the complete one beside the flagged one, clears the flag, and `show` lists both."""
     assert row_of(rig, suspect)["reason"] == "media.suspect"
     before = rig.objects()
     assert run(rig, "retry", suspect.recording_id, "--json").document["made_due"] == 1
@@ -82,7 +82,7 @@ def test_a_suspect_is_fetched_again_by_its_id(rig: Rig, suspect: SimRecording) -
 
 
 def test_a_look_that_fails_takes_nothing_back(rig: Rig, suspect: SimRecording) -> None:
-    """Its provider has it no more, or is away: it stays archived as it was, and no failure of it is told."""
+    """If another look fails, the recording stays archived, without a failure."""
     assert run(rig, "retry", "--suspect").code == 0
     rig.simulator.faults.plan("http_503", suspect.recording_id, times=99)
     rig.sync_at(LATER + HOUR)
@@ -99,7 +99,7 @@ def test_a_look_that_fails_takes_nothing_back(rig: Rig, suspect: SimRecording) -
 
 
 def test_verify_knows_both_editions(rig: Rig, suspect: SimRecording, store: Bucket) -> None:
-    """All well with two; a byte of the first that is lost is told, and is not what the provider can bring back."""
+    """Both editions verify as ok; damage to the first is reported as not restorable from the provider."""
     looked_again(rig, suspect)
     found = run(rig, "verify", "--deep", "--json")
     assert (found.code, found.document["counts"]["checked"], found.document["differences"]) == (0, 2, [])
@@ -112,7 +112,7 @@ def test_verify_knows_both_editions(rig: Rig, suspect: SimRecording, store: Buck
 
 
 def test_a_rebuilt_ledger_knows_both_editions(rig: Rig, suspect: SimRecording) -> None:
-    """One recording, archived as the later edition, the earlier one expected beside it."""
+    """A rebuilt ledger has one recording with the later edition, and expects the earlier one."""
     looked_again(rig, suspect)
     before = row_of(rig, suspect)
     for file in rig.root.glob("ledger.db*"):
@@ -127,7 +127,7 @@ def test_a_rebuilt_ledger_knows_both_editions(rig: Rig, suspect: SimRecording) -
 
 
 def test_manifests_list_both_editions(rig: Rig, suspect: SimRecording) -> None:
-    """Each once, whether the first was listed before the second came or not."""
+    """Each edition is listed once, whether the first was listed before the second or not."""
     looked_again(rig, suspect)
     with rig.runtime(lambda: T0 + 3 * DAY) as runtime:
         Manifests.of(runtime, threads=1).write()
@@ -138,7 +138,7 @@ def test_manifests_list_both_editions(rig: Rig, suspect: SimRecording) -> None:
 
 
 def test_a_strangers_object_is_told_and_never_counted(rig: Rig, store: Bucket) -> None:
-    """A WAV under a future key: exit 3 in the pass that meets it, and what the provider serves stands beside it."""
+    """A foreign object under a future key exits 3, and the provider's recording is stored as a further edition."""
     account = opened(rig)
     recording = add(rig, account)
     day = recording.created_at.date()

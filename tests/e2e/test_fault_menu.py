@@ -1,4 +1,4 @@
-"""Every fault of the menu, on every provider at once, at one request in twenty each: repeated passes come to the truth.
+"""Every fault of the menu on every provider, at one request in twenty: repeated passes reach the truth.
 
 RECVAULT_TEST_RECORDINGS sets how many recordings each provider has; the full measure is 1,000:
 
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.long
 
 COUNT = int(os.environ.get("RECVAULT_TEST_RECORDINGS", "40"))
 SHARE = 0.05
-PAGE = 100 if COUNT >= 500 else 15  # rows a page, so that there are pages to lose
+PAGE = 100 if COUNT >= 500 else 15  # rows a page, so that there are several pages
 MOST_PASSES = 60
 APIS = {"voice": "twilio", "video": "twilio", "telnyx": "telnyx", "signalwire": "signalwire"}
 
@@ -39,7 +39,7 @@ APIS = {"voice": "twilio", "video": "twilio", "telnyx": "telnyx", "signalwire": 
 def test_under_every_fault_each_recording_stands_in_the_bucket_once(
     tmp_path: Path, strict_s3: StrictS3, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Repeated syncs end with exit 0; the bucket holds each final recording once, byte for byte, with its sidecar."""
+    """Repeated syncs end with exit 0 and each final recording once in the bucket, byte for byte, with its sidecar."""
     monkeypatch.setattr(wiring, "Timing", functools.partial(Timing, backoff_base=0.01))
     for each in BUILT_IN:
         monkeypatch.setattr(each, "page_size", PAGE)
@@ -55,7 +55,7 @@ def test_under_every_fault_each_recording_stands_in_the_bucket_once(
             rig.add_source(name, provider, accounts[kind])
         for fault in MENU:
             simulator.faults.share(fault, SHARE)
-            simulator.faults.plan(fault)  # at least once, however few the requests are
+            simulator.faults.plan(fault)  # at least once, even with few requests
 
         began = time.monotonic()
         passes = 0
@@ -63,7 +63,7 @@ def test_under_every_fault_each_recording_stands_in_the_bucket_once(
         while report is None or report.exit_code != 0:
             passes += 1
             assert passes <= MOST_PASSES, report and report.document()
-            ahead = timedelta(seconds=2 * passes)  # what failed is due again
+            ahead = timedelta(seconds=2 * passes)  # so that failed ones are due again
             report = rig.sync(lambda ahead=ahead: now() + ahead)
         print(f"\n{passes} passes, {time.monotonic() - began:.0f} s, faults {dict(simulator.faults.fired)}")
         assert simulator.faults.unfired() == []
@@ -79,7 +79,7 @@ def test_under_every_fault_each_recording_stands_in_the_bucket_once(
 
 
 def check_truth(rig: Rig, accounts: dict[str, object], objects: dict[str, bytes]) -> None:
-    """The bucket against what the providers would serve."""
+    """Compare the bucket with what the providers would serve."""
     validator = jsonschema.Draft202012Validator(json.loads(archive.schema_bytes()))
     truth = {each.recording_id: each for account in accounts.values() for each in rig.simulator.truth(account)}
     keys = [key for key in objects if key.endswith(".json") and key != archive.SCHEMA_KEY]
@@ -92,7 +92,7 @@ def check_truth(rig: Rig, accounts: dict[str, object], objects: dict[str, bytes]
         assert key == document["media"][0]["key"].rpartition(".")[0] + ".json"
         for medium in document["media"]:
             body = objects[medium["key"]]
-            # Through the legacy list, which tells no channels, a conference comes as it is served by default.
+            # By the legacy list, which has no channels, a conference has the default number.
             legacy = document["api"] == "2008-08-01"
             channels = recording.default_channels if legacy else recording.channels
             served = rig.simulator.media(recording, medium["media_format"], channels)

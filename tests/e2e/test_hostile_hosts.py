@@ -1,4 +1,4 @@
-"""A provider that lies holds up no other: its recordings fail, and those of the next source are archived."""
+"""A hostile provider fails alone: the recordings of the next source are archived."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from recvault.testing import Answer, Front
 from recvault.testing.front import forward
 from rig import Rig
 
-COUNT = 12  # more than the failures in a row after which a store is left alone for a while
+COUNT = 12  # more than the failures in a row that pause a store
 
 
 def too_long(request: Request, answer: Answer) -> Answer:
@@ -44,12 +44,12 @@ def test_a_host_that_lies_fails_alone(
     spoil: Callable[[Request, Answer], Answer],
     reason: str,
 ) -> None:
-    """Lengths that no disk holds, and redirects to this machine's own services: each a failure, none of them ours."""
+    """Absurd lengths and redirects to this machine's services each fail one recording, and nothing else."""
 
     def media_alone(request: Request, answer: Answer) -> Answer:
         return spoil(request, answer) if request.path.endswith(".wav") else answer
 
-    monkeypatch.setattr(Stop, "sleep", lambda self, seconds: None)  # between tries
+    monkeypatch.setattr(Stop, "sleep", lambda self, seconds: None)  # before retries
     rig.transfer = {"retry_base": "1h", "retry_max": "1h"}
     with Front(forward(simulator.base_url, {})) as front:
         front.spoil = media_alone

@@ -1,4 +1,4 @@
-"""The lives of recordings, day by day: late, unfinished, deleted, external, sealed, failing; and what a pass says."""
+"""The lives of recordings: late, unfinished, deleted, external, encrypted, failing; and what a pass reports."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ APIS: dict[str, Any] = {name: "voice" if name == "legacy" else name for name in 
 
 @functools.cache
 def _client(**arguments: Any) -> Any:
-    """boto3 takes longer to make a client than a pass of ours takes."""
+    """Share one boto3 client, which takes longer to build than a pass."""
     return make_client(**arguments)
 
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A request that fails is tried again at once; passes share their S3 client."""
+    """Failed requests are retried at once; passes share their S3 client."""
     monkeypatch.setattr(wiring, "Timing", functools.partial(Timing, backoff_base=0.001))
     monkeypatch.setattr("recvault.store.s3.clients.make_client", _client)
 
@@ -53,7 +53,7 @@ def store(strict_s3: StrictS3) -> Bucket:
 
 @pytest.fixture
 def rig(tmp_path: Path, simulator: Simulator, strict_s3: StrictS3, store: Bucket) -> Rig:
-    """A whole recvault whose clock, and the providers', stand at T0."""
+    """A recvault whose clock, like the providers', is frozen at T0."""
     simulator.set_now(T0)
     made = Rig(root=tmp_path, simulator=simulator, s3_url=strict_s3.url, bucket=store.name)
     made.transfer = {"workers": 4}
@@ -61,7 +61,7 @@ def rig(tmp_path: Path, simulator: Simulator, strict_s3: StrictS3, store: Bucket
 
 
 def opened(rig: Rig, name: str = "voice", **options: Any) -> SimAccount:
-    """An account at a provider, and a source for it."""
+    """Make an account at a provider, and a source for it."""
     provider, kind = SOURCES[name]
     account = rig.simulator.add_account(kind)  # type: ignore[arg-type]
     rig.add_source(name, provider, account, **options)
@@ -69,7 +69,7 @@ def opened(rig: Rig, name: str = "voice", **options: Any) -> SimAccount:
 
 
 def add(rig: Rig, account: SimAccount, name: str = "voice", **details: Any) -> SimRecording:
-    """A recording of one second, created an hour before T0 unless said otherwise."""
+    """Add a recording of one second, by default created an hour before T0."""
     return rig.simulator.add(account, APIS[name], **{"created_at": T0 - HOUR, **details})
 
 
@@ -88,7 +88,7 @@ def only(report: Report) -> AccountReport:
 
 
 def done(report: Report, **counts: int) -> None:
-    """The pass ended well, with these counts and no others."""
+    """Check that the pass succeeded with exactly these counts."""
     assert (report.exit_code, report.outcome) == (0, "ok"), report.document()
     names = ("archived", "already_archived", "not_ready", "gone", "external", "failed", "dead", "quarantined")
     assert {name: getattr(only(report), name) for name in names} == {**dict.fromkeys(names, 0), **counts}
@@ -105,7 +105,7 @@ def retry(rig: Rig, recording: SimRecording, moment: datetime) -> int:
 
 
 def stands(rig: Rig, recording: SimRecording, media_format: str = "wav", channels: int | None = None) -> None:
-    """It is archived, byte for byte."""
+    """Check that it is archived byte for byte."""
     sidecar = rig.sidecars()[recording.recording_id]
     [medium] = [each for each in sidecar["media"] if each["media_format"] == media_format]
     assert rig.objects()[medium["key"]] == rig.simulator.media(recording, media_format, channels).read()
@@ -116,7 +116,7 @@ def stands(rig: Rig, recording: SimRecording, media_format: str = "wav", channel
 
 @pytest.mark.parametrize("name", ["voice", "video", "signalwire"])
 def test_a_recording_that_takes_hours_is_archived_long_after_the_watermark_passed(rig: Rig, name: str) -> None:
-    """A recording that is not final at the provider is re-read by id until it is; its day is not listed again."""
+    """An unfinished recording below the watermark is re-read by id until it is final; its day is not listed again."""
     if name == "signalwire":
         rig.simulator.switches = Switches(signalwire_created_at="start")
     account = opened(rig, name, lookback="1h")
@@ -140,7 +140,7 @@ def test_a_recording_that_takes_hours_is_archived_long_after_the_watermark_passe
 
 
 def test_what_never_becomes_final_is_dead_listed_and_retriable(rig: Rig) -> None:
-    """Not final until give_up_after: dead with a reason, exit 3; `retry` brings it back, and it is archived."""
+    """A recording not final by give_up_after is dead with a reason, exit 3; `retry` takes it back and archives it."""
     account = opened(rig)
     slow = add(rig, account, completed_at=T0 + 9 * DAY)
     for days in range(3):
@@ -166,7 +166,7 @@ def test_what_never_becomes_final_is_dead_listed_and_retriable(rig: Rig) -> None
 
 @pytest.mark.parametrize("name", ["voice", "legacy", "signalwire", "video"])
 def test_media_that_are_not_there_yet_are_archived_later(rig: Rig, name: str) -> None:
-    """A 404 right after completed is no failure: looked for again, and archived once the media are there."""
+    """A 404 right after completion is no failure: the media are requested again, and archived."""
     account = opened(rig, name)
     lagging = add(rig, account, name, media_ready_at=T0 + HOUR)
     done(rig.sync_at(T0), not_ready=1)
@@ -182,7 +182,7 @@ def test_media_that_are_not_there_yet_are_archived_later(rig: Rig, name: str) ->
     [("voice", "absent"), ("voice", "failed"), ("video", "failed"), ("signalwire", "absent")],
 )
 def test_what_has_no_media_is_gone_once(rig: Rig, name: str, final: Any) -> None:
-    """Absent and failed are lawful ends: counted once, exit 0, and nothing is asked for, then or later."""
+    """Absent and failed recordings are counted once as gone, exit 0, and nothing is requested for them."""
     account = opened(rig, name)
     add(rig, account, name, status_final=final)
     done(rig.sync_at(T0), gone=1)
@@ -192,7 +192,7 @@ def test_what_has_no_media_is_gone_once(rig: Rig, name: str, final: Any) -> None
 
 
 def test_what_turns_out_absent_is_gone_once(rig: Rig) -> None:
-    """Registered while in progress, absent in the end."""
+    """A recording registered while in progress that ends absent is gone."""
     account = opened(rig)
     add(rig, account, completed_at=T0 + HOUR, status_final="absent")
     done(rig.sync_at(T0), not_ready=1)
@@ -202,7 +202,7 @@ def test_what_turns_out_absent_is_gone_once(rig: Rig) -> None:
 
 @pytest.mark.parametrize("name", SOURCES)
 def test_what_is_deleted_between_list_and_fetch_is_gone(rig: Rig, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its owner was quicker: looked for again hours later, then gone, exit 0; its neighbours are archived."""
+    """A recording deleted after its listing is checked again hours later, then gone, exit 0; others are archived."""
     account = opened(rig, name)
     doomed, kept = add(rig, account, name), add(rig, account, name)
     register = Ledger.register
@@ -214,7 +214,7 @@ def test_what_is_deleted_between_list_and_fetch_is_gone(rig: Rig, name: str, mon
 
     monkeypatch.setattr(Ledger, "register", late)
 
-    says_so = name == "video"  # its row stays, and says that it was deleted: no other look is needed
+    says_so = name == "video"  # its row stays as deleted: no second look is needed
     done(rig.sync_at(T0), archived=1, **({"gone": 1} if says_so else {"not_ready": 1}))
 
     assert set(rig.sidecars()) == {kept.recording_id}
@@ -225,7 +225,7 @@ def test_what_is_deleted_between_list_and_fetch_is_gone(rig: Rig, name: str, mon
 
 @pytest.mark.parametrize("name", ["voice", "legacy"])
 def test_both_twilio_lists_agree_that_an_absent_recording_is_gone(rig: Rig, name: str) -> None:
-    """The 2008 list shows it without a status: that revives nothing, pass after pass."""
+    """The 2008 list, which shows an absent recording without a status, does not revive it."""
     account = opened(rig)
     rig.add_source("legacy", "twilio-legacy", account)
     add(rig, account, status_final="absent")
@@ -254,7 +254,7 @@ def find(rig: Rig) -> list[dict[str, Any]]:
 
 @pytest.fixture
 def places(monkeypatch: pytest.MonkeyPatch) -> Iterator[set[str]]:
-    """Every host that is looked up or connected to."""
+    """Return every host that is resolved or connected to."""
     seen: set[str] = set()
     lookup, connect = socket.getaddrinfo, socket.socket.connect
 
@@ -285,9 +285,9 @@ def places(monkeypatch: pytest.MonkeyPatch) -> Iterator[set[str]]:
 def test_what_lies_in_the_customer_s_own_storage_is_external(
     rig: Rig, places: set[str], name: str, location: str, late: bool
 ) -> None:
-    """External storage is recognised and left alone: exit 0, and no request ever goes to that host.
+    """Recordings in external storage are left alone: exit 0, and no request to that host.
 
-    Twilio's rows tell it by a host alone: its API is asked first, and has none.
+    Twilio's rows show it only by a host: its API is requested first, and answers 404.
     """
     account = opened(rig, name)
     visible = {"visible_at": T0 - HOUR} if name == "telnyx" else {}
@@ -304,7 +304,7 @@ def test_what_lies_in_the_customer_s_own_storage_is_external(
 
 
 def test_an_encrypted_call_is_archived_as_wav_with_its_keys(rig: Rig) -> None:
-    """There is no encrypted MP3: WAV although mp3 is wanted, ciphertext as it is, the wrapped key in the sidecar."""
+    """An encrypted call is archived as WAV ciphertext even if mp3 is wanted, with its wrapped key in the sidecar."""
     account = opened(rig, formats=["mp3"])
     sealed, plain = add(rig, account, encrypted=True), add(rig, account)
 
@@ -320,7 +320,7 @@ def test_an_encrypted_call_is_archived_as_wav_with_its_keys(rig: Rig) -> None:
 
 
 def test_an_encrypted_track_is_archived_with_the_keys_of_its_headers(rig: Rig) -> None:
-    """Video's keys stand in storage's headers and nowhere else: lost with the answer if not kept in the sidecar."""
+    """A track's key, which only the storage's headers have, is kept in the sidecar."""
     account = opened(rig, "video")
     sealed = add(rig, account, "video", encrypted=True)
     done(rig.sync_at(T0), archived=1)
@@ -334,7 +334,7 @@ def test_an_encrypted_track_is_archived_with_the_keys_of_its_headers(rig: Rig) -
 
 
 def test_two_channels_are_asked_for(rig: Rig) -> None:
-    """A conference comes mono unless both channels are asked for: the archive keeps both."""
+    """Both channels of a conference are requested and archived, although the default is mono."""
     account = opened(rig)
     meeting = add(rig, account, channels=2, conference_id="CF" + "0" * 32)
     done(rig.sync_at(T0), archived=1)
@@ -343,7 +343,7 @@ def test_two_channels_are_asked_for(rig: Rig) -> None:
 
 
 def test_where_two_channels_are_refused_what_there_is_is_taken(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    """RequestedChannels=2 answered 400: the plain request follows, and the sidecar tells what came."""
+    """If RequestedChannels=2 answers 400, the plain request follows, and the sidecar says what was served."""
     serve = twilio_voice.serve
 
     def mono(world: Any, request: Any, *rest: Any) -> Any:
@@ -355,7 +355,7 @@ def test_where_two_channels_are_refused_what_there_is_is_taken(rig: Rig, monkeyp
     account = opened(rig)
     meeting = add(rig, account, channels=2, conference_id="CF" + "0" * 32)
 
-    done(rig.sync_at(T0), not_ready=1)  # it may be asked in vain this once
+    done(rig.sync_at(T0), not_ready=1)  # one failed request is allowed
     done(rig.sync_at(T0 + 4 * HOUR), archived=1)
 
     assert [each.status for each in media_requests(rig.simulator)] == [400, 200] * 3
@@ -366,7 +366,7 @@ def test_where_two_channels_are_refused_what_there_is_is_taken(rig: Rig, monkeyp
 
 @pytest.mark.parametrize("name", ["voice", "legacy", "telnyx", "signalwire"])
 def test_both_formats_wanted_are_two_media_and_one_sidecar(rig: Rig, store: Bucket, name: str) -> None:
-    """Two media stand beside one sidecar, which was written last."""
+    """Two wanted formats are two media with one sidecar, which is written last."""
     account = opened(rig, name, formats=["wav", "mp3"])
     recording = add(rig, account, name)
     done(rig.sync_at(T0), archived=1)
@@ -379,7 +379,7 @@ def test_both_formats_wanted_are_two_media_and_one_sidecar(rig: Rig, store: Buck
 
 
 def test_a_wanted_format_that_is_missing_is_replaced(rig: Rig) -> None:
-    """Nothing is skipped for its format: what there is is archived, and the sidecar says what was wanted."""
+    """If a wanted format is missing, another is archived, and the sidecar says what was wanted."""
     account = opened(rig, "telnyx", formats=["wav"])
     recording = add(rig, account, "telnyx", formats=("mp3",))
     done(rig.sync_at(T0), archived=1)
@@ -394,12 +394,12 @@ def test_a_wanted_format_that_is_missing_is_replaced(rig: Rig) -> None:
 
 @pytest.mark.parametrize("name", ["voice", "telnyx", "signalwire", "legacy"])
 def test_a_recording_of_no_length_is_archived_with_a_flag(rig: Rig, name: str) -> None:
-    """Header-only media of completed, duration 0, may come late: once they stay so for hours they are archived once."""
+    """Header-only media of duration 0 are archived, flagged, once they stay so for hours."""
     account = opened(rig, name, formats=["wav", "mp3"])
     silence = add(rig, account, name, duration_seconds=0.0)
     done(rig.sync_at(T0), not_ready=1)
     assert rig.sidecars() == {}
-    looks = [rig.sync_at(T0 + number * HOUR) for number in (4, 8)]  # the first format's look, then the other's
+    looks = [rig.sync_at(T0 + number * HOUR) for number in (4, 8)]  # a look at each format
     assert sum(only(report).archived for report in looks) == 1
     sidecar = rig.sidecars()[silence.recording_id]
     assert [(each["bytes"], each["checked"]["status"], each["checked"]["reason"]) for each in sidecar["media"]] == [
@@ -411,7 +411,7 @@ def test_a_recording_of_no_length_is_archived_with_a_flag(rig: Rig, name: str) -
 
 
 def test_media_whose_length_disagrees_are_archived_as_suspect(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The row says a minute, a second comes, and so it does hours later: archived, flagged, never dropped, exit 0."""
+    """Media that stay much shorter than their row for hours are archived as suspect, exit 0."""
     row = twilio_voice.row
 
     def boasting(*arguments: Any) -> Any:
@@ -434,7 +434,7 @@ def test_media_whose_length_disagrees_are_archived_as_suspect(rig: Rig, monkeypa
 
 
 def test_a_cut_that_no_length_tells_is_fetched_again(rig: Rig) -> None:
-    """A silent cut looks suspect once and whole the second time: the whole one is archived, unflagged."""
+    """A silently truncated download is repeated, and the complete one is archived without a flag."""
     account = opened(rig)
     recording = add(rig, account)
     rig.simulator.faults.plan("truncate_silent", kind="media")
@@ -449,7 +449,7 @@ def test_a_cut_that_no_length_tells_is_fetched_again(rig: Rig) -> None:
 
 @pytest.mark.parametrize("name", SOURCES)
 def test_a_pass_only_ever_gets(rig: Rig, name: str) -> None:
-    """Nothing but GET goes out, and no GET for a part: signed addresses refuse HEAD, and nothing may be changed."""
+    """A pass sends only GET, without Range: signed URLs refuse HEAD, and nothing is changed."""
     account = opened(rig, name)
     if name != "telnyx":
         add(rig, account, name, completed_at=T0 + MINUTE)
@@ -463,7 +463,7 @@ def test_a_pass_only_ever_gets(rig: Rig, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["telnyx", "video"])
 def test_media_are_fetched_at_an_address_that_is_fresh(rig: Rig, strict_s3: StrictS3, store: Bucket, name: str) -> None:
-    """What was listed long ago is asked for by id right before its download: no expired address is ever tried."""
+    """A recording listed long ago is refreshed right before its download: no expired URL is used."""
     account = opened(rig, name)
     recording = add(rig, account, name)
     bucket = strict_s3.buckets.pop(store.name)
@@ -481,7 +481,7 @@ def test_media_are_fetched_at_an_address_that_is_fresh(rig: Rig, strict_s3: Stri
 def test_what_was_stored_before_its_deletion_is_committed(
     rig: Rig, monkeypatch: pytest.MonkeyPatch, wanted: list[str]
 ) -> None:
-    """Killed after the medium and before the sidecar, then deleted at the provider: archived with what was proven."""
+    """If a recording is deleted after a kill between medium and sidecar, what was stored is committed."""
     account = opened(rig, formats=wanted)
     recording = add(rig, account)
     with monkeypatch.context() as struck:
@@ -504,7 +504,7 @@ def test_what_was_stored_before_its_deletion_is_committed(
 
 
 def test_what_was_deleted_before_anything_was_stored_is_gone(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An attempt that stored nothing leaves nothing to commit: gone, and no sidecar claims otherwise."""
+    """If it is deleted before anything was stored, it is gone, and no sidecar is written."""
     account = opened(rig)
     recording = add(rig, account)
     rig.simulator.faults.plan("http_500", recording.recording_id, times=99, kind="media")
@@ -522,7 +522,7 @@ def test_what_was_deleted_before_anything_was_stored_is_gone(rig: Rig, monkeypat
 
 
 def test_a_recording_in_two_twilio_lists_is_one_recording(rig: Rig) -> None:
-    """Reached through 2010 and 2008 it has one row, one medium and one sidecar, and is fetched once."""
+    """A recording in the 2010 and 2008 lists has one row, one medium and one sidecar, and is fetched once."""
     account = opened(rig)
     rig.add_source("legacy", "twilio-legacy", account)
     recordings = [add(rig, account) for _ in range(4)]
@@ -533,11 +533,11 @@ def test_a_recording_in_two_twilio_lists_is_one_recording(rig: Rig) -> None:
     assert sum(row.registered for row in report.accounts.values()) == 4
     assert set(rig.sidecars()) == {recording.recording_id for recording in recordings}
     assert len(media_requests(rig.simulator)) == 4
-    assert len(rig.objects()) == 2 * 4 + 1  # and the sidecar's schema
+    assert len(rig.objects()) == 2 * 4 + 1  # plus the schema
 
 
 def test_what_a_killed_backfill_had_leased_is_taken_over_by_the_running_daemon(rig: Rig) -> None:
-    """The daemon keeps its ledger open for months: leases of a process that ended are free at its next pass."""
+    """A running daemon frees the leases of a killed process at its next pass."""
     account = opened(rig)
     slow = add(rig, account, completed_at=T0 + MINUTE)
     done(rig.sync_at(T0), not_ready=1)
@@ -553,7 +553,7 @@ def test_what_a_killed_backfill_had_leased_is_taken_over_by_the_running_daemon(r
 
 @pytest.mark.parametrize("name", SOURCES)
 def test_a_lost_ledger_costs_a_listing_and_downloads(rig: Rig, store: Bucket, name: str) -> None:
-    """Without `rebuild` what stands in the bucket is proven by what the provider serves: no byte is written twice."""
+    """Without `rebuild`, a new ledger downloads again to compare with the bucket, and writes no byte twice."""
     account = opened(rig, name)
     for number in range(1, 6):
         add(rig, account, name, created_at=T0 - number * DAY)
@@ -574,7 +574,7 @@ def test_a_lost_ledger_costs_a_listing_and_downloads(rig: Rig, store: Bucket, na
 
 
 def test_one_recording_that_fails_for_days_holds_back_no_other(rig: Rig) -> None:
-    """Day after day the others are archived once, whatever ails one; when it recovers it needs no listing."""
+    """While one recording fails for days, the others are archived once; when it recovers it needs no listing."""
     account = opened(rig, lookback="1h")
     stuck = add(rig, account)
     rig.simulator.faults.plan("truncate", stuck.recording_id, times=1000, kind="media")
@@ -592,12 +592,12 @@ def test_one_recording_that_fails_for_days_holds_back_no_other(rig: Rig) -> None
     report = rig.sync_at(T0 + 7 * DAY)
 
     done(report, archived=1)
-    assert only(report).listed == 3  # of the last day: the stuck one was not among them
+    assert only(report).listed == 3  # of the last day, without the stuck one
     stands(rig, stuck)
 
 
 def test_a_bug_that_one_recording_brings_out_holds_back_no_other(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An unexpected error is told, counted against its recording and exit 1; all others are archived."""
+    """An unexpected error is reported, counted against its recording, exit 1; all others are archived."""
     account = opened(rig)
     recordings = [add(rig, account) for _ in range(6)]
     run = archive_recording.archive_recording
@@ -616,7 +616,7 @@ def test_a_bug_that_one_recording_brings_out_holds_back_no_other(rig: Rig, monke
 
 
 def test_every_source_gets_its_turn(rig: Rig, strict_s3: StrictS3, store: Bucket) -> None:
-    """More sources than shares: while the first ones still have much to do, the last one's recordings are archived."""
+    """While other sources still have a backlog, the last source's recordings are archived."""
     rig.transfer = {"workers": 1}
     accounts = []
     for number in range(3):
@@ -625,7 +625,7 @@ def test_every_source_gets_its_turn(rig: Rig, strict_s3: StrictS3, store: Bucket
         rig.simulator.populate(account, "voice", count=12, start=T0 - DAY, durations=(1, 1))
         accounts.append(account)
     strict_s3.buckets.pop(store.name)
-    rig.sync_at(T0)  # registers all, transfers nothing
+    rig.sync_at(T0)  # registers only
     strict_s3.buckets[store.name] = store
     rig.sync_at(T0)
     order = [each.path.split("/")[3] for each in media_requests(rig.simulator)]
@@ -638,7 +638,7 @@ def test_every_source_gets_its_turn(rig: Rig, strict_s3: StrictS3, store: Bucket
 
 
 def test_refused_credentials_stop_no_other_source(rig: Rig) -> None:
-    """A 401 is told, exit 77, and asked once; the other sources are archived. Mended, all is made up for."""
+    """A 401 exits 77 and is requested once; other sources are archived. Once fixed, the source catches up."""
     refused, fine = opened(rig), opened(rig, "telnyx")
     add(rig, refused)
     add(rig, fine, "telnyx")
@@ -660,7 +660,7 @@ def test_refused_credentials_stop_no_other_source(rig: Rig) -> None:
 
 
 def test_credentials_refused_after_the_listing_are_no_recording_s_fault(rig: Rig) -> None:
-    """A key withdrawn for days: exit 77 each time, no recording dies of it, all follow once it is mended."""
+    """A key withdrawn for days exits 77 each time, no recording dies, and all are archived once it works."""
     account = opened(rig)
     slow = [add(rig, account, completed_at=T0 + MINUTE) for _ in range(3)]
     rig.transfer = {"workers": 4, "max_attempts": 2}
@@ -678,7 +678,7 @@ def test_credentials_refused_after_the_listing_are_no_recording_s_fault(rig: Rig
 
 
 def test_a_provider_that_is_down_is_temporary(rig: Rig) -> None:
-    """Nobody answers: exit 75, the watermark stays, the other source is archived."""
+    """An unreachable provider exits 75 and keeps its watermark; the other source is archived."""
     down, fine = opened(rig), opened(rig, "signalwire")
     rig.sources[0]["base_url"] = "http://127.0.0.1:9"
     add(rig, down)
@@ -692,7 +692,7 @@ def test_a_provider_that_is_down_is_temporary(rig: Rig) -> None:
 
 
 def test_a_row_that_cannot_be_read_is_partial(rig: Rig) -> None:
-    """Quarantined, exit 3, until it can be read; its neighbours are archived."""
+    """An unreadable row is quarantined, exit 3, until it can be read; the other rows are archived."""
     account = opened(rig)
     add(rig, account)
     bad = add(rig, account, malformed="bad_date", created_at=T0 - 10 * MINUTE)
@@ -706,9 +706,9 @@ def test_a_row_that_cannot_be_read_is_partial(rig: Rig) -> None:
 
 
 def test_a_missing_bucket_is_a_matter_of_configuration(rig: Rig, strict_s3: StrictS3, store: Bucket) -> None:
-    """Exit 78 and what to mend; listing goes on, nothing is downloaded in vain, and all follows once it is there."""
+    """A missing bucket exits 78 with a hint; listing continues, nothing is downloaded, and later all is archived."""
     account = opened(rig)
-    for hours in range(2):  # at the first pass ever, and where the bucket vanishes later
+    for hours in range(2):  # at the first pass, and if the bucket vanishes later
         add(rig, account, created_at=T0 + hours * HOUR - MINUTE)
         rig.simulator.clear_requests()
         bucket = strict_s3.buckets.pop(store.name)
@@ -724,7 +724,7 @@ def test_a_missing_bucket_is_a_matter_of_configuration(rig: Rig, strict_s3: Stri
 
 
 def test_a_store_that_fails_ends_the_pass_and_costs_no_recording_an_attempt(rig: Rig, store: Bucket) -> None:
-    """The bucket refuses every put: exit 77, nothing is dead however often; all follow once the right is there."""
+    """A bucket that refuses every put exits 77, and no recording dies; all are archived once it accepts."""
     account = opened(rig)
     rig.transfer = {"workers": 2, "max_attempts": 1}
     recordings = [add(rig, account) for _ in range(4)]
@@ -743,14 +743,14 @@ def test_a_store_that_fails_ends_the_pass_and_costs_no_recording_an_attempt(rig:
 
 
 def test_a_pass_needs_no_right_to_list_uploads(rig: Rig, store: Bucket) -> None:
-    """What kills left of multipart uploads a lifecycle rule may abort as well: all else is archived."""
+    """A pass without permission to list multipart uploads archives everything."""
     add(rig, opened(rig))
     store.denied.add("UPLOADS")
     done(rig.sync_at(T0), archived=1)
 
 
 def test_several_troubles_at_once_are_told_by_the_worst(rig: Rig) -> None:
-    """Refused, down and partial in one pass: exit 77, each in its own row."""
+    """With refused, unreachable and partial sources the exit code is 77, and each row has its own error."""
     refused, _, bad = opened(rig), opened(rig, "signalwire"), opened(rig, "telnyx")
     (rig.root / "voice.auth_token.secret").write_text("wrong")
     rig.sources[1]["base_url"] = "http://127.0.0.1:9"
@@ -764,7 +764,7 @@ def test_several_troubles_at_once_are_told_by_the_worst(rig: Rig) -> None:
 
 @pytest.mark.parametrize("count", range(5))
 def test_the_worst_code_is_met_in_the_order_1_78_77_75_3(count: int) -> None:
-    """With several sources the exit code is the worst met."""
+    """With several sources the exit code is the worst one."""
     order = (1, 78, 77, 75, 3)
     for met in itertools.combinations(order, count):
         report = Report(command="sync", started_at=T0)

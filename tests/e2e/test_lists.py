@@ -1,4 +1,4 @@
-"""Backfills and passes over lists that refuse bounds, fail when they are wide, or break amid: what is offered comes."""
+"""Backfills and passes over lists that refuse old bounds, fail if wide, or break midway."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ DAY = timedelta(days=1)
 
 @pytest.fixture
 def rig(tmp_path: Path, simulator: Simulator, strict_bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> Rig:
-    """A whole recvault over the strict S3 server; a request that fails is tried again at once."""
+    """A recvault over the strict S3 server; failed requests are retried at once."""
     monkeypatch.setattr(wiring, "Timing", functools.partial(Timing, tries=2, backoff_base=0.001))
     return Rig(root=tmp_path, simulator=simulator, s3_url=strict_bucket.url, bucket=strict_bucket.name)
 
 
 @pytest.fixture
 def account(rig: Rig) -> SimAccount:
-    """A recording every 60 days, for 600 days."""
+    """An account with a recording every 60 days, for 600 days."""
     account = rig.simulator.add_account("twilio")
     for number in range(10):
         rig.simulator.add(account, "voice", created_at=rig.simulator.now - (number * 60 + 2) * DAY)
@@ -59,7 +59,7 @@ def within(rig: Rig, account: SimAccount, days: int) -> set[str]:
 def test_a_backfill_takes_what_is_offered_and_tells_the_rest(
     rig: Rig, account: SimAccount, monkeypatch: pytest.MonkeyPatch, oldest_first: bool, since: int | None
 ) -> None:
-    """400 for any bound older than 400 days: all that is younger is archived, and the report names the bound."""
+    """If bounds older than 400 days are refused, younger recordings are archived, and the report has the bound."""
     lay(monkeypatch, refuses_before(rig.simulator.now - 400 * DAY))
     start = rig.simulator.now - since * DAY if since else None
 
@@ -78,19 +78,19 @@ def test_a_backfill_takes_what_is_offered_and_tells_the_rest(
 def test_a_backfill_of_a_list_that_fails_when_it_is_wide_is_whole(
     rig: Rig, account: SimAccount, monkeypatch: pytest.MonkeyPatch, oldest_first: bool, days: int | None
 ) -> None:
-    """500 for more than 120 days, or without a lower bound: slices that fail are halved, and nothing is left out."""
+    """If windows over 120 days or without lower bound fail, slices are halved, and nothing is left out."""
     lay(monkeypatch, fails_beyond(120 * DAY, rig.simulator.now + DAY))
     report = backfill(rig, days and rig.simulator.now - days * DAY, oldest_first=oldest_first)
     [row] = report.accounts.values()
     assert (report.exit_code, row.error, row.offered_since) == (0, None, None)
     assert stored(rig) == within(rig, account, 9999)
-    assert (row.watermark is None) is bool(days)  # which all history alone moves
+    assert (row.watermark is None) is bool(days)  # which only all history moves
 
 
 def test_a_first_sync_of_a_list_that_fails_when_it_is_wide_is_whole(
     rig: Rig, account: SimAccount, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What was 0 of 10 for ever comes in one pass, and the next one lists the lookback alone."""
+    """If wide lists fail, a first sync still archives all in one pass, and the next lists only the lookback."""
     lay(monkeypatch, fails_beyond(31 * DAY, rig.simulator.now + DAY))
     report = rig.sync_at(rig.simulator.now)
     assert (report.exit_code, stored(rig)) == (0, within(rig, account, 9999))
@@ -102,7 +102,7 @@ def test_a_first_sync_of_a_list_that_fails_when_it_is_wide_is_whole(
 def test_a_refused_page_is_temporary_for_a_backfill_too(
     rig: Rig, account: SimAccount, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Exit 75, not 78: page 2 of every list is refused, however short."""
+    """If page 2 of every list is refused, a backfill exits 75, not 78."""
     monkeypatch.setattr("recvault.providers.twilio.Twilio.page_size", 1)
     for number in range(3):
         rig.simulator.add(account, "voice", created_at=rig.simulator.now - 5 * DAY - timedelta(seconds=number))
@@ -114,7 +114,7 @@ def test_a_refused_page_is_temporary_for_a_backfill_too(
 
 
 def test_status_names_what_is_not_offered(rig: Rig, account: SimAccount, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As long as the provider refuses it: in words, and in the document."""
+    """`status` reports the refused bound while it is refused, as text and in the document."""
     lay(monkeypatch, refuses_before(rig.simulator.now - 400 * DAY))
     since = (rig.simulator.now - 900 * DAY).date()
     ran = run(rig, "backfill", "--source", "voice", "--since", str(since))
@@ -126,7 +126,7 @@ def test_status_names_what_is_not_offered(rig: Rig, account: SimAccount, monkeyp
 
 
 def test_video_behind_an_edge_reads_every_page(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its next links name the public host: they are asked of base_url, and no request goes elsewhere."""
+    """Next links to Video's public host are requested from base_url, and no request goes elsewhere."""
     monkeypatch.setattr("recvault.providers.twilio_video.TwilioVideo.page_size", 2)
     account = rig.simulator.add_account("twilio")
     for number in range(5):

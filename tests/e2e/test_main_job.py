@@ -1,4 +1,4 @@
-"""The main job: from a list page to a committed object, on real bytes, for each provider."""
+"""The main job: from a list page to a committed object, with real bytes, for each provider."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def truth_bytes(simulator: Simulator, recording: SimRecording, medium: dict[str,
 
 @pytest.mark.parametrize("name", SOURCES)
 def test_every_final_recording_is_in_the_bucket_byte_for_byte(rig: Rig, name: str) -> None:
-    """One sync archives all that a provider lists, with sidecars; a second downloads and writes nothing."""
+    """One sync archives everything listed, with sidecars; a second one downloads and writes nothing."""
     provider, kind = SOURCES[name]
     account = rig.simulator.add_account(kind)
     rig.simulator.populate(account, APIS[name], count=30)

@@ -1,4 +1,4 @@
-"""A provider that serves something else than was asked for: it is archived as what it is, once, and found again."""
+"""Media of another format than requested are archived as what they are, once, and found again."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def rig(tmp_path: Path, simulator: Simulator, strict_s3: StrictS3) -> Rig:
 
 @pytest.fixture
 def serve(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Have the provider serve one format's media for another's, or a body of one's own, under any content type."""
+    """Let the provider serve another format, or a given body, under any content type."""
     made = World.media
 
     def instead(swap: dict[str, str | bytes], content_type: str | None = None) -> None:
@@ -63,7 +63,7 @@ def run(rig: Rig, *words: str) -> int:
 
 
 def check_found_again(rig: Rig) -> None:
-    """A further pass, a verification and a ledger made anew find everything, and no byte is moved again."""
+    """Check that a further pass, verify and a rebuilt ledger find everything, and move no byte."""
     before, asked = rig.objects(), downloads(rig)
     assert run(rig, "verify", "--deep") == 0
     assert rig.sync_at(T0).exit_code == 0
@@ -82,7 +82,7 @@ def downloads(rig: Rig) -> int:
 
 @pytest.mark.parametrize(("asked", "real", "kind"), [("wav", "mp3", "audio/mpeg"), ("mp3", "wav", "audio/wav")])
 def test_the_other_format_is_archived_as_what_it_is(rig: Rig, serve: Any, asked: str, real: str, kind: str) -> None:
-    """Key, format and content type are those of the bytes, and the sidecar says what had been asked for."""
+    """Key, format and content type follow the bytes, and the sidecar has the requested format."""
     serve({asked: real})
     recording_id = add(rig, formats=[asked])
     assert rig.sync_at(T0).exit_code == 0
@@ -97,7 +97,7 @@ def test_the_other_format_is_archived_as_what_it_is(rig: Rig, serve: Any, asked:
 
 
 def test_both_formats_that_come_as_one_are_one_medium(rig: Rig, serve: Any) -> None:
-    """The same bytes under both addresses: one object, no conflict, and the sidecar names it once."""
+    """The same bytes at both URLs are one object, named once in the sidecar."""
     body = (SOUNDS / "g722.wav").read_bytes()
     serve({"wav": body, "mp3": body})
     recording_id = add(rig, formats=["wav", "mp3"], seconds=1.0)
@@ -109,7 +109,7 @@ def test_both_formats_that_come_as_one_are_one_medium(rig: Rig, serve: Any) -> N
 
 
 def test_both_formats_that_come_as_two_of_a_kind_are_two_media(rig: Rig, serve: Any) -> None:
-    """Two different WAVs under both addresses are both kept."""
+    """Two different WAVs at both URLs are both kept."""
     first = (SOUNDS / "g722.wav").read_bytes()
     serve({"wav": first, "mp3": (SOUNDS / "ima.wav").read_bytes()})
     recording_id = add(rig, formats=["wav", "mp3"], seconds=1.0)
@@ -127,7 +127,7 @@ def test_both_formats_that_come_as_two_of_a_kind_are_two_media(rig: Rig, serve: 
     [("opus.ogg", 1.0), ("tone.flac", 0.25), ("tone.m4a", 1.0), ("tone.amr", 1.0), ("tone.aac", 1.0)],
 )
 def test_what_a_gateway_makes_of_it_is_archived_as_what_it_is(rig: Rig, serve: Any, name: str, seconds: float) -> None:
-    """Sound audio in another container than any that was asked for is kept under its own name, unchecked."""
+    """Audio in a container that was not requested is kept under its own extension, unchecked."""
     body = (SOUNDS / name).read_bytes()
     serve({"wav": body}, "application/octet-stream")
     recording_id = add(rig, formats=["wav"], seconds=seconds)
@@ -141,7 +141,7 @@ def test_what_a_gateway_makes_of_it_is_archived_as_what_it_is(rig: Rig, serve: A
 
 @pytest.mark.parametrize("content_type", ["text/plain; charset=UTF-8", "application/json", "application/octet-stream"])
 def test_audio_is_archived_under_any_content_type(rig: Rig, serve: Any, content_type: str) -> None:
-    """The bytes tell what they are, whatever their type says."""
+    """The bytes decide the format, whatever the content type."""
     serve({}, content_type)
     recording_id = add(rig, formats=["wav"])
     assert rig.sync_at(T0).exit_code == 0
@@ -156,7 +156,7 @@ def lost(rig: Rig, recording_id: str) -> str:
 
 
 def test_a_lost_medium_is_asked_for_as_it_was_before(rig: Rig, serve: Any) -> None:
-    """An MP3 that came under .wav is put back from there, not from the MP3's own address, which holds other bytes."""
+    """A lost MP3 that was served at .wav is restored from there, as the MP3's own URL has other bytes."""
     serve({"wav": "mp3", "mp3": (SOUNDS / "tone.mp3").read_bytes()})
     recording_id = add(rig, formats=["wav"])
     assert rig.sync_at(T0).exit_code == 0
@@ -169,7 +169,7 @@ def test_a_lost_medium_is_asked_for_as_it_was_before(rig: Rig, serve: Any) -> No
 
 @pytest.fixture
 def refuse_channels(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Answer the first so many requests for two channels with 400."""
+    """Answer that many requests for two channels with 400."""
     serve, left = twilio_voice.serve, [0]
 
     def refusing(world: World, request: Request, find: Any, media_format: str) -> SimulatedReply:
@@ -188,7 +188,7 @@ def refuse_channels(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def test_channels_that_are_refused_once_are_not_lost(rig: Rig, refuse_channels: Any) -> None:
-    """A passing 400 to the request for two channels: they are asked for again, and come."""
+    """A temporary 400 to the request for two channels does not lose them: they are requested again."""
     left = refuse_channels(1)
     recording_id = add(rig, formats=["wav"], channels=2, conference_id="CF1")
     assert rig.sync_at(T0).exit_code == 0
@@ -199,7 +199,7 @@ def test_channels_that_are_refused_once_are_not_lost(rig: Rig, refuse_channels: 
 
 
 def test_channels_that_are_refused_for_hours_are_flagged(rig: Rig, refuse_channels: Any) -> None:
-    """Mono where two channels are told is looked at again hours later, and archived with a flag if it is still so."""
+    """Mono media of a row with two channels are fetched again hours later, and flagged if still mono."""
     refuse_channels(99)
     recording_id = add(rig, formats=["wav"], channels=2, conference_id="CF1")
     assert rig.sync_at(T0).exit_code == 0
@@ -212,7 +212,7 @@ def test_channels_that_are_refused_for_hours_are_flagged(rig: Rig, refuse_channe
 
 
 def test_mono_under_a_row_that_tells_two_channels_is_flagged(rig: Rig, serve: Any) -> None:
-    """The provider answers the request for two channels with one: it is not ok."""
+    """Mono media in answer to a request for two channels are not ok."""
     serve({"wav": (SOUNDS / "g722.wav").read_bytes()})
     recording_id = add(rig, formats=["wav"], seconds=1.0, channels=2)
     for hours in (0, 4):

@@ -1,4 +1,4 @@
-"""Memory stays flat: a recording is streamed, whatever its size and however many are under way."""
+"""Memory stays constant: recordings are streamed, whatever their size and number."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.process
     ids=["one large", "eight at once", "as many as memory would hold"],
 )
 def test_peak_memory(tmp_path: Path, size: int, count: int, workers: int) -> None:
-    """A `recvault sync` stays under 150 MiB, and every byte stands in the bucket."""
+    """A `recvault sync` needs less than 150 MiB, and every byte is in the bucket."""
     with bench(tmp_path, workers=workers) as prepared:
         prepared.add(size, count)
         measured = prepared.sync()

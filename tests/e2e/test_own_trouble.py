@@ -1,4 +1,4 @@
-"""One recording's trouble is its own: it costs no other its turn, and the account's costs no recording an attempt."""
+"""One recording's problem affects no other, and the account's problems cost no recording an attempt."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def account(
 @pytest.mark.parametrize("status", [401, 403])
 @pytest.mark.parametrize("part", [".wav", ""])
 def test_one_that_is_refused_holds_back_no_other_and_dies_of_it(account: Troubled, status: int, part: str) -> None:
-    """Its media, or its row too, are refused for ever: the others are archived, it is dead in the end, exit 3."""
+    """A recording refused forever ends dead, exit 3; the others are archived."""
     poison, *others = account.add(20)
     refused = {f"{poison.recording_id}{part.replace('.', '__')}": status}
     account.answer(**refused)
@@ -39,12 +39,12 @@ def test_one_that_is_refused_holds_back_no_other_and_dies_of_it(account: Trouble
     assert set(account.rig.sidecars()) == {each.recording_id for each in others}
     row = account.row(poison)
     assert (row["state"], row["reason"], row["faults"], row["attempts"]) == ("dead", "provider.denied", 2, 2)
-    late = account.add(created_at=T0 + HOUR)  # it is listed, and archived, as ever
+    late = account.add(created_at=T0 + HOUR)  # it is listed and archived as usual
     assert account.sync(T0 + 2 * HOUR).archived == len(late)
 
 
 def test_where_the_list_is_refused_too_it_is_nobodys_fault(account: Troubled) -> None:
-    """The key is withdrawn for days: exit 77, no attempt is counted, all is archived once it works."""
+    """If the list is refused as well, exit 77, no attempt is counted, and all is archived later."""
     recordings = account.add(6, completed_at=T0 + HOUR)
     assert account.report(T0).exit_code == 0
     account.answer(Recordings=403)
@@ -58,7 +58,7 @@ def test_where_the_list_is_refused_too_it_is_nobodys_fault(account: Troubled) ->
 
 
 def test_a_call_whose_list_is_refused_stops_nothing_else(account: Troubled) -> None:
-    """A backfill of a call that this key may not see is told, and is no refusal of the account."""
+    """A call's list that this key may not read is reported, and is no refusal of the account."""
     account.add(2)
     account.answer(Calls=403)
     with account.rig.runtime(lambda: T0) as runtime:
@@ -69,7 +69,7 @@ def test_a_call_whose_list_is_refused_stops_nothing_else(account: Troubled) -> N
 
 
 def test_what_is_not_found_once_is_not_gone(account: Troubled) -> None:
-    """Row and media of an old recording answer 404 at one look: not ready, and archived by the next one."""
+    """A recording not found once is not ready, and archived at the next look."""
     recordings = account.add(5, created_at=T0 - 60 * DAY)
     account.answer(**{recordings[2].recording_id: 404})
     report = account.report(T0)
@@ -81,7 +81,7 @@ def test_what_is_not_found_once_is_not_gone(account: Troubled) -> None:
 
 
 def test_what_is_not_found_hours_later_either_is_gone_until_it_is_asked_for(account: Troubled) -> None:
-    """Gone by the second look; then `retry` finds it, or a list of any window that names it as complete."""
+    """A recording not found twice is gone; `retry`, or a list that shows it as complete, takes it back."""
     old, older = account.add(1, created_at=T0 - 60 * DAY)[0], account.add(1, created_at=T0 - 90 * DAY)[0]
     account.answer(RE=404)
     assert account.sync(T0).missing == 2
@@ -97,7 +97,7 @@ def test_what_is_not_found_hours_later_either_is_gone_until_it_is_asked_for(acco
 
 
 def test_a_pass_that_finds_next_to_nothing_says_so(account: Troubled, caplog: pytest.LogCaptureFixture) -> None:
-    """Nine of nine are not found: a warning, an error in the report and exit 3, at the first look and at the last."""
+    """If nine of nine are not found, the pass warns, reports an error and exits 3, at the first and the last look."""
     account.add(9)
     account.answer(RE=404)
     for now in (T0, T0 + 7 * HOUR):
@@ -111,7 +111,7 @@ def test_a_pass_that_finds_next_to_nothing_says_so(account: Troubled, caplog: py
 
 
 def test_media_behind_a_gateways_name_are_fetched(account: Troubled) -> None:
-    """Rows whose media_url names another host than base_url: the API's own address is asked, and serves them."""
+    """If media_url names another host, the API's own URL is requested, and serves the media."""
     account.add(12)
     shown = account.front.spoil
 
@@ -125,7 +125,7 @@ def test_media_behind_a_gateways_name_are_fetched(account: Troubled) -> None:
 
 
 def test_media_kept_elsewhere_are_looked_for_on_demand(account: Troubled) -> None:
-    """A 404 and a foreign host are external, exit 0; asked for again by `retry`."""
+    """A 404 with a foreign media host is external, exit 0; `retry` requests it again."""
     [mine] = account.add(1, external_location="https://acme.s3.amazonaws.com/RE1")
     for hours, external, looks in ((0, 1, 1), (7, 0, 1)):
         report = account.report(T0 + hours * HOUR)
@@ -139,7 +139,7 @@ def test_media_kept_elsewhere_are_looked_for_on_demand(account: Troubled) -> Non
 
 @pytest.mark.parametrize("answers", [{"wav": 503}, {"wav": 500}, {"wav": 403}, {"Accounts": 503}, {"Accounts": 500}])
 def test_an_outage_costs_no_attempt(account: Troubled, answers: dict[str, int]) -> None:
-    """Media, or all of the provider, are away for fourteen hours: nothing is dead, and all is archived after it."""
+    """If media or the provider are down for fourteen hours, nothing dies, and all is archived afterwards."""
     account.rig.transfer = {**account.rig.transfer, "retry_base": "30s", "retry_max": "6h", "max_attempts": 1}
     slow = account.add(3, completed_at=T0 + HOUR)
     assert account.report(T0).exit_code == 0
@@ -151,12 +151,12 @@ def test_an_outage_costs_no_attempt(account: Troubled, answers: dict[str, int]) 
     for hours in range(15, 23):
         account.sync(T0 + hours * HOUR)
     assert set(account.rig.sidecars()) == {each.recording_id for each in recordings}
-    assert account.asked(".wav") < 12 * 2 * 15  # more and more rarely, with two tries each
+    assert account.asked(".wav") < 12 * 2 * 15  # less and less often, with two tries each
 
 
 @pytest.mark.parametrize("status", [500, 400])
 def test_one_that_alone_fails_for_ever_is_dead_in_the_end(account: Troubled, status: int) -> None:
-    """The others are archived: after max_attempts it is given up, and no more is asked of it."""
+    """A recording that alone fails is dead after max_attempts, and not requested any more."""
     stuck, *others = account.add(8)
     account.answer(**{f"{stuck.recording_id}__wav": status})
     for hours, dead in ((0, 0), (1, 1), (2, 1)):

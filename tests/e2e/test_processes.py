@@ -1,4 +1,4 @@
-"""Worker processes: the same pass, carried out by several interpreters."""
+"""Worker processes: the same pass, run by several interpreters."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from strict_s3 import StrictS3
 
 @pytest.fixture
 def rig(tmp_path: Path, simulator: Simulator, strict_s3: StrictS3) -> Rig:
-    """A whole recvault over a bucket that refuses what S3 refuses."""
+    """A recvault over the strict S3 server."""
     bucket = strict_s3.bucket()
     return Rig(root=tmp_path, simulator=simulator, s3_url=strict_s3.url, bucket=bucket.name)
 
 
 def opened(rig: Rig, simulator: Simulator, count: int = 40) -> SimAccount:
-    """A source of so many recordings, for two worker processes."""
+    """Make a source with that many recordings, for two worker processes."""
     account = simulator.add_account("twilio")
     simulator.populate(account, "voice", count=count, conference_share=0)
     rig.add_source("voice", "twilio", account)
@@ -39,7 +39,7 @@ def opened(rig: Rig, simulator: Simulator, count: int = 40) -> SimAccount:
 
 
 def assert_truth(rig: Rig, account: SimAccount) -> None:
-    """Every recording stands in the bucket, byte for byte."""
+    """Check that every recording is in the bucket byte for byte."""
     objects, sidecars = rig.objects(), rig.sidecars()
     for recording in rig.simulator.truth(account):
         [medium] = sidecars[recording.recording_id]["media"]
@@ -47,7 +47,7 @@ def assert_truth(rig: Rig, account: SimAccount) -> None:
 
 
 def test_two_processes_archive_all_once(rig: Rig, simulator: Simulator) -> None:
-    """Each recording once, byte for byte, and every request that a worker sent is in the report."""
+    """Each recording is archived once, and every request of a worker is in the report."""
     account = opened(rig, simulator)
     ran = run(rig, "sync", "--json")
     assert ran.code == 0, ran.stderr
@@ -58,7 +58,7 @@ def test_two_processes_archive_all_once(rig: Rig, simulator: Simulator) -> None:
 
 
 def test_processes_share_what_a_provider_may_be_asked(rig: Rig, simulator: Simulator) -> None:
-    """One budget is held for all of them: each request of theirs was granted by it, and all of it came back."""
+    """All processes share one budget: each of their requests has a permit, and all permits come back."""
     opened(rig, simulator)
     rig.sources[0].update(max_concurrency=8, requests_per_second=100)
     settings = config.load(rig.config_path)
@@ -72,11 +72,11 @@ def test_processes_share_what_a_provider_may_be_asked(rig: Rig, simulator: Simul
     assert (facts.concurrency, facts.max_concurrency) == (limits.standing.concurrency, 8)
     assert limits._budget.running.total() == 0
     assert {"provider", "store", "turn"} <= waits.keys()
-    assert len(apart) == 2 and min(apart) > 0  # each tells of its own CPU
+    assert len(apart) == 2 and min(apart) > 0  # each reports its own CPU time
 
 
 def test_a_stop_reaches_every_process(rig: Rig, simulator: Simulator) -> None:
-    """SIGTERM: what runs may end, the rest is due again, the workers are gone, and the next pass makes it up."""
+    """On SIGTERM running transfers finish, the rest is due again, and the workers end."""
     account = opened(rig, simulator, 200)
     simulator.switches = Switches(latency_seconds=0.05)
     process = start(rig, "sync", "--json")
@@ -93,7 +93,7 @@ def test_a_stop_reaches_every_process(rig: Rig, simulator: Simulator) -> None:
 
 
 def test_a_worker_that_is_killed_costs_nothing(rig: Rig, simulator: Simulator) -> None:
-    """Another takes its place, what it had is done by it in the same pass, and nobody is blamed."""
+    """A killed worker is replaced, its jobs are done in the same pass, and no recording is blamed."""
     account = opened(rig, simulator, 60)
     simulator.switches = Switches(latency_seconds=0.05)
     process = start(rig, "sync", "--json")
@@ -103,7 +103,7 @@ def test_a_worker_that_is_killed_costs_nothing(rig: Rig, simulator: Simulator) -
     assert (ran.code, ran.document["outcome"]) == (0, "ok"), ran.stderr
     assert "transfer.bug" not in ran.stderr
     assert "worker.lost" in ran.stderr
-    assert "worker.unstarted" not in ran.stderr  # what it had not begun is another one's, at once
+    assert "worker.unstarted" not in ran.stderr  # jobs that it had not begun go to another at once
     assert_truth(rig, account)
 
 
@@ -111,7 +111,7 @@ def test_a_worker_that_is_killed_costs_nothing(rig: Rig, simulator: Simulator) -
 def test_a_worker_that_hangs_is_ended(
     rig: Rig, simulator: Simulator, monkeypatch: pytest.MonkeyPatch, stopped: bool
 ) -> None:
-    """Its silence shows in a pass, and another takes its place; the end of a drain does not wait for it."""
+    """A hanging worker is replaced within the pass, and does not delay the end of a drain."""
     monkeypatch.setattr(process_pool, "_HUNG_SECONDS", 300.0 if stopped else 5.0)
     account = opened(rig, simulator, 30)
     rig.transfer["processes"] = 1
@@ -137,10 +137,10 @@ def test_a_worker_that_hangs_is_ended(
 
 
 def test_a_parent_that_is_killed_leaves_nothing(rig: Rig, simulator: Simulator) -> None:
-    """kill -9: the workers and what forks them end by themselves, no file is left, the next pass needs no hand."""
+    """After kill -9 of the parent, workers and fork server end, no file is left, and the next pass works."""
     account = opened(rig, simulator, 100)
     simulator.switches = Switches(latency_seconds=0.05)
-    short = Path(tempfile.mkdtemp(prefix="rv", dir="/tmp"))  # a fork server's socket takes a short name
+    short = Path(tempfile.mkdtemp(prefix="rv", dir="/tmp"))  # short enough for the fork server's socket
     process = start(rig, "sync", "--json", TMPDIR=str(short))
     until(lambda: len(simulator.requests) > 20)
     below = [*children(process.pid), *workers_of(process.pid)]
@@ -155,7 +155,7 @@ def test_a_parent_that_is_killed_leaves_nothing(rig: Rig, simulator: Simulator) 
 
 
 def test_workers_outlive_what_forked_them(rig: Rig, simulator: Simulator) -> None:
-    """The fork server is killed: its workers go on, one that is killed then is replaced, by another server's."""
+    """If the fork server is killed, workers continue, and a killed one is replaced by a new server's."""
     account = opened(rig, simulator, 60)
     simulator.switches = Switches(latency_seconds=0.05)
     process = start(rig, "sync", "--json")
@@ -171,7 +171,7 @@ def test_workers_outlive_what_forked_them(rig: Rig, simulator: Simulator) -> Non
 
 
 def test_a_worker_can_be_ended_without_what_forked_it(rig: Rig, simulator: Simulator) -> None:
-    """The fork server was killed and the worker hangs: it is ended all the same, which nobody reports any more."""
+    """A hanging worker can be killed without its fork server, although nobody reports its end."""
     opened(rig, simulator)
     rig.transfer["processes"] = 1
     with Runtime(config.load(rig.config_path), clock=lambda: datetime.now(UTC)) as runtime:
@@ -180,14 +180,14 @@ def test_a_worker_can_be_ended_without_what_forked_it(rig: Rig, simulator: Simul
             [child] = made._children
             pid = child.process.pid or 0
             os.kill(int(status(pid)["PPid"]), signal.SIGKILL)
-            until(lambda: child.process.exitcode is not None)  # what it takes for its end
+            until(lambda: child.process.exitcode is not None)  # what it recognises as its end
             os.kill(pid, signal.SIGSTOP)
             child.kill()
             until(lambda: not Path(f"/proc/{pid}").exists() or status(pid)["State"].startswith("Z"))
 
 
 def test_what_forks_workers_heeds_no_signal_of_a_terminal_or_a_service(rig: Rig, simulator: Simulator) -> None:
-    """It would end before those that it forked, and what becomes of them could not be told."""
+    """The fork server ignores signals of a terminal or service, as it must report its workers' ends."""
     opened(rig, simulator)
     simulator.switches = Switches(latency_seconds=0.05)
     process = start(rig, "sync", "--json")
@@ -198,13 +198,13 @@ def test_what_forks_workers_heeds_no_signal_of_a_terminal_or_a_service(rig: Rig,
 
 
 def status(pid: int) -> dict[str, str]:
-    """What the kernel says of a process."""
+    """Return the kernel's status of a process."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
 
 
 def test_workers_hold_nothing_of_their_parent(rig: Rig, simulator: Simulator) -> None:
-    """What forks them is executed anew and has one thread: no file of the ledger is open in it or in them."""
+    """Fork server and workers are executed anew, with one thread and without open files of the ledger."""
     opened(rig, simulator, 60)
     simulator.switches = Switches(latency_seconds=0.05)
     process = start(rig, "sync", "--json")
@@ -219,12 +219,12 @@ def test_workers_hold_nothing_of_their_parent(rig: Rig, simulator: Simulator) ->
 
 
 def files(pid: int) -> list[str]:
-    """What a process has open."""
+    """Return the open files of a process."""
     return [str(path.readlink()) for path in Path(f"/proc/{pid}/fd").iterdir()]
 
 
 def test_without_a_fork_server_each_worker_starts_by_itself(rig: Rig, simulator: Simulator, tmp_path: Path) -> None:
-    """Its socket finds no place, as the path of temporary files is too long for one: the pass is done all the same."""
+    """If the temporary path is too long for the fork server's socket, workers start by themselves."""
     account = opened(rig, simulator)
     long = tmp_path / ("long" * 25)
     long.mkdir()
@@ -235,7 +235,7 @@ def test_without_a_fork_server_each_worker_starts_by_itself(rig: Rig, simulator:
 
 
 def test_a_slow_source_holds_back_no_other(rig: Rig, simulator: Simulator) -> None:
-    """Jobs wait in the worker processes too: there as well each source has a place that no other can take."""
+    """A source's backlog in the worker processes leaves each other source a place."""
     slow = opened(rig, simulator, 60)
     quick = simulator.add_account("twilio")
     simulator.populate(quick, "voice", count=8, conference_share=0)
@@ -243,7 +243,7 @@ def test_a_slow_source_holds_back_no_other(rig: Rig, simulator: Simulator) -> No
     rig.transfer = {"processes": 2, "workers": 2}
     simulator.switches = Switches(slow_seconds=8.0)
     simulator.faults.plan("slow", slow.account_id, times=1000, kind="media")
-    late = simulator.faults.plan("http_503", quick.account_id, kind="list")  # by then the other has all it can take
+    late = simulator.faults.plan("http_503", quick.account_id, kind="list")  # by then the other has all places
     process = start(rig, "sync", "--json")
     done = [0, 0]
     while done[1] < 8 and process.poll() is None:
@@ -255,5 +255,5 @@ def test_a_slow_source_holds_back_no_other(rig: Rig, simulator: Simulator) -> No
 
 
 def archived(rig: Rig, account: SimAccount) -> int:
-    """How many of an account's recordings stand in the bucket."""
+    """Return how many of an account's recordings are in the bucket."""
     return sum(f"account={account.account_id}/" in key and key.endswith(".json") for key in rig.objects())

@@ -1,4 +1,4 @@
-"""Providers and stores that speak HTTP rudely, by both ways, plain and over TLS: all is right, byte for byte."""
+"""Providers and stores with unusual HTTP, by both transports, plain and over TLS: every byte is right."""
 
 from __future__ import annotations
 
@@ -28,33 +28,33 @@ Manner = Callable[[Peer, bytes], bool]
 
 
 def informs(peer: Peer, answer: bytes) -> bool:
-    """Interim answers come before each answer."""
+    """Send interim answers before each answer."""
     peer.send(_INFORMED + answer)
     return False
 
 
 def answers_twice(peer: Peer, answer: bytes) -> bool:
-    """Another answer comes behind each, in the same piece."""
+    """Send a second answer in the same piece."""
     peer.send(answer + _GHOST)
     return False
 
 
 def closes_soon(peer: Peer, answer: bytes) -> bool:
-    """The connection is closed, without a word of it, a little after each answer."""
+    """Close the connection shortly after each answer, without announcing it."""
     peer.send(answer)
     time.sleep(0.02)
     return True
 
 
 def names_a_coding(peer: Peer, answer: bytes) -> bool:
-    """What is not encoded is said to be, by names of no encoding."""
+    """Declare encodings that mean none."""
     first, _, rest = answer.partition(b"\r\n")
     peer.send(first + f"\r\nContent-Encoding: {next(_codings)}\r\n".encode() + rest)
     return False
 
 
 def front(origin: str, manner: Manner) -> Callable[[Peer], None]:
-    """What passes requests on to a server, and its answers back in a manner."""
+    """Forward requests to a server and change its answers in one of these ways."""
     backend = origin.removeprefix("http://")
 
     def passed_on(asked: Asked) -> bytes:
@@ -82,13 +82,13 @@ def front(origin: str, manner: Manner) -> Callable[[Peer], None]:
 
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    """Whom all trust."""
+    """The authority that all trust."""
     return Authority(tmp_path_factory.mktemp("authority"), "authority")
 
 
 @pytest.fixture
 def opened() -> Iterator[ExitStack]:
-    """What ends with the test."""
+    """Closed with the test."""
     with ExitStack() as stack:
         yield stack
 
@@ -107,7 +107,7 @@ def test_all_is_archived_as_it_is(
     scheme: str,
     manner: Manner,
 ) -> None:
-    """Both the provider and the store do it, and nothing fails, is taken for another's, or is put twice."""
+    """If provider and store both do so, nothing fails, is confused with another answer, or is put twice."""
     tls = authority.server("127.0.0.1") if scheme == "https" else None
     monkeypatch.setenv("SSL_CERT_FILE", authority.file)
     monkeypatch.setenv("AWS_CA_BUNDLE", authority.file)

@@ -1,4 +1,4 @@
-"""A whole recvault whose provider is reached through a front that may answer in its place."""
+"""A recvault whose provider is behind a front that may answer in its place."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ REFUSED = b'{"code": 20403, "message": "Forbidden", "status": 403}'
 
 @functools.cache
 def _client(**arguments: Any) -> Any:
-    """boto3 takes longer to make a client than a pass of ours takes."""
+    """Share one boto3 client, which takes longer to build than a pass."""
     return make_client(**arguments)
 
 
 class Troubled:
-    """One Twilio account behind a front: `answer` gives a status to paths that hold a text, in place of the service."""
+    """One Twilio account behind a front; `answer` gives a status for paths that contain a text."""
 
     def __init__(self, rig: Rig, front: Front, account: SimAccount) -> None:
         self.rig, self.front, self.account = rig, front, account
@@ -42,7 +42,7 @@ class Troubled:
         front.spoil = self._spoil
 
     def answer(self, **instead: int) -> None:
-        """Answer so, and no other way: `wav=503` all media, `RE1=404` what is asked of one recording."""
+        """Replace all such answers: `wav=503` for all media, `RE1=404` for requests about one recording."""
         self._instead = instead
 
     def _spoil(self, request: Request, answer: Answer) -> Answer:
@@ -52,30 +52,30 @@ class Troubled:
         return answer
 
     def add(self, count: int = 1, **details: Any) -> list[SimRecording]:
-        """Recordings of a second, created an hour before T0 unless said otherwise."""
+        """Add recordings of a second, by default created an hour before T0."""
         standing = {"created_at": T0 - HOUR, **details}
         return [self.rig.simulator.add(self.account, "voice", **standing) for _ in range(count)]
 
     def sync(self, moment: datetime) -> AccountReport:
-        """A pass; its row."""
+        """Run a pass; return its row."""
         [row] = self.report(moment).accounts.values()
         return row
 
     def report(self, moment: datetime) -> Report:
-        """A pass at a moment."""
+        """Run a pass at a time; return its report."""
         return self.rig.sync_at(moment)
 
     def asked(self, text: str) -> int:
-        """How often a path that holds this was asked for."""
+        """Count the requests whose path contains this."""
         return sum(text in request.path for request in self.front.seen)
 
     def row(self, recording: SimRecording) -> dict[str, Any]:
-        """A recording's row in the ledger."""
+        """Return a recording's row in the ledger."""
         with self.rig.runtime() as runtime:
             return runtime.find(recording.recording_id)[0]
 
     def retry(self, moment: datetime, *recordings: SimRecording) -> int:
-        """`recvault retry` of these."""
+        """Run `recvault retry` for these."""
         with self.rig.runtime() as runtime:
             rows = [row["id"] for each in recordings for row in runtime.find(each.recording_id)]
             return runtime.ledger.retry(rows, moment)
@@ -83,7 +83,7 @@ class Troubled:
 
 @contextmanager
 def troubled(root: Path, simulator: Simulator, strict_s3: StrictS3, **transfer: Any) -> Iterator[Troubled]:
-    """Its clock, and the provider's, stand at T0."""
+    """Its clock, like the provider's, is frozen at T0."""
     simulator.set_now(T0)
     rig = Rig(root=root, simulator=simulator, s3_url=strict_s3.url, bucket=strict_s3.bucket().name)
     rig.transfer = {"workers": 4, **transfer}
@@ -94,6 +94,6 @@ def troubled(root: Path, simulator: Simulator, strict_s3: StrictS3, **transfer: 
 
 
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A request that fails is tried again at once; passes share their S3 client."""
+    """Failed requests are retried at once; passes share their S3 client."""
     monkeypatch.setattr(wiring, "Timing", functools.partial(Timing, backoff_base=0.001, tries=2))
     monkeypatch.setattr("recvault.store.s3.clients.make_client", _client)

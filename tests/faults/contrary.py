@@ -1,8 +1,8 @@
 """A contrary world: its provider has moods, its bucket lies, its sources are renamed, its workers are killed.
 
-What it owes at the end: each recording that its provider can serve is archived whole, once; each other one has an end
-with a name. And in between: what a pass fetched whole, while nothing struck it and the bucket told the truth, is
-archived when the pass ends.
+At the end each recording that the provider can serve must be archived completely, once, and each other one have a
+named end. In between, what a pass fetched completely, without a strike and with a truthful bucket, must be archived
+when the pass ends.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ POLICY = Policy(
     give_up_after=timedelta(days=2),
 )
 ENDS = frozenset({State.ARCHIVED, State.GONE, State.EXTERNAL, State.DEAD})
-_PATIENCE = 40  # passes, three hours apart, within which everything must have come to an end
+_PATIENCE = 40  # passes, three hours apart, after which everything must have ended
 
 
 @dataclass(frozen=True, kw_only=True)
 class Lie:
-    """What the bucket answers from now on for so many hours."""
+    """What the bucket answers from now on, for that many hours."""
 
     what: str
     hours: int
@@ -51,7 +51,7 @@ class Lie:
 
 @dataclass(frozen=True, kw_only=True)
 class Rename:
-    """The configuration calls its sources otherwise from now on."""
+    """The configuration renames its sources from now on."""
 
     number: int
 
@@ -61,7 +61,7 @@ class World(Stage):
     """A stage whose provider and bucket are contrary."""
 
     policy: Policy = POLICY
-    duration_seconds: float = 1.0  # one that is told as 0 may rightly be empty
+    duration_seconds: float = 1.0  # a stated 0 would allow empty media
     lies: list[tuple[str, Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -89,7 +89,7 @@ class World(Stage):
                 super().play(step)
 
     def retry_all(self) -> None:
-        """`recvault retry` of each recording that is not archived, and of each that is suspect."""
+        """Run `recvault retry` for each recording that is suspect or not archived."""
         with closing(sqlite3.connect(self.path)) as db, db:
             ids = [row for (row,) in db.execute("SELECT id FROM recordings WHERE state <> 'archived'")]
         ledger = Ledger.open(self.path, self.clock())
@@ -113,7 +113,7 @@ class World(Stage):
 
 
 def drawn(lists: tuple[str, ...], seed: int) -> History:
-    """The history of that seed."""
+    """Return the history of that seed."""
     draw = random.Random(f"contrary {'+'.join(lists)} {seed}")
     played: list[Any] = [Grow(tuple(_row(draw, 6 * DAY) for _ in range(draw.randint(1, 6))))]
     while len(played) < 6 or draw.random() < 0.93:
@@ -158,7 +158,7 @@ def _strikes(draw: random.Random) -> tuple[Strike, ...]:
 
 
 def fault(history: History) -> str | None:
-    """What a history breaks, in words; None where all promises hold."""
+    """Describe what a history breaks; None if all promises hold."""
     return broken_by(history, lambda directory: World(directory, history.scene), _play)
 
 
@@ -173,8 +173,8 @@ def _play(world: World, history: History) -> None:
     world.contrary.end_all()
     world.lies.clear()
     world.wait(timedelta(hours=45))
-    world.passes(steps.Reconcile(days=60))  # what an incident hid for longer than any lookback, this verb finds
-    world.retry_all()  # what its own trouble ended, as far as it is over
+    world.passes(steps.Reconcile(days=60))  # finds what was hidden for longer than any lookback
+    world.retry_all()  # for recordings whose own problem is over
     for _ in range(_PATIENCE):
         world.passes(Sync())
         _check_bucket(world)
@@ -185,14 +185,14 @@ def _play(world: World, history: History) -> None:
 
 
 def _check_served(world: World) -> None:
-    """What an unstruck pass fetched whole is archived."""
+    """Check that what an undisturbed pass fetched completely is archived."""
     states = _states(world)
     lost = {each for each in world.contrary.served if states.get(each) != State.ARCHIVED}
     assert not lost, f"served whole and not archived: {lost}"
 
 
 def _check_bucket(world: World) -> None:
-    """A sidecar stands only beside its media, nothing was written twice, and what is archived stands there."""
+    """Check that sidecars have their media, nothing was written twice, and what is archived is there."""
     objects = world.kept.objects
     for key in [key for key in objects if key.endswith(".json") and key.startswith("recordings/")]:
         for medium in json.loads(objects[key])["media"]:
@@ -208,7 +208,7 @@ def _check_bucket(world: World) -> None:
 
 
 def _check_blame(world: World) -> None:
-    """What befell all of the account, or the bucket, ends no recording; an hour's trouble flags none."""
+    """Check that a problem of the account or bucket ends no recording, and a short one flags none."""
     own = world.contrary.own
     ended = {name for name, state in _states(world).items() if state in ENDS - {State.ARCHIVED} and name not in own}
     assert not ended, f"ended without trouble of their own: {ended}"
@@ -218,7 +218,7 @@ def _check_blame(world: World) -> None:
 
 
 def _check_ends(world: World) -> None:
-    """Each recording that can be served is archived whole, once; each other one has an end with a name."""
+    """Check that each servable recording is archived completely, once, and each other one has a named end."""
     states, sidecars = _states(world), _sidecars(world)
     for recording in world.simulator.recordings(world.account):
         name = recording.recording_id

@@ -1,6 +1,6 @@
-"""An S3 behind boto3's own client, within the process: it keeps what it is given, and its answers can lie.
+"""An S3 behind boto3's own client, within the process: it stores what it is given, and its answers can lie.
 
-boto3 asks whoever registered for `before-send` before it opens a connection, and takes what that answers.
+boto3 asks handlers of `before-send` before it opens a connection, and uses their answer.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ LIES = ("portal", "portal_puts", "no_etag", "lost_puts", "away", "denied_key")
 
 @dataclass
 class LyingBucket:
-    """The bucket and its client. `lie` names what it does now; "" is the truth."""
+    """The bucket and its client. `lie` names its current lie; "" is the truth."""
 
     lie: Callable[[], str] = lambda: ""
     objects: dict[str, bytes] = field(default_factory=dict)
-    writes: list[str] = field(default_factory=list)  # the keys that were written, in order
+    writes: list[str] = field(default_factory=list)  # written keys, in order
     headers: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def client(self) -> Any:
-        """A boto3 client whose every request comes here."""
+        """Return a boto3 client whose requests all come here."""
         config = Config(
             retries={"total_max_attempts": 1},
             request_checksum_calculation="when_required",
@@ -110,7 +110,7 @@ class LyingBucket:
 
 
 class _Raw(io.BytesIO):
-    """An answer's body, as urllib3's is read."""
+    """An answer's body, readable like urllib3's."""
 
     def stream(self, amount: int = 65536, decode_content: bool | None = None) -> Any:
         while chunk := self.read(amount):

@@ -1,7 +1,7 @@
-"""A contrary provider: for hours, or for good, it refuses, shortens, empties, contradicts, suspends, or is away.
+"""A contrary provider: for hours or forever it refuses, shortens, empties, contradicts, suspends, or is down.
 
-A mood stands between the client and the simulated service, and bends what that answers while the simulated clock is
-within its hours. What was served whole all the same is remembered: that is what the archive owes.
+A mood is between client and simulated service, and changes answers during its hours. What was served completely
+nevertheless is remembered: the archive must have it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import httpx
 
 from faults.near import Honest
 
-OF_ONE = ("refused", "refused_media", "missing", "failing", "empty", "short", "cut")  # one recording's own trouble
+OF_ONE = ("refused", "refused_media", "missing", "failing", "empty", "short", "cut")  # of one recording
 OF_ALL = ("suspended", "throttled", "down", "unreachable", "list_down", "null_list", "cut_list", "page_400")
 _HEADER_ONLY = b"RIFF\x24\0\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0\x40\x1f\0\0\x80\x3e\0\0\x02\0\x10\0data\0\0\0\0"
 _SUSPENDED = {"code": 20003, "message": "Authenticate", "status": 401}
@@ -25,10 +25,10 @@ _SUSPENDED = {"code": 20003, "message": "Authenticate", "status": 401}
 
 @dataclass(frozen=True, kw_only=True)
 class Mood:
-    """What a provider does from now on for so many hours; None: for good."""
+    """What a provider does from now on for that many hours; None: forever."""
 
     what: str
-    which: int = 0  # of the recordings there are, where it is about one
+    which: int = 0  # index of the recording, if it concerns one
     hours: int | None = None
 
 
@@ -37,7 +37,7 @@ class _Held:
     """A mood that has begun."""
 
     what: str
-    recording_id: str  # "" where it is about all
+    recording_id: str  # "" for all
     until: datetime | None
 
     def holds(self, now: datetime) -> bool:
@@ -46,16 +46,16 @@ class _Held:
 
 @dataclass
 class Contrary:
-    """What stands between. `now` is the provider's clock."""
+    """Applies moods between client and service. `now` is the provider's clock."""
 
     now: Callable[[], datetime]
     held: list[_Held] = field(default_factory=list)
-    served: set[str] = field(default_factory=set)  # the ids of what was served whole in this pass
+    served: set[str] = field(default_factory=set)  # ids served completely in this pass
     ids: Callable[[], Sequence[str]] = lambda: ()
-    own: dict[str, float] = field(default_factory=dict)  # hours of trouble that recordings had of their own
+    own: dict[str, float] = field(default_factory=dict)  # hours of each recording's own problems
 
     def begin(self, mood: Mood) -> None:
-        """Let a mood begin, if there is anything that it can be about."""
+        """Begin a mood, if there is anything that it can concern."""
         until = None if mood.hours is None else self.now() + timedelta(hours=mood.hours)
         if mood.what in OF_ALL:
             self.held.append(_Held(mood.what, "", until))
@@ -65,15 +65,15 @@ class Contrary:
             self.own[recording_id] = self.own.get(recording_id, 0) + (math.inf if mood.hours is None else mood.hours)
 
     def end_all(self) -> None:
-        """Let all end that is not for good."""
+        """End all moods that are not forever."""
         self.held = [each for each in self.held if each.until is None and each.recording_id]
 
     def lasting(self, recording_id: str) -> set[str]:
-        """The moods of a recording that never end."""
+        """Return a recording's moods that never end."""
         return {each.what for each in self.held if each.recording_id == recording_id and each.until is None}
 
     def __call__(self, kind: str, request: httpx.Request, honest: Honest) -> httpx.Response:
-        """Answer a request, in today's moods."""
+        """Answer a request, with the current moods."""
         path, now = request.url.path, self.now()
         for each in self.held:
             concerned = each.holds(now) and each.recording_id in path
@@ -82,13 +82,13 @@ class Contrary:
         answer = honest()
         if kind != "media" or answer.status_code != 200:
             return answer
-        body = b"".join(answer.iter_raw())  # where that fails, it was not served whole
+        body = b"".join(answer.iter_raw())  # if that fails, it was not served completely
         self.served.update(each for each in self.ids() if each in path)
         return httpx.Response(200, headers=answer.headers, stream=httpx.ByteStream(body))
 
 
 def _bent(what: str, kind: str, request: httpx.Request, honest: Honest) -> httpx.Response | None:
-    """What a mood answers; None where this request does not meet it."""
+    """Return a mood's answer; None if it does not concern this request."""
     match what, kind:
         case ("throttled", _):
             return _refused(429, {"code": 20429, "message": "Too Many Requests"})
@@ -117,7 +117,7 @@ def _bent(what: str, kind: str, request: httpx.Request, honest: Honest) -> httpx
 
 
 def _served(body: bytes, headers: dict[str, str], status: int = 200) -> httpx.Response:
-    """An answer that is read as it comes, as one of the wire."""
+    """An answer that is streamed, like one from the network."""
     headers = {**headers, "Content-Length": str(len(body))}
     return httpx.Response(status, headers=headers, stream=httpx.ByteStream(body))
 
@@ -127,7 +127,7 @@ def _refused(status: int, said: dict[str, Any]) -> httpx.Response:
 
 
 def _spoilt_page(what: str, request: httpx.Request, honest: Honest) -> httpx.Response | None:
-    """Null in place of a page's rows, none of them though its totals tell some, or a page that is refused."""
+    """Return a page with null for its rows, without its rows, or a refusal."""
     params = request.url.params
     first = not ({"Page", "PageToken"} & set(params)) and params.get("page[number]", "1") == "1"
     if what == "page_400":
@@ -140,7 +140,7 @@ def _spoilt_page(what: str, request: httpx.Request, honest: Honest) -> httpx.Res
     if what == "null_list":
         page[rows] = None
         page.update({name: None for name in ("next_page_uri",) if name in page})
-    elif "total_results" in page.get("meta", {}):  # no other list tells how many it holds
+    elif "total_results" in page.get("meta", {}):  # no other list has a total
         page[rows] = []
     headers = {
         name: value for name, value in answer.headers.items() if name not in ("content-length", "content-encoding")

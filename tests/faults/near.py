@@ -1,7 +1,7 @@
-"""The simulator within the process: a client's requests are answered byte for byte as on the wire, without a socket.
+"""The simulator within the process: requests are answered byte for byte as on the network, without a socket.
 
-Everything above the transport is ours as it stands: sessions, retries, redirects, providers. A request is an effect
-that may be struck before the service sees it or after it has answered; a service's own faults cut its answer as usual.
+Everything above the transport is recvault's: sessions, retries, redirects, providers. A request is an effect that may
+be struck before the service sees it or after it has answered; the service's own faults truncate answers as usual.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ Between = Callable[[str, httpx.Request, Honest], httpx.Response]
 
 
 class NearSimulator(Simulator):
-    """A simulator that listens nowhere."""
+    """A simulator that does not listen."""
 
     def start(self) -> None:
         self._world.base_url, self._world.media_host = f"http://{API}", MEDIA
 
 
 class NearClients:
-    """Stands for `Clients`: one client, for one thread."""
+    """Replaces `Clients`: one client, for one thread."""
 
     def __init__(
         self, simulator: Simulator, effect: Effect, between: Between = lambda kind, request, honest: honest()
@@ -54,7 +54,7 @@ class NearClients:
         return self._client
 
     def exchange(self, request: Sent, receiver: Receiver, cut: Cut) -> Head:
-        """As a transport does."""
+        """See Transport.exchange."""
         sent = httpx.Request("GET", request.url, headers=list(request.headers))
         return hand_over(self._client.send(sent, stream=True), receiver)
 
@@ -63,7 +63,7 @@ class NearClients:
 
 
 class NoLimits:
-    """Stands for `Limits`: nothing is paced."""
+    """Replaces `Limits`: nothing is paced."""
 
     def turn(self, *_: Any) -> AbstractContextManager[None]:
         return nullcontext()
@@ -100,7 +100,7 @@ class _Near(httpx.BaseTransport):
 
 
 class _Wire:
-    """Takes what a service sends, and reads it back as a client would."""
+    """Takes what a service sends, and reads it like a client."""
 
     def __init__(self) -> None:
         self._sent = bytearray()
@@ -110,7 +110,7 @@ class _Wire:
         self._sent += octets
 
     def pause(self, seconds: float) -> None:
-        """Time does not pass here."""
+        """Does nothing: no time passes here."""
 
     def reset(self) -> None:
         self._broken = True
@@ -124,7 +124,7 @@ class _Wire:
             with _as_on_the_wire():
                 answer.begin()
         except BaseException:
-            answer.close()  # or the garbage collector would, once its file is gone
+            answer.close()  # else the garbage collector would, without its file
             raise
         return httpx.Response(answer.status, headers=answer.getheaders(), stream=_Body(answer, self._broken))
 

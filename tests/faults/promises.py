@@ -1,9 +1,9 @@
-"""What must hold after every step of a history, and at its end: checked against what the provider knows.
+"""What must hold after every step of a history, and at its end, compared with the provider.
 
 At any time: everything listed below a watermark is registered, every recording is in one state and never forgotten, no
-object stands with other bytes than were served, a sidecar stands only beside its media, what is archived stays so. At
-the end, when the faults are over and time has passed, the bucket is the truth: nothing lost, nothing twice, nothing
-left over. What a lost ledger stored and its provider has no more stays as it is: nothing proves it to a new ledger.
+object has other bytes than were served, a sidecar exists only with its media, what is archived stays so. At the end,
+when faults are over and time has passed, the bucket is the truth: nothing lost, nothing twice, nothing left over. What
+a lost ledger stored and its provider no longer has stays: nothing proves it to a new ledger.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ from recvault.models import Phase, Recording, State, unstamp
 from recvault.simulator import SimRecording
 
 S = TypeVar("S", bound=Stage)
-MEMORY = Path("/dev/shm")  # a crash of these histories loses what is in memory, never what is on a disk
-MOST_PASSES = 3  # after the last fault, until nothing stands open
+MEMORY = Path("/dev/shm")  # crashes here lose memory, not disks
+MOST_PASSES = 3  # after the last fault, until nothing is open
 STATES = {state.value for state in State}
 OPEN = {State.PENDING, State.FAILING, State.NOT_READY}
 
 
 def fault(history: History) -> str | None:
-    """What a history breaks, in words; None where all promises hold."""
+    """Describe what a history breaks; None if all promises hold."""
     return broken_by(history, lambda directory: Stage(directory, history.scene), _play)
 
 
 def broken_by(history: History, make: Callable[[Path], S], play: Callable[[S, History], None]) -> str | None:
-    """What playing a history on a stage of its own breaks, in words; None for nothing."""
+    """Play a history on a stage of its own and describe what it breaks; None for nothing."""
     logging.disable()
     try:
         with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as directory:
@@ -63,7 +63,7 @@ def _play(stage: Stage, history: History) -> None:
     stage.simulator.faults.clear_plans()
     stage.skew = timedelta()
     stage.turn_to_pages_of(50)
-    stage.wait(timedelta(hours=45))  # whatever is to appear or to be finished is there by now
+    stage.wait(timedelta(hours=45))  # everything has appeared and finished by now
     stage.passes(Reconcile(days=60))
     for _ in range(MOST_PASSES):
         promises.check()
@@ -77,17 +77,17 @@ def _play(stage: Stage, history: History) -> None:
 
 
 class Promises:
-    """Checks a stage again and again; remembers what it saw, for nothing of it may change."""
+    """Checks a stage repeatedly, and remembers what must not change."""
 
     def __init__(self, stage: Stage) -> None:
         self.stage = stage
         self.known: dict[str, str] = {}  # states by recording id
-        self._untouched: set[str] = set()  # the recordings of which no attempt of this ledger put anything
+        self._untouched: set[str] = set()  # recordings of which no attempt of this ledger put anything
         self._seen: dict[str, bytes] = {}
         self._keys = KeyTemplate()
 
     def check(self) -> None:
-        """What holds at any time."""
+        """Check what must hold at any time."""
         self._check_objects()
         if self.stage.path.exists():
             self._check_ledger()
@@ -154,7 +154,7 @@ class Promises:
         ]
 
     def check_the_end(self) -> None:
-        """The bucket is the truth."""
+        """Check that the bucket is the truth."""
         stage, objects = self.stage, set(self.stage.bucket.objects)
         for recording in stage.simulator.recordings(stage.account):
             name, base = recording.recording_id, self._base(recording)
@@ -175,7 +175,7 @@ class Promises:
         assert not objects, f"objects of no recording: {objects}"
 
     def _is_unproven(self, name: str, there: set[str]) -> bool:
-        """Whether all that stands of a recording was stored by a lost ledger, and no attempt of this one met it."""
+        """Whether a lost ledger stored everything of a recording, and no attempt of this one met it."""
         is_met = name in self.known and name not in self._untouched
         return bool(there) and there <= self.stage.of_lost_ledgers and not is_met
 

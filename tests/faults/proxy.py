@@ -1,12 +1,12 @@
-"""A TCP proxy that turns single bits of what passes: what bad memory in a switch does where nothing proves the bytes.
+"""A TCP proxy that flips single bits, like bad memory in a switch where nothing verifies the bytes.
 
     with Proxy(server.url) as line:
         flip = line.flip(Flip("request", "body", where=0.5, match=b"PUT "))     # one bit, once
         ...                                                                     # talk to line.url
     assert flip.done
 
-It reads just enough of HTTP/1.1 to tell a head from a body. After a flip the other side may wait for bytes that never
-come, so a connection that was flipped on is broken off once nothing has passed for `patience`.
+It reads just enough of HTTP/1.1 to separate heads and bodies. After a flip the other side may wait for bytes that never
+come, so such a connection is closed once nothing has passed for `patience`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Literal, Self
 from urllib.parse import urlsplit
 
 _READ = 1 << 16
-_IDLE = 0.1  # seconds between two looks at whether to break off
+_IDLE = 0.1  # seconds between checks for idle connections
 _END = b"\r\n\r\n"
 
 Side = Literal["request", "answer"]
@@ -31,14 +31,14 @@ Part = Literal["head", "body"]
 
 @dataclass(eq=False)
 class Flip:
-    """One bit to turn, at so much of the way through the first head or body that it suits."""
+    """One bit to flip, at this fraction of the first matching head or body."""
 
     side: Side
     part: Part
-    where: float  # 0 is the first bit, 1 the one past the last
+    where: float  # 0 is the first bit, 1 is past the last
     match: bytes = b""  # in the request's head
     done: bool = False
-    before: bytes = b""  # the request's head, as it came
+    before: bytes = b""  # the request's head, as received
 
     def suits(self, side: Side, part: Part, request: bytes) -> bool:
         return not self.done and (self.side, self.part) == (side, part) and self.match in request
@@ -46,7 +46,7 @@ class Flip:
 
 @dataclass
 class _Link:
-    """One connection: both sockets, the requests on their way, and whether a bit was turned on it."""
+    """One connection: both sockets, the requests in flight, and whether a bit was flipped on it."""
 
     client: socket.socket
     server: socket.socket
@@ -62,7 +62,7 @@ class _Link:
 
 
 class Proxy:
-    """Listens on loopback, and passes all on to one server. A context that joins every thread."""
+    """Listens on loopback and forwards everything to one server. A context that joins every thread."""
 
     def __init__(self, target: str, *, tls: ssl.SSLContext | None = None, patience: float = 0.5) -> None:
         parts = urlsplit(target)
@@ -97,7 +97,7 @@ class Proxy:
             link.server.close()
 
     def flip(self, flip: Flip) -> Flip:
-        """Turn that bit, once. Returns what was given, which tells whether it was done."""
+        """Flip that bit once. Returns the flip, which shows whether it was done."""
         self._flips.append(flip)
         return flip
 
@@ -115,7 +115,7 @@ class Proxy:
             self._start(self._open, client)
 
     def _open(self, client: socket.socket) -> None:
-        """Connect on, and pass both ways. A handshake that is refused ends here."""
+        """Connect to the server and forward both ways. A refused handshake ends here."""
         try:
             if self._tls:
                 client = self._tls.wrap_socket(client, server_side=True)
@@ -139,7 +139,7 @@ class Proxy:
             link.close()
 
     def _parts(self, link: _Link, side: Side, source: socket.socket) -> Iterator[bytes]:
-        """What comes, head by head and chunk by chunk, with the bits turned that are to be."""
+        """Yield the data, head by head and chunk by chunk, with the planned bits flipped."""
         buffer = b""
         while True:
             while _END not in buffer:
@@ -162,17 +162,17 @@ class Proxy:
                 at += len(chunk)
 
     def _request_of(self, link: _Link, side: Side, head: bytes) -> bytes:
-        """The request that this head is, or that it answers."""
+        """Return the request of this head, or that it answers."""
         if side == "request":
             self.requests += 1
             link.requests.append(head)
             return head
-        if head.startswith(b"HTTP/1.1 1"):  # 100 Continue: the answer is still to come
+        if head.startswith(b"HTTP/1.1 1"):  # 100 Continue: the answer follows
             return link.requests[0] if link.requests else b""
         return link.requests.popleft() if link.requests else b""
 
     def _bent(self, link: _Link, side: Side, part: Part, request: bytes, chunk: bytes, at: int, length: int) -> bytes:
-        """The chunk, which begins at byte `at` of `length`, with each bit turned that lies in it."""
+        """Return the chunk, which begins at byte `at` of `length`, with the bits flipped that are in it."""
         bent = bytearray(chunk)
         with self._lock:
             for flip in self._flips:

@@ -1,6 +1,6 @@
-"""Pages that no provider should send: golden replies with values swapped, rows cut, texts and bytes turned.
+"""Pages that no provider should send: golden replies with values swapped, rows cut, texts and bytes changed.
 
-Each spoiling is drawn from a number, so that whatever draws the numbers finds the least that fails.
+Each change is drawn from numbers, so that a shrinking generator finds the smallest failing one.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ HOSTILE = (*DATES, *IDS, *URLS, *NUMBERS, None, [], {}, [[]], {"": ""}, {"data":
 
 
 def spoilt(name: str, seed: int) -> bytes:
-    """A page of that provider, spoilt in one way or in several."""
+    """Return a page of that provider, damaged in one or more ways."""
     draw = random.Random(f"{name} {seed}")
     text = draw.choice(SAMPLES[name])
     page = _xml(text, draw) if text.endswith("xml") else _json(text, draw)
@@ -130,12 +130,12 @@ def _page(text: str) -> Any:
 def _parsed(text: str) -> Any:
     page = json.loads(sample(text))
     if isinstance(meta := page.get("meta"), dict) and "page_number" in meta:
-        meta["page_number"] = 1  # the one that is asked for
+        meta["page_number"] = 1  # the requested one
     return page
 
 
 def _swap(page: Any, draw: random.Random) -> None:
-    """Put something else in one place, or take what is there away, or put it there twice."""
+    """Replace, remove or duplicate one value."""
     inner, key = draw.choice(list(_places(page)))
     match draw.randrange(6):
         case 0:
@@ -159,7 +159,7 @@ def _places(value: Any, depth: int = 0) -> list[tuple[Any, Any]]:
 
 
 def _deep(draw: random.Random) -> Any:
-    """Nested more deeply than any row."""
+    """Nest more deeply than any row."""
     value: Any = draw.choice(("x", 1, None))
     for _ in range(draw.choice((10, 70, 300))):
         value = {"a": value} if draw.random() < 0.5 else [value]
@@ -167,7 +167,7 @@ def _deep(draw: random.Random) -> Any:
 
 
 def _rewritten(text: str, draw: random.Random) -> str:
-    """What a parsed page cannot hold: numbers that are none, a key that is there twice, an unfinished escape."""
+    """Write what a parsed page cannot contain: invalid numbers, a duplicate key, an unfinished escape."""
     match draw.randrange(6):
         case 0:
             number = draw.choice(("NaN", "-Infinity", "1e999", "9" * 5000, "0x1"))
@@ -185,7 +185,7 @@ def _rewritten(text: str, draw: random.Random) -> str:
 
 
 def _xml(text: str, draw: random.Random) -> bytes:
-    page = sample(text).decode().replace('end="15"', 'end="1"')  # the docs leave out fourteen rows of it
+    page = sample(text).decode().replace('end="15"', 'end="1"')  # the docs omit fourteen rows
     for _ in range(draw.choice((0, 1, 1, 2, 4))):
         page = _rewritten_xml(page, draw)
     return page.encode(draw.choice((*["utf-8"] * 7, "utf-16", "latin-1")), "replace")
@@ -217,7 +217,7 @@ def _rewritten_xml(page: str, draw: random.Random) -> str:
 
 
 def _turned(page: bytes, draw: random.Random) -> bytes:
-    """Bytes, not values: cut, flipped, doubled, or of another encoding."""
+    """Damage bytes: cut, flip, double, or change the encoding."""
     where = draw.randrange(len(page) or 1)
     match draw.randrange(5):
         case 0:

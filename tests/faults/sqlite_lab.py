@@ -1,4 +1,4 @@
-"""What befalls a ledger's files: a disk of a size, mounted read-only, held by another process, copied at an instant."""
+"""Faults of a ledger's files: a small disk, a read-only mount, a lock, a copy at an instant."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Disk:
     @classmethod
     @contextlib.contextmanager
     def mounted(cls, place: Path, size: str) -> Iterator[Disk]:
-        """Skips, loudly, where this is not allowed."""
+        """Mount it, or skip the test visibly if that is not allowed."""
         place.mkdir()
         if os.geteuid() != 0 or _mount("-t", "tmpfs", "-o", f"size={size},mode=700", "tmpfs", str(place)) != 0:
             pytest.skip("NOT TESTED: a disk of a size can be mounted by root alone")
@@ -47,7 +47,7 @@ class Disk:
         assert _mount("-o", f"remount,{options}", str(self.place)) == 0
 
     def fill(self) -> None:
-        """Leave no room at all."""
+        """Use up all space."""
         with (self.place / "filler").open("wb", buffering=0) as file:
             for size in (1 << 20, 1 << 12):
                 with contextlib.suppress(OSError):
@@ -64,7 +64,7 @@ def _mount(*words: str) -> int:
 
 @contextlib.contextmanager
 def held(ledger: Path) -> Iterator[None]:
-    """Another process is within a transaction, and stays there."""
+    """Keep a transaction of another process open."""
     command = [sys.executable, "-c", _HOLDER, str(ledger)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -77,21 +77,21 @@ def held(ledger: Path) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Copy:
-    """The files of a ledger as they were at one instant, without the shared memory, which no disk keeps."""
+    """The files of a ledger at one instant, without the shared memory, which is not on disk."""
 
     ledger: Path
-    keys: frozenset[str]  # that stood in the bucket at that instant
+    keys: frozenset[str]  # in the bucket at that instant
 
     @property
     def wal(self) -> Path:
         return self.ledger.with_name(f"{self.ledger.name}-wal")
 
     def again(self, into: Path) -> Copy:
-        """A copy of the copy."""
+        """Copy the copy."""
         return Copy(_copied(self.ledger, into), self.keys)
 
     def last_commit(self) -> int:
-        """The length of the WAL up to the end of its last committed transaction; 0 where there is none."""
+        """Return the length of the WAL up to its last committed transaction; 0 if there is none."""
         body = self.wal.read_bytes() if self.wal.exists() else b""
         if len(body) < _WAL_HEADER:
             return 0
@@ -105,7 +105,7 @@ class Copy:
 
 
 def copied_at_an_instant(process: subprocess.Popen[str], ledger: Path, into: Path, keys: dict[str, object]) -> Copy:
-    """Stop the process wherever it is, copy, and let it go on; what it has written by then is what a cut leaves."""
+    """Stop the process, copy, and continue it; the copy is what a power cut would leave."""
     process.send_signal(signal.SIGSTOP)
     os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
     try:
@@ -123,6 +123,6 @@ def _copied(ledger: Path, into: Path) -> Path:
 
 
 def is_sound(ledger: Path) -> bool:
-    """By SQLite's own check."""
+    """Whether SQLite's own check passes."""
     with contextlib.closing(sqlite3.connect(ledger)) as db:
         return bool(db.execute("PRAGMA integrity_check").fetchall() == [("ok",)])

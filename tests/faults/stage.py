@@ -1,8 +1,8 @@
-"""Where a history is played: an account at a simulated provider, a bucket, a ledger's file, and passes that are struck.
+"""The stage of a history: an account at a simulated provider, a bucket, a ledger's file, and passes that are struck.
 
-All runs in one thread, so that each effect has one place in one order. A crash drops all memory; the next pass opens
-the ledger anew. What else may strike: the provider changes, time passes, another list is polled while a transfer is
-under way, or another process makes a whole pass beside.
+All runs in one thread, so that effects have a fixed order. A crash drops all memory; the next pass opens the ledger
+anew. Other strikes: the provider changes, time passes, another list is polled during a transfer, or another process
+runs a whole pass.
 """
 
 from __future__ import annotations
@@ -67,26 +67,26 @@ PROVIDERS = {
 }
 POLICY = Policy(retry_base=timedelta(seconds=1), retry_max=timedelta(seconds=1))
 NEW = Row(age=0)
-COVERED = LOOKBACK  # how late a row may be listed
+COVERED = LOOKBACK  # the latest listing of a row
 
 
 @dataclass
 class Stage:
-    """What outlives a crash, and what strikes."""
+    """What survives a crash, and what strikes."""
 
     directory: Path
     scene: Scene
     bucket: MemoryStore = field(default_factory=MemoryStore)
     now: datetime = NOW  # the provider's clock
-    skew: timedelta = timedelta()  # of ours
+    skew: timedelta = timedelta()  # of our clock
     has_begun: bool = False
     lost_ledger: bool = False
-    of_lost_ledgers: set[str] = field(default_factory=set)  # keys: nothing proves any more what stands there
-    tardy: set[str] = field(default_factory=set)  # listed later than any lookback covers
+    of_lost_ledgers: set[str] = field(default_factory=set)  # keys whose content nothing proves any more
+    tardy: set[str] = field(default_factory=set)  # ids listed later than any lookback covers
     ways: list[str] = field(default_factory=list)  # the effects of the last pass
     policy: Policy = POLICY
     duration_seconds: float = 0.05  # of each recording
-    names: dict[str, str] = field(default_factory=dict)  # of sources, by their lists, where they differ
+    names: dict[str, str] = field(default_factory=dict)  # of sources, by list, if they differ
     _strikes: list[Strike] = field(default_factory=list)
     _put_off: list[Strike] = field(default_factory=list)  # until no transaction is open
     _ledger: Ledger | None = None
@@ -115,20 +115,20 @@ class Stage:
 
     @property
     def store(self) -> ObjectStore:
-        """What passes write to."""
+        """The store that passes write to."""
         return self.bucket
 
     def clock(self) -> datetime:
         return self.now + self.skew
 
     def between(self, kind: str, request: Any, honest: Honest) -> Any:
-        """What stands between a client and its provider: nothing."""
+        """What is between a client and its provider: nothing."""
         return honest()
 
     # -- steps ---------------------------------------------------------------------------------------------------------
 
     def play(self, step: Step) -> None:
-        """One step of a history."""
+        """Play one step of a history."""
         match step:
             case Grow(rows):
                 for row in rows:
@@ -187,7 +187,7 @@ class Stage:
     # -- passes --------------------------------------------------------------------------------------------------------
 
     def passes(self, step: Sync | Backfill | Reconcile) -> Report | None:
-        """One pass; None where it crashed or the ledger failed it."""
+        """Run one pass; None if it crashed or the ledger failed."""
         self.has_begun, self.ways = True, []
         ledger = None
         before = self._ledger
@@ -256,7 +256,7 @@ class Stage:
         )
 
     def name(self, each: str) -> str:
-        """What the source of a list is called now."""
+        """Return the current name of a list's source."""
         return self.names.get(each, each)
 
     def _line(self, name: str, stop: Stop) -> Line:
@@ -276,7 +276,7 @@ class Stage:
         return Line(provider, session, ("wav",))
 
     def turn_to_pages_of(self, size: int) -> None:
-        """Lists come in pages of this many rows from here on."""
+        """Let lists have pages of this many rows from now on."""
         values = {**self.account.credentials, "base_url": self.simulator.base_url}
         self._providers = {}
         for name in self.scene.lists:
@@ -287,7 +287,7 @@ class Stage:
 
     @contextlib.contextmanager
     def effect(self, kind: str, error: Callable[[], Exception]) -> Iterator[None]:
-        """Something is about to happen, and then has: what was to strike here, strikes."""
+        """Run an effect, with the strikes planned before and after it."""
         self.ways.append(kind)
         due = [strike for strike in self._strikes if strike.at == len(self.ways)]
         may_act = kind != "ledger"
@@ -346,7 +346,7 @@ def _carrier(name: str, line: Line) -> Carrier:
 
 @functools.cache
 def _empty_ledger() -> bytes:
-    """A ledger's file before its birth: to make one costs more than all the rest of a short history."""
+    """A new ledger's file, shared because making one costs more than a short history."""
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "ledger.db"
         Connection(path).close()

@@ -1,6 +1,6 @@
-"""Histories as plain values: what they are made of, how one is drawn from a seed, and how a failing one is cut short.
+"""Histories as plain values: their parts, how one is drawn from a seed, and how a failing one is shortened.
 
-A history is a scene and its steps. Printed, it is the code that plays it again.
+A history is a scene and its steps. Its repr is code that plays it again.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ HOUR = 60  # all times are minutes
 DAY = 24 * HOUR
 KINDS = {
     "voice": ("completed", "absent", "failed", "external", "encrypted", "no_date", "bad_date"),
-    "legacy": ("completed", "no_date", "bad_date"),  # it has no statuses: what else there is, it cannot tell
+    "legacy": ("completed", "no_date", "bad_date"),  # it has no statuses, so it cannot show others
     "video": ("completed", "failed", "external", "encrypted", "no_date", "bad_date"),
     "telnyx": ("completed", "external", "no_date", "bad_date"),
     "signalwire": ("completed", "absent", "no_date", "bad_date"),
@@ -51,19 +51,19 @@ class Scene:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """A recording, from the moment at which it comes to be known."""
+    """A recording, from its creation on."""
 
     age: int = 0
-    late: int = 0  # from its creation until lists show it
-    unfinished: int = 0  # from its creation until it is final
-    lag: int = 0  # from then until its media are served
+    late: int = 0  # minutes from its creation until it is listed
+    unfinished: int = 0  # minutes from its creation until it is final
+    lag: int = 0  # minutes from then until its media are served
     kind: str = "completed"
     channels: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class Strike:
-    """What befalls a pass at one of its effects: counted, before or after it."""
+    """What happens to a pass before or after one of its effects."""
 
     at: int
     act: str  # crash, error, grow, delete, swap, wait, poll, beside
@@ -88,14 +88,14 @@ class Wait:
 
 @dataclass(frozen=True)
 class Skew:
-    """Our clock, against the provider's."""
+    """Our clock, relative to the provider's."""
 
     minutes: int
 
 
 @dataclass(frozen=True)
 class Trouble:
-    """The provider's next answer of that kind is spoilt, and once more when it is asked again."""
+    """The provider's next answer of that kind is damaged, and once more when it is retried."""
 
     fault: str
     kind: str | None = None
@@ -104,7 +104,7 @@ class Trouble:
 
 @dataclass(frozen=True)
 class LoseLedger:
-    """Its files are gone."""
+    """The ledger's files are lost."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +114,7 @@ class Sync:
 
 @dataclass(frozen=True, kw_only=True)
 class Backfill:
-    """Of a list's days, counted back from now; None: all there are."""
+    """Backfill a list's days, counted back from now; None: all."""
 
     which: int = 0
     since: int | None = None
@@ -148,7 +148,7 @@ class History:
 
 
 def drawn(lists: tuple[str, ...], seed: int) -> History:
-    """The history of that seed."""
+    """Return the history of that seed."""
     draw = random.Random(f"{'+'.join(lists)} {seed}")
     scene = Scene(
         lists=lists,
@@ -164,7 +164,7 @@ def drawn(lists: tuple[str, ...], seed: int) -> History:
 
 
 def _beginning(draw: random.Random, lists: tuple[str, ...]) -> list[Step]:
-    """A history's first list; sometimes a long one that drifts, or one whose transfers are cut short by deletions."""
+    """Return a history's first list; sometimes a long one that drifts, or one whose transfers meet deletions."""
     rows = tuple(_row(draw, lists, 10 * DAY) for _ in range(draw.randint(0, 6)))
     match draw.choices(("any", "drift", "cut", "spoilt"), (45, 25, 15, 15))[0]:
         case "drift":
@@ -185,14 +185,14 @@ def _beginning(draw: random.Random, lists: tuple[str, ...]) -> list[Step]:
 
 
 def _is_beyond_proof(step: Step, steps: list[Step]) -> bool:
-    """Ciphertext cut short without a word looks like ciphertext: no client can tell."""
+    """Whether no client could notice it: silently truncated ciphertext looks like ciphertext."""
     rows = [row for each in steps if isinstance(each, Grow) for row in each.rows]
     silent = isinstance(step, Trouble) and step.fault in ("truncate_silent", "wrong_length")
     return silent and any(row.kind == "encrypted" for row in rows)
 
 
 def _seen_through(step: Step, lists: tuple[str, ...]) -> Step:
-    """Of numbered pages that tell a total alone, a row gone and one come between two pages hide a third: left out."""
+    """Leave out what numbered pages with only a total hide: a row removed and one added between two pages."""
     strikes = getattr(step, "strikes", ())
     acts = {strike.act for strike in strikes}
     if not {"telnyx", "legacy"} & set(lists) or not acts & {"delete", "swap"}:
@@ -257,7 +257,7 @@ def _strikes(draw: random.Random) -> tuple[Strike, ...]:
 
 
 def shortest(history: History, fails: Callable[[History], bool], most: int = 1500) -> History:
-    """A history that still fails, from which nothing more can be left out; after so many tries, the best so far."""
+    """Return a failing history without unnecessary steps, the best after a limited number of tries."""
     tries = 0
     while True:
         for candidate in _shorter(history):

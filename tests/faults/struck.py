@@ -1,4 +1,4 @@
-"""What a history strikes: a bucket's puts and questions, and a ledger's transactions, each an effect."""
+"""What a history can strike: a bucket's puts and queries, and a ledger's transactions, each an effect."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from recvault.store import SMALL_MOST, ObjectStore, Put, Stored
 
 @dataclass
 class StruckStore:
-    """A bucket whose every question and put is an effect."""
+    """A bucket whose every query and put is an effect."""
 
     bucket: ObjectStore
     effect: Effect
@@ -43,7 +43,7 @@ class StruckStore:
 
 @contextlib.contextmanager
 def struck_ledger(effect: Effect) -> Iterator[None]:
-    """Every transaction of a ledger is an effect, too."""
+    """Make every transaction of a ledger an effect."""
     write = Connection.write
 
     @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""Years of five providers' recordings, brought home by backfills in two processes each and killed on the way.
+"""Years of five providers' recordings, archived by backfills of two processes each, killed on the way.
 
 RECVAULT_TEST_RECORDINGS=100000 pytest -n 0 -s tests/faults/test_backfill_kills.py
 """
@@ -24,7 +24,7 @@ from strict_s3 import Bucket
 pytestmark = pytest.mark.long
 
 RECORDINGS = int(os.environ.get("RECVAULT_TEST_RECORDINGS", "250"))
-KILLS = {"voice": 0.5, "telnyx": 0.3, "signalwire": 0.8}  # each of these once, when so much of it is archived
+KILLS = {"voice": 0.5, "telnyx": 0.3, "signalwire": 0.8}  # each once, at this archived share
 WORKERS = 6
 _APIS: dict[str, Any] = {"legacy": "voice"}
 _LISTS = ("/Recordings.json", "/Recordings", "/recordings")
@@ -33,7 +33,7 @@ _MEDIA = (".wav", ".mp3", "/Media")
 
 @pytest.fixture
 def rig(tmp_path: Path, simulator: Simulator, strict_bucket: Bucket) -> Rig:
-    """A whole recvault without sources yet."""
+    """A recvault without sources."""
     rig = Rig(root=tmp_path, simulator=simulator, s3_url=strict_bucket.url, bucket=strict_bucket.name)
     rig.transfer = {"workers": WORKERS, "processes": 2}
     return rig
@@ -41,7 +41,7 @@ def rig(tmp_path: Path, simulator: Simulator, strict_bucket: Bucket) -> Rig:
 
 @pytest.fixture
 def accounts(rig: Rig, simulator: Simulator) -> list[SimAccount]:
-    """One of each provider, and its source: two years."""
+    """Make one account of each provider, with a source and two years of recordings."""
     each, accounts = RECORDINGS // len(SOURCES), []
     for name, (provider, kind) in SOURCES.items():
         account = simulator.add_account(kind)
@@ -55,7 +55,7 @@ def accounts(rig: Rig, simulator: Simulator) -> list[SimAccount]:
 def test_all_history_comes_home_once(
     rig: Rig, simulator: Simulator, strict_bucket: Bucket, accounts: list[SimAccount]
 ) -> None:
-    """The bucket is the truth, and all that the kills cost is what was at work then."""
+    """The bucket is the truth, and the kills cost only what was running then."""
     each, began = RECORDINGS // len(SOURCES), time.monotonic()
     for name in SOURCES:
         if name in KILLS:
@@ -65,11 +65,11 @@ def test_all_history_comes_home_once(
 
     assert assert_the_truth(simulator, strict_bucket, accounts) == RECORDINGS
     asked = Counter(_kind(request.path) for request in simulator.requests)
-    again = len(KILLS) * 2 * (WORKERS + len(SOURCES))  # at most so many were at work, in two processes
+    again = len(KILLS) * 2 * (WORKERS + len(SOURCES))  # at most this many were running, in two processes
     puts, looks = (strict_bucket.counts.get(op, 0) for op in ("PUT", "HEAD"))
     assert RECORDINGS <= asked["media"] <= RECORDINGS + again, asked
     assert 2 * RECORDINGS <= puts <= 2 * (RECORDINGS + again) + 8, strict_bucket.counts
-    claimed = len(KILLS) * 3 * wiring.places(WORKERS, 2)  # begun, and twice as many ahead: each is looked for then
+    claimed = len(KILLS) * 3 * wiring.places(WORKERS, 2)  # running, and twice as many ahead, each looked up later
     assert looks + strict_bucket.counts.get("GET", 0) <= 2 * claimed + 8, strict_bucket.counts
     told = {**asked, **{f"bucket {op}": count for op, count in strict_bucket.counts.items()}}
     print(
@@ -79,7 +79,7 @@ def test_all_history_comes_home_once(
 
 
 def _kill(rig: Rig, name: str, bucket: Bucket, archived: int) -> None:
-    """Begin it, and kill it when it has written so much of its own."""
+    """Begin a backfill, and kill it when it has archived that share."""
     before, process = len(bucket.writes), begun(rig, "backfill", "--source", name, "--json")
     while len(bucket.writes) - before < 2 * archived:
         assert process.poll() is None, (rig.root / "err").read_text()[-3000:]

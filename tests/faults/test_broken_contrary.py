@@ -1,4 +1,4 @@
-"""recvault broken on purpose where strangers hurt it: some contrary history finds each break, or they prove nothing."""
+"""recvault broken on purpose: some contrary history detects each break, or they prove nothing."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from recvault.store.s3.object_writer import Writer
 
 pytestmark = pytest.mark.long
 
-MOST = 6  # histories, until one of them must have found it
+MOST = 6  # histories, one of which must detect it
 
 
 def any_answer_counts() -> Any:
-    """Any answer to a put counts: neither what it names nor what stands there is looked at."""
+    """Any answer to a put counts as success, without checking key or content."""
     return _both(
         mock.patch.object(answers, "stored", lambda answer, where: ""),
         mock.patch.object(Writer, "read_back", lambda self, put: None),
@@ -37,17 +37,17 @@ def _both(*patches: Any) -> Iterator[None]:
 
 
 def one_refusal_refuses_the_account() -> Any:
-    """The account's list is not asked: whatever is refused opens the circuit."""
+    """Any refusal opens the circuit, without testing the account's list."""
     return mock.patch.object(Circuit, "is_listed", lambda self: False)
 
 
 def nothing_is_taken_over() -> Any:
-    """What waits under an earlier name of its source stays there."""
+    """Recordings under a source's earlier name stay there."""
     return mock.patch.object(Identity, "__call__", lambda self, source, accounts: None)
 
 
 VOICE = ("voice",)
-# The seed from which to look: a quick find today; where histories are drawn otherwise one day, a slower one.
+# The first seed: chosen for a quick find; if histories are drawn differently one day, it takes longer.
 BREAKS: tuple[tuple[Callable[[], Any], int], ...] = (
     (any_answer_counts, 9),
     (one_refusal_refuses_the_account, 39),
@@ -57,6 +57,6 @@ BREAKS: tuple[tuple[Callable[[], Any], int], ...] = (
 
 @pytest.mark.parametrize(("broken", "first"), BREAKS, ids=[broken.__name__ for broken, _ in BREAKS])
 def test_some_contrary_history_finds_every_break(broken: Callable[[], Any], first: int) -> None:
-    """A break does not outlive a few histories."""
+    """Every break is detected by one of a few histories."""
     with broken():
         assert any(fault(drawn(VOICE, seed)) for seed in range(first, first + MOST))

@@ -1,4 +1,4 @@
-"""recvault broken on purpose, each time where it hurts: some history finds every break, or histories prove nothing."""
+"""recvault broken on purpose: some history detects every break, or histories prove nothing."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from recvault.transfer import archive_recording
 
 pytestmark = pytest.mark.long
 
-MOST = 120  # histories, until one of them must have found it
+MOST = 120  # histories, one of which must detect it
 
 
 def no_lookback() -> Any:
@@ -33,7 +33,7 @@ def no_lookback() -> Any:
 
 
 def a_page_is_lost() -> Any:
-    """A page that cannot be read is taken for an empty one, and the last."""
+    """An unreadable page counts as an empty last one."""
     follow = Session.follow
 
     def broken(self: Session, first: Any, parse: Any) -> Iterator[Any]:
@@ -44,12 +44,12 @@ def a_page_is_lost() -> Any:
 
 
 def drift_is_ignored() -> Any:
-    """Nobody looks whether the list moved while it was read."""
+    """Changes of the list during its reading are not detected."""
     return mock.patch.object(Tally, "moved", False)
 
 
 def not_ready_is_forgotten() -> Any:
-    """A recording that is not final is given no other turn."""
+    """An unfinished recording is not read again."""
     settle = Ledger.settle
 
     def broken(self: Ledger, outcomes: Any, now: Any, policies: Any) -> Any:
@@ -67,22 +67,22 @@ def not_ready_is_forgotten() -> Any:
 
 
 def unfinished_is_complete() -> Any:
-    """A status that is not final is taken for final at the registration, and never read again."""
+    """An unfinished status counts as final."""
     return mock.patch.object(page, "_FIRST_STATE", {**page._FIRST_STATE, Phase.UNFINISHED: page.State.GONE})
 
 
 def no_rescue() -> Any:
-    """What an attempt stored before its crash is left where it lies, if the provider deletes the recording."""
+    """What an attempt stored before a crash is not committed if the provider deletes the recording."""
     return mock.patch.object(archive_recording, "rescued", lambda attempt, settled: None)
 
 
 def another_list_is_not_heard() -> Any:
-    """What one list could not tell, another may not."""
+    """Better information from another list is ignored."""
     return mock.patch.object(page, "_ENRICH", page._ENRICH.replace("IS NULL", "IS NULL AND 0"))
 
 
 def quarantine_is_dropped() -> Any:
-    """A row that cannot be read is left out."""
+    """An unreadable row is dropped."""
     register = Discovery._register
 
     def broken(self: Discovery, read: Any) -> None:
@@ -92,7 +92,7 @@ def quarantine_is_dropped() -> Any:
 
 
 VOICE, BOTH, BY_NUMBER = ("voice",), ("legacy", "voice"), ("telnyx",)
-# The seed from which to look: a quick find today; where histories are drawn otherwise one day, a slower one.
+# The first seed: chosen for a quick find; if histories are drawn differently one day, it takes longer.
 BREAKS: tuple[tuple[Callable[[], Any], tuple[str, ...], int], ...] = (
     (advance_per_page, VOICE, 1),
     (no_lookback, VOICE, 0),
@@ -111,6 +111,6 @@ BREAKS: tuple[tuple[Callable[[], Any], tuple[str, ...], int], ...] = (
 
 @pytest.mark.parametrize(("broken", "lists", "first"), BREAKS, ids=[broken.__name__ for broken, *_ in BREAKS])
 def test_some_history_finds_every_break(broken: Callable[[], Any], lists: tuple[str, ...], first: int) -> None:
-    """A break of the architecture does not outlive a few histories."""
+    """Every break is detected by one of a few histories."""
     with broken():
         assert any(fault(drawn(lists, seed)) for seed in range(first, first + MOST))

@@ -1,4 +1,4 @@
-"""The wall clock jumps a day, either way: between two passes, in the middle of one, and under a daemon."""
+"""The wall clock jumps a day either way: between passes, during one, and under a daemon."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def account(rig: Rig, simulator: Simulator) -> SimAccount:
 
 
 def grow(simulator: Simulator, account: SimAccount, moment: datetime) -> None:
-    """Three more recordings; one of them is listed half an hour late, another is ready half an hour late."""
+    """Add three recordings; one is listed and one is ready half an hour late."""
     for minutes, late in ((20, {}), (15, {"visible_at": moment + timedelta(minutes=20)}), (10, {})):
         simulator.add(account, "voice", created_at=moment - timedelta(minutes=minutes), channels=1, **late)
     begun = moment - timedelta(minutes=5)
@@ -61,7 +61,7 @@ def wrong_by(right: datetime, days: int) -> Callable[[], datetime]:
 
 
 def torn(right: datetime, days: int) -> Callable[[], datetime]:
-    """A clock that jumps in the middle of a pass."""
+    """A clock that jumps during a pass."""
     readings = itertools.count()
     return lambda: right + (days * DAY if next(readings) >= 6 else timedelta())
 
@@ -76,14 +76,14 @@ def test_passes_under_a_clock_that_jumps(
     jumps: tuple[int, ...],
     clock: Callable[[datetime, int], Callable[[], datetime]],
 ) -> None:
-    """Nothing is lost, wrong or twice, whatever our clock said: the watermark goes by the provider's."""
+    """Nothing is lost, wrong or twice, whatever our clock: the watermark follows the provider's."""
     moment = START
     for days in jumps:
         moment += timedelta(hours=2)
         simulator.set_now(moment)
         grow(simulator, account, moment)
         rig.sync(clock(moment, days))
-    for hours in (2, 30):  # what a clock that was ahead has put off is due by then
+    for hours in (2, 30):  # by then retries set by a fast clock are due
         simulator.set_now(moment + timedelta(hours=hours))
         rig.sync(wrong_by(moment + timedelta(hours=hours), 0))
     assert len(ids(simulator, account)) == 4 * len(jumps)
@@ -92,7 +92,7 @@ def test_passes_under_a_clock_that_jumps(
 
 @pytest.fixture
 def daemon(rig: Rig, account: SimAccount) -> Iterator[Started]:
-    """A daemon that polls by the hour, and whose wall clock is off by as many days as the file `days` says."""
+    """A daemon that polls hourly, with a wall clock off by the days in the file `days`."""
     set_days(rig, 0)
     started = Started(rig, 1, _JUMPING, ("run", "--json"), {})
     yield started
@@ -108,7 +108,7 @@ def set_days(rig: Rig, days: int) -> None:
 def test_a_daemon_under_a_clock_that_jumps(
     rig: Rig, simulator: Simulator, account: SimAccount, strict_bucket: Bucket, daemon: Started
 ) -> None:
-    """A day ahead, two back, one ahead: each jump is told, what is new is archived at once, and nothing twice."""
+    """Each jump is logged, new recordings are archived at once, and nothing twice."""
     daemon.ready()
     for number, days in enumerate((1, -1, 0), start=1):
         now = simulator.now

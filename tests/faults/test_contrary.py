@@ -15,13 +15,13 @@ from faults.steps import shortest
 pytestmark = pytest.mark.long
 
 HISTORIES = int(os.environ.get("RECVAULT_TEST_CONTRARY", "60"))
-PARTS = 2  # of each scene's histories, so that two processes share them
+PARTS = 2  # of each scene's histories, for two processes
 
 
 @pytest.mark.parametrize("part", range(PARTS))
 @pytest.mark.parametrize("lists", SCENES, ids="+".join)
 def test_a_contrary_world_ends_with_every_recording_archived_or_named(lists: tuple[str, ...], part: int) -> None:
-    """What can be served is archived whole, once; every other recording has an end with a name."""
+    """Servable recordings are archived completely, once; every other one has a named end."""
     for seed in range(part, -(-HISTORIES // len(SCENES)), PARTS):
         history = drawn(lists, seed)
         if found := fault(history):
@@ -33,5 +33,5 @@ def test_a_contrary_world_ends_with_every_recording_archived_or_named(lists: tup
     ("lists", "seed"), [(("video",), 85)], ids=["two recordings are refused for good, and nothing else happens"]
 )
 def test_histories_that_once_broke_a_promise(lists: tuple[str, ...], seed: int) -> None:
-    """What they found is played each time."""
+    """Histories that once found a fault are played each time."""
     assert fault(drawn(lists, seed)) is None

@@ -1,7 +1,7 @@
-"""Single bits that turn between a provider and recvault, without TLS: what is seen of them, and what nobody can see.
+"""Single bits flipped between a provider and recvault, without TLS: which are detected, and which cannot be.
 
-Lengths and containers show a flip that they hold; a turned bit of sound is another sound. So these tests measure, too:
-the shares that they hold to are those that the README tells.
+Lengths and containers show flips in themselves; a flipped bit of sound is another sound. So these tests also measure:
+the shares that they require are those in the README.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from strict_s3 import Bucket, StrictS3
 
 SECONDS = 20.0
 _FLIPS = 1000
-SHARES = {"wav": (0.0, 0.001), "mp3": (0.002, 0.02), "mka": (0.0, 0.01), "mkv": (0.0, 0.005)}  # seen: at least, at most
-_WAV_UNSEEN = {  # bytes of a WAV's head of which some bit can turn unseen: what is sound, but not how much of it
+SHARES = {"wav": (0.0, 0.001), "mp3": (0.002, 0.02), "mka": (0.0, 0.01), "mkv": (0.0, 0.005)}  # seen: least, most
+_WAV_UNSEEN = {  # bytes of a WAV's head with undetectable bits: the kind of sound, not its amount
     **dict.fromkeys(range(4, 7), "how much there is beside the audio: noted, as the audio is whole by its own size"),
     **dict.fromkeys(range(20, 24), "format and channels"),
     **dict.fromkeys(range(24, 26), "a sample rate a little off"),
@@ -36,13 +36,13 @@ _WAV_UNSEEN = {  # bytes of a WAV's head of which some bit can turn unseen: what
 
 @pytest.fixture
 def bucket(strict_s3: StrictS3) -> Bucket:
-    """An empty bucket, reached straight."""
+    """An empty bucket, reached directly."""
     return strict_s3.bucket()
 
 
 @pytest.fixture
 def line(simulator: Simulator) -> Iterator[Proxy]:
-    """The way to the provider, on which bits turn."""
+    """The connection to the provider, on which bits flip."""
     with Proxy(simulator.base_url) as proxy:
         yield proxy
 
@@ -53,7 +53,7 @@ def rig(tmp_path: Path, simulator: Simulator, strict_s3: StrictS3, bucket: Bucke
 
 
 def verdict(media_format: str, body: bytearray) -> str:
-    """What is thought of a body that came whole: `ok`, `suspect` or `refused`."""
+    """Return the verdict on a complete body: `ok`, `suspect` or `refused`."""
     prober = Prober(media_format)
     try:
         prober.feed(body)
@@ -63,7 +63,7 @@ def verdict(media_format: str, body: bytearray) -> str:
 
 
 def with_flip(body: bytearray, media_format: str, bit: int) -> str:
-    """What is thought of it with this one bit turned."""
+    """Return the verdict on it with this one bit flipped."""
     body[bit // 8] ^= 0x80 >> bit % 8
     try:
         return verdict(media_format, body)
@@ -81,7 +81,7 @@ def a_recording(simulator: Simulator, media_format: str) -> bytearray:
 
 @pytest.mark.parametrize("media_format", SHARES)
 def test_what_share_of_flips_is_seen(simulator: Simulator, media_format: str) -> None:
-    """Of random flips in a recording only those in its container are seen: the share that the README tells."""
+    """Of random flips in a recording only those in its container are detected: the README's share."""
     body, chance = a_recording(simulator, media_format), random.Random(8)
     assert verdict(media_format, body) == "ok"
     seen = Counter(with_flip(body, media_format, chance.randrange(len(body) * 8)) for _ in range(_FLIPS))
@@ -92,7 +92,7 @@ def test_what_share_of_flips_is_seen(simulator: Simulator, media_format: str) ->
 
 
 def test_which_flips_in_the_head_of_a_wav_are_seen(simulator: Simulator) -> None:
-    """Every flip in the names and sizes of a WAV is seen; in what describes its sound not every one can be."""
+    """Every flip in a WAV's names and sizes is detected; in the description of its sound not all can be."""
     body = a_recording(simulator, "wav")
     unseen = {bit // 8 for bit in range(44 * 8) if with_flip(body, "wav", bit) == "ok"}
     assert unseen == set(_WAV_UNSEEN)
@@ -100,7 +100,7 @@ def test_which_flips_in_the_head_of_a_wav_are_seen(simulator: Simulator) -> None
 
 @pytest.mark.parametrize(("where", "seen"), [("head", True), ("sound", False)])
 def test_a_flip_in_media(rig: Rig, line: Proxy, bucket: Bucket, simulator: Simulator, where: str, seen: bool) -> None:
-    """A flip that shows costs a second download, and the right bytes are archived; one in the sound is archived."""
+    """A detected flip costs a second download, and the right bytes are archived; one in the sound is archived."""
     account = simulator.add_account("twilio")
     (recording,) = simulator.populate(account, "voice", count=1, durations=(2.0, 2.0), conference_share=0)
     rig.add_source("voice", "twilio", account, base_url=line.url)
@@ -116,7 +116,7 @@ def test_a_flip_in_media(rig: Rig, line: Proxy, bucket: Bucket, simulator: Simul
 
 @pytest.mark.parametrize("name", SOURCES)
 def test_a_flip_in_a_list_loses_nothing(rig: Rig, line: Proxy, bucket: Bucket, simulator: Simulator, name: str) -> None:
-    """Whatever bit of a list page turns, every recording is archived as it is once a clean pass has been made."""
+    """Whatever bit of a list page flips, every recording is archived correctly after a clean pass."""
     provider, kind = SOURCES[name]
     account, api, chance = (
         simulator.add_account(kind),

@@ -1,7 +1,7 @@
-"""Single bits that turn between recvault and the bucket, over plain http: sums refuse them, and the next try is right.
+"""Single bits flipped between recvault and the bucket, over plain http: hashes refuse them, and the retry succeeds.
 
-A real proxy turns them, at places that a seed chose. The stores: the strict server, with SHA-256 and with MD5 alone,
-and real ones, which check signatures too.
+A real proxy flips them, at places chosen by a seed. The stores: the strict server, with SHA-256 and with only MD5,
+and real ones, which also check signatures.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def place(
     real_server: Callable[[str], RealServer],
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Place]:
-    """A bucket of each kind, at its own address."""
+    """A bucket of each kind, at its own URL."""
     name = request.param
     if name in STRICTNESS:
         bucket = strict_s3.bucket(strictness=STRICTNESS[name])
@@ -55,13 +55,13 @@ def place(
 
 @pytest.fixture
 def line(place: Place) -> Iterator[Proxy]:
-    """The way there, on which bits turn."""
+    """The connection to it, on which bits flip."""
     with Proxy(place.url) as proxy:
         yield proxy
 
 
 def over(line: Proxy, place: Place, sender: str = "fast", **options: int) -> S3Store:
-    """A store that is reached over that way, and knows what it enforces."""
+    """A store over that connection, which knows what it enforces."""
     known = place.store()
     store = replace(place, url=line.url, sender=sender).store(asked=False, **options)
     store.facts = known.facts
@@ -71,7 +71,7 @@ def over(line: Proxy, place: Place, sender: str = "fast", **options: int) -> S3S
 @pytest.mark.parametrize("sender", SENDERS)
 @pytest.mark.parametrize("size", BODIES)
 def test_a_flip_in_a_body_is_refused(place: Place, line: Proxy, size: str, sender: str) -> None:
-    """Wherever a bit turns in a body, it is refused, and the same put brings the right bytes at once."""
+    """Wherever a bit flips in a body, it is refused, and the same put then stores the right bytes."""
     store, body = over(line, place, sender, single_put_most=PART, part_least=PART), BODIES[size]
     for number, where in enumerate(WHERE if size == "small" else WHERE[-2:]):
         key, before = f"{KEY}{number}.wav", line.requests
@@ -83,7 +83,7 @@ def test_a_flip_in_a_body_is_refused(place: Place, line: Proxy, size: str, sende
 
 
 def test_a_flip_in_a_head_writes_nothing_else(place: Place, line: Proxy) -> None:
-    """Wherever a bit turns in a put's head, it is refused: no other key, no other bytes, no other metadata."""
+    """Wherever a bit flips in a put's head, no other key, bytes or metadata are stored."""
     if place.strict is not None:
         pytest.skip("the strict server does not verify signatures: a real one does")
     store, body = over(line, place), BODIES["small"]
@@ -102,7 +102,7 @@ def test_a_flip_in_a_head_writes_nothing_else(place: Place, line: Proxy) -> None
 
 
 def written(store: S3Store, put: Put) -> bool | None:
-    """Whether the put says that the bytes stand there now; None: that is not known."""
+    """Return whether the put says that the bytes are stored now; None: unknown."""
     try:
         store.put(put)
     except KeyConflict:
@@ -115,21 +115,21 @@ def written(store: S3Store, put: Put) -> bool | None:
 @pytest.mark.parametrize("sender", SENDERS)
 @pytest.mark.parametrize("part", ["head", "body"])
 def test_a_flip_in_an_answer_is_not_believed(place: Place, line: Proxy, sender: str, part: str) -> None:
-    """Whatever bit of an answer turns, a put that says that it wrote did write, and the next one finds its bytes."""
+    """Whatever bit of an answer flips, a put that reports success did write, and the next finds its bytes."""
     store, body = over(line, place, sender), BODIES["small"]
     for number, where in enumerate(_seeded(6)):
         put = make_put(f"{KEY}{number}.wav", body)
         if part == "body":
-            store.put(put)  # so that there is something to say
+            store.put(put)  # so that there is something to answer
         flip = line.flip(Flip("answer", part, where, match=b"PUT "))  # type: ignore[arg-type]
         stands = written(store, put)
-        flip.done = True  # an empty answer has no bit to turn
+        flip.done = True  # an empty answer has no bit to flip
         assert store.put(put) is not stands
         assert place.body(put.key) == body
 
 
 def test_a_pass_over_a_bad_line_archives_the_truth(tmp_path: Path, simulator: Simulator, strict_s3: StrictS3) -> None:
-    """A pass over a line that turns a bit of every recording and every sidecar ends with the bucket that is due."""
+    """A pass with one flipped bit for every recording and sidecar ends with the right bucket."""
     account, bucket = simulator.add_account("twilio"), strict_s3.bucket()
     made = simulator.populate(account, "voice", count=12, conference_share=0)
     with Proxy(strict_s3.url) as line:
@@ -148,7 +148,7 @@ def test_a_pass_over_a_bad_line_archives_the_truth(tmp_path: Path, simulator: Si
 
 
 def archived(objects: dict[str, object]) -> dict[str, str]:
-    """The SHA-256 of each recording in the bucket, by its id."""
+    """Return the SHA-256 of each recording in the bucket, by id."""
     return {
         key.rpartition("/")[2].removesuffix(".wav"): kept.sha256  # type: ignore[attr-defined]
         for key, kept in objects.items()
@@ -158,7 +158,7 @@ def archived(objects: dict[str, object]) -> dict[str, str]:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_flips_meet_a_real_server(name: str) -> None:
-    """This is shown at a real server, which checks signatures, too; where it is absent, the summary says so."""
+    """The same is tested with a real server, which checks signatures; if there is none, the summary says so."""
     if reason := lacking(name):
         pytest.skip(LACKS + reason)
     assert f"real-{name}" in STORES

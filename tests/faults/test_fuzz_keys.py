@@ -1,4 +1,4 @@
-"""Fuzzed ids: whatever a provider calls a recording, its objects stand under the prefix, apart from any other's."""
+"""Fuzzed ids: whatever a recording's id, its objects are under the prefix, separate from all others."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ hostile = (
 
 
 def read(name: str, **changes: Any) -> Recording | None:
-    """The row as its provider's page would bring it; None where it is rejected."""
+    """Read the row as on its provider's page; None if it is rejected."""
     provider = make(name)
     if name == "twilio-legacy":
         return provider.read({**ROWS[name], **changes}) if _is_readable(changes) else None  # type: ignore[attr-defined]
@@ -56,7 +56,7 @@ def keys(recording: Recording) -> list[str]:
 @fuzzed
 @given(recording_id=hostile, account_id=hostile)
 def test_any_id_makes_a_key_under_the_prefix(name: str, recording_id: Any, account_id: Any) -> None:
-    """No id leads out of the prefix, into another account or partition, or beyond what S3 takes."""
+    """No id leads out of the prefix, into another account or partition, or beyond S3's limits."""
     changes = {ID_KEY.get(name, "sid"): recording_id, ACCOUNT_KEY.get(name, "account_sid"): account_id}
     recording = read(name, **changes)
     if recording is None:
@@ -71,7 +71,7 @@ def test_any_id_makes_a_key_under_the_prefix(name: str, recording_id: Any, accou
 @fuzzed
 @given(first=st.tuples(hostile, hostile), second=st.tuples(hostile, hostile))
 def test_two_recordings_never_share_a_key(name: str, first: Any, second: Any) -> None:
-    """Where two ids differ in anything, their keys do."""
+    """Different ids have different keys."""
     one, other = (
         read(name, **{ID_KEY.get(name, "sid"): each[0], ACCOUNT_KEY.get(name, "account_sid"): each[1]})
         for each in (first, second)
@@ -85,7 +85,7 @@ def test_two_recordings_never_share_a_key(name: str, first: Any, second: Any) ->
 @fuzzed
 @given(seed=seeds)
 def test_any_row_s_objects_stand_apart(name: str, seed: int) -> None:
-    """Of a spoilt page too: each medium and the sidecar have a key of their own, under the prefix."""
+    """Each medium and sidecar of a damaged page has its own key, under the prefix."""
     provider = make(name)
     try:
         page = provider.parse_page(answer(provider, spoilt(name, seed)))
@@ -99,7 +99,7 @@ def test_any_row_s_objects_stand_apart(name: str, seed: int) -> None:
 
 @pytest.mark.parametrize("container", ["json", "JSON", "m" * 99, "mk/a", "..", "", None, 7, "webm"])
 def test_a_container_names_no_other_file(container: Any) -> None:
-    """What Video calls its container ends the medium's key: never as a sidecar does, and never at any length."""
+    """Video's container name becomes the medium's extension, never a sidecar's, and never too long."""
     recording = read("twilio-video", container_format=container)
     assert recording is not None
     assert recording.formats != ("json",)

@@ -1,4 +1,4 @@
-"""Fuzzed pages, rows, dates and headers of all five: no crash, no loss, and a watermark that never passes a row by.
+"""Fuzzed pages, rows, dates and headers of all five: no crash, no loss, and no row below a watermark is missed.
 
 RECVAULT_TEST_FUZZ=20000 pytest -n 2 tests/faults/test_fuzz_pages.py tests/faults/test_fuzz_keys.py
 """
@@ -48,7 +48,7 @@ seeds = st.integers(0, 10**9)
 
 @pytest.fixture(scope="module")
 def ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ledger]:
-    """One ledger for all pages; each is of a source of its own."""
+    """One ledger for all pages, each of its own source."""
     opened = Ledger.open(tmp_path_factory.mktemp("fuzz") / "ledger.db", NOW)
     yield opened
     opened.close()
@@ -58,7 +58,7 @@ def ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ledger]:
 @fuzzed
 @given(seed=seeds)
 def test_a_spoilt_page_is_read_row_by_row_or_refused(name: str, seed: int) -> None:
-    """Nothing but our own error, and then for the page as a whole; else each row is read or rejected with its body."""
+    """A damaged page is our own error, or each of its rows is read or rejected with its body."""
     provider, body = make(name), spoilt(name, seed)
     try:
         page = provider.parse_page(answer(provider, body))
@@ -76,7 +76,7 @@ def test_a_spoilt_page_is_read_row_by_row_or_refused(name: str, seed: int) -> No
 @fuzzed
 @given(seed=seeds)
 def test_a_spoilt_recording_is_read_or_refused(name: str, seed: int) -> None:
-    """The answer to a question about one recording alike."""
+    """A damaged reply about one recording is our own error, or is read."""
     provider = make(name)
     try:
         recording = provider.parse_recording(answer(provider, spoilt(name, seed)))
@@ -86,7 +86,7 @@ def test_a_spoilt_recording_is_read_or_refused(name: str, seed: int) -> None:
 
 
 def check(provider: Provider, recording: Recording) -> None:
-    """It can be stored, asked for again, and described in a sidecar that any reader can read."""
+    """Check that it can be stored, requested again, and described in a readable sidecar."""
     assert recording.created_at.tzinfo is UTC
     assert Recording.from_json(recording.to_json()) == recording
     for request in (provider.refresh_request(recording), *provider.media_requests(recording, "wav")):
@@ -100,7 +100,7 @@ def check(provider: Provider, recording: Recording) -> None:
 
 
 class Pages:
-    """A session that has one page to give."""
+    """A session with one page."""
 
     def __init__(self, body: bytes) -> None:
         self._body = body
@@ -111,7 +111,7 @@ class Pages:
         yield provider.parse_page(reply), reply
 
     def once(self, request: httpx.Request) -> Reply:
-        """Shorter lists are asked for where this one is not whole: there is none."""
+        """Refuse shorter lists, which are requested if this one is incomplete."""
         raise Unavailable(f"nothing but one page is served, not {request.url}")
 
 
@@ -119,7 +119,7 @@ class Pages:
 @fuzzed
 @given(seed=seeds)
 def test_no_row_of_a_spoilt_page_is_passed_by(name: str, ledger: Ledger, seed: int) -> None:
-    """A watermark moves only where each row is registered or stands in quarantine, with its body."""
+    """A watermark moves only if each row is registered, or quarantined with its body."""
     provider, body = make(name), spoilt(name, seed)
     feed = Feed(f"{name}{seed}", provider.provider, provider.account_id)
     discovery = Discovery(
@@ -153,7 +153,7 @@ def test_no_row_of_a_spoilt_page_is_passed_by(name: str, ledger: Ledger, seed: i
 @fuzzed
 @given(text=st.text(max_size=40) | st.sampled_from(DATES) | st.integers().map(str) | st.floats().map(str))
 def test_any_date_is_an_aware_moment_or_none_at_all(text: str) -> None:
-    """A date of any shape is read as UTC that can be stored, or is a ValueError: its row is quarantined."""
+    """A date of any form is read as storable UTC, or its row is quarantined."""
     try:
         moment = values.moment(text)
     except ValueError:
@@ -179,7 +179,7 @@ def a_recording(**changes: Any) -> Recording:
     body=st.binary(max_size=200) | st.sampled_from(IDS).map(lambda each: each.encode("utf-8", "replace")),
 )
 def test_any_head_and_error_is_told(status: int, headers: dict[str, str], body: bytes) -> None:
-    """Whatever an error's head and body hold, it becomes one of ours, with a patience that is a number."""
+    """Whatever an error's head and body contain, it becomes one of our errors, with a numeric delay."""
     head = httpx.Headers([(name.encode(), value.encode("latin-1", "replace")) for name, value in headers.items()])
     patience = retry_after(head)
     assert patience is None or 0 <= patience < float("inf")
@@ -191,7 +191,7 @@ def test_any_head_and_error_is_told(status: int, headers: dict[str, str], body: 
 
 
 def test_the_seeds_spoil_in_every_way() -> None:
-    """The pages are neither all refused nor all read: both halves of the promise are put to the test."""
+    """Neither all pages are refused nor all are read: both cases are tested."""
     for name in NAMES:
         provider, refused, rejected, read = make(name), 0, 0, 0
         for seed in range(100):

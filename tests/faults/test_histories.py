@@ -1,4 +1,4 @@
-"""Any history: lists grow, rows come late or finish late or vanish or drift, answers and stores fail, passes crash.
+"""Any history: lists grow, rows are late, unfinished, deleted or shifted, answers and stores fail, passes crash.
 
 RECVAULT_TEST_HISTORIES=5000 pytest tests/faults/test_histories.py
 """
@@ -20,13 +20,13 @@ pytestmark = pytest.mark.long
 
 HISTORIES = int(os.environ.get("RECVAULT_TEST_HISTORIES", "196"))
 ONE = Scene(lists=("voice",))
-PARTS = 2  # of each scene's histories, so that two processes share them
+PARTS = 2  # of each scene's histories, for two processes
 
 
 @pytest.mark.parametrize("part", range(PARTS))
 @pytest.mark.parametrize("lists", SCENES, ids="+".join)
 def test_any_history_ends_with_the_truth_in_the_bucket(lists: tuple[str, ...], part: int) -> None:
-    """After each step the invariants hold; when the faults are over nothing is lost, doubled or left over."""
+    """After each step the invariants hold; once the faults are over nothing is lost, doubled or left over."""
     for seed in range(part, HISTORIES // len(SCENES), PARTS):
         history = drawn(lists, seed)
         if found := fault(history):
@@ -39,7 +39,7 @@ def test_any_history_ends_with_the_truth_in_the_bucket(lists: tuple[str, ...], p
 def test_what_was_stored_before_a_deletion_is_archived_by_the_ledger_that_stored_it(
     tmp_path: Path, puts: int, *, is_lost: bool
 ) -> None:
-    """Cut short, then deleted at its provider: committed all the same. To a new ledger nothing proves it."""
+    """What was stored before a crash and a deletion is committed; a new ledger cannot prove it."""
     effects = _effects_of_a_pass(tmp_path / "plain")
     stored = [place for place, kind in effects if kind == "put"]
     fetched = next(place for place, kind in effects if kind == "download")
@@ -65,7 +65,7 @@ def test_what_was_stored_before_a_deletion_is_archived_by_the_ledger_that_stored
 
 
 def _effects_of_a_pass(directory: Path) -> list[tuple[int, str]]:
-    """Where what happens in the first pass over one recording, as strikes are placed."""
+    """Return the effects of the first pass over one recording, as positions for strikes."""
     directory.mkdir()
     stage = Stage(directory, ONE)
     with struck_ledger(stage.effect):
@@ -76,9 +76,9 @@ def _effects_of_a_pass(directory: Path) -> list[tuple[int, str]]:
 
 
 def test_what_two_changes_hide_from_a_scan_a_reconcile_finds(tmp_path: Path) -> None:
-    """Numbered pages tell a total alone: a row gone and one come between two of them hide a third from that scan.
+    """A row hidden by a removal and an addition between two numbered pages is found by reconcile.
 
-    No client can see it happen. It is why lists are read again.
+    No client can detect it. It is why lists are read again.
     """
     stage = Stage(tmp_path, Scene(lists=("telnyx",), order="oldest"))
     promises = Promises(stage)
@@ -88,7 +88,7 @@ def test_what_two_changes_hide_from_a_scan_a_reconcile_finds(tmp_path: Path) -> 
         with pytest.raises(AssertionError, match="listed below the watermark"):
             promises.check()
         stage.play(Reconcile(days=7))
-        stage.wait(timedelta(hours=8))  # what was deleted is gone once it was looked for twice
+        stage.wait(timedelta(hours=8))  # a deleted recording is gone after two looks
         stage.play(Sync())
         promises.check()
         promises.check_the_end()

@@ -1,11 +1,11 @@
-"""Whatever is at work, daemon, pass or backfill, is killed at random instants while everything around it fails.
+"""Daemons, passes and backfills are killed at random instants while everything around them fails.
 
     RECVAULT_TEST_STRIKES=500 RECVAULT_TEST_RECORDINGS=50000 pytest -n 0 -s tests/faults/test_kills.py
 
-By RECVAULT_TEST_LIFE=8 and fewer recordings most of them are archived amid faults, not after them.
+With RECVAULT_TEST_LIFE=8 and fewer recordings most of them are archived during faults, not after them.
 
 Recordings of all five providers appear all the while, some late, some unfinished. One request in ten to a provider
-meets a fault, one in ten to the bucket an error, a throttle, a reset before or after its bytes were stored, or silence.
+gets a fault, one in ten to the bucket an error, a throttle, a reset before or after its bytes were stored, or silence.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ pytestmark = pytest.mark.long
 
 STRIKES = int(os.environ.get("RECVAULT_TEST_STRIKES", "6"))
 RECORDINGS = int(os.environ.get("RECVAULT_TEST_RECORDINGS", "240"))
-LIFE = float(os.environ.get("RECVAULT_TEST_LIFE", "1.5"))  # seconds that one lives at most, once it is at work
+LIFE = float(os.environ.get("RECVAULT_TEST_LIFE", "1.5"))  # the longest life at work, in seconds
 SHARE = 0.1
 LOOKBACK = timedelta(seconds=60)
-_LATEST = 20.0  # seconds after its date by which a list shows a recording
-_PASSES = 60  # by which all must be archived, once nothing fails any more
+_LATEST = 20.0  # seconds after its date until a recording is listed
+_PASSES = 60  # after which all must be archived, without further faults
 _APIS: tuple[tuple[str, Api], ...] = (
     ("voice", "voice"),
     ("video", "video"),
@@ -61,36 +61,36 @@ _WORK = (
 
 @dataclass(slots=True, kw_only=True)
 class Siege:
-    """A rig under fire."""
+    """A rig under attack."""
 
     rig: Rig
     simulator: Simulator
     bucket: Bucket
     accounts: dict[str, SimAccount]
     draw: random.Random = field(default_factory=lambda: random.Random(500))
-    struck: Counter[str] = field(default_factory=Counter)  # kills, by what was killed
-    busy: int = 0  # kills that struck transfers at work
+    struck: Counter[str] = field(default_factory=Counter)  # kills by victim
+    busy: int = 0  # kills during transfers
     _apis: Iterator[tuple[str, Api]] = field(default_factory=lambda: itertools.cycle(_APIS))
 
     @property
     def count(self) -> int:
-        """The recordings so far."""
+        """The number of recordings so far."""
         return sum(len(self.simulator.recordings(each)) for each in self.accounts.values())
 
     @property
     def archived(self) -> int:
-        """The sidecars so far."""
+        """The number of sidecars so far."""
         return sum(key.endswith(".json") for key in self.bucket.objects)
 
     def begin(self) -> None:
-        """Everything around it begins to fail."""
+        """Let everything around it begin to fail."""
         self.simulator.faults.all_on(SHARE)
         for name, seconds in (("error", 0.0), ("slow_down", 0.0), ("reset_before", 0.0), ("reset_after", 0.0)):
             self.bucket.faults.share(name, SHARE / 5, seconds=seconds)
         self.bucket.faults.share("hang", SHARE / 25, seconds=0.5)
 
     def appear(self, count: int) -> None:
-        """So many recordings more."""
+        """Add that many recordings."""
         for _ in range(count):
             source, api = next(self._apis)
             created = now() - timedelta(seconds=self.draw.uniform(0, 5))
@@ -106,7 +106,7 @@ class Siege:
             )
 
     def strike(self, work: tuple[str, ...]) -> None:
-        """Start it, and kill it while it starts or, more often, at work, unless it has ended by itself."""
+        """Start one, and kill it during its start or, more often, at work, unless it ends by itself."""
         asked, process = len(self.simulator.requests), begun(self.rig, *work)
         waits = self.draw.random() < 0.8
         while waits and process.poll() is None and len(self.simulator.requests) == asked:
@@ -123,7 +123,7 @@ class Siege:
             process.wait()
 
     def finish(self) -> int:
-        """Nothing fails any more: passes until nothing is left to do. How many it took."""
+        """End all faults and run passes until nothing is left to do; return how many."""
         self.simulator.faults.off()
         self.bucket.faults.off()
         for number in range(1, _PASSES):
@@ -137,7 +137,7 @@ class Siege:
 def _has_leases(ledger: Path) -> bool:
     with closing(sqlite3.connect(f"file:{ledger}?mode=ro", uri=True)) as db, suppress(sqlite3.OperationalError):
         return db.execute("SELECT 1 FROM recordings WHERE lease IS NOT NULL LIMIT 1").fetchone() is not None
-    return False  # killed before it was made
+    return False  # killed before it was created
 
 
 def _open(report: dict[str, list[dict[str, int]]]) -> int:
@@ -146,7 +146,7 @@ def _open(report: dict[str, list[dict[str, int]]]) -> int:
 
 @pytest.fixture
 def siege(tmp_path: Path, simulator: Simulator, strict_bucket: Bucket) -> Siege:
-    """Five sources over three accounts, one of which two lists show."""
+    """Five sources over three accounts, one of them in two lists."""
     rig = Rig(root=tmp_path, simulator=simulator, s3_url=strict_bucket.url, bucket=strict_bucket.name)
     rig.daemon = {"metrics_listen": "", "drain_timeout": "20s"}
     rig.transfer = {"workers": 8, "max_attempts": 1000}
@@ -159,11 +159,11 @@ def siege(tmp_path: Path, simulator: Simulator, strict_bucket: Bucket) -> Siege:
 
 
 def test_killed_again_and_again_it_ends_in_the_truth(siege: Siege) -> None:
-    """Lost 0, corrupt 0, duplicated 0, orphans 0, however often it is killed and whatever fails meanwhile."""
+    """Lost 0, corrupt 0, duplicated 0, orphans 0, however often it is killed and whatever fails."""
     began = time.monotonic()
     siege.begin()
     while siege.struck.total() < STRIKES:
-        siege.appear(min(RECORDINGS // STRIKES, RECORDINGS - siege.count))  # none where one ended by itself
+        siege.appear(min(RECORDINGS // STRIKES, RECORDINGS - siege.count))  # none if one ended by itself
         siege.strike(siege.draw.choice(_WORK))
     archived = siege.archived
     siege.appear(RECORDINGS - siege.count)

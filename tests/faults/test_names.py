@@ -1,4 +1,4 @@
-"""Names that do not resolve: the provider's, the bucket's, for a while or now and then."""
+"""Names of the provider or bucket that do not resolve, for a while or now and then."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from recvault.transport import PLAIN
 from rig import Rig, now
 from strict_s3 import Bucket
 
-NOWHERE = "https://nowhere.invalid"  # by RFC 2606 there is none
+NOWHERE = "https://nowhere.invalid"  # reserved by RFC 2606
 _resolve = socket.getaddrinfo
 
 
@@ -36,9 +36,9 @@ def account(rig: Rig, simulator: Simulator) -> SimAccount:
 
 
 def resolver(patch: pytest.MonkeyPatch, fails: Callable[[int], bool]) -> None:
-    """Let this process's resolver fail, as one does whose server cannot be reached, at the ports for which it fails.
+    """Let this process's resolver fail for the given ports, as if its server were unreachable.
 
-    libcurl asks the system's own: where it carries exchanges nothing fails here.
+    libcurl uses the system's resolver, so nothing fails there.
     """
 
     def resolve(host: Any, port: Any, *arguments: Any, **named: Any) -> Any:
@@ -50,14 +50,14 @@ def resolver(patch: pytest.MonkeyPatch, fails: Callable[[int], bool]) -> None:
 
 
 def by_name(rig: Rig) -> None:
-    """Have provider and bucket asked by a name, for an address takes no resolver."""
+    """Use names for provider and bucket, since addresses need no resolver."""
     rig.s3_url = rig.s3_url.replace("127.0.0.1", "localhost")
     for source in rig.sources:
         source["base_url"] = source["base_url"].replace("127.0.0.1", "localhost")
 
 
 def test_names_that_are_not_there(rig: Rig, simulator: Simulator, account: SimAccount, strict_bucket: Bucket) -> None:
-    """It exits 75 and names both hosts; with the right names the next pass archives everything, each object once."""
+    """Exit 75 names both hosts; with the right names the next pass archives everything, each object once."""
     rig.sources[0]["base_url"] = rig.s3_url = NOWHERE
     ran = run(rig, "sync", "--json")
     assert ran.code == 75
@@ -78,7 +78,7 @@ def test_a_resolver_that_fails_now_and_then(
     monkeypatch: pytest.MonkeyPatch,
     whose: str,
 ) -> None:
-    """Every third look-up fails, in the middle of a pass: what was hit is tried again, and nothing is lost."""
+    """If every third lookup fails during a pass, failed requests are retried, and nothing is lost."""
     ports = {"provider": simulator.base_url, "bucket": strict_bucket.url}
     hit = {int(url.rpartition(":")[2]) for name, url in ports.items() if whose in (name, "both")}
     asked = itertools.count()
@@ -94,7 +94,7 @@ def test_a_resolver_that_fails_now_and_then(
     by_name(rig)
     resolver(monkeypatch, fails)
     for hour in range(6):
-        report = rig.sync(lambda hour=hour: now() + timedelta(hours=hour))  # whatever was put off is due
+        report = rig.sync(lambda hour=hour: now() + timedelta(hours=hour))  # delayed recordings are due then
         if report.outcome == "ok":
             break
     assert failed
@@ -111,7 +111,7 @@ def test_a_resolver_that_is_down(
     monkeypatch: pytest.MonkeyPatch,
     whose: str,
 ) -> None:
-    """While one of the names cannot be resolved a pass ends with 75; the first after that makes up for it."""
+    """While a name cannot be resolved a pass exits 75; the first one after that catches up."""
     rig.transfer["transport"] = PLAIN
     by_name(rig)
     down = simulator.base_url if whose == "provider" else strict_bucket.url

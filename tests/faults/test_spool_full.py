@@ -1,4 +1,4 @@
-"""The spool's disk is full: a limit that the kernel puts on files, and a small disk that one process alone sees."""
+"""The spool's disk is full: by a limit of the kernel on files, and on a small disk of one process."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ def _can_mount(folder: Path) -> bool:
 
 
 def _unshared(size: str, folder: Path) -> tuple[str, ...]:
-    """Words that run the words behind them with a small disk of their own: it needs no rights of the machine."""
+    """Return a command prefix that gives a process a small disk of its own, without privileges."""
     return ("unshare", "--user", "--map-root-user", "--mount", "sh", "-c", _WITH_DISK, size, str(folder))
 
 
 @pytest.fixture
 def rig(tmp_path: Path, simulator: Simulator, strict_bucket: Bucket) -> Rig:
-    """A rig whose recordings all go to the spool's disk, which is not watched: it fills in the middle of a body."""
+    """A rig whose recordings go to the spool's disk, whose space is not checked, so that it fills in mid-body."""
     rig = Rig(root=tmp_path, simulator=simulator, s3_url=strict_bucket.url, bucket=strict_bucket.name)
     rig.transfer = {"spool_memory": "1KiB", "min_free_disk": "0"}
     rig.daemon = {"metrics_listen": f"127.0.0.1:{free_port()}", "drain_timeout": "20s"}
@@ -51,7 +51,7 @@ def rig(tmp_path: Path, simulator: Simulator, strict_bucket: Bucket) -> Rig:
 
 @pytest.fixture
 def account(rig: Rig, simulator: Simulator) -> SimAccount:
-    """Eight recordings of 160 KB, to be fetched all at once."""
+    """Eight recordings of 160 KB, fetched at once."""
     account = simulator.add_account("twilio")
     simulator.populate(account, "voice", count=8, durations=(10.0, 10.0), conference_share=0, channels=1)
     rig.add_source("voice", "twilio", account, poll_every="0.5s")
@@ -59,7 +59,7 @@ def account(rig: Rig, simulator: Simulator) -> SimAccount:
 
 
 def test_a_pass_on_a_full_disk(rig: Rig, simulator: Simulator, account: SimAccount, strict_bucket: Bucket) -> None:
-    """A disk that fills in mid-body ends the pass with 75; nothing wrong is stored, and nothing is forgotten."""
+    """A disk that fills in mid-body exits 75; nothing wrong is stored, and nothing is forgotten."""
     simulator.populate(account, "voice", count=8, durations=(300.0, 300.0), conference_share=0, channels=1)
     command = [sys.executable, "-c", _LIMITED, *arguments(rig, "sync", "--json")]
     pipe = subprocess.PIPE
@@ -70,12 +70,12 @@ def test_a_pass_on_a_full_disk(rig: Rig, simulator: Simulator, account: SimAccou
     assert f"the spool {rig.root}/spool cannot be used: File too large" in ran.stderr
     assert {row["reason"] for row in ran.document["failures"]} == {"spool.full"}
     assert_right(simulator, account, strict_bucket)
-    until(lambda: run(rig, "sync", "--json").code == 0)  # all is due again by itself, some seconds later
+    until(lambda: run(rig, "sync", "--json").code == 0)  # everything is due again some seconds later
     assert_truth(rig, strict_bucket, (simulator, account, "wav"))
 
 
 def assert_right(simulator: Simulator, account: SimAccount, bucket: Bucket) -> None:
-    """Whatever stands there is what the provider has."""
+    """Check that everything stored is what the provider has."""
     truth = {each.recording_id: simulator.media(each, "wav").sha256 for each in simulator.truth(account)}
     for key, kept in list(bucket.objects.items()):
         if key.endswith(".wav"):
@@ -84,7 +84,7 @@ def assert_right(simulator: Simulator, account: SimAccount, bucket: Bucket) -> N
 
 @pytest.fixture
 def daemon(rig: Rig, account: SimAccount) -> Iterator[subprocess.Popen[bytes]]:
-    """A daemon with a spool of 2 MiB; its log goes to `run.err`."""
+    """A daemon with a spool of 2 MiB; its log is in `run.err`."""
     if not _can_mount(rig.root / "spool"):
         pytest.skip(LACKS + "a small disk for one process: unshare --user --mount is missing or not permitted")
     command = [*_unshared("2m", rig.root / "spool"), *arguments(rig, "run")]
@@ -103,7 +103,7 @@ def test_a_daemon_waits_for_room(
     strict_bucket: Bucket,
     daemon: subprocess.Popen[bytes],
 ) -> None:
-    """A daemon on a full disk says so and goes on listing; once there is room it archives all by itself."""
+    """A daemon on a full disk says so and keeps listing; once there is space it archives all."""
     until(lambda: archived(strict_bucket) == ids(simulator, account))
     filler = Path(f"/proc/{daemon.pid}/root{rig.root}/spool/filler")
     fill(filler)
@@ -120,7 +120,7 @@ def test_a_daemon_waits_for_room(
 
 
 def fill(path: Path) -> None:
-    """Take all the room there is."""
+    """Use up all space."""
     with path.open("wb", buffering=0) as file, contextlib.suppress(OSError):
         while True:
             file.write(bytes(512))

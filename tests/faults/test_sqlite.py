@@ -1,4 +1,4 @@
-"""The ledger's disk is full or read-only, another process holds it, the power fails: told, and nothing is lost."""
+"""If the ledger's disk is full or read-only, it is locked, or the power fails, it is reported, and nothing is lost."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ main(sys.argv[1:])
 
 @pytest.fixture
 def rig(tmp_path: Path, simulator: Simulator, strict_s3: StrictS3, strict_bucket: Bucket) -> Rig:
-    """A source with a few pages of recordings; the ledger in a directory of its own."""
+    """A source with a few pages of recordings; the ledger has its own directory."""
     return a_rig(tmp_path, simulator, strict_s3, strict_bucket)
 
 
@@ -71,7 +71,7 @@ def archived(bucket: Bucket) -> int:
 
 
 def assert_refused(ran: Ran, code: int, *words: str) -> None:
-    """It exits so, and says in words what happened and what to do, without a traceback."""
+    """Check the exit code and a message with a hint, without a traceback."""
     said = ran.stdout + ran.stderr
     assert ran.code == code, said
     assert all(word in said for word in words), said
@@ -79,10 +79,10 @@ def assert_refused(ran: Ran, code: int, *words: str) -> None:
 
 
 def assert_all_is_well(rig: Rig, bucket: Bucket) -> None:
-    """A pass brings home what is left: every recording once, and no object was ever written twice."""
+    """Check that a pass archives the rest, every recording once, and no object was written twice."""
     report = rig.sync()
     assert (report.exit_code, archived(bucket)) == (0, COUNT), report.document()
-    assert len(bucket.objects) == 2 * COUNT + 1  # and the schema
+    assert len(bucket.objects) == 2 * COUNT + 1  # plus the schema
     assert {writes for key, writes in bucket.writes.items() if "provider=" in key} == {1}
     assert is_sound(ledger_of(rig))
 
@@ -92,7 +92,7 @@ def assert_all_is_well(rig: Rig, bucket: Bucket) -> None:
 
 @pytest.mark.parametrize("size", ["16k", "96k", "320k"])
 def test_a_disk_too_small_is_told(rig: Rig, strict_bucket: Bucket, size: str) -> None:
-    """Full while the ledger is made or written: exit 75 and "free space"; then all is archived."""
+    """A disk that is full when the ledger is created or written exits 75; with space all is archived."""
     with Disk.mounted(ledger_of(rig).parent, size) as disk:
         assert_refused(run(rig, "sync", "--json"), 75, "disk is full", "free space")
         disk.remount("size=64m")
@@ -100,7 +100,7 @@ def test_a_disk_too_small_is_told(rig: Rig, strict_bucket: Bucket, size: str) ->
 
 
 def test_a_disk_that_fills_up_under_a_pass_is_told(rig: Rig, strict_bucket: Bucket) -> None:
-    """What was archived without being written down is found in the bucket by the next pass, and not fetched again."""
+    """What was archived but not stored in the ledger is found in the bucket by the next pass, not fetched again."""
     with Disk.mounted(ledger_of(rig).parent, "8m") as disk:
         slow(rig.simulator, 0.02)
         process = start(rig, "sync", "--json")
@@ -117,7 +117,7 @@ def test_a_disk_that_fills_up_under_a_pass_is_told(rig: Rig, strict_bucket: Buck
 
 
 def test_a_disk_that_is_read_only_is_told(rig: Rig, strict_bucket: Bucket) -> None:
-    """A directory that takes no file, then a ledger that takes no row: each says whose it must be and how mounted."""
+    """A read-only directory or ledger is reported with the required owner and mount."""
     with Disk.mounted(ledger_of(rig).parent, "64m") as disk:
         disk.remount("ro")
         assert_refused(run(rig, "sync", "--json"), 1, "cannot be used", "not mounted read-only")
@@ -134,7 +134,7 @@ def test_a_disk_that_is_read_only_is_told(rig: Rig, strict_bucket: Bucket) -> No
 
 @pytest.mark.parametrize("when", ["from the start", "in mid-pass"])
 def test_a_ledger_that_another_process_holds_is_told(rig: Rig, strict_bucket: Bucket, when: str) -> None:
-    """A transaction that outlasts our patience: exit 75, what to do; what was done meanwhile is not done again."""
+    """A transaction that outlasts the timeout exits 75 with a hint; work done meanwhile is not repeated."""
     ledger_of(rig).parent.mkdir()
     Ledger.open(ledger_of(rig), datetime.now(UTC)).close()
     slow(rig.simulator, 0.02)
@@ -152,7 +152,7 @@ def test_a_ledger_that_another_process_holds_is_told(rig: Rig, strict_bucket: Bu
 
 
 def impatient(rig: Rig, *words: str) -> subprocess.Popen[str]:
-    """A command that waits for a lock for a moment only."""
+    """A command that waits only briefly for a lock."""
     command = [sys.executable, "-c", _IMPATIENT, "--config", str(rig.config_path), *words]
     pipe = subprocess.PIPE
     return forked.popen(command, environment(rig.root), stdout=pipe, stderr=pipe, text=True, cwd=rig.root)
@@ -163,7 +163,7 @@ def impatient(rig: Rig, *words: str) -> subprocess.Popen[str]:
 
 @dataclass(frozen=True)
 class Outage:
-    """What a pass left that ended by kill -9, and its ledger's files at random instants of it."""
+    """What a pass killed by kill -9 left, and its ledger's files at random instants."""
 
     rig: Rig
     bucket: Bucket
@@ -172,7 +172,7 @@ class Outage:
 
 @pytest.fixture(scope="module")
 def outage(strict_s3: StrictS3, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outage]:
-    """A pass begins without a ledger, is copied again and again, and killed."""
+    """A pass that begins without a ledger, is copied repeatedly, and killed."""
     root, bucket = tmp_path_factory.mktemp("outage"), strict_s3.bucket()
     with Simulator(seed=7) as simulator:
         rig = a_rig(root, simulator, strict_s3, bucket)
@@ -188,7 +188,7 @@ def copies_of_a_pass(rig: Rig, bucket: Bucket) -> list[Copy]:
         try:
             until(ledger.exists, PATIENCE)
             for number in range(COPIES):
-                done = COUNT * (number - COPIES // 4) // COPIES  # the first ones are of its start and its listing
+                done = COUNT * (number - COPIES // 4) // COPIES  # the first ones are from its start and listing
                 until(lambda done=done: archived(bucket) >= done, PATIENCE)  # type: ignore[misc]
                 time.sleep(draw.uniform(0, 0.05))
                 made.append(copied_at_an_instant(process, ledger, rig.root / f"copy{number}", bucket.objects))
@@ -199,7 +199,7 @@ def copies_of_a_pass(rig: Rig, bucket: Bucket) -> list[Copy]:
 
 
 def test_the_files_of_any_instant_open_and_hold(outage: Outage, tmp_path: Path) -> None:
-    """What a power cut leaves, whatever it cuts: every commit is there, and the invariants hold."""
+    """What a power cut leaves at any instant has every commit, and the invariants hold."""
     draw, seen = random.Random(3), set()
     for number, copy in enumerate(outage.copies):
         whole = check(outage.rig, copy.again(tmp_path / f"whole{number}"))
@@ -210,7 +210,7 @@ def test_the_files_of_any_instant_open_and_hold(outage: Outage, tmp_path: Path) 
 
 
 def torn_behind_the_last_commit(copy: Copy, draw: random.Random, into: Path) -> Iterator[Copy]:
-    """A disk keeps what was synced; what came after, a part of a transaction, is there in part or as rubbish."""
+    """Tear a copy: synced data stays, a partial transaction after it is cut or garbage."""
     end = copy.last_commit()
     for cut in range(CUTS if end else 0):
         torn = copy.again(into.with_name(f"{into.name}{cut}"))
@@ -219,7 +219,7 @@ def torn_behind_the_last_commit(copy: Copy, draw: random.Random, into: Path) -> 
 
 
 def test_a_disk_that_forgets_what_it_had_synced_is_not_believed(outage: Outage, tmp_path: Path) -> None:
-    """A WAL cut short anywhere: all that was committed is there, or recvault says what is missing and names rebuild."""
+    """With a WAL cut anywhere, all commits are there, or recvault says what is missing and names rebuild."""
     draw, refused = random.Random(5), 0
     for number, copy in enumerate(outage.copies):
         for cut in range(CUTS if copy.last_commit() else 0):
@@ -234,7 +234,7 @@ def test_a_disk_that_forgets_what_it_had_synced_is_not_believed(outage: Outage, 
 
 
 def check(rig: Rig, copy: Copy) -> tuple[object, ...]:
-    """Open it as the next pass would; what it says, once that is found to be true."""
+    """Open it like the next pass; return its message, after checking that it is true."""
     ledger = Ledger.open(copy.ledger, datetime.now(UTC))
     ledger.close()
     assert is_sound(copy.ledger)
@@ -255,6 +255,6 @@ def check(rig: Rig, copy: Copy) -> tuple[object, ...]:
 
 @pytest.mark.parametrize("instant", [0.1, 0.5, 0.9], ids=["early", "midway", "late"])
 def test_a_pass_goes_on_from_what_a_power_cut_left(outage: Outage, instant: float, tmp_path: Path) -> None:
-    """The ledger of an instant, the bucket of a later one: what is left comes home, nothing is written twice."""
+    """With an earlier ledger and a later bucket, the rest is archived, and nothing is written twice."""
     left = outage.copies[int(instant * COPIES)].again(tmp_path / "left")
     assert_all_is_well(replace(outage.rig, ledger={"path": str(left.ledger)}), outage.bucket)

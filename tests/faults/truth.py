@@ -1,4 +1,4 @@
-"""Whether a bucket is what the simulator's accounts hold, no more and no less."""
+"""Compare a bucket with the simulator's accounts."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from strict_s3 import Bucket
 
 
 def assert_the_truth(simulator: Simulator, bucket: Bucket, accounts: Iterable[SimAccount]) -> int:
-    """Each recording stands there once, byte for byte as it is served, with its sidecar; and nothing else does.
+    """Check that each recording is stored once, byte for byte as served, with its sidecar, and nothing else is.
 
-    How many there are.
+    Returns how many there are.
     """
     truth = {r.recording_id: r for account in accounts for r in simulator.truth(account)}
     validator = jsonschema.Draft202012Validator(json.loads(archive.schema_bytes()))

@@ -1,4 +1,4 @@
-"""What the tests of `recvault.http` share: servers on loopback, and sessions that reach them."""
+"""Shared by the tests of `recvault.http`: servers on loopback, and sessions that reach them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ AUTHORIZATION = "Basic c2VjcmV0OnNlY3JldA=="
 
 
 class Wired:
-    """Opens what a test asks for, and closes it all at its end."""
+    """Opens what a test requests, and closes it at the end."""
 
     authorization = AUTHORIZATION
 
@@ -30,11 +30,11 @@ class Wired:
         self._opened, self.transport = opened, transport
 
     def front(self, answer: Answer | Callable[[Request], Answer] = Answer()) -> Front:  # noqa: B008 - frozen
-        """A server of honest HTTP."""
+        """Start a server of regular HTTP."""
         return self._opened.enter_context(Front(answer if callable(answer) else lambda request: answer))
 
     def raw(self, answer: Callable[[Wire, Request], bool]) -> str:
-        """A server that writes what it likes; its origin."""
+        """Start a server that writes arbitrary bytes; return its origin."""
         server = Server(0, answer)
         server.start()
         self._opened.callback(server.stop)
@@ -72,7 +72,7 @@ def get(url: str) -> httpx.Request:
 
 
 class Taken:
-    """A sink that keeps what comes, as `Session.download` wants it."""
+    """A sink that keeps all bytes, for `Session.download`."""
 
     def __init__(self, head: MediaHead) -> None:
         self.head, self.body, self.is_closed = head, b"", False

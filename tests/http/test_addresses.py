@@ -1,4 +1,4 @@
-"""Where a request may go."""
+"""Which addresses a request may go to."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ PUBLIC = [
 
 
 class Network:
-    """A resolver that answers in turn, and a network on which nobody is there."""
+    """A resolver that answers in turn, and a network without hosts."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *answers: list[str]) -> None:
         self._answers = list(answers)
@@ -79,7 +79,7 @@ def backend(*media_hosts: str) -> connecting.Backend:
 
 @pytest.mark.parametrize("address", PRIVATE)
 def test_no_connection_to_a_private_address(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
-    """A name that leads to a private, local, metadata or disguised address is not connected to."""
+    """A name that resolves to a private, local, metadata or disguised address is not connected to."""
     network = Network(monkeypatch, [address])
     with pytest.raises(ExchangeFailed, match="not allowed"):
         backend().connect_tcp("media.example", 443)
@@ -88,7 +88,7 @@ def test_no_connection_to_a_private_address(monkeypatch: pytest.MonkeyPatch, add
 
 @pytest.mark.parametrize("address", PUBLIC)
 def test_public_addresses_are_connected_to(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
-    """The public internet is open, by either protocol and through translators."""
+    """Public addresses are connected to, by IPv4, IPv6 and through translators."""
     network = Network(monkeypatch, [address])
     with pytest.raises(ExchangeFailed, match="cannot be reached"):
         backend().connect_tcp("media.example", 443)
@@ -107,7 +107,7 @@ def test_public_addresses_are_connected_to(monkeypatch: pytest.MonkeyPatch, addr
     ],
 )
 def test_listed_hosts_are_the_operators_choice(monkeypatch: pytest.MonkeyPatch, listed: str, permitted: bool) -> None:
-    """A host in media_hosts may be private: by its name for every port, or with a port for that alone."""
+    """A host in media_hosts may be private: on any port, or only on the listed one."""
     network = Network(monkeypatch, ["10.0.0.1"])
     with pytest.raises(ExchangeFailed, match="cannot be reached" if permitted else "not allowed"):
         backend(listed).connect_tcp("media.example", 443)
@@ -115,7 +115,7 @@ def test_listed_hosts_are_the_operators_choice(monkeypatch: pytest.MonkeyPatch, 
 
 
 def test_a_name_is_resolved_once_a_connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A name that resolves publicly to be checked and privately to be used gets one resolution, for both."""
+    """Check and connection use the same single resolution of a name."""
     network = Network(monkeypatch, ["93.184.216.34"], ["127.0.0.1"])
     with pytest.raises(ExchangeFailed, match="cannot be reached"):
         backend().connect_tcp("media.example", 443)
@@ -125,7 +125,7 @@ def test_a_name_is_resolved_once_a_connection(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_of_mixed_addresses_only_the_public_are_tried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A name with private and public addresses is connected to the public ones, each in turn."""
+    """Of a name's private and public addresses only the public ones are tried, in turn."""
     network = Network(monkeypatch, ["10.0.0.1", "93.184.216.34", "::1", "93.184.216.35"])
     with pytest.raises(ExchangeFailed, match="cannot be reached"):
         backend().connect_tcp("media.example", 443)
@@ -136,7 +136,7 @@ def test_of_mixed_addresses_only_the_public_are_tried(monkeypatch: pytest.Monkey
 def test_a_name_without_an_address_is_tried_again_later(
     wired: Any, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    """A name that does not resolve now is no fault of the recording: it is unavailable."""
+    """A name that does not resolve is temporary, not the recording's fault."""
     session = wired.session(wired.front().origin.replace("127.0.0.1", "localhost"))
 
     def fail(*_: Any, **__: Any) -> Any:
@@ -149,7 +149,7 @@ def test_a_name_without_an_address_is_tried_again_later(
 
 
 def test_a_port_where_nobody_listens_is_told_with_what_to_do(wired: Any) -> None:
-    """The system's own words, and that the address, the network or a proxy is to be looked at."""
+    """A refused connection is reported with the system's message and a hint at address, network and proxy."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         session = wired.session(f"http://127.0.0.1:{taken.getsockname()[1]}")
@@ -186,7 +186,7 @@ def test_a_port_where_nobody_listens_is_told_with_what_to_do(wired: Any) -> None
     ],
 )
 def test_a_redirect_leads_nowhere_unsafe(wired: Any, location: str) -> None:
-    """Plain http goes to loopback alone, and a redirect to a private address, however written, is not followed."""
+    """Redirects to plain http beyond loopback or to a private address, however written, are not followed."""
     home = wired.front(Answer(status=302, headers=(("Location", location),)))
     with pytest.raises(UnsafeAddress):
         wired.session(home.origin).download(get(home.origin), read)
@@ -194,7 +194,7 @@ def test_a_redirect_leads_nowhere_unsafe(wired: Any, location: str) -> None:
 
 
 class Resolver:
-    """A name service that answers one name in turn, the last answer for ever, and leaves numbers to the real one."""
+    """A name service that answers one name in turn, repeating the last answer, and passes numbers through."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, name: str, *answers: str) -> None:
         self._name = name
@@ -211,7 +211,7 @@ class Resolver:
 
 
 class PublicTwo(AddressRule):
-    """127.0.0.2 stands for the public internet, over plain http."""
+    """Treats 127.0.0.2 as public, over plain http."""
 
     def check_url(self, url: httpx.URL) -> None:
         pass
@@ -221,7 +221,7 @@ class PublicTwo(AddressRule):
 
 
 def test_the_connection_goes_to_the_address_that_was_checked(wired: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A name that turns private between the look and the connection: real sockets meet the public address alone."""
+    """If a name turns private between check and connection, real sockets still use the checked address."""
     private = wired.front(Answer(body=b"credentials of this machine"))
     port = int(private.origin.rpartition(":")[2])
     with socket.create_server(("127.0.0.2", port)) as public:
@@ -251,8 +251,8 @@ def _serve_once(listener: socket.socket) -> None:
 def test_a_redirect_to_a_name_of_the_machines_own_is_not_followed(
     wired: Any, monkeypatch: pytest.MonkeyPatch, name: str, address: str
 ) -> None:
-    """Whatever it is called: what its name leads to is looked at, and nothing is sent there."""
-    wired.transport = PLAIN  # libcurl asks a resolver of its own
+    """A redirect to a name that resolves to this machine is not followed, and nothing is sent there."""
+    wired.transport = PLAIN  # libcurl has its own resolver
     home = wired.front(Answer(status=307, headers=(("Location", f"https://{name}/latest/meta-data/iam"),)))
     session = wired.session(home.origin)
     Resolver(monkeypatch, name, address)
@@ -276,7 +276,7 @@ def test_a_redirect_to_a_name_of_the_machines_own_is_not_followed(
 def test_an_address_in_disguise_is_not_connected_to(
     wired: Any, monkeypatch: pytest.MonkeyPatch, host: str, way: str
 ) -> None:
-    """However a metadata address is written, whether it is taken for one or for no URL: no connection is made."""
+    """A metadata address is not connected to, however it is written."""
     location = f"https://{host}/latest/meta-data".encode().decode("latin-1")
     home = wired.front(Answer(status=302, headers=(("Location", location),)))
     wired.transport = way
@@ -295,7 +295,7 @@ def test_an_address_in_disguise_is_not_connected_to(
 
 
 def test_loopback_must_be_listed_too(wired: Any) -> None:
-    """Another daemon on this machine is reached by a redirect only where its host, or host and port, is listed."""
+    """A redirect to another service on this machine is followed only if its host, or host and port, is listed."""
     other = wired.front(Answer(body=b"media"))
     home = wired.front(Answer(status=302, headers=(("Location", f"{other.origin}/a.wav"),)))
     with pytest.raises(UnsafeAddress):
@@ -308,7 +308,7 @@ def test_loopback_must_be_listed_too(wired: Any) -> None:
 
 
 def test_refused_addresses_use_up_no_connection(wired: Any) -> None:
-    """After many refused addresses the same client still connects: the pool has lost nothing."""
+    """After many refused addresses the same client still connects."""
     away = Answer(status=302, headers=(("Location", "https://127.0.0.1:1/a.wav"),))
     home = wired.front(lambda request: away if request.path == "/away" else Answer(body=b"media"))
     session = wired.session(home.origin)
@@ -319,7 +319,7 @@ def test_refused_addresses_use_up_no_connection(wired: Any) -> None:
 
 
 def test_the_guard_is_in_every_client(wired: Any) -> None:
-    """The transport that the clients use checks each connection: whatever httpx lays out, ours is the pool."""
+    """Every client's transport checks each connection."""
     client = wired.clients("https://api.example").get()
     for address in ("127.0.0.1", "[::1]"):
         with pytest.raises(ExchangeFailed, match="not allowed"):

@@ -1,4 +1,4 @@
-"""Bodies that are whole, and those that are not: short, slow, encoded, endless."""
+"""Complete bodies, and those that are short, slow, encoded or endless."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MEDIA = bytes(range(256)) * 64
 
 
 def dripping(head: bytes, drops: list[bytes], seconds: float) -> Any:
-    """Write a head, then drop after drop with a pause before each."""
+    """Write a head, then single bytes with pauses."""
 
     def answer(wire: Wire, request: Request) -> bool:
         wire.send(b"HTTP/1.1 200 OK\r\n" + head + b"\r\n\r\n")
@@ -44,7 +44,7 @@ def encoded(body: bytes, *codings: str) -> Answer:
 
 
 def test_media_come_as_they_are(wired: Any) -> None:
-    """Media are asked for without encoding and come byte for byte, with their length and their address."""
+    """Media are requested without encoding and arrive byte for byte, with their length and URL."""
     home = wired.front(Answer(body=MEDIA))
 
     class Told(Taken):
@@ -61,7 +61,7 @@ NO_ENCODINGS = ["", "identity", "Identity", "aws-chunked", "identity,  AWS-chunk
 
 @pytest.mark.parametrize("coding", NO_ENCODINGS)
 def test_media_whose_encoding_is_none_come_as_they_are(wired: Any, coding: str) -> None:
-    """A header that names no compression, or what is none, costs no recording."""
+    """A Content-Encoding that means none is accepted."""
     home = wired.front(encoded(MEDIA, coding))
     assert wired.session(home.origin).download(get(f"{home.origin}/a.wav"), read) == MEDIA
     home = wired.front(encoded(b'{"a": 1}', coding))
@@ -70,7 +70,7 @@ def test_media_whose_encoding_is_none_come_as_they_are(wired: Any, coding: str) 
 
 @pytest.mark.parametrize("coding", ["gzip", "br", "identity, gzip", "zstd", "none2"])
 def test_media_that_are_encoded_are_refused(wired: Any, coding: str) -> None:
-    """What is compressed, or may be, is never stored as it came."""
+    """Media that are, or may be, compressed are never stored."""
     home = wired.front(encoded(MEDIA, coding))
     with pytest.raises(MediaRejected, match="encoded the media"):
         wired.session(home.origin).download(get(f"{home.origin}/a.wav"), read)
@@ -78,21 +78,21 @@ def test_media_that_are_encoded_are_refused(wired: Any, coding: str) -> None:
 
 @pytest.mark.parametrize("came", [0, 1, len(MEDIA) - 1])
 def test_a_short_body_is_no_body(wired: Any, came: int) -> None:
-    """Media that end before their Content-Length are an error, to the last byte."""
+    """Media that end before their Content-Length are an error, even by one byte."""
     home = wired.front(Answer(body=MEDIA[:came], claimed=len(MEDIA)))
     with pytest.raises(Unavailable):
         wired.session(home.origin).download(get(home.origin), read)
 
 
 def test_chunked_media_that_break_off_are_an_error(wired: Any) -> None:
-    """Without the last chunk, a chunked body has not ended."""
+    """A chunked body without its last chunk is an error."""
     base_url = wired.raw(dripping(b"Transfer-Encoding: chunked", [b"3\r\nabc\r\n"], 0))
     with pytest.raises(Unavailable):
         wired.session(base_url).download(get(base_url), read)
 
 
 def test_a_short_body_is_asked_for_again(wired: Any) -> None:
-    """The next try starts anew: the receiver never sees bytes of two tries as one."""
+    """A retry starts over: the receiver never gets bytes of two tries as one body."""
     answers = [Answer(body=MEDIA[:9], claimed=len(MEDIA)), Answer(body=MEDIA)]
     home = wired.front(lambda request: answers.pop(0))
     assert wired.session(home.origin, tries=2).download(get(home.origin), read) == MEDIA
@@ -100,21 +100,21 @@ def test_a_short_body_is_asked_for_again(wired: Any) -> None:
 
 @pytest.mark.parametrize("status", [201, 202, 204, 206])
 def test_only_200_is_media(wired: Any, status: int) -> None:
-    """Another success than 200 holds no whole media: nobody asked for a part."""
+    """A success other than 200 is no media, as no part was requested."""
     home = wired.front(Answer(status=status, body=b"" if status == 204 else MEDIA))
     with pytest.raises(Unavailable, match=str(status)):
         wired.session(home.origin).download(get(home.origin), read)
 
 
 def test_encoded_media_are_refused(wired: Any) -> None:
-    """A gzip body where media are due is not what was asked for, and its length proves nothing."""
+    """A gzip body in place of media is refused, as its length proves nothing."""
     home = wired.front(encoded(gzip.compress(MEDIA, mtime=0), "gzip"))
     with pytest.raises(MediaRejected, match="encoded"):
         wired.session(home.origin).download(get(home.origin), read)
 
 
 def test_a_stall_ends(wired: Any) -> None:
-    """Media that fall silent are given up after the time that is configured."""
+    """Media that stop arriving are given up after the configured time."""
     base_url = wired.raw(dripping(b"Content-Length: 9", [b"a", b"b"], 20))
     begun = time.monotonic()
     with pytest.raises(Unavailable, match=r"sent data too slowly|in time"):
@@ -123,20 +123,20 @@ def test_a_stall_ends(wired: Any) -> None:
 
 
 def test_a_drip_is_a_stall(wired: Any) -> None:
-    """A byte now and then is each in time; slower than min_rate is a stall."""
+    """A body slower than min_rate has stalled, even if single bytes keep arriving."""
     base_url = wired.raw(dripping(b"Content-Length: 999", list(repeat(b"a", 400)), 0.05))
     with pytest.raises(Unavailable, match="too slowly"):
         wired.session(base_url, stall_timeout=1.0, min_rate=100).download(get(base_url), read)
 
 
 def test_slow_is_not_a_stall(wired: Any) -> None:
-    """A body that is slow but faster than min_rate comes whole, however long it takes."""
+    """A slow body faster than min_rate arrives completely, however long it takes."""
     base_url = wired.raw(dripping(b"Content-Length: 4000", list(repeat(b"a" * 100, 40)), 0.05))
     assert len(wired.session(base_url, stall_timeout=1.0, min_rate=100).download(get(base_url), read)) == 4000
 
 
 def test_a_stop_that_is_enforced_ends_a_body(wired: Any) -> None:
-    """When the drain is over, a body under way is left where it is."""
+    """When the drain is over, a running download is abandoned."""
     stop = Stop()
 
     def receive(head: MediaHead) -> Taken:
@@ -149,7 +149,7 @@ def test_a_stop_that_is_enforced_ends_a_body(wired: Any) -> None:
 
 
 def test_an_api_answer_has_a_deadline(wired: Any) -> None:
-    """An API's answer that drips is given up, though each byte is in time."""
+    """An API answer that drips is given up after its deadline."""
     base_url = wired.raw(dripping(b"Content-Length: 999", list(repeat(b"a", 600)), 0.05))
     begun = time.monotonic()
     with pytest.raises(Unavailable, match="to answer"):
@@ -158,7 +158,7 @@ def test_an_api_answer_has_a_deadline(wired: Any) -> None:
 
 
 def test_an_errors_body_has_a_deadline_too(wired: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An error whose text drips is told by its status and what came of it."""
+    """An error whose body drips is reported by its status and the text so far."""
     monkeypatch.setattr(bodies, "_ERROR_SECONDS", 0.2)
 
     def answer(wire: Wire, request: Request) -> bool:
@@ -177,7 +177,7 @@ def test_an_errors_body_has_a_deadline_too(wired: Any, monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("answer", [encoded(gzip.compress(b'{"a": 1}', mtime=0), "gzip"), Answer(body=b'{"a": 1}')])
 def test_json_may_come_compressed(wired: Any, answer: Answer) -> None:
-    """gzip is offered to the API, and its answer reads the same with it and without."""
+    """gzip is offered to the API, and answers read the same with and without it."""
     home = wired.front(answer)
     assert wired.session(home.origin).send(get(home.origin)).json() == {"a": 1}
     assert home.seen[0].headers["accept-encoding"] == "gzip"
@@ -185,14 +185,14 @@ def test_json_may_come_compressed(wired: Any, answer: Answer) -> None:
 
 @pytest.mark.parametrize("body", [b"no gzip at all", gzip.compress(b"{}" * 99, mtime=0)[:20]])
 def test_a_broken_encoding_is_no_answer(wired: Any, body: bytes) -> None:
-    """What cannot be unpacked is an answer that cannot be used, never a crash nor half a page."""
+    """A body that cannot be decoded is a ProtocolError, never a crash or half a page."""
     home = wired.front(encoded(body, "gzip"))
     with pytest.raises(Unavailable):
         wired.session(home.origin).send(get(home.origin)).json()
 
 
 def test_a_bomb_is_refused(wired: Any) -> None:
-    """A small body that unfolds to a large one is refused at the limit; so is a large one as it is."""
+    """A body that exceeds the limit, compressed or not, is refused."""
     for answer in (encoded(gzip.compress(bytes(2 << 20)), "gzip"), Answer(body=bytes(2 << 20))):
         home = wired.front(answer)
         with pytest.raises(ProtocolError, match="more than"):
@@ -202,7 +202,7 @@ def test_a_bomb_is_refused(wired: Any) -> None:
 @pytest.mark.parametrize("codings", [("gzip", "gzip"), ("br",), ("zstd",), ("gzip", "deflate")])
 @pytest.mark.parametrize("status", [200, 400])
 def test_a_stack_of_encodings_is_not_unpacked(wired: Any, codings: tuple[str, ...], status: int) -> None:
-    """gzip within gzip unfolds a thousandfold twice: it is refused unread, in an error's body too."""
+    """Nested encodings are refused without decoding, also in an error's body."""
     body = zlib.compress(gzip.compress(b"{}", mtime=0))
     home = wired.front(Answer(status=status, headers=encoded(body, *codings).headers, body=body))
     with pytest.raises(ProtocolError if status == 200 else Refused):
@@ -211,7 +211,7 @@ def test_a_stack_of_encodings_is_not_unpacked(wired: Any, codings: tuple[str, ..
 
 @pytest.mark.parametrize("status", [200, 400])
 def test_a_bomb_is_not_even_unfolded(wired: Any, status: int) -> None:
-    """What one read of the wire would unfold to tens of megabytes never stands in memory, in an error's body too."""
+    """A small piece that decodes to tens of megabytes is never completely in memory, also in an error's body."""
     packer = zlib.compressobj(9, wbits=31)
     bomb = b"".join([*(packer.compress(bytes(1 << 20)) for _ in range(48)), packer.flush()])
     home = wired.front(Answer(status=status, headers=encoded(b"", "gzip").headers, body=bomb))
@@ -225,7 +225,7 @@ def test_a_bomb_is_not_even_unfolded(wired: Any, status: int) -> None:
 
 
 def test_a_page_may_be_larger_than_a_row(wired: Any) -> None:
-    """A thousand rows come in one answer, up to a bound; about one recording nothing so large is read."""
+    """A page may be much larger than an answer about one recording; both have limits."""
     body = b'{"next": null, "rows": "' + b"a" * (2 * bodies.MOST_ROW) + b'"}'
     home = wired.front(lambda request: Answer(body=body if request.path == "/page" else bytes(bodies.MOST_PAGE + 1)))
     session = wired.session(home.origin)
@@ -238,7 +238,7 @@ def test_a_page_may_be_larger_than_a_row(wired: Any) -> None:
 
 @pytest.mark.parametrize("behind", [b"", b"more"])
 def test_an_encoded_answer_ends_where_its_encoding_does(wired: Any, behind: bytes) -> None:
-    """What stands behind it is not taken for a part of it; one that is cut off is none, however it reads."""
+    """Bytes after an encoded answer are ignored; a truncated one is an error."""
     packed = gzip.compress(b'{"a": 1}', mtime=0)
     home = wired.front(encoded(packed + behind, "gzip"))
     assert wired.session(home.origin).send(get(home.origin)).json() == {"a": 1}
@@ -249,17 +249,17 @@ def test_an_encoded_answer_ends_where_its_encoding_does(wired: Any, behind: byte
 
 @pytest.mark.parametrize("tail", [b"\0", b"\0\0\0\xff\xff"], ids=["behind the end", "blocks that hold nothing"])
 def test_an_encoded_answer_that_never_ends_has_a_deadline(wired: Any, tail: bytes) -> None:
-    """Bytes that unfold to nothing, for ever, are given up like any other drip."""
+    """Bytes that decode to nothing forever are given up after the deadline."""
     begun = gzip.compress(b"{}", mtime=0)
     if tail != b"\0":
-        begun = begun[:10]  # the head alone
+        begun = begun[:10]  # only the head
     base_url = wired.raw(dripping(b"Content-Encoding: gzip\r\nConnection: close", [begun, *[tail] * 60], 0.05))
     with pytest.raises(Unavailable, match="to answer"):
         wired.session(base_url, reply_deadline=0.3).send(get(base_url))
 
 
 def test_a_sink_is_finished_only_where_all_bytes_came() -> None:
-    """Whatever carried the answer: what is shorter than its length is no recording."""
+    """With any transport, a body shorter than its Content-Length is no recording."""
     place = Place("https://media.example/a.wav", "media.example", (), at_home=False)
     answer = MediaAnswer(place, Taken, lambda *told, at_home: None)
     answer.begin(Head(200, [("Content-Length", "5")]))

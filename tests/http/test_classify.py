@@ -34,7 +34,7 @@ NOON = 1715590800  # DATE as Unix time
     ],
 )
 def test_what_a_provider_asks_us_to_wait(headers: dict[str, str], expected: float | None) -> None:
-    """Retry-After in both forms and a rate limit's reset in both, by the provider's clock and never by ours."""
+    """Retry-After and a rate limit's reset, in both forms, are measured by the provider's clock, never ours."""
     assert expected == retry_after(httpx.Headers(headers))
 
 
@@ -43,7 +43,7 @@ def test_what_a_provider_asks_us_to_wait(headers: dict[str, str], expected: floa
     ["", "soon", "-5", "nan", "inf", "1e999", "Mon, 01 Jan 99999999999999999999 00:00:00 GMT", "Mon, 99 Foo", "\xff"],
 )
 def test_a_strange_wait_is_none(said: str) -> None:
-    """What cannot be read as a time to wait is no time to wait, and no crash."""
+    """An unreadable delay is none, and no crash."""
     for name in ("retry-after", "retry-after-ms", "x-ratelimit-reset"):
         assert retry_after(httpx.Headers({name.encode(): said.encode(), b"date": DATE.encode()})) is None
     assert retry_after(httpx.Headers({b"retry-after": DATE.encode(), b"date": said.encode()})) is None
@@ -73,7 +73,7 @@ def test_a_strange_wait_is_none(said: str) -> None:
     ],
 )  # fmt: skip
 def test_a_providers_own_words(body: bytes, expected: str) -> None:
-    """Every vendor's error format gives its code and its message; what is none gives nothing, and no crash."""
+    """Code and message are read from every provider's error format; anything else gives nothing."""
     assert expected == describe(body)
 
 
@@ -89,14 +89,14 @@ def test_a_providers_own_words(body: bytes, expected: str) -> None:
     ],
 )
 def test_captured_errors_are_told(name: str) -> None:
-    """The captured errors of the services give one line each."""
+    """The services' captured errors give one line each."""
     told = describe((SAMPLES / name).read_bytes())
     assert told
     assert told.isprintable()
 
 
 def test_an_error_is_one_line_without_secrets() -> None:
-    """Line ends, escapes of a terminal and the query of a URL that is repeated do not come out; nor a whole page."""
+    """An error's text has no line ends, escapes, URL queries or whole pages."""
     signed = "https://media.example/a.wav?X-Amz-Signature=s3cr3t&X-Amz-Date=1"
     body = b'{"code": 1, "message": "no\\n\\u001b[31m ' + signed.encode() + b' /v1/a?token=s3cr3t here"}'
     assert describe(body) == "1 no [31m https://media.example/a.wav /v1/a here"
@@ -107,7 +107,7 @@ def test_an_error_is_one_line_without_secrets() -> None:
     "status", [400, 401, 403, 404, 405, 408, 409, 410, 416, 418, 422, 425, 429, 451, 500, 503, 599]
 )
 def test_one_table_for_every_status(status: int) -> None:
-    """At home 401 and 403 concern the credentials; elsewhere they concern the signature; what is unknown is retried."""
+    """401 and 403 mean the credentials at the API, the signature elsewhere; an unknown status is retried."""
     expected: dict[int, tuple[type[RecvaultError], type[RecvaultError]]] = {
         400: (Refused, MediaExpired),
         401: (CredentialsRefused, MediaExpired),
@@ -138,14 +138,14 @@ def test_one_table_for_every_status(status: int) -> None:
     ],
 )
 def test_a_services_name_for_a_request(headers: dict[str, str], expected: str) -> None:
-    """Each service's own name for a request is kept, plain and short, whatever it sends."""
+    """Each service's request id is kept, plain and short, whatever it sends."""
     met = request_id(httpx.Headers([(name.encode(), said.encode("latin-1")) for name, said in headers.items()]))
     assert expected == met
 
 
 @pytest.mark.parametrize("status", [400, 401, 404, 500])
 def test_an_error_names_the_request(status: int) -> None:
-    """What a service's support asks for stands at the end of an error's message, whatever kind it is."""
+    """Every kind of error's message ends with the request id for the service's support."""
     for at_home in (True, False):
         error = error_for(status, at_home=at_home, where="host", detail="why", retry_after=None, request_id="RQ1")
         assert error.message == f"host answered {status}: why [request RQ1]"

@@ -1,4 +1,4 @@
-"""How many requests run at once: found against a provider that is simulated, by a clock that is moved by events."""
+"""The concurrency found against a simulated provider, with a simulated clock."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from recvault.http.concurrency import REFUSED, SLOWER, Concurrency
 
 @dataclass(slots=True)
 class Provider:
-    """Works at `places` requests at once, each for `seconds`, and has others wait; refuses what is beyond `bound`.
+    """Works on `places` requests at a time, each for `seconds`, and queues others; refuses those beyond `bound`.
 
-    It is asked by as many threads as there are `workers`, again and again. `spread` is that of a lognormal law.
+    `workers` threads send requests continuously. `spread` is that of a lognormal distribution.
     """
 
     found: Concurrency
@@ -27,17 +27,17 @@ class Provider:
     seconds: float = 0.1
     spread: float = 0.0
     workers: int = 64
-    kinds: Sequence[tuple[str, float]] = (("row", 1.0),)  # with how much longer each takes
+    kinds: Sequence[tuple[str, float]] = (("row", 1.0),)  # each with a factor for its duration
     now: float = 0.0
     refusals: int = 0
     seen: list[int] = field(default_factory=list)  # the concurrency after each answer
     _events: list[tuple[float, int, float, str]] = field(default_factory=list)
-    _ends: list[float] = field(default_factory=list)  # of what it works at
+    _ends: list[float] = field(default_factory=list)  # ends of running requests
     _count: int = 0
     _chance: random.Random = field(default_factory=lambda: random.Random(7))
 
     def answer(self, count: int) -> list[int]:
-        """So many answers; the concurrency after each of the later half."""
+        """Answer that many; return the concurrency after each of the later half."""
         for _ in range(count):
             while len(self._events) < min(self.found.now, self.workers):
                 self._ask()
@@ -65,7 +65,7 @@ class Provider:
 
 
 def turns(seen: Sequence[int]) -> int:
-    """How often it turned from more to fewer, or back."""
+    """Count the changes between growing and shrinking."""
     steps = [after - before for before, after in itertools.pairwise(seen) if before != after]
     return sum((one > 0) != (two > 0) for one, two in itertools.pairwise(steps))
 
@@ -75,7 +75,7 @@ SPREADS = pytest.mark.parametrize("spread", [0.0, 0.3, 0.5])
 
 @SPREADS
 def test_a_queue_is_found_and_kept_short(spread: float) -> None:
-    """Eight at work: it settles near eight of the 32, does not flap, and takes nearly all that there is to have."""
+    """With eight places it settles near eight of 32, without oscillating, at nearly full throughput."""
     provider = Provider(Concurrency(32), places=8, spread=spread)
     settled = provider.answer(4000)
     assert 4 <= min(settled) <= max(settled) <= 16
@@ -88,7 +88,7 @@ def test_a_queue_is_found_and_kept_short(spread: float) -> None:
 
 @SPREADS
 def test_a_bound_that_refuses_is_found(spread: float) -> None:
-    """429 above eight: mostly as many as are taken, and what was refused is tried again more and more rarely."""
+    """With 429 above eight it mostly stays at eight, and retries more less and less often."""
     provider = Provider(Concurrency(32), bound=8, spread=spread)
     early = provider.answer(2000)
     refused, provider.refusals = provider.refusals, 0
@@ -103,7 +103,7 @@ def test_a_bound_that_refuses_is_found(spread: float) -> None:
 @SPREADS
 @pytest.mark.parametrize("seconds", [0.001, 0.1, 3.0])
 def test_a_provider_that_is_slow_by_itself_is_asked_for_all(seconds: float, spread: float) -> None:
-    """However long every answer takes: nothing is given up for it."""
+    """A provider that is slow by itself gets the full concurrency."""
     provider = Provider(Concurrency(32), seconds=seconds, spread=spread)
     provider.answer(1000)
     assert min(provider.answer(3000)) >= 24
@@ -112,7 +112,7 @@ def test_a_provider_that_is_slow_by_itself_is_asked_for_all(seconds: float, spre
 
 @SPREADS
 def test_a_provider_that_becomes_slower_by_itself_is_asked_for_as_much(spread: float) -> None:
-    """Less is tried, does not help, and is taken back; when it is fast again nothing has to be found anew."""
+    """If a provider slows down by itself, fewer are tried, do not help, and the trial is undone."""
     provider = Provider(Concurrency(32), spread=spread)
     provider.answer(1000)
     provider.seconds = 0.5
@@ -125,7 +125,7 @@ def test_a_provider_that_becomes_slower_by_itself_is_asked_for_as_much(spread: f
 
 @SPREADS
 def test_it_follows_a_provider_that_changes(spread: float) -> None:
-    """Fewer places and it asks for fewer, more places and it asks for more, no queue at all and it asks for all."""
+    """It follows a provider to fewer places, more places, or no queue."""
     provider = Provider(Concurrency(32), places=8, spread=spread)
     means = []
     for places in (8, 2, 16, None):
@@ -136,7 +136,7 @@ def test_it_follows_a_provider_that_changes(spread: float) -> None:
 
 
 def test_a_bound_that_is_lifted_is_noticed() -> None:
-    """What was refused for long is tried again, and what is given then is taken."""
+    """A bound that is lifted is detected, and used."""
     provider = Provider(Concurrency(32), bound=8)
     provider.answer(4000)
     provider.bound = None
@@ -145,7 +145,7 @@ def test_a_bound_that_is_lifted_is_noticed() -> None:
 
 
 def test_a_provider_that_takes_one_at_a_time_gets_one_or_two() -> None:
-    """Never none at all, refused or kept waiting."""
+    """A provider that takes one at a time gets one or two, never none."""
     for provider in (Provider(Concurrency(32), bound=1), Provider(Concurrency(32), places=1)):
         settled = provider.answer(2000)
         assert min(provider.seen) >= 1
@@ -153,7 +153,7 @@ def test_a_provider_that_takes_one_at_a_time_gets_one_or_two() -> None:
 
 
 def test_each_kind_has_its_own_wait() -> None:
-    """Pages that take ten times as long as rows are no sign of a queue, however they are mixed; a queue is."""
+    """Kinds with different waits are no sign of a queue, however mixed; a queue is."""
     kinds = (("row", 1.0), ("media", 2.0), ("row", 1.0), ("page", 10.0), ("media", 2.0))
     free = Provider(Concurrency(32), spread=0.3, kinds=kinds)
     free.answer(2000)
@@ -164,7 +164,7 @@ def test_each_kind_has_its_own_wait() -> None:
 
 
 def test_a_few_workers_are_never_in_their_own_way() -> None:
-    """Four threads at a provider that works at eight: nothing waits, so nothing is held down."""
+    """Four threads at eight places are never limited."""
     provider = Provider(Concurrency(32), places=8, workers=4)
     provider.answer(2000)
     assert (provider.found.now, provider.found.held_by) == (32, None)
@@ -174,7 +174,7 @@ _MOMENTS = itertools.count(1000, 1000)
 
 
 def after(found: Concurrency, waits: Sequence[float], kind: str = "row") -> list[int]:
-    """The concurrency after each of these answers, of which none is asked for before the last has come."""
+    """Return the concurrency after each of these answers, each requested after the last one arrived."""
     seen = []
     for wait, moment in zip(waits, _MOMENTS, strict=False):
         found.answered(kind, wait, float(moment), 16)
@@ -183,14 +183,14 @@ def after(found: Concurrency, waits: Sequence[float], kind: str = "row") -> list
 
 
 def test_another_kind_that_takes_longer_is_no_rise() -> None:
-    """A list of pages follows a run of rows: each is held against its own kind."""
+    """Pages after rows are compared with their own kind."""
     found = Concurrency(16)
     after(found, [0.1] * 200)
     assert set(after(found, [1.0] * 200, "page")) == {16}
 
 
 def test_one_slow_answer_changes_nothing() -> None:
-    """Nor one in each window: it may be the provider's disk, or a packet that was lost."""
+    """A single slow answer, even in each window, changes nothing."""
     calm, struck = Concurrency(16), Concurrency(16)
     waits = [0.1] * 200
     slow = [8.0 if number % 16 == 9 else wait for number, wait in enumerate(waits)]
@@ -199,8 +199,8 @@ def test_one_slow_answer_changes_nothing() -> None:
 
 
 def test_one_pause_of_the_provider_changes_nothing() -> None:
-    """All that ran waits at once, and then answers come as before."""
-    for already in range(190, 206):  # in the window that it falls into
+    """One pause of the provider changes nothing."""
+    for already in range(190, 206):  # answers before it in its window
         found = Concurrency(16)
         after(found, [0.1] * already)
         asked = float(next(_MOMENTS))
@@ -210,21 +210,21 @@ def test_one_pause_of_the_provider_changes_nothing() -> None:
 
 
 def test_a_rise_that_nobody_notices_changes_nothing() -> None:
-    """From 2 to 12 milliseconds is six times as long, and a machine's own doing."""
+    """A rise from 2 to 12 milliseconds changes nothing, as this machine may cause it."""
     found = Concurrency(16)
     after(found, [0.002] * 200)
     assert set(after(found, [0.012] * 400)) == {16}
 
 
 def test_refusals_halve_and_those_of_one_moment_once() -> None:
-    """Down to one, never below; what was asked before the last of them says nothing new."""
+    """Refusals halve it down to one, those of one moment once; older requests' answers do not count."""
     found = Concurrency(8)
     after(found, [0.1] * 100)
     assert found.now == 8
     seen = []
     now = float(next(_MOMENTS))
     for seconds in (0.0, 0.1, 0.5, 10.0, 19.0):
-        found.refused(9.5, now + seconds)  # the last was asked for before the one before it came
+        found.refused(9.5, now + seconds)  # the last was requested before the previous one arrived
         seen.append(found.now)
     assert seen == [4, 4, 4, 2, 2]
     for seconds in (30.0, 40.0, 50.0):
@@ -233,7 +233,7 @@ def test_refusals_halve_and_those_of_one_moment_once() -> None:
 
 
 def test_after_an_outage_all_comes_back() -> None:
-    """503 brought it to one; answers bring it back, one for each window, as soon as they come."""
+    """After an outage it grows by one per window as soon as answers arrive."""
     found = Concurrency(8)
     after(found, [0.1] * 100)
     for _ in range(6):
@@ -245,14 +245,14 @@ def test_after_an_outage_all_comes_back() -> None:
 
 @pytest.mark.parametrize("most", [1, 2, 3])
 def test_a_small_maximum_is_kept(most: int) -> None:
-    """Whatever is answered, no more than were configured and no fewer than one."""
+    """It never exceeds the configured maximum, nor falls below one."""
     provider = Provider(Concurrency(most), bound=2, spread=0.3)
     provider.answer(500)
     assert 1 <= min(provider.seen) <= max(provider.seen) <= most
 
 
 def test_waits_that_nobody_measured_hold_nothing_down() -> None:
-    """Errors count as answers, and their waits are those of nothing that was asked for."""
+    """Errors count as answers, without a wait."""
     found = Concurrency(8)
     for number in range(100):
         found.answered("row", None, float(number), 8)
@@ -260,7 +260,7 @@ def test_waits_that_nobody_measured_hold_nothing_down() -> None:
 
 
 def test_it_keeps_no_more_than_a_window() -> None:
-    """Its memory does not grow with what was answered."""
+    """Its memory does not grow with the number of answers."""
     provider = Provider(Concurrency(32), places=8, spread=0.3)
     provider.answer(3000)
     assert sum(map(len, provider.found._waits.values())) <= 64

@@ -1,4 +1,4 @@
-"""How hard a provider is asked."""
+"""The pace and concurrency of requests to a provider."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .conftest import get
 
 
 def test_requests_are_paced_at_the_server(wired: Any) -> None:
-    """No second sees more requests than are configured, however many threads ask."""
+    """The server sees at most the configured requests a second, whatever the number of threads."""
     came: list[float] = []
 
     def answer(request: Request) -> Answer:
@@ -36,11 +36,11 @@ def test_requests_are_paced_at_the_server(wired: Any) -> None:
         list(threads.map(lambda _: session.send(get(home.origin)), range(12)))
     came.sort()
     assert len(came) == 12
-    assert came[11] - came[1] > 0.8  # a second, less what one may take to arrive on a busy machine
+    assert came[11] - came[1] > 0.8  # a second, minus some delay on a busy machine
 
 
 class Seconds:
-    """A clock that is moved by hand."""
+    """A clock set by the test."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -50,7 +50,7 @@ class Seconds:
 
 
 def asked(limits: Limits, who: str, count: int = 1) -> list[Want]:
-    """So many wants, in the order in which they were made."""
+    """Return that many wants, in the order of their creation."""
     wants = [Want(who, lambda _: None) for _ in range(count)]
     for want in wants:
         limits.ask(want)
@@ -63,7 +63,7 @@ def granted(wants: list[Want]) -> int:
 
 @pytest.mark.parametrize("configured", [0.3, 0.5, 1, 1.5, 2.5, 20, 333.3])
 def test_a_pace_is_what_is_configured_to_the_fraction(configured: float) -> None:
-    """While requests wait they are sent one gap apart, whatever the gap: never closer, never further."""
+    """Waiting requests are sent exactly one gap apart, whatever the gap."""
     clock = Seconds()
     limits = Limits(configured, 1000, clock)
     wants = asked(limits, MEDIA, 20)
@@ -71,14 +71,14 @@ def test_a_pace_is_what_is_configured_to_the_fraction(configured: float) -> None
         clock.now += min(limits.look(), 0.25 / configured)
         for want in wants:
             if want.at is not None and want.at <= clock.now and want.who:
-                want.who = ""  # it was sent and is over
+                want.who = ""  # sent and finished
                 limits.end(MEDIA)
     moments = [want.at for want in wants if want.at is not None]
     assert [after - before for before, after in pairwise(moments)] == pytest.approx([1 / configured] * 19)
 
 
 def test_lists_and_media_take_turns() -> None:
-    """Media that wait in numbers cost a list one turn, and lists that wait in numbers cost media one."""
+    """Waiting media delay a list by one turn, and waiting lists media by one."""
     clock = Seconds()
     limits = Limits(1, 32, clock)
     media, lists = asked(limits, MEDIA, 5), []
@@ -91,7 +91,7 @@ def test_lists_and_media_take_turns() -> None:
 
 
 def test_bodies_leave_a_place_to_lists() -> None:
-    """Media that take for ever hold every place but one, also while few were found to be taken well."""
+    """Endless media occupy every place but one, even while the limit found is low."""
     for most, held in ((2, 1), (32, 2)):
         limits = Limits(100_000, most, Seconds())
         assert granted(asked(limits, MEDIA, 40)) == held
@@ -99,7 +99,7 @@ def test_bodies_leave_a_place_to_lists() -> None:
 
 
 def test_no_more_run_than_are_configured() -> None:
-    """Lists and media together; one place alone is shared."""
+    """Lists and media together stay within the limit; a single place is shared."""
     limits = Limits(100_000, 1, Seconds())
     media = asked(limits, MEDIA)
     lists = asked(limits, LIST)
@@ -109,7 +109,7 @@ def test_no_more_run_than_are_configured() -> None:
 
 
 def test_a_refusal_rests_the_account() -> None:
-    """Nothing is sent before Retry-After is over, no list either; who spends elsewhere is told."""
+    """Nothing, not even a list, is sent before Retry-After is over, and other processes are told."""
     clock, told = Seconds(), []
     limits = Limits(100_000, 32, clock)
     limits.on_rest.append(told.append)
@@ -124,7 +124,7 @@ def test_a_refusal_rests_the_account() -> None:
 
 
 def test_a_rest_has_bounds() -> None:
-    """A provider that says tomorrow is asked again in five minutes; who would wait too long is told so instead."""
+    """A longer rest is limited to five minutes; who would wait too long gets Resting."""
     clock = Seconds()
     limits = Limits(100_000, 32, clock)
     limits.note(Noted(503, rest=86_400.0))
@@ -137,7 +137,7 @@ def test_a_rest_has_bounds() -> None:
 
 
 def test_what_is_withdrawn_takes_no_place() -> None:
-    """A want that a stop or a dead process leaves behind is none; one that was granted is given back."""
+    """A withdrawn want takes no place; one already granted is given back."""
     limits = Limits(100_000, 2, Seconds())
     first, second = asked(limits, MEDIA, 2)
     assert (limits.withdraw(second), limits.withdraw(first)) == (True, False)
@@ -146,7 +146,7 @@ def test_what_is_withdrawn_takes_no_place() -> None:
 
 
 def test_requests_at_once_are_bounded(wired: Any) -> None:
-    """The server never sees more requests at once than the limit, less a list's place, and none is lost to an error."""
+    """The server never sees more requests at once than the limit less a list's place, and errors lose no place."""
     lock, state = threading.Lock(), {"now": 0, "most": 0}
 
     def answer(request: Request) -> Answer:
@@ -169,12 +169,12 @@ def test_requests_at_once_are_bounded(wired: Any) -> None:
                 session.send(get(f"{home.origin}/bad"))
 
     with ThreadPoolExecutor(8) as threads:
-        list(threads.map(ask, range(80)))  # until three may run
+        list(threads.map(ask, range(80)))  # so that three may run
     assert state == {"now": 0, "most": 2}
 
 
 def test_refusals_at_the_server_slow_all_its_sessions(wired: Any) -> None:
-    """What one session learns holds for all that share the limits: they are one source."""
+    """A refusal of one session slows all sessions of the source."""
     home = wired.front(Answer(status=429))
     limits = wired.limits(100_000, 8)
     with pytest.raises(Exception, match="429"):
@@ -183,7 +183,7 @@ def test_refusals_at_the_server_slow_all_its_sessions(wired: Any) -> None:
 
 
 def test_a_server_that_works_at_four_at_once_is_asked_for_few_more(wired: Any) -> None:
-    """Sixteen threads would wait for each other there: rising waits tell, and no more is archived by asking more."""
+    """A server with four places gets few more requests than four of sixteen threads."""
     places = threading.Semaphore(4)
 
     def answer(request: Request) -> Answer:
@@ -195,7 +195,7 @@ def test_a_server_that_works_at_four_at_once_is_asked_for_few_more(wired: Any) -
     limits = wired.limits(100_000, 16)
     session = wired.session(home.origin, limits=limits)
     with ThreadPoolExecutor(16) as threads:
-        for _ in range(40):  # two are enough, but where the load of the machine itself blurs the waits
+        for _ in range(40):  # two are enough unless the machine is busy
             list(threads.map(lambda _: session.send(get(home.origin)), range(125)))
             if limits.standing.held_by == SLOWER:
                 break
@@ -204,7 +204,7 @@ def test_a_server_that_works_at_four_at_once_is_asked_for_few_more(wired: Any) -
 
 
 def test_answers_let_more_begin(wired: Any) -> None:
-    """A provider that answers alike however much it is asked is asked for as much as was configured."""
+    """A provider that answers equally fast gets the full configured concurrency."""
     home = wired.front()
     limits = wired.limits(100_000, 8)
     session = wired.session(home.origin, limits=limits)
@@ -214,7 +214,7 @@ def test_answers_let_more_begin(wired: Any) -> None:
 
 
 def test_a_stop_ends_the_wait_for_a_turn(wired: Any) -> None:
-    """A thread that waits for the pace or for a place gives up as soon as a stop is asked for."""
+    """A stop ends a thread's wait for pace or place at once."""
     held, done = threading.Event(), threading.Event()
 
     def answer(wire: Wire, request: Request) -> bool:
@@ -235,30 +235,30 @@ def test_a_stop_ends_the_wait_for_a_turn(wired: Any) -> None:
         begun = time.monotonic()
         with pytest.raises(Interrupted):
             session.send(get(base_url))
-        assert time.monotonic() - begun < 10  # it would wait until the first is done
+        assert time.monotonic() - begun < 10  # else it would wait for the first
         done.set()
         first.join()
 
 
 def test_who_comes_late_asks_for_another_moment() -> None:
-    """Many that stood still would be sent at once, as if they had been paced; a second time late is late enough."""
+    """A late request gets a new time, so that many are not sent at once; a second delay is accepted."""
     clock = Seconds()
     limits = Limits(10, 32, clock)
 
     class Slow(Stop):
         def sleep(self, seconds: float) -> None:
-            clock.now += seconds + 0.5  # the machine has other things to do
+            clock.now += seconds + 0.5  # a busy machine
 
-    for _ in range(2):  # the first is sent at once, and the next one waits
+    for _ in range(2):  # the first is sent at once, the next one waits
         with limits.turn(Slow(), MEDIA):
             pass
     moments = round((limits._budget.next_at - 100.0) * 10)
-    assert moments == 7  # its moment was 0.1 s, at which it came 0.5 s late, so that it had that of 0.6 s too
+    assert moments == 7  # 0.5 s late for its time at 0.1 s, so it also took that at 0.6 s
     assert limits._budget.running.total() == 0
 
 
 class Granting:
-    """A budget that grants at once: the first time a moment that is long over, or while it wants to be left alone."""
+    """A budget that grants at once, first with a time that is past or during a rest."""
 
     def __init__(self, clock: Seconds, first: str) -> None:
         self.clock, self.first, self.asked, self.ended = clock, first, 0, 0
@@ -277,7 +277,7 @@ class Granting:
 
 @pytest.mark.parametrize("first", ["rests", "late"])
 def test_a_turn_that_comes_at_once_may_be_of_no_use(first: str) -> None:
-    """The provider asked to be left alone meanwhile, or its moment is over: it is given back, and asked anew."""
+    """A grant that is past or during a rest is given back, and requested again."""
     budget = Granting(clock := Seconds(), first)
     with Turn(budget, Stop(), MEDIA, 30.0, clock):  # type: ignore[arg-type]
         assert (budget.asked, budget.ended) == (2, 1)

@@ -1,4 +1,4 @@
-"""One budget, spent in several processes: permits travel there and come back."""
+"""One budget used by several processes: permits are sent there and come back."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from recvault.shutdown import Stop
 
 
 class Seconds:
-    """A clock that is moved by hand."""
+    """A clock set by the test."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -24,7 +24,7 @@ class Seconds:
 
 
 class Link:
-    """A worker process's budget and what it has of the one that is held."""
+    """A worker process's budget and its loan."""
 
     def __init__(self, limits: Limits, clock: Callable[[], float]) -> None:
         self.given: list[Permits] = []
@@ -34,14 +34,14 @@ class Link:
         self.wants: list[Want] = []
 
     def want(self, count: int = 1) -> None:
-        """So many threads ask for a permit each."""
+        """Let that many threads request a permit each."""
         for _ in range(count):
             self.wants.append(Want(MEDIA, lambda _: None))
             self.budget.ask(self.wants[-1])
         self.travel()
 
     def travel(self) -> None:
-        """Messages reach their ends, both ways."""
+        """Deliver messages in both directions."""
         if (spent := self.budget.collect()) is not None:
             self.loan.take(spent)
         while self.given:
@@ -49,7 +49,7 @@ class Link:
 
     @property
     def held(self) -> list[float]:
-        """The moments of those that were granted."""
+        """Return the times of granted permits."""
         return [want.at for want in self.wants if want.at is not None]
 
 
@@ -59,13 +59,13 @@ def clock() -> Seconds:
 
 
 def known(limits: Limits, most: int) -> Limits:
-    """Limits that were found to be what is configured."""
+    """Limits that have reached the configured concurrency."""
     limits._budget.found._limit = float(most)
     return limits
 
 
 def test_processes_together_have_no_more_than_one_budget(clock: Seconds) -> None:
-    """Four places, one of them for lists: of what two processes want, three run at once; an end lets another begin."""
+    """Of four places, one for lists, two processes get three; each end lets another begin."""
     limits = known(Limits(100_000, 4, clock), 4)
     one, two = Link(limits, clock), Link(limits, clock)
     for link in (one, two):
@@ -79,7 +79,7 @@ def test_processes_together_have_no_more_than_one_budget(clock: Seconds) -> None
 
 
 def test_processes_together_keep_one_pace(clock: Seconds) -> None:
-    """Ten a second, whoever of three processes asks: the moments of all are a tenth of a second apart."""
+    """At ten a second the times of three processes together are a tenth of a second apart."""
     limits = known(Limits(10, 100, clock), 100)
     links = [Link(limits, clock) for _ in range(3)]
     for link in links:
@@ -94,12 +94,12 @@ def test_processes_together_keep_one_pace(clock: Seconds) -> None:
 
 
 def test_where_there_is_plenty_permits_come_before_they_are_needed(clock: Seconds) -> None:
-    """No thread waits for a message then; what nobody uses at its moment goes back, and its place with it."""
+    """If there is plenty no thread waits for a message; unused permits go back with their places."""
     limits = known(Limits(100_000, 100, clock), 100)
     link = Link(limits, clock)
     link.want()
     link.budget.end(MEDIA)
-    link.want()  # now that it knows of the plenty
+    link.want()  # now it knows that there is plenty
     assert link.budget.has_stock
     clock.now += 1.0
     link.travel()
@@ -107,7 +107,7 @@ def test_where_there_is_plenty_permits_come_before_they_are_needed(clock: Second
 
 
 def test_what_a_dead_process_held_is_free(clock: Seconds) -> None:
-    """What it was granted and what it waited for: the others go on as if it had never been."""
+    """A dead process's permits and requests are dropped."""
     limits = known(Limits(100_000, 3, clock), 3)
     dead, living = Link(limits, clock), Link(limits, clock)
     for link in (dead, living):
@@ -118,7 +118,7 @@ def test_what_a_dead_process_held_is_free(clock: Seconds) -> None:
 
 
 def test_a_refusal_in_one_process_rests_all(clock: Seconds) -> None:
-    """Whoever got it: no process sends anything before Retry-After is over, nor the one that lists."""
+    """After a refusal in any process none sends anything before Retry-After is over, not even lists."""
     limits = known(Limits(100_000, 10, clock), 10)
     one, two = Link(limits, clock), Link(limits, clock)
     one.budget.note(Noted(429, rest=20.0))
@@ -133,7 +133,7 @@ def test_a_refusal_in_one_process_rests_all(clock: Seconds) -> None:
 
 
 def test_a_long_rest_and_a_stop_end_the_wait_for_a_permit(clock: Seconds) -> None:
-    """Nothing is left behind by who gives up waiting."""
+    """A long rest and a stop end the wait for a permit, and leave nothing behind."""
     limits = Limits(100_000, 10, clock)
     link, stop = Link(limits, clock), Stop()
     stop.asked.set()

@@ -1,4 +1,4 @@
-"""A monitor is told how it goes, and no trouble with it is ours."""
+"""Pings to a monitor, whose problems never affect the work."""
 
 from __future__ import annotations
 
@@ -27,27 +27,27 @@ KEY = "/6b7c1b9e-0000-4000-8000-000000000000"
 
 @pytest.fixture
 def lines() -> io.StringIO:
-    """What is logged, as JSON."""
+    """Return the logged lines, as JSON."""
     stream = io.StringIO()
     configure(format="json", verbosity=1, stream=stream)
     return stream
 
 
 def events(lines: io.StringIO) -> list[tuple[str, str, int]]:
-    """Level, event and failures in a row of each line."""
+    """Return level, event and number of failures of each line."""
     told = [json.loads(line) for line in lines.getvalue().splitlines()]
     return [(each["level"], each["event"], each["failures"]) for each in told]
 
 
 def trouble(lines: io.StringIO) -> list[str]:
-    """What is said of each failure."""
+    """Return the error of each failure."""
     events = [json.loads(line) for line in lines.getvalue().splitlines()]
-    assert [each["trouble"] for each in events] == [each["error"] for each in events]  # the old key stays for a release
+    assert [each["trouble"] for each in events] == [each["error"] for each in events]  # the old key is kept for one release
     return [each["error"] for each in events]
 
 
 def test_what_a_monitor_is_told(wired: Any) -> None:
-    """A start, a success and a failure go to the address and what is put behind it, in words of ours."""
+    """Start, success and failure are sent to the URL and its suffixes, with a text."""
     home = wired.front()
     ping = Ping(home.origin + KEY)
     assert [ping.start(), ping.success(), ping.success("3 archived"), ping.fail("é: no")] == [True] * 4
@@ -62,7 +62,7 @@ def test_what_a_monitor_is_told(wired: Any) -> None:
 
 
 def test_what_is_told_is_short_and_redacted(wired: Any) -> None:
-    """No secret and no phone number reaches the monitor, and no more than 10 kB."""
+    """A ping has no secret or phone number, and at most 10 kB."""
     hide("s3cret-of-a-ping")
     home = wired.front()
     ping = Ping(home.origin + KEY)
@@ -73,13 +73,13 @@ def test_what_is_told_is_short_and_redacted(wired: Any) -> None:
 
 
 def test_nobody_to_tell() -> None:
-    """Without an address there is nothing to do, and nothing to complain of."""
+    """Without a URL nothing is sent or reported."""
     assert [Ping("").start(), Ping("").success("a"), Ping("").fail("b")] == [True] * 3
 
 
 @pytest.mark.parametrize("status", [301, 307, 400, 404, 429, 500])
 def test_a_monitor_that_refuses(wired: Any, lines: io.StringIO, status: int) -> None:
-    """Any status but a success is a failed ping; a redirect is not followed, so the key goes nowhere else."""
+    """Any status but a success is a failed ping; a redirect is not followed, so that the key does not leak."""
     other = wired.front()
     home = wired.front(Answer(status=status, headers=(("Location", other.origin + KEY),)))
     assert Ping(home.origin + KEY).success() is False
@@ -100,7 +100,7 @@ def test_a_monitor_that_refuses(wired: Any, lines: io.StringIO, status: int) -> 
     ],
 )
 def test_a_monitor_that_is_not_there(lines: io.StringIO, url: str, told: str) -> None:
-    """No address is so wrong that it raises, and the log says the cause in words."""
+    """Any unusable URL is logged with its cause, and never raises."""
     assert Ping(url + KEY, seconds=5.0).start() is False
     assert events(lines) == [("warning", "ping.failed", 1)]
     assert trouble(lines) == [told]
@@ -135,7 +135,7 @@ def nowhere(wire: Wire, request: Request) -> bool:
     ],
 )
 def test_a_monitor_that_breaks_off(wired: Any, lines: io.StringIO, answer: Any, told: str) -> None:
-    """What it does instead of answering is told in words, and never raised."""
+    """A broken answer is logged as such, and never raises."""
     assert Ping(wired.raw(answer) + KEY, seconds=5.0).success() is False
     assert [each.partition(" (")[0] for each in trouble(lines)] == [told]
 
@@ -144,7 +144,7 @@ def test_a_monitor_that_breaks_off(wired: Any, lines: io.StringIO, answer: Any, 
 
 
 def test_a_monitor_beyond_a_proxy(wired: Any) -> None:
-    """The proxy is asked, with its user and password, for a name that only it resolves; each ping asks which it is."""
+    """Pings go through the proxy with its credentials, for a name that only it resolves; each ping reads its URL."""
     gate, other = wired.front(), wired.front()
     proxies = [Proxy(gate.origin, "operator", "password-1"), Proxy(other.origin, "operator", "password-2")]
     ping = Ping("http://monitor.invalid" + KEY, proxy=lambda: proxies.pop(0))
@@ -163,7 +163,7 @@ def refuses(wire: Wire, request: Request) -> bool:
 
 @pytest.mark.parametrize("url", ["http://monitor.invalid", "https://monitor.invalid"])
 def test_a_proxy_that_refuses(wired: Any, lines: io.StringIO, url: str) -> None:
-    """It is the proxy's trouble, told by its status; neither its password nor the monitor's key is told."""
+    """A proxy's refusal is logged with its status, without password or key."""
     ping = Ping(url + KEY, proxy=lambda: Proxy(wired.raw(refuses), "operator", "password-1"))
     assert ping.start() is False
     assert trouble(lines) == ["cannot be reached through the proxy (it answered 407)"]
@@ -171,14 +171,14 @@ def test_a_proxy_that_refuses(wired: Any, lines: io.StringIO, url: str) -> None:
 
 
 def test_a_proxy_that_is_not_there(lines: io.StringIO) -> None:
-    """Nobody is asked directly in its stead."""
+    """If the proxy is unreachable, nothing is sent directly."""
     assert Ping("http://monitor.invalid" + KEY, proxy=lambda: Proxy("http://127.0.0.1:1")).start() is False
     assert events(lines) == [("warning", "ping.failed", 1)]
     assert trouble(lines)[0].startswith("cannot be reached")
 
 
 def test_a_proxy_that_hangs_holds_up_nothing(wired: Any) -> None:
-    """A proxy that takes a connection and says nothing has no more time than a monitor."""
+    """A hanging proxy has the same deadline as a monitor."""
     gate = wired.raw(silent)
     begun = time.monotonic()
     assert Ping("https://monitor.invalid" + KEY, seconds=0.3, proxy=lambda: Proxy(gate)).success() is False
@@ -186,7 +186,7 @@ def test_a_proxy_that_hangs_holds_up_nothing(wired: Any) -> None:
 
 
 def test_a_proxy_whose_secret_is_missing(lines: io.StringIO) -> None:
-    """It is told where to put it, and the ping fails rather than the work."""
+    """A missing secret of the proxy fails the ping with its place, not the work."""
 
     def missing() -> Proxy:
         raise ConfigError(
@@ -201,7 +201,7 @@ def test_a_proxy_whose_secret_is_missing(lines: io.StringIO) -> None:
 
 
 def test_a_row_of_failures_is_told_once_an_hour(wired: Any, lines: io.StringIO) -> None:
-    """The first of a row is told, then one an hour; the end of a row is told; the next row begins anew."""
+    """Of a series of failures the first, one an hour and the end are logged; the next series starts over."""
     now, answers = [0.0], [Answer(status=500)]
     ping = Ping(wired.front(lambda request: answers[0]).origin + KEY, clock=lambda: now[0])
     for moment in (0.0, 10.0, 3599.0, 3600.0, 3700.0):
@@ -220,7 +220,7 @@ def test_a_row_of_failures_is_told_once_an_hour(wired: Any, lines: io.StringIO) 
 
 
 def test_the_address_is_no_ones_to_know(wired: Any, lines: io.StringIO) -> None:
-    """Neither a log nor the ping's own repr holds more of the address than its host."""
+    """Logs and the ping's repr contain only the URL's host."""
     ping = Ping(f"http://user:password@{wired.front(Answer(status=500)).host}{KEY}")
     ping.fail("no")
     ping.clock = lambda: float("inf")
@@ -233,7 +233,7 @@ def test_the_address_is_no_ones_to_know(wired: Any, lines: io.StringIO) -> None:
 
 
 def drips(wire: Wire, request: Request) -> bool:
-    """An answer's head, a byte at a time, without end."""
+    """An answer's head, byte by byte, without end."""
     wire.send(b"HTTP/1.1 200 OK\r\nX: ")
     while not wire.stopping.wait(0.02):
         wire.send(b"a")
@@ -247,14 +247,14 @@ def silent(wire: Wire, request: Request) -> bool:
 
 @pytest.mark.parametrize("answer", [drips, silent])
 def test_a_monitor_that_hangs_holds_up_nothing(wired: Any, answer: Any) -> None:
-    """A whole ping has its time, however the monitor spends it."""
+    """A whole ping has a deadline, however the monitor delays it."""
     begun = time.monotonic()
     assert Ping(wired.raw(answer) + KEY, seconds=0.3).success() is False
     assert time.monotonic() - begun < 10
 
 
 def test_an_endless_answer_is_not_read(wired: Any) -> None:
-    """The status is all that counts; a body that never ends is left where it is."""
+    """Only the status counts; an endless body is not read."""
 
     def endless(wire: Wire, request: Request) -> bool:
         wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n")
@@ -265,7 +265,7 @@ def test_an_endless_answer_is_not_read(wired: Any) -> None:
 
 
 def test_a_name_that_resolves_slowly_holds_up_nothing(lines: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The resolver knows no timeout; a ping does."""
+    """A ping has a deadline although the resolver has none."""
     answered = threading.Event()
 
     def slow(*_: Any, **__: Any) -> list[Any]:
@@ -281,7 +281,7 @@ def test_a_name_that_resolves_slowly_holds_up_nothing(lines: io.StringIO, monkey
 
 
 def test_each_address_of_a_name_is_tried(wired: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A monitor of which one address is down is still told."""
+    """A monitor with one dead address is still reached."""
     home = wired.front()
     port = int(home.origin.rpartition(":")[2])
     found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (each, port)) for each in ("127.0.0.2", "127.0.0.1")]

@@ -1,4 +1,4 @@
-"""Tries and waits, circuits and redirects, pages, and what an error may say."""
+"""Retries and waits, circuits and redirects, pages, and the content of errors."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ SIGNED = "/a.wav?X-Amz-Credential=AKIAKEY&X-Amz-Signature=s3cr3t"
 
 
 class Sleepless(Stop):
-    """A stop that takes notes of waits instead of waiting."""
+    """A stop that records waits instead of waiting."""
 
     __slots__ = ("slept",)
 
@@ -56,7 +56,7 @@ class Sleepless(Stop):
         self.slept.append(seconds)
 
     def clock(self) -> float:
-        """What time it would be, had all that been waited."""
+        """Return the time after all recorded waits."""
         return 100.0 + sum(self.slept)
 
 
@@ -69,7 +69,7 @@ def redirect(url: str, status: int = 302, *more: tuple[str, str]) -> Answer:
 
 @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504, 599])
 def test_what_is_unavailable_is_tried_again(wired: Any, status: int) -> None:
-    """A passing trouble costs a try, not the request."""
+    """A temporary error is retried."""
     answers = [Answer(status=status), Answer(status=status), Answer(body=b"{}")]
     home = wired.front(lambda request: answers.pop(0))
     session = wired.session(home.origin, stop=Sleepless(), tries=3)
@@ -79,7 +79,7 @@ def test_what_is_unavailable_is_tried_again(wired: Any, status: int) -> None:
 
 @pytest.mark.parametrize(("status", "kind"), [(400, Refused), (404, NotFound), (410, NotFound), (422, Refused)])
 def test_what_is_refused_is_asked_once(wired: Any, status: int, kind: type[RecvaultError]) -> None:
-    """Asking again alike would change nothing."""
+    """A refusal that a retry cannot change is not retried."""
     home = wired.front(Answer(status=status))
     with pytest.raises(kind):
         wired.session(home.origin, stop=Sleepless(), tries=5).send(get(home.origin))
@@ -87,7 +87,7 @@ def test_what_is_refused_is_asked_once(wired: Any, status: int, kind: type[Recva
 
 
 def test_waits_are_jittered_and_bounded(wired: Any) -> None:
-    """Full jitter: between nothing and a bound that doubles up to the most, and never the same twice."""
+    """Waits have full jitter: uniform from zero to a doubling, limited bound."""
     stop, home = Sleepless(), wired.front(Answer(status=503))
     with pytest.raises(Unavailable):
         wired.session(home.origin, stop=stop, tries=8, backoff_base=1.0, backoff_most=10.0).send(get(home.origin))
@@ -97,20 +97,20 @@ def test_waits_are_jittered_and_bounded(wired: Any) -> None:
 
 
 def test_a_provider_is_given_the_time_it_asks_for(wired: Any) -> None:
-    """Retry-After is the least wait, with jitter on top, so that a fleet does not return in one instant."""
+    """Retry-After is the least wait, with jitter added, so that a fleet does not return at once."""
     stop, home = Sleepless(), wired.front(Answer(status=429, headers=(("Retry-After", "5"),)))
     session = wired.session(home.origin, stop=stop, tries=4, backoff_base=1.0, backoff_most=10.0)
     session.limits = Limits(100_000, 32, stop.clock)
     with pytest.raises(Unavailable) as caught:
         session.send(get(home.origin))
     assert caught.value.retry_after == 5.0
-    waits = [slept for slept in stop.slept if slept > 1e-3]  # what is less is the pace
+    waits = [slept for slept in stop.slept if slept > 1e-3]  # shorter ones are the pace
     assert len(waits) == 3
     assert all(5 <= slept <= 5 + bound for slept, bound in zip(waits, (1, 2, 4), strict=True))
 
 
 def test_too_long_a_wait_is_left_to_a_later_pass(wired: Any) -> None:
-    """A provider that asks for more than we wait here is not asked again now; the wait is told."""
+    """If a provider wants a longer wait than the limit, it is not retried now, and the error has the wait."""
     home = wired.front(Answer(status=503, headers=(("Retry-After", "3600"),)))
     with pytest.raises(Unavailable) as caught:
         wired.session(home.origin, stop=Sleepless(), tries=5, backoff_most=30.0).send(get(home.origin))
@@ -118,7 +118,7 @@ def test_too_long_a_wait_is_left_to_a_later_pass(wired: Any) -> None:
 
 
 def test_a_stop_cuts_a_wait_short(wired: Any) -> None:
-    """A stop that is asked for ends the wait between two tries at once."""
+    """A stop ends the wait before a retry at once."""
     stop, home = Stop(), wired.front(Answer(status=503, headers=(("Retry-After", "20"),)))
     timer = threading.Timer(0.1, stop.asked.set)
     timer.start()
@@ -134,7 +134,7 @@ def test_a_stop_cuts_a_wait_short(wired: Any) -> None:
 
 @pytest.mark.parametrize("status", [401, 403])
 def test_refused_credentials_open_one_circuit(wired: Any, status: int) -> None:
-    """After its list's 401 or 403 this session asks no more, and only this one; after a while it asks again."""
+    """After its list's 401 or 403 only this session sends nothing; after a while it tries again."""
     answers = [Answer(status=status)]
     home = wired.front(lambda request: answers.pop() if answers else Answer())
     limits = wired.limits()
@@ -152,7 +152,7 @@ def test_refused_credentials_open_one_circuit(wired: Any, status: int) -> None:
 
 @pytest.mark.parametrize("status", [401, 403])
 def test_one_recordings_refusal_is_its_own(wired: Any, status: int) -> None:
-    """A row, media or a call's list is refused, the account's list is not: the others are asked on, and it is."""
+    """If a row, media or a call's list is refused but not the account's list, everything else is still requested."""
     home = wired.front(lambda request: Answer(status=status if request.path.startswith("/poison") else 200))
     session = wired.session(home.origin, own_list=lambda: get(f"{home.origin}/list"))
     for _ in range(3):
@@ -165,11 +165,11 @@ def test_one_recordings_refusal_is_its_own(wired: Any, status: int) -> None:
     assert session.send(get(f"{home.origin}/other.json")).status == 200
     assert len(list(session.follow(get(f"{home.origin}/list"), lambda reply: (reply.body, None)))) == 1
     asked = [seen.path for seen in home.seen]
-    assert asked.count("/list") == 2  # once for all nine refusals, and once by us
+    assert asked.count("/list") == 2  # once for all nine refusals, once by us
 
 
 def test_a_list_that_answered_is_believed_for_a_moment_only(wired: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Credentials that are withdrawn amid a pass are the account's trouble, though its list was open before."""
+    """Credentials withdrawn during a pass are detected, although the list was answered before."""
     moments, refused = [100.0], ["/poison"]
     monkeypatch.setattr(circuit_module, "time", SimpleNamespace(monotonic=lambda: moments[0]))
     home = wired.front(lambda request: Answer(status=403 if request.path in refused else 200))
@@ -184,7 +184,7 @@ def test_a_list_that_answered_is_believed_for_a_moment_only(wired: Any, monkeypa
 
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_refusal_that_the_list_shares_is_the_accounts(wired: Any, status: int) -> None:
-    """The first refusal has the list asked, which is refused too: nothing is asked after it."""
+    """At the first refusal the list is tested; if it is refused too, nothing more is sent."""
     home = wired.front(Answer(status=status))
     session = wired.session(home.origin, own_list=lambda: get(f"{home.origin}/list"))
     for _ in range(3):
@@ -195,7 +195,7 @@ def test_a_refusal_that_the_list_shares_is_the_accounts(wired: Any, status: int)
 
 @pytest.mark.parametrize("status", [404, 500])
 def test_a_refusal_is_nobodys_while_the_list_cannot_be_asked(wired: Any, status: int) -> None:
-    """A list that does not answer says nothing of the credentials, nor that the recording is not there."""
+    """If the list cannot be tested, a refusal proves nothing about credentials or recording."""
     home = wired.front(lambda request: Answer(status=status if request.path == "/list" else 403))
     session = wired.session(home.origin, own_list=lambda: get(f"{home.origin}/list"))
     with pytest.raises(Unavailable):
@@ -204,7 +204,7 @@ def test_a_refusal_is_nobodys_while_the_list_cannot_be_asked(wired: Any, status:
 
 @pytest.mark.parametrize("status", [400, 401, 403])
 def test_a_media_hosts_refusal_is_no_refusal_of_credentials(wired: Any, status: int) -> None:
-    """A signed address that is refused has expired; the account is asked on."""
+    """A refused signed URL has expired; the account is still used."""
     host = wired.front(Answer(status=status))
     home = wired.front(lambda request: redirect(host.origin + SIGNED) if request.path == "/media" else Answer())
     session = wired.session(home.origin, hosts=(host.host,))
@@ -214,7 +214,7 @@ def test_a_media_hosts_refusal_is_no_refusal_of_credentials(wired: Any, status: 
 
 
 def test_an_address_that_is_signed_takes_no_other_credentials(wired: Any) -> None:
-    """Even on the provider's own host: S3 refuses two, and a refusal there says that the signature has expired."""
+    """A signed URL gets no credentials even on the provider's host, since S3 refuses two; a refusal means expired."""
     home = wired.front(lambda request: Answer(status=403 if "/expired" in request.path else 200, body=b"media"))
     session = wired.session(home.origin)
     assert session.download(get(home.origin + "/a.wav?X-Amz-Signature=abcd"), read) == b"media"
@@ -230,7 +230,7 @@ def test_an_address_that_is_signed_takes_no_other_credentials(wired: Any) -> Non
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_credentials_stay_at_home(wired: Any, status: int) -> None:
-    """Another port is another origin: no Authorization and no cookie goes there, and back home it goes again."""
+    """Another port is another origin: it gets no Authorization and no cookie; back at the API they are sent."""
     ways: dict[str, Answer] = {}
     host = wired.front(lambda request: ways[request.path])
     home = wired.front(lambda request: ways[request.path])
@@ -249,7 +249,7 @@ def test_credentials_stay_at_home(wired: Any, status: int) -> None:
 
 
 def test_a_requests_own_credentials_are_dropped(wired: Any) -> None:
-    """What a provider's request, a redirect or an address claims to be credentials is not sent, home or away."""
+    """Credentials in a provider's request, a redirect or a URL are not sent anywhere."""
     host = wired.front(Answer(body=b"media"))
     home = wired.front(redirect(f"http://eve:pw@{host.host}/a.wav"))
     request = httpx.Request("GET", home.origin, headers={"Authorization": "Basic other", "Cookie": "a=b"})
@@ -267,7 +267,7 @@ def test_a_requests_own_credentials_are_dropped(wired: Any) -> None:
 
 
 def test_requests_say_who_asks(wired: Any) -> None:
-    """The User-Agent names us and our version, to the API and to media hosts."""
+    """The User-Agent has name and version, to the API and to media hosts."""
     host = wired.front(Answer(body=b"media"))
     home = wired.front(redirect(host.origin))
     wired.session(home.origin, hosts=(host.host,)).download(get(home.origin), read)
@@ -279,7 +279,7 @@ def test_requests_say_who_asks(wired: Any) -> None:
 
 
 def test_a_redirect_loop_ends(wired: Any) -> None:
-    """A redirect to itself is followed a few times, and is an error then."""
+    """A redirect to itself is followed a few times, then an error."""
     home = wired.front(redirect("/again"))
     with pytest.raises(ProtocolError, match="redirected more than"):
         wired.session(home.origin).download(get(home.origin), read)
@@ -288,7 +288,7 @@ def test_a_redirect_loop_ends(wired: Any) -> None:
 
 @pytest.mark.parametrize("location", ["http://[::1", "http://host:port/", "https://x:99999/", "http://a b/\x7f"])
 def test_a_redirect_to_no_url_is_an_error(wired: Any, location: str) -> None:
-    """A Location that is no URL is an answer that cannot be used, not a crash."""
+    """A Location that is not a URL is a ProtocolError, not a crash."""
     home = wired.front(redirect(location))
     with pytest.raises(RecvaultError):
         wired.session(home.origin).download(get(home.origin), read)
@@ -296,14 +296,14 @@ def test_a_redirect_to_no_url_is_an_error(wired: Any, location: str) -> None:
 
 @pytest.mark.parametrize("status", [300, 304, 302])
 def test_a_redirect_without_a_location_is_no_success(wired: Any, status: int) -> None:
-    """A 3xx that leads nowhere is neither media nor a page."""
+    """A 3xx without Location is neither media nor a page."""
     home = wired.front(Answer(status=status, body=b"" if status == 304 else b"{}"))
     with pytest.raises(Unavailable, match=str(status)):
         wired.session(home.origin).send(get(home.origin))
 
 
 def test_the_api_is_not_taken_from_another_host(wired: Any) -> None:
-    """A page that another host serves is no page: its rows could be anybody's."""
+    """A page served by another host is refused, as its rows could be anybody's."""
     host = wired.front(Answer(body=b"{}"))
     home = wired.front(redirect(host.origin))
     with pytest.raises(ProtocolError, match="another host"):
@@ -312,7 +312,7 @@ def test_the_api_is_not_taken_from_another_host(wired: Any) -> None:
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_a_deletion_is_not_redirected(wired: Any, status: int) -> None:
-    """A DELETE that is answered with a redirect has deleted nothing: a GET of what it leads to would say 200."""
+    """A redirected DELETE is an error: following it with a GET would look like success."""
     home = wired.front(lambda request: redirect("/b", status) if request.path == "/a" else Answer())
     with pytest.raises(ProtocolError, match="DELETE"):
         wired.session(home.origin).send(httpx.Request("DELETE", f"{home.origin}/a"))
@@ -335,7 +335,7 @@ def book(front: Front, **following: str) -> dict[str, Answer]:
 
 @pytest.mark.parametrize("back", ["/a", "/b", "/c"])
 def test_a_page_seen_before_is_an_error(wired: Any, back: str) -> None:
-    """A next link to any page that was read, its own included, is no endless list."""
+    """A next link to any page already read, or itself, is an error."""
     pages: dict[str, Answer] = {}
     home = wired.front(lambda request: pages[request.path])
     pages |= book(home, a="/b", b="/c", c=back)
@@ -345,7 +345,7 @@ def test_a_page_seen_before_is_an_error(wired: Any, back: str) -> None:
 
 
 def test_a_list_that_does_not_turn_its_pages_is_an_error(wired: Any) -> None:
-    """A service that ignores the page's number gives the same rows for each: they are not taken for a list."""
+    """A service that ignores the page number and repeats its rows is an error."""
     with Simulator(seed=3) as simulator:
         account = simulator.add_account("telnyx")
         simulator.populate(account, "telnyx", count=600, every=timedelta(seconds=1))
@@ -362,7 +362,7 @@ def test_a_list_that_does_not_turn_its_pages_is_an_error(wired: Any) -> None:
 
 
 def test_a_page_that_cannot_be_read_is_asked_for_again(wired: Any) -> None:
-    """HTML of a gateway in a page's place costs a try; the pages before it are not read twice."""
+    """A gateway's HTML in place of a page is retried; earlier pages are not read again."""
     pages: dict[str, Answer] = {}
     troubles = [Answer(body=b"<html>"), Answer(status=502), Answer(body=b'{"rows":')]
 
@@ -380,7 +380,7 @@ def test_a_page_that_cannot_be_read_is_asked_for_again(wired: Any) -> None:
     "link", ["https://127.0.0.1/b", "http://localhost/b", "http://127.0.0.1:1/b", "https://e.example/b"]
 )
 def test_a_next_page_elsewhere_is_not_read(wired: Any, link: str) -> None:
-    """Another scheme, host or port in a next link is an error, before any request goes there."""
+    """A next link to another scheme, host or port is an error, without a request there."""
     home = wired.front(Answer(body=f'{{"rows": 1, "next": "{link}"}}'.encode()))
     with pytest.raises(ProtocolError, match="another host"):
         list(wired.session(home.origin).follow(get(home.origin), counted))
@@ -388,7 +388,7 @@ def test_a_next_page_elsewhere_is_not_read(wired: Any, link: str) -> None:
 
 
 def test_a_next_link_goes_out_as_it_came(wired: Any) -> None:
-    """Token, filters and odd escapes of a next link reach the provider byte for byte: nothing is written anew."""
+    """A next link is requested byte for byte, with its token, filters and escapes."""
     link = "/b?DateCreated%3E=2014-10-13T00%3A00%3A00Z&q=a+b%20c&x=%2f%2F&Page=7&PageToken=PARE1%2B"
     home = wired.front(Answer(body=b"{}"))
 
@@ -401,7 +401,7 @@ def test_a_next_link_goes_out_as_it_came(wired: Any) -> None:
 
 
 def test_a_list_of_ever_new_pages_ends(wired: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A list whose every page leads to one never seen before is an error at last, not an endless pass."""
+    """An endless list of new pages ends as an error."""
     monkeypatch.setattr(session_module, "_MOST_PAGES", 9)
     home = wired.front(Answer(body=b"{}"))
 
@@ -451,7 +451,7 @@ def nonsense(wire: Wire, request: Request) -> bool:
     ],
 )
 def test_no_error_tells_a_signed_address(wired: Any, answer: Any) -> None:
-    """Whatever goes wrong with a signed address, what is raised and all it was raised from keep it to themselves."""
+    """No error about a signed URL, nor any of its causes, contains the signature."""
     host = wired.front(answer).origin if isinstance(answer, Answer) else wired.raw(answer)
     home = wired.front(redirect(host + SIGNED))
     session = wired.session(home.origin, hosts=(host.removeprefix("http://"),), stall_timeout=0.2)
@@ -469,7 +469,7 @@ def test_no_error_tells_a_signed_address(wired: Any, answer: Any) -> None:
 
 
 def test_every_request_is_counted_by_its_answer(wired: Any) -> None:
-    """Statuses of redirects and tries, bodies that break off, and requests that nobody answered."""
+    """Redirects, retries, interrupted bodies and unanswered requests are counted."""
     answers = [redirect("/b"), Answer(status=503), Answer(status=429), Answer(body=b"a", claimed=9), Answer(body=b"{}")]
     home = wired.front(lambda request: answers.pop(0))
     session = wired.session(home.origin, stop=Sleepless(), tries=4)
@@ -484,7 +484,7 @@ def test_every_request_is_counted_by_its_answer(wired: Any) -> None:
 
 
 def test_what_is_not_sent_is_not_counted(wired: Any) -> None:
-    """An address that we refuse, before or while connecting, and an open circuit are no requests."""
+    """Requests refused here, by address or circuit, are not counted."""
     for location in ("http://media.example/a.wav", "https://10.0.0.1/a.wav"):
         home = wired.front(redirect(location))
         session = wired.session(home.origin)
@@ -501,7 +501,7 @@ def test_what_is_not_sent_is_not_counted(wired: Any) -> None:
 
 
 def test_threads_count_together(wired: Any) -> None:
-    """No request of any thread is lost, and a count that was taken changes no more."""
+    """No thread's request is lost, and a count that was read does not change."""
     home = wired.front(Answer(body=b"{}"))
     session = wired.session(home.origin)
     before = session.answers
@@ -513,7 +513,7 @@ def test_threads_count_together(wired: Any) -> None:
 
 @pytest.mark.parametrize("status", [204, 404, 503])
 def test_an_error_names_the_request(wired: Any, status: int) -> None:
-    """The service's own name for a request reaches the error's message."""
+    """The service's request id is in the error's message."""
     home = wired.front(Answer(status=status, headers=(("Twilio-Request-Id", "RQ123"),)))
     with pytest.raises(RecvaultError) as caught:
         wired.session(home.origin).download(get(home.origin), read)
@@ -524,7 +524,7 @@ def test_an_error_names_the_request(wired: Any, status: int) -> None:
 
 
 def test_clients_are_closed(wired: Any) -> None:
-    """Each thread has its own client; those of ended threads close when a new one comes, and all in the end."""
+    """Each thread has its own client, closed after the thread has ended or with the session."""
     clients = wired.clients("https://api.example")
     barrier = threading.Barrier(3)
 
@@ -545,5 +545,5 @@ def test_clients_are_closed(wired: Any) -> None:
 
 
 def test_a_session_shows_no_secret(wired: Any) -> None:
-    """A session in a log or a traceback does not print what it logs in with."""
+    """A session's repr contains no credentials."""
     assert AUTHORIZATION not in repr(wired.session("https://api.example"))
