@@ -42,7 +42,7 @@ def events(lines: io.StringIO) -> list[tuple[str, str, int]]:
 def trouble(lines: io.StringIO) -> list[str]:
     """Return the error of each failure."""
     events = [json.loads(line) for line in lines.getvalue().splitlines()]
-    assert [each["trouble"] for each in events] == [each["error"] for each in events]  # the old key is kept for one release
+    assert [each["trouble"] for each in events] == [each["error"] for each in events]  # the old key, for one release
     return [each["error"] for each in events]
 
 
