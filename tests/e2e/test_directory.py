@@ -12,8 +12,6 @@ from cli.commands import PATIENCE, Ran, finish, kill, run, start, until
 from recvault.simulator import Simulator
 from rig import Rig
 
-pytestmark = pytest.mark.process
-
 
 @pytest.fixture
 def rig(tmp_path: Path, simulator: Simulator) -> Rig:

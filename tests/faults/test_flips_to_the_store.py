@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from faults.proxy import Flip, Proxy
+from pairs import pairs
 from real_s3.fixtures import LACKS, NAMES, lacking
 from real_s3.servers import RealServer
 from recvault.errors import KeyConflict, RecvaultError
@@ -68,8 +69,7 @@ def over(line: Proxy, place: Place, sender: str = "fast", **options: int) -> S3S
     return store
 
 
-@pytest.mark.parametrize("sender", SENDERS)
-@pytest.mark.parametrize("size", BODIES)
+@pytest.mark.parametrize(*pairs(place=STORES, size=BODIES, sender=SENDERS), indirect=["place"])
 def test_a_flip_in_a_body_is_refused(place: Place, line: Proxy, size: str, sender: str) -> None:
     """Wherever a bit flips in a body, it is refused, and the same put then stores the right bytes."""
     store, body = over(line, place, sender, single_put_most=PART, part_least=PART), BODIES[size]
@@ -112,8 +112,7 @@ def written(store: S3Store, put: Put) -> bool | None:
     return True
 
 
-@pytest.mark.parametrize("sender", SENDERS)
-@pytest.mark.parametrize("part", ["head", "body"])
+@pytest.mark.parametrize(*pairs(place=STORES, part=["head", "body"], sender=SENDERS), indirect=["place"])
 def test_a_flip_in_an_answer_is_not_believed(place: Place, line: Proxy, sender: str, part: str) -> None:
     """Whatever bit of an answer flips, a put that reports success did write, and the next finds its bytes."""
     store, body = over(line, place, sender), BODIES["small"]

@@ -45,12 +45,12 @@ def make_place(
 @pytest.fixture(
     params=[
         pytest.param(each, id="-".join(each), marks=[pytest.mark.real_s3] if each[0].startswith("real") else [])
-        for each in PLACES
+        for each in real.thinned(PLACES)
     ]
 )
 def place(request: pytest.FixtureRequest, make_place: Callable[[str], Place]) -> Place:
     """Each place in turn, with an empty bucket."""
-    name, sent_by = request.param
+    name, sent_by = real.taken(request.param, request.node.originalname)
     return replace(make_place(name), sender=sent_by)
 
 
@@ -62,10 +62,10 @@ def directory(tmp_path: Path) -> Directory:
     return Directory(root)
 
 
-@pytest.fixture(params=[*PLACES, ("directory", "files")], ids="-".join)
+@pytest.fixture(params=[*real.thinned(PLACES), ("directory", "files")], ids="-".join)
 def anywhere(request: pytest.FixtureRequest, make_place: Callable[[str], Place]) -> Place | Directory:
     """Each kind of store, and each kind of server: every one keeps the contract."""
-    name, sent_by = request.param
+    name, sent_by = real.taken(request.param, request.node.originalname)
     if name == "directory":
         found: Directory = request.getfixturevalue("directory")
         return found

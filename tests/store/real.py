@@ -1,4 +1,4 @@
-"""Places at real servers: every way to what was started by hand; to Swift otherwise the two that CI has time for.
+"""Places at real servers: every way to what was started by hand; to Swift otherwise three, one of them a test.
 
 Any other server, path style, with rights to make buckets (they stay, named recvault-test-…):
 
@@ -8,12 +8,14 @@ Any other server, path style, with rights to make buckets (they stay, named recv
 from __future__ import annotations
 
 import os
+import zlib
 from collections.abc import Callable
 
 import pytest
 from botocore.exceptions import ClientError
 
-from real_s3 import servers
+import pairs
+from real_s3 import servers, swift
 from real_s3.fixtures import NAMES, lacking
 from real_s3.servers import RealServer
 
@@ -39,6 +41,26 @@ def places() -> list[tuple[str, str]]:
     if ENDPOINT:
         found += [(name, sender) for name in (NAMED, f"{NAMED}-versioned") for sender in ("fast", "boto3", "plain")]
     return found
+
+
+IN_TURN = "in turn"
+
+
+def thinned(places: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The same with one place at Swift, where the tests start it: each test takes one of the ways there."""
+    if pairs.IS_WHOLE or servers.running(swift.NAME):
+        return places
+    ours = [place for place in places if place[0].startswith(f"{NAMED}-{swift.NAME}")]
+    return [*(place for place in places if place not in ours), *[(f"{NAMED}-{swift.NAME}", IN_TURN)] * bool(ours)]
+
+
+def taken(place: tuple[str, str], test: str) -> tuple[str, str]:
+    """The way that a test of that name takes."""
+    name, sender = place
+    if sender != IN_TURN:
+        return place
+    kind, sender = _SHORT[zlib.crc32(test.encode()) % len(_SHORT)]
+    return kind.replace(NAMED, name), sender
 
 
 def way(place: str, real_server: Callable[[str], RealServer], patch: pytest.MonkeyPatch) -> str:

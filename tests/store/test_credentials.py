@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from pairs import pairs
 from recvault.errors import ConfigError, RecvaultError, StoreRefused, StoreUnavailable
 from recvault.log.lines import configure
 from recvault.log.masking import mask
@@ -24,10 +25,10 @@ from strict_s3 import Bucket, StrictS3
 TOKEN = "FwoGZXIvYXdzEJr-token-of-a-test"
 KEY = "recordings/RE1.wav"
 FAULTS = {
-    "a line end": ("\n", "\r", "\r\n", "\nmore"),
-    "a control character": ("\x01", "\x7f"),
-    "a character that is not ASCII": ("\u201d", "\xe9", "\ufeff", "\udcff"),
-    "a space": (" ",),
+    **dict.fromkeys(("\n", "\r", "\r\n", "\nmore"), "a line end"),
+    **dict.fromkeys(("\x01", "\x7f"), "a control character"),
+    **dict.fromkeys(("\u201d", "\xe9", "\ufeff", "\udcff"), "a character that is not ASCII"),
+    " ": "a space",
 }
 NAMES = {
     "access key": "AWS_ACCESS_KEY_ID",
@@ -60,9 +61,7 @@ def written() -> io.StringIO:
     return stream
 
 
-@pytest.mark.parametrize(("fault", "ending"), [(fault, each) for fault in FAULTS for each in FAULTS[fault]])
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("sender", SENDERS)
+@pytest.mark.parametrize(*pairs(ending=FAULTS, name=NAMES, sender=SENDERS))
 def test_what_no_header_can_carry(
     make_store: Any,
     strict_bucket: Bucket,
@@ -70,7 +69,6 @@ def test_what_no_header_can_carry(
     written: io.StringIO,
     sender: str,
     name: str,
-    fault: str,
     ending: str,
 ) -> None:
     """A line end in a key or token is told as such: nothing is sent, and no text holds any of it."""
@@ -78,7 +76,7 @@ def test_what_no_header_can_carry(
     with pytest.raises(StoreRefused) as caught:
         make_store(sender).put(make_put(KEY, b"RIFF"))
     error = caught.value
-    assert error.message == f"the credentials contain {fault} in the {name} and are not used"
+    assert error.message == f"the credentials contain {FAULTS[ending]} in the {name} and are not used"
     assert (error.exit_code, error.status, sum(strict_bucket.counts.values())) == (77, None, 0)
     logging.getLogger("a library").error("it failed: %r", TOKEN + ending, exc_info=error)
     assert "it failed" in written.getvalue()

@@ -17,6 +17,8 @@ from typing import Any
 
 import pytest
 
+import forked
+from cli.commands import environment
 from recvault.errors import (
     ConfigError,
     Interrupted,
@@ -268,7 +270,7 @@ import os, signal, sys
 from pathlib import Path
 from recvault.store.local.local_store import LocalStore
 from store.places import make_put
-calls, nth = 0, int(sys.argv[2])
+calls = 0
 def counted(function):
     def call(*arguments, **named):
         global calls
@@ -277,42 +279,48 @@ def counted(function):
             os.kill(os.getpid(), signal.SIGKILL)
         return function(*arguments, **named)
     return call
-for name in ("open", "mkdir", "fsync", "link", "unlink", "fchmod", "setxattr"):
-    setattr(os, name, counted(getattr(os, name)))
-print(LocalStore(Path(sys.argv[1])).put(make_put("a/b/RE1.wav", b"x" * 3_000_000)), flush=True)
+def put(root):
+    for name in ("open", "mkdir", "fsync", "link", "unlink", "fchmod", "setxattr"):
+        setattr(os, name, counted(getattr(os, name)))
+    assert LocalStore(root).put(make_put("a/b/RE1.wav", b"x" * 3_000_000)) is True
+    os._exit(0)
+for nth in range(1, 60):
+    root = Path(sys.argv[1]) / f"{nth}"
+    (root / ".recvault" / "incoming").mkdir(parents=True)
+    if (pid := os.fork()) == 0:
+        put(root)
+    ended = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    print(ended, flush=True)
+    if ended == 0:
+        break
 """
 
 
 def test_a_kill_leaves_nothing_that_is_not_whole(tmp_path: Path) -> None:
     """At each call to the system: the key has all bytes or none, and what is left is cleared by the next start."""
-    processes = []
-    for nth in range(1, 60):
-        root = tmp_path / f"{nth}"
-        (root / ".recvault" / "incoming").mkdir(parents=True)
-        arguments = [sys.executable, "-c", KILLED, str(root), str(nth)]
-        path = os.pathsep.join(sys.path)
-        environment = {**os.environ, "PYTHONPATH": path}
-        process = subprocess.run(arguments, capture_output=True, text=True, env=environment, check=False)
-        processes.append(process.returncode)
-        place = Directory(root)
+    arguments = [sys.executable, "-c", KILLED, str(tmp_path)]
+    told = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(arguments, capture_output=True, text=True, env=told, check=True)
+    *killed, last = map(int, done.stdout.split())
+    assert (set(killed), last) == ({-signal.SIGKILL}, 0), done.stderr
+    assert len(killed) >= 10
+    place = Directory(tmp_path / f"{len(killed) + 1}")
+    assert ([each.bytes for each in place.store(asked=False).list("")], place.incoming) == ([3_000_000], [])
+    for nth in range(1, len(killed) + 1):
+        place = Directory(tmp_path / f"{nth}")
         found = [each.bytes for each in place.store(asked=False).list("")]
         assert found in ([], [3_000_000])
-        assert process.returncode in (0, -signal.SIGKILL), process.stderr
-        if process.returncode == 0:
-            assert (process.stdout, found, place.incoming) == ("True\n", [3_000_000], [])
-            break
         store = place.store(asked=False)
         assert store.clear_unfinished("", datetime.now(UTC) - DAY) == 0  # it may be another's, at work
         left = len(place.incoming)
         assert store.clear_unfinished("", datetime.now(UTC) + DAY) == left
         assert place.incoming == []
         assert store.put(make_put("a/b/RE1.wav", b"x" * 3_000_000)) is (found == [])
-    assert processes[-1] == 0
-    assert len(processes) > 10
 
 
 RACES = """
 import sys
+sys.path.insert(0, sys.argv[3])
 from pathlib import Path
 from recvault.errors import KeyConflict
 from recvault.store.local.local_store import LocalStore
@@ -332,14 +340,14 @@ print(won, flush=True)
 def test_processes_that_meet_at_one_key(directory: Directory) -> None:
     """Of two that write other bytes, one wins at each key, and is never overwritten."""
     directory.store()
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    pipe = subprocess.PIPE
     racers = [
-        subprocess.Popen(
-            [sys.executable, "-c", RACES, str(directory.root), letter],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
+        forked.popen(
+            [sys.executable, "-c", RACES, str(directory.root), letter, str(forked.TESTS)],
+            environment(directory.root),
+            stdin=pipe,
+            stdout=pipe,
             text=True,
-            env=environment,
         )
         for letter in "ab"
     ]

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from pairs import pairs
 from recvault.errors import RecvaultError, StoreRefused, StoreUnavailable, TooLarge
 from recvault.shutdown import Stop
 from recvault.store import StoreFacts
@@ -20,12 +21,12 @@ from store.places import PART, SENDERS, Place, client_of, make_put, store_with, 
 
 KEY = "recordings/RE1.json"
 LARGE = random.Random(2).randbytes(PART + 9)
-KNOWS = [
-    StoreFacts(sha256=True, conditional=True, tells="sha256"),
-    StoreFacts(md5=True, conditional=True, tells="etag"),
-    StoreFacts(sums="md5", conditional=True),
-    StoreFacts(sums="none", conditional=True, tells="etag"),
-]
+KNOWS = {
+    "sha256": StoreFacts(sha256=True, conditional=True, tells="sha256"),
+    "md5": StoreFacts(md5=True, conditional=True, tells="etag"),
+    "md5 alone": StoreFacts(sums="md5", conditional=True),
+    "none": StoreFacts(sums="none", conditional=True, tells="etag"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -60,17 +61,14 @@ READS: dict[str, Callable[[S3Store], object]] = {
 }
 
 
-@pytest.mark.parametrize("facts", KNOWS, ids=["sha256", "md5", "md5 alone", "none"])
-@pytest.mark.parametrize("write", WRITES)
-@pytest.mark.parametrize("page", PAGES)
-@pytest.mark.parametrize("sender", SENDERS)
+@pytest.mark.parametrize(*pairs(page=PAGES, write=WRITES, sender=SENDERS, known=KNOWS))
 def test_a_page_with_200_stores_nothing(
-    server: Impostor, waits: list[float], page: str, write: str, sender: str, facts: StoreFacts
+    server: Impostor, waits: list[float], page: str, write: str, sender: str, known: str
 ) -> None:
     """Whatever the page is, and however it is put, it is no success: the store is unavailable, exit 75."""
     server.says(PAGES[page])
     client = client_of(server.url, transport=transport_of(sender))
-    store = store_with(sender, client, "bucket", facts=facts, single_put_most=PART, part_least=PART)
+    store = store_with(sender, client, "bucket", facts=KNOWS[known], single_put_most=PART, part_least=PART)
     with pytest.raises(StoreUnavailable):
         WRITES[write](store)
 
@@ -84,7 +82,7 @@ def test_a_refusal_in_html_is_told_with_its_status(
     """A firewall's page names no code of S3's: the status is told, and that it is a page."""
     server.says(PAGES[page], status="403 Forbidden")
     client = client_of(server.url, transport=transport_of(sender))
-    store = store_with(sender, client, "bucket", facts=KNOWS[0], single_put_most=PART, part_least=PART)
+    store = store_with(sender, client, "bucket", facts=KNOWS["sha256"], single_put_most=PART, part_least=PART)
     with pytest.raises(StoreRefused, match=r"the store answered 403 for s3://bucket.*: an HTML page"):
         {**WRITES, **READS}[asked](store)
 
@@ -103,7 +101,7 @@ def test_a_page_with_200_is_no_object_and_no_listing(
 @pytest.mark.parametrize("sender", SENDERS)
 def test_a_page_with_an_etag_of_its_own_stores_nothing(server: Impostor, sender: str) -> None:
     """A web server's page has an ETag too: where no sum is told, the object is looked at, by size and sum."""
-    for facts in KNOWS:
+    for facts in KNOWS.values():
         server.says(b"OK", 'ETag: "5f3-abc"')
         client = client_of(server.url, transport=transport_of(sender))
         store = store_with(sender, client, "bucket", facts=facts)
@@ -144,7 +142,7 @@ def test_a_sum_that_is_told_is_the_one_that_was_sent(make_place: Callable[[str],
     """A store that stored other bytes, and says so, has not stored what it was sent."""
     for sender in SENDERS:
         place = replace(make_place("aws"), sender=sender)
-        store = store_with(sender, place.client, place.bucket, facts=KNOWS[0])
+        store = store_with(sender, place.client, place.bucket, facts=KNOWS["sha256"])
         assert place.strict is not None
         place.strict.strictness = replace(place.strict.strictness, sha256=False)
         place.strict.faults.plan("flip", "PUT", KEY)
@@ -156,7 +154,7 @@ def test_a_sum_that_is_told_is_the_one_that_was_sent(make_place: Callable[[str],
 def test_a_sum_that_is_told_of_a_part_is_the_one_that_was_sent(make_place: Callable[[str], Place]) -> None:
     """A store that stored other bytes of a part, and says so: the upload is given up, and nothing stands there."""
     place = make_place("aws")
-    store = store_with("fast", place.client, place.bucket, facts=KNOWS[0], single_put_most=PART, part_least=PART)
+    store = store_with("fast", place.client, place.bucket, facts=KNOWS["sha256"], single_put_most=PART, part_least=PART)
     assert place.strict is not None
     place.strict.strictness = replace(place.strict.strictness, sha256=False)
     place.strict.faults.plan("flip", "PART", KEY)
@@ -191,7 +189,7 @@ def test_no_answer_is_read_without_end(
         pytest.skip("a stream has any length, a HEAD none")
     asks = {**READS, **WRITES, "uploads": lambda store: store.clear_unfinished("", datetime.now(UTC))}
     server.says(b"", *ETAGGED, status=status, length=False, endless=HUGE)
-    store = store_with("fast", client, "bucket", facts=KNOWS[0], single_put_most=PART)
+    store = store_with("fast", client, "bucket", facts=KNOWS["sha256"], single_put_most=PART)
     with pytest.raises(RecvaultError):
         asks[ask](store)
     assert server.sent < 64 << 20

@@ -13,24 +13,28 @@ from recvault.errors import StoreUnavailable
 from recvault.shutdown import Stop
 from recvault.store import Reader
 from recvault.store.s3.reader import S3Reader
+from store import real
 from store.places import PLACES, Directory, Place, make_put
 
 NAMES = ["a/1.json", "a/1.wav", "a/2.json", "a/é ü+&=%.wav", "b/1.json", "b/1.json.json"]
 
 
-@pytest.fixture(params=[name for name, sender in PLACES if sender == "fast"])
+WHERE = [place for place in real.thinned(PLACES) if place[1] in ("fast", real.IN_TURN)]  # how it is put is no matter
+
+
+@pytest.fixture(params=WHERE, ids=[name for name, _ in WHERE])
 def place(request: pytest.FixtureRequest, make_place: Callable[[str], Place]) -> Place:
-    """Each place in turn: how it is put there is of no matter here."""
-    return make_place(request.param)
+    """Each place in turn."""
+    return make_place(real.taken(request.param, request.node.originalname)[0])
 
 
-@pytest.fixture(params=[*(name for name, sender in PLACES if sender == "fast"), "directory"])
+@pytest.fixture(params=[*WHERE, None], ids=[*(name for name, _ in WHERE), "directory"])
 def anywhere(request: pytest.FixtureRequest, make_place: Callable[[str], Place]) -> Place | Directory:
     """Each kind of store, too."""
-    found: Directory | Place = (
-        request.getfixturevalue("directory") if request.param == "directory" else make_place(request.param)
-    )
-    return found
+    if request.param is None:
+        found: Directory = request.getfixturevalue("directory")
+        return found
+    return make_place(real.taken(request.param, request.node.originalname)[0])
 
 
 def fill(place: Place | Directory) -> None:
@@ -75,17 +79,17 @@ def test_pages_of_a_listing(place: Place, straight: bool, monkeypatch: pytest.Mo
     assert reader.requests["LIST"] == 3
 
 
-@pytest.mark.parametrize("name", NAMES[:4])
-def test_an_object(anywhere: Place | Directory, reader: Reader, name: str) -> None:
+def test_each_object(anywhere: Place | Directory, reader: Reader) -> None:
     """Its size, its sums, its bytes: as they were put."""
     fill(anywhere)
-    body, key = name.encode(), f"kept/{name}"
-    sha256 = hashlib.sha256(body).hexdigest()
-    described, got = reader.describe(key), reader.get(key)
-    assert described and got
-    assert (described.bytes, described.noted) == (len(body), sha256)
-    assert described.kept in (None, sha256)
-    assert (got.content, got.noted, reader.digest(key)) == (body, sha256, (len(body), sha256))
+    for name in NAMES[:4]:
+        body, key = name.encode(), f"kept/{name}"
+        sha256 = hashlib.sha256(body).hexdigest()
+        described, got = reader.describe(key), reader.get(key)
+        assert described and got, key
+        assert (described.bytes, described.noted) == (len(body), sha256)
+        assert described.kept in (None, sha256)
+        assert (got.content, got.noted, reader.digest(key)) == (body, sha256, (len(body), sha256))
 
 
 def test_what_is_not_there(reader: Reader) -> None:
