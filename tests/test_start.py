@@ -135,6 +135,16 @@ def test_a_question_to_the_ledger_loads_nothing_that_asks_elsewhere(
     assert modules & ABROAD == set()
 
 
+@pytest.mark.parametrize("word", ["example", "show", "validate"])
+def test_a_look_at_the_configuration_loads_nothing_that_asks_elsewhere(
+    tmp_path: Path, simulator: Simulator, word: str
+) -> None:
+    """Nor the ledger."""
+    said, modules = loaded("config", word, rig=a_rig(tmp_path, simulator))
+    assert said and "click" in modules
+    assert modules & (ABROAD | {"recvault.ledger"}) == set()
+
+
 def test_a_backfill_that_shows_nothing_loads_no_screen(tmp_path: Path, simulator: Simulator) -> None:
     """httpx and structlog would load rich, which is there, and pygments."""
     rig = a_rig(tmp_path, simulator)

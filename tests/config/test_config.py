@@ -695,7 +695,9 @@ def test_a_missing_file_names_the_places(monkeypatch: pytest.MonkeyPatch, tmp_pa
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("RECVAULT_CONFIG", raising=False)
     monkeypatch.setattr("recvault.config.places.SYSTEM", tmp_path / "etc.toml")
-    with pytest.raises(ConfigError, match=r"tried: config\.toml, .*etc\.toml \(use --config PATH"):
+    with pytest.raises(
+        ConfigError, match=r"tried: config\.toml, .*etc\.toml \(make one: recvault init; or use --config PATH"
+    ):
         find(None)
     with pytest.raises(ConfigError, match=r"tried: .*none\.toml"):
         load(tmp_path / "none.toml")

@@ -25,6 +25,7 @@ VERBS = {
     "decrypt": "Decrypt an encrypted recording and verify the plaintext.",
     "demo": "Archive from simulated providers into a built-in S3 server.",
     "failures": "List dead and failing recordings: why, since when, how many attempts.",
+    "init": "Set up an archive: ask, test, write the configuration, archive the first recordings.",
     "man": "Write the manual pages.",
     "manifest": "Write the manifests of the days that have ended.",
     "rebuild": "Make a new ledger from the sidecars in the bucket.",

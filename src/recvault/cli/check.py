@@ -30,30 +30,34 @@ def command(app: App, config_only: bool, only_offline: bool, tells: bool, as_jso
     if tells and (config_only or only_offline):
         raise click.UsageError("--notify cannot be combined with --config-only or --offline")
     found = []
-    for probe in [configuration(app)] if config_only else _probes(app, only_offline, tells):
+    for probe in [_configuration(app)] if config_only else _probes(app, only_offline, tells):
         found.append(probe)
         if not as_json:
-            print_probe(probe)
+            _print(probe)
     if as_json:
         print_json({"schema": SCHEMA, "ok": all(probe.ok for probe in found), "checks": [asdict(p) for p in found]})
     return worst(probe.exit_code for probe in found)
 
 
-def configuration(app: App) -> Probe:
-    """Which file is in effect; where it is wrong, the ConfigError names each of its problems."""
+def in_effect(app: App) -> str:
+    """Which file is in effect, and that it is valid. ConfigError names each problem."""
     from recvault import config
-    from recvault.check.probe import Probe
 
     path = config.find(app.config)
     count = len(config.load(path).sources)
-    detail = f"{path.absolute()} is valid, {count} source{'s' if count > 1 else ''}"
-    return Probe(name="configuration", ok=True, detail=detail)
+    return f"{path.absolute()} is valid, {count} source{'s' if count > 1 else ''}"
+
+
+def _configuration(app: App) -> Probe:
+    from recvault.check import Probe
+
+    return Probe(name="configuration", ok=True, detail=in_effect(app))
 
 
 def _probes(app: App, only_offline: bool, tells: bool) -> Iterator[Probe]:
     from recvault import check
 
-    yield configuration(app)
+    yield _configuration(app)
     with app.runtime() as runtime:
         yield from check.offline(runtime)
         if not only_offline:
@@ -62,8 +66,7 @@ def _probes(app: App, only_offline: bool, tells: bool) -> Iterator[Probe]:
             yield from check.test_event(runtime)
 
 
-def print_probe(probe: Probe) -> None:
-    """One line: whether it is well, and what to do where it is not."""
+def _print(probe: Probe) -> None:
     from recvault.cli.tables import cell
 
     mark = "FAIL" if not probe.ok else "note" if probe.hint else "ok  "

@@ -110,4 +110,7 @@ def _refuse_strangers(place: Path) -> None:
 
 def missing(tried: tuple[Path, ...]) -> ConfigError:
     places = ", ".join(str(place) for place in tried)
-    return ConfigError(f"no configuration file found; tried: {places}", f"use --config PATH or set {VARIABLE}")
+    return ConfigError(
+        f"no configuration file found; tried: {places}",
+        f"make one: recvault init; or use --config PATH, or set {VARIABLE}",
+    )

@@ -6,9 +6,9 @@ import os
 import re
 import stat
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, PrivateAttr
 
 from recvault.errors import ConfigError
 
@@ -110,6 +110,22 @@ class SecretRef(BaseModel):
 
     def _problem(self, message: str, hint: str) -> ConfigError:
         return ConfigError(f"{self.owner}: {message}", hint)
+
+
+class HeldSecret(SecretRef):
+    """A secret that is not in its place yet: it was typed a moment ago, and is tested before it is written there."""
+
+    _value: str = PrivateAttr("")
+
+    @classmethod
+    def of(cls, place: SecretRef, value: str) -> Self:
+        """The same reference, with the value that will be there."""
+        held = cls(**place.model_dump())
+        held._value = value
+        return held
+
+    def resolve(self, *, lines: bool = False) -> str:
+        return self._checked(self._value, "what was typed", lines)
 
 
 def _told(value: str) -> str:

@@ -1,0 +1,60 @@
+"""Files are put in place all or none, and never over another one."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from recvault.errors import ConfigError
+from recvault.setup.new_files import NewFile, place
+
+
+def new(path: Path, text: str = "text", before: str | None = None) -> NewFile:
+    return NewFile(path=path, text=text, mode=0o600, before=before)
+
+
+def test_files_and_folders_are_closed_to_others(tmp_path: Path) -> None:
+    """Each file has its mode from the first moment, each new folder 0700, and no other file is left."""
+    place([new(tmp_path / "a/b/secret")], [tmp_path / "state"])
+    found = {str(each.relative_to(tmp_path)): stat.S_IMODE(each.stat().st_mode) for each in tmp_path.rglob("*")}
+    assert found == {"a": 0o700, "a/b": 0o700, "a/b/secret": 0o600, "state": 0o700}
+
+
+def test_an_existing_file_is_refused_and_what_was_made_is_removed(tmp_path: Path) -> None:
+    """The second of two exists: the first one goes again, with its folder."""
+    (tmp_path / "there").write_text("theirs")
+    with pytest.raises(ConfigError, match="there already exists and is never overwritten"):
+        place([new(tmp_path / "made/secret"), new(tmp_path / "there")], [tmp_path / "state"])
+    assert [each.name for each in tmp_path.iterdir()] == ["there"]
+    assert (tmp_path / "there").read_text() == "theirs"
+
+
+def test_a_file_is_replaced_only_as_it_was_read(tmp_path: Path) -> None:
+    """With its mode; one that was changed meanwhile is left alone."""
+    path = tmp_path / "config.toml"
+    path.write_text("before")
+    path.chmod(0o640)
+    place([new(path, "after", before="before")])
+    assert (path.read_text(), stat.S_IMODE(path.stat().st_mode)) == ("after", 0o640)
+    with pytest.raises(ConfigError, match="was changed meanwhile"):
+        place([new(tmp_path / "secret"), new(path, "again", before="before")])
+    assert (path.read_text(), [each.name for each in tmp_path.iterdir()]) == ("after", ["config.toml"])
+
+
+def test_a_replaced_file_comes_back_after_an_error(tmp_path: Path) -> None:
+    """If what follows cannot be written, it is as it was."""
+    path, taken = tmp_path / "environment", tmp_path / "taken"
+    path.write_text("A=1\n")
+    taken.touch()
+    with pytest.raises(ConfigError):
+        place([new(path, "A=1\nB=2\n", before="A=1\n"), new(taken)])
+    assert path.read_text() == "A=1\n"
+
+
+def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    """By its path, with what to do."""
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match=r"file/folder cannot be written: Not a directory \(run as a user who may"):
+        place([new(tmp_path / "file/folder/secret")])
