@@ -1,4 +1,4 @@
-"""A fresh ledger for each test."""
+"""A new ledger for each test."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from recvault.ledger import Ledger
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Where the ledger's file stands."""
+    """The path of the ledger's file."""
     return tmp_path / "ledger.db"
 
 
 @pytest.fixture
 def start(path: Path) -> Iterator[Start]:
-    """Start worker.py on the ledger; what still runs at the end is killed."""
+    """Start worker.py on the ledger; processes that still run at the end are killed."""
     started: list[subprocess.Popen[str]] = []
 
     def run(*arguments: str, at: Path = path, uid: int | None = None) -> subprocess.Popen[str]:
@@ -36,7 +36,7 @@ def start(path: Path) -> Iterator[Start]:
 
 @pytest.fixture
 def ledger(path: Path) -> Iterator[Ledger]:
-    """An open ledger, born at NOW."""
+    """An open ledger, created at NOW."""
     opened = Ledger.open(path, NOW)
     yield opened
     opened.close()

@@ -1,4 +1,4 @@
-"""Starting worker.py, and hearing what it says."""
+"""Start worker.py and read its output."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Start = Callable[..., subprocess.Popen[str]]
 
 
 def start_worker(path: Path, *arguments: str, uid: int | None = None) -> subprocess.Popen[str]:
-    """A process on that ledger, as this user or, started by root, as that one."""
+    """Start a process on that ledger, as this user or, if started by root, as the given one."""
     command = [sys.executable, str(TESTS / "ledger" / "worker.py"), str(path), *arguments]
     environment = {**os.environ, "PYTHONPATH": str(TESTS)}
     if uid is not None:
@@ -23,7 +23,7 @@ def start_worker(path: Path, *arguments: str, uid: int | None = None) -> subproc
 
 
 def answer(process: subprocess.Popen[str]) -> list[str]:
-    """The one line that it says."""
+    """Return the line that it prints."""
     assert process.stdout is not None
     said: list[str] = json.loads(process.stdout.readline())
     return said

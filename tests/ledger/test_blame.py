@@ -1,4 +1,4 @@
-"""What is counted afterwards, and what is made due again: of nothing but recordings that still fail."""
+"""Failures that are counted later and retries that are hastened concern only recordings that still fail."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from recvault.ledger import Ledger, Policy
 from recvault.models import Doubt, Job, Outcome, State, Verdict, unstamp
 
 HOUR = timedelta(hours=1)
-SLOW = Policy(retry_base=HOUR)  # what fails is due again in half an hour to an hour
+SLOW = Policy(retry_base=HOUR)  # failures are due again in 30 to 60 minutes
 QUICK = Policy(retry_base=timedelta(milliseconds=1))
 
 
@@ -20,7 +20,7 @@ def settle(ledger: Ledger, *outcomes: Outcome) -> None:
 
 
 def in_doubt(ledger: Ledger, count: int = 1) -> list[Job]:
-    """So many recordings that failed as others of their source may."""
+    """Return that many recordings that failed as others of their source may."""
     register(ledger, *many(count))
     jobs = ledger.claim("main", NOW, count)
     settle(ledger, *(failure(job, doubt=Doubt.ANSWERED) for job in jobs))
@@ -29,7 +29,7 @@ def in_doubt(ledger: Ledger, count: int = 1) -> list[Job]:
 
 @pytest.mark.parametrize("end", ["archived", "gone", "not_ready", "dead"])
 def test_what_does_not_fail_any_more_is_neither_counted_nor_buried(ledger: Ledger, end: str) -> None:
-    """It came to another end before its earlier failure was judged: of its row nothing changes."""
+    """A recording that ended otherwise before its earlier failure was judged stays unchanged."""
     [job] = in_doubt(ledger)
     assert ledger.blame.count(job.recording, NOW, SLOW, proven=False) is State.FAILING
     verdicts = {"gone": Verdict.GONE, "not_ready": Verdict.NOT_READY, "dead": Verdict.FATAL}
@@ -43,7 +43,7 @@ def test_what_does_not_fail_any_more_is_neither_counted_nor_buried(ledger: Ledge
 
 
 def test_what_is_tried_just_now_is_counted_and_not_buried(ledger: Ledger) -> None:
-    """An attempt that is under way may archive it: its lease stays, and it is dead at the next count at the soonest."""
+    """A running attempt keeps its lease although the failure is counted; only a later count makes it dead."""
     [job] = in_doubt(ledger)
     ledger.claim("main", NOW + HOUR, 1)
     once = Policy(max_attempts=1)
@@ -58,7 +58,7 @@ def test_what_is_tried_just_now_is_counted_and_not_buried(ledger: Ledger) -> Non
 
 
 def test_nothing_is_put_off_once_a_service_works(ledger: Ledger) -> None:
-    """Many are spread over seconds; what is due sooner than that keeps its time."""
+    """Hastened retries are spread over seconds, and none is delayed."""
     names = [job.recording.recording_id for job in in_doubt(ledger, 40)]
     due = {name: row(ledger, name)["next_attempt_at"] for name in names}
     soon = min(map(unstamp, due.values())) - 2 * QUICK.retry_base
@@ -69,12 +69,12 @@ def test_nothing_is_put_off_once_a_service_works(ledger: Ledger) -> None:
     assert {name for name in names if hastened[name] > due[name]} == set()
     assert hastened != due
     soonest = min(map(unstamp, hastened.values()))
-    ledger.blame.hasten("main", soonest - 2 * QUICK.retry_base, QUICK)  # which draws anew, of up to four seconds
+    ledger.blame.hasten("main", soonest - 2 * QUICK.retry_base, QUICK)  # draws again, up to four seconds
     assert {name for name in names if row(ledger, name)["next_attempt_at"] > hastened[name]} == set()
 
 
 def test_what_is_under_way_keeps_its_lease_once_a_service_works(ledger: Ledger) -> None:
-    """The time of a leased row is the end of its lease: to make that sooner would let another process take it."""
+    """A leased row keeps its lease's end when retries are hastened, so that no other process takes it."""
     in_doubt(ledger, 2)
     ledger.claim("main", NOW + HOUR, 1)
     [leased] = [each for each in (row(ledger, "RE0"), row(ledger, "RE1")) if each["lease"]]

@@ -1,4 +1,4 @@
-"""One daemon a ledger, in real processes."""
+"""One daemon per ledger, in real processes."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from recvault.models import stamp
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A lock that nobody gives back is not waited for."""
+    """Do not wait for a lock that is never released."""
     monkeypatch.setattr(daemon_lock_module, "PATIENCE_SECONDS", 0.05)
 
 
 def test_a_second_daemon_is_told_of_the_first(path: Path, start: Start) -> None:
-    """Exit 75, with the first one's process and start, and what to do; the first is not disturbed."""
+    """A second daemon exits 75 with the first one's pid, start and a hint; the first is not disturbed."""
     first = start("daemon")
     [pid] = answer(first)
 
@@ -41,7 +41,7 @@ def test_a_second_daemon_is_told_of_the_first(path: Path, start: Start) -> None:
 
 
 def test_a_killed_daemon_s_lock_needs_no_hand(path: Path, start: Start) -> None:
-    """kill -9: the kernel drops the lock; the file that stays names nobody who runs."""
+    """After kill -9 the kernel releases the lock, and the remaining file names no running daemon."""
     first = start("daemon")
     answer(first)
     first.send_signal(signal.SIGKILL)
@@ -57,7 +57,7 @@ def test_a_killed_daemon_s_lock_needs_no_hand(path: Path, start: Start) -> None:
 
 
 def test_a_daemon_that_ends_gives_its_lock_back(path: Path, start: Start) -> None:
-    """A clean end: the next daemon starts at once."""
+    """After a clean end the next daemon starts at once."""
     first = start("daemon")
     answer(first)
     first.communicate("")
@@ -70,7 +70,7 @@ def test_a_daemon_that_ends_gives_its_lock_back(path: Path, start: Start) -> Non
 
 
 def test_an_error_that_ended_a_daemon_is_left_behind(path: Path) -> None:
-    """Until the next one starts: whoever asks is told that nobody stopped it."""
+    """The error that ended a daemon can be read until the next one starts."""
     DaemonLock(path, NOW).close("the bucket refuses the credentials" + "." * 999)
     dead = dead_daemon(path)
     assert dead is not None and dead.error is not None
@@ -80,7 +80,7 @@ def test_an_error_that_ended_a_daemon_is_left_behind(path: Path) -> None:
 
 
 def test_what_a_daemon_tells_is_read_as_it_was(path: Path) -> None:
-    """Its troubles with their kind and command; those of an earlier version, which told sentences alone, too."""
+    """A daemon's problems are read with kind and command, also those of an earlier version, which are plain text."""
     trouble = DaemonTrouble("bucket", "bucket: AccessDenied", "recvault check")
     lock = DaemonLock(path, NOW)
     lock.tell([trouble])
@@ -93,7 +93,7 @@ def test_what_a_daemon_tells_is_read_as_it_was(path: Path) -> None:
 
 
 def test_two_locks_of_one_process_exclude_each_other(path: Path) -> None:
-    """The lock is the descriptor's, not the process's."""
+    """The lock belongs to the descriptor, not to the process."""
     lock = DaemonLock(path, NOW)
     with pytest.raises(LedgerLocked, match=f"process {os.getpid()}") as caught:
         DaemonLock(path, NOW)
@@ -104,7 +104,7 @@ def test_two_locks_of_one_process_exclude_each_other(path: Path) -> None:
 
 
 def test_who_only_asks_refuses_nobody(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A daemon that starts in the instant in which somebody asks tries again, and gets its lock."""
+    """A daemon that starts while somebody checks the lock retries, and gets it."""
     monkeypatch.setattr(daemon_lock_module, "PATIENCE_SECONDS", 30.0)
     DaemonLock(path, NOW).close()
     asking = path.with_name("ledger.db.daemon").open()
@@ -125,7 +125,7 @@ def test_who_only_asks_refuses_nobody(path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_lock_without_a_name_is_no_daemon_s_answer(path: Path) -> None:
-    """Somebody else's lock on the file: nobody is named who is not there, and a daemon does not start all the same."""
+    """If somebody else locks the file, no daemon is reported, and none starts."""
     beside = path.with_name("ledger.db.daemon")
     for text in ("", "[]", '{"pid": "x"}', '{"pid": 1}', "nothing"):
         beside.write_text(text)
@@ -137,13 +137,13 @@ def test_a_lock_without_a_name_is_no_daemon_s_answer(path: Path) -> None:
 
 
 def test_where_no_daemon_ever_ran_none_runs(path: Path) -> None:
-    """To ask makes nothing."""
+    """Checking for a daemon creates nothing."""
     assert (running_daemon(path), dead_daemon(path)) == (None, None)
     assert list(path.parent.iterdir()) == []
 
 
 def test_the_lock_may_be_asked_by_whoever_may_enter(path: Path) -> None:
-    """Mode 0644 whatever the umask: the directory keeps strangers out."""
+    """The lock file has mode 0644 whatever the umask; the directory keeps others out."""
     before = os.umask(0o077)
     try:
         lock = DaemonLock(path, NOW)
@@ -154,6 +154,6 @@ def test_the_lock_may_be_asked_by_whoever_may_enter(path: Path) -> None:
 
 
 def test_a_missing_directory_is_a_matter_of_configuration(tmp_path: Path) -> None:
-    """A daemon whose ledger has no place says so, like every command."""
+    """A missing directory of the ledger is a configuration error for a daemon, too."""
     with pytest.raises(ConfigError, match="does not exist"):
         DaemonLock(tmp_path / "none" / "ledger.db", NOW)

@@ -1,4 +1,4 @@
-"""A damaged ledger: said in one line that names `rebuild`, never guessed at, whatever became of its files."""
+"""A damaged ledger is reported in one line that names `rebuild`, whatever happened to its files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PAGE = 4096
 
 
 def full(path: Path, rows: int = 300) -> None:
-    """A ledger that was closed well, with rows in each state."""
+    """Make a properly closed ledger with rows in each state."""
     ledger = Ledger.open(path, NOW)
     register(ledger, *many(rows))
     ledger.settle([failure(job) for job in ledger.claim("main", NOW, rows // 6)], NOW, POLICIES)
@@ -33,7 +33,7 @@ def full(path: Path, rows: int = 300) -> None:
 
 
 def use(path: Path, rows: int = 400) -> None:
-    """What a daemon does in a day."""
+    """Do what a daemon does in a day."""
     ledger = Ledger.open(path, NOW)
     try:
         register(ledger, *many(rows))
@@ -49,7 +49,7 @@ def wal(path: Path) -> Path:
 
 
 def killed(path: Path) -> None:
-    """As kill -9 leaves a ledger: its newest commits stand in the WAL alone."""
+    """Make a ledger as left by kill -9: its newest commits are only in the WAL."""
     at_work = path.with_name("at-work.db")
     ledger = Ledger.open(at_work, NOW)
     register(ledger, *many(30))
@@ -78,7 +78,7 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_ledger_says_how_to_rebuild_it(path: Path, damage: str) -> None:
-    """Never a traceback, never a silently empty ledger: one line names the file, the next one `rebuild`; exit 78."""
+    """A damaged ledger exits 78 with a line that names the file and one that names `rebuild`."""
     full(path)
     path.write_bytes(DAMAGES[damage](path.read_bytes()))
 
@@ -91,7 +91,7 @@ def test_a_damaged_ledger_says_how_to_rebuild_it(path: Path, damage: str) -> Non
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_look_finds_it_too(path: Path, damage: str) -> None:
-    """`check` says so before anything is written, and changes nothing."""
+    """`check` reports it, and changes nothing."""
     full(path)
     spoiled = DAMAGES[damage](path.read_bytes())
     path.write_bytes(spoiled)
@@ -104,8 +104,8 @@ def test_a_look_finds_it_too(path: Path, damage: str) -> None:
 
 
 def test_turned_bytes_never_end_in_a_traceback(path: Path) -> None:
-    """A few bytes anywhere, in thirty ledgers: all goes on, or it is damage, or what SQLite says, in words."""
-    full(path, 60)  # of fewer rows a third of the file is pages that hold nothing
+    """A few changed bytes anywhere either do no harm, or are reported as damage or in SQLite's words."""
+    full(path, 60)  # with fewer rows a third of the pages would be empty
     whole, count = path.read_bytes(), commits_beside(path).read_bytes()
     dice, damaged = random.Random(7), 0
     for _ in range(30):
@@ -125,7 +125,7 @@ def test_turned_bytes_never_end_in_a_traceback(path: Path) -> None:
 
 
 def test_what_a_kill_left_in_the_wal_is_there(path: Path) -> None:
-    """The files as they are: every commit is found, and nothing is said to be damaged."""
+    """After a kill every commit is there, and no damage is reported."""
     killed(path)
     ledger = Ledger.open(path, NOW)
     assert (ledger.ask.standing("main", "AC1").pending, ledger.watermark(FEED)) == (30, NOW)
@@ -143,7 +143,7 @@ WALS: dict[str, Callable[[Path], object]] = {
 
 @pytest.mark.parametrize("damage", WALS)
 def test_a_lost_or_spoiled_wal_shows(path: Path, damage: str) -> None:
-    """SQLite would go on from an older state without a word; the count beside it knows that commits are gone."""
+    """A lost or corrupt WAL, which SQLite ignores silently, is detected by the count of commits."""
     killed(path)
     WALS[damage](wal(path))
 
@@ -154,7 +154,7 @@ def test_a_lost_or_spoiled_wal_shows(path: Path, damage: str) -> None:
 
 
 def test_a_copy_from_a_backup_is_taken_where_it_is_meant(path: Path) -> None:
-    """An older copy in the ledger's place is refused, and the hint says which file to remove where it is meant."""
+    """An older copy is refused, with the file to remove if it is intended."""
     full(path)
     older = path.read_bytes()
     use(path)
@@ -170,7 +170,7 @@ def test_a_copy_from_a_backup_is_taken_where_it_is_meant(path: Path) -> None:
 
 @pytest.mark.parametrize("moved", ["the file alone", "all its files"])
 def test_a_ledger_that_was_set_aside_is_made_anew(path: Path, moved: str) -> None:
-    """No ledger is no damage: a new one begins, whatever was left beside it."""
+    """A missing ledger is no damage: a new one begins, whatever files were left beside it."""
     killed(path)
     for each in path.parent.glob("ledger.db*") if moved == "all its files" else [path]:
         each.rename(path.with_name(f"aside-{each.name}"))
@@ -182,7 +182,7 @@ def test_a_ledger_that_was_set_aside_is_made_anew(path: Path, moved: str) -> Non
 
 
 def test_a_first_opening_that_was_killed_is_no_damage(path: Path) -> None:
-    """An empty file that no commit was ever counted of is where a first start ended."""
+    """An empty file of an interrupted first start is no damage."""
     path.touch()
     assert look(path).rows == 0
     assert not look_hard(path)
@@ -190,7 +190,7 @@ def test_a_first_opening_that_was_killed_is_no_damage(path: Path) -> None:
 
 
 def test_two_processes_count_one_after_the_other(path: Path, start: Start) -> None:
-    """A ledger that others write too is never said to lack commits."""
+    """A ledger written by several processes is never reported as lacking commits."""
     ledger = Ledger.open(path, NOW)
     for number in range(5):
         other = Ledger.open(path, NOW)
@@ -205,7 +205,7 @@ def test_two_processes_count_one_after_the_other(path: Path, start: Start) -> No
 
 
 def test_another_program_s_database_is_not_touched(path: Path) -> None:
-    """ledger.path that points at somebody else's SQLite file, whatever its tables: an error, and the file as it was."""
+    """Another program's SQLite file is a configuration error, and stays unchanged."""
     for table in ("recordings", "albums"):
         path.unlink(missing_ok=True)
         with contextlib.closing(sqlite3.connect(path)) as plain, plain:
@@ -220,7 +220,7 @@ def test_another_program_s_database_is_not_touched(path: Path) -> None:
 
 
 def test_a_directory_in_the_ledger_s_place_is_told(tmp_path: Path) -> None:
-    """A matter of configuration: exit 78."""
+    """A directory in the ledger's place is a configuration error."""
     (tmp_path / "ledger.db").mkdir()
     with pytest.raises(ConfigError, match=r"ledger\.db cannot be used: it is a directory") as caught:
         Ledger.open(tmp_path / "ledger.db", NOW)
@@ -228,7 +228,7 @@ def test_a_directory_in_the_ledger_s_place_is_told(tmp_path: Path) -> None:
 
 
 def test_a_look_refuses_a_newer_ledger(path: Path) -> None:
-    """It is sound, and not ours to read."""
+    """A newer version's ledger is refused, although sound."""
     Ledger.open(path, NOW).close()
     with contextlib.closing(sqlite3.connect(path)) as db, db:
         db.execute("INSERT INTO _sqlite_migrations (migration_set, name) VALUES ('recvault', 'ninetyninth')")
@@ -240,7 +240,7 @@ def test_a_look_refuses_a_newer_ledger(path: Path) -> None:
 
 
 def test_a_sound_ledger_is_looked_at_beside_its_writer(path: Path, ledger: Ledger) -> None:
-    """Small: whole. Large, or too slow to be walked: rows here and there. The writer is not disturbed."""
+    """A small ledger is checked completely, a large one by samples; a writer is not disturbed."""
     register(ledger, *many(300))
     assert (look(path).whole, look(path).rows) == (True, 300)
     assert (look(path, large=0).whole, look(path, large=0).rows) == (False, 300)
@@ -249,13 +249,13 @@ def test_a_sound_ledger_is_looked_at_beside_its_writer(path: Path, ledger: Ledge
 
 
 def test_a_walk_that_takes_too_long_is_ended(path: Path, ledger: Ledger) -> None:
-    """Whoever waits for `check` gets an answer."""
+    """A check that takes too long ends without a verdict on the structure."""
     register(ledger, *many(3000))
     assert look(path, seconds=0).whole is False
 
 
 def test_a_sample_finds_an_index_that_leads_astray(path: Path) -> None:
-    """Each page is well formed, and a row cannot be found by its identity: only a look at both tells."""
+    """A row that its index does not find is detected by a sample, although every page is valid."""
     full(path)
     with contextlib.closing(sqlite3.connect(path)) as plain, plain:
         [(root,)] = plain.execute("SELECT rootpage FROM sqlite_master WHERE name='recordings_identity'").fetchall()
@@ -268,7 +268,7 @@ def test_a_sample_finds_an_index_that_leads_astray(path: Path) -> None:
 
 
 def test_damage_that_a_query_meets_late_is_told_alike(path: Path) -> None:
-    """A row that cannot be read is claimed by nobody, and what holds it is damaged: no bug, no traceback."""
+    """A row that cannot be read is not claimed, and its ledger is reported as damaged."""
     full(path)
     with contextlib.closing(sqlite3.connect(path)) as plain, plain:
         plain.execute("UPDATE listed SET recording = replace(recording, '\"phase\"', '\"phrase\"')")
@@ -281,7 +281,7 @@ def test_damage_that_a_query_meets_late_is_told_alike(path: Path) -> None:
 
 
 def test_a_bug_is_no_damage(ledger: Ledger) -> None:
-    """What SQLite says of our own doing is not put down to the file: nobody is told to rebuild for it."""
+    """SQLite's errors about our own statements are not reported as damage."""
     register(ledger, recording(1))
     with pytest.raises(sqlite3.IntegrityError), ledger._connection.write() as db:
         db.execute("INSERT INTO days (source) VALUES (NULL)")

@@ -1,4 +1,4 @@
-"""What was archived on each day, kept as it happens, and made up for in a ledger of an older schema."""
+"""The archived recordings of each day, counted as they happen, and by migration for older ledgers."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def day(on: date, recordings: int, source: str = "main", account_id: str = "AC1"
 
 
 def test_a_day_counts_what_was_archived_on_it(ledger: Ledger) -> None:
-    """By UTC's midnight, of each source and account, from the day asked about on."""
+    """Days are UTC, of each source and account, from the given day on."""
     register(ledger, *many(6))
     register(ledger, recording(7, account_id="B", provider="telnyx"), feed=OTHER)
     until_midnight = timedelta(hours=15) - timedelta(microseconds=1)
@@ -44,7 +44,7 @@ def test_a_day_counts_what_was_archived_on_it(ledger: Ledger) -> None:
 
 
 def test_only_what_is_archived_counts_and_once(ledger: Ledger) -> None:
-    """A second receipt of the same recording counts no more, and what is gone, external or failing not at all."""
+    """A second receipt does not count again; gone, external and failing recordings do not count."""
     register(ledger, *many(4), recording(9, Phase.EXTERNAL))
     jobs = ledger.claim("main", NOW, 4)
     outcomes = [receipt(jobs[0]), receipt(jobs[0]), failure(jobs[1]), failure(jobs[2], Verdict.GONE)]
@@ -54,7 +54,7 @@ def test_only_what_is_archived_counts_and_once(ledger: Ledger) -> None:
 
 
 def test_a_feed_tells_when_it_last_archived(ledger: Ledger) -> None:
-    """The latest of its newest day; a batch that is written down late does not take it back."""
+    """The last archived time is the latest of the newest day, even if an older batch is stored later."""
     register(ledger, *many(6))
     ledger.advance(Feed("main", "twilio", "AC1"), NOW, NOW)
     ledger.advance(Feed("main", "twilio", "AC2"), NOW, NOW)
@@ -66,7 +66,7 @@ def test_a_feed_tells_when_it_last_archived(ledger: Ledger) -> None:
 
 
 def test_a_ledger_of_the_first_schema_is_migrated(path: Path) -> None:
-    """It opens, and shows the days of what it archived before, as if they had been kept all along."""
+    """A ledger of the first schema opens, and shows the days of what it archived before."""
     plain = sqlite3.connect(path, isolation_level=None)
     migrations.apply(Database(plain), stop_before="second")
     rows = [

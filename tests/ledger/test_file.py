@@ -1,4 +1,4 @@
-"""The ledger's file: rights, migrations, locks."""
+"""The ledger's file: permissions, migrations, locks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from recvault.ledger import leases as leases_module
 
 
 def test_nobody_else_reads_the_ledger(ledger: Ledger, path: Path) -> None:
-    """Call ids and numbers stand in it: the file and its journals are the owner's alone, the owners' directory too."""
+    """The ledger, its journals and the owners' directory are accessible only to their owner."""
     register(ledger, recording(1))
     files = [path, *path.parent.glob("ledger.db-*")]
     assert len(files) == 3
@@ -32,7 +32,7 @@ def test_nobody_else_reads_the_ledger(ledger: Ledger, path: Path) -> None:
 
 
 def test_a_missing_directory_is_a_matter_of_configuration(tmp_path: Path) -> None:
-    """The error names the directory and says what to do; nothing is created."""
+    """A missing directory is an error with a hint; nothing is created."""
     with pytest.raises(ConfigError, match="does not exist") as caught:
         Ledger.open(tmp_path / "none" / "ledger.db", NOW)
     assert (caught.value.exit_code, "ledger.path" in caught.value.hint) == (78, True)
@@ -40,7 +40,7 @@ def test_a_missing_directory_is_a_matter_of_configuration(tmp_path: Path) -> Non
 
 
 def test_the_schema_is_made_once(path: Path, ledger: Ledger) -> None:
-    """Opening again migrates nothing, and finds everything as it was, the ledger's birth included."""
+    """A second opening migrates nothing, and finds everything, including the creation time."""
     register(ledger, recording(1), rejected=[rejected("bad", "RE2")])
     ledger.remember("store", "asked")
     ledger.remember("store", "asked again")
@@ -59,11 +59,11 @@ def dump(path: Path) -> list[str]:
     with closing(sqlite3.connect(path)) as plain, plain:
         lines = list(plain.iterdump())
     plain.close()
-    return [line for line in lines if "'commits'" not in line]  # an opening is a transaction, too
+    return [line for line in lines if "'commits'" not in line]  # opening is a transaction, too
 
 
 def test_two_processes_may_make_the_schema_at_once(path: Path) -> None:
-    """Daemon and backfill that start together on a new machine: both find one schema."""
+    """Two processes that start at once on a new machine make one schema."""
     errors: list[BaseException] = []
     gate = threading.Barrier(4)
 
@@ -86,7 +86,7 @@ def test_two_processes_may_make_the_schema_at_once(path: Path) -> None:
 
 
 def test_a_locked_ledger_is_temporary(path: Path, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another process that does not let go within the busy timeout: exit 75, try again later."""
+    """A lock held beyond the busy timeout exits 75."""
     monkeypatch.setattr(connection_module, "BUSY_SECONDS", 0.05)
     second = Ledger.open(path, NOW)
     other = sqlite3.connect(path, isolation_level=None)
@@ -104,7 +104,7 @@ def test_a_locked_ledger_is_temporary(path: Path, ledger: Ledger, monkeypatch: p
 
 
 def test_a_full_disk_is_temporary(ledger: Ledger) -> None:
-    """Nothing of the page is written, the error says to free space, exit 75; with room again all goes on."""
+    """On a full disk nothing of the page is written, exit 75 asks for space, and with space it continues."""
     register(ledger, recording(1))
     plain = ledger._connection._db.conn
     [pages] = plain.execute("PRAGMA page_count").fetchone()
@@ -120,7 +120,7 @@ def test_a_full_disk_is_temporary(ledger: Ledger) -> None:
 
 
 def test_no_room_for_a_file_beside_the_ledger_is_temporary(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A disk that fills up as a process starts is told alike."""
+    """A disk that fills up at the start is reported the same way."""
 
     def no_room(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
@@ -131,7 +131,7 @@ def test_no_room_for_a_file_beside_the_ledger_is_temporary(path: Path, monkeypat
 
 
 def test_a_ledger_that_may_only_be_read_says_whose_it_must_be(ledger: Ledger) -> None:
-    """The wrong user, or a disk that was mounted read-only: the error names the directory and what to look at."""
+    """For a wrong user or a read-only disk the error names the directory and what to check."""
     ledger._connection._db.conn.execute("PRAGMA query_only=ON")
     with pytest.raises(RecvaultError, match="readonly") as caught:
         register(ledger, recording(1))
@@ -139,9 +139,9 @@ def test_a_ledger_that_may_only_be_read_says_whose_it_must_be(ledger: Ledger) ->
 
 
 def test_a_disk_that_fails_is_told(ledger: Ledger) -> None:
-    """An I/O error says where to look; what was being written is not there afterwards, and the ledger works again."""
+    """An I/O error is reported with a hint, its transaction is not stored, and the ledger works afterwards."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (64 << 10, limits[1]))  # each write beyond it fails
+    resource.setrlimit(resource.RLIMIT_FSIZE, (64 << 10, limits[1]))  # writes beyond it fail
     try:
         with pytest.raises(RecvaultError, match="disk I/O error") as caught:
             register(ledger, *many(900))
@@ -152,7 +152,7 @@ def test_a_disk_that_fails_is_told(ledger: Ledger) -> None:
 
 
 def test_a_failed_opening_leaves_no_owner(path: Path) -> None:
-    """A ledger that cannot be opened holds no lock and no file descriptor."""
+    """A failed opening leaves no lock and no file descriptor."""
     path.write_bytes(b"no database" * 1000)
     with pytest.raises(LedgerDamaged):
         Ledger.open(path, NOW)
@@ -170,7 +170,7 @@ def row_count(ledger: Ledger) -> int:
 
 
 def test_a_closed_ledger_leaves_no_owner(ledger: Ledger, path: Path) -> None:
-    """A clean end leaves the database and nothing else to tidy up."""
+    """A clean end leaves only the database."""
     register(ledger, recording(1))
     assert row(ledger)["state"] == "pending"
     ledger.close()
@@ -178,7 +178,7 @@ def test_a_closed_ledger_leaves_no_owner(ledger: Ledger, path: Path) -> None:
 
 
 def test_a_ledger_of_a_newer_version_is_refused(path: Path) -> None:
-    """An older recvault writes nothing into it, and says which one is to be run: exit 78."""
+    """An older recvault writes nothing into a newer ledger, and names the required version: exit 78."""
     Ledger.open(path, NOW).close()
     with contextlib.closing(sqlite3.connect(path)) as db, db:
         db.execute("INSERT INTO _sqlite_migrations (migration_set, name) VALUES ('recvault', 'ninetyninth')")

@@ -1,4 +1,4 @@
-"""Claims and leases: no recording is claimed twice, and no lease of a killed process needs a hand to free it."""
+"""Claims and leases: no recording is claimed twice, and leases of killed processes are freed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from recvault.models import State
 
 
 def test_the_attempt_is_counted_before_the_work(ledger: Ledger, path: Path) -> None:
-    """An attempt that ends with its process was an attempt: the next one knows to look in the bucket first."""
+    """An attempt that ended with its process counts: the next one checks the bucket first."""
     register(ledger, recording(1))
     [job] = ledger.claim("main", NOW, 1)
     assert (job.attempt, row(ledger)["attempts"]) == (1, 1)
@@ -36,19 +36,19 @@ def test_the_attempt_is_counted_before_the_work(ledger: Ledger, path: Path) -> N
 
 
 def test_what_an_attempt_may_have_put_is_looked_for(ledger: Ledger) -> None:
-    """Only after an attempt of this ledger that may have put something: not on the first, nor where none began to."""
+    """The bucket is checked only after an attempt of this ledger that may have put something."""
     register(ledger, recording(1), recording(2), recording(3))
     first = ledger.claim("main", NOW, 9)
     assert [job.maybe_archived for job in first] == [False, False, False]
     began, before, _ = first
     ledger.settle([failure(began), failure(before, may_have_put=False)], NOW, POLICIES)
-    # The third one's lease ran out: whatever became of its attempt was never written down.
+    # The third one's lease expired: the outcome of its attempt was never stored.
     again = {job.recording.recording_id: job.maybe_archived for job in ledger.claim("main", NOW + 2 * LEASE, 9)}
     assert again == {"RE1": True, "RE2": False, "RE3": True}
 
 
 def test_a_claim_takes_what_is_due_longest_first(ledger: Ledger) -> None:
-    """Oldest due first, of this source alone, at most the limit."""
+    """A claim takes the oldest due first, only of this source, up to the limit."""
     for minutes, number in ((3, 1), (1, 2), (2, 3), (9, 4)):
         register(ledger, recording(number), now=NOW + timedelta(minutes=minutes))
     now = NOW + timedelta(minutes=5)
@@ -59,7 +59,7 @@ def test_a_claim_takes_what_is_due_longest_first(ledger: Ledger) -> None:
 
 
 def test_a_leased_recording_is_not_claimed_again_until_its_lease_ends(ledger: Ledger) -> None:
-    """A lease ends with its process; LEASE is a backstop for one that hangs for ever."""
+    """A lease ends with its process; LEASE is only for processes that hang."""
     register(ledger, recording(1))
     assert len(ledger.claim("main", NOW, 1)) == 1
     assert ledger.claim("main", NOW + LEASE - timedelta(seconds=1), 1) == []
@@ -67,7 +67,7 @@ def test_a_leased_recording_is_not_claimed_again_until_its_lease_ends(ledger: Le
 
 
 def test_two_ledgers_on_one_file_share_the_work(ledger: Ledger, path: Path) -> None:
-    """Daemon and backfill side by side: each recording is leased to one of them."""
+    """Beside a daemon and a backfill each recording is leased to one of them."""
     register(ledger, *many(4))
     other = Ledger.open(path, NOW)
     mine, theirs = ledger.claim("main", NOW, 2), other.claim("main", NOW, 9)
@@ -79,7 +79,7 @@ def test_two_ledgers_on_one_file_share_the_work(ledger: Ledger, path: Path) -> N
 
 
 def test_threads_never_claim_the_same_recording(path: Path, ledger: Ledger) -> None:
-    """Eight threads over two connections, claiming and settling at once: each recording is claimed once."""
+    """Eight threads over two connections claim each recording once."""
     register(ledger, *many(200))
     other = Ledger.open(path, NOW)
     claimed: list[str] = []
@@ -101,7 +101,7 @@ def test_threads_never_claim_the_same_recording(path: Path, ledger: Ledger) -> N
 
 
 def test_processes_never_claim_the_same_recording(ledger: Ledger, start: Start) -> None:
-    """Three processes that come and go on one ledger: each recording is claimed once, none is left."""
+    """Three processes that come and go claim each recording once, and leave none."""
     register(ledger, *many(150))
     claimed = [recording_id for process in [start("work") for _ in range(3)] for recording_id in answer(process)]
     assert Counter(claimed) == Counter(f"RE{number}" for number in range(150))
@@ -111,7 +111,7 @@ def test_processes_never_claim_the_same_recording(ledger: Ledger, start: Start) 
 def test_a_killed_process_s_leases_are_free_at_once_a_living_one_s_are_not(
     ledger: Ledger, path: Path, start: Start
 ) -> None:
-    """kill -9 loses nothing: whoever opens the ledger next takes over, without waiting and without a hand."""
+    """Leases of a killed process are freed by the next opening, those of a living one are not."""
     register(ledger, *many(5))
     living, killed = start("hold", "2"), start("hold", "2")
     held, lost = answer(living), answer(killed)
@@ -130,7 +130,7 @@ def test_a_killed_process_s_leases_are_free_at_once_a_living_one_s_are_not(
 
 
 def test_a_freed_recording_keeps_its_state_and_its_count(ledger: Ledger, path: Path) -> None:
-    """What was failing when its process died is failing still, and is due."""
+    """A freed recording that was failing is still failing, and due."""
     register(ledger, recording(1))
     ledger.settle([failure(job) for job in ledger.claim("main", NOW, 1)], NOW, POLICIES)
     later = NOW + timedelta(days=1)
@@ -144,7 +144,7 @@ def test_a_freed_recording_keeps_its_state_and_its_count(ledger: Ledger, path: P
 
 
 def test_an_owner_removed_before_it_holds_its_lock_begins_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Taken for dead while its file is being made: it makes another, and holds that one."""
+    """An owner whose file is removed before it is locked makes another one, and locks that."""
     first = Owner(path)
     real, looked = os.fchmod, []
 
@@ -165,7 +165,7 @@ def test_an_owner_removed_before_it_holds_its_lock_begins_again(path: Path, monk
 def test_an_owner_seen_before_it_holds_its_lock_is_not_taken_for_dead(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two processes that start at once: the one that looks first does not make the other's leases free."""
+    """If two processes start at once, neither frees the other's leases."""
     first = Owner(path)
     real, looked = fcntl.flock, []
 

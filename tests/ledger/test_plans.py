@@ -1,4 +1,4 @@
-"""How SQLite goes about what is asked of a ledger: at ten million recordings by an index, row by row, and unsorted."""
+"""The query plans of a ledger: with ten million recordings they use indexes, without sorting."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _VERBS = frozenset({"SELECT", "UPDATE", "INSERT", "DELETE"})
 
 
 def plans_of(ledger: Ledger, ask: Callable[[Ledger], object]) -> list[str]:
-    """How SQLite goes about every statement that a question or a verb needs."""
+    """Return SQLite's plans of every statement of a query or verb."""
     plain: sqlite3.Connection = ledger._connection._db.conn
     seen: list[str] = []
     plain.set_trace_callback(seen.append)
@@ -78,7 +78,7 @@ ASKED: dict[str, Callable[[Ledger], object]] = {
 
 @pytest.mark.parametrize("asked", ASKED)
 def test_recordings_are_found_by_an_index(filled: Ledger, asked: str) -> None:
-    """Whatever is asked, no step walks the recordings or what lists told, nor makes an index for the occasion."""
+    """No query scans the recordings or their listed facts, or builds a temporary index."""
     plans = plans_of(filled, ASKED[asked])
     assert plans
     walks = [step for step in plans if step.startswith(("SCAN recordings", "SCAN listed", "SCAN told"))]
@@ -94,7 +94,7 @@ def test_recordings_come_sorted(filled: Ledger, asked: str) -> None:
 
 
 def test_register_asks_once_for_a_page_that_is_known(filled: Ledger) -> None:
-    """A poll's page of archived recordings costs one question, each row of it found by its identity."""
+    """A page of archived recordings needs one query, by identity."""
     filled.settle([receipt(job) for job in filled.claim("main", NOW, 30)], NOW, POLICIES)
     known = [recording(number) for number in range(6, 20)]
     plans = plans_of(filled, lambda ledger: ledger.register(FEED, known, [], NOW, RECHECK))
@@ -105,7 +105,7 @@ def test_register_asks_once_for_a_page_that_is_known(filled: Ledger) -> None:
 
 @pytest.mark.parametrize("body", ["{}", "another"], ids=["unchanged", "changed"])
 def test_rows_in_quarantine_are_found_by_their_key(filled: Ledger, body: str) -> None:
-    """Thousands of unreadable rows at each poll: each is looked up by its own key, never among all of its account."""
+    """Each of thousands of unreadable rows is found by its own key."""
     page = [rejected(body), rejected("new", "RE2"), rejected("no id", None)]
     plans = plans_of(filled, lambda ledger: register(ledger, *many(20), rejected=page))
     steps = {step for step in plans if "quarantine" in step}
@@ -115,7 +115,7 @@ def test_rows_in_quarantine_are_found_by_their_key(filled: Ledger, body: str) ->
 
 
 def test_a_feed_s_oldest_and_its_latest_day_are_found_by_key(filled: Ledger) -> None:
-    """However many wait for their provider, and however many days there are: nothing is walked, nothing is sorted."""
+    """A feed's oldest recording and its latest day are found without scanning or sorting."""
     plans = plans_of(filled, lambda ledger: ledger.ask.feeds())
     assert {step for step in plans if "recordings" in step or "days" in step} == {
         "SEARCH recordings USING INDEX recordings_waiting (source=? AND account_id=? AND state=?)",
@@ -126,7 +126,7 @@ def test_a_feed_s_oldest_and_its_latest_day_are_found_by_key(filled: Ledger) -> 
 
 
 def test_days_are_found_by_their_key(filled: Ledger) -> None:
-    """Ten years of a hundred accounts: the last days are read, not all."""
+    """Of ten years and a hundred accounts only the last days are read."""
     plans = plans_of(filled, lambda ledger: ledger.ask.days(NOW.date()))
     assert [step for step in plans if "days" in step] == [
         "SEARCH days USING PRIMARY KEY (source=? AND account_id=? AND day>?)"

@@ -1,4 +1,4 @@
-"""Registering pages, the watermark, and quarantine."""
+"""Registering pages, the watermark, and the quarantine."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LATER_STILL = timedelta(days=9)
 def test_a_phase_decides_where_a_new_recording_stands(
     ledger: Ledger, phase: Phase, state: State, next_attempt_after: timedelta | None
 ) -> None:
-    """What is complete is due at once, what is not final is due for a re-reading, the others never."""
+    """Complete recordings are due at once, unfinished ones are re-read later, others are never due."""
     register(ledger, recording(1, phase))
 
     standing = row(ledger)
@@ -40,7 +40,7 @@ def test_a_phase_decides_where_a_new_recording_stands(
 
 
 def test_registering_again_changes_nothing(ledger: Ledger) -> None:
-    """A known row is left as it is, however often and whatever later its page is listed."""
+    """A known row stays unchanged, however often its page is listed."""
     register(ledger, *many(3))
     before = [row(ledger, f"RE{number}") for number in range(3)]
 
@@ -52,7 +52,7 @@ def test_registering_again_changes_nothing(ledger: Ledger) -> None:
 
 @pytest.mark.parametrize("ending", ["archived", "dead", "failing", "not_ready", "leased"])
 def test_a_known_row_is_never_disturbed(ledger: Ledger, ending: str) -> None:
-    """Listed again, even with another status, a recording keeps its state, its next attempt and its lease."""
+    """A recording listed with another status keeps its state, next attempt and lease."""
     register(ledger, recording(1))
     [job] = ledger.claim("main", NOW, 1)
     outcomes = {
@@ -73,7 +73,7 @@ def test_a_known_row_is_never_disturbed(ledger: Ledger, ending: str) -> None:
 
 @pytest.mark.parametrize("location", [None, "https://acme.example/RE1"])
 def test_what_is_listed_as_kept_elsewhere_no_more_is_due(ledger: Ledger, location: str | None) -> None:
-    """A list that names no other place any more has it fetched; one that still does leaves it alone."""
+    """An external recording listed without a location is due; one still listed with it is not."""
     register(ledger, recording(1))
     ledger.settle([failure(job, Verdict.EXTERNAL) for job in ledger.claim("main", NOW, 1)], NOW, POLICIES)
     register(ledger, recording(1, external_location=location), now=LATER)
@@ -81,13 +81,13 @@ def test_what_is_listed_as_kept_elsewhere_no_more_is_due(ledger: Ledger, locatio
 
 
 def test_one_page_may_hold_a_recording_twice(ledger: Ledger) -> None:
-    """A page of the 2008 list "may contain duplicates": the recording is registered once."""
+    """A recording twice on a page of the 2008 list is registered once."""
     assert register(ledger, recording(1), recording(1)) == Registered(ids=("RE1",))
     assert ledger.ask.standing("main", "AC1") == StateCounts(pending=1)
 
 
 def test_identity_is_provider_account_and_id(ledger: Ledger) -> None:
-    """The same id in another account or at another provider is another recording; through another list it is not."""
+    """The same id at another account or provider is another recording; through another list it is not."""
     register(ledger, recording(1))
     assert register(ledger, recording(1, account_id="AC2")) == Registered(ids=("RE1",))
     assert register(ledger, recording(1, provider="signalwire")) == Registered(ids=("RE1",))
@@ -97,20 +97,20 @@ def test_identity_is_provider_account_and_id(ledger: Ledger) -> None:
 
 
 def test_registering_counts_what_is_new(ledger: Ledger) -> None:
-    """The report of a page counts new rows, and how many of them have nothing to archive."""
+    """The result counts new rows, and those of them with nothing to archive."""
     page = [recording(1), recording(2, Phase.GONE), recording(3, Phase.EXTERNAL), recording(4, Phase.UNFINISHED)]
     assert register(ledger, *page) == Registered(ids=("RE1", "RE2", "RE3", "RE4"), gone=1, external=1)
 
 
 def test_registering_names_what_is_new(ledger: Ledger) -> None:
-    """The ids that were not known before, in the list's order: their stories begin here."""
+    """The result has the new ids, in the list's order."""
     register(ledger, recording(2))
     page = [recording(3), recording(2), recording(1), recording(3)]
     assert register(ledger, *page) == Registered(ids=("RE3", "RE1"))
 
 
 def test_a_crash_inside_a_page_leaves_nothing_of_it(ledger: Ledger, path: Path) -> None:
-    """One transaction a page: neither rows nor quarantine of a page that was not wholly registered remain."""
+    """A page is one transaction: after a crash neither its rows nor its quarantine remain."""
     register(ledger, recording(1))
 
     def broken() -> Iterator[Recording]:
@@ -130,7 +130,7 @@ def test_a_crash_inside_a_page_leaves_nothing_of_it(ledger: Ledger, path: Path) 
     assert other.ask.standing("main", "AC1") == StateCounts(pending=1)
     assert other.ask.quarantined() == []
     other.close()
-    assert register(ledger, recording(2)) == Registered(ids=("RE2",))  # the connection is usable afterwards
+    assert register(ledger, recording(2)) == Registered(ids=("RE2",))  # the connection still works
 
 
 def gone(ledger: Ledger) -> None:
@@ -139,7 +139,7 @@ def gone(ledger: Ledger) -> None:
 
 
 def test_a_gone_recording_listed_as_complete_was_never_gone(ledger: Ledger) -> None:
-    """A 404 answered once by mistake loses nothing: listed again as complete, the recording is due."""
+    """A gone recording that is listed as complete is due again."""
     gone(ledger)
 
     register(ledger, recording(1), now=LATER)
@@ -150,21 +150,21 @@ def test_a_gone_recording_listed_as_complete_was_never_gone(ledger: Ledger) -> N
 
 @pytest.mark.parametrize("phase", [Phase.GONE, Phase.UNFINISHED, Phase.EXTERNAL])
 def test_a_gone_recording_listed_otherwise_stays_gone(ledger: Ledger, phase: Phase) -> None:
-    """Gone once is gone, until a list says that there are media."""
+    """A gone recording stays gone until a list shows it as complete."""
     gone(ledger)
     register(ledger, recording(1, phase), now=LATER)
     assert (row(ledger)["state"], row(ledger)["next_attempt_at"]) == (State.GONE, None)
 
 
 def test_a_list_without_statuses_does_not_revive_what_another_list_calls_gone(ledger: Ledger) -> None:
-    """The 2008 list cannot tell an absent recording from a complete one: the 2010 list's word stands."""
+    """The 2008 list does not revive a recording that the 2010 list shows as absent."""
     register(ledger, recording(1, Phase.GONE))
     register(ledger, recording(1, api="2008-08-01", status=None), feed=Feed("old", "twilio", "AC1"), now=LATER)
     assert row(ledger)["state"] == State.GONE
 
 
 def test_a_list_without_statuses_revives_its_own(ledger: Ledger) -> None:
-    """Where the 2008 list is all there is, a recording that it shows again was never gone."""
+    """The 2008 list alone revives a gone recording that it lists."""
     listed = recording(1, api="2008-08-01", status=None)
     register(ledger, listed)
     ledger.settle([failure(job, Verdict.GONE) for job in ledger.claim("main", NOW, 1)], NOW, POLICIES)
@@ -177,13 +177,13 @@ KEYS = {"encryption_cek": "wrapped", "encryption_iv": "nonce"}
 
 
 def plain(number: int = 1) -> Recording:
-    """As the 2008 list shows it."""
+    """Return the row as the 2008 list shows it."""
     return recording(number, api="2008-08-01", status=None)
 
 
 @pytest.mark.parametrize("ending", ["pending", "failing", "dead"])
 def test_a_list_that_knows_a_recording_s_keys_takes_it_over(ledger: Ledger, ending: str) -> None:
-    """The 2008 list shows an encrypted recording without its keys: once the 2010 list shows them it is due there."""
+    """When the 2010 list shows an encrypted recording of the 2008 list with its keys, it is due there."""
     register(ledger, plain(), feed=OLD)
     if ending != "pending":
         verdict = Verdict.FATAL if ending == "dead" else Verdict.RETRY
@@ -209,7 +209,7 @@ def test_a_list_that_knows_a_recording_s_keys_takes_it_over(ledger: Ledger, endi
 def test_a_list_that_knows_the_status_settles_what_another_could_not_tell(
     ledger: Ledger, phase: Phase, state: State
 ) -> None:
-    """What the 2008 list shows like any other, and the 2010 list as absent, external or unfinished, stands so."""
+    """The 2010 list's absent, external or unfinished replaces the 2008 list's missing status."""
     register(ledger, plain(), feed=OLD)
     ledger.settle([failure(job) for job in ledger.claim("old", NOW, 1)], NOW, {"old": Policy()})
     register(ledger, recording(1, phase), now=LATER)
@@ -217,7 +217,7 @@ def test_a_list_that_knows_the_status_settles_what_another_could_not_tell(
 
 
 def test_an_attempt_under_way_does_not_take_the_keys_away_again(ledger: Ledger) -> None:
-    """A transfer that began without the keys fails after they were listed: the next listing brings them back."""
+    """If a transfer without keys fails after they were listed, the next listing restores them."""
     register(ledger, plain(), feed=OLD)
     [job] = ledger.claim("old", NOW, 1)
     keyed = recording(1, encryption=KEYS)
@@ -234,12 +234,12 @@ def test_an_attempt_under_way_does_not_take_the_keys_away_again(ledger: Ledger) 
 
 
 def test_there_is_no_watermark_before_the_first_scan(ledger: Ledger) -> None:
-    """None means: nothing is known, list all history."""
+    """Without a scan the watermark is None: all history is listed."""
     assert ledger.watermark(FEED) is None
 
 
 def test_a_watermark_never_moves_backward(ledger: Ledger) -> None:
-    """An earlier mark, and a scan that met nothing, leave it where it is."""
+    """An earlier watermark, or an empty scan, does not change it."""
     ledger.advance(FEED, NOW, NOW)
     for mark in (NOW - timedelta(days=1), None, NOW):
         ledger.advance(FEED, mark, LATER)
@@ -249,7 +249,7 @@ def test_a_watermark_never_moves_backward(ledger: Ledger) -> None:
 
 
 def test_an_empty_first_scan_leaves_the_watermark_unset(ledger: Ledger) -> None:
-    """A feed may succeed without a watermark, and gain one later."""
+    """A feed may succeed without a watermark, and get one later."""
     ledger.advance(FEED, None, NOW)
     assert ledger.watermark(FEED) is None
     ledger.advance(FEED, NOW, LATER)
@@ -257,7 +257,7 @@ def test_an_empty_first_scan_leaves_the_watermark_unset(ledger: Ledger) -> None:
 
 
 def test_a_failed_scan_is_noted_and_the_watermark_stays(ledger: Ledger) -> None:
-    """The error stands in `status` until a whole scan follows."""
+    """A scan's error stays in `status` until a complete scan."""
     ledger.note_scan_error(FEED, "the provider is down", NOW)
     assert ledger.watermark(FEED) is None
     ledger.advance(FEED, NOW, NOW)
@@ -273,14 +273,14 @@ def statuses(ledger: Ledger) -> list[tuple[str | None, object]]:
 
 
 def test_each_account_and_source_has_its_own_watermark(ledger: Ledger) -> None:
-    """One account far ahead tells nothing of another."""
+    """Each account of each source has its own watermark."""
     ledger.advance(FEED, NOW, NOW)
     for feed in (Feed("main", "twilio", "AC2"), Feed("old", "twilio", "AC1")):
         assert ledger.watermark(feed) is None
 
 
 def test_a_feed_tells_how_it_stands(ledger: Ledger) -> None:
-    """`status` gets the oldest that waits, the next attempt, and the counts."""
+    """A feed's status has the oldest waiting recording, the next attempt, and the counts."""
     register(ledger, recording(1), recording(2, Phase.UNFINISHED), recording(3, Phase.EXTERNAL))
     ledger.advance(FEED, NOW, LATER)
     expected = FeedStatus(
@@ -296,7 +296,7 @@ def test_a_feed_tells_how_it_stands(ledger: Ledger) -> None:
 
 
 def test_a_scan_s_time_is_kept_however_it_ends(ledger: Ledger) -> None:
-    """While it runs its start stands there; afterwards how long it took, and no start."""
+    """A running scan has a start; an ended one has its duration instead."""
     ledger.note_scan_started(FEED, NOW)
     assert scans(ledger) == [(NOW, None, None)]
     ledger.advance(FEED, NOW, NOW + timedelta(seconds=90.25))
@@ -308,7 +308,7 @@ def test_a_scan_s_time_is_kept_however_it_ends(ledger: Ledger) -> None:
 
 
 def test_a_scan_that_was_broken_off_is_overwritten_by_the_next(ledger: Ledger) -> None:
-    """A stop inside a scan leaves its start; the next one's time counts from its own."""
+    """An interrupted scan's start is overwritten by the next scan."""
     ledger.note_scan_started(FEED, NOW)
     ledger.note_scan_started(FEED, LATER)
     ledger.advance(FEED, NOW, LATER + timedelta(seconds=2))
@@ -316,7 +316,7 @@ def test_a_scan_that_was_broken_off_is_overwritten_by_the_next(ledger: Ledger) -
 
 
 def test_a_scan_that_was_not_noted_has_no_time(ledger: Ledger) -> None:
-    """An error before the scan began leaves the last one's time; a clock that is set back gives none below nought."""
+    """An error before a scan began keeps the last duration; a clock set back gives 0."""
     ledger.note_scan_error(FEED, "no list of accounts", NOW)
     assert scans(ledger) == [(None, None, NOW)]
     ledger.note_scan_started(FEED, LATER)
@@ -336,7 +336,7 @@ def waiting(ledger: Ledger) -> tuple[object, ...]:
 
 
 def test_waiting_since_is_when_the_oldest_that_could_be_archived_was_registered(ledger: Ledger) -> None:
-    """A recording that its provider has not finished yet waits for the provider, not for us."""
+    """Unfinished recordings do not count as waiting for us."""
     ledger.advance(FEED, NOW, NOW)
     assert waiting(ledger) == (None, None)
     register(ledger, recording(1, Phase.UNFINISHED), recording(5, Phase.EXTERNAL))
@@ -344,7 +344,7 @@ def test_waiting_since_is_when_the_oldest_that_could_be_archived_was_registered(
     register(ledger, recording(3), now=NOW + timedelta(minutes=1))
     register(ledger, recording(2), recording(0, account_id="AC2"), now=LATER)
     assert waiting(ledger) == (NOW + timedelta(seconds=1), LATER)
-    jobs = ledger.claim("main", LATER, 9)  # leased still waits
+    jobs = ledger.claim("main", LATER, 9)  # leased ones still wait
     assert waiting(ledger) == (NOW + timedelta(seconds=1), LATER)
     ledger.settle(
         [failure(job) if job.recording.recording_id == "RE3" else receipt(job) for job in jobs], LATER, POLICIES
@@ -353,7 +353,7 @@ def test_waiting_since_is_when_the_oldest_that_could_be_archived_was_registered(
 
 
 def test_the_next_due_is_the_soonest_of_the_sources_asked_about(ledger: Ledger) -> None:
-    """Until then a daemon may sleep; the end of a lease counts, too."""
+    """The next due time is the soonest of these sources, including ends of leases."""
     other = Feed("other", "twilio", "AC1")
     assert ledger.ask.next_due(["main"]) is None
     register(ledger, recording(1), now=LATER)
@@ -369,7 +369,7 @@ def test_the_next_due_is_the_soonest_of_the_sources_asked_about(ledger: Ledger) 
 
 
 def test_a_rejected_row_is_kept_with_its_body(ledger: Ledger) -> None:
-    """What could not be read stands in quarantine, whole, and counts as open; seen again it is one row still."""
+    """An unreadable row is quarantined with its body and counts as open; seen again it is still one row."""
     body = '{"sid": "RE1", "date_created": "yesterday", "note": "\ufeff\\u0000"}'
     register(ledger, recording(2), rejected=[rejected(body)])
     register(ledger, recording(2), rejected=[rejected(body)], now=LATER)
@@ -381,14 +381,14 @@ def test_a_rejected_row_is_kept_with_its_body(ledger: Ledger) -> None:
 
 
 def test_a_row_that_can_be_read_by_now_is_released(ledger: Ledger) -> None:
-    """Once its row can be read, a recording is registered, and quarantined no longer."""
+    """Once its row can be read, a recording is registered and leaves the quarantine."""
     register(ledger, rejected=[rejected("a"), rejected("b", "RE2"), rejected("c", None)])
     register(ledger, recording(1), now=LATER)
     assert [(kept["body"], kept["recording_id"]) for kept in ledger.ask.quarantined()] == [("b", "RE2"), ("c", None)]
 
 
 def test_a_rejected_row_that_changes_stays_one_and_is_released_whole(ledger: Ledger) -> None:
-    """A bad row whose other fields change between scans is one recording in quarantine: its latest body."""
+    """A bad row that changes stays one quarantined row, with its latest body."""
     for body in ("a", "b", "a", "c"):
         register(ledger, rejected=[rejected(body)])
     assert [kept["body"] for kept in ledger.ask.quarantined()] == ["c"]
@@ -397,7 +397,7 @@ def test_a_rejected_row_that_changes_stays_one_and_is_released_whole(ledger: Led
 
 
 def test_a_page_of_rejected_rows_keeps_each_once(ledger: Ledger) -> None:
-    """Rows that stay, change, or are met twice on a page are one row each in quarantine; without an id, one a body."""
+    """Bad rows that stay, change, or repeat on a page are one quarantined row each; without an id, one per body."""
     page = [rejected("a", "RE1"), rejected("b", "RE2"), rejected("b", "RE2"), rejected("c", None), rejected("d", None)]
     register(ledger, rejected=page)
     register(ledger, rejected=[rejected("a", "RE1"), rejected("b2", "RE2"), rejected("c", None)], now=LATER)
@@ -406,14 +406,14 @@ def test_a_page_of_rejected_rows_keeps_each_once(ledger: Ledger) -> None:
 
 
 def test_another_account_releases_nothing(ledger: Ledger) -> None:
-    """Ids are unique within an account only."""
+    """A readable row releases only its own account's row."""
     register(ledger, rejected=[rejected()])
     register(ledger, recording(1, account_id="AC2"), feed=Feed("main", "twilio", "AC2"))
     assert len(ledger.ask.quarantined()) == 1
 
 
 def test_an_account_that_is_no_more_is_closed_and_may_come_back(ledger: Ledger) -> None:
-    """Closed when it is first missing, open again when it is back; another source's is left alone."""
+    """An account is closed when first missing and opened when back; other sources' accounts are unaffected."""
     feeds = [Feed("main", "twilio", "AC1"), Feed("main", "twilio", "AC2"), Feed("other", "twilio", "AC2")]
     for feed in feeds:
         ledger.advance(feed, NOW, NOW)

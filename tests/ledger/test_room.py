@@ -1,4 +1,4 @@
-"""How much room a recording takes: what a list told of it goes once it is archived, and its room is used again."""
+"""The space of a recording in the ledger: its listed facts are removed once archived, and their space reused."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from recvault.ledger.migrations import migrations
 from recvault.ledger.rows import media_of, shorten, whole
 from recvault.models import Job, Phase, Receipt, Recording, Requested, State, Verdict, stamp
 
-_LONG = {"sid": "RE1", "note": "x" * 1500}  # as much as a provider's row
+_LONG = {"sid": "RE1", "note": "x" * 1500}  # as large as a provider's row
 
 
 def settle_all(ledger: Ledger) -> None:
@@ -26,13 +26,13 @@ def settle_all(ledger: Ledger) -> None:
 
 
 def pages(ledger: Ledger) -> tuple[int, int]:
-    """The file's pages, and how many of them are free."""
+    """Return the file's pages, and how many are free."""
     asked = [ledger._connection._db.execute(f"PRAGMA {name}").fetchone() for name in ("page_count", "freelist_count")]
     return asked[0][0], asked[1][0]
 
 
 def test_the_room_of_what_was_listed_is_used_again(ledger: Ledger) -> None:
-    """A third of a backfill's file is in use once it is archived, and the next backfill needs hardly more than that."""
+    """After a backfill a third of the file is in use, and the next one needs hardly more."""
     register(ledger, *(replace(each, raw=_LONG) for each in many(600)))
     waiting, _ = pages(ledger)
     settle_all(ledger)
@@ -44,7 +44,7 @@ def test_the_room_of_what_was_listed_is_used_again(ledger: Ledger) -> None:
 
 
 def test_what_was_listed_is_kept_until_it_is_archived(ledger: Ledger) -> None:
-    """Through failures, waits and death, as it was listed or last read; a receipt ends it, and no other row's."""
+    """Listed facts are kept through failures and death, as last read, until a receipt of that row."""
     register(ledger, *many(4), recording(4, Phase.GONE), recording(5, Phase.EXTERNAL))
     jobs = ledger.claim("main", NOW, 4)
     verdicts = (Verdict.RETRY, Verdict.NOT_READY, Verdict.FATAL)
@@ -58,7 +58,7 @@ def test_what_was_listed_is_kept_until_it_is_archived(ledger: Ledger) -> None:
 
 
 def test_what_a_later_list_tells_takes_its_place(ledger: Ledger) -> None:
-    """A 2008 row is replaced by one that tells more, and by no other; a claim hands on the newer."""
+    """A 2008 row's facts are replaced only by a list with more, and a claim returns the newer."""
     register(ledger, recording(1, api="2008-08-01", status=None, raw={"told": "little"}))
     register(ledger, recording(1, raw={"told": "much"}))
     register(ledger, recording(1, api="2008-08-01", status=None, raw={"told": "little again"}))
@@ -67,7 +67,7 @@ def test_what_a_later_list_tells_takes_its_place(ledger: Ledger) -> None:
 
 
 def test_two_of_one_identity_on_a_page_are_the_first(ledger: Ledger) -> None:
-    """As a page is read: what comes first was added, with what it told."""
+    """Of two equal rows on a page the first is stored."""
     assert register(ledger, recording(1, raw={"n": 1}), recording(1, raw={"n": 2}), recording(2)).ids == ("RE1", "RE2")
     assert [job.recording.raw for job in ledger.claim("main", NOW, 2)] == [{"n": 1}, {"sid": "RE2"}]
 
@@ -100,7 +100,7 @@ def receipts() -> list[Receipt]:
 
 @pytest.mark.parametrize("each", range(8))
 def test_nothing_of_a_medium_is_lost(each: int) -> None:
-    """What is written down of a receipt's media gives all of their fields back, keys of another form included."""
+    """All fields of a receipt's media can be restored, including unusual keys."""
     settled = receipts()[each]
     text = shorten(settled)
     assert whole(text, settled.sidecar_key) == [asdict(medium) for medium in settled.media]
@@ -109,7 +109,7 @@ def test_nothing_of_a_medium_is_lost(each: int) -> None:
 
 
 def test_rows_of_earlier_versions_are_read() -> None:
-    """Those that end before what a medium was asked for as, and those of whole objects without it: it is not known."""
+    """Media of earlier versions are read, with unknown requests."""
     settled = receipts()[0]
     [wav] = settled.media
     short = [None, "wav", 44, "00" * 32, "audio/wav", "pcm_s16le", 8000, 1, 1.0, "ok", "wav sizes", None]
@@ -120,7 +120,7 @@ def test_rows_of_earlier_versions_are_read() -> None:
 
 
 def test_what_a_medium_was_asked_for_as_outlives_its_archiving(ledger: Ledger) -> None:
-    """Whoever makes a recording due again is told with what its sidecar says of each medium."""
+    """A job for an archived recording has what its sidecar says was requested."""
     register(ledger, recording(1))
     [job] = ledger.claim("main", NOW, 1)
     settled = receipt(job)
@@ -134,7 +134,7 @@ def test_what_a_medium_was_asked_for_as_outlives_its_archiving(ledger: Ledger) -
 
 
 def test_a_medium_takes_half_the_room() -> None:
-    """There are millions of them."""
+    """The short form takes half the space."""
     settled = receipts()[0]
     short = shorten(settled)
     assert len(short) < 0.55 * len(json.dumps([asdict(medium) for medium in settled.media]))
@@ -142,7 +142,7 @@ def test_a_medium_takes_half_the_room() -> None:
 
 
 def test_media_are_found_at_their_full_length(ledger: Ledger) -> None:
-    """Who asks for a row sees names, not places."""
+    """Queries return media with field names."""
     register(ledger, recording(1))
     settle_all(ledger)
     [medium] = json.loads(row(ledger)["media"])
@@ -157,7 +157,7 @@ def test_media_are_found_at_their_full_length(ledger: Ledger) -> None:
 
 @pytest.fixture
 def older(path: Path) -> Path:
-    """A ledger whose rows hold all that was told of them, and their media at full length."""
+    """A ledger whose rows contain the listed facts, and complete media."""
     rows = [
         (f"RE{number}", state, due, recording(number, api=api, status=status, raw={"n": number}).to_json())
         for number, state, due, api, status in [
@@ -192,7 +192,7 @@ def older(path: Path) -> Path:
 
 
 def test_an_older_ledger_goes_on(older: Path) -> None:
-    """What its rows hold is claimed, replaced, revived and retried as if it had always stood apart."""
+    """An older ledger's rows are claimed, replaced, revived and retried like new ones."""
     ledger = Ledger.open(older, NOW)
     told = [recording(2, raw={"told": "more"}), recording(3, raw={"back": True})]
     assert ledger.register(FEED, told, [], NOW, RECHECK).new == 0
@@ -210,20 +210,20 @@ def test_an_older_ledger_goes_on(older: Path) -> None:
     assert states == [State.FAILING, State.FAILING, State.ARCHIVED]
     kept = {name: row(ledger, name)["recording"] for name in ("RE1", "RE3", "RE4")}
     assert kept["RE3"] is None
-    assert Recording.from_json(kept["RE1"]).raw == {"n": 1}  # the row that tells more stays
+    assert Recording.from_json(kept["RE1"]).raw == {"n": 1}  # the row with more stays
     assert Recording.from_json(kept["RE4"]).raw == {"n": 4}
     ledger.close()
 
 
 def test_an_older_ledger_s_media_are_found(older: Path) -> None:
-    """At full length, as they were written."""
+    """An older ledger's media are returned unchanged."""
     ledger = Ledger.open(older, NOW)
     assert json.loads(row(ledger, "RE9")["media"]) == [asdict(medium) for medium in receipts()[0].media]
     ledger.close()
 
 
 def test_an_older_ledger_is_migrated_without_reading_its_rows(older: Path) -> None:
-    """Ten million of them would take minutes: what they hold stays where it is."""
+    """The migration does not touch ten million rows, which would take minutes."""
     with closing(sqlite3.connect(older, isolation_level=None)) as plain:
         before = plain.execute("SELECT * FROM recordings").fetchall()
         migrations.apply(Database(plain), stop_before="fifth")

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root makes files
 
 @pytest.fixture
 def path() -> Iterator[Path]:
-    """A ledger's place in a service's own directory, which a service can reach as it cannot reach pytest's own."""
+    """A ledger's path in a service's own directory, which the service can reach, unlike pytest's."""
     directory = Path(tempfile.mkdtemp(prefix="service-"))
     os.chown(directory, SERVICE, SERVICE)
     before = os.umask(0o077)
@@ -35,7 +35,7 @@ def path() -> Iterator[Path]:
 
 
 def standing(path: Path) -> dict[str, tuple[int, int, int]]:
-    """What stands in the directory: whose it is, and its mode."""
+    """Return owner and mode of each file in the directory."""
     found = {}
     for each in path.parent.rglob("*"):
         status = each.lstat()
@@ -45,7 +45,7 @@ def standing(path: Path) -> dict[str, tuple[int, int, int]]:
 
 
 def test_what_root_makes_is_the_service_s(path: Path) -> None:
-    """The ledger, its journals, the owners and the daemon's lock: all are the directory's owner's, none is wider."""
+    """All files that root creates belong to the directory's owner, with no wider mode."""
     ledger, lock = Ledger.open(path, NOW), DaemonLock(path, NOW)
     register(ledger, *many(3))
 
@@ -64,7 +64,7 @@ def test_what_root_makes_is_the_service_s(path: Path) -> None:
 
 
 def test_the_service_works_beside_root(path: Path, start: Start) -> None:
-    """While root looks, the service opens, claims and settles; what root has leased is left to it."""
+    """While root uses the ledger, the service opens, claims and settles, except what root has leased."""
     ledger = Ledger.open(path, NOW)
     register(ledger, *many(5))
     mine = {job.recording.recording_id for job in ledger.claim("main", NOW, 2)}
@@ -78,7 +78,7 @@ def test_the_service_works_beside_root(path: Path, start: Start) -> None:
 
 
 def test_the_service_takes_over_what_a_killed_root_had_leased(path: Path, start: Start) -> None:
-    """kill -9 of a root process: its owner file can be locked and removed by the service, its leases are free."""
+    """A killed root process's owner file can be locked and removed by the service, and its leases are free."""
     ledger = Ledger.open(path, NOW)
     register(ledger, *many(5))
     ledger.close()
@@ -95,7 +95,7 @@ def test_the_service_takes_over_what_a_killed_root_had_leased(path: Path, start:
 
 
 def test_an_owner_file_that_stayed_root_s_is_asked_all_the_same(path: Path, start: Start) -> None:
-    """Root was killed before it gave its file away: to read it is enough to lock it, to own the directory to remove."""
+    """An owner file that still belongs to root can be locked by reading, and removed from the directory."""
     Ledger.open(path, NOW).close()
     owners = path.with_name("ledger.db.owners")
     left = owners / "1-dead"
@@ -106,7 +106,7 @@ def test_an_owner_file_that_stayed_root_s_is_asked_all_the_same(path: Path, star
 
 
 def test_an_owner_that_is_removed_while_root_makes_it_begins_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The service takes it for a dead process's before it is locked: root makes another, and gives that one away."""
+    """If the service removes root's owner file before it is locked, root makes another, and gives it away."""
     first = Owner(path)
     real, looked = os.fchmod, []
 
@@ -125,7 +125,7 @@ def test_an_owner_that_is_removed_while_root_makes_it_begins_again(path: Path, m
 
 
 def test_root_sees_the_service_s_daemon_and_the_service_root_s(path: Path, start: Start) -> None:
-    """Whoever started the daemon, both know that it runs, and neither starts a second."""
+    """Root and service each see the other's daemon, and do not start a second one."""
     service = start("daemon", at=path, uid=SERVICE)
     answer(service)
     found = running_daemon(path)
@@ -142,7 +142,7 @@ def test_root_sees_the_service_s_daemon_and_the_service_root_s(path: Path, start
 
 
 def test_an_owner_that_cannot_be_asked_is_not_taken_for_dead(path: Path, start: Start) -> None:
-    """A file of root's that the service may not open yet, for root is making it this instant: its leases stay."""
+    """An owner file that the service cannot open yet, as root is creating it, is not taken for dead."""
     ledger = Ledger.open(path, NOW)
     register(ledger, *many(5))
     assert len(ledger.claim("main", NOW, 2)) == 2
@@ -157,7 +157,7 @@ def test_an_owner_that_cannot_be_asked_is_not_taken_for_dead(path: Path, start: 
 
 
 def test_a_file_that_a_killed_root_left_behind_is_given_by_the_next(path: Path) -> None:
-    """Between making and giving there is an instant: the next root process makes up for it."""
+    """If root was killed between creating and giving, the next root process gives the file."""
     path.touch()
     path.with_name("ledger.db.owners").mkdir()
     Ledger.open(path, NOW).close()
@@ -165,7 +165,7 @@ def test_a_file_that_a_killed_root_left_behind_is_given_by_the_next(path: Path) 
 
 
 def test_a_link_in_the_service_s_directory_gives_nothing_away(path: Path) -> None:
-    """Root never hands over, nor opens to lock, what a link in another user's directory leads to."""
+    """Root neither gives away nor opens what a link in another user's directory leads to."""
     secret = Path(tempfile.mkdtemp()) / "secret"
     secret.write_text("root's")
     before = secret.stat()

@@ -21,7 +21,7 @@ def settle(ledger: Ledger, *outcomes: Outcome, now: object = NOW) -> list[State]
 
 
 def test_a_receipt_ends_the_work_and_keeps_what_was_written(ledger: Ledger) -> None:
-    """Archived: nothing is due, the keys, sizes and sums stand in the row, the sidecar holds the rest."""
+    """An archived row is not due, and has keys, sizes and hashes; the sidecar has the rest."""
     register(ledger, recording(1))
     [job] = ledger.claim("main", NOW, 1)
 
@@ -35,7 +35,7 @@ def test_a_receipt_ends_the_work_and_keeps_what_was_written(ledger: Ledger) -> N
 
 
 def test_a_batch_is_settled_whole_or_not_at_all(ledger: Ledger, path: Path) -> None:
-    """One transaction: where one outcome cannot be written, none is, and all stay leased."""
+    """If one outcome cannot be stored, none is, and all stay leased."""
     register(ledger, *many(3))
     jobs = ledger.claim("main", NOW, 3)
     stranger = replace(failure(jobs[2]), source="nobody")
@@ -50,7 +50,7 @@ def test_a_batch_is_settled_whole_or_not_at_all(ledger: Ledger, path: Path) -> N
 
 @pytest.mark.parametrize("verdict", list(Verdict))
 def test_a_late_failure_never_un_archives(ledger: Ledger, verdict: Verdict) -> None:
-    """Whatever a slower second attempt says, what is archived stays archived, and is reported so."""
+    """A second attempt's later failure leaves the recording archived, and is reported so."""
     register(ledger, recording(1))
     [job] = ledger.claim("main", NOW, 1)
     settle(ledger, receipt(job))
@@ -62,7 +62,7 @@ def test_a_late_failure_never_un_archives(ledger: Ledger, verdict: Verdict) -> N
 
 
 def test_a_late_receipt_archives_even_the_dead(ledger: Ledger) -> None:
-    """The bucket holds it: whatever the ledger thought before, it is archived, and no failure any longer."""
+    """A late receipt archives even a dead recording, which is no failure any more."""
     register(ledger, recording(1))
     [job] = ledger.claim("main", NOW, 1)
     settle(ledger, failure(job, Verdict.FATAL))
@@ -75,7 +75,7 @@ def test_a_late_receipt_archives_even_the_dead(ledger: Ledger) -> None:
 
 
 def test_a_failure_keeps_the_recording_as_it_was_last_read(ledger: Ledger) -> None:
-    """The next attempt works with the refreshed row, not with the one that was listed."""
+    """The next attempt uses the refreshed row, not the listed one."""
     register(ledger, recording(1, Phase.UNFINISHED))
     [job] = ledger.claim("main", LATER, 1)
     fresh = replace(job.recording, status="processing", duration_seconds=12.5)
@@ -87,7 +87,7 @@ def test_a_failure_keeps_the_recording_as_it_was_last_read(ledger: Ledger) -> No
 
 
 def test_failures_tell_why_and_since_when(ledger: Ledger) -> None:
-    """Longest failing first; the first failure's time stays while it goes on; a success ends it."""
+    """Failures are sorted by their first time, which stays until a success."""
     register(ledger, *many(2))
     first, second = ledger.claim("main", NOW, 2)
     settle(ledger, failure(first, message="no luck"))
@@ -104,7 +104,7 @@ def test_failures_tell_why_and_since_when(ledger: Ledger) -> None:
 
 
 def test_a_drained_recording_is_due_at_once_and_what_failed_before_is_not_forgotten(ledger: Ledger) -> None:
-    """A stop is no fault: due again now; one that was failing is still listed since its first failure."""
+    """A drained recording is due at once, and one that was failing keeps the time of its first failure."""
     register(ledger, *many(2))
     fresh, failing = ledger.claim("main", NOW, 2)
     settle(ledger, failure(failing))
@@ -130,7 +130,7 @@ def dead(ledger: Ledger, count: int = 1) -> list[Recording]:
 
 
 def test_dead_is_listed_and_retriable(ledger: Ledger) -> None:
-    """Given up is never forgotten: `retry` makes it due now with all its attempts before it."""
+    """Dead recordings are never forgotten: `retry` makes them due, with their attempts kept."""
     dead(ledger)
     assert ledger.claim("main", LATER, 1) == []
 
@@ -146,7 +146,7 @@ def test_dead_is_listed_and_retriable(ledger: Ledger) -> None:
 
 
 def test_a_retry_starts_the_wait_for_an_unfinished_recording_anew(ledger: Ledger) -> None:
-    """One that died of never being final gets another give_up_after."""
+    """A retry of a recording that died unfinished starts a new give_up_after."""
     policy = {"main": Policy(give_up_after=timedelta(days=3))}
     register(ledger, recording(1, Phase.UNFINISHED))
     late = NOW + timedelta(days=3)
@@ -162,7 +162,7 @@ def test_a_retry_starts_the_wait_for_an_unfinished_recording_anew(ledger: Ledger
 
 
 def test_retry_all_takes_what_is_open_and_nothing_else(ledger: Ledger) -> None:
-    """Dead, failing and not ready are due now; archived, gone, external and leased stay as they are."""
+    """`retry --all` makes dead, failing and not ready recordings due, and changes no others."""
     register(ledger, *many(5), recording(5, Phase.UNFINISHED), recording(6, Phase.EXTERNAL))
     jobs = ledger.claim("main", NOW, 5)
     settle(
@@ -177,12 +177,12 @@ def test_retry_all_takes_what_is_open_and_nothing_else(ledger: Ledger) -> None:
 
     assert {job.recording.recording_id for job in ledger.claim("main", NOW, 9)} == {"RE2", "RE3", "RE5"}
     ids = [row(ledger, f"RE{number}")["id"] for number in range(7)]
-    assert ledger.retry(ids, NOW) == 2  # RE1 and RE6: what is gone or elsewhere may be looked for again by name
+    assert ledger.retry(ids, NOW) == 2  # RE1 and RE6: gone and external ones can be retried by name
     assert {job.recording.recording_id for job in ledger.claim("main", NOW, 9)} == {"RE1", "RE6"}
 
 
 def test_what_a_clock_that_ran_ahead_put_off_is_due_by_the_right_one(ledger: Ledger) -> None:
-    """Registered, retried and leased a month ahead: due now, or when the longest lease ends; what is near stays."""
+    """Times set a month ahead by a fast clock are moved to now, leases to the longest lease; near ones stay."""
     ahead, longest = NOW + timedelta(days=30), timedelta(hours=6)
     register(ledger, *many(3), now=ahead)
     ledger.claim("main", ahead, 1)
@@ -197,7 +197,7 @@ def test_what_a_clock_that_ran_ahead_put_off_is_due_by_the_right_one(ledger: Led
 
 
 def test_retry_frees_what_only_waits(ledger: Ledger) -> None:
-    """One that never failed and waits for a far day is made due, by name and by `--all`; what is due is not counted."""
+    """A waiting recording that never failed is made due, by name and by `--all`; one already due is not counted."""
     ahead = NOW + timedelta(days=30)
     register(ledger, *many(2), now=ahead)
     register(ledger, recording(5))
@@ -208,7 +208,7 @@ def test_retry_frees_what_only_waits(ledger: Ledger) -> None:
 
 @pytest.mark.parametrize("wrong", [timedelta(days=300), timedelta(days=-20000)], ids=["ahead", "behind"])
 def test_a_wrong_clock_changes_nothing_of_how_long_a_recording_is_waited_for(ledger: Ledger, wrong: timedelta) -> None:
-    """Registered by a clock that was wrong: give_up_after counts from the first look by the right one, or its birth."""
+    """After a wrong clock give_up_after counts from the first right look, or the date of creation."""
     policy = {"main": Policy(give_up_after=timedelta(days=3))}
     register(ledger, recording(1, Phase.UNFINISHED), now=NOW + wrong)
     ledger.bring_forward("main", NOW, timedelta(hours=6))
@@ -221,7 +221,7 @@ def test_a_wrong_clock_changes_nothing_of_how_long_a_recording_is_waited_for(led
 
 
 def test_an_outage_takes_nothing_of_the_time_that_a_recording_has(ledger: Ledger) -> None:
-    """A provider that was away for a week could not be asked whether it is ready: give_up_after goes on after it."""
+    """An outage of a week does not count toward give_up_after of an unfinished recording."""
     policy = {"main": Policy(give_up_after=timedelta(days=3))}
     register(ledger, recording(1, Phase.UNFINISHED))
     states = []
@@ -234,7 +234,7 @@ def test_an_outage_takes_nothing_of_the_time_that_a_recording_has(ledger: Ledger
 
 
 def test_failures_are_told_of_the_sources_asked_about(ledger: Ledger) -> None:
-    """A report on some sources tells and counts their failures, and no other's."""
+    """A report on some sources has only their failures."""
     other = Feed("other", "twilio", "AC1")
     register(ledger, recording(1))
     register(ledger, recording(2), feed=other)

@@ -1,4 +1,4 @@
-"""What a backfill has read whole, as the ledger remembers it."""
+"""The intervals that a backfill has read, as stored in the ledger."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def days(*bounds: tuple[int, int]) -> list[Window]:
 def test_intervals_that_touch_become_one(
     ledger: Ledger, added: list[tuple[int, int]], kept: list[tuple[int, int]]
 ) -> None:
-    """However many slices there were, what is kept stays small."""
+    """Adjoining slices are merged, so that few are stored."""
     for window in days(*added):
         ledger.add_slice(FEED, window)
     assert ledger.slices(FEED) == days(*kept)
@@ -54,7 +54,7 @@ def test_each_list_has_its_own(ledger: Ledger) -> None:
 def test_they_cover_what_was_added_and_no_more(
     tmp_path_factory: pytest.TempPathFactory, added: list[tuple[int, int]]
 ) -> None:
-    """Day by day: within one of the intervals exactly where one that was added held it."""
+    """A day is in a stored interval exactly if it was in an added one."""
     path: Path = tmp_path_factory.mktemp("slices") / "ledger.db"
     ledger = Ledger.open(path, NOW)
     for since, length in added:

@@ -1,4 +1,4 @@
-"""Any history: recordings are registered, claimed, settled, retried, while processes end and begin."""
+"""Any history: recordings are registered, claimed, settled and retried, while processes end and begin."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ numbers = st.integers(0, 7)
 
 
 class AnyHistory(RuleBasedStateMachine):
-    """Every registered recording stands in one known state, and what is open has a next attempt."""
+    """Every registered recording is in a known state, and open ones have a next attempt."""
 
     @initialize()
     def begin(self) -> None:
@@ -44,7 +44,7 @@ class AnyHistory(RuleBasedStateMachine):
 
     @rule(page=st.lists(st.tuples(numbers, st.sampled_from(list(Phase)), st.booleans()), max_size=4), old=st.booleans())
     def list_page(self, page: list[tuple[int, Phase, bool]], old: bool) -> None:
-        """One account is listed by two sources, of which one knows neither statuses nor keys."""
+        """Two sources list one account; one knows neither statuses nor keys."""
         if old:
             rows = [recording(number, api="2008-08-01", status=None) for number, _, _ in page]
         else:
@@ -81,7 +81,7 @@ class AnyHistory(RuleBasedStateMachine):
     def wait(self, hours: int) -> None:
         self.now += timedelta(hours=hours, minutes=1)
         if hours > 5:
-            self.jobs = []  # a lease may end with time: what is still held counts no more
+            self.jobs = []  # leases may have expired: held jobs no longer count
             self.reopen()
 
     @rule()
@@ -90,7 +90,7 @@ class AnyHistory(RuleBasedStateMachine):
 
     @rule()
     def reopen(self) -> None:
-        """The process ends with its leases, another begins."""
+        """The process ends with its leases, and another begins."""
         self.ledger.close()
         self.ledger = Ledger.open(self.path, self.now)
         self.jobs = []
@@ -107,7 +107,7 @@ class AnyHistory(RuleBasedStateMachine):
 
     @invariant()
     def nothing_registered_is_forgotten(self) -> None:
-        """Every registered recording is pending, archived, gone, external or dead, never forgotten."""
+        """Every registered recording is pending, archived, gone, external, dead or accepted, never forgotten."""
         if not hasattr(self, "ledger"):
             return
         rows = self.rows()
@@ -121,7 +121,7 @@ class AnyHistory(RuleBasedStateMachine):
 
     @invariant()
     def tallies_equal_a_count(self) -> None:
-        """What `status` shows is what a count over all rows would."""
+        """The counts of `status` equal a count over all rows."""
         if not hasattr(self, "ledger"):
             return
         counted = self.plain.execute("SELECT source, state, count(*) FROM recordings GROUP BY source, state")
@@ -130,7 +130,7 @@ class AnyHistory(RuleBasedStateMachine):
 
     @invariant()
     def days_equal_a_count(self) -> None:
-        """What a day shows is what a count over all rows would, for no row is archived twice."""
+        """The counts of days equal a count over all rows, as no row is archived twice."""
         if not hasattr(self, "ledger"):
             return
         counted = self.plain.execute(

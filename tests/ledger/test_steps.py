@@ -1,4 +1,4 @@
-"""What follows a failure: a table of cases, and properties that hold for any policy."""
+"""What follows a failure: a table of cases, and properties for any policy."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ asked = st.none() | st.floats(0, 1e12)
 def test_the_step_after_a_failure(
     verdict: Verdict, values: dict[str, object], faults: int, age: timedelta, expected: Step
 ) -> None:
-    """Each verdict leads where the table says; what dies is due never, all that is not final is due again."""
+    """Each verdict leads to its state; dead recordings are never due, and unfinished ones are due again."""
     step = after(
         failure(recording(), verdict, **values), faults=faults, watched_since=NOW - age, now=NOW, policy=POLICY
     )
@@ -69,7 +69,7 @@ def test_the_step_after_a_failure(
 
 
 def test_what_lies_elsewhere_by_a_404_alone_is_external_once_it_is_not_young() -> None:
-    """Media of a recording that ended within half an hour may still be on their way."""
+    """A 404 with a foreign host is external only half an hour after the recording ended."""
     for minutes, state in ((29, State.NOT_READY), (31, State.EXTERNAL)):
         ended = recording(created_at=NOW - timedelta(minutes=minutes + 30), duration_seconds=1800.0)
         elsewhere = failure(ended, Verdict.EXTERNAL, reason=ELSEWHERE)
@@ -77,7 +77,7 @@ def test_what_lies_elsewhere_by_a_404_alone_is_external_once_it_is_not_young() -
 
 
 def test_what_is_not_found_is_looked_for_rarely_and_once_to_know() -> None:
-    """A few looks, further and further apart, and one six hours after the first."""
+    """A missing recording is checked a few times, less and less often, and finally six hours after the first."""
     looks, since, now = 0, None, NOW
     while now - NOW < 6 * HOUR:
         step = after(
@@ -97,7 +97,7 @@ def test_what_is_not_found_is_looked_for_rarely_and_once_to_know() -> None:
 
 @given(policies, st.integers(1, 2000), asked)
 def test_a_retry_waits_exponentially_within_its_jitter(policy: Policy, faults: int, wanted: float | None) -> None:
-    """Between half the doubling bound and the bound, at most retry_max, and never less than was asked for."""
+    """The delay is between half the doubling bound and the bound, at most retry_max, at least as requested."""
     bound = min(policy.retry_max.total_seconds(), policy.retry_base.total_seconds() * 2.0 ** min(faults - 1, 900))
     least = min(wanted or 0.0, policy.retry_max.total_seconds())
     delay = retry_delay(faults, wanted, policy).total_seconds()
@@ -107,14 +107,14 @@ def test_a_retry_waits_exponentially_within_its_jitter(policy: Policy, faults: i
 
 
 def test_retries_are_spread() -> None:
-    """Recordings that failed together are not all due together."""
+    """Recordings that failed together are not due together."""
     delays = {retry_delay(1, None, POLICY) for _ in range(50)}
     assert len(delays) > 40
 
 
 @given(policies, st.integers(0, 2000), st.integers(1, 60))
 def test_an_uncounted_failure_never_kills(policy: Policy, faults: int, times: int) -> None:
-    """The store down or the credentials refused for weeks: no recording dies of it."""
+    """Uncounted failures, even for weeks, make no recording dead."""
     for _ in range(times):
         step = after(failure(recording(), counted=False), faults=faults, watched_since=NOW, now=NOW, policy=policy)
         assert (step.state, step.faults) == (State.FAILING, faults)
@@ -122,7 +122,7 @@ def test_an_uncounted_failure_never_kills(policy: Policy, faults: int, times: in
 
 @given(policies)
 def test_counted_failures_kill_after_max_attempts(policy: Policy) -> None:
-    """A recording is tried max_attempts times by its own fault, no more and no less."""
+    """A recording is dead after exactly max_attempts failures of its own."""
     faults = 0
     for attempt in range(1, policy.max_attempts + 1):
         step = after(failure(recording()), faults=faults, watched_since=NOW, now=NOW, policy=policy)
@@ -132,7 +132,7 @@ def test_counted_failures_kill_after_max_attempts(policy: Policy) -> None:
 
 @given(policies, ages)
 def test_what_is_not_ready_is_read_again_until_give_up_after(policy: Policy, age: timedelta) -> None:
-    """Read again no sooner than recheck_every, less often as it ages, until give_up_after, then dead."""
+    """An unfinished recording is re-read less and less often, at least recheck_every apart, until give_up_after."""
     step = after(failure(recording(), Verdict.NOT_READY), faults=1, watched_since=NOW - age, now=NOW, policy=policy)
     if age >= policy.give_up_after:
         assert step == Step(State.DEAD, None, 1)
@@ -143,7 +143,7 @@ def test_what_is_not_ready_is_read_again_until_give_up_after(policy: Policy, age
 
 @given(policies, ages, ages)
 def test_an_older_recording_is_never_read_again_sooner(policy: Policy, one: timedelta, other: timedelta) -> None:
-    """The wait grows with age and is bounded."""
+    """The delay grows with age, and is limited."""
     young, old = sorted((one, other))
     assert recheck_delay(young, policy) <= recheck_delay(old, policy)
     assert recheck_delay(old, policy) <= max(policy.retry_max, policy.recheck_every)

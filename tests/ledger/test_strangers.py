@@ -1,4 +1,4 @@
-"""What strangers bring to the ledger: text that is no text of ours, and files that were there before it."""
+"""Foreign input to the ledger: text from providers, and files that were there before it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ STATEMENTS = [
 
 @pytest.mark.parametrize("text", STATEMENTS)
 def test_text_of_a_provider_is_never_a_statement(ledger: Ledger, text: str) -> None:
-    """Ids, accounts, statuses and messages go in and come out to the letter; no other row is touched by them."""
+    """Ids, accounts, statuses and messages are stored exactly, and affect no other row."""
     feed = Feed("main", text, text)
     odd = recording(provider=text, account_id=text, recording_id=text, status=text, call_id=text, raw={text: text})
     register(ledger, recording(1))
@@ -53,7 +53,7 @@ def test_text_of_a_provider_is_never_a_statement(ledger: Ledger, text: str) -> N
 
 
 def test_a_link_in_the_ledgers_place_is_not_followed(tmp_path: Path) -> None:
-    """Where others may write, a link could make us write into any file of ours: it is refused, its target as it was."""
+    """A link in the ledger's place is refused, and its target stays unchanged."""
     target = tmp_path / "elsewhere.db"
     sqlite3.connect(target).close()
     target.write_bytes(b"")
@@ -67,7 +67,7 @@ def test_a_link_in_the_ledgers_place_is_not_followed(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root makes files for another user")
 def test_a_ledger_that_another_user_laid_there_is_refused(tmp_path: Path) -> None:
-    """Whoever owns the file reads all that is written into it, whatever its mode: none is used that a stranger owns."""
+    """A ledger owned by another user is refused, whatever its mode, since its owner could read it."""
     path = tmp_path / "ledger.db"
     path.touch()
     os.chown(path, 54321, 54321)

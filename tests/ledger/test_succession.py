@@ -1,4 +1,4 @@
-"""What a source takes over from a name that is configured no more, table by table."""
+"""What a source takes over from a name that is no longer configured, table by table."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def old(ledger: Ledger) -> Ledger:
 
 
 def test_every_count_goes_along(old: Ledger) -> None:
-    """Tallies, days, quarantine, slices, lateness and the watermark are the new name's, and nothing is left."""
+    """Tallies, days, quarantine, slices, lateness and watermark move to the new name, and nothing is left."""
     before = old.ask.standing("main", "AC1")
     old.remember("closing:main", "{}")
     old.remember(offered_fact("main", "AC1"), "2026")
@@ -72,7 +72,7 @@ def test_every_count_goes_along(old: Ledger) -> None:
 
 
 def test_what_the_new_name_has_is_joined(old: Ledger) -> None:
-    """Both were at work: the later watermark holds, slices and lateness are merged, quarantine has each row once."""
+    """If both names have data, the later watermark counts, and slices, lateness and quarantine are merged."""
     register(old, *many(3, 50), feed=NEW, rejected=[rejected("{}", "RE99"), rejected("x", "RE98")])
     old.advance(NEW, NOW - DAY, NOW)
     old.add_slice(Feed("new", "twilio", "AC1", "backfill"), Window(NOW - 2 * DAY, NOW - DAY))
@@ -97,7 +97,7 @@ def test_what_the_new_name_has_is_joined(old: Ledger) -> None:
 def test_a_watermark_holds_where_no_more_is_to_be_archived(
     ledger: Ledger, before: datetime | None, after: datetime | None, kept: bool
 ) -> None:
-    """A name that began later never listed what is older: its watermark would hide that from the new one."""
+    """A watermark of a name with a later start_from is not taken over, as older recordings were never listed."""
     ledger.succession.begin([carrier("main", start_from=before)], never)
     register(ledger, *many(2))
     ledger.advance(OLD, NOW, NOW)
@@ -106,7 +106,7 @@ def test_a_watermark_holds_where_no_more_is_to_be_archived(
 
 
 def test_a_start_that_was_moved_back_is_remembered(ledger: Ledger) -> None:
-    """A watermark that began late keeps its gap, whatever start_from says afterwards."""
+    """A watermark with a gap below it keeps the gap, even if start_from moves back later."""
     ledger.succession.begin([carrier("main", start_from=NOW - DAY)], never)
     register(ledger, *many(2))
     ledger.advance(OLD, NOW, NOW)
@@ -116,7 +116,7 @@ def test_a_start_that_was_moved_back_is_remembered(ledger: Ledger) -> None:
 
 
 def test_a_ledger_of_an_earlier_version_is_taken_over(ledger: Ledger) -> None:
-    """It remembers no names: what waits is taken over by its rows' API, and listed again from the beginning."""
+    """An older ledger without stored meanings is taken over by its rows' API, and listed from the beginning."""
     register(ledger, *many(3))
     ledger.advance(OLD, NOW, NOW)
     assert move(ledger, carrier("video", api="video-v1"), carrier("new")) == ["main"]
@@ -125,7 +125,7 @@ def test_a_ledger_of_an_earlier_version_is_taken_over(ledger: Ledger) -> None:
 
 
 def test_another_api_of_the_account_takes_nothing(old: Ledger) -> None:
-    """Video does not read Voice's recordings: they are stranded, and told."""
+    """Video does not take over Voice's recordings: they are reported as stranded."""
     assert move(old, carrier("new", api="video-v1")) == []
     assert old.succession.stranded([carrier("new", api="video-v1")]) == [Stranded("main", "twilio", "AC1", 9)]
     assert old.succession.stranded([carrier("new")]) == []
@@ -133,7 +133,7 @@ def test_another_api_of_the_account_takes_nothing(old: Ledger) -> None:
 
 
 def test_the_nearest_list_takes_over(old: Ledger) -> None:
-    """The 2008 list takes nothing of 2010's while that account is listed by 2010's API, too; alone it takes all."""
+    """The 2008 list takes over 2010's recordings only if no source lists the account by 2010's API."""
     legacy, feed = carrier("legacy", api="2008-08-01"), Feed("legacy", "twilio", "AC1")
     assert old.succession.take_over(feed, [legacy, carrier("new")], never) == []
     assert old.succession.take_over(feed, [legacy], never) == ["main"]
@@ -141,7 +141,7 @@ def test_the_nearest_list_takes_over(old: Ledger) -> None:
 
 
 def test_days_of_both_names_are_added_up(old: Ledger) -> None:
-    """What was archived on one day under either name is that day's sum."""
+    """Days of both names are summed."""
     register(old, recording(60), feed=NEW)
     old.settle([receipt(job) for job in old.claim("new", NOW, 1)], NOW, {"new": POLICIES["main"]})
     sizes = sum(day.bytes for day in old.ask.days(NOW.date()))
@@ -150,13 +150,13 @@ def test_days_of_both_names_are_added_up(old: Ledger) -> None:
 
 
 def test_a_configured_name_keeps_what_it_lists(old: Ledger) -> None:
-    """Two sources of one account: neither takes from the other."""
+    """Two configured sources of one account take nothing from each other."""
     assert move(old, carrier("main"), carrier("new")) == []
     assert len(old.claim("main", NOW, 100)) == 8
 
 
 def test_a_main_account_brings_those_below_it(ledger: Ledger) -> None:
-    """Closed sub-accounts too, which no list names any more; not one that is a source of its own by now."""
+    """A main account brings its sub-accounts, even closed ones, but not those with a source of their own."""
     ledger.succession.begin([carrier("main", subaccounts=True)], never)
     for account_id in ("AC1", "AC2", "AC3"):
         feed = Feed("main", "twilio", account_id)
@@ -172,7 +172,7 @@ def test_a_main_account_brings_those_below_it(ledger: Ledger) -> None:
 
 
 def test_a_name_that_means_another_account_is_set_aside(old: Ledger) -> None:
-    """It claims nothing of the first account, until a source lists that one again."""
+    """A name with a new account claims nothing of the old one, until a source lists that again."""
     other = carrier("main", "AC2")
     old.succession.begin([other], never)
     assert old.claim("main", NOW, 100) == []
@@ -183,7 +183,7 @@ def test_a_name_that_means_another_account_is_set_aside(old: Ledger) -> None:
 
 
 def test_a_living_process_keeps_its_names(old: Ledger, path: Path) -> None:
-    """Whatever configuration it was started with; once it ends, its names are vacant."""
+    """A living process keeps its source names, whatever its configuration; afterwards they are vacant."""
     daemon = Ledger.open(path, NOW)
     daemon.succession.begin([carrier("main")], never)
     assert move(old) == []
@@ -195,7 +195,7 @@ def test_a_living_process_keeps_its_names(old: Ledger, path: Path) -> None:
 
 @pytest.mark.parametrize("steps", range(1, 6))
 def test_a_move_goes_on_where_it_was_cut_short(ledger: Ledger, steps: int) -> None:
-    """After any of its transactions: each row has one name, counts are right, and the next pass does the rest."""
+    """After any interrupted transaction each row has one name, counts are right, and the next pass continues."""
     ledger.succession.begin([carrier("main")], never)
     register(ledger, *many(1700))
     ledger.settle([receipt(job) for job in ledger.claim("main", NOW, 400)], NOW, POLICIES)
@@ -215,7 +215,7 @@ def test_a_move_goes_on_where_it_was_cut_short(ledger: Ledger, steps: int) -> No
 
 
 def test_what_waits_is_not_held_up_by_what_is_settled(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Millions of archived rows take several rounds; what waits, and the watermark, are there after the first."""
+    """Open recordings and watermarks move in the first round, millions of archived rows in later ones."""
     monkeypatch.setattr("recvault.ledger.moves._SPAN", 10)
     monkeypatch.setattr("recvault.ledger.succession._SETTLED_SECONDS", 0.0)
     ledger.succession.begin([carrier("main")], never)
@@ -231,7 +231,7 @@ def test_what_waits_is_not_held_up_by_what_is_settled(ledger: Ledger, monkeypatc
 
 
 def test_moves_find_their_rows_by_an_index(old: Ledger) -> None:
-    """At ten million rows: what waits by the index of what is due, what is settled by ranges of ids."""
+    """Moves find open rows by an index and settled ones by ranges of ids."""
     plans = plans_of(old, lambda ledger: move(ledger))
     steps = {step for step in plans if "recordings" in step}
     assert steps == {
@@ -254,7 +254,7 @@ def telnyx(account_id: str, recording_id: str = UUID, created_at: datetime = NOW
 
 
 def test_a_recording_of_another_name_is_not_registered(ledger: Ledger) -> None:
-    """The whole page is refused, in words that hold both names and the line to write."""
+    """A page with another name's recordings is refused, with both names and the line to add."""
     register(ledger, recording(1, **telnyx("tx")), feed=Feed("tx", "telnyx", "tx", is_named=True))
     with pytest.raises(
         ConfigError,
@@ -265,7 +265,7 @@ def test_a_recording_of_another_name_is_not_registered(ledger: Ledger) -> None:
 
 
 def test_what_is_known_under_both_names_stays(ledger: Ledger) -> None:
-    """A ledger in which an earlier version doubled an account goes on with what is new."""
+    """An account doubled by an earlier version continues with new recordings."""
     register(ledger, recording(1, **telnyx("phones")), feed=NAMED)
     with closing(sqlite3.connect(ledger._connection.path)) as db, db:
         db.execute("UPDATE recordings SET account_id='tx'")
@@ -274,14 +274,14 @@ def test_what_is_known_under_both_names_stays(ledger: Ledger) -> None:
 
 
 def test_a_short_id_may_be_a_count_of_each_account(ledger: Ledger) -> None:
-    """Number 1 of two accounts is two recordings, unless their dates say otherwise."""
+    """Equal short ids of two accounts are two recordings, unless their dates are equal."""
     register(ledger, recording(1, **telnyx("tx", "1")), feed=Feed("tx", "telnyx", "tx", is_named=True))
     later = datetime(2026, 10, 2, tzinfo=UTC)
     assert register(ledger, recording(1, **telnyx("phones", "1", later)), feed=NAMED).new == 1
 
 
 def test_an_account_that_is_known_is_asked_for_nothing(ledger: Ledger) -> None:
-    """Recordings of other names are asked for once, before anything is known under this one."""
+    """Other accounts' recordings are requested only while this account has none."""
     tx = Feed("tx", "telnyx", "tx", is_named=True)
     assert ledger.namesakes(NAMED) == []
     ledger.advance(tx, NOW, NOW)

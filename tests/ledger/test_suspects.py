@@ -1,4 +1,4 @@
-"""Recordings that were under way when their process died."""
+"""Recordings that were being transferred when their process died."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TWICE = Policy(max_attempts=2)
 
 @pytest.fixture
 def opened(path: Path) -> Iterator[list[Ledger]]:
-    """Ledgers of processes, the newest last; all are closed in the end."""
+    """The ledgers of processes, the newest last; all are closed at the end."""
     ledgers = [Ledger.open(path, NOW)]
     yield ledgers
     for ledger in ledgers:
@@ -26,7 +26,7 @@ def opened(path: Path) -> Iterator[list[Ledger]]:
 
 
 def dies(ledgers: list[Ledger], path: Path) -> Ledger:
-    """The process that has the ledger dies, and another opens it."""
+    """End the process that has the ledger, and open another."""
     ledgers[-1].close()
     ledgers.append(Ledger.open(path, NOW))
     return ledgers[-1]
@@ -41,7 +41,7 @@ def crowd(ledger: Ledger) -> list[Job]:
 
 
 def test_one_death_costs_nothing_and_two_in_a_row_solitude(opened: list[Ledger], path: Path) -> None:
-    """After the first all are claimed as before; after the second each alone, and marked so."""
+    """After one death all are claimed as before, after two in a row each must run alone."""
     register(opened[0], *many(3))
     assert len(crowd(opened[0])) == 3
     again = dies(opened, path)
@@ -53,7 +53,7 @@ def test_one_death_costs_nothing_and_two_in_a_row_solitude(opened: list[Ledger],
 
 
 def test_whatever_ends_an_attempt_clears_it(opened: list[Ledger], path: Path) -> None:
-    """An archived one, one that failed, but not one that a stop gave back: deaths in a row are what counts."""
+    """Archiving or failing clears a recording; being drained does not."""
     register(opened[0], *many(3))
     crowd(opened[0])
     again = dies(opened, path)
@@ -67,7 +67,7 @@ def test_whatever_ends_an_attempt_clears_it(opened: list[Ledger], path: Path) ->
 
 
 def test_what_ends_its_process_alone_is_given_up_in_the_end(opened: list[Ledger], path: Path) -> None:
-    """Only the one that was claimed alone is blamed, each time; then it is dead, with a reason of its own."""
+    """Only a recording that ran alone is blamed, each time, until it is dead with its own reason."""
     register(opened[0], recording(1), recording(2))
     for _ in range(2):
         crowd(opened[-1])
@@ -78,13 +78,13 @@ def test_what_ends_its_process_alone_is_given_up_in_the_end(opened: list[Ledger]
         again = dies(opened, path)
         assert [row(again, name)["faults"] for name in ("RE1", "RE2")] == [faults, 0]
         assert (row(again)["state"], row(again)["reason"]) == ("failing", WORKER_CRASHED)
-        again.retry([row(again, "RE2")["id"]], NOW + timedelta(days=1))  # its turn comes later
+        again.retry([row(again, "RE2")["id"]], NOW + timedelta(days=1))  # due later
     assert [job.recording.recording_id for job in alone(opened[-1])] == ["RE2"]
     assert (row(opened[-1])["state"], row(opened[-1])["reason"]) == ("dead", WORKER_CRASHED)
 
 
 def test_a_death_that_a_living_process_saw_is_due_again_at_once(opened: list[Ledger]) -> None:
-    """A worker's: uncounted, and alone from then on; alone and lost again, it is a fault."""
+    """A worker's death makes its jobs due at once, uncounted, to run alone; lost again alone, it counts."""
     register(opened[0], recording(1))
     [job] = crowd(opened[0])
     lost = replace(failure(job), verdict=Verdict.RETRY, reason=WORKER_LOST, counted=False)

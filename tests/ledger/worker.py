@@ -1,11 +1,11 @@
-"""A process of its own on a ledger, started by tests as a script.
+"""A process on a ledger, started by tests as a script.
 
-worker.py LEDGER hold LIMIT     claim, say so, and hold the leases until killed
+worker.py LEDGER hold LIMIT     claim, print, and hold the leases until killed
 worker.py LEDGER work           claim and settle until nothing is due, then print what was claimed
-worker.py LEDGER daemon         hold the daemon's lock, say so, until killed; where it is refused say why and exit 75
-worker.py LEDGER take LIMIT     claim what is due, those of the dead included, settle it, and print what was claimed
+worker.py LEDGER daemon         hold the daemon lock, print, until killed; if refused print why and exit 75
+worker.py LEDGER take LIMIT     claim what is due, including dead processes' leases, settle and print it
 
-WORKER_UID in the environment: as that user, to which a root process drops first.
+WORKER_UID in the environment: the user to which a root process drops first.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def hold(ledger: Ledger, limit: int) -> None:
 
 
 def work(path: Path) -> None:
-    """Open anew for each batch, so that openings and closings fall between the claims of others."""
+    """Open the ledger for each batch, so that opening and closing happen between others' claims."""
     claimed: list[str] = []
     while True:
         ledger = Ledger.open(path, NOW)
@@ -50,7 +50,7 @@ def daemon(path: Path) -> None:
         print(json.dumps([str(error)]), flush=True)
         raise SystemExit(error.exit_code) from error
     print(json.dumps([str(os.getpid())]), flush=True)
-    sys.stdin.readline()  # until it is closed
+    sys.stdin.readline()  # wait until it is closed
     lock.close()
 
 
@@ -63,7 +63,7 @@ def take(path: Path, limit: int) -> None:
 
 
 def become(uid: int) -> None:
-    """Drop to that user, for whom this Python may be out of reach: what is imported late is imported before."""
+    """Drop to that user, after importing what it may not be able to read."""
     Database(memory=True).close()
     os.setgroups([])
     os.setgid(uid)

@@ -1,4 +1,4 @@
-"""Logs: one line an event, and nothing in it that must not leave."""
+"""Logs: one line per event, without anything that must not leave."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Screen(io.StringIO):
 
 @pytest.fixture(autouse=True)
 def unconfigured() -> None:
-    """Each test begins as a program does."""
+    """Each test begins without logging set up."""
     structlog.reset_defaults()
 
 
@@ -47,7 +47,7 @@ def logged(verbosity: int = 0, **event: Any) -> dict[str, Any]:
 
 
 def test_an_event_is_one_line_of_json() -> None:
-    """Time, level and event come first, in UTC; numbers stay numbers."""
+    """An event is one JSON line with time (UTC), level and event first; numbers stay numbers."""
     line = logged(bytes=123456789012, ok=True, none=None, share=0.5)
     assert list(line)[:3] == ["ts", "level", "event"]
     assert (line["level"], line["event"], line["logger"]) == ("info", "transfer.archived", "recvault.test")
@@ -56,7 +56,7 @@ def test_an_event_is_one_line_of_json() -> None:
 
 
 def test_json_unless_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A terminal gets lines for people, in colour unless NO_COLOR says no; all else gets JSON."""
+    """A terminal gets readable lines, in colour unless NO_COLOR is set; everything else gets JSON."""
     monkeypatch.delenv("NO_COLOR", raising=False)
     shown: dict[str, str] = {}
     for name, stream, no_color in (("pipe", io.StringIO(), ""), ("screen", Screen(), ""), ("plain", Screen(), "1")):
@@ -71,7 +71,7 @@ def test_json_unless_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_console_in_a_pipe_has_no_colours() -> None:
-    """The format can be chosen; colours are for terminals."""
+    """The console format in a pipe has no colours."""
     stream = io.StringIO()
     configure(format="console", verbosity=0, stream=stream)
     get_logger("recvault").info("daemon.started", to="+14155550100")
@@ -83,7 +83,7 @@ def test_console_in_a_pipe_has_no_colours() -> None:
     ("verbosity", "levels"), [(1, ["debug", "info", "warning"]), (0, ["info", "warning"]), (-1, ["warning"])]
 )
 def test_verbosity(verbosity: int, levels: list[str]) -> None:
-    """-v tells more, -q less, for our lines and for others'."""
+    """-v logs more and -q less, for our own and other loggers."""
     stream = io.StringIO()
     configure(format="json", verbosity=verbosity, stream=stream)
     for log in (get_logger("recvault"), logging.getLogger("other")):
@@ -96,7 +96,7 @@ def test_verbosity(verbosity: int, levels: list[str]) -> None:
     "name", ["httpx", "httpcore.http11", "botocore", "boto3", "urllib3.connectionpool", "apscheduler"]
 )
 def test_libraries_are_quiet(name: str) -> None:
-    """Clients that log whole URLs speak from WARNING up, even at debug, and then redacted."""
+    """Libraries that log URLs log only from WARNING up, even with -v, and redacted."""
     stream = io.StringIO()
     configure(format="json", verbosity=1, stream=stream)
     logging.getLogger(name).info("GET %s", SIGNED)
@@ -106,7 +106,7 @@ def test_libraries_are_quiet(name: str) -> None:
 
 
 def test_configuring_again_replaces_the_lines() -> None:
-    """A second set-up writes each event once, and to the new stream."""
+    """After a second set-up each event is written once, to the new stream."""
     first, second = io.StringIO(), io.StringIO()
     configure(format="json", verbosity=0, stream=first)
     configure(format="json", verbosity=0, stream=second)
@@ -115,7 +115,7 @@ def test_configuring_again_replaces_the_lines() -> None:
 
 
 def test_a_stream_that_is_gone_costs_nothing() -> None:
-    """A line that cannot be written is dropped; the work goes on, and nothing is shown raw."""
+    """A line that cannot be written is dropped, and nothing is shown raw."""
     stream = io.StringIO()
     configure(format="json", verbosity=0, stream=stream)
     stream.close()
@@ -123,14 +123,14 @@ def test_a_stream_that_is_gone_costs_nothing() -> None:
 
 
 def test_before_configure_nothing_goes_to_stdout(capsys: pytest.CaptureFixture[str]) -> None:
-    """A worker that never set up its logs must not write into a report."""
+    """Without set-up nothing is logged to stdout."""
     get_logger("recvault").info("x", to="+14155550100")
     assert capsys.readouterr().out == ""
 
 
 @pytest.mark.parametrize("format", ["json", "console"])
 def test_tracebacks_have_no_locals_and_are_redacted(format: Any) -> None:
-    """A traceback is written, but neither its variables nor what the message quotes."""
+    """Tracebacks are redacted, and have no local variables."""
     stream = io.StringIO()
     configure(format=format, verbosity=0, stream=stream)
 
@@ -148,7 +148,7 @@ def test_tracebacks_have_no_locals_and_are_redacted(format: Any) -> None:
     assert "in failing" in text
     assert "0123abcd" not in text
     assert "Signature" not in text
-    assert text.count("value-of-a-local") == 2 * ('local = "value' in text)  # the line of code at most, never locals
+    assert text.count("value-of-a-local") == 2 * ('local = "value' in text)  # in the code at most, never as a local
     assert not any(line.startswith("forged") for line in text.splitlines())
 
 
@@ -162,7 +162,7 @@ class Unwritable:
 
 
 def test_values_of_any_kind_become_redacted_text() -> None:
-    """Exceptions, URLs, paths and unknown objects are masked as text is, at any depth."""
+    """Exceptions, URLs, paths and unknown objects are redacted at any depth."""
     hide("s3cret-token")
     line = logged(
         error=ValueError("token s3cret-token"),
@@ -190,20 +190,20 @@ def test_values_of_any_kind_become_redacted_text() -> None:
 
 
 def test_a_cycle_does_not_hang() -> None:
-    """A value that holds itself is cut off."""
+    """A value that contains itself is cut off."""
     cycle: list[Any] = ["+14155550100"]
     cycle.append(cycle)
     assert "14155550100" not in json.dumps(redact(None, "info", {"event": "x", "cycle": cycle}))
 
 
 def test_headers_are_masked_by_their_names() -> None:
-    """A credential's header is hidden whatever its scheme."""
+    """A credential's header is hidden, whatever its scheme."""
     headers = {"Authorization": "opaque-token", "Accept": "audio/wav"}
     assert redact(None, "info", {"headers": headers})["headers"] == {"Authorization": "[hidden]", "Accept": "audio/wav"}
 
 
 def test_context_is_redacted_too() -> None:
-    """What was bound to the context goes the same way."""
+    """Values bound to the context are redacted, too."""
     structlog.contextvars.bind_contextvars(caller="+14155550100")
     assert logged()["caller"] == "+[number]"
 
@@ -228,7 +228,7 @@ def test_context_is_redacted_too() -> None:
     ],
 )
 def test_what_is_masked(text: str, expected: str) -> None:
-    """Queries, credentials and numbers are masked; control characters are made visible."""
+    """Queries, credentials and phone numbers are masked; control characters are escaped."""
     assert redact_text(text) == expected
 
 
@@ -248,12 +248,12 @@ def test_what_is_masked(text: str, expected: str) -> None:
     ],
 )
 def test_what_is_not_masked(text: str) -> None:
-    """Ids, byte counts, times, bare digits and plain URLs stay readable."""
+    """Ids, byte counts, times, digits and plain URLs stay readable."""
     assert redact_text(text) == text
 
 
 def test_hidden_secrets() -> None:
-    """A secret is masked as it is, as a URL and as a repr write it; the longest first, and short ones not at all."""
+    """A secret is masked as it is, in a URL and in a repr; the longest first, and short ones not at all."""
     for secret in ("abc+/123", "abc+/123456", "tiny", 'quo"te\\s'):
         hide(secret)
     assert redact_text("abc+/123456 abc%2B%2F123 abc+/123 tiny") == "[hidden] [hidden] [hidden] tiny"
@@ -261,7 +261,7 @@ def test_hidden_secrets() -> None:
 
 
 def test_a_line_stays_a_line() -> None:
-    """No value, key or event name can begin a new line or steer a terminal, in either format."""
+    """No value, key or event name can begin a new line or control a terminal."""
     for format in ("json", "console"):
         stream = io.StringIO()
         configure(format=format, verbosity=0, stream=stream)  # type: ignore[arg-type]
@@ -272,7 +272,7 @@ def test_a_line_stays_a_line() -> None:
 
 
 def test_a_value_of_megabytes_is_cut() -> None:
-    """An id or a traceback as long as a page does not flood the log; it is redacted first, so that no half is left."""
+    """A very long value is cut after redaction, so that no part of a secret remains."""
     secret = "s3cr3t-of-ours"
     hide(secret)
     stream = io.StringIO()
@@ -293,7 +293,7 @@ def test_a_value_of_megabytes_is_cut() -> None:
 @settings(deadline=None)
 @given(st.text(max_size=60), st.text("0123456789", min_size=7, max_size=15))
 def test_no_number_behind_a_plus_is_left(around: str, number: str) -> None:
-    """Wherever it stands, a number in E.164 is masked; and redacting twice changes nothing."""
+    """E.164 numbers are masked anywhere, and redacting twice changes nothing."""
     once = redact_text(f"{around} +{number} {around}")
     assert f"+{number}" not in once
     assert redact_text(once) == once
@@ -332,13 +332,13 @@ PIECES += [
 @settings(deadline=None, max_examples=500)
 @given(st.lists(st.sampled_from(PIECES), max_size=8).map("".join))
 def test_what_is_passed_at_a_glance_holds_nothing(text: str) -> None:
-    """A text that is taken for plain is one that no mask would have changed."""
+    """A text that counts as plain is one that masking would not change."""
     thorough = module._shown(module._masked(text), keep_breaks=False)
     assert module._line(text) == thorough
 
 
 def test_a_plain_text_may_be_a_secret() -> None:
-    """Letters and digits alone are looked at for hidden secrets, in values and in keys."""
+    """Plain letters and digits are also checked for hidden secrets, in values and keys."""
     hide("abcdef123")
     assert redact(None, "info", {"event": "x", "a": "abcdef123", "abcdef123": 1}) == {
         "event": "x",
@@ -381,14 +381,14 @@ except KeyError as error:
 
 
 def spoken(script: str, format: str, stream: IO[bytes], **env: str) -> int:
-    """Run a script of its own process whose stderr is this file; its exit code."""
+    """Run a script in a process whose stderr is this file; return its exit code."""
     command = [sys.executable, "-c", script, format]
     environment = {name: value for name, value in os.environ.items() if name != "JOURNAL_STREAM"}
     return subprocess.run(command, stderr=stream, env=environment | env, check=False, timeout=60).returncode
 
 
 def test_the_journal_learns_of_priorities(tmp_path: Path) -> None:
-    """Where the journal reads stderr itself each line of JSON says how grave it is; nobody else is told."""
+    """If the journal reads stderr, JSON lines have a priority prefix; otherwise not."""
     with (tmp_path / "journal").open("w+b") as journal, (tmp_path / "other").open("w+b") as other:
         status = os.fstat(journal.fileno())
         named = f"{status.st_dev}:{status.st_ino}"
@@ -407,7 +407,7 @@ def test_the_journal_learns_of_priorities(tmp_path: Path) -> None:
 
 
 def test_a_stream_without_a_file_is_no_journal(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What has no file descriptor, or none any more, is written to as ever."""
+    """A stream without a file descriptor is written without prefix."""
     monkeypatch.setenv("JOURNAL_STREAM", "1:2")
     stream = io.StringIO()
     configure(format="json", verbosity=0, stream=stream)
@@ -417,7 +417,7 @@ def test_a_stream_without_a_file_is_no_journal(monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.parametrize("format", ["json", "console"])
 def test_a_crash_is_logged_and_redacted(tmp_path: Path, format: str) -> None:
-    """What nobody caught, in any thread, is an event with its traceback: no secret, no locals; the exit code is 1."""
+    """An uncaught error in any thread is logged with a redacted traceback, without locals; the exit code is 1."""
     with (tmp_path / "log").open("w+b") as log:
         assert spoken(CRASHES, format, log) == 1
         log.seek(0)
@@ -437,7 +437,7 @@ def test_a_crash_is_logged_and_redacted(tmp_path: Path, format: str) -> None:
 def test_a_crash_that_cannot_be_logged_is_not_shown_raw(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Where even the log fails, the kind of the crash is told, and nothing of what it says."""
+    """If even logging fails, only the error's class is shown."""
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)
     monkeypatch.setattr(threading, "excepthook", threading.excepthook)
     monkeypatch.setattr(module, "get_logger", lambda name: 1 / 0)

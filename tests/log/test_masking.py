@@ -1,4 +1,4 @@
-"""Secrets in texts: masked whatever their bytes are, and in whatever way a library writes them."""
+"""Secrets are masked in texts, whatever their bytes and however libraries write them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ AS_WRITTEN = {
 
 @pytest.mark.parametrize("written", AS_WRITTEN.values(), ids=AS_WRITTEN)
 def test_a_secret_is_masked_however_it_is_written(written: str) -> None:
-    """Python, JSON and URLs write its bytes in ways of their own; a library may quote one of its lines."""
+    """A secret is masked as escaped by Python, JSON and URLs, and also its single lines."""
     hide(SECRET)
     masked = mask(f"Invalid header value {written}!")
     for part in ("s3cret/token+of=a", "s3cret", "second"):
@@ -42,21 +42,21 @@ def test_a_secret_is_masked_however_it_is_written(written: str) -> None:
 
 @given(st.text(min_size=6, max_size=40), st.text(max_size=20))
 def test_any_text_can_be_a_secret(secret: str, around: str) -> None:
-    """Lone surrogates, controls, patterns: nothing keeps a secret from being hidden."""
+    """Lone surrogates, control characters or patterns do not prevent masking."""
     hidden = Hidden()
     hidden.add(secret)
     assert secret not in hidden.mask(around + secret + around).replace(HIDDEN, "\n\n\n\n\n\n") or secret in HIDDEN
 
 
 def test_what_is_too_short_is_no_secret() -> None:
-    """Five characters are found in any text: they hide nothing."""
+    """Secrets of five characters are not masked, as any text contains them."""
     hide("token")
     hide("a b c d")
     assert mask("a token of b c d") == "a token of b c d"
 
 
 def test_no_error_holds_a_secret() -> None:
-    """An error is printed, logged, kept and sent: its words are masked as it is made, here and in another process."""
+    """An error's message is masked when it is created, and stays so in another process."""
     hide("s3cret-token")
     for error in (
         ConfigError("it is s3cret-token", "not s3cret-token"),
@@ -69,7 +69,7 @@ def test_no_error_holds_a_secret() -> None:
 
 
 def test_no_failure_holds_a_secret() -> None:
-    """Whatever a bug says of itself, the ledger keeps it masked."""
+    """A bug's message is masked in the ledger."""
     hide("s3cret-token")
     job = Job(source="main", recording=a_recording(), attempt=1, maybe_archived=False)
     assert failure(job, Verdict.RETRY, "unexpected", "KeyError: s3cret-token").message == f"KeyError: {HIDDEN}"

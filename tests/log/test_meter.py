@@ -1,4 +1,4 @@
-"""What threads wait for."""
+"""Measuring what threads wait for."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from recvault.log.meter import PROVIDER, TURN, Spending, Waits
 
 
 class Seconds:
-    """A clock that is moved by hand."""
+    """A clock set by the test."""
 
     now = 0.0
 
@@ -15,7 +15,7 @@ class Seconds:
 
 
 def test_the_innermost_wait_counts_and_one_that_lasts_is_told() -> None:
-    """A request waits for its turn first; a body that takes minutes shows before it is over."""
+    """The innermost wait counts, and a wait that has not ended is included."""
     clock = Seconds()
     waits = Waits(clock)
     with waits.on(PROVIDER):
@@ -29,7 +29,7 @@ def test_the_innermost_wait_counts_and_one_that_lasts_is_told() -> None:
 
 
 def test_what_processes_spend_adds_up() -> None:
-    """And what was spent since an earlier look is the difference."""
+    """Spendings add up, and subtracting gives what was spent in between."""
     both = Spending(1.0, {PROVIDER: 2.0}) + Spending(0.5, {TURN: 4.0})
     assert both == Spending(1.5, {PROVIDER: 2.0, TURN: 4.0})
     assert both - Spending(1.0, {TURN: 1.0}) == Spending(0.5, {PROVIDER: 2.0, TURN: 3.0})

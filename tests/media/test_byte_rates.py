@@ -1,4 +1,4 @@
-"""Size against byte rate: where nothing else tells a length, how many bytes there are does."""
+"""Size against byte rate: the number of bytes shows a length where nothing else does."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def probed(body: bytes, told: float | None, *, encrypted: bool = False) -> Media
 
 @pytest.mark.parametrize("body", [wav(0, 0, 0), wav(8000, 0, 0, tag=0x31)], ids=["no rate", "no byte rate"])
 def test_a_length_that_cannot_be_measured_is_not_ok(body: bytes) -> None:
-    """A header without a byte rate is sound by its sizes, and proves no length: it is flagged."""
+    """A WAV without byte rate has no measurable length, and is flagged although its sizes agree."""
     check = probed(body, 60.0).check
     assert (check.status, check.reason) == (
         "suspect",
@@ -46,12 +46,12 @@ def test_a_length_that_cannot_be_measured_is_not_ok(body: bytes) -> None:
     ],
 )
 def test_ciphertext_is_as_long_as_what_was_encrypted(size: int, told: float | None, status: str) -> None:
-    """Of an encrypted call the size alone shows: less than 16,000 bytes a second is short."""
+    """An encrypted call with less than 16,000 bytes a second is flagged as truncated."""
     assert probed(bytes(size), told, encrypted=True).check.status == status
 
 
 def test_where_the_providers_rate_is_not_known_ciphertext_proves_nothing() -> None:
-    """A provider that tells no `bytes_per_second` has no ciphertext flagged for its size."""
+    """Without `bytes_per_second` of its provider no ciphertext is flagged for its size."""
     prober = Prober("wav", encrypted=True)
     prober.feed(bytes(16))
     assert prober.finish(duration_seconds=10.0, size_bytes=None).check.status == "unchecked"

@@ -1,4 +1,4 @@
-"""FFmpeg's walk beside our own: where they agree, what only one of them sees, and what hostile bytes can do."""
+"""FFmpeg's check beside our own: where they agree, what only one of them detects, and hostile bytes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from recvault.simulator.matroska import matroska
 from recvault.simulator.media import Noise, mp3, wav
 
 FORMATS = ("wav", "mp3", "mka", "mkv")
-UNKNOWN = b"\x01" + b"\xff" * 7  # EBML's size that is not known
+UNKNOWN = b"\x01" + b"\xff" * 7  # EBML's unknown size
 
 
 def body_of(media_format: str, seconds: float, channels: int = 1) -> bytes:
@@ -53,7 +53,7 @@ def both(media_format: str, body: bytes, told: float | None = None) -> MediaFact
 @pytest.mark.parametrize("seconds", [1.0, 7.5, 61.0])
 @pytest.mark.parametrize(("media_format", "channels"), [("wav", 1), ("wav", 2), ("mp3", 1), ("mp3", 2)])
 def test_calls_measure_the_same(media_format: str, channels: int, seconds: float) -> None:
-    """Length, codec, channels and sample rate of calls: our walk and FFmpeg's tell the same."""
+    """For calls both parsers give the same length, codec, channels and sample rate."""
     body = body_of(media_format, seconds, channels)
     mine, seen = ours(media_format, body), theirs(media_format, body)
     assert (mine.codec, mine.channels, mine.sample_rate) == (seen.codec, seen.channels, seen.sample_rate)
@@ -64,7 +64,7 @@ def test_calls_measure_the_same(media_format: str, channels: int, seconds: float
 @pytest.mark.parametrize("seconds", [1.0, 7.5, 61.0])
 @pytest.mark.parametrize("media_format", ["mka", "mkv"])
 def test_tracks_measure_the_same(media_format: str, seconds: float) -> None:
-    """Of tracks too, to a frame: they do not tell how long the last one is."""
+    """For tracks both agree to a frame, as tracks do not state the last one's length."""
     body = body_of(media_format, seconds)
     mine, seen = ours(media_format, body), theirs(media_format, body)
     assert (mine.codec, mine.channels, mine.sample_rate) == (seen.codec, seen.channels, seen.sample_rate)
@@ -73,7 +73,7 @@ def test_tracks_measure_the_same(media_format: str, seconds: float) -> None:
 
 @pytest.mark.parametrize("media_format", FORMATS)
 def test_what_is_sound_is_sound_with_both(media_format: str) -> None:
-    """A sound medium stays ok, and its method says that both walked it."""
+    """A sound medium stays ok, and its method names both checks."""
     check = both(media_format, body_of(media_format, 5.0), told=5.0).check
     assert (check.status, check.reason) == ("ok", None)
     assert check.method.endswith(", packets")
@@ -85,7 +85,7 @@ def test_what_is_sound_is_sound_with_both(media_format: str) -> None:
 @pytest.mark.parametrize("media_format", FORMATS)
 @pytest.mark.parametrize("share", [0.9, 0.5, 0.1])
 def test_a_cut_is_seen_by_both(media_format: str, share: float) -> None:
-    """Cut anywhere, our walk flags it, and FFmpeg measures what is left of it."""
+    """A medium truncated anywhere is flagged by our parser, and FFmpeg measures what is left."""
     body = body_of(media_format, 20.0)
     body = body[: int(len(body) * share)]
     mine, seen = ours(media_format, body, told=20.0), theirs(media_format, body)
@@ -96,7 +96,7 @@ def test_a_cut_is_seen_by_both(media_format: str, share: float) -> None:
 
 @pytest.mark.parametrize("media_format", FORMATS)
 def test_a_byte_that_lacks_is_seen_by_us_alone(media_format: str) -> None:
-    """FFmpeg takes a last packet that is short for one: only the container's own sizes tell."""
+    """A single missing byte is detected only by our parser, through the container's sizes."""
     body = body_of(media_format, 5.0)[:-1]
     seen = theirs(media_format, body)
     assert seen.fault is None
@@ -105,7 +105,7 @@ def test_a_byte_that_lacks_is_seen_by_us_alone(media_format: str) -> None:
 
 
 def test_junk_among_frames_is_seen_by_us_alone() -> None:
-    """FFmpeg resynchronises without a word."""
+    """Junk between frames is detected only by our parser, as FFmpeg resynchronises silently."""
     body = body_of("mp3", 5.0)
     body = body[: 288 * 20] + b"\x00junk" * 9 + body[288 * 20 :]
     assert theirs("mp3", body).fault is None
@@ -113,14 +113,14 @@ def test_junk_among_frames_is_seen_by_us_alone() -> None:
 
 
 def test_bytes_behind_the_end_are_seen_by_us_alone() -> None:
-    """What follows a WAV's end is not of it."""
+    """Bytes after a WAV's end are detected only by our parser."""
     body = body_of("wav", 5.0) + b"more than a pad byte"
     assert theirs("wav", body).fault is None
     assert both("wav", body, told=5.0).check.status == "suspect"
 
 
 def live(seconds: float, kept: float) -> bytes:
-    """A track whose segment does not tell its size, cut between two clusters; its header tells its whole length."""
+    """A track whose segment states no size, cut between two clusters, with its full length in the header."""
     body = body_of("mkv", seconds)
     whole = body.index(b"\x18\x53\x80\x67")
     cut = [at for at in range(len(body)) if body.startswith(b"\x1f\x43\xb6\x75", at)][int(kept)]
@@ -128,7 +128,7 @@ def live(seconds: float, kept: float) -> bytes:
 
 
 def test_a_live_track_that_is_cut_between_clusters_is_seen_by_ffmpeg_alone() -> None:
-    """No size is broken and the header tells the whole length: only the packets are fewer."""
+    """A live track cut between clusters is detected only by FFmpeg, through its packets."""
     body = live(20.0, kept=10)
     mine = ours("mkv", body, told=20.0)
     assert (mine.check.status, mine.duration_seconds) == ("ok", 20.0)
@@ -155,8 +155,8 @@ FACTS = MediaFacts(
         (58.1, 58.1, 60.0, "ok"),
         (57.9, 57.9, 60.0, "suspect"),
         (62.1, 62.1, 60.0, "suspect"),
-        (50.0, 60.0, 60.0, "ok"),  # it begins late
-        (50.0, 50.0, None, "suspect"),  # the two walks disagree
+        (50.0, 60.0, 60.0, "ok"),  # begins late
+        (50.0, 50.0, None, "suspect"),  # the two parsers disagree
         (60.0, 60.0, None, "ok"),
         (None, None, 60.0, "ok"),
     ],
@@ -164,19 +164,19 @@ FACTS = MediaFacts(
 def test_lengths_may_differ_by_two_seconds_or_two_percent(
     seconds: float | None, reach: float | None, told: float | None, status: str
 ) -> None:
-    """FFmpeg's length is held against the provider's and ours, with the same tolerance."""
+    """FFmpeg's length is compared with the provider's and ours, with the same tolerance."""
     facts = compared(FACTS, Packets(seconds=seconds, reach=reach), told)
     assert facts.check.status == status
 
 
 def test_ffmpeg_names_what_our_walk_cannot() -> None:
-    """What FFmpeg tells goes into the facts; what it does not tell stays as it was."""
+    """FFmpeg's facts are added; what it does not state stays."""
     facts = compared(FACTS, Packets(seconds=60.02, reach=60.02, sample_rate=48000, channels=2), 60.0)
     assert (facts.codec, facts.sample_rate, facts.channels, facts.duration_seconds) == ("opus", 48000, 2, 60.02)
 
 
 def test_what_ffmpeg_cannot_read_is_suspect() -> None:
-    """It is kept, flagged, and what our walk had against it is told too."""
+    """A medium that FFmpeg cannot read is suspect, with our parser's reasons as well."""
     before = MediaFacts(
         codec=None,
         sample_rate=None,
@@ -190,7 +190,7 @@ def test_what_ffmpeg_cannot_read_is_suspect() -> None:
 
 @pytest.mark.parametrize(("media_format", "body"), [("flac", b"fLaC"), ("wav", b"")])
 def test_what_cannot_be_walked_is_left_as_it_is(media_format: str, body: bytes) -> None:
-    """A format that FFmpeg is not asked about, and an empty one, are as our walk found them."""
+    """Other formats and empty media are not given to FFmpeg."""
     facts = ours(media_format, body, told=0.0)
     proof = Proof(packets=True)
     given = proof.deepened(facts, media_format, io.BytesIO(body), len(body), encryption=None, duration_seconds=0.0)
@@ -201,7 +201,7 @@ def test_what_cannot_be_walked_is_left_as_it_is(media_format: str, body: bytes) 
 
 
 def test_a_playlist_is_not_followed() -> None:
-    """A body that would have FFmpeg fetch something is read as the expected container or not at all."""
+    """A body that would make FFmpeg fetch something is only read as the expected container."""
     asked: list[str] = []
 
     class Answer(BaseHTTPRequestHandler):
@@ -229,23 +229,23 @@ def test_a_playlist_is_not_followed() -> None:
 
 @pytest.mark.parametrize("media_format", FORMATS)
 def test_another_container_is_not_guessed(media_format: str) -> None:
-    """What comes under the name of one container is not read as another."""
+    """A body is not read as another container than named."""
     for other in {"wav": "mka", "mp3": "mkv", "mka": "wav", "mkv": "mp3"}[media_format], "wav":
         if CONTAINERS[other] != CONTAINERS[media_format] and (media_format, other) != ("mp3", "wav"):
             assert theirs(media_format, body_of(other, 2.0)).fault is not None
 
 
 def test_a_walk_comes_to_an_end() -> None:
-    """Neither packets nor time are without bound."""
+    """Packets and time are limited."""
     moments = iter(range(0, 10_000_000, 1000))
     seen = walk_packets("mp3", io.BytesIO(body_of("mp3", 60.0)), 100, clock=lambda: float(next(moments)))
     assert seen.fault == "FFmpeg finds no end: 256 packets"
-    few = walk_packets("mp3", io.BytesIO(body_of("mp3", 200.0)), 100)  # more packets than so few bytes can hold
+    few = walk_packets("mp3", io.BytesIO(body_of("mp3", 200.0)), 100)  # more packets than this few bytes can hold
     assert few.fault == "FFmpeg finds no end: 1026 packets"
 
 
 def test_an_error_of_reading_is_its_own() -> None:
-    """Where the bytes themselves cannot be had, that is told: it is no fault of the medium."""
+    """An error while reading the bytes propagates, and is no fault of the medium."""
 
     class Breaks:
         def __init__(self) -> None:
@@ -262,7 +262,7 @@ def test_an_error_of_reading_is_its_own() -> None:
 
 @st.composite
 def damaged(draw: st.DrawFn) -> tuple[str, bytes]:
-    """A sound body that is cut, holed or spliced, or any bytes."""
+    """A sound body that is cut, overwritten or spliced, or any bytes."""
     media_format = draw(st.sampled_from(FORMATS))
     body = draw(st.sampled_from([body_of(media_format, 0.5), draw(st.binary(max_size=300))]))
     for _ in range(draw(st.integers(0, 4))):
@@ -275,7 +275,7 @@ def damaged(draw: st.DrawFn) -> tuple[str, bytes]:
 @settings(deadline=None, max_examples=150)
 @given(damaged())
 def test_any_bytes(case: tuple[str, bytes]) -> None:
-    """Whatever comes, the answer is facts: no exception, and no length that is none."""
+    """Any bytes give facts, never an exception or an impossible length."""
     media_format, body = case
     seen = theirs(media_format, body)
     assert seen.seconds is None or seen.seconds >= 0
@@ -283,7 +283,7 @@ def test_any_bytes(case: tuple[str, bytes]) -> None:
 
 
 def test_ffmpeg_says_nothing_by_itself(capfd: pytest.CaptureFixture[str]) -> None:
-    """Its own words about broken media go nowhere: our log is ours."""
+    """FFmpeg's own messages about broken media are not printed."""
     for media_format in FORMATS:
         theirs(media_format, body_of(media_format, 3.0)[:5000])
         theirs(media_format, b"\0" * 5000)
@@ -291,7 +291,7 @@ def test_ffmpeg_says_nothing_by_itself(capfd: pytest.CaptureFixture[str]) -> Non
 
 
 def test_who_does_not_ask_does_not_pay() -> None:
-    """Neither FFmpeg nor cryptography is loaded where no proof asks for it."""
+    """Neither FFmpeg nor cryptography is loaded unless configured."""
     code = "import sys, recvault.app.runtime, recvault.cli; print(sorted({'av', 'cryptography'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
@@ -301,7 +301,7 @@ def test_who_does_not_ask_does_not_pay() -> None:
 
 
 def tagged(title: bytes) -> bytes:
-    """A call with its title before its samples."""
+    """A call with a title before its samples."""
     info = b"INFOINAM" + len(title).to_bytes(4, "little") + title
     whole = body_of("wav", 1.0)
     whole = whole[:36] + b"LIST" + len(info).to_bytes(4, "little") + info + whole[36:]
@@ -309,7 +309,7 @@ def tagged(title: bytes) -> bytes:
 
 
 def test_a_tag_in_another_encoding_is_no_fault() -> None:
-    """A title in Latin-1 keeps FFmpeg's walk from nothing, by each PyAV that pyproject.toml admits."""
+    """A Latin-1 title is no fault, with every PyAV that pyproject.toml admits."""
     seen = theirs("wav", tagged(b"Gespr\xe4ch"))
     assert (seen.fault, seen.seconds) == (None, pytest.approx(1.0))
 
@@ -318,7 +318,7 @@ def test_a_tag_in_another_encoding_is_no_fault() -> None:
 def test_an_option_of_earlier_releases_is_given_to_those_alone(
     monkeypatch: pytest.MonkeyPatch, knows_the_option: bool
 ) -> None:
-    """PyAV took metadata_errors before 19 and takes it no more: it is given where it is known."""
+    """metadata_errors is passed only to PyAV releases that accept it, before 19."""
     given: list[dict[str, object]] = []
 
     class Opened:

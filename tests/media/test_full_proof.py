@@ -1,4 +1,4 @@
-"""`media_proof = "full"` in a whole recvault: what it adds to the sidecars, and what it flags."""
+"""`media_proof = "full"`: what it adds to the sidecars, and what it flags."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ T0 = datetime(2026, 10, 1, 12, 0, tzinfo=UTC)
 
 @pytest.fixture
 def full(tmp_path: Path, simulator: Simulator, strict_s3: StrictS3) -> Rig:
-    """A recvault that has FFmpeg walk everything."""
+    """A recvault with FFmpeg's check for everything."""
     simulator.set_now(T0)
     made = Rig(root=tmp_path, simulator=simulator, s3_url=strict_s3.url, bucket=strict_s3.bucket().name)
     made.transfer = {"workers": 2, "media_proof": "full"}
@@ -27,13 +27,13 @@ def full(tmp_path: Path, simulator: Simulator, strict_s3: StrictS3) -> Rig:
 
 
 def archived(rig: Rig, name: str, seconds: float, **options: Any) -> list[dict[str, Any]]:
-    """The media of one recording's sidecar."""
+    """Return the media of one recording's sidecar."""
     provider, kind = SOURCES[name]
     account: Any = rig.simulator.add_account(kind)  # type: ignore[arg-type]
     rig.add_source(name, provider, account, **options)
     rig.simulator.add(account, name, created_at=T0 - timedelta(hours=1), duration_seconds=seconds)  # type: ignore[arg-type]
     assert rig.sync_at(T0).exit_code == 0
-    if not rig.sidecars():  # what is suspect must be so hours later
+    if not rig.sidecars():  # a suspect must still be so hours later
         assert rig.sync_at(T0 + timedelta(hours=4)).exit_code == 0
     [sidecar] = rig.sidecars().values()
     return list(sidecar["media"])
@@ -42,7 +42,7 @@ def archived(rig: Rig, name: str, seconds: float, **options: Any) -> list[dict[s
 @pytest.mark.parametrize("spool_memory", ["8MiB", "1KiB"], ids=["in memory", "on disk"])
 @pytest.mark.parametrize("name", ["voice", "telnyx", "signalwire"])
 def test_calls_are_walked_twice(full: Rig, name: str, spool_memory: str) -> None:
-    """WAV and MP3, from memory or from the spool's file: sound by both walks, and archived byte for byte."""
+    """WAV and MP3 pass both checks, from memory or from the spool, and are archived byte for byte."""
     full.transfer["spool_memory"] = spool_memory
     wav, mp3 = archived(full, name, 7.2, formats=["wav", "mp3"])
     assert (wav["checked"]["status"], wav["checked"]["method"]) == ("ok", "wav sizes, packets")
@@ -53,14 +53,14 @@ def test_calls_are_walked_twice(full: Rig, name: str, spool_memory: str) -> None
 
 
 def test_tracks_are_walked_twice(full: Rig) -> None:
-    """What FFmpeg measures stands in the sidecar."""
+    """FFmpeg's facts about tracks are in the sidecar."""
     [track] = archived(full, "video", 7.0)
     assert (track["checked"]["status"], track["checked"]["method"]) == ("ok", "ebml, packets")
     assert (track["codec"], track["sample_rate"], track["duration_seconds"]) == ("opus", 48000, 7.0)
 
 
 def test_what_only_packets_show_is_archived_and_flagged(full: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A live track that was cut between two clusters: kept as it came, suspect, with the length that is there."""
+    """A live track cut between clusters is archived as suspect, with its real length."""
     made = World.media
 
     def cut(self: World, *which: Any) -> Media:

@@ -1,4 +1,4 @@
-"""A medium is what its bytes show, whatever it was asked for as: each kind of file, under every other's name."""
+"""A medium is what its bytes show, whatever was requested: each kind of file under every name."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def sound(seconds: float, name: str, channels: int = 1) -> bytes:
 @pytest.mark.parametrize("asked", ["wav", "mp3", "mka"])
 @pytest.mark.parametrize("name", FILES)
 def test_sound_audio_is_never_refused(name: str, asked: str) -> None:
-    """Every kind of file is known for what it is under any name, never suspect, and its reason says what was asked."""
+    """Every kind is recognised under any name and never suspect; the reason states what was requested."""
     facts = probe((HOME / name).read_bytes(), asked)
     expected = "mka" if name == "tone.webm" and asked == "mka" else FILES[name]
     assert facts.media_format == expected
@@ -60,7 +60,7 @@ def test_sound_audio_is_never_refused(name: str, asked: str) -> None:
 
 @pytest.mark.parametrize("name", FILES)
 def test_a_kind_shows_itself_however_the_body_is_cut(name: str) -> None:
-    """A byte at a time tells the same as all at once."""
+    """A body fed byte by byte gives the same kind as at once."""
     body = (HOME / name).read_bytes()
     assert probe(body, "wav", step=1) == probe(body, "wav")
 
@@ -68,7 +68,7 @@ def test_a_kind_shows_itself_however_the_body_is_cut(name: str) -> None:
 @pytest.mark.parametrize("tag", [0, 10, 300, 70_000])
 @pytest.mark.parametrize("name", ["tone.aac", "tone.flac", "tone.mp3"])
 def test_a_tag_in_front_hides_no_kind(name: str, tag: int) -> None:
-    """AAC and FLAC bear ID3 tags too: what follows the tag is what it is."""
+    """AAC and FLAC after an ID3 tag are recognised."""
     size = bytes(tag >> shift & 127 for shift in (21, 14, 7, 0))
     body = b"ID3\x04\0\0" + size + bytes(tag) + (HOME / name).read_bytes()
     for step in (1 << 16, 13):
@@ -77,13 +77,13 @@ def test_a_tag_in_front_hides_no_kind(name: str, tag: int) -> None:
 
 
 def test_a_name_of_its_own_kind_stays() -> None:
-    """What is asked for under one of a kind's names keeps that name."""
+    """A requested name of the real kind is kept."""
     body = (HOME / "opus.ogg").read_bytes()
     assert [probe(body, asked).media_format for asked in ("opus", "oga", "ogg", "wav")] == ["opus", "oga", "ogg", "ogg"]
 
 
 def test_a_format_that_is_not_known_is_taken_as_it_is_asked_for() -> None:
-    """A plug-in's own format has no first bytes that are known: it is archived unchecked, under its name."""
+    """An unknown format of a plug-in is archived unchecked, under its name."""
     facts = probe(b"\x01\x80" * 500, "vox")
     assert (facts.media_format, facts.check.status) == ("vox", "unchecked")
     assert probe(sound(1, "wav"), "vox").media_format == "wav"
@@ -91,7 +91,7 @@ def test_a_format_that_is_not_known_is_taken_as_it_is_asked_for() -> None:
 
 @pytest.mark.parametrize(("real", "asked"), [("wav", "mp3"), ("mp3", "wav")])
 def test_the_other_format_is_walked_as_what_it_is(real: str, asked: str) -> None:
-    """A WAV under .mp3 and an MP3 under .wav are measured and proven like any other; a cut one is still found out."""
+    """A WAV served as .mp3 and an MP3 as .wav are measured and checked; a truncated one is detected."""
     body = sound(7.2, real)
     facts = probe(body, asked, told=7.2)
     assert (facts.media_format, facts.check.status, facts.duration_seconds) == (real, "ok", 7.2)
@@ -105,7 +105,7 @@ def test_the_other_format_is_walked_as_what_it_is(real: str, asked: str) -> None
     ids=["a frame of zeros", "zeros", "junk", "headers of another kind", "a line end", "a block of zeros"],
 )
 def test_an_mp3_that_begins_late_is_sound(begin: bytes, asked: str) -> None:
-    """Zeros, junk or a false header before the first frame cost nothing but a note."""
+    """Zeros, junk or a false header before the first frame are only noted."""
     for step in (1 << 16, 7):
         facts = probe(begin + sound(7.2, "mp3"), asked, told=7.2, step=step)
         assert (facts.media_format, facts.check.status, facts.duration_seconds) == ("mp3", "ok", 7.2)
@@ -114,20 +114,20 @@ def test_an_mp3_that_begins_late_is_sound(begin: bytes, asked: str) -> None:
 
 @pytest.mark.parametrize("cut", [1, 2, 3, 100, FRAME - 1])
 def test_an_mp3_that_begins_amid_a_frame_is_sound(cut: int) -> None:
-    """A stream that was cut into loses one frame, and no more."""
+    """A stream that begins within a frame loses only that frame."""
     facts = probe(sound(7.2, "mp3")[cut:], "mp3", told=7.2)
     assert (facts.check.status, facts.duration_seconds) == ("ok", pytest.approx(7.128))
 
 
 def test_an_mp3_that_lacks_its_beginning_is_suspect() -> None:
-    """Many bytes before the first frame were audio once."""
+    """Many bytes before the first frame are suspect, as they were audio."""
     check = probe(b"\0" * 40_000 + sound(7.2, "mp3"), "mp3").check
     assert (check.status, check.reason) == ("suspect", "40000 bytes before its first frame do not belong to a frame")
 
 
 @pytest.mark.parametrize("share", [0.5, 0.8])
 def test_an_mp3_that_ends_in_zeros_is_suspect(share: float) -> None:
-    """A second half of zeros is not there, though no length is told; a block's padding is no loss."""
+    """A second half of zeros is suspect; a block of padding is not."""
     body = sound(20, "mp3")
     kept = body[: int(len(body) * share)]
     check = probe(kept + bytes(len(body) - len(kept)), "mp3").check
@@ -136,7 +136,7 @@ def test_an_mp3_that_ends_in_zeros_is_suspect(share: float) -> None:
 
 
 def test_a_wav_that_ends_in_zeros_is_noted() -> None:
-    """A second half of zeros may be silence: it is no fault, and its reason says so."""
+    """A WAV whose second half is zeros may be silence: ok, with a note."""
     body = sound(20, "wav")
     for step in (1 << 16, 1 << 14, 999):
         check = probe(body[: len(body) // 2 - 1] + b"\1" + bytes(len(body) // 2), "wav", step=step).check
@@ -147,13 +147,13 @@ def test_a_wav_that_ends_in_zeros_is_noted() -> None:
 
 @pytest.mark.parametrize("body", [b"\0" * 5000, b"\xff\xfb\x90\x64" + b"x" * 900, b"x" * 600 + b"\xff\xfb\x90\x64"])
 def test_a_lone_frame_header_is_no_mp3(body: bytes) -> None:
-    """A word that could be a header is met by chance everywhere."""
+    """A single frame header is no MP3, as it occurs by chance."""
     with pytest.raises(MediaRejected):
         probe(body, "wav")
 
 
 def test_channels_are_held_against_what_is_told() -> None:
-    """Fewer channels than the provider tells are lost ones; more are none."""
+    """Fewer channels than stated are suspect; more are not."""
     for name in ("wav", "mp3"):
         check = probe(sound(2, name, channels=1), name, channels=2).check
         assert (check.status, check.reason) == ("suspect", "1 channels received, the provider states 2")
@@ -162,7 +162,7 @@ def test_channels_are_held_against_what_is_told() -> None:
 
 
 def test_a_track_that_begins_late_is_as_long_as_it_is() -> None:
-    """A track's length is counted from its own first block, not from the room's start; either may be told."""
+    """A track's length counts from its first block, and may match either of the provider's two definitions."""
     body = (HOME / "late.mka").read_bytes()
     for told in (None, 1.0, 31.0):
         facts = probe(body, "mka", told=told)

@@ -1,4 +1,4 @@
-"""Is this really the audio it claims to be: sizes, frames and elements against the bytes, and never a crash."""
+"""Whether media are the audio they claim to be, by sizes, frames and elements, without crashes."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def frame(header: bytes = b"\xff\xe3\x48\xc4", fill: bytes = b"\x55") -> bytes:
 
 
 def mp3(frames: int = 100, header: bytes = b"\xff\xe3\x48\xc4") -> bytes:
-    """MPEG 2.5 layer III, 32 kbit/s, 8 kHz, mono: 72 ms and 288 bytes a frame, unless told otherwise."""
+    """Make MPEG 2.5 layer III of 32 kbit/s and 8 kHz, mono: 288 bytes and 72 ms a frame, by default."""
     return frame(header) * frames
 
 
@@ -107,7 +107,7 @@ def mka(
 
 
 def test_wav_is_read() -> None:
-    """A whole WAV is ok, and its facts come from its fmt chunk and its bytes."""
+    """A complete WAV is ok, with facts from its fmt chunk and its bytes."""
     facts = probe("wav", wav(2.5, channels=2), told=2, size=None)
     assert (facts.codec, facts.sample_rate, facts.channels, facts.duration_seconds) == ("pcm_s16le", 8000, 2, 2.5)
     assert (facts.check.status, facts.check.method, facts.check.reason) == ("ok", "wav sizes", None)
@@ -115,7 +115,7 @@ def test_wav_is_read() -> None:
 
 @pytest.mark.parametrize("lacking", [1, 2, 1000, 15_999, 16_000])
 def test_wav_cut_short_is_suspect(lacking: int) -> None:
-    """A WAV that lacks even one byte of the audio that its header tells is suspect."""
+    """A WAV that lacks a single byte of its audio is suspect."""
     check = probe("wav", wav()[:-lacking]).check
     assert check.status == "suspect"
     assert (check.reason or "").startswith("truncated: ")
@@ -128,32 +128,32 @@ def test_wav_cut_before_its_audio_is_suspect() -> None:
 
 @pytest.mark.parametrize("size", [0, 0xFFFFFFFF, 0x7FFFF000])
 def test_streamed_wav_is_unchecked(size: int) -> None:
-    """Sizes written before the length was known prove nothing: unchecked, with the length from the bytes."""
+    """A streamed WAV's sizes prove nothing: unchecked, with the length from its bytes."""
     facts = probe("wav", wav(3, riff=size, told=size), told=3)
     assert (facts.check.status, facts.duration_seconds) == ("unchecked", 3.0)
     assert facts.check.reason == "the header was written before the length was known"
 
 
 def test_wav_that_lacks_a_later_chunk_is_suspect() -> None:
-    """Whole audio does not excuse bytes that RIFF tells and that did not come."""
+    """A WAV with complete audio that lacks later bytes of its RIFF size is suspect."""
     body = wav(riff=len(wav()) - 8 + 100)
     check = probe("wav", body).check
     assert check.reason == f"truncated: {len(body)} of the {len(body) + 100} bytes stated in the RIFF header"
 
 
 def test_streamed_wav_against_the_provider() -> None:
-    """A streamed header does not shield a short body: the provider's length tells."""
+    """A streamed WAV shorter than the provider's length is suspect."""
     assert probe("wav", wav(3, riff=0, told=0), told=30).check.status == "suspect"
 
 
 def test_wav_with_more_than_it_tells_is_suspect() -> None:
-    """What follows the end that the header tells is no part of the recording as its provider made it."""
+    """Bytes after the end stated in the header make a WAV suspect."""
     check = probe("wav", wav() + b"<html>Bad Gateway</html>").check
     assert (check.status, check.reason) == ("suspect", "24 bytes past the end stated in the RIFF header")
 
 
 def test_wav_without_its_last_pad_byte_is_ok() -> None:
-    """A missing pad byte after an odd chunk is common, and no loss."""
+    """A missing pad byte at the end is common and ok."""
     fmt = chunk(b"fmt ", struct.pack("<HHIIHH", 7, 1, 8000, 8000, 1, 8))
     body = b"WAVE" + fmt + chunk(b"data", b"\x7f" * 8001)
     facts = probe("wav", (b"RIFF" + struct.pack("<I", len(body)) + body)[:-1])
@@ -161,7 +161,7 @@ def test_wav_without_its_last_pad_byte_is_ok() -> None:
 
 
 def test_rf64_is_read() -> None:
-    """RF64 holds its sizes in ds64: whole is ok, short is suspect."""
+    """RF64's sizes are read from ds64: complete is ok, truncated is suspect."""
     assert (probe("wav", rf64(2)).check.status, probe("wav", rf64(2)).duration_seconds) == ("ok", 2.0)
     assert probe("wav", rf64(2, lacking=2)).check.status == "suspect"
 
@@ -171,7 +171,7 @@ def test_rf64_is_read() -> None:
 
 @pytest.mark.parametrize("header", ["fffb9064", "fff38464", "ffe348c4", "fffd9064", "ffff9064", "fff584c4", "fff784c4"])
 def test_mp3_is_measured_by_its_frames(header: str) -> None:
-    """All versions and layers are walked, and the length is the sum of their frames' samples."""
+    """All versions and layers are walked, and the length is the sum of the frames' samples."""
     word = int.from_bytes(bytes.fromhex(header))
     length, ticks = FRAMES[word >> 9]
     facts = probe("mp3", mp3(500, bytes.fromhex(header)), size=500 * length)
@@ -187,37 +187,37 @@ def test_mp3_facts() -> None:
 
 
 def test_known_frame_lengths() -> None:
-    """The table agrees with lengths known from the standard: 128 kbit/s at 44.1 kHz is 417 bytes, 418 padded."""
+    """Frame lengths agree with the standard: 417 bytes for 128 kbit/s at 44.1 kHz, 418 padded."""
     assert [FRAMES[word >> 9][0] for word in (0xFFFB9064, 0xFFFB9264, 0xFFF38464, 0xFFE348C4)] == [417, 418, 192, 288]
     assert len(FRAMES) == 3 * 3 * 2 * 14 * 3 * 2
 
 
 def test_mp3_tags_are_no_audio() -> None:
-    """ID3v2 before, and APE and ID3v1 behind, are passed over."""
+    """ID3v2 before and APE and ID3v1 after the audio are skipped."""
     ape = b"APETAGEX" + struct.pack("<IIII", 2000, 100, 1, 0) + b"\0" * 8 + b"\xff\xfb\x90" * 4 + b"\0" * 88
     header = b"APETAGEX" + struct.pack("<IIII", 2000, 100, 1, 1 << 29) + b"\0" * 8 + b"\xff\xfb\x90\x64" * 25
     for tail in (b"", b"TAG" + b"\xff" * 125, header, header + b"TAG" + b"x" * 125, b"\0" * 500):
         facts = probe("mp3", id3() + mp3(100) + tail)
         assert (facts.check.status, facts.duration_seconds, facts.check.reason) == ("ok", 7.2, None), tail[:8]
-    assert probe("mp3", mp3(100) + ape).check.status == "suspect"  # a footer whose tag is not before it
+    assert probe("mp3", mp3(100) + ape).check.status == "suspect"  # a footer without its tag
 
 
 @pytest.mark.parametrize("lacking", [1, 100, 284, 286, 287])
 def test_mp3_with_its_last_frame_cut_is_suspect(lacking: int) -> None:
-    """A cut inside the last frame, or inside its header, is seen."""
+    """A cut within the last frame or its header is detected."""
     check = probe("mp3", mp3()[:-lacking]).check
     assert check.status == "suspect"
     assert (check.reason or "").startswith("truncated: ")
 
 
 def test_mp3_cut_between_frames_is_seen_by_its_length() -> None:
-    """A cut between two frames shows only against the provider's length, and both numbers are told."""
+    """A cut between frames is detected only by the provider's length, and both are stated."""
     check = probe("mp3", mp3(500), told=72).check
     assert (check.status, check.reason) == ("suspect", "truncated: 36.00 s measured, the provider states 72.00 s")
 
 
 def test_mp3_index_frame() -> None:
-    """Xing's frame is no audio; fewer frames than it tells are suspect, none told is no fault."""
+    """Xing's frame is no audio; fewer frames than it states are suspect, no count is no fault."""
     header = b"\xff\xfb\x90\xc4"
     assert probe("mp3", xing(100) + mp3(100, header)).check.status == "ok"
     assert probe("mp3", xing(0) + mp3(100, header)).check.status == "ok"
@@ -227,7 +227,7 @@ def test_mp3_index_frame() -> None:
 
 
 def test_mp3_with_a_hole_is_suspect() -> None:
-    """Bytes lost or zeroed in the middle are seen, and the walk goes on behind them."""
+    """Bytes lost or zeroed in the middle are detected, and the walk continues after them."""
     body = mp3(100)
     for broken in (body[:5000] + body[5100:], body[:5000] + b"\0" * 4000 + body[9000:]):
         facts = probe("mp3", broken)
@@ -237,20 +237,20 @@ def test_mp3_with_a_hole_is_suspect() -> None:
 
 
 def test_mp3_regains_its_own_frames_alone() -> None:
-    """A header of another kind inside a gap is chance: it is not measured, and does not swallow what follows."""
+    """After a gap only a frame of the same kind is accepted."""
     facts = probe("mp3", mp3(50) + b"junk\xff\xfb\x90\x64junk" + mp3(50))
     assert facts.duration_seconds == 7.2
     assert facts.check.reason == "the next frame was missing 1 times (12 bytes skipped)"
 
 
 def test_mp3_with_a_document_behind_is_suspect() -> None:
-    """An error page at the end of a broken download is no frame."""
+    """An error page after the audio is suspect."""
     check = probe("mp3", mp3() + b"<html>Bad Gateway</html>").check
     assert (check.status, check.reason) == ("suspect", "24 bytes at the end belong to no frame")
 
 
 def test_an_hour_of_mp3_is_walked_fast() -> None:
-    """50,000 frames of 72 ms are walked in far less time than they take to arrive."""
+    """50,000 frames are walked much faster than they arrive."""
     body = mp3(50_000)
     best = 9.0
     for _ in range(3):
@@ -258,14 +258,14 @@ def test_an_hour_of_mp3_is_walked_fast() -> None:
         facts = probe("mp3", body, told=3600)
         best = min(best, time.perf_counter() - begun)
     assert facts.check.status == "ok"
-    assert best < 0.25  # 13 ms where it was measured; room for a loaded machine
+    assert best < 0.25  # 13 ms when measured; more on a busy machine
 
 
 # Matroska
 
 
 def test_mka_with_a_told_duration() -> None:
-    """Info's duration is taken, clusters are passed over, and the track tells the codec."""
+    """With Info's duration clusters are skipped, and the track gives the codec."""
     facts = probe("mka", mka(10, told=10.0), told=10)
     assert (facts.codec, facts.sample_rate, facts.channels) == ("opus", 48000, 2)
     assert (facts.duration_seconds, facts.check.status, facts.check.method) == (10.0, "ok", "ebml")
@@ -274,7 +274,7 @@ def test_mka_with_a_told_duration() -> None:
 @pytest.mark.parametrize("size", [None, UNKNOWN])
 @pytest.mark.parametrize("inner", [None, UNKNOWN])
 def test_mka_without_duration_is_measured_by_its_blocks(size: bytes | None, inner: bytes | None) -> None:
-    """Where Info tells no duration the blocks' times do, in clusters of known and unknown size."""
+    """Without Info's duration the blocks' times give the length, in clusters of known and unknown size."""
     facts = probe("mka", mka(10, size=size, inner=inner), told=10)
     assert (facts.duration_seconds, facts.check.status) == (9.98, "ok")
 
@@ -282,38 +282,38 @@ def test_mka_without_duration_is_measured_by_its_blocks(size: bytes | None, inne
 @pytest.mark.parametrize("lacking", [1, 500, 3000])
 @pytest.mark.parametrize("told", [10.0, None])
 def test_mka_cut_short_is_suspect(lacking: int, told: float | None) -> None:
-    """Fewer bytes than the Segment or an element tells are seen."""
+    """Fewer bytes than the Segment or an element states are detected."""
     check = probe("mka", mka(10, told=told)[:-lacking]).check
     assert check.status == "suspect"
     assert (check.reason or "").startswith("truncated: ")
 
 
 def test_mka_cut_inside_an_element_of_an_endless_segment_is_suspect() -> None:
-    """Where the Segment tells no size, the element that is cut does."""
+    """In a Segment of unknown size a cut element is detected."""
     check = probe("mka", mka(10, size=UNKNOWN)[:-7]).check
     assert (check.status, (check.reason or "")[:30]) == ("suspect", "truncated: an element holds 17")
 
 
 def test_mka_cut_at_a_cluster_s_end_is_suspect() -> None:
-    """Where the Segment tells its size, a cut between two clusters is seen without any duration."""
+    """In a Segment of known size a cut between clusters is detected, even without a duration."""
     check = probe("mka", mka(10)[: -len(cluster(0))]).check
     assert (check.status, (check.reason or "")[-39:]) == ("suspect", "bytes that the Segment's size announces")
 
 
 def test_mka_cut_between_clusters_is_suspect() -> None:
-    """With an unknown Segment size, clusters that end long before the told duration are seen."""
+    """In a Segment of unknown size clusters that end long before the stated duration are detected."""
     check = probe("mka", mka(10, told=60.0, size=UNKNOWN), told=60).check
     assert (check.status, (check.reason or "")[:32]) == ("suspect", "truncated: the clusters reach to")
 
 
 def test_mkv_codec() -> None:
-    """A video track's codec is told in the common word."""
+    """A video track's codec has its common name."""
     body = EBML + element("18538067", tracks(b"V_MPEG4/ISO/AVC") + cluster(0))
     assert probe("mkv", body).codec == "h264"
 
 
 def test_webm_is_matroska_and_others_are_not() -> None:
-    """DocType webm passes; any other EBML document is refused."""
+    """DocType webm is accepted; any other EBML document is refused."""
     webm = element("1A45DFA3", element("4282", b"webm")) + element("18538067", cluster(0))
     assert probe("mkv", webm).check.status == "ok"
     with pytest.raises(MediaRejected) as refused:
@@ -339,14 +339,14 @@ NO_AUDIO = (
 @pytest.mark.parametrize("media_format", BODIES)
 @pytest.mark.parametrize("body", NO_AUDIO)
 def test_what_is_no_audio_is_refused(media_format: str, body: bytes) -> None:
-    """Whatever it was asked for as, what begins as no audio and holds no frames is not archived."""
+    """A body that begins as no audio and has no frames is refused, whatever was requested."""
     with pytest.raises(MediaRejected) as refused:
         probe(media_format, body)
     assert refused.value.reason == "media.magic"
 
 
 def test_a_large_body_that_is_no_audio_is_refused_before_its_end() -> None:
-    """A mebibyte without a frame is enough: the rest is not waited for."""
+    """A body is refused after a mebibyte without a frame."""
     prober, noise = Prober("wav"), random.Random(3).randbytes(1 << 16).replace(b"\xff", b"\xfe")
     with pytest.raises(MediaRejected) as refused:
         for _ in range(20):
@@ -356,7 +356,7 @@ def test_a_large_body_that_is_no_audio_is_refused_before_its_end() -> None:
 
 @pytest.mark.parametrize("size", [4, 8, 11])
 def test_a_riff_that_ends_before_it_says_wave_is_no_wav(size: int) -> None:
-    """Wherever so short a body ends."""
+    """A body that ends before WAVE is refused, wherever it ends."""
     prober = Prober("wav")
     with pytest.raises(MediaRejected) as refused:
         prober.feed(BODIES["wav"][:size])
@@ -365,7 +365,7 @@ def test_a_riff_that_ends_before_it_says_wave_is_no_wav(size: int) -> None:
 
 
 def test_aac_is_no_mp3() -> None:
-    """ADTS's sync word looks like MPEG audio's, but its layer is none."""
+    """AAC's sync word is not taken for MP3's."""
     facts = probe("mp3", b"\xff\xf1\x50\x80" + bytes(96))
     assert (facts.media_format, facts.check.status) == ("aac", "unchecked")
 
@@ -373,7 +373,7 @@ def test_aac_is_no_mp3() -> None:
 @pytest.mark.parametrize("media_format", [*BODIES, "flac"])
 @pytest.mark.parametrize("encrypted", [False, True])
 def test_nothing_is_refused_unless_nothing_was_recorded(media_format: str, encrypted: bool) -> None:
-    """An empty body is refused, but where the provider says that nothing was recorded it is archived as empty."""
+    """An empty body is refused, unless the provider states a length of 0."""
     for told, size in ((None, None), (12.0, None), (0.0, 500)):
         with pytest.raises(MediaRejected) as refused:
             probe(media_format, b"", told=told, size=size, encrypted=encrypted)
@@ -387,7 +387,7 @@ def test_nothing_is_refused_unless_nothing_was_recorded(media_format: str, encry
     [("wav", wav(0)), ("wav", wav(0, told=0xFFFFFFFF)), ("mp3", id3()), ("mka", mka(0)), ("mka", mka(0, size=UNKNOWN))],
 )
 def test_headers_alone(media_format: str, body: bytes) -> None:
-    """Headers without audio are empty where the provider says so, and suspect otherwise."""
+    """Headers without audio are empty if the provider says so, and suspect otherwise."""
     check = probe(media_format, body, told=0).check
     assert (check.status, check.reason) == ("ok", "empty")
     assert probe(media_format, body).check.status == "suspect"
@@ -396,18 +396,18 @@ def test_headers_alone(media_format: str, body: bytes) -> None:
 
 @pytest.mark.parametrize(("told", "status"), [(10.0, "ok"), (11.9, "ok"), (12.1, "suspect"), (7.9, "suspect")])
 def test_short_lengths_may_differ_by_two_seconds(told: float, status: str) -> None:
-    """Providers round: two seconds are within tolerance."""
+    """Lengths may differ by two seconds, as providers round."""
     assert probe("wav", wav(10), told=told).check.status == status
 
 
 def test_long_lengths_may_differ_by_two_percent() -> None:
-    """An hour may differ by 72 seconds, and no more."""
+    """Long lengths may differ by two percent, 72 seconds of an hour."""
     body = mp3(50_000)
     assert [probe("mp3", body, told=told).check.status for told in (3540, 3660, 3700)] == ["ok", "ok", "suspect"]
 
 
 def test_size_told_by_the_provider() -> None:
-    """A size that the provider tells must be met to the byte."""
+    """A size stated by the provider must match exactly."""
     body = mka(told=10.0, size=UNKNOWN)
     assert probe("mkv", body, size=len(body)).check.status == "ok"
     check = probe("mkv", body, size=len(body) + 1).check
@@ -415,7 +415,7 @@ def test_size_told_by_the_provider() -> None:
 
 
 def test_ciphertext_is_unchecked() -> None:
-    """Nothing can be told of ciphertext but its size, plain or padded to its cipher's block."""
+    """Ciphertext is unchecked except for its size, plain or padded to a block."""
     body = bytes(random.Random(1).randbytes(746_528))
     facts = probe("wav", body, told=3, encrypted=True)
     assert (facts.check.status, facts.check.method, facts.codec, facts.duration_seconds) == (
@@ -429,7 +429,7 @@ def test_ciphertext_is_unchecked() -> None:
 
 
 def test_formats_have_content_types() -> None:
-    """The four formats of the built-in providers have the content types of the bucket's contract."""
+    """The four built-in formats have the content types of the bucket's contract."""
     assert {name: CONTENT_TYPES[name] for name in BODIES} == {
         "wav": "audio/wav",
         "mp3": "audio/mpeg",
@@ -455,7 +455,7 @@ HEADS = st.sampled_from(
 
 @st.composite
 def damaged(draw: st.DrawFn) -> tuple[str, bytes]:
-    """A body of any bytes, or a sound one cut, holed or spliced."""
+    """Any bytes, or a sound body that is cut, overwritten or spliced."""
     media_format = draw(st.sampled_from(sorted(BODIES)))
     if draw(st.booleans()):
         return media_format, draw(HEADS) + draw(st.binary(max_size=400))
@@ -470,7 +470,7 @@ def damaged(draw: st.DrawFn) -> tuple[str, bytes]:
 @settings(deadline=None)
 @given(damaged(), st.sampled_from([None, 0.0, 1.0, 3600.0]), st.data())
 def test_any_bytes_in_any_chunks(case: tuple[str, bytes], told: float | None, draw: st.DataObject) -> None:
-    """Whatever comes, the answer is facts or `MediaRejected`, and the same however the stream was cut."""
+    """Any bytes give facts or `MediaRejected`, the same for any chunks."""
     media_format, body = case
     cuts = sorted(draw.draw(st.lists(st.integers(0, len(body)), max_size=12)))
     whole = outcome(media_format, body, [], told)
@@ -484,8 +484,8 @@ def test_any_bytes_in_any_chunks(case: tuple[str, bytes], told: float | None, dr
 @settings(deadline=None)
 @given(st.sampled_from(sorted(BODIES)), st.integers(1, 3000))
 def test_no_cut_of_a_sound_body_is_ok(media_format: str, lacking: int) -> None:
-    """Of a body that tells its own length, nothing that was cut off goes unseen; but one MP3 frame may be."""
-    assume(media_format != "mp3" or lacking != 417)  # some encoders count the index frame, so one may lack
+    """A body that states its length is not ok if truncated anywhere, except by one MP3 frame."""
+    assume(media_format != "mp3" or lacking != 417)  # one frame may be missing, as some encoders count the index frame
     bodies = {"wav": wav(1), "mp3": xing(30) + mp3(30, b"\xff\xfb\x90\xc4"), "mka": mka(10), "mkv": mka(10, told=10.0)}
     assert probe(media_format, bodies[media_format][:-lacking]).check.status == "suspect"
 
@@ -505,7 +505,7 @@ def test_no_cut_of_a_sound_body_is_ok(media_format: str, lacking: int) -> None:
     ],
 )
 def test_document_types_are_refused(content_type: str) -> None:
-    """Text that calls itself a document is no medium, however short it is."""
+    """Text with a document's content type is refused, however short."""
     for body in (b"", b"Not found", b"Service Unavailable", "Erreur: indisponible, r\u00e9essayez".encode("latin-1")):
         with pytest.raises(MediaRejected) as refused:
             refuse_document(content_type, body, "wav")
@@ -514,14 +514,14 @@ def test_document_types_are_refused(content_type: str) -> None:
 
 @pytest.mark.parametrize("content_type", ["text/plain; charset=UTF-8", "text/html", "application/json"])
 def test_audio_is_audio_under_any_type(content_type: str) -> None:
-    """What calls itself a document and begins as audio is archived: the bytes decide, of ciphertext too."""
+    """Audio and ciphertext with a document's content type are archived."""
     for body in (*BODIES.values(), mp3(), mp3()[100:], b"\0" * 1044 + mp3(), random.Random(2).randbytes(512)):
         refuse_document(content_type, body[:2048], "wav")
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-8-sig"])
 def test_documents_in_other_encodings_are_refused(encoding: str) -> None:
-    """A byte order mark is no frame's header, and what follows it tells."""
+    """Documents with a byte order mark are refused."""
     body = ("\ufeff" if encoding == "utf-16-be" else "") + '{"code": 20404, "message": "not found"}'
     with pytest.raises(MediaRejected) as refused:
         refuse_document("audio/mpeg", body.encode(encoding), "mp3")
@@ -529,7 +529,7 @@ def test_documents_in_other_encodings_are_refused(encoding: str) -> None:
 
 
 def test_plain_text_is_refused_under_any_type() -> None:
-    """A sentence where audio was wanted is none, even where all that is wanted is octets."""
+    """Plain text is refused, even as octets."""
     with pytest.raises(MediaRejected) as refused:
         refuse_document("application/octet-stream", b"upstream connect error or disconnect/reset", "wav")
     assert refused.value.reason == "media.document"
@@ -539,7 +539,7 @@ def test_plain_text_is_refused_under_any_type() -> None:
     "content_type", [None, "", "audio/x-wav", "application/octet-stream", "binary/octet-stream", "odd"]
 )
 def test_other_types_pass(content_type: str | None) -> None:
-    """A missing, generic or odd type passes: the magic bytes decide."""
+    """A missing, generic or odd content type is accepted."""
     for body in BODIES.values():
         refuse_document(content_type, body[:512], "wav")
 
@@ -560,7 +560,7 @@ def test_other_types_pass(content_type: str | None) -> None:
     ],
 )
 def test_document_bodies_are_refused(body: bytes) -> None:
-    """A body that begins as HTML, XML or JSON is refused, even as octet-stream and without any type."""
+    """A body that begins as HTML, XML or JSON is refused, with any content type or none."""
     for content_type in (None, "application/octet-stream", "audio/x-wav"):
         with pytest.raises(MediaRejected) as refused:
             refuse_document(content_type, body, "wav")
@@ -568,7 +568,7 @@ def test_document_bodies_are_refused(body: bytes) -> None:
 
 
 def test_ciphertext_may_begin_with_any_byte() -> None:
-    """Ciphertext that happens to begin as a document does is not refused."""
+    """Ciphertext that happens to begin like a document is accepted."""
     for opening in (b"<", b"{", b"[", b'{"', b"<a", b"  <"):
         for seed in range(50):
             refuse_document(None, opening + random.Random(seed).randbytes(500), "wav")

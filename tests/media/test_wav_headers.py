@@ -1,4 +1,4 @@
-"""Sizes and rates that WAV headers tell wrongly, as encoders and gateways write them: the audio is measured."""
+"""WAV headers with wrong sizes and rates, as encoders and gateways write them: the audio is measured."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ def status(body: bytes, *, told: float | None = 2.0) -> tuple[str, float | None]
 )
 @pytest.mark.parametrize("riff_size", [0, 36, 0x80000024, 0x7FFFFFFF, BIG, BIG - 8])
 def test_a_stream_tells_no_size(data: int, riff_size: int) -> None:
-    """The largest number there is, less or more a header, is no length: the bytes are, and the header is named."""
+    """The largest number, minus or plus a header, is a stream's size: the bytes give the length."""
     facts = probe(riff(chunk(b"fmt ", PCM), chunk(b"data", AUDIO, size=data), size=riff_size))
     assert (facts.check.status, facts.duration_seconds, facts.check.reason) == ("unchecked", 2.0, UNKNOWN)
 
 
 def test_a_stream_is_still_held_against_the_provider() -> None:
-    """A size that is none does not hide that half of it is missing."""
+    """A stream with half of the provider's length is suspect."""
     body = riff(chunk(b"fmt ", PCM), chunk(b"data", AUDIO, size=0x80000000), size=BIG)
     assert status(body, told=30.0) == ("suspect", 2.0)
 
@@ -56,7 +56,7 @@ def test_a_stream_is_still_held_against_the_provider() -> None:
 @pytest.mark.parametrize("name", [b"RF64", b"BW64"])
 @pytest.mark.parametrize("size", [0, BIG, (1 << 64) - 1, (1 << 63) - 1])
 def test_a_large_header_that_was_never_filled_in(name: bytes, size: int) -> None:
-    """A ds64 chunk that tells nothing is a stream's."""
+    """An empty ds64 chunk is that of a stream."""
     ds64 = chunk(b"ds64", struct.pack("<QQQI", size, size, 0, 0))
     body = riff(ds64, chunk(b"fmt ", PCM), chunk(b"data", AUDIO, size=BIG), name=name, size=BIG)
     assert status(body) == ("unchecked", 2.0)
@@ -64,7 +64,7 @@ def test_a_large_header_that_was_never_filled_in(name: bytes, size: int) -> None
 
 @pytest.mark.parametrize("off", [8, -8, 4, 1, -1, 12, 36, 44, -36, -44, -32_000, -100])
 def test_a_riff_size_that_is_off_by_a_header_is_noted(off: int) -> None:
-    """The data chunk is whole by its own size: a RIFF size that counts a header too often or not at all is harmless."""
+    """If the data chunk is complete, a RIFF size that is off by a header is only noted."""
     body = riff(chunk(b"fmt ", PCM), chunk(b"data", AUDIO), size=36 + len(AUDIO) + off)
     facts = probe(body)
     assert (facts.check.status, facts.duration_seconds) == ("ok", 2.0)
@@ -72,7 +72,7 @@ def test_a_riff_size_that_is_off_by_a_header_is_noted(off: int) -> None:
 
 
 def test_chunks_behind_the_end_are_no_junk() -> None:
-    """A RIFF size of the audio alone leaves a LIST chunk outside; what is no chunk is still found out."""
+    """A LIST chunk after the RIFF size is accepted; other bytes are detected."""
     lost = chunk(b"LIST", b"INFOabcd")
     head = chunk(b"fmt ", PCM), chunk(b"data", AUDIO)
     assert status(riff(*head, lost, size=len(AUDIO))) == ("ok", 2.0)
@@ -85,7 +85,7 @@ def test_chunks_behind_the_end_are_no_junk() -> None:
 @pytest.mark.parametrize("pad", [True, False])
 @pytest.mark.parametrize("name", [b"LIST", b"zzzz"])
 def test_an_odd_chunk_may_lack_its_pad_byte(odd: bytes, pad: bool, name: bytes) -> None:
-    """The next chunk is found either way, before the audio and behind it."""
+    """The chunk after a missing pad byte is found, before and after the audio."""
     for body in (
         riff(chunk(b"fmt ", PCM), chunk(name, odd, pad=pad), chunk(b"data", AUDIO)),
         riff(chunk(b"fmt ", PCM), chunk(b"data", AUDIO), chunk(b"LIST", odd, pad=pad), chunk(b"id3 ", b"ab")),
@@ -95,7 +95,7 @@ def test_an_odd_chunk_may_lack_its_pad_byte(odd: bytes, pad: bool, name: bytes) 
 
 
 def test_odd_audio_may_lack_its_pad_byte() -> None:
-    """As of G.711, whose frames are a byte."""
+    """Audio of odd length, such as G.711, may lack its pad byte."""
     form = struct.pack("<HHIIHH", 7, 1, 8000, 8000, 1, 8)
     for pad in (True, False):
         body = riff(chunk(b"fmt ", form), chunk(b"data", b"\x7f" * 16_001, pad=pad), chunk(b"LIST", b"INFO"))
@@ -103,7 +103,7 @@ def test_odd_audio_may_lack_its_pad_byte() -> None:
 
 
 def test_no_audio_before_other_chunks_is_no_stream() -> None:
-    """A data chunk of nothing, with a LIST behind it, is empty: the LIST is no audio."""
+    """An empty data chunk before a LIST is empty, not a stream."""
     body = riff(chunk(b"fmt ", PCM), chunk(b"data", b""), chunk(b"LIST", b"INFOISFT\x04\0\0\0abcd"))
     facts = probe(body, told=0.0)
     assert (facts.check.status, facts.check.reason, facts.duration_seconds) == ("ok", "empty", 0.0)
@@ -112,7 +112,7 @@ def test_no_audio_before_other_chunks_is_no_stream() -> None:
 
 @pytest.mark.parametrize("tail", [0, 34])
 def test_audio_beyond_four_gibibytes_is_measured(tail: int) -> None:
-    """Sizes of 32 bits wrap: what follows the audio that they tell is the rest of it."""
+    """Audio beyond 32-bit sizes is measured."""
     over, block = 960_000, b"\1" * (1 << 20)
     form = struct.pack("<HHIIHH", 1, 2, 48_000, 192_000, 4, 16)
     head = riff(chunk(b"fmt ", form), b"data" + struct.pack("<I", over), size=36 + over)
@@ -127,7 +127,7 @@ def test_audio_beyond_four_gibibytes_is_measured(tail: int) -> None:
 
 
 def test_big_endian_riff_is_walked() -> None:
-    """RIFX tells its sizes the other way round."""
+    """RIFX, with big-endian sizes, is read."""
     form = struct.pack(">HHIIHH", 1, 1, 8000, 16000, 2, 16)
     body = b"WAVEfmt " + struct.pack(">I", 16) + form + b"data" + struct.pack(">I", len(AUDIO)) + AUDIO
     facts = probe(b"RIFX" + struct.pack(">I", len(body)) + body)
@@ -177,7 +177,7 @@ GSM = struct.pack("<HH", 2, 320)
     ],
 )
 def test_a_byte_rate_that_is_wrong_is_not_believed(fmt: object, size: int, seconds: float, byte_rate: int) -> None:
-    """Where the codec fixes how many bytes a second takes, the field that tells it is not asked."""
+    """If the codec fixes the byte rate, the header's is ignored."""
     assert callable(fmt)
     facts = probe(riff(chunk(b"fmt ", fmt(byte_rate)), chunk(b"data", bytes(size))), told=12.0)
     assert facts.duration_seconds == pytest.approx(seconds, abs=1e-6)
@@ -185,13 +185,13 @@ def test_a_byte_rate_that_is_wrong_is_not_believed(fmt: object, size: int, secon
 
 
 def test_g722_may_tell_the_rate_of_rtp() -> None:
-    """8,000 stands for 16,000 in RTP, and in headers that were made from it."""
+    """G.722 may state 8,000 samples for 16,000, as RTP does."""
     body = riff(chunk(b"fmt ", form(0x28F, 8000, 1, 8, 8000)), chunk(b"data", bytes(96_000)))
     assert status(body, told=12.0) == ("ok", 12.0)
 
 
 def test_samples_that_are_counted_measure_what_no_rate_does() -> None:
-    """Of a codec that fixes no rate the fact chunk counts the samples; a count that is none is passed over."""
+    """For codecs without a fixed rate the fact chunk's samples give the length; an invalid count is ignored."""
     rated = chunk(b"fmt ", form(0x55, 8000, 1, 0, 99_999))
     for samples, seconds in ((96_000, 12.0), (0, 48_000 / 99_999), (BIG, 48_000 / 99_999)):
         body = riff(rated, chunk(b"fact", struct.pack("<I", samples)), chunk(b"data", bytes(48_000)))

@@ -1,4 +1,4 @@
-"""An attempt that ended, as an observer is told of it."""
+"""Notify an observer of an ended attempt."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def settled(
     suspect: bool = False,
     already_archived: bool = False,
 ) -> None:
-    """Tell of a receipt where the state is archived, of a failure otherwise."""
+    """Notify of a receipt if the state is archived, else of a failure."""
     job = Job(source="main", recording=RECORDING, attempt=1, maybe_archived=False)
     if state is not State.ARCHIVED:
         failure = Failure(

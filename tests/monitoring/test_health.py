@@ -1,4 +1,4 @@
-"""One judgement of a feed: the worst that can be said, in words that an operator can act on."""
+"""One judgement of a feed: the worst condition, with a message that an operator can act on."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 
 
 def a_feed(**values: Any) -> FeedStatus:
-    """A feed that is well: scanned a minute ago, with recordings archived."""
+    """A healthy feed: scanned a minute ago, with archived recordings."""
     well = {
         "watermark": NOW - 26 * HOUR,
         "last_success_at": NOW - MINUTE,
@@ -32,12 +32,12 @@ def judged(watched_since: datetime | None = None, **values: Any) -> Health:
 
 
 def test_ok_says_nothing() -> None:
-    """A feed that is well needs no words."""
+    """A healthy feed has no message."""
     assert judged() == Health(Condition.OK, "")
 
 
 def test_lag_is_no_trouble() -> None:
-    """An account that was quiet for a year lags by a year, and is well."""
+    """An account that was quiet for a year has a year's lag, and is ok."""
     assert judged(watermark=NOW - 365 * DAY, last_archived_at=NOW - 365 * DAY) == Health(Condition.OK)
 
 
@@ -52,7 +52,7 @@ def test_lag_is_no_trouble() -> None:
     ],
 )
 def test_stale_without_a_whole_scan(last_success: timedelta | None, watched: timedelta | None, expected: str) -> None:
-    """Stale from stale_after on, counted from the last whole scan, else from when the watch began."""
+    """A feed is stale stale_after since the last complete scan, or since the daemon's start."""
     health = judged(
         watched_since=None if watched is None else NOW - watched,
         last_success_at=None if last_success is None else NOW - last_success,
@@ -75,7 +75,7 @@ def test_stale_without_a_whole_scan(last_success: timedelta | None, watched: tim
 def test_stale_without_an_archived_recording(
     waiting: timedelta | None, archived: timedelta | None, watched: timedelta | None, expected: str
 ) -> None:
-    """Stale, too, where scans go well but what could be archived is not."""
+    """A feed is also stale if scans succeed but ready recordings are not archived."""
     waiting_since, last_archived_at, watched_since = (
         None if age is None else NOW - age for age in (waiting, archived, watched)
     )
@@ -84,7 +84,7 @@ def test_stale_without_an_archived_recording(
 
 
 def test_stale_says_which_since_when_and_why() -> None:
-    """The words name both ways of being stale, a scan that runs, and the error of the last one."""
+    """The message has both reasons of staleness, a running scan, and the last error."""
     health = judged(
         last_success_at=NOW - 26 * HOUR,
         scan_started_at=NOW - 3 * HOUR,
@@ -103,7 +103,7 @@ def test_stale_says_which_since_when_and_why() -> None:
 
 
 def test_stale_that_never_was_well() -> None:
-    """Where there never was a success, the words say since when one was waited for."""
+    """Without any success the message says since when."""
     health = judged(
         watched_since=NOW - 25 * HOUR, last_success_at=None, waiting_since=NOW - 25 * HOUR, last_archived_at=None
     )
@@ -137,7 +137,7 @@ def test_stale_that_never_was_well() -> None:
     ],
 )
 def test_failing(values: dict[str, Any], words: str) -> None:
-    """A failed scan is told with its error, which says what to do, and since when there is no whole one."""
+    """A failed scan's message has its error, a hint, and the last complete scan."""
     assert judged(error="no answer (wait)", **values) == Health(Condition.FAILING, words)
 
 
@@ -166,13 +166,13 @@ ADVICE = "set a longer poll_every, raise requests_per_second, or ask the provide
     ],
 )
 def test_slow(values: dict[str, Any], words: str) -> None:
-    """A scan that takes longer than the time between polls is told with both lengths and what to do."""
+    """A scan longer than the poll interval is slow, with both lengths and a hint."""
     assert judged(**values) == Health(Condition.SLOW, words)
 
 
 @pytest.mark.parametrize("values", [{"scan_seconds": 300.0}, {"scan_started_at": NOW - 5 * MINUTE}], ids=str)
 def test_as_long_as_the_interval_is_not_slow(values: dict[str, Any]) -> None:
-    """A scan that just fits between two polls is well."""
+    """A scan as long as the interval is ok."""
     assert judged(**values) == Health(Condition.OK)
 
 
@@ -197,17 +197,17 @@ def test_new(values: dict[str, Any], expected: Health | None) -> None:
     [(None, "-"), (0.4, "0 s"), (-5, "0 s"), (185, "3 min 5 s"), (93600, "1 d 2 h"), (86400 + 300, "1 d 5 min")],
 )
 def test_lengths_of_time(seconds: float | None, expected: str) -> None:
-    """Two units at most."""
+    """Durations have at most two units."""
     assert span(seconds) == expected
 
 
 def test_moments_are_utc() -> None:
-    """A moment of another zone is written as UTC."""
+    """Times of other zones are shown in UTC."""
     assert when(datetime.fromisoformat("2026-11-02T01:30:00+02:00")) == "2026-11-01 23:30 UTC"
 
 
 def test_a_closed_account_is_not_stale() -> None:
-    """Nobody polls it, on purpose: no alarm for that, and words that say so; what waits of it is still an alarm."""
+    """A closed account is not stale for lack of scans, with a message; its waiting recordings are an alarm."""
     closed = {"closed_at": NOW - timedelta(days=9), "last_success_at": NOW - timedelta(days=9)}
     assert judged(**closed).condition is Condition.OK
     assert "account not active since" in judged(**closed).words
@@ -216,14 +216,14 @@ def test_a_closed_account_is_not_stale() -> None:
 
 
 def test_what_fails_is_told_before_it_is_dead() -> None:
-    """A recording that failed and is tried again is no alarm, but it is named, with the command that lists it."""
+    """Failing recordings are no alarm, but are named with the command that lists them."""
     words = "2 recordings failing (will be tried again): `recvault failures --source main`"
     assert judged(standing=StateCounts(pending=3, failing=2)) == Health(Condition.OK, words)
 
 
 @pytest.mark.parametrize(("minutes", "condition"), [(4, Condition.OK), (5, Condition.SLOW)])
 def test_a_transfer_that_does_not_end_is_named(minutes: int, condition: Condition) -> None:
-    """From five minutes on, with its recording; below that nothing is said."""
+    """A transfer of five minutes or more is named with its recording."""
     health = judged(transfer_since=NOW - minutes * MINUTE, transfer_of="RE7")
     hint = "see `recvault show RE7`; transfer.min_rate sets the slowest rate allowed"
     told = f"a transfer has been running for 5 min: {hint}"
@@ -243,5 +243,5 @@ def test_a_transfer_that_does_not_end_is_named(minutes: int, condition: Conditio
     ],
 )
 def test_what_is_lost_unless_somebody_acts(standing: StateCounts, words: str) -> None:
-    """Dead recordings and rows that cannot be read are no well source's, however well its list is read."""
+    """Dead recordings and unreadable rows need attention, however healthy the list."""
     assert judged(standing=standing) == Health(Condition.ATTENTION, words)

@@ -1,4 +1,4 @@
-"""A scrape shows what an operator alarms on, and goes on where something cannot be asked."""
+"""A scrape shows what operators alert on, and continues if something cannot be read."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def a_metrics(*judged: tuple[FeedStatus, Health], lines: Iterable[LineFacts] = (
 
 
 def value(metrics: Metrics, name: str, **labels: str) -> float | None:
-    """A sample's value, read as Prometheus reads it."""
+    """Return a sample's value, as Prometheus parses it."""
     found = [
         sample.value
         for family in text_string_to_metric_families(metrics.text().decode())
@@ -61,7 +61,7 @@ def value(metrics: Metrics, name: str, **labels: str) -> float | None:
 
 
 def families(metrics: Metrics) -> dict[str, str]:
-    """Every family of a scrape and its HELP text."""
+    """Return every family of a scrape and its HELP text."""
     return dict(re.findall(r"^# HELP (\S+) ?(.*)$", metrics.text().decode(), re.MULTILINE))
 
 
@@ -83,7 +83,7 @@ def busy() -> Metrics:
 
 @pytest.mark.parametrize("metrics", [Metrics, busy], ids=["nothing happened", "everything happened"])
 def test_names_are_those_of_a_scrape(metrics: type[Metrics]) -> None:
-    """Alert rules may be checked against NAMES: a scrape shows each of them, and none besides but the process's own."""
+    """A scrape has exactly the families in NAMES, plus the process's own."""
     shown = families(metrics())
     assert {name for name in shown if not name.startswith(("process_", "python_"))} == NAMES
     assert all(name.startswith("recvault_") for name in NAMES)
@@ -91,7 +91,7 @@ def test_names_are_those_of_a_scrape(metrics: type[Metrics]) -> None:
 
 
 def test_names_keep_to_prometheus_conventions() -> None:
-    """Counters end in _total and nothing else does; there are no _created series."""
+    """Only counters end in _total, and there are no _created series."""
     text = busy().text().decode()
     types = dict(re.findall(r"^# TYPE (recvault_\S+) (\w+)$", text, re.MULTILINE))
     assert {n for n in types if n.endswith("_total")} == {n for n, kind in types.items() if kind == "counter"}
@@ -99,7 +99,7 @@ def test_names_keep_to_prometheus_conventions() -> None:
 
 
 def test_the_process_is_shown() -> None:
-    """Memory, open files and collections of the process itself stand beside ours."""
+    """The process's memory, open files and garbage collections are shown."""
     shown = families(Metrics())
     assert {"process_resident_memory_bytes", "process_open_fds", "python_info", "python_gc_collections_total"} <= set(
         shown
@@ -120,12 +120,12 @@ def test_the_process_is_shown() -> None:
     ],
 )
 def test_an_account_as_it_stands(name: str, expected: float) -> None:
-    """Moments and ages of an account, in seconds."""
+    """Times and ages of an account are in seconds."""
     assert value(a_metrics((FEED, Health(Condition.OK))), name, **AC1) == expected
 
 
 def test_what_has_not_been_is_left_out() -> None:
-    """A moment that never was is no 1970; an age of nothing is 0; a clock that runs behind gives no negative age."""
+    """Unset times are left out, ages of nothing are 0, and a slow clock gives no negative age."""
     metrics = a_metrics((FeedStatus(feed=FEED.feed, oldest_pending_at=NOW + HOUR), Health(Condition.NEW)))
     for name in ("last_success_timestamp", "watermark_timestamp", "watermark_lag", "next_attempt_timestamp"):
         assert value(metrics, f"recvault_{name}_seconds", **AC1) is None
@@ -134,7 +134,7 @@ def test_what_has_not_been_is_left_out() -> None:
 
 
 def test_each_recording_is_counted_once() -> None:
-    """The states add up: pending leaves out the failing ones, which the ledger's own count includes."""
+    """Each recording is counted in one state: pending excludes failing."""
     metrics = a_metrics((FEED, Health(Condition.OK)))
     states = ("pending", "failing", "not_ready", "archived", "gone", "external", "dead", "quarantined")
     counts = {state: value(metrics, "recvault_recordings", state=state, **AC1) for state in states}
@@ -143,7 +143,7 @@ def test_each_recording_is_counted_once() -> None:
 
 @pytest.mark.parametrize("condition", list(Condition))
 def test_a_condition_is_one_of_a_set(condition: Condition) -> None:
-    """Of all conditions one is 1, and stale has a gauge of its own."""
+    """One condition is 1, the others 0, and stale has its own gauge."""
     metrics = a_metrics((FEED, Health(condition, "words")))
     shown = {each: value(metrics, "recvault_source_condition", condition=each, **AC1) for each in Condition}
     assert shown == {each: float(each is condition) for each in Condition}
@@ -152,7 +152,7 @@ def test_a_condition_is_one_of_a_set(condition: Condition) -> None:
 
 @pytest.mark.parametrize("order", [1, -1], ids=["own list first", "own list last"])
 def test_several_lists_of_an_account_are_one_series(order: int) -> None:
-    """Gauges tell of the account's own list, its condition is the worst of all; nothing stands twice."""
+    """An account is one series: gauges of its own list, the worst condition of all its lists."""
     other = replace(FEED, feed=replace(FEED.feed, list="reconcile"), last_success_at=NOW - 9 * HOUR)
     metrics = a_metrics(*[(FEED, Health(Condition.SLOW)), (other, Health(Condition.STALE))][::order])
     own = value(metrics, "recvault_last_success_timestamp_seconds", **AC1)
@@ -162,7 +162,7 @@ def test_several_lists_of_an_account_are_one_series(order: int) -> None:
 
 
 def test_a_provider_as_it_is_asked() -> None:
-    """Requests by status, and how many may run at once."""
+    """Requests by status and the concurrency limits are shown."""
     metrics = a_metrics(lines=[LINE])
     assert value(metrics, "recvault_api_requests_total", source="main", status="200") == 41
     assert value(metrics, "recvault_api_requests_total", source="main", status="error") == 1
@@ -171,7 +171,7 @@ def test_a_provider_as_it_is_asked() -> None:
 
 
 def test_observing_anew_replaces() -> None:
-    """After a reload a source that is gone is shown no longer, and none is shown twice."""
+    """After a reload a removed source is not shown, and none is shown twice."""
     metrics = a_metrics((FEED, Health(Condition.OK)), lines=[LINE])
     metrics.observe_feeds(list, lambda: NOW)
     metrics.observe_lines(lambda: [replace(LINE, source="new")])
@@ -186,7 +186,7 @@ def locked() -> Iterable[tuple[FeedStatus, Health]]:
 
 
 def test_a_locked_ledger_costs_its_own_metrics_only(caplog: pytest.LogCaptureFixture) -> None:
-    """What cannot be asked is missing as a whole, is told and logged; the rest of the scrape is there."""
+    """If the ledger is locked, only its metrics are missing, which is shown and logged."""
     metrics = a_metrics(lines=[LINE])
     assert value(metrics, "recvault_scrape_error") == 0
     metrics.observe_feeds(locked, lambda: NOW)
@@ -201,7 +201,7 @@ def test_a_locked_ledger_costs_its_own_metrics_only(caplog: pytest.LogCaptureFix
 
 
 def test_polls_by_result() -> None:
-    """Each poll counts once, by success or by the error's name, and its length goes into one histogram."""
+    """Each poll counts once by result, and its duration is in one histogram."""
     metrics = Metrics()
     for error in (None, None, "CredentialsRefused"):
         metrics.polled("main", "AC1", 90.0, error)
@@ -213,7 +213,7 @@ def test_polls_by_result() -> None:
 
 
 def test_outcomes_of_transfers() -> None:
-    """Archived counts recordings and bytes; only what failed is a failure: what is not ready or drained is none."""
+    """Archived recordings and bytes are counted; not ready and drained are no failures."""
     metrics = Metrics()
     for state, reason, count in (
         ("archived", None, 100),
@@ -235,7 +235,7 @@ def test_outcomes_of_transfers() -> None:
 
 
 def test_what_polls_missed() -> None:
-    """Missed recordings add up; of their lateness the greatest stays."""
+    """Missed recordings are added up, and the largest lateness is kept."""
     metrics = Metrics()
     for recordings, lateness in ((2, 90.0), (0, 0.0), (1, 30.0)):
         metrics.missed("main", recordings, lateness)
@@ -244,7 +244,7 @@ def test_what_polls_missed() -> None:
 
 
 def test_reloads() -> None:
-    """Nothing is claimed before the first; one that fails leaves the time of the configuration in use."""
+    """Before the first reload nothing is shown; a failed one keeps the time of the current configuration."""
     metrics = Metrics()
     ok, at = "recvault_config_last_reload_successful", "recvault_config_last_reload_success_timestamp_seconds"
     seen = [(value(metrics, ok), value(metrics, at))]
@@ -255,18 +255,18 @@ def test_reloads() -> None:
 
 
 def test_expected_sources_begin_at_zero() -> None:
-    """A counter is there before its first event: increase() sees no step of a series that begins at 1."""
+    """Counters of expected sources begin at 0, so that increase() sees their first step."""
     metrics = Metrics()
     metrics.expect(["main"], timedelta(days=1))
     metrics.poll_skipped("main")
-    metrics.expect(["main"], timedelta(days=1))  # a reload takes nothing back
+    metrics.expect(["main"], timedelta(days=1))  # a reload resets nothing
     assert value(metrics, "recvault_reconcile_missed_recordings_total", source="main") == 0
     assert value(metrics, "recvault_polls_skipped_total", source="main") == 1
     assert value(metrics, "recvault_pings_failed_total") == 0
 
 
 def test_a_label_has_few_values() -> None:
-    """A plug-in that puts an id into its reasons makes a hundred series, not one a recording."""
+    """A label has at most a hundred values, even if a plug-in puts ids into reasons."""
     metrics = Metrics()
     for number in range(150):
         settled(metrics, State.FAILING, f"plugin.{number}")
@@ -276,12 +276,12 @@ def test_a_label_has_few_values() -> None:
 
 
 def test_the_version_is_shown() -> None:
-    """Build info names what runs."""
+    """The running version is shown."""
     assert value(Metrics(), "recvault_build_info", version=__version__) == 1
 
 
 def test_a_text_file_for_node_exporter(tmp_path: Path) -> None:
-    """It holds our metrics, replaces the file before, leaves no other, and keeps node_exporter's own names out."""
+    """The file has our metrics without node_exporter's names, and replaces the old one."""
     path = tmp_path / "recvault.prom"
     path.write_text("old")
     busy().write_textfile(path)
@@ -291,7 +291,7 @@ def test_a_text_file_for_node_exporter(tmp_path: Path) -> None:
 
 
 def test_a_file_that_no_pass_wrote_costs_no_pass(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A file that cannot be read is said in the log, and counting begins at 0."""
+    """An unreadable file is logged, and counters begin at 0."""
     path = tmp_path / "recvault.prom"
     path.write_text("recvault_archived_recordings_total{source=main 3")
     metrics = Metrics()
@@ -301,7 +301,7 @@ def test_a_file_that_no_pass_wrote_costs_no_pass(tmp_path: Path, caplog: pytest.
 
 
 def test_what_an_alarm_counts_begins_at_zero() -> None:
-    """Prometheus sees no first step of a series that begins at 1."""
+    """Counters for alerts begin at 0."""
     metrics = Metrics()
     metrics.expect(["main"], timedelta(days=1))
     metrics.expect_job("poll:main")
@@ -312,7 +312,7 @@ def test_what_an_alarm_counts_begins_at_zero() -> None:
 
 
 def test_a_text_file_goes_through_no_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a directory that others write to, a link under its name is replaced, and one under a foretold name refused."""
+    """A link at the file's name is replaced, and one at the temporary name is refused."""
     secret, path = tmp_path / "secret", tmp_path / "recvault.prom"
     secret.write_text("ours")
     path.symlink_to(secret)
@@ -331,7 +331,7 @@ def test_a_text_file_goes_through_no_link(tmp_path: Path, monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize("umask", [0o022, 0o077], ids=oct)
 def test_a_text_file_has_the_rights_that_the_umask_leaves(tmp_path: Path, umask: int) -> None:
-    """node_exporter is to read it as another user, unless the operator says otherwise: account ids stand in it."""
+    """The file's mode follows the umask, so that node_exporter can read it unless forbidden."""
     before = os.umask(umask)
     try:
         Metrics().write_textfile(tmp_path / "recvault.prom")
@@ -348,7 +348,7 @@ def test_a_text_file_has_the_rights_that_the_umask_leaves(tmp_path: Path, umask:
     ],
 )
 def test_a_text_file_that_cannot_be(tmp_path: Path, name: str, words: str) -> None:
-    """The error names the file and says what to do."""
+    """If the file cannot be written, the error names it with a hint."""
     with pytest.raises(ConfigError) as caught:
         Metrics().write_textfile(tmp_path / name)
     assert str(tmp_path / name) in str(caught.value)
@@ -356,19 +356,19 @@ def test_a_text_file_that_cannot_be(tmp_path: Path, name: str, words: str) -> No
 
 
 def test_each_is_alone() -> None:
-    """Two in one process share nothing: no global registry is touched."""
+    """Two instances share nothing."""
     first, second = Metrics(), Metrics()
     first.ping_failed()
     assert value(second, "recvault_pings_failed_total") == 0
 
 
 def test_the_content_type_is_prometheus_text() -> None:
-    """The classic text format, which every scraper reads."""
+    """The content type is the classic text format."""
     assert CONTENT_TYPE == "text/plain; version=0.0.4; charset=utf-8"
 
 
 def test_suspect_media_are_counted_once() -> None:
-    """What was archived although its check failed counts as it is archived, not again where it is found archived."""
+    """Suspect media count when archived, not again when found archived."""
     metrics = Metrics()
     settled(metrics, State.ARCHIVED, size=5, suspect=True)
     settled(metrics, State.ARCHIVED, size=5, suspect=True, already_archived=True)
@@ -377,7 +377,7 @@ def test_suspect_media_are_counted_once() -> None:
 
 
 def test_several_observers_are_told_the_same() -> None:
-    """Whatever an observer may be told of reaches each of several, with all that is told."""
+    """Every event reaches each of several observers, with all its values."""
     told: list[tuple[str, ...]] = []
     names = [name for name in vars(Observer) if not name.startswith("_")]
     kinds = [type(each, (Observer,), {}) for each in ("First", "Second")]

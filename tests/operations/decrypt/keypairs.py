@@ -1,4 +1,4 @@
-"""RSA key pairs, made once a process, and sealed bodies to open."""
+"""RSA key pairs, made once per process, and encrypted bodies."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ KEY, IV12, IV16 = bytes(range(32)), bytes(range(12)), bytes(range(16))
 
 @functools.cache
 def rsa(number: int = 0) -> RSAPrivateKey:
-    """A key; another number is another key."""
+    """Return a key; another number gives another key."""
     return generate_private_key(65537, 2048)
 
 
@@ -44,7 +44,7 @@ def public_pem(number: int = 0) -> bytes:
 
 
 def key_file(directory: Path, number: int = 0) -> Path:
-    """The private key in a file that its owner alone may read."""
+    """Write the private key to a file that only its owner can read."""
     path = directory / f"key-{number}.pem"
     path.write_text(private_pem(number))
     path.chmod(0o600)
@@ -56,7 +56,7 @@ def private_keys(*numbers: int) -> PrivateKeys:
 
 
 def call(plain: bytes, number: int = 0, **changed: Any) -> tuple[dict[str, Any], bytes]:
-    """A call's fields and ciphertext, as Twilio makes them."""
+    """Return a call's fields and ciphertext, as Twilio makes them."""
     wrapped = rsa(number).public_key().encrypt(KEY, OAEP(mgf=MGF1(SHA256()), algorithm=SHA256(), label=None))
     fields = {
         "encryption_public_key_sid": f"CR{number}",
@@ -67,7 +67,7 @@ def call(plain: bytes, number: int = 0, **changed: Any) -> tuple[dict[str, Any],
 
 
 def track(plain: bytes, number: int = 0, **changed: Any) -> tuple[dict[str, Any], bytes]:
-    """A Video track's fields and ciphertext."""
+    """Return a Video track's fields and ciphertext."""
     padder, encryptor = PKCS7(128).padder(), Cipher(AES256(KEY), CBC(IV16)).encryptor()
     fields = {
         "x-amz-key": base64.b64encode(rsa(number).public_key().encrypt(KEY, PKCS1v15())).decode(),

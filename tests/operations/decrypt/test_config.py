@@ -1,4 +1,4 @@
-"""`private_keys` and `media_proof` in the configuration: where a key stands, never what it is."""
+"""`private_keys` and `media_proof` in the configuration: places of keys, never their content."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def config(keys: str, before: str = "") -> Config:
     ],
 )
 def test_what_is_no_list_of_keys(written: str, said: str) -> None:
-    """Each is told with its line and place, and without what was written."""
+    """An invalid list is reported with its line and place, without its content."""
     with pytest.raises(ConfigError) as refused:
         config(written)
     [line] = str(refused.value).replace("[", ".").replace("]", "").splitlines()
@@ -43,7 +43,7 @@ def test_what_is_no_list_of_keys(written: str, said: str) -> None:
 
 
 def test_keys_come_by_each_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file, an environment variable, systemd's credentials: a PEM of many lines by each."""
+    """A PEM can come from a file, an environment variable or systemd's credentials."""
     key_file(tmp_path, 0)
     (tmp_path / "kept").write_text(private_pem(1))
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
@@ -59,7 +59,7 @@ def test_keys_come_by_each_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_every_key_that_cannot_be_had_is_told_at_once(tmp_path: Path) -> None:
-    """One that everyone can read, one that is not there, one that is none: a line each, with what to do."""
+    """A world-readable, a missing and an invalid key are each reported with a hint."""
     loose = key_file(tmp_path, 0)
     loose.chmod(0o604)
     (tmp_path / "none.pem").write_text("no key\nat all\n")
@@ -76,7 +76,7 @@ def test_every_key_that_cannot_be_had_is_told_at_once(tmp_path: Path) -> None:
 
 
 def test_a_key_that_changed_is_told_on_reload(tmp_path: Path) -> None:
-    """A reload says which key changed, and nothing of either."""
+    """A reload reports which key changed, without its content."""
     path = key_file(tmp_path, 0)
     settings = config(f'[{{ file = "{path}" }}]')
     before = secret_prints(settings)
@@ -85,7 +85,7 @@ def test_a_key_that_changed_is_told_on_reload(tmp_path: Path) -> None:
 
 
 def test_the_proof_is_basic_unless_asked_for() -> None:
-    """FFmpeg costs as much as the transfer: it must be asked for, and only two words are known."""
+    """The default proof is basic, as FFmpeg costs as much as the transfer; other values are refused."""
     assert config("[]").transfer.media_proof == "basic"
     assert config("[]", '[transfer]\nmedia_proof = "full"\n').transfer.media_proof == "full"
     with pytest.raises(ConfigError, match="media_proof"):

@@ -1,4 +1,4 @@
-"""What is encrypted opens with its own key alone, whole and unchanged; whatever else comes is told in words."""
+"""Ciphertext decrypts only with its own key, complete and unchanged; anything else is an error with a reason."""
 
 from __future__ import annotations
 
@@ -36,17 +36,17 @@ def opened(opening: Opening, body: bytes, step: int = 1 << 16) -> bytes:
 
 
 def test_gcm_known_answer() -> None:
-    """The test case of GCM's own specification (case 14) comes out."""
+    """The test case 14 of GCM's specification is decrypted."""
     body = bytes.fromhex("cea7403d4d606b6e074ec5d3baf39d18" + "d0d1c8a799996bf0265b98b5d48ab919")
     assert opened(Sealed(bytes(32), bytes(12)), body) == bytes(16)
 
 
 def test_cbc_known_answer() -> None:
-    """The first block of NIST SP 800-38A, F.2.5, comes out."""
+    """The first block of NIST SP 800-38A, F.2.5, is decrypted."""
     key = bytes.fromhex("603deb1015ca71be2b73aef0857d77811f352c073b6108d72d9810a30914dff4")
     body = bytes.fromhex("f58c4c04d6e5f1ba779eabfb5f7bfbd69cfc4e967edb808d679f777bc6702c7d")
     given = Padded([key], bytes(range(16)), None).feed(body)
-    assert given == bytes.fromhex("6bc1bee22e409f96e93d7e117393172a")  # the last block waits for its padding
+    assert given == bytes.fromhex("6bc1bee22e409f96e93d7e117393172a")  # the last block is held back for its padding
 
 
 # Opening
@@ -56,7 +56,7 @@ def test_cbc_known_answer() -> None:
 @pytest.mark.parametrize("step", [1, 7, 15, 16, 17, 1000, 1 << 16])
 @pytest.mark.parametrize("length", [0, 1, 15, 16, 17, 1028])
 def test_what_was_encrypted_comes_out(seals: Seals, step: int, length: int) -> None:
-    """Any length, in chunks of any size: the plaintext, and nothing behind it."""
+    """Any length in any chunks gives exactly the plaintext."""
     fields, body = seals(PLAIN[:length])
     opening = private_keys(0).opening(fields)
     assert opened(opening, body, step) == PLAIN[:length]
@@ -64,7 +64,7 @@ def test_what_was_encrypted_comes_out(seals: Seals, step: int, length: int) -> N
 
 
 def test_chunks_may_be_memoryviews() -> None:
-    """A chunk is whatever bytes come, copied or not."""
+    """Chunks may be bytes or memoryviews."""
     for seals in SEALERS.values():
         fields, body = seals(PLAIN)
         opening = private_keys(0).opening(fields)
@@ -74,7 +74,7 @@ def test_chunks_may_be_memoryviews() -> None:
 @settings(deadline=None, max_examples=40)
 @given(st.data())
 def test_no_changed_bit_of_a_call_is_believed(draw: st.DataObject) -> None:
-    """A flipped bit, a cut, or bytes behind it: the tag tells, wherever it was."""
+    """A flipped bit, a cut or extra bytes in a call are detected by the tag."""
     fields, body = call(PLAIN)
     kind = draw.draw(st.sampled_from(["flip", "cut", "more"]))
     if kind == "flip":
@@ -88,7 +88,7 @@ def test_no_changed_bit_of_a_call_is_believed(draw: st.DataObject) -> None:
 
 
 def test_a_track_that_is_cut_is_not_believed() -> None:
-    """A track has no tag: a part of a block, a padding that is none, or another length tell."""
+    """A partial block, invalid padding or another length of a track is detected."""
     fields, body = track(PLAIN)
     for cut in (1, 16, len(body) - 1, len(body)):
         opening = private_keys(0).opening(fields)
@@ -104,16 +104,16 @@ def test_a_track_that_is_cut_is_not_believed() -> None:
 
 
 def test_keys_rotate() -> None:
-    """Of several keys the one that fits opens, whichever place it has and whatever it is called."""
+    """Of several keys the right one decrypts, whatever its position and name."""
     fields, body = call(PLAIN, 1)
     for keys in (private_keys(0, 1), private_keys(1, 0), private_keys(0, 2, 1)):
         assert opened(keys.opening(fields), body) == PLAIN
-    renamed = {**fields, "encryption_public_key_sid": "CR0"}  # misnamed by hand
+    renamed = {**fields, "encryption_public_key_sid": "CR0"}  # with a wrong name
     assert opened(private_keys(0, 1).opening(renamed), body) == PLAIN
 
 
 def test_the_named_key_is_tried_first() -> None:
-    """A recording names its public key: others are not even tried."""
+    """The public key that a recording names is tried first, and others not at all."""
     tried = []
 
     class Noted:
@@ -133,14 +133,14 @@ def test_the_named_key_is_tried_first() -> None:
 
 
 def test_a_track_s_key_shows_in_its_first_block() -> None:
-    """A wrong private key may yield a key of the right length by chance: a track's first bytes tell it from its own."""
+    """If a wrong key unwraps by chance, the track's first bytes select the right one."""
     _, body = track(PLAIN)
     for keys in ([bytes(32), KEY], [KEY, bytes(32)]):
         assert opened(Padded(keys, IV16, None), body, 5) == PLAIN
 
 
 def test_a_call_that_no_key_opens() -> None:
-    """It is said for which key it was meant and which were tried; other bytes would not help."""
+    """The error names the wanted key and the tried ones, and no other download is suggested."""
     fields, _ = call(PLAIN, 1)
     with pytest.raises(NotOpened) as refused:
         private_keys(0, 2).opening(fields)
@@ -167,7 +167,7 @@ BAD_FIELDS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("fields", BAD_FIELDS.values(), ids=BAD_FIELDS)
 def test_fields_that_cannot_be_used(fields: dict[str, Any]) -> None:
-    """Whatever stands in a provider's fields, it is told in words."""
+    """Invalid key fields of a provider are reported with a reason."""
     with pytest.raises(NotOpened):
         private_keys(0).opening(fields)
 
@@ -179,7 +179,7 @@ NAMES = st.sampled_from([*call(b"")[0], *track(b"")[0], "other"])
 @settings(deadline=None, max_examples=40)
 @given(st.dictionaries(NAMES, VALUES), st.binary(max_size=100))
 def test_any_fields(fields: dict[str, Any], body: bytes) -> None:
-    """Hostile fields and bytes open, or are told in words: nothing else."""
+    """Any fields and bytes decrypt or raise NotOpened, nothing else."""
     try:
         opened(private_keys(0).opening(fields), body)
     except NotOpened as refused:
@@ -202,7 +202,7 @@ def bad_keys() -> dict[str, str]:
 
 @pytest.mark.parametrize("problem", bad_keys())
 def test_a_key_that_cannot_be_used(problem: str) -> None:
-    """It is said whose it is, what is wrong and what to do, and nothing of the key is shown."""
+    """An unusable key is reported with its place, the reason and a hint, without its content."""
     text = bad_keys()[problem]
     with pytest.raises(ConfigError) as refused:
         private_key(text, "main: private_keys[0]")
@@ -213,7 +213,7 @@ def test_a_key_that_cannot_be_used(problem: str) -> None:
 
 
 def test_no_key_is_shown() -> None:
-    """Neither a repr of the keys nor of what opens holds any of them."""
+    """No repr contains a key."""
     keys = private_keys(0)
     fields, _ = call(PLAIN)
     shown = repr(keys) + repr(keys.opening(fields))

@@ -1,4 +1,4 @@
-"""The way back from the bucket: what is returned is proven whole, and what is not is told apart."""
+"""Decryption from the bucket: what is returned is verified completely, and each error has its reason."""
 
 from __future__ import annotations
 
@@ -64,34 +64,34 @@ def opened(fields: dict[str, Any], body: bytes, media_format: str = "mka") -> tu
 
 @pytest.mark.parametrize(("seals", "media_format"), [(call, "wav"), (track, "mka")])
 def test_what_is_told_is_what_was_written(seals: Any, media_format: str) -> None:
-    """Size and SHA-256 are the plaintext's."""
+    """The returned size and SHA-256 are those of the plaintext."""
     done, plain = opened(*seals(TRACK), media_format)
     assert plain == TRACK
     assert done == Plaintext(bytes=len(TRACK), sha256=hashlib.sha256(TRACK).hexdigest())
 
 
 def test_a_seal_that_was_broken_before_it_was_archived() -> None:
-    """The sidecar names these very bytes, and they are not what was encrypted: the tag tells."""
+    """Ciphertext that matches its sidecar but was changed before is detected by its tag."""
     fields, body = call(TRACK)
     with pytest.raises(NotOpened, match="its tag does not match"):
         opened(fields, body[:2000] + b"\0" + body[2001:])
 
 
 def test_a_track_of_another_length() -> None:
-    """A track's plaintext must be as long as its provider told when it was fetched."""
+    """A track's plaintext must have the length stated by its provider."""
     with pytest.raises(NotOpened, match="were encrypted"):
         opened(*track(TRACK, **{"x-amz-unencrypted-content-length": str(len(TRACK) - 1)}))
 
 
 def test_a_track_that_is_none() -> None:
-    """Where no tag tells, what comes out must at least begin as its format does; a call's tag is enough."""
+    """Without a tag the plaintext must begin as its format; for a call the tag is enough."""
     with pytest.raises(NotOpened, match="is not mka"):
         opened(*track(b"noise" * 100))
     assert opened(*call(b"noise" * 100), "wav")[1] == b"noise" * 100
 
 
 def test_a_medium_that_is_not_there() -> None:
-    """A sidecar without its medium is told, and what to ask next."""
+    """A missing medium is reported with the next step."""
     fields, body = call(TRACK)
     shelf: Any = Shelf()
     with pytest.raises(NotOpened, match="medium is not in the bucket"):
@@ -99,7 +99,7 @@ def test_a_medium_that_is_not_there() -> None:
 
 
 def test_a_stop_ends_it_and_leaves_nothing(tmp_path: Path) -> None:
-    """Asked to stop in mid-stream, it stops, and no plaintext is left in any file."""
+    """A stop in mid-stream ends it, and no plaintext is left."""
     stop, shelf = Stop(), Shelf(medium=call(TRACK)[1])
     one: Any = shelf
 
@@ -113,7 +113,7 @@ def test_a_stop_ends_it_and_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_a_file_is_its_owner_s_from_the_first_byte(tmp_path: Path) -> None:
-    """While it is written nobody else can read it, and nothing stands under its name; a link there is not followed."""
+    """While it is written only its owner can read it, nothing has its name, and a link there is not followed."""
     (tmp_path / "theirs").write_text("theirs")
     (tmp_path / "out").symlink_to(tmp_path / "theirs")
     with _to_file(tmp_path / "out") as file:
@@ -148,14 +148,14 @@ SIDECAR: dict[str, Any] = {
 
 
 def test_a_sidecar_is_read() -> None:
-    """What it tells of the ciphertext and of its keys."""
+    """Ciphertext and key fields are read from the sidecar."""
     shelf: Any = Shelf(sidecar=json.dumps(SIDECAR).encode())
     found = encrypted(shelf, "sidecar")
     assert found == replace(sealed({"encryption_cek": "AAAA"}, b"abc", "wav"), sha256="00")
 
 
 def test_a_sidecar_that_was_restored_does_not_say_that_nothing_is_encrypted() -> None:
-    """Where it is not known whether it is, that is told."""
+    """A restored sidecar that does not know whether it is encrypted is reported so."""
     document = {**SIDECAR, "encryption": None, "archive": {"restored_from": "ledger", "unknown": ["encryption", "raw"]}}
     shelf: Any = Shelf(sidecar=json.dumps(document).encode())
     with pytest.raises(UnknownName, match="is not known"):
@@ -186,7 +186,7 @@ def test_a_sidecar_that_was_restored_does_not_say_that_nothing_is_encrypted() ->
     ],
 )
 def test_what_is_no_sidecar_of_an_encrypted_recording(changed: bytes) -> None:
-    """Whatever stands under the key, it is told in words."""
+    """Anything else under the key is an error with a reason."""
     shelf: Any = Shelf(sidecar=changed)
     with pytest.raises(UnknownName):
         encrypted(shelf, "sidecar")

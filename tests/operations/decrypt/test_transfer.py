@@ -1,4 +1,4 @@
-"""Encrypted recordings on their way in: ciphertext is stored always, and where a key is at hand it is proven by it."""
+"""Encrypted recordings are always stored as ciphertext, and verified by it if a key is configured."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NAMES = ("voice", "video")
 
 
 def archived(rig: SealedRig, recording: SimRecording, at: timedelta = timedelta()) -> JSON:
-    """The one medium of the recording's sidecar, after a pass; its ciphertext stands as it was served."""
+    """Return the medium of the recording's sidecar after a pass, whose ciphertext is as served."""
     assert rig.sync_at(T0 + at).exit_code == 0
     [medium] = rig.sidecars()[recording.recording_id]["media"]
     served = rig.simulator.media(recording, medium["media_format"]).read()
@@ -29,7 +29,7 @@ def archived(rig: SealedRig, recording: SimRecording, at: timedelta = timedelta(
 
 
 def stayed_so(rig: SealedRig, recording: SimRecording) -> JSON:
-    """The same of one that is not whole: nothing is archived of it before it is looked at again hours later."""
+    """Return the same for a broken one, which is archived only after another look hours later."""
     assert rig.sync_at(T0).exit_code == 0
     assert recording.recording_id not in rig.sidecars()
     return archived(rig, recording, timedelta(hours=4))
@@ -41,7 +41,7 @@ def downloads(rig: SealedRig) -> int:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_what_a_key_opens_is_proven_by_its_plaintext(sealed: SealedRig, name: str) -> None:
-    """Length, codec and the rest are the plaintext's, the bytes and their hash the ciphertext's."""
+    """Length, codec and so on are the plaintext's, bytes and hash the ciphertext's."""
     sealed.opened(name, 0)
     recording = sealed.encrypted()
     medium = archived(sealed, recording)
@@ -53,7 +53,7 @@ def test_what_a_key_opens_is_proven_by_its_plaintext(sealed: SealedRig, name: st
 
 @pytest.mark.parametrize("name", NAMES)
 def test_without_a_key_ciphertext_is_archived_unchecked(sealed: SealedRig, name: str) -> None:
-    """No key is no fault: nothing is flagged, and nothing is claimed."""
+    """Without a key ciphertext is archived unchecked."""
     sealed.opened(name)
     medium = archived(sealed, sealed.encrypted())
     assert medium["checked"] == {"status": "unchecked", "method": "ciphertext", "reason": None}
@@ -62,7 +62,7 @@ def test_without_a_key_ciphertext_is_archived_unchecked(sealed: SealedRig, name:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_key_that_does_not_open_is_flagged_and_counted(sealed: SealedRig, name: str) -> None:
-    """With another key it is archived all the same, suspect with the reason, and counted."""
+    """With a wrong key it is archived as suspect with the reason, and counted."""
     sealed.opened(name, 1)
     recording, metrics = sealed.encrypted(), Metrics()
     with sealed.runtime(lambda: T0) as runtime:
@@ -79,7 +79,7 @@ def test_a_key_that_does_not_open_is_flagged_and_counted(sealed: SealedRig, name
 
 
 def test_a_key_that_is_not_there_costs_no_second_download(sealed: SealedRig) -> None:
-    """Other bytes would not help: what no key opens is fetched once, and its reason names the key it was meant for."""
+    """If the right key is missing, it is fetched once, and the reason names the wanted key."""
     sealed.opened("voice", 1, 2)
     recording = sealed.encrypted()
     sid = sealed.simulator.seal_for(public_pem(0))
@@ -93,7 +93,7 @@ def test_a_key_that_is_not_there_costs_no_second_download(sealed: SealedRig) -> 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_keys_rotate(sealed: SealedRig, name: str) -> None:
-    """Recordings outlive their keys: with the old and the new one configured, both kinds are proven."""
+    """With the old and the new key configured, recordings of both are verified."""
     sealed.opened(name, 0, 1)
     old = sealed.encrypted()
     assert archived(sealed, old)["checked"]["status"] == "ok"
@@ -104,7 +104,7 @@ def test_keys_rotate(sealed: SealedRig, name: str) -> None:
 
 @pytest.fixture
 def spoil(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Flip a bit of the ciphertext that is served, so many times."""
+    """Flip a bit of the served ciphertext, that many times."""
 
     def after(times: int, place: int = -1) -> None:
         seal, served = Sealer.sealed, [0]
@@ -121,7 +121,7 @@ def spoil(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def test_a_flipped_bit_is_fetched_again(sealed: SealedRig, spoil: Any) -> None:
-    """The tag shows what no length shows: the body is fetched again, and archived sound."""
+    """A flipped bit, shown by the tag, is fetched again and archived ok."""
     sealed.opened("voice", 0)
     recording = sealed.encrypted()
     spoil(1, 5000)
@@ -132,7 +132,7 @@ def test_a_flipped_bit_is_fetched_again(sealed: SealedRig, spoil: Any) -> None:
 
 
 def test_a_bit_that_stays_flipped_is_kept_and_flagged(sealed: SealedRig, spoil: Any) -> None:
-    """What the provider serves so for hours is what there is: archived, suspect, with the reason."""
+    """If it stays so for hours, it is archived as suspect with the reason."""
     sealed.opened("voice", 0)
     recording = sealed.encrypted()
     spoil(99, 5000)
@@ -145,7 +145,7 @@ def test_a_bit_that_stays_flipped_is_kept_and_flagged(sealed: SealedRig, spoil: 
 
 
 def test_a_track_whose_first_bytes_break_is_kept_and_flagged(sealed: SealedRig, spoil: Any) -> None:
-    """A plaintext that is no track is no reason to lose the ciphertext."""
+    """A track whose plaintext is invalid is archived as suspect."""
     sealed.opened("video", 0)
     recording = sealed.encrypted()
     spoil(99, 0)
@@ -158,7 +158,7 @@ def test_a_track_whose_first_bytes_break_is_kept_and_flagged(sealed: SealedRig, 
 
 @pytest.fixture
 def halved(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Half of each recording alone is encrypted."""
+    """Encrypts only half of each recording."""
     seal = Sealer.sealed
 
     def short(self: Sealer, recording: SimRecording, plain: Media) -> Media:
@@ -171,7 +171,7 @@ def halved(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("halved")
 @pytest.mark.parametrize("name", NAMES)
 def test_a_plaintext_that_is_short_is_flagged(sealed: SealedRig, name: str) -> None:
-    """The seal holds and the length does not: the plaintext's own walk tells."""
+    """A truncated plaintext with a valid tag is suspect by its length."""
     sealed.opened(name, 0)
     medium = stayed_so(sealed, sealed.encrypted())
     assert (medium["checked"]["status"], medium["checked"]["method"]) == ("suspect", "decrypted")
@@ -180,7 +180,7 @@ def test_a_plaintext_that_is_short_is_flagged(sealed: SealedRig, name: str) -> N
 
 @pytest.mark.usefixtures("halved")
 def test_ciphertext_that_is_too_short_for_its_length_is_flagged(sealed: SealedRig) -> None:
-    """Without any key its size is held against the least that a call of that length has."""
+    """Without a key, ciphertext smaller than a call of that length must be is suspect."""
     sealed.opened("voice")
     check = stayed_so(sealed, sealed.encrypted())["checked"]
     assert (check["status"], check["method"]) == ("suspect", "ciphertext")
@@ -189,16 +189,16 @@ def test_ciphertext_that_is_too_short_for_its_length_is_flagged(sealed: SealedRi
 
 @pytest.mark.parametrize("name", NAMES)
 def test_ffmpeg_walks_the_plaintext(sealed: SealedRig, name: str) -> None:
-    """With the full proof the packets of the plaintext are walked, and none of what stays closed."""
+    """With the full proof FFmpeg checks the plaintext, but nothing without a key."""
     sealed.transfer["media_proof"] = "full"
     sealed.opened(name, 0)
     sealed.simulator.seal_for(public_pem(1))
     closed = sealed.encrypted()
-    sealed.simulator.media(closed, closed.formats[0])  # its key is settled
+    sealed.simulator.media(closed, closed.formats[0])  # its key is fixed now
     sealed.simulator.seal_for(public_pem(0))
     check = archived(sealed, sealed.encrypted())["checked"]
     assert check == {"status": "ok", "method": "decrypted, packets", "reason": None}
-    sealed.sync_at(T0 + timedelta(hours=4))  # what stays closed is archived once it has stayed so for hours
+    sealed.sync_at(T0 + timedelta(hours=4))  # what cannot be decrypted is archived after hours
     check = sealed.sidecars()[closed.recording_id]["media"][0]["checked"]
     assert check["status"] == "suspect"
     assert "FFmpeg" not in check["reason"]

@@ -15,7 +15,7 @@ Open = Callable[..., Shelf]
 
 @pytest.fixture
 def open_shelf(tmp_path: Path) -> Iterator[Open]:
-    """Open shelves: machines of their own, on one bucket where they are given the same store."""
+    """Open shelves: separate machines, on one bucket if given the same store."""
     opened: list[Shelf] = []
 
     def begin(**values: Any) -> Shelf:

@@ -1,4 +1,4 @@
-"""A bucket in memory and a ledger, with recordings that were archived at given moments; and copies of the bucket."""
+"""A bucket in memory and a ledger, with recordings archived at given times; and copies of the bucket."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def manifest_key(number: int, account: str = ACCOUNT) -> str:
 
 @dataclass
 class Shelf:
-    """What one machine has: a ledger of its own, over a bucket that others may share."""
+    """One machine: a ledger, over a bucket that others may share."""
 
     root: Path
     ledger: Ledger
@@ -53,11 +53,11 @@ class Shelf:
 
     @property
     def manifests(self) -> list[str]:
-        """The keys of all manifests."""
+        """Return the keys of all manifests."""
         return sorted(key for key in self.objects if "manifest-sha256" in key)
 
     def archive(self, *numbers: int, account: str = "AC1", at: datetime | None = None) -> None:
-        """Archive recordings as a transfer does, and write them down."""
+        """Archive recordings as a transfer does, and settle them."""
         jobs = self.claimed(numbers, account)
         self.settle([commit(self.store, self.keys, job.recording, at or self.now) for job in jobs])
 
@@ -70,7 +70,7 @@ class Shelf:
         self.ledger.settle(receipts, self.now, POLICIES)
 
     def write(self, *, survey: bool = False, **values: Any) -> Summary:
-        """Write the manifests that are due."""
+        """Write the due manifests."""
         parts = {"ledger": self.ledger, "store": self.store, "keys": self.keys, "clock": lambda: self.now, **values}
         return Manifests(**parts).write(survey=survey)
 
@@ -78,7 +78,7 @@ class Shelf:
         self.now += days * DAY
 
     def copy(self, name: str = "copy") -> Path:
-        """A copy of the bucket, as `aws s3 sync` makes it."""
+        """Copy the bucket as `aws s3 sync` does."""
         return copied(self.objects, self.root / name)
 
 
@@ -91,7 +91,7 @@ def copied(objects: dict[str, bytes], root: Path) -> Path:
 
 
 def commit(store: ObjectStore, keys: KeyTemplate, listed: Recording, at: datetime) -> Receipt:
-    """Put a recording's medium and its sidecar."""
+    """Put a recording's medium and sidecar."""
     body = f"the sound of {listed.account_id} {listed.recording_id}".encode()
     medium = _put(store, listed, keys(listed, "wav"), body)
     media = MediaObject(
@@ -112,7 +112,7 @@ def commit(store: ObjectStore, keys: KeyTemplate, listed: Recording, at: datetim
 
 
 def found(receipt: Receipt) -> Receipt:
-    """The same commit, as one that finds it in the bucket has it."""
+    """Return the same commit, as found in the bucket."""
     return replace(receipt, already_archived=True)
 
 
@@ -131,7 +131,7 @@ def _put(store: ObjectStore, listed: Recording, key: str, body: bytes) -> Put:
 
 
 def sha256sum(root: Path) -> subprocess.CompletedProcess[str]:
-    """`sha256sum -c` on every manifest of a copy."""
+    """Run `sha256sum -c` on every manifest of a copy."""
     manifests = sorted(str(path.relative_to(root)) for path in root.rglob("manifest-sha256.txt"))
     return subprocess.run(
         ["sha256sum", "--check", "--strict", *manifests], cwd=root, capture_output=True, text=True, check=False
@@ -139,37 +139,37 @@ def sha256sum(root: Path) -> subprocess.CompletedProcess[str]:
 
 
 def listed_in(body: bytes) -> list[str]:
-    """The paths that a manifest lists, its link among them."""
+    """Return the paths in a manifest, including its link."""
     return [line.split("  ", 1)[1] for line in body.decode().splitlines() if not line.startswith("#")]
 
 
 def files(shelf: Shelf) -> list[str]:
-    """Every object that is of a recording."""
+    """Return every object of a recording."""
     return sorted(key for key in shelf.objects if key.startswith("recordings/"))
 
 
 def covered(shelf: Shelf) -> Counter[str]:
-    """How often each object is listed in manifests."""
+    """Count how often each object is listed in manifests."""
     paths = [path for key in shelf.manifests for path in listed_in(shelf.objects[key])]
     return Counter(path for path in paths if not path.startswith("manifests/"))
 
 
 def place(shelf: Shelf, key: str, body: bytes) -> None:
-    """Put anything anywhere."""
+    """Put any object under any key."""
     sha256 = hashlib.sha256(body).hexdigest()
     values = {"content_type": "text/plain", "metadata": {"sha256": sha256}}
     shelf.store.put(Put(key=key, body=io.BytesIO(body), bytes=len(body), sha256=sha256, **values))  # type: ignore[arg-type]
 
 
 def remove(shelf: Shelf, key: str) -> bytes:
-    """Remove an object, as somebody with the right to; its bytes."""
+    """Remove an object, as somebody with the permission; return its bytes."""
     assert isinstance(shelf.store, MemoryStore)
     del shelf.store.stored[key]
     return shelf.store.objects.pop(key)
 
 
 def undo_migration(path: Path) -> None:
-    """Make a ledger one of the version before manifests."""
+    """Turn a ledger into one of the version before manifests."""
     with sqlite3.connect(path) as plain:
         for kind, name in (("TRIGGER", "unlisted_update"), ("TRIGGER", "unlisted_insert")):
             plain.execute(f"DROP {kind} {name}")
@@ -182,7 +182,7 @@ def undo_migration(path: Path) -> None:
 
 
 class Counted:
-    """Counts what is asked of a store."""
+    """Counts the requests to a store."""
 
     def __init__(self, store: ObjectStore) -> None:
         self.store = store
@@ -201,7 +201,7 @@ class Killed(BaseException):
 
 
 def struck(shelf: Shelf, effect: int, when: str) -> Shelf:
-    """The same shelf, whose nth effect, a put or a note in the ledger, is its last: it is done (`after`) or not."""
+    """Return the same shelf, which ends at its nth effect (a put or a note), done (`after`) or not."""
     effects = itertools.count(1)
 
     def strike(act: Callable[..., Any]) -> Callable[..., Any]:
@@ -223,7 +223,7 @@ def struck(shelf: Shelf, effect: int, when: str) -> Shelf:
 
 
 class Overtaken(Counted):
-    """Before its first put another does something."""
+    """Lets another act before its first put."""
 
     def __init__(self, store: ObjectStore, other: Callable[[], object]) -> None:
         super().__init__(store)

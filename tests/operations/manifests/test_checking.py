@@ -1,4 +1,4 @@
-"""A copy of the bucket is checked offline: whatever was changed, removed or added since its manifests shows."""
+"""A copy of the bucket is checked offline: whatever was changed, removed or added is detected."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from recvault.testing.memory import MemoryStore
 
 @dataclass(frozen=True)
 class Copy:
-    """A copy of three days of an account, two recordings a day; and the shelf that it is of."""
+    """A copy of three days of an account, two recordings a day; and its shelf."""
 
     shelf: Shelf
     root: Path
@@ -38,7 +38,7 @@ class Copy:
         return next(self.root.rglob(f"RE{number}.json"))
 
     def told(self, **values: object) -> list[tuple[str, str]]:
-        """The kind and path of each difference; a copy with some is not accepted."""
+        """Return kind and path of each difference; a copy with any exits 3."""
         checked = check(self.root, **values)  # type: ignore[arg-type]
         assert checked.exit_code == (3 if checked.differences else 0)
         return [(each.kind, each.path) for each in checked.differences]
@@ -49,7 +49,7 @@ class Copy:
 
 @pytest.fixture
 def copy(shelf: Shelf) -> Copy:
-    """As above."""
+    """See Copy."""
     for day in range(3):
         shelf.archive(2 * day + 1, 2 * day + 2)
         shelf.next_day()
@@ -58,7 +58,7 @@ def copy(shelf: Shelf) -> Copy:
 
 
 def test_an_untouched_copy_is_in_order(copy: Copy) -> None:
-    """Every file is read, every link checked; each chain's head is told."""
+    """In an unchanged copy every file and link is checked, and each chain's head is reported."""
     document = check(copy.root).document()
     assert (document["outcome"], document["differences"]) == ("ok", [])
     assert {name: count for name, count in document["counts"].items() if count} == {
@@ -94,7 +94,7 @@ def swap(one: Path, other: Path) -> None:
 
 
 def forge(copy: Copy, number: int) -> None:
-    """Replace a medium, its sidecar's word on it, and the manifest's lines: a forger who knows the format."""
+    """Replace a medium with its sidecar and the manifest's lines, as a forger who knows the format."""
     medium, sidecar, manifest = copy.medium(2 * number), copy.sidecar(2 * number), copy.manifest(number)
     before = [hashlib.sha256(path.read_bytes()).hexdigest() for path in (medium, sidecar)]
     medium.write_bytes(b"what was never said")
@@ -169,14 +169,14 @@ def link(copy: Copy, stem: str, target: Path) -> None:
 
 
 def slip_in(copy: Copy, number: int) -> None:
-    """Add a recording that claims to be of a day that is over."""
+    """Add a recording that claims to be of a past day."""
     store = MemoryStore()
     commit(store, copy.shelf.keys, recording(number), copy.shelf.now - timedelta(days=2))
     copied(store.objects, copy.root)
 
 
 def short(path: str) -> str:
-    """A manifest's number, the name of another file."""
+    """Shorten a path: a manifest to its number, others to their name."""
     name = path.rpartition("/")[2]
     folder = path.split("/")[-2]
     if name != "manifest-sha256.txt":
@@ -186,7 +186,7 @@ def short(path: str) -> str:
 
 @pytest.mark.parametrize("tampering", TAMPERED)
 def test_whatever_was_done_shows(copy: Copy, tampering: str) -> None:
-    """And nothing else is accused."""
+    """Every change is detected, and nothing else is reported."""
     act, expected = TAMPERED[tampering]
     act(copy)
     assert {(kind, short(path)) for kind, path in copy.told()} == expected
@@ -194,18 +194,18 @@ def test_whatever_was_done_shows(copy: Copy, tampering: str) -> None:
 
 @pytest.mark.parametrize("tampering", [name for name in TAMPERED if "slipped in" not in name and "link" not in name])
 def test_sha256sum_alone_sees_it_too(copy: Copy, tampering: str) -> None:
-    """All but what was added, or lies elsewhere: of that only `verify --manifests` knows."""
+    """sha256sum alone detects all except added or moved files."""
     TAMPERED[tampering][0](copy)
     assert sha256sum(copy.root).returncode == 1
 
 
 def test_the_newest_manifest_is_held_by_what_it_lists_or_by_a_head_that_was_kept(copy: Copy) -> None:
-    """Cut off alone, it leaves recordings that nothing covers; with them, only the hash kept elsewhere tells."""
+    """A removed newest manifest leaves uncovered recordings; removed with them, only a kept head detects it."""
     head = hashlib.sha256(copy.manifest(3).read_bytes()).hexdigest()
     assert copy.told(heads=[head]) == []
     copy.manifest(3).unlink()
     counts = check(copy.root).counts
-    assert (copy.told(), counts["not_covered"]) == ([], 2)  # they are dated after the last day that is listed
+    assert (copy.told(), counts["not_covered"]) == ([], 2)  # dated after the last listed day
     for path in (copy.medium(5), copy.medium(6), copy.sidecar(5), copy.sidecar(6)):
         path.unlink()
     assert copy.told() == []
@@ -213,20 +213,20 @@ def test_the_newest_manifest_is_held_by_what_it_lists_or_by_a_head_that_was_kept
 
 
 def test_a_forged_newest_manifest_shows_by_the_head_that_was_kept(copy: Copy) -> None:
-    """No later manifest names it yet."""
+    """A forged newest manifest is detected by a kept head."""
     head = hashlib.sha256(copy.manifest(3).read_bytes()).hexdigest()
     forge(copy, 3)
     assert (copy.told(), copy.told(heads=[head])) == ([], [("missing", head)])
 
 
 def test_a_head_that_others_follow_is_still_a_head(copy: Copy) -> None:
-    """What was noted last week holds for all that came before it."""
+    """An older head that was kept is accepted although others follow it."""
     noted = [hashlib.sha256(copy.manifest(number).read_bytes()).hexdigest() for number in (1, 2)]
     assert copy.told(heads=noted) == []
 
 
 def test_what_no_manifest_can_list_yet_is_told_and_is_no_fault(copy: Copy) -> None:
-    """Archived after the last day; media whose sidecar has not come; what is not of recordings."""
+    """Later recordings, media without sidecar and other objects are reported, and are no faults."""
     shelf = copy.shelf
     shelf.archive(7)
     shelf.copy()
@@ -239,7 +239,7 @@ def test_what_no_manifest_can_list_yet_is_told_and_is_no_fault(copy: Copy) -> No
 
 
 def test_an_account_whose_manifests_are_all_gone_is_not_taken_for_a_new_one(shelf: Shelf) -> None:
-    """Another account's chain says which days are over."""
+    """If an account's manifests are all gone, other accounts' chains show which days are over."""
     shelf.archive(1, account="AC1")
     shelf.archive(2, account="AC2")
     shelf.next_day()
@@ -250,7 +250,7 @@ def test_an_account_whose_manifests_are_all_gone_is_not_taken_for_a_new_one(shel
 
 
 def test_without_any_manifest_nothing_is_accepted(copy: Copy) -> None:
-    """A directory that holds none is not a copy's root; one whose manifests were all removed covers nothing."""
+    """A directory without manifests is refused; one whose manifests were all removed covers nothing."""
     with pytest.raises(UnknownName, match="contains no manifests/"):
         check(copy.root / "recordings")
     for number in (1, 2, 3):
@@ -260,7 +260,7 @@ def test_without_any_manifest_nothing_is_accepted(copy: Copy) -> None:
 
 
 def test_names_and_texts_that_are_no_sidecars_are_unknown(copy: Copy) -> None:
-    """Whatever lies among the recordings under a sidecar's name: told, and nothing breaks."""
+    """Anything else under a sidecar's name is reported as unknown."""
     folder = copy.sidecar(1).parent
     bodies = {"a.json": b"", "b.json": b"[1]", "c.json": b"\xff", "d.json": b'{"schema": "recvault/sidecar/v1"}'}
     for name, body in bodies.items():
@@ -270,7 +270,7 @@ def test_names_and_texts_that_are_no_sidecars_are_unknown(copy: Copy) -> None:
 
 
 def test_two_chains_are_checked_apart(open_shelf: Open) -> None:
-    """A break in one says nothing of the other."""
+    """A break in one chain does not affect another."""
     shelf = open_shelf()
     for day in range(2):
         shelf.archive(2 * day, account="AC1")
@@ -286,7 +286,7 @@ def test_two_chains_are_checked_apart(open_shelf: Open) -> None:
 
 
 def test_a_stop_ends_a_check(copy: Copy) -> None:
-    """However large a copy is."""
+    """A stop ends a check, however large the copy."""
     stop = Stop()
     stop.asked.set()
     with pytest.raises(Interrupted):

@@ -1,4 +1,4 @@
-"""Sums of sidecars that an earlier version archived without are learnt from manifests, where those prove them."""
+"""Missing hashes of sidecars are learnt from manifests that prove them."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from recvault.shutdown import Stop
 
 
 def forget(shelf: Shelf) -> None:
-    """As if a version that kept no sums of sidecars had archived all there is."""
+    """Remove the hashes, as if an earlier version had archived everything."""
     with closing(sqlite3.connect(shelf.root / "ledger.db")) as plain, plain:
         plain.execute("UPDATE recordings SET sidecar_sha256=NULL")
 
 
 def sums(shelf: Shelf) -> dict[str, str]:
-    """What the ledger knows, by key."""
+    """Return the ledger's hashes by key."""
     with closing(sqlite3.connect(shelf.root / "ledger.db")) as plain:
         return dict(plain.execute("SELECT sidecar_key, sidecar_sha256 FROM recordings WHERE sidecar_sha256 NOT NULL"))
 
@@ -37,7 +37,7 @@ def rewrite(shelf: Shelf, key: str) -> None:
 
 @pytest.fixture
 def listed(shelf: Shelf) -> Shelf:
-    """Three days, a manifest each; of no sidecar the ledger knows the sum."""
+    """Three days with a manifest each; the ledger has no hashes."""
     for number in (1, 2, 3):
         shelf.archive(number)
         shelf.next_day()
@@ -47,7 +47,7 @@ def listed(shelf: Shelf) -> Shelf:
 
 
 def test_what_manifests_list_is_learnt(listed: Shelf) -> None:
-    """The sums are those of the manifests, though a sidecar was rewritten since; a second look learns nothing."""
+    """The manifests' hashes are learnt, even of sidecars rewritten since; a second run learns nothing."""
     sidecars = [key for key in files(listed) if key.endswith(".json")]
     archived = {key: listed.store.head(key).sha256 for key in sidecars}  # type: ignore[union-attr]
     rewrite(listed, sidecars[0])
@@ -58,20 +58,20 @@ def test_what_manifests_list_is_learnt(listed: Shelf) -> None:
 
 @pytest.mark.parametrize("broken", [1, 2, 3])
 def test_a_chain_is_believed_as_far_as_it_holds(listed: Shelf, broken: int) -> None:
-    """A manifest that was changed, and all before it, prove nothing: what follows it hangs on the ledger's head."""
+    """A changed manifest and all before it prove nothing; those after it are proven by the ledger's head."""
     key = manifest_key(broken)
     place(listed, key, remove(listed, key).replace(b"0", b"1"))
     assert learnt(listed) == 3 - broken
 
 
 def test_a_manifest_that_is_gone_ends_the_chain(listed: Shelf) -> None:
-    """No error: what it proved is not known."""
+    """A missing manifest ends the chain without an error."""
     del listed.objects[manifest_key(2)]
     assert learnt(listed) == 1
 
 
 def test_two_sums_of_one_sidecar_prove_neither(listed: Shelf) -> None:
-    """Listed twice with different sums, as after a loss: which of them is right is not known."""
+    """A sidecar listed with two hashes is not learnt."""
     sidecar = next(key for key in files(listed) if key.endswith(".json"))
     with closing(sqlite3.connect(listed.root / "ledger.db")) as plain, plain:
         plain.execute("INSERT INTO unlisted SELECT id FROM recordings WHERE sidecar_key=?", [sidecar])
@@ -84,7 +84,7 @@ def test_two_sums_of_one_sidecar_prove_neither(listed: Shelf) -> None:
 
 
 def test_what_a_manifest_lists_first_is_known_from_then_on(open_shelf: Open) -> None:
-    """Rows of an older ledger that no manifest lists yet: their sums are kept as they are written down."""
+    """Hashes of unlisted rows are stored when their manifest is written."""
     shelf = open_shelf()
     shelf.archive(1, 2)
     archived = sums(shelf)
@@ -95,7 +95,7 @@ def test_what_a_manifest_lists_first_is_known_from_then_on(open_shelf: Open) -> 
 
 
 def test_a_sidecar_that_was_rewritten_before_its_manifest_is_told_and_not_vouched_for(shelf: Shelf) -> None:
-    """The manifest lists what was archived, so that `sha256sum -c` fails on what stands there now."""
+    """The manifest lists the archived hash, so that `sha256sum -c` fails on a rewritten sidecar."""
     shelf.archive(1)
     sidecar = next(key for key in files(shelf) if key.endswith(".json"))
     archived = sums(shelf)

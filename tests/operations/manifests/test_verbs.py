@@ -1,4 +1,4 @@
-"""`recvault manifest`, `recvault verify --manifests` and the daemon's own turn, on whole buckets over HTTP."""
+"""`recvault manifest`, `recvault verify --manifests` and the daemon's job, on buckets over HTTP."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Opened = Callable[..., Rig]
 
 
 def archived(rig: Rig, simulator: Simulator, count: int = 3, account: SimAccount | None = None) -> Rig:
-    """The rig after a pass on a day that is long over."""
+    """The rig after a pass on a past day."""
     simulator.set_now(START)
     account = account or simulator.add_account("twilio")
     simulator.populate(account, "voice", count=count, conference_share=0)
@@ -39,7 +39,7 @@ def archived(rig: Rig, simulator: Simulator, count: int = 3, account: SimAccount
 
 @pytest.fixture
 def strict_rig(tmp_path: Path, simulator: Simulator, strict_s3: StrictS3) -> Opened:
-    """A rig over a strict bucket of some strictness."""
+    """Make a rig over a strict bucket with this strictness."""
 
     def make(strictness: strict.Strictness = strict.AWS) -> Rig:
         bucket = strict_s3.bucket(strictness=strictness)
@@ -53,7 +53,7 @@ def manifests(rig: Rig) -> dict[str, bytes]:
 
 
 def test_from_a_bucket_to_a_copy_that_checks(strict_rig: Opened, simulator: Simulator, tmp_path: Path) -> None:
-    """Written and told; and the copy is accepted by sha256sum and by us, until it is changed."""
+    """Written manifests check on a copy with sha256sum and recvault, until it is changed."""
     rig = archived(strict_rig(), simulator)
     ran = run(rig, "manifest", "--json")
     document = ran.document
@@ -69,7 +69,7 @@ def test_from_a_bucket_to_a_copy_that_checks(strict_rig: Opened, simulator: Simu
     [accepted] = run_each(rig, ["verify", "--manifests", str(root), "--head", head["sha256"].upper(), "--json"])
     assert (accepted.code, accepted.document["counts"]["ok"], accepted.document["differences"]) == (0, 6, [])
     medium.write_bytes(medium.read_bytes() + b"\0")
-    refused = bare(tmp_path, "verify", "--manifests", str(root))  # no configuration is needed
+    refused = bare(tmp_path, "verify", "--manifests", str(root))  # without a configuration
     assert (refused.code, refused.stdout.splitlines()[1].split("\t")[:2]) == (
         3,
         ["different", medium.relative_to(root).as_posix()],
@@ -77,7 +77,7 @@ def test_from_a_bucket_to_a_copy_that_checks(strict_rig: Opened, simulator: Simu
 
 
 def test_wrong_usage_is_told(rig: Rig, tmp_path: Path) -> None:
-    """No copy there, a head without a copy, options that go with the bucket, half a hash."""
+    """A missing copy, a head without copy, options of the bucket and half a hash are refused."""
     rig.add_source("voice", "twilio", rig.simulator.add_account("twilio"))
     words = (
         f"--manifests {tmp_path}/nowhere",
@@ -90,7 +90,7 @@ def test_wrong_usage_is_told(rig: Rig, tmp_path: Path) -> None:
 
 
 def test_people_see_the_heads(strict_rig: Opened, simulator: Simulator) -> None:
-    """In a table on a terminal, whole: a hash is there to be copied."""
+    """A terminal shows complete heads in a table, to be copied."""
     rig = archived(strict_rig(), simulator, count=1)
     code, shown = on_terminal(rig, "manifest", columns=200)
     [body] = manifests(rig).values()
@@ -104,7 +104,7 @@ def test_people_see_the_heads(strict_rig: Opened, simulator: Simulator) -> None:
 def test_what_is_missing_is_told_with_its_exit_code(
     strict_rig: Opened, simulator: Simulator, strict_s3: StrictS3
 ) -> None:
-    """The others are listed; 3 says that something needs a hand."""
+    """If a sidecar is missing, the others are listed, and the exit code is 3."""
     rig = archived(strict_rig(), simulator)
     objects = strict_s3.buckets[rig.bucket].objects
     gone = next(key for key in objects if key.startswith("recordings/") and key.endswith(".json"))
@@ -117,7 +117,7 @@ def test_what_is_missing_is_told_with_its_exit_code(
 
 
 def test_a_rebuilt_ledger_goes_on_with_the_chain(strict_rig: Opened, simulator: Simulator, tmp_path: Path) -> None:
-    """What `recvault rebuild` makes of the sidecars: nothing is listed twice, and the next day has the next number."""
+    """A rebuilt ledger lists nothing twice, and continues with the next number."""
     account = simulator.add_account("twilio")
     rig = archived(strict_rig(), simulator, account=account)
     with rig.runtime() as runtime:
@@ -141,7 +141,7 @@ def test_a_rebuilt_ledger_goes_on_with_the_chain(strict_rig: Opened, simulator: 
 def test_a_put_whose_answer_is_lost_makes_one_manifest(
     strict_rig: Opened, simulator: Simulator, strict_s3: StrictS3, strictness: strict.Strictness, fault: str
 ) -> None:
-    """Whatever the store enforces: what stands there is found again, and the chain goes on."""
+    """A put without an answer makes one manifest, whatever the store enforces."""
     rig = archived(strict_rig(strictness), simulator)
     bucket = strict_s3.buckets[rig.bucket]
     plan = bucket.faults.plan(fault, "PUT", "manifest-sha256.txt")
@@ -154,7 +154,7 @@ def test_a_put_whose_answer_is_lost_makes_one_manifest(
 
 
 def test_manifests_are_locked_as_recordings_are(rig: Rig, simulator: Simulator, strict_bucket: Bucket) -> None:
-    """Under Object Lock nobody removes the evidence before its time."""
+    """Under Object Lock manifests are locked like recordings."""
     rig.archive = {"object_lock": {"mode": "COMPLIANCE", "days": 30}}
     archived(rig, simulator, count=1)
     with rig.runtime() as runtime:
@@ -168,7 +168,7 @@ def test_manifests_are_locked_as_recordings_are(rig: Rig, simulator: Simulator, 
 
 
 class Turns:
-    """The daemon's look, at moments of our own."""
+    """Runs the daemon's job at given times."""
 
     def __init__(self, rig: Rig, now: datetime) -> None:
         self.now = now
@@ -187,7 +187,7 @@ class Turns:
 
 @pytest.fixture
 def turns() -> Iterator[Callable[[Rig, datetime], Turns]]:
-    """Make turns whose runtime is closed in the end."""
+    """Make turns whose runtime is closed at the end."""
     made: list[Turns] = []
 
     def make(rig: Rig, now: datetime) -> Turns:
@@ -202,7 +202,7 @@ def turns() -> Iterator[Callable[[Rig, datetime], Turns]]:
 def test_an_empty_ledger_asks_the_bucket_nothing(
     rig: Rig, simulator: Simulator, strict_rig: Opened, strict_s3: StrictS3, turns: Callable[..., Turns]
 ) -> None:
-    """Days may pass."""
+    """With an empty ledger the bucket is not used."""
     rig = strict_rig()
     rig.add_source("voice", "twilio", simulator.add_account("twilio"))
     made = turns(rig, START)
@@ -215,7 +215,7 @@ def test_an_empty_ledger_asks_the_bucket_nothing(
 def test_once_a_day_a_quarter_of_an_hour_after_midnight(
     strict_rig: Opened, simulator: Simulator, strict_s3: StrictS3, turns: Callable[..., Turns]
 ) -> None:
-    """Not right after a start, when a kill's remains are not settled yet; and between two days no question is asked."""
+    """It runs once a day at 00:15 UTC, not right after a start, and uses the bucket no other time."""
     rig = archived(strict_rig(), simulator)
     made = turns(rig, datetime(2026, 10, 1, 23, 50, tzinfo=UTC))
     bucket = strict_s3.buckets[rig.bucket]
@@ -238,7 +238,7 @@ def test_a_bucket_that_is_away_is_tried_again(
     turns: Callable[..., Turns],
     told: Any,  # noqa: F811
 ) -> None:
-    """The day's manifest comes when it is back; the metric says since when none is complete, whatever restarts."""
+    """If the bucket is down, the manifest is written later; the metric keeps the last complete time over restarts."""
     rig = archived(strict_rig(), simulator)
     made = turns(rig, START)
     bucket = strict_s3.buckets[rig.bucket]
@@ -260,7 +260,7 @@ def manifests_of(bucket: Bucket) -> list[str]:
 def test_troubles_are_counted(
     strict_rig: Opened, simulator: Simulator, strict_s3: StrictS3, turns: Callable[..., Turns]
 ) -> None:
-    """For an alarm."""
+    """Problems are counted for an alert."""
     rig = archived(strict_rig(), simulator)
     objects = strict_s3.buckets[rig.bucket].objects
     del objects[next(key for key in objects if key.startswith("recordings/") and key.endswith(".json"))]
@@ -270,7 +270,7 @@ def test_troubles_are_counted(
 
 
 def test_a_daemon_writes_what_is_due(rig: Rig, simulator: Simulator, start: Any) -> None:  # noqa: F811
-    """A whole process, as it is started: the manifest of a day that ended while it was down."""
+    """A daemon writes the manifest of a day that ended while it was down."""
     archived(rig, simulator)
     rig.daemon = {"metrics_listen": f"127.0.0.1:{free_port()}"}
     daemon = start(

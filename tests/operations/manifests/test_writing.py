@@ -1,4 +1,4 @@
-"""Manifests are written once a day and account, chained, of all that was archived, whatever happens meanwhile."""
+"""Manifests are written once a day and account, chained, for everything archived, whatever happens."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from recvault.testing.memory import MemoryStore
 
 
 def test_a_day_that_has_not_ended_has_no_manifest(shelf: Shelf) -> None:
-    """Nothing is asked of the bucket, and nothing written, until the day is over and has settled."""
+    """Before the day has ended and settled nothing is requested or written."""
     shelf.archive(1, 2)
     assert (shelf.write().written, shelf.manifests) == ([], [])
     shelf.now = datetime(2026, 10, 2, 0, 14, tzinfo=UTC)
@@ -51,7 +51,7 @@ def test_a_day_that_has_not_ended_has_no_manifest(shelf: Shelf) -> None:
 
 
 def test_a_manifest_is_text_that_sha256sum_reads(shelf: Shelf) -> None:
-    """Comments, then the sidecar and its media, then the next; the second day begins with the first day's manifest."""
+    """A manifest has comments, the previous manifest's line, then each sidecar with its media."""
     shelf.archive(1, 2)
     shelf.next_day()
     shelf.write()
@@ -73,7 +73,7 @@ def test_a_manifest_is_text_that_sha256sum_reads(shelf: Shelf) -> None:
 
 
 def test_a_second_run_writes_and_asks_nothing(shelf: Shelf) -> None:
-    """What is listed is not due any more."""
+    """A second run writes and requests nothing."""
     shelf.archive(1)
     shelf.next_day()
     shelf.write()
@@ -82,7 +82,7 @@ def test_a_second_run_writes_and_asks_nothing(shelf: Shelf) -> None:
 
 
 def test_the_cost_is_a_request_a_recording_and_three_an_account(shelf: Shelf) -> None:
-    """Each sidecar is read once; the last manifest and the next one's place are looked at; the manifest is put."""
+    """A run needs one request per recording and three per account."""
     shelf.archive(1)
     shelf.next_day()
     shelf.write()
@@ -94,7 +94,7 @@ def test_the_cost_is_a_request_a_recording_and_three_an_account(shelf: Shelf) ->
 
 
 def test_a_late_recording_stands_in_the_manifest_of_the_day_it_was_archived_on(shelf: Shelf) -> None:
-    """Its own date is weeks before, and the manifests of then stay as they are."""
+    """A late recording is in the manifest of the day it was archived on, and old manifests stay unchanged."""
     shelf.archive(1)
     shelf.next_day()
     shelf.write()
@@ -113,7 +113,7 @@ def test_a_late_recording_stands_in_the_manifest_of_the_day_it_was_archived_on(s
 
 
 def test_each_account_has_a_chain_of_its_own(shelf: Shelf) -> None:
-    """A quiet account's chain waits; the other goes on. The heads of both are told."""
+    """Each account has its own chain, and all heads are reported."""
     shelf.archive(1, account="AC1")
     shelf.archive(2, account="AC2")
     shelf.next_day()
@@ -132,7 +132,7 @@ def test_each_account_has_a_chain_of_its_own(shelf: Shelf) -> None:
 
 
 def test_many_recordings_stand_in_several_manifests(shelf: Shelf) -> None:
-    """So that one run holds a bounded number at once, and a kill costs only one manifest's work."""
+    """Many recordings are in several manifests, so that memory is limited and a kill costs only one."""
     shelf.archive(*range(1, 8))
     shelf.next_day()
     summary = shelf.write(most=3)
@@ -142,7 +142,7 @@ def test_many_recordings_stand_in_several_manifests(shelf: Shelf) -> None:
 
 
 def test_a_prefix_is_no_part_of_the_paths(open_shelf: Open) -> None:
-    """A copy of what stands under archive.prefix checks at its own root."""
+    """A copy of what is under archive.prefix checks at its own root."""
     shelf = open_shelf(keys=KeyTemplate(prefix="calls/2026"))
     shelf.archive(1)
     shelf.next_day()
@@ -152,7 +152,7 @@ def test_a_prefix_is_no_part_of_the_paths(open_shelf: Open) -> None:
 
 
 def test_odd_names_are_written_as_sha256sum_writes_them(open_shelf: Open) -> None:
-    """A backslash or a line break in a template's own words."""
+    """Backslashes and line breaks are escaped as sha256sum does."""
     shelf = open_shelf(keys=KeyTemplate("re\\cord\nings/{provider}/{account}/{recording_id}.{ext}"))
     shelf.archive(1)
     shelf.next_day()
@@ -163,7 +163,7 @@ def test_odd_names_are_written_as_sha256sum_writes_them(open_shelf: Open) -> Non
 
 @pytest.mark.parametrize("hours", [-30, -3, 3, 30])
 def test_a_clock_that_jumps_leaves_nothing_out(shelf: Shelf, hours: int) -> None:
-    """Forward or back, over midnight or not: in the end each object is listed, and the chain holds."""
+    """Whatever the clock does, each object is listed in the end, and the chain is valid."""
     shelf.archive(1, 2)
     shelf.now += timedelta(hours=hours)
     shelf.archive(3)
@@ -178,7 +178,7 @@ def test_a_clock_that_jumps_leaves_nothing_out(shelf: Shelf, hours: int) -> None
 
 
 def test_what_was_archived_after_midnight_waits_a_day(shelf: Shelf) -> None:
-    """In the quarter of an hour before the manifest is written it is the sidecar's own time that counts."""
+    """What was archived between midnight and the manifest waits a day, by the sidecar's time."""
     shelf.now = datetime(2026, 10, 2, 0, 1, tzinfo=UTC)
     shelf.archive(1, at=datetime(2026, 10, 1, 23, 59, tzinfo=UTC))
     shelf.archive(2)
@@ -194,7 +194,7 @@ def test_what_was_archived_after_midnight_waits_a_day(shelf: Shelf) -> None:
 
 
 def test_a_sidecar_that_is_gone_is_told_each_day_until_it_is_back(shelf: Shelf) -> None:
-    """The others are listed; it stays due."""
+    """A missing sidecar is reported each day and stays due; the others are listed."""
     shelf.archive(1, 2)
     key = files(shelf)[0]
     body = shelf.objects.pop(key)
@@ -208,7 +208,7 @@ def test_a_sidecar_that_is_gone_is_told_each_day_until_it_is_back(shelf: Shelf) 
 
 
 def test_what_is_archived_again_is_listed_again(shelf: Shelf) -> None:
-    """Whenever that was, even while its manifest was being written: its new sidecar stands in none yet."""
+    """A recording archived again, even during the run, is listed again with its new sidecar."""
     [job] = shelf.claimed([1])
     receipt = commit(shelf.store, shelf.keys, job.recording, shelf.now)
     shelf.settle([receipt])
@@ -226,7 +226,7 @@ def test_what_is_archived_again_is_listed_again(shelf: Shelf) -> None:
 
 @pytest.mark.parametrize("body", [None, b'{"schema": "recvault/sidecar/v1"}', b"not even JSON", b"[]", b"\xff"])
 def test_files_are_listed_by_the_hashes_that_the_ledger_has(shelf: Shelf, body: bytes | None) -> None:
-    """A sidecar that was changed before its manifest, to match or not, cannot cover for media that were changed too."""
+    """Listed hashes are the ledger's, so that a sidecar changed before its manifest hides nothing."""
     shelf.archive(1)
     sidecar, medium = files(shelf)
     true, other = (hashlib.sha256(each).hexdigest().encode() for each in (shelf.objects[medium], b"another sound"))
@@ -243,7 +243,7 @@ def test_files_are_listed_by_the_hashes_that_the_ledger_has(shelf: Shelf, body: 
 def test_a_head_that_was_changed_or_removed_is_told_and_the_chain_names_what_it_was(
     shelf: Shelf, instead: bytes | None, kind: str
 ) -> None:
-    """The ledger is a witness: the next manifest does not vouch for what stands there now."""
+    """A changed or removed head is reported, and the next manifest names the original."""
     shelf.archive(1)
     shelf.next_day()
     shelf.write()
@@ -263,7 +263,7 @@ def test_a_head_that_was_changed_or_removed_is_told_and_the_chain_names_what_it_
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("effect", range(1, 12))
 def test_killed_at_any_put_or_note_the_next_run_goes_on(open_shelf: Open, effect: int, when: str) -> None:
-    """Nothing is left out, nothing listed twice, nothing overwritten, and the chains hold."""
+    """After a kill at any effect nothing is left out, listed twice or overwritten."""
     shelf = open_shelf()
     shelf.archive(*range(1, 6), account="AC1")
     shelf.archive(6, 7, account="AC2")
@@ -281,7 +281,7 @@ def test_killed_at_any_put_or_note_the_next_run_goes_on(open_shelf: Open, effect
 
 
 def test_two_machines_make_one_chain(open_shelf: Open) -> None:
-    """Each archives some and finds the other's: whoever writes first, every object is listed, and no chain forks."""
+    """Two machines that archive and write in any order list every object in one chain."""
     one = open_shelf(name="one.db")
     two = open_shelf(name="two.db", store=one.store)
     for day in range(3):
@@ -298,7 +298,7 @@ def test_two_machines_make_one_chain(open_shelf: Open) -> None:
 
 
 def test_who_is_second_by_a_moment_takes_over_and_goes_on(open_shelf: Open) -> None:
-    """Another machine puts the next manifest between our look and our put."""
+    """If another machine puts the next manifest first, it is taken over, and the chain continues."""
     one = open_shelf(name="one.db")
     two = open_shelf(name="two.db", store=one.store)
     shared = one.claimed([1, 2])
@@ -318,7 +318,7 @@ def test_who_is_second_by_a_moment_takes_over_and_goes_on(open_shelf: Open) -> N
 
 
 def test_a_lost_ledger_costs_a_survey(open_shelf: Open) -> None:
-    """The new one finds the chains in the bucket, and lists what neither a manifest nor it knows, even of today."""
+    """A new ledger finds the chains, and lists what neither they nor it know, even of today."""
     shelf = open_shelf()
     shelf.archive(1, 2)
     shelf.next_day()
@@ -344,7 +344,7 @@ def test_a_lost_ledger_costs_a_survey(open_shelf: Open) -> None:
 
 
 def test_a_ledger_that_was_rebuilt_lists_nothing_again(open_shelf: Open) -> None:
-    """Its rows are all due at first; what the chain lists is forgotten without a request a recording."""
+    """A rebuilt ledger drops what the chain lists, without a request per recording."""
     shelf = open_shelf()
     shelf.archive(*range(1, 6))
     shelf.next_day()
@@ -360,7 +360,7 @@ def test_a_ledger_that_was_rebuilt_lists_nothing_again(open_shelf: Open) -> None
 
 
 def test_a_forged_manifest_covers_nothing_that_the_ledger_knows_better(open_shelf: Open) -> None:
-    """Where another's manifest has other hashes, ours lists the true ones after it."""
+    """After a foreign manifest with other hashes, ours lists the true ones."""
     shelf = open_shelf()
     shelf.archive(1)
     shelf.next_day()
@@ -374,7 +374,7 @@ def test_a_forged_manifest_covers_nothing_that_the_ledger_knows_better(open_shel
 
 
 def test_a_survey_that_is_asked_for_finds_what_was_never_written_down(shelf: Shelf) -> None:
-    """As after a ledger was restored from an old copy."""
+    """A requested survey finds what a restored ledger does not know."""
     shelf.archive(1)
     shelf.next_day()
     shelf.write()
@@ -386,7 +386,7 @@ def test_a_survey_that_is_asked_for_finds_what_was_never_written_down(shelf: She
 
 
 def test_a_survey_tells_what_is_no_sidecar(shelf: Shelf) -> None:
-    """Something else that lies among the recordings is not listed, and holds nothing up."""
+    """Other objects among the recordings are not listed, and stop nothing."""
     place(shelf, "recordings/provider=twilio/notes.json", b"{}")
     place(shelf, "schemas/sidecar-v1.json", b"{}")
     shelf.archive(1)
@@ -398,7 +398,7 @@ def test_a_survey_tells_what_is_no_sidecar(shelf: Shelf) -> None:
 
 
 def test_a_survey_lists_nothing_that_is_not_in_its_own_place(open_shelf: Open) -> None:
-    """A stranger's sidecar, or one that names another's media, is told, and no manifest vouches for it."""
+    """A foreign sidecar, or one that names another's media, is reported and not listed."""
     writer = open_shelf()
     writer.archive(1, 2)
     (writer.root / "lost").mkdir()
@@ -417,7 +417,7 @@ def test_a_survey_lists_nothing_that_is_not_in_its_own_place(open_shelf: Open) -
 
 
 def test_a_storage_class_that_cannot_be_read_is_asked_for_its_metadata(shelf: Shelf) -> None:
-    """No sidecar is fetched; its hash is the one that it was put with."""
+    """In an archive class sidecars are listed by the hash in their metadata, without a read."""
     shelf.archive(1, 2)
     shelf.next_day()
     shelf.write()
@@ -434,7 +434,7 @@ HUGE = b" " * (SMALL_MOST + 1)
 
 
 def test_what_is_too_large_to_be_a_sidecar_is_told_and_not_vouched_for(open_shelf: Open) -> None:
-    """Of a recording that the ledger knows its own sum is listed; of another's, or one without a sum, nothing."""
+    """If a sidecar is too large, only a hash that the ledger has is listed."""
     shelf = open_shelf()
     shelf.archive(1, 2)
     [one, two] = [key for key in files(shelf) if key.endswith(".json")]
@@ -454,7 +454,7 @@ def test_what_is_too_large_to_be_a_sidecar_is_told_and_not_vouched_for(open_shel
 
 
 def test_what_is_too_large_to_be_a_manifest_is_told_as_changed(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is not kept in memory, and the chain goes on behind it by its own sum."""
+    """A too large manifest is reported as changed without loading it, and the chain continues with its hash."""
     monkeypatch.setattr(text, "LARGEST", 1000)
     place(shelf, manifest_key(1), b" " * 1001)
     shelf.archive(1)
@@ -465,7 +465,7 @@ def test_what_is_too_large_to_be_a_manifest_is_told_as_changed(shelf: Shelf, mon
 
 
 def test_a_stop_ends_it_between_two_looks(shelf: Shelf) -> None:
-    """Nothing is written, nothing lost."""
+    """A stop ends a run; nothing is lost."""
     shelf.archive(1)
     shelf.next_day()
     stop = Stop()
@@ -477,7 +477,7 @@ def test_a_stop_ends_it_between_two_looks(shelf: Shelf) -> None:
 
 
 def test_recordings_that_were_archived_before_manifests_were_kept_are_listed(shelf: Shelf) -> None:
-    """A ledger of an earlier version: its migration makes all of it due."""
+    """After the migration of an older ledger all its recordings are due."""
     shelf.archive(1, 2)
     path = shelf.root / "ledger.db"
     shelf.ledger.close()

@@ -1,4 +1,4 @@
-"""A new ledger from the sidecars alone: as good as the one that was lost, whatever stands in the way of making it."""
+"""A new ledger from the sidecars alone is as good as the lost one, despite all obstacles."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ ROWS = """
 
 @pytest.fixture
 def archived(rig: Rig, simulator: Simulator, strict_bucket: Bucket) -> Rig:
-    """Three accounts of two sources, all archived: sub-accounts, two formats, recordings that stay outside."""
+    """Three accounts of two sources, all archived: sub-accounts, two formats, external recordings."""
     rig.s3_url, rig.bucket = strict_bucket.url, strict_bucket.name
     voice, telnyx = simulator.add_account("twilio"), simulator.add_account("telnyx")
     for account, count in ((voice, 12), (simulator.add_account("twilio", parent=voice), 3)):
@@ -71,7 +71,7 @@ def archived(rig: Rig, simulator: Simulator, strict_bucket: Bucket) -> Rig:
 
 @pytest.fixture
 def placed(rig: Rig, simulator: Simulator, strict_bucket: Bucket) -> Rig:
-    """Twenty sidecars in the bucket, and a ledger of before; no pass was made, and no provider is there to ask."""
+    """Twenty sidecars in the bucket and an earlier ledger, without a pass or a provider."""
     rig.s3_url, rig.bucket = strict_bucket.url, strict_bucket.name
     rig.add_source("voice", "twilio", simulator.add_account("twilio"))
     place(strict_bucket, DEFAULT_TEMPLATE)
@@ -81,7 +81,7 @@ def placed(rig: Rig, simulator: Simulator, strict_bucket: Bucket) -> Rig:
 
 
 def place(bucket: Bucket, template: str) -> None:
-    """What twenty passes had left, without media."""
+    """Put the sidecars of twenty passes, without media."""
     keys = KeyTemplate(template)
     for number in range(20):
         recording = a_recording(number)
@@ -117,14 +117,14 @@ def path_of(rig: Rig) -> Path:
 
 
 def lose(rig: Rig) -> None:
-    """The ledger is gone, all its files."""
+    """Remove the ledger with all its files."""
     for each in rig.root.glob("ledger.db*"):
         if each.is_file():
             each.rename(rig.root / f"lost-{each.name}")
 
 
 def damage(rig: Rig) -> bytes:
-    """Half of the ledger is left; these bytes."""
+    """Cut the ledger in half and write these bytes."""
     half = path_of(rig).read_bytes()[: path_of(rig).stat().st_size // 2]
     path_of(rig).write_bytes(half)
     return half
@@ -147,7 +147,7 @@ def rows(path: Path, query: str = ROWS) -> list[Any]:
 
 
 def counts(rig: Rig) -> dict[str, Any]:
-    """What `status` says is archived, of each account."""
+    """Return each account's archived recordings in `status`."""
     (ran,) = run_each(rig, ["status", "--json"])
     sources = ran.document["sources"]
     return {
@@ -160,7 +160,7 @@ def sidecar(bucket: Bucket, number: int = 0) -> str:
 
 
 def change(bucket: Bucket, key: str, **values: Any) -> None:
-    """A sidecar that says otherwise, its sum with it."""
+    """Change a sidecar, with a matching hash."""
     bucket.place(key, json.dumps({**json.loads(bucket.body(key)), **values}).encode())
 
 
@@ -168,7 +168,7 @@ def change(bucket: Bucket, key: str, **values: Any) -> None:
 
 
 def test_the_new_ledger_is_as_good_as_the_old_one(archived: Rig, strict_bucket: Bucket) -> None:
-    """Every archived row as it was, the same counts and days in `status`; each sidecar is read once, nothing else."""
+    """Every archived row and all counts are as before; each sidecar is read once, and nothing else."""
     before, shown = rows(path_of(archived)), counts(archived)
     lose(archived)
 
@@ -191,7 +191,7 @@ def test_the_new_ledger_is_as_good_as_the_old_one(archived: Rig, strict_bucket: 
 def test_a_sync_afterwards_downloads_and_writes_nothing(
     archived: Rig, simulator: Simulator, strict_bucket: Bucket
 ) -> None:
-    """All history is listed once, and what is archived is known without a question to provider or bucket."""
+    """The next sync lists all history once, and requests nothing about archived recordings."""
     lose(archived)
     rebuilt(archived)
     objects = dict(strict_bucket.objects)
@@ -202,7 +202,7 @@ def test_a_sync_afterwards_downloads_and_writes_nothing(
     listed = {row.account_id: (row.listed, row.archived, row.already_archived) for row in report.accounts.values()}
     assert sorted(listed.values()) == [(3, 0, 0), (5, 0, 0), (13, 0, 0)]
     assert (report.exit_code, strict_bucket.counts["GET"], strict_bucket.counts["HEAD"]) == (0, 0, 0)
-    assert set(strict_bucket.writes) == {"schemas/sidecar-v1.json"}  # asked once what the store enforces
+    assert set(strict_bucket.writes) == {"schemas/sidecar-v1.json"}  # written once to test what the store enforces
     assert {key: kept.sha256 for key, kept in strict_bucket.objects.items()} == {
         key: kept.sha256 for key, kept in objects.items()
     }
@@ -211,7 +211,7 @@ def test_a_sync_afterwards_downloads_and_writes_nothing(
 def test_what_the_lost_ledger_had_not_archived_comes_home(
     archived: Rig, simulator: Simulator, strict_bucket: Bucket
 ) -> None:
-    """Recordings that had failed or were not listed yet are registered by the next pass, and archived."""
+    """Recordings that were failing or unlisted are registered by the next pass, and archived."""
     account = list(simulator._world.accounts.values())[1]
     late = simulator.add(account, "telnyx", created_at=simulator.now - timedelta(days=1))
     lose(archived)
@@ -222,7 +222,7 @@ def test_what_the_lost_ledger_had_not_archived_comes_home(
 
 
 def test_a_source_of_an_earlier_configuration_is_known_all_the_same(archived: Rig) -> None:
-    """Its sidecars are in the ledger under its name, and `status` shows them as no more configured."""
+    """A removed source's recordings are in the ledger, and `status` shows it as not configured."""
     del archived.sources[0]
     lose(archived)
     made = rebuilt(archived)
@@ -255,7 +255,7 @@ BROKEN: dict[str, tuple[Callable[[Bucket, str], None], str]] = {
 
 
 def test_sidecars_that_cannot_be_read_are_told_and_hold_back_no_other(placed: Rig, strict_bucket: Bucket) -> None:
-    """Each is named with the reason, counted, exit 3; all others are in the new ledger."""
+    """Unreadable sidecars are reported with the reason, exit 3; all others are in the new ledger."""
     spoiled = {sidecar(strict_bucket, number): each for number, each in enumerate(BROKEN)}
     for key, name in spoiled.items():
         BROKEN[name][0](strict_bucket, key)
@@ -271,7 +271,7 @@ def test_sidecars_that_cannot_be_read_are_told_and_hold_back_no_other(placed: Ri
 
 
 def test_numbers_beyond_the_ledger_s_are_told(placed: Rig, strict_bucket: Bucket) -> None:
-    """SQLite holds 64 bits; a sidecar may say anything."""
+    """Numbers beyond 64 bits in a sidecar are reported."""
     key = sidecar(strict_bucket)
     media = [{**each, "bytes": 1 << 70} for each in json.loads(strict_bucket.body(key))["media"]]
     change(strict_bucket, key, media=media)
@@ -280,7 +280,7 @@ def test_numbers_beyond_the_ledger_s_are_told(placed: Rig, strict_bucket: Bucket
 
 
 def test_a_second_sidecar_of_a_recording_is_told(placed: Rig, strict_bucket: Bucket) -> None:
-    """As an earlier key template, which is named, may have left one: the first stands, the recording counts once."""
+    """A second sidecar of a recording, as by an earlier template, is reported; the recording counts once."""
     key = sidecar(strict_bucket)
     second = key.replace("/date=", "/moved/date=")
     strict_bucket.place(second, strict_bucket.body(key))
@@ -307,13 +307,13 @@ STRANGE: dict[str, Callable[[Bucket, str], str]] = {
 
 
 def moved(bucket: Bucket, key: str, to: str) -> str:
-    """A copy of a sidecar, word for word, under another key; the first is gone."""
+    """Move a sidecar unchanged to another key."""
     bucket.objects[to] = bucket.objects.pop(key)
     return to
 
 
 def with_medium(bucket: Bucket, key: str, medium: str) -> str:
-    """A sidecar that names another medium."""
+    """Return a sidecar that names another medium."""
     media = json.loads(bucket.body(key))["media"]
     change(bucket, key, media=[{**media[0], "key": medium}])
     return key
@@ -321,7 +321,7 @@ def with_medium(bucket: Bucket, key: str, medium: str) -> str:
 
 @pytest.mark.parametrize("strange", STRANGE)
 def test_a_sidecar_that_is_not_in_its_own_place_is_refused(placed: Rig, strict_bucket: Bucket, strange: str) -> None:
-    """Who may write to the bucket makes no recording archived, nor another's media its own: counted, named, exit 3."""
+    """A sidecar under another key, or with another's media, is refused and counted, exit 3."""
     key = STRANGE[strange](strict_bucket, sidecar(strict_bucket))
     lose(placed)
     made = rebuilt(placed)
@@ -333,7 +333,7 @@ def test_a_sidecar_that_is_not_in_its_own_place_is_refused(placed: Rig, strict_b
 
 
 def test_an_earlier_template_is_named(placed: Rig, strict_bucket: Bucket) -> None:
-    """What was archived by it is refused until it is named: then all of it is taken."""
+    """Sidecars of an earlier template are refused until it is given, then all are used."""
     placed.archive = {"key_template": "recordings/{provider}/{account}/{recording_id}.{ext}"}
     lose(placed)
     assert (rebuilt(placed).foreign, rows(path_of(placed), "SELECT count(*) FROM recordings")) == (20, [(0,)])
@@ -348,7 +348,7 @@ def test_an_earlier_template_is_named(placed: Rig, strict_bucket: Bucket) -> Non
 
 
 def test_other_json_of_the_bucket_is_no_sidecar(placed: Rig, strict_bucket: Bucket) -> None:
-    """Catalog, manifests and schemas stand beside the recordings, even where the template begins at the prefix."""
+    """Catalog, manifests and schemas are no sidecars, even if the template begins at the prefix."""
     placed.archive = {"key_template": "{provider}/{account}/{recording_id}.{ext}"}
     strict_bucket.objects.clear()
     place(strict_bucket, "{provider}/{account}/{recording_id}.{ext}")
@@ -360,7 +360,7 @@ def test_other_json_of_the_bucket_is_no_sidecar(placed: Rig, strict_bucket: Buck
 
 
 def test_a_bucket_without_sidecars_makes_no_ledger(placed: Rig, strict_bucket: Bucket) -> None:
-    """Most likely the wrong bucket or prefix: exit 78, and what stood there stays."""
+    """A bucket without sidecars exits 78, and an existing file stays."""
     placed.archive = {"prefix": "elsewhere"}
     half = damage(placed)
     with pytest.raises(ConfigError, match=r"no sidecars in .* under elsewhere/recordings/"):
@@ -372,7 +372,7 @@ def test_a_bucket_without_sidecars_makes_no_ledger(placed: Rig, strict_bucket: B
 
 
 def test_a_sound_ledger_is_never_replaced(placed: Rig, strict_bucket: Bucket) -> None:
-    """Whatever is asked for: exit 2, the ledger as it was, and nothing asked of the bucket."""
+    """A sound ledger is never replaced: exit 2, without a request to the bucket."""
     before = path_of(placed).read_bytes()
     for set_aside in (False, True):
         with pytest.raises(LedgerStands, match="is sound: nothing was done") as caught:
@@ -383,7 +383,7 @@ def test_a_sound_ledger_is_never_replaced(placed: Rig, strict_bucket: Bucket) ->
 
 
 def test_a_damaged_ledger_is_kept_under_another_name(placed: Rig) -> None:
-    """Only when it is asked for, with all its files; the new one has no part of it."""
+    """A damaged ledger is set aside with all its files, only if requested."""
     half = damage(placed)
     path_of(placed).with_name("ledger.db-wal").write_bytes(b"what is left of a WAL")
     with pytest.raises(LedgerDamaged, match="damaged") as caught:
@@ -408,7 +408,7 @@ def test_a_damaged_ledger_is_kept_under_another_name(placed: Rig) -> None:
 
 
 def test_a_wal_that_was_left_alone_is_not_taken_for_the_new_ledger_s(placed: Rig) -> None:
-    """The file was moved away without its WAL: that is kept aside, and spoils nothing."""
+    """A WAL left without its ledger is set aside, and does not affect the new one."""
     ledger = Ledger.open(path_of(placed), now())
     ledger.remember("old", "fact")
     (placed.root / "copy").write_bytes(path_of(placed).with_name("ledger.db-wal").read_bytes())
@@ -425,14 +425,14 @@ def test_a_wal_that_was_left_alone_is_not_taken_for_the_new_ledger_s(placed: Rig
 
 
 def test_an_empty_file_that_a_first_start_left_is_no_ledger(placed: Rig) -> None:
-    """Nothing is lost by taking its place."""
+    """An empty file of an interrupted start is replaced."""
     lose(placed)
     path_of(placed).touch()
     assert rebuilt(placed).archived == 20
 
 
 def test_a_ledger_that_is_made_meanwhile_stays(placed: Rig) -> None:
-    """A pass that began while sidecars were read has made one: it is not replaced, and the work is not lost."""
+    """A ledger created during the rebuild is not replaced, and the work is kept."""
     lose(placed)
 
     def meanwhile(_: Rebuilt) -> None:
@@ -447,7 +447,7 @@ def test_a_ledger_that_is_made_meanwhile_stays(placed: Rig) -> None:
 
 
 def test_whoever_works_on_the_ledger_is_not_disturbed(placed: Rig) -> None:
-    """A daemon or a pass that has the lost file open still: exit 75, and it is named."""
+    """If a process still has the lost file open, exit 75 names it."""
     ledger = Ledger.open(path_of(placed), now())
     lose(placed)
     with pytest.raises(LedgerLocked, match="another recvault is using the ledger"):
@@ -465,11 +465,11 @@ def test_whoever_works_on_the_ledger_is_not_disturbed(placed: Rig) -> None:
 
 
 class Killed(BaseException):
-    """As kill -9, in this process."""
+    """Raised for kill -9, in this process."""
 
 
 def test_cut_short_it_goes_on(placed: Rig, strict_bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Killed after each batch in turn: there is no ledger until it is whole, and nothing is read twice over."""
+    """Killed after any batch, there is no ledger until it is complete, and nothing is read twice."""
     monkeypatch.setattr(rebuild_module, "_BATCH", 6)
     placed.transfer = {"workers": 1}
     strict_bucket.place(sidecar(strict_bucket, 1), b"broken")
@@ -498,7 +498,7 @@ def test_cut_short_it_goes_on(placed: Rig, strict_bucket: Bucket, monkeypatch: p
 
 
 def test_kill_9_leaves_no_half_ledger(placed: Rig, strict_bucket: Bucket) -> None:
-    """A real process, killed while it reads: no ledger stands there, and the rerun makes a whole one."""
+    """After a real kill there is no ledger, and the rerun makes a complete one."""
     lose(placed)
     strict_bucket.faults.plan("slow", "GET", times=1000, seconds=0.05)
     placed.transfer = {"workers": 2}
@@ -514,7 +514,7 @@ def test_kill_9_leaves_no_half_ledger(placed: Rig, strict_bucket: Bucket) -> Non
 
 
 def test_what_was_begun_of_another_bucket_is_thrown_away(placed: Rig, strict_bucket: Bucket) -> None:
-    """And so is what a power cut spoiled of it."""
+    """An unfinished ledger of another bucket, or a damaged one, is discarded."""
     lose(placed)
     half = path_of(placed).with_name("ledger.db.rebuilding")
     for left in (b"half of a ledger", b""):
@@ -526,7 +526,7 @@ def test_what_was_begun_of_another_bucket_is_thrown_away(placed: Rig, strict_buc
 def test_a_bucket_that_goes_away_is_temporary(
     placed: Rig, strict_bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Exit 75; what was read stays, and the rerun reads the rest alone."""
+    """If the bucket fails, exit 75; the rerun reads only the rest."""
     monkeypatch.setattr("recvault.store.s3.retries._TRIES", 1)
     placed.transfer = {"workers": 1}
     lose(placed)
@@ -541,7 +541,7 @@ def test_a_bucket_that_goes_away_is_temporary(
 
 
 def test_a_stop_ends_it_soon(placed: Rig, strict_bucket: Bucket) -> None:
-    """Ctrl-C: what was read is kept, the outcome says interrupted, no ledger stands there."""
+    """On Ctrl-C what was read is kept, the outcome is interrupted, and no ledger is in place."""
     lose(placed)
     placed.transfer = {"workers": 1}
     with placed.runtime() as runtime:
@@ -561,7 +561,7 @@ def test_a_stop_ends_it_soon(placed: Rig, strict_bucket: Bucket) -> None:
 
 
 def test_it_keeps_to_one_core(placed: Rig) -> None:
-    """Its threads take turns: on one core each finds what the last one left in the caches."""
+    """Its threads stay on one core, for its caches."""
     lose(placed)
     words = [sys.executable, "-c", PLACED_HERE, "--config", str(placed.config_path), "rebuild"]
     done = subprocess.run(words, stdout=subprocess.PIPE, text=True, env=environment(placed.root), check=True)
