@@ -1,4 +1,4 @@
-"""`reconcile`: what polls missed is registered, counted, and told with the lookback that it needs."""
+"""`reconcile` registers what polls missed, counts it, and states the lookback that is needed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ DAY = 24 * HOUR
 
 @pytest.fixture
 def account(rig: Rig, simulator: Simulator, strict_bucket: Bucket) -> SimAccount:
-    """A source that was polled an hour ago; recordings of it may appear late."""
+    """A source polled an hour ago, whose recordings may appear late."""
     rig.s3_url, rig.bucket = strict_bucket.url, strict_bucket.name
     account = simulator.add_account("twilio")
     rig.add_source("voice", "twilio", account)
@@ -35,7 +35,7 @@ def account(rig: Rig, simulator: Simulator, strict_bucket: Bucket) -> SimAccount
 
 
 def appears(simulator: Simulator, account: SimAccount, age: timedelta, *, late: timedelta) -> str:
-    """A recording so old at START, which is listed so much later than its date."""
+    """Add a recording of this age at START, listed that much later than its date."""
     created = START - age
     made = simulator.add(account, "voice", created_at=created, completed_at=created, visible_at=created + late)
     return made.recording_id
@@ -53,7 +53,7 @@ def ledger(rig: Rig, ask: Any) -> Any:
 
 
 def test_nothing_missed_is_told_as_nothing(rig: Rig, account: SimAccount) -> None:
-    """A list that shows what polls have seen: nothing is registered, nothing missed, nothing said in the report."""
+    """If polls missed nothing, nothing is registered or reported."""
     report = at(rig)
     [row] = report.accounts.values()
     assert (report.command, report.exit_code, report.outcome) == ("reconcile", 0, "ok")
@@ -69,14 +69,14 @@ def test_nothing_missed_is_told_as_nothing(rig: Rig, account: SimAccount) -> Non
 def test_what_polls_missed_is_registered_and_told(
     rig: Rig, simulator: Simulator, account: SimAccount, strict_bucket: Bucket
 ) -> None:
-    """Below the watermark and not in the ledger: counted, with how late it came at most, and then brought home."""
+    """Recordings below the watermark that are not in the ledger are counted with their lateness, then archived."""
     missed = [appears(simulator, account, age, late=age - HOUR / 2) for age in (30 * HOUR, 40.2 * HOUR)]
     new = appears(simulator, account, HOUR / 2, late=timedelta())
     strict_bucket.clear_counts()
 
     [row] = at(rig).accounts.values()
 
-    assert (row.listed, row.registered, row.missed) == (4, 3, 2)  # what is merely new is no polls' fault
+    assert (row.listed, row.registered, row.missed) == (4, 3, 2)  # new recordings were not missed
     assert (row.lateness_seconds, row.lookback_needed_seconds) == (round(40.2 * 3600), 41 * 3600)
     assert strict_bucket.counts.total() == 0
     assert rig.sync_at(START + HOUR).exit_code == 0
@@ -88,7 +88,7 @@ def test_what_polls_missed_is_registered_and_told(
 def test_what_polls_missed_is_told_though_the_list_fails_later(
     rig: Rig, simulator: Simulator, account: SimAccount, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A later page is refused: what the first one showed is registered already, and no other listing will tell it."""
+    """If a later page fails, the recordings already registered are still reported as missed."""
     appears(simulator, account, 30 * HOUR, late=29 * HOUR)
     lay(monkeypatch, edit=lambda page, request: {**page, "next_page_uri": "/2010-04-01/Accounts/x.json?Page=1"})
 
@@ -99,7 +99,7 @@ def test_what_polls_missed_is_told_though_the_list_fails_later(
 
 
 def test_the_lookback_that_it_names_would_have_met_them(rig: Rig, simulator: Simulator, account: SimAccount) -> None:
-    """The number is no guess: with it, the next one that is as late is met by a poll."""
+    """With the stated lookback, a poll finds a recording that is as late."""
     appears(simulator, account, 40.2 * HOUR, late=39 * HOUR)
     [row] = at(rig).accounts.values()
     rig.sources[0]["lookback"] = f"{row.lookback_needed_seconds}s"
@@ -115,7 +115,7 @@ def test_the_lookback_that_it_names_would_have_met_them(rig: Rig, simulator: Sim
 def test_the_window_is_the_sources_own_or_the_one_that_is_named(
     rig: Rig, simulator: Simulator, account: SimAccount
 ) -> None:
-    """By default reconcile_window before now; else what is named. `start_from` bounds it as it bounds polls."""
+    """The window is reconcile_window before now or the given one, limited by `start_from`."""
     for age in (8 * DAY, 5 * DAY, 3 * DAY):
         appears(simulator, account, age, late=age - HOUR / 2)
     [row] = at(rig, window=Window(START - 4 * DAY, START - 2 * DAY)).accounts.values()
@@ -131,7 +131,7 @@ def test_the_window_is_the_sources_own_or_the_one_that_is_named(
 
 
 def test_a_part_of_the_window_does_not_put_off_the_daemon_s(rig: Rig, account: SimAccount) -> None:
-    """Only a reconcile of the whole window counts as one: the daemon's next is due as if a part had not been listed."""
+    """A reconcile of part of the window does not delay the daemon's next one."""
 
     with rig.runtime(lambda: START) as runtime:
         feed = replace(runtime.listed("voice").feed(account.account_id), list=RECONCILE)
@@ -146,7 +146,7 @@ def test_a_part_of_the_window_does_not_put_off_the_daemon_s(rig: Rig, account: S
 
 
 def test_sub_accounts_are_listed_again_too(rig: Rig, simulator: Simulator, account: SimAccount) -> None:
-    """Each has a row and a lateness of its own."""
+    """Sub-accounts have rows and a lateness of their own."""
     sub = simulator.add_account("twilio", parent=account)
     rig.sources[0]["subaccounts"] = True
     appears(simulator, sub, 2 * HOUR, late=timedelta())
@@ -157,7 +157,7 @@ def test_sub_accounts_are_listed_again_too(rig: Rig, simulator: Simulator, accou
 
 
 def test_a_source_that_fails_holds_back_no_other(rig: Rig, simulator: Simulator, account: SimAccount) -> None:
-    """Its error and exit code stand in the report; the others are listed. No bucket is needed."""
+    """A failing source's error and exit code are reported, and the others are listed. No bucket is needed."""
     other = simulator.add_account("telnyx")
     rig.add_source("other", "telnyx", other, base_url="http://127.0.0.1:9")
     rig.s3_url = "http://127.0.0.1:9"
@@ -171,7 +171,7 @@ def test_a_source_that_fails_holds_back_no_other(rig: Rig, simulator: Simulator,
 def test_the_ledger_remembers_until_lookback_is_long_enough(
     rig: Rig, simulator: Simulator, account: SimAccount
 ) -> None:
-    """`status` says so in words and in its document, adds up what later ones find, and stops once it is mended."""
+    """`status` reports the missed recordings of all reconciles until lookback is long enough."""
     rig.sources[0]["lookback"] = "3h"
     for age in (30 * HOUR, 40.2 * HOUR):
         appears(simulator, account, age, late=age - HOUR / 2)
@@ -190,7 +190,7 @@ def test_the_ledger_remembers_until_lookback_is_long_enough(
 
 
 def test_the_command_says_it_in_words(rig: Rig, simulator: Simulator) -> None:
-    """The table on stdout, the words on stderr, exit 0: nothing is lost. `--json` prints the report alone."""
+    """The table is on stdout, messages on stderr, exit 0; `--json` prints only the report."""
     account = simulator.add_account("twilio")
     rig.add_source("voice", "twilio", account)
     simulator.populate(account, "voice", count=2, conference_share=0)
@@ -221,14 +221,14 @@ WRONG = (
 
 
 def test_wrong_usage(rig: Rig, simulator: Simulator) -> None:
-    """Exit 2, and nothing is asked of anybody."""
+    """Wrong usage exits 2 without any request."""
     rig.add_source("voice", "twilio", simulator.add_account("twilio"))
     ran = run_each(rig, *(["reconcile", *words.split()] for words in WRONG))
     assert [(each.code, each.stdout) for each in ran] == [(2, "")] * len(WRONG)
 
 
 def test_lateness_in_words() -> None:
-    """One recording, many; a lookback that has been lengthened since; what the ledger remembers reads back."""
+    """The message covers one recording, many, and a longer lookback; the stored value reads back."""
     one, many = Late(1, 40 * HOUR, START), Late(1200, 26.5 * HOUR, START - HOUR)
     assert one.words(26 * HOUR) == "1 recording was missed by polls: lookback 26h is too short; at least 40h is needed"
     assert many.words(1.5 * HOUR) == (

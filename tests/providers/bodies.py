@@ -1,4 +1,4 @@
-"""What the providers' tests share: one value of each provider, golden bodies, and replies made of them."""
+"""Shared by the providers' tests: an instance of each provider, golden bodies, and replies."""
 
 from __future__ import annotations
 
@@ -68,14 +68,14 @@ def make(name: str, **settings: str) -> Provider:
 
 
 def answer(provider: Provider, body: bytes | str | Any, url: str | httpx.URL | None = None) -> Reply:
-    """A reply of 200 to the first page's request, or to the given URL."""
+    """Return a 200 reply to the first page's request, or to the given URL."""
     raw = body if isinstance(body, bytes) else body.encode() if isinstance(body, str) else json.dumps(body).encode()
     request = httpx.Request("GET", url) if url else provider.list_request(Window(), ACCOUNT)
     return Reply(request, 200, httpx.Headers(), raw)
 
 
 def page_of(name: str, rows: list[Any], **extra: Any) -> Any:
-    """A page in the provider's own shape."""
+    """Return a page in the provider's format."""
     if name == "twilio-legacy":
         return xml_page(rows, **extra)
     if name == "telnyx":

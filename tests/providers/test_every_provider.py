@@ -1,4 +1,4 @@
-"""What every built-in provider keeps, told once."""
+"""What every built-in provider guarantees."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def requests(provider: Provider, recording: Recording) -> list[httpx.Request]:
 
 @every_provider
 def test_every_built_in_is_a_provider(name: str) -> None:
-    """A built-in has all facts and verbs, and its facts agree with each other."""
+    """A built-in provider has all attributes and methods, which are consistent."""
     cls = registry()[name]
     assert name == cls.name
     assert all(secret in cls.settings for group in cls.credentials for secret in group)
@@ -66,7 +66,7 @@ def test_every_built_in_is_a_provider(name: str) -> None:
 
 @every_provider
 def test_a_row_is_read_and_kept(name: str) -> None:
-    """A row gives its id, its aware UTC date and its phase; unknown fields are kept, in their order."""
+    """A row gives its id, UTC date and phase; unknown fields are kept in order."""
     extra = {"new_field": "kept", "another": "too"}
     recording = read(name, **extra)
     assert ROWS[name][ID_KEY.get(name, "sid")] == recording.recording_id
@@ -80,7 +80,7 @@ def test_a_row_is_read_and_kept(name: str) -> None:
 
 @every_provider
 def test_one_bad_row_does_not_cost_the_page(name: str) -> None:
-    """A row without a date or without an id is rejected with its body; its neighbours are read."""
+    """A row without date or id is rejected with its body; the others are read."""
     good, no_date, no_id = (copy.copy(ROWS[name]) for _ in range(3))
     del no_date[BAD_DATE.get(name, "date_created")], no_id[ID_KEY.get(name, "sid")]
     page = parse(name, [good, no_date, no_id])
@@ -93,14 +93,14 @@ def test_one_bad_row_does_not_cost_the_page(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "twilio-legacy"])
 @pytest.mark.parametrize("row", [None, 7, "text", [], ["x"], {}, {"sid": "\ud800", "id": "\ud800"}])
 def test_rows_of_any_type_are_rejected_alone(name: str, row: Any) -> None:
-    """What is no object at all in a row's place is rejected, not raised."""
+    """A row that is no object is rejected, not raised."""
     page = parse(name, [row, ROWS[name]])
     assert (len(page.recordings), len(page.rejected)) == (1, 1)
     page.rejected[0].body.encode()
 
 
 _DEEP = '{"a":' * 900 + "1" + "}" * 900
-SPOILT_VALUES = {  # as they stand in a page of JSON, and of XML
+SPOILT_VALUES = {  # as written in a JSON page and an XML page
     "nested 900 deep": (_DEEP.encode(), None),
     "nested 90,000 deep": (b"[" * 90_000 + b"]" * 90_000, None),
     "a number of 5,000 digits": (b"9" * 5000, None),
@@ -112,7 +112,7 @@ SPOILT_VALUES = {  # as they stand in a page of JSON, and of XML
 
 
 def spoilt_page(name: str, value: bytes, key: str) -> bytes:
-    """Three rows, of which the second holds that value."""
+    """Return three rows, the second with that value."""
     rows = [{**ROWS[name], ID_KEY.get(name, "sid"): f"ID{number}"} for number in range(3)]
     rows[1][key] = "@@"
     body = answer(make(name), page_of(name, rows)).body
@@ -123,10 +123,10 @@ def spoilt_page(name: str, value: bytes, key: str) -> bytes:
 @pytest.mark.parametrize("spoilt", SPOILT_VALUES)
 @pytest.mark.parametrize("key", ["encryption_details", "new_field", "status", "call_sid", "download_urls"])
 def test_a_value_that_cannot_travel_costs_its_row_alone(name: str, spoilt: str, key: str) -> None:
-    """A row that no ledger, worker or sidecar could hold goes to quarantine by its id; its page goes on."""
+    """A row that cannot be stored or sent to a worker is quarantined by its id; its page is read."""
     value = SPOILT_VALUES[spoilt][name == "twilio-legacy"]
     if value is None or ("status" in spoilt and key != "status"):
-        return  # not of this kind of page, or in a field that is merely kept
+        return  # not possible in this format, or in a field that is only kept
     provider = make(name)
     page = provider.parse_page(answer(provider, spoilt_page(name, value, key)))
     assert [each.recording_id for each in page.recordings] == ["ID0", "ID2"]
@@ -137,10 +137,10 @@ def test_a_value_that_cannot_travel_costs_its_row_alone(name: str, spoilt: str, 
 @every_provider
 @pytest.mark.parametrize("spoilt", SPOILT_VALUES)
 def test_a_recording_by_id_that_cannot_travel_is_refused(name: str, spoilt: str) -> None:
-    """Read by its id, it is an error of that one recording."""
+    """Read by id, such a recording is a ProtocolError."""
     value = SPOILT_VALUES[spoilt][name == "twilio-legacy"]
     if value is None:
-        return  # not of this kind of document
+        return  # not possible in this format
     row = {**ROWS[name], "status": "@@"}
     if name == "twilio-legacy":
         body = xml_page([row]).replace("<Recordings>", "").replace("</Recordings>", "").encode().replace(b"@@", value)
@@ -158,7 +158,7 @@ def test_a_recording_by_id_that_cannot_travel_is_refused(name: str, spoilt: str)
     ids=["NaN", "infinity", "1e999", "4,000 digits", "half a pair", "a key twice", "a tab", "60 deep", "Latin-1"],
 )
 def test_what_goes_on_can_travel(name: str, value: str) -> None:
-    """An odd value in a field of no importance costs nothing: the row goes through ledger, pickle and sidecar."""
+    """An odd value in an unimportant field is kept: the row can be stored, pickled and written to a sidecar."""
     provider = make(name)
     body = spoilt_page(name, value.encode("latin-1"), "new_field")
     page = provider.parse_page(answer(provider, body))
@@ -191,7 +191,7 @@ def test_what_goes_on_can_travel(name: str, value: str) -> None:
     ],
 )
 def test_a_page_that_is_no_page_is_a_protocol_error(name: str, body: bytes) -> None:
-    """An answer that is no page, even one with status 200, never reads as an empty list."""
+    """An answer that is no page, even with status 200, is a ProtocolError, never an empty list."""
     provider = make(name)
     with pytest.raises(ProtocolError):
         provider.parse_page(answer(provider, body))
@@ -201,7 +201,7 @@ def test_a_page_that_is_no_page_is_a_protocol_error(name: str, body: bytes) -> N
 
 @every_provider
 def test_an_account_that_is_not_told_is_the_configured_one(name: str) -> None:
-    """A row without an account, or with a null, belongs to the account that was asked."""
+    """A row without an account belongs to the configured account."""
     provider = make(name)
     key = "AccountSid" if name == "twilio-legacy" else "account_sid"
     assert provider.account_id == read(name, **{key: None}).account_id
@@ -210,14 +210,14 @@ def test_an_account_that_is_not_told_is_the_configured_one(name: str) -> None:
 @pytest.mark.parametrize("name", ["twilio", "twilio-video", "telnyx", "signalwire"])
 @pytest.mark.parametrize("status", ["in-progress", "processing", "paused", "queued", "stopped", "brand-new", None, 7])
 def test_an_unknown_status_is_not_final(name: str, status: Any) -> None:
-    """A status that is not known to be final is read again later: it is neither done nor lost."""
+    """An unknown status is not final: the recording is read again."""
     assert read(name, status=status).phase is Phase.UNFINISHED
 
 
 @pytest.mark.parametrize("name", ["twilio", "twilio-video", "telnyx", "signalwire"])
 @pytest.mark.parametrize("status", ["failed", "deleted", "DELETED", "Failed"])
 def test_a_final_status_without_media_is_gone(name: str, status: str) -> None:
-    """Failed and deleted are final in any spelling, and there is nothing to fetch; the word is kept."""
+    """Failed and deleted in any spelling are gone, and the status is kept."""
     recording = read(name, status=status)
     assert (Phase.GONE, (), status) == (recording.phase, recording.formats, recording.status)
 
@@ -225,7 +225,7 @@ def test_a_final_status_without_media_is_gone(name: str, status: str) -> None:
 @every_provider
 @pytest.mark.parametrize("junk", ["NaN", "-", [], {}, True, None, ""])
 def test_a_strange_detail_does_not_cost_a_recording(name: str, junk: Any) -> None:
-    """Price, duration, size or channels that cannot be read are left out; the recording is not."""
+    """An unreadable price, duration, size or channels is None; the recording is read."""
     if name == "twilio-legacy":
         assert read(name, Duration=None).duration_seconds is None
         return
@@ -237,14 +237,14 @@ def test_a_strange_detail_does_not_cost_a_recording(name: str, junk: Any) -> Non
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_negative_duration_is_not_known_yet(name: str) -> None:
-    """ "-1" is no length to hold the media against."""
+    """A duration of "-1" is unknown."""
     keys = ("Duration",) if name == "twilio-legacy" else ("duration", "duration_millis")
     assert read(name, **dict.fromkeys(keys, "-1")).duration_seconds is None
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "twilio-legacy"])
 def test_numbers_that_json_does_not_have_stay_storable(name: str) -> None:
-    """NaN or 1e999 in a row is kept as text, so that what is stored is JSON."""
+    """NaN and 1e999 in a row are kept as text, so that valid JSON is stored."""
     provider = make(name)
     body = json.dumps(page_of(name, [{**ROWS[name], "x": [float("nan"), "BIG"]}])).replace('"BIG"', "1e999")
     (recording,) = provider.parse_page(answer(provider, body)).recordings
@@ -253,7 +253,7 @@ def test_numbers_that_json_does_not_have_stay_storable(name: str) -> None:
 
 @every_provider
 def test_requests_carry_no_credentials(name: str) -> None:
-    """No request has an Authorization header or a secret in its URL; providers and recordings print none."""
+    """No request has an Authorization header or a secret in its URL, and no repr shows one."""
     provider, recording = make(name), read(name)
     for request in requests(provider, recording):
         assert "authorization" not in request.headers
@@ -265,7 +265,7 @@ def test_requests_carry_no_credentials(name: str) -> None:
 
 @every_provider
 def test_media_are_asked_for_as_they_are(name: str) -> None:
-    """Media come uncompressed on the way, so that their length and hash are those of the recording."""
+    """Media are requested without compression, so that length and hash are the recording's."""
     recording = read(name)
     for request in make(name).media_requests(recording, recording.formats[0]):
         assert request.headers["accept-encoding"] == "identity"
@@ -282,7 +282,7 @@ def test_values_travel_between_processes(name: str) -> None:
 
 @every_provider
 def test_the_base_url_is_the_operators(name: str) -> None:
-    """A configured base URL is used for every request, without its trailing slash."""
+    """A configured base URL, without its trailing slash, is used for every request."""
     provider, recording = make(name, base_url="http://127.0.0.1:9999/"), read(name)
     for request in requests(provider, replace(recording, media_urls={})):
         assert (request.url.host, request.url.port) == ("127.0.0.1", 9999)
@@ -291,7 +291,7 @@ def test_the_base_url_is_the_operators(name: str) -> None:
 
 @every_provider
 def test_a_scope_that_does_not_exist_is_refused(name: str) -> None:
-    """A list that the provider does not have is refused: answered with the whole account it would be a surprise."""
+    """A kind of list that the provider lacks is refused: it might answer with the whole account."""
     provider = make(name)
     for kind in {"account", "call", "conference", "room"} - set(provider.scopes):
         with pytest.raises(ConfigError, match=kind):
@@ -303,7 +303,7 @@ def test_a_scope_that_does_not_exist_is_refused(name: str) -> None:
 )
 @pytest.mark.parametrize("name", NAMES)
 def test_a_hostile_id_stays_under_its_account(name: str, text: str) -> None:
-    """Whatever an id holds, every request for it stays on the provider's host, one segment below the list."""
+    """Whatever an id contains, every request for it stays on the provider's host, one segment below the list."""
     provider, listed = listed_by(name)
     recording = replace(listed, account_id="AC1", recording_id=text, channels=2, media_urls={})
     for request in requests(provider, recording)[len(provider.scopes) :]:
@@ -317,7 +317,7 @@ def test_a_hostile_id_stays_under_its_account(name: str, text: str) -> None:
 
 @every_provider
 def test_an_id_of_a_list_is_one_segment_too(name: str) -> None:
-    """The call, conference or room asked for cannot lead to another path or add a parameter."""
+    """The id of a call, conference or room cannot change the path or add a parameter."""
     provider = make(name)
     for kind in provider.scopes[1:]:
         url = provider.list_request(Window(), Scope(kind, "../x?a=b&c#d")).url
@@ -327,7 +327,7 @@ def test_an_id_of_a_list_is_one_segment_too(name: str) -> None:
 
 @every_provider
 def test_an_unbounded_window_sends_no_filter(name: str) -> None:
-    """All history is asked for without a date."""
+    """All history is requested without a date."""
     query = make(name).list_request(Window(), ACCOUNT).url.query.decode().lower()
     assert "created" not in query
 
@@ -335,7 +335,7 @@ def test_an_unbounded_window_sends_no_filter(name: str) -> None:
 @every_provider
 @pytest.mark.parametrize("zone", ["+05:00", "-08:00", "+00:00"])
 def test_bounds_are_told_in_utc(name: str, zone: str) -> None:
-    """The same instants give the same request, whatever zone they are told in."""
+    """Equal times in different zones give the same request."""
     local = datetime.fromisoformat(f"2026-10-01T12:00:00{zone}")
     provider = make(name)
     expected = provider.list_request(Window(since=local.astimezone(UTC), until=local.astimezone(UTC)), ACCOUNT)
@@ -345,6 +345,6 @@ def test_bounds_are_told_in_utc(name: str, zone: str) -> None:
 
 @every_provider
 def test_credentials_become_a_header(name: str) -> None:
-    """The header is Bearer for Telnyx, Basic elsewhere."""
+    """The header is Bearer for Telnyx, Basic for the others."""
     header = make(name).authorization(SETTINGS)
     assert header.startswith("Bearer KEY-" if name == "telnyx" else "Basic ")

@@ -27,7 +27,7 @@ class Half:
 
 @pytest.fixture
 def reread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """What is installed is read anew in this test, and in the next; a package of ours may be loaded."""
+    """Read installed packages again in this test and the next."""
     module = ModuleType("acme_plugin")
     vars(module).update(Ours=Ours, Half=Half, Unfinished=Unfinished)
     monkeypatch.setitem(sys.modules, "acme_plugin", module)
@@ -42,7 +42,7 @@ class Unfinished(Rest):
 
 @pytest.fixture
 def plugins(monkeypatch: pytest.MonkeyPatch, reread: None) -> None:
-    """Plug-ins as installed packages would bring them: a sound one, broken ones, and one under a built-in's name."""
+    """Plug-ins as installed packages: a valid one, broken ones, and one with a built-in's name."""
     claims = {
         "ours": "Ours",
         "other": "Ours",
@@ -57,13 +57,13 @@ def plugins(monkeypatch: pytest.MonkeyPatch, reread: None) -> None:
 
 
 def test_built_ins_come_by_name() -> None:
-    """The five built-in providers are there under their configured names."""
+    """The five built-in providers are found by their configured names."""
     assert set(NAMES) <= set(registry())
     assert {name: registry()[name].name for name in NAMES} == {name: name for name in NAMES}
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:
-    """A slip of the pen is answered with the nearest name and with all of them."""
+    """An unknown name is an error with the nearest name and all known ones."""
     with pytest.raises(ConfigError, match="did you mean 'twilio-video'") as caught:
         provider_class("twilio-vido")
     assert all(name in str(caught.value) for name in NAMES)
@@ -73,7 +73,7 @@ def test_an_unknown_name_lists_the_known_ones() -> None:
 
 @pytest.mark.usefixtures("plugins")
 def test_a_plug_in_is_found_by_its_name() -> None:
-    """A plug-in's provider stands beside the built-in ones."""
+    """A plug-in's provider is found like a built-in one."""
     assert Ours is provider_class("ours")
     assert len(registry()) == len(list(registry())) == len(NAMES) + 6
 
@@ -90,7 +90,7 @@ def test_a_plug_in_is_found_by_its_name() -> None:
     ],
 )
 def test_a_broken_plug_in_is_told_when_it_is_asked_for(name: str, reason: str) -> None:
-    """A broken plug-in is no harm to the others, and a clear error to whoever configures it."""
+    """A broken plug-in affects no other, and is an error for whoever configures it."""
     assert provider_class("twilio").name == "twilio"
     with pytest.raises(ConfigError, match=reason):
         provider_class(name)
@@ -98,14 +98,14 @@ def test_a_broken_plug_in_is_told_when_it_is_asked_for(name: str, reason: str) -
 
 @pytest.mark.usefixtures("plugins")
 def test_a_built_in_cannot_be_shadowed_in_silence() -> None:
-    """A plug-in under a built-in's name makes that name an error, not another provider."""
+    """A plug-in with a built-in's name makes that name an error."""
     with pytest.raises(ConfigError, match="claimed more than once"):
         provider_class("telnyx")
 
 
 @pytest.mark.usefixtures("reread")
 def test_a_plug_in_that_comes_later_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is installed is read once, and again for a name that is not known: a daemon need not be started anew."""
+    """Installed packages are read once, and again for an unknown name, so that a daemon needs no restart."""
     with pytest.raises(ConfigError, match="there is no provider called 'ours'"):
         provider_class("ours")
     claim = EntryPoint("ours", "acme_plugin:Ours", GROUP)

@@ -1,4 +1,4 @@
-"""What `Rest` does for a service that the five are not."""
+"""What `Rest` does for a service unlike the five."""
 
 from __future__ import annotations
 
@@ -68,13 +68,13 @@ def query(provider: Rest, window: Window, scope: Scope = ACCOUNT) -> str:
 
 
 def test_the_source_names_an_account_that_has_no_id() -> None:
-    """Without `account_setting` the source's name stands for the account, and `home` for the address."""
+    """Without `account_setting` the source's name is the account, and `home` the URL."""
     assert (ACME.base_url, ACME.account_id) == ("https://api.acme.example", "main")
     assert read().account_id == "main"
 
 
 def test_a_scope_without_a_list_is_a_filter() -> None:
-    """A call's recordings are those of the account, filtered; a scope that the class does not name is refused."""
+    """A call's recordings are requested by a filter; a scope that the class does not name is refused."""
     assert query(ACME, Window(SINCE), Scope("call", "c/1")) == "from=2026-10-01T05%3A00%3A00Z&call=c%2F1&limit=2"
     with pytest.raises(ConfigError, match="not by room"):
         ACME.list_request(Window(), Scope("room", "r"))
@@ -83,7 +83,7 @@ def test_a_scope_without_a_list_is_a_filter() -> None:
 
 
 def test_a_scope_that_has_neither_is_no_list_of_the_account() -> None:
-    """A class that names a scope and forgets its list fails; the whole account is not its answer."""
+    """A class that names a scope without list or filter fails, and does not list the whole account."""
 
     class Forgetful(Acme):
         filters: ClassVar[Mapping[str, str]] = {}
@@ -93,7 +93,7 @@ def test_a_scope_that_has_neither_is_no_list_of_the_account() -> None:
 
 
 def test_all_history_may_need_a_bound() -> None:
-    """A service that lists recent rows without a lower bound is told one; a window's own goes before it."""
+    """A service that needs a lower bound for all history gets it, unless the window has one."""
     recent = Recent.from_settings("main", {})
     assert query(recent, Window()) == "from=2011-01-01T00%3A00%3A00Z&limit=2"
     assert query(recent, Window(SINCE)) == "from=2026-10-01T05%3A00%3A00Z&limit=2"
@@ -110,18 +110,18 @@ def test_all_history_may_need_a_bound() -> None:
     ],
 )
 def test_keys_are_tried_in_turn(changes: dict[str, Any], expected: datetime) -> None:
-    """A nested key first; where it tells nothing, the next."""
+    """Several keys are tried in turn, nested ones too."""
     assert read(**changes).created_at == expected
 
 
 @pytest.mark.parametrize(("told", "expected"), [("500.0", 0.5), ("soon", None), ({}, None), (None, None)])
 def test_a_readers_error_costs_the_field_alone(told: Any, expected: float | None) -> None:
-    """What a reader of the plug-in cannot read is None, and the recording is there."""
+    """A value that a plug-in's reader cannot read is None, and the recording is read."""
     assert read(ms=told).duration_seconds == expected
 
 
 def test_a_reader_of_the_date_may_refuse_the_row() -> None:
-    """Without a date there is no recording: the row is quarantined with the reader's reason."""
+    """A row whose date cannot be read is quarantined with the reader's reason."""
 
     class Strange(Acme):
         readers: ClassVar[Mapping[str, Any]] = {"created_at": lambda value: datetime.fromtimestamp(value, UTC)}
@@ -133,7 +133,7 @@ def test_a_reader_of_the_date_may_refuse_the_row() -> None:
 
 
 def test_without_a_status_all_is_complete() -> None:
-    """A service that tells no status lists what is finished; without a path of media, rows tell their addresses."""
+    """Without a status field all rows are complete; without a media path their URLs are used."""
     recording = read()
     assert (recording.phase, recording.status, recording.formats) == (Phase.COMPLETE, None, ("wav", "mp3"))
     assert ACME.media_requests(recording, "wav") == ()
@@ -158,12 +158,12 @@ def counted(rows: int, url: str, **told: Any) -> Page:
 def test_counted_pages_end_with_their_count_or_an_empty_one(
     rows: int, asked: int, told: dict[str, Any], expected: str | None
 ) -> None:
-    """Up to the number of pages where it is told, else to the first page without rows."""
+    """Counted pages end at the stated count, or without one at the first empty page."""
     page = counted(rows, f"https://api.acme.example/recordings?limit=2&page={asked}", **told)
     assert (str(page.next).rpartition("&")[2] if page.next else None) == expected
 
 
 def test_another_page_than_was_asked_for_is_an_error() -> None:
-    """Its rows would stand for those of the page that was asked for."""
+    """An answer with another page than requested is an error."""
     with pytest.raises(ProtocolError, match="asked for page 2 of a list, and answered with page 1"):
         counted(2, "https://api.acme.example/recordings?page=2", page_number=1)

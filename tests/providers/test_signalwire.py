@@ -32,12 +32,12 @@ def read(**changes: Any) -> Recording:
     ],
 )
 def test_bounds_are_days_with_one_to_spare(scope: Scope, expected: str) -> None:
-    """Whether bounds are inclusive is not known: the days outside both are asked for too."""
+    """Bounds are whole days with one more at each end, as it is unknown whether they are inclusive."""
     assert PROJECT + expected == SIGNALWIRE.list_request(WINDOW, scope).url.raw_path.decode()
 
 
 def test_a_real_page_is_read() -> None:
-    """A real page of 2018: channels as text, duration as a number, created when it ended."""
+    """A real page of 2018 is read: channels as text, duration as a number, created at the end."""
     page = SIGNALWIRE.parse_page(answer(SIGNALWIRE, sample("signalwire_recordings_list_real_2018.json")))
     (recording,) = page.recordings
     assert datetime(2018, 12, 19, 16, 28, 16, tzinfo=UTC) == recording.created_at == recording.ended_at
@@ -52,7 +52,7 @@ def test_a_real_page_is_read() -> None:
 
 
 def test_the_docs_long_month_is_read() -> None:
-    """A date in `Sept` does not cost the row."""
+    """A date in `Sept` is read."""
     assert datetime(2018, 9, 25, 23, tzinfo=UTC) == read().created_at
 
 
@@ -67,21 +67,21 @@ def test_the_docs_long_month_is_read() -> None:
     ],
 )
 def test_channels_come_under_two_names(changes: dict[str, Any], expected: int | None) -> None:
-    """`channels` or `channel`, as text or as a number, or not at all."""
+    """`channels` or `channel` are read, as text, as a number, or missing."""
     assert expected == read(**changes).channels
 
 
 @pytest.mark.parametrize("query", ["Page=1&PageToken=PAx", "Page=1&DateCreated%3E=2018-12-19"])
 @pytest.mark.parametrize("prefix", ["/api/laml", ""])
 def test_next_links_lead_to_the_same_place_with_or_without_prefix(prefix: str, query: str) -> None:
-    """The prefix is neither doubled nor missed, and an empty page may have a next one."""
+    """The links' prefix is neither doubled nor missing, and an empty page may have a next one."""
     link = f"{prefix}/2010-04-01/Accounts/p/Recordings?{query}"
     page = SIGNALWIRE.parse_page(answer(SIGNALWIRE, page_of("signalwire", [], next_page_uri=link)))
     assert str(page.next) == f"https://acme.signalwire.com/api/laml/2010-04-01/Accounts/p/Recordings?{query}"
 
 
 def test_a_hostile_next_link_shows_its_host() -> None:
-    """A next link to another host is not rewritten into one of ours."""
+    """A next link to another host keeps that host."""
     page = SIGNALWIRE.parse_page(
         answer(SIGNALWIRE, page_of("signalwire", [], next_page_uri="//evil.example/2010-04-01/x"))
     )
@@ -91,7 +91,7 @@ def test_a_hostile_next_link_shows_its_host() -> None:
 
 @pytest.mark.parametrize("status", ["queued", "in-progress", "paused", "resumed", "stopped"])
 def test_stopped_is_not_final(status: str) -> None:
-    """Only completed and absent are final: stopped may yet be completed."""
+    """Only completed and absent are final: stopped may still become completed."""
     assert read(status=status).phase is Phase.UNFINISHED
 
 
@@ -101,7 +101,7 @@ def test_absent_is_gone() -> None:
 
 
 def test_addresses_are_built_from_the_sid() -> None:
-    """The row's own `uri`, which may name another call, is not used; metadata have `.json`, media theirs."""
+    """URLs are built from the sid, not the row's `uri`; metadata end in `.json`, media in their format."""
     recording = read(uri="/api/laml/2010-04-01/Accounts/x/Calls/other/Recordings/y.json")
     (media,) = SIGNALWIRE.media_requests(recording, "mp3")
     instance = f"{PROJECT}/Recordings/19e436af-5688-4307-b03b-bdb2b42b8142"
@@ -113,13 +113,13 @@ def test_addresses_are_built_from_the_sid() -> None:
 
 @pytest.mark.parametrize("space", ["acme", "acme.signalwire.com", "ACME.SignalWire.com"])
 def test_the_space_is_the_host(space: str) -> None:
-    """A space is given by its name or its host; a base URL goes before it."""
+    """A space is its name or its host; a base URL takes precedence."""
     assert make("signalwire", space=space).base_url == "https://acme.signalwire.com"
     assert make("signalwire", space=space, base_url="http://127.0.0.1:1").base_url == "http://127.0.0.1:1"
 
 
 @pytest.mark.parametrize("space", ["", "acme.example.com", "acme/..", "a@evil.example", "https://acme.signalwire.com"])
 def test_a_space_that_is_none_is_refused(space: str) -> None:
-    """What is no space never becomes a host that credentials are sent to."""
+    """An invalid space never becomes a host for credentials."""
     with pytest.raises(ConfigError, match="space"):
         make("signalwire", space=space)

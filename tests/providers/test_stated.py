@@ -1,4 +1,4 @@
-"""What a page says of itself is held against what came; no rows may be written in many ways."""
+"""A page's statements about itself are compared with its rows; no rows may be written in many ways."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def rows(name: str, count: int) -> list[Any]:
 @json_provider
 @pytest.mark.parametrize("none", [None, [], {}, ""])
 def test_no_rows_are_an_empty_page_however_they_are_written(name: str, none: Any) -> None:
-    """null, {} and "" are what some serialisers make of an empty list."""
+    """null, {} and "" are read as an empty list, as some serialisers write it."""
     body = {**page_of(name, []), KEYS.get(name, "recordings"): none}
     page = parse(name, body)
     assert (page.recordings, page.rejected, page.next) == ((), (), None)
@@ -38,7 +38,7 @@ def test_no_rows_are_an_empty_page_however_they_are_written(name: str, none: Any
 
 @json_provider
 def test_rows_that_are_left_out_are_none_where_the_page_is_plainly_one(name: str) -> None:
-    """An empty list that a serialiser omits: its paging stands there all the same. Without it, it is no page."""
+    """A missing list is empty if the page's paging is there; without it, it is no page."""
     body = {**page_of(name, []), "page_size": 50}
     del body[KEYS.get(name, "recordings")]
     assert parse(name, body).recordings == ()
@@ -50,7 +50,7 @@ def test_rows_that_are_left_out_are_none_where_the_page_is_plainly_one(name: str
     ("name", "public"), [("twilio-video", "video.twilio.com"), ("signalwire", "acme.signalwire.com")]
 )
 def test_a_next_link_to_the_public_host_is_asked_of_base_url(name: str, public: str) -> None:
-    """Behind an edge or a proxy the service still names its public host: same path and query, base_url's origin."""
+    """A next link to the service's public host is requested from base_url, with the same path and query."""
     provider = make(name, base_url="https://edge.example:8443")
     link = f"https://{public}/v1/Recordings?PageSize=2&Page=1&PageToken=x1"
     field = {"next_page_url": link} if name == "twilio-video" else {"next_page_uri": link}
@@ -62,7 +62,7 @@ def test_a_next_link_to_the_public_host_is_asked_of_base_url(name: str, public: 
     "host", ["video.twilio.com.example.net", "eviltwilio.com", "127.0.0.1", "u:p@video.twilio.com"]
 )
 def test_a_next_link_to_any_other_host_stays_one(host: str) -> None:
-    """It is for the sender to refuse."""
+    """A next link to any other host stays unchanged, for the sender to refuse."""
     page = parse(
         "twilio-video", page_of("twilio-video", rows("twilio-video", 2), next_page_url=f"https://{host}/x?y=1")
     )
@@ -71,7 +71,7 @@ def test_a_next_link_to_any_other_host_stays_one(host: str) -> None:
 
 @pytest.mark.parametrize("name", [*LINKED, "twilio-legacy"])
 def test_fewer_rows_than_a_page_says_it_holds_are_an_error(name: str) -> None:
-    """`start` and `end` count them."""
+    """Fewer rows than `start` and `end` count are an error."""
     assert len(parse(name, page_of(name, rows_of(name, 3), start="0", end="2")).recordings) == 3
     with pytest.raises(ProtocolError, match="sent 2 rows on a page that says it holds 3"):
         parse(name, page_of(name, rows_of(name, 2), start="0", end="2"))
@@ -84,20 +84,20 @@ def rows_of(name: str, count: int) -> list[Any]:
 
 @pytest.mark.parametrize(("start", "end"), [(0, 0), (None, None), ("", "9"), (5, 4), (0, -1), ("x", 3), (0, 2.5)])
 def test_counts_that_tell_nothing_prove_nothing(start: Any, end: Any) -> None:
-    """0 and 0 are one row or none; what is missing or no number is not told."""
+    """0 and 0 may be one row or none; a missing or invalid count proves nothing."""
     assert parse("twilio", page_of("twilio", [], start=start, end=end)).recordings == ()
 
 
 @json_provider
 def test_more_that_is_promised_without_a_link_is_an_error(name: str) -> None:
-    """A page that says that more follows is not the last."""
+    """A page that says that more follow without a link is an error."""
     with pytest.raises(ProtocolError, match="more rows follow"):
         parse(name, page_of(name, [ROWS[name]], has_more=True))
 
 
 @pytest.mark.parametrize(("name", "key"), [("twilio", "next_page_uri"), ("signalwire", "next_page_uri")])
 def test_a_full_page_without_a_word_of_what_follows_is_an_error(name: str, key: str) -> None:
-    """A link that is null is the end, as is a page that is not full; none at all behind a full page says nothing."""
+    """A null link or a page that is not full is the end; a full page without any link is an error."""
     full = page_of(name, rows(name, 4), page_size=4)
     assert parse(name, full).next is None
     del full[key]
@@ -107,14 +107,14 @@ def test_a_full_page_without_a_word_of_what_follows_is_an_error(name: str, key: 
 
 
 def test_a_full_page_of_video_without_its_paging_is_an_error() -> None:
-    """Its link stands in `meta`."""
+    """A full page of Video without its link in `meta` is an error."""
     with pytest.raises(ProtocolError, match="does not say whether another follows"):
         parse("twilio-video", {"recordings": rows("twilio-video", 100)})
     assert len(parse("twilio-video", {"recordings": rows("twilio-video", 9)}).recordings) == 9
 
 
 def test_totals_and_pages_are_read_in_every_spelling() -> None:
-    """Of the whole list; the link to its last page counts too."""
+    """Totals and page counts are read in every spelling, and from the link to the last page."""
     stated = Stated.of({"total": "7", "num_pages": 2}, "/x?Page=4&PageSize=2")
     assert (stated.total, stated.pages) == (7, 5)
     assert (Stated.of({"total_results": 3, "total_pages": None}).total, Stated.of({}).pages) == (3, None)
@@ -131,7 +131,7 @@ def test_totals_and_pages_are_read_in_every_spelling() -> None:
     ],
 )
 def test_a_filter_that_comes_back_narrower_is_an_error(name: str, name_of: str, value: str) -> None:
-    """The page answers another question: what lies between would be missed. A wider one costs nothing."""
+    """A page that states a narrower filter is an error, as rows would be missed; a wider one is accepted."""
     wide = "2026-09-01" if name_of.endswith("E") else "2026-11-01"
     for link in ("uri", "next_page_uri"):
         parse(name, page_of(name, [ROWS[name]], **{link: f"/2010-04-01/Recordings?{name_of}={wide}&Page=0"}), WINDOW)
@@ -140,14 +140,14 @@ def test_a_filter_that_comes_back_narrower_is_an_error(name: str, name_of: str, 
 
 
 def test_video_and_its_filters_are_held_too() -> None:
-    """Its bounds have other names, and its own address stands in `meta.url`."""
+    """Video's filters, in `meta.url`, are compared, too."""
     said = "https://video.twilio.com/v1/Recordings?DateCreatedAfter=2026-10-09T00:00:00Z"
     with pytest.raises(ProtocolError, match="DateCreatedAfter"):
         parse("twilio-video", page_of("twilio-video", [], url=said), WINDOW)
 
 
 def test_another_calls_list_is_an_error() -> None:
-    """A call that SignalWire filters by comes back as another: those rows are not its recordings."""
+    """A page that states another call is an error."""
     provider = make("signalwire")
     asked = provider.list_request(Window(), Scope("call", "CA1")).url
     with pytest.raises(ProtocolError, match="CallSid"):
@@ -155,13 +155,13 @@ def test_another_calls_list_is_an_error() -> None:
 
 
 def test_another_page_than_asked_for_is_an_error() -> None:
-    """Telnyx numbers its pages: page 1 in place of page 2 would hide the second."""
+    """Telnyx's page 1 in place of page 2 is an error."""
     with pytest.raises(ProtocolError, match="asked for page 1 of a list, and answered with page 2"):
         parse("telnyx", page_of("telnyx", [ROWS["telnyx"]], page_number=2))
 
 
 def test_a_session_that_is_told_to_have_rows_is_not_asked_for_as_a_leg() -> None:
-    """Telnyx: an empty page that tells of rows is a list that was not read, not an id of another kind."""
+    """An empty Telnyx page that states rows is not retried as a leg's list."""
     provider = make("telnyx")
     asked = provider.list_request(Window(), Scope("call", "84a97d76-e40f-11ed-9074-02420a0daa69")).url
     page = provider.parse_page(answer(provider, page_of("telnyx", [], total_results=3, total_pages=1), asked))

@@ -43,7 +43,7 @@ def read(**changes: Any) -> Recording:
     ],
 )
 def test_lists_are_filtered_by_bracketed_names(scope: Scope, expected: str) -> None:
-    """Brackets are percent-encoded; a call is its session, unless the id is that of call control."""
+    """Brackets are percent-encoded; a call is its session, unless the id is one of call control."""
     assert f"/v2/recordings?{BOUNDS}&{expected}{PAGE}" == TELNYX.list_request(WINDOW, scope).url.raw_path.decode()
 
 
@@ -51,8 +51,8 @@ def test_lists_are_filtered_by_bracketed_names(scope: Scope, expected: str) -> N
     "name", ["telnyx_recordings_list_current_spec_shape.json", "telnyx_recordings_list_2024_docs_double_nested.json"]
 )
 def test_flat_and_nested_rows_are_read(name: str) -> None:
-    """A row is read alike whether it stands in the list or under a `data` of its own."""
-    second = with_parameter(TELNYX.list_request(Window(), ACCOUNT).url, "page[number]", 2)  # as the sample says
+    """A row is read the same in the list and wrapped in `data`."""
+    second = with_parameter(TELNYX.list_request(Window(), ACCOUNT).url, "page[number]", 2)  # as in the sample
     page = TELNYX.parse_page(answer(TELNYX, sample(name), second))
     (recording,) = page.recordings
     assert "3fa85f64-5717-4562-b3fc-2c963f66afa6" == recording.recording_id == recording.raw["id"]
@@ -64,7 +64,7 @@ def test_flat_and_nested_rows_are_read(name: str) -> None:
 
 
 def test_one_recording_is_read() -> None:
-    """The answer to one recording's request stands under `data`."""
+    """The reply for one recording is wrapped in `data`."""
     recording = TELNYX.parse_recording(answer(TELNYX, sample("telnyx_recording_get.json")))
     assert recording.recording_id == "3fa85f64-5717-4562-b3fc-2c963f66afa6"
 
@@ -80,20 +80,20 @@ def test_one_recording_is_read() -> None:
     ],
 )
 def test_pages_are_counted(number: int, meta: dict[str, Any], more: int | None) -> None:
-    """Pages go up to total_pages, or on where it is not told; the filters keep their bytes."""
+    """Pages are counted up to total_pages, or on if it is missing; the filters keep their bytes."""
     url = f"https://api.telnyx.com/v2/recordings?{BOUNDS}&page%5Bsize%5D=250&page%5Bnumber%5D="
     found = parse([ROW], f"{url}{number}", page_number=number, **meta).next
     assert (f"{url}{more}" if more else None) == (None if found is None else str(found))
 
 
 def test_without_a_count_the_first_empty_page_is_the_last() -> None:
-    """Where total_pages is not told, a page without rows ends the list; a rejected row is a row."""
+    """Without total_pages the first empty page is the last; a rejected row counts."""
     assert parse([], total_pages=None).next is None
     assert parse([{}], total_pages=None).next is not None
 
 
 def test_an_id_that_is_no_session_is_looked_for_as_a_leg() -> None:
-    """Where no session has the id, the same list is asked for by leg, once."""
+    """If no session has the id, the list is requested once more by leg."""
     first = TELNYX.list_request(Window(), Scope("call", CALL)).url
     second = parse([], str(first), total_pages=0).next
     assert f"https://api.telnyx.com/v2/recordings?filter%5Bcall_leg_id%5D={CALL}&{PAGE}" == str(second)
@@ -119,18 +119,18 @@ def test_an_id_that_is_no_session_is_looked_for_as_a_leg() -> None:
     ],
 )
 def test_what_can_be_fetched_is_told_by_the_addresses(urls: Any, phase: Phase, formats: tuple[str, ...]) -> None:
-    """Formats are those with a web address, WAV first; only buckets: external; nothing yet: not final."""
+    """Formats are those with a web URL, WAV first; only bucket URLs mean external, none yet means not final."""
     recording = read(download_urls=urls)
     assert (phase, formats) == (recording.phase, recording.formats)
 
 
 def test_an_external_place_is_kept() -> None:
-    """Where the media lie in the customer's storage is kept, WAV's place first."""
+    """The location in the customer's storage is kept, WAV's first."""
     assert read(download_urls={"mp3": "s3://acme/m", "wav": "s3://acme/w?x=y"}).external_location == "s3://acme/w"
 
 
 def test_media_come_from_the_minted_address() -> None:
-    """The signed address is used as minted, and only while it is at hand: one from storage has none."""
+    """The signed URL is used as it is, only while in memory: a recording from the ledger has none."""
     recording = read()
     (request,) = TELNYX.media_requests(recording, "wav")
     assert str(request.url) == SIGNED
@@ -139,7 +139,7 @@ def test_media_come_from_the_minted_address() -> None:
 
 
 def test_signatures_are_not_kept() -> None:
-    """Raw has the addresses without what makes them credentials, whatever the signature is called."""
+    """Raw has the URLs without their signatures, whatever they are called."""
     recording = read(download_urls={"wav": SIGNED, "mp3": "https://cdn.example/k.mp3?hdnts=abc", "x": 1})
     kept = {"wav": "https://s3.amazonaws.com/b/k.wav", "mp3": "https://cdn.example/k.mp3", "x": 1}
     assert kept == recording.raw["download_urls"]
@@ -147,7 +147,7 @@ def test_signatures_are_not_kept() -> None:
 
 
 def test_a_real_signed_address_is_recognised() -> None:
-    """The address of a real webhook is fetched whole and kept bare."""
+    """A real webhook's URL is used completely and stored without its query."""
     url = answer(TELNYX, sample("telnyx_call_recording_saved_webhook_signed_url.json")).json()["payload"][
         "recording_urls"
     ]["wav"]
@@ -160,17 +160,17 @@ def test_a_real_signed_address_is_recognised() -> None:
     ("sent", "expected"), [("single", 1), ("DUAL", 2), (2, 2), ("1", 1), ("many", None), (None, None)]
 )
 def test_channels_are_words(sent: Any, expected: int | None) -> None:
-    """Single is one, dual is two."""
+    """Single is one channel, dual two."""
     assert expected == read(channels=sent).channels
 
 
 def test_microseconds_are_kept() -> None:
-    """Three and six digits of a second are read alike."""
+    """Three and six digits of a second are read."""
     assert read(created_at="2022-02-04T11:36:13.612978Z").created_at.microsecond == 612978
 
 
 def test_deletion_is_of_one_id() -> None:
-    """DELETE and refresh go to the recording's id."""
+    """DELETE and refresh use the recording's id."""
     recording = replace(read(), recording_id="a/b")
     assert (
         TELNYX.delete_request(recording).method,
@@ -179,13 +179,13 @@ def test_deletion_is_of_one_id() -> None:
 
 
 def test_completed_without_addresses_is_not_ready() -> None:
-    """Its media are named by a later look: null, an empty object and nothing are alike."""
+    """A completed row without URLs (null, empty or missing) is not final."""
     for urls in (None, {}, {"wav": None}):
         assert (read(download_urls=urls).phase, read(download_urls=urls).status) == (Phase.UNFINISHED, "completed")
 
 
 def test_without_a_date_of_creation_the_recordings_own_times_serve() -> None:
-    """A row that can be fetched is not lost for a null: its end, which is when it appears, or else its beginning."""
+    """Without created_at, the end or else the start of the recording is used."""
     times = {"recording_started_at": "2026-11-28T08:00:00Z", "recording_ended_at": "2026-11-28T08:05:00Z"}
     assert read(created_at=None, **times).created_at == datetime(2026, 11, 28, 8, 5, tzinfo=UTC)
     assert read(created_at=None, **{**times, "recording_ended_at": None}).created_at.minute == 0

@@ -25,15 +25,15 @@ def parse(body: str, url: str | None = None) -> Page:
 
 
 def test_the_list_is_filtered_by_days() -> None:
-    """Dates alone, the size of a page as `num`."""
+    """The list is filtered by dates; the page size is `num`."""
     expected = f"{AC}/Recordings?DateCreated%3E=2026-10-01&DateCreated%3C=2026-10-03&num=1000"
     assert expected == LEGACY.list_request(WINDOW, ACCOUNT).url.raw_path.decode()
 
 
 def test_the_docs_page_is_read() -> None:
-    """The vendor's sample gives both rows, their offsets kept, ready to fetch as there is no status."""
+    """The documents' sample gives both rows with their offsets, complete as there is no status."""
     text = sample("twilio_2008_recordings_list.xml").decode()
-    page = parse(text.replace('end="15"', 'end="1"'))  # the docs leave out fourteen rows of it
+    page = parse(text.replace('end="15"', 'end="1"'))  # the docs omit fourteen rows
     first, second = page.recordings
     assert datetime(2008, 4, 1, 5, 7, 15, tzinfo=UTC) == first.created_at
     assert (first.duration_seconds, second.duration_seconds) == (123.0, 45.0)
@@ -42,7 +42,7 @@ def test_the_docs_page_is_read() -> None:
 
 
 def test_raw_is_the_rows_elements() -> None:
-    """Raw holds each element by its name, an empty one as null, an unknown one too."""
+    """Raw has each element by name, also unknown ones; an empty one is null."""
     (recording,) = parse(xml_page([{**ROW, "Duration": None, "Price": "1"}])).recordings
     assert recording.raw == {**ROW, "Duration": None, "Price": "1"}
     assert recording.duration_seconds is None
@@ -50,14 +50,14 @@ def test_raw_is_the_rows_elements() -> None:
 
 @pytest.mark.parametrize("body", [BOMB, OUTSIDE, "<!DOCTYPE html><TwilioResponse><Recordings/></TwilioResponse>"])
 def test_documents_with_a_dtd_are_refused(body: str) -> None:
-    """A document that declares entities, or any DTD, is not expanded but refused."""
+    """A document with a DTD is refused, not expanded."""
     with pytest.raises(ProtocolError, match="plain XML"):
         parse(body)
 
 
 @pytest.mark.parametrize("name", ["twilio_2008_error_404.xml", "twilio_2010_media_404_real.xml"])
 def test_an_error_is_no_page(name: str) -> None:
-    """An error's document is neither a page nor a recording."""
+    """An error document is neither a page nor a recording."""
     with pytest.raises(ProtocolError, match="no <Recordings>"):
         parse(sample(name).decode())
     with pytest.raises(ProtocolError, match="not a recording"):
@@ -65,7 +65,7 @@ def test_an_error_is_no_page(name: str) -> None:
 
 
 def test_a_next_link_is_followed_verbatim() -> None:
-    """`nextpageuri` is joined to the host, where it is given."""
+    """`nextpageuri`, if given, is joined to the host."""
     link = f"{AC}/Recordings?DateCreated%3E=2009-07-04&amp;num=2&amp;page=1"
     page = parse(xml_page([], page="0", numpages="9", nextpageuri=link))
     assert f"https://api.twilio.com{link.replace('&amp;', '&')}" == str(page.next)
@@ -73,7 +73,7 @@ def test_a_next_link_is_followed_verbatim() -> None:
 
 @pytest.mark.parametrize("link", ["//evil.example/x", "https://evil.example/x"])
 def test_a_hostile_next_link_shows_its_host(link: str) -> None:
-    """A next link to another host is not rewritten into one of ours."""
+    """A next link to another host keeps that host."""
     page = parse(xml_page([], nextpageuri=link))
     assert page.next is not None
     assert page.next.host == "evil.example"
@@ -81,7 +81,7 @@ def test_a_hostile_next_link_shows_its_host(link: str) -> None:
 
 @pytest.mark.parametrize(("page", "pages", "more"), [(0, 3, 1), (1, 3, 2), (2, 3, None), (0, 1, None), (0, 0, None)])
 def test_pages_are_counted_where_there_is_no_link(page: int, pages: int, more: int | None) -> None:
-    """Without `nextpageuri` the next page is counted up to `numpages`; the filters keep their bytes."""
+    """Without `nextpageuri` pages are counted up to `numpages`; the filters keep their bytes."""
     url = f"https://api.twilio.com{AC}/Recordings?DateCreated%3E=2009-07-04&num=1000"
     for attributes in ({"nextpageuri": ""}, {}):
         found = parse(xml_page([ROW], page=str(page), numpages=str(pages), **attributes), f"{url}&page={page}").next
@@ -89,7 +89,7 @@ def test_pages_are_counted_where_there_is_no_link(page: int, pages: int, more: i
 
 
 def test_a_full_page_without_any_paging_is_not_the_last() -> None:
-    """Where nothing at all is said about pages, a full one is followed by the next, a shorter one is the last."""
+    """Without any paging a full page is followed by the next, a shorter one is the last."""
     full = parse(xml_page([ROW] * LEGACY.page_size))
     assert full.next is not None
     assert full.next.params["page"] == "1"
@@ -97,7 +97,7 @@ def test_a_full_page_without_any_paging_is_not_the_last() -> None:
 
 
 def test_one_recording_is_asked_for_as_xml() -> None:
-    """Metadata have the extension `.xml`, media theirs, and deletion none."""
+    """Metadata end in `.xml`, media in their format, and deletion has no extension."""
     (recording,) = parse(xml_page([ROW])).recordings
     instance = f"{AC}/Recordings/RE41331862605f3d662488fdafda2e175f"
     (media,) = LEGACY.media_requests(recording, "wav")
@@ -106,13 +106,13 @@ def test_one_recording_is_asked_for_as_xml() -> None:
 
 
 def test_one_recording_is_read() -> None:
-    """The answer to one recording's request is read like a row."""
+    """The reply for one recording is read like a row."""
     fields = "".join(f"<{name}>{value}</{name}>" for name, value in ROW.items())
     body = f"<TwilioResponse><Recording>{fields}</Recording></TwilioResponse>"
     assert ROW["Sid"] == LEGACY.parse_recording(answer(LEGACY, body)).recording_id
 
 
 def test_both_voice_apis_name_one_recording_alike() -> None:
-    """The same recording through the lists of 2008 and 2010 is one recording."""
+    """A recording in the 2008 and 2010 lists has one identity."""
     (recording,) = parse(xml_page([ROW])).recordings
     assert ("twilio", "AC309475e5fede1b49e100272a8640f438", ROW["Sid"]) == recording.identity

@@ -25,14 +25,14 @@ def read(**changes: Any) -> Recording:
     ("scope", "path"), [(ACCOUNT, "/v1/Recordings"), (Scope("room", "RM1"), "/v1/Rooms/RM1/Recordings")]
 )
 def test_lists_are_filtered_by_the_second(scope: Scope, path: str) -> None:
-    """The names are Video's own, the times in Z, a page has a hundred rows at most."""
+    """Filters have Video's own names and times in Z; a page has at most a hundred rows."""
     query = "DateCreatedAfter=2026-10-01T05%3A00%3A00Z&DateCreatedBefore=2026-10-02T05%3A00%3A01Z&PageSize=100"
     assert f"{path}?{query}" == VIDEO.list_request(WINDOW, scope).url.raw_path.decode()
 
 
 @pytest.mark.parametrize("name", ["twilio_video_recordings_list.json", "twilio_video_room_recordings_list.json"])
 def test_golden_pages_are_read(name: str) -> None:
-    """A track gives its room, participant, codec, size and name; one in the customer's bucket is external."""
+    """A track has room, participant, codec, size and name; one in the customer's bucket is external."""
     page = VIDEO.parse_page(answer(VIDEO, sample(name)))
     (recording,) = page.recordings
     assert datetime(2015, 7, 30, 20, tzinfo=UTC) == recording.created_at
@@ -52,13 +52,13 @@ def test_golden_pages_are_read(name: str) -> None:
 
 
 def test_a_track_that_is_processed_is_not_final() -> None:
-    """A track in processing is read again, even where it will lie in the customer's bucket."""
+    """A track in processing is not final, even if it will be external."""
     recording = VIDEO.parse_recording(answer(VIDEO, sample("twilio_video_recording_processing.json")))
     assert (recording.phase, recording.formats) == (Phase.UNFINISHED, ("mka",))
 
 
 def test_a_room_without_grouping_is_told_by_the_row() -> None:
-    """Rows of a room name it beside the grouping, which may be null."""
+    """A room's row names the room even if its grouping is null."""
     assert read(grouping_sids=None, room_sid="RM2").room_id == "RM2"
 
 
@@ -74,12 +74,12 @@ def test_a_room_without_grouping_is_told_by_the_row() -> None:
     ],
 )
 def test_the_container_is_the_format(changes: dict[str, Any], expected: str) -> None:
-    """The format is the container in lower case; a track of data without one does not crash."""
+    """The format is the container in lower case; a data track without one is read."""
     assert (expected,) == read(**changes).formats
 
 
 def test_media_are_behind_one_address() -> None:
-    """Media, metadata and deletion are at the recording's own address, in a room's list too."""
+    """Media, metadata and deletion use the recording's own URL, also from a room's list."""
     recording = read(url="https://elsewhere.example/x", links={"media": "https://elsewhere.example/y"})
     instance = f"/v1/Recordings/{recording.recording_id}"
     (media,) = VIDEO.media_requests(recording, "mka")
@@ -89,14 +89,14 @@ def test_media_are_behind_one_address() -> None:
 
 @pytest.mark.parametrize("host", ["video.twilio.com", "evil.example"])
 def test_next_links_are_absolute(host: str) -> None:
-    """A next link comes out as it is, its host for all to see."""
+    """A next link stays as it is, with its host."""
     link = f"https://{host}/v1/Recordings?DateCreatedAfter=2017-01-01T00%3A00%3A01Z&PageSize=100&PageToken=PTx"
     page = VIDEO.parse_page(answer(VIDEO, page_of("twilio-video", [], next_page_url=link)))
     assert link == str(page.next)
 
 
 def test_keys_in_the_medias_headers_are_kept() -> None:
-    """All that a holder of the private key needs stands in storage's headers only."""
+    """All key fields in the storage's headers are kept."""
     lines = sample("twilio_video_encrypted_media_s3_response_headers.txt").decode().splitlines()[1:]
     headers = httpx.Headers([tuple(line.split(": ", 1)) for line in lines if ": " in line])
     assert VIDEO.media_encryption(headers) == {
@@ -108,11 +108,11 @@ def test_keys_in_the_medias_headers_are_kept() -> None:
 
 
 def test_plain_media_have_no_keys() -> None:
-    """Headers without key material give none."""
+    """Headers without key fields give none."""
     assert VIDEO.media_encryption(httpx.Headers({"ETag": "a", "x-amz-meta-other": "b"})) is None
 
 
 def test_an_external_place_is_kept_without_its_signature() -> None:
-    """What is stored of the customer's bucket opens nothing."""
+    """The stored location in the customer's bucket has no signature."""
     recording = read(media_external_location="https://acme.s3.amazonaws.com/x?X-Amz-Signature=abc")
     assert recording.external_location == "https://acme.s3.amazonaws.com/x" == recording.raw["media_external_location"]

@@ -1,4 +1,4 @@
-"""Ids in paths, links that are followed, and signatures that are not kept."""
+"""Ids in paths, links, and removed signatures."""
 
 import httpx
 import pytest
@@ -16,7 +16,7 @@ SIGNED = "https://s3.amazonaws.com/b/k.wav?X-Amz-Expires=600&X-Amz-Signature=abc
     st.text(min_size=1).filter(lambda text: text.isprintable()) | st.sampled_from(["..", ".", "../..", "a/b", "?", "#"])
 )
 def test_an_id_is_one_segment(text: str) -> None:
-    """Whatever an id holds, it stays one segment of the path."""
+    """Whatever an id contains, it is one path segment."""
     path = httpx.URL(f"{BASE}/Recordings/{urls.segment(text)}/Media").raw_path.decode()
     assert path.startswith("/Recordings/")
     assert path.endswith("/Media")
@@ -25,7 +25,7 @@ def test_an_id_is_one_segment(text: str) -> None:
 
 
 def test_an_empty_id_is_refused() -> None:
-    """An empty id would address the whole list: of a deletion that must not happen."""
+    """An empty id is refused, as it would address the whole list, even for a deletion."""
     with pytest.raises(ValueError, match="empty id"):
         urls.segment("")
 
@@ -39,7 +39,7 @@ def test_an_empty_id_is_refused() -> None:
     ],
 )
 def test_links_are_followed_verbatim(link: str) -> None:
-    """A next link keeps every byte: decoding it and encoding it anew breaks filters and tokens."""
+    """A next link keeps every byte, as recoding would break filters and tokens."""
     followed = urls.follow(BASE, link)
     assert followed is not None
     assert link == followed.raw_path.decode()
@@ -58,7 +58,7 @@ def test_links_are_followed_verbatim(link: str) -> None:
     ],
 )
 def test_a_link_to_another_host_stays_one(link: str, host: str) -> None:
-    """A link elsewhere is shown as what it is, so that whoever sends the request can refuse it."""
+    """A link to another host keeps it, so that the sender can refuse it."""
     followed = urls.follow(BASE, link)
     assert followed is not None
     assert host == followed.host
@@ -66,19 +66,19 @@ def test_a_link_to_another_host_stays_one(link: str, host: str) -> None:
 
 @pytest.mark.parametrize("link", [7, ["/x"], {"a": 1}, "https://h:port/", "\x00"])
 def test_a_link_that_is_none_is_a_protocol_error(link: object) -> None:
-    """A next link that cannot be followed must not end the list as if it were done."""
+    """An invalid next link is an error, not the end of the list."""
     with pytest.raises(ProtocolError, match="next link"):
         urls.follow(BASE, link)
 
 
 @pytest.mark.parametrize("link", [None, ""])
 def test_no_link_is_the_end(link: object) -> None:
-    """Null and empty say that there is no further page."""
+    """Null and empty mean that there is no next page."""
     assert urls.follow(BASE, link) is None
 
 
 def test_one_parameter_is_set_and_the_others_keep_their_bytes() -> None:
-    """Counting a page up leaves the filters as they were sent."""
+    """Setting the page number keeps the other parameters' bytes."""
     url = httpx.URL(f"{BASE}/R?a=%2F+b&page%5Bnumber%5D=1&page[number]=9&c=%7e")
     assert urls.with_parameter(url, "page[number]", 2).query == b"a=%2F+b&c=%7e&page%5Bnumber%5D=2"
 
@@ -97,7 +97,7 @@ def test_one_parameter_is_set_and_the_others_keep_their_bytes() -> None:
     ],
 )
 def test_signatures_are_cut_wherever_they_stand(url: str, kept: str) -> None:
-    """A signed URL anywhere in a row loses what makes it a credential; all else is kept to the letter."""
+    """A signed URL anywhere in a row loses its signature; everything else stays exactly."""
     assert {"a": [{"b": kept}], "c": 1} == urls.unsigned({"a": [{"b": url}], "c": 1})
 
 
@@ -109,13 +109,13 @@ JSONS = st.recursive(
 
 @given(JSONS)
 def test_a_row_without_signatures_is_kept_untouched(row: object) -> None:
-    """Cutting signatures changes nothing else."""
+    """A row without signatures stays unchanged."""
     assert row == urls.unsigned(row)
 
 
 @given(st.text())
 def test_any_text_can_be_looked_at_as_a_url(text: str) -> None:
-    """No text in a URL's place brings a page down."""
+    """No text in place of a URL raises an error."""
     for url in (text, f"https://{text}", f"https://h/{text}?sig=1"):
         urls.bare(url)
         urls.host(url)

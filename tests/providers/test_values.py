@@ -1,4 +1,4 @@
-"""Dates, numbers and text, in every guise that providers send them in."""
+"""Dates, numbers and text in all the forms that providers send."""
 
 from datetime import UTC, datetime, timedelta, timezone
 from email.utils import format_datetime
@@ -17,20 +17,20 @@ JUNK = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.
 
 @given(MOMENTS)
 def test_iso_dates_keep_their_instant(when: datetime) -> None:
-    """An ISO date of any offset and any fraction is read to the microsecond, in UTC."""
+    """An ISO date with any offset and fraction is read in UTC to the microsecond."""
     assert when == values.moment(when.isoformat())
     assert values.moment(when.isoformat()).tzinfo is UTC
 
 
 @given(MOMENTS)
 def test_rfc_2822_dates_keep_their_instant(when: datetime) -> None:
-    """An RFC 2822 date is read with its offset, never without it."""
+    """An RFC 2822 date is read with its offset."""
     assert when.replace(microsecond=0) == values.moment(format_datetime(when))
 
 
 @given(MOMENTS, st.sampled_from(["t", "tember", "."[:0]]))
 def test_long_month_names_are_read(when: datetime, rest: str) -> None:
-    """A month of more than three letters is read by its first three."""
+    """A long month name is read by its first three letters."""
     month = when.strftime("%b")
     written = format_datetime(when).replace(f" {month} ", f" {month}{rest} ")
     assert when.replace(microsecond=0) == values.moment(written)
@@ -53,7 +53,7 @@ def test_long_month_names_are_read(when: datetime, rest: str) -> None:
     ],
 )
 def test_dates_as_seen_in_replies(written: str, expected: datetime) -> None:
-    """Each spelling of a date that a provider is known to send is read."""
+    """Every form of a date in known replies is read."""
     assert expected == values.moment(written)
 
 
@@ -61,7 +61,7 @@ def test_dates_as_seen_in_replies(written: str, expected: datetime) -> None:
     "junk", [None, "", "soon", 0, 1475000000, True, [], "0001-01-01T00:00:00Z", "Tue, 99 Xxx 2018"]
 )
 def test_what_is_no_date_is_a_value_error(junk: object) -> None:
-    """Anything but a date, and a null in disguise, is a ValueError where a date is needed, None where it is told."""
+    """An invalid date, or one that stands for null, is a ValueError if required, else None."""
     with pytest.raises(ValueError, match="not a date"):
         values.moment(junk)
     assert values.moment_or_none(junk) is None
@@ -69,7 +69,7 @@ def test_what_is_no_date_is_a_value_error(junk: object) -> None:
 
 @given(JUNK)
 def test_no_value_raises_anything_but_value_error(junk: object) -> None:
-    """Whatever is sent in a field, reading it ends in a value, None or a ValueError."""
+    """Any value of a field gives a result, None or a ValueError."""
     for read in (values.moment_or_none, values.number, values.whole, values.mapping):
         read(junk)
     try:
@@ -99,7 +99,7 @@ def test_no_value_raises_anything_but_value_error(junk: object) -> None:
     ],
 )
 def test_numbers_are_read_leniently(sent: object, expected: float | None) -> None:
-    """A number comes as text, as a number, or not at all; what is not finite is none."""
+    """Numbers are read from text and numbers; infinite ones are None."""
     assert expected == values.number(sent)
 
 
@@ -108,26 +108,26 @@ def test_numbers_are_read_leniently(sent: object, expected: float | None) -> Non
     [("2", 2), (2, 2), (2.0, 2), ("2.0", 2), (2.5, None), ("dual", None), (2**63 + 1, 2**63 + 1), (None, None)],
 )
 def test_whole_numbers_keep_every_digit(sent: object, expected: int | None) -> None:
-    """A size beyond the reach of a float is read digit for digit."""
+    """Large integers keep every digit."""
     assert expected == values.whole(sent)
 
 
 @pytest.mark.parametrize("absent", [None, "", {}, [], True])
 def test_an_id_must_be_there(absent: object) -> None:
-    """A row without an id is refused: it could never be told from another."""
+    """A row without an id is refused."""
     with pytest.raises(ValueError, match="no sid"):
         values.identifier({"sid": absent}, "sid")
 
 
 @pytest.mark.parametrize("null", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999Z", "9999-12-31T23:59:59-14:00"])
 def test_a_null_in_disguise_is_no_date(null: str) -> None:
-    """The zero and the last moment of a language's calendar stand for "none"."""
+    """The first and last times of a language's calendar stand for null."""
     with pytest.raises(ValueError, match="not a date"):
         values.moment(null)
 
 
 def test_bounds_at_the_end_of_the_calendar_are_written() -> None:
-    """There is no second after the last one, and no day: none is needed."""
+    """Bounds at the end of the calendar are formatted without overflow."""
     last = datetime.max.replace(tzinfo=UTC)
     written = (values.second_after(last), values.day_after(last), values.day(last, 1))
     assert written == ("9999-12-31T23:59:59Z", "9999-12-31", "9999-12-31")
@@ -135,18 +135,18 @@ def test_bounds_at_the_end_of_the_calendar_are_written() -> None:
 
 @given(MOMENTS)
 def test_bounds_widen_and_never_narrow(when: datetime) -> None:
-    """What goes out as a lower bound is never later than asked, and as an upper bound never earlier."""
+    """A formatted lower bound is never later, an upper bound never earlier, than requested."""
     assert values.moment(values.second(when)) <= when <= values.moment(values.second_after(when))
     assert values.moment(values.day(when)) <= when <= values.moment(values.day_after(when))
     assert values.moment(values.day(when, -1)) < when < values.moment(values.day(when, 1))
 
 
 def test_midnight_is_its_own_day_after() -> None:
-    """An upper bound at midnight UTC needs no further day, whatever zone it is told in."""
+    """An upper bound at midnight UTC needs no further day, in any time zone."""
     assert values.day_after(datetime(2014, 10, 13, 2, tzinfo=timezone(timedelta(hours=2)))) == "2014-10-13"
 
 
 def test_naive_bounds_are_refused() -> None:
-    """A bound without a zone is refused: filters are days and seconds of UTC."""
+    """A bound without time zone is refused, as filters are in UTC."""
     with pytest.raises(ValueError, match="a time needs a time zone"):
         values.second(datetime(2026, 10, 1))  # noqa: DTZ001 - the naive time is the point

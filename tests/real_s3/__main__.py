@@ -1,10 +1,10 @@
-"""Start and stop real S3 servers for the tests, and for whoever wants to try something against one.
+"""Start and stop real S3 servers for the tests, or to try something.
 
-    python tests/real_s3 start [ceph] [swift]     # both unless named; prints where they are, for a shell to read
-    python tests/real_s3 stop                     # ends them and removes all that they stored
+    python tests/real_s3 start [ceph] [swift]     # default: both; prints shell lines with their addresses
+    python tests/real_s3 stop                     # ends them and removes their data
 
-Nothing is installed: where a server is missing it says what to install, and exits 1. The tests use a server that was
-started so; Swift they start by themselves where it is installed.
+Nothing is installed: if a server is missing it says what to install, and exits 1. Tests use a server started this way;
+Swift is started by the tests if it is installed.
 """
 
 from __future__ import annotations

@@ -19,14 +19,14 @@ _CONF = Path(__file__).with_name("ceph.conf")
 
 
 def check() -> None:
-    """Absent, saying what to install, where a program of it is missing."""
+    """Raise Absent, with what to install, if one of its programs is missing."""
     missing = [name for name in _PROGRAMS if shutil.which(name) is None]
     if missing:
         raise Absent(f"Ceph is not installed ({', '.join(missing)} missing): {_INSTALL}")
 
 
 def start(folder: Path) -> RealServer:
-    """Start it over an empty folder, to stay until it is stopped. It takes some ten seconds."""
+    """Start it over an empty folder, until it is stopped. It takes about ten seconds."""
     check()
     authority, mon_port, port, tls_port = certificates.make(folder), free_port(), free_port(), free_port()
     conf, fsid = folder / "ceph.conf", str(uuid.uuid4())

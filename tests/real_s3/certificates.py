@@ -1,4 +1,4 @@
-"""A certificate authority of our own, made anew each time, and a certificate of it for this machine's loopback."""
+"""A new certificate authority each time, and its certificate for this machine's loopback."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _DAYS = 365
 
 
 def make(folder: Path) -> Path:
-    """Write `authority.pem` to trust, and `server.pem` (key and certificate) to serve with; returns the first."""
+    """Write `authority.pem` to trust and `server.pem` (key and certificate) to serve; return the first."""
     authority_key, server_key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     name = _named("recvault tests' own authority")
     authority = (

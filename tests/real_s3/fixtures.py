@@ -1,4 +1,4 @@
-"""Real servers for tests: what was started by hand, and Swift, started here where it is installed."""
+"""Real servers for tests: those started by hand, and Swift, started here if installed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _START = "python tests/real_s3 start"
 
 
 def lacking(name: str) -> str | None:
-    """Why there is no server of this name for the tests, and what to do; None where there is one."""
+    """Return why there is no server of this name, and what to do; None if there is one."""
     if servers.running(name):
         return None
     try:
@@ -28,7 +28,7 @@ def lacking(name: str) -> str | None:
 
 @pytest.fixture(scope="session")
 def real_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], RealServer]]:
-    """Gives a real server by its name, or skips, saying what to install."""
+    """Return a real server by name, or skip with what to install."""
     begun: dict[str, RealServer] = {}
     with ExitStack() as stack:
 
@@ -45,7 +45,7 @@ def real_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """What this machine lacks, a line each: a skip that nobody reads hides what was not proven."""
+    """Print what this machine lacks, one line each, as skips are easily overlooked."""
     skipped = terminalreporter.stats.get("skipped", ())
     reasons = {report.longrepr[2].removeprefix("Skipped: ") for report in skipped if isinstance(report.longrepr, tuple)}
     for reason in sorted(each for each in reasons if each.startswith(LACKS)):

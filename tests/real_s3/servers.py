@@ -1,4 +1,4 @@
-"""What every real S3 server has in common here: where it is, its processes, and what to install where it is not.
+"""Shared by all real S3 servers: address, processes, and what to install.
 
 Nothing here installs anything.
 """
@@ -25,16 +25,16 @@ _RECORD = "server.json"
 
 
 class Absent(Exception):
-    """This machine lacks a server; says what to install."""
+    """This machine lacks a server; the message says what to install."""
 
 
 class NotStarted(Exception):
-    """It is installed, and does not start; says where its log is."""
+    """An installed server does not start; the message says where its log is."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RealServer:
-    """A server that answers, over http and over https by a certificate of our own authority."""
+    """A running server, over http and over https with a certificate of our own authority."""
 
     name: str
     url: str
@@ -46,22 +46,22 @@ class RealServer:
 
     @property
     def keys(self) -> dict[str, str]:
-        """What boto3's own chain reads."""
+        """The credentials in the environment, as boto3 reads them."""
         return {"AWS_ACCESS_KEY_ID": self.access_key, "AWS_SECRET_ACCESS_KEY": self.secret_key}
 
 
 def home() -> Path:
-    """Where servers that were started by hand keep what is theirs."""
+    """Return the folder of servers that were started by hand."""
     return Path(tempfile.gettempdir()) / f"recvault-real-s3-{os.getuid()}"
 
 
 def remember(server: RealServer) -> None:
-    """Note a server that was started by hand, so that tests find it and `stop` ends it."""
+    """Record a server that was started by hand, for tests and `stop`."""
     (home() / server.name / _RECORD).write_text(json.dumps(dataclasses.asdict(server)))
 
 
 def running(name: str) -> RealServer | None:
-    """The server of that name that was started by hand, if it runs."""
+    """Return the server of that name that was started by hand, if it runs."""
     try:
         found = json.loads((home() / name / _RECORD).read_text())
     except (OSError, ValueError):
@@ -71,7 +71,7 @@ def running(name: str) -> RealServer | None:
 
 
 def stop(name: str) -> bool:
-    """End the server that was started by hand and remove what it stored; False where there is none."""
+    """End the server that was started by hand and remove its data; False if there is none."""
     folder = home() / name
     if not folder.exists():
         return False
@@ -83,7 +83,7 @@ def stop(name: str) -> bool:
 
 
 def end(pid: int, folder: Path) -> None:
-    """End one process, if it is still the one that was started over this folder."""
+    """End one process, if it still is the one started over this folder."""
     for how, seconds in ((signal.SIGTERM, 15.0), (signal.SIGKILL, 5.0)):
         deadline = time.monotonic() + seconds
         with contextlib.suppress(ProcessLookupError):
@@ -94,7 +94,7 @@ def end(pid: int, folder: Path) -> None:
 
 
 def _is_ours(pid: int, folder: Path) -> bool:
-    """Whether this process runs, and runs over this folder: numbers are used again."""
+    """Whether this process runs over this folder, as pids are reused."""
     try:
         return str(folder).encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
@@ -102,7 +102,7 @@ def _is_ours(pid: int, folder: Path) -> bool:
 
 
 def spawn(folder: Path, name: str, *words: str) -> int:
-    """Start a process that stays; its output goes to NAME.log, its number to NAME.pid."""
+    """Start a process that stays; output goes to NAME.log, its pid to NAME.pid."""
     with (folder / f"{name}.log").open("ab") as log:
         started = subprocess.Popen(
             words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=folder, start_new_session=True
@@ -112,7 +112,7 @@ def spawn(folder: Path, name: str, *words: str) -> int:
 
 
 def await_answer(url: str, log: Path) -> None:
-    """Wait until something answers at a URL, whatever it says."""
+    """Wait until a URL gives any answer."""
     deadline = time.monotonic() + PATIENCE
     while True:
         try:
@@ -128,14 +128,14 @@ def await_answer(url: str, log: Path) -> None:
 
 
 def free_port() -> int:
-    """A port that nothing listens on now."""
+    """Return a port on which nothing listens."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         return int(sock.getsockname()[1])
 
 
 def described(server: RealServer) -> str:
-    """How to point the tests, or anything else, at it: lines that a shell reads."""
+    """Return shell lines that point the tests, or anything else, at it."""
     lines = {"RECVAULT_TEST_S3_ENDPOINT": server.url, **server.keys, "AWS_CA_BUNDLE": server.authority}
     told = "\n".join(f"{name}={value}" for name, value in lines.items())
     return f"{told}\n# {server.name}: also at {server.tls_url}; end it with: {sys.executable} tests/real_s3 stop"

@@ -19,7 +19,7 @@ _PROCESS = Path(__file__).with_name("swift_process.py")
 
 
 def check() -> None:
-    """Absent, saying what to install, where this interpreter has no Swift."""
+    """Raise Absent, with what to install, if this interpreter has no Swift."""
     try:
         importlib.metadata.version(NAME)
     except importlib.metadata.PackageNotFoundError:
@@ -27,7 +27,7 @@ def check() -> None:
 
 
 def start(folder: Path) -> RealServer:
-    """Start it over a folder, to stay until it is stopped."""
+    """Start it over a folder, until it is stopped."""
     check()
     authority, port, tls_port = certificates.make(folder), free_port(), free_port()
     pid = spawn(folder, NAME, *_command(folder, port, tls_port))
@@ -38,7 +38,7 @@ def start(folder: Path) -> RealServer:
 
 @contextmanager
 def started(folder: Path) -> Iterator[RealServer]:
-    """Swift for as long as the context lasts, and never longer than this process."""
+    """Run Swift during the context, and never longer than this process."""
     check()
     authority = certificates.make(folder)
     with (
@@ -61,7 +61,7 @@ def started(folder: Path) -> Iterator[RealServer]:
 
 
 def _command(folder: Path, port: int, tls_port: int) -> list[str]:
-    """-P: beside the script lies a module of Swift's own name."""
+    """Return the command, with -P as a module beside the script has Swift's name."""
     return [sys.executable, "-P", str(_PROCESS), str(folder), str(port), str(tls_port)]
 
 

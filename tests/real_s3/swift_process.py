@@ -13,7 +13,7 @@ import os
 import sys
 import warnings
 
-warnings.simplefilter("ignore")  # eventlet says that it is deprecated
+warnings.simplefilter("ignore")  # eventlet's own deprecation
 import eventlet  # noqa: E402
 
 eventlet.monkey_patch()
@@ -109,7 +109,7 @@ def main() -> None:
 
 
 def _configure(folder: Path, ports: dict[str, int]) -> None:
-    """Write what Swift reads. The ports of its back are new at every start, so its rings are too."""
+    """Write Swift's configuration, with new rings, as its backend ports change at every start."""
     from swift.common import utils
     from swift.common.ring import RingBuilder
 
@@ -139,7 +139,7 @@ def _serve(sock: object, app: object) -> None:
     quiet = logging.getLogger("nothing")
     quiet.addHandler(logging.NullHandler())
     quiet.propagate = False
-    # S3's clients look for ETag: capitalised by eventlet it would be Etag.
+    # S3 clients expect ETag; eventlet would capitalise it as Etag.
     wsgi.server(sock, app, quiet, protocol=SwiftHttpProtocol, capitalize_response_headers=False)
 
 

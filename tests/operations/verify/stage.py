@@ -1,4 +1,4 @@
-"""A small archive to verify: a ledger whose recordings were settled, and a bucket that holds what they name."""
+"""A small archive to verify: a ledger with settled recordings, and a bucket with their objects."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from store.places import client_of
 from strict_s3 import Bucket
 
 CREATED = datetime(2026, 10, 1, 9, 0, tzinfo=UTC)
-ALL = 10**9  # recordings of a range: everything in one
+ALL = 10**9  # recordings per range: all in one
 
 
 def a_recording(name: str, *, account: str = "AC1", days: int = 0, provider: str = "twilio") -> Recording:
@@ -48,7 +48,7 @@ def body_of(recording: Recording, media_format: str) -> bytes:
 
 @dataclass
 class Stage:
-    """What a test of verify works with."""
+    """The stage of a verify test."""
 
     root: Path
     bucket: Bucket
@@ -58,15 +58,15 @@ class Stage:
     def __post_init__(self) -> None:
         self.path = self.root / "ledger.db"
         self.ledger = Ledger.open(self.path, CREATED)
-        self.now = datetime.now(UTC) + timedelta(hours=2)  # so that what is placed is no longer young
+        self.now = datetime.now(UTC) + timedelta(hours=2)  # so that placed objects are not young
 
     def register(self, *recordings: Recording, source: str = "main") -> None:
-        """Pending rows."""
+        """Register pending rows."""
         for each in recordings:
             self.ledger.register(Feed(source, each.provider, each.account_id), [each], [], self.now, RECHECK)
 
     def archive(self, *recordings: Recording, source: str = "main", formats: Iterable[str] = ("wav",)) -> None:
-        """Rows that are settled, and their objects."""
+        """Settle rows and put their objects."""
         self.register(*recordings, source=source)
         receipts = [self.receipt(each, source, formats) for each in recordings]
         for receipt in receipts:
@@ -100,13 +100,13 @@ class Stage:
         )
 
     def place(self, receipt: Receipt) -> None:
-        """The objects of a receipt."""
+        """Put the objects of a receipt."""
         for medium in receipt.media:
             self.put(medium.key, body_of(receipt.recording, medium.media_format))
         self.put(receipt.sidecar_key, sidecar_of(receipt))
 
     def put(self, key: str, body: bytes, *, noted: str | None = None) -> None:
-        """An object, with its sum beside it; `noted`: with another one, or none where it is empty."""
+        """Put an object with its hash; `noted`: with another one, or none if empty."""
         sha256 = hashlib.sha256(body).hexdigest() if noted is None else noted
         self.bucket.place(key, body, **({"sha256": sha256} if sha256 else {}))
 
@@ -129,7 +129,7 @@ class Stage:
         accounts: Iterable[tuple[str, str]] | None = None,
         **options: Any,
     ) -> Verify:
-        """A verification that was not run yet; its expectations are the caller's to close."""
+        """Return a verification that was not run; the caller must close its expectations."""
         store = S3Store(client_of(self.bucket.url), self.bucket.name, stop=self.stop)
         return Verify(
             **{
@@ -150,13 +150,13 @@ class Stage:
         )
 
     def verify(self, **options: Any) -> Result:
-        """Run one."""
+        """Run a verification."""
         verification = self.prepared(**options)
         with verification.expectations:
             return verification.run()
 
     def forget_sums(self, *names: str) -> None:
-        """As if a version that kept no sums of sidecars had archived them."""
+        """Remove the sidecars' hashes, as if an earlier version had archived them."""
         with closing(sqlite3.connect(self.path)) as plain, plain:
             plain.executemany("UPDATE recordings SET sidecar_sha256=NULL WHERE recording_id=?", [[n] for n in names])
 
@@ -170,10 +170,10 @@ def sidecar_of(receipt: Receipt) -> bytes:
 
 
 def told(result: Result) -> list[tuple[str, str, str]]:
-    """Kind, key and reason of each difference."""
+    """Return kind, key and reason of each difference."""
     return [(each.kind.value, each.key, each.reason) for each in result.differences]
 
 
 def counted(result: Result) -> dict[str, int]:
-    """The counts that are not zero."""
+    """Return the counts that are not zero."""
     return {name: count for name, count in result.counts.items() if count}

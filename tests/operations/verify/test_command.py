@@ -1,4 +1,4 @@
-"""`recvault verify` as people and scripts meet it: exit codes, the document, what is said, and signals."""
+"""`recvault verify` for people and scripts: exit codes, the document, messages, and signals."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from strict_s3 import Bucket, StrictS3
 
 @pytest.fixture
 def rig(tmp_path: Path, simulator: Simulator, strict_s3: StrictS3, strict_bucket: Bucket) -> Rig:
-    """A rig on the strict server, after its first pass."""
+    """A rig over the strict server, after its first pass."""
     made = Rig(root=tmp_path, simulator=simulator, s3_url=strict_s3.url, bucket=strict_bucket.name)
     account = simulator.add_account("twilio")
     simulator.populate(account, "voice", count=12)
@@ -27,7 +27,7 @@ def rig(tmp_path: Path, simulator: Simulator, strict_s3: StrictS3, strict_bucket
 
 
 def lose(bucket: Bucket, ext: str) -> str:
-    """Lose the first object with such an ending."""
+    """Lose the first object with this ending."""
     key = min(key for key in bucket.objects if key.startswith("recordings/") and key.endswith(ext))
     del bucket.objects[key]
     return key
@@ -38,7 +38,7 @@ def ran(rig: Rig, *commands: str) -> list[Ran]:
 
 
 def test_all_is_well(rig: Rig) -> None:
-    """One sentence, exit code 0; a sample says which it was; the document holds what was asked and counted."""
+    """Without differences there is one sentence and exit code 0; the document has selection and counts."""
     plain, sample, deep, document = ran(
         rig, "verify", "verify --sample 50% --seed 3", "verify --deep", "verify --json --sample 50 --seed 3"
     )
@@ -55,7 +55,7 @@ def test_all_is_well(rig: Rig) -> None:
 
 
 def test_differences_and_their_repair(rig: Rig, strict_bucket: Bucket) -> None:
-    """A table on stdout, what to do on stderr, exit code 3; after --repair and a sync all is well."""
+    """Differences are a table on stdout and hints on stderr, exit 3; after --repair and a sync all is well."""
     lost = lose(strict_bucket, ".wav")
     table, document, repaired, _, after = ran(
         rig, "verify", "verify --json", "verify --repair --source voice", "sync", "verify"
@@ -73,7 +73,7 @@ def test_differences_and_their_repair(rig: Rig, strict_bucket: Bucket) -> None:
 
 
 def test_wrong_usage(rig: Rig) -> None:
-    """What contradicts itself is refused before anything is asked."""
+    """Contradictory options are refused before any request."""
     commands = [
         "verify --deep --sample 1",
         "verify --seed 4",
@@ -87,7 +87,7 @@ def test_wrong_usage(rig: Rig) -> None:
 
 
 def test_without_a_ledger(rig: Rig) -> None:
-    """It says so, names rebuild, and makes none."""
+    """Without a ledger it names rebuild, and creates none."""
     rig.ledger = {"path": str(rig.root / "none.db")}
     [refused] = ran(rig, "verify --json")
     assert (refused.code, refused.stdout) == (78, "")
@@ -96,7 +96,7 @@ def test_without_a_ledger(rig: Rig) -> None:
 
 
 def test_a_bucket_that_is_down(rig: Rig) -> None:
-    """Exit code 75, and no document that could be taken for an answer."""
+    """If the bucket is down, exit 75 without a document."""
     rig.s3_url = "http://127.0.0.1:9"
     [down] = ran(rig, "verify --json")
     assert (down.code, down.stdout) == (75, "")
@@ -104,13 +104,13 @@ def test_a_bucket_that_is_down(rig: Rig) -> None:
 
 
 def test_of_a_time(rig: Rig) -> None:
-    """--since and --until choose by the recording's date."""
+    """--since and --until select by the recording's date."""
     before, after = ran(rig, "verify --json --until 2020-01-01", "verify --json --since 2020-01-01")
     assert [each.document["counts"]["checked"] for each in (before, after)] == [0, 12]
 
 
 def test_on_a_terminal(rig: Rig, strict_bucket: Bucket) -> None:
-    """The same words, with what to do below the table."""
+    """A terminal shows the same messages, with hints below the table."""
     lose(strict_bucket, ".json")
     code, shown = on_terminal(rig, "verify", columns=220)
     assert code == 3
@@ -118,7 +118,7 @@ def test_on_a_terminal(rig: Rig, strict_bucket: Bucket) -> None:
 
 
 def test_interrupted(rig: Rig, strict_bucket: Bucket) -> None:
-    """SIGINT: what was found so far, how far it came, exit code 130."""
+    """On SIGINT the differences so far are reported, with the progress and exit code 130."""
     rig.transfer = {"workers": 1}
     strict_bucket.clear_counts()
     strict_bucket.faults.share("slow", 1.0, "HEAD", seconds=0.5)

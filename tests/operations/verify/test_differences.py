@@ -1,4 +1,4 @@
-"""Each way in which a bucket can differ from its ledger, made on purpose, is told apart and told once."""
+"""Each way in which a bucket can differ from its ledger is produced, distinguished and reported once."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ OTHER = "ab" * 32
 
 
 def change_sidecar(stage: Stage, name: str, change: Callable[[dict[str, object]], None]) -> None:
-    """Write a sidecar anew, with a right sum beside it."""
+    """Rewrite a sidecar, with a matching hash."""
     document = json.loads(stage.bucket.body(stage.key(name)))
     change(document)
     stage.put(stage.key(name), json.dumps(document).encode())
@@ -33,7 +33,7 @@ def foreign_media(document: dict[str, object]) -> None:
 
 
 def test_a_whole_bucket_is_well(stage: Stage) -> None:
-    """Where all is as it was archived, nothing is told: one GET a recording, one HEAD a medium."""
+    """An unchanged bucket has no difference, with one GET per recording and one HEAD per medium."""
     stage.archive(*(a_recording(f"RE{number}", days=number % 3) for number in range(20)), formats=("wav", "mp3"))
     stage.bucket.clear_counts()
     result = stage.verify()
@@ -89,7 +89,7 @@ LOST: dict[str, tuple[Callable[[Stage], None], list[tuple[str, str, str]]]] = {
 
 @pytest.mark.parametrize("spoiled", LOST)
 def test_what_is_missing_or_different(stage: Stage, spoiled: str) -> None:
-    """A recording that is not as it was archived is told with the object and the reason; its neighbours are well."""
+    """A changed recording is reported with object and reason; the others are ok."""
     stage.archive(*(a_recording(f"RE{number}") for number in range(3)))
     spoil, expected = LOST[spoiled]
     spoil(stage)
@@ -114,7 +114,7 @@ REWRITTEN: dict[str, Callable[[dict[str, Any]], None]] = {
 @pytest.mark.parametrize("deep", [False, True], ids=["normal", "deep"])
 @pytest.mark.parametrize("rewritten", REWRITTEN)
 def test_a_rewritten_sidecar_is_seen(stage: Stage, rewritten: str, deep: bool) -> None:
-    """Whatever it says now, and though its metadata were renewed with it: it is not what was archived."""
+    """A rewritten sidecar is detected, even with matching metadata and whatever it says."""
     stage.archive(a_recording("RE1"), a_recording("RE2"))
     change_sidecar(stage, "RE1", REWRITTEN[rewritten])
     result = stage.verify(sample=Sample(100.0 if deep else 0.0))
@@ -126,7 +126,7 @@ def test_a_rewritten_sidecar_is_seen(stage: Stage, rewritten: str, deep: bool) -
 def test_a_rewritten_sidecar_in_an_archive_class_is_seen_by_its_sum(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, noted: str
 ) -> None:
-    """It cannot be read: the sum that the store tells of it is held against the ledger's; no sum is told as such."""
+    """A rewritten sidecar in an archive class is detected by the store's hash; a missing hash is reported."""
     stage.archive(a_recording("RE1"))
     body = stage.bucket.body(stage.key("RE1"))
     stage.put(stage.key("RE1"), body, noted={"its own": None, "none": "", "another": OTHER}[noted])
@@ -141,7 +141,7 @@ def test_a_rewritten_sidecar_in_an_archive_class_is_seen_by_its_sum(
 
 
 def test_sidecars_of_an_older_ledger_are_told_as_unproven(stage: Stage) -> None:
-    """A ledger without their sums cannot see a rewritten one: that is counted, and is no difference."""
+    """Without hashes in the ledger, sidecars are counted as unproven, which is no difference."""
     stage.archive(a_recording("RE1"), a_recording("RE2"))
     assert stage.verify().unproven_sidecars == 0
     stage.forget_sums("RE1")
@@ -152,7 +152,7 @@ def test_sidecars_of_an_older_ledger_are_told_as_unproven(stage: Stage) -> None:
 
 
 def test_a_flipped_byte_is_seen_by_who_reads_it(stage: Stage) -> None:
-    """A byte that turned at rest, its sum and size unchanged, is seen by --deep, and by a sample that holds it."""
+    """A flipped byte at rest is detected by --deep, and by a sample that includes it."""
     stage.archive(*(a_recording(f"RE{number}") for number in range(8)))
     key = stage.key("RE5", "wav")
     kept = stage.bucket.objects[key]
@@ -168,14 +168,14 @@ def test_a_flipped_byte_is_seen_by_who_reads_it(stage: Stage) -> None:
 
 
 def test_media_without_a_sum_are_counted(stage: Stage) -> None:
-    """What a store keeps no sum of is not called proven; who reads it proves it."""
+    """Media without a hash in the store are counted as unproven, unless they are read."""
     stage.archive(a_recording("RE1"))
     stage.put(stage.key("RE1", "wav"), body_of(a_recording("RE1"), "wav"), noted="")
     assert (stage.verify().unproven, stage.verify(sample=Sample(100.0)).unproven) == (1, 0)
 
 
 def test_what_nothing_names(stage: Stage) -> None:
-    """Foreign objects, unknown sidecars and orphans are told apart; recvault's own rooms are none of these."""
+    """Foreign objects, unknown sidecars and orphans are distinguished; recvault's other keys are neither."""
     stage.archive(a_recording("RE1"))
     stage.put("recordings/notes.txt", b"x")
     stage.put(stage.key("RE8", "wav"), b"x")
@@ -197,7 +197,7 @@ def test_what_nothing_names(stage: Stage) -> None:
 
 
 def test_what_may_be_under_way(stage: Stage) -> None:
-    """Young media, and media or a sidecar of a recording that is not settled, are no strays yet."""
+    """Young media, and objects of unsettled recordings, are no strays."""
     stage.register(a_recording("RE1"), a_recording("RE2"))
     stage.put(stage.key("RE1", "wav"), b"x")
     stage.place(stage.receipt(a_recording("RE2")))
@@ -210,7 +210,7 @@ def test_what_may_be_under_way(stage: Stage) -> None:
 
 
 def test_what_a_dead_recording_left(stage: Stage) -> None:
-    """Media, or a whole commit, of a recording that was given up: nobody works on it, so it is told."""
+    """Objects of a dead recording are reported, as nothing works on it."""
     dead = [a_recording("RE1"), a_recording("RE2")]
     stage.register(*dead)
     stage.ledger.claim("main", stage.now, 10)
@@ -229,7 +229,7 @@ def test_what_a_dead_recording_left(stage: Stage) -> None:
 
 
 def test_what_another_ledger_left_of_recordings_that_are_gone(stage: Stage) -> None:
-    """Another attempt would prove nothing where no attempt of this ledger put it: it is not what is asked for."""
+    """Objects of a gone recording that this ledger did not put are unproven: a retry is not suggested."""
     gone = [a_recording("RE1"), a_recording("RE2"), a_recording("RE3")]
     stage.register(*gone)
     stage.ledger.claim("main", stage.now, 10)
@@ -250,7 +250,7 @@ def test_what_another_ledger_left_of_recordings_that_are_gone(stage: Stage) -> N
 
 
 def test_a_second_sidecar_of_a_recording(stage: Stage) -> None:
-    """Two commits of one recording, on two days: the ledger's is well, the other is told."""
+    """Of two commits of a recording the ledger's is ok, and the other is reported."""
     stage.archive(a_recording("RE1"))
     stage.place(stage.receipt(a_recording("RE1", days=1)))
     assert told(stage.verify()) == [("unknown", stage.key("RE1", days=1), "sidecar.second")]
@@ -258,12 +258,12 @@ def test_a_second_sidecar_of_a_recording(stage: Stage) -> None:
 
 @pytest.mark.parametrize("least", [1, 10**9], ids=["a range each", "one range"])
 def test_ids_that_begin_alike(stage: Stage, least: int) -> None:
-    """RE1, RE1.wav and RE1.json are three recordings, whose keys stand in each other."""
+    """RE1, RE1.wav and RE1.json are three recordings with nested keys."""
     names = ["RE1", "RE1.wav", "RE1.json", "RE1-2", "RE10", "../x", "é"]
     stage.archive(*map(a_recording, names), formats=("wav", "mp3"))
     result = stage.verify(range_least=least)
     assert counted(result) == {"checked": 7, "ok": 7}
-    if least > 7:  # none of their media was taken for another's, or asked for twice
+    if least > 7:  # no medium was assigned to another, or requested twice
         assert (result.requests["GET"], result.requests["HEAD"]) == (7, 14)
     stage.lose(stage.key("RE1.wav"))
     result = stage.verify(range_least=least)
@@ -271,7 +271,7 @@ def test_ids_that_begin_alike(stage: Stage, least: int) -> None:
 
 
 def test_an_id_too_long_for_its_key(stage: Stage) -> None:
-    """Media of a pending recording whose id is shortened in its key are under way; of an unknown one, an orphan."""
+    """Media with a shortened id are under way if pending, and orphans if unknown."""
     pending, unknown = a_recording("RE/" + "x" * 300), a_recording("RE/" + "y" * 300)
     stage.register(pending)
     stage.put(stage.keys(pending, "wav"), b"x")
@@ -284,7 +284,7 @@ def test_an_id_too_long_for_its_key(stage: Stage) -> None:
 
 
 def test_more_differences_than_are_kept(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All are counted, and so many kept."""
+    """All differences are counted, and the first ones kept."""
     monkeypatch.setattr("recvault.operations.verify.result.MOST", 5)
     for number in range(9):
         stage.put(f"recordings/{number}", b"x")
@@ -294,7 +294,7 @@ def test_more_differences_than_are_kept(stage: Stage, monkeypatch: pytest.Monkey
 
 
 def test_a_sidecar_is_read_as_it_was_written(stage: Stage) -> None:
-    """What recvault writes meets what verify asks, with every field empty that may be."""
+    """A written sidecar passes verify with every optional field empty."""
     bare = dataclasses.replace(a_recording("RE1"), status=None, raw={}, encryption={"type": "rsa-aes"})
     stage.archive(bare)
     assert json.loads(sidecar_of(stage.receipt(bare)))["status"] is None

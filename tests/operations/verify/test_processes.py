@@ -1,4 +1,4 @@
-"""Verification by several processes: the same result as by one, whatever becomes of them."""
+"""Verification by several processes has the same result as by one, whatever happens to them."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ CHECKER = partial(Checker, sample=Sample())
 
 @pytest.fixture
 def runtime(stage: Stage, simulator: Simulator) -> Iterator[Runtime]:
-    """The configuration of what is on stage, and 200 recordings there."""
+    """The stage's configuration, with 200 recordings."""
     stage.archive(*(a_recording(f"RE{number:03}") for number in range(200)))
     rig = Rig(root=stage.root, simulator=simulator, s3_url=stage.bucket.url, bucket=stage.bucket.name)
     rig.add_source("main", "twilio", simulator.add_account("twilio"))
@@ -51,31 +51,31 @@ def runtime(stage: Stage, simulator: Simulator) -> Iterator[Runtime]:
 
 
 def crew_of(stage: Stage, runtime: Runtime) -> Crew:
-    """Two processes, on one core where there is no other."""
+    """Two processes, on one core if there is no other."""
     cores = sorted(os.sched_getaffinity(0))
     return Crew(runtime, S3Reader(runtime.store, stage.stop), CHECKER, [cores[0], cores[-1]])
 
 
 def test_the_result_is_that_of_one_process(stage: Stage, runtime: Runtime) -> None:
-    """Missing, changed and stray objects, counts, order, exit code; and each question is asked once."""
+    """Differences, counts, order and exit code are the same, and each request is made once."""
     stage.lose(stage.key("RE007"), stage.key("RE150", "wav"))
     stage.put(stage.key("RE033"), b"{}")
     stage.put("recordings/stranger.txt", b"?")
     alone = stage.verify()
     with crew_of(stage, runtime) as crew:
         together = stage.verify(elsewhere=crew)
-        assert all(member.requests for member in crew._members)  # both were asked
+        assert all(member.requests for member in crew._members)  # both worked
     assert counted(alone) == {"checked": 200, "ok": 197, "missing": 2, "different": 1, "unknown": 1}
     assert alone.document() == together.document()
     assert (alone.exit_code, together.exit_code) == (3, 3)
 
 
 def test_a_process_that_dies_leaves_no_recording_unchecked(stage: Stage, runtime: Runtime) -> None:
-    """It was given a batch and answers nothing: the batch is asked anew, and what is missing is found."""
+    """The batch of a process that dies is checked again."""
     stage.lose(*(stage.key(f"RE{number:03}", "wav") for number in range(0, 200, 10)))
     with crew_of(stage, runtime) as crew:
         for member in crew._members:
-            os.kill(member.process.pid or 0, signal.SIGSTOP)  # so that it cannot answer first
+            os.kill(member.process.pid or 0, signal.SIGSTOP)  # so that it does not answer first
         give, given = crew_module._Member.give, threading.Event()
 
         def giving(member: Any, items: Sequence[Any]) -> Any:
@@ -93,7 +93,7 @@ def test_a_process_that_dies_leaves_no_recording_unchecked(stage: Stage, runtime
 def test_where_no_process_can_be_started_one_does_it_all(
     stage: Stage, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The machine has no room for more: slower, and as sure."""
+    """If no process can be started, one does everything."""
 
     def start(*_: object) -> None:
         raise BlockingIOError("no more processes")
@@ -106,7 +106,7 @@ def test_where_no_process_can_be_started_one_does_it_all(
 
 
 def test_a_stop_waits_for_no_process_that_hangs(stage: Stage, runtime: Runtime) -> None:
-    """It is told as interrupted, and the processes are gone."""
+    """A stop does not wait for a hanging process, and all processes end."""
     with crew_of(stage, runtime) as crew:
         for member in crew._members:
             os.kill(member.process.pid or 0, signal.SIGSTOP)
@@ -124,7 +124,7 @@ def test_a_stop_waits_for_no_process_that_hangs(stage: Stage, runtime: Runtime) 
 
 
 def test_a_refusal_is_the_same_error(stage: Stage, runtime: Runtime) -> None:
-    """Rights that are missing end it with 77."""
+    """A missing permission exits 77."""
     stage.bucket.denied = {"GET"}
     with crew_of(stage, runtime) as crew, pytest.raises(StoreRefused) as caught:
         stage.verify(elsewhere=crew)
@@ -132,7 +132,7 @@ def test_a_refusal_is_the_same_error(stage: Stage, runtime: Runtime) -> None:
 
 
 def test_nothing_is_asked_behind_an_error_before_it_is_told() -> None:
-    """The rest of a batch whose question failed is asked for when its turn comes."""
+    """The rest of a batch after an error is requested only when its turn comes."""
 
     def ask(number: int) -> float:
         return 1 / number
@@ -142,7 +142,7 @@ def test_nothing_is_asked_behind_an_error_before_it_is_told() -> None:
 
 
 def test_an_answer_about_another_recording_is_a_bug(stage: Stage, runtime: Runtime) -> None:
-    """It is never taken for the one that was asked for."""
+    """An answer about another recording is a bug, never used."""
     with stage.prepared().expectations as expectations:
         one, other, *_ = expectations.between("", "\U0010ffff")
     check = Checker(S3Reader(runtime.store, stage.stop), Sample())
@@ -152,7 +152,7 @@ def test_an_answer_about_another_recording_is_a_bug(stage: Stage, runtime: Runti
 
 
 def test_processes_end_with_their_parent(stage: Stage, runtime: Runtime) -> None:
-    """It is killed in the midst, and nothing of it goes on asking."""
+    """If the parent is killed, its processes end."""
     stage.bucket.faults.share("slow", 1.0, "HEAD", seconds=0.2)
     config = str(stage.root / "config.toml")
     words = [sys.executable, "-c", BY_PROCESSES, "--config", config, "verify"]
@@ -167,7 +167,7 @@ def test_processes_end_with_their_parent(stage: Stage, runtime: Runtime) -> None
 
 
 def test_one_core_for_these_threads_alone() -> None:
-    """Those that run beside keep theirs, and so does the caller afterwards."""
+    """Only these threads are bound to one core; others, and the caller afterwards, are not."""
     before, begun, over = os.sched_getaffinity(0), threading.Event(), threading.Event()
     found: dict[str, set[int]] = {}
 
@@ -195,7 +195,7 @@ def test_one_core_for_these_threads_alone() -> None:
 def test_few_recordings_stay_in_one_process(
     stage: Stage, runtime: Runtime, monkeypatch: pytest.MonkeyPatch, least: int, percent: float, placed: Any
 ) -> None:
-    """Processes are started only where there is enough to ask; whole media are read by threads, on every core."""
+    """Few recordings are checked in one process; media are read by threads on all cores."""
     before = os.sched_getaffinity(0)
     monkeypatch.setattr(command, "_MANY", least)
     monkeypatch.setattr(crew_module, "cores", lambda: [min(os.sched_getaffinity(0))])

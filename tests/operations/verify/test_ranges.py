@@ -1,4 +1,4 @@
-"""Ranges cover every key once, whatever the template, the scope and the cuts; memory does not grow with the bucket."""
+"""Ranges cover every key once, for any template, scope and cuts; memory does not grow with the bucket."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ TEMPLATES = {
 @pytest.mark.parametrize("name", TEMPLATES)
 @pytest.mark.parametrize("prefix", ["", "deep/er"])
 def test_any_template(stage: Stage, name: str, prefix: str) -> None:
-    """Whatever the keys look like: all is well where it is, and what is lost or nobody's is found."""
+    """For any template, correct objects are ok, and missing and foreign ones are found."""
     stage.keys = KeyTemplate(TEMPLATES[name], prefix)
     recordings = [a_recording(f"RE{number}", days=number % 4) for number in range(12)]
     stage.archive(*recordings)
@@ -52,7 +52,7 @@ def test_any_template(stage: Stage, name: str, prefix: str) -> None:
 
 
 def test_what_an_earlier_template_wrote(stage: Stage) -> None:
-    """Recordings under another template, beyond all that is listed, are checked by their own keys."""
+    """Recordings of another template, outside all listed ranges, are checked by key."""
     stage.keys = KeyTemplate("attic/{provider}/{account}/{recording_id}.{ext}")
     stage.archive(a_recording("RE1"), a_recording("RE2"))
     lost = stage.key("RE2", "wav")
@@ -66,7 +66,7 @@ def test_what_an_earlier_template_wrote(stage: Stage) -> None:
 
 
 def test_parallel_is_as_serial(stage: Stage) -> None:
-    """However the keys are cut and however many look, the same is found."""
+    """The result is the same for any ranges and number of workers."""
     drawn = random.Random(5)
     names = sorted({f"RE{drawn.choice(['', '.', '-', 'a.'])}{drawn.randrange(60)}" for _ in range(80)})
     stage.archive(
@@ -86,7 +86,7 @@ def test_parallel_is_as_serial(stage: Stage) -> None:
 
 @pytest.mark.parametrize("name", TEMPLATES)
 def test_ranges_cover_every_key_once(name: str) -> None:
-    """One range follows the other without a gap, from the first key to the last."""
+    """Ranges adjoin without a gap, from the first key to the last."""
     keys = KeyTemplate(TEMPLATES[name], "p")
     recordings = [a_recording(f"RE{number}", account=f"AC{number % 3}", days=number) for number in range(30)]
     cuts = [keys(each, "json") for each in recordings]
@@ -102,7 +102,7 @@ def test_ranges_cover_every_key_once(name: str) -> None:
 
 
 def test_of_one_source_or_time(stage: Stage) -> None:
-    """What was not asked for is neither checked nor told, and where keys allow it not even listed."""
+    """What was not selected is neither checked nor reported, and not listed if the keys allow it."""
     stage.archive(*(a_recording(f"RE{number}", days=number) for number in range(6)))
     stage.archive(*(a_recording(f"RT{number}", account="AC2", days=number) for number in range(6)), source="other")
     for name, account in (("RE9", "AC1"), ("RT9", "AC2")):
@@ -114,11 +114,11 @@ def test_of_one_source_or_time(stage: Stage) -> None:
     window = Window(CREATED + timedelta(days=2), CREATED + timedelta(days=4))
     result = stage.verify(sources=["main"], accounts=[("twilio", "AC1")], window=window)
     assert counted(result) == {"checked": 2, "ok": 1, "missing": 1, "orphan_media": 3}
-    assert result.objects == 8  # of three days, the last of which ends the window
+    assert result.objects == 8  # of three days, the last one the end of the window
 
 
 class Formula:
-    """A Reader of a bucket that is worked out, and the ledger's rows of it: neither holds what it gives."""
+    """A reader and ledger rows of a computed bucket, neither held in memory."""
 
     def __init__(self, recordings: int) -> None:
         self.truth = Million(recordings=recordings, lacks=500)
@@ -173,7 +173,7 @@ class Formula:
 
 
 def peak(recordings: int) -> int:
-    """How many bytes a verification of so many holds at most."""
+    """Return the peak memory of a verification of that many recordings."""
     formula: Any = Formula(recordings)
     verification = Verify(
         reader=formula,
@@ -196,9 +196,9 @@ def peak(recordings: int) -> int:
 
 
 def test_memory_does_not_grow_with_the_bucket(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither side of the walk is ever held whole: 1,200 recordings would take several MiB."""
+    """Neither listing nor rows are held in memory: 1,200 recordings would take several MiB."""
     monkeypatch.setattr(
         "recvault.operations.verify.verify._TOGETHER", 2
-    )  # so that what waits for workers is little beside it
-    peak(20)  # what is imported and made once
+    )  # so that waiting batches are small compared with it
+    peak(20)  # imports and caches
     assert peak(1200) < 1024**2

@@ -1,4 +1,4 @@
-"""A repair makes due what is missing, and the next pass puts back just that. Nothing is overwritten."""
+"""A repair makes due what is missing, and the next pass restores only that. Nothing is overwritten."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LISTS = {"twilio": "voice", "twilio-legacy": "voice", "twilio-video": "video"}
 
 
 def verify(rig: Rig, **options: Any) -> Result:
-    """Verify a rig's bucket as the command does."""
+    """Verify a rig's bucket like the command."""
     with rig.runtime() as runtime, Expectations(runtime.settings.ledger.path) as expectations:
         stop = Stop()
         return Verify(
@@ -46,13 +46,13 @@ def verify(rig: Rig, **options: Any) -> Result:
 
 @pytest.fixture
 def world(tmp_path: Path, simulator: Simulator, strict_s3: StrictS3, strict_bucket: Bucket) -> Rig:
-    """A rig on the strict server, whose objects can be lost and changed without a request."""
+    """A rig over the strict server, whose objects can be lost and changed without requests."""
     return Rig(root=tmp_path, simulator=simulator, s3_url=strict_s3.url, bucket=strict_bucket.name)
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
 def test_a_pass_puts_back_what_is_missing(world: Rig, strict_bucket: Bucket, provider: str) -> None:
-    """Sidecars, media, and both: after a repair and a pass the media are byte for byte what they were."""
+    """After a repair and a pass, missing sidecars and media are restored byte for byte."""
     simulator = world.simulator
     account = simulator.add_account(LISTS.get(provider, provider).replace("voice", "twilio").replace("video", "twilio"))
     simulator.populate(account, LISTS.get(provider, provider), count=4)
@@ -92,7 +92,7 @@ def _key(bucket: Bucket, ext: str) -> str:
 
 
 def test_what_its_provider_has_no_more_stays_told(world: Rig, strict_bucket: Bucket) -> None:
-    """Lost on both sides: the recording is gone, nothing is written, and every verification tells of it."""
+    """Media lost in the bucket and at the provider are gone, and reported by every verification."""
     _, recording = _one(world)
     lost = _key(strict_bucket, ".wav")
     del strict_bucket.objects[lost]
@@ -108,7 +108,7 @@ def test_what_its_provider_has_no_more_stays_told(world: Rig, strict_bucket: Buc
 
 
 def test_a_sidecar_that_only_the_ledger_can_restore_says_so(world: Rig, strict_bucket: Bucket) -> None:
-    """Its provider deleted the recording: what is not known is named in it, and verify goes on telling of it."""
+    """A sidecar restored from the ledger names its unknown fields, and is reported by verify."""
     _, recording = _one(world)
     lost = _key(strict_bucket, ".json")
     before = json.loads(strict_bucket.body(lost))
@@ -133,7 +133,7 @@ def test_a_sidecar_that_only_the_ledger_can_restore_says_so(world: Rig, strict_b
 
 
 def test_other_bytes_than_those_that_were_lost_stand_beside_their_sidecar(world: Rig, strict_bucket: Bucket) -> None:
-    """A provider that serves other bytes now: they are a second edition, and no bytes stand under the lost key."""
+    """If the provider serves other bytes now, they are a second edition, and the lost key stays empty."""
     _one(world)
     lost = _key(strict_bucket, ".wav")
     sidecar = _key(strict_bucket, ".json")
@@ -141,7 +141,7 @@ def test_other_bytes_than_those_that_were_lost_stand_beside_their_sidecar(world:
     served = strict_bucket.body(lost)
     other = body.replace(strict_bucket.objects[lost].sha256.encode(), b"ab" * 32)
     assert other != body
-    strict_bucket.place(sidecar, other, sha256=sha256(other))  # as if other bytes had been archived
+    strict_bucket.place(sidecar, other, sha256=sha256(other))  # as if archived with other bytes
     del strict_bucket.objects[lost]
     with closing(sqlite3.connect(world.root / "ledger.db")) as plain, plain:
         plain.execute(
@@ -165,7 +165,7 @@ def test_other_bytes_than_those_that_were_lost_stand_beside_their_sidecar(world:
 
 
 def test_a_sidecar_that_is_not_the_archived_one_is_not_taken_for_it(world: Rig, strict_bucket: Bucket) -> None:
-    """A medium is lost and its sidecar was rewritten: what is brought back has a sidecar of its own, and it is told."""
+    """If a medium is lost and its sidecar was rewritten, the restored medium gets its own sidecar."""
     _one(world)
     lost, sidecar = _key(strict_bucket, ".wav"), _key(strict_bucket, ".json")
     archived = sha256(strict_bucket.body(sidecar))
@@ -186,7 +186,7 @@ def test_a_sidecar_that_is_not_the_archived_one_is_not_taken_for_it(world: Rig, 
 
 
 def test_only_the_formats_that_are_missing_are_fetched(world: Rig, strict_bucket: Bucket) -> None:
-    """A medium of a format that is wanted no more is put back all the same; the other is not fetched again."""
+    """A lost medium in a format that is no longer wanted is restored; others are not fetched."""
     _one(world, formats=["wav", "mp3"])
     lost = _key(strict_bucket, ".mp3")
     del strict_bucket.objects[lost]
@@ -201,7 +201,7 @@ def test_only_the_formats_that_are_missing_are_fetched(world: Rig, strict_bucket
 
 
 def test_a_repair_touches_what_is_missing_alone(stage: Stage) -> None:
-    """Recordings that are well, or that hold something different, stay as they are."""
+    """Recordings without missing objects, or with other differences, stay unchanged."""
     stage.archive(*map(a_recording, ("RE1", "RE2", "RE3")), formats=("wav", "mp3"))
     stage.lose(stage.key("RE1"), stage.key("RE2", "wav"))
     stage.put(stage.key("RE2", "mp3"), b"other")
@@ -214,7 +214,7 @@ def test_a_repair_touches_what_is_missing_alone(stage: Stage) -> None:
 
 
 def test_a_reopened_recording_keeps_what_it_was_archived_as(stage: Stage) -> None:
-    """It is due, its attempts go on, its faults are forgiven, its key and sums stay; a second time is none."""
+    """A reopened recording keeps attempts, key and hashes, without faults; reopening twice counts once."""
     stage.archive(a_recording("RE1"))
     before = stage.row("RE1")
     stage.lose(stage.key("RE1"))
@@ -233,7 +233,7 @@ def test_a_reopened_recording_keeps_what_it_was_archived_as(stage: Stage) -> Non
 
 
 def test_only_what_is_archived_is_reopened(stage: Stage) -> None:
-    """A row in any other state is left alone."""
+    """Rows in other states stay unchanged."""
     stage.register(a_recording("RE1"))
     before = stage.row("RE1")
     assert stage.ledger.reopen([before["id"], 999], stage.now) == 0
@@ -241,7 +241,7 @@ def test_only_what_is_archived_is_reopened(stage: Stage) -> None:
 
 
 def test_what_was_given_up_since_its_repair(stage: Stage) -> None:
-    """A recording that did not come back is told as such, with the way to ask again."""
+    """A recording that could not be restored is reported so, with the command to retry."""
     stage.archive(a_recording("RE1"))
     stage.lose(stage.key("RE1", "wav"))
     stage.verify(repair=True)

@@ -1,4 +1,4 @@
-"""What stands under a sidecar's key may be anybody's, of any size and class: each command says so, and goes on."""
+"""Foreign objects of any size and class under a sidecar's key are reported by each command, which continues."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ HUGE = 300 << 20
 
 @pytest.fixture
 def archived(rig: Rig, simulator: Simulator, strict_bucket: Bucket) -> Rig:
-    """Twelve recordings, archived a month ago as a ledger sees it that is made anew."""
+    """Twelve recordings, archived a month ago by the clock of a new ledger."""
     rig.s3_url, rig.bucket = strict_bucket.url, strict_bucket.name
     account = simulator.add_account("twilio")
     simulator.populate(account, "voice", count=12)
@@ -46,7 +46,7 @@ def run(rig: Rig, *commands: str) -> Iterator[Any]:
 
 @pytest.fixture
 def swollen(archived: Rig, strict_bucket: Bucket) -> str:
-    """The key of a sidecar in whose place 300 MB stand, with a sum beside them."""
+    """The key of a sidecar replaced by 300 MB with a matching hash."""
     key = sidecars(strict_bucket)[0]
     kept = strict_bucket.objects[key]
     strict_bucket.objects[key] = replace(kept, bytes=HUGE, body=b" " * HUGE)
@@ -54,7 +54,7 @@ def swollen(archived: Rig, strict_bucket: Bucket) -> str:
 
 
 def test_a_huge_sidecar_is_told_and_not_read(archived: Rig, strict_bucket: Bucket, swollen: str) -> None:
-    """verify and show name it as too large, and a rebuild does not begin where a ledger stands."""
+    """verify and show report it as too large, and rebuild refuses beside a sound ledger."""
     name = swollen.rpartition("/")[2].removesuffix(".json")
     verified, shown, rebuilt = run(archived, "verify --json", f"show {name} --json", "rebuild --json")
     [difference] = verified.document["differences"]
@@ -68,7 +68,7 @@ def test_a_huge_sidecar_is_told_and_not_read(archived: Rig, strict_bucket: Bucke
 def test_a_huge_sidecar_is_not_rebuilt_from_nor_taken_for_a_commit(
     archived: Rig, strict_bucket: Bucket, swollen: str
 ) -> None:
-    """A rebuild names it; a pass with a new ledger leaves it, and archives the recording beside it."""
+    """A rebuild reports it; a pass with a new ledger archives the recording as a further edition."""
     lose_ledger(archived)
     (rebuilt,) = run(archived, "rebuild --json")
     assert (rebuilt.code, rebuilt.document["archived"], rebuilt.document["unreadable"]) == (3, 11, 1)
@@ -84,7 +84,7 @@ def test_a_huge_sidecar_is_not_rebuilt_from_nor_taken_for_a_commit(
 
 
 def test_cold_sidecars_and_a_lost_ledger(archived: Rig, strict_bucket: Bucket) -> None:
-    """A lifecycle rule moved all to an archive class: each is known by a HEAD, nothing is written, and no pause."""
+    """Sidecars in an archive class are recognised by HEAD; nothing is written, and nothing pauses."""
     lose_ledger(archived)
     strict_bucket.cold |= set(strict_bucket.objects) - {"schemas/sidecar-v1.json"}
     strict_bucket.clear_counts()
@@ -97,7 +97,7 @@ def test_cold_sidecars_and_a_lost_ledger(archived: Rig, strict_bucket: Bucket) -
 
 
 def test_a_cold_sidecar_that_is_not_ours_is_not_taken(archived: Rig, strict_bucket: Bucket) -> None:
-    """Its metadata are another's: the recording is archived beside it. A medium that is lost is put back."""
+    """With foreign metadata the recording is archived as a further edition. A lost medium is restored."""
     lose_ledger(archived)
     first, second, *_ = sidecars(strict_bucket)
     strict_bucket.cold |= {first, second}
@@ -113,7 +113,7 @@ def test_a_cold_sidecar_that_is_not_ours_is_not_taken(archived: Rig, strict_buck
 
 
 def test_one_key_that_is_refused_pauses_nothing(archived: Rig, strict_bucket: Bucket) -> None:
-    """403 for one sidecar: the pass goes on, verify counts it as not checked, rebuild names it."""
+    """After a 403 for one sidecar the pass continues, verify counts it as unanswered, rebuild reports it."""
     key = sidecars(strict_bucket)[0]
     strict_bucket.denied_keys.add(("GET", key.rpartition("/")[2]))
     (verified,) = run(archived, "verify --json")
@@ -133,7 +133,7 @@ def test_one_key_that_is_refused_pauses_nothing(archived: Rig, strict_bucket: Bu
 
 
 def test_a_sidecar_that_is_no_json_is_shown_as_such(archived: Rig, strict_bucket: Bucket) -> None:
-    """`show` prints what the ledger has, and says what stands in the bucket."""
+    """`show` prints the ledger's facts, and says that the bucket's object is not a sidecar."""
     key = sidecars(strict_bucket)[0]
     strict_bucket.place(key, b"<html>")
     (shown,) = run(archived, f"show {key.rpartition('/')[2].removesuffix('.json')} --json")

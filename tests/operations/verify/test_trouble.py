@@ -1,4 +1,4 @@
-"""A bucket that does not answer, a stop in the midst of it, and a ledger that is at work meanwhile."""
+"""A bucket that does not answer, a stop, and a ledger in use during verification."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from recvault.store.s3 import retries
 
 @pytest.fixture(autouse=True)
 def _no_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tries follow each other at once."""
+    """Retries follow at once."""
     monkeypatch.setattr(retries, "pause", lambda stop, seconds: None)
 
 
 def test_one_question_without_an_answer(stage: Stage) -> None:
-    """It is told and counted, and is exit code 75; all else is still checked."""
+    """A request without an answer is counted, exit 75; everything else is checked."""
     stage.archive(*(a_recording(f"RE{number}") for number in range(9)))
     stage.lose(stage.key("RE7"))
     plan = stage.bucket.faults.plan("error", "HEAD", "RE3.wav", times=99)
@@ -30,14 +30,14 @@ def test_one_question_without_an_answer(stage: Stage) -> None:
 
 @pytest.mark.parametrize("fault", ["error", "slow_down", "reset_before", "reset_after"])
 def test_a_fault_that_passes(stage: Stage, fault: str) -> None:
-    """What fails once is asked again, and nobody hears of it."""
+    """A temporary failure is retried silently."""
     stage.archive(a_recording("RE1"), a_recording("RE2"))
     plans = [stage.bucket.faults.plan(fault, op) for op in ("GET", "HEAD")]
     assert (counted(stage.verify()), [plan.fired for plan in plans]) == ({"checked": 2, "ok": 2}, [1, 1])
 
 
 def test_a_bucket_that_goes_down(stage: Stage) -> None:
-    """After so many questions in a row without an answer no more are asked."""
+    """After several requests in a row without an answer the verification ends."""
     stage.archive(*(a_recording(f"RE{number}") for number in range(200)))
     stage.bucket.faults.share("error", 1.0, "GET")
     with pytest.raises(StoreUnavailable):
@@ -46,7 +46,7 @@ def test_a_bucket_that_goes_down(stage: Stage) -> None:
 
 
 def test_rights_that_are_missing(stage: Stage) -> None:
-    """Without the right to list, or to read, it is refused: 77."""
+    """A missing permission to list or read exits 77."""
     stage.archive(*(a_recording(f"RE{number}") for number in range(30)))
     for operation in ("LIST", "GET"):
         stage.bucket.denied = {operation}
@@ -56,7 +56,7 @@ def test_rights_that_are_missing(stage: Stage) -> None:
 
 
 def test_no_bucket(stage: Stage) -> None:
-    """A bucket that is not there is the configuration's fault: 78."""
+    """A missing bucket exits 78."""
     stage.bucket.name = "another-name"
     with pytest.raises(ConfigError) as caught:
         stage.verify()
@@ -64,7 +64,7 @@ def test_no_bucket(stage: Stage) -> None:
 
 
 def test_a_stop_in_the_midst(stage: Stage) -> None:
-    """What was checked by then is told, as far as it came."""
+    """After a stop the results so far are reported."""
     stage.archive(*(a_recording(f"RE{number:03}") for number in range(150)))
     stage.lose(stage.key("RE000"))
     asked = itertools.count()
@@ -85,7 +85,7 @@ def test_a_stop_in_the_midst(stage: Stage) -> None:
 
 
 def test_what_is_archived_meanwhile(stage: Stage) -> None:
-    """A recording that is settled after the ledger was looked at is no difference: it is asked for again."""
+    """A recording settled during the verification is no difference."""
     stage.archive(a_recording("RE1"))
     verification = stage.prepared()
     stage.archive(a_recording("RE2"))
