@@ -16,11 +16,11 @@ from recvault.cli import VERBS
 
 ROOT = Path(recvault.__file__).parent
 FLOORS = {
-    "__main__": 11,
-    "cli": 10,
+    "__main__": 12,
+    "cli": 11,
+    "setup": 10,
+    "check": 9,
     "daemon": 9,
-    "setup": 9,
-    "check": 8,
     "operations": 8,
     "workers": 8,
     "app": 7,
@@ -75,6 +75,8 @@ OWNERS = {
     "apprise": {"alerts"},
     "av": {"media"},
     "cryptography": {"media", "simulator"},  # one opens, the other seals
+    "dask": {"workers"},
+    "distributed": {"workers"},
 }
 LOADS = {
     # what each of these loads when it is imported, with all that it imports, has nothing of those
@@ -132,6 +134,7 @@ SMALL, SHORT = (
         "store/s3/parts.py": "a file object, which knows of no store",
         "timefmt.py": "at the root: words of all rooms",
         "transport/making.py": "the choice of a transport, apart from the two, of which only one may be loaded",
+        "workers/executors.py": "the choice of what carries, whose libraries are loaded by it alone",
         "workers/cores.py": "what the operating system is told of threads",
         "workers/preload.py": "what a fork server loads by its name",
     },

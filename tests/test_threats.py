@@ -18,6 +18,7 @@ ACTORS = (
     "Someone who stole",
     "A reader of the bucket",
     "Another user",
+    "Whoever can reach a cluster",
     "A reader of the logs",
 )
 LINES = [line for line in TEXT.splitlines() if line.startswith("| ") and not line.startswith("| attack | defence")]

@@ -8,6 +8,7 @@
     ├── Unavailable             try again later: nothing is lost                  exit 75
     │   ├── Resting             the provider's Retry-After is not over: nothing was sent
     │   ├── StoreUnavailable    the bucket does not answer
+    │   ├── EngineLost          a cluster's scheduler, or all its workers, are gone
     │   ├── LedgerLocked        another process holds the ledger
     │   ├── LedgerUnavailable   the ledger's disk is full
     │   └── ProtocolError       an answer that cannot be used: the scan is repeated
@@ -129,6 +130,10 @@ class Resting(Unavailable):
 
 class StoreUnavailable(Unavailable):
     """The bucket is unreachable or throttles."""
+
+
+class EngineLost(Unavailable):
+    """What carried the jobs of all workers is gone: what it had is due again, and counts for nothing."""
 
 
 class LedgerLocked(Unavailable):

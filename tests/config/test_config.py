@@ -926,3 +926,34 @@ def test_lines_of_any_table(table: dict[str, str], between: str) -> None:
     assert set(tomllib.loads(text)) == set(table)
     line = KeyLines(text)
     assert {path: line(path) for path in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("address", "problem"),
+    [
+        ("tcp://10.0.0.5:8786", "must be tls://; plain tcp:// is allowed only to loopback"),
+        ("tls://10.0.0.5:8786", "requires cluster_tls"),
+        ("local:0", 'must be "tls://host:port"'),
+        ("http://127.0.0.1:8786", 'must be "tls://host:port"'),
+        ("tls://10.0.0.5", 'must be "tls://host:port"'),
+    ],
+)
+def test_a_cluster_is_reached_by_tls_or_on_this_machine(address: str, problem: str) -> None:
+    """Rows and signed addresses travel there: anything else is refused before anything is begun."""
+    text = ARCHIVE + f'[transfer]\ncluster = "{address}"\n' + TELNYX
+    with pytest.raises(ConfigError, match=re.escape(problem)):
+        read(text, "config.toml")
+
+
+@pytest.mark.parametrize("address", ["", "local:4", "tcp://127.0.0.1:8786", "tcp://localhost:8786", "tcp://[::1]:8786"])
+def test_a_cluster_on_this_machine_needs_no_certificates(address: str) -> None:
+    """Nothing of what travels leaves it."""
+    text = ARCHIVE + f'[transfer]\ncluster = "{address}"\n' + TELNYX
+    assert read(text, "config.toml").transfer.cluster == address
+
+
+def test_a_cluster_takes_the_place_of_processes() -> None:
+    """Its workers are the processes: both together would be two answers to one question."""
+    text = ARCHIVE + '[transfer]\ncluster = "local:2"\nprocesses = 2\n' + TELNYX
+    with pytest.raises(ConfigError, match="cannot be combined with processes"):
+        read(text, "config.toml")

@@ -1,4 +1,4 @@
-"""Worker processes: the same pass, run by several interpreters."""
+"""The same pass, carried out by threads, by several processes of this machine, or by a cluster's workers."""
 
 from __future__ import annotations
 
@@ -9,14 +9,17 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from cli.commands import children, finish, fork_server, kill, run, start, until, workers_of
+from e2e.clusters import needs_dask
 from recvault import config
 from recvault.app.runtime import Runtime
 from recvault.simulator import SimAccount, Simulator, Switches
 from recvault.workers import process_pool
+from recvault.workers.executors import executor
 from recvault.workers.process_pool import Processes
 from rig import Rig
 from strict_s3 import StrictS3
@@ -29,12 +32,24 @@ def rig(tmp_path: Path, simulator: Simulator, strict_s3: StrictS3) -> Rig:
     return Rig(root=tmp_path, simulator=simulator, s3_url=strict_s3.url, bucket=bucket.name)
 
 
-def opened(rig: Rig, simulator: Simulator, count: int = 40) -> SimAccount:
-    """Make a source with that many recordings, for two worker processes."""
+PROCESSES = {"processes": 2}
+WAYS = ["threads", "processes", pytest.param("cluster", marks=[needs_dask, pytest.mark.long])]
+
+
+@pytest.fixture(params=WAYS)
+def way(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """Who carries: what is promised of one holds for the others."""
+    if request.param == "cluster":
+        return {"cluster": request.getfixturevalue("cluster").address}
+    return PROCESSES if request.param == "processes" else {}
+
+
+def opened(rig: Rig, simulator: Simulator, count: int = 40, way: dict[str, Any] = PROCESSES) -> SimAccount:
+    """A source of so many recordings, for two worker processes or what else carries."""
     account = simulator.add_account("twilio")
     simulator.populate(account, "voice", count=count, conference_share=0)
     rig.add_source("voice", "twilio", account)
-    rig.transfer = {"processes": 2, "workers": 3}
+    rig.transfer = {"workers": 3, **way}
     return account
 
 
@@ -46,9 +61,9 @@ def assert_truth(rig: Rig, account: SimAccount) -> None:
         assert objects[medium["key"]] == rig.simulator.media(recording, "wav").read()
 
 
-def test_two_processes_archive_all_once(rig: Rig, simulator: Simulator) -> None:
-    """Each recording is archived once, and every request of a worker is in the report."""
-    account = opened(rig, simulator)
+def test_all_is_archived_once(rig: Rig, simulator: Simulator, way: dict[str, Any]) -> None:
+    """Each recording once, byte for byte, and every request that a worker sent is in the report."""
+    account = opened(rig, simulator, way=way)
     ran = run(rig, "sync", "--json")
     assert ran.code == 0, ran.stderr
     [row] = ran.document["sources"]
@@ -57,12 +72,12 @@ def test_two_processes_archive_all_once(rig: Rig, simulator: Simulator) -> None:
     assert run(rig, "sync", "--json").document["sources"][0]["archived"] == 0
 
 
-def test_processes_share_what_a_provider_may_be_asked(rig: Rig, simulator: Simulator) -> None:
-    """All processes share one budget: each of their requests has a permit, and all permits come back."""
-    opened(rig, simulator)
+def test_workers_share_what_a_provider_may_be_asked(rig: Rig, simulator: Simulator, way: dict[str, Any]) -> None:
+    """One budget is held for all of them: each request of theirs was granted by it, and all of it came back."""
+    opened(rig, simulator, way=way)
     rig.sources[0].update(max_concurrency=8, requests_per_second=100)
     settings = config.load(rig.config_path)
-    with Runtime(settings, clock=lambda: datetime.now(UTC), executor=Processes) as runtime:
+    with Runtime(settings, clock=lambda: datetime.now(UTC), executor=executor) as runtime:
         assert runtime.sync("sync", ["voice"]).exit_code == 0
         [limits] = runtime.lender.made
         [facts] = runtime.line_facts()
@@ -72,20 +87,22 @@ def test_processes_share_what_a_provider_may_be_asked(rig: Rig, simulator: Simul
     assert (facts.concurrency, facts.max_concurrency) == (limits.standing.concurrency, 8)
     assert limits._budget.running.total() == 0
     assert {"provider", "store", "turn"} <= waits.keys()
-    assert len(apart) == 2 and min(apart) > 0  # each reports its own CPU time
+    assert len(apart) == (2 if way else 0) and min(apart, default=1) > 0  # each tells of its own CPU
 
 
-def test_a_stop_reaches_every_process(rig: Rig, simulator: Simulator) -> None:
-    """On SIGTERM running transfers finish, the rest is due again, and the workers end."""
-    account = opened(rig, simulator, 200)
+def test_a_stop_reaches_every_worker(rig: Rig, simulator: Simulator, way: dict[str, Any]) -> None:
+    """SIGTERM: what runs may end, the rest is due again, processes are gone, and the next pass makes it up."""
+    account = opened(rig, simulator, 200, way)
     simulator.switches = Switches(latency_seconds=0.05)
     process = start(rig, "sync", "--json")
-    until(lambda: len(simulator.requests) > 20)
+    until(lambda: len(simulator.requests) > 20, 40)
     children = workers_of(process.pid)
-    assert len(children) == 2
+    assert len(children) == way.get("processes", 0)
     process.send_signal(signal.SIGTERM)
     ran = finish(process)
     assert (ran.code, ran.document["outcome"]) == (143, "interrupted")
+    asked = len(simulator.requests)
+    assert asked < 150 and "worker.lost" not in ran.stderr
     assert [child for child in children if Path(f"/proc/{child}").exists()] == []
     simulator.switches = Switches()
     assert run(rig, "sync", "--json").code == 0
@@ -234,13 +251,13 @@ def test_without_a_fork_server_each_worker_starts_by_itself(rig: Rig, simulator:
     assert_truth(rig, account)
 
 
-def test_a_slow_source_holds_back_no_other(rig: Rig, simulator: Simulator) -> None:
-    """A source's backlog in the worker processes leaves each other source a place."""
-    slow = opened(rig, simulator, 60)
+def test_a_slow_source_holds_back_no_other(rig: Rig, simulator: Simulator, way: dict[str, Any]) -> None:
+    """Jobs wait in workers, too: there as well each source has a place that no other can take."""
+    slow = opened(rig, simulator, 60, way)
     quick = simulator.add_account("twilio")
     simulator.populate(quick, "voice", count=8, conference_share=0)
     rig.add_source("quick", "twilio", quick)
-    rig.transfer = {"processes": 2, "workers": 2}
+    rig.transfer["workers"] = 2
     simulator.switches = Switches(slow_seconds=8.0)
     simulator.faults.plan("slow", slow.account_id, times=1000, kind="media")
     late = simulator.faults.plan("http_503", quick.account_id, kind="list")  # by then the other has all places

@@ -30,7 +30,7 @@ class Budgets(Generic[B]):
 
     def of(self, source: str) -> B:
         """The budget of a source's account."""
-        return self.at(self._key(source))
+        return self.at(self.key(source))
 
     def at(self, key: str) -> B:
         """The budget that another process knows by this name."""
@@ -58,11 +58,12 @@ class Budgets(Generic[B]):
 
     def _numbers(self, key: str) -> tuple[float, int] | None:
         """None if no source uses this account."""
-        sharing = [source for source in self._sources if self._key(source.name) == key]
+        sharing = [source for source in self._sources if self.key(source.name) == key]
         if not sharing:
             return None
         return min(each.requests_per_second for each in sharing), min(each.max_concurrency for each in sharing)
 
-    def _key(self, source: str) -> str:
+    def key(self, source: str) -> str:
+        """The name of a source's account here, and in other processes."""
         provider = self._provider(source)
         return "|".join((provider.provider, provider.account_id, provider.base_url))

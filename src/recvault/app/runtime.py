@@ -19,7 +19,7 @@ from recvault.discovery.source import Source
 from recvault.dispatch.backfill import Asked, Backfill
 from recvault.dispatch.sync_pass import Pass, Work
 from recvault.dispatch.thread_pool import Threads
-from recvault.errors import ConfigError, Interrupted, RecvaultError, StoreRefused, StoreUnavailable
+from recvault.errors import ConfigError, EngineLost, Interrupted, RecvaultError, StoreRefused, StoreUnavailable
 from recvault.http import Limits
 from recvault.ledger import Feed, Policy
 from recvault.log.lines import get_logger
@@ -48,7 +48,7 @@ class Runtime(Equipment, Inquiry):
     ) -> None:
         super().__init__(settings, clock=clock, stop=stop, budget=lambda key, rate, most: Limits(rate, most))
         self._executor = executor or threads
-        self.beside: dict[int, Spending] = {}  # of other processes, as last reported
+        self.beside: dict[int | str, Spending] = {}  # of other processes, as last reported
 
     @property
     def lender(self) -> Budgets[Limits]:
@@ -138,7 +138,11 @@ class Runtime(Equipment, Inquiry):
             Threads(lists_at_once or max(1, len(sources)), "discover", self.stop) as listers,
             self._executor(self) as executor,
         ):
-            yield self.work(sources, executor, report, observer), listers, store_error
+            try:
+                yield self.work(sources, executor, report, observer), listers, store_error
+            except EngineLost:
+                self.stop.asked.set()  # what lists ends, too: nobody would carry what it finds
+                raise
 
     def work(
         self,
@@ -149,13 +153,13 @@ class Runtime(Equipment, Inquiry):
         rest_seconds: float = math.inf,
     ) -> Work:
         """What lists and carries these sources' recordings."""
-        processes = getattr(executor, "processes", 1)  # which worker processes say
-        return Work.of(
+        processes, workers = getattr(executor, "processes", 1), self.settings.transfer.workers
+        work = Work.of(
             sources,
             ledger=self.ledger,
             executor=executor,
             transfer=self.transfer(),
-            workers=wiring.places(self.settings.transfer.workers, processes),
+            workers=wiring.places(workers, processes),
             stop=self.stop,
             drain_timeout=self.settings.daemon.drain_timeout,
             clock=self.clock,
@@ -164,6 +168,9 @@ class Runtime(Equipment, Inquiry):
             observer=observer,
             rest_seconds=rest_seconds,
         )
+        if (on_width := getattr(executor, "on_width", None)) is not None:  # of workers that come and go
+            on_width(lambda processes: work.dispatch.widen(wiring.places(workers, processes)))
+        return work
 
     def usable(self, names: Iterable[str], report: Report) -> list[Source]:
         """The sources that can be set up; report, ledger and log say why the others cannot."""

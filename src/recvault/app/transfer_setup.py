@@ -65,6 +65,10 @@ class Equipment(Configured):
             self._open.callback(self._lines[name].close)
         return self._lines[name]
 
+    def budget_at(self, key: str) -> Any:
+        """An account's budget, by the name that the process which holds it has for it."""
+        return self._budgets.at(key)
+
     def spending(self) -> Spending:
         """What this process spent so far."""
         return self.waits.spending

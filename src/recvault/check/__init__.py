@@ -28,6 +28,10 @@ def online(runtime: Runtime) -> Iterator[Probe]:
     yield from ways.proxied(runtime)
     yield from sources.answers(runtime)
     yield from bucket.answers(runtime)
+    if runtime.settings.transfer.cluster:
+        from recvault.check import carriers  # their library is an extra
+
+        yield from carriers.answers(runtime)
     yield from machine.daemon(runtime)
     yield from notifications.reachable(runtime)
 

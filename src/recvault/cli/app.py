@@ -80,14 +80,14 @@ class App:
             yield inquiry
 
     @contextmanager
-    def runtime(self, *, transfers: bool = False, **transfer: int | None) -> Iterator[Runtime]:
+    def runtime(self, *, transfers: bool = False, **transfer: int | str | None) -> Iterator[Runtime]:
         """A runtime over the configuration, but for these values of [transfer] where they are given.
 
         Where it is to transfer in worker processes, what starts them loads while this process does.
         """
         settings = self.settings()
         if given := {key: value for key, value in transfer.items() if value is not None}:
-            settings = settings.model_copy(update={"transfer": settings.transfer.model_copy(update=given)})
+            settings = _with_transfer(settings, given)
         if transfers and settings.transfer.processes > 1:
             from recvault.workers import fork_server
 
@@ -155,11 +155,35 @@ class App:
         return code if self.signal is None else 128 + self.signal
 
 
-def _executor(runtime: Runtime) -> Executor:
-    """Worker processes if more than one is configured, else threads."""
-    from recvault.workers.process_pool import Processes, Sheltered
+def _with_transfer(settings: Config, given: dict[str, int | str]) -> Config:
+    """The configuration with options of the command line in place of its own: a cluster, or processes."""
+    from recvault.config.checks import cluster
+    from recvault.errors import ConfigError
 
-    return Processes(runtime) if runtime.settings.transfer.processes > 1 else Sheltered(runtime)
+    try:
+        cluster(str(given.get("cluster", "")))
+    except ValueError as error:
+        raise ConfigError(f"--cluster: {error}") from None
+    if given.get("cluster") and given.get("processes"):
+        raise click.UsageError("--processes cannot be combined with --cluster: its workers are the processes")
+    other: dict[str, int | str] = {"processes": 1} if given.get("cluster") else {}
+    if given.get("processes"):
+        other = {"cluster": ""}
+    return settings.model_copy(update={"transfer": settings.transfer.model_copy(update={**other, **given})})
+
+
+def _executor(runtime: Runtime) -> Executor:
+    """What carries jobs; its libraries are loaded where a command transfers."""
+    from recvault.workers.executors import executor
+
+    return executor(runtime)
+
+
+clustered = click.option(
+    "--cluster",
+    metavar="ADDRESS",
+    help="Workers of a Dask cluster: tls://host:port, tcp://127.0.0.1:port or local:N; default: transfer.cluster.",
+)
 
 
 def verb(function: Callable[Concatenate[App, P], int]) -> Callable[P, None]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from recvault.cli.app import App, now, print_json, verb
+from recvault.cli.app import App, clustered, now, print_json, verb
 from recvault.discovery.time_slices import EPOCH
 from recvault.log.lean_imports import SCREEN, without
 from recvault.providers.calendar import EARLIEST, LATEST, clamped
@@ -65,15 +65,25 @@ def check_window(since: datetime | None, until: datetime | None) -> None:
 @click.option("--dry-run", is_flag=True, help="Only count what would be archived, by account, month and format.")
 @click.option("--workers", type=click.IntRange(1), help="Threads per process; default: transfer.workers.")
 @click.option("--processes", type=click.IntRange(1), help="Worker processes; default: transfer.processes.")
+@clustered
 @click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON document.")
 @verb
 def command(
-    app: App, /, name: str, dry_run: bool, workers: int | None, processes: int | None, as_json: bool, **given: Any
+    app: App,
+    /,
+    name: str,
+    dry_run: bool,
+    workers: int | None,
+    processes: int | None,
+    cluster: str | None,
+    as_json: bool,
+    **given: Any,
 ) -> int:
     """Archive a source's history, a time range of it, or single calls, rooms or recordings. Resumable, and safe beside
     the daemon."""
     asked = _asked(**given)
-    with app.signals(), app.runtime(transfers=not dry_run, workers=workers, processes=processes) as runtime:
+    chosen: dict[str, Any] = {"workers": workers, "processes": processes, "cluster": cluster}
+    with app.signals(), app.runtime(transfers=not dry_run, **chosen) as runtime:
         start_from = runtime.source(name).start_from
         asked.check(runtime.provider(name))
         if asked.window.until and start_from and not asked.window.since and asked.window.until <= start_from:

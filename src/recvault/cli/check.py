@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from recvault.cli.app import App, print_json, question
+from recvault.cli.app import App, clustered, print_json, question
 
 if TYPE_CHECKING:
     from recvault.check import Probe
@@ -20,9 +20,10 @@ SCHEMA = "recvault/check/v1"
 @click.option("--config-only", is_flag=True, help="Check only the configuration file; read no secret.")
 @click.option("--offline", "only_offline", is_flag=True, help="Check only the configuration and its secrets.")
 @click.option("--notify", "tells", is_flag=True, help="Also send a test event to everyone that [notify] names.")
+@clustered
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @question
-def command(app: App, config_only: bool, only_offline: bool, tells: bool, as_json: bool) -> int:
+def command(app: App, config_only: bool, only_offline: bool, tells: bool, cluster: str | None, as_json: bool) -> int:
     """Check the configuration, the credentials (lists one page per source) and the bucket (puts, reads and deletes a
     probe object)."""
     from recvault.monitoring.report import worst
@@ -30,7 +31,7 @@ def command(app: App, config_only: bool, only_offline: bool, tells: bool, as_jso
     if tells and (config_only or only_offline):
         raise click.UsageError("--notify cannot be combined with --config-only or --offline")
     found = []
-    for probe in [_configuration(app)] if config_only else _probes(app, only_offline, tells):
+    for probe in [_configuration(app)] if config_only else _probes(app, only_offline, tells, cluster):
         found.append(probe)
         if not as_json:
             _print(probe)
@@ -54,11 +55,11 @@ def _configuration(app: App) -> Probe:
     return Probe(name="configuration", ok=True, detail=in_effect(app))
 
 
-def _probes(app: App, only_offline: bool, tells: bool) -> Iterator[Probe]:
+def _probes(app: App, only_offline: bool, tells: bool, cluster: str | None) -> Iterator[Probe]:
     from recvault import check
 
     yield _configuration(app)
-    with app.runtime() as runtime:
+    with app.runtime(cluster=cluster) as runtime:
         yield from check.offline(runtime)
         if not only_offline:
             yield from check.online(runtime)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from recvault.cli.app import App, print_json, verb
+from recvault.cli.app import App, clustered, print_json, verb
 from recvault.errors import Interrupted, RecvaultError
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ _SOME_FAILED = 3  # the exit code about recordings, not about the pass
 
 @click.command("sync")
 @click.option("--source", "names", multiple=True, metavar="NAME", help="Only this source; repeatable.")
+@clustered
 @click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON document.")
 @click.option(
     "--metrics-file",
@@ -29,11 +30,11 @@ _SOME_FAILED = 3  # the exit code about recordings, not about the pass
     help="Write metrics for node_exporter's textfile collector to this file, NAME.prom.",
 )
 @verb
-def command(app: App, names: tuple[str, ...], as_json: bool, metrics_file: Path | None) -> int:
+def command(app: App, names: tuple[str, ...], cluster: str | None, as_json: bool, metrics_file: Path | None) -> int:
     """Run one pass: discover new recordings, transfer everything that is due, exit."""
     from recvault.cli.reports import print_report, progress
 
-    with app.signals(), app.runtime(transfers=True) as runtime:
+    with app.signals(), app.runtime(transfers=True, cluster=cluster) as runtime:
         chosen = tuple(dict.fromkeys(names)) or tuple(source.name for source in runtime.settings.sources)
         for name in chosen:
             runtime.source(name)

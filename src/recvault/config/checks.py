@@ -106,6 +106,20 @@ def listen(text: str) -> str:
     return text
 
 
+def cluster(address: str) -> str:
+    """Where workers are found; plain TCP only to this machine, since rows and signed URLs travel there."""
+    kind, _, place = address.partition(":")
+    if not address or (kind == "local" and place.isascii() and place.isdecimal() and 0 < int(place) < 1000):
+        return address
+    host, _, port = place.removeprefix("//").rpartition(":")
+    sound = place.startswith("//") and _HOST.fullmatch(host) and port.isdecimal() and 0 < int(port) < 65536
+    if kind not in ("tls", "tcp") or not sound:
+        raise ValueError('must be "tls://host:port", "tcp://127.0.0.1:port" or "local:N", with N processes here')
+    if kind == "tcp" and not _is_loopback(host.strip("[]")):
+        raise ValueError("must be tls://; plain tcp:// is allowed only to loopback")
+    return address
+
+
 def source_name(name: str) -> str:
     """A source's name, which appears in logs, metrics, reports and, for some providers, in keys."""
     if not _SOURCE.fullmatch(name):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
@@ -127,6 +127,14 @@ class LedgerSettings(_Table):
     path: FilePath = LEDGER
 
 
+class ClusterTLS(_Table):
+    """`transfer.cluster_tls`: who may speak to the cluster, and who we are there."""
+
+    ca: FilePath
+    cert: FilePath
+    key: FilePath
+
+
 class TransferSettings(_Table):
     """`[transfer]`: how recordings are carried."""
 
@@ -138,6 +146,8 @@ class TransferSettings(_Table):
     max_attempts: Count = 12
     retry_base: Period = timedelta(seconds=30)
     retry_max: Period = timedelta(hours=6)
+    cluster: Annotated[str, AfterValidator(checks.cluster)] = ""
+    cluster_tls: ClusterTLS | None = None
     transport: Literal["curl", "plain"] = "curl"
     min_rate: Rate = 1 << 10
     stall_timeout: Period = timedelta(seconds=60)
@@ -147,6 +157,14 @@ class TransferSettings(_Table):
     def _waits_grow(self) -> Self:
         if self.retry_max < self.retry_base:
             raise ValueError("retry_max must not be shorter than retry_base")
+        return self
+
+    @model_validator(mode="after")
+    def _one_way_to_carry(self) -> Self:
+        if self.cluster and self.processes > 1:
+            raise ValueError("cluster cannot be combined with processes: a cluster's workers are its processes")
+        if self.cluster.startswith("tls:") and self.cluster_tls is None:
+            raise ValueError('cluster = "tls://…" requires cluster_tls, with the files of ca, cert and key')
         return self
 
 
@@ -254,3 +272,12 @@ class Config(_Table):
     daemon: DaemonSettings = DaemonSettings()
     notify: NotifySettings = NotifySettings()
     sources: Annotated[tuple[SourceSettings, ...], BeforeValidator(_listed), Field(min_length=1)]
+
+    def secret_refs(self) -> Iterator[tuple[str, SecretRef, bool]]:
+        """Each secret of a source: its path, where it is, and whether it may have several lines."""
+        for source in self.sources:
+            proxy = {"proxy": source.proxy} if isinstance(source.proxy, SecretRef) else {}
+            for key, secret in {**source.secrets, **proxy}.items():
+                yield f"sources.{source.name}.{key}", secret, False
+            for place, each in enumerate(source.private_keys):
+                yield f"sources.{source.name}.private_keys[{place}]", each.secret, True

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from recvault.config import Config, SecretRef
+from recvault.config import Config
 from recvault.errors import ConfigError
 from recvault.timefmt import span
 
@@ -17,15 +17,11 @@ _ABSENT = object()
 def secret_prints(settings: Config) -> dict[str, str]:
     """A fingerprint of each available secret, by its path."""
     prints = {}
-    for source in settings.sources:
-        keys = {f"private_keys[{place}]": key.secret for place, key in enumerate(source.private_keys)}
-        proxy = {"proxy": source.proxy} if isinstance(source.proxy, SecretRef) else {}
-        for key, secret in {**source.secrets, **proxy, **keys}.items():
-            try:
-                value = secret.resolve(lines=key in keys)
-                prints[f"sources.{source.name}.{key}"] = hashlib.sha256(value.encode()).hexdigest()
-            except ConfigError:
-                continue
+    for path, secret, lines in settings.secret_refs():
+        try:
+            prints[path] = hashlib.sha256(secret.resolve(lines=lines).encode()).hexdigest()
+        except ConfigError:
+            continue
     return prints
 
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from recvault.dispatch.fair_queue import Places
-from recvault.errors import RecvaultError, WorkerBug, WorkerLost
+from recvault.errors import EngineLost, RecvaultError, WorkerBug, WorkerLost
 from recvault.ledger import Ledger, Policy
 from recvault.log.lines import get_logger
 from recvault.models import DRAINED, WORKER_CRASHED, WORKER_LOST, Failure, Job, Outcome, State, Verdict
@@ -56,6 +56,7 @@ class Dispatch:
     on_quiet: Callable[[], None] = lambda: None  # all that was begun is written down, and nothing waits
     prepared: Callable[[Job], Job] = lambda job: job  # right before it begins
     paused: bool = False  # nothing more is begun, of any source
+    lost: EngineLost | None = None  # what carried all jobs is gone
     _running: dict[Future[Outcome], Job] = field(default_factory=dict)
     _resting: dict[str, float] = field(default_factory=dict)  # sources of which nothing is begun before then
     _dry: dict[str, float] = field(default_factory=dict)  # sources with nothing due, not queried again before then
@@ -86,8 +87,17 @@ class Dispatch:
         """Begin nothing more of a source for so long."""
         self._resting[name] = time.monotonic() + seconds
 
+    def widen(self, workers: int) -> None:
+        """Workers came, or went: the executor runs so many at once now. From any thread."""
+        with self._lock:
+            self.workers = workers
+            self._places.widen(workers)
+
     def run(self, scans: Sequence[Future[None]]) -> None:
-        """Take turns until nothing is due and no scan runs, or until a stop or a pause; then drain."""
+        """Take turns until nothing is due and no scan runs, or until a stop or a pause; then drain.
+
+        Raises EngineLost where nobody carries any more, once all is given back.
+        """
         try:
             self._run(scans)
         except BaseException:
@@ -95,6 +105,8 @@ class Dispatch:
                 self.paused = True  # the executor is about to be closed: what ends there now begins nothing
             raise
         self.drain()
+        if self.lost is not None:
+            raise self.lost
 
     def _run(self, scans: Sequence[Future[None]]) -> None:
         listed = False
@@ -299,6 +311,9 @@ class Dispatch:
             return future.result()
         except BrokenExecutor:
             raise  # no recording's doing
+        except EngineLost as error:
+            self.lost, self.paused = error, True
+            return _retry(job, DRAINED, error.message, counted=False)  # due again now, though it may have put
         except WorkerLost as error:
             return _lost(job, error)
         except Exception as error:

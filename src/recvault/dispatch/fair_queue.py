@@ -23,6 +23,10 @@ class Places(Generic[T]):
         self.ready: defaultdict[str, deque[T]] = defaultdict(deque)
         self._busy: Counter[str] = Counter()
 
+    def widen(self, most: int) -> None:
+        """From now on so many run at most."""
+        self._most = most
+
     @property
     def waiting(self) -> int:
         """How many wait."""

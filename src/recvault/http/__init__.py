@@ -7,14 +7,16 @@ does not allow; a page already seen is an error, not a loop.
 from recvault.http.addresses import AddressRule
 from recvault.http.client import Clients
 from recvault.http.concurrency import REFUSED
-from recvault.http.limits import Budget, CurrentLimit, Limits, Pause
+from recvault.http.limits import MEDIA, Budget, CurrentLimit, Limits, Noted, Pause, Want
 from recvault.http.media import MediaHead, Sink
 from recvault.http.permits import STALE_SECONDS, Borrowed, Loan, Permits, Spent
 from recvault.http.ping import Ping
+from recvault.http.purse import Purse, Used
 from recvault.http.session import Session
 from recvault.http.tries import Timing
 
 __all__ = [
+    "MEDIA",
     "REFUSED",
     "STALE_SECONDS",
     "AddressRule",
@@ -25,11 +27,15 @@ __all__ = [
     "Limits",
     "Loan",
     "MediaHead",
+    "Noted",
     "Pause",
     "Permits",
     "Ping",
+    "Purse",
     "Session",
     "Sink",
     "Spent",
     "Timing",
+    "Used",
+    "Want",
 ]

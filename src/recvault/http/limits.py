@@ -31,7 +31,7 @@ _ABUNDANT_SECONDS = 0.005  # between two requests: at this pace an unused permit
 _SPARE = 8  # free places that mean plenty
 _LATE_SECONDS = 0.1  # a request later than this must get a new time
 _LEAST_SECONDS = 0.001
-_MOST_REST = 300.0  # seconds; after a longer Retry-After it is tried again after these
+MOST_REST = 300.0  # seconds; after a longer Retry-After it is tried again after these
 _REFUSALS = frozenset({429, 503})
 _FIRST_ERROR = 400  # errors arrive faster than real answers
 
@@ -179,6 +179,13 @@ class Limits:
             self._budget.waiting[want.who].append(want)
             self._budget.grant(self._clock())
 
+    def charge(self, requests: float) -> None:
+        """Have the next requests wait for so many that were sent without asking; fewer than none: not for as many."""
+        with self._lock:
+            now = self._clock()
+            self._budget.next_at = self._budget.moment(now) + requests * self._budget.gap
+            self._budget.grant(now)
+
     def withdraw(self, want: Want) -> bool:
         """Withdraw a request. False if it is already granted: then the caller must give its place back."""
         with self._lock:
@@ -217,7 +224,7 @@ class Limits:
             budget.grant(self._clock())
 
     def _rest(self, noted: Noted, moment: float) -> None:
-        until = moment + min(noted.rest or 0.0, _MOST_REST)
+        until = moment + min(noted.rest or 0.0, MOST_REST)
         if noted.rest and until > self._budget.rest.until:
             self._budget.rest = Pause(until, noted.status)
             for told in self.on_rest:

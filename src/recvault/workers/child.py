@@ -28,7 +28,8 @@ from recvault.http import Loan, Pause, Permits
 from recvault.log.lines import get_logger
 from recvault.models import Job, Outcome
 from recvault.workers import fork_server, process_worker
-from recvault.workers.process_worker import Begin, Grant, Hold, Order, Told
+from recvault.workers.process_worker import Grant, Hold, Order, Told
+from recvault.workers.turns import Begin
 
 log = get_logger("recvault.workers.child")
 

@@ -17,7 +17,7 @@ from recvault.app.runtime import Runtime, threads
 from recvault.errors import WorkerLost
 from recvault.log.lines import get_logger
 from recvault.models import Job, Outcome
-from recvault.workers import process_worker
+from recvault.workers import turns
 from recvault.workers.child import Child
 
 log = get_logger("recvault.workers.process_pool")
@@ -66,7 +66,7 @@ class Processes(Executor):
             children = list(self._children)
         self._wanted.set()
         for child in children:
-            child.say(process_worker.END)
+            child.say(turns.END)
         until = time.monotonic() + (_CUT_SECONDS if self._parent.stop.asked.is_set() else _END_SECONDS)
         for child in children if wait else ():
             child.process.join(max(0.0, until - time.monotonic()))
@@ -137,11 +137,11 @@ class Processes(Executor):
         stop = self._parent.stop
         while not self._ended.wait(_LOOK_SECONDS):
             moment = time.monotonic()
-            for name, event in ((process_worker.ASKED, stop.asked), (process_worker.ENFORCED, stop.enforced)):
+            for name, event in ((turns.ASKED, stop.asked), (turns.ENFORCED, stop.enforced)):
                 if event.is_set() and name not in said:
                     said.add(name)
                     self._say(name)
-                    cut_at = moment + _CUT_SECONDS if name == process_worker.ENFORCED else cut_at
+                    cut_at = moment + _CUT_SECONDS if name == turns.ENFORCED else cut_at
             for child in list(self._children):
                 if moment - looked_at > _HUNG_SECONDS / 4:  # this process itself was paused
                     child.heard_at = moment
@@ -149,7 +149,7 @@ class Processes(Executor):
                     log.error("worker.hangs", pid=child.process.pid, reason=why)
                     child.kill()
                 elif child.is_lone and not child.load and moment - child.busy_at > _IDLE_SECONDS:
-                    child.say(process_worker.END)
+                    child.say(turns.END)
             looked_at = moment
 
     def _say(self, order: str) -> None:

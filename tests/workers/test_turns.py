@@ -13,7 +13,7 @@ from lines import a_recording
 from recvault.errors import WorkerBug
 from recvault.models import DRAINED, Failure, Job, Outcome, Verdict
 from recvault.shutdown import Stop
-from recvault.workers.process_worker import Begin, Done, _Carry
+from recvault.workers.turns import Begin, Carry, Done
 
 JOB = Job(source="main", recording=a_recording(1), attempt=1, maybe_archived=False)
 FAILED = Failure(source="main", recording=JOB.recording, verdict=Verdict.RETRY, reason="media.magic", message="")
@@ -25,11 +25,14 @@ class Unreadable(Exception):
     def __init__(self, one: str, two: str) -> None:
         super().__init__(one)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), self.args
+
 
 def carried(transfer: Callable[[Job], Outcome], stop: Stop | None = None) -> Outcome | BaseException:
     """What the parent sees of it."""
     told: list[Done] = []
-    _Carry(transfer, stop or Stop(), told.append)(Begin(1, "main", pickle.dumps(JOB)))
+    Carry(transfer, stop or Stop(), told.append)(Begin(1, "main", pickle.dumps(JOB)))
     [done] = told
     return done.outcome(JOB)
 

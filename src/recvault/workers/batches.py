@@ -1,0 +1,323 @@
+"""An executor over any other one: jobs of a source are collected into batches, which `carry` runs somewhere.
+
+Invariants: each job given to it ends. A job travels once its request is granted by its account's one budget, held here;
+what carriers sent beyond that is paid by the requests that follow. A batch whose carrier is lost counts against no
+recording: those that had perhaps begun are reported as lost, and run alone; the others travel again.
+"""
+
+from __future__ import annotations
+
+import itertools
+import pickle
+import queue
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass, field
+from typing import Any
+
+from recvault.app.runtime import Runtime
+from recvault.errors import EngineLost, Interrupted, WorkerLost
+from recvault.http import MEDIA, Limits, Want
+from recvault.log.lines import get_logger
+from recvault.models import Job, Outcome
+from recvault.transfer.verdicts import failure_of
+from recvault.workers import carrier, turns
+from recvault.workers.carrier import Batch, Carried, carry
+from recvault.workers.process_pool import Processes
+from recvault.workers.spec import Spec
+from recvault.workers.turns import Begin
+
+log = get_logger("recvault.workers.batches")
+
+MOST = 32  # jobs of a batch: a task costs an engine as much as many jobs in it
+_LOOK_SECONDS = 0.2
+GATHER_SECONDS = 0.02  # for which the first job of a batch waits for others
+
+
+@dataclass(slots=True, eq=False)
+class _Waiting:
+    """A job on its way."""
+
+    job: Job
+    future: Future[Outcome]
+    begin: Begin
+    limits: Limits
+    want: Want | None = None
+    is_running: bool = False  # a drain can cancel it no more
+
+    @property
+    def is_asking(self) -> bool:
+        """It waits for its request to be granted."""
+        return self.want is not None and self.want.at is None
+
+    def resolve(self, found: Outcome | BaseException) -> None:
+        """Its end, unless a drain has cancelled it."""
+        if not self.is_running and not self.future.set_running_or_notify_cancel():
+            return
+        if isinstance(found, BaseException):
+            self.future.set_exception(found)
+        else:
+            self.future.set_result(found)
+
+
+@dataclass(slots=True, eq=False)
+class _Open:
+    """A batch that is being collected."""
+
+    since: float
+    jobs: list[_Waiting] = field(default_factory=list)
+
+
+class Batched(Executor):
+    """`submit(anything, job)`: the job is carried out by the transfer that each carrier builds."""
+
+    def __init__(self, parent: Runtime, spec: Spec, inner: Executor) -> None:
+        self._parent, self._spec, self._inner = parent, spec, inner
+        self._tell: Callable[[str, str], None] = getattr(inner, "tell", carrier.tell)
+        self._shelter = Processes(parent, count=0)
+        self._numbers = itertools.count()
+        self._wake = threading.Event()
+        self._granted: queue.SimpleQueue[_Waiting] = queue.SimpleQueue()
+        self._back: queue.SimpleQueue[tuple[Batch, list[_Waiting], Future[Carried]]] = queue.SimpleQueue()
+        self._open: dict[str, _Open] = {}  # by source
+        self._asking: set[_Waiting] = set()
+        self._lost: EngineLost | None = None
+        self._said: set[str] = set()
+        self._lock = threading.Lock()
+        self._ended = False
+        self._thread = threading.Thread(target=self._run, name="batches", daemon=True)
+        self._thread.start()
+
+    @property
+    def processes(self) -> int:
+        """How many carriers there are now."""
+        return getattr(self._inner, "processes", 1)
+
+    def on_width(self, told: Callable[[int], None]) -> None:
+        """Have it called when there are more carriers, or fewer."""
+        if (register := getattr(self._inner, "on_width", None)) is not None:
+            register(told)
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Have a job carried out: one that may end its process alone, in a process of this machine."""
+        job: Job = args[0]
+        if job.alone:
+            return self._shelter.submit(fn, job)
+        future: Future[Outcome] = Future()
+        try:
+            packed = pickle.dumps(job)
+        except Exception as error:  # noqa: BLE001 - e.g. a row nested too deep: that one cannot travel
+            future.set_exception(error)
+            return future
+        begin = Begin(next(self._numbers), job.source, packed)
+        self._ask(_Waiting(job, future, begin, self._parent.lender.of(job.source)))
+        return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Send nothing more. What is under way is given up: after a drain there is nothing, or it hangs."""
+        self._ended = True
+        self._wake.set()
+        self._thread.join()
+        self._shelter.shutdown(wait, cancel_futures=cancel_futures)
+        self._inner.shutdown(wait, cancel_futures=cancel_futures)
+        carrier.let_go(self._spec.run)
+
+    # -- in any thread -------------------------------------------------------------------------------------------------
+
+    def _ask(self, waiting: _Waiting) -> None:
+        """Have its request granted."""
+
+        def told(want: Want) -> None:  # with the budget locked
+            if want.at is not None:
+                self._granted.put(waiting)
+            self._wake.set()
+
+        with self._lock:
+            if (lost := self._lost) is None:
+                self._asking.add(waiting)
+                waiting.want = Want(MEDIA, told)
+                waiting.limits.ask(waiting.want)
+        if lost is not None:
+            waiting.resolve(lost)
+
+    # -- in its own thread ---------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            while not self._ended:
+                self._turn()
+        except Exception as error:
+            log.error("engine.bug", exc_info=error)
+            self._give_up(EngineLost(f"a bug in recvault, {type(error).__name__}: the log has its traceback"), [])
+        for waiting in list(self._asking):
+            self._end(waiting, _drained(waiting))
+
+    def _turn(self) -> None:
+        looks = [limits.look() for limits in self._parent.lender.made]
+        ages = [each.since + GATHER_SECONDS - time.monotonic() for each in self._open.values()]
+        self._wake.wait(max(0.0, min([*looks, *ages, _LOOK_SECONDS])))
+        self._wake.clear()
+        self._pass_on_stop()
+        for batch, jobs, future in _taken(self._back):
+            self._take_back(batch, jobs, future)
+        for waiting in _taken(self._granted):
+            self._collect(waiting)
+        self._send_due()
+
+    def _pass_on_stop(self) -> None:
+        stop = self._parent.stop
+        for order, event in ((turns.ASKED, stop.asked), (turns.ENFORCED, stop.enforced)):
+            if event.is_set() and order not in self._said:
+                self._said.add(order)
+                self._tell(self._spec.run, order)
+        if stop.asked.is_set():
+            for waiting in [each for each in list(self._asking) if each.is_running and each.is_asking]:
+                self._end(waiting, _drained(waiting))  # it was to travel once more
+
+    def _collect(self, waiting: _Waiting) -> None:
+        """Put a granted job into its source's batch."""
+        if waiting not in self._asking:
+            waiting.limits.end()  # it was given up meanwhile
+            return
+        if not (waiting.is_running or waiting.future.set_running_or_notify_cancel()):
+            self._asking.discard(waiting)
+            waiting.limits.end()
+            return
+        waiting.is_running = True
+        self._open.setdefault(waiting.job.source, _Open(time.monotonic())).jobs.append(waiting)
+
+    def _send_due(self) -> None:
+        moment, hurries = time.monotonic(), self._parent.stop.asked.is_set()
+        for source, each in list(self._open.items()):
+            limits = each.jobs[0].limits
+            most = self._most(limits)
+            if len(each.jobs) < most and moment - each.since < GATHER_SECONDS and not hurries:
+                continue
+            del self._open[source]
+            jobs = [job for job in each.jobs if job in self._asking]
+            limits.end(count=len(each.jobs) - len(jobs))  # of those that were given up meanwhile
+            for first in range(0, len(jobs), most):
+                self._send(jobs[first : first + most])
+
+    def _most(self, limits: Limits) -> int:
+        """Of a batch: what its account may be asked at once is shared by all carriers, some of it on its way."""
+        return max(1, min(MOST, limits.standing.concurrency // (2 * max(1, self.processes))))
+
+    def _send(self, jobs: list[_Waiting]) -> None:
+        now = time.monotonic()
+        batch = Batch(
+            budget=self._parent.lender.key(jobs[0].job.source),
+            jobs=tuple(each.begin for each in jobs),
+            moments=tuple(each.want.at - now for each in jobs if each.want is not None and each.want.at is not None),
+        )
+        try:
+            future = self._inner.submit(carry, self._spec, batch)
+        except Exception as error:  # noqa: BLE001 - of whatever engine
+            future = Future()
+            future.set_exception(error)
+
+        def over(future: Future[Carried]) -> None:
+            self._back.put((batch, jobs, future))
+            self._wake.set()
+
+        future.add_done_callback(over)
+
+    def _take_back(self, batch: Batch, jobs: list[_Waiting], future: Future[Carried]) -> None:
+        """A batch has come back, or never will."""
+        limits = jobs[0].limits
+        try:
+            carried = future.result()
+        except EngineLost as error:
+            limits.end(count=len(jobs))
+            self._give_up(error, jobs)
+        except WorkerLost as error:
+            limits.end(count=len(jobs))
+            self._lose(jobs, error)
+        except BaseException as error:  # noqa: BLE001 - the engine's own: no recording's doing
+            limits.end(count=len(jobs))
+            for each in jobs:
+                self._end(each, error if isinstance(error, Exception) else WorkerLost("was given up", begun=False))
+        else:
+            self._learn(batch, limits, carried)
+            limits.end(count=len(jobs))
+            self._settle(jobs, carried)
+
+    def _learn(self, batch: Batch, limits: Limits, carried: Carried) -> None:
+        """What providers answered, and what more, or less, was used of their budgets than was granted."""
+        now, parent = time.monotonic(), self._parent
+        for (source, account_id), counted in carried.answers.items():
+            parent.lines(source)(account_id).session.count(counted)
+        spent: defaultdict[str, int] = defaultdict(int)
+        for key, used in carried.used.items():
+            for noted in used.noted_at(now):
+                parent.lender.at(key).note(noted)
+            spent[key] += used.requests
+        spent[batch.budget] -= len(batch.jobs)
+        for key, more in spent.items():
+            if more:
+                parent.lender.at(key).charge(more)
+        parent.beside[carried.carrier] = carried.spending
+
+    def _settle(self, jobs: list[_Waiting], carried: Carried) -> None:
+        if carried.refused is not None:
+            error = EngineLost(f"the worker {carried.carrier} refuses the work: {carried.refused}")
+            self._give_up(error, jobs)
+            return
+        done = {each.number: each for each in carried.done}
+        unbegun = set(carried.unbegun)
+        for each in jobs:
+            if (found := done.get(each.begin.number)) is not None:
+                self._end(each, found.outcome(each.job))
+            elif each.begin.number in unbegun:
+                self._again(each)
+            else:
+                self._end(each, WorkerLost("has a thread that makes no progress"))
+
+    def _lose(self, jobs: list[_Waiting], error: WorkerLost) -> None:
+        """Those that its threads had perhaps begun are to run alone; the others can have done nothing."""
+        suspect = self._parent.settings.transfer.workers + 1 if error.begun else 0
+        log.warning("worker.lost", error=error.message, jobs=len(jobs))
+        for each in jobs[:suspect]:
+            self._end(each, WorkerLost(error.message))
+        for each in jobs[suspect:]:
+            self._again(each)
+
+    def _again(self, waiting: _Waiting) -> None:
+        """Have it travel once more, unless a stop was asked for."""
+        if self._parent.stop.asked.is_set():
+            self._end(waiting, _drained(waiting))
+        else:
+            self._ask(waiting)
+
+    def _give_up(self, error: EngineLost, jobs: Iterable[_Waiting]) -> None:
+        """Nobody carries anything any more: all is given back."""
+        with self._lock:
+            if self._lost is None:
+                log.error("engine.lost", error=error.message)
+            self._lost = self._lost or error
+            asking = list(self._asking)
+        for each in {*jobs, *asking}:
+            self._end(each, error)
+
+    def _end(self, waiting: _Waiting, found: Outcome | BaseException) -> None:
+        with self._lock:
+            if waiting not in self._asking:
+                return
+            self._asking.discard(waiting)
+        if waiting.want is not None:
+            waiting.limits.withdraw(waiting.want)
+        waiting.resolve(found)
+
+
+def _drained(waiting: _Waiting) -> Outcome:
+    return failure_of(waiting.job, Interrupted("stop requested"))
+
+
+def _taken(found: queue.SimpleQueue[Any]) -> list[Any]:
+    taken = []
+    while not found.empty():
+        taken.append(found.get())
+    return taken

@@ -1,0 +1,210 @@
+"""What carries a batch of jobs, in whatever process: `carry(spec, batch)` gives outcomes, and what providers answered.
+
+Invariants: a carrier holds neither ledger nor limits. It builds its clients once a process, from a spec that names
+secrets and holds none, and resolves them itself: another version, configuration or secret than the planner's is
+refused, and nothing of the batch begins. `carry` raises nothing: engines log what is raised, with its arguments.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import threading
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from recvault import __version__
+from recvault.app.transfer_setup import Equipment
+from recvault.dispatch.fair_queue import Places
+from recvault.errors import RecvaultError
+from recvault.http import Purse, Used
+from recvault.log.lines import redact_text
+from recvault.log.meter import Spending
+from recvault.shutdown import Stop
+from recvault.workers.spec import Spec, prints
+from recvault.workers.turns import ASKED, Begin, Carry, Done, Turns
+
+STUCK_SECONDS = 900.0  # for which a thread shows no sign of life: each of its waits is far shorter
+_LOOK_SECONDS = 0.2
+_IDLE_SECONDS = 120.0  # after which the clients of a planner that is gone are closed, when another one comes
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Batch:
+    """Jobs of one source, and the share of its account's budget that goes with them."""
+
+    budget: str
+    jobs: tuple[Begin, ...]
+    moments: tuple[float, ...]  # of a request for each, in seconds from when it is sent
+
+    def __repr__(self) -> str:
+        return f"<{len(self.jobs)} jobs>"  # of what is in them nothing reaches an engine's log
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Carried:
+    """What became of a batch. What is in none of the lists is stuck in a thread."""
+
+    carrier: str  # which process
+    done: tuple[Done, ...] = ()
+    unbegun: tuple[int, ...] = ()
+    refused: str | None = None  # why nothing of it was begun
+    answers: Mapping[tuple[str, str], Counter[str]] = field(default_factory=dict)  # by source and account
+    used: Mapping[str, Used] = field(default_factory=dict)  # by budget
+    spending: Spending = field(default_factory=Spending)  # of the process, so far
+
+    def __repr__(self) -> str:
+        return f"<{len(self.done)} outcomes>"
+
+
+def carry(spec: Spec, batch: Batch) -> Carried:
+    """Run a batch in the threads of this process."""
+    try:
+        made = _carriage(spec)
+    except RecvaultError as error:
+        return Carried(carrier=_me(), refused=redact_text(str(error)))
+    except Exception as error:  # noqa: BLE001 - of a library that is not there, say
+        return Carried(carrier=_me(), refused=redact_text(f"{type(error).__name__}: {error}"))
+    return made.carry(batch)
+
+
+def tell(run: str, order: str) -> None:
+    """Pass a planner's stop on to what runs for it here."""
+    made = _carriages.get(run)
+    if made is not None:
+        (made.stop.asked if order == ASKED else made.stop.enforced).set()
+
+
+def let_go(run: str) -> None:
+    """The planner is done: close its clients here."""
+    with _lock:
+        made = _carriages.pop(run, None)
+    if made is not None:
+        made.close()
+
+
+class Carriage:
+    """What one planner's batches are carried with in this process."""
+
+    def __init__(self, spec: Spec) -> None:
+        settings, facts = spec.unpacked()
+        self.stop = Stop()
+        self._purses: dict[str, Purse] = {}
+        self._waiting: dict[int, _Under] = {}
+        self._told: Mapping[tuple[str, str], Counter[str]] = {}
+        self._lock = threading.Lock()
+        self._open = contextlib.ExitStack()
+        self.under = 0
+        self.ended_at = time.monotonic()
+        self.equipment = Equipment(settings, clock=lambda: datetime.now(UTC), stop=self.stop, budget=self._purse)
+        self._open.enter_context(self.equipment)
+        self.equipment.store.facts = facts
+        carry = Carry(self.equipment.transfer(), self.stop, self._put)
+        workers = settings.transfer.workers
+        self._turns = Turns(workers + len(settings.sources), Places(workers), carry)
+        self._open.enter_context(self._turns)
+
+    def carry(self, batch: Batch) -> Carried:
+        """Run it to its end, or to a provider's refusal: what has not begun by then goes back."""
+        under = _Under({begin.number for begin in batch.jobs}, batch.budget)
+        with self._lock:
+            self.under += 1
+            self._waiting.update(dict.fromkeys(under.left, under))
+        self.equipment.budget_at(batch.budget).put(batch.moments)
+        for begin in batch.jobs:
+            self._turns.add(begin)
+        while not under.over.wait(_LOOK_SECONDS) and not self._is_stuck():
+            pass
+        with self._lock:
+            self.under -= 1
+            self.ended_at = time.monotonic()
+            for number in under.left:
+                del self._waiting[number]
+            return Carried(
+                carrier=_me(),
+                done=tuple(under.done),
+                unbegun=tuple(sorted(under.unbegun)),
+                answers=self._answers(),
+                used={key: used for key, purse in self._purses.items() if (used := purse.collect()) is not None},
+                spending=self.equipment.spending(),
+            )
+
+    def close(self) -> None:
+        """Close its clients when what runs has ended, which nobody waits for."""
+        self.stop.asked.set()
+        self.stop.enforced.set()
+        threading.Thread(target=self._open.close, name="let-go", daemon=True).start()
+
+    def _purse(self, key: str, rate: float, most: int) -> Purse:
+        self._purses[key] = Purse(rate, on_rest=lambda: self._give_back(key))
+        return self._purses[key]
+
+    def _give_back(self, budget: str) -> None:
+        """Its provider asks for a rest: what has not begun goes back to the planner, which holds it."""
+        with self._lock:
+            waiting = {number for number, under in self._waiting.items() if under.budget == budget}
+        taken = self._turns.withdraw(waiting)
+        with self._lock:
+            for number in taken:
+                if (under := self._waiting.pop(number, None)) is not None:
+                    under.unbegun.add(number)
+                    under.end(number)
+
+    def _put(self, done: Done) -> None:
+        with self._lock:
+            under = self._waiting.pop(done.number, None)
+            if under is not None:  # else its batch is back without it
+                under.done.append(done)
+                under.end(done.number)
+
+    def _is_stuck(self) -> bool:
+        return self.stop.pulse.quiet_seconds() > STUCK_SECONDS
+
+    def _answers(self) -> dict[tuple[str, str], Counter[str]]:
+        """Since the last time."""
+        before, self._told = self._told, self.equipment.answers()
+        return {key: counted - before.get(key, Counter()) for key, counted in self._told.items()}
+
+
+@dataclass(slots=True, eq=False)
+class _Under:
+    """A batch under way."""
+
+    left: set[int]
+    budget: str
+    done: list[Done] = field(default_factory=list)
+    unbegun: set[int] = field(default_factory=set)
+    over: threading.Event = field(default_factory=threading.Event)
+
+    def end(self, number: int) -> None:
+        self.left.discard(number)
+        if not self.left:
+            self.over.set()
+
+
+_carriages: dict[str, Carriage] = {}
+_lock = threading.Lock()
+
+
+def _carriage(spec: Spec) -> Carriage:
+    """The process's own for that planner. RecvaultError where this process is not the planner's equal."""
+    with _lock:
+        if spec.run not in _carriages:
+            spec.check(__version__, prints(spec))
+            idle = [run for run, each in _carriages.items() if not each.under and _is_over(each)]
+            for run in idle:
+                _carriages.pop(run).close()
+            _carriages[spec.run] = Carriage(spec)
+        return _carriages[spec.run]
+
+
+def _is_over(made: Carriage) -> bool:
+    return time.monotonic() - made.ended_at > _IDLE_SECONDS
+
+
+def _me() -> str:
+    return f"{socket.gethostname()}:{os.getpid()}"

@@ -1,0 +1,306 @@
+"""A cluster of Dask as an executor: whatever is submitted runs on the worker that has least.
+
+Invariants: nothing travels by an open link: TLS, or loopback. No worker is given anything before it has shown that it
+has the planner's version, configuration and secrets; one that joins is asked at once. A worker that is gone, or gives
+no sign of life, loses what it had, and so does the scheduler: each future ends within seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass, field
+from typing import Any
+
+from recvault.config.settings import TransferSettings
+from recvault.errors import ConfigError, EngineLost, RecvaultError, WorkerLost
+from recvault.log.lines import get_logger, redact_text
+from recvault.shutdown import Stop
+from recvault.workers import carrier
+from recvault.workers.equality import Inspected, inspect
+from recvault.workers.link import Link, is_private
+from recvault.workers.spec import Spec
+
+log = get_logger("recvault.workers.cluster")
+
+_LOOK_SECONDS = 0.5  # between two looks at who is there
+_ANSWER_SECONDS = 6.0  # for the scheduler's answer, after which it counts as lost
+_LEAVE_SECONDS = 1.0  # that taking leave may take: whoever hears nothing of it finds out later
+_VET_SECONDS = 30.0  # for a worker's answers about itself: it loads recvault for them
+_HUNG_SECONDS = 20.0  # without a heartbeat: a live worker sends one each second
+_JOIN_SECONDS = 30.0  # for a first worker, and for another one where all are gone
+
+
+@dataclass(slots=True, eq=False)
+class _Worker:
+    """One that was found equal to the planner."""
+
+    address: str
+    executor: Executor
+    seen: float  # its last heartbeat, by the scheduler's clock
+    seen_at: float  # when that was new, by ours
+    under: dict[Future[Any], Future[Any]] = field(default_factory=dict)  # ours, and Dask's
+
+
+class Cluster(Executor):
+    """Connected once created. Raises ConfigError or EngineLost where nothing can be carried."""
+
+    def __init__(self, transfer: TransferSettings, spec: Spec, stop: Stop) -> None:
+        self._spec, self._stop = spec, stop
+        self._workers: dict[str, _Worker] = {}
+        self._refused: dict[str, str] = {}
+        self._vetting: set[str] = set()
+        self._held: deque[tuple[Future[Any], Callable[..., Any], tuple[Any, ...]]] = deque()
+        self._orphans: deque[tuple[str, Future[Any]]] = deque()
+        self._told: Callable[[int], None] = lambda processes: None
+        self._lost: EngineLost | None = None
+        self._lock = threading.RLock()
+        self._ended = threading.Event()
+        self._changed = threading.Event()
+        self._empty_since = time.monotonic()
+        self._link = Link(transfer)
+        self._thread = threading.Thread(target=self._watch, name="cluster", daemon=True)
+        self._thread.start()
+        try:
+            self._await_workers()
+        except BaseException:
+            self.shutdown()
+            raise
+
+    @property
+    def processes(self) -> int:
+        """How many workers carry."""
+        return max(1, len(self._workers))
+
+    def on_width(self, told: Callable[[int], None]) -> None:
+        """Have it called when their number changes."""
+        self._told = told
+        told(self.processes)
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Have it called by the worker that has least, or by the first that joins."""
+        future: Future[Any] = Future()
+        future.set_running_or_notify_cancel()
+        with self._lock:
+            if self._lost is None:
+                self._held.append((future, fn, args))
+        if self._lost is not None:
+            _resolve(future, self._lost)
+        self._give()
+        return future
+
+    def tell(self, run: str, order: str) -> None:
+        """Pass an order on to each worker; one that hangs holds up nobody."""
+        for address in list(self._workers):
+            threading.Thread(target=self._say, args=[address, run, order], name="order", daemon=True).start()
+
+    def _say(self, address: str, run: str, order: str) -> None:
+        with contextlib.suppress(Exception):  # a worker that is gone needs none
+            self._link.ask(_tell, run, order, workers=[address], seconds=_ANSWER_SECONDS)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Let the workers go; those of a cluster of our own end."""
+        if self._ended.is_set():
+            return
+        self._ended.set()
+        if self._lost is None and self._workers:
+            with contextlib.suppress(Exception):
+                self._link.ask(_let_go, self._spec.run, workers=list(self._workers), seconds=_LEAVE_SECONDS)
+        if threading.current_thread() is not self._thread:
+            self._thread.join(_LEAVE_SECONDS)
+        self._link.close()
+
+    # -- who carries what ----------------------------------------------------------------------------------------------
+
+    def _give(self) -> None:
+        while True:
+            with self._lock:
+                if not (self._held and self._workers):
+                    return
+                worker = min(self._workers.values(), key=lambda each: len(each.under))
+                future, fn, args = self._held.popleft()
+                try:
+                    theirs = worker.executor.submit(_apart, fn, *args)
+                except Exception as error:  # noqa: BLE001 - its client closed just now: the watch tells why
+                    _resolve(future, WorkerLost(f"cannot be reached: {type(error).__name__}", begun=False))
+                    continue
+                worker.under[future] = theirs
+            theirs.add_done_callback(functools.partial(self._end, worker, future))
+
+    def _end(self, worker: _Worker, future: Future[Any], theirs: Future[Any]) -> None:
+        with self._lock:
+            if worker.under.pop(future, None) is None:
+                return
+        if theirs.cancelled():  # its worker has gone, or the scheduler: the next look tells
+            self._orphans.append((worker.address, future))
+        elif (error := theirs.exception()) is not None:
+            _resolve(future, WorkerLost(f"at {worker.address} failed: {type(error).__name__}"))
+        else:
+            _resolve(future, theirs.result())
+
+    def _drop(self, worker: _Worker, why: str) -> None:
+        """It is gone: what it had is lost."""
+        with self._lock:
+            self._workers.pop(worker.address, None)
+            under, worker.under = worker.under, {}
+            if not self._workers:
+                self._empty_since = time.monotonic()
+        log.warning("cluster.worker_lost", worker=worker.address, reason=why, batches=len(under))
+        for future, theirs in under.items():
+            theirs.cancel()
+            _resolve(future, WorkerLost(f"at {worker.address} {why}"))
+        self._told(self.processes)
+
+    # -- in its own thread ---------------------------------------------------------------------------------------------
+
+    def _watch(self) -> None:
+        looked_at = time.monotonic()
+        while not self._ended.wait(_LOOK_SECONDS if self._workers else _LOOK_SECONDS / 5):
+            try:
+                seen = self._link.heartbeats(_ANSWER_SECONDS)
+            except Exception as error:  # noqa: BLE001 - of a link that broke
+                if not self._ended.is_set():
+                    self._give_up(f"its scheduler no longer answers ({type(error).__name__})")
+                return
+            moment = time.monotonic()
+            if moment - looked_at > _HUNG_SECONDS / 2:  # this process itself was paused
+                for worker in list(self._workers.values()):
+                    worker.seen_at = moment
+            looked_at = moment
+            self._compare(seen, moment)
+            if not self._workers and moment - self._empty_since > _JOIN_SECONDS:
+                self._give_up(self._words())
+                return
+
+    def _compare(self, seen: Mapping[str, float], moment: float) -> None:
+        while self._orphans:
+            address, future = self._orphans.popleft()
+            _resolve(future, WorkerLost(f"at {address} was lost"))
+        for worker in list(self._workers.values()):
+            if worker.address not in seen:
+                self._drop(worker, "is gone")
+            elif seen[worker.address] != worker.seen:
+                worker.seen, worker.seen_at = seen[worker.address], moment
+            elif moment - worker.seen_at > _HUNG_SECONDS:
+                self._refused[worker.address] = "it gave no sign of life"
+                self._drop(worker, f"gave no sign of life for {moment - worker.seen_at:.0f} s")
+        for address in seen.keys() - self._workers.keys() - self._refused.keys() - self._vetting:
+            self._vetting.add(address)
+            threading.Thread(target=self._vet, args=[address, seen[address]], name="vet", daemon=True).start()
+        for address in self._refused.keys() - seen.keys():
+            del self._refused[address]
+        self._changed.set()
+
+    def _vet(self, address: str, seen: float) -> None:
+        """Ask one that has joined whether it is equal."""
+        try:
+            refused = vetted(self._link, address, self._spec)
+        except Exception as error:  # noqa: BLE001 - whatever the engine raises: it went again, say
+            refused = f"it cannot be asked: {redact_text(f'{type(error).__name__}: {error}')}"
+        with self._lock:
+            self._vetting.discard(address)
+            if refused is not None:
+                self._refused[address] = refused
+            else:
+                self._workers[address] = _Worker(address, self._link.executor(address), seen, time.monotonic())
+        if refused is not None:
+            log.error("cluster.worker_refused", worker=address, reason=refused)
+        else:
+            log.info("cluster.worker_joined", worker=address, workers=len(self._workers))
+            self._told(self.processes)
+            self._give()
+        self._changed.set()
+
+    def _await_workers(self) -> None:
+        """Until one carries. ConfigError where those that are there are all refused."""
+        while not self._workers:
+            self._stop.check()
+            self._changed.wait(_LOOK_SECONDS)
+            self._changed.clear()
+            if self._lost is not None:
+                raise self._lost
+            if self._refused and not self._vetting and not self._workers:
+                raise ConfigError(self._words(), f"recvault check --cluster {self._link.name} tells of each worker")
+
+    def _words(self) -> str:
+        """Why there is nobody."""
+        if not self._refused:
+            return "no worker has joined"
+        return "; ".join(f"the worker {address} is refused: {why}" for address, why in sorted(self._refused.items()))
+
+    def _give_up(self, why: str) -> None:
+        error = EngineLost(
+            f"the cluster at {self._link.name} is lost: {why}", "see to it, and run the same command again: it goes on"
+        )
+        with self._lock:
+            self._lost = error
+            workers = list(self._workers.values())
+            idle = [each[0] for each in self._held] + [future for _, future in self._orphans]
+            self._workers.clear()
+            self._held.clear()
+        for worker in workers:
+            for future in list(worker.under):
+                _resolve(future, error)
+        for future in idle:
+            _resolve(future, error)
+        self._changed.set()
+
+
+def joined(link: Link) -> list[str]:
+    """The workers that are there now."""
+    return sorted(link.heartbeats(_ANSWER_SECONDS))
+
+
+def inspected(link: Link, address: str, spec: Spec, *, probes: bool) -> Inspected:
+    """What a worker says of itself. ConfigError where it must not even be asked."""
+    if not is_private(address):
+        raise ConfigError("rows and signed URLs would travel to it without TLS", "use tls:// for all of the cluster")
+    found: Inspected = link.ask(_inspect, spec, probes, workers=[address], seconds=_VET_SECONDS)[address]
+    return found
+
+
+def vetted(link: Link, address: str, spec: Spec) -> str | None:
+    """Why a worker must not be given anything; None where it may."""
+    try:
+        inspected(link, address, spec, probes=False).check(spec)
+    except RecvaultError as error:
+        return str(error)
+    return None
+
+
+def _resolve(future: Future[Any], found: Any) -> None:
+    if future.done():
+        return
+    if isinstance(found, BaseException):
+        future.set_exception(found)
+    else:
+        future.set_result(found)
+
+
+# -- on a worker -------------------------------------------------------------------------------------------------------
+
+
+def _apart(fn: Callable[..., Any], *args: Any) -> Any:
+    """Let Dask begin the next task meanwhile: our own threads do the work."""
+    from distributed import secede
+
+    secede()
+    return fn(*args)
+
+
+async def _inspect(spec: Spec, probes: bool) -> Inspected:
+    return await asyncio.to_thread(inspect, spec, probes)
+
+
+async def _tell(run: str, order: str) -> None:
+    carrier.tell(run, order)
+
+
+async def _let_go(run: str) -> None:
+    carrier.let_go(run)

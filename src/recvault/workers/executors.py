@@ -1,0 +1,26 @@
+"""Which executor carries the jobs of a command, as its configuration says."""
+
+from __future__ import annotations
+
+from concurrent.futures import Executor
+
+from recvault.app.runtime import Runtime
+from recvault.workers.batches import Batched
+from recvault.workers.process_pool import Processes, Sheltered
+from recvault.workers.spec import Spec
+
+
+def executor(runtime: Runtime) -> Executor:
+    """A cluster, worker processes, or threads. Raises ConfigError or EngineLost where a cluster cannot be used."""
+    transfer = runtime.settings.transfer
+    if transfer.cluster:
+        return clustered(runtime)
+    return Processes(runtime) if transfer.processes > 1 else Sheltered(runtime)
+
+
+def clustered(runtime: Runtime) -> Batched:
+    """Batches for a cluster."""
+    from recvault.workers.cluster import Cluster
+
+    spec = Spec.of(runtime.settings, runtime.store.facts)
+    return Batched(runtime, spec, Cluster(runtime.settings.transfer, spec, runtime.stop))

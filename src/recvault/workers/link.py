@@ -1,0 +1,153 @@
+"""The link to a cluster of Dask: the one place that knows its library.
+
+Invariants: a link is TLS by which both sides show who they are, or stays on this machine. Nothing of ours listens
+beyond loopback, and there is no dashboard. Tasks are neither taken for equal to others, nor tried again by the engine.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import logging
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from typing import Any
+from urllib.parse import urlsplit
+
+from recvault.config.settings import TransferSettings
+from recvault.errors import ConfigError, EngineLost
+from recvault.log.lean_imports import SCREEN, without
+
+CONNECT_SECONDS = 5.0
+_LEAVE_SECONDS = 2.0
+_LOCAL = "local:"
+
+
+def is_private(address: str) -> bool:
+    """Whether nobody else can read what is sent there."""
+    parts = urlsplit(address)
+    try:
+        return parts.scheme == "tls" or ipaddress.ip_address(parts.hostname or "").is_loopback
+    except ValueError:
+        return parts.hostname == "localhost"
+
+
+class Link:
+    """A client of a cluster, and the cluster itself where it is one of this command's own."""
+
+    def __init__(self, transfer: TransferSettings) -> None:
+        self.name = transfer.cluster
+        self._open = contextlib.ExitStack()
+        _load()
+        from distributed import Client
+
+        try:
+            address, security = (
+                self._own(int(self.name.removeprefix(_LOCAL))) if self._is_own else self._theirs(transfer)
+            )
+            self._client = Client(address, security=security, timeout=CONNECT_SECONDS, set_as_default=False)
+        except OSError as error:  # which a timeout is, too
+            self.close()
+            raise EngineLost(
+                f"the cluster at {self.name} does not answer ({type(error).__name__})", "is its scheduler running?"
+            ) from error
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def _is_own(self) -> bool:
+        return self.name.startswith(_LOCAL)
+
+    def _own(self, count: int) -> tuple[str, Any]:
+        """Start a scheduler here, and so many workers; other users of this machine have no certificate for it."""
+        from distributed import LocalCluster
+        from distributed.security import Security
+
+        security = Security.temporary()
+        cluster = LocalCluster(
+            n_workers=count,
+            threads_per_worker=1,
+            host="127.0.0.1",
+            protocol="tls://",
+            security=security,
+            dashboard_address=None,
+            silence_logs=logging.CRITICAL,
+        )
+        self._open.callback(cluster.close, timeout=CONNECT_SECONDS)
+        return cluster.scheduler_address, security
+
+    def _theirs(self, transfer: TransferSettings) -> tuple[str, Any]:
+        from distributed.security import Security
+
+        if not is_private(self.name):
+            raise ConfigError(f"{self.name}: without TLS a cluster must be on loopback", "use tls://host:port")
+        if not self.name.startswith("tls:"):
+            return self.name, None
+        if (files := transfer.cluster_tls) is None:
+            raise ConfigError(
+                f"{self.name} needs certificates",
+                "set transfer.cluster_tls = { ca = PATH, cert = PATH, key = PATH }",
+            )
+        for path in (files.ca, files.cert, files.key):
+            try:
+                path.read_bytes()
+            except OSError as error:
+                raise ConfigError(f"transfer.cluster_tls: {path} cannot be read: {error.strerror}") from error
+        return self.name, Security(
+            require_encryption=True,
+            tls_ca_file=str(files.ca),
+            tls_client_cert=str(files.cert),
+            tls_client_key=str(files.key),
+        )
+
+    def heartbeats(self, seconds: float) -> dict[str, float]:
+        """Each worker's last sign of life, by the scheduler's clock. Raises what tells that there is no scheduler."""
+        if self._client.status != "running":
+            raise ConnectionError(self._client.status)
+        found = self._client.sync(self._client.scheduler.identity, callback_timeout=seconds)
+        return {address: worker["last_seen"] for address, worker in found["workers"].items()}
+
+    def executor(self, address: str) -> Executor:
+        """What runs on that worker, and on no other."""
+        found: Executor = self._client.get_executor(pure=False, retries=0, workers=[address], allow_other_workers=False)
+        return found
+
+    def ask(self, fn: Callable[..., Any], /, *args: Any, workers: Sequence[str], seconds: float) -> dict[str, Any]:
+        """Have workers answer beside their tasks."""
+        found: dict[str, Any] = self._client.sync(
+            self._client._run, fn, *args, workers=list(workers), callback_timeout=seconds
+        )
+        return found
+
+    def close(self) -> None:
+        """Leave it."""
+        if (client := getattr(self, "_client", None)) is not None:
+            with contextlib.suppress(Exception):
+                client.close(timeout=_LEAVE_SECONDS)
+        with contextlib.suppress(Exception):
+            self._open.close()
+
+
+def _load() -> None:
+    """Import the library, so that it neither writes to our streams nor serves pages."""
+    for name in ("distributed", "tornado"):  # what becomes of a link is told here
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    try:
+        with without(*SCREEN):
+            import dask
+
+            plain = {"version": 1, "disable_existing_loggers": False}
+            dask.config.set(
+                {
+                    "logging": plain,
+                    "distributed.scheduler.http.routes": [],
+                    "distributed.worker.http.routes": [],
+                }
+            )
+            import distributed  # noqa: F401
+    except ImportError as error:
+        raise ConfigError(
+            f"a cluster needs distributed, which cannot be imported: {error}", "pip install 'recvault[cluster]'"
+        ) from error
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # of tasks that a broken link leaves behind

@@ -1,0 +1,217 @@
+"""Batches over any executor: what travels, what comes back, and what becomes of jobs whose batch does not."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cli.commands import until
+from lines import a_recording
+from recvault import config
+from recvault.app.runtime import Runtime
+from recvault.errors import EngineLost, WorkerLost
+from recvault.http import Noted, Used
+from recvault.models import DRAINED, Failure, Job, Outcome, Verdict
+from recvault.shutdown import Stop
+from recvault.simulator import Simulator
+from recvault.workers.batches import MOST, Batched
+from recvault.workers.carrier import Batch, Carried
+from recvault.workers.spec import Spec
+from recvault.workers.turns import Carry
+from rig import Rig, now
+
+WORKERS = 3
+
+
+def job(number: int) -> Job:
+    return Job(source="voice", recording=a_recording(number), attempt=1, maybe_archived=False)
+
+
+def failed(job: Job) -> Outcome:
+    """An outcome that a test knows again."""
+    return Failure(
+        source=job.source, recording=job.recording, verdict=Verdict.RETRY, reason="by.a.test", message="", counted=True
+    )
+
+
+class Engine(Executor):
+    """An engine whose every batch waits for what the test says of it."""
+
+    def __init__(self) -> None:
+        self.batches: list[tuple[Batch, Future[Carried]]] = []
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Carried] = Future()
+        self.batches.append((args[1], future))
+        return future
+
+    @property
+    def jobs(self) -> int:
+        """How many have travelled so far."""
+        return sum(len(batch.jobs) for batch, _ in self.batches)
+
+
+def carried(batch: Batch, **more: Any) -> Carried:
+    """What an honest carrier says of a batch."""
+    done: list[Any] = []
+    run = Carry(failed, Stop(), done.append)
+    for begin in batch.jobs:
+        run(begin)
+    return Carried(carrier="a:1", **{"done": tuple(done), **more})
+
+
+@pytest.fixture
+def runtime(tmp_path: Path, simulator: Simulator) -> Iterator[Runtime]:
+    """A planner of one source, whose bucket nobody asks."""
+    rig = Rig(root=tmp_path, simulator=simulator, s3_url="http://127.0.0.1:9", bucket="unasked")
+    rig.add_source("voice", "twilio", simulator.add_account("twilio"), max_concurrency=200)
+    rig.transfer = {"workers": WORKERS}
+    with Runtime(config.load(rig.config_path), clock=now) as made:
+        made.lender.of("voice")._budget.found._limit = 200.0  # as it is found after some hundred answers
+        yield made
+
+
+@pytest.fixture
+def engine() -> Engine:
+    return Engine()
+
+
+@pytest.fixture
+def batched(runtime: Runtime, engine: Engine) -> Iterator[Batched]:
+    made = Batched(runtime, Spec.of(runtime.settings, runtime.store.facts), engine)
+    yield made
+    made.shutdown()
+
+
+def given(batched: Batched, count: int) -> list[Future[Outcome]]:
+    return [batched.submit(failed, job(number)) for number in range(count)]
+
+
+def running(runtime: Runtime) -> int:
+    [limits] = runtime.lender.made
+    return limits._budget.running.total()
+
+
+def test_jobs_travel_in_batches_and_their_outcomes_come_back(
+    runtime: Runtime, batched: Batched, engine: Engine
+) -> None:
+    """None is larger than an engine's task is worth, each job has its moment, and each place comes back."""
+    futures = given(batched, 70)
+    until(lambda: engine.jobs == 70)
+    assert max(len(batch.jobs) for batch, _ in engine.batches) <= MOST
+    assert all(len(batch.moments) == len(batch.jobs) for batch, _ in engine.batches)
+    assert running(runtime) == 70
+    for batch, future in engine.batches:
+        future.set_result(carried(batch))
+    assert [each.result(10).recording.recording_id for each in futures] == [f"RE{number}" for number in range(70)]
+    assert running(runtime) == 0
+
+
+def test_of_a_lost_batch_only_what_may_have_begun_is_suspected(
+    runtime: Runtime, batched: Batched, engine: Engine
+) -> None:
+    """As many as its threads could have begun are reported as lost; the others travel again."""
+    futures = given(batched, 10)
+    until(lambda: engine.jobs == 10)
+    [(batch, lost)] = engine.batches
+    engine.batches.clear()
+    lost.set_exception(WorkerLost("at tls://a:1 is gone"))
+    until(lambda: engine.jobs == 10 - (WORKERS + 1))
+    for again, future in engine.batches:
+        future.set_result(carried(again))
+    errors = [each.exception(10) for each in futures]
+    assert [type(error) for error in errors] == [WorkerLost] * (WORKERS + 1) + [type(None)] * (9 - WORKERS)
+    assert running(runtime) == 0
+    assert len(batch.jobs) == 10
+
+
+def test_a_lost_engine_gives_everything_back(runtime: Runtime, batched: Batched, engine: Engine) -> None:
+    """What is under way, what waits for its turn, and what is given to it later."""
+    [limits] = [runtime.lender.of("voice")]
+    futures = given(batched, 5)
+    until(lambda: engine.jobs == 5)
+    limits.note(Noted(429, rest=100.0))
+    futures += given(batched, 5)
+    engine.batches[0][1].set_exception(EngineLost("the scheduler is gone"))
+    errors = [each.exception(10) for each in [*futures, *given(batched, 2)]]
+    assert [type(error) for error in errors] == [EngineLost] * 12
+    until(lambda: running(runtime) == 0)
+
+
+def test_a_refusal_that_a_carrier_saw_rests_the_account_for_all(
+    runtime: Runtime, batched: Batched, engine: Engine
+) -> None:
+    """What it had not begun comes back and waits with the others; what it sent more than it was granted is paid."""
+    futures = given(batched, 3)
+    until(lambda: engine.jobs == 3)
+    [(batch, future)] = engine.batches
+    limits = runtime.lender.of("voice")
+    before = limits._budget.next_at
+    refused = Used(requests=100_003, noted=(Noted(429, rest=50.0, at=1.0),))
+    unbegun = (batch.jobs[2].number,)
+    answer = carried(batch, unbegun=unbegun, used={batch.budget: refused})
+    done = tuple(each for each in answer.done if each.number not in unbegun)
+    future.set_result(Carried(carrier="a:1", done=done, unbegun=unbegun, used=answer.used))
+    assert [each.result(10).reason for each in futures[:2]] == ["by.a.test"] * 2
+    until(lambda: limits.rest.until > 0)
+    assert limits._budget.next_at - before > 0.99  # 100,000 requests at 100,000 a second
+    assert (engine.jobs, futures[2].done()) == (3, False)
+    runtime.stop.asked.set()
+    assert futures[2].result(10).reason == DRAINED
+
+
+def test_a_thread_that_makes_no_progress_loses_its_job(batched: Batched, engine: Engine) -> None:
+    """Its carrier goes on without it: the job is to run alone."""
+    [future] = given(batched, 1)
+    until(lambda: engine.jobs == 1)
+    engine.batches[0][1].set_result(Carried(carrier="a:1"))
+    assert isinstance(future.exception(10), WorkerLost)
+
+
+def test_a_carrier_that_refuses_is_told(batched: Batched, engine: Engine) -> None:
+    """Nothing of the batch was begun: all is given back, with the reason."""
+    [future] = given(batched, 1)
+    until(lambda: engine.jobs == 1)
+    engine.batches[0][1].set_result(Carried(carrier="a:1", refused="it runs recvault 0.0.1"))
+    error = future.exception(10)
+    assert isinstance(error, EngineLost) and "a:1 refuses the work: it runs recvault 0.0.1" in error.message
+
+
+def test_a_drain_cancels_what_has_not_travelled(runtime: Runtime, batched: Batched, engine: Engine) -> None:
+    """It waits for its turn at the provider: it is given back, and holds no place."""
+    runtime.lender.of("voice").note(Noted(429, rest=100.0))
+    [future] = given(batched, 1)
+    assert future.cancel()
+    batched.shutdown()
+    assert (engine.jobs, running(runtime)) == (0, 0)
+
+
+def test_what_cannot_travel_is_that_job_s_end(batched: Batched) -> None:
+    """A row nested too deep: the others of its batch do not see it."""
+    deep: Any = {}
+    for _ in range(5000):
+        deep = {"deeper": deep}
+    spoilt = Job(source="voice", recording=a_recording(1, raw=deep), attempt=1, maybe_archived=False)
+    assert isinstance(batched.submit(failed, spoilt).exception(10), RecursionError)
+
+
+def test_any_executor_carries(rig: Rig, simulator: Simulator) -> None:
+    """The standard library's threads, say: every recording, each request in the report."""
+    account = simulator.add_account("twilio")
+    simulator.populate(account, "voice", count=20, conference_share=0)
+    rig.add_source("voice", "twilio", account)
+
+    def executor(runtime: Runtime) -> Executor:
+        return Batched(runtime, Spec.of(runtime.settings, runtime.store.facts), ThreadPoolExecutor(4))
+
+    with Runtime(config.load(rig.config_path), clock=now, executor=executor) as runtime:
+        report = runtime.sync("sync", ["voice"])
+    [row] = report.accounts.values()
+    assert (report.exit_code, row.archived, row.requests) == (0, 20, len(simulator.requests))
+    assert len(rig.sidecars()) == 20
+    assert not any(thread.name == "batches" for thread in threading.enumerate())

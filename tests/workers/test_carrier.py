@@ -1,0 +1,110 @@
+"""A carrier: equal to its planner or refused, and what a provider's refusal does to a batch that is under way."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from recvault import config
+from recvault.app.runtime import Runtime
+from recvault.models import ACCOUNT, Job, Window
+from recvault.simulator import Simulator
+from recvault.workers import carrier
+from recvault.workers.carrier import Batch, carry
+from recvault.workers.equality import Inspected, inspect
+from recvault.workers.spec import Spec
+from recvault.workers.turns import Begin
+from rig import Rig, now
+
+
+@pytest.fixture
+def planner(rig: Rig, simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Runtime, list[Job]]]:
+    """A runtime, and what is due: of a source whose token is in the environment."""
+    account = simulator.add_account("twilio")
+    simulator.populate(account, "voice", count=6, conference_share=0)
+    rig.add_source("voice", "twilio", account, auth_token={"env": "TOKEN"})
+    rig.transfer["workers"] = 1
+    monkeypatch.setenv("TOKEN", account.credentials["auth_token"])
+    with Runtime(config.load(rig.config_path), clock=now) as runtime:
+        runtime.prepare_store()
+        source = runtime.listed("voice")
+        line = source.line(source.account_id)
+        page, _ = next(line.session.pages(line.provider, line.provider.list_request(Window(), ACCOUNT)))
+        jobs = [Job(source="voice", recording=each, attempt=1, maybe_archived=False) for each in page.recordings]
+        yield runtime, jobs
+
+
+def spec_of(runtime: Runtime) -> Spec:
+    return Spec.of(runtime.settings, runtime.store.facts)
+
+
+def batch_of(runtime: Runtime, jobs: list[Job]) -> Batch:
+    begun = tuple(Begin(number, each.source, pickle.dumps(each)) for number, each in enumerate(jobs))
+    return Batch(runtime.lender.key("voice"), begun, (0.0,) * len(jobs))
+
+
+def test_a_spec_holds_no_secret_and_a_batch_shows_nothing(
+    planner: tuple[Runtime, list[Job]], simulator: Simulator
+) -> None:
+    """What travels, and what an engine may write to its log of it."""
+    runtime, jobs = planner
+    spec, batch = spec_of(runtime), batch_of(runtime, jobs)
+    [secret] = runtime.settings.sources[0].secrets.values()
+    assert secret.resolve().encode() not in pickle.dumps((spec, batch))
+    assert (repr(spec), repr(batch)) == (f"<run {spec.run[:8]}>", "<6 jobs>")
+
+
+def test_a_carrier_of_another_version_begins_nothing(planner: tuple[Runtime, list[Job]], simulator: Simulator) -> None:
+    """It says why, and raises nothing that an engine would log."""
+    runtime, jobs = planner
+    before = len(simulator.requests)
+    spec = replace(spec_of(runtime), version="0.0.1", packed=b"of another version")
+    found = carry(spec, batch_of(runtime, jobs))
+    assert found.refused is not None and "the command 0.0.1" in found.refused
+    assert (found.done, len(simulator.requests)) == ((), before)
+    assert inspect(spec, False) == Inspected(version=found.refused.split()[3].rstrip(","), config="", prints={})
+
+
+@pytest.mark.parametrize("theirs", ["another one", None], ids=["another", "none"])
+def test_a_carrier_with_another_secret_begins_nothing(
+    planner: tuple[Runtime, list[Job]], simulator: Simulator, monkeypatch: pytest.MonkeyPatch, theirs: str | None
+) -> None:
+    """It names the secret, and repeats no value."""
+    runtime, jobs = planner
+    spec, before = spec_of(runtime), len(simulator.requests)
+    if theirs is None:
+        monkeypatch.delenv("TOKEN")
+    else:
+        monkeypatch.setenv("TOKEN", theirs)
+    found = carry(spec, batch_of(runtime, jobs))
+    words = "has another secret for" if theirs else "does not have the secret"
+    assert found.refused is not None and f"it {words} sources.voice.auth_token" in found.refused
+    assert "another one" not in found.refused
+    assert len(simulator.requests) == before
+
+
+def test_a_refusal_ends_a_batch_early(planner: tuple[Runtime, list[Job]], simulator: Simulator) -> None:
+    """What has not begun goes back at once, so that the planner learns of the rest that the provider asks for."""
+    runtime, jobs = planner
+    spec = spec_of(runtime)
+    simulator.faults.plan("http_429", kind="media", times=1)
+    found = carry(spec, batch_of(runtime, jobs))
+    carrier.let_go(spec.run)
+    ended, unbegun = {each.number for each in found.done}, set(found.unbegun)
+    assert found.refused is None and unbegun
+    assert (ended | unbegun, ended & unbegun) == ({0, 1, 2, 3, 4, 5}, set())
+    [used] = found.used.values()
+    assert 429 in {noted.status for noted in used.noted}
+
+
+def test_a_carrier_puts_a_probe_object_and_removes_it(planner: tuple[Runtime, list[Job]], rig: Rig) -> None:
+    """So `check` knows that its credentials of the bucket do."""
+    runtime, _ = planner
+    spec, before = spec_of(runtime), rig.objects()
+    inspect(spec, True).check(spec)
+    assert rig.objects() == before
+    runtime.settings.archive.__dict__["bucket"] = "nobodys-bucket"
+    assert "nobodys-bucket" in inspect(spec_of(runtime), True).put
