@@ -1,4 +1,4 @@
-"""botocore's models, read once a process: each of its sessions reads 2 MB of JSON, and the suite makes thousands."""
+"""botocore's models, read once per process: each session reads 2 MB of JSON, and the suite makes thousands."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import botocore.loaders
 
 
 class SharedLoader(botocore.loaders.Loader):
-    """A loader that keeps what any of its kind has read."""
+    """A loader that shares what any of its kind has read."""
 
     _models: ClassVar[dict[object, object]] = {}
 
@@ -18,5 +18,5 @@ class SharedLoader(botocore.loaders.Loader):
 
 
 def share() -> None:
-    """Let every session that is made from now on read them once."""
+    """Let all new sessions share one loader's data."""
     botocore.loaders.Loader = SharedLoader

@@ -1,4 +1,4 @@
-"""What the tests share: one strict S3 server a process, a bucket a test, and rigs."""
+"""Shared by all tests: one strict S3 server per process, a bucket per test, and rigs."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from recvault.simulator import Simulator
 from rig import Rig
 from strict_s3 import Bucket, StrictS3
 
-hypothesis.settings.register_profile("recvault", deadline=None)  # no example is wrong for being slow on a busy machine
+hypothesis.settings.register_profile("recvault", deadline=None)  # slow examples are no errors on a busy machine
 hypothesis.settings.load_profile("recvault")
 botocore_models.share()
 
-# Where Python was told to keep no bytecode, every process would rewrite the assertions of all tests: 10 s of CPU each.
+# Without bytecode files, every process would rewrite the assertions of all tests: 10 s of CPU each.
 sys.dont_write_bytecode = False
 
 _numbers = itertools.count(1)
@@ -43,9 +43,9 @@ _NEVER_WRITTEN = re.compile(r"X-Amz-Signature=[0-9a-f]{8}|Authorization['\"]?[:=
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """The canary of the whole suite: a test whose output holds a signature or a credential fails."""
+    """Fail a test whose output contains a signature or a credential."""
     report = yield
-    # Of log records pytest keeps what came before our own last step; what is written is on stdout and stderr.
+    # pytest captures log records before our redaction; what is written is on stdout and stderr.
     written = [text for name, text in report.sections if "log" not in name]
     found = next((match for text in written if (match := _NEVER_WRITTEN.search(text))), None)
     if found and report.passed:
@@ -55,14 +55,14 @@ def pytest_runtest_makereport(
 
 
 def pytest_collection_finish() -> None:
-    """What is collected stays: no collection of garbage has to walk through all tests and modules again."""
+    """Freeze collected objects, so that no garbage collection walks through all tests and modules."""
     gc.collect()
     gc.freeze()
 
 
 @pytest.fixture(autouse=True)
 def _environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No test reads this machine's credentials or configuration, or hides what another test knows to be secret."""
+    """Keep this machine's credentials and configuration, and other tests' secrets, out of a test."""
     monkeypatch.setattr(masking, "_SECRETS", masking.Hidden())
     for name in (*_AWS, "RECVAULT_CONFIG", "CREDENTIALS_DIRECTORY", "SSL_CERT_FILE", "SSL_CERT_DIR"):
         monkeypatch.delenv(name, raising=False)
@@ -78,21 +78,21 @@ def _environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture(autouse=True)
 def _processes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Commands are forked, except by tests that bear the mark `process`."""
+    """Fork commands, except in tests with the mark `process`."""
     monkeypatch.setattr(forked, "is_fresh", request.node.get_closest_marker("process") is not None)
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _no_process_stays() -> Iterator[None]:
-    """The process that forks ends with the tests."""
+    """End the forking process with the tests."""
     yield
     forked.close()
 
 
 @pytest.fixture(autouse=True)
 def _logs() -> Iterator[None]:
-    """Each test leaves logging as it was: what a later one captures must not depend on which ran before."""
-    get_logger(__name__)  # in the state before `configure`
+    """Restore logging after each test, so that captured logs do not depend on the order."""
+    get_logger(__name__)  # the state before `configure`
     root = logging.getLogger()
     handlers, level, styled = root.handlers[:], root.level, structlog.get_config()
     yield
@@ -104,7 +104,7 @@ def _logs() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def moto_url() -> Iterator[str]:
-    """A moto server on loopback, for the few tests that ask a second opinion of what S3 does: it is slow to start."""
+    """A moto server on loopback, slow to start, for the few tests that want a second opinion."""
     from moto.server import ThreadedMotoServer
 
     logging.getLogger("werkzeug").setLevel(logging.WARNING)
@@ -117,23 +117,23 @@ def moto_url() -> Iterator[str]:
 
 @pytest.fixture
 def moto_bucket(moto_url: str) -> Iterator[str]:
-    """An empty bucket of moto."""
+    """An empty bucket at moto."""
     name = f"recordings-{next(_numbers)}"
     boto3.client("s3", endpoint_url=moto_url, region_name="us-east-1").create_bucket(Bucket=name)
     yield name
-    urllib.request.urlopen(f"{moto_url}/moto-api/reset", data=b"").close()  # it keeps every object in memory
+    urllib.request.urlopen(f"{moto_url}/moto-api/reset", data=b"").close()  # it holds every object in memory
 
 
 @pytest.fixture(scope="session")
 def strict_s3() -> Iterator[StrictS3]:
-    """A strict S3 server on loopback: many times faster than moto, and refuses what S3 refuses."""
+    """A strict S3 server on loopback: much faster than moto, and it refuses what S3 refuses."""
     with StrictS3(seed=7) as server:
         yield server
 
 
 @pytest.fixture
 def strict_bucket(strict_s3: StrictS3) -> Iterator[Bucket]:
-    """An empty bucket of the strict server, as strict as AWS and without faults."""
+    """An empty bucket at the strict server, as strict as AWS and without faults."""
     yield (bucket := strict_s3.bucket())
     strict_s3.forget(bucket)
 
@@ -147,5 +147,5 @@ def simulator() -> Iterator[Simulator]:
 
 @pytest.fixture
 def rig(tmp_path: Path, simulator: Simulator, strict_bucket: Bucket) -> Rig:
-    """A whole recvault without sources yet."""
+    """A recvault without sources."""
     return Rig(root=tmp_path, simulator=simulator, s3_url=strict_bucket.url, bucket=strict_bucket.name)

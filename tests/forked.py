@@ -1,9 +1,9 @@
-"""Processes of recvault without the second of CPU in which a fresh Python loads what it needs.
+"""Processes of recvault without the second of CPU that a fresh Python needs for imports.
 
-One process has all of it loaded, and forks: a command's process begins as a fresh Python would, with its own arguments,
-environment, folder and streams, and ends as one. Its fork server of workers comes from a fork, too, that was made while
-nothing had happened yet. Tests that bear the mark `process` get fresh Pythons, for what is about the start itself, or
-about what a process loads, shows or weighs; whoever names a variable that Python reads at its start gets one, too.
+One process has everything loaded, and forks: a command's process begins like a fresh Python, with its own arguments,
+environment, folder and streams, and ends like one. Its fork server for workers is also a fork, made before anything
+happened. Tests with the mark `process` get fresh Pythons, for what is about the start itself, or about what a process
+loads, shows or weighs; so do commands with a variable that Python reads at its start.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Work = Callable[[], None]
 
 
 class Forked(subprocess.Popen):  # type: ignore[type-arg]
-    """A process that the one with all loaded has forked; the rest is Popen's."""
+    """A forked process; otherwise like Popen."""
 
     def _execute_child(self, args: Any, executable: Any, preexec_fn: Any, close_fds: Any, pass_fds: Any, *more: Any):  # type: ignore[no-untyped-def]
         cwd, env, _, _, _, stdin, stdin_ours, out_ours, stdout, err_ours, stderr = more[:11]
@@ -50,7 +50,7 @@ class Forked(subprocess.Popen):  # type: ignore[type-arg]
             return 0, 0
         told = self._status.recv(64)
         self._status.close()
-        return self.pid, int(told or signal.SIGKILL)  # the server was killed, and all that it forked with it
+        return self.pid, int(told or signal.SIGKILL)  # the server was killed, with all its forks
 
     def _internal_poll(self, *_: Any, **__: Any) -> int | None:
         if self.returncode is None and self._waitpid_lock.acquire(False):
@@ -65,12 +65,12 @@ class Forked(subprocess.Popen):  # type: ignore[type-arg]
 
 
 def popen(command: list[str], env: Mapping[str, str], **how: Any) -> subprocess.Popen[Any]:
-    """Start a command, `python -m recvault …` or `python -c …`, by a fork where that makes no difference."""
+    """Start a command, `python -m recvault …` or `python -c …`, by a fork if that makes no difference."""
     return (Forked if _serves(command, env) else subprocess.Popen)(command, env=env, **how)
 
 
 def run(command: list[str], env: Mapping[str, str], cwd: Path | str | None, seconds: float) -> tuple[int, str, str]:
-    """Run a command to its end: its exit code and what it said."""
+    """Run a command to its end; return its exit code and output."""
     pipe = subprocess.PIPE
     with popen(command, env, stdout=pipe, stderr=pipe, text=True, cwd=cwd) as process:
         try:
@@ -80,7 +80,7 @@ def run(command: list[str], env: Mapping[str, str], cwd: Path | str | None, seco
     return process.returncode, said, told
 
 
-is_fresh = False  # the test that runs is about processes as they are started
+is_fresh = False  # the running test needs fresh processes
 
 
 def _serves(command: list[str], env: Mapping[str, str]) -> bool:
@@ -97,7 +97,7 @@ _OWN["PYTHONWARNINGS"] = "error::ResourceWarning"
 
 
 class _Server:
-    """The process that forks, as long as this one lives."""
+    """The forking process, while this one lives."""
 
     def __init__(self) -> None:
         self._asks, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -127,7 +127,7 @@ def _server() -> _Server:
 
 
 def close() -> None:
-    """End the process that forks."""
+    """End the forking process."""
     while _servers:
         _servers.pop().close()
 
@@ -136,7 +136,7 @@ def close() -> None:
 
 
 def _load() -> None:
-    """All that any command loads, and what botocore knows of S3."""
+    """Import everything that any command loads, and botocore's models of S3."""
     import importlib
     import pkgutil
 
@@ -166,7 +166,7 @@ _NOT_LOADED = (
 
 
 def _serve(asks: socket.socket) -> Work | None:
-    """Fork whenever asked. In a child: what it has to do; in the server, at its end: nothing."""
+    """Fork on request. Returns the work in a child, nothing in the server at its end."""
     wakes, woken = socket.socketpair()
     woken.setblocking(False)
     signal.set_wakeup_fd(woken.fileno(), warn_on_full_buffer=False)
@@ -203,7 +203,7 @@ def _reap(running: dict[int, socket.socket]) -> None:
 
 
 def _begin(asked: dict[str, Any], fds: list[int]) -> Work:
-    """Make this process what was asked for, as far as it can be before it runs."""
+    """Turn this process into the requested one, as far as possible before it runs."""
     for number, fd in enumerate(fds):
         os.dup2(fd, number)
     for fd in fds:
@@ -224,7 +224,7 @@ def _take_environment(env: dict[str, str]) -> None:
 
 
 def _stream(number: int) -> Any:
-    """One of the three streams as Python makes them at its start."""
+    """Return a standard stream as Python makes it at its start."""
     old = (sys.stdin, sys.stdout, sys.stderr)[number]
     mode, newline = ("r", None) if number == 0 else ("w", "\n")
     made = open(number, mode, encoding=old.encoding, errors=old.errors, newline=newline, closefd=False)  # noqa: SIM115
@@ -251,7 +251,7 @@ def _run_code(code: str, words: list[str]) -> None:
 
 
 def _keep_stem() -> None:
-    """Fork while nothing has happened yet: where multiprocessing starts its fork server, this fork becomes it."""
+    """Fork before anything happens: this fork becomes multiprocessing's fork server."""
     from multiprocessing import util
 
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -277,10 +277,10 @@ def _keep_stem() -> None:
 
 
 def _become_server(asks: socket.socket) -> None:
-    interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the terminal of all, which its parent answers
+    interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's signal, handled by its parent
     message, fds, _, _ = socket.recv_fds(asks, _MOST, 64)
     if not message:
-        return  # its parent has ended, and wanted none
+        return  # its parent has ended without a request
     signal.signal(signal.SIGINT, interrupt)
     asked = json.loads(message)
     asks.close()

@@ -1,4 +1,4 @@
-"""A line to nowhere: a provider and a session that answer from what a test puts there."""
+"""A provider and a session that answer what a test sets."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def a_recording(number: int = 1, **values: Any) -> Recording:
 
 
 def wav(seconds: float = 1.0, fill: bytes = b"\x01\x02", told: float | None = None) -> bytes:
-    """8 kHz, 16 bit, mono; `told` is what its header says where that is another length."""
+    """Make 8 kHz, 16 bit, mono; `told` is the length in its header, if different."""
     body = fill * round(8000 * seconds)
     size = len(body) if told is None else round(16000 * told)
     header = b"RIFF" + (36 + size).to_bytes(4, "little") + b"WAVEfmt " + (16).to_bytes(4, "little")
@@ -45,7 +45,7 @@ def wav(seconds: float = 1.0, fill: bytes = b"\x01\x02", told: float | None = No
 
 @dataclass
 class FakeProvider:
-    """One page of recordings; what a refresh answers is the test's to say."""
+    """A provider with one page of recordings; the test sets the reply to a refresh."""
 
     listed: list[Recording] = field(default_factory=list)
     refreshed: Callable[[Recording], Recording] = lambda recording: recording
@@ -78,7 +78,7 @@ class FakeProvider:
 
 @dataclass
 class FakeSession:
-    """Serves the test's bodies, one after the other, the last one for ever."""
+    """Serves the test's bodies in turn, the last one repeatedly."""
 
     bodies: list[bytes] = field(default_factory=lambda: [wav()])
     provider: FakeProvider | None = None

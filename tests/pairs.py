@@ -1,8 +1,8 @@
-"""Of a matrix, the few cells in which every two values of different columns meet; or all of them, where that is asked.
+"""Reduce a test matrix to the few cells in which every two values of different columns meet.
 
     @pytest.mark.parametrize(*pairs(page=PAGES, write=WRITES, sender=SENDERS))
 
-What breaks a promise in one cell alone is nearly always two values that do not go together.
+A fault in a single cell is nearly always caused by two values that do not go together.
 RECVAULT_TEST_PAIRS=all runs whole matrices.
 """
 
@@ -19,7 +19,7 @@ Cell = tuple[Any, ...]
 
 
 def pairs(**columns: Iterable[Any]) -> tuple[str, list[Cell]]:
-    """What `parametrize` takes: the columns' names, and the cells."""
+    """Return the arguments of `parametrize`: the columns' names, and the cells."""
     values = [list(column) for column in columns.values()]
     numbers = list(itertools.product(*map(range, map(len, values)))) if IS_WHOLE else covering(list(map(len, values)))
     cells = [tuple(column[number] for column, number in zip(values, row, strict=True)) for row in numbers]
@@ -27,7 +27,7 @@ def pairs(**columns: Iterable[Any]) -> tuple[str, list[Cell]]:
 
 
 def covering(sizes: Sequence[int]) -> list[tuple[int, ...]]:
-    """Rows of numbers below `sizes` in which every pair of columns holds every pair of numbers: always the same."""
+    """Return rows of numbers below `sizes` in which every pair of columns has every pair of numbers; deterministic."""
     both = list(itertools.combinations(range(len(sizes)), 2))
     missing = {(a, b, x, y) for a, b in both for x in range(sizes[a]) for y in range(sizes[b])}
     rows = []
@@ -42,7 +42,7 @@ def covering(sizes: Sequence[int]) -> list[tuple[int, ...]]:
 
 
 def _news(row: dict[int, int], column: int, number: int, missing: set[tuple[int, int, int, int]]) -> int:
-    """How many pairs a number in a column would bring."""
+    """Count the new pairs that a number in a column would add."""
     return sum(
         ((other, column, there, number) if other < column else (column, other, number, there)) in missing
         for other, there in row.items()

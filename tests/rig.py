@@ -34,7 +34,7 @@ def now() -> datetime:
 
 @dataclass
 class Rig:
-    """One bucket, one ledger, one simulator; `sync` is a pass in this process, with a fresh runtime each time."""
+    """One bucket, one ledger, one simulator; `sync` is a pass in this process, with a new runtime each time."""
 
     root: Path
     simulator: Simulator
@@ -95,13 +95,13 @@ class Rig:
             return runtime.sync("sync", [source["name"] for source in self.sources])
 
     def sync_at(self, moment: datetime) -> Report:
-        """A pass at a given moment: the simulator's clock and ours stand still at it."""
+        """Run a pass at a time at which the simulator's clock and ours are frozen."""
         self.simulator.set_now(moment)
         return self.sync(lambda: moment)
 
     @property
     def directory(self) -> Path | None:
-        """Where the archive is, if its bucket is a directory."""
+        """The archive's directory, if its bucket is one."""
         return Path(self.bucket.removeprefix("file://")) if self.bucket.startswith("file://") else None
 
     @property
@@ -109,7 +109,7 @@ class Rig:
         return _client(self.s3_url)
 
     def objects(self) -> dict[str, bytes]:
-        """Every object of the bucket; of a strict one without a request, which its own tests know to be as good."""
+        """Return every object of the bucket; of a strict one without a request, which its own tests justify."""
         if server := strict_s3.running.get(self.s3_url):
             bucket = server.buckets[self.bucket]
             return {key: bucket.body(key) for key in sorted(bucket.objects)}
@@ -123,7 +123,7 @@ class Rig:
         return found
 
     def sidecars(self) -> dict[str, dict[str, Any]]:
-        """Sidecars by recording id."""
+        """Return the sidecars by recording id."""
         bodies = [body for key, body in self.objects().items() if key.endswith(".json") and "/provider=" in key]
         documents = [json.loads(body) for body in bodies]
         return {document["recording_id"]: document for document in documents}

@@ -1,4 +1,4 @@
-"""A small, fast and strict S3 server for tests at volume: what S3 refuses, it refuses, and it can be told to be older.
+"""A small, fast and strict S3 server for many tests: it refuses what S3 refuses, and can imitate older servers.
 
     with StrictS3() as server:
         bucket = server.bucket("recordings")                     # a Bucket: objects, counts, faults
@@ -7,13 +7,13 @@
         ...
         assert bucket.counts["PUT"] == 1 and not bucket.faults.unfired
 
-One file, because a test that needs it wants to read it whole. Signatures are not verified; payload hashes, checksums,
-conditions, regions and part sizes are. Operations, as counted and as faults name them: PUT GET HEAD DELETE LIST CREATE
-PART COMPLETE ABORT UPLOADS RETENTION LEGAL_HOLD HEAD_BUCKET CREATE_BUCKET.
+It is one file, so that it can be read as a whole. Signatures are not verified; payload hashes, checksums, conditions,
+regions and part sizes are. Operations, as counted and as faults name them: PUT GET HEAD DELETE LIST CREATE PART
+COMPLETE ABORT UPLOADS RETENTION LEGAL_HOLD HEAD_BUCKET CREATE_BUCKET.
 
-Faults: `error` (500) and `slow_down` (503) before anything is done, `reset_before` and `reset_after` (before and after
-it is done: RST, no reply), `hang` (nothing done, no reply for so many seconds), `slow` (done, so many seconds late),
-`conflict` (409, of conditional writes alone), `flip` and `cut` (a bit of the body turns, or a byte is lost, behind the
+Faults: `error` (500) and `slow_down` (503) before anything is done, `reset_before` and `reset_after` (RST and no
+reply, before or after it is done), `hang` (nothing done, no reply for some seconds), `slow` (done, some seconds late),
+`conflict` (409, only for conditional writes), `flip` and `cut` (a bit of the body flips, or a byte is lost, after the
 signature's check).
 """
 
@@ -63,18 +63,18 @@ MENU: dict[str, frozenset[str]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Strictness:
-    """What the server checks by itself; what it does not check it ignores without a word, as older servers do."""
+    """What the server verifies; other things it ignores silently, as older servers do."""
 
     sha256: bool = True  # a wrong x-amz-checksum-sha256 is refused
     md5: bool = True  # a wrong Content-MD5 is refused
     conditional: bool = True  # If-None-Match: * of a put is honoured
-    conditional_complete: bool = True  # … and of CompleteMultipartUpload
+    conditional_complete: bool = True  # … also of CompleteMultipartUpload
     uploads_listed: bool = True  # ListMultipartUploads is implemented
     refuses_sums: bool = False  # x-amz-checksum-… and x-amz-sdk-checksum-algorithm are unsupported headers
     refuses_md5: bool = False  # Content-MD5 is an unsupported header
-    tells_sum: bool = True  # a put is answered with the SHA-256 that it was sent
-    etag_md5: bool = True  # the ETag is the body's MD5, as without encryption
-    locks_parts: bool = True  # the lock that an upload in parts begins with is not forgotten
+    tells_sum: bool = True  # a put's answer has the SHA-256 that was sent
+    etag_md5: bool = True  # the ETag is the body's MD5, as with no encryption
+    locks_parts: bool = True  # an upload in parts keeps the lock of its beginning
     part_least: int = 5 * 1024**2
 
 
@@ -98,13 +98,13 @@ CARELESS = Strictness(
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class Plan:
-    """A fault that must happen `times` times, at the first requests of `op` whose key holds `match`."""
+    """A fault that must happen `times` times, to the first requests of `op` whose key contains `match`."""
 
     name: str
     op: str
     match: str
     times: int
-    skip: int  # such requests that it lets pass first
+    skip: int  # such requests to let pass first
     seconds: float
     fired: int = 0
 
@@ -119,7 +119,7 @@ class Plan:
 
 
 class Faults:
-    """What goes wrong at one bucket: for certain by `plan`, or by `share`, the same for the same seed and requests."""
+    """The faults of one bucket: certain ones by `plan`, or by `share`, the same for the same seed and requests."""
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
@@ -132,26 +132,26 @@ class Faults:
     def plan(
         self, name: str, op: str = "", match: str = "", *, times: int = 1, skip: int = 0, seconds: float = 1.0
     ) -> Plan:
-        """Let a fault happen for certain."""
+        """Plan a fault that must happen."""
         plan = Plan(name=_known(name), op=op, match=match, times=times, skip=skip, seconds=seconds)
         self._plans.append(plan)
         return plan
 
     def share(self, name: str, share: float, op: str = "", *, seconds: float = 0.1) -> None:
-        """Let a fault happen to such a share of the requests of `op`, or of all."""
+        """Let a fault happen to this share of the requests of `op`, or of all."""
         self._shares.append((_known(name), op, share, seconds))
 
     def off(self) -> None:
-        """No more faults."""
+        """Stop all faults."""
         self._plans, self._shares = [], []
 
     @property
     def unfired(self) -> list[Plan]:
-        """Plans that have not fired as often as planned: a test that leaves any proves less than it says."""
+        """Plans that have not fired as often as planned: a test that leaves any proves less than it claims."""
         return [plan for plan in self._plans if plan.fired < plan.times]
 
     def choose(self, op: str, key: str, *, conditional: bool) -> tuple[str, float] | None:
-        """The fault of this request and its seconds, if any."""
+        """Return the fault of this request and its seconds, if any."""
         if not (self._plans or self._shares):
             return None
         with self._lock:
@@ -183,7 +183,7 @@ class Kept:
     """An object, or a part of one."""
 
     bytes: int
-    sha256: str  # hex; of a multipart object that was not kept whole: of its parts' sums
+    sha256: str  # hex; for a multipart object that is not kept: of its parts' hashes
     etag: str
     headers: dict[str, str]  # content-type and all x-amz-…, lower case: metadata, tags, lock, encryption, class
     modified: datetime
@@ -196,7 +196,7 @@ class Kept:
 
 @dataclass(slots=True, kw_only=True)
 class Upload:
-    """A multipart upload under way."""
+    """A running multipart upload."""
 
     key: str
     headers: dict[str, str]
@@ -206,7 +206,7 @@ class Upload:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """One request as it was answered; status 0: not at all."""
+    """One request with its answer; status 0: none."""
 
     op: str
     key: str
@@ -230,30 +230,30 @@ class Bucket:
     writes: Counter[str] = field(default_factory=Counter)  # objects written, by key
     log: deque[Seen] = field(default_factory=lambda: deque(maxlen=10_000))
     denied: set[str] = field(default_factory=set)  # operations that answer 403 AccessDenied
-    denied_keys: set[tuple[str, str]] = field(default_factory=set)  # … for keys that end so alone
+    denied_keys: set[tuple[str, str]] = field(default_factory=set)  # … only for keys that end so
     cold: set[str] = field(default_factory=set)  # keys of objects in an archive class: GET is 403 InvalidObjectState
     lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def body(self, key: str) -> bytes:
-        """An object's bytes."""
+        """Return an object's bytes."""
         body = self.objects[key].body
         assert body is not None, f"{key} was not kept: it is larger than {self.keep_most} bytes"
         return body
 
     def place(self, key: str, body: bytes, **metadata: str) -> None:
-        """Put an object there without a request."""
+        """Put an object without a request."""
         headers = {"content-type": "binary/octet-stream"} | {f"x-amz-meta-{n}": v for n, v in metadata.items()}
         self.objects[key] = Body(body).kept(headers)
 
     def clear_counts(self) -> None:
-        """Forget the requests so far; the objects stay."""
+        """Reset the counts; the objects stay."""
         self.counts.clear()
         self.writes.clear()
         self.log.clear()
 
 
 class Refusal(Exception):
-    """Ends a request with an error."""
+    """Raised to answer a request with an error."""
 
     def __init__(self, status: int, code: str, message: str = "", headers: dict[str, str] | None = None) -> None:
         super().__init__(status, code, message)
@@ -261,7 +261,7 @@ class Refusal(Exception):
 
 
 class Body:
-    """A request's body: its sums as it came and as it would be stored."""
+    """A request's body, with its hashes as received and as stored."""
 
     def __init__(
         self, body: bytes = b"", *, bend: str | None = None, md5: bool = False, keep_most: int | None = None
@@ -306,7 +306,7 @@ class Body:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """A request's head, read."""
+    """A parsed request head."""
 
     verb: str
     bucket: str
@@ -342,7 +342,7 @@ class Request:
 Reply = tuple[int, dict[str, str], bytes]
 
 
-running: dict[str, StrictS3] = {}  # by their addresses
+running: dict[str, StrictS3] = {}  # by URL
 
 
 class StrictS3:
@@ -368,7 +368,7 @@ class StrictS3:
         region: str = "us-east-1",
         keep_most: int | None = None,
     ) -> Bucket:
-        """Make a bucket. Objects larger than `keep_most` keep their size and sums alone."""
+        """Make a bucket. Of objects larger than `keep_most` only size and hashes are kept."""
         name = name or f"strict-{next(_numbers)}"
         self.buckets[name] = Bucket(
             name=name,
@@ -381,7 +381,7 @@ class StrictS3:
         return self.buckets[name]
 
     def forget(self, bucket: Bucket) -> None:
-        """Drop a bucket, and what it holds."""
+        """Remove a bucket and its objects."""
         self.buckets.pop(bucket.name, None)
         for kept in (bucket.objects, bucket.uploads, bucket.log):
             kept.clear()
@@ -424,7 +424,7 @@ class StrictS3:
 
     def _converse(self, sock: socket.socket) -> None:
         try:
-            with contextlib.suppress(OSError), sock:  # a client may hang up at any time
+            with contextlib.suppress(OSError), sock:  # a client may close at any time
                 buffer = bytearray()
                 while (request := _read_head(sock, buffer)) is not None and self._answer(sock, buffer, request):
                     pass
@@ -433,7 +433,7 @@ class StrictS3:
                 self._open.pop(sock, None)
 
     def _answer(self, sock: socket.socket, buffer: bytearray, request: Request) -> bool:
-        """Read the body, do what was asked, reply; False where the connection is over."""
+        """Read the body, do the operation, reply; False if the connection must close."""
         op, bucket = request.op, self.buckets.get(request.bucket)
         fault, seconds = None, 0.0
         if bucket and (chosen := bucket.faults.choose(op, request.key, conditional=request.conditional)):
@@ -472,7 +472,7 @@ class StrictS3:
             return refusal.status, refusal.headers, _error(refusal.code, refusal.message)
 
     def _check(self, op: str, bucket: Bucket | None, request: Request, body: Body) -> None:
-        """What comes before any operation: credentials, the payload's hash, the bucket, its region, rights."""
+        """Check what precedes any operation: credentials, payload hash, bucket, region, permissions."""
         access_key, region = _signed_by(request)
         if access_key in self.refused_keys:
             raise Refusal(403, "InvalidAccessKeyId", "The access key Id you provided does not exist in our records.")
@@ -497,7 +497,7 @@ class StrictS3:
 
 
 def _unsupported(strictness: Strictness, request: Request) -> str | None:
-    """A header that a server of this kind does not know, and refuses."""
+    """Return a header that this server does not support, and refuses."""
     for name in request.headers:
         if strictness.refuses_sums and name.startswith(("x-amz-checksum-", "x-amz-sdk-checksum-")):
             return name
@@ -517,7 +517,7 @@ _UNDONE: dict[str | None, tuple[int, str, str]] = {
 
 
 def _check_sums(bucket: Bucket, request: Request, body: Body) -> None:
-    """Refuse a body that differs from the sums that the server looks at."""
+    """Refuse a body that differs from the hashes that the server verifies."""
     strict, claimed = bucket.strictness, request.headers
     if strict.md5 and "content-md5" in claimed and body.md5 and claimed["content-md5"] != _base64(body.md5):
         raise Refusal(400, "BadDigest", "The Content-MD5 you specified did not match what we received.")
@@ -536,7 +536,7 @@ def _store(bucket: Bucket, key: str, kept: Kept, *, unless_there: bool) -> Reply
 
 
 def _stored(bucket: Bucket, kept: Kept) -> dict[str, str]:
-    """What the answer to a put says of it."""
+    """Return the headers of a put's answer."""
     told = bucket.strictness.tells_sum and "x-amz-checksum-sha256" in kept.headers
     sha256 = base64.b64encode(bytes.fromhex(kept.sha256)).decode()
     return {"ETag": kept.etag, **({"x-amz-checksum-sha256": sha256} if told else {})}
@@ -715,7 +715,7 @@ def _legal_hold(bucket: Bucket, request: Request, body: Body) -> Reply:
 
 
 def _locked(bucket: Bucket, request: Request, body: Body, lock: dict[str, str]) -> Reply:
-    """Such a request needs a sum, where the server takes any."""
+    """Set an object's lock or hold; the request needs a checksum if the server supports any."""
     strict, told = bucket.strictness, request.headers
     takes = not (strict.refuses_sums and strict.refuses_md5)
     if takes and "content-md5" not in told and not any(name.startswith("x-amz-checksum-") for name in told):
@@ -801,7 +801,7 @@ def _written(request: Request, reply: Reply) -> bytes:
 
 
 def _signed_by(request: Request) -> tuple[str, str]:
-    """The access key and the region of a signature, which itself is not verified."""
+    """Return access key and region of a signature, which is not verified."""
     found = _CREDENTIAL.search(request.headers.get("authorization", ""))
     if found is None:
         raise Refusal(403, "AccessDenied", "Access Denied")

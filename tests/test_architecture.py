@@ -1,4 +1,4 @@
-"""The house holds: imports point down only, each library has one owner, files and functions stay of a size."""
+"""The structure holds: imports point down only, each library has one owner, files and functions are limited in size."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ FLOORS = {
     "models": 0,
     "timefmt": 0,
 }
-SHIPPED = {"simulator", "testing"}  # beside the house: nothing in it leans on them, but the demo
+SHIPPED = {"simulator", "testing"}  # beside the structure: only the demo uses them
 FORBIDDEN = {
-    # who: whom it may not import, though the floors would allow it
+    # module: what it may not import although the floors allow it
     "transfer": {"ledger", "discovery"},
     "discovery": {"transfer", "store"},
     "http": {"ledger", "store", "config", "media"},
@@ -74,12 +74,12 @@ OWNERS = {
     "moto": {"cli"},
     "apprise": {"alerts"},
     "av": {"media"},
-    "cryptography": {"media", "simulator"},  # one opens, the other seals
+    "cryptography": {"media", "simulator"},  # one decrypts, the other encrypts
     "dask": {"workers"},
     "distributed": {"workers"},
 }
 LOADS = {
-    # what each of these loads when it is imported, with all that it imports, has nothing of those
+    # importing each of these, with all its imports, loads none of those
     "workers.process_worker": {
         "ledger",
         "app.runtime",
@@ -104,14 +104,14 @@ LOADS = {
     },
     "__main__": {"cli", "config", "click"},
 }
-ERRORS = frozenset({"error", "exc", "e", "refusal", "cause", "problem", "fault", "failure", "wrong"})  # by its name
+ERRORS = frozenset({"error", "exc", "e", "refusal", "cause", "problem", "fault", "failure", "wrong"})  # by name
 WORDS_OF_OTHERS = {
-    # where a library tells in words alone what has to be known: the file, and what it reads there
+    # if a library states what is needed only in a message: the file, and what it reads
     "ledger/trouble.py": "SQLite's code is one for a damaged schema and a wrong statement, and Python's own has none",
     "transport/guarded.py": "httpcore has one class for a proxy's refusals, and one for broken connections and framing",
 }
 SHARED_NAMES = {
-    # a class or a file whose name another one has, and why
+    # a class or a file with a shared name, and why
     "Answer": "recvault.testing's, as a plug-in writes it; the other receives what S3 answers",
     "base.py": "what each provider, or each transport, meets: the base of its room",
     "Request": "recvault.testing's, of the simulator; the other is what goes out, of transport",
@@ -120,7 +120,7 @@ SHARED_NAMES = {
 SMALL, SHORT = (
     40,
     {
-        # a file of fewer lines, that is none of a verb's, and why it stands for itself
+        # a shorter file that is no verb's, and why it is separate
         "check/proof.py": "a kind of question of check's, as each of its files is",
         "cli/screen.py": "what a terminal is told, apart from what is shown on it",
         "ledger/reasons.py": "it reads a ledger without opening it, as nothing else may",
@@ -139,7 +139,7 @@ SMALL, SHORT = (
         "workers/preload.py": "what a fork server loads by its name",
     },
 )
-REASONED: dict[str, str] = {}  # a file beyond the measure, and why
+REASONED: dict[str, str] = {}  # a file beyond the limit, and why
 LONGEST_FILE, LONGEST_FUNCTION = 400, 60
 
 
@@ -148,18 +148,18 @@ def modules() -> list[Path]:
 
 
 def room(path: Path) -> str:
-    """The top-level module or package that a file belongs to."""
+    """Return the top-level module or package of a file."""
     return path.relative_to(ROOT).parts[0].removesuffix(".py")
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What these tests ask of a file, which is parsed once: the trees of all files together are large."""
+    """What these tests need of a file, parsed once, as all syntax trees together are large."""
 
     lines: int
     charter: str | None
     imports: tuple[str, ...]
-    loads: tuple[str, ...]  # when it is imported itself: not what a function imports, or a type checker
+    loads: tuple[str, ...]  # at its import: not what functions or type checkers import
     functions: tuple[tuple[str, int, int], ...]  # name, first line, how many
 
 
@@ -194,7 +194,7 @@ def _names(nodes: Iterable[ast.AST]) -> Iterator[str]:
 
 
 def inner(name: str) -> str | None:
-    """The room that a dotted name of ours leads to."""
+    """Return the room of a dotted name of ours."""
     parts = name.split(".")
     return (
         parts[1] if parts[0] == "recvault" and len(parts) > 1 and (parts[1] in FLOORS or parts[1] in SHIPPED) else None
@@ -203,7 +203,7 @@ def inner(name: str) -> str | None:
 
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
 def test_imports_point_down_only(path: Path) -> None:
-    """No module imports from its own floor or above, nor what the table forbids."""
+    """No module imports from its own floor or above, or what the table forbids."""
     here = room(path)
     for name in imports(path):
         there = inner(name)
@@ -222,7 +222,7 @@ def test_imports_point_down_only(path: Path) -> None:
 
 
 def closure(name: str) -> set[str]:
-    """All modules that are loaded when one of ours is imported."""
+    """Return all modules that importing one of ours loads."""
     found, left = set[str](), [f"recvault.{name}"]
     while left:
         each = left.pop()
@@ -237,7 +237,7 @@ def closure(name: str) -> set[str]:
 
 @pytest.mark.parametrize("name", LOADS)
 def test_what_a_process_does_not_need_it_does_not_load(name: str) -> None:
-    """A worker has no ledger and no command line; a question to the ledger has no client."""
+    """A worker loads no ledger and no command line; a query of the ledger loads no client."""
     loaded = {each.removeprefix("recvault.") for each in closure(name)}
     assert {each for each in loaded for barred in LOADS[name] if f"{each}.".startswith(f"{barred}.")} == set()
     assert len(loaded) > 1
@@ -245,19 +245,19 @@ def test_what_a_process_does_not_need_it_does_not_load(name: str) -> None:
 
 @pytest.mark.parametrize("library", OWNERS)
 def test_each_library_has_one_owner(library: str) -> None:
-    """A third-party library is imported where its charter is, and nowhere else."""
+    """A third-party library is imported only by its owner."""
     users = {room(path) for path in modules() if any(name.split(".")[0] == library for name in imports(path))}
     assert users <= OWNERS[library]
 
 
 def test_every_module_states_its_charter() -> None:
-    """A file says in its first lines what it is for."""
+    """A file's first lines say what it is for."""
     silent = [str(path.relative_to(ROOT)) for path in modules() if not facts(path).charter]
     assert silent == []
 
 
 def test_files_and_functions_stay_of_a_size() -> None:
-    """Nothing outgrows its room without a reason given here."""
+    """Files and functions exceed their limits only with a reason given here."""
     too_long = []
     for path in modules():
         if facts(path).lines > LONGEST_FILE:
@@ -269,7 +269,7 @@ def test_files_and_functions_stay_of_a_size() -> None:
 
 
 def _is_words(node: ast.AST) -> bool:
-    """An error's text, or a part of what it was made with."""
+    """Whether it is an error's text, or a part of it."""
     if isinstance(node, ast.Call):
         return ast.unparse(node.func) in ("str", "repr") and ast.unparse(node.args[0]) in ERRORS
     return (
@@ -280,7 +280,7 @@ def _is_words(node: ast.AST) -> bool:
 
 
 def _reads_words(node: ast.AST) -> bool:
-    """Whether an expression decides by what a text for people says."""
+    """Whether an expression decides by a text for people."""
     if isinstance(node, ast.Compare):
         return any(map(_is_words, (node.left, *node.comparators)))
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
@@ -291,7 +291,7 @@ def _reads_words(node: ast.AST) -> bool:
 
 
 def test_no_code_reads_what_is_written_for_people() -> None:
-    """Messages may be reworded at any time: what code asks of an error or a value is data on it."""
+    """Code reads an error's data, never its message, which may be reworded at any time."""
     found = {
         str(path.relative_to(ROOT))
         for path in modules()
@@ -301,7 +301,7 @@ def test_no_code_reads_what_is_written_for_people() -> None:
 
 
 def test_one_room_knows_what_a_sidecar_holds() -> None:
-    """A document's fields and the keys that no recording has are named in archive alone: others ask it."""
+    """Only archive names a document's fields and the reserved keys."""
     known = ("formats_wanted", "formats_missing", "restored_from", "keys_taken", *archive.RESERVED)
     found = {
         (room(path), each.value)
@@ -322,7 +322,7 @@ def _repeated(names: Iterable[tuple[str, Path]]) -> dict[str, list[str]]:
 
 
 def test_a_class_has_a_name_of_its_own() -> None:
-    """Whoever reads a class's name knows which one it is: no two public classes share one without a reason."""
+    """No two public classes share a name without a reason."""
     classes = (
         (node.name, path)
         for path in modules()
@@ -333,7 +333,7 @@ def test_a_class_has_a_name_of_its_own() -> None:
 
 
 def test_a_file_has_a_name_of_its_own() -> None:
-    """But for a verb's file in cli, called as the operation is, and what the simulator makes or imitates."""
+    """No two files share a name, except cli's verbs and what the simulator imitates."""
     repeated = _repeated((path.name, path) for path in modules() if not path.name.startswith("__"))
     beside = {
         name: [path for path in paths if not path.startswith(("cli/", "simulator/"))]
@@ -345,7 +345,7 @@ def test_a_file_has_a_name_of_its_own() -> None:
 
 
 def test_a_short_file_has_a_reason() -> None:
-    """What few lines say stands with what uses it, unless a reason is given here; a verb has a file of its own."""
+    """A short file has a reason given here; a verb has its own file."""
     verbs = {f"cli/{name}.py" for name in VERBS}
     short = {
         str(path.relative_to(ROOT))

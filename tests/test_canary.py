@@ -1,4 +1,4 @@
-"""The canary: what must never be written is planted where it could come from, and looked for where it could go."""
+"""The canary: forbidden values are planted where they could come from, and searched for where they could go."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ APIS = {"twilio": ("voice", "video"), "telnyx": ("telnyx",), "signalwire": ("sig
 
 
 def forbidden(accounts: dict[str, SimAccount]) -> list[str]:
-    """Every secret, and the marks of signatures, credentials and phone numbers."""
+    """Return every secret, and the patterns of signatures, credentials and phone numbers."""
     plain = {"account_sid", "project_id"}
     pairs = [pair for account in accounts.values() for pair in account.credentials.items()]
     secrets = [value for key, value in pairs if key not in plain]
@@ -23,7 +23,7 @@ def forbidden(accounts: dict[str, SimAccount]) -> list[str]:
 
 
 def test_no_output_holds_a_secret_a_signature_or_a_phone_number(rig: Rig, tmp_path: Path) -> None:
-    """Debug output of every verb, through faults of every kind, is clean: stdout, stderr and the ledger's text."""
+    """Debug output of every verb, with faults of every kind, has no secrets on stdout, stderr or in the ledger."""
     accounts: dict[str, SimAccount] = {}
     for name, (provider, kind) in SOURCES.items():
         if kind not in accounts:
@@ -43,7 +43,7 @@ def test_no_output_holds_a_secret_a_signature_or_a_phone_number(rig: Rig, tmp_pa
 
 
 def test_no_output_holds_a_token_of_an_account(rig: Rig) -> None:
-    """The list of accounts holds every account's auth token: debug output shows none of them."""
+    """Debug output shows none of the auth tokens in the list of accounts."""
     main = rig.simulator.add_account("twilio")
     below = rig.simulator.add_account("twilio", parent=main)
     rig.simulator.populate(below, "voice", count=2)
@@ -60,13 +60,13 @@ def run(rig: Rig, verb: str) -> str:
     assert code in (0, 3, 75, 77, 78), stderr[-2000:]
     ledger = rig.root / "ledger.db"
     text = ledger.read_bytes().decode("latin-1") if ledger.exists() else ""
-    # The ledger holds rows as the provider wrote them, numbers included; signatures and secrets it does not hold.
+    # The ledger has the provider's rows, including numbers, but no signatures or secrets.
     assert "X-Amz-Signature" not in text
     return stdout + stderr
 
 
 def test_the_simulator_plants_what_the_canary_looks_for(simulator: Simulator) -> None:
-    """The canary could sing: rows hold phone numbers and signed URLs."""
+    """The simulator's rows contain phone numbers and signed URLs, so that the search can fail."""
     import httpx
 
     account = simulator.add_account("telnyx")

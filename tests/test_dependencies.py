@@ -1,4 +1,4 @@
-"""The versions that pyproject.toml admits: each has a least one, which CI tries, and those that broke have a bound."""
+"""The versions in pyproject.toml: each has a lower bound, which CI tests, and those that broke have an upper one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
-BROKE = {  # with a release that changed what is used here
+BROKE = {  # by a release that changed what is used here
     "apscheduler": "<4",
     "av": "<20",
     "boto3": "<2",
@@ -33,19 +33,19 @@ def lowest() -> Any:
 
 
 def test_the_lowest_are_those_of_pyproject() -> None:
-    """A line for each direct dependency of what is tested, at its least version."""
+    """Each tested direct dependency has a line with its least version."""
     found = dict(line.split("==") for line in lowest().lowest(PROJECT))
     wanted = [
         *PROJECT["dependencies"],
         *(each for extra in ("crypto", "notify", "verify", "demo", "test") for each in EXTRAS[extra]),
     ]
-    assert len(found) == len(wanted) - 1  # but for our own extras
+    assert len(found) == len(wanted) - 1  # except our own extras
     assert (found["apscheduler"], found["av"], found["moto"]) == ("3.11.2", "15", "5.1.5")
-    assert found["pycurl"] == "7.49"  # by 7.47 a folder of certificates is not trusted, and descriptors leak over TLS
+    assert found["pycurl"] == "7.49"  # 7.47 does not trust a certificate folder, and leaks descriptors over TLS
 
 
 def test_a_dependency_without_a_least_version_is_refused() -> None:
-    """What states none cannot be tried at it."""
+    """A dependency without a lower bound is refused."""
     project = {
         "name": "recvault",
         "dependencies": ["click<9"],
@@ -56,13 +56,13 @@ def test_a_dependency_without_a_least_version_is_refused() -> None:
 
 
 def test_what_pip_liked_better_is_told() -> None:
-    """An environment that holds any other version is not the lowest."""
+    """An environment with any other version is not the lowest."""
     assert list(lowest().others([f"pytest=={pytest.__version__}"])) == []
     assert len(list(lowest().others(["pytest==1.0"]))) == 1
 
 
 @pytest.mark.parametrize(("name", "bound"), BROKE.items())
 def test_what_has_broken_before_is_bounded(name: str, bound: str) -> None:
-    """A new major release of it is tried before it is admitted."""
+    """Dependencies that broke before have an upper bound on the major version."""
     every = [*PROJECT["dependencies"], *EXTRAS["verify"]]
     assert any(each.startswith(f"{name}>=") and each.endswith(bound) for each in every), name

@@ -1,4 +1,4 @@
-"""What others get to see: who steals the ledger or the spool, who lists processes, who reads the bucket."""
+"""What others can see: with a stolen ledger or spool, in the process list, as readers of the bucket."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ KINDS = {"twilio": ("voice", "video"), "telnyx": ("telnyx",), "signalwire": ("si
 
 @pytest.fixture
 def whole(rig: Rig, simulator: Simulator) -> list[str]:
-    """All five providers with a few recordings each; every secret and every mark of a credential."""
+    """All five providers with some recordings; every secret and every pattern of a credential."""
     accounts: dict[str, SimAccount] = {}
     for name, (provider, kind) in SOURCES.items():
         if kind not in accounts:
@@ -35,17 +35,17 @@ def whole(rig: Rig, simulator: Simulator) -> list[str]:
 
 
 def kept(rig: Rig) -> dict[str, bytes]:
-    """Every file of recvault's own: all but the configuration and the secrets, which are the operator's."""
+    """Return every file of recvault's own, without the operator's configuration and secrets."""
     theirs = {rig.config_path, *rig.root.glob("*.secret")}
     return {str(each): each.read_bytes() for each in rig.root.rglob("*") if each.is_file() and each not in theirs}
 
 
 def test_a_stolen_ledger_opens_nothing(rig: Rig, simulator: Simulator, whole: list[str]) -> None:
-    """No credential and no signature stands in any file that a pass leaves, the journals of a killed one included."""
+    """No file that a pass leaves, even a killed one's journals, contains a credential or signature."""
     simulator.faults.all_on(0.2)
     rig.sync()
     simulator.faults.off()
-    with rig.runtime() as runtime:  # open, so that its journals are there
+    with rig.runtime() as runtime:  # open, so that its journals exist
         runtime.sync("sync", [source["name"] for source in rig.sources])
         files = kept(rig)
     assert {"ledger.db", "ledger.db-wal"} <= {Path(name).name for name in files}
@@ -53,7 +53,7 @@ def test_a_stolen_ledger_opens_nothing(rig: Rig, simulator: Simulator, whole: li
 
 
 def test_a_reader_of_the_bucket_gets_no_key_to_a_provider(rig: Rig, strict_bucket: Bucket, whole: list[str]) -> None:
-    """Sidecars hold the provider's rows, and nothing in them, in keys, tags or metadata opens an account."""
+    """Nothing in sidecars, keys, tags or metadata gives access to an account."""
     rig.sync()
     objects = rig.objects()
     texts = [key.encode() + body for key, body in objects.items() if key.endswith(".json")]
@@ -66,8 +66,8 @@ def test_a_reader_of_the_bucket_gets_no_key_to_a_provider(rig: Rig, strict_bucke
 
 
 def test_what_a_pass_leaves_is_its_owners(rig: Rig, whole: list[str]) -> None:
-    """With the widest umask no file of recvault's own can be read by others, but for the locks, which hold a pid."""
-    assert rig.config_path.exists()  # the operator's, made with a umask of theirs
+    """With the widest umask others can read only the lock files, which contain a pid."""
+    assert rig.config_path.exists()  # the operator's, made with their umask
     before = os.umask(0)
     try:
         with rig.runtime() as runtime:
@@ -82,7 +82,7 @@ def test_what_a_pass_leaves_is_its_owners(rig: Rig, whole: list[str]) -> None:
 
 @pytest.mark.process
 def test_ps_shows_no_secret(rig: Rig, simulator: Simulator) -> None:
-    """A secret that came from a file stands in no process's arguments or environment, worker processes included."""
+    """A secret from a file is in no process's arguments or environment, workers included."""
     account = simulator.add_account("twilio")
     simulator.populate(account, "voice", count=8)
     simulator.switches = Switches(latency_seconds=0.05)
@@ -97,7 +97,7 @@ def test_ps_shows_no_secret(rig: Rig, simulator: Simulator) -> None:
     ended.set()
     watcher.join(PATIENCE)
     assert ran.code == 0
-    assert len(seen) >= 4  # the command, what forks its workers, and two of them
+    assert len(seen) >= 4  # the command, its fork server, and two workers
     assert all(account.secret.encode() not in shown for shown in seen.values())
 
 

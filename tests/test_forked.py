@@ -1,4 +1,4 @@
-"""The processes of the tests: what is forked begins and ends as a fresh Python does."""
+"""The tests' forked processes begin and end like fresh Pythons."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def ran(root: Path, code: str, *words: str) -> tuple[int, str, str]:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere all are fresh")
 def test_it_begins_as_a_fresh_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Arguments, folder, environment, streams and signals are those that a fresh Python would find."""
+    """Arguments, folder, environment, streams and signals are those of a fresh Python."""
     found: list[Any] = []
     for is_fresh in (True, False):
         monkeypatch.setattr(forked, "is_fresh", is_fresh)
@@ -65,14 +65,14 @@ def test_it_begins_as_a_fresh_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.parametrize("end", ENDS)
 def test_it_ends_as_a_fresh_one(way: str, tmp_path: Path, end: str) -> None:
-    """Its code or signal is told, and what it has said is not lost."""
+    """Its exit code or signal is returned, and its output is not lost."""
     code, expected = ENDS[end]
     left, said, _ = ran(tmp_path, code)
     assert (left, said) == (expected, "said\n")
 
 
 def test_what_python_reads_at_its_start_gets_a_fresh_one(tmp_path: Path) -> None:
-    """A variable that counts at the start of an interpreter is not lost by a fork."""
+    """A variable that Python reads at its start gets a fresh process."""
     for name, value in (("PYTHONOPTIMIZE", "2"), ("PYTHONUTF8", "0"), ("LC_ALL", "C")):
         code = f"import os, sys; print(os.environ[{name!r}], sys.flags.optimize)"
         process = forked.popen(
@@ -84,7 +84,7 @@ def test_what_python_reads_at_its_start_gets_a_fresh_one(tmp_path: Path) -> None
 
 @pytest.fixture
 def busy(rig: Rig, simulator: Simulator, way: str) -> Iterator[subprocess.Popen[str]]:
-    """A pass with worker processes, in the midst of its transfers."""
+    """A pass with worker processes, during its transfers."""
     account = simulator.add_account("twilio")
     simulator.populate(account, "voice", count=40)
     simulator.switches = Switches(latency_seconds=0.5)
@@ -97,7 +97,7 @@ def busy(rig: Rig, simulator: Simulator, way: str) -> Iterator[subprocess.Popen[
 
 
 def test_killed_it_leaves_nobody(busy: subprocess.Popen[str]) -> None:
-    """Its workers, too, are forked by a process of its own, and end with it."""
+    """If killed, its workers end with it."""
     members = workers_of(busy.pid)
     kill(busy)
     assert busy.returncode == -signal.SIGKILL

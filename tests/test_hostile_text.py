@@ -1,4 +1,4 @@
-"""What hostile text costs: time and room in line with its length, whatever it is made of."""
+"""Hostile text costs time and memory in proportion to its length, whatever it contains."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from recvault.providers import urls, values
 from recvault.providers.base import Reply
 from recvault.providers.twilio_legacy import TwilioLegacy
 
-LONG = 100_000  # characters: squared they cost half a minute and more, in line milliseconds
+LONG = 100_000  # characters: quadratic time is over half a minute, linear time milliseconds
 SECONDS = 15
 LEGACY = TwilioLegacy("https://api.example", "AC1")
 PIECES = [
@@ -44,7 +44,7 @@ PIECES = [
 
 @pytest.fixture(autouse=True)
 def _in_time() -> Iterator[None]:
-    """A pattern that goes astray is cut short, even in the midst of one search."""
+    """Interrupt a test that takes too long, even within one regex search."""
 
     def astray(number: int, frame: FrameType | None) -> None:
         raise AssertionError(f"{LONG} characters took {SECONDS} s and more")
@@ -58,7 +58,7 @@ def _in_time() -> Iterator[None]:
 
 @pytest.mark.parametrize("piece", PIECES, ids=repr)
 def test_rows_are_read_in_line_with_their_length(piece: str) -> None:
-    """An address, a date or a number of a provider's row may be as long as its page, and holds up nobody."""
+    """Reading a URL, date or number as long as a page takes proportional time."""
     text = piece * (LONG // len(piece))
     for value in (text, f"https://h/{text}", f"https://h/?{text}", f"https://h/?{text}=1", f"http://{text}@h/?a=1"):
         assert urls.unsigned({"a": [value]}).keys() == {"a"}
@@ -70,7 +70,7 @@ def test_rows_are_read_in_line_with_their_length(piece: str) -> None:
 
 @pytest.mark.parametrize("piece", PIECES, ids=repr)
 def test_lines_are_redacted_in_line_with_their_length(piece: str) -> None:
-    """An id or a status that reaches the log or a terminal is masked without holding up the daemon."""
+    """Redacting a long id or status takes proportional time."""
     text = piece * (LONG // len(piece))
     for value in (text, f"http://{text}", f"authorization{text}", f"https://h/?{text}"):
         redact_text(value)
@@ -78,14 +78,14 @@ def test_lines_are_redacted_in_line_with_their_length(piece: str) -> None:
 
 @pytest.mark.parametrize("piece", PIECES, ids=repr)
 def test_errors_are_told_in_line_with_their_length(piece: str) -> None:
-    """What is read of an error's body gives its line at once."""
+    """Describing a long error body takes proportional time."""
     text = (piece * 4096)[:4096]
     for body in (text, f'{{"message": "{text}'[:4094] + '"}', f"<Message>{text}"):
         assert len(classify.describe(body.encode())) <= 200
 
 
 def test_what_is_remembered_is_short() -> None:
-    """Dates and hosts that were read are kept for the next poll, and a row cannot make that a matter of megabytes."""
+    """Cached dates and hosts are limited in length."""
     date = "Mon, 01 Jan 2024 00:00:00 +0000"
     assert values.moment_or_none(date + " " * 100) is None
     assert values.moment_or_none(date) is not None
@@ -104,7 +104,7 @@ def test_what_is_remembered_is_short() -> None:
     ids=["deep", "a deep field", "wide", "comments"],
 )
 def test_xml_of_any_shape_is_a_page_or_none(body: bytes) -> None:
-    """However deep or wide a document of XML is, it is read or refused, and crashes nothing."""
+    """XML of any depth or width is read or refused without a crash."""
     reply: Any = Reply(httpx.Request("GET", "https://api.example/x"), 200, httpx.Headers(), body)
     try:
         assert LEGACY.parse_page(reply).recordings == ()
@@ -118,7 +118,7 @@ def test_xml_of_any_shape_is_a_page_or_none(body: bytes) -> None:
     ids=["deep lists", "deep objects", "a long number", "a deep row"],
 )
 def test_json_of_any_shape_is_a_page_or_none(body: bytes) -> None:
-    """However deep a document of JSON is, and however long its numbers: it is read or refused, and crashes nothing."""
+    """JSON of any depth, with numbers of any length, is read or refused without a crash."""
     reply = Reply(httpx.Request("GET", "https://api.example/x"), 200, httpx.Headers(), body)
     try:
         urls.unsigned(reply.json())

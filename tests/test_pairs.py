@@ -1,4 +1,4 @@
-"""Thinned matrices of tests: every two values of different columns still meet."""
+"""Reduced test matrices: every two values of different columns still meet."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pairs
 
 @pytest.mark.parametrize("sizes", [(3, 2), (6, 4, 4, 3), (4, 3, 3), (4, 2, 3), (11, 3, 3), (5, 1, 2, 2, 2, 2)])
 def test_every_two_values_meet(sizes: tuple[int, ...]) -> None:
-    """No pair is left out, and there are hardly more cells than the two longest columns have pairs."""
+    """No pair is left out, with hardly more cells than pairs of the two longest columns."""
     rows = pairs.covering(sizes)
     for a, b in itertools.combinations(range(len(sizes)), 2):
         assert {(row[a], row[b]) for row in rows} == set(itertools.product(range(sizes[a]), range(sizes[b])))
@@ -21,7 +21,7 @@ def test_every_two_values_meet(sizes: tuple[int, ...]) -> None:
 
 
 def test_a_matrix_can_be_run_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    """RECVAULT_TEST_PAIRS=all leaves no cell out."""
+    """RECVAULT_TEST_PAIRS=all keeps every cell."""
     monkeypatch.setattr(pairs, "IS_WHOLE", True)
     assert pairs.pairs(a="xy", b=(1, 2), c="z") == (
         "a,b,c",

@@ -1,4 +1,4 @@
-"""The documents are tested, not pasted: their configurations load, their links lead somewhere, their tests exist."""
+"""The documents are tested: their configurations load, their links have targets, their tests exist."""
 
 from __future__ import annotations
 
@@ -20,32 +20,32 @@ SOURCE = '[[sources]]\nname = "main"\nprovider = "telnyx"\napi_key = { env = "TE
 
 
 def whole(block: str) -> config.Config:
-    """A configuration of what is shown, with whichever of its two needed parts is not."""
+    """Complete a shown configuration with whichever of its two required parts is missing."""
     text = block if "[archive]" in block else ARCHIVE + block
     return config.read(text if "[[sources]]" in text else text + SOURCE, "README.md")
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=range(len(BLOCKS)))
 def test_every_configuration_in_it_loads(block: str) -> None:
-    """What is shown can be copied and used."""
+    """Every shown configuration loads."""
     assert whole(block).sources
 
 
 def test_it_shows_a_source_for_each_provider() -> None:
-    """All five are there."""
+    """All five providers are shown."""
     shown = {source.provider for block in BLOCKS for source in whole(block).sources}
     assert shown == {"twilio", "twilio-legacy", "twilio-video", "telnyx", "signalwire"}
 
 
 def anchors(path: Path) -> set[str]:
-    """What a link into a document can name: its headings, as GitHub writes them."""
+    """Return a document's link targets: its headings, as GitHub writes them."""
     headings = re.findall(r"^#+ (.*)$", path.read_text(), re.MULTILINE)
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_what_it_points_to_is_there(path: Path) -> None:
-    """Every link leads to a file, and to a heading where it names one; every test that keeps a promise exists."""
+    """Every link has its file and heading, and every test that a promise names exists."""
     broken = []
     for link, anchor in re.findall(r"\]\(((?!https?:)[^)#]*)(?:#([^)]*))?\)", path.read_text()):
         there = (path.parent / link).resolve() if link else path
@@ -56,7 +56,7 @@ def test_what_it_points_to_is_there(path: Path) -> None:
 
 
 def test_its_promises_name_their_tests() -> None:
-    """Each row of the promises has a test."""
+    """Each promise names a test."""
     rows = [line for line in (ROOT / "src/recvault/promises.md").read_text().splitlines() if line.startswith("| ")]
     assert len(rows) > 20
     assert [row for row in rows[1:] if "`tests/" not in row] == []

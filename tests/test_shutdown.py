@@ -1,4 +1,4 @@
-"""A stop travels at once, and every look at it is a sign of life."""
+"""A stop takes effect at once, and every check for it is a sign of life."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from recvault.shutdown import Pulse, Stop
 
 
 class Clock:
-    """A clock that is moved by hand."""
+    """A clock set by the test."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -23,7 +23,7 @@ class Clock:
 
 
 class Noted(threading.Event):
-    """An event that takes notes of waits instead of waiting, while a clock goes on."""
+    """An event that records waits instead of waiting, while a clock advances."""
 
     def __init__(self, clock: Clock, pulse: Pulse) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ def elsewhere(call: Callable[[], object]) -> None:
 
 
 def test_the_pulse_tells_of_the_longest_silence() -> None:
-    """Of all threads at work the one that was silent longest counts; one that ended counts no more."""
+    """The silence is that of the working thread silent for longest; ended ones do not count."""
     clock = Clock()
     pulse = Pulse(clock)
     begun, end = threading.Event(), threading.Event()
@@ -75,7 +75,7 @@ def test_the_pulse_tells_of_the_longest_silence() -> None:
 
 
 def test_a_thread_that_is_not_at_work_has_no_pulse() -> None:
-    """A beat of another thread is no sign of life of this one, nor does it put that thread to work."""
+    """A beat of an idle thread counts for no working one, and does not make it working."""
     clock = Clock()
     pulse = Pulse(clock)
     with pulse.working():
@@ -88,7 +88,7 @@ def test_a_thread_that_is_not_at_work_has_no_pulse() -> None:
 
 
 def test_work_within_work_is_one() -> None:
-    """The inner work's end is a sign of life, and the outer goes on being watched; an error ends it as well."""
+    """The end of nested work is a sign of life, and the outer work is still watched, also after an error."""
     clock = Clock()
     pulse = Pulse(clock)
     with pulse.working():
@@ -103,7 +103,7 @@ def test_work_within_work_is_one() -> None:
 
 @pytest.mark.parametrize("look", ["check", "check_enforced", "sleep"])
 def test_each_look_at_a_stop_is_a_sign_of_life(look: str) -> None:
-    """Who looks whether to stop goes on."""
+    """A check for a stop is a sign of life."""
     clock = Clock()
     stop = Stop(pulse=Pulse(clock))
     with stop.pulse.working():
@@ -117,7 +117,7 @@ def test_each_look_at_a_stop_is_a_sign_of_life(look: str) -> None:
     ("seconds", "waits"), [(-1.0, [0.0]), (0.0, [0.0]), (30.0, [30.0]), (75.0, [30.0, 30.0, 15.0])]
 )
 def test_a_long_wait_is_no_silence(seconds: float, waits: list[float]) -> None:
-    """A wait lasts as long as was asked, and shows every half minute that it goes on."""
+    """A long wait gives a sign of life every half minute."""
     clock = Clock()
     pulse = Pulse(clock)
     asked = Noted(clock, pulse)
@@ -130,7 +130,7 @@ def test_a_long_wait_is_no_silence(seconds: float, waits: list[float]) -> None:
 
 
 def test_a_stop_ends_a_wait() -> None:
-    """A wait of hours ends as soon as a stop is asked for."""
+    """A stop ends a wait of hours at once."""
     stop = Stop()
     timer = threading.Timer(0.05, stop.asked.set)
     timer.start()
@@ -142,7 +142,7 @@ def test_a_stop_ends_a_wait() -> None:
 
 
 def test_what_each_look_heeds() -> None:
-    """Asked for ends waits and what has not begun; enforced alone ends what is under way."""
+    """A requested stop ends waits and work that has not begun; only an enforced one ends running work."""
     stop = Stop()
     stop.check()
     stop.asked.set()
@@ -155,12 +155,12 @@ def test_what_each_look_heeds() -> None:
 
 
 def test_stops_are_told_apart() -> None:
-    """Each stop has a pulse of its own."""
+    """Each stop has its own pulse."""
     assert Stop().pulse is not Stop().pulse
 
 
 def test_a_call_that_cannot_be_cut_is_left_behind() -> None:
-    """What it comes to is handed on, its error too; once a stop is asked for nobody waits for it."""
+    """Its result or error is returned; after a stop nobody waits for it."""
     stop, hangs = Stop(), threading.Event()
     assert stop.attend(lambda: 7) == 7
     with pytest.raises(ZeroDivisionError):

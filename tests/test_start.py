@@ -1,4 +1,4 @@
-"""What a process loads before it begins: no more than it needs, as each start pays for it."""
+"""What a process loads before it begins: no more than it needs, as each start costs time."""
 
 from __future__ import annotations
 
@@ -60,11 +60,11 @@ for moment in ("first", "second"):
 
 @dataclass(frozen=True)
 class Worker:
-    """A worker process after its first job, as it tells of itself."""
+    """A worker process's report after its first job."""
 
     modules: set[str]
     environment: dict[str, str]
-    collected: int  # objects that a collection looks at
+    collected: int  # objects that a collection visits
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +75,7 @@ def simulator() -> Iterator[Simulator]:
 
 @pytest.fixture(scope="module")
 def workers(tmp_path_factory: pytest.TempPathFactory, simulator: Simulator, strict_s3: StrictS3) -> list[Worker]:
-    """One of each of two passes by one process, whose environment has changed in between."""
+    """One worker of each of two passes in one process, whose environment changed in between."""
     rig = a_rig(tmp_path_factory.mktemp("workers"), simulator)
     told = environment(rig.root)
     with pytest.MonkeyPatch.context() as patch:
@@ -90,7 +90,7 @@ def workers(tmp_path_factory: pytest.TempPathFactory, simulator: Simulator, stri
 
 
 def a_rig(root: Path, simulator: Simulator) -> Rig:
-    """A source and a bucket that nobody has."""
+    """A source and a bucket that do not exist."""
     rig = Rig(root=root, simulator=simulator, s3_url="http://127.0.0.1:9", bucket="none")
     account = simulator.add_account("twilio")
     simulator.populate(account, "voice", count=4)
@@ -99,19 +99,19 @@ def a_rig(root: Path, simulator: Simulator) -> Rig:
 
 
 def loaded(*words: str, rig: Rig | None = None) -> tuple[str, set[str]]:
-    """What a command wrote, and the modules that it loaded."""
+    """Return a command's output and the modules that it loaded."""
     return loaded_by(arguments(rig, *words), rig.root if rig else Path.cwd())
 
 
 def loaded_by(command: list[str], root: Path) -> tuple[str, set[str]]:
-    """Likewise, of a Python and its arguments."""
+    """Return the same for a Python with these arguments."""
     timed = [command[0], "-X", "importtime", *command[1:]]
     done = subprocess.run(timed, capture_output=True, text=True, env=environment(root), timeout=PATIENCE)
     return done.stdout, set(re.findall(r"^import time: +\d+ \| +\d+ \| +(\S+)$", done.stderr, re.MULTILINE))
 
 
 def test_the_version_is_told_at_once() -> None:
-    """Nothing is loaded for it, and click would say the same."""
+    """`--version` loads nothing, and prints the same as click's."""
     said, modules = loaded("--version")
     assert said == f"recvault, version {__version__}\n"
     assert "recvault" in modules
@@ -127,7 +127,7 @@ def test_the_version_is_told_at_once() -> None:
 def test_a_question_to_the_ledger_loads_nothing_that_asks_elsewhere(
     tmp_path: Path, simulator: Simulator, words: str
 ) -> None:
-    """Neither httpx nor boto3, nor what of recvault is made with them."""
+    """A query of the ledger loads neither httpx nor boto3, nor modules that use them."""
     rig = a_rig(tmp_path, simulator)
     rig.runtime().ledger.close()
     _, modules = loaded(*words.split(), rig=rig)
@@ -139,23 +139,23 @@ def test_a_question_to_the_ledger_loads_nothing_that_asks_elsewhere(
 def test_a_look_at_the_configuration_loads_nothing_that_asks_elsewhere(
     tmp_path: Path, simulator: Simulator, word: str
 ) -> None:
-    """Nor the ledger."""
+    """A look at the configuration does not load the ledger either."""
     said, modules = loaded("config", word, rig=a_rig(tmp_path, simulator))
     assert said and "click" in modules
     assert modules & (ABROAD | {"recvault.ledger"}) == set()
 
 
 def test_a_backfill_that_shows_nothing_loads_no_screen(tmp_path: Path, simulator: Simulator) -> None:
-    """httpx and structlog would load rich, which is there, and pygments."""
+    """A backfill without output loads neither rich nor pygments, as httpx and structlog would."""
     rig = a_rig(tmp_path, simulator)
     said, modules = loaded("-q", "backfill", "--source", "voice", "--json", rig=rig)
-    assert json.loads(said)["outcome"] == "failed"  # the bucket is away
+    assert json.loads(said)["outcome"] == "failed"  # there is no bucket
     assert {"httpx", "structlog", "recvault.transfer"} <= modules
     assert modules & {"rich.console", "rich.pretty", "pygments.lexer"} == set()
 
 
 def test_a_worker_loads_what_carries_jobs_out(workers: list[Worker]) -> None:
-    """Neither the ledger and its library, nor a command line, nor a screen."""
+    """A worker loads neither the ledger nor a command line nor terminal output."""
     worker = workers[0]
     assert {"httpx", "recvault.transfer", "recvault.store"} <= worker.modules
     assert (
@@ -164,17 +164,17 @@ def test_a_worker_loads_what_carries_jobs_out(workers: list[Worker]) -> None:
 
 
 def test_a_worker_has_the_environment_of_its_parent_s_moment(workers: list[Worker]) -> None:
-    """What forks it was started earlier, and has an older one."""
+    """A worker has its parent's current environment, although its fork server has an older one."""
     assert [worker.environment["MOMENT"] for worker in workers] == ["first", "second"]
 
 
 def test_a_collection_in_a_worker_looks_at_little(workers: list[Worker]) -> None:
-    """What it was built from is frozen: modules and clients, of which there are a hundred thousand objects."""
+    """A worker's initial objects, a hundred thousand, are frozen for garbage collection."""
     assert max(worker.collected for worker in workers) < 10_000
 
 
 def test_a_console_script_s_worker_loads_no_command_line(tmp_path: Path) -> None:
-    """A worker loads its parent's main module, which is the script: it is of the same few lines."""
+    """A worker of the console script, which it loads as main module, loads no command line."""
     script = tmp_path / "recvault"
     script.write_text("import sys\nfrom recvault.__main__ import main\nif __name__ == '__main__':\n    main()\n")
     _, modules = loaded_by([sys.executable, str(script), "--version"], tmp_path)
@@ -184,7 +184,7 @@ def test_a_console_script_s_worker_loads_no_command_line(tmp_path: Path) -> None
 
 
 def test_what_is_kept_from_a_library_is_there_afterwards() -> None:
-    """Only what is imported meanwhile goes without; what was loaded before stays loaded."""
+    """Modules hidden from an import are available afterwards, and loaded ones stay."""
     code = (
         "import sys, json\nfrom recvault.log.lean_imports import without\n"
         "with without('json', 'wave', 'nowhere'):\n    import json\n    found = 'no wave'\n"

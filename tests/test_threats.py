@@ -1,4 +1,4 @@
-"""The threat model is tested, not pasted: each line names what shows it, and all of it exists."""
+"""The threat model is tested: each line names existing tests, and true limits."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def functions(path: Path) -> set[str]:
 
 @pytest.mark.parametrize("line", LINES, ids=range(len(LINES)))
 def test_every_line_names_tests_that_exist(line: str) -> None:
-    """What could be tried, what holds it, and at least one test that is there by its very name."""
+    """Each line has a threat, a protection, and at least one existing test."""
     tried, held, shown = (cell.strip() for cell in line.strip("|").split(" | "))
     named = SHOWN.findall(shown)
     assert tried and held and named
@@ -43,7 +43,7 @@ def test_every_line_names_tests_that_exist(line: str) -> None:
 
 
 def test_every_actor_has_lines() -> None:
-    """Nobody is named without saying what holds against them."""
+    """Every actor has at least one line."""
     sections = re.split(r"^## ", TEXT, flags=re.MULTILINE)[1:]
     for actor in ACTORS:
         [section] = [each for each in sections if each.startswith(actor)]
@@ -51,7 +51,7 @@ def test_every_actor_has_lines() -> None:
 
 
 def test_bounds_are_those_of_the_code() -> None:
-    """The sizes that it tells are those that hold."""
+    """The stated sizes are those of the code."""
     from recvault.http import bodies, session
     from recvault.log import lines as speech
     from recvault.transport import backend, base, callbacks

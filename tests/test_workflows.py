@@ -1,4 +1,4 @@
-"""The workflows keep their promises: every Python that pyproject.toml names, few rights, provenance, no password."""
+"""The workflows keep their promises: every Python of pyproject.toml, few permissions, provenance, no password."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def runs(job: dict[str, Any]) -> list[str]:
 
 
 def test_ci_runs_the_gate_on_each_python_that_is_promised() -> None:
-    """Those of the classifiers must pass; others may be tried, and do not count."""
+    """All Pythons in the classifiers must pass; others may be tried without counting."""
     job = WORKFLOWS["ci"]["jobs"]["run"]
     matrix = job["strategy"]["matrix"]
     promised = [each.rpartition(" ")[2] for each in PROJECT["classifiers"] if re.search(r":: 3\.\d+$", each)]
@@ -46,7 +46,7 @@ def test_ci_runs_the_gate_on_each_python_that_is_promised() -> None:
 
 
 def test_nothing_is_released_that_did_not_pass_the_gate() -> None:
-    """Each job of a release waits for it, at once or by another."""
+    """Each release job depends on the gate, directly or indirectly."""
     release = WORKFLOWS["release"]["jobs"]
     assert runs(release["test"]) == [GATE]
     needs = {
@@ -60,7 +60,7 @@ def test_nothing_is_released_that_did_not_pass_the_gate() -> None:
 
 
 def test_rights_are_given_where_they_are_used() -> None:
-    """A workflow may read the code; a job has what it asks for; no checkout leaves a token behind."""
+    """A workflow can only read the code; a job has the permissions it needs; no checkout keeps a token."""
     assert [workflow["permissions"] for workflow in WORKFLOWS.values()] == [{"contents": "read"}] * len(WORKFLOWS)
     writing = {
         name: {right for right, how in job.get("permissions", {}).items() if how == "write"} for name, job in jobs()
@@ -80,7 +80,7 @@ def test_rights_are_given_where_they_are_used() -> None:
 
 
 def test_what_is_released_has_its_provenance() -> None:
-    """Packages and image are attested by the job that built them; PyPI only where it was configured."""
+    """Packages and image are attested by the job that built them; PyPI is used only if configured."""
     release = WORKFLOWS["release"]["jobs"]
     for name in ("packages", "image"):
         assert any(
@@ -91,7 +91,7 @@ def test_what_is_released_has_its_provenance() -> None:
 
 
 def test_the_tag_is_compared_with_the_version_as_it_is_written() -> None:
-    """By the step's own command, on this very tree."""
+    """The step's own command compares tag and version, on this tree."""
     from recvault import __version__
 
     (command,) = (each for each in runs(WORKFLOWS["release"]["jobs"]["packages"]) if "GITHUB_REF_NAME" in each)
@@ -101,7 +101,7 @@ def test_the_tag_is_compared_with_the_version_as_it_is_written() -> None:
 
 
 def test_actions_are_named_by_their_major_version() -> None:
-    """Fixes arrive by themselves, and nothing else does; each job ends in time."""
+    """Actions are pinned to a major version, and every job has a timeout."""
     used = {step["uses"] for _, job in jobs() for step in job["steps"] if "uses" in step}
     assert [
         each for each in used if not re.fullmatch(r"actions/[\w-]+@v\d+|pypa/gh-action-pypi-publish@release/v1", each)
@@ -118,7 +118,7 @@ def test_actions_are_named_by_their_major_version() -> None:
     ids=["schema", "zizmor"],
 )
 def test_linters_find_nothing(command: list[str]) -> None:
-    """In any workflow."""
+    """Linters find nothing in any workflow."""
     files = [str(path) for path in sorted(FOLDER.iterdir())]
     done = subprocess.run([tool(command[0]), *command[1:], *files], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -1,10 +1,10 @@
-"""Measure `recvault backfill`, beside what people write instead and beside rclone, in one run.
+"""Measure `recvault backfill`, beside scripts that people write instead and beside rclone, in one run.
 
     python tests/benchmarks/backfill.py [--case small medium large wide] [--count N] [--rounds N] [--who NAME …]
     python tests/benchmarks/backfill.py [--count N] [--bytes N] [--workers N] [--processes N] [--rounds N] [--slow]
 
-Every contestant is a command of its own that fetches the same media by GET, PUTs them and PUTs a sidecar for each, and
-takes its turn in each round. See README.md beside this file for what the figures mean.
+Every contestant is a command that fetches the same media by GET, PUTs them and PUTs a sidecar for each, and runs once
+in each round. README.md in this folder explains the figures.
 """
 
 from __future__ import annotations
@@ -58,12 +58,12 @@ KEYS = {
 
 @dataclass(frozen=True)
 class Round:
-    """What one round of one contestant took."""
+    """The cost of one round of one contestant."""
 
-    rate: float  # recordings a second, from the first object that arrived to the last
+    rate: float  # recordings a second, from the first arrived object to the last
     seconds: float  # of the whole command
     cpu: float  # seconds, of all its processes
-    resident_mb: tuple[float, float]  # of its largest process: a tenth of the way on, and at most
+    resident_mb: tuple[float, float]  # of its largest process: after a tenth, and peak
 
 
 # -- the contestants: commands, and what they find prepared ------------------------------------------------------------
@@ -85,7 +85,7 @@ def recvault(asked: argparse.Namespace, url: str, bucket: str, root: Path) -> li
     path.write_text(CONFIG.format(url=url, bucket=bucket, root=root, account=ACCOUNT, **values))
     with Runtime(config.load(path), clock=lambda: datetime.now(UTC)) as runtime:
         runtime.store.ask_facts = lambda put: StoreFacts(sha256=True, conditional=True, tells="sha256")  # type: ignore[method-assign]
-        runtime.prepare_store()  # remembered in the ledger: the host at hand takes whatever comes
+        runtime.prepare_store()  # stored in the ledger, as this host accepts everything
     window = ["--since", "2026-10-01", "--until", "2026-10-02"]
     command = [asked.recvault, "-m", "recvault", "--config", str(path), "-q"]
     return [[*command, "backfill", "--source", "main", *window, "--json"]]
@@ -100,15 +100,15 @@ def script(kind: str) -> object:
 
 
 def rclone(asked: argparse.Namespace, url: str, bucket: str, root: Path) -> list[list[str]]:
-    """From HTTP to S3, then the sidecars, made beforehand, from a folder; all is hashed as it is read.
+    """From HTTP to S3, then prepared sidecars from a folder; everything is hashed as it is read.
 
-    By the hasher around its source, which stores no sums here: rclone alone hashes nothing that comes by HTTP.
+    By the hasher around its source, which stores no hashes here: alone, rclone hashes nothing that it reads by HTTP.
     """
     return _rclone(asked, url, bucket, root, ":hasher,hashes=sha256,max_age=0,remote='{}':")
 
 
 def unhashed(asked: argparse.Namespace, url: str, bucket: str, root: Path) -> list[list[str]]:
-    """rclone as it is told by most: what it copies it does not look at."""
+    """rclone as commonly used: it does not check what it copies."""
     return _rclone(asked, url, bucket, root, "{}")
 
 
@@ -125,7 +125,7 @@ def _rclone(asked: argparse.Namespace, url: str, bucket: str, root: Path, readin
     told = "provider=Other,env_auth=true,force_path_style=true,no_check_bucket=true,no_head=true,no_head_object=true"
     sink = f':s3,endpoint="{url}",{told}:{bucket}/recordings'
     common = ["--no-check-dest", "--no-traverse", "--config", "/dev/null", "--log-level", "ERROR", "--retries", "1"]
-    at_once = str(asked.transfers or asked.workers * asked.processes)  # as many as recvault has
+    at_once = str(asked.transfers or asked.workers * asked.processes)  # as many as recvault's
     common += ["--transfers", at_once, "--checkers", at_once]
     sources = {"wav": reading.format(f':http,url="{url}{MEDIA}/":'), "json": reading.format(folder)}
     return [
@@ -153,7 +153,7 @@ CASES: dict[str, dict[str, object]] = {
 
 
 def one_round(name: str, asked: argparse.Namespace, at: Fast | Slow, bucket: str, root: Path) -> Round:
-    """Run a contestant, and see that all of its objects arrived."""
+    """Run a contestant, and check that all of its objects arrived."""
     commands = CONTESTANTS[name](asked, at.url, bucket, root)  # type: ignore[operator]
     seconds, cpu, resident = 0.0, 0.0, (0.0, 0.0)
     for command in commands:
@@ -169,14 +169,14 @@ def one_round(name: str, asked: argparse.Namespace, at: Fast | Slow, bucket: str
 
 
 class Watch(threading.Thread):
-    """Looks at the resident memory of a process and of all below it, the largest of them, until it ends."""
+    """Samples the resident memory of the largest of a process and its descendants, until it ends."""
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
         self._pid, self._seen = 0, [0.0]
 
     def begin(self, pid: int) -> None:
-        """Look at this one."""
+        """Watch this process."""
         self._pid = pid
         self.start()
 
@@ -187,7 +187,7 @@ class Watch(threading.Thread):
 
     @property
     def resident_mb(self) -> tuple[float, float]:
-        """A tenth of the way on, and at most."""
+        """Memory after a tenth of the run, and the peak."""
         return max(self._seen[: len(self._seen) // 10 + 1]), max(self._seen)
 
 
@@ -219,7 +219,7 @@ def contest(asked: argparse.Namespace) -> None:
 
 
 def report(costs: dict[str, list[Round]], asked: argparse.Namespace) -> None:
-    """Medians over the rounds, and beside them how many times rclone's, or the first contestant's."""
+    """Print medians over the rounds, and as multiples of rclone's, or the first contestant's."""
     total = asked.recordings * (asked.bytes + 44) / 1e6
     rows = {
         name: [

@@ -1,7 +1,7 @@
-"""What the contest is held between: hosts that list, serve media and take PUTs, far faster than what is measured.
+"""The hosts of the comparison: they list, serve media and accept PUTs, much faster than the contestants.
 
-`fast` is nginx with all files in memory. `slow` is a server that answers each request after a while, as over a network;
-run as a program it is that server.
+`fast` is nginx with all files in memory. `slow` is a server that answers after a delay, as over a network; this file
+run as a program is that server.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ MEDIA = f"/2010-04-01/Accounts/{ACCOUNT}/Recordings"
 DAY = "Thu, 01 Oct 2026 09:00:00 +0000"
 RATE = 8000  # samples a second, of two bytes each
 PAGE = 1000
-DISTINCT = 8  # bodies, served under all names in turn, as no contestant looks at two at once
+DISTINCT = 8  # bodies, served under all names in turn, as no contestant compares them
 
 _EMPTY = '<?xml version="1.0"?><ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>'
-_SUM = b"x-amz-checksum-sha256:"  # which a store answers with, too
+_SUM = b"x-amz-checksum-sha256:"  # also in a store's answer
 _NGINX = """
 user {user}; daemon off; worker_processes auto; pid {root}/nginx.pid; error_log {root}/error.log;
 events {{ worker_connections 2048; }}
@@ -60,7 +60,7 @@ http {{
 
 @dataclass(frozen=True)
 class Arrived:
-    """What a contestant has put: objects, their bytes, and the time between the first and the last of them."""
+    """What a contestant has put: objects, bytes, and the time between the first and the last."""
 
     media: int
     sidecars: int
@@ -69,12 +69,12 @@ class Arrived:
 
 
 def ids(count: int) -> list[str]:
-    """The recordings' names."""
+    """Return the recordings' names."""
     return [f"RE{number:032x}" for number in range(count)]
 
 
 def wavs(size: int) -> list[bytes]:
-    """WAVs of noise."""
+    """Return WAVs of noise."""
     noise = random.Random(1)
     head = struct.pack(
         "<4sI4s4sIHHIIHH4sI", b"RIFF", 36 + size, b"WAVE", b"fmt ", 16, 1, 1, RATE, RATE * 2, 2, 16, b"data", size
@@ -83,7 +83,7 @@ def wavs(size: int) -> list[bytes]:
 
 
 def pages(count: int, size: int) -> list[bytes]:
-    """Twilio's list, newest first as it comes, a thousand a page."""
+    """Return Twilio's list, newest first, a thousand rows a page."""
     rows = [_row(each, size) for each in reversed(ids(count))]
     found = []
     for number in range(0, max(1, count), PAGE):
@@ -126,7 +126,7 @@ def _row(recording_id: str, size: int) -> dict[str, object]:
 
 
 class Fast:
-    """nginx, with all of it in memory."""
+    """nginx, with everything in memory."""
 
     def __init__(self, root: Path, count: int, size: int) -> None:
         nginx = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
@@ -135,7 +135,7 @@ class Fast:
         self._root, port = root, free_port()
         (root / "files/bodies").mkdir(parents=True)
         (root / "files/pages").mkdir()
-        for number, each in enumerate(wavs(size)):  # by the last digit of a recording's id, which is hex
+        for number, each in enumerate(wavs(size)):  # by the last hex digit of a recording's id
             (root / f"files/bodies/{number:x}.wav").write_bytes(each)
         for number in range(DISTINCT, 16):
             os.link(root / f"files/bodies/{number - DISTINCT:x}.wav", root / f"files/bodies/{number:x}.wav")
@@ -149,7 +149,7 @@ class Fast:
         wait_for(port)
 
     def arrived(self, bucket: str) -> Arrived:
-        """What stands in a bucket; then it is emptied."""
+        """Return what is in a bucket, and empty it."""
         folder = self._root / "files" / bucket
         found = [(path.suffix, path.stat()) for path in folder.rglob("RE*.*")]
         times = [stat.st_mtime for _, stat in found]
@@ -264,7 +264,7 @@ async def _serve(port: int, count: int, size: int) -> None:
 
 @contextlib.contextmanager
 def host(kind: type[Fast] | type[Slow], root: Path, count: int, size: int) -> Iterator[Fast | Slow]:
-    """A host, while it is needed."""
+    """Run a host during the context."""
     found = kind(root, count, size)
     try:
         yield found

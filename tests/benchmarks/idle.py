@@ -1,9 +1,9 @@
-"""What `recvault run` costs while nothing happens, on a ledger of a million archived recordings.
+"""Measure `recvault run` while nothing happens, on a ledger of a million archived recordings.
 
     python tests/benchmarks/idle.py [--rows N] [--sources N] [--listed N] [--polls N] [--quiet SECONDS]
 
-The daemon, the simulator with the bucket, and the bare requests that it is compared with are processes of their own;
-CPU and memory are the kernel's. Prints a table and asserts no time. See README.md beside this file for what it means.
+The daemon, the simulator with the bucket, and the plain requests for comparison are separate processes; CPU and memory
+are the kernel's. Prints a table and asserts no time. README.md in this folder explains it.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ from strict_s3 import StrictS3
 MIB = 1024**2
 _TICKS = os.sysconf("SC_CLK_TCK")
 _SCRAPES = 50
-_DAYS = 365  # over which the million was archived
-_EARLY = 50  # polls, after which memory is looked at first
+_DAYS = 365  # over which the million recordings are spread
+_EARLY = 50  # polls before the first memory sample
 
-# A row as a settled receipt leaves it. Sources and accounts take turns.
+# A row as left by a settled receipt. Sources and accounts alternate.
 _ROWS = """
     WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < :rows),
     made AS (
@@ -83,13 +83,13 @@ with httpx.Client() as client:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Polled:
-    """A daemon whose polls found nothing: what they took of its process."""
+    """The cost of polls that found nothing."""
 
     polls: int
     requests: int
     seconds: float
     cpu: float
-    early: int  # bytes resident after the first polls
+    early: int  # resident bytes after the first polls
     late: int
     peak: int
 
@@ -110,13 +110,13 @@ def make_ledger(path: Path, rows: int, accounts: list[SimAccount]) -> None:
 
 
 def cpu(pid: int) -> float:
-    """Seconds that a process has used, user and system."""
+    """Return the CPU seconds of a process, user and system."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
 def memory(pid: int, name: str) -> int:
-    """Bytes: VmRSS, resident now, or VmHWM, the most that ever was."""
+    """Return bytes: VmRSS, resident now, or VmHWM, the peak."""
     found = re.search(rf"{name}:\s*(\d+) kB", Path(f"/proc/{pid}/status").read_text())
     assert found
     return int(found[1]) * 1024
@@ -124,10 +124,10 @@ def memory(pid: int, name: str) -> int:
 
 @dataclass(slots=True)
 class Bench:
-    """A configuration over a simulator and a bucket, and daemons of it, one after another."""
+    """A configuration over a simulator and a bucket, and its daemons, one after another."""
 
     rig: Rig
-    python: str  # that runs an installed copy
+    python: str  # interpreter of an installed copy
     daemons: int = 0
 
     def daemon(self, poll_every: str) -> Started:
@@ -141,11 +141,11 @@ class Bench:
         return started
 
     def lists(self) -> int:
-        """How many list requests the provider has met."""
+        """Count the list requests at the provider."""
         return self.rig.simulator.count(lambda each: each.path.endswith("/Recordings.json"))
 
     def polled(self, daemon: Started, polls: int) -> Polled:
-        """So many polls that find nothing."""
+        """Measure that many polls that find nothing."""
         pid = daemon.process.pid
         first = self.lists()
         began, used, done = time.monotonic(), cpu(pid), len(daemon.events("discover.done"))
@@ -164,7 +164,7 @@ class Bench:
         )
 
     def bare(self, accounts: list[SimAccount], count: int) -> float:
-        """The CPU of so many plain GETs of the same pages, in a process of their own."""
+        """Measure the CPU of that many plain GETs of the same pages, in another process."""
         query = next(each.query for each in self.rig.simulator.requests if each.path.endswith("/Recordings.json"))
         lists = [
             (f"{self.rig.simulator.base_url}/2010-04-01/Accounts/{each.account_id}/Recordings.json?{query}", each)
@@ -177,14 +177,14 @@ class Bench:
         )
 
     def command(self, *words: str) -> float:
-        """The CPU of a command, from its start to its end."""
+        """Measure the CPU of a command, from its start to its end."""
         cost = spent([self.python, *arguments(self.rig, *words)[1:]], environment(self.rig.root))
         assert cost.code == 0
         return cost.cpu
 
 
 def used_by(daemon: Started, work: Callable[[], None]) -> float:
-    """The CPU that a daemon uses meanwhile."""
+    """Measure the CPU that a daemon uses meanwhile."""
     before = cpu(daemon.process.pid)
     work()
     return cpu(daemon.process.pid) - before
@@ -221,10 +221,10 @@ def main() -> int:
 
 
 def measure(bench: Bench, accounts: list[SimAccount], asked: argparse.Namespace, settled: Callable[[], bool]) -> None:
-    """A daemon that polls each second, one that does not poll, and commands beside that."""
+    """Measure a daemon that polls each second, one that does not poll, and commands."""
     polling = bench.daemon("1s")
     until(settled, 120)
-    time.sleep(3)  # until all of it is written down
+    time.sleep(3)  # until everything is written
     polled = bench.polled(polling, asked.polls)
     assert polling.stopped().code == 143
 
@@ -240,7 +240,7 @@ def measure(bench: Bench, accounts: list[SimAccount], asked: argparse.Namespace,
 
 
 def tell(polled: Polled, still: float, bare: float, asked: dict[str, float]) -> None:
-    """The table."""
+    """Print the table."""
     poll = (polled.cpu - still * polled.seconds) / polled.requests
     rows = [
         ("polls that found nothing", f"{polled.polls} in {polled.seconds:.0f} s"),

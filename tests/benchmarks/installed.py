@@ -1,6 +1,6 @@
-"""What is timed: an installed copy of recvault, compiled, by a Python built with optimisations; and what it costs.
+"""What is timed: an installed, compiled copy of recvault, by a Python built with optimisations; and its cost.
 
-An editable install under PYTHONDONTWRITEBYTECODE would compile the product anew at each start of each process.
+An editable install with PYTHONDONTWRITEBYTECODE would compile recvault at each start of each process.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER
 
 @dataclass(frozen=True)
 class Cost:
-    """Of a command and of all that it started."""
+    """The cost of a command and all its descendants."""
 
     code: int
     seconds: float
@@ -34,12 +34,12 @@ class Cost:
 
 
 def add_python(parser: argparse.ArgumentParser) -> None:
-    """The option that names an interpreter."""
+    """Add the option for an interpreter."""
     parser.add_argument("--python", default=None, help="that runs recvault; Debian's, where it is one of this version")
 
 
 def installed(asked: argparse.Namespace, root: Path, source: Path = CHECKOUT) -> str:
-    """Install a checkout into an environment of its own: its Python. Libraries are those that stand beside this one."""
+    """Install a checkout into an environment of its own, with this one's libraries; return its Python."""
     python, home = asked.python or _python(), root / "venv"
     environment = plain(os.environ)
     subprocess.run([python, "-m", "venv", "--without-pip", home], check=True, env=environment)
@@ -51,7 +51,7 @@ def installed(asked: argparse.Namespace, root: Path, source: Path = CHECKOUT) ->
     if version != str(sys.version_info[:2]):
         raise SystemExit(f"{python} is another version than {sys.executable}, whose libraries it is to use")
     beside = sysconfig.get_path("purelib")
-    (Path(site) / "beside.pth").write_text(f"{beside}\n")  # a path alone: no editable install in it is heeded
+    (Path(site) / "beside.pth").write_text(f"{beside}\n")  # only a path: editable installs in it are ignored
     compileall.compile_dir(beside, quiet=2)
     where = subprocess.check_output(
         [target, "-c", "import recvault; print(recvault.__file__)"], text=True, env=environment
@@ -61,7 +61,7 @@ def installed(asked: argparse.Namespace, root: Path, source: Path = CHECKOUT) ->
 
 
 def plain(environment: Mapping[str, str]) -> dict[str, str]:
-    """An environment without what would have Python compile anew, or look elsewhere."""
+    """Return an environment without variables that make Python recompile or look elsewhere."""
     return {name: value for name, value in environment.items() if name not in _OURS}
 
 
@@ -71,8 +71,8 @@ def spent(
     on_start: Callable[[int], object] = lambda pid: None,
     errors: int | None = None,
 ) -> Cost:
-    """Run a command; wait for all that it left behind, too: what forks worker processes ends after it."""
-    ctypes.CDLL(None).prctl(_SUBREAPER, 1, 0, 0, 0)  # who is left by its parent becomes ours
+    """Run a command, and wait for all it left behind, such as a fork server, which ends after it."""
+    ctypes.CDLL(None).prctl(_SUBREAPER, 1, 0, 0, 0)  # orphans become our children
     ours, before, began = set(children(os.getpid())), resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
     process = subprocess.Popen(command, env=plain(environment), stdout=subprocess.DEVNULL, stderr=errors)
     on_start(process.pid)
@@ -84,7 +84,7 @@ def spent(
 
 
 def children(pid: int) -> list[int]:
-    """The processes that one has started and that have not ended, of any of its threads."""
+    """Return the running children of a process, of any of its threads."""
     found = []
     for path in Path(f"/proc/{pid}/task").glob("*/children"):
         try:
@@ -95,12 +95,12 @@ def children(pid: int) -> list[int]:
 
 
 def below(pid: int) -> list[int]:
-    """A process and all that it and its own have started."""
+    """Return a process and all its descendants."""
     return [pid, *(each for child in children(pid) for each in below(child))]
 
 
 def _python() -> str:
-    """Debian's, where it is of this version: its libraries are then ours, and it is built with optimisations."""
+    """Return Debian's, if it has this version: it can use our libraries, and is built with optimisations."""
     asking = "import sys, venv; print(sys.version_info[:2])"
     try:
         said = subprocess.check_output([_DEBIANS, "-c", asking], text=True, stderr=subprocess.DEVNULL).strip()

@@ -1,10 +1,9 @@
-"""What each question and verb of the ledger takes, at 100,000 and a million recordings side by side, and its size.
+"""Measure each query and verb of the ledger at 100,000 and a million recordings, and its size.
 
     python tests/benchmarks/ledger.py [--rows N]… [--repeats N] [--cold N] [--directory DIR]
 
-A ledger is filled by SQL; then a process of its own asks it by its public methods. Cold is after the kernel was told to
-forget the file, by a connection that was just opened. Prints tables, asserts no time. README.md beside this file says
-what it means.
+A ledger is filled by SQL; then another process uses its public methods. Cold means after the kernel dropped the file
+from its cache, by a new connection. Prints tables, asserts no time. README.md in this folder explains them.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from pathlib import Path
 from installed import add_python, installed, plain
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-sys.path.remove(str(Path(__file__).parent))  # where `ledger` would be this file
+sys.path.remove(str(Path(__file__).parent))  # in which `ledger` would be this file
 
 from ledger.rows import POLICY, RECHECK, receipt, recording
 from recvault.ledger import Feed, Ledger
@@ -37,15 +36,15 @@ from recvault.models import Job, Receipt, Recording, Rejected
 
 NOW = datetime(2026, 10, 1, 9, 0, tzinfo=UTC)
 SOURCES = 20
-_DAYS = 5 * 365  # over which all was archived
+_DAYS = 5 * 365  # over which all recordings are spread
 _OPEN = {"pending": 3000, "failing": 2000, "not_ready": 1000, "dead": 1000, "gone": 500, "external": 500}
 _QUARANTINED = 200
-_REAL = 20_000  # recordings that go through the ledger's own verbs, for its size
+_REAL = 20_000  # recordings that use the ledger's own verbs, to measure its size
 _PAGE, _BATCH = 1000, 50
 _ACCOUNTS = [f"AC{number:032x}" for number in range(SOURCES)]
 _POLICIES = {f"voice-{number}": POLICY for number in range(SOURCES)}
 
-# Sources take turns. Ids come at random, as a provider's do.
+# Sources alternate. Ids are random, like a provider's.
 _ARCHIVED = """
     WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < :rows),
     made AS (
@@ -76,7 +75,7 @@ _DAYS_OF_ROWS = """
     SELECT source, account_id, substr(settled_at, 1, 10) AS day, count(*), sum(bytes), max(settled_at)
     FROM recordings WHERE state = 'archived' GROUP BY source, account_id, day
 """
-# As the Voice API lists one.
+# As in the Voice API's list.
 _ROW = {
     "account_sid": _ACCOUNTS[0],
     "api_version": "2010-04-01",
@@ -108,18 +107,18 @@ _ROW = {
 
 
 def feed(number: int) -> Feed:
-    """One of the twenty."""
+    """Return one of the twenty feeds."""
     return Feed(f"voice-{number}", "twilio", _ACCOUNTS[number])
 
 
 def fresh(number: int) -> Recording:
-    """A recording that no ledger has met."""
+    """Return an unknown recording."""
     name = f"RE{secrets.token_hex(16)}"
     return recording(recording_id=name, account_id=_ACCOUNTS[number], created_at=NOW, raw={**_ROW, "sid": name})
 
 
 def fill(path: Path, rows: int) -> None:
-    """Make a ledger of so many recordings, most of them archived, by SQL; its own triggers keep its tallies."""
+    """Make a ledger of that many recordings, mostly archived, by SQL; its own triggers keep its tallies."""
     empty = Ledger.open(path, NOW - timedelta(days=_DAYS))
     for number in range(SOURCES):
         empty.advance(feed(number), NOW, NOW)
@@ -145,11 +144,11 @@ def fill(path: Path, rows: int) -> None:
         db.execute(_DAYS_OF_ROWS)
         db.execute("COMMIT")
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-    os.sync()  # or the first commit that is measured would wait for all of it
+    os.sync()  # else the first measured commit would wait for all of it
 
 
 def size_by_its_verbs(path: Path) -> tuple[float, float]:
-    """Bytes a recording while all wait, and once all are archived: rows that were registered, claimed and settled."""
+    """Return the bytes per recording while all wait and once all are archived, by the ledger's verbs."""
     ledger = Ledger.open(path, NOW)
     for _ in range(_REAL // _PAGE):
         ledger.register(feed(0), [fresh(0) for _ in range(_PAGE)], [], NOW, RECHECK)
@@ -167,7 +166,7 @@ def _used(path: Path) -> int:
 
 
 def archived_as(job: Job) -> Receipt:
-    """How it would be settled, under keys of the usual length."""
+    """Return its receipt, with keys of the usual length."""
     standing, name = receipt(job), job.recording.recording_id
     stem = f"recordings/provider=twilio/account={job.recording.account_id}/date=2026-10-01/{name}"
     medium = replace(standing.media[0], key=f"{stem}.wav", sha256=secrets.token_hex(32), content_type="audio/x-wav")
@@ -179,11 +178,11 @@ def archived_as(job: Job) -> Receipt:
 
 @dataclass(slots=True)
 class Asking:
-    """An open ledger, and what its verbs are given."""
+    """An open ledger, and the arguments of its verbs."""
 
     path: Path
     ledger: Ledger
-    known: list[str]  # a page of archived recordings of one account, as they follow on each other
+    known: list[str]  # a page of successive archived recordings of one account
     jobs: list[Job] = field(default_factory=list)
     turn: int = 0
 
@@ -247,7 +246,7 @@ def opened(path: Path, known: list[str]) -> Iterator[Asking]:
 
 
 def forget(path: Path) -> None:
-    """Have the kernel drop what it holds of the file: all of it is on disk, so that it may."""
+    """Let the kernel drop the file from its cache, after a sync."""
     with path.open("rb+") as file:
         os.fsync(file.fileno())
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
@@ -260,7 +259,7 @@ def timed(work: Callable[[], object]) -> float:
 
 
 def ask(path: Path, repeats: int, cold: int) -> dict[str, list[list[float]]]:
-    """Milliseconds of each case, warm and cold."""
+    """Return the milliseconds of each case, warm and cold."""
     with closing(sqlite3.connect(path)) as db:
         rows = db.execute("SELECT recording_id FROM recordings WHERE account_id = ? LIMIT ?", [_ACCOUNTS[7], _PAGE])
         known = [name for (name,) in rows]
@@ -287,7 +286,7 @@ def ask(path: Path, repeats: int, cold: int) -> dict[str, list[list[float]]]:
 
 
 def status(python: str, path: Path, repeats: int) -> dict[str, list[list[float]]]:
-    """Milliseconds of `recvault status`, the whole process: those that went by, and those of CPU."""
+    """Return the milliseconds of `recvault status`, a whole process: elapsed, and CPU."""
     config = path.with_suffix(".toml")
     sources = "".join(
         f'[[sources]]\nname = "voice-{number}"\nprovider = "twilio"\naccount_sid = "{account}"\n'
@@ -307,7 +306,7 @@ def status(python: str, path: Path, repeats: int) -> dict[str, list[list[float]]
 
 
 def measured(python: str, path: Path, rows: int, repeats: int, cold: int) -> dict[str, list[list[float]]]:
-    """Fill a ledger, ask it, and say how large it is."""
+    """Fill a ledger, measure its queries and its size."""
     began = time.monotonic()
     fill(path, rows)
     size = path.stat().st_size
@@ -318,7 +317,7 @@ def measured(python: str, path: Path, rows: int, repeats: int, cold: int) -> dic
 
 
 def tell(rows: list[int], took: list[dict[str, list[list[float]]]]) -> None:
-    """The table: median and worst, warm and cold, for each size."""
+    """Print the table: median and worst, warm and cold, for each size."""
     print("| ms, median (worst) | " + " | ".join(f"{each:,} warm | cold" for each in rows) + " |")
     print("|---|" + "---|---|" * len(rows))
     for name in took[0]:

@@ -1,9 +1,9 @@
-"""How much memory a `recvault sync` takes at its peak, whatever the size of the recordings: under 150 MiB.
+"""Measure the peak memory of a `recvault sync`, for any size of recordings: under 150 MiB.
 
     python tests/benchmarks/memory.py
 
-A 2 GiB recording, then 24 of 200 MiB with 16 workers, then 64 that just stay in the spool's memory: each a process of
-its own, against a simulator and a strict S3 server in this one. The peak is the kernel's (VmHWM). Exits 1 beyond it.
+A 2 GiB recording, then 24 of 200 MiB with 16 workers, then 64 that just fit into the spool's memory: each in its own
+process, against a simulator and a strict S3 server in this one. The peak is the kernel's (VmHWM). Exits 1 above it.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from strict_s3 import Bucket, StrictS3
 MIB = 1024**2
 MOST = 150 * MIB
 _BYTES_PER_SECOND = 16_000  # WAV, 16 bit, 8 kHz, mono
-_KEPT = 1 * MIB  # larger bodies are hashed and dropped
-_LOOK = 0.02  # seconds between two looks at the peak
+_KEPT = 1 * MIB  # larger bodies are hashed and discarded
+_LOOK = 0.02  # seconds between samples of the peak
 _KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test-secret-key", "AWS_EC2_METADATA_DISABLED": "true"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """One `recvault sync` process: its peak, its time, what it said."""
+    """One `recvault sync` process: its peak, its time, its output."""
 
     peak: int
     seconds: float
@@ -49,14 +49,14 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """A simulator with one account, a bucket that keeps no large body, and a configuration over both."""
+    """A simulator with one account, a bucket that keeps no large body, and a configuration."""
 
     rig: Rig
     account: SimAccount
     bucket: Bucket
 
     def add(self, size: int, count: int) -> None:
-        """Let there be so many recordings of such a size."""
+        """Add that many recordings of this size."""
         begun = self.rig.simulator.now - timedelta(days=30)
         for number in range(count):
             self.rig.simulator.add(
@@ -68,7 +68,7 @@ class Bench:
             )
 
     def sync(self) -> Measured:
-        """Run `recvault sync` as a process, and watch its peak."""
+        """Run `recvault sync` as a process, and measure its peak."""
         command = [str(Path(sys.executable).with_name("recvault")), "--config", str(self.rig.config_path), "sync"]
         with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as log:
             begun = time.monotonic()
@@ -86,7 +86,7 @@ class Bench:
         return Measured(peak=peak, seconds=seconds, exit_code=process.returncode, report=report, log=text)
 
     def wrong(self) -> list[str]:
-        """The recordings that do not stand in the bucket with the bytes that the provider serves."""
+        """Return the recordings that are not in the bucket with the provider's bytes."""
         found = {Path(key).stem: kept for key, kept in self.bucket.objects.items() if key.endswith(".wav")}
         truth = {each.recording_id: each for each in self.rig.simulator.truth(self.account)}
         assert truth
@@ -98,7 +98,7 @@ class Bench:
 
 
 def _peak_of(pid: int) -> int:
-    """The most memory that a process ever held, by the kernel: that of a forked child counts its parent's too."""
+    """Return the peak memory of a process by the kernel; a forked child's includes its parent's."""
     try:
         found = re.search(r"VmHWM:\s*(\d+) kB", Path(f"/proc/{pid}/status").read_text())
     except OSError:
@@ -108,7 +108,7 @@ def _peak_of(pid: int) -> int:
 
 @contextlib.contextmanager
 def bench(root: Path, *, workers: int) -> Iterator[Bench]:
-    """Everything that a sync needs, for as long as the context lasts."""
+    """Provide everything that a sync needs, during the context."""
     with Simulator(seed=7) as simulator, StrictS3(seed=7) as server:
         bucket = server.bucket(keep_most=_KEPT)
         account = simulator.add_account("twilio")
@@ -118,7 +118,7 @@ def bench(root: Path, *, workers: int) -> Iterator[Bench]:
 
 
 def main() -> int:
-    """Measure each shape of work, and say whether all stay within bounds."""
+    """Measure each case, and report whether all stay within bounds."""
     fits = True
     for title, size, count, workers in (
         ("one recording of 2 GiB", 2048 * MIB, 1, 16),

@@ -1,8 +1,8 @@
-"""A bucket of a million objects that takes no room: an S3 server that works out each answer from the object's number.
+"""A bucket of a million objects without storage: an S3 server that computes each answer from the object's number.
 
-It answers ListObjectsV2, GET and HEAD, over path-style addresses, and looks at no signature. Recording n of a day that
-follows from n has a sidecar and a WAV; every recording's WAV is the same bytes. Of each `lacks` recordings one has lost
-its WAV. As a program of its own it prints its address and serves until its stdin is closed.
+It answers ListObjectsV2, GET and HEAD with path-style URLs, and ignores signatures. Recording n has a day derived from
+n, a sidecar and a WAV; all WAVs have the same bytes. One of `lacks` recordings has lost its WAV. Run as a program it
+prints its URL and serves until its stdin is closed.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _SAMPLE = 123_456_789
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Million:
-    """The truth: what stands under which key."""
+    """The truth: which object each key has."""
 
     recordings: int
     media_bytes: int = 4_000
@@ -87,13 +87,13 @@ class Million:
         return bool(self.lacks) and number % self.lacks == self.lacks - 1
 
     def key(self, index: int) -> str:
-        """Of the object of that rank: sidecars are even, media odd."""
+        """Return the key of that rank: sidecars are even, media odd."""
         number, ext = index // 2, ("json", "wav")[index % 2]
         day = FIRST_DAY + timedelta(days=number // A_DAY)
         return f"recordings/provider=twilio/account={ACCOUNT}/date={day}/RE{number:032x}.{ext}"
 
     def rank(self, after: str) -> int:
-        """How many keys are not beyond this one."""
+        """Count the keys up to and including this one."""
         low, high = 0, 2 * self.recordings
         while low < high:
             middle = (low + high) // 2
@@ -111,7 +111,7 @@ def _sum(size: int) -> str:
 
 
 class Answers:
-    """Whole HTTP answers, made of bytes that were put together once."""
+    """Complete HTTP answers, from bytes that were built once."""
 
     def __init__(self, truth: Million) -> None:
         self._truth = truth

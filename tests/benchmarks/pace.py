@@ -1,10 +1,10 @@
-"""Whether a backfill asks its provider as often as configured, however many processes share the budget.
+"""Measure whether a backfill keeps the configured pace, however many processes share the budget.
 
     python tests/benchmarks/pace.py [--processes 1 2 4] [--recordings 1200]
 
-The real command, at its default settings, against the simulator and the strict S3 in another process' stead. Prints
-what was configured and what was asked a second in the steady part: between the first and the last fifth of all media.
-It cannot show how fast a machine could go: the budget is far below that.
+The real command with default settings, against the simulator and the strict S3 in another process. Prints the
+configured and the measured requests a second in the steady part: between the first and the last fifth of all media. It
+does not show a machine's maximum, which is far above the budget.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from strict_s3 import StrictS3
 
 
 def asked_a_second(python: str, processes: int, recordings: int) -> tuple[float, int]:
-    """Requests of any kind a second in the steady part, and the most in any one second of it."""
+    """Return the requests a second in the steady part, and the most in one second of it."""
     with tempfile.TemporaryDirectory() as directory, StrictS3() as server, Simulator(seed=3) as simulator:
         account = simulator.add_account("twilio")
         simulator.populate(account, "voice", count=recordings, durations=(1.0, 1.0), conference_share=0)
         rig = Rig(Path(directory), simulator, server.url, server.bucket().name)
         rig.add_source("voice", "twilio", account)
-        del rig.sources[0]["requests_per_second"]  # at the default
+        del rig.sources[0]["requests_per_second"]  # use the default
         command = [python, "-m", "recvault", "--config", str(rig.config_path), "backfill", "--source", "voice"]
         simulator.set_now(simulator.now, running=True)
         done = subprocess.run(

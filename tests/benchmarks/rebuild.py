@@ -1,4 +1,4 @@
-"""Measure `recvault rebuild`: sidecars in a fast S3 in a process of its own, the command in another.
+"""Measure `recvault rebuild`, with sidecars in a fast S3 in another process.
 
 python tests/benchmarks/rebuild.py [--sidecars N] [--workers N]
 """
@@ -48,7 +48,7 @@ ACCOUNT = "b" * 32
 
 
 def serve(count: int, pipe: Connection) -> None:
-    """A bucket of sidecars, without media, until told to end."""
+    """Serve a bucket of sidecars, without media, until told to end."""
     keys = KeyTemplate()
     with StrictS3() as server:
         bucket = server.bucket("measured")
@@ -94,7 +94,7 @@ def placed(keys: KeyTemplate, number: int) -> tuple[str, Kept]:
 
 
 def measure(python: str, url: str, root: Path, workers: int) -> tuple[float, float, int]:
-    """Seconds, seconds of CPU and the most bytes of memory of one rebuild."""
+    """Return seconds, CPU seconds and peak memory in bytes of one rebuild."""
     config = root / "config.toml"
     config.write_text(CONFIG.format(url=url, root=root, workers=workers, account=ACCOUNT))
     words = [python, "-m", "recvault", "-q", "--config", str(config), "rebuild", "--json"]

@@ -1,8 +1,8 @@
-"""What people write instead: a loop, the same in a thread pool, and one on asyncio. Each a program of its own.
+"""Scripts that people write instead: a loop, the same in a thread pool, and one on asyncio, each a program.
 
     python tests/benchmarks/scripts.py sequential|pool|asyncio URL BUCKET COUNT WORKERS
 
-GET a WAV, hash it by SHA-256, PUT it, PUT a sidecar that names the sum. Nothing is listed: the names are known.
+GET a WAV, hash it by SHA-256, PUT it, PUT a sidecar with the hash. Nothing is listed: the names are known.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""What it costs to begin: CPU of whole commands that have next to nothing to do, all their processes included.
+"""Measure the CPU of whole commands with next to nothing to do, including all their processes.
 
     python tests/benchmarks/start.py [--runs N] [--python PATH] [--source CHECKOUT]
 
-An installed copy runs them. README.md beside this file says what the figures mean.
+They run from an installed copy. README.md in this folder explains the figures.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from strict_s3 import StrictS3
 
 @contextmanager
 def commands(python: str, root: Path) -> Iterator[dict[str, Callable[[], Cost]]]:
-    """What is timed, each to be run again and again."""
+    """Return the measured commands, to be run repeatedly."""
     with StrictS3() as server, Simulator() as simulator:
         account = simulator.add_account("twilio")
         simulator.populate(account, "voice", count=1)
@@ -46,10 +46,10 @@ def commands(python: str, root: Path) -> Iterator[dict[str, Callable[[], Cost]]]
             rig.ledger, rig.bucket = {"path": str(root / f"{next(numbers)}.db")}, server.bucket().name
             options = ["--source", "voice", "--processes", str(processes), "--json"]
             cost = run("-q", "--config", str(rig.config_path), "backfill", *options)
-            assert len(server.buckets[rig.bucket].objects) == 3  # a medium, its sidecar, and the sidecar's schema
+            assert len(server.buckets[rig.bucket].objects) == 3  # medium, sidecar and schema
             return cost
 
-        backfill(1)  # whose ledger `status` shows
+        backfill(1)  # makes the ledger for `status`
         status = ["--config", str(rig.config_path), "status"]
         (root / "status.toml").write_text(rig.config_path.read_text())
         status[1] = str(root / "status.toml")

@@ -1,9 +1,9 @@
-"""What `recvault verify` costs on a bucket of a million objects: time, memory, requests; and how fast `--deep` reads.
+"""Measure `recvault verify` on a bucket of a million objects: time, memory, requests; and the speed of `--deep`.
 
     python tests/benchmarks/verify.py [--objects N] [--workers N] [--deep-objects N] [--deep-bytes N]
 
-The bucket is worked out by million.py, in a process of its own on the same machine; the ledger is filled by SQL. Prints
-tables and asserts no time, but that what is missing was found. See README.md beside this file for what it means.
+The bucket is computed by million.py in another process on this machine; the ledger is filled by SQL. Prints tables and
+asserts no time, only that what is missing was found. README.md in this folder explains them.
 """
 
 from __future__ import annotations
@@ -68,13 +68,13 @@ class Measured:
     code: int
     seconds: float
     cpu: float
-    peak: int  # bytes resident at most
+    peak: int  # peak resident bytes
     document: dict[str, Any]
 
 
 @contextmanager
 def bucket(truth: Million) -> Iterator[str]:
-    """The server, in a process of its own."""
+    """Run the server in another process."""
     command = [sys.executable, str(Path(__file__).with_name("million.py")), json.dumps(asdict(truth))]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout and server.stdin
@@ -85,7 +85,7 @@ def bucket(truth: Million) -> Iterator[str]:
 
 
 def make_ledger(path: Path, truth: Million) -> None:
-    """All its recordings as archived rows."""
+    """Make a ledger with all recordings as archived rows."""
     Ledger.open(path, datetime.now(UTC)).close()
     sample = truth.receipt(0)
     media, size = shorten(sample), sample.bytes
@@ -104,7 +104,7 @@ def _row(truth: Million, number: int, media: str, size: int) -> tuple[object, ..
 
 
 def measure(python: str, root: Path, url: str, workers: int, *words: str, more: str = "") -> Measured:
-    """`recvault verify`, in a process of its own."""
+    """Run `recvault verify` in another process."""
     config = _CONFIG.format(bucket=BUCKET, url=url, root=root, workers=workers, account=ACCOUNT, more=more)
     (root / "config.toml").write_text(config)
     command = [python, "-m", "recvault", "--config", str(root / "config.toml"), "verify", "--json", *words]
@@ -123,7 +123,7 @@ def measure(python: str, root: Path, url: str, workers: int, *words: str, more: 
 
 
 def tell(name: str, truth: Million, found: Measured) -> None:
-    """One line of the table."""
+    """Print one line of the table."""
     counts, requests = found.document["counts"], found.document["requests"]
     lost = sum(map(truth.is_lost, range(truth.recordings)))
     assert counts == {

@@ -46,7 +46,7 @@ class RealServer:
 
     @property
     def keys(self) -> dict[str, str]:
-        """The credentials in the environment, as boto3 reads them."""
+        """The credentials as environment variables, which boto3 reads."""
         return {"AWS_ACCESS_KEY_ID": self.access_key, "AWS_SECRET_ACCESS_KEY": self.secret_key}
 
 

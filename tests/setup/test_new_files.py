@@ -1,4 +1,4 @@
-"""Files are put in place all or none, and never over another one."""
+"""Files are created all or none, and never over another one."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ def new(path: Path, text: str = "text", before: str | None = None) -> NewFile:
 
 
 def test_files_and_folders_are_closed_to_others(tmp_path: Path) -> None:
-    """Each file has its mode from the first moment, each new folder 0700, and no other file is left."""
+    """Each file has its mode from the start, each new folder 0700, and no other file is left."""
     place([new(tmp_path / "a/b/secret")], [tmp_path / "state"])
     found = {str(each.relative_to(tmp_path)): stat.S_IMODE(each.stat().st_mode) for each in tmp_path.rglob("*")}
     assert found == {"a": 0o700, "a/b": 0o700, "a/b/secret": 0o600, "state": 0o700}
 
 
 def test_an_existing_file_is_refused_and_what_was_made_is_removed(tmp_path: Path) -> None:
-    """The second of two exists: the first one goes again, with its folder."""
+    """If the second of two files exists, the first and its folder are removed again."""
     (tmp_path / "there").write_text("theirs")
     with pytest.raises(ConfigError, match="there already exists and is never overwritten"):
         place([new(tmp_path / "made/secret"), new(tmp_path / "there")], [tmp_path / "state"])
@@ -32,7 +32,7 @@ def test_an_existing_file_is_refused_and_what_was_made_is_removed(tmp_path: Path
 
 
 def test_a_file_is_replaced_only_as_it_was_read(tmp_path: Path) -> None:
-    """With its mode; one that was changed meanwhile is left alone."""
+    """A replaced file keeps its mode; one changed meanwhile is not replaced."""
     path = tmp_path / "config.toml"
     path.write_text("before")
     path.chmod(0o640)
@@ -44,7 +44,7 @@ def test_a_file_is_replaced_only_as_it_was_read(tmp_path: Path) -> None:
 
 
 def test_a_replaced_file_comes_back_after_an_error(tmp_path: Path) -> None:
-    """If what follows cannot be written, it is as it was."""
+    """If a later file cannot be written, a replaced one is restored."""
     path, taken = tmp_path / "environment", tmp_path / "taken"
     path.write_text("A=1\n")
     taken.touch()
@@ -54,7 +54,7 @@ def test_a_replaced_file_comes_back_after_an_error(tmp_path: Path) -> None:
 
 
 def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
-    """By its path, with what to do."""
+    """An unwritable place is reported by its path, with a hint."""
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match=r"file/folder cannot be written: Not a directory \(run as a user who may"):
         place([new(tmp_path / "file/folder/secret")])

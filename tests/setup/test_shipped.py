@@ -1,4 +1,4 @@
-"""What comes with the program: the same files in a checkout and in a wheel."""
+"""Files shipped with the program: the same in a checkout and in a wheel."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_a_checkout_ships_the_files_at_its_top() -> None:
-    """An editable install reads the very files that the repository has."""
+    """An editable install uses the repository's own files."""
     assert (shipped.shipped(EXAMPLE), shipped.shipped(UNITS)) == (ROOT / "config.example.toml", ROOT / "systemd")
     assert shipped.example() == (ROOT / "config.example.toml").read_text()
     assert shipped.unit("recvault.service") == (ROOT / "systemd/recvault.service").read_text()
@@ -29,7 +29,7 @@ def test_a_wheel_carries_a_copy_inside_the_package() -> None:
 
 
 def test_an_installed_package_uses_its_own_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not a file that is beside site-packages by chance; where there is none, the error says what to do."""
+    """A file beside site-packages is not used; without a copy the error has a hint."""
     package = tmp_path / "lib" / "recvault"
     (package / "shipped").mkdir(parents=True)
     monkeypatch.setattr(shipped, "_PACKAGE", package)

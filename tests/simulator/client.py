@@ -1,4 +1,4 @@
-"""A client that logs in and reads whole lists, and what several tests here agree on."""
+"""A client that logs in and reads complete lists, shared by the tests here."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import httpx
 
 from recvault.simulator import SimAccount, SimRecording, Simulator
 
-_TLS = ssl.create_default_context()  # never used, and costly to make for each client
+_TLS = ssl.create_default_context()  # unused, but expensive to build for each client
 START = datetime(2026, 3, 2, 10, tzinfo=UTC)
 
 
 class Client:
-    """GETs with an account's credentials and reads whole lists."""
+    """Sends GETs with an account's credentials and reads complete lists."""
 
     def __init__(self, simulator: Simulator, account: SimAccount) -> None:
         self.simulator = simulator

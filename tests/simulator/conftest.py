@@ -1,4 +1,4 @@
-"""A running simulator, and clients for as many accounts as a test opens."""
+"""A running simulator, and clients for any number of accounts."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def simulator() -> Iterator[Simulator]:
 
 @pytest.fixture
 def connect(simulator: Simulator) -> Iterator[Callable[..., Client]]:
-    """Open an account and a client for it; both are closed at the end."""
+    """Create an account and a client for it; both are closed at the end."""
     opened: list[Client] = []
 
     def open_one(kind: str = "twilio", *, switches: Switches | None = None, **options: Any) -> Client:

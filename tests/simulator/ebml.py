@@ -1,4 +1,4 @@
-"""Walk an EBML tree: enough to check every size."""
+"""Walk an EBML tree, enough to check every size."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Element:
-    """One element and the bytes inside it."""
+    """One element and its content."""
 
     id: int
     body: bytes
 
 
 def children(content: bytes) -> list[Element]:
-    """The elements that fill these bytes, to the last one."""
+    """Return the elements that exactly fill these bytes."""
     found, place = [], 0
     while place < len(content):
         width = 9 - content[place].bit_length()
@@ -30,7 +30,7 @@ def children(content: bytes) -> list[Element]:
 
 
 def find(content: bytes, *path: int) -> bytes:
-    """The body of the first element down this path."""
+    """Return the content of the first element at this path."""
     for identity in path:
         content = next(element.body for element in children(content) if element.id == identity)
     return content

@@ -1,4 +1,4 @@
-"""Every fault of the menu really happens, on the wire, and a client that tries again gets through."""
+"""Every fault of the menu happens on the wire, and a client that retries succeeds."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Connect = Callable[..., Client]
 
 
 class Target:
-    """One recording with its list, its media and what a sound answer to each is."""
+    """One recording with its list, its media and their correct answers."""
 
     def __init__(self, client: Client) -> None:
         self.client = client
@@ -32,7 +32,7 @@ class Target:
         self.content = self.simulator.media(self.recording, "mp3", self.recording.default_channels).read()
 
     def fires(self, name: str, url: str, times: int = 1) -> list[httpx.Response | httpx.HTTPError]:
-        """Plan the fault, ask, and make sure that it fired; then that it is over."""
+        """Plan the fault, send the request, and check that it fired once."""
         plan = self.simulator.faults.plan(name, times=times)
         answers: list[httpx.Response | httpx.HTTPError] = []
         for _ in range(times):
@@ -53,7 +53,7 @@ def target(connect: Connect) -> Target:
 
 @pytest.mark.parametrize("name", ["http_429", "http_500", "http_503"])
 def test_statuses(target: Target, name: str) -> None:
-    """The status is answered in the service's own words."""
+    """The status is answered in the service's own format."""
     (answer,) = target.fires(name, target.list)
     assert isinstance(answer, httpx.Response)
     assert answer.status_code == answer.json()["status"] == int(name.removeprefix("http_"))
@@ -61,7 +61,7 @@ def test_statuses(target: Target, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["http_429", "http_500", "http_503"])
 def test_unprocessed_deletions_delete_nothing(target: Target, name: str) -> None:
-    """What is answered by a fault's status was not done."""
+    """A deletion answered by a fault's status is not done."""
     target.simulator.faults.plan(name, method="DELETE")
     url = f"{target.client.voice}/Recordings/{target.recording.recording_id}.json"
     assert target.client.http.delete(url).is_error
@@ -69,7 +69,7 @@ def test_unprocessed_deletions_delete_nothing(target: Target, name: str) -> None
 
 
 def test_a_lost_answer_to_a_deletion(target: Target) -> None:
-    """A deletion whose answer is lost was done all the same."""
+    """A deletion whose answer is lost is done."""
     target.simulator.faults.plan("reset", kind="delete")
     url = f"{target.client.voice}/Recordings/{target.recording.recording_id}.json"
     with pytest.raises(httpx.TransportError):
@@ -78,7 +78,7 @@ def test_a_lost_answer_to_a_deletion(target: Target) -> None:
 
 
 def test_retry_after(target: Target) -> None:
-    """Retry-After is absent, seconds or a date, by switch; `mixed` takes turns."""
+    """Retry-After is absent, seconds or a date, by switch; `mixed` alternates."""
     switches, seen = target.simulator.switches, []
     for mode in ("absent", "seconds", "http_date"):
         target.simulator.switches = replace(switches, retry_after=mode)
@@ -92,21 +92,21 @@ def test_retry_after(target: Target) -> None:
 
 
 def test_reset(target: Target) -> None:
-    """The connection is reset, sometimes before any byte, sometimes within the body."""
+    """The connection is reset before any byte or within the body."""
     errors = target.fires("reset", target.media, times=12)
     assert {type(error) for error in errors} <= {httpx.ReadError, httpx.RemoteProtocolError}
 
 
 @pytest.mark.parametrize("name", ["truncate", "stall"])
 def test_short_of_content_length(target: Target, name: str) -> None:
-    """The body ends before its promised length, at once or after silence: a client is told so."""
+    """The body ends before its Content-Length, at once or after silence, and a client notices."""
     errors = target.fires(name, target.media, times=6)
     assert {type(error) for error in errors} == {httpx.RemoteProtocolError}
 
 
 @pytest.mark.parametrize("length", ["content_length", "chunked"])
 def test_truncated_list_and_chunks(target: Target, length: str) -> None:
-    """A list, and media in chunks, are cut as noticeably as media with a length."""
+    """Truncated lists and chunked media are as noticeable as media with a length."""
     target.simulator.switches = replace(target.simulator.switches, voice_media_length=length)
     for url in (target.list, target.media):
         (error,) = target.fires("truncate", url)
@@ -115,7 +115,7 @@ def test_truncated_list_and_chunks(target: Target, length: str) -> None:
 
 
 def test_truncate_silent(target: Target) -> None:
-    """The body ends early, and nothing in HTTP says so."""
+    """The body ends early without any sign in HTTP."""
     for answer in target.fires("truncate_silent", target.media, times=6):
         assert isinstance(answer, httpx.Response)
         assert "content-length" not in answer.headers
@@ -124,7 +124,7 @@ def test_truncate_silent(target: Target) -> None:
 
 
 def test_wrong_length(target: Target) -> None:
-    """Content-Length lies: more than comes, which breaks, or less, which is a short body."""
+    """Content-Length is too large, which breaks, or too small, which truncates."""
     kinds = set()
     for answer in target.fires("wrong_length", target.media, times=12):
         kinds.add(type(answer))
@@ -134,7 +134,7 @@ def test_wrong_length(target: Target) -> None:
 
 
 def test_slow(target: Target) -> None:
-    """Everything arrives, in drips."""
+    """Everything arrives, slowly."""
     began = time.monotonic()
     (answer,) = target.fires("slow", target.media)
     assert isinstance(answer, httpx.Response)
@@ -143,7 +143,7 @@ def test_slow(target: Target) -> None:
 
 
 def test_one_recording_is_refused(target: Target) -> None:
-    """Its row and its media answer 403; its account's list does not."""
+    """A recording's row and media answer 403; its account's list does not."""
     target.simulator.faults.plan("http_403", match=target.recording.recording_id, times=2)
     row = target.media.rsplit(".", 1)[0] + ".json"
     assert [target.client.get(url).status_code for url in (row, target.list, target.media)] == [403, 200, 403]
@@ -152,14 +152,14 @@ def test_one_recording_is_refused(target: Target) -> None:
 
 @pytest.mark.parametrize("where", ["list", "media"])
 def test_html(target: Target, where: str) -> None:
-    """A gateway's page comes with 200 in place of what was asked for."""
+    """A gateway's page with 200 replaces the answer."""
     (answer,) = target.fires("html_200", getattr(target, where))
     assert isinstance(answer, httpx.Response)
     assert (answer.status_code, answer.headers["content-type"]) == (200, "text/html")
 
 
 def test_error_body(target: Target) -> None:
-    """An error document comes with 200 in place of media, as XML and as JSON."""
+    """An error document with 200 replaces media, as XML and as JSON."""
     kinds = set()
     for answer in target.fires("error_body_200", target.media, times=12):
         assert isinstance(answer, httpx.Response)
@@ -177,7 +177,7 @@ def test_malformed_page(target: Target) -> None:
 
 
 def test_gzip(target: Target) -> None:
-    """JSON comes compressed where the client takes it, and not where it asks for the bytes as they are."""
+    """JSON is compressed if the client accepts it, not if it wants identity."""
     (answer,) = target.fires("gzip_json", target.list)
     assert isinstance(answer, httpx.Response)
     assert answer.headers["content-encoding"] == "gzip"
@@ -192,7 +192,7 @@ def test_gzip(target: Target) -> None:
     "path", ["{0.voice}/Recordings.json?PageSize=2", "{0.legacy}?num=2", "/v1/Recordings?PageSize=2"]
 )
 def test_page_loop(target: Target, path: str) -> None:
-    """The next link leads back to the page that it stands on."""
+    """The next link leads back to its own page."""
     target.simulator.populate(target.client.account, "video", 5, START)
     url = path.format(target.client)
     sound = target.client.get(url).text
@@ -213,13 +213,13 @@ def test_expired_url(target: Target) -> None:
 
 
 def test_every_fault_is_tested_here() -> None:
-    """No fault is on the menu that this file does not fire."""
+    """This file fires every fault of the menu."""
     text = Path(__file__).read_text()
     assert [name for name in MENU if f'"{name}"' not in text] == []
 
 
 def test_plans_fire_where_they_match(target: Target) -> None:
-    """A plan waits for its match, lets the first ones pass if told so, and is missed if it never fires."""
+    """A plan waits for its match, skips the first ones if told so, and is reported if it never fires."""
     faults = target.simulator.faults
     waiting = faults.plan("http_500", match="/Calls/")
     skipping = faults.plan("http_503", match="/Recordings.json", skip=1)
@@ -235,7 +235,7 @@ def test_plans_fire_where_they_match(target: Target) -> None:
 
 
 def test_shares_depend_on_the_seed_alone() -> None:
-    """The same seed spoils the same requests, whatever comes between; another seed others."""
+    """The same seed affects the same requests in any order; another seed affects others."""
 
     def spoiled(seed: int, noise: bool) -> list[int]:
         with Simulator(seed=seed) as simulator:
@@ -255,7 +255,7 @@ def test_shares_depend_on_the_seed_alone() -> None:
 
 
 def test_a_client_that_tries_again_gets_everything(target: Target) -> None:
-    """With every fault on, repeated requests read the whole list and all media; `off` ends it."""
+    """With every fault on, retries read the complete list and all media; `off` ends them."""
     simulator, client = target.simulator, target.client
     simulator.switches = Switches(stall_seconds=0.01, slow_seconds=0.01)
     simulator.populate(client.account, "voice", 120, START + timedelta(days=1))

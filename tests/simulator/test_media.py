@@ -1,4 +1,4 @@
-"""The bytes: valid files, the same each time, never the same in two recordings."""
+"""The media are valid files, the same each time, and different for each recording."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def recording(seed: int = 7, api: str = "voice", **details: object) -> tuple[Sim
 
 
 def mp3_frames(content: bytes) -> int:
-    """Walk from header to header; every one must stand where the one before says."""
+    """Walk from header to header; each must be where the previous one ends."""
     count, place = 0, 0
     while place < len(content):
         assert content[place : place + 2] == b"\xff\xe3", f"no frame at {place}"
@@ -33,7 +33,7 @@ def mp3_frames(content: bytes) -> int:
 @pytest.mark.parametrize("channels", [1, 2])
 @pytest.mark.parametrize("seconds", [0, 1.0, 2.51, 30.0])
 def test_wav_opens(seconds: float, channels: int) -> None:
-    """A WAV is 8 kHz PCM of the right duration and channels, and of the length that is promised."""
+    """A WAV is 8 kHz PCM of the right duration, channels and length."""
     simulator, rec = recording(duration_seconds=seconds, channels=channels)
     media = simulator.media(rec, "wav")
     content = media.read()
@@ -46,7 +46,7 @@ def test_wav_opens(seconds: float, channels: int) -> None:
 
 @pytest.mark.parametrize("seconds", [0, 1.0, 2.51, 30.0])
 def test_mp3_frames_count_the_duration(seconds: float) -> None:
-    """An MP3 is a chain of frames that last as long as the recording, to the frame."""
+    """An MP3's frames last as long as the recording, to the frame."""
     simulator, rec = recording(duration_seconds=seconds)
     media = simulator.media(rec, "mp3")
     assert len(media.read()) == media.length
@@ -56,7 +56,7 @@ def test_mp3_frames_count_the_duration(seconds: float) -> None:
 @pytest.mark.parametrize(("media_format", "codec"), [("mka", b"A_OPUS"), ("mkv", b"V_VP8")])
 @pytest.mark.parametrize("seconds", [0.5, 2.0, 3.3])
 def test_matroska_sizes_add_up(media_format: str, codec: bytes, seconds: float) -> None:
-    """Every EBML size is that of its element, the segment ends with the file, and blocks fill the duration."""
+    """Every EBML size is right, the segment ends with the file, and blocks fill the duration."""
     simulator, rec = recording(api="video", duration_seconds=seconds, formats=(media_format,))
     media = simulator.media(rec, media_format)
     content = media.read()
@@ -93,7 +93,7 @@ def test_media_depend_on_seed_and_recording_alone() -> None:
 
 
 def test_blocks_differ_and_are_not_silence() -> None:
-    """No two blocks of a long recording are alike, and none is silent."""
+    """No two blocks of a long recording are equal, and none is silent."""
     simulator, rec = recording(duration_seconds=60, channels=2)
     blocks = list(itertools.islice(simulator.media(rec, "wav").chunks(), 1, None))
     assert len(set(blocks)) == len(blocks) == 30
@@ -101,7 +101,7 @@ def test_blocks_differ_and_are_not_silence() -> None:
 
 
 def test_two_gigabytes_are_promised_without_being_made() -> None:
-    """A WAV of 2 GiB costs nothing until it is read, and any part of it can be read alone."""
+    """A WAV of 2 GiB needs no memory until it is read, and any part can be read."""
     simulator, rec = recording(duration_seconds=2**31 / 32000, channels=2)
     media = simulator.media(rec, "wav")
     assert media.length == 2**31 + 44
@@ -110,7 +110,7 @@ def test_two_gigabytes_are_promised_without_being_made() -> None:
 
 @pytest.mark.parametrize("media_format", ["wav", "mp3", "mka", "mkv"])
 def test_parts_are_parts_of_the_whole(media_format: str) -> None:
-    """A range holds the bytes that stand there in the whole."""
+    """A range has the bytes of that part of the whole."""
     simulator, rec = recording(api="video", duration_seconds=20)
     media: Media = simulator.media(rec, media_format)
     whole = media.read()
@@ -119,7 +119,7 @@ def test_parts_are_parts_of_the_whole(media_format: str) -> None:
 
 
 def test_ciphertext_has_the_length_of_its_cipher() -> None:
-    """Encrypted voice is sixteen bytes longer (GCM's tag); encrypted Video is padded to the next sixteen (CBC)."""
+    """Encrypted voice is 16 bytes longer (GCM's tag); encrypted Video is padded to the next 16 (CBC)."""
     simulator, rec = recording(encrypted=True)
     assert rec.formats == ("wav",)
     assert simulator.media(rec, "wav").length == 16044 + 16

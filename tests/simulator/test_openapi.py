@@ -1,4 +1,4 @@
-"""Twilio's own specification accepts what the simulator answers."""
+"""The simulator's answers comply with Twilio's OpenAPI specification."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def load(name: str) -> Any:
 
 
 def nullable(node: Any) -> Any:
-    """Write OpenAPI 3.0's `nullable` as JSON Schema does. A schema of `nullable` alone allows anything."""
+    """Translate OpenAPI 3.0's `nullable` to JSON Schema. A schema with only `nullable` allows anything."""
     if isinstance(node, list):
         return [nullable(part) for part in node]
     if not isinstance(node, dict):
@@ -35,7 +35,7 @@ def nullable(node: Any) -> Any:
 
 
 def validate(spec: Any, path: str, body: Any) -> None:
-    """The body is what the specification says that GET answers, and holds every property of its schema."""
+    """Check that the body matches GET's specification, and has every property of its schema."""
     schema = spec["paths"][path]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
     jsonschema.validate(body, {**schema, "components": spec["components"]})
     name = schema.get("$ref") or schema["properties"].get("recordings", schema["properties"].get("accounts"))
@@ -67,7 +67,7 @@ BASE = "/2010-04-01/Accounts/{AccountSid}"
 
 
 def test_voice_lists_and_instances_are_as_specified(twilio: Client) -> None:
-    """Every page of the account, call and conference lists, and every instance, keeps to the specification."""
+    """Every page of the account, call and conference lists, and every instance, complies."""
     spec = load("twilio_voice_recordings.json")
     url = f"{twilio.voice}/Recordings.json?PageSize=10&IncludeSoftDeleted=true"
     statuses = set()
@@ -88,7 +88,7 @@ def test_voice_lists_and_instances_are_as_specified(twilio: Client) -> None:
 
 
 def test_accounts_are_as_specified(twilio: Client) -> None:
-    """The list of accounts keeps to the specification."""
+    """The list of accounts complies."""
     spec = load("twilio_voice_recordings.json")
     page = twilio.get("/2010-04-01/Accounts.json").json()
     validate(spec, "/2010-04-01/Accounts.json", page)
@@ -97,7 +97,7 @@ def test_accounts_are_as_specified(twilio: Client) -> None:
 
 
 def test_video_lists_and_instances_are_as_specified(twilio: Client) -> None:
-    """Every page of the account and room lists, and every instance, keeps to the specification."""
+    """Every page of the account and room lists, and every instance, complies."""
     spec = load("twilio_video_recordings.json")
     statuses = set()
     for page in twilio.pages("/v1/Recordings?PageSize=10"):

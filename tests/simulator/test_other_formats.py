@@ -1,4 +1,4 @@
-"""Twilio 2008 and Video, Telnyx and SignalWire as their documents and replies say."""
+"""Twilio 2008 and Video, Telnyx and SignalWire behave like their documents and replies."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Connect = Callable[..., Client]
 
 
 def legacy_pages(client: Client, url: str) -> list[Element]:
-    """Follow nextpageuri, or count up to numpages where there is none."""
+    """Follow nextpageuri, or count up to numpages without it."""
     pages: list[Element] = []
     while url:
         found = fromstring(client.get(url).raise_for_status().text).find("Recordings")
@@ -37,7 +37,7 @@ def legacy_pages(client: Client, url: str) -> list[Element]:
 
 @pytest.mark.parametrize("linked", [True, False])
 def test_legacy_list(connect: Connect, linked: bool) -> None:
-    """2008 shows the recordings of 2010 as XML, newest first, with dates at -0400."""
+    """The 2008 list has 2010's recordings as XML, newest first, with dates at -0400."""
     client = connect(switches=Switches(legacy_nextpageuri=linked))
     recordings = client.simulator.populate(client.account, "voice", 25, START)
     pages = legacy_pages(client, f"{client.legacy}?num=10&DateCreated>=2026-03-01")
@@ -53,7 +53,7 @@ def test_legacy_list(connect: Connect, linked: bool) -> None:
 
 
 def test_legacy_pages_drift(connect: Connect) -> None:
-    """2008's pages are counted by position: a new row at the head shows an old one twice."""
+    """2008's pages are positions: a new row at the top shows an old one twice."""
     client = connect()
     client.simulator.populate(client.account, "voice", 4, START)
     first = legacy_pages(client, f"{client.legacy}?num=2")[0]
@@ -83,7 +83,7 @@ def test_legacy_media_and_errors(connect: Connect) -> None:
 
 
 def test_video_filters_and_pages(connect: Connect) -> None:
-    """After is inclusive, Before exclusive; page links are absolute; more than 100 a page is refused."""
+    """After is inclusive, Before exclusive; links are absolute; more than 100 rows a page are refused."""
     client = connect()
     recordings = client.simulator.populate(client.account, "video", 30, START)
     window = "DateCreatedAfter=2026-03-02T10:05:00Z&DateCreatedBefore=2026-03-02T10:20:00Z"
@@ -99,7 +99,7 @@ def test_video_filters_and_pages(connect: Connect) -> None:
 
 @pytest.mark.parametrize("order", ["newest", "oldest", "random"])
 def test_video_pages_are_stable_in_any_order(connect: Connect, order: str) -> None:
-    """Whatever the order, pages lose and repeat nothing while rows are added."""
+    """In any order, pages lose and repeat nothing while rows are added."""
     client = connect(switches=Switches(video_order=order))
     recordings = client.simulator.populate(client.account, "video", 30, START)
     seen = []
@@ -110,7 +110,7 @@ def test_video_pages_are_stable_in_any_order(connect: Connect, order: str) -> No
 
 
 def test_video_media_lie_behind_a_redirect(connect: Connect) -> None:
-    """/Media leads to a signed URL that takes no Authorization, knows ranges and expires after Ttl."""
+    """/Media redirects to a signed URL that refuses Authorization, supports ranges and expires after Ttl."""
     client = connect()
     simulator = client.simulator
     rec = simulator.add(client.account, "video", created_at=START, formats=("mkv",))
@@ -143,7 +143,7 @@ def test_video_media_lie_behind_a_redirect(connect: Connect) -> None:
 
 
 def test_video_encryption_travels_in_headers(connect: Connect) -> None:
-    """The key of an encrypted track is in the headers of its media, and the plain length too."""
+    """An encrypted track's key and plain length are in its media's headers."""
     client = connect()
     rec = client.simulator.add(client.account, "video", created_at=START, encrypted=True)
     answer = client.http.get(f"/v1/Recordings/{rec.recording_id}/Media", follow_redirects=True)
@@ -154,7 +154,7 @@ def test_video_encryption_travels_in_headers(connect: Connect) -> None:
 
 
 def test_video_deletion_and_hostile_link(connect: Connect) -> None:
-    """A deleted track is listed with Status=deleted alone, for 30 days; a next link may lead off-host by switch."""
+    """A deleted track is listed only with Status=deleted, for 30 days; a next link may lead off-host by switch."""
     client = connect()
     simulator = client.simulator
     recordings = simulator.populate(client.account, "video", 3, START)
@@ -175,7 +175,7 @@ def test_video_deletion_and_hostile_link(connect: Connect) -> None:
 
 
 def test_telnyx_list(connect: Connect) -> None:
-    """Filters may be written with plain or encoded brackets; both bounds are inclusive; pages are counted."""
+    """Filters may have plain or encoded brackets; both bounds are inclusive; pages are counted."""
     client = connect("telnyx")
     recordings = client.simulator.populate(client.account, "telnyx", 30, START)
     plain = "filter[created_at][gte]=2026-03-02T10:05:00Z&filter[created_at][lte]=2026-03-02T10:20:00.000Z&page[size]=4"
@@ -195,7 +195,7 @@ def test_telnyx_list(connect: Connect) -> None:
 
 
 def test_telnyx_pages_drift_over_the_live_set(connect: Connect) -> None:
-    """A deletion between two pages hides a row from both."""
+    """A deletion between two pages hides a row."""
     client = connect("telnyx")
     recordings = client.simulator.populate(client.account, "telnyx", 4, START)
     newest = client.get("/v2/recordings?page[size]=2").json()["data"]
@@ -207,7 +207,7 @@ def test_telnyx_pages_drift_over_the_live_set(connect: Connect) -> None:
 
 
 def test_telnyx_urls_are_minted_by_each_reply_and_expire(connect: Connect) -> None:
-    """A download URL lives so many seconds from the reply that holds it; asking again gives a fresh one."""
+    """A download URL expires after the given seconds; each reply has a new one."""
     client = connect("telnyx", switches=Switches(telnyx_url_seconds=5))
     simulator = client.simulator
     rec = simulator.add(client.account, "telnyx", created_at=START, channels=2, formats=("wav",))
@@ -222,7 +222,7 @@ def test_telnyx_urls_are_minted_by_each_reply_and_expire(connect: Connect) -> No
 
 
 def test_telnyx_shapes_by_switch(connect: Connect) -> None:
-    """Rows may be nested, dates may have six digits, and unfinished rows may be seen."""
+    """By switch, rows are nested, dates have six digits, and unfinished rows are listed."""
     client = connect(
         "telnyx",
         switches=Switches(
@@ -244,7 +244,7 @@ def test_telnyx_shapes_by_switch(connect: Connect) -> None:
 
 
 def test_signalwire_list(connect: Connect) -> None:
-    """Links hold /api/laml, dates are exclusive by default, a conference has its own list."""
+    """Links contain /api/laml, dates are exclusive by default, and a conference has its own list."""
     client = connect("signalwire")
     recordings = client.simulator.populate(client.account, "signalwire", 30, START, conference_share=0.5)
     assert sorted(client.ids(f"{client.laml}?PageSize=7")) == sorted_ids(recordings)
@@ -260,7 +260,7 @@ def test_signalwire_list(connect: Connect) -> None:
 @pytest.mark.parametrize(("mode", "expected"), [("exclusive", "b"), ("inclusive", "cba"), ("ignored", "dcba0")])
 @pytest.mark.parametrize("written", ["2026-03-02T10:{}:00Z", "Mon, 02 Mar 2026 10:{}:00 +0000"])
 def test_signalwire_date_filter(connect: Connect, mode: str, expected: str, written: str) -> None:
-    """Bounds may be exclusive, inclusive or ignored, and are read as ISO or as RFC 2822."""
+    """Bounds may be exclusive, inclusive or ignored, in ISO or RFC 2822."""
     client = connect("signalwire", switches=Switches(signalwire_date_filter=mode))
     for minute, name in enumerate("0abcd"):
         moment = START + timedelta(minutes=minute)
@@ -271,7 +271,7 @@ def test_signalwire_date_filter(connect: Connect, mode: str, expected: str, writ
 
 
 def test_signalwire_odd_pages(connect: Connect) -> None:
-    """By switch, a page is empty and yet leads on, or leads to itself, or its link lacks the prefix."""
+    """By switch, a page is empty with a next link, links to itself, or its link lacks the prefix."""
     client = connect("signalwire", switches=Switches(signalwire_empty_page=True))
     recordings = client.simulator.populate(client.account, "signalwire", 10, START)
     pages = list(client.pages(f"{client.laml}?PageSize=4"))
@@ -285,7 +285,7 @@ def test_signalwire_odd_pages(connect: Connect) -> None:
 
 
 def test_signalwire_types_by_switch(connect: Connect) -> None:
-    """Numbers may be words, channels may be missing, September may have four letters."""
+    """By switch, numbers are text, channels are missing, and September is `Sept`."""
     client = connect("signalwire")
     september = datetime(2025, 9, 25, 23, tzinfo=UTC)
     client.simulator.add(client.account, "signalwire", created_at=september, duration_seconds=4, channels=2)
@@ -305,7 +305,7 @@ def test_signalwire_types_by_switch(connect: Connect) -> None:
 
 
 def test_signalwire_media_are_public(connect: Connect) -> None:
-    """Media need no login, metadata do; an unfinished recording has none, a deleted one neither."""
+    """Media need no login, metadata do; unfinished and deleted recordings have no media."""
     client = connect("signalwire")
     rec = client.simulator.add(client.account, "signalwire", created_at=START, channels=2)
     url = f"{client.simulator.base_url}{client.laml}/{rec.recording_id}"

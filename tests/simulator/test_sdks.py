@@ -1,4 +1,4 @@
-"""The vendors' own SDKs read the simulator as they read the service."""
+"""The vendors' own SDKs can read the simulator."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any
 from .client import START, Client, sorted_ids
 
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # what vendors import is theirs
+    warnings.simplefilter("ignore")  # warnings of the vendors' imports
     from twilio.http.http_client import TwilioHttpClient
     from twilio.rest import Client as TwilioClient
 
 
 class Redirected(TwilioHttpClient):
-    """Sends what was meant for twilio.com to the simulator."""
+    """Sends requests for twilio.com to the simulator."""
 
     def __init__(self, base_url: str) -> None:
         super().__init__()
@@ -29,7 +29,7 @@ class Redirected(TwilioHttpClient):
 
 
 def test_twilio_sdk_lists_and_deletes(connect: Callable[..., Client]) -> None:
-    """twilio-python lists every recording of Voice and Video, by window too, and deletes one."""
+    """twilio-python lists every Voice and Video recording, also by window, and deletes one."""
     client = connect()
     simulator, account = client.simulator, client.account
     voice = simulator.populate(account, "voice", 120, START)
@@ -53,10 +53,10 @@ def test_twilio_sdk_lists_and_deletes(connect: Callable[..., Client]) -> None:
 
 
 def test_telnyx_sdk_lists_and_deletes(connect: Callable[..., Client]) -> None:
-    """telnyx-python lists every recording, by window too, reads one and deletes it."""
+    """telnyx-python lists every recording, also by window, reads one and deletes it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        import telnyx  # two seconds of CPU: not in every process that collects tests
+        import telnyx  # takes two seconds of CPU, so not at collection
     client = connect("telnyx")
     recordings = client.simulator.populate(client.account, "telnyx", 55, START)
     with telnyx.Telnyx(api_key=client.account.secret, base_url=f"{client.simulator.base_url}/v2") as sdk:

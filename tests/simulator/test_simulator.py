@@ -1,4 +1,4 @@
-"""The simulator itself: its clock, its log, its limits, its accounts, its end."""
+"""The simulator itself: its clock, log, limits, accounts and end."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_population_depends_on_the_seed_alone() -> None:
 
 
 def test_population_is_a_mix() -> None:
-    """Durations, channels, sources, conferences, ciphertext: some of each."""
+    """Durations, channels, sources, conferences and encryption are mixed."""
     simulator = Simulator()
     found = simulator.populate(simulator.add_account("twilio"), "voice", 300, START, encrypted_share=0.2)
     assert {recording.channels for recording in found} == {1, 2}
@@ -52,7 +52,7 @@ def test_population_is_a_mix() -> None:
 
 
 def test_the_clock_moves_the_date_header(connect: Connect) -> None:
-    """The Date header tells the simulator's time, which stands or runs as it is set."""
+    """The Date header is the simulator's time, frozen or running as set."""
     client = connect()
     simulator = client.simulator
     assert client.get(client.legacy).headers["date"] == "Tue, 10 Mar 2026 12:00:00 GMT"
@@ -79,7 +79,7 @@ def test_the_log_tells_what_was_asked(connect: Connect) -> None:
 
 
 def test_too_many_at_once_are_refused_unprocessed(connect: Connect) -> None:
-    """Beyond the limit of concurrent requests the answer is 429/20429, and nothing was done."""
+    """Requests beyond the concurrency limit get 429/20429, unprocessed."""
     client = connect(switches=Switches(concurrency_limit=2, latency_seconds=0.2, retry_after="seconds"))
     url = f"{client.simulator.base_url}{client.voice}/Recordings.json"
     with ThreadPoolExecutor(6) as pool:
@@ -111,7 +111,7 @@ def test_telnyx_says_its_limits(connect: Connect) -> None:
     ],
 )
 def test_malformed_rows_stay_malformed(connect: Connect, kind: str, api: str, path: str) -> None:
-    """A row without a date, or with none that can be read, is listed so for ever and is no part of the truth."""
+    """A row without a valid date stays listed so, and is not part of the truth."""
     client = connect(kind)
     simulator = client.simulator
     for malformed in ("no_date", "bad_date"):
@@ -130,7 +130,7 @@ def test_malformed_rows_stay_malformed(connect: Connect, kind: str, api: str, pa
 
 
 def test_unknown_places_and_methods(connect: Connect) -> None:
-    """What is not served is a 404 or a 405, and the connection goes on."""
+    """Unknown paths and methods get 404 or 405, and the connection continues."""
     client = connect()
     assert client.get("/nowhere").status_code == 404
     assert client.get("/v1/nowhere").json()["code"] == 20404
@@ -141,7 +141,7 @@ def test_unknown_places_and_methods(connect: Connect) -> None:
 
 
 def test_stopping_is_quick_and_leaves_nothing() -> None:
-    """A stop ends idle, stalling and streaming connections at once, and joins every thread."""
+    """A stop ends all connections at once, and joins every thread."""
     before = threading.active_count()
     simulator = Simulator(switches=Switches(stall_seconds=60))
     simulator.start()
@@ -161,7 +161,7 @@ def test_stopping_is_quick_and_leaves_nothing() -> None:
             time.sleep(0.005)
         began = time.monotonic()
         simulator.stop()
-        assert time.monotonic() - began < 10  # both would go on for longer
+        assert time.monotonic() - began < 10  # both would last longer
         stalled.join()
         with pytest.raises(httpx.HTTPError):
             streaming.read()
@@ -169,7 +169,7 @@ def test_stopping_is_quick_and_leaves_nothing() -> None:
 
 
 def test_as_a_process() -> None:
-    """`python -m recvault.simulator` says where it is and with which credentials, and ends on SIGTERM."""
+    """`python -m recvault.simulator` prints its address and credentials, and ends on SIGTERM."""
     command = [sys.executable, "-m", "recvault.simulator", "--recordings", "3", "--seed", "5", "--api", "telnyx"]
     command += ["--fault", "slow=0.1", "--switch", "telnyx_order=oldest", "--switch", "telnyx_url_seconds=60"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=os.environ) as process:

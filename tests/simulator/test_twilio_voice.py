@@ -1,4 +1,4 @@
-"""Twilio Voice 2010 as its documents and replies say: filters, pages, lifecycle, media, accounts."""
+"""Twilio Voice 2010 behaves like its documents and replies: filters, pages, lifecycle, media, accounts."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def at(text: str) -> datetime:
 
 @pytest.fixture
 def three_days(connect: Connect) -> Client:
-    """Recordings at the edges of 3 March."""
+    """Add recordings at the edges of 3 March."""
     client = connect()
     for name, moment in {
         "a": "2026-03-02T23:59:59",
@@ -51,7 +51,7 @@ def three_days(connect: Connect) -> Client:
     ],
 )
 def test_account_list_filters_to_the_second(three_days: Client, query: str, expected: str) -> None:
-    """Bounds are inclusive, a date is its midnight GMT, and an unknown name means nothing."""
+    """Bounds are inclusive, a date is its midnight GMT, and unknown parameters are ignored."""
     assert three_days.ids(f"{three_days.voice}/Recordings.json?{query}") == ["RE" + name * 32 for name in expected]
 
 
@@ -60,7 +60,7 @@ def test_account_list_filters_to_the_second(three_days: Client, query: str, expe
     [("DateCreated%3E=2026-03-03T12:30:00Z", "edcb"), ("DateCreated%3C=2026-03-03T12:30:00Z", "ba")],
 )
 def test_call_list_filters_to_the_day(three_days: Client, query: str, expected: str) -> None:
-    """The lists of a call know days only: a date-time is cut to its day."""
+    """A call's list knows only days: a date-time is reduced to its day."""
     url = f"{three_days.voice}/Calls/CA{'0' * 32}/Recordings.json?{query}"
     assert three_days.ids(url) == ["RE" + name * 32 for name in expected]
 
@@ -83,7 +83,7 @@ def test_what_cannot_be_read_is_refused(connect: Connect, query: str, code: int)
 
 
 def test_pages_are_stable_under_inserts_and_deletions(connect: Connect) -> None:
-    """A page follows the last row of the page before: what comes or goes at the head shifts nothing."""
+    """A page follows the previous page's last row, so that changes at the top shift nothing."""
     client = connect()
     recordings = client.simulator.populate(client.account, "voice", 25, START)
     seen: list[str] = []
@@ -100,7 +100,7 @@ def test_pages_are_stable_under_inserts_and_deletions(connect: Connect) -> None:
 
 
 def test_empty_list(connect: Connect) -> None:
-    """An empty list is a page whose start and end are 0."""
+    """An empty list is a page with start and end 0."""
     client = connect()
     page = client.get(f"{client.voice}/Recordings.json").json()
     assert (page["recordings"], page["start"], page["end"], page["next_page_uri"]) == ([], 0, 0, None)
@@ -108,7 +108,7 @@ def test_empty_list(connect: Connect) -> None:
 
 @pytest.mark.parametrize(("over", "status"), [("clamp", 200), ("refuse", 400)])
 def test_too_large_a_page(connect: Connect, over: str, status: int) -> None:
-    """More than 1000 a page is cut to 1000 or refused, as the switch says."""
+    """More than 1000 rows a page are reduced to 1000 or refused, by switch."""
     client = connect(switches=Switches(voice_page_size_over=over))
     answer = client.get(f"{client.voice}/Recordings.json?PageSize=5000")
     assert answer.status_code == status
@@ -116,7 +116,7 @@ def test_too_large_a_page(connect: Connect, over: str, status: int) -> None:
 
 
 def test_life_of_a_recording(connect: Connect) -> None:
-    """In progress, processing, completed, deleted, forgotten: row, media and deletion follow."""
+    """Row, media and deletion follow the recording from in progress to completed, deleted and forgotten."""
     client = connect()
     simulator = client.simulator
     now = simulator.now
@@ -145,7 +145,7 @@ def test_life_of_a_recording(connect: Connect) -> None:
 
 
 def test_date_updated_moves_and_date_created_does_not(connect: Connect) -> None:
-    """date_created is fixed from the start; date_updated is when the recording was completed."""
+    """date_created never changes; date_updated is the completion."""
     client = connect()
     client.simulator.add(client.account, "voice", created_at=START, completed_at=START + timedelta(hours=4))
     row = client.get(f"{client.voice}/Recordings.json").json()["recordings"][0]
@@ -162,7 +162,7 @@ def test_created_at_the_end_by_switch(connect: Connect) -> None:
 
 
 def test_late_rows_and_late_media(connect: Connect) -> None:
-    """A list may lag behind creation, and media behind completion."""
+    """Lists may lag behind creation, and media behind completion."""
     client = connect(switches=Switches(voice_list_delay_seconds=300, voice_media_lag_seconds=30))
     simulator = client.simulator
     recording = simulator.add(client.account, "voice", duration_seconds=1)
@@ -187,7 +187,7 @@ def test_late_rows_and_late_media(connect: Connect) -> None:
     ],
 )
 def test_media(connect: Connect, recording: dict[str, object], suffix: str, channels: int) -> None:
-    """No extension is WAV; a conference comes mono unless two channels are asked for."""
+    """Without extension media are WAV; a conference is mono unless two channels are requested."""
     client = connect()
     rec: SimRecording = client.simulator.add(client.account, "voice", created_at=START, **recording)
     answer = client.get(f"{client.voice}/Recordings/{rec.recording_id}{suffix}")
@@ -220,7 +220,7 @@ def test_media_that_are_refused(connect: Connect) -> None:
 
 
 def test_media_as_the_switches_say(connect: Connect) -> None:
-    """Media come with a length or chunked, with ranges or without, direct or behind a redirect."""
+    """By switch, media have a length or are chunked, support ranges or not, are direct or redirected."""
     client = connect()
     simulator, rec = client.simulator, client.simulator.add(client.account, "voice", created_at=START)
     url = f"{client.voice}/Recordings/{rec.recording_id}.wav"
@@ -243,7 +243,7 @@ def test_media_as_the_switches_say(connect: Connect) -> None:
 
 
 def test_who_may_see_what(connect: Connect) -> None:
-    """A token opens its sub-accounts, an API key does not; strangers are refused, and closed accounts by switch."""
+    """A token has access to sub-accounts, an API key has not; strangers are refused, closed accounts by switch."""
     main = connect()
     simulator = main.simulator
     sub = simulator.add_account("twilio", parent=main.account)
@@ -270,7 +270,7 @@ def test_who_may_see_what(connect: Connect) -> None:
 
 
 def test_mixed_offsets_name_the_same_moment(connect: Connect) -> None:
-    """By switch, some rows write their dates an hour east: the moments are the same."""
+    """By switch, some rows have dates an hour east, of the same times."""
     client = connect(switches=Switches(voice_mixed_offsets=True))
     recordings = client.simulator.populate(client.account, "voice", 40, START)
     rows = client.get(f"{client.voice}/Recordings.json").json()["recordings"]
@@ -280,7 +280,7 @@ def test_mixed_offsets_name_the_same_moment(connect: Connect) -> None:
 
 
 def test_a_page_of_a_large_account_is_quick(connect: Connect) -> None:
-    """A page in the middle of twenty thousand rows is answered within 50 ms."""
+    """A page in the middle of twenty thousand rows takes less than 50 ms."""
     client = connect()
     client.simulator.populate(client.account, "voice", 20_000, START, timedelta(seconds=10), channels=1)
     url = f"{client.voice}/Recordings.json?PageSize=5&DateCreated%3C=2026-03-03T00:00:00Z"

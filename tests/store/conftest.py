@@ -1,4 +1,4 @@
-"""Places to store in, one a test."""
+"""Places to store in, one per test."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def directory(tmp_path: Path) -> Directory:
 
 @pytest.fixture(params=[*real.thinned(PLACES), ("directory", "files")], ids="-".join)
 def anywhere(request: pytest.FixtureRequest, make_place: Callable[[str], Place]) -> Place | Directory:
-    """Each kind of store, and each kind of server: every one keeps the contract."""
+    """Each kind of store and server: every one keeps the contract."""
     name, sent_by = real.taken(request.param, request.node.originalname)
     if name == "directory":
         found: Directory = request.getfixturevalue("directory")
@@ -74,13 +74,13 @@ def anywhere(request: pytest.FixtureRequest, make_place: Callable[[str], Place])
 
 @pytest.fixture(params=SENDERS)
 def aws(request: pytest.FixtureRequest, make_place: Callable[[str], Place]) -> Place:
-    """The strict server at its strictest, by each way to send."""
+    """The strict server at its strictest, with each sender."""
     return replace(make_place("aws"), sender=request.param)
 
 
 @pytest.fixture
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The waits before another try: noted, and not waited."""
+    """Record waits before retries instead of waiting."""
     noted: list[float] = []
     monkeypatch.setattr(retries, "pause", lambda seconds, check: noted.append(seconds))
     return noted

@@ -1,4 +1,4 @@
-"""A server that is no store, and answers every request with 200: a captive portal, a proxy, a maintenance page."""
+"""A server that is no store and answers every request with 200: a captive portal, a proxy, a maintenance page."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PAGES = {
 
 
 class Impostor:
-    """Answers each request, whatever it is, with one page, and `headers`. A context."""
+    """Answers every request with one page and `headers`. A context."""
 
     def __init__(self) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -29,7 +29,7 @@ class Impostor:
         self.says(b"")
 
     def says(self, page: bytes, *headers: str, status: str = "200 OK", length: bool = True, endless: int = 0) -> None:
-        """Answer so from now on; `endless`: the body is so many bytes of nothing."""
+        """Set the answer; `endless`: the body is that many zero bytes."""
         lines = [f"HTTP/1.1 {status}", "Content-Type: text/html", "Connection: close", *headers]
         lines += [f"Content-Length: {endless or len(page)}"] * length
         self._page, self._head = page, "\r\n".join([*lines, "", ""]).encode()
@@ -57,7 +57,7 @@ class Impostor:
                 self._answer(connection)
 
     def _answer(self, connection: socket.socket) -> None:
-        """One request a connection: that is enough of HTTP."""
+        """Answer one request per connection, which is enough HTTP here."""
         got = b""
         while b"\r\n\r\n" not in got:
             if not (more := connection.recv(65536)):

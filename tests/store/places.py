@@ -1,4 +1,4 @@
-"""The stores that the contract is run against: moto, the strict server in each strictness, and real servers."""
+"""The stores of the contract: moto, the strict server with each strictness, and real servers."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ STRICTNESS = {
     "sumless": strict.SUMLESS,
     "sealed": strict.SEALED,
 }
-SENDERS = ("fast", "boto3", "plain")  # straight by libcurl; by boto3, sent by libcurl; by boto3, sent by httpx
+SENDERS = ("fast", "boto3", "plain")  # libcurl alone; boto3 over libcurl; boto3 over httpx
 PLACES = [
     *((name, "fast") for name in ("moto", *STRICTNESS)),
     *((name, "boto3") for name in ("moto", "aws")),
     *((name, "plain") for name in ("moto", "aws", "ceph-versioned", "backblaze")),
     *real.places(),
 ]
-PART = 5 * 1024**2  # the smallest part that S3 takes
+PART = 5 * 1024**2  # S3's smallest part
 
 
 def make_put(key: str, body: bytes, **changes: Any) -> Put:
-    """A put as archiving makes it."""
+    """Return a put as archiving makes it."""
     sha256 = hashlib.sha256(body).hexdigest()
     values = {
         "key": key,
@@ -62,12 +62,12 @@ _clients: dict[tuple[str, ...], Client] = {}
 
 
 def transport_of(sender: str) -> Any:
-    """What carries out the exchanges of one of SENDERS."""
+    """Return the transport of one of SENDERS."""
     return "plain" if sender == "plain" else "curl"
 
 
 def client_of(url: str, **options: Any) -> Client:
-    """A client of the project's own making: one for each server, as in a process, for all tests."""
+    """Return the project's client for a server, shared by all tests as in a process."""
     values = {"region": "us-east-1", "endpoint_url": url, "addressing_style": "path", "pool": 8, **options}
     key = (os.environ.get("AWS_ACCESS_KEY_ID", ""), *map(str, values.values()))
     if key not in _clients:
@@ -83,7 +83,7 @@ def close_clients() -> None:
 
 @dataclass(frozen=True)
 class Place:
-    """One bucket somewhere, and the way to it."""
+    """One bucket, and how to reach it."""
 
     name: str
     url: str
@@ -96,7 +96,7 @@ class Place:
         return client_of(self.url, transport=transport_of(self.sender))
 
     def store(self, *, asked: bool = True, **options: Any) -> S3Store:
-        """A store over this bucket; `asked`: it knows what the server enforces."""
+        """Return a store over this bucket; `asked`: it knows what the server enforces."""
         store = store_with(self.sender, self.client, self.bucket, **options)
         if asked:
             store.facts = store.ask_facts(make_put("schemas/known.json", b"{}"))
@@ -106,7 +106,7 @@ class Place:
         return bytes(self.client.get_object(Bucket=self.bucket, Key=key)["Body"].read())
 
     def lay(self, key: str, body: bytes) -> None:
-        """Put an object there that recvault did not."""
+        """Put an object that recvault did not put."""
         self.client.put_object(Bucket=self.bucket, Key=key, Body=body)
 
     def content_type(self, key: str) -> str:
@@ -115,14 +115,14 @@ class Place:
 
 @dataclass(frozen=True)
 class Directory:
-    """A directory of this machine, in which an archive was begun; asked as a Place is."""
+    """A local directory with a begun archive, with Place's interface."""
 
     root: Path
     name: str = "directory"
     strict: None = None
 
     def store(self, *, asked: bool = True, stop: Stop | None = None) -> LocalStore:
-        """A store over this directory, as another process would have it."""
+        """Return a store over this directory, as in another process."""
         store = LocalStore(self.root, stop=stop)
         store.begin(known=False, make=True)
         if asked:
@@ -133,7 +133,7 @@ class Directory:
         return (self.root / key).read_bytes()
 
     def lay(self, key: str, body: bytes) -> None:
-        """Put a file there that recvault did not."""
+        """Write a file that recvault did not write."""
         (self.root / key).parent.mkdir(parents=True, exist_ok=True)
         (self.root / key).write_bytes(body)
 
@@ -145,18 +145,18 @@ class Directory:
 
     @property
     def incoming(self) -> list[Path]:
-        """What is half written."""
+        """Return the unfinished files."""
         return sorted((self.root / ".recvault" / "incoming").iterdir())
 
 
 def store_with(sender: str, client: Any, bucket: str, **options: Any) -> S3Store:
-    """A store that sends its puts so: its client is one of transport_of."""
+    """Return a store with this sender, whose client is one of transport_of."""
     assert not isinstance(client, Client) or client.signs is (sender != "plain")
     return S3Store(client, bucket, straight=sender == "fast", **options)
 
 
 def real_place(name: str, endpoint: str) -> Place:
-    """A new bucket at a real server."""
+    """Make a new bucket at a real server."""
     place = Place(name, endpoint, f"recvault-test-{os.getpid()}-{next(_numbers)}")
     place.client.create_bucket(Bucket=place.bucket)
     if name.endswith("-versioned"):
@@ -167,7 +167,7 @@ def real_place(name: str, endpoint: str) -> Place:
 def lose_replies(
     patch: pytest.MonkeyPatch, store: S3Store, wanted: Callable[[Any], bool], *, times: int = 1
 ) -> list[str]:
-    """Let the server do what it is asked, and lose its reply on the way back. The list grows with each one lost."""
+    """Let the server do what is requested and lose its replies, which are appended to the list."""
     routes, lost = store.client.sending.routes, []
     exchange = routes.exchange
 

@@ -1,6 +1,6 @@
-"""Places at real servers: every way to what was started by hand; to Swift otherwise three, one of them a test.
+"""Places at real servers: all senders for servers started by hand; for Swift three, one of them per test.
 
-Any other server, path style, with rights to make buckets (they stay, named recvault-test-…):
+Any other server, path style, with permission to create buckets (they stay, named recvault-test-…):
 
     RECVAULT_TEST_S3_ENDPOINT=https://s3.example AWS_ACCESS_KEY_ID=… AWS_SECRET_ACCESS_KEY=… pytest tests/store
 """
@@ -21,7 +21,7 @@ from real_s3.servers import RealServer
 
 ENDPOINT = os.environ.get("RECVAULT_TEST_S3_ENDPOINT")
 _KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_CA_BUNDLE")
-_NAMED = {name: os.environ[name] for name in _KEYS if name in os.environ}  # before tests hide them
+_NAMED = {name: os.environ[name] for name in _KEYS if name in os.environ}  # read before tests hide them
 NAMED = "real"
 _SHORT = ((NAMED, "fast"), (f"{NAMED}-https", "fast"), (f"{NAMED}-https", "plain"))
 _WHOLE = (
@@ -32,7 +32,7 @@ _WHOLE = (
 
 
 def places() -> list[tuple[str, str]]:
-    """Which places there are at real servers, and what sends to them."""
+    """Return the places at real servers, with their senders."""
     found = []
     for name in NAMES:
         if lacking(name) is None:
@@ -47,7 +47,7 @@ IN_TURN = "in turn"
 
 
 def thinned(places: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """The same with one place at Swift, where the tests start it: each test takes one of the ways there."""
+    """Reduce Swift, if started by the tests, to one place: each test uses one of its senders."""
     if pairs.IS_WHOLE or servers.running(swift.NAME):
         return places
     ours = [place for place in places if place[0].startswith(f"{NAMED}-{swift.NAME}")]
@@ -55,7 +55,7 @@ def thinned(places: list[tuple[str, str]]) -> list[tuple[str, str]]:
 
 
 def taken(place: tuple[str, str], test: str) -> tuple[str, str]:
-    """The way that a test of that name takes."""
+    """Return the sender for a test of that name."""
     name, sender = place
     if sender != IN_TURN:
         return place
@@ -64,7 +64,7 @@ def taken(place: tuple[str, str], test: str) -> tuple[str, str]:
 
 
 def way(place: str, real_server: Callable[[str], RealServer], patch: pytest.MonkeyPatch) -> str:
-    """The endpoint of a place, and the environment that its client needs."""
+    """Return a place's endpoint, and the environment for its client."""
     name = place.removeprefix(f"{NAMED}-").partition("-")[0]
     if name not in NAMES:
         for key, value in _NAMED.items():
@@ -79,7 +79,7 @@ def way(place: str, real_server: Callable[[str], RealServer], patch: pytest.Monk
 
 
 def keep_versions(client: object, bucket: str) -> None:
-    """Turn versions on, or skip where the server has none."""
+    """Turn versioning on, or skip if the server has none."""
     try:
         client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})  # type: ignore[attr-defined]
     except ClientError as error:

@@ -1,4 +1,4 @@
-"""Https to a store of one's own: its authority is trusted where boto3 is told of it, and by each way to send."""
+"""Https to a private store: its authority is trusted where boto3 is configured so, with each sender."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BODIES = {"small": b"RIFF" * 100, "streamed": b"RIFF" * 500_000}
 
 @pytest.fixture(params=SENDERS)
 def secure(request: pytest.FixtureRequest, strict_s3: StrictS3, tmp_path: Path) -> Iterator[Place]:
-    """The strict server behind a certificate of an authority that nobody knows yet."""
+    """The strict server with a certificate of an unknown authority."""
     certificates.make(tmp_path)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(tmp_path / "server.pem")
@@ -34,7 +34,7 @@ def secure(request: pytest.FixtureRequest, strict_s3: StrictS3, tmp_path: Path) 
 def test_a_private_authority_is_trusted(
     secure: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: str
 ) -> None:
-    """AWS_CA_BUNDLE, or ca_bundle of AWS's config file, makes an https store of one's own one like any other."""
+    """AWS_CA_BUNDLE, or ca_bundle in AWS's config file, makes a private https store work."""
     authority = str(tmp_path / "authority.pem")
     if told == "environment":
         monkeypatch.setenv("AWS_CA_BUNDLE", authority)
@@ -61,7 +61,7 @@ def test_an_unknown_authority_is_told_nothing(secure: Place, waits: list[float])
 def test_a_wrong_file_of_authorities_is_no_way_round(
     secure: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, waits: list[float], named: str
 ) -> None:
-    """Another authority is not enough, and a file that is not there does not turn the check off."""
+    """Another authority does not suffice, and a missing file does not disable the check."""
     (tmp_path / "other").mkdir()
     other = certificates.make(tmp_path / "other")
     monkeypatch.setenv("AWS_CA_BUNDLE", str(other if named == "another" else tmp_path / "no.pem"))

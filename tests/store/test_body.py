@@ -1,4 +1,4 @@
-"""A body's view is released by whoever took it: a file in memory can be closed however a put ends."""
+"""A body's view is released by its user, so that a file in memory can be closed after any put."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BODIES = {"small": b"RIFF" * 100, "streamed": b"RIFF" * 500_000}
 
 @pytest.mark.parametrize("name", BODIES)
 def test_a_put_that_went_well_keeps_nothing_open(aws: Place, name: str) -> None:
-    """Once a put is over its body can be closed, by each way to send."""
+    """After a put its body can be closed, with each sender."""
     put = make_put(KEY, BODIES[name])
     assert aws.store().put(put) is True
     put.body.close()
@@ -26,7 +26,7 @@ def test_a_put_that_went_well_keeps_nothing_open(aws: Place, name: str) -> None:
 
 @pytest.mark.parametrize("name", BODIES)
 def test_a_put_that_failed_keeps_nothing_open(aws: Place, name: str, waits: list[float]) -> None:
-    """Nor while its error is held, whose traceback refers to the locals of all that was under way."""
+    """Its body can also be closed while the error's traceback is held."""
     assert aws.strict is not None
     store = aws.store()
     aws.strict.faults.plan("reset_before", "PUT", KEY, times=99)
@@ -39,7 +39,7 @@ def test_a_put_that_failed_keeps_nothing_open(aws: Place, name: str, waits: list
 
 
 def test_a_view_that_is_held_on_to_keeps_nothing_open() -> None:
-    """Released with the block, not with the last reference."""
+    """A view is released with its block, not with its last reference."""
     body = io.BytesIO(b"RIFF")
     with in_memory(body) as view:
         assert view == b"RIFF"
@@ -49,7 +49,7 @@ def test_a_view_that_is_held_on_to_keeps_nothing_open() -> None:
 
 
 def test_a_spool_can_be_put_again(tmp_path: object) -> None:
-    """Whoever releases a view of a spool leaves the spool's own alone."""
+    """Releasing a view of a spool does not release the spool's own."""
     place = SpoolPlace(directory=tmp_path, memory=1024, min_free_disk=0)  # type: ignore[arg-type]
     with Spool(place, 4) as spool:
         spool.write(b"RIFF")

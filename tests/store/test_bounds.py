@@ -1,4 +1,4 @@
-"""What comes from a bucket is kept with a bound: by the length that its answer tells, and by what comes."""
+"""Bodies from a bucket are limited, by their announced length and by what arrives."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ WHERE = "s3://archive/recordings/RE1.json"
 
 
 def test_what_tells_that_it_is_too_large_is_not_read() -> None:
-    """It ends before the first byte: where it is, it may be gigabytes."""
+    """A body announced as too large is refused before its first byte."""
     small = Small(100, WHERE)
     with pytest.raises(TooLarge, match="101 bytes"):
         small.begin(101)
@@ -21,7 +21,7 @@ def test_what_tells_that_it_is_too_large_is_not_read() -> None:
 
 @pytest.mark.parametrize("told", [None, 4, 100])
 def test_what_is_larger_than_it_tells_is_read_no_further_than_the_bound(told: int | None) -> None:
-    """An answer that tells no length, or another one, is cut off at once."""
+    """A body larger than announced is cut off at the limit."""
     small = Small(100, WHERE)
     small.begin(told)
     small.write(b"x" * 60)
@@ -30,7 +30,7 @@ def test_what_is_larger_than_it_tells_is_read_no_further_than_the_bound(told: in
 
 
 def test_what_is_as_large_as_it_may_be_is_read_whole() -> None:
-    """The bound itself is allowed; what is begun again replaces what came of it before."""
+    """A body of exactly the limit is accepted; a new start replaces earlier bytes."""
     small = Small(100, WHERE)
     for _ in range(2):
         small.begin(100)
@@ -41,7 +41,7 @@ def test_what_is_as_large_as_it_may_be_is_read_whole() -> None:
 
 @pytest.mark.parametrize(("status", "most"), [(200, MOST_ANSWER), (403, MOST_ERROR)])
 def test_any_other_answer_has_a_bound_of_its_own(status: int, most: int) -> None:
-    """A page of a listing may be large, an error not."""
+    """Listings and errors have limits of their own."""
     answer = Answer()
     answer.begin(Head(status, ()))
     answer.write(bytes(most))
@@ -50,7 +50,7 @@ def test_any_other_answer_has_a_bound_of_its_own(status: int, most: int) -> None
 
 
 def test_an_error_is_no_objects_body() -> None:
-    """It is kept for whoever tells it, and does not go where the object was to go."""
+    """An error's body is kept for its message, not written as the object's."""
     small = Small(100, WHERE)
     answer = Answer(small)
     answer.begin(Head(403, (("content-length", "7"),)))

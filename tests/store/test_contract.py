@@ -1,4 +1,4 @@
-"""The store's contract, at every kind of server: what stands is not overwritten, and what was put stands there."""
+"""The store's contract at every kind of server: nothing is overwritten, and what was put is there."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def described(place: Place, key: str) -> dict[str, Any]:
 
 
 def test_put_once(anywhere: Place | Directory) -> None:
-    """A put object stands there: bytes, type, metadata, and the SHA-256 that it was put with."""
+    """An object is there after a put: bytes, type, metadata and SHA-256."""
     store = anywhere.store()
     assert store.put(make_put(KEY, BODY)) is True
     found = store.head(KEY)
@@ -46,7 +46,7 @@ def test_put_once(anywhere: Place | Directory) -> None:
 
 
 def test_absent(anywhere: Place | Directory) -> None:
-    """What is not there is None, not an error."""
+    """A missing object is None, not an error."""
     store = anywhere.store(asked=False)
     assert store.head(KEY) is None
     assert store.get(KEY) is None
@@ -54,7 +54,7 @@ def test_absent(anywhere: Place | Directory) -> None:
 
 @pytest.mark.parametrize("asked", [True, False])
 def test_put_the_same_again(anywhere: Place | Directory, asked: bool) -> None:
-    """The same bytes again are no write: False, and one object."""
+    """Putting the same bytes again returns False, with one object."""
     if anywhere.strict is not None and anywhere.strict.strictness.refuses_sums and not asked:
         pytest.skip("a store that takes no SHA-256 has to be asked what it takes")
     store = anywhere.store(asked=asked)
@@ -66,7 +66,7 @@ def test_put_the_same_again(anywhere: Place | Directory, asked: bool) -> None:
 
 @pytest.mark.parametrize("asked", [True, False])
 def test_other_bytes_are_a_conflict(anywhere: Place | Directory, asked: bool) -> None:
-    """Other bytes under the key, even of the same size, are KeyConflict, and what stands there stays untouched."""
+    """Other bytes under a key, even of equal size, are KeyConflict, and the first stay."""
     if anywhere.strict is not None and anywhere.strict.strictness.refuses_sums and not asked:
         pytest.skip("a store that takes no SHA-256 has to be asked what it takes")
     store = anywhere.store(asked=asked)
@@ -78,14 +78,14 @@ def test_other_bytes_are_a_conflict(anywhere: Place | Directory, asked: bool) ->
 
 
 def test_bytes_without_a_sum_are_a_conflict(place: Place) -> None:
-    """An object that does not say its SHA-256 was not put by us: the same size proves nothing."""
+    """An object without SHA-256 is not ours: an equal size proves nothing."""
     place.client.put_object(Bucket=place.bucket, Key=KEY, Body=BODY)
     with pytest.raises(KeyConflict):
         place.store().put(make_put(KEY, BODY))
 
 
 def test_a_lost_reply_is_resolved(place: Place, waits: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A put whose reply is lost is tried again, and ends as one object with the right bytes."""
+    """A put whose reply is lost is retried, and ends as one object with the right bytes."""
     store = place.store()
     lost = lose_replies(monkeypatch, store, lambda request: request.method == "PUT")
     store.put(make_put(KEY, BODY))
@@ -95,7 +95,7 @@ def test_a_lost_reply_is_resolved(place: Place, waits: list[float], monkeypatch:
 
 
 def test_every_reply_lost(place: Place, waits: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A put whose replies are all lost raises StoreUnavailable; the next attempt finds its bytes, and adds nothing."""
+    """If all replies are lost it is StoreUnavailable; the next attempt finds its bytes."""
     store = place.store()
     lost = lose_replies(monkeypatch, store, lambda request: request.method == "PUT", times=4)
     with pytest.raises(StoreUnavailable):
@@ -106,7 +106,7 @@ def test_every_reply_lost(place: Place, waits: list[float], monkeypatch: pytest.
 
 
 def test_two_writers_of_the_same_bytes(anywhere: Place | Directory) -> None:
-    """Writers that race with the same bytes all succeed, and one object stands."""
+    """Concurrent writers of the same bytes all succeed, with one object."""
     stores = [anywhere.store() for _ in range(4)]
     gate = threading.Barrier(len(stores))
 
@@ -116,7 +116,7 @@ def test_two_writers_of_the_same_bytes(anywhere: Place | Directory) -> None:
             return store.put(make_put(KEY, BODY))
         except KeyConflict:
             if anywhere.strict is None and not store.facts.conditional:
-                return False  # a real server may show an object that is not whole yet (rclone): told, not overwritten
+                return False  # a real server may show an incomplete object (rclone): reported, not overwritten
             raise
 
     with ThreadPoolExecutor(len(stores)) as pool:
@@ -140,7 +140,7 @@ SENT_AND_TOLD = {
 
 
 def test_facts_are_what_the_server_does(place: Place) -> None:
-    """`ask_facts` says what a bare client sees, and leaves the known object with its own bytes."""
+    """`ask_facts` agrees with the server's behaviour, and leaves the known object unchanged."""
     known = make_put("schemas/known.json", b'{"known": true}')
     facts = place.store(asked=False).ask_facts(known)
     assert place.body(known.key) == b'{"known": true}'
@@ -174,7 +174,7 @@ def seen_by_a_bare_client(place: Place) -> tuple[bool, bool, bool]:
 
 
 def test_a_wrong_sum_is_not_stored(anywhere: Place | Directory) -> None:
-    """Where the server verifies SHA-256, bytes that differ from their sum are refused, and nothing stands."""
+    """If the server verifies SHA-256, bytes with another hash are refused, and nothing is stored."""
     store = anywhere.store()
     if not store.facts.sha256:
         pytest.skip("this server does not verify SHA-256")
@@ -187,7 +187,7 @@ def test_a_wrong_sum_is_not_stored(anywhere: Place | Directory) -> None:
 
 
 def test_past_the_limit_in_parts(place: Place) -> None:
-    """Past one put's limit an object is written in parts: whole, with the whole file's SHA-256 in its metadata."""
+    """Above the limit of one put an object is uploaded in parts, with the whole file's SHA-256 in its metadata."""
     store = place.store(single_put_most=PART, part_least=PART)
     assert store.put(make_put(KEY, LARGE)) is True
     assert place.body(KEY) == LARGE
@@ -198,7 +198,7 @@ def test_past_the_limit_in_parts(place: Place) -> None:
 
 
 def test_parts_overwrite_nothing(place: Place) -> None:
-    """Other bytes under the key are KeyConflict in parts too, whatever the server makes of the condition."""
+    """Other bytes under a key are KeyConflict in parts, too, whatever the server does with the condition."""
     store = place.store(single_put_most=PART, part_least=PART)
     store.put(make_put(KEY, BODY))
     with pytest.raises(KeyConflict):
@@ -208,7 +208,7 @@ def test_parts_overwrite_nothing(place: Place) -> None:
 
 
 def test_a_lost_completion(place: Place, waits: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A completion whose reply is lost is resolved: by asking again, or by looking where the upload is gone."""
+    """A completion whose reply is lost is resolved, by a retry or by looking at the object."""
     store = place.store(single_put_most=PART, part_least=PART)
     lost = lose_replies(monkeypatch, store, lambda request: request.method == "POST" and "uploadId=" in request.url)
     store.put(make_put(KEY, LARGE))
@@ -217,7 +217,7 @@ def test_a_lost_completion(place: Place, waits: list[float], monkeypatch: pytest
 
 
 class Breaks:
-    """A body that cannot be read past its first part."""
+    """A body that cannot be read after its first part."""
 
     def __init__(self, body: Any) -> None:
         self._body = body
@@ -232,7 +232,7 @@ class Breaks:
 
 
 def test_a_failure_aborts_the_upload(place: Place) -> None:
-    """An upload in parts that fails leaves neither an object nor parts."""
+    """A failed upload in parts leaves neither object nor parts."""
     store = place.store(single_put_most=PART, part_least=PART)
     whole = make_put(KEY, LARGE)
     with pytest.raises(OSError, match="Input/output"):
@@ -245,22 +245,22 @@ def uploads(place: Place) -> list[str]:
     try:
         listed = place.client.list_multipart_uploads(Bucket=place.bucket, Prefix="recordings/")
     except ClientError as error:
-        assert error.response["Error"]["Code"] in ("NotImplemented", "NoSuchUpload"), error  # rclone: there are none
+        assert error.response["Error"]["Code"] in ("NotImplemented", "NoSuchUpload"), error  # rclone has none
         return list(place.strict.uploads) if place.strict else []
     return [upload["UploadId"] for upload in listed.get("Uploads", ())]
 
 
 def test_stale_uploads_are_aborted(place: Place) -> None:
-    """What a kill left is aborted by its age; a young upload and one outside the prefix are left alone."""
+    """Old uploads are aborted; young ones and those outside the prefix are not."""
     store, client = place.store(), place.client
     begun = [
         client.create_multipart_upload(Bucket=place.bucket, Key=key)["UploadId"] for key in (KEY, "elsewhere/RE2.wav")
     ]
-    if place.name != "moto":  # which dates every upload alike, in the past
+    if place.name != "moto":  # which gives every upload the same past date
         store.clear_unfinished("recordings/", datetime.now(UTC) - timedelta(days=1))
         assert uploads(place)[:1] == begun[:1]
     aborted = store.clear_unfinished("recordings/", datetime.now(UTC) + timedelta(days=1))
-    assert aborted == (place.name != "careless")  # which has no list of uploads: no error
+    assert aborted == (place.name != "careless")  # which cannot list uploads: no error
     assert place.name == "careless" or uploads(place) == []
     client.abort_multipart_upload(Bucket=place.bucket, Key="elsewhere/RE2.wav", UploadId=begun[1])
 
@@ -269,7 +269,7 @@ def test_stale_uploads_are_aborted(place: Place) -> None:
 
 
 def test_hostile_ids(anywhere: Place | Directory) -> None:
-    """Whatever an id holds, its object is put, found, listed and read under its own key, with ASCII metadata."""
+    """An object with any id can be put, found, listed and read under its own key, with ASCII metadata."""
     store, keys = anywhere.store(), archive.KeyTemplate()
     ids = ["..", ".", "", "a/b", "../../etc/passwd", "Ümläut 通話", "\x00\x1f\x7f", "a b+c%20", "\u202eRE", "x" * 5000]
     made = {}
@@ -302,7 +302,7 @@ def a_recording(recording_id: str) -> Recording:
 
 
 def test_list(anywhere: Place | Directory) -> None:
-    """A list holds all under a prefix, over pages, in key order, with sizes, and nothing else."""
+    """A list has everything under a prefix in key order, with sizes, over several pages."""
     store = anywhere.store(asked=False)
     wanted = [f"recordings/date=2026-10-{number:02}/RE.wav" for number in range(1, 13)]
     for number, key in enumerate([*reversed(wanted), "recordings-not/RE.wav", "catalog/x"]):
@@ -316,7 +316,7 @@ def test_list(anywhere: Place | Directory) -> None:
 
 @contextmanager
 def _five_a_page(anywhere: Place | Directory) -> Iterator[None]:
-    """Where a list comes in pages, in short ones."""
+    """Let lists have short pages."""
     if isinstance(anywhere, Directory):
         yield
         return
@@ -336,7 +336,7 @@ def _at_most_five(params: dict[str, Any], **_: object) -> None:
 
 
 def test_options_hold_or_are_refused(place: Place) -> None:
-    """Tags are written, or the store refuses them in words: an option is not dropped by us."""
+    """Tags are stored, or refused by the store with a message, never dropped by us."""
     store = place.store(asked=False, options=WriteOptions(tags={"team": "compliance & law"}))
     try:
         store.put(make_put(KEY, BODY))
@@ -355,7 +355,7 @@ def test_options_hold_or_are_refused(place: Place) -> None:
 
 @pytest.fixture
 def locked(place: Place) -> Iterator[Place]:
-    """A bucket with Object Lock, where the server has it."""
+    """A bucket with Object Lock, if the server supports it."""
     name = f"{place.bucket}-locked"
     client = place.client
     try:
@@ -372,7 +372,7 @@ def locked(place: Place) -> Iterator[Place]:
 
 
 def test_object_lock(locked: Place) -> None:
-    """In a bucket with Object Lock every object is locked and held as configured, whole or in parts."""
+    """With Object Lock every object is locked and held as configured, whole or in parts."""
     options = WriteOptions(lock_mode="GOVERNANCE", lock_days=2, legal_hold=True)
     store = locked.store(options=options, single_put_most=PART, part_least=PART)
     for key, body in ((KEY, BODY), (f"{KEY}.large", LARGE)):

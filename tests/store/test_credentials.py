@@ -1,4 +1,4 @@
-"""Credentials that no request can carry: refused in words, by each way to send, and nothing of them is written."""
+"""Unusable credentials are refused with a message, with each sender, and never written anywhere."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ NAMES = {
 
 @pytest.fixture
 def make_store(strict_s3: StrictS3, strict_bucket: Bucket) -> Iterator[Any]:
-    """Makes stores over clients of their own: each finds its credentials anew."""
+    """Make stores with clients of their own, which look for credentials anew."""
     clients = []
 
     def make(sender: str) -> Any:
@@ -55,7 +55,7 @@ def make_store(strict_s3: StrictS3, strict_bucket: Bucket) -> Iterator[Any]:
 
 @pytest.fixture
 def written() -> io.StringIO:
-    """The log at its most talkative, libraries included."""
+    """The debug log, including libraries."""
     stream = io.StringIO()
     configure(format="json", verbosity=2, stream=stream)
     return stream
@@ -71,7 +71,7 @@ def test_what_no_header_can_carry(
     name: str,
     ending: str,
 ) -> None:
-    """A line end in a key or token is told as such: nothing is sent, and no text holds any of it."""
+    """A line end in a key or token is reported; nothing is sent, and no text contains it."""
     monkeypatch.setenv(NAMES[name], TOKEN + ending)
     with pytest.raises(StoreRefused) as caught:
         make_store(sender).put(make_put(KEY, b"RIFF"))
@@ -85,7 +85,7 @@ def test_what_no_header_can_carry(
 
 @pytest.mark.parametrize("ask", ["head", "get", "list", "reader"])
 def test_every_question_is_guarded(make_store: Any, monkeypatch: pytest.MonkeyPatch, ask: str) -> None:
-    """Not puts alone: whatever is asked of a bucket is signed."""
+    """Not only puts: every request to a bucket is signed and guarded."""
     monkeypatch.setenv("AWS_SESSION_TOKEN", f"{TOKEN}\n")
     store = make_store("fast")
     with pytest.raises(StoreRefused, match="the credentials contain a line end"):
@@ -96,7 +96,7 @@ def test_every_question_is_guarded(make_store: Any, monkeypatch: pytest.MonkeyPa
 
 
 def test_credentials_that_rotate_are_looked_at_again(make_store: Any) -> None:
-    """The fast sender signs with the credentials of the moment, which are not those of its first signature."""
+    """The fast sender signs with the current credentials, which are checked again when they rotate."""
     store = make_store("fast")
     assert store.put(make_put(KEY, b"RIFF")) is True
     store.client.credentials().token = f"{TOKEN}\nmore"
@@ -106,7 +106,7 @@ def test_credentials_that_rotate_are_looked_at_again(make_store: Any) -> None:
 
 
 def test_a_roles_source_is_guarded(make_store: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """STS is asked for a role with other credentials, and a value in the AWS settings files may have several lines."""
+    """The credentials for a role's STS request are guarded, even multi-line values in AWS's files."""
     for name in NAMES.values():
         monkeypatch.delenv(name, raising=False)
     (tmp_path / "aws").write_text(
@@ -132,7 +132,7 @@ def test_a_roles_source_is_guarded(make_store: Any, monkeypatch: pytest.MonkeyPa
 def test_a_source_that_answers_nonsense(
     make_store: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, config: str, words: str
 ) -> None:
-    """A program or file that is not there, or says something else, is told as that, and not repeated."""
+    """A missing or broken credential program or file is reported as such, without its output."""
     for name in NAMES.values():
         monkeypatch.delenv(name, raising=False)
     (tmp_path / "aws").write_text(f"[default]\n{config}\n")
@@ -143,7 +143,7 @@ def test_a_source_that_answers_nonsense(
 
 
 def test_sound_credentials_are_hidden_too(make_store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever is signed with is masked from then on; the access key's id is none of the secrets."""
+    """Used secrets are masked from then on; the access key's id is not a secret."""
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a secret with a space")
     monkeypatch.setenv("AWS_SESSION_TOKEN", TOKEN)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "recvault")
@@ -152,7 +152,7 @@ def test_sound_credentials_are_hidden_too(make_store: Any, monkeypatch: pytest.M
 
 
 def test_what_a_library_quotes_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The text of an error that is another's may hold a header or what a program printed: its kind alone is told."""
+    """Only the class of a library's error is shown, as its text may contain a header or a program's output."""
     from botocore import exceptions
 
     header = f"Invalid header value b'AWS4-HMAC-SHA256 Credential=AKIA/{TOKEN}'"
@@ -177,7 +177,7 @@ def test_what_a_library_quotes_is_not_repeated(monkeypatch: pytest.MonkeyPatch) 
     ["ConfigParseError(path='~/.aws/config')", "InvalidS3AddressingStyleError(s3_addressing_style='weird')"],
 )
 def test_awss_own_configuration_is_configuration(error: str) -> None:
-    """What is wrong in AWS's files or environment is 78 and names them: no network is to blame."""
+    """An error in AWS's files or environment exits 78 and names them."""
     from botocore import exceptions
 
     with pytest.raises(ConfigError) as caught, botocore_errors("s3://b"):

@@ -1,4 +1,4 @@
-"""A directory as a store: what is only its own. It keeps the contract of every store in test_contract.py."""
+"""A directory as a store: what is particular to it. It keeps the contract in test_contract.py."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ DAY = timedelta(days=1)
 
 @pytest.fixture
 def store(directory: Directory) -> LocalStore:
-    """A store in an empty directory, in which an archive was begun."""
+    """A store in an empty directory, with a begun archive."""
     return directory.store(asked=False)
 
 
@@ -49,7 +49,7 @@ def store(directory: Directory) -> LocalStore:
 
 
 def test_a_directory_is_never_made(tmp_path: Path) -> None:
-    """What is not there, as where a NAS is not mounted, is not made: known before it is awaited, else to be mended."""
+    """A missing directory is never created: temporary if it held the archive before, else a configuration error."""
     store = LocalStore(tmp_path / "nas" / "recordings")
     for known, error in ((True, StoreUnavailable), (False, ConfigError)):
         with pytest.raises(error, match="there is no such folder"):
@@ -76,7 +76,7 @@ ASKS: dict[str, Callable[[Bucket], object]] = {
 
 @pytest.mark.parametrize("ask", ASKS)
 def test_a_directory_without_its_marker_is_not_mounted(directory: Directory, ask: str) -> None:
-    """In an empty directory nothing is written, and nothing is said to be missing: what holds the archive is away."""
+    """In an empty directory nothing is written or reported missing, as the archive is not mounted."""
     with pytest.raises(StoreUnavailable, match=r"\.recvault is missing") as raised:
         ASKS[ask](LocalStore(directory.root))
     assert "mount" in raised.value.hint
@@ -84,7 +84,7 @@ def test_a_directory_without_its_marker_is_not_mounted(directory: Directory, ask
 
 
 def test_an_archive_is_begun_once(directory: Directory) -> None:
-    """The marker is made where that is asked for; never where an archive was known, and is gone."""
+    """The marker is created on request, but never where an archive was known."""
     store = LocalStore(directory.root)
     with pytest.raises(ConfigError, match="no archive was begun there yet"):
         store.begin(known=False, make=False)
@@ -100,7 +100,7 @@ def test_an_archive_is_begun_once(directory: Directory) -> None:
 
 
 def test_a_plain_file_for_its_owner_and_group(directory: Directory, store: LocalStore) -> None:
-    """A key is a path, and its file holds the bytes alone; read-only, and others are kept out, whatever the umask."""
+    """A key is a path to a file with exactly the bytes, read-only, closed to others whatever the umask."""
     before = os.umask(0)
     try:
         store.put(make_put(KEY, BODY))
@@ -114,7 +114,7 @@ def test_a_plain_file_for_its_owner_and_group(directory: Directory, store: Local
 
 
 def test_a_umask_takes_the_group_away(directory: Directory, store: LocalStore) -> None:
-    """As the service's unit has it."""
+    """The umask of the service's unit removes the group's access."""
     before = os.umask(0o077)
     try:
         store.put(make_put(KEY, BODY))
@@ -125,7 +125,7 @@ def test_a_umask_takes_the_group_away(directory: Directory, store: LocalStore) -
 
 
 def test_what_stands_is_compared_by_its_bytes(directory: Directory, store: LocalStore) -> None:
-    """A file that was copied there, without attributes, counts as put where its bytes are those; else it is kept."""
+    """A copied file without attributes counts as put if its bytes match; otherwise it is kept."""
     directory.lay(KEY, BODY)
     assert store.put(make_put(KEY, BODY)) is False
     directory.lay(f"{KEY}.2", BODY[::-1])
@@ -135,7 +135,7 @@ def test_what_stands_is_compared_by_its_bytes(directory: Directory, store: Local
 
 
 def test_a_file_system_without_attributes(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing rests on them: what is put reads back, and its sum is not known before its bytes are read."""
+    """Without attributes objects read back, and their hash is computed from their bytes."""
 
     def refuse(*_: object) -> None:
         raise OSError(errno.ENOTSUP, "Operation not supported")
@@ -150,11 +150,11 @@ def test_a_file_system_without_attributes(store: LocalStore, monkeypatch: pytest
 
 @pytest.mark.parametrize("noted", [b"", b"\xff", b"[]", b"[" * 100_000, b'{"sha256": 7}'], ids=range(5))
 def test_attributes_are_anybodys(directory: Directory, store: LocalStore, noted: bytes) -> None:
-    """Whatever they hold, the object is described."""
+    """An object is described whatever its attributes contain."""
     store.put(make_put(KEY, BODY))
     path = directory.root / KEY
     path.chmod(0o600)
-    with contextlib.suppress(OSError):  # too large for this file system: then it holds the right ones
+    with contextlib.suppress(OSError):  # too large for this file system, which then keeps the right ones
         os.setxattr(path, "user.recvault", noted)
     found = store.head(KEY)
     assert found is not None
@@ -162,7 +162,7 @@ def test_attributes_are_anybodys(directory: Directory, store: LocalStore, noted:
 
 
 def test_a_large_object_is_not_read(directory: Directory, store: LocalStore) -> None:
-    """Where a small one is wanted."""
+    """A large file is not read where a small one is expected."""
     directory.lay(KEY, BODY)
     with pytest.raises(TooLarge):
         store.get(KEY, most=len(BODY) - 1)
@@ -179,7 +179,7 @@ OUT = [
 
 @pytest.mark.parametrize("key", OUT)
 def test_no_key_leads_out(directory: Directory, store: LocalStore, key: str) -> None:
-    """A key under which no file can stand is refused, and there is nothing under it."""
+    """A key that cannot be a file's path is refused, and nothing is found under it."""
     before = sorted(directory.root.parent.rglob("*"))
     with pytest.raises(KeyRefused):
         store.put(make_put(key, BODY))
@@ -190,7 +190,7 @@ def test_no_key_leads_out(directory: Directory, store: LocalStore, key: str) -> 
 
 @pytest.mark.parametrize("key", [f"{'x' * 256}.wav", f"{'y' * 256}/RE1.wav"])
 def test_a_name_that_is_too_long(directory: Directory, store: LocalStore, key: str) -> None:
-    """It is refused as this key's trouble, which others have not; and there is nothing under it."""
+    """A too long name is that key's own problem, and nothing is found under it."""
     with pytest.raises(KeyRefused, match="name"):
         store.put(make_put(key, BODY))
     assert store.get(key) is None
@@ -198,7 +198,7 @@ def test_a_name_that_is_too_long(directory: Directory, store: LocalStore, key: s
 
 
 def test_a_file_in_the_way_of_a_folder(store: LocalStore) -> None:
-    """S3 has a key beside keys that go on from it with a slash; a directory has not, and says so."""
+    """A key that needs a file's name as a folder is refused with the reason, unlike in S3."""
     store.put(make_put("a/b", BODY))
     with pytest.raises(KeyRefused, match="b is a file or a link"):
         store.put(make_put("a/b/c", BODY))
@@ -208,7 +208,7 @@ def test_a_file_in_the_way_of_a_folder(store: LocalStore) -> None:
 
 
 def test_no_link_is_followed(directory: Directory, store: LocalStore) -> None:
-    """Neither of a folder nor of a file: nothing outside is read, listed or written."""
+    """Links to folders or files are not followed for reading, listing or writing."""
     outside = directory.root.parent / "outside"
     outside.mkdir()
     (outside / "secret.json").write_bytes(b"secret")
@@ -226,7 +226,7 @@ def test_no_link_is_followed(directory: Directory, store: LocalStore) -> None:
 
 
 def test_what_is_no_regular_file_is_no_object(directory: Directory, store: LocalStore) -> None:
-    """A FIFO holds nobody up."""
+    """A FIFO is no object, and does not block."""
     os.mkfifo(directory.root / "fifo")
     assert store.get("fifo") is None
     assert list(store.list("")) == []
@@ -238,7 +238,7 @@ def test_what_is_no_regular_file_is_no_object(directory: Directory, store: Local
 
 
 def test_what_a_put_returns_is_on_the_disk(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The file is synced before it has its key, each new folder's entry and the key's own before put returns."""
+    """The file is synced before it gets its key, and all directory entries before put returns."""
     done: list[tuple[str, str]] = []
     fsync, link = os.fsync, os.link
 
@@ -254,14 +254,14 @@ def test_what_a_put_returns_is_on_the_disk(store: LocalStore, monkeypatch: pytes
     monkeypatch.setattr(os, "link", linked)
     store.put(make_put("a/b/RE1.wav", BODY))
     at = done.index(("link", "RE1.wav"))
-    assert any(kind == "sync" and len(name) == 32 for kind, name in done[:at])  # the file, by its first name
-    assert {("sync", "recordings"), ("sync", "a")} <= set(done)  # which hold the new folders a and b
+    assert any(kind == "sync" and len(name) == 32 for kind, name in done[:at])  # the file, under its first name
+    assert {("sync", "recordings"), ("sync", "a")} <= set(done)  # the parents of the new folders a and b
     assert done[at + 1 :] == [("sync", "b")]
     done.clear()
-    LocalStore(store.root).put(make_put("a/b/RE2.wav", BODY))  # another process may have made a and b just now
+    LocalStore(store.root).put(make_put("a/b/RE2.wav", BODY))  # another process may have created a and b
     assert {("sync", "recordings"), ("sync", "a")} <= set(done)
     done.clear()
-    store.put(make_put("a/b/RE1.wav", BODY))  # another process may have linked it, and not be so far
+    store.put(make_put("a/b/RE1.wav", BODY))  # another process may have linked it, without syncing yet
     assert done == [("sync", "RE1.wav"), ("sync", "b")]
 
 
@@ -297,7 +297,7 @@ for nth in range(1, 60):
 
 
 def test_a_kill_leaves_nothing_that_is_not_whole(tmp_path: Path) -> None:
-    """At each call to the system: the key has all bytes or none, and what is left is cleared by the next start."""
+    """After a kill at any system call the key has all bytes or none, and the next start removes leftovers."""
     arguments = [sys.executable, "-c", KILLED, str(tmp_path)]
     told = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run(arguments, capture_output=True, text=True, env=told, check=True)
@@ -311,7 +311,7 @@ def test_a_kill_leaves_nothing_that_is_not_whole(tmp_path: Path) -> None:
         found = [each.bytes for each in place.store(asked=False).list("")]
         assert found in ([], [3_000_000])
         store = place.store(asked=False)
-        assert store.clear_unfinished("", datetime.now(UTC) - DAY) == 0  # it may be another's, at work
+        assert store.clear_unfinished("", datetime.now(UTC) - DAY) == 0  # it may belong to a running process
         left = len(place.incoming)
         assert store.clear_unfinished("", datetime.now(UTC) + DAY) == left
         assert place.incoming == []
@@ -338,7 +338,7 @@ print(won, flush=True)
 
 
 def test_processes_that_meet_at_one_key(directory: Directory) -> None:
-    """Of two that write other bytes, one wins at each key, and is never overwritten."""
+    """Of two processes with other bytes one wins at each key, and is never overwritten."""
     directory.store()
     pipe = subprocess.PIPE
     racers = [
@@ -364,7 +364,7 @@ def test_processes_that_meet_at_one_key(directory: Directory) -> None:
 
 @contextlib.contextmanager
 def failing(patch: pytest.MonkeyPatch, name: str, code: int) -> Iterator[None]:
-    """A system whose call fails so."""
+    """A system whose call fails with this error."""
 
     def fail(*_: object, **__: object) -> None:
         raise OSError(code, os.strerror(code))
@@ -390,7 +390,7 @@ FAILURES: list[tuple[str, int, type[RecvaultError]]] = [
 def test_a_put_that_fails(
     directory: Directory, store: LocalStore, monkeypatch: pytest.MonkeyPatch, call: str, code: int, error: type
 ) -> None:
-    """A full, broken, read-only or unfit disk is told as what it is, blames no recording, and leaves nothing."""
+    """A full, broken, read-only or unsuitable disk is reported as such, blames no recording, and leaves nothing."""
     with failing(monkeypatch, call, code), pytest.raises(error) as raised:
         store.put(make_put(KEY, BODY))
     assert raised.type is error
@@ -401,7 +401,7 @@ def test_a_put_that_fails(
 
 
 def test_a_file_that_may_not_be_read(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is refused alone: others are read."""
+    """An unreadable file is refused alone."""
     store.put(make_put(KEY, BODY))
     opened = os.open
 
@@ -416,7 +416,7 @@ def test_a_file_that_may_not_be_read(store: LocalStore, monkeypatch: pytest.Monk
 
 
 def test_a_link_whose_answer_was_lost(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """NFS asks again, and is told of its own work that it exists: it was written all the same."""
+    """If NFS repeats a link and reports that it exists, the put has succeeded."""
     link = os.link
 
     def twice(*names: Any, **folders: Any) -> None:
@@ -429,7 +429,7 @@ def test_a_link_whose_answer_was_lost(store: LocalStore, monkeypatch: pytest.Mon
 
 
 def test_a_file_system_whose_links_replace(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is found out before anything is archived, and refused."""
+    """A file system whose links replace files is detected before anything is archived, and refused."""
     store.put(make_put("schemas/known.json", b"{}"))
 
     def over(name: str, key: str, *, src_dir_fd: int, dst_dir_fd: int, **_: Any) -> None:
@@ -441,7 +441,7 @@ def test_a_file_system_whose_links_replace(store: LocalStore, monkeypatch: pytes
 
 
 def test_a_newer_schema_takes_the_place_of_an_older(directory: Directory, store: LocalStore) -> None:
-    """The known object is recvault's own, and the one that is replaced: at once, whole."""
+    """The known object, recvault's own, is replaced atomically."""
     store.ask_facts(make_put("schemas/known.json", b"{}"))
     store.ask_facts(make_put("schemas/known.json", b'{"newer": true}'))
     assert directory.body("schemas/known.json") == b'{"newer": true}'
@@ -459,14 +459,14 @@ class Breaks:
 
 
 def test_a_spool_that_breaks_is_not_the_stores(directory: Directory, store: LocalStore) -> None:
-    """Its error is raised as it is, and nothing is left."""
+    """A spool's error propagates, and nothing is left."""
     with pytest.raises(OSError, match="Input/output"):
         store.put(replace(make_put(KEY, BODY), body=Breaks()))  # type: ignore[arg-type]
     assert directory.incoming == []
 
 
 def test_a_drain_cuts_a_put(directory: Directory) -> None:
-    """Once it is over nothing more is written, and nothing is left."""
+    """After the drain nothing more is written, and nothing is left."""
     directory.store()
     stop = Stop()
     stop.enforced.set()
@@ -478,7 +478,7 @@ def test_a_drain_cuts_a_put(directory: Directory) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 def test_what_root_makes_is_the_owners(directory: Directory) -> None:
-    """`check` as root leaves nothing that the service cannot use."""
+    """`check` as root leaves only files that the service can use."""
     os.chown(directory.root, 65534, 65534)
     directory.store().put(make_put(KEY, BODY))
     assert {each.stat().st_uid for each in directory.root.rglob("*")} == {65534}
@@ -488,7 +488,7 @@ def test_what_root_makes_is_the_owners(directory: Directory) -> None:
 
 
 def test_lists_are_in_the_order_of_keys(directory: Directory, store: LocalStore) -> None:
-    """By the bytes of whole keys, as S3's are: a folder's keys come where their slash puts them."""
+    """Lists are ordered by the bytes of whole keys, like S3's."""
     draw = random.Random(7)
     parts = ["a", "a-", "a.", "a0", "b", "é", "z", "~", "￿", "\U00010000", "a b"]
     keys = {"/".join(draw.choices(parts, k=draw.randint(1, 4))) + draw.choice([".json", ".wav"]) for _ in range(300)}
@@ -505,7 +505,7 @@ def test_lists_are_in_the_order_of_keys(directory: Directory, store: LocalStore)
 
 
 def test_a_list_is_read_as_it_is_asked_for(directory: Directory, store: LocalStore) -> None:
-    """Folders that a range does not meet are not opened, nor those that nobody has asked for yet."""
+    """Folders outside the range, or not reached yet, are not opened."""
     for number in range(5):
         directory.lay(f"date={number}/RE.wav", b"")
     listing = store.list("")

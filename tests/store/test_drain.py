@@ -1,4 +1,4 @@
-"""A put of a large body ends in mid-stream once a drain is over, and nothing is left behind."""
+"""A large put ends in mid-stream once the drain is over, and leaves nothing."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ from recvault.store.s3.s3_store import S3Store
 from store.places import PART, SENDERS, Place, make_put, store_with, transport_of
 
 BODY = random.Random(3).randbytes(2 * PART + 99)
-HUGE = 64 * 1024**2  # more than the sockets' buffers hold
+HUGE = 64 * 1024**2  # more than the sockets' buffers
 KEY = "recordings/RE1.wav"
 FACTS = StoreFacts(sha256=True, conditional=True)
 
 
 @pytest.fixture
 def aws(make_place: Callable[[str], Place]) -> Place:
-    """The strict server; the ways to send are `store_of`'s."""
+    """The strict server; `store_of` sets the senders."""
     return make_place("aws")
 
 
 @pytest.fixture(params=SENDERS)
 def store_of(request: pytest.FixtureRequest) -> Iterator[Callable[..., S3Store]]:
-    """Makes stores with a client of their own, as in a process: a stop is the client's, too. By each way to send."""
+    """Make stores with clients of their own, as a stop belongs to the client. With each sender."""
     clients = []
 
     def make(url: str, bucket: str, **options: Any) -> S3Store:
@@ -57,7 +57,7 @@ def store_of(request: pytest.FixtureRequest) -> Iterator[Callable[..., S3Store]]
 
 @dataclass
 class SlowStore:
-    """Takes one put: slowly until a drain is over, all at once from then on. What it says would come after the body."""
+    """Takes one put, slowly until the drain is over, then at once. It answers after the body."""
 
     stop: Stop
     port: int = 0
@@ -104,7 +104,7 @@ def slow_store(stop: Stop) -> Iterator[SlowStore]:
 
 
 def test_a_large_put_ends_with_the_drain(store_of: Callable[..., S3Store]) -> None:
-    """Once the drain is over the body is sent no further, and not sent again; the connection is closed."""
+    """After the drain the body is sent no further and not again, and the connection is closed."""
     stop = Stop()
     with slow_store(stop) as server:
         store = store_of(f"http://127.0.0.1:{server.port}", "bucket", stop=stop)
@@ -118,7 +118,7 @@ def test_a_large_put_ends_with_the_drain(store_of: Callable[..., S3Store]) -> No
 
 
 class Trip(io.BytesIO):
-    """A file that ends the drain as soon as a condition holds while it is read."""
+    """A file that ends the drain when a condition holds during a read."""
 
     def __init__(self, body: bytes, stop: Stop, when: Callable[[int], bool]) -> None:
         super().__init__(body)
@@ -131,7 +131,7 @@ class Trip(io.BytesIO):
 
 
 def test_an_upload_in_parts_is_aborted(aws: Place, store_of: Callable[..., S3Store]) -> None:
-    """Parts that were sent before the drain was over do not stay; the client works on, and a later pass writes all."""
+    """Parts sent before the drain's end are removed; a later pass uploads everything."""
     bucket, stop = aws.strict, Stop()
     assert bucket is not None
     store = store_of(aws.url, aws.bucket, single_put_most=PART, part_least=PART, stop=stop)
@@ -150,7 +150,7 @@ def test_an_upload_in_parts_is_aborted(aws: Place, store_of: Callable[..., S3Sto
 def test_a_try_that_fails_is_made_again_whole(
     aws: Place, store_of: Callable[..., S3Store], waits: list[float], in_parts: bool
 ) -> None:
-    """With a stop that nobody asked for, a put is what it was: a broken try is rewound and sent again."""
+    """Without a stop a broken put is rewound and sent again."""
     bucket = aws.strict
     assert bucket is not None
     store = store_of(aws.url, aws.bucket, single_put_most=PART if in_parts else 4 * PART, part_least=PART, stop=Stop())
@@ -164,7 +164,7 @@ def test_a_try_that_fails_is_made_again_whole(
 def test_no_try_is_made_after_the_drain(
     aws: Place, store_of: Callable[..., S3Store], monkeypatch: pytest.MonkeyPatch, op: str
 ) -> None:
-    """A drain that is over during the wait before another try ends the request there, whatever it is."""
+    """If the drain ends during the wait before a retry, the request ends."""
     bucket, stop = aws.strict, Stop()
     assert bucket is not None
     store = store_of(aws.url, aws.bucket, stop=stop)
@@ -177,7 +177,7 @@ def test_no_try_is_made_after_the_drain(
 
 
 def test_an_abort_is_tried_once(aws: Place, store_of: Callable[..., S3Store], waits: list[float]) -> None:
-    """A store that cannot abort either does not hold up the end; a later pass aborts what is left."""
+    """An abort that fails after the drain is not retried; a later pass aborts the upload."""
     bucket, stop = aws.strict, Stop()
     assert bucket is not None
     store = store_of(aws.url, aws.bucket, single_put_most=PART, part_least=PART, stop=stop)
@@ -190,7 +190,7 @@ def test_an_abort_is_tried_once(aws: Place, store_of: Callable[..., S3Store], wa
 
 
 def test_what_is_small_is_written_still(aws: Place, store_of: Callable[..., S3Store]) -> None:
-    """A sidecar whose media are there is written, drain or not: it takes a moment, and the work was not in vain."""
+    """A sidecar is written even after the drain, so that its media were not in vain."""
     stop = Stop()
     store = store_of(aws.url, aws.bucket, stop=stop)
     stop.enforced.set()
@@ -198,7 +198,7 @@ def test_what_is_small_is_written_still(aws: Place, store_of: Callable[..., S3St
 
 
 def test_a_store_at_work_shows_signs_of_life(aws: Place, store_of: Callable[..., S3Store]) -> None:
-    """Each request is one."""
+    """Each request counts as a sign of life."""
     now = [0.0]
     stop = Stop(pulse=Pulse(lambda: now[0]))
     store = store_of(aws.url, aws.bucket, stop=stop)
@@ -217,13 +217,13 @@ def test_a_store_at_work_shows_signs_of_life(aws: Place, store_of: Callable[...,
 
 
 def test_a_part_is_a_file() -> None:
-    """Read, seek and tell agree with the part's own bytes."""
+    """Read, seek and tell work on the part's own bytes."""
     part = Part(io.BytesIO(b"0123456789"), 2, 5)
     assert [part.read(2), part.seek(0), part.read(), part.read()] == [b"23", 0, b"23456", b""]
 
 
 def test_an_exchange_ends_by_its_own_rule() -> None:
-    """A large body at once when a drain is over; what is short, and a question, only once it has lasted a moment."""
+    """After the drain a large body ends at once; short ones and queries only after a moment."""
     stop = Stop()
     cuts = {each: each(stop).cut() for each in (asked, drained, drained_at_once)}
     ended: dict[str, list[str]] = {}
@@ -251,7 +251,7 @@ def interrupts(cut: Callable[[], None], elapsed: float) -> bool:
 
 
 class Mute:
-    """A server that takes whatever comes, and answers nothing. A context."""
+    """A server that accepts everything and never answers. A context."""
 
     def __enter__(self) -> Mute:
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -290,7 +290,7 @@ HANGS: dict[str, tuple[str, Callable[[S3Store], object]]] = {
 @pytest.mark.parametrize("store_of", SENDERS[::2], indirect=True)
 @pytest.mark.parametrize("what", HANGS)
 def test_a_store_that_hangs_holds_up_no_stop(store_of: Callable[..., S3Store], what: str) -> None:
-    """A question ends with the stop that is asked for, what is archived with the drain: while the store is silent."""
+    """With a silent store, queries end at the stop and puts at the end of the drain."""
     flag, ask = HANGS[what]
     stop = Stop()
     with Mute() as server:
@@ -308,4 +308,4 @@ def test_a_store_that_hangs_holds_up_no_stop(store_of: Callable[..., S3Store], w
         with pytest.raises(Interrupted):
             ask(store)
         ending.join()
-    assert time.monotonic() - told[0] < 20  # of the minute that a silent store is given; two seconds on a quiet machine
+    assert time.monotonic() - told[0] < 20  # less than the minute for a silent store; two seconds on an idle machine

@@ -1,4 +1,4 @@
-"""A success is an answer that says what was stored; what is not the store's is never taken for it."""
+"""Only an answer that says what was stored is a success; another server's answer never is."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ KNOWS = {
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Impostor]:
-    """One for all these tests, which say what it answers."""
+    """One for all these tests, which set its answers."""
     with Impostor() as running:
         yield running
 
 
 @pytest.fixture
 def client(server: Impostor) -> Any:
-    """Its client."""
+    """The client for it."""
     return client_of(server.url)
 
 
@@ -65,7 +65,7 @@ READS: dict[str, Callable[[S3Store], object]] = {
 def test_a_page_with_200_stores_nothing(
     server: Impostor, waits: list[float], page: str, write: str, sender: str, known: str
 ) -> None:
-    """Whatever the page is, and however it is put, it is no success: the store is unavailable, exit 75."""
+    """A page with 200 is no success for any put, but StoreUnavailable, exit 75."""
     server.says(PAGES[page])
     client = client_of(server.url, transport=transport_of(sender))
     store = store_with(sender, client, "bucket", facts=KNOWS[known], single_put_most=PART, part_least=PART)
@@ -79,7 +79,7 @@ def test_a_page_with_200_stores_nothing(
 def test_a_refusal_in_html_is_told_with_its_status(
     server: Impostor, waits: list[float], page: str, asked: str, sender: str
 ) -> None:
-    """A firewall's page names no code of S3's: the status is told, and that it is a page."""
+    """A firewall's page is reported with its status, and as a page."""
     server.says(PAGES[page], status="403 Forbidden")
     client = client_of(server.url, transport=transport_of(sender))
     store = store_with(sender, client, "bucket", facts=KNOWS["sha256"], single_put_most=PART, part_least=PART)
@@ -92,7 +92,7 @@ def test_a_refusal_in_html_is_told_with_its_status(
 def test_a_page_with_200_is_no_object_and_no_listing(
     server: Impostor, client: Any, waits: list[float], page: str, read: str
 ) -> None:
-    """It neither stands for an object nor says that there is none."""
+    """A page with 200 is neither an object nor an empty listing."""
     server.says(PAGES[page])
     with pytest.raises(StoreUnavailable):
         READS[read](store_with("fast", client, "bucket"))
@@ -100,7 +100,7 @@ def test_a_page_with_200_is_no_object_and_no_listing(
 
 @pytest.mark.parametrize("sender", SENDERS)
 def test_a_page_with_an_etag_of_its_own_stores_nothing(server: Impostor, sender: str) -> None:
-    """A web server's page has an ETag too: where no sum is told, the object is looked at, by size and sum."""
+    """A page with an ETag of its own is no success: without a hash the object is checked."""
     for facts in KNOWS.values():
         server.says(b"OK", 'ETag: "5f3-abc"')
         client = client_of(server.url, transport=transport_of(sender))
@@ -110,7 +110,7 @@ def test_a_page_with_an_etag_of_its_own_stores_nothing(server: Impostor, sender:
 
 
 def test_a_head_without_a_length_is_no_object(server: Impostor, client: Any) -> None:
-    """An ETag alone describes nothing."""
+    """A HEAD with only an ETag describes nothing."""
     server.says(b"", 'ETag: "5f3-abc"', length=False)
     for read in ("head", "describe", "described by boto3"):
         with pytest.raises(StoreUnavailable, match="no length"):
@@ -131,7 +131,7 @@ def test_a_head_without_a_length_is_no_object(server: Impostor, client: Any) -> 
     ],
 )
 def test_a_listing_of_something_else_is_none(server: Impostor, client: Any, inside: str, words: str) -> None:
-    """A cached answer to another question, or one that breaks off, is not "no more keys"."""
+    """A cached or truncated listing is an error, not the end of the list."""
     server.says(f"<ListBucketResult>{inside}</ListBucketResult>".encode())
     for read in ("list", "listed"):
         with pytest.raises(StoreUnavailable, match=words):
@@ -139,7 +139,7 @@ def test_a_listing_of_something_else_is_none(server: Impostor, client: Any, insi
 
 
 def test_a_sum_that_is_told_is_the_one_that_was_sent(make_place: Callable[[str], Place]) -> None:
-    """A store that stored other bytes, and says so, has not stored what it was sent."""
+    """A put answered with another hash has failed."""
     for sender in SENDERS:
         place = replace(make_place("aws"), sender=sender)
         store = store_with(sender, place.client, place.bucket, facts=KNOWS["sha256"])
@@ -152,7 +152,7 @@ def test_a_sum_that_is_told_is_the_one_that_was_sent(make_place: Callable[[str],
 
 
 def test_a_sum_that_is_told_of_a_part_is_the_one_that_was_sent(make_place: Callable[[str], Place]) -> None:
-    """A store that stored other bytes of a part, and says so: the upload is given up, and nothing stands there."""
+    """A part answered with another hash aborts the upload, and no object is stored."""
     place = make_place("aws")
     store = store_with("fast", place.client, place.bucket, facts=KNOWS["sha256"], single_put_most=PART, part_least=PART)
     assert place.strict is not None
@@ -172,7 +172,7 @@ ETAGGED = ('ETag: "5f3-abc"',)
 @pytest.mark.parametrize("told", [True, False], ids=["its length told", "not told"])
 @pytest.mark.parametrize("read", ["get", "read", "read by boto3"])
 def test_a_huge_object_is_not_read(server: Impostor, client: Any, read: str, told: bool) -> None:
-    """Under a sidecar's key it is refused as too large, after a few MiB at most."""
+    """A huge object under a sidecar's key is refused after at most a few MiB."""
     server.says(b"", *ETAGGED, length=told, endless=HUGE)
     with pytest.raises(TooLarge, match="too large to be a sidecar"):
         READS[read](store_with("fast", client, "bucket"))
@@ -184,7 +184,7 @@ def test_a_huge_object_is_not_read(server: Impostor, client: Any, read: str, tol
 def test_no_answer_is_read_without_end(
     server: Impostor, client: Any, waits: list[float], ask: str, status: str
 ) -> None:
-    """A listing, an error, the answer to a put: what is larger than any of a store's is an error, and is not kept."""
+    """A listing, an error or a put's answer beyond its limit is an error, and not kept."""
     if ask in ("stream", "head", "describe", "described by boto3") and status.startswith("200"):
         pytest.skip("a stream has any length, a HEAD none")
     asks = {**READS, **WRITES, "uploads": lambda store: store.clear_unfinished("", datetime.now(UTC))}

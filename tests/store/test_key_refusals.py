@@ -1,4 +1,4 @@
-"""What is refused for one key is that key's trouble; the bucket's is what an object that recvault keeps there shows."""
+"""A refusal for one key is that key's problem if an object that recvault keeps there can be read."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def place(make_place: Callable[[str], Place]) -> Place:
 
 @pytest.fixture
 def store(place: Place) -> S3Store:
-    """A store that has something to compare with."""
+    """A store with a known object."""
     made = place.store(known=lambda: make_put(KNOWN, b"{}"))
     made.put(make_put(KEY, b"{}"))
     return made
@@ -42,7 +42,7 @@ ASKS: dict[str, tuple[str, Callable[[S3Store], object]]] = {
 
 @pytest.mark.parametrize("ask", ASKS)
 def test_a_refusal_of_one_key(place: Place, store: S3Store, ask: str) -> None:
-    """403 for one key, while the bucket takes and gives others: KeyRefused, which pauses nothing."""
+    """A 403 for one key, while the bucket accepts others, is KeyRefused, which pauses nothing."""
     op, act = ASKS[ask]
     assert place.strict is not None
     place.strict.denied_keys.add((op, "RE1.json"))
@@ -54,7 +54,7 @@ def test_a_refusal_of_one_key(place: Place, store: S3Store, ask: str) -> None:
 
 @pytest.mark.parametrize("ask", ASKS)
 def test_a_refusal_of_all_keys(place: Place, store: S3Store, ask: str) -> None:
-    """403 for whatever is asked so: the bucket's, as ever."""
+    """A 403 for all such requests is the bucket's."""
     op, act = ASKS[ask]
     assert place.strict is not None
     place.strict.denied |= {op, "GET"} if op == "HEAD" else {op}
@@ -63,7 +63,7 @@ def test_a_refusal_of_all_keys(place: Place, store: S3Store, ask: str) -> None:
 
 
 def test_no_right_to_list_is_the_buckets(place: Place, store: S3Store) -> None:
-    """Without it S3 answers 403 for each key that is not there: that is no key's own."""
+    """Without permission to list, S3 answers 403 for missing keys: that is not the key's problem."""
     assert place.strict is not None
     place.strict.denied.add("LIST")
     place.strict.denied_keys.add(("HEAD", "RE9.json"))
@@ -72,7 +72,7 @@ def test_no_right_to_list_is_the_buckets(place: Place, store: S3Store) -> None:
 
 
 def test_without_anything_to_compare_with_it_is_the_buckets(place: Place) -> None:
-    """A store that knows no object of its own there cannot tell the two apart."""
+    """Without a known object a refusal counts as the bucket's."""
     assert place.strict is not None
     place.strict.denied_keys.add(("GET", "RE1.json"))
     with pytest.raises(StoreRefused):
@@ -80,7 +80,7 @@ def test_without_anything_to_compare_with_it_is_the_buckets(place: Place) -> Non
 
 
 def test_the_bucket_is_asked_once_for_many_keys(place: Place, store: S3Store) -> None:
-    """However many keys are refused: what was found counts for half a minute."""
+    """Many refused keys cause one check in half a minute."""
     assert place.strict is not None
     place.strict.denied_keys = {("GET", f"RE{number}.json") for number in range(20)}
     place.strict.clear_counts()
@@ -92,7 +92,7 @@ def test_the_bucket_is_asked_once_for_many_keys(place: Place, store: S3Store) ->
 
 @pytest.mark.parametrize("ask", ["get", "stream", "read", "digest"])
 def test_an_archive_class(place: Place, store: S3Store, ask: str) -> None:
-    """InvalidObjectState is Cold, of this key alone; a HEAD still tells what stands there."""
+    """InvalidObjectState is Cold, only for this key; a HEAD still describes the object."""
     assert place.strict is not None
     place.strict.cold.add(KEY)
     with pytest.raises(Cold) as raised:
@@ -103,19 +103,19 @@ def test_an_archive_class(place: Place, store: S3Store, ask: str) -> None:
 
 
 def test_a_key_that_is_too_long(store: S3Store) -> None:
-    """One long key is its own trouble, where others are taken."""
+    """A too long key is its own problem if others are accepted."""
     with pytest.raises(KeyRefused, match="KeyTooLong"):
         store.put(make_put("k" * 1025, b"{}"))
 
 
 def test_no_such_bucket_is_never_a_keys(place: Place) -> None:
-    """What the store says of the bucket is not compared with anything."""
+    """NoSuchBucket is never a key's problem."""
     other = S3Store(place.client, "no-such-bucket", known=lambda: make_put(KNOWN, b"{}"))
     with pytest.raises(ConfigError):
         other.get(KEY)
 
 
 def test_every_kind_has_an_exit_code() -> None:
-    """3, as of whatever is wrong with single recordings."""
+    """Every such error exits 3, like other problems with single recordings."""
     assert {kind("x").exit_code for kind in (KeyRefused, Cold)} == {3}
     assert issubclass(KeyRefused, RecvaultError)

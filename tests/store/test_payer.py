@@ -1,4 +1,4 @@
-"""A bucket whose requester pays: every request says so, whoever sends it."""
+"""In a requester-pays bucket every request says so, with each sender."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LARGE = random.Random(3).randbytes(PART + 9)
 @pytest.mark.parametrize("pays", [True, False])
 @pytest.mark.parametrize("sender", SENDERS)
 def test_every_request_says_who_pays(make_place: Callable[[str], Place], sender: str, pays: bool) -> None:
-    """Puts whole and in parts, looks, reads, lists, uploads and `check`'s questions; without the option none does."""
+    """All kinds of requests have the header with the option, and none without it."""
     place = make_place("rclone")
     how = {"addressing_style": "path", "pool": 2, "transport": transport_of(sender)}
     client = make_client(region="us-east-1", endpoint_url=place.url, **how)

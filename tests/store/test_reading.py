@@ -1,4 +1,4 @@
-"""What stands in a bucket, asked of every S3: listings by range, sums, bodies; straight, and by boto3."""
+"""Reading a bucket at every S3: listings by range, hashes, bodies; directly and by boto3."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from store.places import PLACES, Directory, Place, make_put
 NAMES = ["a/1.json", "a/1.wav", "a/2.json", "a/é ü+&=%.wav", "b/1.json", "b/1.json.json"]
 
 
-WHERE = [place for place in real.thinned(PLACES) if place[1] in ("fast", real.IN_TURN)]  # how it is put is no matter
+WHERE = [place for place in real.thinned(PLACES) if place[1] in ("fast", real.IN_TURN)]  # the sender does not matter
 
 
 @pytest.fixture(params=WHERE, ids=[name for name, _ in WHERE])
@@ -45,14 +45,14 @@ def fill(place: Place | Directory) -> None:
 
 @pytest.fixture(params=["straight", "boto3"])
 def reader(request: pytest.FixtureRequest, anywhere: Place | Directory) -> Reader:
-    """Each way to ask."""
+    """Each kind of reader."""
     if isinstance(anywhere, Directory):
         return anywhere.store().reader()
     return S3Reader(anywhere.store(), Stop(), straight=request.param == "straight")
 
 
 def test_listings_by_range(anywhere: Place | Directory, reader: Reader) -> None:
-    """Each range holds what is beyond its beginning and below its end; together they are the whole, in key order."""
+    """Each range has the keys after its start and before its end; together they are all, in key order."""
     fill(anywhere)
     whole = [each.key for each in reader.listed("kept/")]
     assert whole == sorted(f"kept/{name}" for name in NAMES)
@@ -60,7 +60,7 @@ def test_listings_by_range(anywhere: Place | Directory, reader: Reader) -> None:
     ranges = [
         [each.key for each in reader.listed("kept/", after, until)] for after, until in itertools.pairwise(bounds)
     ]
-    left_out = {"kept/a/2.json", "kept/b/1.json"}  # bounds are no part of any range
+    left_out = {"kept/a/2.json", "kept/b/1.json"}  # bounds are in no range
     assert [key for found in ranges for key in found] == [key for key in whole if key not in left_out]
     assert [each.bytes for each in reader.listed("kept/a/1.json")] == [len("a/1.json")]
     now = datetime.now(UTC)
@@ -69,7 +69,7 @@ def test_listings_by_range(anywhere: Place | Directory, reader: Reader) -> None:
 
 @pytest.mark.parametrize("straight", [True, False])
 def test_pages_of_a_listing(place: Place, straight: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A range of many pages is whole, and begins where it was told to."""
+    """A range of many pages is complete, and begins where requested."""
     reader = S3Reader(place.store(), Stop(), straight=straight)
     fill(place)
     ask = place.client.list_objects_v2
@@ -80,7 +80,7 @@ def test_pages_of_a_listing(place: Place, straight: bool, monkeypatch: pytest.Mo
 
 
 def test_each_object(anywhere: Place | Directory, reader: Reader) -> None:
-    """Its size, its sums, its bytes: as they were put."""
+    """Size, hashes and bytes are as they were put."""
     fill(anywhere)
     for name in NAMES[:4]:
         body, key = name.encode(), f"kept/{name}"
@@ -93,7 +93,7 @@ def test_each_object(anywhere: Place | Directory, reader: Reader) -> None:
 
 
 def test_what_is_not_there(reader: Reader) -> None:
-    """Absence is an answer."""
+    """A missing object is None."""
     assert [reader.describe("kept/none"), reader.get("kept/none"), reader.digest("kept/none")] == [
         None,
         None,
@@ -103,7 +103,7 @@ def test_what_is_not_there(reader: Reader) -> None:
 
 
 def test_questions_are_counted(anywhere: Place | Directory, reader: Reader) -> None:
-    """Each by its kind."""
+    """Requests are counted by kind."""
     fill(anywhere)
     reader.describe("kept/a/1.json")
     reader.get("kept/a/1.json")
@@ -113,7 +113,7 @@ def test_questions_are_counted(anywhere: Place | Directory, reader: Reader) -> N
 
 
 def test_a_body_that_breaks_off(aws: Place, waits: list[float]) -> None:
-    """It is read again from its beginning, a few times; then the store is the trouble."""
+    """A broken body is read again from its start a few times, then it is StoreUnavailable."""
     reader, store = S3Reader(aws.store(), Stop()), aws.store()
     store.put(make_put("kept/a", b"x" * 100_000))
     assert aws.strict
@@ -126,7 +126,7 @@ def test_a_body_that_breaks_off(aws: Place, waits: list[float]) -> None:
 
 
 def test_the_stores_own_sum(make_place: Callable[[str], Place]) -> None:
-    """A store that keeps the SHA-256 of a put tells it, whatever the metadata say."""
+    """The store's own SHA-256 is reported, whatever the metadata say."""
     place = make_place("moto")
     body = b"whole"
     place.store().put(make_put("kept/a", body))

@@ -1,4 +1,4 @@
-"""What only a real server can show: that a lock holds, and what `check` says of a store that drops what it is asked."""
+"""What only a real server shows: that a lock holds, and what `check` says of a store that drops an option."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _numbers = itertools.count(1)
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_contract_is_run_against_it(name: str, real_server: Callable[[str], RealServer]) -> None:
-    """The contract's places hold this server, over http and over https; where it is absent, the summary says so."""
+    """The contract includes this server over http and https; if it is absent, the summary says so."""
     real_server(name)
     places = [place for place, _ in real.places()]
     assert {f"real-{name}", f"real-{name}-https"} <= set(places)
@@ -56,7 +56,7 @@ def locked(
 
 
 def versions(place: Place) -> list[dict[str, str]]:
-    """Every version of every object, without the marks that deletes leave."""
+    """Return every version of every object, without delete markers."""
     listed = place.client.list_object_versions(Bucket=place.bucket).get("Versions", ())
     return [{"Key": each["Key"], "VersionId": each["VersionId"]} for each in listed]
 
@@ -80,12 +80,12 @@ LOCKS = {
 
 @pytest.mark.parametrize("lock", LOCKS)
 def test_what_is_locked_cannot_be_removed(locked: Place, lock: str) -> None:
-    """What was archived with a lock or a hold outlives a delete of its version, and a delete or a put of its key."""
+    """A locked or held object survives deletes of version and key, and a put."""
     assert locked.store(asked=False, options=LOCKS[lock]).put(make_put(KEY, BODY)) is True
     (version,) = versions(locked)
     delete = locked.client.delete_object
     assert refused(delete, locked, **version)
-    if lock != "governance":  # which those may pass by who have the right and say so
+    if lock != "governance":  # which privileged users may bypass explicitly
         assert refused(delete, locked, **version, BypassGovernanceRetention=True)
     delete(Bucket=locked.bucket, Key=KEY)
     locked.client.put_object(Bucket=locked.bucket, Key=KEY, Body=b"other")
@@ -94,7 +94,7 @@ def test_what_is_locked_cannot_be_removed(locked: Place, lock: str) -> None:
 
 
 def test_a_lock_cannot_be_shortened(locked: Place) -> None:
-    """Of COMPLIANCE nobody takes a day back, and it does not become GOVERNANCE."""
+    """A COMPLIANCE lock cannot be shortened or become GOVERNANCE."""
     locked.store(asked=False, options=LOCKS["compliance"]).put(make_put(KEY, BODY))
     (version,) = versions(locked)
     soon, late = (datetime.now(UTC) + timedelta(days=days) for days in (1, 3))
@@ -104,7 +104,7 @@ def test_a_lock_cannot_be_shortened(locked: Place) -> None:
 
 
 def test_a_locked_object_is_met_again(locked: Place) -> None:
-    """In a locked bucket too the same bytes are no second version, and other bytes are none at all."""
+    """In a locked bucket the same bytes are no second version, and other bytes are refused."""
     store = locked.store(asked=True, options=LOCKS["governance"])
     assert [store.put(make_put(KEY, BODY)) for _ in range(2)] == [True, False]
     with pytest.raises(KeyConflict):
@@ -122,7 +122,7 @@ def checked(
     real_server: Callable[[str], RealServer],
     monkeypatch: pytest.MonkeyPatch,
 ) -> Callable[..., dict[str, Probe]]:
-    """Asks `check` about a new bucket of a real server, with these options of `[archive]`."""
+    """Run `check` on a new bucket of a real server with these options of `[archive]`."""
 
     def check(name: str, *, lockable: bool = False, **archive: Any) -> dict[str, Probe]:
         place = Place(f"real-{name}", real.way(f"real-{name}", real_server, monkeypatch), f"recvault-{os.getpid()}")
@@ -138,7 +138,7 @@ def checked(
 
 
 def test_check_says_that_a_lock_is_kept(checked: Callable[..., dict[str, Probe]]) -> None:
-    """Of a store that locks, `check` says what each put asks for and that it is kept."""
+    """For a store that locks, `check` states what each put requests and that it is kept."""
     options = {"object_lock": {"mode": "GOVERNANCE", "days": 2, "legal_hold": True}, "tags": {"team": "law"}}
     found = checked(ceph.NAME, lockable=True, **options)
     assert [name for name, probe in found.items() if not probe.ok] == []
@@ -146,7 +146,7 @@ def test_check_says_that_a_lock_is_kept(checked: Callable[..., dict[str, Probe]]
 
 
 def test_check_says_that_a_lock_is_dropped(checked: Callable[..., dict[str, Probe]]) -> None:
-    """Of a store that takes a lock and keeps none, `check` fails and names what is dropped."""
+    """For a store that drops locks, `check` fails and names what is dropped."""
     found = checked(swift.NAME, object_lock={"mode": "GOVERNANCE", "days": 2, "legal_hold": True})
     assert not found["bucket: settings applied"].ok
     assert "object_lock GOVERNANCE, reported is none" in found["bucket: settings applied"].detail
@@ -156,7 +156,7 @@ def test_check_says_that_a_lock_is_dropped(checked: Callable[..., dict[str, Prob
     ("name", "proof"), [(ceph.NAME, "the store verifies MD5"), (swift.NAME, "the store verifies SHA-256")]
 )
 def test_check_says_what_proves_a_put(checked: Callable[..., dict[str, Probe]], name: str, proof: str) -> None:
-    """Of each server `check` says by what it proves a put, and all its lines are good."""
+    """For each server `check` states what proves a put, and all lines are good."""
     found = checked(name)
     assert [name for name, probe in found.items() if not probe.ok] == []
     assert found["bucket: put and conditional put"].detail.startswith(proof)

@@ -1,4 +1,4 @@
-"""Static keys in a credentials file that are replaced while the program runs are read anew, once they are refused."""
+"""Static keys replaced in a credentials file are read again once the old ones are refused."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def write(path: Path, access_key: str) -> None:
 
 @pytest.fixture
 def keys(tmp_path: Path, strict_s3: StrictS3, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A credentials file, whose first keys the store takes."""
+    """A credentials file, whose first keys the store accepts."""
     path = tmp_path / "credentials"
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
@@ -54,7 +54,7 @@ def made(bucket: Bucket, sender: str) -> tuple[Any, S3Store]:
 @pytest.mark.parametrize("sender", SENDERS)
 @pytest.mark.parametrize("ask", ASKS)
 def test_new_keys_are_read(keys: Path, strict_s3: StrictS3, strict_bucket: Bucket, ask: str, sender: str) -> None:
-    """The request that meets the refusal is made again with them, and so is every one that follows."""
+    """The refused request is repeated with the new keys, which are used from then on."""
     client, store = made(strict_bucket, sender)
     store.put(make_put(KEY, b"{}"))
     reading = ASKS[ask]
@@ -71,7 +71,7 @@ def test_new_keys_are_read(keys: Path, strict_s3: StrictS3, strict_bucket: Bucke
 def test_refused_keys_that_are_not_replaced_are_told(
     keys: Path, strict_s3: StrictS3, strict_bucket: Bucket, sender: str
 ) -> None:
-    """StoreRefused, after a few requests, with where new ones are read from."""
+    """Without new keys it is StoreRefused after a few requests, with where keys are read from."""
     client, store = made(strict_bucket, sender)
     strict_s3.refused_keys.add("OLD")
     for _ in range(3):

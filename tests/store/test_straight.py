@@ -1,4 +1,4 @@
-"""What goes straight is what boto3 sends, to where boto3 sends it; what is not plain is left to boto3."""
+"""Direct puts are sent exactly as boto3 sends them; anything unusual is left to boto3."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ XML = "<Error><Code>{code}</Code><Message>why</Message></Error>"
 
 @pytest.fixture
 def own_client() -> Iterator[Callable[..., Any]]:
-    """Makes clients that no other test has: what one learns of a bucket it keeps."""
+    """Make clients of their own, as each remembers what it learns about a bucket."""
     clients = []
 
     def make(**options: Any) -> Client:
@@ -55,7 +55,7 @@ def own_client() -> Iterator[Callable[..., Any]]:
 
 
 class Sent:
-    """The transport of requests that go nowhere, and what they hold. `answers` are given in turn, then 200."""
+    """A transport that records requests and sends nothing. `answers` are given in turn, then 200."""
 
     def __init__(self, client: Client, patch: pytest.MonkeyPatch) -> None:
         self.client = client
@@ -88,7 +88,7 @@ class Sent:
         self.renewed += 1
 
     def signed_for(self) -> list[tuple[str, str]]:
-        """Region and service of each signature."""
+        """Return region and service of each signature."""
         return [
             (request.signing.region, request.signing.service)
             if request.signing
@@ -99,7 +99,7 @@ class Sent:
 
 @pytest.fixture
 def sent(own_client: Callable[..., Client], monkeypatch: pytest.MonkeyPatch) -> Sent:
-    """A client's requests."""
+    """Record a client's requests."""
     return Sent(own_client(), monkeypatch)
 
 
@@ -111,7 +111,7 @@ def fast(found: Sent, **options: Any) -> S3Store:
 
 
 def raw_requests(place: Place, put: Callable[[S3Store], object], **options: Any) -> list[tuple[str, dict[str, str]]]:
-    """A put's request by each sender, as it came to a server."""
+    """Return a put's request by each sender, as received by a server."""
     assert place.strict is not None
     seen = []
     for name in SENDERS[:2]:
@@ -141,7 +141,7 @@ OPTIONS = {
 
 @pytest.fixture
 def now(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The store's clock stands still, so that two puts are locked until the same moment."""
+    """The store's clock is frozen, so that two puts are locked until the same time."""
 
     class Still(datetime):
         @classmethod
@@ -156,19 +156,19 @@ def now(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("facts", [FACTS, StoreFacts(md5=True)], ids=["conditional", "md5"])
 @pytest.mark.parametrize("name", OPTIONS)
 def test_the_same_headers(make_place: Callable[[str], Place], name: str, facts: StoreFacts, size: str) -> None:
-    """Header by header a put is what boto3 makes of it, whatever it is written with: only the signature is another."""
+    """Every header of a put equals boto3's, except the signature, with all options."""
     body = BODY if size == "small" else LARGE
     by_us, by_boto3 = raw_requests(
         make_place("aws"), lambda store: store.put(make_put(KEY, body)), facts=facts, options=OPTIONS[name]
     )
-    assert by_boto3[1].pop("expect") == "100-continue"  # a small body is not worth asking first
+    assert by_boto3[1].pop("expect") == "100-continue"  # a small body is sent without it
     assert by_us[1].pop("expect", None) == {"small": None, "large": "100-continue"}[size]
     assert by_us == by_boto3
     assert by_us[1]["x-amz-content-sha256"] == hashlib.sha256(body).hexdigest()
 
 
 def test_each_object_is_locked_from_the_moment_of_its_put(sent: Sent, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A process that runs for weeks locks its last object for as long as its first."""
+    """A lock's end is computed at each put, also in a process that runs for weeks."""
     moments = [datetime(2026, 10, day, 9, tzinfo=UTC) for day in (1, 21)]
 
     class Moving(datetime):
@@ -194,7 +194,7 @@ KEYS = ["a b+c%20/ü通話.wav", "a//b/../c/./d", "/leading", "~-._!*'();:@&=$,[
 
 @pytest.mark.parametrize("key", KEYS, ids=map(str, range(len(KEYS))))
 def test_the_same_urls(sent: Sent, key: str) -> None:
-    """Whatever a key holds, it is written into the URL as boto3 writes it."""
+    """Keys are written into URLs like boto3 does."""
     fast(sent).put(make_put(key, BODY))
     store_with("boto3", sent.client, "bucket", facts=FACTS).put(make_put(key, BODY))
     by_us, by_boto3 = sent.requests
@@ -202,7 +202,7 @@ def test_the_same_urls(sent: Sent, key: str) -> None:
 
 
 FIPS, DUAL = {"AWS_USE_FIPS_ENDPOINT": "true"}, {"AWS_USE_DUALSTACK_ENDPOINT": "true"}
-WHERE: dict[str, tuple[dict[str, str], dict[str, str]]] = {  # how a client is made, and in what environment
+WHERE: dict[str, tuple[dict[str, str], dict[str, str]]] = {  # arguments and environment of a client
     "us": ({}, {}),
     "path": ({"addressing_style": "path"}, {}),
     "region": ({"region": "eu-central-1"}, {}),
@@ -219,7 +219,7 @@ BUCKETS = ("bucket", "with.dots", "arn:aws:s3:us-west-2:123456789012:accesspoint
 
 @pytest.mark.parametrize("where", WHERE)
 def test_the_same_address(own_client: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, where: str) -> None:
-    """Style, endpoint, region, dots, ARNs, FIPS and dual stack: the URL and what signs for it are boto3's choice."""
+    """URL and signing follow boto3 for style, endpoint, region, dots, ARNs, FIPS and dual stack."""
     options, environment = WHERE[where]
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
@@ -238,12 +238,12 @@ def test_the_same_address(own_client: Callable[..., Any], monkeypatch: pytest.Mo
 def _outcome(store: S3Store) -> bool | str:
     try:
         return store.put(make_put(KEY, BODY))
-    except RecvaultError as error:  # boto3 takes no ARN there
+    except RecvaultError as error:  # boto3 accepts no ARN there
         return str(error)
 
 
 def test_the_body_is_signed_over_https_too(sent: Sent) -> None:
-    """The payload's hash is the recording's own: a store that knows no other sum still refuses another body."""
+    """The payload's hash is the recording's also over https, so that other bodies are refused."""
     fast(sent).put(make_put(KEY, BODY))
     request, headers, body = sent.requests[0]
     assert request.url.startswith("https://")
@@ -251,7 +251,7 @@ def test_the_body_is_signed_over_https_too(sent: Sent) -> None:
 
 
 def test_a_wrong_body_is_refused_by_the_careless(make_place: Callable[[str], Place]) -> None:
-    """A store that looks at no checksum refuses bytes that are not those of the put's SHA-256."""
+    """A store without checksums refuses bytes that do not match the signed SHA-256."""
     place = make_place("careless")
     with pytest.raises(StoreUnavailable, match="XAmzContentSHA256Mismatch"):
         place.store(asked=False).put(make_put(KEY, BODY, sha256=hashlib.sha256(b"other").hexdigest()))
@@ -267,7 +267,7 @@ SIGNED = {
 
 
 class Heard:
-    """A server that takes one put, keeps what it heard, and answers as if it had stored it."""
+    """A server that takes one put, records it, and answers as if stored."""
 
     def __init__(self) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -287,13 +287,13 @@ class Heard:
             taken.sendall(f"HTTP/1.1 200 OK\r\n{told}Content-Length: 0\r\n\r\n".encode())
 
     def close(self) -> None:
-        """Once it has answered."""
+        """Close it once it has answered."""
         self._thread.join()
 
 
 @pytest.fixture
 def heard() -> Iterator[Heard]:
-    """One that listens."""
+    """A listening Heard."""
     server = Heard()
     yield server
     server.close()
@@ -304,7 +304,7 @@ def heard() -> Iterator[Heard]:
 def test_the_signature_is_botocores(
     heard: Heard, own_client: Callable[..., Client], monkeypatch: pytest.MonkeyPatch, name: str, token: str | None
 ) -> None:
-    """What libcurl signs comes to what botocore's own code comes to, whatever key, headers and credentials."""
+    """libcurl's signature equals botocore's, for any key, headers and credentials."""
     if token is not None:
         monkeypatch.setenv("AWS_SESSION_TOKEN", token)
     client = own_client(region="eu-central-1", endpoint_url=heard.url, addressing_style="path")
@@ -322,7 +322,7 @@ def test_the_signature_is_botocores(
     keys = client.credentials().get_frozen_credentials()
     S3SigV4Auth(Credentials(*keys[:3]), "s3", "eu-central-1").add_auth(request)
     assert theirs.replace(", ", ",") == request.headers["Authorization"].replace(", ", ",")
-    assert abs(datetime.now(UTC) - moment) < timedelta(minutes=1)  # in UTC, wherever the machine is
+    assert abs(datetime.now(UTC) - moment) < timedelta(minutes=1)  # in UTC, whatever the machine's zone
 
 
 ROTATES = """
@@ -333,10 +333,10 @@ echo "$(cat $1/answer), \\"AccessKeyId\\": \\"$(cat $1/key)\\"}"
 def test_credentials_that_rotate(
     make_place: Callable[[str], Place], own_client: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Each put is signed by the credentials of its moment, the session's token with them."""
+    """Each put is signed with the current credentials and session token."""
     place = make_place("aws")
     answer = {"Version": 1, "SecretAccessKey": "s", "SessionToken": "token"}
-    answer["Expiration"] = (datetime.now(UTC) + timedelta(minutes=1)).isoformat()  # so near that it is asked for anew
+    answer["Expiration"] = (datetime.now(UTC) + timedelta(minutes=1)).isoformat()  # so soon that it is refreshed
     (tmp_path / "answer").write_text(json.dumps(answer)[:-1])
     (tmp_path / "script").write_text(ROTATES)
     (tmp_path / "config").write_text(f"[default]\ncredential_process = sh {tmp_path}/script {tmp_path}\n")
@@ -351,7 +351,7 @@ def test_credentials_that_rotate(
     assert place.strict is not None
     keys = [each.headers["authorization"].split("Credential=")[1].split("/")[0] for each in place.strict.log]
     assert keys == ["KEY0", "KEY1"]
-    assert not any("amz-sdk-invocation-id" in each.headers for each in place.strict.log)  # which boto3 adds
+    assert not any("amz-sdk-invocation-id" in each.headers for each in place.strict.log)  # boto3 adds it
     assert {each.headers["x-amz-security-token"] for each in place.strict.log} == {"token"}
 
 
@@ -364,7 +364,7 @@ def a_timeout() -> Exception:
 
 @pytest.mark.parametrize("body", [BODY, LARGE], ids=["small", "large"])
 def test_tried_again_whole(sent: Sent, waits: list[float], body: bytes) -> None:
-    """After trouble that passes the same bytes are sent again from their start, with ever longer waits."""
+    """After a temporary error the same bytes are sent again from the start, with growing waits."""
     sent.answers = [a_timeout(), (503, "SlowDown"), (400, "RequestTimeout")]
     assert fast(sent).put(make_put(KEY, body)) is True
     assert [each[2] for each in sent.requests] == [body] * 4
@@ -372,7 +372,7 @@ def test_tried_again_whole(sent: Sent, waits: list[float], body: bytes) -> None:
 
 
 def test_tried_four_times(sent: Sent, waits: list[float]) -> None:
-    """Trouble that stays is told after four tries, with the store's own words and its name for the request."""
+    """A lasting error is reported after four tries, with the store's message and request id."""
     sent.answers = [(500, "InternalError")] * 9
     with pytest.raises(StoreUnavailable, match=r"InternalError.*why \[request 4442587FB7D0A2F9\]"):
         fast(sent).put(make_put(KEY, BODY))
@@ -381,7 +381,7 @@ def test_tried_four_times(sent: Sent, waits: list[float]) -> None:
 
 @pytest.mark.parametrize("answer", [(200, "of another put"), (403, "AccessDenied")])
 def test_an_answer_that_may_be_anothers_ends_its_connection(sent: Sent, answer: tuple[int, str]) -> None:
-    """Another sum is another put's, and a refusal does not say whose it is: nothing more is heard over it."""
+    """An answer with another hash, or a refusal, closes the connection, as it may be another put's."""
     sent.answers = [answer]
     with pytest.raises((StoreUnavailable, StoreRefused)):
         fast(sent).put(make_put(KEY, BODY))
@@ -390,7 +390,7 @@ def test_an_answer_that_may_be_anothers_ends_its_connection(sent: Sent, answer: 
 
 @pytest.mark.parametrize(("status", "code"), [(403, "AccessDenied"), (400, "InvalidTag"), (404, "NoSuchBucket")])
 def test_a_refusal_is_not_tried_again(sent: Sent, status: int, code: str) -> None:
-    """What the store refuses for good is sent once."""
+    """A permanent refusal is not retried."""
     sent.answers = [(status, code)]
     with pytest.raises((StoreRefused, ConfigError), match=code):
         fast(sent).put(make_put(KEY, BODY))
@@ -398,7 +398,7 @@ def test_a_refusal_is_not_tried_again(sent: Sent, status: int, code: str) -> Non
 
 
 def test_a_pause_is_cut_short() -> None:
-    """By whatever ends the request: a wait of a minute ends at once."""
+    """A wait before a retry ends with its request."""
     stop = Stop()
     retries.pause(0.0, stop.check_enforced)
     stop.enforced.set()
@@ -407,7 +407,7 @@ def test_a_pause_is_cut_short() -> None:
 
 
 def test_each_try_is_a_sign_of_life(sent: Sent, waits: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A put that is tried again and again does not look like one that hangs."""
+    """Each try counts as a sign of life."""
     now = [0.0]
     stop, quiet = Stop(pulse=Pulse(lambda: now[0])), []
     store = fast(sent, stop=stop)
@@ -436,7 +436,7 @@ def by_boto3(found: Sent) -> list[bool]:
 @pytest.mark.parametrize("body", [BODY, LARGE], ids=["small", "large"])
 @pytest.mark.parametrize("code", ["RequestExpired", "RequestTimeTooSkewed"])
 def test_a_signature_out_of_time_is_made_anew(sent: Sent, code: str, body: bytes) -> None:
-    """A put that comes too late for its signature is signed and sent again, whole."""
+    """A put refused for an old signature is signed and sent again."""
     store = fast(sent)
     sent.answers = [(400, code)]
     assert store.put(make_put(KEY, body)) is True
@@ -445,7 +445,7 @@ def test_a_signature_out_of_time_is_made_anew(sent: Sent, code: str, body: bytes
 
 
 def test_a_clock_that_is_wrong_is_told(sent: Sent) -> None:
-    """Once more, and not for ever."""
+    """That is retried once; then the clock is reported as wrong."""
     sent.answers = [(400, "RequestTimeTooSkewed")] * 9
     with pytest.raises(StoreUnavailable, match="RequestTimeTooSkewed") as caught:
         fast(sent).put(make_put(KEY, BODY))
@@ -454,7 +454,7 @@ def test_a_clock_that_is_wrong_is_told(sent: Sent) -> None:
 
 @pytest.mark.parametrize(("key", "op"), [("a/../b.wav", "put"), ("./a", "put"), ("a/.", "get"), ("..", "get")])
 def test_keys_that_urls_do_not_keep_are_left_to_boto3(sent: Sent, key: str, op: str) -> None:
-    """Whoever resolves dots in a path would put, or find, something else."""
+    """Keys with dot segments are left to boto3, as libcurl would resolve them."""
     store = fast(sent)
     getattr(store, op)(make_put(key, BODY) if op == "put" else key)
     assert by_boto3(sent) == [True]
@@ -462,7 +462,7 @@ def test_keys_that_urls_do_not_keep_are_left_to_boto3(sent: Sent, key: str, op: 
 
 
 def test_a_bucket_elsewhere_is_left_to_boto3(strict_s3: StrictS3, own_client: Callable[..., Any]) -> None:
-    """A bucket in another region is found by boto3, and all further puts are its own: none goes astray twice."""
+    """A bucket in another region is found by boto3, and further puts are left to it."""
     bucket = strict_s3.bucket(region="eu-central-1")
     client = own_client(endpoint_url=strict_s3.url, addressing_style="path")
     store = store_with("fast", client, bucket.name, facts=FACTS)
@@ -475,7 +475,7 @@ def test_a_bucket_elsewhere_is_left_to_boto3(strict_s3: StrictS3, own_client: Ca
     ("key", "metadata", "words"), [("", {}, "Key"), (KEY, {"sha256": "ü"}, "ascii"), (KEY, {"a": "b\r\nc"}, None)]
 )
 def test_what_needs_boto3s_judgement(sent: Sent, key: str, metadata: dict[str, str], words: str | None) -> None:
-    """An argument that does not go into a header as it is meets boto3's own checks."""
+    """An argument that needs checks is left to boto3."""
     put = make_put(key, BODY, metadata=metadata)
     if words:
         with pytest.raises(ConfigError, match=words):
@@ -486,7 +486,7 @@ def test_what_needs_boto3s_judgement(sent: Sent, key: str, metadata: dict[str, s
 
 
 def test_no_credentials(sent: Sent, monkeypatch: pytest.MonkeyPatch, own_client: Callable[..., Any]) -> None:
-    """Without any credentials the put is StoreRefused, and nothing is sent."""
+    """Without credentials it is StoreRefused, and nothing is sent."""
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     client = own_client()
@@ -496,7 +496,7 @@ def test_no_credentials(sent: Sent, monkeypatch: pytest.MonkeyPatch, own_client:
 
 @pytest.mark.parametrize("name", SENDERS)
 def test_the_configuration_chooses(rig: Rig, simulator: Simulator, strict_s3: StrictS3, name: str) -> None:
-    """`archive.sender` and `transfer.transport` say who sends media and sidecars."""
+    """`archive.sender` and `transfer.transport` choose the sender of media and sidecars."""
     bucket = strict_s3.bucket()
     rig.s3_url, rig.bucket = strict_s3.url, bucket.name
     rig.archive = {"sender": "boto3"} if name == "boto3" else {}
@@ -513,7 +513,7 @@ def test_the_configuration_chooses(rig: Rig, simulator: Simulator, strict_s3: St
 def test_access_keys_that_libcurl_writes_otherwise_are_left_to_boto3(
     sent: Sent, monkeypatch: pytest.MonkeyPatch, access_key: str
 ) -> None:
-    """OpenStack's have colons, which libcurl would escape in the signature's header."""
+    """Access keys with colons, such as OpenStack's, are left to boto3, as libcurl would escape them."""
     found = Credentials(access_key, "secret")
     monkeypatch.setattr(sent.client, "credentials", lambda: found)
     fast(sent).put(make_put(KEY, BODY))

@@ -1,4 +1,4 @@
-"""What a put costs and how the store's refusals are told, at the strict server: requests counted, headers seen."""
+"""The cost of puts and the store's refusals, at the strict server: requests are counted, headers inspected."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ KEY = "recordings/RE1.wav"
 
 
 def ready(place: Place, **options: Any) -> S3Store:
-    """A store that knows its facts, and a bucket whose counts begin at nothing."""
+    """A store that knows its facts, and a bucket with counts at zero."""
     store = place.store(**options)
     assert place.strict is not None
     place.strict.clear_counts()
@@ -58,7 +58,7 @@ def spent(place: Place) -> dict[str, int]:
     ],
 )
 def test_the_cheapest_proof(make_place: Callable[[str], Place], name: str, wanted: dict[str, int]) -> None:
-    """One put where the store proves it; a look before where it might overwrite, one after where it proves nothing."""
+    """One put if the store proves it; a look before if it might overwrite, one after if it proves nothing."""
     place = make_place(name)
     store = ready(place)
     store.put(make_put(KEY, BODY))
@@ -67,7 +67,7 @@ def test_the_cheapest_proof(make_place: Callable[[str], Place], name: str, wante
 
 @pytest.mark.parametrize("name", ["backblaze", "sumless", "sealed"])
 def test_parts_without_sums(make_place: Callable[[str], Place], name: str) -> None:
-    """Where SHA-256 is refused, parts go without it from beginning to end, and the whole is read back by its size."""
+    """If SHA-256 is refused, parts are sent without it, and the object is checked by its size."""
     place = make_place(name)
     store = ready(place, single_put_most=PART, part_least=PART)
     assert store.put(make_put(KEY, LARGE)) is True
@@ -80,7 +80,7 @@ def test_parts_without_sums(make_place: Callable[[str], Place], name: str) -> No
     ("checksums", "sums"), [("auto", "md5"), ("md5", "md5"), ("none", "none"), ("sha256", ConfigError)]
 )
 def test_which_sums_are_sent_may_be_said(make_place: Callable[[str], Place], checksums: str, sums: Any) -> None:
-    """The configuration's word counts, also where the store refuses what it says: then that is told."""
+    """The configured checksums are sent even if the store refuses them, which is reported."""
     place = make_place("backblaze")
     known, store = make_put("schemas/known.json", b"{}"), place.store(asked=False)
     if isinstance(sums, str):
@@ -92,7 +92,7 @@ def test_which_sums_are_sent_may_be_said(make_place: Callable[[str], Place], che
 
 
 def test_what_is_refused_with_any_sums_is_not_laid_to_them(make_place: Callable[[str], Place]) -> None:
-    """A store that refuses every put answers with the first refusal, not with that of the last kind of sums."""
+    """If every put is refused, the first refusal is reported, not that of a checksum."""
     place = make_place("aws")
     store = S3Store(place.client, place.bucket)
     with pytest.raises(ConfigError, match="KeyTooLong"):
@@ -100,7 +100,7 @@ def test_what_is_refused_with_any_sums_is_not_laid_to_them(make_place: Callable[
 
 
 def test_bytes_that_turn_are_seen_by_the_etag(make_place: Callable[[str], Place]) -> None:
-    """A store that is sent no sums: its ETag tells that it stored other bytes, whole or in a part."""
+    """Without checksums, other stored bytes are detected by the ETag, whole or in a part."""
     for limit, op in ((PART * 9, "PUT"), (PART, "PART")):
         place = make_place("sumless")
         store = ready(place, single_put_most=limit, part_least=PART)
@@ -112,7 +112,7 @@ def test_bytes_that_turn_are_seen_by_the_etag(make_place: Callable[[str], Place]
 
 
 def test_md5_only_where_it_is_needed(make_place: Callable[[str], Place]) -> None:
-    """SHA-256 goes with every put; MD5 only where the store does not verify SHA-256."""
+    """SHA-256 is sent with every put; MD5 only if the store does not verify SHA-256."""
     sha256 = base64.b64encode(hashlib.sha256(BODY).digest()).decode()
     for name, needs_md5, needs_sha256 in (
         ("aws", False, True),
@@ -132,7 +132,7 @@ def test_md5_only_where_it_is_needed(make_place: Callable[[str], Place]) -> None
 
 
 def test_what_stands_already_costs_no_second_body(aws: Place) -> None:
-    """The same again costs one refused put and one look, and writes nothing."""
+    """The same object again costs one refused put and one look, and writes nothing."""
     store = ready(aws)
     store.put(make_put(KEY, BODY))
     store.put(make_put(KEY, BODY))
@@ -142,7 +142,7 @@ def test_what_stands_already_costs_no_second_body(aws: Place) -> None:
 
 
 def test_a_store_that_loses_bytes_is_noticed(make_place: Callable[[str], Place]) -> None:
-    """Where the store verifies nothing, an object that reads back shorter than it was put is StoreUnavailable."""
+    """If the store verifies nothing, an object that reads back shorter is StoreUnavailable."""
     place = make_place("careless")
     store = ready(place)
     assert place.strict is not None
@@ -157,7 +157,7 @@ def test_a_store_that_loses_bytes_is_noticed(make_place: Callable[[str], Place])
 
 @pytest.mark.parametrize("fault", ["error", "slow_down", "reset_before", "reset_after", "conflict", "slow"])
 def test_passing_trouble_is_not_seen(aws: Place, waits: list[float], fault: str) -> None:
-    """A put that meets trouble is tried again, and ends as one object, written once."""
+    """A put with temporary errors is retried, and ends as one object, written once."""
     store = ready(aws)
     assert aws.strict is not None
     aws.strict.faults.plan(fault, "PUT", KEY, seconds=0.1)
@@ -169,7 +169,7 @@ def test_passing_trouble_is_not_seen(aws: Place, waits: list[float], fault: str)
 
 @pytest.mark.parametrize("fault", ["error", "slow_down", "reset_before", "conflict"])
 def test_lasting_trouble_is_unavailable(aws: Place, waits: list[float], fault: str) -> None:
-    """Trouble that lasts is StoreUnavailable, exit 75, after a few tries with waits between them."""
+    """A lasting error is StoreUnavailable, exit 75, after a few tries with waits."""
     store = ready(aws)
     assert aws.strict is not None
     aws.strict.faults.plan(fault, "PUT", KEY, times=100)
@@ -181,7 +181,7 @@ def test_lasting_trouble_is_unavailable(aws: Place, waits: list[float], fault: s
 
 
 def test_a_turned_bit_is_refused(make_place: Callable[[str], Place]) -> None:
-    """A bit that turns on the way into the store is refused by SHA-256 or by MD5, whichever the store verifies."""
+    """A bit flipped on the way is refused by SHA-256 or MD5, whichever the store verifies."""
     for name in ("aws", "ceph"):
         place = make_place(name)
         store = ready(place)
@@ -194,7 +194,7 @@ def test_a_turned_bit_is_refused(make_place: Callable[[str], Place]) -> None:
 
 
 def test_a_turned_bit_in_a_part_is_refused(aws: Place) -> None:
-    """A bit that turns in one part is refused, and the upload is aborted."""
+    """A bit flipped in a part is refused, and the upload is aborted."""
     store = ready(aws, single_put_most=PART, part_least=PART)
     assert aws.strict is not None
     aws.strict.faults.plan("flip", "PART", KEY, skip=1, times=100)
@@ -205,7 +205,7 @@ def test_a_turned_bit_in_a_part_is_refused(aws: Place) -> None:
 
 
 def test_an_abort_that_fails_hides_nothing(aws: Place, waits: list[float]) -> None:
-    """When an upload fails and so does its abort, the first error is told; the upload is left to the next pass."""
+    """If an upload and its abort fail, the first error is reported; a later pass aborts it."""
     store = ready(aws, single_put_most=PART, part_least=PART)
     assert aws.strict is not None
     aws.strict.faults.plan("flip", "PART", KEY, times=100)
@@ -213,16 +213,16 @@ def test_an_abort_that_fails_hides_nothing(aws: Place, waits: list[float]) -> No
     with pytest.raises(StoreUnavailable, match="BadDigest"):
         store.put(make_put(KEY, LARGE))
     left = len(aws.strict.uploads)
-    assert left == 3  # one of each try
+    assert left == 3  # one per try
     aws.strict.denied.clear()
     assert store.clear_unfinished("recordings/", datetime.now(UTC) + timedelta(days=1)) == left
 
 
 def test_parts_are_proven_each(aws: Place) -> None:
-    """Every part goes with its own SHA-256, and the object is completed on the condition that none stands."""
+    """Every part has its own SHA-256, and the completion is conditional."""
     store = ready(aws, single_put_most=PART, part_least=PART)
     store.put(make_put(KEY, LARGE))
-    assert spent(aws) == {"HEAD": 2, "CREATE": 1, "PART": 3, "COMPLETE": 1}  # the last HEAD tells what was completed
+    assert spent(aws) == {"HEAD": 2, "CREATE": 1, "PART": 3, "COMPLETE": 1}  # the last HEAD checks the object
     assert aws.strict is not None
     seen = {entry.op: entry.headers for entry in aws.strict.log}
     assert seen["COMPLETE"]["if-none-match"] == "*"
@@ -234,7 +234,7 @@ def test_parts_are_proven_each(aws: Place) -> None:
 
 @pytest.mark.parametrize("named", [True, False])
 def test_a_completed_upload_without_an_etag(aws: Place, named: bool) -> None:
-    """Ceph names the key that it completed, and no ETag: the object is looked at. What names neither is no answer."""
+    """A completion without ETag but with its key (Ceph) is checked; one with neither is no answer."""
     store = ready(aws, single_put_most=PART, part_least=PART)
     events, name = aws.client.meta.events, "after-call.s3.CompleteMultipartUpload"
 
@@ -254,7 +254,7 @@ def test_a_completed_upload_without_an_etag(aws: Place, named: bool) -> None:
 
 
 def test_parts_met_by_another_writer(aws: Place) -> None:
-    """An object that another writer completed meanwhile is compared: the same is False, another is KeyConflict."""
+    """An object that another writer completed meanwhile is compared: equal is False, else KeyConflict."""
     for body, other in ((LARGE, LARGE), (LARGE, BODY)):
         place_by = make_put(KEY, other)
         store = ready(aws, single_put_most=PART, part_least=PART)
@@ -271,7 +271,7 @@ def test_parts_met_by_another_writer(aws: Place) -> None:
 
 
 def _on_create(place: Place, act: Callable[[], None]) -> None:
-    """Let something happen once, right after the next upload in parts has begun."""
+    """Run something once, right after the next upload in parts has begun."""
     events, name = place.client.meta.events, "after-call.s3.CreateMultipartUpload"
 
     def once(**_: object) -> None:
@@ -306,7 +306,7 @@ EVERY_HEADER = {
 
 @pytest.mark.parametrize("body", [BODY, LARGE], ids=["whole", "in parts"])
 def test_every_option_is_passed_on(aws: Place, body: bytes) -> None:
-    """Class, encryption, lock, hold and tags go with every object, whole or in parts."""
+    """Class, encryption, lock, hold and tags are sent with every object, whole or in parts."""
     store = ready(aws, options=EVERY_OPTION, single_put_most=PART, part_least=PART)
     store.put(make_put(KEY, body))
     assert aws.strict is not None
@@ -329,7 +329,7 @@ def test_every_option_is_passed_on(aws: Place, body: bytes) -> None:
 def test_a_lock_that_is_made_up_for_has_the_sums_that_the_store_takes(
     make_place: Callable[[str], Place], name: str, sums: set[str]
 ) -> None:
-    """A store that forgets the lock of what is put in parts is told again, with no sum that it would refuse."""
+    """If a store forgets the lock of parts, it is set again, without a refused checksum."""
     place = make_place(name)
     assert place.strict is not None
     place.strict.strictness = replace(place.strict.strictness, locks_parts=False)
@@ -347,7 +347,7 @@ def test_a_lock_that_is_made_up_for_has_the_sums_that_the_store_takes(
 
 
 def test_two_hosts_on_a_store_without_conditions(make_place: Callable[[str], Place]) -> None:
-    """Whoever comes second looks first: each of two hosts writes what the other has not, and overwrites nothing."""
+    """Two hosts at a store without conditions look first, and overwrite nothing."""
     place = make_place("careless")
     assert place.strict is not None
     first, second = ready(place), ready(place)
@@ -366,7 +366,7 @@ def test_two_hosts_on_a_store_without_conditions(make_place: Callable[[str], Pla
 
 @pytest.mark.parametrize(("name", "writes"), [("careless", 2), ("aws", 1)])
 def test_two_hosts_within_one_moment(make_place: Callable[[str], Place], name: str, writes: int) -> None:
-    """Between its look and its put another host may write: only a store that honours conditions refuses that."""
+    """If another host writes between look and put, only a store with conditions refuses."""
     place = make_place(name)
     assert place.strict is not None
     other = ready(place)
@@ -381,7 +381,7 @@ def test_two_hosts_within_one_moment(make_place: Callable[[str], Place], name: s
             with pytest.raises(KeyConflict):
                 here.put(make_put(KEY, BODY))
         else:
-            assert here.put(make_put(KEY, BODY)) is True  # as the README says of such stores
+            assert here.put(make_put(KEY, BODY)) is True  # as the README says about such stores
     finally:
         client.close()
     assert (met, place.strict.writes[KEY]) == ([True], writes)
@@ -389,7 +389,7 @@ def test_two_hosts_within_one_moment(make_place: Callable[[str], Place], name: s
 
 
 def test_no_option_no_header(aws: Place) -> None:
-    """Without options none is sent: the bucket's own defaults hold."""
+    """Without options none is sent: the bucket's defaults apply."""
     ready(aws).put(make_put(KEY, BODY))
     assert aws.strict is not None
     sent = aws.strict.objects[KEY].headers
@@ -397,7 +397,7 @@ def test_no_option_no_header(aws: Place) -> None:
 
 
 def test_path_style(aws: Place) -> None:
-    """Path style names the bucket in the path; only so do servers without wildcard DNS know it."""
+    """Path style has the bucket in the path, as servers without wildcard DNS need."""
     ready(aws).put(make_put(KEY, BODY))
     assert aws.strict is not None
     assert aws.strict.log[-1].headers["host"] == aws.url.removeprefix("http://")
@@ -414,7 +414,7 @@ def raised_by(store: S3Store) -> RecvaultError:
 
 
 def test_refused_credentials(strict_s3: StrictS3, aws: Place) -> None:
-    """An access key that the store does not know is StoreRefused, exit 77."""
+    """An unknown access key is StoreRefused, exit 77."""
     strict_s3.refused_keys.add("test")
     try:
         error = raised_by(aws.store(asked=False))
@@ -426,7 +426,7 @@ def test_refused_credentials(strict_s3: StrictS3, aws: Place) -> None:
 
 @pytest.mark.parametrize("op", ["PUT", "HEAD"])
 def test_a_missing_right(aws: Place, op: str) -> None:
-    """A right that the bucket's policy withholds is StoreRefused, with a hint at the policy."""
+    """A permission that the bucket's policy withholds is StoreRefused, with a hint at the policy."""
     assert aws.strict is not None
     aws.strict.denied.add(op)
     error = raised_by(aws.store(asked=False))
@@ -435,7 +435,7 @@ def test_a_missing_right(aws: Place, op: str) -> None:
 
 
 def test_no_right_to_list_uploads(aws: Place) -> None:
-    """Without the right to list uploads their reaping is StoreRefused, for the caller to forgo."""
+    """Without permission to list uploads, aborting old ones is StoreRefused, which the caller may ignore."""
     assert aws.strict is not None
     aws.strict.denied.add("UPLOADS")
     with pytest.raises(StoreRefused):
@@ -443,7 +443,7 @@ def test_no_right_to_list_uploads(aws: Place) -> None:
 
 
 def test_no_such_bucket(aws: Place) -> None:
-    """A bucket that does not exist is ConfigError, exit 78, whatever is asked of it."""
+    """A missing bucket is ConfigError, exit 78, for every request."""
     store = S3Store(aws.client, "no-such-bucket", facts=StoreFacts(sha256=True, conditional=True))
     error = raised_by(store)
     assert isinstance(error, ConfigError)
@@ -461,7 +461,7 @@ def test_no_such_bucket(aws: Place) -> None:
 
 @pytest.mark.parametrize("conditional", [True, False])
 def test_another_region(strict_s3: StrictS3, conditional: bool) -> None:
-    """A bucket in another region is ConfigError with a hint at the region, or is found there; nothing is lost."""
+    """A bucket in another region is ConfigError with a hint, or is found there; nothing is lost."""
     bucket = strict_s3.bucket(region="eu-central-1")
     store = S3Store(client_of(strict_s3.url), bucket.name, facts=StoreFacts(sha256=True, conditional=conditional))
     try:
@@ -476,7 +476,7 @@ def test_another_region(strict_s3: StrictS3, conditional: bool) -> None:
 
 
 def test_unreachable(waits: list[float]) -> None:
-    """A store that nobody answers for is StoreUnavailable, exit 75."""
+    """An unreachable store is StoreUnavailable, exit 75."""
     with socket.create_server(("127.0.0.1", 0)) as closed:
         url = f"http://127.0.0.1:{closed.getsockname()[1]}"
     error = raised_by(S3Store(client_of(url), "bucket"))
@@ -485,7 +485,7 @@ def test_unreachable(waits: list[float]) -> None:
 
 
 def test_no_credentials(aws: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without any credentials the put is StoreRefused, and says where they may come from."""
+    """Without credentials it is StoreRefused, with where they may come from."""
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     error = raised_by(S3Store(client_of(aws.url), aws.bucket))
@@ -494,20 +494,20 @@ def test_no_credentials(aws: Place, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_unknown_profile(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A profile that is not configured is StoreRefused, not a traceback."""
+    """An unknown profile is StoreRefused, not a traceback."""
     monkeypatch.setenv("AWS_PROFILE", "nobody")
     with pytest.raises(StoreRefused, match="nobody"):
         make_client(region="us-east-1", endpoint_url=None, addressing_style="auto", pool=1)
 
 
 def test_an_endpoint_that_is_no_url() -> None:
-    """An endpoint that is no URL is ConfigError."""
+    """An invalid endpoint URL is ConfigError."""
     with pytest.raises(ConfigError, match="Invalid endpoint"):
         make_client(region="us-east-1", endpoint_url="not a url", addressing_style="auto", pool=1)
 
 
 def test_what_boto_refuses_itself(aws: Place) -> None:
-    """What boto3 refuses to send is ConfigError: trying again is no use."""
+    """What boto3 refuses to send is ConfigError, as a retry is useless."""
     error = raised_by(S3Store(aws.client, "not/a/bucket"))
     assert isinstance(error, ConfigError)
     with pytest.raises(ConfigError, match="ascii"), botocore_errors("s3://b/k"):
@@ -515,14 +515,14 @@ def test_what_boto_refuses_itself(aws: Place) -> None:
 
 
 def test_an_overlong_key(aws: Place) -> None:
-    """A key past 1,024 bytes is ConfigError: a prefix or template is too long."""
+    """A key over 1,024 bytes is ConfigError: prefix or template is too long."""
     with pytest.raises(ConfigError) as raised:
         aws.store(asked=False).put(make_put("k" * 1025, BODY))
     assert "prefix" in raised.value.hint
 
 
 def test_facts_do_not_rest_on_a_refusal_for_another_reason(make_place: Callable[[str], Place]) -> None:
-    """A 400 that is not about the sum proves nothing, and lasting trouble while asking is told, not remembered."""
+    """An unrelated 400 proves nothing about checksums, and lasting errors are reported, not remembered."""
     place = make_place("careless")
     assert place.strict is not None
     events, seen = place.client.meta.events, []
@@ -547,7 +547,7 @@ def test_facts_do_not_rest_on_a_refusal_for_another_reason(make_place: Callable[
     ("code", "status"), [("SlowDown", 503), ("AccessDenied", 403), ("InvalidTag", 400), ("InvalidObjectState", 403)]
 )
 def test_a_refusal_names_the_request(code: str, status: int) -> None:
-    """The store's own name for a request, plain and short, stands at the end of every kind of refusal."""
+    """Every refusal ends with the store's request id, plain and short."""
     for said, told in (("4442587FB7D0A2F9", "4442587FB7D0A2F9"), ("a b]\n<" + "c" * 99, "ab" + "c" * 62)):
         response: Any = {
             "Error": {"Code": code, "Message": "why"},
@@ -559,7 +559,7 @@ def test_a_refusal_names_the_request(code: str, status: int) -> None:
 
 
 def test_a_refusal_without_a_name() -> None:
-    """A store that gives its requests no name is quoted as it is."""
+    """A refusal without a request id is quoted as it is."""
     with pytest.raises(StoreUnavailable) as raised, botocore_errors("s3://b/k"):
         raise ClientError({"Error": {"Code": "SlowDown"}, "ResponseMetadata": {"RequestId": ""}}, "PutObject")  # type: ignore[typeddict-item]
     assert raised.value.message == "the store answered SlowDown for s3://b/k"

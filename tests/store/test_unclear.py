@@ -1,4 +1,4 @@
-"""A store that was asked whether it wants a body, and says neither yes nor no."""
+"""A store asked whether it wants a body, which answers neither yes nor no."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SAYINGS = {"half": b"HTTP/1.1 100 Continue\r\n", "other": b"HTTP/1.1 102 Process
 
 @pytest.fixture(params=SAYINGS)
 def unclear(request: pytest.FixtureRequest) -> Iterator[str]:
-    """A server that says half of `100 Continue`, or what is no final word, and ends the connection."""
+    """A server that sends half of `100 Continue`, or no final answer, and closes the connection."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def serve() -> None:
@@ -42,7 +42,7 @@ def unclear(request: pytest.FixtureRequest) -> Iterator[str]:
 
 @pytest.mark.parametrize("sender", SENDERS)
 def test_what_is_no_answer_is_no_success(unclear: str, sender: str, waits: list[float]) -> None:
-    """A connection that ends before a final answer ends the try, whoever sends: no wait for ever, and no success."""
+    """A connection that ends before a final answer ends the try, with each sender, without success."""
     knows = StoreFacts(sha256=True, conditional=True)
     store = store_with(sender, client_of(unclear, transport=transport_of(sender)), "recordings", facts=knows)
     given_up = threading.Event()

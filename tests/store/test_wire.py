@@ -1,4 +1,4 @@
-"""The way to a store: proxies, authorities, connections that are kept, bodies that are refused; by each way to send."""
+"""The connection to a store: proxies, authorities, kept connections, refused bodies; with each sender."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ REFUSED = b"<Error><Code>AccessDenied</Code><Message>no</Message></Error>"
 
 @pytest.fixture(scope="session")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    """Whom AWS_CA_BUNDLE names."""
+    """The authority in AWS_CA_BUNDLE."""
     return Authority(tmp_path_factory.mktemp("authority"), "authority")
 
 
 @pytest.fixture(scope="session")
 def shown(authority: Authority) -> ssl.SSLContext:
-    """What a server on loopback shows."""
+    """The certificate of a server on loopback."""
     return authority.server("localhost", "127.0.0.1")
 
 
 @pytest.fixture
 def client_at(monkeypatch: pytest.MonkeyPatch, authority: Authority) -> Iterator[Callable[..., Client]]:
-    """Makes clients that trust the authority."""
+    """Make clients that trust the authority."""
     monkeypatch.setenv("AWS_CA_BUNDLE", authority.file)
     made: list[Client] = []
 
@@ -61,7 +61,7 @@ def client_at(monkeypatch: pytest.MonkeyPatch, authority: Authority) -> Iterator
 
 @pytest.fixture(params=["http", "https"])
 def serve(request: pytest.FixtureRequest, shown: ssl.SSLContext) -> Iterator[Callable[[Behave], str]]:
-    """Starts servers, over plain HTTP and over TLS, and gives their URLs."""
+    """Start servers over plain HTTP and TLS; return their URLs."""
     running: list[Server] = []
 
     def start(behave: Behave) -> str:
@@ -74,7 +74,7 @@ def serve(request: pytest.FixtureRequest, shown: ssl.SSLContext) -> Iterator[Cal
 
 
 def stored(headers: dict[str, str]) -> bytes:
-    """The answer to a put that was stored."""
+    """Return the answer to a successful put."""
     told = f'ETag: "e"\r\nx-amz-checksum-sha256: {headers["x-amz-checksum-sha256"]}\r\n'
     return f"HTTP/1.1 200 OK\r\n{told}Content-Length: 0\r\n\r\n".encode()
 
@@ -90,7 +90,7 @@ def refused(status: str) -> bytes:
 def test_an_answer_too_many_is_never_anothers(
     serve: Callable[[Behave], str], client_at: Callable[..., Client], sender: str
 ) -> None:
-    """A server that answers twice: no put counts by what was said to another, and the one after is right."""
+    """If a server answers twice, no put counts by another's answer, and the next one is right."""
     kept: dict[str, bytes] = {}
 
     def behave(peer: Peer) -> None:
@@ -108,13 +108,13 @@ def test_an_answer_too_many_is_never_anothers(
         except StoreUnavailable as error:
             assert "says that it stored" in error.message
             outcomes.append(False)
-    assert outcomes.count(False) <= 1  # which is put again later
+    assert outcomes.count(False) <= 1  # put again later
     assert (outcomes[0], outcomes[2], outcomes[3]) == (True, True, True)
     assert kept["/bucket/recordings/RE3.wav"] == b"RIFF3"
 
 
 def test_puts_share_a_connection(serve: Callable[[Behave], str], client_at: Callable[..., Client]) -> None:
-    """Over TLS too, where the answer tells whose it is: a handshake for each recording would cost more than the put."""
+    """Puts share a connection, also over TLS, as a handshake would cost more than a put."""
     numbers = []
 
     def behave(peer: Peer) -> None:
@@ -132,7 +132,7 @@ def test_puts_share_a_connection(serve: Callable[[Behave], str], client_at: Call
 def test_a_stream_that_breaks_off_is_not_begun_again(
     serve: Callable[[Behave], str], client_at: Callable[..., Client], waits: list[float]
 ) -> None:
-    """Whoever has some of its bytes is told, and gets none of them twice."""
+    """A broken stream is an error for whoever has part of it, and no byte is delivered twice."""
 
     def behave(peer: Peer) -> None:
         peer.request()
@@ -148,7 +148,7 @@ def test_a_stream_that_breaks_off_is_not_begun_again(
 
 
 def test_a_stream_that_is_left_lets_go(serve: Callable[[Behave], str], client_at: Callable[..., Client]) -> None:
-    """However much of it is to come: its thread ends, and with it its connection."""
+    """An abandoned stream's thread and connection end."""
 
     def behave(peer: Peer) -> None:
         peer.request()
@@ -172,7 +172,7 @@ def test_a_stream_that_is_left_lets_go(serve: Callable[[Behave], str], client_at
 def test_a_large_body_is_announced(
     serve: Callable[[Behave], str], client_at: Callable[..., Client], interim: bytes, sender: str
 ) -> None:
-    """What a store refuses is not sent; what it asks for is, whatever it says before its answer."""
+    """A refused body is not sent; an accepted one is, whatever precedes the answer."""
     seen = []
 
     def behave(peer: Peer) -> None:
@@ -196,7 +196,7 @@ def test_a_large_body_is_announced(
 def test_a_store_that_knows_no_announcement_gets_the_body(
     serve: Callable[[Behave], str], client_at: Callable[..., Client], sender: str
 ) -> None:
-    """417: the put is made again without, at once."""
+    """After a 417 the put is sent again without the header, at once."""
     seen = []
 
     def behave(peer: Peer) -> None:
@@ -216,7 +216,7 @@ def test_a_store_that_knows_no_announcement_gets_the_body(
 
 
 class Tunnel:
-    """A proxy that asks for a user and a password, and notes what it is asked for."""
+    """A proxy that requires user and password, and records requests."""
 
     def __init__(self, port: int) -> None:
         self._port = port
@@ -278,7 +278,7 @@ def test_a_proxy_that_asks_for_a_password(
     scheme: str,
     sender: str,
 ) -> None:
-    """HTTP_PROXY and HTTPS_PROXY lead to the store, NO_PROXY goes round them; a wrong password is told."""
+    """HTTP_PROXY and HTTPS_PROXY are used, NO_PROXY bypasses them; a wrong password is reported."""
     way, front, store = tunnel
     name, url = f"{scheme}_proxy", f"{scheme}://localhost:{store.port}"
     monkeypatch.setenv(name, f"http://us%20er:p%40ss@127.0.0.1:{front.port}")
@@ -301,7 +301,7 @@ def test_a_proxy_that_asks_for_a_password(
 def test_a_proxy_that_is_none_is_configuration(
     client_at: Callable[..., Client], monkeypatch: pytest.MonkeyPatch, value: str
 ) -> None:
-    """Nothing goes straight where the operator meant it to go through something."""
+    """An invalid proxy is a configuration error, never bypassed."""
     monkeypatch.setenv("https_proxy", value)
     with pytest.raises(ConfigError, match="HTTPS_PROXY") as caught:
         client_at("https://localhost:1", "fast")
@@ -314,7 +314,7 @@ def test_a_proxy_that_is_none_is_configuration(
 def test_without_pycurl_boto3_and_httpx_do_it(
     strict_s3: StrictS3, strict_bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One line says so, and everything is put and read as ever."""
+    """Without pycurl one line says so, and puts and reads work."""
     stream = io.StringIO()
     configure(format="json", verbosity=0, stream=stream)
     monkeypatch.setitem(sys.modules, "pycurl", None)
@@ -329,7 +329,7 @@ def test_without_pycurl_boto3_and_httpx_do_it(
 
 
 def test_where_the_errors_of_the_way_are_told(client_at: Callable[..., Client], waits: list[float]) -> None:
-    """By host and cause, and with nothing of what was signed."""
+    """Connection errors have host and cause, and nothing that was signed."""
     for sender in SENDERS:
         store = store_with(sender, client_at("http://no-such-host.invalid", sender), "bucket", facts=FACTS)
         with pytest.raises(StoreUnavailable) as caught:

@@ -1,11 +1,11 @@
-"""A real systemd to run the units under: a container made of this machine's own /usr, so nothing is downloaded.
+"""A real systemd for the units: a container made of this machine's own /usr, so that nothing is downloaded.
 
     with Lab(tmp_path) as lab:
         lab.write("/etc/recvault/config.toml", text)
         lab.run("systemctl", "start", "recvault")
 
-Its network is this machine's: what listens on loopback here is met from inside. /opt/recvault holds this very Python
-environment, read-only. RECVAULT_TEST_ROOTFS names another root file system whose /usr (and systemd) is to be used.
+It shares this machine's network: servers on loopback can be reached from inside. /opt/recvault is this Python
+environment, read-only. RECVAULT_TEST_ROOTFS names another root file system whose /usr (and systemd) is used.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _FILES = {
 
 
 def missing() -> str:
-    """Why it cannot run here; empty where it can."""
+    """Return why it cannot run here; empty if it can."""
     if not os.environ.get(SWITCH):
         return f"set {SWITCH}=1, and pytest -n 0, to run the unit under a real systemd (root, a minute)"
     if "PYTEST_XDIST_WORKER" in os.environ:
@@ -141,7 +141,7 @@ class Lab:
 
     @property
     def _leader(self) -> int:
-        """The container's PID 1, as this machine counts."""
+        """Return the container's PID 1 in this machine's numbering."""
         assert self._nspawn is not None
         pid = self._nspawn.pid
         return int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
@@ -153,7 +153,7 @@ class Lab:
         return ""
 
     def run(self, *command: str, check: bool = True) -> str:
-        """What a command, run as root inside, says on stdout."""
+        """Return the stdout of a command run as root inside."""
         done = self.ran(*command)
         assert done.returncode == 0 or not check, f"{command}: {done.returncode}\n{done.stdout}{done.stderr}"
         return done.stdout
@@ -166,7 +166,7 @@ class Lab:
         return subprocess.run([*enter, "env", "-i", *words, *command], capture_output=True, text=True, timeout=PATIENCE)
 
     def write(self, path: str, text: str, mode: int = 0o644) -> Path:
-        """Lay a file down inside, by its path there."""
+        """Write a file inside, by its path there."""
         there = self.root / path.lstrip("/")
         there.parent.mkdir(parents=True, exist_ok=True)
         there.write_text(text)
@@ -174,9 +174,9 @@ class Lab:
         return there
 
     def property(self, unit: str, name: str) -> str:
-        """What systemd knows of a unit."""
+        """Return a property of a unit."""
         return self.run("systemctl", "show", unit, "-P", name).strip()
 
     def journal(self, unit: str) -> Iterator[str]:
-        """What a unit wrote, line by line."""
+        """Return a unit's log lines."""
         yield from self.run("journalctl", "-u", unit, "-o", "cat", "--no-pager").splitlines()

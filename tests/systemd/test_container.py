@@ -29,7 +29,7 @@ DRAIN = DaemonSettings().drain_timeout.total_seconds()
 
 
 def tool(name: str) -> str:
-    """A linter of this environment; a skip where it is not installed."""
+    """Return a linter of this environment, or skip without it."""
     found = shutil.which(name, path=str(Path(sys.executable).parent))
     if found is None:
         pytest.skip(f"{LACKS}{name}: pip install -e '.[ship]'")
@@ -37,7 +37,7 @@ def tool(name: str) -> str:
 
 
 def steps(word: str) -> list[str]:
-    """What follows an instruction, in the last stage."""
+    """Return the arguments of an instruction in the last stage."""
     joined = CONTAINERFILE.replace("\\\n", " ")
     return re.findall(rf"^{word} (.*)$", joined.rpartition("\nFROM ")[2], re.M)
 
@@ -46,13 +46,13 @@ def steps(word: str) -> list[str]:
 
 
 def test_hadolint_finds_nothing() -> None:
-    """In the Containerfile."""
+    """hadolint finds nothing in the Containerfile."""
     done = subprocess.run([tool("hadolint"), UNITS / "container/Containerfile"], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "")
 
 
 def test_the_image_has_no_tools_and_no_root() -> None:
-    """Two stages of the same slim base; the last copies the finished environment and runs as a numbered user."""
+    """Two stages have the same slim base; the last copies the environment and runs as a numbered user."""
     assert re.findall(r"^FROM (.*)$", CONTAINERFILE, re.M) == ["${PYTHON} AS build", "${PYTHON}"]
     assert re.search(r"^ARG PYTHON=docker\.io/library/python:3\.\d+-slim$", CONTAINERFILE, re.M)
     assert steps("COPY") == ["--from=build /opt/recvault /opt/recvault"]
@@ -61,7 +61,7 @@ def test_the_image_has_no_tools_and_no_root() -> None:
 
 
 def test_the_images_health_is_the_daemons(tmp_path: Path) -> None:
-    """Its one-liner asks the port that the daemon listens on by default, and fails where nobody answers."""
+    """The health check requests the daemon's default port, and fails if nobody answers."""
     (check,) = steps("HEALTHCHECK")
     words: list[str] = yaml.safe_load(check.partition(" CMD ")[2])
     assert f"http://{DaemonSettings().metrics_listen}/healthz" in words[-1]
@@ -71,7 +71,7 @@ def test_the_images_health_is_the_daemons(tmp_path: Path) -> None:
 
 
 def test_the_build_sees_what_it_copies_and_nothing_else() -> None:
-    """The ignore file begins with everything, and lets in what the first stage copies."""
+    """The ignore file excludes everything except what the first stage copies."""
     lines = [line for line in (TOP / ".dockerignore").read_text().splitlines() if not line.startswith("#")]
     assert lines[0] == "*"
     let_in = {line[1:] for line in lines if line.startswith("!")}
@@ -84,14 +84,14 @@ def test_the_build_sees_what_it_copies_and_nothing_else() -> None:
 
 
 def test_compose_follows_its_schema() -> None:
-    """The Compose specification's."""
+    """The compose file matches the Compose specification."""
     command = [tool("check-jsonschema"), "--builtin-schema", "vendor.compose-spec", UNITS / "container/compose.yml"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
 
 
 def test_the_trial_is_hardened_and_stays_on_this_machine() -> None:
-    """recvault has a read-only root and no capabilities; every port is published on loopback; a stop can drain."""
+    """Its root is read-only without capabilities, all ports are on loopback, and a stop can drain."""
     services = COMPOSE["services"]
     for name in ("recvault", "bucket"):
         assert services[name]["read_only"] is True
@@ -104,7 +104,7 @@ def test_the_trial_is_hardened_and_stays_on_this_machine() -> None:
 
 
 def test_the_trials_configuration_loads() -> None:
-    """And names the bucket that is created for it, and the server that has it."""
+    """The trial's configuration loads, and names its bucket and server."""
     text = COMPOSE["configs"]["recvault"]["content"]
     text = re.sub(r"\$\{TWILIO_ACCOUNT_SID:\?[^}]*\}", "AC0123456789abcdef0123456789abcdef", text)
     archive = config.read(text, "compose.yml").archive
@@ -113,7 +113,7 @@ def test_the_trials_configuration_loads() -> None:
 
 
 def test_the_trials_bucket_is_made_once(moto_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By a line of Python that can run again."""
+    """The bucket is created by Python code that can run again."""
     (code,) = COMPOSE["services"]["bucket"]["command"]
     for _ in range(2):
         exec(code.replace("http://s3:9000", moto_url), {})
@@ -124,7 +124,7 @@ def test_the_trials_bucket_is_made_once(moto_url: str, monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("version", ["1.31", "1.37"])
 def test_kubernetes_accepts_the_manifest(version: str) -> None:
-    """By its own schemas, with no property that they do not know."""
+    """The manifest matches Kubernetes' own schemas, without unknown properties."""
     if importlib.util.find_spec("kubernetes_validate") is None:
         pytest.skip(f"{LACKS}kubernetes-validate: pip install -e '.[ship]'")
     command = [tool("kubernetes-validate"), "--strict", "-k", version, UNITS / "kubernetes/recvault.yaml"]
@@ -144,7 +144,7 @@ def container() -> dict[str, Any]:
 
 
 def test_never_two_pods_on_a_ledger() -> None:
-    """One replica, which ends before the next begins, on a claim of its own, with time to drain."""
+    """One replica ends before the next begins, with its own claim and time to drain."""
     spec = MANIFEST["Deployment"]["spec"]
     assert (spec["replicas"], spec["strategy"]) == (1, {"type": "Recreate"})
     ledger = next(each for each in pod()["volumes"] if each["name"] == "ledger")
@@ -154,7 +154,7 @@ def test_never_two_pods_on_a_ledger() -> None:
 
 
 def test_the_pod_is_restricted() -> None:
-    """As the Pod Security Standard of that name asks, as the image's user, with a read-only root."""
+    """The pod meets the restricted Pod Security Standard, as the image's user, with a read-only root."""
     (uid,) = steps("USER")
     rights = pod()["securityContext"]
     assert f"{rights['runAsUser']}:{rights['runAsGroup']}" == uid
@@ -168,7 +168,7 @@ def test_the_pod_is_restricted() -> None:
 
 
 def test_the_pods_probes_ask_two_questions() -> None:
-    """Ready is healthy; alive is only that it answers, because a restart does not bring a provider back."""
+    """Readiness is health; liveness is any answer, as a restart does not fix a provider."""
     paths = {name: container()[f"{name}Probe"]["httpGet"]["path"] for name in ("readiness", "liveness", "startup")}
     assert paths == {"readiness": "/healthz", "liveness": "/metrics", "startup": "/metrics"}
 
@@ -178,7 +178,7 @@ def mounts() -> Iterator[str]:
 
 
 def test_the_pods_configuration_loads_and_finds_its_files() -> None:
-    """It listens where the probes ask; its secrets are mounted, and readable to its group alone; state is kept."""
+    """It listens where the probes ask, its secrets are readable only by its group, and its state is kept."""
     settings = config.read(MANIFEST["ConfigMap"]["data"]["config.toml"], "recvault.yaml")
     (port,) = container()["ports"]
     assert settings.daemon.metrics_listen == f"0.0.0.0:{port['containerPort']}"

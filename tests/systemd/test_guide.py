@@ -1,4 +1,4 @@
-"""The operations guide is tested, not pasted: its events, exit codes and files are those of the code."""
+"""The operations guide agrees with the code: its events, exit codes and files."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ _EVENT = re.compile(r"[a-z]+(\.[a-z_]+)?")
 
 
 def rows(heading: str) -> list[list[str]]:
-    """The cells of the table under a heading, without its head."""
+    """Return the cells of the table below a heading, without its header."""
     part = GUIDE.split(f"\n### {heading}\n")[1].split("\n#")[0]
     lines = [line.strip("|").split("|") for line in part.splitlines() if line.startswith("|")]
     return [[cell.strip() for cell in line] for line in lines[2:]]
 
 
 def told() -> dict[str, str]:
-    """The events of the guide's table, with their levels."""
+    """Return the events in the guide's table, with their levels."""
     return {event: row[1] for row in rows("By event") for event in re.findall(r"`([^`]+)`", row[0])}
 
 
 def logged() -> Iterator[tuple[str, str]]:
-    """Every event that the code logs by a name written there, with its level."""
+    """Return every event that the code logs by a literal name, with its level."""
     for path in SOURCE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in LEVELS:
@@ -41,7 +41,7 @@ def logged() -> Iterator[tuple[str, str]]:
 
 
 def test_every_event_of_the_table_is_logged() -> None:
-    """What the guide tells of can happen."""
+    """Every event in the guide is logged by the code."""
     written = {event for event, _ in logged()}
     texts = "".join(path.read_text() for path in SOURCE.rglob("*.py"))
     states = {f"transfer.{state}" for state in State}
@@ -49,18 +49,18 @@ def test_every_event_of_the_table_is_logged() -> None:
 
 
 def test_every_warning_and_error_is_in_the_table_with_its_level() -> None:
-    """Whoever finds an event in the log at night finds what to do."""
+    """Every warning and error is in the guide with its level."""
     wrong = {(event, level) for event, level in logged() if level in LEVELS[2:] and told().get(event) != level}
     assert wrong == set()
 
 
 def test_every_outcome_of_a_transfer_is_in_the_table() -> None:
-    """Whatever state an attempt comes to: all but the one that an operator alone puts a recording in."""
+    """Every state of an attempt is in the guide, except the one that only an operator sets."""
     assert [state for state in State if f"transfer.{state}" not in told()] == [State.ACCEPTED]
 
 
 def test_every_exit_code_is_in_the_table() -> None:
-    """Ours, those of signals, and those of usage and reports."""
+    """Every exit code is in the guide: our own, those of signals, of usage and of reports."""
     written = {int(code) for row in rows("By exit code") for code in re.findall(r"\b\d+\b", row[0])}
     ours = {each.exit_code for each in vars(errors).values() if isinstance(each, type) and hasattr(each, "exit_code")}
     assert ours | {0, 2, 3, 130, 143} <= written
@@ -70,7 +70,7 @@ FOLDERS = sorted(path.parent for path in UNITS.glob("*/README.md"))  # each with
 
 
 def test_every_file_is_named_and_every_name_is_there() -> None:
-    """The guide misses none of the shipped files, and shows no other; nor does a folder's own."""
+    """The guide names all shipped files and no others; so does each folder's own."""
     shipped = {path.name for path in UNITS.rglob("*") if path.is_file() and path.parent not in FOLDERS} - {"README.md"}
     assert [name for name in shipped if name not in GUIDE and name != "recvault.conf"] == []
     assert set(re.findall(r"[\w-]+\.conf\.example", GUIDE)) <= shipped
@@ -83,13 +83,13 @@ def test_every_file_is_named_and_every_name_is_there() -> None:
 
 
 def test_every_link_leads_somewhere() -> None:
-    """Within the guide."""
+    """Every link within the guide has a target."""
     headings = {line.strip("# ").lower().replace(" ", "-") for line in GUIDE.splitlines() if line.startswith("#")}
     assert [link for link in re.findall(r"\]\(#([^)]+)\)", GUIDE) if link not in headings] == []
 
 
 def test_every_command_is_one() -> None:
-    """Each `recvault VERB` of the guide is a verb, but for those of a later version."""
+    """Each `recvault VERB` in the guide is a verb, except those of later versions."""
     from recvault.cli import VERBS
 
     later = {"backfill"}

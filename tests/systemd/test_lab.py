@@ -1,4 +1,4 @@
-"""The unit under a real systemd: sandbox, secrets, watchdog, drain, restarts, reload, commands by hand beside it."""
+"""The unit under a real systemd: sandbox, secrets, watchdog, drain, restarts, reload, and manual commands."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ WatchdogSec=4
 TimeoutAbortSec=1
 RestartSec=100ms
 ExecStopPost=/bin/sh -c 'echo "ended: $SERVICE_RESULT $EXIT_CODE $EXIT_STATUS"'
-"""  # no test waits for minutes, and how it ended outlives systemd's memory of an inactive unit
+"""  # no long waits, and results outlive systemd's memory of an inactive unit
 BUCKETS_KEYS = "[default]\naws_access_key_id = test\naws_secret_access_key = test-secret-key\n"
 
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """One boot for all of these tests."""
+    """Boot once for all of these tests."""
     with Lab(tmp_path_factory.mktemp("systemd")) as lab:
         lab.write(f"/etc/systemd/system/{UNIT}.d/quick.conf", QUICK)
         lab.write("/etc/credstore/recvault.aws", BUCKETS_KEYS, mode=0o600)
@@ -44,7 +44,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 
 @dataclass
 class Served:
-    """The service in the lab, and the world around it."""
+    """The service in the lab, with provider and bucket."""
 
     lab: Lab
     rig: Rig
@@ -52,7 +52,7 @@ class Served:
     account: SimAccount
 
     def configure(self) -> None:
-        """Write the configuration down, as it is now."""
+        """Write the current configuration."""
         text = self.rig.config_path.read_text()
         self.lab.write("/etc/recvault/config.toml", f'{text}\n[daemon]\nmetrics_listen = ""\n')
 
@@ -64,12 +64,12 @@ class Served:
         return self.lab.property(UNIT, name)
 
     def events(self, event: str) -> list[dict[str, object]]:
-        """What the journal holds of an event."""
+        """Return the journal's entries of an event."""
         lines = [line for line in self.lab.journal(UNIT) if line.startswith("{")]
         return [entry for entry in map(json.loads, lines) if entry["event"] == event]
 
     def ends(self) -> list[str]:
-        """How its processes ended, as systemd sees it: result, code, status."""
+        """Return how its processes ended, by systemd: result, code, status."""
         said = (line.partition("ended: ") for line in self.lab.journal(UNIT))
         return [words for _, found, words in said if found]
 
@@ -77,7 +77,7 @@ class Served:
         return len([key for key in self.rig.objects() if key.endswith(".wav")])
 
     def add_one(self) -> None:
-        """One more recording that is final, listed late."""
+        """Add a final recording, listed late."""
         created = self.simulator.now - timedelta(hours=1)
         self.simulator.add(self.account, "voice", created_at=created, visible_at=self.simulator.now)
 
@@ -88,7 +88,7 @@ class Served:
         return self.show("MainPID") not in ("0", pid) and self.show("ActiveState") == "active"
 
     def bucket_is_truth(self) -> bool:
-        """Whether every recording stands in the bucket, byte for byte, and nothing else does."""
+        """Whether every recording is in the bucket byte for byte, and nothing else is."""
         truth = self.simulator.truth(self.account)
         sidecars, objects = self.rig.sidecars(), self.rig.objects()
         keys = {name: sidecar["media"][0]["key"] for name, sidecar in sidecars.items()}
@@ -101,7 +101,7 @@ class Served:
 
 @pytest.fixture
 def served(lab: Lab, tmp_path: Path, simulator: Simulator, strict_s3: StrictS3) -> Iterator[Served]:
-    """A source of forty recordings, its secret in the credential store; nothing runs yet."""
+    """A source of forty recordings, its secret in the credential store; not started."""
     rig = Rig(root=tmp_path, simulator=simulator, s3_url=strict_s3.url, bucket=strict_s3.bucket().name)
     rig.ledger = {"path": f"{STATE}/ledger.db"}
     rig.transfer = {"spool_dir": f"{STATE}/spool", "workers": 4, "stall_timeout": "30s"}
@@ -114,7 +114,7 @@ def served(lab: Lab, tmp_path: Path, simulator: Simulator, strict_s3: StrictS3) 
     served = Served(lab, rig, simulator, account)
     served.configure()
     yield served
-    print("\n".join([*lab.journal(UNIT)][-40:]))  # shown where the test failed
+    print("\n".join([*lab.journal(UNIT)][-40:]))  # shown if the test fails
     lab.ran("systemctl", "kill", "--signal=KILL", UNIT)
     lab.ran("systemctl", "stop", UNIT)
     lab.ran("systemctl", "reset-failed", UNIT)
@@ -122,7 +122,7 @@ def served(lab: Lab, tmp_path: Path, simulator: Simulator, strict_s3: StrictS3) 
 
 
 def test_it_becomes_ready_and_archives_in_its_sandbox(served: Served) -> None:
-    """A user of its own, a read-only system, a private state, secrets that only it and root can read; and it works."""
+    """It archives as its own user, with a read-only system, private state, and secrets for it and root only."""
     served.start()
     assert (served.show("ActiveState"), served.show("SubState")) == ("active", "running")
     until(served.bucket_is_truth, PATIENCE)
@@ -148,7 +148,7 @@ def test_it_becomes_ready_and_archives_in_its_sandbox(served: Served) -> None:
 
 
 def test_what_hangs_is_restarted_by_the_watchdog(served: Served) -> None:
-    """A daemon that gives no sign of life is ended and begun anew, and goes on archiving."""
+    """A hanging daemon is restarted by the watchdog, and continues."""
     served.slow(0.3)
     served.start()
     pid = served.show("MainPID")
@@ -160,7 +160,7 @@ def test_what_hangs_is_restarted_by_the_watchdog(served: Served) -> None:
 
 
 def test_a_stop_drains_and_counts_as_success(served: Served) -> None:
-    """SIGTERM lets transfers end, the exit code is 143, systemd calls that success, and nothing is half done."""
+    """On SIGTERM transfers finish, the exit code 143 counts as success, and nothing is half done."""
     served.slow(0.4)
     served.start()
     until(lambda: served.archived() > 0, PATIENCE)
@@ -175,7 +175,7 @@ def test_a_stop_drains_and_counts_as_success(served: Served) -> None:
 
 
 def test_kill_9_is_restarted_and_loses_nothing(served: Served) -> None:
-    """A daemon that is killed in the middle comes back by itself, and brings the bucket to the truth."""
+    """A killed daemon is restarted, and completes the bucket."""
     served.slow(0.2)
     served.start()
     for least in (3, 10):
@@ -189,7 +189,7 @@ def test_kill_9_is_restarted_and_loses_nothing(served: Served) -> None:
 
 
 def test_a_reload_takes_a_good_configuration_and_refuses_a_bad_one(served: Served) -> None:
-    """A bad configuration fails the reload in words and leaves the old one at work; a good one needs no restart."""
+    """A bad configuration fails the reload with a reason; a good one needs no restart."""
     served.start()
     until(served.bucket_is_truth, PATIENCE)
     pid = served.show("MainPID")
@@ -204,7 +204,7 @@ def test_a_reload_takes_a_good_configuration_and_refuses_a_bad_one(served: Serve
     served.add_one()
     until(served.bucket_is_truth, PATIENCE)
 
-    secret = served.account.credentials["auth_token"]  # credentials are loaded at the start: the same one must do
+    secret = served.account.credentials["auth_token"]  # credentials are loaded at the start, so it must stay the same
     other = served.simulator.add_account("telnyx", secret=secret)
     served.simulator.populate(other, "telnyx", count=2)
     served.rig.add_source("second", "telnyx", other, api_key={"credential": "twilio-auth-token"})
@@ -217,7 +217,7 @@ def test_a_reload_takes_a_good_configuration_and_refuses_a_bad_one(served: Serve
 
 
 def test_commands_by_hand_leave_the_service_able_to_go_on(served: Served) -> None:
-    """Root's `status`, `sync` and `check` work beside the service, and what they make is the service's to use."""
+    """Root's `status`, `sync` and `check` work beside the service, which can use their files."""
     served.start()
     until(served.bucket_is_truth, PATIENCE)
     recvault = "/opt/recvault/bin/recvault"
@@ -233,7 +233,7 @@ def test_commands_by_hand_leave_the_service_able_to_go_on(served: Served) -> Non
 
 
 def test_a_wrong_configuration_is_not_tried_again(served: Served) -> None:
-    """Exit code 78 ends the service until somebody mends it."""
+    """Exit code 78 ends the service without restarts."""
     served.lab.write("/etc/recvault/config.toml", '[archive]\nbucket = "x"\n')
     assert served.lab.ran("systemctl", "start", UNIT).returncode != 0
     assert served.show("ActiveState") == "failed"
@@ -241,7 +241,7 @@ def test_a_wrong_configuration_is_not_tried_again(served: Served) -> None:
 
 
 def _commands(heading: str) -> list[str]:
-    """The shell commands of a part of the operations guide, with their continuation lines joined."""
+    """Return the shell commands in a section of the guide, with continuation lines joined."""
     guide = (UNITS / "README.md").read_text()
     part = guide.split(f"\n## {heading}\n")[1].split("\n## ")[0]
     blocks = re.findall(r"```sh\n(.*?)```", part, re.DOTALL)
@@ -249,7 +249,7 @@ def _commands(heading: str) -> list[str]:
 
 
 def test_the_guides_checks_work(served: Served) -> None:
-    """`recvault check` with the service's secrets, before its first start and beside it, as the guide writes it."""
+    """`recvault check` works as in the guide, before the first start and beside the service."""
     beside, apart = (line for line in _commands("By hand") if line.endswith(" check"))
     assert "ok    source voice: list" in served.lab.run("sh", "-c", apart)
     served.start()
@@ -261,18 +261,18 @@ PIP = ("python3 -m venv ", "/opt/recvault/bin/pip ")
 NEWER = """mkdir -p /opt/recvault/bin
 sed s,/opt/recvault/,/opt/recvault.old/,g /opt/recvault.old/bin/recvault > /opt/recvault/bin/recvault
 chmod 0755 /opt/recvault/bin/recvault
-"""  # in place of pip and an index: the same program, at the place of a new one
+"""  # in place of pip and an index: the same program as the new one
 
 
 def _typed(served: Served, commands: list[str]) -> None:
-    """Run the guide's lines one by one, as an operator types them; each must succeed."""
+    """Run the guide's lines one by one; each must succeed."""
     for line in commands:
         done = served.lab.ran("sh", "-c", f"cd /checkout && {line}")
         assert done.returncode == 0, (line, done.stdout, done.stderr, [*served.lab.journal(UNIT)][-5:])
 
 
 def test_the_guides_upgrade_and_rollback_work(served: Served) -> None:
-    """As written, twice: a newer ledger is refused by the old version, and the copy from before brings it back."""
+    """The guide's upgrade and rollback work: the old version refuses a newer ledger, and the copy restores it."""
     served.start()
     until(served.bucket_is_truth, PATIENCE)
     for unit in [*UNITS.glob("*.service"), *UNITS.glob("*.timer")]:
@@ -296,7 +296,7 @@ def test_the_guides_upgrade_and_rollback_work(served: Served) -> None:
 
 
 def _migrated_further(served: Served) -> None:
-    """What a later version's first start leaves in the ledger."""
+    """Change the ledger as a later version's first start would."""
     ledger = sqlite3.connect(served.lab.root / "var/lib/private/recvault/ledger.db")
     with contextlib.closing(ledger), ledger:
         ledger.execute(

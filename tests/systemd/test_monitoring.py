@@ -1,4 +1,4 @@
-"""Alarms and dashboard speak of metrics that there are, with labels that they have."""
+"""Alerts and dashboard use only existing metrics and labels."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _LABEL = re.compile(r'(\w+)\s*(?:=~|!~|!=|=)\s*"([^"]*)"')
 
 @pytest.fixture(scope="module")
 def scraped() -> dict[str, list[dict[str, str]]]:
-    """The labels of every sample of a scrape in which everything has happened once."""
+    """Return the labels of every sample in a scrape in which everything has happened."""
     metrics = Metrics()
     metrics.expect(["main"], timedelta(days=1))
     metrics.polled("main", "AC1", 1.0, None)
@@ -58,7 +58,7 @@ def scraped() -> dict[str, list[dict[str, str]]]:
 
 
 def test_the_alarms_fire_when_they_must_and_only_then(tmp_path: Path) -> None:
-    """Prometheus' own evaluation: machines that are down, timers, outages, the first error of each kind."""
+    """Prometheus' own rule tests pass: machines down, timers, outages, the first error of each kind."""
     promtool = shutil.which("promtool")
     if promtool is None:
         pytest.skip("promtool is not installed: it comes with Debian's prometheus")
@@ -70,13 +70,13 @@ def test_the_alarms_fire_when_they_must_and_only_then(tmp_path: Path) -> None:
 
 
 def named(expression: str) -> list[tuple[str, dict[str, str]]]:
-    """The series that an expression names, each with the values that it wants of its labels."""
+    """Return the series in an expression, with the label values that it selects."""
     return [(name, dict(_LABEL.findall(labels or ""))) for name, labels in _SERIES.findall(expression)]
 
 
 @pytest.mark.parametrize("number", range(len(EXPRESSIONS)))
 def test_every_series_named_is_scraped(scraped: dict[str, list[dict[str, str]]], number: int) -> None:
-    """An alarm on a metric that there is not would be silent for ever."""
+    """Every series in an alert is in a scrape, since an alert on a missing metric never fires."""
     for name, wanted in named(EXPRESSIONS[number]):
         assert name in scraped
         for label, value in wanted.items():
@@ -87,7 +87,7 @@ def test_every_series_named_is_scraped(scraped: dict[str, list[dict[str, str]]],
 
 @pytest.mark.parametrize("number", range(len(EXPRESSIONS)))
 def test_what_is_summed_by_is_a_label(scraped: dict[str, list[dict[str, str]]], number: int) -> None:
-    """A sum by a label that there is not is one sum."""
+    """Every label in a sum exists."""
     expression = EXPRESSIONS[number]
     for labels in re.findall(r"\b(?:by|on) \(([^)]*)\)", expression):
         for label in labels.split(", "):
@@ -96,7 +96,7 @@ def test_what_is_summed_by_is_a_label(scraped: dict[str, list[dict[str, str]]], 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: str(rule["alert"]))
 def test_every_alarm_says_what_to_do(rule: dict[str, Any], scraped: dict[str, list[dict[str, str]]]) -> None:
-    """A severity, a summary of one line with labels that the alarm has, and a description."""
+    """Every alert has a severity, a one-line summary with existing labels, and a description."""
     assert rule["labels"]["severity"] in ("warning", "critical")
     assert len(rule["annotations"]["description"]) > 60
     labels = set(re.findall(r"\$labels\.(\w+)", rule["annotations"]["summary"]))
@@ -107,7 +107,7 @@ def test_every_alarm_says_what_to_do(rule: dict[str, Any], scraped: dict[str, li
 
 
 def test_what_must_wake_somebody_does() -> None:
-    """Every way to lose recordings unseen has its alarm."""
+    """Every way to lose recordings unnoticed has an alert."""
     watched = {name for rule in RULES for name, _ in named(rule["expr"])}
     assert {
         "recvault_source_stale",
@@ -127,12 +127,12 @@ def test_what_must_wake_somebody_does() -> None:
 
 
 def _labels(scraped: dict[str, list[dict[str, str]]], name: str) -> set[str]:
-    """A series' labels: those of a sample, and those that Prometheus adds to each."""
+    """Return a series' labels: its samples', and those that Prometheus adds."""
     return {*scraped[name][0], "job", "instance"}
 
 
 def test_the_dashboard_lays_nothing_over_another() -> None:
-    """Every panel has a place of its own, a title and a series."""
+    """Every panel has its own place, a title and a series."""
     cells = [
         (x, y)
         for place in (panel["gridPos"] for panel in DASHBOARD["panels"])

@@ -1,4 +1,4 @@
-"""The Terraform module: its roles can do what they are for, and nothing else."""
+"""The Terraform module: its roles have the permissions they need, and no others."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MODULE = UNITS / "terraform"
 ROLES = (MODULE / "roles.tf").read_text()
 README = UNITS.parent / "src/recvault/config/README.md"
 RIGHTS = {
-    # what a store is asked to do, and the permission that S3 wants for it
+    # operations of a store, and the permission that S3 requires
     "PUT": "s3:PutObject",
     "CREATE": "s3:PutObject",
     "PART": "s3:PutObject",
@@ -38,7 +38,7 @@ RIGHTS = {
 
 
 def granted(role: str, condition: str | None = None) -> set[str]:
-    """The actions of a role's policy: those that it always has, or those that come with a variable."""
+    """Return the actions of a role's policy: the fixed ones, or those of a variable."""
     (policy,) = re.findall(rf'^data "aws_iam_policy_document" "{role}" \{{\n(.*?)^\}}\n', ROLES, re.M | re.S)
     always = re.findall(r"^  statement \{\n(.*?)^  \}\n", policy, re.M | re.S)
     dynamic = re.findall(r'^  dynamic "statement" \{\n    for_each = (.*?)\n(.*?)^  \}\n', policy, re.M | re.S)
@@ -52,7 +52,7 @@ def deny_all_but(bucket: Bucket, actions: set[str]) -> None:
 
 
 def test_the_archive_role_has_what_the_configuration_guide_asks_for() -> None:
-    """The same permissions, to the letter, and none to delete."""
+    """The archive role has exactly the configuration guide's permissions, and none to delete."""
     part = README.read_text().split("\n## Bucket permissions\n")[1].split("\n\n")[0]
     assert granted("archive") == set(re.findall(r"`(s3:\w+)`", part))
     assert granted("archive", "object_lock") == {"s3:PutObjectRetention", "s3:PutObjectLegalHold"}
@@ -62,7 +62,7 @@ def test_the_archive_role_has_what_the_configuration_guide_asks_for() -> None:
 
 @pytest.fixture
 def archiving(rig: Rig, simulator: Simulator) -> Rig:
-    """A source whose recordings belong under a prefix."""
+    """A source whose recordings are under a prefix."""
     account = simulator.add_account("twilio")
     simulator.populate(account, "voice", count=4, conference_share=0)
     rig.add_source("voice", "twilio", account)
@@ -71,12 +71,12 @@ def archiving(rig: Rig, simulator: Simulator) -> Rig:
 
 
 def commands(rig: Rig) -> list[Ran]:
-    """Whatever asks the bucket for something."""
+    """All commands that use the bucket."""
     return [run(rig, *words.split()) for words in ("check", "sync", "verify --deep", "manifest", "reconcile")]
 
 
 def test_the_archive_role_is_enough(archiving: Rig, strict_bucket: Bucket) -> None:
-    """With its permissions alone every command succeeds, and touches no key beyond the prefix."""
+    """With its permissions every command succeeds, and uses no key outside the prefix."""
     deny_all_but(strict_bucket, granted("archive"))
     assert [(ran.code, ran.stderr if ran.code else "") for ran in commands(archiving)] == [(0, "")] * 5
     touched = {seen.key for seen in strict_bucket.log if seen.key}
@@ -86,7 +86,7 @@ def test_the_archive_role_is_enough(archiving: Rig, strict_bucket: Bucket) -> No
 
 @pytest.mark.parametrize("action", ["s3:PutObject", "s3:GetObject", "s3:ListBucket"])
 def test_the_archive_role_has_nothing_to_spare(archiving: Rig, strict_bucket: Bucket, action: str) -> None:
-    """Without any one of them `check` fails, and names the permission."""
+    """Without any one permission `check` fails and names it."""
     deny_all_but(strict_bucket, granted("archive") - {action})
     ran = run(archiving, "check")
     assert ran.code == 77
@@ -94,7 +94,7 @@ def test_the_archive_role_has_nothing_to_spare(archiving: Rig, strict_bucket: Bu
 
 
 def test_the_archive_role_is_enough_for_the_largest(strict_bucket: Bucket) -> None:
-    """An upload in parts, and what an earlier one left behind, whose parts cost money."""
+    """It can upload in parts, and abort an earlier upload, whose parts cost money."""
     place = Place("aws", strict_bucket.url, strict_bucket.name, strict_bucket)
     place.client.create_multipart_upload(Bucket=strict_bucket.name, Key="recordings/RE1.wav")
     deny_all_but(strict_bucket, granted("archive"))
@@ -105,7 +105,7 @@ def test_the_archive_role_is_enough_for_the_largest(strict_bucket: Bucket) -> No
 
 
 def test_each_variable_is_declared_used_and_described() -> None:
-    """None is missing, and none does nothing."""
+    """Every variable is declared, used and described."""
     texts = {path.name: path.read_text() for path in MODULE.glob("*.tf")}
     declared = set(re.findall(r'^variable "(\w+)"', texts["variables.tf"], re.M))
     used = {name for text in texts.values() for name in re.findall(r"\bvar\.(\w+)", text)}
@@ -114,7 +114,7 @@ def test_each_variable_is_declared_used_and_described() -> None:
 
 
 def test_the_bucket_is_private_and_cleans_up() -> None:
-    """Public access is blocked four ways; unfinished uploads are aborted; plain http is denied."""
+    """Public access is blocked four ways, unfinished uploads are aborted, and plain http is denied."""
     text = (MODULE / "main.tf").read_text()
     assert re.findall(r"^  (\w+) += true$", text, re.M) == [
         "block_public_acls",

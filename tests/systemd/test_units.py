@@ -1,4 +1,4 @@
-"""The units as systemd reads them: without a warning, as tight as they claim, and alike where they must be."""
+"""The units load in systemd without warnings, are as restricted as claimed, and agree with each other."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ ANALYZE = shutil.which("systemd-analyze")
 needs_analyze = pytest.mark.skipif(ANALYZE is None, reason="systemd-analyze is not installed")
 DAEMON, BACKFILL, TIMER = "recvault.service", "recvault-backfill@.service", "recvault.timer"
 DROP_INS = sorted(path.name for path in (UNITS / "recvault.service.d").iterdir())
-NEWER = "restart-steps.conf.example"  # its keys came with systemd 254
+NEWER = "restart-steps.conf.example"  # its keys need systemd 254
 
 
 @pytest.fixture
 def units(tmp_path: Path) -> Path:
-    """The units, with a program that is there."""
+    """The units, with an existing program."""
     place = tmp_path / "units"
     shutil.copytree(UNITS, place, ignore=shutil.ignore_patterns("*.md", "*.json", "*.yml"))
     for path in (*place.glob("*.service"), *place.glob("*.d/*")):
@@ -53,7 +53,7 @@ def assert_exposed_at_most(unit: Path, tenths: int) -> None:
 
 
 def settings(unit: str, first: str = "") -> list[str]:
-    """A unit's lines from the first one that begins so, without comments."""
+    """Return a unit's lines that begin so, without comments."""
     lines = [line for line in (UNITS / unit).read_text().splitlines() if line and not line.startswith("#")]
     start = next((number for number, line in enumerate(lines) if line.startswith(first)), 0)
     return lines[start : next((number for number, line in enumerate(lines) if line == "[Install]"), None)]
@@ -62,14 +62,14 @@ def settings(unit: str, first: str = "") -> list[str]:
 @needs_analyze
 @pytest.mark.parametrize("unit", [DAEMON, BACKFILL, TIMER])
 def test_systemd_has_no_word_to_say(units: Path, unit: str) -> None:
-    """No unknown key, no bad value, no program that is not there."""
+    """systemd finds no unknown key, bad value or missing program."""
     assert_clean(units / unit)
 
 
 @needs_analyze
 @pytest.mark.parametrize("drop_in", DROP_INS)
 def test_neither_with_a_drop_in(units: Path, drop_in: str) -> None:
-    """What is shipped as an example can be used as it stands, and opens nothing."""
+    """The shipped examples can be used unchanged, and weaken nothing."""
     if drop_in == NEWER and version() < 254:
         pytest.skip(f"systemd {version()} does not know RestartSteps=")
     enable(units, drop_in)
@@ -80,24 +80,24 @@ def test_neither_with_a_drop_in(units: Path, drop_in: str) -> None:
 @needs_analyze
 @pytest.mark.parametrize("unit", [DAEMON, BACKFILL])
 def test_the_sandbox_is_tight(units: Path, unit: str) -> None:
-    """An exposure of 1.1: what is left is the network, and a socket to systemd."""
+    """The exposure is 1.1: only the network and a socket to systemd are left."""
     assert_exposed_at_most(units / unit, 11)
 
 
 @needs_analyze
 def test_it_is_tighter_where_addresses_are_named(units: Path) -> None:
-    """An exposure of 0.9 with the address list as shipped: this machine alone."""
+    """With the shipped address list, this machine only, the exposure is 0.9."""
     enable(units, "addresses.conf.example")
     assert_exposed_at_most(units / DAEMON, 9)
 
 
 def test_no_drop_in_is_at_work_unasked() -> None:
-    """A directory that is copied whole changes nothing."""
+    """Copying the whole directory activates no drop-in."""
     assert DROP_INS and all(name.endswith(".conf.example") for name in DROP_INS)
 
 
 def test_both_units_run_in_the_same_place() -> None:
-    """User, state, secrets, measure and sandbox of the backfill are the daemon's; its name in the journal is not."""
+    """The backfill unit has the daemon's user, state, secrets, limits and sandbox, and its own log name."""
     own = {"SyslogIdentifier=recvault", "SyslogIdentifier=recvault-backfill"}
     daemon, backfill = (settings(unit, "User=") for unit in (DAEMON, BACKFILL))
     assert [line for line in daemon if line not in own] == [line for line in backfill if line not in own]
@@ -105,14 +105,14 @@ def test_both_units_run_in_the_same_place() -> None:
 
 
 def test_systemd_waits_longer_than_the_drain() -> None:
-    """A stop is not cut short by a kill while transfers may still end."""
+    """systemd's stop timeout is longer than the drain."""
     for unit in (DAEMON, BACKFILL):
         (seconds,) = (int(line.partition("=")[2]) for line in settings(unit) if line.startswith("TimeoutStopSec="))
         assert seconds > DaemonSettings().drain_timeout.total_seconds() + 15
 
 
 def test_what_does_not_mend_itself_is_not_tried_again() -> None:
-    """Refused credentials and wrong configurations end the service; a one-shot's 3 ends it too."""
+    """Refused credentials and configuration errors end the service, a one-shot's 3 too."""
     prevented = {
         unit: {int(code) for line in settings(unit) if line.startswith("RestartPrevent") for code in line[25:].split()}
         for unit in (DAEMON, BACKFILL)

@@ -1,4 +1,4 @@
-"""Transfer and fetch where a provider or a bucket behaves strangely, in ways that no simulator shows by itself."""
+"""Transfer and fetch against providers and buckets that behave in ways no simulator shows."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def a_job(recording: Recording | None = None, attempt: int = 1, **values: Any) -
 
 
 def test_an_answer_cannot_move_a_recording(tmp_path: Path) -> None:
-    """Whatever a refresh says of id, account and date: key and identity are those that were registered."""
+    """Whatever a refresh says of id, account and date, key and identity stay the registered ones."""
     strange = replace(a_recording(9), provider="other", account_id="AC9", created_at=NOW - timedelta(days=400))
     line = a_line(FakeProvider(refreshed=lambda recording: strange))
     job = a_job(a_recording(phase=Phase.UNFINISHED))
@@ -58,7 +58,7 @@ def test_an_answer_cannot_move_a_recording(tmp_path: Path) -> None:
 def test_one_without_media_is_not_ready_in_words_of_its_own(
     tmp_path: Path, status: str, reason: str, words: str
 ) -> None:
-    """Completed and yet without an address of its media is no contradiction in terms: it is looked at again."""
+    """A completed recording without a media URL is not ready, with its own message."""
     row = a_recording(phase=Phase.UNFINISHED, status=status, formats=())
     outcome = a_transfer(tmp_path, a_line(FakeProvider(refreshed=lambda recording: row)))(a_job(row))
     assert isinstance(outcome, Failure)
@@ -72,7 +72,7 @@ def test_one_without_media_is_not_ready_in_words_of_its_own(
 def test_a_row_that_cannot_tell_is_read_again(
     tmp_path: Path, attempt: int, listed: dict[str, None], read_again: bool
 ) -> None:
-    """A list without statuses shows a running call like a finished one: its row is read anew before it is believed."""
+    """A row without status is refreshed before its short media count as complete."""
     fresh = a_recording(status=None, raw={"read": "again"})
     line = a_line(FakeProvider(refreshed=lambda recording: fresh))
     outcome = a_transfer(tmp_path, line)(a_job(a_recording(**listed), attempt))
@@ -81,7 +81,7 @@ def test_a_row_that_cannot_tell_is_read_again(
 
 
 def test_what_looks_wrong_and_comes_right_is_archived_right(tmp_path: Path) -> None:
-    """A short answer is asked for again; the whole one is archived, without a flag."""
+    """A truncated download is repeated, and the complete one is archived without a flag."""
     line = a_line(session=FakeSession([wav(0.5, told=1), wav()]))
     outcome = a_transfer(tmp_path, line)(a_job())
     assert isinstance(outcome, Receipt)
@@ -89,7 +89,7 @@ def test_what_looks_wrong_and_comes_right_is_archived_right(tmp_path: Path) -> N
 
 
 def test_a_recording_that_names_no_media_is_no_empty_commit(tmp_path: Path) -> None:
-    """No sidecar without media, whatever a provider's row says."""
+    """No sidecar is written without media."""
     store = MemoryStore()
     outcome = a_transfer(tmp_path, a_line(), store)(a_job(a_recording(formats=())))
     assert isinstance(outcome, Failure)
@@ -98,7 +98,7 @@ def test_a_recording_that_names_no_media_is_no_empty_commit(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("attempt", [1, 2])
 def test_media_that_differ_from_their_sidecar_are_no_commit(tmp_path: Path, attempt: int) -> None:
-    """A sidecar beside media of another size proves nothing: what is served stands beside them, nothing overwritten."""
+    """A sidecar with media of another size is no commit: a further edition is stored, nothing overwritten."""
     store = MemoryStore()
     carry = a_transfer(tmp_path, a_line(), store)
     receipt = carry(a_job())
@@ -116,7 +116,7 @@ def test_media_that_differ_from_their_sidecar_are_no_commit(tmp_path: Path, atte
 
 
 def test_a_sidecar_that_names_another_s_media_is_no_commit(tmp_path: Path) -> None:
-    """Somebody put it under the recording's own key, beside sound media of another recording: it is archived itself."""
+    """A sidecar that names another recording's media is no commit: the recording is archived itself."""
     store = MemoryStore()
     carry = a_transfer(tmp_path, a_line(), store)
     job, other = a_job(a_recording(1), attempt=2), carry(a_job(a_recording(2)))
@@ -135,7 +135,7 @@ def test_a_sidecar_that_names_another_s_media_is_no_commit(tmp_path: Path) -> No
 
 
 def test_bytes_that_an_earlier_attempt_stored_are_taken_over(tmp_path: Path) -> None:
-    """A provider encodes on demand; the media stand, proven, from before a crash: the sidecar names those."""
+    """Verified media of an attempt before a crash are committed, even if the provider encodes anew."""
     store = MemoryStore()
     first = a_transfer(tmp_path, a_line(session=FakeSession([wav(fill=b"\x01\x02")])), store)(a_job())
     assert isinstance(first, Receipt)
@@ -150,7 +150,7 @@ def test_bytes_that_an_earlier_attempt_stored_are_taken_over(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("stored", [True, False], ids=["stored before", "nothing stored"])
 def test_a_row_that_names_no_format_any_more_is_gone_or_archived(tmp_path: Path, stored: bool) -> None:
-    """Another list told since that it is gone: what stands is committed, and where nothing does it is no failure."""
+    """If the row has no format any more, stored media are committed; without any it is gone."""
     store, line = MemoryStore(), a_line()
     if stored:
         first = a_transfer(tmp_path, line, store)(a_job())
@@ -168,7 +168,7 @@ def test_a_row_that_names_no_format_any_more_is_gone_or_archived(tmp_path: Path,
 
 
 def test_what_came_as_another_kind_is_rescued_under_its_own_name(tmp_path: Path) -> None:
-    """An MP3 that came under .wav stands as what it is when its recording is deleted before the commit."""
+    """An MP3 served as .wav is committed as MP3 when its recording is deleted before the commit."""
     store, body = MemoryStore(), mp3(Noise(1, "x"), 1.008, 1).read()
     line = a_line(session=FakeSession([body]))
     first = a_transfer(tmp_path, line, store)(a_job())
@@ -186,11 +186,11 @@ def test_what_came_as_another_kind_is_rescued_under_its_own_name(tmp_path: Path)
 
 
 def test_two_media_of_a_kind_are_both_kept_and_found_again(tmp_path: Path) -> None:
-    """Both formats come as WAV, and differ: neither stands for the other, on a first attempt or after a crash."""
+    """If both formats are served as different WAVs, both are kept, also after a crash."""
     store, recording = MemoryStore(), a_recording(formats=("wav", "mp3"))
     bodies = [wav(fill=b"\x01\x02"), wav(fill=b"\x03\x04")]
     for attempt, is_there in ((2, False), (1, True), (2, True)):
-        if not is_there:  # an attempt before it came to nothing
+        if not is_there:  # a failed attempt before it
             store.objects.clear()
             store.stored.clear()
         line = replace(a_line(session=FakeSession(list(bodies))), formats=("wav", "mp3"))
@@ -204,7 +204,7 @@ def test_two_media_of_a_kind_are_both_kept_and_found_again(tmp_path: Path) -> No
 
 
 def test_bytes_that_rotted_are_not_taken_over(tmp_path: Path) -> None:
-    """What stands under the key must be what its own metadata say: else it stays, and what is served stands beside."""
+    """Stored bytes that differ from their metadata are not used: a further edition is stored."""
     store = MemoryStore()
     first = a_transfer(tmp_path, a_line(), store)(a_job())
     assert isinstance(first, Receipt)

@@ -1,4 +1,4 @@
-"""What is not whole yet, what finds its key taken, and what comes later: nothing is adopted on trust or overwritten."""
+"""Incomplete media, taken keys and later editions: nothing is adopted unproven or overwritten."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ HOUR = timedelta(hours=1)
 
 
 def carried(directory: Path, line: Line, store: MemoryStore, now: datetime = NOW, **job: Any) -> Outcome:
-    """What a job comes to."""
+    """Return a job's outcome."""
     transfer = Transfer(
         store=store,
         keys=KEYS,
@@ -58,7 +58,7 @@ def serving(*bodies: bytes) -> Line:
 
 
 def lay(store: MemoryStore, key: str, body: bytes, recording: Recording | None = None) -> None:
-    """Put an object as a stranger would who knows how recvault does."""
+    """Put an object like a stranger who knows recvault."""
     sha256 = hashlib.sha256(body).hexdigest()
     metadata = archive.object_metadata(recording or a_recording(), sha256)
     store.objects[key] = body
@@ -86,7 +86,7 @@ def document(store: MemoryStore, receipt: Receipt) -> dict[str, Any]:
 )
 @pytest.mark.parametrize("age", [timedelta(minutes=1), timedelta(days=90)], ids=["young", "old"])
 def test_what_is_not_whole_is_not_ready(tmp_path: Path, told: float, body: bytes, age: timedelta) -> None:
-    """However old it is: nothing is put, and an old one is looked at again once, hours later."""
+    """Incomplete media are not put, whatever their age, and are looked at again hours later."""
     store, recording = MemoryStore(), a_recording(duration_seconds=told, created_at=NOW - age)
     outcome = carried(tmp_path, serving(body), store, recording=recording)
     assert isinstance(outcome, Failure)
@@ -97,7 +97,7 @@ def test_what_is_not_whole_is_not_ready(tmp_path: Path, told: float, body: bytes
 
 @pytest.mark.parametrize("told", [12.0, 0.0])
 def test_what_comes_whole_at_a_later_look_is_archived_whole(tmp_path: Path, told: float) -> None:
-    """The bytes that were not whole are nowhere, and no flag stays."""
+    """If a later look is complete, only that is archived, without a flag."""
     store, recording = MemoryStore(), a_recording(duration_seconds=told)
     first = carried(tmp_path, serving(HEADER), store, recording=recording)
     assert isinstance(first, Failure)
@@ -108,7 +108,7 @@ def test_what_comes_whole_at_a_later_look_is_archived_whole(tmp_path: Path, told
 
 
 def test_only_what_stays_so_for_hours_is_archived_as_suspect(tmp_path: Path) -> None:
-    """A second look within the hours does not count, however often it is made."""
+    """Looks within the hours do not count, however many."""
     store, recording = MemoryStore(), a_recording(duration_seconds=12.0)
     looks: Any = ()
     for minutes in (0, 2, 60, 179):
@@ -122,7 +122,7 @@ def test_only_what_stays_so_for_hours_is_archived_as_suspect(tmp_path: Path) -> 
 
 
 def test_what_still_grows_starts_its_hours_anew(tmp_path: Path) -> None:
-    """Other bytes at each look are not what stays so."""
+    """Other bytes at a look restart the hours."""
     store, recording = MemoryStore(), a_recording(duration_seconds=12.0)
     looks: Any = ()
     for hours in (0, 4, 8):
@@ -149,7 +149,7 @@ def again(tmp_path: Path, store: MemoryStore, standing: Receipt, *bodies: bytes,
 
 
 def test_what_comes_later_stands_beside_the_first(tmp_path: Path) -> None:
-    """A suspect that is fetched again and comes whole: both stand, and the later sidecar names the earlier."""
+    """A suspect that is later served completely becomes a second edition, whose sidecar names the first."""
     store = MemoryStore()
     first = a_suspect(tmp_path, store)
     before = dict(store.objects)
@@ -167,7 +167,7 @@ def test_what_comes_later_stands_beside_the_first(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("body", [HEADER, wav(12.0)], ids=["the same", "a re-encoding"])
 def test_what_is_no_more_is_not_archived_again(tmp_path: Path, body: bytes) -> None:
-    """The same bytes, or as many of a medium that is sound: what stands stays, and nothing is written."""
+    """The same bytes, or no better ones, write nothing."""
     store = MemoryStore()
     first = (
         a_suspect(tmp_path, store)
@@ -180,7 +180,7 @@ def test_what_is_no_more_is_not_archived_again(tmp_path: Path, body: bytes) -> N
 
 
 def test_a_later_edition_that_was_cut_short_is_finished(tmp_path: Path) -> None:
-    """Killed between the later medium and its sidecar: the next look commits that medium, and no third one."""
+    """After a kill between a later medium and its sidecar, the next look commits that medium."""
     store = MemoryStore()
     first = a_suspect(tmp_path, store)
     second = archived(again(tmp_path, store, first, wav(12.0)))
@@ -194,7 +194,7 @@ def test_a_later_edition_that_was_cut_short_is_finished(tmp_path: Path) -> None:
 
 
 def test_a_medium_that_a_stranger_laid_is_not_adopted(tmp_path: Path) -> None:
-    """On a first attempt, whatever its metadata say: what the provider serves stands beside it, and it is told."""
+    """A foreign medium on a first attempt is not adopted, whatever its metadata: a further edition is stored."""
     store, key = MemoryStore(), KEYS(a_recording(), "wav")
     lay(store, key, wav(fill=b"\x09\x09"))
     receipt = archived(carried(tmp_path, serving(wav()), store))
@@ -205,7 +205,7 @@ def test_a_medium_that_a_stranger_laid_is_not_adopted(tmp_path: Path) -> None:
 
 
 def test_metadata_that_claim_the_right_sum_prove_nothing(tmp_path: Path) -> None:
-    """Bytes of the right size that say they are the right ones are read before they count."""
+    """Bytes whose metadata claim the right hash are read before they count."""
     store, key = MemoryStore(), KEYS(a_recording(), "wav")
 
     class Trusting(MemoryStore):
@@ -221,7 +221,7 @@ def test_metadata_that_claim_the_right_sum_prove_nothing(tmp_path: Path) -> None
 
 
 def foreign_sidecar(tmp_path: Path, **changes: Any) -> bytes:
-    """A sidecar of this recording, as recvault writes it, with something changed."""
+    """Return a sidecar of this recording, in recvault's format, with a change."""
     store = MemoryStore()
     receipt = archived(carried(tmp_path, serving(wav()), store))
     found = json.loads(store.objects[receipt.sidecar_key])
@@ -241,7 +241,7 @@ def foreign_sidecar(tmp_path: Path, **changes: Any) -> bytes:
     ids=str,
 )
 def test_a_sidecar_that_a_stranger_laid_is_not_adopted(tmp_path: Path, changes: dict[str, Any]) -> None:
-    """Alone under the key, or beside the right medium: ours stands beside it and names it as taken."""
+    """A foreign sidecar is not adopted, with or without the right medium: ours names its key as taken."""
     store, recording = MemoryStore(), a_recording(call_id="CA1")
     key = KEYS(recording, "json")
     forged = foreign_sidecar(tmp_path, **{"call_id": "CA1", **changes})
@@ -254,7 +254,7 @@ def test_a_sidecar_that_a_stranger_laid_is_not_adopted(tmp_path: Path, changes: 
 
 
 def test_a_sidecar_that_names_a_strangers_medium_is_not_adopted(tmp_path: Path) -> None:
-    """A whole commit of a stranger's under our keys: neither of its objects is ours, and both are told."""
+    """A complete foreign commit under our keys is not adopted, and both keys are reported."""
     store = MemoryStore()
     other = archived(carried(tmp_path, serving(wav(fill=b"\x09\x09")), store))
     receipt = archived(carried(tmp_path, serving(wav()), store))
@@ -264,7 +264,7 @@ def test_a_sidecar_that_names_a_strangers_medium_is_not_adopted(tmp_path: Path) 
 
 
 def test_a_sidecar_that_was_rewritten_is_not_taken_for_the_one_that_was_archived(tmp_path: Path) -> None:
-    """It names the right medium, and another's number: the ledger's sum tells, and ours is written beside it."""
+    """A sidecar rewritten with the right medium is detected by the ledger's hash, and ours is stored beside it."""
     store = MemoryStore()
     first = archived(carried(tmp_path, serving(wav()), store))
     rewritten = json.dumps({**json.loads(store.objects[first.sidecar_key]), "raw": {"from": "+15550000000"}}).encode()
@@ -275,7 +275,7 @@ def test_a_sidecar_that_was_rewritten_is_not_taken_for_the_one_that_was_archived
 
 
 def test_what_another_recvault_archived_is_adopted_by_its_bytes(tmp_path: Path) -> None:
-    """Two hosts on one bucket, or a lost ledger: the same bytes are written once, and their sidecar counts."""
+    """With two hosts, or a lost ledger, equal bytes are written once, and their sidecar counts."""
     store = MemoryStore()
     first = archived(carried(tmp_path, serving(wav()), store))
     before = dict(store.objects)
@@ -285,7 +285,7 @@ def test_what_another_recvault_archived_is_adopted_by_its_bytes(tmp_path: Path) 
 
 
 def test_what_its_provider_has_no_more_is_not_adopted_unproven(tmp_path: Path) -> None:
-    """Media under its key and a provider that answers 404: only what an attempt of ours may have put is committed."""
+    """If the provider answers 404, media are committed only if our own attempt may have put them."""
     line = a_line()
     store = MemoryStore()
     lay(store, KEYS(a_recording(), "wav"), wav())
@@ -299,7 +299,7 @@ def test_what_its_provider_has_no_more_is_not_adopted_unproven(tmp_path: Path) -
 
 
 class OneFormatFails(FakeSession):
-    """Serves WAV alone."""
+    """Serves only WAV."""
 
     def download(self, request: httpx.Request, receive: Any, *, signed: bool = False) -> Any:
         if request.url.path.endswith(".mp3"):
@@ -331,7 +331,7 @@ def two_formats(error: Exception) -> Line:
 def test_a_format_that_is_given_up_keeps_no_other_from_its_sidecar(
     tmp_path: Path, error: Exception, given_up: dict[str, Any]
 ) -> None:
-    """While it may come the medium waits; then the sidecar commits what there is and names what is missing."""
+    """A medium waits for the other format; if that is given up, the sidecar names it as missing."""
     store, recording = MemoryStore(), a_recording(formats=("wav", "mp3"))
     waits = carried(tmp_path, two_formats(error), store, recording=recording, watched_since=NOW)
     assert isinstance(waits, Failure)
@@ -347,7 +347,7 @@ def test_a_format_that_is_given_up_keeps_no_other_from_its_sidecar(
 
 @pytest.mark.parametrize("wanted", [("wav", "mp3"), ("mp3", "wav")])
 def test_which_format_is_wanted_first_keeps_none_from_coming(tmp_path: Path, wanted: tuple[str, ...]) -> None:
-    """One answers 500 for ever: the other shows that the service works, so that it counts, and is committed alone."""
+    """If one format always fails, the other shows that the service works, and is committed alone."""
     line = replace(two_formats(Unavailable("https://provider.example answered 500", status=500)), formats=wanted)
     store, recording = MemoryStore(), a_recording(formats=("wav", "mp3"))
     first = carried(tmp_path, line, store, recording=recording)
@@ -364,7 +364,7 @@ def test_which_format_is_wanted_first_keeps_none_from_coming(tmp_path: Path, wan
 def test_a_format_that_is_out_of_reach_alone_is_given_up_in_the_end(
     tmp_path: Path, status: int | None, wanted: tuple[str, ...]
 ) -> None:
-    """It costs the recording no attempt; after as many as it has, and give_up_after, the other is committed alone."""
+    """An unreachable format costs no attempt; after max_attempts and give_up_after the other is committed."""
     line = replace(two_formats(Unavailable("no answer", status=status)), formats=wanted)
     store, recording = MemoryStore(), a_recording(formats=("wav", "mp3"))
     looks: Any = ()
@@ -375,13 +375,13 @@ def test_a_format_that_is_out_of_reach_alone_is_given_up_in_the_end(
         looks = waits.looks
     now = NOW + timedelta(days=3)
     rarely = carried(tmp_path, line, store, now, recording=recording, maybe_archived=True, looks=waits.looks[:0])
-    assert isinstance(rarely, Failure)  # that time alone passes is not enough: it may be the first since an outage
+    assert isinstance(rarely, Failure)  # time alone is not enough: it may be the first attempt since an outage
     end = archived(carried(tmp_path, line, store, now, recording=recording, maybe_archived=True, looks=looks))
     assert [(each.media_format, each.reason) for each in end.missing] == [("mp3", "provider.unavailable")]
 
 
 def test_where_no_format_comes_nothing_is_committed(tmp_path: Path) -> None:
-    """Every format given up is a recording given up."""
+    """If every format is given up, so is the recording."""
     line = replace(two_formats(Unavailable("x", status=500)), formats=("mp3",))
     store, recording = MemoryStore(), a_recording(formats=("mp3",))
     outcome = carried(tmp_path, line, store, recording=recording, faults=9)

@@ -1,4 +1,4 @@
-"""What was seen of incomplete media: one look of each format, the last."""
+"""Looks at incomplete media: the last one of each format is kept."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ NOW = datetime(2026, 11, 1, tzinfo=UTC)
 
 
 def test_each_format_keeps_its_own_look() -> None:
-    """A look at one format, or that it did not come, takes nothing from what was seen of another."""
+    """A look at one format, or its absence, does not change another format's look."""
     first = Looking((), NOW)
     assert not first.confirms("wav", 10, "a")
     assert first.away("mp3") == (1, timedelta(0))
@@ -22,7 +22,7 @@ def test_each_format_keeps_its_own_look() -> None:
 
 
 def test_a_format_has_one_look() -> None:
-    """Other bytes begin the wait anew; the same again do not."""
+    """Other bytes restart the wait; the same ones do not."""
     looking = Looking((), NOW)
     looking.confirms("wav", 10, "a")
     looking.confirms("wav", 20, "b")

@@ -1,4 +1,4 @@
-"""The spool: memory while small, a nameless file past that, and a disk that is never filled."""
+"""The spool: memory if small, an unnamed file beyond that, and never a full disk."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def place_at(directory: Path, **changes: Any) -> SpoolPlace:
 
 @pytest.fixture(autouse=True, scope="module")
 def _small_steps() -> Iterator[None]:
-    """Memory by the byte, so that few bytes are many."""
+    """Allocate memory by the byte, so that few bytes suffice."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(spools, "_STEP", 1)
         patch.setattr(spools, "_KEPT", 2 * MEMORY)
@@ -38,7 +38,7 @@ def _small_steps() -> Iterator[None]:
 
 
 def takes(place: SpoolPlace, *sizes: int) -> list[int | None]:
-    """How much memory it gives for each of these, all at once."""
+    """Return how much memory it gives for each of these at the same time."""
     taken = [place.take(size, is_told=True) for size in sizes]
     lengths = [None if each is None else len(each) for each in taken]
     for each in taken:
@@ -53,7 +53,7 @@ def place(tmp_path: Path) -> SpoolPlace:
 
 
 def files_open_in(directory: Path) -> list[str]:
-    """What this process holds open under a directory, names or not."""
+    """Return this process's open files under a directory, named or not."""
     found = []
     for each in Path("/proc/self/fd").iterdir():
         try:
@@ -66,7 +66,7 @@ def files_open_in(directory: Path) -> list[str]:
 
 
 def free_is(monkeypatch: pytest.MonkeyPatch, *free: int) -> None:
-    """Let the disk say so many bytes free, one after the other; the last from then on."""
+    """Let the disk report these free bytes in turn, the last one repeatedly."""
     left = list(free)
     monkeypatch.setattr(
         "recvault.transfer.spool.shutil.disk_usage", lambda _: Usage(0, 0, left.pop(0) if len(left) > 1 else left[0])
@@ -84,7 +84,7 @@ BODIES = {
 @pytest.mark.parametrize("told", [True, False], ids=["length told", "length not told"])
 @pytest.mark.parametrize("chunks", BODIES.values(), ids=BODIES)
 def test_what_is_written_is_read(place: SpoolPlace, chunks: list[bytes], told: bool) -> None:
-    """What is written is read from the start, as often as wanted, with its size and SHA-256."""
+    """What was written can be read repeatedly from the start, with its size and SHA-256."""
     whole = b"".join(chunks)
     with Spool(place, len(whole) if told else None) as spool:
         for chunk in chunks:
@@ -102,7 +102,7 @@ def test_what_is_written_is_read(place: SpoolPlace, chunks: list[bytes], told: b
 def test_any_chunks(
     tmp_path_factory: pytest.TempPathFactory, sizes: list[int], expected: int | None, seed: int
 ) -> None:
-    """However the bytes come, and whatever length was announced, they come out as they went in, and memory is freed."""
+    """Any chunks and any announced length read back exactly, and memory is freed."""
     place = place_at(tmp_path_factory.getbasetemp() / "any", together=2 * MEMORY)
     body = random.Random(seed).randbytes(sum(sizes))
     with Spool(place, expected) as spool:
@@ -117,7 +117,7 @@ def test_any_chunks(
 
 
 def test_small_touches_no_disk(place: SpoolPlace) -> None:
-    """Up to `memory` bytes no disk is touched: not even the directory is made."""
+    """Up to `memory` bytes the disk is not used; not even the directory is created."""
     with Spool(place, None) as spool:
         spool.write(b"x" * MEMORY)
         assert not place.directory.exists()
@@ -125,7 +125,7 @@ def test_small_touches_no_disk(place: SpoolPlace) -> None:
 
 @pytest.mark.parametrize("expected", [None, 10 * MEMORY])
 def test_no_name_on_disk(place: SpoolPlace, expected: int | None) -> None:
-    """The file on disk has no name, so a kill leaves nothing behind, and closing frees it."""
+    """The file on disk has no name, so that a kill leaves nothing, and closing frees it."""
     with Spool(place, expected) as spool:
         spool.write(b"x" * 10 * MEMORY)
         assert list(place.directory.iterdir()) == []
@@ -134,7 +134,7 @@ def test_no_name_on_disk(place: SpoolPlace, expected: int | None) -> None:
 
 
 def test_all_spools_share_one_bound(tmp_path: Path) -> None:
-    """All spools together hold no more than `together` in memory; the next goes to disk, until one is closed."""
+    """All spools together hold at most `together` bytes in memory; others go to disk until one is closed."""
     place = place_at(tmp_path / "spool", together=2 * MEMORY)
     first, second = Spool(place, MEMORY), Spool(place, None)
     with Spool(place, 1) as third:
@@ -142,27 +142,27 @@ def test_all_spools_share_one_bound(tmp_path: Path) -> None:
         third.write(b"x")
         third.file.seek(0)
         assert third.file.read() == b"x"
-    second.write(b"y" * (MEMORY + 1))  # moves to disk, and frees its share
+    second.write(b"y" * (MEMORY + 1))  # moves to disk, and frees its memory
     with Spool(place, MEMORY) as fourth:
         fourth.write(b"z")
         assert len(files_open_in(place.directory)) == 1
     first.close()
-    first.close()  # twice is once
+    first.close()  # closing twice counts once
     second.close()
     assert takes(place, MEMORY, MEMORY, 1) == [MEMORY, MEMORY, None]
 
 
 def test_memory_is_used_again(tmp_path: Path) -> None:
-    """What was given back serves what is no smaller than half of it, and makes room for what it does not fit."""
+    """Freed memory is reused for at least half its size, and freed for larger requests."""
     place = place_at(tmp_path / "spool", together=2 * MEMORY)
     assert takes(place, 600, 900) == [600, 900]
-    assert takes(place, 500, 901) == [600, 901]  # the 900 were in its way
+    assert takes(place, 500, 901) == [600, 901]  # limited by the 900
     assert takes(place, 200, MEMORY) == [200, MEMORY]
     assert takes(place, 0, MEMORY + 1) == [None, None]
 
 
 def test_memory_that_is_looked_at_still_harms_nobody(place: SpoolPlace) -> None:
-    """A view of a spool that outlives it, as an error's traceback may hold one, keeps the next from nothing."""
+    """A view that outlives its spool, as in a traceback, does not affect the next spool."""
     with Spool(place, MEMORY) as spool:
         spool.write(b"x" * MEMORY)
         view = spool.file.getbuffer()  # type: ignore[attr-defined]
@@ -172,7 +172,7 @@ def test_memory_that_is_looked_at_still_harms_nobody(place: SpoolPlace) -> None:
 
 
 def test_a_nearly_full_disk_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What would leave less than min_free_disk is SpoolFull before a byte is written: later, and nobody's fault."""
+    """If less than min_free_disk would be left, SpoolFull is raised before a byte is written; nobody is blamed."""
     place = place_at(tmp_path / "spool", min_free_disk=5000)
     free_is(monkeypatch, 5000 + 9999)
     with pytest.raises(SpoolFull, match="min_free_disk") as raised:
@@ -185,7 +185,7 @@ def test_a_nearly_full_disk_is_left_alone(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_a_length_that_no_disk_holds_is_its_hosts_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is announced and would not fit on an empty disk is one recording's matter, not the disk's: SpoolTooSmall."""
+    """An announced length beyond the whole disk is SpoolTooSmall, the recording's own problem."""
     place = place_at(tmp_path / "spool", min_free_disk=5000)
     monkeypatch.setattr("recvault.transfer.spool.shutil.disk_usage", lambda _: Usage(10**12, 0, 10**9))
     for claimed, kind in ((10**9, SpoolFull), (10**12 - 5000, SpoolFull), (10**12 - 4999, SpoolTooSmall)):
@@ -196,7 +196,7 @@ def test_a_length_that_no_disk_holds_is_its_hosts_word(tmp_path: Path, monkeypat
 
 @pytest.mark.parametrize("named", [False, True], ids=["nameless", "where no file can be nameless"])
 def test_nobody_else_reads_the_spool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: bool) -> None:
-    """What waits on disk is the owner's alone, whatever the umask and the file system."""
+    """Spooled files are accessible only to their owner, whatever the umask and file system."""
     if named:
         monkeypatch.setattr("tempfile._O_TMPFILE_WORKS", False)
     place, before = place_at(tmp_path / "spool"), os.umask(0)
@@ -211,7 +211,7 @@ def test_nobody_else_reads_the_spool(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_the_guard_holds_where_no_length_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A body of unknown length is stopped where it moves to disk, and where it grows there."""
+    """A body of unknown length is stopped when it moves to disk, and when it grows there."""
     place = place_at(tmp_path / "spool", min_free_disk=5000)
     free_is(monkeypatch, 4999)
     with Spool(place, None) as spool:
@@ -227,7 +227,7 @@ def test_the_guard_holds_where_no_length_is_told(tmp_path: Path, monkeypatch: py
 
 
 def test_a_disk_without_room(place: SpoolPlace, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A disk that fills up while it is written to is SpoolFull, and says where."""
+    """A disk that fills up during a write is SpoolFull, with its path."""
     with Spool(place, 10 * MEMORY) as spool:
 
         class Full:
@@ -243,14 +243,14 @@ def test_a_disk_without_room(place: SpoolPlace, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_directory_that_cannot_be_made(tmp_path: Path) -> None:
-    """A spool directory that cannot be made is SpoolFull, not a traceback."""
+    """A spool directory that cannot be created is SpoolFull."""
     (tmp_path / "file").write_text("")
     with pytest.raises(SpoolFull, match="cannot be used"):
         Spool(place_at(tmp_path / "file" / "spool"), 10 * MEMORY)
 
 
 def test_a_directory_that_takes_no_file(place: SpoolPlace, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A spool directory in which no file can be made is SpoolFull too."""
+    """A spool directory that accepts no file is SpoolFull."""
 
     def refuse(**_: object) -> None:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))

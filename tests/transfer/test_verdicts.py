@@ -1,4 +1,4 @@
-"""The table from errors to verdicts, row by row."""
+"""The table from errors to verdicts."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ TABLE: dict[errors.RecvaultError, tuple[Verdict, str, bool]] = {
 
 @pytest.mark.parametrize("error", TABLE, ids=lambda error: type(error).__name__)
 def test_each_error_has_its_verdict(error: errors.RecvaultError) -> None:
-    """What is the recording's own fault counts toward its death; what is the store's, the disk's or ours does not."""
+    """Only a recording's own errors are counted, not those of the store, the disk or ourselves."""
     failure = failure_of(JOB, error)
     assert (failure.verdict, failure.reason, failure.counted) == TABLE[error]
 
@@ -49,7 +49,7 @@ def test_the_patience_that_was_asked_for_is_kept() -> None:
 
 @pytest.mark.parametrize("error", TABLE, ids=lambda error: type(error).__name__)
 def test_what_was_answered_travels_with_the_error(error: errors.RecvaultError) -> None:
-    """Status and code reach another process, so that none has to read them from the words."""
+    """Status and code reach another process as data, so that no message must be parsed."""
     there = pickle.loads(pickle.dumps(copy.copy(error).answered(403, "AccessDenied")))
     assert (type(there), str(there), there.status, there.code) == (type(error), str(error), 403, "AccessDenied")
 
@@ -73,5 +73,5 @@ def test_what_was_answered_travels_with_the_error(error: errors.RecvaultError) -
     ],
 )
 def test_what_others_may_share_is_in_doubt(error: errors.RecvaultError, doubt: Doubt | None) -> None:
-    """What the service says may be said to all; what is wrong with the bytes, or with the bucket, is in no doubt."""
+    """Errors of the service are in doubt; errors of bytes or bucket are not."""
     assert failure_of(JOB, error).doubt is doubt

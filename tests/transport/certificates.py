@@ -1,4 +1,4 @@
-"""Certificates for servers on loopback, good and bad ones, made anew each time."""
+"""Valid and invalid certificates for servers on loopback, made anew each time."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Authority:
     def server(
         self, *names: str, since: timedelta = -_DAY, until: timedelta = _DAY, highest: ssl.TLSVersion | None = None
     ) -> ssl.SSLContext:
-        """What a server shows that is known by some names."""
+        """Return a server's certificate and key for some names."""
         key = ec.generate_private_key(ec.SECP256R1())
         authority = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
         certificate = (

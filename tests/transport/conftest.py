@@ -1,4 +1,4 @@
-"""What the tests of `recvault.transport` share: both ways, over plain HTTP and over TLS."""
+"""Shared by the tests of `recvault.transport`: both transports, over plain HTTP and over TLS."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from transport.loopback import Line
 
 @pytest.fixture(scope="session")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    """Whom the transports of tests trust."""
+    """The authority that the tests' transports trust."""
     return Authority(tmp_path_factory.mktemp("authority"), "authority")
 
 
 @pytest.fixture(scope="session")
 def loopback_tls(authority: Authority) -> ssl.SSLContext:
-    """What a server on loopback shows."""
+    """The certificate of a server on loopback."""
     return authority.server("localhost", "127.0.0.1", "::1")
 
 
@@ -33,14 +33,14 @@ def _line(way: str, scheme: str, authority: Authority, tls: ssl.SSLContext) -> I
 
 @pytest.fixture(params=["curl-http", "curl-https", "plain-http", "plain-https"])
 def line(request: pytest.FixtureRequest, authority: Authority, loopback_tls: ssl.SSLContext) -> Iterator[Line]:
-    """Both ways, over plain HTTP and over TLS."""
+    """Both transports, over plain HTTP and over TLS."""
     way, scheme = request.param.split("-")
     yield from _line(way, scheme, authority, loopback_tls)
 
 
 @pytest.fixture(params=["curl", "plain"])
 def tls_line(request: pytest.FixtureRequest, authority: Authority, loopback_tls: ssl.SSLContext) -> Iterator[Line]:
-    """Both ways over TLS."""
+    """Both transports over TLS."""
     yield from _line(request.param, "https", authority, loopback_tls)
 
 

@@ -1,4 +1,4 @@
-"""Raw servers on loopback, plain and over TLS, and what asks them: one of the two ways over one of the two schemes."""
+"""Raw servers on loopback, plain and over TLS, and clients for them: one transport over one scheme."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Gone(Exception):
 
 @dataclass(frozen=True)
 class Asked:
-    """A request as it came."""
+    """A request as received."""
 
     method: str
     target: str
@@ -39,14 +39,14 @@ class Asked:
 
 
 class Peer:
-    """One client's connection, as a server sees it."""
+    """One client's connection, on the server's side."""
 
     def __init__(self, sock: socket.socket, stopping: threading.Event, number: int) -> None:
         self.sock, self.stopping, self.number = sock, stopping, number
         self._buffer = bytearray()
 
     def head(self) -> Asked:
-        """The next request's head. Gone where none comes."""
+        """Read the next request's head. Raises Gone if there is none."""
         while (end := self._buffer.find(b"\r\n\r\n")) < 0:
             self._receive()
         lines = self._buffer[:end].decode("latin-1").split("\r\n")
@@ -56,7 +56,7 @@ class Peer:
         return Asked(method, target, headers)
 
     def body(self, length: int) -> bytes:
-        """Some bytes of a body."""
+        """Read some bytes of a body."""
         while len(self._buffer) < length:
             self._receive()
         taken = bytes(self._buffer[:length])
@@ -64,12 +64,12 @@ class Peer:
         return taken
 
     def request(self) -> Asked:
-        """The next request, with its body."""
+        """Read the next request with its body."""
         head = self.head()
         return Asked(head.method, head.target, head.headers, self.body(int(head.headers.get("content-length", "0"))))
 
     def skip(self, length: int) -> None:
-        """Read some bytes and keep none."""
+        """Read some bytes and discard them."""
         length -= len(self.body(min(length, len(self._buffer))))
         while length:
             chunk = self.sock.recv(min(length, 1 << 18))
@@ -87,12 +87,12 @@ class Peer:
         self.sock.sendall(octets)
 
     def pause(self, seconds: float = 60.0) -> None:
-        """Wait, but not longer than the server runs."""
+        """Wait, but no longer than the server runs."""
         if self.stopping.wait(seconds):
             raise Gone
 
     def finish(self) -> None:
-        """Close as a polite server does: what was sent arrives, and over TLS with a word that it is the end."""
+        """Close properly: sent data arrives, and TLS announces the end."""
         if isinstance(self.sock, ssl.SSLSocket):
             self.sock.settimeout(0)
             with contextlib.suppress(OSError, ValueError):
@@ -101,7 +101,7 @@ class Peer:
             self.sock.shutdown(socket.SHUT_WR)
 
     def reset(self) -> None:
-        """Close with RST: what is under way is lost."""
+        """Close with RST: data in flight is lost."""
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.sock.close()
 
@@ -110,7 +110,7 @@ Behave = Callable[[Peer], None]
 
 
 class Server:
-    """Accepts connections, and has each behave in a thread of its own. Closed politely where that returns."""
+    """Accepts connections and runs the behaviour for each in a thread, then closes it properly."""
 
     def __init__(self, behave: Behave, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1") -> None:
         self._behave, self._tls = behave, tls
@@ -151,7 +151,7 @@ class Server:
         try:
             with contextlib.suppress(OSError, Gone):
                 if self._tls is not None:
-                    sock = self._tls.wrap_socket(bare, server_side=True)  # detaches the bare one
+                    sock = self._tls.wrap_socket(bare, server_side=True)  # detaches the bare socket
                     self._open[sock] = threading.current_thread()
                 peer = Peer(sock, self._stopping, number)
                 self._behave(peer)
@@ -165,7 +165,7 @@ class Server:
 
 @dataclass
 class Taken:
-    """Receives an answer whole."""
+    """Receives a complete answer."""
 
     heads: list[Head] = field(default_factory=list)
     body: bytearray = field(default_factory=bytearray)
@@ -185,7 +185,7 @@ class Taken:
 
 @dataclass
 class Line:
-    """One of the ways over one of the schemes; closes what it opened, and keeps each error that came of it."""
+    """One transport over one scheme; closes what it opened, and keeps each error."""
 
     way: str
     scheme: str
@@ -199,17 +199,17 @@ class Line:
     def server(
         self, behave: Behave, *, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None, bare: bool = False
     ) -> Server:
-        """A new server; a bare one speaks no TLS, whatever is asked of it."""
+        """Start a server; a bare one never speaks TLS."""
         server = Server(behave, None if bare else tls or (self.tls if self.scheme == "https" else None), host)
         self.opened.callback(server.stop)
         return server
 
     def serve(self, behave: Behave, *, name: str = "127.0.0.1") -> str:
-        """The origin of a new server."""
+        """Start a server; return its origin."""
         return f"{self.scheme}://{name}:{self.server(behave).port}"
 
     def answers(self, octets: bytes, *, then: Behave | None = None) -> str:
-        """The origin of a server that answers each request with the same bytes."""
+        """Start a server that gives each request the same bytes; return its origin."""
 
         def behave(peer: Peer) -> None:
             peer.request()
@@ -220,7 +220,7 @@ class Line:
         return self.serve(behave)
 
     def transport(self, **changes: Any) -> Transport:
-        """A transport of its own."""
+        """Make a new transport."""
         settings = {"guard": anywhere, "patience": QUICK, "trust": Trust(file=self.authority.file)} | changes
         made: Transport = WAYS[self.way](**settings)
         self.opened.callback(made.close)
@@ -228,7 +228,7 @@ class Line:
 
     @property
     def by(self) -> Transport:
-        """The transport of whatever names none."""
+        """Return the default transport."""
         self._by = self._by or self.transport()
         return self._by
 
@@ -237,8 +237,8 @@ class Line:
 
     @contextlib.contextmanager
     def closed_port(self) -> Iterator[int]:
-        """A port that nobody listens on."""
-        with socket.socket() as taken:  # bound, so that nobody else gets it
+        """Return a port on which nothing listens."""
+        with socket.socket() as taken:  # bound, so that nothing else gets it
             taken.bind(("127.0.0.1", 0))
             yield taken.getsockname()[1]
 
@@ -246,7 +246,7 @@ class Line:
         return Proxy(address, "someone", self.secret)
 
     def request(self, url: str, method: str = "GET", **changes: Any) -> Request:
-        """A request full of secrets."""
+        """Return a request full of secrets."""
         body = changes.get("body")
         if isinstance(body, bytes):
             changes |= {"body": memoryview(body)}
@@ -268,7 +268,7 @@ class Line:
         to: Any = None,
         **changes: Any,
     ) -> Taken:
-        """An exchange, and what it brought."""
+        """Run an exchange; return what it received."""
         taken = to if to is not None else Taken()
         try:
             (by or self.by).exchange(self.request(url, method, **changes), taken, cut)
@@ -278,7 +278,7 @@ class Line:
         return taken
 
     def fails(self, *asked: Any, **changes: Any) -> Any:
-        """The error that an exchange ends with."""
+        """Return the error of an exchange that must fail."""
         try:
             taken = self.ask(*asked, **changes)
         except Exception as error:  # noqa: BLE001 - is what was asked for
@@ -286,13 +286,13 @@ class Line:
         raise AssertionError(f"no error: {taken}")
 
     def check_secrets(self) -> None:
-        """No error holds anything that was sent."""
+        """Check that no error contains anything that was sent."""
         for error in self.errors:
             text = "".join(traceback.format_exception(error)) + repr(error) + str(error) + repr(vars(error))
             assert self.secret not in text
 
     def at_once(self, calls: Iterable[Callable[[], Any]]) -> list[Any]:
-        """What calls come to that are made in threads, each in its own, at once."""
+        """Run calls in concurrent threads; return their results."""
         found: dict[int, Any] = {}
 
         def run(number: int, call: Callable[[], Any]) -> None:
@@ -310,7 +310,7 @@ class Line:
 
 
 def asked_in_child(way: str, origin: str, file: str) -> bytes:
-    """What a process of the fork server gets."""
+    """Return what a process of the fork server receives."""
     taken = Taken()
     by = WAYS[way](anywhere, QUICK, Trust(file=file))
     by.exchange(Request("GET", origin), taken, lambda: None)

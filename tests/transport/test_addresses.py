@@ -1,4 +1,4 @@
-"""A connection is made to an address that the guard permits, whatever a name leads to, or to none."""
+"""Connections are made only to addresses that the guard permits, whatever a name resolves to."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def refuse(*refused: str) -> Any:
 
 
 def leads(monkeypatch: pytest.MonkeyPatch, line: Line, host: str, port: int, *addresses: str) -> Transport:
-    """A transport for which a name leads to some addresses, in this order."""
+    """Make a transport for which a name resolves to these addresses, in order."""
     import pycurl
 
     from recvault.transport.handle import Handle
@@ -43,7 +43,7 @@ def leads(monkeypatch: pytest.MonkeyPatch, line: Line, host: str, port: int, *ad
 
 @pytest.mark.parametrize("name", ["127.0.0.1", "localhost", "127.1", "0x7f000001", "2130706433"])
 def test_nothing_is_sent_where_the_guard_forbids_all_addresses(line: Line, name: str) -> None:
-    """A literal, however it is written, and a name that leads to it: no connection, and the addresses are told."""
+    """If all addresses of a literal or name are forbidden, no connection is made, and the error lists them."""
     server = line.server(Peer.pause)
     guarded = line.transport(guard=refuse("127.0.0.1", "::1"))
     error = line.fails(f"{line.scheme}://{name}:{server.port}/", by=guarded)
@@ -51,14 +51,14 @@ def test_nothing_is_sent_where_the_guard_forbids_all_addresses(line: Line, name:
 
 
 def test_an_ipv6_literal_is_guarded(line: Line) -> None:
-    """The other family has no way around."""
+    """IPv6 addresses are guarded, too."""
     server = line.server(Peer.pause, host="::1")
     error = line.fails(f"{line.scheme}://[::1]:{server.port}/", by=line.transport(guard=refuse("::1")))
     assert (error.cause, error.addresses, server.accepted) == ("address", ("::1",), 0)
 
 
 def test_of_several_addresses_the_permitted_ones_are_tried(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A forbidden one among them is passed by."""
+    """Forbidden addresses among several are skipped."""
 
     def answer(peer: Peer) -> None:
         peer.request()
@@ -81,15 +81,15 @@ def test_of_several_addresses_the_permitted_ones_are_tried(line: Line, monkeypat
 def test_a_permitted_address_that_is_dead_is_the_fault_where_another_is_forbidden(
     line: Line, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The guard is blamed only where it left none."""
-    port = line.server(Peer.pause).port  # listens on 127.0.0.1 alone
+    """If a permitted address fails, that is the error; the guard is blamed only if it left none."""
+    port = line.server(Peer.pause).port  # listens only on 127.0.0.1
     leads(monkeypatch, line, "localhost", port, "127.0.0.1", "127.0.0.2")
     error = line.fails(f"{line.scheme}://localhost:{port}/", by=line.transport(guard=refuse("127.0.0.1")))
     assert (error.cause, error.addresses) == ("connection", ())
 
 
 def test_a_guard_that_raises_ends_the_exchange_by_its_own_error(line: Line) -> None:
-    """What goes wrong in a guard is seen, and permits nothing."""
+    """A guard's exception propagates, and nothing is permitted."""
 
     def guard(host: str, port: int, address: str) -> bool:
         raise ZeroDivisionError
@@ -101,7 +101,7 @@ def test_a_guard_that_raises_ends_the_exchange_by_its_own_error(line: Line) -> N
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 def test_a_name_of_both_families_is_reached_by_the_one_that_listens(line: Line, host: str) -> None:
-    """`localhost` is two addresses, and a server may know of one."""
+    """A name with both families is reached on the one that listens."""
 
     def answer(peer: Peer) -> None:
         peer.request()
@@ -109,7 +109,7 @@ def test_a_name_of_both_families_is_reached_by_the_one_that_listens(line: Line, 
 
     server = line.server(answer, host=host)
     resolved = {entry[4][0] for entry in socket.getaddrinfo("localhost", 80)}
-    if line.way == "curl" or host in resolved:  # libcurl knows both by itself; for httpx it is the system that must
+    if line.way == "curl" or host in resolved:  # libcurl knows both itself; for httpx the system must
         assert bytes(line.ask(f"{line.scheme}://localhost:{server.port}/").body) == b"ok"
     literal = f"[{host}]" if ":" in host else host
     assert bytes(line.ask(f"{line.scheme}://{literal}:{server.port}/").body) == b"ok"
@@ -119,7 +119,7 @@ def test_a_name_of_both_families_is_reached_by_the_one_that_listens(line: Line, 
 def test_an_address_list_whose_first_is_dead_leads_to_the_second(
     line: Line, first: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Within the time to connect, whether the first refuses or says nothing."""
+    """If the first address refuses or is silent, the second is reached in time."""
 
     def answer(peer: Peer) -> None:
         peer.request()
@@ -131,7 +131,7 @@ def test_an_address_list_whose_first_is_dead_leads_to_the_second(
 
 
 def test_where_no_address_answers_the_last_fault_is_told(line: Line) -> None:
-    """A refused connection is told in the operating system's words."""
+    """If no address answers, the last error has the operating system's message."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     error = line.fails(f"{line.scheme}://127.0.0.1:{port}/")
@@ -139,7 +139,7 @@ def test_where_no_address_answers_the_last_fault_is_told(line: Line) -> None:
 
 
 def test_a_name_that_does_not_exist_is_told_as_such(line: Line) -> None:
-    """Not as a connection that failed."""
+    """A name that does not resolve is reported as such, not as a failed connection."""
     error = line.fails(f"{line.scheme}://nowhere.invalid/")
     assert error.cause == "name"
     assert line.fails(f"{line.scheme}://a..b/").cause in ("name", "request")
@@ -166,7 +166,7 @@ def test_a_name_that_does_not_exist_is_told_as_such(line: Line) -> None:
     ],
 )
 def test_what_is_no_plain_url_is_not_asked(line: Line, url: str) -> None:
-    """Whoever could read it as another host, another request or another protocol gets nothing."""
+    """A URL that could be read differently is not requested."""
     assert line.fails(url, by=line.transport()).cause == "request"
 
 
@@ -174,7 +174,7 @@ def test_what_is_no_plain_url_is_not_asked(line: Line, url: str) -> None:
     "header", [("X", "a\r\nY: b"), ("X\n", "a"), ("X", "a\0b"), ("X: y", "z"), ("X Y", "z"), ("", "x")]
 )
 def test_what_is_no_header_is_not_sent(line: Line, header: tuple[str, str]) -> None:
-    """Nobody slips a line into a request."""
+    """A header that could inject a line is not sent."""
     server = line.server(Peer.pause)
     error = line.fails(f"{line.scheme}://127.0.0.1:{server.port}/", headers=[header])
     assert error.cause == "request"

@@ -1,4 +1,4 @@
-"""Certificates that the environment names: what cannot be used is told before anything is sent."""
+"""Unusable certificates named in the environment are reported before anything is sent."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from recvault.transport import authorities
 
 @pytest.fixture(autouse=True)
 def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Each test makes its context anew, and leaves none behind."""
+    """Each test makes its TLS context anew, and leaves none."""
     for name in ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "AWS_CA_BUNDLE"):
         monkeypatch.delenv(name, raising=False)
     client.tls.cache_clear()
@@ -30,7 +30,7 @@ def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture
 def unusable(tmp_path: Path) -> dict[str, str]:
-    """What stands where certificates are due, by what is wrong with it."""
+    """Return unusable certificates by defect."""
     (tmp_path / "empty.pem").write_text("")
     (tmp_path / "text.pem").write_text("no certificate")
     (tmp_path / "none").mkdir()
@@ -50,7 +50,7 @@ KINDS = ("missing", "empty", "text", "folder")
 def test_certificates_for_providers(
     unusable: dict[str, str], monkeypatch: pytest.MonkeyPatch, name: str, kind: str
 ) -> None:
-    """A file or folder that holds none is an error of the configuration, which names the variable and the path."""
+    """A file or folder without certificates is a configuration error with variable and path."""
     monkeypatch.setenv(name, unusable[kind])
     with pytest.raises(ConfigError) as caught:
         Clients(AddressRule.of("https://api.example", ()), 1.0)
@@ -63,7 +63,7 @@ def test_certificates_for_providers(
 def test_certificates_for_the_bucket(
     unusable: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, kind: str
 ) -> None:
-    """As boto3 finds them, and only where it goes by https."""
+    """The bucket's are found like boto3's, and checked only for https."""
     if name.isupper():
         monkeypatch.setenv(name, unusable[kind])
     else:
@@ -77,7 +77,7 @@ def test_certificates_for_the_bucket(
 
 
 def test_what_can_be_used_is_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A file in PEM; a folder in which OpenSSL finds one by its hash, first or later of several."""
+    """A PEM file, and a folder with a hashed certificate, the first or a later of several, are used."""
     authority = certificates.make(tmp_path)
     authorities.check_file("SSL_CERT_FILE", str(authority))
     authorities.check("AWS_CA_BUNDLE", certifi.where())
@@ -87,12 +87,12 @@ def test_what_can_be_used_is_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     for paths in (str(hashed), f"{tmp_path / 'missing'}:{hashed}"):
         authorities.check_folders("SSL_CERT_DIR", paths)
     monkeypatch.setenv("SSL_CERT_FILE", str(authority))
-    monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path / "missing"))  # which httpx does not look at then
+    monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path / "missing"))  # then ignored by httpx
     Clients(AddressRule.of("https://api.example", ()), 1.0).close()
 
 
 def test_a_ping_fails_in_words(unusable: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """The monitor cannot be told without certificates; that is noted like any other trouble with it, never raised."""
+    """Without certificates a ping fails with a message, and never raises."""
     monkeypatch.setenv("SSL_CERT_FILE", unusable["missing"])
     noted: list[str] = []
     ping = Ping("https://monitor.example/key")
@@ -102,7 +102,7 @@ def test_a_ping_fails_in_words(unusable: dict[str, str], monkeypatch: pytest.Mon
 
 
 def test_httpx_reads_the_names_that_are_checked(monkeypatch: pytest.MonkeyPatch, unusable: dict[str, str]) -> None:
-    """What is checked here is what httpx itself would read: without the check it fails on the same."""
+    """httpx itself reads the checked variables, and fails on the same ones."""
     monkeypatch.setenv("SSL_CERT_FILE", unusable["missing"])
     with pytest.raises(FileNotFoundError):
         httpx.create_ssl_context()

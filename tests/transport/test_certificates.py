@@ -1,4 +1,4 @@
-"""Whose certificates are trusted is the configuration's to say, and what is wrong with one is told."""
+"""The configuration decides which certificates are trusted, and invalid ones are reported."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def once(peer: Peer) -> None:
 
 
 def hashed(folder: Path, certificate: x509.Certificate) -> Path:
-    """A folder of trusted certificates, named as OpenSSL looks for them."""
+    """A folder of trusted certificates with hashed names."""
     folder.mkdir()
     pem = folder / "authority.pem"
     pem.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
@@ -35,7 +35,7 @@ def hashed(folder: Path, certificate: x509.Certificate) -> Path:
 
 
 def test_a_folder_of_hashed_certificates_is_trusted(tls_line: Line, tmp_path: Path) -> None:
-    """As distributions keep them."""
+    """A folder of hashed certificates, as in distributions, is trusted."""
     trust = Trust(folder=str(hashed(tmp_path / "trusted", tls_line.authority.certificate)))
     assert bytes(tls_line.ask(tls_line.serve(once), by=tls_line.transport(trust=trust)).body) == b"ok"
     (tmp_path / "empty").mkdir()
@@ -44,14 +44,14 @@ def test_a_folder_of_hashed_certificates_is_trusted(tls_line: Line, tmp_path: Pa
 
 
 def test_a_file_and_a_folder_are_both_trusted(tls_line: Line, tmp_path: Path) -> None:
-    """Either may hold the authority."""
+    """With both, the authority may be in either."""
     folder = str(hashed(tmp_path / "trusted", tls_line.authority.certificate))
     trust = Trust(file=Authority(tmp_path, "other").file, folder=folder)
     assert bytes(tls_line.ask(tls_line.serve(once), by=tls_line.transport(trust=trust)).body) == b"ok"
 
 
 def test_another_authority_is_not_trusted(tls_line: Line, tmp_path: Path) -> None:
-    """And nothing is sent."""
+    """With another authority nothing is sent."""
     seen: list[str] = []
     origin = tls_line.serve(lambda peer: seen.append(peer.head().target))
     error = tls_line.fails(origin, by=tls_line.transport(trust=Trust(file=Authority(tmp_path, "other").file)))
@@ -68,7 +68,7 @@ def test_another_authority_is_not_trusted(tls_line: Line, tmp_path: Path) -> Non
     ],
 )
 def test_a_certificate_that_does_not_hold_is_told(tls_line: Line, shown: str, words: tuple[str, ...]) -> None:
-    """In words that an operator can act on."""
+    """An invalid certificate is reported with the reason."""
     authority = tls_line.authority
     tls = {
         "another name": lambda: authority.server("elsewhere.example"),
@@ -84,13 +84,13 @@ def test_a_certificate_that_does_not_hold_is_told(tls_line: Line, shown: str, wo
 
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1 is deprecated")
 def test_tls_of_old_is_not_spoken(tls_line: Line) -> None:
-    """TLS 1.0 alone is no agreement."""
+    """A server with only TLS 1.0 is refused."""
     server = tls_line.server(once, tls=tls_line.authority.server("127.0.0.1", highest=ssl.TLSVersion.TLSv1))
     assert tls_line.fails(f"https://127.0.0.1:{server.port}").cause == "tls"
 
 
 def test_plain_http_on_the_port_of_tls_is_told(tls_line: Line) -> None:
-    """Not as a fault of the certificate."""
+    """Plain HTTP on a TLS port is reported as such, not as a certificate's fault."""
 
     def answer(peer: Peer) -> None:
         peer.sock.recv(100)
@@ -101,13 +101,13 @@ def test_plain_http_on_the_port_of_tls_is_told(tls_line: Line) -> None:
 
 
 def test_a_server_that_closes_amid_the_handshake_is_told(tls_line: Line) -> None:
-    """As what it is."""
+    """A connection closed during the handshake is reported as such."""
     server = tls_line.server(lambda peer: peer.sock.recv(100) and None, bare=True)
     assert tls_line.fails(f"https://127.0.0.1:{server.port}").cause in ("tls", "broken")
 
 
 def test_a_file_of_certificates_that_is_gone_is_told(curl_line: Line) -> None:
-    """As a fault of trust, not of HTTP; httpx says so when it is made."""
+    """A missing certificate file is an error about trust; with httpx already at construction."""
     if curl_line.scheme == "https":
         error = curl_line.fails(curl_line.serve(once), by=curl_line.transport(trust=Trust(file="/nowhere.pem")))
         assert error.cause == "certificate"

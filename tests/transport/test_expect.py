@@ -1,4 +1,4 @@
-"""`Expect: 100-continue` by libcurl: a server that refuses a body is not sent it. By httpx it is not asked for."""
+"""`Expect: 100-continue` by libcurl: a refused body is not sent. httpx does not use it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ BODY = bytes(range(256)) * 400
 
 
 def test_a_body_goes_where_the_server_says_go_on(line: Line) -> None:
-    """And a 100 that comes unasked is skipped."""
+    """After a 100 the body is sent, and an unrequested 100 is skipped."""
     heads = []
 
     def behave(peer: Peer) -> None:
@@ -29,7 +29,7 @@ def test_a_body_goes_where_the_server_says_go_on(line: Line) -> None:
 
 @pytest.mark.parametrize("status", [403, 412, 507])
 def test_a_body_that_is_refused_is_not_sent(curl_line: Line, status: int) -> None:
-    """The refusal is the answer, and the next exchange has its own."""
+    """A refusal is the answer, the body is not sent, and the next exchange has its own answer."""
     sent = []
 
     def behave(peer: Peer) -> None:
@@ -49,7 +49,7 @@ def test_a_body_that_is_refused_is_not_sent(curl_line: Line, status: int) -> Non
 
 
 def test_a_server_that_says_nothing_is_sent_the_body(curl_line: Line) -> None:
-    """After a second."""
+    """A silent server is sent the body after a second."""
 
     def behave(peer: Peer) -> None:
         peer.head()
@@ -61,7 +61,7 @@ def test_a_server_that_says_nothing_is_sent_the_body(curl_line: Line) -> None:
 
 
 def test_a_server_that_knows_of_no_expectations_is_sent_the_body_at_once(curl_line: Line, tmp_path) -> None:
-    """417: the request goes again without, whole, from memory and from a file."""
+    """After a 417 the request is repeated without the header, from memory and from a file."""
     heads = []
 
     def behave(peer: Peer) -> None:
@@ -70,7 +70,7 @@ def test_a_server_that_knows_of_no_expectations_is_sent_the_body_at_once(curl_li
             heads.append(asked.headers.get("expect", ""))
             if heads[-1]:
                 peer.send(b"HTTP/1.1 417 Expectation Failed\r\nConnection: close\r\nContent-Length: 2\r\n\r\nno")
-                peer.skip(len(BODY))  # where the second's patience ran out, the body comes: a reset would lose the 417
+                peer.skip(len(BODY))  # if the second has passed, the body arrives: a reset would lose the 417
                 return
             assert peer.body(len(BODY)) == BODY
             peer.send(OK)
@@ -86,7 +86,7 @@ def test_a_server_that_knows_of_no_expectations_is_sent_the_body_at_once(curl_li
 
 
 def test_an_answer_in_mid_body_is_the_answer(line: Line) -> None:
-    """A server that has seen enough answers early and closes: its words are not lost."""
+    """An early answer during the body is received."""
 
     def behave(peer: Peer) -> None:
         peer.head()
@@ -100,7 +100,7 @@ def test_an_answer_in_mid_body_is_the_answer(line: Line) -> None:
 
 
 def test_a_length_beyond_32_bits_is_announced_right(line: Line) -> None:
-    """5 GB and one byte: the server reads the length and refuses it."""
+    """A length of 5 GB and one byte is announced correctly, and refused by the server."""
     heads = []
 
     def behave(peer: Peer) -> None:
@@ -115,7 +115,7 @@ def test_a_length_beyond_32_bits_is_announced_right(line: Line) -> None:
 
 
 def test_the_same_headers_say_so_again_where_the_method_is_another(curl_line: Line) -> None:
-    """What libcurl was told of a request's headers holds for requests of its kind alone."""
+    """Headers set for one kind of request are set again for another."""
     heads = []
 
     def behave(peer: Peer) -> None:

@@ -1,4 +1,4 @@
-"""Where an answer ends is told by its own framing, in one way, or it is an error."""
+"""The end of an answer follows unambiguously from its framing, or it is an error."""
 
 from __future__ import annotations
 
@@ -94,32 +94,32 @@ BODILESS = {
 
 @pytest.mark.parametrize("octets", BROKEN.values(), ids=BROKEN)
 def test_an_answer_that_is_cut_is_an_error(line: Line, octets: bytes) -> None:
-    """What ends before its own framing says so is never taken for whole."""
+    """An answer that ends before its framing does is an error."""
     assert line.fails(line.answers(octets)).cause == "broken"
 
 
 @pytest.mark.parametrize("octets", UNSOUND.values(), ids=UNSOUND)
 def test_an_answer_that_can_be_read_in_two_ways_is_an_error(line: Line, octets: bytes) -> None:
-    """Nobody guesses where a body ends, or what is a head."""
+    """An ambiguous answer is an error."""
     assert line.fails(line.answers(octets, then=Peer.pause)).cause == "framing"
 
 
 @pytest.mark.parametrize(("octets", "length"), WHOLE.values(), ids=WHOLE)
 def test_a_sound_answer_is_delivered_whole(line: Line, octets: bytes, length: int | None) -> None:
-    """The body as its framing says, not a byte more; where only the connection's end says so, no length is told."""
+    """A valid body is delivered exactly; if only the connection's end marks it, no length is stated."""
     taken = line.ask(line.answers(octets))
     assert (taken.head.status, bytes(taken.body), taken.head.length, len(taken.heads)) == (200, b"ok", length, 1)
 
 
 @pytest.mark.parametrize(("method", "octets"), BODILESS.values(), ids=BODILESS)
 def test_what_has_no_body_brings_none(line: Line, method: str, octets: bytes) -> None:
-    """Answers without a body end with their heads, whatever is announced or sent behind."""
+    """An answer without a body ends with its head, whatever is announced or follows."""
     taken = line.ask(line.answers(octets, then=lambda peer: peer.pause(0.3)), method)
     assert (bytes(taken.body), len(taken.heads)) == (b"", 1)
 
 
 def test_a_tls_connection_that_is_cut_does_not_end_a_body(tls_line: Line) -> None:
-    """Without TLS's own word that this is the end, anybody in between may have cut it."""
+    """A TLS connection closed without notice does not end a body, as anyone could have cut it."""
 
     def cut(peer: Peer) -> None:
         peer.request()

@@ -1,4 +1,4 @@
-"""An answer's headers are the same however they are written: what is usual is read by a shorter way."""
+"""An answer's headers are the same however written; a fast path reads the usual form."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ BEYOND_SELECT = 1024
 
 @pytest.mark.parametrize("number", [0, 1, 2, 3])
 def test_the_shorter_way_reads_what_the_longer_one_does(number: int) -> None:
-    """Spaces, tabs, bare line feeds, names twice, values that hold colons: headers and names are the same."""
+    """The fast path gives the same headers for spaces, tabs, bare line feeds, repeated names and colons."""
     for pieces in itertools.permutations(PIECES, number):
         text = "".join(pieces)
         headers, named = _headers(text)
@@ -41,7 +41,7 @@ def test_the_shorter_way_reads_what_the_longer_one_does(number: int) -> None:
 
 @pytest.mark.parametrize("line", ["A : 1\r\n", ": 1\r\n", "A 1\r\n", " A: 1\r\n", "A: 1\r\nB\r\n"])
 def test_what_is_no_header_is_refused_by_either(line: str) -> None:
-    """The shorter way lets nothing pass."""
+    """An invalid header is refused by both paths."""
     for read in (_headers, _odd_headers):
         with pytest.raises(ExchangeFailed) as refused:
             read(line)
@@ -49,7 +49,7 @@ def test_what_is_no_header_is_refused_by_either(line: str) -> None:
 
 
 def test_descriptors_that_select_cannot_take_are_waited_for(line: Line) -> None:
-    """A process may hold more files than select knows numbers for."""
+    """Descriptors beyond select's limit work."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = BEYOND_SELECT + 200
     if hard != resource.RLIM_INFINITY and hard < wanted:
@@ -74,7 +74,7 @@ def test_descriptors_that_select_cannot_take_are_waited_for(line: Line) -> None:
 
 @pytest.mark.parametrize("odd", ["\r", "\n", "\0", "\r\n"])
 def test_a_request_holds_no_line_of_its_own(line: Line, odd: str) -> None:
-    """Neither end of a line, nor what ends a text in C, is sent as part of a header."""
+    """Line ends and null bytes are not sent within a header."""
     server = line.server(Peer.pause)
     asked = Request("GET", f"{line.scheme}://127.0.0.1:{server.port}/", [("X-A", f"a{odd}X-B: b")])
     with pytest.raises(ExchangeFailed) as refused:

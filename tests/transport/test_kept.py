@@ -1,4 +1,4 @@
-"""No byte of one exchange is taken for another's, and a connection that was closed meanwhile costs nothing."""
+"""No byte of one exchange is taken for another's, and a closed kept connection costs nothing."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def answer(octets: bytes) -> bytes:
 
 
 def own(asked: Asked, size: int) -> bytes:
-    """The answer that is a request's own: its body repeats the path."""
+    """Return a request's own answer, whose body repeats the path."""
     mark = asked.target.partition("?")[0].encode()
     return (b"" if size == 0 else (mark * (size // len(mark) + 1))[:size]) if asked.method != "HEAD" else b""
 
 
 def twice(manner: str, size: int) -> Callable[[Peer], None]:
-    """A server that answers each request a second time, by an answer that is nobody's."""
+    """A server that answers each request twice, the second time with an answer to no request."""
 
     def behave(peer: Peer) -> None:
         while True:
@@ -38,7 +38,7 @@ def twice(manner: str, size: int) -> Callable[[Peer], None]:
             match manner:
                 case "together":
                     peer.send(first + second)
-                case "corked":  # over TLS, two records in one packet
+                case "corked":  # over TLS: two records in one packet
                     peer.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
                     peer.send(first)
                     peer.send(second)
@@ -59,7 +59,7 @@ def twice(manner: str, size: int) -> Callable[[Peer], None]:
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("manner", ["together", "corked", "half", "split", "late"])
 def test_a_second_answer_is_nobodys(line: Line, manner: str, size: int) -> None:
-    """Whatever a server sends behind an answer, the next request gets its own."""
+    """Whatever a server sends after an answer, the next request gets its own."""
     origin = line.serve(twice(manner, size))
     for number in range(2):
         path = f"/{number}"
@@ -67,7 +67,7 @@ def test_a_second_answer_is_nobodys(line: Line, manner: str, size: int) -> None:
         wanted = (mark * (size // 2 + 1))[:size]
         assert bytes(line.ask(origin + path).body) == wanted
         if manner == "late":
-            time.sleep(0.02)  # what comes only while the next answer is awaited, no client can tell
+            time.sleep(0.02)  # no client can detect what comes only while the next answer is awaited
         assert bytes(line.ask(origin + path, "PUT", body=b"body").body) == wanted
         if manner == "late":
             time.sleep(0.02)
@@ -77,7 +77,7 @@ def test_a_second_answer_is_nobodys(line: Line, manner: str, size: int) -> None:
 
 
 def test_over_tls_a_kept_connection_is_for_those_who_can_tell(curl_line: Line) -> None:
-    """`tells_its_answer` keeps it over TLS too; renew() ends it."""
+    """With `tells_its_answer` connections are kept over TLS, too; renew() closes them."""
     server = curl_line.server(lambda peer: [peer.send(answer(own(peer.request(), 4))) for _ in range(99)] and None)
     origin = f"{curl_line.scheme}://127.0.0.1:{server.port}"
     for number in range(3):
@@ -91,7 +91,7 @@ def test_over_tls_a_kept_connection_is_for_those_who_can_tell(curl_line: Line) -
 
 
 def test_renew_ends_what_a_second_answer_began(tls_line: Line) -> None:
-    """The sender sees that an answer is not its own, renews, and is answered."""
+    """A sender that detects a foreign answer renews, and gets its own."""
     origin = tls_line.serve(twice("corked", 4))
     seen = []
     for number in (1, 2):
@@ -105,7 +105,7 @@ def test_renew_ends_what_a_second_answer_began(tls_line: Line) -> None:
 
 
 class Failing(Taken):
-    """Wants no more, by some error, after the first piece."""
+    """Raises an error after the first piece."""
 
     def __init__(self, error: BaseException) -> None:
         super().__init__()
@@ -117,7 +117,7 @@ class Failing(Taken):
 
 @pytest.mark.parametrize("end", ["enough", "error", "cut", "timeout", "broken"])
 def test_after_an_exchange_that_ended_early_the_next_gets_its_own(line: Line, end: str) -> None:
-    """What was left of an answer goes with its connection."""
+    """After an exchange that ended early the connection is closed, and the next gets its own answer."""
 
     def behave(peer: Peer) -> None:
         while True:
@@ -150,7 +150,7 @@ def test_after_an_exchange_that_ended_early_the_next_gets_its_own(line: Line, en
 
 
 def test_a_thousand_exchanges_at_once_get_their_own(line: Line) -> None:
-    """Eight threads, one transport, and a server that answers with the path."""
+    """Eight threads with one transport each get the answers to their paths."""
     each_many = 125 if line.scheme == "http" else 40
 
     def behave(peer: Peer) -> None:
@@ -174,7 +174,7 @@ def test_a_thousand_exchanges_at_once_get_their_own(line: Line) -> None:
 
 @pytest.mark.parametrize("after", [0.0, 0.05])
 def test_a_connection_that_was_closed_meanwhile_costs_nothing(line: Line, after: float) -> None:
-    """Closed by a server at once or a while after its answer: the next exchange goes by another."""
+    """If a server closes a kept connection, the next exchange uses another."""
 
     def behave(peer: Peer) -> None:
         asked = peer.request()
@@ -194,7 +194,7 @@ def test_a_connection_that_was_closed_meanwhile_costs_nothing(line: Line, after:
 def test_what_a_kept_connection_lost_is_sent_anew_from_its_start(
     curl_line: Line, manner: str, kind: str, tmp_path: Path
 ) -> None:
-    """Closed in the middle of the next request: the body is sent again, whole."""
+    """If it closes during the next request, the body is sent again from the start."""
     line, whole = curl_line, bytes(range(256)) * 12_000
     bodies: list[bytes] = []
 
@@ -225,7 +225,7 @@ def test_what_a_kept_connection_lost_is_sent_anew_from_its_start(
 
 
 def test_a_new_connection_that_is_lost_is_an_error(line: Line) -> None:
-    """Whether to ask again is decided elsewhere, but for what a kept connection lost."""
+    """A lost new connection is an error, which is not retried here."""
     server = line.server(lambda peer: peer.request() and None)
     origin = f"{line.scheme}://127.0.0.1:{server.port}"
     assert line.fails(origin, "PUT", body=b"body").cause == "broken"
@@ -233,11 +233,11 @@ def test_a_new_connection_that_is_lost_is_an_error(line: Line) -> None:
 
 
 def test_two_hundred_exchanges_with_a_server_that_closes_after_each(line: Line) -> None:
-    """Four threads, and each connection lasts 20 ms longer than its first answer."""
+    """Four threads succeed although each connection lasts only 20 ms after its first answer."""
     each_many = 50 if line.scheme == "http" else 15
 
     def behave(peer: Peer) -> None:
-        peer.send(answer(own(peer.request(), 400)))  # a new connection's, however late it comes
+        peer.send(answer(own(peer.request(), 400)))  # on a new connection, however late
         until = time.monotonic() + 0.02
         peer.sock.settimeout(0.02)
         while time.monotonic() < until:

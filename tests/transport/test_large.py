@@ -1,4 +1,4 @@
-"""Bodies larger than memory should hold: they pass by in pieces."""
+"""Bodies larger than memory are streamed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def resident() -> int:
 
 @contextmanager
 def little_growth() -> Iterator[None]:
-    """The most that was resident, at any time, is little more than before."""
+    """Check that the peak resident memory hardly grows."""
     Path("/proc/self/clear_refs").write_text("5")  # resets the peak
     before = resident()
     yield
@@ -32,7 +32,7 @@ def little_growth() -> Iterator[None]:
 
 @dataclass
 class Counted:
-    """Counts what comes."""
+    """Counts the bytes."""
 
     count: int = 0
     largest: int = 0
@@ -57,7 +57,7 @@ def behave(peer: Peer) -> None:
 
 
 def test_a_large_answer_passes_by_in_pieces(line: Line) -> None:
-    """200 MB, and memory does not grow with them."""
+    """Memory does not grow with an answer of 200 MB."""
     origin = line.serve(behave)
     counted = Counted()
     with little_growth():
@@ -66,7 +66,7 @@ def test_a_large_answer_passes_by_in_pieces(line: Line) -> None:
 
 
 def test_a_large_body_goes_from_a_file(line: Line, tmp_path: Path) -> None:
-    """200 MB, and memory does not grow with them."""
+    """Memory does not grow with a body of 200 MB from a file."""
     path = tmp_path / "body"
     with path.open("wb") as file:
         file.truncate(SIZE)
@@ -76,7 +76,7 @@ def test_a_large_body_goes_from_a_file(line: Line, tmp_path: Path) -> None:
 
 
 def test_a_large_body_goes_from_memory_without_a_copy(line: Line) -> None:
-    """What is in memory already is not there twice."""
+    """A body in memory is not copied."""
     body = memoryview(bytes(SIZE // 2))
     origin = line.serve(behave)
     with little_growth():

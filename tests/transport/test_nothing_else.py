@@ -1,4 +1,4 @@
-"""Nothing is followed, decoded or added: not by the answer's wish, nor by the environment's."""
+"""Nothing is followed, decoded or added, neither by the answer nor by the environment."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def keeping(seen: list[Asked], octets: bytes = OK) -> object:
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_a_redirect_is_handed_over(line: Line, status: int) -> None:
-    """Whether to follow is decided elsewhere, for each host has credentials of its own."""
+    """A redirect is returned, not followed, as each host has its own credentials."""
     other = line.server(Peer.pause)
     place = f"{line.scheme}://127.0.0.1:{other.port}/there"
     head = f"HTTP/1.1 {status} Found\r\nLocation: {place}\r\nContent-Length: 2\r\n\r\n".encode()
@@ -32,7 +32,7 @@ def test_a_redirect_is_handed_over(line: Line, status: int) -> None:
 
 
 def test_a_refusal_is_handed_over(line: Line) -> None:
-    """A 401 with its challenges is an answer: no credentials are tried."""
+    """A 401 with challenges is returned, and no credentials are tried."""
     seen: list[Asked] = []
     answer = b"HTTP/1.1 401 No\r\nWWW-Authenticate: Basic realm=x\r\nContent-Length: 2\r\n\r\nok"
     assert line.ask(line.serve(keeping(seen, answer))).head.status == 401
@@ -41,7 +41,7 @@ def test_a_refusal_is_handed_over(line: Line) -> None:
 
 @pytest.mark.parametrize("moment", ["begin", "write"])
 def test_a_receiver_that_has_enough_ends_an_exchange_quietly(line: Line, moment: str) -> None:
-    """The head is returned, and nothing more is read."""
+    """A receiver's Enough returns the head, and nothing more is read."""
 
     class Full(Taken):
         def begin(self, head: Head) -> None:
@@ -62,7 +62,7 @@ def test_a_receiver_that_has_enough_ends_an_exchange_quietly(line: Line, moment:
 
 @pytest.mark.parametrize("moment", ["begin", "write"])
 def test_what_a_receiver_raises_comes_out_as_itself(line: Line, moment: str, capfd: pytest.CaptureFixture[str]) -> None:
-    """Whatever it is, and nothing is printed on its way through C."""
+    """A receiver's exception propagates unchanged, and nothing is printed by C."""
 
     class Failing(Taken):
         error: BaseException = KeyError("full")
@@ -86,7 +86,7 @@ def test_what_a_receiver_raises_comes_out_as_itself(line: Line, moment: str, cap
 
 
 def test_a_body_that_cannot_be_read_ends_its_exchange_by_its_own_error(line: Line, tmp_path: Path) -> None:
-    """The spool's fault is not the server's."""
+    """An error of the body's file propagates unchanged."""
     path = tmp_path / "body"
     path.write_bytes(b"12345")
     with path.open("rb") as body:
@@ -96,7 +96,7 @@ def test_a_body_that_cannot_be_read_ends_its_exchange_by_its_own_error(line: Lin
 
 
 def test_a_body_is_as_long_as_announced(line: Line, tmp_path: Path) -> None:
-    """Of a longer one, no more is sent; a shorter one is an error here, not a wait there."""
+    """A longer body is sent only up to its length; a shorter one is an error."""
     path = tmp_path / "body"
     path.write_bytes(b"1234567890")
     seen: list[Asked] = []
@@ -109,7 +109,7 @@ def test_a_body_is_as_long_as_announced(line: Line, tmp_path: Path) -> None:
 
 
 def test_only_what_is_asked_is_sent(line: Line) -> None:
-    """No header of the library's own but those that HTTP needs; cookies are not kept."""
+    """Only headers that HTTP needs are added, and cookies are not kept."""
     seen: list[Asked] = []
     cookie = b"HTTP/1.1 200 OK\r\nSet-Cookie: a=b\r\nContent-Length: 2\r\n\r\nok"
     origin = line.serve(keeping(seen, cookie))
@@ -136,7 +136,7 @@ def test_only_what_is_asked_is_sent(line: Line) -> None:
 def test_the_environment_plays_no_part(
     line: Line, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, authority: Authority
 ) -> None:
-    """Proxies, passwords and certificates are the configuration's."""
+    """Proxies, passwords and certificates of the environment are ignored."""
     elsewhere = line.server(Peer.pause)
     address = f"http://127.0.0.1:{elsewhere.port}"
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
@@ -160,7 +160,7 @@ def test_the_environment_plays_no_part(
 
 
 def test_no_proxy_variable_takes_a_proxy_away(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A proxy that is configured is the only way out."""
+    """A configured proxy is used despite NO_PROXY."""
     monkeypatch.setenv("NO_PROXY", "*")
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     server = line.server(Peer.pause)

@@ -1,4 +1,4 @@
-"""Threads, signals and forks; and nothing leaks."""
+"""Threads, signals and forks, without leaks."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def hanging(peer: Peer) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_is_handled_during_an_exchange(line: Line, number: signal.Signals) -> None:
-    """The handler runs while a server hangs, and what it asks for ends the exchange within two seconds."""
+    """A signal handler runs while a server hangs, and can end the exchange within two seconds."""
     asked: list[float] = []
     before = signal.signal(number, lambda *_: asked.append(time.monotonic()))
     sent: list[float] = []
@@ -60,7 +60,7 @@ def test_a_signal_is_handled_during_an_exchange(line: Line, number: signal.Signa
 
 
 def test_close_from_another_thread_lets_an_exchange_end(line: Line) -> None:
-    """It ends by itself, its connection is not kept, and the transport may be used again."""
+    """After close() a running exchange ends by itself, without keeping its connection; the transport can be reused."""
     begun, go_on = threading.Event(), threading.Event()
 
     def behave(peer: Peer) -> None:
@@ -93,18 +93,18 @@ def descriptors() -> int:
 
 
 def test_connections_of_threads_that_ended_are_closed(line: Line) -> None:
-    """By the next thread that comes: a pass brings threads of its own."""
+    """Connections of ended threads are closed by the next new thread."""
     origin = line.serve(answering)
     line.ask(origin, tells_its_answer=True)
     before = descriptors()
     for _ in range(5):
         line.at_once([lambda: line.ask(origin, tells_its_answer=True)] * 4)
     gc.collect()
-    assert descriptors() - before <= 2 * 2 * 4  # a connection's two ends, for the last round's threads
+    assert descriptors() - before <= 2 * 2 * 4  # both ends of a connection, for the last round's threads
 
 
 def test_many_servers_do_not_keep_many_connections(line: Line) -> None:
-    """Media may lie on many hosts."""
+    """The number of kept connections is limited, as media may be on many hosts."""
     origins = [line.serve(answering) for _ in range(20)]
     by = line.transport()
     before = descriptors()
@@ -119,7 +119,7 @@ def resident() -> int:
 
 
 def test_exchanges_leak_nothing(line: Line) -> None:
-    """Neither descriptors nor memory: kept connections, new ones, failed ones."""
+    """Kept, new and failed connections leak neither descriptors nor memory."""
     origin, broken = line.serve(answering), line.answers(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort")
     by = line.transport()
     many = 600 if line.way == "curl" and line.scheme == "http" else 60
@@ -145,7 +145,7 @@ def test_exchanges_leak_nothing(line: Line) -> None:
 
 
 def test_a_process_of_the_fork_server_asks_for_itself(line: Line) -> None:
-    """After its parent has asked."""
+    """A process of the fork server can send requests after its parent has."""
     origin = line.serve(answering)
     line.ask(origin)
     with multiprocessing.get_context("forkserver").Pool(1) as pool:
@@ -155,7 +155,7 @@ def test_a_process_of_the_fork_server_asks_for_itself(line: Line) -> None:
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_forked_process_leaves_its_parents_connection_alone(line: Line) -> None:
-    """It makes one of its own, by the same transport, and the parent's still answers."""
+    """A forked process makes its own connection, and the parent's still works."""
     server = line.server(answering)
     origin = f"{line.scheme}://127.0.0.1:{server.port}"
     by = line.transport()
@@ -193,7 +193,7 @@ int getaddrinfo(const char *node, const char *service, const struct addrinfo *hi
 @pytest.mark.skipif(shutil.which("cc") is None, reason="takes a C compiler")
 @pytest.mark.parametrize("manner", ["cut", "deadline"])
 def test_a_resolver_that_hangs_is_left_behind_by_libcurl(tmp_path: Path, manner: str) -> None:
-    """A stop and the time to connect end an exchange that waits for a name, and the process ends, too."""
+    """A stop and the timeout end an exchange with a hanging resolver, and the process ends, too."""
     source, library = tmp_path / "resolver.c", tmp_path / "resolver.so"
     source.write_text(HANGING_RESOLVER)
     subprocess.run(["cc", "-shared", "-fPIC", "-o", str(library), str(source)], check=True)
@@ -227,7 +227,7 @@ def test_a_resolver_that_hangs_is_left_behind_by_libcurl(tmp_path: Path, manner:
 
 
 def test_no_secret_is_in_what_a_request_prints() -> None:
-    """Neither its address, its headers nor its body, nor what signs it."""
+    """A request's repr contains neither URL, headers, body nor signing keys."""
     request = Request(
         "GET",
         "https://host/?secret",

@@ -1,4 +1,4 @@
-"""All goes through the proxy that is configured, and nobody learns what is another's."""
+"""Everything goes through the configured proxy, and credentials stay with their owner."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HTML = b"HTTP/1.1 %d Sorry\r\nContent-Type: text/html\r\nContent-Length: 6\r\n\r
 
 
 class Forwarder:
-    """A proxy: it tunnels, or forwards, where the password is right."""
+    """A proxy that tunnels or forwards if the password is right."""
 
     def __init__(self, line: Line, wanted: str = "") -> None:
         self.wanted, self.seen = wanted, []
@@ -81,7 +81,7 @@ def target(seen: list[Asked]) -> Callable[[Peer], None]:
 
 @pytest.mark.parametrize("with_password", [True, False])
 def test_an_exchange_goes_through_the_proxy(line: Line, with_password: bool) -> None:
-    """With its password, for both schemes: the proxy's stays there, the target's is not the proxy's over TLS."""
+    """For both schemes the proxy gets its password, and over TLS nothing of the target's."""
     seen: list[Asked] = []
     origin = line.serve(target(seen))
     forwarder = Forwarder(line, basic("someone", line.secret) if with_password else "")
@@ -101,7 +101,7 @@ def test_an_exchange_goes_through_the_proxy(line: Line, with_password: bool) -> 
 
 
 def test_a_wrong_password_is_the_proxys_fault(line: Line) -> None:
-    """407 is no answer of the target's."""
+    """A 407 is reported as the proxy's, not as the target's answer."""
     seen: list[Asked] = []
     forwarder = Forwarder(line, basic("someone", "another"))
     error = line.fails(line.serve(target(seen)), by=line.transport(proxy=line.proxy(forwarder.address)))
@@ -110,7 +110,7 @@ def test_a_wrong_password_is_the_proxys_fault(line: Line) -> None:
 
 @pytest.mark.parametrize("status", [403, 502])
 def test_a_proxy_that_refuses_a_tunnel_is_told(tls_line: Line, status: int) -> None:
-    """With its status, and nothing of its page."""
+    """A refused tunnel is reported with its status, without the proxy's page."""
     server = tls_line.server(lambda peer: peer.request() and peer.send(HTML % status), bare=True)
     by = tls_line.transport(proxy=tls_line.proxy(f"http://127.0.0.1:{server.port}"))
     error = tls_line.fails("https://somewhere.example/", by=by)
@@ -122,7 +122,7 @@ def test_a_proxy_that_refuses_a_tunnel_is_told(tls_line: Line, status: int) -> N
     [("hangs", ("late", "proxy")), ("closes", ("broken", "proxy")), ("babbles", ("framing", "proxy", "broken"))],
 )
 def test_a_proxy_that_is_ill_ends_the_exchange(line: Line, manner: str, causes: tuple[str, ...]) -> None:
-    """Whatever it does, in time."""
+    """A broken proxy ends the exchange in time, whatever it does."""
 
     def behave(peer: Peer) -> None:
         peer.request()
@@ -137,7 +137,7 @@ def test_a_proxy_that_is_ill_ends_the_exchange(line: Line, manner: str, causes: 
 
 
 def test_a_proxy_that_is_not_there_is_told_as_the_proxy(line: Line) -> None:
-    """Neither the target's name nor its address is at fault."""
+    """An unreachable proxy is reported as such, not as the target."""
     with line.closed_port() as port:
         by = line.transport(proxy=line.proxy(f"http://127.0.0.1:{port}"))
         error = line.fails(f"{line.scheme}://somewhere.example/", by=by)
@@ -151,7 +151,7 @@ def test_a_proxy_that_is_not_there_is_told_as_the_proxy(line: Line) -> None:
     "name", ["127.0.0.1", "[::1]", "localhost", "a.localhost", "localhost.", "127.1", "0x7f000001"]
 )
 def test_what_is_written_as_a_forbidden_address_is_refused_here(line: Line, name: str) -> None:
-    """The proxy resolves names; of what needs no resolver, the guard decides."""
+    """A host written as a forbidden address is refused here, although the proxy resolves names."""
     forwarder = Forwarder(line)
     by = line.transport(
         proxy=Proxy(forwarder.address), guard=lambda host, port, address: address not in ("127.0.0.1", "::1")
@@ -161,7 +161,7 @@ def test_what_is_written_as_a_forbidden_address_is_refused_here(line: Line, name
 
 
 def test_a_name_is_left_to_the_proxy(line: Line) -> None:
-    """It is not resolved here, and the guard is not asked about the proxy's own address."""
+    """A name is not resolved here, and the proxy's own address is not guarded."""
     forwarder = Forwarder(line, "no password is right")
     by = line.transport(proxy=Proxy(forwarder.address), guard=lambda host, port, address: False)
     assert line.fails(f"{line.scheme}://somewhere.invalid/", by=by).cause == "proxy"
@@ -169,7 +169,7 @@ def test_a_name_is_left_to_the_proxy(line: Line) -> None:
 
 
 def test_a_stop_ends_the_wait_for_a_tunnel(tls_line: Line) -> None:
-    """By the error that the cut raises."""
+    """A cut ends the wait for a tunnel with its own error."""
     server = tls_line.server(lambda peer: peer.request() and peer.pause(), bare=True)
     by = tls_line.transport(proxy=tls_line.proxy(f"http://127.0.0.1:{server.port}"), patience=tls_line.patience(30.0))
     waits = iter(range(1000))
@@ -182,7 +182,7 @@ def test_a_stop_ends_the_wait_for_a_tunnel(tls_line: Line) -> None:
 
 
 def test_a_second_tunnel_is_not_mixed_with_the_first(line: Line) -> None:
-    """Two targets by one proxy: each answers for itself."""
+    """Two targets through one proxy each get their own answers."""
     forwarder = Forwarder(line)
     by = line.transport(proxy=Proxy(forwarder.address))
     origins = [line.answers(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n%03d" % number) for number in (1, 2)]
@@ -201,7 +201,7 @@ def test_a_second_tunnel_is_not_mixed_with_the_first(line: Line) -> None:
     ],
 )
 def test_a_proxy_is_read_from_a_url(url: str, proxy: Proxy) -> None:
-    """With what is encoded in its user and password."""
+    """A proxy's URL is parsed, with encoded user and password."""
     assert Proxy.of(url) == proxy
     assert "p:ss" not in repr(proxy)
 
@@ -210,6 +210,6 @@ def test_a_proxy_is_read_from_a_url(url: str, proxy: Proxy) -> None:
     "url", ["socks5://proxy:1080", "http://", "http://proxy/path", "http://proxy:x", "http://proxy?q"]
 )
 def test_what_is_no_http_proxy_is_an_error(url: str) -> None:
-    """Said before anything is sent."""
+    """Anything but an HTTP proxy is an error before anything is sent."""
     with pytest.raises(ValueError, match=r"."):
         Proxy.of(url)

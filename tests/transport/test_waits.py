@@ -1,4 +1,4 @@
-"""Every wait ends: by patience where nothing comes or too little, and within two seconds where it is cut."""
+"""Every wait ends: by timeout if too little arrives, and within two seconds if it is cut."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from recvault.transport import Patience
 from transport.loopback import OK, Gone, Line, Peer
 
 PATIENT = Patience(connect_seconds=30.0, stall_seconds=30.0)
-LARGE = 64 << 20  # bytes: more than sockets hold
+LARGE = 64 << 20  # bytes: more than sockets' buffers
 
 
 def in_mid_head(peer: Peer) -> None:
@@ -77,7 +77,7 @@ HANGS: dict[str, tuple[Callable[[Peer], None], str, str]] = {
 
 @contextlib.contextmanager
 def full_backlog() -> Iterator[int]:
-    """A port whose listener accepts nobody, and has no room for another."""
+    """A port whose listener accepts nobody, with a full backlog."""
     with contextlib.ExitStack() as opened:
         listener = opened.enter_context(socket.socket())
         listener.bind(("127.0.0.1", 0))
@@ -91,7 +91,7 @@ def full_backlog() -> Iterator[int]:
 
 
 def places(line: Line) -> dict[str, tuple[str, dict[str, Any], str]]:
-    """Each place where an exchange can hang: URL, request, and the cause that its end has."""
+    """Return each place where an exchange can hang: URL, request, and the cause of its end."""
     found = {}
     for name, (behave, method, cause) in HANGS.items():
         asked: dict[str, Any] = {"method": method}
@@ -106,7 +106,7 @@ def places(line: Line) -> dict[str, tuple[str, dict[str, Any], str]]:
 
 
 def test_every_wait_ends_by_patience(line: Line) -> None:
-    """Wherever a server hangs or drips, the exchange ends by its cause."""
+    """Wherever a server hangs or drips, the exchange ends with its cause."""
     by = line.transport(patience=Patience(connect_seconds=1.0, stall_seconds=1.0, least_rate=50.0))
     found = places(line)
 
@@ -120,7 +120,7 @@ def test_every_wait_ends_by_patience(line: Line) -> None:
 
 
 def test_a_connection_that_never_stands_is_told_as_such(line: Line) -> None:
-    """A firewall that drops what is sent is another trouble than a server that does not answer."""
+    """A connection that is never established is distinguished from a silent server."""
     with full_backlog() as port:
         by = line.transport(patience=Patience(connect_seconds=0.2))
         error = line.fails(f"{line.scheme}://127.0.0.1:{port}", by=by)
@@ -128,11 +128,11 @@ def test_a_connection_that_never_stands_is_told_as_such(line: Line) -> None:
 
 
 class Stopped(Exception):
-    """Asked to stop."""
+    """A stop was requested."""
 
 
 def test_every_wait_can_be_cut(line: Line) -> None:
-    """Within two seconds, by the very error that the cut raises."""
+    """Every wait ends within two seconds of a cut, with the cut's own error."""
     by = line.transport(patience=PATIENT)
     found = places(line)
 
@@ -152,7 +152,7 @@ def test_every_wait_can_be_cut(line: Line) -> None:
 
 
 def test_a_slow_answer_that_keeps_the_least_rate_is_waited_for(line: Line) -> None:
-    """Patience is for a rate, not for the whole."""
+    """A slow answer at the least rate is received completely."""
 
     def behave(peer: Peer) -> None:
         peer.request()
@@ -166,7 +166,7 @@ def test_a_slow_answer_that_keeps_the_least_rate_is_waited_for(line: Line) -> No
 
 
 def test_a_slow_reader_is_sent_to_with_patience(line: Line) -> None:
-    """A body that goes at the least rate may take its time."""
+    """A body is sent completely to a server that reads at the least rate."""
 
     def behave(peer: Peer) -> None:
         head = peer.head()
@@ -183,7 +183,7 @@ def test_a_slow_reader_is_sent_to_with_patience(line: Line) -> None:
 
 
 def test_the_wait_for_an_answer_is_told(line: Line) -> None:
-    """From the request sent to its answer's first byte, so that a server that thinks is seen."""
+    """The wait from the request to the first byte is measured."""
 
     def behave(peer: Peer) -> None:
         peer.request()
@@ -194,7 +194,7 @@ def test_the_wait_for_an_answer_is_told(line: Line) -> None:
 
 
 def test_a_resolver_that_hangs_can_be_cut_and_has_a_deadline(monkeypatch: pytest.MonkeyPatch, line: Line) -> None:
-    """By httpx: a thread asks it, which may be left behind. By libcurl: see test_processes."""
+    """With httpx a hanging resolver's thread is abandoned. For libcurl see test_processes."""
     if line.way == "curl":
         return
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: time.sleep(3) or [])
@@ -211,7 +211,7 @@ def test_a_resolver_that_hangs_can_be_cut_and_has_a_deadline(monkeypatch: pytest
 
 
 def test_a_peer_that_goes_while_it_is_sent_to_is_seen(line: Line) -> None:
-    """No wait for an answer that cannot come."""
+    """A peer that closes during the request ends the exchange at once."""
 
     def behave(peer: Peer) -> None:
         peer.head()

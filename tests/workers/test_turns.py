@@ -1,4 +1,4 @@
-"""What a worker process makes of a job, whatever becomes of it."""
+"""A worker process's result for a job, whatever happens."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FAILED = Failure(source="main", recording=JOB.recording, verdict=Verdict.RETRY, 
 
 
 class Unreadable(Exception):
-    """Packs, and cannot be unpacked: its class takes more than it keeps."""
+    """Pickles, but cannot be unpickled."""
 
     def __init__(self, one: str, two: str) -> None:
         super().__init__(one)
@@ -30,7 +30,7 @@ class Unreadable(Exception):
 
 
 def carried(transfer: Callable[[Job], Outcome], stop: Stop | None = None) -> Outcome | BaseException:
-    """What the parent sees of it."""
+    """Return what the parent receives."""
     told: list[Done] = []
     Carry(transfer, stop or Stop(), told.append)(Begin(1, "main", pickle.dumps(JOB)))
     [done] = told
@@ -45,7 +45,7 @@ def raising(error: BaseException) -> Callable[[Job], Outcome]:
 
 
 def test_an_outcome_travels_without_what_its_parent_has() -> None:
-    """The job's own recording is put back; one that was read again comes with it."""
+    """The job's own recording is restored by the parent; a refreshed one is sent."""
     fresh = replace(a_recording(1), status="absent")
     assert carried(lambda job: replace(FAILED, recording=job.recording)) == FAILED
     assert cast("Failure", carried(lambda job: replace(FAILED, recording=fresh))).recording == fresh
@@ -53,7 +53,7 @@ def test_an_outcome_travels_without_what_its_parent_has() -> None:
 
 @pytest.mark.parametrize("error", [ZeroDivisionError(), Unreadable("a", "b"), SystemExit(3), MemoryError()], ids=repr)
 def test_whatever_is_raised_is_that_job_s_end(error: BaseException) -> None:
-    """As text: of a class that cannot travel, too, and of one that would end the thread."""
+    """Any exception ends only its job, as text if its class cannot be sent."""
     found = carried(raising(error))
     assert isinstance(found, WorkerBug)
     assert found.kind == type(error).__name__
@@ -61,7 +61,7 @@ def test_whatever_is_raised_is_that_job_s_end(error: BaseException) -> None:
 
 
 def test_an_outcome_that_cannot_travel_is_that_job_s_end() -> None:
-    """Too deep to be packed, or packed as what cannot be unpacked."""
+    """An outcome that cannot be pickled or unpickled ends only its job."""
     deep: Any = {}
     for _ in range(5000):
         deep = {"deeper": deep}
@@ -71,7 +71,7 @@ def test_an_outcome_that_cannot_travel_is_that_job_s_end() -> None:
 
 
 def test_a_stop_gives_back_what_had_not_begun() -> None:
-    """It waited for a thread."""
+    """A stop gives back a job that waits for a thread."""
     stop = Stop()
     stop.asked.set()
     assert cast("Failure", carried(raising(ZeroDivisionError()), stop)).reason == DRAINED
