@@ -6,65 +6,13 @@ import json
 import os
 import stat
 import subprocess
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
-import pytest
-
 import forked
-from cli.commands import PATIENCE, Ran, arguments, environment, on_terminal, run, run_each
-from operations.decrypt.conftest import T0, SealedRig
-from operations.decrypt.keypairs import key_file, public_pem
-from recvault.simulator import SimRecording, Simulator
-from strict_s3 import StrictS3
-
-
-@dataclass
-class Archive:
-    """Encrypted recordings of a call and a room, in a bucket."""
-
-    rig: SealedRig
-    recordings: dict[str, SimRecording] = field(default_factory=dict)
-
-    def plain(self, name: str) -> bytes:
-        return self.rig.plain(self.recordings[name])
-
-    def key(self, name: str, media_format: str = "wav") -> str:
-        [found] = [
-            key for key in self.rig.objects() if key.endswith(f"{self.recordings[name].recording_id}.{media_format}")
-        ]
-        return found
-
-    def decrypt_each(self, *asked: tuple[str, ...]) -> list[Ran]:
-        """Decrypt recordings by our names, each with its options."""
-        return run_each(self.rig, *(["decrypt", self.recordings[name].recording_id, *words] for name, *words in asked))
-
-
-@pytest.fixture(scope="module")
-def archive(tmp_path_factory: pytest.TempPathFactory, strict_s3: StrictS3) -> Iterator[Archive]:
-    """Calls under three keys, two of them configured; a track; a call that is not encrypted, and a missing one."""
-    with pytest.MonkeyPatch.context() as environ, Simulator(seed=17) as simulator:
-        environ.setenv("AWS_ACCESS_KEY_ID", "test")
-        environ.setenv("AWS_SECRET_ACCESS_KEY", "test-secret-key")
-        root, bucket = tmp_path_factory.mktemp("sealed"), strict_s3.bucket().name
-        rig = SealedRig(root=root, simulator=simulator, s3_url=strict_s3.url, bucket=bucket)
-        simulator.set_now(T0)
-        made = Archive(rig)
-        rig.opened("voice", 0, 1)
-        for name, number in (("strange", 2), ("old", 1), ("call", 0), ("rotten", 0)):
-            simulator.seal_for(public_pem(number))
-            made.recordings[name] = rig.encrypted()
-            simulator.media(made.recordings[name], "wav")  # its key is fixed now
-        made.recordings["open"] = rig.encrypted(encrypted=False)
-        made.recordings["pending"] = rig.encrypted(completed_at=T0.replace(year=2027))
-        rig.opened("video", 0)
-        made.recordings["track"] = rig.encrypted()
-        rig.sync_at(T0)
-        rotten = bytearray(rig.objects()[made.key("rotten")])
-        rotten[5000] ^= 1
-        rig.s3.put_object(Bucket=bucket, Key=made.key("rotten"), Body=bytes(rotten))
-        yield made
+from cli.commands import PATIENCE, arguments, environment, on_terminal, run, run_each
+from cli.conftest import Archive
+from operations.decrypt.conftest import SealedRig
+from operations.decrypt.keypairs import key_file
 
 
 def left(directory: Path) -> list[str]:

@@ -55,6 +55,8 @@ def test_the_main_job(rig: Rig) -> None:
     assert done(rig, "verify", "--deep", "--json").document["counts"]["ok"] == 30
     assert done(rig, "show", first, "--json").document["recordings"][0]["sidecar"]["recording_id"] == first
     assert done(rig, "status", "--json").document["sources"][0]["counts"]["archived"] == 30
+    done(rig, "get", first, "--output", str(rig.root / "fetched"))
+    assert (rig.root / "fetched").read_bytes() == objects[rig.sidecars()[first]["media"][0]["key"]]
     done(rig, "manifest")
 
     for path in rig.root.glob("ledger.db*"):

@@ -61,6 +61,7 @@ ASKED: dict[str, Callable[[Ledger], object]] = {
     "scan error": lambda ledger: ledger.note_scan_error(FEED_OTHER, "down", NOW),
     "accounts closed": lambda ledger: ledger.note_accounts("main", ["AC1"], NOW),
     "find": lambda ledger: ledger.ask.find("RE7"),
+    "list a call": lambda ledger: list(ledger.ask.recordings(call="CA7")),
     "find in a source": lambda ledger: ledger.ask.find("RE7", "main"),
     "find by a beginning": lambda ledger: ledger.ask.beginning("RE1"),
     "failures": lambda ledger: ledger.ask.failures(),

@@ -201,6 +201,7 @@ class Sidecar:
             status=self.document["status"],
             phase=Phase.COMPLETE,
             formats=tuple(each.media_format for each in self.media),
+            call_id=call_id if isinstance(call_id := self.document.get("call_id"), str) else None,
         )
 
     @_held

@@ -12,18 +12,22 @@ from recvault.errors import RecvaultError
 
 if TYPE_CHECKING:
     from recvault.app.runtime import Runtime
+    from recvault.app.source_status import Inquiry
 
 SCHEMA = "recvault/show/v1"
 
 
 @click.command("show")
 @click.argument("recording_id", metavar="ID")
+@click.option("--no-sidecar", is_flag=True, help="Show what the ledger knows, and do not ask the bucket.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @question
-def command(app: App, recording_id: str, as_json: bool) -> int:
+def command(app: App, recording_id: str, no_sidecar: bool, as_json: bool) -> int:
     """Show one recording: ledger row, attempts, keys, sidecar. An ID is the provider's own, or SOURCE:ID."""
-    with app.runtime() as runtime:
-        documents = [_document(runtime, row) for row in runtime.find(recording_id)]
+    with app.inquiry() as inquiry:
+        documents = [_document(inquiry, row) for row in inquiry.find(recording_id)]
+    if not no_sidecar:
+        _add_sidecars(app, documents)
     if as_json:
         print_json({"schema": SCHEMA, "recordings": documents})
         return 0
@@ -32,17 +36,26 @@ def command(app: App, recording_id: str, as_json: bool) -> int:
     return 0
 
 
-def _document(runtime: Runtime, row: dict[str, Any]) -> dict[str, Any]:
+def _document(inquiry: Inquiry, row: dict[str, Any]) -> dict[str, Any]:
     names = [name for name in row if name not in ("id", "recording", "media", "lease", "may_have_put", "looks")]
     document = {name: row[name] for name in names}
     document["in_transfer"] = bool(row["lease"])
     if row["lease"]:
         document["next_attempt_at"] = None  # it is under way: what the row holds is when it would be given up
     document["media"] = json.loads(row["media"]) if row["media"] else []
-    document["earlier_editions"] = runtime.ledger.ask.editions(row["id"])
+    document["earlier_editions"] = inquiry.ledger.ask.editions(row["id"])
     document["listed"] = json.loads(row["recording"]) if row["recording"] else None
-    document["sidecar"] = _sidecar(runtime, row["sidecar_key"]) if row["sidecar_key"] else None
+    document["sidecar"] = None
     return document
+
+
+def _add_sidecars(app: App, documents: list[dict[str, Any]]) -> None:
+    """Read them from the bucket, if any of these is archived."""
+    archived = [document for document in documents if document["sidecar_key"]]
+    if archived:
+        with app.runtime() as runtime:
+            for document in archived:
+                document["sidecar"] = _sidecar(runtime, document["sidecar_key"])
 
 
 def _sidecar(runtime: Runtime, key: str) -> Any:

@@ -61,7 +61,7 @@ def print_table(
         show_table(console(), columns, listed, seldom=seldom, prose=prose)
         return
     for row in [list(columns), *listed]:
-        click.echo("\t".join(_plain(value) for value in row))
+        click.echo("\t".join(plain(value) for value in row))
 
 
 def show_table(
@@ -215,7 +215,7 @@ def _roughly(seconds: float) -> str:
     return span(seconds // step * step)
 
 
-def _plain(value: object) -> str:
+def plain(value: object) -> str:
     """A cell for scripts: numbers without separators and units, moments in full."""
     if isinstance(value, Beside):
         return cell(value.moment)

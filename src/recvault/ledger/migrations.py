@@ -305,8 +305,29 @@ def notices(db: Database) -> None:
         db.execute(statement)
 
 
+_CALLS = (
+    "ALTER TABLE recordings ADD COLUMN call_id TEXT",  # null where the provider names none
+    "CREATE INDEX recordings_call ON recordings (call_id, created_at) WHERE call_id IS NOT NULL",
+    """
+    UPDATE recordings SET call_id = (
+        SELECT json_extract(recording, '$.call_id') FROM told WHERE told.id = recordings.id
+    ) WHERE state <> 'archived'
+    """,
+    # Of what was archived before, only the sidecars know it.
+    "INSERT OR IGNORE INTO facts SELECT 'calls.incomplete', 'yes' WHERE EXISTS "
+    "(SELECT 1 FROM tallies WHERE state = 'archived' AND count > 0)",
+)
+
+
+@migrations()
+def calls(db: Database) -> None:
+    """Add each recording's call, by which recordings are found."""
+    for statement in _CALLS:
+        db.execute(statement)
+
+
 _LATER = (
     *(sidecar_sums, quarantine_by_recording, looked_for_in_vain, process_deaths, whose_failure, accounts_by_id),
-    *(editions, how_long_in_doubt, notices),
+    *(editions, how_long_in_doubt, notices, calls),
 )
 KNOWN = frozenset(each.__name__ for each in (first, second, third, fourth, fifth, *_LATER))

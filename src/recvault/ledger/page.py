@@ -21,7 +21,7 @@ from datetime import datetime, timedelta
 from sqlite_utils import Database
 
 from recvault.ledger.questions import Feed, Row
-from recvault.ledger.rows import keep_listed
+from recvault.ledger.rows import keep_listed, storable
 from recvault.ledger.trouble import stored_time
 from recvault.models import Phase, Recording, Rejected, State, Window, stamp
 
@@ -87,9 +87,9 @@ _ADDED = "SELECT id, state, provider, account_id, recording_id FROM recordings W
 
 _REGISTER = """
     INSERT INTO recordings (provider, account_id, recording_id, source, api, created_at, registered_at, watched_since,
-                            state, next_attempt_at, settled_at)
+                            state, next_attempt_at, settled_at, call_id)
     VALUES (:provider, :account_id, :recording_id, :source, :api, :created_at, :registered_at, :registered_at,
-            :state, :next_attempt_at, :settled_at)
+            :state, :next_attempt_at, :settled_at, :call_id)
     ON CONFLICT (recording_id, account_id, provider) DO NOTHING
 """
 
@@ -140,6 +140,7 @@ def _new_row(feed: Feed, recording: Recording, now: str, due: Mapping[Phase, str
         "settled_at": None if next_attempt_at else now,
         "external_location": recording.external_location,
         "recording": recording.to_json(),
+        "call_id": storable(recording.call_id),
     }
 
 

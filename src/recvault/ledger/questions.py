@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from typing import Any
@@ -15,9 +15,10 @@ from recvault.ledger.connection import Connection
 from recvault.ledger.leases import LEASE
 from recvault.ledger.rows import whole
 from recvault.ledger.trouble import stored_day, stored_time
-from recvault.models import SUSPECT, State
+from recvault.models import SUSPECT, State, Window, stamp
 
 Row = dict[str, Any]
+_EVER = Window()
 # Feeds besides the list itself: with errors and times of their own, without watermark.
 ACCOUNTS = "accounts"
 RECONCILE = "reconcile"
@@ -74,6 +75,17 @@ _BEGINNING = """
     SELECT recordings.*, told.recording AS told FROM recordings JOIN told USING (id)
     WHERE recording_id >= ? AND recording_id < ?
 """
+
+_LIST = """
+    SELECT created_at, source, provider, account_id, recording_id, state, reason, call_id, bytes, sidecar_key,
+        settled_at
+    FROM recordings WHERE (:call IS NULL OR call_id = :call)
+        AND (:sources IS NULL OR source IN (SELECT value FROM json_each(:sources)))
+        AND (:state IS NULL OR state = :state)
+        AND (:since IS NULL OR created_at >= :since) AND (:until IS NULL OR created_at < :until)
+    ORDER BY created_at DESC, id DESC LIMIT :limit
+"""
+_LIST_CALL = _LIST.replace(":call IS NULL OR ", "")  # else SQLite would not use its index
 
 _NEXT_DUE = """
     SELECT min((SELECT min(next_attempt_at) FROM recordings WHERE source = names.value AND next_attempt_at IS NOT NULL))
@@ -276,6 +288,27 @@ class Questions:
         with self._connection.read() as db:
             rows = list(db.query(_FIND, {"id": recording_id, "source": source}))
         return [_whole(row) for row in rows]
+
+    def recordings(
+        self,
+        *,
+        call: str | None = None,
+        sources: Collection[str] | None = None,
+        window: Window = _EVER,
+        state: State | None = None,
+        limit: int | None = None,
+    ) -> Iterator[Row]:
+        """Yield recordings, the newest first. Keeps the connection until it is exhausted or closed."""
+        chosen = {
+            "call": call,
+            "sources": _chosen(sources, None)["sources"],
+            "state": state and state.value,
+            "since": window.since and stamp(window.since),
+            "until": window.until and stamp(window.until),
+            "limit": -1 if limit is None else limit,
+        }
+        with self._connection.read() as db:
+            yield from db.query(_LIST_CALL if call else _LIST, chosen)
 
     def editions(self, row_id: int) -> list[Row]:
         """Return the editions that were archived before the current one of a row."""

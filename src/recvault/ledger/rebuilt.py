@@ -20,7 +20,7 @@ from recvault.errors import LedgerDamaged, LedgerLocked, LedgerStands
 from recvault.ledger import editions
 from recvault.ledger.connection import Connection, alone
 from recvault.ledger.leases import at_work
-from recvault.ledger.rows import shorten
+from recvault.ledger.rows import shorten, storable
 from recvault.ledger.soundness import commits_beside
 from recvault.ledger.trouble import file_errors
 from recvault.models import JSON, Receipt, State, stamp
@@ -30,8 +30,9 @@ _BESIDE = ("-wal", "-shm", ".commits")  # endings of the files that belong to a 
 
 _INSERT = """
     INSERT INTO recordings (provider, account_id, recording_id, source, api, created_at, registered_at, watched_since,
-                            state, attempts, settled_at, sidecar_key, sidecar_sha256, bytes, media, reason, message)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                            state, attempts, settled_at, sidecar_key, sidecar_sha256, bytes, media, reason, message,
+                            call_id)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (recording_id, account_id, provider) DO NOTHING
 """
 
@@ -204,7 +205,7 @@ def _written(db: Database, each: Committed) -> tuple[str, str] | bool:
     about = (receipt.source, recording.api, stamp(recording.created_at), archived_at, archived_at)
     end = (State.ARCHIVED.value, each.attempts, archived_at, receipt.sidecar_key, receipt.sidecar_sha256)
     media = (receipt.bytes, shorten(receipt), *(receipt.note or (None, None)))
-    if db.execute(_INSERT, (*identity, *about, *end, *media)).rowcount:
+    if db.execute(_INSERT, (*identity, *about, *end, *media, storable(recording.call_id))).rowcount:
         return False
     [key] = db.execute(_KNOWN, identity[::-1]).fetchone()
     is_later = receipt.earlier is not None and receipt.earlier.sidecar_key == key

@@ -91,6 +91,11 @@ def _beside(sidecar_key: str, ending: str) -> str:
     return f"{sidecar_key.rpartition('.')[0]}.{ending}"
 
 
+def storable(text: str | None) -> str | None:
+    """Return a provider's text as SQLite takes it: without lone surrogates."""
+    return text and text.encode("utf-8", "replace").decode()
+
+
 _KEEP_LISTED = "INSERT INTO listed VALUES (?, ?) ON CONFLICT DO UPDATE SET recording=excluded.recording"
 
 

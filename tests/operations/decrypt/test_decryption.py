@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 
 from operations.decrypt.keypairs import call, private_keys, track
-from recvault.cli.decrypt import _to_file
+from recvault.cli.outputs import to_file
 from recvault.errors import Interrupted, NotOpened, UnknownName
 from recvault.media.decryptor import PrivateKeys
-from recvault.operations.decrypt import Encrypted, Plaintext, decrypt, encrypted
+from recvault.operations.decrypt import decrypt, encrypted
+from recvault.operations.fetching import Encrypted, FetchedMedium
 from recvault.shutdown import Stop
 from recvault.simulator.matroska import matroska
 from recvault.simulator.media import Noise
@@ -55,7 +56,7 @@ def sealed(fields: dict[str, Any], body: bytes, media_format: str) -> Encrypted:
     )
 
 
-def opened(fields: dict[str, Any], body: bytes, media_format: str = "mka") -> tuple[Plaintext, bytes]:
+def opened(fields: dict[str, Any], body: bytes, media_format: str = "mka") -> tuple[FetchedMedium, bytes]:
     pieces: list[bytes] = []
     shelf: Any = Shelf(medium=body)
     done = decrypt(shelf, sealed(fields, body, media_format), KEYS, pieces.append, Stop())
@@ -67,7 +68,7 @@ def test_what_is_told_is_what_was_written(seals: Any, media_format: str) -> None
     """The returned size and SHA-256 are those of the plaintext."""
     done, plain = opened(*seals(TRACK), media_format)
     assert plain == TRACK
-    assert done == Plaintext(bytes=len(TRACK), sha256=hashlib.sha256(TRACK).hexdigest())
+    assert done == FetchedMedium(bytes=len(TRACK), sha256=hashlib.sha256(TRACK).hexdigest())
 
 
 def test_a_seal_that_was_broken_before_it_was_archived() -> None:
@@ -107,7 +108,7 @@ def test_a_stop_ends_it_and_leaves_nothing(tmp_path: Path) -> None:
         file.write(piece)
         stop.asked.set()
 
-    with pytest.raises(Interrupted), _to_file(tmp_path / "out") as file:
+    with pytest.raises(Interrupted), to_file(tmp_path / "out") as file:
         decrypt(one, sealed(*call(TRACK), "wav"), KEYS, write, stop)
     assert list(tmp_path.iterdir()) == []
 
@@ -116,7 +117,7 @@ def test_a_file_is_its_owner_s_from_the_first_byte(tmp_path: Path) -> None:
     """While it is written only its owner can read it, nothing has its name, and a link there is not followed."""
     (tmp_path / "theirs").write_text("theirs")
     (tmp_path / "out").symlink_to(tmp_path / "theirs")
-    with _to_file(tmp_path / "out") as file:
+    with to_file(tmp_path / "out") as file:
         file.write(b"plain")
         [part] = [path for path in tmp_path.iterdir() if path.suffix == ".part"]
         assert part.stat().st_mode & 0o777 == 0o600

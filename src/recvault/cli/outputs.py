@@ -1,0 +1,89 @@
+"""Where a recording's bytes go: a file or stdout, which get them once all of them are verified; and which are meant."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import click
+
+from recvault.errors import ConfigError, UnknownName
+
+if TYPE_CHECKING:
+    from recvault.app.runtime import Runtime
+    from recvault.media.decryptor import PrivateKeys
+
+_PIECE = 1 << 20
+NO_TERMINAL = "refusing to write a recording to a terminal: use --output PATH or a pipe"
+
+
+def archived_row(runtime: Runtime, text: str) -> dict[str, Any]:
+    """The one archived recording that an ID names. Raises UnknownName if there is none, or more than one."""
+    rows = runtime.find(text)
+    if len(rows) > 1:
+        sources = ", ".join(sorted({str(row["source"]) for row in rows}))
+        raise UnknownName(f"{text} is in several sources: {sources}", "write SOURCE:ID")
+    if not rows[0]["sidecar_key"]:
+        raise UnknownName(f"{text} is not archived: it is {rows[0]['state']}", f"`recvault show {text}` says why")
+    return rows[0]
+
+
+def private_keys(runtime: Runtime, source: str, key: str | None) -> PrivateKeys | None:
+    """The key that was given, else those of the recording's source; None if there are none."""
+    from recvault.app import wiring
+    from recvault.config import PrivateKeyRef, SecretRef
+
+    written = (
+        (PrivateKeyRef(secret=SecretRef(file=key, owner="--key")),)
+        if key is not None
+        else runtime.source(source).private_keys
+    )
+    return wiring.private_keys(written)
+
+
+@contextlib.contextmanager
+def to_file(path: Path) -> Iterator[IO[bytes]]:
+    """A file that appears under its name only when it is complete, readable by its owner only."""
+    if path.exists() and not path.is_file():
+        raise click.UsageError(f"{path} is not a regular file")
+    try:
+        number, name = tempfile.mkstemp(prefix=f".{path.name[:100]}.", suffix=".part", dir=path.parent)  # mode 0600
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    made = Path(name)
+    try:
+        with os.fdopen(number, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(number)
+        made.replace(path)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    finally:
+        made.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def to_stdout(runtime: Runtime) -> Iterator[tempfile.SpooledTemporaryFile[bytes]]:
+    """A nameless file, which is poured out when all went well: a pipe takes nothing back."""
+    settings = runtime.settings.transfer
+    with tempfile.SpooledTemporaryFile(max_size=settings.spool_memory, dir=str(settings.spool_dir)) as file:
+        try:
+            yield file
+            file.seek(0)
+        except OSError as error:
+            raise _unwritable(settings.spool_dir, error) from error
+        shutil.copyfileobj(file, sys.stdout.buffer, _PIECE)
+        sys.stdout.buffer.flush()
+
+
+def _unwritable(path: Path, error: OSError) -> ConfigError:
+    return ConfigError(
+        f"{path} cannot be written: {error.strerror}", "correct the path or its permissions, or use another file"
+    )
