@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pwd
 import re
+import stat
 import tomllib
 from pathlib import Path
 
@@ -46,11 +48,16 @@ def user_config() -> Path | None:
 def _stands(place: Path, *, whatever: bool) -> bool:
     """Whether the file exists; pipes and devices only if named explicitly."""
     try:
-        return place.is_file() or (whatever and place.exists() and not place.is_dir())
-    except OSError as error:  # e.g. a directory on the way that this user may not enter
+        mode = place.stat().st_mode  # not is_file(): from Python 3.14 on it is False for what may not be looked at
+    except ValueError:
+        return False
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            return False
         if place == user_config() and not whatever:
             return False  # HOME is another user's, as under some sudo
-        raise unreadable(place, error) from error
+        raise unreadable(place, error) from error  # e.g. a directory on the way that this user may not enter
+    return stat.S_ISREG(mode) or (whatever and not stat.S_ISDIR(mode))
 
 
 def ledger_path(path: Path | None) -> Path:
