@@ -1,6 +1,6 @@
-"""`recvault` and `python -m recvault`: the command line, which is loaded when it is run.
+"""`recvault` and `python -m recvault`: the command line, loaded only when it is run.
 
-Not before: a worker process imports its parent's main module, and has no use for a command line.
+A worker process imports its parent's main module, and does not need the command line.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ def main() -> None:
     if sys.argv[1:] == ["--version"]:
         print(f"recvault, version {__version__}")
         return
-    if "_RECVAULT_COMPLETE" in os.environ:  # Tab was pressed: an error would be written into the line that is typed
+    if "_RECVAULT_COMPLETE" in os.environ:  # Tab was pressed: an error would be written into the line being typed
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
     from recvault.cli import main as command
 

@@ -61,7 +61,7 @@ class Translation:
             raise ours from error
 
     def translated(self, error: BaseException) -> Exception | None:
-        """What to raise in place of this error; None: it passes as it is."""
+        """Return the error to raise instead of this one; None to let it pass."""
         raise NotImplementedError
 
 
@@ -78,13 +78,13 @@ class RecvaultError(Exception):
     """The store's own name for the cause, such as `AccessDenied`, where it gave one."""
 
     def __init__(self, message: str, hint: str = "") -> None:
-        message, hint = mask(message), mask(hint)  # here, for it is printed, logged, kept and sent in many places
+        message, hint = mask(message), mask(hint)  # here: messages are printed, logged, stored and sent in many places
         super().__init__(message, hint)
         self.message = message
         self.hint = hint
 
     def answered(self, status: int | None, code: str = "") -> Self:
-        """Itself, with status and code, which are pickled too."""
+        """Set status and code, which are pickled too; return itself."""
         self.status, self.code = status, code
         return self
 
@@ -133,7 +133,7 @@ class StoreUnavailable(Unavailable):
 
 
 class EngineLost(Unavailable):
-    """What carried the jobs of all workers is gone: what it had is due again, and counts for nothing."""
+    """The engine that ran the jobs of all workers is gone: they are due again, and nothing counts against them."""
 
 
 class LedgerLocked(Unavailable):
@@ -165,7 +165,7 @@ class LedgerDamaged(RecvaultError):
 
 
 class LedgerStands(RecvaultError):
-    """A new ledger was requested where one exists that is not damaged; it is not replaced."""
+    """A new ledger was requested, but an undamaged one exists; it is not replaced."""
 
     exit_code = 2
 
@@ -175,7 +175,7 @@ class Interrupted(RecvaultError):
 
 
 class WorkerLost(RecvaultError):
-    """The worker process of a job died. `begun`: the job may have started; `alone`: no other job was in it."""
+    """The worker process of a job died. `begun`: the job may have started; `alone`: no other job ran in it."""
 
     def __init__(self, message: str, hint: str = "", *, begun: bool = True, alone: bool = False) -> None:
         super().__init__(message, hint)
@@ -186,7 +186,7 @@ class WorkerLost(RecvaultError):
 
 
 class WorkerBug(Exception):
-    """A bug that a worker process met: its class, and its traceback as text, because it may not travel itself."""
+    """A bug in a worker process: its class, and its traceback as text, because the exception may not be picklable."""
 
     def __init__(self, kind: str, trace: str) -> None:
         super().__init__(kind, trace)
@@ -207,7 +207,7 @@ class Denied(RecvaultError):
 
 
 class Refused(RecvaultError):
-    """The provider answers a 4xx that asking again alike will not change."""
+    """The provider answers a 4xx that repeating the same request will not change."""
 
     def __init__(self, message: str, hint: str = "", status: int | None = None) -> None:
         super().__init__(message, hint)
@@ -252,7 +252,7 @@ class TooLarge(KeyConflict):
 
 
 class KeyRefused(RecvaultError):
-    """The bucket refuses a request for this key, and takes others: no trouble of the bucket."""
+    """The bucket refuses a request for this key but accepts others."""
 
     exit_code = 3
 

@@ -18,16 +18,16 @@ from typing import Any, ClassVar, Self
 
 JSON = dict[str, Any]
 
-_COMPACT = json.JSONEncoder(separators=(",", ":"))  # json.dumps makes one each time
+_COMPACT = json.JSONEncoder(separators=(",", ":"))  # json.dumps creates one each time
 
-WORKER_LOST = "worker.lost"  # its process died with others in it: due again now, alone
-WORKER_CRASHED = "worker.crashed"  # the reason where its process died with nothing else in it
-KEY_TAKEN = "store.key_taken"  # reasons that stay with an archived recording: something is to be known of it
+WORKER_LOST = "worker.lost"  # its process died while it ran other jobs, too: due again now, alone
+WORKER_CRASHED = "worker.crashed"  # its process died while it ran nothing else
+KEY_TAKEN = "store.key_taken"  # reasons that stay with an archived recording, for the operator to know
 FORMATS_MISSING = "media.formats_missing"
 SUSPECT = "media.suspect"
 DRAINED = "drained"  # a stop interrupted the transfer: due again now
 MISSING = "recording.missing"  # 404 for a listed recording: gone only if still so hours later
-ELSEWHERE = "media.elsewhere"  # it answers 404 for media whose row names another host: external, unless it is young
+ELSEWHERE = "media.elsewhere"  # 404 for media whose row names another host: external, unless the recording is young
 
 
 class Phase(enum.StrEnum):
@@ -52,8 +52,8 @@ class Verdict(enum.StrEnum):
 class Doubt(enum.StrEnum):
     """Why a failure may be the service's, and not the recording's own."""
 
-    ANSWERED = "answered"  # it answered so for this one
-    AWAY = "away"  # no real answer: unreachable, too slow, overloaded
+    ANSWERED = "answered"  # the service answered the request for this recording with the error
+    AWAY = "away"  # no real answer: unreachable, too slow or overloaded
 
 
 class State(enum.StrEnum):
@@ -93,7 +93,7 @@ class Travels:
         return _made, (kind, _values(kind)(self))
 
     def altered(self, **changes: Any) -> Self:
-        """A copy with other values of some fields: as `dataclasses.replace`, at a tenth of its cost."""
+        """Copy it with other values of some fields: as `dataclasses.replace`, at a tenth of its cost."""
         kind: Any = type(self)
         known = dict(zip(kind.__slots__, _values(kind)(self), strict=True))
         known.update(changes)
@@ -107,7 +107,7 @@ def _values(kind: Any) -> Callable[[Any], tuple[Any, ...]]:
 
 
 def _made(kind: type[Any], values: Collection[Any]) -> Any:
-    """One with these values of its fields, in order; nothing is checked in these classes, and nothing left out."""
+    """Create an instance from the values of all fields, in order, without `__init__`."""
     if len(values) != len(kind.__slots__):
         raise ValueError(f"{len(values)} values for {len(kind.__slots__)} fields of {kind.__name__}")
     made = object.__new__(kind)
@@ -144,7 +144,7 @@ class Recording(Travels):
     size_bytes: int | None = None  # of the media, where the provider says (Video)
     codec: str | None = None  # as the provider says (Video)
     external_location: str | None = None
-    encryption: JSON | None = None  # what a holder of the private key needs
+    encryption: JSON | None = None  # what is needed for decryption besides the private key
     raw: JSON = field(default_factory=dict, compare=False)  # the provider's row; signatures are cut out of its URLs
     media_urls: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
     """Signed URLs by format, where the provider mints them. A credential: in memory only, never stored or logged."""
@@ -218,17 +218,17 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look(Travels):
-    """A medium that was not whole when it was looked at: it counts as it is only if it is still so hours later."""
+    """How incomplete media were when checked: they are accepted only if unchanged hours later."""
 
     media_format: str
     bytes: int
     sha256: str  # hex
-    seen_at: datetime  # for the first time like this
+    seen_at: datetime  # when it was first seen in this state
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check(Travels):
-    """What the proof of a medium said. `suspect` is archived and flagged, never dropped."""
+    """The result of the media check. `suspect` is archived and flagged, never dropped."""
 
     status: str  # ok | suspect | unchecked
     method: str  # e.g. "wav sizes", "mp3 frames", "ebml", "ciphertext"
@@ -275,7 +275,7 @@ class Earlier(Travels):
 
     sidecar_key: str
     sidecar_sha256: str | None
-    replaced: bool = False  # its media were lost, and this edition is in their place
+    replaced: bool = False  # its media were lost, and this edition replaces them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -322,14 +322,14 @@ class Job(Travels):
     source: str
     recording: Recording
     attempt: int  # this one included: counted before the work
-    maybe_archived: bool  # an earlier attempt of this ledger may have put something of it
-    confirms: bool = False  # it was not found hours ago: if it is still missing, it is gone
-    alone: bool = False  # in a process where nothing else runs: it was under way when one died
-    faults: int = 0  # earlier attempts that failed by its own fault
-    watched_since: datetime | None = None  # how long its finishing is waited for
+    maybe_archived: bool  # an earlier attempt of this ledger may have put objects of it
+    confirms: bool = False  # it was missing hours ago: if it still is, it is gone
+    alone: bool = False  # to run alone in its process, because it ran when a process died
+    faults: int = 0  # number of earlier attempts that failed by its own fault
+    watched_since: datetime | None = None  # since when recvault waits for it to be finished
     looks: tuple[Look, ...] = ()
-    standing: Receipt | None = None  # as what it was archived before
-    again: bool = False  # it is in the bucket: is there a better version now?
+    standing: Receipt | None = None  # the earlier commit, if it is archived
+    again: bool = False  # it is archived: look for a better version
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -343,9 +343,9 @@ class Failure(Travels):
     message: str  # for the operator: what happened, and what to do
     retry_after: float | None = None  # seconds, where the provider said
     counted: bool = True  # False: not the recording's fault (store down, credentials refused, drained)
-    doubt: Doubt | None = None  # where it is counted only if it is the recording's own: that shows by the others
-    may_have_put: bool = True  # False: nothing was put in the bucket, nor begun to be
-    looks: tuple[Look, ...] = ()  # what was incomplete; empty: as before
+    doubt: Doubt | None = None  # set: it counts only if the other recordings show that it is its own fault
+    may_have_put: bool = True  # False: no put was started
+    looks: tuple[Look, ...] = ()  # incomplete media; empty: unchanged
 
 
 Outcome = Receipt | Failure

@@ -20,7 +20,7 @@ from recvault.errors import Interrupted
 
 T = TypeVar("T")
 
-_ATTEND_SECONDS = 0.1  # between two looks at a stop
+_ATTEND_SECONDS = 0.1  # between two checks for a stop
 _SLICE = 30.0  # seconds between signs of life of a long wait
 
 
@@ -29,7 +29,7 @@ class Pulse:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._lock = threading.Lock()  # for those that come, go and count; a beat only writes over its own
+        self._lock = threading.Lock()  # for adding, removing and counting; a beat only overwrites its own entry
         self._last: dict[int, float] = {}
 
     @contextmanager
@@ -54,26 +54,26 @@ class Pulse:
             self._last[me] = self._clock()
 
     def quiet_seconds(self) -> float:
-        """For how long the thread at work that was silent longest has been so; 0.0 where none is at work."""
+        """Return how long the working thread that was silent longest has been silent; 0.0 if none is working."""
         with self._lock:
             first = min(self._last.values(), default=None)
         return 0.0 if first is None else max(0.0, self._clock() - first)
 
 
 class Allowance:
-    """Until when running work may last after a stop, by the monotonic clock."""
+    """How long running work may last after a stop, by the monotonic clock."""
 
     def __init__(self) -> None:
         self.until = -math.inf
 
     def extend(self, seconds: float) -> None:
-        """Let it last so long from now on, at least."""
+        """Extend it to at least this long from now."""
         self.until = max(self.until, time.monotonic() + seconds)
 
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """The two flags of a stop, shared by all threads of a process, and the pulse of those that look at them."""
+    """The two flags of a stop, shared by all threads of a process, and their pulse."""
 
     asked: threading.Event = field(default_factory=threading.Event)
     enforced: threading.Event = field(default_factory=threading.Event)

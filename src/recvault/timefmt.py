@@ -1,4 +1,4 @@
-"""How lengths of time and moments read in a sentence."""
+"""How durations and times are written in a sentence."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 
 def span(seconds: float | None) -> str:
-    """A length of time in two units at most: `26 min`, `3 min 5 s`, `1 d 2 h`."""
+    """Write a duration in at most two units: `26 min`, `3 min 5 s`, `1 d 2 h`; "-" for None."""
     if seconds is None:
         return "-"
     left, parts = max(0, round(seconds)), []
@@ -18,7 +18,7 @@ def span(seconds: float | None) -> str:
 
 
 def setting(seconds: float) -> str:
-    """A length of time as the configuration has it, to the second: `26h`, `1h30m`, `90s` is `1m30s`."""
+    """Write a duration as in the configuration, to the second: `26h`, `1h30m`; 90 s is `1m30s`."""
     left, parts = max(0, round(seconds)), []
     for length, unit in ((3600, "h"), (60, "m"), (1, "s")):
         count, left = divmod(left, length)
@@ -28,5 +28,5 @@ def setting(seconds: float) -> str:
 
 
 def when(moment: datetime) -> str:
-    """A moment to the minute, in UTC: `2026-10-01 08:00 UTC`."""
+    """Write a time to the minute, in UTC: `2026-10-01 08:00 UTC`."""
     return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")

@@ -1,1 +1,1 @@
-"""Which recordings there are: lists are read, rows registered, and only then the watermark moves."""
+"""Find recordings: read lists, register the rows, and only then move the watermark."""

@@ -1,4 +1,4 @@
-"""Sub-accounts that are no longer active: they are read until their lists refuse, and gaps are reported.
+"""Sub-accounts that are no longer active: they are read until their lists are refused, and gaps are reported.
 
 A provider keeps a closed account's history readable for a while (Twilio: 30 days). One that left the list of accounts
 is read once more. If its list was read completely after it was first seen inactive, nothing is missing, and a later
@@ -24,7 +24,7 @@ _REFUSALS = (CredentialsRefused, Denied, EndpointRefused)
 
 
 class Facts(Protocol):
-    """Where it is remembered."""
+    """Where closings are remembered."""
 
     def fact(self, name: str) -> str | None: ...
 
@@ -34,13 +34,13 @@ class Facts(Protocol):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Closing:
     status: str  # the provider's status, or LEFT
-    since: str  # when it was first seen so
-    read_at: str | None = None  # its list, whole, since then
-    refused_at: str | None = None  # its list
+    since: str  # when it was first seen with this status
+    read_at: str | None = None  # when its list was last read completely, since then
+    refused_at: str | None = None  # when its list was last refused
 
     @property
     def is_over(self) -> bool:
-        """Nothing more can be read: do not list it again."""
+        """Whether nothing more can be read: do not list it again."""
         if self.status == LEFT:
             return bool(self.read_at or self.refused_at)
         return bool(self.read_at and self.refused_at)
@@ -48,13 +48,13 @@ class _Closing:
 
 @dataclass(frozen=True, slots=True)
 class Closings:
-    """Of all sources of a ledger. Thread-safe."""
+    """The inactive sub-accounts of all sources of a ledger. Thread-safe."""
 
     facts: Facts
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def note(self, source: str, listed: Sequence[Subaccount], known: Iterable[str], now: datetime) -> list[str]:
-        """Take over a whole list of accounts; which of them, and of those that were known before, are to be read."""
+        """Store a complete list of accounts; return which of them, and of those known before, must be read."""
         active = [each.account_id for each in listed if each.is_active]
         statuses = dict.fromkeys(known, LEFT) | {each.account_id: each.status for each in listed}
         for account_id in active:
@@ -66,16 +66,16 @@ class Closings:
         return [*active, *(account_id for account_id, each in noted.items() if not each.is_over)]
 
     def is_over(self, source: str, account_id: str) -> bool:
-        """Whether there is nothing more to be read of an account."""
+        """Whether nothing more can be read of an account."""
         found = self._all(source).get(account_id)
         return found is not None and found.is_over
 
     def read(self, source: str, account_id: str, now: datetime) -> None:
-        """Its list was read whole."""
+        """Note that an account's list was read completely."""
         self._change(source, account_id, read_at=stamp(now))
 
     def met(self, source: str, account_id: str, error: RecvaultError, now: datetime) -> RecvaultError | None:
-        """The error to report for its list; None if a refusal is only its end."""
+        """Return the error to report for an account's list; None if a refusal only means its end."""
         found = self._all(source).get(account_id)
         if found is None or not isinstance(error, _REFUSALS):
             return error
@@ -95,7 +95,7 @@ class Closings:
             before = self._all(source)
             if account_id in before:
                 changed = {**before, account_id: replace(before[account_id], **changes)}
-                with contextlib.suppress(LedgerLocked, LedgerUnavailable):  # the next poll finds it again
+                with contextlib.suppress(LedgerLocked, LedgerUnavailable):  # the next poll tries again
                     self._keep(source, before, changed)
 
     def _all(self, source: str) -> Mapping[str, _Closing]:
@@ -110,7 +110,7 @@ class Closings:
 
 
 def _next(before: _Closing | None, status: str, now: datetime) -> _Closing:
-    """What is known about it; a new status starts over, because it may have been active in between."""
+    """Update what is known; a new status starts over, because it may have been active in between, unless it is over."""
     if before is not None and before.status == status:
         return before
     if before is not None and before.is_over:

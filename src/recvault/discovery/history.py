@@ -18,10 +18,10 @@ from recvault.discovery.watermark_bound import Scanned
 from recvault.models import Window
 from recvault.shutdown import Stop
 
-_MOST_FAILED = 3  # slices of an account that fail, after which the rest of it is left for the next run
-_MOST_PAGES = 8  # of a slice that can be cut finer
+_MOST_FAILED = 3  # failed slices of an account, after which the next run continues it
+_MOST_PAGES = 8  # of a slice that can be split further
 _LOOK_SECONDS = 0.2
-_RESUMED = 16  # a rerun starts with slices of this part of what was read, instead of single days
+_RESUMED = 16  # a rerun starts with slices of 1/16 of the longest one read, instead of single days
 
 
 @dataclass(slots=True, kw_only=True)
@@ -29,9 +29,9 @@ class History:
     """One account's history: what is left to list."""
 
     account_id: str
-    whole: Window  # with an end, and with a beginning unless it is all there is
+    whole: Window  # has an end; its start is open if all history is wanted
     slices: Slices
-    open_end: bool = False  # up to now: the newest slice is listed without an upper bound
+    open_end: bool = False  # it ends now: the newest slice is listed without an upper bound
     failed: int = 0  # slices that could not be read
     seen: int = 0  # rows
 
@@ -46,7 +46,7 @@ class History:
         page_size: int,
         newest_first: bool,
     ) -> History:
-        """What of a window is not done, up to now."""
+        """Make the history of a window up to now, without the intervals that are done."""
         until = min(asked.until or now, now)
         whole = Window(asked.since, until)
         left = without(whole, done) if (asked.since or EPOCH) < until else []
@@ -56,24 +56,24 @@ class History:
 
     @property
     def is_read(self) -> bool:
-        """Nothing is left, and nothing failed."""
+        """Whether nothing is left and nothing failed."""
         return not self.failed and not self.slices.left
 
     def asked(self, slice_: Window) -> Window:
-        """The window to request: open where history is, so that no odd date is left out."""
+        """Return the window to request for a slice, open where the history is, so that no odd date is left out."""
         since = None if self.whole.since is None and slice_.since == EPOCH else slice_.since
         return Window(since, None if self.open_end and slice_.until == self.whole.until else slice_.until)
 
 
 @dataclass(slots=True, kw_only=True)
 class Walk:
-    """Made for one run. `read` is called in as many threads as are to list side by side."""
+    """Lists histories, for one run. Call `read` in as many threads as should list in parallel."""
 
     listing: Listing
     source: Source
     histories: list[History]
     stop: Stop
-    on_read: Callable[[History, Window, Scanned, datetime], None]  # with the moment at which it was begun
+    on_read: Callable[[History, Window, Scanned, datetime], None]  # with the time when the slice was started
     _at_work: int = 0
     _changed: threading.Condition = field(default_factory=threading.Condition)
 
@@ -115,14 +115,14 @@ class Walk:
         return scanned
 
     def _not_offered(self, history: History, scanned: Scanned) -> list[Window]:
-        """Skip what is older than anything the provider offers."""
+        """Skip what is older than anything the provider offers; return it."""
         if scanned.offered_since is None:
             return []
         with self._changed:
             return history.slices.drop_before(scanned.offered_since)
 
     def _take(self) -> tuple[History, Window] | None:
-        """The next slice, accounts in turn. Waits for slices in progress, because they may be split."""
+        """Return the next slice, accounts in turn; None at the end. Waits for slices in progress: they may be split."""
         with self._changed:
             while not self.stop.asked.is_set():
                 for _ in range(len(self.histories)):
@@ -137,5 +137,5 @@ class Walk:
 
 
 def unbounded(source: Source) -> Source:
-    """The source without start_from: an explicit window or id has its own bound."""
+    """Return the source without start_from: an explicit window or id has its own bound."""
     return replace(source, start_from=None)

@@ -1,7 +1,7 @@
 """Account identity: before each round, a source takes over what waits under an earlier name of its account.
 
 If a provider has no account id, the configuration names the account. A renamed source would then archive all history
-again under another account, so it is first checked for recordings that are known under others.
+again under another account, so it is first tested whether recordings known under other accounts are found in it.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ log = get_logger("recvault.discovery.identity")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """Called with a source's accounts before their lists are read. Thread-safe."""
+    """Checks a source's accounts before their lists are read. Thread-safe."""
 
     ledger: Ledger
     carriers: Sequence[Carrier]  # the whole configuration
     stop: Stop
-    _asked: set[str] = field(default_factory=set)  # sources that listed nothing of other accounts
+    _asked: set[str] = field(default_factory=set)  # sources that have none of the other accounts' recordings
 
     def __call__(self, source: Source, accounts: Sequence[str]) -> None:
-        """Take over what waits. ConfigError where the source's account is known under another name already."""
+        """Take over what waits. ConfigError if the source's account is already known under another name."""
         if source.names_account and source.name not in self._asked:
             refuse_renamed(self.ledger, source.feed(source.account_id), source.line(source.account_id))
             self._asked.add(source.name)
@@ -41,8 +41,8 @@ class Identity:
 
 
 def refuse_renamed(ledger: Ledger, feed: Feed, line: AccountLine) -> None:
-    """Look for recordings of the provider's other accounts: if found, it is the same account. Raises ConfigError
-    then."""
+    """Request recordings of the provider's other known accounts. ConfigError if one is found: it is the same
+    account."""
     for known in ledger.namesakes(feed):
         try:
             found = by_id(line.provider, line.session, known.recording_id)

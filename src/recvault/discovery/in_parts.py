@@ -16,16 +16,16 @@ from recvault.discovery.watermark_bound import Scanned, Tally
 from recvault.errors import RecvaultError
 from recvault.models import Window
 
-MOST_PAGES = 8  # of a part that can be cut finer
+MOST_PAGES = 8  # of a part that can be split further
 
 
 @dataclass(slots=True, kw_only=True)
 class InParts:
-    """One reading of one window. Made for one run."""
+    """Reads one window in parts, for one run."""
 
     asking: NarrowedList
-    settled: Callable[[Window, Narrower, int | None], Tally]  # one list, read until it was stable
-    reach: Callable[[datetime], None]  # everything before it was read
+    settled: Callable[[Window, Narrower, int | None], Tally]  # reads one list until it is stable
+    reach: Callable[[datetime], None]  # called with a time before which all was read
     clock: Callable[[], datetime]
     window: Window
     narrower: Narrower
@@ -36,7 +36,7 @@ class InParts:
     _unfiltered: bool = False
 
     def read(self, *, whole_failed: bool) -> Scanned:
-        """All of it. `whole_failed`: it was not answered in one; else it was only long."""
+        """Read all of it. `whole_failed`: the whole list was not answered; otherwise it was only long."""
         self._begin(whole_failed)
         while (slice_ := self._slices.next()) is not None:
             self.asking.session.stop.check()
@@ -76,18 +76,18 @@ class InParts:
         self._drop()
 
     def _asked(self, slice_: Window) -> Window:
-        """The window to request: open where the whole is, so that no odd date is left out."""
+        """Return the window to request for a slice, open where the whole is, so that no odd date is left out."""
         is_first, is_last = slice_.since == EPOCH, slice_.until == self.total.started
         since = None if self._open and is_first else slice_.since
         return Window(since, None if self.window.until is None and is_last else slice_.until)
 
     def _failed(self, slice_: Window, asked: Window, error: RecvaultError) -> None:
-        """Request less instead; raises the error if that is impossible, or if nothing is answered at all."""
+        """Request less next; raise the error if that is impossible, or if nothing is answered at all."""
         if not may_help(error):
             raise error
         found = self.asking.narrower(asked, error, self.clock())
         if asked.since is None:
-            self._open = False  # perhaps the open end was too much
+            self._open = False  # perhaps the open start was refused
             self._slices.put_back(slice_, 1)
         elif found.differs(self.narrower):
             self.narrower = self.narrower.joined(found)

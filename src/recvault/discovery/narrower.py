@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from recvault.providers.base import Request
 
 HOUR = timedelta(hours=1)
-FEW = 50  # rows a page, where full pages are not answered: what services give by default
-_CLOSE = timedelta(minutes=1)  # how exactly the oldest bound that is taken is found
+FEW = 50  # rows per page if full pages fail: the usual default of services
+_CLOSE = timedelta(minutes=1)  # precision of the oldest accepted bound, if the filter is by the hour
 _BOUNDS = frozenset({400, 416, 422})  # statuses that refuse the content of a request
 _TOO_MANY = 429
 
@@ -39,7 +39,7 @@ def may_help(error: RecvaultError) -> bool:
 class Narrower:
     """How to request less."""
 
-    page_size: int | None = None  # in place of the provider's own
+    page_size: int | None = None  # instead of the provider's own
     offered_since: datetime | None = None  # the service refuses any bound before it
 
     def differs(self, before: Narrower) -> bool:
@@ -47,7 +47,7 @@ class Narrower:
         return self.joined(before) != before
 
     def joined(self, other: Narrower) -> Narrower:
-        """The less of both."""
+        """Combine both restrictions."""
         sizes = [size for size in (self.page_size, other.page_size) if size]
         bounds = [moment for moment in (self.offered_since, other.offered_since) if moment]
         return Narrower(min(sizes, default=None), max(bounds, default=None))
@@ -62,19 +62,19 @@ class NarrowedList:
     scope: Scope
 
     def request(self, window: Window, page_size: int | None = None) -> Request:
-        """The first page of a window, with fewer rows per page if requested."""
+        """Return the request for a window's first page, with fewer rows per page if requested."""
         request = self.provider.list_request(window, self.scope)
         return request if page_size is None else with_fewer_rows(request, self.provider.page_size, page_size)
 
     @property
     def finest(self) -> timedelta:
-        """The narrowest window that its filter supports: an hour or a day."""
+        """The narrowest window that the filter supports: an hour or a day."""
         noon = EPOCH + 12 * HOUR
         first, later = (self.request(Window(noon + step)).url for step in (timedelta(), HOUR))
         return DAY if first == later else HOUR
 
     def narrower(self, window: Window, error: RecvaultError, now: datetime) -> Narrower:
-        """How to request less than this window; raises the error if even a short list is not answered."""
+        """Find how to request less than this window; raise the error if even a short list is not answered."""
         until = window.until or now
         tip = Window(max(window.since or EPOCH, until - self.finest), window.until)
         recent = Window(now - self.finest)
@@ -87,13 +87,13 @@ class NarrowedList:
         raise error
 
     def _oldest(self, since: datetime, now: datetime, page_size: int | None) -> datetime | None:
-        """The oldest lower bound that is accepted, by bisection; None if the current one is."""
+        """Find the oldest accepted lower bound by bisection; None if the current one is accepted."""
 
         def taken(moment: datetime) -> bool:
             return self._answers(Window(moment, min(moment + self.finest, now)), page_size)
 
         if taken(since):
-            return None  # it is the window's length that was refused
+            return None  # the window's length was refused
         refused, oldest = since, now - self.finest
         while oldest - refused > (DAY if self.finest == DAY else _CLOSE):
             middle = refused + (oldest - refused) / 2
@@ -104,7 +104,7 @@ class NarrowedList:
         return oldest
 
     def _answers(self, window: Window, page_size: int | None) -> bool:
-        """Whether a short list is answered; tested once."""
+        """Whether a short list is answered, without retries."""
         self.session.stop.check()
         try:
             self.provider.parse_page(self.session.once(self.request(window, page_size)))

@@ -43,7 +43,7 @@ Row = dict[str, Any]
 
 
 class ListingQuestions(Protocol):
-    """The questions that listing has of its books."""
+    """The queries that listing needs."""
 
     def accounts(self, source: str) -> list[str]: ...
 
@@ -69,7 +69,7 @@ class ListingBooks(Books, Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listing:
-    """Scans, and where their results go. Thread-safe."""
+    """Scans an account's lists, and stores and reports the results. Thread-safe."""
 
     ledger: ListingBooks
     clock: Callable[[], datetime]
@@ -84,11 +84,9 @@ class Listing:
         object.__setattr__(self, "_closings", Closings(self.ledger))
 
     def accounts(self, source: Source) -> list[str]:
-        """The accounts of a source: its own, and its readable sub-accounts if configured.
+        """Begin a round; return the accounts of a source: its own, and its readable sub-accounts if configured.
 
-        Begins a round.
-
-        None if they must not be listed, which is reported.
+        Returns none if they must not be listed, which is reported.
         """
         self._row(source, source.account_id).error = None
         accounts, own = self._accounts(source), source.feed(source.account_id)
@@ -112,7 +110,7 @@ class Listing:
             to_read.extend(self._closings.note(source.name, others, before, self.clock()))
 
         if self._met(source, source.account_id, feed, ask) is not None:
-            # From received pages and from before: none is skipped.
+            # The accounts on received pages and those known before: none is skipped.
             names = [*(each.account_id for each in met), *self.ledger.ask.accounts(source.name)]
             to_read = [name for name in names if not self._closings.is_over(source.name, name)]
         return list(dict.fromkeys([source.account_id, *to_read]))
@@ -139,14 +137,14 @@ class Listing:
         return error
 
     def reconcile(self, source: Source, account_id: str, window: Window, *, whole: bool = True) -> None:
-        """List a window again, register what polls have missed, and count it: it should be nothing.
+        """List a window again; register and count what polls have missed, which should be nothing.
 
-        `whole` where that is all that was to be listed: the next one is due a full interval from now.
+        `whole`: this was the whole range to list again, so the next one is due a full interval from now.
         """
         feed = replace(source.feed(account_id), list=RECONCILE if whole else RECONCILE_PART)
         discovery = self._discovery(source, account_id, feed, window)
         error = self._met(source, account_id, feed, discovery.run)
-        late = Late.of(discovery.missed, self.clock())  # what it found before it failed is registered too
+        late = Late.of(discovery.missed, self.clock())  # even if it failed: what it found until then is registered
         names = {"source": source.name, "account_id": account_id, "since": str(window.since)}
         if late.recordings or error is None:
             self.observer.missed(source.name, late.recordings, late.lateness.total_seconds())
@@ -178,8 +176,9 @@ class Listing:
         log.warning("discover.not_offered", source=source.name, account_id=account_id, before=str(oldest))
 
     def window(self, source: Source, account_id: str, window: Window, most_pages: int | None = None) -> Scanned | None:
-        """Register what a list has in a window, without moving the watermark; None if that failed, which is
-        reported."""
+        """Register what a list has in a window, without moving the watermark. Returns None if that failed, which is
+        reported.
+        """
         feed = replace(source.feed(account_id), list=BACKFILL)
         discovery = replace(self._discovery(source, account_id, feed, window), most_pages=most_pages)
         scanned: list[Scanned] = []
@@ -187,9 +186,9 @@ class Listing:
         return scanned[0] if scanned else None
 
     def named(self, source: Source, accounts: Sequence[str], scope: Scope) -> bool:
-        """Register the recordings of a call, conference or room, and make due those that wait or are dead.
+        """Register the recordings of a call, conference or room, and make due those that are not archived.
 
-        Uses the first of these accounts that knows it. False if that failed, which is reported.
+        Uses the first of these accounts that lists any. False if that failed, which is reported.
         """
 
         def ask() -> None:
@@ -238,7 +237,7 @@ class Listing:
         return self._met(source, source.account_id, _named_feed(source), ask) is None
 
     def _make_due(self, recordings: Sequence[Recording]) -> None:
-        """What of these failed, died or waits for its provider has its turn now."""
+        """Make those due that have or await media and are failing, dead, not ready, gone or external."""
         live = [each for each in recordings if each.phase in (Phase.COMPLETE, Phase.UNFINISHED)]
         ids = [
             row["id"]
@@ -251,13 +250,13 @@ class Listing:
             self.ledger.retry(ids, self.clock())
 
     def _met(self, source: Source, account_id: str, feed: Feed, work: Callable[[], object]) -> RecvaultError | None:
-        """Do the work; return its error, reported. Any other exception is a bug and propagates."""
+        """Do the work; return its error, reported. A bug propagates, and so does LedgerDamaged."""
         try:
             work()
         except Interrupted as error:
             return error
         except LedgerDamaged:
-            raise  # no source's doing: nothing more can be written down, for any
+            raise  # it concerns all sources: nothing more can be stored
         except RecvaultError as error:
             told = self._closings.met(source.name, account_id, error, self.clock())
             if told is None:
@@ -266,14 +265,14 @@ class Listing:
                 return None
             log.error("discover.failed", source=source.name, account_id=account_id, list=feed.list, error=str(told))
             self.report.failed(source.name, source.provider, account_id, str(told), told.exit_code)
-            if not isinstance(told, LedgerLocked | LedgerUnavailable):  # which cannot take a note now
+            if not isinstance(told, LedgerLocked | LedgerUnavailable):  # those cannot be written now
                 self.ledger.note_scan_error(feed, str(told), self.clock())
             return told
         return None
 
     def _count(self, source: Source, account_id: str, found: Found) -> None:
         row = self._row(source, account_id)
-        with self._lock:  # slices of one account are listed side by side
+        with self._lock:  # slices of one account are listed in parallel
             row.listed += found.listed + found.rejected
             row.registered += found.registered
             row.gone += found.gone
@@ -317,7 +316,7 @@ def _listed_twice(source: Source, met: list[Subaccount]) -> None:
 
 
 def _raise_denied(refused: Sequence[RecvaultError]) -> None:
-    """Who may not see it cannot say that it is not there."""
+    """Raise an error of denied access, if any: it does not show that the recording is missing."""
     for error in refused:
         if isinstance(error, Denied):
             raise error

@@ -27,12 +27,12 @@ from recvault.providers.base import Page, Provider, Subaccount, SubaccountProvid
 log = get_logger("recvault.discovery.scan")
 
 _MOST_SCANS = 3  # of a list whose pages shift while it is read
-_MOST_IDS = 100  # named in one line of the log
+_MOST_IDS = 100  # in one line of the log
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a scan found, page by page."""
+    """Numbers of what one page of a scan contained."""
 
     listed: int = 0
     registered: int = 0
@@ -64,7 +64,7 @@ class Books(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Discovery:
-    """One feed's scan: everything it needs."""
+    """One scan of a feed."""
 
     feed: Feed
     provider: Provider
@@ -72,19 +72,19 @@ class Discovery:
     ledger: Books
     scope: Scope
     window: Window | None = None  # the window to list again; None: new recordings, which move the watermark
-    start_from: datetime | None  # start_from: older recordings are not archived
+    start_from: datetime | None  # older recordings are not archived
     lookback: timedelta
     recheck_every: timedelta
     clock: Callable[[], datetime]
     on_page: Callable[[Found], None]
     on_listed: Callable[[Provider, Sequence[Recording]], None] = lambda provider, recordings: None  # not registered yet
-    on_wanted: Callable[[Sequence[Recording]], None] = lambda recordings: None  # known or new, in the window
-    on_not_offered: Callable[[datetime], None] = lambda oldest: None  # nothing before it is listed: bounds are refused
-    most_pages: int | None = None  # after which a long list is interrupted: what was read is registered
-    missed: list[timedelta] = field(default_factory=list)  # how late they were found: new ones below the watermark
+    on_wanted: Callable[[Sequence[Recording]], None] = lambda recordings: None  # known and new ones in the window
+    on_not_offered: Callable[[datetime], None] = lambda oldest: None  # older bounds are refused
+    most_pages: int | None = None  # after which a long list is broken off; what was read is registered
+    missed: list[timedelta] = field(default_factory=list)  # ages of new recordings found below the watermark
 
     def run(self) -> Scanned:
-        """Register everything listed between the watermark and now, then advance; or a given window."""
+        """Register everything listed between the watermark and now, then advance it; or only list a given window."""
         self.ledger.note_scan_started(self.feed, self.clock())
         try:
             scanned = self._read()
@@ -96,7 +96,7 @@ class Discovery:
         return scanned
 
     def _read(self) -> Scanned:
-        """The whole window in one list; in parts if that fails or is too long."""
+        """Read the window in one list; in parts if that fails or is too long."""
         started = self.clock()
         since, until = (self.window.since, self.window.until) if self.window else (self._since(), None)
         # Numbered pages shift when a row is added: behind a frozen upper bound only deletions can move them.
@@ -108,7 +108,7 @@ class Discovery:
                 return Scanned.of(tally)
         except RecvaultError as error:
             if self.scope != ACCOUNT or not may_help(error):
-                raise  # a call's or a room's list is short, and goes by no date
+                raise  # a call's or a room's list is short and has no date filter
             narrower, failed = self._asking.narrower(window, error, started), True
             log.warning("discover.narrowed", source=self.feed.source, account_id=self.feed.account_id, error=str(error))
         return InParts(
@@ -122,7 +122,7 @@ class Discovery:
         ).read(whole_failed=failed)
 
     def _reach(self, moment: datetime) -> None:
-        """A poll reads parts oldest first: if the rest fails, what was read is not listed again."""
+        """Advance the watermark of a poll after a part: if the rest fails, that part is not listed again."""
         if self.window is None:
             self.ledger.reach(self.feed, moment)
 
@@ -131,7 +131,7 @@ class Discovery:
         return NarrowedList(provider=self.provider, session=self.session, scope=self.scope)
 
     def _most_pages(self, window: Window, now: datetime) -> int | None:
-        """After how many pages a poll's list is read in parts: so each part that was read stays read."""
+        """Return after how many pages a poll's list is read in parts instead, so that each part read is kept."""
         if self.scope != ACCOUNT or self.window is not None:
             return None
         is_long = (window.until or now) - (window.since or EPOCH) > 2 * self._asking.finest
@@ -191,20 +191,20 @@ class Discovery:
             self._note_missed([recording for recording in wanted if recording.recording_id in ids])
 
     def _tell(self, ids: Sequence[str]) -> None:
-        """Where the story of each recording begins in the log."""
+        """Log the ids of new recordings: the first line about each in the log."""
         for first in range(0, len(ids), _MOST_IDS):
             names = [*ids[first : first + _MOST_IDS]]
             log.info("discover.registered", source=self.feed.source, account_id=self.feed.account_id, recordings=names)
 
     def _note_missed(self, new: list[Recording]) -> None:
-        """What polls missed: it appeared in the list behind the watermark."""
+        """Note how late new recordings below the watermark were found: polls had missed them."""
         mark = self.ledger.watermark(Feed(self.feed.source, self.feed.provider, self.feed.account_id))
         now = self.clock()
         self.missed.extend(now - recording.created_at for recording in new if mark and recording.created_at < mark)
 
 
 def subaccounts(provider: Provider, session: Session) -> Iterator[Subaccount]:
-    """The accounts below (and including) the configured one. Rows hold tokens: only ids and statuses leave."""
+    """List the accounts, the configured one included. Rows contain tokens: only ids and statuses are returned."""
     if not provider.has_subaccounts:
         raise ConfigError(f"{provider.name} has no sub-accounts")
     lister = cast("SubaccountProvider", provider)
@@ -216,7 +216,7 @@ def subaccounts(provider: Provider, session: Session) -> Iterator[Subaccount]:
 
 
 def by_id(provider: Provider, session: Session, recording_id: str) -> Recording:
-    """Read one recording that no list has returned yet."""
+    """Read one recording by id that no list has returned yet."""
     unread = Recording(
         provider=provider.provider,
         api=provider.api,

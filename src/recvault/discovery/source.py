@@ -1,4 +1,4 @@
-"""A configured source as lists are read from it."""
+"""A configured source, as needed to read its lists."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from recvault.providers.base import Provider
 
 
 class AccountLine(Protocol):
-    """The way to one account, as far as listing needs it."""
+    """Access to one account, as needed for listing."""
 
     @property
     def provider(self) -> Provider: ...
@@ -30,13 +30,13 @@ class Source:
     """A configured source, ready for requests."""
 
     name: str
-    line: Callable[[str], AccountLine]  # of an account's id
+    line: Callable[[str], AccountLine]  # by account ID
     account_id: str
     subaccounts: bool
     start_from: datetime | None
     lookback: timedelta
     policy: Policy
-    names_account: bool = False  # its provider has no id for the account
+    names_account: bool = False  # the configuration names the account, because the provider has no ID for it
 
     @property
     def provider(self) -> str:
@@ -44,5 +44,5 @@ class Source:
         return self.line(self.account_id).provider.provider
 
     def feed(self, account_id: str) -> Feed:
-        """The list of one of its accounts."""
+        """Return the feed of one of its accounts."""
         return Feed(self.name, self.provider, account_id, is_named=self.names_account)

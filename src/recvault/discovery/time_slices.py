@@ -1,7 +1,7 @@
 """Cut a window into slices that can be listed in parallel: wide where there is little, narrow where there is much.
-Pure: it gets what was listed.
+Pure: results are passed in.
 
-Invariant: in whatever order results arrive, each moment of its windows is in exactly one slice that was taken and not
+Invariant: in whatever order results arrive, each moment of the windows is in exactly one slice that was taken and not
 put back, or is left.
 """
 
@@ -16,8 +16,8 @@ from recvault.models import Window
 EPOCH = datetime(2008, 1, 1, tzinfo=UTC)  # before any provider recorded a call: where "all history" begins
 DAY = timedelta(days=1)  # the narrowest slice: some providers' filters are by the day
 WIDEST = timedelta(days=5 * 366)
-_PIECES = 8  # into which a slice that was too much is cut
-_CONVINCED = 8  # listed slices of the widest size, after which twice the size is tried again
+_PIECES = 8  # pieces into which a too long slice is cut
+_CONVINCED = 8  # completely listed slices of the widest size, after which twice that size is tried
 
 
 class Slices:
@@ -37,10 +37,10 @@ class Slices:
         self._page_size = page_size
         self._newest_first = newest_first
         self._finest = finest
-        self.widest = WIDEST  # that the provider lists, as far as is known
-        self._listed = 0  # slices of the widest, since it was last changed
+        self.widest = WIDEST  # width that the provider lists, as far as is known
+        self._listed = 0  # slices listed of the widest size, since that changed
         self._convincing, self._tries_wider = _CONVINCED, False
-        self._width: timedelta | None = min(WIDEST, max(finest, width))  # None: nothing more is cut
+        self._width: timedelta | None = min(WIDEST, max(finest, width))  # None: no more cutting
 
     @property
     def left(self) -> list[Window]:
@@ -48,9 +48,9 @@ class Slices:
         return [Window(*part) for part in self._left]
 
     def next(self) -> Window | None:
-        """The next slice to list; None if none is left.
+        """Take the next slice to list; None if none is left.
 
-        Slices end at midnight, as providers' filters do, or at full hours if they are that short.
+        Slices end at midnight UTC, as providers' filters do, or at full hours if they are that short.
         """
         if not self._left:
             return None
@@ -66,7 +66,7 @@ class Slices:
         return Window(since, cut)
 
     def saw(self, slice_: Window, *, rows: int, within: int) -> None:
-        """Learn from a completely listed slice: how many rows came, and how many are in it.
+        """Learn from a completely listed slice: how many rows came, and how many of them are within it.
 
         Aims at one to two pages per slice; more if a filter by day mostly lists rows outside.
         """
@@ -82,7 +82,7 @@ class Slices:
             self._width = max(self._finest, min(self._width, (until - since) / 2))
 
     def _listed_whole(self, width: timedelta) -> None:
-        """A slice may have failed for another reason than its width, or the provider may be well again."""
+        """Try wider slices again after enough successes: a failure may have had another cause, or be over."""
         self._tries_wider = self._tries_wider and width < self.widest
         if self.widest < WIDEST and width > self.widest / 2:
             self._listed += 1
@@ -90,12 +90,12 @@ class Slices:
                 self.widest, self._listed, self._tries_wider = min(WIDEST, 2 * self.widest), 0, True
 
     def may_break_off(self, slice_: Window) -> bool:
-        """Whether a slice that turns out to be long can be cut finer."""
+        """Whether a slice that turns out to be long can be split."""
         since, until = bounded(slice_)
         return self._width is not None and until - since > 2 * self._finest
 
     def put_back(self, slice_: Window, pieces: int = _PIECES) -> None:
-        """A slice was too long to list at once: split what is left of it."""
+        """Put back a slice that was too long to list at once, in pieces."""
         since, until = bounded(slice_)
         piece = max(self._finest, (until - since) / pieces)
         while since < until:
@@ -106,8 +106,10 @@ class Slices:
             self._width = max(self._finest, min(self._width, piece))
 
     def halve(self, slice_: Window) -> bool:
-        """A slice could not be listed: leave its halves, and cut no more slices of that width. False if it cannot be
-        halved."""
+        """Put back the halves of a slice that could not be listed, and cut no more slices of its width.
+
+        Returns False if it cannot be halved.
+        """
         since, until = bounded(slice_)
         if until - since <= self._finest:
             return False
@@ -116,32 +118,32 @@ class Slices:
         return True
 
     def no_wider(self, width: timedelta) -> None:
-        """The provider does not list wider slices."""
+        """Cut no wider slices: the provider does not list them."""
         if (narrower := max(self._finest, min(self.widest, width))) < self.widest:
             self.widest, self._listed = narrower, 0
-            if self._tries_wider:  # in vain: so the width it was, and the next try is later
+            if self._tries_wider:  # the wider size failed: the next try is later
                 self._convincing, self._tries_wider = 2 * self._convincing, False
         if self._width is not None:
             self._width = min(self._width, self.widest)
 
     def drop_before(self, moment: datetime) -> list[Window]:
-        """Drop and return what is older, which the provider does not list."""
+        """Drop and return what is older than the provider lists."""
         dropped = [(since, min(until, moment)) for since, until in self._left if since < moment]
         self._left = [(max(since, moment), until) for since, until in self._left if until > moment]
         return [Window(*part) for part in dropped]
 
     def cut_no_more(self) -> None:
-        """The date filter is ignored: each list holds all there is, so that one is enough."""
+        """Stop cutting: the date filter is ignored, so one list holds everything."""
         self._width = None
 
     def _floor(self, moment: datetime) -> datetime:
-        """The start of its day, in UTC, or of its hour."""
+        """Return the start of its day, in UTC, or of its hour."""
         utc = moment.astimezone(UTC)
         return utc.replace(hour=0 if self._finest >= DAY else utc.hour, minute=0, second=0, microsecond=0)
 
 
 def without(window: Window, done: Sequence[Window]) -> list[Window]:
-    """What of a window is not in any of the intervals that are done, in order."""
+    """Return the parts of a window that are in none of the done intervals, in order."""
     since, end = bounded(window)
     left = []
     for start, stop in sorted(bounded(each) for each in done):
@@ -156,7 +158,7 @@ def without(window: Window, done: Sequence[Window]) -> list[Window]:
 
 
 def bounded(window: Window) -> tuple[datetime, datetime]:
-    """Its two ends; an open start is the earliest possible recording."""
+    """Return both ends; an open start becomes EPOCH. Raises ValueError for an open end."""
     if window.until is None:
         raise ValueError("a window that is to be cut has an end")
     return window.since or EPOCH, window.until

@@ -1,4 +1,4 @@
-"""What one reading of a list contained, and its own totals: how far the watermark may move."""
+"""What one reading of a list contained, compared with its own totals: how far the watermark may move."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from recvault.models import Recording, Window
 from recvault.providers.base import Page, Reply
 from recvault.providers.calendar import moment_before
 
-_IGNORED_FILTER = timedelta(days=3)  # rows so far below the bound say that the date filter was ignored
+_IGNORED_FILTER = timedelta(days=3)  # rows so far outside the bounds show that the date filter was ignored
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scanned:
     """The result of a scan, and how far the watermark may move; None if it found nothing."""
 
-    rows: int  # listed
-    within: int  # of them, in the window
+    rows: int  # all listed rows
+    within: int  # those in the window
     watermark: datetime | None
     broken_off: bool = False  # stopped after `most_pages`; there is more
-    unfiltered: bool = False  # the list holds what its date filter should have kept out
-    widest: timedelta | None = None  # that is answered, where wider parts of it were not
+    unfiltered: bool = False  # the list has rows that its date filter should have excluded
+    widest: timedelta | None = None  # the widest part that is answered, if wider ones were not
     offered_since: datetime | None = None  # the provider refuses any bound before it
 
     @classmethod
     def of(cls, tally: Tally) -> Scanned:
-        """Of one reading, or of several that were added."""
+        """Summarise one reading, or the sum of several."""
         return cls(
             rows=tally.listed,
             within=tally.within,
@@ -50,19 +50,19 @@ class Tally:
     listed: int = 0
     within: int = 0
     pages: int = 0
-    broken_off: bool = False  # the list goes on
+    broken_off: bool = False  # the list continues
     passed: bool = False  # the list continues below its bound: nothing due follows
     server_start: datetime | None = None  # the scan's start by the provider's clock
     newest: datetime | None = None
     totals: list[int] = field(default_factory=list)
     page_counts: list[int] = field(default_factory=list)
     oldest_so_far: datetime | None = None
-    in_order: bool = True  # newest first, as far as it was read
+    in_order: bool = True  # sorted newest first so far
     page_before: frozenset[str] = frozenset()
     _met: dict[int, int] = field(default_factory=dict)  # rows by the hash of their id, if the list has totals
 
     def saw(self, page: Page, reply: Reply, *, latency: timedelta) -> None:
-        """Note a page."""
+        """Count a page."""
         if self.server_start is None:
             self.server_start = _date(reply, latency)
         if page.total is not None:
@@ -73,7 +73,7 @@ class Tally:
         self.listed += len(page.recordings) + len(page.rejected)
         self.within += sum(recording.created_at in self.window for recording in page.recordings)
         for recording in page.recordings:
-            if recording.recording_id not in self.page_before:  # pushed on by a new row, not out of order
+            if recording.recording_id not in self.page_before:  # moved on by a new row, not out of order
                 self._note(recording)
         self.page_before = frozenset(recording.recording_id for recording in page.recordings)
         if self.totals:
@@ -81,7 +81,7 @@ class Tally:
 
     @property
     def moved(self) -> bool:
-        """Rows were added or removed while pages were read, so one may have been skipped.
+        """Whether rows were added or removed while pages were read, so that one may have been skipped.
 
         In a list sorted newest first, new rows only move others to later pages: those are seen twice, not missed.
         """
@@ -114,13 +114,13 @@ class Tally:
 
     @property
     def ignored_the_filter(self) -> bool:
-        """Rows far outside the bounds were listed: scans read more than requested, and lose nothing."""
+        """Whether rows far outside the bounds were listed: scans then read more than requested, but lose nothing."""
         since, oldest, until, newest = self.window.since, self.oldest_so_far, self.window.until, self.newest
         below = since is not None and oldest is not None and oldest < moment_before(since, _IGNORED_FILTER)
         return below or (until is not None and newest is not None and moment_before(newest, _IGNORED_FILTER) > until)
 
     def add(self, other: Tally) -> None:
-        """Count another reading of the same list in, of a later part."""
+        """Add the reading of a later part of the same list."""
         self.listed += other.listed
         self.within += other.within
         self.server_start = self.server_start or other.server_start
@@ -128,7 +128,7 @@ class Tally:
         self.newest = max(met, default=None)
 
     def passed_the_bound(self, page: Page) -> bool:
-        """A list in order, newest first, has gone far below the bound: its filter is ignored, nothing due follows."""
+        """Whether a list sorted newest first is far below the bound: its filter is ignored, and nothing due follows."""
         if self.window.since is None or not self.in_order or not page.recordings:
             return False
         return max(r.created_at for r in page.recordings) < moment_before(self.window.since, _IGNORED_FILTER)
@@ -141,7 +141,7 @@ class Tally:
         self.oldest_so_far = created if self.oldest_so_far is None else min(self.oldest_so_far, created)
 
     def _count(self, page: Page) -> None:
-        """A row that is pushed on to the next page counts once; two alike on one page are two."""
+        """Count rows: one that is also on the next page counts once; two alike on one page count twice."""
         names = [recording.recording_id for recording in page.recordings]
         names += [row.recording_id or row.body for row in page.rejected]
         for name, count in Counter(map(hash, names)).items():
@@ -149,7 +149,7 @@ class Tally:
 
 
 def _date(reply: Reply, latency: timedelta) -> datetime | None:
-    """When the scan began, by the provider's clock: its answer's Date, less the time that answer took."""
+    """Return the scan's start by the provider's clock: its answer's Date, less the time that the answer took."""
     try:
         said = parsedate_to_datetime(reply.headers["date"])
         begun = said.replace(tzinfo=said.tzinfo or UTC) - max(latency, timedelta())

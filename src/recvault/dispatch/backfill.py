@@ -28,7 +28,7 @@ from recvault.providers.calendar import moment_before
 
 log = get_logger("recvault.dispatch.backfill")
 
-_UNSURE = timedelta(days=1)  # an empty list tells nothing of the provider's clock: so far ours may be off
+_UNSURE = timedelta(days=1)  # an empty list does not show the provider's clock: ours may differ by so much
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,29 +45,29 @@ class Asked:
         return bool(self.scopes or self.recordings)
 
     def check(self, provider: Provider) -> None:
-        """Raises ConfigError for a list that the provider does not have, before anything starts."""
+        """Raise ConfigError for a list that the provider does not have, before anything starts."""
         for scope in self.scopes:
             check_scope(provider, scope)
 
     def of(self, source: Source) -> Window:
-        """The window to read: the operator's `start_from` is where all history begins, unless another day is named."""
+        """Return the window to read: it starts at the source's `start_from`, unless another day is given."""
         return replace(self.window, since=self.window.since or source.start_from)
 
 
 @dataclass(slots=True, kw_only=True)
 class Backfill:
-    """Made for one run. `work` holds one source."""
+    """Made for one run. `work` has one source."""
 
     work: Work
     asked: Asked
     listers: Executor
-    threads: int  # that list side by side
+    threads: int  # that list in parallel
     store_error: RecvaultError | None = None
     progress: Progress = field(default_factory=Progress)
     _histories: list[History] = field(default_factory=list)
 
     def run(self) -> Report:
-        """List, and meanwhile transfer all of the source that is due; the report."""
+        """List, and meanwhile transfer all of the source that is due; return the report."""
         work, dispatch = self.work, self.work.dispatch
         dispatch.tidy()
         if self.store_error is not None:
@@ -117,7 +117,8 @@ class Backfill:
             listing.recording(source, accounts, recording_id)
 
     def _note_read(self, history: History, slice_: Window, scanned: Scanned, begun: datetime) -> None:
-        """What is after `settled` may still be listed late, so the next run reads it again."""
+        """Store a slice as read, up to `settled`: later rows may still be listed late, so the next run reads them
+        again."""
         settled = scanned.watermark or moment_before(begun, self._source.lookback + _UNSURE)
         since, until = bounded(slice_)
         if (until := min(until, settled)) > since:
@@ -126,7 +127,7 @@ class Backfill:
         log.debug("backfill.slice_read", **names, **_words(slice_))
 
     def _finish(self) -> None:
-        """After an account was read completely, polls continue from here; after all were, the next backfill starts
+        """Hand each completely read account over to polls; if all were, forget their slices: the next backfill starts
         over."""
         whole = [history for history in self._histories if history.is_read]
         for history in whole:
@@ -149,7 +150,7 @@ class Backfill:
             self._ledger.advance(feed, ends[0], self.work.dispatch.clock())
 
     def _forget(self, history: History) -> None:
-        """What this backfill read; what another one read of other years stays read."""
+        """Forget the slices in this backfill's range; what another one read of other years stays read."""
         feed = self._feed(history.account_id)
         others = [part for done in self._ledger.slices(feed) for part in without(done, [history.whole])]
         self._ledger.forget_slices(feed)
@@ -157,7 +158,7 @@ class Backfill:
             self._ledger.add_slice(feed, part)
 
     def _left(self) -> int:
-        """How many recordings wait for their transfer."""
+        """Return how many recordings still wait for their first transfer."""
         ask, name = self._ledger.ask, self._source.name
         standings = [ask.standing(name, account_id) for account_id in ask.accounts(name)]
         return sum(standing.pending - standing.failing for standing in standings)

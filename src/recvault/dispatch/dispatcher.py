@@ -31,8 +31,8 @@ log = get_logger("recvault.dispatch.dispatcher")
 TICK = 0.2  # seconds between two checks for due work and for a stop
 ALONE_AT_ONCE = 2  # jobs that may crash their process, each in its own process
 _CUT_SECONDS = 3.0  # after the drain, until running transfers are abandoned
-_CROWD = 8  # concurrent transfers above which outcomes are collected for
-_LINGER = 0.02  # seconds, before they are written down together
+_CROWD = 8  # concurrent transfers above which outcomes are collected
+_LINGER = 0.02  # seconds for which they are collected, to be stored together
 _DUE_AGAIN = frozenset({State.FAILING, State.NOT_READY})
 
 
@@ -43,7 +43,7 @@ class Dispatch:
     The executor must run `workers` plus one per source at once: jobs given to it should start immediately.
     """
 
-    names: Sequence[str]  # sources, as claimed from
+    names: Sequence[str]  # sources to claim from
     ledger: Ledger
     executor: Executor
     transfer: Callable[[Job], Outcome]
@@ -53,17 +53,17 @@ class Dispatch:
     clock: Callable[[], datetime]
     policies: Mapping[str, Policy]
     on_settled: Callable[[Job, Outcome, State], None]
-    on_quiet: Callable[[], None] = lambda: None  # all that was begun is written down, and nothing waits
-    prepared: Callable[[Job], Job] = lambda job: job  # right before it begins
-    paused: bool = False  # nothing more is begun, of any source
-    lost: EngineLost | None = None  # what carried all jobs is gone
+    on_quiet: Callable[[], None] = lambda: None  # called when all outcomes are stored and nothing waits
+    prepared: Callable[[Job], Job] = lambda job: job  # called right before it starts
+    paused: bool = False  # nothing more is started, of any source
+    lost: EngineLost | None = None  # the cluster that ran all jobs is gone
     _running: dict[Future[Outcome], Job] = field(default_factory=dict)
-    _resting: dict[str, float] = field(default_factory=dict)  # sources of which nothing is begun before then
+    _resting: dict[str, float] = field(default_factory=dict)  # sources, and until when nothing of them is started
     _dry: dict[str, float] = field(default_factory=dict)  # sources with nothing due, not queried again before then
     _done: queue.SimpleQueue[Future[Outcome]] = field(default_factory=queue.SimpleQueue)
-    _unsettled: list[Future[Outcome]] = field(default_factory=list)  # could not be written down when they ended
-    _tried: set[tuple[str, str, str]] = field(default_factory=set)  # in this run, and due again
-    _due_by: datetime | None = None  # a run's claims: until when there was anything untried
+    _unsettled: list[Future[Outcome]] = field(default_factory=list)  # could not be stored when they ended
+    _tried: set[tuple[str, str, str]] = field(default_factory=set)  # tried in this run, and due again
+    _due_by: datetime | None = None  # of a run: claim only what was due by then, when something was last untried
     _lock: threading.RLock = field(default_factory=threading.RLock)
     _alone: deque[Job] = field(default_factory=deque)  # claimed and not started, each to run alone
     _lone: set[Future[Outcome]] = field(default_factory=set)
@@ -75,20 +75,20 @@ class Dispatch:
 
     @property
     def running(self) -> int:
-        """How many jobs are begun and not written down."""
+        """Number of jobs that are started and whose outcome is not stored."""
         return len(self._running)
 
     @property
     def waiting(self) -> int:
-        """How many jobs are claimed and not begun."""
+        """Number of jobs that are claimed and not started."""
         return self._places.waiting + len(self._alone)
 
     def rest(self, name: str, seconds: float = math.inf) -> None:
-        """Begin nothing more of a source for so long."""
+        """Start nothing more of a source for so long."""
         self._resting[name] = time.monotonic() + seconds
 
     def widen(self, workers: int) -> None:
-        """Workers came, or went: the executor runs so many at once now. From any thread."""
+        """Change the number of workers: the executor now runs so many at once. From any thread."""
         with self._lock:
             self.workers = workers
             self._places.widen(workers)
@@ -96,13 +96,13 @@ class Dispatch:
     def run(self, scans: Sequence[Future[None]]) -> None:
         """Take turns until nothing is due and no scan runs, or until a stop or a pause; then drain.
 
-        Raises EngineLost where nobody carries any more, once all is given back.
+        Raises EngineLost, after all jobs are given back, if the cluster is gone.
         """
         try:
             self._run(scans)
         except BaseException:
             with self._lock:
-                self.paused = True  # the executor is about to be closed: what ends there now begins nothing
+                self.paused = True  # the executor is about to be closed: a job that ends must start no other
             raise
         self.drain()
         if self.lost is not None:
@@ -170,7 +170,7 @@ class Dispatch:
 
     def _claim(self) -> None:
         """Keep some jobs of each source ready, claimed in batches, so that no worker waits for the ledger."""
-        ahead = max(2, 2 * self.workers)  # as much as they may do while outcomes are gathered and written down
+        ahead = max(2, 2 * self.workers)  # as much as they may need while outcomes are collected and stored
         moment = time.monotonic()
         if not self._running:
             self._dry.clear()
@@ -275,7 +275,7 @@ class Dispatch:
             raise bug
 
     def _tell(self, job: Job, outcome: Outcome, state: State, future: Future[Outcome]) -> Exception | None:
-        """A bug in an observer must not prevent other outcomes from being reported."""
+        """Report an outcome. Returns a bug of the observer, so that the other outcomes are still reported."""
         try:
             if not future.cancelled():
                 self.on_settled(job, outcome, state)
@@ -284,11 +284,11 @@ class Dispatch:
         return None
 
     def _written(self, jobs: Sequence[Job], outcomes: list[Outcome]) -> list[State]:
-        """Their states. An outcome that cannot be written down is one recording's failure, and no other's."""
+        """Store outcomes; return the states. One that cannot be stored becomes its own recording's failure."""
         try:
             return self.ledger.settle(outcomes, self.clock(), self.policies)
         except RecvaultError:
-            raise  # the ledger's trouble: they are kept
+            raise  # the ledger's problem: the outcomes are kept
         except Exception:
             if len(outcomes) > 1:
                 return [self._written([job], [each])[0] for job, each in zip(jobs, outcomes, strict=True)]
@@ -304,16 +304,16 @@ class Dispatch:
             self.ledger.settle([_drained(job) for job in jobs], self.clock(), self.policies)
 
     def _outcome(self, job: Job, future: Future[Outcome]) -> Outcome:
-        """The outcome of a transfer. A bug with one recording is reported and affects no other."""
+        """Return the outcome of a transfer. A bug with one recording is reported and affects no other."""
         if future.cancelled():
             return _drained(job)
         try:
             return future.result()
         except BrokenExecutor:
-            raise  # no recording's doing
+            raise  # no recording's fault
         except EngineLost as error:
             self.lost, self.paused = error, True
-            return _retry(job, DRAINED, error.message, counted=False)  # due again now, though it may have put
+            return _retry(job, DRAINED, error.message, counted=False)  # due again now; it may have put something
         except WorkerLost as error:
             return _lost(job, error)
         except Exception as error:
@@ -323,7 +323,7 @@ class Dispatch:
 
 
 def _lost(job: Job, error: WorkerLost) -> Failure:
-    """What a dead process means for a job: nothing if it had not started; a suspicion; or a fault of its own."""
+    """Return what a dead process means for a job: nothing if it had not started; a suspicion; or its own fault."""
     process = f"the worker process {error.message}"
     if not error.begun:
         return _retry(job, WORKER_UNSTARTED, f"not started: {error.message}", counted=False)

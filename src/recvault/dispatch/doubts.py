@@ -1,13 +1,13 @@
-"""Whether a failure is the recording's own or shared by its source. Only its own counts as an attempt.
+"""Decide whether a failure is the recording's own or shared by its source. Only its own counts as an attempt.
 
-Invariant: an outage costs no recording an attempt. Of a failure that may be the service's nothing is counted when it is
-written down. It is counted afterwards where others are archived that began later, or where no other recording of the
-source fails like it: not while the account's list fails, too.
+Invariant: an outage costs no recording an attempt. A failure that may be the service's is stored uncounted. It is
+counted later if recordings whose transfer began later are archived, or if the service had answered and no other
+recording of the source fails alike; but not while the account's list fails, too.
 
-A doubt ends: within `give_up_after` as many others must be archived as fail alike. Where a recording had failed for
-longer, while the account's own list was answered all that time, one other is enough, or that none has joined those that
-fail alike for as long: a few recordings that are refused for good in a quiet account come to an end with a name, and an
-outage of a day ends none. One that goes on for longer, and meets more and more recordings, still costs none an attempt.
+The number of later ones needed is that of the others that fail alike. It is one if the recording has failed for
+`give_up_after`, and the account's list was answered all that time. It is none if, in addition, no recording joined
+those that fail alike for as long. So a few permanently refused recordings of a quiet account die with a reason, while
+an outage of a day kills none; one that lasts longer and affects ever more recordings still costs none an attempt.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from recvault.models import Doubt, Failure, Job, Outcome, State
 
 log = get_logger("recvault.dispatch.doubts")
 
-_CALM_SECONDS = 300.0  # between two times that all which waits for a source is made due sooner
+_CALM_SECONDS = 300.0  # between two times that what waits for a source is made due sooner
 
 Identity = tuple[str, str, str]
 
@@ -45,7 +45,7 @@ class _Open:
 
 @dataclass(slots=True, kw_only=True)
 class Doubts:
-    """Told of what begins and how it ends, from the thread that settles, but for `begun`."""
+    """Gets each start and each outcome: all from the settling thread, except `begun`."""
 
     ledger: Ledger
     clock: Callable[[], datetime]
@@ -57,21 +57,21 @@ class Doubts:
     _hastened_at: dict[str, float] = field(default_factory=dict)
 
     def begun(self, job: Job) -> Job:
-        """A transfer begins; the job as it is. From any thread."""
+        """Note that a transfer begins; return the job unchanged. From any thread."""
         self._begun[job.recording.identity] = next(self._numbers)
         return job
 
     def ended(self, job: Job, outcome: Outcome) -> None:
-        """A transfer ended, and its outcome is written down."""
+        """Note that a transfer ended, after its outcome is stored."""
         if isinstance(outcome, Failure):
             self._failed(job, outcome)
-        elif outcome.already_archived:  # of which the service was asked nothing
+        elif outcome.already_archived:  # without a request to the service
             self._ended(job)
         else:
             self._archived_now(job)
 
     def _archived_now(self, job: Job) -> None:
-        """Its service works, and what waited for it need not wait much longer."""
+        """Make waiting recordings of the source due sooner: its service works."""
         number = self._ended(job)
         bisect.insort(self._archived[job.source], number)
         moment = time.monotonic()
@@ -81,16 +81,16 @@ class Doubts:
                 log.info("source.works", source=job.source, due_soon=hastened)
 
     def _failed(self, job: Job, failure: Failure) -> None:
-        """Where it may be the service's doing, that is found out later."""
+        """Remember a failure that may be the service's, to be judged later."""
         identity = job.recording.identity
         if identity in self._open[job.source]:
-            self._judge(job.source, [identity])  # by all that was archived since
+            self._judge(job.source, [identity])  # against all that was archived since
         number = self._ended(job)
         if failure.doubt is not None and failure.counted:
             self._open[job.source][identity] = _Open(number, job, failure, self.clock())
 
     def judge(self) -> None:
-        """Count those known by now to be a recording's own, after all work has ended."""
+        """Count the failures now known to be a recording's own, after all work has ended."""
         for source, doubts in self._open.items():
             self._judge(source, list(doubts))
             if not doubts:
@@ -112,10 +112,10 @@ class Doubts:
             if account_id not in lists:
                 lists[account_id] = self.ledger.blame.list_fails(source, account_id, self.clock())
             if lists[account_id] or self._is_its_own(doubt, alike[reason]):
-                del doubts[identity]  # it is the account's, or it was counted
+                del doubts[identity]  # it is the account's problem, or was counted
 
     def _is_its_own(self, doubt: _Open, alike: Alike) -> bool:
-        """Whether it is; then it is counted. `alike` are those that fail like it, of which nothing more is known."""
+        """Whether it is; if so, count it. `alike`: the recordings with the same failure of unknown cause."""
         source, recording = doubt.job.source, doubt.job.recording
         archived, policy, blame = self._archived[source], self.policies[source], self.ledger.blame
         later = len(archived) - bisect.bisect_right(archived, doubt.number)

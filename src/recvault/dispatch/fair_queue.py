@@ -24,21 +24,21 @@ class Places(Generic[T]):
         self._busy: Counter[str] = Counter()
 
     def widen(self, most: int) -> None:
-        """From now on so many run at most."""
+        """Change how many run at most."""
         self._most = most
 
     @property
     def waiting(self) -> int:
-        """How many wait."""
+        """Number of waiting jobs."""
         return sum(map(len, self.ready.values()))
 
     def free(self, source: str) -> int:
-        """How many of a source can begin now."""
+        """Return how many jobs of a source can start now."""
         free = self._most - self._busy.total()
         return max(free, 1 if self._busy[source] == 0 else 0)
 
     def next(self, rests: Callable[[str], bool] = lambda source: False) -> T | None:
-        """What begins now, counted as at work; None where nothing may. Of a source that rests nothing does."""
+        """Take the next job to start and count it as running; None if none may start. Skips sources that rest."""
         waiting = [source for source, ready in list(self.ready.items()) if ready and not rests(source)]
         for source in sorted(waiting, key=self._busy.__getitem__):
             if self.free(source):
@@ -47,11 +47,11 @@ class Places(Generic[T]):
         return None
 
     def take_back(self) -> list[T]:
-        """Take back what waits, which will not start."""
+        """Remove and return all waiting jobs."""
         waiting = [each for ready in self.ready.values() for each in ready]
         self.ready.clear()
         return waiting
 
     def over(self, source: str) -> None:
-        """A job of a source has ended."""
+        """Note that a job of a source has ended."""
         self._busy[source] -= 1

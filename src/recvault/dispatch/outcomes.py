@@ -22,7 +22,7 @@ log = get_logger("recvault.dispatch.outcomes")
 _written = logging.getLogger("recvault.dispatch.outcomes")
 
 _MOSTLY = 3  # number of missing recordings from which a majority of them is an error of its own
-_STORE_PATIENCE = 8  # transfers in a row that the store refused, after which no more are started
+_STORE_PATIENCE = 8  # consecutive transfers refused by the store, after which no more are started
 _MISSING_HINT = (
     "check base_url and the account's permissions, and look at one in the provider's console; each is checked again "
     "before it counts as gone, and `recvault retry ID` checks one that does"
@@ -37,17 +37,17 @@ _STORE_CODES = {
 
 @dataclass(slots=True, kw_only=True)
 class Outcomes:
-    """Called with each stored outcome. Pauses `dispatch` where needed."""
+    """Handles each stored outcome. Pauses `dispatch` where needed."""
 
     sources: Sequence[Source]
     report: Report
     observer: Observer
     rest_seconds: float = math.inf  # pause before a source that refused its credentials is used again
-    trouble: str | None = None  # of the store itself: pause transfers
+    trouble: str | None = None  # of the store itself: transfers are paused
     doubts: Doubts | None = None
     dispatch: Dispatch = field(init=False)
     _strikes: int = 0
-    _vanished: Counter[tuple[str, str]] = field(default_factory=Counter)  # a list named them, and they are not found
+    _vanished: Counter[tuple[str, str]] = field(default_factory=Counter)  # listed, but not found
     _found: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def settled(self, job: Job, outcome: Outcome, state: State) -> None:
@@ -64,7 +64,7 @@ class Outcomes:
             else:
                 row.archived += 1
                 row.bytes += outcome.bytes
-            if outcome.taken:  # somebody else writes under our keys: tell the operator
+            if outcome.taken:  # something else writes under our keys: tell the operator
                 self.report.codes.add(PARTIAL)
         else:
             row.gone += state is State.GONE
@@ -78,7 +78,7 @@ class Outcomes:
         self.observer.changed(self.report)
 
     def _count_vanished(self, row: AccountReport) -> None:
-        """Warn once where more recordings of an account are not found than are."""
+        """Warn once if more recordings of an account are missing than are found."""
         key = (row.source, row.account_id)
         self._vanished[key] += 1
         if self._vanished[key] == _MOSTLY and self._is_mostly_gone(row):
@@ -89,8 +89,7 @@ class Outcomes:
         return self._vanished[key] >= _MOSTLY and self._vanished[key] > self._found[key]
 
     def tell_missing(self, row: AccountReport) -> None:
-        """A pass that misses more recordings than it finds is a failure, whatever each one may be: report it, exit
-        3."""
+        """Report a pass that misses more recordings than it finds as a failure: exit 3."""
         if row.error is None and self._is_mostly_gone(row):
             key = (row.source, row.account_id)
             vanished, tried = self._vanished[key], self._vanished[key] + self._found[key]
@@ -102,7 +101,7 @@ class Outcomes:
         self._pause(str(error), error.exit_code)
 
     def store_works(self) -> None:
-        """The bucket takes objects again."""
+        """Resume transfers: the bucket accepts objects again."""
         self.trouble, self._strikes = None, 0
         self.dispatch.paused = False
         self._note_trouble()
@@ -142,7 +141,7 @@ class Outcomes:
 
 
 def _say(job: Job, outcome: Outcome, state: State) -> None:
-    """The one canonical line of an attempt."""
+    """Log the attempt's canonical line, and a warning for each oddity."""
     recording = outcome.recording
     names = {
         "source": job.source,

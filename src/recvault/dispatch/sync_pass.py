@@ -40,7 +40,7 @@ class Work:
     listing: Listing
     dispatch: Dispatch
     outcomes: Outcomes
-    _requests: Counter[tuple[str, str]] = field(default_factory=Counter, repr=False)  # in the report already
+    _requests: Counter[tuple[str, str]] = field(default_factory=Counter, repr=False)  # already in the report
 
     @classmethod
     def of(
@@ -59,7 +59,7 @@ class Work:
         on_accounts: Callable[[Source, Sequence[str]], None] = lambda source, accounts: None,
         rest_seconds: float = math.inf,
     ) -> Self:
-        """Connect them. Results go to a report, and to an observer."""
+        """Connect them. Results go to a report and an observer."""
         minted = Minted(clock)
         policies = {source.name: source.policy for source in sources}
         doubts = Doubts(ledger=ledger, clock=clock, policies=policies)
@@ -96,7 +96,7 @@ class Work:
         return cls(sources=sources, listing=listing, dispatch=dispatch, outcomes=outcomes)
 
     def complete(self) -> Report:
-        """The report so far, with open recordings from the ledger, whichever pass left them."""
+        """Return the report so far, with open recordings from the ledger, whichever pass left them."""
         report, ledger = self.listing.report, self.dispatch.ledger
         for source in self.sources:
             report.account(source.name, source.provider, source.account_id)
@@ -128,10 +128,11 @@ class Pass:
 
     work: Work
     listers: Executor  # a thread per source, so that a slow one delays no other
-    store_error: RecvaultError | None = None  # the bucket is not there: list and register, transfer nothing
+    store_error: RecvaultError | None = None  # the bucket cannot be used: list and register, transfer nothing
 
     def run(self) -> Report:
-        """Discover and transfer all that is due; the report. Raises nothing that concerns a source or a recording."""
+        """Discover and transfer all that is due; return the report. Raises nothing that concerns one source or
+        recording."""
         work = self.work
         dispatch = work.dispatch
         dispatch.tidy()  # e.g. after a backfill beside the daemon that was killed
@@ -139,7 +140,7 @@ class Pass:
             work.outcomes.store_failed(self.store_error)
         scans = [self.listers.submit(self._discover, source) for source in work.sources]
         dispatch.run(scans)
-        finish(scans, dispatch.stop)  # a bug in discovery is not swallowed
+        finish(scans, dispatch.stop)  # raises a bug in discovery
         report = work.complete()
         report.interrupted = dispatch.stop.asked.is_set()
         work.outcomes.observer.changed(report)

@@ -15,14 +15,14 @@ from typing import Any
 
 from recvault.shutdown import Stop
 
-_LEAVE_SECONDS = 1.0  # after a stop, that what cannot be cut short may take to end
+_LEAVE_SECONDS = 1.0  # after a stop, until calls that cannot be interrupted are abandoned
 _LOOK_SECONDS = 0.1
 
 _Work = tuple[Future[Any], Callable[[], Any]]
 
 
 class _Leave:
-    """Whether what hangs is left behind by now: a moment after a stop was first seen."""
+    """Whether to abandon hanging calls: a moment after a stop was first seen."""
 
     def __init__(self, stop: Stop | None) -> None:
         self._stop = stop
@@ -37,7 +37,7 @@ class _Leave:
 
 
 def finish(futures: Sequence[Future[Any]], stop: Stop) -> None:
-    """Wait until they are done, and raise what any of them raised. In a stop those that hang are left behind."""
+    """Wait until all are done, and raise what one of them raised. After a stop, hanging ones are abandoned."""
     leave, left = _Leave(stop), set(futures)
     while left and not leave.now:
         left = wait(left, _LOOK_SECONDS).not_done
@@ -47,7 +47,7 @@ def finish(futures: Sequence[Future[Any]], stop: Stop) -> None:
 
 
 class Threads(Executor):
-    """So many threads, or as many as there can be; RuntimeError where there can be none."""
+    """An executor of this many threads, or as many as possible; RuntimeError if not even one can start."""
 
     def __init__(self, count: int, name: str, stop: Stop | None = None) -> None:
         self._stop = stop
@@ -66,7 +66,7 @@ class Threads(Executor):
             self._threads.append(thread)
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """Have it called in one of the threads."""
+        """Call it in one of the threads."""
         future: Future[Any] = Future()
         with self._lock:
             if self._closed:
@@ -100,4 +100,4 @@ class Threads(Executor):
                     future.set_result(call())
                 except BaseException as error:  # noqa: BLE001 - the caller's to see
                     future.set_exception(error)
-            del work, future, call  # nothing is kept alive by a thread that waits
+            del work, future, call  # a waiting thread keeps no object alive

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from recvault.models import Job, Recording
 from recvault.providers.base import Provider
 
-_KEPT = timedelta(minutes=5)  # or half of what an address is good for, where that is less
+_KEPT = timedelta(minutes=5)  # or half of their lifetime, if that is shorter
 _MOST = 10_000
 
 
@@ -25,20 +25,20 @@ class _Addresses:
     urls: Mapping[str, str] = field(repr=False)
 
     def is_fresh(self, now: datetime) -> bool:
-        """Not where the clock went back, either."""
+        """Whether they may be used; not if the clock was set back."""
         return timedelta() <= now - self.minted < self.kept
 
 
 class Minted:
-    """Thread-safe."""
+    """Signed URLs by recording. Thread-safe."""
 
     def __init__(self, clock: Callable[[], datetime]) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._urls: dict[tuple[str, str, str], _Addresses] = {}  # the oldest first
+        self._urls: dict[tuple[str, str, str], _Addresses] = {}  # oldest first
 
     def note(self, provider: Provider, recordings: Iterable[Recording]) -> None:
-        """Keep the URLs of a listed page while there is room: what is listed first is fetched first."""
+        """Keep the URLs of a listed page while there is room: what is listed first is usually fetched first."""
         now, lifetime = self._clock(), provider.media_url_lifetime
         kept = _KEPT if lifetime is None else min(_KEPT, lifetime / 2)
         with self._lock:
@@ -49,7 +49,7 @@ class Minted:
                     self._urls[recording.identity] = _Addresses(now, kept, recording.media_urls)
 
     def lend(self, job: Job) -> Job:
-        """The job with its recording's addresses, if there are fresh ones."""
+        """Return the job with its recording's URLs, if there are fresh ones; each is lent once."""
         with self._lock:
             found = self._urls.pop(job.recording.identity, None)
         if found is None or not found.is_fresh(self._clock()):
@@ -57,7 +57,7 @@ class Minted:
         return replace(job, recording=replace(job.recording, media_urls=found.urls))
 
     def _forget(self, now: datetime) -> None:
-        """Drop what is too old to use."""
+        """Drop URLs that are too old, up to the first fresh one."""
         while self._urls:
             first = next(iter(self._urls))
             if self._urls[first].is_fresh(now):

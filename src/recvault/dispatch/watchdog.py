@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """Carries out jobs as `transfer` does, in the same thread."""
+    """Runs jobs with `transfer`, in the same thread, and measures their progress and duration."""
 
     transfer: Callable[[Job], Outcome]
     pulse: Pulse
