@@ -51,7 +51,7 @@ def told(row: Any, recipe: Recipe) -> Any:
         value = row
         for part in path:
             value = value.get(part) if isinstance(value, dict) else None
-        if value not in (None, "") and (found := read(value)) is not None:
+        if value is not None and value != "" and (found := read(value)) is not None:
             return found
     return None
 

@@ -123,16 +123,18 @@ def is_signed(url: httpx.URL) -> bool:
 def unsigned(value: Any, depth: int = 0) -> Any:
     """Copy a row, with `bare` URLs in place of those that carry a signature or a user."""
     if isinstance(value, str):
-        return bare(value) if _opens(value) else value
+        return bare(value) if ("?" in value or "@" in value) and _opens(value) else value
     if isinstance(value, dict):
-        return {key: unsigned(below, depth + 1) for key, below in value.items()} if depth < DEEPEST else {}
+        if depth >= DEEPEST:
+            return {}
+        return {key: below if below is None else unsigned(below, depth + 1) for key, below in value.items()}
     if isinstance(value, list):
         return [unsigned(below, depth + 1) for below in value] if depth < DEEPEST else []
     return value
 
 
 def _opens(text: str) -> bool:
-    if ("?" not in text and "@" not in text) or not text.lower().startswith(("http://", "https://")):
+    if not text.lower().startswith(("http://", "https://")):
         return False
     start, _, query = text.partition("?")
     return _is_credential(query) or "@" in start.split("/", 3)[2]

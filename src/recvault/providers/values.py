@@ -17,6 +17,7 @@ from typing import Any
 from recvault.providers.calendar import EARLIEST
 
 NEVER = 9999  # a year
+_TEXT_OR_NUMBER = (str, int, float)  # a tuple: a union would be made anew by each call
 LONGEST = 64  # characters of a date: parsed dates are cached, and a row may hold megabytes
 LONG_MONTH = re.compile(r"(\d\s+[A-Za-z]{3})[A-Za-z]+")  # "25 Sept 2018" in SignalWire's docs; email.utils refuses it
 
@@ -72,7 +73,7 @@ def identifier(row: Mapping[str, Any], key: str) -> str:
 
 def text(value: Any) -> str | None:
     """Read text, or a number as text; None if missing, null, empty or of another type. ValueError if not Unicode."""
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
+    if value.__class__ is not str and (isinstance(value, bool) or not isinstance(value, _TEXT_OR_NUMBER)):
         return None
     found = str(value)
     found.encode()  # a lone surrogate is not text: UnicodeEncodeError is a ValueError
@@ -81,7 +82,7 @@ def text(value: Any) -> str | None:
 
 def number(value: Any) -> float | None:
     """Read 4, "4" or "-0.0025"; None if it is missing, null, empty, not finite or not a number."""
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
+    if isinstance(value, bool) or not isinstance(value, _TEXT_OR_NUMBER):
         return None
     try:
         found = float(value)

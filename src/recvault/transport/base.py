@@ -25,7 +25,6 @@ _MOST_HEADERS = 100
 _LENGTH = re.compile(r"[0-9]{1,18}")
 _NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _URL = re.compile(r"(https?://(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?)(?:[/?][!-~]*)?")
-_LINE_END = re.compile("[\r\n\0]")
 
 Cause = Literal[
     "name", "address", "connection", "certificate", "tls", "late", "slow", "broken", "framing", "proxy", "request"
@@ -99,7 +98,8 @@ class Request:
         """Return the requested origin. Raises ExchangeFailed for a request that could be read as another one."""
         found = _URL.fullmatch(self.url)
         names, values = self.named_values
-        if found is None or _LINE_END.search("".join(values)) or not _are_names(names):
+        text = "".join(values)
+        if found is None or "\r" in text or "\n" in text or "\0" in text or not _are_names(names):
             raise ExchangeFailed("request")
         return found[1]
 

@@ -6,7 +6,7 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 import pycurl
 
@@ -15,7 +15,7 @@ from recvault.transport.base import Cut, ExchangeFailed, Head, Headers, Patience
 MOST_LINES = 10_000  # of a head, including 1xx heads before it
 _BLANK = (b"\r\n", b"\n")
 _STATUS = re.compile(r"(HTTP/[0-9.]+) ([0-9]{3})(?: [^\r\n]*)?\r?")
-_LINE = re.compile(r"^([^\s:]+): ([^\r\n]*)\r\n", re.MULTILINE)
+_NAME = re.compile(r"[^\s:]+")
 
 
 class Again(Exception):
@@ -188,25 +188,39 @@ def _not_cut() -> None:
 def _head(lines: list[bytes], wait_seconds: float) -> tuple[str, Head]:
     """Parse a head; return the HTTP version that it states, and the head."""
     status, _, rest = b"".join(lines).decode("latin-1").partition("\n")
-    found = _STATUS.fullmatch(status)
+    version, code = _status(status)
+    headers, named = _headers(rest)
+    return version, Head(code, headers, max(0.0, wait_seconds), named)
+
+
+@lru_cache(32)  # a server has few different ones
+def _status(line: str) -> tuple[str, int]:
+    found = _STATUS.fullmatch(line)
     if found is None:
         raise ExchangeFailed("framing", "its head has no status")
-    headers, named = _headers(rest)
-    return found[1], Head(int(found[2]), headers, max(0.0, wait_seconds), named)
+    return found[1], int(found[2])
 
 
 def _headers(text: str) -> tuple[Headers, Mapping[str, str]]:
     """Parse headers; also return them by name in lower case, if each is in the usual form and none is repeated."""
-    rows = _LINE.findall(text)
-    if len(rows) == text.count("\n") and not ("  " in text or " \r" in text or "\t" in text):  # spaces around a value
-        names, values = zip(*rows, strict=True) if rows else ((), ())
-        return rows, dict(zip(_lower(names), values, strict=True))
+    lines = text.split("\r\n")
+    lines.pop()
+    if len(lines) == text.count("\n") and not ("  " in text or " \r" in text or "\t" in text):  # spaces around a value
+        try:
+            rows = [line.split(": ", 1) for line in lines]
+            named = {_lower(name): value for name, value in rows}
+        except ValueError:  # one of them has another form, or is not a header
+            return _odd_headers(text), {}
+        return cast("Headers", rows), named
     return _odd_headers(text), {}
 
 
-@lru_cache(32)  # a server's answers have the same headers
-def _lower(names: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(name.lower() for name in names)
+@lru_cache(256)  # answers have few different names
+def _lower(name: str) -> str:
+    """Return the name in lower case. Raises ValueError for an unusual or invalid name."""
+    if not _NAME.fullmatch(name):
+        raise ValueError(name)
+    return name.lower()
 
 
 def _odd_headers(text: str) -> list[tuple[str, str]]:
