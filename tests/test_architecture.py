@@ -74,7 +74,7 @@ OWNERS = {
     "moto": {"cli"},
     "apprise": {"alerts"},
     "av": {"media"},
-    "cryptography": {"media", "simulator"},  # one decrypts, the other encrypts
+    "cryptography": {"media", "providers", "simulator"},  # decrypt, verify, encrypt and sign
     "dask": {"workers"},
     "distributed": {"workers"},
 }

@@ -19,6 +19,7 @@ ACTORS = (
     "A reader of the bucket",
     "Another user",
     "Whoever can reach a cluster",
+    "A sender of webhooks",
     "A reader of the logs",
 )
 LINES = [line for line in TEXT.splitlines() if line.startswith("| ") and not line.startswith("| attack | defence")]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from recvault.app.runtime import Runtime
-from recvault.check import bucket, machine, notifications, proof, sources, ways
+from recvault.check import bucket, machine, notifications, proof, sources, ways, webhooks
 from recvault.check.probe import Probe
 
 __all__ = ["Probe", "offline", "online", "test_event"]
@@ -21,6 +21,7 @@ def offline(runtime: Runtime) -> Iterator[Probe]:
     yield from proof.proof(runtime)
     yield from ways.ways(runtime)
     yield from notifications.settings(runtime)
+    yield from webhooks.settings(runtime)
 
 
 def online(runtime: Runtime) -> Iterator[Probe]:
@@ -34,6 +35,7 @@ def online(runtime: Runtime) -> Iterator[Probe]:
         yield from carriers.answers(runtime)
     yield from machine.daemon(runtime)
     yield from notifications.reachable(runtime)
+    yield from webhooks.arrive(runtime)
 
 
 def test_event(runtime: Runtime) -> Iterator[Probe]:

@@ -34,7 +34,7 @@ def daemon(runtime: Runtime) -> Iterator[Probe]:
     """What `run` also needs: its port, and the host that it pings."""
     wanted = runtime.settings.daemon
     if wanted.metrics_listen:
-        yield probe("daemon: metrics_listen", _port, runtime)
+        yield probe("daemon: metrics_listen", free, runtime, wanted.metrics_listen, "daemon.metrics_listen")
     if wanted.ping_url and wanted.ping_proxy is None:
         yield probe("daemon: ping_url", _resolved, wanted.ping_url)
     elif wanted.ping_url:
@@ -87,11 +87,10 @@ def _spool(runtime: Runtime) -> str:
     return f"{settings.spool_dir}, {_gib(free)} free"
 
 
-def _port(runtime: Runtime) -> str:
+def free(runtime: Runtime, listen: str, key: str) -> str:
     """The port is free, or it is our own running daemon that holds it."""
-    listen = runtime.settings.daemon.metrics_listen
     host, _, port = listen.rpartition(":")
-    hint = "correct daemon.metrics_listen"
+    hint = f"correct {key}"
     try:
         _bind(host.strip("[]"), int(port))
     except socket.gaierror as error:
@@ -103,7 +102,7 @@ def _port(runtime: Runtime) -> str:
         if holder is None:
             raise ConfigError(
                 f"another process listens on {listen}, and no daemon of this ledger is running",
-                "set another daemon.metrics_listen, or stop that process",
+                f"set another {key}, or stop that process",
             ) from error
         return f"{listen} is in use by the running daemon, pid {holder.pid}"
     return f"{listen} is free for the daemon"

@@ -74,6 +74,13 @@ def webhook(url: str) -> str:
     return url
 
 
+def hints_url(url: str) -> str:
+    """The public URL of hints, to which a slash and a source's name are appended; or empty."""
+    if url and (_split(url).query or "#" in url or url.endswith("?")):
+        raise ValueError("must not have a query: a slash and the source's name are appended to it")
+    return url.rstrip("/")
+
+
 def command(words: tuple[str, ...]) -> tuple[str, ...]:
     """A program and its arguments, or nothing."""
     if any("\0" in word for word in words):

@@ -178,6 +178,14 @@ class DaemonSettings(_Table):
         str | SecretRef | None, BeforeValidator(lambda value: proxies.from_toml(value, "daemon: ping_proxy"))
     ] = None
     stale_after: Period = timedelta(hours=24)
+    hints_listen: Annotated[str, AfterValidator(checks.listen)] = ""
+    hints_url: Annotated[str, AfterValidator(checks.hints_url)] = ""
+
+    @model_validator(mode="after")
+    def _hints_have_an_address(self) -> Self:
+        if self.hints_listen and not self.hints_url:
+            raise ValueError("hints_listen requires hints_url, the public URL that providers send webhooks to")
+        return self
 
 
 def _secret(value: Any) -> Any:

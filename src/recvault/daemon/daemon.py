@@ -17,7 +17,7 @@ from recvault.alerts.event import TROUBLE
 from recvault.app import notification, wiring
 from recvault.config import Config
 from recvault.daemon.changes import changes, secret_prints
-from recvault.daemon.endpoint import Endpoint, EndpointAnswer
+from recvault.daemon.endpoint import TEXT, Endpoint, EndpointAnswer, Posted
 from recvault.daemon.healthz import healthz
 from recvault.daemon.notify import Notify
 from recvault.daemon.service import DaemonService
@@ -69,6 +69,8 @@ class Daemon:
         self._open = ExitStack()
         self._lock: DaemonLock
         self._endpoint: Endpoint | None = None
+        self._hints_endpoint: Endpoint | None = None
+        self._hints_at = ""  # where it listens
         self._ping = Ping("")
         self._teller: Teller | None = None
         self._prints: dict[str, str] = {}
@@ -234,6 +236,26 @@ class Daemon:
         if self._notify.is_heard:
             self._service.look_in("status", _STATUS_EVERY, lambda: self._notify.status(self._words()))
         self._service.start()
+        self._listen_for_hints(settings.daemon.hints_listen)
+
+    def _listen_for_hints(self, listen: str) -> None:
+        """Receive hints at this address. If that cannot be, polls find everything all the same."""
+        if listen == self._hints_at:
+            return
+        if self._hints_endpoint is not None:
+            self._hints_endpoint.close()
+        self._hints_endpoint, self._hints_at = None, listen
+        if not listen:
+            return
+        try:
+            self._hints_endpoint = Endpoint(listen, {}, receiver=self._hint, key="daemon.hints_listen")
+        except ConfigError as error:
+            self._hints_at = ""  # a reload tries again
+            log.error("hints.not_listening", error=str(error))
+
+    def _hint(self, posted: Posted) -> EndpointAnswer:
+        desk = self._service.hints
+        return desk.receive(posted) if desk is not None else EndpointAnswer(404, TEXT, b"not found\n")
 
     def _listening(self, settings: Config) -> Endpoint | None:
         """The configured endpoint. Raises ConfigError if it cannot listen."""
@@ -319,8 +341,9 @@ class Daemon:
             self._ping.fail(str(self._service.fatal))
             if self._teller is not None:
                 self._teller.tell_now(TROUBLE, "daemon", f"the daemon ends: {self._service.fatal}")
-        if self._endpoint is not None:
-            self._endpoint.close()
+        for endpoint in (self._endpoint, self._hints_endpoint):
+            if endpoint is not None:
+                endpoint.close()
         self.lingers = not ended
 
     def _say_end(self) -> None:

@@ -1,4 +1,6 @@
-"""The HTTP server for monitoring: GET a few fixed paths, served by waitress, which reads slow clients without a thread.
+"""The daemon's HTTP servers: GET a few fixed paths, or POST to a receiver.
+
+waitress serves them, which reads slow clients without a thread.
 
 Invariant: a client that is silent, slow or many costs no other client its answer for more than a few seconds.
 """
@@ -22,6 +24,7 @@ log = get_logger("recvault.daemon.endpoint")
 
 TEXT = "text/plain; charset=utf-8"
 MOST_CONNECTIONS = 200  # past it clients wait to be accepted: the daemon's own files must not run out
+MOST_BODY = 64 * 1024  # bytes; a larger one is answered 413 before it is read
 _SILENT_SECONDS = 3  # a client that sends nothing for so long is cut off
 _LONGEST_SECONDS = 10.0  # a client that has not sent a whole request by then is cut off, however busy it looks
 _LOOK_SECONDS = 0.2  # how often the server looks whether it is to close
@@ -38,7 +41,18 @@ class EndpointAnswer:
     body: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Posted:
+    """A request with a body, read completely."""
+
+    path: str
+    query: str
+    headers: Mapping[str, str]  # lower-case names
+    body: bytes
+
+
 Routes = Mapping[str, Callable[[], EndpointAnswer]]
+Receiver = Callable[[Posted], EndpointAnswer]
 
 
 class Endpoint:
@@ -47,13 +61,15 @@ class Endpoint:
     Raises ConfigError if it cannot listen. Port 0 takes a free port.
     """
 
-    def __init__(self, listen: str, routes: Routes) -> None:
-        listener = _listening(listen)
+    def __init__(
+        self, listen: str, routes: Routes, *, receiver: Receiver | None = None, key: str = "daemon.metrics_listen"
+    ) -> None:
+        listener = _listening(listen, key)
         self.port: int = listener.getsockname()[1]
         self._open: dict[int, Any] = {}
         self._closing = threading.Event()
         self._server = create_server(
-            _application(routes),
+            _application(routes, receiver),
             map=self._open,
             sockets=[listener],
             threads=_THREADS,
@@ -62,7 +78,7 @@ class Endpoint:
             channel_timeout=_SILENT_SECONDS,
             cleanup_interval=1,
             max_request_header_size=16 * 1024,
-            max_request_body_size=16 * 1024,
+            max_request_body_size=MOST_BODY,
             asyncore_use_poll=True,
             log_socket_errors=False,
         )
@@ -89,42 +105,61 @@ class Endpoint:
                 channel.will_close = True
 
 
-def _application(routes: Routes) -> Callable[[Mapping[str, Any], Callable[..., Any]], Iterable[bytes]]:
+def _application(
+    routes: Routes, receiver: Receiver | None
+) -> Callable[[Mapping[str, Any], Callable[..., Any]], Iterable[bytes]]:
     """The WSGI application that answers by these routes."""
 
     def application(environ: Mapping[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        answer, headers = _answered(routes, environ)
-        headers |= {
-            "Content-Type": answer.content_type,
-            "Content-Length": str(len(answer.body)),
-            "Cache-Control": "no-store",
-            "X-Content-Type-Options": "nosniff",
-        }
+        answer, headers = _answered(routes, receiver, environ)
+        headers |= {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+        if answer.status != _NO_CONTENT:
+            headers |= {"Content-Type": answer.content_type, "Content-Length": str(len(answer.body))}
         start_response(f"{answer.status} {_PHRASES.get(answer.status, 'Answer')}", list(headers.items()))
-        return [] if environ["REQUEST_METHOD"] == "HEAD" else [answer.body]
+        return [] if environ["REQUEST_METHOD"] == "HEAD" or answer.status == _NO_CONTENT else [answer.body]
 
     return application
 
 
-def _answered(routes: Routes, environ: Mapping[str, Any]) -> tuple[EndpointAnswer, dict[str, str]]:
+def _answered(
+    routes: Routes, receiver: Receiver | None, environ: Mapping[str, Any]
+) -> tuple[EndpointAnswer, dict[str, str]]:
     """The answer to a request, with its extra headers. The Host header is never read."""
-    if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
-        return EndpointAnswer(405, TEXT, b"only GET and HEAD are served here\n"), {"Allow": "GET, HEAD"}
-    path = environ.get("PATH_INFO", "")
-    route = routes.get(path)
-    if route is None:
-        return EndpointAnswer(404, TEXT, f"not found; available: {', '.join(routes)}\n".encode()), {}
+    method, path = environ["REQUEST_METHOD"], environ.get("PATH_INFO", "")
     try:
+        if method == "POST" and receiver is not None:
+            return receiver(_posted(environ)), {}
+        if method not in ("GET", "HEAD"):
+            return EndpointAnswer(405, TEXT, b"only GET and HEAD are served here\n"), {"Allow": "GET, HEAD"}
+        route = routes.get(path)
+        if route is None:
+            available = f"; available: {', '.join(routes)}" if routes else ""
+            return EndpointAnswer(404, TEXT, f"not found{available}\n".encode()), {}
         return route(), {}
     except Exception as error:  # the server continues; the client does not learn why
         log.error("endpoint.failed", path=path, error=str(error), exc_info=True)
         return EndpointAnswer(500, TEXT, b"this could not be answered; the log says why\n"), {}
 
 
+def _posted(environ: Mapping[str, Any]) -> Posted:
+    """A request as it was received; waitress has read its body, and limited it."""
+    headers = {
+        name.removeprefix("HTTP_").replace("_", "-").lower(): value
+        for name, value in environ.items()
+        if name.startswith("HTTP_") or name == "CONTENT_TYPE"
+    }
+    body = environ["wsgi.input"].read(MOST_BODY)
+    return Posted(environ.get("PATH_INFO", ""), environ.get("QUERY_STRING", ""), headers, body)
+
+
+_NO_CONTENT = 204
 _PHRASES = {
     200: "OK",
+    204: "No Content",
+    403: "Forbidden",
     404: "Not Found",
     405: "Method Not Allowed",
+    429: "Too Many Requests",
     500: "Internal Server Error",
     503: "Service Unavailable",
 }
@@ -135,7 +170,7 @@ _HINTS = {
 }
 
 
-def _listening(listen: str) -> socket.socket:
+def _listening(listen: str, key: str) -> socket.socket:
     """A bound socket. SO_REUSEPORT is not set: a second daemon would silently share the port."""
     host, _, port = listen.rpartition(":")
     try:
@@ -147,7 +182,7 @@ def _listening(listen: str) -> socket.socket:
         return _bound(family, address)
     except OSError as error:
         hint = _HINTS.get(error.errno or 0, 'set a host and port of this machine, such as "127.0.0.1:9464"')
-        raise ConfigError(f"daemon.metrics_listen: nothing can listen on {listen}: {error.strerror}", hint) from error
+        raise ConfigError(f"{key}: nothing can listen on {listen}: {error.strerror}", hint) from error
 
 
 def _bound(family: int, address: Any) -> socket.socket:

@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 
 from recvault import config
 from recvault.app.runtime import Runtime
+from recvault.daemon.hint_desk import HintDesk, opened_desk
 from recvault.daemon.manifest_job import LOOK_EVERY, ManifestJob
 from recvault.daemon.schedule import Schedule
 from recvault.discovery.source import Source
@@ -75,6 +76,7 @@ class DaemonService:
         self._bugs: set[str] = set()  # jobs whose last turn ended with an unexpected error
         self._subaccounts: dict[str, set[str]] = {}  # that have jobs, by source
         self._work: Work | None = None
+        self.hints: HintDesk | None = None
 
     # -- its life ------------------------------------------------------------------------------------------------------
 
@@ -96,6 +98,8 @@ class DaemonService:
         )
         if error is not None:
             self._work.outcomes.store_failed(error)
+        if self.settings.daemon.hints_listen:
+            self.hints = opened_desk(self.runtime, self._work, self._metrics, self._end_by)
 
     def start(self) -> None:
         """Poll every source now and then at its interval; transfer what is due."""
@@ -112,6 +116,8 @@ class DaemonService:
             self._keep_reconciling(source, source.account_id)
         self._schedule.start()
         self._carrier.start()
+        if self.hints is not None:
+            self.hints.start()
 
     def look_in(self, name: str, interval: timedelta, look: Callable[[], None]) -> None:
         """Run another job of the daemon at an interval, in its own thread."""
@@ -125,6 +131,8 @@ class DaemonService:
             with contextlib.suppress(RecvaultError):  # the file goes with the process
                 self.runtime.ledger.succession.end()
         self._wake.set()
+        if self.hints is not None:
+            self.hints.wake()
         self._schedule.end()
 
     def join(self) -> bool:

@@ -229,6 +229,15 @@ class Ledger:
             db.execute(_SHORTEN_LEASES, times)
             return int(db.execute(_BRING_FORWARD, times).rowcount)
 
+    def hasten(self, row_ids: Iterable[int], now: datetime) -> int:
+        """Make due now what waits for its turn or for its provider; attempts and waiting times are kept."""
+        due = """
+            UPDATE recordings SET next_attempt_at=:now
+            WHERE id=:id AND lease IS NULL AND state IN ('pending', 'not_ready') AND next_attempt_at > :now
+        """
+        with self._connection.write() as db:
+            return sum(db.execute(due, {"id": row_id, "now": stamp(now)}).rowcount for row_id in row_ids)
+
     def retry(self, row_ids: Iterable[int] | None, now: datetime, but: Iterable[tuple[str, str]] = ()) -> int:
         """Make recordings due now and reset their attempts; None: all that are failing, dead or waiting.
 

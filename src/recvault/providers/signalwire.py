@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from recvault.errors import ConfigError
 from recvault.providers import values
 from recvault.providers.base import Setting
+from recvault.providers.hints import Hint, HintRequest, fields_of, refuse_unsigned_body, refuse_unsigned_form
 from recvault.providers.rest import TELEPHONY, Bounds, Rest
 from recvault.providers.twilio import Twilio
+from recvault.providers.twilio_account import hinted
 from recvault.providers.urls import basic
 
 if TYPE_CHECKING:
     import httpx
 
+HEX = re.compile(r"[0-9a-fA-F]{40}", re.ASCII)
 SPACE = re.compile(r"([a-z0-9][a-z0-9-]*)(\.signalwire\.com)?", re.IGNORECASE)
 
 
@@ -38,8 +41,10 @@ class SignalWire(Rest):
         "space": Setting(doc='the space: "acme" or "acme.signalwire.com"; base_url goes before it'),
         "project_id": Setting(doc="the project's id, a UUID"),
         "api_token": Setting(secret=True, doc="an API token with the Voice scope"),
+        "signing_key": Setting(secret=True, doc="the project's signing key, which verifies webhooks; for hints only"),
     }
     credentials: ClassVar[tuple[tuple[str, ...], ...]] = (("project_id", "api_token"),)
+    hint_settings: ClassVar[tuple[str, ...]] = ("signing_key",)
     formats: ClassVar[tuple[str, ...]] = ("wav", "mp3")  # docs
     bytes_per_second = TELEPHONY  # as Twilio's, with whose API it is compatible
     scopes: ClassVar[tuple[str, ...]] = ("account", "call", "conference")
@@ -79,6 +84,20 @@ class SignalWire(Rest):
         """
         old = isinstance(link, str) and link.startswith("/2010-04-01/")
         return super().linked(f"/api/laml{link}" if old else link)
+
+    def hint(self, received: HintRequest, values: Mapping[str, str]) -> Hint | None:
+        """RecordingStatusCallback: a form as Twilio's, signed by the project's signing key (webhook security guide).
+
+        The SDK's validateRequest takes both ways to sign, and an old name of the header.
+        """
+        headers = received.headers
+        signature = headers.get("x-signalwire-signature") or headers.get("x-twilio-signature", "")
+        fields = fields_of(received)
+        if HEX.fullmatch(signature):
+            refuse_unsigned_body(received, signature, values["signing_key"])
+        else:
+            refuse_unsigned_form(received, signature, values["signing_key"], fields)
+        return hinted(dict(fields), self.account_id)
 
 
 def _home(name: str, space: str) -> str:

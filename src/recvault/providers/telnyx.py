@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from recvault.models import JSON, Phase, Recording, Scope
 from recvault.providers import values
 from recvault.providers.base import Page, Reply, Setting
+from recvault.providers.hints import FORM, Hint, HintRequest, fields_of, refuse_unsigned_ed25519
 from recvault.providers.rest import TELEPHONY, Bounds, Paging, Rest
 from recvault.providers.urls import bare, fetchable
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
 CONTROL = re.compile(r"v\d+:")  # the start of a call_control_id in the OpenAPI's samples; the other ids are UUIDs
 ELSEWHERE = re.compile(r"(?!https?:)[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+SAVED = re.compile(r"\brecording[._]saved$")  # call.recording.saved; recording_saved in a captured webhook
 CHANNELS = {"single": 1, "dual": 2}  # OpenAPI
 SESSION, LEG = "filter%5Bcall_session_id%5D=", "filter%5Bcall_leg_id%5D="
 
@@ -38,8 +41,12 @@ class Telnyx(Rest):
     name = "telnyx"
     provider = "telnyx"
     api = "v2"
-    settings: ClassVar[Mapping[str, Setting]] = {"api_key": Setting(secret=True, doc="an API v2 key, KEY…")}
+    settings: ClassVar[Mapping[str, Setting]] = {
+        "api_key": Setting(secret=True, doc="an API v2 key, KEY…"),
+        "webhook_public_key": Setting(doc="the account's public key, which verifies webhooks; for hints only"),
+    }
     credentials: ClassVar[tuple[tuple[str, ...], ...]] = (("api_key",),)
+    hint_settings: ClassVar[tuple[str, ...]] = ("webhook_public_key",)
     formats: ClassVar[tuple[str, ...]] = ("wav", "mp3")  # OpenAPI: download_urls
     bytes_per_second = TELEPHONY  # assumed to be as Twilio's
     scopes: ClassVar[tuple[str, ...]] = ("account", "call", "conference")
@@ -118,6 +125,33 @@ class Telnyx(Rest):
 
     def phase(self, row: JSON) -> Phase:
         return super().phase(row) if "status" in row else Phase.COMPLETE
+
+    def hint(self, received: HintRequest, values: Mapping[str, str]) -> Hint | None:
+        """call.recording.saved and its like; TeXML's recording callback is a form (webhook docs)."""
+        signature = received.headers.get("telnyx-signature-ed25519", "")
+        timestamp = received.headers.get("telnyx-timestamp", "")
+        refuse_unsigned_ed25519(received, signature, timestamp, values["webhook_public_key"])
+        if received.headers.get("content-type", "").startswith(FORM):
+            found = dict(fields_of(received)).get("RecordingSid")
+            return Hint(recording_id=found) if found else None
+        return _saved(received.body)
+
+
+def _saved(body: bytes) -> Hint | None:
+    """The recording that an event names; the OpenAPI's sample has no recording_id, but ids of its call."""
+    try:
+        document = values.mapping(json.loads(body)) or {}
+        event = values.mapping(document.get("data")) or document
+        payload = values.mapping(event.get("payload")) or {}
+        kind, recording_id = values.text(event.get("event_type")) or "", values.text(payload.get("recording_id"))
+        call_id = values.text(payload.get("call_session_id"))
+    except (ValueError, RecursionError):
+        return None
+    if not SAVED.search(kind):
+        return None
+    if recording_id:
+        return Hint(recording_id=recording_id)
+    return Hint(call_id=call_id) if call_id else None
 
 
 def _as_leg(url: httpx.URL) -> httpx.URL | None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from recvault.errors import ProtocolError
 from recvault.providers.base import Reply, Setting, Subaccount, read_list
+from recvault.providers.hints import Hint, HintRefused, HintRequest, fields_of, refuse_unsigned_form
 from recvault.providers.rest import Paging, Rest
 from recvault.providers.urls import address, basic, request
 from recvault.providers.values import identifier, text
@@ -34,6 +35,7 @@ class TwilioAccount(Rest):
         ("account_sid", "auth_token"),
         ("account_sid", "api_key_sid", "api_key_secret"),
     )
+    hint_settings: ClassVar[tuple[str, ...]] = ("auth_token",)  # webhooks are signed by it, also beside an API key
     account_setting = "account_sid"
     public = "twilio.com"  # regions and edges are below it: links may name any of them
 
@@ -61,3 +63,21 @@ class TwilioAccount(Rest):
             raise ProtocolError(f"{reply.request.url.host} answered with no account, not even the one that asked")
         found = tuple(Subaccount(identifier(row, "sid"), text(row.get("status")) or "active") for row in rows)
         return found, self.following(reply, page, len(rows), PAGING, PAGE_SIZE)[0]
+
+    def hint(self, received: HintRequest, values: Mapping[str, str]) -> Hint | None:
+        """RecordingStatusCallback, and a room's status callback: forms with RecordingSid (recordings docs, Video docs).
+
+        A sub-account's webhooks are signed by its own token, which is not known here.
+        """
+        fields = fields_of(received)
+        signature = received.headers.get("x-twilio-signature", "")
+        refuse_unsigned_form(received, signature, values["auth_token"], fields)
+        return hinted(dict(fields), self.account_id)
+
+
+def hinted(fields: Mapping[str, str], account_id: str) -> Hint | None:
+    """The recording that a verified form names. HintRefused if it is of another account."""
+    if fields.get("AccountSid") != account_id:
+        raise HintRefused("it is about another account")
+    found = fields.get("RecordingSid")
+    return Hint(recording_id=found) if found else None

@@ -8,6 +8,7 @@
 It is written from the services' documents and shares no code with the clients that it tests.
 """
 
+from recvault.simulator.callbacks import Callback
 from recvault.simulator.faults import MENU, Faults, Plan
 from recvault.simulator.media import Media
 from recvault.simulator.recording import SimRecording
@@ -16,4 +17,15 @@ from recvault.simulator.simulator import Simulator
 from recvault.simulator.switches import Switches
 from recvault.simulator.world import SimAccount
 
-__all__ = ["MENU", "Faults", "Logged", "Media", "Plan", "SimAccount", "SimRecording", "Simulator", "Switches"]
+__all__ = [
+    "MENU",
+    "Callback",
+    "Faults",
+    "Logged",
+    "Media",
+    "Plan",
+    "SimAccount",
+    "SimRecording",
+    "Simulator",
+    "Switches",
+]

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Self, Unpack
 
-from recvault.simulator import population
+from recvault.simulator import callbacks, population
+from recvault.simulator.callbacks import Callback
 from recvault.simulator.dates import midnight
 from recvault.simulator.details import Details
 from recvault.simulator.faults import Faults
@@ -186,6 +187,10 @@ class Simulator:
     def signed_url(self, recording: SimRecording, media_format: str, seconds: int = 600) -> str:
         """Return a URL on the media host, as the services make them."""
         return self._world.signed_url(recording, media_format, recording.channels, seconds)
+
+    def callback(self, account: SimAccount, recording: SimRecording, url: str) -> Callback:
+        """Return the signed webhook that the service sends to this URL about a recording as it is now."""
+        return callbacks.callback(account, recording, url, self.now)
 
     # The log
 

@@ -56,6 +56,23 @@ class SimAccount:
         return {"project_id": self.account_id, "api_token": self.secret}
 
     @property
+    def webhook_seed(self) -> bytes:
+        """The private key of Telnyx' webhooks."""
+        return hashlib.blake2b(f"webhooks/{self.account_id}".encode(), digest_size=32).digest()
+
+    @property
+    def webhook_key(self) -> str:
+        """What signs webhooks: Twilio's auth token, SignalWire's signing key; Telnyx' public key in base64."""
+        if self.kind == "twilio":
+            return self.secret
+        if self.kind == "signalwire":
+            return f"PSK_{self.webhook_seed.hex()}"
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+        public = Ed25519PrivateKey.from_private_bytes(self.webhook_seed).public_key()
+        return base64.b64encode(public.public_bytes_raw()).decode()
+
+    @property
     def authorization(self) -> str:
         """The Authorization header of this account."""
         if self.kind == "telnyx":

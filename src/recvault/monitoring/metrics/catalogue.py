@@ -69,6 +69,13 @@ HELP: Mapping[str, str] = {
     "recvault_manifest_troubles_total": "Problems found in files or earlier manifests while manifests were written.",
     "recvault_job_errors_total": "Scheduled jobs that ended with an unexpected error; see the log.",
     "recvault_pings_failed_total": "Failed pings to ping_url.",
+    "recvault_hints_total": (
+        "Webhooks received by hints_listen, by source and result: accepted, ignored (about nothing that is archived), "
+        "replayed, refused (not verified) or dropped (too many). Source is empty if it is not known."
+    ),
+    "recvault_hints_followed_total": (
+        "Recordings that hints named, by result: registered, hastened, known, not_found, not_wanted or failed."
+    ),
     "recvault_notifications_total": (
         "Notifications by channel and result: sent, failed (will be tried again) or dropped (given up)."
     ),

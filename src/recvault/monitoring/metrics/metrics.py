@@ -62,6 +62,8 @@ class Metrics(Observer):
         self._transfer_seconds = self._histogram("recvault_transfer_duration_seconds")
         self._job_errors = self._counter("recvault_job_errors_total", "task")
         self._pings_failed = self._counter("recvault_pings_failed_total")
+        self._hints = self._counter("recvault_hints_total", "source", "result")
+        self._hints_followed = self._counter("recvault_hints_followed_total", "source", "result")
         self._notifications = self._counter("recvault_notifications_total", "channel", "result")
         self._manifests_at = self._gauge("recvault_manifests_complete_timestamp_seconds")
         self._manifest_troubles = self._counter("recvault_manifest_troubles_total")
@@ -137,6 +139,19 @@ class Metrics(Observer):
     def ping_failed(self) -> None:
         """Count a failed ping to ping_url."""
         self._pings_failed.inc()
+
+    def expect_hints(self, source: str, results: Iterable[str]) -> None:
+        """Show the hints of a source at 0."""
+        for result in results:
+            self._hints.labels(source, result)
+
+    def hinted(self, source: str, result: str) -> None:
+        """A webhook was received."""
+        self._hints.labels(source, result).inc()
+
+    def hint_followed(self, source: str, result: str) -> None:
+        """What a hint named was looked for."""
+        self._hints_followed.labels(source, result).inc()
 
     def notified(self, channel: str, result: str, count: int) -> None:
         """Notifications were sent by a channel, failed or were dropped; a count of 0 shows the series."""

@@ -1,0 +1,124 @@
+"""A service's webhook as a hint that a recording may be ready: what was received, how it is verified, what it names.
+
+Invariant: nothing of a webhook is believed but which recording it names, and that only if its signature holds. The
+recording itself is read from the service's API.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import ClassVar, Protocol, runtime_checkable
+from urllib.parse import parse_qsl, urlsplit, urlunsplit
+
+FORM = "application/x-www-form-urlencoded"
+TOLERANCE = timedelta(minutes=5)  # between a signed time and ours
+_PORTS = {"http": 80, "https": 443}
+_MOST_FIELDS = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HintRequest:
+    """A webhook as it was received. `url` is the public address that the service sent it to."""
+
+    url: str
+    headers: Mapping[str, str]  # lower-case names
+    body: bytes
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hint:
+    """A recording of the account, by its id; or all recordings of a call, if the service names no recording."""
+
+    recording_id: str = ""
+    call_id: str = ""
+
+
+class HintRefused(Exception):
+    """The webhook cannot be verified, or is about another account. The message contains nothing of it."""
+
+
+@runtime_checkable
+class HintingProvider(Protocol):
+    """A provider whose service sends webhooks about recordings. Optional: polling needs none of it."""
+
+    hint_settings: ClassVar[tuple[str, ...]]  # the settings that verify them
+
+    def hint(self, received: HintRequest, values: Mapping[str, str]) -> Hint | None:
+        """The recording that a verified webhook names; None if it is about something else. Raises HintRefused."""
+
+
+def fields_of(received: HintRequest) -> list[tuple[str, str]]:
+    """The fields of a form, empty ones too."""
+    try:
+        return parse_qsl(received.body.decode(), keep_blank_values=True, max_num_fields=_MOST_FIELDS)
+    except ValueError:
+        raise HintRefused("its body is not a form") from None
+
+
+def refuse_unsigned_form(received: HintRequest, signature: str, key: str, fields: Sequence[tuple[str, str]]) -> None:
+    """HintRefused unless it is signed as Twilio signs a form: HMAC-SHA1 over the URL and the sorted fields, as base64.
+
+    The port may or may not be part of the URL that was signed (Twilio's webhook security guide, its SDK).
+    """
+    signed = "".join(name + value for name, value in sorted(set(fields)))
+    made = (_sha1(key, (url + signed).encode()) for url in _urls(received.url))
+    if not _is_one_of(signature, [base64.b64encode(each).decode() for each in made]):
+        raise HintRefused("its signature does not hold")
+
+
+def refuse_unsigned_body(received: HintRequest, signature: str, key: str) -> None:
+    """HintRefused unless it is signed as SignalWire signs JSON: HMAC-SHA1 over the URL and the body, in hex."""
+    made = [_sha1(key, url.encode() + received.body).hex() for url in _urls(received.url)]
+    if not _is_one_of(signature.lower(), made):
+        raise HintRefused("its signature does not hold")
+
+
+def refuse_unsigned_ed25519(received: HintRequest, signature: str, timestamp: str, public_key: str) -> None:
+    """HintRefused unless Ed25519 signs `timestamp|body`, no longer ago than `TOLERANCE`."""
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+    if not (timestamp.isascii() and timestamp.isdecimal() and len(timestamp) < 12):
+        raise HintRefused("it has no timestamp")
+    try:
+        key = Ed25519PublicKey.from_public_bytes(base64.b64decode(public_key, validate=True))
+        signed = timestamp.encode() + b"|" + received.body
+        key.verify(base64.b64decode(signature, validate=True), signed)
+    except (InvalidSignature, binascii.Error, ValueError):
+        raise HintRefused("its signature does not hold") from None
+    if abs(received.now.timestamp() - int(timestamp)) > TOLERANCE.total_seconds():
+        raise HintRefused("its timestamp is too far from this machine's clock")
+
+
+def check_public_key(text: str) -> None:
+    """ValueError if it is not an Ed25519 public key in base64; ImportError without cryptography."""
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+    Ed25519PublicKey.from_public_bytes(base64.b64decode(text, validate=True))
+
+
+def _sha1(key: str, signed: bytes) -> bytes:
+    return hmac.new(key.encode(), signed, hashlib.sha1).digest()
+
+
+def _is_one_of(signature: str, made: Sequence[str]) -> bool:
+    """Compare in constant time; a signature that is not ASCII is none."""
+    given = signature.encode("utf-8", "replace")
+    return any(hmac.compare_digest(given, each.encode()) for each in made)
+
+
+def _urls(url: str) -> Iterator[str]:
+    """As it is, and with the port left out or added."""
+    yield url
+    parts = urlsplit(url)
+    if parts.port is None:
+        yield urlunsplit(parts._replace(netloc=f"{parts.netloc}:{_PORTS.get(parts.scheme, 443)}"))
+    else:
+        yield urlunsplit(parts._replace(netloc=parts.netloc.rpartition(":")[0]))
