@@ -25,6 +25,8 @@ def test_a_list_too_wide_to_be_answered_is_read_in_parts(
 ) -> None:
     """A list that is too wide to be answered is read completely in narrower parts."""
     scan = scans(name)
+    if (name, status) != ("voice", 504):  # all history is hundreds of parts
+        scan.start_from = NOW - 400 * DAY
     recordings = fill(scan, name, 9, every=20 * DAY)
     lay(monkeypatch, fails_beyond(31 * DAY, NOW + HOUR, status))
 
@@ -77,6 +79,8 @@ def test_a_page_that_is_refused_amid_a_list_is_not_a_wrong_address(
 ) -> None:
     """If a later page is refused, the address is right, and parts without such a page are read."""
     scan = scans(name)
+    if status != 404:  # all history is hundreds of parts
+        scan.start_from = NOW - 400 * DAY
     recordings = fill(scan, name, 12, every=DAY)
     lay(monkeypatch, fails_on_page(2, status))
 

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.process
 
 @pytest.mark.parametrize(
     ("size", "count", "workers"),
-    [(256 * MIB, 1, 8), (40 * MIB, 8, 8), (79 * MIB // 10, 16, 16)],
+    [(176 * MIB, 1, 8), (24 * MIB, 8, 8), (79 * MIB // 10, 24, 16)],  # each more than MOST
     ids=["one large", "eight at once", "as many as memory would hold"],
 )
 def test_peak_memory(tmp_path: Path, size: int, count: int, workers: int) -> None:

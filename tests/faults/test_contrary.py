@@ -14,7 +14,7 @@ from faults.steps import shortest
 
 pytestmark = pytest.mark.long
 
-HISTORIES = int(os.environ.get("RECVAULT_TEST_CONTRARY", "60"))
+HISTORIES = int(os.environ.get("RECVAULT_TEST_CONTRARY", "30"))
 PARTS = 2  # of each scene's histories, for two processes
 
 

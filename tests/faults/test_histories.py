@@ -18,7 +18,7 @@ from faults.struck import struck_ledger
 
 pytestmark = pytest.mark.long
 
-HISTORIES = int(os.environ.get("RECVAULT_TEST_HISTORIES", "196"))
+HISTORIES = int(os.environ.get("RECVAULT_TEST_HISTORIES", "98"))
 ONE = Scene(lists=("voice",))
 PARTS = 2  # of each scene's histories, for two processes
 

@@ -26,7 +26,7 @@ from rig import Rig
 from strict_s3 import Bucket, StrictS3
 
 COUNT = 240  # three pages of Twilio Video's hundred
-COPIES = 24
+COPIES = 16
 CUTS = 2  # of each copy's WAL
 _IMPATIENT = """
 import sys
@@ -253,7 +253,7 @@ def check(rig: Rig, copy: Copy) -> tuple[object, ...]:
     return (len(rows), states.count("archived"), len(marks))
 
 
-@pytest.mark.parametrize("instant", [0.1, 0.5, 0.9], ids=["early", "midway", "late"])
+@pytest.mark.parametrize("instant", [0.1, 0.9], ids=["early", "late"])
 def test_a_pass_goes_on_from_what_a_power_cut_left(outage: Outage, instant: float, tmp_path: Path) -> None:
     """With an earlier ledger and a later bucket, the rest is archived, and nothing is written twice."""
     left = outage.copies[int(instant * COPIES)].again(tmp_path / "left")
