@@ -346,7 +346,7 @@ def test_a_file_has_a_name_of_its_own() -> None:
 
 def test_a_short_file_has_a_reason() -> None:
     """A short file has a reason given here; a verb has its own file."""
-    verbs = {f"cli/{name}.py" for name in VERBS}
+    verbs = {f"cli/{name.replace('-', '_')}.py" for name in VERBS}
     short = {
         str(path.relative_to(ROOT))
         for path in modules()

@@ -28,13 +28,13 @@ def test_every_verb_has_help(verb: str) -> None:
 
 def test_every_verb_stands_in_the_readme_and_every_verb_of_the_readme_exists() -> None:
     """The README's table of commands and the program have the same verbs."""
-    named = re.findall(r"^\| `recvault ([a-z]+)", README.read_text(), re.MULTILINE)
+    named = re.findall(r"^\| `recvault ([a-z-]+)", README.read_text(), re.MULTILINE)
     assert sorted(named) == sorted(VERBS)
 
 
 def test_the_readme_shows_every_option_of_a_verb() -> None:
     """Each option of each verb is in its README line."""
-    lines = {match[1]: match[0] for match in re.finditer(r"^\| `recvault ([a-z]+).*$", README.read_text(), re.M)}
+    lines = {match[1]: match[0] for match in re.finditer(r"^\| `recvault ([a-z-]+).*$", README.read_text(), re.M)}
     for verb in VERBS:
         shown = CliRunner().invoke(main, [verb, "--help"]).output
         options = set(re.findall(r"^\s+(--[a-z]+)", shown, re.M)) - {"--help"}

@@ -311,7 +311,7 @@ def test_each_command_that_is_named_works_as_it_is_typed(rig: Rig, simulator: Si
     rig.sync()
     rig.add_source("fresh", "twilio", simulator.add_account("twilio"))
     lock = DaemonLock(rig.root / "ledger.db", now())
-    kinds = [(Risk.RELOAD, "recvault check --config-only"), (Risk.BUG, "recvault check")]
+    kinds = [(Risk.RELOAD, "recvault check --config-only"), (Risk.BUG, "recvault support-bundle")]
     lock.tell([DaemonTrouble(kind.value, "something", command) for kind, command in kinds])
     whole, document = run_each(rig, ["status", "voice"], ["status", "--json"])
     lock.close()

@@ -37,6 +37,7 @@ VERBS = {
     "schema": "Print the sidecar's JSON Schema.",
     "show": "Show one recording: ledger row, attempts, keys, sidecar.",
     "status": "Show whether anything is at risk, and each source's watermark, lag and counts.",
+    "support-bundle": "Gather what a report of a fault needs, without secrets; shown before it is written.",
     "sync": "Run one pass: discover new recordings, transfer everything that is due, exit.",
     "verify": "Compare the bucket with the ledger: missing, different and unknown objects.",
 }
@@ -51,7 +52,7 @@ class _Verbs(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in VERBS:
             return None
-        command: click.Command = importlib.import_module(f"recvault.cli.{cmd_name}").command
+        command: click.Command = importlib.import_module(f"recvault.cli.{cmd_name.replace('-', '_')}").command
         for each in (command, *(command.commands.values() if isinstance(command, click.Group) else ())):
             if not any(param.name == _EVERYWHERE for param in each.params):
                 each.params += [_after_the_verb(option) for option in _shared_options()]

@@ -33,7 +33,7 @@ _HINTS: Mapping[str, _Hint] = {
     "media": _Hint("play it in the provider's console, and compare", "recvault show {id}"),
     "recording": _Hint("wait: it is not finished at the provider yet", "recvault show {id}"),
     "worker": _Hint("if it happens again, report the recording's format and size", "recvault show {id}"),
-    "unexpected": _Hint("a bug in recvault: report it with what this shows", "recvault show {id}", retries=False),
+    "unexpected": _Hint("a bug in recvault: report it with this bundle", "recvault support-bundle", retries=False),
 }
 
 

@@ -62,6 +62,18 @@ def key_text(name: str) -> str:
     return name if _BARE.fullmatch(name) else value(name)
 
 
+def references(found: Any) -> Iterator[SecretRef]:
+    """Every reference to a secret in a configuration, or in a part of one."""
+    if isinstance(found, SecretRef):
+        yield found
+    elif isinstance(found, BaseModel):
+        for name in type(found).model_fields:
+            yield from references(getattr(found, name))
+    elif isinstance(found, Mapping | tuple):
+        for each in found.values() if isinstance(found, Mapping) else found:
+            yield from references(each)
+
+
 def _block(header: str, values: Values) -> str:
     return "\n".join([header, *(f"{key_text(name)} = {value(each)}" for name, each in values.items()), ""])
 

@@ -161,8 +161,10 @@ class Daemon:
         )
 
     def _troubles(self) -> list[Reason]:
-        stuck = Reason(risk=Risk.STUCK, message=self._silence, command="recvault check") if self._silence else None
-        return [*([stuck] if stuck else []), *self._service.troubles()]
+        found = self._service.troubles()
+        if self._silence is not None:
+            found.insert(0, Reason(risk=Risk.STUCK, message=self._silence, command="recvault support-bundle"))
+        return found
 
     def _warnings(self) -> list[Reason]:
         """Problems that do not stop the daemon."""

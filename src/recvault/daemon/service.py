@@ -179,7 +179,7 @@ class DaemonService:
         """Jobs whose last turn ended with an unexpected error; the next turn may succeed."""
         words = "ended with an unexpected error, a bug: the log has its traceback"
         return [
-            Reason(risk=Risk.BUG, message=f"the last turn of {job} {words}", command="recvault check")
+            Reason(risk=Risk.BUG, message=f"the last turn of {job} {words}", command="recvault support-bundle")
             for job in sorted(self._bugs)
         ]
 

@@ -310,6 +310,18 @@ class Questions:
         with self._connection.read() as db:
             yield from db.query(_LIST_CALL if call else _LIST, chosen)
 
+    def inventory(self) -> dict[str, Any]:
+        """Counts, facts and migrations, for a report of a fault."""
+        with self._connection.read() as db:
+            return {
+                "sqlite": db.execute("SELECT sqlite_version()").fetchone()[0],
+                "states": list(db.query("SELECT * FROM tallies ORDER BY source, account_id, state")),
+                "feeds": list(db.query("SELECT * FROM feeds ORDER BY source, account_id, list")),
+                "quarantined": db.execute("SELECT count(*) FROM quarantine").fetchone()[0],
+                "facts": dict(db.execute("SELECT name, value FROM facts ORDER BY name").fetchall()),
+                "migrations": [name for (name,) in db.execute("SELECT name FROM _sqlite_migrations").fetchall()],
+            }
+
     def editions(self, row_id: int) -> list[Row]:
         """Return the editions that were archived before the current one of a row."""
         with self._connection.read() as db:
