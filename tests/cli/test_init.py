@@ -289,7 +289,7 @@ def test_for_a_service_secrets_go_where_only_root_reads(
         (store / "recvault.twilio-auth-token").chmod(0o600)
     ran = _system(*newcomer.flags, "--secret", way, "--bucket-credentials", "copy")
     assert ran.exit_code == 0, ran.output
-    assert "install and start the service" in ran.output
+    assert "recvault install --system" in ran.output
     assert mode(etc / "config.toml") == 0o644
     settings = config.load(etc / "config.toml")
     assert settings.ledger.path == Path("/var/lib/recvault/ledger.db")

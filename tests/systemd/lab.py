@@ -33,7 +33,10 @@ _PYTHON = Path(getattr(sys, "_base_executable", sys.executable)).resolve().relat
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _LAUNCHER = f"""#!/bin/sh
 export LD_LIBRARY_PATH=/opt/python/lib PYTHONPATH=/opt/recvault/src:/opt/recvault/site-packages
-exec /opt/python/{_PYTHON} -m recvault "$@"
+exec /opt/python/{_PYTHON} -c 'import sys
+from recvault.__main__ import main
+sys.argv[:1] = []
+main()' "$0" "$@"
 """
 _FILES = {
     "etc/os-release": "ID=lab\n",

@@ -27,6 +27,7 @@ VERBS = {
     "failures": "List dead and failing recordings: why, since when, how many attempts.",
     "get": "Fetch a recording from the bucket and verify it.",
     "init": "Set up an archive: ask, test, write the configuration, archive the first recordings.",
+    "install": "Install the systemd service and start it.",
     "list": "List recordings that the ledger knows: by call, source, time and state.",
     "man": "Write the manual pages.",
     "manifest": "Write the manifests of the days that have ended.",
@@ -39,6 +40,7 @@ VERBS = {
     "status": "Show whether anything is at risk, and each source's watermark, lag and counts.",
     "support-bundle": "Gather what a report of a fault needs, without secrets; shown before it is written.",
     "sync": "Run one pass: discover new recordings, transfer everything that is due, exit.",
+    "uninstall": "Stop and remove the systemd service; the archive stays.",
     "verify": "Compare the bucket with the ledger: missing, different and unknown objects.",
 }
 

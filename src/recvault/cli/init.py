@@ -269,7 +269,7 @@ def _next(app: App, interview: Interview, syncs: bool | None) -> int:
     home, code = interview.home, 0
     _say_environment(interview)
     if home.is_system:
-        click.echo("\nNext: install and start the service, which archives; systemd/README.md says how.")
+        click.echo("\nNext\n  recvault install --system    installs and starts the service, which archives")
         return 0
     wanted = interview.ask.confirm(
         syncs, "\nArchive now? You can stop it; it continues later.", default=interview.ask.interactive
@@ -277,7 +277,10 @@ def _next(app: App, interview: Interview, syncs: bool | None) -> int:
     if wanted:
         code = _sync(app, home, interview.source["name"])
     by = _by_name(home)
-    click.echo(f"\nNext\n  recvault{by} status    says whether all is well\n  recvault{by} run       keeps archiving")
+    click.echo(
+        f"\nNext\n  recvault{by} status            says whether all is well\n"
+        f"  recvault{by} install --user    keeps archiving, as your service"
+    )
     return code
 
 
