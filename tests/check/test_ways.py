@@ -104,6 +104,10 @@ def test_only_who_goes_directly_is_named(small: Rig, simulator: Simulator, monke
     small.sources[0]["proxy"] = "http://gate.example:3128"
     assert offline(small)["proxies"].hint.endswith("set daemon.ping_proxy")
     small.daemon["ping_proxy"] = "http://gate.example:3128"
+    small.notify = {"webhook": "https://hooks.example/key", "webhook_secret": {"env": "HOOK"}}
+    assert offline(small)["proxies"].detail.endswith("notify.webhook goes directly")
+    assert offline(small)["proxies"].hint.endswith("set notify.webhook_proxy")
+    small.notify["webhook_proxy"] = "http://gate.example:3128"
     assert "proxies" not in offline(small)
 
 

@@ -190,7 +190,8 @@ def test_check_prints_one_document(world: World) -> None:
     for check in document["checks"]:
         assert_shape(check, {"name": (str,), "ok": (bool,), "detail": (str,), "hint": (str,), "exit_code": (int,)})
     asked = {check["name"].split(":")[0] for check in document["checks"]}
-    assert asked == {"ledger", "spool", "media proof", "transport", "source voice", "source telnyx", "bucket", "daemon"}
+    parts = {"configuration", "ledger", "spool", "media proof", "transport", "bucket", "daemon"}
+    assert asked == {*parts, "source voice", "source telnyx"}
 
 
 def test_retry_makes_rows_due_now(rig: Rig, simulator: Simulator) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -43,7 +44,9 @@ def hook(rig: Rig, front: Front) -> None:
 
 
 def heard(front: Front) -> list[str]:
-    return [json.loads(each.body)["data"]["event"] for each in list(front.seen)]
+    """The events that were told; one that came twice, as after a kill, is known by its id."""
+    told = [json.loads(each.body) for each in list(front.seen)]
+    return [each["data"]["event"] for each in {each["id"]: each for each in told}.values()]
 
 
 def test_a_daemon_tells_trouble_and_recovery_once(rig: Rig, account: SimAccount, start: Start) -> None:
@@ -60,20 +63,29 @@ def test_a_daemon_tells_trouble_and_recovery_once(rig: Rig, account: SimAccount,
         second.reload()
         until(lambda: len(heard(front)) > 1)
         assert heard(front) == ["trouble", "recovered"]
-        until(lambda: second.metric("recvault_notifications_total", channel="webhook", result="sent") == 1)
+        until(lambda: second.metric("recvault_notifications_total", channel="webhook", result="sent") >= 1)
         assert second.stopped().code == 143
 
 
-def test_a_receiver_that_is_away_delays_nothing(
+def test_a_receiver_that_hangs_delays_nothing(
     rig: Rig, account: SimAccount, simulator: Simulator, strict_bucket: Bucket, start: Start
 ) -> None:
-    """Recordings are archived all the same; the log and a metric say that a channel fails."""
-    rig.notify = {"webhook": "http://127.0.0.1:9/", "webhook_secret": {"env": "RECVAULT_HOOK"}, "trouble_after": "0s"}
-    rig.add_source("away", "twilio", simulator.add_account("twilio"), poll_every="0.4s")
-    rig.sources[1]["base_url"] = "http://127.0.0.1:9"
-    daemon = start(prelude=QUICK, **SECRET).ready()
-    until(lambda: archived(strict_bucket) == ids(simulator, account))
-    assert daemon.tells("notify.failed")["channel"] == "webhook"
+    """While a receiver takes a notification and never answers, recordings are archived; its failure is counted."""
+    with socket.create_server(("127.0.0.1", 0)) as receiver:  # which accepts nobody
+        rig.notify = {
+            "webhook": f"http://127.0.0.1:{receiver.getsockname()[1]}/",
+            "webhook_secret": {"env": "RECVAULT_HOOK"},
+            "trouble_after": "0s",
+        }
+        works, rig.sources[0]["base_url"] = rig.sources[0]["base_url"], "http://127.0.0.1:9"
+        daemon = start(prelude=QUICK, **SECRET).ready()
+        receiver.settimeout(20.0)
+        with receiver.accept()[0]:  # it is being told
+            rig.sources[0]["base_url"] = works
+            daemon.reload()
+            until(lambda: archived(strict_bucket) == ids(simulator, account))
+            assert daemon.events("notify.failed") == []
+        assert daemon.tells("notify.failed")["channel"] == "webhook"
     until(lambda: daemon.metric("recvault_notifications_total", channel="webhook", result="failed") >= 1)
 
 

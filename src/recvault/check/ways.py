@@ -46,6 +46,8 @@ def _direct(settings: Config) -> dict[str, list[str]]:
     found = {"proxy in [[sources]]": [f"source {source.name}" for source in settings.sources if source.proxy is None]}
     if settings.daemon.ping_url and settings.daemon.ping_proxy is None:
         found["daemon.ping_proxy"] = ["daemon.ping_url"]
+    if settings.notify.webhook and settings.notify.webhook_proxy is None:
+        found["notify.webhook_proxy"] = ["notify.webhook"]
     return {key: names for key, names in found.items() if names}
 
 
