@@ -109,3 +109,11 @@ def test_media_are_held_against_the_providers_rate(
     """The WAV rate of a provider's class is used for the proof; without one nothing is checked by it."""
     monkeypatch.setattr(Telnyx, "bytes_per_second", known)
     assert lines().proof.wav_rate == expected
+
+
+@pytest.mark.parametrize(
+    ("processes", "least", "places"), [(1, 0, 16), (2, 0, 96), (4, 0, 192), (1, 96, 96), (2, 96, 192)]
+)
+def test_other_processes_have_jobs_at_hand(processes: int, least: int, places: int) -> None:
+    """Threads of this process take what they run; other processes queue some, more where the way there is long."""
+    assert wiring.places(16, processes, least) == places

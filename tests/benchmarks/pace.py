@@ -1,6 +1,6 @@
 """Measure whether a backfill keeps the configured pace, however many processes share the budget.
 
-    python tests/benchmarks/pace.py [--processes 1 2 4] [--recordings 1200]
+    python tests/benchmarks/pace.py [--processes 1 2 4] [--cluster 2] [--recordings 1200]
 
 The real command with default settings, against the simulator and the strict S3 in another process. Prints the
 configured and the measured requests a second in the steady part: between the first and the last fifth of all media. It
@@ -27,7 +27,7 @@ from rig import Rig
 from strict_s3 import StrictS3
 
 
-def asked_a_second(python: str, processes: int, recordings: int) -> tuple[float, int]:
+def asked_a_second(python: str, way: list[str], recordings: int) -> tuple[float, int]:
     """Return the requests a second in the steady part, and the most in one second of it."""
     with tempfile.TemporaryDirectory() as directory, StrictS3() as server, Simulator(seed=3) as simulator:
         account = simulator.add_account("twilio")
@@ -37,9 +37,7 @@ def asked_a_second(python: str, processes: int, recordings: int) -> tuple[float,
         del rig.sources[0]["requests_per_second"]  # use the default
         command = [python, "-m", "recvault", "--config", str(rig.config_path), "backfill", "--source", "voice"]
         simulator.set_now(simulator.now, running=True)
-        done = subprocess.run(
-            [*command, "--processes", str(processes)], env=plain(environment(rig.root)), capture_output=True, text=True
-        )
+        done = subprocess.run([*command, *way], env=plain(environment(rig.root)), capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         times = [each.time.timestamp() for each in simulator.requests]
         media = [each.time.timestamp() for each in simulator.requests if each.path.endswith(".wav")]
@@ -52,7 +50,8 @@ def asked_a_second(python: str, processes: int, recordings: int) -> tuple[float,
 def main() -> None:
     """Print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--processes", type=int, nargs="+", default=[1, 2, 4])
+    parser.add_argument("--processes", type=int, nargs="*", default=[1, 2, 4])
+    parser.add_argument("--cluster", type=int, nargs="*", default=[2], help="so many workers of a cluster of its own")
     parser.add_argument("--recordings", type=int, default=1200)
     add_python(parser)
     given = parser.parse_args()
@@ -60,9 +59,10 @@ def main() -> None:
     print("processes\tconfigured/s\tasked/s\tof it\tmost in a second")
     with tempfile.TemporaryDirectory() as made:
         python = installed(given, Path(made))
-        for processes in given.processes:
-            asked, busiest = asked_a_second(python, processes, given.recordings)
-            print(f"{processes}\t{configured}\t{asked:.2f}\t{asked / configured:.1%}\t{busiest}", flush=True)
+        ways = [["--processes", str(count)] for count in given.processes]
+        for way in [*ways, *(["--cluster", f"local:{count}"] for count in given.cluster)]:
+            asked, busiest = asked_a_second(python, way, given.recordings)
+            print(f"{way[1]}\t{configured}\t{asked:.2f}\t{asked / configured:.1%}\t{busiest}", flush=True)
 
 
 if __name__ == "__main__":

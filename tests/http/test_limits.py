@@ -271,6 +271,9 @@ class Granting:
         self.asked += 1
         want.at = self.clock() - (1.0 if self.first == "late" and self.asked == 1 else 0.0)
 
+    def forgo(self, who: str = MEDIA) -> None:
+        self.end(who)
+
     def end(self, who: str = MEDIA, count: int = 1) -> None:
         self.ended += count
 

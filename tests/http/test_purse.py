@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from recvault.errors import Resting
+from recvault.errors import Interrupted, Resting
 from recvault.http import MEDIA, Limits, Noted, Purse, Want
 from recvault.shutdown import Stop
 
@@ -104,3 +104,16 @@ def test_requests_that_nobody_asked_for_are_paid_by_the_next_ones() -> None:
     limits.charge(-50)
     late = clock.now
     assert [moment() - late for _ in range(2)] == pytest.approx([0.0, 0.1], abs=0.03)
+
+
+def test_what_is_not_sent_is_not_paid() -> None:
+    """A stop, or a thread that came too late for its moment and asks for another one."""
+    purse, stop = Purse(10.0, Clock()), Stop()
+    purse.put([0.0, 5.0])
+    with purse.turn(stop):
+        pass
+    stop.asked.set()
+    with pytest.raises(Interrupted), purse.turn(stop):
+        raise AssertionError("it was sent")
+    used = purse.collect()
+    assert used is not None and used.requests == 1

@@ -118,16 +118,17 @@ def test_of_a_lost_batch_only_what_may_have_begun_is_suspected(
     """As many as its threads could have begun are reported as lost; the others travel again."""
     futures = given(batched, 10)
     until(lambda: engine.jobs == 10)
-    [(batch, lost)] = engine.batches
+    sent = engine.batches[:]
     engine.batches.clear()
-    lost.set_exception(WorkerLost("at tls://a:1 is gone"))
-    until(lambda: engine.jobs == 10 - (WORKERS + 1))
+    suspects = {begin.number for batch, _ in sent for begin in batch.jobs[: WORKERS + 1]}
+    for _, lost in sent:
+        lost.set_exception(WorkerLost("at tls://a:1 is gone"))
+    until(lambda: engine.jobs == 10 - len(suspects))
     for again, future in engine.batches:
         future.set_result(carried(again))
     errors = [each.exception(10) for each in futures]
-    assert [type(error) for error in errors] == [WorkerLost] * (WORKERS + 1) + [type(None)] * (9 - WORKERS)
-    assert running(runtime) == 0
-    assert len(batch.jobs) == 10
+    assert {number for number, error in enumerate(errors) if isinstance(error, WorkerLost)} == suspects
+    assert (0 < len(suspects) < 10, running(runtime)) == (True, 0)
 
 
 def test_a_lost_engine_gives_everything_back(runtime: Runtime, batched: Batched, engine: Engine) -> None:
@@ -137,7 +138,8 @@ def test_a_lost_engine_gives_everything_back(runtime: Runtime, batched: Batched,
     until(lambda: engine.jobs == 5)
     limits.note(Noted(429, rest=100.0))
     futures += given(batched, 5)
-    engine.batches[0][1].set_exception(EngineLost("the scheduler is gone"))
+    for _, future in engine.batches:
+        future.set_exception(EngineLost("the scheduler is gone"))
     errors = [each.exception(10) for each in [*futures, *given(batched, 2)]]
     assert [type(error) for error in errors] == [EngineLost] * 12
     until(lambda: running(runtime) == 0)
@@ -149,11 +151,14 @@ def test_a_refusal_that_a_carrier_saw_rests_the_account_for_all(
     """What it had not begun comes back and waits with the others; what it sent more than it was granted is paid."""
     futures = given(batched, 3)
     until(lambda: engine.jobs == 3)
-    [(batch, future)] = engine.batches
+    [(batch, future)] = engine.batches[-1:]
+    for earlier, other in engine.batches[:-1]:
+        other.set_result(carried(earlier))
+    last = batch.jobs[-1].number
     limits = runtime.lender.of("voice")
     before = limits._budget.next_at
     refused = Used(requests=100_003, noted=(Noted(429, rest=50.0, at=1.0),))
-    unbegun = (batch.jobs[2].number,)
+    unbegun = (last,)
     answer = carried(batch, unbegun=unbegun, used={batch.budget: refused})
     done = tuple(each for each in answer.done if each.number not in unbegun)
     future.set_result(Carried(carrier="a:1", done=done, unbegun=unbegun, used=answer.used))

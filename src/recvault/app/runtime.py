@@ -153,13 +153,14 @@ class Runtime(Equipment, Inquiry):
         rest_seconds: float = math.inf,
     ) -> Work:
         """What lists and carries these sources' recordings."""
-        processes, workers = getattr(executor, "processes", 1), self.settings.transfer.workers
+        workers, least = self.settings.transfer.workers, getattr(executor, "least", 0)
+        processes = getattr(executor, "processes", 1)  # which worker processes say
         work = Work.of(
             sources,
             ledger=self.ledger,
             executor=executor,
             transfer=self.transfer(),
-            workers=wiring.places(workers, processes),
+            workers=wiring.places(workers, processes, least),
             stop=self.stop,
             drain_timeout=self.settings.daemon.drain_timeout,
             clock=self.clock,
@@ -169,7 +170,7 @@ class Runtime(Equipment, Inquiry):
             rest_seconds=rest_seconds,
         )
         if (on_width := getattr(executor, "on_width", None)) is not None:  # of workers that come and go
-            on_width(lambda processes: work.dispatch.widen(wiring.places(workers, processes)))
+            on_width(lambda processes: work.dispatch.widen(wiring.places(workers, processes, least)))
         return work
 
     def usable(self, names: Iterable[str], report: Report) -> list[Source]:

@@ -126,6 +126,10 @@ def _needs(library: str, extra: str, wanted_by: str) -> None:
         raise ConfigError(message, f"pip install 'recvault[{extra}]'") from error
 
 
-def places(workers: int, processes: int) -> int:
-    """How many jobs may be started: worker processes queue some, so that outcomes travel in batches."""
-    return workers * processes * (_AHEAD if processes > 1 else 1)
+def places(workers: int, processes: int, least: int = 0) -> int:
+    """How many jobs may be started: worker processes queue some, so that outcomes travel in batches.
+
+    `least`: in each process, where the way there is long.
+    """
+    ahead = _AHEAD if processes > 1 or least else 1
+    return max(workers * ahead, least) * processes

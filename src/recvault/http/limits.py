@@ -125,13 +125,16 @@ class _Budget:
         few = self.running.total() + _SPARE <= min(self.most, self.found.now)
         return few and self.gap < _ABUNDANT_SECONDS and not any(self.waiting.values())
 
+    @property
+    def is_full(self) -> bool:
+        """Whether no transfer gets a place before another request ends."""
+        media_most = max(1, min(self.found.now - self.running[LIST], self.most - 1))  # one is reserved for a list
+        return self.running[MEDIA] >= media_most
+
     def _next(self) -> str | None:
         """Return who may have a place; if both wait, in turns."""
         found, lists, media = self.found.now, self.running[LIST], self.running[MEDIA]
-        may = {
-            LIST: lists < max(1, found - media),
-            MEDIA: media < max(1, min(found - lists, self.most - 1)),  # one is reserved for a list
-        }
+        may = {LIST: lists < max(1, found - media), MEDIA: not self.is_full}
         turns = (LIST, MEDIA) if self.last == MEDIA else (MEDIA, LIST)
         if lists + media >= self.most:
             return None
@@ -173,6 +176,10 @@ class Limits:
             self._budget.running[who] -= count
             self._budget.grant(self._clock())
 
+    def forgo(self, who: str = MEDIA) -> None:
+        """Give a place back that no request used."""
+        self.end(who)
+
     def ask(self, want: Want) -> None:
         """Queue a request."""
         with self._lock:
@@ -210,6 +217,11 @@ class Limits:
     def is_plenty(self) -> bool:
         """Whether a permit may be requested before it is needed."""
         return self._budget.is_plenty
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no transfer gets a place before another request ends."""
+        return self._budget.is_full
 
     def note(self, noted: Noted) -> None:
         """Learn from an answer's status and the time to its first byte."""
@@ -250,6 +262,8 @@ class Budget(Protocol):
 
     def end(self, who: str = MEDIA, count: int = 1) -> None: ...
 
+    def forgo(self, who: str = MEDIA) -> None: ...
+
     def note(self, noted: Noted) -> None: ...
 
 
@@ -287,12 +301,12 @@ class Turn:
                     self._stop.sleep(at - now)
                     now = self._clock()
             except BaseException:
-                self._budget.end(self._who)
+                self._budget.forgo(self._who)
                 raise
             is_late = now - at > _LATE_SECONDS and not may_be_late
             if not (is_late or self._budget.rest.until > now):
                 return
-            self._budget.end(self._who)  # refused meanwhile, or too late: late ones would all be sent at once
+            self._budget.forgo(self._who)  # refused meanwhile, or too late: late ones would all be sent at once
             may_be_late = True  # a machine this slow would miss the next time, too
             want = self._asked()
 
@@ -317,7 +331,7 @@ class Turn:
                 seen.clear()
         except BaseException:
             if not self._budget.withdraw(want):
-                self._budget.end(self._who)
+                self._budget.forgo(self._who)
             raise
         return want.at
 

@@ -96,6 +96,10 @@ class Borrowed:
             self._ended += count
         self._tell(not self._plenty)
 
+    def forgo(self, who: str = MEDIA) -> None:
+        """Give a place back that no request used."""
+        self.end(who)
+
     def note(self, noted: Noted) -> None:
         """Keep an answer for the budget's holder; a refusal is reported at once."""
         at = self._clock() if noted.at is None else noted.at

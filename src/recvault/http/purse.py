@@ -115,6 +115,11 @@ class Purse:
     def end(self, who: str = MEDIA, count: int = 1) -> None:
         """The place is the job's, until its batch is back."""
 
+    def forgo(self, who: str = MEDIA) -> None:
+        """Nothing was sent: there is nothing to pay."""
+        with self._lock:
+            self._used -= 1
+
     def note(self, noted: Noted) -> None:
         """Keep it for the planner. After a refusal nothing more is sent from here before the rest is over."""
         with self._lock:

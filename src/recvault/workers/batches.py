@@ -74,6 +74,8 @@ class _Open:
 class Batched(Executor):
     """`submit(anything, job)`: the job is carried out by the transfer that each carrier builds."""
 
+    least = 3 * MOST  # jobs for each carrier: one batch at work, and one on the way in each direction
+
     def __init__(self, parent: Runtime, spec: Spec, inner: Executor) -> None:
         self._parent, self._spec, self._inner = parent, spec, inner
         self._tell: Callable[[str, str], None] = getattr(inner, "tell", carrier.tell)
@@ -194,7 +196,7 @@ class Batched(Executor):
         for source, each in list(self._open.items()):
             limits = each.jobs[0].limits
             most = self._most(limits)
-            if len(each.jobs) < most and moment - each.since < GATHER_SECONDS and not hurries:
+            if not (hurries or len(each.jobs) >= most or moment - each.since >= GATHER_SECONDS or limits.is_full):
                 continue
             del self._open[source]
             jobs = [job for job in each.jobs if job in self._asking]
@@ -203,8 +205,8 @@ class Batched(Executor):
                 self._send(jobs[first : first + most])
 
     def _most(self, limits: Limits) -> int:
-        """Of a batch: what its account may be asked at once is shared by all carriers, some of it on its way."""
-        return max(1, min(MOST, limits.standing.concurrency // (2 * max(1, self.processes))))
+        """Of a batch: each carrier is to have another one while one is on its way, of what its account may do."""
+        return max(1, min(MOST, limits.standing.concurrency // (2 * self.processes)))
 
     def _send(self, jobs: list[_Waiting]) -> None:
         now = time.monotonic()

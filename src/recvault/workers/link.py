@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import logging
+import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from typing import Any
@@ -45,7 +46,9 @@ class Link:
             address, security = (
                 self._own(int(self.name.removeprefix(_LOCAL))) if self._is_own else self._theirs(transfer)
             )
-            self._client = Client(address, security=security, timeout=CONNECT_SECONDS, set_as_default=False)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of other versions of libraries: each worker is asked for what matters
+                self._client = Client(address, security=security, timeout=CONNECT_SECONDS, set_as_default=False)
         except OSError as error:  # which a timeout is, too
             self.close()
             raise EngineLost(
