@@ -1,4 +1,4 @@
-"""The workers of a cluster: each is asked what it is, and puts a probe object of its own."""
+"""Tests of a cluster's workers: each reports on itself, and puts its own probe object."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from recvault.workers.spec import Spec
 
 
 def answers(runtime: Runtime) -> Iterator[Probe]:
-    """A line for the link, then one for each worker."""
+    """Yield a result for the link, then one for each worker."""
     found: list[Link] = []
     yield (reached := probe("cluster", _reached, runtime, found))
     if not reached.ok:

@@ -1,8 +1,8 @@
-"""An executor over any other one: jobs of a source are collected into batches, which `carry` runs somewhere.
+"""An executor on top of any other one: it collects jobs of a source into batches, which `carry` runs somewhere.
 
-Invariants: each job given to it ends. A job travels once its request is granted by its account's one budget, held here;
-what carriers sent beyond that is paid by the requests that follow. A batch whose carrier is lost counts against no
-recording: those that had perhaps begun are reported as lost, and run alone; the others travel again.
+Invariants: each job given to it ends. A job is sent once its request is granted by its account's one budget, held here;
+if carriers send more, later requests wait for it. A batch whose carrier is lost counts against no recording: jobs that
+may have started are reported as lost, and run alone; the others are sent again.
 """
 
 from __future__ import annotations
@@ -32,29 +32,29 @@ from recvault.workers.turns import Begin
 
 log = get_logger("recvault.workers.batches")
 
-MOST = 32  # jobs of a batch: a task costs an engine as much as many jobs in it
+MOST = 32  # jobs per batch: a task costs an engine as much as many jobs in it
 _LOOK_SECONDS = 0.2
-GATHER_SECONDS = 0.02  # for which the first job of a batch waits for others
+GATHER_SECONDS = 0.02  # for which a batch's first job waits for others
 
 
 @dataclass(slots=True, eq=False)
 class _Waiting:
-    """A job on its way."""
+    """A job in progress."""
 
     job: Job
     future: Future[Outcome]
     begin: Begin
     limits: Limits
     want: Want | None = None
-    is_running: bool = False  # a drain can cancel it no more
+    is_running: bool = False  # a drain can no longer cancel it
 
     @property
     def is_asking(self) -> bool:
-        """It waits for its request to be granted."""
+        """Whether it waits for its request to be granted."""
         return self.want is not None and self.want.at is None
 
     def resolve(self, found: Outcome | BaseException) -> None:
-        """Its end, unless a drain has cancelled it."""
+        """End it, unless a drain has cancelled it."""
         if not self.is_running and not self.future.set_running_or_notify_cancel():
             return
         if isinstance(found, BaseException):
@@ -72,7 +72,7 @@ class _Open:
 
 
 class Batched(Executor):
-    """`submit(anything, job)`: the job is carried out by the transfer that each carrier builds."""
+    """`submit(anything, job)` runs the job by the transfer that each carrier builds."""
 
     least = 3 * MOST  # jobs for each carrier: one batch at work, and one on the way in each direction
 
@@ -95,16 +95,16 @@ class Batched(Executor):
 
     @property
     def processes(self) -> int:
-        """How many carriers there are now."""
+        """Number of carriers now."""
         return getattr(self._inner, "processes", 1)
 
     def on_width(self, told: Callable[[int], None]) -> None:
-        """Have it called when there are more carriers, or fewer."""
+        """Call this when the number of carriers changes."""
         if (register := getattr(self._inner, "on_width", None)) is not None:
             register(told)
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """Have a job carried out: one that may end its process alone, in a process of this machine."""
+        """Run a job. One that may end its process runs alone, in a process of this machine."""
         job: Job = args[0]
         if job.alone:
             return self._shelter.submit(fn, job)
@@ -119,7 +119,7 @@ class Batched(Executor):
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Send nothing more. What is under way is given up: after a drain there is nothing, or it hangs."""
+        """Send nothing more. Jobs in progress are given up: after a drain there are none, or they hang."""
         self._ended = True
         self._wake.set()
         self._thread.join()
@@ -130,9 +130,9 @@ class Batched(Executor):
     # -- in any thread -------------------------------------------------------------------------------------------------
 
     def _ask(self, waiting: _Waiting) -> None:
-        """Have its request granted."""
+        """Request a permit for it."""
 
-        def told(want: Want) -> None:  # with the budget locked
+        def told(want: Want) -> None:  # called with the budget locked
             if want.at is not None:
                 self._granted.put(waiting)
             self._wake.set()
@@ -177,12 +177,12 @@ class Batched(Executor):
                 self._tell(self._spec.run, order)
         if stop.asked.is_set():
             for waiting in [each for each in list(self._asking) if each.is_running and each.is_asking]:
-                self._end(waiting, _drained(waiting))  # it was to travel once more
+                self._end(waiting, _drained(waiting))  # it was to be sent again
 
     def _collect(self, waiting: _Waiting) -> None:
         """Put a granted job into its source's batch."""
         if waiting not in self._asking:
-            waiting.limits.end()  # it was given up meanwhile
+            waiting.limits.end()  # given up meanwhile
             return
         if not (waiting.is_running or waiting.future.set_running_or_notify_cancel()):
             self._asking.discard(waiting)
@@ -200,12 +200,12 @@ class Batched(Executor):
                 continue
             del self._open[source]
             jobs = [job for job in each.jobs if job in self._asking]
-            limits.end(count=len(each.jobs) - len(jobs))  # of those that were given up meanwhile
+            limits.end(count=len(each.jobs) - len(jobs))  # for those given up meanwhile
             for first in range(0, len(jobs), most):
                 self._send(jobs[first : first + most])
 
     def _most(self, limits: Limits) -> int:
-        """Of a batch: each carrier is to have another one while one is on its way, of what its account may do."""
+        """Return the most jobs of a batch: half of a carrier's share of the account's concurrency, so that it has a next one."""
         return max(1, min(MOST, limits.standing.concurrency // (2 * self.processes)))
 
     def _send(self, jobs: list[_Waiting]) -> None:
@@ -228,7 +228,7 @@ class Batched(Executor):
         future.add_done_callback(over)
 
     def _take_back(self, batch: Batch, jobs: list[_Waiting], future: Future[Carried]) -> None:
-        """A batch has come back, or never will."""
+        """Handle a batch that came back, or that never will."""
         limits = jobs[0].limits
         try:
             carried = future.result()
@@ -248,7 +248,7 @@ class Batched(Executor):
             self._settle(jobs, carried)
 
     def _learn(self, batch: Batch, limits: Limits, carried: Carried) -> None:
-        """What providers answered, and what more, or less, was used of their budgets than was granted."""
+        """Note what providers answered, and the difference between granted and used requests."""
         now, parent = time.monotonic(), self._parent
         for (source, account_id), counted in carried.answers.items():
             parent.lines(source)(account_id).session.count(counted)
@@ -279,7 +279,7 @@ class Batched(Executor):
                 self._end(each, WorkerLost("has a thread that makes no progress"))
 
     def _lose(self, jobs: list[_Waiting], error: WorkerLost) -> None:
-        """Those that its threads had perhaps begun are to run alone; the others can have done nothing."""
+        """Report jobs that may have started as lost, to run alone; send the others again: they did nothing."""
         suspect = self._parent.settings.transfer.workers + 1 if error.begun else 0
         log.warning("worker.lost", error=error.message, jobs=len(jobs))
         for each in jobs[:suspect]:
@@ -288,14 +288,14 @@ class Batched(Executor):
             self._again(each)
 
     def _again(self, waiting: _Waiting) -> None:
-        """Have it travel once more, unless a stop was asked for."""
+        """Send it again, unless a stop was requested."""
         if self._parent.stop.asked.is_set():
             self._end(waiting, _drained(waiting))
         else:
             self._ask(waiting)
 
     def _give_up(self, error: EngineLost, jobs: Iterable[_Waiting]) -> None:
-        """Nobody carries anything any more: all is given back."""
+        """Give everything back: nothing runs jobs any more."""
         with self._lock:
             if self._lost is None:
                 log.error("engine.lost", error=error.message)

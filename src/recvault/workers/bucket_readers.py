@@ -35,11 +35,11 @@ from recvault.workers import fork_server
 log = get_logger("recvault.workers.bucket_readers")
 
 Question = Callable[[Any], Any]
-Work = Callable[[Reader], Question]  # travels: made of plain data
+Work = Callable[[Reader], Question]  # is sent, so it consists of plain data
 
-MOST = 8  # processes: what one parent can list for
+MOST = 8  # processes, as many as one parent can list for
 _LOOK_SECONDS = 0.1
-_END_SECONDS = 1.0  # that a process may take to end
+_END_SECONDS = 1.0  # for a process to end
 _ORPHANED_SECONDS = 2.0
 
 
@@ -50,7 +50,7 @@ def cores() -> list[int]:
 
 
 def answered(question: Question, items: Iterable[Any]) -> list[Any]:
-    """An answer for each, up to the first error, which is reported without waiting for the rest."""
+    """Return an answer for each, up to the first error, which ends the list instead of an answer."""
     answers: list[Any] = []
     for item in items:
         try:
@@ -82,7 +82,7 @@ class Crew:
             each.end()
 
     def ask(self, items: Sequence[Any], look: Callable[[], None]) -> list[Any]:
-        """See `answered`. Calls `look` while it waits, which may raise."""
+        """See `answered`. Calls `look` while it waits; `look` may raise."""
         living = [each for each in self._members if each.alive]
         if living:
             future = min(living, key=lambda each: each.load).give(items)
@@ -94,7 +94,7 @@ class Crew:
 
     @property
     def requests(self) -> Counter[str]:
-        """The requests of the processes so far."""
+        """Number of requests of the processes so far, by kind."""
         return sum((each.requests for each in self._members), Counter[str]())
 
 
@@ -129,7 +129,7 @@ class _Member:
         return len(self._waiting)
 
     def give(self, items: Sequence[Any]) -> Future[list[Any] | None]:
-        """Have questions answered."""
+        """Send questions; return the future of their answers."""
         future: Future[list[Any] | None] = Future()
         with self._lock:
             if not self.alive:
@@ -141,15 +141,15 @@ class _Member:
         return future
 
     def end(self) -> None:
-        """It has nothing to finish: its answers are here, or nobody waits for them."""
+        """Kill it: its answers have arrived, or are no longer needed."""
         self._ended = True
-        if self.alive:  # else its id may be another's by now
+        if self.alive:  # otherwise its id may belong to another process
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.process.pid or 0, signal.SIGKILL)  # also if it or its forker is stopped
         self.process.join(_END_SECONDS)
 
     def _send(self, number: int, items: Sequence[Any]) -> None:
-        with self._sending, contextlib.suppress(OSError):  # it has ended: its reader tells
+        with self._sending, contextlib.suppress(OSError):  # it has ended: its reader notices
             self._pipe.send((number, items))
 
     def _read(self) -> None:

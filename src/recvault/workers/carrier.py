@@ -1,8 +1,8 @@
-"""What carries a batch of jobs, in whatever process: `carry(spec, batch)` gives outcomes, and what providers answered.
+"""Run a batch of jobs in any process: `carry(spec, batch)` returns outcomes, and what providers answered.
 
-Invariants: a carrier holds neither ledger nor limits. It builds its clients once a process, from a spec that names
-secrets and holds none, and resolves them itself: another version, configuration or secret than the planner's is
-refused, and nothing of the batch begins. `carry` raises nothing: engines log what is raised, with its arguments.
+Invariants: a carrier has neither ledger nor limits. It builds its clients once per process, from a spec that names
+secrets but contains none, and resolves them itself. If its version or secrets differ from the planner's, it refuses the
+batch before it starts anything. `carry` raises nothing: engines log what is raised, with its arguments.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from recvault.shutdown import Stop
 from recvault.workers.spec import Spec, prints
 from recvault.workers.turns import ASKED, Begin, Carry, Done, Turns
 
-STUCK_SECONDS = 900.0  # for which a thread shows no sign of life: each of its waits is far shorter
+STUCK_SECONDS = 900.0  # without progress of a thread: each of its waits is far shorter
 _LOOK_SECONDS = 0.2
-_IDLE_SECONDS = 120.0  # after which the clients of a planner that is gone are closed, when another one comes
+_IDLE_SECONDS = 120.0  # after which an idle planner's clients are closed once another planner comes
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -39,23 +39,23 @@ class Batch:
 
     budget: str
     jobs: tuple[Begin, ...]
-    moments: tuple[float, ...]  # of a request for each, in seconds from when it is sent
+    moments: tuple[float, ...]  # for each job, when its request is granted: seconds from when the batch is sent
 
     def __repr__(self) -> str:
-        return f"<{len(self.jobs)} jobs>"  # of what is in them nothing reaches an engine's log
+        return f"<{len(self.jobs)} jobs>"  # so that nothing of their content reaches an engine's log
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Carried:
-    """What became of a batch. What is in none of the lists is stuck in a thread."""
+    """The result of a batch. A job in none of the lists is stuck in a thread."""
 
-    carrier: str  # which process
+    carrier: str  # host and process
     done: tuple[Done, ...] = ()
     unbegun: tuple[int, ...] = ()
-    refused: str | None = None  # why nothing of it was begun
+    refused: str | None = None  # why nothing of it was started
     answers: Mapping[tuple[str, str], Counter[str]] = field(default_factory=dict)  # by source and account
     used: Mapping[str, Used] = field(default_factory=dict)  # by budget
-    spending: Spending = field(default_factory=Spending)  # of the process, so far
+    spending: Spending = field(default_factory=Spending)  # of the process so far
 
     def __repr__(self) -> str:
         return f"<{len(self.done)} outcomes>"
@@ -73,14 +73,14 @@ def carry(spec: Spec, batch: Batch) -> Carried:
 
 
 def tell(run: str, order: str) -> None:
-    """Pass a planner's stop on to what runs for it here."""
+    """Pass a planner's stop on to its jobs in this process."""
     made = _carriages.get(run)
     if made is not None:
         (made.stop.asked if order == ASKED else made.stop.enforced).set()
 
 
 def let_go(run: str) -> None:
-    """The planner is done: close its clients here."""
+    """Close a planner's clients in this process: it is done."""
     with _lock:
         made = _carriages.pop(run, None)
     if made is not None:
@@ -88,7 +88,7 @@ def let_go(run: str) -> None:
 
 
 class Carriage:
-    """What one planner's batches are carried with in this process."""
+    """What one planner's batches are run with in this process."""
 
     def __init__(self, spec: Spec) -> None:
         settings, facts = spec.unpacked()
@@ -109,7 +109,7 @@ class Carriage:
         self._open.enter_context(self._turns)
 
     def carry(self, batch: Batch) -> Carried:
-        """Run it to its end, or to a provider's refusal: what has not begun by then goes back."""
+        """Run a batch to its end, or to a provider's refusal: what has not started by then goes back."""
         under = _Under({begin.number for begin in batch.jobs}, batch.budget)
         with self._lock:
             self.under += 1
@@ -134,7 +134,7 @@ class Carriage:
             )
 
     def close(self) -> None:
-        """Close its clients when what runs has ended, which nobody waits for."""
+        """Close its clients once running jobs have ended; does not wait for that."""
         self.stop.asked.set()
         self.stop.enforced.set()
         threading.Thread(target=self._open.close, name="let-go", daemon=True).start()
@@ -144,7 +144,7 @@ class Carriage:
         return self._purses[key]
 
     def _give_back(self, budget: str) -> None:
-        """Its provider asks for a rest: what has not begun goes back to the planner, which holds it."""
+        """Give back the jobs that have not started, because their provider asks for a pause."""
         with self._lock:
             waiting = {number for number, under in self._waiting.items() if under.budget == budget}
         taken = self._turns.withdraw(waiting)
@@ -157,7 +157,7 @@ class Carriage:
     def _put(self, done: Done) -> None:
         with self._lock:
             under = self._waiting.pop(done.number, None)
-            if under is not None:  # else its batch is back without it
+            if under is not None:  # otherwise its batch went back without it
                 under.done.append(done)
                 under.end(done.number)
 
@@ -165,14 +165,14 @@ class Carriage:
         return self.stop.pulse.quiet_seconds() > STUCK_SECONDS
 
     def _answers(self) -> dict[tuple[str, str], Counter[str]]:
-        """Since the last time."""
+        """Return what was answered since the last call."""
         before, self._told = self._told, self.equipment.answers()
         return {key: counted - before.get(key, Counter()) for key, counted in self._told.items()}
 
 
 @dataclass(slots=True, eq=False)
 class _Under:
-    """A batch under way."""
+    """A batch in progress."""
 
     left: set[int]
     budget: str
@@ -191,7 +191,7 @@ _lock = threading.Lock()
 
 
 def _carriage(spec: Spec) -> Carriage:
-    """The process's own for that planner. RecvaultError where this process is not the planner's equal."""
+    """Return this process's carriage for that planner. RecvaultError if this process differs from the planner."""
     with _lock:
         if spec.run not in _carriages:
             spec.check(__version__, prints(spec))

@@ -33,14 +33,14 @@ from recvault.workers.turns import Begin
 
 log = get_logger("recvault.workers.child")
 
-_TOLD_SECONDS = 5.0  # after its end, until the fork server has told how it ended: it may be stopped itself
+_TOLD_SECONDS = 5.0  # after its end, for the fork server's report, which may be stopped itself
 
 
 @dataclass(slots=True, eq=False)
 class Child:
     """Runs once created. `on_end` is called once, after its death and before its jobs are given up.
 
-    `on_left` takes each job that it had and cannot have begun.
+    `on_left` gets each of its jobs that cannot have started.
     """
 
     parent: Runtime
@@ -51,9 +51,9 @@ class Child:
     on_left: Callable[[Job, Future[Outcome]], None]
     on_wants: Callable[[], None]
     heard_at: float = field(default_factory=time.monotonic)
-    busy_at: float = field(default_factory=time.monotonic)  # when it last was given a job, or had one
+    busy_at: float = field(default_factory=time.monotonic)  # when it last got a job or finished one
     quiet_seconds: float = 0.0
-    has_begun: bool = False  # it has told something
+    has_begun: bool = False  # it has sent a message
     alive: bool = True
     _waiting: dict[int, tuple[Future[Outcome], Job]] = field(default_factory=dict)
     _loans: dict[str, tuple[Loan, Callable[[Pause], None]]] = field(default_factory=dict)
@@ -73,11 +73,11 @@ class Child:
 
     @property
     def load(self) -> int:
-        """How many jobs it has."""
+        """Number of its jobs."""
         return len(self._waiting)
 
     def give(self, job: Job, future: Future[Outcome]) -> None:
-        """Have a job carried out."""
+        """Send it a job."""
         try:
             packed = pickle.dumps(job)
         except Exception as error:  # noqa: BLE001 - e.g. a row nested too deep: that one cannot travel
@@ -92,7 +92,7 @@ class Child:
         future.set_exception(self._lost(begun=False))
 
     def say(self, order: str) -> None:
-        """Order a stop, or the end."""
+        """Send a stop, its enforcement, or the end."""
         self._orders.put(order)
 
     def kill(self) -> None:
@@ -111,7 +111,7 @@ class Child:
                 orders.append(self._orders.get())
             try:
                 self._pipe.send([order for order in orders if order is not None])
-            except OSError:  # it died just now: its reader tells
+            except OSError:  # it just died: its reader notices
                 return
 
     def _read(self) -> None:
@@ -174,7 +174,7 @@ class Child:
         met: Counter[str] = Counter()
         for future, job in left:
             met[job.source] += 1
-            if met[job.source] <= self.workers + 1:  # so many threads there are for a source
+            if met[job.source] <= self.workers + 1:  # a source has so many threads at most
                 future.set_exception(self._lost(begun=True))
             else:
                 self.on_left(job, future)
@@ -185,7 +185,7 @@ class Child:
 
 
 def _end_of(exit_code: int | None) -> str:
-    """A message about how a process ended."""
+    """Say how a process ended."""
     if exit_code is None:
         return "ended for an unknown reason"
     if exit_code < 0:

@@ -1,8 +1,8 @@
-"""A cluster of Dask as an executor: whatever is submitted runs on the worker that has least.
+"""A Dask cluster as an executor: each call runs on the worker with the fewest.
 
-Invariants: nothing travels by an open link: TLS, or loopback. No worker is given anything before it has shown that it
-has the planner's version, configuration and secrets; one that joins is asked at once. A worker that is gone, or gives
-no sign of life, loses what it had, and so does the scheduler: each future ends within seconds.
+Invariants: nothing is sent over an unprotected link: TLS, or loopback. A worker gets nothing before it has shown that
+it has the planner's version, configuration and secrets; one that joins is asked at once. What a worker had is reported
+as lost if it is gone or silent, and everything is if the scheduler is. So each future ends within seconds.
 """
 
 from __future__ import annotations
@@ -29,27 +29,27 @@ from recvault.workers.spec import Spec
 
 log = get_logger("recvault.workers.cluster")
 
-_LOOK_SECONDS = 0.5  # between two looks at who is there
+_LOOK_SECONDS = 0.5  # between two checks of which workers are there
 _ANSWER_SECONDS = 6.0  # for the scheduler's answer, after which it counts as lost
-_LEAVE_SECONDS = 1.0  # that taking leave may take: whoever hears nothing of it finds out later
-_VET_SECONDS = 30.0  # for a worker's answers about itself: it loads recvault for them
+_LEAVE_SECONDS = 1.0  # for disconnecting; a worker that misses it notices later
+_VET_SECONDS = 30.0  # for a worker's answers about itself: it must load recvault first
 _HUNG_SECONDS = 20.0  # without a heartbeat: a live worker sends one each second
-_JOIN_SECONDS = 30.0  # for a first worker, and for another one where all are gone
+_JOIN_SECONDS = 30.0  # until the first worker, or the next one after all are gone
 
 
 @dataclass(slots=True, eq=False)
 class _Worker:
-    """One that was found equal to the planner."""
+    """A worker with the planner's version, configuration and secrets."""
 
     address: str
     executor: Executor
     seen: float  # its last heartbeat, by the scheduler's clock
-    seen_at: float  # when that was new, by ours
-    under: dict[Future[Any], Future[Any]] = field(default_factory=dict)  # ours, and Dask's
+    seen_at: float  # when that was first seen, by ours
+    under: dict[Future[Any], Future[Any]] = field(default_factory=dict)  # our future: Dask's
 
 
 class Cluster(Executor):
-    """Connected once created. Raises ConfigError or EngineLost where nothing can be carried."""
+    """Connected once created. Raises ConfigError or EngineLost if it has no usable worker."""
 
     def __init__(self, transfer: TransferSettings, spec: Spec, stop: Stop) -> None:
         self._spec, self._stop = spec, stop
@@ -75,16 +75,16 @@ class Cluster(Executor):
 
     @property
     def processes(self) -> int:
-        """How many workers carry."""
+        """Number of workers, at least 1."""
         return max(1, len(self._workers))
 
     def on_width(self, told: Callable[[int], None]) -> None:
-        """Have it called when their number changes."""
+        """Call this now, and whenever the number of workers changes."""
         self._told = told
         told(self.processes)
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """Have it called by the worker that has least, or by the first that joins."""
+        """Run it on the worker with the fewest calls, or on the first that joins."""
         future: Future[Any] = Future()
         future.set_running_or_notify_cancel()
         with self._lock:
@@ -96,16 +96,16 @@ class Cluster(Executor):
         return future
 
     def tell(self, run: str, order: str) -> None:
-        """Pass an order on to each worker; one that hangs holds up nobody."""
+        """Send an order to each worker; one that hangs delays no other."""
         for address in list(self._workers):
             threading.Thread(target=self._say, args=[address, run, order], name="order", daemon=True).start()
 
     def _say(self, address: str, run: str, order: str) -> None:
-        with contextlib.suppress(Exception):  # a worker that is gone needs none
+        with contextlib.suppress(Exception):  # the worker may be gone
             self._link.ask(_tell, run, order, workers=[address], seconds=_ANSWER_SECONDS)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Let the workers go; those of a cluster of our own end."""
+        """Disconnect; workers of our own cluster end."""
         if self._ended.is_set():
             return
         self._ended.set()
@@ -137,7 +137,7 @@ class Cluster(Executor):
         with self._lock:
             if worker.under.pop(future, None) is None:
                 return
-        if theirs.cancelled():  # its worker has gone, or the scheduler: the next look tells
+        if theirs.cancelled():  # its worker is gone, or the scheduler: the next check shows which
             self._orphans.append((worker.address, future))
         elif (error := theirs.exception()) is not None:
             _resolve(future, WorkerLost(f"at {worker.address} failed: {type(error).__name__}"))
@@ -145,7 +145,7 @@ class Cluster(Executor):
             _resolve(future, theirs.result())
 
     def _drop(self, worker: _Worker, why: str) -> None:
-        """It is gone: what it had is lost."""
+        """Remove a worker that is gone; report what it had as lost."""
         with self._lock:
             self._workers.pop(worker.address, None)
             under, worker.under = worker.under, {}
@@ -198,7 +198,7 @@ class Cluster(Executor):
         self._changed.set()
 
     def _vet(self, address: str, seen: float) -> None:
-        """Ask one that has joined whether it is equal."""
+        """Ask a new worker whether it may be used."""
         try:
             refused = vetted(self._link, address, self._spec)
         except Exception as error:  # noqa: BLE001 - whatever the engine raises: it went again, say
@@ -218,7 +218,7 @@ class Cluster(Executor):
         self._changed.set()
 
     def _await_workers(self) -> None:
-        """Until one carries. ConfigError where those that are there are all refused."""
+        """Wait for the first usable worker. ConfigError if all present workers are refused."""
         while not self._workers:
             self._stop.check()
             self._changed.wait(_LOOK_SECONDS)
@@ -229,7 +229,7 @@ class Cluster(Executor):
                 raise ConfigError(self._words(), f"recvault check --cluster {self._link.name} tells of each worker")
 
     def _words(self) -> str:
-        """Why there is nobody."""
+        """Say why there is no worker."""
         if not self._refused:
             return "no worker has joined"
         return "; ".join(f"the worker {address} is refused: {why}" for address, why in sorted(self._refused.items()))
@@ -253,12 +253,12 @@ class Cluster(Executor):
 
 
 def joined(link: Link) -> list[str]:
-    """The workers that are there now."""
+    """Return the addresses of the present workers."""
     return sorted(link.heartbeats(_ANSWER_SECONDS))
 
 
 def inspected(link: Link, address: str, spec: Spec, *, probes: bool) -> Inspected:
-    """What a worker says of itself. ConfigError where it must not even be asked."""
+    """Ask a worker about itself. ConfigError if its link is unprotected, so that it must not be asked."""
     if not is_private(address):
         raise ConfigError("rows and signed URLs would travel to it without TLS", "use tls:// for all of the cluster")
     found: Inspected = link.ask(_inspect, spec, probes, workers=[address], seconds=_VET_SECONDS)[address]
@@ -266,7 +266,7 @@ def inspected(link: Link, address: str, spec: Spec, *, probes: bool) -> Inspecte
 
 
 def vetted(link: Link, address: str, spec: Spec) -> str | None:
-    """Why a worker must not be given anything; None where it may."""
+    """Return why a worker must not be used; None if it may."""
     try:
         inspected(link, address, spec, probes=False).check(spec)
     except RecvaultError as error:
@@ -287,7 +287,7 @@ def _resolve(future: Future[Any], found: Any) -> None:
 
 
 def _apart(fn: Callable[..., Any], *args: Any) -> Any:
-    """Let Dask begin the next task meanwhile: our own threads do the work."""
+    """Leave Dask's thread to its next task: our own threads do the work."""
     from distributed import secede
 
     secede()

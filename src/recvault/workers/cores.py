@@ -12,8 +12,8 @@ from contextlib import contextmanager, suppress
 def on_one_core() -> Iterator[None]:
     """Keep this thread, and those that it starts meanwhile, on one core.
 
-    Threads of one interpreter take turns anyway: on one core each finds what the last one left in its caches. Other
-    processes are left alone. Worker processes take the lowest cores first, so this is the highest.
+    Threads of one interpreter take turns anyway: on one core each finds warm caches. Other processes are not affected.
+    Worker processes use the lowest cores first, so this uses the highest.
     """
     if sys.platform != "linux":
         yield
@@ -27,5 +27,5 @@ def on_one_core() -> Iterator[None]:
 
 
 def _run_on(cores: set[int]) -> None:
-    with suppress(OSError):  # not permitted: slower, no more
+    with suppress(OSError):  # not permitted: only slower
         os.sched_setaffinity(0, cores)

@@ -1,6 +1,6 @@
-"""What a worker says of itself before it is given anything: version, configuration, secrets, and its way to the bucket.
+"""What a worker reports before it gets any work: version, configuration, secrets, and access to the bucket.
 
-Invariant: no secret is said, only its HMAC with a nonce that the planner made for this run.
+Invariant: no secret is sent, only its HMAC with a nonce that the planner made for this run.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ class Inspected:
     """A worker's answer."""
 
     version: str
-    config: str  # as it reads the configuration; empty where it is of another version
+    config: str  # hash of the configuration as it reads it; empty if its version differs
     prints: Mapping[str, str]
-    put: str = ""  # what kept it from putting a probe object
+    put: str = ""  # why it could not put a probe object
 
     def check(self, spec: Spec) -> None:
-        """ConfigError where it is not the planner's equal; RecvaultError where it cannot put."""
+        """Raise ConfigError if it differs from the planner; RecvaultError if it cannot put."""
         spec.check(self.version, self.prints)
         if self.config != spec.config:
             raise ConfigError("it reads another configuration", "install the same versions of all packages on both")
@@ -43,7 +43,7 @@ class Inspected:
 
 
 def inspect(spec: Spec, probes: bool) -> Inspected:
-    """Answer for this process. `probes`: put an object, too, and remove it where that is permitted."""
+    """Report on this process. `probes`: also put an object, and remove it if permitted."""
     _speak()
     if spec.version != __version__:
         return Inspected(version=__version__, config="", prints={})
@@ -53,7 +53,7 @@ def inspect(spec: Spec, probes: bool) -> Inspected:
 
 @functools.cache
 def _speak() -> None:
-    """From now on this process logs as recvault does: without secrets, queries and phone numbers."""
+    """Log as recvault does from now on: without secrets, queries and phone numbers."""
     configure(format=None, verbosity=-1)
 
 

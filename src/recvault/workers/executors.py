@@ -1,4 +1,4 @@
-"""Which executor carries the jobs of a command, as its configuration says."""
+"""Which executor runs a command's jobs, by its configuration."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from recvault.workers.spec import Spec
 
 
 def executor(runtime: Runtime) -> Executor:
-    """A cluster, worker processes, or threads. Raises ConfigError or EngineLost where a cluster cannot be used."""
+    """Return a cluster, worker processes, or threads. Raises ConfigError or EngineLost if a cluster cannot be used."""
     transfer = runtime.settings.transfer
     if transfer.cluster:
         return clustered(runtime)
@@ -19,7 +19,7 @@ def executor(runtime: Runtime) -> Executor:
 
 
 def clustered(runtime: Runtime) -> Batched:
-    """Batches for a cluster."""
+    """Return an executor that sends batches to the cluster."""
     from recvault.workers.cluster import Cluster
 
     spec = Spec.of(runtime.settings, runtime.store.facts)

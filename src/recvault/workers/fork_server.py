@@ -1,7 +1,7 @@
-"""How worker processes are started: forked by a server that has everything loaded, if possible.
+"""Start worker processes: forked by a server that has everything loaded, if possible.
 
-The server is a fresh Python that is executed, not forked: it inherits no lock, thread or file. Otherwise each worker
-process is such a fresh Python itself, and takes a second of CPU to start.
+The server is a fresh Python that is executed, not forked: it inherits no lock, thread or file. Without it each worker
+process is a fresh Python itself, and takes a second of CPU to start.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ _PRELOAD = "recvault.workers.preload"
 
 
 def warm() -> None:
-    """Have the server load while its parent does: a process is wanted soon."""
+    """Let the server load in parallel with its parent, because a process will be needed soon."""
     if HAS_SERVER:
-        with contextlib.suppress(OSError):  # which is told when a process is wanted
+        with contextlib.suppress(OSError):  # reported when a process is started
             _context()
             forkserver.ensure_running()
 
@@ -38,7 +38,7 @@ def start(target: Callable[..., None], *arguments: Any) -> BaseProcess:
             process: BaseProcess = _context().Process(target=target, args=arguments, daemon=True)
             process.start()
             return process
-        except (OSError, EOFError) as error:  # no room for its socket, or the server was killed just now
+        except (OSError, EOFError) as error:  # no space for its socket, or the server was just killed
             log.warning("worker.no_fork_server", error=f"{type(error).__name__}: {error}")
     process = multiprocessing.get_context("spawn").Process(target=target, args=arguments, daemon=True)
     process.start()
@@ -51,7 +51,7 @@ def clear() -> None:
 
 
 def _context() -> multiprocessing.context.ForkServerContext:
-    util.get_temp_dir()  # made before a process is, so that the process knows it: the server's socket is there
+    util.get_temp_dir()  # created before any process, so that each knows it: it holds the server's socket
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([_PRELOAD])  # and not `__main__`, which is a command line
+    context.set_forkserver_preload([_PRELOAD])  # not `__main__`, which is a command line
     return context

@@ -1,7 +1,7 @@
-"""The link to a cluster of Dask: the one place that knows its library.
+"""The connection to a Dask cluster: only this module knows that library.
 
-Invariants: a link is TLS by which both sides show who they are, or stays on this machine. Nothing of ours listens
-beyond loopback, and there is no dashboard. Tasks are neither taken for equal to others, nor tried again by the engine.
+Invariants: a link uses TLS with certificates of both sides, or stays on this machine. We open no port beyond loopback,
+and no dashboard. Dask neither merges equal tasks nor retries any.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _LOCAL = "local:"
 
 
 def is_private(address: str) -> bool:
-    """Whether nobody else can read what is sent there."""
+    """Whether nobody else can read what is sent to this address: by TLS, or loopback."""
     parts = urlsplit(address)
     try:
         return parts.scheme == "tls" or ipaddress.ip_address(parts.hostname or "").is_loopback
@@ -34,7 +34,7 @@ def is_private(address: str) -> bool:
 
 
 class Link:
-    """A client of a cluster, and the cluster itself where it is one of this command's own."""
+    """A client of a cluster, and the cluster itself if it belongs to this command."""
 
     def __init__(self, transfer: TransferSettings) -> None:
         self.name = transfer.cluster
@@ -47,9 +47,9 @@ class Link:
                 self._own(int(self.name.removeprefix(_LOCAL))) if self._is_own else self._theirs(transfer)
             )
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of other versions of libraries: each worker is asked for what matters
+                warnings.simplefilter("ignore")  # about other library versions: each worker is asked about what matters
                 self._client = Client(address, security=security, timeout=CONNECT_SECONDS, set_as_default=False)
-        except OSError as error:  # which a timeout is, too
+        except OSError as error:  # or a timeout, which is one
             self.close()
             raise EngineLost(
                 f"the cluster at {self.name} does not answer ({type(error).__name__})", "is its scheduler running?"
@@ -63,7 +63,7 @@ class Link:
         return self.name.startswith(_LOCAL)
 
     def _own(self, count: int) -> tuple[str, Any]:
-        """Start a scheduler here, and so many workers; other users of this machine have no certificate for it."""
+        """Start a scheduler and workers here; other users of this machine have no certificate for it."""
         from distributed import LocalCluster
         from distributed.security import Security
 
@@ -105,26 +105,27 @@ class Link:
         )
 
     def heartbeats(self, seconds: float) -> dict[str, float]:
-        """Each worker's last sign of life, by the scheduler's clock. Raises what tells that there is no scheduler."""
+        """Return each worker's last sign of life, by the scheduler's clock. Raises the library's error if it is
+        gone."""
         if self._client.status != "running":
             raise ConnectionError(self._client.status)
         found = self._client.sync(self._client.scheduler.identity, callback_timeout=seconds)
         return {address: worker["last_seen"] for address, worker in found["workers"].items()}
 
     def executor(self, address: str) -> Executor:
-        """What runs on that worker, and on no other."""
+        """Return an executor for only that worker."""
         found: Executor = self._client.get_executor(pure=False, retries=0, workers=[address], allow_other_workers=False)
         return found
 
     def ask(self, fn: Callable[..., Any], /, *args: Any, workers: Sequence[str], seconds: float) -> dict[str, Any]:
-        """Have workers answer beside their tasks."""
+        """Run a function on workers, beside their tasks; return their answers by address."""
         found: dict[str, Any] = self._client.sync(
             self._client._run, fn, *args, workers=list(workers), callback_timeout=seconds
         )
         return found
 
     def close(self) -> None:
-        """Leave it."""
+        """Disconnect; end our own cluster."""
         if (client := getattr(self, "_client", None)) is not None:
             with contextlib.suppress(Exception):
                 client.close(timeout=_LEAVE_SECONDS)
@@ -133,8 +134,8 @@ class Link:
 
 
 def _load() -> None:
-    """Import the library, so that it neither writes to our streams nor serves pages."""
-    for name in ("distributed", "tornado"):  # what becomes of a link is told here
+    """Import the library so that it neither writes to our streams nor serves pages."""
+    for name in ("distributed", "tornado"):  # this module reports problems of the link
         logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         with without(*SCREEN):
@@ -153,4 +154,4 @@ def _load() -> None:
         raise ConfigError(
             f"a cluster needs distributed, which cannot be imported: {error}", "pip install 'recvault[cluster]'"
         ) from error
-    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # of tasks that a broken link leaves behind
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # for tasks that a broken link leaves behind

@@ -1,6 +1,6 @@
 """What the fork server loads before it forks the first worker: everything that each of them would load.
 
-Only that server imports this. It ends with its parent, whatever signal was sent to all of them.
+Only that server imports this. It ignores signals and ends with its parent.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import signal
 
 from recvault.log.lean_imports import SCREEN, without
 
-for _number in (signal.SIGTERM, signal.SIGHUP):  # of a terminal that closes, or of a service that stops
+for _number in (signal.SIGTERM, signal.SIGHUP):  # from a closing terminal or a stopping service
     signal.signal(_number, signal.SIG_IGN)
 with without(*SCREEN):
     for _name in (
@@ -20,8 +20,8 @@ with without(*SCREEN):
         "recvault.store.s3.s3_store",
         "boto3",
         "pycurl",
-    ):  # the last three are loaded when a worker's store and clients are made
-        with contextlib.suppress(ImportError):  # told by the worker, which needs it, or does without
+    ):  # the last three are needed for a worker's store and clients
+        with contextlib.suppress(ImportError):  # reported by the worker if it needs it
             importlib.import_module(_name)
 gc.collect()
-gc.freeze()  # what is shared with the workers stays shared: a collection would write to each page of it
+gc.freeze()  # keeps memory shared with the workers: a garbage collection would write to each page

@@ -25,15 +25,15 @@ log = get_logger("recvault.workers.process_pool")
 _LOOK_SECONDS = 0.2
 _HUNG_SECONDS = 20.0  # without a message: a live process sends one each second
 _BORN_SECONDS = 120.0  # until its first message
-_STUCK_SECONDS = 900.0  # for which a thread of it shows no sign of life: each of its waits is far shorter
-_CUT_SECONDS = 1.5  # after the drain, until what still runs is ended
-_END_SECONDS = 10.0  # that a process may take to end when it is told to
-_STILLBORN = 3  # processes in a row that end before their first message, after which no more are started
-_IDLE_SECONDS = 60.0  # after which a process for jobs that run alone is ended
+_STUCK_SECONDS = 900.0  # without progress of one of its threads: each of their waits is far shorter
+_CUT_SECONDS = 1.5  # after the drain, until processes that still run jobs are killed
+_END_SECONDS = 10.0  # for a process to end when told to
+_STILLBORN = 3  # consecutive processes that end before their first message, after which no more are started
+_IDLE_SECONDS = 60.0  # after which an idle process for jobs that run alone is ended
 
 
 class Processes(Executor):
-    """`submit(anything, job)`: the job is carried out by the transfer that each process builds; no function travels."""
+    """`submit(anything, job)` runs the job by the transfer that each process builds; no function is sent."""
 
     def __init__(self, parent: Runtime, *, count: int | None = None) -> None:
         self._parent = parent
@@ -53,7 +53,7 @@ class Processes(Executor):
         """Give a job to the process with the fewest jobs, or to one where it runs alone."""
         job: Job = args[0]
         future: Future[Outcome] = Future()
-        future.set_running_or_notify_cancel()  # it is with the process: a stop reaches it there
+        future.set_running_or_notify_cancel()  # the process has it: a stop reaches it there
         with self._lock:
             child = self._alone() if job.alone else self._least_busy()
         child.give(job, future)
@@ -71,7 +71,7 @@ class Processes(Executor):
         for child in children if wait else ():
             child.process.join(max(0.0, until - time.monotonic()))
             if child.process.is_alive():
-                child.kill()  # nothing of it is lost: what it leased is freed
+                child.kill()  # nothing is lost: its leases are freed
                 child.process.join(_END_SECONDS)
 
     # -- who carries what ----------------------------------------------------------------------------------------------
@@ -112,7 +112,7 @@ class Processes(Executor):
                 self._add(core=child.core)
 
     def _pass_on(self, job: Job, future: Future[Outcome]) -> None:
-        """Give a job that an ended process had not begun to another one, as if given there first."""
+        """Give a job that an ended process had not started to another one, as if submitted there."""
         try:
             with self._lock:
                 child = self._least_busy()
@@ -131,7 +131,7 @@ class Processes(Executor):
             self._wanted.clear()
 
     def _watch(self) -> None:
-        """Pass a stop on, and end processes that hang or have nothing left to do."""
+        """Pass a stop on; end processes that hang, and idle ones for jobs that run alone."""
         cut_at, looked_at = float("inf"), time.monotonic()
         said: set[str] = set()
         stop = self._parent.stop
@@ -165,7 +165,7 @@ class Processes(Executor):
 
 
 class Sheltered(Executor):
-    """Threads of this process; jobs that may end a process are carried out in another one."""
+    """Threads of this process; jobs that may end their process run in another one."""
 
     def __init__(self, parent: Runtime) -> None:
         self._parent = parent

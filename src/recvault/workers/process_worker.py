@@ -31,9 +31,9 @@ from recvault.store import StoreFacts
 from recvault.workers import fork_server
 from recvault.workers.turns import ASKED, END, Begin, Carry, Done, Turns
 
-BEAT_SECONDS = 1.0  # at most, between two messages: a silent process counts as hung
+BEAT_SECONDS = 1.0  # longest time between two messages: a silent process counts as hung
 _LINGER = 0.02  # seconds that an outcome waits for others: a message costs as much as several outcomes in it
-_ORPHANED_SECONDS = 2.0  # that what runs may take to end, where there is no parent any more
+_ORPHANED_SECONDS = 2.0  # for running jobs to end after the parent has ended
 
 Answers = Mapping[tuple[str, str], Counter[str]]  # by source and account, since the last time
 
@@ -48,7 +48,7 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """An account asks for a rest."""
+    """An account's provider asks for a pause."""
 
     budget: str
     rest: Pause
@@ -65,7 +65,7 @@ class Told:
     answers: Answers
     spent: Mapping[str, Spent]  # by budget
     spending: Spending
-    quiet_seconds: float  # since the thread that was silent longest has shown that it goes on
+    quiet_seconds: float  # since the last progress of the thread that was silent longest
 
 
 def serve(
@@ -78,7 +78,7 @@ def serve(
 ) -> None:
     """Run jobs from the pipe until it closes, at the latest with the parent."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)  # a terminal sends them to all: what is to be done the parent says
+        signal.signal(number, signal.SIG_IGN)  # a terminal sends them to all processes; the parent decides
     os.environ.clear()  # the forking process may have an older one
     os.environ.update(environment)
     if core is not None:
@@ -97,7 +97,7 @@ def serve(
     with Equipment(settings, clock=lambda: datetime.now(UTC), stop=stop, budget=borrow) as equipment:
         equipment.store.facts = facts
         transfer = equipment.transfer()
-        gc.freeze()  # collections skip what stays
+        gc.freeze()  # garbage collection skips what stays
         telling = threading.Thread(target=teller.run, args=[equipment, budgets])
         telling.start()
         carry = Carry(transfer, stop, teller.put)
@@ -135,7 +135,7 @@ def _listen(pipe: Connection, stop: Stop, begin: Callable[[Begin], object], budg
 
 
 class _Teller:
-    """Sends outcomes, as many at once as there are; what is wanted of a budget; and how providers were asked."""
+    """Sends outcomes, as many at once as there are; the demand for budgets; and what providers answered."""
 
     def __init__(self, pipe: Connection) -> None:
         self._pipe = pipe
@@ -145,16 +145,16 @@ class _Teller:
         self._over = False
 
     def put(self, done: Done) -> None:
-        """A job has ended."""
+        """Queue a job's result."""
         self._done.put(done)
         if not self._some.is_set():
             self._some.set()
 
     def ask(self, is_urgent: bool) -> None:
-        """A budget has something to report."""
+        """Note that a budget has something to report."""
         if is_urgent:
             self._urgent.set()
-        if not self._some.is_set():  # else what there is is collected after it is cleared
+        if not self._some.is_set():  # if set, this is collected anyway, after it is cleared
             self._some.set()
 
     def end(self) -> None:

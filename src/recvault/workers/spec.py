@@ -1,6 +1,6 @@
-"""What a planner tells each carrier of itself: its configuration, and how a carrier knows that it is equal.
+"""What a planner sends each carrier: its configuration, and how a carrier recognises that it matches.
 
-Invariant: no secret is in it. Of each there is an HMAC with the run's nonce: it says whether a carrier's is the same.
+Invariant: it contains no secret, only an HMAC of each with the run's nonce, to show whether a carrier's is the same.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from recvault.store import StoreFacts
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Spec:
-    """Plain values alone, so that another version can read it and tell that it is another one."""
+    """Only plain values, so that another version can read it and notice the difference."""
 
     version: str
-    run: str  # the planner's, and the nonce of its prints
+    run: str  # a random id of the run, also the nonce of its prints
     config: str  # its hash
-    prints: Mapping[str, str]  # of each secret that the planner has
-    packed: bytes  # settings, and what the store enforces
+    prints: Mapping[str, str]  # by path, of each secret that the planner has
+    packed: bytes  # configuration, and what the store enforces
 
     def __repr__(self) -> str:
         return f"<run {self.run[:8]}>"
 
     @classmethod
     def of(cls, settings: Config, facts: StoreFacts) -> Self:
-        """A new run's."""
-        carried = settings.model_copy(update={"daemon": DaemonSettings()})  # a ping's address is a key of sorts
+        """Make a new run's spec."""
+        carried = settings.model_copy(update={"daemon": DaemonSettings()})  # a ping URL is a secret of sorts
         run = secrets.token_hex(16)
         return cls(
             version=__version__,
@@ -46,12 +46,12 @@ class Spec:
         )
 
     def unpacked(self) -> tuple[Config, StoreFacts]:
-        """The configuration, and what is known of the store."""
+        """Return the configuration, and what the store enforces."""
         found = pickle.loads(self.packed)  # noqa: S301 - of our planner, by a link that only it may use
         return cast("tuple[Config, StoreFacts]", found)
 
     def check(self, version: str, theirs: Mapping[str, str]) -> None:
-        """ConfigError where a carrier is not the planner's equal. `theirs`: the prints of the secrets that it has."""
+        """Raise ConfigError if a carrier differs from the planner. `theirs`: the prints of its secrets."""
         if version != self.version:
             raise ConfigError(
                 f"it runs recvault {version}, and the command {self.version}", "install the same version on both"
@@ -66,12 +66,12 @@ class Spec:
 
 
 def prints(spec: Spec) -> dict[str, str]:
-    """Of the secrets that this process has; none where it is of another version and cannot read the configuration."""
+    """Return the prints of this process's secrets; none if it has another version, so cannot read the configuration."""
     return _prints(spec.unpacked()[0], spec.run) if spec.version == __version__ else {}
 
 
 def config_hash(settings: Config) -> str:
-    """The same for equal configurations, as this version reads them."""
+    """Hash a configuration, as this version reads it."""
     return hashlib.sha256(settings.model_dump_json().encode()).hexdigest()[:16]
 
 

@@ -1,6 +1,6 @@
-"""The threads in which a worker runs jobs, and what it makes of each: an outcome, or an error as text.
+"""The threads in which a worker runs jobs; each job's result is an outcome, or an error as text.
 
-Invariant: each job given to it ends. Jobs and outcomes are pickled separately: one that cannot travel is one
+Invariant: each job given to it ends. Jobs and outcomes are pickled separately: one that cannot be pickled is one
 recording's failure.
 """
 
@@ -20,7 +20,7 @@ from recvault.models import Job, Outcome, Phase, Recording
 from recvault.shutdown import Stop
 from recvault.transfer.verdicts import failure_of
 
-ASKED, ENFORCED, END = "asked", "enforced", "end"  # what a planner says of a stop, and that nothing more will come
+ASKED, ENFORCED, END = "asked", "enforced", "end"  # a planner's messages: a stop, its enforcement, no more jobs
 _THE_JOBS = Recording(
     provider="",
     api="",
@@ -35,7 +35,7 @@ _THE_JOBS = Recording(
 
 @dataclass(frozen=True, slots=True)
 class Begin:
-    """A job to carry out."""
+    """A job to run, pickled."""
 
     number: int
     source: str
@@ -44,14 +44,15 @@ class Begin:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The result of a job: an outcome or an exception, pickled; and whether its recording is the job's own."""
+    """The result of a job: an outcome or an exception, pickled; `is_unchanged`: its recording is the job's, left
+    out."""
 
     number: int
     packed: bytes
     is_unchanged: bool = False
 
     def outcome(self, job: Job) -> Outcome | BaseException:
-        """Unpack it, where the job is known."""
+        """Unpack it; `job` is the job that it belongs to."""
         try:
             found: Outcome | BaseException = pickle.loads(self.packed)  # noqa: S301 - of a process of our own
         except Exception as error:  # noqa: BLE001 - of whatever class it is
@@ -77,7 +78,7 @@ class Carry:
     def _done(self, begin: Begin) -> Done:
         job: Job = pickle.loads(begin.job)  # noqa: S301 - of our parent
         try:
-            self.stop.check()  # it waited for a thread here
+            self.stop.check()  # a stop may have come while it waited here
             with self.stop.pulse.working():
                 outcome = self.transfer(job)
         except Interrupted as error:
@@ -107,7 +108,7 @@ class Turns:
 
     def __exit__(self, *_: object) -> None:
         with self._lock:
-            self._places.take_back()  # nobody waits for it
+            self._places.take_back()  # they are not needed any more
         for _thread in self._threads:
             self._begun.put(None)
         for thread in self._threads:
@@ -120,7 +121,7 @@ class Turns:
             self._begin()
 
     def withdraw(self, numbers: Set[int]) -> set[int]:
-        """Take back those that wait; those that have begun go on."""
+        """Take back those that still wait; return their numbers."""
         taken: set[int] = set()
         with self._lock:
             for ready in self._places.ready.values():
@@ -142,5 +143,5 @@ class Turns:
 
 
 def _with(outcome: Outcome, recording: Recording) -> Outcome:
-    """An outcome without its recording, which the parent has, or with it again."""
+    """Replace an outcome's recording: it is left out for sending, because the parent has it, and put back later."""
     return outcome.altered(recording=recording)
