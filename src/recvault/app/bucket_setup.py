@@ -29,9 +29,9 @@ _UNFINISHED = timedelta(days=1)
 def facts(
     store: Bucket, keys: KeyTemplate, ledger: Ledger, where: ArchiveSettings, *, ask_again: bool, make: bool
 ) -> StoreFacts:
-    """What the store enforces; puts the schema if that is unknown, or if it must be tested again.
+    """Return what the store enforces; put the schema if that is unknown or must be tested again.
 
-    `make`: a place that was never archived in may become an archive now.
+    `make`: a place that never was an archive may become one now.
     """
     store.begin(known=ledger.fact(_place(where)) is not None, make=make)
     note_begun(ledger, where)
@@ -57,7 +57,7 @@ def _place(where: ArchiveSettings) -> str:
 
 
 def schema(keys: KeyTemplate) -> Put:
-    """The sidecar's schema: the one object that every bucket of recvault's holds."""
+    """Return the sidecar's schema: the one object that every bucket of recvault has."""
     body = archive.schema_bytes()
     sha256 = hashlib.sha256(body).hexdigest()
     return Put(
@@ -71,8 +71,10 @@ def schema(keys: KeyTemplate) -> Put:
 
 
 def clear_unfinished(store: Bucket, keys: KeyTemplate, now: datetime) -> None:
-    """Unfinished uploads of a killed process cost space or money. Without the permission to list them, a lifecycle rule
-    must abort them."""
+    """Abort unfinished uploads of killed processes that are over a day old: they cost money.
+
+    Without the permission to list them, a lifecycle rule must do it.
+    """
     try:
         cleared = store.clear_unfinished(keys.root, now - _UNFINISHED)
     except StoreRefused as refusal:

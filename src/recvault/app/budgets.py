@@ -14,7 +14,7 @@ B = TypeVar("B", bound=Budget)
 
 
 class Budgets(Generic[B]):
-    """Created on first use. If two sources use one account, the smaller limits apply to both. Thread-safe."""
+    """Budgets, created on first use. If two sources use one account, the smaller limits apply to both. Thread-safe."""
 
     def __init__(
         self,
@@ -29,11 +29,12 @@ class Budgets(Generic[B]):
         self._lock = threading.Lock()
 
     def of(self, source: str) -> B:
-        """The budget of a source's account."""
+        """Return the budget of a source's account."""
         return self.at(self.key(source))
 
     def at(self, key: str) -> B:
-        """The budget that another process knows by this name."""
+        """Return the budget with this key, which is the same in all processes. KeyError if no source uses the
+        account."""
         with self._lock:
             if key not in self._made:
                 self._made[key] = self._new(key)
@@ -47,7 +48,7 @@ class Budgets(Generic[B]):
 
     @property
     def made(self) -> list[B]:
-        """Those that are in use."""
+        """The budgets in use."""
         return [budget for _, budget in list(self._made.values())]
 
     def _new(self, key: str) -> tuple[tuple[float, int], B]:
@@ -57,13 +58,13 @@ class Budgets(Generic[B]):
         return numbers, self._make(key, *numbers)
 
     def _numbers(self, key: str) -> tuple[float, int] | None:
-        """None if no source uses this account."""
+        """Return requests per second and concurrency of an account; None if no source uses it."""
         sharing = [source for source in self._sources if self.key(source.name) == key]
         if not sharing:
             return None
         return min(each.requests_per_second for each in sharing), min(each.max_concurrency for each in sharing)
 
     def key(self, source: str) -> str:
-        """The name of a source's account here, and in other processes."""
+        """Return the name of a source's account, the same in all processes."""
         provider = self._provider(source)
         return "|".join((provider.provider, provider.account_id, provider.base_url))

@@ -19,11 +19,11 @@ from recvault.shutdown import Stop
 
 
 class Configured:
-    """A context that closes all that was opened in it."""
+    """The configuration in use. A context that closes everything opened in it."""
 
     def __init__(self, settings: config.Config, *, clock: Callable[[], datetime], stop: Stop | None = None) -> None:
         for url in (settings.daemon.ping_url, settings.notify.webhook):
-            hide(urlsplit(url).path)  # a key of sorts: who knows the address can send to it
+            hide(urlsplit(url).path)  # a secret of sorts: anyone who knows the URL can send to it
         self.settings = settings
         self.clock = clock
         self.stop = stop or Stop()
@@ -40,7 +40,7 @@ class Configured:
         self._open.close()
 
     def source(self, name: str) -> config.SourceSettings:
-        """A source of the configuration by its name. UnknownName where there is none."""
+        """Return a source of the configuration by name. UnknownName if there is none."""
         for source in self.settings.sources:
             if source.name == name:
                 return source
@@ -48,7 +48,7 @@ class Configured:
         raise UnknownName(f"there is no source named {name}", f"the configuration has {known}")
 
     def provider(self, name: str) -> Provider:
-        """A source's provider, from its plain settings: no secret is needed."""
+        """Make a source's provider from its plain settings; this needs no secret."""
         if name not in self._providers:
             source = self.source(name)
             asked = provider_class(source.provider)

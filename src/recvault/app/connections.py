@@ -1,4 +1,4 @@
-"""A source's ways to its accounts: a session for each, which share the source's connections and limits."""
+"""A source's lines to its accounts: a session for each; they share the source's connections and limits."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Connections:
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def __call__(self, account_id: str) -> Line:
-        """The line to an account, made on first use."""
+        """Return the line to an account, made on first use."""
         with self._lock:
             if account_id not in self._made:
                 self._made[account_id] = self._make(account_id)
@@ -63,6 +63,6 @@ class Connections:
 
     @property
     def answers(self) -> dict[str, Counter[str]]:
-        """How often each status was answered so far, by account."""
+        """Number of answers so far, by account and status."""
         with self._lock:
             return {account_id: line.session.answers for account_id, line in self._made.items()}

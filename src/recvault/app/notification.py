@@ -1,4 +1,4 @@
-"""The channels that `[notify]` names, and what tells by them. Secrets are read each time that something is sent."""
+"""The channels of `[notify]`, and what uses them. Secrets are read each time that something is sent."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from recvault.config import NotifySettings
 
 
 def channels(settings: NotifySettings, inquiry: Inquiry) -> Iterator[Channel]:
-    """Every configured channel."""
+    """Make every configured channel."""
     if settings.command:
         yield CommandChannel(
             command=settings.command, seconds=settings.command_timeout.total_seconds(), environment=os.environ
@@ -32,7 +32,7 @@ def channels(settings: NotifySettings, inquiry: Inquiry) -> Iterator[Channel]:
 def teller(
     inquiry: Inquiry, on_result: Callable[[str, str, int], None] = lambda channel, result, count: None
 ) -> Teller | None:
-    """What tells of this ledger; None if nobody is to be told."""
+    """Make what sends notifications about this ledger; None if no channel is configured."""
     settings = inquiry.settings.notify
     found = list(channels(settings, inquiry))
     if not found:

@@ -1,4 +1,4 @@
-"""The store that the configuration names: the one place that knows which kinds there are."""
+"""Open the configured store: only this module knows which kinds exist."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from recvault.store import Bucket, Put
 
 
 def opened(where: ArchiveSettings, transfer: TransferSettings, stop: Stop, known: Callable[[], Put]) -> Bucket:
-    """The store, not yet asked anything. `known` makes the one object that every archive of recvault's holds."""
+    """Make the store, without any request. `known` makes the one object that every archive of recvault has."""
     if where.directory is not None:
         from recvault.store.local.local_store import LocalStore
 
@@ -19,7 +19,7 @@ def opened(where: ArchiveSettings, transfer: TransferSettings, stop: Stop, known
 
 
 def _s3(where: ArchiveSettings, transfer: TransferSettings, stop: Stop, known: Callable[[], Put]) -> Bucket:
-    """A bucket, by a client with a connection for each worker and some to spare."""
+    """Make a bucket whose client has a connection for each worker and some more."""
     from recvault.store.s3.clients import make_client
     from recvault.store.s3.options import WriteOptions
     from recvault.store.s3.s3_store import S3Store

@@ -1,4 +1,4 @@
-"""The composition root: a configuration becomes clients, once per process, and sources that are put to work."""
+"""The composition root: a configuration becomes clients, once per process, and sources in use."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ from recvault.store import StoreFacts
 
 log = get_logger("recvault.app.runtime")
 
-_LISTS = 4  # slices of a backfill that are listed side by side
+_LISTS = 4  # slices of a backfill that are listed in parallel
 
 
 class Runtime(Equipment, Inquiry):
-    """What the commands work with: all that this process has, and what worker processes share with it."""
+    """What the commands work with: everything of this process, and what it shares with worker processes."""
 
     def __init__(
         self,
@@ -52,15 +52,15 @@ class Runtime(Equipment, Inquiry):
 
     @property
     def lender(self) -> Budgets[Limits]:
-        """What each account may be asked, held here for worker processes too."""
+        """The budget of each account, held here for worker processes too."""
         return self._budgets
 
     def spending(self) -> Spending:
-        """What all processes spent so far."""
+        """Return what all processes spent so far."""
         return sum(list(self.beside.values()), super().spending())
 
     def line_facts(self) -> list[LineFacts]:
-        """How each source that was asked so far was asked, and is."""
+        """Return the answers and the present limits of each source used so far."""
         return [
             LineFacts(
                 source=name,
@@ -83,7 +83,7 @@ class Runtime(Equipment, Inquiry):
         return facts
 
     def note_archive(self) -> None:
-        """Have the ledger know that an archive is in this bucket, as after it was made from it."""
+        """Remember in the ledger that this bucket has an archive, e.g. after a rebuild."""
         bucket_setup.note_begun(self.ledger, self.settings.archive)
 
     def sync(
@@ -102,7 +102,8 @@ class Runtime(Equipment, Inquiry):
 
     def backfill(self, name: str, asked: Asked, progress: Progress | None = None) -> Report:
         """Archive a time range of a source, or single calls, rooms or recordings. Beside a daemon, each works on what
-        it leased."""
+        it leased.
+        """
         told = progress or Progress()
         with self._at_work("backfill", [name], told, lists_at_once=_LISTS) as (
             work,
@@ -129,7 +130,7 @@ class Runtime(Equipment, Inquiry):
         *,
         lists_at_once: int = 0,
     ) -> Iterator[tuple[Work, Executor, RecvaultError | None]]:
-        """Sources at work, threads to list in, and what keeps the bucket from being used, if anything does."""
+        """Set up sources, threads for listing, and the bucket; yield what is needed, and the bucket's error, if any."""
         report = Report(command=command, started_at=self.clock())
         self.ledger  # noqa: B018 - opened before anything else: without it nothing is begun
         sources = self.usable(names, report)
@@ -141,7 +142,7 @@ class Runtime(Equipment, Inquiry):
             try:
                 yield self.work(sources, executor, report, observer), listers, store_error
             except EngineLost:
-                self.stop.asked.set()  # what lists ends, too: nobody would carry what it finds
+                self.stop.asked.set()  # ends listing, too: nothing would transfer what it finds
                 raise
 
     def work(
@@ -152,9 +153,9 @@ class Runtime(Equipment, Inquiry):
         observer: Observer,
         rest_seconds: float = math.inf,
     ) -> Work:
-        """What lists and carries these sources' recordings."""
+        """Make what lists these sources and transfers their recordings."""
         workers, least = self.settings.transfer.workers, getattr(executor, "least", 0)
-        processes = getattr(executor, "processes", 1)  # which worker processes say
+        processes = getattr(executor, "processes", 1)  # only worker processes have several
         work = Work.of(
             sources,
             ledger=self.ledger,
@@ -169,12 +170,12 @@ class Runtime(Equipment, Inquiry):
             observer=observer,
             rest_seconds=rest_seconds,
         )
-        if (on_width := getattr(executor, "on_width", None)) is not None:  # of workers that come and go
+        if (on_width := getattr(executor, "on_width", None)) is not None:  # if workers come and go
             on_width(lambda processes: work.dispatch.widen(wiring.places(workers, processes, least)))
         return work
 
     def usable(self, names: Iterable[str], report: Report) -> list[Source]:
-        """The sources that can be set up; report, ledger and log say why the others cannot."""
+        """Return the sources that can be set up; report, ledger and log say why the others cannot."""
         self.ledger.succession.begin(self.carriers, self.stop.asked.wait)
         sources = []
         for name in names:
@@ -200,7 +201,7 @@ class Runtime(Equipment, Inquiry):
         return None
 
     def listed(self, name: str) -> Source:
-        """A source ready for requests. Raises ConfigError if it cannot be set up."""
+        """Return a source ready for requests. ConfigError if it cannot be set up."""
         source, lines = self.source(name), self.lines(name)
         transfer = self.settings.transfer
         return Source(
@@ -222,6 +223,6 @@ class Runtime(Equipment, Inquiry):
 
 
 def threads(runtime: Runtime) -> Executor:
-    """Carry out jobs in threads of this process: as many as there are workers, and one more a source."""
+    """Make an executor in this process: as many threads as workers, and one more per source."""
     settings = runtime.settings
     return Threads(settings.transfer.workers + len(settings.sources), "transfer", runtime.stop)

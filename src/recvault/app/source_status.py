@@ -1,5 +1,4 @@
-"""What the ledger knows about the configured sources. Uses neither providers nor the bucket, and does not import
-them."""
+"""What the ledger knows about the configured sources. Sends no request to providers or bucket, and loads no clients."""
 
 from __future__ import annotations
 
@@ -40,9 +39,9 @@ class Inquiry(Configured):
         return self.settings.ledger.path.exists()
 
     def feeds(self) -> list[FeedStatus]:
-        """Every account's list in the ledger, and the accounts of configured sources that have none yet.
+        """Return every account's list in the ledger, and the accounts of configured sources that have none yet.
 
-        If the list itself has no error, an error of something that belongs to it takes its place.
+        If the list itself has no error, that of its sub-accounts' list or last reconcile is shown instead.
         """
         known = self.ledger.ask.feeds() if self.has_ledger else []
         beside = {each.feed.key[:2]: each for each in known if each.feed.list in _BESIDE and each.error}
@@ -58,9 +57,9 @@ class Inquiry(Configured):
         return [each for each in feeds if self.is_configured(each.feed) or each.standing != StateCounts()]
 
     def judged(self, watched_since: Mapping[str, datetime]) -> list[tuple[FeedStatus, Health]]:
-        """Every list of a configured source with its health; `by` gives since when each source is watched.
+        """Return every list of a configured source with its health, after accounts that no source lists any more.
 
-        First come accounts with waiting recordings that no source lists any longer.
+        `watched_since` says since when each source is watched.
         """
         now, after = self.clock(), self.settings.daemon.stale_after
         found = judged_stranded(self.ledger, self.stranded(), now, after) if self.has_ledger else []
@@ -68,13 +67,14 @@ class Inquiry(Configured):
         return found + [(each, self.health(each, now, watched_since.get(each.feed.source))) for each in feeds]
 
     def verdict(self, beside: Iterable[Reason] = (), watched_since: Mapping[str, datetime] | None = None) -> Judgement:
-        """Whether all is safe, by the ledger and `beside`; `watched_since` as for `judged`, None: no daemon runs."""
+        """Judge whether all is safe, from the ledger and `beside`. `watched_since` as for `judged`; None: no daemon
+        runs."""
         is_watched = watched_since is not None
         late = late_manifests(self.ledger, self.clock(), is_watched=is_watched) if self.has_ledger else []
         return verdict(self.judged(watched_since or {}), [*beside, *late])
 
     def health(self, feed: FeedStatus, now: datetime, watched_since: datetime | None) -> Health:
-        """How an account's list of a configured source does."""
+        """Judge an account's list of a configured source."""
         return judge(
             feed,
             now=now,
@@ -85,14 +85,14 @@ class Inquiry(Configured):
         )
 
     def is_configured(self, feed: Feed) -> bool:
-        """Not a list of an earlier configuration: another source or account, or sub-accounts that are no longer
-        wanted."""
+        """Whether a list belongs to the configuration, not to an earlier one with another source, account or sub-
+        accounts."""
         named = [each for each in self.settings.sources if each.name == feed.source]
         return any(each.subaccounts or feed.account_id == self.provider(each.name).account_id for each in named)
 
     @cached_property
     def carriers(self) -> list[Carrier]:
-        """The configured sources, as far as they decide which recordings are their own."""
+        """The configured sources, as needed to decide which recordings are their own."""
         return [
             Carrier(
                 source=source.name,
@@ -107,11 +107,11 @@ class Inquiry(Configured):
         ]
 
     def stranded(self, *, dead: bool = False) -> list[Stranded]:
-        """What waits in the ledger, or is dead, and nothing that is configured will ever archive."""
+        """Return what waits in the ledger, or is dead, and will never be archived by any configured source."""
         return self.ledger.succession.stranded(self.carriers, dead=dead) if self.has_ledger else []
 
     def find(self, text: str) -> list[dict[str, Any]]:
-        """The ledger's rows for `ID` or `SOURCE:ID`. UnknownName where there is none."""
+        """Return the ledger's rows for `ID` or `SOURCE:ID`. UnknownName if there are none."""
         source, colon, rest = text.partition(":")
         named = bool(colon) and any(each.name == source for each in self.settings.sources)
         recording_id, source_name = (rest, source) if named else (text, None)

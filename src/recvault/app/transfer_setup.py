@@ -1,6 +1,6 @@
-"""What one process transfers recordings with, built from the configuration: the bucket, and the lines to its sources.
+"""What a process needs to transfer recordings, made from the configuration: the bucket, and lines to its sources.
 
-No ledger is in it: a worker process has nothing else.
+It contains no ledger: a worker process has nothing else.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Equipment(Configured):
 
     @property
     def store(self) -> Bucket:
-        """The bucket, before `prepare_store` has tested what it enforces."""
+        """The bucket; `prepare_store` later tests what it enforces."""
         if self._store is None:
             settings = self.settings
             self._store = opened(
@@ -56,8 +56,9 @@ class Equipment(Configured):
         return self._store
 
     def lines(self, name: str) -> Connections:
-        """The ways to a source's accounts, its secrets resolved on first use. ConfigError where one cannot be had."""
-        with self._making:  # each worker tests it when it starts
+        """Return the lines to a source's accounts; its secrets are resolved on first use. ConfigError if one is
+        missing."""
+        with self._making:  # several threads may be first
             if name in self._lines:
                 return self._lines[name]
             budget = self._budgets.of(name)
@@ -66,20 +67,20 @@ class Equipment(Configured):
         return self._lines[name]
 
     def budget_at(self, key: str) -> Any:
-        """An account's budget, by the name that the process which holds it has for it."""
+        """Return an account's budget by its key, which is the same in all processes."""
         return self._budgets.at(key)
 
     def spending(self) -> Spending:
-        """What this process spent so far."""
+        """Return what this process spent so far."""
         return self.waits.spending
 
     def answers(self) -> dict[tuple[str, str], Counter[str]]:
-        """How often each status was answered so far, by source and account."""
+        """Return the number of answers so far by status, for each source and account."""
         made = list(self._lines.items())
         return {(name, account_id): each for name, lines in made for account_id, each in lines.answers.items()}
 
     def transfer(self) -> Transfer:
-        """What carries out a job in this process."""
+        """Make what runs jobs in this process."""
         settings = self.settings.transfer
         store = WatchedStore(self.store, self.waits)
         return Transfer(

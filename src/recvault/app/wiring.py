@@ -1,6 +1,6 @@
-"""Parts made from the configuration: lines to a source's accounts, and what else of it is not plain data.
+"""Parts made from the configuration: lines to a source's accounts, and whatever else is not plain data.
 
-Secrets are resolved here and nowhere else: into a session's `Authorization` header and the set that the logs hide.
+A source's secrets are resolved here: into its session's `Authorization` header, and the set that the logs mask.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ _AHEAD = 3  # jobs per thread of a worker process, including the current one
 
 
 def names_account(source: config.SourceSettings) -> bool:
-    """Whether the configuration, and not the provider, says what the account is called."""
+    """Whether the configuration, not the provider, names the account."""
     return names_its_account(provider_class(source.provider), source.settings)
 
 
 def lines(
     source: config.SourceSettings, transfer: TransferSettings, stop: Stop, budget: Budget, waits: Waits
 ) -> Connections:
-    """The ways to a source's accounts. ConfigError where a secret cannot be had."""
+    """Make the lines to a source's accounts. ConfigError if a secret is not available."""
     values = source.resolve_secrets()
     for key in source.secrets:
         hide(values[key])
@@ -72,22 +72,22 @@ def lines(
 
 
 def proxy(written: str | SecretRef | None) -> Proxy | None:
-    """The proxy that a key names, its password hidden from now on. ConfigError where it cannot be had."""
+    """Resolve a configured proxy, and mask its password in logs. ConfigError if its secret is not available."""
     found, secret = proxies.resolve(written)
     if found is not None and secret:
         hide(secret)
         hide(found.password)
-        hide(base64.b64encode(f"{found.user}:{found.password}".encode()).decode())  # as its header holds it
+        hide(base64.b64encode(f"{found.user}:{found.password}".encode()).decode())  # as in its header
     return found
 
 
 def ping(daemon: DaemonSettings) -> Ping:
-    """The monitor to ping. A missing proxy makes pings fail, but does not prevent archiving."""
+    """Make the monitor to ping. A missing proxy makes pings fail, but does not prevent archiving."""
     return Ping(daemon.ping_url, proxy=lambda: proxy(daemon.ping_proxy))
 
 
 def proof(source: config.SourceSettings, transfer: TransferSettings) -> Proof:
-    """How a source's media are checked. Raises ConfigError if an extra is not installed or a key is missing."""
+    """Return how a source's media are checked. ConfigError if an extra is not installed or a key is missing."""
     check_media_proof(transfer)
     wav_rate, _ = provider_class(source.provider).bytes_per_second.get("wav", (None, None))
     packets = transfer.media_proof == "full"
@@ -95,13 +95,13 @@ def proof(source: config.SourceSettings, transfer: TransferSettings) -> Proof:
 
 
 def check_media_proof(transfer: TransferSettings) -> None:
-    """Raises ConfigError if the configured media_proof is not installed."""
+    """Raise ConfigError if the configured media_proof is not installed."""
     if transfer.media_proof == "full":
         _needs("av", "verify", 'transfer.media_proof = "full"')
 
 
 def private_keys(written: Sequence[PrivateKeyRef]) -> PrivateKeys | None:
-    """The decryptor; None without private keys. Raises one ConfigError for all missing keys."""
+    """Make the decryptor; None without private keys. Raises one ConfigError for all missing keys."""
     if not written:
         return None
     _needs("cryptography", "crypto", "a private key")
@@ -127,9 +127,9 @@ def _needs(library: str, extra: str, wanted_by: str) -> None:
 
 
 def places(workers: int, processes: int, least: int = 0) -> int:
-    """How many jobs may be started: worker processes queue some, so that outcomes travel in batches.
+    """Return how many jobs may be started: worker processes queue some, so that outcomes are sent in batches.
 
-    `least`: in each process, where the way there is long.
+    `least`: at least so many per process, if sending takes long.
     """
     ahead = _AHEAD if processes > 1 or least else 1
     return max(workers * ahead, least) * processes

@@ -21,7 +21,7 @@ from recvault.transfer.verdicts import Settled
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transfer(Parts):
-    """Carries out jobs. Thread-safe; built once per process; called with a Job, returns an Outcome."""
+    """Runs jobs. Thread-safe; made once per process; called with a Job, returns an Outcome."""
 
     def __call__(self, job: Job) -> Outcome:
         """Transfer one recording. Raises only bugs, never a failure of the recording."""
@@ -36,7 +36,7 @@ class Transfer(Parts):
 
 
 def archive_recording(attempt: Attempt) -> Receipt:
-    """Archive the recording.
+    """Archive the recording; return its receipt.
 
     Raises Settled, or the error. Usually nothing of it is in the bucket yet: its media are fetched and put, one after
     the other, then its sidecar.
@@ -51,7 +51,7 @@ def archive_recording(attempt: Attempt) -> Receipt:
     if commit is not None and commit.lost:
         return restored(attempt, line, recording, commit)
 
-    media: dict[str, MediaObject] = {}  # by key: both formats may come as one
+    media: dict[str, MediaObject] = {}  # by key: two requested formats may have the same real one
     fetched_from: str | None = None
     wanted = formats(line.formats, recording.formats)
     lacking = Lacking(attempt, line, wanted)
@@ -70,12 +70,12 @@ def archive_recording(attempt: Attempt) -> Receipt:
         lacking.settle(some_came=bool(media))
 
     if commit is not None and media.keys() <= {each.key for each in commit.receipt.media}:
-        return commit.receipt  # nothing more came
+        return commit.receipt  # nothing new was served
     return attempt.commit(line, recording, tuple(media.values()), fetched_from, lacking.formats)
 
 
 def _must_be_read_again(job: Job, line: Line) -> bool:
-    """Whether the row at hand may be out of date: not final when it was read, or of a list that cannot tell."""
+    """Whether the row may be outdated: not final, without URLs that expire, or from a list that cannot tell."""
     recording = job.recording
     expires = line.provider.media_url_lifetime is not None
     if recording.phase is not Phase.COMPLETE or (expires and not recording.media_urls):

@@ -28,7 +28,7 @@ class Parts:
 
     store: ObjectStore
     keys: KeyTemplate
-    line: Callable[[str, str], Line]  # of a source's name and an account's id
+    line: Callable[[str, str], Line]  # by source name and account id
     place: SpoolPlace
     clock: Callable[[], datetime]
 
@@ -41,7 +41,7 @@ class Attempt:
         self.placing = Placing(store=parts.store, keys=parts.keys, job=job)
         looks = (*_archived_looks(job), *job.looks) if job.again else job.looks
         self.looking = Looking(looks, parts.clock())
-        self.is_served = False  # some format came
+        self.is_served = False  # some format was fetched
 
     def put(self, line: Line, recording: Recording, fetched: Fetched) -> MediaObject:
         """Put a medium under its key, or find there what an earlier attempt put."""
@@ -98,16 +98,16 @@ class Attempt:
         return _after(standing, placed, again=job.again) if standing else placed
 
     def failure(self, error: RecvaultError | Settled) -> Failure:
-        """The failure for an error, and what this attempt leaves behind."""
+        """Return the failure for an error, with what this attempt leaves behind."""
         failed = failure_of(self.job, error)
         doubt = failed.doubt
         if doubt is Doubt.ANSWERED and self.is_served:
-            doubt = None  # the service works: it served another format just now
+            doubt = None  # the service works: it just served another format
         return replace(failed, may_have_put=self.placing.begun, looks=self.looking.seen, doubt=doubt)
 
 
 def _described(recording: Recording, fetched: Fetched, key: str) -> MediaObject:
-    """Fetched media, about to be put under a key."""
+    """Describe fetched media, to be put under a key."""
     spool = fetched.spool
     return described(
         recording,
@@ -121,7 +121,7 @@ def _described(recording: Recording, fetched: Fetched, key: str) -> MediaObject:
 
 
 def _archived_looks(job: Job) -> tuple[Look, ...]:
-    """Archived media were checked for long enough: if nothing better comes, there is nothing to wait for."""
+    """Return looks by which archived media count as checked for long enough: nothing better needs to be waited for."""
     if job.standing is None:
         return ()
     at = job.standing.archived_at - SECOND_LOOK

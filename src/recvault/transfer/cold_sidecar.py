@@ -1,7 +1,7 @@
 """A commit whose sidecar is in an archive class: a HEAD of it and of its media is enough to recognise it.
 
-As after a lost ledger and a lifecycle rule. Nothing is restored, and nothing is downloaded or written again. The
-sidecar's content is unknown then: its media count as unchecked.
+This happens after a lost ledger and a lifecycle rule. Nothing is restored from the class, downloaded or written again.
+The sidecar's content stays unknown: its media count as unchecked.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _CHECK = Check(status="unchecked", method="metadata", reason="its sidecar is in 
 
 
 def cold_commit(store: ObjectStore, keys: KeyTemplate, job: Job, cold: Cold, key: str) -> Receipt | None:
-    """The receipt of an unreadable sidecar; None if recvault did not put it.
+    """Return the receipt of a sidecar that cannot be read; None if recvault did not put it.
 
     Raises `cold` if there are no media beside it.
     """
@@ -45,7 +45,7 @@ def cold_commit(store: ObjectStore, keys: KeyTemplate, job: Job, cold: Cold, key
 
 
 def _is_of(recording: Recording, found: Stored) -> bool:
-    """Whether its metadata are those that recvault sets for this recording."""
+    """Whether an object's metadata are those that recvault sets for this recording."""
     ours = archive.object_metadata(recording, found.sha256 or "")
     return bool(found.sha256) and all(found.metadata.get(name) == value for name, value in ours.items())
 

@@ -29,7 +29,7 @@ class Commit:
 
 
 def committed(attempt: Attempt) -> Commit | None:
-    """An earlier commit of this ledger: its sidecar exists, and each of its media matches it or is lost."""
+    """Find an earlier commit of this ledger: its sidecar exists, and each of its media matches it or is lost."""
     job, recording, parts = attempt.job, attempt.job.recording, attempt.parts
     if not job.maybe_archived:
         return None
@@ -48,7 +48,8 @@ def committed(attempt: Attempt) -> Commit | None:
 
 
 def _is_known(attempt: Attempt, receipt: Receipt) -> bool:
-    """Whether it is the one that an earlier attempt wrote. Of several, only the provider's bytes can tell."""
+    """Whether the sidecar is the one that an earlier attempt wrote. If there are several, only the media's bytes can
+    show it."""
     job = attempt.job
     if job.standing is not None:
         return job.standing.sidecar_sha256 in (None, receipt.sidecar_sha256)
@@ -70,7 +71,7 @@ def kept(job: Job, fetched: Fetched) -> MediaObject | None:
 
 
 def restored(attempt: Attempt, line: Line, recording: Recording, commit: Commit) -> Receipt:
-    """Restore lost media of a sidecar; different bytes are stored beside it."""
+    """Restore lost media of a sidecar; different bytes are stored beside it, with a new sidecar."""
     media = {each.key: each for each in commit.receipt.media}
     fetched_from: str | None = None
     for medium in commit.lost:
@@ -100,7 +101,7 @@ def rescued(attempt: Attempt, settled: Settled) -> Receipt | None:
     found = [_adopted(attempt, line, recording, name) for name in names]
     media = tuple(each for each in found if each is not None)
     if is_missing and not job.confirms and not set(wanted) <= {each.media_format for each in media}:
-        return None  # the rest may be there in an hour
+        return None  # the provider may serve the rest in an hour
     if not media:
         return None
     if (commit := committed(attempt)) is not None:
@@ -116,7 +117,7 @@ def _adopted(attempt: Attempt, line: Line, recording: Recording, media_format: s
 
 
 def adoptable(attempt: Attempt, line: Line, recording: Recording, media_format: str, key: str) -> MediaObject | None:
-    """The key has other bytes that an earlier attempt may have put: this must be verified.
+    """Verify other bytes under a key, and return the medium if an earlier attempt put them; else None.
 
     Some providers encode on demand, so a second download may differ.
     """

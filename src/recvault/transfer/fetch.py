@@ -21,7 +21,7 @@ from recvault.transfer.second_look import SECOND_LOOK, Looking
 from recvault.transfer.spool import Spool, SpoolPlace
 from recvault.transfer.verdicts import Settled
 
-_DOWNLOADS = 2  # of one attempt: the second shows whether the fault was transient
+_DOWNLOADS = 2  # per attempt: the second shows whether the fault was transient
 _EMPTY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
 
@@ -33,8 +33,8 @@ class Line:
     session: Session
     formats: tuple[str, ...]
     proof: Proof = PLAIN
-    max_attempts: int = 12  # after so many faults of its own a recording is given up
-    give_up_after: timedelta = timedelta(days=3)  # and one that is not ready after so long
+    max_attempts: int = 12  # faults of its own after which a recording is given up
+    give_up_after: timedelta = timedelta(days=3)  # also one that is not ready after so long
 
 
 @dataclass(slots=True)
@@ -62,7 +62,7 @@ class Fetched:
 
     @property
     def reason(self) -> str:
-        """Why."""
+        """Why it is doubtful."""
         return self.facts.check.reason or "empty"
 
     def __enter__(self) -> Fetched:
@@ -73,7 +73,7 @@ class Fetched:
 
 
 def formats(wanted: tuple[str, ...], available: tuple[str, ...]) -> tuple[str, ...]:
-    """What to fetch: the available formats among the wanted, else the best one. Nothing is skipped for its format."""
+    """Return the available formats among the wanted, else the best one: no recording is skipped for its format."""
     chosen = tuple(name for name in wanted if name in available) or available[:1]
     if not chosen:
         raise MediaRejected("the provider names no media of this recording", reason="media.no_url")
@@ -120,7 +120,7 @@ def _whole(place: SpoolPlace, line: Line, recording: Recording, media_format: st
 
 
 def _close(found: Fetched | MediaRejected) -> None:
-    """Free the spool; its sum is kept."""
+    """Free the spool; its hash remains available."""
     if isinstance(found, Fetched):
         found.spool.close()
 
@@ -137,7 +137,7 @@ def _kept(found: Fetched | MediaRejected) -> Fetched:
 
 def _fetch_once(place: SpoolPlace, line: Line, recording: Recording, media_format: str) -> Fetched:
     requests = line.provider.media_requests(recording, media_format)
-    if not requests and not recording.media_urls:  # they may be in the row, which the ledger stores without them
+    if not requests and not recording.media_urls:  # the row may have them; the ledger stores it without
         recording = refreshed(line, recording)
         requests = line.provider.media_requests(recording, media_format)
     if not requests:
@@ -152,7 +152,7 @@ def _fetch_once(place: SpoolPlace, line: Line, recording: Recording, media_forma
         except Refused as error:
             if request is requests[-1]:
                 raise
-            # Two channels asked of a mono recording, or a request that is refused but once: the plain one follows.
+            # E.g. two channels of a mono recording; the plain request follows.
             refused = f"{asked.channels or 'more'} channels: answered {error.status or 'no'}"
     raise AssertionError("the last request was answered, or raised")
 
@@ -175,7 +175,7 @@ class _Receiving:
         return self._spool.bytes
 
     def finish(self) -> Fetched:
-        """See Sink. The spool is the caller's from here on."""
+        """See Sink. From here on the spool belongs to the caller."""
         spool, recording = self._spool, self._recording
         spool.settle()
         if len(self._beginning) < ENOUGH_TEXT:
@@ -207,7 +207,7 @@ class _Receiving:
 
 
 def _with_refusal(facts: MediaFacts, recording: Recording, asked: Requested) -> MediaFacts:
-    """Suspect if channels were refused and cannot be counted: in ciphertext only the refusal shows it."""
+    """Mark media as suspect if channels were refused and cannot be counted: in ciphertext only the refusal shows it."""
     if asked.refused is None or facts.channels is not None or (recording.channels or 0) < 2:
         return facts
     known = [facts.check.reason] if facts.check.reason else []

@@ -33,7 +33,7 @@ def refreshed(line: Line, recording: Recording) -> Recording:
     except NotFound as error:
         raise Settled(recording, Verdict.NOT_READY, MISSING, f"{error.message} for what it had listed") from error
     fresh = line.provider.parse_recording(reply)
-    # What the key and the ledger know it by is settled at registration: an answer cannot move a recording.
+    # Its identity and date are fixed at registration: an answer cannot move a recording.
     fresh = replace(
         fresh,
         provider=recording.provider,
@@ -54,7 +54,7 @@ def refreshed(line: Line, recording: Recording) -> Recording:
 
 
 def _unfinished(fresh: Recording) -> tuple[str, str]:
-    """Why it has no media yet: reason and message."""
+    """Return reason and message why it has no media yet."""
     if str(fresh.status).lower() != "completed":
         return "recording.unfinished", f"its status is {fresh.status}"
     return "recording.no_addresses", "it is completed, but its row names no media yet: retried until give_up_after"

@@ -23,9 +23,9 @@ class Lacking:
         self.formats: tuple[MissingFormat, ...] = ()
 
     def add(self, media_format: str, error: RecvaultError | Settled) -> None:
-        """One did not come. Raises the error where the others have nothing to say to it."""
+        """Note a format that failed. Raise its error instead if other formats cannot change the verdict."""
         failed = failure_of(self._attempt.job, error)
-        # Where it is in doubt whose trouble it is, the other formats tell: they are asked for before it counts.
+        # If the service may be the cause, the other formats show it: they are requested first.
         if len(self._wanted) == 1 or (failed.doubt is None and not self._is_given_up(failed)):
             raise error
         self.failures.append((error, failed))
@@ -44,14 +44,15 @@ class Lacking:
             raise self.failures[0][0]
 
     def _is_lost(self, lacking: MissingFormat) -> bool:
-        """Whether one format was out of reach for so long, and so often, while others came, that it is given up."""
+        """Whether a format has been unavailable for so long, and so often, while others came, that it is given up."""
         if not self._attempt.is_served:
             return False
         times, since = self._attempt.looking.away(lacking.media_format)
         return times >= self._line.max_attempts and since >= self._line.give_up_after
 
     def _is_given_up(self, failed: Failure) -> bool:
-        """Whether the ledger will try this no more: the recording would be dead, and its other formats uncommitted."""
+        """Whether this failure would end the retries: the recording would be dead, and its other formats
+        uncommitted."""
         job = self._attempt.job
         if failed.verdict is Verdict.RETRY:
             return not _is_away(failed) and failed.counted and job.faults + 1 >= self._line.max_attempts
@@ -61,5 +62,5 @@ class Lacking:
 
 
 def _is_away(failed: Failure) -> bool:
-    """Whether it was nobody's fault as far as is known: it counts against no recording."""
+    """Whether it is probably no recording's fault, so does not count."""
     return failed.doubt is Doubt.AWAY

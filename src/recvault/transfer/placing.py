@@ -32,7 +32,7 @@ class Placing:
     job: Job
     begun: bool = False  # something was put, or may have been
     taken: list[str] = field(default_factory=list)  # keys occupied by other objects
-    placed: set[str] = field(default_factory=set)  # keys under which it put something, or found what it wanted to
+    placed: set[str] = field(default_factory=set)  # keys under which it put something, or found the same bytes
 
     def medium(
         self,
@@ -44,17 +44,17 @@ class Placing:
         *,
         after: int = 0,
     ) -> MediaObject:
-        """Put a medium under its first key, beyond an edition, that is free or holds these bytes.
+        """Put a medium under its first key, beyond edition `after`, that is free or has these bytes.
 
-        `described` is it under a key. `adopt` judges other bytes that an earlier attempt may have put: they stand for
-        these.
+        `described` describes it for a key. `adopt` verifies other bytes that an earlier attempt may have put, and
+        returns them to be kept instead.
         """
         for edition in EDITIONS[after:]:
             placed = described(self.keys(recording, media_format, edition))
             if self.put(recording, placed, body):
                 return placed
             if placed.key in self.placed:
-                continue  # this job's own: both formats came as one kind
+                continue  # this job's own: two requested formats have the same real one
             if self.job.maybe_archived and self._is_last(recording, media_format, edition):
                 found = adopt(placed.key)
                 if found is not None:
@@ -78,9 +78,9 @@ class Placing:
     def sidecar(
         self, recording: Recording, receipt: Callable[..., Receipt], write: Callable[[Receipt], bytes]
     ) -> Receipt:
-        """Put the sidecar under its first key that is free; or find it there, naming these very media.
+        """Put the sidecar under its first free key, or find it there, naming the same media.
 
-        `receipt` takes what is known of it once it has a key.
+        `receipt` makes the receipt once the key is known.
         """
         for edition in EDITIONS[self._first_edition(recording) - 1 :]:
             key, taken = self.keys(recording, "json", edition), tuple(self.taken)
@@ -126,12 +126,13 @@ class Placing:
         return receipt
 
     def standing_endings(self, recording: Recording) -> list[str]:
-        """Of what kinds something of a recording stands: a medium is called what it is, not what was wanted."""
+        """Return the endings of the recording's existing objects: media have their real format's, not the wanted
+        one's."""
         stem = self.keys(recording, "")
         return [each.key.removeprefix(stem) for each in self.store.list(stem) if self.keys.is_of(recording, each.key)]
 
     def standing_editions(self, recording: Recording, ext: str) -> list[str]:
-        """The occupied keys, the last edition first."""
+        """Return the occupied keys, the last edition first."""
         found = []
         for edition in EDITIONS:
             key = self.keys(recording, ext, edition)
@@ -160,15 +161,15 @@ class Placing:
                 if size > put.bytes:
                     return False
         except Cold:
-            return True  # its size and sum are what there is to know it by
+            return True  # it cannot be read: size and hash must suffice
         return digest.hexdigest() == put.sha256
 
     def _is_last(self, recording: Recording, ext: str, edition: int) -> bool:
-        """Whether the next key is free: what an earlier attempt put is the last one."""
+        """Whether the next key is free: what an earlier attempt put is always the last edition."""
         return edition + 1 not in EDITIONS or self.store.head(self.keys(recording, ext, edition + 1)) is None
 
     def _first_edition(self, recording: Recording) -> int:
-        """The key of the earlier sidecar, whether it exists or is missing."""
+        """Return the edition of the earlier sidecar, whether it exists or is missing; 1 if there is none."""
         if self.job.standing is None:
             return 1
         key = self.job.standing.sidecar_key
@@ -205,7 +206,7 @@ def described(
     sha256: str,
     requested: Requested | None,
 ) -> MediaObject:
-    """Media as in the bucket, or about to be put."""
+    """Describe media in the bucket, or about to be put."""
     return MediaObject(
         key=key,
         media_format=media_format,

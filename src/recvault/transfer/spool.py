@@ -23,10 +23,10 @@ from recvault.errors import Translation, Unavailable
 _TOGETHER = 24 * 1024**2
 _LOOK_EVERY = 64 * 1024**2
 _STEP = 64 * 1024
-_BLOCK = 256 * 1024  # bytes that are hashed and walked at once: libcurl hands them on by 16 KiB
-_KEPT = 12 * 1024**2  # bytes that wait for another use
+_BLOCK = 256 * 1024  # bytes to hash and walk at once: libcurl delivers 16 KiB
+_KEPT = 12 * 1024**2  # bytes kept for reuse
 _OWN = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
-_FILLED = _OWN | getattr(mmap, "MAP_POPULATE", 0)  # all pages at once: one by one, as they are met, each costs a fault
+_FILLED = _OWN | getattr(mmap, "MAP_POPULATE", 0)  # maps all pages at once: otherwise each costs a fault
 
 
 class SpoolFull(Unavailable):
@@ -34,24 +34,24 @@ class SpoolFull(Unavailable):
 
 
 class SpoolTooSmall(SpoolFull):
-    """No room would be enough for what is announced: one recording's matter, as its host may claim any length."""
+    """The announced length never fits on this disk: fails only that recording, as its host may claim any length."""
 
 
 class _Memory:
-    """Memory for spools, kept for the next ones: new pages cost more than a small spool costs otherwise.
+    """Memory for spools, kept for reuse: new pages cost more than a small spool does otherwise.
 
-    Mapped, because what malloc is given back stays with the process.
+    Mapped, because memory returned to malloc stays with the process.
     """
 
     def __init__(self) -> None:
         self._used = 0  # bytes
-        self._kept: list[mmap.mmap] = []  # the one given back last comes last
+        self._kept: list[mmap.mmap] = []  # in the order of their return
         self._lock = threading.Lock()
 
     def take(self, size: int, most: int, *, is_told: bool) -> mmap.mmap | None:
-        """Room for so many bytes or more; None where all together would hold more than `most`.
+        """Return at least so many bytes; None if all spools together would use more than `most`.
 
-        Where the size is announced all pages come at once, else each as it is met.
+        If the size is announced, all pages are mapped at once, otherwise each on first use.
         """
         steps = -(-size // _STEP) * _STEP
         with self._lock:
@@ -70,7 +70,7 @@ class _Memory:
         return mmap.mmap(-1, steps, flags=_FILLED if is_told else _OWN)
 
     def give(self, mapping: mmap.mmap) -> None:
-        """Keep it, or return it to the system."""
+        """Keep it for reuse, or return it to the system."""
         with self._lock:
             self._used -= len(mapping)
             self._kept.append(mapping)
@@ -79,7 +79,7 @@ class _Memory:
 
 
 class _InMemory(io.RawIOBase):
-    """The bytes of a mapping that were written, as a file, or without a copy as a buffer."""
+    """The written bytes of a mapping, as a file, or without a copy as a buffer."""
 
     def __init__(self, mapping: mmap.mmap, size: int) -> None:
         self._view = memoryview(mapping)[:size]
@@ -105,7 +105,7 @@ class _InMemory(io.RawIOBase):
         return self._at
 
     def getbuffer(self) -> memoryview:
-        return self._view[:]  # whoever takes it releases it, which leaves ours alone
+        return self._view[:]  # the caller may release it without releasing ours
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +119,7 @@ class SpoolPlace:
     _memory: _Memory = field(default_factory=_Memory, repr=False, compare=False)
 
     def take(self, size: int, *, is_told: bool) -> mmap.mmap | None:
-        """Memory for so many bytes; None if that is too much for one, or if none is free."""
+        """Return memory for so many bytes; None if that is too much for one spool, or if none is free."""
         return self._memory.take(size, self.together, is_told=is_told) if 0 < size <= self.memory else None
 
     def give(self, mapping: mmap.mmap) -> None:
@@ -128,10 +128,10 @@ class SpoolPlace:
 
 
 class Spool:
-    """One medium's bytes, hashed as they come. A context that frees them.
+    """One medium's bytes, hashed as they arrive. A context that frees them.
 
-    `walk` sees each of them once, in order, in blocks that are of no use after the call; what it raises, whoever wrote
-    or asked for the sum sees.
+    `walk` gets all bytes once, in order, in blocks that are invalid after the call. Its errors reach the caller that
+    writes, or reads the hash.
     """
 
     def __init__(
@@ -140,8 +140,8 @@ class Spool:
         self._place, self._walk = place, walk
         self._disk_errors = _DiskErrors(place.directory)
         self._digest = hashlib.sha256()
-        self._walked = 0  # bytes that are hashed and walked
-        self._look_at = 0  # bytes after which the disk's room is looked at again
+        self._walked = 0  # bytes hashed and walked so far
+        self._look_at = 0  # bytes after which the free space is checked again
         self._block = bytearray()  # on the way to the disk
         self._reader: _InMemory | None = None
         self._closed = False
@@ -175,7 +175,7 @@ class Spool:
             self.settle()
 
     def settle(self) -> None:
-        """Hash, walk and, where that is its place, write to the disk what is not yet."""
+        """Hash and walk what is not yet; write it to the disk if it belongs there."""
         if self._walked == self.bytes:
             return
         walked, self._walked = self._walked, self.bytes
@@ -196,19 +196,19 @@ class Spool:
 
     @property
     def sha256(self) -> str:
-        """Hex, over all written bytes."""
+        """Hex, of all written bytes."""
         self.settle()
         return self._digest.hexdigest()
 
     @property
     def file(self) -> IO[bytes]:
-        """The bytes, to be read from the start, once all are written."""
+        """The bytes, to be read from the start once all are written."""
         self.settle()
         if isinstance(self._file, mmap.mmap) and self._reader is None:
             self._reader = _InMemory(self._file, self.bytes)
         elif not isinstance(self._file, mmap.mmap):
             with self._disk_errors:
-                self._file.flush()  # here, where a full disk is told as one: whoever seeks next would do it too
+                self._file.flush()  # here a full disk is reported as such; a later seek would flush, too
         return cast("IO[bytes]", self._reader or self._file)
 
     def close(self) -> None:
@@ -242,7 +242,7 @@ class Spool:
         self._file, self._room = file, 0
 
     def _check_room(self, more: int) -> None:
-        """Raise SpoolFull if so many bytes more would not leave min_free_disk; looked at as the file grows."""
+        """Raise SpoolFull if so many bytes more would not leave min_free_disk; checked again as the file grows."""
         place = self._place
         self._look_at = self.bytes + _LOOK_EVERY
         with self._disk_errors:
@@ -269,11 +269,11 @@ class _DiskErrors(Translation):
 
 
 def _close(file: IO[bytes]) -> None:
-    """Close it. What a full disk did not take is tried once more then, in vain, and nobody wants it."""
+    """Close it. It tries once more to write what a full disk refused; that error is ignored."""
     with contextlib.suppress(OSError):
         file.close()
 
 
 def _unmap(mapping: mmap.mmap) -> None:
-    with contextlib.suppress(BufferError):  # looked at still, by an error's traceback: it goes with that
+    with contextlib.suppress(BufferError):  # an error's traceback still refers to it: it is freed with that
         mapping.close()

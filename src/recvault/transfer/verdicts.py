@@ -1,6 +1,6 @@
 """What an error means for a recording: one table, from exception to verdict.
 
-A failure is data, so that it can travel and be settled; only bugs are raised.
+A failure is data, so that it can be sent and settled; only bugs are raised.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ STORE_UNAVAILABLE = "store.unavailable"
 CONFIG_WRONG = "config.wrong"
 SPOOL_FULL = "spool.full"
 RESTING = "provider.resting"
-WORKER_UNSTARTED = "worker.unstarted"  # there was no thread or process for it
+WORKER_UNSTARTED = "worker.unstarted"  # no thread or process could be started for it
 UNEXPECTED = "unexpected"  # a bug of ours
 
 
 class Settled(Exception):
-    """The recording has no media to archive now: its own row says so."""
+    """There are no media to archive now: the row says so or is missing, or the media are incomplete."""
 
     def __init__(
         self, recording: Recording, verdict: Verdict, reason: str, message: str, *, retry_after: float | None = None
@@ -54,7 +54,7 @@ class Settled(Exception):
 
 
 VERDICTS: Mapping[type[RecvaultError], tuple[Verdict, str, bool]] = {
-    # What was raised: the verdict, its reason, and whether it is the recording's own fault.
+    # Error: verdict, reason, and whether it counts as an attempt.
     Interrupted: (Verdict.RETRY, DRAINED, False),
     StoreRefused: (Verdict.RETRY, STORE_REFUSED, False),
     CredentialsRefused: (Verdict.RETRY, CREDENTIALS_REFUSED, False),
@@ -75,10 +75,10 @@ VERDICTS: Mapping[type[RecvaultError], tuple[Verdict, str, bool]] = {
 }
 
 
-# What other recordings of the source may share; all other counted faults are the recording's own.
+# Answers that other recordings of the source may get, too.
 _ANSWERED = (Denied, MediaExpired, ProtocolError, Refused, UnsafeAddress)
-_DOCUMENT = "media.document"  # of a gateway, in place of media
-_AWAY = frozenset({None, 429, 502, 503, 504})  # statuses; None: there was no answer
+_DOCUMENT = "media.document"  # e.g. a gateway's page instead of media
+_AWAY = frozenset({None, 429, 502, 503, 504})  # statuses; None: no answer
 
 
 def _doubt(error: RecvaultError) -> Doubt | None:
@@ -93,7 +93,7 @@ def _doubt(error: RecvaultError) -> Doubt | None:
 
 
 def failure_of(job: Job, error: RecvaultError | Settled) -> Failure:
-    """The failure for a transfer's error. Errors that the table does not know are retried."""
+    """Return the failure for a transfer's error. Errors that are not in the table are retried."""
     if isinstance(error, Settled):
         if error.reason == MISSING and job.confirms:
             message = f"{error.message}, as hours ago: deleted at the provider"
@@ -127,7 +127,7 @@ def failure(
     counted: bool = True,
     doubt: Doubt | None = None,
 ) -> Failure:
-    """A failure of a job, of its recording as it was last read."""
+    """Make a job's failure, with its recording as last read."""
     return Failure(
         source=job.source,
         recording=recording or job.recording,

@@ -205,7 +205,7 @@ class Batched(Executor):
                 self._send(jobs[first : first + most])
 
     def _most(self, limits: Limits) -> int:
-        """Return the most jobs of a batch: half of a carrier's share of the account's concurrency, so that it has a next one."""
+        """Return the most jobs of a batch: half of a carrier's share of concurrency, so that another can follow."""
         return max(1, min(MOST, limits.standing.concurrency // (2 * self.processes)))
 
     def _send(self, jobs: list[_Waiting]) -> None:
