@@ -125,11 +125,11 @@ def feed() -> Callable[..., Judged]:
         condition: str = "ok", words: str = "words", account: str = "AC1", source: str = "main", **counts: int
     ) -> Judged:
         status = FeedStatus(feed=Feed(source, "twilio", account), standing=StateCounts(**counts))
-        risks = {"stale": Risk.STALE, "failing": Risk.FAILING}
+        risks = {"stale": Risk.STALE, "failing": Risk.FAILING, "attention": Risk.QUIET}
         reasons = tuple(
             Reason(risk=risks[each], message=words, command="recvault check", source=source, account_id=account)
             for each in [condition]
-            if each in risks
+            if each in risks and not counts
         )
         return status, Health(Condition(condition), words, reasons)
 

@@ -85,6 +85,15 @@ def test_quarantined_rows_and_parts_of_recvault_are_told(desk: Desk, feed: Feed)
     assert desk.recorder.accepted[1]["data"]["message"] == "403 AccessDenied"
 
 
+def test_a_quiet_source_is_told_and_its_next_recording(desk: Desk, feed: Feed) -> None:
+    """It is told at once, as it has been quiet for long, and beside whatever else its list has."""
+    for _ in range(2):
+        desk.turn(feed("attention", "no new recording for 3 d"))
+    desk.turn(feed())
+    assert desk.recorder.heard() == [("quiet", "main/AC1"), ("recovered", "main/AC1")]
+    assert desk.recorder.accepted[1]["data"]["message"] == "there are new recordings again"
+
+
 def test_many_accounts_at_once_are_one_notice(desk: Desk, feed: Feed) -> None:
     """A wrong token concerns five hundred sub-accounts, and is one notice; five accounts are five."""
     desk.turn(*(feed("stale", account=f"AC{number}") for number in range(500)))

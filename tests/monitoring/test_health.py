@@ -9,6 +9,7 @@ import pytest
 
 from recvault.ledger import Feed, FeedStatus, StateCounts
 from recvault.monitoring.health import Condition, Health, judge
+from recvault.monitoring.risks import Risk
 from recvault.timefmt import span, when
 
 NOW = datetime(2026, 11, 2, 12, 0, tzinfo=UTC)
@@ -39,6 +40,31 @@ def test_ok_says_nothing() -> None:
 def test_lag_is_no_trouble() -> None:
     """An account that was quiet for a year has a year's lag, and is ok."""
     assert judged(watermark=NOW - 365 * DAY, last_archived_at=NOW - 365 * DAY) == Health(Condition.OK)
+
+
+@pytest.mark.parametrize(
+    ("values", "is_quiet"),
+    [
+        pytest.param({"last_archived_at": NOW - 3 * DAY}, True, id="for so long"),
+        pytest.param({"last_archived_at": NOW - 3 * DAY + MINUTE}, False, id="just in time"),
+        pytest.param({"last_archived_at": None}, False, id="it never had a recording"),
+        pytest.param({"last_archived_at": NOW - 9 * DAY, "closed_at": NOW - DAY}, False, id="a closed account"),
+        pytest.param({"standing": StateCounts(archived=7, pending=1)}, False, id="one waits"),
+        pytest.param({"standing": StateCounts(archived=7, not_ready=1)}, False, id="one is being recorded"),
+    ],
+)
+def test_quiet_where_there_always_were_recordings(values: dict[str, Any], is_quiet: bool) -> None:
+    """Nothing new for quiet_after wants attention, and is not safe; without quiet_after it is no matter."""
+    feed = a_feed(**{"last_archived_at": NOW - 9 * DAY, **values})
+    given = {"now": NOW, "watched_since": None, "poll_every": 5 * MINUTE, "stale_after": 24 * HOUR}
+    found = judge(feed, **given, quiet_after=3 * DAY)
+    assert (found.condition is Condition.ATTENTION, [each.risk for each in found.reasons] == [Risk.QUIET]) == (
+        is_quiet,
+        is_quiet,
+    )
+    if is_quiet:
+        assert found.words.startswith("no new recording for 3 d, the last one was archived 2026-10-30 12:00 UTC")
+    assert judge(feed, **given).condition is not Condition.ATTENTION
 
 
 @pytest.mark.parametrize(

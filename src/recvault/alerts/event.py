@@ -12,9 +12,10 @@ from recvault.log.lines import redact_text
 from recvault.models import JSON
 from recvault.monitoring.report import iso
 
-STALE, TROUBLE, DEAD, QUARANTINED, SUSPECT = "stale", "trouble", "dead", "quarantined", "suspect"
+STALE, TROUBLE, QUIET = "stale", "trouble", "quiet"
+DEAD, QUARANTINED, SUSPECT = "dead", "quarantined", "suspect"
 RECOVERED, SUMMARY, TEST = "recovered", "summary", "test"
-KINDS = (STALE, TROUBLE, DEAD, QUARANTINED, SUSPECT, RECOVERED, SUMMARY)
+KINDS = (STALE, TROUBLE, QUIET, DEAD, QUARANTINED, SUSPECT, RECOVERED, SUMMARY)
 """What can be told, besides the test that `check --notify` sends."""
 
 CONTENT_TYPE = "application/cloudevents+json; charset=utf-8"

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from recvault.alerts.event import DEAD, QUARANTINED, RECOVERED, STALE, SUSPECT, TROUBLE, Event
+from recvault.alerts.event import DEAD, QUARANTINED, QUIET, RECOVERED, STALE, SUSPECT, TROUBLE, Event
 from recvault.ledger import FeedStatus, NoticeChanges, NoticeKey, NoticeState
 from recvault.log.lines import redact_text
 from recvault.monitoring.health import Health
@@ -25,14 +25,17 @@ DAY = "summary"  # the topic that remembers which day was summed up
 _TOGETHER = 5  # accounts of one source that are told one by one
 _NAMED = 5  # of which a common notice names so many
 _COUNTED = frozenset({Risk.DEAD, Risk.QUARANTINED})  # told by their numbers
-_SEVERITY = {TROUBLE: 1, STALE: 2}
+_AT_ONCE = {Risk.STALE: STALE, Risk.QUIET: QUIET}  # they have lasted for long already
+_SEVERITY = {TROUBLE: 1, STALE: 2, QUIET: 1}
 _COUNTS = {
     DEAD: "{count:,} dead (given up): `recvault failures --source {source}` says why",
     QUARANTINED: "{count:,} rows in quarantine (cannot be read): see `recvault failures --source {source}`",
     SUSPECT: "{count:,} archived but flagged (truncated, corrupt or not decryptable): `recvault retry --suspect` "
     "fetches them again",
 }
-_COUNTS_OVER = {
+_OVER = {
+    SOURCE: "no longer failing or stale",
+    QUIET: "there are new recordings again",
     DEAD: "no recording is dead any longer",
     QUARANTINED: "no row is in quarantine any longer",
     SUSPECT: "no archived recording is flagged any longer",
@@ -82,14 +85,14 @@ def seen_of(
 
 
 def _of_reason(reason: Reason, trouble_after: timedelta) -> Seen:
-    is_stale = reason.risk is Risk.STALE
+    topic = SOURCE if reason.source and reason.risk is not Risk.QUIET else reason.risk.value
     return Seen(
-        topic=SOURCE if reason.source else reason.risk.value,
-        kind=STALE if is_stale else TROUBLE,
+        topic=topic,
+        kind=_AT_ONCE.get(reason.risk, TROUBLE),
         source=reason.source or "",
         account_id=reason.account_id or "",
         message=reason.message,
-        after=timedelta() if is_stale else trouble_after,
+        after=timedelta() if reason.risk in _AT_ONCE else trouble_after,
         facts={"risk": reason.risk.value, "command": reason.command},
     )
 
@@ -157,9 +160,7 @@ class Planner:
     def _recovered(self, key: NoticeKey, state: NoticeState) -> Event:
         topic, subject = key
         source, _, account_id = subject.partition("/")
-        message = _COUNTS_OVER.get(topic) or (
-            "no longer failing or stale" if topic == SOURCE else f"{topic}: the error is over"
-        )
+        message = _OVER.get(topic) or f"{topic}: the error is over"
         facts = {
             "since": state.since.strftime("%Y-%m-%dT%H:%M:%SZ"),
             "was": topic if state.told.isdigit() else state.told,

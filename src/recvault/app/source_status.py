@@ -82,6 +82,7 @@ class Inquiry(Configured):
             poll_every=self.source(feed.feed.source).poll_every,
             stale_after=self.settings.daemon.stale_after,
             slow_after=5 * self.settings.transfer.stall_timeout,
+            quiet_after=self.source(feed.feed.source).quiet_after,
         )
 
     def is_configured(self, feed: Feed) -> bool:

@@ -198,7 +198,7 @@ def _targets(value: Any) -> Any:
     return tuple(SecretRef.from_toml(each, f"notify: targets[{place}]") for place, each in enumerate(value))
 
 
-Kind = Literal["stale", "trouble", "dead", "quarantined", "suspect", "recovered", "summary"]
+Kind = Literal["stale", "trouble", "quiet", "dead", "quarantined", "suspect", "recovered", "summary"]
 
 
 class NotifySettings(_Table):
@@ -247,6 +247,7 @@ class SourceSettings(_Table):
     reconcile_window: Period = timedelta(days=7)
     recheck_every: Period = timedelta(minutes=2)
     give_up_after: Period = timedelta(days=3)
+    quiet_after: Annotated[Period | None, BeforeValidator(lambda value: None if value == "" else value)] = None
     requests_per_second: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 20
     max_concurrency: Count = 32
     media_hosts: Annotated[Texts, AfterValidator(checks.hosts)] = ()

@@ -21,7 +21,7 @@ class Condition(enum.StrEnum):
     OK = "ok"  # with a message if the account was closed or failed recordings are retried
     NEW = "new"  # nothing was listed yet
     SLOW = "slow"  # a scan takes longer than the time between two polls, or a transfer does not end
-    ATTENTION = "attention"  # recordings are dead, or rows of the list cannot be read
+    ATTENTION = "attention"  # recordings are dead, rows of the list cannot be read, or nothing new comes
     FAILING = "failing"  # the last scan failed
     STALE = "stale"  # too long without a complete scan, or without an archived recording although some wait
 
@@ -43,16 +43,18 @@ def judge(
     poll_every: timedelta,
     stale_after: timedelta,
     slow_after: timedelta = timedelta(minutes=5),
+    quiet_after: timedelta | None = None,
 ) -> Health:
     """The worst condition of a feed, and why recordings of it may be lost.
 
     `watched_since` is when the daemon started to watch; None: no daemon is known. Reports transfers that run longer
-    than `slow_after`.
+    than `slow_after`, and an account without a new recording for `quiet_after`.
     """
     unscanned = None if feed.closed_at else _unscanned(feed, now, watched_since, stale_after)
     unarchived = _unarchived(feed, now, watched_since, stale_after)
     transfer = _transfer(feed, now, slow_after)
-    reasons = tuple(_reasons(feed, unscanned, unarchived, is_watched=watched_since is not None))
+    quiet = _quiet(feed, now, quiet_after)
+    reasons = tuple(_reasons(feed, unscanned, unarchived, quiet, is_watched=watched_since is not None))
     beside = [_recordings(feed), transfer]
     if unscanned or unarchived:
         late = [unscanned, unarchived and f"{unarchived}; `recvault failures` says why"]
@@ -60,8 +62,8 @@ def judge(
         return Health(Condition.STALE, words, reasons)
     if feed.error:
         return Health(Condition.FAILING, _all(_failing(feed), *beside), reasons)
-    if feed.standing.dead or feed.standing.quarantined:
-        return Health(Condition.ATTENTION, _all(*beside), reasons)
+    if feed.standing.dead or feed.standing.quarantined or quiet:
+        return Health(Condition.ATTENTION, _all(quiet, *beside), reasons)
     slow = None if feed.closed_at else _slow(feed, now, poll_every)
     if slow or transfer:
         return Health(Condition.SLOW, _all(slow, *beside), reasons)
@@ -81,7 +83,9 @@ def _is_new(feed: FeedStatus) -> bool:
     return feed.watermark is None and not any(asdict(feed.standing).values())
 
 
-def _reasons(feed: FeedStatus, unscanned: str | None, unarchived: str | None, *, is_watched: bool) -> Iterator[Reason]:
+def _reasons(
+    feed: FeedStatus, unscanned: str | None, unarchived: str | None, quiet: str | None, *, is_watched: bool
+) -> Iterator[Reason]:
     """Why recordings of it may be lost, each with the command that shows more or helps, worst first."""
     source, account_id, standing = feed.feed.source, feed.feed.account_id, feed.standing
     scan, look = f"recvault sync --source {source}", f"recvault failures --source {source}"
@@ -99,6 +103,8 @@ def _reasons(feed: FeedStatus, unscanned: str | None, unarchived: str | None, *,
         yield because(Risk.DEAD, f"{_count(standing.dead, 'recording')} dead (given up)", look)
     if standing.quarantined:
         yield because(Risk.QUARANTINED, f"{_count(standing.quarantined, 'row')} in quarantine", look)
+    if quiet:
+        yield because(Risk.QUIET, quiet, f"recvault status {source}")
     if not (unscanned or feed.error or feed.closed_at) and feed.last_success_at is None and _is_new(feed):
         yield because(Risk.UNSEEN, "not scanned yet", f"recvault status {source}" if is_watched else scan)
 
@@ -130,6 +136,18 @@ def _unarchived(feed: FeedStatus, now: datetime, watched_since: datetime | None,
     return (
         f"nothing was archived for {_length(now - since)}: {last}, although recordings have been waiting since "
         f"{when(feed.waiting_since)}"
+    )
+
+
+def _quiet(feed: FeedStatus, now: datetime, quiet_after: timedelta | None) -> str | None:
+    """Return the message if there was nothing new for too long; an account that never had a recording is not quiet."""
+    standing, last = feed.standing, feed.last_archived_at
+    if quiet_after is None or last is None or feed.closed_at or standing.pending or standing.not_ready:
+        return None
+    if now - last < quiet_after:
+        return None
+    return (
+        f"no new recording for {_length(now - last)}, the last one was archived {when(last)}: are calls still recorded?"
     )
 
 

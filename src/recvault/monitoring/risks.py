@@ -18,6 +18,7 @@ class Risk(enum.StrEnum):
     FAILING = "failing"  # the last scan of a list failed
     DEAD = "dead"  # recordings were given up
     QUARANTINED = "quarantined"  # rows of a list cannot be read
+    QUIET = "quiet"  # nothing new for quiet_after: are calls still recorded?
     UNSEEN = "unseen"  # never scanned
     MANIFESTS = "manifests"  # not complete for two days
     RELOAD = "reload"  # the configuration in use is not the one in the file
