@@ -46,7 +46,7 @@ VERBS = {
 
 
 class _Verbs(click.Group):
-    """Imports a verb's module only when it is run."""
+    """Imports a verb's module only when the verb is run."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted(VERBS)
@@ -67,7 +67,7 @@ class _Verbs(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Suggest the verb that was meant, where one is near."""
+        """Suggest a similar verb for an unknown one."""
         if args and args[0] not in VERBS and (near := difflib.get_close_matches(args[0], VERBS, n=1)):
             ctx.fail(f"No such command '{args[0]}'. Did you mean {near[0]}?")
         return super().resolve_command(ctx, args)
@@ -101,7 +101,7 @@ def _shared_options() -> list[click.Option]:
 
 
 def _after_the_verb(option: click.Option) -> click.Option:
-    """The same option after the verb: it adds to the one before the verb."""
+    """Accept the same option after the verb: it adds to the one before it."""
 
     def take(ctx: click.Context, param: click.Parameter, value: Any) -> None:
         app = ctx.find_object(App)

@@ -1,4 +1,4 @@
-"""A backfill under way as people see it: two live lines on a terminal, elsewhere a line of the log each minute."""
+"""Show a running backfill: two live lines on a terminal, elsewhere a log line each minute."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from recvault.timefmt import span
 
 log = get_logger("recvault.dispatch.backfill")
 
-EVERY_SECONDS = 60.0  # a line of the log
+EVERY_SECONDS = 60.0  # between log lines
 _LOOK_SECONDS = 0.5
 _WORDS = {
     STORE_DOWN: "the bucket, which accepts nothing now",
@@ -33,7 +33,7 @@ _WORDS = {
 
 @contextmanager
 def advance(progress: Progress, source: str, *, shown: bool, every_seconds: float = EVERY_SECONDS) -> Iterator[None]:
-    """Show it while a backfill runs."""
+    """Show progress while a backfill runs."""
     over = threading.Event()
     with live(shown) as update:
 
@@ -42,7 +42,7 @@ def advance(progress: Progress, source: str, *, shown: bool, every_seconds: floa
                 try:
                     reading = progress.read()
                 except RecvaultError:
-                    continue  # the ledger: whoever reads it reports errors
+                    continue  # the ledger's error, which the backfill itself reports
                 if shown:
                     update(_lines(progress, source, reading))
                 else:
@@ -58,7 +58,7 @@ def advance(progress: Progress, source: str, *, shown: bool, every_seconds: floa
 
 
 def tell(source: str, reading: Reading) -> None:
-    """One line of the log."""
+    """Log one line."""
     eta = reading.eta_seconds
     log.info(
         "backfill.progress",

@@ -36,26 +36,26 @@ P = ParamSpec("P")
 
 UNEXPECTED = 1
 _HEED_SECONDS = 1.5  # after a signal, for a command to end if it has nothing to finish
-_MOST_SECONDS = 10.0  # where it is at work, not waiting
+_MOST_SECONDS = 10.0  # while it is working, not waiting
 _LOOK_SECONDS = 0.25
 _BUSY = 0.1  # of a core
 
 
 def now() -> datetime:
-    """The wall clock: read here, passed down from here."""
+    """Read the wall clock: only here; all other code gets it as an argument."""
     return datetime.now(UTC)
 
 
 @dataclass(slots=True, kw_only=True)
 class App:
-    """The options before the verb, and what follows from them."""
+    """The options before the verb, and what depends on them."""
 
     config: Path | None
     verbose: int
     quiet: bool
     log_format: Literal["json", "console"] | None
     stop: Stop = field(default_factory=Stop)
-    signal: int | None = None  # that requested the stop
+    signal: int | None = None  # the one that requested the stop
 
     def configure_log(self, *, calm: bool) -> None:
         """Set up the log on stderr. Calm: log no successes unless -v is given."""
@@ -66,14 +66,15 @@ class App:
         log_uncaught()
 
     def settings(self) -> Config:
-        """The configuration, checked."""
+        """Load and check the configuration."""
         from recvault import config
 
         return config.load(config.find(self.config))
 
     @contextmanager
     def inquiry(self) -> Iterator[Inquiry]:
-        """What the ledger knows about the configured sources, for verbs that use neither providers nor the bucket."""
+        """Open what the ledger knows about the configured sources, for verbs that use neither providers nor the
+        bucket."""
         from recvault.app.source_status import Inquiry
 
         with Inquiry(self.settings(), clock=now, stop=self.stop) as inquiry:
@@ -81,9 +82,9 @@ class App:
 
     @contextmanager
     def runtime(self, *, transfers: bool = False, **transfer: int | str | None) -> Iterator[Runtime]:
-        """A runtime over the configuration, but for these values of [transfer] where they are given.
+        """Make a runtime of the configuration, with these values of [transfer] replaced unless they are None.
 
-        Where it is to transfer in worker processes, what starts them loads while this process does.
+        If it will transfer in worker processes, their fork server loads in parallel with this process.
         """
         settings = self.settings()
         if given := {key: value for key, value in transfer.items() if value is not None}:
@@ -98,7 +99,7 @@ class App:
             yield runtime
 
     def typed(self, command: str) -> str:
-        """A command of ours, or a text with some in backticks, as it must be typed to use the same configuration."""
+        """Add `--config` to a command, or to those in backticks in a text, so that it uses the same configuration."""
         if self.config is None:
             return command
         ours = f"recvault --config {shlex.quote(str(self.config))} "
@@ -110,7 +111,8 @@ class App:
 
     @contextmanager
     def signals(self, reload: threading.Event | None = None) -> Iterator[None]:
-        """The first SIGINT or SIGTERM requests a stop, the second exits at once. SIGHUP sets `reload`, where given."""
+        """Let the first SIGINT or SIGTERM request a stop, and the second exit at once. SIGHUP sets `reload`, if
+        given."""
 
         told, tell = os.pipe()
         over = threading.Event()
@@ -134,9 +136,9 @@ class App:
             os.close(tell)
 
     def _heed(self, told: int, over: threading.Event) -> None:
-        """Request a stop after a signal. A command blocked where nothing can wake it is killed, which is always safe.
+        """Request a stop after a signal. Kill a command that is blocked and cannot be woken, which is always safe.
 
-        It gets a moment, or as long as a drain may take, and a bounded time more while it uses the CPU.
+        It gets a moment, or as long as a drain may take, and a limited time more while it uses the CPU.
         """
         with os.fdopen(told, "rb", 0) as signs:
             if not signs.read(1):
@@ -151,12 +153,12 @@ class App:
                 os._exit(128 + (self.signal or 0))
 
     def exit_code(self, code: int) -> int:
-        """A signal's own code where one ended the command."""
+        """Return the signal's exit code if one ended the command, else this one."""
         return code if self.signal is None else 128 + self.signal
 
 
 def _with_transfer(settings: Config, given: dict[str, int | str]) -> Config:
-    """The configuration with options of the command line in place of its own: a cluster, or processes."""
+    """Return the configuration with the command line's cluster or processes."""
     from recvault.config.checks import cluster
     from recvault.errors import ConfigError
 
@@ -173,7 +175,7 @@ def _with_transfer(settings: Config, given: dict[str, int | str]) -> Config:
 
 
 def _executor(runtime: Runtime) -> Executor:
-    """What carries jobs; its libraries are loaded where a command transfers."""
+    """Make what runs jobs; its libraries are loaded only by commands that transfer."""
     from recvault.workers.executors import executor
 
     return executor(runtime)
@@ -187,18 +189,18 @@ clustered = click.option(
 
 
 def verb(function: Callable[Concatenate[App, P], int]) -> Callable[P, None]:
-    """A command's body: its return value is the exit code; our own errors are printed and have their own code."""
+    """Wrap a command's body: its return value is the exit code; our own errors are printed and have their own code."""
     # While progress is shown, log lines about successes would only push it away.
     return _verb(function, calm=lambda app: app.shows_progress)
 
 
 def service(function: Callable[Concatenate[App, P], int]) -> Callable[P, None]:
-    """A verb that runs until it is stopped: it shows its log, on a terminal too."""
+    """Wrap a verb that runs until it is stopped: it shows its log even on a terminal."""
     return _verb(function, calm=lambda app: False)
 
 
 def question(function: Callable[Concatenate[App, P], int]) -> Callable[P, None]:
-    """A verb that prints an answer: log lines about successes would mix with it."""
+    """Wrap a verb that prints an answer: log lines about successes would mix with it."""
     return _verb(function, calm=lambda app: True)
 
 
@@ -217,7 +219,7 @@ def _verb(function: Callable[Concatenate[App, P], int], calm: Callable[[App], bo
             say_error(error)
             code = error.exit_code
         except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader left, e.g. `| head`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader closed the pipe, e.g. `| head`
             code = UNEXPECTED
         except KeyboardInterrupt:
             code = 128 + signal.SIGINT
@@ -227,7 +229,7 @@ def _verb(function: Callable[Concatenate[App, P], int], calm: Callable[[App], bo
 
 
 def say_error(error: RecvaultError) -> None:
-    """What happened and what to do, on stderr, without secrets or control characters."""
+    """Print what happened and what to do on stderr, without secrets or control characters."""
     from recvault.log.lines import redact_text
 
     click.echo(f"recvault: {redact_text(error.message)}", err=True)
@@ -236,6 +238,6 @@ def say_error(error: RecvaultError) -> None:
 
 
 def print_json(document: Any) -> None:
-    """One document on stdout, and nothing else there."""
-    # Only ASCII: JSON would keep C1 controls and lone surrogates, which terminals obey or pipes refuse.
+    """Print one document on stdout, and nothing else."""
+    # Only ASCII: otherwise JSON keeps C1 controls and lone surrogates, which terminals interpret and pipes refuse.
     click.echo(json.dumps(document, indent=2))

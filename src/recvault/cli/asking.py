@@ -1,5 +1,6 @@
-"""Questions on a terminal. Each is answered by a flag instead, where there is one; without a terminal every answer is a
-flag or a default, and all missing flags are named at once."""
+"""Ask questions on a terminal, unless a flag answers them. Without a terminal each answer is a flag or a default; all
+missing flags are named at once.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +15,13 @@ Check = Callable[[str], str]
 
 @dataclass(slots=True)
 class Asker:
-    """Asks, if it may. `missing` collects the flags of questions that have no answer."""
+    """Asks if interactive. `missing` collects the flags of questions without an answer."""
 
     interactive: bool
     missing: list[str] = field(default_factory=list)
 
     def text(self, given: str | None, question: str, flag: str, default: str | None = None, check: Check = str) -> str:
-        """One line. `check` raises ValueError with a sentence; an empty default means that it may be left out."""
+        """Ask for a line. `check` raises ValueError with a sentence; an empty default makes the answer optional."""
         if given is not None:
             return _checked(given, check, flag)
         if not self.interactive:
@@ -33,7 +34,7 @@ class Asker:
                 click.echo(f"  {error}")
 
     def secret(self, question: str, flag: str) -> str:
-        """A line that is not shown while it is typed."""
+        """Ask for a line without showing what is typed."""
         if not self.interactive:
             return self._without(flag, None)
         answer: str = click.prompt(f"{question} (not shown)", hide_input=True, type=str)
@@ -47,7 +48,7 @@ class Asker:
         options: Sequence[tuple[str, str]],
         default: str | None = None,
     ) -> str:
-        """One of several, by its number or its name; a single one is taken without a question."""
+        """Ask for one of several, by number or name; a single option is taken without a question."""
         names = [name for name, _ in options]
         if given is not None:
             return _checked(given, lambda text: _one_of(names, text), flag)
@@ -63,13 +64,13 @@ class Asker:
         return self.text(None, "Number or name", flag, shown, lambda text: _one_of(names, text))
 
     def confirm(self, given: bool | None, question: str, *, default: bool = True) -> bool:
-        """Yes or no; without a terminal the default."""
+        """Ask yes or no; without a terminal return the default."""
         if given is not None or not self.interactive:
             return default if given is None else given
         return click.confirm(question, default=default)
 
     def refuse_missing(self) -> None:
-        """UsageError that names every flag which has no value."""
+        """Raise UsageError with every flag that has no value."""
         if self.missing:
             flags = "\n".join(f"  {flag}" for flag in dict.fromkeys(self.missing))
             raise click.UsageError(f"not on a terminal, or with --yes, these are needed too:\n{flags}")
@@ -96,6 +97,6 @@ def _checked(given: str, check: Check, flag: str) -> str:
 
 
 def folded(head: str, words: str) -> str:
-    """Words beside a head, in the width of the terminal."""
+    """Format text beside a head, folded to the terminal's width."""
     columns = shutil.get_terminal_size().columns
     return click.wrap_text(words, width=min(columns, 100), initial_indent=head, subsequent_indent=" " * len(head))

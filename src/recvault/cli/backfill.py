@@ -40,7 +40,7 @@ class Moment(click.ParamType[datetime]):
 
 
 def check_window(since: datetime | None, until: datetime | None) -> None:
-    """UsageError for a window in which there can be nothing: empty, or ahead of us."""
+    """Raise UsageError for a window that cannot contain anything: empty, or in the future."""
     if since and since >= (until or now()):
         raise click.UsageError("--since must be before --until, and in the past")
     if until and until <= EPOCH:
@@ -101,7 +101,7 @@ def _asked(
     recordings: tuple[str, ...],
     oldest_first: bool,
 ) -> Asked:
-    """The options as one value. UsageError where they contradict each other."""
+    """Combine the options. UsageError if they contradict each other."""
     with without(*SCREEN):
         from recvault.dispatch.backfill import Asked
     from recvault.models import Scope, Window

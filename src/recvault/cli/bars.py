@@ -1,4 +1,4 @@
-"""A bar per day on one line: what was archived from a source recently."""
+"""One bar per day on a line: what was archived from a source recently."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import date, timedelta
 
 from recvault.cli.tables import size
 
-BLOCKS = "·▁▂▃▄▅▆▇█"  # nothing, then an eighth of the busiest day each
+BLOCKS = "·▁▂▃▄▅▆▇█"  # none, then steps of an eighth of the busiest day
 PLAIN = ".12345678"
 
 
@@ -37,7 +37,7 @@ class Series:
 
 
 def lines(series: Sequence[Series], *, encoding: str | None, width: int) -> list[str]:
-    """A line each, alike in form; dates without their year where the terminal is narrow."""
+    """Return one line per source, in the same form; dates without year if the terminal is narrow."""
     levels = BLOCKS if _can_show(BLOCKS, encoding) else PLAIN
     name = max((len(each.name) for each in series), default=0)
     long = [_line(each, levels, name, "%Y-%m-%d") for each in series]
@@ -47,7 +47,8 @@ def lines(series: Sequence[Series], *, encoding: str | None, width: int) -> list
 
 
 def bar(counts: Sequence[int], levels: str) -> str:
-    """One character a day: the busiest reaches the top, and any recording at all is more than none."""
+    """Return one character per day: the busiest is full height, and a day with any recording differs from an empty
+    one."""
     most, top = max(counts, default=0), len(levels) - 1
     return "".join(levels[-(-count * top // most) if count else 0] for count in counts)
 

@@ -53,7 +53,7 @@ _VALUES: dict[str, Callable[[click.Context], Iterable[str]]] = {"NAME": _names, 
 
 
 def complete_values(command: click.Command) -> None:
-    """Give the parameters of a verb, and of the verbs below it, their completions."""
+    """Set the completions of a verb's parameters, and of the verbs below it."""
     for param in command.params:
         if values := _VALUES.get((param.metavar or "").strip("[].")):
             param._custom_shell_complete = _completer(values)
@@ -71,6 +71,6 @@ def _completer(
 
 
 def _config(ctx: click.Context) -> Path | None:
-    """The file that `--config` names, before the verb or after it."""
+    """Return the file given by `--config`, before or after the verb."""
     named: Path | None = ctx.meta.get("recvault.config") or ctx.find_root().params.get("config")
     return named

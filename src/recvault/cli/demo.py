@@ -97,7 +97,7 @@ def _run(app: App, config: Path, simulator: Simulator) -> int:
 
 
 def _serve(app: App, config: Path, simulator: Simulator) -> None:
-    """Stay up, with a new call now and then, until a stop."""
+    """Keep running, with a new call now and then, until a stop."""
     environment = {"RECVAULT_CONFIG": str(config), **KEYS}
     click.echo(
         "Providers and bucket keep running; a call is recorded every few seconds. In another terminal:\n"
@@ -114,7 +114,7 @@ def _serve(app: App, config: Path, simulator: Simulator) -> None:
 
 
 def _say_second_pass(runtime: Runtime, simulator: Simulator) -> None:
-    """A pass with nothing to do does nothing."""
+    """Show that a pass with nothing to do downloads nothing."""
     simulator.clear_requests()
     runtime.sync("sync", [name for name, *_ in SOURCES])
     media = simulator.count(lambda request: request.path.endswith((".wav", ".mp3", "/Media")))
@@ -156,7 +156,7 @@ def _say_how_to_look(keep: Path | None) -> None:
 
 @contextmanager
 def _embedded_s3() -> Iterator[str]:
-    """moto on a free port of loopback."""
+    """Run moto on a free port of loopback."""
     try:
         from moto.server import ThreadedMotoServer
     except ImportError as error:
@@ -182,7 +182,7 @@ def _client(endpoint: str) -> Any:
 
 
 def _write_config(root: Path, simulator: Simulator, endpoint: str) -> Path:
-    """A configuration as an operator would write it, the secrets in files of their own."""
+    """Write a configuration as an operator would, with the secrets in files."""
     lines = [
         f'[archive]\nbucket = "{BUCKET}"\nendpoint_url = "{endpoint}"\naddressing_style = "path"\n',
         f'[ledger]\npath = "{root / "ledger.db"}"\n',

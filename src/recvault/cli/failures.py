@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 SCHEMA = "recvault/failures/v1"
 ACCEPTED_SCHEMA = "recvault/failures-accepted/v1"
 TIMES = ("failing_since", "next_attempt_at", "first_seen_at", "accepted_at")
-SHOWN = 20  # recordings, where people read and no --limit says otherwise
+SHOWN = 20  # recordings in a table without --limit
 _RECORDINGS = (
     "source",
     "recording_id",
@@ -36,17 +36,17 @@ Row = dict[str, Any]
 
 @dataclass(slots=True, kw_only=True)
 class _Found:
-    """What was asked for."""
+    """The result of the query."""
 
     reasons: list[Row] = field(default_factory=list)
     failures: list[Row] = field(default_factory=list)
     quarantined: list[Row] = field(default_factory=list)
-    unreadable: int = 0  # rows in quarantine, whether they are listed or not
+    unreadable: int = 0  # rows in quarantine, listed or not
     accepted: list[Row] = field(default_factory=list)
 
     @property
     def total(self) -> int:
-        """Of recordings that are dead or failing, whether they are listed or not."""
+        """Number of dead or failing recordings, listed or not."""
         return sum(row["count"] for row in self.reasons)
 
 
@@ -108,7 +108,7 @@ def _find(inquiry: Inquiry, sources: tuple[str, ...], reasons: tuple[str, ...], 
 
 
 def _show(found: _Found, typed: Callable[[str], str]) -> None:
-    """The reasons first, each with what to do; then recordings, unreadable rows, accepted losses."""
+    """Print reasons with what to do; then recordings, unreadable rows and accepted losses."""
     from recvault.cli.hints import hint
     from recvault.cli.tables import print_table
 
@@ -137,7 +137,7 @@ def _show(found: _Found, typed: Callable[[str], str]) -> None:
 
 
 _UNREADABLE = "report one of them with the output of `recvault failures --json`"
-_BODY_SHOWN = 200  # characters of a row that cannot be read, for people
+_BODY_SHOWN = 200  # characters of an unreadable row in a table
 _HEADS = {
     (_QUARANTINED, "source"): "quarantined in",
     (_QUARANTINED, "account_id"): "account",
@@ -147,7 +147,7 @@ _HEADS = {
 
 
 def _shown(row: Row, name: str) -> Any:
-    """A value for people: times to the second, a row's beginning."""
+    """Format a value for people: times to the second, only the beginning of a row."""
     from recvault.models import unstamp
 
     if name == "body" and len(row[name]) > _BODY_SHOWN:

@@ -72,7 +72,7 @@ def _get(
 
 
 def _place(output: Path | None, name: str) -> Path:
-    """The file to write. One that nobody named is not replaced."""
+    """Return the file to write. If its name was not given by the user, it must not exist."""
     place = Path(name) if output is None else output / name if output.is_dir() else output
     if output is None and place.exists():
         raise click.UsageError(f"{place} exists: use --output PATH")

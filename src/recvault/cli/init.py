@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from recvault.setup.home import Home
     from recvault.setup.trial import Estimate
 
-_COUNT_SECONDS = 10.0  # that listing all of history may take here
+_COUNT_SECONDS = 10.0  # for listing all of history here
 _CHANGE = {
     "source": ("account", "change the account or its secret"),
     "bucket": ("bucket", "change the bucket"),
@@ -35,7 +35,7 @@ _TOLD = (
     ": put and conditional put",
     ": delete of the probe",
     ": directory",
-)  # tests that are told of if well
+)  # tests whose success is printed, too
 _AGAIN, _QUIT = "again", "quit"
 
 
@@ -119,7 +119,7 @@ def _home(app: App, ask: Asker, whom: str | None) -> Home:
 
 
 def _existing(ask: Asker, home: Home, add: bool | None) -> tuple[str | None, tuple[str, ...]]:
-    """The configuration that is there already, which gets another source, and the names of its sources."""
+    """Return the existing configuration, which gets another source, and the names of its sources."""
     from recvault import config
 
     if not home.config.exists():
@@ -150,7 +150,7 @@ def _interview(
 
 
 def _tested(app: App, interview: Interview) -> int:
-    """Test account and bucket, as often as answers change; the exit code of a test that failed for good."""
+    """Test account and bucket, again after each change of answers; return the exit code of a final failure."""
     while True:
         try:
             failed = _test(app, interview)
@@ -172,7 +172,7 @@ def _tested(app: App, interview: Interview) -> int:
 
 
 def _test(app: App, interview: Interview) -> list[tuple[str, int]]:
-    """What failed, account or bucket, with its exit code. If nothing did, say how much there is to archive."""
+    """Return what failed, account or bucket, with its exit code. If nothing did, say how much there is to archive."""
     from recvault.setup import trial
 
     with tempfile.TemporaryDirectory(prefix="recvault-init-") as scratch, ExitStack() as undo:
@@ -192,7 +192,7 @@ def _test(app: App, interview: Interview) -> list[tuple[str, int]]:
 
 
 def _probed(app: App, part: str, test: Callable[..., Iterator[Probe]], settings: Config) -> list[tuple[str, int]]:
-    """The part with its exit code, if one of its tests failed."""
+    """Return the part with its exit code if one of its tests failed."""
     with app.signals():
         code = max(_shown(probe) for probe in test(settings, now, app.stop))
     app.stop.check()
@@ -206,7 +206,7 @@ def _is_missing(settings: Config) -> bool:
 
 
 def _make_directory(ask: Asker, settings: Config, undo: ExitStack) -> None:
-    """An archive's directory that is not there is made, and removed again if a test fails."""
+    """Create the archive's directory if it is missing; `undo` removes it after a failed test."""
     directory = settings.archive.directory
     if directory is not None and _is_missing(settings) and ask.confirm(None, f"{directory} does not exist. Create it?"):
         directory.mkdir(mode=0o750, parents=True)
@@ -214,7 +214,7 @@ def _make_directory(ask: Asker, settings: Config, undo: ExitStack) -> None:
 
 
 def _shown(probe: Probe) -> int:
-    """Print what a newcomer has to know of a test: what succeeded in short, all that did not."""
+    """Print what a new user must know of a test: successes briefly, everything else. Return its exit code."""
     from recvault.cli.tables import cell
 
     if probe.ok and not probe.hint and not probe.name.endswith(_TOLD):
@@ -227,7 +227,7 @@ def _shown(probe: Probe) -> int:
 
 
 def _say(found: Estimate, name: str) -> None:
-    """How much there is, and how certain that is."""
+    """Print how much there is to archive, and how certain that is."""
     from recvault.cli.tables import Size, cell
     from recvault.timefmt import span
 
@@ -265,7 +265,7 @@ def _write(interview: Interview) -> None:
 
 
 def _next(app: App, interview: Interview, syncs: bool | None) -> int:
-    """Archive the first recordings, if that is wanted, and say how to go on."""
+    """Archive the first recordings if wanted, and say how to continue."""
     home, code = interview.home, 0
     _say_environment(interview)
     if home.is_system:
@@ -285,7 +285,7 @@ def _next(app: App, interview: Interview, syncs: bool | None) -> int:
 
 
 def _sync(app: App, home: Home, name: str) -> int:
-    """The first pass, of the new source, as `recvault sync` does it."""
+    """Run the first pass of the new source, as `recvault sync` does."""
     from recvault.cli.sync import command as sync
 
     app.config = home.config
@@ -298,7 +298,7 @@ def _sync(app: App, home: Home, name: str) -> int:
 
 
 def _by_name(home: Home) -> str:
-    """The option that a command needs to find the new configuration; empty if it finds it by itself."""
+    """Return the option by which a command finds the new configuration; empty if none is needed."""
     from recvault import config
     from recvault.setup.home import shown
 
@@ -310,7 +310,7 @@ def _by_name(home: Home) -> str:
 
 
 def _say_environment(interview: Interview) -> None:
-    """A variable of a user's is theirs to set."""
+    """Name the environment variables that the user must set."""
     for kept in interview.secrets.values():
         if kept.way == "env" and kept.is_new and not interview.home.is_system:
             click.echo(f"\nBefore each start of recvault, set {kept.name}: it is not stored anywhere.")

@@ -61,8 +61,9 @@ def home_of(app: App, whom: str | None) -> Home:
 
 
 def plan_of(home: Home, *, dry_run: bool, lenient: bool = False) -> Installing:
-    """The installation as it should be. NoSystemd where there is no systemd to talk to; ConfigError, unless `lenient`,
-    for a configuration that the service could not start with."""
+    """Plan the installation. NoSystemd if systemd cannot be used; ConfigError, unless `lenient`, if the service could not
+    start with the configuration.
+    """
     from recvault.setup.installing import Installing, NoSystemd
 
     if not dry_run and (missing := _missing(home)):
@@ -94,7 +95,7 @@ def _settings(home: Home, *, lenient: bool) -> Config | None:
 
 
 def _missing(home: Home) -> str:
-    """Why systemd cannot be used; empty if it can."""
+    """Say why systemd cannot be used; empty if it can."""
     if not _SYSTEMD.is_dir() or shutil.which("systemctl") is None:
         return "this machine was not started with systemd"
     if not home.is_system and _asked(home, "show-environment") is None:
@@ -103,7 +104,7 @@ def _missing(home: Home) -> str:
 
 
 def _asked(home: Home, *words: str) -> str | None:
-    """What systemctl answers; None if it fails."""
+    """Return what systemctl answers; None if it fails."""
     command = ["systemctl", *([] if home.is_system else ["--user"]), *words]
     with contextlib.suppress(OSError, subprocess.TimeoutExpired):
         done = subprocess.run(command, capture_output=True, text=True, timeout=_ASK_SECONDS, check=False)  # noqa: S603
@@ -127,7 +128,7 @@ def _machine(home: Home) -> Machine:
 
 
 def _program() -> str:
-    """The command that starts this recvault, as a unit has it."""
+    """Return the command that starts this recvault, as written in a unit."""
     from recvault.setup.installing import word
 
     called, beside = Path(sys.argv[0]), Path(sys.executable).with_name("recvault")

@@ -1,4 +1,4 @@
-"""What `recvault init` asks: for whom, which account, its secrets, and the bucket. Answers become a draft."""
+"""The questions of `recvault init`: for whom, which account, its secrets, and the bucket. Answers become a draft."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ _KNOWN = {
     "telnyx": "Telnyx",
     "signalwire": "SignalWire",
 }
-_SHORT = {"api_token": "token"}  # as the unit's own credentials are called
+_SHORT = {"api_token": "token"}  # names of the unit's credentials
 _COPY, _TYPE, _FOUND = "copy", "type", "found"
 _REGION = "us-east-1"
 
 
 @dataclass(slots=True, kw_only=True)
 class Flags:
-    """What the command line already answers; each counts once, so that a question can be asked again."""
+    """Answers from the command line; each is used once, so that a question can be asked again."""
 
     provider: str | None = None
     name: str | None = None
@@ -50,7 +50,7 @@ class Flags:
     bucket_credentials: str | None = None
 
     def take(self, name: str) -> Any:
-        """A flag's value, the first time that it is asked for."""
+        """Return a flag's value the first time, then none."""
         found = getattr(self, name)
         setattr(self, name, () if isinstance(found, tuple) else None)
         return found
@@ -64,12 +64,12 @@ class Interview:
     flags: Flags
     home: Home
     existing: str | None
-    taken: tuple[str, ...]  # names of sources that are configured already
+    taken: tuple[str, ...]  # names of configured sources
     source: dict[str, Any] = field(default_factory=dict)
     secrets: dict[str, Kept] = field(default_factory=dict)
     archive: dict[str, Any] = field(default_factory=dict)
     bucket_key: BucketKey | None = None
-    environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))  # as it was before
+    environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))  # before anything is set in it
 
     @property
     def draft(self) -> Draft:
@@ -85,7 +85,7 @@ class Interview:
     # -- the account ---------------------------------------------------------------------------------------------------
 
     def account(self) -> None:
-        """Provider, account, name of the source, and its secrets."""
+        """Ask for provider, account, name of the source, and its secrets."""
         options = [(name, _KNOWN.get(name, "a plug-in")) for name in registry()]
         name = self.ask.choice(
             self.flags.take("provider"),
@@ -118,7 +118,7 @@ class Interview:
         self.secrets = {key: self._secret(provider, key, called) for key in secret}
 
     def _settings(self, provider: type[Provider]) -> dict[str, Any]:
-        """The values of --set: text for the provider's own keys, TOML for the others."""
+        """Return the values of --set: text for the provider's own keys, TOML for the others."""
         found: dict[str, Any] = {}
         for each in self.flags.settings:
             key, equals, value = each.partition("=")
@@ -130,7 +130,7 @@ class Interview:
         return found
 
     def _login(self, provider: type[Provider], given: Mapping[str, Any]) -> tuple[list[str], list[str]]:
-        """The plain keys and the secret ones of the credentials to use."""
+        """Return the plain keys and the secret ones of the credentials to use."""
         ways = {_secret_keys(provider, keys)[-1]: keys for keys in provider.credentials}
         named = [way for way, keys in ways.items() if set(keys) & set(given) - _common_keys(provider)]
         options = [(way, _doc(provider, way)) for way in ways]
@@ -155,7 +155,7 @@ class Interview:
         return checks.source_name(text)
 
     def _free(self, name: str) -> str:
-        """A name like the provider's that no other source has."""
+        """Return a name like the provider's that no other source has."""
         numbered = (f"{name}-{number}" for number in range(2, 1000))
         return next(each for each in (name, *numbered) if each not in self.taken)
 
@@ -219,7 +219,7 @@ class Interview:
         ]
 
     def _already(self, kept: Kept) -> Kept | None:
-        """With the value that is there already; None if there is none."""
+        """Return the secret with its existing value; None if there is none."""
         if kept.way == "env":
             value = self.environment.get(kept.name, "")
             return replace(kept, value=value, is_new=self.home.is_system) if value else None
@@ -231,7 +231,7 @@ class Interview:
     # -- the bucket ----------------------------------------------------------------------------------------------------
 
     def bucket(self) -> None:
-        """The bucket or the directory, and who may write to it. Nothing where a source is added to a configuration."""
+        """Ask for bucket or directory, and its credentials; not if a source is added to a configuration."""
         if self.existing is not None:
             return
         before = self.archive
@@ -264,7 +264,7 @@ class Interview:
         self.bucket_key = self._bucket_key()
 
     def _bucket_key(self) -> BucketKey | None:
-        """An access key to keep, where there is none that recvault would find."""
+        """Return an access key to store, if recvault would not find one by itself."""
         given, place = self.flags.take("bucket_credentials"), self.home.aws
         ours = self.environment.get("AWS_ACCESS_KEY_ID", "")
         is_found = place.exists() or (bool(ours or self.environment.get("AWS_PROFILE")) and not self.home.is_system)
@@ -297,7 +297,7 @@ def _key(access_key: str, secret_key: str) -> BucketKey:
 
 
 def _bucket(text: str) -> str:
-    """As people write it: a name, s3://NAME, a path, or file:///PATH."""
+    """Read the usual forms: a name, s3://NAME, a path, or file:///PATH."""
     text = text.strip().removeprefix("s3://").rstrip("/") or text
     if text.startswith(("/", "~")):
         text = checks.DIRECTORY + str(Path(text).expanduser())
@@ -318,7 +318,7 @@ def _toml_value(text: str) -> Any:
 
 
 def _of_key(given: tuple[str, ...], key: str) -> str | None:
-    """What --secret says of a key: KEY=WAY:NAME, or without a key for any."""
+    """Return what --secret says about a key: KEY=WAY:NAME, or without a key for any."""
     for each in given:
         named, equals, rest = each.partition("=")
         if equals and named == key:
@@ -331,7 +331,7 @@ def _secret_keys(provider: type[Provider], keys: tuple[str, ...]) -> list[str]:
 
 
 def _common_keys(provider: type[Provider]) -> set[str]:
-    """Keys that belong to every set of credentials."""
+    """Return the keys that belong to every set of credentials."""
     return set.intersection(*(set(keys) for keys in provider.credentials))
 
 

@@ -90,7 +90,7 @@ def _found(
 
 
 def _print_lines(rows: Iterable[dict[str, Any]]) -> int:
-    """A table on a terminal, else a line each as they are read; returns how many."""
+    """Print a table on a terminal, else one line per row as it is read; return how many."""
     from recvault.cli.tables import console, plain, show_table
 
     if isinstance(rows, list):
@@ -117,7 +117,7 @@ def _cells(row: dict[str, Any]) -> list[Any]:
 
 
 def _print_document(rows: Iterable[dict[str, Any]]) -> None:
-    """One document, written as the rows are read: there may be millions."""
+    """Print one document, written as the rows are read: there may be millions."""
     click.echo(f'{{"schema": {json.dumps(SCHEMA)}, "recordings": [', nl=False)
     for number, row in enumerate(rows):
         click.echo(f"{',' if number else ''}\n  {json.dumps(row)}", nl=False)

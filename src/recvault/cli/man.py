@@ -44,7 +44,7 @@ def command(app: App, directory: Path) -> int:
 
 
 def pages(program: click.Command) -> Iterator[tuple[str, str]]:
-    """Each page's name and text."""
+    """Yield each page's name and text."""
     yield from _pages(program, click.Context(program, info_name="recvault"))
 
 
@@ -93,6 +93,6 @@ def _paragraphs(text: str) -> Iterator[str]:
 
 
 def _text(words: str) -> str:
-    """Words as roff prints them: no backslash, hyphen or leading dot of theirs is a command of its own."""
+    """Escape text for roff: no backslash, hyphen or leading dot in it acts as a command."""
     words = words.replace("\\", r"\e").replace("-", r"\-").replace("…", "...")
     return rf"\&{words}" if words.startswith((".", "'")) else words

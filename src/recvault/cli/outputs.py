@@ -1,4 +1,4 @@
-"""Where a recording's bytes go: a file or stdout, which get them once all of them are verified; and which are meant."""
+"""Write a recording's bytes to a file or stdout once all are verified; find the recording and its keys."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NO_TERMINAL = "refusing to write a recording to a terminal: use --output PATH or
 
 
 def archived_row(runtime: Runtime, text: str) -> dict[str, Any]:
-    """The one archived recording that an ID names. Raises UnknownName if there is none, or more than one."""
+    """Return the one archived recording with this ID. UnknownName if there is none, or more than one."""
     rows = runtime.find(text)
     if len(rows) > 1:
         sources = ", ".join(sorted({str(row["source"]) for row in rows}))
@@ -35,7 +35,7 @@ def archived_row(runtime: Runtime, text: str) -> dict[str, Any]:
 
 
 def private_keys(runtime: Runtime, source: str, key: str | None) -> PrivateKeys | None:
-    """The key that was given, else those of the recording's source; None if there are none."""
+    """Return the given key, else those of the recording's source; None if there are none."""
     from recvault.app import wiring
     from recvault.config import PrivateKeyRef, SecretRef
 
@@ -49,7 +49,7 @@ def private_keys(runtime: Runtime, source: str, key: str | None) -> PrivateKeys 
 
 @contextlib.contextmanager
 def to_file(path: Path) -> Iterator[IO[bytes]]:
-    """A file that appears under its name only when it is complete, readable by its owner only."""
+    """Open a file that appears under its name only when complete, readable only by its owner."""
     if path.exists() and not path.is_file():
         raise click.UsageError(f"{path} is not a regular file")
     try:
@@ -71,7 +71,7 @@ def to_file(path: Path) -> Iterator[IO[bytes]]:
 
 @contextlib.contextmanager
 def to_stdout(runtime: Runtime) -> Iterator[tempfile.SpooledTemporaryFile[bytes]]:
-    """A nameless file, which is poured out when all went well: a pipe takes nothing back."""
+    """Open an unnamed file that is copied to stdout if all went well: bytes in a pipe cannot be taken back."""
     settings = runtime.settings.transfer
     with tempfile.SpooledTemporaryFile(max_size=settings.spool_memory, dir=str(settings.spool_dir)) as file:
         try:

@@ -1,5 +1,4 @@
-"""What `status` knows at one moment: the daemon, every feed with its health, what was archived, what needs
-attention."""
+"""What `status` shows, at one time: the daemon, every feed with its health, what was archived, what needs attention."""
 
 from __future__ import annotations
 
@@ -29,12 +28,12 @@ _WORST_FIRST = (*reversed([*Condition]), UNCONFIGURED)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeedCondition:
-    """A feed and how it does."""
+    """A feed and its condition."""
 
     feed: FeedStatus
     condition: str
     words: str
-    lookback: timedelta = timedelta()  # how far its watermark is behind where all is well
+    lookback: timedelta = timedelta()  # how far its watermark is behind if all is well
 
     @property
     def is_well(self) -> bool:
@@ -56,7 +55,7 @@ class Hand:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Missed:
-    """What polls of an account have missed, as long as its lookback is too short for it."""
+    """What polls of an account have missed, while its lookback is too short for it."""
 
     source: str
     account_id: str
@@ -70,7 +69,7 @@ class Missed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overview:
-    """All of it."""
+    """Everything that `status` shows."""
 
     now: datetime
     has_ledger: bool
@@ -84,19 +83,19 @@ class Overview:
 
     @property
     def worst_first(self) -> list[FeedCondition]:
-        """The sources as people read them."""
+        """The sources, those in the worst condition first."""
         return sorted(self.sources, key=lambda each: _WORST_FIRST.index(each.condition))
 
     @property
     def first_day(self) -> datetime:
-        """The first of the days shown; today is the last."""
+        """The first day shown; today is the last."""
         return self.now - timedelta(days=DAYS - 1)
 
 
 def look(inquiry: Inquiry, now: datetime, name: str | None = None) -> Overview:
-    """Read the ledger, and whether a daemon uses it; of one source, if one is named.
+    """Read the ledger, and whether a daemon uses it; only of one source if `name` is given.
 
-    Raises LedgerLocked if the ledger is busy, UnknownName if nothing is known of that source.
+    Raises LedgerLocked if the ledger is busy, UnknownName if the source is unknown.
     """
     path = inquiry.settings.ledger.path
     daemon = running_daemon(path)
@@ -128,7 +127,7 @@ def look(inquiry: Inquiry, now: datetime, name: str | None = None) -> Overview:
 
 
 def _of_one(inquiry: Inquiry, name: str, feeds: list[FeedStatus]) -> list[FeedStatus]:
-    """The accounts of one source, which is configured or was."""
+    """Return the accounts of one source, even if it is no longer configured. UnknownName if it is unknown."""
     found = [each for each in feeds if each.feed.source == name]
     if not found:
         inquiry.source(name)
@@ -144,7 +143,7 @@ _NO_PASS = Reason(risk=Risk.UNSEEN, message="no pass has run yet", command="recv
 
 
 def _of_the_daemon(running: RunningDaemon | None, dead: DeadDaemon | None) -> Iterator[Reason]:
-    """What a running daemon says is wrong with it, or that it ended without being asked to."""
+    """Yield the problems that a running daemon reports, or that it ended unexpectedly."""
     for trouble in running.troubles if running else ():
         risk = next((each for each in Risk if each.value == trouble.kind), Risk.DAEMON)  # a newer version has others
         yield Reason(risk=risk, message=f"the daemon: {trouble.message}", command=trouble.command)
@@ -157,7 +156,7 @@ def _of_the_daemon(running: RunningDaemon | None, dead: DeadDaemon | None) -> It
 
 
 def _offered(inquiry: Inquiry, feeds: list[FeedStatus]) -> Iterator[tuple[tuple[str, str], datetime]]:
-    """Since when each account's list is offered, if the provider refused to list earlier recordings."""
+    """Yield since when each account's list is offered, if the provider refused to list earlier recordings."""
     for name, account_id in dict.fromkeys((each.feed.source, each.feed.account_id) for each in feeds):
         if remembered := inquiry.ledger.fact(offered_fact(name, account_id)):
             yield (name, account_id), unstamp(remembered)

@@ -1,4 +1,4 @@
-"""A backfill's dry run as people see it: by account, month and format, then all in all."""
+"""Show a backfill's dry run: by account, month and format, then totals."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SELDOM = ("size unknown", "archived already")
 
 
 def print_plan(plan: BackfillPlan) -> None:
-    """A table on stdout; totals, and what is not counted, on stderr."""
+    """Print a table on stdout; totals, and what is not counted, on stderr."""
     print_table(COLUMNS, [(*row[:3], *_cells(row[3])) for row in plan.rows], seldom=SELDOM)
     total, document = plan.total(), plan.total().document()
     size = document["estimated_bytes"]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from recvault.app.runtime import Runtime
     from recvault.operations.rebuild import Rebuild, Rebuilt
 
-_SHOWN = 10  # problems, where people read
+_SHOWN = 10  # problems in a table
 
 
 @click.command("rebuild")
@@ -78,7 +78,7 @@ def _progress(app: App) -> Iterator[Callable[[Rebuilt], None]]:
 
 
 def _print(rebuilt: Rebuilt) -> None:
-    """The new ledger's contents on stdout; notes about it on stderr."""
+    """Print the new ledger's contents on stdout, notes about it on stderr."""
     from recvault.cli.tables import Size, cell, print_table
 
     rows = [(each.source, each.account_id, each.recordings, Size(each.bytes)) for each in rebuilt.accounts]

@@ -50,7 +50,7 @@ def command(app: App, names: tuple[str, ...], since: datetime | None, until: dat
 
 
 def _print(runtime: Runtime, report: Report) -> None:
-    """The table of any pass, and a sentence about what was missed."""
+    """Print the usual table of a pass, and a sentence about what was missed."""
     from recvault.cli.reports import print_report
     from recvault.cli.tables import cell
 

@@ -1,4 +1,4 @@
-"""A pass as people see it: live while it runs, in a table when it is done."""
+"""Show a pass: live while it runs, then as a table."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ COLUMNS = ("source", "account", "listed", "registered", "archived", *SELDOM, "by
 
 @contextmanager
 def progress(shown: bool) -> Iterator[Observer]:
-    """Live lines on stderr, one per account, while a pass runs."""
+    """Show live lines on stderr, one per account, while a pass runs."""
     with live(shown) as update:
         yield _Lines(update) if shown else Observer()
 
 
 class _Lines(Observer):
-    """Shows a report while it is being filled."""
+    """Shows a report while it fills."""
 
     def __init__(self, update: Callable[[Any], None]) -> None:
         self._update = update
@@ -38,7 +38,7 @@ class _Lines(Observer):
 
 @contextmanager
 def live(shown: bool) -> Iterator[Callable[[Any], None]]:
-    """Live lines on stderr; log lines scroll by above them."""
+    """Show live lines on stderr; log lines scroll by above them."""
     if not shown:
         yield lambda lines: None
         return
@@ -63,7 +63,7 @@ def _move_log(before: TextIO, after: TextIO) -> None:
 def print_report(
     report: Report, resume: str = "the next `recvault sync` continues from here", *, quiet: bool = False
 ) -> None:
-    """The pass in a table, unless quiet; then what needs attention."""
+    """Print the pass as a table, unless quiet; then what needs attention."""
     rows = sorted(report.accounts.values(), key=lambda row: (row.source, row.account_id))
     if not quiet:
         print_table(COLUMNS, [_row(row) for row in rows], seldom=SELDOM)

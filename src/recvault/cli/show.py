@@ -50,7 +50,7 @@ def _document(inquiry: Inquiry, row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _add_sidecars(app: App, documents: list[dict[str, Any]]) -> None:
-    """Read them from the bucket, if any of these is archived."""
+    """Add their sidecars from the bucket, if any of these is archived."""
     archived = [document for document in documents if document["sidecar_key"]]
     if archived:
         with app.runtime() as runtime:
@@ -59,7 +59,7 @@ def _add_sidecars(app: App, documents: list[dict[str, Any]]) -> None:
 
 
 def _sidecar(runtime: Runtime, key: str) -> Any:
-    """The sidecar from the bucket; if the bucket does not answer, the rest is still shown."""
+    """Return the sidecar from the bucket; without an answer of the bucket, the rest is still shown."""
     from recvault.archive import Sidecar
 
     try:

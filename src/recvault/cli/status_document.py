@@ -16,7 +16,7 @@ COUNTS = ("pending", "failing", "not_ready", "archived", "gone", "external", "de
 
 
 def document(overview: Overview, failing: list[dict[str, Any]] | None) -> dict[str, Any]:
-    """What `status` knows; of one source also what fails, by reason."""
+    """Return what `status` knows; for one source also its failures by reason."""
     daemon, hand = overview.daemon, overview.hand
     attention = {
         "dead": hand.dead,
@@ -85,7 +85,7 @@ def _source(each: FeedCondition, overview: Overview) -> dict[str, Any]:
 
 
 def lag_beyond_lookback(each: FeedCondition, moment: datetime) -> int | None:
-    """Seconds; 0 where all is well: a watermark stays a lookback behind on purpose."""
+    """Return seconds; 0 if all is well: a watermark stays a lookback behind on purpose."""
     lag = _lag(each, moment)
     return None if lag is None else max(0, lag - round(each.lookback.total_seconds()))
 

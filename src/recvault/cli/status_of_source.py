@@ -26,7 +26,7 @@ _WIDE = 120
 
 
 def print_source(overview: Overview, reasons: list[dict[str, Any]], typed: Typed) -> None:
-    """The verdict on a source; each of its accounts; what fails, by reason; what to do; what was archived per day."""
+    """Print the verdict on a source, its accounts, failures by reason, what to do, and what was archived per day."""
     screen = console() if sys.stdout.isatty() else None
     width = screen.width if screen else None
     click.echo(sentence(overview, width))
@@ -53,16 +53,16 @@ def print_source(overview: Overview, reasons: list[dict[str, Any]], typed: Typed
 
 
 def _say(name: str, value: object, width: int | None) -> None:
-    """A name, and beside it a value that is folded at words to a terminal's width, within its column."""
+    """Print a name, and beside it a value folded at words in its column."""
     text = cell(value)
     lines = [text] if width is None else textwrap.wrap(text, width - len(name), break_on_hyphens=False) or [""]
     click.echo("\n".join([f"{name}{lines[0]}", *(f"{'':<{len(name)}}{line}" for line in lines[1:])]))
 
 
 def _facts(overview: Overview, each: FeedCondition, typed: Typed) -> Iterator[tuple[str, object]]:
-    """What is known of an account, as names and values; what it does not have is left out."""
+    """Yield what is known of an account as names and values, without empty ones."""
     feed, standing, moment = each.feed, each.feed.standing, overview.now
-    is_told = any(reason.account_id == feed.feed.account_id for reason in overview.verdict.reasons)  # what to do, below
+    is_told = any(reason.account_id == feed.feed.account_id for reason in overview.verdict.reasons)  # shown below
     yield "source", f"{feed.feed.source} ({feed.feed.provider})"
     yield "account", feed.feed.account_id
     yield "condition", each.condition if is_told or not each.words else typed(f"{each.condition}: {each.words}")

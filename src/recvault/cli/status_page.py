@@ -1,4 +1,4 @@
-"""`status` on a terminal and in a pipe: the verdict, the daemon, the sources worst first, and what to do."""
+"""`status` on a terminal and in a pipe: the verdict, the daemon, the sources, worst first, and what to do."""
 
 from __future__ import annotations
 
@@ -42,19 +42,19 @@ STYLES = {  # worst first
     "new": "dim",
     "ok": "green",
 }
-SPARE = ("last success", "lag", "accepted", "external", "gone")  # left out of a narrow table, the first one first
+SPARE = ("last success", "lag", "accepted", "external", "gone")  # omitted in a narrow table, the first one first
 NO_LEDGER = "no ledger yet; `recvault sync` or `recvault run` creates it"
 _WIDE = 150  # terminal width from which everything is shown; --json always shows it
 _FOLDED = 20  # characters of two lines that may stay empty if a word does not fit
-COMMAND = " " * 4  # before a command that is to be typed
-_MOST_REASONS = 5  # told each with its command; `status NAME` tells those of one source
+COMMAND = " " * 4  # before a command to copy
+_MOST_REASONS = 5  # each shown with its command; `status NAME` shows those of one source
 
 Typed = Callable[[str], str]
 """A command as the operator must type it, with the configuration that this one was given."""
 
 
 def print_page(overview: Overview, typed: Typed) -> None:
-    """Verdict and daemon on stderr, the table on stdout; on a terminal all else below it, without one on stderr."""
+    """Print verdict and daemon on stderr, the table on stdout; the rest below it on a terminal, else on stderr."""
     if sys.stdout.isatty():
         show_page(overview, console(), typed)
         return
@@ -69,7 +69,7 @@ def print_page(overview: Overview, typed: Typed) -> None:
 
 
 def show_page(overview: Overview, console: Console, typed: Typed, *, clock: bool = False) -> None:
-    """All of it, for people."""
+    """Print everything for people."""
     from rich.text import Text
 
     console.print(Text(sentence(overview, console.width), "bold green" if overview.verdict.is_safe else "bold red"))
@@ -86,7 +86,7 @@ def show_page(overview: Overview, console: Console, typed: Typed, *, clock: bool
     show_table(console, columns, cells, seldom=SELDOM, heads=3, names=("account",), spare=SPARE)
     console.print()
     for text in what_to_do(overview, typed):
-        is_command = text.startswith(COMMAND)  # which must be copied whole: the terminal folds it, not we
+        is_command = text.startswith(COMMAND)  # to be copied whole: the terminal may fold it, we must not
         console.print(Text(text, "bold" if is_command else ""), soft_wrap=is_command)
     for text in [*_notes(overview, typed), *map(typed, _hand(overview))]:
         console.print(Text(text))
@@ -97,7 +97,7 @@ def show_page(overview: Overview, console: Console, typed: Typed, *, clock: bool
 
 
 def sentence(overview: Overview, width: int | None = None) -> str:
-    """Safe, or the worst of what says otherwise; on at most two lines of this width: the rest is told below."""
+    """Say that all is safe, or the worst reason why not; in at most two lines of this width, as details follow."""
     if overview.verdict.is_safe:
         archived = sum(each.feed.standing.archived for each in overview.sources)
         waiting = sum(each.feed.standing.pending + each.feed.standing.not_ready for each in overview.sources)
@@ -111,7 +111,7 @@ def sentence(overview: Overview, width: int | None = None) -> str:
 
 
 def _named(overview: Overview, reason: Reason) -> str:
-    """A reason with its source; with its account too, shortened, if the source has several."""
+    """Say a reason with its source, and with its account, shortened, if the source has several."""
     if reason.source is None:
         return reason.message
     feeds = [each.feed.feed for each in overview.sources if each.feed.feed.source == reason.source]
@@ -121,7 +121,7 @@ def _named(overview: Overview, reason: Reason) -> str:
 
 
 def what_to_do(overview: Overview, typed: Typed) -> Iterator[str]:
-    """Each reason, worst first, and below it a command that works as it is typed."""
+    """Yield each reason, worst first, and below it a command that can be copied."""
     reasons = overview.verdict.reasons
     for reason in reasons[:_MOST_REASONS]:
         yield cell(_named(overview, reason))
@@ -138,7 +138,7 @@ def _sources(reasons: tuple[Reason, ...]) -> str:
 
 
 def _daemon(overview: Overview) -> Iterator[str]:
-    """Whether one runs, in a line; and that there is no ledger yet."""
+    """Say whether a daemon runs, and if there is no ledger yet."""
     if overview.daemon is None:
         yield "no daemon is running; nothing is polled automatically"
     else:
@@ -148,7 +148,7 @@ def _daemon(overview: Overview) -> Iterator[str]:
 
 
 def runs(daemon: RunningDaemon) -> str:
-    """Since when, and its process."""
+    """Say since when a daemon runs, and its process id."""
     return f"the daemon has been running since {when(daemon.started_at)}, pid {daemon.pid}"
 
 
@@ -163,14 +163,14 @@ def _trouble(each: FeedCondition) -> str:
 
 
 def _notes(overview: Overview, typed: Typed) -> list[str]:
-    """What is to be known of sources that are safe: a slow scan, recordings that are tried again."""
+    """Return notes about safe sources: a slow scan, recordings that are retried."""
     unsafe = {(each.source, each.account_id) for each in overview.verdict.reasons}
     feeds = [each for each in _troubled(overview) if (each.feed.feed.source, each.feed.feed.account_id) not in unsafe]
     return [cell(typed(f"{each.feed.feed.source} {each.condition}: {each.words}")) for each in feeds]
 
 
 def _hand(overview: Overview) -> list[str]:
-    """What needs attention, in a line or two."""
+    """Return what needs attention, in few lines."""
     hand, missed = overview.hand, [cell(each.words) for each in overview.missed]
     found = overview.offered_since.items()
     missed += [cell(f"{name} {account_id}: {offered_words(oldest)}") for (name, account_id), oldest in found]
@@ -186,7 +186,7 @@ def _hand(overview: Overview) -> list[str]:
 
 
 def series(overview: Overview) -> list[bars.Series]:
-    """One for each source over all its accounts, and for sources no longer configured that archived something."""
+    """Return one per source for all its accounts; also for unconfigured sources that archived something."""
     met = {day.source for day in overview.days}
     shown = [each for each in overview.sources if each.condition != "unconfigured" or each.feed.feed.source in met]
     names = list(dict.fromkeys(each.feed.feed.source for each in shown))
@@ -203,7 +203,7 @@ def series(overview: Overview) -> list[bars.Series]:
 
 
 def _cells(each: FeedCondition, moment: datetime) -> dict[str, Any]:
-    """A row by its columns' names."""
+    """Return a row by column name."""
     feed = each.feed
     lag = lag_beyond_lookback(each, moment)
 

@@ -82,7 +82,7 @@ def _named(documents: Sequence[Document], name: str) -> Document:
 
 
 def _agreed(documents: Sequence[Document], place: Path) -> bool:
-    """Ask on a terminal, as often as somebody wants to read a file first; elsewhere, say how to write it."""
+    """Ask on a terminal, again after each file that is read first; elsewhere say how to write it."""
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         click.echo("nothing is written yet: --show FILE prints one of these, --yes writes the bundle", err=True)
         return False
@@ -97,7 +97,7 @@ def _agreed(documents: Sequence[Document], place: Path) -> bool:
 
 
 def _write(place: Path, documents: Sequence[Document]) -> None:
-    """A new file of mode 0600; nothing is left of one that could not be completed."""
+    """Write a new file of mode 0600; remove it if it cannot be completed."""
     try:
         number = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except FileExistsError:

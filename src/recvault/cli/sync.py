@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from recvault.monitoring.observer import Observer
     from recvault.monitoring.report import Report
 
-_SOME_FAILED = 3  # the exit code about recordings, not about the pass
+_SOME_FAILED = 3  # the exit code if only recordings failed, not the pass
 
 
 @click.command("sync")
@@ -77,7 +77,7 @@ def _metered(runtime: Runtime, names: tuple[str, ...], shown: Observer, metrics_
 def _tell(
     runtime: Runtime, report: Report, on_result: Callable[[str, str, int], None] = lambda channel, result, count: None
 ) -> None:
-    """Tell what changed, if no daemon does. An error of it is a warning, and none of the pass."""
+    """Notify about changes if no daemon does. An error of it is a warning, not an error of the pass."""
     from recvault.app import notification
     from recvault.ledger import running_daemon
     from recvault.log.lines import get_logger
@@ -92,7 +92,7 @@ def _tell(
         teller.look(runtime.judged({}), runtime.verdict(beside))
         teller.deliver()
     except Interrupted:
-        return  # what waits is told by the next pass
+        return  # the next pass sends what waits
     except RecvaultError as error:
         get_logger("recvault.alerts").warning("notify.look_failed", error=str(error))
 

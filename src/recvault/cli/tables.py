@@ -1,5 +1,6 @@
-"""How rows are printed: a table or paragraphs on a terminal, tab-separated lines elsewhere. Control characters from
-outside never reach a terminal."""
+"""Print rows: as a table or paragraphs on a terminal, as tab-separated lines elsewhere. Control characters from outside
+never reach a terminal.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +22,9 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-_NAME_LEAST = 8  # characters that are left of a name that is shortened
-_SKEW_SECONDS = 60  # between two clocks: a moment that has just been is not to come
-_PROSE_LEAST = 30  # columns of a terminal that a text of any length needs to be read at all
+_NAME_LEAST = 8  # least characters of a shortened name
+_SKEW_SECONDS = 60  # difference between two clocks up to which a future time counts as past
+_PROSE_LEAST = 30  # least width of a long text
 
 
 class Size(int):
@@ -37,7 +38,8 @@ class Span(int):
 @dataclass(frozen=True, slots=True)
 class Beside:
     """A time relative to now: `3 min ago` or `in 2 h` for people, absolute for scripts. An `awaited` time in the past
-    is due."""
+    is due.
+    """
 
     moment: datetime
     now: datetime
@@ -55,7 +57,7 @@ class Styled:
 def print_table(
     columns: Sequence[str], rows: Iterable[Sequence[Any]], *, seldom: Collection[str] = (), prose: Collection[str] = ()
 ) -> None:
-    """Print rows on stdout: for people on a terminal, see `show_table`; else as tab-separated lines."""
+    """Print rows on stdout: on a terminal by `show_table`, else as tab-separated lines."""
     listed: list[list[Any]] = [list(row) for row in rows]
     if sys.stdout.isatty():
         show_table(console(), columns, listed, seldom=seldom, prose=prose)
@@ -75,11 +77,11 @@ def show_table(
     names: Collection[str] = (),
     spare: Sequence[str] = (),
 ) -> None:
-    """Show rows in the fullest form that a terminal's width allows.
+    """Show rows in the fullest form that fits the terminal's width.
 
-    Too wide a table leaves out those of `seldom` that hold nothing, then shortens those of `names` as far as they stay
-    apart, then leaves out those of `spare`, the first one first; if it still is, each row becomes a paragraph, which
-    begins with the first `heads` columns. A column of `prose` may be folded.
+    If a table is too wide, it omits empty `seldom` columns; then shortens `names`, but keeps them distinct; then omits
+    `spare` columns, the first one first. If it still is, each row becomes a paragraph, beginning with the first `heads`
+    columns. A `prose` column may be folded.
     """
     empty = {name for number, name in enumerate(columns) if name in seldom and not any(row[number] for row in rows)}
     short = _with_short_names(columns, rows, names)
@@ -98,7 +100,7 @@ def show_table(
 
 
 def _with_short_names(columns: Sequence[str], rows: Sequence[Sequence[Any]], names: Collection[str]) -> list[list[Any]]:
-    """The same rows, with long names of these columns shortened."""
+    """Return the rows with long names in these columns shortened."""
     found = [list(row) for row in rows]
     for number, column in enumerate(columns):
         if column in names:
@@ -118,14 +120,14 @@ def shortened(names: Iterable[str]) -> dict[str, str]:
 
 
 def console(*, stderr: bool = False) -> Console:
-    """The terminal, without any style where NO_COLOR is set."""
+    """Return the terminal, without colour if NO_COLOR is set."""
     from rich.console import Console
 
     return Console(stderr=stderr, highlight=False, color_system=None if os.environ.get("NO_COLOR") else "auto")
 
 
 def _least_width(columns: Sequence[str], rows: Sequence[Sequence[Any]], prose: Collection[str]) -> int:
-    """How wide a terminal must be for nothing but prose to be folded."""
+    """Return the width at which only prose is folded."""
     from rich.cells import cell_len
 
     total = 2 * (len(columns) - 1)
@@ -137,7 +139,7 @@ def _least_width(columns: Sequence[str], rows: Sequence[Sequence[Any]], prose: C
 
 
 def _is_measure(rows: Sequence[Sequence[Any]], number: int) -> bool:
-    """A column of numbers or ages is right-aligned, with one word of its name per line."""
+    """Whether a column has numbers or ages: it is right-aligned, with one word of its heading per line."""
     return bool(rows) and all(isinstance(row[number], int | Beside | None) for row in rows)
 
 
@@ -162,7 +164,7 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[Any]], prose: Collect
 
 
 def _paragraph(pairs: Sequence[tuple[str, Any]], heads: int, width: int) -> Iterator[Text]:
-    """A row as `name value` pairs, as many in a line as fit; what does not hold anything is left out."""
+    """Yield a row as `name value` pairs, as many per line as fit; values that are None are omitted."""
     from rich.text import Text
 
     yield Text("  ").join(_text(value, "bold") for _, value in pairs[:heads])
@@ -186,7 +188,7 @@ def _text(value: object, style: str = "") -> Text:
 
 
 def cell(value: object) -> str:
-    """One cell's text, on one line, with nothing in it that a terminal would obey."""
+    """Format a cell on one line, without anything that a terminal would interpret."""
     if value is None:
         return "-"
     if isinstance(value, datetime):
@@ -210,20 +212,20 @@ def cell(value: object) -> str:
 
 
 def _roughly(seconds: float) -> str:
-    """To the hour after a day, to the minute after an hour."""
+    """Format a duration: to the hour from a day on, to the minute from an hour on."""
     step = 3600 if seconds >= 86400 else 60 if seconds >= 3600 else 1
     return span(seconds // step * step)
 
 
 def plain(value: object) -> str:
-    """A cell for scripts: numbers without separators and units, moments in full."""
+    """Format a cell for scripts: numbers without separators and units, times in full."""
     if isinstance(value, Beside):
         return cell(value.moment)
     return f"{value:d}" if isinstance(value, int) and not isinstance(value, bool) else cell(value)
 
 
 def size(count: float) -> str:
-    """Bytes in the largest unit that keeps them above one."""
+    """Format bytes in the largest unit of which there is at least one."""
     for unit in ("B", "KiB", "MiB", "GiB"):
         if count < 1024:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"

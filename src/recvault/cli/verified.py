@@ -1,4 +1,4 @@
-"""A verification as people see it: a live line while it runs, a sentence when all is well, a table when not."""
+"""Show a verification to people: a live line while it runs, then a sentence if all is well, else a table."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _LOOK_SECONDS = 0.5
 
 @contextmanager
 def advance(verification: Verify, *, shown: bool) -> Iterator[None]:
-    """A live line while it runs."""
+    """Show a live line while it runs."""
     over, began = threading.Event(), time.monotonic()
     with live(shown) as update:
 
@@ -61,7 +61,7 @@ def _line(result: Result, seconds: float) -> str:
 
 
 def print_result(result: Result) -> None:
-    """Differences on stdout, what to do on stderr; one sentence if there are none."""
+    """Print differences on stdout and what to do on stderr; one sentence if there are none."""
     shown = result.differences[:SHOWN]
     if shown:
         rows = [(each.kind, each.source, each.recording_id, each.key, each.message) for each in shown]
@@ -77,7 +77,7 @@ def print_result(result: Result) -> None:
 
 
 def _print_hints(result: Result) -> None:
-    """What to do, each once."""
+    """Print what to do, each hint once."""
     hints: dict[str, dict[str, None]] = {}
     for each in result.differences:
         hints.setdefault(each.hint, {})[each.reason] = None
@@ -88,7 +88,7 @@ def _print_hints(result: Result) -> None:
 
 
 def _sentence(result: Result) -> str:
-    """What was checked, and whether there are differences."""
+    """Say what was checked, and whether there are differences."""
     if not result.total:
         proof = f"{result.media:,} media files match the size and hash in their sidecars"
         well = "no differences so far" if result.interrupted or result.unanswered_total else "no differences"
@@ -108,7 +108,7 @@ def _read(result: Result) -> str:
 
 
 def _besides(result: Result) -> Iterator[str]:
-    """What else is to be known."""
+    """Yield further facts about the result."""
     if result.interrupted:
         all_ = _many(result.expected, "recording")
         yield f"interrupted after {result.checked:,} of {all_}: the rest was not checked"

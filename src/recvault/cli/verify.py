@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from recvault.operations.verify import Result, Sample, Verify
 
 _SEEDS = 1_000_000
-_MANY = 20_000  # recordings that are worth starting processes for: they take some seconds of CPU to begin
+_MANY = 20_000  # recordings from which starting processes pays: that takes some seconds of CPU
 
 
 class Percent(click.ParamType[float]):
@@ -119,7 +119,7 @@ def _sample(percent: float | None, seed: int | None, deep: bool) -> Sample:
 
 
 def _made(runtime: Runtime, names: tuple[str, ...], window: Window, sample: Sample, repair: bool) -> Verify:
-    """The verification that the options describe."""
+    """Make the verification for these options."""
     from recvault.errors import ConfigError
     from recvault.ledger import Expectations
     from recvault.operations.verify import BucketScope, Verify
@@ -150,7 +150,8 @@ def _made(runtime: Runtime, names: tuple[str, ...], window: Window, sample: Samp
 
 @contextmanager
 def _placed(runtime: Runtime, verification: Verify, sample: Sample) -> Iterator[None]:
-    """Several processes for many recordings, one core for few; neither for whole media: threads hash side by side."""
+    """Use several processes for many recordings, one core for few; neither if media are read: threads hash in
+    parallel."""
     from recvault.operations.verify import Checker
     from recvault.workers.bucket_readers import Crew, cores
 
@@ -166,13 +167,13 @@ def _placed(runtime: Runtime, verification: Verify, sample: Sample) -> Iterator[
 
 
 def _learn_sums(runtime: Runtime) -> None:
-    """Know the sums of sidecars that an earlier version archived, as far as manifests prove them."""
+    """Learn missing hashes of sidecars, archived by an earlier version, from the manifests."""
     from recvault.operations.manifests import learn_sums
 
-    with contextlib.suppress(Interrupted, StoreRefused, StoreUnavailable):  # the verification that follows says it
+    with contextlib.suppress(Interrupted, StoreRefused, StoreUnavailable):  # the following verification reports it
         learn_sums(runtime.ledger, runtime.store, runtime.keys.prefix, runtime.stop)
 
 
 def _exit_code(app: App, result: Result) -> int:
-    """The signal's own only where it cut something short."""
+    """Return the signal's exit code only if it interrupted the verification."""
     return app.exit_code(result.exit_code) if result.interrupted else result.exit_code
