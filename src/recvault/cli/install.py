@@ -61,8 +61,8 @@ def home_of(app: App, whom: str | None) -> Home:
 
 
 def plan_of(home: Home, *, dry_run: bool, lenient: bool = False) -> Installing:
-    """Plan the installation. NoSystemd if systemd cannot be used; ConfigError, unless `lenient`, if the service could not
-    start with the configuration.
+    """Plan the installation. NoSystemd if systemd cannot be used; ConfigError, unless `lenient`, if the configuration
+    is invalid.
     """
     from recvault.setup.installing import Installing, NoSystemd
 
