@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import itertools
 import logging
+import os
 import re
 import sys
 import urllib.request
@@ -25,7 +26,10 @@ from recvault.simulator import Simulator
 from rig import Rig
 from strict_s3 import Bucket, StrictS3
 
-hypothesis.settings.register_profile("recvault", deadline=None)  # slow examples are no errors on a busy machine
+# No example is wrong for being slow on a busy machine.
+hypothesis.settings.register_profile(
+    "recvault", deadline=None, max_examples=int(os.environ.get("RECVAULT_TEST_EXAMPLES", "50"))
+)
 hypothesis.settings.load_profile("recvault")
 botocore_models.share()
 

@@ -11,6 +11,7 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
+import forked
 from cli.commands import PATIENCE, bare, environment
 from recvault import config
 from recvault.app.runtime import Runtime
@@ -49,13 +50,8 @@ def test_the_demo_in_a_pipe_is_for_people(tmp_path: Path) -> None:
 
 def test_what_the_demo_serves_can_be_tried(tmp_path: Path) -> None:
     """While it serves, the printed sync and verify commands work; a signal ends it."""
-    demo = subprocess.Popen(
-        [sys.executable, "-m", "recvault", "demo", "--serve"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment(tmp_path),
-    )
+    pipe, command = subprocess.PIPE, [sys.executable, "-m", "recvault", "demo", "--serve"]
+    demo = forked.popen(command, environment(tmp_path), stdout=pipe, stderr=pipe, text=True)
     assert demo.stdout is not None
     try:
         exported = next(line for line in demo.stdout if line.startswith("  export "))

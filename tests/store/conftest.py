@@ -50,7 +50,7 @@ def make_place(
 )
 def place(request: pytest.FixtureRequest, make_place: Callable[[str], Place]) -> Place:
     """Each place in turn, with an empty bucket."""
-    name, sent_by = real.taken(request.param, request.node.originalname)
+    name, sent_by = real.taken(request.param, request.node.originalname, PLACES)
     return replace(make_place(name), sender=sent_by)
 
 
@@ -65,7 +65,7 @@ def directory(tmp_path: Path) -> Directory:
 @pytest.fixture(params=[*real.thinned(PLACES), ("directory", "files")], ids="-".join)
 def anywhere(request: pytest.FixtureRequest, make_place: Callable[[str], Place]) -> Place | Directory:
     """Each kind of store and server: every one keeps the contract."""
-    name, sent_by = real.taken(request.param, request.node.originalname)
+    name, sent_by = real.taken(request.param, request.node.originalname, PLACES)
     if name == "directory":
         found: Directory = request.getfixturevalue("directory")
         return found

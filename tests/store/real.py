@@ -47,20 +47,21 @@ IN_TURN = "in turn"
 
 
 def thinned(places: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Reduce Swift, if started by the tests, to one place: each test uses one of its senders."""
-    if pairs.IS_WHOLE or servers.running(swift.NAME):
+    """Reduce Swift, if started by the tests, and moto to one place each: each test uses one of its senders."""
+    if pairs.IS_WHOLE:
         return places
-    ours = [place for place in places if place[0].startswith(f"{NAMED}-{swift.NAME}")]
-    return [*(place for place in places if place not in ours), *[(f"{NAMED}-{swift.NAME}", IN_TURN)] * bool(ours)]
+    slow = ["moto", *[f"{NAMED}-{swift.NAME}"] * (servers.running(swift.NAME) is None)]
+    kept = [next(((name, IN_TURN) for name in slow if place[0].startswith(name)), place) for place in places]
+    return list(dict.fromkeys(kept))
 
 
-def taken(place: tuple[str, str], test: str) -> tuple[str, str]:
-    """Return the sender for a test of that name."""
+def taken(place: tuple[str, str], test: str, places: list[tuple[str, str]]) -> tuple[str, str]:
+    """Return the place and sender for a test of that name."""
     name, sender = place
     if sender != IN_TURN:
         return place
-    kind, sender = _SHORT[zlib.crc32(test.encode()) % len(_SHORT)]
-    return kind.replace(NAMED, name), sender
+    ways = [each for each in places if each[0].startswith(name)]
+    return ways[zlib.crc32(test.encode()) % len(ways)]
 
 
 def way(place: str, real_server: Callable[[str], RealServer], patch: pytest.MonkeyPatch) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import mmap
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from transport.loopback import OK, Gone, Line, Peer
 
 PATIENT = Patience(connect_seconds=30.0, stall_seconds=30.0)
 LARGE = 64 << 20  # bytes: more than sockets' buffers
+NOTHING = memoryview(mmap.mmap(-1, LARGE))  # zeros that take no memory, as they are never written
 
 
 def in_mid_head(peer: Peer) -> None:
@@ -96,7 +98,7 @@ def places(line: Line) -> dict[str, tuple[str, dict[str, Any], str]]:
     for name, (behave, method, cause) in HANGS.items():
         asked: dict[str, Any] = {"method": method}
         if method == "PUT":
-            asked |= {"body": memoryview(bytearray(LARGE)), "length": LARGE, "expects": name == "after a go-on"}
+            asked |= {"body": NOTHING, "length": LARGE, "expects": name == "after a go-on"}
         found[name] = (line.serve(behave), asked, cause)
     found["connect"] = (f"{line.scheme}://127.0.0.1:{line.opened.enter_context(full_backlog())}", {}, "late")
     if line.scheme == "https":

@@ -51,6 +51,7 @@ def key_file(directory: Path, number: int = 0) -> Path:
     return path
 
 
+@functools.cache  # reading a key takes longer than decrypting with it
 def private_keys(*numbers: int) -> PrivateKeys:
     return PrivateKeys(tuple(private_key(private_pem(each), f"key {each}", f"CR{each}") for each in numbers))
 

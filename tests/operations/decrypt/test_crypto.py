@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -19,12 +18,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from operations.decrypt.keypairs import IV16, KEY, call, private_keys, private_pem, public_pem, rsa, track
+from pairs import pairs
 from recvault.errors import ConfigError, NotOpened
 from recvault.media.decryptor import Opening, Padded, PrivateKeys, Sealed, private_key
 
 PLAIN = b"\x1a\x45\xdf\xa3" + bytes(range(256)) * 4
 SEALERS = {"call": call, "track": track}
-Seals = Callable[..., tuple[dict[str, Any], bytes]]
 
 
 def opened(opening: Opening, body: bytes, step: int = 1 << 16) -> bytes:
@@ -52,12 +51,12 @@ def test_cbc_known_answer() -> None:
 # Opening
 
 
-@pytest.mark.parametrize("seals", SEALERS.values(), ids=SEALERS)
-@pytest.mark.parametrize("step", [1, 7, 15, 16, 17, 1000, 1 << 16])
-@pytest.mark.parametrize("length", [0, 1, 15, 16, 17, 1028])
-def test_what_was_encrypted_comes_out(seals: Seals, step: int, length: int) -> None:
+@pytest.mark.parametrize(
+    *pairs(length=[0, 1, 15, 16, 17, 1028], step=[1, 7, 15, 16, 17, 1000, 1 << 16], sealed=SEALERS)
+)
+def test_what_was_encrypted_comes_out(sealed: str, step: int, length: int) -> None:
     """Any length in any chunks gives exactly the plaintext."""
-    fields, body = seals(PLAIN[:length])
+    fields, body = SEALERS[sealed](PLAIN[:length])
     opening = private_keys(0).opening(fields)
     assert opened(opening, body, step) == PLAIN[:length]
     assert opening.plain_bytes in (None, length)

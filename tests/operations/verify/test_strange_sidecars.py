@@ -13,10 +13,11 @@ import pytest
 from cli.commands import run_each
 from recvault.ledger import Ledger
 from recvault.simulator import Simulator
+from recvault.store import SMALL_MOST
 from rig import Rig, now
 from strict_s3 import Bucket
 
-HUGE = 300 << 20
+HUGE = 12 * SMALL_MOST
 
 
 @pytest.fixture
@@ -46,7 +47,7 @@ def run(rig: Rig, *commands: str) -> Iterator[Any]:
 
 @pytest.fixture
 def swollen(archived: Rig, strict_bucket: Bucket) -> str:
-    """The key of a sidecar replaced by 300 MB with a matching hash."""
+    """The key of a sidecar replaced by 48 MiB with a matching hash."""
     key = sidecars(strict_bucket)[0]
     kept = strict_bucket.objects[key]
     strict_bucket.objects[key] = replace(kept, bytes=HUGE, body=b" " * HUGE)
