@@ -1,7 +1,7 @@
 """The configuration: TOML in, frozen models out, or all problems at once, each with its file and line.
 
-At any time no secret is in a model, a message or a repr, only where to find it. `SecretRef.resolve` and
-`Source.resolve_secrets` read secrets, in the composition root only.
+At any time no secret of a configuration file is in a model, a message or a repr, only where to find it.
+`SecretRef.resolve` and `SourceSettings.resolve_secrets` read secrets each time.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ _MODULES = ("reading", "secret", "settings", "units")
 
 
 def __getattr__(name: str) -> Any:
-    """Load the models when one of them is first asked for: whoever only looks for the file does without them."""
+    """Load the models on first use: who only looks for the file does not need them."""
     if name in __all__:
         for module in (importlib.import_module(f"{__name__}.{each}") for each in _MODULES):
             if hasattr(module, name):

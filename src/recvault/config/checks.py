@@ -1,4 +1,4 @@
-"""What single values of the configuration must look like.
+"""Check the form of single values of the configuration.
 
 Raises ValueError with a sentence. The message never repeats the value: a token pasted into the wrong key must not reach
 a log.

@@ -1,6 +1,6 @@
 """The effective configuration: every option with the value in use, as data and as TOML.
 
-No secret is in it, only where each one is; the key in an address that is posted to is masked.
+It contains no secret, only the place of each; the key in a URL that is posted to is masked.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from recvault.config.units import parse_rate, parse_size
 from recvault.log.masking import HIDDEN
 from recvault.providers import provider_class
 
-_UNITS = (("d", 86400, 2), ("h", 3600, 1), ("m", 60, 2))  # and of how many on each is used: `24h`, but `2d`
+_UNITS = (("d", 86400, 2), ("h", 3600, 1), ("m", 60, 2))  # unit, seconds, least count to use it: `24h`, but `2d`
 _SIZES = (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10))
 _BARE = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 _FIRST = ("name", "provider")  # of a source's keys; its own settings and secrets follow
-_SORTED = ("base_url", "settings", "secrets")  # keys that stand elsewhere
+_SORTED = ("base_url", "settings", "secrets")  # keys written elsewhere
 
 Values = dict[str, Any]
 
 
 def document(config: Config) -> Values:
-    """Tables, keys and values as in the file, defaults included; an option without a value is left out."""
+    """Return tables, keys and values as in the file, with defaults; an option without a value is left out."""
     tables = {name: _table(getattr(config, name)) for name in ("archive", "ledger", "transfer", "daemon", "notify")}
     if config.archive.directory is not None:
         tables["archive"] = {name: tables["archive"][name] for name in ("bucket", "prefix", "key_template")}
@@ -40,7 +40,7 @@ def document(config: Config) -> Values:
 
 
 def toml(config: Config) -> str:
-    """The same as TOML, which loads to the same configuration."""
+    """Return the same as TOML, which loads to the same configuration."""
     tables = document(config)
     sources = tables.pop("sources")
     blocks = [_block(f"[{name}]", values) for name, values in tables.items()]
@@ -48,7 +48,7 @@ def toml(config: Config) -> str:
 
 
 def value(written: Any) -> str:
-    """A value as TOML writes it, on one line."""
+    """Write a value as TOML, on one line."""
     if isinstance(written, dict):
         pairs = ", ".join(f"{key_text(name)} = {value(each)}" for name, each in written.items())
         return f"{{ {pairs} }}" if pairs else "{}"
@@ -58,12 +58,12 @@ def value(written: Any) -> str:
 
 
 def key_text(name: str) -> str:
-    """A key, quoted where TOML needs it."""
+    """Write a key, quoted if TOML needs it."""
     return name if _BARE.fullmatch(name) else value(name)
 
 
 def references(found: Any) -> Iterator[SecretRef]:
-    """Every reference to a secret in a configuration, or in a part of one."""
+    """Yield every reference to a secret in a configuration, or in a part of one."""
     if isinstance(found, SecretRef):
         yield found
     elif isinstance(found, BaseModel):
@@ -131,13 +131,13 @@ def _reference(secret: SecretRef) -> Values:
 
 
 def _masked(url: str) -> str:
-    """An address without its key: whoever knows the whole address can post to it."""
+    """Mask the path of a URL: anyone who knows it can post there."""
     parts = urlsplit(url)
     return url if not parts.path.strip("/") else f"{parts.scheme}://{parts.netloc}/{HIDDEN}"
 
 
 def duration(found: timedelta) -> str:
-    """In the largest unit that leaves a whole number: `26h`, `90s`, `0.5s`."""
+    """Write a duration in the largest unit that gives a whole number: `26h`, `90s`, `0.5s`."""
     seconds = found.total_seconds()
     for unit, size, least in _UNITS:
         if seconds >= size * least and seconds % size == 0:

@@ -26,7 +26,7 @@ _TOKEN = re.compile(
 
 
 class KeyLines:
-    """The lines of one TOML text by the paths of its keys."""
+    """The lines of one TOML text by key path."""
 
     def __init__(self, text: str) -> None:
         self._lines: dict[Path, int] = {}
@@ -34,7 +34,7 @@ class KeyLines:
         self._scan(text)
 
     def __call__(self, path: Path) -> int:
-        """The line of that key, or of the nearest enclosing key or table; else 1."""
+        """Return the line of that key, or of the nearest enclosing key or table; else 1."""
         while path and path not in self._lines:
             path = path[:-1]
         return self._lines.get(path, 1)
@@ -52,11 +52,11 @@ class KeyLines:
                 self._mark((*table, *_parts(key[1])), line)
                 at = _value_end(text, key.end())
             else:
-                return  # tomllib knows more of TOML than this scan: the rest gets the last known line
+                return  # valid TOML that this scan does not know: the rest gets the last known line
             at = _end(_BLANK, text, at)
 
     def _open(self, parts: tuple[str, ...], *, array: bool) -> Path:
-        """The path that a header opens: `[[sources]]` starts a new table, `[sources.x]` continues the last."""
+        """Return the path that a header opens: `[[sources]]` starts a new table, `[sources.x]` continues the last."""
         path: Path = ()
         for depth, part in enumerate(parts, 1):
             path = (*path, part)
@@ -86,7 +86,7 @@ def _tokens(text: str, at: int) -> Iterator[re.Match[str]]:
 
 
 def _value_end(text: str, at: int) -> int:
-    """Where the value that starts here ends: at the first line end outside brackets and strings."""
+    """Return where the value that starts here ends: at the first line end outside brackets and strings."""
     depth = 0
     for token in _tokens(text, at):
         depth += (token[0] in "[{") - (token[0] in "]}")
@@ -102,14 +102,14 @@ def _end(pattern: re.Pattern[str], text: str, at: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class ConfigProblem:
-    """The path of keys and indexes, and a message that never repeats the value."""
+    """A path of keys and indexes, and a message that never repeats the value."""
 
     path: Path
     message: str
 
     @classmethod
     def unknown(cls, path: Path, known: Iterable[str]) -> ConfigProblem:
-        """A key that does not exist, and the nearest that does."""
+        """Report a key that does not exist, with the most similar that does."""
         near = get_close_matches(str(path[-1]), list(known), 1)
         return cls(path, f"unknown key (did you mean {near[0]}?)" if near else "unknown key")
 
@@ -118,7 +118,7 @@ class ConfigProblem:
 
     @property
     def place(self) -> str:
-        """The path as people write it: `sources[0].name`."""
+        """The path in the usual form: `sources[0].name`."""
         parts = [f"[{part}]" if isinstance(part, int) else f".{_seemly(part)}" for part in self.path]
         return "".join(parts).removeprefix(".")
 

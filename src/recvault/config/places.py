@@ -1,4 +1,5 @@
-"""Find the configuration's file, and read single values of it without the models, which take too long for a Tab key."""
+"""Find the configuration's file, and read single values of it without the models, which are too slow for
+completions."""
 
 from __future__ import annotations
 
@@ -21,7 +22,7 @@ _LEDGER_PATH = re.compile(r"""^\[ledger\][^\[]*?^\s*path\s*=\s*["']([^"']+)["']"
 
 
 def find(path: Path | None) -> Path:
-    """The file to read: the given path, else RECVAULT_CONFIG's, else the first of `lookup` that is there."""
+    """Return the file to read: the given path, else RECVAULT_CONFIG's, else the first existing one of `lookup`."""
     named = path or (Path(os.environ[VARIABLE]) if os.environ.get(VARIABLE) else None)
     tried = (named,) if named else lookup()
     for place in tried:
@@ -33,12 +34,12 @@ def find(path: Path | None) -> Path:
 
 
 def lookup() -> tuple[Path, ...]:
-    """Where a configuration is looked for that nobody named: this directory, this user's, the machine's."""
+    """Return where a configuration is looked for by default: this directory, this user's, the machine's."""
     return (_HERE, *([ours] if (ours := user_config()) else []), SYSTEM)
 
 
 def user_config() -> Path | None:
-    """This user's own file; None for one without a home."""
+    """Return this user's own file; None if the user has no home."""
     base = os.environ.get("XDG_CONFIG_HOME", "")
     home = os.environ.get("HOME", "")
     folder = base if base.startswith("/") else f"{home}/.config" if home.startswith("/") else ""
@@ -48,7 +49,7 @@ def user_config() -> Path | None:
 def _stands(place: Path, *, whatever: bool) -> bool:
     """Whether the file exists; pipes and devices only if named explicitly."""
     try:
-        mode = place.stat().st_mode  # not is_file(): from Python 3.14 on it is False for what may not be looked at
+        mode = place.stat().st_mode  # not is_file(): since Python 3.14 it is False without permission
     except ValueError:
         return False
     except OSError as error:
@@ -56,18 +57,18 @@ def _stands(place: Path, *, whatever: bool) -> bool:
             return False
         if place == user_config() and not whatever:
             return False  # HOME is another user's, as under some sudo
-        raise unreadable(place, error) from error  # e.g. a directory on the way that this user may not enter
+        raise unreadable(place, error) from error  # e.g. no permission for a directory of the path
     return stat.S_ISREG(mode) or (whatever and not stat.S_ISDIR(mode))
 
 
 def ledger_path(path: Path | None) -> Path:
-    """Where a configuration keeps its ledger, also where the rest of it is wrong; the default where it does not say."""
+    """Return the ledger's path, even if the rest of the configuration is wrong; the default if it is not set."""
     named = _LEDGER_PATH.search(_text(path))
     return Path(named[1]) if named else LEDGER
 
 
 def source_names(path: Path | None) -> list[str]:
-    """The names of a configuration's sources, also where the rest of it is wrong; none if it cannot be read."""
+    """Return the names of the sources, even if the rest of the configuration is wrong; none if it cannot be read."""
     try:
         tables = tomllib.loads(_text(path)).get("sources")
     except (ValueError, RecursionError):
@@ -77,7 +78,7 @@ def source_names(path: Path | None) -> list[str]:
 
 
 def _text(path: Path | None) -> str:
-    """What is in the file that `find` finds; nothing if it cannot be read, or is a pipe."""
+    """Return the text of the file found by `find`; empty if it cannot be read, or is a pipe."""
     try:
         place = find(path)
         return place.read_text(encoding="utf-8-sig") if place.is_file() else ""
@@ -108,7 +109,7 @@ def _user() -> str:
 
 
 def _refuse_strangers(place: Path) -> None:
-    """Someone who can write to the current directory, or to HOME, must not decide where our secrets are sent."""
+    """Refuse a file that another user controls: who can write to this directory or HOME must not get our secrets."""
     trusted = {0, os.geteuid(), int(os.environ.get("SUDO_UID", "0"))}
     if place != SYSTEM and place.stat().st_uid not in trusted:
         where = "" if place.is_absolute() else " in this directory"

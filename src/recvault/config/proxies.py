@@ -29,7 +29,8 @@ def from_toml(written: Any, owner: str) -> str | SecretRef | None:
 
 
 def resolve(written: str | SecretRef | None) -> tuple[Proxy | None, str]:
-    """The proxy as it is now, and the secret that it was read from, if it was. ConfigError where it cannot be had."""
+    """Return the proxy as it is now, and the secret that it was read from, if any. ConfigError if that is not
+    available."""
     if not isinstance(written, SecretRef):
         return _parsed(written) if written else None, ""
     secret = written.resolve()
@@ -45,9 +46,9 @@ def resolve(written: str | SecretRef | None) -> tuple[Proxy | None, str]:
 def _parsed(url: str) -> Proxy:
     try:
         proxy = Proxy.of(url) if not _UNSEEMLY.search(url) else None
-    except ValueError:  # some of urllib's repeat what they read
+    except ValueError:  # some of urllib's messages repeat their input
         proxy = None
-    # TLS to a proxy is refused: httpx's way, which carries lists and pings, does not nest it.
+    # TLS to a proxy is refused: httpx, which sends lists and pings, does not support TLS in TLS.
     if proxy is None or not proxy.address.startswith("http://") or (proxy.password and not proxy.user):
         raise ValueError(_SHAPE)
     return proxy

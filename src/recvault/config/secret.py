@@ -1,4 +1,4 @@
-"""Where a secret is to be found: an environment variable, a file, or systemd's credentials directory."""
+"""The place of a secret: an environment variable, a file, or systemd's credentials directory."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class SecretRef(BaseModel):
         return cls(owner=owner, **{way: name})
 
     def resolve(self, *, lines: bool = False) -> str:
-        """Read the secret, less the line ends behind it; `lines`: it may have several, as a key in PEM has.
+        """Read the secret, without trailing line ends; `lines`: it may have several lines, like a PEM key.
 
         ConfigError says whose it is and what to do, never the value.
         """
@@ -113,13 +113,13 @@ class SecretRef(BaseModel):
 
 
 class HeldSecret(SecretRef):
-    """A secret that is not in its place yet: it was typed a moment ago, and is tested before it is written there."""
+    """A secret that is not in its place yet: just typed, and tested before it is written there."""
 
     _value: str = PrivateAttr("")
 
     @classmethod
     def of(cls, place: SecretRef, value: str) -> Self:
-        """The same reference, with the value that will be there."""
+        """Make the same reference with the value that will be there."""
         held = cls(**place.model_dump())
         held._value = value
         return held
@@ -129,7 +129,7 @@ class HeldSecret(SecretRef):
 
 
 def _told(value: str) -> str:
-    """What of a text is not ASCII, by its kind: never the character, which is a part of the secret."""
+    """Name the kind of what is not ASCII, never the character, which is part of the secret."""
     kinds = (kind for kind, letters in _TELLING.items() if any(letter in value for letter in letters))
     return next(kinds, "a character that is not ASCII")
 

@@ -1,4 +1,4 @@
-"""The models of the configuration, with their defaults: one a table, frozen, attributes named as the keys."""
+"""The models of the configuration, with their defaults: one per table, frozen, with attributes named like the keys."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ class ArchiveSettings(_Table):
 
     @property
     def directory(self) -> Path | None:
-        """The directory that the archive is in; None where it is a bucket of S3."""
+        """The directory of the archive; None if it is an S3 bucket."""
         path = self.bucket.removeprefix(checks.DIRECTORY)
         return Path(unquote(path)) if path != self.bucket else None
 
@@ -136,7 +136,7 @@ class ClusterTLS(_Table):
 
 
 class TransferSettings(_Table):
-    """`[transfer]`: how recordings are carried."""
+    """`[transfer]`: how recordings are transferred."""
 
     workers: Count = 16
     processes: Count = 1
@@ -202,7 +202,7 @@ Kind = Literal["stale", "trouble", "quiet", "dead", "quarantined", "suspect", "r
 
 
 class NotifySettings(_Table):
-    """`[notify]`: who is told what."""
+    """`[notify]`: who is notified of what."""
 
     command: Annotated[Texts, AfterValidator(checks.command)] = ()
     command_timeout: Annotated[Period, AfterValidator(checks.command_timeout)] = timedelta(seconds=30)
@@ -230,7 +230,7 @@ class PrivateKeyRef(_Table):
 
 
 class SourceSettings(_Table):
-    """One `[[sources]]` entry. `settings` are its provider's plain keys, `base_url` among them where it is set."""
+    """One `[[sources]]` entry. `settings` are its provider's plain keys, including `base_url` if set."""
 
     name: Annotated[str, AfterValidator(checks.source_name)]
     provider: Text
@@ -260,7 +260,7 @@ class SourceSettings(_Table):
         return self.account or self.name
 
     def resolve_secrets(self) -> dict[str, str]:
-        """The settings, and the secrets as they are now. ConfigError holds every secret that cannot be had."""
+        """Return settings and secrets as they are now. ConfigError names every secret that is not available."""
         values, problems = dict(self.settings), []
         for key, secret in self.secrets.items():
             try:
@@ -283,7 +283,7 @@ class Config(_Table):
     sources: Annotated[tuple[SourceSettings, ...], BeforeValidator(_listed), Field(min_length=1)]
 
     def secret_refs(self) -> Iterator[tuple[str, SecretRef, bool]]:
-        """Each secret of a source: its path, where it is, and whether it may have several lines."""
+        """Yield each secret of a source: its path, its place, and whether it may have several lines."""
         for source in self.sources:
             proxy = {"proxy": source.proxy} if isinstance(source.proxy, SecretRef) else {}
             for key, secret in {**source.secrets, **proxy}.items():

@@ -20,7 +20,7 @@ _NOBODY = "a-name-that-is-no-account"
 
 
 def sort_source(index: int, table: Mapping[str, Any]) -> tuple[dict[str, Any], list[ConfigProblem]]:
-    """Turn a table into what the model `Source` accepts, with the provider's defaults, and list its problems."""
+    """Turn a table into input of `SourceSettings`, with the provider's defaults, and list its problems."""
     at = ("sources", index)
     shaped = {key: value for key, value in table.items() if key in COMMON}
     provider, problems = _provider(at, table.get("provider"))
@@ -28,7 +28,7 @@ def sort_source(index: int, table: Mapping[str, Any]) -> tuple[dict[str, Any], l
         return {"lookback": timedelta(), "formats": ("wav",), **shaped}, problems
     shaped = {key: value for key, value in shaped.items() if key in _common(provider)}
     shaped.setdefault("lookback", provider.default_lookback)
-    if provider.one_format:  # it stores what it receives
+    if provider.one_format:  # whatever is configured, it has one format
         shaped["formats"] = provider.formats
     else:
         shaped.setdefault("formats", ("wav",) if "wav" in provider.formats else provider.formats)
@@ -49,13 +49,13 @@ def sort_source(index: int, table: Mapping[str, Any]) -> tuple[dict[str, Any], l
 
 
 def _common(provider: type[Provider]) -> frozenset[str]:
-    """The common keys; a provider with its own `account` keeps it."""
+    """Return the common keys; a provider with its own `account` keeps that key."""
     return COMMON - ({"account"} & set(provider.settings))
 
 
 def _provider(at: tuple[str, int], name: Any) -> tuple[type[Provider] | None, list[ConfigProblem]]:
     if not isinstance(name, str):
-        return None, []  # the model says so
+        return None, []  # the model reports it
     try:
         return provider_class(name), []
     except ConfigError as error:
@@ -89,7 +89,7 @@ def _secrets(
 
 
 def _private_keys(at: tuple[str, int], written: Any, owner: str) -> tuple[Any, list[ConfigProblem]]:
-    """Each is a secret's table that may also name its public key."""
+    """Read the private keys: each is a secret's table that may also name its public key."""
     if not isinstance(written, list):
         return (), [ConfigProblem((*at, "private_keys"), f"must be a list of {WAYS}")]
     keys, problems = [], []
@@ -126,7 +126,8 @@ def _settings(
 def _credentials(
     at: tuple[str, int], provider: type[Provider], table: Mapping[str, Any], *, built: bool, owner: str
 ) -> Iterator[ConfigProblem]:
-    """Exactly one complete set; sub-accounts only if these credentials reach them; then the provider's own check."""
+    """Demand exactly one complete set; sub-accounts only if these credentials reach them; then the provider's own
+    check."""
     ways = "; or ".join(", ".join(keys) for keys in provider.credentials)
     whole = [keys for keys in provider.credentials if all(key in table for key in keys)]
     if len(whole) != 1:
@@ -166,5 +167,5 @@ def _refused(
 
 
 def names_its_account(provider: type[Provider], settings: Mapping[str, str]) -> bool:
-    """Whether the account's id is what the configuration calls it: the provider has none."""
+    """Whether the configuration names the account, because the provider has no id for it."""
     return provider.from_settings(_NOBODY, settings).account_id == _NOBODY

@@ -15,7 +15,7 @@ _ABSENT = object()
 
 
 def secret_prints(settings: Config) -> dict[str, str]:
-    """A fingerprint of each available secret, by its path."""
+    """Return a fingerprint of each available secret of a source, by its path."""
     prints = {}
     for path, secret, lines in settings.secret_refs():
         try:
@@ -28,7 +28,7 @@ def secret_prints(settings: Config) -> dict[str, str]:
 def changes(
     before: Config, after: Config, prints_before: Mapping[str, str], prints_after: Mapping[str, str]
 ) -> list[str]:
-    """Each change as `path: before -> after`, `path: changed` for the value of a secret, sources added and removed."""
+    """Return `path: before -> after` for values, `path: changed` for secrets, and added and removed sources."""
     names_before, names_after = ({source.name for source in each.sources} for each in (before, after))
     kept = names_before & names_after
     old, new = dict(_flat("", _tree(before, kept))), dict(_flat("", _tree(after, kept)))
@@ -50,7 +50,7 @@ def changes(
 
 
 def _tree(settings: Config, names: Collection[str]) -> dict[str, Any]:
-    """The configuration by its paths, with these sources."""
+    """Return the configuration as a tree, with only these sources."""
     tree = settings.model_dump(mode="python")
     tree["sources"] = {source["name"]: source for source in tree["sources"] if source["name"] in names}
     return tree

@@ -78,7 +78,7 @@ class Daemon:
         self._retired: list[threading.Thread] = []
         self._silence: str | None = None
         self._refused: str | None = None  # the configuration that a reload found, and why it is not in use
-        self._error: str | None = None  # that ends it
+        self._error: str | None = None  # the one that ends it
         self.lingers = False  # a thread waits for an answer and cannot be joined: end the process without it
 
     def run(self) -> Report:
@@ -105,7 +105,7 @@ class Daemon:
 
     @contextmanager
     def _noting_errors(self) -> Iterator[None]:
-        """Leave word of an error that ends the daemon, for `status`; a requested stop is none."""
+        """Store an error that ends the daemon, for `status`; a requested stop is none."""
         try:
             yield
         except Interrupted:
@@ -117,7 +117,7 @@ class Daemon:
     # -- while it runs -------------------------------------------------------------------------------------------------
 
     def _keep(self) -> None:
-        """Look, again and again, until a stop."""
+        """Check the flags, again and again, until a stop."""
         alive_at = 0.0
         drift = self._drift()
         while not self._stop.asked.wait(_LOOK_SECONDS) and self._service.fatal is None:
@@ -146,7 +146,7 @@ class Daemon:
         return silence is None
 
     def _words(self) -> str:
-        """The line of `systemctl status`."""
+        """Make the line of `systemctl status`."""
         if troubles := [*self._troubles(), *self._warnings()]:
             return troubles[0].message
         work, judged = self._service.work, self._service.judged()
@@ -192,7 +192,7 @@ class Daemon:
         self._lock.tell([DaemonTrouble(each.risk.value, redact_text(each.message), each.command) for each in told])
 
     def _tell(self, teller: Teller) -> None:
-        """Tell what changed. An error costs only this turn: the next one looks again."""
+        """Notify about changes. An error affects only this turn: the next one checks again."""
         try:
             teller.look(self._service.judged(), self._verdict())
             teller.deliver()
@@ -241,7 +241,7 @@ class Daemon:
         self._listen_for_hints(settings.daemon.hints_listen)
 
     def _listen_for_hints(self, listen: str) -> None:
-        """Receive hints at this address. If that cannot be, polls find everything all the same."""
+        """Receive hints at this address. If that fails, polls still find everything."""
         if listen == self._hints_at:
             return
         if self._hints_endpoint is not None:
@@ -260,7 +260,7 @@ class Daemon:
         return desk.receive(posted) if desk is not None else EndpointAnswer(404, TEXT, b"not found\n")
 
     def _listening(self, settings: Config) -> Endpoint | None:
-        """The configured endpoint. Raises ConfigError if it cannot listen."""
+        """Open the configured endpoint. ConfigError if it cannot listen."""
         routes = {"/metrics": self._metrics_page, "/healthz": self._healthz}
         listen = settings.daemon.metrics_listen
         return Endpoint(listen, routes) if listen else None

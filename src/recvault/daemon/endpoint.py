@@ -23,11 +23,11 @@ from recvault.log.lines import get_logger
 log = get_logger("recvault.daemon.endpoint")
 
 TEXT = "text/plain; charset=utf-8"
-MOST_CONNECTIONS = 200  # past it clients wait to be accepted: the daemon's own files must not run out
+MOST_CONNECTIONS = 200  # beyond it clients wait to be accepted: the daemon needs file descriptors itself
 MOST_BODY = 64 * 1024  # bytes; a larger one is answered 413 before it is read
 _SILENT_SECONDS = 3  # a client that sends nothing for so long is cut off
-_LONGEST_SECONDS = 10.0  # a client that has not sent a whole request by then is cut off, however busy it looks
-_LOOK_SECONDS = 0.2  # how often the server looks whether it is to close
+_LONGEST_SECONDS = 10.0  # a client that has not sent a complete request by then is cut off, even if it is sending
+_LOOK_SECONDS = 0.2  # how often the server checks whether to close
 _CLOSING_SECONDS = 2.0  # how long answers in progress may take when the endpoint closes
 _THREADS = 4
 
@@ -86,7 +86,7 @@ class Endpoint:
         self._thread.start()
 
     def close(self) -> None:
-        """Free the port; answers in progress have a moment to end."""
+        """Free the port; answers in progress get a moment to end."""
         self._server.task_dispatcher.shutdown(timeout=_CLOSING_SECONDS)
         self._closing.set()
         self._thread.join()
@@ -108,7 +108,7 @@ class Endpoint:
 def _application(
     routes: Routes, receiver: Receiver | None
 ) -> Callable[[Mapping[str, Any], Callable[..., Any]], Iterable[bytes]]:
-    """The WSGI application that answers by these routes."""
+    """Make the WSGI application that answers by these routes."""
 
     def application(environ: Mapping[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         answer, headers = _answered(routes, receiver, environ)
@@ -124,7 +124,7 @@ def _application(
 def _answered(
     routes: Routes, receiver: Receiver | None, environ: Mapping[str, Any]
 ) -> tuple[EndpointAnswer, dict[str, str]]:
-    """The answer to a request, with its extra headers. The Host header is never read."""
+    """Answer a request, with extra headers. The Host header is never read."""
     method, path = environ["REQUEST_METHOD"], environ.get("PATH_INFO", "")
     try:
         if method == "POST" and receiver is not None:
@@ -171,7 +171,7 @@ _HINTS = {
 
 
 def _listening(listen: str, key: str) -> socket.socket:
-    """A bound socket. SO_REUSEPORT is not set: a second daemon would silently share the port."""
+    """Return a bound socket. SO_REUSEPORT is not set: a second daemon would silently share the port."""
     host, _, port = listen.rpartition(":")
     try:
         found = socket.getaddrinfo(

@@ -17,10 +17,10 @@ _ORDER = tuple(Condition)
 
 
 def healthz(judged: Iterable[tuple[FeedStatus, Health]], found: Judgement) -> EndpointAnswer:
-    """503 if the verdict wants somebody now, else 200; the verdict, then each source with its message, worst first.
+    """Return 503 if the verdict is critical, else 200; with the verdict and each source with its message, worst first.
 
-    Errors and warnings are the daemon's own; warnings do not stop it: a refused reload. A slow source is degraded, and
-    safe.
+    Errors and warnings are the daemon's own; warnings, e.g. a refused reload, do not stop it. A slow source is
+    degraded, but safe.
     """
     feeds = sorted(judged, key=lambda each: -_ORDER.index(each[1].condition))
     slow = any(health.condition is Condition.SLOW for _, health in feeds)

@@ -16,17 +16,17 @@ from recvault.operations.manifests import SETTLING, Manifests, complete_at, last
 log = get_logger("recvault.daemon.manifest_job")
 
 LOOK_EVERY = timedelta(minutes=10)
-_THREADS = 2  # that sidecars are read in: transfers come first
+_THREADS = 2  # for reading sidecars: transfers come first
 
 
 class ManifestJob:
-    """Looks whether manifests are due. For one thread at a time."""
+    """Checks whether manifests are due. For one thread at a time."""
 
     def __init__(self, runtime: Runtime, metrics: Metrics) -> None:
         self._runtime = runtime
         self._metrics = metrics
         self._since = runtime.clock()
-        self._through: date | None = None  # the day up to which all is listed
+        self._through: date | None = None  # the last day for which all is listed
         metrics.manifests_since(complete_at(runtime.ledger) or runtime.ledger.born_at)
 
     def look(self) -> None:

@@ -27,7 +27,7 @@ class Notify:
 
     @property
     def is_heard(self) -> bool:
-        """Whether anybody listens."""
+        """Whether a service manager listens."""
         return bool(self._address)
 
     def ready(self) -> None:
@@ -44,11 +44,11 @@ class Notify:
         self._send(f"STOPPING=1\nSTATUS={words}")
 
     def alive(self) -> None:
-        """Every part makes progress."""
+        """Report that every part makes progress."""
         self._send("WATCHDOG=1")
 
     def status(self, words: str) -> None:
-        """What `systemctl status` shows; sent where it changed."""
+        """Set the line of `systemctl status`; sent only if it changed."""
         if words != self._status and not self._ended:
             self._status = words
             self._send("STATUS=" + words.replace("\n", " "))

@@ -26,7 +26,7 @@ from recvault.shutdown import Stop
 log = get_logger("recvault.daemon.schedule")
 
 _BEAT_SECONDS = 2.0
-_JITTER = 0.05  # of an interval: sources that were started together do not stay together
+_JITTER = 0.05  # of an interval: spreads sources that were started together
 _OWN = "schedule"  # the lane of the beat
 
 
@@ -34,7 +34,7 @@ class Schedule:
     """Add lanes and jobs, then start. `on_bug` gets a job's name, `on_skip` its lane."""
 
     def __init__(self, stop: Stop, *, on_bug: Callable[[str], None], on_skip: Callable[[str], None]) -> None:
-        # It would say that a poll is skipped because the one before still runs: `on_skip` counts that instead.
+        # It would log each poll that is skipped because the last one still runs: `on_skip` counts them instead.
         logging.getLogger("apscheduler.scheduler").setLevel(logging.ERROR)
         self._stop = stop
         self._on_bug = on_bug
@@ -50,7 +50,7 @@ class Schedule:
         self.every("beat", _OWN, timedelta(seconds=_BEAT_SECONDS), self._beat)
 
     def lane(self, name: str, threads: int) -> None:
-        """Give some jobs threads of their own."""
+        """Add a lane with its own threads."""
         self._scheduler.add_executor(ThreadPoolExecutor(threads), alias=name)
 
     def every(self, name: str, lane: str, interval: timedelta, work: Callable[[], None]) -> None:
@@ -69,20 +69,20 @@ class Schedule:
             )
 
     def drop(self, name: str) -> None:
-        """Stop doing it."""
+        """Remove a job."""
         with contextlib.suppress(JobLookupError):
             self._scheduler.remove_job(name)
 
     def names(self) -> list[str]:
-        """Of all jobs."""
+        """Return the names of all jobs."""
         return [job.id for job in self._scheduler.get_jobs()]
 
     def start(self) -> None:
-        """Begin."""
+        """Start the jobs."""
         self._scheduler.start()
 
     def again(self) -> None:
-        """Make every job due now: times that were planned by a clock that has been set mean nothing."""
+        """Make every job due now: times planned before the clock was set are wrong."""
         for job in self._scheduler.get_jobs():
             with contextlib.suppress(JobLookupError):
                 job.modify(next_run_time=datetime.now(UTC))
@@ -93,12 +93,12 @@ class Schedule:
             self._scheduler.shutdown(wait=False)
 
     def wait(self, seconds: float) -> bool:
-        """Wait for what runs; whether all of it has ended."""
+        """Wait for running jobs; return whether all have ended."""
         with self._idle:
             return self._idle.wait_for(lambda: not self._running, timeout=max(0.0, seconds))
 
     def _turn(self, name: str, work: Callable[[], None]) -> None:
-        """One turn of a job. An exception is logged and counted, and only ends this turn."""
+        """Run a job once. An exception is logged and counted, and ends only this turn."""
         with self._idle:
             self._running[name] += 1
         try:
@@ -113,7 +113,7 @@ class Schedule:
 
     def _told(self, name: str, error: Exception) -> None:
         if self._stop.asked.is_set():
-            log.debug("job.cut_short", job=name, error=type(error).__name__)  # what it used is being closed
+            log.debug("job.cut_short", job=name, error=type(error).__name__)  # because what it uses is being closed
             return
         log.error("job.failed", job=name, exc_info=error)
         self._on_bug(name)

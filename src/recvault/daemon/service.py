@@ -63,7 +63,7 @@ class DaemonService:
         self._clock = clock
         self._report = report
         self._metrics = metrics
-        if earlier is not None:  # it drains meanwhile: both share one request budget per account
+        if earlier is not None:  # it drains in parallel: both share one request budget per account
             self.runtime.lender.take_over(earlier.lender)
         now, known = clock(), watched_since or {}
         self.watched_since = {source.name: known.get(source.name, now) for source in settings.sources}
@@ -74,16 +74,16 @@ class DaemonService:
         self._turned_at = time.monotonic()
         self._ledger_trouble: str | None = None
         self._bugs: set[str] = set()  # jobs whose last turn ended with an unexpected error
-        self._subaccounts: dict[str, set[str]] = {}  # that have jobs, by source
+        self._subaccounts: dict[str, set[str]] = {}  # those with jobs, by source
         self._work: Work | None = None
         self.hints: HintDesk | None = None
 
     # -- its life ------------------------------------------------------------------------------------------------------
 
     def open(self, *, with_bucket: bool = True) -> None:
-        """Open the ledger, the sources and the bucket. ConfigError where no source can be used.
+        """Open the ledger, the sources and the bucket. ConfigError if no source can be used.
 
-        What keeps the bucket from being used is raised, or else only what transfers wait for: `with_bucket`.
+        If the bucket cannot be used, `with_bucket` decides: raise the error, or let only transfers wait.
         """
         report, runtime = self._report, self.runtime
         names = [source.name for source in self.settings.sources]
@@ -102,7 +102,7 @@ class DaemonService:
             self.hints = opened_desk(self.runtime, self._work, self._metrics, self._end_by)
 
     def start(self) -> None:
-        """Poll every source now and then at its interval; transfer what is due."""
+        """Poll every source now and at its interval; transfer what is due."""
         self._metrics.expect_job("dispatch")
         self._schedule.lane("leases", 1)
         self._every("leases", "leases", _LEASES_EVERY, self._free_dead_leases)
@@ -128,7 +128,7 @@ class DaemonService:
         """Begin nothing more; let transfers end within drain_timeout."""
         self.runtime.stop.asked.set()
         if self._work is not None:
-            with contextlib.suppress(RecvaultError):  # the file goes with the process
+            with contextlib.suppress(RecvaultError):  # the file is removed with the process
                 self.runtime.ledger.succession.end()
         self._wake.set()
         if self.hints is not None:
@@ -151,7 +151,7 @@ class DaemonService:
 
     @property
     def work(self) -> Work:
-        """What was opened."""
+        """The opened parts."""
         assert self._work is not None, "opened before it is used"  # noqa: S101
         return self._work
 
@@ -184,11 +184,11 @@ class DaemonService:
         ]
 
     def verdict(self, beside: Iterable[Reason] = ()) -> Judgement:
-        """Whether all is safe, by what the ledger says and what else is known."""
+        """Judge whether all is safe, from the ledger and what else is known."""
         return self.runtime.verdict(beside, self.watched_since)
 
     def judged(self) -> list[tuple[FeedStatus, Health]]:
-        """Every list of a configured source, and how it does."""
+        """Return every list of a configured source with its health."""
         return self.runtime.judged(self.watched_since)
 
     def clock_was_set(self) -> None:
@@ -214,7 +214,7 @@ class DaemonService:
         self._metrics.job_failed(job)
 
     def _skipped(self, lane: str) -> None:
-        """A poll was skipped; of the daemon's other jobs a late turn means nothing."""
+        """Count a skipped poll; for the daemon's other jobs a late turn does not matter."""
         if any(source.name == lane for source in self.settings.sources):
             self._metrics.poll_skipped(lane)
 
@@ -259,7 +259,7 @@ class DaemonService:
         return poll
 
     def _keep_reconciling(self, source: Source, account_id: str) -> None:
-        """Look often whether a reconcile is due: neither restarts nor a failed one put it off by a whole turn."""
+        """Check often whether a reconcile is due, so that restarts and failures do not delay it by a whole interval."""
         settings = self.runtime.source(source.name)
         every, window = settings.reconcile_every, settings.reconcile_window
         feed = replace(source.feed(account_id), list=RECONCILE)
@@ -270,7 +270,7 @@ class DaemonService:
             if last is None and ledger.ask.last_success(source.feed(account_id)) is None:
                 return  # the first scan reads it all
             since = last or ledger.born_at
-            if not timedelta() <= now - since < every * 0.95:  # the look itself is not on the second
+            if not timedelta() <= now - since < every * 0.95:  # the checks have a jitter
                 self.work.listing.reconcile(source, account_id, Window(since=moment_before(now, window)))
 
         name = f"reconcile:{source.name}:{account_id}"
@@ -340,7 +340,7 @@ class DaemonService:
             self._note_ledger(None)
 
     def _note_ledger(self, trouble: str | None) -> None:
-        """Why the ledger could not be written when it was last tried; None where it could."""
+        """Note why the ledger could not be written at the last attempt; None if it could."""
         if trouble and self._ledger_trouble is None:
             log.error("ledger.failed", error=trouble)
         elif trouble is None and self._ledger_trouble is not None:
@@ -350,7 +350,7 @@ class DaemonService:
 
 
 class _Waker(Observer):
-    """Has the dispatcher look at once at what was found."""
+    """Wakes the dispatcher as soon as recordings are found."""
 
     def __init__(self, wake: threading.Event) -> None:
         self._wake = wake

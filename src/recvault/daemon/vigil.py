@@ -1,4 +1,4 @@
-"""Notice which source turns stale and which recovers: in the log when it happens, to the ping all the while."""
+"""Notice which sources become stale and which recover: log each change, and ping at every check."""
 
 from __future__ import annotations
 
