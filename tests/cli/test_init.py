@@ -305,6 +305,17 @@ def test_for_a_service_secrets_go_where_only_root_reads(
     assert newcomer.secret not in ran.output + (etc / "config.toml").read_text()
 
 
+def test_for_a_service_the_first_archiving_is_the_service_s(
+    newcomer: Newcomer, machine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`--sync` installs it; a machine without systemd is told so, and the configuration stays."""
+    monkeypatch.setattr("recvault.cli.install._SYSTEMD", machine / "none")
+    monkeypatch.setenv("TWILIO_AUTH_TOKEN", newcomer.secret)
+    ran = _system(*newcomer.flags, "--secret", "env", "--bucket-credentials", "copy", "--sync")
+    assert (ran.exit_code, (machine / "etc/recvault/config.toml").exists()) == (2, True)
+    assert "this machine was not started with systemd" in ran.output
+
+
 def test_counting_a_long_history_is_bounded(newcomer: Newcomer, tmp_path: Path) -> None:
     """After some seconds it says how many there are at least."""
     ran = newcomer.init(*newcomer.flags, "--secret", "env:TOKEN", TOKEN=newcomer.secret)

@@ -66,13 +66,14 @@ def test_from_nothing_to_a_service_and_back(
     secret = account.credentials["auth_token"]
     lab.write("/etc/credstore/recvault.twilio-auth-token", secret, mode=0o600)
     words = ["init", "--system", "--yes", *answers(simulator, account, strict_bucket), "--bucket-credentials", "copy"]
-    said = done(lab, *words, env=KEYS)
+    said = done(lab, *words, "--sync", env=KEYS)
     assert "ok    to archive: 5 recordings" in said and secret not in said
-    assert done(lab, "install", "--dry-run").splitlines()[-5:] == done(lab, "install").splitlines()[-5:]
+    assert "# systemctl restart recvault.service" in said
     until(lambda: archived(strict_bucket) == 5, PATIENCE)
     assert lab.property("recvault", "ActiveState") == "active"
     assert lab.run("systemctl", "is-enabled", "recvault").strip() == "enabled"
     pid = lab.property("recvault", "MainPID")
+    assert "ok    source twilio: list" in done(lab, "check", "--as-service")
 
     assert "are as they should be" in done(lab, "install")
     assert lab.property("recvault", "MainPID") == pid, "nothing changed, so nothing is restarted"
@@ -117,6 +118,7 @@ def test_a_user_s_own_service(lab: Lab, simulator: Simulator, account: SimAccoun
     assert "systemctl --user status recvault" in said
     until(lambda: archived(strict_bucket) == 5, PATIENCE)
     assert ann("systemctl", "--user", "is-active", "recvault").strip() == "active"
+    assert "ok    source twilio: list" in ann(RECVAULT, "check", "--as-service")
     ann(RECVAULT, "uninstall", "--user", "--purge", "--yes")
     assert lab.ran("test", "-e", f"{home}/.config/recvault").returncode != 0
     assert archived(strict_bucket) == 5

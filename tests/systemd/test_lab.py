@@ -249,12 +249,41 @@ def _commands(heading: str) -> list[str]:
 
 
 def test_the_guides_checks_work(served: Served) -> None:
-    """`recvault check` works as in the guide, before the first start and beside the service."""
-    beside, apart = (line for line in _commands("By hand") if line.endswith(" check"))
-    assert "ok    source voice: list" in served.lab.run("sh", "-c", apart)
+    """`recvault check --as-service` and `sync` by hand work as in the guide, before the first start and beside it."""
+    check, sync = _commands("By hand")[:2]
+    assert check.endswith("check --as-service") and sync.endswith(" sync")
+    assert "ok    source voice: list" in served.lab.run("sh", "-c", check)
     served.start()
-    assert "ok    source voice: list" in served.lab.run("sh", "-c", beside)
+    assert "ok    source voice: list" in served.lab.run("sh", "-c", check)
     until(served.bucket_is_truth, PATIENCE)
+    served.add_one()
+    served.lab.run("sh", "-c", sync)
+    until(served.bucket_is_truth, PATIENCE)
+    left = served.lab.run("systemctl", "list-units", "--all", "--plain", "--no-legend", "recvault-check*")
+    assert (left, served.lab.run("sh", "-c", "ls /run | grep recvault-check || true")) == ("", "")
+
+
+def test_a_check_as_the_service_finds_what_only_the_service_lacks(served: Served) -> None:
+    """Well by hand as root, but the unit's user cannot read the secret, or cannot even start: said, with its code."""
+    recvault = "/opt/recvault/bin/recvault"
+    keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test-secret-key"}
+    served.lab.write("/etc/recvault/token", served.account.credentials["auth_token"], mode=0o600)
+    served.rig.sources[0]["auth_token"] = {"file": "/etc/recvault/token"}
+    served.configure()
+    assert "ok    source voice: settings" in served.lab.ran(recvault, "check", "--offline", env=keys).stdout
+    found = served.lab.ran(recvault, "check", "--offline", "--as-service", "--json", env=keys)
+    document = json.loads(found.stdout)
+    wrong = [each for each in document["checks"] if not each["ok"]]
+    assert (found.returncode, [each["name"] for each in wrong]) == (78, ["source voice: settings"])
+    assert "/etc/recvault/token cannot be read: Permission denied" in wrong[0]["detail"]
+    drop_in = f"/etc/systemd/system/{UNIT}.d/broken.conf"
+    served.lab.write(drop_in, "[Service]\nLoadCredential=none:/etc/recvault/none\n")
+    served.lab.run("systemctl", "daemon-reload")
+    broken = served.lab.ran(recvault, "check", "--as-service")
+    served.lab.run("rm", drop_in, "/etc/recvault/token")
+    served.lab.run("systemctl", "daemon-reload")
+    assert (broken.returncode, broken.stdout) == (78, "")
+    assert broken.stderr.startswith("FAIL  service: systemd cannot start it: ")
 
 
 PIP = ("python3 -m venv ", "/opt/recvault/bin/pip ")

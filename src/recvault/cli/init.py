@@ -67,7 +67,7 @@ _AGAIN, _QUIT = "again", "quit"
     help="copy: keep those of this environment; found: use what AWS tools find.",
 )
 @click.option("--add", is_flag=True, default=None, help="Add a source to a configuration that exists.")
-@click.option("--sync/--no-sync", "syncs", default=None, help="Archive now, or not; default: ask.")
+@click.option("--sync/--no-sync", "syncs", default=None, help="Archive now (as a service: install it), or not.")
 @click.option("--yes", is_flag=True, help="Ask nothing: use flags and defaults.")
 @question
 def command(app: App, /, whom: str | None, add: bool | None, syncs: bool | None, yes: bool, **given: Any) -> int:
@@ -269,8 +269,7 @@ def _next(app: App, interview: Interview, syncs: bool | None) -> int:
     home, code = interview.home, 0
     _say_environment(interview)
     if home.is_system:
-        click.echo("\nNext\n  recvault install --system    installs and starts the service, which archives")
-        return 0
+        return _serve(interview, syncs)
     wanted = interview.ask.confirm(
         syncs, "\nArchive now? You can stop it; it continues later.", default=interview.ask.interactive
     )
@@ -284,14 +283,31 @@ def _next(app: App, interview: Interview, syncs: bool | None) -> int:
     return code
 
 
+def _serve(interview: Interview, syncs: bool | None) -> int:
+    """Install the service, if that is wanted: it archives."""
+    from recvault.cli.install import command as install
+
+    ask = interview.ask
+    if ask.confirm(syncs, "\nInstall and start the service now?", default=ask.interactive):
+        click.echo("\nrecvault install --system")
+        return _invoked(install, whom="system", dry_run=False)
+    click.echo("\nNext\n  recvault install --system    installs and starts the service, which archives")
+    return 0
+
+
 def _sync(app: App, home: Home, name: str) -> int:
     """Run the first pass of the new source, as `recvault sync` does."""
     from recvault.cli.sync import command as sync
 
     app.config = home.config
     click.echo(f"\nrecvault sync --source {name}")
+    return _invoked(sync, names=(name,), as_json=False, metrics_file=None, cluster=None)
+
+
+def _invoked(verb: click.Command, **options: Any) -> int:
+    """Another verb's exit code."""
     try:
-        click.get_current_context().invoke(sync, names=(name,), as_json=False, metrics_file=None)
+        click.get_current_context().invoke(verb, **options)
     except SystemExit as ended:
         return int(ended.code or 0)
     return 0

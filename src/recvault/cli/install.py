@@ -162,5 +162,6 @@ def _say_what_next(installing: Installing) -> None:
         "\nTo look at it\n"
         f"  {systemctl} status recvault\n"
         f"  {program} --config {home.config} status\n"
+        f"  {program} check --as-service\n"
         f"  {installing.journal.replace(' -e', ' -f')}"
     )
