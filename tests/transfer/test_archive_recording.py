@@ -12,7 +12,7 @@ import pytest
 
 from lines import NOW, FakeProvider, FakeSession, a_line, a_recording, wav
 from recvault.archive import KeyTemplate
-from recvault.models import Failure, Job, Phase, Receipt, Recording, Verdict, stamp
+from recvault.models import Failure, Job, Look, Phase, Receipt, Recording, Verdict, stamp
 from recvault.simulator.media import Noise, mp3
 from recvault.store.protocol import Stored
 from recvault.testing import MemoryStore
@@ -30,6 +30,16 @@ def a_transfer(directory: Path, line: Line, store: MemoryStore | None = None, no
         place=SpoolPlace(directory=directory, memory=1 << 20, min_free_disk=0),
         clock=lambda: now,
     )
+
+
+class CountingSession(FakeSession):
+    """Also counts the downloads."""
+
+    downloads = 0
+
+    def download(self, *arguments: Any, **more: Any) -> Any:
+        self.downloads += 1
+        return super().download(*arguments, **more)
 
 
 def a_job(recording: Recording | None = None, attempt: int = 1, **values: Any) -> Job:
@@ -86,6 +96,22 @@ def test_what_looks_wrong_and_comes_right_is_archived_right(tmp_path: Path) -> N
     outcome = a_transfer(tmp_path, line)(a_job())
     assert isinstance(outcome, Receipt)
     assert (outcome.media[0].bytes, outcome.media[0].check.status) == (len(wav()), "ok")
+
+
+def test_unchanged_media_are_downloaded_once_by_each_later_attempt(tmp_path: Path) -> None:
+    """The first attempt downloads media that are not whole twice, in case the fault passes; the next ones once, as what
+    an earlier attempt saw too is no passing fault. They begin again where other bytes come."""
+    looks: tuple[Look, ...] = ()
+    downloads = []
+    for attempt, body in enumerate([wav(0.5, told=1)] * 3 + [wav(0.7, told=1)], start=1):
+        session = CountingSession([body])
+        now = NOW + timedelta(hours=attempt / 2)
+        outcome = a_transfer(tmp_path, a_line(session=session), now=now)(a_job(attempt=attempt, looks=looks))
+        assert isinstance(outcome, Failure)
+        assert outcome.reason == "media.not_whole"
+        downloads.append(session.downloads)
+        looks = outcome.looks
+    assert downloads == [2, 1, 1, 2]
 
 
 def test_a_recording_that_names_no_media_is_no_empty_commit(tmp_path: Path) -> None:
