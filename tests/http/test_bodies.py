@@ -14,7 +14,7 @@ import pytest
 
 from recvault.errors import Interrupted, MediaRejected, ProtocolError, Refused, Unavailable
 from recvault.http import MediaHead, bodies
-from recvault.http.media import MediaAnswer, Place
+from recvault.http.media import DrainCut, MediaAnswer, Place
 from recvault.shutdown import Stop
 from recvault.simulator.exchange import Request
 from recvault.simulator.wire import Wire
@@ -133,6 +133,47 @@ def test_slow_is_not_a_stall(wired: Any) -> None:
     """A slow body faster than min_rate arrives completely, however long it takes."""
     base_url = wired.raw(dripping(b"Content-Length: 4000", list(repeat(b"a" * 100, 40)), 0.05))
     assert len(wired.session(base_url, stall_timeout=1.0, min_rate=100).download(get(base_url), read)) == 4000
+
+
+@pytest.mark.parametrize("pieces", [[], [b"a"]], ids=["before its head", "in mid-body"])
+def test_a_silent_download_does_not_delay_a_stop(wired: Any, pieces: list[bytes]) -> None:
+    """A download that receives nothing during a drain is ended before the drain is over or it counts as stalled."""
+    stop = Stop()
+    stop.asked.set()
+
+    def answer(wire: Wire, request: Request) -> bool:
+        if pieces:
+            wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n" + b"".join(pieces))
+        wire.pause(60)
+        return False
+
+    session = wired.session(wired.raw(answer), stop=stop, stall_timeout=60.0, drain_silence=0.01)
+    with pytest.raises(Interrupted, match="nothing arrived"):
+        session.download(get(session.base_url), read)
+
+
+def test_a_download_that_receives_something_is_not_cut_by_a_stop() -> None:
+    """During a drain, a download goes on while bytes arrive, and is ended once none has arrived for a while."""
+    stop, moment = Stop(), [100.0]
+    place = Place("http://h/x", "h", [], at_home=True)
+    answer = MediaAnswer(place, Taken, lambda *_, **__: None)
+    cut = DrainCut(answer, stop, 5.0, lambda: moment[0])
+
+    def later(seconds: float) -> None:
+        moment[0] += seconds
+        cut()
+
+    later(60.0)  # no stop is requested
+    stop.asked.set()
+    later(60.0)
+    later(4.0)
+    answer.begin(Head(200, [("Content-Length", "9")]))
+    later(4.0)
+    answer.write(b"a")
+    later(4.0)
+    later(4.0)
+    with pytest.raises(Interrupted):
+        later(1.0)
 
 
 def test_a_stop_that_is_enforced_ends_a_body(wired: Any) -> None:

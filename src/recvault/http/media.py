@@ -6,13 +6,15 @@ Content-Length.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
-from recvault.errors import MediaRejected, Unavailable
+from recvault.errors import Interrupted, MediaRejected, Unavailable
 from recvault.http import classify
 from recvault.http.bodies import MOST_OF_ERROR, is_plain
+from recvault.shutdown import Stop
 from recvault.transport import Enough, Head, Headers
 
 T = TypeVar("T")
@@ -131,6 +133,11 @@ class MediaAnswer(Generic[T]):
         self._sink = self._receive(MediaHead(_bare(place.url), headers, self._length))
         self.write = self._sink.write
 
+    @property
+    def arrived(self) -> int:
+        """A number that grows whenever something of the answer arrives."""
+        return self.has_begun + self._bytes + (0 if self._sink is None else self._sink.size)
+
     def _read_past(self, piece: bytes | memoryview) -> None:
         self._bytes += len(piece)
         if self.refused is not None:
@@ -154,6 +161,30 @@ class MediaAnswer(Generic[T]):
         """Free resources if it was not finished."""
         if self._sink is not None:
             self._sink.close()
+
+
+class DrainCut:
+    """Ends a download once a drain is over; or earlier, if nothing arrives during the drain. Nothing is put yet, and
+    the next run downloads it again."""
+
+    __slots__ = ("_answer", "_arrived", "_clock", "_seconds", "_since", "_stop")
+
+    def __init__(
+        self, answer: MediaAnswer[Any], stop: Stop, seconds: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._answer, self._stop, self._seconds, self._clock = answer, stop, seconds, clock
+        self._arrived, self._since = -1, 0.0
+
+    def __call__(self) -> None:
+        """See transport.Cut."""
+        self._stop.check_enforced()
+        if not self._stop.asked.is_set():
+            return
+        arrived = self._answer.arrived
+        if arrived != self._arrived:
+            self._arrived, self._since = arrived, self._clock()
+        elif self._clock() - self._since >= self._seconds:
+            raise Interrupted("stop requested, and nothing arrived for a while")
 
 
 def _bare(url: str) -> str:

@@ -32,7 +32,7 @@ from recvault.http.client import USER_AGENT, Clients
 from recvault.http.exchange_errors import NOT_SENT, Failures, failure
 from recvault.http.limits import LIST, MEDIA, Budget, Noted, Turn
 from recvault.http.media import MEDIA as ANSWER
-from recvault.http.media import Away, MediaAnswer, MediaHead, Place, Sink
+from recvault.http.media import Away, DrainCut, MediaAnswer, MediaHead, Place, Sink
 from recvault.http.tries import Timing, Tries
 from recvault.log.meter import PROVIDER, Waits
 from recvault.providers.base import OwnMedia, Page, Provider, Reply
@@ -286,7 +286,7 @@ class Session:
         sent = Request("GET", place.url, place.headers)
         with self._turn(_MEDIA) if place.at_home else nullcontext():
             try:
-                self.clients.media.exchange(sent, answer, self.stop.check_enforced)
+                self.clients.media.exchange(sent, answer, DrainCut(answer, self.stop, self.timing.drain_silence))
                 if (refused := answer.refused) is not None:
                     self._refuse(refused, answer.headers, answer.words, place, _MEDIA)
                 return answer.outcome()

@@ -17,6 +17,7 @@ class Timing:
 
     min_rate: int = 1024  # bytes a second
     stall_timeout: float = 60.0  # seconds; a body slower than min_rate for this long has stalled
+    drain_silence: float = 5.0  # seconds; during a drain, a download that receives nothing for this long is ended
     reply_deadline: float = 180.0  # seconds for a whole API answer
     tries: int = 5  # of one request within one attempt
     backoff_base: float = 0.5  # seconds; doubles
