@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from cli.commands import PATIENCE, Ran, finish, kill, run, start, until
+from daemon.started import Started
+from operations.decrypt.conftest import SealedRig
 from recvault.simulator import Simulator
 from rig import Rig
 
@@ -122,3 +125,46 @@ def test_two_machines_at_one_directory(rig: Rig) -> None:
     assert len([key for key in rig.objects() if key.startswith("recordings/")]) == 60
     for each in (rig, other):
         assert done(each, "verify", "--deep", "--json").document["counts"]["ok"] == 30
+
+
+def test_worker_processes(rig: Rig) -> None:
+    """Several worker processes fill a directory as they fill a bucket, and read it back."""
+    rig.transfer = {"processes": 2, "workers": 2}
+    done(rig, "check")
+    backfilled = done(rig, "backfill", "--source", "voice", "--json").document
+    assert (backfilled["outcome"], backfilled["sources"][0]["archived"]) == ("ok", 30)
+    assert is_whole(rig) == 30
+    assert done(rig, "verify", "--deep", "--json").document["counts"]["ok"] == 30
+
+
+def test_the_daemon(rig: Rig) -> None:
+    """`run` fills a directory, and archives a new call on a later poll; a signal ends it after a clean drain."""
+    rig.sources[0]["poll_every"] = "0.4s"
+    rig.daemon = {"metrics_listen": ""}
+    done(rig, "check")
+    daemon = Started(rig, 1, "", ["run", "--json"], {})
+    try:
+        until(lambda: len(rig.sidecars()) == 30, PATIENCE)
+        [account, *_] = rig.simulator.accounts
+        ended = rig.simulator.now - timedelta(hours=1)
+        rig.simulator.add(account, "voice", duration_seconds=2.0, created_at=ended, visible_at=ended)
+        until(lambda: len(rig.sidecars()) == 31, PATIENCE)
+        ran = daemon.stopped()
+    finally:
+        daemon.killed()
+    assert (ran.code, ran.document["sources"][0]["archived"]) == (143, 31), ran
+    assert is_whole(rig) == 31
+
+
+def test_an_encrypted_call(tmp_path: Path, simulator: Simulator) -> None:
+    """Ciphertext is archived in a directory as it was served, and decrypted from it."""
+    (tmp_path / "nas").mkdir()
+    rig = SealedRig(root=tmp_path, simulator=simulator, s3_url="", bucket=f"file://{tmp_path / 'nas'}")
+    rig.opened("voice", 0)
+    call = rig.encrypted()
+    done(rig, "check")
+    done(rig, "sync")
+    sidecar = rig.sidecars()[call.recording_id]
+    assert (sidecar["media"][0]["checked"]["status"], is_whole(rig)) == ("ok", 1)
+    done(rig, "decrypt", call.recording_id, "--output", str(tmp_path / "plain.wav"))
+    assert (tmp_path / "plain.wav").read_bytes() == rig.plain(call)
