@@ -21,9 +21,9 @@ from recvault.errors import Interrupted
 from recvault.shutdown import Pulse, Stop
 from recvault.store import StoreFacts
 from recvault.store.s3 import retries
+from recvault.store.s3.body import Part
 from recvault.store.s3.clients import make_client
 from recvault.store.s3.endings import asked, drained, drained_at_once
-from recvault.store.s3.parts import Part
 from recvault.store.s3.reader import S3Reader
 from recvault.store.s3.s3_store import S3Store
 from store.places import PART, SENDERS, Place, make_put, store_with, transport_of

@@ -20,11 +20,10 @@ from recvault.errors import Interrupted, StoreUnavailable
 from recvault.store.facts import ETAG, SHA256, StoreFacts
 from recvault.store.protocol import Put, Stored
 from recvault.store.s3 import answers
-from recvault.store.s3.body import BODY_SHA256, in_memory
+from recvault.store.s3.body import BODY_SHA256, Part, in_memory
 from recvault.store.s3.endings import Ending
 from recvault.store.s3.objects import within
 from recvault.store.s3.options import WriteOptions
-from recvault.store.s3.parts import Part
 
 SINGLE_PUT_MOST = 5 * 1024**3  # S3's limit for a single put
 PART_LEAST = 64 * 1024**2
