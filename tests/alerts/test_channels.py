@@ -130,6 +130,23 @@ def test_a_message_has_no_secret_and_no_control_character() -> None:
     assert len(told.message) == 4000
 
 
+def test_an_account_s_name_is_a_provider_s_text(tmp_path: Path) -> None:
+    """Ids of a provider reach a mail's subject and a command's environment: no control character is in them."""
+    made = Event(
+        id="1", kind="dead", origin="/", time=NOW, topic="dead", source="main", account_id="A\x00\x1b\nB", message="m"
+    )
+    told = OutgoingEvent(made.body())
+    assert told.title == "recvault: main/A\\x00\\x1b\\nB: dead"
+    assert told.variables()["RECVAULT_EVENT_ACCOUNT"] == "A\\x00\\x1b\\nB"
+    assert command(tmp_path, "").send(told) == ""
+
+
+def test_a_secret_that_only_looks_like_base64_is_taken_as_it_is() -> None:
+    """No signature is made with an empty key."""
+    made = {secret: signature(secret, "id", 1, b"") for secret in ("whsec_", "whsec_!", "")}
+    assert made["whsec_"] != made[""] and made["whsec_!"] != made[""]
+
+
 def webhook(url: str, **more: Any) -> WebhookChannel:
     return WebhookChannel(url=url, secret=lambda: "s3cret-of-a-webhook", clock=lambda: NOW, **more)
 

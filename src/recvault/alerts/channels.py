@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import hashlib
 import hmac
 import importlib
@@ -89,10 +90,8 @@ def signature(secret: str, message_id: str, timestamp: int, body: bytes) -> str:
 
 def _key(secret: str) -> bytes:
     if secret.startswith(_WHSEC):
-        try:
-            return base64.b64decode(secret.removeprefix(_WHSEC), validate=True)
-        except (binascii.Error, ValueError):
-            pass  # it only looks like one
+        with contextlib.suppress(binascii.Error, ValueError):  # it may only look like one
+            return base64.b64decode(secret.removeprefix(_WHSEC), validate=True) or secret.encode()
     return secret.encode()
 
 

@@ -48,14 +48,14 @@ class Event:
             "id": self.id,
             "source": self.origin,
             "type": f"recvault.{self.kind}",
-            "subject": self.subject,
+            "subject": _line(self.subject),
             "time": iso(self.time),
             "datacontenttype": "application/json",
             "data": {
                 "event": self.kind,
                 "topic": self.topic,
                 "source": self.source or None,
-                "account_id": self.account_id or None,
+                "account_id": _line(self.account_id) or None,
                 "message": redact_text(self.message)[:_MOST_TEXT],
                 **self.facts,
             },
@@ -64,6 +64,11 @@ class Event:
     def body(self) -> str:
         """The CloudEvent as text: the same each time that it is sent."""
         return json.dumps(self.document())
+
+
+def _line(text: str) -> str:
+    """A provider's own text on one line: it becomes a mail's subject."""
+    return redact_text(text).replace("\n", "\\n")
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ FIRST_WAIT, LONGEST_WAIT = timedelta(seconds=30), timedelta(hours=1)  # between 
 TOO_OLD = timedelta(days=1)  # a notice that was not accepted for so long is given up
 TURN_SECONDS = 45.0  # after which a turn begins no further attempt
 SENT, FAILED, DROPPED = "sent", "failed", "dropped"
+RESULTS = (SENT, FAILED, DROPPED)
 
 Judged = Iterable[tuple[FeedStatus, Health]]
 
@@ -42,6 +43,11 @@ class Teller:
     check_stop: Callable[[], None] = lambda: None  # raises Interrupted if a stop was requested
     new_id: Callable[[], str] = lambda: str(uuid.uuid4())
     _unwritten: bool = field(default=False, init=False)  # the ledger's trouble was told without the ledger
+
+    def __post_init__(self) -> None:
+        for channel in self.channels:
+            for result in RESULTS:
+                self.on_result(channel.name, result, 0)  # a series that begins at 1 is easily missed
 
     def look(self, judged: Judged, found: Judgement) -> None:
         """Write down what is to be told. A ledger that cannot be written is told of at once, and once."""
@@ -69,8 +75,13 @@ class Teller:
         )
         dropped = self.ledger.notices.change(planner, [each.name for each in self.channels], now)
         if dropped:
-            log.error("notify.dropped", notices=dropped, hint="a channel has accepted nothing for long: see the log")
-            self.on_result("any", DROPPED, dropped)
+            log.error(
+                "notify.dropped",
+                notices=sum(dropped.values()),
+                hint="a channel has accepted nothing for long: see the log",
+            )
+            for name, count in dropped.items():
+                self.on_result(name, DROPPED, count)
 
     def deliver(self) -> int:
         """Tell what is due; return how many notices were accepted. A channel that fails is left alone for a while."""

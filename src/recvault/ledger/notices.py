@@ -63,14 +63,14 @@ class Notices:
         plan: Callable[[Mapping[NoticeKey, NoticeState]], NoticeChanges],
         channels: Collection[str],
         now: datetime,
-    ) -> int:
-        """Remember what a plan says, and have its notices told by each channel; return how many old ones were dropped.
+    ) -> dict[str, int]:
+        """Remember what a plan says, and have its notices told by each channel; how many old ones each has dropped.
 
         Planned again inside the transaction: two processes that see the same change tell it once. Nothing is written
         if nothing changed.
         """
         if not plan(self._states()):
-            return 0
+            return {}
         with self._connection.write() as db:
             changes = plan(self._states())
             db.conn.executemany("DELETE FROM notice_states WHERE topic=? AND subject=?", list(changes.over))
@@ -83,7 +83,8 @@ class Notices:
             db.conn.executemany(
                 "INSERT INTO notices (channel, body, noted_at, next_attempt_at) VALUES (?, ?, ?, ?)", new
             )
-            return sum(int(db.execute(_DROP, {"channel": channel, "most": MOST}).rowcount) for channel in channels)
+            dropped = {each: int(db.execute(_DROP, {"channel": each, "most": MOST}).rowcount) for each in channels}
+            return {channel: count for channel, count in dropped.items() if count}
 
     def due(self, channel: str, now: datetime) -> list[WaitingNotice]:
         """What a channel may be told now; what failed least often comes first, so that one notice blocks no other."""
