@@ -68,6 +68,8 @@ def test_the_bucket_fails(
     code, document = daemon.healthz()
     assert (code, document["status"]) == (503, "failing")
     (trouble,) = document["troubles"]
+    assert [each["risk"] for each in document["reasons"]] == ["bucket"]
+    assert (daemon.metric("recvault_safe"), daemon.metric("recvault_risk", reason="bucket")) == (0, 1)
     assert trouble.startswith("bucket: ") and ("AccessDenied" if how == "refuses" else "NoSuchBucket") in trouble
     seen, objects = lists(simulator, account.account_id), len(strict_bucket.objects)
     until(lambda: lists(simulator, account.account_id) >= seen + 3)

@@ -179,6 +179,8 @@ def test_a_wrong_configuration_is_refused(
         assert success(daemon)[0] == 0
         until(lambda: "the last reload was refused" in str(daemon.healthz()[1]["warnings"]))
         assert daemon.healthz()[0] == 200
+        assert [each["risk"] for each in daemon.healthz()[1]["reasons"]] == ["reload"]
+        assert (daemon.metric("recvault_safe"), daemon.metric("recvault_risk", reason="reload")) == (0, 1)
     still_polls(simulator, account)
     now = simulator.now
     simulator.add(account, "voice", created_at=now - timedelta(minutes=5), visible_at=now)
@@ -187,6 +189,7 @@ def test_a_wrong_configuration_is_refused(
     assert reloaded(daemon) == ["nothing"]
     assert success(daemon)[0] == 1
     assert daemon.healthz()[1]["warnings"] == []
+    assert (daemon.metric("recvault_safe"), daemon.metric("recvault_risk")) == (1, 0)
     ran = daemon.stopped()
     assert (ran.code, {row["source"]: row["archived"] for row in ran.document["sources"]}) == (
         143,

@@ -23,6 +23,7 @@ from recvault.http import Timing
 from recvault.ledger import Ledger
 from recvault.monitoring.metrics import Metrics
 from recvault.monitoring.report import Report
+from recvault.monitoring.risks import Reason, Risk
 from recvault.simulator import SimAccount, Simulator
 from rig import Rig, now
 from strict_s3 import Bucket
@@ -219,10 +220,11 @@ def test_a_bug_in_the_dispatch_ends_one_turn(
     told: Told,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """An unexpected error is logged with its traceback and counted, and the next turn archives all."""
-    claim, broken = Ledger.claim, [ZeroDivisionError("a bug")] * 2
+    """An unexpected error is logged with its traceback, counted and told, and the next turn archives all."""
+    claim, broken, bugs = Ledger.claim, [ZeroDivisionError("a bug")] * 2, list[Reason]()
 
     def claims(self: Ledger, *asked: Any) -> Any:
+        bugs.extend(service.bugs())
         if broken:
             raise broken.pop()
         return claim(self, *asked)
@@ -231,6 +233,8 @@ def test_a_bug_in_the_dispatch_ends_one_turn(
     service = opened()
     service.start()
     until(lambda: len(archived(strict_bucket)) == 6)
+    assert {(each.risk, each.message.split(" ended")[0]) for each in bugs} == {(Risk.BUG, "the last turn of dispatch")}
+    assert service.bugs() == []
     failed = told("job.failed")
     assert [each["job"] for each in failed] == ["dispatch"] * 2
     assert "ZeroDivisionError" in failed[0]["exception"]

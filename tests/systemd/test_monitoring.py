@@ -20,6 +20,7 @@ from recvault.log.meter import LineFacts
 from recvault.models import State
 from recvault.monitoring.health import Condition, Health
 from recvault.monitoring.metrics import Metrics
+from recvault.monitoring.verdict import Judgement
 from systemd.lab import UNITS
 
 NOW = datetime(2026, 10, 1, tzinfo=UTC)
@@ -47,6 +48,7 @@ def scraped() -> dict[str, list[dict[str, str]]]:
     metrics.reloaded(True, NOW)
     feed = FeedStatus(feed=Feed("main", "twilio", "AC1"), watermark=NOW, last_success_at=NOW, last_archived_at=NOW)
     metrics.observe_feeds(lambda: [(feed, Health(Condition.OK))], lambda: NOW)
+    metrics.observe_verdict(Judgement)
     metrics.observe_lines(
         lambda: [LineFacts(source="main", answers={"200": 1, "error": 1}, concurrency=1, max_concurrency=2)]
     )
@@ -110,6 +112,7 @@ def test_what_must_wake_somebody_does() -> None:
     """Every way to lose recordings unnoticed has an alert."""
     watched = {name for rule in RULES for name, _ in named(rule["expr"])}
     assert {
+        "recvault_safe",
         "recvault_source_stale",
         "recvault_source_condition",
         "recvault_recordings",
