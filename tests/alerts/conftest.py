@@ -1,4 +1,4 @@
-"""What these tests share: a ledger in a file, a clock that stands still, a channel that remembers."""
+"""Shared fixtures: a ledger in a file, a clock that stands still, a channel that records."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ START = datetime(2026, 10, 1, 9, 0, tzinfo=UTC)
 
 @dataclass
 class Recorder:
-    """A channel that accepts everything, unless it is told what to answer."""
+    """A channel that accepts everything unless told otherwise."""
 
     name: str = "recorder"
     error: str = ""
-    refused: str = ""  # a subject of which it takes nothing
+    refused: str = ""  # a subject whose notices it refuses
     accepted: list[dict[str, Any]] = field(default_factory=list)
     tried: list[dict[str, Any]] = field(default_factory=list)
 
@@ -41,13 +41,13 @@ class Recorder:
         return error
 
     def heard(self) -> list[tuple[str, str]]:
-        """Kind and subject of what was accepted."""
+        """Return kind and subject of what was accepted."""
         return [(each["data"]["event"], each["subject"]) for each in self.accepted]
 
 
 @dataclass
 class Desk:
-    """A ledger and its teller at a moment that tests move."""
+    """A ledger and its teller, at a time set by the test."""
 
     path: Path
     recorder: Recorder
@@ -65,7 +65,7 @@ class Desk:
         return self._ledger
 
     def restart(self) -> None:
-        """What a new process has: the file alone."""
+        """Start over with only the file, like a new process."""
         if self._ledger is not None:
             self._ledger.close()
         self._ledger = None
@@ -83,7 +83,7 @@ class Desk:
         )
 
     def turn(self, *judged: tuple[FeedStatus, Health], deliver: bool = True, **troubles: str) -> None:
-        """One look of a teller that remembers nothing, and what it sends."""
+        """Let a new teller look once; return what it sends."""
         beside = [Reason(risk=Risk(part), message=words, command="recvault check") for part, words in troubles.items()]
         teller = self.teller()
         teller.look(judged, verdict(judged, beside))
@@ -96,7 +96,7 @@ class Desk:
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Iterator[Desk]:
-    """A desk whose only channel accepts everything."""
+    """Return a desk whose only channel accepts everything."""
     desk = Desk(tmp_path / "ledger.db", Recorder())
     yield desk
     desk.restart()
@@ -104,7 +104,7 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
 
 @pytest.fixture
 def front() -> Iterator[Callable[..., Front]]:
-    """A server of honest HTTP, with what it was sent."""
+    """Run an HTTP server that records its requests."""
     with ExitStack() as opened:
 
         def serve(answer: Answer | None = None) -> Front:
@@ -119,7 +119,7 @@ Judged = tuple[FeedStatus, Health]
 
 @pytest.fixture
 def feed() -> Callable[..., Judged]:
-    """A list of a source as it is judged: its condition, and its counts."""
+    """Make a source's judged list: its condition and its counts."""
 
     def judged(
         condition: str = "ok", words: str = "words", account: str = "AC1", source: str = "main", **counts: int

@@ -1,4 +1,4 @@
-"""A command, a webhook, a message: what each receives, and what each may not do."""
+"""A command, a webhook, a message: what each receives, and what each must not do."""
 
 from __future__ import annotations
 
@@ -51,7 +51,8 @@ def command(tmp_path: Path, code: str, seconds: float = 20.0, **environment: str
 
 
 def test_what_a_command_is_given(tmp_path: Path) -> None:
-    """The event as a CloudEvent on its input and in variables; its arguments as written, by no shell; no secret."""
+    """The event arrives as a CloudEvent on stdin and in variables; arguments are passed without a shell; no secret
+    is."""
     code = f"""
 import json, os, sys
 got = {{"event": json.load(sys.stdin), "args": sys.argv[1:], "env": dict(os.environ)}}
@@ -92,7 +93,7 @@ open({str(tmp_path / "got")!r}, "w").write(json.dumps(got))
 
 
 def test_a_command_that_fails(tmp_path: Path) -> None:
-    """Its code and what it said, without secrets and cut short; or why it could not be started."""
+    """Its exit code and truncated output are reported without secrets, or why it could not be started."""
     hide("s3cret-of-a-command")
     code = "import sys; sys.stderr.write('no route\\nwith s3cret-of-a-command ' + 'x' * 900_000); sys.exit(7)"
     error = command(tmp_path, code).send(event())
@@ -103,7 +104,7 @@ def test_a_command_that_fails(tmp_path: Path) -> None:
 
 
 def test_a_command_that_hangs_is_killed_with_its_children(tmp_path: Path) -> None:
-    """It may not outlive its time, nor leave a child behind; that it never read its input is no matter."""
+    """It is killed with its children when its time is over, even if it never read its input."""
     code = f"""
 import subprocess, sys, time
 child = subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(600)"])
@@ -123,7 +124,7 @@ def _lives(pid: int) -> bool:
 
 
 def test_a_message_has_no_secret_and_no_control_character() -> None:
-    """Whatever a provider's error quotes: it goes to a terminal, a mail and a variable of an environment."""
+    """A message has no secret and no control character, whatever a provider's error quotes."""
     hide("s3cret-of-an-event")
     told = event("s3cret-of-an-event \x00\x1b[31m +14155550100 " + "x" * 9000)
     assert told.message.startswith("[hidden] \\x00\\x1b[31m +[number] xxx")
@@ -152,7 +153,7 @@ def webhook(url: str, **more: Any) -> WebhookChannel:
 
 
 def test_a_webhook_is_a_signed_cloudevent(front: Any) -> None:
-    """Its body is the event; id, time and body are signed together, as Standard Webhooks describes it."""
+    """Its body is the event; id, time and body are signed together, as Standard Webhooks specifies."""
     home = front()
     assert webhook(f"{home.origin}/hook?team=ops").send(event()) == ""
     (sent,) = home.seen
@@ -166,7 +167,7 @@ def test_a_webhook_is_a_signed_cloudevent(front: Any) -> None:
 
 
 def test_the_specification_s_own_example() -> None:
-    """The signature that the documentation of Standard Webhooks computes for its secret, id, time and body."""
+    """The signature equals that in Standard Webhooks' documentation for its secret, id, time and body."""
     body = b'{"test": 2432232314}'
     made = signature("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, body)
     assert made == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
@@ -174,14 +175,14 @@ def test_the_specification_s_own_example() -> None:
 
 @pytest.mark.parametrize("status", [301, 400, 403, 500])
 def test_a_webhook_that_refuses(front: Any, status: int) -> None:
-    """Any answer but 2xx is a failure, told without the address; a redirect is not followed."""
+    """Any answer but 2xx is a failure, reported without the URL; a redirect is not followed."""
     home = front(Answer(status=status, headers=(("Location", "/elsewhere"),)))
     assert webhook(f"{home.origin}/key-of-a-webhook").send(event()) == f"status {status}"
     assert len(home.seen) == 1
 
 
 def test_a_webhook_that_is_not_there() -> None:
-    """It is an error and no exception; so is a secret that cannot be read."""
+    """An unreachable webhook and an unreadable secret are returned as errors, not raised."""
     assert webhook("http://127.0.0.1:9/hook").send(event()) != ""
 
     def unset() -> str:
@@ -191,9 +192,9 @@ def test_a_webhook_that_is_not_there() -> None:
     assert told == "notify: webhook_secret: the environment variable HOOK is not set"
 
 
-@pytest.mark.filterwarnings("ignore:'imghdr' is deprecated")  # which apprise imports
+@pytest.mark.filterwarnings("ignore:'imghdr' is deprecated")  # apprise imports it
 def test_a_message_by_apprise(front: Any) -> None:
-    """Title and text reach what the target's URL names."""
+    """Title and text reach the target of the URL."""
     pytest.importorskip("apprise")
     home = front()
     channel = MessageChannel(target=lambda: f"json://{home.host}/mail", name="targets[0]")
@@ -206,7 +207,7 @@ def test_a_message_by_apprise(front: Any) -> None:
 
 @pytest.mark.filterwarnings("ignore:'imghdr' is deprecated")
 def test_a_target_that_apprise_does_not_understand(caplog: pytest.LogCaptureFixture) -> None:
-    """It is told without the value, which is a secret, and apprise logs nothing of it."""
+    """It is reported without the URL, which is a secret, and apprise logs nothing of it."""
     pytest.importorskip("apprise")
     told = MessageChannel(target=lambda: "nosuch-s3cret://x", name="targets[0]").send(event())
     assert told == "the value is not a URL that apprise understands"
@@ -214,7 +215,7 @@ def test_a_target_that_apprise_does_not_understand(caplog: pytest.LogCaptureFixt
 
 
 def test_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A missing apprise is exit code 78, and what to install."""
+    """A missing apprise is exit code 78, with what to install."""
     monkeypatch.setitem(sys.modules, "apprise", None)
     with pytest.raises(ConfigError, match=r"needs apprise") as found:
         messenger("ntfy://x")

@@ -1,4 +1,4 @@
-"""What is told, and when: each change once, whatever restarts, clocks and repeated looks do."""
+"""What is notified, and when: each change once, whatever restarts, clocks and repeated checks do."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Feed = Callable[..., Judged]
 
 
 def test_a_stale_source_is_told_once_and_its_recovery_once(desk: Desk, feed: Feed) -> None:
-    """Minute after minute stale is one notice; well again is one more; and a restart repeats neither."""
+    """A source that stays stale is one notice, its recovery another; a restart repeats neither."""
     for _ in range(3):
         desk.turn(feed("stale", "no complete scan for 1 d"))
         desk.later(minutes=1)
@@ -32,7 +32,7 @@ def test_a_stale_source_is_told_once_and_its_recovery_once(desk: Desk, feed: Fee
 
 
 def test_a_failing_list_is_told_after_a_while(desk: Desk, feed: Feed) -> None:
-    """A poll that fails and succeeds again is not worth a notice; one that fails for trouble_after is."""
+    """A single failed poll is no notice; a list that fails for trouble_after is."""
     desk.turn(feed("failing"))
     desk.later(minutes=14)
     desk.turn(feed("failing"))
@@ -48,7 +48,7 @@ def test_a_failing_list_is_told_after_a_while(desk: Desk, feed: Feed) -> None:
 
 
 def test_worse_is_told_and_less_bad_is_not(desk: Desk, feed: Feed) -> None:
-    """From failing to stale is news; from stale to failing is none, and only well is recovered."""
+    """From failing to stale is a notice, from stale to failing is none; only ok is a recovery."""
     desk.turn(feed("failing"))
     desk.later(minutes=15)
     for condition in ("failing", "stale", "failing", "stale", "failing", "slow"):
@@ -57,7 +57,7 @@ def test_worse_is_told_and_less_bad_is_not(desk: Desk, feed: Feed) -> None:
 
 
 def test_dead_recordings_are_counted_not_repeated(desk: Desk, feed: Feed) -> None:
-    """The first is told at once; further ones at most once an hour, all together; none left is a recovery."""
+    """The first is notified at once, further ones at most once an hour together; none left is a recovery."""
     desk.turn(feed("attention", dead=1))
     for dead in (2, 300, 800):
         desk.turn(feed("attention", dead=dead))
@@ -76,7 +76,7 @@ def test_dead_recordings_are_counted_not_repeated(desk: Desk, feed: Feed) -> Non
 
 
 def test_quarantined_rows_and_parts_of_recvault_are_told(desk: Desk, feed: Feed) -> None:
-    """What `status` calls not safe is told, whatever part it is of."""
+    """Everything that makes `status` say not safe is notified."""
     desk.turn(feed("attention", quarantined=3), bucket="403 AccessDenied")
     desk.later(minutes=15)
     desk.turn(feed("attention", quarantined=3), bucket="403 AccessDenied")
@@ -86,7 +86,7 @@ def test_quarantined_rows_and_parts_of_recvault_are_told(desk: Desk, feed: Feed)
 
 
 def test_a_quiet_source_is_told_and_its_next_recording(desk: Desk, feed: Feed) -> None:
-    """It is told at once, as it has been quiet for long, and beside whatever else its list has."""
+    """It is notified at once, in addition to other problems of its list."""
     for _ in range(2):
         desk.turn(feed("attention", "no new recording for 3 d"))
     desk.turn(feed())
@@ -95,7 +95,7 @@ def test_a_quiet_source_is_told_and_its_next_recording(desk: Desk, feed: Feed) -
 
 
 def test_many_accounts_at_once_are_one_notice(desk: Desk, feed: Feed) -> None:
-    """A wrong token concerns five hundred sub-accounts, and is one notice; five accounts are five."""
+    """A wrong token of five hundred sub-accounts is one notice; five accounts are five."""
     desk.turn(*(feed("stale", account=f"AC{number}") for number in range(500)))
     desk.turn()
     desk.turn(*(feed("stale", account=f"AC{number}", source="other") for number in range(5)))
@@ -106,7 +106,8 @@ def test_many_accounts_at_once_are_one_notice(desk: Desk, feed: Feed) -> None:
 
 
 def test_a_day_is_summed_up_once(desk: Desk, feed: Feed) -> None:
-    """The first look after midnight tells of the day before, and no other one; the first day was not seen whole."""
+    """Only the first check after midnight sums up the day before; the first day, seen only in part, is not summed
+    up."""
     desk.turn(feed())
     desk.later(hours=14)
     desk.turn(feed())
@@ -127,7 +128,7 @@ def test_a_day_is_summed_up_once(desk: Desk, feed: Feed) -> None:
 
 
 def test_a_clock_that_is_set_back_silences_nothing(desk: Desk, feed: Feed) -> None:
-    """What began in a future that never comes is counted from now."""
+    """A condition that began in what is now the future is timed from now."""
     desk.now += timedelta(days=300)
     desk.turn(feed("failing"))
     desk.now -= timedelta(days=300)
@@ -138,7 +139,7 @@ def test_a_clock_that_is_set_back_silences_nothing(desk: Desk, feed: Feed) -> No
 
 
 def test_only_what_is_wanted_is_told(desk: Desk, feed: Feed) -> None:
-    """`events` chooses; what is not chosen is remembered all the same."""
+    """`events` selects what is notified; everything else is still remembered."""
     desk.kinds = ("recovered",)
     desk.turn(feed("stale"))
     desk.turn(feed())
@@ -146,7 +147,7 @@ def test_only_what_is_wanted_is_told(desk: Desk, feed: Feed) -> None:
 
 
 def test_nothing_new_writes_nothing(desk: Desk, feed: Feed) -> None:
-    """A daemon that is well does not write to its ledger to say so."""
+    """Without a change nothing is written to the ledger."""
     desk.turn(feed("stale"))
     before = desk.ledger._connection._db.conn.total_changes
     for _ in range(5):
@@ -155,7 +156,7 @@ def test_nothing_new_writes_nothing(desk: Desk, feed: Feed) -> None:
 
 
 def test_flagged_media_are_told(desk: Desk, feed: Feed, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An archived recording that is flagged is counted by the ledger, and told."""
+    """An archived recording that is flagged is counted by the ledger and notified."""
     with desk.ledger._connection.write() as db:
         db.execute(
             """INSERT INTO recordings (provider, account_id, recording_id, source, api, created_at, registered_at,
@@ -169,5 +170,5 @@ def test_flagged_media_are_told(desk: Desk, feed: Feed, monkeypatch: pytest.Monk
 
 
 def test_the_configuration_knows_all_kinds() -> None:
-    """What `events` may name is what can be told."""
+    """`events` accepts exactly the kinds that exist."""
     assert get_args(Kind) == KINDS

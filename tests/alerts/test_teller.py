@@ -1,4 +1,4 @@
-"""How it is told: at least once, with back-off, bounded, and never at anybody's cost."""
+"""How notices are sent: at least once, with back-off, limited, and without delaying anything."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Feed = Callable[..., Judged]
 
 
 def test_a_kill_between_change_and_telling_loses_nothing(desk: Desk, feed: Feed) -> None:
-    """What was written down and not sent is sent by the next process, once."""
+    """A stored notice that was not sent is sent once by the next process."""
     desk.turn(feed("stale"), deliver=False)
     desk.restart()
     for _ in range(2):
@@ -27,7 +27,7 @@ def test_a_kill_between_change_and_telling_loses_nothing(desk: Desk, feed: Feed)
 def test_a_kill_between_sending_and_noting_repeats_the_same_id(
     desk: Desk, feed: Feed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """At least once: a receiver tells a repetition by its id, which stays the same, as does every byte."""
+    """A repeated notice has the same id and the same bytes, so a receiver can recognise it."""
 
     class Killed(BaseException):
         pass
@@ -41,11 +41,11 @@ def test_a_kill_between_sending_and_noting_repeats_the_same_id(
     desk.restart()
     desk.turn(feed("stale"))
     first, second = desk.recorder.accepted
-    assert first == second and first["id"] == "id-2"  # planned twice: outside the transaction, and within
+    assert first == second and first["id"] == "id-2"  # planned twice: outside the transaction and inside
 
 
 def test_a_change_and_its_notice_are_one_transaction(desk: Desk, feed: Feed, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A process that dies while it writes them down has written neither: the next one sees the change again."""
+    """A process that dies while it stores them stores neither, and the next one sees the change again."""
     desk.turn(feed())
     monkeypatch.setattr(notices, "_DROP", "no SQL")  # the last statement of the transaction
     with pytest.raises(RecvaultError):
@@ -57,7 +57,7 @@ def test_a_change_and_its_notice_are_one_transaction(desk: Desk, feed: Feed, mon
 
 
 def test_a_failing_channel_is_tried_again_ever_less_often(desk: Desk, feed: Feed) -> None:
-    """30 s, one minute, two …, at most an hour; its notices wait, and those of other channels do not."""
+    """It is retried after 30 s, one minute, two …, at most an hour; other channels do not wait."""
     other = Recorder("other")
     desk.more = [other]
     desk.recorder.error = "status 500"
@@ -79,7 +79,7 @@ def test_a_failing_channel_is_tried_again_ever_less_often(desk: Desk, feed: Feed
 
 
 def test_news_does_not_shorten_the_wait(desk: Desk, feed: Feed) -> None:
-    """A channel that has been away for long is tried once for a new notice, and then left alone for as long again."""
+    """A long failing channel is tried once for a new notice, then left alone for as long again."""
     desk.recorder.error = "away"
     seen = [feed("stale")]
     desk.turn(*seen)
@@ -95,7 +95,7 @@ def test_news_does_not_shorten_the_wait(desk: Desk, feed: Feed) -> None:
 
 
 def test_a_notice_that_nobody_takes_is_given_up(desk: Desk, feed: Feed) -> None:
-    """After a day it is dropped and counted: what is told a day late helps nobody."""
+    """After a day a notice is dropped and counted."""
     desk.recorder.error = "late"
     desk.kinds = ("stale",)
     desk.turn(feed("stale"))
@@ -110,7 +110,7 @@ def test_a_notice_that_nobody_takes_is_given_up(desk: Desk, feed: Feed) -> None:
 
 
 def test_one_notice_that_is_refused_blocks_no_other(desk: Desk, feed: Feed) -> None:
-    """A channel that refuses one notice still gets the next one first."""
+    """A channel that refuses one notice gets the next one first."""
     desk.recorder.refused = "main/AC1"
     for _ in range(3):
         desk.turn(feed("stale"), feed("stale", source="other"))
@@ -119,7 +119,7 @@ def test_one_notice_that_is_refused_blocks_no_other(desk: Desk, feed: Feed) -> N
 
 
 def test_the_queue_is_bounded(desk: Desk, feed: Feed, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A channel that accepts nothing for long keeps the newest notices; how many were dropped is counted."""
+    """If a channel fails for long, its newest notices are kept, and dropped ones are counted."""
     monkeypatch.setattr(notices, "MOST", 3)
     desk.recorder.error = "away"
     for number in range(5):
@@ -133,7 +133,7 @@ def test_the_queue_is_bounded(desk: Desk, feed: Feed, monkeypatch: pytest.Monkey
 
 
 def test_two_processes_tell_a_change_once(desk: Desk, feed: Feed) -> None:
-    """A pass beside another one that saw the same change before adds nothing."""
+    """A second process that sees the same change adds nothing."""
     first, second = desk.teller(), desk.teller()
     seen = [feed("stale")], verdict([feed("stale")])
     first.look(*seen)
@@ -144,7 +144,7 @@ def test_two_processes_tell_a_change_once(desk: Desk, feed: Feed) -> None:
 
 
 def test_what_waits_for_a_channel_that_is_gone_is_forgotten(desk: Desk, feed: Feed) -> None:
-    """A channel that the configuration no longer names leaves nothing behind."""
+    """Notices for a channel that is no longer configured are removed."""
     desk.recorder.error = "away"
     desk.turn(feed("stale"))
     desk.recorder = Recorder("new")
@@ -156,7 +156,7 @@ def test_what_waits_for_a_channel_that_is_gone_is_forgotten(desk: Desk, feed: Fe
 def test_a_ledger_that_cannot_be_written_is_told_without_it(
     desk: Desk, feed: Feed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its disk is full, or it is locked: that itself is told, once as long as it lasts."""
+    """A full disk or a locked ledger is notified without the ledger, once while it lasts."""
 
     def refuse(*_: object) -> int:
         raise LedgerLocked("the ledger is locked")

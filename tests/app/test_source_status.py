@@ -1,4 +1,4 @@
-"""What the ledger knows about a source, judged by that source's own settings."""
+"""What the ledger knows about a source, judged by that source's settings."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rig import START, Rig
 
 
 def test_each_source_is_quiet_by_its_own_setting(rig: Rig, simulator: Simulator) -> None:
-    """quiet_after of a source counts for it alone; without one a source may be silent for years."""
+    """A source's quiet_after applies only to it; without one a source may be silent for years."""
     for name, options in (("watched", {"quiet_after": "3d"}), ("left", {})):
         account = simulator.add_account("twilio")
         simulator.add(account, "voice", created_at=START - timedelta(hours=1))

@@ -1,4 +1,4 @@
-"""A command that asks, on a terminal: what it shows is waited for, and answered as a person would type."""
+"""Run a command that asks on a terminal: wait for its output, and type the answers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cli.commands import PATIENCE, open_terminal
 from forked import popen
 
 _STYLE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-CTRL_D = "\x04"  # no one is left to answer
+CTRL_D = "\x04"  # end of input
 
 
 def talk(
@@ -39,7 +39,7 @@ def talk(
 
 
 def _until(terminal: int, shown: str, seen: int, awaited: str | None) -> str:
-    """Read until the text is there, or to the end."""
+    """Read until the text appears, or to the end."""
     limit = time.monotonic() + PATIENCE
     while awaited is None or awaited not in shown[seen:]:
         assert time.monotonic() < limit, f"waited for {awaited!r} after:\n{shown[-2000:]}"

@@ -1,4 +1,4 @@
-"""Tab: what a shell is told, how fast, and that it is told nothing else, whatever is wrong."""
+"""Completion: what a shell gets, how fast, and nothing else, whatever is wrong."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ HEAVY = ("httpx", "boto3", "pydantic", "rich", "structlog")
 
 
 def tab(root: Path, *words: str, code: str = CODE) -> subprocess.CompletedProcess[str]:
-    """Press Tab behind the last of these words."""
+    """Press Tab after the last of these words."""
     asked = {"COMP_WORDS": "\n".join(["recvault", *words]), "COMP_CWORD": str(len(words))}
     told = environment(root, _RECVAULT_COMPLETE="bash_complete", **asked)
     command = [sys.executable, "-c", code]
@@ -31,14 +31,14 @@ def tab(root: Path, *words: str, code: str = CODE) -> subprocess.CompletedProces
 
 
 def completed(root: Path, *words: str) -> list[str]:
-    """What Tab offers; it writes nothing else anywhere."""
+    """Return what Tab offers, and check that nothing else is written."""
     done = tab(root, *words)
     assert (done.returncode, done.stderr) == (0, "")
     return [line.removeprefix("plain,") for line in done.stdout.splitlines() if line]
 
 
 def test_verbs_and_options_complete(tmp_path: Path) -> None:
-    """All verbs; those that begin so; a verb's options and their choices; the verbs below a verb."""
+    """Verbs, options and their choices complete, also those of subcommands."""
     assert set(completed(tmp_path, "")) == set(VERBS)
     assert completed(tmp_path, "sy") == ["sync"]
     assert "--dry-run" in completed(tmp_path, "backfill", "--")
@@ -48,7 +48,7 @@ def test_verbs_and_options_complete(tmp_path: Path) -> None:
 
 
 def test_sources_complete_from_the_configuration_that_is_found(world: World) -> None:
-    """In this directory, by `--config` before and after the verb; only those that begin so."""
+    """Sources complete from this directory's configuration, or that of `--config` before or after the verb."""
     config = str(world.rig.config_path)
     elsewhere = world.rig.root / "elsewhere"
     elsewhere.mkdir()
@@ -59,7 +59,7 @@ def test_sources_complete_from_the_configuration_that_is_found(world: World) -> 
 
 
 def test_reasons_complete_from_the_ledger_which_is_left_as_it_is(world: World) -> None:
-    """Those that something is dead or failing for; reading them leaves no file beside it, and creates no ledger."""
+    """Only reasons in use are offered; reading them leaves no file and creates no ledger."""
     before = sorted(path.name for path in world.rig.root.iterdir())
     assert completed(world.rig.root, "failures", "--reason", "") == ["media.document"]
     assert completed(world.rig.root, "failures", "accept", "ID", "--reason", "") == [], "a text of one's own"
@@ -69,7 +69,7 @@ def test_reasons_complete_from_the_ledger_which_is_left_as_it_is(world: World) -
 
 
 def test_states_complete_wherever_an_option_takes_one() -> None:
-    """By the name of its value in the help, as sources and reasons do."""
+    """States complete wherever an option takes one."""
     import click
 
     from recvault.cli.completion import complete_values
@@ -83,7 +83,7 @@ def test_states_complete_wherever_an_option_takes_one() -> None:
 
 @pytest.mark.parametrize("text", ["[[sources", '[[sources]]\nname = "$(touch owned)"', ""])
 def test_whatever_is_wrong_tab_is_silent(tmp_path: Path, text: str) -> None:
-    """A broken configuration, a name that is none, a ledger that is none: no completions, and no word of it."""
+    """A broken configuration, an unknown name or an invalid ledger gives no completions and no output."""
     (tmp_path / "config.toml").write_text(f'{text}\n[ledger]\npath = "{tmp_path}/ledger.db"')
     (tmp_path / "ledger.db").write_text("not a ledger")
     assert completed(tmp_path, "failures", "--source", "") == []
@@ -91,14 +91,14 @@ def test_whatever_is_wrong_tab_is_silent(tmp_path: Path, text: str) -> None:
 
 
 def test_a_bug_writes_nothing_into_the_line_that_is_typed(tmp_path: Path) -> None:
-    """What Python says of an error at Tab goes nowhere."""
+    """A bug during completion writes nothing to the terminal."""
     broken = CODE.replace("sys.argv", "import recvault.cli; recvault.cli.VERBS = None; sys.argv")
     done = tab(tmp_path, "st", code=broken)
     assert (done.returncode != 0, done.stdout, done.stderr) == (True, "", "")
 
 
 def test_tab_loads_little(world: World) -> None:
-    """Not what asks a provider or the bucket, nor the models of the configuration."""
+    """Completion loads neither clients nor the models of the configuration."""
     shown = "import atexit; atexit.register(lambda: print('loaded:', *sorted(sys.modules)))"
     for words in (["failures", "--source", ""], ["failures", "--reason", ""], [""]):
         done = tab(world.rig.root, *words, code=CODE.replace("sys.argv", f"{shown}; sys.argv"))
@@ -109,7 +109,7 @@ def test_tab_loads_little(world: World) -> None:
 
 @pytest.fixture
 def shell(world: World) -> Iterator[dict[str, str]]:
-    """The environment of a shell that finds a `recvault`."""
+    """Return the environment of a shell that finds a `recvault`."""
     place = world.rig.root / "bin"
     place.mkdir(exist_ok=True)
     script = place / "recvault"
@@ -147,7 +147,7 @@ words=(recvault sync --source "") CURRENT=4; _recvault_completion
 
 @pytest.mark.parametrize(("name", "typed"), [("bash", BASH), ("fish", FISH), ("zsh", ZSH)])
 def test_each_shell_completes_by_its_script(world: World, shell: dict[str, str], name: str, typed: str) -> None:
-    """The script loads without a word, and the shell itself offers a verb and the sources."""
+    """Each shell loads its script silently, and offers verbs and sources."""
     if (found := shutil.which(name)) is None:
         pytest.skip(f"{LACKS}{name}: apt-get install {name}")
     command = [found, *(["--norc", "--noprofile"] if name == "bash" else []), *(["-f"] if name == "zsh" else []), "-c"]

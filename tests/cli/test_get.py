@@ -1,4 +1,4 @@
-"""`recvault get` writes a recording's bytes once they are proven to be those of its sidecar, or nothing."""
+"""`recvault get` writes a recording's bytes once they are verified against its sidecar, or nothing."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def left(directory: Path) -> list[str]:
 
 
 def medium_of(rig: Rig, recording_id: str) -> str:
-    """The key of a recording's first medium."""
+    """Return the key of a recording's first medium."""
     return str(rig.sidecars()[recording_id]["media"][0]["key"])
 
 
 def test_to_a_file_to_a_directory_and_beside_us(world: World, tmp_path: Path) -> None:
-    """The object's own bytes, readable only by their owner; a file that nobody named is never replaced."""
+    """The object's bytes are written, readable only by their owner; a default file name is never replaced."""
     id_, body = world.archived.recording_id, world.rig.objects()[medium_of(world.rig, world.archived.recording_id)]
     (tmp_path / "there").mkdir()
     named, placed = run_each(
@@ -44,7 +44,7 @@ def test_to_a_file_to_a_directory_and_beside_us(world: World, tmp_path: Path) ->
 
 
 def test_to_a_pipe_and_not_to_a_terminal(world: World) -> None:
-    """With `-` the bytes alone are on stdout; a terminal, which would obey them, gets none."""
+    """With `-` stdout has only the bytes; to a terminal nothing is written."""
     id_ = world.archived.recording_id
     words, pipe = arguments(world.rig, "get", id_, "--output", "-"), subprocess.PIPE
     with forked.popen(words, environment(world.rig.root), stdout=pipe, stderr=pipe, cwd=world.rig.root) as process:
@@ -58,7 +58,7 @@ def test_to_a_pipe_and_not_to_a_terminal(world: World) -> None:
 def test_what_does_not_prove_right_is_not_written(
     rig: Rig, simulator: Simulator, strict_bucket: Bucket, tmp_path: Path, harm: str
 ) -> None:
-    """Exit 3, the file that stood there stays, and nothing is left over; likewise if the sidecar is another."""
+    """Wrong bytes or a wrong sidecar are exit code 3; an existing file stays, and nothing is left over."""
     account = simulator.add_account("twilio")
     [made] = simulator.populate(account, "voice", count=1, conference_share=0)
     rig.add_source("voice", "twilio", account)
@@ -87,7 +87,7 @@ def test_what_does_not_prove_right_is_not_written(
 
 
 def test_a_format_can_be_chosen(rig: Rig, simulator: Simulator, tmp_path: Path) -> None:
-    """Of what is archived as both; one that is not archived is told with those that are."""
+    """A format can be chosen; for one that is not archived the error lists those that are."""
     account = simulator.add_account("twilio")
     [made] = simulator.populate(account, "voice", count=1, conference_share=0)
     rig.add_source("voice", "twilio", account, formats=["wav", "mp3"])
@@ -105,7 +105,7 @@ def test_a_format_can_be_chosen(rig: Rig, simulator: Simulator, tmp_path: Path) 
 
 
 def test_what_is_encrypted_is_decrypted_with_a_key(archive: Archive, tmp_path: Path) -> None:
-    """With a configured key or a given one; without any, the ciphertext is proven and told to be that."""
+    """With a configured or given key it is decrypted; without one the ciphertext is verified and named as such."""
     names = ["call", "old", "track", "open"]
     ran = archive.each("get", *((name, "-o", str(tmp_path / name)) for name in names))
     assert [each.code for each in ran] == [0] * 4, ran
@@ -127,7 +127,7 @@ def test_what_is_encrypted_is_decrypted_with_a_key(archive: Archive, tmp_path: P
 
 
 def test_what_cannot_be_fetched_is_told(world: World, tmp_path: Path) -> None:
-    """Not archived, unknown, or no such directory: each in words, and nothing is written."""
+    """A recording that is not archived or unknown, or a missing directory, is an error, and nothing is written."""
     id_, output = world.archived.recording_id, str(tmp_path / "out")
     failing, unknown, nowhere = run_each(
         world.rig,

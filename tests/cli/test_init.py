@@ -29,7 +29,7 @@ COMMAND = [sys.executable, "-m", "recvault"]
 
 
 class Newcomer:
-    """A user with nothing, beside a simulated account and an empty bucket."""
+    """A user without any file, a simulated account and an empty bucket."""
 
     def __init__(self, root: Path, simulator: Simulator, bucket: Bucket) -> None:
         self.home, self.simulator, self.bucket = root / "home", simulator, bucket
@@ -47,13 +47,13 @@ class Newcomer:
 
     @property
     def simulated(self) -> list[str]:
-        """Options for what no operator has to say: where the simulator is."""
+        """Return the options that point to the simulator."""
         hosts = json.dumps([self.simulator.media_host])
         return ["--set", f"base_url={self.simulator.base_url}", "--set", f"media_hosts={hosts}"]
 
     @property
     def flags(self) -> list[str]:
-        """Every answer as an option."""
+        """Return every answer as an option."""
         account = self.account.credentials["account_sid"]
         where = ["--bucket", self.bucket.name, "--endpoint-url", self.bucket.url]
         return ["--provider", "twilio", "--set", f"account_sid={account}", *where, *self.simulated]
@@ -62,17 +62,17 @@ class Newcomer:
         return environment(self.home, HOME=str(self.home), **more)
 
     def init(self, *words: str, **more: str) -> Ran:
-        """Without a terminal."""
+        """Run it without a terminal."""
         return bare(self.home, "init", "--user", *words, HOME=str(self.home), **more)
 
     def ask(self, *answers: tuple[str, str], columns: int = 100, options: tuple[str, ...] = ()) -> tuple[int, str]:
-        """On a terminal."""
+        """Run it on a terminal."""
         words = [*COMMAND, "init", *self.simulated, *options]
         return talk(words, self.surroundings(), self.home, *answers, columns=columns)
 
     @property
     def left(self) -> list[str]:
-        """What there is in the home."""
+        """Return what is in the home."""
         return sorted(str(each.relative_to(self.home)) for each in self.home.rglob("*"))
 
     @property
@@ -91,7 +91,8 @@ def mode(path: Path) -> int:
 
 @pytest.mark.parametrize("columns", [80, 100])
 def test_the_whole_dialogue(newcomer: Newcomer, columns: int) -> None:
-    """Wrong answers first: each failed test says what to do and goes back. Then the recordings are in the bucket."""
+    """After wrong answers each failed test says what to do and asks again; at the end the recordings are in the
+    bucket."""
     sid = newcomer.account.credentials["account_sid"]
     account = [("How does recvault sign in?", ""), ("account_sid", sid), ("A name for it", "")]
     code, shown = newcomer.ask(
@@ -138,7 +139,7 @@ def test_the_whole_dialogue(newcomer: Newcomer, columns: int) -> None:
 
 
 def test_every_question_is_an_option(newcomer: Newcomer) -> None:
-    """Without a terminal: the secret from stdin, kept in a file, everything else by options; then a sync."""
+    """Without a terminal options answer everything, with the secret from stdin kept in a file; then a sync runs."""
     ran = newcomer.init(*newcomer.flags, "--secret", "env:TOKEN", "--sync", TOKEN=newcomer.secret)
     assert ran.code == 0, ran.stdout + ran.stderr
     assert newcomer.archived == 5
@@ -148,7 +149,7 @@ def test_every_question_is_an_option(newcomer: Newcomer) -> None:
 
 
 def test_the_secret_comes_from_stdin(newcomer: Newcomer) -> None:
-    """`--secret-stdin` reads one line, and keeps it where --secret says; nothing is archived unasked."""
+    """`--secret-stdin` reads one line and stores it as --secret says; nothing is archived without --sync."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HOME", str(newcomer.home))
         words = ["init", "--user", *newcomer.flags, "--secret-stdin", "--secret", f"file:{newcomer.home}/token"]
@@ -160,7 +161,7 @@ def test_the_secret_comes_from_stdin(newcomer: Newcomer) -> None:
 
 
 def test_missing_options_are_named_at_once(newcomer: Newcomer) -> None:
-    """Exit code 2, every option that is still needed, and nothing is written."""
+    """Missing options are exit code 2, all named at once, and nothing is written."""
     ran = newcomer.init("--provider", "twilio")
     assert (ran.code, newcomer.left) == (2, [])
     needed = [line.strip() for line in ran.stderr.splitlines() if line.startswith("  --")]
@@ -188,14 +189,14 @@ def test_missing_options_are_named_at_once(newcomer: Newcomer) -> None:
     ],
 )
 def test_wrong_options_are_refused_in_words(newcomer: Newcomer, words: list[str], says: str) -> None:
-    """Usage, exit code 2, before anything is asked of anybody."""
+    """Wrong options are exit code 2 with a message, before any request."""
     ran = newcomer.init(*newcomer.flags, *words)
     assert (ran.code, newcomer.left) == (2, [])
     assert says in ran.stderr and "t0ken" not in ran.stdout
 
 
 def test_a_failed_test_leaves_nothing(newcomer: Newcomer) -> None:
-    """The exit code of the test, what to do, and no file, folder or directory of an archive."""
+    """A failed test gives its exit code and what to do, and leaves no file, folder or archive."""
     archive = newcomer.home / "archive"
     flags = [*newcomer.flags, "--secret", "env:TOKEN", "--bucket", str(archive)]
     ran = newcomer.init(*flags[: flags.index("--endpoint-url")], *newcomer.simulated, *flags[-4:], TOKEN="wrong-token")
@@ -205,7 +206,7 @@ def test_a_failed_test_leaves_nothing(newcomer: Newcomer) -> None:
 
 
 def test_a_dialogue_that_ends_early_leaves_nothing(newcomer: Newcomer) -> None:
-    """At the last question, too."""
+    """A dialogue that ends early, even at the last question, leaves nothing."""
     options = ("--user", *newcomer.flags)
     code, shown = newcomer.ask(
         ("How does recvault sign in?", ""),
@@ -221,7 +222,7 @@ def test_a_dialogue_that_ends_early_leaves_nothing(newcomer: Newcomer) -> None:
 
 
 def test_an_archive_in_a_directory_is_made(newcomer: Newcomer) -> None:
-    """A path is taken as a directory, which is created, and begun by the tests."""
+    """A path means a directory, which is created, and becomes an archive by the tests."""
     archive = newcomer.home / "recordings"
     flags = ["--provider", "twilio", "--set", f"account_sid={newcomer.account.credentials['account_sid']}"]
     words = [*flags, *newcomer.simulated, "--secret", "env:TOKEN", "--bucket", str(archive), "--sync"]
@@ -232,7 +233,7 @@ def test_an_archive_in_a_directory_is_made(newcomer: Newcomer) -> None:
 
 
 def test_a_source_is_added_and_nothing_is_overwritten(newcomer: Newcomer) -> None:
-    """A configuration that exists keeps its text and its mode; its sources' names are taken."""
+    """An existing configuration keeps its text and mode; names of its sources cannot be used again."""
     assert newcomer.init(*newcomer.flags, "--secret", "env:TOKEN", TOKEN=newcomer.secret).code == 0
     newcomer.path.chmod(0o640)
     before = newcomer.path.read_text() + "# a comment of mine\n"
@@ -255,7 +256,7 @@ def test_a_source_is_added_and_nothing_is_overwritten(newcomer: Newcomer) -> Non
 
 
 def test_a_declined_addition_changes_nothing(newcomer: Newcomer) -> None:
-    """Who has a configuration and does not want to add to it is left alone."""
+    """If the user declines to add a source, nothing changes."""
     assert newcomer.init(*newcomer.flags, "--secret", "env:TOKEN", TOKEN=newcomer.secret).code == 0
     before = newcomer.path.read_text()
     code, shown = newcomer.ask(("Add another source to it?", "n"), options=("--user",))
@@ -265,7 +266,7 @@ def test_a_declined_addition_changes_nothing(newcomer: Newcomer) -> None:
 
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A machine's own folders, all below one of the test's; we are root."""
+    """Place a machine's folders below the test's, and be root."""
     monkeypatch.setattr(homes, "ROOT", tmp_path / "root")
     monkeypatch.setattr("os.geteuid", lambda: 0)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
@@ -280,7 +281,7 @@ def _system(*words: str) -> Any:
 def test_for_a_service_secrets_go_where_only_root_reads(
     newcomer: Newcomer, machine: Path, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
-    """Into the credential store or the service's environment, as the bucket's; the configuration all may read."""
+    """Secrets go to the credential store or the service's environment; everyone can read the configuration."""
     monkeypatch.setenv("TWILIO_AUTH_TOKEN", newcomer.secret)
     store, etc = machine / "etc/credstore", machine / "etc/recvault"
     if way == "credential":
@@ -330,7 +331,7 @@ def test_counting_a_long_history_is_bounded(newcomer: Newcomer, tmp_path: Path) 
 
 @pytest.mark.process
 def test_it_asks_before_it_loads_what_asks_elsewhere(tmp_path: Path) -> None:
-    """The first question does not wait for httpx and boto3."""
+    """The first question does not wait until httpx and boto3 are loaded."""
     _, modules = loaded_by([*COMMAND, "init", "--user", "--config", str(tmp_path / "config.toml")], tmp_path)
     assert "recvault.cli.interview" in modules
     assert modules & ABROAD == set()

@@ -1,4 +1,4 @@
-"""`recvault list`: what the ledger knows, chosen by call, source, time and state."""
+"""`recvault list`: what the ledger knows, filtered by call, source, time and state."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def listed(world: World, *words: str) -> list[dict[str, Any]]:
 
 
 def test_everything_the_newest_first(world: World) -> None:
-    """One document of all recordings in every state; in a pipe a line each, with a head."""
+    """All recordings of every state are listed, newest first: as a document, or in a pipe a line each with a header."""
     document, plain = run_each(world.rig, ["list", "--json"], ["list"])
     rows = document.document["recordings"]
     assert document.document["schema"] == "recvault/list/v1"
@@ -46,12 +46,12 @@ def test_everything_the_newest_first(world: World) -> None:
     ids=["source", "both", "state", "both kinds", "none"],
 )
 def test_chosen(world: World, words: list[str], wanted: Any) -> None:
-    """By source, by state, by both."""
+    """Filter by source, by state, and by both."""
     assert listed(world, *words) == [row for row in listed(world) if wanted(row)]
 
 
 def test_chosen_by_time(world: World) -> None:
-    """From `since` on, up to but without `until`; a window that can hold nothing is wrong usage."""
+    """A window includes `since` and excludes `until`; one that cannot contain anything is a usage error."""
     rows = listed(world)
     since, until = rows[9]["created_at"], rows[3]["created_at"]
     assert listed(world, "--since", since, "--until", until) == [
@@ -64,7 +64,7 @@ def test_chosen_by_time(world: World) -> None:
 
 
 def test_the_recordings_of_a_call(world: World) -> None:
-    """Also once they are archived, when the sidecar has all else of them."""
+    """A call's recordings are found even when archived."""
     call = world.archived.call_id
     assert call is not None
     (row,) = listed(world, "--call", call)
@@ -74,7 +74,7 @@ def test_the_recordings_of_a_call(world: World) -> None:
 
 
 def test_a_rebuilt_ledger_knows_the_calls(rig: Rig, simulator: Simulator) -> None:
-    """They are read from the sidecars; a ledger of an earlier version says that it does not know all."""
+    """A rebuilt ledger knows calls from the sidecars; one of an earlier version says that some are missing."""
     account = simulator.add_account("twilio")
     [made] = simulator.populate(account, "voice", count=1, conference_share=0)
     rig.add_source("voice", "twilio", account)
@@ -94,7 +94,7 @@ def test_a_rebuilt_ledger_knows_the_calls(rig: Rig, simulator: Simulator) -> Non
 
 @pytest.mark.parametrize("columns", [80, 100, 200])
 def test_a_terminal_shows_a_table_within_its_width(world: World, columns: int) -> None:
-    """Ids whole, one line a recording; where it is too wide, what says least is left out first."""
+    """A table has complete ids, one line per recording; if it is too wide, the least important columns are omitted."""
     (shown,) = each_on_terminal(world.rig, ["list", "--source", "voice"], columns=columns)
     plain = STYLE.sub("", shown).replace("\r", "")
     assert max(map(len, plain.splitlines())) <= columns
@@ -103,7 +103,7 @@ def test_a_terminal_shows_a_table_within_its_width(world: World, columns: int) -
 
 
 def test_no_ledger_yet(rig: Rig, simulator: Simulator) -> None:
-    """Nothing is listed, and no ledger is made."""
+    """Without a ledger nothing is listed and none is created."""
     rig.add_source("voice", "twilio", simulator.add_account("twilio"))
     document, plain = run_each(rig, ["list", "--json"], ["list"])
     assert (document.document["recordings"], plain.stderr) == ([], "no recordings\n")

@@ -1,4 +1,4 @@
-"""Manual pages: one for each verb, made of what its help says, and sound to the programs that show them."""
+"""Manual pages: one per verb, made from its help, and valid for the programs that show them."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ PAGES = dict(pages(main))
 
 
 def plain(page: str) -> str:
-    """A page's words, without what roff is told."""
+    """Return a page's words without roff's commands."""
     return page.replace(r"\-", "-").replace(r"\&", "").replace(r"\e", "\\")
 
 
 def test_each_verb_has_a_page(tmp_path: Path) -> None:
-    """And the verbs below a verb; the command writes them where it is told, into a new directory."""
+    """Every verb and subcommand has a page, written into a new directory."""
     done = CliRunner().invoke(main, ["man", str(tmp_path / "share/man1")], prog_name="recvault")
     assert (done.exit_code, done.output) == (0, "")
     written = {path.name for path in (tmp_path / "share/man1").iterdir()}
@@ -34,7 +34,7 @@ def test_each_verb_has_a_page(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("verb", sorted(VERBS))
 def test_a_page_holds_all_that_the_help_says(verb: str) -> None:
-    """Every option with its words."""
+    """A page has every option with its text."""
     shown = CliRunner().invoke(main, [verb, "--help"], prog_name="recvault").output
     page = plain(PAGES[f"recvault-{verb}"])
     assert [name for name in re.findall(r"^  (--[a-z-]+)", shown, re.M) if f"{name}" not in page] == []
@@ -42,7 +42,7 @@ def test_a_page_holds_all_that_the_help_says(verb: str) -> None:
 
 
 def test_the_programs_page_has_the_readmes_exit_codes() -> None:
-    """The same codes as in the README's table."""
+    """The program's page has the exit codes of the README's table."""
     table = README.split("| exit code | means |\n")[1].split("\n\n")[0]
     codes = [code.strip() for row in table.splitlines()[1:] for code in row.split("|")[1].split(",")]
     shown = PAGES["recvault"].split(".SH EXIT STATUS\n")[1].split(".SH ")[0]
@@ -51,14 +51,14 @@ def test_the_programs_page_has_the_readmes_exit_codes() -> None:
 
 
 def test_no_word_of_a_page_is_a_command_to_roff() -> None:
-    """Each line that begins with a dot is one of the few that pages are made of."""
+    """Every line that begins with a dot is one of our commands."""
     lines = [line for page in PAGES.values() for line in page.splitlines() if line.startswith((".", "'"))]
     assert {line.split()[0] for line in lines} == {".TH", ".SH", ".TP", ".PP"}
 
 
 @pytest.mark.parametrize("command", [["mandoc", "-T", "lint", "-W", "error"], ["man", "--warnings", "-l"]])
 def test_what_shows_pages_finds_them_sound(tmp_path: Path, command: list[str]) -> None:
-    """mandoc and man have nothing to say against any of them."""
+    """mandoc and man report no problem in any page."""
     if shutil.which(command[0]) is None:
         pytest.skip(f"{LACKS}{command[0]}: apt-get install {command[0]}")
     for name, page in PAGES.items():

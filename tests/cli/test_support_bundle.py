@@ -22,7 +22,7 @@ NAMES = ["versions.txt", "machine.txt", "config.toml", "ledger.json", "status.js
 
 
 def unpacked(path: Path) -> dict[str, str]:
-    """The files of a bundle by their names."""
+    """Return the files of a bundle by name."""
     with tarfile.open(path) as archive:
         members = archive.getmembers()
         assert all(member.isfile() and member.mode == 0o600 for member in members)
@@ -31,12 +31,12 @@ def unpacked(path: Path) -> dict[str, str]:
 
 
 def shown(world: World, name: str) -> Any:
-    """A file of JSON as `--show` prints it."""
+    """Return a JSON file as `--show` prints it."""
     return json.loads(run_each(world.rig, ["support-bundle", "--show", name])[0].stdout)
 
 
 def test_it_is_listed_and_not_written_unless_that_is_wanted(world: World, tmp_path: Path) -> None:
-    """Each file with its size; --yes writes a new file that only its owner can read, and never replaces one."""
+    """Each file is listed with its size; --yes writes a new file readable only by its owner, and never replaces one."""
     place = tmp_path / "bundle.tar.gz"
     listed, written, again = run_each(
         world.rig,
@@ -54,7 +54,7 @@ def test_it_is_listed_and_not_written_unless_that_is_wanted(world: World, tmp_pa
 
 
 def test_a_terminal_is_asked_and_may_read_first(world: World) -> None:
-    """Nothing is written to the current directory where the answer is no."""
+    """On a terminal a file can be read before the answer, and "no" writes nothing."""
     before = {path.name for path in world.rig.root.iterdir()}
     code, _ = on_terminal_answering(world.rig, "nothing.txt\nversions.txt\nn\n")
     assert code == 0
@@ -66,7 +66,7 @@ def test_a_terminal_is_asked_and_may_read_first(world: World) -> None:
 
 
 def on_terminal_answering(rig: Rig, answers: str) -> tuple[int, str]:
-    """Run it on a terminal that somebody types at: the terminal is a pipe that says it is one."""
+    """Run it with a pipe that claims to be a terminal, and type answers."""
     code = (
         "import sys\nfrom recvault.cli import main\n"
         "sys.stdin.isatty = sys.stderr.isatty = lambda: True\nmain(sys.argv[1:])\n"
@@ -78,7 +78,8 @@ def on_terminal_answering(rig: Rig, answers: str) -> tuple[int, str]:
 
 
 def test_what_it_holds(world: World) -> None:
-    """Versions, the configuration in effect, the verdict, what fails and why, and the ledger's counts and integrity."""
+    """It has versions, the effective configuration, the verdict, failures with reasons, and the ledger's counts and
+    integrity."""
     status, failures, ledger = (shown(world, f"{name}.json") for name in ("status", "failures", "ledger"))
     assert status["schema"] == "recvault/status/v1" and not status["verdict"]["safe"]
     assert [row["reason"] for row in failures["reasons"]] == ["media.document"]
@@ -95,7 +96,7 @@ def test_what_it_holds(world: World) -> None:
 
 @pytest.mark.parametrize("harm", ["no ledger", "a wrong configuration", "a damaged ledger"])
 def test_what_cannot_be_had_does_not_keep_the_rest(rig: Rig, simulator: Simulator, harm: str) -> None:
-    """A report is needed most where something is broken: the error stands in place of what could not be read."""
+    """If something cannot be read, its error takes its place, and the rest is complete."""
     rig.add_source("voice", "twilio", simulator.add_account("twilio"))
     if harm == "a wrong configuration":
         rig.archive = {"no_such_key": True}
@@ -115,7 +116,7 @@ def test_what_cannot_be_had_does_not_keep_the_rest(rig: Rig, simulator: Simulato
 
 
 def test_nothing_secret_is_in_it(rig: Rig, tmp_path: Path) -> None:
-    """No secret of any source, key or channel, no signature and no phone number, whatever an error quoted."""
+    """It has no secret of any source, key or channel, no signature and no phone number, whatever an error quoted."""
     accounts: dict[str, SimAccount] = {}
     for name, (provider, kind) in SOURCES.items():
         if kind not in accounts:

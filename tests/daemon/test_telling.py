@@ -1,4 +1,4 @@
-"""The daemon and passes of a timer tell what changed: once, over kills and restarts, and at nobody's cost."""
+"""The daemon and scheduled passes notify of changes: once, over kills and restarts, without delaying anything."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ def hook(rig: Rig, front: Front) -> None:
 
 
 def heard(front: Front) -> list[str]:
-    """The events that were told; one that came twice, as after a kill, is known by its id."""
+    """Return the received events, each once: one may be repeated after a kill, with the same id."""
     told = [json.loads(each.body) for each in list(front.seen)]
     return [each["data"]["event"] for each in {each["id"]: each for each in told}.values()]
 
 
 def test_a_daemon_tells_trouble_and_recovery_once(rig: Rig, account: SimAccount, start: Start) -> None:
-    """A list that fails is told once, over a kill and a restart too; and once when it works again."""
+    """A failing list is one notice, even over a kill and a restart; its recovery is another."""
     with Front(lambda request: Answer()) as front:
         hook(rig, front)
         works, rig.sources[0]["base_url"] = rig.sources[0]["base_url"], "http://127.0.0.1:9"
@@ -70,8 +70,8 @@ def test_a_daemon_tells_trouble_and_recovery_once(rig: Rig, account: SimAccount,
 def test_a_receiver_that_hangs_delays_nothing(
     rig: Rig, account: SimAccount, simulator: Simulator, strict_bucket: Bucket, start: Start
 ) -> None:
-    """While a receiver takes a notification and never answers, recordings are archived; its failure is counted."""
-    with socket.create_server(("127.0.0.1", 0)) as receiver:  # which accepts nobody
+    """While a receiver hangs, recordings are archived, and its failure is counted."""
+    with socket.create_server(("127.0.0.1", 0)) as receiver:  # never accepts
         rig.notify = {
             "webhook": f"http://127.0.0.1:{receiver.getsockname()[1]}/",
             "webhook_secret": {"env": "RECVAULT_HOOK"},
@@ -80,7 +80,7 @@ def test_a_receiver_that_hangs_delays_nothing(
         works, rig.sources[0]["base_url"] = rig.sources[0]["base_url"], "http://127.0.0.1:9"
         daemon = start(prelude=QUICK, **SECRET).ready()
         receiver.settimeout(20.0)
-        with receiver.accept()[0]:  # it is being told
+        with receiver.accept()[0]:  # a notice is being sent
             rig.sources[0]["base_url"] = works
             daemon.reload()
             until(lambda: archived(strict_bucket) == ids(simulator, account))
@@ -90,7 +90,7 @@ def test_a_receiver_that_hangs_delays_nothing(
 
 
 def test_passes_of_a_timer_tell(rig: Rig, account: SimAccount, simulator: Simulator) -> None:
-    """`sync` tells what the pass before did not see, and not again; its exit code is that of the pass."""
+    """`sync` notifies once of what the last pass did not see; its exit code stays that of the pass."""
     with Front(lambda request: Answer()) as front:
         hook(rig, front)
         works, rig.sources[0]["base_url"] = rig.sources[0]["base_url"], "http://127.0.0.1:9"
@@ -102,7 +102,7 @@ def test_passes_of_a_timer_tell(rig: Rig, account: SimAccount, simulator: Simula
 
 
 def test_a_pass_whose_bucket_is_away_tells_it(rig: Rig, account: SimAccount) -> None:
-    """The bucket's trouble is told by passes too; a receiver that refuses changes no exit code, and is counted."""
+    """A pass notifies of the bucket's outage; a receiver that refuses is counted and changes no exit code."""
     with Front(lambda request: Answer(status=500)) as front:
         hook(rig, front)
         rig.s3_url = "http://127.0.0.1:9"
@@ -116,7 +116,7 @@ def test_a_pass_whose_bucket_is_away_tells_it(rig: Rig, account: SimAccount) -> 
 
 
 def test_a_pass_beside_the_daemon_leaves_telling_to_it(rig: Rig, account: SimAccount) -> None:
-    """Whoever runs a pass by hand beside a daemon tells nobody."""
+    """A pass beside a daemon sends no notices."""
     with Front(lambda request: Answer()) as front:
         hook(rig, front)
         rig.sync()
@@ -130,7 +130,7 @@ def test_a_pass_beside_the_daemon_leaves_telling_to_it(rig: Rig, account: SimAcc
 
 
 def test_check_sends_a_test_only_when_asked(rig: Rig, account: SimAccount) -> None:
-    """`check` looks at what [notify] names, and sends nothing; with --notify a test reaches everybody."""
+    """`check` tests [notify] without sending; with --notify a test event reaches every channel."""
     with Front(lambda request: Answer()) as front:
         hook(rig, front)
         rig.notify["command"] = ["/bin/sh", "-c", f"cat >{rig.root}/told"]
@@ -155,7 +155,7 @@ def checks(rig: Rig, *words: str, **more: str) -> tuple[int, dict[str, Any]]:
 
 
 def test_check_says_what_cannot_tell(rig: Rig, account: SimAccount) -> None:
-    """A command that is not there, a secret that is not set, a receiver that refuses: each by name, with a fix."""
+    """A missing command, an unset secret and a refusing receiver are each named, with a fix."""
     rig.notify = {"command": ["/nonexistent/tell"], "targets": [{"env": "NOBODY_SET_THIS"}]}
     code, failed = checks(rig, "--offline")
     assert (code, set(failed)) == (78, {"notify: command", "notify: targets[0]"})

@@ -1,4 +1,4 @@
-"""A hint makes one recording known early, and changes nothing else: no watermark, no count of attempts, no error."""
+"""A hint makes one recording known early, and changes nothing else: no watermark, no attempts, no error."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from rig import START, Rig
 
 @dataclass
 class Woken(Observer):
-    """How often the dispatcher was told that something is due."""
+    """Counts how often the dispatcher was woken."""
 
     times: list[int] = field(default_factory=list)
 
@@ -35,7 +35,7 @@ class Woken(Observer):
 
 @dataclass
 class Place:
-    """One source over the simulator, at a moment that stands still."""
+    """One source of the simulator, at a fixed time."""
 
     simulator: Simulator
     account: SimAccount
@@ -87,7 +87,7 @@ def ago(simulator: Simulator, **span: float) -> Any:
 
 
 def test_a_hint_registers_and_moves_no_watermark(place: Place) -> None:
-    """The recording is due at once; the watermark is the last poll's, and a poll still finds the others."""
+    """The recording is due at once; the watermark does not move, and a poll still finds the others."""
     first = place.simulator.add(place.account, "voice", created_at=ago(place.simulator, days=3))
     place.poll()
     mark = place.watermark
@@ -104,7 +104,7 @@ def test_a_hint_registers_and_moves_no_watermark(place: Place) -> None:
 
 
 def test_a_hint_again_asks_nobody(place: Place) -> None:
-    """What is known is not read again: replays cost no request, whatever they are signed with."""
+    """A hint about a known recording sends no request."""
     new = place.simulator.add(place.account, "voice", created_at=ago(place.simulator, hours=1))
     assert place.follow(new.recording_id) is Followed.REGISTERED
     asked = len(place.simulator.requests)
@@ -113,7 +113,7 @@ def test_a_hint_again_asks_nobody(place: Place) -> None:
 
 
 def test_one_that_is_not_finished_waits_and_is_hastened(place: Place) -> None:
-    """It is not ready; a later hint makes it due now, and how long it has been waited for is kept."""
+    """An unfinished recording is not ready; a later hint makes it due, and its waiting time continues."""
     later = place.simulator.now + timedelta(minutes=5)
     new = place.simulator.add(place.account, "voice", completed_at=later)
     assert place.follow(new.recording_id) is Followed.REGISTERED
@@ -129,7 +129,7 @@ def test_one_that_is_not_finished_waits_and_is_hastened(place: Place) -> None:
 
 
 def test_one_that_fails_keeps_its_turn(place: Place) -> None:
-    """A hint, or a replay of one, gives no recording that fails another attempt before its time."""
+    """A hint, or its replay, gives a failing recording no earlier attempt."""
     new = place.simulator.add(place.account, "voice", created_at=ago(place.simulator, hours=1))
     place.poll()
     (job,) = place.ledger.claim("main", place.simulator.now, 5)
@@ -144,7 +144,7 @@ def test_one_that_fails_keeps_its_turn(place: Place) -> None:
 
 
 def test_what_is_not_there_is_no_error(place: Place) -> None:
-    """A deleted recording, or an id that was never one: nothing is registered, and the source is as well as before."""
+    """A deleted or unknown recording is not registered, and is no error of the source."""
     place.poll()
     for recording_id in ("RE" + "0" * 32, "../../Accounts", "x" * 3000):
         assert place.follow(recording_id) is Followed.NOT_FOUND
@@ -153,7 +153,7 @@ def test_what_is_not_there_is_no_error(place: Place) -> None:
 
 
 def test_only_what_is_wanted_is_registered(opened: ExitStack, tmp_path: Path, simulator: Simulator) -> None:
-    """Nothing from before start_from, as for polls."""
+    """A recording before start_from is not registered, as in polls."""
     place = placed(opened, tmp_path, simulator, start_from="2026-09-30")
     old = simulator.add(place.account, "voice", created_at=ago(simulator, days=30))
     assert place.follow(old.recording_id) is Followed.NOT_WANTED
@@ -161,7 +161,7 @@ def test_only_what_is_wanted_is_registered(opened: ExitStack, tmp_path: Path, si
 
 
 def test_an_answer_that_names_another_recording_is_not_taken(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A hint names one recording: an answer about another one, or another account's, registers nothing."""
+    """An answer about another recording or account registers nothing."""
     from recvault.discovery import hinted
 
     one, two = (place.simulator.add(place.account, "voice", created_at=ago(place.simulator, hours=1)) for _ in "ab")
@@ -172,7 +172,7 @@ def test_an_answer_that_names_another_recording_is_not_taken(place: Place, monke
 
 
 def test_a_call_s_recordings_are_registered(opened: ExitStack, tmp_path: Path, simulator: Simulator) -> None:
-    """Telnyx may name the call alone: its recordings are listed, and no other ones."""
+    """If Telnyx names only the call, its recordings are listed and registered, no others."""
     place = placed(opened, tmp_path, simulator, "telnyx")
     new = simulator.add(place.account, "telnyx", created_at=ago(simulator, hours=1))
     other = simulator.add(place.account, "telnyx", created_at=ago(simulator, hours=1))
@@ -185,7 +185,7 @@ def test_a_call_s_recordings_are_registered(opened: ExitStack, tmp_path: Path, s
 
 
 def _session_of(place: Place, recording: SimRecording) -> str:
-    """The session's id, as the service's own row tells it."""
+    """Return the session's id from the service's row."""
     from recvault.discovery.scan import by_id
 
     line = place.source.line(place.source.account_id)

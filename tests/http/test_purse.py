@@ -1,4 +1,4 @@
-"""A budget that travels with a batch of jobs, and is spent where nobody can be asked for more."""
+"""A budget sent along with a batch of jobs, and spent without contact to the planner."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from recvault.shutdown import Stop
 
 
 class Clock:
-    """Stands still until it is moved."""
+    """Stands still until moved."""
 
     def __init__(self, now: float = 1000.0) -> None:
         self.now = now
@@ -20,7 +20,7 @@ class Clock:
 
 
 def asked(purse: Purse, count: int = 1) -> list[float | None]:
-    """When so many requests may be sent."""
+    """Return when so many requests may be sent."""
     wants = [Want(MEDIA, lambda want: None) for _ in range(count)]
     for want in wants:
         purse.ask(want)
@@ -28,14 +28,14 @@ def asked(purse: Purse, count: int = 1) -> list[float | None]:
 
 
 def test_a_job_s_request_is_sent_at_the_moment_that_came_with_it() -> None:
-    """By the clock here, whatever the planner's says."""
+    """A request is sent at the time that came with its batch, by the local clock."""
     purse = Purse(10.0, Clock())
     purse.put([0.2, 0.0, 0.4])
     assert asked(purse, 3) == pytest.approx([1000.0, 1000.2, 1000.4])
 
 
 def test_further_requests_keep_the_pace_and_are_counted() -> None:
-    """A job that needs more than its one moment delays nothing for ever, and the planner is told what to pay."""
+    """Further requests of a job keep the pace, and are reported to the planner."""
     clock = Clock()
     purse = Purse(10.0, clock)
     purse.put([0.0])
@@ -46,7 +46,7 @@ def test_further_requests_keep_the_pace_and_are_counted() -> None:
 
 
 def test_a_moment_that_nobody_used_is_dropped() -> None:
-    """Jobs without a request leave theirs: later requests of others would be sent all at once by them."""
+    """A permit that was not used in time is dropped, so that it cannot add to a later burst."""
     clock = Clock()
     purse = Purse(10.0, clock)
     purse.put([0.0, 0.1, 0.2])
@@ -55,7 +55,7 @@ def test_a_moment_that_nobody_used_is_dropped() -> None:
 
 
 def test_a_refusal_holds_all_that_is_sent_from_here_and_is_told() -> None:
-    """At once, not when the planner has heard of it; and the planner learns how long ago it was."""
+    """A refusal stops requests from here at once, and the planner learns how long ago it was."""
     clock, told = Clock(), list[str]()
     purse = Purse(10.0, clock, on_rest=lambda: told.append("rests"))
     purse.put([0.0, 0.0])
@@ -71,7 +71,7 @@ def test_a_refusal_holds_all_that_is_sent_from_here_and_is_told() -> None:
 
 
 def test_after_a_rest_requests_are_sent_again() -> None:
-    """Whoever waits looks again as soon as it is over."""
+    """Requests continue as soon as the pause is over."""
     clock = Clock()
     purse = Purse(10.0, clock)
     purse.note(Noted(429, rest=7.0))
@@ -83,7 +83,7 @@ def test_after_a_rest_requests_are_sent_again() -> None:
 
 
 def test_requests_that_nobody_asked_for_are_paid_by_the_next_ones() -> None:
-    """Over time the pace is the configured one; too much that was paid in advance comes back, and is no burst."""
+    """Over time the rate is the configured one; what was paid too much is returned, without a burst."""
     clock = Clock()
     limits = Limits(10.0, 100, clock)
 
@@ -107,7 +107,7 @@ def test_requests_that_nobody_asked_for_are_paid_by_the_next_ones() -> None:
 
 
 def test_what_is_not_sent_is_not_paid() -> None:
-    """A stop, or a thread that came too late for its moment and asks for another one."""
+    """A request that is not sent, because of a stop or a missed time, is not paid for."""
     purse, stop = Purse(10.0, Clock()), Stop()
     purse.put([0.0, 5.0])
     with purse.turn(stop):

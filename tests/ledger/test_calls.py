@@ -1,4 +1,4 @@
-"""A recording is found by its call, whatever its state: the ledger keeps the call when the sidecar has all else."""
+"""A recording is found by its call in every state: the ledger keeps the call after archiving."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def ids(ledger: Ledger, call: str) -> list[str]:
 
 
 def test_a_call_is_known_before_and_after_its_recording_is_archived(ledger: Ledger) -> None:
-    """All recordings of it, the newest first; one without a call is found by none."""
+    """All recordings of a call are found, newest first, in any state."""
     register(
         ledger, recording(1, call_id="CA1"), recording(2, call_id="CA1"), recording(3, call_id="CA2"), recording(4)
     )
@@ -30,13 +30,13 @@ def test_a_call_is_known_before_and_after_its_recording_is_archived(ledger: Ledg
 
 
 def test_a_text_that_sqlite_refuses_is_no_obstacle(ledger: Ledger) -> None:
-    """A lone surrogate in a call's id, which JSON allows, costs no page."""
+    """A lone surrogate in a call's id, which JSON allows, does not prevent registration of its page."""
     assert register(ledger, recording(1, call_id="CA\ud800")).new == 1
     assert ids(ledger, "CA?") == ["RE1"]
 
 
 def test_what_is_chosen(ledger: Ledger) -> None:
-    """By source, state, and time from `since` on, up to but without `until`."""
+    """Recordings can be selected by source, state, and time, including `since` and excluding `until`."""
     register(ledger, *many(5))
     ledger.settle([receipt(job) for job in ledger.claim("main", NOW, 2)], NOW, POLICIES)
     moments = [recording(number).created_at for number in range(5)]
@@ -48,7 +48,7 @@ def test_what_is_chosen(ledger: Ledger) -> None:
 
 
 def test_a_ledger_of_an_earlier_version_learns_what_it_can(path: Path) -> None:
-    """The calls of what is not archived; that those of what is are missing is remembered, and only then."""
+    """It learns the calls of recordings that are not archived, and remembers that others are missing, only if so."""
     with closing(sqlite3.connect(path, isolation_level=None)) as plain:
         migrations.apply(Database(plain), stop_before="calls")
         for number, state in ((1, "pending"), (2, "archived")):

@@ -22,7 +22,7 @@ RELOAD = Reason(risk=Risk.RELOAD, message="the last reload was refused", command
 
 
 def of(*feeds: dict[str, Any], beside: tuple[Reason, ...] = (), is_watched: bool = True) -> Judgement:
-    """The verdict over feeds named a, b, …, which are well but for these values."""
+    """Return the verdict over feeds a, b, …, which are ok except for these values."""
     well = {"watermark": NOW - DAY, "last_success_at": NOW - HOUR, "standing": StateCounts(archived=7)}
     judged = []
     for name, values in zip("abcdefghij", feeds, strict=False):
@@ -45,7 +45,7 @@ def of(*feeds: dict[str, Any], beside: tuple[Reason, ...] = (), is_watched: bool
     ids=["well", "slow", "tried again", "empty", "closed"],
 )
 def test_what_is_safe(values: dict[str, Any]) -> None:
-    """A slow scan, recordings that are tried again, an empty account and one that was closed put nothing at risk."""
+    """A slow scan, retried recordings, an empty account and a closed one are safe."""
     assert of(values) == Judgement(())
     assert of(values).is_safe and not of(values).is_critical
 
@@ -74,14 +74,14 @@ def test_what_is_safe(values: dict[str, Any]) -> None:
     ids=["silent", "silent without a daemon", "nothing archived", "refused", "dead", "quarantined", "never scanned"],
 )
 def test_what_is_not_safe(values: dict[str, Any], is_watched: bool, risk: Risk, command: str) -> None:
-    """Each names its source, what is wrong, and what to type."""
+    """Each reason names its source, the problem, and a command."""
     (reason,) = of(values, is_watched=is_watched).reasons
     assert (reason.risk, reason.command, reason.source, reason.account_id) == (risk, command, "a", "AC1")
     assert reason.sentence == f"a AC1: {reason.message}"
 
 
 def test_the_worst_comes_first() -> None:
-    """The daemon's bucket before a stale source, that before dead recordings, those before a refused reload."""
+    """The bucket comes before a stale source, that before dead recordings, those before a refused reload."""
     dead, stale = {"standing": StateCounts(dead=1)}, {"last_success_at": NOW - 2 * DAY}
     found = of(dead, stale, {"error": "401"}, beside=(RELOAD, BUCKET))
     assert [(each.risk, each.source) for each in found.reasons] == [
@@ -96,13 +96,13 @@ def test_the_worst_comes_first() -> None:
 
 
 def test_dead_recordings_of_a_source_that_is_silent_are_told_too() -> None:
-    """One source may be at risk for several reasons, each with its own command."""
+    """A source may have several reasons, each with its own command."""
     found = of({"last_success_at": NOW - 2 * DAY, "error": "401", "standing": StateCounts(dead=1, quarantined=1)})
     assert [each.risk for each in found.reasons] == [Risk.STALE, Risk.FAILING, Risk.DEAD, Risk.QUARANTINED]
 
 
 def test_every_kind_of_risk_is_critical_or_not_on_purpose() -> None:
-    """Somebody is wanted now where nothing is archived any more; all else can wait for the morning."""
+    """A risk is critical only if nothing is archived any more."""
     assert {risk for risk in Risk if risk.is_critical} == {
         Risk.LEDGER,
         Risk.BUCKET,
@@ -126,7 +126,7 @@ def test_every_kind_of_risk_is_critical_or_not_on_purpose() -> None:
 def test_late_manifests(
     tmp_path: Path, complete: datetime | None, is_watched: bool, age: timedelta, expected: str | None
 ) -> None:
-    """After two days; where no daemon runs, only if something writes them at all."""
+    """Manifests are late after two days; without a daemon only if some were ever written."""
     ledger = Ledger.open(tmp_path / "ledger.db", NOW)
     if complete:
         ledger.remember(COMPLETE_AT, stamp(complete))

@@ -1,4 +1,4 @@
-"""What a provider's webhook must be signed by, and what it may name: each service by its own vendor's rules."""
+"""How a provider's webhook must be signed, and what it may name: for each service by its vendor's rules."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Read = Callable[..., Hint | None]
 
 
 class Service:
-    """One provider, an account of it, and a webhook about its only recording."""
+    """One provider, one of its accounts, and a webhook about its only recording."""
 
     def __init__(self, simulator: Simulator, name: str) -> None:
         kind, api = KINDS[name]
@@ -60,13 +60,13 @@ def service(request: pytest.FixtureRequest, simulator: Simulator) -> Service:
 
 
 def test_a_signed_webhook_names_its_recording(service: Service) -> None:
-    """Every built-in provider reads the webhook that its service sends."""
+    """Every built-in provider reads its service's webhook."""
     assert isinstance(service.provider, HintingProvider)
     assert service.read() == Hint(recording_id=service.recording.recording_id)
 
 
 def test_what_is_not_signed_so_is_refused(service: Service, simulator: Simulator) -> None:
-    """Another body, another key, no signature, half of one, bytes that are no text: none of it names anything."""
+    """Another body, another key, a missing or truncated signature, or bytes that are no text are refused."""
     other = simulator.add_account(service.account.kind)
     body = service.callback.body
     forged = [
@@ -87,7 +87,7 @@ def test_what_is_not_signed_so_is_refused(service: Service, simulator: Simulator
 
 @pytest.mark.parametrize("name", ["twilio", "twilio-video", "signalwire"])
 def test_a_form_is_signed_for_its_address(simulator: Simulator, name: str) -> None:
-    """A webhook that was sent elsewhere, or to another source, is refused; a port that is usual may be told or not."""
+    """A webhook sent to another address or source is refused; a default port may be stated or not."""
     service = Service(simulator, name)
     for url in (
         URL + "2",
@@ -104,7 +104,7 @@ def test_a_form_is_signed_for_its_address(simulator: Simulator, name: str) -> No
 
 @pytest.mark.parametrize("name", ["twilio", "signalwire"])
 def test_a_foreign_account_is_refused(simulator: Simulator, name: str) -> None:
-    """A form with a valid signature that is about another account, such as a sub-account, names nothing."""
+    """A validly signed form about another account, such as a sub-account, is refused."""
     service = Service(simulator, name)
     other = simulator.add_account(service.account.kind)
     fields = {**dict(parse_qsl(service.callback.body.decode())), "AccountSid": other.account_id}
@@ -116,7 +116,7 @@ def test_a_foreign_account_is_refused(simulator: Simulator, name: str) -> None:
 
 
 def test_twilio_s_own_validator_agrees(simulator: Simulator) -> None:
-    """What Twilio's SDK signs is read: fields of any order, twice the same name, empty, and not ASCII."""
+    """What Twilio's SDK signs is accepted: fields in any order, repeated, empty, and not ASCII."""
     service = Service(simulator, "twilio")
     fields = [
         ("RecordingSid", "RE1"),
@@ -134,7 +134,7 @@ def test_twilio_s_own_validator_agrees(simulator: Simulator) -> None:
 
 
 class _Multi(dict[str, list[str]]):
-    """As web frameworks give a form to the SDK."""
+    """A form as web frameworks give it to the SDK."""
 
     def getall(self, name: str) -> list[str]:
         return self[name]
@@ -142,7 +142,7 @@ class _Multi(dict[str, list[str]]):
 
 @pytest.mark.parametrize("late", [301, -301, 86400])
 def test_telnyx_s_time_is_part_of_the_signature(simulator: Simulator, late: float) -> None:
-    """An event is read within five minutes of its time, and refused later: it may be an old one, sent again."""
+    """An event is accepted within five minutes of its time, and refused later as a possible replay."""
     service = Service(simulator, "telnyx")
     assert service.read(late=299) and service.read(late=-299)
     with pytest.raises(HintRefused, match="timestamp"):
@@ -181,13 +181,13 @@ def telnyx_signed(account: SimAccount, body: bytes, content_type: str = "applica
     ids=["captured", "conference", "a call", "another event", "nothing", "no text", "no object"],
 )
 def test_what_telnyx_tells(simulator: Simulator, event: Any, hint: Hint | None) -> None:
-    """The recording by its id, or by its call where the event has none; any other event is ignored, not refused."""
+    """A recording is named by its id, or else by its call; any other event is ignored, not refused."""
     service = Service(simulator, "telnyx")
     assert service.read(telnyx_signed(service.account, json.dumps(event).encode())) == hint
 
 
 def test_telnyx_s_forms_and_no_json(simulator: Simulator) -> None:
-    """TeXML's callback is a form; what is signed and cannot be read is about nothing."""
+    """TeXML's callback is a form; a signed body that cannot be read is ignored."""
     service = Service(simulator, "telnyx")
     form = telnyx_signed(service.account, b"RecordingSid=r2&CallSid=x", "application/x-www-form-urlencoded")
     assert service.read(form) == Hint(recording_id="r2")
@@ -196,7 +196,7 @@ def test_telnyx_s_forms_and_no_json(simulator: Simulator) -> None:
 
 
 def test_signalwire_s_other_way_to_sign(simulator: Simulator) -> None:
-    """The SDK signs bodies in hex too, and calls the header as Twilio does."""
+    """Hex signatures of the body, and Twilio's header name, are accepted as the SDK sends them."""
     service = Service(simulator, "signalwire")
     made = hmac.new(service.account.webhook_key.encode(), URL.encode() + service.callback.body, hashlib.sha1)
     for name in ("X-SignalWire-Signature", "X-Twilio-Signature"):
@@ -207,7 +207,7 @@ def test_signalwire_s_other_way_to_sign(simulator: Simulator) -> None:
 
 
 def test_a_form_of_endless_fields_is_refused(simulator: Simulator) -> None:
-    """A body that is no form, or one of thousands of fields, is not worth its sorting."""
+    """A body that is no form, or has thousands of fields, is refused."""
     service = Service(simulator, "twilio")
     for body in (b"a=b&" * 10_000, b"\xff=\xfe"):
         with pytest.raises(HintRefused):
