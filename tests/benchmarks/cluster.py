@@ -1,12 +1,12 @@
-"""Measure a backfill over a cluster's workers beside one over processes, and how far one planner goes.
+"""Measure a backfill over a cluster's workers, compared with processes, and the limit of one planner.
 
     python tests/benchmarks/cluster.py beside [--count 4000] [--bytes 65536] [--workers 8] [--rounds 3]
     python tests/benchmarks/cluster.py ceiling [--carriers 1 2 4 8 10 16] [--seconds 0.16] [--count 20000]
 
-`beside` measures two worker processes, then a scheduler and two Dask workers on this machine, at the hosts of
-backfill.py; the CPU is of all of them. `ceiling` has carriers that only wait that long for each recording, as machines
-would: it measures the planner and its ledger, one process that claims, grants, packs, unpacks and settles. It bends
-where twice as many carriers give less than twice as much.
+`beside` measures two worker processes, then a scheduler and two Dask workers on this machine, with the hosts of
+backfill.py; CPU is that of all of them. `ceiling` has carriers that only wait so long for each recording, as on other
+machines: it measures the planner and its ledger, one process that claims, grants, packs, unpacks and settles. The limit
+is where twice as many carriers give less than twice as much.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from recvault.workers.spec import Spec
 from recvault.workers.turns import Carry
 
 _TICKS = os.sysconf("SC_CLK_TCK")
-_WORKERS = 16  # threads of a carrier: the default
+_WORKERS = 16  # threads per carrier: the default
 
 
 # -- beside processes --------------------------------------------------------------------------------------------------
@@ -100,7 +100,7 @@ def _shared() -> str | None:
 
 
 class Machines(Executor):
-    """Carriers that wait. Each has so many threads, and gives a batch back when its last job's time is over."""
+    """Carriers that only wait. Each has so many threads, and returns a batch when its last job's time is over."""
 
     def __init__(self, carriers: int, seconds: float) -> None:
         self.processes = carriers
@@ -146,7 +146,7 @@ class Machines(Executor):
 
 
 class _NoStop:
-    """Checked by each job, and never asked for."""
+    """A stop that is never requested."""
 
     def check(self) -> None: ...
 
@@ -160,7 +160,7 @@ class _NoStop:
 
 
 def _archived(job: Job) -> Receipt:
-    """As a carrier of a usual recording says it."""
+    """Return a carrier's outcome of a usual recording."""
     medium = MediaObject(
         key=f"recordings/{job.recording.recording_id}.wav",
         media_format="wav",

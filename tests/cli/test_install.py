@@ -1,4 +1,4 @@
-"""`recvault install` and `uninstall` over a systemd that only notes what it is told; a real one is in systemd/."""
+"""`recvault install` and `uninstall` with a systemd that only records commands; a real one is used in systemd/."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ exit 0
 
 
 class Machine:
-    """Folders of a machine below the test's own, and a systemd that notes the commands it gets."""
+    """A machine's folders below the test's, and a systemd that records its commands."""
 
     def __init__(self, root: Path) -> None:
         self.root, self.log = root / "root", root / "commands"
@@ -39,7 +39,7 @@ class Machine:
         self.commands()
 
     def answer(self, words: str, code: int, says: str = "") -> None:
-        """Let the commands of these words be answered so."""
+        """Set the answer to commands with these words."""
         self.answers += f"*'{words}'*) echo '{says}'; exit {code};; "
         self.commands()
 
@@ -51,7 +51,7 @@ class Machine:
 
     @property
     def told(self) -> list[str]:
-        """The commands that changed something, since they were last asked for."""
+        """Return the commands that changed something since the last call."""
         lines = self.log.read_text().splitlines() if self.log.exists() else []
         self.log.unlink(missing_ok=True)
         return [line for line in lines if not any(word in line for word in ("is-active", "is-enabled", "show-env"))]
@@ -86,7 +86,7 @@ def files(folder: Path) -> dict[str, str]:
 
 
 def test_the_units_are_those_that_are_shipped(machine: Machine) -> None:
-    """In /opt/recvault with /etc/recvault nothing of them differs; each step is printed, and the service started."""
+    """In the default places the units equal the shipped ones; each step is printed, and the service starts."""
     machine.configure(CREDENTIAL)
     ran = run("install", "--system")
     assert ran.exit_code == 0, ran.output
@@ -104,7 +104,7 @@ def test_the_units_are_those_that_are_shipped(machine: Machine) -> None:
 
 
 def test_a_dry_run_only_prints(machine: Machine) -> None:
-    """The same steps, and nothing is done."""
+    """A dry run prints the same steps and does nothing."""
     machine.configure(CREDENTIAL)
     dry = run("install", "--system", "--dry-run").output
     assert (machine.told, machine.home.units.exists(), machine.home.credentials.exists()) == ([], False, False)
@@ -112,7 +112,7 @@ def test_a_dry_run_only_prints(machine: Machine) -> None:
 
 
 def test_doing_it_again_changes_nothing(machine: Machine) -> None:
-    """What is as it should be is left, and a running service is not restarted."""
+    """A second run changes nothing, and does not restart a running service."""
     machine.configure(CREDENTIAL)
     assert run("install", "--system").exit_code == 0
     before, _ = files(machine.root), machine.told
@@ -124,7 +124,7 @@ def test_doing_it_again_changes_nothing(machine: Machine) -> None:
 
 
 def test_a_changed_unit_is_kept_as_a_copy(machine: Machine) -> None:
-    """Before it is replaced, and before it is removed; both are said."""
+    """A changed unit is copied before it is replaced or removed, and both are printed."""
     machine.configure(CREDENTIAL)
     run("install", "--system")
     unit = machine.home.units / "recvault.service"
@@ -140,7 +140,8 @@ def test_a_changed_unit_is_kept_as_a_copy(machine: Machine) -> None:
 
 
 def test_a_configuration_gets_the_credentials_and_the_directory_that_it_names(machine: Machine, tmp_path: Path) -> None:
-    """By a drop-in for both units, which goes with its cause; a directory belongs to the permanent user."""
+    """A drop-in for both units gives access to them while they are configured; a directory belongs to the permanent
+    user."""
     archive = tmp_path / "recordings"
     archive.mkdir()
     machine.configure(f'[archive]\nbucket = "file://{archive}"\n' + SOURCE.format('credential = "acme-key"'))
@@ -157,14 +158,14 @@ def test_a_configuration_gets_the_credentials_and_the_directory_that_it_names(ma
 
 
 def test_without_a_configuration_nothing_is_started(machine: Machine) -> None:
-    """The units are there, and it says how to go on."""
+    """Without a configuration units are installed, nothing starts, and it says how to continue."""
     ran = run("install", "--system")
     assert (ran.exit_code, machine.told) == (0, ["systemctl daemon-reload"])
     assert f"There is no {machine.home.config} yet" in ran.output and f"{PROGRAM} init --system" in ran.output
 
 
 def test_a_wrong_configuration_installs_nothing(machine: Machine) -> None:
-    """78, with its lines; nothing was done."""
+    """A wrong configuration is exit code 78 with its lines, and nothing is done."""
     machine.configure("[archive]\n")
     ran = run("install", "--system")
     assert (ran.exit_code, machine.told, machine.home.units.exists()) == (78, [], False)
@@ -172,7 +173,7 @@ def test_a_wrong_configuration_installs_nothing(machine: Machine) -> None:
 
 
 def test_where_the_timer_starts_passes_the_daemon_is_not_enabled(machine: Machine) -> None:
-    """Both at once would be refused by each other."""
+    """With the timer the daemon is not enabled, as each would refuse to run beside the other."""
     machine.configure(CREDENTIAL)
     machine.answer("is-enabled recvault.timer", 0, "enabled")
     run("install", "--system")
@@ -180,7 +181,7 @@ def test_where_the_timer_starts_passes_the_daemon_is_not_enabled(machine: Machin
 
 
 def test_a_start_that_fails_says_where_to_look(machine: Machine) -> None:
-    """With what systemd said, and the journal's command."""
+    """A failed start prints systemd's message and the journal's command."""
     machine.configure(CREDENTIAL)
     machine.answer("restart", 1, "Job failed")
     ran = run("install", "--system")
@@ -190,7 +191,7 @@ def test_a_start_that_fails_says_where_to_look(machine: Machine) -> None:
 
 
 def test_a_user_s_service_needs_no_root(machine: Machine) -> None:
-    """Its unit has the user's own paths; what it lacks of this shell is said; a refused linger is only a note."""
+    """A user's unit has the user's paths; missing variables are printed; a refused linger is only a note."""
     path = machine.configure(ARCHIVE + SOURCE.format('env = "TELNYX_API_KEY"'), machine.user)
     machine.answer("enable-linger", 1, "Access denied")
     ran = run("install", "--user")
@@ -213,7 +214,7 @@ def test_a_user_s_service_needs_no_root(machine: Machine) -> None:
 
 
 def test_uninstall_keeps_what_was_archived_and_known(machine: Machine) -> None:
-    """Units go, the ledger, the configuration and the secrets stay; a second time there is nothing to do."""
+    """Only units are removed: ledger, configuration and secrets stay; a second run has nothing to do."""
     path = machine.configure(CREDENTIAL)
     run("install", "--system")
     machine.home.state.mkdir(parents=True)
@@ -236,7 +237,7 @@ def test_uninstall_keeps_what_was_archived_and_known(machine: Machine) -> None:
 
 @pytest.mark.parametrize("says", ["n\n", "y\n"])
 def test_a_purge_asks_and_removes_all_but_recordings(machine: Machine, says: str) -> None:
-    """Configuration, secrets and ledger, also where systemd keeps a service's state; other secrets stay."""
+    """A purge removes configuration, recvault's secrets and the ledger, also in systemd's state directory."""
     path = machine.configure(CREDENTIAL)
     run("install", "--system")
     private = machine.home.state.parent / "private/recvault"
@@ -255,7 +256,7 @@ def test_a_purge_asks_and_removes_all_but_recordings(machine: Machine, says: str
 
 @pytest.mark.parametrize("configured", [True, False])
 def test_a_purge_never_removes_an_archive(machine: Machine, configured: bool) -> None:
-    """One in the folders that would go, named by the configuration or not, ends it before anything is done."""
+    """An archive in the folders to remove, configured or not, stops a purge before anything is done."""
     archive = machine.home.state / "archive"
     (archive / ".recvault").mkdir(parents=True)
     machine.configure(f'[archive]\nbucket = "file://{archive}"\n' + SOURCE.format('env = "K"') if configured else "")
@@ -266,7 +267,7 @@ def test_a_purge_never_removes_an_archive(machine: Machine, configured: bool) ->
 
 
 def test_a_machine_without_systemd_is_told_so(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In clear words and with exit code 2; a dry run shows the steps all the same."""
+    """Without systemd it is exit code 2 with a clear message; a dry run still prints the steps."""
     monkeypatch.setattr(install, "_SYSTEMD", machine.root / "none")
     for verb in ("install", "uninstall"):
         ran = run(verb, "--system")
@@ -276,14 +277,14 @@ def test_a_machine_without_systemd_is_told_so(machine: Machine, monkeypatch: pyt
 
 
 def test_a_user_without_a_systemd_is_told_so(machine: Machine) -> None:
-    """As after su: there is no manager to talk to."""
+    """A user without a systemd manager, e.g. after su, gets a clear message."""
     machine.answer("show-environment", 1)
     ran = run("install", "--user")
     assert ran.exit_code == 2 and "log in as that user, not through su or sudo" in ran.output
 
 
 def test_only_root_installs_for_the_machine(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Others are told to use sudo, or --user."""
+    """Other users are told to use sudo or --user."""
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     ran = run("install", "--system")
     assert ran.exit_code == 2 and "use sudo, or --user" in ran.output
@@ -293,7 +294,7 @@ def test_only_root_installs_for_the_machine(machine: Machine, monkeypatch: pytes
 def test_a_program_that_the_service_cannot_run_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, says: str
 ) -> None:
-    """One in a home, which the sandbox hides, or one that others may not run; with what to do."""
+    """A program in a home, hidden by the sandbox, or one that others cannot run is refused with a hint."""
     program = tmp_path / "bin" / "recvault"
     program.parent.mkdir(mode=0o755)
     program.touch(mode=0o755)
@@ -312,7 +313,7 @@ def test_a_program_that_the_service_cannot_run_is_refused(
 
 
 def test_units_carry_unusual_paths(tmp_path: Path) -> None:
-    """Spaces and what systemd expands are written so that it reads them as they are."""
+    """Spaces and specifiers in paths are escaped for systemd."""
     words: Callable[[str], str] = installing.word
     found: list[Any] = [words("/a b/c"), words("/50%/x"), words("/$HOME/x"), words("/plain")]
     assert found == ['"/a b/c"', "/50%%/x", "/$$HOME/x", "/plain"]

@@ -1,4 +1,4 @@
-"""The desk of hints: what is answered, what is followed, and how little a flood of them can do."""
+"""The desk of hints: what is answered, what is followed, and how little a flood of hints can do."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PUBLIC = "https://hooks.acme.example/recvault"
 
 
 class Rig:
-    """A desk of one Twilio source, whose hints are followed by a function of the test, at a time of the test."""
+    """A desk of one Twilio source, with a follow function and a clock set by the test."""
 
     def __init__(self, simulator: Simulator) -> None:
         self.simulator = simulator
@@ -59,7 +59,7 @@ class Rig:
         return self.simulator.add(self.account, "voice")
 
     def post(self, recording: SimRecording, source: str = "main", *, secret: str = "", query: str = "") -> int:
-        """A webhook as a proxy hands it on, below a path of its own; the status of the answer."""
+        """Send a webhook as a proxy passes it on, below its own path; return the status."""
         url = f"{PUBLIC}/{source}" + (f"?{query}" if query else "")
         told = self.simulator.callback(self.account, recording, url)
         headers = {name.lower(): value for name, value in told.headers.items()}
@@ -75,7 +75,7 @@ class Rig:
             self.desk._one(source, each)
 
     def count(self, name: str, **labels: str) -> float:
-        """A counter's value."""
+        """Return a counter's value."""
         wanted = [f'{key}="{value}"' for key, value in labels.items()]
         lines = self.metrics.text().decode().splitlines()
         found = [
@@ -93,7 +93,7 @@ def rig(simulator: Simulator) -> Iterator[Rig]:
 
 
 def test_a_hint_is_answered_before_it_is_followed(rig: Rig) -> None:
-    """204 at once; then the recording that it names is looked for, and the ledger knows that hints arrive."""
+    """A hint is answered 204 at once, then its recording is read, and the ledger notes that hints arrive."""
     recording = rig.recording()
     assert (rig.post(recording), rig.followed) == (204, [])
     rig.step()
@@ -104,7 +104,7 @@ def test_a_hint_is_answered_before_it_is_followed(rig: Rig) -> None:
 
 
 def test_what_is_forged_does_nothing(rig: Rig) -> None:
-    """403, counted, and logged once a minute however many come; nobody hears why."""
+    """A forged hint is answered 403 without a reason, counted, and logged once a minute at most."""
     recording = rig.recording()
     assert {rig.post(recording, secret="forged") for _ in range(20)} == {403}
     rig.step()
@@ -113,12 +113,12 @@ def test_what_is_forged_does_nothing(rig: Rig) -> None:
 
 
 def test_a_query_is_a_part_of_what_is_signed(rig: Rig) -> None:
-    """An address with a query is verified with it."""
+    """A query is part of the signed URL."""
     assert rig.post(rig.recording(), query="team=ops") == 204
 
 
 def test_a_replayed_hint_is_followed_once(rig: Rig) -> None:
-    """A second one with the same signature, as a provider's own repetition is, is answered and not followed."""
+    """A hint with a known signature, e.g. the provider's own repetition, is answered but not followed."""
     recording = rig.recording()
     assert [rig.post(recording) for _ in range(3)] == [204, 204, 204]
     rig.step()
@@ -129,14 +129,14 @@ def test_a_replayed_hint_is_followed_once(rig: Rig) -> None:
 
 
 def test_an_unknown_source_is_ignored(rig: Rig) -> None:
-    """404, whatever is signed."""
+    """An unknown source is answered 404, even if the hint is signed."""
     recording = rig.recording()
     assert [rig.post(recording, source) for source in ("other", "", "main/..", "%6dain")] == [404] * 4
     assert rig.count("hints_total", source="", result="unknown_source") == 4
 
 
 def test_a_flood_is_bounded(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    """So many hints wait, and no more: the provider hears 503, and what was taken is followed one by one."""
+    """Beyond the limit of waiting hints the answer is 503; accepted hints are followed one by one."""
     monkeypatch.setattr(hint_desk, "MOST_WAITING", 5)
     answers = [rig.post(rig.recording()) for _ in range(20)]
     assert answers == [204] * 5 + [503] * 15
@@ -146,7 +146,7 @@ def test_a_flood_is_bounded(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_hint_that_was_dropped_is_taken_when_it_comes_again(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A provider that repeats what was answered 503 is not taken for a replay."""
+    """A repetition of a hint that was answered 503 is no replay."""
     monkeypatch.setattr(hint_desk, "MOST_WAITING", 1)
     first, second = rig.recording(), rig.recording()
     assert [rig.post(first), rig.post(second)] == [204, 503]
@@ -155,7 +155,7 @@ def test_a_hint_that_was_dropped_is_taken_when_it_comes_again(rig: Rig, monkeypa
 
 
 def test_webhooks_have_a_rate(rig: Rig) -> None:
-    """Past a burst only so many a second are looked at; the rest is 429."""
+    """After a burst only a limited number per second is verified; the rest is answered 429."""
     recording = rig.recording()
     answers = [rig.post(recording, secret="forged") for _ in range(600)]
     assert answers == [403] * 500 + [429] * 100
@@ -164,7 +164,7 @@ def test_webhooks_have_a_rate(rig: Rig) -> None:
 
 
 def test_what_is_remembered_is_bounded(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Signatures are forgotten by number and by age: their memory does not grow."""
+    """Signatures are forgotten by number and by age."""
     monkeypatch.setattr(hint_desk, "MOST_SEEN", 3)
     for _ in range(9):
         assert rig.post(rig.recording()) == 204
@@ -175,7 +175,7 @@ def test_what_is_remembered_is_bounded(rig: Rig, monkeypatch: pytest.MonkeyPatch
 
 
 def test_what_is_not_found_yet_is_asked_for_again(rig: Rig) -> None:
-    """A service may tell of a recording before its API shows it: three more tries, then a poll will find it."""
+    """A recording that is not found is requested three more times; after that it is left to a poll."""
     rig.follow = lambda source, hint: Followed.NOT_FOUND
     rig.post(rig.recording())
     tries = []
@@ -188,7 +188,7 @@ def test_what_is_not_found_yet_is_asked_for_again(rig: Rig) -> None:
 
 
 def test_a_provider_that_is_away_is_asked_again_and_one_that_refuses_is_not(rig: Rig) -> None:
-    """An error of the provider is no error of the source: the log and a metric have it, and polls go on."""
+    """An unavailable provider is retried, a refusal is not; both are logged and counted, and polls continue."""
 
     def away(source: str, hint: Hint) -> Followed:
         raise Unavailable("127.0.0.1 cannot be reached")
@@ -210,7 +210,7 @@ def test_a_provider_that_is_away_is_asked_again_and_one_that_refuses_is_not(rig:
 
 
 def test_a_bug_ends_no_thread_and_a_damaged_ledger_ends_the_daemon(rig: Rig) -> None:
-    """The thread goes on after what it did not expect; that the ledger is damaged is told to the daemon."""
+    """The thread survives an unexpected error; a damaged ledger is reported to the daemon."""
     raised: list[Exception] = [LedgerDamaged("the ledger is damaged"), RuntimeError("a bug")]
 
     def fail(source: str, hint: Hint) -> Followed:
@@ -228,7 +228,7 @@ def test_a_bug_ends_no_thread_and_a_damaged_ledger_ends_the_daemon(rig: Rig) -> 
 
 
 def test_a_hint_about_nothing_is_ignored(rig: Rig) -> None:
-    """A verified webhook that names no recording is answered, so that the provider does not repeat it."""
+    """A verified webhook without a recording is answered, so that the provider does not repeat it."""
     recording = rig.recording()
     nameless = SimRecording(
         **{name: getattr(recording, name) for name in recording.__dataclass_fields__} | {"recording_id": ""}

@@ -1,4 +1,4 @@
-"""From a provider's webhook to archived bytes in seconds, while polls stay the truth."""
+"""From a provider's webhook to archived bytes in seconds, in addition to polls."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ LISTS = {"twilio": "/2010-04-01/", "twilio-video": "/v1/", "telnyx": "/v2/", "si
 
 @dataclass
 class Hinted:
-    """A daemon that polls once an hour, and listens for hints."""
+    """A daemon that polls once an hour and receives hints."""
 
     rig: Rig
     simulator: Simulator
@@ -47,7 +47,7 @@ class Hinted:
         return f"http://{self.rig.daemon['hints_listen']}"
 
     def call_back(self, recording: SimRecording, source: str = "main") -> int:
-        """Send the service's webhook through a proxy that ends TLS; the status of the answer."""
+        """Send the service's webhook as through a TLS proxy; return the status."""
         return self.simulator.callback(self.account, recording, f"{PUBLIC}/{source}").send(self.origin)
 
     def listed(self) -> int:
@@ -76,7 +76,7 @@ def watermark(rig: Rig, account: SimAccount) -> Any:
 
 
 def polled(hinted: Hinted, start: Start) -> Started:
-    """A daemon that is ready and has polled: its next poll is in an hour."""
+    """Wait until the daemon is ready and has polled; its next poll is in an hour."""
     daemon = start().ready()
     daemon.tells("discover.done")
     return daemon
@@ -86,7 +86,7 @@ def polled(hinted: Hinted, start: Start) -> Started:
 def test_a_hint_becomes_archived_bytes_without_a_poll(
     rig: Rig, simulator: Simulator, strict_bucket: Bucket, start: Start, provider: str
 ) -> None:
-    """The recording is read by its id and archived in seconds; no list is asked for, and no watermark moves."""
+    """The recording is read by id and archived in seconds, without a list request, and no watermark moves."""
     hinted = prepare(rig, simulator, provider)
     daemon = polled(hinted, start)
     recording = simulator.add(hinted.account, hinted.api, created_at=simulator.now - timedelta(seconds=30))
@@ -97,7 +97,7 @@ def test_a_hint_becomes_archived_bytes_without_a_poll(
     assert hinted.listed() == asked
     assert daemon.metric("recvault_hints_followed_total", source="main", result="registered") == 1
     assert daemon.stopped().code == 143
-    assert watermark(rig, hinted.account) is None  # a poll of an empty list has none
+    assert watermark(rig, hinted.account) is None  # none after a poll of an empty list
 
 
 def test_a_hint_of_a_recording_that_is_not_finished(
@@ -121,7 +121,7 @@ def test_a_hint_of_a_recording_that_is_not_finished(
 def test_what_is_forged_foreign_or_unknown_archives_nothing(
     rig: Rig, simulator: Simulator, strict_bucket: Bucket, start: Start
 ) -> None:
-    """A forged body, another account's webhook, one for another source, a recording that does not exist."""
+    """A forged body, another account's or source's webhook, and an unknown recording archive nothing."""
     hinted = prepare(rig, simulator)
     daemon = polled(hinted, start)
     other = simulator.add_account("twilio")
@@ -133,7 +133,7 @@ def test_what_is_forged_foreign_or_unknown_archives_nothing(
     assert simulator.callback(other, foreign, f"{PUBLIC}/main").send(hinted.origin) == 403
     assert hinted.call_back(recording, "nobody") == 404
     assert len(simulator.requests) == asked
-    never = simulator.callback(hinted.account, foreign, f"{PUBLIC}/main")  # signed, and of no account of ours
+    never = simulator.callback(hinted.account, foreign, f"{PUBLIC}/main")  # signed, but of a foreign account
     assert never.send(hinted.origin) == 204
     until(lambda: simulator.count(lambda each: foreign.recording_id in each.path) >= 1)
     assert archived(strict_bucket) == set()
@@ -141,7 +141,7 @@ def test_what_is_forged_foreign_or_unknown_archives_nothing(
 
 
 def test_requests_that_are_no_webhooks(rig: Rig, simulator: Simulator, start: Start) -> None:
-    """Too large is 413, another method is refused, and neither a silent client nor garbage stops the others."""
+    """Too large is 413, another method is refused, and silent clients or garbage delay no other."""
     hinted = prepare(rig, simulator)
     polled(hinted, start)
     host = hinted.origin.removeprefix("http://")
@@ -159,7 +159,7 @@ def test_requests_that_are_no_webhooks(rig: Rig, simulator: Simulator, start: St
 def asked(host: str, method: str, body: bytes = b"") -> int:
     connection = http.client.HTTPConnection(host, timeout=20)
     try:
-        with suppress(BrokenPipeError, ConnectionResetError):  # it answers before it has read all
+        with suppress(BrokenPipeError, ConnectionResetError):  # it may answer before it has read everything
             connection.request(method, "/main", body)
         return connection.getresponse().status
     finally:
@@ -168,7 +168,7 @@ def asked(host: str, method: str, body: bytes = b"") -> int:
 
 @contextmanager
 def silent(host: str, said: bytes = b"") -> Iterator[None]:
-    """A client that says so much and then nothing."""
+    """Make a client that sends this and then nothing."""
     name, _, port = host.partition(":")
     with socket.create_connection((name, int(port))) as end:
         end.sendall(said)
@@ -178,7 +178,7 @@ def silent(host: str, said: bytes = b"") -> Iterator[None]:
 def test_a_listener_that_cannot_listen_stops_nothing(
     rig: Rig, simulator: Simulator, strict_bucket: Bucket, start: Start
 ) -> None:
-    """Its port is taken: the daemon polls and archives, the log says so, and a reload with another port listens."""
+    """If its port is taken, the daemon archives by polls and logs it; a reload with another port listens."""
     hinted = prepare(rig, simulator)
     recording = simulator.add(hinted.account, "voice", created_at=simulator.now - timedelta(minutes=1))
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -204,7 +204,7 @@ def connects(rig: Rig) -> bool:
 
 
 def test_check_says_whether_hints_arrive(rig: Rig, simulator: Simulator, start: Start) -> None:
-    """Which sources take hints, by what they are verified, and when the last one arrived; else where to send them."""
+    """`check` says which sources take hints, by which settings, when the last one arrived, or where to send them."""
     hinted = prepare(rig, simulator)
     plain = simulator.add_account("signalwire")
     rig.add_source("unsigned", "signalwire", plain, poll_every="1h")
@@ -229,7 +229,7 @@ def checks(rig: Rig) -> dict[str, tuple[str, str]]:
 
 
 def test_a_wrong_key_is_found_by_check(rig: Rig, simulator: Simulator) -> None:
-    """A public key that is none, and hints_listen without hints_url, are exit code 78."""
+    """An invalid public key, and hints_listen without hints_url, are exit code 78."""
     rig.add_source("main", "telnyx", simulator.add_account("telnyx"), webhook_public_key="no key")
     rig.daemon |= {"hints_listen": f"127.0.0.1:{free_port()}", "hints_url": PUBLIC}
     ran = run(rig, "check", "--offline", "--json")

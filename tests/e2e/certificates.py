@@ -1,4 +1,4 @@
-"""An authority and a certificate of it, for a cluster's TLS."""
+"""A certificate authority and a certificate of it, for a cluster's TLS."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cryptography.x509.oid import NameOID
 
 @dataclass(frozen=True)
 class Files:
-    """Where they are."""
+    """The paths."""
 
     ca: Path
     cert: Path
@@ -22,17 +22,17 @@ class Files:
 
     @property
     def options(self) -> list[str]:
-        """For Dask's commands."""
+        """The options of Dask's commands."""
         return ["--tls-ca-file", str(self.ca), "--tls-cert", str(self.cert), "--tls-key", str(self.key)]
 
     @property
     def setting(self) -> dict[str, str]:
-        """As `transfer.cluster_tls`."""
+        """The value of `transfer.cluster_tls`."""
         return {"ca": str(self.ca), "cert": str(self.cert), "key": str(self.key)}
 
 
 def authority(folder: Path) -> Files:
-    """A new one, and what it says of one host."""
+    """Create a new authority and its certificate for one host."""
     folder.mkdir()
     ours, theirs = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     root, host = _name(f"authority {folder.name}"), _name("cluster")

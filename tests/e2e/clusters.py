@@ -1,4 +1,4 @@
-"""A cluster of Dask for the tests: a scheduler and workers as processes of their own, as an operator starts them."""
+"""A Dask cluster for the tests: scheduler and workers in their own processes, started as an operator would."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ needs_dask = pytest.mark.skipif(
 
 
 class Cluster:
-    """A context. Its processes are killed at its end."""
+    """A context that kills its processes at its end."""
 
     def __init__(self, root: Path, tls: Sequence[str] = ()) -> None:
         self._root, self._tls = root, list(tls)
@@ -41,23 +41,23 @@ class Cluster:
             process.wait()
 
     def log(self, process: subprocess.Popen[bytes]) -> str:
-        """What one of them wrote."""
+        """Return what a process wrote."""
         return (self._root / f"{self._name(process)}.log").read_text()
 
     def add_worker(self, *words: str, tls: Sequence[str] | None = None, **env: str) -> subprocess.Popen[bytes]:
-        """One more, not waited for."""
+        """Start one more worker, without waiting for it."""
         worker = self._start("worker", self.address, "--nthreads", "1", "--no-nanny", *words, tls=tls, **env)
         self.workers.append(worker)
         return worker
 
     def with_workers(self, count: int, *words: str, **env: str) -> Cluster:
-        """Itself, with so many workers that have joined."""
+        """Start so many workers, and wait until they have joined."""
         for worker in [self.add_worker(*words, **env) for _ in range(count)]:
             until(lambda worker=worker: "Registered to" in self.log(worker), 60.0)  # type: ignore[misc]
         return self
 
     def restart_scheduler(self) -> None:
-        """At the same address."""
+        """Start a new scheduler at the same address."""
         self.scheduler = self._start("scheduler", "--port", str(self.port))
 
     def _start(self, kind: str, *words: str, tls: Sequence[str] | None = None, **env: str) -> subprocess.Popen[bytes]:

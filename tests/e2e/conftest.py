@@ -1,4 +1,4 @@
-"""What these tests share: a cluster, where one of its kind is wanted."""
+"""Shared fixtures: a cluster that tests must not change."""
 
 from __future__ import annotations
 
@@ -11,6 +11,6 @@ from e2e.clusters import Cluster
 
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """Two workers that outlive each test."""
+    """Two workers for all tests."""
     with Cluster(tmp_path_factory.mktemp("cluster")) as made:
         yield made.with_workers(2)

@@ -1,4 +1,4 @@
-"""A cluster: what becomes of a pass when workers come, go, hang or are not equal, and when the scheduler goes."""
+"""A cluster: what happens to a pass if workers join, leave, hang or differ, and if the scheduler ends."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ pytestmark = [needs_dask, pytest.mark.long]
 
 @pytest.fixture
 def own(tmp_path: Path) -> Iterator[Cluster]:
-    """A cluster that a test may spoil, without workers."""
+    """A cluster without workers that a test may break."""
     with Cluster(tmp_path / "cluster") as made:
         yield made
 
 
 @pytest.fixture
 def rig(tmp_path: Path, simulator: Simulator, strict_s3: StrictS3) -> Rig:
-    """A whole recvault over a bucket that refuses what S3 refuses."""
+    """A complete recvault with a bucket that refuses what S3 refuses."""
     bucket = strict_s3.bucket()
     return Rig(root=tmp_path, simulator=simulator, s3_url=strict_s3.url, bucket=bucket.name)
 
 
 def opened(rig: Rig, simulator: Simulator, count: int = 40) -> SimAccount:
-    """A source of so many recordings, its token in the environment."""
+    """Add a source of so many recordings, with its token in the environment."""
     account = simulator.add_account("twilio")
     simulator.populate(account, "voice", count=count, conference_share=0)
     rig.add_source("voice", "twilio", account, auth_token={"env": "TOKEN"})
@@ -49,7 +49,7 @@ def opened(rig: Rig, simulator: Simulator, count: int = 40) -> SimAccount:
 
 
 def assert_truth(rig: Rig, account: SimAccount) -> None:
-    """Every recording stands in the bucket, byte for byte."""
+    """Check that every recording is in the bucket, byte for byte."""
     objects, sidecars = rig.objects(), rig.sidecars()
     for recording in rig.simulator.truth(account):
         [medium] = sidecars[recording.recording_id]["media"]
@@ -61,7 +61,7 @@ def token(account: SimAccount) -> str:
 
 
 def test_a_killed_worker_costs_nothing_and_one_that_joins_is_used(rig: Rig, simulator: Simulator, own: Cluster) -> None:
-    """Exit code 0, each recording once, nobody is blamed: the one that joins does all that is left."""
+    """After a kill the joining worker does the rest: exit code 0, each recording once, and none is blamed."""
     account = opened(rig, simulator, 80)
     given = {"TOKEN": token(account)}
     own.with_workers(1, **given)
@@ -79,7 +79,7 @@ def test_a_killed_worker_costs_nothing_and_one_that_joins_is_used(rig: Rig, simu
 
 
 def test_a_scheduler_that_is_killed_ends_the_command(rig: Rig, simulator: Simulator, own: Cluster) -> None:
-    """Within seconds, with exit code 75, all given back; the same command goes on once there is one again."""
+    """The command ends within seconds with exit code 75; with a new scheduler the same command continues."""
     account = opened(rig, simulator, 200)
     given = {"TOKEN": token(account)}
     own.with_workers(1, **given)
@@ -91,7 +91,7 @@ def test_a_scheduler_that_is_killed_ends_the_command(rig: Rig, simulator: Simula
     ran = finish(process)
     assert (ran.code, time.monotonic() - killed < 10) == (75, True), ran.stderr
     assert "is lost: its scheduler no longer answers" in ran.stderr and "Traceback" not in ran.stderr
-    assert "worker.lost" not in ran.stderr  # nothing is suspected of having ended it
+    assert "worker.lost" not in ran.stderr  # no recording is suspected
     simulator.switches = Switches()
     own.scheduler.wait()
     own.restart_scheduler()
@@ -102,7 +102,7 @@ def test_a_scheduler_that_is_killed_ends_the_command(rig: Rig, simulator: Simula
 
 
 def test_a_worker_with_another_secret_is_refused(rig: Rig, simulator: Simulator, own: Cluster) -> None:
-    """It is given nothing, also where it joins later; without another one, nothing is begun: exit code 78."""
+    """Such a worker gets nothing, whenever it joins; without another one nothing starts: exit code 78."""
     account = opened(rig, simulator)
     own.with_workers(1, TOKEN="another token than the planner's")
     ran = run(rig, "sync", "--json", "--cluster", own.address, TOKEN=token(account))
@@ -112,7 +112,7 @@ def test_a_worker_with_another_secret_is_refused(rig: Rig, simulator: Simulator,
     [told] = [each for each in asked.document["checks"] if "worker" in each["name"]]
     assert (asked.code, told["ok"], told["exit_code"]) == (78, False, 78)
     assert "has another secret for sources.voice.auth_token" in told["detail"]
-    assert len(simulator.requests) == 1  # the check's own list: no worker asked anything
+    assert len(simulator.requests) == 1  # the check's own list: no worker sent a request
     own.add_worker(TOKEN=token(account))
     until(lambda: "Registered to" in own.log(own.workers[1]), 60)
     ran = run(rig, "sync", "--json", "--cluster", own.address, TOKEN=token(account))
@@ -124,7 +124,7 @@ def test_a_worker_with_another_secret_is_refused(rig: Rig, simulator: Simulator,
 
 
 def test_a_worker_of_another_version_is_refused(rig: Rig, simulator: Simulator, own: Cluster, tmp_path: Path) -> None:
-    """It could read a job in another way: nothing is begun, exit code 78."""
+    """With only a worker of another version nothing starts: exit code 78."""
     account = opened(rig, simulator)
     older = tmp_path / "older.py"
     older.write_text("import recvault\nrecvault.__version__ = '0.0.1'\n")
@@ -135,7 +135,7 @@ def test_a_worker_of_another_version_is_refused(rig: Rig, simulator: Simulator, 
 
 
 def test_certificates_show_who_may_take_part(rig: Rig, simulator: Simulator, tmp_path: Path) -> None:
-    """Mutual TLS: the scheduler turns away whoever has no certificate of its authority, though it trusts it."""
+    """With mutual TLS the scheduler refuses a client without a certificate of its authority."""
     account = opened(rig, simulator)
     given = {"TOKEN": token(account)}
     ours, theirs = authority(tmp_path / "ours"), authority(tmp_path / "theirs")
@@ -154,7 +154,7 @@ def test_certificates_show_who_may_take_part(rig: Rig, simulator: Simulator, tmp
 def test_a_hung_worker_is_cut(
     rig: Rig, simulator: Simulator, own: Cluster, monkeypatch: pytest.MonkeyPatch, stopped: bool
 ) -> None:
-    """Without a sign of life it loses what it had, which is done by another; the end of a drain does not wait."""
+    """A silent worker loses its jobs to another one, and the end of a drain does not wait for it."""
     from recvault.workers import cluster
 
     monkeypatch.setattr(cluster, "_HUNG_SECONDS", 300.0 if stopped else 6.0)
@@ -179,7 +179,7 @@ def test_a_hung_worker_is_cut(
 
 
 def test_a_planner_that_is_killed_leaves_nothing_behind(rig: Rig, simulator: Simulator, cluster: Cluster) -> None:
-    """kill -9: the workers go on for the next command, which finds all as after any crash."""
+    """After kill -9 of the planner its workers serve the next command, which recovers as after any crash."""
     account = opened(rig, simulator, 100)
     rig.sources[0]["auth_token"] = {"file": str(rig._secret("voice", "auth_token", token(account)))}
     simulator.switches = Switches(latency_seconds=0.05)

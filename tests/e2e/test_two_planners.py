@@ -1,4 +1,4 @@
-"""Several machines without a cluster: each with its own ledger and its own windows of time, into one bucket."""
+"""Several machines without a cluster: each with its own ledger and time windows, into one bucket."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rig import Rig
 
 
 def test_two_machines_with_their_own_windows_archive_all_once(rig: Rig, simulator: Simulator, tmp_path: Path) -> None:
-    """At the same time: each recording is fetched by one of them, also where it lies at their common bound."""
+    """Two machines at the same time fetch each recording once, even at the common bound of their windows."""
     account = simulator.add_account("twilio")
     simulator.populate(account, "voice", count=60, conference_share=0)
     rig.add_source("voice", "twilio", account)
@@ -42,7 +42,7 @@ def test_two_machines_with_their_own_windows_archive_all_once(rig: Rig, simulato
 
 
 def test_windows_that_overlap_archive_nothing_twice(rig: Rig, simulator: Simulator, tmp_path: Path) -> None:
-    """The second ledger knows of nothing that stands in the bucket: each recording is found there."""
+    """With overlapping windows the second ledger finds existing recordings in the bucket, and stores nothing twice."""
     account = simulator.add_account("twilio")
     simulator.populate(account, "voice", count=12, conference_share=0)
     rig.add_source("voice", "twilio", account)

@@ -1,7 +1,7 @@
-"""Each block of shell in the README and in the guides is run as it stands, or a reason is given why it is not.
+"""Each shell block in the README and the guides is run as written, or a reason is given why not.
 
-What stands in for an operator's world: simulated hosts and a bucket, by the configuration; a real recording's id; for
-`aws`, a script that copies a bucket. Blocks for root run under a real systemd.
+An operator's environment is replaced by simulated hosts and a bucket in the configuration, a real recording's id, and
+an `aws` script that copies a bucket. Blocks for root run under a real systemd.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ WHERE = {
 
 
 def blocks(document: str) -> dict[str, list[str]]:
-    """A document's blocks of shell, by the heading that they are under."""
+    """Return a document's shell blocks by their heading."""
     found: dict[str, list[str]] = {}
     heading = ""
     for title, block in _FENCE.findall((TOP / document).read_text()):
@@ -61,13 +61,13 @@ def blocks(document: str) -> dict[str, list[str]]:
 
 
 def commands(document: str, heading: str) -> list[str]:
-    """The lines of all blocks under a heading, each with its continuations."""
+    """Return the lines of all blocks under a heading, each with its continuations."""
     text = "".join(blocks(document)[heading]).replace("\\\n", " ")
     return [line for line in text.splitlines() if line and not line.startswith("#")]
 
 
 def test_each_block_is_run_or_has_a_reason() -> None:
-    """No block is forgotten, and no reason outlives its block; a test that is named is there."""
+    """Every block has a test or a reason, every reason has its block, and every named test exists."""
     assert {(document, heading) for document in DOCUMENTS for heading in blocks(document)} == set(WHERE)
     named = [re.match(r"tests/[\w/]+\.py|test_\w+", how) for how in WHERE.values()]
     tests = {found[0] for found in named if found}
@@ -75,7 +75,7 @@ def test_each_block_is_run_or_has_a_reason() -> None:
 
 
 def test_the_gate_runs_the_readmes_first_blocks() -> None:
-    """As they are written: the gate takes the lines from the README, the demo's too."""
+    """The gate takes its lines, including the demo's, from the README."""
     gate = (TOP / ".ci/run").read_text()
     demo, tests = blocks(README)["recvault"]
     for block, extra in ((demo, "'.[demo]'"), (tests, "'.[test]'")):
@@ -94,7 +94,7 @@ AWS = """#!/bin/sh
 def test_anyone_can_check_a_copy_of_the_bucket(
     rig: Rig, simulator: Simulator, strict_bucket: Bucket, tmp_path: Path, spoilt: bool
 ) -> None:
-    """By sha256sum alone, which says nothing where all is right, and names what is not."""
+    """sha256sum alone checks a copy: silent if all is right, else it names what is not."""
     simulator.set_now(START)
     account = simulator.add_account("twilio")
     simulator.populate(account, "voice", count=4, conference_share=0)
@@ -134,7 +134,7 @@ def typed(served: Served, heading: str, **instead: str) -> None:  # noqa: F811
 @pytest.mark.systemd
 @pytest.mark.skipif(bool(missing()), reason=missing() or "-")
 def test_the_guides_blocks_work_under_systemd(served: Served) -> None:  # noqa: F811
-    """From the first start to a timer: each line succeeds as it is written, and nothing is lost on the way."""
+    """From the first start to a timer each line succeeds as written, and nothing is lost."""
     for path in UNITS.rglob("*"):
         if path.is_file() and path.suffix in (".service", ".timer", ".example"):
             served.lab.write(f"/checkout/systemd/{path.relative_to(UNITS)}", path.read_text())

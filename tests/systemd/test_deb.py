@@ -26,7 +26,7 @@ def sh(*words: str | Path, **more: object) -> str:
 
 
 def lacking() -> str:
-    """Why it cannot be built here."""
+    """Return why it cannot be built here."""
     if shutil.which("dpkg-deb") is None or not PYTHON.exists():
         return "dpkg-deb and /usr/bin/python3, as Debian has them"
     if subprocess.run([PYTHON, "-c", "import ensurepip"], capture_output=True, check=False).returncode:
@@ -36,7 +36,7 @@ def lacking() -> str:
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The package as it was built from this tree, unpacked; its control files are below DEBIAN."""
+    """Return the unpacked package, built from this tree; its control files are below DEBIAN."""
     if reason := lacking():
         pytest.skip(LACKS + reason)
     place = tmp_path_factory.mktemp("deb")
@@ -49,7 +49,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.mark.long
 def test_the_package_holds_what_the_guide_installs(tree: Path) -> None:
-    """The program, the units, a page a verb, completions; a root of everything; no file that a later start writes."""
+    """It has program, units, manual pages and completions, all owned by root, and no file written by a later start."""
     assert (tree / "usr/bin/recvault").readlink() == Path("/opt/recvault/bin/recvault")
     units = {path.name for path in (tree / "usr/lib/systemd/system").iterdir()}
     assert units == {path.name for path in [*UNITS.glob("*.service"), *UNITS.glob("*.timer")]}
@@ -68,7 +68,7 @@ def test_the_package_holds_what_the_guide_installs(tree: Path) -> None:
 
 @pytest.mark.long
 def test_the_packages_program_runs_where_it_will_be(tree: Path) -> None:
-    """No path of the build is left in any file; its environment has no pip, and answers by its own Python."""
+    """No file contains a path of the build; the environment has no pip, and works with its own Python."""
     opt = tree / "opt/recvault"
     assert [path for path in opt.rglob("*") if path.is_file() and b"/tmp/tmp." in path.read_bytes()] == []
     assert (opt / "bin/recvault").read_text().startswith("#!/opt/recvault/bin/python3\n")
@@ -81,7 +81,7 @@ def test_the_packages_program_runs_where_it_will_be(tree: Path) -> None:
 
 
 def test_its_scripts_are_sound() -> None:
-    """Each is POSIX shell that parses, stops at an error, and is in the guide of its folder."""
+    """Each script is valid POSIX shell, stops at an error, and is in the folder's guide."""
     for path in DEB.iterdir():
         if path.name != "README.md":
             assert path.stat().st_mode & 0o111
@@ -91,7 +91,7 @@ def test_its_scripts_are_sound() -> None:
 
 @pytest.mark.parametrize(("by_hand", "code"), [(True, 1), (False, 0)])
 def test_an_installation_by_hand_is_not_overwritten(tmp_path: Path, by_hand: bool, code: int) -> None:
-    """The package refuses to unpack over one, and says what to do."""
+    """The package refuses to unpack over a manual installation, and says what to do."""
     opt = tmp_path / "recvault"
     opt.mkdir()
     if by_hand:

@@ -49,7 +49,7 @@ def answers(simulator: Simulator, account: SimAccount, bucket: Bucket) -> list[s
 
 
 def done(lab: Lab, *words: str, env: dict[str, str] | None = None) -> str:
-    """What a command says that must succeed."""
+    """Return the output of a command that must succeed."""
     ran = lab.ran(RECVAULT, *words, env=env)
     assert ran.returncode == 0, (words, ran.stdout, ran.stderr, [*lab.journal("recvault")][-10:])
     return ran.stdout
@@ -62,7 +62,7 @@ def archived(bucket: Bucket) -> int:
 def test_from_nothing_to_a_service_and_back(
     lab: Lab, simulator: Simulator, account: SimAccount, strict_bucket: Bucket
 ) -> None:
-    """Init as root, install, and the service archives in its sandbox; a changed unit is kept; uninstall, and purge."""
+    """After init and install as root the service archives in its sandbox; a changed unit is kept; uninstall; purge."""
     secret = account.credentials["auth_token"]
     lab.write("/etc/credstore/recvault.twilio-auth-token", secret, mode=0o600)
     words = ["init", "--system", "--yes", *answers(simulator, account, strict_bucket), "--bucket-credentials", "copy"]
@@ -93,7 +93,7 @@ def test_from_nothing_to_a_service_and_back(
 
 
 def test_a_user_s_own_service(lab: Lab, simulator: Simulator, account: SimAccount, strict_bucket: Bucket) -> None:
-    """Without root: a user's init, install under the user's systemd, and uninstall."""
+    """Without root: init, install under the user's systemd, and uninstall."""
     home, runtime = Path("/home/ann"), "/run/user/1000"
     for file, line in (("passwd", f"ann:x:1000:1000::{home}:/bin/sh"), ("group", "ann:x:1000:")):
         with (lab.root / "etc" / file).open("a") as opened:

@@ -1,4 +1,4 @@
-"""Batches over any executor: what travels, what comes back, and what becomes of jobs whose batch does not."""
+"""Batches over any executor: what is sent, what comes back, and what happens to jobs whose batch does not."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def job(number: int) -> Job:
 
 
 def failed(job: Job) -> Outcome:
-    """An outcome that a test knows again."""
+    """Return an outcome that the test recognises."""
     return Failure(
         source=job.source, recording=job.recording, verdict=Verdict.RETRY, reason="by.a.test", message="", counted=True
     )
 
 
 class Engine(Executor):
-    """An engine whose every batch waits for what the test says of it."""
+    """An engine whose batches end when and how the test decides."""
 
     def __init__(self) -> None:
         self.batches: list[tuple[Batch, Future[Carried]]] = []
@@ -52,12 +52,12 @@ class Engine(Executor):
 
     @property
     def jobs(self) -> int:
-        """How many have travelled so far."""
+        """Number of jobs sent so far."""
         return sum(len(batch.jobs) for batch, _ in self.batches)
 
 
 def carried(batch: Batch, **more: Any) -> Carried:
-    """What an honest carrier says of a batch."""
+    """Return a carrier's normal result of a batch."""
     done: list[Any] = []
     run = Carry(failed, Stop(), done.append)
     for begin in batch.jobs:
@@ -67,12 +67,12 @@ def carried(batch: Batch, **more: Any) -> Carried:
 
 @pytest.fixture
 def runtime(tmp_path: Path, simulator: Simulator) -> Iterator[Runtime]:
-    """A planner of one source, whose bucket nobody asks."""
+    """A planner of one source, whose bucket is never used."""
     rig = Rig(root=tmp_path, simulator=simulator, s3_url="http://127.0.0.1:9", bucket="unasked")
     rig.add_source("voice", "twilio", simulator.add_account("twilio"), max_concurrency=200)
     rig.transfer = {"workers": WORKERS}
     with Runtime(config.load(rig.config_path), clock=now) as made:
-        made.lender.of("voice")._budget.found._limit = 200.0  # as it is found after some hundred answers
+        made.lender.of("voice")._budget.found._limit = 200.0  # as learned after some hundred answers
         yield made
 
 
@@ -100,7 +100,7 @@ def running(runtime: Runtime) -> int:
 def test_jobs_travel_in_batches_and_their_outcomes_come_back(
     runtime: Runtime, batched: Batched, engine: Engine
 ) -> None:
-    """None is larger than an engine's task is worth, each job has its moment, and each place comes back."""
+    """Batches have at most MOST jobs, each with its send time, and all places are freed at the end."""
     futures = given(batched, 70)
     until(lambda: engine.jobs == 70)
     assert max(len(batch.jobs) for batch, _ in engine.batches) <= MOST
@@ -115,7 +115,7 @@ def test_jobs_travel_in_batches_and_their_outcomes_come_back(
 def test_of_a_lost_batch_only_what_may_have_begun_is_suspected(
     runtime: Runtime, batched: Batched, engine: Engine
 ) -> None:
-    """As many as its threads could have begun are reported as lost; the others travel again."""
+    """As many jobs as may have started are reported as lost; the others are sent again."""
     futures = given(batched, 10)
     until(lambda: engine.jobs == 10)
     sent = engine.batches[:]
@@ -132,7 +132,7 @@ def test_of_a_lost_batch_only_what_may_have_begun_is_suspected(
 
 
 def test_a_lost_engine_gives_everything_back(runtime: Runtime, batched: Batched, engine: Engine) -> None:
-    """What is under way, what waits for its turn, and what is given to it later."""
+    """A lost engine gives back jobs that are sent, waiting, or submitted later."""
     [limits] = [runtime.lender.of("voice")]
     futures = given(batched, 5)
     until(lambda: engine.jobs == 5)
@@ -148,7 +148,7 @@ def test_a_lost_engine_gives_everything_back(runtime: Runtime, batched: Batched,
 def test_a_refusal_that_a_carrier_saw_rests_the_account_for_all(
     runtime: Runtime, batched: Batched, engine: Engine
 ) -> None:
-    """What it had not begun comes back and waits with the others; what it sent more than it was granted is paid."""
+    """A carrier's refusal pauses the account for all; unstarted jobs wait, and extra requests are charged."""
     futures = given(batched, 3)
     until(lambda: engine.jobs == 3)
     [(batch, future)] = engine.batches[-1:]
@@ -171,7 +171,7 @@ def test_a_refusal_that_a_carrier_saw_rests_the_account_for_all(
 
 
 def test_a_thread_that_makes_no_progress_loses_its_job(batched: Batched, engine: Engine) -> None:
-    """Its carrier goes on without it: the job is to run alone."""
+    """The job of a hanging thread is reported as lost, to run alone; its carrier continues."""
     [future] = given(batched, 1)
     until(lambda: engine.jobs == 1)
     engine.batches[0][1].set_result(Carried(carrier="a:1"))
@@ -179,7 +179,7 @@ def test_a_thread_that_makes_no_progress_loses_its_job(batched: Batched, engine:
 
 
 def test_a_carrier_that_refuses_is_told(batched: Batched, engine: Engine) -> None:
-    """Nothing of the batch was begun: all is given back, with the reason."""
+    """If a carrier refuses a batch, all jobs are given back with the reason."""
     [future] = given(batched, 1)
     until(lambda: engine.jobs == 1)
     engine.batches[0][1].set_result(Carried(carrier="a:1", refused="it runs recvault 0.0.1"))
@@ -188,7 +188,7 @@ def test_a_carrier_that_refuses_is_told(batched: Batched, engine: Engine) -> Non
 
 
 def test_a_drain_cancels_what_has_not_travelled(runtime: Runtime, batched: Batched, engine: Engine) -> None:
-    """It waits for its turn at the provider: it is given back, and holds no place."""
+    """A drain cancels a job that waits for its permit, and frees its place."""
     runtime.lender.of("voice").note(Noted(429, rest=100.0))
     [future] = given(batched, 1)
     assert future.cancel()
@@ -197,7 +197,7 @@ def test_a_drain_cancels_what_has_not_travelled(runtime: Runtime, batched: Batch
 
 
 def test_what_cannot_travel_is_that_job_s_end(batched: Batched) -> None:
-    """A row nested too deep: the others of its batch do not see it."""
+    """A job that cannot be pickled fails alone."""
     deep: Any = {}
     for _ in range(5000):
         deep = {"deeper": deep}
@@ -206,7 +206,7 @@ def test_what_cannot_travel_is_that_job_s_end(batched: Batched) -> None:
 
 
 def test_any_executor_carries(rig: Rig, simulator: Simulator) -> None:
-    """The standard library's threads, say: every recording, each request in the report."""
+    """Any executor works, e.g. the standard library's: every recording, and each request in the report."""
     account = simulator.add_account("twilio")
     simulator.populate(account, "voice", count=20, conference_share=0)
     rig.add_source("voice", "twilio", account)

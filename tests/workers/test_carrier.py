@@ -1,4 +1,4 @@
-"""A carrier: equal to its planner or refused, and what a provider's refusal does to a batch that is under way."""
+"""A carrier matches its planner or is refused; and what a provider's refusal does to a running batch."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from rig import Rig, now
 
 @pytest.fixture
 def planner(rig: Rig, simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Runtime, list[Job]]]:
-    """A runtime, and what is due: of a source whose token is in the environment."""
+    """A runtime, and due jobs of a source whose token is in the environment."""
     account = simulator.add_account("twilio")
     simulator.populate(account, "voice", count=6, conference_share=0)
     rig.add_source("voice", "twilio", account, auth_token={"env": "TOKEN"})
@@ -49,7 +49,7 @@ def batch_of(runtime: Runtime, jobs: list[Job]) -> Batch:
 def test_a_spec_holds_no_secret_and_a_batch_shows_nothing(
     planner: tuple[Runtime, list[Job]], simulator: Simulator
 ) -> None:
-    """What travels, and what an engine may write to its log of it."""
+    """A spec contains no secret, and neither spec nor batch shows content in an engine's log."""
     runtime, jobs = planner
     spec, batch = spec_of(runtime), batch_of(runtime, jobs)
     [secret] = runtime.settings.sources[0].secrets.values()
@@ -58,7 +58,7 @@ def test_a_spec_holds_no_secret_and_a_batch_shows_nothing(
 
 
 def test_a_carrier_of_another_version_begins_nothing(planner: tuple[Runtime, list[Job]], simulator: Simulator) -> None:
-    """It says why, and raises nothing that an engine would log."""
+    """It returns the reason, and raises nothing that an engine would log."""
     runtime, jobs = planner
     before = len(simulator.requests)
     spec = replace(spec_of(runtime), version="0.0.1", packed=b"of another version")
@@ -72,7 +72,7 @@ def test_a_carrier_of_another_version_begins_nothing(planner: tuple[Runtime, lis
 def test_a_carrier_with_another_secret_begins_nothing(
     planner: tuple[Runtime, list[Job]], simulator: Simulator, monkeypatch: pytest.MonkeyPatch, theirs: str | None
 ) -> None:
-    """It names the secret, and repeats no value."""
+    """It names the secret, without any value."""
     runtime, jobs = planner
     spec, before = spec_of(runtime), len(simulator.requests)
     if theirs is None:
@@ -87,7 +87,7 @@ def test_a_carrier_with_another_secret_begins_nothing(
 
 
 def test_a_refusal_ends_a_batch_early(planner: tuple[Runtime, list[Job]], simulator: Simulator) -> None:
-    """What has not begun goes back at once, so that the planner learns of the rest that the provider asks for."""
+    """Unstarted jobs come back at once, so that the planner learns of the requested pause."""
     runtime, jobs = planner
     spec = spec_of(runtime)
     simulator.faults.plan("http_429", kind="media", times=1)
@@ -101,7 +101,7 @@ def test_a_refusal_ends_a_batch_early(planner: tuple[Runtime, list[Job]], simula
 
 
 def test_a_carrier_puts_a_probe_object_and_removes_it(planner: tuple[Runtime, list[Job]], rig: Rig) -> None:
-    """So `check` knows that its credentials of the bucket do."""
+    """It puts a probe object and removes it, so that `check` knows that its bucket credentials work."""
     runtime, _ = planner
     spec, before = spec_of(runtime), rig.objects()
     inspect(spec, True).check(spec)

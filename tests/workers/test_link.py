@@ -1,4 +1,4 @@
-"""The link to a cluster: what may travel by it, and what is told where it cannot be had."""
+"""The link to a cluster: what may be sent over it, and what is reported if it fails."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from recvault.workers.link import Link, is_private
     ],
 )
 def test_what_leaves_this_machine_is_encrypted(address: str, private: bool) -> None:
-    """A worker is judged by its own address: a tunnel may lead to a scheduler whose workers are elsewhere."""
+    """A worker is judged by its own address, because a tunnelled scheduler may have remote workers."""
     assert is_private(address) is private
 
 
 def test_a_cluster_needs_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where it is not installed, the message says what to install."""
+    """Without the library the message says what to install."""
     real = builtins.__import__
 
     def without(name: str, *more: Any) -> Any:
@@ -47,7 +47,7 @@ def test_a_cluster_needs_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @needs_dask
 def test_a_scheduler_that_is_not_there_is_lost(free_port: int) -> None:
-    """Exit code 75, and a question that leads to the cause."""
+    """A missing scheduler is exit code 75, with a hint."""
     with pytest.raises(EngineLost, match="does not answer") as told:
         Link(TransferSettings(cluster=f"tcp://127.0.0.1:{free_port}"))
     assert told.value.exit_code == 75
@@ -55,7 +55,7 @@ def test_a_scheduler_that_is_not_there_is_lost(free_port: int) -> None:
 
 @needs_dask
 def test_certificates_that_cannot_be_read_are_named(tmp_path: Path) -> None:
-    """Before anything connects; and an address of --cluster that needs them says so."""
+    """Unreadable certificates are named before anything connects, also if only --cluster needs them."""
     gone = tmp_path / "gone.pem"
     files = ClusterTLS(ca=gone, cert=gone, key=gone)
     with pytest.raises(ConfigError, match=f"{gone} cannot be read"):
@@ -70,7 +70,7 @@ def test_certificates_that_cannot_be_read_are_named(tmp_path: Path) -> None:
 
 @pytest.fixture
 def free_port() -> int:
-    """A port of this machine on which nobody listens."""
+    """Return a port of this machine without a listener."""
     import socket
 
     with socket.create_server(("127.0.0.1", 0)) as server:
