@@ -223,8 +223,6 @@ class Daemon:
 
     def _take(self, settings: Config) -> None:
         """Connect endpoint, ping and metrics to the current service, and start it."""
-        if settings.transfer.processes > 1 or settings.transfer.cluster:
-            log.warning("transfer.processes_unused", hint="the daemon transfers in threads of a single process")
         self._ping = wiring.ping(settings.daemon)
         self._prints = secret_prints(settings)
         self._metrics.observe_feeds(lambda: self._service.judged(), self._clock)

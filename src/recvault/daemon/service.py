@@ -31,7 +31,7 @@ from recvault.monitoring.report import Report
 from recvault.monitoring.risks import Reason, Risk
 from recvault.monitoring.verdict import Judgement
 from recvault.providers.calendar import moment_before
-from recvault.workers.process_pool import Sheltered
+from recvault.workers.executors import of_daemon
 
 log = get_logger("recvault.daemon.service")
 
@@ -67,7 +67,7 @@ class DaemonService:
             self.runtime.lender.take_over(earlier.lender)
         now, known = clock(), watched_since or {}
         self.watched_since = {source.name: known.get(source.name, now) for source in settings.sources}
-        self._executor = Sheltered(self.runtime)
+        self._executor = of_daemon(self.runtime)
         self._schedule = Schedule(self.runtime.stop, on_bug=self._note_bug, on_skip=self._skipped)
         self._carrier = threading.Thread(target=self._carry, name="dispatch")
         self._wake = threading.Event()
@@ -171,6 +171,8 @@ class DaemonService:
         """Errors of the daemon itself."""
         bucket, check = self.work.outcomes.trouble, "recvault check"
         found = [Reason(risk=Risk.BUCKET, message=f"bucket: {bucket}", command=check)] if bucket else []
+        if (lost := self.work.dispatch.lost) is not None:
+            found.append(Reason(risk=Risk.STUCK, message=lost.message, command=check))
         if self._ledger_trouble:
             found.append(Reason(risk=Risk.LEDGER, message=self._ledger_trouble, command=check))
         return found
@@ -322,7 +324,10 @@ class DaemonService:
         return work.dispatch.turn()
 
     def _try_store(self) -> None:
-        """Retry a failed bucket from time to time, with the schema object."""
+        """Retry a failed bucket from time to time, with the schema object; and a cluster that was lost."""
+        if self.work.dispatch.lost is not None and self.work.outcomes.trouble is None:
+            self.work.dispatch.resume()
+            self._wake.set()
         if self.work.dispatch.paused and self.runtime.store_error(ask_again=True) is None:
             self.work.outcomes.store_works()
             self._wake.set()

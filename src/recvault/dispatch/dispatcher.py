@@ -93,6 +93,10 @@ class Dispatch:
             self.workers = workers
             self._places.widen(workers)
 
+    def resume(self) -> None:
+        """Try again what carries jobs, which was lost."""
+        self.lost, self.paused = None, False
+
     def run(self, scans: Sequence[Future[None]]) -> None:
         """Take turns until nothing is due and no scan runs, or until a stop or a pause; then drain.
 

@@ -201,7 +201,10 @@ class Cluster(Executor):
         """Ask a new worker whether it may be used."""
         try:
             refused = vetted(self._link, address, self._spec)
-        except Exception as error:  # noqa: BLE001 - whatever the engine raises: it went again, say
+        except OSError:  # of a link that broke, or of a patience that is over: it is asked again
+            self._vetting.discard(address)
+            return
+        except Exception as error:  # noqa: BLE001 - whatever it raises: it has no recvault, say
             refused = f"it cannot be asked: {redact_text(f'{type(error).__name__}: {error}')}"
         with self._lock:
             self._vetting.discard(address)
@@ -261,7 +264,10 @@ def inspected(link: Link, address: str, spec: Spec, *, probes: bool) -> Inspecte
     """Ask a worker about itself. ConfigError if its link is unprotected, so that it must not be asked."""
     if not is_private(address):
         raise ConfigError("rows and signed URLs would travel to it without TLS", "use tls:// for all of the cluster")
-    found: Inspected = link.ask(_inspect, spec, probes, workers=[address], seconds=_VET_SECONDS)[address]
+    answers = link.ask(_inspect, spec, probes, workers=[address], seconds=_VET_SECONDS)
+    if address not in answers:
+        raise ConnectionError(f"{address} has gone")
+    found: Inspected = answers[address]
     return found
 
 

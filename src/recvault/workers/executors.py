@@ -6,6 +6,7 @@ from concurrent.futures import Executor
 
 from recvault.app.runtime import Runtime
 from recvault.workers.batches import Batched
+from recvault.workers.on_demand import OnDemand
 from recvault.workers.process_pool import Processes, Sheltered
 from recvault.workers.spec import Spec
 
@@ -16,6 +17,16 @@ def executor(runtime: Runtime) -> Executor:
     if transfer.cluster:
         return clustered(runtime)
     return Processes(runtime) if transfer.processes > 1 else Sheltered(runtime)
+
+
+def of_daemon(runtime: Runtime) -> Executor:
+    """The same for a daemon, where processes and a cluster are used only while there is work."""
+    transfer = runtime.settings.transfer
+    if transfer.cluster:
+        return OnDemand(lambda: clustered(runtime), 1, Batched.least)
+    if transfer.processes > 1:
+        return OnDemand(lambda: Processes(runtime), transfer.processes)
+    return Sheltered(runtime)
 
 
 def clustered(runtime: Runtime) -> Batched:

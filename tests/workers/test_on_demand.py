@@ -1,0 +1,153 @@
+"""What stands behind a daemon's executor: started by work, let go after it, and started anew where it failed."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from typing import Any, cast
+
+import pytest
+
+from cli.commands import until
+from lines import a_recording
+from recvault.errors import ConfigError, EngineLost, Interrupted
+from recvault.models import DRAINED, Failure, Job
+from recvault.workers.on_demand import OnDemand
+
+JOB = Job(source="voice", recording=a_recording(), attempt=1, maybe_archived=False)
+
+
+class Engines:
+    """Makes executors, and keeps them."""
+
+    def __init__(self) -> None:
+        self.made: list[Engine] = []
+        self.may_start = threading.Event()
+        self.may_start.set()
+
+    def __call__(self) -> Executor:
+        self.may_start.wait(20)
+        self.made.append(Engine())
+        return self.made[-1]
+
+
+class Engine(ThreadPoolExecutor):
+    """One of two threads."""
+
+    def __init__(self) -> None:
+        super().__init__(2)
+        self.is_shut = False
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        super().shutdown(wait, cancel_futures=cancel_futures)
+        self.is_shut = True
+
+
+def answer(job: Job) -> str:
+    return "done"
+
+
+def test_nothing_is_started_before_there_is_work() -> None:
+    """Then once, however many jobs come, and each of them ends."""
+    engines = Engines()
+    with OnDemand(engines, 2, idle_seconds=3600) as executor:
+        assert (engines.made, executor.is_started) == ([], False)
+        futures = [executor.submit(answer, JOB) for _ in range(20)]
+        assert [each.result(20) for each in futures] == ["done"] * 20
+        assert len(engines.made) == 1
+    assert engines.made[0].is_shut
+
+
+def test_after_an_idle_while_it_is_let_go() -> None:
+    """And the next job starts another one."""
+    engines = Engines()
+    with OnDemand(engines, 2, idle_seconds=0.0) as executor:
+        assert executor.submit(answer, JOB).result(20) == "done"
+        until(lambda: not executor.is_started and engines.made[0].is_shut)
+        assert executor.submit(answer, JOB).result(20) == "done"
+        assert len(engines.made) == 2
+
+
+def test_it_is_not_let_go_under_work() -> None:
+    """Idle is counted from the last job's end."""
+    engines, goes_on = Engines(), threading.Event()
+    with OnDemand(engines, 2, idle_seconds=0.0) as executor:
+        running = executor.submit(lambda job: goes_on.wait(20), JOB)
+        assert executor.submit(answer, JOB).result(20) == "done"
+        assert (executor.is_started, engines.made[0].is_shut) == (True, False)
+        goes_on.set()
+        assert running.result(20)
+
+
+@pytest.mark.parametrize(
+    ("error", "found"),
+    [
+        (EngineLost("gone"), EngineLost),
+        (ConfigError("all are refused"), EngineLost),
+        (ZeroDivisionError(), ZeroDivisionError),
+    ],
+    ids=["lost", "refused", "bug"],
+)
+def test_what_cannot_be_started_is_told_by_each_job(error: Exception, found: type[Exception]) -> None:
+    """All are given back, and the next one tries again."""
+    tries: list[Exception] = []
+
+    def make() -> Executor:
+        tries.append(error)
+        raise error
+
+    with OnDemand(make, 2) as executor:
+        for _ in range(2):
+            assert type(executor.submit(answer, JOB).exception(20)) is found
+    assert len(tries) == 2
+
+
+def test_a_stop_while_it_starts_gives_jobs_back() -> None:
+    """As drained: they are due again now."""
+
+    def make() -> Executor:
+        raise Interrupted("stop requested")
+
+    with OnDemand(make, 2) as executor:
+        assert cast("Failure", executor.submit(answer, JOB).result(20)).reason == DRAINED
+
+
+def test_a_lost_engine_is_replaced() -> None:
+    """Its job tells that it is lost; the next one has another."""
+    engines = Engines()
+
+    def lost(job: Job) -> None:
+        raise EngineLost("the scheduler is gone")
+
+    with OnDemand(engines, 2, idle_seconds=3600) as executor:
+        assert isinstance(executor.submit(lost, JOB).exception(20), EngineLost)
+        assert executor.submit(answer, JOB).result(20) == "done"
+        assert len(engines.made) == 2
+        until(lambda: engines.made[0].is_shut)
+
+
+def test_a_drain_does_not_wait_for_its_start() -> None:
+    """What waits for it can be cancelled; it is ended as soon as it is there."""
+    engines = Engines()
+    engines.may_start.clear()
+    executor = OnDemand(engines, 2)
+    future: Future[Any] = executor.submit(answer, JOB)
+    assert future.cancel()
+    executor.shutdown()
+    engines.may_start.set()
+    until(lambda: bool(engines.made) and engines.made[0].is_shut)
+
+
+def test_who_comes_and_goes_is_passed_on() -> None:
+    """The dispatcher gives as many jobs as there are workers."""
+    told: list[int] = []
+
+    class Wide(Engine):
+        def on_width(self, register: Callable[[int], None]) -> None:
+            register(7)
+
+    with OnDemand(Wide, 1, 96) as executor:
+        executor.on_width(told.append)
+        assert executor.submit(answer, JOB).result(20) == "done"
+    assert (told, executor.processes, executor.least) == ([7], 1, 96)
