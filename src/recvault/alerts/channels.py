@@ -1,6 +1,6 @@
-"""The ways to tell: a command, a signed webhook, and whatever apprise reaches.
+"""The ways to notify: a command, a signed webhook, and every service of apprise.
 
-A channel never raises: it returns what went wrong, without secrets, or nothing.
+A channel never raises: it returns the error without secrets, or an empty text.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ _WHSEC = "whsec_"
 
 
 class Channel(Protocol):
-    """One way to tell."""
+    """One way to notify."""
 
     @property
     def name(self) -> str:
-        """What the ledger, the log and the metrics call it."""
+        """Its name in ledger, log and metrics."""
 
     def send(self, told: OutgoingEvent) -> str:
-        """Tell it. Returns what went wrong; empty if it was accepted."""
+        """Send an event. Returns the error; empty if it was accepted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +45,7 @@ class CommandChannel:
 
     command: Sequence[str]
     seconds: float
-    environment: Mapping[str, str]  # of this process, of which a few variables are passed on
+    environment: Mapping[str, str]  # this process's; only a few variables are passed on
     name: str = "command"
 
     def send(self, told: OutgoingEvent) -> str:
@@ -83,7 +83,7 @@ class WebhookChannel:
 
 
 def signature(secret: str, message_id: str, timestamp: int, body: bytes) -> str:
-    """`v1,` and the base64 of HMAC-SHA256 over `id.timestamp.body`. A secret that begins with whsec_ is base64."""
+    """Return `v1,` and the base64 of HMAC-SHA256 over `id.timestamp.body`. A secret with prefix whsec_ is base64."""
     signed = b".".join([message_id.encode(), str(timestamp).encode(), body])
     return "v1," + base64.b64encode(hmac.new(_key(secret), signed, hashlib.sha256).digest()).decode()
 
@@ -117,13 +117,13 @@ class MessageChannel:
 
 
 def messenger(url: str) -> Any:
-    """Apprise with one target. ConfigError if it is not installed, or does not understand the URL."""
+    """Make apprise with one target. ConfigError if it is not installed, or does not understand the URL."""
     try:
         apprise = importlib.import_module("apprise")
     except ImportError as error:
         message = f"notify.targets needs apprise, which cannot be imported: {error}"
         raise ConfigError(message, "pip install 'recvault[notify]'") from error
-    logging.getLogger("apprise").setLevel(logging.CRITICAL + 1)  # it would log parts of the URL
+    logging.getLogger("apprise").setLevel(logging.CRITICAL + 1)  # it logs parts of the URL
     found = apprise.Apprise()
     if not found.add(url):
         raise ConfigError(

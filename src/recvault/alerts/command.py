@@ -1,6 +1,6 @@
-"""Run a program to tell something: bounded in time, in what it reads, and in what it may know.
+"""Run a program as notification: limited in time, in output that is read, and in what it gets to know.
 
-It gets none of this process's environment but a few harmless variables: the environment may hold secrets.
+Of this process's environment it gets only a few harmless variables, because the environment may contain secrets.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def run(
     environment: Mapping[str, str],
     seconds: float,
 ) -> str:
-    """Run it without a shell; return what went wrong, or nothing. It is killed with its children after `seconds`."""
+    """Run it without a shell; return the error, or an empty text. It is killed with its children after `seconds`."""
     passed = {name: environment[name] for name in PASSED_ON if name in environment}
     try:
         process = subprocess.Popen(  # noqa: S603 - the operator's own command
@@ -53,7 +53,7 @@ def run(
 
 
 def _attended(process: subprocess.Popen[bytes], given: bytes, until: float) -> bytes:
-    """Feed it and read what it says, until it ends or the time is up."""
+    """Write its input and read its error output until it ends or the time is over."""
     assert process.stdin is not None and process.stderr is not None  # noqa: S101 - pipes, as asked for
     for pipe in (process.stdin, process.stderr):
         os.set_blocking(pipe.fileno(), False)
@@ -77,7 +77,7 @@ def _read(process: subprocess.Popen[bytes], said: bytes) -> bytes:
     with contextlib.suppress(BlockingIOError):
         piece = os.read(process.stderr.fileno(), 1 << 16)
         if not piece:
-            time.sleep(_LOOK_SECONDS)  # it closed its error output, and still runs
+            time.sleep(_LOOK_SECONDS)  # it closed its error output but still runs
         return (said + piece)[:_MOST_SAID]
     return said
 

@@ -1,4 +1,4 @@
-"""One thing to tell, as a CloudEvent 1.0 and as environment variables."""
+"""An event to notify, as a CloudEvent 1.0 and as environment variables."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _MOST_TEXT = 4000  # characters of a message
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """What happened, to what. `id` is the same each time that it is sent."""
+    """What happened, and to what. `id` is the same for each time that it is sent."""
 
     id: str
     kind: str
-    origin: str  # which recvault
+    origin: str  # which installation
     time: datetime
     topic: str
     source: str = ""
@@ -38,7 +38,7 @@ class Event:
 
     @property
     def subject(self) -> str:
-        """Whom it is about: a source and its account, or a part of recvault."""
+        """What it is about: a source and its account, or a part of recvault."""
         return "/".join(part for part in (self.source, self.account_id) if part) or self.topic
 
     def document(self) -> JSON:
@@ -62,7 +62,7 @@ class Event:
         }
 
     def body(self) -> str:
-        """The CloudEvent as text: the same each time that it is sent."""
+        """Return the CloudEvent as text, the same each time."""
         return json.dumps(self.document())
 
 
@@ -73,7 +73,7 @@ def _line(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class OutgoingEvent:
-    """An event as it is sent: read again from its text."""
+    """An event to send, read again from its stored text."""
 
     body: str
 
@@ -96,7 +96,7 @@ class OutgoingEvent:
         return str(self.document["data"]["message"])
 
     def variables(self) -> dict[str, str]:
-        """RECVAULT_EVENT_*, for a command."""
+        """Return RECVAULT_EVENT_* for a command."""
         document = self.document
         data = document["data"]
         named = {

@@ -1,7 +1,7 @@
-"""Which changes are told, decided from what was told before and what is seen now. Pure: no clock, no ledger.
+"""Decide which changes are notified, from earlier notices and the present state. Pure: no clock, no ledger.
 
-A condition is told once it has lasted for as long as it has to, and again only if it gets worse; its end is told if it
-was told itself. A count is told when it grows, at most once an hour.
+A condition is notified once it has lasted long enough, and again only if it gets worse; its end is notified if it was
+itself. A count is notified when it grows, at most once an hour.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from recvault.monitoring.verdict import Judgement
 AGAIN = timedelta(hours=1)  # between two notices of one growing count
 SOURCE = "source"  # the topic of a list that fails or is stale
 DAY = "summary"  # the topic that remembers which day was summed up
-_TOGETHER = 5  # accounts of one source that are told one by one
-_NAMED = 5  # of which a common notice names so many
-_COUNTED = frozenset({Risk.DEAD, Risk.QUARANTINED})  # told by their numbers
-_AT_ONCE = {Risk.STALE: STALE, Risk.QUIET: QUIET}  # they have lasted for long already
+_TOGETHER = 5  # accounts of one source up to which each gets its own notice
+_NAMED = 5  # accounts named in a combined notice
+_COUNTED = frozenset({Risk.DEAD, Risk.QUARANTINED})  # notified by number
+_AT_ONCE = {Risk.STALE: STALE, Risk.QUIET: QUIET}  # these have already lasted long
 _SEVERITY = {TROUBLE: 1, STALE: 2, QUIET: 1}
 _COUNTS = {
     DEAD: "{count:,} dead (given up): `recvault failures --source {source}` says why",
@@ -44,7 +44,7 @@ _OVER = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """One thing that is not well at this moment: a condition, or a count."""
+    """One problem at present: a condition, or a count."""
 
     topic: str
     kind: str
@@ -52,7 +52,7 @@ class Seen:
     account_id: str = ""
     message: str
     count: int | None = None  # None: a condition
-    after: timedelta = timedelta()  # for how long it must last before it is told
+    after: timedelta = timedelta()  # how long it must last before it is notified
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -66,10 +66,10 @@ def seen_of(
     suspects: Mapping[tuple[str, str], int],
     trouble_after: timedelta,
 ) -> list[Seen]:
-    """Everything that is not well, as `status` judges it; the counts of dead, quarantined and flagged recordings."""
+    """Return all problems as `status` judges them, and the counts of dead, quarantined and flagged recordings."""
     seen: dict[NoticeKey, Seen] = {}
     for reason in found.reasons:  # worst first
-        if reason.risk not in _COUNTED and reason.risk is not Risk.UNSEEN:  # a first scan has its time
+        if reason.risk not in _COUNTED and reason.risk is not Risk.UNSEEN:  # a first scan takes its time
             each = _of_reason(reason, trouble_after)
             seen.setdefault(each.key, each)
     standing = {(feed.feed.source, feed.feed.account_id): feed.standing for feed, _ in judged}
@@ -104,7 +104,7 @@ def _counted(kind: str, source: str, account_id: str, count: int) -> Seen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planner:
-    """Decides what a look changes. `summary` is called for the message and facts if a day has ended."""
+    """Decides what changes. `summary` is called for message and facts if a day has ended."""
 
     seen: Sequence[Seen]
     now: datetime
@@ -112,7 +112,7 @@ class Planner:
     kinds: Collection[str]
     new_id: Callable[[], str]
     summary: Callable[[], tuple[str, dict[str, Any]]]
-    unknown: Collection[str] = ()  # topics that could not be looked at: what was told of them stays
+    unknown: Collection[str] = ()  # topics that could not be checked: their state is kept
 
     def __call__(self, before: Mapping[NoticeKey, NoticeState]) -> NoticeChanges:
         states: dict[NoticeKey, NoticeState] = {}
@@ -168,7 +168,7 @@ class Planner:
         return self._made(RECOVERED, topic, source, account_id, message, facts)
 
     def _day(self, before: NoticeState | None) -> tuple[NoticeState | None, list[Event]]:
-        """Sum up each day once, after its end; the first day that is seen was not seen whole."""
+        """Sum up each day once, after its end; not the first day, which was seen only in part."""
         today = self.now.date().isoformat()
         if before is not None and before.told >= today:
             return None, []
@@ -195,7 +195,7 @@ class Planner:
 
 
 def _gathered(events: Sequence[Event], new_id: Callable[[], str]) -> Iterator[Event]:
-    """Tell together what happened to many accounts of a source at once: a wrong token concerns all of them."""
+    """Combine notices of many accounts of a source at once: e.g. a wrong token concerns all of them."""
     groups: dict[tuple[str, str, str], list[Event]] = {}
     for each in events:
         groups.setdefault((each.kind, each.topic, each.source), []).append(each)

@@ -1,4 +1,4 @@
-"""Look what changed, write down what is to be told, and tell it, with back-off, until it is accepted or too old."""
+"""Check for changes, store notices, and send them with back-off until they are accepted or too old."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from recvault.monitoring.verdict import Judgement
 log = get_logger("recvault.alerts")
 
 FIRST_WAIT, LONGEST_WAIT = timedelta(seconds=30), timedelta(hours=1)  # between two attempts of one channel
-TOO_OLD = timedelta(days=1)  # a notice that was not accepted for so long is given up
+TOO_OLD = timedelta(days=1)  # a notice that is not accepted for so long is given up
 TURN_SECONDS = 45.0  # after which a turn begins no further attempt
 SENT, FAILED, DROPPED = "sent", "failed", "dropped"
 RESULTS = (SENT, FAILED, DROPPED)
@@ -31,7 +31,7 @@ Judged = Iterable[tuple[FeedStatus, Health]]
 
 @dataclass(slots=True, kw_only=True)
 class Teller:
-    """What tells of one ledger. For one thread at a time."""
+    """Notifies about one ledger. For one thread at a time."""
 
     ledger: Ledger
     channels: Sequence[Channel]
@@ -42,15 +42,15 @@ class Teller:
     on_result: Callable[[str, str, int], None] = lambda channel, result, count: None  # for metrics
     check_stop: Callable[[], None] = lambda: None  # raises Interrupted if a stop was requested
     new_id: Callable[[], str] = lambda: str(uuid.uuid4())
-    _unwritten: bool = field(default=False, init=False)  # the ledger's trouble was told without the ledger
+    _unwritten: bool = field(default=False, init=False)  # the ledger's problem was notified without the ledger
 
     def __post_init__(self) -> None:
         for channel in self.channels:
             for result in RESULTS:
-                self.on_result(channel.name, result, 0)  # a series that begins at 1 is easily missed
+                self.on_result(channel.name, result, 0)  # creates the series: one that begins at 1 is easily missed
 
     def look(self, judged: Judged, found: Judgement) -> None:
-        """Write down what is to be told. A ledger that cannot be written is told of at once, and once."""
+        """Store new notices. If the ledger cannot be written, that is notified at once, and only once."""
         try:
             self._look(list(judged), found)
         except LedgerDamaged:
@@ -84,7 +84,7 @@ class Teller:
                 self.on_result(name, DROPPED, count)
 
     def deliver(self) -> int:
-        """Tell what is due; return how many notices were accepted. A channel that fails is left alone for a while."""
+        """Send due notices; return how many were accepted. A channel that fails is left alone for a while."""
         until, accepted = time.monotonic() + TURN_SECONDS, 0
         self.ledger.notices.forget_channels(each.name for each in self.channels)
         for channel in self.channels:
@@ -126,7 +126,8 @@ class Teller:
         self.ledger.notices.postpone(notice, now + wait)
 
     def tell_now(self, kind: str, topic: str, message: str) -> dict[str, str]:
-        """Tell each channel without the ledger, once: the test, and errors of the ledger itself. Errors by channel."""
+        """Send to each channel without the ledger, once: tests, and errors of the ledger itself. Returns errors by
+        channel."""
         event = Event(id=self.new_id(), kind=kind, origin=self.origin, time=self.clock(), topic=topic, message=message)
         if kind != TEST and kind not in self.kinds:
             return {}

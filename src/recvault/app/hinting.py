@@ -1,4 +1,4 @@
-"""Which sources take hints, and what verifies them."""
+"""Which sources take hints, and how these are verified."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _ARRIVED = "hints:{source}:arrived"
 
 
 def lacking(inquiry: Inquiry, source: SourceSettings) -> str | None:
-    """Why a source takes no hints; None if it does."""
+    """Return why a source takes no hints; None if it does."""
     asked = inquiry.provider(source.name)
     if not isinstance(asked, HintingProvider):
         return f"{source.provider} has no webhooks that can be verified"
@@ -25,9 +25,9 @@ def lacking(inquiry: Inquiry, source: SourceSettings) -> str | None:
 
 
 def verifier(inquiry: Inquiry, source: SourceSettings) -> tuple[HintingProvider, dict[str, str]]:
-    """The provider of a source that takes hints, and the settings that verify its webhooks.
+    """Return the provider of a source that takes hints, and the settings that verify its webhooks.
 
-    ConfigError if a secret or a library cannot be had, or a key is wrong.
+    ConfigError if a secret or a library is not available, or a key is invalid.
     """
     asked = inquiry.provider(source.name)
     assert isinstance(asked, HintingProvider)  # noqa: S101 - nothing is lacking
@@ -41,7 +41,7 @@ def verifier(inquiry: Inquiry, source: SourceSettings) -> tuple[HintingProvider,
 
 
 def _check_key(name: str, values: dict[str, str]) -> None:
-    """A public key is checked here, so that `check` says what is wrong with it."""
+    """Check a public key now, so that `check` can say what is wrong with it."""
     if "webhook_public_key" not in values:
         return
     try:
@@ -61,6 +61,6 @@ def note_arrival(ledger: Ledger, source: str, now: datetime) -> None:
 
 
 def last_arrival(ledger: Ledger, source: str) -> datetime | None:
-    """When a verified hint last arrived, to the minute."""
+    """Return when a verified hint last arrived, to the minute; None if none did."""
     told = ledger.fact(_ARRIVED.format(source=source))
     return unstamp(told) if told else None

@@ -1,7 +1,7 @@
 """Receive providers' webhooks as hints: verify them, answer at once, and follow them one after the other.
 
-Invariants: what cannot be verified does nothing but count; a webhook is answered before anything is asked of a
-provider; each source has one request under way for its hints, so that a flood of them delays no poll.
+Invariants: a webhook that cannot be verified is only counted; a webhook is answered before any request to a provider;
+each source has one request at a time for its hints, so that a flood of them delays no poll.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ ACCEPTED, IGNORED, REPLAYED, REFUSED, DROPPED, UNKNOWN = (
     *("accepted", "ignored", "replayed", "refused", "dropped", "unknown_source"),
 )
 RESULTS = (ACCEPTED, IGNORED, REPLAYED, REFUSED, DROPPED)
-MOST_WAITING = 1000  # hints of one source; past them a poll finds what they name
-MOST_SEEN = 10_000  # signatures that are remembered
+MOST_WAITING = 1000  # waiting hints per source; beyond them polls find the recordings
+MOST_SEEN = 10_000  # remembered signatures
 _SEEN_SECONDS = 900.0  # longer than a signed time is accepted
-_PER_SECOND, _BURST = 50.0, 500.0  # webhooks that are looked at, of all sources together
-_WAITS = (1.0, 5.0, 30.0)  # before a recording that is not found yet is asked for again
-_TOLD_AGAIN = 60.0  # seconds between two warnings about webhooks of one source that cannot be verified
-_NOTE_EVERY = timedelta(minutes=1)  # between two notes in the ledger that hints arrive
+_PER_SECOND, _BURST = 50.0, 500.0  # webhooks verified, for all sources together
+_WAITS = (1.0, 5.0, 30.0)  # seconds before a missing recording is requested again
+_TOLD_AGAIN = 60.0  # seconds between two warnings about one source's invalid webhooks
+_NOTE_EVERY = timedelta(minutes=1)  # between two notes in the ledger
 
 NO_CONTENT = EndpointAnswer(204, TEXT, b"")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HintReader:
-    """What verifies the webhooks of one source."""
+    """What verifies one source's webhooks."""
 
     source: str
     provider: HintingProvider
@@ -93,19 +93,19 @@ class HintDesk:
         ]
 
     def start(self) -> None:
-        """Begin to follow hints."""
+        """Start following hints."""
         for thread in self._threads:
             thread.start()
 
     def wake(self) -> None:
-        """Have the threads look whether they are to stop."""
+        """Let the threads check for a stop."""
         with self._lock:
             self._more.notify_all()
 
     # -- receiving -----------------------------------------------------------------------------------------------------
 
     def receive(self, posted: Posted) -> EndpointAnswer:
-        """Verify a webhook, remember what it names, and answer."""
+        """Verify a webhook, queue what it names, and answer."""
         if not self._may_look():
             self._metrics.hinted("", DROPPED)
             return EndpointAnswer(429, TEXT, b"too many requests\n")
@@ -156,7 +156,7 @@ class HintDesk:
         return EndpointAnswer(403, TEXT, b"not verified\n")
 
     def _was_seen(self, signature: bytes) -> bool:
-        """Whether it was received before; old ones are forgotten."""
+        """Whether it was received before; forgets old signatures."""
         moment = self._monotonic()
         while self._seen and (len(self._seen) >= MOST_SEEN or moment - next(iter(self._seen.values())) > _SEEN_SECONDS):
             self._seen.popitem(last=False)
@@ -175,7 +175,7 @@ class HintDesk:
     # -- following -----------------------------------------------------------------------------------------------------
 
     def _work(self, name: str) -> None:
-        """Follow one source's hints, until a stop."""
+        """Follow one source's hints until a stop."""
         while not self._stop.asked.is_set():
             each = self._next(name)
             if each is None:
@@ -190,12 +190,12 @@ class HintDesk:
                 return
             except Exception as error:  # the next hint comes whatever this one met
                 if self._stop.asked.is_set():
-                    return  # what it used is being closed
+                    return  # because what it uses is being closed
                 log.error("job.failed", job="hints", exc_info=error)
                 self._metrics.job_failed("hints")
 
     def _next(self, name: str) -> _Waiting | None:
-        """Wait for a hint that may be followed now, and take it."""
+        """Wait for a hint that may be followed now; return it, or None after the wait."""
         with self._lock:
             waiting, moment = self._waiting[name], self._monotonic()
             ready = next((each for each in waiting.values() if each.not_before <= moment), None)
@@ -222,7 +222,7 @@ class HintDesk:
         log.info("hint.followed", source=name, **_named(each.hint), result=str(followed))
 
     def _again(self, name: str, each: _Waiting) -> bool:
-        """Put it back for a while, a few times: a service may tell of a recording before its API shows it."""
+        """Queue it for later, a few times: a service may send it before its API shows the recording."""
         if each.tries >= len(_WAITS):
             return False
         with self._lock:
@@ -231,7 +231,7 @@ class HintDesk:
         return True
 
     def _arrived(self, name: str) -> None:
-        """Have the ledger know that hints arrive, now and then."""
+        """Note in the ledger that hints arrive, once a minute at most."""
         now = self._clock()
         if not timedelta() <= now - self._noted.get(name, now - _NOTE_EVERY) < _NOTE_EVERY:
             self._noted[name] = now
@@ -243,13 +243,13 @@ def _named(hint: Hint) -> dict[str, str]:
 
 
 def _print(posted: Posted) -> bytes:
-    """What tells a webhook from any other: its signature, under whatever name it came."""
+    """Return a fingerprint of a webhook: of its signature headers."""
     signed = sorted((name, value) for name, value in posted.headers.items() if "signature" in name)
     return hashlib.sha256(repr(signed).encode()).digest()
 
 
 def opened_desk(runtime: Runtime, work: Work, metrics: Metrics, on_damage: Callable[[LedgerDamaged], None]) -> HintDesk:
-    """The desk of the sources whose webhooks can be verified; the log says which cannot, and why."""
+    """Make the desk for sources whose webhooks can be verified; log which cannot, and why."""
     ledger, sources, readers = runtime.ledger, {source.name: source for source in work.sources}, {}
     for name in sources:
         settings = runtime.source(name)

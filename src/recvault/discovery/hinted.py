@@ -1,6 +1,6 @@
 """Register a recording that a webhook named, at once instead of at the next poll.
 
-Polling stays the truth: a hint moves no watermark, ends no scan and reports no error of the source. What it names is
+Polls remain authoritative: a hint moves no watermark, ends no scan and reports no error of the source. What it names is
 read from the provider by id; nothing else of it is used.
 """
 
@@ -21,17 +21,17 @@ log = get_logger("recvault.discovery.hinted")
 
 
 class Followed(enum.StrEnum):
-    """What came of a hint."""
+    """The result of a hint."""
 
-    REGISTERED = "registered"  # it was not known: it is due now, or read again until it is final
-    HASTENED = "hastened"  # it waited for its provider: it is due now
+    REGISTERED = "registered"  # new: due now, or read again until it is final
+    HASTENED = "hastened"  # it was not ready: now it is due
     KNOWN = "known"  # nothing to do
-    NOT_FOUND = "not_found"  # the provider does not know it, or not yet
+    NOT_FOUND = "not_found"  # not known to the provider, or not yet
     NOT_WANTED = "not_wanted"  # of another account, or from before start_from
 
 
 def follow(listing: Listing, ledger: Ledger, source: Source, hint: Hint) -> Followed:
-    """Register what a hint names. Raises what the provider or the ledger raise."""
+    """Register what a hint names. Raises the errors of provider and ledger."""
     if hint.recording_id and (rows := _rows(ledger, source, hint.recording_id)):
         hastened = ledger.hasten(rows, listing.clock())
         if hastened:
@@ -54,14 +54,14 @@ def follow(listing: Listing, ledger: Ledger, source: Source, hint: Hint) -> Foll
 
 
 def _rows(ledger: Ledger, source: Source, recording_id: str) -> list[int]:
-    """The rows of that recording of the source's own account, whichever source registered it."""
+    """Return the ids of that recording's rows in the source's own account, whichever source registered it."""
     identity = (source.provider, source.account_id, recording_id)
     rows = ledger.ask.find(recording_id)
     return [row["id"] for row in rows if (row["provider"], row["account_id"], row["recording_id"]) == identity]
 
 
 def _read(source: Source, hint: Hint) -> list[Recording]:
-    """The recording by its id; or the first page of a call's, which has few."""
+    """Read the recording by id, or the first page of a call's recordings."""
     line = source.line(source.account_id)
     if hint.recording_id:
         return [by_id(line.provider, line.session, hint.recording_id)]
@@ -71,7 +71,7 @@ def _read(source: Source, hint: Hint) -> list[Recording]:
 
 
 def _is_wanted(source: Source, hint: Hint, found: Recording) -> bool:
-    """An answer about one recording that names another, or another account's, is not what was asked for."""
+    """Whether an answer is about the requested recording and account, and not from before start_from."""
     is_it = not hint.recording_id or found.recording_id == hint.recording_id
     is_recent = source.start_from is None or found.created_at >= source.start_from
     return is_it and is_recent and found.account_id == source.account_id

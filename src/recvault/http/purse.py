@@ -1,8 +1,8 @@
-"""A budget that travels: the share of a batch of jobs, spent where nobody can be asked for more.
+"""A budget that is sent along: a batch's share, spent without contact to the planner.
 
-Invariants: the planner grants each job its place and its moment before it travels, so there are never more requests
-under way than it granted. Further requests of a job are sent at the account's pace, counted, and paid for by the
-planner: over time the pace is the configured one, whoever sends. A refusal holds all that is sent from here at once.
+Invariants: the planner grants each job a place and a time before it is sent, so there are never more requests at once
+than it granted. Further requests of a job are sent at the account's rate, counted, and charged by the planner: over
+time the rate is the configured one. A refusal that asks for a rest stops all requests from here at once.
 """
 
 from __future__ import annotations
@@ -17,24 +17,25 @@ from recvault.http.limits import LOOK_SECONDS, MEDIA, MOST_REST, CurrentLimit, N
 from recvault.log.meter import Waits
 from recvault.shutdown import Stop
 
-_LATE_SECONDS = 0.1  # past its moment, after which a permit is no longer used: its job needed no request
-_LEEWAY = 0.9  # of the pace between two requests from here, so that a batch that came late is not late for ever
+_LATE_SECONDS = 0.1  # after its time, a permit is dropped: its job needed no request
+_LEEWAY = 0.9  # of the usual time between two requests, so that a late batch can catch up
 
 
 @dataclass(frozen=True, slots=True)
 class Used:
-    """What was used of an account's budget since the last time. Moments are seconds ago: clocks differ by machine."""
+    """What was used of an account's budget since the last time. Times are seconds ago, because clocks differ by
+    machine."""
 
     requests: int
     noted: tuple[Noted, ...]
 
     def noted_at(self, now: float) -> Iterable[Noted]:
-        """What was learned, by the clock here."""
+        """Return what was learned, with times by the local clock."""
         return (replace(each, at=now - (each.at or 0.0)) for each in self.noted)
 
 
 class Purse:
-    """One account's, in one process. Thread-safe."""
+    """The budget of one account in one process. Thread-safe."""
 
     def __init__(
         self,
@@ -55,13 +56,13 @@ class Purse:
     # -- for whoever carries batches -----------------------------------------------------------------------------------
 
     def put(self, offsets: Iterable[float]) -> None:
-        """Take the moments of a batch, in seconds from now."""
+        """Add the granted times of a batch, in seconds from now."""
         with self._lock:
             now = self._clock()
             self._stock = deque(sorted([*self._stock, *(now + offset for offset in offsets)]))
 
     def collect(self) -> Used | None:
-        """What was used since the last time."""
+        """Return what was used since the last call; None if nothing was."""
         with self._lock:
             if not (self._used or self._noted):
                 return None
@@ -74,12 +75,12 @@ class Purse:
 
     @property
     def standing(self) -> CurrentLimit:
-        """Nothing is learned here, but where the budget is held."""
+        """No limits: only the holder of the budget learns them."""
         return CurrentLimit(0, None)
 
     @property
     def rest(self) -> Pause:
-        """The rest time that the provider asked for."""
+        """The pause that the provider asked for."""
         return self._rest
 
     def turn(self, stop: Stop, who: str = MEDIA, patience: float = float("inf"), waits: Waits | None = None) -> Turn:
@@ -87,7 +88,7 @@ class Purse:
         return Turn(self, stop, who, patience, self._clock, waits)
 
     def ask(self, want: Want) -> None:
-        """Grant it, at a moment that came with a batch, or as soon as the pace allows; not while a rest lasts."""
+        """Grant it at a time that came with a batch, or as soon as the rate allows; not during a rest."""
         with self._lock:
             self._grant(want)
 
@@ -96,7 +97,7 @@ class Purse:
         return want.at is None
 
     def patience(self, want: Want) -> float:
-        """How long whoever waits may do so before another look; granted by then if the rest is over."""
+        """Grant it if possible; return how many seconds to wait before the next check."""
         with self._lock:
             self._grant(want)
             return 0.0 if want.at is not None else min(LOOK_SECONDS, self._rest.left(self._clock()))
@@ -113,15 +114,15 @@ class Purse:
         self._used += 1
 
     def end(self, who: str = MEDIA, count: int = 1) -> None:
-        """The place is the job's, until its batch is back."""
+        """Do nothing: the job keeps its place until its batch is back."""
 
     def forgo(self, who: str = MEDIA) -> None:
-        """Nothing was sent: there is nothing to pay."""
+        """Take back a grant for a request that was not sent."""
         with self._lock:
             self._used -= 1
 
     def note(self, noted: Noted) -> None:
-        """Keep it for the planner. After a refusal nothing more is sent from here before the rest is over."""
+        """Keep it for the planner. After a refusal that asks for a rest, send nothing before that is over."""
         with self._lock:
             at = self._clock() if noted.at is None else noted.at
             self._noted.append(replace(noted, at=at))

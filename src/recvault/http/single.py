@@ -1,6 +1,6 @@
-"""One exchange with a host that is not a provider: a monitor, a receiver of notifications.
+"""One request to a host that is not a provider: a monitor, a receiver of notifications.
 
-Redirects are not followed, as they would take what is sent elsewhere; proxies of the environment are not read.
+Redirects are not followed, because they would send the content elsewhere; proxies of the environment are not used.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def exchange(
     headers: Mapping[str, str] | None = None,
     content: bytes | None = None,
 ) -> int | str:
-    """The status that was answered, or what went wrong, without the address. Takes at most `seconds`."""
+    """Return the status of the answer, or the error without the URL. Takes at most `seconds`."""
     sent = {"User-Agent": USER_AGENT, **(headers or {})}
     try:
         _check(url)
@@ -42,11 +42,11 @@ def exchange(
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         return type(error).__name__
     except ConfigError as error:
-        return error.message  # of this machine's certificates, or of the proxy's secret
+        return error.message  # about this machine's certificates, or the proxy's secret
 
 
 def host_of(url: str) -> str:
-    """What of an address may be logged: its host."""
+    """Return what may be logged of a URL: its host."""
     try:
         return httpx.URL(url).host
     except httpx.InvalidURL:
@@ -54,14 +54,14 @@ def host_of(url: str) -> str:
 
 
 def _check(url: httpx.URL | str) -> None:
-    """ExchangeFailed for what is not HTTP."""
+    """Raise ExchangeFailed for a URL that is not HTTP."""
     parsed = httpx.URL(url)
     if parsed.scheme not in ("http", "https") or not parsed.host:
         raise ExchangeFailed("request")
 
 
 def _deadline(seconds: float) -> Cut:
-    """Cuts a whole exchange: a timeout of httpx's is for each of its steps."""
+    """Limit a whole exchange: httpx's timeout applies to each of its steps."""
     until = time.monotonic() + seconds
 
     def cut() -> None:

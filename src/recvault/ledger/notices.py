@@ -1,7 +1,8 @@
-"""Who was told of what, and what is still to be told.
+"""Which notices were sent, and which are still to be sent.
 
-A change of state and the notices about it are written in one transaction, and a notice is forgotten only once it was
-accepted: a process that is killed in between tells it afterwards, with the same id. So each is told at least once.
+A change of state and its notices are written in one transaction, and a notice is deleted after it was accepted: if the
+process is killed in between, the next one sends it with the same id. So each is sent at least once, unless it is
+given up as too old, or dropped because too many wait.
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ from recvault.ledger.connection import Connection
 from recvault.ledger.trouble import stored_time
 from recvault.models import stamp
 
-MOST = 1000  # notices that wait for one channel; past them the oldest are dropped
+MOST = 1000  # waiting notices per channel, beyond which the oldest are dropped
 
 NoticeKey = tuple[str, str]  # topic and subject
 
 
 @dataclass(frozen=True, slots=True)
 class NoticeState:
-    """What is remembered of one subject that is not well."""
+    """What is remembered about one subject with a problem."""
 
     since: datetime
     told: str = ""
@@ -30,7 +31,7 @@ class NoticeState:
 
 @dataclass(frozen=True, slots=True)
 class NoticeChanges:
-    """What is to be remembered, forgotten and told."""
+    """What to remember, to forget and to send."""
 
     states: Mapping[NoticeKey, NoticeState] = field(default_factory=dict)
     over: Collection[NoticeKey] = ()
@@ -48,8 +49,8 @@ class WaitingNotice:
     channel: str
     body: str
     noted_at: datetime
-    attempts: int  # that failed
-    failures: int  # the most attempts that a waiting notice of its channel has had
+    attempts: int  # failed ones
+    failures: int  # the most attempts of any waiting notice of its channel
 
 
 class Notices:
@@ -64,9 +65,9 @@ class Notices:
         channels: Collection[str],
         now: datetime,
     ) -> dict[str, int]:
-        """Remember what a plan says, and have its notices told by each channel; how many old ones each has dropped.
+        """Store a plan, and its notices for each channel; return how many old notices each has dropped.
 
-        Planned again inside the transaction: two processes that see the same change tell it once. Nothing is written
+        Plans again inside the transaction, so two processes that see the same change store it once. Nothing is written
         if nothing changed.
         """
         if not plan(self._states()):
@@ -87,7 +88,8 @@ class Notices:
             return {channel: count for channel, count in dropped.items() if count}
 
     def due(self, channel: str, now: datetime) -> list[WaitingNotice]:
-        """What a channel may be told now; what failed least often comes first, so that one notice blocks no other."""
+        """Return a channel's due notices; those with the fewest failures come first, so that one notice blocks no
+        other."""
         with self._connection.read() as db:
             rows = list(db.query(_DUE, {"channel": channel, "now": stamp(now)}))
         return [
@@ -98,24 +100,24 @@ class Notices:
         ]
 
     def waiting(self) -> dict[str, int]:
-        """How many notices wait, by channel."""
+        """Return the number of waiting notices by channel."""
         with self._connection.read() as db:
             rows = db.query("SELECT channel, count(*) AS count FROM notices GROUP BY channel")
             return {row["channel"]: row["count"] for row in rows}
 
     def forget(self, notice: WaitingNotice) -> None:
-        """It was accepted, or is given up."""
+        """Delete a notice that was accepted or is given up."""
         with self._connection.write() as db:
             db.execute("DELETE FROM notices WHERE id=?", [notice.id])
 
     def postpone(self, notice: WaitingNotice, until: datetime) -> None:
-        """Its channel failed: nothing more is tried there until then."""
+        """Count a failure, and let the whole channel wait until then."""
         with self._connection.write() as db:
             db.execute("UPDATE notices SET attempts=attempts+1 WHERE id=?", [notice.id])
             db.execute("UPDATE notices SET next_attempt_at=? WHERE channel=?", [stamp(until), notice.channel])
 
     def forget_channels(self, but: Iterable[str]) -> None:
-        """Drop what waits for channels that are no longer configured."""
+        """Drop notices for channels that are no longer configured."""
         kept = set(but)
         with self._connection.read() as db:
             channels = [row["channel"] for row in db.query("SELECT DISTINCT channel FROM notices")]
@@ -134,7 +136,7 @@ class Notices:
         }
 
 
-# A clock that was set back must not keep a notice waiting: what was noted after now is due.
+# If the clock was set back, a notice stored in the future is due.
 _DUE = """
     SELECT id, channel, body, noted_at, attempts,
         (SELECT max(attempts) FROM notices WHERE channel=:channel) AS failures

@@ -1,4 +1,4 @@
-"""Why recordings may be lost: each kind of risk, and one occasion of it, with what to do."""
+"""Why recordings may be lost: the kinds of risk, and a single reason with what to do."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 
 class Risk(enum.StrEnum):
-    """Worst first. The text is a label of `recvault_risk`, and stands in /healthz and `status --json`."""
+    """Worst first. The text is a label of `recvault_risk`, and in /healthz and `status --json`."""
 
     LEDGER = "ledger"  # it cannot be written
-    BUCKET = "bucket"  # it takes nothing
+    BUCKET = "bucket"  # it accepts nothing
     STUCK = "stuck"  # a part of the daemon makes no progress
     DAEMON = "daemon"  # it died, or ended with an error: nothing is polled
     STALE = "stale"  # too long without a complete scan, or without an archived recording although some wait
@@ -26,7 +26,7 @@ class Risk(enum.StrEnum):
 
     @property
     def is_critical(self) -> bool:
-        """Whether it wants somebody now: /healthz answers 503, and the alert is critical."""
+        """Whether immediate attention is needed: /healthz answers 503, and the alert is critical."""
         return self in _CRITICAL
 
 
@@ -35,15 +35,15 @@ _CRITICAL = frozenset({Risk.LEDGER, Risk.BUCKET, Risk.STUCK, Risk.DAEMON, Risk.S
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reason:
-    """One of them, of a source's account or of the daemon."""
+    """One risk, of a source's account or of the daemon."""
 
     risk: Risk
     message: str
-    command: str  # that shows more, or helps; works as it is typed
+    command: str  # shows more, or helps; can be copied
     source: str | None = None
     account_id: str | None = None
 
     @property
     def sentence(self) -> str:
-        """With the source and its account, if it is about one."""
+        """The message, after source and account if it is about one."""
         return f"{self.source} {self.account_id}: {self.message}" if self.source else self.message

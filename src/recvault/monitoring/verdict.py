@@ -1,7 +1,7 @@
-"""Is everything safe? The one judgement behind `status`, /healthz, `recvault_safe` and the alert rules.
+"""Judge whether everything is safe: for `status`, /healthz, `recvault_safe` and the alert rules.
 
-Safe means: nothing is lost or at risk unless a provider deletes what nobody could have archived yet. A slow scan, a
-recording that is tried again and an empty account are safe.
+Safe means: nothing is lost or at risk unless a provider deletes what could not have been archived yet. A slow scan, a
+retried recording and an empty account are safe.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _WORST_FIRST = {risk: place for place, risk in enumerate(Risk)}
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """Why not all is safe, worst first; nothing where all is."""
+    """The reasons why not all is safe, worst first; empty if all is."""
 
     reasons: tuple[Reason, ...] = ()
 
@@ -33,27 +33,27 @@ class Judgement:
 
     @property
     def is_critical(self) -> bool:
-        """Whether somebody is wanted now."""
+        """Whether immediate attention is needed."""
         return any(reason.risk.is_critical for reason in self.reasons)
 
     @property
     def risks(self) -> frozenset[Risk]:
-        """The kinds that there are."""
+        """The kinds of risk."""
         return frozenset(reason.risk for reason in self.reasons)
 
     def of(self, source: str) -> Judgement:
-        """What concerns one source: its own reasons, and those of the daemon."""
+        """Return what concerns one source: its own reasons and the daemon's."""
         return Judgement(tuple(each for each in self.reasons if each.source in (source, None)))
 
 
 def verdict(judged: Iterable[tuple[FeedStatus, Health]], beside: Iterable[Reason] = ()) -> Judgement:
-    """All that the feeds say, and what else is known: of the daemon, of manifests."""
+    """Combine the feeds' reasons with others, e.g. of the daemon or of manifests."""
     found = dict.fromkeys([*beside, *(reason for _, health in judged for reason in health.reasons)])
     return Judgement(tuple(sorted(found, key=lambda each: _WORST_FIRST[each.risk])))
 
 
 def late_manifests(ledger: Ledger, now: datetime, *, is_watched: bool) -> list[Reason]:
-    """Manifests that were not complete for two days; without a daemon only if some were ever written."""
+    """Return a reason if manifests were not complete for two days; without a daemon only if some were ever written."""
     noted = ledger.fact(COMPLETE_AT)
     complete_at = unstamp(noted) if noted else None
     since = complete_at or (ledger.born_at if is_watched else None)

@@ -1,7 +1,7 @@
 """Fetch a recording's bytes from the bucket, and verify them.
 
-Invariant: when `fetch` returns, what was written is what the sidecar names, by size and SHA-256. What was written
-before that is worth nothing, and its writer throws it away.
+Invariant: when `fetch` returns, the written bytes have the sidecar's size and SHA-256. Until then they are unverified,
+and the caller must discard them if it raises.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Encrypted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FetchedMedium:
-    """What was written."""
+    """Size and hash of what was written."""
 
     bytes: int
     sha256: str
@@ -48,10 +48,10 @@ class SidecarMedia:
     recording_id: str
     media: tuple[MediaObject, ...]
     encryption: JSON | None
-    is_encryption_known: bool  # not if the sidecar was lost, and restored from the ledger
+    is_encryption_known: bool  # False if the sidecar was restored from the ledger
 
     def medium(self, media_format: str | None) -> MediaObject:
-        """The medium of that format; the first if none is named. Raises UnknownName if there is none."""
+        """Return the medium of that format; the first if none is given. UnknownName if there is none."""
         for each in self.media:
             if media_format in (None, each.media_format):
                 return each
@@ -61,7 +61,7 @@ class SidecarMedia:
         )
 
     def sealed(self, medium: MediaObject) -> Encrypted | None:
-        """What is needed to decrypt a medium; None if it is not encrypted."""
+        """Return what is needed to decrypt a medium; None if it is not encrypted."""
         if self.encryption is None:
             return None
         return Encrypted(
@@ -76,7 +76,7 @@ class SidecarMedia:
 
 
 def described(store: ObjectStore, sidecar_key: str, sha256: str | None = None) -> SidecarMedia:
-    """Read a sidecar. Raises UnknownName if there is none, NotOpened if it has another SHA-256 than the one given."""
+    """Read a sidecar. UnknownName if there is none, NotOpened if its SHA-256 is not the given one."""
     try:
         body = store.get(sidecar_key)
     except TooLarge as error:
@@ -100,7 +100,7 @@ def described(store: ObjectStore, sidecar_key: str, sha256: str | None = None) -
 
 
 def fetch(store: ObjectStore, medium: MediaObject, write: Callable[[bytes], object], stop: Stop) -> FetchedMedium:
-    """Write a medium's bytes, in pieces. Raises NotOpened, once all are written, if they are not the right ones."""
+    """Write a medium's bytes in pieces. NotOpened, after all are written, if they are not the right ones."""
     if store.head(medium.key) is None:
         raise NotOpened(f"{medium.key} is not in the bucket, although its sidecar names it", VERIFY)
     digest, size = hashlib.sha256(), 0

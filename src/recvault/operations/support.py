@@ -1,7 +1,7 @@
-"""What a report of a fault needs: versions, configuration, state, last errors; and no secret.
+"""Gather what a fault report needs: versions, configuration, state, last errors; and no secret.
 
-Invariant: each text is masked when it is gathered. No secret that the configuration names or the environment holds, no
-signature, credential or phone number is in it, and nothing of a provider's rows.
+Invariant: each text is masked when it is gathered. It contains no secret of the configuration or the environment, no
+signature, credential or phone number, and no row of a provider.
 """
 
 from __future__ import annotations
@@ -51,7 +51,8 @@ class Document:
 def gather(
     settings: Config | None, problem: str | None, ledger: Path, inquiry: Inquiry | None, status: Callable[[], Any]
 ) -> list[Document]:
-    """All documents. `problem` is why there is no configuration; `status` makes the document of `status --json`."""
+    """Return all documents. `problem`: why there is no configuration; `status` makes the document of `status
+    --json`."""
     for secret in [*_secrets(settings), *(os.environ.get(name, "") for name in _ENVIRONMENT)]:
         hide(secret)
     made = {
@@ -67,7 +68,7 @@ def gather(
 
 
 def _told(make: Callable[[], str]) -> str:
-    """Masked; or in its place the error that kept it from being gathered."""
+    """Return the masked text, or the error why it could not be gathered."""
     try:
         return redact_text(make())
     except (RecvaultError, OSError, subprocess.SubprocessError) as error:
@@ -75,7 +76,7 @@ def _told(make: Callable[[], str]) -> str:
 
 
 def _secrets(settings: Config | None) -> Iterator[str]:
-    """Every secret that can be read now, and what in an address is one: whoever knows it can post there."""
+    """Yield every secret that can be read now, and the paths of URLs, which are secrets of sorts."""
     if settings is None:
         return
     yield from (urlsplit(url).path for url in (settings.daemon.ping_url, settings.notify.webhook))
@@ -100,12 +101,12 @@ def _versions() -> str:
         try:
             lines.append(f"{name} {metadata.version(name)}")
         except metadata.PackageNotFoundError:
-            continue  # of an extra
+            continue  # of an extra that is not installed
     return "\n".join(lines) + "\n"
 
 
 def _name(requirement: str) -> str:
-    """The package of a requirement such as `click>=8.4 ; extra == "cli"`."""
+    """Return the package name of a requirement such as `click>=8.4 ; extra == "cli"`, then a space."""
     return "".join(letter if letter.isalnum() or letter in "-_." else " " for letter in requirement.strip())
 
 
@@ -146,7 +147,7 @@ def _ledger(path: Path, inquiry: Inquiry | None) -> str:
 
 
 def _failures(inquiry: Inquiry | None) -> str:
-    """Without the bodies of rows that cannot be read: those are the provider's, with numbers and names."""
+    """List failures, without the bodies of unreadable rows, which contain numbers and names."""
     if inquiry is None or not inquiry.has_ledger:
         return _json(None)
     ask = inquiry.ledger.ask

@@ -1,7 +1,7 @@
-"""A service's webhook as a hint that a recording may be ready: what was received, how it is verified, what it names.
+"""A service's webhook as a hint that a recording may be ready: its content, how it is verified, what it names.
 
-Invariant: nothing of a webhook is believed but which recording it names, and that only if its signature holds. The
-recording itself is read from the service's API.
+Invariant: nothing of a webhook is used but which recording it names, and only if its signature is valid. The recording
+itself is read from the service's API.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _MOST_FIELDS = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HintRequest:
-    """A webhook as it was received. `url` is the public address that the service sent it to."""
+    """A webhook as received. `url` is the public URL that the service sent it to."""
 
     url: str
     headers: Mapping[str, str]  # lower-case names
@@ -41,21 +41,21 @@ class Hint:
 
 
 class HintRefused(Exception):
-    """The webhook cannot be verified, or is about another account. The message contains nothing of it."""
+    """The webhook cannot be verified, or is about another account. The message contains none of its content."""
 
 
 @runtime_checkable
 class HintingProvider(Protocol):
-    """A provider whose service sends webhooks about recordings. Optional: polling needs none of it."""
+    """A provider whose service sends webhooks about recordings. Optional: polling does not need them."""
 
-    hint_settings: ClassVar[tuple[str, ...]]  # the settings that verify them
+    hint_settings: ClassVar[tuple[str, ...]]  # settings needed to verify them
 
     def hint(self, received: HintRequest, values: Mapping[str, str]) -> Hint | None:
-        """The recording that a verified webhook names; None if it is about something else. Raises HintRefused."""
+        """Return what a verified webhook names; None if it is not about a recording. Raises HintRefused."""
 
 
 def fields_of(received: HintRequest) -> list[tuple[str, str]]:
-    """The fields of a form, empty ones too."""
+    """Return the fields of a form, including empty ones. HintRefused if it is no form, or has too many."""
     try:
         return parse_qsl(received.body.decode(), keep_blank_values=True, max_num_fields=_MOST_FIELDS)
     except ValueError:
@@ -63,9 +63,9 @@ def fields_of(received: HintRequest) -> list[tuple[str, str]]:
 
 
 def refuse_unsigned_form(received: HintRequest, signature: str, key: str, fields: Sequence[tuple[str, str]]) -> None:
-    """HintRefused unless it is signed as Twilio signs a form: HMAC-SHA1 over the URL and the sorted fields, as base64.
+    """Raise HintRefused without Twilio's signature of a form: base64 of HMAC-SHA1 over the URL and the sorted fields.
 
-    The port may or may not be part of the URL that was signed (Twilio's webhook security guide, its SDK).
+    The signed URL may or may not have the port (Twilio's webhook security guide, its SDK).
     """
     signed = "".join(name + value for name, value in sorted(set(fields)))
     made = (_sha1(key, (url + signed).encode()) for url in _urls(received.url))
@@ -74,14 +74,14 @@ def refuse_unsigned_form(received: HintRequest, signature: str, key: str, fields
 
 
 def refuse_unsigned_body(received: HintRequest, signature: str, key: str) -> None:
-    """HintRefused unless it is signed as SignalWire signs JSON: HMAC-SHA1 over the URL and the body, in hex."""
+    """Raise HintRefused without SignalWire's signature of JSON: hex of HMAC-SHA1 over the URL and the body."""
     made = [_sha1(key, url.encode() + received.body).hex() for url in _urls(received.url)]
     if not _is_one_of(signature.lower(), made):
         raise HintRefused("its signature does not hold")
 
 
 def refuse_unsigned_ed25519(received: HintRequest, signature: str, timestamp: str, public_key: str) -> None:
-    """HintRefused unless Ed25519 signs `timestamp|body`, no longer ago than `TOLERANCE`."""
+    """Raise HintRefused unless Ed25519 signs `timestamp|body`, at a time within `TOLERANCE` of ours."""
     from cryptography.exceptions import InvalidSignature
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
@@ -98,7 +98,7 @@ def refuse_unsigned_ed25519(received: HintRequest, signature: str, timestamp: st
 
 
 def check_public_key(text: str) -> None:
-    """ValueError if it is not an Ed25519 public key in base64; ImportError without cryptography."""
+    """Raise ValueError if it is not an Ed25519 public key in base64; ImportError without cryptography."""
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
     Ed25519PublicKey.from_public_bytes(base64.b64decode(text, validate=True))
@@ -109,13 +109,13 @@ def _sha1(key: str, signed: bytes) -> bytes:
 
 
 def _is_one_of(signature: str, made: Sequence[str]) -> bool:
-    """Compare in constant time; a signature that is not ASCII is none."""
+    """Compare in constant time; a signature that is not ASCII matches none."""
     given = signature.encode("utf-8", "replace")
     return any(hmac.compare_digest(given, each.encode()) for each in made)
 
 
 def _urls(url: str) -> Iterator[str]:
-    """As it is, and with the port left out or added."""
+    """Yield the URL as it is, then without its port, or with the default one."""
     yield url
     parts = urlsplit(url)
     if parts.port is None:

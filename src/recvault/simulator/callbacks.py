@@ -25,14 +25,14 @@ _SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Callback:
-    """A webhook as it is sent: the address that was signed, its headers and its body."""
+    """A webhook as sent: the signed URL, its headers and its body."""
 
     url: str
     headers: Mapping[str, str]
     body: bytes
 
     def send(self, origin: str = "") -> int:
-        """Post it, to another origin than its URL's where a proxy stands before it; return the status."""
+        """Post it, to the origin of a proxy if given; return the status."""
         parts = urlsplit(self.url)
         to = urlsplit(origin).netloc if origin else parts.netloc
         path = parts.path + (f"?{parts.query}" if parts.query else "")
@@ -49,7 +49,7 @@ class Callback:
 
 
 def callback(account: SimAccount, recording: SimRecording, url: str, now: datetime) -> Callback:
-    """Make the webhook that tells of a recording's current state."""
+    """Make the webhook about a recording's current state."""
     if account.kind == "telnyx":
         return _telnyx(account, recording, url, now)
     fields = {
