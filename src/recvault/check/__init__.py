@@ -15,7 +15,7 @@ __all__ = ["Probe", "offline", "online", "test_event"]
 
 
 def offline(runtime: Runtime) -> Iterator[Probe]:
-    """The configuration is already valid; test ledger, spool, secrets and the network path."""
+    """Test ledger, spool, secrets and the network path; the configuration is already valid."""
     yield from machine.places(runtime)
     yield from sources.settings(runtime)
     yield from proof.proof(runtime)
@@ -25,7 +25,7 @@ def offline(runtime: Runtime) -> Iterator[Probe]:
 
 
 def online(runtime: Runtime) -> Iterator[Probe]:
-    """Proxies, sources and the bucket answer, with the rights that archiving needs; what the daemon needs is free."""
+    """Test that proxies, sources and bucket answer, with the permissions for archiving; and what the daemon needs."""
     yield from ways.proxied(runtime)
     yield from sources.answers(runtime)
     yield from bucket.answers(runtime)

@@ -1,4 +1,4 @@
-"""What the bucket must give: a put that holds, a get; and what its kind of store has to say of itself."""
+"""What the bucket must provide: a put that is stored, a get; and tests that its kind of store adds."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PROBE = b"recvault check\n"
 
 
 def answers(runtime: Runtime) -> Iterator[Probe]:
-    """Every line about the bucket. Where it cannot be reached at all, the rest would say the same again."""
+    """Test the bucket. If it cannot be reached at all, skip the rest."""
     yield probe("bucket: keys", _keys, runtime)
     inspection = runtime.store.inspection(runtime.clock)
     for question in inspection.before(runtime.keys.root):
@@ -34,7 +34,7 @@ def answers(runtime: Runtime) -> Iterator[Probe]:
 
 
 def _keys(runtime: Runtime) -> str:
-    """A template is proven when it is read; here is what it makes of a recording of the first source."""
+    """Show an example key; a template is checked when it is read."""
     named = next((runtime.provider(source.name) for source in runtime.settings.sources), None)
     sample = Recording(
         provider=named.provider if named else "acme",
@@ -92,7 +92,7 @@ def _delete(runtime: Runtime) -> str:
 
 @contextlib.contextmanager
 def _explained(inspection: Inspection, verb: str) -> Iterator[None]:
-    """A refusal gets the hint of this kind of store."""
+    """Add the hint of this kind of store to a refusal."""
     try:
         yield
     except StoreRefused as refusal:

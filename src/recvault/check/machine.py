@@ -1,4 +1,4 @@
-"""What this machine must give: a place for the ledger and the spool; for the daemon a free port, and names."""
+"""What this machine must provide: a place for ledger and spool; for the daemon a free port, and name resolution."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from recvault.ledger import running_daemon
 from recvault.ledger.soundness import look
 from recvault.transfer.spool import SpoolFull
 
-LEDGER_FREE_LEAST = 64 << 20  # bytes: some 50,000 recordings more, and room for SQLite to write its log
+LEDGER_FREE_LEAST = 64 << 20  # bytes: about 50,000 more recordings, and SQLite's log
 
 
 def places(runtime: Runtime) -> Iterator[Probe]:
-    """Ledger and spool have a place that can be written and is not full."""
+    """Test that ledger and spool have a writable place that is not full."""
     yield probe("ledger", ledger, runtime)
     if runtime.has_ledger:
         yield probe("ledger: sound", sound, runtime)
@@ -31,7 +31,7 @@ def places(runtime: Runtime) -> Iterator[Probe]:
 
 
 def daemon(runtime: Runtime) -> Iterator[Probe]:
-    """What `run` also needs: its port, and the host that it pings."""
+    """Test what `run` also needs: its port, and the host that it pings."""
     wanted = runtime.settings.daemon
     if wanted.metrics_listen:
         yield probe("daemon: metrics_listen", free, runtime, wanted.metrics_listen, "daemon.metrics_listen")
@@ -42,7 +42,7 @@ def daemon(runtime: Runtime) -> Iterator[Probe]:
 
 
 def ledger(runtime: Runtime, least: int = LEDGER_FREE_LEAST) -> str | Notice:
-    """The ledger's file can be written, and its disk holds `least` bytes more."""
+    """Test that the ledger's file is writable, and that its disk has `least` bytes free."""
     path = runtime.settings.ledger.path
     if not path.parent.is_dir():
         raise ConfigError(f"its directory {path.parent} does not exist", "create it, or correct ledger.path")
@@ -65,7 +65,7 @@ def ledger(runtime: Runtime, least: int = LEDGER_FREE_LEAST) -> str | Notice:
 
 
 def sound(runtime: Runtime) -> str:
-    """Whether the file is a sound ledger, as far as a check of some seconds can find out."""
+    """Test whether the file is a sound ledger, as far as possible in some seconds."""
     path = runtime.settings.ledger.path
     seen = look(path)
     rows = f"{seen.rows:,} rows read, all found by index"
@@ -88,7 +88,7 @@ def _spool(runtime: Runtime) -> str:
 
 
 def free(runtime: Runtime, listen: str, key: str) -> str:
-    """The port is free, or it is our own running daemon that holds it."""
+    """Test that the port is free, or used by our own running daemon."""
     host, _, port = listen.rpartition(":")
     hint = f"correct {key}"
     try:
@@ -127,8 +127,8 @@ def _resolved(url: str) -> str:
 
 
 def _reached(wanted: DaemonSettings) -> str:
-    """Whether the monitor's host answers through the proxy. The ping key is not sent, and any answer counts."""
-    wiring.proxy(wanted.ping_proxy)  # whose secret can be had: a ping would only note it
+    """Test whether the monitor's host answers through the proxy. The ping key is not sent, and any answer counts."""
+    wiring.proxy(wanted.ping_proxy)  # raises if its secret is missing, which a ping would only log
     host = urlsplit(wanted.ping_url).hostname or ""
     if trouble := wiring.ping(wanted).reach():
         raise Unavailable(f"{host}: {trouble}", "check daemon.ping_proxy; for 407 its user and password")

@@ -20,7 +20,7 @@ _TEST = "a test of `recvault check --notify`: nothing happened"
 
 
 def settings(runtime: Runtime) -> Iterator[Probe]:
-    """What can be known without sending anything."""
+    """Test what is possible without sending anything."""
     wanted = runtime.settings.notify
     if wanted.command:
         yield probe("notify: command", _command, wanted.command[0])
@@ -31,7 +31,7 @@ def settings(runtime: Runtime) -> Iterator[Probe]:
 
 
 def reachable(runtime: Runtime) -> Iterator[Probe]:
-    """Whether the webhook's host has an address."""
+    """Test whether the webhook's host has an address."""
     wanted = runtime.settings.notify
     if wanted.webhook:
         yield probe("notify: webhook", _webhook, runtime)

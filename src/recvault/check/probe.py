@@ -1,4 +1,4 @@
-"""One check, and how an answer or an error becomes its result."""
+"""One check, and how its answer or error becomes a result."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Probe:
     detail: str
     hint: str = ""
     exit_code: int = 0
-    status: int | None = None  # HTTP's, where an answer is the cause
+    status: int | None = None  # of HTTP, if an answer is the cause
     code: str = ""  # the store's own name for the cause
 
 

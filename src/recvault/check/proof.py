@@ -16,7 +16,7 @@ _OF = {
 
 
 def proof(runtime: Runtime) -> Iterator[Probe]:
-    """Whether the library for `transfer.media_proof` is installed, and every private key is readable."""
+    """Test whether the library for `transfer.media_proof` is installed, and every private key is readable."""
     yield probe("media proof", _media, runtime)
     for source in runtime.settings.sources:
         if source.private_keys:

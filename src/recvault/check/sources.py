@@ -19,13 +19,13 @@ _CLOCK_TOLERANCE = timedelta(minutes=1)
 
 
 def settings(runtime: Runtime) -> Iterator[Probe]:
-    """Every source's settings are whole and its secrets can be read."""
+    """Test that every source's settings are complete and its secrets readable."""
     for source in runtime.settings.sources:
         yield probe(f"source {source.name}: settings", _settings, runtime, source.name)
 
 
 def answers(runtime: Runtime) -> Iterator[Probe]:
-    """Every source's list answers."""
+    """Test that every source's list answers."""
     for source in runtime.settings.sources:
         yield probe(f"source {source.name}: list", _list, runtime, source)
         if source.subaccounts:
@@ -50,7 +50,7 @@ def _settings(runtime: Runtime, name: str) -> str | Notice:
 
 
 def _list(runtime: Runtime, source: SourceSettings) -> str:
-    """The newest page of a day's list, and the difference between the provider's clock and ours."""
+    """Read the newest page of a day's list, and compare the provider's clock with ours."""
     lines = runtime.lines(source.name)
     line = lines(lines.provider.account_id)
     before = runtime.clock()
@@ -89,7 +89,7 @@ def _accounts(runtime: Runtime, source: SourceSettings) -> str:
 
 @contextlib.contextmanager
 def _refusals_told(source: SourceSettings) -> Iterator[None]:
-    """401 is a wrong secret, 403 a missing permission; say where to correct it."""
+    """Say where to correct refused credentials: 401 is a wrong secret, 403 a missing permission."""
     try:
         yield
     except CredentialsRefused as error:
@@ -102,7 +102,7 @@ def _refusals_told(source: SourceSettings) -> Iterator[None]:
 
 
 def _place(source: SourceSettings, key: str) -> str:
-    """Where a secret is configured, never its value."""
+    """Return where a secret is configured, never its value."""
     secret = source.secrets[key]
     if secret.env is not None:
         return f"environment variable {secret.env}"

@@ -1,4 +1,5 @@
-"""How exchanges go: by libcurl or by httpx, directly or through a proxy; and that a proxy leads to its provider."""
+"""Tests of the network path: libcurl or httpx, direct or through a proxy; and whether each proxy reaches its
+provider."""
 
 from __future__ import annotations
 
@@ -12,11 +13,11 @@ from recvault.config import Config, SourceSettings
 from recvault.http.exchange_errors import Failures
 from recvault.transport import CURL, Enough, Head, Request, curl_missing, curl_version
 
-_OF_OTHERS = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")  # and in lower case: as curl and Python read them
+_OF_OTHERS = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")  # also in lower case, as curl and Python read them
 
 
 def ways(runtime: Runtime) -> Iterator[Probe]:
-    """What transfers media, and proxy variables that recvault ignores."""
+    """Test what transfers media; name proxy variables that recvault ignores."""
     yield probe("transport", _carried, runtime.settings.transfer.transport)
     named = [name for each in _OF_OTHERS for name in (each, each.lower()) if os.environ.get(name)]
     if named and (keys := _direct(runtime.settings)):
@@ -24,7 +25,7 @@ def ways(runtime: Runtime) -> Iterator[Probe]:
 
 
 def proxied(runtime: Runtime) -> Iterator[Probe]:
-    """Each source's proxy leads to its provider."""
+    """Test that each source's proxy reaches its provider."""
     for source in runtime.settings.sources:
         if source.proxy is not None:
             yield probe(f"source {source.name}: proxy", _leads, runtime, source)
@@ -42,7 +43,7 @@ def _carried(way: str) -> str | Notice:
 
 
 def _direct(settings: Config) -> dict[str, list[str]]:
-    """What is reached without a proxy, by the key that would set one."""
+    """Return what is reached without a proxy, by the key that would set one."""
     found = {"proxy in [[sources]]": [f"source {source.name}" for source in settings.sources if source.proxy is None]}
     if settings.daemon.ping_url and settings.daemon.ping_proxy is None:
         found["daemon.ping_proxy"] = ["daemon.ping_url"]
@@ -52,7 +53,7 @@ def _direct(settings: Config) -> dict[str, list[str]]:
 
 
 def _ignored(named: list[str], keys: dict[str, list[str]]) -> Notice:
-    """The variables' values are not printed: they may contain a password."""
+    """Name the variables, without their values, which may contain a password."""
     direct = [name for names in keys.values() for name in names]
     return Notice(
         f"{', '.join(named)} {'is' if len(named) == 1 else 'are'} set in the environment, but used only for the "
@@ -63,7 +64,7 @@ def _ignored(named: list[str], keys: dict[str, list[str]]) -> Notice:
 
 
 class _Answered:
-    """A receiver that only needs an answer, whatever it is."""
+    """A receiver that needs only a status."""
 
     status = 0
 
@@ -72,11 +73,11 @@ class _Answered:
         raise Enough
 
     def write(self, piece: memoryview | bytes) -> None:
-        """Nothing of a body is wanted."""
+        """Ignore a body."""
 
 
 def _leads(runtime: Runtime, source: SourceSettings) -> str:
-    """Any answer will do: the request asks for nothing and carries no credentials."""
+    """Send a request without credentials; any answer counts."""
     lines = runtime.lines(source.name)
     url, answered = lines.provider.base_url, _Answered()
     host = urlsplit(url).hostname or ""

@@ -1,4 +1,4 @@
-"""Tests of `daemon.hints_listen`: its port, what verifies each source's webhooks, and whether any arrive."""
+"""Tests of `daemon.hints_listen`: its port, how each source's webhooks are verified, and whether any arrive."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from recvault.timefmt import when
 
 
 def settings(runtime: Runtime) -> Iterator[Probe]:
-    """Whether each source's webhooks can be verified."""
+    """Test whether each source's webhooks can be verified."""
     if runtime.settings.daemon.hints_listen:
         for source in runtime.settings.sources:
             yield probe(f"source {source.name}: hints", _verified, runtime, source)
 
 
 def arrive(runtime: Runtime) -> Iterator[Probe]:
-    """Whether the daemon can listen, and when a hint of each source last arrived."""
+    """Test whether the daemon can listen, and show when a hint of each source last arrived."""
     wanted = runtime.settings.daemon
     if not wanted.hints_listen:
         return

@@ -107,7 +107,7 @@ class Borrowed:
             self._noted.append(Noted(noted.status, noted.kind, noted.wait, noted.rest, at))
         self._tell(noted.is_refusal)
 
-    # -- for whoever carries messages ----------------------------------------------------------------------------------
+    # -- for the message thread ----------------------------------------------------------------------------------------
 
     def collect(self) -> Spent | None:
         """Return what must be reported; None if there is nothing."""

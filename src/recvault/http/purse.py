@@ -53,7 +53,7 @@ class Purse:
         self._noted: list[Noted] = []
         self._rest = Pause()
 
-    # -- for whoever carries batches -----------------------------------------------------------------------------------
+    # -- for batches ---------------------------------------------------------------------------------------------------
 
     def put(self, offsets: Iterable[float]) -> None:
         """Add the granted times of a batch, in seconds from now."""

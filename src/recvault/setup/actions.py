@@ -1,4 +1,4 @@
-"""What is done to a machine, one action at a time: each is printed as the command that does the same, then done."""
+"""Actions on a machine: each is printed as the equivalent command, then done."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class WriteFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunCommand:
-    """Run a command. `optional`: if it fails that is said, and the rest goes on."""
+    """Run a command. If an `optional` one fails, that is printed, and the rest continues."""
 
     command: tuple[str, ...]
     hint: str = ""
@@ -124,7 +124,7 @@ Action = Folder | Backup | WriteFile | RunCommand | Remove | RemoveEmpty
 
 
 def carry_out(actions: Sequence[Action], say: Callable[[str], None], *, dry_run: bool) -> None:
-    """Say each action, and do it. RecvaultError at the first that fails; doing all again is safe."""
+    """Print and do each action. RecvaultError at the first that fails; it is safe to do all again."""
     for each in actions:
         say(f"# {each.words}")
         if dry_run:

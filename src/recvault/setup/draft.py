@@ -1,6 +1,6 @@
-"""A configuration in the making: answers become its text, its models, and the files that go with it. Writes nothing.
+"""A configuration being made: from answers to its text, its models, and the files to write. Writes nothing.
 
-Invariant: no secret is in the configuration's text; a typed one is in a `NewFile` of mode 0600 alone.
+Invariant: the configuration's text contains no secret; a typed one is only in a `NewFile` of mode 0600.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kept:
-    """Where a secret is kept, and its value if it is not there yet."""
+    """The place of a secret, and its value if it is not there yet."""
 
     way: str  # env, file or credential
     name: str  # the variable, the file's path, or the credential's name
     value: str = field(default="", repr=False)
-    is_new: bool = False  # it has to be written there
+    is_new: bool = False  # it must be written there
 
     def file(self, home: Home) -> Path | None:
-        """The file that it is kept in; None for a variable of this user's."""
+        """Return its file; None for a variable that the user sets."""
         if self.way == "env":
             return home.environment if home.is_system else None
         return Path(self.name) if self.way == "file" else home.credential(self.name)
@@ -44,7 +44,7 @@ class Kept:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BucketKey:
-    """An access key that the bucket's credentials file is made of."""
+    """An access key for the bucket's credentials file."""
 
     access_key: str
     secret_key: str = field(repr=False)
@@ -52,7 +52,7 @@ class BucketKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
-    """All answers. `existing` is the text of a configuration that gets one more source."""
+    """All answers. `existing` is the text of a configuration to which a source is added."""
 
     home: Home
     source: Mapping[str, Any]
@@ -62,7 +62,7 @@ class Draft:
     existing: str | None = None
 
     def text(self, today: date) -> str:
-        """The whole file."""
+        """Return the text of the whole file."""
         if self.existing is not None:
             return f"{self.existing.rstrip()}\n\n{self._source()}"
         blocks = [_HEAD.format(day=today), _table("[archive]", self.archive)]
@@ -75,11 +75,11 @@ class Draft:
         return "\n".join([*blocks, self._source()])
 
     def config(self, today: date) -> Config:
-        """The models of that text, which the program's own reader made. ConfigError names each problem's line."""
+        """Read that text as the program does. ConfigError names each problem's line."""
         return config.read(self.text(today), str(self.home.config))
 
     def trial(self, today: date, scratch: Path) -> Config:
-        """Only the new source, with its secrets as typed, and a ledger that is thrown away."""
+        """Return a configuration of only the new source, with its secrets as typed, and a temporary ledger."""
         whole = self.config(today)
         source = whole.sources[-1]
         held = {key: _held(reference, self.secrets[key].value) for key, reference in source.secrets.items()}
@@ -92,7 +92,7 @@ class Draft:
         )
 
     def files(self, today: date) -> list[NewFile]:
-        """Everything that has to be written, secrets first: the configuration never names what is not there."""
+        """Return all files to write, secrets first, so that the configuration never names a missing one."""
         # A service's own user must be able to read its configuration, which names secrets and holds none.
         mode = 0o644 if self.home.is_system else 0o600
         made = NewFile(path=self.home.config, text=self.text(today), mode=mode, before=self.existing)
@@ -126,12 +126,12 @@ def _held(reference: config.SecretRef, value: str) -> config.SecretRef:
 
 
 def _quoted(value: str) -> str:
-    """As systemd reads it from an EnvironmentFile."""
+    """Quote a value for an EnvironmentFile of systemd."""
     return '"' + re.sub(r'(["\\`$])', r"\\\1", value) + '"'
 
 
 def variable_name(name: str) -> str:
-    """A name of an environment variable. ValueError for what no shell can set."""
+    """Check the name of an environment variable. ValueError for one that a shell cannot set."""
     if not _VARIABLE.fullmatch(name):
         raise ValueError("must be the name of an environment variable, such as TWILIO_AUTH_TOKEN")
     return name

@@ -41,19 +41,19 @@ class Home:
 
     @property
     def environment(self) -> Path:
-        """Variables that the service is started with."""
+        """The file with the service's environment variables."""
         return self.folder / "environment"
 
     def secret(self, source: str, key: str) -> Path:
         return self.folder / "secrets" / f"{source}.{key}"
 
     def credential(self, name: str) -> Path:
-        """The file that the unit loads as the credential of that name."""
+        """Return the file that the unit loads as the credential of that name."""
         return self.credentials / f"recvault.{name}"
 
 
 def system(path: Path | None = None) -> Home:
-    """A service of this machine, with its configuration in /etc or in `path`."""
+    """Return the places of a service of this machine, with its configuration in /etc or in `path`."""
     return Home(
         is_system=True,
         config=path or ROOT / config.SYSTEM.relative_to("/"),
@@ -65,7 +65,7 @@ def system(path: Path | None = None) -> Home:
 
 
 def user(path: Path | None = None) -> Home:
-    """This user's own. ConfigError for a user without a home."""
+    """Return this user's places. ConfigError for a user without a home."""
     ours, home = config.user_config(), os.environ.get("HOME", "")
     if ours is None or not home.startswith("/"):
         raise ConfigError("HOME is not set: there is no place for a user's configuration", "set HOME, or use --system")
@@ -81,6 +81,6 @@ def user(path: Path | None = None) -> Home:
 
 
 def shown(path: Path) -> str:
-    """A path as people write it: with ~ for the home."""
+    """Write a path with ~ for the home."""
     home = os.environ.get("HOME", "")
     return f"~/{path.relative_to(home)}" if home.startswith("/") and path.is_relative_to(home) else str(path)

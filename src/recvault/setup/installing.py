@@ -35,7 +35,7 @@ class NoSystemd(RecvaultError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """What is found there."""
+    """What was found on this machine."""
 
     is_active: bool = False  # the daemon runs
     has_timer: bool = False  # passes are started by the timer
@@ -57,7 +57,7 @@ class Installing:
         return ("systemctl",) if self.home.is_system else ("systemctl", "--user")
 
     def files(self) -> dict[Path, str]:
-        """Every unit file, by its place."""
+        """Return every unit file by its path."""
         names = (DAEMON, BACKFILL, TIMER) if self.home.is_system else (DAEMON,)
         folder = "" if self.home.is_system else "user/"
         found = {self.home.units / name: self._ours(unit(folder + name)) for name in names}
@@ -67,7 +67,7 @@ class Installing:
         return found
 
     def install(self) -> list[Action]:
-        """Everything that is not as it should be."""
+        """Return the actions for everything that is not as it should be."""
         files = list(self._write())
         closed = [self.home.credentials, self.home.credentials.with_name("credstore.encrypted")]
         folders = closed if self.home.is_system else [self.home.state]
@@ -91,7 +91,7 @@ class Installing:
         return f"journalctl {'-u' if self.home.is_system else '--user -u'} recvault -e"
 
     def uninstall(self, *, purge: bool) -> list[Action]:
-        """Stop and remove the service; with `purge` also what it knows, but never what it archived."""
+        """Return the actions that stop and remove the service; `purge`: also its data, but never recordings."""
         there = [path for path in self._known() if path.exists()]
         plan: list[Action] = []
         if units := [path.name for path in there if path.parent == self.home.units and "@" not in path.name]:
@@ -110,14 +110,14 @@ class Installing:
         return [*plan, *(self._purge() if purge else ())]
 
     def kept(self) -> list[Path]:
-        """What an uninstall leaves, and a purge removes."""
+        """Return what an uninstall leaves and a purge removes."""
         places = [self.home.folder, self.home.state]
         if self.home.is_system:
             places += [self.home.state.parent / "private/recvault", *sorted(self.home.credentials.glob("recvault.*"))]
         return [path for path in places if path.exists() or path.is_symlink()]
 
     def notes(self, environment: str) -> Iterator[str]:
-        """What the service lacks that this shell may have. `environment` is the text of its EnvironmentFile."""
+        """Yield what the service lacks that this shell may have. `environment` is the text of its EnvironmentFile."""
         known = set(re.findall(r"^\s*([A-Za-z_][A-Za-z0-9_]*)=", environment, re.MULTILINE))
         for secret in secrets(self.settings) if self.settings else ():
             if secret.env is not None and secret.env not in known:
@@ -128,7 +128,7 @@ class Installing:
     # -- parts ---------------------------------------------------------------------------------------------------------
 
     def _ours(self, text: str) -> str:
-        """A shipped unit with the paths of this installation."""
+        """Return a shipped unit with the paths of this installation."""
         for shipped, here in (
             (_PROGRAM, self.program),
             (_CONFIG, word(str(self.home.config))),
@@ -138,7 +138,7 @@ class Installing:
         return text
 
     def _drop_in(self) -> str:
-        """What the configuration needs of the units: credentials of other names, and a directory to write into."""
+        """Return the drop-in that the configuration needs: credentials of other names, and a writable directory."""
         known = set(_LOADED.findall(unit(DAEMON)))
         names = [each.credential for each in secrets(self.settings)] if self.settings else []
         lines = [
@@ -168,7 +168,7 @@ class Installing:
                 yield WriteFile(path=path, text=text)
 
     def _known(self) -> list[Path]:
-        """Every file of ours that may be there."""
+        """Return every unit file of ours that may exist."""
         names = (DAEMON, BACKFILL, TIMER) if self.home.is_system else (DAEMON,)
         drop_ins = [self.home.units / f"{name}.d" / OURS for name in (DAEMON, BACKFILL)] if self.home.is_system else []
         return [*(self.home.units / name for name in names), *drop_ins]
@@ -177,7 +177,7 @@ class Installing:
         return Backup(path=path, copy=path.with_name(f"{path.name}.before-{self.now:%Y%m%dT%H%M%S}"))
 
     def _permanent_user(self) -> Iterator[Action]:
-        """A directory must belong to somebody who is there while the service is not."""
+        """Yield the actions that create a permanent user, needed as owner of an archive's directory."""
         directory = self.settings.archive.directory if self.settings else None
         if directory is None or not self.home.is_system:
             return
@@ -198,7 +198,7 @@ class Installing:
 
 
 def secrets(found: Any) -> Iterator[SecretRef]:
-    """Every reference to a secret in a configuration or a part of it."""
+    """Yield every reference to a secret in a configuration or a part of it."""
     if isinstance(found, SecretRef):
         yield found
         return
@@ -214,13 +214,13 @@ def secrets(found: Any) -> Iterator[SecretRef]:
 
 
 def word(text: str) -> str:
-    """One argument of a command in a unit."""
+    """Quote an argument of a command in a unit."""
     escaped = text.replace("%", "%%").replace("$", "$$")
     return f'"{escaped}"' if re.search(r"\s", escaped) else escaped
 
 
 def check_reach(program: Path) -> None:
-    """Raises ConfigError if the service's user cannot run that program: it is in a home, or closed to others."""
+    """Raise ConfigError if the service's user cannot run that program: it is in a home, or closed to others."""
     for path in {program.absolute(), program.resolve()}:
         if any(path.is_relative_to(home) for home in _HOMES):
             raise ConfigError(f"{path} is in {path.parents[-2]}, which is closed to the service", _elsewhere())

@@ -1,7 +1,7 @@
 """Put files in place, all or none.
 
-Invariants: each file is whole under its name or not there; an existing file is never replaced, unless it is still as it
-was when it was read; after an error, whatever was made is removed again.
+Invariants: each file is complete under its name or missing; an existing file is replaced only if it is still as it was
+when it was read; after an error, everything that was made is removed again.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from recvault.errors import ConfigError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewFile:
-    """A file to write. `before` is the text that it replaces; None if it must not be there yet."""
+    """A file to write. `before` is the text that it replaces, then it keeps its mode; None if it must not exist yet."""
 
     path: Path
     text: str = field(repr=False)
@@ -28,7 +28,7 @@ class NewFile:
 
 
 def place(files: Sequence[NewFile], folders: Sequence[Path] = ()) -> None:
-    """Write all of them, and make the folders. ConfigError says which one cannot be, and then nothing has changed."""
+    """Write all of them, and make the folders. ConfigError names the one that failed, and then nothing has changed."""
     with contextlib.ExitStack() as undo:
         for folder in [*(each.path.parent for each in files), *folders]:
             _make(folder, undo)
@@ -39,7 +39,7 @@ def place(files: Sequence[NewFile], folders: Sequence[Path] = ()) -> None:
 
 
 def _make(folder: Path, undo: contextlib.ExitStack) -> None:
-    """Make a folder and those above it, which only this user can enter; existing ones stay as they are."""
+    """Make a missing folder and those above it: mode 0755 directly below / and /etc, else 0700."""
     missing = [each for each in (folder, *folder.parents) if not each.exists()]
     for each in reversed(missing):
         with _told(each):
@@ -51,7 +51,7 @@ def _write(file: NewFile, undo: contextlib.ExitStack) -> None:
     scratch = _scratch(file)
     try:
         if file.before is None:
-            os.link(scratch, file.path)  # fails if somebody made it meanwhile
+            os.link(scratch, file.path)  # fails if it was made meanwhile
             undo.callback(_forget, file.path.unlink)
         else:
             _replace(file, scratch, undo)

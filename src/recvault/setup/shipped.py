@@ -1,6 +1,6 @@
-"""The files that come with the program: the configuration's example, the units, what else `systemd/` holds.
+"""The files that come with the program: the example configuration, the units, and the rest of `systemd/`.
 
-One source: in a checkout they are at its top; a wheel carries a copy of them inside the package.
+In a checkout they are at its top; a wheel contains a copy inside the package.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _PACKAGE = Path(recvault.__file__).parent
 
 
 def shipped(name: str) -> Path:
-    """Where a shipped file or folder is. Raises RecvaultError if this installation has none."""
+    """Return the path of a shipped file or folder. RecvaultError if this installation lacks it."""
     for top in (_PACKAGE / "shipped", _PACKAGE.parents[1]):
         if (top / name).exists():
             return top / name
@@ -26,10 +26,10 @@ def shipped(name: str) -> Path:
 
 
 def example() -> str:
-    """The commented configuration with every option."""
+    """Return the commented configuration with every option."""
     return shipped(EXAMPLE).read_text(encoding="utf-8")
 
 
 def unit(name: str) -> str:
-    """The text of a file below `systemd/`."""
+    """Return the text of a file below `systemd/`."""
     return (shipped(UNITS) / name).read_text(encoding="utf-8")

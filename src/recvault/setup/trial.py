@@ -34,7 +34,7 @@ class Estimate:
 
 
 def source(settings: Config, clock: Callable[[], datetime], stop: Stop) -> Iterator[Probe]:
-    """The account: its settings, and a page of its list."""
+    """Test the account: its settings, and a page of its list."""
     with Runtime(settings, clock=clock, stop=stop) as runtime:
         yield from check.sources.settings(runtime)
         yield from check.ways.proxied(runtime)
@@ -42,7 +42,7 @@ def source(settings: Config, clock: Callable[[], datetime], stop: Stop) -> Itera
 
 
 def bucket(settings: Config, clock: Callable[[], datetime], stop: Stop) -> Iterator[Probe]:
-    """The bucket: a probe is put, read and removed."""
+    """Test the bucket: a probe is put, read and removed."""
     with Runtime(settings, clock=clock, stop=stop) as runtime:
         yield from check.bucket.answers(runtime)
 
@@ -67,7 +67,7 @@ def estimate(settings: Config, clock: Callable[[], datetime], stop: Stop, most_s
 
 @contextmanager
 def _limited(stop: Stop, seconds: float) -> Iterator[Stop]:
-    """A stop that is requested after so many seconds, or with the given one."""
+    """Yield a stop that is requested after so many seconds, or with the given one."""
     ours, over = Stop(), threading.Event()
 
     def limit() -> None:
