@@ -115,5 +115,5 @@ def test_media_are_held_against_the_providers_rate(
     ("processes", "least", "places"), [(1, 0, 16), (2, 0, 96), (4, 0, 192), (1, 96, 96), (2, 96, 192)]
 )
 def test_other_processes_have_jobs_at_hand(processes: int, least: int, places: int) -> None:
-    """Threads of this process take what they run; other processes queue some, more where the way there is long."""
+    """Threads of this process get what they run; other processes queue some, more if sending takes long."""
     assert wiring.places(16, processes, least) == places

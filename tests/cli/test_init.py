@@ -309,7 +309,7 @@ def test_for_a_service_secrets_go_where_only_root_reads(
 def test_for_a_service_the_first_archiving_is_the_service_s(
     newcomer: Newcomer, machine: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`--sync` installs it; a machine without systemd is told so, and the configuration stays."""
+    """`--sync` installs the service; without systemd this fails with a message, and the configuration stays."""
     monkeypatch.setattr("recvault.cli.install._SYSTEMD", machine / "none")
     monkeypatch.setenv("TWILIO_AUTH_TOKEN", newcomer.secret)
     ran = _system(*newcomer.flags, "--secret", "env", "--bucket-credentials", "copy", "--sync")

@@ -939,7 +939,7 @@ def test_lines_of_any_table(table: dict[str, str], between: str) -> None:
     ],
 )
 def test_a_cluster_is_reached_by_tls_or_on_this_machine(address: str, problem: str) -> None:
-    """Rows and signed addresses travel there: anything else is refused before anything is begun."""
+    """Rows and signed URLs are sent there: any other address is refused before anything starts."""
     text = ARCHIVE + f'[transfer]\ncluster = "{address}"\n' + TELNYX
     with pytest.raises(ConfigError, match=re.escape(problem)):
         read(text, "config.toml")
@@ -947,13 +947,13 @@ def test_a_cluster_is_reached_by_tls_or_on_this_machine(address: str, problem: s
 
 @pytest.mark.parametrize("address", ["", "local:4", "tcp://127.0.0.1:8786", "tcp://localhost:8786", "tcp://[::1]:8786"])
 def test_a_cluster_on_this_machine_needs_no_certificates(address: str) -> None:
-    """Nothing of what travels leaves it."""
+    """A local cluster needs no certificates, because nothing leaves this machine."""
     text = ARCHIVE + f'[transfer]\ncluster = "{address}"\n' + TELNYX
     assert read(text, "config.toml").transfer.cluster == address
 
 
 def test_a_cluster_takes_the_place_of_processes() -> None:
-    """Its workers are the processes: both together would be two answers to one question."""
+    """A cluster and processes cannot be combined: its workers are the processes."""
     text = ARCHIVE + '[transfer]\ncluster = "local:2"\nprocesses = 2\n' + TELNYX
     with pytest.raises(ConfigError, match="cannot be combined with processes"):
         read(text, "config.toml")

@@ -27,7 +27,7 @@ def small(rig: Rig, simulator: Simulator) -> Rig:
 
 @pytest.fixture
 def fussy_s3() -> Iterator[StrictS3]:
-    """An S3 server that can be told to refuse."""
+    """An S3 server that can be set to refuse."""
     with StrictS3() as server:
         yield server
 
@@ -73,7 +73,7 @@ def test_78_no_source_can_be_used(small: Rig, start: Start) -> None:
 
 
 def test_77_a_bucket_that_refuses(small: Rig, fussy_s3: StrictS3, start: Start) -> None:
-    """Credentials that the bucket refuses are told with the rights that are needed, and left for `status` to tell."""
+    """If the bucket refuses the credentials, the message names the needed permissions, and `status` shows it later."""
     fussy_s3.refused_keys.add("test")
     small.s3_url, small.bucket = fussy_s3.url, fussy_s3.bucket().name
     assert_refused(start().ended(), 77, "InvalidAccessKeyId", small.bucket)

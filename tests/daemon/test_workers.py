@@ -1,4 +1,4 @@
-"""A daemon's worker processes or cluster: there while there is work, gone after it, and found again after a loss."""
+"""A daemon's worker processes or cluster: started for work, ended after it, and started again after a loss."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def own(tmp_path: Path) -> Iterator[Cluster]:
 
 @pytest.fixture(params=["processes", pytest.param("cluster", marks=[needs_dask, pytest.mark.long])])
 def way(request: pytest.FixtureRequest) -> dict[str, Any]:
-    """Who carries."""
+    """The kind of workers."""
     return {"processes": 2} if request.param == "processes" else {"cluster": request.getfixturevalue("own").address}
 
 
@@ -70,7 +70,7 @@ def test_workers_are_there_while_there_is_work(
     way: dict[str, Any],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """None before the first recording is due, none once all is archived for a while, and some again for the next."""
+    """Workers start with the first due recording, end some time after the last, and start again for the next."""
     monkeypatch.setattr(on_demand, "IDLE_SECONDS", 0.2)
     rig.transfer.update(way)
     service = opened(rig)
@@ -95,7 +95,7 @@ def test_workers_are_there_while_there_is_work(
 def test_a_cluster_that_is_lost_is_joined_again(
     rig: Rig, account: SimAccount, simulator: Simulator, strict_bucket: Bucket, own: Cluster, told: Told
 ) -> None:
-    """The daemon says so, loses nothing and ends nothing; when the scheduler is back it goes on."""
+    """The daemon reports a lost cluster and loses nothing; when the scheduler is back it continues."""
     rig.transfer["cluster"] = own.address
     simulator.switches = Switches(latency_seconds=0.3)
     service = opened(rig)

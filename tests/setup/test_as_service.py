@@ -1,4 +1,4 @@
-"""The transient copy of a unit: the same in everything but what it runs."""
+"""The transient copy of a unit: identical except for what it runs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OUT, ERR = Path("/run/x/out"), Path("/run/x/err")
 
 
 def settings(text: str, key: str) -> list[str]:
-    """What systemd takes for a key that may be given again: all since it was last emptied."""
+    """Return a list setting as systemd reads it: everything since it was last emptied."""
     found: list[str] = []
     for line in text.splitlines():
         name, equals, value = line.partition("=")
@@ -28,7 +28,7 @@ def settings(text: str, key: str) -> list[str]:
 
 
 def test_it_is_the_unit_with_another_command() -> None:
-    """User, sandbox, environment and credentials are kept to the letter; what it runs, once, is `check`."""
+    """User, sandbox, environment and credentials are unchanged; it runs `check` once."""
     text = transient(UNIT, ["--offline"], OUT, ERR)
     assert text.startswith(UNIT)
     config = "/opt/recvault/bin/recvault --config /etc/recvault/config.toml"
@@ -54,25 +54,25 @@ def test_it_is_the_unit_with_another_command() -> None:
     ],
 )
 def test_the_last_command_of_the_unit_counts(more: str, command: str) -> None:
-    """A drop-in's goes before the unit's; prefixes and the verb's own options are left away."""
+    """A drop-in's command takes precedence; prefixes and the verb's own options are removed."""
     assert settings(transient(UNIT + more, [], OUT, ERR), "ExecStart") == [command]
 
 
 def test_a_unit_that_starts_something_else_is_refused() -> None:
-    """It cannot be told how it finds its configuration."""
+    """A unit that starts something else is refused, as its configuration is unknown."""
     with pytest.raises(ConfigError, match=r"does not start `recvault run` or `recvault sync`"):
         transient("[Service]\nExecStart=/bin/sh -c 'something else'\n", [], OUT, ERR)
 
 
 def test_it_reads_the_unit_s_configuration_alone() -> None:
-    """Another one cannot be named: it would not be what the service uses."""
+    """Another configuration cannot be given, because the service would not use it."""
     ran = CliRunner().invoke(main, ["--config", "other.toml", "check", "--as-service"])
     assert ran.exit_code == 2 and "--as-service reads the configuration that the unit names" in ran.output
 
 
 @pytest.mark.parametrize("uid", [0, 1000])
 def test_a_machine_without_the_service_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uid: int) -> None:
-    """Whoever runs it is told how to install it."""
+    """Without the service the error says how to install it."""
     (tmp_path / "systemctl").write_text("#!/bin/sh\nexit 1\n")
     (tmp_path / "systemctl").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))

@@ -1,6 +1,6 @@
-"""Series as a real recvault yields them: its passes at moments of a clock of ours, scraped hour by hour, for promtool.
+"""Series as a real recvault exports them: its passes at times of a simulated clock, scraped hourly, for promtool.
 
-Nothing is made up but `up`, which Prometheus adds: what fires is decided by what a run really shows.
+Only `up`, which Prometheus adds, is invented.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ from rig import START, Rig
 from systemd.lab import UNITS
 
 HOUR = timedelta(hours=1)
-EVERY = 5  # minutes from sample to sample: Prometheus takes an older one for gone
+EVERY = 5  # minutes between samples: to Prometheus an older one is gone
 _HELD = 60 // EVERY
 _RULES: list[dict[str, Any]] = yaml.safe_load((UNITS / "recvault.rules.yml").read_text())["groups"][0]["rules"]
 _ASKED = " ".join(str(rule["expr"]) for rule in _RULES)
 
-Key = tuple[str, str]  # a series' name and its labels
+Key = tuple[str, str]  # a series' name and labels
 
 
 @dataclass
 class Recorder(Observer):
-    """A daemon's metrics and troubles, over passes that are run at its clock's moments."""
+    """A daemon's metrics and problems, over passes at its clock's times."""
 
     rig: Rig
     moment: datetime = START
     metrics: Metrics = field(default_factory=Metrics)
-    hours: list[dict[Key, float]] = field(default_factory=list)  # what each scrape showed
-    beside: dict[str, Reason] = field(default_factory=dict)  # the daemon's own troubles
+    hours: list[dict[Key, float]] = field(default_factory=list)  # the samples of each scrape
+    beside: dict[str, Reason] = field(default_factory=dict)  # the daemon's own problems
 
     def trouble(self, part: str, is_on: bool) -> None:
         self.beside.pop(part, None)
@@ -53,12 +53,12 @@ class Recorder(Observer):
         return {source["name"]: START for source in self.rig.sources}
 
     def opened(self) -> Runtime:
-        """A runtime whose clock is ours."""
+        """Open a runtime with our clock."""
         self.rig.simulator.set_now(self.moment)
         return self.rig.runtime(lambda: self.moment)
 
     def observe(self, runtime: Runtime) -> None:
-        """Let the metrics show what this runtime knows, as the daemon does."""
+        """Let the metrics read this runtime, as the daemon does."""
         self.metrics.expect([source["name"] for source in self.rig.sources], timedelta(hours=24))
         self.metrics.expect_job("poll:voice")
         self.metrics.manifests_since(complete_at(runtime.ledger) or runtime.ledger.born_at)
@@ -69,7 +69,7 @@ class Recorder(Observer):
     def run(
         self, hours: int, *, before: Callable[[int], object] = lambda hour: None, passes_every: int = 2, scrape: int = 1
     ) -> None:
-        """Pass and scrape every so many hours; `before` that, something may happen."""
+        """Pass and scrape for so many hours; `before` is called before each."""
         for hour in range(len(self.hours), len(self.hours) + hours):
             self.moment = START + hour * HOUR
             if hour % scrape:
@@ -84,9 +84,9 @@ class Recorder(Observer):
 
 
 def scraped(text: str) -> dict[Key, float]:
-    """Every sample that an alert asks for; moments are counted from the start, where promtool's clock begins.
+    """Return every sample that alerts use; times are relative to the start, as in promtool.
 
-    The start itself is at 1: a moment of 0 says that there was none.
+    The start itself is at 1, because a time of 0 means that there was none.
     """
     found, zero = {}, START.timestamp() - 1
     for each in (sample for family in text_string_to_metric_families(text) for sample in family.samples):
@@ -98,7 +98,7 @@ def scraped(text: str) -> dict[Key, float]:
 
 
 def series(hours: list[dict[Key, float]], job: str = "recvault", instance: str = "one", up: str = "") -> list[Any]:
-    """promtool's notation of what was scraped, a sample every few minutes; `_` where a scrape had none."""
+    """Write scraped samples for promtool, one every few minutes; `_` if a scrape had none."""
     where = f'job="{job}", instance="{instance}"'
     keys = {key: None for hour in hours for key in hour}
     made = [
@@ -116,7 +116,7 @@ def _held(value: float | None) -> str:
 
 
 def promtool(binary: str, root: Path, input_series: list[Any], expected: Iterable[tuple[str, str, set[str]]]) -> str:
-    """What promtool says is wrong: each expectation is an expression, a time, and the alerts that it must name."""
+    """Return promtool's errors: each expectation is an expression, a time, and the alerts that must fire."""
     rules = root / "recvault.rules.yml"
     rules.write_text((UNITS / "recvault.rules.yml").read_text())
     asked = [

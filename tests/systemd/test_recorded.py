@@ -1,4 +1,4 @@
-"""What is wrong is told alike by `status`, /healthz, metrics and alerts, over series that a real run recorded."""
+"""`status`, /healthz, metrics and alerts report the same problems, over series recorded from a real run."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from systemd.recorded import EVER, EVERY, FIRING, HOUR, Recorder, promtool, scra
 
 @pytest.fixture(scope="module")
 def binary() -> str:
-    """Prometheus' own evaluation."""
+    """Return Prometheus' own evaluation."""
     found = shutil.which("promtool")
     if found is None:
         pytest.skip("promtool is not installed: it comes with Debian's prometheus")
@@ -36,7 +36,7 @@ def binary() -> str:
 
 @dataclass
 class Stage:
-    """A source whose account gets a recording every six hours, and what may befall it."""
+    """A source whose account gets a recording every six hours, and what may happen to it."""
 
     recorder: Recorder
     account: SimAccount
@@ -44,7 +44,7 @@ class Stage:
     bucket: Bucket
 
     def new(self, hour: int) -> None:
-        """What an account of a company at work does; manifests are written every day."""
+        """Add a recording every six hours."""
         if hour % 6 == 0:
             self.simulator.add(self.account, "voice", created_at=START + hour * HOUR - timedelta(minutes=9))
 
@@ -76,7 +76,7 @@ def bucket_down(stage: Stage) -> None:
 
 
 def media_host_away(stage: Stage) -> None:
-    stage.simulator.faults.plan("html_200", times=100_000, kind="media")  # a gateway answers in its place
+    stage.simulator.faults.plan("html_200", times=100_000, kind="media")  # a gateway answers instead
     stage.well(8)
 
 
@@ -131,7 +131,7 @@ STATES: dict[str, tuple[Callable[[Stage], None], set[Risk], str, set[str]]] = {
 
 @pytest.mark.parametrize("state", STATES)
 def test_each_state_is_judged_alike(stage: Stage, binary: str, tmp_path: Path, state: str) -> None:
-    """`status`, /healthz, recvault_safe and the alerts say the same, each by its own way to the one judgement."""
+    """`status`, /healthz, recvault_safe and the alerts agree in each state."""
     befall, risks, status, alerts = STATES[state]
     recorder = stage.recorder
     if befall is not manifests_never:
@@ -157,14 +157,14 @@ def test_each_state_is_judged_alike(stage: Stage, binary: str, tmp_path: Path, s
 
 @pytest.mark.long
 def test_all_well_for_a_week(stage: Stage, binary: str, tmp_path: Path) -> None:
-    """Recordings every six hours, passes, manifests every day: nothing fires, ever."""
+    """With recordings every six hours, passes, and daily manifests no alert ever fires."""
     stage.recorder.run(7 * 24, before=stage.daily, passes_every=6, scrape=3)
     assert all(hour["recvault_safe", ""] == 1 for hour in stage.recorder.hours)
     assert promtool(binary, tmp_path, series(stage.recorder.hours), [(EVER, "167h", set())]) == ""
 
 
 def test_a_daemon_that_died(stage: Stage, binary: str, tmp_path: Path) -> None:
-    """Alone, or one of two: what it showed last is gone, and that it is down is told, of that one alone."""
+    """A dead daemon, alone or one of two, is reported as down, it alone, and its last values no longer count."""
     stage.well(6)
     alive = series(stage.recorder.hours, instance="two")
     gone = [*stage.recorder.hours[:3], *({} for _ in range(3))]
@@ -186,7 +186,7 @@ def test_a_daemon_that_died(stage: Stage, binary: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("hours", [48, 60])
 def test_a_timer(stage: Stage, binary: str, tmp_path: Path, hours: int) -> None:
-    """Its passes write a file that node_exporter shows on: well as long as it runs, stale a day after it stopped."""
+    """With passes by a timer and node_exporter's file all is ok while they run, and stale a day after they stop."""
     recorder, path = stage.recorder, tmp_path / "recvault.prom"
     stopped = 24 if hours == 60 else hours
     for hour in range(hours):

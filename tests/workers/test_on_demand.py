@@ -1,4 +1,4 @@
-"""What stands behind a daemon's executor: started by work, let go after it, and started anew where it failed."""
+"""A daemon's executor on demand: started by work, ended after it, and started again after a failure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ JOB = Job(source="voice", recording=a_recording(), attempt=1, maybe_archived=Fal
 
 
 class Engines:
-    """Makes executors, and keeps them."""
+    """Makes executors, and records them."""
 
     def __init__(self) -> None:
         self.made: list[Engine] = []
@@ -33,7 +33,7 @@ class Engines:
 
 
 class Engine(ThreadPoolExecutor):
-    """One of two threads."""
+    """An executor of two threads."""
 
     def __init__(self) -> None:
         super().__init__(2)
@@ -49,7 +49,7 @@ def answer(job: Job) -> str:
 
 
 def test_nothing_is_started_before_there_is_work() -> None:
-    """Then once, however many jobs come, and each of them ends."""
+    """It starts once with the first job, however many jobs come, and each job ends."""
     engines = Engines()
     with OnDemand(engines, 2, idle_seconds=3600) as executor:
         assert (engines.made, executor.is_started) == ([], False)
@@ -60,7 +60,7 @@ def test_nothing_is_started_before_there_is_work() -> None:
 
 
 def test_after_an_idle_while_it_is_let_go() -> None:
-    """And the next job starts another one."""
+    """After an idle time it ends, and the next job starts another one."""
     engines = Engines()
     with OnDemand(engines, 2, idle_seconds=0.0) as executor:
         assert executor.submit(answer, JOB).result(20) == "done"
@@ -70,7 +70,7 @@ def test_after_an_idle_while_it_is_let_go() -> None:
 
 
 def test_it_is_not_let_go_under_work() -> None:
-    """Idle is counted from the last job's end."""
+    """The idle time starts with the end of the last job."""
     engines, goes_on = Engines(), threading.Event()
     with OnDemand(engines, 2, idle_seconds=0.0) as executor:
         running = executor.submit(lambda job: goes_on.wait(20), JOB)
@@ -90,7 +90,7 @@ def test_it_is_not_let_go_under_work() -> None:
     ids=["lost", "refused", "bug"],
 )
 def test_what_cannot_be_started_is_told_by_each_job(error: Exception, found: type[Exception]) -> None:
-    """All are given back, and the next one tries again."""
+    """If it cannot start, all jobs are given back, and the next one tries again."""
     tries: list[Exception] = []
 
     def make() -> Executor:
@@ -104,7 +104,7 @@ def test_what_cannot_be_started_is_told_by_each_job(error: Exception, found: typ
 
 
 def test_a_stop_while_it_starts_gives_jobs_back() -> None:
-    """As drained: they are due again now."""
+    """A stop during its start gives jobs back as drained, due again now."""
 
     def make() -> Executor:
         raise Interrupted("stop requested")
@@ -114,7 +114,7 @@ def test_a_stop_while_it_starts_gives_jobs_back() -> None:
 
 
 def test_a_lost_engine_is_replaced() -> None:
-    """Its job tells that it is lost; the next one has another."""
+    """The job of a lost engine fails with that error; the next job gets a new engine."""
     engines = Engines()
 
     def lost(job: Job) -> None:
@@ -128,7 +128,7 @@ def test_a_lost_engine_is_replaced() -> None:
 
 
 def test_a_drain_does_not_wait_for_its_start() -> None:
-    """What waits for it can be cancelled; it is ended as soon as it is there."""
+    """Waiting jobs can be cancelled during its start; it is ended as soon as it has started."""
     engines = Engines()
     engines.may_start.clear()
     executor = OnDemand(engines, 2)
@@ -140,7 +140,7 @@ def test_a_drain_does_not_wait_for_its_start() -> None:
 
 
 def test_who_comes_and_goes_is_passed_on() -> None:
-    """The dispatcher gives as many jobs as there are workers."""
+    """Changes in the number of workers reach the dispatcher."""
     told: list[int] = []
 
     class Wide(Engine):

@@ -1,7 +1,7 @@
-"""Run a check in the service's place: a copy of its unit, with every drop-in, that runs `check` once instead.
+"""Run a check as the service: by a copy of its unit, with every drop-in, that runs `check` once instead.
 
 So user, sandbox, environment and credentials are those of the unit itself, whatever was changed in it. The copy is
-transient: it is removed at the end, and nothing of it survives a reboot.
+transient: it is removed at the end, and does not survive a reboot.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ StandardError=truncate:{err}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceChecked:
-    """What the check said in the service's place, and its exit code. `trouble`: systemd could not even start it."""
+    """The check's output and exit code. `trouble`: why systemd could not even start it."""
 
     stdout: str
     stderr: str
@@ -59,7 +59,7 @@ class ServiceChecked:
 
 
 def transient(unit: str, words: Sequence[str], out: Path, err: Path) -> str:
-    """The unit with another command, which runs once. ConfigError where its own cannot be read."""
+    """Return the unit with another command that runs once. ConfigError if its own command is not recognised."""
     started = _START.findall(unit)
     if not started:
         raise ConfigError(
@@ -71,7 +71,7 @@ def transient(unit: str, words: Sequence[str], out: Path, err: Path) -> str:
 
 
 def run(words: Sequence[str]) -> ServiceChecked:
-    """Run `check` with these options as the service of this machine, or without root as this user's."""
+    """Run `check` with these options as this machine's service, or without root as this user's."""
     systemd = _Systemd(is_user=os.geteuid() != 0)
     unit = systemd.unit()
     name = f"recvault-check-{os.getpid()}.service"
@@ -82,7 +82,7 @@ def run(words: Sequence[str]) -> ServiceChecked:
 
 
 class _Systemd:
-    """One of the two managers, by its command."""
+    """The system's or the user's manager."""
 
     def __init__(self, *, is_user: bool) -> None:
         given = os.environ.get("XDG_RUNTIME_DIR", "")
@@ -93,7 +93,7 @@ class _Systemd:
             raise NoSystemd("there is no systemd here that runs the service", "use `recvault check`")
 
     def unit(self) -> str:
-        """The unit with its drop-ins, as systemd reads them."""
+        """Return the unit with its drop-ins, as systemd reads them."""
         done = self._ask("systemctl", "cat", DAEMON)
         if done.returncode != 0:
             whose = "this user has" if self._flags else "this machine has"
@@ -103,7 +103,7 @@ class _Systemd:
 
     @contextlib.contextmanager
     def started(self, name: str, text: str) -> Iterator[tuple[int, str]]:
-        """Run a transient unit to its end: its exit code, and why systemd could not start it, if so."""
+        """Run a transient unit to its end; yield its exit code, and why systemd could not start it, if so."""
         path = self._units / name
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -119,7 +119,7 @@ class _Systemd:
             self._ask("systemctl", "daemon-reload")
 
     def _failed(self, name: str) -> tuple[int, str]:
-        """Statuses from 200 on are systemd's own steps: user, sandbox, credentials."""
+        """Return exit code and problem; statuses from 200 on are of systemd's own steps: user, sandbox, credentials."""
         shown = self._ask("systemctl", "show", name, "-p", "ExecMainStatus,ExecMainCode,Result").stdout
         found = dict(line.partition("=")[::2] for line in shown.splitlines())
         code, result = int(found.get("ExecMainStatus") or 0), found.get("Result", "")

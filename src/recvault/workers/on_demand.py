@@ -1,7 +1,7 @@
-"""An executor that another one stands behind only while there is work: for a daemon, which mostly has none.
+"""An executor that runs another one only while there is work: for a daemon, which mostly has none.
 
-Invariant: each job given to it ends. Nothing is started before the first one, what was started is let go after it was
-idle for a while, and what failed is started anew by the next one.
+Invariant: each job given to it ends. Nothing is started before the first job; what was started ends after it was idle
+for a while; after a failure the next job starts it again.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _Job = tuple[Future[Any], Callable[..., Any], Any]
 
 
 class OnDemand(Executor):
-    """`make` makes the other one, in a thread: it may take seconds, or fail."""
+    """`make` makes the other executor, in a thread: that may take seconds, or fail."""
 
     def __init__(
         self, make: Callable[[], Executor], processes: int, least: int = 0, idle_seconds: float | None = None
@@ -42,15 +42,15 @@ class OnDemand(Executor):
 
     @property
     def is_started(self) -> bool:
-        """Whether there is anything behind it."""
+        """Whether the other executor runs."""
         return self._inner is not None
 
     def on_width(self, told: Callable[[int], None]) -> None:
-        """Have it called when there are more carriers, or fewer."""
+        """Call this when the number of workers changes."""
         self._told = told
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """Give it to what stands behind, once that is there."""
+        """Pass it on to the other executor, once that has started."""
         future: Future[Any] = Future()
         with self._lock:
             if self._ended:
@@ -141,7 +141,7 @@ class OnDemand(Executor):
                 self._rest(self._idle_seconds)
 
     def _rest(self, seconds: float | None) -> None:
-        """Let it go after so long, unless work comes before. Locked."""
+        """Cancel the idle timer, and start a new one unless `seconds` is None. The caller holds the lock."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
