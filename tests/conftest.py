@@ -37,6 +37,7 @@ botocore_models.share()
 sys.dont_write_bytecode = False
 
 _numbers = itertools.count(1)
+_NO_FILE = str(Path(__file__).parent / "no-such-file")
 _AWS = ("AWS_CA_BUNDLE", "AWS_PROFILE", "AWS_SESSION_TOKEN")
 
 
@@ -65,7 +66,7 @@ def pytest_collection_finish() -> None:
 
 
 @pytest.fixture(autouse=True)
-def _environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep this machine's credentials and configuration, and other tests' secrets, out of a test."""
     monkeypatch.setattr(masking, "_SECRETS", masking.Hidden())
     for name in (*_AWS, "RECVAULT_CONFIG", "CREDENTIALS_DIRECTORY", "SSL_CERT_FILE", "SSL_CERT_DIR"):
@@ -75,8 +76,8 @@ def _environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.delenv(name.lower(), raising=False)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test-secret-key")
-    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_CONFIG_FILE", _NO_FILE)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", _NO_FILE)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
 
 
