@@ -127,7 +127,7 @@ def test_the_whole_dialogue(newcomer: Newcomer, columns: int) -> None:
     assert "5 recordings" in shown and "at least" not in shown
     typed = ("Bucket for", "Number or name", "account_sid:", "Endpoint URL", "voice  ")  # and progress, cut by itself
     lines = [line for line in shown.splitlines() if not line.startswith(typed) and "listed" not in line]
-    assert [line for line in lines if len(line) > columns] == []
+    assert [line for line in lines if len(line) > columns and len(line.split()) > 1] == [], "but for long paths"
     token = newcomer.home / ".config/recvault/secrets/voice.auth_token"
     assert (mode(newcomer.path), mode(token), token.read_text()) == (0o600, 0o600, f"{newcomer.secret}\n")
     written = newcomer.path.read_text()
@@ -136,6 +136,48 @@ def test_the_whole_dialogue(newcomer: Newcomer, columns: int) -> None:
     assert (source.name, source.secrets["auth_token"].file) == ("voice", str(token))
     status = bare(newcomer.home, "status", "--json", HOME=str(newcomer.home)).document
     assert [each["counts"]["archived"] for each in status["sources"]] == [5], "found without --config"
+
+
+def test_a_variable_that_is_typed_wrong_is_asked_for_again(newcomer: Newcomer) -> None:
+    """A secret for the environment is used here, stored nowhere, and the operator is told to set it."""
+    again = [("How does recvault sign in?", ""), ("A name for it", ""), ("Where is auth_token kept?", "env")]
+    code, shown = newcomer.ask(
+        *again,
+        ("(not shown)", "wrong-token-of-a-test"),
+        ("Region", ""),
+        ("What now?", "account"),
+        ("Where are the recordings?", ""),
+        ("How does recvault sign in?", ""),
+        ("account_sid", ""),
+        ("A name for it", ""),
+        ("Where is auth_token kept?", "env"),
+        ("(not shown)", newcomer.secret),
+        ("Write it?", ""),
+        ("Archive now?", ""),
+        options=("--user", *newcomer.flags),
+    )
+    assert (code, newcomer.archived) == (0, 5), shown
+    assert "Before each start of recvault, set TWILIO_AUTH_TOKEN: it is not stored anywhere." in shown
+    written = "".join(each.read_text() for each in newcomer.path.parent.rglob("*") if each.is_file())
+    assert newcomer.secret not in written
+
+
+def test_the_readme_s_commands_work(newcomer: Newcomer) -> None:
+    """What it shows of these verbs, as typed, but for the account, its secret's file and where they are."""
+    readme = (Path(__file__).parents[2] / "README.md").read_text().split("\n## Operate\n")[1].split("\n## ")[0]
+    (line,) = re.findall(r"^recvault (init .*)$", readme, re.MULTILINE)
+    (example,) = re.findall(r"`recvault (config example) > config.toml`", readme)
+    secret, telnyx = newcomer.home / "telnyx-api-key", newcomer.simulator.add_account("telnyx")
+    newcomer.simulator.populate(telnyx, "telnyx", count=3)
+    secret.write_text(telnyx.credentials["api_key"])
+    secret.chmod(0o600)
+    words = line.replace("/root/telnyx-api-key", str(secret)).replace("acme-recordings", newcomer.bucket.name).split()
+    words += [*newcomer.simulated, "--endpoint-url", newcomer.bucket.url]
+    ran = bare(newcomer.home, *words, HOME=str(newcomer.home))
+    assert ran.code == 0, ran.stdout + ran.stderr
+    assert len([key for key in newcomer.bucket.objects if key.endswith(".wav")]) == 3
+    (newcomer.home / "config.toml").write_text(bare(newcomer.home, *example.split()).stdout)
+    assert bare(newcomer.home, "config", "validate", HOME=str(newcomer.home)).code == 0
 
 
 def test_every_question_is_an_option(newcomer: Newcomer) -> None:

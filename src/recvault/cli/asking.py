@@ -5,6 +5,7 @@ missing flags are named at once.
 from __future__ import annotations
 
 import shutil
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -97,6 +98,13 @@ def _checked(given: str, check: Check, flag: str) -> str:
 
 
 def folded(head: str, words: str) -> str:
-    """Format text beside a head, folded to the terminal's width."""
-    columns = shutil.get_terminal_size().columns
-    return click.wrap_text(words, width=min(columns, 100), initial_indent=head, subsequent_indent=" " * len(head))
+    """Words beside a head, in the width of the terminal. A path is never broken, so that it can be copied."""
+    columns = min(shutil.get_terminal_size().columns, 100)
+    return textwrap.fill(
+        words,
+        width=columns,
+        initial_indent=head,
+        subsequent_indent=" " * len(head),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
