@@ -263,6 +263,21 @@ def test_a_dialogue_that_ends_early_leaves_nothing(newcomer: Newcomer) -> None:
     assert "Stopped. No configuration was written." in shown
 
 
+def test_whoever_leaves_after_the_configuration_is_written_keeps_it(newcomer: Newcomer) -> None:
+    """Nothing is archived, and it says how to go on."""
+    code, shown = newcomer.ask(
+        ("How does recvault sign in?", ""),
+        ("A name for it", ""),
+        ("(not shown)", newcomer.secret),
+        ("Region", ""),
+        ("Write it?", ""),
+        ("Archive now?", CTRL_D),
+        options=("--user", *newcomer.flags, "--secret", "env:TOKEN"),
+    )
+    assert (code, newcomer.path.exists(), newcomer.archived) == (0, True, 0)
+    assert "No configuration" not in shown and "recvault status" in shown
+
+
 def test_an_archive_in_a_directory_is_made(newcomer: Newcomer) -> None:
     """A path means a directory, which is created, and becomes an archive by the tests."""
     archive = newcomer.home / "recordings"

@@ -80,7 +80,7 @@ def command(app: App, /, whom: str | None, add: bool | None, syncs: bool | None,
         return _init(app, ask, whom, add, syncs, given)
     except (click.Abort, KeyboardInterrupt, Interrupted):
         click.echo("\nStopped. No configuration was written.", err=True)
-        return 130
+        return app.exit_code(130)
 
 
 def _init(app: App, ask: Asker, whom: str | None, add: bool | None, syncs: bool | None, given: dict[str, Any]) -> int:
@@ -270,10 +270,7 @@ def _next(app: App, interview: Interview, syncs: bool | None) -> int:
     _say_environment(interview)
     if home.is_system:
         return _serve(interview, syncs)
-    wanted = interview.ask.confirm(
-        syncs, "\nArchive now? You can stop it; it continues later.", default=interview.ask.interactive
-    )
-    if wanted:
+    if _is_wanted(interview.ask, syncs, "Archive now? You can stop it; it continues later."):
         code = _sync(app, home, interview.source["name"])
     by = _by_name(home)
     click.echo(
@@ -283,12 +280,20 @@ def _next(app: App, interview: Interview, syncs: bool | None) -> int:
     return code
 
 
+def _is_wanted(ask: Asker, given: bool | None, question: str) -> bool:
+    """Whoever leaves now has a configuration, and does the rest later."""
+    try:
+        return ask.confirm(given, f"\n{question}", default=ask.interactive)
+    except click.Abort:
+        click.echo()
+        return False
+
+
 def _serve(interview: Interview, syncs: bool | None) -> int:
     """Install the service, if that is wanted: it archives."""
     from recvault.cli.install import command as install
 
-    ask = interview.ask
-    if ask.confirm(syncs, "\nInstall and start the service now?", default=ask.interactive):
+    if _is_wanted(interview.ask, syncs, "Install and start the service now?"):
         click.echo("\nrecvault install --system")
         return _invoked(install, whom="system", dry_run=False)
     click.echo("\nNext\n  recvault install --system    installs and starts the service, which archives")
