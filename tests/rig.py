@@ -44,7 +44,7 @@ class Rig:
     transfer: dict[str, Any] = field(default_factory=dict)
     archive: dict[str, Any] = field(default_factory=dict)
     ledger: dict[str, Any] = field(default_factory=dict)
-    daemon: dict[str, Any] = field(default_factory=dict)
+    daemon: dict[str, Any] = field(default_factory=lambda: {"metrics_listen": ""})  # no port that two tests would share
     notify: dict[str, Any] = field(default_factory=dict)
 
     def add_source(self, name: str, provider: str, account: Any, **options: Any) -> None:

@@ -9,6 +9,7 @@ from datetime import timedelta
 import pytest
 
 from cli.commands import Ran, run, run_each
+from daemon.started import free_port
 from operations.decrypt.conftest import T0, SealedRig
 from operations.decrypt.keypairs import public_pem
 from recvault.simulator import SimRecording, Simulator
@@ -44,6 +45,7 @@ def world(tmp_path_factory: pytest.TempPathFactory, strict_s3: StrictS3) -> Iter
         root, bucket = tmp_path_factory.mktemp("world"), strict_s3.bucket()
         rig = Rig(root=root, simulator=simulator, s3_url=bucket.url, bucket=bucket.name)
         rig.transfer = {"retry_base": "1h", "retry_max": "2h"}
+        rig.daemon = {"metrics_listen": f"127.0.0.1:{free_port()}"}
         voice, telnyx = simulator.add_account("twilio"), simulator.add_account("telnyx")
         archived = simulator.populate(voice, "voice", count=6, conference_share=0)[0]
         failing = simulator.add(voice, "voice", recording_id="RE" + "f" * 32, **_aged(simulator, 30))

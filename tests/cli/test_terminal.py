@@ -94,11 +94,12 @@ def styled(world: World) -> dict[int, list[str]]:
 
 @pytest.mark.parametrize("columns", [100, 200])
 def test_tables_fit_the_terminal(world: World, styled: dict[int, list[str]], columns: int) -> None:
-    """No line is wider than the terminal, and no id is wrapped."""
+    """No line is wider than the terminal, but a command to copy, which is never wrapped; nor is an id."""
     ids = (world.rig.sources[0]["account_sid"], world.failing.recording_id)
     for shown, id_ in zip(styled[columns], ids, strict=True):
         plain = STYLE.sub("", shown)
-        assert max(len(line) for line in plain.splitlines()) <= columns
+        lines = [line for line in plain.splitlines() if not line.startswith("    recvault --config ")]
+        assert [line for line in lines if len(line) > columns] == []
         assert id_ in plain or (f" {id_[:8]}... " in plain and id_[8:] not in plain)
 
 
