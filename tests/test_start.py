@@ -32,6 +32,8 @@ ABROAD = {
     "urllib3",
 }
 """What asks a provider or the bucket."""
+SELDOM = {"apscheduler", "asyncio", "dask", "moto", "pycurl", "structlog"}
+"""What a question has no use for."""
 LIBRARIES = ABROAD | {"asyncio", "click", "pydantic", "recvault.cli", "recvault.config", "rich", "sqlite3", "structlog"}
 
 _PASSES = """
@@ -122,17 +124,29 @@ def test_the_version_is_told_at_once() -> None:
 
 @pytest.mark.parametrize(
     "words",
-    ["status", "status --json", "failures", "failures --json", "retry --all", "failures accept none --reason lost"],
+    [
+        "status",
+        "status --json",
+        "status voice",
+        "failures",
+        "failures --json",
+        "list",
+        "list --json",
+        "retry --all",
+        "show RE0 --no-sidecar",
+        "backup ROOT/copy.db",
+        "failures accept none --reason lost",
+    ],
 )
 def test_a_question_to_the_ledger_loads_nothing_that_asks_elsewhere(
     tmp_path: Path, simulator: Simulator, words: str
 ) -> None:
-    """A query of the ledger loads neither httpx nor boto3, nor modules that use them."""
+    """A ledger query loads neither httpx nor boto3 nor libcurl nor what schedules, and no structlog without a line."""
     rig = a_rig(tmp_path, simulator)
     rig.runtime().ledger.close()
-    _, modules = loaded(*words.split(), rig=rig)
+    _, modules = loaded(*words.replace("ROOT", str(tmp_path)).split(), rig=rig)
     assert "recvault.ledger" in modules
-    assert modules & ABROAD == set()
+    assert modules & (ABROAD | SELDOM) == set()
 
 
 @pytest.mark.parametrize("word", ["example", "show", "validate"])
@@ -143,6 +157,22 @@ def test_a_look_at_the_configuration_loads_nothing_that_asks_elsewhere(
     said, modules = loaded("config", word, rig=a_rig(tmp_path, simulator))
     assert said and "click" in modules
     assert modules & (ABROAD | {"recvault.ledger"}) == set()
+
+
+def test_the_log_is_there_for_the_first_line(tmp_path: Path, simulator: Simulator) -> None:
+    """What renders lines is loaded when the first one is written, and writes it as configured."""
+    code = (
+        "import logging, sys\nfrom recvault.log.lines import configure, get_logger\n"
+        "log = get_logger('a')\nconfigure(format='json', verbosity=0, stream=sys.stdout)\n"
+        "log.debug('dropped', number=1)\nprint('structlog' in sys.modules)\n"
+        "log.info('told', url='https://a.example/?X-Amz-Signature=00')\nprint('structlog' in sys.modules)\n"
+        "logging.getLogger('b').warning('of a library')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    before, told, after, other = done.stdout.splitlines()
+    assert (before, after, done.stderr) == ("False", "True", "")
+    assert {"event": "told", "url": "https://a.example/?[cut]", "level": "info"}.items() <= json.loads(told).items()
+    assert {"event": "of a library", "level": "warning"}.items() <= json.loads(other).items()
 
 
 def test_a_backfill_that_shows_nothing_loads_no_screen(tmp_path: Path, simulator: Simulator) -> None:

@@ -22,7 +22,7 @@ from recvault import archive
 from recvault.app import wiring
 from recvault.http import Timing
 from recvault.monitoring.report import Report
-from recvault.providers import BUILT_IN
+from recvault.providers import BUILT_IN, provider_class
 from recvault.simulator import MENU, Simulator, Switches
 from rig import SOURCES, Rig, now, sha256
 from strict_s3 import StrictS3
@@ -42,7 +42,7 @@ def test_under_every_fault_each_recording_stands_in_the_bucket_once(
     """Repeated syncs end with exit 0 and each final recording once in the bucket, byte for byte, with its sidecar."""
     monkeypatch.setattr(wiring, "Timing", functools.partial(Timing, backoff_base=0.01))
     for each in BUILT_IN:
-        monkeypatch.setattr(each, "page_size", PAGE)
+        monkeypatch.setattr(provider_class(each), "page_size", PAGE)
     bucket = strict_s3.bucket()
     with Simulator(seed=11, switches=Switches(stall_seconds=1.5)) as simulator:
         rig = Rig(root=tmp_path, simulator=simulator, s3_url=strict_s3.url, bucket=bucket.name)

@@ -7,9 +7,12 @@ At any time no secret of a configuration file is in a model, a message or a repr
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 from recvault.config.places import SYSTEM, find, ledger_path, lookup, source_names, user_config
+
+os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # no package may look on; to search for some takes 20 ms
 
 if TYPE_CHECKING:
     from recvault.config.reading import load, read

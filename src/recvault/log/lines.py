@@ -15,21 +15,20 @@ import sys
 import threading
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Any, Literal, TextIO
+from typing import TYPE_CHECKING, Any, Literal, TextIO, cast
 from urllib.parse import unquote
 
-from recvault.log.lean_imports import without
 from recvault.log.masking import HIDDEN, hide, mask
 
-with without("rich"):
-    import structlog
-    from structlog.typing import EventDict, Processor, WrappedLogger
+if TYPE_CHECKING:
+    from structlog.stdlib import BoundLogger
+    from structlog.typing import EventDict, WrappedLogger
 
+_STRUCTLOG = "structlog"
 QUIET = ("httpx", "httpcore", "botocore", "boto3", "s3transfer", "urllib3", "apscheduler")
 """Libraries that log only from WARNING up: at INFO httpx logs complete signed URLs."""
 _DEEPEST = 8
 _LONGEST = 8192  # characters of one value, 64 KiB of a traceback: a provider may send an id of megabytes
-_PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}  # syslog's
 _FIRST = ("ts", "level", "event")
 _PARAGRAPHS = frozenset({"exception", "stack"})  # keep their line breaks, indented
 _CREDENTIALS = frozenset({"authorization", "proxy-authorization", "cookie", "set-cookie", "x-amz-security-token"})
@@ -49,23 +48,61 @@ def configure(*, format: Literal["json", "console"] | None, verbosity: int, stre
     console = format == "console" or (format is None and on_terminal)
     colours = console and on_terminal and not os.environ.get("NO_COLOR")
     lines = _Lines(target)
-    lines.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[*_before(), structlog.stdlib.ExtraAdder()],
-            processors=[
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.format_exc_info,
-                redact,
-                _for_people(colours) if console else _for_machines(journal=_is_journal(target)),
-            ],
-        )
-    )
+    lines.setFormatter(_Formatter(console=console, colours=colours, journal=_is_journal(target)))
     root = logging.getLogger()
     root.handlers = [each for each in root.handlers if not isinstance(each, _Lines)] + [lines]
     root.setLevel(logging.DEBUG if verbosity > 0 else logging.WARNING if verbosity < 0 else logging.INFO)
     for name in QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
-    _adopt(structlog.stdlib.ProcessorFormatter.wrap_for_formatter)
+    _Deferred.is_configured = True
+    if _STRUCTLOG in sys.modules:
+        _adopt()
+
+
+class _Formatter(logging.Formatter):
+    """Renders by structlog, which is loaded for the first line: most answers are given without any."""
+
+    def __init__(self, *, console: bool, colours: bool, journal: bool) -> None:
+        super().__init__()
+        self._chosen = {"console": console, "colours": colours, "journal": journal}
+        self._real: logging.Formatter | None = None
+
+    def format(self, record: logging.LogRecord) -> str:
+        if self._real is None:
+            from recvault.log import rendering
+
+            self._real = rendering.formatter(redact, **self._chosen)
+        return self._real.format(record)
+
+
+class _Deferred:
+    """A logger that loads structlog when it first writes a line."""
+
+    is_configured = False  # `configure` was called: what it chose is adopted with structlog
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, method: str) -> Any:
+        level = logging.getLevelName(method.upper())
+        if _STRUCTLOG not in sys.modules and isinstance(level, int):
+            if not logging.getLogger(self._name).isEnabledFor(level):
+                return _write_nothing
+            _adopt()
+        from recvault.log import rendering
+
+        return getattr(rendering.logger(self._name, redact), method)
+
+
+def _write_nothing(*args: Any, **keys: Any) -> None:
+    pass
+
+
+def _adopt() -> None:
+    from recvault.log import rendering
+
+    if _Deferred.is_configured:
+        rendering.adopt_formatter()
 
 
 def _hide_user(url: str) -> None:
@@ -76,11 +113,9 @@ def _hide_user(url: str) -> None:
         hide(unquote(each))
 
 
-def get_logger(name: str) -> structlog.stdlib.BoundLogger:
+def get_logger(name: str) -> BoundLogger:
     """Return the logger of that name. Before `configure`, it writes only warnings to stderr, redacted."""
-    if not structlog.is_configured():
-        _adopt(redact, structlog.processors.KeyValueRenderer(key_order=["event"]))
-    return structlog.stdlib.get_logger(name)
+    return cast("BoundLogger", _Deferred(name))
 
 
 def log_uncaught() -> None:
@@ -200,33 +235,6 @@ def _text(value: Any) -> str:
         return f"<{type(value).__name__}>"
 
 
-def _before() -> list[Processor]:
-    return [
-        structlog.contextvars.merge_contextvars,
-        structlog.stdlib.add_log_level,
-        structlog.stdlib.add_logger_name,
-        structlog.processors.TimeStamper(fmt="iso", utc=True, key="ts"),
-        structlog.processors.StackInfoRenderer(),
-    ]
-
-
-def _for_people(colours: bool) -> Processor:
-    plain = structlog.dev.plain_traceback
-    return structlog.dev.ConsoleRenderer(colors=colours, exception_formatter=plain, timestamp_key="ts", pad_event_to=24)
-
-
-def _for_machines(*, journal: bool) -> Processor:
-    plain = structlog.processors.JSONRenderer()
-    if not journal:
-        return plain
-
-    def render(logger: WrappedLogger, method: str, event: EventDict) -> str:
-        priority = _PRIORITIES.get(str(event.get("level")), _PRIORITIES["info"])
-        return f"<{priority}>{plain(logger, method, event)!s}"
-
-    return render
-
-
 def _is_journal(stream: TextIO) -> bool:
     """Whether the journal reads this stream. systemd names its device and inode, which differ after a redirection."""
     said = os.environ.get("JOURNAL_STREAM")
@@ -252,12 +260,3 @@ def _log_thread_crash(crash: threading.ExceptHookArgs) -> None:
     error = BaseException() if crash.exc_value is None else crash.exc_value
     thread = crash.thread.name if crash.thread else None
     _log_crash(crash.exc_type, error, crash.exc_traceback, thread=thread)
-
-
-def _adopt(*last: Processor) -> None:
-    structlog.configure(
-        processors=[structlog.stdlib.filter_by_level, *_before(), *last],
-        wrapper_class=structlog.stdlib.BoundLogger,
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        cache_logger_on_first_use=False,
-    )

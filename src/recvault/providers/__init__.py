@@ -5,19 +5,21 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
+from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from recvault.errors import ConfigError
 from recvault.providers.base import Provider
-from recvault.providers.signalwire import SignalWire
-from recvault.providers.telnyx import Telnyx
-from recvault.providers.twilio import Twilio
-from recvault.providers.twilio_legacy import TwilioLegacy
-from recvault.providers.twilio_video import TwilioVideo
 
 GROUP = "recvault.providers"
-BUILT_IN: tuple[type[Provider], ...] = (Twilio, TwilioLegacy, TwilioVideo, Telnyx, SignalWire)
+BUILT_IN: Mapping[str, str] = {  # class by name, in the module of that name; imported when it is first asked for
+    "twilio": "Twilio",
+    "twilio-legacy": "TwilioLegacy",
+    "twilio-video": "TwilioVideo",
+    "telnyx": "Telnyx",
+    "signalwire": "SignalWire",
+}
 VERBS = tuple(name for name in (*Provider.__annotations__, *vars(Provider)) if not name.startswith("_"))
 FIELDS = {"base_url", "account_id"}  # set on each instance, so the class need not have them
 
@@ -26,20 +28,19 @@ class Registry(Mapping[str, type[Provider]]):
     """Providers by name. A plug-in is imported on first use; a broken one raises ConfigError then."""
 
     def __init__(self, plugins: tuple[EntryPoint, ...]) -> None:
-        self._built_in = {each.name: each for each in BUILT_IN}
         self._plugins = plugins
 
     def __getitem__(self, name: str) -> type[Provider]:
         claims = {each.value: each for each in self._plugins if each.name == name}
         if not claims:
-            return self._built_in[name]
-        if len(claims) > 1 or name in self._built_in:
-            owners = ", ".join(sorted(claims) + ["recvault itself"] * (name in self._built_in))
+            return _built_in(name, BUILT_IN[name])
+        if len(claims) > 1 or name in BUILT_IN:
+            owners = ", ".join(sorted(claims) + ["recvault itself"] * (name in BUILT_IN))
             raise ConfigError(f"provider {name!r} is claimed more than once: {owners}", "uninstall or rename a plug-in")
         return _load(*claims.values())
 
     def __iter__(self) -> Iterator[str]:
-        return iter(dict.fromkeys([*self._built_in, *(each.name for each in self._plugins)]))
+        return iter(dict.fromkeys([*BUILT_IN, *(each.name for each in self._plugins)]))
 
     def __len__(self) -> int:
         return len(list(iter(self)))
@@ -66,6 +67,11 @@ def provider_class(name: str) -> type[Provider]:
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise ConfigError(f"there is no provider called {name!r}", f"{hint}known: {', '.join(known)}")
     return known[name]
+
+
+def _built_in(name: str, kind: str) -> type[Provider]:
+    found: type[Provider] = getattr(import_module(f"{__name__}.{name.replace('-', '_')}"), kind)
+    return found
 
 
 def _load(plugin: EntryPoint) -> type[Provider]:
