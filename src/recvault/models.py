@@ -348,4 +348,22 @@ class Failure(Travels):
     looks: tuple[Look, ...] = ()  # incomplete media; empty: unchanged
 
 
+class Scheme(enum.StrEnum):
+    """How a medium's own key is wrapped by RSA, and how its bytes are encrypted by AES-256."""
+
+    OAEP_GCM = "RSA-OAEP with SHA-256, AES-GCM with its tag at the end"
+    PKCS1_CBC = "RSA with PKCS#1 v1.5, AES-CBC padded"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WrappedKey:
+    """A medium's own key as its provider states it, both texts in base64: of any type, as nothing is verified yet."""
+
+    scheme: Scheme
+    key: object
+    vector: object
+    public_key_id: str | None = None  # None: not stated
+    plain_bytes: int | None = None  # of the plaintext, if the provider states it
+
+
 Outcome = Receipt | Failure

@@ -12,9 +12,10 @@ import pytest
 
 from providers.bodies import ROWS, SETTINGS, WINDOW, answer, make, page_of, sample
 from recvault.errors import ProtocolError
-from recvault.models import ACCOUNT, Phase, Recording, Scope, Window
+from recvault.models import ACCOUNT, Phase, Recording, Scheme, Scope, Window, WrappedKey
 from recvault.providers.base import Page
 from recvault.providers.twilio import Twilio
+from recvault.providers.twilio_account import wrapped_key
 
 TWILIO = Twilio.from_settings("main", SETTINGS)
 AC = "/2010-04-01/Accounts/AC309475e5fede1b49e100272a8640f438"
@@ -270,3 +271,15 @@ def test_without_a_date_of_creation_the_start_serves() -> None:
     """Without date_created the start is used, as every date may be null (OpenAPI)."""
     start = "Mon, 30 Nov 2026 08:00:00 +0000"
     assert read(date_created=None, start_time=start).created_at == datetime(2026, 11, 30, 8, tzinfo=UTC)
+
+
+def test_key_fields_of_calls_and_tracks_are_read() -> None:
+    """A call's row and a track's headers state the wrapped key each in fields of their own; other fields are none."""
+    call = {"encryption_public_key_sid": "CR1", "encryption_cek": "key", "encryption_iv": "iv"}
+    track = {"x-amz-key": "key", "x-amz-iv": "iv", "x-amz-unencrypted-content-length": "12", "x-amz-matdesc": "{}"}
+    assert wrapped_key(call) == WrappedKey(scheme=Scheme.OAEP_GCM, key="key", vector="iv", public_key_id="CR1")
+    assert wrapped_key(track) == WrappedKey(scheme=Scheme.PKCS1_CBC, key="key", vector="iv", plain_bytes=12)
+    assert wrapped_key(track | {"x-amz-unencrypted-content-length": "-1"}) == WrappedKey(
+        scheme=Scheme.PKCS1_CBC, key="key", vector="iv"
+    )
+    assert wrapped_key({"encryption_key": "key"}) is None

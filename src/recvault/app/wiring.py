@@ -106,6 +106,7 @@ def private_keys(written: Sequence[PrivateKeyRef]) -> PrivateKeys | None:
         return None
     _needs("cryptography", "crypto", "a private key")
     from recvault.media.decryptor import PrivateKeys, private_key
+    from recvault.providers.twilio_account import wrapped_key
 
     keys, problems = [], []
     for each in written:
@@ -115,7 +116,7 @@ def private_keys(written: Sequence[PrivateKeyRef]) -> PrivateKeys | None:
             problems.append(str(error))
     if problems:
         raise ConfigError("\n".join(problems))
-    return PrivateKeys(tuple(keys))
+    return PrivateKeys(tuple(keys), wrapped_key)
 
 
 def _needs(library: str, extra: str, wanted_by: str) -> None:

@@ -1,10 +1,9 @@
 """Decrypt media that a provider encrypted with its customer's public key. The only module that uses cryptography (extra
 `crypto`).
 
-Two schemes are supported, both Twilio's. A call's row names the public key and holds the recording's own key, wrapped
-by RSA-OAEP with SHA-256; the body is AES-256-GCM, followed by its tag. A Video track's key is in the storage's headers,
-wrapped by PKCS#1 v1.5; the body is AES-256-CBC, padded. A call's tag proves every bit; a track has only its padding
-and its length to compare.
+Two schemes are supported. A call's own key is wrapped by RSA-OAEP with SHA-256; its body is AES-256-GCM, followed by
+its tag. A track's is wrapped by PKCS#1 v1.5; its body is AES-256-CBC, padded. A call's tag proves every bit; a track
+has only its padding and its length to compare. The provider knows in which fields the key and the rest are stated.
 
 Plaintext is streamed: at any time before `end` it is unverified and must not be trusted.
 """
@@ -28,7 +27,7 @@ from cryptography.hazmat.primitives.padding import PKCS7
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from recvault.errors import ConfigError, NotOpened
-from recvault.models import JSON
+from recvault.models import JSON, Scheme, WrappedKey
 
 _KEY, _TAG, _BLOCK = 32, 16, 16  # bytes
 _MATROSKA = b"\x1a\x45\xdf\xa3"  # the start of every track
@@ -78,27 +77,23 @@ class PrivateKeys:
     """A source's private keys, current and former: recordings outlive their keys."""
 
     keys: tuple[PrivateKey, ...]
+    read: Callable[[JSON], WrappedKey | None]  # a provider's key fields
 
     def opening(self, encryption: JSON) -> Opening:
         """Return the decryptor for a medium with these key fields. Raises NotOpened if none of the keys fits."""
-        if "encryption_cek" in encryption:
-            return self._call(encryption)
-        if "x-amz-key" in encryption:
-            return self._track(encryption)
-        shown = ", ".join(sorted(map(ascii, encryption)))[:200]
-        raise NotOpened(f"unknown kind of encryption: its fields are {shown}")
-
-    def _call(self, fields: JSON) -> Opening:
-        named = str(fields.get("encryption_public_key_sid") or "")[:64]
-        ordered = sorted(self.keys, key=lambda each: each.public_key_id != named)  # the named one first
-        found = self._unwrapped(fields["encryption_cek"], _OAEP, ordered, f"for public key {named!a}")
-        return _guarded(lambda vector: Sealed(found[0], vector), fields.get("encryption_iv"))
-
-    def _track(self, fields: JSON) -> Opening:
-        found = self._unwrapped(fields["x-amz-key"], PKCS1v15(), self.keys, "for an unnamed public key")
-        told = str(fields.get("x-amz-unencrypted-content-length") or "")
-        length = int(told) if told.isascii() and told.isdecimal() and len(told) < 19 else None
-        return _guarded(lambda vector: Padded(found, vector, length), fields.get("x-amz-iv"))
+        told = self.read(encryption)
+        if told is None:
+            shown = ", ".join(sorted(map(ascii, encryption)))[:200]
+            raise NotOpened(f"unknown kind of encryption: its fields are {shown}")
+        named = told.public_key_id
+        ordered: Sequence[PrivateKey] = self.keys
+        if named is not None:
+            ordered = sorted(self.keys, key=lambda each: each.public_key_id != named)  # the named one first
+        whom = "for an unnamed public key" if named is None else f"for public key {named!a}"
+        found = self._unwrapped(told.key, _PADDINGS[told.scheme], ordered, whom)
+        if told.scheme is Scheme.OAEP_GCM:
+            return _guarded(lambda vector: Sealed(found[0], vector), told.vector)
+        return _guarded(lambda vector: Padded(found, vector, told.plain_bytes), told.vector)
 
     def _unwrapped(
         self, wrapped: object, padding: AsymmetricPadding, keys: Iterable[PrivateKey], whom: str
@@ -186,7 +181,10 @@ class Padded:
         return Cipher(AES256(key), CBC(self._vector)).decryptor()
 
 
-_OAEP = OAEP(mgf=MGF1(SHA256()), algorithm=SHA256(), label=None)
+_PADDINGS: dict[Scheme, AsymmetricPadding] = {
+    Scheme.OAEP_GCM: OAEP(mgf=MGF1(SHA256()), algorithm=SHA256(), label=None),
+    Scheme.PKCS1_CBC: PKCS1v15(),
+}
 
 
 def _guarded(make: Callable[[bytes], Opening], vector: object) -> Opening:

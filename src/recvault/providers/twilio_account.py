@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 from recvault.errors import ProtocolError
+from recvault.models import JSON, Scheme, WrappedKey
 from recvault.providers.base import Reply, Setting, Subaccount, read_list
 from recvault.providers.hints import Hint, HintRefused, HintRequest, fields_of, refuse_unsigned_form
 from recvault.providers.rest import Paging, Rest
@@ -81,3 +82,26 @@ def hinted(fields: Mapping[str, str], account_id: str) -> Hint | None:
         raise HintRefused("it is about another account")
     found = fields.get("RecordingSid")
     return Hint(recording_id=found) if found else None
+
+
+def wrapped_key(encryption: JSON) -> WrappedKey | None:
+    """Read the key fields of an encrypted medium; None for fields that are not Twilio's.
+
+    A call's are in its row, a Video track's in the storage's headers (encryption docs).
+    """
+    if "encryption_cek" in encryption:
+        return WrappedKey(
+            scheme=Scheme.OAEP_GCM,
+            key=encryption["encryption_cek"],
+            vector=encryption.get("encryption_iv"),
+            public_key_id=str(encryption.get("encryption_public_key_sid") or "")[:64],
+        )
+    if "x-amz-key" in encryption:
+        told = str(encryption.get("x-amz-unencrypted-content-length") or "")
+        return WrappedKey(
+            scheme=Scheme.PKCS1_CBC,
+            key=encryption["x-amz-key"],
+            vector=encryption.get("x-amz-iv"),
+            plain_bytes=int(told) if told.isascii() and told.isdecimal() and len(told) < 19 else None,
+        )
+    return None

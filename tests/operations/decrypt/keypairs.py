@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from recvault.media.decryptor import PrivateKeys, private_key
+from recvault.providers.twilio_account import wrapped_key
 
 KEY, IV12, IV16 = bytes(range(32)), bytes(range(12)), bytes(range(16))
 
@@ -53,7 +54,8 @@ def key_file(directory: Path, number: int = 0) -> Path:
 
 @functools.cache  # reading a key takes longer than decrypting with it
 def private_keys(*numbers: int) -> PrivateKeys:
-    return PrivateKeys(tuple(private_key(private_pem(each), f"key {each}", f"CR{each}") for each in numbers))
+    keys = tuple(private_key(private_pem(each), f"key {each}", f"CR{each}") for each in numbers)
+    return PrivateKeys(keys, wrapped_key)
 
 
 def call(plain: bytes, number: int = 0, **changed: Any) -> tuple[dict[str, Any], bytes]:

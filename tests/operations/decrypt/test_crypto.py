@@ -21,6 +21,7 @@ from operations.decrypt.keypairs import IV16, KEY, call, private_keys, private_p
 from pairs import pairs
 from recvault.errors import ConfigError, NotOpened
 from recvault.media.decryptor import Opening, Padded, PrivateKeys, Sealed, private_key
+from recvault.providers.twilio_account import wrapped_key
 
 PLAIN = b"\x1a\x45\xdf\xa3" + bytes(range(256)) * 4
 SEALERS = {"call": call, "track": track}
@@ -127,7 +128,7 @@ def test_the_named_key_is_tried_first() -> None:
     keys = [private_key(private_pem(each), f"key {each}", f"CR{each}") for each in (0, 2, 1)]
     for key, number in zip(keys, (0, 2, 1), strict=True):
         object.__setattr__(key, "rsa", Noted(number))
-    PrivateKeys(tuple(keys)).opening(fields)
+    PrivateKeys(tuple(keys), wrapped_key).opening(fields)
     assert tried[0] == 1
 
 
