@@ -6,6 +6,7 @@ import hashlib
 import io
 import itertools
 import os
+import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +43,7 @@ PLACES = [
     *real.places(),
 ]
 PART = 5 * 1024**2  # S3's smallest part
+LARGE = random.Random(5).randbytes(2 * PART + 4321)  # three parts
 
 
 def make_put(key: str, body: bytes, **changes: Any) -> Put:

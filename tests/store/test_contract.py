@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import random
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,10 +20,9 @@ from recvault.errors import ConfigError, KeyConflict, StoreUnavailable
 from recvault.models import Phase, Recording
 from recvault.store import Bucket, StoreFacts
 from recvault.store.s3.options import WriteOptions
-from store.places import PART, STRICTNESS, Directory, Place, lose_replies, make_put
+from store.places import LARGE, PART, STRICTNESS, Directory, Place, lose_replies, make_put
 
 BODY = b"RIFF" + bytes(range(256)) * 40
-LARGE = random.Random(5).randbytes(2 * PART + 4321)  # three parts
 KEY = "recordings/provider=twilio/account=AC1/date=2026-10-01/RE1.wav"
 
 

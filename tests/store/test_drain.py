@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import random
 import socket
 import threading
 import time
@@ -26,9 +25,9 @@ from recvault.store.s3.clients import make_client
 from recvault.store.s3.endings import asked, drained, drained_at_once
 from recvault.store.s3.reader import S3Reader
 from recvault.store.s3.s3_store import S3Store
-from store.places import PART, SENDERS, Place, make_put, store_with, transport_of
+from store.places import LARGE, PART, SENDERS, Place, make_put, store_with, transport_of
 
-BODY = random.Random(3).randbytes(2 * PART + 99)
+BODY = LARGE
 HUGE = 64 * 1024**2  # more than the sockets' buffers
 KEY = "recordings/RE1.wav"
 FACTS = StoreFacts(sha256=True, conditional=True)

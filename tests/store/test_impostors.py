@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -17,10 +16,9 @@ from recvault.store import StoreFacts
 from recvault.store.s3.reader import S3Reader
 from recvault.store.s3.s3_store import S3Store
 from store.impostor import PAGES, Impostor
-from store.places import PART, SENDERS, Place, client_of, make_put, store_with, transport_of
+from store.places import LARGE, PART, SENDERS, Place, client_of, make_put, store_with, transport_of
 
 KEY = "recordings/RE1.json"
-LARGE = random.Random(2).randbytes(PART + 9)
 KNOWS = {
     "sha256": StoreFacts(sha256=True, conditional=True, tells="sha256"),
     "md5": StoreFacts(md5=True, conditional=True, tells="etag"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import random
 import socket
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,11 +19,10 @@ from recvault.store.s3.botocore_errors import botocore_errors
 from recvault.store.s3.clients import make_client
 from recvault.store.s3.options import WriteOptions
 from recvault.store.s3.s3_store import S3Store
-from store.places import PART, Place, client_of, make_put
+from store.places import LARGE, PART, Place, client_of, make_put
 from strict_s3 import StrictS3
 
 BODY = b"RIFF" + bytes(range(256)) * 40
-LARGE = random.Random(6).randbytes(2 * PART + 99)
 KEY = "recordings/RE1.wav"
 
 
