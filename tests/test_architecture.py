@@ -131,7 +131,6 @@ SMALL, SHORT = (
         "store/s3/error_xml.py": "a store's wire format",
         "timefmt.py": "at the root: words of all rooms",
         "transport/making.py": "the choice of a transport, apart from the two, of which only one may be loaded",
-        "workers/executors.py": "the choice of what carries, whose libraries are loaded by it alone",
         "workers/cores.py": "what the operating system is told of threads",
         "workers/preload.py": "what a fork server loads by its name",
     },

@@ -106,6 +106,15 @@ def test_requests_that_nobody_asked_for_are_paid_by_the_next_ones() -> None:
     assert [moment() - late for _ in range(2)] == pytest.approx([0.0, 0.1], abs=0.03)
 
 
+def test_a_moment_that_nobody_used_is_not_another_job_s() -> None:
+    """Whoever comes later waits for the moment that came with it."""
+    clock = Clock()
+    purse = Purse(10.0, clock)
+    purse.put([0.0, 5.3])
+    clock.now += 5.0
+    assert asked(purse) == pytest.approx([1005.3])
+
+
 def test_what_is_not_sent_is_not_paid() -> None:
     """A request that is not sent, because of a stop or a missed time, is not paid for."""
     purse, stop = Purse(10.0, Clock()), Stop()

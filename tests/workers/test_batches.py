@@ -19,6 +19,7 @@ from recvault.http import Noted, Used
 from recvault.models import DRAINED, Failure, Job, Outcome, Verdict
 from recvault.shutdown import Stop
 from recvault.simulator import Simulator
+from recvault.workers import batches
 from recvault.workers.batches import MOST, Batched
 from recvault.workers.carrier import Batch, Carried
 from recvault.workers.spec import Spec
@@ -168,6 +169,22 @@ def test_a_refusal_that_a_carrier_saw_rests_the_account_for_all(
     assert (engine.jobs, futures[2].done()) == (3, False)
     runtime.stop.asked.set()
     assert futures[2].result(10).reason == DRAINED
+
+
+def test_a_job_that_is_given_up_before_its_batch_leaves_holds_no_place(
+    runtime: Runtime, batched: Batched, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was granted a request, waits for others of its batch, and the engine is lost."""
+    futures = given(batched, 1)
+    until(lambda: engine.jobs == 1)
+    monkeypatch.setattr(batches, "GATHER_SECONDS", 3600.0)
+    futures += given(batched, 8)
+    until(lambda: sum(len(each.jobs) for each in batched._open.values()) == 8)
+    engine.batches[0][1].set_exception(EngineLost("the scheduler is gone"))
+    assert [type(each.exception(10)) for each in futures] == [EngineLost] * 9
+    monkeypatch.setattr(batches, "GATHER_SECONDS", 0.0)
+    until(lambda: running(runtime) == 0)
+    assert engine.jobs == 1
 
 
 def test_a_thread_that_makes_no_progress_loses_its_job(batched: Batched, engine: Engine) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from recvault.cli.app import App, print_json, verb
+from recvault.cli.app import App, clustered, print_json, verb
 from recvault.cli.backfill import Moment, check_window
 from recvault.cli.evidence import check_copy
 from recvault.errors import Interrupted, StoreRefused, StoreUnavailable
@@ -58,6 +58,7 @@ class Percent(click.ParamType[float]):
     help="Check a copy of the bucket in this directory against its manifests, offline.",
 )
 @click.option("--head", "heads", multiple=True, metavar="HASH", help="Hash of a manifest that the copy must contain.")
+@clustered
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON document.")
 @verb
 def command(
@@ -72,6 +73,7 @@ def command(
     repair: bool,
     copy: Path | None,
     heads: tuple[str, ...],
+    cluster: str | None,
     as_json: bool,
 ) -> int:
     """Compare the bucket with the ledger: read every sidecar, check each media file's size and hash.
@@ -82,21 +84,21 @@ def command(
     from recvault.models import Window
 
     if copy is not None or heads:
-        if copy is None or any((names, since, until, sample, seed is not None, deep, repair)):
+        if copy is None or any((names, since, until, sample, seed is not None, deep, repair, cluster)):
             raise click.UsageError(
                 "--manifests PATH can be combined only with --head and --json; --head needs --manifests"
             )
         return check_copy(app, copy, heads, as_json)
     check_window(since, until)
     chosen = _sample(sample, seed, deep)
-    with app.signals(), app.runtime() as runtime:
+    with app.signals(), app.runtime(cluster=cluster) as runtime:
         verification = _made(runtime, names, Window(since, until), chosen, repair)
         if verification.expectations.has_unknown_sums:
             _learn_sums(runtime)
         with (
             verification.expectations,
             advance(verification, shown=app.shows_progress),
-            _placed(runtime, verification, chosen),
+            _placed(runtime, verification, chosen, cluster is not None),
         ):
             result = verification.run()
     if as_json:
@@ -149,13 +151,19 @@ def _made(runtime: Runtime, names: tuple[str, ...], window: Window, sample: Samp
 
 
 @contextmanager
-def _placed(runtime: Runtime, verification: Verify, sample: Sample) -> Iterator[None]:
+def _placed(runtime: Runtime, verification: Verify, sample: Sample, by_cluster: bool = False) -> Iterator[None]:
     """Use several processes for many recordings, one core for few; neither if media are read: threads hash in
     parallel."""
     from recvault.operations.verify import Checker
     from recvault.workers.bucket_readers import Crew, cores
 
-    if sample.percent:
+    if by_cluster:
+        from recvault.workers.executors import cluster_readers
+
+        with cluster_readers(runtime, verification.reader, partial(Checker, sample=sample)) as (readers, processes):
+            verification.elsewhere, verification.workers = readers, verification.workers * processes
+            yield
+    elif sample.percent:
         yield
     elif verification.expectations.count >= _MANY and (found := cores()):
         with Crew(runtime, verification.reader, partial(Checker, sample=sample), found) as crew:

@@ -198,7 +198,7 @@ def serve(
         question = work(reader)
 
         def carry(number: int, items: Sequence[Any]) -> None:
-            packed = _packed(answered(question, items))
+            packed = packed_answers(answered(question, items))
             with lock, contextlib.suppress(OSError):  # the parent has ended
                 pipe.send((number, packed, Counter(reader.requests)))
 
@@ -214,7 +214,8 @@ def serve(
             pool.shutdown(cancel_futures=True)
 
 
-def _packed(answers: list[Any]) -> bytes:
+def packed_answers(answers: list[Any]) -> bytes:
+    """Pickle answers; one that cannot be sent becomes a WorkerBug."""
     try:
         return pickle.dumps(answers)
     except Exception as error:  # noqa: BLE001 - of an error of another package, say

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pickle
 import socket
 import threading
 import time
+import traceback
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,11 +22,13 @@ from datetime import UTC, datetime
 from recvault import __version__
 from recvault.app.transfer_setup import Equipment
 from recvault.dispatch.fair_queue import Places
-from recvault.errors import RecvaultError
+from recvault.errors import RecvaultError, WorkerBug
 from recvault.http import Purse, Used
 from recvault.log.lines import redact_text
 from recvault.log.meter import Spending
 from recvault.shutdown import Stop
+from recvault.store import Reader
+from recvault.workers.bucket_readers import Work, answered, packed_answers
 from recvault.workers.spec import Spec, prints
 from recvault.workers.turns import ASKED, Begin, Carry, Done, Turns
 
@@ -61,15 +65,50 @@ class Carried:
         return f"<{len(self.done)} outcomes>"
 
 
+@dataclass(frozen=True, slots=True, repr=False)
+class BucketQuestionsBatch:
+    """BucketQuestionsBatch to the bucket: what makes a reader answer them, and the items, both pickled."""
+
+    work: bytes
+    items: bytes
+
+    def __repr__(self) -> str:
+        return f"<{len(self.items)} bytes of questions>"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class BucketAnswers:
+    """The answers, pickled, and how many requests of each kind the process made so far."""
+
+    carrier: str
+    packed: bytes = b""
+    refused: str | None = None
+    requests: Counter[str] = field(default_factory=Counter)
+
+    def __repr__(self) -> str:
+        return f"<{len(self.packed)} bytes of answers>"
+
+
 def carry(spec: Spec, batch: Batch) -> Carried:
     """Run a batch in the threads of this process."""
+    made = _carriage_or_why(spec)
+    return Carried(carrier=_me(), refused=made) if isinstance(made, str) else made.carry(batch)
+
+
+def read(spec: Spec, questions: BucketQuestionsBatch) -> BucketAnswers:
+    """Answer questions to the bucket up to the first error, which is an answer too."""
+    made = _carriage_or_why(spec)
+    return BucketAnswers(carrier=_me(), refused=made) if isinstance(made, str) else made.read(questions)
+
+
+def _carriage_or_why(spec: Spec) -> Carriage | str:
+    """Return what this process has for that planner, or why it must not work for it."""
     try:
-        made = _carriage(spec)
+        return _carriage(spec)
     except RecvaultError as error:
-        return Carried(carrier=_me(), refused=redact_text(str(error)))
+        return redact_text(str(error))
     except Exception as error:  # noqa: BLE001 - of a library that is not there, say
-        return Carried(carrier=_me(), refused=redact_text(f"{type(error).__name__}: {error}"))
-    return made.carry(batch)
+        return redact_text(f"{type(error).__name__}: {error}")
 
 
 def tell(run: str, order: str) -> None:
@@ -98,6 +137,7 @@ class Carriage:
         self._told: Mapping[tuple[str, str], Counter[str]] = {}
         self._lock = threading.Lock()
         self._open = contextlib.ExitStack()
+        self._reader: Reader | None = None
         self.under = 0
         self.ended_at = time.monotonic()
         self.equipment = Equipment(settings, clock=lambda: datetime.now(UTC), stop=self.stop, budget=self._purse)
@@ -132,6 +172,25 @@ class Carriage:
                 used={key: used for key, purse in self._purses.items() if (used := purse.collect()) is not None},
                 spending=self.equipment.spending(),
             )
+
+    def read(self, questions: BucketQuestionsBatch) -> BucketAnswers:
+        """Answer in this thread."""
+        with self._lock:
+            self.under += 1
+            if self._reader is None:
+                self._reader = self.equipment.store.reader()
+            reader = self._reader
+        try:
+            work: Work = pickle.loads(questions.work)  # noqa: S301 - of our planner
+            found = answered(work(reader), pickle.loads(questions.items))  # noqa: S301 - of our planner
+            return BucketAnswers(carrier=_me(), packed=packed_answers(found), requests=Counter(reader.requests))
+        except Exception as error:  # noqa: BLE001 - a bug: it is reported by the planner
+            bug = WorkerBug(type(error).__name__, traceback.format_exc())
+            return BucketAnswers(carrier=_me(), packed=pickle.dumps([bug]))
+        finally:
+            with self._lock:
+                self.under -= 1
+                self.ended_at = time.monotonic()
 
     def close(self) -> None:
         """Close its clients once running jobs have ended; does not wait for that."""

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import Executor
+from contextlib import contextmanager
 
 from recvault.app.runtime import Runtime
+from recvault.store import Reader
 from recvault.workers.batches import Batched
+from recvault.workers.bucket_readers import Work
+from recvault.workers.cluster_readers import ClusterReaders
 from recvault.workers.on_demand import OnDemand
 from recvault.workers.process_pool import Processes, Sheltered
 from recvault.workers.spec import Spec
@@ -27,6 +32,16 @@ def of_daemon(runtime: Runtime) -> Executor:
     if transfer.processes > 1:
         return OnDemand(lambda: Processes(runtime), transfer.processes)
     return Sheltered(runtime)
+
+
+@contextmanager
+def cluster_readers(runtime: Runtime, reader: Reader, work: Work) -> Iterator[tuple[ClusterReaders, int]]:
+    """Readers of the bucket in a cluster's workers, and how many workers there are."""
+    from recvault.workers.cluster import Cluster
+
+    spec = Spec.of(runtime.settings, runtime.store.facts)
+    with Cluster(runtime.settings.transfer, spec, runtime.stop) as cluster:
+        yield ClusterReaders(spec, cluster, reader, work), cluster.processes
 
 
 def clustered(runtime: Runtime) -> Batched:

@@ -28,6 +28,7 @@ _RANGES_EACH = 4  # per lister, so that none is left with a long one at the end
 _AHEAD = 4  # batches that wait per worker
 _TOGETHER = 16  # groups per batch
 _TRAVEL_TOGETHER = 64  # … for another process
+_READ_TOGETHER = 4  # … if it reads every byte
 _LOOK_SECONDS = 0.2
 
 
@@ -150,7 +151,7 @@ class Verify:
     def _batch(self) -> int:
         """How many groups a worker gets at a time: switching threads costs as much as a request."""
         if self.sample.percent:
-            return 1
+            return 1 if self.elsewhere is None else _READ_TOGETHER
         if self.elsewhere is not None:
             return _TRAVEL_TOGETHER
         return _TOGETHER if self.expectations.count >= _TOGETHER * self.workers * _AHEAD else 1
