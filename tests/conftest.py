@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import itertools
 import logging
-import os
 import re
 import sys
 import urllib.request
@@ -19,6 +18,7 @@ import structlog
 
 import botocore_models
 import forked
+from examples import examples
 from real_s3.fixtures import pytest_terminal_summary, real_server  # noqa: F401 - fixtures and hooks of every test
 from recvault.log import masking
 from recvault.log.lines import get_logger
@@ -26,10 +26,7 @@ from recvault.simulator import Simulator
 from rig import Rig
 from strict_s3 import Bucket, StrictS3
 
-# No example is wrong for being slow on a busy machine.
-hypothesis.settings.register_profile(
-    "recvault", deadline=None, max_examples=int(os.environ.get("RECVAULT_TEST_EXAMPLES", "50"))
-)
+hypothesis.settings.register_profile("recvault", examples(50))
 hypothesis.settings.load_profile("recvault")
 botocore_models.share()
 

@@ -11,9 +11,10 @@ from typing import Any
 
 import jsonschema
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
+from examples import examples
 from recvault import archive
 from recvault.archive import DEFAULT_TEMPLATE, KeyTemplate, escape
 from recvault.models import Check, Earlier, MediaObject, MissingFormat, Phase, Receipt, Recording, Requested
@@ -113,7 +114,7 @@ def test_a_further_edition_as_documented() -> None:
 
 
 @pytest.mark.parametrize("template", [*TEMPLATES, "r/{recording_id}/{provider}/x={account}/m~2.{ext}"])
-@settings(max_examples=100)
+@examples(100)
 @given(one=ids, other=ids, first=st.integers(1, 99), second=st.integers(1, 99))
 @example("RE1.2", "RE1", 1, 2)
 @example("RE1~2", "RE1", 1, 2)
@@ -129,7 +130,7 @@ def test_editions_share_no_key(template: str, one: str, other: str, first: int, 
     assert (parts.recording_id, parts.edition, parts.ext) == (escape(one), first, "wav")
 
 
-@settings(max_examples=200)
+@examples(200)
 @given(one=ids, other=ids)
 @example("a/b", "a%2Fb")
 @example("..", "%2E.")
@@ -141,7 +142,7 @@ def test_escape_is_injective(one: str, other: str) -> None:
     assert (escape(one) == escape(other)) is (one == other)
 
 
-@settings(max_examples=200)
+@examples(200)
 @given(text=ids)
 def test_an_escaped_text_is_one_safe_segment(text: str) -> None:
     """An escaped text is one short path segment of plain ASCII: never empty, `.` or `..`, never with a separator."""
@@ -153,7 +154,7 @@ def test_an_escaped_text_is_one_safe_segment(text: str) -> None:
     assert escape(segment) != segment or "%" not in segment  # a text that looks escaped is a different text
 
 
-@settings(max_examples=200)
+@examples(200)
 @given(one=st.tuples(ids, ids, ids), other=st.tuples(ids, ids, ids))
 @example(("a", "b", "c"), ("a", "b/c", ""))
 @example(("twilio", "AC1/date=2026-10-01", "RE1"), ("twilio", "AC1", "date=2026-10-01/RE1"))
@@ -170,7 +171,7 @@ def test_two_recordings_never_share_a_key(
     assert bool(made[0] & made[1]) is (one == other)
 
 
-@settings(max_examples=150)
+@examples(150)
 @given(provider=ids, account=ids, name=ids)
 def test_a_key_never_leaves_its_partition(provider: str, account: str, name: str) -> None:
     """A key stays under its prefix and partition, has its template's depth, and fits S3's 1,024 bytes."""
@@ -322,7 +323,7 @@ def read(document: dict[str, Any]) -> Receipt:
     return archive.Sidecar.read(json.dumps(document).encode()).receipt(a_recording(), "k")
 
 
-@settings(max_examples=100)
+@examples(100)
 @given(name=ids.filter(bool), call=st.none() | texts, raw=st.dictionaries(texts, rows, max_size=4))
 @example("RE1", "a\u2028b\u2029c\x85d\n", {"\r\n": "\x0b\x0c\x1c"})
 def test_a_sidecar_is_one_line(name: str, call: str | None, raw: dict[str, Any]) -> None:
@@ -371,7 +372,7 @@ def test_a_sidecar_reads_back(recording: Recording, beside: dict[str, Any]) -> N
 whole_characters = ids.filter(lambda text: text != "\ud800")
 
 
-@settings(max_examples=100)
+@examples(100)
 @given(name=whole_characters, account=whole_characters)
 def test_every_sidecar_reads_back(name: str, account: str) -> None:
     """A sidecar is recognised whatever its ids contain; otherwise its recording would never be settled."""

@@ -17,9 +17,10 @@ from typing import IO, Any
 import httpx
 import pytest
 import structlog
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from examples import examples
 from recvault.log import lines as module
 from recvault.log.lines import configure, get_logger, redact, redact_text
 from recvault.log.masking import hide
@@ -290,7 +291,7 @@ def test_a_value_of_megabytes_is_cut() -> None:
     assert "[cut: " in second["exception"] and len(stream.getvalue()) < 200_000
 
 
-@settings(deadline=None)
+@examples(50)
 @given(st.text(max_size=60), st.text("0123456789", min_size=7, max_size=15))
 def test_no_number_behind_a_plus_is_left(around: str, number: str) -> None:
     """E.164 numbers are masked anywhere, and redacting twice changes nothing."""
@@ -329,7 +330,7 @@ PIECES += [
 ]
 
 
-@settings(deadline=None, max_examples=200)
+@examples(200)
 @given(st.lists(st.sampled_from(PIECES), max_size=8).map("".join))
 def test_what_is_passed_at_a_glance_holds_nothing(text: str) -> None:
     """A text that counts as plain is one that masking would not change."""
