@@ -94,7 +94,7 @@ def _no_process_stays() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _logs() -> Iterator[None]:
     """Restore logging after each test, so that captured logs do not depend on the order."""
-    get_logger(__name__)  # the state before `configure`
+    get_logger(__name__).bind()  # loads what renders lines, in the state before `configure`
     root = logging.getLogger()
     handlers, level, styled = root.handlers[:], root.level, structlog.get_config()
     yield

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -109,10 +110,13 @@ def _find(inquiry: Inquiry, sources: tuple[str, ...], reasons: tuple[str, ...], 
 
 def _show(found: _Found, typed: Callable[[str], str]) -> None:
     """Print reasons with what to do; then recordings, unreadable rows and accepted losses."""
-    from recvault.cli.hints import hint
-    from recvault.cli.tables import print_table
+    from recvault.cli.hints import hint, print_reasons
+    from recvault.cli.tables import console, print_table
 
-    if found.reasons:
+    if found.reasons and sys.stdout.isatty():
+        print_reasons(found.reasons, typed, console().width)
+        click.echo()
+    elif found.reasons:
         columns = ("source", "reason", "state", "count", "failing since", "what to do")
         rows = [
             [*(_shown(row, name.replace(" ", "_")) for name in columns[:-1]), hint(row, typed)] for row in found.reasons

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
+
+import click
 
 
 class _Hint(NamedTuple):
@@ -42,14 +44,41 @@ def hint(row: Mapping[str, Any], typed: Callable[[str], str] = str) -> str:
 
     `typed` makes a command what the operator must type. Empty where nothing is known.
     """
+    words, commands = advice(row, typed)
+    first, *again = (f"`{command}`" for command in commands) if commands else ("",)
+    is_retry = commands and " retry " in commands[0]
+    said = words if not first else f"{words}; then {first}" if is_retry else f"{words}: {first}"
+    return f"{said}; then {again[0]}" if again else said
+
+
+def advice(row: Mapping[str, Any], typed: Callable[[str], str] = str) -> tuple[str, list[str]]:
+    """The same as a sentence and commands."""
     reason = str(row["reason"])
     fits = [beginning for beginning in _HINTS if reason == beginning or reason.startswith(beginning + ".")]
     if not fits:
-        return ""
+        return "", []
     known = _HINTS[max(fits, key=len)]
     id_ = shlex.quote(f"{row['source']}:{row['recording_id']}")
-    said = f"{known.words}: `{typed(known.command.format(id=id_))}`" if known.command else known.words
-    if row["state"] != "dead" or not known.retries:
-        return said
-    again = f"recvault retry --source {row['source']} --reason {shlex.quote(reason)}"
-    return f"{said}; then `{typed(again)}`"
+    commands = [known.command.format(id=id_)] if known.command else []
+    if row["state"] == "dead" and known.retries:
+        commands.append(f"recvault retry --source {row['source']} --reason {shlex.quote(reason)}")
+    return known.words, [typed(command) for command in commands]
+
+
+def print_reasons(rows: Iterable[Mapping[str, Any]], typed: Callable[[str], str], width: int | None) -> None:
+    """Each reason with its count, below it what to do; a command stands whole on its line, to be copied."""
+    from recvault.cli.tables import cell, say
+    from recvault.models import unstamp
+    from recvault.timefmt import when
+
+    for row in rows:
+        since = when(unstamp(row["failing_since"]))
+        say(f"{row['count']:>7,} {row['state']:<8}", f"{row['source']}  {row['reason']}  since {since}", width)
+        words, commands = advice(row, typed)
+        if words:
+            say(_INDENT, words, width)
+        for command in commands:
+            click.echo(f"{_INDENT}{cell(command)}")
+
+
+_INDENT = " " * 16

@@ -146,7 +146,7 @@ def _of_the_daemon(running: RunningDaemon | None, dead: DeadDaemon | None) -> It
     """Yield the problems that a running daemon reports, or that it ended unexpectedly."""
     for trouble in running.troubles if running else ():
         risk = next((each for each in Risk if each.value == trouble.kind), Risk.DAEMON)  # a newer version has others
-        yield Reason(risk=risk, message=f"the daemon: {trouble.message}", command=trouble.command)
+        yield Reason(risk=risk, message=trouble.message, command=trouble.command)
     if dead is not None:
         words = f"the daemon that started at {when(dead.started_at)} (pid {dead.pid})"
         end = f"ended with an error: {dead.error}" if dead.error else "died: it was killed, or the machine went down"

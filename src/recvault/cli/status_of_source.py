@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import sys
-import textwrap
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from recvault.cli import bars
-from recvault.cli.hints import hint
+from recvault.cli.hints import print_reasons
 from recvault.cli.status_document import COUNTS, lag_beyond_lookback
 from recvault.cli.status_page import COMMAND, Typed, sentence, series, what_to_do
-from recvault.cli.tables import Beside, Span, cell, console
+from recvault.cli.tables import Beside, Span, cell, console, say
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -33,30 +32,21 @@ def print_source(overview: Overview, reasons: list[dict[str, Any]], typed: Typed
     for each in overview.worst_first:
         click.echo()
         for name, value in _facts(overview, each, typed):
-            _say(f"{name:<{_NAME_WIDTH}}", value, width)
+            say(f"{name:<{_NAME_WIDTH}}", value, width)
     if reasons:
         click.echo("\nfailing and dead, by reason")
-    for row in reasons[:_MOST_REASONS]:
-        _say(f"{row['count']:>7,} {row['state']:<{_NAME_WIDTH - 8}}", row["reason"], width)
-        _say(" " * _NAME_WIDTH, hint(row, typed), width)
+    print_reasons(reasons[:_MOST_REASONS], typed, width)
     if len(reasons) > _MOST_REASONS:
         command = typed(f"recvault failures --source {overview.sources[0].feed.feed.source}")
         click.echo(f"and {len(reasons) - _MOST_REASONS:,} more reasons: {command}")
     if overview.verdict.reasons:
         click.echo("\nwhat to do")
     for line in what_to_do(overview, typed):
-        _say("  ", line, None if line.startswith(COMMAND) else width)
+        say("  ", line, None if line.startswith(COMMAND) else width)
     if overview.days:
         click.echo("\narchived per day")
         for line in bars.lines(series(overview), encoding=screen.encoding if screen else None, width=width or _WIDE):
             click.echo(line)
-
-
-def _say(name: str, value: object, width: int | None) -> None:
-    """Print a name, and beside it a value folded at words in its column."""
-    text = cell(value)
-    lines = [text] if width is None else textwrap.wrap(text, width - len(name), break_on_hyphens=False) or [""]
-    click.echo("\n".join([f"{name}{lines[0]}", *(f"{'':<{len(name)}}{line}" for line in lines[1:])]))
 
 
 def _facts(overview: Overview, each: FeedCondition, typed: Typed) -> Iterator[tuple[str, object]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -45,7 +46,6 @@ STYLES = {  # worst first
 SPARE = ("last success", "lag", "accepted", "external", "gone")  # omitted in a narrow table, the first one first
 NO_LEDGER = "no ledger yet; `recvault sync` or `recvault run` creates it"
 _WIDE = 150  # terminal width from which everything is shown; --json always shows it
-_FOLDED = 20  # characters of two lines that may stay empty if a word does not fit
 COMMAND = " " * 4  # before a command to copy
 _MOST_REASONS = 5  # each shown with its command; `status NAME` shows those of one source
 
@@ -84,11 +84,13 @@ def show_page(overview: Overview, console: Console, typed: Typed, *, clock: bool
     rows = [_cells(each, overview.now) for each in overview.worst_first]
     cells = [[row[name] for name in columns] for row in rows]
     show_table(console, columns, cells, seldom=SELDOM, heads=3, names=("account",), spare=SPARE)
-    console.print()
-    for text in what_to_do(overview, typed):
+    todo, notes = list(what_to_do(overview, typed)), [*_notes(overview, typed), *map(typed, _hand(overview))]
+    if todo or notes:
+        console.print()
+    for text in todo:
         is_command = text.startswith(COMMAND)  # to be copied whole: the terminal may fold it, we must not
         console.print(Text(text, "bold" if is_command else ""), soft_wrap=is_command)
-    for text in [*_notes(overview, typed), *map(typed, _hand(overview))]:
+    for text in notes:
         console.print(Text(text))
     if overview.days:
         console.print(Text("\narchived per day", "dim"))
@@ -105,9 +107,16 @@ def sentence(overview: Overview, width: int | None = None) -> str:
     worst, *others = overview.verdict.reasons
     more = f" (and {len(others):,} more)" if others else ""
     words = cell(f"not safe: {_named(overview, worst)}")
-    if width is not None and len(words) > (room := 2 * width - len(more) - _FOLDED):
-        words = f"{words[: room - 3].rstrip()}..."
-    return f"{words}{more}"
+    return f"{words}{more}" if width is None else _in_two_lines(words, more, width)
+
+
+def _in_two_lines(words: str, more: str, width: int) -> str:
+    """Folded at words, and cut where a third line would begin."""
+    lines = textwrap.wrap(words + more, width, break_on_hyphens=False)
+    if len(lines) <= 2:
+        return "\n".join(lines)
+    first, *others = textwrap.wrap(words, width, break_on_hyphens=False)
+    return f"{first}\n{' '.join(others)[: width - len(more) - 3].rstrip()}...{more}"
 
 
 def _named(overview: Overview, reason: Reason) -> str:

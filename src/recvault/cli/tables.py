@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import sys
+import textwrap
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -231,3 +232,10 @@ def size(count: float) -> str:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
         count /= 1024
     return f"{count:.1f} TiB"
+
+
+def say(name: str, value: object, width: int | None) -> None:
+    """Print a name, and beside it a value folded at words in its column."""
+    text = cell(value)
+    lines = [text] if width is None else textwrap.wrap(text, width - len(name), break_on_hyphens=False) or [""]
+    click.echo("\n".join([f"{name}{lines[0]}", *(f"{'':<{len(name)}}{line}" for line in lines[1:])]))
