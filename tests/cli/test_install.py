@@ -206,6 +206,7 @@ def test_a_user_s_service_needs_no_root(machine: Machine) -> None:
         "loginctl enable-linger",
         "systemctl --user restart recvault.service",
     ]
+    assert "$ systemctl --user restart recvault.service\n" in ran.output
     assert "without it the service runs only while you are logged in" in ran.output
     assert f"note: main: api_key is in TELNYX_API_KEY: put it into {path.parent}/environment" in ran.output
     (path.parent / "environment").write_text("TELNYX_API_KEY=k\n")

@@ -44,7 +44,7 @@ def command(app: App, whom: str | None, dry_run: bool) -> int:
     actions = installing.install()
     if not any(isinstance(each, WriteFile) for each in actions):
         click.echo(f"The units in {home.units} are as they should be.")
-    carry_out(actions, click.echo, dry_run=dry_run)
+    carry_out(actions, click.echo, dry_run=dry_run, prompt=installing.prompt)
     for note in installing.notes(_environment(home)):
         click.echo(f"\nnote: {note}")
     _say_what_next(installing)

@@ -32,7 +32,7 @@ def command(app: App, whom: str | None, purge: bool, yes: bool, dry_run: bool) -
             raise click.Abort
     if not actions:
         click.echo(f"Nothing is installed in {home.units}.")
-    carry_out(actions, click.echo, dry_run=dry_run)
+    carry_out(actions, click.echo, dry_run=dry_run, prompt=installing.prompt)
     if not purge and (kept := installing.kept()):
         click.echo(f"\nKept: {', '.join(map(str, kept))}")
     return 0

@@ -123,10 +123,10 @@ class RemoveEmpty:
 Action = Folder | Backup | WriteFile | RunCommand | Remove | RemoveEmpty
 
 
-def carry_out(actions: Sequence[Action], say: Callable[[str], None], *, dry_run: bool) -> None:
+def carry_out(actions: Sequence[Action], say: Callable[[str], None], *, dry_run: bool, prompt: str) -> None:
     """Print and do each action. RecvaultError at the first that fails; it is safe to do all again."""
     for each in actions:
-        say(f"# {each.words}")
+        say(f"{prompt} {each.words}")
         if dry_run:
             continue
         try:

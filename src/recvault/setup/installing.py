@@ -87,6 +87,11 @@ class Installing:
         return plan
 
     @property
+    def prompt(self) -> str:
+        """What a shell shows before a command of whoever installs."""
+        return "#" if self.home.is_system else "$"
+
+    @property
     def journal(self) -> str:
         return f"journalctl {'-u' if self.home.is_system else '--user -u'} recvault -e"
 
