@@ -263,6 +263,22 @@ def test_a_dialogue_that_ends_early_leaves_nothing(newcomer: Newcomer) -> None:
     assert "Stopped. No configuration was written." in shown
 
 
+def test_an_answer_that_no_configuration_can_hold_leads_back_to_both(newcomer: Newcomer) -> None:
+    """The reader's own words, with the line; account and bucket can be changed."""
+    options = ("--user", *newcomer.flags, "--secret", "env:TOKEN", "--set", 'formats=["ogg"]')
+    code, shown = newcomer.ask(
+        ("How does recvault sign in?", ""),
+        ("A name for it", ""),
+        ("(not shown)", newcomer.secret),
+        ("Region", ""),
+        ("What now?", "quit"),
+        options=options,
+    )
+    assert (code, newcomer.left) == (78, [])
+    assert re.search(r"FAIL  .*/config.toml:\d+: sources\[0\].formats\[0\]: twilio serves wav or mp3", shown)
+    assert "  1  account  change" in shown and "  2  bucket   change" in shown
+
+
 def test_whoever_leaves_after_the_configuration_is_written_keeps_it(newcomer: Newcomer) -> None:
     """Nothing is archived, and it says how to go on."""
     code, shown = newcomer.ask(

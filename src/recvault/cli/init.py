@@ -156,7 +156,7 @@ def _tested(app: App, interview: Interview) -> int:
             failed = _test(app, interview)
         except ConfigError as error:
             click.echo(f"\nFAIL  {error.message}")
-            failed = [("source", error.exit_code)]
+            failed = [("source", error.exit_code), ("bucket", error.exit_code)]  # either may be what is wrong
         if not failed:
             return 0
         if not interview.ask.interactive:
