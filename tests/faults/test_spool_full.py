@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+import forked
 from cli.commands import arguments, environment, finish, run, until
 from daemon.started import archived, assert_truth, free_port, ids
 from real_s3.fixtures import LACKS
@@ -21,9 +22,10 @@ from rig import Rig
 from strict_s3 import Bucket
 
 _LIMITED = """
-import os, resource, sys
+import resource, sys
 resource.setrlimit(resource.RLIMIT_FSIZE, (4 << 20, 4 << 20))
-os.execv(sys.argv[1], sys.argv[1:])
+from recvault.cli import main
+main(sys.argv[1:])
 """
 _WITH_DISK = 'mount -t tmpfs -o size=$0 tmpfs "$1" && shift && exec "$@"'
 
@@ -61,11 +63,9 @@ def account(rig: Rig, simulator: Simulator) -> SimAccount:
 def test_a_pass_on_a_full_disk(rig: Rig, simulator: Simulator, account: SimAccount, strict_bucket: Bucket) -> None:
     """A disk that fills in mid-body exits 75; nothing wrong is stored, and nothing is forgotten."""
     simulator.populate(account, "voice", count=8, durations=(300.0, 300.0), conference_share=0, channels=1)
-    command = [sys.executable, "-c", _LIMITED, *arguments(rig, "sync", "--json")]
+    command = [sys.executable, "-c", _LIMITED, "--config", str(rig.config_path), "sync", "--json"]
     pipe = subprocess.PIPE
-    ran = finish(
-        subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment(rig.root), cwd=rig.root)
-    )
+    ran = finish(forked.popen(command, environment(rig.root), stdout=pipe, stderr=pipe, text=True, cwd=rig.root))
     assert ran.code == 75
     assert f"the spool {rig.root}/spool cannot be used: File too large" in ran.stderr
     assert {row["reason"] for row in ran.document["failures"]} == {"spool.full"}
