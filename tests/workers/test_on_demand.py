@@ -75,6 +75,7 @@ def test_it_is_not_let_go_under_work() -> None:
     with OnDemand(engines, 2, idle_seconds=0.0) as executor:
         running = executor.submit(lambda job: goes_on.wait(20), JOB)
         assert executor.submit(answer, JOB).result(20) == "done"
+        executor._let_go()  # its time is over just as work comes
         assert (executor.is_started, engines.made[0].is_shut) == (True, False)
         goes_on.set()
         assert running.result(20)
