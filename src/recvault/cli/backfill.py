@@ -130,7 +130,7 @@ def _run(app: App, runtime: Runtime, name: str, asked: Asked, as_json: bool) -> 
         line=lambda: next((each for each in runtime.line_facts() if each.source == name), None),
         requests_per_second=runtime.source(name).requests_per_second,
         spending=runtime.spending,
-        cores=min(len(os.sched_getaffinity(0)), runtime.settings.transfer.processes),
+        cores=_cores(runtime),
     )
     with advance(progress, name, shown=app.shows_progress):
         report = runtime.backfill(name, asked, progress)
@@ -139,6 +139,12 @@ def _run(app: App, runtime: Runtime, name: str, asked: Asked, as_json: bool) -> 
     else:
         print_report(report, resume=f"to continue, run the same command: {_same_command()}")
     return report.exit_code
+
+
+def _cores(runtime: Runtime) -> int:
+    """How many cores its processes can use; those of a cluster's machines are not known, and are no limit here."""
+    transfer = runtime.settings.transfer
+    return sys.maxsize if transfer.cluster else min(len(os.sched_getaffinity(0)), transfer.processes)
 
 
 def _plan(app: App, runtime: Runtime, name: str, asked: Asked, as_json: bool) -> int:
