@@ -101,6 +101,20 @@ def test_a_scheduler_that_is_killed_ends_the_command(rig: Rig, simulator: Simula
     assert_truth(rig, account)
 
 
+def test_a_terminal_s_interrupt_is_the_command_s_alone(rig: Rig, simulator: Simulator) -> None:
+    """Ctrl-C reaches all processes of a command: workers of its own finish what runs, and none is lost."""
+    account = opened(rig, simulator, 200)
+    simulator.switches = Switches(latency_seconds=0.05)
+    process = start(rig, "sync", "--json", "--cluster", "local:1", TOKEN=token(account))
+    until(lambda: len(simulator.requests) > 10, 60)
+    started = [path.read_text().split() for path in Path(f"/proc/{process.pid}/task").glob("*/children")]
+    for pid in [process.pid, *(int(each) for found in started for each in found)]:
+        os.kill(pid, signal.SIGINT)
+    ran = finish(process)
+    assert (ran.code, ran.document["outcome"]) == (130, "interrupted"), ran.stderr
+    assert "worker_lost" not in ran.stderr and "worker.lost" not in ran.stderr
+
+
 def test_a_worker_with_another_secret_is_refused(rig: Rig, simulator: Simulator, own: Cluster) -> None:
     """Such a worker gets nothing, whenever it joins; without another one nothing starts: exit code 78."""
     account = opened(rig, simulator)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import signal
 import threading
 import time
 from collections import deque
@@ -264,7 +265,7 @@ def inspected(link: Link, address: str, spec: Spec, *, probes: bool) -> Inspecte
     """Ask a worker about itself. ConfigError if its link is unprotected, so that it must not be asked."""
     if not is_private(address):
         raise ConfigError("rows and signed URLs would travel to it without TLS", "use tls:// for all of the cluster")
-    answers = link.ask(_inspect, spec, probes, workers=[address], seconds=_VET_SECONDS)
+    answers = link.ask(_inspect, spec, probes, link.is_own, workers=[address], seconds=_VET_SECONDS)
     if address not in answers:
         raise ConnectionError(f"{address} has gone")
     found: Inspected = answers[address]
@@ -300,7 +301,9 @@ def _apart(fn: Callable[..., Any], *args: Any) -> Any:
     return fn(*args)
 
 
-async def _inspect(spec: Spec, probes: bool) -> Inspected:
+async def _inspect(spec: Spec, probes: bool, is_own: bool) -> Inspected:
+    if is_own and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all processes: the planner ends its own
     return await asyncio.to_thread(inspect, spec, probes)
 
 

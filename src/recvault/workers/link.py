@@ -44,7 +44,7 @@ class Link:
 
         try:
             address, security = (
-                self._own(int(self.name.removeprefix(_LOCAL))) if self._is_own else self._theirs(transfer)
+                self._own(int(self.name.removeprefix(_LOCAL))) if self.is_own else self._theirs(transfer)
             )
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # about other library versions: each worker is asked about what matters
@@ -59,7 +59,8 @@ class Link:
             raise
 
     @property
-    def _is_own(self) -> bool:
+    def is_own(self) -> bool:
+        """Whether its processes are this command's own."""
         return self.name.startswith(_LOCAL)
 
     def _own(self, count: int) -> tuple[str, Any]:
