@@ -20,6 +20,7 @@ import forked
 from cli.commands import PATIENCE, arguments, bare, each_on_terminal, environment, open_terminal, run_each, until
 from cli.conftest import World
 from recvault.cli import bars
+from recvault.cli.app import App
 from recvault.cli.bars import BLOCKS, PLAIN, Series, bar
 from recvault.cli.tables import Beside, cell
 from recvault.dispatch.backfill import Asked
@@ -328,6 +329,30 @@ def test_each_command_that_is_named_works_as_it_is_typed(rig: Rig, simulator: Si
     chosen = [words[3:] for words in [*typed, *hinted]]
     assert ["retry", "--source", "voice", "--reason", "media.document"] in chosen
     assert all(ran.code in (0, 3) for ran in run_each(rig, *chosen, told["unseen"].split()[1:])), chosen
+
+
+def test_a_command_names_the_configuration_that_was_given() -> None:
+    """A command alone, and each in backticks in a text; without --config they stay as they are."""
+    options = {"verbose": 0, "quiet": False, "log_format": None}
+    app = App(config=Path("/etc/a b.toml"), **options)  # type: ignore[arg-type]
+    assert app.typed("recvault check") == "recvault --config '/etc/a b.toml' check"
+    assert app.typed("see `recvault show X` or recvault") == (
+        "see `recvault --config '/etc/a b.toml' show X` or recvault"
+    )
+    assert App(config=None, **options).typed("`recvault check`") == "`recvault check`"  # type: ignore[arg-type]
+
+
+def test_what_is_tried_again_is_safe_and_told(rig: Rig, simulator: Simulator) -> None:
+    """A recording that failed, and is not dead, puts nothing at risk yet; the first line counts it."""
+    account = simulator.add_account("twilio")
+    made = simulator.populate(account, "voice", count=2, conference_share=0)
+    simulator.faults.plan("error_body_200", match=made[0].recording_id, times=99, kind="media")
+    rig.transfer = {"retry_base": "1h", "retry_max": "2h"}
+    rig.add_source("voice", "twilio", account)
+    rig.sync()
+    (ran,) = run_each(rig, ["status", "--exit-code"])
+    first = ran.stderr.splitlines()[0]
+    assert (ran.code, first) == (0, "safe: 1 archived, 1 waiting (1 failing, tried again), none lost")
 
 
 def test_an_account_that_was_corrected_does_not_haunt_its_source(rig: Rig, simulator: Simulator) -> None:

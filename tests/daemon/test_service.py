@@ -243,3 +243,19 @@ def test_a_bug_in_the_dispatch_ends_one_turn(
     errors = {name: float(count) for name, count in counted}
     assert errors.pop('recvault_job_errors_total{task="dispatch"}') == 2
     assert errors and set(errors.values()) == {0}, "each of the other tasks is there from the start"
+
+
+def test_a_bug_of_a_job_is_told_until_its_next_turn_goes_well(rig: Rig, root: SimAccount, opened: Open) -> None:
+    """A scheduled job that failed unexpectedly is a risk; once its next turn has ended, it is none."""
+    service, broken, told = opened(), [ZeroDivisionError("a bug")], list[list[str]]()
+
+    def work() -> None:
+        if broken:
+            raise broken.pop()
+        told.append([each.message for each in service.bugs()])
+
+    service.look_in("probe", timedelta(seconds=0.1), work)
+    service.start()
+    until(lambda: len(told) >= 2)
+    assert [message.split(" ended")[0] for message in told[0]] == ["the last turn of probe"]
+    assert told[1] == []

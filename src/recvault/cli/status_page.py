@@ -103,7 +103,9 @@ def sentence(overview: Overview, width: int | None = None) -> str:
     if overview.verdict.is_safe:
         archived = sum(each.feed.standing.archived for each in overview.sources)
         waiting = sum(each.feed.standing.pending + each.feed.standing.not_ready for each in overview.sources)
-        return f"safe: {archived:,} archived, {waiting:,} waiting, none lost"
+        failing = sum(each.feed.standing.failing for each in overview.sources)
+        tried = f" ({failing:,} failing, tried again)" if failing else ""
+        return f"safe: {archived:,} archived, {waiting:,} waiting{tried}, none lost"
     worst, *others = overview.verdict.reasons
     more = f" (and {len(others):,} more)" if others else ""
     words = cell(f"not safe: {_named(overview, worst)}")
