@@ -37,6 +37,15 @@ def test_no_rows_are_an_empty_page_however_they_are_written(name: str, none: Any
 
 
 @json_provider
+@pytest.mark.parametrize("none", [None, [], {}, ""])
+def test_a_page_that_tells_of_errors_is_not_an_empty_one(name: str, none: Any) -> None:
+    """An answer 200 with errors in place of rows must not look like a window without recordings."""
+    body = {**page_of(name, []), KEYS.get(name, "recordings"): none, "errors": [{"title": "try again"}]}
+    with pytest.raises(ProtocolError, match="without a list"):
+        parse(name, body)
+
+
+@json_provider
 def test_rows_that_are_left_out_are_none_where_the_page_is_plainly_one(name: str) -> None:
     """A missing list is empty if the page's paging is there; without it, it is no page."""
     body = {**page_of(name, []), "page_size": 50}

@@ -58,3 +58,12 @@ def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match=r"file/folder cannot be written: Not a directory \(run as a user who may"):
         place([new(tmp_path / "file/folder/secret")])
+
+
+def test_a_secret_is_readable_by_its_owner_alone(tmp_path: Path) -> None:
+    """A secret added to a file that everybody could read closes it."""
+    path = tmp_path / "environment"
+    path.write_text("LANG=C\n")
+    path.chmod(0o644)
+    place([NewFile(path=path, text="LANG=C\nTOKEN=t\n", mode=0o600, before="LANG=C\n", is_secret=True)])
+    assert (path.read_text(), stat.S_IMODE(path.stat().st_mode)) == ("LANG=C\nTOKEN=t\n", 0o600)

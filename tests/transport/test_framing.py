@@ -101,7 +101,8 @@ def test_an_answer_that_is_cut_is_an_error(line: Line, octets: bytes) -> None:
 @pytest.mark.parametrize("octets", UNSOUND.values(), ids=UNSOUND)
 def test_an_answer_that_can_be_read_in_two_ways_is_an_error(line: Line, octets: bytes) -> None:
     """An ambiguous answer is an error."""
-    assert line.fails(line.answers(octets, then=Peer.pause)).cause == "framing"
+    patient = line.transport(patience=line.patience(20.0))  # 20,000 heads take a loaded machine a second
+    assert line.fails(line.answers(octets, then=Peer.pause), by=patient).cause == "framing"
 
 
 @pytest.mark.parametrize(("octets", "length"), WHOLE.values(), ids=WHOLE)

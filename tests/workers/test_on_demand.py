@@ -11,7 +11,7 @@ import pytest
 
 from cli.commands import until
 from lines import a_recording
-from recvault.errors import ConfigError, EngineLost, Interrupted
+from recvault.errors import ConfigError, EngineLost, Interrupted, WorkerLost
 from recvault.models import DRAINED, Failure, Job
 from recvault.workers.on_demand import OnDemand
 
@@ -152,3 +152,16 @@ def test_who_comes_and_goes_is_passed_on() -> None:
         executor.on_width(told.append)
         assert executor.submit(answer, JOB).result(20) == "done"
     assert (told, executor.processes, executor.least) == ([7], 1, 96)
+
+
+def test_a_job_that_was_cancelled_behind_it_ends_too() -> None:
+    """If what carries jobs is shut down with one of them waiting, that one ends as not begun."""
+    engines, blocked = Engines(), threading.Event()
+    with OnDemand(engines, 2, idle_seconds=3600) as executor:
+        futures = [executor.submit(lambda job: blocked.wait(20), JOB) for _ in range(3)]
+        until(lambda: bool(engines.made) and engines.made[0]._work_queue.qsize() == 1)
+        engines.made[0].shutdown(wait=False, cancel_futures=True)
+        with pytest.raises(WorkerLost, match="are shutting down"):
+            futures[2].result(20)
+        blocked.set()
+        assert [each.result(20) for each in futures[:2]] == [True, True]

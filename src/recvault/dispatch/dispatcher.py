@@ -335,7 +335,7 @@ def _lost(job: Job, error: WorkerLost) -> Failure:
         return _retry(
             job, WORKER_LOST, f"{process}; perhaps for another reason; it will be retried alone", counted=False
         )
-    return _retry(job, WORKER_CRASHED, f"{process}while it ran alone: out of memory, or its media crash a library")
+    return _retry(job, WORKER_CRASHED, f"{process} while it ran alone: out of memory, or its media crash a library")
 
 
 def _drained(job: Job) -> Failure:

@@ -137,7 +137,7 @@ def _identity(recording: Recording) -> tuple[str, str, str]:
 
 
 _OFTEN = 2  # deaths in a row after which a recording runs alone, as in the view `lone`
-_MESSAGE = "the process that carried it out diedwhile it ran alone: out of memory, or its media crash a library"
+_MESSAGE = "the process that carried it out died while it ran alone: out of memory, or its media crash a library"
 
 CROWD = """
     SELECT id FROM recordings WHERE source = :source AND next_attempt_at <= :now AND id NOT IN (SELECT id FROM lone)

@@ -45,7 +45,7 @@ class Late:
         recordings = "1 recording was" if self.recordings == 1 else f"{self.recordings:,} recordings were"
         said, needed = f"{recordings} missed by polls", setting(self.needed.total_seconds())
         if lookback >= self.needed:
-            return f"{said}: lookback {setting(lookback.total_seconds())}(the current setting) would have caught them"
+            return f"{said}: lookback {setting(lookback.total_seconds())} (the current setting) would have caught them"
         return f"{said}: lookback {setting(lookback.total_seconds())} is too short; at least {needed} is needed"
 
     def to_json(self) -> str:

@@ -208,11 +208,11 @@ def with_fewer_rows(request: Request, page_size: int, fewer: int) -> Request:
 def read_list(reply: Reply, key: str, *marks: str) -> tuple[JSON, list[Any]]:
     """Return the page and its rows, which are under `key`. Raises ProtocolError if it is not a page.
 
-    null, an empty object or an empty text under `key` means no rows. A missing `key` means no rows only if the page has
-    one of `marks`, which no other document has.
+    null, an empty object or an empty text under `key` means no rows, unless the page tells of errors. A missing `key`
+    means no rows only if the page has one of `marks`, which no other document has.
     """
     page = reply.json()
-    if isinstance(page, dict):
+    if isinstance(page, dict) and (page.get(key) or not page.get("errors")):
         rows = page.get(key, None if any(name in page for name in marks) else False)
         if isinstance(rows, list) or rows is None or rows in ({}, ""):
             return page, rows or []

@@ -104,12 +104,12 @@ class Draft:
             if kept.is_new and path is not None and kept.way == "env":
                 before = path.read_text(encoding="utf-8") if path.exists() else None
                 text = f"{(before or '').rstrip()}\n{kept.name}={_quoted(kept.value)}\n".lstrip()
-                yield NewFile(path=path, text=text, mode=0o600, before=before)
+                yield NewFile(path=path, text=text, mode=0o600, before=before, is_secret=True)
             elif kept.is_new and path is not None:
-                yield NewFile(path=path, text=f"{kept.value}\n", mode=0o600)
+                yield NewFile(path=path, text=f"{kept.value}\n", mode=0o600, is_secret=True)
         if self.bucket_key is not None:
             keys = {"access_key": self.bucket_key.access_key, "secret_key": self.bucket_key.secret_key}
-            yield NewFile(path=self.home.aws, text=_AWS.format(**keys), mode=0o600)
+            yield NewFile(path=self.home.aws, text=_AWS.format(**keys), mode=0o600, is_secret=True)
 
     def _source(self) -> str:
         references = {key: {kept.way: kept.name} for key, kept in self.secrets.items()}

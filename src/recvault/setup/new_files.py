@@ -19,12 +19,16 @@ from recvault.errors import ConfigError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewFile:
-    """A file to write. `before` is the text that it replaces, then it keeps its mode; None if it must not exist yet."""
+    """A file to write. `before` is the text that it replaces, then it keeps its mode; None if it must not exist yet.
+
+    If it `is_secret`, nobody but its owner can read it, even if everybody could read the file that it replaces.
+    """
 
     path: Path
     text: str = field(repr=False)
     mode: int
     before: str | None = field(default=None, repr=False)
+    is_secret: bool = False
 
 
 def place(files: Sequence[NewFile], folders: Sequence[Path] = ()) -> None:
@@ -63,7 +67,7 @@ def _replace(file: NewFile, scratch: Path, undo: contextlib.ExitStack) -> None:
     was = file.path.stat()
     if file.path.read_text(encoding="utf-8-sig") != file.before:
         raise ConfigError(f"{file.path} was changed meanwhile", "run the command again")
-    scratch.chmod(stat.S_IMODE(was.st_mode))
+    scratch.chmod(stat.S_IMODE(was.st_mode) & (0o700 if file.is_secret else 0o777))
     if os.geteuid() == 0:
         os.chown(scratch, was.st_uid, was.st_gid)
     kept = file.path.read_bytes()

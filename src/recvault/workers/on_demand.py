@@ -12,7 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from typing import Any
 
-from recvault.errors import EngineLost, Interrupted, RecvaultError
+from recvault.errors import EngineLost, Interrupted, RecvaultError, WorkerLost
 from recvault.log.lines import get_logger
 from recvault.transfer.verdicts import failure_of
 
@@ -126,6 +126,9 @@ class OnDemand(Executor):
             theirs.add_done_callback(lambda theirs, future=future, inner=inner: self._end(inner, future, theirs))  # type: ignore[misc]
 
     def _end(self, inner: Executor, future: Future[Any], theirs: Future[Any]) -> None:
+        if theirs.cancelled():
+            future.set_exception(WorkerLost("the workers are shutting down", begun=False))
+            return
         error = theirs.exception()
         if isinstance(error, EngineLost):
             self._drop(inner)

@@ -125,6 +125,10 @@ TAMPERED: dict[str, tuple[Callable[[Copy], object], set[tuple[str, str]]]] = {
         lambda copy: copy.manifest(2).unlink(),
         {("missing", "2"), ("unknown", "RE3.json"), ("unknown", "RE4.json")},
     ),
+    "the first two manifests are removed": (
+        lambda copy: (copy.manifest(1).unlink(), copy.manifest(2).unlink()),
+        {("missing", "1"), *(("unknown", f"RE{number}.json") for number in (1, 2, 3, 4))},
+    ),
     "a day is removed, with all that it lists": (
         lambda copy: [
             path.unlink() for path in (copy.manifest(2), *map(copy.medium, (3, 4)), *map(copy.sidecar, (3, 4)))

@@ -135,10 +135,10 @@ class _Check:
     def _check_chain(self, partition: Partition, numbers: Sequence[int]) -> None:
         before: tuple[int, str] | None = None
         for number in numbers:
-            if number != (before[0] if before else 0) + 1:
-                self._checked.found(
-                    "missing", partition.path(number - 1), f"the manifest before number {number} is missing"
-                )
+            first = (before[0] if before else 0) + 1
+            if count := number - first:
+                missing = "manifest is" if count == 1 else f"{count} manifests are"
+                self._checked.found("missing", partition.path(first), f"the {missing} missing before number {number}")
             before = (number, self._check_manifest(partition, number, before))
         number, sha256 = before or (0, "")
         through = self._through.get(partition)
