@@ -12,6 +12,7 @@ import pytest
 
 from lines import NOW, FakeProvider, FakeSession, a_line, a_recording, wav
 from recvault.archive import KeyTemplate
+from recvault.errors import MediaExpired, NotFound
 from recvault.models import Failure, Job, Look, Phase, Receipt, Recording, Verdict, stamp
 from recvault.simulator.media import Noise, mp3
 from recvault.store.protocol import Stored
@@ -40,6 +41,17 @@ class CountingSession(FakeSession):
     def download(self, *arguments: Any, **more: Any) -> Any:
         self.downloads += 1
         return super().download(*arguments, **more)
+
+
+class RefusingSession(FakeSession):
+    """Answers each download with the next error."""
+
+    def __init__(self, *errors: Exception) -> None:
+        super().__init__()
+        self.errors = [*errors]
+
+    def download(self, *arguments: Any, **more: Any) -> Any:
+        raise self.errors.pop(0)
 
 
 def a_job(recording: Recording | None = None, attempt: int = 1, **values: Any) -> Job:
@@ -96,6 +108,14 @@ def test_what_looks_wrong_and_comes_right_is_archived_right(tmp_path: Path) -> N
     outcome = a_transfer(tmp_path, line)(a_job())
     assert isinstance(outcome, Receipt)
     assert (outcome.media[0].bytes, outcome.media[0].check.status) == (len(wav()), "ok")
+
+
+def test_media_that_are_missing_at_a_renewed_address_are_not_ready(tmp_path: Path) -> None:
+    """A 404 at an address that was renewed just now is explained by the row, as one at the first address is."""
+    session = RefusingSession(MediaExpired("403"), NotFound("404"))
+    outcome = a_transfer(tmp_path, a_line(session=session))(a_job())
+    assert isinstance(outcome, Failure)
+    assert (outcome.verdict, outcome.reason, session.errors) == (Verdict.NOT_READY, "media.not_there", [])
 
 
 def test_unchanged_media_are_downloaded_once_by_each_later_attempt(tmp_path: Path) -> None:

@@ -102,21 +102,23 @@ def fetch(place: SpoolPlace, line: Line, recording: Recording, media_format: str
 
 
 def _whole(place: SpoolPlace, line: Line, recording: Recording, media_format: str) -> Fetched | MediaRejected:
-    """Fetch; an empty body is a valid answer.
-
-    A refused signed URL is renewed once, and a 404 is explained by the recording's row.
-    """
+    """Fetch; an empty body is a valid answer, and a 404 is explained by the recording's row."""
     try:
-        try:
-            return _fetch_once(place, line, recording, media_format)
-        except MediaExpired:
-            return _fetch_once(place, line, refreshed(line, recording), media_format)
-        except NotFound as error:
-            raise not_there(refreshed(line, recording), error) from error
+        return _fetch_renewed(place, line, recording, media_format)
+    except NotFound as error:
+        raise not_there(refreshed(line, recording), error) from error
     except MediaRejected as error:
         if error.reason != "media.empty":
             raise
         return error
+
+
+def _fetch_renewed(place: SpoolPlace, line: Line, recording: Recording, media_format: str) -> Fetched:
+    """Fetch; a refused signed URL is renewed once."""
+    try:
+        return _fetch_once(place, line, recording, media_format)
+    except MediaExpired:
+        return _fetch_once(place, line, refreshed(line, recording), media_format)
 
 
 def _close(found: Fetched | MediaRejected) -> None:
