@@ -36,7 +36,7 @@ def daemon(runtime: Runtime) -> Iterator[Probe]:
     if wanted.metrics_listen:
         yield probe("daemon: metrics_listen", free, runtime, wanted.metrics_listen, "daemon.metrics_listen")
     if wanted.ping_url and wanted.ping_proxy is None:
-        yield probe("daemon: ping_url", _resolved, wanted.ping_url)
+        yield probe("daemon: ping_url", resolved, wanted.ping_url, "daemon.ping_url")
     elif wanted.ping_url:
         yield probe("daemon: ping_proxy", _reached, wanted)
 
@@ -115,13 +115,14 @@ def _bind(host: str, port: int) -> None:
         trial.bind(address)
 
 
-def _resolved(url: str) -> str:
+def resolved(url: str, key: str) -> str:
+    """Look the URL's host up; `key` is the option that names it. Raises Unavailable."""
     host = urlsplit(url).hostname or ""
     try:
         socket.getaddrinfo(host, None)
     except OSError as error:
         raise Unavailable(
-            f"{host} does not resolve: {error.strerror}", "correct daemon.ping_url, or this machine's DNS"
+            f"{host} does not resolve: {error.strerror}", f"correct {key}, or this machine's DNS"
         ) from error
     return f"{host} resolves"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import socket
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
@@ -11,6 +10,7 @@ from recvault.alerts.channels import messenger
 from recvault.alerts.event import TEST
 from recvault.app import notification, wiring
 from recvault.app.runtime import Runtime
+from recvault.check.machine import resolved
 from recvault.check.probe import Probe, probe
 from recvault.config import SecretRef
 from recvault.errors import ConfigError, Unavailable
@@ -72,13 +72,7 @@ def _webhook(runtime: Runtime) -> str:
     if wanted.webhook_proxy is not None:
         wiring.proxy(wanted.webhook_proxy)
         return f"{host} is reached through a proxy"
-    try:
-        socket.getaddrinfo(host, None)
-    except OSError as error:
-        raise Unavailable(
-            f"{host} does not resolve: {error.strerror}", "correct notify.webhook, or this machine's DNS"
-        ) from error
-    return f"{host} resolves"
+    return resolved(wanted.webhook, "notify.webhook")
 
 
 def _nobody() -> str:

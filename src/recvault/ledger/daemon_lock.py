@@ -98,38 +98,41 @@ class DaemonLock:
 
 def running_daemon(path: Path) -> RunningDaemon | None:
     """Return the daemon that uses this ledger now, or None. Does not disturb the daemon."""
-    with file_errors(path):
-        try:
-            descriptor = os.open(_beside(path), os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
+    with _read(path) as descriptor:
+        if descriptor is None:
             return None
-        try:
-            for _ in _pauses():
-                if _try(descriptor, fcntl.LOCK_SH):
-                    return None
-                if (found := _name(descriptor)) is not None:
-                    return found
-            return None  # locked without a name all that time: not our daemon
-        finally:
-            os.close(descriptor)
+        for _ in _pauses():
+            if _try(descriptor, fcntl.LOCK_SH):
+                return None
+            if (found := _name(descriptor)) is not None:
+                return found
+    return None  # locked without a name all that time: not our daemon
 
 
 def dead_daemon(path: Path) -> DeadDaemon | None:
     """The last daemon that used this ledger, if none does now and nobody asked it to stop."""
-    with file_errors(path):
-        try:
-            descriptor = os.open(_beside(path), os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
+    with _read(path) as descriptor:
+        if descriptor is None or not _try(descriptor, fcntl.LOCK_SH):
             return None
-        try:
-            if not _try(descriptor, fcntl.LOCK_SH):
-                return None
-            written = _written(descriptor)
-        finally:
-            os.close(descriptor)
+        written = _written(descriptor)
     if written is None:
         return None
     return DeadDaemon(int(written["pid"]), unstamp(written["started_at"]), written.get("error"))
+
+
+@contextlib.contextmanager
+def _read(ledger: Path) -> Iterator[int | None]:
+    """Open the lock's file for reading; None if no daemon has ever used this ledger."""
+    with file_errors(ledger):
+        try:
+            descriptor = os.open(_beside(ledger), os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            yield None
+            return
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
 
 
 def _beside(ledger: Path) -> Path:
