@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import subprocess
 import threading
@@ -60,7 +61,7 @@ def test_a_reader_of_the_bucket_gets_no_key_to_a_provider(rig: Rig, strict_bucke
     for key in objects:
         told = repr([key, strict_bucket.objects[key].headers])  # its metadata and tags, if any
         texts.append(told.encode())
-        assert "+1" not in told  # no phone number
+        assert not re.search(r"\+1[0-9]{8}", told)  # no phone number; a checksum may have a plus and digits, too
     assert len(texts) > len(objects)
     assert [word for text in texts for word in whole if word.encode() in text] == []
 
