@@ -87,7 +87,7 @@ def test_workers_are_there_while_there_is_work(
         assert len(told("engine.started")) > before
     finally:
         ended(service)
-    assert multiprocessing.active_children() == []
+    until(lambda: multiprocessing.active_children() == [])
 
 
 @needs_dask

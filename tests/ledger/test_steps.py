@@ -49,7 +49,6 @@ asked = st.none() | st.floats(0, 1e12)
         (Verdict.NOT_READY, {}, 0, timedelta(), Step(State.NOT_READY, NOW + timedelta(minutes=2), 0)),
         (Verdict.NOT_READY, {}, 9, timedelta(hours=10), Step(State.NOT_READY, NOW + timedelta(hours=1), 9)),
         (Verdict.NOT_READY, {}, 0, timedelta(days=3) - SECOND, Step(State.NOT_READY, JITTER, 0)),
-        (Verdict.NOT_READY, {"retry_after": 9e9}, 0, timedelta(), Step(State.NOT_READY, NOW + POLICY.longest, 0)),
         (Verdict.NOT_READY, {}, 0, timedelta(days=3), Step(State.DEAD, None, 0)),
         (Verdict.NOT_READY, MISSED, 1, timedelta(days=9), Step(State.NOT_READY, NOW + timedelta(minutes=2), 1, NOW)),
         (Verdict.EXTERNAL, {"reason": ELSEWHERE}, 1, timedelta(), Step(State.NOT_READY, JITTER, 1)),

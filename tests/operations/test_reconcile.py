@@ -234,6 +234,6 @@ def test_lateness_in_words() -> None:
     assert many.words(1.5 * HOUR) == (
         "1,200 recordings were missed by polls: lookback 1h30m is too short; at least 27h is needed"
     )
-    assert one.words(2 * DAY).endswith("lookback 48h(the current setting) would have caught them")
+    assert one.words(2 * DAY).endswith("lookback 48h (the current setting) would have caught them")
     assert Late.from_json((one + many).to_json()) == Late(1201, 40 * HOUR, START)
     assert late_fact("a:b", "c") != late_fact("a", "b:c")

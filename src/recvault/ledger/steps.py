@@ -79,7 +79,7 @@ def after(
             age = now - watched_since
             if age >= policy.give_up_after:
                 return Step(State.DEAD, None, faults)
-            least = min(timedelta(seconds=failure.retry_after or 0.0), policy.longest)
+            least = timedelta(seconds=failure.retry_after or 0.0)
             return Step(State.NOT_READY, now + max(recheck_delay(age, policy), least), faults)
         case Verdict.RETRY if failure.reason in (DRAINED, WORKER_LOST):
             return Step(State.PENDING, now, faults, missing_since)
