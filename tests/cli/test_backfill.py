@@ -153,7 +153,7 @@ WRONG = {
     "--source voice --dry-run --room RM1": (78, "not by room"),
     "--source voice --since yesterday": (2, "is not a date"),
     "--source voice --since 2026-02-01 --until 2026-01-01": (2, "before --until"),
-    "--source voice --since 2999-01-01": (2, "in the past"),
+    "--source voice --since 2999-01-01": (2, "in the future"),
     "--source voice --since 2026-01-01 --call CA1": (2, "cannot be combined with --call"),
     "--source voice --recording=": (2, "an ID must not be empty"),
 }

@@ -12,6 +12,7 @@ import pytest
 from cli.commands import until
 from daemon.conftest import Start
 from daemon.started import archived, assert_truth, ids, lists
+from recvault.ledger import running_daemon
 from recvault.simulator import SimAccount, Simulator
 from rig import Rig
 from strict_s3 import Bucket, StrictS3
@@ -43,6 +44,12 @@ def add(simulator: Simulator, account: SimAccount, count: int) -> None:
         simulator.add(account, "voice", created_at=now - timedelta(minutes=5), visible_at=now, channels=1)
 
 
+def published(rig: Rig) -> list[str]:
+    """Return what the running daemon tells others of its errors, by kind."""
+    daemon = running_daemon(rig.root / "ledger.db")
+    return [each.kind for each in daemon.troubles] if daemon else []
+
+
 @pytest.mark.parametrize("how", ["refuses", "vanishes"])
 def test_the_bucket_fails(
     rig: Rig,
@@ -71,6 +78,7 @@ def test_the_bucket_fails(
     assert [each["risk"] for each in document["reasons"]] == ["bucket"]
     assert (daemon.metric("recvault_safe"), daemon.metric("recvault_risk", reason="bucket")) == (0, 1)
     assert trouble.startswith("bucket: ") and ("AccessDenied" if how == "refuses" else "NoSuchBucket") in trouble
+    until(lambda: published(rig) == ["bucket"])  # for `recvault status`, in seconds
     seen, objects = lists(simulator, account.account_id), len(strict_bucket.objects)
     until(lambda: lists(simulator, account.account_id) >= seen + 3)
     waiting = sum(daemon.metric("recvault_recordings", state=state) for state in ("pending", "failing"))

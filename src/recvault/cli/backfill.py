@@ -41,8 +41,10 @@ class Moment(click.ParamType[datetime]):
 
 def check_window(since: datetime | None, until: datetime | None) -> None:
     """Raise UsageError for a window that cannot contain anything: empty, or in the future."""
-    if since and since >= (until or now()):
-        raise click.UsageError("--since must be before --until, and in the past")
+    if since and until and since >= until:
+        raise click.UsageError("--since must be before --until")
+    if since and since >= now():
+        raise click.UsageError("--since is in the future")
     if until and until <= EPOCH:
         raise click.UsageError(f"--until is before {EPOCH:%Y}: no provider has recordings that old")
 

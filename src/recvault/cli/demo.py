@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from recvault.cli.app import App, now, question
-from recvault.errors import RecvaultError
+from recvault.errors import ConfigError
 
 if TYPE_CHECKING:
     from recvault.app.runtime import Runtime
@@ -160,7 +160,7 @@ def _embedded_s3() -> Iterator[str]:
     try:
         from moto.server import ThreadedMotoServer
     except ImportError as error:
-        raise RecvaultError("the demo's S3 server is not installed", "pip install 'recvault[demo]'") from error
+        raise ConfigError("the demo's S3 server is not installed", "pip install 'recvault[demo]'") from error
     import os
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)

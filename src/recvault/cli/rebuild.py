@@ -94,7 +94,10 @@ def _print(rebuilt: Rebuilt) -> None:
     not_taken = rebuilt.unreadable + rebuilt.seconds
     if not_taken:
         more = ": --json names more" if not_taken > _SHOWN else ""
-        words = f"{rebuilt.unreadable:,} sidecars were skipped: {rebuilt.seconds:,} are a second sidecar of a recording"
+        words = (
+            f"sidecars skipped: {rebuilt.unreadable:,} unreadable, {rebuilt.seconds:,} of a recording that another "
+            "sidecar describes"
+        )
         click.echo(f"{words}{more}", err=True)
     if rebuilt.interrupted:
         click.echo(f"interrupted after {rebuilt.sidecars:,} sidecars: run the same command to continue", err=True)

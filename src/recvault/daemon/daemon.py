@@ -186,9 +186,11 @@ class Daemon:
         return healthz(self._service.judged(), self._verdict())
 
     def _look(self) -> None:
-        troubles = self._troubles()
-        self._vigil.look(self._service.judged(), [each.message for each in troubles], self._ping)
-        told = [*troubles, *self._warnings()]
+        self._vigil.look(self._service.judged(), [each.message for each in self._troubles()], self._ping)
+
+    def _publish(self) -> None:
+        """Tell `recvault status` what is wrong, so that it does not call safe what /healthz does not."""
+        told = [*self._troubles(), *self._warnings()]
         self._lock.tell([DaemonTrouble(each.risk.value, redact_text(each.message), each.command) for each in told])
 
     def _tell(self, teller: Teller) -> None:
@@ -230,6 +232,7 @@ class Daemon:
         self._metrics.expect([source.name for source in settings.sources], settings.daemon.stale_after)
         self._metrics.observe_lines(lambda: self._service.runtime.line_facts())
         self._service.look_in("vigil", _VIGIL_EVERY, self._look)
+        self._service.look_in("troubles", _STATUS_EVERY, self._publish)
         self._teller = notification.teller(self._service.runtime, self._metrics.notified)
         if (teller := self._teller) is not None:
             self._service.look_in("notify", _TELL_EVERY, lambda: self._tell(teller))

@@ -18,11 +18,12 @@ def not_there(current: Recording, error: NotFound) -> Settled:
     if current.external_location:
         message = f"{error.message}, and its row names {current.external_location}"
         return Settled(current, Verdict.EXTERNAL, ELSEWHERE, message)
+    states = f"says {current.status}" if current.status else "is there"
     return Settled(
         current,
         Verdict.NOT_READY,
         "media.not_there",
-        f"{error.message}, although its row says {current.status}: retried until give_up_after",
+        f"{error.message}, although its row {states}: retried until give_up_after",
     )
 
 
