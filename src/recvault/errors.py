@@ -135,6 +135,15 @@ class StoreUnavailable(Unavailable):
 class EngineLost(Unavailable):
     """The engine that ran the jobs of all workers is gone: they are due again, and nothing counts against them."""
 
+    @classmethod
+    def of(cls, error: BaseException) -> EngineLost:
+        """Return what an engine's own failure means for each job that it has, or was to get."""
+        if isinstance(error, EngineLost):
+            return error
+        if isinstance(error, RecvaultError):
+            return cls(error.message, error.hint)
+        return cls(f"the workers failed: {type(error).__name__}", "the log has its traceback; it will be tried again")
+
 
 class LedgerLocked(Unavailable):
     """Another process holds the ledger."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -185,6 +186,68 @@ def test_a_job_that_is_given_up_before_its_batch_leaves_holds_no_place(
     monkeypatch.setattr(batches, "GATHER_SECONDS", 0.0)
     until(lambda: running(runtime) == 0)
     assert engine.jobs == 1
+
+
+def test_a_refusal_with_other_batches_away_leaves_no_place_taken(
+    runtime: Runtime, batched: Batched, engine: Engine
+) -> None:
+    """Others keep their places while they may still be sending; all are free once the lost engine is shut down."""
+    futures = given(batched, 70)
+    until(lambda: engine.jobs == 70)
+    (first, refused), (second, late), *never = engine.batches
+    refused.set_result(Carried(carrier="a:1", refused="it has another secret"))
+    assert [type(each.exception(10)) for each in futures] == [EngineLost] * 70
+    until(lambda: running(runtime) == 70 - len(first.jobs))
+    batched.shutdown()
+    assert (bool(never), running(runtime)) == (True, 0)
+    late.set_result(carried(second))
+    assert running(runtime) == 0
+
+
+def test_a_shutdown_leaves_no_place_taken(
+    runtime: Runtime, batched: Batched, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Jobs whose batch is away, or is being collected, are drained, and free their places once."""
+    futures = given(batched, 40)
+    until(lambda: engine.jobs == 40)
+    monkeypatch.setattr(batches, "GATHER_SECONDS", 3600.0)
+    futures += given(batched, 3)
+    until(lambda: sum(len(each.jobs) for each in batched._open.values()) == 3)
+    batched.shutdown()
+    assert [getattr(each.result(10), "reason", "") for each in futures] == [DRAINED] * 43
+    assert running(runtime) == 0
+
+
+def test_what_comes_back_to_a_lost_engine_is_not_sent_again(runtime: Runtime, batched: Batched, engine: Engine) -> None:
+    """A batch that comes back unbegun after the engine was lost frees its places, and ends nothing twice."""
+    futures = given(batched, 70)
+    until(lambda: engine.jobs == 70)
+    engine.batches[0][1].set_exception(EngineLost("the scheduler is gone"))
+    assert [type(each.exception(10)) for each in futures] == [EngineLost] * 70
+    for _, future in engine.batches[1:]:
+        future.set_exception(WorkerLost("was given up", begun=False))
+    until(lambda: running(runtime) == 0)
+    assert (batched._thread.is_alive(), engine.jobs) == (True, 70)
+
+
+def test_an_engine_s_own_error_is_no_recording_s(runtime: Runtime, batched: Batched, engine: Engine) -> None:
+    """What an engine raises of its own counts against no recording: all are given back."""
+    futures = given(batched, 3)
+    until(lambda: engine.jobs == 3)
+    for _, future in engine.batches:
+        future.set_exception(RuntimeError("cannot schedule new futures"))
+    assert [type(each.exception(10)) for each in futures] == [EngineLost] * 3
+    until(lambda: running(runtime) == 0)
+
+
+def test_nothing_is_accepted_after_a_shutdown(runtime: Runtime, batched: Batched) -> None:
+    """A job that would never end is refused, as by other executors."""
+    batched.shutdown()
+    for alone in (False, True):
+        late = replace(job(1), alone=alone)
+        with pytest.raises(RuntimeError, match="shutting down"):
+            batched.submit(failed, late)
+    assert running(runtime) == 0
 
 
 def test_a_thread_that_makes_no_progress_loses_its_job(batched: Batched, engine: Engine) -> None:

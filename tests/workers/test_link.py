@@ -54,6 +54,31 @@ def test_a_scheduler_that_is_not_there_is_lost(free_port: int) -> None:
 
 
 @needs_dask
+def test_a_cluster_that_cannot_start_here_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the library raises at the start of a local cluster is exit code 75, with the reason and a hint."""
+
+    def refused(*_: Any, **__: Any) -> None:
+        raise RuntimeError("Cluster failed to start: can't start new thread")
+
+    monkeypatch.setattr("distributed.LocalCluster", refused)
+    with pytest.raises(EngineLost, match="local:2 cannot be started here: RuntimeError: Cluster failed") as told:
+        Link(TransferSettings(cluster="local:2"))
+    assert (told.value.exit_code, "open files limited" in told.value.hint) == (75, True)
+
+
+@needs_dask
+def test_an_interrupt_while_it_starts_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An operator's Ctrl-C is not taken for a cluster that cannot start."""
+
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("distributed.LocalCluster", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        Link(TransferSettings(cluster="local:2"))
+
+
+@needs_dask
 def test_certificates_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     """Unreadable certificates are named before anything connects, also if only --cluster needs them."""
     gone = tmp_path / "gone.pem"

@@ -86,12 +86,13 @@ def test_it_is_not_let_go_under_work() -> None:
     [
         (EngineLost("gone"), EngineLost),
         (ConfigError("all are refused"), EngineLost),
-        (ZeroDivisionError(), ZeroDivisionError),
+        (RuntimeError("Cluster failed to start: can't start new thread"), EngineLost),
+        (ZeroDivisionError(), EngineLost),
     ],
-    ids=["lost", "refused", "bug"],
+    ids=["lost", "refused", "a library's own", "bug"],
 )
 def test_what_cannot_be_started_is_told_by_each_job(error: Exception, found: type[Exception]) -> None:
-    """If it cannot start, all jobs are given back, and the next one tries again."""
+    """If it cannot start, whatever it raises, all jobs are given back uncounted, and the next one tries again."""
     tries: list[Exception] = []
 
     def make() -> Executor:
@@ -126,6 +127,31 @@ def test_a_lost_engine_is_replaced() -> None:
         assert executor.submit(answer, JOB).result(20) == "done"
         assert len(engines.made) == 2
         until(lambda: engines.made[0].is_shut)
+
+
+def test_an_engine_that_takes_no_job_is_replaced() -> None:
+    """A job that an engine refuses is given back uncounted; the next job gets a new engine."""
+    engines = Engines()
+    with OnDemand(engines, 2, idle_seconds=3600) as executor:
+        assert executor.submit(answer, JOB).result(20) == "done"
+        engines.made[0].shutdown()
+        assert isinstance(executor.submit(answer, JOB).exception(20), EngineLost)
+        assert executor.submit(answer, JOB).result(20) == "done"
+        assert len(engines.made) == 2
+
+
+def test_a_process_that_may_start_no_thread_gives_jobs_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If no thread can be started for it, the job is given back uncounted, and the next one tries again."""
+    engines = Engines()
+
+    def refused(*_: Any, **__: Any) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with OnDemand(engines, 2, idle_seconds=3600) as executor:
+        with monkeypatch.context() as patched:
+            patched.setattr(threading.Thread, "start", refused)
+            assert isinstance(executor.submit(answer, JOB).exception(20), EngineLost)
+        assert executor.submit(answer, JOB).result(20) == "done"
 
 
 def test_a_drain_does_not_wait_for_its_start() -> None:

@@ -1,8 +1,9 @@
 """An executor on top of any other one: it collects jobs of a source into batches, which `carry` runs somewhere.
 
 Invariants: each job given to it ends. A job is sent once its request is granted by its account's one budget, held here;
-if carriers send more, later requests wait for it. A batch whose carrier is lost counts against no recording: jobs that
-may have started are reported as lost, and run alone; the others are sent again.
+if carriers send more, later requests wait for it. The budget outlives this executor, so each place that it granted is
+given back once, also when the engine is lost. A batch whose carrier is lost counts against no recording: jobs that may
+have started are reported as lost, and run alone; the others are sent again. Nor does an engine's own error.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from concurrent.futures import Executor, Future
+from concurrent.futures import CancelledError, Executor, Future
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,6 +35,7 @@ log = get_logger("recvault.workers.batches")
 
 MOST = 32  # jobs per batch: a task costs an engine as much as many jobs in it
 _LOOK_SECONDS = 0.2
+_REFUSAL = "nothing more is sent: shutting down"
 GATHER_SECONDS = 0.02  # for which a batch's first job waits for others
 
 
@@ -45,13 +47,19 @@ class _Waiting:
     future: Future[Outcome]
     begin: Begin
     limits: Limits
-    want: Want | None = None
+    want: Want | None = None  # once granted, it holds a place until `free`
     is_running: bool = False  # a drain can no longer cancel it
 
     @property
     def is_asking(self) -> bool:
         """Whether it waits for its request to be granted."""
         return self.want is not None and self.want.at is None
+
+    def free(self) -> None:
+        """Withdraw its request, or give its place back. The caller sees to it that only one thread does."""
+        want, self.want = self.want, None
+        if want is not None and not self.limits.withdraw(want):
+            self.limits.end()
 
     def resolve(self, found: Outcome | BaseException) -> None:
         """End it, unless a drain has cancelled it."""
@@ -86,6 +94,7 @@ class Batched(Executor):
         self._back: queue.SimpleQueue[tuple[Batch, list[_Waiting], Future[Carried]]] = queue.SimpleQueue()
         self._open: dict[str, _Open] = {}  # by source
         self._asking: set[_Waiting] = set()
+        self._sent: set[_Waiting] = set()  # in a batch that has not come back: they hold a place, even if given up
         self._lost: EngineLost | None = None
         self._said: set[str] = set()
         self._lock = threading.Lock()
@@ -106,6 +115,8 @@ class Batched(Executor):
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Run a job. One that may end its process runs alone, in a process of this machine."""
         job: Job = args[0]
+        if self._ended:
+            raise RuntimeError(_REFUSAL)
         if job.alone:
             return self._shelter.submit(fn, job)
         future: Future[Outcome] = Future()
@@ -115,17 +126,27 @@ class Batched(Executor):
             future.set_exception(error)
             return future
         begin = Begin(next(self._numbers), job.source, packed)
-        self._ask(_Waiting(job, future, begin, self._parent.lender.of(job.source)))
+        waiting = _Waiting(job, future, begin, self._parent.lender.of(job.source))
+        with self._lock:
+            if self._ended:
+                raise RuntimeError(_REFUSAL)
+            self._asking.add(waiting)
+        self._ask(waiting)
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Send nothing more. Jobs in progress are given up: after a drain there are none, or they hang."""
-        self._ended = True
+        with self._lock:
+            self._ended = True
         self._wake.set()
         self._thread.join()
         self._shelter.shutdown(wait, cancel_futures=cancel_futures)
         self._inner.shutdown(wait, cancel_futures=cancel_futures)
         carrier.let_go(self._spec.run)
+        with self._lock:  # what comes back later finds nothing to free
+            sent, self._sent = self._sent, set()
+        for each in sent:
+            each.free()
 
     # -- in any thread -------------------------------------------------------------------------------------------------
 
@@ -138,12 +159,13 @@ class Batched(Executor):
             self._wake.set()
 
         with self._lock:
+            if waiting not in self._asking:
+                return  # given up meanwhile
             if (lost := self._lost) is None:
-                self._asking.add(waiting)
                 waiting.want = Want(MEDIA, told)
                 waiting.limits.ask(waiting.want)
         if lost is not None:
-            waiting.resolve(lost)
+            self._end(waiting, lost)
 
     # -- in its own thread ---------------------------------------------------------------------------------------------
 
@@ -153,7 +175,7 @@ class Batched(Executor):
                 self._turn()
         except Exception as error:
             log.error("engine.bug", exc_info=error)
-            self._give_up(EngineLost(f"a bug in recvault, {type(error).__name__}: the log has its traceback"), [])
+            self._give_up(EngineLost(f"a bug in recvault, {type(error).__name__}: the log has its traceback"))
         for waiting in list(self._asking):
             self._end(waiting, _drained(waiting))
 
@@ -182,11 +204,9 @@ class Batched(Executor):
     def _collect(self, waiting: _Waiting) -> None:
         """Put a granted job into its source's batch."""
         if waiting not in self._asking:
-            waiting.limits.end()  # given up meanwhile
-            return
+            return  # given up meanwhile
         if not (waiting.is_running or waiting.future.set_running_or_notify_cancel()):
-            self._asking.discard(waiting)
-            waiting.limits.end()
+            self._leave(waiting)
             return
         waiting.is_running = True
         self._open.setdefault(waiting.job.source, _Open(time.monotonic())).jobs.append(waiting)
@@ -199,8 +219,7 @@ class Batched(Executor):
             if not (hurries or len(each.jobs) >= most or moment - each.since >= GATHER_SECONDS or limits.is_full):
                 continue
             del self._open[source]
-            jobs = [job for job in each.jobs if job in self._asking]
-            limits.end(count=len(each.jobs) - len(jobs))  # for those given up meanwhile
+            jobs = [job for job in each.jobs if job in self._asking]  # others were given up meanwhile
             for first in range(0, len(jobs), most):
                 self._send(jobs[first : first + most])
 
@@ -215,6 +234,7 @@ class Batched(Executor):
             jobs=tuple(each.begin for each in jobs),
             moments=tuple(each.want.at - now for each in jobs if each.want is not None and each.want.at is not None),
         )
+        self._sent.update(jobs)
         try:
             future = self._inner.submit(carry, self._spec, batch)
         except Exception as error:  # noqa: BLE001 - of whatever engine
@@ -229,25 +249,30 @@ class Batched(Executor):
 
     def _take_back(self, batch: Batch, jobs: list[_Waiting], future: Future[Carried]) -> None:
         """Handle a batch that came back, or that never will."""
-        limits = jobs[0].limits
         try:
             carried = future.result()
-        except EngineLost as error:
-            limits.end(count=len(jobs))
-            self._give_up(error, jobs)
         except WorkerLost as error:
-            limits.end(count=len(jobs))
+            self._came_back(jobs)
             self._lose(jobs, error)
-        except BaseException as error:  # noqa: BLE001 - the engine's own: no recording's doing
-            limits.end(count=len(jobs))
+        except (CancelledError, Interrupted):
+            self._came_back(jobs)
             for each in jobs:
-                self._end(each, error if isinstance(error, Exception) else WorkerLost("was given up", begun=False))
+                self._end(each, WorkerLost("was given up", begun=False))
+        except BaseException as error:  # noqa: BLE001 - the engine's own: no recording's doing
+            self._came_back(jobs)
+            self._give_up(error)
         else:
-            self._learn(batch, limits, carried)
-            limits.end(count=len(jobs))
+            self._learn(batch, carried)
+            self._came_back(jobs)
             self._settle(jobs, carried)
 
-    def _learn(self, batch: Batch, limits: Limits, carried: Carried) -> None:
+    def _came_back(self, jobs: Iterable[_Waiting]) -> None:
+        """Give their places back."""
+        self._sent.difference_update(jobs)
+        for each in jobs:
+            each.free()
+
+    def _learn(self, batch: Batch, carried: Carried) -> None:
         """Note what providers answered, and the difference between granted and used requests."""
         now, parent = time.monotonic(), self._parent
         for (source, account_id), counted in carried.answers.items():
@@ -266,7 +291,7 @@ class Batched(Executor):
     def _settle(self, jobs: list[_Waiting], carried: Carried) -> None:
         if carried.refused is not None:
             error = EngineLost(f"the worker {carried.carrier} refuses the work: {carried.refused}")
-            self._give_up(error, jobs)
+            self._give_up(error)
             return
         done = {each.number: each for each in carried.done}
         unbegun = set(carried.unbegun)
@@ -294,24 +319,30 @@ class Batched(Executor):
         else:
             self._ask(waiting)
 
-    def _give_up(self, error: EngineLost, jobs: Iterable[_Waiting]) -> None:
+    def _give_up(self, error: BaseException) -> None:
         """Give everything back: nothing runs jobs any more."""
+        lost = EngineLost.of(error)
         with self._lock:
             if self._lost is None:
-                log.error("engine.lost", error=error.message)
-            self._lost = self._lost or error
+                log.error("engine.lost", error=lost.message, exc_info=None if error is lost else error)
+            self._lost = self._lost or lost
             asking = list(self._asking)
-        for each in {*jobs, *asking}:
-            self._end(each, error)
+        for each in asking:
+            self._end(each, lost)
 
     def _end(self, waiting: _Waiting, found: Outcome | BaseException) -> None:
+        if self._leave(waiting):
+            waiting.resolve(found)
+
+    def _leave(self, waiting: _Waiting) -> bool:
+        """Forget a job that ends, and free its place, unless its batch is away. False if it has ended already."""
         with self._lock:
             if waiting not in self._asking:
-                return
+                return False
             self._asking.discard(waiting)
-        if waiting.want is not None:
-            waiting.limits.withdraw(waiting.want)
-        waiting.resolve(found)
+            if waiting not in self._sent:
+                waiting.free()
+        return True
 
 
 def _drained(waiting: _Waiting) -> Outcome:

@@ -49,4 +49,9 @@ def clustered(runtime: Runtime) -> Batched:
     from recvault.workers.cluster import Cluster
 
     spec = Spec.of(runtime.settings, runtime.store.facts)
-    return Batched(runtime, spec, Cluster(runtime.settings.transfer, spec, runtime.stop))
+    cluster = Cluster(runtime.settings.transfer, spec, runtime.stop)
+    try:
+        return Batched(runtime, spec, cluster)
+    except BaseException:
+        cluster.shutdown()
+        raise

@@ -16,8 +16,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from recvault.config.settings import TransferSettings
-from recvault.errors import ConfigError, EngineLost
+from recvault.errors import ConfigError, EngineLost, RecvaultError
 from recvault.log.lean_imports import SCREEN, without
+from recvault.log.lines import redact_text
 
 CONNECT_SECONDS = 5.0
 _LEAVE_SECONDS = 2.0
@@ -39,29 +40,37 @@ class Link:
     def __init__(self, transfer: TransferSettings) -> None:
         self.name = transfer.cluster
         self._open = contextlib.ExitStack()
-        _load()
-        from distributed import Client
-
         try:
+            _load()
+            from distributed import Client
+
             address, security = (
                 self._own(int(self.name.removeprefix(_LOCAL))) if self.is_own else self._theirs(transfer)
             )
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # about other library versions: each worker is asked about what matters
                 self._client = Client(address, security=security, timeout=CONNECT_SECONDS, set_as_default=False)
-        except OSError as error:  # or a timeout, which is one
+        except BaseException as error:
             self.close()
-            raise EngineLost(
-                f"the cluster at {self.name} does not answer ({type(error).__name__})", "is its scheduler running?"
-            ) from error
-        except BaseException:
-            self.close()
-            raise
+            if isinstance(error, RecvaultError) or not isinstance(error, Exception):
+                raise
+            raise self._lost(error) from error
 
     @property
     def is_own(self) -> bool:
         """Whether its processes are this command's own."""
         return self.name.startswith(_LOCAL)
+
+    def _lost(self, error: Exception) -> EngineLost:
+        if self.is_own:
+            why = redact_text(f"{type(error).__name__}: {error}")
+            return EngineLost(
+                f"the cluster {self.name} cannot be started here: {why}",
+                "are memory, processes and open files limited on this machine? it will be tried again",
+            )
+        return EngineLost(
+            f"the cluster at {self.name} does not answer ({type(error).__name__})", "is its scheduler running?"
+        )
 
     def _own(self, count: int) -> tuple[str, Any]:
         """Start a scheduler and workers here; other users of this machine have no certificate for it."""

@@ -58,10 +58,14 @@ class OnDemand(Executor):
             self._under += 1
             self._rest(None)
             self._held.append((future, fn, args[0]))
-            if self._inner is None and not self._is_starting:
-                self._is_starting = True
-                threading.Thread(target=self._start, name="engine", daemon=True).start()
+            starts = self._inner is None and not self._is_starting
+            self._is_starting = self._is_starting or starts
         future.add_done_callback(self._over)
+        if starts:
+            try:
+                threading.Thread(target=self._start, name="engine", daemon=True).start()
+            except RuntimeError as error:  # this process may start no more threads
+                self._fail(error)
         self._pass_on()
         return future
 
@@ -100,15 +104,15 @@ class OnDemand(Executor):
         with self._lock:
             self._is_starting = False
             held, self._held = self._held, []
+        if not isinstance(error, RecvaultError):
+            log.error("engine.failed", exc_info=error)
         for future, _, job in held:
             if not future.set_running_or_notify_cancel():
                 continue
             if isinstance(error, Interrupted):
                 future.set_result(failure_of(job, error))
-            elif isinstance(error, RecvaultError):
-                future.set_exception(EngineLost(error.message, error.hint))
             else:
-                future.set_exception(error)
+                future.set_exception(EngineLost.of(error))
 
     def _pass_on(self) -> None:
         while True:
@@ -120,8 +124,10 @@ class OnDemand(Executor):
                 continue
             try:
                 theirs = inner.submit(fn, job)
-            except Exception as error:  # noqa: BLE001 - that job's end
-                future.set_exception(error)
+            except Exception as error:
+                log.error("engine.failed", exc_info=error)
+                self._drop(inner)
+                future.set_exception(EngineLost.of(error))  # no recording's doing
                 continue
             theirs.add_done_callback(lambda theirs, future=future, inner=inner: self._end(inner, future, theirs))  # type: ignore[misc]
 
