@@ -10,13 +10,16 @@ import pytest
 
 from recvault import config
 from recvault.app.runtime import Runtime
-from recvault.models import ACCOUNT, Job, Window
+from recvault.app.transfer_setup import Equipment
+from recvault.config import NotifySettings
+from recvault.errors import WorkerBug
+from recvault.models import ACCOUNT, Failure, Job, Window
 from recvault.simulator import Simulator
 from recvault.workers import carrier
-from recvault.workers.carrier import Batch, carry
+from recvault.workers.carrier import Batch, BucketQuestionsBatch, Carriage, carry
 from recvault.workers.equality import Inspected, inspect
 from recvault.workers.spec import Spec
-from recvault.workers.turns import Begin
+from recvault.workers.turns import ASKED, Begin
 from rig import Rig, now
 
 
@@ -108,3 +111,95 @@ def test_a_carrier_puts_a_probe_object_and_removes_it(planner: tuple[Runtime, li
     assert rig.objects() == before
     runtime.settings.archive.__dict__["bucket"] = "nobodys-bucket"
     assert "nobodys-bucket" in inspect(spec_of(runtime), True).put
+
+
+def test_no_notification_address_travels(planner: tuple[Runtime, list[Job]]) -> None:
+    """A webhook's URL often contains its secret, and no worker notifies anyone: it is not sent."""
+    runtime, _ = planner
+    told = {"webhook": "https://hooks.example.com/services/T000/HIDDEN", "webhook_secret": {"env": "SIGNS"}}
+    notify = NotifySettings.model_validate(told)
+    settings = runtime.settings.model_copy(update={"notify": notify})
+    spec = Spec.of(settings, runtime.store.facts)
+    assert b"HIDDEN" not in spec.packed
+    assert spec.unpacked()[0].notify == NotifySettings()
+
+
+def test_a_stop_during_the_building_of_clients_is_followed(
+    planner: tuple[Runtime, list[Job]], simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A planner's stop reaches a batch whose clients are still being built: no job of it starts."""
+    runtime, jobs = planner
+    spec, before = spec_of(runtime), len(simulator.requests)
+
+    def built_meanwhile(spec: Spec) -> Carriage:
+        carrier.tell(spec.run, ASKED)
+        return Carriage(spec)
+
+    monkeypatch.setattr(carrier, "Carriage", built_meanwhile)
+    found = carry(spec, batch_of(runtime, jobs))
+    carrier.let_go(spec.run)
+    outcomes = [done.outcome(job) for done, job in zip(found.done, jobs, strict=True)]
+    assert {each.reason for each in outcomes if isinstance(each, Failure)} == {"drained"}
+    assert len(simulator.requests) == before
+
+
+def test_orders_are_remembered_of_the_latest_planners(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that serves many planners does not remember the stops of all."""
+    monkeypatch.setattr(carrier, "_orders", {})
+    for number in range(carrier._MOST_ORDERED + 3):
+        carrier.tell(f"run {number}", ASKED)
+    assert (len(carrier._orders), next(iter(carrier._orders))) == (carrier._MOST_ORDERED, "run 3")
+
+
+def test_clients_that_are_about_to_be_used_are_not_closed(
+    planner: tuple[Runtime, list[Job]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another planner's first batch closes idle clients, but never those that a batch has just been given."""
+    runtime, jobs = planner
+    monkeypatch.setattr(carrier, "_IDLE_SECONDS", -1.0)
+    specs = [spec_of(runtime) for _ in range(3)]
+    given = carrier._carriage(specs[0])
+    carrier._carriage(specs[1])
+    assert not given.stop.asked.is_set()
+    assert len(given.carry(batch_of(runtime, jobs)).done) == 6
+    carrier._carriage(specs[2])
+    assert given.stop.asked.is_set()
+    for spec in specs:
+        carrier.let_go(spec.run)
+
+
+@pytest.mark.parametrize("broken", ["budget_at", "spending"])
+def test_a_bug_around_a_batch_is_a_result(
+    planner: tuple[Runtime, list[Job]], monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    """Nothing is raised, because an engine logs it: the bug is the result of each job that has not ended."""
+    runtime, jobs = planner
+    spec = spec_of(runtime)
+
+    def bug(*_: object) -> None:
+        raise KeyError("of a recording")
+
+    monkeypatch.setattr(Equipment, broken, bug)
+    found = carry(spec, batch_of(runtime, jobs))
+    carrier.let_go(spec.run)
+    outcomes = [each.outcome(job) for each, job in zip(found.done, jobs, strict=True)]
+    bugs = [each.kind for each in outcomes if isinstance(each, WorkerBug)]
+    assert bugs == (["KeyError"] * 6 if broken == "budget_at" else [])
+    assert found.refused is None
+
+
+def test_a_bug_around_questions_is_an_answer(
+    planner: tuple[Runtime, list[Job]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is raised where no reader of the bucket can be made."""
+    runtime, _ = planner
+    spec = spec_of(runtime)
+
+    def bug(*_: object) -> None:
+        raise KeyError("no reader")
+
+    monkeypatch.setattr(type(runtime.store), "reader", bug)
+    told = carrier.read(spec, BucketQuestionsBatch(b"", b""))
+    carrier.let_go(spec.run)
+    [found] = pickle.loads(told.packed)
+    assert (type(found), found.kind) == (WorkerBug, "KeyError")

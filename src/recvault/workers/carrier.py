@@ -35,6 +35,7 @@ from recvault.workers.turns import ASKED, Begin, Carry, Done, Turns
 STUCK_SECONDS = 900.0  # without progress of a thread: each of its waits is far shorter
 _LOOK_SECONDS = 0.2
 _IDLE_SECONDS = 120.0  # after which an idle planner's clients are closed once another planner comes
+_MOST_ORDERED = 64  # planners whose orders are remembered
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -112,10 +113,14 @@ def _carriage_or_why(spec: Spec) -> Carriage | str:
 
 
 def tell(run: str, order: str) -> None:
-    """Pass a planner's stop on to its jobs in this process."""
+    """Pass a planner's stop on to its jobs in this process, also to those that come later."""
+    with _orders_lock:  # not `_lock`, which is held while clients are built
+        _orders.setdefault(run, set()).add(order)
+        while len(_orders) > _MOST_ORDERED:
+            del _orders[next(iter(_orders))]
     made = _carriages.get(run)
     if made is not None:
-        (made.stop.asked if order == ASKED else made.stop.enforced).set()
+        made.obey(order)
 
 
 def let_go(run: str) -> None:
@@ -127,7 +132,7 @@ def let_go(run: str) -> None:
 
 
 class Carriage:
-    """What one planner's batches are run with in this process."""
+    """What one planner's batches are run with in this process. `enter` it before each call that runs something."""
 
     def __init__(self, spec: Spec) -> None:
         settings, facts = spec.unpacked()
@@ -148,11 +153,27 @@ class Carriage:
         self._turns = Turns(workers + len(settings.sources), Places(workers), carry)
         self._open.enter_context(self._turns)
 
+    def obey(self, order: str) -> None:
+        """Follow a planner's order to stop."""
+        (self.stop.asked if order == ASKED else self.stop.enforced).set()
+
+    def enter(self) -> None:
+        """Count a call that is about to run, so that this is not closed as idle before."""
+        with self._lock:
+            self.under += 1
+
     def carry(self, batch: Batch) -> Carried:
         """Run a batch to its end, or to a provider's refusal: what has not started by then goes back."""
         under = _Under({begin.number for begin in batch.jobs}, batch.budget)
+        try:
+            return self._carried(batch, under)
+        except Exception as error:  # noqa: BLE001 - a bug: it is reported by the planner
+            return self._broken(under, WorkerBug(type(error).__name__, traceback.format_exc()))
+        finally:
+            self._leave()
+
+    def _carried(self, batch: Batch, under: _Under) -> Carried:
         with self._lock:
-            self.under += 1
             self._waiting.update(dict.fromkeys(under.left, under))
         self.equipment.budget_at(batch.budget).put(batch.moments)
         for begin in batch.jobs:
@@ -160,8 +181,6 @@ class Carriage:
         while not under.over.wait(_LOOK_SECONDS) and not self._is_stuck():
             pass
         with self._lock:
-            self.under -= 1
-            self.ended_at = time.monotonic()
             for number in under.left:
                 del self._waiting[number]
             return Carried(
@@ -173,14 +192,30 @@ class Carriage:
                 spending=self.equipment.spending(),
             )
 
+    def _broken(self, under: _Under, bug: WorkerBug) -> Carried:
+        """Return what has ended of a batch, and the bug as the result of each other job."""
+        with self._lock:
+            left = set(under.left)
+            for number in left:
+                self._waiting.pop(number, None)
+            done, unbegun = tuple(under.done), tuple(sorted(under.unbegun))
+        with contextlib.suppress(Exception):  # perhaps that is what is broken
+            self._turns.withdraw(left)  # the planner has them run again
+        packed = pickle.dumps(bug)
+        return Carried(carrier=_me(), done=(*done, *(Done(number, packed) for number in sorted(left))), unbegun=unbegun)
+
+    def _leave(self) -> None:
+        with self._lock:
+            self.under -= 1
+            self.ended_at = time.monotonic()
+
     def read(self, questions: BucketQuestionsBatch) -> BucketAnswers:
         """Answer in this thread."""
-        with self._lock:
-            self.under += 1
-            if self._reader is None:
-                self._reader = self.equipment.store.reader()
-            reader = self._reader
         try:
+            with self._lock:
+                if self._reader is None:
+                    self._reader = self.equipment.store.reader()
+                reader = self._reader
             work: Work = pickle.loads(questions.work)  # noqa: S301 - of our planner
             found = answered(work(reader), pickle.loads(questions.items))  # noqa: S301 - of our planner
             return BucketAnswers(carrier=_me(), packed=packed_answers(found), requests=Counter(reader.requests))
@@ -188,9 +223,7 @@ class Carriage:
             bug = WorkerBug(type(error).__name__, traceback.format_exc())
             return BucketAnswers(carrier=_me(), packed=pickle.dumps([bug]))
         finally:
-            with self._lock:
-                self.under -= 1
-                self.ended_at = time.monotonic()
+            self._leave()
 
     def close(self) -> None:
         """Close its clients once running jobs have ended; does not wait for that."""
@@ -247,17 +280,24 @@ class _Under:
 
 _carriages: dict[str, Carriage] = {}
 _lock = threading.Lock()
+_orders: dict[str, set[str]] = {}  # by run: one may come before its carriage is made
+_orders_lock = threading.Lock()
 
 
 def _carriage(spec: Spec) -> Carriage:
-    """Return this process's carriage for that planner. RecvaultError if this process differs from the planner."""
+    """Return this process's carriage for that planner, entered. RecvaultError if this process differs from it."""
     with _lock:
         if spec.run not in _carriages:
             spec.check(__version__, prints(spec))
             idle = [run for run, each in _carriages.items() if not each.under and _is_over(each)]
             for run in idle:
                 _carriages.pop(run).close()
-            _carriages[spec.run] = Carriage(spec)
+            made = _carriages[spec.run] = Carriage(spec)
+            with _orders_lock:
+                ordered = set(_orders.get(spec.run, ()))
+            for order in ordered:  # what comes from here on finds the carriage
+                made.obey(order)
+        _carriages[spec.run].enter()
         return _carriages[spec.run]
 
 

@@ -25,7 +25,7 @@ from recvault.log.lines import get_logger, redact_text
 from recvault.shutdown import Stop
 from recvault.workers import carrier
 from recvault.workers.equality import Inspected, inspect
-from recvault.workers.link import Link, is_private
+from recvault.workers.link import Heartbeat, Link, is_private
 from recvault.workers.spec import Spec
 
 log = get_logger("recvault.workers.cluster")
@@ -45,7 +45,8 @@ class _Worker:
     address: str
     executor: Executor
     seen: float  # its last heartbeat, by the scheduler's clock
-    seen_at: float  # when that was first seen, by ours
+    seen_at: float  # when that was first seen, by ours; not while it is paused
+    is_running: bool = True  # a paused one starts nothing
     under: dict[Future[Any], Future[Any]] = field(default_factory=dict)  # our future: Dask's
 
 
@@ -56,6 +57,7 @@ class Cluster(Executor):
         self._spec, self._stop = spec, stop
         self._workers: dict[str, _Worker] = {}
         self._refused: dict[str, str] = {}
+        self._paused: set[str] = set()
         self._vetting: set[str] = set()
         self._held: deque[tuple[Future[Any], Callable[..., Any], tuple[Any, ...]]] = deque()
         self._orphans: deque[tuple[str, Future[Any]]] = deque()
@@ -122,9 +124,10 @@ class Cluster(Executor):
     def _give(self) -> None:
         while True:
             with self._lock:
-                if not (self._held and self._workers):
+                running = [each for each in self._workers.values() if each.is_running]
+                if not (self._held and running):
                     return
-                worker = min(self._workers.values(), key=lambda each: len(each.under))
+                worker = min(running, key=lambda each: len(each.under))
                 future, fn, args = self._held.popleft()
                 try:
                     theirs = worker.executor.submit(_apart, fn, *args)
@@ -138,9 +141,10 @@ class Cluster(Executor):
         with self._lock:
             if worker.under.pop(future, None) is None:
                 return
-        if theirs.cancelled():  # its worker is gone, or the scheduler: the next check shows which
-            self._orphans.append((worker.address, future))
-        elif (error := theirs.exception()) is not None:
+            if theirs.cancelled():  # its worker is gone, or the scheduler: the next check shows which
+                self._orphans.append((worker.address, future))  # locked, so that `_give_up` finds it here or there
+                return
+        if (error := theirs.exception()) is not None:
             _resolve(future, WorkerLost(f"at {worker.address} failed: {type(error).__name__}"))
         else:
             _resolve(future, theirs.result())
@@ -179,24 +183,37 @@ class Cluster(Executor):
                 self._give_up(self._words())
                 return
 
-    def _compare(self, seen: Mapping[str, float], moment: float) -> None:
+    def _compare(self, seen: Mapping[str, Heartbeat], moment: float) -> None:
         while self._orphans:
             address, future = self._orphans.popleft()
             _resolve(future, WorkerLost(f"at {address} was lost"))
         for worker in list(self._workers.values()):
             if worker.address not in seen:
                 self._drop(worker, "is gone")
-            elif seen[worker.address] != worker.seen:
-                worker.seen, worker.seen_at = seen[worker.address], moment
-            elif moment - worker.seen_at > _HUNG_SECONDS:
-                self._refused[worker.address] = "it gave no sign of life"
-                self._drop(worker, f"gave no sign of life for {moment - worker.seen_at:.0f} s")
-        for address in seen.keys() - self._workers.keys() - self._refused.keys() - self._vetting:
+            else:
+                self._look_at(worker, seen[worker.address], moment)
+        self._paused = {address for address, each in seen.items() if not each.is_running}
+        for address in seen.keys() - self._workers.keys() - self._refused.keys() - self._vetting - self._paused:
             self._vetting.add(address)
-            threading.Thread(target=self._vet, args=[address, seen[address]], name="vet", daemon=True).start()
+            threading.Thread(target=self._vet, args=[address, seen[address].at], name="vet", daemon=True).start()
         for address in self._refused.keys() - seen.keys():
             del self._refused[address]
         self._changed.set()
+        self._give()  # one may go on after a pause
+
+    def _look_at(self, worker: _Worker, heard: Heartbeat, moment: float) -> None:
+        """Drop a worker that has been silent or paused for too long. After a pause it is asked again."""
+        if heard.is_running and (heard.at != worker.seen or not worker.is_running):
+            worker.seen_at = moment
+        worker.seen, worker.is_running = heard.at, heard.is_running
+        quiet = moment - worker.seen_at
+        if quiet <= _HUNG_SECONDS:
+            return
+        if not worker.is_running:
+            self._drop(worker, f"was paused for {quiet:.0f} s: its memory is full")
+            return
+        self._refused[worker.address] = "it gave no sign of life"
+        self._drop(worker, f"gave no sign of life for {quiet:.0f} s")
 
     def _vet(self, address: str, seen: float) -> None:
         """Ask a new worker whether it may be used."""
@@ -234,9 +251,9 @@ class Cluster(Executor):
 
     def _words(self) -> str:
         """Say why there is no worker."""
-        if not self._refused:
-            return "no worker has joined"
-        return "; ".join(f"the worker {address} is refused: {why}" for address, why in sorted(self._refused.items()))
+        found = [f"the worker {address} is refused: {why}" for address, why in sorted(self._refused.items())]
+        found += [f"the worker {address} is paused: its memory is full" for address in sorted(self._paused)]
+        return "; ".join(found) or "no worker has joined"
 
     def _give_up(self, why: str) -> None:
         error = EngineLost(
@@ -244,14 +261,14 @@ class Cluster(Executor):
         )
         with self._lock:
             self._lost = error
-            workers = list(self._workers.values())
-            idle = [each[0] for each in self._held] + [future for _, future in self._orphans]
+            left = [each[0] for each in self._held] + [future for _, future in self._orphans]
+            for worker in self._workers.values():
+                left += worker.under
+                worker.under.clear()
             self._workers.clear()
             self._held.clear()
-        for worker in workers:
-            for future in list(worker.under):
-                _resolve(future, error)
-        for future in idle:
+            self._orphans.clear()
+        for future in left:
             _resolve(future, error)
         self._changed.set()
 

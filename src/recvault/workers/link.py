@@ -12,6 +12,7 @@ import logging
 import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -23,6 +24,7 @@ from recvault.log.lines import redact_text
 CONNECT_SECONDS = 5.0
 _LEAVE_SECONDS = 2.0
 _LOCAL = "local:"
+_RUNNING = "running"
 
 
 def is_private(address: str) -> bool:
@@ -32,6 +34,14 @@ def is_private(address: str) -> bool:
         return parts.scheme == "tls" or ipaddress.ip_address(parts.hostname or "").is_loopback
     except ValueError:
         return parts.hostname == "localhost"
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """What the scheduler last heard of a worker."""
+
+    at: float  # by the scheduler's clock
+    is_running: bool = True  # whether it starts tasks: Dask pauses a worker that runs out of memory
 
 
 class Link:
@@ -114,13 +124,15 @@ class Link:
             tls_client_key=str(files.key),
         )
 
-    def heartbeats(self, seconds: float) -> dict[str, float]:
-        """Return each worker's last sign of life, by the scheduler's clock. Raises the library's error if it is
-        gone."""
+    def heartbeats(self, seconds: float) -> dict[str, Heartbeat]:
+        """Return each worker's last sign of life. Raises the library's error if the scheduler is gone."""
         if self._client.status != "running":
             raise ConnectionError(self._client.status)
         found = self._client.sync(self._client.scheduler.identity, callback_timeout=seconds)
-        return {address: worker["last_seen"] for address, worker in found["workers"].items()}
+        return {
+            address: Heartbeat(worker["last_seen"], worker.get("status", _RUNNING) == _RUNNING)
+            for address, worker in found["workers"].items()
+        }
 
     def executor(self, address: str) -> Executor:
         """Return an executor for only that worker."""

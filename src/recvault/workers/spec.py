@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Self, cast
 
 from recvault import __version__
-from recvault.config import Config, DaemonSettings
+from recvault.config import Config, DaemonSettings, NotifySettings
 from recvault.errors import ConfigError
 from recvault.store import StoreFacts
 
@@ -35,7 +35,8 @@ class Spec:
     @classmethod
     def of(cls, settings: Config, facts: StoreFacts) -> Self:
         """Make a new run's spec."""
-        carried = settings.model_copy(update={"daemon": DaemonSettings()})  # a ping URL is a secret of sorts
+        unused = {"daemon": DaemonSettings(), "notify": NotifySettings()}  # a ping or webhook URL is a secret of sorts
+        carried = settings.model_copy(update=unused)
         run = secrets.token_hex(16)
         return cls(
             version=__version__,
