@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from pathlib import Path
 
@@ -67,3 +68,68 @@ def test_a_secret_is_readable_by_its_owner_alone(tmp_path: Path) -> None:
     path.chmod(0o644)
     place([NewFile(path=path, text="LANG=C\nTOKEN=t\n", mode=0o600, before="LANG=C\n", is_secret=True)])
     assert (path.read_text(), stat.S_IMODE(path.stat().st_mode)) == ("LANG=C\nTOKEN=t\n", 0o600)
+
+
+def test_a_link_is_written_through(tmp_path: Path) -> None:
+    """A path that is a link stays one: the file that it leads to is replaced."""
+    (tmp_path / "kept").mkdir()
+    real, path = tmp_path / "kept/real.toml", tmp_path / "config.toml"
+    real.write_text("before")
+    path.symlink_to("kept/real.toml")
+    place([new(path, "after", before="before")])
+    assert (path.is_symlink(), real.read_text()) == (True, "after")
+    assert [each.name for each in real.parent.iterdir()] == ["real.toml"]
+
+
+def test_a_link_put_in_place_meanwhile_leads_nobody_to_another_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever may write to the folder swaps the new file for a link: the file behind it keeps its mode and owner."""
+    victim, path, calls = tmp_path / "victim", tmp_path / "folder/config.toml", list[str]()
+    victim.write_text("theirs")
+    victim.chmod(0o600)
+    path.parent.mkdir()
+    path.write_text("before")
+    path.chmod(0o644)
+    before, sync, own = victim.stat(), os.fsync, os.chown
+
+    def swap(handle: int) -> None:
+        sync(handle)
+        (scratch,) = path.parent.glob(".config.toml.*")
+        scratch.unlink()
+        scratch.symlink_to(victim)
+
+    monkeypatch.setattr(os, "fsync", swap)
+    monkeypatch.setattr(os, "chown", lambda *args, **keys: (calls.append("chown"), own(*args, **keys)))
+    place([new(path, "after", before="before")])
+    after = victim.stat()
+    assert (after.st_mode, after.st_uid, after.st_gid) == (before.st_mode, before.st_uid, before.st_gid)
+    assert (victim.read_text(), calls) == ("theirs", [])
+
+
+def test_restoring_follows_no_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A replaced file that was swapped for a link is not restored through it."""
+    victim, path = tmp_path / "victim", tmp_path / "config.toml"
+    victim.write_text("theirs")
+    path.write_text("before")
+
+    def fail(*args: object, **keys: object) -> None:
+        path.unlink()
+        path.symlink_to(victim)
+        raise FileExistsError
+
+    monkeypatch.setattr(os, "link", fail)
+    with pytest.raises(ConfigError):
+        place([new(path, "after", before="before"), new(tmp_path / "second")])
+    assert victim.read_text() == "theirs"
+
+
+def test_a_restored_file_is_as_it_was(tmp_path: Path) -> None:
+    """A file with a mark of its encoding and Windows line ends comes back with them."""
+    path, taken = tmp_path / "config.toml", tmp_path / "taken"
+    data = b"\xef\xbb\xbfa = 1\r\n"
+    path.write_bytes(data)
+    taken.touch()
+    with pytest.raises(ConfigError):
+        place([new(path, "a = 2\n", before="a = 1\n"), new(taken)])
+    assert path.read_bytes() == data

@@ -9,10 +9,10 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from secrets import token_hex
 
 from recvault.errors import ConfigError
 
@@ -52,37 +52,79 @@ def _make(folder: Path, undo: contextlib.ExitStack) -> None:
 
 
 def _write(file: NewFile, undo: contextlib.ExitStack) -> None:
-    scratch = _scratch(file)
-    try:
-        if file.before is None:
-            os.link(scratch, file.path)  # fails if it was made meanwhile
-            undo.callback(_forget, file.path.unlink)
-        else:
-            _replace(file, scratch, undo)
-    finally:
-        scratch.unlink(missing_ok=True)
+    if file.before is not None:
+        _replace(file, file.before, undo)
+        return
+    with _opened(file.path.parent, os.O_DIRECTORY) as folder:
+        with _scratch(folder, file.path.name, file.text.encode(), file.mode) as scratch:
+            # fails if it was made meanwhile
+            os.link(scratch, file.path.name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
+        undo.callback(_forget, file.path.unlink)
 
 
-def _replace(file: NewFile, scratch: Path, undo: contextlib.ExitStack) -> None:
-    was = file.path.stat()
-    if file.path.read_text(encoding="utf-8-sig") != file.before:
+def _replace(file: NewFile, before: str, undo: contextlib.ExitStack) -> None:
+    """Replace the file; if its path is a link, replace what the link leads to."""
+    real = Path(os.path.realpath(file.path, strict=True))
+
+    def is_unchanged(found: bytes) -> bool:
+        return _text(found) == before
+
+    made = file.text.encode()
+    was = _swap(real, made, is_unchanged, most=0o700 if file.is_secret else 0o777)
+    if was is None:
         raise ConfigError(f"{file.path} was changed meanwhile", "run the command again")
-    scratch.chmod(stat.S_IMODE(was.st_mode) & (0o700 if file.is_secret else 0o777))
-    if os.geteuid() == 0:
-        os.chown(scratch, was.st_uid, was.st_gid)
-    kept = file.path.read_bytes()
-    scratch.replace(file.path)
-    undo.callback(_forget, lambda: file.path.write_bytes(kept))
+    kept = was
+    undo.callback(_forget, lambda: _swap(real, kept, lambda found: found == made, most=0o777))
 
 
-def _scratch(file: NewFile) -> Path:
-    handle, name = tempfile.mkstemp(dir=file.path.parent, prefix=f".{file.path.name}.")
-    with os.fdopen(handle, "w", encoding="utf-8") as opened:
-        os.fchmod(opened.fileno(), file.mode)
-        opened.write(file.text)
-        opened.flush()
-        os.fsync(opened.fileno())
-    return Path(name)
+def _swap(path: Path, data: bytes, is_expected: Callable[[bytes], bool], *, most: int) -> bytes | None:
+    """Replace a file that is as expected, and return what it contained; else return None.
+
+    The new one keeps owner and mode, of which `most` is allowed. The folder is opened once, and owner and mode are set
+    on the open file: who may write to the folder, but is not root, must not lead root to another file by a link.
+    """
+    with _opened(path.parent, os.O_DIRECTORY) as folder:
+        with _opened(path.name, os.O_NOFOLLOW, folder) as old, os.fdopen(old, "rb", closefd=False) as opened:
+            was, found = os.fstat(old), opened.read()
+        if not is_expected(found):
+            return None
+        owner = (was.st_uid, was.st_gid) if os.geteuid() == 0 else None
+        with _scratch(folder, path.name, data, stat.S_IMODE(was.st_mode) & most, owner) as scratch:
+            os.replace(scratch, path.name, src_dir_fd=folder, dst_dir_fd=folder)
+    return found
+
+
+@contextlib.contextmanager
+def _scratch(folder: int, name: str, data: bytes, mode: int, owner: tuple[int, int] | None = None) -> Iterator[str]:
+    """Write a complete file beside the one of that name; it is removed again if it still has its own name."""
+    scratch = f".{name}.{token_hex(8)}"
+    handle = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=folder)
+    try:
+        with os.fdopen(handle, "wb") as opened:
+            opened.write(data)
+            opened.flush()
+            if owner is not None:
+                os.fchown(handle, *owner)
+            os.fchmod(handle, mode)
+            os.fsync(handle)
+        yield scratch
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(scratch, dir_fd=folder)
+
+
+@contextlib.contextmanager
+def _opened(path: Path | str, flags: int, folder: int | None = None) -> Iterator[int]:
+    handle = os.open(path, os.O_RDONLY | flags, dir_fd=folder)
+    try:
+        yield handle
+    finally:
+        os.close(handle)
+
+
+def _text(data: bytes) -> str:
+    """Decode a file as it was read: without a mark of its encoding, and with plain line ends."""
+    return data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _forget(undo: object) -> None:
