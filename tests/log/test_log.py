@@ -115,6 +115,32 @@ def test_configuring_again_replaces_the_lines() -> None:
     assert (first.getvalue(), len(second.getvalue().splitlines())) == ("", 1)
 
 
+_OTHERS_FIRST = """
+import logging, sys
+from recvault.log.lines import configure, get_logger
+from recvault.log.masking import hide
+hide("s3cret-of-a-line")
+configure(format="json", verbosity=0)
+assert "structlog" not in sys.modules
+{first}
+try:
+    raise ValueError("s3cret-of-a-line")
+except ValueError:
+    get_logger("recvault").exception("job.failed", job="hints", to="+14155550100")
+"""
+
+
+@pytest.mark.parametrize("first", ["logging.getLogger('asyncio').warning('slow s3cret-of-a-line')", "import structlog"])
+def test_an_event_is_whole_whoever_needs_structlog_first(first: str) -> None:
+    """After a line of a library, or an import by one, an event has its fields and traceback, and is masked."""
+    command = [sys.executable, "-c", _OTHERS_FIRST.format(first=first)]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stderr
+    line = json.loads(said.splitlines()[-1])
+    assert (line["event"], line["level"], line["job"], line["to"]) == ("job.failed", "error", "hints", "+[number]")
+    assert "Traceback (most recent call last)" in line["exception"]
+    assert "s3cret" not in said
+
+
 def test_a_stream_that_is_gone_costs_nothing() -> None:
     """A line that cannot be written is dropped, and nothing is shown raw."""
     stream = io.StringIO()

@@ -55,8 +55,10 @@ def configure(*, format: Literal["json", "console"] | None, verbosity: int, stre
     for name in QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
     _Deferred.is_configured = True
-    if _STRUCTLOG in sys.modules:
-        _adopt()
+    if _STRUCTLOG in sys.modules:  # else the first event adopts it, whoever loads structlog until then
+        from recvault.log import rendering
+
+        rendering.adopt_formatter()
 
 
 class _Formatter(logging.Formatter):
@@ -78,31 +80,23 @@ class _Formatter(logging.Formatter):
 class _Deferred:
     """A logger that loads structlog when it first writes a line."""
 
-    is_configured = False  # `configure` was called: what it chose is adopted with structlog
+    is_configured = False  # `configure` was called: structlog is to hand events to the handlers' formatters
 
     def __init__(self, name: str) -> None:
         self._name = name
 
     def __getattr__(self, method: str) -> Any:
         level = logging.getLevelName(method.upper())
-        if _STRUCTLOG not in sys.modules and isinstance(level, int):
-            if not logging.getLogger(self._name).isEnabledFor(level):
-                return _write_nothing
-            _adopt()
+        is_needless = isinstance(level, int) and not logging.getLogger(self._name).isEnabledFor(level)
+        if _STRUCTLOG not in sys.modules and is_needless:
+            return _write_nothing
         from recvault.log import rendering
 
-        return getattr(rendering.logger(self._name, redact), method)
+        return getattr(rendering.logger(self._name, redact, has_formatter=_Deferred.is_configured), method)
 
 
 def _write_nothing(*args: Any, **keys: Any) -> None:
     pass
-
-
-def _adopt() -> None:
-    from recvault.log import rendering
-
-    if _Deferred.is_configured:
-        rendering.adopt_formatter()
 
 
 def _hide_user(url: str) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import threading
 from typing import Any
 
 from recvault.log.lean_imports import without
@@ -16,6 +17,7 @@ with without("rich"):
     from structlog.typing import EventDict, Processor, WrappedLogger
 
 _PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}  # syslog's
+_adopting = threading.Lock()  # structlog calls itself configured before it is: another thread's line would be unmasked
 
 
 def formatter(redact: Processor, *, console: bool, colours: bool, journal: bool) -> logging.Formatter:
@@ -33,13 +35,16 @@ def formatter(redact: Processor, *, console: bool, colours: bool, journal: bool)
 
 def adopt_formatter() -> None:
     """Hand events to the handlers' formatters from now on."""
-    _adopt(structlog.stdlib.ProcessorFormatter.wrap_for_formatter)
+    with _adopting:
+        _adopt(structlog.stdlib.ProcessorFormatter.wrap_for_formatter)
 
 
-def logger(name: str, redact: Processor) -> Any:
-    """structlog's logger of that name; without any configuration it renders by itself."""
-    if not structlog.is_configured():
-        _adopt(redact, structlog.processors.KeyValueRenderer(key_order=["event"]))
+def logger(name: str, redact: Processor, *, has_formatter: bool) -> Any:
+    """structlog's logger of that name; where no handler has a formatter of ours, it renders by itself."""
+    with _adopting:
+        if not structlog.is_configured():
+            by_itself = redact, structlog.processors.KeyValueRenderer(key_order=["event"])
+            _adopt(*((structlog.stdlib.ProcessorFormatter.wrap_for_formatter,) if has_formatter else by_itself))
     return _named(name)
 
 
