@@ -103,6 +103,14 @@ def test_a_command_that_fails(tmp_path: Path) -> None:
         assert "cannot be started" in CommandChannel(command=[missing], seconds=1, environment={}).send(event())
 
 
+def test_no_part_of_a_secret_is_left_where_output_is_cut(tmp_path: Path) -> None:
+    """What a command says is masked before it is cut."""
+    secret = "S3cretTokenOfThirtyTwoCharacters"
+    hide(secret)
+    error = command(tmp_path, f"import sys; sys.stderr.write('x' * 1985 + ' {secret}'); sys.exit(3)").send(event())
+    assert "x" * 1985 in error and "S3cret" not in error
+
+
 def test_a_command_that_hangs_is_killed_with_its_children(tmp_path: Path) -> None:
     """It is killed with its children when its time is over, even if it never read its input."""
     code = f"""

@@ -16,7 +16,8 @@ from collections.abc import Mapping, Sequence
 from recvault.log.lines import redact_text
 
 PASSED_ON = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR")
-_MOST_SAID = 2000  # bytes kept of what it writes to its error output
+_MOST_READ = 1 << 16  # bytes kept of what it writes to its error output
+_MOST_SAID = 2000  # characters of it that are shown: masked before they are cut, as half a secret is not recognised
 _LOOK_SECONDS = 0.05
 
 
@@ -48,7 +49,7 @@ def run(
     if process.returncode == 0:
         return ""
     end = f"{command[0]} exited with {process.returncode}"
-    words = redact_text(said.decode("utf-8", "replace")).strip().replace("\n", " ")
+    words = redact_text(said.decode("utf-8", "replace")).strip().replace("\n", " ")[:_MOST_SAID]
     return f"{end}: {words}" if words else end
 
 
@@ -78,7 +79,7 @@ def _read(process: subprocess.Popen[bytes], said: bytes) -> bytes:
         piece = os.read(process.stderr.fileno(), 1 << 16)
         if not piece:
             time.sleep(_LOOK_SECONDS)  # it closed its error output but still runs
-        return (said + piece)[:_MOST_SAID]
+        return (said + piece)[:_MOST_READ]
     return said
 
 
