@@ -318,3 +318,14 @@ def test_units_carry_unusual_paths(tmp_path: Path) -> None:
     words: Callable[[str], str] = installing.word
     found: list[Any] = [words("/a b/c"), words("/50%/x"), words("/$HOME/x"), words("/plain")]
     assert found == ['"/a b/c"', "/50%%/x", "/$$HOME/x", "/plain"]
+
+
+def test_a_directory_of_an_unusual_name_is_escaped(machine: Machine, tmp_path: Path) -> None:
+    """The drop-in names a directory with a space, a specifier and a dollar sign as systemd reads it."""
+    archive = tmp_path / "call archive" / "100%n$x"
+    archive.mkdir(parents=True)
+    machine.configure(f"[archive]\nbucket = 'file://{archive}'\n" + SOURCE.format('credential = "acme-key"'))
+    assert run("install", "--system").exit_code == 0
+    drop_in = (machine.home.units / "recvault.service.d/recvault-install.conf").read_text()
+    quoted = f'"{tmp_path}/call archive/100%%n$x"'
+    assert f"RequiresMountsFor={quoted}\n" in drop_in and f"ReadWritePaths={quoted}\n" in drop_in

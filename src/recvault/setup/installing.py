@@ -151,10 +151,10 @@ class Installing:
         ]
         directory = self.settings.archive.directory if self.settings else None
         if directory is not None:
-            lines += [f"ReadWritePaths={directory}", "UMask=0027"]
+            lines += [f"ReadWritePaths={_path(directory)}", "UMask=0027"]
         if not lines:
             return ""
-        mounts = ["[Unit]", f"RequiresMountsFor={directory}", ""] if directory is not None else []
+        mounts = ["[Unit]", f"RequiresMountsFor={_path(directory)}", ""] if directory is not None else []
         head = f"# Written by `recvault install` for {self.home.config}; it is written anew by the next one."
         return "\n".join([head, *mounts, "[Service]", *lines, ""])
 
@@ -222,6 +222,12 @@ def word(text: str) -> str:
     """Quote an argument of a command in a unit."""
     escaped = text.replace("%", "%%").replace("$", "$$")
     return f'"{escaped}"' if re.search(r"\s", escaped) else escaped
+
+
+def _path(path: Path) -> str:
+    """Quote a path in a list of a unit, where a $ stands for itself."""
+    escaped = str(path).replace("%", "%%").replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"' if re.search(r"[\s\\\"']", escaped) else escaped
 
 
 def check_reach(program: Path) -> None:
