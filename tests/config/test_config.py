@@ -728,6 +728,9 @@ def test_a_configuration_that_a_stranger_left_here_is_not_taken(
     with pytest.raises(ConfigError, match=r"belongs to another user .*--config config\.toml"):
         find(None)
     assert find(place) == place
+    monkeypatch.setenv("SUDO_UID", "abc")  # names nobody
+    with pytest.raises(ConfigError, match="belongs to another user"):
+        find(None)
     monkeypatch.setenv("SUDO_UID", "54321")  # the caller of sudo, whose own files are trusted
     assert find(None) == place
 

@@ -110,7 +110,8 @@ def _user() -> str:
 
 def _refuse_strangers(place: Path) -> None:
     """Refuse a file that another user controls: who can write to this directory or HOME must not get our secrets."""
-    trusted = {0, os.geteuid(), int(os.environ.get("SUDO_UID", "0"))}
+    caller = os.environ.get("SUDO_UID", "")
+    trusted = {0, os.geteuid(), int(caller) if caller.isdecimal() else 0}
     if place != SYSTEM and place.stat().st_uid not in trusted:
         where = "" if place.is_absolute() else " in this directory"
         raise ConfigError(f"{place}{where} belongs to another user", f"if you trust it, use --config {place}")
