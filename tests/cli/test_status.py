@@ -28,6 +28,7 @@ from recvault.ledger.daemon_lock import DaemonLock, DaemonTrouble
 from recvault.monitoring.risks import Risk
 from recvault.simulator import Simulator
 from rig import Rig, now
+from strict_s3 import Bucket
 
 STYLE = re.compile(r"\x1b\[[0-9;]*m")
 FIRST, LAST = date(2026, 10, 1), date(2026, 10, 30)
@@ -253,6 +254,25 @@ def test_the_verdict_comes_first_and_can_be_an_exit_code(rig: Rig, simulator: Si
         == told.document["daemon"]["errors"]
         == ["bucket: the store answered AccessDenied"]
     )
+
+
+def test_a_bucket_that_the_last_pass_could_not_use_is_not_safe(
+    rig: Rig, simulator: Simulator, strict_bucket: Bucket
+) -> None:
+    """Without a daemon, `status` says so until a pass finds the bucket well again."""
+    account = simulator.add_account("twilio")
+    simulator.populate(account, "voice", count=3, conference_share=0)
+    rig.add_source("voice", "twilio", account)
+    rig.sync()
+    strict_bucket.denied.add("PUT")
+    simulator.populate(account, "voice", count=3, start=simulator.now - timedelta(minutes=5), conference_share=0)
+    assert rig.sync().exit_code == 77
+    (ill,) = run_each(rig, ["status", "--exit-code"])
+    strict_bucket.denied.clear()
+    rig.sync(lambda: now() + timedelta(hours=1))
+    (well,) = run_each(rig, ["status", "--exit-code"])
+    assert ill.code == 3 and ill.stderr.startswith("not safe: bucket: the store answered AccessDenied for ")
+    assert (well.code, well.stderr.splitlines()[0]) == (0, "safe: 6 archived, 0 waiting, none lost")
 
 
 def test_a_daemon_that_was_not_stopped_is_not_safe(rig: Rig, simulator: Simulator) -> None:

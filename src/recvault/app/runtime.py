@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 
 from recvault import config
@@ -22,11 +22,12 @@ from recvault.dispatch.thread_pool import Threads
 from recvault.errors import ConfigError, EngineLost, Interrupted, RecvaultError, StoreRefused, StoreUnavailable
 from recvault.http import Limits
 from recvault.ledger import Feed, Policy
-from recvault.log.lines import get_logger
+from recvault.log.lines import get_logger, redact_text
 from recvault.log.meter import LineFacts, Spending
 from recvault.monitoring.observer import Observer
 from recvault.monitoring.progress import Progress
 from recvault.monitoring.report import Report
+from recvault.monitoring.verdict import BUCKET_ERROR
 from recvault.shutdown import Stop
 from recvault.store import StoreFacts
 
@@ -139,11 +140,20 @@ class Runtime(Equipment, Inquiry):
             Threads(lists_at_once or max(1, len(sources)), "discover", self.stop) as listers,
             self._executor(self) as executor,
         ):
+            work = self.work(sources, executor, report, observer)
             try:
-                yield self.work(sources, executor, report, observer), listers, store_error
+                yield work, listers, store_error
             except EngineLost:
                 self.stop.asked.set()  # ends listing, too: nothing would transfer what it finds
                 raise
+        self.note_bucket(work.outcomes.trouble)
+
+    def note_bucket(self, error: str | None) -> None:
+        """Remember whether the bucket could be used, for `status` while no daemon runs."""
+        noted = redact_text(error or "")
+        with suppress(RecvaultError):  # of the ledger: the pass itself is over
+            if (self.ledger.fact(BUCKET_ERROR) or "") != noted:
+                self.ledger.remember(BUCKET_ERROR, noted)
 
     def work(
         self,

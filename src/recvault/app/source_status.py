@@ -14,7 +14,7 @@ from recvault.ledger import ACCOUNTS, RECONCILE, Carrier, Feed, FeedStatus, Ledg
 from recvault.models import ACCOUNT
 from recvault.monitoring.health import Health, judge, judged_stranded
 from recvault.monitoring.risks import Reason
-from recvault.monitoring.verdict import Judgement, late_manifests, verdict
+from recvault.monitoring.verdict import Judgement, bucket_at_last, late_manifests, verdict
 from recvault.providers.base import readable_apis
 
 _BESIDE = {ACCOUNTS: "the list of sub-accounts", RECONCILE: "the last reconcile"}
@@ -70,8 +70,10 @@ class Inquiry(Configured):
         """Judge whether all is safe, from the ledger and `beside`. `watched_since` as for `judged`; None: no daemon
         runs."""
         is_watched = watched_since is not None
-        late = late_manifests(self.ledger, self.clock(), is_watched=is_watched) if self.has_ledger else []
-        return verdict(self.judged(watched_since or {}), [*beside, *late])
+        found = late_manifests(self.ledger, self.clock(), is_watched=is_watched) if self.has_ledger else []
+        if self.has_ledger and not is_watched:
+            found += bucket_at_last(self.ledger)
+        return verdict(self.judged(watched_since or {}), [*beside, *found])
 
     def health(self, feed: FeedStatus, now: datetime, watched_since: datetime | None) -> Health:
         """Judge an account's list of a configured source."""

@@ -41,7 +41,7 @@ def command(app: App, names: tuple[str, ...], cluster: str | None, as_json: bool
         with progress(app.shows_progress) as shown, _pinged(runtime) as told:
             if metrics_file is None:
                 report = runtime.sync("sync", chosen, shown)
-                _tell(runtime, report)
+                _tell(runtime)
             else:
                 report = _metered(runtime, chosen, shown, metrics_file)
             told.append(report)
@@ -68,28 +68,23 @@ def _metered(runtime: Runtime, names: tuple[str, ...], shown: Observer, metrics_
     metrics.observe_lines(runtime.line_facts)
     try:
         report = runtime.sync("sync", names, Observers(shown, metrics))
-        _tell(runtime, report, metrics.notified)
+        _tell(runtime, metrics.notified)
         return report
     finally:
         metrics.write_textfile(metrics_file)
 
 
-def _tell(
-    runtime: Runtime, report: Report, on_result: Callable[[str, str, int], None] = lambda channel, result, count: None
-) -> None:
+def _tell(runtime: Runtime, on_result: Callable[[str, str, int], None] = lambda channel, result, count: None) -> None:
     """Notify about changes if no daemon does. An error of it is a warning, not an error of the pass."""
     from recvault.app import notification
     from recvault.ledger import running_daemon
     from recvault.log.lines import get_logger
-    from recvault.monitoring.risks import Reason, Risk
 
     teller = notification.teller(runtime, on_result)
     if teller is None or running_daemon(runtime.settings.ledger.path) is not None:
         return
     try:
-        bucket = report.bucket_error
-        beside = [Reason(risk=Risk.BUCKET, message=f"bucket: {bucket}", command="recvault check")] if bucket else []
-        teller.look(runtime.judged({}), runtime.verdict(beside))
+        teller.look(runtime.judged({}), runtime.verdict())
         teller.deliver()
     except Interrupted:
         return  # the next pass sends what waits

@@ -98,6 +98,8 @@ class DaemonService:
         )
         if error is not None:
             self._work.outcomes.store_failed(error)
+        else:
+            runtime.note_bucket(None)  # what an earlier pass met is over
         if self.settings.daemon.hints_listen:
             self.hints = opened_desk(self.runtime, self._work, self._metrics, self._end_by)
 

@@ -105,7 +105,6 @@ class Work:
         names = {source.name for source in self.sources}
         report.failures_total = ledger.ask.failures_total(names)
         report.failures = [_failure_row(row) for row in ledger.ask.failures(MOST_FAILURES, names)]
-        report.bucket_error = self.outcomes.trouble
         report.finished_at = self.listing.clock()
         return report
 

@@ -66,7 +66,6 @@ class Report:
     failures: list[dict[str, Any]] = field(default_factory=list)
     failures_total: int = 0
     codes: set[int] = field(default_factory=set)  # exit codes of the errors met
-    bucket_error: str | None = None  # while nothing could be put there
 
     def account(self, source: str, provider: str, account_id: str) -> AccountReport:
         """Return an account's row, created if there is none."""

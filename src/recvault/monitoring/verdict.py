@@ -18,6 +18,7 @@ from recvault.monitoring.risks import Reason, Risk
 from recvault.timefmt import span, when
 
 MANIFESTS_LATE = timedelta(days=2)
+BUCKET_ERROR = "bucket.error"  # the fact that says why the last pass could not use the bucket; empty if it could
 _WORST_FIRST = {risk: place for place, risk in enumerate(Risk)}
 
 
@@ -50,6 +51,12 @@ def verdict(judged: Iterable[tuple[FeedStatus, Health]], beside: Iterable[Reason
     """Combine the feeds' reasons with others, e.g. of the daemon or of manifests."""
     found = dict.fromkeys([*beside, *(reason for _, health in judged for reason in health.reasons)])
     return Judgement(tuple(sorted(found, key=lambda each: _WORST_FIRST[each.risk])))
+
+
+def bucket_at_last(ledger: Ledger) -> list[Reason]:
+    """Return a reason if the last pass could not use the bucket; a daemon knows this by itself."""
+    error = ledger.fact(BUCKET_ERROR)
+    return [Reason(risk=Risk.BUCKET, message=f"bucket: {error}", command="recvault check")] if error else []
 
 
 def late_manifests(ledger: Ledger, now: datetime, *, is_watched: bool) -> list[Reason]:
