@@ -93,10 +93,11 @@ class Daemon:
             self._endpoint = self._listening(settings)
             self._take(settings)
             self._metrics.reloaded(True, self._clock())
+            drift = self._drift()
             self._notify.ready()
             log.info("daemon.ready", sources=[source.name for source in settings.sources], ledger=settings.ledger.path)
             try:
-                self._keep()
+                self._keep(drift)
             finally:
                 self._end()
             if self._service.fatal is not None:
@@ -116,10 +117,9 @@ class Daemon:
 
     # -- while it runs -------------------------------------------------------------------------------------------------
 
-    def _keep(self) -> None:
-        """Check the flags, again and again, until a stop."""
+    def _keep(self, drift: float) -> None:
+        """Check the flags, again and again, until a stop. `drift`: the clock's, from before the daemon was ready."""
         alive_at = 0.0
-        drift = self._drift()
         while not self._stop.asked.wait(_LOOK_SECONDS) and self._service.fatal is None:
             moment = time.monotonic()
             if self._reload_asked.is_set() and not self._reloader.is_alive():
