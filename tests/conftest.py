@@ -56,8 +56,15 @@ def pytest_runtest_makereport(
     return report
 
 
+@hypothesis.settings(max_examples=1, database=None, derandomize=True)
+@hypothesis.given(hypothesis.strategies.none())
+def _first_example(_: None) -> None:
+    """Make Hypothesis register its random numbers: held by frozen objects alone, they look unheld to it."""
+
+
 def pytest_collection_finish() -> None:
     """Freeze collected objects, so that no garbage collection walks through all tests and modules."""
+    _first_example()
     gc.collect()
     gc.freeze()
 
