@@ -17,6 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from cli.commands import PATIENCE, Ran, environment, until
 from forked import popen
+from recvault.archive import layout
 from recvault.simulator import SimAccount, Simulator
 from rig import Rig
 from strict_s3 import Bucket
@@ -152,8 +153,9 @@ def ids(simulator: Simulator, *accounts: SimAccount) -> set[str]:
 
 
 def assert_truth(rig: Rig, bucket: Bucket, *owned: tuple[Simulator, SimAccount, str]) -> None:
-    """Check that every recording of these accounts is stored byte for byte, once, and nothing else is."""
-    objects, sidecars = rig.objects(), rig.sidecars()
+    """Check that every recording of these accounts is stored byte for byte, once, and but manifests nothing else is."""
+    objects = {key: body for key, body in rig.objects().items() if not key.startswith(layout.MANIFESTS)}
+    sidecars = rig.sidecars()
     truth = {
         recording.recording_id: (simulator, recording, media_format)
         for simulator, account, media_format in owned
