@@ -40,6 +40,7 @@ from xml.sax.saxutils import escape
 _PHRASES = {status.value: status.phrase for status in HTTPStatus}
 _READ = 1 << 18
 _LARGEST_HEAD = 1 << 16
+_RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 _CREDENTIAL = re.compile(r"Credential=([^,]+)/\d{8}/([^/]+)/s3/aws4_request")
 _PART = re.compile(r"<Part>(.*?)</Part>", re.DOTALL)
 _FIELD = re.compile(r"<(PartNumber|ETag|ChecksumSHA256)>([^<]*)</")
@@ -568,12 +569,27 @@ def _get(bucket: Bucket, request: Request, _: Body) -> Reply:
         raise Refusal(403, "InvalidObjectState", "The operation is not valid for the object's storage class")
     if kept.body is None:
         raise Refusal(500, "InternalError", "This body was not kept.")
-    return 200, _described(kept), kept.body
+    return _ranged(request.headers.get("range", ""), _described(kept), kept.body)
+
+
+def _ranged(asked: str, headers: dict[str, str], body: bytes) -> Reply:
+    """Answer with one range of a body, or with all of it if none is asked for."""
+    found = _RANGE.fullmatch(asked)
+    if found is None or not any(found.groups()):
+        return 200, {**headers, "Accept-Ranges": "bytes"}, body
+    first, last = found.groups()
+    begin = int(first) if first else max(0, len(body) - int(last))
+    end = min(len(body), int(last) + 1) if first and last else len(body)
+    if not begin < end:
+        raise Refusal(
+            416, "InvalidRange", "The requested range is not satisfiable", {"Content-Range": f"bytes */{len(body)}"}
+        )
+    return 206, {**headers, "Content-Range": f"bytes {begin}-{end - 1}/{len(body)}"}, body[begin:end]
 
 
 def _head(bucket: Bucket, request: Request, _: Body) -> Reply:
     kept = _found(bucket, request.key)
-    return 200, {**_described(kept), "Content-Length": str(kept.bytes)}, b""
+    return 200, {**_described(kept), "Content-Length": str(kept.bytes), "Accept-Ranges": "bytes"}, b""
 
 
 def _delete(bucket: Bucket, request: Request, _: Body) -> Reply:

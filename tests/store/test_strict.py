@@ -561,3 +561,21 @@ def test_a_refusal_without_a_name() -> None:
     with pytest.raises(StoreUnavailable) as raised, botocore_errors("s3://b/k"):
         raise ClientError({"Error": {"Code": "SlowDown"}, "ResponseMetadata": {"RequestId": ""}}, "PutObject")  # type: ignore[typeddict-item]
     assert raised.value.message == "the store answered SlowDown for s3://b/k"
+
+
+# The server itself
+
+
+@pytest.mark.parametrize(
+    ("asked", "served"),
+    [("bytes=0-3", BODY[:4]), ("bytes=4-", BODY[4:]), ("bytes=-8", BODY[-8:]), ("bytes=9-99999", BODY[9:])],
+)
+def test_the_server_serves_ranges(make_place: Callable[[str], Place], asked: str, served: bytes) -> None:
+    """A range of an object is served as S3 serves it, with its place in the whole."""
+    place = make_place("aws")
+    place.store().put(make_put(KEY, BODY))
+    answer = client_of(place.url).get_object(Bucket=place.bucket, Key=KEY, Range=asked)
+    assert (answer["ResponseMetadata"]["HTTPStatusCode"], answer["Body"].read()) == (206, served)
+    assert answer["ContentRange"].endswith(f"/{len(BODY)}")
+    with pytest.raises(ClientError, match="InvalidRange"):
+        client_of(place.url).get_object(Bucket=place.bucket, Key=KEY, Range=f"bytes={len(BODY)}-")
