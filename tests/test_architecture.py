@@ -32,6 +32,7 @@ FLOORS = {
     "config": 3,
     "http": 3,
     "store": 3,
+    "catalog": 2,
     "ledger": 2,
     "media": 2,
     "providers": 2,
@@ -76,6 +77,7 @@ OWNERS = {
     "av": {"media"},
     "cryptography": {"media", "providers", "simulator"},  # decrypt, verify, encrypt and sign
     "dask": {"workers"},
+    "duckdb": {"catalog"},
     "distributed": {"workers"},
 }
 LOADS = {
