@@ -55,6 +55,7 @@ class Rig:
             entry[key] = value if key in plain else {"file": str(self._secret(name, key, value))}
         entry["media_hosts"] = [self.simulator.media_host]
         entry["requests_per_second"] = 100_000
+        entry["call_facts"] = False  # tests of them turn it on: others count requests, and break off at each
         self.sources.append({**entry, **options})
 
     def _secret(self, name: str, key: str, value: str) -> Path:

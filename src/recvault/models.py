@@ -292,6 +292,7 @@ class Receipt(Travels):
     missing: tuple[MissingFormat, ...] = ()
     taken: tuple[str, ...] = ()  # keys of this recording that are occupied by foreign objects
     earlier: Earlier | None = None  # the earlier edition that this one is stored beside
+    has_call: bool = False  # its sidecar holds the facts of the call, which this receipt does not
 
     @property
     def bytes(self) -> int:
@@ -330,6 +331,7 @@ class Job(Travels):
     looks: tuple[Look, ...] = ()
     standing: Receipt | None = None  # the earlier commit, if it is archived
     again: bool = False  # it is archived: look for a better version
+    call: JSON | None = field(default=None, repr=False, compare=False)  # the facts of its call, if already known
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -134,7 +134,7 @@ def test_unknown_places_and_methods(connect: Connect) -> None:
     client = connect()
     assert client.get("/nowhere").status_code == 404
     assert client.get("/v1/nowhere").json()["code"] == 20404
-    assert client.get(f"{client.voice}/Calls.json").status_code == 404
+    assert client.get(f"{client.voice}/Messages.json").status_code == 404
     assert client.http.head(f"{client.voice}/Recordings.json").status_code == 405
     with pytest.raises(ValueError, match="is there already"):
         client.simulator.add_account("twilio", client.account.account_id)

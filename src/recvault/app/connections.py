@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from recvault.http import Budget, Clients, Session, Timing
+from recvault.http import Budget, Clients, Limits, Session, Timing
 from recvault.log.meter import Waits
 from recvault.media.assess import Proof
 from recvault.models import ACCOUNT, Window
@@ -15,6 +15,7 @@ from recvault.providers.base import Provider
 from recvault.shutdown import Stop
 from recvault.transfer.fetch import Line
 
+_CALLS_TRIES, _CALLS_SECONDS = 3, 60.0  # of a page of calls, and for its whole answer
 _SHORT = timedelta(hours=1)  # for a list request that only tests for an answer
 
 
@@ -33,6 +34,7 @@ class Connections:
     waits: Waits = field(default_factory=Waits, repr=False)
     max_attempts: int = 12
     give_up_after: timedelta = timedelta(days=3)
+    call_facts: bool = True
     _made: dict[str, Line] = field(default_factory=dict, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
@@ -55,7 +57,16 @@ class Connections:
             waits=self.waits,
             own_list=lambda: provider.list_request(Window(since=datetime.now(UTC) - _SHORT), ACCOUNT),
         )
-        return Line(provider, session, self.formats, self.proof, self.max_attempts, self.give_up_after)
+        return Line(provider, session, self.formats, self.proof, self.max_attempts, self.give_up_after, self.call_facts)
+
+    def calls(self, account_id: str, rate: float, stop: Stop) -> Session:
+        """Return a session for an account's list of calls, one request at a time.
+
+        It has its own limits: whatever the list of calls answers must not slow down recordings.
+        """
+        timing = replace(self.timing, tries=_CALLS_TRIES, reply_deadline=_CALLS_SECONDS)
+        limits = Limits(rate, 1)
+        return Session(self.provider.base_url, self.authorization, self.clients, limits, stop, timing)
 
     def close(self) -> None:
         """Close every connection."""

@@ -17,10 +17,12 @@ from recvault.app.transfer_setup import Equipment
 from recvault.discovery.identity import Identity, tell_stranded
 from recvault.discovery.source import Source
 from recvault.dispatch.backfill import Asked, Backfill
+from recvault.dispatch.call_desk import CallDesk
+from recvault.dispatch.calls_writer import LateCalls
 from recvault.dispatch.sync_pass import Pass, Work
 from recvault.dispatch.thread_pool import Threads
 from recvault.errors import ConfigError, EngineLost, Interrupted, RecvaultError, StoreRefused, StoreUnavailable
-from recvault.http import Limits
+from recvault.http import Limits, Session
 from recvault.ledger import Feed, Policy
 from recvault.log.lines import get_logger, redact_text
 from recvault.log.meter import LineFacts, Spending
@@ -28,11 +30,13 @@ from recvault.monitoring.observer import Observer
 from recvault.monitoring.progress import Progress
 from recvault.monitoring.report import Report
 from recvault.monitoring.verdict import BUCKET_ERROR
+from recvault.providers.calls import lists_calls
 from recvault.shutdown import Stop
 from recvault.store import StoreFacts
 
 log = get_logger("recvault.app.runtime")
 
+_CALLS_SECONDS = 30.0  # at the end of a pass, for the list of calls to be read
 _LISTS = 4  # slices of a backfill that are listed in parallel
 
 
@@ -146,6 +150,9 @@ class Runtime(Equipment, Inquiry):
             except EngineLost:
                 self.stop.asked.set()  # ends listing, too: nothing would transfer what it finds
                 raise
+            finally:
+                if work.calls is not None:
+                    work.calls.finish(0.0 if self.stop.asked.is_set() or store_error else _CALLS_SECONDS)
         self.note_bucket(work.outcomes.trouble)
 
     def note_bucket(self, error: str | None) -> None:
@@ -162,8 +169,10 @@ class Runtime(Equipment, Inquiry):
         report: Report,
         observer: Observer,
         rest_seconds: float = math.inf,
+        *,
+        asks_calls: bool = True,
     ) -> Work:
-        """Make what lists these sources and transfers their recordings."""
+        """Make what lists these sources and transfers their recordings. `asks_calls`: and asks who called whom."""
         workers, least = self.settings.transfer.workers, getattr(executor, "least", 0)
         processes = getattr(executor, "processes", 1)  # only worker processes have several
         work = Work.of(
@@ -179,10 +188,30 @@ class Runtime(Equipment, Inquiry):
             on_accounts=Identity(ledger=self.ledger, carriers=self.carriers, stop=self.stop),
             observer=observer,
             rest_seconds=rest_seconds,
+            calls=self.call_desk(sources) if asks_calls else None,
         )
         if (on_width := getattr(executor, "on_width", None)) is not None:  # if workers come and go
             on_width(lambda processes: work.dispatch.widen(wiring.places(workers, processes, least)))
         return work
+
+    def call_desk(self, sources: Iterable[Source]) -> CallDesk | None:
+        """Make what asks for the calls of these sources; None if none of them has a list of calls to ask for."""
+        asked = {source.name: source for source in sources if source.policy.call_facts}
+        if not asked:
+            return None
+
+        def session(name: str, account_id: str, stop: Stop) -> Session:
+            return self.lines(name).calls(account_id, self.source(name).requests_per_second, stop)
+
+        return CallDesk(
+            sources=asked,
+            ledger=self.ledger,
+            memory=self.calls,
+            session=session,
+            late_calls=lambda: LateCalls(store=self.store, prefix=self.keys.prefix, clock=self.clock),
+            clock=self.clock,
+            stop=Stop(pulse=self.stop.pulse),
+        )
 
     def usable(self, names: Iterable[str], report: Report) -> list[Source]:
         """Return the sources that can be set up; report, ledger and log say why the others cannot."""
@@ -228,6 +257,7 @@ class Runtime(Equipment, Inquiry):
                 retry_max=transfer.retry_max,
                 recheck_every=source.recheck_every,
                 give_up_after=source.give_up_after,
+                call_facts=source.call_facts and lists_calls(lines.provider),
             ),
         )
 

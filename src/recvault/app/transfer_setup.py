@@ -23,6 +23,7 @@ from recvault.log.meter import Spending, Waits
 from recvault.shutdown import Stop
 from recvault.store import Bucket
 from recvault.transfer.archive_recording import Transfer
+from recvault.transfer.call_memory import CallMemory
 from recvault.transfer.spool import SpoolPlace
 
 
@@ -40,6 +41,7 @@ class Equipment(Configured):
         super().__init__(settings, clock=clock, stop=stop)
         self._budgets: Budgets[Any] = Budgets(settings.sources, self.provider, budget)
         self.waits = Waits()
+        self.calls = CallMemory()
         self._store: Bucket | None = None
         self._lines: dict[str, Connections] = {}
         self._making = threading.Lock()
@@ -91,4 +93,5 @@ class Equipment(Configured):
                 directory=settings.spool_dir, memory=settings.spool_memory, min_free_disk=settings.min_free_disk
             ),
             clock=self.clock,
+            call=self.calls,
         )

@@ -68,6 +68,7 @@ def lines(
         waits=waits,
         max_attempts=transfer.max_attempts,
         give_up_after=source.give_up_after,
+        call_facts=source.call_facts,
     )
 
 

@@ -6,6 +6,7 @@ Invariant: keys depend on the recording alone; two recordings never share a key,
     recordings/provider=twilio/account=AC…/date=2026-10-01/RE….json    sidecar, written last
     recordings/provider=twilio/account=AC…/date=2026-10-01/RE…~2.wav   a second edition, where its first key is taken
     recordings/provider=twilio/account=AC…/date=2026-10-01/RE…~2.json  its sidecar, which names the earlier edition
+    calls/provider=twilio/account=AC…/date=2026-10-02/….jsonl          facts of calls that came after the sidecar
     schemas/sidecar-v1.json                                            what every sidecar meets
 """
 
@@ -22,8 +23,8 @@ from urllib.parse import unquote
 from recvault.models import Recording, stamp
 
 SCHEMA = "recvault/sidecar/v1"
-CATALOG, MANIFESTS, SCHEMAS = "catalog/", "manifests/", "schemas/"
-RESERVED = (CATALOG, MANIFESTS, SCHEMAS)
+CALLS, CATALOG, MANIFESTS, SCHEMAS = "calls/provider=", "catalog/", "manifests/", "schemas/"
+RESERVED = (CALLS, CATALOG, MANIFESTS, SCHEMAS)
 """Beginnings of keys that belong to no recording, after the archive's prefix."""
 SCHEMA_KEY = f"{SCHEMAS}sidecar-v1.json"
 SIDECAR_SUFFIX = ".json"

@@ -63,8 +63,18 @@ def _kept(value: Any, kind: type[T], name: str) -> T:
     return value
 
 
-def sidecar_bytes(receipt: Receipt, *, attempts: int, fetched_from: str | None, formats_wanted: Iterable[str]) -> bytes:
-    """Encode a recording's sidecar: one JSON document on one line, so that query engines can read it directly."""
+def sidecar_bytes(
+    receipt: Receipt,
+    *,
+    attempts: int,
+    fetched_from: str | None,
+    formats_wanted: Iterable[str],
+    call: JSON | None = None,
+) -> bytes:
+    """Encode a recording's sidecar: one JSON document on one line, so that query engines can read it directly.
+
+    `call`: the facts of its call; unknown, the sidecar has no such field.
+    """
     recording = receipt.recording
     document: JSON = {
         "schema": SCHEMA,
@@ -99,6 +109,7 @@ def sidecar_bytes(receipt: Receipt, *, attempts: int, fetched_from: str | None, 
             "formats_wanted": list(formats_wanted),
             **_beside(receipt),
         },
+        **({} if call is None else {"call": call}),
         "raw": recording.raw,
     }
     if not recording.raw:  # no provider's row is empty: this one was not read
@@ -176,6 +187,11 @@ class Sidecar:
         return None if encryption is None else dict(encryption)
 
     @property
+    def has_call(self) -> bool:
+        """Whether it holds the facts of its call."""
+        return isinstance(self.document, dict) and self.document.get("call") is not None
+
+    @property
     @_held
     def unknown(self) -> frozenset[str]:
         """The fields whose values are unknown, in a restored sidecar."""
@@ -219,6 +235,7 @@ class Sidecar:
             archived_at=self.archived_at,
             already_archived=True,
             sidecar_sha256=self.sha256,
+            has_call=self.has_call,
             **_read_beside(self.document["archive"]),
         )
 

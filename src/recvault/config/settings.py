@@ -239,6 +239,7 @@ class SourceSettings(_Table):
     settings: Mapping[str, str] = Field(default_factory=dict)
     secrets: Mapping[str, SecretRef] = Field(default_factory=dict)
     subaccounts: bool = False
+    call_facts: bool = True
     formats: Annotated[Texts, AfterValidator(checks.distinct)]
     poll_every: Period = timedelta(minutes=5)
     lookback: Duration

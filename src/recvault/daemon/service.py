@@ -22,6 +22,7 @@ from recvault.discovery.source import Source
 from recvault.dispatch.sync_pass import Work
 from recvault.errors import ConfigError, LedgerDamaged, LedgerLocked, LedgerUnavailable, RecvaultError
 from recvault.ledger import RECONCILE, FeedStatus
+from recvault.ledger.uncalled import SOON
 from recvault.log.lines import get_logger
 from recvault.models import Window
 from recvault.monitoring.health import Health
@@ -112,6 +113,9 @@ class DaemonService:
         self._every("bucket", "bucket", timedelta(seconds=_REST_SECONDS), self._try_store)
         self._schedule.lane("manifests", 1)
         self._every("manifests", "manifests", LOOK_EVERY, ManifestJob(self.runtime, self._metrics).look)
+        if self.work.calls is not None:
+            self._schedule.lane("calls", 1)
+            self._every("calls", "calls", SOON, self.work.calls.write_late)
         for source in self.work.sources:
             self._schedule.lane(source.name, _LISTERS)
             self._every(f"poll:{source.name}", source.name, self._poll_every(source.name), self._poll(source))
@@ -133,6 +137,8 @@ class DaemonService:
             with contextlib.suppress(RecvaultError):  # the file is removed with the process
                 self.runtime.ledger.succession.end()
         self._wake.set()
+        if self._work is not None and self._work.calls is not None:
+            self._work.calls.end()
         if self.hints is not None:
             self.hints.wake()
         self._schedule.end()
@@ -148,6 +154,8 @@ class DaemonService:
 
     def close(self) -> None:
         """Close what was opened."""
+        if self._work is not None and self._work.calls is not None:
+            self._work.calls.finish(0.0)
         self._executor.shutdown(wait=False, cancel_futures=True)
         self.runtime.__exit__(None, None, None)
 

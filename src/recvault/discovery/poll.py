@@ -77,6 +77,8 @@ class Listing:
     observer: Observer = field(default_factory=Observer)
     on_listed: Callable[[Provider, Sequence[Recording]], None] = lambda provider, recordings: None
     on_accounts: Callable[[Source, Sequence[str]], None] = lambda source, accounts: None  # before any is listed
+    on_new: Callable[[Source, str, Sequence[Recording]], None] = lambda source, account_id, recordings: None
+    on_read: Callable[[Source, str], None] = lambda source, account_id: None  # a list was read, or failed
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
     _closings: Closings = field(init=False, repr=False)
 
@@ -252,7 +254,10 @@ class Listing:
     def _met(self, source: Source, account_id: str, feed: Feed, work: Callable[[], object]) -> RecvaultError | None:
         """Do the work; return its error, reported. A bug propagates, and so does LedgerDamaged."""
         try:
-            work()
+            try:
+                work()
+            finally:
+                self.on_read(source, account_id)
         except Interrupted as error:
             return error
         except LedgerDamaged:
@@ -297,6 +302,7 @@ class Listing:
             clock=self.clock,
             on_page=lambda found: self._count(source, account_id, found),
             on_listed=self.on_listed,
+            on_new=lambda recordings: self.on_new(source, account_id, recordings),
             on_not_offered=lambda oldest: self._note_not_offered(source, account_id, oldest),
         )
 

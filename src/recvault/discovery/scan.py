@@ -78,6 +78,7 @@ class Discovery:
     clock: Callable[[], datetime]
     on_page: Callable[[Found], None]
     on_listed: Callable[[Provider, Sequence[Recording]], None] = lambda provider, recordings: None  # not registered yet
+    on_new: Callable[[Sequence[Recording]], None] = lambda recordings: None  # just registered
     on_wanted: Callable[[Sequence[Recording]], None] = lambda recordings: None  # known and new ones in the window
     on_not_offered: Callable[[datetime], None] = lambda oldest: None  # older bounds are refused
     most_pages: int | None = None  # after which a long list is broken off; what was read is registered
@@ -186,9 +187,11 @@ class Discovery:
         self._tell(new.ids)
         self.on_page(Found(len(page.recordings), new.new, new.gone, new.external, len(page.rejected)))
         self.on_wanted(wanted)
+        ids = frozenset(new.ids)
+        found = [recording for recording in wanted if recording.recording_id in ids] if ids else []
+        self.on_new(found)
         if self.window is not None:
-            ids = frozenset(new.ids)
-            self._note_missed([recording for recording in wanted if recording.recording_id in ids])
+            self._note_missed(found)
 
     def _tell(self, ids: Sequence[str]) -> None:
         """Log the ids of new recordings: the first line about each in the log."""

@@ -10,12 +10,13 @@ import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Self
 
 from recvault.discovery.poll import Listing
 from recvault.discovery.source import Source
+from recvault.dispatch.call_desk import CallDesk
 from recvault.dispatch.dispatcher import Dispatch
 from recvault.dispatch.doubts import Doubts
 from recvault.dispatch.outcomes import Outcomes
@@ -24,7 +25,7 @@ from recvault.dispatch.url_cache import Minted
 from recvault.dispatch.watchdog import Watched
 from recvault.errors import RecvaultError
 from recvault.ledger import Ledger
-from recvault.models import Job, Outcome
+from recvault.models import Job, Outcome, State
 from recvault.monitoring.observer import Observer
 from recvault.monitoring.report import MOST_FAILURES, AccountReport, Report
 from recvault.shutdown import Stop
@@ -40,6 +41,7 @@ class Work:
     listing: Listing
     dispatch: Dispatch
     outcomes: Outcomes
+    calls: CallDesk | None = None
     _requests: Counter[tuple[str, str]] = field(default_factory=Counter, repr=False)  # already in the report
 
     @classmethod
@@ -58,6 +60,7 @@ class Work:
         observer: Observer = _NOBODY,
         on_accounts: Callable[[Source, Sequence[str]], None] = lambda source, accounts: None,
         rest_seconds: float = math.inf,
+        calls: CallDesk | None = None,
     ) -> Self:
         """Connect them. Results go to a report and an observer."""
         minted = Minted(clock)
@@ -70,6 +73,7 @@ class Work:
             rest_seconds=rest_seconds,
             doubts=doubts,
         )
+        lend: Callable[[Job], Job] = (lambda job: job) if calls is None else calls.lend
         dispatch = Dispatch(
             names=[source.name for source in sources],
             ledger=ledger,
@@ -80,9 +84,9 @@ class Work:
             drain_timeout=drain_timeout,
             clock=clock,
             policies=policies,
-            on_settled=outcomes.settled,
+            on_settled=outcomes.settled if calls is None else _both(calls, outcomes),
             on_quiet=doubts.judge,
-            prepared=lambda job: minted.lend(doubts.begun(job)),
+            prepared=lambda job: lend(minted.lend(doubts.begun(job))),
         )
         outcomes.dispatch = dispatch
         listing = Listing(
@@ -93,7 +97,9 @@ class Work:
             on_listed=minted.note,
             on_accounts=on_accounts,
         )
-        return cls(sources=sources, listing=listing, dispatch=dispatch, outcomes=outcomes)
+        if calls is not None:
+            listing = replace(listing, on_new=calls.listed, on_read=calls.scanned)
+        return cls(sources=sources, listing=listing, dispatch=dispatch, outcomes=outcomes, calls=calls)
 
     def complete(self) -> Report:
         """Return the report so far, with open recordings from the ledger, whichever pass left them."""
@@ -149,6 +155,14 @@ class Pass:
         """Scan every account of a source, one after the other."""
         for account_id in self.work.listing.accounts(source):
             self.work.listing.poll(source, account_id)
+
+
+def _both(calls: CallDesk, outcomes: Outcomes) -> Callable[[Job, Outcome, State], None]:
+    def settled(job: Job, outcome: Outcome, state: State) -> None:
+        calls.settled(outcome)
+        outcomes.settled(job, outcome, state)
+
+    return settled
 
 
 def _failure_row(row: dict[str, object]) -> dict[str, object]:

@@ -15,7 +15,7 @@ from typing import Any
 
 from sqlite_utils import Database
 
-from recvault.ledger import editions, steps
+from recvault.ledger import editions, steps, uncalled
 from recvault.ledger.blame import judge_suspect
 from recvault.ledger.rows import keep_listed, media_of, shorten
 from recvault.ledger.steps import CONFIRM_AFTER, Policy
@@ -111,7 +111,9 @@ _LOOKED = "UPDATE recordings SET next_attempt_at=NULL, lease=NULL, missing_since
 
 def settle(db: Database, outcomes: Sequence[Outcome], now: datetime, policies: Mapping[str, Policy]) -> list[State]:
     """Store outcomes, inside a transaction; return the new states in order."""
-    _archive(db, [outcome for outcome in outcomes if isinstance(outcome, Receipt)], now)
+    receipts = [outcome for outcome in outcomes if isinstance(outcome, Receipt)]
+    _archive(db, receipts, now)
+    uncalled.note(db, [each for each in receipts if each.source in policies and policies[each.source].call_facts], now)
     return [
         State.ARCHIVED if isinstance(outcome, Receipt) else _fail(db, outcome, now, policies[outcome.source])
         for outcome in outcomes

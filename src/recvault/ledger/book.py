@@ -29,6 +29,7 @@ from recvault.ledger.questions import Feed, Questions
 from recvault.ledger.steps import Policy
 from recvault.ledger.succession import Succession
 from recvault.ledger.trouble import sound_values, sqlite_errors, stored_time
+from recvault.ledger.uncalled import Uncalled
 from recvault.ledger.unlisted import Unlisted
 from recvault.models import Job, Outcome, Recording, Rejected, State, Window, stamp
 
@@ -49,6 +50,7 @@ class Ledger:
         self.unlisted = Unlisted(self._connection)
         self.blame = Blame(self._connection)
         self.notices = Notices(self._connection)
+        self.uncalled = Uncalled(self._connection)
         self.succession = Succession(self._connection, self._owner)
         self._born_at = ""
 

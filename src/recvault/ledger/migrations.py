@@ -326,8 +326,27 @@ def calls(db: Database) -> None:
         db.execute(statement)
 
 
+_UNCALLED = (
+    """
+    CREATE TABLE uncalled (
+        id INTEGER PRIMARY KEY,             -- of the recording's row
+        misses INTEGER NOT NULL DEFAULT 0,  -- how often the list of calls was read without it
+        next_at TEXT NOT NULL
+    )
+    """,
+    "CREATE INDEX uncalled_due ON uncalled (next_at)",
+)
+
+
+@migrations()
+def call_facts(db: Database) -> None:
+    """Add which archived recordings have a sidecar without the facts of their call."""
+    for statement in _UNCALLED:
+        db.execute(statement)
+
+
 _LATER = (
     *(sidecar_sums, quarantine_by_recording, looked_for_in_vain, process_deaths, whose_failure, accounts_by_id),
-    *(editions, how_long_in_doubt, notices, calls),
+    *(editions, how_long_in_doubt, notices, calls, call_facts),
 )
 KNOWN = frozenset(each.__name__ for each in (first, second, third, fourth, fifth, *_LATER))

@@ -31,6 +31,7 @@ class Policy:
     retry_max: timedelta = timedelta(hours=6)
     recheck_every: timedelta = timedelta(minutes=2)
     give_up_after: timedelta = timedelta(days=3)
+    call_facts: bool = False  # sidecars without the facts of their call are noted, to ask for these later
 
     @property
     def longest(self) -> timedelta:

@@ -28,7 +28,7 @@ def reconcile(
     runtime.ledger  # noqa: B018 - opened first: without a ledger nothing is begun
     sources = runtime.usable(names, report)
     with Threads(max(1, len(sources)), "reconcile", runtime.stop) as listers:
-        work = runtime.work(sources, listers, report, observer or Observer())
+        work = runtime.work(sources, listers, report, observer or Observer(), asks_calls=False)
 
         def look(source: Source) -> None:
             begins = moment_before(report.started_at, runtime.source(source.name).reconcile_window)

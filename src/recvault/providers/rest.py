@@ -98,6 +98,8 @@ class Rest:
     rows: ClassVar[str]  # the key of a page's rows
     marks: ClassVar[tuple[str, ...]] = ()  # keys that only a page has: with one of them, a missing list means no rows
 
+    calls: ClassVar[str] = ""  # the path of the account's list of calls, after the host; "" if it has none
+
     instance: ClassVar[str]  # the path of one recording; {recording} is its id
     deleted: ClassVar[str] = ""  # the path for its deletion, if different
     media: ClassVar[str] = ""  # the path of its media in a {format}; "" if rows hold complete URLs (media_urls)

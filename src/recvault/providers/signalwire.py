@@ -63,6 +63,7 @@ class SignalWire(Rest):
     rows = "recordings"
     marks = ("page_size",)
     # Built from the sid: in the docs' own sample `uri` names another call than call_sid does.
+    calls = f"{root}/Calls.json"
     instance = "/Recordings/{recording}.json"  # without `.json` it is audio; a DELETE is answered 204 (docs)
     media = "/Recordings/{recording}.{format}"
 

@@ -49,6 +49,7 @@ class TwilioLegacy(TwilioAccount):
     bounds = Bounds("DateCreated>", "DateCreated<", values.day, values.day_after)  # days in GMT, from midnight (docs)
     paging = Paging(size="num", next="nextpageuri", own="uri", last="lastpageuri")
     accept = "application/xml"
+    calls = "/2010-04-01/Accounts/{account}/Calls.json"  # the same calls, as JSON
     instance = "/Recordings/{recording}.xml"  # without `.xml` it is WAV audio (2008 docs)
     deleted = "/Recordings/{recording}"  # answered 204 (2008 docs)
     media = "/Recordings/{recording}.{format}"

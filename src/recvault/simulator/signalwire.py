@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
-from recvault.simulator import dates
+from recvault.simulator import calls, dates
 from recvault.simulator.exchange import Request, Route, SimulatedReply, error, json_reply, media_reply, refuse
 from recvault.simulator.recording import SimRecording
 from recvault.simulator.shelf import Query, Slice
@@ -25,6 +25,8 @@ def route(world: World, request: Request) -> Route:
     match request.path.removeprefix(PREFIX).split("/")[1:]:
         case [project, "Recordings" | "Recordings.json"]:
             return Route("json", "list", partial(_list, world, request, project, ""))
+        case [project, "Calls" | "Calls.json"]:
+            return Route("json", "other", partial(_calls, world, request, project))
         case [project, "Conferences", conference, "Recordings" | "Recordings.json"]:
             return Route("json", "list", partial(_list, world, request, project, conference))
         case [project, "Recordings", name] | [project, "Calls" | "Conferences", _, "Recordings", name]:
@@ -90,6 +92,10 @@ def _list(world: World, request: Request, project: str, conference: str) -> Simu
     page = account.shelves["signalwire"].page("signalwire", SimRecording.listed, now, query, size=size, after=token[2:])
     rows = [_row(world, recording, now) for recording in page.recordings]
     return _page(world, request, rows, number, size, _next_token(page, number, switches.signalwire_empty_page))
+
+
+def _calls(world: World, request: Request, project: str) -> SimulatedReply:
+    return calls.answer(world, request, _login(world, request, project), "signalwire")
 
 
 def _next_token(page: Slice, number: int, empty_page: bool) -> str:

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Self, Unpack
 
-from recvault.simulator import callbacks, population
+from recvault.simulator import callbacks, calls, population
 from recvault.simulator.callbacks import Callback
+from recvault.simulator.calls import SimCall
 from recvault.simulator.dates import midnight
 from recvault.simulator.details import Details
 from recvault.simulator.faults import Faults
@@ -157,6 +158,10 @@ class Simulator:
         now = self.now
         found = (r for r in self.recordings(account) if r.visible_at <= now and r.fetchable(now) and not r.malformed)
         return sorted(found, key=lambda recording: (recording.created_at, recording.recording_id))
+
+    def calls(self, account: SimAccount, api: Api) -> list[SimCall]:
+        """Return all calls of the account's recordings in this API, newest first, listed or not."""
+        return calls.calls(self._world, account, api)
 
     def delete(self, recording: SimRecording) -> None:
         """Delete a recording at the service, as its owner might."""

@@ -5,6 +5,7 @@ The defaults are the most likely behaviour by documents and captured replies.
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from typing import Literal
 
@@ -24,6 +25,12 @@ class Switches:
     stall_seconds: float = 0.3  # silence of the fault `stall` before it closes
     slow_seconds: float = 0.1  # time over which the fault `slow` spreads a body
     malformed_share: float = 0.0  # share of populated rows without a valid date
+
+    # Calls, at Twilio and SignalWire
+    calls_status: int = 200  # another: the list of calls, and nothing else, answers it
+    calls_gate: threading.Event | None = None  # the list of calls is answered once it is set
+    calls_missing_share: float = 0.0  # share of recordings whose call is never listed
+    calls_list_delay_seconds: float = 0.0  # from a call's start to its first listing
 
     # Twilio Voice, 2010-04-01 and 2008-08-01
     inactive_accounts: Literal["readable", "refused"] = "readable"  # to their parent's token, if closed or suspended

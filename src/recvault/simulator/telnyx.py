@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 from recvault.simulator import dates
+from recvault.simulator.calls import numbers
 from recvault.simulator.exchange import Request, Route, SimulatedReply, error, json_reply, refuse
 from recvault.simulator.recording import SimRecording
 from recvault.simulator.shelf import Query, Slice
@@ -76,7 +77,7 @@ def _list(world: World, request: Request) -> SimulatedReply:
     account, now = _login(world, request), world.clock.now
     number = _number(request.param("page[number]"), 1, None, world)
     size = _number(request.param("page[size]"), 20, 250, world)
-    query = replace(_query(request), order=world.switches.telnyx_order)
+    query = replace(_query(world, request), order=world.switches.telnyx_order)
     page = account.shelves["telnyx"].page(
         "telnyx", SimRecording.listed, now, query, size=size, start=(number - 1) * size
     )
@@ -104,7 +105,7 @@ def _number(text: str | None, default: int, largest: int | None, world: World) -
     return min(int(text), largest) if largest else int(text)
 
 
-def _query(request: Request) -> Query:
+def _query(world: World, request: Request) -> Query:
     """Read `filter[...]`: created_at by inclusive bounds, ids by equality. Other filters are ignored."""
     try:
         since, until = _bounds(request, "created_at")
@@ -125,7 +126,7 @@ def _query(request: Request) -> Query:
         )
         if (value := request.param(f"filter[{name}]")) is not None
     }
-    return Query(since=since, until=until, where=_where(wanted, started, ended))
+    return Query(since=since, until=until, where=_where(world, wanted, started, ended))
 
 
 def _bounds(request: Request, name: str) -> tuple[datetime | None, datetime | None]:
@@ -134,7 +135,7 @@ def _bounds(request: Request, name: str) -> tuple[datetime | None, datetime | No
 
 
 def _where(
-    wanted: dict[str, str], started: tuple[datetime | None, ...], ended: tuple[datetime | None, ...]
+    world: World, wanted: dict[str, str], started: tuple[datetime | None, ...], ended: tuple[datetime | None, ...]
 ) -> Callable[[SimRecording], bool] | None:
     if not wanted and not any(started) and not any(ended):
         return None
@@ -144,7 +145,7 @@ def _where(
         return (since is None or since <= moment) and (until is None or moment < until)
 
     def where(recording: SimRecording) -> bool:
-        named = _names(recording)
+        named = _names(world, recording)
         return (
             all(named[name] == value for name, value in wanted.items())
             and within(recording.started_at, started)
@@ -154,21 +155,22 @@ def _where(
     return where
 
 
-def _names(recording: SimRecording) -> JSON:
+def _names(world: World, recording: SimRecording) -> JSON:
+    caller, called = numbers(world, recording.call_id or "")
     return {
         "call_control_id": f"v3:{recording.call_id}",
         "call_leg_id": recording.call_id,
         "call_session_id": recording.call_id,
         "conference_id": recording.conference_id,
         "connection_id": "175237942907135762",
-        "from": "+15551234567",
-        "to": "+15557654321",
+        "from": caller,
+        "to": called,
     }
 
 
 def _row(world: World, recording: SimRecording, now: datetime) -> JSON:
     switches, digits = world.switches, world.switches.telnyx_fraction_digits
-    document = _names(recording) | {
+    document = _names(world, recording) | {
         "channels": "dual" if recording.channels == 2 else "single",
         "created_at": dates.iso(recording.created_at, digits),
         "download_urls": _download_urls(world, recording, switches.telnyx_url_seconds),

@@ -9,7 +9,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from recvault.simulator import dates
+from recvault.simulator import calls, dates
 from recvault.simulator.exchange import (
     Dialect,
     Request,
@@ -41,6 +41,8 @@ def route(world: World, request: Request) -> Route:
             return at("other", partial(_account, world, request, account_id.removesuffix(".json")))
         case [account_id, "Recordings.json"]:
             return at("list", partial(_list, world, request, account_id, "", ""))
+        case [account_id, "Calls.json"]:
+            return at("other", partial(_calls, world, request, account_id))
         case [account_id, "Calls" | "Conferences" as kind, owner, "Recordings.json"]:
             return at("list", partial(_list, world, request, account_id, kind, owner))
         case [account_id, "Recordings", name] | [account_id, "Calls" | "Conferences", _, "Recordings", name]:
@@ -141,6 +143,10 @@ def _list(world: World, request: Request, account_id: str, kind: str, owner: str
     number = page_number(request.param("Page"))
     rows = [row(world, recording, now, kind.lower() or "account") for recording in page.recordings]
     return _page(request, page, rows, number, size)
+
+
+def _calls(world: World, request: Request, account_id: str) -> SimulatedReply:
+    return calls.answer(world, request, account_of_path(world, request, account_id, "json"), "voice")
 
 
 def _query(request: Request, owner: str) -> Query:

@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from recvault.simulator import media as bytes_of
 from recvault.simulator.clock import Clock
@@ -104,6 +104,7 @@ class World:
         self.keys: dict[str, SimAccount] = {}  # Twilio API keys, likewise
         self.base_url = ""
         self.media_host = ""
+        self.calls: dict[str, tuple[object, list[Any]]] = {}  # by account, with what they follow from
         self.sealer: Sealer | None = None  # really encrypts; without it ciphertext is noise
 
     def hex(self, *parts: object) -> str:

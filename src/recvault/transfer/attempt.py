@@ -12,7 +12,8 @@ from typing import cast
 from recvault import archive
 from recvault.archive import KeyTemplate
 from recvault.errors import RecvaultError
-from recvault.models import Doubt, Earlier, Failure, Job, Look, MediaObject, MissingFormat, Receipt, Recording
+from recvault.models import JSON, Doubt, Earlier, Failure, Job, Look, MediaObject, MissingFormat, Receipt, Recording
+from recvault.providers.calls import call_in_row
 from recvault.store import ObjectStore
 from recvault.transfer.earlier_attempts import adoptable
 from recvault.transfer.fetch import Fetched, Line
@@ -31,6 +32,7 @@ class Parts:
     line: Callable[[str, str], Line]  # by source name and account id
     place: SpoolPlace
     clock: Callable[[], datetime]
+    call: Callable[[Recording], JSON | None] = lambda recording: None  # the facts of its call, as far as known now
 
 
 class Attempt:
@@ -77,6 +79,7 @@ class Attempt:
         """Write the sidecar: from here on the recording is archived, whatever happens."""
         job = self.job
         standing = earlier or job.standing
+        call = self._call(line, recording)
         receipt = partial(
             Receipt,
             source=job.source,
@@ -84,6 +87,7 @@ class Attempt:
             media=media,
             archived_at=self.parts.clock(),
             missing=missing,
+            has_call=call is not None,
         )
 
         def write(placed: Receipt) -> bytes:
@@ -92,10 +96,17 @@ class Attempt:
                 attempts=job.attempt,
                 fetched_from=fetched_from,
                 formats_wanted=line.formats,
+                call=call,
             )
 
         placed = self.placing.sidecar(recording, receipt, write)
         return _after(standing, placed, again=job.again) if standing else placed
+
+    def _call(self, line: Line, recording: Recording) -> JSON | None:
+        """Return the facts of its call that are known now: nothing waits for them."""
+        if not line.call_facts:
+            return None
+        return self.job.call or self.parts.call(recording) or call_in_row(recording, self.parts.clock())
 
     def failure(self, error: RecvaultError | Settled) -> Failure:
         """Return the failure for an error, with what this attempt leaves behind."""

@@ -35,6 +35,7 @@ class Line:
     proof: Proof = PLAIN
     max_attempts: int = 12  # faults of its own after which a recording is given up
     give_up_after: timedelta = timedelta(days=3)  # also one that is not ready after so long
+    call_facts: bool = True  # whether sidecars hold who called whom
 
 
 @dataclass(slots=True)

@@ -1,0 +1,218 @@
+"""Ask who called whom, beside listing and transfers, in a thread of its own.
+
+Invariant: no medium and no sidecar waits for it. What is known when a sidecar is written is put into it; the rest is
+queued in the ledger by the transaction that settles the recording, is asked for later, and is put under `calls/`.
+Numbers are in memory, in sidecars and under `calls/`, and nowhere else.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from recvault.archive.late_calls import LateCall
+from recvault.discovery.call_facts import CallsTold, Wanted, ask_calls
+from recvault.discovery.source import Source
+from recvault.dispatch.calls_writer import LateCalls
+from recvault.errors import Interrupted, RecvaultError, Unavailable
+from recvault.http import Session
+from recvault.ledger import Ledger
+from recvault.ledger.uncalled import SOON, UncalledRow
+from recvault.log.lines import get_logger
+from recvault.models import JSON, Job, Outcome, Phase, Receipt, Recording
+from recvault.shutdown import Stop
+from recvault.transfer.call_memory import CallMemory
+
+log = get_logger("recvault.dispatch.call_desk")
+
+Account = tuple[str, str]  # source and account id
+Identity = tuple[str, str, str]
+
+_TOGETHER = 50_000  # recordings asked for at once
+_REST = timedelta(minutes=10)  # of an account whose list of calls failed; _LATER if it was refused
+_YOUNG = timedelta(days=1)  # the call of a recording may be listed later than the recording
+_LATER = timedelta(hours=1)
+_MISSES = 3  # after which also a young recording's call is given up
+_END_SECONDS = 5.0  # for a thread that was stopped
+
+
+@dataclass(slots=True, kw_only=True)
+class CallDesk:
+    """Made for one run. Without sources it does nothing."""
+
+    sources: Mapping[str, Source]  # those whose calls are asked for
+    ledger: Ledger
+    memory: CallMemory
+    session: Callable[[str, str, Stop], Session]  # for the list of calls of an account of a source
+    late_calls: Callable[[], LateCalls]
+    clock: Callable[[], datetime]
+    stop: Stop  # its own: the list of calls is cut at once
+    _wanted: defaultdict[Account, list[Wanted]] = field(default_factory=lambda: defaultdict(list), repr=False)
+    _queue: queue.SimpleQueue[Account | None] = field(default_factory=queue.SimpleQueue, repr=False)
+    _sessions: dict[Account, Session] = field(default_factory=dict, repr=False)
+    _rests: dict[Account, datetime] = field(default_factory=dict, repr=False)
+    _vain: set[Identity] = field(default_factory=set, repr=False)  # the list was read, and has no such call
+    _thread: threading.Thread | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)  # of what is wanted
+    _asking: threading.Lock = field(default_factory=threading.Lock, repr=False)  # one request at a time
+
+    # -- for listing and transfers: nothing here waits -----------------------------------------------------------------
+
+    def listed(self, source: Source, account_id: str, recordings: Sequence[Recording]) -> None:
+        """Note recordings that were just registered."""
+        if source.name not in self.sources:
+            return
+        live = (each for each in recordings if each.phase in (Phase.COMPLETE, Phase.UNFINISHED))
+        wanted = [found for each in live if (found := Wanted.of(each)) is not None]
+        with self._lock:
+            waiting = self._wanted[source.name, account_id]
+            waiting += wanted
+            is_full = len(waiting) >= _TOGETHER
+        if is_full:
+            self.scanned(source, account_id)
+
+    def scanned(self, source: Source, account_id: str) -> None:
+        """Ask for what was noted, now that a list was read."""
+        with self._lock:
+            if not self._wanted.get((source.name, account_id)):
+                return
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name="calls", daemon=True)
+                self._thread.start()
+        self._queue.put((source.name, account_id))
+
+    def lend(self, job: Job) -> Job:
+        """Return the job with the facts of its call, if they are known: a worker process knows none."""
+        call = self.memory(job.recording) if self.sources else None
+        return job if call is None else job.altered(call=call)
+
+    def settled(self, outcome: Outcome) -> None:
+        """Forget facts that stand in a sidecar now."""
+        if isinstance(outcome, Receipt) and outcome.has_call:
+            self.memory.forget([outcome.recording.identity])
+
+    # -- in its own thread ---------------------------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        while (account := self._queue.get()) is not None and not self.stop.asked.is_set():
+            with self._lock:
+                wanted = self._wanted.pop(account, [])
+            if wanted and (told := self._ask(account, wanted)) is not None:
+                self.memory.note(told.facts)
+                self._vain.update(
+                    each.identity
+                    for each in wanted
+                    if each.identity not in told.facts and self.clock() - each.created_at > _YOUNG
+                )
+
+    def _ask(self, account: Account, wanted: Sequence[Wanted]) -> CallsTold | None:
+        """Read the list of calls; None if that failed, which is logged, or failed a moment ago."""
+        name, account_id = account
+        names = {"source": name, "account_id": account_id}
+        with self._asking:
+            if (until := self._rests.get(account)) is not None and self.clock() < until:
+                return None
+            try:
+                if account not in self._sessions:
+                    self._sessions[account] = self.session(name, account_id, self.stop)
+                provider = self.sources[name].line(account_id).provider
+                told = ask_calls(provider, self._sessions[account], wanted, self.clock())
+            except Interrupted:
+                return None
+            except RecvaultError as error:
+                self._rests[account] = self.clock() + (_REST if isinstance(error, Unavailable) else _LATER)
+                log.warning("calls.failed", **names, error=str(error))
+                return None
+            self._rests.pop(account, None)
+        log.info("calls.told", **names, asked=len(wanted), told=len(told.facts), requests=told.requests)
+        return told
+
+    # -- what was too late for the sidecar -----------------------------------------------------------------------------
+
+    def write_late(self) -> None:
+        """Put what is known by now of recordings whose sidecar lacks it; ask for what is due. Errors are logged."""
+        for name in self.sources:
+            try:
+                self._late(name)
+            except Interrupted:
+                return
+            except RecvaultError as error:  # of the bucket or the ledger: the queue stays as it is
+                log.warning("calls.late_failed", source=name, error=str(error))
+
+    def _late(self, name: str) -> None:
+        now = self.clock()
+        rows = self.ledger.uncalled.due(name, now + SOON, _TOGETHER)
+        known = self.memory.held(row.identity for row in rows)
+        self._put(known, rows)
+        due = {row.id for row in self.ledger.uncalled.due(name, now, _TOGETHER)}
+        waiting: defaultdict[str, list[UncalledRow]] = defaultdict(list)
+        for row in rows:
+            if row.identity in self._vain:
+                self._missed([row], now)
+            elif row.id in due and row.identity not in known:
+                waiting[row.identity[1]].append(row)
+        for account_id, each in waiting.items():
+            self._ask_late((name, account_id), each)
+
+    def _ask_late(self, account: Account, rows: Sequence[UncalledRow]) -> None:
+        wanted = [
+            Wanted(identity=row.identity, call_id=row.call_id, created_at=row.created_at, began_at=row.created_at)
+            for row in rows
+        ]
+        told, now = self._ask(account, wanted), self.clock()
+        if told is None:
+            self.ledger.uncalled.later([row.id for row in rows], now + _REST, missed=False)
+            return
+        self._put(told.facts, rows)
+        self._missed([row for row in rows if row.identity not in told.facts], now)
+
+    def _put(self, facts: Mapping[Identity, JSON], rows: Sequence[UncalledRow]) -> None:
+        """Write facts of these rows to the bucket; then take the rows out of the queue."""
+        found = [row for row in rows if row.identity in facts]
+        if not found:
+            return
+        late = [_late_call(row.identity, facts[row.identity]) for row in found]
+        keys = self.late_calls().put(late)
+        self.ledger.uncalled.done(row.id for row in found)
+        self.memory.forget(row.identity for row in found)
+        log.info("calls.written", recordings=len(found), keys=keys)
+
+    def _missed(self, rows: Sequence[UncalledRow], now: datetime) -> None:
+        """Ask again for young recordings; give up the others: the provider does not list their calls."""
+        young = [row.id for row in rows if now - row.created_at <= _YOUNG and row.misses < _MISSES]
+        old = [row for row in rows if row.id not in set(young)]
+        if young:
+            self.ledger.uncalled.later(young, now + _LATER, missed=True)
+        if old:
+            self.ledger.uncalled.done(row.id for row in old)
+            self._vain.difference_update(row.identity for row in old)
+            log.info("calls.unknown", recordings=len(old))
+
+    # -- its end -------------------------------------------------------------------------------------------------------
+
+    def end(self) -> None:
+        """Begin nothing more, and cut what is being asked: it is asked again later."""
+        self.stop.asked.set()
+        self.stop.enforced.set()
+
+    def finish(self, seconds: float) -> None:
+        """Wait so long at most for what is being asked, and write what came late; then end the thread."""
+        begun = time.monotonic()
+        self._queue.put(None)
+        if self._thread is not None:
+            self._thread.join(seconds)
+        if seconds and self.sources and time.monotonic() - begun < seconds:
+            self.write_late()
+        self.end()
+        if self._thread is not None:
+            self._thread.join(_END_SECONDS)
+
+
+def _late_call(identity: Identity, call: JSON) -> LateCall:
+    provider, account_id, recording_id = identity
+    return LateCall(provider=provider, account_id=account_id, recording_id=recording_id, call=call)
