@@ -136,7 +136,7 @@ def close() -> None:
 
 
 def _load() -> None:
-    """Import everything that any command loads, and botocore's models of S3."""
+    """Import everything that any command loads, and botocore's models of S3; not DuckDB, whose thread no fork has."""
     import importlib
     import pkgutil
 
@@ -145,12 +145,13 @@ def _load() -> None:
 
     import botocore_models
     import recvault
+    from recvault.log.lean_imports import without
 
     botocore_models.share()
     boto3.session.Session().client("s3", region_name="us-east-1").close()
     for module in pkgutil.walk_packages(recvault.__path__, "recvault."):
         if not module.name.startswith(_NOT_LOADED):
-            with contextlib.suppress(ImportError):
+            with contextlib.suppress(ImportError), without("duckdb"):
                 importlib.import_module(module.name)
     gc.collect()
     gc.freeze()

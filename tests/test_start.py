@@ -226,3 +226,12 @@ def test_what_is_kept_from_a_library_is_there_afterwards() -> None:
     with pytest.raises(ZeroDivisionError), without("nowhere"):
         raise ZeroDivisionError
     assert "nowhere" not in sys.modules
+
+
+def test_the_ledger_loads_no_data_frames(tmp_path: Path) -> None:
+    """sqlite-utils loads numpy and pandas where they are installed; a ledger works without them."""
+    for name in ("numpy", "pandas"):
+        (tmp_path / f"{name}.py").write_text("raise AssertionError('loaded')\n")
+    command = [sys.executable, "-c", "import recvault.ledger; print('done')"]
+    ran = subprocess.run(command, env=environment(tmp_path, PYTHONPATH=str(tmp_path)), capture_output=True, text=True)
+    assert (ran.returncode, ran.stdout) == (0, "done\n"), ran.stderr

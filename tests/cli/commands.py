@@ -128,7 +128,7 @@ def bare(root: Path, *words: str, **more: str) -> Ran:
     return Ran(*forked.run(arguments(None, *words), environment(root, **more), root, seconds=120))
 
 
-def until(holds: Callable[[], bool], seconds: float = 20.0) -> None:
+def until(holds: Callable[[], bool], seconds: float = 60.0) -> None:
     """Wait until the condition holds."""
     limit = time.monotonic() + seconds
     while not holds():

@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import time
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -120,7 +121,7 @@ def test_a_second_signal_exits_at_once(rig: Rig, simulator: Simulator, strict_bu
 def test_an_upload_is_cut_and_given_up(rig: Rig, simulator: Simulator, strict_bucket: Bucket, start: Start) -> None:
     """A large upload is cut in mid-stream, and its parts are removed from the bucket."""
     account = simulator.add_account("twilio")
-    simulator.add(account, "voice", duration_seconds=240.0, created_at=simulator.now.replace(hour=0))
+    simulator.add(account, "voice", duration_seconds=240.0, created_at=simulator.now - timedelta(hours=1))
     rig.add_source("voice", "twilio", account)
     rig.daemon["drain_timeout"] = "1s"
     strict_bucket.strictness = replace(strict_bucket.strictness, part_least=1)

@@ -13,10 +13,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlite_utils import Database
-
 from recvault.ledger import editions, steps, uncalled
 from recvault.ledger.blame import judge_suspect
+from recvault.ledger.database import Database
 from recvault.ledger.rows import keep_listed, media_of, shorten
 from recvault.ledger.steps import CONFIRM_AFTER, Policy
 from recvault.ledger.trouble import sound_values, stored_time

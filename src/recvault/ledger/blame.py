@@ -14,9 +14,8 @@ import random
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlite_utils import Database
-
 from recvault.ledger.connection import Connection
+from recvault.ledger.database import Database
 from recvault.ledger.steps import Policy
 from recvault.models import DRAINED, WORKER_CRASHED, WORKER_LOST, Recording, State, stamp
 

@@ -13,13 +13,12 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Self
 
-from sqlite_utils import Database
-
 from recvault.ledger import editions, namesakes, page
 from recvault.ledger.attempts import claim, job_of, reopen, settle
 from recvault.ledger.blame import CROWD, LONE, SELDOM, Blame, free_suspects, give_up_alone, suspects_are_there
 from recvault.ledger.connection import Connection
 from recvault.ledger.daemon_lock import running_daemon
+from recvault.ledger.database import Database
 from recvault.ledger.large_sets import SidecarSums, learn
 from recvault.ledger.leases import LEASE, Owner
 from recvault.ledger.namesakes import Namesake

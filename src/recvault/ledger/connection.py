@@ -13,8 +13,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from sqlite_utils import Database
-
+from recvault.ledger.database import Database
 from recvault.ledger.leases import create
 from recvault.ledger.migrations import migrations
 from recvault.ledger.soundness import SECONDS, Commits, commits_beside, refuse_unsound, walk

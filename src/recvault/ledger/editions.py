@@ -9,8 +9,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlite_utils import Database
-
+from recvault.ledger.database import Database
 from recvault.ledger.rows import keep_listed, whole
 from recvault.models import FORMATS_MISSING, SUSPECT, Phase, Receipt, Recording, stamp, unstamp
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from sqlite_utils import Database, Migrations
-
+from recvault.ledger.database import Database, Migrations
 from recvault.ledger.editions import SCHEMA as _EDITIONS
 
 migrations = Migrations("recvault")

@@ -11,9 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlite_utils import Database
-
 from recvault.ledger.connection import Connection
+from recvault.ledger.database import Database
 from recvault.ledger.lateness import Late, late_fact, offered_fact
 from recvault.ledger.page import add_interval, forget_intervals, intervals
 from recvault.ledger.questions import Feed

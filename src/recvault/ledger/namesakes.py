@@ -9,9 +9,8 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlite_utils import Database
-
 from recvault.errors import ConfigError
+from recvault.ledger.database import Database
 from recvault.ledger.questions import Feed
 from recvault.models import Recording, stamp
 

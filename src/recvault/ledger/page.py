@@ -18,8 +18,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlite_utils import Database
-
+from recvault.ledger.database import Database
 from recvault.ledger.questions import Feed, Row
 from recvault.ledger.rows import keep_listed, storable
 from recvault.ledger.trouble import stored_time

@@ -8,10 +8,9 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from typing import Any
 
-from sqlite_utils import Database
-
 from recvault.ledger import editions
 from recvault.ledger.connection import Connection
+from recvault.ledger.database import Database
 from recvault.ledger.leases import LEASE
 from recvault.ledger.rows import whole
 from recvault.ledger.trouble import stored_day, stored_time

@@ -14,11 +14,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Self
 
-from sqlite_utils import Database
-
 from recvault.errors import LedgerDamaged, LedgerLocked, LedgerStands
 from recvault.ledger import editions
 from recvault.ledger.connection import Connection, alone
+from recvault.ledger.database import Database
 from recvault.ledger.leases import at_work
 from recvault.ledger.rows import shorten, storable
 from recvault.ledger.soundness import commits_beside

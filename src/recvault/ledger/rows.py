@@ -18,8 +18,7 @@ from itertools import zip_longest
 from operator import attrgetter
 from typing import Any
 
-from sqlite_utils import Database
-
+from recvault.ledger.database import Database
 from recvault.models import JSON, Check, MediaObject, Receipt, Requested
 
 _CHECK = ("status", "method", "reason")

@@ -6,9 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlite_utils import Database
-
 from recvault.ledger.connection import Connection
+from recvault.ledger.database import Database
 from recvault.models import Receipt, stamp, unstamp
 
 SOON = timedelta(minutes=15)  # after the commit: many recordings are asked for together
