@@ -10,7 +10,7 @@ import functools
 import hashlib
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib import resources
 from typing import Any, ParamSpec, TypeVar
@@ -219,6 +219,12 @@ class Sidecar:
             formats=tuple(each.media_format for each in self.media),
             call_id=call_id if isinstance(call_id := self.document.get("call_id"), str) else None,
         )
+
+    @property
+    @_held
+    def listed(self) -> Recording:
+        """Its recording, with the provider's row."""
+        return replace(self.recording, raw=dict(self.document["raw"]))
 
     @_held
     def receipt(self, recording: Recording, sidecar_key: str) -> Receipt:

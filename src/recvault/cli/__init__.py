@@ -24,6 +24,7 @@ VERBS = {
     "completion": "Print a shell's completion script: Tab completes verbs, options, sources, reasons.",
     "decrypt": "Decrypt an encrypted recording and verify the plaintext.",
     "demo": "Archive from simulated providers into a built-in S3 server.",
+    "enrich": "Ask who called whom, for recordings that are archived already.",
     "failures": "List dead and failing recordings: why, since when, how many attempts.",
     "get": "Fetch a recording from the bucket and verify it.",
     "init": "Set up an archive: ask, test, write the configuration, archive the first recordings.",

@@ -21,6 +21,12 @@ _PAGE = """
     WHERE source = ? AND next_at <= ? AND call_id IS NOT NULL ORDER BY next_at LIMIT ?
 """
 
+_TOLD = """
+    DELETE FROM uncalled WHERE id = (
+        SELECT id FROM recordings WHERE recording_id=? AND account_id=? AND provider=?
+    )
+"""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UncalledRow:
@@ -69,6 +75,12 @@ class Uncalled:
         """Forget those whose facts are in the bucket, or which the provider does not know."""
         with self._connection.write() as db:
             db.conn.executemany("DELETE FROM uncalled WHERE id=?", [(row_id,) for row_id in row_ids])
+
+    def told(self, identities: Iterable[tuple[str, str, str]]) -> None:
+        """Forget recordings whose facts came in another way."""
+        rows = [(recording_id, account_id, provider) for provider, account_id, recording_id in identities]
+        with self._connection.write() as db:
+            db.conn.executemany(_TOLD, rows)
 
     def later(self, row_ids: Sequence[int], at: datetime, *, missed: bool) -> None:
         """Ask for these again at a time. `missed`: the list was read, and did not have them."""
