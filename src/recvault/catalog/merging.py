@@ -18,6 +18,8 @@ from recvault.catalog.columns import DAYS, RECORDINGS, Column
 
 MEMORY = "150MB"  # of DuckDB's own; with Python and its code the child stays below 256 MiB
 ROW_GROUP = 20_480
+PART = 8192  # rows that are sorted at once
+_NARROW = 2048  # rows in a group of a file that is read again here
 _SETTINGS = (
     f"SET memory_limit='{MEMORY}'",
     "SET threads=1",
@@ -53,7 +55,17 @@ _CALLS = f"""
     CREATE TEMP TABLE calls AS SELECT * FROM facts
     QUALIFY row_number() OVER (PARTITION BY {_ID} ORDER BY told_at DESC NULLS LAST) = 1
 """
-_WHOLE = f"""
+_CHOSEN = f"""
+    CREATE TEMP TABLE chosen AS
+    SELECT *, (row_number() OVER (ORDER BY created_at, {_ID}) - 1) // {PART} AS part FROM (
+        SELECT {_ID}, created_at, NULL::BIGINT AS serial FROM earlier ANTI JOIN best USING ({_ID})
+        UNION ALL
+        SELECT {_ID}, created_at, serial FROM given SEMI JOIN best USING (serial) WHERE moved IS NOT TRUE
+    )
+"""
+_LISTED_HERE = "CREATE TEMP TABLE numbered AS SELECT * FROM listed SEMI JOIN given USING (sidecar_key)"
+_PARTS = "SELECT part, min(created_at)::VARCHAR, max(created_at)::VARCHAR FROM chosen GROUP BY part ORDER BY part"
+_OF_PART = f"""
     SELECT r.* REPLACE (
         coalesce(c.from_number, r.from_number, p.from_number) AS from_number,
         coalesce(c.to_number, r.to_number, p.to_number) AS to_number,
@@ -62,13 +74,16 @@ _WHOLE = f"""
         coalesce(r.manifest_number, m.manifest_number,
             CASE WHEN p.sidecar_sha256 = r.sidecar_sha256 THEN p.manifest_number END) AS manifest_number
     ) FROM (
-        SELECT {_NAMES} FROM earlier ANTI JOIN best USING ({_ID})
+        SELECT {_NAMES} FROM earlier
+        SEMI JOIN (SELECT {_ID} FROM chosen WHERE part = {{part}} AND serial IS NULL) USING ({_ID})
+        WHERE created_at BETWEEN {{first}} AND {{last}}
         UNION ALL
-        SELECT {_NAMES} FROM given SEMI JOIN best USING (serial) WHERE moved IS NOT TRUE
+        SELECT {_NAMES} FROM given SEMI JOIN (SELECT serial FROM chosen WHERE part = {{part}}) USING (serial)
+        WHERE created_at BETWEEN {{first}} AND {{last}}
     ) r
     LEFT JOIN calls c ON {_SAME.format("c")}
     LEFT JOIN prior p ON {_SAME.format("p")}
-    LEFT JOIN listed m ON m.sidecar_key = r.sidecar_key
+    LEFT JOIN numbered m ON m.sidecar_key = r.sidecar_key
     ORDER BY r.created_at, {_SORTED}
 """
 _OF_DAYS = """
@@ -88,12 +103,13 @@ def month(job: dict[str, Any], temp: Path) -> dict[str, int]:
     """Merge a month's file `earlier` with new `rows`, call `facts` and the manifests' lists; write `out` and `days`."""
     with _connected(temp) as db:
         _parquet(db, "earlier", RECORDINGS, job.get("earlier"))
-        _lines(db, "given", (*RECORDINGS, *_BESIDE), job.get("rows"))
+        _given(db, job.get("rows"), temp)
         _lines(db, "facts", _FACTS, job.get("facts"))
         _lines(db, "listed", _LISTED, job.get("listed"))
-        for statement in (_BEST, _BEATEN, _PRIOR, _CALLS):
+        for statement in (_BEST, _BEATEN, _PRIOR, _CALLS, _LISTED_HERE, _CHOSEN):
             db.execute(statement)
-        written = _write(db, _WHOLE, job["out"])
+        _parquet(db, "sorted", RECORDINGS, *_parts(db, temp))
+        written = _write(db, "SELECT * FROM sorted", job["out"])
         _write(db, _OF_DAYS.format(file=_quoted(job["out"])), job["days"])
     return {"rows": written}
 
@@ -106,6 +122,26 @@ def days(job: dict[str, Any], temp: Path) -> dict[str, int]:
         _parquet(db, "fresh", DAYS, *job["months"].values())
         months = f"[{', '.join(map(_quoted, job['months']))}]::VARCHAR[]"
         return {"rows": _write(db, _ALL_DAYS.format(names=names, months=months), job["out"])}
+
+
+def _given(db: duckdb.DuckDBPyConnection, rows: str | None, temp: Path) -> None:
+    """Make a view of the new rows, as Parquet: they are read several times, and not every column each time."""
+    columns = (*RECORDINGS, *_BESIDE)
+    if not rows:
+        _lines(db, "given", columns, None)
+        return
+    _lines(db, "lines", columns, rows)
+    _write(db, "SELECT * FROM lines", str(temp / "given.parquet"), _NARROW)
+    _parquet(db, "given", columns, str(temp / "given.parquet"))
+
+
+def _parts(db: duckdb.DuckDBPyConnection, temp: Path) -> list[str]:
+    """Write the chosen rows in order, some thousands at a time: sorting a whole month takes too much memory."""
+    files = []
+    for part, first, last in db.execute(_PARTS).fetchall():
+        files.append(str(temp / f"part-{part}.parquet"))
+        _write(db, _OF_PART.format(part=part, first=_quoted(first), last=_quoted(last)), files[-1], _NARROW)
+    return files
 
 
 def _connected(temp: Path) -> duckdb.DuckDBPyConnection:
@@ -144,8 +180,8 @@ def _nulls(columns: tuple[Column, ...]) -> str:
     return ", ".join(f'NULL::{each.type} AS "{each.name}"' for each in columns)
 
 
-def _write(db: duckdb.DuckDBPyConnection, query: str, out: str) -> int:
-    options = f"FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {ROW_GROUP}"
+def _write(db: duckdb.DuckDBPyConnection, query: str, out: str, rows: int = ROW_GROUP) -> int:
+    options = f"FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {rows}"
     done = db.execute(f"COPY ({query}) TO {_quoted(out)} ({options})").fetchone()
     return int(done[0]) if done else 0
 

@@ -37,6 +37,7 @@ def run(task: str, temp: Path, **job: Any) -> Mapping[str, int]:
     require()
     asked = json.dumps({"task": task, "temp": str(temp), **job})
     environment = {name: value for name, value in os.environ.items() if name in _KEPT}
+    environment["MALLOC_ARENA_MAX"] = "1"  # what one thread frees, another takes: 30 MiB less
     done = subprocess.run(
         [sys.executable, "-m", "recvault.catalog.merging"],
         input=asked,
