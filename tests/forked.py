@@ -149,10 +149,12 @@ def _load() -> None:
 
     botocore_models.share()
     boto3.session.Session().client("s3", region_name="us-east-1").close()
+    sys.modules["duckdb"] = None  # type: ignore[assignment]  # its threads do not survive a fork: the child aborts
     for module in pkgutil.walk_packages(recvault.__path__, "recvault."):
         if not module.name.startswith(_NOT_LOADED):
             with contextlib.suppress(ImportError), without("duckdb"):
                 importlib.import_module(module.name)
+    del sys.modules["duckdb"]
     gc.collect()
     gc.freeze()
 
