@@ -28,6 +28,7 @@ FLOORS = {
     "alerts": 5,
     "discovery": 5,
     "monitoring": 4,
+    "reporting": 4,
     "transfer": 4,
     "config": 3,
     "http": 3,
@@ -77,7 +78,7 @@ OWNERS = {
     "av": {"media"},
     "cryptography": {"media", "providers", "simulator"},  # decrypt, verify, encrypt and sign
     "dask": {"workers"},
-    "duckdb": {"catalog"},
+    "duckdb": {"catalog", "reporting"},
     "distributed": {"workers"},
 }
 LOADS = {

@@ -34,6 +34,7 @@ VERBS = {
     "manifest": "Write the manifests of the days that have ended.",
     "rebuild": "Make a new ledger from the sidecars in the bucket.",
     "reconcile": "List a time range again and register what polls missed.",
+    "report": "Write a report as one HTML file: is everything here, what is missing, how much.",
     "retry": "Make failed recordings due now.",
     "run": "Run as a daemon: poll on schedule, transfer, reconcile.",
     "schema": "Print the sidecar's JSON Schema.",

@@ -1,0 +1,149 @@
+"""`recvault report`: one HTML file about a time range of the archive."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import click
+
+from recvault.cli.app import App, now, question, say_error
+from recvault.cli.backfill import Moment, check_window
+from recvault.cli.outputs import to_file
+from recvault.errors import ConfigError, RecvaultError
+from recvault.monitoring.risks import Risk
+
+if TYPE_CHECKING:
+    from recvault.config.settings import ArchiveSettings
+    from recvault.reporting.figures import FromLedger
+    from recvault.reporting.sums import Sums
+
+DAYS = 30
+_STDOUT = Path("-")
+_SCHEME = "s3://"
+
+
+@click.command("report")
+@click.option("--since", type=Moment(), help=f"From this date or time; default: {DAYS} days before --until.")
+@click.option("--until", type=Moment(), help="Until before this date or time; default: now.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="Write to this file, or to stdout (-); default: a new file in the current directory.",
+)
+@click.option("--archive", metavar="URL", help="s3://BUCKET/PREFIX, without a configuration and a ledger.")
+@click.option(
+    "--endpoint-url", envvar="AWS_ENDPOINT_URL", metavar="URL", help="With --archive: a store other than AWS."
+)
+@click.option("--region", envvar="AWS_REGION", metavar="NAME", help="With --archive: the bucket's region.")
+@question
+def command(
+    app: App,
+    since: datetime | None,
+    until: datetime | None,
+    output: Path | None,
+    archive: str | None,
+    endpoint_url: str | None,
+    region: str | None,
+) -> int:
+    """Write a report as one HTML file: is everything here and proven, what is missing, how much, how late.
+
+    It is made from the catalog in the bucket, and from the ledger if there is one. It loads nothing from the network.
+    """
+    from recvault.reporting.figures import figures
+    from recvault.reporting.html_page import page
+
+    check_window(since, until)
+    made_at = now()
+    end = min(until or made_at, made_at)
+    begin = since or end - timedelta(days=DAYS)
+    place = output or Path(f"recvault-report-{begin:%Y-%m-%d}-{end - timedelta(microseconds=1):%Y-%m-%d}.html")
+    if output is None and place.exists():
+        raise click.UsageError(f"{place} exists: use --output PATH")
+    where = _given(archive, endpoint_url, region) if archive else app.settings().archive
+    with app.signals():
+        sums = _sums(app, where, begin, end)
+    ledger = None if archive else _ledger(app)
+    name = where.bucket if where.directory is not None else f"{_SCHEME}{where.bucket}"
+    shown = f"{name}/{where.prefix}" if where.prefix else name
+    found = figures(sums, archive=shown, since=begin, until=end, made_at=made_at, ledger=ledger)
+    _write(page(found), output, place)
+    if not app.quiet and output != _STDOUT:
+        click.echo(f"{place}: {found.headline}")
+    return 0
+
+
+def _write(document: str, output: Path | None, place: Path) -> None:
+    text = document.encode("utf-8", "backslashreplace")
+    if output == _STDOUT:
+        sys.stdout.buffer.write(text)
+        return
+    with to_file(place) as file:
+        file.write(text)
+
+
+def _given(url: str, endpoint_url: str | None, region: str | None) -> ArchiveSettings:
+    """Return the archive that the command line names."""
+    from recvault.config.settings import ArchiveSettings
+
+    scheme, _, rest = url.partition("://")
+    bucket, _, prefix = rest.partition("/") if scheme == "s3" else (url, "", "")
+    others = {"endpoint_url": endpoint_url, "region": region} if scheme == "s3" else {}
+    values = {"bucket": bucket, "prefix": prefix.strip("/"), **others}
+    try:
+        if scheme not in ("s3", "file"):
+            raise ValueError("it is neither")
+        return ArchiveSettings.model_validate({name: value for name, value in values.items() if value})
+    except ValueError as error:
+        raise click.UsageError(f"--archive: write s3://BUCKET/PREFIX or file:///DIRECTORY ({_first(error)})") from None
+
+
+def _first(error: ValueError) -> str:
+    """Return what is wrong, from several lines of pydantic's."""
+    lines = str(error).splitlines()
+    return lines[2].strip().partition(" [")[0] if len(lines) > 2 else str(error)
+
+
+def _sums(app: App, where: ArchiveSettings, since: datetime, until: datetime) -> Sums:
+    from recvault.app.opened_store import opened
+    from recvault.catalog.spawned import require
+    from recvault.config.settings import TransferSettings
+    from recvault.reporting.gathering import gathered
+
+    require()
+    with contextlib.closing(opened(where, TransferSettings(), app.stop, _nothing)) as store:
+        return gathered(store, f"{where.prefix}/" if where.prefix else "", since, until)
+
+
+def _nothing() -> NoReturn:
+    raise AssertionError("a report writes nothing to the bucket")
+
+
+def _ledger(app: App) -> FromLedger | None:
+    """Return what the ledger knows of failures; None if there is no ledger, or it cannot be read."""
+    from recvault.cli.hints import hint
+    from recvault.cli.overview import look
+    from recvault.reporting.figures import Failing, FromLedger
+
+    try:
+        with app.inquiry() as inquiry:
+            if not inquiry.has_ledger:
+                return None
+            reasons = look(inquiry, now()).verdict.reasons
+            failing = inquiry.ledger.ask.failure_reasons()
+    except RecvaultError as error:
+        if isinstance(error, ConfigError):
+            raise
+        say_error(error)
+        return None
+    return FromLedger(
+        failing=tuple(
+            Failing(**{each: row[each] for each in ("source", "reason", "state", "count")}, advice=hint(row, app.typed))
+            for row in failing
+        ),
+        risks=tuple(each.sentence for each in reasons if each.risk is not Risk.DEAD),
+    )
