@@ -46,6 +46,7 @@ class Rig:
     ledger: dict[str, Any] = field(default_factory=dict)
     daemon: dict[str, Any] = field(default_factory=lambda: {"metrics_listen": ""})  # no port that two tests would share
     notify: dict[str, Any] = field(default_factory=dict)
+    catalog: dict[str, Any] = field(default_factory=dict)
 
     def add_source(self, name: str, provider: str, account: Any, **options: Any) -> None:
         """Configure a source for one of the simulator's accounts."""
@@ -85,6 +86,7 @@ class Rig:
         lines = [_table("archive", archive), _table("ledger", {"path": str(self.root / "ledger.db"), **self.ledger})]
         lines += [_table("daemon", self.daemon)] if self.daemon else []
         lines += [_table("notify", self.notify)] if self.notify else []
+        lines += [_table("catalog", self.catalog)] if self.catalog else []
         lines += [_table("transfer", transfer), *(_table("[sources]", source) for source in self.sources)]
         return "\n".join(lines)
 

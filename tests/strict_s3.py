@@ -548,7 +548,14 @@ def _put(bucket: Bucket, request: Request, body: Body) -> Reply:
     _check_sums(bucket, request, body)
     unless_there = request.conditional and bucket.strictness.conditional
     kept = body.kept(request.kept_headers, etag_md5=bucket.strictness.etag_md5)
-    return _store(bucket, request.key, kept, unless_there=unless_there)
+    if (wanted := request.headers.get("if-match")) is None or not bucket.strictness.conditional:
+        return _store(bucket, request.key, kept, unless_there=unless_there)
+    with bucket.lock:
+        if _found(bucket, request.key).etag != wanted:
+            raise Refusal(412, "PreconditionFailed", "At least one of the pre-conditions you specified did not hold")
+        bucket.objects[request.key] = kept
+        bucket.writes[request.key] += 1
+    return 200, _stored(bucket, kept), b""
 
 
 def _found(bucket: Bucket, key: str) -> Kept:

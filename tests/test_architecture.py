@@ -132,6 +132,7 @@ SMALL, SHORT = (
         "providers/calendar.py": "a fact of all rooms, which would load a provider's module for it otherwise",
         "setup/shipped.py": "the one place that knows where shipped files are; it loads nothing",
         "store/local/attributes.py": "the one place that knows how a file system keeps what is known of a file",
+        "store/local/local_replacer.py": "what replaces files, apart from the store, which never does",
         "store/s3/error_xml.py": "a store's wire format",
         "timefmt.py": "at the root: words of all rooms",
         "transport/making.py": "the choice of a transport, apart from the two, of which only one may be loaded",

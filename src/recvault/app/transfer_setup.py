@@ -43,6 +43,7 @@ class Equipment(Configured):
         self.waits = Waits()
         self.calls = CallMemory()
         self._store: Bucket | None = None
+        self._catalog_store: Bucket | None = None
         self._lines: dict[str, Connections] = {}
         self._making = threading.Lock()
 
@@ -56,6 +57,20 @@ class Equipment(Configured):
             )
             self._open.callback(self._store.close)
         return self._store
+
+    @property
+    def catalog_store(self) -> Bucket:
+        """The bucket of the catalog: the archive's, or another one at the same endpoint, by the same credentials."""
+        settings, store = self.settings, self.store
+        if settings.catalog.bucket in ("", settings.archive.bucket):
+            return store
+        if self._catalog_store is None:
+            where = settings.archive.model_copy(update={"bucket": settings.catalog.bucket})
+            other = opened(where, settings.transfer, self.stop, known=lambda: bucket_setup.schema(self.keys))
+            self._open.callback(other.close)
+            other.begin(known=False, make=True)
+            other.facts, self._catalog_store = store.facts, other
+        return self._catalog_store
 
     def lines(self, name: str) -> Connections:
         """Return the lines to a source's accounts; its secrets are resolved on first use. ConfigError if one is

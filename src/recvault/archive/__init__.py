@@ -1,6 +1,7 @@
 """The bucket's contract: object keys, the sidecar, its schema, and the metadata that each object carries."""
 
 from recvault.archive.layout import (
+    CALLS,
     CATALOG,
     DEFAULT_TEMPLATE,
     EDITIONS,
@@ -18,6 +19,7 @@ from recvault.archive.layout import (
 from recvault.archive.sidecar import SIDECAR_TYPE, Sidecar, schema_bytes, sidecar_bytes
 
 __all__ = [
+    "CALLS",
     "CATALOG",
     "DEFAULT_TEMPLATE",
     "EDITIONS",

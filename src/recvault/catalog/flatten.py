@@ -26,6 +26,7 @@ _INTEGERS = range(-(1 << 63), 1 << 63)
 _MOST = 1e300  # beyond, a sum over a column would be infinite
 _SIP = re.compile(r"^sips?:([^@;]*)@?.*$", re.IGNORECASE | re.DOTALL)
 _NO_DIGIT = re.compile(r"[^0-9]")
+EARLIER_KEY = "earlier_key"  # of a row, and no column: the sidecar of the edition before
 _CALL = ("from_number", "to_number", "direction", "numbers")
 _ESCAPED = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"))
 _COMPACT = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
@@ -117,6 +118,7 @@ def _row(sidecar: Sidecar, key: str, numbers: Numbers, manifest_number: int | No
         "sidecar_sha256": sidecar.sha256,
         "manifest_number": manifest_number,
         "raw": _json(document.get("raw")) if numbers.mode == "plain" else None,
+        EARLIER_KEY: _text(_dict(archive.get("earlier")).get("sidecar_key")),
     }
 
 

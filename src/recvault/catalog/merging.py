@@ -52,7 +52,7 @@ _PRIOR = f"""
     FROM earlier SEMI JOIN best USING ({_ID})
 """
 _CALLS = f"""
-    CREATE TEMP TABLE calls AS SELECT * FROM facts
+    CREATE TEMP TABLE calls AS SELECT * FROM facts SEMI JOIN chosen USING ({_ID})
     QUALIFY row_number() OVER (PARTITION BY {_ID} ORDER BY told_at DESC NULLS LAST) = 1
 """
 _CHOSEN = f"""
@@ -63,7 +63,10 @@ _CHOSEN = f"""
         SELECT {_ID}, created_at, serial FROM given SEMI JOIN best USING (serial) WHERE moved IS NOT TRUE
     )
 """
-_LISTED_HERE = "CREATE TEMP TABLE numbered AS SELECT * FROM listed SEMI JOIN given USING (sidecar_key)"
+_NUMBERED = """
+    CREATE TEMP TABLE numbered AS SELECT sidecar_key, max(manifest_number) AS manifest_number
+    FROM listed SEMI JOIN given USING (sidecar_key) GROUP BY sidecar_key
+"""
 _PARTS = "SELECT part, min(created_at)::VARCHAR, max(created_at)::VARCHAR FROM chosen GROUP BY part ORDER BY part"
 _OF_PART = f"""
     SELECT r.* REPLACE (
@@ -106,7 +109,7 @@ def month(job: dict[str, Any], temp: Path) -> dict[str, int]:
         _given(db, job.get("rows"), temp)
         _lines(db, "facts", _FACTS, job.get("facts"))
         _lines(db, "listed", _LISTED, job.get("listed"))
-        for statement in (_BEST, _BEATEN, _PRIOR, _CALLS, _LISTED_HERE, _CHOSEN):
+        for statement in (_BEST, _BEATEN, _PRIOR, _NUMBERED, _CHOSEN, _CALLS):
             db.execute(statement)
         _parquet(db, "sorted", RECORDINGS, *_parts(db, temp))
         written = _write(db, "SELECT * FROM sorted", job["out"])
@@ -118,7 +121,7 @@ def days(job: dict[str, Any], temp: Path) -> dict[str, int]:
     """Replace these months' days in the file `earlier` by those in the files of `months`; write `out`."""
     names = ", ".join(each.name for each in DAYS)
     with _connected(temp) as db:
-        _parquet(db, "earlier", DAYS, None if job.get("all") else job.get("earlier"))
+        _parquet(db, "earlier", DAYS, job.get("earlier"))
         _parquet(db, "fresh", DAYS, *job["months"].values())
         months = f"[{', '.join(map(_quoted, job['months']))}]::VARCHAR[]"
         return {"rows": _write(db, _ALL_DAYS.format(names=names, months=months), job["out"])}

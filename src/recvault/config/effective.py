@@ -33,7 +33,8 @@ Values = dict[str, Any]
 
 def document(config: Config) -> Values:
     """Return tables, keys and values as in the file, with defaults; an option without a value is left out."""
-    tables = {name: _table(getattr(config, name)) for name in ("archive", "ledger", "transfer", "daemon", "notify")}
+    names = ("archive", "ledger", "transfer", "daemon", "catalog", "notify")
+    tables = {name: _table(getattr(config, name)) for name in names}
     if config.archive.directory is not None:
         tables["archive"] = {name: tables["archive"][name] for name in ("bucket", "prefix", "key_template")}
     return {**tables, "sources": [_source(each) for each in config.sources]}

@@ -222,6 +222,26 @@ class NotifySettings(_Table):
         return self
 
 
+def _numbers_key(value: Any) -> Any:
+    return None if value in ("", None) else SecretRef.from_toml(value, "catalog: numbers_key")
+
+
+class CatalogSettings(_Table):
+    """`[catalog]`: Parquet files of what the sidecars say, written daily."""
+
+    enabled: bool = False
+    bucket: Annotated[str, AfterValidator(lambda text: text and checks.bucket(text))] = ""
+    retention_days: Annotated[Count | None, BeforeValidator(lambda value: value or None)] = None
+    numbers: Literal["plain", "hmac", "none"] = "plain"
+    numbers_key: Annotated[SecretRef | None, BeforeValidator(_numbers_key)] = None
+
+    @model_validator(mode="after")
+    def _hashes_have_a_key(self) -> Self:
+        if (self.numbers == "hmac") != (self.numbers_key is not None):
+            raise ValueError('numbers = "hmac" requires numbers_key, and the other way round')
+        return self
+
+
 class PrivateKeyRef(_Table):
     """One of `private_keys`: where the key is, and optionally the id of its public key."""
 
@@ -280,6 +300,7 @@ class Config(_Table):
     ledger: LedgerSettings = LedgerSettings()
     transfer: TransferSettings = TransferSettings()
     daemon: DaemonSettings = DaemonSettings()
+    catalog: CatalogSettings = CatalogSettings()
     notify: NotifySettings = NotifySettings()
     sources: Annotated[tuple[SourceSettings, ...], BeforeValidator(_listed), Field(min_length=1)]
 

@@ -33,6 +33,7 @@ from recvault.ledger.questions import (
 from recvault.ledger.reasons import reasons_at
 from recvault.ledger.steps import Policy
 from recvault.ledger.succession import Carrier, Stranded
+from recvault.ledger.uncatalogued import UncataloguedRow
 from recvault.ledger.unlisted import EVER, Chain, UnlistedRow
 
 __all__ = [
@@ -65,6 +66,7 @@ __all__ = [
     "SidecarSums",
     "StateCounts",
     "Stranded",
+    "UncataloguedRow",
     "UnlistedRow",
     "WaitingNotice",
     "dead_daemon",

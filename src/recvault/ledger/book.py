@@ -29,6 +29,7 @@ from recvault.ledger.steps import Policy
 from recvault.ledger.succession import Succession
 from recvault.ledger.trouble import sound_values, sqlite_errors, stored_time
 from recvault.ledger.uncalled import Uncalled
+from recvault.ledger.uncatalogued import Uncatalogued
 from recvault.ledger.unlisted import Unlisted
 from recvault.models import Job, Outcome, Recording, Rejected, State, Window, stamp
 
@@ -47,6 +48,7 @@ class Ledger:
             raise
         self.ask = Questions(self._connection)
         self.unlisted = Unlisted(self._connection)
+        self.uncatalogued = Uncatalogued(self._connection)
         self.blame = Blame(self._connection)
         self.notices = Notices(self._connection)
         self.uncalled = Uncalled(self._connection)

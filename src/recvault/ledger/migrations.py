@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from recvault.ledger.database import Database, Migrations
 from recvault.ledger.editions import SCHEMA as _EDITIONS
+from recvault.ledger.uncatalogued import SCHEMA as _UNCATALOGUED
 
 migrations = Migrations("recvault")
 
@@ -344,8 +345,15 @@ def call_facts(db: Database) -> None:
         db.execute(statement)
 
 
+@migrations()
+def uncatalogued(db: Database) -> None:
+    """Add what the catalog lacks."""
+    for statement in _UNCATALOGUED:
+        db.execute(statement)
+
+
 _LATER = (
     *(sidecar_sums, quarantine_by_recording, looked_for_in_vain, process_deaths, whose_failure, accounts_by_id),
-    *(editions, how_long_in_doubt, notices, calls, call_facts),
+    *(editions, how_long_in_doubt, notices, calls, call_facts, uncatalogued),
 )
 KNOWN = frozenset(each.__name__ for each in (first, second, third, fourth, fifth, *_LATER))

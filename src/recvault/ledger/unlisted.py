@@ -12,6 +12,7 @@ from datetime import UTC, date, datetime
 from recvault.ledger.connection import Connection
 from recvault.ledger.large_sets import LEARN
 from recvault.ledger.rows import whole
+from recvault.ledger.uncatalogued import LISTED
 from recvault.models import stamp
 
 COMPLETE_AT = "manifests.complete_at"  # the fact that says when manifests last listed all that was due
@@ -94,12 +95,16 @@ class Unlisted:
     def note(self, listed: Iterable[UnlistedRow], chains: Iterable[Chain]) -> None:
         """Record that these rows are in manifests, and the new ends of chains: in one transaction.
 
+        With one chain, the rows are those of its newest manifest.
         A sidecar's hash that the ledger lacks is taken from the manifest's line.
         """
-        rows = list(listed)
+        rows, chains = list(listed), list(chains)
+        [number] = [each.number for each in chains] if len(chains) == 1 else [None]
         with self._connection.write() as db:
             db.conn.executemany(_LISTED_EARLIER, [(row.id, row.sidecar_key) for row in rows])
             db.conn.executemany(_LISTED, [(row.id, row.settled_at) for row in rows])
+            if number is not None:
+                db.conn.executemany(LISTED, [(number, row.id, row.sidecar_key) for row in rows])
             db.conn.executemany(LEARN, [(row.sidecar_sha256, row.id, row.sidecar_key) for row in rows])
             db.conn.executemany(
                 _REACHED,

@@ -112,6 +112,19 @@ class Reader(Protocol):
         """Read a whole object and return its size and SHA-256; None if it does not exist. Raises Cold."""
 
 
+class Replacer(Protocol):
+    """Writes the objects that are derived and replaced, such as the catalog's. A version is opaque."""
+
+    def version(self, key: str) -> str | None:
+        """Return an object's version; None if it does not exist."""
+
+    def fetch(self, key: str, into: BinaryIO) -> str | None:
+        """Write an object to a file and return its version; None if it does not exist."""
+
+    def replace(self, put: Put, version: str | None) -> bool:
+        """Write in place of this version; None: only if there is none. False: another writer was first."""
+
+
 class Bucket(ObjectStore, Protocol):
     """An archive's store as the commands open it: also handles startup, cleanup and the questions of `check`.
 
@@ -136,6 +149,9 @@ class Bucket(ObjectStore, Protocol):
 
     def reader(self) -> Reader:
         """Return a reader for many concurrent requests."""
+
+    def replacer(self, retention_days: int | None = None) -> Replacer:
+        """Return what replaces objects. `retention_days`: each version is locked that long, not by the default."""
 
     def inspection(self, clock: Callable[[], datetime]) -> Inspection:
         """Return the questions of `check` that are specific to this kind of store."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import hashlib
 import os
 from collections.abc import Callable, Iterator
@@ -62,12 +63,17 @@ class Linker:
                 flush(folder)
         return True
 
-    def replace(self, put: Put) -> None:
-        """Put an object, replacing any existing one."""
+    def replace(self, put: Put, may: Callable[[], bool] = lambda: True) -> bool:
+        """Put an object, replacing any existing one, if `may` says so, asked with its folder locked; else False."""
         names = self._names(put)
         with self._at(put) as top, self._incoming(put, top) as (incoming, name), self._folder(top, names) as folder:
+            with contextlib.suppress(OSError):  # some file servers lock no folders: then only one machine may write
+                fcntl.flock(folder, fcntl.LOCK_EX)
+            if not may():
+                return False
             os.replace(name, names[-1], src_dir_fd=incoming, dst_dir_fd=folder)
             flush(folder)
+        return True
 
     def excludes(self, put: Put) -> bool:
         """Whether the file system refuses a second link under an existing key."""

@@ -27,6 +27,7 @@ from recvault.store.local.folder import (
 from recvault.store.local.key_order import KeyRange, files
 from recvault.store.local.linker import CHUNK, Linker, hashed
 from recvault.store.local.local_reader import LocalReader
+from recvault.store.local.local_replacer import LocalReplacer
 from recvault.store.protocol import SMALL_MOST, Body, Put, Stored, too_large
 
 FACTS = StoreFacts(sha256=True, conditional=True, sums=SHA256, tells=SHA256)
@@ -148,6 +149,14 @@ class LocalStore:
     def reader(self) -> LocalReader:
         """See Bucket.reader."""
         return LocalReader(self, self._stop)
+
+    def replacer(self, retention_days: int | None = None) -> LocalReplacer:
+        """See Bucket.replacer. A directory locks nothing."""
+        return LocalReplacer(self)
+
+    def swap(self, put: Put, may: Callable[[], bool]) -> bool:
+        """Write an object, replacing any, if `may` says so, asked with its folder locked."""
+        return self._linker.replace(put, may)
 
     def inspection(self, clock: Callable[[], datetime]) -> DirectoryInspection:
         """See Bucket.inspection."""

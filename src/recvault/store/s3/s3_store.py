@@ -40,6 +40,7 @@ from recvault.store.s3.objects import ByBoto3, Objects, Told, within
 from recvault.store.s3.options import WriteOptions
 from recvault.store.s3.pulling import pulled
 from recvault.store.s3.reader import S3Reader
+from recvault.store.s3.replacer import S3Replacer
 from recvault.store.s3.straight import Straight
 
 _TIMES = 3
@@ -196,6 +197,10 @@ class S3Store:
     def reader(self) -> S3Reader:
         """See Bucket.reader."""
         return S3Reader(self, self._stop, straight=self._straight)
+
+    def replacer(self, retention_days: int | None = None) -> S3Replacer:
+        """See Bucket.replacer."""
+        return S3Replacer(self, self._stop, retention_days)
 
     def inspection(self, clock: Callable[[], datetime]) -> BucketInspection:
         """See Bucket.inspection."""
