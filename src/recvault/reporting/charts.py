@@ -11,8 +11,7 @@ from html import escape
 from recvault.reporting.figures import Cell, Figures
 
 COLOURS = 8  # series; further ones share the last
-_TICKS = 5
-_BAR, _GAP = 0.84, 0.08  # of a day's width
+_LONG = 100  # days; beyond, bars touch, and ticks name months
 _STATES = {
     Cell.PROVEN: "all proven",
     Cell.OPEN: "proven, not in a manifest yet",
@@ -45,23 +44,23 @@ def stacked(days: Sequence[date], series: Sequence[Bars], words: Callable[[float
     """Return bars a day, one series on the other, with a scale and ticks. `words` writes a value."""
     totals = [sum(each.values[index] for each in series) for index in range(len(days))]
     top = most or nice(max(totals, default=0))
-    bars = "".join(_bar(index, day, series, words, top) for index, day in enumerate(days))
+    bars = "".join(_bar(index, days, series, words, top) for index in range(len(days)))
     lines = "".join(f'<line x1="0" x2="{len(days)}" y1="{y}" y2="{y}" class="grid"/>' for y in (0, 50, 100))
     scale = "".join(f"<span>{escape(words(top * part))}</span>" for part in (1, 0.5, 0))
     box = f'<svg viewBox="0 0 {len(days)} 100" preserveAspectRatio="none" role="img">{lines}{bars}</svg>'
     return f'<div class="plot"><div class="scale">{scale}</div><div class="area">{box}{ticks(days)}</div></div>'
 
 
-def _bar(index: int, day: date, series: Sequence[Bars], words: Callable[[float], str], top: float) -> str:
+def _bar(index: int, days: Sequence[date], series: Sequence[Bars], words: Callable[[float], str], top: float) -> str:
     drawn, y = [], 100.0
     for each in series:
         height = 100 * each.values[index] / top if top else 0
         if height:
             y -= height
-            drawn.append(f'<rect x="{index + _GAP:.2f}" y="{y:.3f}" width="{_BAR}" height="{height:.3f}" ')
+            drawn.append(f'<rect {_across(index, len(days))} y="{y:.3f}" height="{height:.3f}" ')
             drawn.append(f'class="{each.style}"/>')
     told = [f"{each.name}: {words(each.values[index])}" for each in reversed(series) if each.values[index]]
-    title = escape("\n".join([f"{day:%a %d %b}", *(told or ["none"])]))
+    title = escape("\n".join([f"{days[index]:%a %d %b}", *(told or ["none"])]))
     # An invisible bar of full height makes also small and missing bars answer to the pointer.
     return (
         f'<g>{"".join(drawn)}<rect x="{index}" y="0" width="1" height="100" class="touch"/><title>{title}</title></g>'
@@ -82,21 +81,27 @@ def _cell(index: int, day: date, figures: Figures, source: str) -> str:
     flagged = f" ({found.suspect:,})" if found and found.suspect else ""
     title = escape(f"{source}, {day:%a %d %b}: {count}{_STATES[state]}{flagged}")
     shape = "".join(
-        f'<rect x="{index + _GAP:.2f}" y="{y}" width="{_BAR}" height="{height}" class="{style}"/>'
+        f'<rect {_across(index, len(figures.days))} y="{y}" height="{height}" class="{style}"/>'
         for y, height, style in _SHAPES[state]
     )
     return f'<g>{shape}<rect x="{index}" y="0" width="1" height="100" class="touch"/><title>{title}</title></g>'
 
 
+def _across(index: int, count: int) -> str:
+    """Return where a day's bar begins, and its width."""
+    return f'x="{index + 0.08:.2f}" width="0.84"' if count <= _LONG else f'x="{index}" width="1"'
+
+
 def ticks(days: Sequence[date]) -> str:
-    """Return about five dates beneath a box of days."""
+    """Return four or five dates beneath a box of days."""
     return f'<div class="ticks">{"".join(_ticks(days))}</div>'
 
 
 def _ticks(days: Sequence[date]) -> Iterator[str]:
-    step = max(1, math.ceil(len(days) / _TICKS))
+    step = max(1, math.ceil(len(days) / (4 if len(days) > _LONG else 5)))
     for index in range(0, len(days), step):
-        yield f'<span style="left:{100 * (index + 0.5) / len(days):.2f}%">{days[index].day} {days[index]:%b}</span>'
+        name = f"{days[index]:%b %Y}" if len(days) > _LONG else f"{days[index].day} {days[index]:%b}"
+        yield f'<span style="left:{100 * (index + 0.5) / len(days):.2f}%">{name}</span>'
 
 
 def nice(most: float) -> float:
