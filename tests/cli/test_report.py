@@ -13,7 +13,7 @@ from reading import population
 from reading.flat import catalog
 from recvault.simulator import Simulator
 from rig import START, Rig
-from strict_s3 import Bucket
+from strict_s3 import Bucket, StrictS3
 
 OCTOBER = ("report", "--since", "2026-10-01", "--until", "2026-11-01")
 
@@ -67,6 +67,29 @@ def test_the_ledger_tells_what_could_not_be_archived(rig: Rig, simulator: Simula
     assert "1 recording could not be archived yet" in ran.stdout
     assert "<h2>Not archived yet</h2>" in ran.stdout
     assert "Made from the bucket alone" not in ran.stdout
+
+
+@pytest.mark.parametrize("apart", [False, True], ids=["with the archive", "in a bucket of its own"])
+def test_it_reads_what_the_catalog_command_writes(
+    rig: Rig, simulator: Simulator, strict_bucket: Bucket, strict_s3: StrictS3, apart: bool
+) -> None:
+    """From a pass over manifests and catalog to the report: its counts are those of the provider."""
+    simulator.set_now(START)
+    account = simulator.add_account("telnyx")
+    simulator.populate(account, "telnyx", count=25)
+    rig.add_source("phones", "telnyx", account)
+    other = strict_s3.bucket() if apart else strict_bucket
+    rig.catalog = {"bucket": other.name}
+    assert rig.sync_at(START + timedelta(hours=1)).exit_code == 0
+    truth = simulator.truth(account)
+    assert [run(rig, verb).code for verb in ("manifest", "catalog")] == [0, 0]
+    first = min(each.created_at for each in truth)
+    ran = run(rig, "report", "--since", f"{first:%Y-%m-%d}", "--until", "2026-10-02", "-o", "-")
+    assert (ran.code, ran.stderr) == (0, "")
+    assert f"<dt>Recordings</dt><dd>{len(truth)}</dd>" in ran.stdout
+    assert "<dt>Checks passed</dt><dd>100 %</dd>" in ran.stdout
+    assert "in no manifest" not in ran.stdout
+    assert "catalog/days.parquet" in other.objects
 
 
 def test_without_a_catalog_it_says_what_to_do(strict_bucket: Bucket, tmp_path: Path) -> None:

@@ -64,9 +64,14 @@ def command(
     place = output or Path(f"recvault-report-{begin:%Y-%m-%d}-{end - timedelta(microseconds=1):%Y-%m-%d}.html")
     if output is None and place.exists():
         raise click.UsageError(f"{place} exists: use --output PATH")
-    where = _given(archive, endpoint_url, region) if archive else app.settings().archive
+    if archive:
+        where = source = _given(archive, endpoint_url, region)
+    else:
+        settings = app.settings()
+        where, other = settings.archive, settings.catalog.bucket
+        source = where.model_copy(update={"bucket": other}) if other else where
     with app.signals():
-        sums = _sums(app, where, begin, end)
+        sums = _sums(app, source, begin, end)
     ledger = None if archive else _ledger(app)
     name = where.bucket if where.directory is not None else f"{_SCHEME}{where.bucket}"
     shown = f"{name}/{where.prefix}" if where.prefix else name
