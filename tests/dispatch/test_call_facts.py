@@ -376,3 +376,41 @@ def test_rebuild_and_verify_read_sidecars_with_and_without_a_call(rig: Rig, acco
     assert replace(with_call.receipt(with_call.recording, "k"), has_call=False) == without.receipt(
         without.recording, "k"
     )
+
+
+def _job(rig: Rig, account: SimAccount, runtime: Runtime) -> Job:
+    """Return the job of the account's first recording, read by its id."""
+    from recvault.discovery.scan import by_id
+
+    line = runtime.lines("acme")(account.account_id)
+    first = next(iter(account.shelves["voice"]))
+    recording = by_id(line.provider, line.session, first.recording_id)
+    return Job(source="acme", recording=recording, attempt=1, maybe_archived=False)
+
+
+def test_what_is_known_when_the_sidecar_is_written_is_in_it(rig: Rig, account: SimAccount) -> None:
+    """Facts that came after the job began are in the sidecar, and the receipt says so."""
+    call = truth(rig.simulator, account, "voice")
+    with rig.runtime(lambda: NOW) as runtime:
+        job = _job(rig, account, runtime)
+        runtime.calls.note({job.recording.identity: call[job.recording.recording_id]})
+        runtime.prepare_store()
+        receipt = runtime.transfer()(job)
+    assert getattr(receipt, "has_call", None) is True
+    assert in_sidecars(rig) == {job.recording.recording_id: call[job.recording.recording_id]}
+
+
+def test_a_job_takes_the_facts_along(rig: Rig, account: SimAccount) -> None:
+    """A worker that knows no facts writes those that its job brought."""
+    call = truth(rig.simulator, account, "voice")
+    with rig.runtime(lambda: NOW) as runtime, rig.runtime(lambda: NOW) as other:
+        job = _job(rig, account, runtime)
+        desk = runtime.call_desk([runtime.listed("acme")])
+        assert desk is not None
+        assert desk.lend(job) is job
+        runtime.calls.note({job.recording.identity: call[job.recording.recording_id]})
+        other.prepare_store()
+        receipt = other.transfer()(desk.lend(job))
+        desk.settled(receipt)
+        assert runtime.calls(job.recording) is None, "it is in the sidecar: no longer needed"
+    assert in_sidecars(rig) == {job.recording.recording_id: call[job.recording.recording_id]}

@@ -13,7 +13,9 @@ from dispatch.test_call_facts import asked, late, truth
 from recvault.errors import UnknownName
 from recvault.models import Window
 from recvault.operations.enrich import Enrich
+from recvault.providers.twilio import Twilio
 from recvault.simulator import SimAccount, Switches
+from recvault.simulator.twilio_video import identity
 from rig import Rig
 
 NOW = datetime(2026, 10, 5, 12, tzinfo=UTC)
@@ -110,9 +112,37 @@ def test_telnyx_is_enriched_by_its_own_rows(rig: Rig) -> None:
     assert rig.simulator.requests == []
 
 
-def test_a_provider_without_a_list_of_calls_is_refused(rig: Rig) -> None:
-    """Video has no list of calls: the command says so."""
-    rig.add_source("acme", "twilio-video", rig.simulator.add_account("twilio"))
+def test_video_tells_each_participant(rig: Rig) -> None:
+    """Each Video track is told with its participant's identity, by one request a room."""
+    account = archived(rig, "twilio", "video", "twilio-video")
+    document = enrich(rig)
+    rooms = {each.room_id for each in account.shelves["video"]}
+    assert (document["told"], document["requests"]) == (COUNT, len(rooms))
+    assert {name: call["from"] for name, call in late(rig).items()} == {
+        each.recording_id: identity(rig.simulator._world, each.participant_id or "")
+        for each in account.shelves["video"]
+    }
+
+
+def test_calls_of_the_same_account_are_not_asked_of_video(rig: Rig) -> None:
+    """A Video source leaves the account's call recordings alone: only its own list knows them."""
+    account = archived(rig)
+    rig.sources = []
+    rig.add_source("acme", "twilio-video", account)
+    assert counts(enrich(rig)) == {
+        "sidecars": COUNT,
+        "known": 0,
+        "told": 0,
+        "unknown": COUNT,
+        "unreadable": 0,
+        "requests": 0,
+    }
+
+
+def test_a_provider_without_a_list_of_calls_is_refused(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For a provider that has none, such as a plug-in's, the command says so."""
+    rig.add_source("acme", "twilio", rig.simulator.add_account("twilio"))
+    monkeypatch.setattr(Twilio, "calls", "")
     with pytest.raises(UnknownName, match="has no list of calls"):
         enrich(rig)
 

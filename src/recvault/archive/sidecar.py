@@ -223,8 +223,10 @@ class Sidecar:
     @property
     @_held
     def listed(self) -> Recording:
-        """Its recording, with the provider's row."""
-        return replace(self.recording, raw=dict(self.document["raw"]))
+        """Its recording, with the provider's row, its room and its participant."""
+        names = ("room_id", "participant_id")
+        ids: JSON = {name: found if isinstance(found := self.document.get(name), str) else None for name in names}
+        return replace(self.recording, raw=dict(self.document["raw"]), **ids)
 
     @_held
     def receipt(self, recording: Recording, sidecar_key: str) -> Receipt:

@@ -12,11 +12,19 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import cast
 
+from recvault.errors import NotFound
 from recvault.http import Session
 from recvault.models import JSON, Recording
 from recvault.providers.base import Provider
 from recvault.providers.calendar import moment_before
-from recvault.providers.calls import CallRow, calls_request, document, parse_calls
+from recvault.providers.calls import (
+    CallRow,
+    calls_request,
+    document,
+    parse_calls,
+    parse_participants,
+    participants_request,
+)
 from recvault.providers.rest import Rest
 
 Identity = tuple[str, str, str]
@@ -69,6 +77,27 @@ def ask_calls(provider: Provider, session: Session, wanted: Sequence[Wanted], no
             if join.add(rows):
                 break
         facts.update(join.facts(now))
+    return CallsTold(facts, requests)
+
+
+def ask_participants(provider: Provider, session: Session, recordings: Sequence[Recording], now: datetime) -> CallsTold:
+    """Read who took part in the Video rooms of these recordings: a request a room, as no list has several rooms."""
+    rest, facts, requests = cast("Rest", provider), dict[Identity, JSON](), 0
+    rooms: defaultdict[str, list[Recording]] = defaultdict(list)
+    for each in recordings:
+        if each.room_id and each.participant_id:
+            rooms[each.room_id].append(each)
+    for room_id, tracks in rooms.items():
+        listed: dict[str, CallRow] = {}
+        try:
+            for rows in session.follow(participants_request(rest, room_id), parse_participants(rest)):
+                requests += 1
+                listed.update((row.call_id, row) for row in rows)
+        except NotFound:
+            requests += 1  # Twilio forgets a room's participants after a time
+        for track in tracks:
+            if (row := listed.get(track.participant_id or "")) is not None:
+                facts[track.identity] = document(row, (), now)
     return CallsTold(facts, requests)
 
 

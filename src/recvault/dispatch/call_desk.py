@@ -102,7 +102,8 @@ class CallDesk:
         while (account := self._queue.get()) is not None and not self.stop.asked.is_set():
             with self._lock:
                 wanted = self._wanted.pop(account, [])
-            if wanted and (told := self._ask(account, wanted)) is not None:
+            # Without room they are left to the queue, which asks for them once they are archived.
+            if wanted and self.memory.has_room and (told := self._ask(account, wanted)) is not None:
                 self.memory.note(told.facts)
                 self._vain.update(
                     each.identity

@@ -15,13 +15,13 @@ from itertools import islice
 from recvault.app.runtime import Runtime
 from recvault.archive import Sidecar, escape
 from recvault.archive.late_calls import LateCall, calls_root, read_calls
-from recvault.discovery.call_facts import Wanted, ask_calls
+from recvault.discovery.call_facts import CallsTold, Wanted, ask_calls, ask_participants
 from recvault.dispatch.calls_writer import LateCalls
 from recvault.errors import Cold, KeyRefused, TooLarge, UnknownName
 from recvault.log.lines import get_logger
 from recvault.models import JSON, Recording, Window
 from recvault.monitoring.report import PARTIAL, iso
-from recvault.providers.calls import call_in_row, lists_calls
+from recvault.providers.calls import call_in_row, lists_calls, lists_participants
 from recvault.store import Reader
 
 log = get_logger("recvault.operations.enrich")
@@ -82,7 +82,7 @@ class Enrich:
     def run(self) -> Enriched:
         """Enrich each account of the source. Raises what provider and bucket raise: what was put stays."""
         provider = self._line.provider
-        if not (lists_calls(provider) or provider.provider == "telnyx"):
+        if not (lists_calls(provider) or lists_participants(provider) or provider.provider == "telnyx"):
             raise UnknownName(f"{self._name}: {provider.name} has no list of calls", "there is nothing to enrich")
         known = self._runtime.ledger.ask.accounts(self._name)
         for account_id in dict.fromkeys([provider.account_id, *known]):
@@ -151,17 +151,14 @@ class Enrich:
             return "outside"
         if sidecar.has_call:
             return "known"
-        return _Found(recording, call_in_row(sidecar.listed, self._runtime.clock()))
+        return _Found(sidecar.listed, call_in_row(sidecar.listed, self._runtime.clock()))
 
     def _tell(self, account_id: str, lacking: dict[Identity, _Found]) -> None:
         """Ask for these calls, and put what is told."""
         facts = {identity: each.in_row for identity, each in lacking.items() if each.in_row is not None}
         left = [each.recording for identity, each in lacking.items() if identity not in facts]
-        wanted = [found for each in left if (found := Wanted.of(each)) is not None]
-        if wanted and lists_calls(self._line.provider):
-            rate = self._runtime.source(self._name).requests_per_second
-            session = self._line.calls(account_id, rate, self._runtime.stop)
-            asked = ask_calls(self._line(account_id).provider, session, wanted, self._runtime.clock())
+        if left:
+            asked = self._asked(account_id, left)
             self._enriched.requests += asked.requests
             facts.update(asked.facts)
         self._enriched.told += len(facts)
@@ -169,6 +166,19 @@ class Enrich:
         late = [_late(identity, call) for identity, call in facts.items()]
         self._enriched.keys += self._writer.put(late)
         self._runtime.ledger.uncalled.told(facts)
+
+    def _asked(self, account_id: str, left: list[Recording]) -> CallsTold:
+        """Ask the list of calls, or the participants of each Video room."""
+        provider, now = self._line(account_id).provider, self._runtime.clock()
+        rate = self._runtime.source(self._name).requests_per_second
+        session = self._line.calls(account_id, rate, self._runtime.stop)
+        if lists_participants(provider):
+            tracks = [each for each in left if each.api == provider.api]
+            return ask_participants(provider, session, tracks, now)
+        wanted = [found for each in left if (found := Wanted.of(each)) is not None]
+        if wanted and lists_calls(provider):
+            return ask_calls(provider, session, wanted, now)
+        return CallsTold({}, 0)
 
 
 def _late(identity: Identity, call: JSON) -> LateCall:

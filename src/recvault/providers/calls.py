@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from recvault.models import JSON, Recording, stamp
 from recvault.providers import values
-from recvault.providers.base import UNREADABLE, Reply, read_list
+from recvault.providers.base import UNREADABLE, Provider, Reply, read_list
 from recvault.providers.rest import Rest
 from recvault.providers.twilio_account import PAGING
 from recvault.providers.urls import address, request, segment
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import httpx
 
 PAGE_SIZE = 1000  # OpenAPI: the most
+PARTICIPANTS = 100  # a page; OpenAPI: the most
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +37,11 @@ class CallRow:
     ended_at: datetime | None = None
     parent_call_id: str | None = None
     forwarded_from: str | None = field(default=None, repr=False)
+
+
+def lists_participants(provider: Provider) -> bool:
+    """Whether this provider's recordings belong to participants of rooms, which are listed room by room."""
+    return provider.name == "twilio-video"
 
 
 def lists_calls(provider: object) -> bool:
@@ -80,6 +86,37 @@ def _row(row: Any) -> CallRow | None:
             ended_at=values.moment_or_none(row.get("end_time")),
             parent_call_id=values.text(row.get("parent_call_sid")),
             forwarded_from=values.text(row.get("forwarded_from")),
+        )
+    except UNREADABLE:
+        return None
+
+
+def participants_request(provider: Rest, room_id: str) -> httpx.Request:
+    """Request the first page of a Video room's participants, of any status (Video docs)."""
+    pairs = [("PageSize", PARTICIPANTS)]
+    url = address(provider.base_url, f"/v1/Rooms/{segment(room_id)}/Participants", pairs)
+    return request("GET", url, headers={"Accept": "application/json"})
+
+
+def parse_participants(provider: Rest) -> Callable[[Reply], tuple[tuple[CallRow, ...], httpx.URL | None]]:
+    """Return what reads a page of participants: each as a call from its identity."""
+
+    def parse(reply: Reply) -> tuple[tuple[CallRow, ...], httpx.URL | None]:
+        page, rows = read_list(reply, "participants", "meta")
+        following, _ = provider.following(reply, page, len(rows), provider.paging, PARTICIPANTS)
+        return tuple(row for each in rows if (row := _participant(each)) is not None), following
+
+    return parse
+
+
+def _participant(row: Any) -> CallRow | None:
+    try:
+        return CallRow(
+            call_id=values.identifier(row, "sid"),
+            from_=values.text(row.get("identity")),
+            status=values.text(row.get("status")),
+            started_at=values.moment_or_none(row.get("start_time")),
+            ended_at=values.moment_or_none(row.get("end_time")),
         )
     except UNREADABLE:
         return None

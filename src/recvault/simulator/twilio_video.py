@@ -26,6 +26,8 @@ def route(world: World, request: Request) -> Route:
             return Route("json", "list", partial(_list, world, request, ""))
         case ["Rooms", room_id, "Recordings"]:
             return Route("json", "list", partial(_list, world, request, room_id))
+        case ["Rooms", room_id, "Participants"]:
+            return Route("json", "other", partial(_participants, world, request, room_id))
         case ["Recordings", recording_id] | ["Rooms", _, "Recordings", recording_id]:
             room = request.path.split("/")[3] if "/Rooms/" in request.path else ""
             if request.method == "DELETE":
@@ -50,6 +52,32 @@ def _find(world: World, request: Request, recording_id: str) -> SimRecording:
     if recording is None or recording.created_at > world.clock.now:
         raise refuse("json", 404, 20404, f"The requested resource {request.path} was not found")
     return recording
+
+
+def identity(world: World, participant_id: str) -> str:
+    """Return who a participant said to be."""
+    return f"guest-{world.hex('identity', participant_id)[:12]}"
+
+
+def _participants(world: World, request: Request, room_id: str) -> SimulatedReply:
+    """Answer the participants of a room, on one page."""
+    tracks = [each for each in _login(world, request).shelves["video"] if each.room_id == room_id]
+    if not tracks:
+        raise refuse("json", 404, 20404, f"The requested resource {request.path} was not found")
+    rows = [
+        {
+            "sid": each.participant_id,
+            "room_sid": room_id,
+            "account_sid": each.account_id,
+            "identity": identity(world, each.participant_id or ""),
+            "status": "disconnected",
+            "start_time": dates.iso(each.started_at),
+            "end_time": dates.iso(each.ended_at),
+        }
+        for each in tracks
+    ]
+    meta = {"page": 0, "page_size": 100, "key": "participants", "next_page_url": None, "url": None}
+    return json_reply({"participants": rows, "meta": meta})
 
 
 def _instance(world: World, request: Request, recording_id: str, room_id: str) -> SimulatedReply:
