@@ -21,7 +21,7 @@ import pytest
 
 import strict_s3 as strict
 from recvault import check
-from recvault.check import Probe, machine, sources
+from recvault.check import Probe, catalog_bucket, machine, sources
 from recvault.errors import CredentialsRefused, Unavailable
 from recvault.ledger.daemon_lock import DaemonLock
 from recvault.simulator import Simulator
@@ -519,3 +519,51 @@ def daemon_lines(rig: Rig, **wanted: str) -> dict[str, Probe]:
         table = runtime.settings.daemon.model_copy(update=wanted)
         runtime.settings = runtime.settings.model_copy(update={"daemon": table})
         return {probe.name: probe for probe in machine.daemon(runtime)}
+
+
+# -- the catalog -------------------------------------------------------------------------------------------------------
+
+
+def of_catalog(rig: Rig) -> list[Probe]:
+    with rig.runtime() as runtime:
+        return [*catalog_bucket.settings(runtime), *catalog_bucket.answers(runtime)]
+
+
+def lock_by_default(rig: Rig) -> None:
+    rule = {"DefaultRetention": {"Mode": "COMPLIANCE", "Days": 365}}
+    rig.s3.put_object_lock_configuration(
+        Bucket=rig.bucket, ObjectLockConfiguration={"ObjectLockEnabled": "Enabled", "Rule": rule}
+    )
+
+
+def test_a_catalog_that_is_off_is_not_asked_about(locked: Rig) -> None:
+    """Without [catalog] enabled, nothing is said of it."""
+    assert of_catalog(locked) == []
+
+
+def test_a_catalog_under_the_default_retention_is_a_notice(locked: Rig) -> None:
+    """A default retention that each version would fall under is a notice, until something overrides it."""
+    lock_by_default(locked)
+    locked.catalog = {"enabled": True}
+    extra, warned = of_catalog(locked)
+    assert (extra.ok, extra.hint) == (True, "")
+    assert (warned.ok, "COMPLIANCE for 365 days" in warned.detail, "retention_days" in warned.hint) == (
+        True,
+        True,
+        True,
+    )
+    locked.catalog = {"enabled": True, "retention_days": 1}
+    assert [each.hint for each in of_catalog(locked)] == ["", ""]
+    other = f"open-{next(_numbers)}"
+    locked.s3.create_bucket(Bucket=other)
+    locked.catalog = {"enabled": True, "bucket": other}
+    assert [(each.ok, each.hint) for each in of_catalog(locked)] == [(True, ""), (True, "")]
+
+
+def test_a_catalog_without_its_extra_or_key_fails(locked: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A missing extra, and a key that is not there, fail with what to do."""
+    locked.catalog = {"enabled": True, "numbers": "hmac", "numbers_key": {"env": "NOT_SET_ANYWHERE"}}
+    assert "NOT_SET_ANYWHERE" in of_catalog(locked)[0].detail
+    monkeypatch.setattr("recvault.catalog.spawned.is_installed", lambda: False)
+    found = of_catalog(locked)[0]
+    assert (found.ok, found.hint) == (False, "pip install 'recvault[catalog]'")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from recvault.app.runtime import Runtime
-from recvault.check import bucket, machine, notifications, proof, sources, ways, webhooks
+from recvault.check import bucket, catalog_bucket, machine, notifications, proof, sources, ways, webhooks
 from recvault.check.probe import Probe
 
 __all__ = ["Probe", "offline", "online", "test_event"]
@@ -20,6 +20,7 @@ def offline(runtime: Runtime) -> Iterator[Probe]:
     yield from sources.settings(runtime)
     yield from proof.proof(runtime)
     yield from ways.ways(runtime)
+    yield from catalog_bucket.settings(runtime)
     yield from notifications.settings(runtime)
     yield from webhooks.settings(runtime)
 
@@ -29,6 +30,7 @@ def online(runtime: Runtime) -> Iterator[Probe]:
     yield from ways.proxied(runtime)
     yield from sources.answers(runtime)
     yield from bucket.answers(runtime)
+    yield from catalog_bucket.answers(runtime)
     if runtime.settings.transfer.cluster:
         from recvault.check import carriers  # their library is an extra
 

@@ -29,6 +29,11 @@ class ManifestJob:
         self._through: date | None = None  # the last day for which all is listed
         metrics.manifests_since(complete_at(runtime.ledger) or runtime.ledger.born_at)
 
+    @property
+    def through(self) -> date | None:
+        """The last day for which this process saw everything listed."""
+        return self._through
+
     def look(self) -> None:
         """Write what is due. Not right after a start: interrupted work is settled first."""
         now = self._runtime.clock()

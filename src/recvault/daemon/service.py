@@ -112,7 +112,13 @@ class DaemonService:
         self._schedule.lane("bucket", 1)
         self._every("bucket", "bucket", timedelta(seconds=_REST_SECONDS), self._try_store)
         self._schedule.lane("manifests", 1)
-        self._every("manifests", "manifests", LOOK_EVERY, ManifestJob(self.runtime, self._metrics).look)
+        manifests = ManifestJob(self.runtime, self._metrics)
+        self._every("manifests", "manifests", LOOK_EVERY, manifests.look)
+        if self.settings.catalog.enabled:
+            from recvault.daemon.catalog_job import CatalogJob
+
+            self._schedule.lane("catalog", 1)
+            self._every("catalog", "catalog", LOOK_EVERY, CatalogJob(self.runtime, lambda: manifests.through).look)
         if self.work.calls is not None:
             self._schedule.lane("calls", 1)
             self._every("calls", "calls", SOON, self.work.calls.write_late)

@@ -38,5 +38,8 @@ class Inspection(Protocol):
     def after(self, key: str) -> Iterator[Question]:
         """Questions to ask after the object `key` was put."""
 
+    def default_lock(self) -> str | None:
+        """How the store locks every object by default; None if it does not, or does not say."""
+
     def explained(self, verb: str, refusal: StoreRefused) -> StoreRefused:
         """Add a helpful hint to a refusal to `put` or `get` the probe."""

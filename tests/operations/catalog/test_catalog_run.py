@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -257,3 +258,14 @@ def test_sidecars_are_the_only_ones_that_are_read(machine: Machine) -> None:
     summary = machine.write(rebuild=True)
     assert (summary.exit_code, summary.sidecars, machine.rows("10")[0]["to_number"]) == (0, 1, "+15550100001")
     assert KEYS.prefix == "p/"
+
+
+def test_what_killed_runs_left_is_removed_when_it_is_old(machine: Machine) -> None:
+    """Temporary files of a killed run are removed a day later; those of a run that goes on are left."""
+    old, young = machine.folder / "catalog-old", machine.folder / "catalog-young"
+    for each in (old, young):
+        each.mkdir()
+        (each / "rows.jsonl.gz").write_bytes(b"x")
+    os.utime(old, (1, 1))
+    machine.write()
+    assert (old.exists(), young.exists()) == (False, True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -28,6 +29,7 @@ MOST = 50_000  # sidecars that are read before their months are put
 _TOGETHER = 500  # sidecars read between two checks for a stop
 _LARGEST_CALLS = 64 << 20
 _MONTH = "month="
+_TEMPORARY, _ABANDONED_SECONDS = "catalog-", 86_400  # no run has files as old
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +76,7 @@ class Catalog:
         summary = CatalogSummary(started_at=self.clock())
         if self.folder:
             self.folder.mkdir(parents=True, exist_ok=True)
+            _clear(self.folder)
         with ThreadPoolExecutor(self.threads, thread_name_prefix="catalog") as readers:
             run = _Run(self, summary, readers)
             if rebuild:
@@ -242,7 +245,7 @@ class _Run:
             yield from flatten.facts_rows(body, numbers=self._parts.numbers)
 
     def _temporary(self) -> tempfile.TemporaryDirectory[str]:
-        return tempfile.TemporaryDirectory(prefix="catalog-", dir=self._parts.folder)
+        return tempfile.TemporaryDirectory(prefix=_TEMPORARY, dir=self._parts.folder)
 
     def _swapping(self, folder: Path) -> Swapping:
         return Swapping(
@@ -252,3 +255,12 @@ class _Run:
             summary=self._summary,
             stop=self._parts.stop,
         )
+
+
+def _clear(folder: Path) -> None:
+    """Remove what killed runs left. Ages are by the file system's clock."""
+    with tempfile.NamedTemporaryFile(dir=folder) as now:
+        latest = Path(now.name).stat().st_mtime - _ABANDONED_SECONDS
+    for each in folder.glob(f"{_TEMPORARY}*"):
+        if each.is_dir() and not each.is_symlink() and each.stat().st_mtime < latest:
+            shutil.rmtree(each, ignore_errors=True)

@@ -35,6 +35,10 @@ class DirectoryInspection:
         yield Question("attributes", lambda: self._keeps(key))
         yield Question("letter case", lambda: self._tells_case(key))
 
+    def default_lock(self) -> str | None:
+        """See Inspection.default_lock. A directory locks nothing."""
+        return None
+
     def explained(self, verb: str, refusal: StoreRefused) -> StoreRefused:
         """See Inspection.explained. Each refusal already has its hint."""
         return refusal

@@ -43,6 +43,11 @@ class BucketInspection:
         options = self._store.options
         yield Question("settings applied", lambda: kept(options, self._questions, self._lock, key, self._clock()))
 
+    def default_lock(self) -> str | None:
+        """See Inspection.default_lock."""
+        lock = self._questions.lock()
+        return f"{lock.mode} for {lock.length}" if isinstance(lock, BucketLock) and lock.mode else None
+
     def explained(self, verb: str, refusal: StoreRefused) -> StoreRefused:
         """See Inspection.explained. For unknown or expired credentials the store's message is enough."""
         rights = {"list": ["s3:ListBucket"], "put": _put_rights(self._store.options), "get": ["s3:GetObject"]}
