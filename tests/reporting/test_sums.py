@@ -120,6 +120,16 @@ def test_flagged_ones_are_told_by_reason(known: list[Sidecar], sums: Sums) -> No
     assert [count for _, _, count in sums.flagged] == sorted(counted.values(), reverse=True)
 
 
+def test_a_clock_ahead_makes_no_negative_delay(tmp_path: Path) -> None:
+    """Recordings that were archived before their end, by the provider's clock, count as archived at once."""
+    known = population.sidecars(20)
+    for each in known:
+        each["archive"]["archived_at"] = each["created_at"]
+    total = sums_of(known, tmp_path).total
+    assert (total.median, total.slow, total.within_hour) == (0, 0, total.recordings)
+    assert total.recordings > 0
+
+
 def test_nothing_is_nothing() -> None:
     """Without files there are no sums, and no error."""
     assert summed([], None, SINCE, UNTIL) == Sums(total=Sum(), days={}, sources={}, cells={}, history={})
