@@ -27,6 +27,7 @@ FLOORS = {
     "dispatch": 6,
     "alerts": 5,
     "discovery": 5,
+    "browse": 4,
     "monitoring": 4,
     "reporting": 4,
     "transfer": 4,
@@ -69,6 +70,9 @@ OWNERS = {
     "httpx": {"http", "providers", "testing", "transport"},
     "pycurl": {"transport"},
     "structlog": {"log"},
+    "starlette": {"browse"},
+    "uvicorn": {"browse"},
+    "jinja2": {"browse"},
     "pydantic": {"config"},
     "defusedxml": {"providers", "store"},
     "click": {"cli"},
@@ -78,7 +82,7 @@ OWNERS = {
     "av": {"media"},
     "cryptography": {"media", "providers", "simulator"},  # decrypt, verify, encrypt and sign
     "dask": {"workers"},
-    "duckdb": {"catalog", "reporting"},
+    "duckdb": {"browse", "catalog", "reporting"},
     "distributed": {"workers"},
 }
 LOADS = {

@@ -11,7 +11,7 @@ import pytest
 
 from recvault.errors import StoreUnavailable
 from recvault.shutdown import Stop
-from recvault.store import Reader
+from recvault.store import ObjectPart, Reader
 from recvault.store.s3.reader import S3Reader
 from store import real
 from store.places import PLACES, Directory, Place, make_put
@@ -50,6 +50,16 @@ def reader(request: pytest.FixtureRequest, anywhere: Place | Directory) -> Reade
     if isinstance(anywhere, Directory):
         return anywhere.store().reader()
     return S3Reader(anywhere.store(), Stop(), straight=request.param == "straight")
+
+
+def test_a_part_is_the_bytes_that_were_asked_for(anywhere: Place | Directory, reader: Reader) -> None:
+    """A part has the bytes of its range and the whole's size, fewer at the end, none behind it; None without an
+    object."""
+    anywhere.store().put(make_put("kept/a.wav", bytes(range(100))))
+    asked = [(0, 10), (40, 20), (95, 20), (100, 5), (0, 1000)]
+    found = [reader.part("kept/a.wav", *each) for each in asked]
+    assert found == [ObjectPart(bytes(range(100))[start : start + size], 100) for start, size in asked]
+    assert reader.part("kept/none.wav", 0, 10) is None
 
 
 def test_listings_by_range(anywhere: Place | Directory, reader: Reader) -> None:

@@ -19,6 +19,7 @@ from recvault.cli.app import App
 VERBS = {
     "backup": "Write a copy of the ledger, for a restore or a downgrade.",
     "backfill": "Archive a source's history, a time range of it, or single calls, rooms or recordings.",
+    "browse": "Search the archive in a web browser, listen, save recordings with their evidence.",
     "catalog": "Write the catalog: Parquet files of what the sidecars say, for SQL.",
     "check": "Check the configuration, the credentials and the bucket.",
     "config": "Print an example configuration or the one in effect, or check the file.",

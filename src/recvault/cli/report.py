@@ -65,7 +65,7 @@ def command(
     if output is None and place.exists():
         raise click.UsageError(f"{place} exists: use --output PATH")
     if archive:
-        where = source = _given(archive, endpoint_url, region)
+        where = source = given_archive(archive, endpoint_url, region)
     else:
         settings = app.settings()
         where, other = settings.archive, settings.catalog.bucket
@@ -91,7 +91,7 @@ def _write(document: str, output: Path | None, place: Path) -> None:
         file.write(text)
 
 
-def _given(url: str, endpoint_url: str | None, region: str | None) -> ArchiveSettings:
+def given_archive(url: str, endpoint_url: str | None, region: str | None) -> ArchiveSettings:
     """Return the archive that the command line names."""
     from recvault.config.settings import ArchiveSettings
 

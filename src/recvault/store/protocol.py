@@ -93,6 +93,14 @@ class Body:
     noted: str | None  # the SHA-256 in its metadata
 
 
+@dataclass(frozen=True, slots=True)
+class ObjectPart:
+    """A part of an object: empty if it begins past the object's end."""
+
+    content: bytes = field(repr=False)
+    whole: int  # the object's size in bytes
+
+
 class Reader(Protocol):
     """Read-only access to a store, for many requests. Thread-safe. Raises the same errors as ObjectStore."""
 
@@ -110,6 +118,9 @@ class Reader(Protocol):
 
     def digest(self, key: str) -> tuple[int, str] | None:
         """Read a whole object and return its size and SHA-256; None if it does not exist. Raises Cold."""
+
+    def part(self, key: str, start: int, size: int) -> ObjectPart | None:
+        """Return at most `size` bytes of an object from `start`; None if it does not exist. Raises Cold."""
 
 
 class Replacer(Protocol):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from recvault.shutdown import Stop
 from recvault.store.local.folder import FileErrors, opened
 from recvault.store.local.key_order import KeyRange, files
-from recvault.store.protocol import SMALL_MOST, Body, Described, Listed
+from recvault.store.protocol import SMALL_MOST, Body, Described, Listed, ObjectPart
 
 if TYPE_CHECKING:
     from recvault.store.local.local_store import LocalStore
@@ -48,6 +48,11 @@ class LocalReader:
         """See Reader.digest."""
         self._count("GET")
         return self._store.digest(key, self._stop.check)
+
+    def part(self, key: str, start: int, size: int) -> ObjectPart | None:
+        """See Reader.part."""
+        self._count("GET")
+        return self._store.part(key, start, size)
 
     def _count(self, operation: str) -> None:
         with self._lock:

@@ -28,7 +28,7 @@ from recvault.store.local.key_order import KeyRange, files
 from recvault.store.local.linker import CHUNK, Linker, hashed
 from recvault.store.local.local_reader import LocalReader
 from recvault.store.local.local_replacer import LocalReplacer
-from recvault.store.protocol import SMALL_MOST, Body, Put, Stored, too_large
+from recvault.store.protocol import SMALL_MOST, Body, ObjectPart, Put, Stored, too_large
 
 FACTS = StoreFacts(sha256=True, conditional=True, sums=SHA256, tells=SHA256)
 """This store hashes what it writes and overwrites nothing."""
@@ -102,6 +102,11 @@ class LocalStore:
         """See Reader.digest. `check` is called for each chunk."""
         with self._file(key) as file:
             return None if file is None else hashed(file, check)
+
+    def part(self, key: str, start: int, size: int) -> ObjectPart | None:
+        """See Reader.part."""
+        with self._file(key) as file:
+            return None if file is None else ObjectPart(os.pread(file, size, start), os.fstat(file).st_size)
 
     def stream(self, key: str) -> Iterator[bytes]:
         """See ObjectStore.stream."""
