@@ -101,6 +101,20 @@ def test_without_a_catalog_it_says_what_to_do(strict_bucket: Bucket, tmp_path: P
     assert "recvault catalog" in ran.stderr
 
 
+def test_a_damaged_catalog_is_told(with_catalog: Bucket, tmp_path: Path) -> None:
+    """A file that is no Parquet ends the report, with what makes the catalog again, and leaves no file."""
+    with_catalog.denied = set()
+    client = boto3.client("s3", endpoint_url=with_catalog.url, region_name="us-east-1")
+    key = "some/catalog/recordings/month=2026-10/recordings.parquet"
+    client.put_object(Bucket=with_catalog.name, Key=key, Body=b"PAR1 not at all")
+    where = ("--archive", f"s3://{with_catalog.name}/some")
+    ran = bare(tmp_path, *OCTOBER, *where, "-o", "report.html", AWS_ENDPOINT_URL=with_catalog.url)
+    assert (ran.code, (tmp_path / "report.html").exists()) == (1, False)
+    assert "a file of the catalog cannot be read: " in ran.stderr
+    assert "`recvault catalog --rebuild`" in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
 @pytest.mark.parametrize("url", ["acme", "s3://", "https://acme.example", "s3://A B/x", "file://relative"])
 def test_a_wrong_address_is_refused(url: str, tmp_path: Path) -> None:
     """An address that is neither a bucket nor a directory is wrong usage, before anything is asked."""

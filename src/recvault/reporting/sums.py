@@ -8,6 +8,8 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from recvault.errors import RecvaultError
+
 if TYPE_CHECKING:
     import duckdb
 
@@ -43,6 +45,10 @@ _REASONS = """
 """
 _HISTORY = "SELECT day, source, sum(recordings)::BIGINT FROM read_parquet(?) GROUP BY ALL"
 _EVER = "SELECT coalesce(sum(recordings), 0)::BIGINT, coalesce(sum(bytes), 0)::DOUBLE, min(day) FROM read_parquet(?)"
+
+
+class CatalogUnreadable(RecvaultError):
+    """A file of the catalog is damaged, or of another kind."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,16 +90,7 @@ class Sums:
 
 def summed(months: Iterable[Path], days: Path | None, since: datetime, until: datetime) -> Sums:
     """Read the files of these months, and the sums of all days if there are any."""
-    import duckdb  # starts a thread when it is loaded: not in a process that forks
-
-    files = [str(path) for path in months]
-    with duckdb.connect(":memory:") as db:
-        for setting in _SETTINGS:
-            db.execute(setting)
-        rows = [*_rows(db, _SUMS, [files, since, until])] if files else []
-        flagged = db.execute(_REASONS, [files, since, until]).fetchall() if files else []
-        history = db.execute(_HISTORY, [str(days)]).fetchall() if days else []
-        ever = db.execute(_EVER, [str(days)]).fetchone() if days else None
+    rows, flagged, history, ever = _answers([str(path) for path in months], days, since, until)
     known = {(day, source): count for day, source, count in history}
     cells = {(day, source): each for day, source, each in rows if day is not None and source is not None}
     recordings, size, first = ever or (0, 0, None)
@@ -108,6 +105,24 @@ def summed(months: Iterable[Path], days: Path | None, since: datetime, until: da
         ever_bytes=int(size),
         ever_since=first,
     )
+
+
+def _answers(files: list[str], days: Path | None, since: datetime, until: datetime) -> tuple[Any, ...]:
+    import duckdb  # starts a thread when it is loaded: not in a process that forks
+
+    try:
+        with duckdb.connect(":memory:") as db:
+            for setting in _SETTINGS:
+                db.execute(setting)
+            rows = [*_rows(db, _SUMS, [files, since, until])] if files else []
+            flagged = db.execute(_REASONS, [files, since, until]).fetchall() if files else []
+            history = db.execute(_HISTORY, [str(days)]).fetchall() if days else []
+            return rows, flagged, history, db.execute(_EVER, [str(days)]).fetchone() if days else None
+    except duckdb.Error as error:
+        first = next(iter(str(error).splitlines()), "")
+        raise CatalogUnreadable(
+            f"a file of the catalog cannot be read: {first}", "make it again: `recvault catalog --rebuild`"
+        ) from error
 
 
 def _rows(db: duckdb.DuckDBPyConnection, query: str, values: list[Any]) -> Iterator[tuple[Any, Any, Sum]]:
