@@ -14,6 +14,7 @@ import pytest
 from cli.commands import until
 from daemon.conftest import Told
 from daemon.started import archived, ids, lists
+from dispatch.test_call_facts import late, truth
 from recvault import config
 from recvault.app import wiring
 from recvault.daemon import schedule as schedule_module
@@ -259,3 +260,33 @@ def test_a_bug_of_a_job_is_told_until_its_next_turn_goes_well(rig: Rig, root: Si
     until(lambda: len(told) >= 2)
     assert [message.split(" ended")[0] for message in told[0]] == ["the last turn of probe"]
     assert told[1] == []
+
+
+def test_calls_are_told_after_their_list_was_down(
+    rig: Rig, simulator: Simulator, strict_bucket: Bucket, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the list of calls fails, all is archived; once it answers, the daemon puts the facts under `calls/`."""
+    monkeypatch.setattr(service_module, "SOON", timedelta(seconds=0.2))
+    account, later = simulator.add_account("twilio"), [timedelta()]
+    simulator.populate(account, "voice", count=4, conference_share=0)
+    rig.add_source("voice", "twilio", account, call_facts=True)
+    simulator.switches = replace(simulator.switches, calls_status=503)
+    report = Report(command="run", started_at=now())
+    service = DaemonService(
+        config.load(rig.config_path), clock=lambda: now() + later[0], report=report, metrics=Metrics()
+    )
+    try:
+        service.open()
+        service.start()
+        until(lambda: archived(strict_bucket) == ids(simulator, account))
+        until(lambda: bool(told("calls.failed")))
+        assert late(rig) == {}
+        simulator.switches = replace(simulator.switches, calls_status=200)
+        later[0] = timedelta(hours=1)
+        until(lambda: late(rig) == truth(simulator, account, "voice"))
+    finally:
+        service.ask_stop()
+        service.join()
+        service.close()
+    assert service.work.calls is not None and service.work.calls._thread is not None
+    assert not service.work.calls._thread.is_alive()

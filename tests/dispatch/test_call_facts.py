@@ -14,6 +14,7 @@ import pytest
 from recvault.app.runtime import Runtime
 from recvault.archive import Sidecar
 from recvault.discovery.call_facts import Wanted, ask_calls
+from recvault.errors import Unavailable
 from recvault.models import Job, Outcome, State
 from recvault.monitoring.observer import Observer
 from recvault.monitoring.report import Report
@@ -142,6 +143,24 @@ def test_a_list_of_calls_that_fails_delays_nothing(
     assert asked(rig.simulator) == before + 1
 
 
+def test_a_rest_that_the_list_of_calls_asks_for_is_its_own(rig: Rig, account: SimAccount) -> None:
+    """If the list of calls answers 503 with a long Retry-After, recordings are requested as before."""
+    rig.simulator.switches = Switches(calls_status=503, retry_after="seconds", retry_after_seconds=250)
+    assert sync(rig, NOW).exit_code == 0
+    assert len(rig.sidecars()) == COUNT
+    with rig.runtime(lambda: NOW) as runtime:
+        session = runtime.lines("acme")(account.account_id).session
+        calls = runtime.lines("acme").calls(account.account_id, 100_000, runtime.stop)
+        with pytest.raises(Unavailable):
+            _ask_one(runtime, calls, account)
+        assert runtime.lines("acme").limits.standing.held_by is None
+        assert session.limits is not calls.limits
+
+
+def _ask_one(runtime: Runtime, session: Any, account: SimAccount) -> None:
+    ask_calls(runtime.lines("acme").provider, session, _wanted(account)[:1], NOW)
+
+
 @pytest.mark.parametrize("status", [401, 403, 404])
 def test_credentials_that_may_not_read_calls_archive_as_before(rig: Rig, account: SimAccount, status: int) -> None:
     """If the list of calls is refused, each recording is archived, and the source has no error."""
@@ -181,12 +200,9 @@ def test_a_call_that_is_not_listed_is_given_up(rig: Rig, account: SimAccount) ->
     known = {name: call for name, call in wanted.items() if of[name] in listed}
     assert 0 < len(known) < COUNT
     assert in_sidecars(rig) | late(rig) == known
-    before = asked(rig.simulator)
-    sync(rig, NOW + timedelta(hours=1))
-    assert asked(rig.simulator) <= before + 1
-    sync(rig, NOW + timedelta(days=1))
-    sync(rig, NOW + timedelta(days=3))
-    assert asked(rig.simulator) <= before + 1
+    for days in (0.1, 1, 3):
+        sync(rig, NOW + timedelta(days=days))
+    assert asked(rig.simulator) == 1
 
 
 def test_a_call_that_is_listed_late_is_told_later(rig: Rig, account: SimAccount) -> None:
@@ -287,7 +303,14 @@ def test_requests_are_at_most_a_thousandth_of_the_calls(rig: Rig) -> None:
 
 
 def _asked_directly(runtime: Runtime, account: SimAccount) -> tuple[Any, list[Wanted]]:
-    wanted = [
+    wanted = _wanted(account)
+    lines = runtime.lines("acme")
+    session = lines.calls(account.account_id, 100_000, runtime.stop)
+    return ask_calls(lines.provider, session, wanted, NOW).facts, wanted
+
+
+def _wanted(account: SimAccount) -> list[Wanted]:
+    return [
         Wanted(
             identity=("twilio", account.account_id, each.recording_id),
             call_id=each.call_id or "",
@@ -296,9 +319,6 @@ def _asked_directly(runtime: Runtime, account: SimAccount) -> tuple[Any, list[Wa
         )
         for each in account.shelves["voice"]
     ]
-    lines = runtime.lines("acme")
-    session = lines.calls(account.account_id, 100_000, runtime.stop)
-    return ask_calls(lines.provider, session, wanted, NOW).facts, wanted
 
 
 def test_a_poll_reads_no_further_than_its_new_recordings(rig: Rig) -> None:
@@ -414,3 +434,28 @@ def test_a_job_takes_the_facts_along(rig: Rig, account: SimAccount) -> None:
         desk.settled(receipt)
         assert runtime.calls(job.recording) is None, "it is in the sidecar: no longer needed"
     assert in_sidecars(rig) == {job.recording.recording_id: call[job.recording.recording_id]}
+
+
+def test_a_list_of_calls_that_failed_is_left_alone_for_a_while(rig: Rig, account: SimAccount) -> None:
+    """After a failure it is not asked for ten minutes, then again."""
+    moments = [NOW]
+    with rig.runtime(lambda: moments[-1]) as runtime:
+        desk = runtime.call_desk([runtime.listed("acme")])
+        assert desk is not None
+        place, wanted = ("acme", account.account_id), _wanted(account)[:1]
+        rig.simulator.switches = Switches(calls_status=500)
+        assert desk._ask(place, wanted) is None
+        before = asked(rig.simulator)
+        rig.simulator.switches = Switches()
+        moments.append(NOW + timedelta(minutes=9))
+        assert (desk._ask(place, wanted), asked(rig.simulator)) == (None, before)
+        moments.append(NOW + timedelta(minutes=11))
+        told = desk._ask(place, wanted)
+        assert (told is not None, asked(rig.simulator)) == (True, before + 1)
+
+
+def test_a_bucket_with_an_earlier_schema_goes_on(rig: Rig, account: SimAccount) -> None:
+    """An archive whose bucket holds the schema of an earlier version is continued."""
+    rig.s3.put_object(Bucket=rig.bucket, Key="schemas/sidecar-v1.json", Body=b"{}")
+    assert sync(rig, NOW).exit_code == 0
+    assert len(rig.sidecars()) == COUNT

@@ -156,3 +156,20 @@ def test_the_command_prints_one_document(rig: Rig) -> None:
     plain = run(rig, "enrich", "--source", "acme")
     assert (plain.code, f"{COUNT} known before" in plain.stdout) == (0, True)
     assert run(rig, "enrich", "--source", "nobody").code == 2
+
+
+def test_what_was_enriched_is_not_asked_for_by_the_daemon(rig: Rig) -> None:
+    """Recordings that wait for their calls wait no longer once `enrich` told them."""
+    rig.simulator.set_now(NOW)
+    account = rig.simulator.add_account("twilio")
+    rig.simulator.populate(account, "voice", COUNT, OLD, conference_share=0.0)
+    rig.add_source("acme", "twilio", account, call_facts=True)
+    rig.simulator.switches = Switches(calls_status=503)
+    assert rig.sync_at(NOW).exit_code == 0
+    rig.simulator.switches = Switches()
+    assert enrich(rig)["told"] == COUNT
+    before = asked(rig.simulator)
+    assert rig.sync_at(NOW + timedelta(hours=1)).exit_code == 0
+    assert asked(rig.simulator) == before
+    with rig.runtime(lambda: NOW) as runtime:
+        assert runtime.ledger.uncalled.count() == 0

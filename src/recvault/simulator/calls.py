@@ -112,7 +112,11 @@ def answer(world: World, request: Request, account: SimAccount, api: Api) -> Sim
     if switches.calls_gate is not None:
         switches.calls_gate.wait(_HELD_SECONDS)
     if switches.calls_status != 200:
-        return error("json", switches.calls_status, 20000 + switches.calls_status, "The list of calls is not available")
+        status = switches.calls_status
+        reply = error("json", status, 20000 + status, "The list of calls is not available")
+        if switches.retry_after != "absent":
+            reply.headers.append(("Retry-After", str(switches.retry_after_seconds)))
+        return reply
     size = page_size(request.param("PageSize"), largest=1000, over="clamp", dialect="json")
     late = timedelta(seconds=switches.calls_list_delay_seconds)
     since, until = (_moment(request.param(name)) for name in ("StartTime>", "StartTime<"))
