@@ -275,6 +275,20 @@ def test_a_bucket_that_the_last_pass_could_not_use_is_not_safe(
     assert (well.code, well.stderr.splitlines()[0]) == (0, "safe: 6 archived, 0 waiting, none lost")
 
 
+def test_a_pass_beside_a_daemon_does_not_speak_for_it(rig: Rig, simulator: Simulator, strict_bucket: Bucket) -> None:
+    """What a `sync` by hand met at the bucket, perhaps with other credentials, is over when the daemon has ended."""
+    account = simulator.add_account("twilio")
+    rig.add_source("voice", "twilio", account)
+    rig.sync()
+    lock = DaemonLock(rig.root / "ledger.db", now())
+    strict_bucket.denied.add("PUT")
+    simulator.populate(account, "voice", count=1, start=simulator.now - timedelta(minutes=5), conference_share=0)
+    assert rig.sync().exit_code == 77
+    lock.close()
+    (after,) = run_each(rig, ["status"])
+    assert after.stderr.startswith("safe: 0 archived, 1 waiting")
+
+
 def test_a_daemon_that_was_not_stopped_is_not_safe(rig: Rig, simulator: Simulator) -> None:
     """Killed, or ended by an error: nothing is polled, however well the last pass went; a clean stop is no trouble."""
     rig.add_source("voice", "twilio", simulator.add_account("twilio"))

@@ -23,7 +23,7 @@ from recvault.dispatch.sync_pass import Pass, Work
 from recvault.dispatch.thread_pool import Threads
 from recvault.errors import ConfigError, EngineLost, Interrupted, RecvaultError, StoreRefused, StoreUnavailable
 from recvault.http import Limits, Session
-from recvault.ledger import Feed, Policy
+from recvault.ledger import Feed, Policy, running_daemon
 from recvault.log.lines import get_logger, redact_text
 from recvault.log.meter import LineFacts, Spending
 from recvault.monitoring.observer import Observer
@@ -153,7 +153,8 @@ class Runtime(Equipment, Inquiry):
             finally:
                 if work.calls is not None:
                     work.calls.finish(0.0 if self.stop.asked.is_set() or store_error else _CALLS_SECONDS)
-        self.note_bucket(work.outcomes.trouble)
+        if running_daemon(self.settings.ledger.path) is None:  # a daemon says so itself
+            self.note_bucket(work.outcomes.trouble)
 
     def note_bucket(self, error: str | None) -> None:
         """Remember whether the bucket could be used, for `status` while no daemon runs."""
