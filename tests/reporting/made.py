@@ -22,7 +22,17 @@ def month(*sources: str, each: Sum = FULL) -> Cells:
 
 
 def added(found: list[Sum]) -> Sum:
-    names = ("recordings", "seconds", "bytes", "suspect", "unchecked", "unlisted", "within_hour", "within_day")
+    names = (
+        "recordings",
+        "seconds",
+        "bytes",
+        "suspect",
+        "unchecked",
+        "unlisted",
+        "overdue",
+        "within_hour",
+        "within_day",
+    )
     counts = {name: sum(getattr(each, name) for each in found) for name in names}
     return Sum(**counts, median=600, slow=3000) if found else Sum()
 

@@ -85,12 +85,12 @@ def test_flags_and_manifests_are_told() -> None:
     """Flagged recordings, and those in no manifest two days after, need attention; the newest may wait for theirs."""
     cells = month("voice")
     cells[WEDNESDAY, "voice"] = replace(FULL, suspect=2)
-    cells[SUNDAY, "voice"] = replace(FULL, unlisted=3)
+    cells[SUNDAY, "voice"] = replace(FULL, unlisted=4, overdue=3)
     cells[LAST, "voice"] = replace(FULL, unlisted=7)
     found = judged(sums(cells), ledger=LEDGER, made_at=datetime(2026, 11, 2, 8, tzinfo=UTC))
     assert found.concerns == (
         "2 recordings flagged: short, damaged or not decryptable",
-        "3 recordings in no manifest two days after the call",
+        "3 recordings in no manifest two days after being archived",
     )
     states = [found.cell(day, "voice") for day in (WEDNESDAY, SUNDAY, LAST)]
     assert states == [Cell.FLAGGED, Cell.OPEN, Cell.OPEN]

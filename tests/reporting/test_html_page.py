@@ -97,7 +97,7 @@ def test_unchecked_ones_are_not_called_passed() -> None:
     cells = month("voice", each=replace(FULL, unchecked=4))
     text = Parsed(page(judged(sums(cells), ledger=FromLedger()))).text
     assert "90.00 %" in text
-    assert "The format of 124 allows no check" in text
+    assert "124 are encrypted or of a format whose content cannot be checked" in text
 
 
 def test_many_sources_are_shown_in_few_colours() -> None:

@@ -18,6 +18,8 @@ from recvault.reporting.sums import DAY, HOUR, Sum, Sums, summed
 
 SINCE, UNTIL = datetime(2026, 9, 20, 6, tzinfo=UTC), datetime(2026, 11, 3, tzinfo=UTC)
 
+LISTED_BY = datetime(2026, 10, 20, 12, tzinfo=UTC)
+
 
 def chosen(known: list[Sidecar]) -> list[Sidecar]:
     return [each for each in known if SINCE <= unstamp(each["created_at"]) < UNTIL]
@@ -43,6 +45,7 @@ def true_sum(known: list[Sidecar]) -> dict[str, Any]:
         "suspect": status["suspect"],
         "unchecked": status["unchecked"],
         "unlisted": len(known),
+        "overdue": sum(unstamp(each["archive"]["archived_at"]) < LISTED_BY for each in known),
         "within_hour": sum(each <= HOUR for each in delays),
         "within_day": sum(HOUR < each <= DAY for each in delays),
         "median": statistics.median(delays),
@@ -77,7 +80,7 @@ def sums(known: list[Sidecar], tmp_path_factory: pytest.TempPathFactory) -> Sums
 
 def sums_of(known: list[Sidecar], folder: Path) -> Sums:
     catalog(known, folder)
-    return summed(sorted(folder.glob("2026-??.parquet")), folder / "days.parquet", SINCE, UNTIL)
+    return summed(sorted(folder.glob("2026-??.parquet")), folder / "days.parquet", SINCE, UNTIL, LISTED_BY)
 
 
 def test_the_total_is_the_truth(known: list[Sidecar], sums: Sums) -> None:
@@ -132,4 +135,4 @@ def test_a_clock_ahead_makes_no_negative_delay(tmp_path: Path) -> None:
 
 def test_nothing_is_nothing() -> None:
     """Without files there are no sums, and no error."""
-    assert summed([], None, SINCE, UNTIL) == Sums(total=Sum(), days={}, sources={}, cells={}, history={})
+    assert summed([], None, SINCE, UNTIL, LISTED_BY) == Sums(total=Sum(), days={}, sources={}, cells={}, history={})

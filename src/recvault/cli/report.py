@@ -71,7 +71,7 @@ def command(
         where, other = settings.archive, settings.catalog.bucket
         source = where.model_copy(update={"bucket": other}) if other else where
     with app.signals():
-        sums = _sums(app, source, begin, end)
+        sums = _sums(app, source, begin, end, made_at)
     ledger = None if archive else _ledger(app)
     name = where.bucket if where.directory is not None else f"{_SCHEME}{where.bucket}"
     shown = f"{name}/{where.prefix}" if where.prefix else name
@@ -113,15 +113,17 @@ def _first(error: ValueError) -> str:
     return lines[2].strip().partition(" [")[0] if len(lines) > 2 else str(error)
 
 
-def _sums(app: App, where: ArchiveSettings, since: datetime, until: datetime) -> Sums:
+def _sums(app: App, where: ArchiveSettings, since: datetime, until: datetime, made_at: datetime) -> Sums:
     from recvault.app.opened_store import opened
     from recvault.catalog.spawned import require
     from recvault.config.settings import TransferSettings
+    from recvault.reporting.figures import MANIFEST_LATE
     from recvault.reporting.gathering import gathered
 
     require()
     with contextlib.closing(opened(where, TransferSettings(), app.stop, _nothing)) as store:
-        return gathered(store, f"{where.prefix}/" if where.prefix else "", since, until)
+        prefix = f"{where.prefix}/" if where.prefix else ""
+        return gathered(store, prefix, since, until, made_at - MANIFEST_LATE)
 
 
 def _nothing() -> NoReturn:

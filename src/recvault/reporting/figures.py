@@ -76,7 +76,6 @@ class Figures:
     days: tuple[date, ...]
     sources: tuple[str, ...]  # the largest first
     gaps: tuple[Gap, ...]
-    unlisted: int  # in no manifest, although the day has ended two days ago
     ledger: FromLedger | None  # None: there is none to ask
 
     @property
@@ -97,8 +96,8 @@ class Figures:
             yield f"{_some(len(self.gaps), 'day')} without recordings where there usually are some"
         if self.total.suspect:
             yield f"{_some(self.total.suspect, 'recording')} flagged: short, damaged or not decryptable"
-        if self.unlisted:
-            yield f"{_some(self.unlisted, 'recording')} in no manifest two days after the call"
+        if self.total.overdue:
+            yield f"{_some(self.total.overdue, 'recording')} in no manifest two days after being archived"
         last = max((day for day, _ in self.sums.cells), default=None)
         if last is None or _end(last) + QUIET < min(self.until, self.made_at):
             yield f"no recording since {last:%d %B %Y}" if last else "no recording in these days"
@@ -127,7 +126,6 @@ def figures(
     gaps = tuple(gap for source in sorted(names) for gap in _gaps(sums.history, source, days, made_at))
     shown = set(sums.sources) | {gap.source for gap in gaps}
     ordered = sorted(shown, key=lambda source: (-sums.sources.get(source, Sum()).recordings, source))
-    late = (each.unlisted for (day, _), each in sums.cells.items() if _end(day) + MANIFEST_LATE < made_at)
     return Figures(
         archive=archive,
         since=since,
@@ -137,7 +135,6 @@ def figures(
         days=days,
         sources=tuple(ordered),
         gaps=tuple(sorted(gaps, key=lambda gap: (gap.day, gap.source))),
-        unlisted=sum(late),
         ledger=ledger,
     )
 

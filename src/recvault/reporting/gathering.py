@@ -17,7 +17,7 @@ _MONTH = re.compile(r"recordings/month=(\d{4}-\d{2})/recordings\.parquet")
 _DAYS = "days.parquet"
 
 
-def gathered(store: ObjectStore, prefix: str, since: datetime, until: datetime) -> Sums:
+def gathered(store: ObjectStore, prefix: str, since: datetime, until: datetime, listed_by: datetime) -> Sums:
     """Sum a range of an archive. Raises ConfigError if it has no catalog."""
     root = prefix + CATALOG
     found = {each.key.removeprefix(root): each.key for each in store.list(root)}
@@ -31,7 +31,7 @@ def gathered(store: ObjectStore, prefix: str, since: datetime, until: datetime) 
     with tempfile.TemporaryDirectory(prefix="recvault-report-") as folder:
         files = [_fetched(store.stream(found[name]), Path(folder) / f"{n}.parquet") for n, name in enumerate(wanted)]
         days = _fetched(store.stream(found[_DAYS]), Path(folder) / _DAYS) if _DAYS in found else None
-        return summed(files, days, since, until)
+        return summed(files, days, since, until, listed_by)
 
 
 def _fetched(pieces: Iterator[bytes], path: Path) -> Path:

@@ -88,11 +88,13 @@ _UNKNOWN = (
 
 def _reassurance(figures: Figures) -> str:
     total = figures.total
-    newest = f" The {total.unlisted:,} newest are not in a manifest yet." if total.unlisted else ""
-    unchecked = f" The format of {total.unchecked:,} allows no check of their content." if total.unchecked else ""
+    listed = f"all but the {total.unlisted:,} newest are" if total.unlisted else "each is"
+    unchecked = (
+        f" {total.unchecked:,} are encrypted or of a format whose content cannot be checked." if total.unchecked else ""
+    )
     return (
-        f"Each of the {total.recordings:,} recordings was checked when it was archived, and its SHA-256 is in "
-        f"a manifest that proves it.{newest}{unchecked} No day is missing."
+        f"{total.recordings:,} recordings were checked when they were archived, and {listed} listed by SHA-256 in a "
+        f"manifest.{unchecked} No source has a gap."
     )
 
 

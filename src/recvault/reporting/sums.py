@@ -28,12 +28,13 @@ _SUMS = f"""
     WITH chosen AS (
         SELECT day, source, provider, coalesce(media_seconds, duration_seconds, 0) AS seconds, {_DELAY} AS delay,
             coalesce(list_sum(list_transform(media, lambda each: each.bytes)), 0) AS bytes,
-            list_transform(media, lambda each: each.checked) AS checks, manifest_number
+            list_transform(media, lambda each: each.checked) AS checks, manifest_number, archived_at
         FROM read_parquet(?) WHERE created_at >= ? AND created_at < ?)
     SELECT day, source, count(*) AS recordings, sum(seconds)::DOUBLE AS seconds, sum(bytes)::DOUBLE AS bytes,
         count(*) FILTER (list_contains(checks, 'suspect')) AS suspect,
         count(*) FILTER (list_contains(checks, 'unchecked') AND NOT list_contains(checks, 'suspect')) AS unchecked,
         count(*) FILTER (manifest_number IS NULL) AS unlisted,
+        count(*) FILTER (manifest_number IS NULL AND archived_at < ?) AS overdue,
         count(*) FILTER (delay <= {HOUR}) AS within_hour,
         count(*) FILTER (delay > {HOUR} AND delay <= {DAY}) AS within_day,
         quantile_cont(delay, 0.5) AS median, quantile_cont(delay, 0.95) AS slow, max(provider) AS provider
@@ -61,6 +62,7 @@ class Sum:
     suspect: int = 0  # a medium is flagged
     unchecked: int = 0  # a medium is of a format that is not checked, and none is flagged
     unlisted: int = 0  # in no manifest
+    overdue: int = 0  # … although archived before `listed_by`
     within_hour: int = 0  # archived within an hour of the end of the call
     within_day: int = 0  # … later, but within a day
     median: float | None = None  # seconds from the end of the call to the archive
@@ -88,9 +90,12 @@ class Sums:
     ever_since: date | None = None
 
 
-def summed(months: Iterable[Path], days: Path | None, since: datetime, until: datetime) -> Sums:
-    """Read the files of these months, and the sums of all days if there are any."""
-    rows, flagged, history, ever = _answers([str(path) for path in months], days, since, until)
+def summed(months: Iterable[Path], days: Path | None, since: datetime, until: datetime, listed_by: datetime) -> Sums:
+    """Read the files of these months, and the sums of all days if there are any.
+
+    What was archived before `listed_by` should be in a manifest.
+    """
+    rows, flagged, history, ever = _answers([str(path) for path in months], days, since, until, listed_by)
     known = {(day, source): count for day, source, count in history}
     cells = {(day, source): each for day, source, each in rows if day is not None and source is not None}
     recordings, size, first = ever or (0, 0, None)
@@ -107,14 +112,16 @@ def summed(months: Iterable[Path], days: Path | None, since: datetime, until: da
     )
 
 
-def _answers(files: list[str], days: Path | None, since: datetime, until: datetime) -> tuple[Any, ...]:
+def _answers(
+    files: list[str], days: Path | None, since: datetime, until: datetime, listed_by: datetime
+) -> tuple[Any, ...]:
     import duckdb  # starts a thread when it is loaded: not in a process that forks
 
     try:
         with duckdb.connect(":memory:") as db:
             for setting in _SETTINGS:
                 db.execute(setting)
-            rows = [*_rows(db, _SUMS, [files, since, until])] if files else []
+            rows = [*_rows(db, _SUMS, [files, since, until, listed_by])] if files else []
             flagged = db.execute(_REASONS, [files, since, until]).fetchall() if files else []
             history = db.execute(_HISTORY, [str(days)]).fetchall() if days else []
             return rows, flagged, history, db.execute(_EVER, [str(days)]).fetchone() if days else None
@@ -128,6 +135,16 @@ def _answers(files: list[str], days: Path | None, since: datetime, until: dateti
 def _rows(db: duckdb.DuckDBPyConnection, query: str, values: list[Any]) -> Iterator[tuple[Any, Any, Sum]]:
     for row in db.execute(query, values).fetchall():
         day, source, recordings, seconds, size, *others = row
-        names = ("suspect", "unchecked", "unlisted", "within_hour", "within_day", "median", "slow", "provider")
+        names = (
+            "suspect",
+            "unchecked",
+            "unlisted",
+            "overdue",
+            "within_hour",
+            "within_day",
+            "median",
+            "slow",
+            "provider",
+        )
         rest = dict(zip(names, others, strict=True))
         yield day, source, Sum(recordings=recordings, seconds=seconds, bytes=int(size), **rest)
