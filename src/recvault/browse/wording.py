@@ -29,7 +29,7 @@ def size(count: int | None) -> str:
     value, unit = float(count), 0
     while value >= 1024 and unit < len(_UNITS) - 1:
         value, unit = value / 1024, unit + 1
-    return f"{value:,.1f} {_UNITS[unit]}" if unit else f"{count:,} bytes"
+    return f"{value:,.1f} {_UNITS[unit]}" if unit else f"{count:,} byte{'' if count == 1 else 's'}"
 
 
 def number(text: str | None) -> str:
