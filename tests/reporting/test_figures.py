@@ -96,6 +96,15 @@ def test_flags_and_manifests_are_told() -> None:
     assert states == [Cell.FLAGGED, Cell.OPEN, Cell.OPEN]
 
 
+def test_the_newest_may_wait_for_their_manifest() -> None:
+    """What is in no manifest yet, but was archived just now, is no concern; its day is not shown as proven."""
+    cells = month("voice")
+    cells[LAST, "voice"] = replace(FULL, unlisted=7)
+    found = judged(sums(cells), ledger=LEDGER)
+    assert (found.concerns, found.headline) == ((), "Everything is here and proven")
+    assert found.cell(LAST, "voice") == Cell.OPEN
+
+
 def test_the_ledgers_failures_come_first() -> None:
     """What could not be archived, and why not all is safe, is the first concern."""
     failing = Failing(source="voice", reason="media.not_found", state="dead", count=3)
