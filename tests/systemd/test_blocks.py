@@ -30,6 +30,7 @@ WHERE = {
     (README, "recvault"): THE_GATE,
     (README, "Operate"): "tests/cli/test_init.py: with a simulated provider's hosts as further options",
     (README, "Read the bucket"): "test_anyone_can_check_a_copy_of_the_bucket",
+    (README, "In a web browser"): "tests/browse/test_verb.py: with a catalog of its own",
     (GUIDE, "Install"): "pip needs an index; what follows it is in tests/systemd/test_install_lab.py",
     (GUIDE, "First start"): "test_the_guides_blocks_work_under_systemd",
     (GUIDE, "Look"): "test_the_guides_blocks_work_under_systemd",
