@@ -28,7 +28,7 @@ def archived(rig: Rig, kind: Any = "twilio", api: Any = "voice", provider: str =
     rig.simulator.set_now(NOW)
     account = rig.simulator.add_account(kind)
     rig.simulator.populate(account, api, COUNT, OLD, timedelta(hours=4), conference_share=0.0)
-    rig.add_source("acme", provider, account)
+    rig.add_source("acme", provider, account, call_facts=False)
     assert rig.sync_at(NOW).exit_code == 0
     rig.sources[0]["call_facts"] = True
     return account
