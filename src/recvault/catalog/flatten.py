@@ -17,11 +17,10 @@ from datetime import UTC
 from typing import Any
 
 from recvault.archive import Sidecar
-from recvault.catalog.columns import RECORDINGS
+from recvault.catalog.columns import SCALARS
 from recvault.models import JSON, stamp, unstamp
 
 IDENTITY = ("provider", "account_id", "recording_id")
-_SCALARS = RECORDINGS[: [each.name for each in RECORDINGS].index("day")]
 _INTEGERS = range(-(1 << 63), 1 << 63)
 _MOST = 1e300  # beyond, a sum over a column would be infinite
 _SIP = re.compile(r"^sips?:([^@;]*)@?.*$", re.IGNORECASE | re.DOTALL)
@@ -100,7 +99,7 @@ def _row(sidecar: Sidecar, key: str, numbers: Numbers, manifest_number: int | No
     document = sidecar.document
     if not isinstance(document, dict):
         raise ValueError("it is not a JSON object")
-    values: JSON = {each.name: _READ[each.type](document.get(each.name)) for each in _SCALARS}
+    values: JSON = {each.name: _READ[each.type](document.get(each.name)) for each in SCALARS}
     if not all(values[name] for name in (*IDENTITY, "created_at")):
         raise ValueError("it lacks a field of its identity, or created_at")
     media = [_medium(each) for each in _list(document.get("media")) if isinstance(each, dict)]

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import strict_s3
-from operations.catalog.conftest import KEYS, Between, Killed, Machine, MakeMachine, Requests, stopped
+from operations.catalog.conftest import CREATED, KEYS, Between, Killed, Machine, MakeMachine, Requests, stopped
 from recvault.errors import Interrupted, StoreUnavailable
+from recvault.models import stamp
 from recvault.store.local.local_store import LocalStore
 from store.places import make_put
 
@@ -118,6 +120,43 @@ def test_days_are_computed_again_if_another_writer_put_them(machine_of: MakeMach
     replacer._after = after_the_month
     machine.write(replacer=replacer)
     assert (machine.ids("10"), machine.days()) == (["RE1", "RE2"], {"10": 2})
+
+
+def test_a_rebuild_keeps_the_days_of_a_month_that_another_writer_began(
+    machine_of: MakeMachine, machine: Machine
+) -> None:
+    """If another machine begins a month while ours makes everything again, its days stay."""
+    other = machine_of(machine.store)
+    machine.archive(1)
+    replacer = Between(machine.store)
+
+    def after_the_month() -> None:
+        replacer._after = None
+        other.archive(2, month="11")
+        other.write()
+
+    replacer._after = after_the_month
+    machine.write(rebuild=True, replacer=replacer)
+    assert (machine.ids("10"), machine.ids("11"), machine.days()) == (["RE1"], ["RE2"], {"10": 1, "11": 1})
+
+
+def test_a_recording_whose_date_changed_is_in_one_month(machine: Machine) -> None:
+    """A second edition with another date leaves the month of the first, in a run and in a rebuild."""
+    [first] = machine.archive(1)
+    machine.write()
+    moved = replace(first.recording, created_at=CREATED["11"])
+    body = json.loads(machine.store.get(first.sidecar_key) or b"")
+    body |= {"created_at": stamp(moved.created_at)}
+    body["archive"] |= {"archived_at": "2026-12-02T00:00:00Z", "earlier": {"sidecar_key": first.sidecar_key}}
+    key = KEYS(moved, "json", 2)
+    machine.store.put(make_put(key, json.dumps(body).encode()))
+    with machine.ledger._connection.write() as db:
+        db.execute("UPDATE recordings SET sidecar_key = ?, created_at = ?", [key, stamp(moved.created_at)])
+        db.execute("INSERT INTO uncatalogued (id) SELECT id FROM recordings")
+    machine.write()
+    for _ in range(2):
+        assert (machine.ids("10"), machine.ids("11"), machine.days()) == ([], ["RE1"], {"11": 1})
+        machine.write(rebuild=True)
 
 
 def test_a_file_that_others_keep_replacing_is_an_error(machine: Machine) -> None:
