@@ -248,6 +248,10 @@ class NotOpened(RecvaultError):
         self.worth_again = worth_again
 
 
+class NotAsArchived(NotOpened):
+    """An object's bytes are not those that were archived: it is missing, or its size or SHA-256 is another."""
+
+
 class UnsafeAddress(RecvaultError):
     """A redirect or media URL leads to plain http or to a private address that is not listed in `media_hosts`."""
 

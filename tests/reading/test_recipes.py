@@ -27,6 +27,7 @@ OCTOBER, FIRST = "2026-10", "2026-10-01"
 READING = {"GET", "HEAD", "LIST"}
 NOT_RUN = {
     # heading and language: where its blocks are tested
+    ("Archive", "python"): "tests/reading/test_archive.py",
     ("Keys that may only read", "json"): "test_the_policy_allows_reading_alone",
     ("Athena", "sql"): "test_athenas_table_is_the_catalogs",
     ("Events", "json"): "tests/reading/test_events.py",

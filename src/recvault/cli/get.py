@@ -49,7 +49,7 @@ def _get(
     app: App, runtime: Runtime, recording_id: str, output: Path | None, media_format: str | None, key: str | None
 ) -> int:
     from recvault.operations.decrypt import decrypt
-    from recvault.operations.fetching import described, fetch
+    from recvault.reading.fetching import described, fetch
 
     row = archived_row(runtime, recording_id)
     found = described(runtime.store, row["sidecar_key"], row["sidecar_sha256"])

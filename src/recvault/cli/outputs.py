@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import sys
 import tempfile
@@ -14,6 +13,7 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 
 from recvault.errors import ConfigError, UnknownName
+from recvault.reading.proven_file import proven_file
 
 if TYPE_CHECKING:
     from recvault.app.runtime import Runtime
@@ -53,20 +53,10 @@ def to_file(path: Path) -> Iterator[IO[bytes]]:
     if path.exists() and not path.is_file():
         raise click.UsageError(f"{path} is not a regular file")
     try:
-        number, name = tempfile.mkstemp(prefix=f".{path.name[:100]}.", suffix=".part", dir=path.parent)  # mode 0600
-    except OSError as error:
-        raise _unwritable(path, error) from error
-    made = Path(name)
-    try:
-        with os.fdopen(number, "wb") as file:
+        with proven_file(path) as file:
             yield file
-            file.flush()
-            os.fsync(number)
-        made.replace(path)
     except OSError as error:
         raise _unwritable(path, error) from error
-    finally:
-        made.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from recvault.errors import MediaRejected, NotOpened, UnknownName
 from recvault.media import Prober
-from recvault.operations.fetching import VERIFY, Encrypted, FetchedMedium, described
+from recvault.reading.fetching import VERIFY, Encrypted, FetchedMedium, described
 from recvault.shutdown import Stop
 from recvault.store import ObjectStore
 

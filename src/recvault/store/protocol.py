@@ -122,6 +122,9 @@ class Reader(Protocol):
     def part(self, key: str, start: int, size: int) -> ObjectPart | None:
         """Return at most `size` bytes of an object from `start`; None if it does not exist. Raises Cold."""
 
+    def url(self, key: str, seconds: int) -> str:
+        """Return a URL by which anyone may read an object for so long. No request is made."""
+
 
 class Replacer(Protocol):
     """Writes the objects that are derived and replaced, such as the catalog's. A version is opaque."""

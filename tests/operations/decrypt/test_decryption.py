@@ -16,7 +16,7 @@ from recvault.cli.outputs import to_file
 from recvault.errors import Interrupted, NotOpened, UnknownName
 from recvault.media.decryptor import PrivateKeys
 from recvault.operations.decrypt import decrypt, encrypted
-from recvault.operations.fetching import Encrypted, FetchedMedium
+from recvault.reading.fetching import Encrypted, FetchedMedium
 from recvault.shutdown import Stop
 from recvault.simulator.matroska import matroska
 from recvault.simulator.media import Noise

@@ -54,6 +54,10 @@ class LocalReader:
         self._count("GET")
         return self._store.part(key, start, size)
 
+    def url(self, key: str, seconds: int) -> str:
+        """See Reader.url. A file's own URL does not expire."""
+        return (self._store.root.absolute() / key).as_uri()
+
     def _count(self, operation: str) -> None:
         with self._lock:
             self.requests[operation] += 1

@@ -53,8 +53,12 @@ def make_client(
     addressing_style: Addressing,
     pool: int,
     transport: Kind = "curl",
+    profile: str | None = None,
 ) -> Client:
-    """Build a client, once per process, shared by its threads. Credentials come from boto3's own chain."""
+    """Build a client, once per process, shared by its threads. Credentials come from boto3's own chain.
+
+    `profile`: use this profile of the AWS configuration, as AWS_PROFILE does.
+    """
     import boto3  # takes 0.25 s; commands that only read the ledger skip it
     import botocore.session
 
@@ -72,6 +76,8 @@ def make_client(
     with botocore_errors(endpoint_url or "S3"):
         try:
             core = botocore.session.get_session()
+            if profile is not None:
+                core.set_config_variable("profile", profile)
             credentials.guard(core)
             core.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_moment)
             sending = Sending(Routes(kind, trusted_by(core)))

@@ -137,6 +137,12 @@ class S3Reader:
             raise answers.not_the_stores(self._where(key), f"is another part than asked for ({told or 'no range'})")
         return ObjectPart(content, int(found[3]))
 
+    def url(self, key: str, seconds: int) -> str:
+        """See Reader.url."""
+        with botocore_errors(self._where(key)):
+            asked = {"Bucket": self._bucket, "Key": key}
+            return str(self._client.generate_presigned_url("get_object", Params=asked, ExpiresIn=seconds))
+
     def _get(self, key: str, sink: Sink) -> Told:
         self._count("GET")
         told = self._objects.get(key, sink, self._ending)

@@ -9,9 +9,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from recvault.archive import Sidecar
-from recvault.errors import NotOpened, TooLarge, UnknownName
+from recvault.errors import NotAsArchived, TooLarge, UnknownName
 from recvault.models import JSON, MediaObject
 from recvault.shutdown import Stop
 from recvault.store import ObjectStore
@@ -76,7 +77,7 @@ class SidecarMedia:
 
 
 def described(store: ObjectStore, sidecar_key: str, sha256: str | None = None) -> SidecarMedia:
-    """Read a sidecar. UnknownName if there is none, NotOpened if its SHA-256 is not the given one."""
+    """Read a sidecar. UnknownName if there is none, NotAsArchived if its SHA-256 is not the given one."""
     try:
         body = store.get(sidecar_key)
     except TooLarge as error:
@@ -92,17 +93,28 @@ def described(store: ObjectStore, sidecar_key: str, sha256: str | None = None) -
     except ValueError as error:
         raise UnknownName(f"{sidecar_key} is not a sidecar of recvault", "run `recvault verify` for details") from error
     if sha256 not in (None, sidecar.sha256):
-        raise NotOpened(f"{sidecar_key} is not the sidecar that was written: its SHA-256 is another", VERIFY)
+        raise NotAsArchived(f"{sidecar_key} is not the sidecar that was written: its SHA-256 is another", VERIFY)
     is_known = "encryption" not in unknown
     return SidecarMedia(
         source=source, recording_id=recording_id, media=media, encryption=encryption, is_encryption_known=is_known
     )
 
 
-def fetch(store: ObjectStore, medium: MediaObject, write: Callable[[bytes], object], stop: Stop) -> FetchedMedium:
-    """Write a medium's bytes in pieces. NotOpened, after all are written, if they are not the right ones."""
+class MediumToFetch(Protocol):
+    """What is known of a medium before it is read."""
+
+    @property
+    def key(self) -> str: ...
+    @property
+    def bytes(self) -> int: ...
+    @property
+    def sha256(self) -> str: ...
+
+
+def fetch(store: ObjectStore, medium: MediumToFetch, write: Callable[[bytes], object], stop: Stop) -> FetchedMedium:
+    """Write a medium's bytes in pieces. NotAsArchived, after all are written, if they are not the right ones."""
     if store.head(medium.key) is None:
-        raise NotOpened(f"{medium.key} is not in the bucket, although its sidecar names it", VERIFY)
+        raise NotAsArchived(f"{medium.key} is not in the bucket, although its sidecar names it", VERIFY)
     digest, size = hashlib.sha256(), 0
     for chunk in store.stream(medium.key):
         stop.check()
@@ -110,5 +122,5 @@ def fetch(store: ObjectStore, medium: MediaObject, write: Callable[[bytes], obje
         size += len(chunk)
         write(chunk)
     if (size, digest.hexdigest()) != (medium.bytes, medium.sha256):
-        raise NotOpened(f"{medium.key} differs from its sidecar in size or SHA-256", VERIFY)
+        raise NotAsArchived(f"{medium.key} differs from its sidecar in size or SHA-256", VERIFY)
     return FetchedMedium(bytes=size, sha256=digest.hexdigest())
