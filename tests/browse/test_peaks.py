@@ -52,6 +52,14 @@ def test_telephone_codecs_have_peaks(tag: int, bits: int, silence: int, loud: in
     assert max(found[0][:499]) < 0.01 and min(found[0][501:]) > 0.95
 
 
+@pytest.mark.parametrize("size", [1, 777, 1 << 20])
+def test_what_follows_the_samples_is_not_heard(size: int) -> None:
+    """A chunk behind the samples is no part of the waveform, however the bytes arrive."""
+    body = wav(1, 16, 1, array("h", [0] * 2999).tobytes()) + b"LIST\x08\0\0\0\xff\x7f\xff\x7f\xff\x7f\xff\x7f"
+    found = wav_peaks(cut(body, size), len(body))
+    assert found is not None and set(found[0]) == {0.0}
+
+
 @pytest.mark.parametrize("size", [0, 0xFFFFFFFF])
 def test_a_streaming_writers_size_is_no_size(size: int) -> None:
     """A data chunk of an impossible size goes to the end of the file."""

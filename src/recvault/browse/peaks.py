@@ -96,7 +96,8 @@ def _measured(form: Format, first: bytearray, pieces: Iterator[bytes], length: i
     buffer = first
     for piece in _and_an_end(pieces):
         buffer += piece
-        done = min(len(buffer), length) if not piece else len(buffer) // step * step
+        there = min(len(buffer), length)  # what follows the samples is another chunk
+        done = there // step * step if piece and there < length else there
         for at in range(0, done - done % frame, step):
             if len(found[0]) < WIDTH:
                 part = bytes(buffer[at : min(at + step, done - done % frame)])
