@@ -132,6 +132,7 @@ SMALL, SHORT = (
         "check/proof.py": "a kind of question of check's, as each of its files is",
         "cli/screen.py": "what a terminal is told, apart from what is shown on it",
         "ledger/reasons.py": "it reads a ledger without opening it, as nothing else may",
+        "http/aside.py": "it is what keeps a list of calls from slowing down recordings",
         "ledger/database.py": "each other file of the room has sqlite-utils from it",
         "log/lean_imports.py": "it must run before any library is loaded, and load none",
         "providers/calendar.py": "a fact of all rooms, which would load a provider's module for it otherwise",

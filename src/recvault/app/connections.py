@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from recvault.http import Budget, Clients, Limits, Session, Timing
+from recvault.http import Aside, Budget, Clients, Session, Timing
 from recvault.log.meter import Waits
 from recvault.media.assess import Proof
 from recvault.models import ACCOUNT, Window
@@ -60,13 +60,9 @@ class Connections:
         return Line(provider, session, self.formats, self.proof, self.max_attempts, self.give_up_after, self.call_facts)
 
     def calls(self, account_id: str, rate: float, stop: Stop) -> Session:
-        """Return a session for an account's list of calls, one request at a time.
-
-        It has its own limits: whatever the list of calls answers must not slow down recordings.
-        """
+        """Return a session for an account's list of calls, whose answers must not slow down recordings."""
         timing = replace(self.timing, tries=_CALLS_TRIES, reply_deadline=_CALLS_SECONDS)
-        limits = Limits(rate, 1)
-        return Session(self.provider.base_url, self.authorization, self.clients, limits, stop, timing)
+        return Session(self.provider.base_url, self.authorization, self.clients, Aside(self.limits, rate), stop, timing)
 
     def close(self) -> None:
         """Close every connection."""

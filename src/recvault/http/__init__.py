@@ -5,6 +5,7 @@ does not allow; a page already seen is an error, not a loop.
 """
 
 from recvault.http.addresses import AddressRule
+from recvault.http.aside import Aside
 from recvault.http.client import Clients
 from recvault.http.concurrency import REFUSED
 from recvault.http.limits import MEDIA, Budget, CurrentLimit, Limits, Noted, Pause, Want
@@ -20,6 +21,7 @@ __all__ = [
     "REFUSED",
     "STALE_SECONDS",
     "AddressRule",
+    "Aside",
     "Borrowed",
     "Budget",
     "Clients",

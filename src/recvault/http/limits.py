@@ -12,7 +12,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -243,7 +243,17 @@ class Limits:
                 told(self._budget.rest)
 
 
-class Budget(Protocol):
+class Pacing(Protocol):
+    """What a session needs of a budget."""
+
+    def turn(
+        self, stop: Stop, who: str = MEDIA, patience: float = math.inf, waits: Waits | None = None
+    ) -> AbstractContextManager[None]: ...
+
+    def note(self, noted: Noted) -> None: ...
+
+
+class Budget(Pacing, Protocol):
     """A budget, whichever process holds it."""
 
     @property
@@ -251,8 +261,6 @@ class Budget(Protocol):
 
     @property
     def rest(self) -> Pause: ...
-
-    def turn(self, stop: Stop, who: str = MEDIA, patience: float = math.inf, waits: Waits | None = None) -> Turn: ...
 
     def ask(self, want: Want) -> None: ...
 
@@ -263,8 +271,6 @@ class Budget(Protocol):
     def end(self, who: str = MEDIA, count: int = 1) -> None: ...
 
     def forgo(self, who: str = MEDIA) -> None: ...
-
-    def note(self, noted: Noted) -> None: ...
 
 
 class Turn:

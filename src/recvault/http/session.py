@@ -11,7 +11,7 @@ import hashlib
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field
 from typing import NoReturn, ParamSpec, TypeVar
 
@@ -30,7 +30,7 @@ from recvault.http.addresses import origin
 from recvault.http.circuit import Circuit
 from recvault.http.client import USER_AGENT, Clients
 from recvault.http.exchange_errors import NOT_SENT, Failures, failure
-from recvault.http.limits import LIST, MEDIA, Budget, Noted, Turn
+from recvault.http.limits import LIST, MEDIA, Noted, Pacing
 from recvault.http.media import MEDIA as ANSWER
 from recvault.http.media import Away, DrainCut, MediaAnswer, MediaHead, Place, Sink
 from recvault.http.tries import Timing, Tries
@@ -63,7 +63,7 @@ class Session:
     base_url: str
     authorization: str = field(repr=False)
     clients: Clients
-    limits: Budget
+    limits: Pacing
     stop: Stop
     timing: Timing = field(default_factory=Timing)
     own_list: Callable[[], httpx.Request] | None = None  # a short page of the account's own list, to test refusals
@@ -234,7 +234,7 @@ class Session:
         """Read a page. It is parsed inside the retries, as gateways answer 200 with HTML."""
         return parse(self._send_once(request, kind))
 
-    def _turn(self, kind: str) -> Turn:
+    def _turn(self, kind: str) -> AbstractContextManager[None]:
         """Return a request's turn in the account's budget."""
         return self.limits.turn(self.stop, LIST if kind in _LISTS else MEDIA, self.timing.backoff_most, self.waits)
 
