@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -14,6 +15,7 @@ import pytest
 from recvault.app.runtime import Runtime
 from recvault.archive import Sidecar
 from recvault.discovery.call_facts import Wanted, ask_calls
+from recvault.dispatch import call_desk
 from recvault.errors import Unavailable
 from recvault.models import Job, Outcome, State
 from recvault.monitoring.observer import Observer
@@ -122,6 +124,24 @@ def test_no_medium_waits_for_the_list_of_calls(rig: Rig, account: SimAccount) ->
     assert in_sidecars(rig) == {}
     assert late(rig) == truth(rig.simulator, account, "voice")
     assert asked(rig.simulator) == 1
+
+
+def test_a_list_of_calls_that_never_answers_does_not_keep_a_pass(
+    rig: Rig, account: SimAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pass ends soon after its last recording, with new ones and with those of earlier passes; later all is told."""
+    monkeypatch.setattr(call_desk, "_SILENCE_SECONDS", 0.4)
+    gate = threading.Event()
+    rig.simulator.switches = Switches(calls_gate=gate)
+    began = time.monotonic()
+    assert sync(rig, NOW).exit_code == 0
+    assert sync(rig, NOW + timedelta(hours=1)).exit_code == 0
+    assert time.monotonic() - began < 28, "the least that it takes if a pass waits for the answer is 30 s"
+    assert (len(rig.sidecars()), late(rig)) == (COUNT, {})
+    gate.set()
+    monkeypatch.setattr(call_desk, "_SILENCE_SECONDS", 60.0)
+    assert sync(rig, NOW + timedelta(hours=2)).exit_code == 0
+    assert late(rig) == truth(rig.simulator, account, "voice")
 
 
 def test_a_list_of_calls_that_fails_delays_nothing(

@@ -14,6 +14,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 
 from recvault.archive.late_calls import LateCall
 from recvault.discovery.call_facts import CallsTold, Wanted, ask_calls
@@ -31,6 +32,7 @@ from recvault.transfer.call_memory import CallMemory
 log = get_logger("recvault.dispatch.call_desk")
 
 Account = tuple[str, str]  # source and account id
+Task = Callable[[], None]
 Identity = tuple[str, str, str]
 
 _TOGETHER = 50_000  # recordings asked for at once
@@ -39,6 +41,8 @@ _YOUNG = timedelta(days=1)  # the call of a recording may be listed later than t
 _LATER = timedelta(hours=1)
 _MISSES = 3  # after which also a young recording's call is given up
 _END_SECONDS = 5.0  # for a thread that was stopped
+_SILENCE_SECONDS = 5.0  # of the list of calls, at the end of a run
+_LOOK_SECONDS = 0.2
 
 
 @dataclass(slots=True, kw_only=True)
@@ -53,7 +57,7 @@ class CallDesk:
     clock: Callable[[], datetime]
     stop: Stop  # its own: the list of calls is cut at once
     _wanted: defaultdict[Account, list[Wanted]] = field(default_factory=lambda: defaultdict(list), repr=False)
-    _queue: queue.SimpleQueue[Account | None] = field(default_factory=queue.SimpleQueue, repr=False)
+    _queue: queue.SimpleQueue[Task | None] = field(default_factory=queue.SimpleQueue, repr=False)
     _sessions: dict[Account, Session] = field(default_factory=dict, repr=False)
     _rests: dict[Account, datetime] = field(default_factory=dict, repr=False)
     _vain: set[Identity] = field(default_factory=set, repr=False)  # the list was read, and has no such call
@@ -81,10 +85,7 @@ class CallDesk:
         with self._lock:
             if not self._wanted.get((source.name, account_id)):
                 return
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._work, name="calls", daemon=True)
-                self._thread.start()
-        self._queue.put((source.name, account_id))
+        self._have(partial(self._ask_new, (source.name, account_id)))
 
     def lend(self, job: Job) -> Job:
         """Return the job with the facts of its call, if they are known: a worker process knows none."""
@@ -96,20 +97,31 @@ class CallDesk:
         if isinstance(outcome, Receipt) and outcome.has_call:
             self.memory.forget([outcome.recording.identity])
 
+    def _have(self, task: Task) -> None:
+        """Have it done by the thread, which starts with its first task."""
+        self._queue.put(task)
+        with self._lock:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name="calls", daemon=True)
+                self._thread.start()
+
     # -- in its own thread ---------------------------------------------------------------------------------------------
 
     def _work(self) -> None:
-        while (account := self._queue.get()) is not None and not self.stop.asked.is_set():
-            with self._lock:
-                wanted = self._wanted.pop(account, [])
-            # Without room they are left to the queue, which asks for them once they are archived.
-            if wanted and self.memory.has_room and (told := self._ask(account, wanted)) is not None:
-                self.memory.note(told.facts)
-                self._vain.update(
-                    each.identity
-                    for each in wanted
-                    if each.identity not in told.facts and self.clock() - each.created_at > _YOUNG
-                )
+        while (task := self._queue.get()) is not None and not self.stop.asked.is_set():
+            task()
+
+    def _ask_new(self, account: Account) -> None:
+        with self._lock:
+            wanted = self._wanted.pop(account, [])
+        # Without room they are left to the queue, which asks for them once they are archived.
+        if wanted and self.memory.has_room and (told := self._ask(account, wanted)) is not None:
+            self.memory.note(told.facts)
+            self._vain.update(
+                each.identity
+                for each in wanted
+                if each.identity not in told.facts and self.clock() - each.created_at > _YOUNG
+            )
 
     def _ask(self, account: Account, wanted: Sequence[Wanted]) -> CallsTold | None:
         """Read the list of calls; None if that failed, which is logged, or failed a moment ago."""
@@ -202,16 +214,30 @@ class CallDesk:
         self.stop.enforced.set()
 
     def finish(self, seconds: float) -> None:
-        """Wait so long at most for what is being asked, and write what came late; then end the thread."""
-        begun = time.monotonic()
+        """Have what came late written; wait so long at most for the thread, and end it.
+
+        A list of calls that does not answer ends the wait sooner: what it has is asked for by a later run.
+        """
+        if seconds and self.sources:
+            self._have(self.write_late)
         self._queue.put(None)
         if self._thread is not None:
-            self._thread.join(seconds)
-        if seconds and self.sources and time.monotonic() - begun < seconds:
-            self.write_late()
-        self.end()
-        if self._thread is not None:
+            self._wait(self._thread, seconds)
+            self.end()
             self._thread.join(_END_SECONDS)
+
+    def _wait(self, thread: threading.Thread, seconds: float) -> None:
+        begun = heard_at = time.monotonic()
+        answers = self._answers
+        while thread.is_alive() and (now := time.monotonic()) - begun < seconds and now - heard_at < _SILENCE_SECONDS:
+            thread.join(_LOOK_SECONDS)
+            if answers != self._answers:
+                answers, heard_at = self._answers, time.monotonic()
+
+    @property
+    def _answers(self) -> int:
+        """Number of answers so far."""
+        return sum(session.answers.total() for session in tuple(self._sessions.values()))
 
 
 def _late_call(identity: Identity, call: JSON) -> LateCall:
