@@ -31,6 +31,7 @@ HEADERS = {
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
 }
+_IMPLIED = 80
 _FORBIDDEN = """<!doctype html><html lang="en"><meta charset="utf-8"><title>recvault browse</title>
 <h1>This page needs the link of `recvault browse`</h1>
 <p>Open the address that it printed. It works once; start it again for another.
@@ -42,7 +43,10 @@ class Guard:
 
     def __init__(self, app: ASGIApp, *, port: int) -> None:
         self._app = app
-        self._hosts = {f"{name}:{port}" for name in ("127.0.0.1", "localhost", "[::1]")}
+        names = ("127.0.0.1", "localhost", "[::1]")
+        self._hosts = {f"{name}:{port}" for name in names}
+        if port == _IMPLIED:  # browsers leave it out
+            self._hosts.update(names)
         self._cookie = f"recvault-{port}"  # cookies are shared by all ports of a host
         self._session = secrets.token_urlsafe(32)
         self._lock = threading.Lock()

@@ -161,4 +161,4 @@ def _table(files: Sequence[str]) -> str:
 
 def month_of(day: date) -> str:
     """Return the month of the catalog that holds a day."""
-    return f"{day:%Y-%m}"
+    return day.isoformat()[:7]  # strftime would write the year 1 as 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import secrets
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
@@ -28,6 +29,7 @@ from recvault.errors import RecvaultError, UnknownName
 HERE = Path(__file__).parent
 _NOT_FOUND = 404
 _UNUSABLE = 502
+_HOUR = re.compile(r"[0-9]{1,2}")
 
 
 class Pages:
@@ -90,7 +92,7 @@ class Pages:
         hour = request.query_params.get("hour", "")
         if card is not None and not text:
             text = f"{card['when']:%Y-%m-%d}"
-        found = finding.find(self._holdings, text, int(hour) if hour.isdigit() and int(hour) < 24 else None)
+        found = finding.find(self._holdings, text, _hour(hour))
         months = self._holdings.months()
         return self._render(
             request,
@@ -189,6 +191,10 @@ def _neighbours(month: str, months: list[str]) -> tuple[str | None, str | None]:
     earlier = [each for each in months if each < month]
     later = [each for each in months if each > month]
     return (max(earlier, default=None), min(later, default=None))
+
+
+def _hour(text: str) -> int | None:
+    return int(text) if _HOUR.fullmatch(text) and int(text) < 24 else None
 
 
 def _indented(raw: str | None) -> str:
