@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -127,16 +126,15 @@ def test_no_medium_waits_for_the_list_of_calls(rig: Rig, account: SimAccount) ->
 
 
 def test_a_list_of_calls_that_never_answers_does_not_keep_a_pass(
-    rig: Rig, account: SimAccount, monkeypatch: pytest.MonkeyPatch
+    rig: Rig, account: SimAccount, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A pass ends soon after its last recording, with new ones and with those of earlier passes; later all is told."""
     monkeypatch.setattr(call_desk, "_SILENCE_SECONDS", 0.4)
     gate = threading.Event()
     rig.simulator.switches = Switches(calls_gate=gate)
-    began = time.monotonic()
     assert sync(rig, NOW).exit_code == 0
     assert sync(rig, NOW + timedelta(hours=1)).exit_code == 0
-    assert time.monotonic() - began < 28, "the least that it takes if a pass waits for the answer is 30 s"
+    assert "calls.failed" not in caplog.text, "a pass waited for the whole time that an answer may take"
     assert (len(rig.sidecars()), late(rig)) == (COUNT, {})
     gate.set()
     monkeypatch.setattr(call_desk, "_SILENCE_SECONDS", 60.0)
