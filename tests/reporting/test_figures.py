@@ -105,6 +105,22 @@ def test_the_newest_may_wait_for_their_manifest() -> None:
     assert found.cell(LAST, "voice") == Cell.OPEN
 
 
+def test_what_the_catalog_lacks_is_told() -> None:
+    """A recording that the ledger calls archived, long ago, and the catalog does not have is not here."""
+    known = sums(month("voice"))
+    settled = known.total.settled
+    assert judged(known, ledger=FromLedger(settled=settled)).concerns == ()
+    (concern,) = judged(known, ledger=FromLedger(settled=settled + 2)).concerns
+    assert concern == "2 archived recordings not in the catalog: `recvault verify` says which is missing"
+
+
+def test_without_any_manifest_nothing_is_proven() -> None:
+    """However new all recordings are."""
+    cells = {where: replace(FULL, unlisted=FULL.recordings) for where in month("voice")}
+    (concern,) = judged(sums(cells), ledger=LEDGER).concerns
+    assert concern.startswith("no recording is in a manifest yet")
+
+
 def test_the_ledgers_failures_come_first() -> None:
     """What could not be archived, and why not all is safe, is the first concern."""
     failing = Failing(source="voice", reason="media.not_found", state="dead", count=3)

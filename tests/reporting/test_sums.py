@@ -45,6 +45,7 @@ def true_sum(known: list[Sidecar]) -> dict[str, Any]:
         "suspect": status["suspect"],
         "unchecked": status["unchecked"],
         "unlisted": len(known),
+        "settled": sum(unstamp(each["archive"]["archived_at"]) < LISTED_BY for each in known),
         "overdue": sum(unstamp(each["archive"]["archived_at"]) < LISTED_BY for each in known),
         "within_hour": sum(each <= HOUR for each in delays),
         "within_day": sum(HOUR < each <= DAY for each in delays),

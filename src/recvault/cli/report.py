@@ -54,7 +54,7 @@ def command(
 
     It is made from the catalog in the bucket, and from the ledger if there is one. It loads nothing from the network.
     """
-    from recvault.reporting.figures import figures
+    from recvault.reporting.figures import MANIFEST_LATE, figures
     from recvault.reporting.html_page import page
 
     check_window(since, until)
@@ -71,8 +71,8 @@ def command(
         where, other = settings.archive, settings.catalog.bucket
         source = where.model_copy(update={"bucket": other}) if other else where
     with app.signals():
-        sums = _sums(app, source, begin, end, made_at)
-    ledger = None if archive else _ledger(app)
+        sums = _sums(app, source, begin, end, made_at - MANIFEST_LATE)
+    ledger = None if archive else _ledger(app, begin, end, made_at - MANIFEST_LATE)
     name = where.bucket if where.directory is not None else f"{_SCHEME}{where.bucket}"
     shown = f"{name}/{where.prefix}" if where.prefix else name
     found = figures(sums, archive=shown, since=begin, until=end, made_at=made_at, ledger=ledger)
@@ -113,24 +113,23 @@ def _first(error: ValueError) -> str:
     return lines[2].strip().partition(" [")[0] if len(lines) > 2 else str(error)
 
 
-def _sums(app: App, where: ArchiveSettings, since: datetime, until: datetime, made_at: datetime) -> Sums:
+def _sums(app: App, where: ArchiveSettings, since: datetime, until: datetime, listed_by: datetime) -> Sums:
     from recvault.app.opened_store import opened
     from recvault.catalog.spawned import require
     from recvault.config.settings import TransferSettings
-    from recvault.reporting.figures import MANIFEST_LATE
     from recvault.reporting.gathering import gathered
 
     require()
     with contextlib.closing(opened(where, TransferSettings(), app.stop, _nothing)) as store:
         prefix = f"{where.prefix}/" if where.prefix else ""
-        return gathered(store, prefix, since, until, made_at - MANIFEST_LATE)
+        return gathered(store, prefix, since, until, listed_by)
 
 
 def _nothing() -> NoReturn:
     raise AssertionError("a report writes nothing to the bucket")
 
 
-def _ledger(app: App) -> FromLedger | None:
+def _ledger(app: App, since: datetime, until: datetime, settled_by: datetime) -> FromLedger | None:
     """Return what the ledger knows of failures; None if there is no ledger, or it cannot be read."""
     from recvault.cli.hints import hint
     from recvault.cli.overview import look
@@ -142,12 +141,14 @@ def _ledger(app: App) -> FromLedger | None:
                 return None
             reasons = look(inquiry, now()).verdict.reasons
             failing = inquiry.ledger.ask.failure_reasons()
+            settled = inquiry.ledger.ask.archived_between(since, until, settled_by)
     except RecvaultError as error:
         if isinstance(error, ConfigError):
             raise
         say_error(error)
         return None
     return FromLedger(
+        settled=settled,
         failing=tuple(
             Failing(**{each: row[each] for each in ("source", "reason", "state", "count")}, advice=hint(row, app.typed))
             for row in failing

@@ -92,6 +92,10 @@ _NEXT_DUE = """
 """
 
 # Every account with days has a tally of archived recordings, so its days are found by their key.
+_ARCHIVED_BETWEEN = """
+    SELECT count(*) FROM recordings
+    WHERE state = 'archived' AND created_at >= ? AND created_at < ? AND settled_at < ?
+"""
 _DAYS = """
     SELECT days.source, days.account_id, days.day, days.recordings, days.bytes
     FROM tallies CROSS JOIN days USING (source, account_id)
@@ -216,6 +220,11 @@ class Questions:
                 )
                 for source, account_id, day, recordings, size in rows
             ]
+
+    def archived_between(self, since: datetime, until: datetime, before: datetime) -> int:
+        """Count archived recordings created from `since` until before `until`, and archived before `before`."""
+        with self._connection.read() as db:
+            return int(db.execute(_ARCHIVED_BETWEEN, [stamp(since), stamp(until), stamp(before)]).fetchone()[0])
 
     def last_success(self, feed: Feed) -> datetime | None:
         """Return when a feed was last listed completely."""

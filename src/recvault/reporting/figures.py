@@ -58,6 +58,7 @@ class FromLedger:
 
     failing: tuple[Failing, ...] = ()
     risks: tuple[str, ...] = ()  # why not all is safe, in `status`'s words
+    settled: int = 0  # archived in the report's range before MANIFEST_LATE
 
     @property
     def count(self) -> int:
@@ -92,10 +93,14 @@ class Figures:
             if self.ledger.count:
                 yield f"{_some(self.ledger.count, 'recording')} could not be archived yet"
             yield from self.ledger.risks
+            if (lost := self.ledger.settled - self.total.settled) > 0:
+                yield f"{_some(lost, 'archived recording')} not in the catalog: `recvault verify` says which is missing"
         if self.gaps:
             yield f"{_some(len(self.gaps), 'day')} without recordings where there usually are some"
         if self.total.suspect:
             yield f"{_some(self.total.suspect, 'recording')} flagged: short, damaged or not decryptable"
+        if self.total.recordings and self.total.unlisted == self.total.recordings > self.total.overdue:
+            yield "no recording is in a manifest yet, which proves what was archived: `recvault manifest` writes them"
         if self.total.overdue:
             yield f"{_some(self.total.overdue, 'recording')} in no manifest two days after being archived"
         last = max((day for day, _ in self.sums.cells), default=None)

@@ -35,6 +35,7 @@ _SUMS = f"""
         count(*) FILTER (list_contains(checks, 'unchecked') AND NOT list_contains(checks, 'suspect')) AS unchecked,
         count(*) FILTER (manifest_number IS NULL) AS unlisted,
         count(*) FILTER (manifest_number IS NULL AND archived_at < ?) AS overdue,
+        count(*) FILTER (archived_at < ?) AS settled,
         count(*) FILTER (delay <= {HOUR}) AS within_hour,
         count(*) FILTER (delay > {HOUR} AND delay <= {DAY}) AS within_day,
         quantile_cont(delay, 0.5) AS median, quantile_cont(delay, 0.95) AS slow, max(provider) AS provider
@@ -63,6 +64,7 @@ class Sum:
     unchecked: int = 0  # a medium is of a format that is not checked, and none is flagged
     unlisted: int = 0  # in no manifest
     overdue: int = 0  # … although archived before `listed_by`
+    settled: int = 0  # archived before `listed_by`
     within_hour: int = 0  # archived within an hour of the end of the call
     within_day: int = 0  # … later, but within a day
     median: float | None = None  # seconds from the end of the call to the archive
@@ -121,7 +123,7 @@ def _answers(
         with duckdb.connect(":memory:") as db:
             for setting in _SETTINGS:
                 db.execute(setting)
-            rows = [*_rows(db, _SUMS, [files, since, until, listed_by])] if files else []
+            rows = [*_rows(db, _SUMS, [files, since, until, listed_by, listed_by])] if files else []
             flagged = db.execute(_REASONS, [files, since, until]).fetchall() if files else []
             history = db.execute(_HISTORY, [str(days)]).fetchall() if days else []
             return rows, flagged, history, db.execute(_EVER, [str(days)]).fetchone() if days else None
@@ -140,6 +142,7 @@ def _rows(db: duckdb.DuckDBPyConnection, query: str, values: list[Any]) -> Itera
             "unchecked",
             "unlisted",
             "overdue",
+            "settled",
             "within_hour",
             "within_day",
             "median",
