@@ -28,6 +28,15 @@ def test_what_is_no_hour_is_ignored(browser: httpx.Client, hour: str) -> None:
     assert links[0] == links[1] != []
 
 
+@pytest.mark.parametrize("number", ["1", "-1", "x", "9" * 5000])
+def test_what_is_no_medium_is_not_found(browser: httpx.Client, number: str) -> None:
+    """A number that no medium of the recording has is answered 404."""
+    found = re.search(r'href="/r/([^?"]+)', browser.get("/").text)
+    assert found is not None
+    assert browser.get(f"/media/{number}/{found[1]}").status_code == 404
+    assert browser.get(f"/media/0/{found[1]}").status_code == 200
+
+
 @pytest.mark.parametrize(
     ("port", "host", "status"), [(80, "127.0.0.1", 303), (80, "elsewhere", 421), (81, "127.0.0.1", 421)]
 )

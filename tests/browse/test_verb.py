@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from browse.conftest import Small
+from cli.commands import bare
 from recvault.browse import finding
 from recvault.browse.holdings import Holdings
 from recvault.shutdown import Stop
@@ -56,6 +57,13 @@ def test_the_command_prints_a_link_logs_listens_and_ends(small: Small, tmp_path:
     assert [(each["event"], each["who"], each["recording_id"]) for each in events] == [("browse.listened", "ada", NAME)]
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:.]+Z", events[0]["ts"])
     assert link.rpartition("=")[2] not in logged
+
+
+def test_a_bucket_that_cannot_be_read_gets_no_link(tmp_path: Path) -> None:
+    """A wrong address ends the command at once, before anybody opens a page."""
+    ran = bare(tmp_path, "browse", "--archive", (tmp_path / "nowhere").as_uri(), "--port", "0")
+    assert (ran.code, ran.stdout) == (75, "")
+    assert "nowhere" in ran.stderr
 
 
 @pytest.fixture

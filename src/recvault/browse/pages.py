@@ -121,10 +121,11 @@ class Pages:
         return rows[0]
 
     def _medium(self, request: Request) -> tuple[Mapping[str, Any], int]:
-        row, number = self._one(request.path_params["name"]), request.path_params["number"]
-        if number >= len(row["media"] or ()):
-            raise UnknownName(f"{row['recording_id']} has no medium {number}", "reload its page")
-        return row, number
+        row, asked = self._one(request.path_params["name"]), request.path_params["number"]
+        for number in range(len(row["media"] or ())):
+            if str(number) == asked:
+                return row, number
+        raise UnknownName(f"{row['recording_id']} has no medium {asked[:20]}", "reload its page")
 
     def _shown(self, row: Mapping[str, Any], name: str) -> Mapping[str, Any]:
         """Return a recording as its card shows it; what the bucket says now is asked for."""
@@ -157,8 +158,8 @@ def application(holdings: Holdings, *, who: str) -> Starlette:
     routes = [
         Route("/", _aside(pages.start)),
         Route("/r/{name:path}", _aside(pages.card)),
-        Route("/peaks/{number:int}/{name:path}", _aside(pages.peaks)),
-        Route("/media/{number:int}/{name:path}", _aside(pages.media)),
+        Route("/peaks/{number}/{name:path}", _aside(pages.peaks)),
+        Route("/media/{number}/{name:path}", _aside(pages.media)),
         Route("/evidence/{name:path}", _aside(pages.evidence)),
         Mount("/static", StaticFiles(directory=HERE / "static")),
     ]

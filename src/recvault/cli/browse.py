@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import importlib.util
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ import click
 
 from recvault.cli.app import App, service
 from recvault.cli.report import given_archive
-from recvault.errors import ConfigError
+from recvault.errors import ConfigError, UnknownName
 
 if TYPE_CHECKING:
     from recvault.config.settings import ArchiveSettings
@@ -65,6 +66,8 @@ def _serve(app: App, where: ArchiveSettings, catalog: ArchiveSettings, port: int
         directory=catalog.directory,
     )
     try:
+        with contextlib.suppress(UnknownName):  # without a catalog the first page says how to write one
+            holdings.months()
         with app.signals(), served(holdings, port=port, who=who) as pages:
             click.echo(pages.link)
             if not app.quiet:
