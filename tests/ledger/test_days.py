@@ -43,6 +43,19 @@ def test_a_day_counts_what_was_archived_on_it(ledger: Ledger) -> None:
     assert ledger.ask.days(tomorrow + DAY) == []
 
 
+def test_archived_recordings_are_counted_by_their_call_s_time_and_by_when_they_were_archived(ledger: Ledger) -> None:
+    """Of a range of calls, those that were archived before a time; nothing that is not archived."""
+    register(ledger, *many(6))
+    register(ledger, recording(7, account_id="B", provider="telnyx"), feed=OTHER)
+    archive(ledger, 2)
+    archive(ledger, 1, DAY)
+    archive(ledger, 1, DAY, "other")
+    ever = (NOW - 1000 * DAY, NOW + 1000 * DAY)
+    ask = ledger.ask.archived_between
+    assert [ask(*ever, NOW + each) for each in (timedelta(0), timedelta(seconds=1), 2 * DAY)] == [0, 2, 4]
+    assert ask(NOW + DAY, NOW + 2 * DAY, NOW + 2 * DAY) == 0
+
+
 def test_only_what_is_archived_counts_and_once(ledger: Ledger) -> None:
     """A second receipt does not count again; gone, external and failing recordings do not count."""
     register(ledger, *many(4), recording(9, Phase.EXTERNAL))

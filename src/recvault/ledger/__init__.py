@@ -16,20 +16,12 @@ from recvault.ledger.daemon_lock import (
     running_daemon,
 )
 from recvault.ledger.expected import Expectations, Expected, ExpectedMedium
+from recvault.ledger.feeds import ACCOUNTS, BACKFILL, RECONCILE, RECONCILE_PART, Feed, FeedStatus, StateCounts
 from recvault.ledger.large_sets import KeySet, SidecarSums
 from recvault.ledger.namesakes import Namesake, is_same, renamed
 from recvault.ledger.notices import NoticeChanges, NoticeKey, Notices, NoticeState, WaitingNotice
 from recvault.ledger.page import Registered
-from recvault.ledger.questions import (
-    ACCOUNTS,
-    BACKFILL,
-    RECONCILE,
-    RECONCILE_PART,
-    ArchivedDay,
-    Feed,
-    FeedStatus,
-    StateCounts,
-)
+from recvault.ledger.questions import ArchivedDay
 from recvault.ledger.reasons import reasons_at
 from recvault.ledger.steps import Policy
 from recvault.ledger.succession import Carrier, Stranded

@@ -19,12 +19,13 @@ from recvault.ledger.blame import CROWD, LONE, SELDOM, Blame, free_suspects, giv
 from recvault.ledger.connection import Connection
 from recvault.ledger.daemon_lock import running_daemon
 from recvault.ledger.database import Database
+from recvault.ledger.feeds import Feed
 from recvault.ledger.large_sets import SidecarSums, learn
 from recvault.ledger.leases import LEASE, Owner
 from recvault.ledger.namesakes import Namesake
 from recvault.ledger.notices import Notices
 from recvault.ledger.page import Registered, add_interval, forget_intervals, intervals, keep_rejected, release_readable
-from recvault.ledger.questions import Feed, Questions
+from recvault.ledger.questions import Questions
 from recvault.ledger.steps import Policy
 from recvault.ledger.succession import Succession
 from recvault.ledger.trouble import sound_values, sqlite_errors, stored_time

@@ -13,9 +13,9 @@ from typing import Any
 
 from recvault.ledger.connection import Connection
 from recvault.ledger.database import Database
+from recvault.ledger.feeds import Feed
 from recvault.ledger.lateness import Late, late_fact, offered_fact
 from recvault.ledger.page import add_interval, forget_intervals, intervals
-from recvault.ledger.questions import Feed
 
 Pause = Callable[[float], bool]  # waits that many seconds; returns whether a stop was requested
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from recvault.errors import ConfigError
 from recvault.ledger.database import Database
-from recvault.ledger.questions import Feed
+from recvault.ledger.feeds import Feed
 from recvault.models import Recording, stamp
 
 _UNIQUE = 16  # an id of at least this many characters is unique beyond its account

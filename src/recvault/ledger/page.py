@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from recvault.ledger.database import Database
-from recvault.ledger.questions import Feed, Row
+from recvault.ledger.feeds import Feed
+from recvault.ledger.questions import Row
 from recvault.ledger.rows import keep_listed, storable
 from recvault.ledger.trouble import stored_time
 from recvault.models import Phase, Recording, Rejected, State, Window, stamp

@@ -1,31 +1,22 @@
-"""Queries of commands: counts, feeds, failures, one recording. Read only."""
+"""Queries of commands: counts, failures, one recording. Read only."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
 from recvault.ledger import editions
 from recvault.ledger.connection import Connection
-from recvault.ledger.database import Database
-from recvault.ledger.leases import LEASE
+from recvault.ledger.feeds import Feed, FeedStatus, StateCounts, standing, status_without_list, statuses
 from recvault.ledger.rows import whole
 from recvault.ledger.trouble import stored_day, stored_time
 from recvault.models import SUSPECT, State, Window, stamp
 
 Row = dict[str, Any]
 _EVER = Window()
-# Feeds besides the list itself: with errors and times of their own, without watermark.
-ACCOUNTS = "accounts"
-RECONCILE = "reconcile"
-RECONCILE_PART = "reconcile-part"  # covers only the window that is listed again: not a complete reconcile
-BACKFILL = "backfill"
-
-_Leased = dict[tuple[str, str], tuple[str, str]]  # by source and account
-
 _FAILING = """
     FROM recordings WHERE failing_since IS NOT NULL
         AND (:sources IS NULL OR source IN (SELECT value FROM json_each(:sources)))
@@ -46,24 +37,6 @@ _SUSPECT = """
     SELECT source, account_id, count(*) FROM recordings INDEXED BY recordings_noted
     WHERE state = 'archived' AND reason = ? AND reason IS NOT NULL GROUP BY source, account_id
 """
-
-_OPEN = (State.PENDING, State.FAILING, State.NOT_READY)
-_OLDEST = """
-    SELECT created_at, registered_at, state FROM recordings
-    WHERE source=? AND account_id=? AND state=? AND next_attempt_at IS NOT NULL
-    ORDER BY created_at LIMIT 1
-"""
-_SOONEST = """
-    SELECT next_attempt_at FROM recordings
-    WHERE source=? AND account_id=? AND next_attempt_at IS NOT NULL AND lease IS NULL
-    ORDER BY next_attempt_at LIMIT 1
-"""
-# Few are leased at once, however many wait.
-_LEASED = """
-    SELECT source, account_id, next_attempt_at, recording_id FROM recordings INDEXED BY recordings_leased
-    WHERE lease IS NOT NULL AND next_attempt_at IS NOT NULL
-"""
-_LAST_ARCHIVED = "SELECT last_at FROM days WHERE source=? AND account_id=? ORDER BY day DESC LIMIT 1"
 
 _FIND = """
     SELECT recordings.*, told.recording AS told FROM recordings JOIN told USING (id)
@@ -91,67 +64,16 @@ _NEXT_DUE = """
     FROM json_each(?) AS names
 """
 
-# Every account with days has a tally of archived recordings, so its days are found by their key.
 _ARCHIVED_BETWEEN = """
-    SELECT count(*) FROM recordings
-    WHERE state = 'archived' AND created_at >= ? AND created_at < ? AND settled_at < ?
+    SELECT count(*) FROM tallies CROSS JOIN recordings USING (source, account_id, state)
+    WHERE tallies.state = 'archived' AND created_at >= ? AND created_at < ? AND settled_at < ?
 """
+# Every account with days has a tally of archived recordings, so its days are found by their key.
 _DAYS = """
     SELECT days.source, days.account_id, days.day, days.recordings, days.bytes
     FROM tallies CROSS JOIN days USING (source, account_id)
     WHERE tallies.state = 'archived' AND days.day >= ?
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Feed:
-    """One list of one account at one source: each has its watermark."""
-
-    source: str
-    provider: str
-    account_id: str
-    list: str = "account"
-    is_named: bool = field(default=False, compare=False)  # the configuration names the account
-
-    @property
-    def key(self) -> tuple[str, str, str]:
-        return (self.source, self.account_id, self.list)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StateCounts:
-    """Recordings of an account by state. `pending` includes the failing ones."""
-
-    pending: int = 0
-    failing: int = 0
-    not_ready: int = 0
-    archived: int = 0
-    gone: int = 0
-    external: int = 0
-    dead: int = 0
-    accepted: int = 0
-    quarantined: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FeedStatus:
-    """A feed as `status` shows it."""
-
-    feed: Feed
-    watermark: datetime | None = None
-    last_success_at: datetime | None = None  # the last complete scan
-    error: str | None = None  # of the last scan, if it failed, with what to do
-    error_at: datetime | None = None
-    scan_started_at: datetime | None = None  # of a scan that is running
-    scan_seconds: float | None = None  # duration of the last scan, complete or not
-    closed_at: datetime | None = None  # when a sub-account was first missing among the active ones
-    standing: StateCounts = StateCounts()
-    oldest_pending_at: datetime | None = None
-    waiting_since: datetime | None = None  # registration of the oldest recording that could be archived now
-    last_archived_at: datetime | None = None
-    next_attempt_at: datetime | None = None
-    transfer_since: datetime | None = None  # start of the longest running transfer
-    transfer_of: str | None = None  # that transfer's recording id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,14 +96,7 @@ class Questions:
     def standing(self, source: str, account_id: str) -> StateCounts:
         """Return an account's recordings by state, from tallies."""
         with self._connection.read() as db:
-            rows = db.query("SELECT state, count FROM tallies WHERE source=? AND account_id=?", [source, account_id])
-            counts = {row["state"]: row["count"] for row in rows}
-            quarantined = db.query(
-                "SELECT count(*) AS n FROM quarantine WHERE source=? AND account_id=?", [source, account_id]
-            )
-            counts["quarantined"] = next(iter(quarantined))["n"]
-        counts["pending"] = counts.get("pending", 0) + counts.get("failing", 0)
-        return StateCounts(**counts)
+            return standing(db, source, account_id)
 
     def accounts(self, source: str) -> list[str]:
         """Return the accounts known under this source name."""
@@ -195,14 +110,12 @@ class Questions:
     def feeds(self) -> list[FeedStatus]:
         """Return every feed with its watermark and counts."""
         with self._connection.read() as db:
-            rows = list(db.query("SELECT * FROM feeds ORDER BY source, account_id, list"))
-            leased = _leased(db)
-            return [self._feed_status(db, row, leased) for row in rows]
+            return statuses(db)
 
     def unread(self, feed: Feed) -> FeedStatus:
         """Return the status of an account without a feed: its recordings came by id, or from a time range."""
         with self._connection.read() as db:
-            return self._of_recordings(db, feed, _leased(db))
+            return status_without_list(db, feed)
 
     def next_due(self, sources: Collection[str]) -> datetime | None:
         """Return when the next recording of these sources is due or the first lease ends; None if nothing waits."""
@@ -341,44 +254,6 @@ class Questions:
             bounds = [text, f"{text}\U0010ffff"]
             return [_whole(row) for row in db.query(_BEGINNING, bounds)]
 
-    def _feed_status(self, db: Database, row: Row, leased: _Leased) -> FeedStatus:
-        return replace(
-            self._of_recordings(db, Feed(row["source"], row["provider"], row["account_id"], row["list"]), leased),
-            watermark=_moment(row["watermark"]),
-            last_success_at=_moment(row["last_success_at"]),
-            error=row["error"],
-            error_at=_moment(row["error_at"]),
-            scan_started_at=_moment(row["scan_started_at"]),
-            scan_seconds=row["scan_seconds"],
-            closed_at=_moment(row["closed_at"]),
-        )
-
-    def _of_recordings(self, db: Database, feed: Feed, leased: _Leased) -> FeedStatus:
-        here = [feed.source, feed.account_id]
-        found = (db.execute(_OLDEST, [*here, state]).fetchone() for state in _OPEN)
-        oldest = sorted(row for row in found if row)
-        until, transfer_of = leased.get((feed.source, feed.account_id), (None, None))
-        registered = (registered_at for _, registered_at, state in oldest if state != State.NOT_READY)
-        return FeedStatus(
-            feed=feed,
-            standing=self.standing(feed.source, feed.account_id),
-            oldest_pending_at=_moment(oldest[0][0] if oldest else None),
-            waiting_since=_moment(next(registered, None)),
-            last_archived_at=_moment(_value(db, _LAST_ARCHIVED, here)),
-            next_attempt_at=_moment(_value(db, _SOONEST, here)),
-            transfer_since=stored_time(until) - LEASE if until else None,
-            transfer_of=transfer_of,
-        )
-
-
-def _leased(db: Database) -> _Leased:
-    """Return for each account with leases the one that ends first: when it ends, and its recording."""
-    found: _Leased = {}
-    for source, account_id, *lease in db.execute(_LEASED).fetchall():
-        key, (until, recording_id) = (source, account_id), lease
-        found[key] = min((until, recording_id), found.get(key, (until, recording_id)))
-    return found
-
 
 def _whole(row: Row) -> Row:
     """Return the row with its listed facts and its media in full."""
@@ -386,11 +261,6 @@ def _whole(row: Row) -> Row:
     if row["media"]:
         row["media"] = json.dumps(whole(row["media"], row["sidecar_key"]))
     return row
-
-
-def _value(db: Database, query: str, parameters: list[str]) -> str | None:
-    row = db.execute(query, parameters).fetchone()
-    return row[0] if row else None
 
 
 def _moment(text: str | None) -> datetime | None:

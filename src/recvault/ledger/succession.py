@@ -17,9 +17,9 @@ from datetime import datetime
 
 from recvault.errors import ConfigError
 from recvault.ledger.connection import Connection
+from recvault.ledger.feeds import Feed
 from recvault.ledger.leases import Owner
 from recvault.ledger.moves import Move, Pause, carrier_fact, has_rows, put_fact
-from recvault.ledger.questions import Feed
 from recvault.models import stamp
 
 _SETTLED_SECONDS = 5.0  # spent on settled rows in each round, before the lists are read
