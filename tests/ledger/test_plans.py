@@ -71,7 +71,6 @@ ASKED: dict[str, Callable[[Ledger], object]] = {
     "accounts": lambda ledger: ledger.ask.accounts("main"),
     "next due": lambda ledger: ledger.ask.next_due(["main", "other"]),
     "days": lambda ledger: ledger.ask.days(NOW.date()),
-    "archived between": lambda ledger: ledger.ask.archived_between(NOW, NOW, NOW),
     "last success": lambda ledger: ledger.ask.last_success(FEED),
     "standing": lambda ledger: ledger.ask.standing("main", "AC1"),
     "unlisted": lambda ledger: ledger.unlisted.page(0, EVER, 100),
