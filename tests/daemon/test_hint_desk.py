@@ -58,12 +58,20 @@ class Rig:
     def recording(self) -> SimRecording:
         return self.simulator.add(self.account, "voice")
 
-    def post(self, recording: SimRecording, source: str = "main", *, secret: str = "", query: str = "") -> int:
+    def post(
+        self,
+        recording: SimRecording,
+        source: str = "main",
+        *,
+        secret: str | None = None,
+        query: str = "",
+        **further: str,
+    ) -> int:
         """Send a webhook as a proxy passes it on, below its own path; return the status."""
         url = f"{PUBLIC}/{source}" + (f"?{query}" if query else "")
         told = self.simulator.callback(self.account, recording, url)
-        headers = {name.lower(): value for name, value in told.headers.items()}
-        if secret:
+        headers = {name.lower(): value for name, value in told.headers.items()} | further
+        if secret is not None:
             headers["x-twilio-signature"] = secret
         return self.desk.receive(Posted(f"/any/{source}", query, headers, told.body)).status
 
@@ -128,6 +136,16 @@ def test_a_replayed_hint_is_followed_once(rig: Rig) -> None:
     assert rig.count("hints_total", result="replayed") == 4
 
 
+def test_a_further_header_makes_no_new_hint(rig: Rig) -> None:
+    """A replay with further headers named like signatures is a replay."""
+    recording = rig.recording()
+    others: list[dict[str, str]] = [{}, {"x-signature": "1"}, {"x-signature": "2"}, {"signature": "3"}]
+    assert [rig.post(recording, **each) for each in others] == [204] * 4
+    rig.step()
+    assert rig.followed == [recording.recording_id]
+    assert (rig.count("hints_total", result="accepted"), rig.count("hints_total", result="replayed")) == (1, 3)
+
+
 def test_an_unknown_source_is_ignored(rig: Rig) -> None:
     """An unknown source is answered 404, even if the hint is signed."""
     recording = rig.recording()
@@ -161,6 +179,15 @@ def test_webhooks_have_a_rate(rig: Rig) -> None:
     assert answers == [403] * 500 + [429] * 100
     rig.moment += 0.1
     assert [rig.post(recording, secret="forged") for _ in range(6)] == [403] * 5 + [429]
+
+
+@pytest.mark.parametrize(("source", "secret", "status"), [("main", "", 403), ("other", None, 404), ("", "forged", 404)])
+def test_what_cannot_be_verified_takes_no_turn(rig: Rig, source: str, secret: str | None, status: int) -> None:
+    """A flood without signatures, or for unknown sources, has a rate of its own: real webhooks are still answered."""
+    recording = rig.recording()
+    flood = [rig.post(recording, source, secret=secret) for _ in range(510)]
+    assert flood == [status] * 500 + [429] * 10
+    assert rig.post(recording) == 204
 
 
 def test_what_is_remembered_is_bounded(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ import pytest
 from twilio.request_validator import RequestValidator
 
 from recvault.providers import provider_class
-from recvault.providers.hints import Hint, HintingProvider, HintRefused, HintRequest, check_public_key
+from recvault.providers.hints import Hint, HintingProvider, HintRefused, HintRequest, Verified, check_public_key
 from recvault.simulator import Callback, SimAccount, Simulator
 from recvault.simulator.recording import Api
 from rig import START
@@ -46,11 +46,14 @@ class Service:
         self.callback = simulator.callback(self.account, self.recording, URL)
 
     def read(self, callback: Callback | None = None, *, url: str = URL, late: float = 0.0) -> Hint | None:
+        return self.verify(callback, url=url, late=late).hint
+
+    def verify(self, callback: Callback | None = None, *, url: str = URL, late: float = 0.0) -> Verified:
         callback = callback or self.callback
         headers = {name.lower(): value for name, value in callback.headers.items()}
         now = START + timedelta(seconds=late)
         received = HintRequest(url=url, headers=headers, body=callback.body, now=now)
-        found: Hint | None = self.provider.hint(received, self.values)
+        found: Verified = self.provider.hint(received, self.values)
         return found
 
 
@@ -63,6 +66,36 @@ def test_a_signed_webhook_names_its_recording(service: Service) -> None:
     """Every built-in provider reads its service's webhook."""
     assert isinstance(service.provider, HintingProvider)
     assert service.read() == Hint(recording_id=service.recording.recording_id)
+
+
+def test_a_proof_is_what_was_verified(service: Service) -> None:
+    """A further header named like a signature gives no new proof, and the proof is shown nowhere."""
+    first, added = service.verify(), {"X-Other-Signature": "1", "Signature": "2", "telnyx-signature": "3"}
+    again = service.verify(replace(service.callback, headers={**service.callback.headers, **added}))
+    assert (again, first.proof != b"") == (first, True)
+    assert "proof" not in repr(first)
+    assert [name for name in service.provider.hint_headers if name in map(str.lower, service.callback.headers)]
+
+
+def test_a_proof_is_the_same_however_it_is_written(simulator: Simulator) -> None:
+    """Hex in either case, and base64 with other spare bits, are the same proof; another event is not."""
+    service = Service(simulator, "signalwire")
+    made = hmac.new(service.account.webhook_key.encode(), URL.encode() + service.callback.body, hashlib.sha1)
+    names = ("X-SignalWire-Signature", "X-Twilio-Signature")
+    written = [made.hexdigest(), made.hexdigest().upper()]
+    proofs = {
+        service.verify(replace(service.callback, headers={name: each})).proof for name in names for each in written
+    }
+    assert len(proofs) == 1
+    service = Service(simulator, "telnyx")
+    signature = service.callback.headers["telnyx-signature-ed25519"]
+    assert signature.endswith("==")
+    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+    other = f"{signature[:-3]}{letters[letters.index(signature[-3]) + 1]}=="
+    told = replace(service.callback, headers={**service.callback.headers, "telnyx-signature-ed25519": other})
+    assert service.verify(told).proof == service.verify().proof
+    later = telnyx_signed(service.account, b"{}")
+    assert service.verify(later).proof != service.verify().proof
 
 
 def test_what_is_not_signed_so_is_refused(service: Service, simulator: Simulator) -> None:

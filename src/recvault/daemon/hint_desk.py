@@ -1,7 +1,8 @@
 """Receive providers' webhooks as hints: verify them, answer at once, and follow them one after the other.
 
-Invariants: a webhook that cannot be verified is only counted; a webhook is answered before any request to a provider;
-each source has one request at a time for its hints, so that a flood of them delays no poll.
+Invariants: a webhook that cannot be verified is only counted; one without a signature takes no turn of those that have
+one; a webhook is answered before any request to a provider; each source has one request at a time for its hints, so
+that a flood of them delays no poll.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from recvault.dispatch.sync_pass import Work
 from recvault.errors import ConfigError, Interrupted, LedgerDamaged, RecvaultError, Unavailable
 from recvault.log.lines import get_logger
 from recvault.monitoring.metrics import Metrics
-from recvault.providers.hints import Hint, HintingProvider, HintRefused, HintRequest
+from recvault.providers.hints import Hint, HintingProvider, HintRefused, HintRequest, Verified
 from recvault.shutdown import Stop
 
 log = get_logger("recvault.daemon.hints")
@@ -32,9 +33,9 @@ ACCEPTED, IGNORED, REPLAYED, REFUSED, DROPPED, UNKNOWN = (
 )
 RESULTS = (ACCEPTED, IGNORED, REPLAYED, REFUSED, DROPPED)
 MOST_WAITING = 1000  # waiting hints per source; beyond them polls find the recordings
-MOST_SEEN = 10_000  # remembered signatures
+MOST_SEEN = 10_000  # remembered proofs
 _SEEN_SECONDS = 900.0  # longer than a signed time is accepted
-_PER_SECOND, _BURST = 50.0, 500.0  # webhooks verified, for all sources together
+_PER_SECOND, _BURST = 50.0, 500.0  # webhooks verified, for all sources together; as many again that cannot be
 _WAITS = (1.0, 5.0, 30.0)  # seconds before a missing recording is requested again
 _TOLD_AGAIN = 60.0  # seconds between two warnings about one source's invalid webhooks
 _NOTE_EVERY = timedelta(minutes=1)  # between two notes in the ledger
@@ -49,6 +50,26 @@ class HintReader:
     source: str
     provider: HintingProvider
     values: Mapping[str, str] = field(repr=False)
+
+    def may_be_signed(self, posted: Posted) -> bool:
+        """Whether it has a header that may hold the service's signature."""
+        return any(posted.headers.get(name) for name in self.provider.hint_headers)
+
+
+class _Bucket:
+    """A rate: a burst, and so many per second."""
+
+    def __init__(self, moment: float) -> None:
+        self._tokens, self._filled_at = _BURST, moment
+
+    def take(self, moment: float) -> bool:
+        """Whether one more is allowed now."""
+        self._tokens = min(_BURST, self._tokens + (moment - self._filled_at) * _PER_SECOND)
+        self._filled_at = moment
+        if self._tokens < 1:
+            return False
+        self._tokens -= 1
+        return True
 
 
 @dataclass(slots=True)
@@ -83,7 +104,7 @@ class HintDesk:
         self._more = threading.Condition(self._lock)
         self._waiting: dict[str, OrderedDict[Hint, _Waiting]] = {name: OrderedDict() for name in readers}
         self._seen: OrderedDict[bytes, float] = OrderedDict()
-        self._tokens, self._filled_at = _BURST, monotonic()
+        self._signed, self._unsigned = _Bucket(monotonic()), _Bucket(monotonic())
         self._warned: dict[str, float] = {}
         self._noted: dict[str, datetime] = {}
         for name in readers:
@@ -106,25 +127,26 @@ class HintDesk:
 
     def receive(self, posted: Posted) -> EndpointAnswer:
         """Verify a webhook, queue what it names, and answer."""
-        if not self._may_look():
-            self._metrics.hinted("", DROPPED)
-            return EndpointAnswer(429, TEXT, b"too many requests\n")
         name = posted.path.rstrip("/").rpartition("/")[2]
         reader = self._readers.get(name)
+        if not self._may_look(is_signed=reader is not None and reader.may_be_signed(posted)):
+            self._metrics.hinted("", DROPPED)
+            return EndpointAnswer(429, TEXT, b"too many requests\n")
         if reader is None:
             self._metrics.hinted("", UNKNOWN)
             return EndpointAnswer(404, TEXT, b"no source of this name takes hints\n")
         url = f"{self._public_url}/{name}" + (f"?{posted.query}" if posted.query else "")
         request = HintRequest(url=url, headers=posted.headers, body=posted.body, now=self._clock())
         try:
-            hint = reader.provider.hint(request, reader.values)
+            verified = reader.provider.hint(request, reader.values)
         except HintRefused as error:
             return self._refused(name, str(error))
-        return self._taken(name, hint, _print(posted))
+        return self._taken(name, verified)
 
-    def _taken(self, name: str, hint: Hint | None, signature: bytes) -> EndpointAnswer:
+    def _taken(self, name: str, verified: Verified) -> EndpointAnswer:
+        proof = hashlib.sha256(verified.proof).digest()  # of one size, whatever the body's
         with self._lock:
-            result = self._result(name, hint, signature)
+            result = self._result(name, verified.hint, proof)
             if result == ACCEPTED:
                 self._more.notify_all()
         self._metrics.hinted(name, result)
@@ -132,13 +154,13 @@ class HintDesk:
             return EndpointAnswer(503, TEXT, b"too many hints wait; a poll finds what they name\n")
         return NO_CONTENT
 
-    def _result(self, name: str, hint: Hint | None, signature: bytes) -> str:
-        if self._was_seen(signature):
+    def _result(self, name: str, hint: Hint | None, proof: bytes) -> str:
+        if self._was_seen(proof):
             return REPLAYED
         waiting = self._waiting[name]
         if hint is not None and hint not in waiting and len(waiting) >= MOST_WAITING:
             return DROPPED
-        self._seen[signature] = self._monotonic()
+        self._seen[proof] = self._monotonic()
         if hint is None:
             return IGNORED
         waiting.setdefault(hint, _Waiting(hint, 0.0))
@@ -155,22 +177,16 @@ class HintDesk:
             log.warning("hint.refused", source=name, reason=reason)
         return EndpointAnswer(403, TEXT, b"not verified\n")
 
-    def _was_seen(self, signature: bytes) -> bool:
-        """Whether it was received before; forgets old signatures."""
+    def _was_seen(self, proof: bytes) -> bool:
+        """Whether it was received before; forgets old proofs."""
         moment = self._monotonic()
         while self._seen and (len(self._seen) >= MOST_SEEN or moment - next(iter(self._seen.values())) > _SEEN_SECONDS):
             self._seen.popitem(last=False)
-        return signature in self._seen
+        return proof in self._seen
 
-    def _may_look(self) -> bool:
+    def _may_look(self, *, is_signed: bool) -> bool:
         with self._lock:
-            moment = self._monotonic()
-            self._tokens = min(_BURST, self._tokens + (moment - self._filled_at) * _PER_SECOND)
-            self._filled_at = moment
-            if self._tokens < 1:
-                return False
-            self._tokens -= 1
-            return True
+            return (self._signed if is_signed else self._unsigned).take(self._monotonic())
 
     # -- following -----------------------------------------------------------------------------------------------------
 
@@ -240,12 +256,6 @@ class HintDesk:
 
 def _named(hint: Hint) -> dict[str, str]:
     return {"recording_id": hint.recording_id} if hint.recording_id else {"call_id": hint.call_id}
-
-
-def _print(posted: Posted) -> bytes:
-    """Return a fingerprint of a webhook: of its signature headers."""
-    signed = sorted((name, value) for name, value in posted.headers.items() if "signature" in name)
-    return hashlib.sha256(repr(signed).encode()).digest()
 
 
 def opened_desk(runtime: Runtime, work: Work, metrics: Metrics, on_damage: Callable[[LedgerDamaged], None]) -> HintDesk:

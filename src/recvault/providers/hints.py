@@ -11,7 +11,7 @@ import binascii
 import hashlib
 import hmac
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import ClassVar, Protocol, runtime_checkable
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
@@ -40,6 +40,18 @@ class Hint:
     call_id: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verified:
+    """What a verified webhook names, None if no recording; and what proves it.
+
+    Invariant: without the key, nobody can make a second webhook that is accepted with another proof. So the proof is
+    what was compared or signed, never a header that was not looked at.
+    """
+
+    hint: Hint | None
+    proof: bytes = field(repr=False)
+
+
 class HintRefused(Exception):
     """The webhook cannot be verified, or is about another account. The message contains none of its content."""
 
@@ -49,9 +61,10 @@ class HintingProvider(Protocol):
     """A provider whose service sends webhooks about recordings. Optional: polling does not need them."""
 
     hint_settings: ClassVar[tuple[str, ...]]  # settings needed to verify them
+    hint_headers: ClassVar[tuple[str, ...]]  # lower-case names of headers that may hold the signature
 
-    def hint(self, received: HintRequest, values: Mapping[str, str]) -> Hint | None:
-        """Return what a verified webhook names; None if it is not about a recording. Raises HintRefused."""
+    def hint(self, received: HintRequest, values: Mapping[str, str]) -> Verified:
+        """Verify a webhook, and return what it names. Raises HintRefused."""
 
 
 def fields_of(received: HintRequest) -> list[tuple[str, str]]:
@@ -62,26 +75,34 @@ def fields_of(received: HintRequest) -> list[tuple[str, str]]:
         raise HintRefused("its body is not a form") from None
 
 
-def refuse_unsigned_form(received: HintRequest, signature: str, key: str, fields: Sequence[tuple[str, str]]) -> None:
+def refuse_unsigned_form(received: HintRequest, signature: str, key: str, fields: Sequence[tuple[str, str]]) -> bytes:
     """Raise HintRefused without Twilio's signature of a form: base64 of HMAC-SHA1 over the URL and the sorted fields.
 
-    The signed URL may or may not have the port (Twilio's webhook security guide, its SDK).
+    Return the proof. The signed URL may or may not have the port (Twilio's webhook security guide, its SDK).
     """
     signed = "".join(name + value for name, value in sorted(set(fields)))
     made = (_sha1(key, (url + signed).encode()) for url in _urls(received.url))
     if not _is_one_of(signature, [base64.b64encode(each).decode() for each in made]):
         raise HintRefused("its signature does not hold")
+    return signature.encode()
 
 
-def refuse_unsigned_body(received: HintRequest, signature: str, key: str) -> None:
-    """Raise HintRefused without SignalWire's signature of JSON: hex of HMAC-SHA1 over the URL and the body."""
+def refuse_unsigned_body(received: HintRequest, signature: str, key: str) -> bytes:
+    """Raise HintRefused without SignalWire's signature of JSON: hex of HMAC-SHA1 over the URL and the body.
+
+    Return the proof: in lower case, as hex digits are accepted in either.
+    """
     made = [_sha1(key, url.encode() + received.body).hex() for url in _urls(received.url)]
     if not _is_one_of(signature.lower(), made):
         raise HintRefused("its signature does not hold")
+    return signature.lower().encode()
 
 
-def refuse_unsigned_ed25519(received: HintRequest, signature: str, timestamp: str, public_key: str) -> None:
-    """Raise HintRefused unless Ed25519 signs `timestamp|body`, at a time within `TOLERANCE` of ours."""
+def refuse_unsigned_ed25519(received: HintRequest, signature: str, timestamp: str, public_key: str) -> bytes:
+    """Raise HintRefused unless Ed25519 signs `timestamp|body`, at a time within `TOLERANCE` of ours.
+
+    Return the proof: what is signed, as one signature can be written in several ways.
+    """
     from cryptography.exceptions import InvalidSignature
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
@@ -95,6 +116,7 @@ def refuse_unsigned_ed25519(received: HintRequest, signature: str, timestamp: st
         raise HintRefused("its signature does not hold") from None
     if abs(received.now.timestamp() - int(timestamp)) > TOLERANCE.total_seconds():
         raise HintRefused("its timestamp is too far from this machine's clock")
+    return signed
 
 
 def check_public_key(text: str) -> None:

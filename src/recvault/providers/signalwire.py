@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from recvault.errors import ConfigError
 from recvault.providers import values
 from recvault.providers.base import Setting
-from recvault.providers.hints import Hint, HintRequest, fields_of, refuse_unsigned_body, refuse_unsigned_form
+from recvault.providers.hints import HintRequest, Verified, fields_of, refuse_unsigned_body, refuse_unsigned_form
 from recvault.providers.rest import TELEPHONY, Bounds, Rest
 from recvault.providers.twilio import Twilio
 from recvault.providers.twilio_account import hinted
@@ -45,6 +45,7 @@ class SignalWire(Rest):
     }
     credentials: ClassVar[tuple[tuple[str, ...], ...]] = (("project_id", "api_token"),)
     hint_settings: ClassVar[tuple[str, ...]] = ("signing_key",)
+    hint_headers: ClassVar[tuple[str, ...]] = ("x-signalwire-signature", "x-twilio-signature")
     formats: ClassVar[tuple[str, ...]] = ("wav", "mp3")  # docs
     bytes_per_second = TELEPHONY  # as Twilio's, with whose API it is compatible
     scopes: ClassVar[tuple[str, ...]] = ("account", "call", "conference")
@@ -86,7 +87,7 @@ class SignalWire(Rest):
         old = isinstance(link, str) and link.startswith("/2010-04-01/")
         return super().linked(f"/api/laml{link}" if old else link)
 
-    def hint(self, received: HintRequest, values: Mapping[str, str]) -> Hint | None:
+    def hint(self, received: HintRequest, values: Mapping[str, str]) -> Verified:
         """RecordingStatusCallback: a form as Twilio's, signed by the project's signing key (webhook security guide).
 
         The SDK's validateRequest takes both ways to sign, and an old name of the header.
@@ -95,10 +96,10 @@ class SignalWire(Rest):
         signature = headers.get("x-signalwire-signature") or headers.get("x-twilio-signature", "")
         fields = fields_of(received)
         if HEX.fullmatch(signature):
-            refuse_unsigned_body(received, signature, values["signing_key"])
+            proof = refuse_unsigned_body(received, signature, values["signing_key"])
         else:
-            refuse_unsigned_form(received, signature, values["signing_key"], fields)
-        return hinted(dict(fields), self.account_id)
+            proof = refuse_unsigned_form(received, signature, values["signing_key"], fields)
+        return Verified(hint=hinted(dict(fields), self.account_id), proof=proof)
 
 
 def _home(name: str, space: str) -> str:

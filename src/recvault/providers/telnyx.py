@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from recvault.models import JSON, Phase, Recording, Scope
 from recvault.providers import values
 from recvault.providers.base import Page, Reply, Setting
-from recvault.providers.hints import FORM, Hint, HintRequest, fields_of, refuse_unsigned_ed25519
+from recvault.providers.hints import FORM, Hint, HintRequest, Verified, fields_of, refuse_unsigned_ed25519
 from recvault.providers.rest import TELEPHONY, Bounds, Paging, Rest
 from recvault.providers.urls import bare, fetchable
 
@@ -47,6 +47,7 @@ class Telnyx(Rest):
     }
     credentials: ClassVar[tuple[tuple[str, ...], ...]] = (("api_key",),)
     hint_settings: ClassVar[tuple[str, ...]] = ("webhook_public_key",)
+    hint_headers: ClassVar[tuple[str, ...]] = ("telnyx-signature-ed25519",)
     formats: ClassVar[tuple[str, ...]] = ("wav", "mp3")  # OpenAPI: download_urls
     bytes_per_second = TELEPHONY  # assumed to be as Twilio's
     scopes: ClassVar[tuple[str, ...]] = ("account", "call", "conference")
@@ -126,15 +127,15 @@ class Telnyx(Rest):
     def phase(self, row: JSON) -> Phase:
         return super().phase(row) if "status" in row else Phase.COMPLETE
 
-    def hint(self, received: HintRequest, values: Mapping[str, str]) -> Hint | None:
+    def hint(self, received: HintRequest, values: Mapping[str, str]) -> Verified:
         """call.recording.saved and its like; TeXML's recording callback is a form (webhook docs)."""
         signature = received.headers.get("telnyx-signature-ed25519", "")
         timestamp = received.headers.get("telnyx-timestamp", "")
-        refuse_unsigned_ed25519(received, signature, timestamp, values["webhook_public_key"])
+        proof = refuse_unsigned_ed25519(received, signature, timestamp, values["webhook_public_key"])
         if received.headers.get("content-type", "").startswith(FORM):
             found = dict(fields_of(received)).get("RecordingSid")
-            return Hint(recording_id=found) if found else None
-        return _saved(received.body)
+            return Verified(hint=Hint(recording_id=found) if found else None, proof=proof)
+        return Verified(hint=_saved(received.body), proof=proof)
 
 
 def _saved(body: bytes) -> Hint | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from recvault.errors import ProtocolError
 from recvault.models import JSON, Scheme, WrappedKey
 from recvault.providers.base import Reply, Setting, Subaccount, read_list
-from recvault.providers.hints import Hint, HintRefused, HintRequest, fields_of, refuse_unsigned_form
+from recvault.providers.hints import Hint, HintRefused, HintRequest, Verified, fields_of, refuse_unsigned_form
 from recvault.providers.rest import Paging, Rest
 from recvault.providers.urls import address, basic, request
 from recvault.providers.values import identifier, text
@@ -37,6 +37,7 @@ class TwilioAccount(Rest):
         ("account_sid", "api_key_sid", "api_key_secret"),
     )
     hint_settings: ClassVar[tuple[str, ...]] = ("auth_token",)  # webhooks are signed by it, also beside an API key
+    hint_headers: ClassVar[tuple[str, ...]] = ("x-twilio-signature",)
     account_setting = "account_sid"
     public = "twilio.com"  # regions and edges are below it: links may name any of them
 
@@ -65,15 +66,15 @@ class TwilioAccount(Rest):
         found = tuple(Subaccount(identifier(row, "sid"), text(row.get("status")) or "active") for row in rows)
         return found, self.following(reply, page, len(rows), PAGING, PAGE_SIZE)[0]
 
-    def hint(self, received: HintRequest, values: Mapping[str, str]) -> Hint | None:
+    def hint(self, received: HintRequest, values: Mapping[str, str]) -> Verified:
         """RecordingStatusCallback, and a room's status callback: forms with RecordingSid (recordings docs, Video docs).
 
         A sub-account's webhooks are signed by its own token, which is not known here.
         """
         fields = fields_of(received)
         signature = received.headers.get("x-twilio-signature", "")
-        refuse_unsigned_form(received, signature, values["auth_token"], fields)
-        return hinted(dict(fields), self.account_id)
+        proof = refuse_unsigned_form(received, signature, values["auth_token"], fields)
+        return Verified(hint=hinted(dict(fields), self.account_id), proof=proof)
 
 
 def hinted(fields: Mapping[str, str], account_id: str) -> Hint | None:
