@@ -25,6 +25,9 @@ WORKER_CRASHED = "worker.crashed"  # its process died while it ran nothing else
 KEY_TAKEN = "store.key_taken"  # reasons that stay with an archived recording, for the operator to know
 FORMATS_MISSING = "media.formats_missing"
 SUSPECT = "media.suspect"
+CREDENTIALS_REFUSED, UNSAFE_ADDRESS = "credentials.refused", "media.unsafe_address"
+# Reasons that only the operator can change. A wrong configuration (config.wrong) is told of the bucket.
+BY_CONFIGURATION = (CREDENTIALS_REFUSED, UNSAFE_ADDRESS)
 DRAINED = "drained"  # a stop interrupted the transfer: due again now
 MISSING = "recording.missing"  # 404 for a listed recording: gone only if still so hours later
 ELSEWHERE = "media.elsewhere"  # 404 for media whose row names another host: external, unless the recording is young

@@ -275,6 +275,27 @@ def test_a_bucket_that_the_last_pass_could_not_use_is_not_safe(
     assert (well.code, well.stderr.splitlines()[0]) == (0, "safe: 6 archived, 0 waiting, none lost")
 
 
+def test_what_only_the_configuration_can_change_is_not_safe_at_once(rig: Rig, simulator: Simulator) -> None:
+    """A source whose every recording fails by its configuration is not safe after the first pass, nor dead or stale;
+    it is safe after the first pass with a correct one."""
+    account = simulator.add_account("telnyx")
+    simulator.populate(account, "telnyx", count=3)
+    rig.add_source("main", "telnyx", account, media_hosts=[])
+    rig.sync()
+    ill, document = run_each(rig, ["status", "--exit-code"], ["status", "--json"])
+    rig.sources.clear()
+    rig.add_source("main", "telnyx", account)
+    rig.sync(lambda: now() + timedelta(hours=1))
+    (well,) = run_each(rig, ["status", "--exit-code"])
+    assert (ill.code, ill.stderr.splitlines()[0]) == (
+        3,
+        "not safe: main: recordings fail until the configuration is corrected: media.unsafe_address",
+    )
+    assert [each["risk"] for each in document.document["verdict"]["details"]] == ["configuration"]
+    assert document.document["sources"][0]["condition"] == "attention"
+    assert (well.code, well.stderr.splitlines()[0]) == (0, "safe: 3 archived, 0 waiting, none lost")
+
+
 def test_a_pass_beside_a_daemon_does_not_speak_for_it(rig: Rig, simulator: Simulator, strict_bucket: Bucket) -> None:
     """What a `sync` by hand met at the bucket, perhaps with other credentials, is over when the daemon has ended."""
     account = simulator.add_account("twilio")

@@ -23,7 +23,7 @@ from recvault.dispatch.dispatcher import Dispatch
 from recvault.dispatch.sync_pass import Pass, Work
 from recvault.errors import LedgerLocked, WorkerLost
 from recvault.ledger import Feed, Ledger, Policy
-from recvault.models import WORKER_CRASHED, WORKER_LOST, Failure, Job, Outcome, State, Verdict
+from recvault.models import CREDENTIALS_REFUSED, WORKER_CRASHED, WORKER_LOST, Failure, Job, Outcome, State, Verdict
 from recvault.monitoring.report import Report
 from recvault.shutdown import Stop
 from recvault.transfer import verdicts
@@ -158,7 +158,7 @@ def test_a_stop_gives_back_what_was_not_begun() -> None:
     assert (len(book.settled), len(drained) > 0) == (claimed, True)
 
 
-@pytest.mark.parametrize(("reason", "code"), [(verdicts.CREDENTIALS_REFUSED, 77), (verdicts.RESTING, 75)])
+@pytest.mark.parametrize(("reason", "code"), [(CREDENTIALS_REFUSED, 77), (verdicts.RESTING, 75)])
 def test_refused_credentials_and_long_rests_end_a_source_s_claims_in_this_pass(
     tmp_path: Path, reason: str, code: int
 ) -> None:

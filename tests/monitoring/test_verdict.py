@@ -62,6 +62,8 @@ def test_what_is_safe(values: dict[str, Any]) -> None:
             "recvault failures --source a",
         ),
         ({"error": "401"}, True, Risk.FAILING, "recvault check"),
+        ({"by_configuration": ("media.unsafe_address",)}, True, Risk.CONFIGURATION, "recvault failures --source a"),
+        ({"error": "401", "by_configuration": ("credentials.refused",)}, True, Risk.FAILING, "recvault check"),
         ({"standing": StateCounts(dead=800)}, True, Risk.DEAD, "recvault failures --source a"),
         ({"standing": StateCounts(quarantined=1)}, True, Risk.QUARANTINED, "recvault failures --source a"),
         (
@@ -71,7 +73,10 @@ def test_what_is_safe(values: dict[str, Any]) -> None:
             "recvault sync --source a",
         ),
     ],
-    ids=["silent", "silent without a daemon", "nothing archived", "refused", "dead", "quarantined", "never scanned"],
+    ids=[
+        *("silent", "silent without a daemon", "nothing archived", "refused", "misconfigured", "refused for both"),
+        *("dead", "quarantined", "never scanned"),
+    ],
 )
 def test_what_is_not_safe(values: dict[str, Any], is_watched: bool, risk: Risk, command: str) -> None:
     """Each reason names its source, the problem, and a command."""

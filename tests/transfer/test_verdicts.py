@@ -9,9 +9,9 @@ import pytest
 
 from lines import a_recording
 from recvault import errors
-from recvault.models import Doubt, Job, Verdict
+from recvault.models import BY_CONFIGURATION, Doubt, Job, Verdict
 from recvault.transfer.spool import SpoolFull, SpoolTooSmall
-from recvault.transfer.verdicts import failure_of
+from recvault.transfer.verdicts import VERDICTS, failure_of
 
 JOB = Job(source="main", recording=a_recording(), attempt=1, maybe_archived=False)
 TABLE: dict[errors.RecvaultError, tuple[Verdict, str, bool]] = {
@@ -75,3 +75,9 @@ def test_what_was_answered_travels_with_the_error(error: errors.RecvaultError) -
 def test_what_others_may_share_is_in_doubt(error: errors.RecvaultError, doubt: Doubt | None) -> None:
     """Errors of the service are in doubt; errors of bytes or bucket are not."""
     assert failure_of(JOB, error).doubt is doubt
+
+
+def test_what_only_the_operator_can_change_is_in_the_table() -> None:
+    """Each reason by configuration is one that a transfer can fail for, and is tried again."""
+    retried = {reason for verdict, reason, _ in VERDICTS.values() if verdict is Verdict.RETRY}
+    assert set(BY_CONFIGURATION) - retried == set()

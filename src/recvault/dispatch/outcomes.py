@@ -13,7 +13,7 @@ from recvault.dispatch.dispatcher import Dispatch
 from recvault.dispatch.doubts import Doubts
 from recvault.errors import ConfigError, CredentialsRefused, RecvaultError, StoreRefused, StoreUnavailable, Unavailable
 from recvault.log.lines import get_logger
-from recvault.models import MISSING, Failure, Job, Outcome, Receipt, State, Verdict
+from recvault.models import CREDENTIALS_REFUSED, MISSING, Failure, Job, Outcome, Receipt, State, Verdict
 from recvault.monitoring.observer import Observer
 from recvault.monitoring.report import PARTIAL, AccountReport, Report
 from recvault.transfer import verdicts
@@ -111,7 +111,7 @@ class Outcomes:
         """Act on a failure that concerns more than its recording."""
         if failure.reason == verdicts.UNEXPECTED:
             self.report.codes.add(RecvaultError.exit_code)
-        elif failure.reason == verdicts.CREDENTIALS_REFUSED:
+        elif failure.reason == CREDENTIALS_REFUSED:
             recording, code = failure.recording, CredentialsRefused.exit_code
             self.report.failed(job.source, recording.provider, recording.account_id, failure.message, code)
             if not any(source.subaccounts for source in self.sources if source.name == job.source):

@@ -9,7 +9,7 @@ from typing import Any
 from recvault.ledger.database import Database
 from recvault.ledger.leases import LEASE
 from recvault.ledger.trouble import stored_time
-from recvault.models import State
+from recvault.models import BY_CONFIGURATION, State
 
 # Feeds besides the list itself: with errors and times of their own, without watermark.
 ACCOUNTS = "accounts"
@@ -35,6 +35,11 @@ _SOONEST = """
 _LEASED = """
     SELECT source, account_id, next_attempt_at, recording_id FROM recordings INDEXED BY recordings_leased
     WHERE lease IS NOT NULL AND next_attempt_at IS NOT NULL
+"""
+# The oldest ones only: after an outage millions may be failing.
+_FAILING = """
+    SELECT reason FROM recordings INDEXED BY recordings_waiting
+    WHERE source=? AND account_id=? AND state='failing' AND next_attempt_at IS NOT NULL ORDER BY created_at LIMIT 10000
 """
 _QUARANTINED = "SELECT count(*) FROM quarantine WHERE source=? AND account_id=?"
 _LAST_ARCHIVED = "SELECT last_at FROM days WHERE source=? AND account_id=? ORDER BY day DESC LIMIT 1"
@@ -83,6 +88,7 @@ class FeedStatus:
     scan_seconds: float | None = None  # duration of the last scan, complete or not
     closed_at: datetime | None = None  # when a sub-account was first missing among the active ones
     standing: StateCounts = StateCounts()
+    by_configuration: tuple[str, ...] = ()  # reasons of failing recordings that only the operator can change
     oldest_pending_at: datetime | None = None
     waiting_since: datetime | None = None  # registration of the oldest recording that could be archived now
     last_archived_at: datetime | None = None
@@ -129,11 +135,14 @@ def _of_recordings(db: Database, feed: Feed, leased: _Leased) -> FeedStatus:
     here = [feed.source, feed.account_id]
     found = (db.execute(_OLDEST, [*here, state]).fetchone() for state in _OPEN)
     oldest = sorted(row for row in found if row)
+    counts = standing(db, feed.source, feed.account_id)
+    why = {reason for (reason,) in db.execute(_FAILING, here)} if counts.failing else set()
     until, transfer_of = leased.get((feed.source, feed.account_id), (None, None))
     registered = (registered_at for _, registered_at, state in oldest if state != State.NOT_READY)
     return FeedStatus(
         feed=feed,
-        standing=standing(db, feed.source, feed.account_id),
+        standing=counts,
+        by_configuration=tuple(sorted(why.intersection(BY_CONFIGURATION))),
         oldest_pending_at=_moment(oldest[0][0] if oldest else None),
         waiting_since=_moment(next(registered, None)),
         last_archived_at=_moment(_value(db, _LAST_ARCHIVED, here)),

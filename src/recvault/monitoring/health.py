@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 
 from recvault.ledger import Feed, FeedStatus, Ledger, Stranded
+from recvault.models import CREDENTIALS_REFUSED
 from recvault.monitoring.risks import Reason, Risk
 from recvault.timefmt import span, when
 
@@ -21,7 +22,7 @@ class Condition(enum.StrEnum):
     OK = "ok"  # with a message if the account was closed or failed recordings are retried
     NEW = "new"  # nothing was listed yet
     SLOW = "slow"  # a scan takes longer than the time between two polls, or a transfer does not end
-    ATTENTION = "attention"  # recordings are dead, rows of the list cannot be read, or nothing new comes
+    ATTENTION = "attention"  # recordings are dead or misconfigured, rows cannot be read, or nothing new comes
     FAILING = "failing"  # the last scan failed
     STALE = "stale"  # too long without a complete scan, or without an archived recording although some wait
 
@@ -62,8 +63,9 @@ def judge(
         return Health(Condition.STALE, words, reasons)
     if feed.error:
         return Health(Condition.FAILING, _all(_failing(feed), *beside), reasons)
-    if feed.standing.dead or feed.standing.quarantined or quiet:
-        return Health(Condition.ATTENTION, _all(quiet, *beside), reasons)
+    refused = _by_configuration(feed)
+    if feed.standing.dead or feed.standing.quarantined or quiet or refused:
+        return Health(Condition.ATTENTION, _all(quiet, refused, *beside), reasons)
     slow = None if feed.closed_at else _slow(feed, now, poll_every)
     if slow or transfer:
         return Health(Condition.SLOW, _all(slow, *beside), reasons)
@@ -99,6 +101,8 @@ def _reasons(
         yield because(Risk.STALE, unarchived, look)
     if feed.error:
         yield because(Risk.FAILING, _failing(feed), "recvault check")
+    if refused := _by_configuration(feed):
+        yield because(Risk.CONFIGURATION, refused, look)
     if standing.dead:
         yield because(Risk.DEAD, f"{_count(standing.dead, 'recording')} dead (given up)", look)
     if standing.quarantined:
@@ -149,6 +153,12 @@ def _quiet(feed: FeedStatus, now: datetime, quiet_after: timedelta | None) -> st
     return (
         f"no new recording for {_length(now - last)}, the last one was archived {when(last)}: are calls still recorded?"
     )
+
+
+def _by_configuration(feed: FeedStatus) -> str | None:
+    """Return the message about recordings that no further attempt archives; a failed scan names its own cause."""
+    reasons = [each for each in feed.by_configuration if not (feed.error and each == CREDENTIALS_REFUSED)]
+    return f"recordings fail until the configuration is corrected: {', '.join(reasons)}" if reasons else None
 
 
 def _recordings(feed: FeedStatus) -> str | None:

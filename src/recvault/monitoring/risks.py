@@ -16,6 +16,7 @@ class Risk(enum.StrEnum):
     STALE = "stale"  # too long without a complete scan, or without an archived recording although some wait
     UNLISTED = "unlisted"  # recordings wait whose account no source lists
     FAILING = "failing"  # the last scan of a list failed
+    CONFIGURATION = "configuration"  # recordings fail until the configuration is corrected
     DEAD = "dead"  # recordings were given up
     QUARANTINED = "quarantined"  # rows of a list cannot be read
     QUIET = "quiet"  # nothing new for quiet_after: are calls still recorded?

@@ -28,11 +28,20 @@ from recvault.errors import (
     UnsafeAddress,
 )
 from recvault.log.masking import mask
-from recvault.models import DRAINED, MISSING, Doubt, Failure, Job, Recording, Verdict
+from recvault.models import (
+    CREDENTIALS_REFUSED,
+    DRAINED,
+    MISSING,
+    UNSAFE_ADDRESS,
+    Doubt,
+    Failure,
+    Job,
+    Recording,
+    Verdict,
+)
 from recvault.transfer.spool import SpoolFull, SpoolTooSmall
 
 # Reasons that concern more than one recording: the pass acts on them.
-CREDENTIALS_REFUSED = "credentials.refused"
 STORE_REFUSED = "store.refused"
 STORE_UNAVAILABLE = "store.unavailable"
 CONFIG_WRONG = "config.wrong"
@@ -66,7 +75,7 @@ VERDICTS: Mapping[type[RecvaultError], tuple[Verdict, str, bool]] = {
     Cold: (Verdict.RETRY, "store.cold", False),
     KeyRefused: (Verdict.RETRY, "store.key_refused", True),
     KeyConflict: (Verdict.FATAL, "store.key_conflict", True),
-    UnsafeAddress: (Verdict.RETRY, "media.unsafe_address", True),
+    UnsafeAddress: (Verdict.RETRY, UNSAFE_ADDRESS, True),
     MediaExpired: (Verdict.RETRY, "media.expired", True),
     NotFound: (Verdict.RETRY, "media.not_found", True),
     Refused: (Verdict.RETRY, "provider.refused", True),
