@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
+import recvault
 from cli.commands import run
-from recvault.cli.hints import hint
+from recvault.cli.hints import REASONS, hint
 from recvault.simulator import SimRecording, Simulator
 from recvault.transfer.verdicts import VERDICTS
 from rig import Rig
@@ -39,7 +42,7 @@ def test_failures_are_grouped_by_reason_and_chosen(rig: Rig, troubled: list[SimR
     assert (len(document["failures"]), document["failures_total"]) == (3, 3)
     of_one = run(rig, "failures", "--source", "telnyx", "--json").document
     assert [row["recording_id"] for row in of_one["failures"]] == [troubled[4].recording_id]
-    assert run(rig, "failures", "--reason", "no.such", "--json").document["failures"] == []
+    assert run(rig, "failures", "--reason", "media.magic", "--json").document["failures"] == []
     shown = run(rig, "failures", "--limit", "1")
     assert "1 of 3 recordings are listed: --limit N lists more" in shown.stderr
     configured = f"recvault --config {rig.config_path} "
@@ -48,12 +51,35 @@ def test_failures_are_grouped_by_reason_and_chosen(rig: Rig, troubled: list[SimR
     assert run(rig, "failures", "--source", "nobody").code == 2
 
 
+def test_a_reason_that_does_not_exist_is_a_mistake(rig: Rig, troubled: list[SimRecording]) -> None:
+    """`failures` and `retry` refuse an unknown reason, and name the nearest one and those in the ledger."""
+    for words in (["failures", "--reason", "media.documents"], ["retry", "--reason", "media.documents"]):
+        ran = run(rig, *words, "--json")
+        assert (ran.code, ran.stdout) == (2, "")
+        assert ran.stderr.startswith("recvault: there is no reason media.documents\n  did you mean media.document? ")
+        assert "in the ledger: media.document; all: " in ran.stderr
+        assert "provider.denied" in ran.stderr
+    rig.ledger = {"path": str(rig.root / "none.db")}
+    assert "no recording is dead or failing" in run(rig, "failures", "--reason", "nope").stderr
+
+
+def test_every_reason_is_known() -> None:
+    """The reasons that a command knows are exactly those that the code gives."""
+    source = Path(recvault.__file__).parent
+    files = [*source.glob("transfer/*.py"), *source.glob("media/*.py"), source / "http" / "media.py"]
+    files += [source / "models.py", source / "errors.py"]
+    kinds = "config|credentials|media|provider|recording|spool|store|worker"
+    text = "".join(each.read_text() for each in files)
+    given = set(re.findall(rf'"((?:{kinds})\.[a-z_]+)"', text)) | {"drained", "unexpected"}
+    assert sorted(given) == sorted(REASONS)
+
+
 def test_retry_takes_what_failed_for_a_reason_or_at_a_source(rig: Rig, troubled: list[SimRecording]) -> None:
     """`retry` by reason or source affects only those, and the hinted commands work as printed."""
     reason = run(rig, "failures", "--json").document["reasons"][0]["reason"]
     assert run(rig, "retry", "--source", "telnyx", "--json").document["made_due"] == 1
     assert run(rig, "retry", "--reason", reason, "--source", "voice", "--json").document["made_due"] == 2
-    assert run(rig, "retry", "--reason", "no.such", "--json").document["made_due"] == 0
+    assert run(rig, "retry", "--reason", "media.magic", "--json").document["made_due"] == 0
     assert run(rig, "retry").code == 2
     assert run(rig, "retry", "--all", "--source", "voice").code == 2
 

@@ -135,6 +135,8 @@ def test_what_cannot_be_fetched_is_told(world: World, tmp_path: Path) -> None:
         ["get", "nothing", "-o", output],
         ["get", id_, "-o", str(tmp_path / "none" / "out")],
     )
-    assert (failing.code, unknown.code, nowhere.code) == (2, 2, 78)
+    assert (failing.code, unknown.code, nowhere.code) == (2, 2, 2)
+    none = tmp_path / "none"
+    assert nowhere.stderr == f"recvault: {none} is not a directory: nothing was written\n  mkdir -p {none}\n"
     assert "is not archived: it is failing" in failing.stderr and "no recording nothing" in unknown.stderr
     assert left(tmp_path) == []

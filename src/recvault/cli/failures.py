@@ -94,7 +94,13 @@ def _list(app: App, sources: tuple[str, ...], reasons: tuple[str, ...], limit: i
 
 
 def _find(inquiry: Inquiry, sources: tuple[str, ...], reasons: tuple[str, ...], limit: int | None) -> _Found:
-    """Query the ledger. Reasons belong to recordings, so with one, quarantined rows are left out."""
+    """Query the ledger. UnknownName for a reason that does not exist.
+
+    Reasons belong to recordings, so with one, quarantined rows are left out.
+    """
+    from recvault.cli.hints import check_reasons
+
+    check_reasons(reasons, _present(inquiry) if reasons else ())
     if not inquiry.has_ledger:
         return _Found()
     ask, of, why = inquiry.ledger.ask, sources or None, reasons or None
@@ -106,6 +112,11 @@ def _find(inquiry: Inquiry, sources: tuple[str, ...], reasons: tuple[str, ...], 
         unreadable=len(quarantined),
         accepted=[] if why else ask.accepted(of),
     )
+
+
+def _present(inquiry: Inquiry) -> set[str]:
+    """Return the reasons of dead and failing recordings, at any source."""
+    return {row["reason"] for row in inquiry.ledger.ask.failure_reasons()} if inquiry.has_ledger else set()
 
 
 def _show(found: _Found, typed: Callable[[str], str]) -> None:

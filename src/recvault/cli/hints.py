@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 import shlex
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import click
+
+from recvault.errors import UnknownName
 
 
 class _Hint(NamedTuple):
@@ -37,6 +40,29 @@ _HINTS: Mapping[str, _Hint] = {
     "worker": _Hint("if it happens again, report the recording's format and size", "recvault show {id}"),
     "unexpected": _Hint("a bug in recvault: report it with this bundle", "recvault support-bundle", retries=False),
 }
+
+
+# Every reason that a recording can have: a word that is none of them is a mistake, not an empty answer.
+REASONS = (
+    *("config.wrong", "credentials.refused", "drained", "media.document", "media.elsewhere", "media.empty"),
+    *("media.encoded", "media.expired", "media.formats_missing", "media.magic", "media.no_url", "media.not_found"),
+    *("media.not_there", "media.not_whole", "media.rejected", "media.suspect", "media.truncated"),
+    *("media.unsafe_address", "provider.denied", "provider.refused", "provider.resting", "provider.unavailable"),
+    *("recording.external", "recording.gone", "recording.missing", "recording.no_addresses", "recording.unfinished"),
+    *("spool.full", "spool.too_small", "store.cold", "store.key_conflict", "store.key_refused", "store.key_taken"),
+    *("store.refused", "store.unavailable", "unexpected", "worker.crashed", "worker.lost", "worker.unstarted"),
+)
+
+
+def check_reasons(reasons: Iterable[str], present: Iterable[str]) -> None:
+    """Raise UnknownName for a reason that does not exist. `present`: those in the ledger, also of other versions."""
+    met = sorted(set(present))
+    for reason in reasons:
+        if reason not in REASONS and reason not in met:
+            near = difflib.get_close_matches(reason, [*met, *REASONS], n=1)
+            guess = f"did you mean {near[0]}? " if near else ""
+            among = f"in the ledger: {', '.join(met)}" if met else "no recording is dead or failing"
+            raise UnknownName(f"there is no reason {reason}", f"{guess}{among}; all: {', '.join(REASONS)}")
 
 
 def hint(row: Mapping[str, Any], typed: Callable[[str], str] = str) -> str:

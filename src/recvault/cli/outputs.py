@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import shlex
 import shutil
 import sys
 import tempfile
@@ -12,7 +14,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from recvault.errors import ConfigError, UnknownName
+from recvault.errors import ConfigError, RecvaultError, UnknownName
 from recvault.reading.proven_file import proven_file
 
 if TYPE_CHECKING:
@@ -20,6 +22,10 @@ if TYPE_CHECKING:
     from recvault.media.decryptor import PrivateKeys
 
 _PIECE = 1 << 20
+# What the typed path is the cause of, not this machine, nor the configuration.
+_TYPED = frozenset(
+    {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP}
+)
 NO_TERMINAL = "refusing to write a recording to a terminal: use --output PATH or a pipe"
 
 
@@ -50,13 +56,25 @@ def private_keys(runtime: Runtime, source: str, key: str | None) -> PrivateKeys 
 @contextlib.contextmanager
 def to_file(path: Path) -> Iterator[IO[bytes]]:
     """Open a file that appears under its name only when complete, readable only by its owner."""
-    if path.exists() and not path.is_file():
-        raise click.UsageError(f"{path} is not a regular file")
+    check_place(path)
     try:
         with proven_file(path) as file:
             yield file
     except OSError as error:
-        raise _unwritable(path, error) from error
+        raise unwritable(path, error) from error
+
+
+def check_place(path: Path) -> None:
+    """Raise UnknownName or UsageError if no file can have this path."""
+    try:
+        is_there, is_file = path.exists(), path.is_file()
+    except OSError as error:
+        raise unwritable(path, error) from error
+    if is_there and not is_file:
+        raise click.UsageError(f"{path} is not a regular file")
+    if not path.parent.is_dir():
+        hint = f"mkdir -p {shlex.quote(str(path.parent))}" if not path.parent.exists() else "use another path"
+        raise UnknownName(f"{path.parent} is not a directory: nothing was written", hint)
 
 
 @contextlib.contextmanager
@@ -68,12 +86,15 @@ def to_stdout(runtime: Runtime) -> Iterator[tempfile.SpooledTemporaryFile[bytes]
             yield file
             file.seek(0)
         except OSError as error:
-            raise _unwritable(settings.spool_dir, error) from error
+            hint = "correct transfer.spool_dir or its permissions, or use --output"
+            raise ConfigError(f"{settings.spool_dir} cannot be written: {error.strerror}", hint) from error
         shutil.copyfileobj(file, sys.stdout.buffer, _PIECE)
         sys.stdout.buffer.flush()
 
 
-def _unwritable(path: Path, error: OSError) -> ConfigError:
-    return ConfigError(
-        f"{path} cannot be written: {error.strerror}", "correct the path or its permissions, or use another file"
-    )
+def unwritable(path: Path, error: OSError) -> RecvaultError:
+    """Return the error for a file that the command line names: exit code 2 if another path would help."""
+    message = f"{path} cannot be written: {error.strerror}"
+    if error.errno in _TYPED:
+        return UnknownName(message, "correct the path or its permissions, or use another file")
+    return ConfigError(message, "free space there, or use another path")

@@ -12,7 +12,7 @@ import click
 
 from recvault.cli.app import App, now, question, say_error
 from recvault.cli.backfill import Moment, check_window
-from recvault.cli.outputs import to_file
+from recvault.cli.outputs import check_place, to_file
 from recvault.errors import ConfigError, RecvaultError
 from recvault.monitoring.risks import Risk
 
@@ -64,6 +64,8 @@ def command(
     place = output or Path(f"recvault-report-{begin:%Y-%m-%d}-{end - timedelta(microseconds=1):%Y-%m-%d}.html")
     if output is None and place.exists():
         raise click.UsageError(f"{place} exists: use --output PATH")
+    if output != _STDOUT:
+        check_place(place)  # now: the figures may take minutes
     if archive:
         where = source = given_archive(archive, endpoint_url, region)
     else:

@@ -39,12 +39,15 @@ def command(
     """
     if bool(ids) + bool(sources or reasons) + everything + suspect != 1:
         raise click.UsageError("give IDs, or --source and --reason, or --all, or --suspect")
+    from recvault.cli.hints import check_reasons
     from recvault.ledger import running_daemon
 
     with app.inquiry() as inquiry:
         for name in sources:
             inquiry.source(name)
         rows: list[int] | None = [row["id"] for text in ids for row in inquiry.find(text)] or None
+        if reasons:
+            check_reasons(reasons, {row["reason"] for row in inquiry.ledger.ask.failure_reasons()})
         if sources or reasons:
             rows = inquiry.ledger.ask.failing_ids(sources or None, reasons or None)
         stranded = inquiry.stranded(dead=True)

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import click
 
 from recvault.cli.app import App, now, question
-from recvault.errors import ConfigError, RecvaultError, UnknownName
+from recvault.cli.outputs import unwritable
+from recvault.errors import ConfigError, UnknownName
 
 if TYPE_CHECKING:
     from recvault.app.source_status import Inquiry
@@ -103,7 +104,7 @@ def _write(place: Path, documents: Sequence[Document]) -> None:
     except FileExistsError:
         raise click.UsageError(f"{place} exists: give another --output") from None
     except OSError as error:
-        raise _unwritable(place, error) from error
+        raise unwritable(place, error) from error
     try:
         with os.fdopen(number, "wb") as file, tarfile.open(fileobj=file, mode="w:gz") as archive:
             for each in documents:
@@ -113,8 +114,4 @@ def _write(place: Path, documents: Sequence[Document]) -> None:
                 archive.addfile(member, io.BytesIO(body))
     except OSError as error:
         place.unlink(missing_ok=True)
-        raise _unwritable(place, error) from error
-
-
-def _unwritable(place: Path, error: OSError) -> RecvaultError:
-    return ConfigError(f"{place} cannot be written: {error.strerror}", "use --output with another file")
+        raise unwritable(place, error) from error
