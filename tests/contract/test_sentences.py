@@ -69,6 +69,10 @@ class Lax(Toy):
         return self.read({"id": "s0", "made": 0, "state": "ready"})
 
 
+class DeletesNothing(Toy):
+    deleted = "/v1/{account}"
+
+
 @pytest.mark.parametrize(
     ("broken", "promise", "sentence"),
     [
@@ -83,6 +87,7 @@ class Lax(Toy):
         (NeverFinal, ProviderContract.test_a_row_is_read_as_it_was_meant, "says unfinished of a finished recording"),
         (AlwaysFinal, ProviderContract.test_an_unfinished_recording_becomes_final, "is read as complete: see `phases`"),
         (OnlyListed, ProviderContract.test_media_of_every_format_are_proven, "was not archived: the verdict is"),
+        (DeletesNothing, ProviderContract.test_what_is_deleted_is_gone, "was deleted, the list has"),
         (WrongMedia, ProviderContract.test_a_document_is_not_media, "was not archived: the verdict is retry"),
         (
             Lax,

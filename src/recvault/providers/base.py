@@ -158,7 +158,7 @@ class Provider(Protocol):
         """Parse the reply to `refresh_request`. Raises ProtocolError if it is not a recording."""
 
     def delete_request(self, recording: Recording) -> httpx.Request:
-        """Request the deletion of one recording."""
+        """Request the deletion of one recording; sent only if the provider `deletes`."""
 
     def media_encryption(self, headers: Mapping[str, str]) -> JSON | None:
         """Return the key material in the media's response headers, None if there is none."""
@@ -184,6 +184,11 @@ class SubaccountProvider(Provider, Protocol):
 
     def parse_accounts(self, reply: Reply) -> tuple[tuple[Subaccount, ...], httpx.URL | None]:
         """Return a page's accounts, of any status, and the next page. Rows hold auth tokens: read only id, status."""
+
+
+def deletes(provider: Provider) -> bool:
+    """Whether `delete_request` really deletes at its service. A plug-in declares it by `deletes`; the default is no."""
+    return bool(getattr(provider, "deletes", False))
 
 
 def readable_apis(provider: Provider) -> frozenset[str]:

@@ -101,6 +101,7 @@ class Rest:
     calls: ClassVar[str] = ""  # the path of the account's list of calls, after the host; "" if it has none
 
     instance: ClassVar[str]  # the path of one recording; {recording} is its id
+    deletes: ClassVar[bool] = False  # a DELETE of that path deletes it at the service: what `prune` needs
     deleted: ClassVar[str] = ""  # the path for its deletion, if different
     media: ClassVar[str] = ""  # the path of its media in a {format}; "" if rows hold complete URLs (media_urls)
 

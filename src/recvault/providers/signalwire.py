@@ -66,6 +66,7 @@ class SignalWire(Rest):
     # Built from the sid: in the docs' own sample `uri` names another call than call_sid does.
     calls = f"{root}/Calls.json"
     instance = "/Recordings/{recording}.json"  # without `.json` it is audio; a DELETE is answered 204 (docs)
+    deletes = True
     media = "/Recordings/{recording}.{format}"
 
     fields = {**Twilio.fields, "ended_at": "end_time", "channels": ("channels", "channel")}

@@ -69,6 +69,7 @@ class Telnyx(Rest):
     rows = "data"
     marks = ("meta",)
     instance = "/recordings/{recording}"  # a DELETE is answered 200 with the row (OpenAPI); it is final
+    deletes = True
 
     fields = {
         "recording_id": "id",

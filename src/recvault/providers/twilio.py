@@ -43,6 +43,7 @@ class Twilio(TwilioAccount):
     # Built from the sid: in rows `uri` may name the list (SDK fixtures), and media_url may be plain http.
     calls = "/2010-04-01/Accounts/{account}/Calls.json"
     instance = "/Recordings/{recording}.json"  # without `.json` it is WAV audio; a DELETE is answered 204 (docs)
+    deletes = True
     media = "/Recordings/{recording}.{format}"
 
     fields = {

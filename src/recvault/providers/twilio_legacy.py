@@ -51,6 +51,7 @@ class TwilioLegacy(TwilioAccount):
     accept = "application/xml"
     calls = "/2010-04-01/Accounts/{account}/Calls.json"  # the same calls, as JSON
     instance = "/Recordings/{recording}.xml"  # without `.xml` it is WAV audio (2008 docs)
+    deletes = True
     deleted = "/Recordings/{recording}"  # answered 204 (2008 docs)
     media = "/Recordings/{recording}.{format}"
 

@@ -37,6 +37,7 @@ class TwilioVideo(TwilioAccount):
     rows = "recordings"
     marks = ("meta",)
     instance = "/Recordings/{recording}"  # a DELETE is answered 204; the row is kept for 30 days (docs)
+    deletes = True
     media = "/Recordings/{recording}/Media"  # a redirect to a signed URL, a new one for each request (docs)
 
     fields = {

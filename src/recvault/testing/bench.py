@@ -1,18 +1,20 @@
+# ruff: noqa: S101 - these are tests
 """The bench of a contract test: one provider and one service, with observing fronts between them, and a bucket."""
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
 from recvault.archive import KeyTemplate
+from recvault.errors import NotFound
 from recvault.http import AddressRule, Clients, Limits, Session, Timing
-from recvault.models import ACCOUNT, Job, Outcome, Recording, Window
+from recvault.models import ACCOUNT, Job, Outcome, Phase, Recording, Window
 from recvault.providers.base import Page, Provider
 from recvault.shutdown import Stop
 from recvault.simulator.exchange import Request
@@ -92,6 +94,27 @@ class Bench:
             clock=lambda: datetime.now(UTC),
         )
         return carry(Job(source="contract", recording=kept, attempt=1, maybe_archived=False))
+
+    def only(self) -> Recording:
+        """Return the recording that was added; if its row cannot be read, fail with the reason."""
+        pages = self.pages()
+        listed = [recording for page in pages for recording in page.recordings]
+        reasons = [row.reason for page in pages for row in page.rejected]
+        assert len(listed) == 1, f"one was added, {len(listed)} were listed; rows rejected: {reasons or 'none'}"
+        return listed[0]
+
+    def check_deletion(self, wanted: str, other: str) -> None:
+        """Delete a recording, twice: no list has it, its row is gone, and the other recording stays."""
+        recording = next(each for each in self.recordings() if each.recording_id == wanted)
+        request = self.provider.delete_request(recording)
+        self.session().send(request)
+        left = {each.recording_id for each in self.recordings() if each.phase is not Phase.GONE}
+        assert left == {other}, f"after {wanted} was deleted, the list has {left}, where it should have {other}"
+        with suppress(NotFound):
+            phase = self.refreshed(recording).phase
+            assert phase is Phase.GONE, f"a deleted recording is read as {phase}: answer 404, or see `phases`"
+        with suppress(NotFound):
+            self.session().send(request)
 
     def spoil(self, spoil: Spoiling) -> None:
         """Change the answers of all of the service's hosts from now on."""

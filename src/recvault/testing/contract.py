@@ -30,7 +30,7 @@ from recvault.errors import ProtocolError, Unavailable
 from recvault.http.addresses import origin
 from recvault.media import WALKED
 from recvault.models import ACCOUNT, Failure, Phase, Receipt, Recording, Scope, Verdict, Window
-from recvault.providers.base import Provider
+from recvault.providers.base import Provider, deletes
 from recvault.simulator.exchange import Request
 from recvault.testing import hostile
 from recvault.testing.bench import Bench, Service, lay_out
@@ -181,7 +181,7 @@ class ProviderContract:
         """Identity, aware UTC date, phase and formats are read from the row, the same from list and refresh."""
         bench = self.bench
         wanted = bench.service.add(START)
-        listed = self._listed()
+        listed = self.bench.only()
         for recording, where in ((listed, "the list"), (bench.refreshed(listed), "parse_recording")):
             provider, name = bench.provider.provider, recording.recording_id
             assert (provider, wanted) == (recording.provider, name), f"{where} gives {recording.provider} {name}"
@@ -352,6 +352,11 @@ class ProviderContract:
         for recording in early or bench.recordings():
             assert wanted == self._archive(recording).recording.recording_id
 
+    def test_what_is_deleted_is_gone(self) -> None:
+        """If the provider `deletes`, its request deletes that recording, and no other."""
+        if deletes(self.bench.provider):
+            self.bench.check_deletion(self.bench.service.add(START), self.bench.service.add(START + SECOND))
+
     # -- the rest of it ------------------------------------------------------------------------------------------------
 
     def _small_pages(self) -> Any:
@@ -363,15 +368,7 @@ class ProviderContract:
 
     def _one(self) -> Recording:
         self.bench.service.add(START)
-        return self._listed()
-
-    def _listed(self) -> Recording:
-        """Return the recording that was added; if its row cannot be read, fail with the reason."""
-        pages = self.bench.pages()
-        listed = [recording for page in pages for recording in page.recordings]
-        reasons = [row.reason for page in pages for row in page.rejected]
-        assert len(listed) == 1, f"one was added, {len(listed)} were listed; rows rejected: {reasons or 'none'}"
-        return listed[0]
+        return self.bench.only()
 
     def _archive(self, recording: Recording, media_format: str = "") -> Receipt:
         outcome = self.bench.transfer(recording, media_format)

@@ -53,6 +53,7 @@ class Toy(Rest):
     paging = Paging(size="most", next="more")
     rows = "sounds"
     instance = "/v1/{account}/{recording}"
+    deletes = True
     media = "/v1/{account}/{recording}/{format}"
 
     fields: ClassVar[Mapping[str, Keys]] = {

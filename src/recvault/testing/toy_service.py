@@ -44,6 +44,11 @@ class ToyBox:
         match request.path.split("/")[1:]:
             case ["v1", "bears"]:
                 return Answer.json(self._page(request))
+            case ["v1", "bears", name] if not any(row["id"] == name for row in self._rows):
+                return Answer(status=404)
+            case ["v1", "bears", name] if request.method == "DELETE":
+                self._rows.remove(self._row(name))
+                return Answer(status=204)
             case ["v1", "bears", name]:
                 return Answer.json(self._row(name))
             case ["v1", "bears", name, "wav"] if self._row(name)["state"] == "ready":
