@@ -450,7 +450,7 @@ def test_a_dry_run_tells_what_a_backfill_then_does(rig: Rig, name: str) -> None:
     by_format = Counter(dict.fromkeys(formats, 0))
     for row in told["months"]:
         by_format[row["format"]] += row["recordings"]
-    media = Counter(key.rpartition(".")[2] for key in rig.objects() if not key.endswith(".json"))
+    media = Counter(key.rpartition(".")[2] for key in rig.objects() if not key.endswith((".json", ".jsonl")))
     assert {name for name, count in by_format.items() if count} == set(media)
     assert {each: by_format[each] for each in media} == dict(media)
     assert len({row["month"] for row in told["months"]}) > 5

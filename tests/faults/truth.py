@@ -34,7 +34,11 @@ def assert_the_truth(simulator: Simulator, bucket: Bucket, accounts: Iterable[Si
         assert sha256(bucket.body(medium["key"])) == served.sha256
         named.add(medium["key"])
     assert sorted(json.loads(body)["recording_id"] for body in sidecars.values()) == sorted(truth), "lost or duplicated"
-    assert objects.keys() == named | sidecars.keys() | {archive.SCHEMA_KEY}, "an orphan"
+    late = {key for key in objects if key.startswith("calls/")}
+    told = [json.loads(line)["recording_id"] for key in late for line in bucket.body(key).splitlines()]
+    in_sidecars = [each["recording_id"] for each in map(json.loads, sidecars.values()) if "call" in each]
+    assert len(set(told)) == len(told) and set(told) <= truth.keys() - set(in_sidecars), "a call told twice"
+    assert objects.keys() == named | sidecars.keys() | late | {archive.SCHEMA_KEY}, "an orphan"
     assert {key: times for key, times in bucket.writes.items() if times > 1 and key != archive.SCHEMA_KEY} == {}
     assert bucket.uploads == {}
     return len(truth)

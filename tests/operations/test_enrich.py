@@ -10,11 +10,12 @@ import pytest
 
 from cli.commands import run
 from dispatch.test_call_facts import asked, late, truth
-from recvault.errors import UnknownName
+from recvault.errors import ProtocolError, UnknownName
 from recvault.models import Window
 from recvault.operations.enrich import Enrich
 from recvault.providers.twilio import Twilio
 from recvault.simulator import SimAccount, Switches
+from recvault.simulator.exchange import Request, SimulatedReply, json_reply
 from recvault.simulator.twilio_video import identity
 from rig import Rig
 
@@ -122,6 +123,20 @@ def test_video_tells_each_participant(rig: Rig) -> None:
         each.recording_id: identity(rig.simulator._world, each.participant_id or "")
         for each in account.shelves["video"]
     }
+
+
+def test_a_room_whose_participants_never_end_is_an_error(rig: Rig) -> None:
+    """A list of participants that goes on with empty pages is given up after 20 of them, with an error."""
+    archived(rig, "twilio", "video", "twilio-video")
+
+    def empty(request: Request) -> SimulatedReply:
+        following = f"{rig.simulator.base_url}{request.path}?Page={int(request.param('Page') or 0) + 1}"
+        return json_reply({"participants": [], "meta": {"key": "participants", "next_page_url": following}})
+
+    rig.simulator.switches = Switches(calls_reply=empty)
+    with pytest.raises(ProtocolError, match="20 pages in succession"):
+        enrich(rig)
+    assert rig.simulator.count(lambda request: request.path.endswith("/Participants")) == 20
 
 
 def test_calls_of_the_same_account_are_not_asked_of_video(rig: Rig) -> None:

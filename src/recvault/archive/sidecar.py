@@ -120,6 +120,8 @@ def sidecar_bytes(
 def _restored(document: JSON) -> JSON:
     """Mark a lost sidecar that was rewritten from the ledger, which does not know all its fields."""
     unknown = [name for name, value in document.items() if value is None]
+    if "call" not in document:  # the lost one may have had it
+        unknown.append("call")
     return {"restored_from": "ledger", "unknown": [*unknown, "raw"]}
 
 

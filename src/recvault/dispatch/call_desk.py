@@ -223,6 +223,8 @@ class CallDesk:
         self._queue.put(None)
         if self._thread is not None:
             self._wait(self._thread, seconds)
+            if seconds and self._thread.is_alive():
+                log.warning("calls.cut", sources=sorted(self.sources), answers=self._answers)
             self.end()
             self._thread.join(_END_SECONDS)
 

@@ -6,8 +6,11 @@ The defaults are the most likely behaviour by documents and captured replies.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
+
+from recvault.simulator.exchange import Request, SimulatedReply
 
 Order = Literal["newest", "oldest", "random"]
 TooLarge = Literal["clamp", "refuse"]
@@ -28,6 +31,7 @@ class Switches:
 
     # Calls, at Twilio and SignalWire
     calls_status: int = 200  # another: the list of calls, and nothing else, answers it
+    calls_reply: Callable[[Request], SimulatedReply] | None = None  # what it, or a room's participants, answers
     calls_gate: threading.Event | None = None  # the list of calls is answered once it is set
     calls_missing_share: float = 0.0  # share of recordings whose call is never listed
     calls_list_delay_seconds: float = 0.0  # from a call's start to its first listing
