@@ -198,6 +198,9 @@ def test_days_of_several_accounts_are_summed_by_source() -> None:
     assert (series.recordings[0], series.recordings[-1], sum(series.recordings), series.bytes) == (5, 1, 6, 35)
     (line,) = bars.lines([series], encoding="utf-8", width=120)
     assert line == f"voice  2026-10-01 █{'·' * 28}▂ 2026-10-30  6 recordings, 35 B"
+    (short,), (shorter,) = (bars.lines([series], encoding="utf-8", width=width) for width in (len(line) - 1, 60))
+    assert short == f"voice  10-01 █{'·' * 28}▂ 10-30  6 recordings, 35 B"
+    assert shorter == f"voice  10-01 █{'·' * 28}▂ 10-30  6, 35 B"
 
 
 def test_watch_writes_over_the_page_and_ends_by_a_signal(world: World) -> None:

@@ -37,13 +37,18 @@ class Series:
 
 
 def lines(series: Sequence[Series], *, encoding: str | None, width: int) -> list[str]:
-    """Return one line per source, in the same form; dates without year if the terminal is narrow."""
+    """Return one line per source, in the same form: with dates without year, and without words, as far as the terminal
+    is narrow.
+    """
     levels = BLOCKS if _can_show(BLOCKS, encoding) else PLAIN
     name = max((len(each.name) for each in series), default=0)
-    long = [_line(each, levels, name, "%Y-%m-%d") for each in series]
-    if max(map(len, long), default=0) <= width:
-        return long
-    return [_line(each, levels, name, "%m-%d") for each in series]
+    forms = (("%Y-%m-%d", " recordings"), ("%m-%d", " recordings"), ("%m-%d", ""))
+    drawn: list[str] = []
+    for dates, unit in forms:
+        drawn = [_line(each, levels, name, dates, unit) for each in series]
+        if max(map(len, drawn), default=0) <= width:
+            break
+    return drawn
 
 
 def bar(counts: Sequence[int], levels: str) -> str:
@@ -53,9 +58,9 @@ def bar(counts: Sequence[int], levels: str) -> str:
     return "".join(levels[-(-count * top // most) if count else 0] for count in counts)
 
 
-def _line(series: Series, levels: str, name: int, dates: str) -> str:
+def _line(series: Series, levels: str, name: int, dates: str, unit: str) -> str:
     ends = f"{series.first:{dates}} {bar(series.recordings, levels)} {series.last:{dates}}"
-    return f"{series.name:<{name}}  {ends}  {sum(series.recordings):,} recordings, {size(series.bytes)}"
+    return f"{series.name:<{name}}  {ends}  {sum(series.recordings):,}{unit}, {size(series.bytes)}"
 
 
 def _can_show(text: str, encoding: str | None) -> bool:

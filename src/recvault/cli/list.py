@@ -95,7 +95,7 @@ def _print_lines(rows: Iterable[dict[str, Any]]) -> int:
 
     if isinstance(rows, list):
         if rows:
-            cells = [[f"{created:%Y-%m-%d %H:%M}", *others] for created, *others in map(_cells, rows)]
+            cells = [[f"{created:%Y-%m-%d %H:%MZ}", *others] for created, *others in map(_cells, rows)]
             spare = ("sidecar key", "account", "call", "bytes")
             show_table(console(), COLUMNS, cells, seldom=spare, spare=spare, heads=3)
         return len(rows)

@@ -51,13 +51,14 @@ def advance(verification: Verify, *, shown: bool) -> Iterator[None]:
 
 def _line(result: Result, seconds: float) -> str:
     rate = result.checked / seconds if seconds else 0.0
-    parts = [f"{result.checked:,} of {result.expected:,} recordings checked", f"{rate:,.0f}/s"]
+    found = f"{result.total:,} differences" if result.total else "no differences so far"
+    first = f"{result.checked:,} of {result.expected:,} recordings checked, {found}"
+    parts = [f"{rate:,.0f}/s"]
     if result.read_bytes:
         parts.append(f"{size(result.read_bytes)} read, {size(result.read_bytes / seconds)}/s")
     if result.checked and result.expected > result.checked:
         parts.append(f"about {span((result.expected - result.checked) / rate)} left")
-    parts.append(f"{result.total:,} differences" if result.total else "no differences so far")
-    return "  ".join(parts)
+    return f"{first}\n  {'  '.join(parts)}"
 
 
 def print_result(result: Result) -> None:
