@@ -28,6 +28,7 @@ FLOORS = {
     "alerts": 5,
     "discovery": 5,
     "browse": 4,
+    "custody": 4,
     "monitoring": 4,
     "reading": 4,
     "reporting": 4,

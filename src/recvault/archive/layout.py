@@ -7,6 +7,7 @@ Invariant: keys depend on the recording alone; two recordings never share a key,
     recordings/provider=twilio/account=AC…/date=2026-10-01/RE…~2.wav   a second edition, where its first key is taken
     recordings/provider=twilio/account=AC…/date=2026-10-01/RE…~2.json  its sidecar, which names the earlier edition
     calls/provider=twilio/account=AC…/date=2026-10-02/….jsonl          facts of calls that came after the sidecar
+    erasures/… holds/… prunes/… events/…                               custody's records, write-once
     schemas/sidecar-v1.json                                            what every sidecar meets
 """
 
@@ -24,7 +25,9 @@ from recvault.models import Recording, stamp
 
 SCHEMA = "recvault/sidecar/v1"
 CALLS, CATALOG, MANIFESTS, SCHEMAS = "calls/provider=", "catalog/", "manifests/", "schemas/"
-RESERVED = (CALLS, CATALOG, MANIFESTS, SCHEMAS)
+ERASURES, HOLDS, PRUNES, EVENTS = RECORDS = ("erasures/", "holds/", "prunes/", "events/")
+"""Custody's records: what was erased, held, pruned and done."""
+RESERVED = (CALLS, CATALOG, *RECORDS, MANIFESTS, SCHEMAS)
 """Beginnings of keys that belong to no recording, after the archive's prefix."""
 SCHEMA_KEY = f"{SCHEMAS}sidecar-v1.json"
 SIDECAR_SUFFIX = ".json"

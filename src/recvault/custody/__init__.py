@@ -1,0 +1,9 @@
+"""Custody: the records of what was erased, held, pruned and done. They are in the bucket, and outlive the ledger.
+
+Invariants. A record is written once and never replaced. It has no phone number and no name of a person. All have one
+chain of manifests, `manifests/provider=recvault/account=custody/`, which lists them daily, whoever wrote them.
+"""
+
+from recvault.custody.records import JSON_TYPE, LINES_TYPE, Record, Records, RecordSchema, is_record, record_key
+
+__all__ = ["JSON_TYPE", "LINES_TYPE", "Record", "RecordSchema", "Records", "is_record", "record_key"]
