@@ -10,11 +10,11 @@ from reading.population import Sidecar, encoded, key_of
 from recvault.catalog import columns, flatten, spawned
 
 
-def catalog(known: Iterable[Sidecar], folder: Path) -> dict[str, bytes]:
+def catalog(known: Iterable[Sidecar], folder: Path, numbers: flatten.Numbers = flatten.PLAIN) -> dict[str, bytes]:
     """Return the catalog's objects by their key."""
     lines: dict[str, list[bytes]] = defaultdict(list)
     for serial, each in enumerate(known):
-        row = flatten.row(encoded(each), key_of(each))
+        row = flatten.row(encoded(each), key_of(each), numbers=numbers)
         lines[flatten.month_of(row)].append(flatten.encoded({**row, "edition": 1, "serial": serial, "moved": False}))
     written, days = {}, {}
     for month, rows in lines.items():

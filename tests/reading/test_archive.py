@@ -22,7 +22,8 @@ from reading.documents import blocks
 from reading.flat import catalog
 from reading.population import NUMBER, Sidecar, body_of, encoded, key_of, sidecars
 from recvault import Archive, NotAsArchived
-from recvault.errors import ConfigError, UnknownName
+from recvault.catalog.flatten import Numbers
+from recvault.errors import ConfigError, StoreRefused, UnknownName
 from strict_s3 import Bucket, StrictS3
 
 SINCE, UNTIL = "2026-10-01", "2026-11-01"
@@ -265,6 +266,64 @@ def test_a_sidecar_that_cannot_be_read_is_told(strict_bucket: Bucket, harm: str)
     with archive_of(strict_bucket, catalog=False) as archive:
         assert ids(archive.recordings()) == [one["recording_id"]]
         assert [each.key for each in archive.unreadable] == [key_of(two)]
+
+
+def test_a_catalog_in_another_bucket(full: Bucket, strict_s3: StrictS3, known: list[Sidecar], tmp_path: Path) -> None:
+    """With `catalog_url` the catalog is read there, and sidecars and media in the archive."""
+    pytest.importorskip("duckdb")
+    other = strict_s3.bucket()
+    for key, body in catalog(known, tmp_path).items():
+        other.place(key, body)
+    full.clear_counts()
+    with archive_of(full, catalog_url=f"s3://{other.name}") as archive:
+        assert ids(archive.recordings()) == wanted(known, lambda each: True)
+        assert (archive.read_from, full.counts) == ("catalog", {})
+        assert next(archive.recordings()).sidecar_body()
+    strict_s3.forget(other)
+
+
+def test_numbers_that_the_catalog_does_not_hold_are_found_by_sidecars(
+    full: Bucket, strict_s3: StrictS3, known: list[Sidecar], tmp_path: Path
+) -> None:
+    """Where the catalog has hashes or no numbers, a number is looked for in the sidecars, and all else in the
+    catalog."""
+    pytest.importorskip("duckdb")
+    other = strict_s3.bucket()
+    for key, body in catalog(known, tmp_path, numbers=Numbers("hmac", b"key")).items():
+        other.place(key, body)
+    with archive_of(full, catalog_url=f"s3://{other.name}") as archive:
+        assert ids(archive.recordings(number=NUMBER)) == wanted(known, lambda each: NUMBER in numbers(each))
+        assert archive.read_from == "sidecars"
+        assert ids(archive.recordings(source="telnyx")) == wanted(known, lambda each: each["source"] == "telnyx")
+        assert archive.read_from == "catalog"
+    strict_s3.forget(other)
+
+
+def test_a_sidecar_that_was_changed_since_is_not_handed_over(strict_bucket: Bucket) -> None:
+    """`sidecar_body` returns the bytes that the recording was read from, or NotAsArchived."""
+    [each] = sidecars(1)
+    place(strict_bucket, each)
+    with archive_of(strict_bucket, catalog=False) as archive:
+        [recording] = archive.recordings()
+        strict_bucket.place(key_of(each), encoded({**each, "status": "changed"}))
+        with pytest.raises(NotAsArchived, match="is not the one that was read before"):
+            recording.sidecar_body()
+        del strict_bucket.objects[key_of(each)]
+        with pytest.raises(NotAsArchived, match="is not in the bucket"):
+            recording.sidecar_body()
+
+
+def test_the_profile_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, strict_bucket: Bucket) -> None:
+    """Credentials are those of the profile that is named, and a profile that is not there is an error."""
+    (tmp_path / "credentials").write_text("[reader]\naws_access_key_id = AKREADER\naws_secret_access_key = secret\n")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    [each] = sidecars(1)
+    place(strict_bucket, each)
+    with archive_of(strict_bucket, profile="reader", catalog=False) as archive:
+        asked = dict(parse_qsl(urlsplit(next(archive.recordings()).url()).query))
+        assert asked["X-Amz-Credential"].startswith("AKREADER/")
+    with pytest.raises(StoreRefused, match="nobody"):
+        archive_of(strict_bucket, profile="nobody")
 
 
 def test_an_archive_in_a_directory(tmp_path: Path, known: list[Sidecar]) -> None:

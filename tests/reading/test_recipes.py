@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import importlib.util
+import io
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -28,6 +31,7 @@ READING = {"GET", "HEAD", "LIST"}
 NOT_RUN = {
     # heading and language: where its blocks are tested
     ("Archive", "python"): "tests/reading/test_archive.py",
+    ("Archive", "sh"): "test_the_commands_for_a_shell",
     ("Keys that may only read", "json"): "test_the_policy_allows_reading_alone",
     ("Athena", "sql"): "test_athenas_table_is_the_catalogs",
     ("Events", "json"): "tests/reading/test_events.py",
@@ -156,6 +160,20 @@ def test_each_block_is_run_or_tested_otherwise() -> None:
     assert languages == {(heading, "python") for heading in RUN} | set(NOT_RUN)
     for where in NOT_RUN.values():
         assert where in globals() or (README.parents[3] / where).exists()
+
+
+def test_the_commands_for_a_shell(readable: Readable, tmp_path: Path) -> None:
+    """`find` and `get` as they are written return the calls of the number and a recording's bytes."""
+    [block] = [block for title, language, block in blocks() if (title, language) == ("Archive", "sh")]
+    search, fetch = (shlex.split(line.partition(" > ")[0])[1:] for line in block.strip().splitlines())
+    [each] = readable.of_the_first("voice")[:1]
+    script = "from recvault.cli import main\nmain({})"
+    (there := tmp_path / "find").mkdir()
+    rows = list(csv.DictReader(io.StringIO(readable.run(script.format(search), there))))
+    truth = [call for month in ("2026-10", "2026-11") for call in population.calls(readable.known, month, NUMBER)]
+    assert sorted((row["recording_id"], row["media_key"]) for row in rows) == sorted(truth)
+    readable.run(script.format([*fetch[:-1], each["recording_id"]]), tmp_path)
+    assert (tmp_path / f"{each['recording_id']}.wav").read_bytes() == body_of(each)
 
 
 @pytest.mark.parametrize("library", ["DuckDB", "Polars", "pyarrow", "pandas"])

@@ -28,6 +28,7 @@ VERBS = {
     "demo": "Archive from simulated providers into a built-in S3 server.",
     "enrich": "Ask who called whom, for recordings that are archived already.",
     "failures": "List dead and failing recordings: why, since when, how many attempts.",
+    "find": "Find recordings in the bucket: by number, call, time and source; no ledger is needed.",
     "get": "Fetch a recording from the bucket and verify it.",
     "init": "Set up an archive: ask, test, write the configuration, archive the first recordings.",
     "install": "Install the systemd service and start it.",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from recvault.cli.app import App, service
-from recvault.cli.report import given_archive
+from recvault.cli.archives import chosen_archive, of_archive
 from recvault.errors import ConfigError, UnknownName
 
 if TYPE_CHECKING:
@@ -22,11 +22,7 @@ _WAIT_SECONDS = 0.2
 
 
 @click.command("browse")
-@click.option("--archive", metavar="URL", help="s3://BUCKET/PREFIX or file:///DIRECTORY, without a configuration.")
-@click.option(
-    "--endpoint-url", envvar="AWS_ENDPOINT_URL", metavar="URL", help="With --archive: a store other than AWS."
-)
-@click.option("--region", envvar="AWS_REGION", metavar="NAME", help="With --archive: the bucket's region.")
+@of_archive
 @click.option("--port", type=click.IntRange(0, 65535), default=PORT, show_default=True, help="0: any free port.")
 @click.option("--name", metavar="NAME", help="Who listens, for the log; default: your user name on this machine.")
 @service
@@ -42,12 +38,7 @@ def command(
     missing = [each for each in _LIBRARIES if importlib.util.find_spec(each) is None]
     if missing:
         raise ConfigError(f"browse needs {', '.join(missing)}", "install recvault[web]")
-    if archive:
-        where = catalog = given_archive(archive, endpoint_url, region)
-    else:
-        settings = app.settings()
-        where, other = settings.archive, settings.catalog.bucket
-        catalog = where.model_copy(update={"bucket": other}) if other else where
+    where, catalog = chosen_archive(app, archive, endpoint_url, region)
     return _serve(app, where, catalog, port, name or getpass.getuser())
 
 

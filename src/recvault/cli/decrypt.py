@@ -40,10 +40,10 @@ def _decrypt(app: App, runtime: Runtime, recording_id: str, output: Path | None,
     from recvault.operations.decrypt import decrypt, encrypted
 
     sealed = encrypted(runtime.store, _sidecar_key(runtime, recording_id))
-    keys = private_keys(runtime, sealed.source, key)
+    keys = private_keys([runtime.source(sealed.source)], sealed.source, key)
     if keys is None:
         raise ConfigError(f"source {sealed.source} has no private_keys", "add them to it, or give --key PATH")
-    with to_file(output) if output is not None else to_stdout(runtime) as file:
+    with to_file(output) if output is not None else to_stdout(runtime.settings.transfer) as file:
         done = decrypt(runtime.store, sealed, keys, file.write, app.stop)
     if not app.quiet:
         where = output or "stdout"

@@ -8,20 +8,24 @@ import shlex
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from recvault.errors import ConfigError, RecvaultError, UnknownName
+from recvault.errors import ConfigError, NotAsArchived, RecvaultError, UnknownName
 from recvault.reading.proven_file import proven_file
 
 if TYPE_CHECKING:
     from recvault.app.runtime import Runtime
+    from recvault.config import SourceSettings, TransferSettings
     from recvault.media.decryptor import PrivateKeys
+    from recvault.reading.archive import Archive
+    from recvault.reading.recordings import ArchivedRecording
 
 _PIECE = 1 << 20
+_MEMORY = 8 << 20  # bytes, past which a file on disk is used
 # What the typed path is the cause of, not this machine, nor the configuration.
 _TYPED = frozenset(
     {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP}
@@ -40,17 +44,32 @@ def archived_row(runtime: Runtime, text: str) -> dict[str, Any]:
     return rows[0]
 
 
-def private_keys(runtime: Runtime, source: str, key: str | None) -> PrivateKeys | None:
+def archived_recording(archive: Archive, text: str) -> ArchivedRecording:
+    """Return the one recording with this ID in the bucket. UnknownName if there is none, or more than one."""
+    found = list(archive.recordings(recording_id=text))
+    source, colon, rest = text.partition(":")
+    if not found and colon:
+        found = list(archive.recordings(recording_id=rest, source=source))
+    if len(found) > 1:
+        sources = ", ".join(sorted({each.source for each in found}))
+        raise UnknownName(f"{text} is in several sources: {sources}", "write SOURCE:ID")
+    if not found and archive.unreadable:
+        unread = archive.unreadable[0]
+        raise NotAsArchived(f"{unread.key} cannot be read: {unread.reason}", "run `recvault verify` for details")
+    if not found:
+        raise UnknownName(f"no recording {text} is in the bucket", "`recvault find` lists what is there")
+    return found[0]
+
+
+def private_keys(sources: Iterable[SourceSettings], source: str, key: str | None) -> PrivateKeys | None:
     """Return the given key, else those of the recording's source; None if there are none."""
     from recvault.app import wiring
     from recvault.config import PrivateKeyRef, SecretRef
 
-    written = (
-        (PrivateKeyRef(secret=SecretRef(file=key, owner="--key")),)
-        if key is not None
-        else runtime.source(source).private_keys
+    configured = next((each.private_keys for each in sources if each.name == source), ())
+    return wiring.private_keys(
+        configured if key is None else (PrivateKeyRef(secret=SecretRef(file=key, owner="--key")),)
     )
-    return wiring.private_keys(written)
 
 
 @contextlib.contextmanager
@@ -78,16 +97,19 @@ def check_place(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def to_stdout(runtime: Runtime) -> Iterator[tempfile.SpooledTemporaryFile[bytes]]:
-    """Open an unnamed file that is copied to stdout if all went well: bytes in a pipe cannot be taken back."""
-    settings = runtime.settings.transfer
-    with tempfile.SpooledTemporaryFile(max_size=settings.spool_memory, dir=str(settings.spool_dir)) as file:
+def to_stdout(spool: TransferSettings | None) -> Iterator[tempfile.SpooledTemporaryFile[bytes]]:
+    """Open an unnamed file that is copied to stdout if all went well: bytes in a pipe cannot be taken back.
+
+    It is in the spool of a configuration, else where this machine has its temporary files.
+    """
+    memory, place = (spool.spool_memory, str(spool.spool_dir)) if spool else (_MEMORY, tempfile.gettempdir())
+    with tempfile.SpooledTemporaryFile(max_size=memory, dir=place) as file:
         try:
             yield file
             file.seek(0)
         except OSError as error:
-            hint = "correct transfer.spool_dir or its permissions, or use --output"
-            raise ConfigError(f"{settings.spool_dir} cannot be written: {error.strerror}", hint) from error
+            hint = "correct transfer.spool_dir or its permissions, or use --output" if spool else "use --output"
+            raise ConfigError(f"{place} cannot be written: {error.strerror}", hint) from error
         shutil.copyfileobj(file, sys.stdout.buffer, _PIECE)
         sys.stdout.buffer.flush()
 

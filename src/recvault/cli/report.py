@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from recvault.cli.app import App, now, question, say_error
+from recvault.cli.archives import chosen_archive, of_archive, shown_url
 from recvault.cli.backfill import Moment, check_window
 from recvault.cli.outputs import check_place, to_file
 from recvault.errors import ConfigError, RecvaultError
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 DAYS = 30
 _STDOUT = Path("-")
-_SCHEME = "s3://"
 
 
 @click.command("report")
@@ -35,11 +35,7 @@ _SCHEME = "s3://"
     type=click.Path(path_type=Path),
     help="Write to this file, or to stdout (-); default: a new file in the current directory.",
 )
-@click.option("--archive", metavar="URL", help="s3://BUCKET/PREFIX, without a configuration and a ledger.")
-@click.option(
-    "--endpoint-url", envvar="AWS_ENDPOINT_URL", metavar="URL", help="With --archive: a store other than AWS."
-)
-@click.option("--region", envvar="AWS_REGION", metavar="NAME", help="With --archive: the bucket's region.")
+@of_archive
 @question
 def command(
     app: App,
@@ -66,18 +62,11 @@ def command(
         raise click.UsageError(f"{place} exists: use --output PATH")
     if output != _STDOUT:
         check_place(place)  # now: the figures may take minutes
-    if archive:
-        where = source = given_archive(archive, endpoint_url, region)
-    else:
-        settings = app.settings()
-        where, other = settings.archive, settings.catalog.bucket
-        source = where.model_copy(update={"bucket": other}) if other else where
+    where, source = chosen_archive(app, archive, endpoint_url, region)
     with app.signals():
         sums = _sums(app, source, begin, end, made_at - MANIFEST_LATE)
     ledger = None if archive else _ledger(app, begin, end, made_at - MANIFEST_LATE)
-    name = where.bucket if where.directory is not None else f"{_SCHEME}{where.bucket}"
-    shown = f"{name}/{where.prefix}" if where.prefix else name
-    found = figures(sums, archive=shown, since=begin, until=end, made_at=made_at, ledger=ledger)
+    found = figures(sums, archive=shown_url(where), since=begin, until=end, made_at=made_at, ledger=ledger)
     _write(page(found), output, place)
     if not app.quiet and output != _STDOUT:
         click.echo(f"{place}: {found.headline}")
@@ -91,28 +80,6 @@ def _write(document: str, output: Path | None, place: Path) -> None:
         return
     with to_file(place) as file:
         file.write(text)
-
-
-def given_archive(url: str, endpoint_url: str | None, region: str | None) -> ArchiveSettings:
-    """Return the archive that the command line names."""
-    from recvault.config.settings import ArchiveSettings
-
-    scheme, _, rest = url.partition("://")
-    bucket, _, prefix = rest.partition("/") if scheme == "s3" else (url, "", "")
-    others = {"endpoint_url": endpoint_url, "region": region} if scheme == "s3" else {}
-    values = {"bucket": bucket, "prefix": prefix.strip("/"), **others}
-    try:
-        if scheme not in ("s3", "file"):
-            raise ValueError("it is neither")
-        return ArchiveSettings.model_validate({name: value for name, value in values.items() if value})
-    except ValueError as error:
-        raise click.UsageError(f"--archive: write s3://BUCKET/PREFIX or file:///DIRECTORY ({_first(error)})") from None
-
-
-def _first(error: ValueError) -> str:
-    """Return what is wrong, from several lines of pydantic's."""
-    lines = str(error).splitlines()
-    return lines[2].strip().partition(" [")[0] if len(lines) > 2 else str(error)
 
 
 def _sums(app: App, where: ArchiveSettings, since: datetime, until: datetime, listed_by: datetime) -> Sums:

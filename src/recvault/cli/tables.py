@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from recvault.log.lines import redact_text
+from recvault.log.lines import redact_text, visible_text
 from recvault.monitoring.report import iso
 from recvault.timefmt import span
 
@@ -45,6 +45,13 @@ class Beside:
     moment: datetime
     now: datetime
     awaited: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Unmasked:
+    """Text that was asked for, such as a phone number: shown without masking."""
+
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +208,8 @@ def cell(value: object) -> str:
         return "due" if value.awaited else f"{_roughly(max(0, -seconds))} ago"
     if isinstance(value, Styled):
         return cell(value.text)
+    if isinstance(value, Unmasked):
+        return visible_text(value.text)
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, Size):

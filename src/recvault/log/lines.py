@@ -129,6 +129,11 @@ def redact_text(text: str) -> str:
     return _redacted_text(text, keep_breaks=True)
 
 
+def visible_text(text: str) -> str:
+    """Escape control characters on one line, and mask nothing: for what a person asked to read."""
+    return _shown(text, keep_breaks=False)
+
+
 class _Lines(logging.StreamHandler[TextIO]):
     """Writes log lines. One that cannot be written is dropped, never printed raw as logging would."""
 

@@ -16,7 +16,7 @@ from recvault.archive import CATALOG, KeyTemplate
 from recvault.catalog.columns import RECORDINGS
 from recvault.models import JSON, stamp
 from recvault.reading.selection import Selection
-from recvault.store import Bucket, Reader
+from recvault.store import Bucket
 
 if TYPE_CHECKING:
     import duckdb
@@ -27,10 +27,10 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class CatalogRows:
-    """The catalog of one archive. Needs the library duckdb."""
+    """The catalog of one archive, in the archive's store or another one. Needs the library duckdb."""
 
-    def __init__(self, store: Bucket, reader: Reader, keys: KeyTemplate) -> None:
-        self._store, self._reader = store, reader
+    def __init__(self, store: Bucket, keys: KeyTemplate) -> None:
+        self._store, self._reader = store, store.reader()
         self._root = keys.prefix + CATALOG
         self._months: dict[str, str] | None = None
         self._copies: dict[str, Path] = {}
@@ -144,6 +144,8 @@ def _condition(selection: Selection) -> str:
         conditions.append(f"source = {_quoted(selection.source)}")
     if selection.recording_id is not None:
         conditions.append(f"recording_id = {_quoted(selection.recording_id)}")
+    if selection.call_id is not None:
+        conditions.append(f"call_id = {_quoted(selection.call_id)}")
     if selection.number is not None:
         conditions.append(f"list_contains(numbers, {_quoted(selection.number)})")
     return " AND ".join(conditions)

@@ -14,13 +14,14 @@ Moment = datetime | date | str
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """Recordings created from `since` until before `until`, with this number, of this source; None: any."""
+    """Recordings created from `since` until before `until`, with this number, of this source or call; None: any."""
 
     since: datetime | None = None
     until: datetime | None = None
     number: str | None = None  # digits
     source: str | None = None
     recording_id: str | None = None
+    call_id: str | None = None
 
     @classmethod
     def of(
@@ -30,12 +31,20 @@ class Selection:
         number: str | None = None,
         source: str | None = None,
         recording_id: str | None = None,
+        call_id: str | None = None,
     ) -> Selection:
         """Read what a person or a program gives. Raises ValueError with a sentence."""
         wanted = None if number is None else digits(number)
         if wanted == "":
             raise ValueError(f"{number!r} has no digits to find a number by")
-        return cls(since=moment(since), until=moment(until), number=wanted, source=source, recording_id=recording_id)
+        return cls(
+            since=moment(since),
+            until=moment(until),
+            number=wanted,
+            source=source,
+            recording_id=recording_id,
+            call_id=call_id,
+        )
 
     @property
     def first_day(self) -> str | None:
@@ -55,6 +64,7 @@ class Selection:
             and (self.until is None or created < stamp(self.until))
             and self.source in (None, row["source"])
             and self.recording_id in (None, row["recording_id"])
+            and self.call_id in (None, row["call_id"])
             and (self.number is None or self.number in (row["numbers"] or ()))
         )
 

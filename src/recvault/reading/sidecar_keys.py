@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from recvault.archive import KeyParts, KeyTemplate
+from recvault.archive import KeyParts, KeyTemplate, escape
 from recvault.reading.selection import Selection
 from recvault.store import Listed, Reader
 
@@ -20,7 +20,7 @@ def sidecars(reader: Reader, keys: KeyTemplate, selection: Selection) -> Iterato
     """Yield the sidecar of each recording's latest edition."""
     folder, latest = "", dict[str, tuple[int, Listed]]()
     for listed in _narrowed(reader, keys, selection):
-        if not keys.may_be_sidecar(listed.key):
+        if not keys.may_be_sidecar(listed.key) or _is_of_another(keys, listed.key, selection):
             continue
         here, _, name = listed.key.rpartition("/")
         if here != folder:  # editions of a recording are in one folder
@@ -46,6 +46,12 @@ def _narrowed(reader: Reader, keys: KeyTemplate, selection: Selection) -> Iterat
             yield listed
         else:
             return
+
+
+def _is_of_another(keys: KeyTemplate, key: str, selection: Selection) -> bool:
+    """Whether a key tells that its recording is not the one that is asked for."""
+    parts = keys.read(key) if selection.recording_id is not None else None
+    return parts is not None and parts.recording_id != escape(str(selection.recording_id))
 
 
 def _beyond(keys: KeyTemplate, parts: KeyParts, selection: Selection) -> str | None:

@@ -1,15 +1,19 @@
-"""Rows of an archive without a catalog: one GET a sidecar, some read ahead, in key order."""
+"""Rows of an archive without a catalog: one GET a sidecar, some read ahead, in key order.
+
+Who called whom may have come after the sidecar, into an object under `calls/`. Those are read if a number is asked for.
+"""
 
 from __future__ import annotations
 
+import re
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
-from recvault.archive import SCHEMA, KeyTemplate, Sidecar
+from recvault.archive import CALLS, SCHEMA, KeyTemplate, Sidecar
 from recvault.catalog.columns import RECORDINGS
-from recvault.catalog.flatten import row
+from recvault.catalog.flatten import facts_rows, row
 from recvault.errors import KeyRefused, TooLarge
 from recvault.models import JSON
 from recvault.reading.selection import Selection
@@ -17,6 +21,8 @@ from recvault.reading.sidecar_keys import sidecars
 from recvault.store import Listed, Reader
 
 _AHEAD = 4  # sidecars a thread
+_DATE = re.compile(r"/date=([0-9-]{10})/")
+_Identity = tuple[str, str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,25 +37,51 @@ def sidecar_rows(
     reader: Reader, keys: KeyTemplate, selection: Selection, threads: int, tell: Callable[[UnreadSidecar], None]
 ) -> Iterator[JSON]:
     """Yield the row of each sidecar that is selected; `tell` gets those that cannot be read."""
+    late = _late_calls(reader, keys, selection)
     pool = ThreadPoolExecutor(threads, thread_name_prefix="sidecars")
     ahead: deque[Future[JSON | UnreadSidecar | None]] = deque()
     try:
         for listed in sidecars(reader, keys, selection):
             ahead.append(pool.submit(_read, reader, keys, listed))
             if len(ahead) > threads * _AHEAD:
-                yield from _selected(ahead.popleft().result(), selection, tell)
+                yield from _selected(ahead.popleft().result(), selection, late, tell)
         while ahead:
-            yield from _selected(ahead.popleft().result(), selection, tell)
+            yield from _selected(ahead.popleft().result(), selection, late, tell)
     finally:
         pool.shutdown(cancel_futures=True)
 
 
+def _late_calls(reader: Reader, keys: KeyTemplate, selection: Selection) -> Mapping[_Identity, JSON]:
+    """Return who called whom in the calls with the number that is asked for, of what came after its sidecar."""
+    if selection.number is None:
+        return {}
+    found = dict[_Identity, JSON]()
+    for listed in reader.listed(keys.prefix + CALLS):
+        written = _DATE.search(listed.key)
+        if selection.first_day is not None and written is not None and written[1] < selection.first_day:
+            continue  # it was written before the first recording that is asked for
+        body = reader.get(listed.key)
+        for facts in facts_rows(body.content) if body is not None else ():
+            if selection.number in (facts["numbers"] or ()):
+                found[facts["provider"], facts["account_id"], facts["recording_id"]] = facts
+    return found
+
+
 def _selected(
-    found: JSON | UnreadSidecar | None, selection: Selection, tell: Callable[[UnreadSidecar], None]
+    found: JSON | UnreadSidecar | None,
+    selection: Selection,
+    late: Mapping[_Identity, JSON],
+    tell: Callable[[UnreadSidecar], None],
 ) -> Iterator[JSON]:
     if isinstance(found, UnreadSidecar):
         tell(found)
-    elif found is not None and selection.takes(found):
+        return
+    if found is None:
+        return
+    facts = late.get((found["provider"], found["account_id"], found["recording_id"]))
+    if facts is not None and not found["numbers"]:
+        found |= {name: facts[name] for name in ("from_number", "to_number", "direction", "numbers")}
+    if selection.takes(found):
         yield found
 
 
