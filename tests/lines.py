@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import httpx
 
-from recvault.http import MediaHead
+from recvault.http import MediaHead, RequestCount
 from recvault.models import Phase, Recording
 from recvault.providers.base import Page, Reply
 from recvault.transfer.fetch import Line
@@ -82,7 +82,7 @@ class FakeSession:
 
     bodies: list[bytes] = field(default_factory=lambda: [wav()])
     provider: FakeProvider | None = None
-    requests: int = 0
+    count: RequestCount = field(default_factory=RequestCount)
 
     def send(self, request: httpx.Request) -> Reply:
         return Reply(request, 200, httpx.Headers(), b"{}")

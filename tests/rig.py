@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-import os
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -57,8 +56,6 @@ class Rig:
             entry[key] = value if key in plain else {"file": str(self._secret(name, key, value))}
         entry["media_hosts"] = [self.simulator.media_host]
         entry["requests_per_second"] = 100_000
-        # Tests of them turn it on; others count requests. With the variable, all of them have it.
-        entry["call_facts"] = "RECVAULT_TEST_CALLS" in os.environ
         self.sources.append({**entry, **options})
 
     def _secret(self, name: str, key: str, value: str) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from dispatch.test_call_facts import _wanted
 from recvault.discovery.scan import by_id
 from recvault.dispatch import call_desk
 from recvault.monitoring.report import Report
@@ -89,14 +91,15 @@ def asked(rig: Rig) -> int:
     return rig.simulator.count(lambda request: request.path.endswith("Calls.json"))
 
 
-def synced(rig: Rig, account: SimAccount) -> tuple[Report, dict[str, int], Any]:
-    """Run a pass; return its report, and the answers and the budget of the recordings' session."""
+def synced(rig: Rig, account: SimAccount) -> tuple[Report, Any]:
+    """Run a pass; return its report, and the budget of the account."""
     with rig.runtime(lambda: NOW) as runtime:
         report = runtime.sync("sync", ["acme"])
         lines = runtime.lines("acme")
-        session = lines(account.account_id).session
-        session._circuit.check()  # raises if it is open
-        return report, dict(session.answers), lines.limits.standing
+        lines(account.account_id).session._circuit.check()  # raises if it is open
+        [facts] = runtime.line_facts()
+        assert facts.answers.total() == sum(row.requests for row in report.accounts.values())
+        return report, lines.limits.standing
 
 
 def events(caplog: pytest.LogCaptureFixture, name: str) -> int:
@@ -104,11 +107,13 @@ def events(caplog: pytest.LogCaptureFixture, name: str) -> int:
 
 
 def assert_archived_as_without_calls(rig: Rig, account: SimAccount) -> None:
-    """Check a pass: all is archived with the requests and the budget that it takes without call facts."""
-    report, answers, standing = synced(rig, account)
+    """Check a pass: all is archived as without call facts, by as many requests, and the report has all of them."""
+    report, standing = synced(rig, account)
     assert (report.exit_code, len(rig.sidecars())) == (0, COUNT)
     assert [row["error"] for row in report.document()["sources"]] == [None]
-    assert answers == {"200": COUNT + 1}
+    requests = rig.simulator.count(lambda request: True)
+    assert requests - asked(rig) == COUNT + 1
+    assert [row["requests"] for row in report.document()["sources"]] == [requests]
     assert standing.held_by is None
     assert not any("call" in each for each in rig.sidecars().values())
 
@@ -148,6 +153,20 @@ def test_a_list_that_resets_connections(rig: Rig, account: SimAccount, caplog: p
     assert (asked(rig), events(caplog, "calls.failed")) == (3, 1)
 
 
+def test_a_failed_try_is_no_answer(rig: Rig, account: SimAccount) -> None:
+    """Tries without an answer are counted as requests, and are no sign of life for which a pass would wait longer."""
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        rig.sources[0]["base_url"] = f"http://127.0.0.1:{closed.getsockname()[1]}"
+        with rig.runtime(lambda: NOW) as runtime:
+            desk = runtime.call_desk([runtime.listed("acme")])
+            assert desk is not None
+            assert desk._ask(("acme", account.account_id), _wanted(account)) is None
+            assert desk._answers == 0
+            [facts] = runtime.line_facts()
+            assert facts.answers == {"error": 3}
+
+
 def test_a_list_that_never_answers_is_told_once(
     rig: Rig, account: SimAccount, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -163,7 +182,7 @@ def test_a_list_that_never_answers_is_told_once(
 
 
 def test_within_a_run_a_failed_list_rests(rig: Rig, account: SimAccount, caplog: pytest.LogCaptureFixture) -> None:
-    """What fails is not asked again at the next poll of the same run, nor logged again, until its rest is over."""
+    """What fails is not asked again at the next poll of the same run until its rest is over, and is one warning."""
     rig.simulator.switches = Switches(calls_reply=status(404))
     moment = NOW
     with rig.runtime(lambda: moment) as runtime:
@@ -180,5 +199,5 @@ def test_within_a_run_a_failed_list_rests(rig: Rig, account: SimAccount, caplog:
         moment = NOW + timedelta(hours=1)
         desk.listed(source, account.account_id, recordings)
         desk._ask_new(("acme", account.account_id))
-        assert (asked(rig), events(caplog, "calls.failed")) == (2, 2)
+        assert (asked(rig), events(caplog, "calls.failed")) == (2, 1)
         desk.finish(0.0)

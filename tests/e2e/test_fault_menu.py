@@ -99,4 +99,8 @@ def check_truth(rig: Rig, accounts: dict[str, object], objects: dict[str, bytes]
             assert (medium["sha256"], medium["bytes"]) == (sha256(body), len(body))
             assert sha256(body) == served.sha256, f"{medium['key']} differs from what was served"
     named = {medium["key"] for document in sidecars.values() for medium in document["media"]}
-    assert set(objects) - named - set(sidecars) == {archive.SCHEMA_KEY}, "something else stands in the bucket"
+    late = [key for key in objects if key.startswith("calls/")]
+    told = Counter(json.loads(line)["recording_id"] for key in late for line in objects[key].splitlines())
+    told.update(document["recording_id"] for document in sidecars.values() if "call" in document)
+    assert set(told) <= set(truth) and set(told.values()) <= {1}, "a call is told twice"
+    assert set(objects) - named - set(sidecars) - set(late) == {archive.SCHEMA_KEY}, "something else in the bucket"

@@ -258,7 +258,7 @@ def test_a_redirect_to_a_name_of_the_machines_own_is_not_followed(
     Resolver(monkeypatch, name, address)
     with pytest.raises(UnsafeAddress, match="which is not allowed for media"):
         session.download(get(home.origin), read)
-    assert session.answers == {"307": 1}
+    assert session.count.answers == {"307": 1}
 
 
 @pytest.mark.parametrize(

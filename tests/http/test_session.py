@@ -74,7 +74,7 @@ def test_what_is_unavailable_is_tried_again(wired: Any, status: int) -> None:
     home = wired.front(lambda request: answers.pop(0))
     session = wired.session(home.origin, stop=Sleepless(), tries=3)
     assert session.send(get(home.origin)).body == b"{}"
-    assert session.requests == 3
+    assert session.count.requests == 3
 
 
 @pytest.mark.parametrize(("status", "kind"), [(400, Refused), (404, NotFound), (410, NotFound), (422, Refused)])
@@ -473,14 +473,14 @@ def test_every_request_is_counted_by_its_answer(wired: Any) -> None:
     answers = [redirect("/b"), Answer(status=503), Answer(status=429), Answer(body=b"a", claimed=9), Answer(body=b"{}")]
     home = wired.front(lambda request: answers.pop(0))
     session = wired.session(home.origin, stop=Sleepless(), tries=4)
-    assert session.answers == {}
+    assert session.count.answers == {}
     assert session.send(get(home.origin)).body == b"{}"
-    assert session.answers == {"302": 1, "503": 1, "429": 1, "200": 2}
+    assert session.count.answers == {"302": 1, "503": 1, "429": 1, "200": 2}
     unanswered = wired.session(wired.raw(broken_off), stop=Sleepless(), tries=3)
     with pytest.raises(Unavailable):
         unanswered.send(get(unanswered.base_url))
-    assert unanswered.answers == {"error": 3}
-    assert (session.requests, unanswered.requests) == (5, 3)
+    assert unanswered.count.answers == {"error": 3}
+    assert (session.count.requests, unanswered.count.requests) == (5, 3)
 
 
 def test_what_is_not_sent_is_not_counted(wired: Any) -> None:
@@ -490,25 +490,25 @@ def test_what_is_not_sent_is_not_counted(wired: Any) -> None:
         session = wired.session(home.origin)
         with pytest.raises(RecvaultError):
             session.download(get(home.origin), read)
-        assert session.answers == {"302": 1}
+        assert session.count.answers == {"302": 1}
     refused = wired.session(wired.front(Answer(status=401)).origin)
     with pytest.raises(CredentialsRefused):
         next(refused.follow(get(refused.base_url), lambda reply: (reply.body, None)))
     for _ in range(3):
         with pytest.raises(CredentialsRefused):
             refused.send(get(refused.base_url))
-    assert refused.answers == {"401": 1}
+    assert refused.count.answers == {"401": 1}
 
 
 def test_threads_count_together(wired: Any) -> None:
     """No thread's request is lost, and a count that was read does not change."""
     home = wired.front(Answer(body=b"{}"))
     session = wired.session(home.origin)
-    before = session.answers
+    before = session.count.answers
     with ThreadPoolExecutor(8) as threads:
         for future in [threads.submit(session.send, get(home.origin)) for _ in range(64)]:
             future.result()
-    assert (session.answers, session.requests, before) == ({"200": 64}, 64, {})
+    assert (session.count.answers, session.count.requests, before) == ({"200": 64}, 64, {})
 
 
 @pytest.mark.parametrize("status", [204, 404, 503])

@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from recvault.http import Aside, Budget, Clients, Session, Timing
+from recvault.http import Aside, Budget, Clients, RequestCount, Session, Timing
 from recvault.log.meter import Waits
 from recvault.media.assess import Proof
 from recvault.models import ACCOUNT, Window
@@ -61,8 +61,15 @@ class Connections:
 
     def calls(self, account_id: str, rate: float, stop: Stop) -> Session:
         """Return a session for an account's list of calls, whose answers must not slow down recordings."""
-        timing = replace(self.timing, tries=_CALLS_TRIES, reply_deadline=_CALLS_SECONDS)
-        return Session(self.provider.base_url, self.authorization, self.clients, Aside(self.limits, rate), stop, timing)
+        return Session(
+            self.provider.base_url,
+            self.authorization,
+            self.clients,
+            Aside(self.limits, rate),
+            stop,
+            replace(self.timing, tries=_CALLS_TRIES, reply_deadline=_CALLS_SECONDS),
+            count=RequestCount(self(account_id).session.count),
+        )
 
     def close(self) -> None:
         """Close every connection."""
@@ -72,4 +79,4 @@ class Connections:
     def answers(self) -> dict[str, Counter[str]]:
         """Number of answers so far, by account and status."""
         with self._lock:
-            return {account_id: line.session.answers for account_id, line in self._made.items()}
+            return {account_id: line.session.count.answers for account_id, line in self._made.items()}

@@ -151,8 +151,7 @@ class Runtime(Equipment, Inquiry):
                 self.stop.asked.set()  # ends listing, too: nothing would transfer what it finds
                 raise
             finally:
-                if work.calls is not None:
-                    work.calls.finish(0.0 if self.stop.asked.is_set() or store_error else _CALLS_SECONDS)
+                work.end_calls(0.0 if self.stop.asked.is_set() or store_error else _CALLS_SECONDS)
         if running_daemon(self.settings.ledger.path) is None:  # a daemon says so itself
             self.note_bucket(work.outcomes.trouble)
 

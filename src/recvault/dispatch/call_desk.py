@@ -25,7 +25,7 @@ from recvault.http import Session
 from recvault.ledger import Ledger
 from recvault.ledger.uncalled import SOON, UncalledRow
 from recvault.log.lines import get_logger
-from recvault.models import JSON, Job, Outcome, Phase, Receipt, Recording
+from recvault.models import JSON, Job, Outcome, Phase, Receipt, Recording, stamp
 from recvault.shutdown import Stop
 from recvault.transfer.call_memory import CallMemory
 
@@ -40,6 +40,7 @@ _REST = timedelta(minutes=10)  # of an account whose list of calls failed; _LATE
 _YOUNG = timedelta(days=1)  # the call of a recording may be listed later than the recording
 _LATER = timedelta(hours=1)
 _MISSES = 3  # after which also a young recording's call is given up
+_FAILURES = 3  # of the list, after which recordings that were archived `give_up_after` ago are given up
 _END_SECONDS = 5.0  # for a thread that was stopped
 _SILENCE_SECONDS = 5.0  # of the list of calls, at the end of a run
 _LOOK_SECONDS = 0.2
@@ -59,7 +60,6 @@ class CallDesk:
     _wanted: defaultdict[Account, list[Wanted]] = field(default_factory=lambda: defaultdict(list), repr=False)
     _queue: queue.SimpleQueue[Task | None] = field(default_factory=queue.SimpleQueue, repr=False)
     _sessions: dict[Account, Session] = field(default_factory=dict, repr=False)
-    _rests: dict[Account, datetime] = field(default_factory=dict, repr=False)
     _vain: set[Identity] = field(default_factory=set, repr=False)  # the list was read, and has no such call
     _thread: threading.Thread | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)  # of what is wanted
@@ -109,7 +109,10 @@ class CallDesk:
 
     def _work(self) -> None:
         while (task := self._queue.get()) is not None and not self.stop.asked.is_set():
-            task()
+            try:
+                task()
+            except RecvaultError as error:  # of the ledger: what is archived meanwhile is in the queue
+                log.warning("calls.late_failed", error=str(error))
 
     def _ask_new(self, account: Account) -> None:
         with self._lock:
@@ -124,11 +127,10 @@ class CallDesk:
             )
 
     def _ask(self, account: Account, wanted: Sequence[Wanted]) -> CallsTold | None:
-        """Read the list of calls; None if that failed, which is logged, or failed a moment ago."""
+        """Read the list of calls; None if that failed, which is noted, or failed a moment ago."""
         name, account_id = account
-        names = {"source": name, "account_id": account_id}
         with self._asking:
-            if (until := self._rests.get(account)) is not None and self.clock() < until:
+            if self._rests_until(account) is not None:
                 return None
             try:
                 if account not in self._sessions:
@@ -138,12 +140,31 @@ class CallDesk:
             except Interrupted:
                 return None
             except RecvaultError as error:
-                self._rests[account] = self.clock() + (_REST if isinstance(error, Unavailable) else _LATER)
-                log.warning("calls.failed", **names, error=str(error))
+                self._failed(account, error)
                 return None
-            self._rests.pop(account, None)
+            if (before := self.ledger.call_lists.answered(*account)) is not None:
+                log.info("calls.recovered", source=name, account_id=account_id, failed_since=stamp(before.since))
+        names = {"source": name, "account_id": account_id}
         log.info("calls.told", **names, asked=len(wanted), told=len(told.facts), requests=told.requests)
         return told
+
+    def _rests_until(self, account: Account) -> datetime | None:
+        """Return until when a list that failed is left alone, by whichever process; None if it may be asked for."""
+        failing, now = self.ledger.call_lists.failing(*account), self.clock()
+        if failing is None or not now < failing.next_at <= now + _LATER:  # a later time was noted by a wrong clock
+            return None
+        return failing.next_at
+
+    def _failed(self, account: Account, error: RecvaultError) -> None:
+        """Let a list rest, for all processes. It is a warning when it begins, or fails in another way."""
+        now, lists = self.clock(), self.ledger.call_lists
+        before, failure = lists.failing(*account), _kind(error)
+        lists.failed(*account, failure, now, now + (_REST if isinstance(error, Unavailable) else _LATER))
+        names = {"source": account[0], "account_id": account[1], "error": str(error)}
+        if before is not None and before.failure == failure:
+            log.info("calls.still_failing", **names, since=stamp(before.since))
+        else:
+            log.warning("calls.failed", **names)
 
     # -- what was too late for the sidecar -----------------------------------------------------------------------------
 
@@ -170,7 +191,10 @@ class CallDesk:
             elif row.id in due and row.identity not in known:
                 waiting[row.identity[1]].append(row)
         for account_id, each in waiting.items():
-            self._ask_late((name, account_id), each)
+            if (until := self._rests_until((name, account_id))) is not None:
+                self._unread((name, account_id), each, until, failed=False)
+            else:
+                self._ask_late((name, account_id), each)
 
     def _ask_late(self, account: Account, rows: Sequence[UncalledRow]) -> None:
         wanted = [
@@ -179,10 +203,25 @@ class CallDesk:
         ]
         told, now = self._ask(account, wanted), self.clock()
         if told is None:
-            self.ledger.uncalled.later([row.id for row in rows], now + _REST, missed=False)
+            if not self.stop.asked.is_set():
+                self._unread(account, rows, now + _REST, failed=True)
             return
         self._put(told.facts, rows)
         self._missed([row for row in rows if row.identity not in told.facts], now)
+
+    def _unread(self, account: Account, rows: Sequence[UncalledRow], at: datetime, *, failed: bool) -> None:
+        """Ask again at a time; give up those that wait too long for a list that fails: `enrich` remains for them."""
+        bound = self.clock() - self.sources[account[0]].policy.give_up_after
+        failing = self.ledger.call_lists.failing(*account)
+        of_list = failing.failures if failing else 0
+        old = [row.id for row in rows if row.archived_at <= bound and max(of_list, row.failures + failed) >= _FAILURES]
+        left = sorted({row.id for row in rows}.difference(old))
+        self.ledger.uncalled.later(left, at, failed=failed)
+        if old:
+            self.ledger.uncalled.done(old)
+            self.ledger.call_lists.gave_up(*account, len(old))
+            say = log.info if failing and failing.given_up else log.warning
+            say("calls.given_up", source=account[0], account_id=account[1], recordings=len(old))
 
     def _put(self, facts: Mapping[Identity, JSON], rows: Sequence[UncalledRow]) -> None:
         """Write facts of these rows to the bucket; then take the rows out of the queue."""
@@ -238,10 +277,15 @@ class CallDesk:
 
     @property
     def _answers(self) -> int:
-        """Number of answers so far."""
-        return sum(session.answers.total() for session in tuple(self._sessions.values()))
+        """Number of answers so far; a failed try is none."""
+        return sum(session.count.answered for session in tuple(self._sessions.values()))
 
 
 def _late_call(identity: Identity, call: JSON) -> LateCall:
     provider, account_id, recording_id = identity
     return LateCall(provider=provider, account_id=account_id, recording_id=recording_id, call=call)
+
+
+def _kind(error: RecvaultError) -> str:
+    """Return what kind of failure it is: its message may differ each time."""
+    return f"{type(error).__name__} {error.status or ''}".strip()

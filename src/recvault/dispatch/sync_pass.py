@@ -120,11 +120,24 @@ class Work:
         row.watermark = ledger.watermark(source.feed(row.account_id))
         row.not_ready, row.failed, row.dead = standing.not_ready, standing.failing, standing.dead
         row.quarantined, row.accepted = standing.quarantined, standing.accepted
-        key, requests = (row.source, row.account_id), source.line(row.account_id).session.requests
-        row.requests += requests - self._requests[key]
-        self._requests[key] = requests
+        self._count_requests(row, source)
         self.outcomes.tell_missing(row)
         row.error = row.error or self.outcomes.trouble
+
+    def end_calls(self, seconds: float) -> None:
+        """Wait so long for the facts of calls, and end asking for them; what that took is in the report, too."""
+        if self.calls is None:
+            return
+        self.calls.finish(seconds)
+        for source in self.sources:
+            for row in [row for row in self.listing.report.accounts.values() if row.source == source.name]:
+                self._count_requests(row, source)
+
+    def _count_requests(self, row: AccountReport, source: Source) -> None:
+        """Add to an account's row what was requested since this was last done."""
+        key, requests = (row.source, row.account_id), source.line(row.account_id).session.count.requests
+        row.requests += requests - self._requests[key]
+        self._requests[key] = requests
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ from recvault.http.media import MediaHead, Sink
 from recvault.http.permits import STALE_SECONDS, Borrowed, Loan, Permits, Spent
 from recvault.http.ping import Ping
 from recvault.http.purse import Purse, Used
+from recvault.http.request_count import RequestCount
 from recvault.http.session import Session
 from recvault.http.tries import Timing
 
@@ -34,6 +35,7 @@ __all__ = [
     "Permits",
     "Ping",
     "Purse",
+    "RequestCount",
     "Session",
     "Sink",
     "Spent",

@@ -8,7 +8,6 @@ for this account, if its own list refuses the credentials: the refusal of one re
 from __future__ import annotations
 
 import hashlib
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, nullcontext
@@ -33,6 +32,7 @@ from recvault.http.exchange_errors import NOT_SENT, Failures, failure
 from recvault.http.limits import LIST, MEDIA, Noted, Pacing
 from recvault.http.media import MEDIA as ANSWER
 from recvault.http.media import Away, DrainCut, MediaAnswer, MediaHead, Place, Sink
+from recvault.http.request_count import NO_ANSWER, RequestCount
 from recvault.http.tries import Timing, Tries
 from recvault.log.meter import PROVIDER, Waits
 from recvault.providers.base import OwnMedia, Page, Provider, Reply
@@ -48,7 +48,6 @@ Origin = tuple[str, str, int]
 _MOST_REDIRECTS = 5
 _MOST_PAGES = 100_000
 _MOST_EMPTY = 100  # pages without a row in succession
-_NO_ANSWER = "error"
 _ROW, _PAGE, _MEDIA = "row", "page", ANSWER  # kinds of request, each with its own waiting times
 _LATER = "later page"  # its refusal does not concern the account: the first page was answered
 _LISTS = frozenset({_PAGE, _LATER})
@@ -68,12 +67,11 @@ class Session:
     timing: Timing = field(default_factory=Timing)
     own_list: Callable[[], httpx.Request] | None = None  # a short page of the account's own list, to test refusals
     waits: Waits = field(default_factory=Waits, repr=False)
+    count: RequestCount = field(default_factory=RequestCount, repr=False)
     _home: Origin = field(init=False, repr=False)
     _own_headers: Headers = field(init=False, repr=False)  # for media below base_url; empty if that is not safe
     _tries: Tries = field(init=False, repr=False)
-    _answers: Counter[str] = field(default_factory=Counter, init=False, repr=False)
     _circuit: Circuit = field(init=False, repr=False)
-    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def __post_init__(self) -> None:
         self._home = origin(httpx.URL(self.base_url))
@@ -83,25 +81,6 @@ class Session:
         own_list = self.own_list
         ask = (lambda: self._send_once(own_list(), _PAGE)) if own_list else None
         self._circuit = Circuit(self.timing.circuit, self.stop, ask)
-
-    @property
-    def answers(self) -> Counter[str]:
-        """Requests so far by result: a status, or "error".
-
-        Includes redirects and retries. A request refused here, for its address or by an open circuit, does not count.
-        """
-        with self._lock:
-            return self._answers.copy()
-
-    @property
-    def requests(self) -> int:
-        """The number of requests so far, including redirects and retries."""
-        return self.answers.total()
-
-    def count(self, answers: Counter[str]) -> None:
-        """Add another process's requests for this account."""
-        with self._lock:
-            self._answers.update(answers)
 
     def send(self, request: httpx.Request) -> Reply:
         """Send a request to the provider's API, with retries while it is unavailable; return the complete answer."""
@@ -319,7 +298,7 @@ class Session:
     def _count_unanswered(self, error: Exception) -> None:
         """Count a request without an answer; one refused here does not count."""
         if not (isinstance(error, ExchangeFailed) and error.cause in NOT_SENT):
-            self._count(_NO_ANSWER)
+            self._count(NO_ANSWER)
 
     def _answered(
         self, status: int, headers: Mapping[str, str], kind: str, wait: float | None, *, at_home: bool
@@ -331,8 +310,7 @@ class Session:
             self.limits.note(Noted(status, _PAGE if kind == _LATER else kind, wait, rest))
 
     def _count(self, outcome: str) -> None:
-        with self._lock:
-            self._answers[outcome] += 1
+        self.count.add(Counter((outcome,)))
 
     def _refuse(self, status: int, headers: Mapping[str, str], body: bytes, place: Place, kind: str) -> NoReturn:
         """Raise the error for an unsuccessful answer."""

@@ -16,6 +16,7 @@ from typing import Self
 from recvault.ledger import editions, namesakes, page
 from recvault.ledger.attempts import claim, job_of, reopen, settle
 from recvault.ledger.blame import CROWD, LONE, SELDOM, Blame, free_suspects, give_up_alone, suspects_are_there
+from recvault.ledger.call_lists import CallLists
 from recvault.ledger.connection import Connection
 from recvault.ledger.daemon_lock import running_daemon
 from recvault.ledger.database import Database
@@ -53,6 +54,7 @@ class Ledger:
         self.blame = Blame(self._connection)
         self.notices = Notices(self._connection)
         self.uncalled = Uncalled(self._connection)
+        self.call_lists = CallLists(self._connection)
         self.succession = Succession(self._connection, self._owner)
         self._born_at = ""
 

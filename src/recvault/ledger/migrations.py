@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from recvault.ledger.call_lists import SCHEMA as _CALL_LISTS
 from recvault.ledger.database import Database, Migrations
 from recvault.ledger.editions import SCHEMA as _EDITIONS
 from recvault.ledger.uncatalogued import SCHEMA as _UNCATALOGUED
@@ -352,8 +353,15 @@ def uncatalogued(db: Database) -> None:
         db.execute(statement)
 
 
+@migrations()
+def failing_call_lists(db: Database) -> None:
+    """Add which lists of calls fail, and how often that kept a recording from its call."""
+    db.execute(_CALL_LISTS)
+    db.execute("ALTER TABLE uncalled ADD COLUMN failures INTEGER NOT NULL DEFAULT 0")
+
+
 _LATER = (
     *(sidecar_sums, quarantine_by_recording, looked_for_in_vain, process_deaths, whose_failure, accounts_by_id),
-    *(editions, how_long_in_doubt, notices, calls, call_facts, uncatalogued),
+    *(editions, how_long_in_doubt, notices, calls, call_facts, uncatalogued, failing_call_lists),
 )
 KNOWN = frozenset(each.__name__ for each in (first, second, third, fourth, fifth, *_LATER))

@@ -16,7 +16,8 @@ _NOTE = """
     SELECT id, ? FROM recordings WHERE recording_id=? AND account_id=? AND provider=?
 """
 _PAGE = """
-    SELECT uncalled.id, provider, account_id, recording_id, call_id, created_at, misses
+    SELECT uncalled.id, provider, account_id, recording_id, call_id, created_at, misses,
+        failures, coalesce(settled_at, created_at)
     FROM uncalled CROSS JOIN recordings USING (id)
     WHERE source = ? AND next_at <= ? AND call_id IS NOT NULL ORDER BY next_at LIMIT ?
 """
@@ -36,7 +37,9 @@ class UncalledRow:
     identity: tuple[str, str, str]
     call_id: str
     created_at: datetime
-    misses: int
+    misses: int  # how often the list was read without it
+    failures: int  # how often the list could not be read
+    archived_at: datetime
 
 
 def note(db: Database, receipts: Iterable[Receipt], now: datetime) -> None:
@@ -67,8 +70,10 @@ class Uncalled:
                 call_id=call_id,
                 created_at=unstamp(created_at),
                 misses=misses,
+                failures=failures,
+                archived_at=unstamp(archived_at),
             )
-            for row_id, provider, account_id, recording_id, call_id, created_at, misses in rows
+            for row_id, provider, account_id, recording_id, call_id, created_at, misses, failures, archived_at in rows
         ]
 
     def done(self, row_ids: Iterable[int]) -> None:
@@ -82,11 +87,11 @@ class Uncalled:
         with self._connection.write() as db:
             db.conn.executemany(_TOLD, rows)
 
-    def later(self, row_ids: Sequence[int], at: datetime, *, missed: bool) -> None:
-        """Ask for these again at a time. `missed`: the list was read, and did not have them."""
-        rows = [(stamp(at), missed, row_id) for row_id in row_ids]
+    def later(self, row_ids: Sequence[int], at: datetime, *, missed: bool = False, failed: bool = False) -> None:
+        """Ask for these again at a time. `missed`: the list did not have them; `failed`: it could not be read."""
+        rows = [(stamp(at), missed, failed, row_id) for row_id in row_ids]
         with self._connection.write() as db:
-            db.conn.executemany("UPDATE uncalled SET next_at=?, misses=misses+? WHERE id=?", rows)
+            db.conn.executemany("UPDATE uncalled SET next_at=?, misses=misses+?, failures=failures+? WHERE id=?", rows)
 
     def count(self) -> int:
         """Return how many wait."""

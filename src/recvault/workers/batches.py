@@ -276,7 +276,7 @@ class Batched(Executor):
         """Note what providers answered, and the difference between granted and used requests."""
         now, parent = time.monotonic(), self._parent
         for (source, account_id), counted in carried.answers.items():
-            parent.lines(source)(account_id).session.count(counted)
+            parent.lines(source)(account_id).session.count.add(counted)
         spent: defaultdict[str, int] = defaultdict(int)
         for key, used in carried.used.items():
             for noted in used.noted_at(now):

@@ -131,7 +131,7 @@ class Child:
     def _take_in(self, told: Told) -> None:
         self.heard_at, self.quiet_seconds, self.has_begun = time.monotonic(), told.quiet_seconds, True
         for (source, account_id), counted in told.answers.items():
-            self.parent.lines(source)(account_id).session.count(counted)
+            self.parent.lines(source)(account_id).session.count.add(counted)
         for budget, spent in told.spent.items():
             self._loan(budget).take(spent)
         if told.spent:
