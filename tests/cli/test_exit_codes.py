@@ -120,11 +120,11 @@ def test_78_a_ledger_that_is_damaged(small: Rig) -> None:
         told = [line for line in each.stderr.splitlines() if not line.startswith("{")]
         assert (each.code, each.stdout, len(told)) == (78, "", 2)
         assert told[0].startswith(f"recvault: the ledger {path} is damaged: ") and "recvault rebuild" in told[1]
-    checked, mended, shown = run_each(small, ["check", "--offline"], ["rebuild", "--set-aside"], ["status"])
+    checked, rebuilt, shown = run_each(small, ["check", "--offline"], ["rebuild", "--set-aside"], ["status"])
     [line] = [line for line in checked.stdout.splitlines() if line.startswith("FAIL")]
     assert (checked.code, "ledger: sound" in line, "recvault rebuild" in line) == (78, True, True)
-    assert (mended.code, mended.stdout.splitlines()[1].split("\t")[2]) == (0, "3")
-    assert "the damaged ledger is kept as" in mended.stderr and "`recvault sync` lists the rest" in mended.stderr
+    assert (rebuilt.code, rebuilt.stdout.splitlines()[1].split("\t")[2]) == (0, "3")
+    assert "the damaged ledger is kept as" in rebuilt.stderr and "`recvault sync` lists the rest" in rebuilt.stderr
     assert (shown.code, shown.stdout.splitlines()[1].split("\t")[7]) == (0, "3")
 
 

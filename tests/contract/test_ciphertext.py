@@ -41,5 +41,5 @@ def test_a_document_that_drips_is_no_ciphertext(bench: Bench, kind: str) -> None
     assert isinstance(outcome, Failure)
     assert outcome.reason == "media.document"
     assert bench.store.objects == {}
-    bench.mend()
+    bench.end_faults()
     assert isinstance(bench.transfer(encrypted, "wav"), Receipt)

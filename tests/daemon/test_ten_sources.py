@@ -158,6 +158,6 @@ def all_but_the_token_mend_themselves(world: World, daemon: Started) -> None:
     """Check that after a problem ends the next polls succeed by themselves."""
     world.simulator.faults.clear_plans()
     world.away.start()
-    mended = dict.fromkeys(world.accounts, "ok") | {"token": "stale"}
-    until(lambda: daemon.conditions() == mended)
+    corrected = dict.fromkeys(world.accounts, "ok") | {"token": "stale"}
+    until(lambda: daemon.conditions() == corrected)
     until(lambda: world.is_archived("down", "throttled", "slow"))

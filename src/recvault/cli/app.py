@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 
 UNEXPECTED = 1
-_HEED_SECONDS = 1.5  # after a signal, for a command to end if it has nothing to finish
+_GRACE_SECONDS = 1.5  # after a signal, for a command to end if it has nothing to finish
 _MOST_SECONDS = 10.0  # while it is working, not waiting
 _LOOK_SECONDS = 0.25
 _BUSY = 0.1  # of a core
@@ -123,7 +123,7 @@ class App:
             self.signal = number
             os.write(tell, b".")  # the interrupted code may hold the flag's own lock
 
-        threading.Thread(target=self._heed, args=[told, over], name="signals", daemon=True).start()
+        threading.Thread(target=self._end_when_signalled, args=[told, over], name="signals", daemon=True).start()
         before = {number: signal.signal(number, asked) for number in (signal.SIGINT, signal.SIGTERM)}
         if reload is not None:
             before[signal.SIGHUP] = signal.signal(signal.SIGHUP, lambda number, frame: reload.set())
@@ -135,7 +135,7 @@ class App:
             over.set()
             os.close(tell)
 
-    def _heed(self, told: int, over: threading.Event) -> None:
+    def _end_when_signalled(self, told: int, over: threading.Event) -> None:
         """Request a stop after a signal. Kill a command that is blocked and cannot be woken, which is always safe.
 
         It gets a moment, or as long as a drain may take, and a limited time more while it uses the CPU.
@@ -146,7 +146,7 @@ class App:
         self.stop.asked.set()
         asked, spent = time.monotonic(), time.process_time()
         while not over.wait(_LOOK_SECONDS):
-            late = time.monotonic() - max(asked + _HEED_SECONDS, self.stop.allowance.until)
+            late = time.monotonic() - max(asked + _GRACE_SECONDS, self.stop.allowance.until)
             busy, spent = time.process_time() - spent > _BUSY * _LOOK_SECONDS, time.process_time()
             if late > (_MOST_SECONDS if busy else 0.0):
                 os.write(sys.stderr.fileno(), b"recvault: interrupted while it waited for an answer; nothing is lost\n")

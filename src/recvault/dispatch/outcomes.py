@@ -72,7 +72,7 @@ class Outcomes:
             row.missing += outcome.reason == MISSING
             if state is State.GONE or outcome.reason == MISSING:
                 self._count_vanished(row)
-            self._heed(job, outcome)
+            self._act_on(job, outcome)
         self.observer.settled(job, outcome, state)
         _say(job, outcome, state)
         self.observer.changed(self.report)
@@ -107,7 +107,7 @@ class Outcomes:
         self._note_trouble()
         log.info("store.recovered")
 
-    def _heed(self, job: Job, failure: Failure) -> None:
+    def _act_on(self, job: Job, failure: Failure) -> None:
         """Act on a failure that concerns more than its recording."""
         if failure.reason == verdicts.UNEXPECTED:
             self.report.codes.add(RecvaultError.exit_code)

@@ -126,7 +126,7 @@ class Bench:
         media = self.service.media(recording_id, media_format)
         self.spoil(lambda request, answer: spoil(answer) if answer.body == media else answer)
 
-    def mend(self) -> None:
+    def end_faults(self) -> None:
         """Stop changing answers."""
         self.spoil(honest)
 

@@ -333,7 +333,7 @@ class ProviderContract:
         for host in bench.media_hosts:
             host.spoil = lambda request, answer: refusals.pop() if refusals else answer
         self._archive(recording)
-        bench.mend()
+        bench.end_faults()
 
     def test_an_unfinished_recording_becomes_final(self) -> None:
         """An unfinished recording is not archived, whether a list shows it or not; once finished, it is."""
@@ -388,7 +388,7 @@ class ProviderContract:
         before = dict(bench.store.objects)
         bench.spoil_media(wanted, media_format, spoil)
         outcome = bench.transfer(recording, media_format)
-        bench.mend()
+        bench.end_faults()
         assert isinstance(outcome, Failure), f"what are no media was archived as {media_format}"
         tried = {Verdict.RETRY, Verdict.NOT_READY}
         assert outcome.verdict in tried, f"what are no media is not tried again: {hostile.words(outcome)}"
