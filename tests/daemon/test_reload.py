@@ -131,7 +131,7 @@ def test_another_ledger(
 
 
 def wrong_key(rig: Rig) -> None:
-    rig.daemon["nosuch"] = 1
+    rig.daemon |= {"nosuch": 1, "other": 2}
 
 
 def no_ledger(rig: Rig) -> None:
@@ -173,6 +173,7 @@ def test_a_wrong_configuration_is_refused(
         daemon.reload()
         said = daemon.tells("config.refused", number)
         assert word in said["error"], said
+        assert "\n" not in said["error"], "a log shows a line break as two characters"
         rig.daemon, rig.ledger, rig.bucket = dict(table), {}, bucket
         if not token.exists():
             token.with_suffix(".away").rename(token)

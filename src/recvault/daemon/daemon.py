@@ -274,8 +274,8 @@ class Daemon:
         except Interrupted:
             return
         except RecvaultError as error:
-            log.error("config.refused", error=str(error), hint="the old configuration stays")
-            self._refused = str(error)
+            self._refused = "; ".join(str(error).splitlines())
+            log.error("config.refused", error=self._refused, hint="the old configuration stays")
             self._metrics.reloaded(False, self._clock())
         else:
             self._refused = None
