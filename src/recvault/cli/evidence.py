@@ -43,9 +43,10 @@ def _print(checked: CopyChecked) -> None:
     for chain in checked.chains:
         words = f"{chain['provider']} {chain['account_id']}: manifests {chain['manifests']:,}"
         click.echo(cell(f"{words}, through {chain['through']}, head {chain['sha256']}"), err=True)
+    erased = f"{counts['erased']:,} erased; " if counts["erased"] else ""
     click.echo(
-        f"{counts['checked']:,} files listed, {counts['ok']:,} unchanged; recordings not covered yet: "
-        f"{counts['not_covered']:,}; media without a sidecar: {counts['orphan_media']:,}",
+        f"{counts['checked']:,} files listed, {counts['ok']:,} unchanged; {erased}"
+        f"not covered yet: {counts['not_covered']:,}; media without a sidecar: {counts['orphan_media']:,}",
         err=True,
     )
     if left := checked.differences_total - len(checked.differences):

@@ -4,6 +4,28 @@ Invariants. A record is written once and never replaced. It has no phone number 
 chain of manifests, `manifests/provider=recvault/account=custody/`, which lists them daily, whoever wrote them.
 """
 
-from recvault.custody.records import JSON_TYPE, LINES_TYPE, Record, Records, RecordSchema, is_record, record_key
+from recvault.custody.records import (
+    JSON_TYPE,
+    LINES_TYPE,
+    Record,
+    Records,
+    RecordSchema,
+    is_record,
+    read_record,
+    record_key,
+)
+from recvault.custody.tombstones import buried, done_path, tombstone_path
 
-__all__ = ["JSON_TYPE", "LINES_TYPE", "Record", "RecordSchema", "Records", "is_record", "record_key"]
+__all__ = [
+    "JSON_TYPE",
+    "LINES_TYPE",
+    "Record",
+    "RecordSchema",
+    "Records",
+    "buried",
+    "done_path",
+    "is_record",
+    "read_record",
+    "record_key",
+    "tombstone_path",
+]

@@ -52,6 +52,6 @@ class ManifestJob:
         self._metrics.manifests_complete(now, troubles)
 
     def _write(self) -> int:
-        """Write what is due; return the number of problems. If nothing is due, send no request."""
+        """Write what is due; return the number of problems. Until something was archived, send no request."""
         manifests = Manifests.of(self._runtime, threads=_THREADS)
         return sum(manifests.write().counts.values()) if manifests.are_due else 0

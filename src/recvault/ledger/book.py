@@ -18,6 +18,7 @@ from recvault.ledger.attempts import claim, job_of, reopen, settle
 from recvault.ledger.blame import CROWD, LONE, SELDOM, Blame, free_suspects, give_up_alone, suspects_are_there
 from recvault.ledger.call_lists import CallLists
 from recvault.ledger.connection import Connection
+from recvault.ledger.custody_records import CustodyRecords
 from recvault.ledger.daemon_lock import running_daemon
 from recvault.ledger.database import Database
 from recvault.ledger.feeds import Feed
@@ -51,6 +52,7 @@ class Ledger:
         self.ask = Questions(self._connection)
         self.unlisted = Unlisted(self._connection)
         self.uncatalogued = Uncatalogued(self._connection)
+        self.custody = CustodyRecords(self._connection)
         self.blame = Blame(self._connection)
         self.notices = Notices(self._connection)
         self.uncalled = Uncalled(self._connection)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from recvault.ledger.call_lists import SCHEMA as _CALL_LISTS
+from recvault.ledger.custody_records import SCHEMA as _LISTED_RECORDS
 from recvault.ledger.database import Database, Migrations
 from recvault.ledger.editions import SCHEMA as _EDITIONS
 from recvault.ledger.uncatalogued import SCHEMA as _UNCATALOGUED
@@ -360,8 +361,14 @@ def failing_call_lists(db: Database) -> None:
     db.execute("ALTER TABLE uncalled ADD COLUMN failures INTEGER NOT NULL DEFAULT 0")
 
 
+@migrations()
+def listed_records(db: Database) -> None:
+    """Add which of custody's records manifests list."""
+    db.execute(_LISTED_RECORDS)
+
+
 _LATER = (
     *(sidecar_sums, quarantine_by_recording, looked_for_in_vain, process_deaths, whose_failure, accounts_by_id),
-    *(editions, how_long_in_doubt, notices, calls, call_facts, uncatalogued, failing_call_lists),
+    *(editions, how_long_in_doubt, notices, calls, call_facts, uncatalogued, failing_call_lists, listed_records),
 )
 KNOWN = frozenset(each.__name__ for each in (first, second, third, fourth, fifth, *_LATER))

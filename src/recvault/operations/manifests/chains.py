@@ -9,7 +9,7 @@ from recvault.errors import TooLarge
 from recvault.ledger import EVER, Chain, KeySet, Ledger, UnlistedRow
 from recvault.operations.manifests import text
 from recvault.operations.manifests.summary import Summary
-from recvault.operations.manifests.text import Entry, Partition
+from recvault.operations.manifests.text import CUSTODY, Entry, Partition
 from recvault.store import ObjectStore
 
 _PAGE = 5_000
@@ -39,6 +39,11 @@ class Chains:
         """Record a manifest of these rows as the new end."""
         self._ledger.unlisted.note(rows, [chain])
         self._ends[partition] = chain
+
+    def reached_records(self, chain: Chain, entries: Iterable[Entry]) -> None:
+        """Record a manifest of custody's records as the new end."""
+        self._ledger.custody.note_listed(each.path for each in entries)
+        self.reached(CUSTODY, chain, ())
 
     def take_over(self, partition: Partition) -> None:
         """Continue from manifests beyond the known end; what they list is no longer due."""
@@ -123,6 +128,8 @@ class Chains:
             self._summary.trouble("manifest_changed", path)
         else:
             through, marks = manifest.through, tuple(text.marks(manifest.entries))
+            if partition == CUSTODY:
+                self._ledger.custody.note_listed(each.path for each in manifest.entries)
             if manifest.before != (Entry(partition.path(before.number), before.sha256) if before else None) or (
                 number != (before.number if before else 0) + 1
             ):

@@ -3,6 +3,8 @@
 The result describes the copy as it is. The check detects a removed or changed listed file, and a removed, changed or
 reordered manifest that is followed by another. That the newest were removed with everything they list, or that the
 newest was forged, is detected only with the hash of a head that was kept elsewhere.
+
+What a tombstone names, with its SHA-256, is expected to be missing.
 """
 
 from __future__ import annotations
@@ -17,7 +19,8 @@ from datetime import date
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from recvault.archive import SIDECAR_SUFFIX, Sidecar
+from recvault.archive import RECORDS, SIDECAR_SUFFIX, Sidecar
+from recvault.custody import buried, is_record, read_record
 from recvault.errors import UnknownName
 from recvault.ledger import KeySet
 from recvault.models import JSON
@@ -70,7 +73,7 @@ class CopyChecked:
 
     def document(self) -> JSON:
         """Return the document that `recvault verify --manifests PATH --json` prints."""
-        names = ("manifests", "checked", "ok", *DIFFERENCES, "orphan_media", "not_covered")
+        names = ("manifests", "checked", "ok", "erased", *DIFFERENCES, "orphan_media", "not_covered")
         return {
             "schema": SCHEMA,
             "command": "verify",
@@ -108,11 +111,16 @@ class _Check:
         self._stop = stop
         self._roots: set[str] = set()
         self._through: dict[Partition, date] = {}
+        self._erased: defaultdict[str, list[str]] = defaultdict(list)  # keys by SHA-256
         self._checked = CopyChecked()
 
     def run(self) -> CopyChecked:
+        records = list(self._records())
         for partition, numbers in sorted(self._places().items(), key=lambda pair: pair[0].path(1)):
             self._check_chain(partition, sorted(numbers))
+        for path in records:
+            if path not in self._listed:
+                self._checked.counts["not_covered"] += 1
         for head in sorted(self._heads):
             self._checked.found("missing", head, "no manifest has this hash: manifests were removed or changed")
         with KeySet() as named:
@@ -131,6 +139,22 @@ class _Check:
             else:
                 places[place[0]].append(place[1])
         return places
+
+    def _records(self) -> Iterator[str]:
+        """Yield the paths of custody's records; remember what tombstones name."""
+        for beginning in RECORDS:
+            for path in self._files(beginning.rstrip("/")):
+                try:
+                    for each in buried(read_record(path, self._read(path) or b"")):
+                        self._erased[str(each.get("sha256"))].append(str(each.get("key")))
+                except ValueError as error:
+                    self._checked.found("unknown", path, str(error))
+                else:
+                    yield path
+
+    def _is_erased(self, entry: Entry) -> bool:
+        """Whether a tombstone names it; keys begin with the archive's prefix, which a copy does not have."""
+        return any(f"/{key}".endswith(f"/{entry.path}") for key in self._erased.get(entry.sha256, ()))
 
     def _check_chain(self, partition: Partition, numbers: Sequence[int]) -> None:
         before: tuple[int, str] | None = None
@@ -179,14 +203,16 @@ class _Check:
             some = entries[start : start + _TOGETHER]
             for entry, sha256 in zip(some, self._readers.map(self._sha256, some), strict=True):
                 self._checked.counts["checked"] += 1
-                if sha256 is None:
+                if sha256 is None and self._is_erased(entry):
+                    self._checked.counts["erased"] += 1
+                elif sha256 is None:
                     self._checked.found("missing", entry.path, f"listed in {manifest}")
                 elif sha256 != entry.sha256:
                     self._checked.found("different", entry.path, f"its SHA-256 is not the one listed in {manifest}")
                 else:
                     self._checked.counts["ok"] += 1
             self._listed.add(entry.path for entry in some)
-            self._roots |= {entry.path.partition("/")[0] for entry in some}
+            self._roots |= {entry.path.partition("/")[0] for entry in some if not is_record(entry.path)}
 
     # -- what no manifest lists ----------------------------------------------------------------------------------------
 

@@ -12,9 +12,9 @@ from datetime import datetime
 
 from recvault.archive import KeyTemplate, Sidecar
 from recvault.errors import Cold, KeyRefused, TooLarge
-from recvault.ledger import UnlistedRow
+from recvault.ledger import EVER, UnlistedRow
 from recvault.models import unstamp
-from recvault.operations.manifests.text import Entry, Partition
+from recvault.operations.manifests.text import CUSTODY, Entry, Partition
 from recvault.store import ObjectStore
 
 _NONE_OF_OURS = "too large"
@@ -95,6 +95,25 @@ class SidecarReader:
             archived_at=said.archived_at,
             row=None,
         )
+
+    def record(self, path: str) -> ListedRecording | Unlistable:
+        """Return what to list of one of custody's records: its bytes as they are."""
+        key = self.keys.prefix + path
+        digest = hashlib.sha256()
+        try:
+            for chunk in self.store.stream(key):
+                digest.update(chunk)
+        except Cold:
+            stored = self.store.head(key)
+            if stored is None or stored.sha256 is None:
+                return Unlistable(key, "unreadable")
+            return self._listed_record(path, stored.sha256)
+        except KeyRefused:
+            return Unlistable(key, "refused")
+        return self._listed_record(path, digest.hexdigest())
+
+    def _listed_record(self, path: str, sha256: str) -> ListedRecording:
+        return ListedRecording(partition=CUSTODY, entries=(Entry(path, sha256),), archived_at=EVER, row=None)
 
     def _is_ours(self, key: str, sidecar: Sidecar) -> bool:
         """Whether the sidecar and its media are under keys of its recording."""

@@ -56,6 +56,10 @@ class Manifest:
     entries: tuple[Entry, ...]
 
 
+CUSTODY = Partition("recvault", "custody")
+"""The chain of custody's records: they belong to no account, or to several."""
+
+
 def marks(entries: Iterable[Entry]) -> Iterator[str]:
     """Return what identifies a recording's files: a sidecar's path, a medium's hash and path."""
     return (entry.path if entry.path.endswith(SIDECAR_SUFFIX) else f"{entry.sha256} {entry.path}" for entry in entries)

@@ -17,7 +17,7 @@ from itertools import islice
 from typing import TypeVar
 
 from recvault.app.runtime import Runtime
-from recvault.archive import KeyTemplate
+from recvault.archive import RECORDS, KeyTemplate
 from recvault.errors import KeyConflict, StoreUnavailable
 from recvault.ledger import EVER, Chain, KeySet, Ledger
 from recvault.ledger.unlisted import COMPLETE_AT
@@ -26,7 +26,7 @@ from recvault.operations.manifests import text
 from recvault.operations.manifests.chains import Chains
 from recvault.operations.manifests.sidecars import ListedRecording, SidecarReader, Unlistable
 from recvault.operations.manifests.summary import ManifestWritten, Summary
-from recvault.operations.manifests.text import Entry, Manifest, Partition
+from recvault.operations.manifests.text import CUSTODY, Entry, Manifest, Partition
 from recvault.shutdown import Stop
 from recvault.store import ObjectStore, Put
 
@@ -83,8 +83,12 @@ class Manifests:
 
     @property
     def are_due(self) -> bool:
-        """Whether something archived on an ended day is not listed yet. Does not use the bucket."""
-        return bool(self.ledger.unlisted.page(0, _settled_before(last_ended(self.clock())), 1))
+        """Whether something archived on an ended day is not listed yet, or others may have put records.
+
+        Does not use the bucket.
+        """
+        unlisted = self.ledger.unlisted
+        return bool(unlisted.chains() or unlisted.page(0, _settled_before(last_ended(self.clock())), 1))
 
     def write(self, *, survey: bool = False) -> Summary:
         """Write every due manifest.
@@ -124,6 +128,7 @@ class _Run:
         while rows := unlisted.page(after, _settled_before(self._summary.through), self._parts.most):
             after = rows[-1].id
             self._list(self._sidecars.known, rows)
+        self._list_records()
 
     # -- what no ledger knows ------------------------------------------------------------------------------------------
 
@@ -170,6 +175,21 @@ class _Run:
             self._append(partition, recordings)
         return postponed
 
+    def _list_records(self) -> None:
+        """List custody's records that no manifest lists: any command may have put them, without this ledger."""
+        store = self._parts.store
+        stored = (each.key for beginning in RECORDS for each in store.list(self._prefix + beginning))
+        for keys in _pages(stored, self._parts.most):
+            paths = self._parts.ledger.custody.unlisted([key.removeprefix(self._prefix) for key in keys])
+            found = []
+            for each in self._read(self._sidecars.record, paths):
+                if isinstance(each, Unlistable):
+                    self._summary.trouble(each.kind, each.key.removeprefix(self._prefix))
+                else:
+                    found.append(each)
+            if found:
+                self._append(CUSTODY, found)
+
     def _read(
         self, read: Callable[[T], ListedRecording | Unlistable], asked: Sequence[T]
     ) -> Iterator[ListedRecording | Unlistable]:
@@ -209,8 +229,12 @@ class _Run:
             sha256=put.sha256,
             through=self._summary.through,
         )
-        self._chains.reached(partition, chain, [each.row for each in recordings if each.row])
-        self._summary.wrote(ManifestWritten(chain=chain, key=put.key, recordings=len(recordings), files=len(entries)))
+        if partition == CUSTODY:
+            self._chains.reached_records(chain, entries)
+        else:
+            self._chains.reached(partition, chain, [each.row for each in recordings if each.row])
+        count = 0 if partition == CUSTODY else len(recordings)
+        self._summary.wrote(ManifestWritten(chain=chain, key=put.key, recordings=count, files=len(entries)))
         return True
 
 
