@@ -14,7 +14,7 @@ from recvault.custody.records import (
     read_record,
     record_key,
 )
-from recvault.custody.tombstones import buried, done_path, tombstone_path
+from recvault.custody.tombstones import Tombstones, buried, done_path, is_done, tombstone_path
 
 __all__ = [
     "JSON_TYPE",
@@ -22,8 +22,10 @@ __all__ = [
     "Record",
     "RecordSchema",
     "Records",
+    "Tombstones",
     "buried",
     "done_path",
+    "is_done",
     "is_record",
     "read_record",
     "record_key",
