@@ -134,6 +134,7 @@ SMALL, SHORT = (
         "cli/screen.py": "what a terminal is told, apart from what is shown on it",
         "ledger/reasons.py": "it reads a ledger without opening it, as nothing else may",
         "http/aside.py": "it is what keeps a list of calls from slowing down recordings",
+        "ledger/custody_records.py": "a table of its own, as each other of the room",
         "ledger/database.py": "each other file of the room has sqlite-utils from it",
         "log/lean_imports.py": "it must run before any library is loaded, and load none",
         "providers/calendar.py": "a fact of all rooms, which would load a provider's module for it otherwise",
