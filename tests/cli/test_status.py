@@ -63,6 +63,11 @@ def test_what_was_brought_home_before_any_scan_is_counted(rig: Rig, simulator: S
     (ran,) = run_each(rig, ["status", "--json"])
     (row,) = ran.document["sources"]
     assert (row["condition"], row["counts"]["archived"], row["counts"]["pending"]) == ("ok", 2, 0)
+    assert ran.document["verdict"] | {"details": ...} == {
+        "safe": False,
+        "reasons": [f"voice {account.account_id}: not scanned yet"],
+        "details": ...,
+    }
 
 
 def test_the_document_tells_every_sources_condition(troubled: Rig) -> None:

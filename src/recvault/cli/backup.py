@@ -14,10 +14,10 @@ from recvault.cli.app import App, question
 @question
 def command(app: App, path: Path) -> int:
     """Copy the ledger to PATH, a new file that only its owner can read. The daemon can keep running."""
-    from recvault.cli.tables import Size
+    from recvault.cli.tables import size
     from recvault.ledger.backup import backup
 
-    size = backup(app.settings().ledger.path, path)
+    written = backup(app.settings().ledger.path, path)
     if not app.quiet:
-        click.echo(f"{path}: {Size(size)}; `systemd/README.md` says how to restore it")
+        click.echo(f"{path}: {size(written)}; `systemd/README.md` says how to restore it")
     return 0

@@ -36,6 +36,9 @@ class Health:
     reasons: tuple[Reason, ...] = field(default=(), compare=False)  # why recordings of it may be lost, worst first
 
 
+_UNSEEN = "not scanned yet"
+
+
 def judge(
     feed: FeedStatus,
     *,
@@ -76,9 +79,10 @@ def judge(
         return Health(Condition.OK, _all(words, *beside))
     if _is_new(feed):
         scanned = feed.last_success_at is not None
-        words = "scanned, but nothing was listed yet" if scanned else "not scanned yet"
+        words = "scanned, but nothing was listed yet" if scanned else _UNSEEN
         return Health(Condition.NEW, words, reasons)
-    return Health(Condition.OK, _all(*beside))
+    # After a rebuild, or a backfill of single recordings, only a scan tells whether there are others.
+    return Health(Condition.OK, _all(_UNSEEN if feed.last_success_at is None else None, *beside), reasons)
 
 
 def _is_new(feed: FeedStatus) -> bool:
@@ -109,8 +113,8 @@ def _reasons(
         yield because(Risk.QUARANTINED, f"{_count(standing.quarantined, 'row')} in quarantine", look)
     if quiet:
         yield because(Risk.QUIET, quiet, f"recvault status {source}")
-    if not (unscanned or feed.error or feed.closed_at) and feed.last_success_at is None and _is_new(feed):
-        yield because(Risk.UNSEEN, "not scanned yet", f"recvault status {source}" if is_watched else scan)
+    if not (unscanned or feed.error or feed.closed_at) and feed.last_success_at is None:
+        yield because(Risk.UNSEEN, _UNSEEN, f"recvault status {source}" if is_watched else scan)
 
 
 def _all(*said: str | None) -> str:
