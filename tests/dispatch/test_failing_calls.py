@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from dispatch.test_call_facts import _wanted, asked, late, truth
-from dispatch.test_strange_calls import events, status
+from dispatch.test_strange_calls import events, page, status
 from recvault.ledger import Ledger
 from recvault.models import Window
 from recvault.monitoring.report import Report
@@ -120,6 +120,19 @@ def test_new_recordings_keep_no_old_ones_in_the_queue(rig: Rig, account: SimAcco
         sync(rig, timedelta(days=days))
     archived = len(rig.sidecars())
     assert (archived, waiting(rig)) == (COUNT + 5, 3), "those of the last three days wait"
+
+
+def test_a_list_that_fails_for_old_days_alone(rig: Rig, account: SimAccount) -> None:
+    """What is asked for in vain three times is given up, also where the list of new days is answered in between."""
+    for days in range(3):
+        sync(rig, timedelta(days=days))
+    refused = status(404)
+    rig.simulator.switches = Switches(
+        calls_reply=lambda request: refused(request) if request.param("StartTime<") else page()
+    )
+    rig.simulator.populate(account, "voice", 1, NOW + BOUND - HOUR, conference_share=0.0)
+    sync(rig, BOUND)
+    assert waiting(rig) == 1, "the new one"
 
 
 def test_a_machine_that_was_off_gives_nothing_up(rig: Rig, account: SimAccount) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import tempfile
 import threading
 import time
@@ -22,6 +21,7 @@ from typing import Any
 import duckdb
 
 from recvault.archive.layout import CATALOG
+from recvault.browse.copies import Copies
 from recvault.errors import StoreUnavailable, UnknownName
 from recvault.store import Described, Listed, Reader
 
@@ -51,7 +51,7 @@ class Holdings:
         self.reader, self._catalog = reader, catalog or reader
         self.prefix = prefix
         self._directory, self._clock = directory, clock
-        self._copies = None if directory else Path(tempfile.mkdtemp(prefix="recvault-browse-"))
+        self._copies = None if directory else Copies()
         self._lock = threading.Lock()
         self._listed: tuple[float, dict[str, Listed]] | None = None
         self._copied: dict[str, tuple[Listed, Path]] = {}
@@ -62,7 +62,7 @@ class Holdings:
         """Remove the copies."""
         self._db.close()
         if self._copies is not None:
-            shutil.rmtree(self._copies, ignore_errors=True)
+            self._copies.close()
 
     def months(self) -> list[str]:
         """Return the months of the catalog, as YYYY-MM, the newest first. UnknownName if there is no catalog."""
@@ -137,7 +137,7 @@ class Holdings:
         if known and known[0] == listed:
             return known[1]
         assert self._copies is not None  # noqa: S101 - of a directory, nothing is copied
-        number, name = tempfile.mkstemp(suffix=".parquet", dir=self._copies)
+        number, name = tempfile.mkstemp(suffix=".parquet", dir=self._copies.path)
         with os.fdopen(number, "wb") as file:
             for piece in _pieces(self._catalog, listed.key, 0, listed.bytes):
                 file.write(piece)

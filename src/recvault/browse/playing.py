@@ -23,7 +23,7 @@ from recvault.log.lines import get_logger
 from recvault.media import CONTENT_TYPES
 
 log = get_logger("recvault.browse")
-_RANGE = re.compile(r"bytes=(\d*)-(\d*)")
+_RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 _REMEMBERED = 10_000
 _ANY = "application/octet-stream"
 _BY_BROWSERS = ("pcm_", "mp3", "opus", "vorbis", "aac", "flac")  # codecs, by their beginning
@@ -93,11 +93,14 @@ def attachment(name: str) -> str:
 
 
 def _range(asked: str, size: int) -> tuple[int, int, int]:
-    """Return first byte, the one behind the last, and the status. ValueError if there is no such range."""
+    """Return first byte, the one behind the last, and the status. ValueError if there is no such range.
+
+    A header that is none, has several ranges, or one whose last byte is before its first is ignored (RFC 9110, 14.2).
+    """
     found = _RANGE.fullmatch(asked.strip())
-    if found is None or not any(found.groups()):
-        return 0, size, 200  # none, or several: the whole may be sent
-    first, last = found.groups()
+    first, last = found.groups() if found else ("", "")
+    if not (first or last) or (first and last and int(last) < int(first)):
+        return 0, size, 200
     if not first:
         start, end = max(0, size - int(last)), size
     else:

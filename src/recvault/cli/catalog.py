@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 def command(app: App, rebuild: bool, as_json: bool) -> int:
     """Write the catalog, as the daemon does daily with [catalog] enabled: Parquet files of what the sidecars say.
 
-    Reads the sidecars that are not in it yet. After changing [catalog] numbers, use --rebuild. Extra: catalog.
+    Reads the sidecars that are not in it yet. Rows of recordings that somebody deleted from the bucket stay: --rebuild
+    drops them. Use it also after changing [catalog] numbers. Extra: catalog.
     """
     from recvault.operations.catalog import Catalog
 
