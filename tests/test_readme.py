@@ -32,9 +32,9 @@ def test_every_configuration_in_it_loads(block: str) -> None:
 
 
 def test_it_shows_a_source_for_each_provider() -> None:
-    """All five providers are shown."""
+    """All providers are shown."""
     shown = {source.provider for block in BLOCKS for source in whole(block).sources}
-    assert shown == {"twilio", "twilio-legacy", "twilio-video", "telnyx", "signalwire"}
+    assert shown == {"twilio", "twilio-legacy", "twilio-video", "telnyx", "signalwire", "plivo"}
 
 
 def anchors(path: Path) -> set[str]:

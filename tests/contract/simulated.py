@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from recvault.simulator import Simulator, Switches
 from recvault.simulator.details import Details
+from recvault.simulator.population import AT_END
 from recvault.simulator.recording import Api
 from recvault.simulator.world import Service as Kind
 
@@ -25,7 +26,9 @@ class Simulated:
 
     def add(self, created_at: datetime, *, media_format: str = "", finished: bool = True, readable: bool = True) -> str:
         details: Details = {"created_at": created_at}
-        if self._api == "video" and media_format:
+        if self._api in AT_END:
+            details["duration_seconds"] = 9.0  # half of it differs by more than an MP3's length may
+        if self._api in {"video", *AT_END} and media_format:
             details["formats"] = (media_format,)
         if not finished:
             details["completed_at"] = datetime.now(UTC) + LATER / 2

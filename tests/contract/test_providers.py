@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contract.simulated import Simulated
 from recvault.providers.base import Provider
+from recvault.providers.plivo import Plivo
 from recvault.providers.signalwire import SignalWire
 from recvault.providers.telnyx import Telnyx
 from recvault.providers.twilio import Twilio
@@ -13,6 +14,7 @@ from recvault.simulator import Switches
 from recvault.testing import ProviderContract, Service
 
 TWILIO = "AC" + "ab" * 16
+PLIVO = "MA" + "AB12" * 4 + "CD"
 PROJECT = "720796a0-8ee9-4350-83bd-2d07a3121f1e"
 
 
@@ -97,3 +99,18 @@ class TestSignalWireOf2018(TestSignalWire):
             signalwire_created_at="start",
         )
         return Simulated("signalwire", "signalwire", PROJECT, switches)
+
+
+class TestPlivo(ProviderContract):
+    def service(self) -> Service:
+        return Simulated("plivo", "plivo", PLIVO, Switches(plivo_window_days=0))
+
+    def provider(self, base_url: str) -> Provider:
+        return Plivo(base_url, PLIVO)
+
+
+class TestPlivoWithWholeLinks(TestPlivo):
+    """Plivo with next links that repeat the bounds."""
+
+    def service(self) -> Service:
+        return Simulated("plivo", "plivo", PLIVO, Switches(plivo_window_days=0, plivo_link_repeats_filter=True))

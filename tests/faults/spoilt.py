@@ -28,6 +28,7 @@ SAMPLES = {
         "telnyx_recordings_list_2024_docs_double_nested.json",
     ),
     "signalwire": ("signalwire_recordings_list_real_2018.json",),
+    "plivo": ("plivo_recordings_list.json",),
 }
 DATES = (
     "",

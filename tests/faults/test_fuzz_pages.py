@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from faults.spoilt import DATES, IDS, spoilt
 from ledger.rows import receipt as a_receipt
-from providers.bodies import NAMES, ROWS, answer, make, page_of
+from providers.bodies import NAMES, ROWS, ROWS_KEY, answer, make, page_of
 from recvault import archive
 from recvault.discovery.scan import Discovery
 from recvault.errors import ProtocolError, RecvaultError, Unavailable
@@ -66,7 +66,7 @@ def test_a_spoilt_page_is_read_row_by_row_or_refused(name: str, seed: int) -> No
         return
     if name != "twilio-legacy":
         document = answer(provider, body).json()
-        rows = document.get("data" if name == "telnyx" else "recordings") or []
+        rows = document.get(ROWS_KEY.get(name, "recordings")) or []
         assert len(page.recordings) + len(page.rejected) == len(rows)
     for recording in page.recordings:
         check(provider, recording)

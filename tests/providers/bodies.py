@@ -21,8 +21,9 @@ SETTINGS = {
     "space": "acme",
     "project_id": "720796a0-8ee9-4350-83bd-2d07a3121f1e",
     "api_token": "PT-secret-token",
+    "auth_id": "MANWVLYTK4ZWU1YTY4ZT",
 }
-NAMES = ("twilio", "twilio-legacy", "twilio-video", "telnyx", "signalwire")
+NAMES = ("twilio", "twilio-legacy", "twilio-video", "telnyx", "signalwire", "plivo")
 ROWS: dict[str, dict[str, Any]] = {
     "twilio": {
         "sid": "RE41331862605f3d662488fdafda2e175f",
@@ -58,9 +59,17 @@ ROWS: dict[str, dict[str, Any]] = {
         "date_created": "Tue, 25 Sept 2018 23:00:00 +0000",
         "status": "completed",
     },
+    "plivo": {
+        "recording_id": "c2186400-1c8c-1124-a664-0026b945b522",
+        "add_time": "2014-08-05 16:15:15.852059+05:30",
+        "recording_format": "mp3",
+        "recording_url": "http://s3.amazonaws.com/recordings_2013/c2186400-1c8c-1124-a664-0026b945b522.mp3",
+    },
 }
-BAD_DATE = {"twilio-legacy": "DateCreated", "telnyx": "created_at"}
-ID_KEY = {"twilio-legacy": "Sid", "telnyx": "id"}
+ROWS_KEY = {"telnyx": "data", "plivo": "objects"}
+STATUS_KEY = {"plivo": "recording_type"}  # its rows have no status
+BAD_DATE = {"twilio-legacy": "DateCreated", "telnyx": "created_at", "plivo": "add_time"}
+ID_KEY = {"twilio-legacy": "Sid", "telnyx": "id", "plivo": "recording_id"}
 
 
 def make(name: str, **settings: str) -> Provider:
@@ -80,6 +89,8 @@ def page_of(name: str, rows: list[Any], **extra: Any) -> Any:
         return xml_page(rows, **extra)
     if name == "telnyx":
         return {"data": rows, "meta": {"page_number": 1, "total_pages": 1, "total_results": len(rows), **extra}}
+    if name == "plivo":
+        return {"objects": rows, "meta": {"limit": 20, "offset": 0, "next": None, "total_count": len(rows), **extra}}
     if name == "twilio-video":
         return {"recordings": rows, "meta": {"key": "recordings", "next_page_url": None, **extra}}
     return {"recordings": rows, "next_page_uri": None, **extra}

@@ -57,7 +57,7 @@ def plugins(monkeypatch: pytest.MonkeyPatch, reread: None) -> None:
 
 
 def test_built_ins_come_by_name() -> None:
-    """The five built-in providers are found by their configured names."""
+    """The built-in providers are found by their configured names."""
     assert set(NAMES) <= set(registry())
     assert {name: registry()[name].name for name in NAMES} == {name: name for name in NAMES}
 

@@ -6,13 +6,12 @@ from typing import Any
 
 import pytest
 
-from providers.bodies import NAMES, ROWS, WINDOW, answer, make, page_of
+from providers.bodies import ID_KEY, NAMES, ROWS, ROWS_KEY, WINDOW, answer, make, page_of
 from recvault.errors import ProtocolError
 from recvault.models import ACCOUNT, Scope, Window
 from recvault.providers.base import Page
 from recvault.providers.stated import Stated
 
-KEYS = {"telnyx": "data"}
 JSON_NAMES = [name for name in NAMES if name != "twilio-legacy"]
 LINKED = ["twilio", "signalwire"]
 json_provider = pytest.mark.parametrize("name", JSON_NAMES)
@@ -24,14 +23,14 @@ def parse(name: str, body: Any, window: Window | None = None) -> Page:
 
 
 def rows(name: str, count: int) -> list[Any]:
-    return [{**ROWS[name], "sid": f"RE{number}"} for number in range(count)]
+    return [{**ROWS[name], ID_KEY.get(name, "sid"): f"RE{number}"} for number in range(count)]
 
 
 @json_provider
 @pytest.mark.parametrize("none", [None, [], {}, ""])
 def test_no_rows_are_an_empty_page_however_they_are_written(name: str, none: Any) -> None:
     """null, {} and "" are read as an empty list, as some serialisers write it."""
-    body = {**page_of(name, []), KEYS.get(name, "recordings"): none}
+    body = {**page_of(name, []), ROWS_KEY.get(name, "recordings"): none}
     page = parse(name, body)
     assert (page.recordings, page.rejected, page.next) == ((), (), None)
 
@@ -40,7 +39,7 @@ def test_no_rows_are_an_empty_page_however_they_are_written(name: str, none: Any
 @pytest.mark.parametrize("none", [None, [], {}, ""])
 def test_a_page_that_tells_of_errors_is_not_an_empty_one(name: str, none: Any) -> None:
     """An answer 200 with errors in place of rows must not look like a window without recordings."""
-    body = {**page_of(name, []), KEYS.get(name, "recordings"): none, "errors": [{"title": "try again"}]}
+    body = {**page_of(name, []), ROWS_KEY.get(name, "recordings"): none, "errors": [{"title": "try again"}]}
     with pytest.raises(ProtocolError, match="without a list"):
         parse(name, body)
 
@@ -49,7 +48,7 @@ def test_a_page_that_tells_of_errors_is_not_an_empty_one(name: str, none: Any) -
 def test_rows_that_are_left_out_are_none_where_the_page_is_plainly_one(name: str) -> None:
     """A missing list is empty if the page's paging is there; without it, it is no page."""
     body = {**page_of(name, []), "page_size": 50}
-    del body[KEYS.get(name, "recordings")]
+    del body[ROWS_KEY.get(name, "recordings")]
     assert parse(name, body).recordings == ()
     with pytest.raises(ProtocolError, match="without a list"):
         parse(name, {"code": 20500, "message": "An internal error has occurred", "status": 200})

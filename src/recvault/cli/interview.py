@@ -28,6 +28,7 @@ _KNOWN = {
     "twilio-video": "Twilio Video: tracks of rooms",
     "telnyx": "Telnyx",
     "signalwire": "SignalWire",
+    "plivo": "Plivo",
 }
 _SHORT = {"api_token": "token"}  # names of the unit's credentials
 _COPY, _TYPE, _FOUND = "copy", "type", "found"

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from recvault.discovery.narrower import FEW, NarrowedList, Narrower, may_help
-from recvault.discovery.time_slices import DAY, EPOCH, Slices
+from recvault.discovery.time_slices import DAY, EPOCH, WIDEST, Slices
 from recvault.discovery.watermark_bound import Scanned, Tally
 from recvault.errors import RecvaultError
 from recvault.models import Window
+from recvault.providers.base import longest_window
 
 MOST_PAGES = 8  # of a part that can be split further
 
@@ -54,13 +55,17 @@ class InParts:
         return replace(
             Scanned.of(self.total),
             unfiltered=self._unfiltered,
-            widest=self._slices.widest if self._halved else None,
+            widest=self._slices.widest if self._halved or self._longest else None,
             offered_since=self.narrower.offered_since,
         )
 
+    @property
+    def _longest(self) -> timedelta | None:
+        return longest_window(self.asking.provider)
+
     def _begin(self, whole_failed: bool) -> None:
         since, until = self.window.since or EPOCH, self.window.until or self.total.started
-        self._open = self.window.since is None
+        self._open = self.window.since is None and self._longest is None  # an open start may mean: only recent rows
         length = until - since
         finest = self.asking.finest
         self._slices = Slices(
@@ -69,6 +74,7 @@ class InParts:
             newest_first=False,
             width=min(DAY, length / 2),
             finest=finest,
+            longest=self._longest or WIDEST,
         )
         if whole_failed and self.narrower == Narrower():
             self._slices.no_wider(length / 2)

@@ -22,7 +22,7 @@ from recvault.http import Session
 from recvault.ledger import Feed, Registered
 from recvault.log.lines import get_logger
 from recvault.models import ACCOUNT, Phase, Recording, Rejected, Scope, Window
-from recvault.providers.base import Page, Provider, Subaccount, SubaccountProvider
+from recvault.providers.base import Page, Provider, Subaccount, SubaccountProvider, longest_window
 
 log = get_logger("recvault.discovery.scan")
 
@@ -104,9 +104,10 @@ class Discovery:
         window = Window(since, until or (started if self.provider.offset_pages else None))
         narrower, failed = Narrower(), False
         try:
-            tally = self._settled(window, narrower, self.most_pages or self._most_pages(window, started))
-            if self.most_pages or not tally.broken_off:
-                return Scanned.of(tally)
+            if not self._is_too_long(window, started):
+                tally = self._settled(window, narrower, self.most_pages or self._most_pages(window, started))
+                if self.most_pages or not tally.broken_off:
+                    return Scanned.of(tally)
         except RecvaultError as error:
             if self.scope != ACCOUNT or not may_help(error):
                 raise  # a call's or a room's list is short and has no date filter
@@ -130,6 +131,13 @@ class Discovery:
     @property
     def _asking(self) -> NarrowedList:
         return NarrowedList(provider=self.provider, session=self.session, scope=self.scope)
+
+    def _is_too_long(self, window: Window, now: datetime) -> bool:
+        """Whether the service documents that it does not list a window of this length, or lists only a part of it."""
+        longest = longest_window(self.provider)
+        if longest is None or self.scope != ACCOUNT:
+            return False
+        return window.since is None or (window.until or now) - window.since > longest
 
     def _most_pages(self, window: Window, now: datetime) -> int | None:
         """Return after how many pages a poll's list is read in parts instead, so that each part read is kept."""

@@ -31,16 +31,18 @@ class Slices:
         newest_first: bool,
         width: timedelta = DAY,
         finest: timedelta = DAY,
+        longest: timedelta = WIDEST,
     ) -> None:
         parts = sorted(bounded(window) for window in windows)
         self._left = [part for part in parts if part[0] < part[1]]
         self._page_size = page_size
         self._newest_first = newest_first
         self._finest = finest
-        self.widest = WIDEST  # width that the provider lists, as far as is known
+        self._longest = longest  # width that the provider documents; no wider slice is ever tried
+        self.widest = longest  # width that the provider lists, as far as is known
         self._listed = 0  # slices listed of the widest size, since that changed
         self._convincing, self._tries_wider = _CONVINCED, False
-        self._width: timedelta | None = min(WIDEST, max(finest, width))  # None: no more cutting
+        self._width: timedelta | None = min(longest, max(finest, width))  # None: no more cutting
 
     @property
     def left(self) -> list[Window]:
@@ -84,10 +86,10 @@ class Slices:
     def _listed_whole(self, width: timedelta) -> None:
         """Try wider slices again after enough successes: a failure may have had another cause, or be over."""
         self._tries_wider = self._tries_wider and width < self.widest
-        if self.widest < WIDEST and width > self.widest / 2:
+        if self.widest < self._longest and width > self.widest / 2:
             self._listed += 1
             if self._listed >= self._convincing:
-                self.widest, self._listed, self._tries_wider = min(WIDEST, 2 * self.widest), 0, True
+                self.widest, self._listed, self._tries_wider = min(self._longest, 2 * self.widest), 0, True
 
     def may_break_off(self, slice_: Window) -> bool:
         """Whether a slice that turns out to be long can be split."""
@@ -133,8 +135,9 @@ class Slices:
         return [Window(*part) for part in dropped]
 
     def cut_no_more(self) -> None:
-        """Stop cutting: the date filter is ignored, so one list holds everything."""
-        self._width = None
+        """Stop cutting: the date filter is ignored, so one list holds everything. A documented limit still holds."""
+        if self._longest == WIDEST:
+            self._width = None
 
     def _floor(self, moment: datetime) -> datetime:
         """Return the start of its day, in UTC, or of its hour."""

@@ -191,6 +191,15 @@ def deletes(provider: Provider) -> bool:
     return bool(getattr(provider, "deletes", False))
 
 
+def longest_window(provider: Provider) -> timedelta | None:
+    """Return the longest window that its list answers completely; None if no limit is documented.
+
+    Not in `Provider`, so that a plug-in written before this fact existed still loads.
+    """
+    found: timedelta | None = getattr(provider, "longest_window", None)
+    return found
+
+
 def readable_apis(provider: Provider) -> frozenset[str]:
     """Return the APIs whose recordings this provider can refresh by id."""
     return frozenset({provider.api, *provider.reads})

@@ -84,6 +84,7 @@ class Rest:
     media_url_lifetime: ClassVar[timedelta | None] = None
     has_subaccounts: ClassVar[bool] = False
     reads: ClassVar[tuple[str, ...]] = ()
+    longest_window: ClassVar[timedelta | None] = None  # of a list; a longer one is refused, or answered with a part
 
     home: ClassVar[str] = ""  # base_url, unless configured
     public: ClassVar[str] = ""  # the domain in the service's own links, which are requested from base_url instead

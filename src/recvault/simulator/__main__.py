@@ -18,7 +18,13 @@ from recvault.simulator.switches import Switches
 from recvault.simulator.world import Service as Kind
 from recvault.simulator.world import SimAccount
 
-_KINDS: dict[Api, Kind] = {"voice": "twilio", "video": "twilio", "telnyx": "telnyx", "signalwire": "signalwire"}
+_KINDS: dict[Api, Kind] = {
+    "voice": "twilio",
+    "video": "twilio",
+    "telnyx": "telnyx",
+    "signalwire": "signalwire",
+    "plivo": "plivo",
+}
 _ENDS = (signal.SIGTERM, signal.SIGINT)
 
 

@@ -15,7 +15,7 @@ from recvault.simulator.media import Media
 
 _RANGE = re.compile(r"bytes=(?=.*\d)(\d*)-(\d*)")
 
-Dialect = Literal["json", "xml", "telnyx", "s3"]
+Dialect = Literal["json", "xml", "telnyx", "s3", "plain"]
 Kind = Literal["list", "instance", "media", "delete", "other"]
 
 
@@ -96,6 +96,8 @@ def error(dialect: Dialect, status: int, code: int | str, message: str) -> Simul
         return json_reply({"code": code, "message": message, "more_info": more, "status": status}, status)
     if dialect == "telnyx":
         return json_reply({"errors": [{"code": str(code), "title": message, "detail": message}]}, status)
+    if dialect == "plain":
+        return json_reply({"error": message}, status)
     if dialect == "s3":
         return xml_reply(f"<Error><Code>{code}</Code><Message>{escape(message)}</Message></Error>", status)
     return xml_reply(

@@ -17,8 +17,10 @@ _SOURCES: dict[Api, tuple[tuple[str, ...], str]] = {
     "video": (("",), ""),
     "telnyx": (("DialVerb", "StartCallRecordingAPI"), "StartConferenceRecordingAPI"),
     "signalwire": (("DialVerb", "OutBoundApi", "StartCallRecordingApi"), "StartConferenceRecording"),
+    "plivo": (("normal",), "conference"),
 }
 _TRACKS_A_ROOM = 4
+AT_END: frozenset[Api] = frozenset({"plivo"})  # created and listed at the recording's end, each in one format
 
 
 class _Times(TypedDict):
@@ -87,6 +89,8 @@ def populate(
             chosen["conference_id"] = _name(world, account, api, "conference", number)
         if api == "video":
             chosen["formats"] = (draw.choice(("mka", "mka", "mkv")),)
+        if api in AT_END:
+            chosen["formats"] = (draw.choice(("wav", "mp3")),)
         if draw.random() < world.switches.malformed_share:
             chosen["malformed"] = draw.choice(("no_date", "bad_date"))
         chosen.update(details)
@@ -105,6 +109,7 @@ def _times(switches: Switches, api: Api, created_at: datetime, seconds: float, c
     processing = timedelta(seconds=switches.voice_processing_seconds if api == "voice" else 0)
     at_end = (
         api == "telnyx"
+        or api in AT_END
         or {
             "voice": switches.voice_created_at,
             "signalwire": switches.signalwire_created_at,
@@ -123,7 +128,7 @@ def _times(switches: Switches, api: Api, created_at: datetime, seconds: float, c
 def _visible_at(switches: Switches, api: Api, created_at: datetime, times: _Times) -> datetime:
     if api == "voice":
         return created_at + timedelta(seconds=switches.voice_list_delay_seconds)
-    if api == "telnyx" and switches.telnyx_visible == "completion":
+    if api in AT_END or (api == "telnyx" and switches.telnyx_visible == "completion"):
         return max(created_at, times["completed_at"])
     return created_at
 
@@ -135,6 +140,8 @@ def _media_lag(switches: Switches, api: Api) -> timedelta:
 def _formats(api: Api, encrypted: bool) -> tuple[str, ...]:
     if api == "video":
         return ("mka",)
+    if api in AT_END:
+        return ("mp3",)
     return ("wav",) if encrypted else ("wav", "mp3")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from functools import partial
 
+from recvault.simulator import plivo
 from recvault.simulator.exchange import Request, Route, SimulatedReply, refuse
 from recvault.simulator.recording import Api
 from recvault.simulator.twilio_video import stored
@@ -21,6 +22,9 @@ def _object(world: World, request: Request) -> SimulatedReply:
     """Serve the object if the URL is signed and not expired, and no Authorization header was sent."""
     if "authorization" in request.headers:
         raise refuse("s3", 400, "InvalidArgument", "Only one auth mechanism allowed")
+    match request.path.split("/"):
+        case ["", "public", account_id, name] if account_id in world.accounts:
+            return plivo.media(world, request, world.accounts[account_id], name)
     _check_signature(world, request)
     match request.path.split("/"):
         case ["", "recordings", account_id, api, recording_id, name] if account_id in world.accounts and api in _APIS:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
-from recvault.simulator import signalwire, signed_host, telnyx, twilio_legacy, twilio_video, twilio_voice
+from recvault.simulator import plivo, signalwire, signed_host, telnyx, twilio_legacy, twilio_video, twilio_voice
 from recvault.simulator.dates import http_date
 from recvault.simulator.delivery import deliver
 from recvault.simulator.exchange import Dialect, Refusal, Request, Route, SimulatedReply, error
@@ -25,11 +25,18 @@ _FORMATS: dict[str, Callable[[World, Request], Route]] = {
     "2010-04-01": twilio_voice.route,
     "2008-08-01": twilio_legacy.route,
     "v1": twilio_video.route,
+    "v1/Account": plivo.route,
     "v2": telnyx.route,
     "api": signalwire.route,
 }
-_SERVER_ERRORS: dict[Dialect, int | str] = {"json": 20500, "xml": 20500, "telnyx": "10007", "s3": "InternalError"}
-_DENIALS: dict[Dialect, int | str] = {"json": 20003, "xml": 20003, "telnyx": "10009", "s3": "AccessDenied"}
+_SERVER_ERRORS: dict[Dialect, int | str] = {
+    "json": 20500,
+    "xml": 20500,
+    "telnyx": "10007",
+    "plain": "",
+    "s3": "InternalError",
+}
+_DENIALS: dict[Dialect, int | str] = {"json": 20003, "xml": 20003, "telnyx": "10009", "plain": "", "s3": "AccessDenied"}
 _HTML = b"<!DOCTYPE html><html><head><title>Gateway</title></head><body><h1>Please stand by</h1></body></html>"
 
 
@@ -112,7 +119,8 @@ class SimulatedService:
     def _route(self, request: Request) -> Route:
         if self._host == "media":
             return signed_host.route(self._world, request)
-        find = _FORMATS.get(request.path.split("/", 2)[1]) if request.path.startswith("/") else None
+        parts = request.path.split("/", 3)[1:3] if request.path.startswith("/") else [""]
+        find = _FORMATS.get("/".join(parts)) or _FORMATS.get(parts[0])
         if find is None or request.method not in {"GET", "DELETE", "POST"}:
             status = 405 if find else 404
             reply = error("json", status, 20000 + status, "The requested resource was not found")
@@ -203,6 +211,8 @@ class SimulatedService:
         headers = [("Date", self._date[1])]
         if dialect == "s3":
             return [*headers, ("Server", "AmazonS3")]
+        if dialect == "plain":
+            return headers
         if dialect == "telnyx":
             return [*headers, ("x-request-id", f"{next(self._turns):032x}")]
         return [

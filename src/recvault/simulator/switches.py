@@ -78,3 +78,8 @@ class Switches:
     signalwire_empty_page: bool = False  # the second page is empty but has a next link
     signalwire_repeated_next: bool = False  # the second page's next link leads to itself
     signalwire_media_public: bool = True
+
+    # Plivo v1
+    plivo_window_days: int = 30  # a list of more days is refused with 400; 0: of any length
+    plivo_unbounded_days: int = 7  # a list without bounds shows this much
+    plivo_link_repeats_filter: bool = False  # the next link has the bounds too

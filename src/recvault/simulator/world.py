@@ -22,16 +22,23 @@ from recvault.simulator.switches import Switches
 if TYPE_CHECKING:
     from recvault.simulator.sealing import Sealer
 
-Service = Literal["twilio", "telnyx", "signalwire"]
+Service = Literal["twilio", "telnyx", "signalwire", "plivo"]
 Status = Literal["active", "suspended", "closed"]
 
 # How long a deleted recording's row can still be read.
-_RETENTION = {"voice": 40, "video": 30, "telnyx": 0, "signalwire": 0}
+_RETENTION = {"voice": 40, "video": 30, "telnyx": 0, "signalwire": 0, "plivo": 0}
 _APIS: dict[Service, tuple[Api, ...]] = {
     "twilio": ("voice", "video"),
     "telnyx": ("telnyx",),
     "signalwire": ("signalwire",),
+    "plivo": ("plivo",),
 }
+_KEYS: dict[Service, tuple[str, str]] = {  # of a `[[sources]]` entry: the account's id and its secret
+    "twilio": ("account_sid", "auth_token"),
+    "signalwire": ("project_id", "api_token"),
+    "plivo": ("auth_id", "auth_token"),
+}
+_SECRETS: dict[Service, str] = {"telnyx": "KEY", "signalwire": "PT", "plivo": ""}  # how they begin
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -49,11 +56,10 @@ class SimAccount:
     @property
     def credentials(self) -> dict[str, str]:
         """The keys of a `[[sources]]` entry."""
-        if self.kind == "twilio":
-            return {"account_sid": self.account_id, "auth_token": self.secret}
         if self.kind == "telnyx":
             return {"api_key": self.secret}
-        return {"project_id": self.account_id, "api_token": self.secret}
+        account, secret = _KEYS[self.kind]
+        return {account: self.account_id, secret: self.secret}
 
     @property
     def webhook_seed(self) -> bytes:
@@ -124,7 +130,7 @@ class World:
             secret = secret or self.hex("secret", number)
         else:
             account_id = account_id or self.uuid("account", number)
-            secret = secret or {"telnyx": "KEY", "signalwire": "PT"}[kind] + self.hex("secret", number)
+            secret = secret or _SECRETS[kind] + self.hex("secret", number)
         if account_id in self.accounts:
             raise ValueError(f"account {account_id} is there already")
         shelves = {api: Shelf(timedelta(days=_RETENTION[api])) for api in _APIS[kind]}
