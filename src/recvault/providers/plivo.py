@@ -72,7 +72,7 @@ class Plivo(Rest):
     paging = Paging(size="limit", within="meta", next="next")
     rows = "objects"
     marks = ("meta",)
-    instance = "{recording}/"  # a DELETE is answered 204 (recording docs)
+    instance = "{recording}/"  # a DELETE deletes it by the SDK; its answer was not seen, so it is not `deletes`
 
     fields: ClassVar[Mapping[str, Any]] = {
         "recording_id": "recording_id",
