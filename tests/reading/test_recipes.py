@@ -23,6 +23,7 @@ from reading import population
 from reading.documents import README, blocks
 from reading.population import BUCKET, NUMBER, Sidecar, body_of, encoded, key_of
 from recvault.catalog import columns
+from recvault.cli import export
 from strict_s3 import Bucket, StrictS3
 
 pytest.importorskip("duckdb")
@@ -31,7 +32,7 @@ READING = {"GET", "HEAD", "LIST"}
 NOT_RUN = {
     # heading and language: where its blocks are tested
     ("Archive", "python"): "tests/reading/test_archive.py",
-    ("Archive", "sh"): "test_the_commands_for_a_shell",
+    ("Archive", "sh"): "test_the_commands_for_a_shell",  # and in tests/exporting
     ("Keys that may only read", "json"): "test_the_policy_allows_reading_alone",
     ("Athena", "sql"): "test_athenas_table_is_the_catalogs",
     ("Events", "json"): "tests/reading/test_events.py",
@@ -164,7 +165,7 @@ def test_each_block_is_run_or_tested_otherwise() -> None:
 
 def test_the_commands_for_a_shell(readable: Readable, tmp_path: Path) -> None:
     """`find` and `get` as they are written return the calls of the number and a recording's bytes."""
-    [block] = [block for title, language, block in blocks() if (title, language) == ("Archive", "sh")]
+    block, exports = [block for title, language, block in blocks() if (title, language) == ("Archive", "sh")]
     search, fetch = (shlex.split(line.partition(" > ")[0])[1:] for line in block.strip().splitlines())
     [each] = readable.of_the_first("voice")[:1]
     script = "from recvault.cli import main\nmain({})"
@@ -172,8 +173,15 @@ def test_the_commands_for_a_shell(readable: Readable, tmp_path: Path) -> None:
     rows = list(csv.DictReader(io.StringIO(readable.run(script.format(search), there))))
     truth = [call for month in ("2026-10", "2026-11") for call in population.calls(readable.known, month, NUMBER)]
     assert sorted((row["recording_id"], row["media_key"]) for row in rows) == sorted(truth)
-    readable.run(script.format([*fetch[:-1], each["recording_id"]]), tmp_path)
-    assert (tmp_path / f"{each['recording_id']}.wav").read_bytes() == body_of(each)
+    (there := tmp_path / "get").mkdir()
+    readable.run(script.format([*fetch[:-1], each["recording_id"]]), there)
+    assert (there / f"{each['recording_id']}.wav").read_bytes() == body_of(each)
+    *others, speech = (shlex.split(line)[1:] for line in exports.strip().splitlines())
+    (there := tmp_path / "export").mkdir()
+    readable.run(script.format(speech), there)
+    assert len([*there.rglob("*.wav")]) == len(readable.of_the_first("telnyx"))
+    for words in others:  # the bucket has the media of one day alone
+        export.command.make_context("export", words[1:])
 
 
 @pytest.mark.parametrize("library", ["DuckDB", "Polars", "pyarrow", "pandas"])

@@ -14,6 +14,7 @@ import click
 from recvault.cli.app import App, question
 from recvault.cli.archives import chosen_archive, of_archive, open_archive, shown_url
 from recvault.cli.backfill import Moment, check_window
+from recvault.exporting.spreadsheet import COLUMNS, spreadsheet_row
 
 if TYPE_CHECKING:
     from recvault.reading.archive import Archive
@@ -21,11 +22,6 @@ if TYPE_CHECKING:
 
 SCHEMA = "recvault/find/v1"
 SHOWN = 50  # recordings, on a terminal without --limit
-COLUMNS = (
-    *("created_at", "source", "recording_id", "from_number", "to_number", "direction", "duration_seconds"),
-    *("call_id", "provider", "account_id", "media_format", "media_bytes", "media_sha256", "checked", "encrypted"),
-    *("media_key", "sidecar_key"),
-)
 _TABLE = {  # what a terminal shows
     "created, UTC": "created_at",
     "source": "source",
@@ -35,7 +31,6 @@ _TABLE = {  # what a terminal shows
     "seconds": "duration_seconds",
     "call": "call_id",
 }
-_FORMULAS = ("=", "+", "-", "@", "\t", "\r")
 _UNREADABLE_SHOWN = 5
 _UNREADABLE = 3  # exit code: something may be missing in the answer
 _Row = dict[str, Any]
@@ -142,12 +137,7 @@ def _print_csv(rows: Iterable[_Row]) -> None:
     written = csv.DictWriter(sys.stdout, COLUMNS, lineterminator="\n")
     written.writeheader()
     for row in rows:
-        written.writerow({name: _safe(value) for name, value in row.items()})
-
-
-def _safe(value: Any) -> Any:
-    """Quote what a spreadsheet would take for a formula."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULAS) else value
+        written.writerow(spreadsheet_row(row))
 
 
 def _print_lines(rows: Iterable[_Row]) -> None:
