@@ -7,11 +7,11 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from recvault.http import Aside, Budget, Clients, RequestCount, Session, Timing
+from recvault.http import Aside, Budget, Clients, RequestCount, Session, Timing, Tokens
 from recvault.log.meter import Waits
 from recvault.media.assess import Proof
 from recvault.models import ACCOUNT, Window
-from recvault.providers.base import Provider
+from recvault.providers.base import Provider, own_origins
 from recvault.shutdown import Stop
 from recvault.transfer.fetch import Line
 
@@ -24,7 +24,7 @@ class Connections:
     """One source's lines, each made on first use. Thread-safe."""
 
     provider: Provider
-    authorization: str = field(repr=False)
+    authorization: str | Tokens = field(repr=False)
     clients: Clients
     limits: Budget
     timing: Timing
@@ -55,6 +55,7 @@ class Connections:
             self.stop,
             self.timing,
             waits=self.waits,
+            own_origins=own_origins(provider),
             own_list=lambda: provider.list_request(Window(since=datetime.now(UTC) - _SHORT), ACCOUNT),
         )
         return Line(provider, session, self.formats, self.proof, self.max_attempts, self.give_up_after, self.call_facts)

@@ -16,11 +16,12 @@ from recvault.config import SecretRef, proxies
 from recvault.config.settings import DaemonSettings, PrivateKeyRef, TransferSettings
 from recvault.config.source_tables import names_its_account
 from recvault.errors import ConfigError
-from recvault.http import AddressRule, Budget, Clients, Ping, Timing
+from recvault.http import AddressRule, Budget, Clients, Ping, Timing, tokens_of
 from recvault.log.masking import hide
 from recvault.log.meter import Waits
 from recvault.media.assess import Proof
 from recvault.providers import provider_class
+from recvault.providers.base import token_request_of
 from recvault.shutdown import Stop
 from recvault.transport import Proxy
 
@@ -43,25 +44,28 @@ def lines(
     for key in source.secrets:
         hide(values[key])
     asked = provider_class(source.provider).from_settings(source.identity, source.settings)
-    authorization = asked.authorization(values)
+    request = token_request_of(asked, values)
+    authorization = request.login if request else asked.authorization(values)
     hide(authorization)
     if not (authorization.isascii() and authorization.isprintable()):
         raise ConfigError(
             f"{source.name}: its credentials contain characters that HTTP headers cannot carry", "check each of them"
         )
     stall_seconds = transfer.stall_timeout.total_seconds()
+    timing = Timing(min_rate=transfer.min_rate, stall_timeout=stall_seconds)
+    clients = Clients(
+        AddressRule.of(asked.base_url, source.media_hosts),
+        stall_seconds,
+        least_rate=transfer.min_rate,
+        transport=transfer.transport,
+        proxy=proxy(source.proxy),
+    )
     return Connections(
         provider=asked,
-        authorization=authorization,
-        clients=Clients(
-            AddressRule.of(asked.base_url, source.media_hosts),
-            stall_seconds,
-            least_rate=transfer.min_rate,
-            transport=transfer.transport,
-            proxy=proxy(source.proxy),
-        ),
+        authorization=tokens_of(request, clients, timing, stop) if request else authorization,
+        clients=clients,
         limits=budget,
-        timing=Timing(min_rate=transfer.min_rate, stall_timeout=stall_seconds),
+        timing=timing,
         formats=source.formats,
         stop=stop,
         proof=proof(source, transfer),

@@ -15,6 +15,7 @@ from recvault.http.ping import Ping
 from recvault.http.purse import Purse, Used
 from recvault.http.request_count import RequestCount
 from recvault.http.session import Session
+from recvault.http.tokens import Tokens, tokens_of
 from recvault.http.tries import Timing
 
 __all__ = [
@@ -40,6 +41,8 @@ __all__ = [
     "Sink",
     "Spent",
     "Timing",
+    "Tokens",
     "Used",
     "Want",
+    "tokens_of",
 ]

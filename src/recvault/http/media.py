@@ -72,6 +72,11 @@ class Place:
     headers: Headers
     at_home: bool  # at the origin of base_url, with our credentials
 
+    @property
+    def login(self) -> str:
+        """The Authorization header; empty without one."""
+        return next((value for name, value in self.headers if name == "Authorization"), "")
+
 
 class Note(Protocol):
     """Called with each answer before its body."""

@@ -23,6 +23,7 @@ from recvault.errors import (
     NotWhole,
     ProtocolError,
     Refused,
+    Unavailable,
 )
 from recvault.http import bodies, classify
 from recvault.http.addresses import origin
@@ -33,6 +34,7 @@ from recvault.http.limits import LIST, MEDIA, Noted, Pacing
 from recvault.http.media import MEDIA as ANSWER
 from recvault.http.media import Away, DrainCut, MediaAnswer, MediaHead, Place, Sink
 from recvault.http.request_count import NO_ANSWER, RequestCount
+from recvault.http.tokens import Tokens
 from recvault.http.tries import Timing, Tries
 from recvault.log.meter import PROVIDER, Waits
 from recvault.providers.base import OwnMedia, Page, Provider, Reply
@@ -60,7 +62,7 @@ class Session:
     """One account at one provider. Thread-safe; clients are per thread."""
 
     base_url: str
-    authorization: str = field(repr=False)
+    authorization: str | Tokens = field(repr=False)
     clients: Clients
     limits: Pacing
     stop: Stop
@@ -68,7 +70,9 @@ class Session:
     own_list: Callable[[], httpx.Request] | None = None  # a short page of the account's own list, to test refusals
     waits: Waits = field(default_factory=Waits, repr=False)
     count: RequestCount = field(default_factory=RequestCount, repr=False)
+    own_origins: tuple[str, ...] = ()  # of the service's other hosts, which get the credentials too
     _home: Origin = field(init=False, repr=False)
+    _homes: frozenset[Origin] = field(init=False, repr=False)  # these get the credentials
     _own_headers: Headers = field(init=False, repr=False)  # for media below base_url; empty if that is not safe
     _tries: Tries = field(init=False, repr=False)
     _circuit: Circuit = field(init=False, repr=False)
@@ -76,7 +80,10 @@ class Session:
     def __post_init__(self) -> None:
         self._home = origin(httpx.URL(self.base_url))
         self._tries = Tries(self.timing, self.stop)
-        headers = [("User-Agent", USER_AGENT), ("Accept-Encoding", "identity"), ("Authorization", self.authorization)]
+        self._homes = frozenset({self._home, *(origin(httpx.URL(each)) for each in self.own_origins)})
+        headers = [("User-Agent", USER_AGENT), ("Accept-Encoding", "identity")]
+        if isinstance(self.authorization, str):
+            headers.append(("Authorization", self.authorization))
         self._own_headers = headers if self.clients.rule.is_safe(httpx.URL(self.base_url)) else []
         own_list = self.own_list
         ask = (lambda: self._send_once(own_list(), _PAGE)) if own_list else None
@@ -279,7 +286,10 @@ class Session:
     def _media_place(self, request: httpx.Request | OwnMedia, signed: bool) -> Place:
         """Return the address of media. Addresses below base_url were checked with base_url."""
         if isinstance(request, OwnMedia) and self._own_headers and request.text.startswith(f"{self.base_url}/"):
-            return Place(request.text, self._home[1], self._own_headers, at_home=True)
+            headers = self._own_headers
+            if not isinstance(self.authorization, str):
+                headers = [*headers, ("Authorization", self.authorization.header())]
+            return Place(request.text, self._home[1], headers, at_home=True)
         if isinstance(request, OwnMedia):
             request = httpx.Request("GET", request.text)
         return self._place(request, "identity", signed=signed)
@@ -292,7 +302,8 @@ class Session:
         self.clients.rule.check_url(url)
         headers = [*_kept(request.headers), ("User-Agent", USER_AGENT), ("Accept-Encoding", encoding)]
         if at_home:
-            headers.append(("Authorization", self.authorization))
+            login = self.authorization
+            headers.append(("Authorization", login if isinstance(login, str) else login.header()))
         return Place(str(url), url.host, headers, at_home)
 
     def _count_unanswered(self, error: Exception) -> None:
@@ -313,7 +324,10 @@ class Session:
         self.count.add(Counter((outcome,)))
 
     def _refuse(self, status: int, headers: Mapping[str, str], body: bytes, place: Place, kind: str) -> NoReturn:
-        """Raise the error for an unsuccessful answer."""
+        """Raise the error for an unsuccessful answer. One that a new token may change is Unavailable: tried again."""
+        login = self.authorization
+        if status == 401 and place.at_home and not isinstance(login, str) and login.renew(place.login):
+            raise Unavailable(f"{place.host} no longer accepts an access token: it was replaced", status=status)
         error = classify.error_for(
             status,
             at_home=place.at_home,
@@ -327,8 +341,8 @@ class Session:
         raise error
 
     def _at_home(self, url: httpx.URL) -> bool:
-        """Whether a URL gets our credentials: at base_url's origin, and without a signature, its own credential."""
-        return origin(url) == self._home and not is_signed(url)
+        """Whether a URL gets our credentials: at the service's origins, and without a signature, its own credential."""
+        return origin(url) in self._homes and not is_signed(url)
 
 
 def _redirected(request: httpx.Request, location: str) -> httpx.Request:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 from urllib.parse import parse_qsl
@@ -91,6 +91,15 @@ class Page:
     next: httpx.URL | None = None
     total: int | None = None
     pages: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRequest:
+    """How an access token is requested (OAuth 2): a POST of a form, with the client's own credentials."""
+
+    url: str
+    form: tuple[tuple[str, str], ...] = field(repr=False)
+    login: str = field(repr=False)  # the Authorization header of this request alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +207,18 @@ def longest_window(provider: Provider) -> timedelta | None:
     """
     found: timedelta | None = getattr(provider, "longest_window", None)
     return found
+
+
+def token_request_of(provider: Provider, values: Mapping[str, str]) -> TokenRequest | None:
+    """Return how its access tokens are requested; None if its credentials are sent as they are."""
+    make = getattr(provider, "token_request", None)
+    found: TokenRequest | None = make(values) if make else None
+    return found
+
+
+def own_origins(provider: Provider) -> tuple[str, ...]:
+    """Return origins beside `base_url` that get the credentials too: the service's own hosts for media."""
+    return tuple(getattr(provider, "own_origins", ()))
 
 
 def readable_apis(provider: Provider) -> frozenset[str]:
