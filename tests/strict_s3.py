@@ -596,7 +596,8 @@ def _ranged(asked: str, headers: dict[str, str], body: bytes) -> Reply:
 
 def _head(bucket: Bucket, request: Request, _: Body) -> Reply:
     kept = _found(bucket, request.key)
-    return 200, {**_described(kept), "Content-Length": str(kept.bytes), "Accept-Ranges": "bytes"}, b""
+    sums = _stored(bucket, kept) if request.headers.get("x-amz-checksum-mode") == "ENABLED" else {}
+    return 200, {**_described(kept), **sums, "Content-Length": str(kept.bytes), "Accept-Ranges": "bytes"}, b""
 
 
 def _delete(bucket: Bucket, request: Request, _: Body) -> Reply:

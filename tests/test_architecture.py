@@ -139,6 +139,7 @@ SMALL, SHORT = (
         "ledger/custody_records.py": "a table of its own, as each other of the room",
         "ledger/database.py": "each other file of the room has sqlite-utils from it",
         "log/lean_imports.py": "it must run before any library is loaded, and load none",
+        "operations/prune/guards.py": "the one place that knows what stands against a deletion",
         "providers/calendar.py": "a fact of all rooms, which would load a provider's module for it otherwise",
         "reading/proven_file.py": "commands and readers write files by it; it loads nothing",
         "setup/shipped.py": "the one place that knows where shipped files are; it loads nothing",

@@ -16,6 +16,7 @@ from recvault.shutdown import Stop
 from recvault.transfer.fetch import Line
 
 _CALLS_TRIES, _CALLS_SECONDS = 3, 60.0  # of a page of calls, and for its whole answer
+_DELETE_TRIES = 3  # of a deletion: one that stays uncertain is asked for
 _SHORT = timedelta(hours=1)  # for a list request that only tests for an answer
 
 
@@ -70,6 +71,20 @@ class Connections:
             stop,
             replace(self.timing, tries=_CALLS_TRIES, reply_deadline=_CALLS_SECONDS),
             count=RequestCount(self(account_id).session.count),
+        )
+
+    def deletions(self, account_id: str, rate: float, stop: Stop) -> Session:
+        """Return a session for deletions, with a pace of its own: refusals slow down neither lists nor media."""
+        own = self(account_id).session
+        return Session(
+            self.provider.base_url,
+            self.authorization,
+            self.clients,
+            Aside(self.limits, rate),
+            stop,
+            replace(self.timing, tries=_DELETE_TRIES),
+            own.own_list,
+            count=RequestCount(own.count),
         )
 
     def close(self) -> None:

@@ -207,6 +207,18 @@ class Sidecar:
 
     @property
     @_held
+    def formats_wanted(self) -> frozenset[str]:
+        """The formats that the configuration asked for when it was archived."""
+        return frozenset(self.document["archive"].get("formats_wanted", ()))
+
+    @property
+    @_held
+    def lacks_formats(self) -> bool:
+        """Whether a wanted format was given up."""
+        return bool(self.document["archive"].get("formats_missing"))
+
+    @property
+    @_held
     def recording(self) -> Recording:
         """Its recording, with the fields that an archived row of the ledger has."""
         provider, account_id, recording_id = self.identity

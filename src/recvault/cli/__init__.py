@@ -36,6 +36,7 @@ VERBS = {
     "list": "List recordings that the ledger knows: by call, source, time and state.",
     "man": "Write the manual pages.",
     "manifest": "Write the manifests of the days that have ended.",
+    "prune": "Delete at the provider what a fresh check of the bucket has proven to be archived.",
     "rebuild": "Make a new ledger from the sidecars in the bucket.",
     "reconcile": "List a time range again and register what polls missed.",
     "report": "Write a report as one HTML file: is everything here, what is missing, how much.",

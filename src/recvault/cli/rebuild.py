@@ -47,6 +47,7 @@ def command(app: App, /, set_aside: bool, earlier: tuple[str, ...], as_json: boo
 
 def _made(runtime: Runtime, on_read: Callable[[Rebuilt], None], earlier: Sequence[str] = ()) -> Rebuild:
     from recvault.archive import KeyTemplate
+    from recvault.custody import Records
     from recvault.operations.rebuild import Rebuild
 
     settings = runtime.settings
@@ -58,6 +59,7 @@ def _made(runtime: Runtime, on_read: Callable[[Rebuilt], None], earlier: Sequenc
     return Rebuild(
         path=settings.ledger.path,
         reader=runtime.store.reader(),
+        records=Records(store=runtime.store, prefix=runtime.keys.prefix),
         keys=runtime.keys,
         bucket=runtime.store.where,
         sources=frozenset(source.name for source in settings.sources),
@@ -104,5 +106,7 @@ def _print(rebuilt: Rebuilt) -> None:
         return
     if rebuilt.set_aside:
         click.echo(cell(f"the damaged ledger is kept as {rebuilt.set_aside}"), err=True)
+    if rebuilt.pruned:
+        click.echo(f"{rebuilt.pruned:,} recordings were deleted at their provider by `recvault prune`", err=True)
     words = f"{rebuilt.archived:,} recordings are in the new ledger {rebuilt.ledger}"
     click.echo(cell(f"{words}: `recvault sync` lists the rest"), err=True)

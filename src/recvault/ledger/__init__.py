@@ -21,6 +21,7 @@ from recvault.ledger.large_sets import KeySet, SidecarSums
 from recvault.ledger.namesakes import Namesake, is_same, renamed
 from recvault.ledger.notices import NoticeChanges, NoticeKey, Notices, NoticeState, WaitingNotice
 from recvault.ledger.page import Registered
+from recvault.ledger.pruned import PruneCandidate, Prunings, alone_pruning
 from recvault.ledger.questions import ArchivedDay
 from recvault.ledger.reasons import reasons_at
 from recvault.ledger.steps import Policy
@@ -53,6 +54,8 @@ __all__ = [
     "NoticeState",
     "Notices",
     "Policy",
+    "PruneCandidate",
+    "Prunings",
     "Registered",
     "RunningDaemon",
     "SidecarSums",
@@ -61,6 +64,7 @@ __all__ = [
     "UncataloguedRow",
     "UnlistedRow",
     "WaitingNotice",
+    "alone_pruning",
     "dead_daemon",
     "is_same",
     "reasons_at",

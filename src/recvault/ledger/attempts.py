@@ -228,6 +228,7 @@ REOPENED = "verify.missing"
 
 _IS_ARCHIVED = """
     SELECT id, provider, api, account_id, recording_id, created_at FROM recordings WHERE id = ? AND state = 'archived'
+        AND pruned_at IS NULL
 """
 # As after an attempt, so that the next one looks for what is left in the bucket.
 _REOPEN = """

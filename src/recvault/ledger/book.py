@@ -27,6 +27,7 @@ from recvault.ledger.leases import LEASE, Owner
 from recvault.ledger.namesakes import Namesake
 from recvault.ledger.notices import Notices
 from recvault.ledger.page import Registered, add_interval, forget_intervals, intervals, keep_rejected, release_readable
+from recvault.ledger.pruned import Pruned
 from recvault.ledger.questions import Questions
 from recvault.ledger.steps import Policy
 from recvault.ledger.succession import Succession
@@ -57,6 +58,7 @@ class Ledger:
         self.notices = Notices(self._connection)
         self.uncalled = Uncalled(self._connection)
         self.call_lists = CallLists(self._connection)
+        self.pruned = Pruned(self._connection)
         self.succession = Succession(self._connection, self._owner)
         self._born_at = ""
 

@@ -49,7 +49,7 @@ _OF = "SELECT sidecar_key, sidecar_sha256, media, settled_at, replaced FROM edit
 
 _MORE_MAY_COME = """
     SELECT id, provider, api, account_id, recording_id, created_at FROM recordings
-    WHERE state = 'archived' AND reason IN (?, ?) AND lease IS NULL
+    WHERE state = 'archived' AND reason IN (?, ?) AND lease IS NULL AND pruned_at IS NULL
 """
 _DUE = """
     UPDATE recordings SET next_attempt_at=:now, watched_since=:now, faults=0, looks=NULL, may_have_put=0 WHERE id=:id

@@ -43,7 +43,7 @@ _BETWEEN = """
     SELECT asked, recordings.id, source, provider, account_id, recording_id, state, next_attempt_at IS NOT NULL, key,
            iif(editions.id IS NULL, recordings.media, editions.media),
            iif(editions.id IS NULL, recordings.sidecar_sha256, editions.sidecar_sha256),
-           editions.replaced
+           editions.replaced, pruned_at IS NOT NULL
     FROM temp.expected CROSS JOIN main.recordings USING (id)
         LEFT JOIN main.editions ON editions.id = recordings.id AND editions.sidecar_key = key
     WHERE key > ? AND key < ? ORDER BY key LIMIT ?
@@ -80,6 +80,7 @@ class Expected:
     is_earlier: bool = False  # a later edition exists: the provider cannot serve this one again
     is_replaced: bool = False  # its media were lost, and are replaced by those of the later edition
     sidecar_sha256: str | None = None  # None: archived by an earlier version, and not learnt since
+    is_pruned: bool = False  # recvault deleted it at its provider, which cannot serve it again
     asked: bool = True  # of the requested sources and time range
 
     @property
@@ -155,7 +156,7 @@ def _room() -> Iterator[None]:
 
 
 def _expected(row: tuple[object, ...]) -> Expected:
-    asked, row_id, source, provider, account_id, recording_id, state, is_due, key, media, sum_, replaced = row
+    asked, row_id, source, provider, account_id, recording_id, state, is_due, key, media, sum_, replaced, pruned = row
     assert isinstance(row_id, int)  # noqa: S101 - a primary key
     return Expected(
         id=row_id,
@@ -173,6 +174,7 @@ def _expected(row: tuple[object, ...]) -> Expected:
         is_earlier=replaced is not None,
         is_replaced=bool(replaced),
         sidecar_sha256=str(sum_) if sum_ else None,
+        is_pruned=bool(pruned),
         asked=bool(asked),
     )
 

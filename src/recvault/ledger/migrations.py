@@ -6,6 +6,7 @@ from recvault.ledger.call_lists import SCHEMA as _CALL_LISTS
 from recvault.ledger.custody_records import SCHEMA as _LISTED_RECORDS
 from recvault.ledger.database import Database, Migrations
 from recvault.ledger.editions import SCHEMA as _EDITIONS
+from recvault.ledger.pruned import SCHEMA as _PRUNED
 from recvault.ledger.uncatalogued import SCHEMA as _UNCATALOGUED
 
 migrations = Migrations("recvault")
@@ -367,8 +368,16 @@ def listed_records(db: Database) -> None:
     db.execute(_LISTED_RECORDS)
 
 
+@migrations()
+def pruned(db: Database) -> None:
+    """Add which archived recordings were deleted at their provider."""
+    for statement in _PRUNED:
+        db.execute(statement)
+
+
 _LATER = (
     *(sidecar_sums, quarantine_by_recording, looked_for_in_vain, process_deaths, whose_failure, accounts_by_id),
     *(editions, how_long_in_doubt, notices, calls, call_facts, uncatalogued, failing_call_lists, listed_records),
+    pruned,
 )
 KNOWN = frozenset(each.__name__ for each in (first, second, third, fourth, fifth, *_LATER))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -19,6 +19,7 @@ from recvault.ledger import editions
 from recvault.ledger.connection import Connection, alone
 from recvault.ledger.database import Database
 from recvault.ledger.leases import at_work
+from recvault.ledger.pruned import Pruned
 from recvault.ledger.rows import shorten, storable
 from recvault.ledger.soundness import commits_beside
 from recvault.ledger.trouble import file_errors
@@ -129,6 +130,10 @@ class NewLedger:
             counts = {"seconds": so_far.get("seconds", 0) + len(found), "later": so_far.get("later", 0) + later}
             _remember(db, _STATE, json.dumps({**so_far, **counts}))
         return found, later
+
+    def note_pruned(self, identities: Iterable[tuple[str, str, str]], at: datetime) -> int:
+        """Note that recvault deleted these at their provider; return how many were not noted yet."""
+        return Pruned(self._connection).mark(identities, at)
 
     def finish(self) -> list[RebuiltAccount]:
         """Complete the file, make it durable and close it; return its contents by account. It is not in place yet."""

@@ -16,6 +16,7 @@ from datetime import datetime
 from pathlib import Path
 
 from recvault.archive import KeyTemplate, Sidecar
+from recvault.custody import Records
 from recvault.errors import Cold, ConfigError, Interrupted, KeyRefused, LedgerDamaged, LedgerStands, TooLarge
 from recvault.ledger import DaemonLock
 from recvault.ledger.rebuilt import Committed, NewLedger, RebuiltAccount, refuse_company
@@ -23,6 +24,7 @@ from recvault.ledger.soundness import look_hard
 from recvault.log.lines import get_logger
 from recvault.models import JSON, Receipt, Recording, unstamp
 from recvault.monitoring.report import PARTIAL, iso
+from recvault.operations.prune.deletion_records import conclusions, deleted
 from recvault.shutdown import Stop
 from recvault.store import SMALL_MOST, Listed, Reader
 
@@ -59,6 +61,7 @@ class Rebuilt:
     foreign: int = 0  # of these: with a key, or media, of another recording
     seconds: int = 0  # second sidecars of a recording
     later: int = 0  # later editions, which name the previous one
+    pruned: int = 0  # archived, and deleted at their provider
     problems: list[SidecarProblem] = field(default_factory=list)
     accounts: list[RebuiltAccount] = field(default_factory=list)
     configured: frozenset[str] = frozenset()  # sources
@@ -93,6 +96,7 @@ class Rebuilt:
             "foreign": self.foreign,
             "second_sidecars": self.seconds,
             "later_editions": self.later,
+            "pruned": self.pruned,
             "sources": [
                 {
                     "source": each.source,
@@ -115,6 +119,7 @@ class Rebuild:
 
     path: Path  # of the ledger
     reader: Reader
+    records: Records
     keys: KeyTemplate
     bucket: str  # for messages
     sources: frozenset[str]  # configured ones
@@ -172,12 +177,23 @@ class Rebuild:
                 "check bucket, prefix and key_template in [archive]; if nothing was archived yet, `recvault sync` "
                 "creates a ledger",
             )
+        self._note_pruned(new, rebuilt)
         rebuilt.accounts = new.finish()
         aside = self.path.with_name(f"{self.path.name}.damaged-{started:%Y%m%dT%H%M%SZ}")
         rebuilt.set_aside = new.take_place(aside=aside, replaces=replaces)
         rebuilt.finished_at = self.clock()
         log.info("rebuild.done", ledger=self.path, archived=rebuilt.archived, unreadable=rebuilt.unreadable)
         return rebuilt
+
+    def _note_pruned(self, new: NewLedger, rebuilt: Rebuilt) -> None:
+        """Note what the records say is deleted at its provider: it must not be counted on there."""
+        records = self.records
+        for path in conclusions(records):
+            self.stop.check()
+            try:
+                rebuilt.pruned += new.note_pruned(*deleted(records, path))
+            except (KeyRefused, TooLarge, ValueError) as error:
+                self._tell(rebuilt, SidecarProblem(path, str(error)))
 
     def _fill(self, new: NewLedger, rebuilt: Rebuilt, after: str) -> None:
         """Read every sidecar after `after` and store its recording, batch by batch, in key order."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from recvault.archive import Sidecar
 from recvault.errors import Cold, TooLarge
@@ -26,6 +26,8 @@ class Checked:
     unproven_sidecar: bool = False  # the ledger has no hash to compare it with
     restored: bool = False  # its sidecar was restored from the ledger, without what only the provider knew
     cold: int = 0
+    unkept: tuple[ExpectedMedium, ...] = ()  # there, though the store keeps no SHA-256 of its own for them
+    sidecar: Sidecar | None = None  # as read; None: it is not the archived one, or cannot be read
 
     @property
     def is_ok(self) -> bool:
@@ -52,6 +54,8 @@ class _Tally:
     unproven_sidecar: bool = False
     restored: bool = False
     cold: int = 0
+    unkept: list[ExpectedMedium] = field(default_factory=list)
+    sidecar: Sidecar | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,8 @@ class Checker:
             unproven_sidecar=tally.unproven_sidecar,
             restored=tally.restored,
             cold=tally.cold,
+            unkept=tuple(tally.unkept),
+            sidecar=tally.sidecar,
         )
 
     def _sidecar(self, row: Expected, tally: _Tally) -> tuple[list[Difference], tuple[ExpectedMedium, ...]]:
@@ -90,7 +96,7 @@ class Checker:
             media = _compared(row, sidecar)
             _hold(row, sidecar.sha256)
             tally.unproven_sidecar = row.sidecar_sha256 is None
-            tally.restored = sidecar.is_restored
+            tally.restored, tally.sidecar = sidecar.is_restored, sidecar
             return [], media
         except TooLarge as error:
             return [
@@ -119,6 +125,8 @@ class Checker:
         if found is None:
             return [about(row, DifferenceKind.MISSING, medium.key, "media.missing", "it is not there")]
         wrong = list(_wrong(medium, found))
+        if found.kept is None:
+            tally.unkept.append(medium)
         if deep and not wrong:
             wrong += self._read(medium, tally)
         elif not (found.kept or found.noted):
@@ -212,6 +220,8 @@ def _outlook(row: Expected, beside: bool) -> str | None:
         return "missing.beside"
     if row.is_earlier:
         return "missing.earlier"
+    if row.is_pruned:
+        return "missing.pruned"
     if row.is_due:
         return "missing.due"
     return {State.GONE: "missing.lost", State.EXTERNAL: "missing.lost", State.DEAD: "missing.dead"}.get(row.state)

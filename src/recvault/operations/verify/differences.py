@@ -73,6 +73,8 @@ HINTS: Mapping[str, str] = {
     "version in the bucket, or a copy",
     "missing.earlier": "its provider now serves different bytes, stored beside it: look for an earlier version in the "
     "bucket, or a copy",
+    "missing.pruned": "recvault deleted it at its provider after this copy was proven, so it cannot be fetched again: "
+    "look for an earlier version in the bucket, or a copy",
     "missing.dead": "see `recvault failures` for why it was not restored; then run `recvault retry {id}`",
     "missing.beside": "first resolve the other difference of this recording",
     "sidecar.content": f"an earlier version in the bucket may be intact. {_MOVE}",

@@ -228,7 +228,7 @@ class Verify:
     def _check(self, group: Group, strays: Strays, checked: Checked) -> None:
         row = checked.row
         found = list(checked.differences)
-        is_repairable = checked.is_missing and row.state is State.ARCHIVED and not row.is_earlier
+        is_repairable = checked.is_missing and row.state is State.ARCHIVED and not (row.is_earlier or row.is_pruned)
         if self.repair and is_repairable and self._reopened(row):
             found = [replace(each, made_due=True) for each in found]
         self._count(checked)
