@@ -132,3 +132,14 @@ def test_a_directory_is_an_archive_too(tmp_path: Path) -> None:
     (tmp_path / "archive/.recvault").mkdir()
     ran = bare(tmp_path, *OCTOBER, "--archive", f"file://{tmp_path}/archive", "-o", "-")
     assert (ran.code, f"<dd>{count()}</dd>" in ran.stdout) == (0, True), ran.stderr
+
+
+def test_before_the_first_recording(rig: Rig, simulator: Simulator, tmp_path: Path) -> None:
+    """Of an empty archive with its catalog, the report says that nothing is archived yet: exit code 0."""
+    rig.add_source("voice", "twilio", simulator.add_account("twilio"))
+    assert rig.sync().exit_code == 0
+    assert run(rig, "catalog").code == 0
+    place = tmp_path / "report.html"
+    ran = run(rig, "report", "--output", str(place))
+    assert (ran.stderr, ran.code, ran.stdout) == ("", 0, f"{place}: Nothing is archived yet\n")
+    assert "nothing is archived yet" in place.read_text()

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 import forked
-from cli.commands import PATIENCE, arguments, bare, each_on_terminal, environment, open_terminal, run_each, until
+from cli.commands import PATIENCE, arguments, bare, each_on_terminal, environment, open_terminal, run, run_each, until
 from cli.conftest import World
 from recvault.cli import bars
 from recvault.cli.app import App
@@ -480,3 +480,19 @@ def test_a_wrong_configuration_does_not_hide_the_daemon(rig: Rig, simulator: Sim
     assert "the daemon has been running since" in ran.stderr
     assert "with the previous configuration" in ran.stderr
     assert "archive2" in ran.stderr
+
+
+def test_the_last_success_of_the_catalog_is_told(rig: Rig, simulator: Simulator) -> None:
+    """Where the catalog is enabled, page and document say when it was last written; elsewhere nothing."""
+    rig.add_source("voice", "twilio", simulator.add_account("twilio"))
+    assert rig.sync().exit_code == 0
+    assert run(rig, "status", "--json").document["catalog"] is None
+    rig.catalog = {"enabled": True}
+    page, document = run(rig, "status"), run(rig, "status", "--json").document
+    assert "the catalog was not written yet" in page.stderr.splitlines()
+    assert document["catalog"] == {"written_at": None}
+    assert run(rig, "catalog").code == 0
+    page, document = run(rig, "status"), run(rig, "status", "--json").document
+    [line] = [each for each in page.stderr.splitlines() if "catalog" in each]
+    assert re.fullmatch(r"the catalog was last written 20\d\d-.* \(.*\)", line)
+    assert document["catalog"]["written_at"].startswith("20")

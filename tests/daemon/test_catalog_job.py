@@ -39,8 +39,15 @@ class Days:
     def __init__(self, rig: Rig) -> None:
         self.now = datetime(2026, 10, 2, 0, 5, tzinfo=UTC)
         self.runtime: Runtime = rig.runtime(lambda: self.now)
-        self.manifests = ManifestJob(self.runtime, Metrics())
-        self.catalog = CatalogJob(self.runtime, lambda: self.manifests.through)
+        self.metrics = Metrics()
+        self.manifests = ManifestJob(self.runtime, self.metrics)
+        self.catalog = CatalogJob(self.runtime, lambda: self.manifests.through, self.metrics)
+
+    @property
+    def written_at(self) -> float:
+        """The metric of the last success."""
+        lines, name = self.metrics.text().decode().splitlines(), "recvault_catalog_written_timestamp_seconds "
+        return next(float(line.removeprefix(name)) for line in lines if line.startswith(name))
 
     def look(self, later: timedelta) -> None:
         self.now += later
@@ -70,8 +77,23 @@ def test_once_a_day_after_the_manifests(days: Days, strict_bucket: Bucket, tmp_p
     strict_bucket.clear_counts()
     for _ in range(10):
         days.look(timedelta(minutes=10))
-    CatalogJob(days.runtime, lambda: days.manifests.through).look()
+    CatalogJob(days.runtime, lambda: days.manifests.through, Metrics()).look()
     assert dict(strict_bucket.counts) == {}
+
+
+def test_the_last_success_is_a_metric(days: Days, strict_bucket: Bucket) -> None:
+    """It is the ledger's creation before the first success, then the time of the last one, also after a restart."""
+    assert days.written_at == days.runtime.ledger.born_at.timestamp()
+    strict_bucket.denied.add("LIST")
+    days.look(timedelta(minutes=40))
+    assert days.written_at == days.runtime.ledger.born_at.timestamp()
+    strict_bucket.denied.clear()
+    days.look(timedelta(minutes=10))
+    written_at = days.now.timestamp()
+    assert days.written_at == written_at
+    days.look(timedelta(minutes=10))
+    days.catalog = CatalogJob(days.runtime, lambda: None, days.metrics)
+    assert days.written_at == written_at
 
 
 def test_a_bucket_that_is_away_is_tried_again(
@@ -101,7 +123,7 @@ def test_without_the_extra_it_is_said_once(
     """Where DuckDB is not installed, the daemon says so at its start, and goes on."""
     monkeypatch.setattr(spawned, "is_installed", lambda: False)
     with archived.runtime() as runtime:
-        job = CatalogJob(runtime, lambda: date(2026, 10, 1))
+        job = CatalogJob(runtime, lambda: date(2026, 10, 1), Metrics())
         job.look()
         job.look()
     assert [line["message"] for line in told("catalog.not_installed")] == ["pip install 'recvault[catalog]'"]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from recvault.ledger import Feed, dead_daemon, running_daemon
 from recvault.ledger.lateness import Late, late_fact, offered_fact
+from recvault.ledger.uncatalogued import CATALOG_WRITTEN_AT
 from recvault.models import unstamp
 from recvault.monitoring.health import Condition
 from recvault.monitoring.risks import Reason, Risk
@@ -80,6 +81,8 @@ class Overview:
     hand: Hand
     missed: list[Missed] = field(default_factory=list)
     offered_since: dict[tuple[str, str], datetime] = field(default_factory=dict)  # by source and account
+    has_catalog: bool = False  # whether the daemon is to write one
+    catalog_written_at: datetime | None = None
 
     @property
     def worst_first(self) -> list[FeedCondition]:
@@ -123,7 +126,14 @@ def look(inquiry: Inquiry, now: datetime, name: str | None = None) -> Overview:
         hand=_hand(inquiry, feeds) if known else Hand(),
         missed=list(_missed(inquiry, feeds)) if known else [],
         offered_since=dict(_offered(inquiry, feeds)) if known else {},
+        has_catalog=inquiry.settings.catalog.enabled,
+        catalog_written_at=_catalog_written_at(inquiry) if known else None,
     )
+
+
+def _catalog_written_at(inquiry: Inquiry) -> datetime | None:
+    noted = inquiry.ledger.fact(CATALOG_WRITTEN_AT)
+    return unstamp(noted) if noted else None
 
 
 def _of_one(inquiry: Inquiry, name: str, feeds: list[FeedStatus]) -> list[FeedStatus]:

@@ -39,6 +39,7 @@ def document(overview: Overview, failing: list[dict[str, Any]] | None) -> dict[s
             "errors": (errors := [each.message for each in daemon.troubles]),
             "troubles": errors,  # deprecated: errors
         },
+        "catalog": {"written_at": iso(overview.catalog_written_at)} if overview.has_catalog else None,
         "sources": [_source(each, overview) for each in overview.sources],
         "needs_attention": attention,
         "needs_hand": attention,  # deprecated: needs_attention

@@ -156,6 +156,10 @@ def _daemon(overview: Overview) -> Iterator[str]:
         yield f"{runs(overview.daemon)} ({cell(Beside(overview.daemon.started_at, overview.now))})"
     if not overview.has_ledger:
         yield NO_LEDGER
+    elif overview.has_catalog:
+        at = overview.catalog_written_at
+        aged = f"last written {when(at)} ({cell(Beside(at, overview.now))})" if at else "not written yet"
+        yield f"the catalog was {aged}"
 
 
 def runs(daemon: RunningDaemon) -> str:

@@ -118,7 +118,8 @@ class DaemonService:
             from recvault.daemon.catalog_job import CatalogJob
 
             self._schedule.lane("catalog", 1)
-            self._every("catalog", "catalog", LOOK_EVERY, CatalogJob(self.runtime, lambda: manifests.through).look)
+            catalog = CatalogJob(self.runtime, lambda: manifests.through, self._metrics)
+            self._every("catalog", "catalog", LOOK_EVERY, catalog.look)
         if self.work.calls is not None:
             self._schedule.lane("calls", 1)
             self._every("calls", "calls", SOON, self.work.calls.write_late)

@@ -41,11 +41,14 @@ LISTED = """
         AND sidecar_key = ?3 AND state = 'archived'
 """
 """Queue a recording again: a manifest of this number lists its sidecar."""
+CATALOG_WRITTEN_AT = "catalog.written_at"
+"""The fact that says when the catalog was last written without an error."""
 _PAGE = """
     SELECT entry, sidecar_key, manifest_number FROM uncatalogued JOIN recordings USING (id)
     WHERE entry > ? AND state = 'archived' ORDER BY entry LIMIT ?
 """
 _LAST = "SELECT coalesce(max(entry), 0) FROM uncatalogued"
+_ARCHIVED = "SELECT EXISTS (SELECT 1 FROM tallies WHERE state = 'archived' AND count > 0)"
 _CREATED = "SELECT created_at FROM recordings WHERE recording_id = ? AND account_id = ? AND provider = ?"
 
 
@@ -75,6 +78,12 @@ class Uncatalogued:
         """The newest entry; 0 if the queue is empty."""
         with self._connection.read() as db:
             return int(db.execute(_LAST).fetchone()[0])
+
+    @property
+    def may_have_rows(self) -> bool:
+        """Whether this ledger knows of an archived recording: then a catalog has rows, queued or not."""
+        with self._connection.read() as db:
+            return bool(db.execute(_ARCHIVED).fetchone()[0])
 
     def month(self, provider: str, account_id: str, recording_id: str) -> str | None:
         """Return the month of a recording; None if this ledger does not know it."""

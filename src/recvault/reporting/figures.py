@@ -20,6 +20,7 @@ LEAST_LIKE, SHARE_LIKE = 3, 0.75
 SETTLED = timedelta(days=1)  # a day is judged when the catalog has had a day to hold it
 MANIFEST_LATE = timedelta(days=2)
 QUIET = timedelta(days=2)
+_NOTHING = "nothing is archived yet"
 
 
 class Cell(StrEnum):
@@ -104,7 +105,9 @@ class Figures:
         if self.total.overdue:
             yield f"{_some(self.total.overdue, 'recording')} in no manifest two days after being archived"
         last = max((day for day, _ in self.sums.cells), default=None)
-        if last is None or _end(last) + QUIET < min(self.until, self.made_at):
+        if self.sums.is_empty:
+            yield _NOTHING
+        elif last is None or _end(last) + QUIET < min(self.until, self.made_at):
             yield f"no recording since {last:%d %B %Y}" if last else "no recording in these days"
 
     @property
@@ -112,6 +115,8 @@ class Figures:
         """The verdict in one sentence. Whether everything is here, only a ledger tells."""
         if not self.concerns:
             return "Everything is here and proven" if self.ledger else "Everything in the archive is proven"
+        if self.concerns == (_NOTHING,):
+            return _NOTHING.capitalize()
         return f"{_some(len(self.concerns), 'thing')} {'needs' if len(self.concerns) == 1 else 'need'} attention"
 
     def cell(self, day: date, source: str) -> Cell:

@@ -30,7 +30,8 @@ _SUMS = f"""
             coalesce(list_sum(list_transform(media, lambda each: each.bytes)), 0) AS bytes,
             list_transform(media, lambda each: each.checked) AS checks, manifest_number, archived_at
         FROM read_parquet(?) WHERE created_at >= ? AND created_at < ?)
-    SELECT day, source, count(*) AS recordings, sum(seconds)::DOUBLE AS seconds, sum(bytes)::DOUBLE AS bytes,
+    SELECT day, source, count(*) AS recordings,
+        coalesce(sum(seconds), 0)::DOUBLE AS seconds, coalesce(sum(bytes), 0)::DOUBLE AS bytes,
         count(*) FILTER (list_contains(checks, 'suspect')) AS suspect,
         count(*) FILTER (list_contains(checks, 'unchecked') AND NOT list_contains(checks, 'suspect')) AS unchecked,
         count(*) FILTER (manifest_number IS NULL) AS unlisted,
@@ -90,6 +91,7 @@ class Sums:
     ever_recordings: int = 0
     ever_bytes: int = 0
     ever_since: date | None = None
+    is_empty: bool = False  # the catalog is known to hold nothing, of no day
 
 
 def summed(months: Iterable[Path], days: Path | None, since: datetime, until: datetime, listed_by: datetime) -> Sums:
@@ -111,6 +113,7 @@ def summed(months: Iterable[Path], days: Path | None, since: datetime, until: da
         ever_recordings=recordings,
         ever_bytes=int(size),
         ever_since=first,
+        is_empty=ever is not None and not (recordings or known or cells),
     )
 
 

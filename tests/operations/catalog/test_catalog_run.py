@@ -196,6 +196,31 @@ def test_a_rebuild_drops_what_is_no_longer_in_the_bucket(machine: Machine) -> No
     assert machine.days() == {"11": 1}
 
 
+@pytest.mark.parametrize("rebuild", [False, True])
+def test_an_empty_archive_has_an_empty_catalog(
+    machine: Machine, strict_bucket: strict_s3.Bucket, rebuild: bool
+) -> None:
+    """Before the first recording there is a file of this month without rows, once; recordings then join it."""
+    summary = machine.write(rebuild=rebuild)
+    assert [(each.key, each.rows) for each in summary.written] == [
+        ("p/catalog/recordings/month=2026-12/recordings.parquet", 0),
+        ("p/catalog/days.parquet", 0),
+    ]
+    assert (machine.rows("12"), machine.days()) == ([], {})
+    requests = Requests(strict_bucket)
+    assert machine.write().written == []
+    assert "PUT" not in requests.counts()
+    machine.archive(1)
+    machine.write()
+    assert (machine.ids("10"), machine.days()) == (["RE1"], {"10": 1})
+
+
+def test_a_ledger_that_knows_nothing_writes_no_empty_catalog(machine_of: MakeMachine, machine: Machine) -> None:
+    """With recordings in the bucket, a new ledger does not say that there are none."""
+    machine.archive(1)
+    assert machine_of(machine.store).write().written == []
+
+
 def test_what_was_queued_before_a_rebuild_is_in_it(machine: Machine) -> None:
     """A rebuild clears the queue, and no entry that came meanwhile."""
     machine.archive(1)

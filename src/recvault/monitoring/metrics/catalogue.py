@@ -67,6 +67,10 @@ HELP: Mapping[str, str] = {
         "creation. 0 if this process writes no manifests."
     ),
     "recvault_manifest_troubles_total": "Problems found in files or earlier manifests while manifests were written.",
+    "recvault_catalog_written_timestamp_seconds": (
+        "Time at which the catalog was last written; before the first time, the ledger's creation. 0 if this process "
+        "writes no catalog."
+    ),
     "recvault_job_errors_total": "Scheduled jobs that ended with an unexpected error; see the log.",
     "recvault_pings_failed_total": "Failed pings to ping_url.",
     "recvault_hints_total": (

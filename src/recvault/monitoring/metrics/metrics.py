@@ -67,6 +67,7 @@ class Metrics(Observer):
         self._notifications = self._counter("recvault_notifications_total", "channel", "result")
         self._manifests_at = self._gauge("recvault_manifests_complete_timestamp_seconds")
         self._manifest_troubles = self._counter("recvault_manifest_troubles_total")
+        self._catalog_at = self._gauge("recvault_catalog_written_timestamp_seconds")
         self._missed = self._counter("recvault_reconcile_missed_recordings_total", "source")
         self._latest = self._gauge("recvault_reconcile_lateness_max_seconds", "source")
         self._trouble = self._gauge("recvault_trouble", "part")
@@ -135,6 +136,10 @@ class Metrics(Observer):
         """Set when manifests listed everything due, and count the problems found."""
         self._manifests_at.set(now.timestamp())
         self._manifest_troubles.inc(troubles)
+
+    def catalog_written(self, moment: datetime) -> None:
+        """Set when the catalog was last written; before the first time, when the ledger was created."""
+        self._catalog_at.set(moment.timestamp())
 
     def ping_failed(self) -> None:
         """Count a failed ping to ping_url."""

@@ -17,7 +17,8 @@ from recvault.catalog import flatten, spawned
 from recvault.catalog.flatten import Numbers
 from recvault.errors import Cold, KeyRefused, TooLarge
 from recvault.ledger import Ledger
-from recvault.models import JSON
+from recvault.ledger.uncatalogued import CATALOG_WRITTEN_AT
+from recvault.models import JSON, stamp
 from recvault.operations.catalog.catalog_summary import CatalogSummary
 from recvault.operations.catalog.month_files import MonthFiles, rows_of
 from recvault.operations.catalog.swapping import Swapping
@@ -84,6 +85,7 @@ class Catalog:
             else:
                 run.missing()
         summary.finished_at = self.clock()
+        self.ledger.remember(CATALOG_WRITTEN_AT, stamp(summary.finished_at))
         return summary
 
 
@@ -102,6 +104,7 @@ class _Run:
             rows = queue.page(after, self._parts.most)
             is_last = len(rows) < self._parts.most
             if not rows and not calls:
+                self._begin()
                 return
             with self._temporary() as folder:
                 files = MonthFiles(Path(folder))
@@ -114,6 +117,21 @@ class _Run:
             if is_last:
                 return
             after = rows[-1].entry
+
+    def _begin(self) -> None:
+        """Write a catalog without rows if nothing is archived yet, so that its readers find one."""
+        if self._parts.ledger.uncatalogued.may_have_rows or next(self._all_sidecars(), None) is not None:
+            return
+        with self._temporary() as folder:
+            swapping = self._swapping(Path(folder))
+            before = swapping.earlier_days()
+            if before[0] is None:
+                swapping.days({self._this_month: swapping.month(self._this_month, {})}, before)
+                swapping.describe()
+
+    @property
+    def _this_month(self) -> str:
+        return f"{self._parts.clock():%Y-%m}"
 
     def _merge(self, files: MonthFiles, folder: Path) -> None:
         if not files.months:
@@ -156,7 +174,7 @@ class _Run:
                 self._sidecars(files, page)
             files.close()
             days = {}
-            for month in sorted(files.months | there.keys()):
+            for month in sorted(files.months | there.keys()) or [self._this_month]:
                 days[month] = swapping.month(month, files.job(month), instead_of=there.get(month), anew=True)
                 files.drop(month)
             swapping.days(days, before, anew=True)
