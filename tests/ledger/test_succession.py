@@ -53,7 +53,7 @@ def old(ledger: Ledger) -> Ledger:
 
 def test_every_count_goes_along(old: Ledger) -> None:
     """Tallies, days, quarantine, slices, lateness and watermark move to the new name, and nothing is left."""
-    before = old.ask.standing("main", "AC1")
+    before, hours = old.ask.standing("main", "AC1"), old.ask.hours("main", "AC1", NOW)
     old.remember("closing:main", "{}")
     old.remember(offered_fact("main", "AC1"), "2026")
     assert move(old) == ["main"]
@@ -63,6 +63,7 @@ def test_every_count_goes_along(old: Ledger) -> None:
     assert old.ask.accounts("main") == []
     assert old.watermark(NEW) == NOW
     assert [day.source for day in old.ask.days(NOW.date())] == ["new"]
+    assert (old.ask.hours("main", "AC1", NOW), old.ask.hours("new", "AC1", NOW)) == ([], hours)
     assert old.slices(Feed("new", "twilio", "AC1", "backfill")) == [Window(NOW - DAY, NOW)]
     assert old.fact(late_fact("main", "AC1")) is None
     assert old.fact(late_fact("new", "AC1")) == Late(1, DAY, NOW).to_json()

@@ -42,29 +42,15 @@ def test_lag_is_no_trouble() -> None:
     assert judged(watermark=NOW - 365 * DAY, last_archived_at=NOW - 365 * DAY) == Health(Condition.OK)
 
 
-@pytest.mark.parametrize(
-    ("values", "is_quiet"),
-    [
-        pytest.param({"last_archived_at": NOW - 3 * DAY}, True, id="for so long"),
-        pytest.param({"last_archived_at": NOW - 3 * DAY + MINUTE}, False, id="just in time"),
-        pytest.param({"last_archived_at": None}, False, id="it never had a recording"),
-        pytest.param({"last_archived_at": NOW - 9 * DAY, "closed_at": NOW - DAY}, False, id="a closed account"),
-        pytest.param({"standing": StateCounts(archived=7, pending=1)}, False, id="one waits"),
-        pytest.param({"standing": StateCounts(archived=7, not_ready=1)}, False, id="one is being recorded"),
-    ],
-)
-def test_quiet_where_there_always_were_recordings(values: dict[str, Any], is_quiet: bool) -> None:
-    """Nothing new for quiet_after wants attention, and is not safe; without quiet_after it is no matter."""
-    feed = a_feed(**{"last_archived_at": NOW - 9 * DAY, **values})
+@pytest.mark.parametrize("closed", [False, True])
+def test_a_silent_account_wants_attention(closed: bool) -> None:
+    """Silence is said, is attention and is not safe; a closed account may be silent."""
+    feed = a_feed(closed_at=NOW - DAY if closed else None)
     given = {"now": NOW, "watched_since": None, "poll_every": 5 * MINUTE, "stale_after": 24 * HOUR}
-    found = judge(feed, **given, quiet_after=3 * DAY)
-    assert (found.condition is Condition.ATTENTION, [each.risk for each in found.reasons] == [Risk.QUIET]) == (
-        is_quiet,
-        is_quiet,
-    )
-    if is_quiet:
-        assert found.words.startswith("no new recording for 3 d, the last one was archived 2026-10-30 12:00 UTC")
-    assert judge(feed, **given).condition is not Condition.ATTENTION
+    found = judge(feed, **given, quiet="no new recording for 2 h")
+    expected = (Condition.OK, []) if closed else (Condition.ATTENTION, [Risk.QUIET])
+    assert (found.condition, [each.risk for each in found.reasons]) == expected
+    assert found.words.startswith("no new recording for 2 h") != closed
 
 
 @pytest.mark.parametrize(

@@ -114,6 +114,7 @@ def test_what_must_wake_somebody_does() -> None:
     assert {
         "recvault_safe",
         "recvault_source_stale",
+        "recvault_source_quiet",
         "recvault_source_condition",
         "recvault_recordings",
         "recvault_oldest_waiting_age_seconds",

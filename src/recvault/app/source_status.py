@@ -14,6 +14,7 @@ from recvault.ledger import ACCOUNTS, RECONCILE, Carrier, Feed, FeedStatus, Ledg
 from recvault.models import ACCOUNT
 from recvault.monitoring.health import Health, judge, judged_stranded
 from recvault.monitoring.risks import Reason
+from recvault.monitoring.silence import quiet_words
 from recvault.monitoring.verdict import Judgement, bucket_at_last, late_manifests, verdict
 from recvault.providers.base import readable_apis
 
@@ -84,8 +85,16 @@ class Inquiry(Configured):
             poll_every=self.source(feed.feed.source).poll_every,
             stale_after=self.settings.daemon.stale_after,
             slow_after=5 * self.settings.transfer.stall_timeout,
-            quiet_after=self.source(feed.feed.source).quiet_after,
+            quiet=self._quiet(feed),
         )
+
+    def _quiet(self, feed: FeedStatus) -> str | None:
+        """Say that an account is silent, as far as its list was read: if it cannot be read, that is reported itself."""
+        after, until = self.source(feed.feed.source).quiet_after, feed.last_success_at
+        if after is None or until is None:
+            return None
+        hours = self.ledger.ask.hours(feed.feed.source, feed.feed.account_id, until - after)
+        return quiet_words(hours, until, after)
 
     def is_configured(self, feed: Feed) -> bool:
         """Whether a list belongs to the configuration, not to an earlier one with another source, account or sub-

@@ -6,6 +6,7 @@ from recvault.ledger.call_lists import SCHEMA as _CALL_LISTS
 from recvault.ledger.custody_records import SCHEMA as _LISTED_RECORDS
 from recvault.ledger.database import Database, Migrations
 from recvault.ledger.editions import SCHEMA as _EDITIONS
+from recvault.ledger.hours import SCHEMA as _HOURS
 from recvault.ledger.pruned import SCHEMA as _PRUNED
 from recvault.ledger.uncatalogued import SCHEMA as _UNCATALOGUED
 
@@ -375,9 +376,16 @@ def pruned(db: Database) -> None:
         db.execute(statement)
 
 
+@migrations()
+def hours(db: Database) -> None:
+    """Add in which hours of the last weeks each account had recordings."""
+    for statement in _HOURS:
+        db.execute(statement)
+
+
 _LATER = (
     *(sidecar_sums, quarantine_by_recording, looked_for_in_vain, process_deaths, whose_failure, accounts_by_id),
     *(editions, how_long_in_doubt, notices, calls, call_facts, uncatalogued, failing_call_lists, listed_records),
-    pruned,
+    *(pruned, hours),
 )
 KNOWN = frozenset(each.__name__ for each in (first, second, third, fourth, fifth, *_LATER))

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from recvault.ledger import hours
 from recvault.ledger.connection import Connection
 from recvault.ledger.database import Database
 from recvault.ledger.feeds import Feed
@@ -57,6 +58,7 @@ _FINISH = (
         last_at=max(last_at, excluded.last_at)
     """,
     "DELETE FROM days WHERE source=:of AND account_id=:account",
+    *hours.MOVE,
     "DELETE FROM tallies WHERE source=:of AND account_id=:account AND count=0",
 )
 _ANY_ROW = "SELECT 1 FROM tallies WHERE source=? AND account_id=? AND count > 0"

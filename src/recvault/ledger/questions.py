@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from recvault.ledger import editions
+from recvault.ledger import editions, hours
 from recvault.ledger.connection import Connection
 from recvault.ledger.feeds import Feed, FeedStatus, StateCounts, standing, status_without_list, statuses
 from recvault.ledger.rows import whole
@@ -133,6 +133,11 @@ class Questions:
                 )
                 for source, account_id, day, recordings, size in rows
             ]
+
+    def hours(self, source: str, account_id: str, before: datetime) -> list[datetime]:
+        """Return in which hours of the last weeks an account had recordings; none if one was after `before`."""
+        with self._connection.read() as db:
+            return hours.hours(db, source, account_id, before)
 
     def archived_between(self, since: datetime, until: datetime, before: datetime) -> int:
         """Count archived recordings created from `since` until before `until`, and archived before `before`.

@@ -47,17 +47,17 @@ def judge(
     poll_every: timedelta,
     stale_after: timedelta,
     slow_after: timedelta = timedelta(minutes=5),
-    quiet_after: timedelta | None = None,
+    quiet: str | None = None,
 ) -> Health:
     """The worst condition of a feed, and why recordings of it may be lost.
 
     `watched_since` is when the daemon started to watch; None: no daemon is known. Reports transfers that run longer
-    than `slow_after`, and an account without a new recording for `quiet_after`.
+    than `slow_after`; `quiet` says that an account has no new recordings although it normally has some.
     """
     unscanned = None if feed.closed_at else _unscanned(feed, now, watched_since, stale_after)
     unarchived = _unarchived(feed, now, watched_since, stale_after)
     transfer = _transfer(feed, now, slow_after)
-    quiet = _quiet(feed, now, quiet_after)
+    quiet = None if feed.closed_at else quiet
     reasons = tuple(_reasons(feed, unscanned, unarchived, quiet, is_watched=watched_since is not None))
     beside = [_recordings(feed), transfer]
     if unscanned or unarchived:
@@ -144,18 +144,6 @@ def _unarchived(feed: FeedStatus, now: datetime, watched_since: datetime | None,
     return (
         f"nothing was archived for {_length(now - since)}: {last}, although recordings have been waiting since "
         f"{when(feed.waiting_since)}"
-    )
-
-
-def _quiet(feed: FeedStatus, now: datetime, quiet_after: timedelta | None) -> str | None:
-    """Return the message if there was nothing new for too long; an account that never had a recording is not quiet."""
-    standing, last = feed.standing, feed.last_archived_at
-    if quiet_after is None or last is None or feed.closed_at or standing.pending or standing.not_ready:
-        return None
-    if now - last < quiet_after:
-        return None
-    return (
-        f"no new recording for {_length(now - last)}, the last one was archived {when(last)}: are calls still recorded?"
     )
 
 

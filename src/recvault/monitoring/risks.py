@@ -19,7 +19,7 @@ class Risk(enum.StrEnum):
     CONFIGURATION = "configuration"  # recordings fail until the configuration is corrected
     DEAD = "dead"  # recordings were given up
     QUARANTINED = "quarantined"  # rows of a list cannot be read
-    QUIET = "quiet"  # nothing new for quiet_after: are calls still recorded?
+    QUIET = "quiet"  # nothing new for quiet_after of usual time: are calls still recorded?
     UNSEEN = "unseen"  # never scanned
     MANIFESTS = "manifests"  # not complete for two days
     RELOAD = "reload"  # the configuration in use is not the one in the file

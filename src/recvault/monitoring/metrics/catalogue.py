@@ -32,6 +32,9 @@ HELP: Mapping[str, str] = {
     "recvault_source_stale": (
         "1 if for stale_after an account had no complete scan, or archived nothing although recordings wait."
     ),
+    "recvault_source_quiet": (
+        "1 if for quiet_after of time in which an account normally has recordings it had none. 0 without quiet_after."
+    ),
     "recvault_api_requests_total": "Requests to a provider's API by response status; error means no response.",
     "recvault_api_concurrency": "Current limit of concurrent requests, adapted to the provider's throttling and "
     "latency.",
@@ -104,4 +107,5 @@ FEED_GAUGES: Mapping[str, tuple[str, ...]] = {  # the state of an account, with 
     "recvault_next_attempt_timestamp_seconds": FEED,
     "recvault_source_condition": (*FEED, "condition"),
     "recvault_source_stale": FEED,
+    "recvault_source_quiet": FEED,
 }

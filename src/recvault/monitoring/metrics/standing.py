@@ -62,14 +62,17 @@ def feed_families(judged: Iterable[tuple[FeedStatus, Health]], now: datetime) ->
     """
     families = {name: GaugeMetricFamily(name, HELP[name], labels=labels) for name, labels in FEED_GAUGES.items()}
     accounts: dict[tuple[str, str], tuple[FeedStatus, Condition]] = {}
+    quiet: set[tuple[str, str]] = set()
     for feed, health in judged:
         key = (feed.feed.source, feed.feed.account_id)
         shown, condition = accounts.get(key, (feed, health.condition))
         own = feed if feed.feed.list == str(ACCOUNT) else shown
         accounts[key] = own, max(condition, health.condition, key=_WORST_LAST.index)
+        quiet |= {key} if any(reason.risk is Risk.QUIET for reason in health.reasons) else set()
     for key, (feed, condition) in accounts.items():
         for name, labels, value in _measures(feed, condition, now):
             families[name].add_metric([*key, *labels], value)
+        families["recvault_source_quiet"].add_metric(key, key in quiet)
     return families.values()
 
 
