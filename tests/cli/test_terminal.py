@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -14,13 +15,16 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 import forked
 from cli.commands import PATIENCE, arguments, each_on_terminal, environment, on_terminal, open_terminal, run
 from cli.conftest import World
 from real_s3.fixtures import LACKS
+from recvault.cli.reports import _lines
+from recvault.monitoring.report import Report
 from recvault.simulator import Simulator
-from rig import Rig
+from rig import START, Rig
 
 ESCAPE = "\x1b"
 STYLE = re.compile(r"\x1b\[[0-9;]*m")
@@ -222,3 +226,20 @@ def test_a_machine_that_gives_no_terminal_is_told_so(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("cli.commands.pty.openpty", none_left)
     with pytest.raises(pytest.skip.Exception, match=f"{LACKS}a terminal: out of pty devices; mount"):
         open_terminal(24, 80)
+
+
+def test_a_pass_is_one_line_an_account_while_it_runs() -> None:
+    """A long error is cut to what is left of its account's line at 80 columns; the counts are whole."""
+    report = Report(command="sync", started_at=START)
+    for source in ("voice", "video"):
+        report.account(source, "twilio", "AC3f5ca8e73d33ac5d90eb320936ad3313").listed = 12_345
+    report.account("voice", "twilio", "AC3f5ca8e73d33ac5d90eb320936ad3313").error = "refused: " + "why " * 60
+    screen = Console(width=80, file=io.StringIO())
+    screen.print(_lines(report))
+    assert isinstance(screen.file, io.StringIO)
+    lines = screen.file.getvalue().splitlines()
+    assert [line[:56].rstrip() for line in lines] == [
+        "voice  AC3f5ca8...  12,345 listed  0 archived  0 B  refu",
+        "video  AC3f5ca8...  12,345 listed  0 archived  0 B",
+    ]
+    assert max(map(len, lines)) <= 80

@@ -10,7 +10,7 @@ from typing import Any, TextIO
 
 import click
 
-from recvault.cli.tables import Size, cell, console, print_table
+from recvault.cli.tables import Size, cell, console, print_table, shortened
 from recvault.ledger.lateness import offered_words
 from recvault.monitoring.observer import Observer
 from recvault.monitoring.report import AccountReport, Report
@@ -69,7 +69,7 @@ def print_report(
         print_table(COLUMNS, [_row(row) for row in rows], seldom=SELDOM)
     for row in rows:
         if row.error:
-            click.echo(cell(f"{row.source} {row.account_id}: {row.error}"), err=True)
+            click.echo(cell(f"{row.source} {row.account_id}: {row.error.removeprefix(f'{row.source}: ')}"), err=True)
         if row.offered_since:
             click.echo(cell(f"{row.source} {row.account_id}: {offered_words(row.offered_since)}"), err=True)
     waiting = report.failures_total
@@ -100,9 +100,22 @@ def _lines(report: Report) -> Any:
     from rich.table import Table
     from rich.text import Text
 
+    rows = list(report.accounts.values())
+    accounts = shortened(row.account_id for row in rows)
+    texts = [
+        (
+            cell(row.source),
+            cell(accounts[row.account_id]),
+            f"{row.listed:,} listed",
+            f"{row.archived + row.already_archived:,} archived",
+            cell(Size(row.bytes)),
+        )
+        for row in rows
+    ]
     table = Table.grid(padding=(0, 2))
-    for row in list(report.accounts.values()):
-        done = row.archived + row.already_archived
-        texts = (row.source, row.account_id, f"{row.listed:,} listed", f"{done:,} archived", cell(Size(row.bytes)))
-        table.add_row(*(Text(cell(text)) for text in texts), Text(cell(row.error or ""), style="red"))
+    for column in zip(*texts, strict=True):
+        table.add_column(no_wrap=True, min_width=max(map(len, column)))
+    table.add_column(no_wrap=True, overflow="ellipsis")  # what is left for an error: the report tells it whole
+    for row, shown in zip(rows, texts, strict=True):
+        table.add_row(*map(Text, shown), Text(cell(row.error or ""), style="red"))
     return table
