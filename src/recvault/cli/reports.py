@@ -97,25 +97,19 @@ def _row(row: AccountReport) -> tuple[object, ...]:
 
 
 def _lines(report: Report) -> Any:
+    from rich.console import Group
     from rich.table import Table
     from rich.text import Text
 
     rows = list(report.accounts.values())
     accounts = shortened(row.account_id for row in rows)
-    texts = [
-        (
-            cell(row.source),
-            cell(accounts[row.account_id]),
-            f"{row.listed:,} listed",
-            f"{row.archived + row.already_archived:,} archived",
-            cell(Size(row.bytes)),
-        )
-        for row in rows
-    ]
     table = Table.grid(padding=(0, 2))
-    for column in zip(*texts, strict=True):
-        table.add_column(no_wrap=True, min_width=max(map(len, column)))
-    table.add_column(no_wrap=True, overflow="ellipsis")  # what is left for an error: the report tells it whole
-    for row, shown in zip(rows, texts, strict=True):
-        table.add_row(*map(Text, shown), Text(cell(row.error or ""), style="red"))
-    return table
+    errors = []
+    for row in rows:
+        done = row.archived + row.already_archived
+        named = (row.source, accounts[row.account_id])
+        texts = (*named, f"{row.listed:,} listed", f"{done:,} archived", cell(Size(row.bytes)))
+        table.add_row(*(Text(cell(text)) for text in texts))
+        if row.error:  # a line each: the report tells it whole
+            errors.append(Text(cell(row.error), "red", no_wrap=True, overflow="ellipsis"))
+    return Group(table, *errors)
