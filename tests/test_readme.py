@@ -34,7 +34,7 @@ def test_every_configuration_in_it_loads(block: str) -> None:
 def test_it_shows_a_source_for_each_provider() -> None:
     """All providers are shown."""
     shown = {source.provider for block in BLOCKS for source in whole(block).sources}
-    assert shown == {"twilio", "twilio-legacy", "twilio-video", "telnyx", "signalwire", "plivo"}
+    assert shown == {"twilio", "twilio-legacy", "twilio-video", "telnyx", "signalwire", "plivo", "bandwidth"}
 
 
 def anchors(path: Path) -> set[str]:

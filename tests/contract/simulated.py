@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from recvault.simulator import Simulator, Switches
 from recvault.simulator.details import Details
-from recvault.simulator.population import AT_END
+from recvault.simulator.population import ONE_FORMAT
 from recvault.simulator.recording import Api
 from recvault.simulator.world import Service as Kind
 
@@ -26,9 +26,9 @@ class Simulated:
 
     def add(self, created_at: datetime, *, media_format: str = "", finished: bool = True, readable: bool = True) -> str:
         details: Details = {"created_at": created_at}
-        if self._api in AT_END:
+        if self._api in ONE_FORMAT:
             details["duration_seconds"] = 9.0  # half of it differs by more than an MP3's length may
-        if self._api in {"video", *AT_END} and media_format:
+        if self._api in {"video", *ONE_FORMAT} and media_format:
             details["formats"] = (media_format,)
         if not finished:
             details["completed_at"] = datetime.now(UTC) + LATER / 2
@@ -42,6 +42,9 @@ class Simulated:
     def media(self, recording_id: str, media_format: str) -> bytes:
         found = {each.recording_id: each for each in self._simulator.recordings(self._account)}
         return self._simulator.media(found[recording_id], media_format).read()
+
+    def switch(self, switches: Switches) -> None:
+        self._simulator.switches = switches
 
     def close(self) -> None:
         self._simulator.stop()

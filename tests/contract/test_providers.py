@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 from contract.simulated import Simulated
+from recvault.providers.bandwidth import Bandwidth
 from recvault.providers.base import Provider
 from recvault.providers.plivo import Plivo
 from recvault.providers.signalwire import SignalWire
@@ -114,3 +117,15 @@ class TestPlivoWithWholeLinks(TestPlivo):
 
     def service(self) -> Service:
         return Simulated("plivo", "plivo", PLIVO, Switches(plivo_window_days=0, plivo_link_repeats_filter=True))
+
+
+class TestBandwidth(ProviderContract):
+    def service(self) -> Service:
+        return Simulated("bandwidth", "bandwidth", "9900000")
+
+    def provider(self, base_url: str) -> Provider:
+        return Bandwidth(base_url, "9900000")
+
+    def _small_pages(self) -> Any:
+        cast("Simulated", self.bench.service).switch(Switches(bandwidth_most=self.small_page))
+        return super()._small_pages()

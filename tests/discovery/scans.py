@@ -92,7 +92,7 @@ class Scans:
         self.clients.close()
 
 
-MORE = {"plivo": ("plivo", "plivo")}
+MORE = {"plivo": ("plivo", "plivo"), "bandwidth": ("bandwidth", "bandwidth")}
 PROVIDERS = {
     "voice": ("twilio", "twilio"),
     "legacy": ("twilio-legacy", "twilio"),

@@ -11,6 +11,7 @@ import pytest
 from recvault.app import wiring
 from recvault.http import Timing
 from recvault.monitoring.report import Report
+from recvault.providers.bandwidth import Bandwidth
 from recvault.simulator import Simulator, Switches
 from recvault.simulator.recording import Api
 from recvault.simulator.world import Service
@@ -20,7 +21,7 @@ from strict_s3 import StrictS3
 COUNT = 200
 EVERY = timedelta(hours=17)  # so that they are spread over five months
 MOST_PASSES = 60
-KINDS: dict[str, tuple[Service, Api]] = {"plivo": ("plivo", "plivo")}
+KINDS: dict[str, tuple[Service, Api]] = {"plivo": ("plivo", "plivo"), "bandwidth": ("bandwidth", "bandwidth")}
 
 
 @pytest.mark.parametrize("provider", KINDS)
@@ -29,8 +30,9 @@ def test_each_recording_is_archived_once(
 ) -> None:
     """Repeated syncs end with each recording once in the bucket, byte for byte; a further pass moves nothing."""
     monkeypatch.setattr(wiring, "Timing", functools.partial(Timing, backoff_base=0.001))
+    monkeypatch.setattr(Bandwidth, "page_size", 30)  # as the simulated one, so that lists are full
     bucket, (kind, api) = strict_s3.bucket(), KINDS[provider]
-    with Simulator(seed=11, switches=Switches(stall_seconds=1.5)) as simulator:
+    with Simulator(seed=11, switches=Switches(stall_seconds=1.5, bandwidth_most=30)) as simulator:
         rig = Rig(root=tmp_path, simulator=simulator, s3_url=strict_s3.url, bucket=bucket.name)
         rig.transfer = {"stall_timeout": "1s", "workers": 8, "max_attempts": 40}
         account = simulator.add_account(kind)
@@ -55,7 +57,7 @@ def test_each_recording_is_archived_once(
         simulator.clear_requests()
         assert rig.sync().exit_code == 0
         assert not bucket.writes, "a further pass wrote"
-        assert simulator.count(lambda each: each.path.endswith((".wav", ".mp3"))) == 0
+        assert simulator.count(lambda each: each.path.endswith((".wav", ".mp3", "/media"))) == 0
 
 
 def sync_until_done(rig: Rig) -> Report:

@@ -29,6 +29,7 @@ SAMPLES = {
     ),
     "signalwire": ("signalwire_recordings_list_real_2018.json",),
     "plivo": ("plivo_recordings_list.json",),
+    "bandwidth": ("bandwidth_recordings_list.json",),
 }
 DATES = (
     "",
@@ -130,7 +131,7 @@ def _page(text: str) -> Any:
 @cache
 def _parsed(text: str) -> Any:
     page = json.loads(sample(text))
-    if isinstance(meta := page.get("meta"), dict) and "page_number" in meta:
+    if isinstance(page, dict) and isinstance(meta := page.get("meta"), dict) and "page_number" in meta:
         meta["page_number"] = 1  # the requested one
     return page
 

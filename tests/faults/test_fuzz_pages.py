@@ -66,7 +66,8 @@ def test_a_spoilt_page_is_read_row_by_row_or_refused(name: str, seed: int) -> No
         return
     if name != "twilio-legacy":
         document = answer(provider, body).json()
-        rows = document.get(ROWS_KEY.get(name, "recordings")) or []
+        key = ROWS_KEY.get(name, "recordings")
+        rows = (document.get(key) or []) if key else document
         assert len(page.recordings) + len(page.rejected) == len(rows)
     for recording in page.recordings:
         check(provider, recording)

@@ -21,9 +21,12 @@ SETTINGS = {
     "space": "acme",
     "project_id": "720796a0-8ee9-4350-83bd-2d07a3121f1e",
     "api_token": "PT-secret-token",
+    "account_id": "55555555",
+    "username": "user",
+    "password": "secret-token",
     "auth_id": "MANWVLYTK4ZWU1YTY4ZT",
 }
-NAMES = ("twilio", "twilio-legacy", "twilio-video", "telnyx", "signalwire", "plivo")
+NAMES = ("twilio", "twilio-legacy", "twilio-video", "telnyx", "signalwire", "plivo", "bandwidth")
 ROWS: dict[str, dict[str, Any]] = {
     "twilio": {
         "sid": "RE41331862605f3d662488fdafda2e175f",
@@ -65,11 +68,20 @@ ROWS: dict[str, dict[str, Any]] = {
         "recording_format": "mp3",
         "recording_url": "http://s3.amazonaws.com/recordings_2013/c2186400-1c8c-1124-a664-0026b945b522.mp3",
     },
+    "bandwidth": {
+        "accountId": "55555555",
+        "callId": "c-2a913f94-b6d25421-6fcf-429d-b4b4-fee83151a688",
+        "recordingId": "r-357381a2-d189-4404-9aa4-6ac344d21621",
+        "startTime": "2019-10-21T16:44:40.928Z",
+        "fileFormat": "wav",
+        "status": "complete",
+        "mediaUrl": "https://voice.bandwidth.com/media",
+    },
 }
-ROWS_KEY = {"telnyx": "data", "plivo": "objects"}
+ROWS_KEY = {"telnyx": "data", "plivo": "objects", "bandwidth": ""}
 STATUS_KEY = {"plivo": "recording_type"}  # its rows have no status
-BAD_DATE = {"twilio-legacy": "DateCreated", "telnyx": "created_at", "plivo": "add_time"}
-ID_KEY = {"twilio-legacy": "Sid", "telnyx": "id", "plivo": "recording_id"}
+BAD_DATE = {"twilio-legacy": "DateCreated", "telnyx": "created_at", "plivo": "add_time", "bandwidth": "startTime"}
+ID_KEY = {"twilio-legacy": "Sid", "telnyx": "id", "plivo": "recording_id", "bandwidth": "recordingId"}
 
 
 def make(name: str, **settings: str) -> Provider:
@@ -91,6 +103,8 @@ def page_of(name: str, rows: list[Any], **extra: Any) -> Any:
         return {"data": rows, "meta": {"page_number": 1, "total_pages": 1, "total_results": len(rows), **extra}}
     if name == "plivo":
         return {"objects": rows, "meta": {"limit": 20, "offset": 0, "next": None, "total_count": len(rows), **extra}}
+    if name == "bandwidth":
+        return rows
     if name == "twilio-video":
         return {"recordings": rows, "meta": {"key": "recordings", "next_page_url": None, **extra}}
     return {"recordings": rows, "next_page_uri": None, **extra}

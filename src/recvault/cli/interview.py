@@ -29,6 +29,7 @@ _KNOWN = {
     "telnyx": "Telnyx",
     "signalwire": "SignalWire",
     "plivo": "Plivo",
+    "bandwidth": "Bandwidth",
 }
 _SHORT = {"api_token": "token"}  # names of the unit's credentials
 _COPY, _TYPE, _FOUND = "copy", "type", "found"

@@ -14,12 +14,12 @@ from recvault.discovery.time_slices import DAY, EPOCH
 from recvault.errors import NotFound, NotWhole, ProtocolError, RecvaultError, Refused, Unavailable
 from recvault.http import Session
 from recvault.models import Scope, Window
-from recvault.providers.base import Provider, with_fewer_rows
+from recvault.providers.base import Provider, capped_list, with_fewer_rows
 
 if TYPE_CHECKING:
     from recvault.providers.base import Request
 
-HOUR = timedelta(hours=1)
+HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
 FEW = 50  # rows per page if full pages fail: the usual default of services
 _CLOSE = timedelta(minutes=1)  # precision of the oldest accepted bound, if the filter is by the hour
 _BOUNDS = frozenset({400, 416, 422})  # statuses that refuse the content of a request
@@ -68,10 +68,12 @@ class NarrowedList:
 
     @property
     def finest(self) -> timedelta:
-        """The narrowest window that the filter supports: an hour or a day."""
+        """The narrowest window that the filter supports: an hour or a day; of a list with a most of rows, a minute."""
         noon = EPOCH + 12 * HOUR
         first, later = (self.request(Window(noon + step)).url for step in (timedelta(), HOUR))
-        return DAY if first == later else HOUR
+        if first == later:
+            return DAY
+        return MINUTE if capped_list(self.provider) else HOUR
 
     def narrower(self, window: Window, error: RecvaultError, now: datetime) -> Narrower:
         """Find how to request less than this window; raise the error if even a short list is not answered."""

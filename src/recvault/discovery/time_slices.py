@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from recvault.models import Window
 
 EPOCH = datetime(2008, 1, 1, tzinfo=UTC)  # before any provider recorded a call: where "all history" begins
+HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)  # the narrowest slice: some providers' filters are by the day
 WIDEST = timedelta(days=5 * 366)
 _PIECES = 8  # pieces into which a too long slice is cut
@@ -140,9 +141,10 @@ class Slices:
             self._width = None
 
     def _floor(self, moment: datetime) -> datetime:
-        """Return the start of its day, in UTC, or of its hour."""
+        """Return the start of its day, in UTC; of its hour or its minute, if slices may be so short."""
         utc = moment.astimezone(UTC)
-        return utc.replace(hour=0 if self._finest >= DAY else utc.hour, minute=0, second=0, microsecond=0)
+        hour = 0 if self._finest >= DAY else utc.hour
+        return utc.replace(hour=hour, minute=0 if self._finest >= HOUR else utc.minute, second=0, microsecond=0)
 
 
 def without(window: Window, done: Sequence[Window]) -> list[Window]:

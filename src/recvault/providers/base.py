@@ -209,6 +209,11 @@ def longest_window(provider: Provider) -> timedelta | None:
     return found
 
 
+def capped_list(provider: Provider) -> bool:
+    """Whether its list has at most `page_size` rows and no further page: a full one may lack the rest."""
+    return bool(getattr(provider, "capped_list", False))
+
+
 def token_request_of(provider: Provider, values: Mapping[str, str]) -> TokenRequest | None:
     """Return how its access tokens are requested; None if its credentials are sent as they are."""
     make = getattr(provider, "token_request", None)
@@ -241,17 +246,22 @@ def with_fewer_rows(request: Request, page_size: int, fewer: int) -> Request:
 
 
 def read_list(reply: Reply, key: str, *marks: str) -> tuple[JSON, list[Any]]:
-    """Return the page and its rows, which are under `key`. Raises ProtocolError if it is not a page.
+    """Return the page and its rows, which are under `key`; "" if the page is the list itself.
+
+    Raises ProtocolError if it is not a page.
 
     null, an empty object or an empty text under `key` means no rows, unless the page tells of errors. A missing `key`
     means no rows only if the page has one of `marks`, which no other document has.
     """
     page = reply.json()
-    if isinstance(page, dict) and (page.get(key) or not page.get("errors")):
+    if not key and isinstance(page, list):
+        return {}, page
+    if key and isinstance(page, dict) and (page.get(key) or not page.get("errors")):
         rows = page.get(key, None if any(name in page for name in marks) else False)
         if isinstance(rows, list) or rows is None or rows in ({}, ""):
             return page, rows or []
-    raise ProtocolError(f"{reply.request.url.host} answered {reply.status} without a list of {key!r}")
+    wanted = f"a list of {key!r}" if key else "a list"
+    raise ProtocolError(f"{reply.request.url.host} answered {reply.status} without {wanted}")
 
 
 def read_rows(

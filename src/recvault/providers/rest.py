@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from recvault.errors import ProtocolError
+from recvault.errors import NotWhole, ProtocolError
 from recvault.models import JSON, Phase, Recording, Scope, Window
 from recvault.providers import values
 from recvault.providers.base import (
@@ -55,7 +55,7 @@ class Bounds:
 class Paging:
     """How a page leads to the next one: by a link in it, or by a page number in the request."""
 
-    size: str  # the parameter for the number of rows a page
+    size: str = ""  # the parameter for the number of rows a page; "" if there is none
     within: str = ""  # the key of the object that holds the keys below; "" if the page itself holds them
     next: str = ""  # the key of the link to the next page
     own: str = ""  # the key of the link to this page
@@ -84,6 +84,7 @@ class Rest:
     media_url_lifetime: ClassVar[timedelta | None] = None
     has_subaccounts: ClassVar[bool] = False
     reads: ClassVar[tuple[str, ...]] = ()
+    capped_list: ClassVar[bool] = False  # a list has at most page_size rows, and no further page
     longest_window: ClassVar[timedelta | None] = None  # of a list; a longer one is refused, or answered with a part
 
     home: ClassVar[str] = ""  # base_url, unless configured
@@ -138,7 +139,9 @@ class Rest:
         within = "" if scope.kind == "account" else segment(scope.id)
         path = self.root + self.lists.get(scope.kind, self.lists["account"])
         place = path.format(account=segment(self.account_id), scope=within)
-        url = address(self.base_url, place, [*pairs, (self.paging.size, self.page_size)])
+        if self.paging.size:
+            pairs.append((self.paging.size, self.page_size))
+        url = address(self.base_url, place, pairs)
         return request("GET", url, headers={"Accept": self.accept})
 
     def bounds_of(self, scope: Scope) -> Bounds:
@@ -159,6 +162,10 @@ class Rest:
         self, reply: Reply, page: JSON, rows: int, paging: Paging, size: int
     ) -> tuple[httpx.URL | None, Stated]:
         """Return the next page's URL and the counts that this page states, after checking them against its rows."""
+        if self.capped_list:
+            if rows >= size:
+                raise NotWhole(f"{reply.request.url.host} sent {rows} rows, the most of a list: more may exist")
+            return None, Stated()
         told = (values.mapping(page.get(paging.within)) or {}) if paging.within else page
         said = Stated.of(told, told.get(paging.last))
         if paging.number:
@@ -244,7 +251,8 @@ class Rest:
 
     def _path(self, template: str, recording: Recording, media_format: str = "") -> str:
         account, name = segment(recording.account_id), segment(recording.recording_id)
-        return (self.root + template).format(account=account, recording=name, format=media_format)
+        call = segment(recording.call_id) if "{call}" in template else ""
+        return (self.root + template).format(account=account, recording=name, call=call, format=media_format)
 
 
 def _recipes(kind: type[Rest]) -> Mapping[str, Recipe]:

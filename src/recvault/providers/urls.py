@@ -24,8 +24,8 @@ LONGEST = 8192  # characters of a URL that is parsed and cached: a row may hold 
 DEEPEST = 64  # levels of a row that are kept: no provider sends more than five
 
 
-def segment(text: str) -> str:
-    """Encode an id as one path segment, which cannot lead to another path. Raises ValueError if it is empty."""
+def segment(text: str | None) -> str:
+    """Encode an id as one path segment, which cannot lead to another path. Raises ValueError if there is none."""
     if not text:
         raise ValueError("an empty id would address the list")
     if _WORD.fullmatch(text):  # as nearly all are: nothing to encode

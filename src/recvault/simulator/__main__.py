@@ -24,6 +24,7 @@ _KINDS: dict[Api, Kind] = {
     "telnyx": "telnyx",
     "signalwire": "signalwire",
     "plivo": "plivo",
+    "bandwidth": "bandwidth",
 }
 _ENDS = (signal.SIGTERM, signal.SIGINT)
 

@@ -18,9 +18,11 @@ _SOURCES: dict[Api, tuple[tuple[str, ...], str]] = {
     "telnyx": (("DialVerb", "StartCallRecordingAPI"), "StartConferenceRecordingAPI"),
     "signalwire": (("DialVerb", "OutBoundApi", "StartCallRecordingApi"), "StartConferenceRecording"),
     "plivo": (("normal",), "conference"),
+    "bandwidth": (("inbound", "outbound"), "inbound"),
 }
 _TRACKS_A_ROOM = 4
-AT_END: frozenset[Api] = frozenset({"plivo"})  # created and listed at the recording's end, each in one format
+AT_END: frozenset[Api] = frozenset({"plivo"})  # created and listed at the recording's end
+ONE_FORMAT: frozenset[Api] = AT_END | {"bandwidth"}  # each recording in its own
 
 
 class _Times(TypedDict):
@@ -89,7 +91,7 @@ def populate(
             chosen["conference_id"] = _name(world, account, api, "conference", number)
         if api == "video":
             chosen["formats"] = (draw.choice(("mka", "mka", "mkv")),)
-        if api in AT_END:
+        if api in ONE_FORMAT:
             chosen["formats"] = (draw.choice(("wav", "mp3")),)
         if draw.random() < world.switches.malformed_share:
             chosen["malformed"] = draw.choice(("no_date", "bad_date"))
@@ -140,7 +142,7 @@ def _media_lag(switches: Switches, api: Api) -> timedelta:
 def _formats(api: Api, encrypted: bool) -> tuple[str, ...]:
     if api == "video":
         return ("mka",)
-    if api in AT_END:
+    if api in ONE_FORMAT:
         return ("mp3",)
     return ("wav",) if encrypted else ("wav", "mp3")
 

@@ -11,7 +11,16 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
-from recvault.simulator import plivo, signalwire, signed_host, telnyx, twilio_legacy, twilio_video, twilio_voice
+from recvault.simulator import (
+    bandwidth,
+    plivo,
+    signalwire,
+    signed_host,
+    telnyx,
+    twilio_legacy,
+    twilio_video,
+    twilio_voice,
+)
 from recvault.simulator.dates import http_date
 from recvault.simulator.delivery import deliver
 from recvault.simulator.exchange import Dialect, Refusal, Request, Route, SimulatedReply, error
@@ -28,6 +37,7 @@ _FORMATS: dict[str, Callable[[World, Request], Route]] = {
     "v1/Account": plivo.route,
     "v2": telnyx.route,
     "api": signalwire.route,
+    "api/v2": bandwidth.route,
 }
 _SERVER_ERRORS: dict[Dialect, int | str] = {
     "json": 20500,

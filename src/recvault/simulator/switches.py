@@ -83,3 +83,6 @@ class Switches:
     plivo_window_days: int = 30  # a list of more days is refused with 400; 0: of any length
     plivo_unbounded_days: int = 7  # a list without bounds shows this much
     plivo_link_repeats_filter: bool = False  # the next link has the bounds too
+
+    # Bandwidth v2
+    bandwidth_most: int = 1000  # rows of a list

@@ -22,23 +22,25 @@ from recvault.simulator.switches import Switches
 if TYPE_CHECKING:
     from recvault.simulator.sealing import Sealer
 
-Service = Literal["twilio", "telnyx", "signalwire", "plivo"]
+Service = Literal["twilio", "telnyx", "signalwire", "plivo", "bandwidth"]
 Status = Literal["active", "suspended", "closed"]
 
 # How long a deleted recording's row can still be read.
-_RETENTION = {"voice": 40, "video": 30, "telnyx": 0, "signalwire": 0, "plivo": 0}
+_RETENTION = {"voice": 40, "video": 30, "telnyx": 0, "signalwire": 0, "plivo": 0, "bandwidth": 0}
 _APIS: dict[Service, tuple[Api, ...]] = {
     "twilio": ("voice", "video"),
     "telnyx": ("telnyx",),
     "signalwire": ("signalwire",),
     "plivo": ("plivo",),
+    "bandwidth": ("bandwidth",),
 }
 _KEYS: dict[Service, tuple[str, str]] = {  # of a `[[sources]]` entry: the account's id and its secret
     "twilio": ("account_sid", "auth_token"),
     "signalwire": ("project_id", "api_token"),
     "plivo": ("auth_id", "auth_token"),
+    "bandwidth": ("account_id", "password"),
 }
-_SECRETS: dict[Service, str] = {"telnyx": "KEY", "signalwire": "PT", "plivo": ""}  # how they begin
+_SECRETS: dict[Service, str] = {"telnyx": "KEY", "signalwire": "PT", "plivo": "", "bandwidth": ""}  # how they begin
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -59,7 +61,8 @@ class SimAccount:
         if self.kind == "telnyx":
             return {"api_key": self.secret}
         account, secret = _KEYS[self.kind]
-        return {account: self.account_id, secret: self.secret}
+        user = {"username": f"user-{self.account_id}"} if self.kind == "bandwidth" else {}
+        return {account: self.account_id, **user, secret: self.secret}
 
     @property
     def webhook_seed(self) -> bytes:
@@ -83,7 +86,7 @@ class SimAccount:
         """The Authorization header of this account."""
         if self.kind == "telnyx":
             return f"Bearer {self.secret}"
-        return _basic(self.account_id, self.secret)
+        return _basic(self.credentials.get("username", self.account_id), self.secret)
 
     @property
     def api_key(self) -> tuple[str, str] | None:

@@ -7,15 +7,15 @@ import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 
 from recvault.archive import KeyTemplate
-from recvault.errors import NotFound
+from recvault.errors import NotFound, NotWhole
 from recvault.http import AddressRule, Clients, Limits, Session, Timing
 from recvault.models import ACCOUNT, Job, Outcome, Phase, Recording, Window
-from recvault.providers.base import Page, Provider
+from recvault.providers.base import Page, Provider, capped_list
 from recvault.shutdown import Stop
 from recvault.simulator.exchange import Request
 from recvault.testing.front import Answer, Front, Spoiling, forward, honest
@@ -25,6 +25,7 @@ from recvault.transfer.fetch import Line
 from recvault.transfer.spool import SpoolPlace
 
 TIMING = Timing(tries=1, stall_timeout=5.0)
+_FIRST, _LAST, _SHORTEST = datetime(2008, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC), timedelta(seconds=1)
 
 
 class Service(Protocol):
@@ -67,9 +68,16 @@ class Bench:
         return Session(base_url, authorization, self.clients, limits, self.stop, TIMING)
 
     def pages(self, window: Window | None = None) -> list[Page]:
-        """Return every page of the account's list."""
+        """Return every page of the account's list; of a list with a most of rows, every list that is not full."""
         first = self.provider.list_request(window or Window(), ACCOUNT)
-        return [page for page, _ in self.session().pages(self.provider, first)]
+        try:
+            return [page for page, _ in self.session().pages(self.provider, first)]
+        except NotWhole:
+            since, until = (window and window.since) or _FIRST, (window and window.until) or _LAST
+            if not capped_list(self.provider) or until - since <= _SHORTEST:
+                raise
+            middle = (since + (until - since) / 2).replace(microsecond=0)  # so that no row is on both sides
+            return self.pages(Window(since, middle)) + self.pages(Window(middle, until))
 
     def recordings(self, window: Window | None = None) -> list[Recording]:
         """Return every recording of the account's list."""
