@@ -1,7 +1,7 @@
 """The answer to a media request: what its headers say, and where its bytes go.
 
-Invariant: only the unencoded body of a 200 reaches a sink, and a sink is finished only if the body is complete by its
-Content-Length.
+Invariant: only the unencoded body of a 200, or of a 206 that was asked for, reaches a sink, and a sink is finished only
+if the body is complete by its Content-Length.
 """
 
 from __future__ import annotations
@@ -95,6 +95,7 @@ class MediaAnswer(Generic[T]):
         "_length",
         "_note",
         "_place",
+        "_ranged",
         "_receive",
         "_sink",
         "has_begun",
@@ -104,8 +105,11 @@ class MediaAnswer(Generic[T]):
         "write",
     )
 
-    def __init__(self, place: Place, receive: Callable[[MediaHead], Sink[T]], note: Note) -> None:
-        self._place, self._receive, self._note = place, receive, note
+    def __init__(
+        self, place: Place, receive: Callable[[MediaHead], Sink[T]], note: Note, *, ranged: bool = False
+    ) -> None:
+        """`ranged`: a part was asked for, so that a 206 is an answer too."""
+        self._place, self._receive, self._note, self._ranged = place, receive, note, ranged
         self._away: Away | None = None
         self._sink: Sink[T] | None = None
         self._length: int | None = None
@@ -123,7 +127,7 @@ class MediaAnswer(Generic[T]):
         self.has_begun, self.headers = True, head.named
         headers = self.headers
         self._note(status, headers, MEDIA, head.wait_seconds, at_home=place.at_home)
-        if status != 200:
+        if status != 200 and not (self._ranged and status == 206):
             self._away = Away.told(status, headers.get("location"))
             if self._away is None and 200 <= status < 300:
                 mark = classify.request_mark(classify.request_id(headers))

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from typing import NoReturn, ParamSpec, TypeVar
 
 import httpx
@@ -33,6 +34,7 @@ from recvault.http.exchange_errors import NOT_SENT, Failures, failure
 from recvault.http.limits import LIST, MEDIA, Noted, Pacing
 from recvault.http.media import MEDIA as ANSWER
 from recvault.http.media import Away, DrainCut, MediaAnswer, MediaHead, Place, Sink
+from recvault.http.media_part import MediaPart, PartSink
 from recvault.http.request_count import NO_ANSWER, RequestCount
 from recvault.http.tokens import Tokens
 from recvault.http.tries import Timing, Tries
@@ -173,6 +175,12 @@ class Session:
         """
         return self._judged(self._download_once, request, receive, signed)
 
+    def part(self, request: httpx.Request | OwnMedia, start: int, size: int, *, signed: bool = False) -> MediaPart:
+        """Return `size` bytes of media from `start`, or what is known of all of them if Range is ignored."""
+        headers = [*_kept(request.headers), ("Range", f"bytes={start}-{start + size - 1}")]
+        asked = httpx.Request("GET", request.url, headers=headers)
+        return self._judged(self._download_once, asked, partial(PartSink, start, size), signed, True)
+
     # -- refusals ------------------------------------------------------------------------------------------------------
 
     def _judged(self, once: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -252,12 +260,16 @@ class Session:
                 return Reply(request, status, response.headers, body)
 
     def _download_once(
-        self, request: httpx.Request | OwnMedia, receive: Callable[[MediaHead], Sink[T]], signed: bool
+        self,
+        request: httpx.Request | OwnMedia,
+        receive: Callable[[MediaHead], Sink[T]],
+        signed: bool,
+        ranged: bool = False,
     ) -> T:
         """Fetch media, follow redirects manually, and raise the error for the status."""
         place = self._media_place(request, signed)
         for _ in range(_MOST_REDIRECTS):
-            found = self._fetched(place, receive)
+            found = self._fetched(place, receive, ranged)
             if not isinstance(found, Away):
                 return found
             kept = [(name, value) for name, value in place.headers if name.lower() not in _NOT_KEPT]
@@ -265,10 +277,10 @@ class Session:
             place = self._media_place(_redirected(sent, found.location), signed)
         raise ProtocolError(f"{place.host} redirected more than {_MOST_REDIRECTS} times")
 
-    def _fetched(self, place: Place, receive: Callable[[MediaHead], Sink[T]]) -> T | Away:
+    def _fetched(self, place: Place, receive: Callable[[MediaHead], Sink[T]], ranged: bool) -> T | Away:
         """Request media once. The transport suffices: httpx's client would add nothing."""
         self._circuit.check()
-        answer = MediaAnswer(place, receive, self._answered)
+        answer = MediaAnswer(place, receive, self._answered, ranged=ranged)
         sent = Request("GET", place.url, place.headers)
         with self._turn(_MEDIA) if place.at_home else nullcontext():
             try:
