@@ -9,7 +9,7 @@
 
 It is one file, so that it can be read as a whole. Signatures are not verified; payload hashes, checksums, conditions,
 regions and part sizes are. Operations, as counted and as faults name them: PUT GET HEAD DELETE LIST CREATE PART
-COMPLETE ABORT UPLOADS RETENTION LEGAL_HOLD HEAD_BUCKET CREATE_BUCKET.
+COMPLETE ABORT UPLOADS COPY RETENTION LEGAL_HOLD HEAD_BUCKET CREATE_BUCKET.
 
 Faults: `error` (500) and `slow_down` (503) before anything is done, `reset_before` and `reset_after` (RST and no
 reply, before or after it is done), `hang` (nothing done, no reply for some seconds), `slow` (done, some seconds late),
@@ -29,7 +29,7 @@ import struct
 import threading
 from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from http import HTTPStatus
@@ -54,7 +54,7 @@ _TOLD_HEADERS = (
     "x-amz-storage-class",
 )
 
-WRITES = frozenset({"PUT", "COMPLETE"})
+WRITES = frozenset({"PUT", "COMPLETE", "COPY"})
 MENU: dict[str, frozenset[str]] = {
     **dict.fromkeys(("error", "slow_down", "reset_before", "reset_after", "hang", "slow"), frozenset()),  # any
     "conflict": WRITES,
@@ -70,6 +70,9 @@ class Strictness:
     md5: bool = True  # a wrong Content-MD5 is refused
     conditional: bool = True  # If-None-Match: * of a put is honoured
     conditional_complete: bool = True  # … also of CompleteMultipartUpload
+    conditional_copy: bool = True  # … also of CopyObject
+    copies: bool = True  # CopyObject is implemented
+    checks_origin: bool = True  # CopyObject honours x-amz-copy-source-if-match
     uploads_listed: bool = True  # ListMultipartUploads is implemented
     refuses_sums: bool = False  # x-amz-checksum-… and x-amz-sdk-checksum-algorithm are unsupported headers
     refuses_md5: bool = False  # Content-MD5 is an unsupported header
@@ -329,6 +332,8 @@ class Request:
             return "RETENTION" if "retention" in query else "LEGAL_HOLD"
         if query:
             return "CREATE" if (self.verb, query) == ("POST", {"uploads"}) else ""
+        if self.verb == "PUT" and "x-amz-copy-source" in self.headers:
+            return "COPY"
         return self.verb if self.verb in ("PUT", "GET", "HEAD", "DELETE") else ""
 
     @property
@@ -468,6 +473,8 @@ class StrictS3:
             if bucket is None:
                 self.bucket(request.bucket)
                 return 200, {}, b""
+            if op == "COPY":
+                return _copy(self.buckets, bucket, request)
             return _OPERATIONS[op](bucket, request, body)
         except Refusal as refusal:
             return refusal.status, refusal.headers, _error(refusal.code, refusal.message)
@@ -493,6 +500,8 @@ class StrictS3:
             raise Refusal(400, "InvalidArgument", f"Unsupported header '{refused}' received for this API call.")
         if op in bucket.denied or any(op == denied and request.key.endswith(end) for denied, end in bucket.denied_keys):
             raise Refusal(403, "AccessDenied", "Access Denied")
+        if op == "COPY" and bucket.strictness.copies:
+            return
         if op not in _OPERATIONS or (op == "UPLOADS" and not bucket.strictness.uploads_listed):
             raise Refusal(501, "NotImplemented", "A header you provided implies functionality not implemented.")
 
@@ -556,6 +565,29 @@ def _put(bucket: Bucket, request: Request, body: Body) -> Reply:
         bucket.objects[request.key] = kept
         bucket.writes[request.key] += 1
     return 200, _stored(bucket, kept), b""
+
+
+def _copy(buckets: dict[str, Bucket], bucket: Bucket, request: Request) -> Reply:
+    """Copy an object of any bucket of this server, with new metadata."""
+    _check_key(request.key)
+    told, strict = request.headers, bucket.strictness
+    name, _, key = unquote(told["x-amz-copy-source"]).lstrip("/").partition("/")
+    if (theirs := buckets.get(name)) is None:
+        raise Refusal(404, "NoSuchBucket", "The specified bucket does not exist")
+    if {"GET", "COPY"} & theirs.denied:
+        raise Refusal(403, "AccessDenied", "Access Denied")
+    kept = _found(theirs, key)
+    if strict.checks_origin and told.get("x-amz-copy-source-if-match", kept.etag) != kept.etag:
+        raise Refusal(412, "PreconditionFailed", "At least one of the pre-conditions you specified did not hold")
+    if (told.get("x-amz-metadata-directive"), told.get("x-amz-tagging-directive")) != ("REPLACE", "REPLACE"):
+        raise Refusal(400, "InvalidRequest", "This server copies no metadata and no tags.")
+    headers = {name: value for name, value in request.kept_headers.items() if not name.startswith("x-amz-copy-")}
+    made = replace(kept, headers=headers, modified=_now())
+    _store(bucket, request.key, made, unless_there=request.conditional and strict.conditional_copy)
+    summed = strict.tells_sum and told.get("x-amz-checksum-algorithm") == "SHA256"
+    sha256 = base64.b64encode(bytes.fromhex(made.sha256)).decode()
+    inside = f"<ChecksumSHA256>{sha256}</ChecksumSHA256>" if summed else ""
+    return _xml("CopyObjectResult", f"<ETag>{escape(made.etag)}</ETag>{inside}")
 
 
 def _found(bucket: Bucket, key: str) -> Kept:

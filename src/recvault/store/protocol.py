@@ -6,18 +6,36 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import BinaryIO, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from recvault.errors import TooLarge
 from recvault.store.facts import StoreFacts
 from recvault.store.inspection import Inspection
 
+if TYPE_CHECKING:
+    from recvault.store.s3.bounds import Sink
+
 SMALL_MOST = 4 << 20  # bytes; limit of a small object. A sidecar holds one row of a provider's page, far below it
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """An object of another bucket, in one of its versions: unchanged as long as its ETag is this."""
+
+    bucket: str
+    key: str
+    etag: str  # without quotes
+
+    def __str__(self) -> str:
+        return f"s3://{self.bucket}/{self.key}"
 
 
 @dataclass(slots=True, kw_only=True)
 class Put:
-    """An object to write: its bytes from the start of `body`, and their checksum. Must not be modified."""
+    """An object to write: its bytes from the start of `body`, and their checksum. Must not be modified.
+
+    `origin`: an object with the same bytes. A store that can reach it copies it, and reads nothing of `body`.
+    """
 
     key: str
     body: BinaryIO = field(repr=False)
@@ -25,6 +43,7 @@ class Put:
     sha256: str  # hex
     content_type: str
     metadata: Mapping[str, str]  # ASCII; holds the sha256
+    origin: Origin | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +143,21 @@ class Reader(Protocol):
 
     def url(self, key: str, seconds: int) -> str:
         """Return a URL by which anyone may read an object for so long. No request is made."""
+
+
+class Foreign(Protocol):
+    """A bucket that others write. It is only read. Raises the same errors as ObjectStore."""
+
+    bucket: str
+
+    def listed(self, prefix: str) -> Iterator[Listed]:
+        """Yield the objects under a prefix, in key order."""
+
+    def read(self, key: str, sink: Sink) -> Origin | None:
+        """Read a whole object into a sink, and return which one it was; None if it does not exist. Raises Cold."""
+
+    def close(self) -> None:
+        """Close every connection."""
 
 
 class Replacer(Protocol):

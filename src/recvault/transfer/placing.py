@@ -17,7 +17,7 @@ from recvault.archive import EDITIONS, KeyTemplate
 from recvault.errors import Cold, KeyConflict, TooLarge
 from recvault.media import CONTENT_TYPES, MediaFacts
 from recvault.models import Job, MediaObject, Receipt, Recording, Requested
-from recvault.store import ObjectStore, Put
+from recvault.store import ObjectStore, Origin, Put
 from recvault.transfer.cold_sidecar import cold_commit
 
 Adopt = Callable[[str], MediaObject | None]
@@ -43,6 +43,7 @@ class Placing:
         adopt: Adopt,
         *,
         after: int = 0,
+        origin: Origin | None = None,
     ) -> MediaObject:
         """Put a medium under its first key, beyond edition `after`, that is free or has these bytes.
 
@@ -51,7 +52,7 @@ class Placing:
         """
         for edition in EDITIONS[after:]:
             placed = described(self.keys(recording, media_format, edition))
-            if self.put(recording, placed, body):
+            if self.put(recording, placed, body, origin):
                 return placed
             if placed.key in self.placed:
                 continue  # this job's own: two requested formats have the same real one
@@ -62,7 +63,7 @@ class Placing:
             self._note_taken(placed.key)
         raise self._exhausted(recording)
 
-    def put(self, recording: Recording, medium: MediaObject, body: BinaryIO) -> bool:
+    def put(self, recording: Recording, medium: MediaObject, body: BinaryIO, origin: Origin | None = None) -> bool:
         """Put media under their key; False if it has other bytes."""
         return self._put(
             Put(
@@ -72,6 +73,7 @@ class Placing:
                 sha256=medium.sha256,
                 content_type=medium.content_type,
                 metadata=archive.object_metadata(recording, medium.sha256),
+                origin=origin,
             )
         )
 

@@ -74,7 +74,7 @@ class Writer:
             "Key": put.key,
             "ContentLength": put.bytes,
             BODY_SHA256: put.sha256,
-            **self._described(put),
+            **self.described(put),
             **arguments,
         }
         put.body.seek(0)
@@ -96,7 +96,7 @@ class Writer:
         """Upload in parts, above the limit of a single put: each with its SHA-256; the file's is in the metadata."""
         algorithm = {"ChecksumAlgorithm": "SHA256"} if self.facts.sums == SHA256 else {}
         begun = self._client.create_multipart_upload(
-            Bucket=self._bucket, Key=put.key, **algorithm, **self._described(put)
+            Bucket=self._bucket, Key=put.key, **algorithm, **self.described(put)
         )
         if not begun.get("UploadId"):
             raise answers.not_the_stores(self._where(put.key), "begins no upload (it names none)")
@@ -146,7 +146,8 @@ class Writer:
             sums["ContentMD5"] = b64_md5(body)
         return sums
 
-    def _described(self, put: Put) -> dict[str, Any]:
+    def described(self, put: Put) -> dict[str, Any]:
+        """Return the arguments for what is kept beside the bytes: content type, metadata, class, lock."""
         options = self._lasting
         if options is None:
             options = self._options.arguments(datetime.now(UTC))

@@ -32,6 +32,7 @@ from recvault.store.s3.botocore_errors import (
 from recvault.store.s3.bounds import Small
 from recvault.store.s3.bucket_inspection import BucketInspection
 from recvault.store.s3.clients import Client
+from recvault.store.s3.copying import COPY_MOST, Copying
 from recvault.store.s3.endings import asked, drained, drained_at_once
 from recvault.store.s3.key_refusals import Evidence, KeyErrors
 from recvault.store.s3.locking import lock
@@ -85,6 +86,7 @@ class S3Store:
                 self.objects = Straight(client, bucket, pays=self.options.request_payer)
         self._writer = Writer(client, bucket, self.options, self._head, part_least, self._drained)
         self._writer.facts = facts or StoreFacts()
+        self._copying = Copying(client, bucket, self._writer, self.stream)
         self._evidence = Evidence(self._by_boto3, self._lists, self._write_by_boto3, self._drained)
         self._evidence.known = known
         self._single_put_most = single_put_most
@@ -123,17 +125,23 @@ class S3Store:
 
     def _put(self, put: Put, *, in_parts: bool) -> bool:
         # Some stores honour the condition of a put but ignore it for a multipart upload, so these always check first.
-        is_conditional = self._writer.facts.conditional
-        if (in_parts or not is_conditional) and (found := self.head(put.key)) is not None:
+        # … or for a copy.
+        is_conditional, copies = self._writer.facts.conditional, put.origin is not None and put.bytes <= COPY_MOST
+        if (in_parts or copies or not is_conditional) and (found := self.head(put.key)) is not None:
             return self._already(put, found)
         with self.key_errors(put.key, writing=True):
+            condition = _CONDITION if is_conditional else {}
             try:
-                self._write(put, _CONDITION if is_conditional else {}, in_parts=in_parts)
+                if not (copies and self._copying.copy(put, condition, self._at_once, self._is_there)):
+                    self._write(put, condition, in_parts=in_parts)
             except ClientError as error:
                 if code_of(error) not in (EXISTS | ENDED if in_parts else EXISTS):
                     raise
                 return self._already(put, self.head(put.key))  # another process was first, or our own response was lost
         return True
+
+    def _is_there(self, key: str) -> bool:
+        return self._head(key) is not None
 
     def head(self, key: str) -> Stored | None:
         """See ObjectStore.head."""
