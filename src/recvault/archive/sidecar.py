@@ -70,10 +70,12 @@ def sidecar_bytes(
     fetched_from: str | None,
     formats_wanted: Iterable[str],
     call: JSON | None = None,
+    adopted: JSON | None = None,
 ) -> bytes:
     """Encode a recording's sidecar: one JSON document on one line, so that query engines can read it directly.
 
-    `call`: the facts of its call; unknown, the sidecar has no such field.
+    `call`: the facts of its call; unknown, the sidecar has no such field. `adopted`: where its media were before, and
+    how they were proven, if they were not fetched from the provider.
     """
     recording = receipt.recording
     document: JSON = {
@@ -108,6 +110,7 @@ def sidecar_bytes(
             "attempts": attempts,
             "formats_wanted": list(formats_wanted),
             **_beside(receipt),
+            **({} if adopted is None else {"adopted": adopted}),
         },
         **({} if call is None else {"call": call}),
         "raw": recording.raw,

@@ -17,6 +17,7 @@ from recvault import __version__
 from recvault.cli.app import App
 
 VERBS = {
+    "adopt": "Take over recordings that others laid into a bucket, each one proven.",
     "backup": "Write a copy of the ledger, for a restore or a downgrade.",
     "backfill": "Archive a source's history, a time range of it, or single calls, rooms or recordings.",
     "browse": "Search the archive in a web browser, listen, save recordings with their evidence.",

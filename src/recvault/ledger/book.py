@@ -31,6 +31,7 @@ from recvault.ledger.pruned import Pruned
 from recvault.ledger.questions import Questions
 from recvault.ledger.steps import Policy
 from recvault.ledger.succession import Succession
+from recvault.ledger.taking import Taking
 from recvault.ledger.trouble import sound_values, sqlite_errors, stored_time
 from recvault.ledger.uncalled import Uncalled
 from recvault.ledger.uncatalogued import Uncatalogued
@@ -60,6 +61,7 @@ class Ledger:
         self.call_lists = CallLists(self._connection)
         self.pruned = Pruned(self._connection)
         self.succession = Succession(self._connection, self._owner)
+        self.taking = Taking(self._connection, self._owner)
         self._born_at = ""
 
     @classmethod

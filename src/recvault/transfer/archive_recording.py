@@ -46,7 +46,7 @@ def archive_recording(attempt: Attempt) -> Receipt:
     if commit is not None and not commit.lost and not job.again:
         return commit.receipt
     line = attempt.parts.line(job.source, recording.account_id)
-    if _must_be_read_again(job, line):
+    if must_be_read_again(job, line):
         recording = refreshed(line, recording)
     if commit is not None and commit.lost:
         return restored(attempt, line, recording, commit)
@@ -74,7 +74,7 @@ def archive_recording(attempt: Attempt) -> Receipt:
     return attempt.commit(line, recording, tuple(media.values()), fetched_from, lacking.formats)
 
 
-def _must_be_read_again(job: Job, line: Line) -> bool:
+def must_be_read_again(job: Job, line: Line) -> bool:
     """Whether the row may be outdated: not final, without URLs that expire, or from a list that cannot tell."""
     recording = job.recording
     expires = line.provider.media_url_lifetime is not None

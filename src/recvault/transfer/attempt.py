@@ -14,7 +14,7 @@ from recvault.archive import KeyTemplate
 from recvault.errors import RecvaultError
 from recvault.models import JSON, Doubt, Earlier, Failure, Job, Look, MediaObject, MissingFormat, Receipt, Recording
 from recvault.providers.calls import call_in_row
-from recvault.store import ObjectStore
+from recvault.store import ObjectStore, Origin
 from recvault.transfer.earlier_attempts import adoptable
 from recvault.transfer.fetch import Fetched, Line
 from recvault.transfer.placing import Placing, described
@@ -45,14 +45,15 @@ class Attempt:
         self.looking = Looking(looks, parts.clock())
         self.is_served = False  # some format was fetched
 
-    def put(self, line: Line, recording: Recording, fetched: Fetched) -> MediaObject:
-        """Put a medium under its key, or find there what an earlier attempt put."""
+    def put(self, line: Line, recording: Recording, fetched: Fetched, origin: Origin | None = None) -> MediaObject:
+        """Put a medium under its key, or find there what an earlier attempt put. `origin`: where it may be copied."""
         return self.placing.medium(
             recording,
             fetched.media_format,
             partial(_described, recording, fetched),
             cast("BytesIO", fetched.spool.file),
             partial(adoptable, self, line, recording, fetched.media_format),
+            origin=origin,
         )
 
     def put_beside(self, recording: Recording, lost: MediaObject, fetched: Fetched) -> MediaObject:
@@ -75,8 +76,12 @@ class Attempt:
         fetched_from: str | None,
         missing: tuple[MissingFormat, ...] = (),
         earlier: Receipt | None = None,
+        adopted: JSON | None = None,
     ) -> Receipt:
-        """Write the sidecar: from here on the recording is archived, whatever happens."""
+        """Write the sidecar: from here on the recording is archived, whatever happens.
+
+        `adopted`: how the media came, if not from the provider.
+        """
         job = self.job
         standing = earlier or job.standing
         call = self._call(line, recording)
@@ -97,6 +102,7 @@ class Attempt:
                 fetched_from=fetched_from,
                 formats_wanted=line.formats,
                 call=call,
+                adopted=adopted,
             )
 
         placed = self.placing.sidecar(recording, receipt, write)

@@ -150,7 +150,7 @@ def _fetch_once(place: SpoolPlace, line: Line, recording: Recording, media_forma
     for request in requests:
         asked = Requested(media_format=media_format, channels=request.extensions.get(CHANNELS), refused=refused)
         try:
-            receive = partial(_Receiving, place, line, recording, asked)
+            receive = partial(Receiving, place, line, recording, asked)
             return line.session.download(request, receive, signed=signed)
         except Refused as error:
             if request is requests[-1]:
@@ -160,7 +160,7 @@ def _fetch_once(place: SpoolPlace, line: Line, recording: Recording, media_forma
     raise AssertionError("the last request was answered, or raised")
 
 
-class _Receiving:
+class Receiving:
     """Spools, hashes and checks a body as it arrives: the sink of one download."""
 
     def __init__(self, place: SpoolPlace, line: Line, recording: Recording, asked: Requested, head: MediaHead) -> None:
