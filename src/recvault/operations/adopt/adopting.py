@@ -32,7 +32,7 @@ from recvault.models import JSON, Job, Phase, Receipt, Recording
 from recvault.operations.adopt.adopted import Adopted, Named
 from recvault.operations.adopt.matching import Match, Matching
 from recvault.operations.adopt.names import may_be_media
-from recvault.operations.adopt.proving import Proven, Prover, Unproven
+from recvault.operations.adopt.proving import ProvenObject, Prover, Unproven
 from recvault.store import Foreign, Listed
 from recvault.transfer.archive_recording import Transfer, must_be_read_again
 from recvault.transfer.attempt import Attempt
@@ -179,11 +179,11 @@ class Adopt:
 
     def _proven(
         self, prover: Prover, line: Line, recording: Recording, group: Match, spools: ExitStack
-    ) -> list[Proven]:
+    ) -> list[ProvenObject]:
         """Prove an object for each wanted format, the wanted order first; none if a format is missing."""
         wanted = formats(line.formats, recording.formats) if recording.formats else ()
         is_any = line.provider.one_format or not wanted
-        found: dict[str, Proven] = {}
+        found: dict[str, ProvenObject] = {}
         for key in group.keys:
             if len(found) >= max(1, 0 if is_any else len(wanted)):
                 self._adopted.count(copies=1)
@@ -209,7 +209,7 @@ class Adopt:
             self._adopted.name(Named(proven.origin.key, group.recording_id, "adopt.format", message))
         return []
 
-    def _said(self, proven: list[Proven]) -> JSON:
+    def _said(self, proven: list[ProvenObject]) -> JSON:
         """Return what the sidecar says of the adoption."""
         at = self._runtime.clock().strftime("%Y-%m-%dT%H:%M:%SZ")
         return {"from": str(proven[0].origin), "at": at, "proof": [each.proof for each in proven]}

@@ -35,7 +35,7 @@ class Unproven(Exception):
 
 
 @dataclass(slots=True)
-class Proven:
+class ProvenObject:
     """A proven object, in the spool. Close its `fetched`."""
 
     fetched: Fetched
@@ -89,7 +89,7 @@ class Prover:
     sample: int = SAMPLE
     count: Callable[[int], None] = field(default=lambda sent: None)  # told the bytes that a provider sent
 
-    def prove(self, line: Line, recording: Recording, key: str, matched_by: str) -> Proven:
+    def prove(self, line: Line, recording: Recording, key: str, matched_by: str) -> ProvenObject:
         """Read and prove one object. Raises Unproven, Settled if the row says that it has no media, or the error."""
         fetched, origin = self.read(line, recording, key)
         try:
@@ -106,7 +106,7 @@ class Prover:
         except BaseException:
             fetched.spool.close()
             raise
-        return Proven(fetched, origin, {"from": str(origin), "matched_by": matched_by, **compared})
+        return ProvenObject(fetched, origin, {"from": str(origin), "matched_by": matched_by, **compared})
 
     def read(self, line: Line, recording: Recording, key: str) -> tuple[Fetched, Origin]:
         """Read an object into the spool, hashed and checked like a download. Raises Unproven if it is no media."""
