@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import timedelta
 from pathlib import Path
@@ -100,6 +101,22 @@ def test_an_accepted_loss_is_no_failure_any_more(rig: Rig, simulator: Simulator,
     assert run(rig, "retry", ids[0]).code == 0
     assert rig.sync().exit_code == 0
     assert run(rig, "status", "--json").document["sources"][0]["counts"]["accepted"] == 1
+
+
+def test_an_accepted_loss_has_a_record_in_the_bucket(rig: Rig, troubled: list[SimRecording]) -> None:
+    """The record says who accepted which recordings, why and when; a bucket that takes none keeps them dead."""
+    ids = sorted(troubled[number].recording_id for number in (1, 2))
+    where, rig.s3_url = rig.s3_url, "http://127.0.0.1:9"
+    assert run(rig, "failures", "accept", *ids, "--reason", "the provider lost it").code == 75
+    rig.s3_url = where
+    assert run(rig, "failures", "--json").document["accepted"] == []
+    assert run(rig, "failures", "accept", *ids, "--reason", "the provider lost it").code == 0
+    [(key, body)] = [(key, body) for key, body in rig.objects().items() if key.startswith("events/")]
+    assert "-failures-accept-" in key
+    lines = [json.loads(line) for line in body.splitlines()]
+    assert sorted(line["recording_id"] for line in lines) == ids
+    assert {(line["act"], line["reference"]) for line in lines} == {("failures accept", "the provider lost it")}
+    assert lines[0]["command"][-2:] == ["--reason", "[above]"]
 
 
 def test_what_is_archived_cannot_be_accepted_as_lost(rig: Rig, troubled: list[SimRecording]) -> None:

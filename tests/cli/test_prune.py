@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from cli.commands import run
 from operations.prune.lab import archived, away
 from rig import Rig
@@ -18,6 +20,8 @@ def test_the_command(rig: Rig) -> None:
     rest = run(rig, *words)
     assert (rest.code, rest.stdout.split(":")[0]) == (0, "1 of 1 recordings are deleted at the provider")
     assert len(away(rig.simulator, account)) == 3
+    told = [json.loads(body) for key, body in rig.objects().items() if key.startswith("events/")]
+    assert [(each["act"], each["source"]) for each in told] == [("prune", "acme")] * 2  # none of the dry run
 
 
 def test_why_recordings_stay(rig: Rig) -> None:

@@ -178,16 +178,25 @@ def _shown(row: Row, name: str) -> Any:
 def accept(app: App, ids: tuple[str, ...], reason: str, as_json: bool) -> int:
     """Accept that these recordings can never be archived: no longer exit code 3, no longer an alarm.
 
-    They stay listed and counted as accepted, with reason, user and time. `recvault retry ID` takes one back.
+    They stay listed and counted as accepted, with reason, user and time. `recvault retry ID` takes one back. The bucket
+    gets a record of it first, below events/.
     """
+    from recvault.custody import Records
+    from recvault.custody.events import tell
     from recvault.log.lines import get_logger
 
     if not reason.strip():
         raise click.UsageError("--reason is empty: say why these recordings are accepted as lost")
     log = get_logger("recvault.failures")
-    with app.inquiry() as inquiry:
-        rows = {row["id"]: row for text in ids for row in inquiry.find(text)}
-        taken = inquiry.ledger.accept(rows, f"{reason.strip()} (by {_user()})", now())
+    with app.runtime() as runtime:
+        rows = {row["id"]: row for text in ids for row in runtime.find(text)}
+        lost = [row for row in rows.values() if row["state"] not in ("archived", "accepted", "gone", "external")]
+        if lost:
+            names = ("provider", "account_id", "recording_id", "state")
+            told = [{name: row[name] for name in names} for row in lost]
+            records = Records(store=runtime.store, prefix=runtime.keys.prefix)
+            tell(records, "failures accept", now=now(), reference=reason.strip(), facts=told)
+        taken = runtime.ledger.accept(rows, f"{reason.strip()} (by {_user()})", now())
     for row_id in taken:
         row = rows[row_id]
         log.warning("failure.accepted", source=row["source"], recording_id=row["recording_id"], reason=reason.strip())

@@ -1,6 +1,7 @@
 """Custody: the records of what was erased, held, pruned and done. They are in the bucket, and outlive the ledger.
 
-Invariants. A record is written once and never replaced. It has no phone number and no name of a person. All have one
+Invariants. A record is written once and never replaced. It has no phone number and no name of a person;
+of who acted, `events/` names the account. All have one
 chain of manifests, `manifests/provider=recvault/account=custody/`, which lists them daily, whoever wrote them.
 """
 
