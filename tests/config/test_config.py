@@ -38,6 +38,8 @@ from recvault.config import (
 from recvault.config.locate import KeyLines
 from recvault.errors import ConfigError
 from recvault.providers import BUILT_IN, provider_class
+from recvault.providers.rest import Rest
+from recvault.providers.telnyx import Telnyx
 from recvault.transport import Proxy
 
 EXAMPLE = Path(__file__).parents[2] / "config.example.toml"
@@ -960,3 +962,13 @@ def test_a_cluster_takes_the_place_of_processes() -> None:
     text = ARCHIVE + '[transfer]\ncluster = "local:2"\nprocesses = 2\n' + TELNYX
     with pytest.raises(ConfigError, match="cannot be combined with processes"):
         read(text, "config.toml")
+
+
+def test_a_provider_that_cannot_delete_is_not_pruned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """prune_after is an error for a provider that does not declare that it deletes."""
+    source = '[archive]\nbucket = "acme"\n[[sources]]\nname = "t"\nprovider = "telnyx"\napi_key = { env = "K" }\n'
+    text = f'{source}prune_after = "30d"\n'
+    assert read(text, "c").sources[0].prune_after == timedelta(days=30)
+    monkeypatch.setattr(Telnyx, "deletes", Rest.deletes)
+    with pytest.raises(ConfigError, match="prune_after: telnyx cannot delete recordings"):
+        read(text, "c")

@@ -72,7 +72,9 @@ def test_it_names_every_option_that_has_a_value() -> None:
         given = {key: each for key, each in written[table].items() if key not in ("ping_proxy", "webhook_proxy")}
         assert {key: document[table][key] for key in given} == given
     source = {
-        key: each for key, each in written["sources"][0].items() if key not in ("start_from", "proxy", "quiet_after")
+        key: each
+        for key, each in written["sources"][0].items()
+        if key not in ("start_from", "proxy", "quiet_after", "prune_after")
     }
     assert {key: document["sources"][0][key] for key in source} == source
 

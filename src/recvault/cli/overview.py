@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from recvault.ledger import Feed, dead_daemon, running_daemon
 from recvault.ledger.lateness import Late, late_fact, offered_fact
+from recvault.ledger.pruned import last_prune
 from recvault.ledger.uncatalogued import CATALOG_WRITTEN_AT
 from recvault.models import unstamp
 from recvault.monitoring.health import Condition
@@ -18,7 +19,8 @@ from recvault.timefmt import when
 
 if TYPE_CHECKING:
     from recvault.app.source_status import Inquiry
-    from recvault.ledger import ArchivedDay, DeadDaemon, FeedStatus, RunningDaemon, Stranded
+    from recvault.ledger import ArchivedDay, DeadDaemon, FeedStatus, Prunings, RunningDaemon, Stranded
+    from recvault.ledger.pruned import LastPrune
     from recvault.monitoring.verdict import Judgement
 
 DAYS = 30
@@ -83,6 +85,8 @@ class Overview:
     offered_since: dict[tuple[str, str], datetime] = field(default_factory=dict)  # by source and account
     has_catalog: bool = False  # whether the daemon is to write one
     catalog_written_at: datetime | None = None
+    pruned: dict[tuple[str, str], Prunings] = field(default_factory=dict)  # likewise
+    last_prunes: dict[str, LastPrune] = field(default_factory=dict)  # by source
 
     @property
     def worst_first(self) -> list[FeedCondition]:
@@ -128,12 +132,21 @@ def look(inquiry: Inquiry, now: datetime, name: str | None = None) -> Overview:
         offered_since=dict(_offered(inquiry, feeds)) if known else {},
         has_catalog=inquiry.settings.catalog.enabled,
         catalog_written_at=_catalog_written_at(inquiry) if known else None,
+        pruned={(each.source, each.account_id): each for each in inquiry.ledger.pruned.so_far()} if known else {},
+        last_prunes=dict(_last_prunes(inquiry)) if known else {},
     )
 
 
 def _catalog_written_at(inquiry: Inquiry) -> datetime | None:
     noted = inquiry.ledger.fact(CATALOG_WRITTEN_AT)
     return unstamp(noted) if noted else None
+
+
+def _last_prunes(inquiry: Inquiry) -> Iterator[tuple[str, LastPrune]]:
+    """Yield what came of the daemon's last prune of each source that it prunes."""
+    for source in inquiry.settings.sources:
+        if source.prune_after is not None and (last := last_prune(inquiry.ledger, source.name)) is not None:
+            yield source.name, last
 
 
 def _of_one(inquiry: Inquiry, name: str, feeds: list[FeedStatus]) -> list[FeedStatus]:

@@ -10,6 +10,7 @@ from recvault.monitoring.report import iso
 
 if TYPE_CHECKING:
     from recvault.cli.overview import FeedCondition, Overview
+    from recvault.ledger import Feed
 
 SCHEMA = "recvault/status/v1"
 COUNTS = ("pending", "failing", "not_ready", "archived", "gone", "external", "dead", "accepted", "quarantined")
@@ -59,6 +60,17 @@ def document(overview: Overview, failing: list[dict[str, Any]] | None) -> dict[s
     }
 
 
+def _pruned(feed: Feed, overview: Overview) -> dict[str, Any]:
+    """Return what was deleted at the provider so far, and what came of the daemon's last prune."""
+    done, last = overview.pruned.get((feed.source, feed.account_id)), overview.last_prunes.get(feed.source)
+    return {
+        "recordings": done.recordings if done else 0,
+        "bytes": done.bytes if done else 0,
+        "last_at": iso(done.last_at) if done else None,
+        "last_run": None if last is None else {**asdict(last), "at": iso(last.at)},
+    }
+
+
 def _source(each: FeedCondition, overview: Overview) -> dict[str, Any]:
     feed, counts = each.feed.feed, asdict(each.feed.standing)
     days = [day for day in overview.days if (day.source, day.account_id) == (feed.source, feed.account_id)]
@@ -79,6 +91,7 @@ def _source(each: FeedCondition, overview: Overview) -> dict[str, Any]:
         "next_attempt_at": iso(each.feed.next_attempt_at),
         "offered_since": iso(overview.offered_since.get((feed.source, feed.account_id))),
         "error": each.feed.error,
+        "pruned": _pruned(feed, overview),
         "archived_per_day": [
             {"day": day.day.isoformat(), "recordings": day.recordings, "bytes": day.bytes} for day in days
         ],

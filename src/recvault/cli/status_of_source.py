@@ -12,7 +12,7 @@ from recvault.cli import bars
 from recvault.cli.hints import print_reasons
 from recvault.cli.status_document import COUNTS, lag_beyond_lookback
 from recvault.cli.status_page import COMMAND, Typed, sentence, series, what_to_do
-from recvault.cli.tables import Beside, Span, cell, console, say
+from recvault.cli.tables import Beside, Span, cell, console, say, size
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -68,6 +68,12 @@ def _facts(overview: Overview, each: FeedCondition, typed: Typed) -> Iterator[tu
     counts = ((name, getattr(standing, name)) for name in COUNTS)
     yield "recordings", ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in counts if count) or "none"
     yield "last archived", _aged(feed.last_archived_at, moment) or "never"
+    if done := overview.pruned.get((feed.feed.source, feed.feed.account_id)):
+        told = f"{done.recordings:,} recordings, {size(done.bytes)}; the last one {_aged(done.last_at, moment)}"
+        yield "pruned", told
+    if last := overview.last_prunes.get(feed.feed.source):
+        told = f"{last.deleted:,} deleted, {last.failed:,} failed{f': {last.error}' if last.error else ''}"
+        yield "last prune", f"{_aged(last.at, moment)}: {told}"
     if feed.oldest_pending_at:
         yield "oldest pending", _aged(feed.oldest_pending_at, moment)
     if feed.next_attempt_at:

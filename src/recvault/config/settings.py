@@ -269,6 +269,7 @@ class SourceSettings(_Table):
     recheck_every: Period = timedelta(minutes=2)
     give_up_after: Period = timedelta(days=3)
     quiet_after: Annotated[Period | None, BeforeValidator(lambda value: None if value == "" else value)] = None
+    prune_after: Annotated[Period | None, BeforeValidator(lambda value: None if value == "" else value)] = None
     requests_per_second: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 20
     max_concurrency: Count = 32
     media_hosts: Annotated[Texts, AfterValidator(checks.hosts)] = ()

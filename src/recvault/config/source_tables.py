@@ -13,7 +13,7 @@ from recvault.config.secret import WAYS, SecretRef
 from recvault.config.settings import PrivateKeyRef, SourceSettings
 from recvault.errors import ConfigError
 from recvault.providers import provider_class
-from recvault.providers.base import Provider
+from recvault.providers.base import Provider, deletes
 
 COMMON = frozenset(SourceSettings.model_fields) - {"settings", "secrets"}
 _NOBODY = "a-name-that-is-no-account"
@@ -34,6 +34,10 @@ def sort_source(index: int, table: Mapping[str, Any]) -> tuple[dict[str, Any], l
         shaped.setdefault("formats", ("wav",) if "wav" in provider.formats else provider.formats)
         problems += _formats(at, provider, shaped["formats"])
     problems += _unknown(at, provider, table)
+    if table.get("prune_after") and not deletes(provider):
+        problems.append(
+            ConfigProblem((*at, "prune_after"), f"{provider.name} cannot delete recordings: remove this key")
+        )
     owner = table["name"] if isinstance(table.get("name"), str) else f"sources[{index}]"
     shaped["secrets"], secret_problems = _secrets(at, provider, table, owner)
     shaped["settings"], setting_problems = _settings(at, provider, table)

@@ -123,6 +123,12 @@ class DaemonService:
         if self.work.calls is not None:
             self._schedule.lane("calls", 1)
             self._every("calls", "calls", SOON, self.work.calls.write_late)
+        for settings in self.settings.sources:
+            if settings.prune_after is not None:
+                from recvault.daemon.prune_job import PRUNE_EVERY, PruneJob
+
+                job = PruneJob(self.runtime, self._metrics, settings.name, settings.prune_after)
+                self.look_in(f"prune:{settings.name}", PRUNE_EVERY, job.look)
         for source in self.work.sources:
             self._schedule.lane(source.name, _LISTERS)
             self._every(f"poll:{source.name}", source.name, self._poll_every(source.name), self._poll(source))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from recvault.ledger.trouble import file_errors, sound_values, stored_time
 from recvault.models import State, stamp
 
 if TYPE_CHECKING:
+    from recvault.ledger.book import Ledger
     from recvault.ledger.connection import Connection
 
 SCHEMA = (
@@ -56,6 +58,7 @@ SCHEMA = (
     """,
 )
 
+_LAST_OF = "prune.last:"  # and the source: the fact that says what came of the daemon's last prune
 _TOGETHER = 2_000  # row ids read in one query: each is short, whatever the ledger's size
 _LAST = "SELECT coalesce(max(id), 0) FROM recordings"
 _CANDIDATES = """
@@ -93,6 +96,31 @@ class Prunings:
     recordings: int
     bytes: int
     last_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LastPrune:
+    """What came of the daemon's last prune of a source."""
+
+    at: datetime
+    deleted: int
+    failed: int
+    error: str | None
+
+
+def note_prune(ledger: Ledger, source: str, last: LastPrune) -> None:
+    """Remember it, for `status`."""
+    told = {"at": stamp(last.at), "deleted": last.deleted, "failed": last.failed, "error": last.error}
+    ledger.remember(f"{_LAST_OF}{source}", json.dumps(told))
+
+
+def last_prune(ledger: Ledger, source: str) -> LastPrune | None:
+    """Return what came of the daemon's last prune of a source; None if there was none."""
+    found = ledger.fact(f"{_LAST_OF}{source}")
+    if found is None:
+        return None
+    told = json.loads(found)
+    return LastPrune(**{**told, "at": stored_time(told["at"])})
 
 
 class Pruned:

@@ -195,7 +195,7 @@ class SubaccountProvider(Provider, Protocol):
         """Return a page's accounts, of any status, and the next page. Rows hold auth tokens: read only id, status."""
 
 
-def deletes(provider: Provider) -> bool:
+def deletes(provider: Provider | type[Provider]) -> bool:
     """Whether `delete_request` really deletes at its service. A plug-in declares it by `deletes`; the default is no."""
     return bool(getattr(provider, "deletes", False))
 

@@ -14,6 +14,9 @@ import pytest
 
 from operations.prune.lab import NOW, OLD, archived, away, prune, pruned, records
 from recvault.archive import Sidecar
+from recvault.custody import Records
+from recvault.custody.holds import add_hold, release_hold
+from recvault.operations.prune.deleting import Deleter
 from recvault.operations.prune.prune_rule import PruneRule
 from recvault.providers.twilio import Twilio
 from recvault.simulator import SimAccount
@@ -125,12 +128,41 @@ def test_bytes_that_rotted_unseen_stay(rig: Rig, strict_bucket: Bucket) -> None:
     assert _ids(rig, account)[0] not in away(rig.simulator, account)
 
 
+def hold(rig: Rig, *recordings: str) -> None:
+    with rig.runtime(lambda: NOW) as runtime:
+        records = Records(store=runtime.store, prefix=runtime.keys.prefix)
+        account = rig.simulator.accounts[0].account_id
+        add_hold(
+            records,
+            "case",
+            [("twilio", account, each) for each in recordings],
+            reference="R1",
+            selection={},
+            now=NOW,
+        )
+
+
 def test_held_ones_stay(rig: Rig) -> None:
-    """While a hold stands, nothing of it is deleted."""
+    """While a hold stands, none of its recordings is deleted; the others are, and it is once the hold is released."""
+    account = archived(rig)
+    chosen = _ids(rig, account)[2]
+    hold(rig, chosen)
+    report = prune(rig)
+    assert (report["deleted"], report["skipped"]) == (3, {"held": 1})
+    assert away(rig.simulator, account) == set(_ids(rig, account)) - {chosen}
+    with rig.runtime(lambda: NOW) as runtime:
+        records = Records(store=runtime.store, prefix=runtime.keys.prefix)
+        release_hold(records, "case", reference="R2", now=NOW + timedelta(hours=1))
+    assert prune(rig)["deleted"] == 1
+
+
+def test_a_hold_that_cannot_be_read_stops_all(rig: Rig) -> None:
+    """What an unreadable hold holds is unknown: nothing is deleted, and the error says so."""
     account = archived(rig)
     put(rig, "holds/case/1.json")
     report = prune(rig)
-    assert (report["deleted"], report["skipped"]) == (0, {"held": 4})
+    assert (report["deleted"], report["outcome"]) == (0, "partial")
+    assert "nothing is deleted" in report["errors"][0]["message"]
     assert away(rig.simulator, account) == set()
 
 
@@ -138,12 +170,12 @@ def test_a_hold_that_comes_during_a_run_is_kept(rig: Rig, monkeypatch: pytest.Mo
     """Holds are read again before each batch."""
     account = archived(rig)
     monkeypatch.setattr("recvault.operations.prune.run._TOGETHER", 2)
-    from recvault.operations.prune.deleting import Deleter
-
-    delete = Deleter.delete
+    delete, held = Deleter.delete, list[int]()
 
     def held_now(self: Deleter, recording: Any) -> Any:
-        put(rig, "holds/case/1.json")
+        if not held:
+            held.append(1)
+            hold(rig, *_ids(rig, account))
         return delete(self, recording)
 
     monkeypatch.setattr(Deleter, "delete", held_now)

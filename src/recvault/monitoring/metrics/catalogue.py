@@ -86,6 +86,11 @@ HELP: Mapping[str, str] = {
     "recvault_notifications_total": (
         "Notifications by channel and result: sent, failed (will be tried again) or dropped (given up)."
     ),
+    "recvault_pruned_recordings_total": "Archived recordings that were deleted at their provider (prune_after).",
+    "recvault_prune_failures_total": (
+        "Recordings that a prune could not delete at their provider, or runs that ended with an error; "
+        "`recvault status NAME` says why."
+    ),
     "recvault_reconcile_missed_recordings_total": "Recordings that polls missed and reconcile found; should be 0.",
     "recvault_reconcile_lateness_max_seconds": (
         "Longest delay between a missed recording's date and its listing; lookback should exceed it."

@@ -68,6 +68,8 @@ class Metrics(Observer):
         self._manifests_at = self._gauge("recvault_manifests_complete_timestamp_seconds")
         self._manifest_troubles = self._counter("recvault_manifest_troubles_total")
         self._catalog_at = self._gauge("recvault_catalog_written_timestamp_seconds")
+        self._pruned = self._counter("recvault_pruned_recordings_total", "source")
+        self._prune_failures = self._counter("recvault_prune_failures_total", "source")
         self._missed = self._counter("recvault_reconcile_missed_recordings_total", "source")
         self._latest = self._gauge("recvault_reconcile_lateness_max_seconds", "source")
         self._trouble = self._gauge("recvault_trouble", "part")
@@ -161,6 +163,11 @@ class Metrics(Observer):
     def notified(self, channel: str, result: str, count: int) -> None:
         """Notifications were sent by a channel, failed or were dropped; a count of 0 shows the series."""
         self._notifications.labels(self._bounds("channel", channel), result).inc(count)
+
+    def pruned(self, source: str, count: int, *, failed: int) -> None:
+        """A prune deleted so many recordings at the provider, and failed to delete so many; 0 shows the series."""
+        self._pruned.labels(source).inc(count)
+        self._prune_failures.labels(source).inc(failed)
 
     def reloaded(self, ok: bool, now: datetime) -> None:
         """Record that the configuration was loaded or reloaded, or that this failed."""

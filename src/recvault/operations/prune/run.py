@@ -157,6 +157,7 @@ class _Account:
         """Prove a batch, and delete what is proven."""
         proven: list[Proven] = []
         for each in self._provers.map(rule.proven, batch):
+            self._runtime.stop.check()  # a sign of life, too: large media may have been read
             reason = each if isinstance(each, str) else rule.unlisted(each)
             if reason is not None:
                 self._summary.skipped[reason] += 1
