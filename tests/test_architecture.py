@@ -134,6 +134,7 @@ SMALL, SHORT = (
         "check/proof.py": "a kind of question of check's, as each of its files is",
         "cli/screen.py": "what a terminal is told, apart from what is shown on it",
         "ledger/reasons.py": "it reads a ledger without opening it, as nothing else may",
+        "discovery/endless.py": "lists of calls and lists of accounts end by it",
         "exporting/spreadsheet.py": "the bag and `find` tell the same columns",
         "http/aside.py": "it is what keeps a list of calls from slowing down recordings",
         "ledger/custody_records.py": "a table of its own, as each other of the room",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 from collections.abc import Callable
 from datetime import timedelta
@@ -336,6 +337,24 @@ def test_a_list_of_accounts_that_is_refused_is_a_matter_of_configuration(
     monkeypatch.setattr(twilio_voice, "_accounts", refused)
     report = rig.sync_at(NOW)
     assert (report.exit_code, "base_url" in str(rows(report)[root.account_id].error)) == (78, True)
+
+
+def test_a_list_of_accounts_without_an_end_is_told(rig: Rig, root: SimAccount, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the list of accounts repeats its page under new addresses, it is given up after 20 pages, with exit 75."""
+    fill(rig, root)
+    accounts, pages = twilio_voice._accounts, itertools.count(1)
+
+    def repeated(*arguments: Any) -> Any:
+        reply = accounts(*arguments)
+        following = f"/2010-04-01/Accounts.json?Page={next(pages)}"
+        reply.body = json.dumps({**json.loads(reply.body), "next_page_uri": following}).encode()
+        return reply
+
+    monkeypatch.setattr(twilio_voice, "_accounts", repeated)
+    report = rig.sync_at(NOW)
+    assert (report.exit_code, archived(report)) == (75, {root.account_id: 2})
+    assert "without a new row" in str(rows(report)[root.account_id].error)
+    assert rig.simulator.count(lambda request: request.path.endswith("/Accounts.json")) == 21
 
 
 def test_accounts_that_cannot_be_listed_are_told(rig: Rig, root: SimAccount) -> None:

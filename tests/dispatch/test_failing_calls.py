@@ -25,6 +25,7 @@ BOUND = timedelta(days=3)  # give_up_after
 @pytest.fixture
 def account(rig: Rig) -> SimAccount:
     """A Twilio account with recordings of that day, its source, and a list of calls that is refused."""
+    rig.transfer = {"stall_timeout": "60s"}  # no second request because of load
     rig.simulator.set_now(NOW)
     account = rig.simulator.add_account("twilio")
     rig.simulator.populate(account, "voice", COUNT, NOW - timedelta(hours=5), conference_share=0.0)

@@ -80,6 +80,7 @@ QUIET: dict[str, Answer] = {
 @pytest.fixture
 def account(rig: Rig) -> SimAccount:
     """A Twilio account with recordings that are hours old, and its source."""
+    rig.transfer = {"stall_timeout": "60s"}  # no second request because of load
     rig.simulator.set_now(NOW)
     account = rig.simulator.add_account("twilio")
     rig.simulator.populate(account, "voice", COUNT, NOW - timedelta(hours=5), conference_share=0.0)
@@ -172,7 +173,6 @@ def test_a_list_that_never_answers_is_told_once(
 ) -> None:
     """A pass that cut its question says so in one line, and asked once."""
     monkeypatch.setattr(call_desk, "_SILENCE_SECONDS", 0.4)
-    rig.transfer = {"stall_timeout": "60s"}
     gate = threading.Event()
     rig.simulator.switches = Switches(calls_gate=gate)
     assert_archived_as_without_calls(rig, account)

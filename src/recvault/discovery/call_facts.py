@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import cast
 
-from recvault.errors import NotFound, ProtocolError
+from recvault.discovery.endless import with_new_rows
+from recvault.errors import NotFound
 from recvault.http import Session
 from recvault.models import JSON, Recording
 from recvault.providers.base import Provider
@@ -32,7 +33,6 @@ Identity = tuple[str, str, str]
 _BEFORE = timedelta(hours=4)  # a call began at most so long before its recording; Twilio's default limit of a call
 _GAP = timedelta(days=7)  # without recordings: the days between are not read
 _TIE = timedelta(minutes=1)  # a dialled call begins after the one that dialled it, by the provider's clocks
-_MOST_VAIN = 20  # pages in succession without a row that no page had before; real lists have none
 _KEPT = 200_000  # rows that may be another's parent: beyond, a parent listed before its child is not found
 
 
@@ -73,7 +73,7 @@ def ask_calls(provider: Provider, session: Session, wanted: Sequence[Wanted], no
         newest = max(each.created_at for each in together)
         # A call in progress has no end; what is recent is at the head of the list, so that no bound is needed.
         until = newest if now - newest > timedelta(days=2) else None
-        for rows in _turned(session.follow(calls_request(rest, since, until), parse_calls(rest))):
+        for rows in _new(session.follow(calls_request(rest, since, until), parse_calls(rest))):
             requests += 1
             if join.add(rows):
                 break
@@ -91,7 +91,7 @@ def ask_participants(provider: Provider, session: Session, recordings: Sequence[
     for room_id, tracks in rooms.items():
         listed: dict[str, CallRow] = {}
         try:
-            for rows in _turned(session.follow(participants_request(rest, room_id), parse_participants(rest))):
+            for rows in _new(session.follow(participants_request(rest, room_id), parse_participants(rest))):
                 requests += 1
                 listed.update((row.call_id, row) for row in rows)
         except NotFound:
@@ -102,17 +102,8 @@ def ask_participants(provider: Provider, session: Session, recordings: Sequence[
     return CallsTold(facts, requests)
 
 
-def _turned(pages: Iterator[tuple[CallRow, ...]]) -> Iterator[tuple[CallRow, ...]]:
-    """Yield pages. Raises ProtocolError for a list that goes on without new rows: it would never end."""
-    seen, vain = set[str](), 0
-    for rows in pages:
-        new = {row.call_id for row in rows} - seen
-        vain = 0 if new else vain + 1
-        if vain >= _MOST_VAIN:
-            raise ProtocolError(f"a list of calls has {vain} pages in succession without a new row")
-        if len(seen) < _KEPT:
-            seen |= new
-        yield rows
+def _new(pages: Iterator[tuple[CallRow, ...]]) -> Iterator[Sequence[CallRow]]:
+    return with_new_rows(pages, lambda row: row.call_id, "calls")
 
 
 def _ranges(wanted: Iterable[Wanted]) -> Iterator[list[Wanted]]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Protocol, cast
 
+from recvault.discovery.endless import with_new_rows
 from recvault.discovery.in_parts import MOST_PAGES, InParts
 from recvault.discovery.narrower import NarrowedList, Narrower, may_help
 from recvault.discovery.time_slices import EPOCH
@@ -220,7 +221,8 @@ def subaccounts(provider: Provider, session: Session) -> Iterator[Subaccount]:
         raise ConfigError(f"{provider.name} has no sub-accounts")
     lister = cast("SubaccountProvider", provider)
     try:
-        for accounts in session.follow(lister.accounts_request(), lister.parse_accounts):
+        pages = session.follow(lister.accounts_request(), lister.parse_accounts)
+        for accounts in with_new_rows(pages, lambda each: each.account_id, "accounts"):
             yield from accounts
     except (NotFound, Refused) as error:
         raise EndpointRefused(error.message, "check the source's base_url, or set subaccounts = false") from error
