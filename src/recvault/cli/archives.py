@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from recvault.cli.app import App
+from recvault.cli.backfill import Moment
 
 if TYPE_CHECKING:
     from recvault.config.settings import ArchiveSettings
@@ -21,6 +22,22 @@ _OPTIONS = (
     ),
     click.option("--region", envvar="AWS_REGION", metavar="NAME", help="With --archive: the bucket's region."),
 )
+
+
+_SELECTION = (
+    click.option("--number", metavar="NUMBER", help="A phone number in any form: found in any leg of the call."),
+    click.option("--call", "call_id", metavar="ID", help="Only recordings of this call."),
+    click.option("--source", metavar="NAME", help="Only this source."),
+    click.option("--since", type=Moment(), help="Only recordings created at or after this date or time."),
+    click.option("--until", type=Moment(), help="Only recordings created before this date or time."),
+)
+
+
+def of_selection(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that select recordings, by the names that `Archive.recordings` has for them."""
+    for option in reversed(_SELECTION):
+        function = option(function)
+    return function
 
 
 def of_archive(function: Callable[..., Any]) -> Callable[..., Any]:

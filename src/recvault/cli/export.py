@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from recvault.cli.app import App, now, print_json, verb
-from recvault.cli.archives import chosen_archive, of_archive, open_archive, shown_url
-from recvault.cli.backfill import Moment, check_window
+from recvault.cli.archives import chosen_archive, of_archive, of_selection, open_archive, shown_url
+from recvault.cli.backfill import check_window
 from recvault.cli.outputs import unwritable
 from recvault.errors import NotAsArchived, UnknownName
 from recvault.models import JSON
@@ -30,12 +30,8 @@ _PARTIAL = 3  # exit code: something that was selected is not in the folder
 @click.option("--bagit", "form", flag_value="bagit", help="A bag (RFC 8493), with sidecars and manifests: evidence.")
 @click.option("--webdataset", "form", flag_value="webdataset", help="Tar shards for WebDataset.")
 @click.option("--lhotse", "form", flag_value="lhotse", help="Audio with manifests for Lhotse.")
-@click.option("--number", metavar="NUMBER", help="A phone number in any form: found in any leg of the call.")
-@click.option("--call", "call_id", metavar="ID", help="Only recordings of this call.")
+@of_selection
 @click.option("--recording", "recording_ids", multiple=True, metavar="ID", help="Only this recording; repeatable.")
-@click.option("--source", metavar="NAME", help="Only this source.")
-@click.option("--since", type=Moment(), help="Only recordings created at or after this date or time.")
-@click.option("--until", type=Moment(), help="Only recordings created before this date or time.")
 @click.option("--allow-missing", is_flag=True, help="Keep the folder even if something is not as archived.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @of_archive

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from recvault.cli.app import App, question
-from recvault.cli.archives import chosen_archive, of_archive, open_archive, shown_url
-from recvault.cli.backfill import Moment, check_window
+from recvault.cli.archives import chosen_archive, of_archive, of_selection, open_archive, shown_url
+from recvault.cli.backfill import check_window
 from recvault.exporting.spreadsheet import COLUMNS, spreadsheet_row
 
 if TYPE_CHECKING:
@@ -37,12 +37,8 @@ _Row = dict[str, Any]
 
 
 @click.command("find")
-@click.option("--number", metavar="NUMBER", help="A phone number in any form: found in any leg of the call.")
-@click.option("--call", "call_id", metavar="ID", help="Only recordings of this call.")
+@of_selection
 @click.option("--recording", "recording_id", metavar="ID", help="Only this recording.")
-@click.option("--source", metavar="NAME", help="Only this source.")
-@click.option("--since", type=Moment(), help="Only recordings created at or after this date or time.")
-@click.option("--until", type=Moment(), help="Only recordings created before this date or time.")
 @click.option("--limit", type=click.IntRange(0), help=f"The N newest; default: {SHOWN} on a terminal, else all.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV with a header, safe to open in a spreadsheet.")
